@@ -1,0 +1,53 @@
+"""Every error a user can meet, each with the exit code that `nestor` ends with.
+
+NestorError             1   something failed that the user could not know
+├── InputError          2   what the user gave is wrong: the table, a column, an option
+├── BudgetError         3   the budget was too small for any model
+└── Interrupted       130   Ctrl-C or a cancelled run; what is finished is kept
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class NestorError(Exception):
+    """What was asked, what is allowed, what came, what to do: one message, shown without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(NestorError):
+    """The user's input is wrong."""
+
+    exit_code = 2
+
+
+class BudgetError(NestorError):
+    """The time given was too little for any model; the message says what the table would need."""
+
+    exit_code = 3
+
+
+class Interrupted(NestorError):
+    """The run was stopped by the user; `--resume` goes on from here."""
+
+    exit_code = 130
+
+
+def listed(names: Iterable[object], most: int = 8, width: int = 40) -> str:
+    """The names as one bounded, comma-separated text: at most `most` of them, each cut at `width` characters."""
+    all_names = [shortened(name, width) for name in names]
+    rest = len(all_names) - most
+    return ", ".join(all_names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def shortened(value: object, width: int = 40) -> str:
+    """The value as one line of at most `width` characters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def unknown(what: str, asked: object, known: Iterable[object]) -> InputError:
+    """`No family 'lniear'. Known: constant, linear.`"""
+    return InputError(f"No {what} {shortened(asked)!r}. Known: {listed(known, 60)}.")

@@ -1,0 +1,92 @@
+"""What a run says when it ends. `Report.as_json()` is the object that `nestor train --json` prints: every key is
+always there, null where there is none. Metric values are in the metric's own sense; optimism and agreement are
+positive where a naive report would have flattered."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+STATES = ("complete", "pruned", "failed", "timeout", "memory")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score with its 95 % interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class How:
+    """Which plan was kept to: nested (outer x inner folds), bbc (no outer loop) or holdout."""
+
+    method: Literal["nested", "bbc", "holdout"]
+    outer: int
+    inner: int
+
+
+@dataclass(frozen=True)
+class FamilyOutcome:
+    """One family in the leaderboard."""
+
+    name: str
+    estimate: Interval | None
+    """Outer score over all folds; None without a score in every fold."""
+    inner: float | None
+    """Mean best inner score."""
+    trials: int
+    """Configurations tried, over all folds."""
+    seconds: float
+    """Core-seconds of its fits."""
+    trials_by_fold: tuple[int, ...] = ()
+    weight: float = 0.0
+    """Its share in the delivered model."""
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A warning as the JSON shows it."""
+
+    code: str
+    message: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of `flows.train.train`."""
+
+    name: str
+    version: int | None
+    run_id: str | None
+    task: str
+    metric: str
+    winner: str
+    how: How
+    estimate: Interval | None
+    test: Interval | None
+    optimism: float | None
+    agreement: float | None
+    families: tuple[FamilyOutcome, ...]
+    trials: dict[str, int]
+    """Trials per state: complete, pruned, failed, timeout, memory."""
+    seconds: dict[str, float]
+    """total, startup, validation, tuning, conclusion, registration (wall); fitting, tracking, idle (core-seconds)."""
+    warnings: tuple[Warned, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Family -> the sentence why it was not tried."""
+    sentence: str = ""
+    """The result in words."""
+    notes: tuple[str, ...] = ()
+    """What gave way and why: no sealed set, time unused, folds shrunk."""
+    alias: str | None = None
+    """champion or challenger."""
+    tracking_uri: str | None = None
+    workdir: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        return asdict(self)

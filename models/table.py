@@ -1,0 +1,82 @@
+"""The table as the rest of Nestor sees it: typed features, a target of codes or numbers, and what was decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+Task = Literal["binary", "multiclass", "regression"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check saw."""
+
+    check: str
+    """The check's name, such as `constant_columns`."""
+    verdict: Literal["pass", "warn", "stop"]
+    message: str
+    """One or two bounded sentences: what was seen and what was done about it (or, for a stop, what to do)."""
+    columns: tuple[str, ...] = ()
+    rows: tuple[int, ...] = ()
+    """Data rows concerned, counted from 1 after the header; bounded."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table was read: enough to read the next one the same way. Plain JSON values only."""
+
+    source: str
+    format: Literal["csv", "parquet", "sklearn", "frame"]
+    encoding: str | None = None
+    separator: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    missing: tuple[str, ...] = ("",)
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Column -> number, category, boolean, date, text, id or drop (target and role columns are not in it)."""
+    parsers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Column -> how its text becomes its kind: date format, decimal mark, currency sign, true/false words."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Name in the table -> name in the source, where they differ."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A read table. All members have the same number of rows, in the source's order, index 0..n-1."""
+
+    name: str
+    features: pd.DataFrame
+    """Used columns only, original names. number: float64 with NaN; date: datetime64[us] in UTC without zone;
+    boolean: float64 of 0, 1 and NaN; category, text: pandas' `str` with NaN."""
+    target: np.ndarray
+    """Classification: codes 0..n-1 (int64) into `classes`; regression: float64."""
+    task: Task
+    classes: tuple[Any, ...]
+    """Labels in their own form (str, bool, int or float), sorted; empty for regression. The positive class is last
+    in binary tasks."""
+    reading: Reading
+    fingerprint: str
+    """Hex digest of the content; equal tables have equal fingerprints."""
+    weight: np.ndarray | None = None
+    group: np.ndarray | None = None
+    """Group codes (int64)."""
+    time: np.ndarray | None = None
+    """Sortable times (int64, or float64 for numbers)."""
+    ids: pd.DataFrame | None = None
+    """The named id columns as canonical text."""
+    test: np.ndarray | None = None
+    """True where the user says that the row is sealed (test file or split column)."""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return len(self.target)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kind of each used feature, in column order."""
+        return {c: self.reading.kinds[c] for c in self.features.columns}

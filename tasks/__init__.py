@@ -1,0 +1,1 @@
+"""One stage per module: thin Prefect tasks around the pure functions of `models`."""
