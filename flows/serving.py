@@ -1,0 +1,119 @@
+"""The local Prefect server's process: `python -m flows.serving FD HOME IDLE`, started by `flows/server.py`.
+
+Prefect's own app with what a one-off run needs and no more: the API and the recorder of task runs. It ends when
+nobody has asked for anything during IDLE seconds, or when another server has taken its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Watched:
+    """An ASGI app that knows when it was last used."""
+
+    def __init__(self, app: App, when_up: Callable[[], None]) -> None:
+        self.app, self.when_up, self.open, self.last = app, when_up, 0, time.monotonic()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Passes the call on."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, self._noting_start(send))
+        self.open += 1  # a client's event stream is one open connection: a run that is silent for long is not idle
+        try:
+            return await self.app(scope, receive, send)
+        finally:
+            self.open -= 1
+            self.last = time.monotonic()
+
+    def idle(self) -> float:
+        """Seconds since the last use."""
+        return 0.0 if self.open else time.monotonic() - self.last
+
+    def _noting_start(self, send: Any) -> Any:
+        async def noting(message: dict[str, Any]) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self.when_up()
+                self.last = time.monotonic()
+            await send(message)
+
+        return noting
+
+
+def serve(fd: int, home: Path, idle: float) -> None:
+    """Serves on the inherited socket until idle."""
+    gc.disable()  # nothing that imports build is garbage: a tenth of the start
+    lay_out(home)
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    # `ephemeral`: the recorder of task runs runs, schedulers and the like do not
+    app = Watched(create_app(ephemeral=True), lambda: keep_layout(home))
+    gc.freeze()
+    gc.enable()
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+    asyncio.run(_until_idle(uvicorn.Server(config), app, socket.socket(fileno=fd), home, idle))
+
+
+async def _until_idle(server: Any, app: Watched, bound: socket.socket, home: Path, idle: float) -> None:
+    async def watch() -> None:
+        while not server.should_exit:
+            await asyncio.sleep(min(1.0, idle / 4))
+            server.should_exit = server.should_exit or app.idle() > idle or (not app.open and _replaced(home))
+
+    watching = asyncio.create_task(watch())
+    await server.serve(sockets=[bound])
+    watching.cancel()
+
+
+def _replaced(home: Path) -> bool:
+    try:
+        return json.loads((home / "server.json").read_text())["pid"] != os.getpid()
+    except (OSError, ValueError, KeyError):
+        return True
+
+
+def lay_out(home: Path) -> None:
+    """Gives a new home a database that another first start on this machine has already migrated: 6 s less."""
+    if not (home / "prefect.db").exists():
+        with suppress(OSError):
+            shutil.copyfile(_template(), home / "prefect.db.new")
+            (home / "prefect.db.new").replace(home / "prefect.db")
+
+
+def keep_layout(home: Path) -> None:
+    """Keeps a copy of a freshly migrated database for the next project."""
+    path = _template()
+    with suppress(OSError, sqlite3.Error):
+        if path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(f".{os.getpid()}")
+        with closing(sqlite3.connect(home / "prefect.db")) as source, closing(sqlite3.connect(new)) as target:
+            empty = source.execute("select count(*) from flow_run").fetchone()[0] == 0
+            source.backup(target)
+        new.replace(path) if empty else new.unlink()
+
+
+def _template() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "nestor" / f"prefect-{version('prefect')}.db"
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
