@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -80,3 +80,20 @@ class Table:
     def kinds(self) -> dict[str, str]:
         """Kind of each used feature, in column order."""
         return {c: self.reading.kinds[c] for c in self.features.columns}
+
+    def take(self, rows: np.ndarray) -> Table:
+        """The table of these rows, in this order."""
+
+        def some(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[rows]
+
+        return replace(
+            self,
+            features=self.features.iloc[rows].reset_index(drop=True),
+            target=self.target[rows],
+            weight=some(self.weight),
+            group=some(self.group),
+            time=some(self.time),
+            ids=None if self.ids is None else self.ids.iloc[rows].reset_index(drop=True),
+            test=some(self.test),
+        )

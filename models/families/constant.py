@@ -1,0 +1,29 @@
+"""The prior or the mean: what every other family must beat."""
+
+from __future__ import annotations
+
+from sklearn.dummy import DummyClassifier, DummyRegressor
+
+from models.families import Family, Fitted, Needs
+
+
+def _space(trial, shape):
+    return {}
+
+
+def _fit(config, part, seed, threads):
+    model = DummyRegressor(strategy="mean") if part.shape.task == "regression" else DummyClassifier(strategy="prior")
+    return Fitted(model.fit(part.X, part.y, sample_weight=part.weight))
+
+
+FAMILY = Family(
+    name="constant",
+    suits="nothing: it is the mark that every other family must pass",
+    cost=0.0001,
+    needs=Needs(categories="codes", missing=True, scaled=False),
+    default={},
+    space=_space,
+    fit=_fit,
+    tunable=False,
+    source="scikit-learn's DummyClassifier and DummyRegressor",
+)

@@ -1,0 +1,556 @@
+"""A metric as one frozen value: name, direction, bounds, what it scores, and the one way it is taken over folds.
+
+Every number comes from the same place: a metric is a function of row weights (`_values`), and a score is that
+function at the rows' own weights, a bootstrap replicate the same function at weights times counts. So estimate and
+interval can't drift apart, and sorting is done once for all replicates.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from scipy import sparse
+from sklearn.metrics import get_scorer, get_scorer_names
+
+from models.errors import InputError, listed, shortened
+from models.table import Task
+
+Fold3 = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+"""Target, prediction, row weights of one fold's judged rows."""
+
+_FLOOR = float(np.finfo(np.float64).eps)
+"""The least probability that log loss reads: scikit-learn's own floor for float64."""
+_CELLS = 4_000_000
+"""Replicates times rows held at once: 32 MB for each intermediate array."""
+
+
+# --- Row losses: the metric is their weighted mean, or its square root -----------------------------------------------
+
+
+def _chosen(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    return prediction[np.arange(len(target)), target]
+
+
+def _brier(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Squared distance to the one-hot target; half of it for two classes (scikit-learn's `scale_by_half='auto'`)."""
+    squares = (prediction**2).sum(axis=1) - 2 * _chosen(target, prediction) + 1
+    return squares / 2 if prediction.shape[1] == 2 else squares
+
+
+def _outside_two(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    own = _chosen(target, prediction)[:, None]
+    later = np.arange(prediction.shape[1]) > target[:, None]
+    ahead = (prediction > own) | ((prediction == own) & later)
+    return (ahead.sum(axis=1) < 2).astype(float)
+
+
+def _poisson(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    ratio = np.where(target > 0, target, 1) / prediction
+    return np.where(prediction > 0, 2 * (np.where(target > 0, target, 0) * np.log(ratio) - target + prediction), np.nan)
+
+
+def _gamma(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    return np.where(prediction > 0, 2 * (np.log(prediction / target) + target / prediction - 1), np.nan)
+
+
+def _squared_log(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    return (np.log1p(target) - np.log1p(prediction)) ** 2
+
+
+_LOSSES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "neg_log_loss": lambda t, p: -np.log(np.clip(_chosen(t, p), _FLOOR, 1 - _FLOOR)),
+    "neg_brier_score": _brier,
+    "top_k_accuracy": _outside_two,
+    "neg_mean_absolute_error": lambda t, p: np.abs(t - p),
+    "neg_mean_squared_error": lambda t, p: (t - p) ** 2,
+    "neg_root_mean_squared_error": lambda t, p: (t - p) ** 2,
+    "neg_mean_absolute_percentage_error": lambda t, p: np.abs(t - p) / np.maximum(np.abs(t), _FLOOR),
+    "neg_mean_squared_log_error": _squared_log,
+    "neg_root_mean_squared_log_error": _squared_log,
+    "neg_mean_poisson_deviance": _poisson,
+    "neg_mean_gamma_deviance": _gamma,
+    "accuracy": lambda t, p: (t == p).astype(float),
+}
+
+
+# --- Functions of the confusion matrix (replicate, true class, predicted class) --------------------------------------
+
+
+def _ratio(above: np.ndarray, below: np.ndarray, empty: float = 0.0) -> np.ndarray:
+    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, empty), where=below != 0)
+
+
+def _mean_where(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean along the last axis of what is not NaN; NaN where nothing is left."""
+    weights = np.where(np.isnan(values), 0.0, weights)
+    return _ratio((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
+
+
+def _by_class(above: str, average: str) -> Callable[[np.ndarray], np.ndarray]:
+    """f1, precision, recall or jaccard over confusion matrices, averaged over classes as scikit-learn does."""
+
+    def value(table: np.ndarray) -> np.ndarray:
+        hit, true, said = np.einsum("bii->bi", table), table.sum(axis=2), table.sum(axis=1)
+        present = (true + said > 0).astype(float)
+        parts = {"f1": (2 * hit, true + said), "precision": (hit, said), "recall": (hit, true),
+                 "jaccard": (hit, true + said - hit)}[above]  # fmt: skip
+        if average == "micro":
+            return _ratio(parts[0].sum(axis=1), parts[1].sum(axis=1), np.nan)
+        if average == "binary":
+            return _ratio(parts[0][:, 1], parts[1][:, 1])
+        return _mean_where(_ratio(*parts), present if average == "macro" else true)
+
+    return value
+
+
+def _balanced(table: np.ndarray) -> np.ndarray:
+    true = table.sum(axis=2)
+    return _mean_where(_ratio(np.einsum("bii->bi", table), true), (true > 0).astype(float))
+
+
+def _matthews(table: np.ndarray) -> np.ndarray:
+    true, said, rows = table.sum(axis=2), table.sum(axis=1), table.sum(axis=(1, 2))
+    both = np.einsum("bii->b", table) * rows - (true * said).sum(axis=1)
+    spread = (rows**2 - (said**2).sum(axis=1)) * (rows**2 - (true**2).sum(axis=1))
+    return _ratio(both, np.sqrt(np.maximum(spread, 0)))
+
+
+def _likelihood_ratio(said: int) -> Callable[[np.ndarray], np.ndarray]:
+    def value(table: np.ndarray) -> np.ndarray:
+        rate = _ratio(table[:, :, said], table.sum(axis=2), np.nan)
+        return _ratio(rate[:, 1], rate[:, 0], np.nan)
+
+    return value
+
+
+_TABLES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "balanced_accuracy": _balanced,
+    "matthews_corrcoef": _matthews,
+    "positive_likelihood_ratio": _likelihood_ratio(1),
+    "neg_negative_likelihood_ratio": _likelihood_ratio(0),
+    **{above: _by_class(above, "binary") for above in ("f1", "precision", "recall", "jaccard")},
+    **{
+        f"{above}_{average}": _by_class(above, average)
+        for above in ("f1", "precision", "recall", "jaccard")
+        for average in ("macro", "micro", "weighted")
+    },
+}
+
+
+def _confusions(target: np.ndarray, said: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
+    """Confusion matrices (replicate, true, predicted), one sparse product for all replicates."""
+    pairs = target * classes + said
+    chosen = sparse.csr_array(
+        (np.ones(len(pairs)), (pairs, np.arange(len(pairs)))), shape=(classes * classes, len(pairs))
+    )
+    return np.asarray(chosen @ weights.T).T.reshape(len(weights), classes, classes)
+
+
+# --- Rank metrics and others that need all rows of a fold at once ----------------------------------------------------
+
+
+def _auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted AUC for each row of `weights`: below each positive, the cumulated weight of the negatives, ties half
+    (Mann & Whitney 1947)."""
+    up, down = np.flatnonzero(positive), np.flatnonzero(~positive)
+    up, down = up[np.argsort(score[up], kind="stable")], down[np.argsort(score[down], kind="stable")]
+    below = np.zeros((len(weights), len(down) + 1))
+    np.cumsum(weights[:, down], axis=1, out=below[:, 1:])
+    left, right = (np.searchsorted(score[down], score[up], side) for side in ("left", "right"))
+    beaten = below[:, left] if np.array_equal(left, right) else (below[:, left] + below[:, right]) / 2
+    own = weights[:, up]
+    return _ratio(np.einsum("bi,bi->b", own, beaten), own.sum(axis=1) * below[:, -1], np.nan)
+
+
+def _precision_curve(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Average precision for each row of `weights`; one step for each distinct score."""
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
+    ordered = weights[:, order]
+    hits = np.cumsum(ordered * positive[order], axis=1)[:, last]
+    steps = np.diff(hits, axis=1, prepend=0.0)
+    precision = _ratio(hits, np.cumsum(ordered, axis=1)[:, last])
+    return _ratio(np.einsum("bi,bi->b", steps, precision), hits[:, -1], np.nan)
+
+
+Ranked = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def _one_class(rank: Ranked) -> Ranked:
+    """The rank metric of the positive class where there are two, else the plain mean over classes that occur."""
+
+    def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        if prediction.shape[1] == 2:
+            return rank(target == 1, prediction[:, 1], weights)
+        return _over_classes(rank, False)(target, prediction, weights)
+
+    return value
+
+
+def _over_classes(rank: Ranked, weighted: bool) -> Ranked:
+    def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        columns = range(prediction.shape[1])
+        values = np.stack([rank(target == c, prediction[:, c], weights) for c in columns], axis=1)
+        shares = np.stack([weights[:, target == c].sum(axis=1) for c in columns], axis=1)
+        return _mean_where(values, shares if weighted else (shares > 0).astype(float))
+
+    return value
+
+
+def _over_pairs(weighted: bool) -> Ranked:
+    """Mean AUC over pairs of classes (Hand & Till 2001, Machine Learning 45:171)."""
+
+    def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        values, shares = [], []
+        for a in range(prediction.shape[1]):
+            for b in range(a):
+                rows = np.flatnonzero((target == a) | (target == b))
+                is_a, part = target[rows] == a, weights[:, rows]
+                both = _auc(is_a, prediction[rows, a], part) + _auc(~is_a, prediction[rows, b], part)
+                values.append(both / 2)
+                shares.append(part.sum(axis=1))
+        share = np.stack(shares, axis=1)
+        return _mean_where(np.stack(values, axis=1), share if weighted else (share > 0).astype(float))
+
+    return value
+
+
+def _explained(centred: bool) -> Ranked:
+    """r2, or explained variance where the error's mean is taken off first."""
+
+    def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        # Away from zero, sum of squares minus square of the sum would lose digits.
+        around = target - target.mean()
+        error = target - prediction
+        shift = error.mean() if centred else 0.0
+        sums = weights @ np.stack([np.ones_like(error), around, around**2, error - shift, (error - shift) ** 2], axis=1)
+        total, first, second, miss, misses = sums.T
+        spread = second - _ratio(first**2, total)
+        left = misses - _ratio(miss**2, total) if centred else misses
+        return 1 - _ratio(left, np.where(spread > 1e-12 * second, spread, 0.0), np.nan)
+
+    return value
+
+
+_RANKS: Mapping[str, Ranked] = {
+    "roc_auc": _one_class(_auc),
+    "roc_auc_ovr": _over_classes(_auc, False),
+    "roc_auc_ovr_weighted": _over_classes(_auc, True),
+    "roc_auc_ovo": _over_pairs(False),
+    "roc_auc_ovo_weighted": _over_pairs(True),
+    "average_precision": _one_class(_precision_curve),
+    "r2": _explained(False),
+    "explained_variance": _explained(True),
+}
+
+
+# --- The metric ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a run is judged by. Plain values only: it pickles, and equal metrics are equal."""
+
+    name: str
+    """As shown: `rmse`, not `neg_root_mean_squared_error`."""
+    greater_is_better: bool
+    needs: Literal["probability", "label", "value"]
+    kind: Literal["mean", "root_mean", "fold"]
+    """A mean over rows or its square root is pooled over folds; anything else is taken per fold and averaged."""
+    low: float
+    high: float
+    source: str
+    """scikit-learn's scorer name, or `module:attribute`."""
+    task: Task
+    classes: tuple[Any, ...] = ()
+
+    @property
+    def dear(self) -> bool:
+        """Whether a replicate costs a call of its own: such a metric gets fewer of them."""
+        return not any(self.source in known for known in (_LOSSES, _TABLES, _RANKS))
+
+    def score(self, target: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> float:
+        """The metric in its own sense; NaN where it is undefined or a prediction is not finite."""
+        return self.pooled([(target, prediction, weight)])
+
+    def pooled(self, folds: Sequence[Fold3]) -> float:
+        """The metric over folds: the one definition that estimate, test score and intervals share."""
+        return float(self.resample(folds, [np.ones((1, len(target))) for target, _, _ in folds])[0])
+
+    def gain(self, value: float) -> float:
+        """The value turned so that greater is better."""
+        return value if self.greater_is_better else -value
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether a is better than b; NaN is worse than any value."""
+        return self.gain(a) > self.gain(b) or (math.isnan(b) and not math.isnan(a))
+
+    def resample(self, folds: Sequence[Fold3], counts: Sequence[np.ndarray]) -> np.ndarray:
+        """The metric (B,) when row i of fold k counts `counts[k][b, i]` times."""
+        sized = [(_typed(self, fold), count) for fold, count in zip(folds, counts, strict=True) if len(fold[0])]
+        replicates = len(counts[0]) if len(counts) else 1
+        if not sized or not all(np.isfinite(prediction).all() for (_, prediction, _), _ in sized):
+            return np.full(replicates, np.nan)
+        parts = [_fold_parts(self, fold, count) for fold, count in sized]
+        if self.kind == "fold":
+            values = np.stack([above for above, _ in parts], axis=1)
+            return _mean_where(values, np.ones_like(values))
+        mean = _ratio(sum(above for above, _ in parts), sum(below for _, below in parts), np.nan)  # type: ignore[arg-type]
+        return np.sqrt(mean) if self.kind == "root_mean" else mean
+
+
+def _typed(metric: Metric, fold: Fold3) -> Fold3:
+    """Codes and probabilities, codes and codes, or values and values."""
+    target, prediction, weight = fold
+    if metric.needs == "value":
+        return np.asarray(target, float), np.asarray(prediction, float).reshape(len(target)), weight
+    prediction = np.asarray(prediction)
+    if metric.needs == "label":
+        prediction = prediction.argmax(axis=1) if prediction.ndim == 2 else prediction.astype(np.int64)
+    else:
+        prediction = prediction.astype(float, copy=False)
+    return np.asarray(target).astype(np.int64, copy=False), prediction, weight
+
+
+def _fold_parts(metric: Metric, fold: Fold3, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numerator and denominator of a mean in one fold; for a fold metric its value and ones."""
+    target, prediction, weight = fold
+    if metric.kind != "fold":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            losses = _LOSSES[metric.source](target, prediction)
+        own = np.ones(len(target)) if weight is None else np.asarray(weight, float)
+        above, below = (counts @ np.stack([losses * own, own], axis=1)).T
+        return above, below
+    values = [_values(metric, target, prediction, weight, part) for part in _chunks(counts)]
+    return np.concatenate(values), np.ones(len(counts))
+
+
+def _chunks(counts: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, _CELLS // max(1, counts.shape[1]))
+    return (counts[start : start + step] for start in range(0, len(counts), step))
+
+
+def _values(
+    metric: Metric, target: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None, counts: np.ndarray
+) -> np.ndarray:
+    """A fold metric (B,) at the rows' weights times counts."""
+    weights = np.asarray(counts, float) if weight is None else counts * np.asarray(weight, float)
+    if metric.source in _RANKS:
+        return _RANKS[metric.source](target, prediction, weights)
+    if metric.source in _TABLES:
+        return _TABLES[metric.source](_confusions(target, prediction, weights, len(metric.classes)))
+    if metric.needs == "label":
+        # Only which pairs occur and how heavy they are matters, so a call costs the same at any number of rows.
+        size = len(metric.classes)
+        tables = _confusions(target, prediction, weights, size).reshape(len(weights), -1)
+        target, prediction = np.divmod(np.arange(size * size), size)
+        weights = tables
+    # A function without sample_weight takes repeated rows, which stand for counts but not for weights.
+    return np.array([_called(metric, target, prediction, row, weight is None) for row in weights])
+
+
+# --- Metrics by scorer: whatever has no formula above ----------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def _function(source: str) -> tuple[Callable[..., float], dict[str, Any], bool, Any]:
+    """The metric function behind a scorer's name or import path, its arguments, whether greater is better, and the
+    response it wants (None for a plain function)."""
+    found = _imported(source) if ":" in source else get_scorer(source)
+    if hasattr(found, "_score_func"):
+        kwargs = {k: v for k, v in found._kwargs.items() if not (k == "pos_label" and v is None)}
+        return found._score_func, kwargs, found._sign > 0, getattr(found, "_response_method", "predict")
+    name = getattr(found, "__name__", "")
+    # scikit-learn's own convention for function names.
+    return found, {}, not name.endswith(("_loss", "_error", "_deviance", "_ratio")), None
+
+
+def _imported(source: str) -> Any:
+    module, _, attribute = source.partition(":")
+    try:
+        found = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"The metric {shortened(source, 60)!r} can't be imported: {shortened(error, 120)}.") from error
+    if not callable(found):
+        raise InputError(f"The metric {shortened(source, 60)!r} is no scorer and no function of (y_true, y_pred).")
+    return found
+
+
+@lru_cache(maxsize=64)
+def _parameters(source: str) -> frozenset[str]:
+    try:
+        return frozenset(inspect.signature(_function(source)[0]).parameters)
+    except (TypeError, ValueError):
+        return frozenset()
+
+
+def _called(metric: Metric, target: np.ndarray, prediction: np.ndarray, weights: np.ndarray, whole: bool) -> float:
+    function, kwargs, _, _ = _function(metric.source)
+    kwargs = dict(kwargs)
+    kept = weights > 0
+    target, prediction, weights = target[kept], prediction[kept], weights[kept]
+    if not len(target):
+        return math.nan
+    if "sample_weight" not in _parameters(metric.source):
+        if not whole:
+            raise InputError(f"The metric {metric.name!r} takes no row weights; choose another or leave out `weight`.")
+        times = np.rint(weights).astype(int)
+        target, prediction = np.repeat(target, times), np.repeat(prediction, times, axis=0)
+    elif not (weights == 1).all():
+        kwargs["sample_weight"] = weights
+    try:
+        return float(function(*_spoken(metric, target, prediction, kwargs), **kwargs))
+    except ValueError:
+        # Such as a fold that holds one class: undefined there, and left out of the mean.
+        return math.nan
+
+
+def _spoken(
+    metric: Metric, target: np.ndarray, prediction: np.ndarray, kwargs: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Target and prediction as the function knows them: a user's own function gets the labels' own form."""
+    if metric.needs == "value":
+        return target, prediction
+    own = ":" in metric.source
+    labels = np.array(metric.classes) if own else np.arange(len(metric.classes))
+    if metric.needs == "label":
+        return labels[target], labels[prediction]
+    if "labels" in _parameters(metric.source):
+        kwargs.setdefault("labels", labels)
+    two = prediction.shape[1] == 2 and (not own or _function(metric.source)[3] is not None)
+    if own and two and "pos_label" in _parameters(metric.source):
+        kwargs.setdefault("pos_label", metric.classes[1])
+    return labels[target], prediction[:, 1] if two else prediction
+
+
+# --- Names -----------------------------------------------------------------------------------------------------------
+
+_DEFAULT: Mapping[str, str] = {"binary": "roc_auc", "multiclass": "neg_log_loss", "regression": "neg_root_mean_squared_error"}
+_REGRESSION = frozenset(
+    "r2 explained_variance d2_absolute_error_score neg_max_error neg_median_absolute_error neg_mean_absolute_error "
+    "neg_mean_squared_error neg_root_mean_squared_error neg_mean_absolute_percentage_error neg_mean_squared_log_error "
+    "neg_root_mean_squared_log_error neg_mean_poisson_deviance neg_mean_gamma_deviance".split()
+)
+_BINARY = frozenset(
+    "roc_auc f1 precision recall jaccard positive_likelihood_ratio neg_negative_likelihood_ratio".split()
+)
+_MULTICLASS = frozenset("roc_auc_ovr roc_auc_ovr_weighted roc_auc_ovo roc_auc_ovo_weighted top_k_accuracy".split())
+_CLASSES = frozenset(
+    "accuracy balanced_accuracy average_precision matthews_corrcoef neg_log_loss neg_brier_score d2_log_loss_score "
+    "d2_brier_score".split()
+) | frozenset(name for name in _TABLES if name.endswith(("_macro", "_micro", "_weighted")))
+_SHORT: Mapping[str, str] = {
+    "rmse": "neg_root_mean_squared_error",
+    "mse": "neg_mean_squared_error",
+    "mae": "neg_mean_absolute_error",
+    "mape": "neg_mean_absolute_percentage_error",
+    "rmsle": "neg_root_mean_squared_log_error",
+    "msle": "neg_mean_squared_log_error",
+    "poisson_deviance": "neg_mean_poisson_deviance",
+    "gamma_deviance": "neg_mean_gamma_deviance",
+    "log_loss": "neg_log_loss",
+    "logloss": "neg_log_loss",
+    "cross_entropy": "neg_log_loss",
+    "brier": "neg_brier_score",
+    "auc": "roc_auc",
+    "ap": "average_precision",
+    "pr_auc": "average_precision",
+    "mcc": "matthews_corrcoef",
+}
+_SHOWN: Mapping[str, str] = {full: short for short, full in reversed(_SHORT.items()) if full.startswith("neg_")}
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "r2": (-math.inf, 1.0),
+    "explained_variance": (-math.inf, 1.0),
+    "matthews_corrcoef": (-1.0, 1.0),
+    "positive_likelihood_ratio": (0.0, math.inf),
+    "d2_absolute_error_score": (-math.inf, 1.0),
+    "d2_log_loss_score": (-math.inf, 1.0),
+    "d2_brier_score": (-math.inf, 1.0),
+}
+
+
+def metric_names(task: Task) -> tuple[str, ...]:
+    """The names, as shown, of every scikit-learn scorer that fits the task."""
+    fits = {"regression": _REGRESSION, "binary": _BINARY | _CLASSES, "multiclass": _MULTICLASS | _CLASSES}[task]
+    return tuple(sorted(_shown(name) for name in fits & set(get_scorer_names())))
+
+
+def metric_for(name: str | None, task: Task, classes: Sequence[Any]) -> Metric:
+    """The metric of that name for the task; the task's default for None."""
+    source = _DEFAULT[task] if name is None else name.strip()
+    if ":" in source:
+        return _own(source, task, tuple(classes))
+    full = _full(source)
+    if full is None:
+        near = difflib.get_close_matches(source.lower(), metric_names(task), 5, 0.5)
+        hint = f"Did you mean {listed(near)}?" if near else f"Known: {listed(metric_names(task), 60)}."
+        raise InputError(f"No metric {shortened(source)!r}. {hint}")
+    if _shown(full) not in metric_names(task):
+        raise InputError(
+            f"The metric {_shown(full)!r} does not fit a {task} target. Those that do: {listed(metric_names(task), 60)}."
+        )
+    return _named(full, task, tuple(classes))
+
+
+def _shown(full: str) -> str:
+    return _SHOWN.get(full, full.removeprefix("neg_"))
+
+
+def _full(name: str) -> str | None:
+    """scikit-learn's scorer name for a name, a short form or a metric function's name."""
+    key = name.lower().replace("-", "_").replace(" ", "_")
+    known = set(get_scorer_names())
+    for form in (key, key.removesuffix("_score"), key.removesuffix("_loss"), key.removesuffix("_score_loss")):
+        for full in (form, _SHORT.get(form), f"neg_{form}", f"neg_{form}_score"):
+            if full in known:
+                return full
+    return None
+
+
+def _named(full: str, task: Task, classes: tuple[Any, ...]) -> Metric:
+    greater, response = _function(full)[2:]
+    high = 1.0 if greater else math.inf
+    if full == "neg_brier_score":
+        high = 1.0 if len(classes) == 2 else 2.0
+    return Metric(
+        name=_shown(full),
+        greater_is_better=greater,
+        needs="value" if task == "regression" else "label" if response == "predict" else "probability",
+        kind="root_mean" if full.startswith("neg_root") else "mean" if full in _LOSSES else "fold",
+        low=_BOUNDS.get(full, (0.0, high))[0],
+        high=_BOUNDS.get(full, (0.0, high))[1],
+        source=full,
+        task=task,
+        classes=classes,
+    )
+
+
+def _own(source: str, task: Task, classes: tuple[Any, ...]) -> Metric:
+    """The metric of an import path, tried once on a few rows so that a wrong one stops before any fit."""
+    _, _, greater, response = _function(source)
+    needs = "value" if task == "regression" else "label" if response in ("predict", None) else "probability"
+    metric = Metric(source, greater, needs, "fold", -math.inf, math.inf, source, task, classes)
+    codes = np.repeat(np.arange(max(2, len(classes))), 3)
+    target = codes + 1.0 if needs == "value" else codes
+    prediction = target * 1.1 if needs == "value" else np.eye(max(2, len(classes)))[codes] * 0.9 + 0.05
+    try:
+        value = _called(metric, target, prediction.argmax(axis=1) if needs == "label" else prediction,
+                        np.ones(len(codes)), True)  # fmt: skip
+    except Exception as error:
+        raise InputError(
+            f"The metric {shortened(source, 60)!r} fails on a {task} target (it must be a scorer of make_scorer or a "
+            f"function of y_true, y_pred): {type(error).__name__}: {shortened(error, 160)}."
+        ) from error
+    if math.isnan(value):
+        raise InputError(f"The metric {shortened(source, 60)!r} is undefined on a plain {task} example.")
+    return metric

@@ -1,0 +1,88 @@
+"""Which folds and families a run can afford: decided once, before any score is seen, from the table's shape and the
+seconds of the first default fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models.config import Split
+from models.outcome import How
+
+LEVELS = ((5, 4), (5, 3), (3, 3), (5, 1), (3, 1), (0, 5), (0, 1))
+"""(outer, inner) from the most honest and dearest down; outer 0 has no outer loop, and (0, 1) is one hold-out."""
+
+LEAST_TRIALS = 5
+"""The default and four more configurations, in every fold."""
+
+REFIT = 1.6
+"""Cost of a refit on a fold's whole training part, in inner fits: more rows, and no early-stopping overhead."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """What the run will do."""
+
+    outer: int
+    inner: int
+    families: tuple[str, ...]
+    left_out: Mapping[str, str]
+    trials: int | None = None
+    """A bound on configurations per study; None where the clock decides."""
+
+    @property
+    def how(self) -> How:
+        """The plan as the report names it."""
+        method = "nested" if self.outer else "bbc" if self.inner > 1 else "holdout"
+        return How(method, self.outer, self.inner)
+
+
+def first_level(rows: int, split: Split) -> tuple[int, int]:
+    """(outer, inner) that the table's size suggests: a large table needs no repeated validation inside.
+
+    Four inner folds to 4,000 rows, three to 10,000, one split above."""
+    inner = 4 if rows <= 4_000 else 3 if rows <= 10_000 else 1
+    return (split.outer or 5, split.inner or inner)
+
+
+def needed(outer: int, inner: int, seconds: Mapping[str, float], trials: int, refit_too: bool) -> float:
+    """Core-seconds of `trials` configurations of every family in every fold, and of judging the best."""
+    folds = outer + (1 if refit_too or not outer else 0)
+    return folds * (inner * trials + REFIT) * sum(seconds.values())
+
+
+def affordable(
+    seconds: Mapping[str, float],
+    core_seconds: float,
+    start: tuple[int, int],
+    fixed: bool,
+    refit_too: bool,
+    keep: int = 2,
+) -> Level:
+    """The first level, and the families, that leave every kept family its default and four more configurations.
+
+    `seconds` are those of one default inner fit of each family at `start`. Dear families go before folds do, but never
+    the last `keep`; with `fixed` the folds are the user's and only families may go."""
+    levels = [start] if fixed else [start, *(level for level in LEVELS if _after(level, start))]
+    order = sorted(seconds, key=lambda f: (seconds[f], f))
+    for outer, inner in levels:
+        for size in range(len(order), min(keep, len(order)) - 1, -1):
+            kept = {f: seconds[f] for f in order[:size]}
+            trials = 1 if (outer, inner) == (0, 1) else LEAST_TRIALS
+            if needed(outer, inner, kept, trials, refit_too) <= core_seconds:
+                return _level(outer, inner, order, size, seconds, core_seconds)
+    outer, inner = levels[-1]
+    return _level(outer, inner, order, min(keep, len(order)), seconds, core_seconds)
+
+
+def _after(level: tuple[int, int], start: tuple[int, int]) -> bool:
+    place = LEVELS.index(start) if start in LEVELS else 0
+    return LEVELS.index(level) > place and level[1] <= max(start[1], 5)
+
+
+def _level(outer, inner, order, size, seconds, core_seconds) -> Level:
+    left_out = {
+        f: f"one default fit takes {seconds[f]:.1f} s: too dear for {core_seconds:.0f} core-seconds of tuning"
+        for f in order[size:]
+    }
+    return Level(outer, inner, tuple(order[:size]), left_out, 1 if (outer, inner) == (0, 1) else None)

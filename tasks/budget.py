@@ -1,0 +1,74 @@
+"""The ledger of seconds: where a run's time went, what the end still needs, and when tuning must stop.
+
+The promise is about the whole command, from the start of its process to the return of the prompt."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+EXIT = 1.5
+"""Seconds from the last stage to the prompt: closing the pool, the tracker and the interpreter."""
+
+REGISTRATION = 8.0
+"""Seconds that registering takes before one was seen: writing, describing and aliasing a version."""
+
+_origin: list[float] = []
+
+
+def command_started() -> None:
+    """Says that this process is a command of its own: its budget counts from the start of the process."""
+    _origin.append(psutil.Process().create_time())
+
+
+def started() -> float:
+    """When the command began (Unix seconds): the process's start for a command, else now."""
+    return _origin.pop() if _origin else time.time()
+
+
+class Ledger:
+    """Times of one run. Thread-safe."""
+
+    def __init__(self, limit: float | None, origin: float, used: float = 0.0):
+        self.limit, self.origin, self.used = limit, origin - used, used
+        self.stages: dict[str, float] = defaultdict(float)
+        self.fitting: dict[str, float] = defaultdict(float)
+        self.registration = REGISTRATION
+        self._lock = threading.Lock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the command began, those of interrupted sessions included."""
+        return time.time() - self.origin
+
+    @property
+    def left(self) -> float:
+        """Seconds until the prompt must be back; infinite without a limit."""
+        return float("inf") if self.limit is None else self.limit - self.elapsed
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Books the block's wall time under `name`."""
+        begin = time.time()
+        try:
+            yield
+        finally:
+            self.stages[name] += time.time() - begin
+
+    def fitted(self, family: str, seconds: float) -> None:
+        """Books a fit's core-seconds."""
+        with self._lock:
+            self.fitting[family] += seconds
+
+    def reserve(self, refits: float, longest: float, workers: int) -> float:
+        """Wall seconds that the end needs, when its refits are `refits` core-seconds, the longest one `longest`."""
+        return 1.2 * refits / workers + longest + self.registration + EXIT
+
+    def enough(self, reserve: float) -> bool:
+        """Whether tuning may go on."""
+        return self.left > reserve

@@ -1,0 +1,285 @@
+"""What a worker process does: one fit. Imports `models` only, so that a worker starts light.
+
+Everything is read from the run's folder and everything of size is written there before the answer goes back: a fit
+whose result lies on disk is never run again."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from sklearn.pipeline import Pipeline
+
+from models.columns import Prepared, prepare, transform
+from models.families import Family, Part, Shape, family
+from models.metric import Metric, metric_for
+from models.search import seed_for
+from models.split import Fold
+from models.table import Task
+from tasks.workdir import Workdir
+
+FLOOR = 1e-6
+"""Probability of a class that a training part lacked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Brief:
+    """What every fit of a run shares; workers read it once from the run's folder."""
+
+    task: Task
+    classes: tuple[Any, ...]
+    metric: str | None
+    kinds: dict[str, str]
+    folds: dict[str, Fold]
+    threads: int
+    seed: int
+
+    @property
+    def scorer(self) -> Metric:
+        """The metric as a value."""
+        return metric_for(self.metric, self.task, self.classes)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit: a configuration on one inner fold, or (inner None) refitted on the fold's whole training part."""
+
+    workdir: str
+    family: str
+    fold: str
+    trial: int
+    config: dict[str, Any]
+    inner: int | None = None
+    with_sealed: bool = False
+    """Refit on work and sealed rows together (`final.rows: all`)."""
+
+    @property
+    def file(self) -> str:
+        """Where the result lies, without ending."""
+        part = "all_rows" if self.with_sealed else "refit" if self.inner is None else str(self.inner)
+        return f"fits/{self.family}/{self.fold}/{self.trial}/{part}"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came of a fit."""
+
+    score: float | None
+    """On the validation rows, or on B_k in a refit; None where there are none to judge."""
+    rounds: int | None
+    seconds: float
+    peak_mb: float
+    start: float
+    end: float
+
+
+class _Peak:
+    """Samples this process's memory and ends it above the limit, so that a blow-up costs this fit alone."""
+
+    EXIT = 77
+
+    def __init__(self) -> None:
+        self.limit, self.peak, self._process = 0.0, 0.0, psutil.Process()
+        self._parent = os.getppid()
+
+    def watch(self, limit_mb: float) -> None:
+        self.limit = limit_mb
+        threading.Thread(target=self._loop, daemon=True, name="memory").start()
+
+    def begin(self) -> None:
+        self.peak = self._now()
+
+    def _now(self) -> float:
+        return self._process.memory_info().rss / 1e6
+
+    def _loop(self) -> None:
+        while os.getppid() == self._parent:  # a worker ends when its parent does
+            self.peak = max(self.peak, self._now())
+            if self.limit and self.peak > self.limit:
+                os._exit(self.EXIT)
+            time.sleep(0.2)
+        os._exit(1)
+
+
+peak = _Peak()
+_briefs: dict[str, tuple[Brief, Any, np.ndarray, np.ndarray | None]] = {}
+
+
+def begin(limit_mb: float, threads: int) -> None:
+    """Prepares a worker process: memory limit, threads, no interest in the terminal's Ctrl-C, silence."""
+    import resource
+    import signal
+
+    from threadpoolctl import threadpool_limits
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(threads)
+    warnings.simplefilter("ignore")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    if limit_mb and hasattr(resource, "RLIMIT_DATA"):
+        # Beyond the watch's limit: a sudden large request becomes MemoryError instead of a dead machine.
+        most = int(limit_mb * 1.5e6)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    peak.watch(limit_mb)
+
+
+def load(path: str):
+    """The run's brief, work features, target and weight; read once in each process."""
+    if path not in _briefs:
+        workdir = Workdir(Path(path))
+        target = workdir.read_array("target")
+        assert target is not None
+        _briefs[path] = (workdir.read_pickle("brief"), workdir.read_frame("work"), target, workdir.read_array("weight"))
+    return _briefs[path]
+
+
+def run(job: Job) -> Fit:
+    """Fits, scores, writes the result into the run's folder and returns it; a result already there is returned as is."""
+    workdir = Workdir(Path(job.workdir))
+    done = workdir.read_json(job.file + ".json")
+    if done is not None:
+        return Fit(**done)
+    start, clock = time.time(), time.perf_counter()
+    peak.begin()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        score, rounds = _refit(job, workdir) if job.inner is None else _inner(job, workdir)
+    fit = Fit(score, rounds, time.perf_counter() - clock, peak.peak, start, time.time())
+    workdir.write_json(job.file + ".json", fit.__dict__)
+    return fit
+
+
+def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None]:
+    brief, features, target, weight = load(job.workdir)
+    fold = brief.folds[job.fold]
+    assert job.inner is not None
+    train, judge = fold.inner[job.inner]
+    known = family(job.family)
+    prepared, X_judge = _prepared(job, workdir, known, train, judge)
+    part = _part(prepared, train, target, weight, brief, fold.stops[job.inner] if known.stops_early else None)
+    classes = np.unique(part.y)
+    fitted = known.fit(job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
+    prediction = predict(fitted.model, X_judge, classes, brief)
+    score = brief.scorer.score(target[judge], prediction, _rows(weight, judge))
+    workdir.write_array(job.file, prediction)
+    return score, fitted.rounds
+
+
+def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None]:
+    brief, features, target, weight = load(job.workdir)
+    fold = brief.folds[job.fold]
+    known = family(job.family)
+    rows, goal, weights = features.iloc[fold.train], np.asarray(target[fold.train]), _rows(weight, fold.train)
+    if job.with_sealed:
+        rows, goal, weights = _joined(workdir, rows, goal, weights)
+    prepared = prepare(rows, brief.kinds, goal, brief.task, known.needs, _seed(job, brief))
+    part = Part(prepared.X, goal, weights, _shape(prepared, brief, len(goal)), prepared.categories)
+    classes = np.unique(part.y)
+    fitted = known.fit(job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
+    pipeline = Pipeline([("columns", prepared.transformer), ("model", fitted.model)])
+    workdir.write_pickle(job.file, (pipeline, classes))
+    if job.with_sealed or not len(fold.judge):
+        return None, fitted.rounds
+    X_judge = transform(prepared.transformer, features.iloc[fold.judge])
+    prediction = predict(fitted.model, X_judge, classes, brief)
+    workdir.write_array(job.file, prediction)
+    return brief.scorer.score(target[fold.judge], prediction, _rows(weight, fold.judge)), fitted.rounds
+
+
+def _joined(workdir: Workdir, rows, goal, weights):
+    import pandas as pd
+
+    sealed_goal, sealed_weight = workdir.read_array("sealed_target"), workdir.read_array("sealed_weight")
+    assert sealed_goal is not None
+    frame = pd.concat([rows, workdir.read_frame("sealed")], ignore_index=True)
+    both = None if weights is None or sealed_weight is None else np.concatenate([weights, sealed_weight])
+    return frame, np.concatenate([goal, sealed_goal]), both
+
+
+def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[Prepared, np.ndarray]:
+    """Prepared training rows and validation rows; made once for each inner fold and kind of need, then mapped."""
+    brief, features, target, _ = load(job.workdir)
+    needs = known.needs
+    name = f"columns/{job.fold}-{job.inner}-{needs.categories}-{needs.missing:d}{needs.scaled:d}"
+    kept = workdir.read_json(name + ".json")
+    if kept is None:
+        seed = seed_for(brief.seed, "columns", job.fold, job.inner)
+        made = prepare(features.iloc[train], brief.kinds, np.asarray(target[train]), brief.task, needs, seed)
+        workdir.write_array(name + "-train", made.X)
+        workdir.write_array(name + "-judge", transform(made.transformer, features.iloc[judge]))
+        kept = {"categories": made.categories}
+        workdir.write_json(name + ".json", kept)
+    X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
+    assert X_train is not None
+    assert X_judge is not None
+    return Prepared(None, X_train, tuple(kept["categories"])), X_judge  # type: ignore[arg-type]
+
+
+def _part(prepared: Prepared, train, target, weight, brief: Brief, stop) -> Part:
+    """The training rows as a family takes them, those for early stopping cut off."""
+    y, w = np.asarray(target[train]), _rows(weight, train)
+    shape = _shape(prepared, brief, len(train))
+    if stop is None or not len(stop[1]):
+        return Part(prepared.X, y, w, shape, prepared.categories)
+    fit, held = np.searchsorted(train, stop[0]), np.searchsorted(train, stop[1])
+    cut = (prepared.X[held], y[held], _rows(w, held))
+    return Part(prepared.X[fit], y[fit], _rows(w, fit), shape, prepared.categories, cut)
+
+
+def _encoded(part: Part, classes: np.ndarray) -> Part:
+    """The part with its classes as 0..m-1, where groups or time left some out; early-stopping rows of others go."""
+    if part.shape.task == "regression" or len(classes) == part.shape.classes:
+        return part
+    stop = part.stop
+    if stop is not None:
+        known = np.isin(stop[1], classes)
+        held = _rows(stop[2], known)
+        stop = (stop[0][known], np.searchsorted(classes, stop[1][known]), held) if known.any() else None
+    return Part(part.X, np.searchsorted(classes, part.y), part.weight, part.shape, part.categories, stop)
+
+
+def predict(model: Any, X: Any, classes: np.ndarray, brief: Brief) -> np.ndarray:
+    """Values (n,), or probabilities (n, classes) widened to all classes with a floor."""
+    if brief.task == "regression":
+        return np.asarray(model.predict(X), dtype=np.float64)
+    some = np.asarray(model.predict_proba(X), dtype=np.float64)
+    if some.shape[1] == len(brief.classes):
+        return some
+    whole = np.full((len(some), len(brief.classes)), FLOOR)
+    whole[:, classes] = some
+    return whole / whole.sum(axis=1, keepdims=True)
+
+
+def predict_sealed(path: str, files: list[tuple[str, float]], name: str) -> None:
+    """Writes the weighted mean prediction of these refits on the sealed rows as the array `name`."""
+    workdir = Workdir(Path(path))
+    brief = load(path)[0]
+    sealed = workdir.read_frame("sealed")
+    total = np.zeros(())
+    for file, share in files:
+        pipeline, classes = workdir.read_pickle(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            total = total + share * predict(pipeline, sealed, classes, brief)
+    workdir.write_array(name, total)
+
+
+def _shape(prepared: Prepared, brief: Brief, rows: int) -> Shape:
+    return Shape(rows, prepared.X.shape[1], brief.task, len(brief.classes))
+
+
+def _seed(job: Job, brief: Brief) -> int:
+    return seed_for(brief.seed, "fit", job.family, job.fold, job.inner)
+
+
+def _rows(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if values is None else np.asarray(values[rows])

@@ -1,0 +1,89 @@
+"""The folder of one run, `mlruns/work/<run>`: all that resume needs, and what the workers read and write.
+
+    run.json             the Run, who owns it (host, pid, process start) and how far it came
+    plan.npz plan.json   the folds, the families and the seal: fixed before any score is seen
+    work.arrow           features of the work rows; sealed.arrow those of the sealed rows, in a file of their own
+    target.npy ...       target, weight, keys of the work rows
+    studies/             one Optuna journal for each family and fold
+    fits/                one result for each finished fit: scores and out-of-fold predictions
+    columns/             prepared columns, shared between workers
+    events.jsonl         what MLflow is told
+
+A file appears under its name only when it is whole: it is written beside and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def write_whole(path: Path, write: Callable[[Any], object]) -> None:
+    """Makes `path` appear with what `write(binary file)` wrote, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        try:
+            write(file)
+            file.close()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """Names and forms of the files in a run's folder."""
+
+    path: Path
+
+    def write_json(self, name: str, value: object) -> None:
+        """Writes a JSON file."""
+        text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
+        write_whole(self.path / name, lambda file: file.write(text.encode()))
+
+    def read_json(self, name: str) -> Any:
+        """The JSON file's value; None where there is none."""
+        path = self.path / name
+        return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+    def write_array(self, name: str, value: np.ndarray) -> None:
+        """Writes an array that workers map into memory."""
+        write_whole(self.path / f"{name}.npy", lambda file: np.save(file, value, allow_pickle=False))
+
+    def read_array(self, name: str) -> np.ndarray | None:
+        """The array, mapped into memory read-only; None where there is none."""
+        path = self.path / f"{name}.npy"
+        return np.load(path, mmap_mode="r") if path.exists() else None
+
+    def write_pickle(self, name: str, value: object) -> None:
+        """Writes fitted objects for our own processes; what is delivered goes through skops instead."""
+        write_whole(self.path / f"{name}.pkl", lambda file: pickle.dump(value, file, protocol=5))
+
+    def read_pickle(self, name: str) -> Any:
+        """The object; None where there is none."""
+        path = self.path / f"{name}.pkl"
+        if not path.exists():
+            return None
+        with path.open("rb") as file:
+            return pickle.load(file)
+
+    def write_frame(self, name: str, frame: pd.DataFrame) -> None:
+        """Writes a table that workers map into memory."""
+        write_whole(self.path / f"{name}.arrow", lambda file: frame.to_feather(file, compression="uncompressed"))
+
+    def read_frame(self, name: str) -> pd.DataFrame:
+        """The table, its numbers mapped into memory."""
+        return pd.read_feather(self.path / f"{name}.arrow")
+
+    def has(self, name: str) -> bool:
+        """Whether the file is there."""
+        return (self.path / name).exists()
