@@ -17,239 +17,17 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from scipy import sparse
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from models.errors import InputError, listed, shortened
+from models.measures import LOSSES, RANKS, TABLES, confusions, mean_where, ratio
 from models.table import Task
 
 Fold3 = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Target, prediction, row weights of one fold's judged rows."""
 
-_FLOOR = float(np.finfo(np.float64).eps)
-"""The least probability that log loss reads: scikit-learn's own floor for float64."""
 _CELLS = 4_000_000
 """Replicates times rows held at once: 32 MB for each intermediate array."""
-
-
-# --- Row losses: the metric is their weighted mean, or its square root -----------------------------------------------
-
-
-def _chosen(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    return prediction[np.arange(len(target)), target]
-
-
-def _brier(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Squared distance to the one-hot target; half of it for two classes (scikit-learn's `scale_by_half='auto'`)."""
-    squares = (prediction**2).sum(axis=1) - 2 * _chosen(target, prediction) + 1
-    return squares / 2 if prediction.shape[1] == 2 else squares
-
-
-def _outside_two(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    own = _chosen(target, prediction)[:, None]
-    later = np.arange(prediction.shape[1]) > target[:, None]
-    ahead = (prediction > own) | ((prediction == own) & later)
-    return (ahead.sum(axis=1) < 2).astype(float)
-
-
-def _poisson(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    ratio = np.where(target > 0, target, 1) / prediction
-    return np.where(prediction > 0, 2 * (np.where(target > 0, target, 0) * np.log(ratio) - target + prediction), np.nan)
-
-
-def _gamma(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    return np.where(prediction > 0, 2 * (np.log(prediction / target) + target / prediction - 1), np.nan)
-
-
-def _squared_log(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    return (np.log1p(target) - np.log1p(prediction)) ** 2
-
-
-_LOSSES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "neg_log_loss": lambda t, p: -np.log(np.clip(_chosen(t, p), _FLOOR, 1 - _FLOOR)),
-    "neg_brier_score": _brier,
-    "top_k_accuracy": _outside_two,
-    "neg_mean_absolute_error": lambda t, p: np.abs(t - p),
-    "neg_mean_squared_error": lambda t, p: (t - p) ** 2,
-    "neg_root_mean_squared_error": lambda t, p: (t - p) ** 2,
-    "neg_mean_absolute_percentage_error": lambda t, p: np.abs(t - p) / np.maximum(np.abs(t), _FLOOR),
-    "neg_mean_squared_log_error": _squared_log,
-    "neg_root_mean_squared_log_error": _squared_log,
-    "neg_mean_poisson_deviance": _poisson,
-    "neg_mean_gamma_deviance": _gamma,
-    "accuracy": lambda t, p: (t == p).astype(float),
-}
-
-
-# --- Functions of the confusion matrix (replicate, true class, predicted class) --------------------------------------
-
-
-def _ratio(above: np.ndarray, below: np.ndarray, empty: float = 0.0) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, empty), where=below != 0)
-
-
-def _mean_where(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted mean along the last axis of what is not NaN; NaN where nothing is left."""
-    weights = np.where(np.isnan(values), 0.0, weights)
-    return _ratio((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
-
-
-def _by_class(above: str, average: str) -> Callable[[np.ndarray], np.ndarray]:
-    """f1, precision, recall or jaccard over confusion matrices, averaged over classes as scikit-learn does."""
-
-    def value(table: np.ndarray) -> np.ndarray:
-        hit, true, said = np.einsum("bii->bi", table), table.sum(axis=2), table.sum(axis=1)
-        present = (true + said > 0).astype(float)
-        parts = {"f1": (2 * hit, true + said), "precision": (hit, said), "recall": (hit, true),
-                 "jaccard": (hit, true + said - hit)}[above]  # fmt: skip
-        if average == "micro":
-            return _ratio(parts[0].sum(axis=1), parts[1].sum(axis=1), np.nan)
-        if average == "binary":
-            return _ratio(parts[0][:, 1], parts[1][:, 1])
-        return _mean_where(_ratio(*parts), present if average == "macro" else true)
-
-    return value
-
-
-def _balanced(table: np.ndarray) -> np.ndarray:
-    true = table.sum(axis=2)
-    return _mean_where(_ratio(np.einsum("bii->bi", table), true), (true > 0).astype(float))
-
-
-def _matthews(table: np.ndarray) -> np.ndarray:
-    true, said, rows = table.sum(axis=2), table.sum(axis=1), table.sum(axis=(1, 2))
-    both = np.einsum("bii->b", table) * rows - (true * said).sum(axis=1)
-    spread = (rows**2 - (said**2).sum(axis=1)) * (rows**2 - (true**2).sum(axis=1))
-    return _ratio(both, np.sqrt(np.maximum(spread, 0)))
-
-
-def _likelihood_ratio(said: int) -> Callable[[np.ndarray], np.ndarray]:
-    def value(table: np.ndarray) -> np.ndarray:
-        rate = _ratio(table[:, :, said], table.sum(axis=2), np.nan)
-        return _ratio(rate[:, 1], rate[:, 0], np.nan)
-
-    return value
-
-
-_TABLES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "balanced_accuracy": _balanced,
-    "matthews_corrcoef": _matthews,
-    "positive_likelihood_ratio": _likelihood_ratio(1),
-    "neg_negative_likelihood_ratio": _likelihood_ratio(0),
-    **{above: _by_class(above, "binary") for above in ("f1", "precision", "recall", "jaccard")},
-    **{
-        f"{above}_{average}": _by_class(above, average)
-        for above in ("f1", "precision", "recall", "jaccard")
-        for average in ("macro", "micro", "weighted")
-    },
-}
-
-
-def _confusions(target: np.ndarray, said: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
-    """Confusion matrices (replicate, true, predicted), one sparse product for all replicates."""
-    pairs = target * classes + said
-    chosen = sparse.csr_array(
-        (np.ones(len(pairs)), (pairs, np.arange(len(pairs)))), shape=(classes * classes, len(pairs))
-    )
-    return np.asarray(chosen @ weights.T).T.reshape(len(weights), classes, classes)
-
-
-# --- Rank metrics and others that need all rows of a fold at once ----------------------------------------------------
-
-
-def _auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted AUC for each row of `weights`: below each positive, the cumulated weight of the negatives, ties half
-    (Mann & Whitney 1947)."""
-    up, down = np.flatnonzero(positive), np.flatnonzero(~positive)
-    up, down = up[np.argsort(score[up], kind="stable")], down[np.argsort(score[down], kind="stable")]
-    below = np.zeros((len(weights), len(down) + 1))
-    np.cumsum(weights[:, down], axis=1, out=below[:, 1:])
-    left, right = (np.searchsorted(score[down], score[up], side) for side in ("left", "right"))
-    beaten = below[:, left] if np.array_equal(left, right) else (below[:, left] + below[:, right]) / 2
-    own = weights[:, up]
-    return _ratio(np.einsum("bi,bi->b", own, beaten), own.sum(axis=1) * below[:, -1], np.nan)
-
-
-def _precision_curve(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Average precision for each row of `weights`; one step for each distinct score."""
-    order = np.argsort(-score, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
-    ordered = weights[:, order]
-    hits = np.cumsum(ordered * positive[order], axis=1)[:, last]
-    steps = np.diff(hits, axis=1, prepend=0.0)
-    precision = _ratio(hits, np.cumsum(ordered, axis=1)[:, last])
-    return _ratio(np.einsum("bi,bi->b", steps, precision), hits[:, -1], np.nan)
-
-
-Ranked = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
-def _one_class(rank: Ranked) -> Ranked:
-    """The rank metric of the positive class where there are two, else the plain mean over classes that occur."""
-
-    def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        if prediction.shape[1] == 2:
-            return rank(target == 1, prediction[:, 1], weights)
-        return _over_classes(rank, False)(target, prediction, weights)
-
-    return value
-
-
-def _over_classes(rank: Ranked, weighted: bool) -> Ranked:
-    def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        columns = range(prediction.shape[1])
-        values = np.stack([rank(target == c, prediction[:, c], weights) for c in columns], axis=1)
-        shares = np.stack([weights[:, target == c].sum(axis=1) for c in columns], axis=1)
-        return _mean_where(values, shares if weighted else (shares > 0).astype(float))
-
-    return value
-
-
-def _over_pairs(weighted: bool) -> Ranked:
-    """Mean AUC over pairs of classes (Hand & Till 2001, Machine Learning 45:171)."""
-
-    def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        values, shares = [], []
-        for a in range(prediction.shape[1]):
-            for b in range(a):
-                rows = np.flatnonzero((target == a) | (target == b))
-                is_a, part = target[rows] == a, weights[:, rows]
-                both = _auc(is_a, prediction[rows, a], part) + _auc(~is_a, prediction[rows, b], part)
-                values.append(both / 2)
-                shares.append(part.sum(axis=1))
-        share = np.stack(shares, axis=1)
-        return _mean_where(np.stack(values, axis=1), share if weighted else (share > 0).astype(float))
-
-    return value
-
-
-def _explained(centred: bool) -> Ranked:
-    """r2, or explained variance where the error's mean is taken off first."""
-
-    def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        # Away from zero, sum of squares minus square of the sum would lose digits.
-        around = target - target.mean()
-        error = target - prediction
-        shift = error.mean() if centred else 0.0
-        sums = weights @ np.stack([np.ones_like(error), around, around**2, error - shift, (error - shift) ** 2], axis=1)
-        total, first, second, miss, misses = sums.T
-        spread = second - _ratio(first**2, total)
-        left = misses - _ratio(miss**2, total) if centred else misses
-        return 1 - _ratio(left, np.where(spread > 1e-12 * second, spread, 0.0), np.nan)
-
-    return value
-
-
-_RANKS: Mapping[str, Ranked] = {
-    "roc_auc": _one_class(_auc),
-    "roc_auc_ovr": _over_classes(_auc, False),
-    "roc_auc_ovr_weighted": _over_classes(_auc, True),
-    "roc_auc_ovo": _over_pairs(False),
-    "roc_auc_ovo_weighted": _over_pairs(True),
-    "average_precision": _one_class(_precision_curve),
-    "r2": _explained(False),
-    "explained_variance": _explained(True),
-}
 
 
 # --- The metric ------------------------------------------------------------------------------------------------------
@@ -275,7 +53,7 @@ class Metric:
     @property
     def dear(self) -> bool:
         """Whether a replicate costs a call of its own: such a metric gets fewer of them."""
-        return not any(self.source in known for known in (_LOSSES, _TABLES, _RANKS))
+        return not any(self.source in known for known in (LOSSES, TABLES, RANKS))
 
     def score(self, target: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> float:
         """The metric in its own sense; NaN where it is undefined or a prediction is not finite."""
@@ -302,8 +80,8 @@ class Metric:
         parts = [_fold_parts(self, fold, count) for fold, count in sized]
         if self.kind == "fold":
             values = np.stack([above for above, _ in parts], axis=1)
-            return _mean_where(values, np.ones_like(values))
-        mean = _ratio(sum(above for above, _ in parts), sum(below for _, below in parts), np.nan)  # type: ignore[arg-type]
+            return mean_where(values, np.ones_like(values))
+        mean = ratio(sum(above for above, _ in parts), sum(below for _, below in parts), np.nan)  # type: ignore[arg-type]
         return np.sqrt(mean) if self.kind == "root_mean" else mean
 
 
@@ -325,7 +103,7 @@ def _fold_parts(metric: Metric, fold: Fold3, counts: np.ndarray) -> tuple[np.nda
     target, prediction, weight = fold
     if metric.kind != "fold":
         with np.errstate(divide="ignore", invalid="ignore"):
-            losses = _LOSSES[metric.source](target, prediction)
+            losses = LOSSES[metric.source](target, prediction)
         own = np.ones(len(target)) if weight is None else np.asarray(weight, float)
         above, below = (counts @ np.stack([losses * own, own], axis=1)).T
         return above, below
@@ -343,18 +121,18 @@ def _values(
 ) -> np.ndarray:
     """A fold metric (B,) at the rows' weights times counts."""
     weights = np.asarray(counts, float) if weight is None else counts * np.asarray(weight, float)
-    if metric.source in _RANKS:
-        return _RANKS[metric.source](target, prediction, weights)
-    if metric.source in _TABLES:
-        return _TABLES[metric.source](_confusions(target, prediction, weights, len(metric.classes)))
+    if metric.source in RANKS:
+        return RANKS[metric.source](target, prediction, weights)
+    if metric.source in TABLES:
+        return TABLES[metric.source](confusions(target, prediction, weights, len(metric.classes)))
     if metric.needs == "label":
         # Only which pairs occur and how heavy they are matters, so a call costs the same at any number of rows.
         size = len(metric.classes)
-        tables = _confusions(target, prediction, weights, size).reshape(len(weights), -1)
+        tables = confusions(target, prediction, weights, size).reshape(len(weights), -1)
         target, prediction = np.divmod(np.arange(size * size), size)
         weights = tables
     # A function without sample_weight takes repeated rows, which stand for counts but not for weights.
-    return np.array([_called(metric, target, prediction, row, weight is None) for row in weights])
+    return np.array([_defined(metric, target, prediction, row, weight is None) for row in weights])
 
 
 # --- Metrics by scorer: whatever has no formula above ----------------------------------------------------------------
@@ -394,6 +172,14 @@ def _parameters(source: str) -> frozenset[str]:
         return frozenset()
 
 
+def _defined(metric: Metric, target: np.ndarray, prediction: np.ndarray, weights: np.ndarray, whole: bool) -> float:
+    """The function's value, or NaN where it refuses, as many do in a fold that holds one class."""
+    try:
+        return _called(metric, target, prediction, weights, whole)
+    except ValueError:
+        return math.nan
+
+
 def _called(metric: Metric, target: np.ndarray, prediction: np.ndarray, weights: np.ndarray, whole: bool) -> float:
     function, kwargs, _, _ = _function(metric.source)
     kwargs = dict(kwargs)
@@ -408,11 +194,7 @@ def _called(metric: Metric, target: np.ndarray, prediction: np.ndarray, weights:
         target, prediction = np.repeat(target, times), np.repeat(prediction, times, axis=0)
     elif not (weights == 1).all():
         kwargs["sample_weight"] = weights
-    try:
-        return float(function(*_spoken(metric, target, prediction, kwargs), **kwargs))
-    except ValueError:
-        # Such as a fold that holds one class: undefined there, and left out of the mean.
-        return math.nan
+    return float(function(*_spoken(metric, target, prediction, kwargs), **kwargs))
 
 
 def _spoken(
@@ -423,32 +205,72 @@ def _spoken(
         return target, prediction
     own = ":" in metric.source
     labels = np.array(metric.classes) if own else np.arange(len(metric.classes))
+    if own and len(labels) == 2 and "pos_label" in _parameters(metric.source):
+        kwargs.setdefault("pos_label", metric.classes[1])
     if metric.needs == "label":
         return labels[target], labels[prediction]
     if "labels" in _parameters(metric.source):
         kwargs.setdefault("labels", labels)
     two = prediction.shape[1] == 2 and (not own or _function(metric.source)[3] is not None)
-    if own and two and "pos_label" in _parameters(metric.source):
-        kwargs.setdefault("pos_label", metric.classes[1])
     return labels[target], prediction[:, 1] if two else prediction
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
 
-_DEFAULT: Mapping[str, str] = {"binary": "roc_auc", "multiclass": "neg_log_loss", "regression": "neg_root_mean_squared_error"}
+_DEFAULT: Mapping[Task, str] = {
+    "binary": "roc_auc",
+    "multiclass": "neg_log_loss",
+    "regression": "neg_root_mean_squared_error",
+}
 _REGRESSION = frozenset(
-    "r2 explained_variance d2_absolute_error_score neg_max_error neg_median_absolute_error neg_mean_absolute_error "
-    "neg_mean_squared_error neg_root_mean_squared_error neg_mean_absolute_percentage_error neg_mean_squared_log_error "
-    "neg_root_mean_squared_log_error neg_mean_poisson_deviance neg_mean_gamma_deviance".split()
+    [
+        "r2",
+        "explained_variance",
+        "d2_absolute_error_score",
+        "neg_max_error",
+        "neg_median_absolute_error",
+        "neg_mean_absolute_error",
+        "neg_mean_squared_error",
+        "neg_root_mean_squared_error",
+        "neg_mean_absolute_percentage_error",
+        "neg_mean_squared_log_error",
+        "neg_root_mean_squared_log_error",
+        "neg_mean_poisson_deviance",
+        "neg_mean_gamma_deviance",
+    ]
 )
 _BINARY = frozenset(
-    "roc_auc f1 precision recall jaccard positive_likelihood_ratio neg_negative_likelihood_ratio".split()
+    [
+        "roc_auc",
+        "f1",
+        "precision",
+        "recall",
+        "jaccard",
+        "positive_likelihood_ratio",
+        "neg_negative_likelihood_ratio",
+    ]
 )
-_MULTICLASS = frozenset("roc_auc_ovr roc_auc_ovr_weighted roc_auc_ovo roc_auc_ovo_weighted top_k_accuracy".split())
+_MULTICLASS = frozenset(
+    [
+        "roc_auc_ovr",
+        "roc_auc_ovr_weighted",
+        "roc_auc_ovo",
+        "roc_auc_ovo_weighted",
+        "top_k_accuracy",
+    ]
+)
 _CLASSES = frozenset(
-    "accuracy balanced_accuracy average_precision matthews_corrcoef neg_log_loss neg_brier_score d2_log_loss_score "
-    "d2_brier_score".split()
-) | frozenset(name for name in _TABLES if name.endswith(("_macro", "_micro", "_weighted")))
+    [
+        "accuracy",
+        "balanced_accuracy",
+        "average_precision",
+        "matthews_corrcoef",
+        "neg_log_loss",
+        "neg_brier_score",
+        "d2_log_loss_score",
+        "d2_brier_score",
+    ]
+) | frozenset(name for name in TABLES if name.endswith(("_macro", "_micro", "_weighted")))
 _SHORT: Mapping[str, str] = {
     "rmse": "neg_root_mean_squared_error",
     "mse": "neg_mean_squared_error",
@@ -497,7 +319,8 @@ def metric_for(name: str | None, task: Task, classes: Sequence[Any]) -> Metric:
         raise InputError(f"No metric {shortened(source)!r}. {hint}")
     if _shown(full) not in metric_names(task):
         raise InputError(
-            f"The metric {_shown(full)!r} does not fit a {task} target. Those that do: {listed(metric_names(task), 60)}."
+            f"The metric {_shown(full)!r} does not fit a {task} target. "
+            f"Those that do: {listed(metric_names(task), 60)}."
         )
     return _named(full, task, tuple(classes))
 
@@ -526,7 +349,7 @@ def _named(full: str, task: Task, classes: tuple[Any, ...]) -> Metric:
         name=_shown(full),
         greater_is_better=greater,
         needs="value" if task == "regression" else "label" if response == "predict" else "probability",
-        kind="root_mean" if full.startswith("neg_root") else "mean" if full in _LOSSES else "fold",
+        kind="root_mean" if full.startswith("neg_root") else "mean" if full in LOSSES else "fold",
         low=_BOUNDS.get(full, (0.0, high))[0],
         high=_BOUNDS.get(full, (0.0, high))[1],
         source=full,
@@ -544,13 +367,12 @@ def _own(source: str, task: Task, classes: tuple[Any, ...]) -> Metric:
     target = codes + 1.0 if needs == "value" else codes
     prediction = target * 1.1 if needs == "value" else np.eye(max(2, len(classes)))[codes] * 0.9 + 0.05
     try:
-        value = _called(metric, target, prediction.argmax(axis=1) if needs == "label" else prediction,
-                        np.ones(len(codes)), True)  # fmt: skip
+        if needs == "label":
+            prediction = prediction.argmax(axis=1)
+        _called(metric, target, prediction, np.ones(len(codes)), True)
     except Exception as error:
         raise InputError(
             f"The metric {shortened(source, 60)!r} fails on a {task} target (it must be a scorer of make_scorer or a "
             f"function of y_true, y_pred): {type(error).__name__}: {shortened(error, 160)}."
         ) from error
-    if math.isnan(value):
-        raise InputError(f"The metric {shortened(source, 60)!r} is undefined on a plain {task} example.")
     return metric
