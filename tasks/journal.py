@@ -1,0 +1,344 @@
+"""The event journal of a run: what happened, as lines on disk, and the handle of the process that mirrors them.
+
+The journal is the truth; MLflow is a copy of it that can be made again at any time. MLflow takes four seconds to
+import and tens of milliseconds of a core for each run, so only a child process (`tasks.tracking`) ever loads it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Late
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from models.errors import InputError, NestorError
+
+RunKind = Literal["pipeline", "family", "fold", "trial"]
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+STATUS_OF_STATE: dict[str, Status] = {
+    "complete": "FINISHED",
+    "pruned": "FINISHED",
+    "failed": "FAILED",
+    "timeout": "FAILED",
+    "memory": "FAILED",
+}
+"""How a trial's run in MLflow ended, by the trial's state."""
+
+FIRST_GUESS = 0.01
+"""Seconds to mirror one record, until some were."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is new about one run. Several records with one key add up."""
+
+    key: str
+    """`run`, `lightgbm`, `lightgbm/2`, `lightgbm/2/17`."""
+    kind: RunKind
+    name: str = ""
+    """Shown in MLflow; empty: the key."""
+    parent: str | None = None
+    """Key of the run above, recorded before this one."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    series: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Metric -> its values, logged as steps 0, 1, ..."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    status: Status | None = None
+    """None while the run is open."""
+    start: float | None = None
+    """Unix seconds, as `end`."""
+    end: float | None = None
+    artifacts: Sequence[Sequence[str]] = ()
+    """[local file or folder, folder in the run's artifacts]; "" is their root."""
+    dataset: Mapping[str, Any] | None = None
+    """The input table: name, digest, source and, if known, rows and columns."""
+    at: float = 0.0
+    """When it was recorded; set by the journal."""
+
+    def line(self) -> str:
+        """The record as one line of JSON, without what is empty."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return json.dumps({k: v for k, v in values.items() if v or k == "key"}, default=_plain)
+
+    def and_then(self, later: Record) -> Record:
+        """Both as one record."""
+        ended = later.status is not None
+        return replace(
+            self,
+            name=later.name or self.name,
+            parent=self.parent or later.parent,
+            params={**self.params, **later.params},
+            metrics={**self.metrics, **later.metrics},
+            series={**self.series, **later.series},
+            tags={**self.tags, **later.tags},
+            status=later.status if ended else self.status,
+            start=self.start or later.start,
+            end=(later.end or later.at) if ended else (later.end or self.end),
+            artifacts=[*self.artifacts, *(a for a in later.artifacts if a not in self.artifacts)],
+            dataset=later.dataset or self.dataset,
+            at=later.at,
+        )
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold: numpy's numbers and arrays as Python's, the rest as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def joined(lines: Iterable[Mapping[str, Any]]) -> dict[str, Record]:
+    """The journal's lines as one record per key, in the order in which the keys appeared. A pipeline that was stopped
+    (KILLED) or failed is open again once its run is resumed."""
+    by_key: dict[str, Record] = {}
+    for line in lines:
+        if "resumed" in line and (run := by_key.get("run")) and run.status != "FINISHED":
+            by_key["run"] = replace(run, status=None, end=None)
+        elif "key" in line:
+            record = Record(**line)
+            by_key[record.key] = by_key[record.key].and_then(record) if record.key in by_key else record
+    return by_key
+
+
+def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines from `offset` on, and where they end. A line that a kill cut short is no line."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read()
+    data = data[: data.rfind(b"\n") + 1]
+    return [value for line in data.splitlines() if (value := _parsed(line)) is not None], offset + len(data)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def records_in(lines: Iterable[Mapping[str, Any]]) -> list[Record]:
+    """The records among the journal's lines."""
+    return [Record(**line) for line in lines if "key" in line]
+
+
+def default_address() -> str:
+    """The MLflow address that commands use: MLFLOW_TRACKING_URI, else `mlruns/mlflow.db` in the current directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlruns').resolve() / 'mlflow.db'}"
+
+
+class Journal:
+    """Appends records to WORKDIR/events.jsonl and starts the tracker that mirrors them. Its methods may be called
+    from any thread."""
+
+    def __init__(self, workdir: str | Path, name: str, tracking_uri: str | None = None, *, start: bool = True) -> None:
+        """Opens a new journal for the model `name`, or an existing one, whose run then goes on."""
+        self.workdir = Path(workdir).resolve()
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        self._lock, self._closed = threading.RLock(), False
+        self._only = _sole(self.workdir / "journal.lock")
+        self._file = self._open(self.workdir / "events.jsonl", name, tracking_uri)
+        self._tracker: Tracker | None = None
+        if start:
+            self.tracker()
+
+    def _open(self, path: Path, name: str, tracking_uri: str | None) -> IO[bytes]:
+        lines, end = read_lines(path) if path.exists() else ([], 0)
+        header = next((line for line in lines if "journal" in line), None)
+        if header is not None and header["name"] != name:
+            raise InputError(f"{path} belongs to the model {header['name']!r}, not to {name!r}.")
+        self.run_key: str = header["run"] if header else uuid.uuid4().hex
+        self.tracking_uri: str = tracking_uri or (header or {}).get("tracking_uri") or default_address()
+        self._written = len(records_in(lines))
+        file = path.open("ab")
+        file.truncate(end)
+        opening = {"resumed": time.time()} if header else {"journal": 1, "run": self.run_key, "name": name}
+        file.write(json.dumps(opening | {"tracking_uri": self.tracking_uri}).encode() + b"\n")
+        file.flush()
+        return file
+
+    def record(self, record: Record) -> None:
+        """Writes the record down; it reaches MLflow later."""
+        line = replace(record, at=time.time()).line().encode() + b"\n"
+        with self._lock:
+            self._file.write(line)
+            self._file.flush()
+            self._written += 1
+
+    def tracker(self) -> Tracker:
+        """The tracker, started (again) if there is none."""
+        with self._lock:
+            if self._closed:
+                raise NestorError("The journal is closed.")
+            if self._tracker is None or not self._tracker.alive:
+                self._tracker = Tracker(self.workdir)
+            return self._tracker
+
+    def call(self, name: str, *, timeout: float | None = None, **args: Any) -> Any:
+        """What the tracker's function `name` returns; its errors come as NestorError."""
+        return self.tracker().call(name, timeout, args)
+
+    @property
+    def trouble(self) -> str | None:
+        """A sentence while MLflow takes nothing."""
+        return self._tracker.trouble if self._tracker else None
+
+    def backlog(self) -> int:
+        """Records that MLflow does not hold yet."""
+        return max(0, self._written - (self._tracker.mirrored if self._tracker else 0))
+
+    def seconds_per_record(self) -> float:
+        """Wall seconds that mirroring one record took lately."""
+        return self._tracker.per_record if self._tracker else FIRST_GUESS
+
+    def drain(self, timeout: float) -> int:
+        """Waits until MLflow holds every record, `timeout` seconds at most; how many are left."""
+        try:
+            return int(self.call("drain", timeout=timeout + 1, seconds=timeout))
+        except NestorError:
+            return self.backlog()
+
+    def close(self, timeout: float = 10) -> None:
+        """Ends the tracker: what is mirrored is closed, what is not stays in the journal for a resume."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._tracker is not None:
+            self._tracker.stop(timeout)
+        self._file.close()
+        self._only.close()
+
+    def __enter__(self) -> Journal:
+        """The journal itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the journal."""
+        self.close()
+
+
+def _sole(path: Path) -> IO[str]:
+    """The open lock of this run: two processes that resume one run would both write its files."""
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise NestorError(f"Another process is at work on the run in {path.parent}.") from None
+    return file
+
+
+class Tracker:
+    """The child process that writes to MLflow, and the calls that are under way."""
+
+    def __init__(self, workdir: Path) -> None:
+        """Starts the process, which needs some seconds before it answers."""
+        self.mirrored, self.per_record = 0, FIRST_GUESS
+        self.trouble: str | None = None
+        self._number, self._calls, self._lock = 0, dict[int, Future[Any]](), threading.Lock()
+        self._ended = False
+        # -P: a `tasks` folder in the user's current directory must not shadow ours. A session of its own: Ctrl-C is
+        # for the parent, whose death closes the pipe.
+        command = [sys.executable, "-P", "-m", "tasks.tracking", str(workdir)]
+        with (workdir / "tracker.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+                start_new_session=True,
+            )
+        self._log = workdir / "tracker.log"
+        threading.Thread(target=self._listen, name="tracker", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def call(self, name: str, timeout: float | None, args: Mapping[str, Any]) -> Any:
+        """What the function returns; NestorError (InputError) with its sentence, or when it takes over `timeout`."""
+        answer: Future[Any] = Future()
+        with self._lock:
+            if self._ended:
+                raise self._gone()
+            self._number += 1
+            number = self._number
+            self._send({"id": number, "call": name, "args": args})
+            self._calls[number] = answer
+        try:
+            return answer.result(timeout)
+        except Late:
+            raise NestorError(f"MLflow's writer did not answer `{name}` within {timeout:.0f} s.") from None
+        finally:
+            self._calls.pop(number, None)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        assert self._process.stdin
+        try:
+            self._process.stdin.write(json.dumps(message, default=_plain) + "\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError):
+            raise self._gone() from None
+
+    def _gone(self) -> NestorError:
+        return NestorError(f"MLflow's writer ended; {self._log} says why.")
+
+    def _listen(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            message = json.loads(line)
+            if "id" in message:
+                self._answer(message)
+            else:
+                self.mirrored, self.per_record = message["mirrored"], message["per_record"]
+                self.trouble = message["trouble"]
+        with self._lock:
+            self._ended = True
+            for answer in self._calls.values():
+                answer.set_exception(self._gone())
+            self._calls.clear()
+
+    def _answer(self, message: Mapping[str, Any]) -> None:
+        with self._lock:
+            answer = self._calls.pop(message["id"], None)
+        if answer is None:
+            return
+        error: Callable[[str], NestorError] = InputError if message.get("input") else NestorError
+        if "error" in message:
+            answer.set_exception(error(message["error"]))
+        else:
+            answer.set_result(message["result"])
+
+    def stop(self, timeout: float) -> None:
+        """Ends the child, by force after `timeout` seconds."""
+        assert self._process.stdin
+        try:
+            with self._lock:
+                self._send({"id": 0, "call": "stop", "args": {}})
+                self._process.stdin.close()
+        except (NestorError, OSError):
+            pass
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
