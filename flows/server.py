@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 import urllib.error
@@ -62,8 +63,10 @@ class Handle:
         """The API's address, as soon as it answers."""
         until = time.monotonic() + timeout
         while self.home and not _healthy(self.url):
-            if not _alive(self.pid):
-                raise NestorError(f"The local Prefect server ended while starting; its log is {self.home / 'server.log'}.")
+            if not _alive(_recorded(self.home).get("pid", self.pid)):
+                raise NestorError(
+                    f"The local Prefect server ended while starting; its log is {self.home / 'server.log'}."
+                )
             if time.monotonic() > until:
                 raise NestorError(
                     f"The local Prefect server does not answer after {timeout:.0f} s; its log is "
@@ -71,6 +74,23 @@ class Handle:
                 )
             time.sleep(0.05)
         return self.url
+
+    @contextmanager
+    def guarded(self, every: float = 1.0) -> Iterator[None]:
+        """Inside the block a server of our own that dies is started anew at the same address."""
+        over = threading.Event()
+
+        def guard(home: Path) -> None:
+            while not over.wait(every):
+                if _process(_recorded(home)) is None:
+                    start(home.parent)
+
+        if self.home:
+            threading.Thread(target=guard, args=[self.home], daemon=True, name="server-guard").start()
+        try:
+            yield
+        finally:
+            over.set()
 
 
 def start(root: Path | str = "mlruns", idle: float = IDLE) -> Handle:
@@ -142,8 +162,7 @@ def _living(home: Path) -> Handle | None:
 
 def _started(home: Path, idle: float) -> Handle:
     """A server that starts now. It inherits a bound socket, so the port is sure and known at once."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
+    with _bound(_recorded(home).get("port", 0)) as bound:
         port, fd = bound.getsockname()[1], bound.fileno()
         # -P: a folder named `flows` where the user happens to be must not be taken for ours
         command = [sys.executable, "-P", "-m", "flows.serving", str(fd), str(home), str(idle)]
@@ -158,6 +177,17 @@ def _started(home: Path, idle: float) -> Handle:
     temporary.write_text(json.dumps(record))
     temporary.replace(home / "server.json")
     return Handle(_url(port), home, process.pid)
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket at the project's last port, where clients may still look for it, or else at a free one."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(("127.0.0.1", port))
+    except OSError:
+        bound.bind(("127.0.0.1", 0))
+    return bound
 
 
 _processes: list[subprocess.Popen[bytes]] = []

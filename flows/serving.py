@@ -28,6 +28,7 @@ class Watched:
     """An ASGI app that knows when it was last used."""
 
     def __init__(self, app: App, when_up: Callable[[], None]) -> None:
+        """Wraps `app`; `when_up` is called once it has started."""
         self.app, self.when_up, self.open, self.last = app, when_up, 0, time.monotonic()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
