@@ -184,7 +184,7 @@ class Journal:
                 self._tracker = Tracker(self.workdir)
             return self._tracker
 
-    def call(self, name: str, *, timeout: float | None = None, **args: Any) -> Any:
+    def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
         """What the tracker's function `name` returns; its errors come as NestorError."""
         return self.tracker().call(name, timeout, args)
 

@@ -1,0 +1,286 @@
+"""A fitted pipeline becomes a version in the registry: library classes only, a signature, an example, exact
+requirements, how the table was read, and aliases. It runs inside the tracker's process (`Journal.call`).
+
+Whoever loads the version needs none of our code: `mlflow.pyfunc.load_model(uri).predict(frame)` gives labels in their
+own form, `.get_raw_model().predict_proba(frame)` their probabilities. A version's folder holds besides MLflow's files
+
+    nestor.json     the reading, the kinds, task, classes, trusted types and what the caller adds
+    tested.skops    the model that every number speaks of, where the delivered one was fitted once more with more rows
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from models.errors import NestorError, listed
+from tasks.tracking import Mirror, locked
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
+OURS = ("flows", "tasks", "models", "__main__")
+META = "registered_model_meta"
+"""MLflow writes this file into the folder of whatever version it loads."""
+
+
+def prepare(mirror: Mirror) -> None:
+    """Imports what `register` needs: four seconds that may pass while models are still being fitted."""
+    import mlflow.sklearn
+    import skops.io  # noqa: F401
+
+
+def register(
+    mirror: Mirror,
+    *,
+    name: str,
+    model: str,
+    example: str,
+    kinds: Mapping[str, str],
+    task: str,
+    classes: Sequence[Any],
+    reading: Mapping[str, Any],
+    trusted: Sequence[str],
+    beats_constant: bool,
+    whole_booleans: Sequence[str] = (),
+    tested: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The registered version: version, alias (None where it is no better than a constant), run_id, model_uri.
+
+    `model` and `tested` are joblib files; `example` a parquet file with a few rows of features; `whole_booleans` names
+    the boolean columns without missing values in training. Called again for the same pipeline run (a resume) it
+    finds the version it made."""
+    client, run_id = mirror.client, mirror.run_id()
+    with locked(mirror.address + "#" + name):
+        version = _registered(client, name, mirror.run_key)
+        if version is None:
+            facts = {
+                "task": task,
+                "classes": list(classes),
+                "kinds": dict(kinds),
+                "reading": dict(reading),
+                "trusted": list(trusted),
+                "metrics": dict(metrics or {}),
+                **(extra or {}),
+            }
+            folder = mirror.workdir / "model"
+            saved = _saved(folder, Path(model), Path(tested) if tested else None, Path(example), facts, whole_booleans)
+            version = _version(mirror, name, run_id, folder, saved, {**(tags or {})}, metrics or {})
+            shutil.rmtree(folder, ignore_errors=True)
+        alias = _aliased(client, version, beats_constant)
+    return {
+        "version": int(version.version),
+        "alias": alias,
+        "run_id": run_id,
+        "model_uri": f"models:/{name}/{version.version}",
+    }
+
+
+def _registered(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
+    """The version that this pipeline run made before it was stopped."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`nestor.key` = '{key}'")
+    return found[0] if found else None
+
+
+# ---------------------------------------------------------------- the folder
+
+
+def _saved(
+    folder: Path, model: Path, tested: Path | None, example: Path, facts: dict[str, Any], whole: Sequence[str]
+) -> str:
+    """Writes the version's folder; its digest."""
+    import mlflow.sklearn
+    import skops.io
+
+    fitted, rows = joblib.load(model), pd.read_parquet(example)
+    shutil.rmtree(folder, ignore_errors=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        probe = folder.parent / "model.skops"
+        skops.io.dump(fitted, probe)
+        trusted = checked_types(probe, facts["trusted"])
+        mlflow.sklearn.save_model(
+            fitted,
+            str(folder),
+            serialization_format="skops",
+            skops_trusted_types=trusted,
+            signature=signature(fitted, rows, facts, whole),
+            input_example=_example(rows),
+            pip_requirements=requirements(probe),
+            metadata={"nestor": {"task": facts["task"]}},
+        )
+        probe.unlink()
+    if tested is not None:
+        skops.io.dump(joblib.load(tested), folder / "tested.skops")
+        checked_types(folder / "tested.skops", facts["trusted"])
+    (folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
+    return digest(folder)
+
+
+def checked_types(file: Path, allowed: Sequence[str]) -> list[str]:
+    """The types in a skops file beyond those that skops trusts; NestorError where one is not allowed or is ours."""
+    import skops.io
+
+    found = sorted(skops.io.get_untrusted_types(file=file))
+    odd = [t for t in found if t not in allowed or t.split(".")[0] in OURS]
+    if odd:
+        raise NestorError(f"The model holds types that its families do not name as trusted: {listed(odd, width=100)}.")
+    return found
+
+
+def requirements(file: Path) -> list[str]:
+    """Exact versions of the distributions whose classes are in a skops file, and of those that load it."""
+    with zipfile.ZipFile(file) as archive:
+        modules = _modules(json.loads(archive.read("schema.json")))
+    owners = importlib.metadata.packages_distributions()
+    named = {owners[m][0] for m in modules if m in owners} | set(ALWAYS)
+    return [f"{n}=={importlib.metadata.version(n)}" for n in sorted(named)]
+
+
+def _modules(node: Any) -> set[str]:
+    """Top-level modules of every class in a skops schema."""
+    if isinstance(node, list):
+        return set().union(*map(_modules, node)) if node else set()
+    if not isinstance(node, dict):
+        return set()
+    own = {node["__module__"].split(".")[0]} if isinstance(node.get("__module__"), str) else set()
+    return own.union(*(_modules(v) for v in node.values()))
+
+
+def _example(rows: pd.DataFrame) -> pd.DataFrame:
+    """A few rows as an input example: what is missing in text is None, since JSON has no NaN."""
+    few = rows.head(5).reset_index(drop=True)
+    text = few.select_dtypes(include=["object", "string"]).columns
+    return few.assign(**{c: few[c].astype(object).where(few[c].notna(), None) for c in text})
+
+
+def signature(fitted: Any, rows: pd.DataFrame, facts: Mapping[str, Any], whole: Sequence[str]) -> ModelSignature:
+    """Columns by kind, all required; missing values are allowed in each but booleans.
+
+    Booleans without missing values are declared boolean where the model takes True and False as it takes 1.0 and 0.0;
+    the others are double, as MLflow's boolean has no missing value."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, Schema
+
+    types = {"number": "double", "boolean": "double", "date": "datetime", "category": "string", "text": "string"}
+    booleans = set(whole) if _takes_booleans(fitted, rows, whole) else set()
+    columns = [ColSpec("boolean" if c in booleans else types[facts["kinds"][c]], name=c) for c in rows.columns]
+    return ModelSignature(Schema(columns), Schema([ColSpec(_label_type(facts["classes"]))]))
+
+
+def _takes_booleans(fitted: Any, rows: pd.DataFrame, names: Sequence[str]) -> bool:
+    if not names or rows[list(names)].isna().to_numpy().any():
+        return False
+    try:
+        return bool(np.array_equal(fitted.predict(rows.astype({n: bool for n in names})), fitted.predict(rows)))
+    except Exception:
+        # SimpleImputer, for one, refuses a part of only booleans.
+        return False
+
+
+def _label_type(classes: Sequence[Any]) -> str:
+    kinds = {bool: "boolean", int: "long", float: "double"}
+    return kinds.get(type(classes[0]), "string") if classes else "double"
+
+
+def digest(folder: Path) -> str:
+    """sha256 over names and content of the files in a version's folder."""
+    whole = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != META):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        whole.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return whole.hexdigest()
+
+
+# ---------------------------------------------------------------- the registry
+
+
+def _version(
+    mirror: Mirror,
+    name: str,
+    run_id: str,
+    folder: Path,
+    saved: str,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+) -> ModelVersion:
+    """A new version of the folder. Its tags come with it in one transaction, so that a kill leaves all or nothing."""
+    from mlflow.entities import LoggedModelOutput
+
+    client = mirror.client
+    _drop_halves(mirror)
+    logged = client.create_logged_model(
+        mirror.experiment_id, name="model", source_run_id=run_id, tags={"nestor.key": mirror.run_key}
+    )
+    client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    _ensure_model(client, name)
+    own = {"nestor.key": mirror.run_key, "nestor.digest": saved}
+    numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in metrics.items() if v is not None}
+    return client.create_model_version(
+        name, f"models:/{logged.model_id}", run_id, tags={**tags, **numbers, **own}, model_id=logged.model_id
+    )
+
+
+def _drop_halves(mirror: Mirror) -> None:
+    """Removes what a killed registration of this run had uploaded."""
+    where = f"tags.`nestor.key` = '{mirror.run_key}'"
+    for logged in mirror.client.search_logged_models([mirror.experiment_id], where):
+        mirror.client.delete_logged_model(logged.model_id)
+
+
+def _ensure_model(client: MlflowClient, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _aliased(client: MlflowClient, version: ModelVersion, beats_constant: bool) -> str | None:
+    """Gives the version its alias, once: it may have been promoted or beaten since."""
+    if "nestor.alias" in version.tags:
+        return version.tags["nestor.alias"] or None
+    champion = client.get_registered_model(version.name).aliases.get("champion")
+    alias = _alias(str(version.version), str(champion) if champion else None, beats_constant)
+    if alias:
+        client.set_registered_model_alias(version.name, alias, version.version)
+    client.set_model_version_tag(version.name, version.version, "nestor.alias", alias or "")
+    return alias
+
+
+def _alias(version: str, champion: str | None, beats_constant: bool) -> str | None:
+    """The first version that beats the constant is the champion; whoever comes later challenges it."""
+    if champion in (None, version):
+        return "champion" if beats_constant else None
+    return "challenger"
+
+
+def installed(requirement: str) -> bool:
+    """Whether exactly that version is installed here."""
+    name, _, version = requirement.strip().partition("==")
+    try:
+        return importlib.metadata.version(name) == version
+    except importlib.metadata.PackageNotFoundError:
+        return False
