@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+LEAST_ROWS = 30
+LEAST_GROUPS = 5
+"""A smaller sealed set would say nothing; then there is none."""
 _MISSING = 0x9E6D_5A1C_33B7_F04D
 """The one mark for a missing value, of whatever kind."""
 
@@ -70,3 +74,120 @@ def _value(value: Any) -> int:
     if isinstance(value, (bool, int, float, np.number, np.bool_)):
         return int(_numbers(np.array([float(value)]))[0])
     return digest("text", unicodedata.normalize("NFC", str(value).strip()))
+
+
+# --- The seal --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What a name's first run fixes and later runs keep: enough to say of any row whether it is sealed."""
+
+    kind: Literal["random", "group", "time", "group_time"]
+    columns: tuple[str, ...]
+    """The columns that a row's key is made of."""
+    fraction: float
+    salt: int
+    cut: float | int | None = None
+    """Time plans: rows from this instant on are sealed. It only ever moves forward."""
+
+
+def fraction_for(rows: int) -> float:
+    """The share to seal: 20 % of up to 10,000 rows, 10 % of up to 100,000, beyond that what gives 20,000."""
+    return 0.2 if rows <= 10_000 else 0.1 if rows <= 100_000 else 20_000 / rows
+
+
+def choose_seal(
+    keys: np.ndarray,
+    strata: np.ndarray | None,
+    kind: Literal["random", "group", "time", "group_time"] = "random",
+    columns: tuple[str, ...] = (),
+    share: float | None = None,
+    time: np.ndarray | None = None,
+) -> tuple[Seal | None, str]:
+    """A first run's seal, and a sentence: what was drawn, or why there is none.
+
+    Of a hundred salts, that one whose sealed rows are 0.75 to 1.25 of the share and have class shares nearest to the
+    table's (by chi-square; fifths of a numeric target). Time plans seal the latest window instead.
+    """
+    rows = len(keys)
+    fraction = fraction_for(rows) if share is None else share
+    if fraction == 0:
+        return None, "No rows are sealed: the setting says so."
+    first = Seal(kind, columns, fraction, 0)
+    if kind in ("time", "group_time"):
+        cut = None if time is None else _cut(time, fraction)
+        if cut is None:
+            return None, "No rows are sealed: all rows have one time."
+        first = replace(first, cut=cut)
+    seals = [first] if kind == "time" else [replace(first, salt=salt) for salt in range(100)]
+    codes = np.zeros(rows, np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
+    shares = np.bincount(codes) / max(1, rows)
+    best = min(
+        ((distance, seal) for seal in seals if (distance := _distance(seal, keys, time, codes, shares)) is not None),
+        key=lambda pair: (pair[0], pair[1].salt),
+        default=None,
+    )
+    if best is None:
+        least = f"{LEAST_ROWS} rows" + (f" of {LEAST_GROUPS} groups" if "group" in kind else "")
+        return None, f"No rows are sealed: {fraction:.0%} of {rows} rows would not be {least}."
+    size = int(sealed_rows(best[1], keys, time).sum())
+    return best[1], f"{size} of {rows} rows are sealed."
+
+
+def _distance(
+    seal: Seal, keys: np.ndarray, time: np.ndarray | None, codes: np.ndarray, shares: np.ndarray
+) -> float | None:
+    """How far the sealed rows' class shares are from the table's; None if the draw is not allowed."""
+    sealed = sealed_rows(seal, keys, time)
+    size = int(sealed.sum())
+    expected = seal.fraction * len(keys)
+    if seal.cut is None and not 0.75 * expected <= size <= 1.25 * expected:
+        return None
+    if size < LEAST_ROWS or ("group" in seal.kind and len(np.unique(keys[sealed])) < LEAST_GROUPS):
+        return None
+    own = np.bincount(codes[sealed], minlength=len(shares)) / size
+    return float(((own - shares) ** 2 / shares).sum())
+
+
+def _cut(time: np.ndarray, fraction: float) -> float | int | None:
+    """The instant nearest to the wanted place, so that a tie in time is never cut in two."""
+    times = np.sort(time)
+    begins = np.flatnonzero(np.diff(times)) + 1
+    if not len(begins):
+        return None
+    return times[begins[np.abs(begins - len(times) * (1 - fraction)).argmin()]].item()
+
+
+def renewed(seal: Seal, time: np.ndarray | None) -> Seal:
+    """The seal for a later table: the window of a time plan moves on to the latest rows, and never back."""
+    cut = None if time is None or seal.cut is None else _cut(time, seal.fraction)
+    return seal if cut is None or seal.cut is None else replace(seal, cut=max(seal.cut, cut))
+
+
+def sealed_rows(seal: Seal, keys: np.ndarray, time: np.ndarray | None = None) -> np.ndarray:
+    """True where a row is sealed. A random or grouped seal asks of a row nothing but its key.
+
+    In a grouped and time-ordered plan, of the latest window all groups that are new in it and a drawn quarter of the
+    others: were all sealed, groups that are there throughout would leave no rows to work with.
+    """
+    drawn = mix(keys ^ mix(np.full(1, digest("seal", seal.salt), np.uint64)))
+    if seal.cut is None or time is None:
+        return drawn < np.uint64(min(seal.fraction, 1 - 2**-53) * 2.0**64)
+    window = time >= seal.cut
+    if seal.kind == "time":
+        return window
+    return window & ((drawn < np.uint64(2**62)) | ~np.isin(keys, keys[~window]))
+
+
+def work_rows(sealed: np.ndarray, codes: np.ndarray, time: np.ndarray | None = None, gap: int = 0) -> np.ndarray:
+    """True where a row may be worked with: not sealed, no group or copy (the plan's `keys`) in common with a sealed
+    row, and in time plans earlier than all sealed rows, `gap` rows left out."""
+    work = ~sealed & ~np.isin(codes, codes[sealed])
+    if time is None or not sealed.any():
+        return work
+    work &= time < time[sealed].min()
+    before = np.sort(time[time < time[sealed].min()])
+    if gap and len(before):
+        work &= time < before[max(0, len(before) - gap)]
+    return work

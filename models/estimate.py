@@ -1,0 +1,190 @@
+"""From outer scores to what is published: estimate with interval, optimism, agreement, BBC-CV, chance.
+
+All take predictions as they are; nothing here fits or chooses a model.
+
+Bootstraps draw keys (rows, groups or blocks of time) within folds and apply the metric's own definition over folds.
+An outer score varies for two reasons: which rows judged (the bootstrap) and which rows trained (the spread over
+folds, whose training parts overlap: Nadeau & Bengio 2003, Machine Learning 52:239). Each alone is too short where the
+other rules, so the standard error is the larger. Bates, Hastie & Tibshirani 2023 (JASA) say why the naive one is too
+short.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from models.metric import Fold3, Metric
+from models.outcome import Interval
+
+Z95 = 1.959963984540054
+_DRAWS = 20_000_000
+"""Rows drawn in one bootstrap: many replicates of small tables, fewer of large ones."""
+_CELLS = 2_000_000
+"""Rows times replicates held at once."""
+
+
+def interval(
+    metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], trained: Sequence[int], seed: int
+) -> Interval:
+    """The score over folds with its 95 % interval; `keys` and `trained` (training rows) are per fold."""
+    value = metric.pooled(folds)
+    errors = [standard_error(metric, folds, keys, seed), spread_error(metric, folds, trained)]
+    return _around(metric, value, max((e for e in errors if not math.isnan(e)), default=math.nan))
+
+
+def test_interval(metric: Metric, fold: Fold3, keys: np.ndarray, seed: int) -> Interval:
+    """The score of one fixed model on the sealed rows with its 95 % interval."""
+    return _around(metric, metric.pooled([fold]), standard_error(metric, [fold], [keys], seed))
+
+
+def standard_error(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float:
+    """The bootstrap's standard error, models held fixed; NaN where it can't be had."""
+    return _deviation(
+        np.concatenate([metric.resample(folds, counts) for counts in _bootstrap(keys, _replicates(metric, keys), seed)])
+    )
+
+
+def spread_error(metric: Metric, folds: Sequence[Fold3], trained: Sequence[int]) -> float:
+    """sqrt((1/K + n_B/n_A) s²): Nadeau and Bengio's correction for training parts that overlap; NaN for one fold."""
+    scores = np.array([metric.score(*fold) for fold in folds])
+    scores = scores[~np.isnan(scores)]
+    if len(scores) < 2:
+        return math.nan
+    ratio = sum(len(fold[0]) for fold in folds) / max(1, sum(trained))
+    return math.sqrt((1 / len(scores) + ratio) * scores.var(ddof=1))
+
+
+def optimism(metric: Metric, inner: Sequence[float], outer: Sequence[float]) -> float | None:
+    """How much the inner scores of what was picked flattered, averaged over folds; positive = flattered."""
+    gains = [metric.gain(i) - metric.gain(o) for i, o in zip(inner, outer, strict=True)]
+    gains = [gain for gain in gains if math.isfinite(gain)]
+    return sum(gains) / len(gains) if gains else None
+
+
+def agreement(
+    metric: Metric,
+    outer: Sequence[Fold3],
+    sealed: Sequence[Fold3],
+    outer_keys: Sequence[np.ndarray],
+    sealed_keys: np.ndarray,
+    seed: int,
+) -> float | None:
+    """z of the K fold models' outer score against the same K models on the sealed rows; positive = flattered.
+
+    Both standard errors are bootstraps with the models held fixed (Bayle, Bayle, Janson & Mackey 2020, NeurIPS). The
+    K models meet the same sealed rows, so each replicate draws those once for all K.
+    """
+    gap = metric.gain(metric.pooled(outer)) - metric.gain(metric.pooled(sealed))
+    ours = standard_error(metric, outer, outer_keys, seed)
+    draws = _bootstrap([sealed_keys], _replicates(metric, [sealed_keys] * len(sealed)), seed + 1)
+    theirs = _deviation(np.concatenate([metric.resample(sealed, counts * len(sealed)) for counts in draws]))
+    error = math.hypot(ours, theirs)
+    return gap / error if error > 0 and math.isfinite(gap / error) else None
+
+
+def bbc_interval(
+    metric: Metric,
+    target: np.ndarray,
+    predictions: Sequence[np.ndarray],
+    keys: np.ndarray,
+    folds: Sequence[np.ndarray],
+    seed: int,
+    weight: np.ndarray | None = None,
+) -> Interval:
+    """BBC-CV: the out-of-fold score of the best of several configurations, without the flattery of the choice.
+
+    Each replicate chooses the configuration by the keys drawn and scores it by the keys left out (Tsamardinos,
+    Greasidou & Borboudakis 2018, Machine Learning 107:1895); value and interval are mean and percentiles of these.
+    `predictions` holds one array per configuration, `folds` the positions that each fold judged.
+    """
+    by_fold = [keys[rows] for rows in folds]
+    drawn, left = [], []
+    several = [
+        [(target[rows], one[rows], None if weight is None else weight[rows]) for rows in folds] for one in predictions
+    ]
+    for counts in _bootstrap(by_fold, _replicates(metric, by_fold, len(predictions)), seed):
+        rest = [(part == 0).astype(float) for part in counts]
+        drawn.append(np.stack([metric.resample(one, counts) for one in several]))
+        left.append(np.stack([metric.resample(one, rest) for one in several]))
+    gains = np.concatenate(drawn, axis=1) * (1 if metric.greater_is_better else -1)
+    best = np.where(np.isnan(gains), -np.inf, gains).argmax(axis=0)
+    scores = np.take_along_axis(np.concatenate(left, axis=1), best[None], axis=0)[0]
+    scores = scores[np.isfinite(scores)]
+    if len(scores) < 2:
+        return Interval(math.nan)
+    low, high = np.quantile(scores, [0.025, 0.975])
+    return Interval(float(scores.mean()), max(metric.low, float(low)), min(metric.high, float(high)))
+
+
+def chance(metric: Metric, target: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """The score of the best constant prediction: what a model must beat."""
+    if metric.needs == "value":
+        guesses = [np.full(len(target), value) for value in _constants(target.astype(float), weight)]
+    elif metric.needs == "label":
+        guesses = [np.full(len(target), code) for code in range(len(metric.classes))]
+    else:
+        prior = np.bincount(target, weights=weight, minlength=len(metric.classes))
+        guesses = [np.tile(prior / prior.sum(), (len(target), 1))]
+    scores = [metric.score(target, guess, weight) for guess in guesses]
+    return max((s for s in scores if not math.isnan(s)), key=metric.gain, default=math.nan)
+
+
+def _constants(target: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """The constants that the usual losses are least for: means of the values and of their logs, and quantiles."""
+    means = [np.average(target, weights=weight)]
+    if target.min() > -1:
+        means.append(np.expm1(np.average(np.log1p(target), weights=weight)))
+    return np.concatenate([means, np.quantile(target, np.linspace(0, 1, 101))])
+
+
+def time_blocks(time: np.ndarray) -> np.ndarray:
+    """Codes of about sqrt(n) blocks of neighbours in time: the keys of a time plan's bootstrap.
+
+    Neighbours are alike, so single rows would promise more than there is (Künsch 1989, Annals of Statistics 17:1217).
+    """
+    size = max(1, math.isqrt(len(time)))
+    codes = np.empty(len(time), np.int64)
+    codes[np.argsort(time, kind="stable")] = np.arange(len(time)) // size
+    return codes
+
+
+# --- Bootstrap draws -------------------------------------------------------------------------------------------------
+
+
+def _around(metric: Metric, value: float, error: float) -> Interval:
+    if not math.isfinite(value) or not math.isfinite(error):
+        return Interval(value)
+    return Interval(value, max(metric.low, value - Z95 * error), min(metric.high, value + Z95 * error))
+
+
+def _deviation(values: np.ndarray) -> float:
+    values = values[np.isfinite(values)]
+    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+
+def _replicates(metric: Metric, keys: Sequence[np.ndarray], models: int = 1) -> int:
+    """1000 where they are cheap; 200 still give a standard error to 5 %."""
+    rows = max(1, sum(len(part) for part in keys) * models)
+    least, most = (50, 200) if metric.dear else (100 if models > 1 else 200, 1000)
+    return min(most, max(least, _DRAWS * (10 if models > 1 else 1) // rows))
+
+
+def _bootstrap(keys: Sequence[np.ndarray], replicates: int, seed: int) -> Iterator[list[np.ndarray]]:
+    """Chunks of counts per fold (replicate, row): how often each row's key was drawn among the keys of its fold."""
+    draw = np.random.Generator(np.random.PCG64(seed))
+    codes = [pd.factorize(part)[0] for part in keys]
+    step = max(1, _CELLS // max(1, sum(len(part) for part in keys)))
+    for start in range(0, replicates, step):
+        size = min(step, replicates - start)
+        yield [_drawn(part, int(part.max(initial=-1)) + 1, size, draw) for part in codes]
+
+
+def _drawn(codes: np.ndarray, distinct: int, size: int, draw: np.random.Generator) -> np.ndarray:
+    picks = draw.integers(0, max(1, distinct), size=(size, distinct), dtype=np.int64)
+    picks += np.arange(size)[:, None] * distinct
+    counts = np.bincount(picks.ravel(), minlength=size * distinct).reshape(size, distinct).astype(float)
+    return counts if distinct == len(codes) else counts[:, codes]
