@@ -11,13 +11,14 @@ own form, `.get_raw_model().predict_proba(frame)` their probabilities. A version
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import json
-import os
 import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,13 @@ import numpy as np
 import pandas as pd
 
 from models.errors import NestorError, listed
-from tasks.tracking import Mirror, locked
+from tasks.tracking.mirror import Mirror
+from tasks.tracking.store import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
 
 ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
 OURS = ("flows", "tasks", "models", "__main__")
@@ -41,8 +43,8 @@ META = "registered_model_meta"
 
 def prepare(mirror: Mirror) -> None:
     """Imports what `register` needs: four seconds that may pass while models are still being fitted."""
-    import mlflow.sklearn
-    import skops.io  # noqa: F401
+    for module in ("mlflow.sklearn", "skops.io"):
+        importlib.import_module(module)
 
 
 def register(
@@ -69,7 +71,7 @@ def register(
     the boolean columns without missing values in training. Called again for the same pipeline run (a resume) it
     finds the version it made."""
     client, run_id = mirror.client, mirror.run_id()
-    with locked(mirror.address + "#" + name):
+    with locked(mirror.address):
         version = _registered(client, name, mirror.run_key)
         if version is None:
             facts = {
@@ -81,10 +83,8 @@ def register(
                 "metrics": dict(metrics or {}),
                 **(extra or {}),
             }
-            folder = mirror.workdir / "model"
-            saved = _saved(folder, Path(model), Path(tested) if tested else None, Path(example), facts, whole_booleans)
-            version = _version(mirror, name, run_id, folder, saved, {**(tags or {})}, metrics or {})
-            shutil.rmtree(folder, ignore_errors=True)
+            files = Files(Path(model), Path(example), Path(tested) if tested else None, mirror.workdir / "model")
+            version = _version(mirror, name, run_id, files, facts, whole_booleans, tags or {})
         alias = _aliased(client, version, beats_constant)
     return {
         "version": int(version.version),
@@ -103,36 +103,44 @@ def _registered(client: MlflowClient, name: str, key: str) -> ModelVersion | Non
 # ---------------------------------------------------------------- the folder
 
 
-def _saved(
-    folder: Path, model: Path, tested: Path | None, example: Path, facts: dict[str, Any], whole: Sequence[str]
-) -> str:
-    """Writes the version's folder; its digest."""
-    import mlflow.sklearn
-    import skops.io
+@dataclass(frozen=True)
+class Files:
+    """What a version is made of, and where it is put together."""
 
-    fitted, rows = joblib.load(model), pd.read_parquet(example)
-    shutil.rmtree(folder, ignore_errors=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        probe = folder.parent / "model.skops"
-        skops.io.dump(fitted, probe)
-        trusted = checked_types(probe, facts["trusted"])
-        mlflow.sklearn.save_model(
-            fitted,
-            str(folder),
-            serialization_format="skops",
-            skops_trusted_types=trusted,
-            signature=signature(fitted, rows, facts, whole),
-            input_example=_example(rows),
-            pip_requirements=requirements(probe),
-            metadata={"nestor": {"task": facts["task"]}},
-        )
-        probe.unlink()
-    if tested is not None:
-        skops.io.dump(joblib.load(tested), folder / "tested.skops")
-        checked_types(folder / "tested.skops", facts["trusted"])
-    (folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
-    return digest(folder)
+    model: Path
+    example: Path
+    tested: Path | None
+    folder: Path
+
+
+def _saved(files: Files, facts: dict[str, Any], whole: Sequence[str], identity: Model) -> str:
+    """Writes the version's folder; its digest."""
+    import skops.io
+    from mlflow.sklearn import save_model
+
+    fitted, rows = joblib.load(files.model), pd.read_parquet(files.example)
+    shutil.rmtree(files.folder, ignore_errors=True)
+    booleans = list(whole) if _takes_booleans(fitted, rows, whole) else []
+    probe = files.folder.with_name("model.skops")
+    skops.io.dump(fitted, probe)
+    save_model(
+        fitted,
+        str(files.folder),
+        mlflow_model=identity,
+        serialization_format="skops",
+        skops_trusted_types=checked_types(probe, facts["trusted"]),
+        signature=signature(rows, facts, booleans),
+        input_example=_example(rows, booleans),
+        # Without this MLflow loads the model in a fresh process to see what it imports: 15 s.
+        pip_requirements=requirements(probe),
+        metadata={"nestor": {"task": facts["task"]}},
+    )
+    probe.unlink()
+    if files.tested is not None:
+        skops.io.dump(joblib.load(files.tested), files.folder / "tested.skops")
+        checked_types(files.folder / "tested.skops", facts["trusted"])
+    (files.folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
+    return digest(files.folder)
 
 
 def checked_types(file: Path, allowed: Sequence[str]) -> list[str]:
@@ -165,28 +173,29 @@ def _modules(node: Any) -> set[str]:
     return own.union(*(_modules(v) for v in node.values()))
 
 
-def _example(rows: pd.DataFrame) -> pd.DataFrame:
+def _example(rows: pd.DataFrame, booleans: Sequence[str]) -> pd.DataFrame:
     """A few rows as an input example: what is missing in text is None, since JSON has no NaN."""
-    few = rows.head(5).reset_index(drop=True)
+    few = rows.head(5).reset_index(drop=True).astype({c: bool for c in booleans})
     text = few.select_dtypes(include=["object", "string"]).columns
     return few.assign(**{c: few[c].astype(object).where(few[c].notna(), None) for c in text})
 
 
-def signature(fitted: Any, rows: pd.DataFrame, facts: Mapping[str, Any], whole: Sequence[str]) -> ModelSignature:
-    """Columns by kind, all required; missing values are allowed in each but booleans.
+def signature(rows: pd.DataFrame, facts: Mapping[str, Any], booleans: Sequence[str]) -> ModelSignature:
+    """Columns by kind, all required; missing values are allowed in each but those in `booleans`.
 
-    Booleans without missing values are declared boolean where the model takes True and False as it takes 1.0 and 0.0;
-    the others are double, as MLflow's boolean has no missing value."""
+    Other boolean columns are double, as MLflow's boolean has no missing value."""
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, Schema
+    from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
     types = {"number": "double", "boolean": "double", "date": "datetime", "category": "string", "text": "string"}
-    booleans = set(whole) if _takes_booleans(fitted, rows, whole) else set()
-    columns = [ColSpec("boolean" if c in booleans else types[facts["kinds"][c]], name=c) for c in rows.columns]
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec("boolean" if c in booleans else types[facts["kinds"][c]], name=c) for c in rows.columns
+    ]
     return ModelSignature(Schema(columns), Schema([ColSpec(_label_type(facts["classes"]))]))
 
 
 def _takes_booleans(fitted: Any, rows: pd.DataFrame, names: Sequence[str]) -> bool:
+    """Whether the model takes True and False in these columns as it takes 1.0 and 0.0."""
     if not names or rows[list(names)].isna().to_numpy().any():
         return False
     try:
@@ -217,27 +226,31 @@ def _version(
     mirror: Mirror,
     name: str,
     run_id: str,
-    folder: Path,
-    saved: str,
+    files: Files,
+    facts: dict[str, Any],
+    whole: Sequence[str],
     tags: Mapping[str, str],
-    metrics: Mapping[str, float],
 ) -> ModelVersion:
     """A new version of the folder. Its tags come with it in one transaction, so that a kill leaves all or nothing."""
     from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
 
-    client = mirror.client
+    client, own = mirror.client, {"nestor.key": mirror.run_key}
     _drop_halves(mirror)
-    logged = client.create_logged_model(
-        mirror.experiment_id, name="model", source_run_id=run_id, tags={"nestor.key": mirror.run_key}
-    )
-    client.log_model_artifacts(logged.model_id, str(folder))
+    logged = client.create_logged_model(mirror.experiment_id, name="model", source_run_id=run_id, tags=own)
+    identity = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        saved = _saved(files, facts, whole, identity)
+    client.log_model_artifacts(logged.model_id, str(files.folder))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    shutil.rmtree(files.folder, ignore_errors=True)
     _ensure_model(client, name)
-    own = {"nestor.key": mirror.run_key, "nestor.digest": saved}
-    numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in metrics.items() if v is not None}
+    numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in facts["metrics"].items() if v is not None}
+    all_tags = {**tags, **numbers, **own, "nestor.digest": saved}
     return client.create_model_version(
-        name, f"models:/{logged.model_id}", run_id, tags={**tags, **numbers, **own}, model_id=logged.model_id
+        name, f"models:/{logged.model_id}", run_id, tags=all_tags, model_id=logged.model_id
     )
 
 

@@ -1,0 +1,15 @@
+"""MLflow as a mirror of the event journal: one process, runs by id, never "the active run".
+
+__main__    the process: `python -m tasks.tracking WORKDIR`
+mirror      makes MLflow hold what the journal says
+entry       a record within MLflow's limits
+bulk        many ended trials in one transaction
+store       the address, the experiment, errors
+orphans     runs whose process is gone
+seal        what a model's first run fixes for the later ones
+look        `runs` and `artifact`, for any process
+"""
+
+from tasks.tracking.look import artifact, runs
+
+__all__ = ["artifact", "runs"]

@@ -1,0 +1,80 @@
+"""What MLflow holds, for whoever asks: any process may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import InputError, unknown
+from tasks.journal import default_address
+from tasks.tracking.store import connect, search, sentence
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def runs(name: str | None = None, address: str | None = None) -> list[dict[str, Any]]:
+    """The pipeline runs, newest first: name, run_id, when (unix seconds), version, alias, how, estimate, test, status,
+    seconds; None where there is none."""
+    client = connect(address or default_address())
+    known = {e.experiment_id: e.name for e in client.search_experiments()}
+    names = {k: v for k, v in known.items() if name in (None, v)}
+    found = list(search(client, list(names), "tags.`nestor.kind` = 'pipeline'")) if names else []
+    if name is not None and not found:
+        raise unknown("runs of", name, sorted({names_of for names_of in known.values() if names_of != "Default"}))
+    versions = _versions(client, {names[r.info.experiment_id] for r in found})
+    return [_told(r, names[r.info.experiment_id], versions) for r in found]
+
+
+def _versions(client: MlflowClient, names: Iterable[str]) -> dict[str, tuple[int, str | None]]:
+    """Version and alias by run id."""
+    out: dict[str, tuple[int, str | None]] = {}
+    for name in names:
+        found = client.search_model_versions(f"name = '{name}'")
+        aliases = _aliases(client, name) if found else {}
+        out |= {v.run_id: (int(v.version), aliases.get(str(v.version))) for v in found if v.run_id}
+    return out
+
+
+def _aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    return {str(version): alias for alias, version in client.get_registered_model(name).aliases.items()}
+
+
+def _told(run: Run, name: str, versions: Mapping[str, tuple[int, str | None]]) -> dict[str, Any]:
+    info, metrics = run.info, run.data.metrics
+    version, alias = versions.get(info.run_id, (None, None))
+    took = (info.end_time - info.start_time) / 1000 if info.end_time else None
+    return {
+        "name": name,
+        "run_id": info.run_id,
+        "when": info.start_time / 1000,
+        "version": version,
+        "alias": alias,
+        "how": run.data.tags.get("nestor.how"),
+        "estimate": metrics.get("estimate"),
+        "test": metrics.get("test"),
+        "status": info.status,
+        "seconds": metrics.get("seconds_total", took),
+    }
+
+
+def artifact(run: str, path: str, address: str | None = None, into: str | Path | None = None) -> Path:
+    """A local copy of a file that the run holds. `run` is a run id, its beginning, or a model's name (its newest)."""
+    where = address or default_address()
+    client = connect(where)
+    run_id = _named_run(client, run, where)
+    try:
+        return Path(client.download_artifacts(run_id, path, str(into) if into else None))
+    except Exception as error:
+        raise InputError(f"The run {run_id} holds no {path!r}: {sentence(error)}") from error
+
+
+def _named_run(client: MlflowClient, run: str, address: str) -> str:
+    found = runs(None, address)
+    exact = [r["run_id"] for r in found if r["name"] == run or r["run_id"] == run]
+    near = [r["run_id"] for r in found if len(run) >= 4 and r["run_id"].startswith(run)]
+    if not exact and len(near) != 1:
+        raise unknown("run", run, [r["run_id"][:8] for r in found])
+    return (exact or near)[0]

@@ -1,0 +1,60 @@
+"""Runs whose process is gone: closed by whichever command comes next."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tasks.tracking.store import search
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def process_tags(pid: int) -> dict[str, str]:
+    """The tags that tell whether a run's process still lives."""
+    born = psutil.Process(pid).create_time()
+    return {"nestor.host": socket.gethostname(), "nestor.pid": str(pid), "nestor.pid_start": f"{born:.2f}"}
+
+
+def lives(tags: Mapping[str, str]) -> bool:
+    """Whether the process that the tags name is alive: a pid alone may have been given to another since."""
+    try:
+        process = psutil.Process(int(tags["nestor.pid"]))
+        return abs(process.create_time() - float(tags["nestor.pid_start"])) < 2 and process.status() != "zombie"
+    except (psutil.Error, KeyError, ValueError):
+        return False
+
+
+def close_orphans(client: MlflowClient, but: str = "") -> int:
+    """Closes the open runs of this machine's dead processes, but not those of the pipeline run `but`; how many."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    host = socket.gethostname().replace("'", "")
+    where = f"attributes.status = 'RUNNING' and tags.`nestor.kind` = 'pipeline' and tags.`nestor.host` = '{host}'"
+    dead = [r for r in search(client, experiments, where) if not lives(r.data.tags)] if experiments else []
+    return sum(_close_tree(client, r) for r in dead if r.data.tags["nestor.run"] != but)
+
+
+def _close_tree(client: MlflowClient, pipeline: Run) -> int:
+    """Closes a pipeline run and what is open under it, itself last: so that a second kill leaves it to be found."""
+    tags = pipeline.data.tags
+    where = f"attributes.status = 'RUNNING' and tags.`nestor.run` = '{tags['nestor.run']}'"
+    own = pipeline.info.run_id
+    ids = {r.info.run_id for r in search(client, [pipeline.info.experiment_id], where)} - {own}
+    for run_id in [*ids, own]:
+        client.set_terminated(run_id, "KILLED", _last_sign(tags))
+    return len(ids) + 1
+
+
+def _last_sign(tags: Mapping[str, str]) -> int:
+    """When the run last wrote something down, in milliseconds; now, where its folder is gone."""
+    with suppress(OSError):
+        return round((Path(tags.get("nestor.workdir", "")) / "events.jsonl").stat().st_mtime * 1000)
+    return round(time.time() * 1000)

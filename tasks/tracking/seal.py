@@ -1,0 +1,49 @@
+"""What a model's first run fixes about its sealed rows, kept for the later ones as tags of the experiment."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tasks.tracking.mirror import Mirror
+from tasks.tracking.store import experiment, locked
+
+
+def seal_settings(mirror: Mirror, name: str = "") -> dict[str, Any] | None:
+    """How the first run of this name sealed its test rows; None before it did."""
+    return _kept(mirror, _experiment_of(mirror, name))
+
+
+def _kept(mirror: Mirror, experiment_id: str) -> dict[str, Any] | None:
+    tags = mirror.client.get_experiment(experiment_id).tags
+    return json.loads(tags["nestor.seal"]) if "nestor.seal" in tags else None
+
+
+def keep_seal_settings(mirror: Mirror, settings: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Keeps the settings unless there are some already; those that hold from now on."""
+    own = _experiment_of(mirror, name)
+    with locked(mirror.address):
+        kept = _kept(mirror, own)
+        if kept is None:
+            mirror.client.set_experiment_tag(own, "nestor.seal", json.dumps(settings))
+        return settings if kept is None else kept
+
+
+def count_opening(mirror: Mirror, seal_id: str, name: str = "") -> int:
+    """How many runs have opened that seal, this one included; a resumed run counts once."""
+    own = _experiment_of(mirror, name)
+    with locked(mirror.address):
+        tags = mirror.client.get_experiment(own).tags
+        seals = json.loads(tags.get("nestor.openings", "{}"))
+        count, last = seals.get(seal_id, (0, []))
+        short = mirror.run_key[:12]
+        if short not in last:
+            # A tag holds 20,000 characters: only the latest runs are remembered, which are those that can be resumed.
+            count, last = count + 1, [*last, short][-50:]
+            mirror.client.set_experiment_tag(own, "nestor.openings", json.dumps({**seals, seal_id: (count, last)}))
+        return count
+
+
+def _experiment_of(mirror: Mirror, name: str) -> str:
+    same = not name or name == mirror.name
+    return mirror.experiment_id if same else experiment(mirror.client, mirror.address, name)

@@ -1,0 +1,123 @@
+"""Where MLflow keeps its runs: the address, the experiment, and how errors are told."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.errors import NestorError, shortened
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+    # MLflow's own patience (7 attempts, 2 minutes each) would hold a run's end up for half an hour.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+
+def connect(address: str) -> MlflowClient:
+    """A client of the store at `address`, which is made if it is SQLite and missing; says nothing on the screen."""
+    os.environ.update({k: v for k, v in QUIET.items() if k not in os.environ})
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    try:
+        with locked(address):
+            mlflow.set_tracking_uri(address)
+            client = mlflow.MlflowClient(address)
+            client.get_experiment_by_name("nestor")
+        return client
+    except Exception as error:
+        raise NestorError(f"MLflow at {shown(address)} does not answer: {sentence(error)}") from error
+
+
+def shown(address: str) -> str:
+    """The address without its password."""
+    return re.sub(r"://([^:/@]+):[^@]*@", r"://\1:***@", address)
+
+
+def sentence(error: BaseException) -> str:
+    """The error's first line, bounded."""
+    return shortened(str(error).strip().split("\n")[0] or type(error).__name__, 300)
+
+
+@contextmanager
+def locked(address: str) -> Iterator[None]:
+    """Alone among this machine's Nestor processes with that store: MLflow's migrations, and reading a tag to write it
+    anew, are not safe among several."""
+    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+    file = Path(address.removeprefix("sqlite:///") + ".lock") if _is_sqlite_file(address) else None
+    path = file or Path(os.environ.get("TMPDIR", "/tmp")) / f"nestor-{os.getuid()}-{digest}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_sqlite_file(address: str) -> bool:
+    return address.startswith("sqlite:///") and not address.endswith("///") and ":memory:" not in address
+
+
+def experiment(client: MlflowClient, address: str, name: str) -> str:
+    """The id of the experiment `name`, made if missing; a deleted one is taken back."""
+    with locked(address):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            return client.create_experiment(name, artifact_location=_artifacts(address, name))
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+
+def _artifacts(address: str, name: str) -> str | None:
+    """Where a local store's artifacts lie (beside the database, else in the current directory's mlruns); a server
+    decides for itself."""
+    if not address.startswith(("sqlite:", "postgresql", "mysql", "mssql")):
+        return None
+    database = Path(address.removeprefix("sqlite:///")).resolve().parent if _is_sqlite_file(address) else None
+    # The database holds at most 200 characters of a run's path.
+    folder = re.sub(r"[^\w.-]", "_", name)[:40] + "-" + hashlib.sha256(name.encode()).hexdigest()[:6]
+    return ((database or Path("mlruns").resolve()) / "artifacts" / folder).as_uri()
+
+
+def search(client: MlflowClient, experiments: Sequence[str], where: str) -> Iterator[Run]:
+    """The runs that fit, page by page, newest first."""
+    token: str | None = None
+    while True:
+        page = client.search_runs(list(experiments), where, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def transient(error: Exception) -> bool:
+    """Whether the same call may succeed later. MLflow names the errors that are about the record itself."""
+    lasting = {
+        "INVALID_PARAMETER_VALUE",
+        "RESOURCE_DOES_NOT_EXIST",
+        "RESOURCE_ALREADY_EXISTS",
+        "BAD_REQUEST",
+        "INVALID_STATE",
+        "MALFORMED_REQUEST",
+    }
+    code = getattr(error, "error_code", None)
+    own = (TypeError, ValueError, KeyError, PermissionError, FileNotFoundError, NotADirectoryError)
+    return code not in lasting and not isinstance(error, own)
