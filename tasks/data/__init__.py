@@ -1,0 +1,218 @@
+"""Reads: a path, `sklearn:NAME` or a DataFrame as the Table that everything else sees, and later tables the same way.
+
+What counts as missing. In any column: nothing, blanks, `?`, `N/A`, `NaN`, `null`. In columns of numbers or dates also
+`NA`, `None`, `-`, `.`, `unknown`, Excel's `#DIV/0!` and a few more (words.py): there they can't be anything else. In
+columns of words `None`, `NA` or `-` may be a level (no alley, Namibia), so they stay one; `NA` alone is missing there
+too when the table's numbers write it, as files from R do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.config import Run
+from models.errors import InputError, listed, shortened
+from models.table import Finding, Reading, Table
+from tasks.data.columns import Column, canonical, positions, textual
+from tasks.data.headers import near
+from tasks.data.kinds import Inferred, infer
+from tasks.data.notes import Note, at_rows, gathered
+from tasks.data.numeric import writes_comma
+from tasks.data.roles import Roles, groups, identities, roles, sealed, times, weights
+from tasks.data.source import Raw, load
+from tasks.data.target import Target, target
+from tasks.data.words import MARKS, NUMBER_MARKS, words
+
+__all__ = ["read", "read_like"]
+
+
+def read(run: Run) -> Table:
+    """The table that the run names, with everything that had to be decided as findings."""
+    raw = load(run.data)
+    if not len(raw.frame):
+        raise InputError(f"{raw.source} has a header but no rows.")
+    mine = roles(run, list(raw.frame.columns), raw.source)
+    decimal = _decimal(raw)
+    features, reading, notes = _features(raw, mine, run, decimal)
+    whole = raw.frame[list(mine.needed)]
+    test = None if mine.test_column is None else sealed(raw.frame[mine.test_column])
+    said: list[Finding] = []
+    if run.test is not None:
+        features, whole, test = _joined(run, mine, reading, features, whole, raw)
+    found = target(whole[mine.target], run, decimal, reading.missing)
+    said += _unseen_classes(found, test, run)
+    table = Table(
+        name=run.name or raw.name,
+        features=features,
+        target=found.values,
+        task=found.task,
+        classes=found.classes,
+        reading=reading,
+        fingerprint="",
+        weight=None if mine.weight is None else weights(whole[mine.weight], decimal),
+        group=None if mine.group is None else groups(whole[mine.group]),
+        group_names=None if mine.group is None else identities(whole[[mine.group]]),
+        time=None if mine.time is None else times(whole[mine.time], decimal, run.types.get(mine.time)),
+        ids=identities(whole[list(mine.ids)]) if mine.ids else None,
+        test=test,
+        findings=(*raw.findings, *gathered(notes), *found.findings, *said),
+    )
+    table = _with_target(table, found, mine.target)
+    return replace(table, fingerprint=_fingerprint(table))
+
+
+def read_like(reading: Reading, source: object) -> pd.DataFrame:
+    """The features of a later table, read as the first was, in its column order; stops where a column is missing or a
+    value does not fit. Extra columns, another order and levels never seen are fine."""
+    return _like(reading, load(source))
+
+
+def _like(reading: Reading, raw: Raw) -> pd.DataFrame:
+    wanted = [c for c, kind in reading.kinds.items() if kind not in ("id", "drop")]
+    lacking = [c for c in wanted if c not in raw.frame.columns]
+    if lacking:
+        spare = [c for c in raw.frame.columns if c not in reading.kinds]
+        hint = near(lacking[0], spare) if len(lacking) == 1 and spare else ""
+        raise InputError(f"{raw.source} lacks the column{'s'[: len(lacking) > 1]} {listed(map(repr, lacking), width=60)}.{hint}")
+    comma = _decimal(raw) == ","
+    columns = {c: _fitting(raw.frame[c], reading, comma, raw.source) for c in wanted}
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(raw.frame)))
+
+
+def _fitting(column: pd.Series, reading: Reading, comma: bool, source: str) -> pd.Series:
+    """The column in canonical form; stops at the first value that does not fit its kind."""
+    name = str(column.name)
+    kind, parser = reading.kinds[name], reading.parsers.get(name, {})
+    read = canonical(column, kind, parser, reading.missing)
+    if read.bad.any() and kind == "number" and comma and textual(column):
+        # This file writes decimal commas throughout, whatever the first one did.
+        read = canonical(column, kind, {**parser, "decimal": ",", "thousands": "."}, reading.missing)
+    if read.bad.any():
+        row = positions(read.bad, 1)[0]
+        what = {"number": "is no number", "date": "is no date of the known form", "boolean": "is neither true nor false"}
+        raise InputError(
+            f"{source}, column {shortened(name)!r}, data row {row}: {shortened(column.iloc[row - 1])!r} "
+            f"{what.get(kind, 'does not fit')} ({int(read.bad.sum())} such values). Correct it, or leave it empty."
+        )
+    return read.values.reset_index(drop=True)
+
+
+def _decimal(raw: Raw) -> str | None:
+    """`,` where some column of a text file can only be read with decimal commas."""
+    if raw.format != "csv":
+        return None
+    for name in raw.frame.columns:
+        array = pa.array(raw.frame[name])
+        if pc.any(pc.match_substring_regex(array, r"\d,\d")).as_py():
+            found = words(raw.frame[name])
+            if writes_comma(found, found.marked(NUMBER_MARKS)):
+                return ","
+    return "."
+
+
+def _features(raw: Raw, mine: Roles, run: Run, decimal: str | None) -> tuple[pd.DataFrame, Reading, list[Note]]:
+    """The used columns in canonical form, how they were read, and what was decided."""
+    names = mine.features(list(raw.frame.columns))
+    found = {n: _kind(raw.frame[n], decimal, run.types.get(n), n == mine.time) for n in names}
+    marks = (*MARKS, "na") if any(f.writes_na for f in found.values()) else MARKS
+    reading = Reading(
+        source=raw.source if raw.format != "frame" else "frame",
+        format=raw.format,
+        encoding=raw.encoding,
+        separator=raw.separator,
+        decimal=decimal or ".",
+        missing=marks,
+        kinds={n: f.kind for n, f in found.items()},
+        parsers={n: f.parser for n, f in found.items() if f.parser},
+        renamed=raw.renamed,
+    )
+    used = {n: canonical(raw.frame[n], f.kind, f.parser, marks) for n, f in found.items() if f.kind not in ("id", "drop")}
+    notes = [note for f in found.values() for note in f.notes] + _range_notes(used)
+    frame = pd.DataFrame({n: c.values.array for n, c in used.items()}, index=pd.RangeIndex(len(raw.frame)))
+    return frame, reading, notes
+
+
+def _kind(column: pd.Series, decimal: str | None, asked: str | None, is_time: bool) -> Inferred:
+    """The column's kind; the time column is a date or a number, never an id."""
+    found = infer(column, decimal, asked)
+    return infer(column, decimal, "number") if is_time and found.kind in ("id", "category") else found
+
+
+def _range_notes(used: dict[str, Column]) -> list[Note]:
+    notes = []
+    for name, column in used.items():
+        if column.far.any():
+            rows = positions(column.far)
+            check = "far_dates" if column.values.dtype.kind == "M" else "out_of_range"
+            notes.append(Note(check, name, at_rows(rows, int(column.far.sum())), rows))
+    return notes
+
+
+def _joined(
+    run: Run, mine: Roles, reading: Reading, features: pd.DataFrame, whole: pd.DataFrame, raw: Raw
+) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """The table with the rows of the test table beneath, and which those are."""
+    if mine.test_column is not None:
+        raise InputError("Give a test table or a split column, not both.")
+    later = load(run.test)
+    lacking = [c for c in mine.needed if c not in later.frame.columns]
+    if lacking:
+        raise InputError(f"{later.source} lacks the column {shortened(lacking[0])!r}, which the test table has to hold too.")
+    if not len(later.frame):
+        raise InputError(f"{later.source} has a header but no rows.")
+    both = {c: _stacked(whole[c], later.frame[c]) for c in mine.needed}
+    test = np.arange(len(features) + len(later.frame)) >= len(features)
+    joined = pd.concat([features, _like(reading, later)], ignore_index=True)
+    return joined, pd.DataFrame(both), test
+
+
+def _stacked(first: pd.Series, second: pd.Series) -> pd.Series:
+    """One column under the other; as text where their types differ."""
+    if textual(first) != textual(second):
+        first, second = (c.astype("object").where(c.notna()).astype("str") for c in (first, second))
+    return pd.concat([first, second], ignore_index=True).rename(first.name)
+
+
+def _unseen_classes(found: Target, test: np.ndarray | None, run: Run) -> list[Finding]:
+    if test is None or found.task == "regression":
+        return []
+    known = set(found.values[~test & ~found.missing].tolist())
+    unseen = [found.classes[c] for c in sorted(set(found.values[test & ~found.missing].tolist()) - known)]
+    said = f"Classes that stand in the test rows only can't be learned: {listed(unseen)}."
+    return [Finding("unseen_classes", "warn", said)] if unseen else []
+
+
+def _with_target(table: Table, found: Target, name: str) -> Table:
+    """The table without the rows that have no target."""
+    if not found.missing.any():
+        return table
+    if found.missing.all():
+        raise InputError(f"The target {name!r} has no values: all of its {len(found.missing)} rows are missing.")
+    if table.test is not None and (found.missing[table.test].all() or found.missing[~table.test].all()):
+        raise InputError(f"The target {name!r} has no values in the {'test' if found.missing[table.test].all() else 'training'} rows.")
+    rows = positions(found.missing)
+    count = int(found.missing.sum())
+    said = f"{count:,} of {table.rows:,} rows have no target {name!r} and were left out: {at_rows(rows, count)}."
+    finding = Finding("missing_target", "warn", said, (name,), rows)
+    return replace(table.take(np.flatnonzero(~found.missing)), findings=(*table.findings, finding))
+
+
+def _fingerprint(table: Table) -> str:
+    """Hex digest over names, kinds, features, target, roles: the content, not the file's form."""
+    digest = hashlib.sha256()
+    digest.update(repr([(c, table.reading.kinds[c]) for c in table.features.columns]).encode())
+    digest.update(repr((table.task, table.classes)).encode())
+    if table.features.shape[1]:
+        digest.update(pd.util.hash_pandas_object(table.features, index=False).to_numpy().tobytes())
+    for values in (table.target, table.weight, table.group, table.time, table.test):
+        digest.update(b"-" if values is None else np.ascontiguousarray(values).tobytes())
+    if table.ids is not None:
+        digest.update(pd.util.hash_pandas_object(table.ids, index=False).to_numpy().tobytes())
+    return digest.hexdigest()[:32]

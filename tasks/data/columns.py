@@ -1,0 +1,142 @@
+"""One column in canonical form: its kind and parser are known here; what did not fit is told, not hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.data.dates import far, parsed
+from tasks.data.numeric import Style, kept, numbers
+from tasks.data.words import MARKS, NUMBER_MARKS, Words, mask, spread, words
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column in canonical form; rows where `bad` did not fit the kind, where `far` lay out of range: both missing."""
+
+    values: pd.Series
+    bad: np.ndarray
+    far: np.ndarray
+
+
+def canonical(raw: pd.Series, kind: str, parser: dict[str, Any], marks: tuple[str, ...] = MARKS) -> Column:
+    """The column as its kind asks. marks: what stands for missing in words (lower case)."""
+    if kind == "number":
+        return _number(raw, parser)
+    if kind == "boolean":
+        return _boolean(raw, parser)
+    if kind == "date":
+        return _date(raw, parser)
+    return _words(raw, marks)
+
+
+def textual(raw: pd.Series) -> bool:
+    """Whether the column's values are text (or a mixture that has to be read as text)."""
+    return not (
+        pd.api.types.is_numeric_dtype(raw.dtype)
+        or pd.api.types.is_datetime64_any_dtype(raw.dtype)
+        or pd.api.types.is_timedelta64_dtype(raw.dtype)
+    )
+
+
+def plain(raw: pd.Series) -> np.ndarray:
+    """A column of numbers, booleans or durations as float64 with NaN."""
+    if pd.api.types.is_timedelta64_dtype(raw.dtype):
+        return raw.dt.total_seconds().to_numpy(np.float64, na_value=np.nan)
+    if pd.api.types.is_complex_dtype(raw.dtype):
+        return raw.to_numpy().real.astype(np.float64)
+    return raw.to_numpy(np.float64, na_value=np.nan)
+
+
+def missing_in_numbers(found: Words, parser: dict[str, Any]) -> np.ndarray:
+    """Which words stand for a missing number or date."""
+    return found.marked((*NUMBER_MARKS, *parser.get("missing", ())))
+
+
+def _none(raw: pd.Series) -> np.ndarray:
+    return np.zeros(len(raw), bool)
+
+
+def _number(raw: pd.Series, parser: dict[str, Any]) -> Column:
+    if pd.api.types.is_datetime64_any_dtype(raw.dtype):
+        return Column(pd.Series(np.full(len(raw), np.nan), name=raw.name), raw.notna().to_numpy(), _none(raw))
+    if not textual(raw):
+        values, out = kept(plain(raw))
+        return Column(pd.Series(values, name=raw.name), _none(raw), out)
+    found = words(raw)
+    skip = missing_in_numbers(found, parser)
+    style = Style(parser.get("decimal", "."), parser.get("thousands", ""))
+    read = numbers(found, skip, style=style)
+    per_value = read.values
+    if parser.get("boolean"):
+        truth = found.marked(("true",)), found.marked(("false",))
+        per_value = np.where(truth[0], 1.0, np.where(truth[1], 0.0, per_value))
+        skip = skip | truth[0] | truth[1]
+    values, out = kept(spread(per_value, found.codes, np.nan))
+    return Column(pd.Series(values, name=raw.name), found.rows(~(read.good | skip)), out)
+
+
+def _boolean(raw: pd.Series, parser: dict[str, Any]) -> Column:
+    if not textual(raw):
+        values = plain(raw)
+        bad = ~np.isnan(values) & (values != 0) & (values != 1)
+        return Column(pd.Series(np.where(bad, np.nan, values), name=raw.name), bad, _none(raw))
+    found = words(raw)
+    yes = found.marked((*parser.get("true", ("true",)), "true", "1", "1.0"))
+    no = found.marked((*parser.get("false", ("false",)), "false", "0", "0.0"))
+    per_value = np.where(yes, 1.0, np.where(no, 0.0, np.nan))
+    bad = ~(yes | no | missing_in_numbers(found, parser))
+    return Column(pd.Series(spread(per_value, found.codes, np.nan), name=raw.name), found.rows(bad), _none(raw))
+
+
+def _date(raw: pd.Series, parser: dict[str, Any]) -> Column:
+    if pd.api.types.is_datetime64_any_dtype(raw.dtype):
+        aware = raw.dt.tz_convert("UTC").dt.tz_localize(None) if raw.dt.tz is not None else raw
+        values, bad = aware.to_numpy("datetime64[us]"), _none(raw)
+    else:
+        found = words(raw if textual(raw) else raw.astype("Int64").astype("str"))
+        stamps, good = parsed(found, parser if "format" in parser else {"format": "ISO8601"})
+        values = spread(stamps, found.codes, np.datetime64("NaT"))
+        bad = found.rows(~(good | missing_in_numbers(found, parser)))
+    out = far(values)
+    values = np.where(out, np.datetime64("NaT", "us"), values)
+    return Column(pd.Series(values, name=raw.name), bad, out)
+
+
+def _words(raw: pd.Series, marks: tuple[str, ...]) -> Column:
+    found = words(_as_text(raw))
+    codes = np.where(found.rows(found.marked(marks)), -1, found.codes)
+    indices = pa.array(codes, mask=codes < 0)
+    text = pc.take(found.values, indices) if len(found.values) else pa.nulls(len(raw), pa.large_string())
+    return Column(pd.Series(text, dtype="str", name=raw.name), _none(raw), _none(raw))
+
+
+def _as_text(raw: pd.Series) -> pd.Series:
+    """The column as text, in which a whole number is written alike whether it came as 3 or as 3.0."""
+    if pd.api.types.is_bool_dtype(raw.dtype):
+        return raw.astype("object").map({True: "True", False: "False"}).astype("str")
+    if pd.api.types.is_float_dtype(raw.dtype):
+        whole = raw.dropna()
+        if len(whole) and (np.mod(whole.to_numpy(np.float64), 1) == 0).all() and whole.abs().max() < 2**53:
+            return raw.astype("Int64").astype("str").where(raw.notna())
+    if not textual(raw):
+        return raw.astype("str").where(raw.notna())
+    return raw
+
+
+def levels(column: pd.Series) -> int:
+    """How many distinct values there are, missing ones aside."""
+    return column.nunique(dropna=True)
+
+
+def positions(where: np.ndarray, most: int = 8) -> tuple[int, ...]:
+    """Data rows, counted from 1; bounded."""
+    return tuple(int(i) + 1 for i in np.flatnonzero(where)[:most])
+
+
+__all__ = ["Column", "canonical", "levels", "mask", "plain", "positions", "textual"]

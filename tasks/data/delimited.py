@@ -1,0 +1,224 @@
+"""Delimited text as columns of text: the separator, the header line, and records that all have the header's length."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
+from models.errors import InputError, shortened
+from models.table import Finding
+
+SEPARATORS = (",", ";", "\t", "|")
+NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+SAMPLE_RECORDS = 200
+BATCH = 20_000
+MOST_PREAMBLE = 20
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """The header's fields and the columns beneath it, all text."""
+
+    names: list[str]
+    columns: list[pa.ChunkedArray]
+    separator: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    separator: str
+    escape: str | None = None
+
+
+def parsed(text: str, path: Path) -> Delimited:
+    """The text's columns; stops at the first record whose number of fields is not the header's."""
+    if not text.strip():
+        raise InputError(f"{path} is empty: it holds no text.")
+    csv.field_size_limit(2**31 - 1)
+    told = re.match(r"sep=(.)\r?\n", text)  # Excel's own first line
+    text = text[told.end() :] if told else text
+    dialect = Dialect(told[1] if told else _separator(text, path), _escape(text))
+    names, line, findings = _header(text, dialect, path)
+    if told is None and dialect.separator not in _expected(path):
+        findings += [_note("separator", f"{path.name}: the columns are separated by {NAMES[dialect.separator]}s.")]
+    lines_before = line + bool(told)
+    columns = _quick(text, dialect, names, line) or _careful(text, dialect, names, line, lines_before - line, path)
+    width = len(columns)
+    if width == len(names) + 1:
+        findings += [_note("header", f"{path.name}: each line ends in a separator; the empty last column was left out.")]
+        columns = columns[:-1]
+    return Delimited(names, columns, dialect.separator, tuple(findings))
+
+
+def _expected(path: Path) -> str:
+    return "\t" if ".tsv" in path.name or ".tab" in path.name else ","
+
+
+def _note(check: str, message: str, verdict: str = "pass") -> Finding:
+    return Finding(check, "warn" if verdict == "warn" else "pass", message)
+
+
+def _records(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """(first line, fields) of every record that is not blank."""
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=dialect.separator, escapechar=dialect.escape, strict=True
+    )
+    line = 1
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise _Quote(line, str(error)) from error
+        if fields:
+            yield line, fields
+        line = reader.line_num + 1
+
+
+class _Quote(Exception):
+    """A record, from this line on, whose quotes don't pair."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line, self.reason = line, reason
+
+    def told(self, path: Path, before: int = 0) -> InputError:
+        what = "is never closed" if "end of data" in self.reason else "is closed before its field ends"
+        return InputError(
+            f'{path}, line {self.line + before}: a quote (") that is opened in this record {what}. '
+            f'Close it, or double it ("") where it is part of the text.'
+        )
+
+
+def _sample(text: str, dialect: Dialect) -> list[tuple[int, list[str]]]:
+    """The first records, as far as the quotes pair."""
+    found: list[tuple[int, list[str]]] = []
+    try:
+        for record in islice(_records(text[:2_000_000], dialect), SAMPLE_RECORDS):
+            found.append(record)
+    except _Quote:
+        pass
+    return found
+
+
+def _separator(text: str, path: Path) -> str:
+    """The separator under which most of the first records have one and the same number of fields above 1."""
+    best, best_rank = None, (0.0, 0)
+    for separator in SEPARATORS:
+        widths = [len(fields) for _, fields in _sample(text, Dialect(separator))]
+        usual, times = Counter(w for w in widths if w > 1).most_common(1)[0] if any(w > 1 for w in widths) else (1, 0)
+        rank = (round(times / max(len(widths), 1), 2), usual)
+        if rank > best_rank:
+            best, best_rank = separator, rank
+    if best is None:
+        raise InputError(f"{path} has one column only ({shortened(text.lstrip().splitlines()[0])!r}){_blanks(text)}.")
+    return best
+
+
+def _blanks(text: str) -> str:
+    """A hint where the columns are divided by blanks or colons."""
+    lines = [line for line in text[:20_000].splitlines() if line.strip()][:20]
+    for mark, name in ((None, "blanks"), (":", "colons")):
+        if len({len(line.split(mark)) for line in lines}) == 1 and len(lines[0].split(mark)) > 1:
+            return f"; it looks divided by {name}: divide it by commas, semicolons, tabs or |"
+    return ": a target and at least one feature are needed, divided by commas, semicolons, tabs or |"
+
+
+def _escape(text: str) -> str | None:
+    """A backslash where quotes inside of fields are written so."""
+    return "\\" if '\\"' in text and re.search(r'\\"[^,;\t|\r\n]', text) and '""' not in text else None
+
+
+def _header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], int, list[Finding]]:
+    """The names, the lines down to and with them, and what was passed over before them."""
+    records = _sample(text, dialect)
+    if not records:
+        raise _first_quote(text, dialect, path)
+    widths = Counter(len(fields) for _, fields in records)
+    usual = max(widths, key=lambda w: (widths[w], w))
+    start = _start(records, usual)
+    line, names = records[start]
+    last = records[start + 1][0] - 1 if start + 1 < len(records) else None
+    end = last if last is not None else text.count("\n") + 1
+    skipped = [number for number, _ in records[:start]]
+    said = f"{path.name}: {len(skipped)} lines before the header (line {line}) were passed over."
+    return names, end, [_note("header", said, "warn")] if skipped else []
+
+
+def _first_quote(text: str, dialect: Dialect, path: Path) -> InputError:
+    try:
+        next(_records(text, dialect))
+    except _Quote as quote:
+        return quote.told(path)
+    except StopIteration:
+        pass
+    return InputError(f"{path} is empty: it holds no records.")
+
+
+def _start(records: list[tuple[int, list[str]]], usual: int) -> int:
+    """The header's place: the first record but for titles of one field and lines of comment."""
+    for place, (_, fields) in enumerate(records[: MOST_PREAMBLE + 1]):
+        filled = sum(bool(f.strip()) for f in fields)
+        comment = fields[0].lstrip().startswith(("#", "%", "//")) and len(fields) != usual
+        if not comment and (filled > 1 or usual == 1 or len(fields) == usual):
+            return place
+    return 0
+
+
+def _quick(text: str, dialect: Dialect, names: list[str], line: int) -> list[pa.ChunkedArray] | None:
+    """The columns by Arrow's parser where no quote can confuse it; None where the careful one has to look."""
+    if '"' in text or dialect.escape:
+        return None
+    keys = [str(i) for i in range(len(names))]
+    try:
+        table = arrow_csv.read_csv(
+            io.BytesIO(text.encode("utf-8", "surrogatepass")),
+            read_options=arrow_csv.ReadOptions(column_names=keys, skip_rows=line, block_size=2**25),
+            parse_options=arrow_csv.ParseOptions(delimiter=dialect.separator, quote_char=False),
+            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(keys, pa.string()), strings_can_be_null=False),
+        )
+    except (pa.ArrowException, UnicodeError):
+        return None
+    return table.columns
+
+
+def _careful(
+    text: str, dialect: Dialect, names: list[str], line: int, before: int, path: Path
+) -> list[pa.ChunkedArray]:
+    """The columns record by record; stops with the line of the first that is too long or too short."""
+    records = ((n, fields) for n, fields in _records(text, dialect) if n > line)
+    chunks: list[list[pa.Array]] = []
+    width = len(names)
+    try:
+        while batch := list(islice(records, BATCH)):
+            if not chunks and all(len(f) == width + 1 and not f[-1].strip() for _, f in batch):
+                width += 1
+            _refuse_ragged(batch, width, len(names), before, path)
+            chunks.append([pa.array(column, pa.string()) for column in zip(*(f for _, f in batch), strict=True)])
+    except _Quote as quote:
+        raise quote.told(path, before) from quote
+    if not chunks:
+        return [pa.chunked_array([pa.array([], pa.string())]) for _ in names]
+    return [pa.chunked_array(list(parts)) for parts in zip(*chunks, strict=True)]
+
+
+def _refuse_ragged(batch: list[tuple[int, list[str]]], width: int, wanted: int, before: int, path: Path) -> None:
+    extra = width > wanted
+    bad = [(line + before, len(f)) for line, f in batch if len(f) != width or (extra and f[-1].strip())]
+    if bad:
+        more = f" ({len(bad)} such lines at least)" if len(bad) > 1 else ""
+        raise InputError(
+            f"{path}, line {bad[0][0]}: {bad[0][1]} fields, but the header has {wanted}{more}. "
+            'Put quotes (") around fields that hold the separator, or repair the line.'
+        )

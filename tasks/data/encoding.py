@@ -1,0 +1,109 @@
+"""Bytes as text: the byte order mark, else utf-8, else what the bytes look like."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from pathlib import Path
+
+from models.errors import InputError
+from models.table import Finding
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+WESTERN = re.compile(r"[À-ÿ€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ\u00a0¡¢£¥§©ª«®°±²³´µ¶·¹º»¼½¾¿]")
+# Western text is mostly ASCII with a letter here and there; Cyrillic or Greek bytes would be most of a word.
+WESTERN_SHARE = 0.3
+SAMPLE = 100_000
+
+
+def decoded(data: bytes, path: Path) -> tuple[str, str, Finding | None]:
+    """The text, the name of its encoding, and what is to be said about it."""
+    for mark, name in MARKS:
+        if data.startswith(mark):
+            return _strictly(data, name, path), name, None
+    silent = _utf16_without_mark(data)
+    if silent:
+        return _strictly(data, silent, path), silent, _said(f"{path.name} holds utf-16 without a byte order mark")
+    _refuse_nul(data, path)
+    try:
+        return data.decode("utf-8"), "utf-8", None
+    except UnicodeDecodeError as error:
+        return _other(data, path, data.count(b"\n", 0, error.start) + 1)
+
+
+def _strictly(data: bytes, name: str, path: Path) -> str:
+    try:
+        text = data.decode(name)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].decode(name, "ignore").count("\n") + 1
+        raise InputError(
+            f"{path} begins as {name} but line {line} can't be read so ({error.reason}); save it as utf-8."
+        ) from error
+    if "\0" in text:
+        raise InputError(_nul(path, text.count("\n", 0, text.index("\0")) + 1))
+    return text
+
+
+def _utf16_without_mark(data: bytes) -> str | None:
+    """`utf-16-le` or `utf-16-be` where every second byte of the first lines is NUL."""
+    head = data[:2000]
+    half = len(head) // 2
+    if half < 4 or head.count(0) < 0.8 * half:
+        return None
+    return "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
+
+
+def _refuse_nul(data: bytes, path: Path) -> None:
+    if b"\0" in data:
+        raise InputError(_nul(path, data.count(b"\n", 0, data.index(b"\0")) + 1))
+
+
+def _nul(path: Path, line: int) -> str:
+    return f"{path}, line {line}: a NUL byte, which no text holds. The file is damaged or no csv; write it again."
+
+
+def _other(data: bytes, path: Path, line: int) -> tuple[str, str, Finding | None]:
+    """The text of bytes that are not utf-8; `line` holds the first that is not."""
+    patched = data.decode("utf-8", "surrogateescape")
+    stray = len(re.findall("[\udc80-\udcff]", patched))
+    if sum(map(len, re.findall(r"[^\x00-\x7f\udc80-\udcff]", patched))) > 3 * stray:
+        text = re.sub("[\udc80-\udcff]", lambda m: _western(bytes([ord(m[0]) - 0xDC00])), patched)
+        said = f"{path.name} is utf-8 but for {stray} bytes (the first in line {line}), which were read as cp1252"
+        return text, "utf-8+cp1252", _said(said)
+    name = _guess(data)
+    text = _western(data) if name == "cp1252" else data.decode(name, "replace")
+    note = " (latin-1)" if name == "cp1252" else ""
+    return text, name, _said(f"{path.name} is not utf-8 (line {line}); it was read with encoding {name}{note}")
+
+
+def _western(data: bytes) -> str:
+    """cp1252, with latin-1 for the five bytes that cp1252 leaves open."""
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _guess(data: bytes) -> str:
+    """The encoding's name: cp1252 where its letters look Western, else charset-normalizer's guess."""
+    sample = b"\n".join(line for line in data[: 20 * SAMPLE].splitlines() if not line.isascii())[:SAMPLE]
+    high = [c for c in _western(sample) if ord(c) > 127]
+    letters = sum(c.isalpha() for c in _western(sample))
+    western = sum(bool(WESTERN.match(c)) for c in high)
+    if western >= 0.9 * len(high) and len(high) <= WESTERN_SHARE * letters:
+        return "cp1252"
+    # Slow to import and seldom needed.
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(sample).best()
+    return best.encoding if best is not None and not best.encoding.startswith("utf") else "cp1252"
+
+
+def _said(text: str) -> Finding:
+    return Finding("encoding", "warn", f"{text}. If letters look wrong, save the file as utf-8.")

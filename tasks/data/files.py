@@ -1,0 +1,117 @@
+"""A path as the bytes that it holds, decompressed, and what those bytes are: seen from the bytes, not from the name."""
+
+from __future__ import annotations
+
+import bz2
+import difflib
+import gzip
+import io
+import lzma
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+import pyarrow as pa
+
+from models.errors import InputError, listed, shortened
+
+# First bytes -> what the file is and what to do about it. Each was once saved under a name that ends in csv.
+FOREIGN = {
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as csv",
+    b"%PDF": "a PDF document; give a csv or parquet file",
+    b"\x89HDF": "an HDF5 file; write the table as parquet",
+    b"SQLite format 3": "an SQLite database; write the table as csv or parquet",
+    b"ARROW1": "an Arrow (Feather) file; write the table as parquet",
+    b"FEA1": "a Feather file; write the table as parquet",
+    b"ORC": "an ORC file; write the table as parquet",
+    b"\x89PNG": "a picture; give a csv or parquet file",
+    b"\xff\xd8\xff": "a picture; give a csv or parquet file",
+    b"\x7fELF": "a program; give a csv or parquet file",
+    b"$FL2": "an SPSS file; write the table as csv or parquet",
+    b"\x80\x04\x95": "a Python pickle; write the table as parquet",
+    b"\x80\x05\x95": "a Python pickle; write the table as parquet",
+}
+TEXTUAL = (
+    (r"<(!doctype html|html|head|body)\b", "html, not csv: a web page was saved in place of the table"),
+    (r"<\?xml|<[a-z]+[^<>,;]*>\s*<", "xml, not csv; write the table as csv or parquet"),
+    (r"\{\s*[\"}\r\n]|\[\s*[\[{]", "json, not csv; write the table as csv or parquet"),
+    (r"@relation\b", "an ARFF file, not csv; write the table as csv or parquet"),
+    (r"version https://git-lfs", "a Git LFS pointer, not the table itself; run `git lfs pull`"),
+)
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+def located(path: str | Path) -> Path:
+    """The path of a file that is there; stops with the nearest names where it is not."""
+    found = Path(path).expanduser()
+    try:
+        if found.is_dir():
+            inside = sorted(p.name for p in found.iterdir() if p.is_file())
+            raise InputError(f"{found} is a folder; give one file. " + (f"It holds {listed(inside)}." if inside else "It is empty."))
+        if not found.exists():
+            raise InputError(f"No file {found}.{_neighbours(found)}")
+    except OSError as error:
+        raise InputError(f"{shortened(found, 200)} can't be read: {error.strerror or error}.") from error
+    return found
+
+
+def _neighbours(path: Path) -> str:
+    """` Near it: ...`, the files whose names are close, or that of the nearest folder that exists."""
+    if not path.parent.is_dir():
+        return f" There is no folder {path.parent} either."
+    names = sorted(p.name for p in path.parent.iterdir())
+    near = difflib.get_close_matches(path.name, names, 3, 0.6) or [n for n in names if n.split(".")[0] == path.stem][:3]
+    return f" Did you mean {listed(near)}?" if near else ""
+
+
+def contents(path: Path) -> bytes:
+    """The bytes in the file, decompressed; stops where they are no table."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
+    data = _decompressed(raw, path)
+    if not data:
+        raise InputError(f"{path} is empty: it holds 0 bytes.")
+    for start, what in FOREIGN.items():
+        if data.startswith(start):
+            raise InputError(f"{path} is {what}.")
+    if data.startswith(b"PK\x03\x04"):
+        raise InputError(f"{path} is an Excel workbook; save the sheet as csv.")
+    return data
+
+
+def _decompressed(raw: bytes, path: Path) -> bytes:
+    """The bytes behind gzip, bz2, xz, zstd or a zip with one member; others as they are."""
+    kind = next((k for start, k in COMPRESSED.items() if raw.startswith(start)), None)
+    try:
+        if raw.startswith(b"PK\x03\x04"):
+            return _unzipped(raw, path)
+        if kind == "zstd":
+            with pa.CompressedInputStream(io.BytesIO(raw), "zstd") as stream:
+                return stream.read()
+        return {"gzip": gzip.decompress, "bz2": bz2.decompress, "xz": lzma.decompress}[kind](raw) if kind else raw
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException) as error:
+        raise InputError(
+            f"{path} is a broken or cut-off {kind or 'zip'} file ({shortened(error, 80)}); copy or make it again."
+        ) from error
+
+
+def _unzipped(raw: bytes, path: Path) -> bytes:
+    """The one member of a zip archive; an Excel workbook, which is a zip too, as it is."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX")]
+        if "[Content_Types].xml" in names:
+            return raw
+        if len(names) != 1:
+            raise InputError(f"{path} is a zip archive of {len(names)} files ({listed(names)}); give one file.")
+        return archive.read(names[0])
+
+
+def refuse_markup(text: str, path: Path) -> None:
+    """Stops where the text is html, xml, json, ... in place of csv."""
+    start = text[:4000].lstrip().lower()
+    for pattern, what in TEXTUAL:
+        if re.match(pattern, start):
+            raise InputError(f"{path} is {what}.")

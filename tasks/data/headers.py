@@ -1,0 +1,92 @@
+"""Column names as Nestor uses them: text, trimmed, each once."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from models.errors import InputError, listed, shortened
+from models.table import Finding
+
+
+def named(given: Sequence[object]) -> tuple[list[str], dict[str, str], list[Finding]]:
+    """The names, {name: name in the source} where they differ, and what is to be said."""
+    source = [".".join(map(str, g)) if isinstance(g, tuple) else str(g) for g in given]
+    plain = [_plain(name, place) for place, name in enumerate(source, 1)]
+    unique = _unique(plain)
+    renamed = {new: old for new, old in zip(unique, source, strict=True) if new != old}
+    return unique, renamed, _findings(source, plain, unique)
+
+
+def _plain(name: str, place: int) -> str:
+    """The name in NFC without blanks around it, so that equal-looking names are equal; `column 3` for none."""
+    return unicodedata.normalize("NFC", " ".join(name.replace("\ufeff", "").split())) or f"column {place}"
+
+
+def _unique(names: list[str]) -> list[str]:
+    """The names with `.2`, `.3` behind those that stood before."""
+    taken, unique = set(names), []
+    seen: set[str] = set()
+    for name in names:
+        new, number = name, 2
+        while new in seen or (new != name and new in taken):
+            new, number = f"{name}.{number}", number + 1
+        seen.add(new)
+        unique.append(new)
+    return unique
+
+
+def _findings(source: list[str], plain: list[str], unique: list[str]) -> list[Finding]:
+    found = []
+    again = [(p, u) for p, u in zip(plain, unique, strict=True) if p != u]
+    if again:
+        pairs = listed((f"{p} (now {u})" for p, u in again), width=80)
+        found.append(
+            Finding("column_names", "warn", f"Column names that stand more than once were numbered: {pairs}.",
+                    tuple(u for _, u in again[:8]))
+        )  # fmt: skip
+    empty = [u for s, u in zip(source, unique, strict=True) if not s.strip()]
+    if empty:
+        found.append(Finding("column_names", "warn", f"Columns without a name were named: {listed(empty)}.", tuple(empty[:8])))
+    trimmed = [u for s, u in zip(source, plain, strict=True) if s != u and s.strip()]
+    if trimmed:
+        found.append(Finding("column_names", "pass", f"Blanks in column names were trimmed: {listed(trimmed)}."))
+    values = sum(_is_number(s) for s in source)
+    if values > len(source) / 2 and not _counted(source):
+        found.append(
+            Finding("column_names", "warn", f"Most column names are numbers ({listed(source, 4)}): is the header line missing?")
+        )
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _counted(source: list[str]) -> bool:
+    """Whether the names are whole numbers that rise, as in a table of pixels or years."""
+    numbers = [int(s) for s in source if s.strip().isdigit()]
+    return len(numbers) >= sum(map(_is_number, source)) and numbers == sorted(set(numbers))
+
+
+def column(asked: str, names: Iterable[str], what: str, where: str) -> str:
+    """The column's name as the table has it; stops with the near ones where it has none."""
+    known = list(names)
+    for candidate in (asked, _plain(asked, 0)):
+        if candidate in known:
+            return candidate
+    raise InputError(f"No column {shortened(asked, 60)!r} in {where} ({what}).{near(asked, known)}")
+
+
+def near(asked: str, known: Sequence[str]) -> str:
+    """` Did you mean ...?` for the likely names; else the names there are."""
+    folded = {n.casefold(): n for n in known}
+    close = difflib.get_close_matches(asked.casefold().strip(), list(folded), 3, 0.6)
+    if close:
+        return f" Did you mean {listed(folded[c] for c in close)}?"
+    return f" Its columns: {listed(known)}." if known else ""

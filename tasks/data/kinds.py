@@ -1,0 +1,282 @@
+"""What a column is, seen from its values alone (never from the target): kind, parser, and what had to be decided."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+
+from models.errors import listed, shortened
+from tasks.data.columns import plain, positions, textual
+from tasks.data.dates import dates
+from tasks.data.notes import Note, at_rows
+from tasks.data.numeric import CODE_DIGITS, Numbers, numbers
+from tasks.data.words import MARKS, NUMBER_MARKS, Words, words
+
+# A column is one of numbers when this share of its values are; words among fewer distinct numbers are levels.
+MOST = 0.95
+FEW_NUMBERS = 10
+# Below this many values, unique ones say nothing about what the column is.
+ENOUGH = 20
+ID_NAME = re.compile(
+    r"(?i:(^|[_\W])(id|ids|uuid|guid|idx|index|key|rownames?|row|rowid)$|^id[_\W]|^column 1$|^unnamed: 0)|[a-z](Id|ID)$"
+)
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What a column was taken for."""
+
+    kind: str
+    parser: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    writes_na: bool = False
+    """Whether a column of numbers or dates writes NA for missing, as R does: then words may too."""
+
+
+def infer(raw: pd.Series, decimal: str | None, asked: str | None = None) -> Inferred:
+    """The column's kind; `asked` overrules what the values say. decimal: the mark that the table uses elsewhere."""
+    name = str(raw.name)
+    if asked == "drop":
+        return Inferred("drop")
+    if _nested(raw):
+        return Inferred("drop", notes=(Note("unreadable_columns", name, "lists, structs or objects"),))
+    if isinstance(raw.dtype, pd.CategoricalDtype) and asked in (None, "category"):
+        return Inferred("category")
+    if textual(raw):
+        return _as_asked(words(raw), name, decimal, asked) if asked else _text(words(raw), name, decimal)
+    return _typed(raw, name, asked)
+
+
+def _nested(raw: pd.Series) -> bool:
+    """Whether the values are lists, structs or other objects."""
+    if pd.api.types.is_complex_dtype(raw.dtype):
+        return True
+    if raw.dtype != object:
+        return False
+    plainly = (str, bytes, bool, int, float, np.generic)
+    from datetime import date, time, timedelta
+    from decimal import Decimal
+
+    some = raw.dropna().head(100)
+    return any(not isinstance(v, (*plainly, Decimal, date, time, timedelta, pd.Period, pd.Interval)) for v in some)
+
+
+def _typed(raw: pd.Series, name: str, asked: str | None) -> Inferred:
+    """The kind of a column whose type the source already knows."""
+    if asked:
+        return Inferred(asked)
+    if pd.api.types.is_datetime64_any_dtype(raw.dtype):
+        return Inferred("date")
+    if pd.api.types.is_bool_dtype(raw.dtype):
+        return Inferred("boolean")
+    if pd.api.types.is_timedelta64_dtype(raw.dtype):
+        return Inferred("number", notes=(Note("durations", name),))
+    values = plain(raw)
+    if pd.api.types.is_integer_dtype(raw.dtype) and _counts_rows(raw.dropna().astype("object").tolist(), name):
+        return Inferred("id", notes=(Note("id_columns", name, "counts the rows"),))
+    if pd.api.types.is_integer_dtype(raw.dtype) and len(values) and np.nanmax(np.abs(values), initial=0) > 2**53:
+        return Inferred("category", notes=(Note("codes", name, f"such as {raw.dropna().iloc[0]}"),))
+    whole = values[~np.isnan(values)]
+    if pd.api.types.is_float_dtype(raw.dtype) and len(whole) == len(values) and _whole(whole):
+        if _counts_rows([int(v) for v in whole], name):
+            return Inferred("id", notes=(Note("id_columns", name, "counts the rows"),))
+    return Inferred("number")
+
+
+def _whole(values: np.ndarray) -> bool:
+    return bool(len(values) and np.isfinite(values).all() and (np.mod(values, 1) == 0).all())
+
+
+def _counts_rows(values: list[int], name: str) -> bool:
+    """Whether these are 0, 1, 2, ... in some order, or are unique under the name of an identifier.
+
+    Years count too, so a run of whole numbers has to begin at 0 or 1, or above 9,999, or be named as an id.
+    """
+    size = len(values)
+    if size < ENOUGH or len(set(values)) != size:
+        return False
+    named = bool(ID_NAME.search(name))
+    low, high = min(values), max(values)
+    return named or (high - low + 1 == size and (low in (0, 1) or low > 9_999))
+
+
+def _text(found: Words, name: str, decimal: str | None) -> Inferred:
+    """The kind of a column of text, from its distinct values."""
+    skip = found.marked(NUMBER_MARKS)
+    some = int(found.counts @ ~skip)
+    if not some:
+        return Inferred("drop" if not len(found.values) or found.marked(MARKS).all() else "category")
+    truth = _boolean(found, skip)
+    if truth:
+        return truth
+    if found.counts @ found.matching(r"\d|(?i:inf)|∞") >= 0.5 * some:
+        whole = _number(found, skip, some, name, decimal)
+        if whole:
+            return whole
+        when = dates(found, skip)
+        if when is not None:
+            notes = _date_notes(found, when.good | skip, name, when.note)
+            return Inferred("date", when.parser, notes, bool(found.marked(("na",)).any()))
+    return _label(found, name)
+
+
+def _boolean(found: Words, skip: np.ndarray) -> Inferred | None:
+    """true and false in their spellings; yes and no stay words, since such columns meet a third word sooner or later."""
+    if int((~skip).sum()) > 4:
+        return None
+    said = {v for v, s in zip(found.lower.to_pylist(), skip, strict=True) if not s}
+    if said <= {"true", "false"} and said:
+        return Inferred("boolean", {"true": ["true"], "false": ["false"]})
+    return Inferred("boolean", {"true": ["t"], "false": ["f"]}) if said == {"t", "f"} else None
+
+
+def _number(found: Words, skip: np.ndarray, some: int, name: str, decimal: str | None) -> Inferred | None:
+    """A number column, its ids and its codes; None where the words are something else."""
+    read = numbers(found, skip, decimal)
+    bad = ~(read.good | skip)
+    good = int(found.counts @ read.good)
+    distinct = int(read.good.sum())
+    if not good:
+        return None
+    coded = _codes(found, read, name) if not bad.any() else None
+    if coded:
+        return coded
+    if dates_first(found, skip):
+        return None
+    few_words = int(bad.sum()) <= 3 and good >= 0.5 * some and distinct > 2 * FEW_NUMBERS
+    if bad.any() and not ((good >= MOST * some or few_words) and distinct > FEW_NUMBERS):
+        mixed = good >= 0.5 * some and distinct > FEW_NUMBERS
+        note = Note("mixed_values", name, f"such as {listed(found.some(read.good, 1) + found.some(bad, 2), 3, 20)}")
+        return Inferred("category", notes=(note,) if mixed else ())
+    notes = tuple(_number_notes(found, read, bad, name))
+    return Inferred("number", _number_parser(found, read, bad), notes, bool(found.marked(("na",)).any()))
+
+
+def dates_first(found: Words, skip: np.ndarray) -> bool:
+    """Whether digits are rather a date: 20240131, or 1.2.2024."""
+    when = dates(found, skip)
+    if when is None:
+        return False
+    years = int((~skip).sum())
+    return when.parser["format"] != "%Y%m%d" or years >= 5
+
+
+def _codes(found: Words, read: Numbers, name: str) -> Inferred | None:
+    """Row counters, and digits that are names: 00123, or more of them than a number keeps."""
+    texts = found.values
+    long = found.matching(CODE_DIGITS)
+    padded = found.matching(r"^0\d+$")
+    unique = len(texts) == int((found.codes >= 0).sum())
+    if unique and found.matching(r"^-?\d+(\.0)?$").all():
+        if _counts_rows([int(t.removesuffix(".0")) for t in texts.to_pylist()], name):
+            return Inferred("id", notes=(Note("id_columns", name, "counts the rows"),))
+    if long.any() and found.matching(r"^-?\d+$")[read.good].all():
+        if unique and len(texts) >= ENOUGH:
+            return Inferred("id", notes=(Note("id_columns", name, "long unique digits"),))
+        return Inferred("category", notes=(Note("codes", name, f"such as {found.some(long, 1)[0]}"),))
+    same_length = len(pc.unique(pc.utf8_length(texts.filter(~found.marked(NUMBER_MARKS))))) == 1
+    if padded.any() and same_length and found.matching(r"^\d+$")[read.good].all():
+        return Inferred("category", notes=(Note("codes", name, f"such as {found.some(padded, 1)[0]}"),))
+    return None
+
+
+def _number_parser(found: Words, read: Numbers, bad: np.ndarray) -> dict[str, Any]:
+    parser: dict[str, Any] = {}
+    if read.style.decimal != ".":
+        parser["decimal"] = read.style.decimal
+    if read.style.thousands:
+        parser["thousands"] = read.style.thousands
+    if read.signs:
+        parser["signs"] = list(read.signs)
+    # A word that stands again and again is this column's own mark for missing; the next table may hold it too.
+    again = bad & (found.counts > 1)
+    if again.any():
+        parser["missing"] = [shortened(v.lower(), 60) for v in found.some(again, 20)]
+    return parser
+
+
+def _number_notes(found: Words, read: Numbers, bad: np.ndarray, name: str) -> list[Note]:
+    notes = []
+    if bad.any():
+        rows = found.rows(bad)
+        text = f"{listed(map(repr, found.some(bad, 4)), 3, 24)} in {at_rows(positions(rows), int(rows.sum()))}"
+        notes.append(Note("unreadable_values", name, text, positions(rows)))
+    if read.signs or read.style.decimal != "." or read.style.thousands:
+        notes.append(Note("number_format", name, _formatted(found, read)))
+    return notes
+
+
+def _formatted(found: Words, read: Numbers) -> str:
+    """`$250,000 is 250000`, and a word of care where signs are mixed."""
+    odd = read.good & ~found.matching(r"^[+-]?\d*\.?\d*$")
+    place = int(np.flatnonzero(odd)[0]) if odd.any() else int(np.flatnonzero(read.good)[0])
+    text = f"{shortened(found.values[place].as_py(), 24)} is {read.values[place]:.15g}"
+    currencies = [s for s in read.signs if s not in ("%", "()")]
+    if len(currencies) > 1:
+        text += f"; currencies are mixed: {listed(currencies)}"
+    with_percent = found.matching("%$")
+    if with_percent.any() and not (with_percent | ~read.good).all():
+        text += f"; {int(found.counts @ (read.good & ~with_percent))} values have no %"
+    return text
+
+
+def _date_notes(found: Words, good: np.ndarray, name: str, decided: str) -> tuple[Note, ...]:
+    notes = [Note("date_format", name, decided)] if decided else []
+    if not good.all():
+        rows = found.rows(~good)
+        text = f"{listed(map(repr, found.some(~good, 4)), 3, 24)} in {at_rows(positions(rows), int(rows.sum()))}"
+        notes.append(Note("unreadable_values", name, text, positions(rows)))
+    return tuple(notes)
+
+
+def _label(found: Words, name: str) -> Inferred:
+    """id, free text or category: from how often values come again and how many words they have."""
+    real = ~found.marked(MARKS)
+    distinct, rows = int(real.sum()), int(found.counts @ real)
+    if not distinct:
+        return Inferred("drop")
+    texts = found.values.filter(real)
+    lengths = pc.utf8_length(texts).to_numpy()
+    spaces = pc.count_substring_regex(texts, r"\s+").to_numpy()
+    wordy = float(spaces.mean()) >= 3 or float(lengths.mean()) > 60
+    if wordy and distinct > 0.5 * rows and distinct >= ENOUGH:
+        return Inferred("text", notes=(Note("free_text", name),))
+    if rows >= ENOUGH and distinct >= 0.98 * rows:
+        if (spaces > 0).mean() <= 0.1:
+            return Inferred("id", notes=(Note("id_columns", name, f"{distinct:,} different values in {rows:,} rows"),))
+        return Inferred("text", notes=(Note("free_text", name),))
+    return Inferred("category", notes=_case(found, real, name))
+
+
+def _case(found: Words, real: np.ndarray, name: str) -> tuple[Note, ...]:
+    lower = [v for v, r in zip(found.lower.to_pylist(), real, strict=True) if r] if real.sum() <= 1000 else []
+    twice = sorted({v for v in lower if lower.count(v) > 1}) if len(set(lower)) < len(lower) else []
+    return (Note("case_variants", name, listed(twice, 3, 20)),) if twice else ()
+
+
+def _as_asked(found: Words, name: str, decimal: str | None, asked: str) -> Inferred:
+    """The parser of a column of text whose kind the user gave."""
+    skip = found.marked(NUMBER_MARKS)
+    if asked == "number":
+        read = numbers(found, skip, decimal)
+        bad = ~(read.good | skip)
+        return Inferred(asked, _number_parser(found, read, bad), tuple(_number_notes(found, read, bad, name)))
+    if asked == "date":
+        when = dates(found, skip)
+        return Inferred(asked, when.parser if when else {"format": "ISO8601"})
+    if asked == "boolean":
+        return Inferred(asked, _truth(found, skip))
+    return Inferred(asked)
+
+
+def _truth(found: Words, skip: np.ndarray) -> dict[str, Any]:
+    known = {"true": ["true", "t", "yes", "y", "1", "on"], "false": ["false", "f", "no", "n", "0", "off"]}
+    said = sorted({v for v, s in zip(found.lower.to_pylist(), skip, strict=True) if not s})
+    if len(said) == 2 and not set(said) <= {*known["true"], *known["false"]}:
+        return {"true": [said[1]], "false": [said[0]]}
+    return known

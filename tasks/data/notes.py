@@ -1,0 +1,60 @@
+"""What reading has to say, gathered over columns so that three thousand columns make one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from models.errors import listed, shortened
+from models.table import Finding
+
+# check -> (verdict, the sentence that the columns stand in).
+SENTENCES: dict[str, tuple[Literal["pass", "warn"], str]] = {
+    "id_columns": ("warn", "Columns that only name rows are not used: {}. To use one, give its type."),
+    "unreadable_columns": ("warn", "Columns that hold no plain values are not used: {}."),
+    "out_of_range": ("warn", "Infinite or too large values count as missing: {}."),
+    "far_dates": ("warn", "Dates before 1678 or after 2261 count as missing: {}."),
+    "unreadable_values": ("warn", "Values that don't fit their column count as missing: {}. To keep such words, give the type category."),
+    "mixed_values": ("warn", "Columns that mix numbers and words are read as categories: {}."),
+    "number_format": ("warn", "Numbers were read through signs or separators: {}."),
+    "date_format": ("warn", "Dates were read from text: {}."),
+    "codes": ("warn", "Long or zero-padded digits are read as categories, not as numbers: {}."),
+    "durations": ("pass", "Durations became seconds: {}."),
+    "missing_marks": ("pass", "Words that were read as missing: {}."),
+    "case_variants": ("warn", "Levels that differ by upper and lower case only are kept apart: {}."),
+    "free_text": ("pass", "Read as free text: {}."),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Note:
+    """What was seen in one column."""
+
+    check: str
+    column: str
+    text: str = ""
+    rows: tuple[int, ...] = ()
+
+
+def gathered(notes: Iterable[Note]) -> list[Finding]:
+    """One finding per check, with at most eight columns in words."""
+    by_check: dict[str, list[Note]] = {}
+    for note in notes:
+        by_check.setdefault(note.check, []).append(note)
+    return [_finding(check, found) for check, found in by_check.items()]
+
+
+def _finding(check: str, notes: list[Note]) -> Finding:
+    verdict, sentence = SENTENCES[check]
+    items = listed((f"{shortened(n.column)} ({n.text})" if n.text else n.column for n in notes), width=160)
+    columns = tuple(n.column for n in notes[:8])
+    return Finding(check, verdict, sentence.format(items), columns, tuple(r for n in notes[:8] for r in n.rows)[:8])
+
+
+def at_rows(rows: tuple[int, ...], count: int | None = None) -> str:
+    """`data row 7` or `data rows 7, 8 and 3 more`."""
+    count = len(rows) if count is None else count
+    shown = ", ".join(map(str, rows[:5]))
+    rest = count - len(rows[:5])
+    return f"data row{'s' if count > 1 else ''} {shown}" + (f" and {rest} more" if rest > 0 else "")

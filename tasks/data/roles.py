@@ -1,0 +1,136 @@
+"""The columns that are no features: target, weight, group, time, ids, split column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from models.config import Run
+from models.errors import InputError, listed, shortened
+from tasks.data.columns import canonical, positions, textual
+from tasks.data.headers import column, near
+from tasks.data.kinds import infer
+from tasks.data.notes import at_rows
+from tasks.data.words import words
+
+SEALED = ("true", "test", "1", "1.0", "yes", "t", "y", "sealed", "holdout")
+WORK = ("false", "train", "0", "0.0", "no", "f", "n", "work", "", "training", "valid", "validation")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Names as the table has them."""
+
+    target: str
+    weight: str | None
+    group: str | None
+    time: str | None
+    ids: tuple[str, ...]
+    test_column: str | None
+    dropped: tuple[str, ...]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Columns that every table of the run has to hold, besides its features."""
+        some = (self.target, self.weight, self.group, self.time, *self.ids)
+        return tuple(dict.fromkeys(c for c in some if c is not None))
+
+    def features(self, names: Sequence[str]) -> list[str]:
+        """The columns to learn from; the time column is one of them."""
+        others = {self.target, self.weight, self.group, *self.ids, self.test_column, *self.dropped}
+        return [n for n in names if n not in others]
+
+
+def roles(run: Run, names: Sequence[str], source: str) -> Roles:
+    """The roles that the run gives; stops at a column that the table lacks or that is asked for twice."""
+    wanted = run.target or ("target" if str(run.data).startswith("sklearn:") else None)
+    if wanted is None:
+        raise InputError(f"Which column of {source} is the target? Give --target. Its columns: {listed(names, 20)}.")
+
+    def one(name: str | None, what: str) -> str | None:
+        return None if name is None else column(name, names, what, source)
+
+    found = Roles(
+        column(wanted, names, "the target", source),
+        one(run.weight, "the weights"),
+        one(run.split.group, "the groups"),
+        one(run.split.time, "the time"),
+        tuple(column(n, names, "an id", source) for n in run.split.id),
+        one(run.split.test_column, "the split column"),
+        tuple(column(n, names, "to drop", source) for n in run.drop),
+    )
+    others = (found.weight, found.group, found.time, *found.ids, found.test_column, *found.dropped)
+    if found.target in others:
+        raise InputError(f"The target {found.target!r} is asked for in another role too (weight, group, time, id, split or drop).")
+    unknown_types = [n for n in run.types if n not in names]
+    if unknown_types:
+        raise InputError(f"A type is given for {shortened(unknown_types[0])!r}, which {source} has not.{near(unknown_types[0], names)}")
+    if found.target in run.types:
+        raise InputError(f"A type is given for the target {found.target!r}; choose by --task instead.")
+    return found
+
+
+def _refuse_missing(missing: np.ndarray, name: str, what: str) -> None:
+    if missing.any():
+        rows = at_rows(positions(missing), int(missing.sum()))
+        raise InputError(f"The {what} column {name!r} has no usable value in {rows}; fill these or remove the rows.")
+
+
+def weights(raw: pd.Series, decimal: str | None) -> np.ndarray:
+    """Row weights as float64."""
+    found = infer(raw, decimal, "number")
+    read = canonical(raw, "number", found.parser)
+    values = read.values.to_numpy(np.float64)
+    _refuse_missing(np.isnan(values), str(raw.name), "weight")
+    return values
+
+
+def groups(raw: pd.Series) -> np.ndarray:
+    """Group codes in order of appearance."""
+    text = canonical(raw, "category", {}).values
+    _refuse_missing(text.isna().to_numpy(), str(raw.name), "group")
+    return pd.factorize(text)[0].astype(np.int64)
+
+
+def times(raw: pd.Series, decimal: str | None, asked: str | None) -> np.ndarray:
+    """Sortable times: microseconds (int64) of dates, else numbers (float64)."""
+    name = str(raw.name)
+    found = infer(raw, decimal, asked if asked in ("date", "number") else None)
+    if found.kind not in ("date", "number"):
+        found = infer(raw, decimal, "number")
+    read = canonical(raw, found.kind, found.parser)
+    if read.values.isna().all():
+        shown = listed(map(repr, raw.dropna().astype("str").unique()[:3]), 3, 24)
+        raise InputError(f"The time column {name!r} holds neither dates nor numbers (such as {shown}). Dates are read best as 2024-01-31.")
+    _refuse_missing(read.values.isna().to_numpy(), name, "time")
+    if found.kind == "date":
+        return read.values.to_numpy("datetime64[us]").astype(np.int64)
+    return read.values.to_numpy(np.float64)
+
+
+def identities(raw: pd.DataFrame) -> pd.DataFrame:
+    """The id columns as canonical text."""
+    text = pd.DataFrame({name: canonical(raw[name], "category", {}).values for name in raw.columns})
+    for name in text.columns:
+        _refuse_missing(text[name].isna().to_numpy(), str(name), "id")
+    return text.reset_index(drop=True)
+
+
+def sealed(raw: pd.Series) -> np.ndarray:
+    """True in the rows that the split column seals."""
+    text = raw if textual(raw) else raw.astype("object").astype("str")
+    found = words(text)
+    yes, no = found.marked(SEALED), found.marked(WORK)
+    if not (yes | no).all():
+        odd = found.some(~(yes | no), 1)[0]
+        raise InputError(
+            f"The split column {str(raw.name)!r} holds {shortened(odd)!r}; it has to hold true or test for the sealed rows, "
+            "false or train for the others."
+        )
+    chosen = found.rows(yes)
+    if not chosen.any() or chosen.all():
+        raise InputError(f"The split column {str(raw.name)!r} seals {'all' if chosen.all() else 'none'} of the rows.")
+    return chosen

@@ -1,0 +1,155 @@
+"""Whatever the user names as data, as one raw frame: text columns where the source is text, typed where it is typed."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.errors import InputError, listed, shortened, unknown
+from models.table import Finding
+from tasks.data.delimited import parsed
+from tasks.data.encoding import decoded
+from tasks.data.files import contents, located, refuse_markup
+from tasks.data.headers import named
+
+SKLEARN = ("breast_cancer", "diabetes", "wine", "digits", "iris", "linnerud")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A frame as it came, under names that are text and stand once."""
+
+    frame: pd.DataFrame
+    source: str
+    """As messages name it."""
+    name: str
+    """Short: the file's stem."""
+    format: Literal["csv", "parquet", "sklearn", "frame"]
+    encoding: str | None = None
+    separator: str | None = None
+    renamed: dict[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+def load(data: object) -> Raw:
+    """The raw frame behind a path, `sklearn:NAME` or a DataFrame; stops where there is none."""
+    raw = _loaded(data)
+    frame, renamed, findings = raw.frame, {}, []
+    if raw.format != "sklearn":
+        names, renamed, findings = named(list(frame.columns))
+        frame = frame.set_axis(names, axis=1)
+    frame = frame.reset_index(drop=True)
+    return _without_headers(replace(raw, frame=frame, renamed=renamed, findings=(*raw.findings, *findings)))
+
+
+def _loaded(data: object) -> Raw:
+    if isinstance(data, pd.DataFrame):
+        return Raw(data, f"the DataFrame of {len(data)} rows", "frame", "frame")
+    if isinstance(data, str) and data.startswith("sklearn:"):
+        return _sklearn(data.removeprefix("sklearn:"))
+    if isinstance(data, (str, Path)):
+        if re.match(r"[a-z0-9+]+://", str(data)):
+            raise InputError(f"{shortened(data, 80)} is an address; give a file on this machine.")
+        return _file(located(data))
+    raise InputError(f"Data is a path, sklearn:NAME or a DataFrame, not a {type(data).__name__}.")
+
+
+def _file(path: Path) -> Raw:
+    data = contents(path)
+    stem = re.sub(r"[/:.%\"'\s]+", "_", re.sub(r"(\.(csv|tsv|txt|tab|dat|parquet|pq|gz|bz2|xz|zst|zip))+$", "", path.name, flags=re.I))
+    raw = _parquet(data, path) if data[:4] == b"PAR1" else _text(data, path)
+    unlike = raw.format == "parquet" and path.suffix.lower() in (".csv", ".tsv", ".txt")
+    unlike |= raw.format == "csv" and path.suffix.lower() in (".parquet", ".pq")
+    said = (Finding("format", "warn", f"{path.name} holds {raw.format} in spite of its name, and was read so."),) if unlike else ()
+    return replace(raw, name=stem.strip("_") or "table", findings=(*said, *raw.findings))
+
+
+def _text(data: bytes, path: Path) -> Raw:
+    if path.suffix.lower() in (".parquet", ".pq") and b"\0" in data[:4000]:
+        raise InputError(f"{path} is not a parquet file: it does not begin with PAR1; copy or write it again.")
+    text, encoding, said = decoded(data, path)
+    refuse_markup(text, path)
+    table = parsed(text, path)
+    # One block per column is what Arrow has; names come later, since here they may stand twice.
+    frame = pa.table(table.columns, names=[str(i) for i in range(len(table.columns))]).to_pandas()
+    frame.columns = pd.Index(table.names, dtype=object)
+    findings = (*((said,) if said else ()), *table.findings)
+    return Raw(frame, str(path), path.stem, "csv", encoding, table.separator, findings=findings)
+
+
+def _parquet(data: bytes, path: Path) -> Raw:
+    try:
+        table = pq.ParquetFile(io.BytesIO(data)).read()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path} is not a whole parquet file ({shortened(error, 100)}); copy or write it again."
+        ) from error
+    return Raw(frame_of(table), str(path), path.stem, "parquet")
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """The frame of an Arrow table: decimals as numbers, whole numbers and truth whole in spite of gaps."""
+    columns: list[pd.Series] = []
+    for column in table.columns:
+        kind = column.type
+        if pa.types.is_decimal(kind):
+            column = column.cast(pa.float64(), safe=False)
+        elif pa.types.is_time(kind) or pa.types.is_null(kind):
+            column = column.cast(pa.string())
+        elif pa.types.is_dictionary(kind) and not pa.types.is_string(kind.value_type):
+            column = column.cast(pa.string() if pa.types.is_large_string(kind.value_type) else kind.value_type)
+        columns.append(_series(column))
+    frame = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=range(table.num_rows))
+    return frame.set_axis(pd.Index(table.column_names, dtype=object), axis=1)
+
+
+def _series(column: pa.ChunkedArray) -> pd.Series:
+    if column.null_count and pa.types.is_integer(column.type):
+        return column.to_pandas(types_mapper={column.type: _nullable(column.type)}.get)
+    if column.null_count and pa.types.is_boolean(column.type):
+        return column.to_pandas(types_mapper={column.type: pd.BooleanDtype()}.get)
+    return column.to_pandas(date_as_object=False)
+
+
+def _nullable(kind: pa.DataType) -> Any:
+    return pd.UInt64Dtype() if pa.types.is_unsigned_integer(kind) else pd.Int64Dtype()
+
+
+def _sklearn(name: str) -> Raw:
+    if name not in SKLEARN:
+        raise unknown("table in scikit-learn called", name, SKLEARN)
+    # Slow to import, and most runs read files.
+    from sklearn import datasets
+
+    bunch = getattr(datasets, f"load_{name}")(as_frame=True)
+    frame, target = bunch.data, bunch.target
+    said: tuple[Finding, ...] = ()
+    if isinstance(target, pd.DataFrame):
+        said = (Finding("target_column", "pass", f"Of the targets {listed(target.columns)} the first is predicted."),)
+        target = target.iloc[:, 0]
+    if name in ("breast_cancer", "wine", "iris"):
+        target = pd.Series(np.asarray(bunch.target_names, dtype=object)[target.to_numpy()], dtype="str")
+    return Raw(frame.assign(target=target.to_numpy()), f"sklearn:{name}", name, "sklearn", findings=said)
+
+
+def _without_headers(raw: Raw) -> Raw:
+    """The table without header lines that came again, as where csv files were joined end to end."""
+    if raw.format != "csv" or raw.frame.empty:
+        return raw
+    first, *rest = raw.frame.columns
+    again = (raw.frame[first] == raw.renamed.get(first, first)).fillna(False).to_numpy(bool)
+    for name in rest[:20] if again.any() else []:
+        again &= (raw.frame[name] == raw.renamed.get(name, name)).fillna(False).to_numpy(bool)
+    if not again.any() or len(rest) == 0:
+        return raw
+    rows = tuple(int(i) + 1 for i in np.flatnonzero(again)[:8])
+    said = Finding("repeated_header", "warn", f"The header line stands again in the data ({again.sum()} times, first as data row {rows[0]}) and was left out there.", rows=rows)
+    return replace(raw, frame=raw.frame[~again], findings=(*raw.findings, said))

@@ -1,0 +1,94 @@
+"""A text column as its distinct values, so that every later question is asked once per value and not once per row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# Never a level, in any column.
+MARKS = ("", "?", "n/a", "#n/a", "nan", "<na>", "null", "\\n", "(null)", "#null!")
+# No number or date either, but in a column of words perhaps a level: no alley, Namibia.
+NUMBER_MARKS = (*MARKS, "na", "none", "-", "--", "---", ".", "..", "...", "n.a.", "n.a", "nat", "nil", "*", "–", "—",
+                "missing", "unknown", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "not available")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Words:
+    """A column of text: `values` distinct and trimmed; `codes` their place for each row, -1 where there is none."""
+
+    values: pa.Array
+    codes: np.ndarray
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How many rows hold each value."""
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
+
+    @cached_property
+    def lower(self) -> pa.Array:
+        return pc.utf8_lower(self.values)
+
+    def marked(self, marks: tuple[str, ...]) -> np.ndarray:
+        """Which values stand for a missing one."""
+        return mask(pc.is_in(self.lower, value_set=pa.array(marks, self.lower.type)))
+
+    def matching(self, pattern: str) -> np.ndarray:
+        """Which values match the pattern."""
+        return mask(pc.match_substring_regex(self.values, pattern))
+
+    def rows(self, chosen: np.ndarray) -> np.ndarray:
+        """Which rows hold one of the chosen values."""
+        return spread(chosen, self.codes, False)
+
+    def some(self, chosen: np.ndarray, most: int = 3) -> list[str]:
+        """A few of the chosen values, most frequent first."""
+        places = np.flatnonzero(chosen)
+        order = places[np.argsort(-self.counts[places], kind="stable")][:most]
+        return [self.values[int(i)].as_py() for i in order]
+
+
+def mask(found: pa.Array) -> np.ndarray:
+    return found.to_numpy(zero_copy_only=False).astype(bool)
+
+
+def spread(per_value: np.ndarray, codes: np.ndarray, missing: object) -> np.ndarray:
+    """What is known per value, for every row."""
+    if not len(per_value):
+        return np.full(len(codes), missing, dtype=per_value.dtype)
+    found = per_value[codes]
+    found[codes < 0] = missing
+    return found
+
+
+def words(column: pd.Series) -> Words:
+    """The words of a text column; values of other types as their text."""
+    array = _text(column)
+    array = pc.utf8_trim_whitespace(array)
+    if not pc.all(pc.string_is_ascii(array)).as_py():
+        array = pc.utf8_normalize(array, form="NFC")
+    coded = array.dictionary_encode()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return Words(coded.dictionary, codes)
+
+
+def _text(column: pd.Series) -> pa.Array:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype) if column.dtype.categories.dtype != bool else column.astype("object")
+    try:
+        array = pa.array(column, pa.large_string(), from_pandas=True)
+    except (pa.ArrowException, TypeError):
+        array = pa.array([None if _null(v) else _word(v) for v in column], pa.large_string())
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _word(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _null(value: object) -> bool:
+    return value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and value != value)
