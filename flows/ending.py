@@ -1,0 +1,91 @@
+"""How a command ends: the exit code, one message for people, and the traceback in a file of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from models.errors import Interrupted, NestorError, shortened
+
+LOGS = Path("mlruns/logs")
+
+
+def ended(error: BaseException) -> int:
+    """The exit code of a command that this error ended; the user is told in a few lines."""
+    if isinstance(error, NestorError):
+        say(f"{'Interrupted' if isinstance(error, Interrupted) else 'Error'}: {error}")
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        say("Interrupted.")
+        return Interrupted.exit_code
+    path = kept(error)
+    say(
+        f"Error: {type(error).__name__}: {shortened(error, 300)}\n"
+        "Nestor did not expect this. "
+        + (f"The whole story is in {path}: " if path else "")
+        + "please report it. What is finished is kept; --resume goes on."
+    )
+    return NestorError.exit_code
+
+
+def kept(error: BaseException) -> Path | None:
+    """The file that now has the error's traceback; None where none can be written."""
+    path = LOGS / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{time.strftime('%F %T')} {shlex.join(sys.argv)}\n")
+            file.writelines(traceback.format_exception(error))
+    except OSError:
+        return None
+    return path
+
+
+def log_to_file() -> None:
+    """From now on what libraries log goes to a file; on the screen it would tear the display apart."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    path = LOGS / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    handler = logging.FileHandler(path, delay=True, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    logging.captureWarnings(True)
+
+
+def again(arguments: list[str]) -> str:
+    """The command that goes on with an interrupted one."""
+    kept, skip = [], False
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if skip:
+            skip = False
+        elif argument == "--resume":
+            skip = not following
+        elif not argument.startswith("--resume="):
+            kept.append(argument)
+    return "nestor " + shlex.join([*kept, "--resume"])
+
+
+def with_resume_value(arguments: list[str]) -> list[str]:
+    """The arguments with an empty value put after a bare `--resume`: what follows it is its RUN only where it is
+    neither another option nor the table."""
+    out = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        out.append(argument)
+        if argument == "--resume" and (not following or _no_run(following)):
+            out.append("")
+    return out
+
+
+def _no_run(text: str) -> bool:
+    return text.startswith(("-", "sklearn:")) or Path(text).is_file()
+
+
+def say(text: str) -> None:
+    """Writes to standard error, whatever its encoding."""
+    encoding = sys.stderr.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)

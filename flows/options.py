@@ -1,0 +1,293 @@
+"""The options of `nestor train`, `check` and `score`, and the frozen Run that they make.
+
+Importing this must stay cheap: `nestor --help` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from models.errors import InputError, shortened
+
+if TYPE_CHECKING:
+    from models.config import Run
+
+
+def _option(panel: str, *names: str, help: str, metavar: str = "TEXT", default: str | None = None) -> Any:
+    shown = default if default is not None else False
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, show_default=shown)
+
+
+_TABLE, _SEARCH, _SPLIT, _RUN, _OUT = "The table", "The search", "The folds", "The run", "What is shown"
+
+Data = Annotated[
+    str | None,
+    typer.Argument(metavar="DATA", help="A csv (compressed too) or parquet file, or sklearn:NAME.", show_default=False),
+]
+Target = Annotated[
+    str | None,
+    _option(_TABLE, "--target", "-t", metavar="COL", help="The column to predict.", default="target, for sklearn:NAME"),
+]
+Test = Annotated[str | None, _option(_TABLE, "--test", metavar="FILE", help="A table of its own as sealed test set.")]
+TestColumn = Annotated[
+    str | None,
+    _option(_TABLE, "--test-column", metavar="COL", help="A column that is true (or 'test') in the rows to seal."),
+]
+Task = Annotated[
+    str | None,
+    _option(_TABLE, "--task", metavar="T", help="binary, multiclass or regression.", default="from the target"),
+]
+Positive = Annotated[
+    str | None, _option(_TABLE, "--positive", metavar="LABEL", help="The positive class of a binary target.")
+]
+Weight = Annotated[str | None, _option(_TABLE, "--weight", metavar="COL", help="Row weights, in fits and in scores.")]
+Drop = Annotated[list[str] | None, _option(_TABLE, "--drop", metavar="A,B", help="Columns not to use.")]
+Types = Annotated[
+    list[str] | None,
+    _option(
+        _TABLE,
+        "--type",
+        metavar="COL=KIND",
+        help="Overrules what the reader infers: number, category, boolean, date, text, id, drop. May be repeated.",
+    ),
+]
+Metric = Annotated[
+    str | None,
+    _option(
+        _SEARCH,
+        "--metric",
+        "-m",
+        metavar="M",
+        help="A scikit-learn scorer's name, or module:attribute.",
+        default="roc_auc, log_loss or rmse by task",
+    ),
+]
+Families = Annotated[
+    str | None,
+    _option(
+        _SEARCH, "--families", "-f", metavar="A,B", help="The families to consider.", default="all that suit the table"
+    ),
+]
+Budget = Annotated[
+    str | None,
+    _option(
+        _SEARCH,
+        "--budget",
+        "-b",
+        metavar="TIME",
+        help="Wall time of the whole command: 90s, 10m, 1h30m.",
+        default="10m",
+    ),
+]
+Trials = Annotated[
+    str | None,
+    _option(
+        _SEARCH,
+        "--trials",
+        metavar="N",
+        help="Instead of a budget: configurations per family and fold. The result then repeats to the last digit.",
+    ),
+]
+Strategy = Annotated[
+    str | None, _option(_SEARCH, "--search", metavar="S", help="How hyperparameters are searched.", default="tpe")
+]
+Seed = Annotated[str | None, _option(_SEARCH, "--seed", metavar="N", help="What chance starts from.", default="0")]
+Outer = Annotated[
+    str | None, _option(_SPLIT, "--outer", metavar="K", help="Outer folds: they judge.", default="from the table")
+]
+Inner = Annotated[
+    str | None, _option(_SPLIT, "--inner", metavar="J", help="Inner folds: they choose.", default="from the table")
+]
+Group = Annotated[
+    str | None,
+    _option(_SPLIT, "--group", metavar="COL", help="Rows with equal values never sit on both sides of a split."),
+]
+Time = Annotated[
+    str | None, _option(_SPLIT, "--time", metavar="COL", help="Earlier rows train, later rows judge, everywhere.")
+]
+Id = Annotated[list[str] | None, _option(_SPLIT, "--id", metavar="COL", help="Columns that name a row.")]
+Sealed = Annotated[
+    str | None,
+    _option(
+        _SPLIT, "--sealed", metavar="SHARE", help="Share of rows in the sealed test set; 0: none.", default="by size"
+    ),
+]
+Name = Annotated[
+    str | None,
+    _option(_RUN, "--name", "-n", metavar="N", help="The model's name in the registry.", default="the file's stem"),
+]
+Workers = Annotated[
+    str | None,
+    _option(_RUN, "--workers", "-j", metavar="N", help="Processes that fit models.", default="one for each core"),
+]
+Memory = Annotated[
+    str | None, _option(_RUN, "--memory", metavar="GB", help="Memory for one fit.", default="an even share")
+]
+Deliver = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "--deliver",
+        metavar="HOW",
+        help="bag: the outer folds' models, averaged. refit: one search and fit on all work rows.",
+        default="bag; refit with --time",
+    ),
+]
+FinalRows = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "--final-rows",
+        metavar="ROWS",
+        help="all: fitted once more with the sealed rows; the tested twin is kept. work: not.",
+        default="work; all with --time",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    _option(_RUN, "--config", "-c", metavar="FILE", help="A yaml file with the Run's fields; options overrule it."),
+]
+Resume = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "--resume",
+        metavar="[RUN]",
+        help="Go on with an interrupted run: the newest with the same options, or the one named.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; train nothing.", rich_help_panel=_RUN)]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output.", rich_help_panel=_OUT, show_default=False)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=_OUT, show_default=False)]
+
+# The Run's field -> the option that sets it.
+FLAGS: dict[tuple[str, ...], str] = {
+    ("data",): "DATA",
+    ("target",): "--target",
+    ("test",): "--test",
+    ("name",): "--name",
+    ("task",): "--task",
+    ("metric",): "--metric",
+    ("positive",): "--positive",
+    ("weight",): "--weight",
+    ("drop",): "--drop",
+    ("types",): "--type",
+    ("seed",): "--seed",
+    ("split", "outer"): "--outer",
+    ("split", "inner"): "--inner",
+    ("split", "group"): "--group",
+    ("split", "time"): "--time",
+    ("split", "id"): "--id",
+    ("split", "sealed"): "--sealed",
+    ("split", "test_column"): "--test-column",
+    ("search", "strategy"): "--search",
+    ("search", "trials"): "--trials",
+    ("search", "families"): "--families",
+    ("budget", "seconds"): "--budget",
+    ("budget", "workers"): "--workers",
+    ("budget", "memory"): "--memory",
+    ("final", "deliver"): "--deliver",
+    ("final", "rows"): "--final-rows",
+}
+
+
+def made_run(config: Path | None, given: dict[tuple[str, ...], Any]) -> Run:
+    """The Run of a config file and of the options that were given (None: not given), which overrule the file."""
+    values = from_file(config) if config else {}
+    given = {path: value for path, value in given.items() if value is not None}
+    if ("budget", "seconds") in given and ("search", "trials") in given:
+        raise InputError("Give --budget (wall time) or --trials (configurations per family and fold), not both.")
+    # an option for one of the two also overrules the file's other one
+    for one, other in (("budget", "seconds"), ("search", "trials")), (("search", "trials"), ("budget", "seconds")):
+        if one in given:
+            values.get(other[0], {}).pop(other[1], None)
+    for path, value in given.items():
+        _put(values, path, value)
+    return validated(values, from_flags=set(given))
+
+
+def validated(values: dict[str, Any], from_flags: Iterable[tuple[str, ...]] = ()) -> Run:
+    """The Run with these values; what is wrong with them as one InputError in the words of the command line."""
+    from pydantic import ValidationError
+
+    from models.config import Run
+
+    if not values.get("data"):
+        raise InputError(
+            "Which table? Give a csv or parquet file, or sklearn:NAME: nestor train loans.csv --target paid"
+        )
+    try:
+        return Run.model_validate(values)
+    except ValidationError as error:
+        problems = [_problem(e, set(from_flags)) for e in error.errors(include_url=False)]
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise InputError("\n".join(problems[:3]) + more) from None
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """The values in a yaml file, with `budget: 10m` in its long form."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--config: {path} can't be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise InputError(f"--config: {path} is no yaml: {shortened(error, 200)}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"--config: {path} must hold fields such as 'target: paid', not {shortened(values)!r}.")
+    if isinstance(values.get("budget"), (str, int, float)):
+        values["budget"] = {"seconds": values["budget"]}
+    return values
+
+
+def kinds(pairs: list[str] | None) -> dict[str, str] | None:
+    """Column -> kind, from `COL=KIND` texts."""
+    if not pairs:
+        return None
+    parts = [pair.rpartition("=") for pair in pairs]
+    for pair, (column, _, kind) in zip(pairs, parts, strict=True):
+        if not column or not kind:
+            raise InputError(f"--type wants COL=KIND, such as --type zip=category, not {shortened(pair)!r}.")
+    return {column: kind for column, _, kind in parts}
+
+
+def names(texts: list[str] | None) -> tuple[str, ...] | None:
+    """The names in texts of names with commas between them."""
+    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip()) if texts else None
+
+
+def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        inner = values.setdefault(key, {})
+        values = inner if isinstance(inner, dict) else values
+    values[path[-1]] = {**values[path[-1]], **value} if path == ("types",) and "types" in values else value
+
+
+def _problem(error: Any, from_flags: set[tuple[str, ...]]) -> str:
+    """`--outer: should be greater than or equal to 2, not 1.`"""
+    place = tuple(str(part) for part in error["loc"])
+    flag = next((FLAGS[place[:n]] for n in (2, 1) if place[:n] in FLAGS), None)
+    known = flag if flag and place[: 2 if place[:2] in FLAGS else 1] in from_flags else None
+    where = known or ("config: " + ".".join(place) if place else "")
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be").rstrip(".")
+    if error["type"] == "extra_forbidden":
+        return f"{where}: no such field. Known: {', '.join(_fields(place))}."
+    if error["type"] == "string_pattern_mismatch":
+        message = "a name must not have / : % \" ' in it, nor begin with a dot or a blank"
+    came = "" if error["type"] == "value_error" else f", not {shortened(error['input'])!r}"
+    return f"{where}: {message}{came}." if where else f"{message[:1].upper()}{message[1:]}."
+
+
+def _fields(place: tuple[str, ...]) -> list[str]:
+    from models.config import Run, Settings
+
+    model: Any = Run
+    for part in place[:-1]:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields) if issubclass(model, Settings) else []

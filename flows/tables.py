@@ -1,0 +1,199 @@
+"""What a person reads when a command is done: values in, rich renderables out. Names come from the user's table, so
+every text is a `Text`, never markup."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from models.errors import shortened
+
+if TYPE_CHECKING:
+    from models.outcome import Interval, Report
+    from models.table import Finding
+
+VERDICTS = {
+    "pass": ("✓", "green", "pass"),
+    "warn": ("!", "yellow", "warned and done"),
+    "stop": ("✗", "bold red", "stop"),
+}
+
+
+def plain(value: object, width: int = 40) -> str:
+    """The value as one line of printable characters."""
+    return shortened("".join(c if c.isprintable() or c.isspace() else "�" for c in str(value)), width)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """`0.9213`, `1,234.5`, `1.2e-07`: about `digits` digits; an en dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    if size and (size < 0.001 or size >= 10_000_000):
+        return f"{value:.{max(0, digits - 2)}e}"
+    places = digits if size < 10 else max(0, digits - int(math.log10(size)))
+    return f"{value:,.{places}f}"
+
+
+def interval(value: Interval | None) -> Text:
+    """`0.9213 [0.9155, 0.9270]`."""
+    if value is None:
+        return Text("–", style="dim")
+    text = Text(number(value.value), style="bold")
+    if value.low is not None and value.high is not None:
+        text.append(f"  [{number(value.low)}, {number(value.high)}]", style="not bold dim")
+    return text
+
+
+def clock(seconds: float) -> str:
+    """`42 s`, `1:12`, `2:03:10`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def final_table(report: Report) -> RenderableType:
+    """The whole report for the terminal: leaderboard, numbers, sentence, what was left out, where to look."""
+    parts: list[RenderableType] = ["", _heading(report), _leaderboard(report), "", _numbers(report)]
+    parts += [Text(plain(report.sentence, 600)), ""] if report.sentence else []
+    parts += [_noted(report), _left_out(report), _where(report), _last_line(report)]
+    return Group(*[part for part in parts if part is not None])
+
+
+def _heading(report: Report) -> Text:
+    how = report.how
+    plan = {
+        "nested": f"{how.outer} outer × {how.inner} inner folds",
+        "bbc": f"{how.inner} folds, no outer loop",
+        "holdout": "one hold-out split",
+    }[how.method]
+    text = Text(plain(report.name, 60), style="bold")
+    return text.append(f"  {plain(report.task)} · {plain(report.metric)} · {plan}", style="not bold dim")
+
+
+def _leaderboard(report: Report) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table.add_column("family", no_wrap=True, max_width=24, overflow="ellipsis")
+    table.add_column("estimate (95 %)", no_wrap=True)
+    for name in ("inner", "trials", "weight"):
+        table.add_column(name, justify="right", no_wrap=True)
+    # `winner` is by inner score; families come as the report ranks them
+    for family in report.families:
+        style = "bold green" if family.name == report.winner else ""
+        table.add_row(
+            Text(("▸ " if family.name == report.winner else "  ") + plain(family.name), style=style),
+            interval(family.estimate),
+            number(family.inner),
+            f"{family.trials:,}",
+            f"{family.weight:.0%}" if family.weight else Text("–", style="dim"),
+        )
+    return table
+
+
+def _numbers(report: Report) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(style="dim")
+    table.add_row("estimate", interval(report.estimate), "of the whole procedure, on rows it never saw")
+    table.add_row("test", interval(report.test), "the delivered model, sealed rows, opened once")
+    table.add_row("optimism", number(report.optimism), "what the best inner score would have flattered")
+    table.add_row("agreement", number(report.agreement), "estimate against test")
+    return table
+
+
+def _noted(report: Report) -> RenderableType | None:
+    lines = [Text(f"! {plain(w.message, 300)}", style="yellow") for w in report.warnings[:8]]
+    if len(report.warnings) > 8:
+        lines.append(Text(f"! and {len(report.warnings) - 8} more: nestor report", style="yellow"))
+    lines += [Text(f"· {plain(note, 300)}") for note in report.notes[:8]]
+    return Group(*lines, "") if lines else None
+
+
+def _left_out(report: Report) -> RenderableType | None:
+    if not report.left_out:
+        return None
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(style="dim")
+    for name, reason in list(report.left_out.items())[:12]:
+        table.add_row(f"not tried: {plain(name, 24)}", Text(plain(reason, 200)))
+    return Group(table, "")
+
+
+def _where(report: Report) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    if report.run_id:
+        table.add_row("read on", Text(f"nestor report {report.run_id[:12]}"))
+    if report.tracking_uri:
+        table.add_row("every trial", Text(f"mlflow ui --backend-store-uri {plain(report.tracking_uri, 300)}"))
+    if report.version is not None:
+        table.add_row("use it", Text(f"nestor score {plain(report.name, 100)} new.csv --out scored.csv"))
+    return table
+
+
+def _last_line(report: Report) -> Text:
+    """One clear line: what is there now."""
+    if report.version is None:
+        return Text("\nDone; no model was registered.", style="bold yellow")
+    place = f"@{report.alias}" if report.alias else f"/{report.version}"
+    trials, took = sum(report.trials.values()), clock(report.seconds.get("total", 0.0))
+    text = Text(f"\nmodels:/{plain(report.name, 100)}{place}", style="bold green")
+    return text.append(f"  version {report.version}, {trials:,} trials, {took}", style="not bold")
+
+
+def findings_table(findings: Sequence[Finding]) -> RenderableType:
+    """Every check with its verdict: stops first, then warnings, then passes."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table.add_column("", no_wrap=True)
+    table.add_column("check", no_wrap=True, overflow="ellipsis", max_width=26)
+    table.add_column("what was seen, and done")
+    order = {"stop": 0, "warn": 1, "pass": 2}
+    for finding in sorted(findings, key=lambda f: order[f.verdict]):
+        mark, style, word = VERDICTS[finding.verdict]
+        text = Text(plain(finding.message, 400), style="dim" if finding.verdict == "pass" else "")
+        table.add_row(Text(f"{mark} {word}", style=style), Text(plain(finding.check)), text)
+    return table
+
+
+def findings_line(findings: Sequence[Finding]) -> Text:
+    """`12 passed, 2 warned and done, 1 stop.`"""
+    counts = {v: sum(f.verdict == v for f in findings) for v in VERDICTS}
+    text = Text(f"{counts['pass']} passed, {counts['warn']} warned and done, ")
+    return text.append(
+        f"{counts['stop']} stop{'' if counts['stop'] == 1 else 's'}", style="red" if counts["stop"] else ""
+    )
+
+
+def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """A plain table of texts, numbers and intervals."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*[cell if isinstance(cell, Text) else Text(plain(cell, 200)) for cell in row])
+    return table
+
+
+def finite(value: Any) -> Any:
+    """The value for JSON: NaN and infinities are null, whatever is no plain value its text."""
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [finite(v) for v in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    return finite(value.item()) if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else str(value)
