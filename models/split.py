@@ -60,7 +60,7 @@ class Plan:
             pairs = list(_walk(self, rows, count, salt))
         else:
             count = self.most_folds(rows, count)[0]
-            held = _held(self, rows, count, salt)
+            held = _held(self, rows, count, salt) if count else rows
             pairs = [(rows[held != k], rows[held == k]) for k in range(count)]
         if not pairs:
             raise InputError(f"{len(rows)} rows can't be divided by {self._wall(rows)}: too few that may be separated.")
@@ -87,8 +87,8 @@ class Plan:
             return len(list(_walk(self, np.sort(rows), wanted, ()))), ()
         part = _Part.of(self, np.sort(rows))
         free = int((~part.always).sum())
-        smallest = part.counts[~part.rare].min(initial=wanted) if self.labels and self.strata is not None else wanted
-        count = min(wanted, free, int(smallest))
+        judged = part.counts[~part.rare & (part.counts > 1)] if self.labels else part.counts[:0]
+        count = int(judged.min(initial=min(wanted, free)))
         return (count if count >= 2 else 0), tuple(int(c) for c in part.classes[part.rare])
 
     def _wall(self, rows: Rows) -> str:
@@ -136,15 +136,16 @@ class _Part:
         pairs = np.unique(key * len(classes) + stratum) if plan.kind == "group" else None
         owner, held = np.divmod(pairs, len(classes)) if pairs is not None else (np.arange(len(first)), first)
         counts = np.bincount(held, minlength=len(classes))
-        rare = _rare(counts) if plan.labels and plan.strata is not None else np.zeros(len(classes), bool)
-        always = np.zeros(len(distinct), bool)
-        always[owner[rare[held]]] = True
+        rare, always = np.zeros(len(classes), bool), np.zeros(len(distinct), bool)
+        for least in (LEAST, 2) if plan.labels and plan.strata is not None else ():
+            scarce = counts < least
+            kept = np.isin(np.arange(len(distinct)), owner[scarce[held]])
+            several = least == 2 or (~scarce).sum() >= min(2, len(classes))
+            # Large groups that hold a few rows of a rare class each: were all kept back, nothing would be judged.
+            if several and kept.sum() * 2 <= len(distinct):
+                rare, always = scarce, kept
+                break
         return _Part(key, size, stratum, first, classes, counts, rare, always)
-
-
-def _rare(counts: np.ndarray) -> np.ndarray:
-    enough = (counts >= LEAST).sum() >= min(2, len(counts))
-    return counts < (LEAST if enough else 2)
 
 
 def _held(plan: Plan, rows: Rows, count: int, salt: tuple[object, ...]) -> np.ndarray:
@@ -221,7 +222,8 @@ def _walk(plan: Plan, rows: Rows, count: int, salt: tuple[object, ...], share: f
     ordered = rows[np.argsort(plan.time[rows], kind="stable")]
     times = plan.time[ordered]
     starts = _cuts(times, count, plan.gap, share)
-    for turn, (start, end) in enumerate(zip(starts, [*starts[1:], len(ordered)], strict=True)):
+    ends = [*starts[1:], len(ordered)]
+    for turn, (start, end) in enumerate(zip(starts, ends, strict=False)):
         before = np.searchsorted(times, times[start - plan.gap]) if plan.gap else start
         train, judge = ordered[:before], ordered[start:end]
         if plan.kind == "group_time":
