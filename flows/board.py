@@ -12,17 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.tables import clock, number, plain
+from models.outcome import STATES
 from models.table import Finding
 from tasks.progress import Event, Planned, Said, Saw, Stage, Tried
 
-STAGES = ("read", "check", "seal", "shortlist", "tune", "conclude", "register")
-_STATES = {
-    "complete": "complete",
-    "pruned": "pruned",
-    "failed": "failed",
-    "timeout": "timed out",
-    "memory": "out of memory",
-}
+_STAGES = ("read", "check", "seal", "shortlist", "tune", "conclude", "register")
+_WORDS = {"timeout": "timed out", "memory": "out of memory"}
 _FAMILY, _CELL = 18, 11
 
 
@@ -122,8 +117,8 @@ def drawn(board: Board, width: int, now: float) -> RenderableType:
 
 
 def _stages(board: Board) -> Text:
-    text, passed = Text(no_wrap=True, overflow="ellipsis"), board.stage in STAGES
-    for name in STAGES:
+    text, passed = Text(no_wrap=True, overflow="ellipsis"), board.stage in _STAGES
+    for name in _STAGES:
         if name == board.stage:
             text.append(f"● {name}", style="bold cyan")
             passed = False
@@ -182,7 +177,7 @@ def _sums(board: Board, plan: Planned, family: str, style: str) -> list[Text]:
 
 def _totals(board: Board) -> Text:
     text = Text("trials  ", style="dim", no_wrap=True, overflow="ellipsis")
-    known = [f"{board.states[s]:,} {word}" for s, word in _STATES.items() if board.states[s]]
+    known = [f"{board.states[s]:,} {_WORDS.get(s, s)}" for s in STATES if board.states[s]]
     text.append(" · ".join(known) or "none yet", style="not dim")
     leader = board.leader()
     if leader is not None and (mean := board.mean_best(leader)):
@@ -195,13 +190,15 @@ def _found(board: Board) -> list[RenderableType]:
         return []
     text = Text("checks  ", style="dim").append(f"{board.passed} passed", style="not dim green")
     text.append(f" · {len(board.warned)} warned" if board.warned else "", style="not dim yellow")
-    lines = [
-        Text(f"! {plain(f.message, 160)}", style="yellow", no_wrap=True, overflow="ellipsis") for f in board.warned[:4]
-    ]
+    lines = [_one_line(f"! {plain(f.message, 160)}", "yellow") for f in board.warned[:4]]
     if len(board.warned) > 4:
         lines.append(Text(f"! and {len(board.warned) - 4} more in the report", style="yellow"))
-    lines += [Text(f"· {plain(s, 160)}", no_wrap=True, overflow="ellipsis") for s in board.said[-3:]]
+    lines += [_one_line(f"· {plain(s, 160)}") for s in board.said[-3:]]
     return [text, *lines]
+
+
+def _one_line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _bar(board: Board, width: int, now: float) -> RenderableType:
@@ -209,7 +206,9 @@ def _bar(board: Board, width: int, now: float) -> RenderableType:
     text = Text(clock(elapsed), style="bold")
     if done is None:
         return text.append(" so far", style="not bold dim")
-    bar = ProgressBar(total=1.0, completed=done[0], width=max(10, min(40, width - 40)))
+    bar = ProgressBar(
+        total=1.0, completed=done[0], width=max(10, min(40, width - 40)), complete_style="cyan", finished_style="cyan"
+    )
     text.append(f" of {clock(board.budget)}" if board.budget else "", style="not bold")
     text.append(f" · {clock(done[1])} left" if done[1] > 0 else " · ending", style="not bold dim")
     table = Table.grid(padding=(0, 2))

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from flows import ending
 from flows import options as o
+
+
+def _examples(*lines: str) -> str:
+    return "[b]Examples[/b]\n\n" + "\n\n".join(lines)
+
 
 app = typer.Typer(
     name="nestor",
@@ -22,8 +28,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="[b]Examples[/b]\n\nnestor train loans.csv --target paid --budget 10m\n\nnestor check loans.csv --target paid\n\n"
-    "nestor score loans new.csv --out scored.csv",
+    epilog=_examples(
+        "nestor train loans.csv --target paid --budget 10m",
+        "nestor check loans.csv --target paid",
+        "nestor score loans new.csv --out scored.csv",
+    ),
 )
 
 
@@ -42,10 +51,6 @@ def nestor(
     ] = False,
 ) -> None:
     """A table in, a registered model and an honest estimate of it out: nested cross-validation, every trial kept."""
-
-
-def _examples(*lines: str) -> str:
-    return "[b]Examples[/b]\n\n" + "\n\n".join(lines)
 
 
 @app.command(
@@ -90,7 +95,7 @@ def train(
     quiet: o.Quiet = False,
 ) -> None:
     """Find, tune, judge and register a model for a table."""
-    given: dict[tuple[str, ...], Any] = {
+    given: o.Given = {
         ("data",): data,
         ("target",): target,
         ("task",): task,
@@ -143,7 +148,7 @@ def check(
     as_json: o.AsJson = False,
 ) -> None:
     """Look a table over as `train` would, and say what is wrong with it. Exit code 2 where training would stop."""
-    given: dict[tuple[str, ...], Any] = {
+    given: o.Given = {
         ("data",): data,
         ("target",): target,
         ("task",): task,
@@ -222,7 +227,7 @@ def searches(as_json: o.AsJson = False) -> None:
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.argv[1:] = ending.with_resume_value(sys.argv[1:])
     try:

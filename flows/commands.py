@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import ending, server
-from flows.options import made_run
+from flows.options import Given, gathered, made_run
 from models.errors import InputError, Interrupted, shortened
 
 if TYPE_CHECKING:
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from models.config import Run
     from models.outcome import Report
 
-Given = dict[tuple[str, ...], Any]
-
 
 def train(config: Path | None, given: Given, resume: str | None, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Trains, and prints the report."""
+    values = gathered(config, given)
     with _interruptible():
         if not dry_run:
-            server.start()  # before anything slow: it needs five seconds, and reading the table hides them
-        report = _trained(made_run(config, given), resume, quiet)
+            server.start()  # before pandas is imported: it needs five seconds, and reading the table hides them
+        report = _trained(made_run(values, given), resume, quiet)
     if as_json:
         _print_json(report.as_json())
     else:
@@ -71,7 +70,7 @@ def _interruptible() -> Iterator[None]:
 
 def check(config: Path | None, given: Given, as_json: bool) -> None:
     """Checks, and prints the findings."""
-    run = made_run(config, given)
+    run = made_run(gathered(config, given), given)
     from tasks.validate import check as checked
 
     from flows.tables import findings_line, findings_table
@@ -127,9 +126,9 @@ def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
             (
                 datetime.fromtimestamp(row["when"]).strftime("%Y-%m-%d %H:%M"),
                 row["name"],
-                f"{row['version'] or '–'}{' @' + row['alias'] if row.get('alias') else ''}",
+                f"{row['version'] or '-'}{' @' + row['alias'] if row.get('alias') else ''}",
                 str(row["run_id"])[:8],
-                row.get("how") or "–",
+                row.get("how") or "-",
                 score_of(row.get("estimate")),
                 score_of(row.get("test")),
                 row["status"],

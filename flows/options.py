@@ -4,7 +4,6 @@ Importing this must stay cheap: `nestor --help` does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def _option(panel: str, *names: str, help: str, metavar: str = "TEXT", default: str | None = None) -> Any:
-    shown = default if default is not None else False
-    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, show_default=shown)
+    text = f"{help} Default: {default}." if default else help
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
 
 
 _TABLE, _SEARCH, _SPLIT, _RUN, _OUT = "The table", "The search", "The folds", "The run", "What is shown"
@@ -165,6 +164,11 @@ AsJson = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=_OUT, show_default=False)]
 
+Given = dict[tuple[str, ...], Any]
+"""The Run's field -> what its option was given."""
+
+_BUDGET, _TRIALS = ("budget", "seconds"), ("search", "trials")
+
 # The Run's field -> the option that sets it.
 FLAGS: dict[tuple[str, ...], str] = {
     ("data",): "DATA",
@@ -196,35 +200,34 @@ FLAGS: dict[tuple[str, ...], str] = {
 }
 
 
-def made_run(config: Path | None, given: dict[tuple[str, ...], Any]) -> Run:
-    """The Run of a config file and of the options that were given (None: not given), which overrule the file."""
+def gathered(config: Path | None, given: Given) -> dict[str, Any]:
+    """The Run's values: those of the config file, overruled by the options given (None: not given)."""
     values = from_file(config) if config else {}
     given = {path: value for path, value in given.items() if value is not None}
-    if ("budget", "seconds") in given and ("search", "trials") in given:
+    if _BUDGET in given and _TRIALS in given:
         raise InputError("Give --budget (wall time) or --trials (configurations per family and fold), not both.")
     # an option for one of the two also overrules the file's other one
-    for one, other in (("budget", "seconds"), ("search", "trials")), (("search", "trials"), ("budget", "seconds")):
-        if one in given:
-            values.get(other[0], {}).pop(other[1], None)
+    for one, other in (_BUDGET, _TRIALS), (_TRIALS, _BUDGET):
+        if one in given and isinstance(values.get(other[0]), dict):
+            values[other[0]].pop(other[1], None)
     for path, value in given.items():
         _put(values, path, value)
-    return validated(values, from_flags=set(given))
+    if values.get("data") in (None, ""):
+        raise InputError("Which table? Give a csv or parquet file, or sklearn:NAME.")
+    return values
 
 
-def validated(values: dict[str, Any], from_flags: Iterable[tuple[str, ...]] = ()) -> Run:
+def made_run(values: dict[str, Any], given: Given) -> Run:
     """The Run with these values; what is wrong with them as one InputError in the words of the command line."""
     from pydantic import ValidationError
 
     from models.config import Run
 
-    if not values.get("data"):
-        raise InputError(
-            "Which table? Give a csv or parquet file, or sklearn:NAME: nestor train loans.csv --target paid"
-        )
     try:
         return Run.model_validate(values)
     except ValidationError as error:
-        problems = [_problem(e, set(from_flags)) for e in error.errors(include_url=False)]
+        flags = {path for path, value in given.items() if value is not None}
+        problems = [_problem(e, flags) for e in error.errors(include_url=False)]
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise InputError("\n".join(problems[:3]) + more) from None
 

@@ -31,9 +31,9 @@ def plain(value: object, width: int = 40) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """`0.9213`, `1,234.5`, `1.2e-07`: about `digits` digits; an en dash where there is none."""
+    """`0.9213`, `1,234.5`, `1.2e-07`: about `digits` digits; a dash where there is none."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return "-"
     size = abs(value)
     if size and (size < 0.001 or size >= 10_000_000):
         return f"{value:.{max(0, digits - 2)}e}"
@@ -44,7 +44,7 @@ def number(value: float | None, digits: int = 4) -> str:
 def interval(value: Interval | None) -> Text:
     """`0.9213 [0.9155, 0.9270]`."""
     if value is None:
-        return Text("–", style="dim")
+        return Text("-", style="dim")
     text = Text(number(value.value), style="bold")
     if value.low is not None and value.high is not None:
         text.append(f"  [{number(value.low)}, {number(value.high)}]", style="not bold dim")
@@ -72,7 +72,7 @@ def final_table(report: Report) -> RenderableType:
 def _heading(report: Report) -> Text:
     how = report.how
     plan = {
-        "nested": f"{how.outer} outer × {how.inner} inner folds",
+        "nested": f"{how.outer} outer x {how.inner} inner folds",
         "bbc": f"{how.inner} folds, no outer loop",
         "holdout": "one hold-out split",
     }[how.method]
@@ -94,7 +94,7 @@ def _leaderboard(report: Report) -> Table:
             interval(family.estimate),
             number(family.inner),
             f"{family.trials:,}",
-            f"{family.weight:.0%}" if family.weight else Text("–", style="dim"),
+            f"{family.weight:.0%}" if family.weight else Text("-", style="dim"),
         )
     return table
 
