@@ -26,7 +26,7 @@ QUIET = {
     "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     "GIT_PYTHON_REFRESH": "quiet",
     # MLflow's own patience (7 attempts, 2 minutes each) would hold a run's end up for half an hour.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
@@ -50,7 +50,7 @@ def connect(address: str) -> MlflowClient:
 
 def shown(address: str) -> str:
     """The address without its password."""
-    return re.sub(r"://([^:/@]+):[^@]*@", r"://\1:***@", address)
+    return re.sub(r"://([^:/@]+):[^/]*@", r"://\1:***@", address)
 
 
 def sentence(error: BaseException) -> str:

@@ -1,0 +1,165 @@
+"""The journal: what a kill leaves is readable, what it says adds up, and the child does not outlive its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import InputError, NestorError
+from tasks.journal import Journal, Record, joined, read_lines, records_in
+
+
+def lines_of(*records):
+    return [vars(r) for r in records]
+
+
+def in_file(journal):
+    return records_in(read_lines(journal.workdir / "events.jsonl")[0])
+
+
+def test_the_module_does_not_import_mlflow():
+    code = "import sys, tasks.journal; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_record_comes_back_as_it_went(tmp_path):
+    record = Record(
+        "lightgbm/2/17",
+        "trial",
+        parent="lightgbm/2",
+        params={"rate": 0.1},
+        metrics={"inner": 0.0, "odd": float("inf")},
+        series={"score": [0.1, 0.2]},
+        tags={"nestor.state": "complete"},
+        status="FINISHED",
+        start=1.5,
+        end=2.5,
+    )
+    with Journal(tmp_path, "m", start=False) as journal:
+        journal.record(record)
+        (back,) = in_file(journal)
+    assert back.at > 0
+    assert {**vars(back), "at": 0} == {**vars(record), "artifacts": (), "at": 0}
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=3))
+def test_a_torn_last_line_is_no_line_and_the_next_starts_afresh(tmp_path_factory, cuts):
+    workdir = tmp_path_factory.mktemp("torn")
+    for n, cut in enumerate(cuts):
+        with Journal(workdir, "m", start=False) as journal:
+            journal.record(Record(f"lightgbm/0/{n}", "trial", params={"text": "é" * 30}))
+        whole = (workdir / "events.jsonl").read_bytes()
+        (workdir / "events.jsonl").write_bytes(whole[: len(whole) - min(cut, 100)])
+    with Journal(workdir, "m", start=False) as journal:
+        journal.record(Record("last", "family"))
+        keys = [r.key for r in in_file(journal)]
+    assert keys[-1] == "last"
+    assert (workdir / "events.jsonl").read_bytes().endswith(b"\n")
+    assert set(keys) <= {*(f"lightgbm/0/{n}" for n in range(len(cuts))), "last"}
+
+
+def test_threads_do_not_mix_their_lines(tmp_path):
+    with Journal(tmp_path, "m", start=False) as journal:
+        work = [threading.Thread(target=_write, args=(journal, n)) for n in range(8)]
+        _ = [t.start() for t in work], [t.join() for t in work]
+        assert len({r.key for r in in_file(journal)}) == len(in_file(journal)) == 800
+        assert journal.backlog() == 800
+
+
+def _write(journal, thread):
+    for n in range(100):
+        journal.record(Record(f"{thread}/{n}", "trial", params={"p": "x" * 500}))
+
+
+def test_records_with_one_key_add_up():
+    whole = joined(
+        lines_of(
+            Record("run", "pipeline", name="a", start=1.0, metrics={"x": 1}, artifacts=[["f", ""]], at=1),
+            Record("run", "pipeline", metrics={"x": 2, "y": 3}, artifacts=[["f", ""], ["g", ""]], at=2),
+            Record("run", "pipeline", status="FINISHED", at=3),
+        )
+    )["run"]
+    assert (whole.name, whole.start, whole.end, whole.status) == ("a", 1.0, 3, "FINISHED")
+    assert whole.metrics == {"x": 2, "y": 3}
+    assert list(whole.artifacts) == [["f", ""], ["g", ""]]
+
+
+@pytest.mark.parametrize(("ended", "then"), [("KILLED", None), ("FAILED", None), ("FINISHED", "FINISHED")])
+def test_a_resumed_run_is_open_unless_it_had_finished(ended, then):
+    run = Record("run", "pipeline", status=ended, at=1)
+    assert joined([*lines_of(run), {"resumed": 2}])["run"].status == then
+
+
+def test_a_second_journal_over_an_open_one_is_refused(tmp_path):
+    with Journal(tmp_path, "m", start=False), pytest.raises(NestorError, match="Another process"):
+        Journal(tmp_path, "m", start=False)
+
+
+def test_a_resumed_journal_keeps_its_run(tmp_path):
+    with Journal(tmp_path, "m", "sqlite:///one.db", start=False) as first:
+        first.record(Record("run", "pipeline"))
+    with Journal(tmp_path, "m", start=False) as second:
+        assert (second.run_key, second.tracking_uri, second.backlog()) == (first.run_key, first.tracking_uri, 1)
+    with pytest.raises(InputError, match="belongs to the model 'm'"):
+        Journal(tmp_path, "other", start=False)
+
+
+def test_calls_answer_from_many_threads_and_errors_are_sentences(tmp_path):
+    with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
+        answers = []
+        work = [threading.Thread(target=lambda: answers.append(journal.call("seal_settings"))) for _ in range(4)]
+        _ = [t.start() for t in work], [t.join() for t in work]
+        assert answers == [None] * 4
+        with pytest.raises(InputError, match="No call 'nothing'. Known: .*register"):
+            journal.call("nothing")
+        with pytest.raises(NestorError, match="MLflow: seal_settings failed"):
+            journal.call("seal_settings", odd=1)
+        assert journal.call("keep_seal_settings", settings={"salt": 3}) == {"salt": 3}
+
+
+def test_a_killed_tracker_is_told_of_and_started_again(tmp_path):
+    with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
+        journal.record(Record("run", "pipeline"))
+        threading.Timer(0.5, os.kill, (journal.tracker().pid, signal.SIGKILL)).start()
+        with pytest.raises(NestorError, match="MLflow's writer ended"):
+            journal.call("drain", seconds=60)
+        assert journal.drain(60) == 0
+
+
+def test_a_call_that_takes_too_long_is_an_error(tmp_path):
+    with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
+        with pytest.raises(NestorError, match="did not answer `seal_settings` within 0 s"):
+            journal.call("seal_settings", timeout=0.01)
+        assert journal.drain(0.01) == 0
+
+
+def test_the_tracker_says_nothing_and_ends_soon_after_a_killed_parent(tmp_path):
+    code = f"""
+        import time
+        from tasks.journal import Journal, Record
+        journal = Journal({str(tmp_path / "w")!r}, "m", "sqlite:///{tmp_path}/m.db")
+        journal.record(Record("run", "pipeline"))
+        journal.call("seal_settings")
+        print(journal.tracker().pid, flush=True)
+        time.sleep(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert parent.stdout
+    tracker = psutil.Process(int(parent.stdout.readline()))
+    assert tracker.nice() >= 10
+    parent.kill()
+    said, complained = parent.communicate()
+    assert (said, complained) == ("", "")
+    deadline = time.monotonic() + 15
+    while tracker.is_running() and tracker.status() != "zombie" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert time.monotonic() < deadline

@@ -1,0 +1,426 @@
+"""MLflow as a mirror: whatever is killed, locked or down, in the end it holds each run once, as the journal says."""
+
+import fcntl
+import json
+import math
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import InputError, NestorError
+from tasks.journal import STATUS_OF_STATE, Journal, Record
+from tasks.tracking import artifact, runs
+from tasks.tracking.bulk import insert_whole
+from tasks.tracking.entry import entry, safe_name, safe_names
+from tasks.tracking.mirror import Mirror
+from tasks.tracking.orphans import close_orphans, lives, process_tags
+from tasks.tracking.seal import count_opening, keep_seal_settings, seal_settings
+from tasks.tracking.store import connect, search, shown
+
+STATES = list(STATUS_OF_STATE)
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory):
+    """A migrated database: migrating takes three seconds."""
+    path = tmp_path_factory.mktemp("empty") / "m.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def address(tmp_path, empty):
+    (tmp_path / "m.db").write_bytes(empty.read_bytes())
+    return f"sqlite:///{tmp_path}/m.db"
+
+
+def tree(count=6):
+    """The records of a whole run."""
+    at = 1_790_000_000.0
+    yield Record("run", "pipeline", name="m, today", params={"seed": 0, "a(b": "x" * 9000}, start=at)
+    yield Record("tree", "family", parent="run", start=at)
+    yield Record("tree/0", "fold", parent="tree", start=at)
+    for n in range(count):
+        yield trial(n, at)
+    yield Record("tree/0", "fold", metrics={"inner": 0.8, "outer": 0.7}, status="FINISHED", end=at + 9)
+    yield Record("tree", "family", metrics={"estimate": 0.7, "trials": count}, status="FINISHED", end=at + 9)
+    yield Record("run", "pipeline", metrics={"estimate": 0.7}, status="FINISHED", end=at + 10)
+
+
+def trial(n, at=1_790_000_000.0):
+    state = STATES[n % len(STATES)]
+    return Record(
+        f"tree/0/{n}",
+        "trial",
+        parent="tree/0",
+        params={"rate": 0.1 * n, "deep": None},
+        metrics={"inner": 0.5 + n, "seconds": 1.0, "nan": math.nan, "inf": math.inf},
+        series={"score": [0.1, 0.2, float(n)]},
+        tags={"nestor.state": state},
+        status=STATUS_OF_STATE[state],
+        start=at + n,
+        end=at + n + 1,
+    )
+
+
+def written(workdir, address, records=None, name="m"):
+    with Journal(workdir, name, address, start=False) as journal:
+        for record in tree() if records is None else records:
+            journal.record(record)
+    return Mirror(workdir)
+
+
+def held(address, name="m"):
+    """All that MLflow holds, by key, without what differs from run to run."""
+    client = connect(address)
+    experiment = client.get_experiment_by_name(name)
+    found = list(search(client, [experiment.experiment_id], ""))
+    names = {r.info.run_id: r.data.tags["nestor.key"] for r in found}
+    assert len(set(names.values())) == len(found), "a key stands twice"
+    return {names[r.info.run_id]: _plain(client, r, names) for r in found}
+
+
+def _plain(client, run, names):
+    history = {
+        k: [(m.step, str(m.value)) for m in client.get_metric_history(run.info.run_id, k)] for k in run.data.metrics
+    }
+    tags = {k: v for k, v in run.data.tags.items() if k not in ("nestor.run", "nestor.pid", "nestor.pid_start")}
+    tags["mlflow.parentRunId"] = names.get(tags.get("mlflow.parentRunId"), "")
+    info = run.info
+    return {
+        "name": info.run_name,
+        "status": info.status,
+        "times": (info.start_time, info.end_time),
+        "user": info.user_id,
+        "artifacts": info.artifact_uri.replace(info.run_id, "ID"),
+        "params": run.data.params,
+        "metrics": {k: str(v) for k, v in run.data.metrics.items()},
+        "history": history,
+        "tags": tags,
+    }
+
+
+def test_the_tree_is_what_was_recorded(tmp_path, address):
+    mirror = written(tmp_path / "w", address)
+    assert mirror.drain(30) == 0
+    found = held(address)
+    assert set(found) == {r.key for r in tree()}
+    assert all(found[f"tree/0/{n}"]["status"] == STATUS_OF_STATE[STATES[n % 5]] for n in range(6))
+    assert found["tree/0/3"]["tags"]["mlflow.parentRunId"] == "tree/0"
+    assert found["tree/0/3"]["history"]["score"] == [(0, "0.1"), (1, "0.2"), (2, "3.0")]
+    assert found["tree/0/3"]["times"] == (1_790_000_003_000, 1_790_000_004_000)
+    assert len(found["run"]["params"]["a_b"]) == 6000
+    assert found["run"]["status"] == "FINISHED"
+    assert found["run"]["artifacts"] == f"file://{tmp_path}/artifacts/m-62c66a/ID/artifacts"
+
+
+@pytest.mark.parametrize("cut", [1, 3, 5, 9])
+def test_replaying_gives_the_same_tree(tmp_path, address, cut):
+    workdir, records = tmp_path / "w", list(tree())
+    written(workdir, address, records[:cut]).drain(30)
+    written(workdir, address, records[cut:]).drain(30)
+    once = held(address)
+    Mirror(workdir).drain(30)
+    assert held(address) == once
+    assert {k: v["status"] for k, v in once.items()}["run"] == "FINISHED"
+
+
+def test_one_transaction_writes_what_the_client_writes(tmp_path, address):
+    records = list(tree())
+    for n, name in enumerate(("bulk", "client")):
+        mirror = written(tmp_path / "w", address, records, name)
+        mirror._bulk = n == 0
+        assert mirror.drain(30) == 0
+        (tmp_path / "w").rename(tmp_path / name)
+    fast, slow = held(address, "bulk"), held(address, "client")
+    for tree_ in (fast, slow):
+        for run in tree_.values():
+            run["tags"].pop("nestor.workdir", None)
+            run.pop("artifacts")
+    assert fast == slow
+    with sqlite3.connect(tmp_path / "m.db") as db:
+        bulk, client = (_rows(db, name) for name in ("bulk", "client"))
+    assert bulk == client
+
+
+def _rows(db, experiment):
+    """The trials' rows as the database holds them, so that no column is left to chance."""
+    query = "select r.* from runs r join experiments e using (experiment_id) where e.name = ? and r.name like 'tree/0/%'"
+    cursor = db.execute(query, (experiment,))
+    names = [c[0] for c in cursor.description]
+    varying = {"run_uuid", "artifact_uri", "experiment_id"}
+    return sorted(str({k: v for k, v in zip(names, row, strict=True) if k not in varying}) for row in cursor)
+
+
+def test_trials_cost_little(tmp_path, address):
+    mirror = written(tmp_path / "w", address, tree(400))
+    began = time.process_time()
+    assert mirror.drain(60) == 0
+    assert (time.process_time() - began) / 400 < 0.012, "MLflow's client takes 0.012 to 0.024 s of a core"
+
+
+def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(tmp_path, address):
+    odd = Record("tree/0/9", "trial", parent="tree/0", params={"same": 1, "": 2}, tags={"": "x"}, status="FINISHED")
+    late = Record("tree", "family", params={"changed": 1})
+    twice = Record("tree", "family", params={"changed": 2}, metrics={"a\0b" * 200: 1.0}, tags={"t": "\ud800\0"})
+    mirror = written(tmp_path / "w", address, [*tree(), odd, late, twice])
+    assert mirror.drain(30) == 0
+    assert {"tree/0/9", "tree/0/1"} < set(held(address))
+
+
+@given(st.dictionaries(st.text(max_size=300), st.integers(), max_size=5))
+def test_safe_names_lose_no_value_and_pass_mlflows_rules(values):
+    from mlflow.utils.validation import _validate_param
+
+    out = safe_names(values)
+    assert sorted(out.values()) == sorted(values.values())
+    for name in out:
+        _validate_param(name, "1")
+        assert safe_name(name) == name
+
+
+def test_artifacts_and_the_dataset_are_kept(tmp_path, address):
+    workdir = tmp_path / "w"
+    (workdir / "figures").mkdir(parents=True)
+    (workdir / "figures" / "a.png").write_bytes(b"1")
+    (workdir / "report.html").write_text("hello")
+    files = [["report.html", ""], [str(workdir / "figures"), "figures"], ["gone.txt", ""]]
+    table = {"name": "m.csv", "digest": "f" * 64, "source": "m.csv", "rows": 3, "columns": 2}
+    run = Record("run", "pipeline", artifacts=files, dataset=table, status="FINISHED")
+    written(workdir, address, [run]).drain(30)
+    Mirror(workdir).drain(30)
+    run_id = runs("m", address)[0]["run_id"]
+    assert artifact("m", "report.html", address).read_text() == "hello"
+    assert artifact(run_id[:8], "figures/a.png", address).read_bytes() == b"1"
+    with pytest.raises(InputError, match="holds no 'nothing'"):
+        artifact(run_id, "nothing", address)
+    with pytest.raises(InputError, match="No run 'odd'"):
+        artifact("odd", "report.html", address)
+    (given_,) = connect(address).get_run(run_id).inputs.dataset_inputs
+    assert (given_.dataset.digest, json.loads(given_.dataset.profile)) == ("f" * 36, {"num_rows": 3, "num_columns": 2})
+
+
+def test_runs_lists_the_pipelines(tmp_path, address):
+    written(tmp_path / "w", address).drain(30)
+    (run,) = runs(None, address)
+    assert (run["name"], run["status"], run["estimate"], run["seconds"]) == ("m", "FINISHED", 0.7, 10.0)
+    assert (run["version"], run["alias"], run["test"]) == (None, None, None)
+    with pytest.raises(InputError, match="'other'. Known: m"):
+        runs("other", address)
+
+
+def test_a_locked_database_is_waited_for(tmp_path, address):
+    mirror = written(tmp_path / "w", address)
+    assert mirror.experiment_id
+    lock = sqlite3.connect(tmp_path / "m.db", check_same_thread=False)
+    lock.execute("begin exclusive")
+    threading.Timer(1.5, lock.rollback).start()
+    assert mirror.drain(60) == 0
+    assert len(held(address)) == 9
+
+
+def test_a_lock_longer_than_mlflows_patience_is_told_and_then_over(tmp_path, address, monkeypatch):
+    mirror = written(tmp_path / "w", address)
+    assert mirror.experiment_id
+    news = []
+    mirror.on_news = news.append
+    monkeypatch.setattr("tasks.tracking.mirror.insert_whole", _locked_twice(news))
+    assert mirror.drain(60) == 0
+    assert any("MLflow takes no records (" in (n["trouble"] or "") for n in news)
+    assert (news[-1]["trouble"], news[-1]["mirrored"]) == (None, 12)
+    assert len(held(address)) == 9
+
+
+def _locked_twice(news):
+    from mlflow.exceptions import MlflowException
+
+    left = [1, 2]
+
+    def insert(*args):
+        if left:
+            left.pop()
+            raise MlflowException("database is locked", 3007)
+        return insert_whole(*args)
+
+    return insert
+
+
+def test_a_store_that_does_not_answer_leaves_everything_in_the_journal(tmp_path):
+    address = f"http://127.0.0.1:{_free_port()}"
+    with Journal(tmp_path, "m", address) as journal:
+        for record in tree():
+            journal.record(record)
+        assert journal.drain(12) == journal.backlog() == 12
+        with pytest.raises(NestorError, match="does not answer"):
+            journal.call("seal_settings")
+        assert "kept for a resume" in (journal.trouble or "")
+
+
+def test_a_forgotten_run_is_closed_when_the_tracker_is_stopped(tmp_path, address):
+    with Journal(tmp_path / "w", "m", address) as journal:
+        for record in [*tree()][:5]:
+            journal.record(record)
+        assert journal.drain(60) == 0
+    found = held(address)
+    assert {found[k]["status"] for k in ("run", "tree", "tree/0")} == {"KILLED"}
+
+
+def test_a_killed_run_is_closed_and_its_replay_is_whole(tmp_path, address):
+    code = f"""
+        import os, signal
+        from test_tracking import tree
+        from tasks.journal import Journal
+        journal = Journal({str(tmp_path / "w")!r}, "m", {address!r})
+        for n, record in enumerate(tree(300)):
+            if n == 150:
+                journal.drain(60)
+            if n == 250:
+                os.kill(os.getpid(), signal.SIGKILL)
+            journal.record(record)
+    """
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, check=False)
+    with Journal(tmp_path / "w", "m", address) as journal:
+        _until(lambda: held(address)["run"]["status"] == "RUNNING")
+        for record in [*tree(300)][250:]:
+            journal.record(record)
+        assert journal.drain(60) == 0
+    found = held(address)
+    assert set(found) == {r.key for r in tree(300)}
+    assert all(run["status"] == STATUS_OF_STATE[run["tags"]["nestor.state"]] for k, run in found.items() if k[-1:] > "/" and k.count("/") == 2)
+    assert {found[k]["status"] for k in ("run", "tree", "tree/0")} == {"FINISHED"}
+
+
+def _until(true, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_orphans_are_closed_but_not_the_living_nor_the_resumed(tmp_path, address):
+    alive = process_tags(os.getpid())
+    gone = {**alive, "nestor.pid_start": "5.0"}
+    elsewhere = {**gone, "nestor.host": "another"}
+    for name, tags in {"alive": alive, "gone": gone, "elsewhere": elsewhere, "resumed": gone}.items():
+        mirror = written(tmp_path / name, address, [*tree()][:4], name)
+        mirror.process = {**tags, "nestor.workdir": str(tmp_path / name)}
+        mirror.drain(30)
+    client = connect(address)
+    assert close_orphans(client, but=Mirror(tmp_path / "resumed").run_key) == 3
+    assert close_orphans(client, but=Mirror(tmp_path / "resumed").run_key) == 0
+    statuses = {name: {r["status"] for r in held(address, name).values()} for name in ("alive", "elsewhere", "resumed")}
+    assert all(s == {"RUNNING", "FINISHED"} for s in statuses.values())
+    closed = held(address, "gone")
+    assert {k: v["status"] for k, v in closed.items()} == {
+        "run": "KILLED",
+        "tree": "KILLED",
+        "tree/0": "KILLED",
+        "tree/0/0": "FINISHED",
+    }
+    assert abs(closed["run"]["times"][1] / 1000 - time.time()) < 60
+
+
+def test_a_pid_that_was_given_to_another_process_is_not_alive():
+    tags = process_tags(os.getpid())
+    assert lives(tags)
+    assert not lives({**tags, "nestor.pid_start": "1.0"})
+    assert not lives({})
+
+
+def test_the_first_run_fixes_the_seal_and_openings_are_counted_by_run(tmp_path, address):
+    mirrors = [written(tmp_path / str(n), address, []) for n in range(3)]
+    assert seal_settings(mirrors[0]) is None
+    assert keep_seal_settings(mirrors[0], {"salt": 1}) == {"salt": 1}
+    assert keep_seal_settings(mirrors[1], {"salt": 2}) == {"salt": 1} == seal_settings(mirrors[2])
+    assert [count_opening(m, "s") for m in mirrors] == [1, 2, 3]
+    assert count_opening(mirrors[2], "s") == 3
+    assert count_opening(mirrors[2], "other") == 1
+    assert keep_seal_settings(mirrors[0], {"salt": 7}, "another") == {"salt": 7}
+
+
+def test_two_commands_may_create_one_database_at_once(tmp_path):
+    address = f"sqlite:///{tmp_path}/new/m.db"
+    journals = [Journal(tmp_path / str(n), "m", address) for n in range(2)]
+    for journal in journals:
+        for record in tree(2):
+            journal.record(record)
+    assert [j.drain(90) for j in journals] == [0, 0]
+    for journal in journals:
+        journal.close()
+    assert len(runs("m", address)) == 2
+
+
+def test_a_deleted_experiment_is_taken_back(tmp_path, address):
+    client = connect(address)
+    client.delete_experiment(client.create_experiment("m"))
+    assert written(tmp_path / "w", address).drain(30) == 0
+    assert len(held(address)) == 9
+
+
+def test_a_server_over_http_holds_the_same_tree(tmp_path, address):
+    written(tmp_path / "one", address, name="local").drain(30)
+    port = _free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    stores = ["--backend-store-uri", address, "--artifacts-destination", str(tmp_path / "art")]
+    with (tmp_path / "server.log").open("w") as log:
+        server = subprocess.Popen([*command, *stores], stdout=log, stderr=log, start_new_session=True)
+    try:
+        _until(lambda: _answers(port), 60)
+        (tmp_path / "two").mkdir()
+        (tmp_path / "two" / "report.html").write_text("hello")
+        extra = Record("run", "pipeline", artifacts=[["report.html", ""]])
+        http = f"http://127.0.0.1:{port}"
+        assert written(tmp_path / "two", http, [*tree(), extra], "far").drain(60) == 0
+        assert Mirror(tmp_path / "two").drain(60) == 0
+        assert artifact("far", "report.html", http).read_text() == "hello"
+        local, far = held(address, "local"), held(address, "far")
+        for run in [*local.values(), *far.values()]:
+            run["tags"].pop("nestor.workdir", None)
+            run.pop("artifacts")
+        assert local == far
+    finally:
+        os.killpg(server.pid, 9)
+        server.wait()
+
+
+def _free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def _answers(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_password_is_not_shown():
+    assert shown("postgresql://me:se@cret@host/db") == "postgresql://me:***@host/db"
+    assert shown("sqlite:////a/b.db") == "sqlite:////a/b.db"
+
+
+def test_values_are_cut_at_mlflows_limits():
+    new = entry(Record("run", "pipeline", name="n" * 300, tags={"t": "x" * 9000}, params={"p": "y" * 9000}), "r", None)
+    assert (len(new.name), len(new.tags["t"]), len(new.params["p"])) == (250, 8000, 6000)
+
+
+def test_the_tracker_waits_for_the_one_before_it(tmp_path, address):
+    (tmp_path / "w").mkdir()
+    with (tmp_path / "w" / "tracker.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with Journal(tmp_path / "w", "m", address) as journal:
+            journal.record(Record("run", "pipeline"))
+            assert journal.drain(3) == 1
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            assert journal.drain(60) == 0
