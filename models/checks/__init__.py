@@ -1,0 +1,75 @@
+"""What a table must satisfy, one question per file, found by looking in this folder.
+
+A file holds `PASSED`, the sentence for a table in which nothing was seen, and one of
+- `form(table)`: looks at the whole table, never at how a feature goes with the target; may stop or tell what to drop;
+- `signal(work)`: looks at how features go with the target, among work rows only; may only warn.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.table import Finding, Table, Task
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work rows that signal checks look at."""
+
+    features: pd.DataFrame
+    target: np.ndarray
+    """Codes into `classes`, or numbers."""
+    task: Task
+    classes: tuple[Any, ...]
+
+
+@cache
+def checks(kind: str) -> dict[str, ModuleType]:
+    """The files in this folder that hold a check of this kind (`form` or `signal`), by name."""
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__))
+    found = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name: module for name, module in found.items() if hasattr(module, kind)}
+
+
+def form(table: Table) -> tuple[Finding, ...]:
+    """What the form checks see in the table, in order of their names."""
+    return tuple(f for name, m in checks("form").items() for f in _told(name, m, m.form, table))
+
+
+def signal(work: Work) -> tuple[Finding, ...]:
+    """What the signal checks see in the work rows; a warning at most."""
+    return tuple(f for name, m in checks("signal").items() for f in _told(name, m, m.signal, work))
+
+
+def _told(name: str, module: ModuleType, check: Callable[[Any], Iterable[Finding]], value: object) -> list[Finding]:
+    return list(check(value)) or [Finding(name, "pass", module.PASSED)]
+
+
+def counted(rows: np.ndarray) -> tuple[int, ...]:
+    """Data rows, counted from 1, of places counted from 0; the first eight."""
+    return tuple(int(r) + 1 for r in rows[:8])
+
+
+def first(names: Iterable[object]) -> tuple[str, ...]:
+    """The first eight names, as a finding keeps them."""
+    return tuple(str(n) for n in list(names)[:8])
+
+
+def percent(part: float, whole: float) -> str:
+    """`60 %`, or `0.4 %` where whole percents would say nothing."""
+    share = 100 * part / max(whole, 1)
+    return f"{share:.0f} %" if share >= 1 or share == 0 else f"{share:.1g} %"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

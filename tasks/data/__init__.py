@@ -80,7 +80,9 @@ def _like(reading: Reading, raw: Raw) -> pd.DataFrame:
     if lacking:
         spare = [c for c in raw.frame.columns if c not in reading.kinds]
         hint = near(lacking[0], spare) if len(lacking) == 1 and spare else ""
-        raise InputError(f"{raw.source} lacks the column{'s'[: len(lacking) > 1]} {listed(map(repr, lacking), width=60)}.{hint}")
+        raise InputError(
+            f"{raw.source} lacks the column{'s'[: len(lacking) > 1]} {listed(map(repr, lacking), width=60)}.{hint}"
+        )
     comma = _decimal(raw) == ","
     columns = {c: _fitting(raw.frame[c], reading, comma, raw.source) for c in wanted}
     return pd.DataFrame(columns, index=pd.RangeIndex(len(raw.frame)))
@@ -96,7 +98,11 @@ def _fitting(column: pd.Series, reading: Reading, comma: bool, source: str) -> p
         read = canonical(column, kind, {**parser, "decimal": ",", "thousands": "."}, reading.missing)
     if read.bad.any():
         row = positions(read.bad, 1)[0]
-        what = {"number": "is no number", "date": "is no date of the known form", "boolean": "is neither true nor false"}
+        what = {
+            "number": "is no number",
+            "date": "is no date of the known form",
+            "boolean": "is neither true nor false",
+        }
         raise InputError(
             f"{source}, column {shortened(name)!r}, data row {row}: {shortened(column.iloc[row - 1])!r} "
             f"{what.get(kind, 'does not fit')} ({int(read.bad.sum())} such values). Correct it, or leave it empty."
@@ -133,7 +139,8 @@ def _features(raw: Raw, mine: Roles, run: Run, decimal: str | None) -> tuple[pd.
         parsers={n: f.parser for n, f in found.items() if f.parser},
         renamed=raw.renamed,
     )
-    used = {n: canonical(raw.frame[n], f.kind, f.parser, marks) for n, f in found.items() if f.kind not in ("id", "drop")}
+    kept = {n: f for n, f in found.items() if f.kind not in ("id", "drop")}
+    used = {n: canonical(raw.frame[n], f.kind, f.parser, marks, f.words) for n, f in kept.items()}
     notes = [note for f in found.values() for note in f.notes] + _range_notes(used)
     frame = pd.DataFrame({n: c.values.array for n, c in used.items()}, index=pd.RangeIndex(len(raw.frame)))
     return frame, reading, notes
@@ -164,7 +171,9 @@ def _joined(
     later = load(run.test)
     lacking = [c for c in mine.needed if c not in later.frame.columns]
     if lacking:
-        raise InputError(f"{later.source} lacks the column {shortened(lacking[0])!r}, which the test table has to hold too.")
+        raise InputError(
+            f"{later.source} lacks the column {shortened(lacking[0])!r}, which the test table has to hold too."
+        )
     if not len(later.frame):
         raise InputError(f"{later.source} has a header but no rows.")
     both = {c: _stacked(whole[c], later.frame[c]) for c in mine.needed}
@@ -196,7 +205,9 @@ def _with_target(table: Table, found: Target, name: str) -> Table:
     if found.missing.all():
         raise InputError(f"The target {name!r} has no values: all of its {len(found.missing)} rows are missing.")
     if table.test is not None and (found.missing[table.test].all() or found.missing[~table.test].all()):
-        raise InputError(f"The target {name!r} has no values in the {'test' if found.missing[table.test].all() else 'training'} rows.")
+        raise InputError(
+            f"The target {name!r} has no values in the {'test' if found.missing[table.test].all() else 'training'} rows."
+        )
     rows = positions(found.missing)
     count = int(found.missing.sum())
     said = f"{count:,} of {table.rows:,} rows have no target {name!r} and were left out: {at_rows(rows, count)}."

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from tasks.data.dates import far, parsed
 from tasks.data.numeric import Style, kept, numbers
-from tasks.data.words import MARKS, NUMBER_MARKS, Words, mask, spread, words
+from tasks.data.words import MARKS, NUMBER_MARKS, Words, spread, words
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,23 @@ class Column:
     far: np.ndarray
 
 
-def canonical(raw: pd.Series, kind: str, parser: dict[str, Any], marks: tuple[str, ...] = MARKS) -> Column:
-    """The column as its kind asks. marks: what stands for missing in words (lower case)."""
+def canonical(
+    raw: pd.Series,
+    kind: str,
+    parser: dict[str, Any],
+    marks: tuple[str, ...] = MARKS,
+    found: Words | None = None,
+) -> Column:
+    """The column as its kind asks. marks: what stands for missing in words (lower case); found: its words if known."""
+    if found is None and (textual(raw) or kind in ("category", "text")):
+        found = words(_as_text(raw))
     if kind == "number":
-        return _number(raw, parser)
+        return _number(raw, parser, found)
     if kind == "boolean":
-        return _boolean(raw, parser)
+        return _boolean(raw, parser, found)
     if kind == "date":
-        return _date(raw, parser)
-    return _words(raw, marks)
+        return _date(raw, parser, found)
+    return _words(raw, marks, found or words(_as_text(raw)))
 
 
 def textual(raw: pd.Series) -> bool:
@@ -62,31 +70,24 @@ def _none(raw: pd.Series) -> np.ndarray:
     return np.zeros(len(raw), bool)
 
 
-def _number(raw: pd.Series, parser: dict[str, Any]) -> Column:
+def _number(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         return Column(pd.Series(np.full(len(raw), np.nan), name=raw.name), raw.notna().to_numpy(), _none(raw))
-    if not textual(raw):
+    if found is None:
         values, out = kept(plain(raw))
         return Column(pd.Series(values, name=raw.name), _none(raw), out)
-    found = words(raw)
     skip = missing_in_numbers(found, parser)
     style = Style(parser.get("decimal", "."), parser.get("thousands", ""))
     read = numbers(found, skip, style=style)
-    per_value = read.values
-    if parser.get("boolean"):
-        truth = found.marked(("true",)), found.marked(("false",))
-        per_value = np.where(truth[0], 1.0, np.where(truth[1], 0.0, per_value))
-        skip = skip | truth[0] | truth[1]
-    values, out = kept(spread(per_value, found.codes, np.nan))
+    values, out = kept(spread(read.values, found.codes, np.nan))
     return Column(pd.Series(values, name=raw.name), found.rows(~(read.good | skip)), out)
 
 
-def _boolean(raw: pd.Series, parser: dict[str, Any]) -> Column:
-    if not textual(raw):
+def _boolean(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:
+    if found is None:
         values = plain(raw)
         bad = ~np.isnan(values) & (values != 0) & (values != 1)
         return Column(pd.Series(np.where(bad, np.nan, values), name=raw.name), bad, _none(raw))
-    found = words(raw)
     yes = found.marked((*parser.get("true", ("true",)), "true", "1", "1.0"))
     no = found.marked((*parser.get("false", ("false",)), "false", "0", "0.0"))
     per_value = np.where(yes, 1.0, np.where(no, 0.0, np.nan))
@@ -94,12 +95,12 @@ def _boolean(raw: pd.Series, parser: dict[str, Any]) -> Column:
     return Column(pd.Series(spread(per_value, found.codes, np.nan), name=raw.name), found.rows(bad), _none(raw))
 
 
-def _date(raw: pd.Series, parser: dict[str, Any]) -> Column:
+def _date(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         aware = raw.dt.tz_convert("UTC").dt.tz_localize(None) if raw.dt.tz is not None else raw
         values, bad = aware.to_numpy("datetime64[us]"), _none(raw)
     else:
-        found = words(raw if textual(raw) else raw.astype("Int64").astype("str"))
+        found = found or words(_as_text(raw))
         stamps, good = parsed(found, parser if "format" in parser else {"format": "ISO8601"})
         values = spread(stamps, found.codes, np.datetime64("NaT"))
         bad = found.rows(~(good | missing_in_numbers(found, parser)))
@@ -108,8 +109,7 @@ def _date(raw: pd.Series, parser: dict[str, Any]) -> Column:
     return Column(pd.Series(values, name=raw.name), bad, out)
 
 
-def _words(raw: pd.Series, marks: tuple[str, ...]) -> Column:
-    found = words(_as_text(raw))
+def _words(raw: pd.Series, marks: tuple[str, ...], found: Words) -> Column:
     codes = np.where(found.rows(found.marked(marks)), -1, found.codes)
     indices = pa.array(codes, mask=codes < 0)
     text = pc.take(found.values, indices) if len(found.values) else pa.nulls(len(raw), pa.large_string())
@@ -118,6 +118,8 @@ def _words(raw: pd.Series, marks: tuple[str, ...]) -> Column:
 
 def _as_text(raw: pd.Series) -> pd.Series:
     """The column as text, in which a whole number is written alike whether it came as 3 or as 3.0."""
+    if isinstance(raw.dtype, pd.CategoricalDtype):
+        raw = raw.astype(raw.cat.categories.dtype if raw.cat.categories.dtype.kind in "fOU" else "object")
     if pd.api.types.is_bool_dtype(raw.dtype):
         return raw.astype("object").map({True: "True", False: "False"}).astype("str")
     if pd.api.types.is_float_dtype(raw.dtype):
@@ -129,14 +131,6 @@ def _as_text(raw: pd.Series) -> pd.Series:
     return raw
 
 
-def levels(column: pd.Series) -> int:
-    """How many distinct values there are, missing ones aside."""
-    return column.nunique(dropna=True)
-
-
 def positions(where: np.ndarray, most: int = 8) -> tuple[int, ...]:
     """Data rows, counted from 1; bounded."""
     return tuple(int(i) + 1 for i in np.flatnonzero(where)[:most])
-
-
-__all__ = ["Column", "canonical", "levels", "mask", "plain", "positions", "textual"]

@@ -92,7 +92,9 @@ def _parser(words: Words, skip: np.ndarray) -> tuple[dict[str, str] | None, str]
         return {"format": f"%Y{mark}%m{mark}%d"}, ""
     if most(COMPACT):
         return {"format": "%Y%m%d"}, "eight digits, read as year, month, day"
-    last = YEAR_LAST.replace("(?P<one>", "(").replace("(?P<mark>", "(").replace("(?P<two>", "(").replace("(?P<year>", "(")
+    last = (
+        YEAR_LAST.replace("(?P<one>", "(").replace("(?P<mark>", "(").replace("(?P<two>", "(").replace("(?P<year>", "(")
+    )
     if most(last):
         return _day_month(words, last)
     return _with_names(words, most), ""
@@ -120,9 +122,9 @@ def _day_month(words: Words, pattern: str) -> tuple[dict[str, str] | None, str]:
     fits = words.matching(pattern)
 
     def numbers(name: str) -> np.ndarray:
-        return pc.fill_null(pc.cast(pc.if_else(pa.array(fits), pc.struct_field(parts, name), None), pa.int64()), 0).to_numpy(
-            zero_copy_only=False
-        )
+        return pc.fill_null(
+            pc.cast(pc.if_else(pa.array(fits), pc.struct_field(parts, name), None), pa.int64()), 0
+        ).to_numpy(zero_copy_only=False)
 
     one, two = numbers("one"), numbers("two")
     mark = next(m for m in pc.struct_field(parts, "mark").to_pylist() if m)

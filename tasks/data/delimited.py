@@ -55,7 +55,9 @@ def parsed(text: str, path: Path) -> Delimited:
     columns = _quick(text, dialect, names, line) or _careful(text, dialect, names, line, lines_before - line, path)
     width = len(columns)
     if width == len(names) + 1:
-        findings += [_note("header", f"{path.name}: each line ends in a separator; the empty last column was left out.")]
+        findings += [
+            _note("header", f"{path.name}: each line ends in a separator; the empty last column was left out.")
+        ]
         columns = columns[:-1]
     return Delimited(names, columns, dialect.separator, tuple(findings))
 
@@ -186,7 +188,9 @@ def _quick(text: str, dialect: Dialect, names: list[str], line: int) -> list[pa.
             io.BytesIO(text.encode("utf-8", "surrogatepass")),
             read_options=arrow_csv.ReadOptions(column_names=keys, skip_rows=line, block_size=2**25),
             parse_options=arrow_csv.ParseOptions(delimiter=dialect.separator, quote_char=False),
-            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(keys, pa.string()), strings_can_be_null=False),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(keys, pa.string()), strings_can_be_null=False
+            ),
         )
     except (pa.ArrowException, UnicodeError):
         return None

@@ -48,7 +48,9 @@ def located(path: str | Path) -> Path:
     try:
         if found.is_dir():
             inside = sorted(p.name for p in found.iterdir() if p.is_file())
-            raise InputError(f"{found} is a folder; give one file. " + (f"It holds {listed(inside)}." if inside else "It is empty."))
+            raise InputError(
+                f"{found} is a folder; give one file. " + (f"It holds {listed(inside)}." if inside else "It is empty.")
+            )
         if not found.exists():
             raise InputError(f"No file {found}.{_neighbours(found)}")
     except OSError as error:

@@ -48,14 +48,20 @@ def _findings(source: list[str], plain: list[str], unique: list[str]) -> list[Fi
         )  # fmt: skip
     empty = [u for s, u in zip(source, unique, strict=True) if not s.strip()]
     if empty:
-        found.append(Finding("column_names", "warn", f"Columns without a name were named: {listed(empty)}.", tuple(empty[:8])))
+        found.append(
+            Finding("column_names", "warn", f"Columns without a name were named: {listed(empty)}.", tuple(empty[:8]))
+        )
     trimmed = [u for s, u in zip(source, plain, strict=True) if s != u and s.strip()]
     if trimmed:
         found.append(Finding("column_names", "pass", f"Blanks in column names were trimmed: {listed(trimmed)}."))
     values = sum(_is_number(s) for s in source)
     if values > len(source) / 2 and not _counted(source):
         found.append(
-            Finding("column_names", "warn", f"Most column names are numbers ({listed(source, 4)}): is the header line missing?")
+            Finding(
+                "column_names",
+                "warn",
+                f"Most column names are numbers ({listed(source, 4)}): is the header line missing?",
+            )
         )
     return found
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ MOST = 0.95
 FEW_NUMBERS = 10
 # Below this many values, unique ones say nothing about what the column is.
 ENOUGH = 20
+PLAIN_VALUES = (str, bytes, bool, int, float, np.generic, Decimal, date, time, timedelta, pd.Period, pd.Interval)
 ID_NAME = re.compile(
     r"(?i:(^|[_\W])(id|ids|uuid|guid|idx|index|key|rownames?|row|rowid)$|^id[_\W]|^column 1$|^unnamed: 0)|[a-z](Id|ID)$"
 )
@@ -34,6 +37,8 @@ class Inferred:
     kind: str
     parser: dict[str, Any] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    words: Words | None = None
+    """The words that were looked at, for whoever reads on."""
     writes_na: bool = False
     """Whether a column of numbers or dates writes NA for missing, as R does: then words may too."""
 
@@ -48,7 +53,9 @@ def infer(raw: pd.Series, decimal: str | None, asked: str | None = None) -> Infe
     if isinstance(raw.dtype, pd.CategoricalDtype) and asked in (None, "category"):
         return Inferred("category")
     if textual(raw):
-        return _as_asked(words(raw), name, decimal, asked) if asked else _text(words(raw), name, decimal)
+        found = words(raw)
+        told = _as_asked(found, name, decimal, asked) if asked else _text(found, name, decimal)
+        return replace(told, words=found)
     return _typed(raw, name, asked)
 
 
@@ -58,12 +65,8 @@ def _nested(raw: pd.Series) -> bool:
         return True
     if raw.dtype != object:
         return False
-    plainly = (str, bytes, bool, int, float, np.generic)
-    from datetime import date, time, timedelta
-    from decimal import Decimal
-
     some = raw.dropna().head(100)
-    return any(not isinstance(v, (*plainly, Decimal, date, time, timedelta, pd.Period, pd.Interval)) for v in some)
+    return any(not isinstance(v, PLAIN_VALUES) for v in some)
 
 
 def _typed(raw: pd.Series, name: str, asked: str | None) -> Inferred:
@@ -143,10 +146,11 @@ def _number(found: Words, skip: np.ndarray, some: int, name: str, decimal: str |
     distinct = int(read.good.sum())
     if not good:
         return None
-    coded = _codes(found, read, name) if not bad.any() else None
+    whole = _whole(read.values[read.good])
+    coded = _codes(found, read, name) if whole and not bad.any() else None
     if coded:
         return coded
-    if dates_first(found, skip):
+    if whole and dates_first(found, read, skip):
         return None
     few_words = int(bad.sum()) <= 3 and good >= 0.5 * some and distinct > 2 * FEW_NUMBERS
     if bad.any() and not ((good >= MOST * some or few_words) and distinct > FEW_NUMBERS):
@@ -157,13 +161,12 @@ def _number(found: Words, skip: np.ndarray, some: int, name: str, decimal: str |
     return Inferred("number", _number_parser(found, read, bad), notes, bool(found.marked(("na",)).any()))
 
 
-def dates_first(found: Words, skip: np.ndarray) -> bool:
-    """Whether digits are rather a date: 20240131, or 1.2.2024."""
-    when = dates(found, skip)
-    if when is None:
+def dates_first(found: Words, read: Numbers, skip: np.ndarray) -> bool:
+    """Whether whole numbers are rather dates such as 20240131."""
+    values = read.values[read.good]
+    if len(values) < 5 or values.min() < 19_000_101 or values.max() > 21_001_231:
         return False
-    years = int((~skip).sum())
-    return when.parser["format"] != "%Y%m%d" or years >= 5
+    return dates(found, skip) is not None
 
 
 def _codes(found: Words, read: Numbers, name: str) -> Inferred | None:

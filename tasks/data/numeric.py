@@ -87,7 +87,7 @@ def writes_comma(words: Words, skip: np.ndarray) -> bool:
 
 def _style(text: pa.Array, weights: np.ndarray, decimal: str | None) -> Style:
     """The style that fits the most rows; between equals the table's decimal mark, then the simpler."""
-    order = sorted(STYLES, key=lambda s: (s.decimal != (decimal or ".")))
+    order = sorted(STYLES, key=lambda s: s.decimal != (decimal or "."))
     fits = {style: int(weights @ _fits(text, style)) for style in order}
     if decimal == ",":
         # Within a table of decimal commas `1.234` is a thousand, unless some values can't be.

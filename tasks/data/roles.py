@@ -64,10 +64,14 @@ def roles(run: Run, names: Sequence[str], source: str) -> Roles:
     )
     others = (found.weight, found.group, found.time, *found.ids, found.test_column, *found.dropped)
     if found.target in others:
-        raise InputError(f"The target {found.target!r} is asked for in another role too (weight, group, time, id, split or drop).")
+        raise InputError(
+            f"The target {found.target!r} is asked for in another role too (weight, group, time, id, split or drop)."
+        )
     unknown_types = [n for n in run.types if n not in names]
     if unknown_types:
-        raise InputError(f"A type is given for {shortened(unknown_types[0])!r}, which {source} has not.{near(unknown_types[0], names)}")
+        raise InputError(
+            f"A type is given for {shortened(unknown_types[0])!r}, which {source} has not.{near(unknown_types[0], names)}"
+        )
     if found.target in run.types:
         raise InputError(f"A type is given for the target {found.target!r}; choose by --task instead.")
     return found
@@ -104,7 +108,9 @@ def times(raw: pd.Series, decimal: str | None, asked: str | None) -> np.ndarray:
     read = canonical(raw, found.kind, found.parser)
     if read.values.isna().all():
         shown = listed(map(repr, raw.dropna().astype("str").unique()[:3]), 3, 24)
-        raise InputError(f"The time column {name!r} holds neither dates nor numbers (such as {shown}). Dates are read best as 2024-01-31.")
+        raise InputError(
+            f"The time column {name!r} holds neither dates nor numbers (such as {shown}). Dates are read best as 2024-01-31."
+        )
     _refuse_missing(read.values.isna().to_numpy(), name, "time")
     if found.kind == "date":
         return read.values.to_numpy("datetime64[us]").astype(np.int64)

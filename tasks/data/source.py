@@ -64,11 +64,19 @@ def _loaded(data: object) -> Raw:
 
 def _file(path: Path) -> Raw:
     data = contents(path)
-    stem = re.sub(r"[/:.%\"'\s]+", "_", re.sub(r"(\.(csv|tsv|txt|tab|dat|parquet|pq|gz|bz2|xz|zst|zip))+$", "", path.name, flags=re.I))
+    stem = re.sub(
+        r"[/:.%\"'\s]+",
+        "_",
+        re.sub(r"(\.(csv|tsv|txt|tab|dat|parquet|pq|gz|bz2|xz|zst|zip))+$", "", path.name, flags=re.I),
+    )
     raw = _parquet(data, path) if data[:4] == b"PAR1" else _text(data, path)
     unlike = raw.format == "parquet" and path.suffix.lower() in (".csv", ".tsv", ".txt")
     unlike |= raw.format == "csv" and path.suffix.lower() in (".parquet", ".pq")
-    said = (Finding("format", "warn", f"{path.name} holds {raw.format} in spite of its name, and was read so."),) if unlike else ()
+    said = (
+        (Finding("format", "warn", f"{path.name} holds {raw.format} in spite of its name, and was read so."),)
+        if unlike
+        else ()
+    )
     return replace(raw, name=stem.strip("_") or "table", findings=(*said, *raw.findings))
 
 
@@ -151,5 +159,10 @@ def _without_headers(raw: Raw) -> Raw:
     if not again.any() or len(rest) == 0:
         return raw
     rows = tuple(int(i) + 1 for i in np.flatnonzero(again)[:8])
-    said = Finding("repeated_header", "warn", f"The header line stands again in the data ({again.sum()} times, first as data row {rows[0]}) and was left out there.", rows=rows)
+    said = Finding(
+        "repeated_header",
+        "warn",
+        f"The header line stands again in the data ({again.sum()} times, first as data row {rows[0]}) and was left out there.",
+        rows=rows,
+    )
     return replace(raw, frame=raw.frame[~again], findings=(*raw.findings, said))

@@ -57,7 +57,9 @@ def target(raw: pd.Series, run: Run, decimal: str | None, marks: tuple[str, ...]
         raise InputError(f"The target {name!r} has no values: all of its {len(raw)} rows are missing.")
     task = run.task or _task(labels, name, findings)
     if labels.signs and task == "regression":
-        findings.append(Finding("target_format", "warn", f"The target {name!r} was read as numbers: {labels.signs}.", (name,)))
+        findings.append(
+            Finding("target_format", "warn", f"The target {name!r} was read as numbers: {labels.signs}.", (name,))
+        )
     if task == "regression":
         return _regression(labels, name, findings)
     return _classes(labels, name, task, run, findings)
@@ -186,10 +188,14 @@ def _classes(labels: _Labels, name: str, task: Task, run: Run, findings: list[Fi
 
 def _refuse_task(values: list[Any], task: Task, name: str, rows: int) -> None:
     if task == "binary" and len(values) > 2:
-        raise InputError(f"The target {name!r} has {len(values)} classes ({listed(values, 4)}), so it is not binary; --task multiclass?")
+        raise InputError(
+            f"The target {name!r} has {len(values)} classes ({listed(values, 4)}), so it is not binary; --task multiclass?"
+        )
     many = len(values) > 20 and len(values) > 0.5 * rows
     if many and isinstance(values[0], (int, float)):
-        raise InputError(f"The target {name!r} has {len(values)} different numbers in {rows} rows: give --task regression.")
+        raise InputError(
+            f"The target {name!r} has {len(values)} different numbers in {rows} rows: give --task regression."
+        )
     if many:
         raise InputError(
             f"The target {name!r} has {len(values)} classes in {rows} rows, such as {listed(values, 2, 24)}: "
@@ -212,7 +218,14 @@ def _one_case(labels: _Labels, name: str, findings: list[Finding]) -> tuple[list
     kept = sorted(set(first.values()), key=lambda i: values[i])
     at = {p: k for k, p in enumerate(kept)}
     joined = [f"{values[p]!r} (as {values[q]!r})" for p, q in first.items() if p != q]
-    findings.append(Finding("class_spelling", "warn", f"Classes of {name!r} that differ in case or blanks only were joined: {listed(joined, width=80)}.", (name,)))
+    findings.append(
+        Finding(
+            "class_spelling",
+            "warn",
+            f"Classes of {name!r} that differ in case or blanks only were joined: {listed(joined, width=80)}.",
+            (name,),
+        )
+    )
     place = np.array([at[first[i]] for i in range(len(values))], np.int64)
     return [values[i] for i in kept], spread(place, labels.codes, -1)
 

@@ -72,13 +72,11 @@ def words(column: pd.Series) -> Words:
     if not pc.all(pc.string_is_ascii(array)).as_py():
         array = pc.utf8_normalize(array, form="NFC")
     coded = array.dictionary_encode()
-    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
     return Words(coded.dictionary, codes)
 
 
 def _text(column: pd.Series) -> pa.Array:
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype) if column.dtype.categories.dtype != bool else column.astype("object")
     try:
         array = pa.array(column, pa.large_string(), from_pandas=True)
     except (pa.ArrowException, TypeError):

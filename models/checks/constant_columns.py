@@ -1,0 +1,37 @@
+"""Does every column vary?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from models.checks import first, plural
+from models.errors import listed
+from models.table import Finding, Table
+
+PASSED = "Every column varies."
+
+
+def constant(features: pd.DataFrame) -> list[str]:
+    """The columns that hold one value, or nothing at all."""
+    return [str(name) for name, column in features.items() if _same(column)]
+
+
+def _same(column: pd.Series) -> bool:
+    """Whether all values are one. The first thousand tell in nearly every column that they are not."""
+    return column.iloc[:1000].nunique(dropna=False) <= 1 and column.nunique(dropna=False) <= 1
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """A warning that names constant columns, which are then not used; a stop where no other is left."""
+    same = constant(table.features)
+    if not table.features.shape[1]:
+        yield Finding("constant_columns", "stop", "There is no feature left to learn from beside the target.")
+    elif len(same) == table.features.shape[1]:
+        said = f"No feature varies: all {plural(len(same), 'column')} are constant ({listed(same)}). Give columns that differ from row to row."
+        yield Finding("constant_columns", "stop", said, first(same))
+    elif same:
+        verb = "is" if len(same) == 1 else "are"
+        said = f"{plural(len(same), 'column')} {verb} constant or empty and not used: {listed(same)}."
+        yield Finding("constant_columns", "warn", said, first(same))

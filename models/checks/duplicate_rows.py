@@ -1,0 +1,31 @@
+"""Are rows copies of each other?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from models.checks import counted, percent
+from models.table import Finding, Table
+
+SOME = 0.01
+PASSED = "No rows are copies of each other."
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """How many rows repeat an earlier one, target included; a warning from 1 % on."""
+    if not table.features.shape[1]:
+        return
+    hashes = pd.util.hash_pandas_object(table.features, index=False).to_numpy()
+    again = pd.DataFrame({"features": hashes, "target": table.target}).duplicated().to_numpy()
+    if not again.any():
+        return
+    count = int(again.sum())
+    said = (
+        f"{percent(count, table.rows)} of the rows ({count:,} of {table.rows:,}) are duplicates of earlier rows. Copies are "
+        "kept on one side of every split, unless the columns have so few values that equal rows arise by chance."
+    )
+    verdict = "warn" if count >= SOME * table.rows else "pass"
+    yield Finding("duplicate_rows", verdict, said, rows=counted(np.flatnonzero(again)))

@@ -1,0 +1,26 @@
+"""Are the classes in balance?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from models.checks import Work, percent
+from models.errors import shortened
+from models.table import Finding
+
+SMALL = 0.05
+PASSED = "No class is under 5 % of the rows."
+
+
+def signal(work: Work) -> Iterator[Finding]:
+    """A warning where the smallest class of two to twenty holds under 5 % of the rows."""
+    if work.task == "regression" or not 2 <= len(work.classes) <= 20:
+        return
+    counts = np.bincount(work.target.astype(np.int64), minlength=len(work.classes))
+    small = int(np.argmin(counts))
+    if counts[small] < SMALL * counts.sum():
+        label = shortened(work.classes[small], 24)
+        said = f"Class {label!r} holds {percent(counts[small], counts.sum())} of the rows ({counts[small]:,}): accuracy flatters, so look at the metric."
+        yield Finding("imbalance", "warn", said)

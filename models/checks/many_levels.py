@@ -1,0 +1,25 @@
+"""Do categories come again?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models.checks import first
+from models.errors import listed
+from models.table import Finding, Table
+
+SHARE, LEAST = 0.5, 100
+PASSED = "Categories come again often enough."
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """A warning that names category columns in which most values stand once or twice."""
+    many = {}
+    for name in (c for c, kind in table.kinds.items() if kind == "category"):
+        levels = table.features[name].nunique()
+        if levels > LEAST and levels > SHARE * table.rows:
+            many[name] = levels
+    if many:
+        named = listed(f"{name} ({levels:,})" for name, levels in many.items())
+        said = f"Categories with nearly as many levels as rows: {named}. If they only name rows, drop them."
+        yield Finding("many_levels", "warn", said, first(many))

@@ -1,0 +1,22 @@
+"""Do the columns hold values?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models.checks import first, plural
+from models.errors import listed
+from models.table import Finding, Table
+
+MOST = 0.95
+PASSED = "No column is mostly missing."
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """A warning that names columns of which over 95 % is missing; they are kept, since a gap may tell something."""
+    missing = table.features.isna().mean()
+    mostly = missing[(missing > MOST) & (missing < 1)].sort_values(ascending=False)
+    if len(mostly):
+        named = listed(f"{name} ({share:.1%})" for name, share in mostly.items())
+        said = f"{plural(len(mostly), 'column')} with over {MOST:.0%} of values missing: {named}. They are used."
+        yield Finding("missing_values", "warn", said, first(mostly.index))

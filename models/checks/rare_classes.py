@@ -1,0 +1,41 @@
+"""Has every class enough rows to be on both sides of a split?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from models.checks import counted, plural
+from models.errors import listed, shortened
+from models.table import Finding, Table
+
+FEWEST, MANY = 4, 100
+PASSED = "Every class has enough rows."
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """A warning that names classes of under 4 rows, and one for very many classes."""
+    if table.task == "regression" or len(table.classes) < 2:
+        return
+    counts = np.bincount(table.target.astype(np.int64), minlength=len(table.classes))
+    rare = np.flatnonzero(counts < FEWEST)
+    if len(rare):
+        rows = np.flatnonzero(np.isin(table.target, rare))
+        named = listed((_named(table, int(c), int(counts[c])) for c in rare), width=90)
+        said = f"Too rare to be judged, so kept in the training part: {named}."
+        yield Finding("rare_classes", "warn", said, rows=counted(rows))
+    if len(table.classes) > MANY:
+        said = (
+            f"The target has {len(table.classes):,} classes: training is slow and most classes are judged on few rows."
+        )
+        yield Finding("rare_classes", "warn", said)
+    if (counts >= FEWEST).sum() < 2:
+        said = f"Only {plural(int((counts >= FEWEST).sum()), 'class', 'classes')} of {len(counts)} have {FEWEST} rows or more; two at least are needed."
+        yield Finding("rare_classes", "stop", said)
+
+
+def _named(table: Table, code: int, count: int) -> str:
+    rows = counted(np.flatnonzero(table.target == code))
+    label = shortened(table.classes[code], 24)
+    return f"class {label!r} has {plural(count, 'row')} (data row{'s' if count > 1 else ''} {listed(rows)})"

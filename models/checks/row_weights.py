@@ -1,0 +1,30 @@
+"""Are the row weights usable?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from models.checks import counted
+from models.errors import listed
+from models.table import Finding, Table
+
+PASSED = "Row weights are none or usable."
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """A stop at negative, missing or infinite weights, or where all are zero."""
+    weight = table.weight
+    if weight is None:
+        return
+    bad = np.flatnonzero(~np.isfinite(weight) | (weight < 0))
+    if len(bad):
+        said = f"Row weights must be numbers from 0 up; {len(bad):,} are not, such as {weight[bad[0]]:.6g} (data rows {listed(counted(bad), 5)})."
+        yield Finding("row_weights", "stop", said, rows=counted(bad))
+    elif not weight.any():
+        yield Finding("row_weights", "stop", "All row weights are 0, so no row would count.")
+    elif np.mean(weight == 0) > 0.5:
+        yield Finding(
+            "row_weights", "warn", f"{np.mean(weight == 0):.0%} of the row weights are 0: those rows don't count."
+        )

@@ -1,0 +1,20 @@
+"""Are there enough rows to train and to judge?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models.checks import plural
+from models.table import Finding, Table
+
+FEWEST, FEW = 10, 100
+PASSED = "There are enough rows."
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """A stop under 10 rows, a warning under 100."""
+    if table.rows < FEWEST:
+        said = f"The table has {plural(table.rows, 'row')} with a target: not enough to train and judge; at least {FEWEST} are needed."
+        yield Finding("rows", "stop", said)
+    elif table.rows < FEW:
+        yield Finding("rows", "warn", f"{table.rows} rows are few: every score is uncertain; look at the intervals.")

@@ -1,0 +1,31 @@
+"""Does the target vary?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from models.errors import shortened
+from models.table import Finding, Table
+
+PASSED = "The target varies."
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """A stop where every row has the same target, or a number is none."""
+    if table.task == "regression":
+        yield from _numbers(table.target)
+    elif len(table.classes) < 2:
+        only = f"only one class ({shortened(table.classes[0])!r})" if table.classes else "no class"
+        yield Finding("target_varies", "stop", f"The target has {only}; two at least are needed.")
+
+
+def _numbers(target: np.ndarray) -> Iterator[Finding]:
+    if not np.isfinite(target).all():
+        yield Finding(
+            "target_varies", "stop", "The target holds values that are no finite numbers; correct or remove them."
+        )
+    elif len(target) and target.min() == target.max():
+        said = f"The target is constant: every row holds {target[0]:.15g}; there is nothing to predict."
+        yield Finding("target_varies", "stop", said)

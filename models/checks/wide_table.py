@@ -1,0 +1,17 @@
+"""Are there more rows than columns?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models.table import Finding, Table
+
+PASSED = "There are more rows than columns."
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """A warning where columns outnumber rows: then some column fits the target by chance."""
+    columns = table.features.shape[1]
+    if columns > table.rows:
+        said = f"{columns:,} columns for {table.rows:,} rows: some fit the target by chance; trust the nested estimate only."
+        yield Finding("wide_table", "warn", said)

@@ -1,0 +1,61 @@
+"""The table's checks: those of form act or stop before any row is cut off, those of signal warn about work rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models import checks
+from models.checks.constant_columns import constant
+from models.config import Run
+from models.errors import InputError
+from models.table import Finding, Table, Task
+from tasks.data import read
+
+MOST_STOPS = 8
+
+
+def check_form(table: Table) -> Table:
+    """The table without its constant columns and with the form checks' findings; stops with all that forbid to go on."""
+    table = formed(table)
+    stops = [f.message for f in table.findings if f.verdict == "stop"]
+    if stops:
+        rest = len(stops) - MOST_STOPS
+        more = [f"And {rest} more."] if rest > 0 else []
+        raise InputError(f"{table.reading.source}: " + "\n".join(stops[:MOST_STOPS] + more))
+    return table
+
+
+def formed(table: Table) -> Table:
+    """The same without stopping: stops stand among the findings."""
+    found = checks.form(table)
+    same = constant(table.features)
+    if not same or len(same) == table.features.shape[1]:
+        return replace(table, findings=(*table.findings, *found))
+    reading = replace(table.reading, kinds=table.reading.kinds | dict.fromkeys(same, "drop"))
+    left = table.features.drop(columns=same)
+    return replace(table, features=left, reading=reading, findings=(*table.findings, *found))
+
+
+def check_signal(
+    features: pd.DataFrame, target: np.ndarray, task: Task, classes: tuple[Any, ...]
+) -> tuple[Finding, ...]:
+    """What the signal checks see in these (work) rows."""
+    return checks.signal(checks.Work(features, target, task, classes))
+
+
+def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
+    """The table (None where it could not be read) and every finding, stops included: what `nestor check` shows."""
+    try:
+        table = formed(read(run))
+    except InputError as error:
+        return None, (Finding("reading", "stop", str(error)),)
+    if any(f.verdict == "stop" for f in table.findings):
+        return table, table.findings
+    # No rows are sealed here: those that the user gave as the test set are left out, the others count as work rows.
+    rows = np.arange(table.rows) if table.test is None else np.flatnonzero(~table.test)
+    found = check_signal(table.features.iloc[rows], table.target[rows], table.task, table.classes)
+    return table, (*table.findings, *found)
