@@ -118,7 +118,7 @@ def test_calls_answer_from_many_threads_and_errors_are_sentences(tmp_path):
         work = [threading.Thread(target=lambda: answers.append(journal.call("seal_settings"))) for _ in range(4)]
         _ = [t.start() for t in work], [t.join() for t in work]
         assert answers == [None] * 4
-        with pytest.raises(InputError, match="No call 'nothing'. Known: .*register"):
+        with pytest.raises(InputError, match=r"No call 'nothing'. Known: .*register"):
             journal.call("nothing")
         with pytest.raises(NestorError, match="MLflow: seal_settings failed"):
             journal.call("seal_settings", odd=1)

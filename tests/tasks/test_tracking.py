@@ -155,7 +155,9 @@ def test_one_transaction_writes_what_the_client_writes(tmp_path, address):
 
 def _rows(db, experiment):
     """The trials' rows as the database holds them, so that no column is left to chance."""
-    query = "select r.* from runs r join experiments e using (experiment_id) where e.name = ? and r.name like 'tree/0/%'"
+    query = (
+        "select r.* from runs r join experiments e using (experiment_id) where e.name = ? and r.name like 'tree/0/%'"
+    )
     cursor = db.execute(query, (experiment,))
     names = [c[0] for c in cursor.description]
     varying = {"run_uuid", "artifact_uri", "experiment_id"}
@@ -215,7 +217,7 @@ def test_runs_lists_the_pipelines(tmp_path, address):
     (run,) = runs(None, address)
     assert (run["name"], run["status"], run["estimate"], run["seconds"]) == ("m", "FINISHED", 0.7, 10.0)
     assert (run["version"], run["alias"], run["test"]) == (None, None, None)
-    with pytest.raises(InputError, match="'other'. Known: m"):
+    with pytest.raises(InputError, match=r"'other'. Known: m"):
         runs("other", address)
 
 
@@ -297,7 +299,11 @@ def test_a_killed_run_is_closed_and_its_replay_is_whole(tmp_path, address):
         assert journal.drain(60) == 0
     found = held(address)
     assert set(found) == {r.key for r in tree(300)}
-    assert all(run["status"] == STATUS_OF_STATE[run["tags"]["nestor.state"]] for k, run in found.items() if k[-1:] > "/" and k.count("/") == 2)
+    assert all(
+        run["status"] == STATUS_OF_STATE[run["tags"]["nestor.state"]]
+        for k, run in found.items()
+        if k[-1:] > "/" and k.count("/") == 2
+    )
     assert {found[k]["status"] for k in ("run", "tree", "tree/0")} == {"FINISHED"}
 
 
