@@ -19,7 +19,7 @@ MOST_STOPS = 8
 
 
 def check_form(table: Table) -> Table:
-    """The table without its constant columns and with the form checks' findings; stops with all that forbid to go on."""
+    """The table less its constant columns, with the form checks' findings; stops with all that forbids to go on."""
     table = formed(table)
     stops = [f.message for f in table.findings if f.verdict == "stop"]
     if stops:

@@ -19,8 +19,12 @@ def constant(features: pd.DataFrame) -> list[str]:
 
 
 def _same(column: pd.Series) -> bool:
-    """Whether all values are one. The first thousand tell in nearly every column that they are not."""
-    return column.iloc[:1000].nunique(dropna=False) <= 1 and column.nunique(dropna=False) <= 1
+    """Whether all values are one, or none is there."""
+    missing = column.isna().to_numpy()
+    if missing.any() or len(column) < 2:
+        return bool(missing.all()) or len(column) < 2
+    values = column.to_numpy()
+    return bool(values[0] == values[-1] and (values == values[0]).all())
 
 
 def form(table: Table) -> Iterator[Finding]:
@@ -29,7 +33,7 @@ def form(table: Table) -> Iterator[Finding]:
     if not table.features.shape[1]:
         yield Finding("constant_columns", "stop", "There is no feature left to learn from beside the target.")
     elif len(same) == table.features.shape[1]:
-        said = f"No feature varies: all {plural(len(same), 'column')} are constant ({listed(same)}). Give columns that differ from row to row."
+        said = f"No feature varies: all of {plural(len(same), 'column')} are constant ({listed(same)})."
         yield Finding("constant_columns", "stop", said, first(same))
     elif same:
         verb = "is" if len(same) == 1 else "are"

@@ -24,8 +24,8 @@ def form(table: Table) -> Iterator[Finding]:
         return
     count = int(again.sum())
     said = (
-        f"{percent(count, table.rows)} of the rows ({count:,} of {table.rows:,}) are duplicates of earlier rows. Copies are "
-        "kept on one side of every split, unless the columns have so few values that equal rows arise by chance."
+        f"{percent(count, table.rows)} of the rows ({count:,} of {table.rows:,}) are duplicates of earlier ones. "
+        "Copies are kept on one side of a split, unless the columns have so few values that equal rows arise by chance."
     )
     verdict = "warn" if count >= SOME * table.rows else "pass"
     yield Finding("duplicate_rows", verdict, said, rows=counted(np.flatnonzero(again)))

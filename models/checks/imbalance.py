@@ -22,5 +22,6 @@ def signal(work: Work) -> Iterator[Finding]:
     small = int(np.argmin(counts))
     if counts[small] < SMALL * counts.sum():
         label = shortened(work.classes[small], 24)
-        said = f"Class {label!r} holds {percent(counts[small], counts.sum())} of the rows ({counts[small]:,}): accuracy flatters, so look at the metric."
+        share = percent(counts[small], counts.sum())
+        said = f"Class {label!r} holds {share} of the rows ({counts[small]:,}): accuracy flatters."
         yield Finding("imbalance", "warn", said)

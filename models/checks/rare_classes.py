@@ -31,7 +31,8 @@ def form(table: Table) -> Iterator[Finding]:
         )
         yield Finding("rare_classes", "warn", said)
     if (counts >= FEWEST).sum() < 2:
-        said = f"Only {plural(int((counts >= FEWEST).sum()), 'class', 'classes')} of {len(counts)} have {FEWEST} rows or more; two at least are needed."
+        enough = int((counts >= FEWEST).sum())
+        said = f"{enough} of {len(counts)} classes have {FEWEST} rows or more; two such classes at least are needed."
         yield Finding("rare_classes", "stop", said)
 
 

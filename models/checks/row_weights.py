@@ -20,7 +20,10 @@ def form(table: Table) -> Iterator[Finding]:
         return
     bad = np.flatnonzero(~np.isfinite(weight) | (weight < 0))
     if len(bad):
-        said = f"Row weights must be numbers from 0 up; {len(bad):,} are not, such as {weight[bad[0]]:.6g} (data rows {listed(counted(bad), 5)})."
+        said = (
+            f"Row weights must be numbers from 0 up; {len(bad):,} are not, such as {weight[bad[0]]:.6g} "
+            f"(data rows {listed(counted(bad), 5)})."
+        )
         yield Finding("row_weights", "stop", said, rows=counted(bad))
     elif not weight.any():
         yield Finding("row_weights", "stop", "All row weights are 0, so no row would count.")

@@ -14,7 +14,8 @@ PASSED = "There are enough rows."
 def form(table: Table) -> Iterator[Finding]:
     """A stop under 10 rows, a warning under 100."""
     if table.rows < FEWEST:
-        said = f"The table has {plural(table.rows, 'row')} with a target: not enough to train and judge; at least {FEWEST} are needed."
+        held = plural(table.rows, "row")
+        said = f"The table has {held} with a target: not enough to train and judge; at least {FEWEST} are needed."
         yield Finding("rows", "stop", said)
     elif table.rows < FEW:
         yield Finding("rows", "warn", f"{table.rows} rows are few: every score is uncertain; look at the intervals.")

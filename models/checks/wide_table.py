@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from models.checks import plural
 from models.table import Finding, Table
 
 PASSED = "There are more rows than columns."
@@ -13,5 +14,5 @@ def form(table: Table) -> Iterator[Finding]:
     """A warning where columns outnumber rows: then some column fits the target by chance."""
     columns = table.features.shape[1]
     if columns > table.rows:
-        said = f"{columns:,} columns for {table.rows:,} rows: some fit the target by chance; trust the nested estimate only."
+        said = f"{columns:,} columns for {plural(table.rows, 'row')}: some fit by chance; trust nested scores only."
         yield Finding("wide_table", "warn", said)

@@ -9,17 +9,16 @@ too when the table's numbers write it, as files from R do.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.table import Finding, Reading, Table
+from tasks.data.arrow import pc
 from tasks.data.columns import Column, canonical, positions, textual
 from tasks.data.headers import near
 from tasks.data.kinds import Inferred, infer
@@ -126,7 +125,8 @@ def _decimal(raw: Raw) -> str | None:
 def _features(raw: Raw, mine: Roles, run: Run, decimal: str | None) -> tuple[pd.DataFrame, Reading, list[Note]]:
     """The used columns in canonical form, how they were read, and what was decided."""
     names = mine.features(list(raw.frame.columns))
-    found = {n: _kind(raw.frame[n], decimal, run.types.get(n), n == mine.time) for n in names}
+    columns = dict(raw.frame.items())
+    found = {n: _kind(columns[n], decimal, run.types.get(n), n == mine.time) for n in names}
     marks = (*MARKS, "na") if any(f.writes_na for f in found.values()) else MARKS
     reading = Reading(
         source=raw.source if raw.format != "frame" else "frame",
@@ -140,7 +140,7 @@ def _features(raw: Raw, mine: Roles, run: Run, decimal: str | None) -> tuple[pd.
         renamed=raw.renamed,
     )
     kept = {n: f for n, f in found.items() if f.kind not in ("id", "drop")}
-    used = {n: canonical(raw.frame[n], f.kind, f.parser, marks, f.words) for n, f in kept.items()}
+    used = {n: canonical(columns[n], f.kind, f.parser, marks, f.words) for n, f in kept.items()}
     notes = [note for f in found.values() for note in f.notes] + _range_notes(used)
     frame = pd.DataFrame({n: c.values.array for n, c in used.items()}, index=pd.RangeIndex(len(raw.frame)))
     return frame, reading, notes
@@ -186,7 +186,7 @@ def _stacked(first: pd.Series, second: pd.Series) -> pd.Series:
     """One column under the other; as text where their types differ."""
     if textual(first) != textual(second):
         first, second = (c.astype("object").where(c.notna()).astype("str") for c in (first, second))
-    return pd.concat([first, second], ignore_index=True).rename(first.name)
+    return pd.concat([first, second], ignore_index=True)
 
 
 def _unseen_classes(found: Target, test: np.ndarray | None, run: Run) -> list[Finding]:
@@ -204,10 +204,9 @@ def _with_target(table: Table, found: Target, name: str) -> Table:
         return table
     if found.missing.all():
         raise InputError(f"The target {name!r} has no values: all of its {len(found.missing)} rows are missing.")
-    if table.test is not None and (found.missing[table.test].all() or found.missing[~table.test].all()):
-        raise InputError(
-            f"The target {name!r} has no values in the {'test' if found.missing[table.test].all() else 'training'} rows."
-        )
+    for part, where in (("test", table.test), ("training", None if table.test is None else ~table.test)):
+        if where is not None and found.missing[where].all():
+            raise InputError(f"The target {name!r} has no values in the {part} rows.")
     rows = positions(found.missing)
     count = int(found.missing.sum())
     said = f"{count:,} of {table.rows:,} rows have no target {name!r} and were left out: {at_rows(rows, count)}."

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from tasks.data.arrow import pc
 from tasks.data.dates import far, parsed
 from tasks.data.numeric import Style, kept, numbers
 from tasks.data.words import MARKS, NUMBER_MARKS, Words, spread, words
@@ -63,6 +63,8 @@ def plain(raw: pd.Series) -> np.ndarray:
 
 def missing_in_numbers(found: Words, parser: dict[str, Any]) -> np.ndarray:
     """Which words stand for a missing number or date."""
+    if found.plain.all() and not parser.get("missing"):
+        return ~found.plain
     return found.marked((*NUMBER_MARKS, *parser.get("missing", ())))
 
 

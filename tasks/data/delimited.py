@@ -36,6 +36,8 @@ class Delimited:
 
 @dataclass(frozen=True)
 class Dialect:
+    """How fields are divided and quotes escaped."""
+
     separator: str
     escape: str | None = None
 

@@ -16,7 +16,10 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-WESTERN = re.compile(r"[À-ÿ€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ\u00a0¡¢£¥§©ª«®°±²³´µ¶·¹º»¼½¾¿]")
+# Western letters, and of cp1252's signs those that texts hold: euro, quotes, dashes, degrees and the like.
+WESTERN = re.compile(
+    "[\u00a0-\u00a3\u00a5\u00a7\u00a9-\u00ab\u00ae-\u00ff\u0152-\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]"
+)
 # Western text is mostly ASCII with a letter here and there; Cyrillic or Greek bytes would be most of a word.
 WESTERN_SHARE = 0.3
 SAMPLE = 100_000

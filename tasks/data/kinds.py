@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 
 from models.errors import listed, shortened
+from tasks.data.arrow import pc
 from tasks.data.columns import plain, positions, textual
 from tasks.data.dates import dates
 from tasks.data.notes import Note, at_rows
@@ -85,8 +85,9 @@ def _typed(raw: pd.Series, name: str, asked: str | None) -> Inferred:
     if pd.api.types.is_integer_dtype(raw.dtype) and len(values) and np.nanmax(np.abs(values), initial=0) > 2**53:
         return Inferred("category", notes=(Note("codes", name, f"such as {raw.dropna().iloc[0]}"),))
     whole = values[~np.isnan(values)]
-    if pd.api.types.is_float_dtype(raw.dtype) and len(whole) == len(values) and _whole(whole):
-        if _counts_rows([int(v) for v in whole], name):
+    if _whole(whole) and len(whole) == len(values) and pd.api.types.is_float_dtype(raw.dtype):
+        counter = _counts_rows([int(v) for v in whole], name)
+        if counter:
             return Inferred("id", notes=(Note("id_columns", name, "counts the rows"),))
     return Inferred("number")
 
@@ -110,26 +111,26 @@ def _counts_rows(values: list[int], name: str) -> bool:
 
 def _text(found: Words, name: str, decimal: str | None) -> Inferred:
     """The kind of a column of text, from its distinct values."""
-    skip = found.marked(NUMBER_MARKS)
+    skip = ~found.plain if found.plain.all() else found.marked(NUMBER_MARKS)
     some = int(found.counts @ ~skip)
     if not some:
         return Inferred("drop" if not len(found.values) or found.marked(MARKS).all() else "category")
-    truth = _boolean(found, skip)
+    truth = None if found.plain.all() else _boolean(found, skip)
     if truth:
         return truth
-    if found.counts @ found.matching(r"\d|(?i:inf)|∞") >= 0.5 * some:
+    if found.plain.all() or found.counts @ found.matching(r"\d|(?i:inf)|∞") >= 0.5 * some:
         whole = _number(found, skip, some, name, decimal)
         if whole:
             return whole
         when = dates(found, skip)
         if when is not None:
             notes = _date_notes(found, when.good | skip, name, when.note)
-            return Inferred("date", when.parser, notes, bool(found.marked(("na",)).any()))
+            return Inferred("date", when.parser, notes, writes_na=bool(found.marked(("na",)).any()))
     return _label(found, name)
 
 
 def _boolean(found: Words, skip: np.ndarray) -> Inferred | None:
-    """true and false in their spellings; yes and no stay words, since such columns meet a third word sooner or later."""
+    """true and false; yes and no stay words, since such columns meet a third word sooner or later."""
     if int((~skip).sum()) > 4:
         return None
     said = {v for v, s in zip(found.lower.to_pylist(), skip, strict=True) if not s}
@@ -158,7 +159,7 @@ def _number(found: Words, skip: np.ndarray, some: int, name: str, decimal: str |
         note = Note("mixed_values", name, f"such as {listed(found.some(read.good, 1) + found.some(bad, 2), 3, 20)}")
         return Inferred("category", notes=(note,) if mixed else ())
     notes = tuple(_number_notes(found, read, bad, name))
-    return Inferred("number", _number_parser(found, read, bad), notes, bool(found.marked(("na",)).any()))
+    return Inferred("number", _number_parser(found, read, bad), notes, writes_na=bool(found.marked(("na",)).any()))
 
 
 def dates_first(found: Words, read: Numbers, skip: np.ndarray) -> bool:
@@ -176,7 +177,8 @@ def _codes(found: Words, read: Numbers, name: str) -> Inferred | None:
     padded = found.matching(r"^0\d+$")
     unique = len(texts) == int((found.codes >= 0).sum())
     if unique and found.matching(r"^-?\d+(\.0)?$").all():
-        if _counts_rows([int(t.removesuffix(".0")) for t in texts.to_pylist()], name):
+        counter = _counts_rows([int(t.removesuffix(".0")) for t in texts.to_pylist()], name)
+        if counter:
             return Inferred("id", notes=(Note("id_columns", name, "counts the rows"),))
     if long.any() and found.matching(r"^-?\d+$")[read.good].all():
         if unique and len(texts) >= ENOUGH:

@@ -15,7 +15,7 @@ SENTENCES: dict[str, tuple[Literal["pass", "warn"], str]] = {
     "unreadable_columns": ("warn", "Columns that hold no plain values are not used: {}."),
     "out_of_range": ("warn", "Infinite or too large values count as missing: {}."),
     "far_dates": ("warn", "Dates before 1678 or after 2261 count as missing: {}."),
-    "unreadable_values": ("warn", "Values that don't fit their column count as missing: {}. To keep such words, give the type category."),
+    "unreadable_values": ("warn", "Values that don't fit their column count as missing: {}. Type category keeps them."),
     "mixed_values": ("warn", "Columns that mix numbers and words are read as categories: {}."),
     "number_format": ("warn", "Numbers were read through signs or separators: {}."),
     "date_format": ("warn", "Dates were read from text: {}."),

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tasks.data.words import Words, mask
+from tasks.data.arrow import pc
+from tasks.data.words import PLAIN, Words, mask
 
 # Past it float32, in which boosters work, has only infinity.
 LARGEST = 3e38
 SIGN = r"[+-]?"
-PLAIN = rf"^{SIGN}(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 WHOLE = rf"^{SIGN}\d+$"
 INFINITE = r"^[+-]?(?i:inf|infinity|∞)$"
 POINT_GROUPS = rf"^{SIGN}\d{{1,3}}(,\d{{3}})+(\.\d*)?$"
@@ -22,7 +21,10 @@ COMMA_GROUPS = rf"^{SIGN}\d{{1,3}}(\.\d{{3}})+(,\d*)?$"
 CURRENCY = r"^([+-]?) *(?:[$€£¥₹₽₩]|USD|EUR|GBP|CHF|US\$) *([+-]?[\d.,])|([\d.,]) *(?:[$€£¥₹₽₩]|USD|EUR|GBP|CHF)$"
 PERCENT = r"([\d.,]) *%$"
 # Groups of three divided by a blank (also hard or thin) or an apostrophe.
-SPACED = rf"^{SIGN}\d{{1,3}}([ \x{{00a0}}\x{{2009}}\x{{202f}}'’]\d{{3}})+([.,]\d*)?$"
+GROUPING = r"[ \x{00a0}\x{2009}\x{202f}'\x{2019}]"
+SPACED = rf"^{SIGN}\d{{1,3}}({GROUPING}\d{{3}})+([.,]\d*)?$"
+# Minus signs and dashes that typesetting puts for "-".
+DASH = r"[\x{2212}\x{2013}]"
 CODE_DIGITS = r"^-?\d{16,}$"
 
 
@@ -35,6 +37,7 @@ class Style:
 
     @property
     def patterns(self) -> tuple[str, ...]:
+        """What its numbers look like."""
         if self.decimal == ".":
             return (PLAIN, POINT_GROUPS) if self.thousands else (PLAIN,)
         return (WHOLE, COMMA, COMMA_GROUPS) if self.thousands else (WHOLE, COMMA)
@@ -59,9 +62,9 @@ def numbers(words: Words, skip: np.ndarray, decimal: str | None = None, style: S
     decimal: the mark that the rest of the table uses, which decides where `1,234` or `1.234` may be either.
     """
     if style in (None, STYLES[0]) and decimal != ",":
-        plain = words.matching(PLAIN)
-        if (plain | skip).all():
-            return Numbers(_cast(words.values, plain), plain, STYLES[0])
+        good = words.plain & ~skip
+        if (good | skip).all():
+            return Numbers(_cast(words.values, good), good, STYLES[0])
     text, signs = _bare(words.values)
     chosen = style or _style(text, words.counts * ~skip, decimal)
     good = _fits(text, chosen) & ~skip
@@ -109,8 +112,8 @@ def _fits(text: pa.Array, style: Style) -> np.ndarray:
 def _bare(values: pa.Array) -> tuple[pa.Array, tuple[str, ...]]:
     """The values without signs and grouping blanks, and the signs that there were."""
     text, signs = values, []
-    if mask(pc.match_substring_regex(text, "[−–]")).any():
-        text = pc.replace_substring_regex(text, r"^[−–] *(\d)", r"-\1")
+    if mask(pc.match_substring_regex(text, DASH)).any():
+        text = pc.replace_substring_regex(text, rf"^{DASH} *(\d)", r"-\1")
     negative = mask(pc.match_substring_regex(text, r"^\([$€£¥]? ?[\d.,]+\)$"))
     if negative.any():
         text = pc.if_else(pa.array(negative), pc.replace_substring_regex(text, r"^\((.*)\)$", r"-\1"), text)
@@ -125,7 +128,7 @@ def _bare(values: pa.Array) -> tuple[pa.Array, tuple[str, ...]]:
         text = pc.replace_substring_regex(text, PERCENT, r"\1")
     if mask(pc.match_substring_regex(text, SPACED)).any():
         spaced = pc.match_substring_regex(text, SPACED)
-        text = pc.if_else(spaced, pc.replace_substring_regex(text, r"[ \x{00a0}\x{2009}\x{202f}'’]", ""), text)
+        text = pc.if_else(spaced, pc.replace_substring_regex(text, GROUPING, ""), text)
     return text, tuple(signs)
 
 

@@ -70,7 +70,7 @@ def roles(run: Run, names: Sequence[str], source: str) -> Roles:
     unknown_types = [n for n in run.types if n not in names]
     if unknown_types:
         raise InputError(
-            f"A type is given for {shortened(unknown_types[0])!r}, which {source} has not.{near(unknown_types[0], names)}"
+            f"A type is given for {shortened(unknown_types[0])!r}, which {source} lacks.{near(unknown_types[0], names)}"
         )
     if found.target in run.types:
         raise InputError(f"A type is given for the target {found.target!r}; choose by --task instead.")
@@ -109,7 +109,7 @@ def times(raw: pd.Series, decimal: str | None, asked: str | None) -> np.ndarray:
     if read.values.isna().all():
         shown = listed(map(repr, raw.dropna().astype("str").unique()[:3]), 3, 24)
         raise InputError(
-            f"The time column {name!r} holds neither dates nor numbers (such as {shown}). Dates are read best as 2024-01-31."
+            f"The time column {name!r} holds neither dates nor numbers (such as {shown}); write dates as 2024-01-31."
         )
     _refuse_missing(read.values.isna().to_numpy(), name, "time")
     if found.kind == "date":
@@ -133,8 +133,8 @@ def sealed(raw: pd.Series) -> np.ndarray:
     if not (yes | no).all():
         odd = found.some(~(yes | no), 1)[0]
         raise InputError(
-            f"The split column {str(raw.name)!r} holds {shortened(odd)!r}; it has to hold true or test for the sealed rows, "
-            "false or train for the others."
+            f"The split column {str(raw.name)!r} holds {shortened(odd)!r}; it has to hold true or test for the sealed "
+            "rows, false or train for the others."
         )
     chosen = found.rows(yes)
     if not chosen.any() or chosen.all():

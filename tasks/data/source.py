@@ -162,7 +162,7 @@ def _without_headers(raw: Raw) -> Raw:
     said = Finding(
         "repeated_header",
         "warn",
-        f"The header line stands again in the data ({again.sum()} times, first as data row {rows[0]}) and was left out there.",
+        f"The header stands in the data again ({again.sum()} times, first as data row {rows[0]}); left out there.",
         rows=rows,
     )
     return replace(raw, frame=raw.frame[~again], findings=(*raw.findings, said))

@@ -139,7 +139,7 @@ def _task(labels: _Labels, name: str, findings: list[Finding]) -> Task:
 
 def _stated(task: Task, what: str, name: str, findings: list[Finding], verdict: Any) -> Task:
     other = "multiclass" if task == "regression" else "regression"
-    said = f"The target {name!r} holds {what}: taken as {task}. To choose otherwise give the task {other} (--task {other})."
+    said = f"The target {name!r} holds {what}: taken as {task}. To choose otherwise give --task {other}."
     findings.append(Finding("task", verdict, said, (name,)))
     return task
 
@@ -188,9 +188,7 @@ def _classes(labels: _Labels, name: str, task: Task, run: Run, findings: list[Fi
 
 def _refuse_task(values: list[Any], task: Task, name: str, rows: int) -> None:
     if task == "binary" and len(values) > 2:
-        raise InputError(
-            f"The target {name!r} has {len(values)} classes ({listed(values, 4)}), so it is not binary; --task multiclass?"
-        )
+        raise InputError(f"The target {name!r} has {len(values)} classes ({listed(values, 4)}), so it is not binary.")
     many = len(values) > 20 and len(values) > 0.5 * rows
     if many and isinstance(values[0], (int, float)):
         raise InputError(

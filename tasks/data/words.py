@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from tasks.data.arrow import pc
 
 # Never a level, in any column.
 MARKS = ("", "?", "n/a", "#n/a", "nan", "<na>", "null", "\\n", "(null)", "#null!")
 # No number or date either, but in a column of words perhaps a level: no alley, Namibia.
-NUMBER_MARKS = (*MARKS, "na", "none", "-", "--", "---", ".", "..", "...", "n.a.", "n.a", "nat", "nil", "*", "–", "—",
-                "missing", "unknown", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "not available")  # fmt: skip
+NUMBER_MARKS = (
+    *MARKS, "na", "none", "-", "--", "---", ".", "..", "...", "n.a.", "n.a", "nat", "nil",
+    "*", "\u2013", "\u2014", "missing", "unknown", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "not available",
+)  # fmt: skip
+PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,17 @@ class Words:
 
     @cached_property
     def lower(self) -> pa.Array:
+        """The values in lower case."""
         return pc.utf8_lower(self.values)
+
+    @cached_property
+    def plain(self) -> np.ndarray:
+        """Which values are plain numbers: digits, a point, an exponent."""
+        return self.matching(PLAIN)
 
     def marked(self, marks: tuple[str, ...]) -> np.ndarray:
         """Which values stand for a missing one."""
-        return mask(pc.is_in(self.lower, value_set=pa.array(marks, self.lower.type)))
+        return mask(pc.is_in(self.lower, value_set=_value_set(marks)))
 
     def matching(self, pattern: str) -> np.ndarray:
         """Which values match the pattern."""
@@ -52,7 +62,13 @@ class Words:
         return [self.values[int(i)].as_py() for i in order]
 
 
+@cache
+def _value_set(marks: tuple[str, ...]) -> pa.Array:
+    return pa.array(marks, pa.large_string())
+
+
 def mask(found: pa.Array) -> np.ndarray:
+    """An Arrow array of truth as numpy's."""
     return found.to_numpy(zero_copy_only=False).astype(bool)
 
 
@@ -72,8 +88,8 @@ def words(column: pd.Series) -> Words:
     if not pc.all(pc.string_is_ascii(array)).as_py():
         array = pc.utf8_normalize(array, form="NFC")
     coded = array.dictionary_encode()
-    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-    return Words(coded.dictionary, codes)
+    indices = coded.indices.fill_null(-1) if coded.null_count else coded.indices
+    return Words(coded.dictionary, indices.to_numpy())
 
 
 def _text(column: pd.Series) -> pa.Array:
