@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -64,8 +65,8 @@ def clock(seconds: float) -> str:
 def final_table(report: Report) -> RenderableType:
     """The whole report for the terminal: leaderboard, numbers, sentence, what was left out, where to look."""
     parts: list[RenderableType] = ["", _heading(report), _leaderboard(report), "", _numbers(report)]
-    parts += [Text(plain(report.sentence, 600)), ""] if report.sentence else []
-    parts += [_noted(report), _left_out(report), _where(report), _last_line(report)]
+    parts += ["", Text(plain(report.sentence, 600))] if report.sentence else []
+    parts += ["", _noted(report), _left_out(report), _where(report), _last_line(report)]
     return Group(*[part for part in parts if part is not None])
 
 
@@ -104,10 +105,10 @@ def _numbers(report: Report) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    table.add_row("estimate", interval(report.estimate), "of the whole procedure, on rows it never saw")
-    table.add_row("test", interval(report.test), "the delivered model, sealed rows, opened once")
-    table.add_row("optimism", number(report.optimism), "what the best inner score would have flattered")
-    table.add_row("agreement", number(report.agreement), "estimate against test")
+    table.add_row("estimate", interval(report.estimate), "the procedure, on rows it had not seen")
+    table.add_row("test", interval(report.test), "the model delivered, on sealed rows")
+    table.add_row("optimism", number(report.optimism), "by how much the best inner score flatters")
+    table.add_row("agreement", number(report.agreement, 2), "estimate against test, in standard errors")
     return table
 
 
@@ -137,9 +138,9 @@ def _where(report: Report) -> Table:
     if report.run_id:
         table.add_row("read on", Text(f"nestor report {report.run_id[:12]}"))
     if report.tracking_uri:
-        table.add_row("every trial", Text(f"mlflow ui --backend-store-uri {plain(report.tracking_uri, 300)}"))
+        table.add_row("every trial", Text(f"mlflow ui --backend-store-uri {quote(plain(report.tracking_uri, 300))}"))
     if report.version is not None:
-        table.add_row("use it", Text(f"nestor score {plain(report.name, 100)} new.csv --out scored.csv"))
+        table.add_row("use it", Text(f"nestor score {quote(plain(report.name, 100))} new.csv --out scored.csv"))
     return table
 
 

@@ -1,0 +1,252 @@
+"""Figures as values: arrays in, a matplotlib Figure out, with no global state. Matplotlib is imported when one is made.
+
+INK (text, axes) and GRID are stand-ins that a page replaces with its own colours, light or dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.errors import shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from models.outcome import Interval
+
+INK, GRID = "#123457", "#abcdef"
+SERIES = ("#3d7fd1", "#e0803a", "#3fa473", "#d2575c", "#9171c7", "#b3864c", "#d272ae", "#5aa7b8", "#8b8f97", "#a6a639")
+
+# `parse_math`: a dollar sign in a column's name is a dollar sign. `fonttype`: text stays text.
+_STYLE: Any = {
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 8.5,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), INK),
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+_MOST_POINTS = 4000
+
+
+def style() -> Any:
+    """A context in which figures are to be made and written."""
+    import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
+def _figure(title: str, x: str, y: str, size: tuple[float, float] = (3.5, 2.9)) -> tuple[Figure, Axes]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel=x, ylabel=y)
+    return figure, axes
+
+
+def intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int = 0) -> Figure:
+    """Scores with their intervals, one under the other; the first `marks` rows stand out."""
+    figure, axes = _figure("", shortened(metric), "", (8.8, 0.8 + 0.27 * len(rows)))
+    for place, (_, one) in enumerate(rows):
+        colour = SERIES[0] if place < marks else SERIES[8]
+        if one.low is not None and one.high is not None:
+            axes.plot([one.low, one.high], [place, place], color=colour, linewidth=2, solid_capstyle="round")
+        axes.plot([one.value], [place], "o", color=colour, markersize=6)
+    axes.set_yticks(range(len(rows)), [shortened(name, 28) for name, _ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figure:
+    """Every complete trial as a dot, and by family the best so far, averaged over its folds."""
+    figure, axes = _figure("", "trial of its study", f"{shortened(metric)}, inner", (8.8, 3.6))
+    done = trials[trials["inner"].notna() & (trials["state"] == "complete")]
+    families = sorted(done["family"].unique(), key=lambda f: -len(done[done["family"] == f]))
+    for colour, family in zip(_colours(families), families, strict=True):
+        own = done[done["family"] == family]
+        inner = own["inner"].astype(float)
+        axes.scatter(own["number"], inner, s=8, alpha=0.45, color=colour, linewidths=0, rasterized=len(own) > 300)
+        best = _best_so_far(own, greater_is_better)
+        axes.step(best.index, best, where="post", color=colour, linewidth=1.8, label=shortened(family, 24))
+        axes.plot(best.index[-1:], best.iloc[-1:], "o", color=colour, markersize=4)
+    _zoomed(axes, done["inner"].astype(float).to_numpy(), greater_is_better)
+    if families:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _best_so_far(own: pd.DataFrame, greater_is_better: bool) -> pd.Series:
+    import pandas as pd
+
+    wide = own.pivot_table(index="number", columns="fold", values="inner", aggfunc="first").astype(float)
+    wide = wide.reindex(range(int(wide.index.max()) + 1))
+    best = wide.cummax() if greater_is_better else wide.cummin()
+    mean = best.ffill().mean(axis=1)
+    return mean.dropna() if len(mean.dropna()) else pd.Series(dtype=float)
+
+
+def _zoomed(axes: Axes, values: np.ndarray, greater_is_better: bool) -> None:
+    """Cuts the worst twentieth off: one diverged trial must not flatten the rest."""
+    if len(values) < 10:
+        return
+    low, high = np.quantile(values, (0.05, 1.0) if greater_is_better else (0.0, 0.95))
+    room = 0.06 * (high - low) or 1e-3
+    axes.set_ylim(low - room, high + room)
+
+
+def roc(target: np.ndarray, score: np.ndarray, fold: np.ndarray) -> Figure:
+    """The ROC curve of each outer fold, thin, and of all rows together."""
+    from sklearn.metrics import roc_curve
+
+    figure, axes = _figure("ROC, outer rows", "false positive rate", "true positive rate")
+    axes.plot([0, 1], [0, 1], color=GRID, linewidth=1)
+    for k in np.unique(fold):
+        rows = fold == k
+        if 0 < target[rows].sum() < rows.sum():
+            axes.plot(*_thinned(*roc_curve(target[rows], score[rows])[:2]), color=SERIES[0], linewidth=0.8, alpha=0.4)
+    axes.plot(*_thinned(*roc_curve(target, score)[:2]), color=SERIES[0], linewidth=2)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    return figure
+
+
+def _thinned(x: np.ndarray, y: np.ndarray, most: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    if len(x) <= most:
+        return x, y
+    chosen = np.unique(np.linspace(0, len(x) - 1, most).astype(int))
+    return x[chosen], y[chosen]
+
+
+def calibration(target: np.ndarray, score: np.ndarray) -> Figure:
+    """Predicted against seen share of the positive class, in ten groups of equal size."""
+    figure, axes = _figure("Calibration, outer rows", "predicted probability", "share seen")
+    axes.plot([0, 1], [0, 1], color=GRID, linewidth=1)
+    groups = np.array_split(np.argsort(score, kind="stable"), min(10, max(1, len(score) // 10)))
+    said = np.array([score[g].mean() for g in groups])
+    seen = np.array([target[g].mean() for g in groups])
+    low, high = _wilson(seen, np.array([len(g) for g in groups]))
+    axes.vlines(said, low, high, color=SERIES[0], linewidth=1.2, alpha=0.5)
+    axes.plot(said, seen, "o-", color=SERIES[0], markersize=4, linewidth=1.4)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    return figure
+
+
+def _wilson(share: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return middle - half, middle + half
+
+
+def scores(target: np.ndarray, score: np.ndarray, classes: Sequence[Any]) -> Figure:
+    """How the predicted probability is spread in each class."""
+    figure, axes = _figure("Predicted probability by class", "predicted probability", "share of the class's rows")
+    edges = [k / 25 for k in range(26)]
+    for code, colour in ((0, SERIES[8]), (1, SERIES[0])):
+        own = score[target == code]
+        if len(own):
+            label = shortened(classes[code], 20)
+            axes.hist(own, edges, weights=np.full(len(own), 1 / len(own)), color=colour, alpha=0.6, label=label)
+    axes.legend(loc="upper center")
+    return figure
+
+
+def confusion(target: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], most: int = 12) -> Figure:
+    """Of each class's rows, how many were taken for which class; rare classes beyond `most` as one."""
+    counts = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(counts, (target, predicted), 1)
+    names = [shortened(c, 16) for c in classes]
+    if len(classes) > most:
+        counts, names = _lumped(counts, names, most)
+    size = 2.2 + 0.42 * len(names)
+    figure, axes = _figure("Confusion, outer rows", "predicted", "true", (size + 0.6, size))
+    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    axes.grid(visible=False)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = SERIES[2] if row == column else SERIES[3]
+        axes.add_patch(_box(column, row, colour, 0.08 + 0.8 * share[row, column] if count else 0.0))
+        text = f"{count:,}" if count else ""
+        axes.text(column, row, text, ha="center", va="center", fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
+    axes.tick_params(length=0)
+    return figure
+
+
+def _box(x: float, y: float, colour: str, alpha: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, color=colour, alpha=min(1.0, alpha), linewidth=0)
+
+
+def _lumped(counts: np.ndarray, names: list[str], most: int) -> tuple[np.ndarray, list[str]]:
+    order = np.argsort(-counts.sum(axis=1), kind="stable")
+    group = np.full(len(names), most - 1)
+    group[order[: most - 1]] = np.arange(most - 1)
+    small = np.zeros((most, most), dtype=int)
+    np.add.at(small, (group[:, None], group[None, :]), counts)
+    return small, [*[names[k] for k in order[: most - 1]], f"{len(names) - most + 1} others"]
+
+
+def predicted_true(target: np.ndarray, prediction: np.ndarray) -> Figure:
+    """Predicted against true values."""
+    figure, axes = _figure("Predicted and true, outer rows", "predicted", "true")
+    rows = _sample(len(target))
+    both = np.concatenate([target[rows], prediction[rows]])
+    ends = [both.min(), both.max()]
+    axes.plot(ends, ends, color=GRID, linewidth=1)
+    _dots(axes, prediction[rows], target[rows])
+    return figure
+
+
+def residuals(target: np.ndarray, prediction: np.ndarray) -> Figure:
+    """True minus predicted, along the predicted value."""
+    figure, axes = _figure("Residuals, outer rows", "predicted", "true minus predicted")
+    rows = _sample(len(target))
+    axes.axhline(0, color=GRID, linewidth=1)
+    _dots(axes, prediction[rows], target[rows] - prediction[rows])
+    return figure
+
+
+def residual_spread(target: np.ndarray, prediction: np.ndarray) -> Figure:
+    """How the residuals are spread."""
+    figure, axes = _figure("Spread of the residuals", "true minus predicted", "rows")
+    gaps = target - prediction
+    low, high = np.quantile(gaps, (0.005, 0.995))
+    axes.hist(np.clip(gaps, low, high), 40, color=SERIES[0], alpha=0.75)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    return figure
+
+
+def _dots(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    alpha = float(np.clip(200 / max(1, len(x)), 0.08, 0.6))
+    axes.scatter(x, y, s=9, alpha=alpha, color=SERIES[0], linewidths=0, rasterized=len(x) > 300)
+
+
+def _sample(count: int) -> np.ndarray:
+    """All rows, or as many as a plot can show, evenly taken."""
+    return np.arange(count) if count <= _MOST_POINTS else np.linspace(0, count - 1, _MOST_POINTS).astype(int)
+
+
+def _colours(names: Iterable[str]) -> list[str]:
+    return [SERIES[k % len(SERIES)] for k, _ in enumerate(names)]

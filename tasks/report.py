@@ -1,0 +1,277 @@
+"""What a person reads in a browser: the whole run on one self-contained page."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from models import plots
+from models.errors import listed, shortened
+from tasks.page import esc, figure, folded, page, section, table, tile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from models.outcome import Interval, Report
+    from models.table import Finding
+
+_VERDICTS = {"stop": "✗ stop", "warn": "! warned and done", "pass": "✓ pass"}
+_HOW = {
+    "nested": "{outer} outer folds judge, {inner} inner folds choose: no row judges a choice that it had a part in.",
+    "bbc": "No outer folds: {inner} folds choose, and a bootstrap (BBC-CV) takes the flattery of the choice out.",
+    "holdout": "One split: its judging rows chose the configuration too, and a bootstrap (BBC-CV) corrects for it.",
+}
+
+
+@dataclass(frozen=True)
+class Details:
+    """What the page shows beyond the report."""
+
+    trials: pd.DataFrame
+    """family, fold, number, state, inner, seconds, and whatever else there is: a row for each trial."""
+    findings: Sequence[Finding] = ()
+    outer: Mapping[str, np.ndarray] | None = None
+    """target (codes or numbers), prediction (codes, values or probabilities by class) and fold of the outer rows."""
+    classes: Sequence[Any] = ()
+    chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """A label such as `lightgbm (fold 0)` -> its configuration."""
+    plan: Mapping[str, Any] | None = None
+    greater_is_better: bool | None = None
+    """The metric's direction; None: as the metric's name says."""
+
+
+def report_html(report: Report, details: Details) -> str:
+    """The page."""
+    with plots.style(), warnings.catch_warnings():
+        # A glyph that the font for measuring lacks is there in the browser's; a plot must never end a run.
+        warnings.simplefilter("ignore")
+        parts = [
+            _head(report),
+            section("How good it is", _tiles(report), _interval_plot(report), _notes(report)),
+            section("Families", _leaderboard(report), _left_out(report)),
+            section("What it predicts", _figures(report, details)),
+            section("The search", _history(report, details), _states(report)),
+            section("Checks", _checks(details)),
+            section("How the numbers were made", _made(report, details)),
+            section("Configurations chosen", _chosen(details)),
+            _foot(report),
+        ]
+    return page(f"{report.name}: {report.metric}", parts)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """The value with about `digits` digits; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    size = abs(value)
+    if size and (size < 0.001 or size >= 10_000_000):
+        return f"{value:.{max(0, digits - 2)}e}"
+    return f"{value:,.{digits if size < 10 else max(0, digits - int(math.log10(size)))}f}"
+
+
+def _range(one: Interval | None) -> str:
+    if one is None or one.low is None or one.high is None:
+        return ""
+    return f"95 % interval {number(one.low)} to {number(one.high)}"
+
+
+def _head(report: Report) -> str:
+    version = f"version {report.version}" + (f", @{report.alias}" if report.alias else "") if report.version else ""
+    facts = [report.task, report.metric, version, f"run {report.run_id}" if report.run_id else ""]
+    meta = " · ".join(esc(f) for f in facts if f)
+    sentence = report.sentence or f"{report.winner} leads by inner score."
+    return (
+        f'<header>\n<h1>{esc(report.name, 120)}</h1>\n<div class="meta">{meta}</div>\n'
+        f'<p class="headline">{esc(sentence, 1000)}</p>\n</header>\n'
+    )
+
+
+def _tiles(report: Report) -> str:
+    estimate, test = report.estimate, report.test
+    tiles = [
+        tile("Estimate", number(estimate.value if estimate else None), _range(estimate) or "of the whole procedure"),
+        tile("Sealed test", number(test.value if test else None), _range(test) or "no sealed rows"),
+        tile("Optimism", number(report.optimism), "by how much the best inner score flatters"),
+        tile("Agreement", number(report.agreement, 2), "estimate against test, in standard errors; beyond 2: look"),
+    ]
+    return f'<div class="tiles">\n{"".join(tiles)}</div>\n'
+
+
+def _interval_plot(report: Report) -> str:
+    winner = next((f for f in report.families if f.name == report.winner), None)
+    named = [("estimate", report.estimate), ("sealed test", report.test)]
+    rows = [(name, one) for name, one in named if _shown(one)]
+    marks = len(rows)
+    if winner is not None and winner.inner is not None:
+        rows.append((f"best inner, {winner.name}", _point(winner.inner)))
+    rows += [(f.name, f.estimate) for f in report.families if _shown(f.estimate)]
+    if not rows:
+        return ""
+    caption = "Estimate and test with 95 % intervals, the inner score that chose, and each family's own estimate."
+    drawn = plots.intervals([(n, one) for n, one in rows if one is not None], report.metric, marks)
+    return f'<div style="margin-top:12px">{figure(drawn, caption)}</div>\n'
+
+
+def _shown(one: Interval | None) -> bool:
+    return one is not None and math.isfinite(one.value)
+
+
+def _point(value: float) -> Interval:
+    from models.outcome import Interval
+
+    return Interval(value)
+
+
+def _notes(report: Report) -> str:
+    lines = [f'<li class="warn">{esc(w.message, 600)}</li>' for w in report.warnings]
+    lines += [f"<li>{esc(note, 600)}</li>" for note in report.notes]
+    return f"<ul>{''.join(lines)}</ul>\n" if lines else ""
+
+
+def _leaderboard(report: Report) -> str:
+    best = next((k for k, f in enumerate(report.families) if f.name == report.winner), None)
+    rows = []
+    for f in report.families:
+        estimate = f.estimate if _shown(f.estimate) else None
+        low_high = f"{number(estimate.low)} to {number(estimate.high)}" if estimate and _range(estimate) else "-"
+        bar = f'<span class="bar" style="width:{max(2, round(60 * f.weight))}px"></span>' if f.weight else ""
+        rows.append((
+            esc(f.name), number(estimate.value if estimate else None), low_high, number(f.inner), f"{f.trials:,}",
+            f"{f.seconds:,.1f}", f"{bar}{f.weight:.0%}" if f.weight else "-",
+        ))  # fmt: skip
+    heads = ("family", "estimate", "95 % interval", "inner", "trials", "core-seconds", "weight in the model")
+    return table(heads, rows, numeric=range(1, 7), best=best)
+
+
+def _left_out(report: Report) -> str:
+    rows = [(esc(name), esc(reason, 600)) for name, reason in report.left_out.items()]
+    return "<p>Not tried:</p>\n" + table((), rows, names=(0,)) if rows else ""
+
+
+def _figures(report: Report, details: Details) -> str:
+    drawn = "".join(figure(one, caption) for one, caption in _drawn(report, details))
+    return f'<div class="figures">\n{drawn}</div>\n' if drawn else ""
+
+
+def _drawn(report: Report, details: Details) -> Iterator[tuple[Figure, str]]:
+    """The figures that suit the task, from rows that no model had seen."""
+    if details.outer is None or not len(details.outer["target"]):
+        return
+    target, prediction, fold = (np.asarray(details.outer[k]) for k in ("target", "prediction", "fold"))
+    whole = np.isfinite(prediction.astype(float).reshape(len(prediction), -1)).all(axis=1)
+    target, prediction, fold = target[whole], prediction[whole], fold[whole]
+    if not len(target):
+        return
+    if report.task == "regression":
+        yield from _regression(target.astype(float), prediction.astype(float).reshape(len(target)))
+    elif report.task == "binary" and (score := _positive(prediction)) is not None:
+        yield from _binary(target.astype(int), score, fold, details.classes)
+    else:
+        predicted = prediction.argmax(axis=1) if prediction.ndim == 2 else prediction.astype(int)
+        drawn = plots.confusion(target.astype(int), predicted.astype(int), details.classes)
+        yield drawn, "Rows of each class by what was predicted; darker: a larger share of the class."
+
+
+def _positive(prediction: np.ndarray) -> np.ndarray | None:
+    """The probability of the positive class; None where the predictions are classes."""
+    if prediction.ndim == 2 and prediction.shape[1] == 2:
+        return prediction[:, 1]
+    one = prediction.reshape(len(prediction)).astype(float)
+    return None if np.isin(one, (0.0, 1.0)).all() or one.min() < 0 or one.max() > 1 else one
+
+
+def _binary(
+    target: np.ndarray, score: np.ndarray, fold: np.ndarray, classes: Sequence[Any]
+) -> Iterator[tuple[Figure, str]]:
+    positive = shortened(classes[1] if len(classes) > 1 else "the positive class", 30)
+    if 0 < target.sum() < len(target):
+        yield plots.roc(target, score, fold), "Thin: each outer fold. Thick: all of them."
+    yield plots.calibration(target, score), f"On the line, a predicted 30 % of {positive} comes true in 30 % of rows."
+    yield plots.scores(target, score, classes or (0, 1)), "The further apart, the easier to tell."
+
+
+def _regression(target: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[Figure, str]]:
+    yield plots.predicted_true(target, prediction), "On the line: exact."
+    yield plots.residuals(target, prediction), "Without pattern, where the model has found what there is."
+    yield plots.residual_spread(target, prediction), "The outermost 1 % of rows are drawn at the ends."
+
+
+def _history(report: Report, details: Details) -> str:
+    trials = details.trials
+    if not {"family", "fold", "number", "state", "inner"} <= set(trials.columns) or trials["inner"].notna().sum() == 0:
+        return ""
+    drawn = plots.history(trials, report.metric, _greater(report, details))
+    return figure(drawn, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
+
+
+def _greater(report: Report, details: Details) -> bool:
+    if details.greater_is_better is not None:
+        return details.greater_is_better
+    from models.metric import metric_for
+
+    try:
+        return metric_for(report.metric, report.task, tuple(details.classes)).greater_is_better  # pyright: ignore
+    except Exception:  # a metric of the user's own that can't be had again: only the plot's direction is at stake
+        return True
+
+
+def _states(report: Report) -> str:
+    counted = [f"{count:,} {esc(state)}" for state, count in report.trials.items() if count]
+    return f'<p class="dim">Trials: {" · ".join(counted)}.</p>\n' if counted else ""
+
+
+def _checks(details: Details) -> str:
+    def rows(*verdicts: str) -> list[tuple[str, str, str]]:
+        return [
+            (f'<span class="{f.verdict}">{_VERDICTS[f.verdict]}</span>', esc(f.check), esc(f.message, 800))
+            for verdict in verdicts
+            for f in details.findings
+            if f.verdict == verdict
+        ]
+
+    heads, passed = ("verdict", "check", "what was seen, and done"), rows("pass")
+    shown = table(heads, rows("stop", "warn"), names=(0, 1))
+    return shown + folded(f"{len(passed)} checks passed", table(heads, passed, names=(0, 1)))
+
+
+def _made(report: Report, details: Details) -> str:
+    how = report.how
+    text = _HOW[how.method].format(outer=how.outer, inner=how.inner)
+    facts = {k: v for k, v in (details.plan or {}).items() if k not in ("how", "left_out")}
+    rows = [(esc(k.replace("_", " ")), esc(_told(v), 400)) for k, v in facts.items() if _told(v)]
+    spent = [(esc(k), f"{v:,.1f}") for k, v in report.seconds.items() if v is not None and math.isfinite(v)]
+    seconds = folded("Where the seconds went", table(("", "s"), spent, numeric=(1,)))
+    return f"<p>{text}</p>\n{table((), rows, names=(0,))}{seconds}"
+
+
+def _told(value: Any) -> str:
+    """A plan's value in a line; nothing for what no one reads, such as row numbers."""
+    if isinstance(value, Mapping):
+        return listed([f"{k}: {v}" for k, v in value.items() if not isinstance(v, (list, dict))], 12, 80)
+    if isinstance(value, (list, tuple)):
+        return listed(value, 20) if len(value) <= 100 and not any(isinstance(v, (list, dict)) for v in value) else ""
+    return "" if value is None else str(value)
+
+
+def _chosen(details: Details) -> str:
+    rows = [(esc(label, 60), _parameters(values)) for label, values in details.chosen.items()]
+    whole = table(("model", "configuration"), rows, names=(0,))
+    return folded(f"{len(rows)} configurations", whole) if len(rows) > 6 else whole
+
+
+def _parameters(values: Mapping[str, Any]) -> str:
+    texts = [f"{k}={number(v) if isinstance(v, float) else v}" for k, v in values.items()]
+    return " ".join(f"<code>{esc(t, 80)}</code>" for t in texts) or '<span class="dim">the default</span>'
+
+
+def _foot(report: Report) -> str:
+    where = f"mlflow ui --backend-store-uri {report.tracking_uri}" if report.tracking_uri else ""
+    every = f"<p>Every trial: <code>{esc(where, 400)}</code></p>" if where else ""
+    return f"<footer>{every}<p>Made by Nestor, {time.strftime('%Y-%m-%d %H:%M')}.</p></footer>\n"
