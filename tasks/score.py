@@ -64,7 +64,7 @@ class Loaded:
     @property
     def columns(self) -> list[str]:
         """The features in the order of training."""
-        return list(self.facts["kinds"])
+        return [c for c, kind in self.facts["kinds"].items() if kind not in ("id", "drop")]
 
 
 def score(model: str, data: Any, out: str | Path, address: str | None = None) -> int:
