@@ -19,9 +19,12 @@ def form(table: Table) -> Iterator[Finding]:
     if not table.features.shape[1]:
         return
     hashes = pd.util.hash_pandas_object(table.features, index=False).to_numpy()
-    again = pd.DataFrame({"features": hashes, "target": table.target}).duplicated().to_numpy()
+    rows = pd.DataFrame({"features": hashes, "target": table.target})
+    again = rows.duplicated().to_numpy()
     if not again.any():
         return
+    if table.test is not None:
+        yield from _tested(rows, table.test)
     count = int(again.sum())
     said = (
         f"{percent(count, table.rows)} of the rows ({count:,} of {table.rows:,}) are duplicates of earlier ones. "
@@ -29,3 +32,11 @@ def form(table: Table) -> Iterator[Finding]:
     )
     verdict = "warn" if count >= SOME * table.rows else "pass"
     yield Finding("duplicate_rows", verdict, said, rows=counted(np.flatnonzero(again)))
+
+
+def _tested(rows: pd.DataFrame, test: np.ndarray) -> Iterator[Finding]:
+    """A warning where rows of the given test set stand among the training rows too."""
+    known = rows[test].merge(rows[~test].drop_duplicates(), how="inner")
+    if len(known):
+        said = f"{len(known):,} of {int(test.sum()):,} test rows are copies of training rows: the test score flatters."
+        yield Finding("duplicate_rows", "warn", said)

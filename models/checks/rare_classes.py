@@ -22,7 +22,7 @@ def form(table: Table) -> Iterator[Finding]:
     rare = np.flatnonzero(counts < FEWEST)
     if len(rare):
         rows = np.flatnonzero(np.isin(table.target, rare))
-        named = listed((_named(table, int(c), int(counts[c])) for c in rare), width=90)
+        named = listed((_named(table, int(c), int(counts[c])) for c in rare), 4, 90)
         said = f"Too rare to be judged, so kept in the training part: {named}."
         yield Finding("rare_classes", "warn", said, rows=counted(rows))
     if len(table.classes) > MANY:

@@ -18,7 +18,8 @@ def form(table: Table) -> Iterator[Finding]:
         yield from _numbers(table.target)
     elif len(table.classes) < 2:
         only = f"only one class ({shortened(table.classes[0])!r})" if table.classes else "no class"
-        yield Finding("target_varies", "stop", f"The target has {only}; two at least are needed.")
+        said = f"The target is constant: it has {only}, and two at least are needed."
+        yield Finding("target_varies", "stop", said)
 
 
 def _numbers(target: np.ndarray) -> Iterator[Finding]:

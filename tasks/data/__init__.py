@@ -37,6 +37,11 @@ def read(run: Run) -> Table:
     raw = load(run.data)
     if not len(raw.frame):
         raise InputError(f"{raw.source} has a header but no rows.")
+    if raw.frame.shape[1] == 1:
+        raise InputError(
+            f"{raw.source} has one column only ({shortened(raw.frame.columns[0])!r}); a target and at least one feature "
+            "are needed. In a csv file commas, semicolons, tabs or | divide columns; blanks and colons do not."
+        )
     mine = roles(run, list(raw.frame.columns), raw.source)
     decimal = _decimal(raw)
     features, reading, notes = _features(raw, mine, run, decimal)

@@ -17,6 +17,7 @@ ZONE = r"(?: ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
 ISO = rf"^\d{{4}}-\d{{1,2}}(?:-\d{{1,2}}{CLOCK}{ZONE})?$"
 YEAR_FIRST = rf"^\d{{4}}[/.]\d{{1,2}}[/.]\d{{1,2}}{CLOCK}$"
 YEAR_LAST = rf"^(?P<one>\d{{1,2}})(?P<mark>[/.-])(?P<two>\d{{1,2}})[/.-](?P<year>\d{{4}}|\d{{2}}){CLOCK}$"
+LAST = re.sub(r"\?P<\w+>", "", YEAR_LAST)
 DAY_NAME = rf"^\d{{1,2}}[ -][A-Za-z]{{3,9}}\.?,?[ -](?:\d{{4}}|\d{{2}}){CLOCK}$"
 NAME_DAY = rf"^[A-Za-z]{{3,9}}\.? \d{{1,2}},? \d{{4}}{CLOCK}$"
 COMPACT = r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
@@ -57,6 +58,14 @@ def parsed(words: Words, parser: dict[str, str]) -> tuple[np.ndarray, np.ndarray
     return stamps, ~np.isnat(stamps)
 
 
+def mixed(words: Words, skip: np.ndarray) -> bool:
+    """Whether nearly all values look like dates, though no one format reads them."""
+    patterns = (ISO, YEAR_FIRST, LAST, DAY_NAME, NAME_DAY)
+    looks = np.logical_or.reduce([words.matching(p) for p in patterns])
+    weights = words.counts * ~skip
+    return bool(weights @ looks >= 0.95 * weights.sum() > 0)
+
+
 def _padded(text: pd.Series) -> pd.Series:
     """ISO dates with two digits for the month and day, and no blank before the zone."""
     if text.str.contains(r"-\d(?:-|$|[ T])", regex=True).any():
@@ -92,11 +101,8 @@ def _parser(words: Words, skip: np.ndarray) -> tuple[dict[str, str] | None, str]
         return {"format": f"%Y{mark}%m{mark}%d"}, ""
     if most(COMPACT):
         return {"format": "%Y%m%d"}, "eight digits, read as year, month, day"
-    last = (
-        YEAR_LAST.replace("(?P<one>", "(").replace("(?P<mark>", "(").replace("(?P<two>", "(").replace("(?P<year>", "(")
-    )
-    if most(last):
-        return _day_month(words, last)
+    if most(LAST):
+        return _day_month(words)
     return _with_names(words, most), ""
 
 
@@ -116,10 +122,10 @@ def _with_names(words: Words, most: object) -> dict[str, str] | None:
     return None
 
 
-def _day_month(words: Words, pattern: str) -> tuple[dict[str, str] | None, str]:
+def _day_month(words: Words) -> tuple[dict[str, str] | None, str]:
     """Day before month or the reverse: whichever value above 12 decides; `mixed` text is left as text."""
     parts = pc.extract_regex(words.values, YEAR_LAST)
-    fits = words.matching(pattern)
+    fits = words.matching(LAST)
 
     def numbers(name: str) -> np.ndarray:
         return pc.fill_null(

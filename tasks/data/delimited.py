@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
-from models.errors import InputError, shortened
+from models.errors import InputError
 from models.table import Finding
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -40,6 +40,8 @@ class Dialect:
 
     separator: str
     escape: str | None = None
+    spaced: bool = False
+    """Whether blanks stand between a separator and a quote."""
 
 
 def parsed(text: str, path: Path) -> Delimited:
@@ -49,7 +51,7 @@ def parsed(text: str, path: Path) -> Delimited:
     csv.field_size_limit(2**31 - 1)
     told = re.match(r"sep=(.)\r?\n", text)  # Excel's own first line
     text = text[told.end() :] if told else text
-    dialect = Dialect(told[1] if told else _separator(text, path), _escape(text))
+    dialect = Dialect(told[1] if told else _separator(text), _escape(text), bool(re.search(r'[,;\t|] +"', text)))
     names, line, findings = _header(text, dialect, path)
     if told is None and dialect.separator not in _expected(path):
         findings += [_note("separator", f"{path.name}: the columns are separated by {NAMES[dialect.separator]}s.")]
@@ -75,7 +77,11 @@ def _note(check: str, message: str, verdict: str = "pass") -> Finding:
 def _records(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """(first line, fields) of every record that is not blank."""
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=dialect.separator, escapechar=dialect.escape, strict=True
+        io.StringIO(text, newline=""),
+        delimiter=dialect.separator,
+        escapechar=dialect.escape,
+        skipinitialspace=dialect.spaced,
+        strict=True,
     )
     line = 1
     while True:
@@ -116,27 +122,16 @@ def _sample(text: str, dialect: Dialect) -> list[tuple[int, list[str]]]:
     return found
 
 
-def _separator(text: str, path: Path) -> str:
+def _separator(text: str) -> str:
     """The separator under which most of the first records have one and the same number of fields above 1."""
-    best, best_rank = None, (0.0, 0)
+    best, best_rank = SEPARATORS[0], (0.0, 1)
     for separator in SEPARATORS:
         widths = [len(fields) for _, fields in _sample(text, Dialect(separator))]
         usual, times = Counter(w for w in widths if w > 1).most_common(1)[0] if any(w > 1 for w in widths) else (1, 0)
         rank = (round(times / max(len(widths), 1), 2), usual)
-        if rank > best_rank:
+        if usual > 1 and rank > best_rank:
             best, best_rank = separator, rank
-    if best is None:
-        raise InputError(f"{path} has one column only ({shortened(text.lstrip().splitlines()[0])!r}){_blanks(text)}.")
     return best
-
-
-def _blanks(text: str) -> str:
-    """A hint where the columns are divided by blanks or colons."""
-    lines = [line for line in text[:20_000].splitlines() if line.strip()][:20]
-    for mark, name in ((None, "blanks"), (":", "colons")):
-        if len({len(line.split(mark)) for line in lines}) == 1 and len(lines[0].split(mark)) > 1:
-            return f"; it looks divided by {name}: divide it by commas, semicolons, tabs or |"
-    return ": a target and at least one feature are needed, divided by commas, semicolons, tabs or |"
 
 
 def _escape(text: str) -> str | None:
@@ -225,6 +220,11 @@ def _refuse_ragged(batch: list[tuple[int, list[str]]], width: int, wanted: int, 
     if bad:
         more = f" ({len(bad)} such lines at least)" if len(bad) > 1 else ""
         raise InputError(
-            f"{path}, line {bad[0][0]}: {bad[0][1]} fields, but the header has {wanted}{more}. "
-            'Put quotes (") around fields that hold the separator, or repair the line.'
+            f"{path}, line {bad[0][0]}: {bad[0][1]} fields, but the header has {wanted}{more}. {_advice(batch, wanted)}"
         )
+
+
+def _advice(batch: list[tuple[int, list[str]]], wanted: int) -> str:
+    if all(len(fields) == wanted + 1 for _, fields in batch):
+        return "Every line has one more: if the first column names the rows, give it a name in the header too."
+    return 'Put quotes (") around fields that hold the separator, or repair the line.'

@@ -12,7 +12,7 @@ from models.table import Finding
 
 def named(given: Sequence[object]) -> tuple[list[str], dict[str, str], list[Finding]]:
     """The names, {name: name in the source} where they differ, and what is to be said."""
-    source = [".".join(map(str, g)) if isinstance(g, tuple) else str(g) for g in given]
+    source = [".".join(str(p) for p in g if str(p)) if isinstance(g, tuple) else str(g) for g in given]
     plain = [_plain(name, place) for place, name in enumerate(source, 1)]
     unique = _unique(plain)
     renamed = {new: old for new, old in zip(unique, source, strict=True) if new != old}
@@ -55,7 +55,7 @@ def _findings(source: list[str], plain: list[str], unique: list[str]) -> list[Fi
     if trimmed:
         found.append(Finding("column_names", "pass", f"Blanks in column names were trimmed: {listed(trimmed)}."))
     values = sum(_is_number(s) for s in source)
-    if values > len(source) / 2 and not _counted(source):
+    if 2 * values >= len(source) and not _counted(source):
         found.append(
             Finding(
                 "column_names",

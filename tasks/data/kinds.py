@@ -14,7 +14,7 @@ import pandas as pd
 from models.errors import listed, shortened
 from tasks.data.arrow import pc
 from tasks.data.columns import plain, positions, textual
-from tasks.data.dates import dates
+from tasks.data.dates import dates, mixed
 from tasks.data.notes import Note, at_rows
 from tasks.data.numeric import CODE_DIGITS, Numbers, numbers
 from tasks.data.words import MARKS, NUMBER_MARKS, Words, words
@@ -126,6 +126,8 @@ def _text(found: Words, name: str, decimal: str | None) -> Inferred:
         if when is not None:
             notes = _date_notes(found, when.good | skip, name, when.note)
             return Inferred("date", when.parser, notes, writes_na=bool(found.marked(("na",)).any()))
+        if mixed(found, skip):
+            return Inferred("category", notes=(Note("mixed_dates", name, listed(found.some(~skip, 2))),))
     return _label(found, name)
 
 
@@ -155,9 +157,11 @@ def _number(found: Words, skip: np.ndarray, some: int, name: str, decimal: str |
         return None
     few_words = int(bad.sum()) <= 3 and good >= 0.5 * some and distinct > 2 * FEW_NUMBERS
     if bad.any() and not ((good >= MOST * some or few_words) and distinct > FEW_NUMBERS):
-        mixed = good >= 0.5 * some and distinct > FEW_NUMBERS
+        label = _label(found, name)
+        if label.kind != "category" or good < 0.5 * some or distinct <= FEW_NUMBERS:
+            return None if good < 0.5 * some else label
         note = Note("mixed_values", name, f"such as {listed(found.some(read.good, 1) + found.some(bad, 2), 3, 20)}")
-        return Inferred("category", notes=(note,) if mixed else ())
+        return Inferred("category", notes=(note,))
     notes = tuple(_number_notes(found, read, bad, name))
     return Inferred("number", _number_parser(found, read, bad), notes, writes_na=bool(found.marked(("na",)).any()))
 
@@ -211,7 +215,7 @@ def _number_notes(found: Words, read: Numbers, bad: np.ndarray, name: str) -> li
         rows = found.rows(bad)
         text = f"{listed(map(repr, found.some(bad, 4)), 3, 24)} in {at_rows(positions(rows), int(rows.sum()))}"
         notes.append(Note("unreadable_values", name, text, positions(rows)))
-    if read.signs or read.style.decimal != "." or read.style.thousands:
+    if read.signs or not found.plain[read.good].all():
         notes.append(Note("number_format", name, _formatted(found, read)))
     return notes
 
@@ -219,7 +223,8 @@ def _number_notes(found: Words, read: Numbers, bad: np.ndarray, name: str) -> li
 def _formatted(found: Words, read: Numbers) -> str:
     """`$250,000 is 250000`, and a word of care where signs are mixed."""
     odd = read.good & ~found.matching(r"^[+-]?\d*\.?\d*$")
-    place = int(np.flatnonzero(odd)[0]) if odd.any() else int(np.flatnonzero(read.good)[0])
+    lengths = pc.utf8_length(found.values).to_numpy()
+    place = int(np.argmax(np.where(odd if odd.any() else read.good, lengths, -1)))
     text = f"{shortened(found.values[place].as_py(), 24)} is {read.values[place]:.15g}"
     currencies = [s for s in read.signs if s not in ("%", "()")]
     if len(currencies) > 1:

@@ -19,6 +19,7 @@ SENTENCES: dict[str, tuple[Literal["pass", "warn"], str]] = {
     "mixed_values": ("warn", "Columns that mix numbers and words are read as categories: {}."),
     "number_format": ("warn", "Numbers were read through signs or separators: {}."),
     "date_format": ("warn", "Dates were read from text: {}."),
+    "mixed_dates": ("warn", "Dates in more than one format are read as categories; write them as 2024-01-31: {}."),
     "codes": ("warn", "Long or zero-padded digits are read as categories, not as numbers: {}."),
     "durations": ("pass", "Durations became seconds: {}."),
     "missing_marks": ("pass", "Words that were read as missing: {}."),

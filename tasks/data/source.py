@@ -19,6 +19,7 @@ from tasks.data.delimited import parsed
 from tasks.data.encoding import decoded
 from tasks.data.files import contents, located, refuse_markup
 from tasks.data.headers import named
+from tasks.data.stray import without_strays
 
 SKLEARN = ("breast_cancer", "diabetes", "wine", "digits", "iris", "linnerud")
 
@@ -42,17 +43,19 @@ class Raw:
 def load(data: object) -> Raw:
     """The raw frame behind a path, `sklearn:NAME` or a DataFrame; stops where there is none."""
     raw = _loaded(data)
-    frame, renamed, findings = raw.frame, {}, []
+    frame, renamed, said = raw.frame.reset_index(drop=True), {}, []
     if raw.format != "sklearn":
-        names, renamed, findings = named(list(frame.columns))
-        frame = frame.set_axis(names, axis=1)
-    frame = frame.reset_index(drop=True)
-    return _without_headers(replace(raw, frame=frame, renamed=renamed, findings=(*raw.findings, *findings)))
+        names, renamed, said = named(list(frame.columns))
+        frame = frame.set_axis(pd.Index(names, dtype=object), axis=1)
+    if raw.format == "csv":
+        frame, strays = without_strays(frame, renamed)
+        said += strays
+    return replace(raw, frame=frame, renamed=renamed, findings=(*raw.findings, *said))
 
 
 def _loaded(data: object) -> Raw:
     if isinstance(data, pd.DataFrame):
-        return Raw(data, f"the DataFrame of {len(data)} rows", "frame", "frame")
+        return Raw(_plain_types(data), f"the DataFrame of {len(data)} rows", "frame", "frame")
     if isinstance(data, str) and data.startswith("sklearn:"):
         return _sklearn(data.removeprefix("sklearn:"))
     if isinstance(data, (str, Path)):
@@ -127,6 +130,29 @@ def _series(column: pa.ChunkedArray) -> pd.Series:
     return column.to_pandas(date_as_object=False)
 
 
+def _plain_types(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with Arrow's and sparse columns in pandas' own types."""
+    columns = [_plain_type(frame.iloc[:, i]) for i in range(frame.shape[1])]
+    if all(new is None for new in columns):
+        return frame
+    kept = [frame.iloc[:, i] if new is None else new for i, new in enumerate(columns)]
+    whole = pd.concat([c.reset_index(drop=True) for c in kept], axis=1)
+    return whole.set_axis(frame.columns, axis=1)
+
+
+def _plain_type(column: pd.Series) -> pd.Series | None:
+    if isinstance(column.dtype, pd.ArrowDtype):
+        array = (
+            pa.chunked_array(pa.array(column))
+            if not isinstance(pa.array(column), pa.ChunkedArray)
+            else pa.array(column)
+        )
+        return frame_of(pa.table({"0": array})).iloc[:, 0]
+    if isinstance(column.dtype, pd.SparseDtype):
+        return column.sparse.to_dense()
+    return None
+
+
 def _nullable(kind: pa.DataType) -> Any:
     return pd.UInt64Dtype() if pa.types.is_unsigned_integer(kind) else pd.Int64Dtype()
 
@@ -146,23 +172,3 @@ def _sklearn(name: str) -> Raw:
     if name in ("breast_cancer", "wine", "iris"):
         target = pd.Series(np.asarray(bunch.target_names, dtype=object)[target.to_numpy()], dtype="str")
     return Raw(frame.assign(target=target.to_numpy()), f"sklearn:{name}", name, "sklearn", findings=said)
-
-
-def _without_headers(raw: Raw) -> Raw:
-    """The table without header lines that came again, as where csv files were joined end to end."""
-    if raw.format != "csv" or raw.frame.empty:
-        return raw
-    first, *rest = raw.frame.columns
-    again = (raw.frame[first] == raw.renamed.get(first, first)).fillna(False).to_numpy(bool)
-    for name in rest[:20] if again.any() else []:
-        again &= (raw.frame[name] == raw.renamed.get(name, name)).fillna(False).to_numpy(bool)
-    if not again.any() or len(rest) == 0:
-        return raw
-    rows = tuple(int(i) + 1 for i in np.flatnonzero(again)[:8])
-    said = Finding(
-        "repeated_header",
-        "warn",
-        f"The header stands in the data again ({again.sum()} times, first as data row {rows[0]}); left out there.",
-        rows=rows,
-    )
-    return replace(raw, frame=raw.frame[~again], findings=(*raw.findings, said))

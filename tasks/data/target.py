@@ -12,6 +12,7 @@ from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.table import Finding, Task
 from tasks.data.columns import plain, positions, textual
+from tasks.data.dates import dates
 from tasks.data.notes import at_rows
 from tasks.data.numeric import Numbers, numbers
 from tasks.data.words import MARKS, NUMBER_MARKS, Words, spread, words
@@ -53,6 +54,10 @@ def target(raw: pd.Series, run: Run, decimal: str | None, marks: tuple[str, ...]
         raise InputError(f"The target {name!r} holds dates; a target holds classes or numbers.")
     findings: list[Finding] = []
     labels = _from_text(words(raw), decimal, marks) if textual(raw) else _from_typed(raw)
+    if run.task is None and labels.numbers is None and textual(raw) and _dated(raw, marks):
+        raise InputError(
+            f"The target {name!r} holds dates ({listed(labels.values, 2)}); a target holds classes or numbers."
+        )
     if not len(labels.values):
         raise InputError(f"The target {name!r} has no values: all of its {len(raw)} rows are missing.")
     task = run.task or _task(labels, name, findings)
@@ -63,6 +68,11 @@ def target(raw: pd.Series, run: Run, decimal: str | None, marks: tuple[str, ...]
     if task == "regression":
         return _regression(labels, name, findings)
     return _classes(labels, name, task, run, findings)
+
+
+def _dated(raw: pd.Series, marks: tuple[str, ...]) -> bool:
+    found = words(raw)
+    return len(found.values) > 2 and dates(found, found.marked(marks)) is not None
 
 
 def _from_typed(raw: pd.Series) -> _Labels:
@@ -156,7 +166,7 @@ def _regression(labels: _Labels, name: str, findings: list[Finding]) -> Target:
         rows = positions(word)
         value = labels.values[int(labels.codes[rows[0] - 1])]
         raise InputError(
-            f"The target {name!r} is numeric but for {int(word.sum())} values: {at_rows(rows, int(word.sum()))}, "
+            f"The target {name!r} holds numbers but for {at_rows(rows, int(word.sum()))}, "
             f"such as {shortened(value)!r}. Correct or empty these, or give --task multiclass."
         )
     infinite = np.isinf(values) | (np.abs(np.where(missing, 0, values)) > 1e300)
