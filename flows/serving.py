@@ -29,12 +29,13 @@ class Watched:
 
     def __init__(self, app: App, when_up: Callable[[], None]) -> None:
         """Wraps `app`; `when_up` is called once it has started."""
-        self.app, self.when_up, self.open, self.last = app, when_up, 0, time.monotonic()
+        self.app, self.when_up, self.open, self.last, self.asked = app, when_up, 0, time.monotonic(), False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Passes the call on."""
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, self._noting_start(send))
+        self.asked = True
         self.open += 1  # a client's event stream is one open connection: a run that is silent for long is not idle
         try:
             return await self.app(scope, receive, send)
@@ -75,7 +76,9 @@ async def _until_idle(server: Any, app: Watched, bound: socket.socket, home: Pat
     async def watch() -> None:
         while not server.should_exit:
             await asyncio.sleep(min(1.0, idle / 4))
-            server.should_exit = server.should_exit or app.idle() > idle or (not app.open and _replaced(home))
+            patience = idle if app.asked else max(idle, 60.0)  # who started it may still be reading a table
+            over = app.idle() > patience or (not app.open and _replaced(home))
+            server.should_exit = server.should_exit or over
 
     watching = asyncio.create_task(watch())
     await server.serve(sockets=[bound])

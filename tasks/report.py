@@ -176,7 +176,7 @@ def _drawn(report: Report, details: Details) -> Iterator[tuple[Figure, str]]:
     else:
         predicted = prediction.argmax(axis=1) if prediction.ndim == 2 else prediction.astype(int)
         drawn = plots.confusion(target.astype(int), predicted.astype(int), details.classes)
-        yield drawn, "Rows of each class by what was predicted; darker: a larger share of the class."
+        yield drawn, "Rows of each class by what was predicted; the stronger, the larger the share of the class."
 
 
 def _positive(prediction: np.ndarray) -> np.ndarray | None:

@@ -1,0 +1,193 @@
+"""The local Prefect server: started, found again, replaced, gone when idle. One start is shared where it can be."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows import server
+
+SILENT = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NESTOR_"))}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def no_prefect_of_the_users(monkeypatch, tmp_path, cache):
+    for name in [n for n in os.environ if n.startswith(("PREFECT_", "NESTOR_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    path = tmp_path_factory.mktemp("project") / "mlruns"
+    yield path
+    server.stop(path)
+
+
+@pytest.fixture
+def stopping(tmp_path):
+    yield tmp_path / "mlruns"
+    server.stop(tmp_path / "mlruns")
+
+
+def recorded(root: Path) -> dict:
+    return json.loads((root / "prefect" / "server.json").read_text())
+
+
+def wait_for(truth, seconds=60.0):
+    until = time.monotonic() + seconds
+    while not truth() and time.monotonic() < until:
+        time.sleep(0.1)
+    return truth()
+
+
+def test_start_returns_at_once_and_the_server_answers_a_little_later(root):
+    began = time.monotonic()
+    handle = server.start(root)
+    assert time.monotonic() - began < 3
+    assert not handle.found
+    url = handle.ready()
+    with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+        assert answer.status == 200
+    assert url.startswith("http://127.0.0.1:")
+
+
+def test_the_next_command_finds_it(root):
+    first = server.start(root)
+    first.ready()
+    second = server.start(root)
+    assert (second.found, second.url, second.pid) == (True, first.url, first.pid)
+
+
+def test_two_commands_at_once_share_one_server(root):
+    server.start(root).ready()
+    code = f"from flows import server; print(server.start({str(root)!r}).pid)"
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=SILENT) for _ in range(2)]
+    assert len({process.communicate()[0] for process in both}) == 1
+
+
+def test_a_flow_runs_with_its_tasks_recorded_and_nothing_on_the_screen(root, tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\nfrom flows import server\n"
+        "handle = server.start(sys.argv[1])\nserver.quiet_environment(sys.argv[1], handle.url)\n"
+        "from prefect import flow, task\n"
+        "@task\ndef one(k): return k\n"
+        "@task\ndef bad(): raise ValueError('boo')\n"
+        "@flow\ndef whole():\n    return sum(f.result() for f in [one.submit(k) for k in range(5)]), bad()\n"
+        "handle.ready()\n"
+        "try:\n    whole()\nexcept ValueError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, script, root], capture_output=True, text=True, env=SILENT)
+    assert (done.stdout, done.stderr, done.returncode) == ("boo\n", "", 0)
+
+    def states():
+        body = json.dumps({}).encode()
+        url = f"http://127.0.0.1:{recorded(root)['port']}/api/task_runs/filter"
+        asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return sorted(run["state_type"] for run in json.load(answer))
+
+    assert wait_for(lambda: states() == ["COMPLETED"] * 5 + ["FAILED"], 10), states()
+
+
+def test_a_killed_server_is_replaced_at_its_old_address(root):
+    first = server.start(root)
+    url = first.ready()
+    os.kill(first.pid, signal.SIGKILL)
+    assert wait_for(lambda: not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == "zombie")
+    second = server.start(root)
+    assert not second.found
+    assert second.pid != first.pid
+    assert second.ready() == url
+
+
+def test_a_server_that_dies_during_a_run_is_started_anew(root):
+    handle = server.start(root)
+    handle.ready()
+    with handle.guarded(every=0.1):
+        pid = recorded(root)["pid"]
+        os.kill(pid, signal.SIGKILL)
+        assert wait_for(lambda: recorded(root)["pid"] != pid, 10)
+        assert handle.ready() == handle.url
+
+
+def test_a_wedged_server_is_replaced(root, monkeypatch):
+    first = server.start(root)
+    first.ready()
+    monkeypatch.setattr(server, "STARTING", 0.0)
+    os.kill(first.pid, signal.SIGSTOP)
+    second = server.start(root)
+    assert second.pid != first.pid
+    second.ready()
+    assert not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == "zombie"
+
+
+def test_a_record_of_another_process_is_not_believed(tmp_path, monkeypatch):
+    home = tmp_path / "mlruns" / "prefect"
+    home.mkdir(parents=True)
+    record = {"pid": os.getpid(), "started": psutil.Process().create_time() - 100, "port": 1}
+    (home / "server.json").write_text(json.dumps(record))
+    assert server._living(home) is None
+    (home / "server.json").write_text("{broken")
+    assert server._living(home) is None
+
+
+def test_an_idle_server_ends_by_itself(stopping):
+    handle = server.start(stopping, idle=1.0)
+    handle.ready()
+    assert wait_for(lambda: not server._alive(handle.pid), 20)
+    assert (stopping / "prefect" / "server.log").read_text() == ""
+
+
+def test_stop_ends_it_and_says_whether_there_was_one(stopping):
+    assert not server.stop(stopping)
+    handle = server.start(stopping)
+    assert server.stop(stopping)
+    assert wait_for(lambda: not server._alive(handle.pid), 10)
+
+
+def test_a_server_that_cannot_start_is_said_with_its_log(tmp_path):
+    home = tmp_path / "mlruns" / "prefect"
+    home.mkdir(parents=True)
+    (home / "prefect.db").write_text("no database, whatever it may be called")
+    handle = server.start(tmp_path / "mlruns")
+    with pytest.raises(server.NestorError, match=r"server\.log"):
+        handle.ready()
+
+
+def test_an_address_in_the_environment_is_used_and_nothing_started(monkeypatch, tmp_path):
+    monkeypatch.setenv("PREFECT_API_URL", "http://team:4200/api")
+    assert server.start(tmp_path / "mlruns").ready() == "http://team:4200/api"
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_an_address_in_the_active_profile_is_used(monkeypatch, tmp_path):
+    (tmp_path / ".prefect").mkdir()
+    profiles = '[profiles.a]\n[profiles.b]\nPREFECT_API_URL = "http://b/api"\n'
+    (tmp_path / ".prefect" / "profiles.toml").write_text('active = "a"\n' + profiles)
+    assert server.own_api() is None
+    monkeypatch.setenv("PREFECT_PROFILE", "b")
+    assert server.own_api() == "http://b/api"
+
+
+def test_quiet_environment_respects_what_the_user_has_set(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), "PREFECT_LOGGING_LEVEL": "DEBUG"})
+    server.quiet_environment(tmp_path / "mlruns", "http://127.0.0.1:1/api")
+    assert os.environ["PREFECT_LOGGING_LEVEL"] == "DEBUG"
+    assert os.environ["PREFECT_HOME"] == str(tmp_path / "mlruns" / "prefect")
+    assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
+    assert server.own_api() is None  # ours, not the user's
