@@ -125,3 +125,14 @@ def _code_columns(transformer: ColumnTransformer) -> tuple[int, ...]:
         return ()
     place = transformer.output_indices_["categories"]
     return tuple(range(place.start, place.stop))
+
+TRUSTED = (
+    "numpy.dtype",
+    "sklearn.model_selection._split.KFold",
+    "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.utils._bunch.Bunch",
+    "skrub._datetime_encoder.DatetimeEncoder",
+    "skrub._string_encoder.StringEncoder",
+    "skrub._to_str.ToStr",
+)
+"""Types in a prepared pipeline that skops must be allowed to load."""

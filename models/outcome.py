@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 STATES = ("complete", "pruned", "failed", "timeout", "memory")
 
 
@@ -90,3 +92,8 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Report:
+        """The report that `as_json` made the value of."""
+        return TypeAdapter(cls).validate_python(value)

@@ -64,6 +64,8 @@ class Table:
     weight: np.ndarray | None = None
     group: np.ndarray | None = None
     """Group codes (int64)."""
+    group_names: pd.DataFrame | None = None
+    """The groups' values as canonical text, one column: what a seal by group is drawn by."""
     time: np.ndarray | None = None
     """Sortable times (int64, or float64 for numbers)."""
     ids: pd.DataFrame | None = None
@@ -93,6 +95,7 @@ class Table:
             target=self.target[rows],
             weight=some(self.weight),
             group=some(self.group),
+            group_names=None if self.group_names is None else self.group_names.iloc[rows].reset_index(drop=True),
             time=some(self.time),
             ids=None if self.ids is None else self.ids.iloc[rows].reset_index(drop=True),
             test=some(self.test),

@@ -31,8 +31,10 @@ FLOOR = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Brief:
-    """What every fit of a run shares; workers read it once from the run's folder."""
+    """What every fit of a plan shares; workers read it once from the run's folder."""
 
+    plan: str
+    """Such as `5x4`."""
     task: Task
     classes: tuple[Any, ...]
     metric: str | None
@@ -52,6 +54,8 @@ class Job:
     """One fit: a configuration on one inner fold, or (inner None) refitted on the fold's whole training part."""
 
     workdir: str
+    plan: str
+    """Names the brief: fits of another plan lie elsewhere."""
     family: str
     fold: str
     trial: int
@@ -64,7 +68,7 @@ class Job:
     def file(self) -> str:
         """Where the result lies, without ending."""
         part = "all_rows" if self.with_sealed else "refit" if self.inner is None else str(self.inner)
-        return f"fits/{self.family}/{self.fold}/{self.trial}/{part}"
+        return f"fits/{self.plan}/{self.family}/{self.fold}/{self.trial}/{part}"
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,11 @@ class _Peak:
     EXIT = 77
 
     def __init__(self) -> None:
-        self.limit, self.peak, self._process = 0.0, 0.0, psutil.Process()
-        self._parent = os.getppid()
+        self.limit, self.peak = 0.0, 0.0
 
     def watch(self, limit_mb: float) -> None:
-        self.limit = limit_mb
+        # Not in __init__: that runs in the fork server, which is another process.
+        self.limit, self._process, self._parent = limit_mb, psutil.Process(), os.getppid()
         threading.Thread(target=self._loop, daemon=True, name="memory").start()
 
     def begin(self) -> None:
@@ -109,7 +113,7 @@ class _Peak:
 
 
 peak = _Peak()
-_briefs: dict[str, tuple[Brief, Any, np.ndarray, np.ndarray | None]] = {}
+_briefs: dict[tuple[str, str], tuple[Brief, Any, np.ndarray, np.ndarray | None]] = {}
 
 
 def begin(limit_mb: float, threads: int) -> None:
@@ -132,14 +136,14 @@ def begin(limit_mb: float, threads: int) -> None:
     peak.watch(limit_mb)
 
 
-def load(path: str):
-    """The run's brief, work features, target and weight; read once in each process."""
-    if path not in _briefs:
+def load(path: str, plan: str) -> tuple[Brief, Any, np.ndarray, np.ndarray | None]:
+    """The plan's brief, work features, target and weight; read once in each process."""
+    if (path, plan) not in _briefs:
         workdir = Workdir(Path(path))
-        target = workdir.read_array("target")
+        target, brief = workdir.read_array("target"), workdir.read_pickle(f"briefs/{plan}")
         assert target is not None
-        _briefs[path] = (workdir.read_pickle("brief"), workdir.read_frame("work"), target, workdir.read_array("weight"))
-    return _briefs[path]
+        _briefs[path, plan] = (brief, workdir.read_frame("work"), target, workdir.read_array("weight"))
+    return _briefs[path, plan]
 
 
 def run(job: Job) -> Fit:
@@ -159,7 +163,7 @@ def run(job: Job) -> Fit:
 
 
 def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None]:
-    brief, features, target, weight = load(job.workdir)
+    brief, features, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     assert job.inner is not None
     train, judge = fold.inner[job.inner]
@@ -175,7 +179,7 @@ def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None]:
 
 
 def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None]:
-    brief, features, target, weight = load(job.workdir)
+    brief, features, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     known = family(job.family)
     rows, goal, weights = features.iloc[fold.train], np.asarray(target[fold.train]), _rows(weight, fold.train)
@@ -207,9 +211,9 @@ def _joined(workdir: Workdir, rows, goal, weights):
 
 def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[Prepared, np.ndarray]:
     """Prepared training rows and validation rows; made once for each inner fold and kind of need, then mapped."""
-    brief, features, target, _ = load(job.workdir)
+    brief, features, target, _ = load(job.workdir, job.plan)
     needs = known.needs
-    name = f"columns/{job.fold}-{job.inner}-{needs.categories}-{needs.missing:d}{needs.scaled:d}"
+    name = f"columns/{job.plan}/{job.fold}-{job.inner}-{needs.categories}-{needs.missing:d}{needs.scaled:d}"
     kept = workdir.read_json(name + ".json")
     if kept is None:
         seed = seed_for(brief.seed, "columns", job.fold, job.inner)
@@ -259,10 +263,10 @@ def predict(model: Any, X: Any, classes: np.ndarray, brief: Brief) -> np.ndarray
     return whole / whole.sum(axis=1, keepdims=True)
 
 
-def predict_sealed(path: str, files: list[tuple[str, float]], name: str) -> None:
+def predict_sealed(path: str, plan: str, files: list[tuple[str, float]], name: str) -> None:
     """Writes the weighted mean prediction of these refits on the sealed rows as the array `name`."""
     workdir = Workdir(Path(path))
-    brief = load(path)[0]
+    brief = load(path, plan)[0]
     sealed = workdir.read_frame("sealed")
     total = np.zeros(())
     for file, share in files:

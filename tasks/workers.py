@@ -12,6 +12,8 @@ import multiprocessing
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, TimeoutError
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from multiprocessing import forkserver, popen_forkserver, spawn
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
@@ -57,73 +59,94 @@ class _Context(ForkServerContext):
     Process = _Process  # type: ignore[assignment]
 
 
+def preload() -> None:
+    """Starts the fork server, which loads `models` once, while the caller does something else."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tasks.preload"])
+    forkserver.ensure_running()
+
+
+@dataclass(order=True)
+class _Order:
+    """One fit that was asked for."""
+
+    priority: tuple[int, ...]
+    place: int
+    promise: Future = field(compare=False)
+    work: Callable[..., Any] = field(compare=False)
+    args: tuple = field(compare=False)
+    timeout: float | None = field(compare=False)
+
+
 class Pool:
     """Runs fits in the order of their priority, `workers` at a time."""
 
     def __init__(self, workers: int, limit_mb: float, threads: int):
-        multiprocessing.get_context("forkserver").set_forkserver_preload(["tasks.preload"])
+        preload()
         self.workers = workers
-        self._pool = ProcessPool(
-            workers, initializer=fit.begin, initargs=(limit_mb, threads), context=_Context()  # type: ignore[arg-type]
-        )
+        self._begin = (limit_mb, threads)
+        self._pool = self._fresh()
         self._lock = threading.RLock()
-        self._waiting: list[tuple[tuple[int, ...], int, Future, Callable[..., Any], tuple, float | None]] = []
-        self._count = itertools.count()
-        self._running: dict[Future, tuple[Future, tuple[int, ...]]] = {}
+        self._waiting: list[_Order] = []
+        self._places = itertools.count()
+        self._running: dict[Future, _Order] = {}
         self._open = True
 
-    def start(self) -> None:
-        """Starts the fork server, which loads `models` once, while the caller does something else."""
-        forkserver.ensure_running()
-
-    def submit(self, work: Callable[..., Any], *args: Any, priority: tuple[int, ...], timeout: float | None = None) -> Future:
+    def submit(
+        self, work: Callable[..., Any], *args: Any, priority: tuple[int, ...], timeout: float | None = None
+    ) -> Future:
         """The future of `work(*args)` in a worker; smaller priorities run first. It raises FitError."""
-        promise: Future = Future()
+        order = _Order(priority, next(self._places), Future(), work, args, timeout)
+        order.promise.set_running_or_notify_cancel()
         with self._lock:
-            if not self._open:
-                promise.set_exception(FitError("timeout", NEVER_RUN))
-                return promise
-            heapq.heappush(self._waiting, (priority, next(self._count), promise, work, args, timeout))
-            self._dispatch()
-        return promise
+            if self._open:
+                heapq.heappush(self._waiting, order)
+                self._dispatch()
+                return order.promise
+        order.promise.set_exception(FitError("timeout", NEVER_RUN))
+        return order.promise
 
     def _dispatch(self) -> None:
         # One more than there are workers lies ready, so that no worker waits for the driver.
         while self._waiting and len(self._running) < self.workers + 1:
-            priority, _, promise, work, args, timeout = heapq.heappop(self._waiting)
-            if not promise.set_running_or_notify_cancel():
-                continue
-            task = self._pool.schedule(work, args=args, timeout=timeout)
-            self._running[task] = (promise, priority)
+            order = heapq.heappop(self._waiting)
+            task = self._scheduled(order)
+            self._running[task] = order
             task.add_done_callback(self._done)
+
+    def _fresh(self) -> ProcessPool:
+        return ProcessPool(
+            self.workers, initializer=fit.begin, initargs=self._begin, context=_Context()  # type: ignore[arg-type]
+        )
+
+    def _scheduled(self, order: _Order) -> Future:
+        try:
+            return self._pool.schedule(order.work, args=order.args, timeout=order.timeout)
+        except RuntimeError:
+            # Every worker died while none was at work: pebble gives its pool up, we do not.
+            self._pool.stop()
+            self._pool = self._fresh()
+            return self._pool.schedule(order.work, args=order.args, timeout=order.timeout)
 
     def _done(self, task: Future) -> None:
         with self._lock:
-            promise, _ = self._running.pop(task)
-            self._dispatch()
-        try:
-            promise.set_result(task.result())
-        except CancelledError:
-            promise.set_exception(FitError("timeout", "stopped: the time for tuning was up"))
-        except TimeoutError as error:
-            promise.set_exception(FitError("timeout", f"stopped after {_limit(error):.0f} s, the limit of one fit"))
-        except MemoryError:
-            promise.set_exception(FitError("memory", "asked for more memory than one fit may have"))
-        except ProcessExpired as error:
-            promise.set_exception(_expired(error))
-        except Exception as error:
-            promise.set_exception(FitError("failed", f"{type(error).__name__}: {error}"[:500]))
+            order = self._running.pop(task)
+            if self._open and isinstance(_error(task), BrokenProcessPool):
+                heapq.heappush(self._waiting, order)  # it never began
+                order = None
+            if self._open:
+                self._dispatch()
+        if order is not None:
+            _settle(order.promise, task)
 
     def cancel(self, chosen: Callable[[tuple[int, ...]], bool]) -> None:
         """Drops waiting fits and kills running ones whose priority is `chosen`; they end as `timeout`."""
         with self._lock:
-            kept = [w for w in self._waiting if not chosen(w[0])]
-            dropped = [w for w in self._waiting if chosen(w[0])]
-            running = [task for task, (_, priority) in self._running.items() if chosen(priority)]
-            self._waiting = kept
+            dropped = [order for order in self._waiting if chosen(order.priority)]
+            self._waiting = [order for order in self._waiting if not chosen(order.priority)]
             heapq.heapify(self._waiting)
-        for _, _, promise, *_ in dropped:
-            promise.set_exception(FitError("timeout", NEVER_RUN))
+            running = [task for task, order in self._running.items() if chosen(order.priority)]
+        for order in dropped:
+            order.promise.set_exception(FitError("timeout", NEVER_RUN))
         for task in running:
             task.cancel()
 
@@ -134,6 +157,26 @@ class Pool:
         self.cancel(lambda _: True)
         self._pool.stop()
         self._pool.join()
+
+
+def _error(task: Future) -> BaseException | None:
+    return None if task.cancelled() else task.exception()
+
+
+def _settle(promise: Future, task: Future) -> None:
+    """Hands the result on, or what the end of its process means."""
+    try:
+        promise.set_result(task.result())
+    except CancelledError:
+        promise.set_exception(FitError("timeout", "stopped: the time for tuning was up"))
+    except TimeoutError as error:
+        promise.set_exception(FitError("timeout", f"stopped after {_limit(error):.0f} s, the limit of one fit"))
+    except MemoryError:
+        promise.set_exception(FitError("memory", "asked for more memory than one fit may have"))
+    except ProcessExpired as error:
+        promise.set_exception(_expired(error))
+    except Exception as error:
+        promise.set_exception(FitError("failed", f"{type(error).__name__}: {error}"[:500]))
 
 
 def _limit(error: BaseException) -> float:

@@ -33,8 +33,6 @@ def _fit(config, part, seed, threads):
         random_state=seed,
         deterministic=True,
         force_col_wise=True,
-        # Trees with one bin per value learn ids by heart; this is also what keeps small tables quick.
-        max_bin=255,
         verbosity=-1,
         **settings,
     )
@@ -74,7 +72,12 @@ FAMILY = Family(
     space=_space,
     fit=_fit,
     stops_early=True,
-    trusted=("lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor"),
+    trusted=(
+        "collections.OrderedDict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor",
+    ),
     source="TabArena's LightGBM space (Erickson et al. 2025, arXiv:2506.16791), learning rate from 0.02 up for short "
     "budgets; extra_trees after AutoGluon's LightGBMXT",
 )

@@ -7,7 +7,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from models.families import Family, Fitted, Needs
 
 # Enough for the vote to settle, few enough that a bag of five stays small.
-_TREES = 150
+_TREES = 100
 
 
 def _space(trial, shape):
@@ -22,8 +22,8 @@ def _space(trial, shape):
 
 
 def _fit(config, part, seed, threads):
-    # Leaves of one row on a large table cost memory and latency and gain nothing.
-    smallest = max(1, part.shape.rows // 10_000)
+    # A forest grown to single rows of a large table weighs hundreds of megabytes in a bag and gains nothing.
+    smallest = max(1, part.shape.rows // 3_000)
     settings = {**config, "min_samples_leaf": max(smallest, config["min_samples_leaf"])}
     forest = RandomForestRegressor if part.shape.task == "regression" else RandomForestClassifier
     model = forest(n_estimators=_TREES, n_jobs=threads, random_state=seed, **settings)

@@ -44,6 +44,8 @@ def connect(address: str) -> MlflowClient:
             client = mlflow.MlflowClient(address)
             client.get_experiment_by_name("nestor")
         return client
+    except ModuleNotFoundError as error:
+        raise NestorError(f"MLflow at {shown(address)} needs the package {error.name!r}, which is missing.") from error
     except Exception as error:
         raise NestorError(f"MLflow at {shown(address)} does not answer: {sentence(error)}") from error
 

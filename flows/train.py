@@ -1,0 +1,102 @@
+"""From a table to a registered model with an honest estimate.
+
+read and check -> seal -> check the signal -> shortlist -> tune every family in every fold -> conclude -> register
+
+In Python: `from flows.train import train; report = train(Run(data=frame, target="y"))`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from flows import server
+
+server.quiet_environment()  # Prefect reads its settings when it is imported
+
+from prefect import Flow  # noqa: E402
+from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
+from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
+
+from models.config import Run  # noqa: E402
+from models.outcome import Report  # noqa: E402
+from tasks import budget, progress, stages  # noqa: E402
+from tasks.session import Session, finished, opened  # noqa: E402
+from tasks.tune import stop_in_time  # noqa: E402
+
+_handed_over: ContextVar[Session | None] = ContextVar("session", default=None)
+
+
+class Called(Flow):
+    """A flow that, called as a function, first sees to it that a Prefect server answers.
+
+    The stages before tuning are run while the server starts. A worker that runs a deployment does not come this way:
+    it has a server, and every stage is run where the flow says."""
+
+    def __call__(self, run: Run, resume: str | None = None) -> Any:
+        """The flow's result."""
+        origin = budget.started()
+        if resume is not None and (report := finished(run, resume)):
+            return report
+        handle = server.start()
+        with opened(run, resume, origin) as session:
+            stages.prepare(session)
+            with temporary_settings({PREFECT_API_URL: handle.ready()}), handle.guarded():
+                token = _handed_over.set(session)
+                try:
+                    return super().__call__(run, resume)
+                finally:
+                    _handed_over.reset(token)
+
+
+@contextmanager
+def _session(run: Run, resume: str | None) -> Iterator[Session]:
+    """The session that a call has begun, else one of this flow's own."""
+    begun = _handed_over.get()
+    if begun is not None:
+        yield begun
+        return
+    with opened(run, resume, budget.started()) as session:
+        yield session
+
+
+def _train(run: Run, resume: str | None = None) -> Report:
+    """Trains, estimates and registers a model of this table."""
+    with _session(run, resume) as session:
+        for stage in stages.early:
+            stage(session)
+        _tune(session)
+        with session.ledger.stage("conclusion"):
+            concluded = stages.conclude(session)
+        return stages.register(session, concluded)
+
+
+def _tune(session: Session) -> None:
+    """Every family on every fold, side by side; ends what still runs when the time is up or the run is stopped."""
+    progress.emit(progress.Stage("tune"))
+    over = threading.Event()
+    threading.Thread(target=stop_in_time, args=(session, over), daemon=True).start()
+    try:
+        with session.ledger.stage("tuning"):
+            order = [(f, k) for f in session.level.families for k in session.folds]
+            futures = [stages.tune_one.submit(session, f, k) for f, k in order]
+            for future in futures:
+                future.result()
+    except BaseException:
+        session.stop()
+        raise
+    finally:
+        over.set()
+    progress.emit(progress.Stage("conclude"))
+
+
+train = Called(
+    _train,
+    name="train",
+    flow_run_name="{run.name}",
+    task_runner=ThreadPoolTaskRunner(max_workers=256),
+    persist_result=False,
+    validate_parameters=True,
+)

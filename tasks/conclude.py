@@ -1,0 +1,239 @@
+"""From tuned families to what is delivered and what is said of it: weights in every fold, the procedure's estimate, the
+one opening of the sealed rows, agreement.
+
+Everything is chosen by inner scores. B_k and T only judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models import estimate
+from models.ensemble import Candidate, Member, weigh
+from models.metric import Fold3
+from models.nested import Trial, best_of
+from models.outcome import FamilyOutcome, Interval
+from tasks import fit
+from tasks.session import Session
+from tasks.shortlist import ALL
+from tasks.tune import JUDGE, refit
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What `procedure` returned in one fold: its members, fitted on the fold's training part."""
+
+    fold: str
+    members: tuple[Member, ...]
+    inner: float
+    """The ensemble's score on inner out-of-fold rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Concluded:
+    """Every number of the run, and what is delivered."""
+
+    chosen: dict[str, Chosen]
+    families: tuple[FamilyOutcome, ...]
+    winner: str
+    estimate: Interval | None
+    test: Interval | None
+    optimism: float | None
+    agreement: float | None
+    beats_constant: bool
+    outer: tuple[tuple[str, Fold3], ...]
+    """Out-of-fold rows of the outer folds: fold, (target, prediction, weight)."""
+
+
+def conclude(session: Session) -> Concluded:
+    """Weighs, refits, judges, and opens the sealed rows once."""
+    chosen = {fold: done for fold in session.folds if (done := assembled(session, fold)) is not None}
+    outer = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
+    procedure = _interval(session, outer)
+    optimism = _optimism(session, chosen, outer)
+    if ALL in chosen and not outer:
+        procedure = _without_outer(session, chosen[ALL])
+    families = _families(session, chosen)
+    test, agreement = _opened(session, chosen, outer)
+    return Concluded(
+        chosen, families, _winner(session, families), procedure, test, optimism, agreement,
+        _beats_constant(session, procedure), outer,
+    )  # fmt: skip
+
+
+def assembled(session: Session, fold: str) -> Chosen | None:
+    """The fold's ensemble, every member refitted; None where no configuration finished."""
+    candidates = _candidates(session, fold)
+    if not candidates:
+        return None
+    parts = [judge for _, judge in session.folds[fold].inner]
+    targets = [session.work.target[rows] for rows in parts]
+    weights = [None if session.work.weight is None else session.work.weight[rows] for rows in parts]
+    members, inner = weigh(candidates, targets, weights, session.metric)
+    fitted = [m for m in members if refit(session, m.family, fold, _trial(session, m, fold))]
+    if not fitted:
+        return None
+    whole = sum(m.weight for m in fitted)
+    return Chosen(fold, tuple(Member(m.family, m.trial, m.weight / whole) for m in fitted), inner)
+
+
+def _candidates(session: Session, fold: str) -> list[Candidate]:
+    found = []
+    for name in session.level.families:
+        best = sorted(
+            (t for t in session.trials.get((name, fold), []) if t.inner is not None and np.isfinite(t.inner)),
+            key=lambda t: (-session.metric.gain(t.inner or 0.0), t.number),
+        )
+        found += [Candidate(name, t.number, _inner_predictions(session, name, fold, t), t.inner or 0.0) for t in best[:3]]
+    return found
+
+
+def _inner_predictions(session: Session, name: str, fold: str, trial: Trial) -> tuple[np.ndarray, ...]:
+    files = [session.job(name, fold, trial.number, {}, inner=j).file for j in range(len(trial.scores))]
+    return tuple(_array(session, file) for file in files)
+
+
+def _array(session: Session, file: str) -> np.ndarray:
+    found = session.workdir.read_array(file)
+    assert found is not None, f"{file} was written before its trial was told"
+    return np.asarray(found)
+
+
+def _trial(session: Session, member: Member, fold: str) -> Trial:
+    return session.trials[member.family, fold][member.trial]
+
+
+def refits(session: Session, chosen: Chosen, with_sealed: bool = False) -> list[tuple[str, float]]:
+    """File and weight of each member."""
+    return [
+        (session.job(m.family, chosen.fold, m.trial, {}, with_sealed=with_sealed).file, m.weight)
+        for m in chosen.members
+    ]
+
+
+def _judged(session: Session, fold: str, chosen: Chosen) -> Fold3:
+    """B_k's rows with the fold's ensemble predictions."""
+    prediction = sum(w * _array(session, file) for file, w in refits(session, chosen))
+    return _scored(session, fold, np.asarray(prediction))
+
+
+def _scored(session: Session, fold: str, prediction: np.ndarray) -> Fold3:
+    rows, weight = session.folds[fold].judge, session.work.weight
+    return session.work.target[rows], prediction, None if weight is None else weight[rows]
+
+
+def _interval(session: Session, outer: Sequence[tuple[str, Fold3]]) -> Interval | None:
+    """The score over all outer folds; None without a prediction in every fold."""
+    names = [k for k in session.folds if k != ALL]
+    if not names or [k for k, _ in outer] != names:
+        return None
+    keys = [session.keys[session.folds[k].judge] for k in names]
+    sizes = [len(session.folds[k].train) for k in names]
+    return estimate.interval(session.metric, [rows for _, rows in outer], keys, sizes, session.run.seed)
+
+
+def _families(session: Session, chosen: dict[str, Chosen]) -> tuple[FamilyOutcome, ...]:
+    """The leaderboard, best inner score first."""
+    found = [_family(session, name, chosen) for name in session.level.families]
+    worst = -float("inf")
+    return tuple(
+        sorted(found, key=lambda f: session.metric.gain(f.inner) if f.inner is not None else worst, reverse=True)
+    )
+
+
+def _family(session: Session, name: str, chosen: dict[str, Chosen]) -> FamilyOutcome:
+    trials = {k: session.trials.get((name, k), []) for k in session.folds}
+    bests = {k: best_of(t, session.metric) for k, t in trials.items()}
+    judged = []
+    for k in (k for k in session.folds if k != ALL):
+        best = bests[k]
+        file = session.job(name, k, best.number, {}).file if best else ""
+        if best and session.workdir.has(file + ".npy"):
+            judged.append((k, _scored(session, k, _array(session, file))))
+    delivered = _delivered(chosen)
+    weight = sum(m.weight for c in delivered for m in c.members if m.family == name) / max(1, len(delivered))
+    inner = [b.inner for b in bests.values() if b is not None and b.inner is not None]
+    return FamilyOutcome(
+        name,
+        _interval(session, judged),
+        sum(inner) / len(inner) if inner else None,
+        sum(map(len, trials.values())),
+        session.ledger.fitting.get(name, 0.0) or sum(t.seconds for ts in trials.values() for t in ts),
+        tuple(len(t) for t in trials.values()),
+        weight,
+    )
+
+
+def _delivered(chosen: dict[str, Chosen]) -> list[Chosen]:
+    """The search on all rows where there was one, else every fold's."""
+    return [chosen[ALL]] if ALL in chosen else list(chosen.values())
+
+
+def _winner(session: Session, families: Sequence[FamilyOutcome]) -> str:
+    return families[0].name if families else "constant"
+
+
+def _optimism(session: Session, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]) -> float | None:
+    """Inner minus outer score of what was picked."""
+    if not outer:
+        return None
+    return estimate.optimism(
+        session.metric, [chosen[k].inner for k, _ in outer], [session.metric.score(*rows) for _, rows in outer]
+    )
+
+
+def _without_outer(session: Session, chosen: Chosen) -> Interval:
+    """BBC-CV over the configurations that finished every fold; for one hold-out its score, with an interval."""
+    fold = session.folds[chosen.fold]
+    rows = np.concatenate([judge for _, judge in fold.inner])
+    part = np.concatenate([np.full(len(judge), j) for j, (_, judge) in enumerate(fold.inner)])
+    found = [
+        np.concatenate(_inner_predictions(session, name, chosen.fold, t))
+        for name in session.level.families
+        for t in session.trials.get((name, chosen.fold), [])
+        if t.inner is not None
+    ]
+    weight = None if session.work.weight is None else session.work.weight[rows]
+    return estimate.bbc_interval(
+        session.metric, session.work.target[rows], found, session.keys[rows], part, session.run.seed, weight
+    )
+
+
+def _opened(
+    session: Session, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]
+) -> tuple[Interval | None, float | None]:
+    """The delivered model's score on the sealed rows, and how it agrees with the outer folds."""
+    if session.sealed is None:
+        return None, None
+    for one in chosen.values():
+        _predict_sealed(session, one)
+    sealed, keys = session.sealed, session.sealed_keys
+    by_fold = {k: _array(session, f"sealed/{k}") for k in chosen}
+    delivered = np.mean([by_fold[c.fold] for c in _delivered(chosen)], axis=0)
+    rows = (sealed.target, delivered, sealed.weight)
+    test = estimate.test_interval(session.metric, rows, keys, session.run.seed)
+    if not outer:
+        return test, None
+    on_sealed: list[Fold3] = [(sealed.target, by_fold[k], sealed.weight) for k, _ in outer]
+    own_keys = [session.keys[session.folds[k].judge] for k, _ in outer]
+    return test, estimate.agreement(
+        session.metric, [r for _, r in outer], on_sealed, own_keys, keys, session.run.seed
+    )
+
+
+def _predict_sealed(session: Session, chosen: Chosen) -> None:
+    name = f"sealed/{chosen.fold}"
+    if session.workdir.has(name + ".npy"):
+        return
+    work = (fit.predict_sealed, str(session.workdir.path), session.brief.plan, refits(session, chosen), name)
+    session.fits.submit(*work, priority=(JUDGE,), timeout=session.refit_limit()).result()
+
+
+def _beats_constant(session: Session, procedure: Interval | None) -> bool:
+    """Whether the estimate is on the better side of the best constant prediction."""
+    if procedure is None:
+        return False
+    level = estimate.chance(session.metric, session.work.target, session.work.weight)
+    return session.metric.gain(procedure.value) > session.metric.gain(level)

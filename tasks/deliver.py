@@ -1,0 +1,87 @@
+"""The model that consumers get: library classes only, one object, labels in their own form.
+
+The members of every fold (the bag) or of the search on all work rows (the refit) vote with their weights. Members are
+frozen: nothing is fitted here but the vote's list of labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import VotingClassifier, VotingRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+from models.columns import TRUSTED
+from models.families import family
+from models.table import Table
+from tasks.conclude import Chosen, Concluded, refits
+from tasks.session import Session
+from tasks.shortlist import ALL
+from tasks.tune import refit
+
+Voters = Sequence[tuple[str, Pipeline, float]]
+
+
+def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
+    """The model for consumers, and its tested twin where that is another one."""
+    chosen = concluded.chosen
+    tested = voters(session, [chosen[ALL]] if ALL in chosen else list(chosen.values()))
+    if ALL not in chosen or not with_sealed(session):
+        return model(session.work, tested), None
+    one = chosen[ALL]
+    for member in one.members:
+        trial = session.trials[member.family, ALL][member.trial]
+        if refit(session, member.family, ALL, trial, with_sealed=True) is None:
+            session.note("The last fit with the sealed rows did not finish: the tested model is delivered as it is.")
+            return model(session.work, tested), None
+    return model(session.work, voters(session, [one], with_sealed=True)), model(session.work, tested)
+
+
+def with_sealed(session: Session) -> bool:
+    """Whether the fixed configuration is fitted once more with the sealed rows."""
+    rows = session.run.final.rows
+    wanted = rows == "all" or (rows == "auto" and session.run.split.time is not None)
+    return wanted and session.sealed is not None
+
+
+def voters(session: Session, chosen: Sequence[Chosen], with_sealed: bool = False) -> Voters:
+    """Every member with its share: equal for folds, by weight within."""
+    found = []
+    for one in chosen:
+        files = refits(session, one, with_sealed=with_sealed)
+        for member, (file, share) in zip(one.members, files, strict=True):
+            pipeline, classes = session.workdir.read_pickle(file)
+            if session.work.classes and len(classes) < len(session.work.classes):
+                session.note(f"A member of fold {one.fold} lacks a class and is not delivered; it counted in judging.")
+                continue
+            found.append((f"{member.family}_{one.fold}_{member.trial}", pipeline, share / len(chosen)))
+    return found
+
+
+def model(table: Table, voters: Voters) -> Any:
+    """One fitted object: a vote over frozen pipelines; in regression a single pipeline stays as it is."""
+    names = [(name, FrozenEstimator(pipeline)) for name, pipeline, _ in voters]
+    whole = sum(w for *_, w in voters)
+    weights = [w / whole for *_, w in voters]
+    rows = table.features.head(max(1, len(table.classes)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if table.task == "regression":
+            if len(voters) == 1:
+                return voters[0][1]
+            return VotingRegressor(names, weights=weights).fit(rows, np.zeros(len(rows)))
+        labels = np.array(table.classes)
+        return VotingClassifier(names, voting="soft", weights=weights).fit(_as_many(rows, len(labels)), labels)
+
+
+def _as_many(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    return rows.iloc[np.arange(count) % len(rows)]
+
+
+def trusted(session: Session) -> list[str]:
+    """The types that the delivered model may hold beyond what skops knows."""
+    return sorted({*TRUSTED, *(t for name in session.level.families for t in family(name).trusted)})

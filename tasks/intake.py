@@ -1,0 +1,170 @@
+"""From the address of a table to work rows and sealed rows: read, check the form, seal, check the signal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.errors import InputError
+from models.estimate import time_blocks
+from models.metric import metric_for
+from models.seal import Seal, choose_seal, keys, renewed, sealed_rows, work_rows
+from models.split import plan_for
+from models.table import Finding, Table
+from tasks import progress, workers
+from tasks.data import read
+from tasks.session import Session, described
+from tasks.validate import check_form, check_signal
+
+
+def take_in(session: Session) -> None:
+    """Reads the table, checks its form, and starts the pool of workers."""
+    progress.emit(progress.Stage("read", str(session.run.data)[:60] if isinstance(session.run.data, str) else "DataFrame"))
+    workers.preload()
+    with session.ledger.stage("reading"):
+        table = check_form(read(session.run))
+        session.table = table
+        session.found(table.findings)
+        session.metric = metric_for(session.run.metric, table.task, table.classes)
+        _same_table(session)
+        _open(session)
+    session.start_pool()
+
+
+def _open(session: Session) -> None:
+    """Opens the pipeline run in MLflow."""
+    table = session.table
+    session.record(
+        "run",
+        "pipeline",
+        name=f"{session.name} {time.strftime('%Y-%m-%d %H:%M:%S')}",
+        params=flat(described(session.run)),
+        start=session.ledger.origin,
+        dataset={
+            "name": table.name,
+            "digest": table.fingerprint,
+            "source": table.reading.source,
+            "rows": table.rows,
+            "columns": table.features.shape[1],
+        },
+    )
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `split.outer: 5`; what is not set is left out."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        elif value not in (None, [], ""):
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _same_table(session: Session) -> None:
+    """A resumed run must meet the table that it began with."""
+    kept = session.workdir.read_json("table.json")
+    if kept is None:
+        session.workdir.write_json("table.json", {"fingerprint": session.table.fingerprint})
+    elif kept["fingerprint"] != session.table.fingerprint:
+        raise InputError(
+            f"{session.table.reading.source} has changed since the run in {session.workdir.path} began, so it can't go "
+            "on. Start a new run without --resume."
+        )
+
+
+def seal(session: Session) -> None:
+    """Divides the rows into sealed and work rows, writes both down for the workers, and makes the plan."""
+    progress.emit(progress.Stage("seal"))
+    with session.ledger.stage("sealing"):
+        table = session.table
+        whole, _ = plan_for(table, session.run)
+        sealed = _sealed(session, table)
+        session.work = table.take(np.flatnonzero(work_rows(sealed, whole.keys, table.time, session.run.split.gap)))
+        session.plan, findings = plan_for(session.work, session.run)
+        session.found(findings)
+        _stop(findings)
+        session.keys = _bootstrap_keys(session.work, session.plan.keys)
+        _write(session, table.take(np.flatnonzero(sealed)) if sealed.any() else None)
+
+
+def _sealed(session: Session, table: Table) -> np.ndarray:
+    """True where a row is sealed: where the user says so, else by the seal that the name's first run fixed."""
+    if table.test is not None:
+        if not 0 < table.test.sum() < table.rows:
+            raise InputError("The test rows that were given are all the rows, or none.")
+        session.note(f"{int(table.test.sum())} rows that you gave are the sealed test set.")
+        session.seal_id = "given"
+        return table.test
+    named = _key_columns(session, table)
+    row_keys = keys(named)
+    found, sentence = _seal(session, table, named, row_keys)
+    if found is None:
+        session.note(f"{sentence} So there is no test score and no agreement.")
+        return np.zeros(table.rows, dtype=bool)
+    session.seal_id = f"{found.kind}-{found.salt}-{','.join(found.columns)}"
+    sealed = sealed_rows(found, row_keys, table.time)
+    session.found([Finding("seal", "pass", f"{int(sealed.sum()):,} of {table.rows:,} rows are sealed until the end.")])
+    return sealed
+
+
+def _key_columns(session: Session, table: Table) -> pd.DataFrame:
+    """What a row's key is made of: its group, its ids, else its features."""
+    if table.group_names is not None:
+        return table.group_names
+    return table.features if table.ids is None else table.ids
+
+
+def _seal(session: Session, table: Table, named: pd.DataFrame, row_keys: np.ndarray) -> tuple[Seal | None, str]:
+    """The seal that this name keeps, fixed now if this is its first run."""
+    kept = session.workdir.read_json("seal.json") or session.journal.call("seal_settings", name=session.name)
+    target = f"{table.task}:{','.join(named.columns)}"
+    if kept is not None and kept.get("share") == session.run.split.sealed and kept.get("target") == target:
+        own = Seal(kept["kind"], tuple(kept["columns"]), kept["fraction"], kept["salt"], kept["cut"])
+        return renewed(own, table.time), ""
+    whole, _ = plan_for(table, session.run)
+    found, sentence = choose_seal(
+        row_keys, whole.strata, whole.kind, tuple(named.columns), session.run.split.sealed, table.time
+    )
+    if found is not None:
+        settings = {**found.__dict__, "share": session.run.split.sealed, "target": target}
+        session.workdir.write_json("seal.json", settings)
+        session.journal.call("keep_seal_settings", settings=settings, name=session.name)
+    return found, sentence
+
+
+def _stop(findings: tuple[Finding, ...]) -> None:
+    stops = [f.message for f in findings if f.verdict == "stop"]
+    if stops:
+        raise InputError(" ".join(stops))
+
+
+def _bootstrap_keys(table: Table, plan_keys: np.ndarray) -> np.ndarray:
+    """What a bootstrap draws: groups, blocks of time, else rows with their copies."""
+    return time_blocks(table.time) if table.time is not None and table.group is None else plan_keys
+
+
+def _write(session: Session, sealed: Table | None) -> None:
+    """Writes work rows and, in files of their own, sealed rows."""
+    session.sealed = sealed
+    for prefix, table in (("", session.work), ("sealed_", sealed)):
+        if table is not None:
+            session.workdir.write_frame("sealed" if prefix else "work", table.features)
+            session.workdir.write_array(f"{prefix}target", table.target)
+            if table.weight is not None:
+                session.workdir.write_array(f"{prefix}weight", table.weight)
+    if sealed is not None:
+        codes = sealed.group if sealed.group is not None else np.arange(sealed.rows)
+        session.sealed_keys = _bootstrap_keys(sealed, codes)
+
+
+def signal(session: Session) -> None:
+    """Checks how the features go with the target, among work rows only; never stops."""
+    progress.emit(progress.Stage("check"))
+    with session.ledger.stage("validation"):
+        work = session.work
+        session.found(check_signal(work.features, work.target, work.task, work.classes))

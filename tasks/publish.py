@@ -1,0 +1,258 @@
+"""The last stage: the model becomes a version in the registry, the numbers a report."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import joblib
+import pandas as pd
+
+from models.outcome import STATES, FamilyOutcome, Interval, Report, Warned
+from tasks import progress
+from tasks.conclude import Concluded
+from tasks.deliver import delivered, trusted
+from tasks.session import Session, described
+
+_EXAMPLE_ROWS = 5
+
+
+def publish(session: Session, concluded: Concluded) -> Report:
+    """Registers the model, writes every artifact down, and returns the report."""
+    progress.emit(progress.Stage("register"))
+    with session.ledger.stage("registration"):
+        _close_parts(session, concluded)
+        version = _registered(session, concluded)
+        report = _report(session, concluded, version)
+        _artifacts(session, concluded, report)
+        _close(session, report)
+    session.own("done")
+    return report
+
+
+def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
+    model, twin = delivered(session, concluded)
+    folder = session.workdir.path / "delivered"
+    folder.mkdir(exist_ok=True)
+    joblib.dump(model, folder / "model.joblib")
+    if twin is not None:
+        joblib.dump(twin, folder / "tested.joblib")
+    features = session.work.features
+    features.head(_EXAMPLE_ROWS).to_parquet(folder / "example.parquet")
+    kinds = session.work.kinds
+    return session.journal.call(
+        "register",
+        name=session.name,
+        model=str(folder / "model.joblib"),
+        tested=str(folder / "tested.joblib") if twin is not None else None,
+        example=str(folder / "example.parquet"),
+        kinds=kinds,
+        task=session.work.task,
+        classes=list(session.work.classes),
+        reading=asdict(session.table.reading),
+        trusted=trusted(session),
+        beats_constant=concluded.beats_constant,
+        whole_booleans=[c for c, k in kinds.items() if k == "boolean" and not features[c].isna().any()],
+        metrics=_numbers(concluded),
+        tags={"nestor.metric": session.metric.name, "nestor.winner": concluded.winner},
+        extra={"target": session.run.target or "target", "metric": session.metric.name},
+    )
+
+
+def _numbers(concluded: Concluded) -> dict[str, float]:
+    """The metrics of the pipeline run; what there is not is left out."""
+    found: dict[str, float | None] = {"optimism": concluded.optimism, "agreement": concluded.agreement}
+    for name, interval in (("estimate", concluded.estimate), ("test", concluded.test)):
+        if interval is not None:
+            found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return {k: float(v) for k, v in found.items() if v is not None}
+
+
+def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> Report:
+    states = Counter(t.state for trials in session.trials.values() for t in trials)
+    report = Report(
+        name=session.name,
+        version=version["version"],
+        run_id=version["run_id"],
+        task=session.work.task,
+        metric=session.metric.name,
+        winner=concluded.winner,
+        how=session.level.how,
+        estimate=concluded.estimate,
+        test=concluded.test,
+        optimism=concluded.optimism,
+        agreement=concluded.agreement,
+        families=concluded.families,
+        trials={state: states.get(state, 0) for state in STATES},
+        seconds=_seconds(session),
+        warnings=tuple(Warned(f.check, f.message, f.columns) for f in session.findings if f.verdict == "warn"),
+        left_out=dict(session.level.left_out),
+        sentence=_sentence(session, concluded),
+        notes=tuple(session.notes),
+        alias=version["alias"],
+        tracking_uri=session.journal.tracking_uri,
+        workdir=str(session.workdir.path),
+    )
+    return report
+
+
+def _seconds(session: Session) -> dict[str, float]:
+    stages = session.ledger.stages
+    fitting = sum(session.ledger.fitting.values())
+    tuned = stages.get("tuning", 0.0)
+    return {
+        "total": session.ledger.elapsed,
+        "startup": session.ledger.elapsed - sum(stages.values()),
+        **{name: stages.get(name, 0.0) for name in ("reading", "sealing", "validation", "shortlist", "tuning", "conclusion")},
+        "registration": stages.get("registration", 0.0),
+        "fitting": fitting,
+        "tracking": session.journal.seconds_per_record() * sum(map(len, session.trials.values())),
+        "idle": max(0.0, tuned * session.workers - fitting),
+    }
+
+
+def shown(value: float) -> str:
+    """Four significant digits, or whole numbers where they are large."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _sentence(session: Session, concluded: Concluded) -> str:
+    """The result in words."""
+    if concluded.estimate is None:
+        return f"{concluded.winner} is delivered; not every fold could be judged, so there is no estimate."
+    text = (
+        f"Expect {session.metric.name} {_between(concluded.estimate)} on new rows "
+        f"({concluded.winner} is the best single family)."
+    )
+    if concluded.test is not None:
+        text += f" The sealed test set, opened once, says {_between(concluded.test)}."
+    if concluded.agreement is not None:
+        fits = abs(concluded.agreement) < 2
+        text += f" The two {'agree' if fits else 'DISAGREE'} (z = {concluded.agreement:+.1f})."
+    if not concluded.beats_constant:
+        text += " It is no better than a constant prediction: no alias is set."
+    return text
+
+
+def _between(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return shown(interval.value)
+    return f"{shown(interval.value)} ({shown(interval.low)} to {shown(interval.high)})"
+
+
+def _close_parts(session: Session, concluded: Concluded) -> None:
+    """Ends the family and fold runs with what was found."""
+    for family in concluded.families:
+        for fold in session.folds:
+            _close_fold(session, concluded, family.name, fold)
+        session.record(family.name, "family", parent="run", status="FINISHED", metrics=_family_numbers(family))
+
+
+def _close_fold(session: Session, concluded: Concluded, name: str, fold: str) -> None:
+    from models.nested import best_of
+
+    best = best_of(session.trials.get((name, fold), []), session.metric)
+    if best is None:
+        session.record(f"{name}/{fold}", "fold", parent=name, status="FAILED")
+        return
+    judged = session.workdir.read_json(session.job(name, fold, best.number, {}).file + ".json") or {}
+    metrics = {"inner": best.inner, "outer": judged.get("score")}
+    members = concluded.chosen[fold].members if fold in concluded.chosen else ()
+    weight = sum(m.weight for m in members if m.family == name)
+    session.record(
+        f"{name}/{fold}", "fold", parent=name, status="FINISHED",
+        metrics={k: v for k, v in metrics.items() if v is not None} | {"weight": weight},
+        params={f"best.{k}": v for k, v in best.params.items()} | {"best.trial": best.number},
+    )  # fmt: skip
+
+
+def _family_numbers(family: FamilyOutcome) -> dict[str, float]:
+    found: dict[str, float | None] = {"inner": family.inner, "trials": family.trials, "seconds": family.seconds}
+    if family.estimate is not None:
+        found |= {"estimate": family.estimate.value, "estimate_low": family.estimate.low,
+                  "estimate_high": family.estimate.high}  # fmt: skip
+    return {k: float(v) for k, v in found.items() if v is not None}
+
+
+def trials_table(session: Session) -> pd.DataFrame:
+    """Every trial of the run, a row each."""
+    return pd.DataFrame(
+        {
+            "family": name, "fold": fold, "number": t.number, "state": t.state, "inner": t.inner,
+            "scores": list(t.scores), "seconds": t.seconds, "peak_mb": t.peak_mb, "reason": t.reason,
+            "start": t.start, "end": t.end, "params": json.dumps(dict(t.params)),
+        }
+        for (name, fold), trials in session.trials.items()
+        for t in trials
+    )  # fmt: skip
+
+
+def _artifacts(session: Session, concluded: Concluded, report: Report) -> None:
+    """Writes what the pipeline run holds beside its numbers."""
+    folder = session.workdir.path / "artifacts"
+    folder.mkdir(exist_ok=True)
+    trials_table(session).to_parquet(folder / "trials.parquet")
+    board = [
+        {**asdict(f), **{f"estimate_{k}": v for k, v in asdict(f.estimate).items()}} if f.estimate else asdict(f)
+        for f in concluded.families
+    ]
+    pd.DataFrame(board).drop(columns=["estimate"], errors="ignore").to_csv(folder / "leaderboard.csv", index=False)
+    for name, value in (
+        ("config.json", described(session.run)),
+        ("checks.json", [asdict(f) for f in session.findings]),
+        ("report.json", report.as_json()),
+        ("plan.json", session.workdir.read_json("plan.json")),
+        ("chosen.json", {k: [asdict(m) for m in c.members] for k, c in concluded.chosen.items()}),
+    ):
+        text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
+        (folder / name).write_text(text, "utf-8")
+    (folder / "report.html").write_text(_page(session, concluded, report), "utf-8")
+    session.workdir.write_json("report.json", report.as_json())
+
+
+def _page(session: Session, concluded: Concluded, report: Report) -> str:
+    import numpy as np
+
+    from tasks.report import Details, report_html
+
+    rows = [r for _, r in concluded.outer]
+    chosen = {
+        f"{m.family} (fold {k}, weight {m.weight:.2f})": dict(session.trials[m.family, k][m.trial].params)
+        for k, c in concluded.chosen.items()
+        for m in c.members
+    }
+    outer = None
+    if rows:
+        outer = {
+            "target": np.concatenate([r[0] for r in rows]),
+            "prediction": np.concatenate([r[1] for r in rows]),
+            "fold": np.concatenate([np.full(len(r[0]), i) for i, r in enumerate(rows)]),
+        }
+    return report_html(report, Details(
+        trials=trials_table(session), findings=tuple(session.findings), outer=outer,
+        classes=session.work.classes, chosen=chosen, plan=session.workdir.read_json("plan.json"),
+    ))  # fmt: skip
+
+
+def _close(session: Session, report: Report) -> None:
+    """Ends the pipeline run in MLflow with its numbers and files, and waits until MLflow holds everything."""
+    session.record(
+        "run", "pipeline", status="FINISHED",
+        metrics={**_final(report), **{f"seconds_{k}": v for k, v in report.seconds.items()}},
+        artifacts=[[str(session.workdir.path / "artifacts"), ""]],
+        tags={"nestor.winner": report.winner, "nestor.how": report.how.method},
+    )  # fmt: skip
+    left = session.journal.drain(60.0 if session.ledger.limit is None else max(3.0, session.ledger.left))
+    if left:
+        session.note(f"MLflow does not hold {left} records yet: `--resume` hands them over.")
+
+
+def _final(report: Report) -> dict[str, float]:
+    found: dict[str, float | None] = {"optimism": report.optimism, "agreement": report.agreement}
+    for name in ("estimate", "test"):
+        interval = getattr(report, name)
+        if interval is not None:
+            found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return {k: float(v) for k, v in found.items() if v is not None}

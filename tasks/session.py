@@ -1,0 +1,266 @@
+"""One run while it is at work: its table, folder, journal, pool and ledger, handed from stage to stage.
+
+A plain class and not a value: stages fill it in order, and threads that tune share it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from models.config import Run
+from models.errors import InputError
+from models.outcome import Report
+from models.table import Finding
+from tasks import progress
+from tasks.budget import Ledger
+from tasks.journal import Journal, Record, read_lines
+from tasks.workdir import Workdir
+
+if TYPE_CHECKING:
+    from models.metric import Metric
+    from models.nested import Trial
+    from models.plan import Level
+    from models.split import Fold, Plan
+    from models.table import Table
+    from tasks.fit import Brief, Job
+    from tasks.workers import Pool
+
+ROOT = Path("mlruns")
+
+_HANGS = 3600.0
+
+
+class Session:
+    """What the stages of one run share. Later members are there once their stage is over."""
+
+    # read and check
+    table: Table
+    metric: Metric
+    # seal
+    work: Table
+    seal_id: str | None = None
+    sealed: Table | None = None
+    sealed_keys: np.ndarray
+    keys: np.ndarray
+    # shortlist
+    plan: Plan
+    level: Level
+    folds: dict[str, Fold]
+    brief: Brief
+    # tune
+    trials: dict[tuple[str, str], list[Trial]]
+
+    def __init__(self, run: Run, name: str, workdir: Workdir, ledger: Ledger, journal: Journal):
+        self.run, self.name, self.workdir, self.ledger, self.journal = run, name, workdir, ledger, journal
+        self.findings: list[Finding] = []
+        self.notes: list[str] = []
+        self.trials = {}
+        self.stages_done: set[str] = set()
+        self.stopped = False
+        self.default_seconds: dict[str, float] = {}
+        self.recorded = _recorded(workdir)
+        self.pool: Pool | None = None
+        self.workers = run.budget.workers or psutil.cpu_count() or 1
+
+    def job(self, family_name: str, fold: str, trial: int, config: Any, **more: Any) -> Job:
+        """A fit of this run's plan."""
+        from tasks.fit import Job
+
+        return Job(str(self.workdir.path), self.brief.plan, family_name, fold, trial, dict(config), **more)
+
+    def may_search(self) -> bool:
+        """Whether the clock allows more configurations."""
+        return not self.stopped and (self.ledger.limit is None or self.ledger.left > self.ending())
+
+    def ending(self) -> float:
+        """Wall seconds that the end of this run needs, as seen from the fits so far."""
+        from models.nested import best_of
+        from models.plan import REFIT
+
+        inner = max(1, self.level.inner)
+        bests = [best_of(tuple(t), self.metric) for t in self.trials.values()]
+        refits = [REFIT * b.seconds / inner for b in bests if b is not None]
+        if not refits:
+            return self.ledger.reserve(0.0, 0.0, self.workers)
+        # Beside each family's best a fold's ensemble takes one or two more configurations.
+        extra = 1.5 * len(self.folds) * sum(refits) / len(refits)
+        writing = self.journal.backlog() * self.journal.seconds_per_record()
+        return writing + self.ledger.reserve(sum(refits) + extra, max(refits), self.workers)
+
+    def fit_limit(self, family_name: str) -> float:
+        """Seconds after which one fit of this family is stopped: only a hang where no clock may decide."""
+        if self.ledger.limit is None:
+            return _HANGS
+        usual = self.default_seconds.get(family_name, self.ledger.limit / 10)
+        return min(max(3.0, 10 * usual), max(1.0, self.ledger.left))
+
+    def refit_limit(self) -> float:
+        """Seconds that one refit may take."""
+        return _HANGS if self.ledger.limit is None else max(2.0, self.ledger.left - self.ledger.registration)
+
+    def start_pool(self) -> None:
+        """Starts the worker processes, each with its share of the memory that is free."""
+        from tasks.workers import Pool
+
+        share = 0.8 * psutil.virtual_memory().available / 1e6 / self.workers
+        limit = self.run.budget.memory * 1000 if self.run.budget.memory else share
+        self.pool = Pool(self.workers, limit, 1)
+
+    @property
+    def fits(self) -> Pool:
+        """The pool, once it is there."""
+        assert self.pool is not None, "the pool starts when the table is read"
+        return self.pool
+
+    def once(self, name: str, stage: Callable[[Session], None]) -> None:
+        """Runs a stage unless it was run."""
+        if name not in self.stages_done:
+            stage(self)
+            self.stages_done.add(name)
+
+    def stop(self) -> None:
+        """Ends every fit at once; threads that tune come to their end."""
+        self.stopped = True
+        if self.pool is not None:
+            self.pool.close()
+
+    def note(self, text: str) -> None:
+        """Keeps a sentence for the report and says it now."""
+        if text not in self.notes:
+            self.notes.append(text)
+            progress.emit(progress.Said(text))
+
+    def found(self, findings: tuple[Finding, ...] | list[Finding]) -> None:
+        """Keeps what a check found and shows it."""
+        for finding in findings:
+            self.findings.append(finding)
+            progress.emit(progress.Saw(finding))
+
+    def record(self, key: str, kind: Any, **values: Any) -> None:
+        """Tells MLflow, by way of the journal; a run that had ended when an earlier session died is not told again."""
+        record = Record(key=key, kind=kind, **values)
+        if key not in self.recorded:
+            self.journal.record(record)
+
+    def own(self, state: str = "running", **more: Any) -> None:
+        """Writes down whose run this is and how far it came."""
+        kept = self.workdir.read_json("run.json") or {}
+        process = psutil.Process()
+        owner = {"host": platform.node(), "pid": process.pid, "pid_start": process.create_time(), "state": state}
+        fixed = {"run": described(self.run), "name": self.name, "begun": kept.get("begun", time.time())}
+        self.workdir.write_json("run.json", {**kept, **fixed, **owner, "used": self.ledger.elapsed, **more})
+
+    def close(self) -> None:
+        """Ends the pool and the tracker."""
+        if self.pool is not None:
+            self.pool.close()
+        self.journal.close()
+
+
+def _recorded(workdir: Workdir) -> set[str]:
+    """Keys of the trials that the journal of an earlier session holds."""
+    path = workdir.path / "events.jsonl"
+    lines = read_lines(path)[0] if path.exists() else []
+    return {line["key"] for line in lines if line.get("kind") == "trial"}
+
+
+def described(run: Run) -> dict[str, Any]:
+    """The Run as JSON values, with what may differ between a run and its resumption left out."""
+    whole = json.loads(run.model_dump_json())
+    whole["budget"].pop("workers")
+    whole["budget"].pop("memory")
+    return whole
+
+
+def model_name(run: Run) -> str:
+    """The model's name: the one asked for, else the stem of the data's file."""
+    if run.name:
+        return run.name
+    if isinstance(run.data, pd.DataFrame):
+        return "model"
+    stem = str(run.data).rpartition(":")[2] if str(run.data).startswith("sklearn:") else Path(str(run.data)).name
+    name = re.sub(r"[/:.%\"'\s]+", "_", stem.split(".")[0]).strip("_")
+    if not name:
+        raise InputError(f"No name for the model can be made from {str(run.data)!r}: give one with --name.")
+    return name[:100]
+
+
+def _fresh(name: str) -> Workdir:
+    slug = re.sub(r"[^\w-]+", "_", name)[:60]
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Workdir(ROOT / "work" / f"{slug}-{stamp}-{secrets.token_hex(2)}")
+
+
+def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
+    """The folder of the newest run with the same settings (or the one `wanted`), finished or not; None without one."""
+    places = sorted((ROOT / "work").glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for place in places:
+        workdir = Workdir(place.parent)
+        kept = workdir.read_json("run.json")
+        named = wanted in (place.parent.name, (workdir.read_json("report.json") or {}).get("run_id"))
+        if named or (not wanted and kept["name"] == name and kept["run"] == described(run)):
+            return workdir
+    if wanted:
+        raise InputError(f"No run {wanted!r} in {ROOT / 'work'}.")
+    return None
+
+
+def finished(run: Run, wanted: str) -> Report | None:
+    """The report of the run to resume, if it came to its end."""
+    workdir = interrupted(run, model_name(run), wanted)
+    if workdir is None or workdir.read_json("run.json")["state"] != "done":
+        return None
+    return Report.from_json(workdir.read_json("report.json"))
+
+
+def alive(kept: dict[str, Any]) -> bool:
+    """Whether the process that owns this run still lives on this machine."""
+    if kept.get("host") != platform.node() or kept.get("pid") == os.getpid():
+        return False
+    try:
+        return abs(psutil.Process(kept["pid"]).create_time() - kept["pid_start"]) < 1
+    except psutil.Error:
+        return False
+
+
+@contextmanager
+def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
+    """A session over a new folder, or with `resume` ("" for the newest, or a run) over an interrupted run's."""
+    name = model_name(run)
+    workdir = interrupted(run, name, resume) if resume is not None else None
+    if resume is not None and workdir is None:
+        progress.emit(progress.Said("Nothing to resume: no earlier run has these settings. A new run begins."))
+    kept = workdir.read_json("run.json") if workdir else {}
+    if workdir and alive(kept):
+        raise InputError(f"The run in {workdir.path} is still going on, in process {kept['pid']}.")
+    workdir = workdir or _fresh(name)
+    workdir.path.mkdir(parents=True, exist_ok=True)
+    session = Session(run, name, workdir, Ledger(run.seconds, origin, _used(workdir, kept)), Journal(workdir.path, name))
+    session.own()
+    try:
+        yield session
+    except BaseException:
+        session.own("stopped")
+        raise
+    finally:
+        session.close()
+
+
+def _used(workdir: Workdir, kept: dict[str, Any]) -> float:
+    """Seconds that earlier sessions of this run took, to the last event they wrote down."""
+    if not kept:
+        return 0.0
+    last = max((p.stat().st_mtime for p in workdir.path.glob("events.jsonl")), default=0.0)
+    return max(kept.get("used", 0.0), min(last - kept["begun"], 10 * 86400.0))

@@ -1,0 +1,179 @@
+"""Which families suit this table within this budget, and a sentence for each that is left out; and with them the plan:
+how many folds, decided once from the table's shape and the seconds of the first default fits, before any score is
+seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import asdict
+
+import numpy as np
+
+from models.config import Run
+from models.errors import BudgetError, InputError
+from models.families import Family, families, family
+from models.outcome import How
+from models.plan import REFIT, Level, affordable, first_level
+from models.split import layout
+from models.table import Table
+from tasks import fit, progress
+from tasks.fit import Brief, Fit
+from tasks.session import Session
+from tasks.tune import SEARCH, default_config
+from tasks.workers import FitError
+
+ALL = "all"
+"""Name of the search on all work rows."""
+
+_PROBE_SHARE = 0.12
+"""Share of the whole time that one first default fit may take."""
+
+
+def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
+    """The families that suit the table's task and size, cheapest first, and why the others do not. No fit."""
+    asked = [family(name) for name in run.search.families] or list(families().values())
+    cells = table.rows * max(1, table.features.shape[1])
+    left_out = {}
+    for one in asked:
+        if table.task not in one.tasks:
+            left_out[one.name] = f"it does not do {table.task}"
+        elif cells > one.most_cells and not run.search.families:
+            left_out[one.name] = f"{cells:,} cells are over its {one.most_cells:,.0f}: it would cost too much here"
+    kept = [f for f in sorted(asked, key=lambda f: (f.cost, f.name)) if f.name not in left_out]
+    if not kept:
+        raise InputError(f"No family asked for suits this table: {left_out}.")
+    return kept, left_out
+
+
+def refit_too(run: Run) -> bool:
+    """Whether a search on all work rows is part of the plan: what is delivered is then one pipeline."""
+    if run.final.deliver == "auto":
+        return run.split.time is not None
+    return run.final.deliver == "refit"
+
+
+def shortlist(session: Session) -> None:
+    """Fixes families and folds, writes both down, and says what they are."""
+    progress.emit(progress.Stage("shortlist"))
+    with session.ledger.stage("shortlist"):
+        _shortlist(session)
+    _tell(session)
+
+
+def _shortlist(session: Session) -> None:
+    kept, left_out = suited(session.work, session.run)
+    stored = session.workdir.read_pickle("plan")
+    if stored is None:
+        start, level = _start(session), None
+        if session.ledger.limit is None:
+            level = Level(*start, tuple(f.name for f in kept), left_out)
+        else:
+            level = _timed(session, kept, left_out, start)
+        _laid_out(session, level.outer, level.inner)
+        session.workdir.write_pickle("plan", (level, session.folds, session.default_seconds))
+    else:
+        level, session.folds, session.default_seconds = stored
+        _brief(session, f"{level.outer}x{level.inner}")
+    session.level = level
+
+
+def _start(session: Session) -> tuple[int, int]:
+    """(outer, inner) for the table's size, both at most what its smallest class or its groups allow."""
+    outer, inner = first_level(session.work.rows, session.run.split)
+    outer, rare = session.plan.most_folds(np.arange(session.work.rows), outer)
+    if outer < (session.run.split.outer or 5):
+        session.note(f"{outer} outer folds: the smallest class or the groups allow no more.")
+    return outer, inner if inner == 1 else min(inner, max(2, outer - 1)) if outer < 5 else inner
+
+
+def _timed(session: Session, kept: list[Family], left_out: Mapping[str, str], start: tuple[int, int]) -> Level:
+    """The level that the time allows, from one default fit of each family."""
+    asked = bool(session.run.search.families)
+    _laid_out(session, *start)
+    first, slow = _probe(session, kept)
+    session.default_seconds = first
+    wall = session.ledger.left - session.ledger.registration - 2.0
+    if not first:
+        raise BudgetError(_too_little(session, slow))
+    level = affordable(
+        first,
+        max(0.0, wall) * session.workers * 0.9,
+        start,
+        fixed=session.run.split.outer is not None,
+        refit_too=refit_too(session.run),
+        keep=len(first) if asked else 2 + ("constant" in first),
+    )
+    if level.how != How("nested", *start):
+        session.note(f"Time is short for {start[0]} x {start[1]} folds: {named(level.how)} instead.")
+    return Level(level.outer, level.inner, level.families, {**left_out, **slow, **level.left_out}, level.trials)
+
+
+def _probe(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict[str, str]]:
+    """Seconds of each family's default on the first inner fold, and why others have none."""
+    fold = next(iter(session.folds))
+    limit = max(2.0, _PROBE_SHARE * (session.ledger.limit or 0))
+
+    def start(name: str) -> Future[Fit]:
+        # Trial 0 on the first inner fold: its study finds the result on disk.
+        job = session.job(name, fold, 0, default_config(session, name, fold), inner=0)
+        return session.fits.submit(fit.run, job, priority=(SEARCH, 0), timeout=limit)
+
+    first, slow = {}, {}
+    waiting = {f.name: start(f.name) for f in kept}
+    for name, future in waiting.items():
+        try:
+            first[name] = future.result().seconds
+        except FitError as error:
+            slow[name] = f"its first default fit ended as {error.state}: {error.reason}"
+    return first, slow
+
+
+def _laid_out(session: Session, outer: int, inner: int) -> None:
+    """Makes the folds and writes down what every fit of this plan shares."""
+    work = session.work
+    folds = layout(session.plan, np.arange(work.rows), outer, inner, with_all=refit_too(session.run) or not outer)
+    session.folds = {f.name: f for f in folds}
+    _brief(session, f"{outer}x{inner}")
+
+
+def _brief(session: Session, plan: str) -> None:
+    work = session.work
+    cells = work.rows * work.features.shape[1]
+    threads = 1 if cells < 20_000_000 else 2
+    run = session.run
+    session.brief = Brief(plan, work.task, work.classes, run.metric, work.kinds, session.folds, threads, run.seed)
+    session.workdir.write_pickle(f"briefs/{plan}", session.brief)
+
+
+def _too_little(session: Session, slow: Mapping[str, str]) -> str:
+    need = 3 * session.ledger.elapsed + 10 * _PROBE_SHARE * (session.ledger.limit or 0)
+    return (
+        f"{session.ledger.limit:.0f} s are too little for this table of {session.work.rows:,} rows and "
+        f"{session.work.features.shape[1]} columns: no family finished one fit. Try --budget {need:.0f}s."
+    )
+
+
+def named(how: How) -> str:
+    """The plan in words."""
+    if how.method == "nested":
+        return f"{how.outer} outer x {how.inner} inner folds"
+    return f"{how.inner} folds without an outer loop (BBC-CV)" if how.method == "bbc" else "one hold-out of defaults"
+
+
+def _tell(session: Session) -> None:
+    """Tells the screen and MLflow of families and folds."""
+    level = session.level
+    expected = None if session.ledger.limit is None else session.ledger.origin + session.ledger.limit * 0.9
+    progress.emit(
+        progress.Planned(
+            level.families, tuple(session.folds), named(level.how), session.metric.name,
+            session.metric.greater_is_better, dict(level.left_out), session.run.search.trials, expected,
+        )
+    )  # fmt: skip
+    for name in level.families:
+        session.record(name, "family", parent="run")
+        for fold in session.folds:
+            session.record(f"{name}/{fold}", "fold", parent=name)
+    session.workdir.write_json("plan.json", {"how": asdict(level.how), "families": level.families,
+                                             "left_out": level.left_out, "refit": REFIT})  # fmt: skip

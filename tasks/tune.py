@@ -1,0 +1,222 @@
+"""One family on one outer fold: its search among the fold's training rows, and the judging of its best configuration.
+
+The unit of retry and of placement. It runs in a thread that mostly waits: fits happen in the pool. A finished trial is
+in the study's file, its predictions in the run's folder, before it counts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from models.families import Shape, family
+from models.nested import BATCH, Study, Trial, best_of, frozen, hopeless, thawed
+from tasks import fit, progress
+from tasks.fit import Fit
+from tasks.journal import STATUS_OF_STATE
+from tasks.session import Session
+from tasks.workers import NEVER_RUN, FitError
+
+JUDGE, SEARCH = 0, 1
+"""First part of a fit's priority: judging goes before searching."""
+
+MOST_TRIALS = 400
+"""Configurations of one study when the clock decides."""
+
+
+class Store:
+    """The study's file: told trials, by number."""
+
+    def __init__(self, session: Session, family_name: str, fold: str):
+        path = session.workdir.path / "studies" / f"{family_name}-{fold}.log"
+        path.parent.mkdir(exist_ok=True)
+        self.metric = session.metric
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        self._study = optuna.create_study(
+            storage=storage, study_name=f"{family_name}/{fold}", direction="maximize", load_if_exists=True
+        )
+        self.trials = {t.number: t for t in map(thawed, self._study.trials)}
+
+    def keep(self, trial: Trial) -> None:
+        """Writes the trial down, once."""
+        if trial.number not in self.trials:
+            self._study.add_trial(frozen(trial, self.metric))
+            self.trials[trial.number] = trial
+
+
+def tune(session: Session, family_name: str, fold: str) -> None:
+    """Searches until there are enough trials or no time, then fits the best configuration on A_k and scores B_k."""
+    study = _study(session, family_name, fold)
+    store = Store(session, family_name, fold)
+    _recall(session, study, store)
+    session.trials[family_name, fold] = study.told
+    while most := _wanted(session, study):
+        asked = study.ask(most)
+        if not asked:
+            break
+        batch = _evaluated(session, study, asked)
+        for trial in batch:
+            store.keep(trial)
+        study.tell(batch)
+        for trial in batch:
+            _report(session, study, trial)
+        if len(batch) < len(asked):
+            break
+    judge(session, family_name, fold)
+
+
+def _study(session: Session, family_name: str, fold: str) -> Study:
+    rows = len(session.folds[fold].inner[0][0])
+    shape = Shape(rows, session.work.features.shape[1], session.brief.task, len(session.brief.classes))
+    return Study(
+        family(family_name), fold, shape, session.metric, session.run.search.strategy, session.run.seed
+    )
+
+
+def default_config(session: Session, family_name: str, fold: str) -> dict[str, Any]:
+    """The configuration of trial 0."""
+    return dict(_study(session, family_name, fold).ask()[0].config)
+
+
+def _recall(session: Session, study: Study, store: Store) -> None:
+    """Takes up whole batches of an earlier session; a batch that was cut short is asked again, its fits are on disk."""
+    count = next(n for n in itertools.count() if n not in store.trials)
+    if count != session.run.search.trials:
+        count = 1 + (count - 1) // BATCH * BATCH if count else 0
+    study.recall([store.trials[n] for n in range(count)])
+    for trial in study.told:
+        _report(session, study, trial)
+
+
+def _wanted(session: Session, study: Study) -> int:
+    """How many configurations to ask for now; 0 to stop."""
+    told, wanted = len(study.told), session.level.trials or session.run.search.trials
+    if wanted is not None:
+        return max(0, min(BATCH, wanted - told))
+    if not told:
+        return 1
+    if told >= MOST_TRIALS or not session.may_search() or _screened(session, study):
+        return 0
+    return BATCH
+
+
+def _screened(session: Session, study: Study) -> bool:
+    """Whether better families have this fold to themselves: after 5 configurations the best three go on, after 13
+    the best two. By inner scores of this fold alone, so it is part of the procedure that is judged."""
+    told = len(study.told)
+    places = 99 if told < 5 else 3 if told < 13 else 2
+    mine = study.best
+    if mine is None:
+        return told >= 5
+    rivals = [best_of(t, session.metric) for (f, k), t in session.trials.items() if k == study.fold]
+    better = sum(r is not None and session.metric.gain(r.inner or 0) > session.metric.gain(mine.inner or 0) for r in rivals)
+    return better >= places
+
+
+def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial]:
+    """The batch with what came of it, in order; configurations that the clock kept from beginning are left out."""
+    best, inner = study.best, len(session.folds[study.fold].inner)
+    running: dict[Future[Fit], Trial] = {}
+    finished: dict[int, Trial] = {}
+
+    def go_on(trial: Trial) -> None:
+        if len(trial.scores) == inner:
+            finished[trial.number] = replace(trial, state="complete")
+        elif hopeless(trial.scores, best, session.metric):
+            finished[trial.number] = replace(trial, state="pruned")
+        else:
+            running[_submit(session, study, trial)] = trial
+
+    for trial in asked:
+        go_on(replace(trial, start=time.time()))
+    while running:
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            trial = running.pop(future)
+            try:
+                go_on(_with(session, study, trial, future.result()))
+            except FitError as error:
+                if trial.scores or error.reason != NEVER_RUN:
+                    ended = replace(trial, state=error.state, reason=error.reason, end=time.time())
+                    finished[trial.number] = ended
+    return [finished[n] for n in sorted(finished)]
+
+
+def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:
+    job = session.job(study.family.name, study.fold, trial.number, trial.config, inner=len(trial.scores))
+    order = list(session.level.families).index(study.family.name)
+    batch = (trial.number + BATCH - 1) // BATCH
+    place = list(session.folds).index(study.fold)
+    return session.fits.submit(
+        fit.run, job, priority=(SEARCH, batch, order, place, trial.number), timeout=session.fit_limit(study.family.name)
+    )
+
+
+def _with(session: Session, study: Study, trial: Trial, done: Fit) -> Trial:
+    """The trial with one more inner fold."""
+    session.ledger.fitted(study.family.name, done.seconds)
+    if done.score is None or not math.isfinite(done.score):
+        raise FitError("failed", "its score is not a finite number")
+    return replace(
+        trial,
+        scores=(*trial.scores, done.score),
+        rounds=trial.rounds if done.rounds is None else (*trial.rounds, done.rounds),
+        seconds=trial.seconds + done.seconds,
+        peak_mb=max(trial.peak_mb, done.peak_mb),
+        start=min(trial.start, done.start),
+        end=max(trial.end, done.end),
+    )
+
+
+def _report(session: Session, study: Study, trial: Trial) -> None:
+    """Tells the screen and MLflow of a told trial."""
+    best = study.best is not None and study.best.number == trial.number
+    name, fold = study.family.name, study.fold
+    progress.emit(progress.Tried(name, fold, trial.number, trial.state, trial.inner, best))
+    session.record(
+        f"{name}/{fold}/{trial.number}",
+        "trial",
+        parent=f"{name}/{fold}",
+        params=dict(trial.params),
+        metrics={"seconds": trial.seconds, "peak_mb": trial.peak_mb}
+        | ({"inner": trial.inner} if trial.inner is not None else {}),
+        series={"score": trial.scores} if trial.scores else {},
+        tags={"nestor.state": trial.state} | ({"nestor.reason": trial.reason} if trial.reason else {}),
+        status=STATUS_OF_STATE[trial.state],
+        start=trial.start,
+        end=trial.end,
+    )
+
+
+def judge(session: Session, family_name: str, fold: str) -> None:
+    """Fits the family's best configuration on A_k and scores B_k; for "all" fits what may be delivered."""
+    best = best_of(session.trials[family_name, fold], session.metric)
+    if best is not None:
+        refit(session, family_name, fold, best)
+
+
+def refit(session: Session, family_name: str, fold: str, trial: Trial, with_sealed: bool = False) -> Fit | None:
+    """The configuration fitted on the fold's whole training part; None, and a note, where that failed."""
+    job = session.job(family_name, fold, trial.number, trial.refit_config, with_sealed=with_sealed)
+    try:
+        done = session.fits.submit(fit.run, job, priority=(JUDGE,), timeout=session.refit_limit()).result()
+    except FitError as error:
+        session.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")
+        return None
+    session.ledger.fitted(family_name, done.seconds)
+    return done
+
+
+def stop_in_time(session: Session, done: threading.Event) -> None:
+    """Ends the search, running fits included, when what is left is needed for the end. Runs in a thread of its own."""
+    while not done.wait(0.2):
+        if not session.may_search():
+            session.fits.cancel(lambda priority: priority[0] == SEARCH)
+            return
