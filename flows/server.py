@@ -183,10 +183,13 @@ def _bound(port: int) -> socket.socket:
     """A socket at the project's last port, where clients may still look for it, or else at a free one."""
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(("127.0.0.1", port))
-    except OSError:
-        bound.bind(("127.0.0.1", 0))
+    for _ in range(20 if port else 0):  # the threads of a killed process let its port go a moment after it
+        try:
+            bound.bind(("127.0.0.1", port))
+            return bound
+        except OSError:
+            time.sleep(0.05)
+    bound.bind(("127.0.0.1", 0))
     return bound
 
 
