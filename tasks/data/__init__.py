@@ -39,8 +39,8 @@ def read(run: Run) -> Table:
         raise InputError(f"{raw.source} has a header but no rows.")
     if raw.frame.shape[1] == 1:
         raise InputError(
-            f"{raw.source} has one column only ({shortened(raw.frame.columns[0])!r}); a target and at least one feature "
-            "are needed. In a csv file commas, semicolons, tabs or | divide columns; blanks and colons do not."
+            f"{raw.source} has one column only ({shortened(raw.frame.columns[0])!r}); a target and at least one "
+            "feature are needed. In a csv file commas, semicolons, tabs or | divide columns; blanks and colons do not."
         )
     mine = roles(run, list(raw.frame.columns), raw.source)
     decimal = _decimal(raw)

@@ -60,7 +60,7 @@ def _findings(source: list[str], plain: list[str], unique: list[str]) -> list[Fi
             Finding(
                 "column_names",
                 "warn",
-                f"Most column names are numbers ({listed(source, 4)}): is the header line missing?",
+                f"Many column names are numbers ({listed(source, 4)}): is the header line missing?",
             )
         )
     return found

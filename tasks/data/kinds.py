@@ -124,7 +124,7 @@ def _text(found: Words, name: str, decimal: str | None) -> Inferred:
             return whole
         when = dates(found, skip)
         if when is not None:
-            notes = _date_notes(found, when.good | skip, name, when.note)
+            notes = (*_date_notes(found, when.good | skip, name, when.note), *_marks(found, skip, name))
             return Inferred("date", when.parser, notes, writes_na=bool(found.marked(("na",)).any()))
         if mixed(found, skip):
             return Inferred("category", notes=(Note("mixed_dates", name, listed(found.some(~skip, 2))),))
@@ -162,7 +162,7 @@ def _number(found: Words, skip: np.ndarray, some: int, name: str, decimal: str |
             return None if good < 0.5 * some else label
         note = Note("mixed_values", name, f"such as {listed(found.some(read.good, 1) + found.some(bad, 2), 3, 20)}")
         return Inferred("category", notes=(note,))
-    notes = tuple(_number_notes(found, read, bad, name))
+    notes = (*_number_notes(found, read, bad, name), *_marks(found, skip, name))
     return Inferred("number", _number_parser(found, read, bad), notes, writes_na=bool(found.marked(("na",)).any()))
 
 
@@ -215,14 +215,22 @@ def _number_notes(found: Words, read: Numbers, bad: np.ndarray, name: str) -> li
         rows = found.rows(bad)
         text = f"{listed(map(repr, found.some(bad, 4)), 3, 24)} in {at_rows(positions(rows), int(rows.sum()))}"
         notes.append(Note("unreadable_values", name, text, positions(rows)))
-    if read.signs or not found.plain[read.good].all():
+    if read.signs or not found.plain[read.good & np.isfinite(read.values)].all():
         notes.append(Note("number_format", name, _formatted(found, read)))
     return notes
 
 
+def _marks(found: Words, skip: np.ndarray, name: str) -> list[Note]:
+    """What stood for missing, besides nothing at all."""
+    marks = skip & (found.counts > 0) & ~found.matching("^$")
+    said = [f"{found.values[int(i)].as_py()!r} in {found.counts[i]:,}" for i in np.flatnonzero(marks)[:4]]
+    said += [f"blanks in {found.blanks:,}"] if found.blanks else []
+    return [Note("missing_marks", name, f"{listed(said)} rows")] if said else []
+
+
 def _formatted(found: Words, read: Numbers) -> str:
     """`$250,000 is 250000`, and a word of care where signs are mixed."""
-    odd = read.good & ~found.matching(r"^[+-]?\d*\.?\d*$")
+    odd = read.good & np.isfinite(read.values) & ~found.matching(r"^[+-]?\d*\.?\d*$")
     lengths = pc.utf8_length(found.values).to_numpy()
     place = int(np.argmax(np.where(odd if odd.any() else read.good, lengths, -1)))
     text = f"{shortened(found.values[place].as_py(), 24)} is {read.values[place]:.15g}"

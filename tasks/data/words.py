@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -27,6 +27,8 @@ class Words:
 
     values: pa.Array
     codes: np.ndarray
+    blanks: int = 0
+    """How many rows hold nothing but blanks, which looks like a value and is none."""
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -83,13 +85,18 @@ def spread(per_value: np.ndarray, codes: np.ndarray, missing: object) -> np.ndar
 
 def words(column: pd.Series) -> Words:
     """The words of a text column; values of other types as their text."""
-    array = _text(column)
-    array = pc.utf8_trim_whitespace(array)
+    given = _text(column)
+    array = pc.utf8_trim_whitespace(given)
     if not pc.all(pc.string_is_ascii(array)).as_py():
         array = pc.utf8_normalize(array, form="NFC")
     coded = array.dictionary_encode()
     indices = coded.indices.fill_null(-1) if coded.null_count else coded.indices
-    return Words(coded.dictionary, indices.to_numpy())
+    words = Words(coded.dictionary, indices.to_numpy())
+    return replace(words, blanks=pc.sum(pc.match_substring_regex(given, r"^\s+$")).as_py()) if _empty(words) else words
+
+
+def _empty(words: Words) -> bool:
+    return bool(pc.any(pc.equal(words.values, "")).as_py())
 
 
 def _text(column: pd.Series) -> pa.Array:

@@ -1,0 +1,56 @@
+"""Validation: the form checks act or stop, the signal checks warn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.config import Run
+from models.errors import InputError
+from tasks.data import read
+from tasks.validate import check, check_form, check_signal
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    return pd.DataFrame(
+        {"a": draw.normal(size=150), "same": 1, "b": draw.choice(["x", "y"], 150), "y": draw.integers(0, 2, 150)}
+    )
+
+
+def test_constant_columns_are_dropped_and_told(frame: pd.DataFrame) -> None:
+    table = check_form(read(Run(data=frame, target="y")))
+    assert list(table.features) == ["a", "b"]
+    assert table.reading.kinds["same"] == "drop"
+    assert any(f.check == "constant_columns" and f.columns == ("same",) for f in table.findings)
+
+
+def test_all_stops_come_at_once(frame: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match=r"(?s)No feature varies.*1 row.*only one class"):
+        check_form(read(Run(data=frame.head(1), target="y")))
+
+
+def test_check_tells_stops_instead_of_raising(frame: pd.DataFrame) -> None:
+    table, findings = check(Run(data=frame, target="z"))
+    assert table is None
+    assert [f.verdict for f in findings] == ["stop"]
+    table, findings = check(Run(data=frame, target="y"))
+    assert table is not None
+    assert not [f for f in findings if f.verdict == "stop"]
+    assert {"leak", "imbalance"} <= {f.check for f in findings}
+
+
+def test_signal_checks_never_stop(frame: pd.DataFrame) -> None:
+    target = frame["y"].to_numpy()
+    found = check_signal(frame[["a"]].assign(copy=target), target, "binary", (0, 1))
+    assert any(f.check == "leak" and f.columns == ("copy",) for f in found)
+    assert all(f.verdict != "stop" for f in found)
+
+
+def test_given_test_rows_are_out_of_sight_of_signal_checks(frame: pd.DataFrame) -> None:
+    sealed = np.arange(150) % 2 == 0
+    leak = np.where(sealed, frame["y"], np.random.default_rng(1).normal(size=150))
+    _, findings = check(Run(data=frame.assign(leak=leak, s=sealed), target="y", split={"test_column": "s"}))
+    assert not any(f.check == "leak" and f.verdict == "warn" for f in findings)
