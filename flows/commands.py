@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from datetime import datetime
@@ -26,8 +27,9 @@ def train(config: Path | None, given: Given, resume: str | None, dry_run: bool, 
     """Trains, and prints the report."""
     values = gathered(config, given)
     with _interruptible():
-        if not dry_run:
-            server.start()  # before pandas is imported: it needs five seconds, and reading the table hides them
+        if dry_run:
+            return _plan(made_run(values, given), as_json, quiet)
+        server.start()  # before pandas is imported: it needs five seconds, and reading the table hides them
         report = _trained(made_run(values, given), resume, quiet)
     if as_json:
         _print_json(report.as_json())
@@ -54,6 +56,15 @@ def _trained(run: Run, resume: str | None, quiet: bool) -> Report:
         return train(run, resume)
 
 
+def _plan(run: Run, as_json: bool, quiet: bool) -> None:
+    from flows.dry import plan_table, planned
+    from flows.screen import showing
+
+    with showing(time.time(), run.seconds, quiet), redirect_stdout(sys.stderr):
+        plan = planned(run)
+    _print_json(plan) if as_json else _print(plan_table(plan))
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Lets Ctrl-C, and a polite kill, end the run with a sentence."""
@@ -71,9 +82,8 @@ def _interruptible() -> Iterator[None]:
 def check(config: Path | None, given: Given, as_json: bool) -> None:
     """Checks, and prints the findings."""
     run = made_run(gathered(config, given), given)
-    from tasks.validate import check as checked
-
     from flows.tables import findings_line, findings_table
+    from tasks.validate import check as checked
 
     _, findings = checked(run)
     stops = [f for f in findings if f.verdict == "stop"]

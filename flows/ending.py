@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 import traceback
+from functools import cache
 from pathlib import Path
 
 from models.errors import Interrupted, NestorError, shortened
@@ -35,7 +36,7 @@ def ended(error: BaseException) -> int:
 
 def kept(error: BaseException) -> Path | None:
     """The file that now has the error's traceback; None where none can be written."""
-    path = LOGS / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    path = _log()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
@@ -46,11 +47,16 @@ def kept(error: BaseException) -> Path | None:
     return path
 
 
+@cache
+def _log() -> Path:
+    """This process's log."""
+    return (LOGS / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log").absolute()
+
+
 def log_to_file() -> None:
     """From now on what libraries log goes to a file; on the screen it would tear the display apart."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    path = LOGS / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    handler = logging.FileHandler(path, delay=True, encoding="utf-8", errors="backslashreplace")
+    handler = logging.FileHandler(_log(), delay=True, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.handlers = [handler]

@@ -1,0 +1,99 @@
+"""The plan of a run without the run: nothing is tuned, registered or told to MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flows.tables import clock, plain
+from models.config import Run
+from tasks import intake, shortlist
+from tasks.budget import Ledger
+from tasks.journal import Journal
+from tasks.session import Session, model_name
+from tasks.workdir import Workdir
+
+
+class _Unheard:
+    """A journal that nobody reads."""
+
+    def record(self, record: object) -> None:
+        """Forgets it."""
+
+    def call(self, name: str, **values: Any) -> Any:
+        """What would be kept, as if it was; no seal is known yet."""
+        return values.get("settings")
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def planned(run: Run) -> dict[str, Any]:
+    """Reads, checks, seals and plans in a folder that is gone afterwards; the plan as JSON values."""
+    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+        ledger = Ledger(run.seconds, time.time())
+        session = Session(run, model_name(run), Workdir(Path(folder)), ledger, cast(Journal, _Unheard()))
+        try:
+            for stage in (intake.take_in, intake.seal, intake.signal, shortlist.shortlist):
+                stage(session)
+            return _told(session)
+        finally:
+            session.close()
+
+
+def _told(session: Session) -> dict[str, Any]:
+    level, folds = session.level, len(session.folds)
+    trials = session.run.search.trials or _affordable(session)
+    return {
+        "name": session.name,
+        "task": session.work.task,
+        "metric": session.metric.name,
+        "rows": session.work.rows,
+        "sealed": session.sealed.rows if session.sealed is not None else 0,
+        "how": asdict(level.how),
+        "families": list(level.families),
+        "left_out": dict(level.left_out),
+        "folds": list(session.folds),
+        "trials": trials,
+        "fits": trials and trials * len(level.families) * folds * max(1, level.inner),
+        "seconds": session.run.seconds,
+        "notes": session.notes,
+    }
+
+
+def _affordable(session: Session) -> int | None:
+    """About how many configurations per family and fold the time allows, when all cost what the defaults do."""
+    each = sum(session.default_seconds.get(name, 0.0) for name in session.level.families)
+    if not each or not session.run.seconds:
+        return None
+    inner = max(1, session.level.inner)
+    return max(1, int(0.8 * session.run.seconds * session.workers / (each * inner * len(session.folds))))
+
+
+def plan_table(plan: dict[str, Any]) -> RenderableType:
+    """The plan for people."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    about = "" if plan["seconds"] is None else "about "
+    fits = f"{about}{plan['fits']:,} fits, {about}{plan['trials']:,} configurations per family and fold"
+    rows = {
+        "table": f"{plan['rows']:,} rows to work with, {plan['sealed']:,} sealed",
+        "judged by": f"{plan['metric']} ({plan['task']})",
+        "folds": f"{plan['how']['method']}: {plan['how']['outer']} outer, {plan['how']['inner']} inner",
+        "families": ", ".join(plan["families"]),
+        "work": fits if plan["fits"] else "as many configurations as the time allows",
+        "time": clock(plan["seconds"]) if plan["seconds"] else "as long as it takes",
+        **{f"not tried: {name}": why for name, why in plan["left_out"].items()},
+    }
+    for name, text in rows.items():
+        table.add_row(Text(plain(name)), Text(plain(text, 400)))
+    notes = [Text(f"· {plain(note, 300)}") for note in plan["notes"]]
+    return Group(Text(plain(plan["name"], 100), style="bold"), table, *notes, Text("Nothing was trained.", style="dim"))
