@@ -107,14 +107,15 @@ STOPPED = {
     "a broken parquet": (lambda t: b"PAR1" + bytes(50), "not a whole parquet"),
     "a line that is too long": (lambda t: t.replace("Rome", "Rome,x", 1), "fields, but the header has 4"),
     "a line that is too short": (lambda t: t + "1,2\n", "line 122: 2 fields"),
-    "names of rows": (lambda t: "".join([line + "\n" if i == 0 else f"{i},{line}\n" for i, line in enumerate(t.splitlines())]),
+    "names of rows": (lambda t: "".join((f"{i}," if i else "") + f"{line}\n" for i, line in enumerate(t.splitlines())),
                       "Every line has one more"),
     "a quote never closed": (lambda t: t + '1,2.0,"Rome,no\n', "line 122: a quote"),
     "a quote closed too soon": (lambda t: t.replace("Rome", '"Ro"me', 1), "a quote"),
     "one class": (lambda t: t.replace(",yes", ",no"), "only one class"),
     "another target": (lambda t: t.replace("class", "clas"), "Did you mean clas?"),
     "a target of ids": (lambda t: "x,class\n" + "".join(f"{i % 7},id{i}\n" for i in range(60)), "looks like an id"),
-    "a target of dates": (lambda t: "x,class\n" + "".join(f"{i % 7},2024-01-{i % 28 + 1:02d}\n" for i in range(60)), "dates"),
+    "a target of dates": (lambda t: "x,class\n" + "".join(f"{i % 7},2024-01-{i % 28 + 1:02d}\n" for i in range(60)),
+                          "dates"),
     "no target values": (lambda t: t.replace(",yes", ",").replace(",no", ",NaN"), "missing"),
 }  # fmt: skip
 
@@ -144,7 +145,8 @@ REPAIRED = {
     "latin-1": (lambda t: t.replace("Rome", "Orléans").encode("latin-1"), "cp1252"),
     "marks among numbers": (lambda t: _with(_with(t, 4, 1, "NA"), 9, 1, "-"), "income ('NA' in 1, '-' in 1 rows)"),
     "cyrillic": (lambda t: t.replace("Rome", "Москва").encode("cp1251"), "encoding cp1251"),
-    "utf-8 with a stray byte": (lambda t: t.replace("Rome", "Málaga").encode().replace("á".encode(), b"\xe1", 1), "1 bytes"),
+    "utf-8 with a stray byte": (lambda t: t.replace("Rome", "Málaga").encode().replace("á".encode(), b"\xe1", 1),
+                                "as cp1252"),
     "levels in two cases": (lambda t: t.replace("Rome", "rome", 9), "upper and lower case"),
     "parquet named csv": (lambda t: _parquet(t), "holds parquet"),
     "a header of numbers": (lambda t: "5.1,3.5,class\n" + "".join(f"{i % 7},{i % 5},{i % 2}\n" for i in range(60)),
@@ -240,8 +242,8 @@ def test_numeric_targets(seen: Any, frame: pd.DataFrame) -> None:
 
 def test_many_classes_warn(seen: Any) -> None:
     draw = np.random.default_rng(0)
-    table, stops, warnings = seen(pd.DataFrame({"x": draw.normal(size=5000), "class": draw.integers(0, 1000, 5000).astype(str)}),
-                                  task="multiclass")  # fmt: skip
+    frame = pd.DataFrame({"x": draw.normal(size=5000), "class": draw.integers(0, 1000, 5000).astype(str)})
+    table, stops, warnings = seen(frame, task="multiclass")
     assert not stops
     assert f"{len(table.classes)} classes" in warnings
 

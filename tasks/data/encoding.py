@@ -77,7 +77,7 @@ def _other(data: bytes, path: Path, line: int) -> tuple[str, str, Finding | None
     stray = len(re.findall("[\udc80-\udcff]", patched))
     if sum(map(len, re.findall(r"[^\x00-\x7f\udc80-\udcff]", patched))) > 3 * stray:
         text = re.sub("[\udc80-\udcff]", lambda m: _western(bytes([ord(m[0]) - 0xDC00])), patched)
-        said = f"{path.name} is utf-8 but for {stray} bytes (the first in line {line}), which were read as cp1252"
+        said = f"{path.name} is utf-8 but for {stray} byte{'s'[: stray > 1]} (line {line}), read as cp1252"
         return text, "utf-8+cp1252", _said(said)
     name = _guess(data)
     text = _western(data) if name == "cp1252" else data.decode(name, "replace")

@@ -127,7 +127,10 @@ def _series(column: pa.ChunkedArray) -> pd.Series:
         return column.to_pandas(types_mapper={column.type: _nullable(column.type)}.get)
     if column.null_count and pa.types.is_boolean(column.type):
         return column.to_pandas(types_mapper={column.type: pd.BooleanDtype()}.get)
-    return column.to_pandas(date_as_object=False)
+    try:
+        return column.to_pandas(date_as_object=False)
+    except (pa.ArrowException, NotImplementedError, ValueError):
+        return pd.Series(column.to_pylist(), dtype=object)
 
 
 def _plain_types(frame: pd.DataFrame) -> pd.DataFrame:

@@ -53,7 +53,7 @@ def target(raw: pd.Series, run: Run, decimal: str | None, marks: tuple[str, ...]
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         raise InputError(f"The target {name!r} holds dates; a target holds classes or numbers.")
     findings: list[Finding] = []
-    labels = _from_text(words(raw), decimal, marks) if textual(raw) else _from_typed(raw)
+    labels = _from_text(words(raw), decimal, marks, run.task) if textual(raw) else _from_typed(raw)
     if run.task is None and labels.numbers is None and textual(raw) and _dated(raw, marks):
         raise InputError(
             f"The target {name!r} holds dates ({listed(labels.values, 2)}); a target holds classes or numbers."
@@ -88,8 +88,8 @@ def _from_typed(raw: pd.Series) -> _Labels:
     return _Labels([float(v) for v in values], codes.astype(np.int64), np.asarray(values, dtype=np.float64))
 
 
-def _from_text(found: Words, decimal: str | None, marks: tuple[str, ...]) -> _Labels:
-    """Labels of a column of text: numbers and truth where all of it is, else the words."""
+def _from_text(found: Words, decimal: str | None, marks: tuple[str, ...], task: Task | None) -> _Labels:
+    """Labels of a column of text: numbers and truth where all of it is, else the words (and codes such as 007)."""
     lower = found.lower.to_pylist()
     missing = found.marked(marks)
     said = {v for v, m in zip(lower, missing, strict=True) if not m}
@@ -100,7 +100,8 @@ def _from_text(found: Words, decimal: str | None, marks: tuple[str, ...]) -> _La
     read = numbers(found, empty, decimal)
     some = int((~empty).sum())
     good = int(read.good.sum())
-    if some and (good == some or (good > 2 * FEW and good >= 0.5 * some)):
+    coded = task != "regression" and found.matching(r"^0\d").any()
+    if some and not coded and (good == some or (good > 2 * FEW and good >= 0.5 * some)):
         return _numeric(found, read, empty)
     texts: list[Any] = found.values.to_pylist()
     order = sorted((i for i in range(len(texts)) if not missing[i]), key=lambda i: texts[i])

@@ -53,6 +53,8 @@ def test_a_sound_table_passes_every_check() -> None:
     assert {f.check for f in checks.form(SOUND)} == set(checks.checks("form"))
 
 
+WIDE = numeric(**{f"c{i}": DRAW.normal(size=ROWS) for i in range(300)})
+MARKED = np.where(np.arange(ROWS) % 9, DRAW.normal(size=ROWS), -999.0)
 FORM = [
     ("rows", "stop", "5 rows", {k: getattr(SOUND.take(np.arange(5)), k) for k in ("features", "target")}),
     ("rows", "warn", "50 rows are few", {k: getattr(SOUND.take(np.arange(50)), k) for k in ("features", "target")}),
@@ -68,7 +70,9 @@ FORM = [
     ("missing_values", "warn", "gaps (99.0%)", numeric(a=SOUND.features["a"], gaps=[1.0, 2.0, *[np.nan] * (ROWS - 2)])),
     ("duplicate_rows", "warn", "50 % of the rows (100 of 200)",
      {k: getattr(SOUND.take(np.arange(ROWS) % 100), k) for k in ("features", "target")}),
-    ("wide_table", "warn", "300 columns for 200 rows", numeric(**{f"c{i}": DRAW.normal(size=ROWS) for i in range(300)})),
+    ("wide_table", "warn", "300 columns for 200 rows", WIDE),
+    ("duplicate_columns", "warn", "c (as a)", numeric(a=SOUND.features["a"], c=SOUND.features["a"])),
+    ("sentinels", "warn", "c (-999)", numeric(a=SOUND.features["a"], c=MARKED)),
     ("row_weights", "stop", "data rows 2", {"weight": np.r_[1.0, -1.0, np.ones(ROWS - 2)]}),
     ("row_weights", "stop", "All row weights are 0", {"weight": np.zeros(ROWS)}),
     ("many_levels", "warn", "b (200)", {"features": SOUND.features.assign(b=[f"v{i}" for i in range(ROWS)])}),

@@ -236,6 +236,7 @@ def test_na_counts_in_words_where_numbers_write_it(tmp_path: Path) -> None:
         ([True, False], "binary", (False, True)),
         ([1, 2, 3], "multiclass", (1, 2, 3)),
         (["b", "a", "c"], "multiclass", ("a", "b", "c")),
+        (["01", "02", "10"], "multiclass", ("01", "02", "10")),
         (["1", "2", "x"], "multiclass", ("1", "2", "x")),
         ([i / 7 for i in range(60)], "regression", ()),
         (list(range(15)), "regression", ()),

@@ -1,0 +1,35 @@
+"""Do two columns hold the same values?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from models.checks import first, plural
+from models.checks.constant_columns import constant
+from models.errors import listed
+from models.table import Finding, Table
+
+PASSED = "No two columns hold the same values."
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """A warning that names columns which repeat an earlier one; they are kept, since trees don't mind."""
+    twins = _twins(table.features.drop(columns=constant(table.features)))
+    if twins:
+        named = listed((f"{later} (as {earlier})" for later, earlier in twins), width=90)
+        said = f"{plural(len(twins), 'column')} with the very values of another: {named}. One of each pair is enough."
+        yield Finding("duplicate_columns", "warn", said, first(later for later, _ in twins))
+
+
+def _twins(features: pd.DataFrame) -> list[tuple[str, str]]:
+    """(later, earlier) for each column that repeats an earlier one."""
+    seen: dict[int, str] = {}
+    twins = []
+    for name, column in features.items():
+        mark = hash(pd.util.hash_array(column.to_numpy()).tobytes())
+        if mark in seen and column.reset_index(drop=True).equals(features[seen[mark]].reset_index(drop=True)):
+            twins.append((str(name), seen[mark]))
+        seen.setdefault(mark, str(name))
+    return twins

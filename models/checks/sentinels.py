@@ -1,0 +1,41 @@
+"""Do numbers such as -999 stand for missing values?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from models.checks import first
+from models.errors import listed
+from models.table import Finding, Table
+
+MARKS = (-9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0, 999999.0, 9999999.0, -999999.0)
+FEWEST = 3
+PASSED = "No number looks like a mark for a missing value."
+
+
+def form(table: Table) -> Iterator[Finding]:
+    """A warning that names columns in which such a number stands alone, far from all others; the numbers are kept."""
+    seen = {}
+    for name in (c for c, kind in table.kinds.items() if kind == "number"):
+        mark = _mark(table.features[name].to_numpy(np.float64))
+        if mark is not None:
+            seen[name] = mark
+    if seen:
+        named = listed(f"{name} ({mark:g})" for name, mark in seen.items())
+        said = f"Numbers that look like marks for missing values were kept: {named}. If they are, empty them."
+        yield Finding("sentinels", "warn", said, first(seen))
+
+
+def _mark(values: np.ndarray) -> float | None:
+    """The least or greatest value, where it is a known mark, repeated, and further off than the others are wide."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return None
+    for end in (values.min(), values.max()):
+        others = values[values != end]
+        again = end in MARKS and len(values) - len(others) >= FEWEST and len(others) > 0
+        if again and np.abs(others - end).min() > max(np.ptp(others), 1.0):
+            return float(end)
+    return None
