@@ -50,10 +50,16 @@ def _trained(run: Run, resume: str | None, quiet: bool) -> Report:
         showing(psutil.Process().create_time(), run.seconds, quiet),
         redirect_stdout(sys.stderr),  # standard output is the result's, whatever a library has to say
     ):
-        from flows.train import train
+        from flows.begin import begun
+        from tasks.session import finished
 
         ending.log_to_file()
-        return train(run, resume)
+        if resume is not None and (report := finished(run, resume)):
+            return report
+        with begun(run, resume):
+            from flows.train import train  # Prefect's seconds pass while the server starts
+
+            return train(run, resume)
 
 
 def _plan(run: Run, as_json: bool, quiet: bool) -> None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
-from flows import server
+from flows import begin, server
 
 server.quiet_environment()  # Prefect reads its settings when it is imported
 
@@ -26,37 +25,30 @@ from tasks import budget, progress, stages  # noqa: E402
 from tasks.session import Session, finished, opened  # noqa: E402
 from tasks.tune import stop_in_time  # noqa: E402
 
-_handed_over: ContextVar[Session | None] = ContextVar("session", default=None)
-
 
 class Called(Flow):
     """A flow that, called as a function, first sees to it that a Prefect server answers.
 
-    The stages before tuning are run while the server starts. A worker that runs a deployment does not come this way:
-    it has a server, and every stage is run where the flow says."""
+    A worker that runs a deployment does not come this way: it has a server, and every stage is run where the flow
+    says."""
 
     def __call__(self, run: Run, resume: str | None = None) -> Any:
         """The flow's result."""
-        origin = budget.started()
         if resume is not None and (report := finished(run, resume)):
             return report
-        handle = server.start()
-        with opened(run, resume, origin) as session:
-            stages.prepare(session)
-            with temporary_settings({PREFECT_API_URL: handle.ready()}), handle.guarded():
-                token = _handed_over.set(session)
-                try:
-                    return super().__call__(run, resume)
-                finally:
-                    _handed_over.reset(token)
+        if begin.now() is None:
+            with begin.begun(run, resume):
+                return self(run, resume)
+        handle = begin.now()[1]
+        with temporary_settings({PREFECT_API_URL: handle.ready()}), handle.guarded():
+            return super().__call__(run, resume)
 
 
 @contextmanager
 def _session(run: Run, resume: str | None) -> Iterator[Session]:
     """The session that a call has begun, else one of this flow's own."""
-    begun = _handed_over.get()
-    if begun is not None:
-        yield begun
+    if (begun := begin.now()) is not None:
+        yield begun[0]
         return
     with opened(run, resume, budget.started()) as session:
         yield session
@@ -65,8 +57,8 @@ def _session(run: Run, resume: str | None) -> Iterator[Session]:
 def _train(run: Run, resume: str | None = None) -> Report:
     """Trains, estimates and registers a model of this table."""
     with _session(run, resume) as session:
-        for stage in stages.early:
-            stage(session)
+        for name, stage in begin.EARLY:
+            stages.early.with_options(name=name, task_run_name=name)(session, name, stage)
         _tune(session)
         with session.ledger.stage("conclusion"):
             concluded = stages.conclude(session)

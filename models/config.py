@@ -15,7 +15,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(p.strip() for
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
-def seconds(text: object) -> object:
+def duration(text: object) -> object:
     """The seconds in a number or a text such as `90`, `90s`, `10m`, `1h30m`; any other value as it came."""
     if not isinstance(text, str):
         return text
@@ -78,7 +78,7 @@ class Search(Settings):
 class Budget(Settings):
     """What a run may use."""
 
-    seconds: Annotated[float | None, BeforeValidator(seconds)] = Field(None, gt=0)
+    seconds: Annotated[float | None, BeforeValidator(duration)] = Field(None, gt=0)
     """Wall time of the whole command, such as 90s, 10m or 1h30m. Without budget and trials: 10m."""
     workers: int | None = Field(None, ge=1)
     """Processes that fit models; empty: one for each core."""

@@ -15,8 +15,11 @@ import psutil
 EXIT = 1.5
 """Seconds from the last stage to the prompt: closing the pool, the tracker and the interpreter."""
 
-REGISTRATION = 8.0
-"""Seconds that registering takes before one was seen: writing, describing and aliasing a version."""
+REGISTRATION = 5.0
+"""Seconds that registering a small model takes: writing, describing and aliasing a version, the report."""
+
+PER_MB = 3.0
+"""Seconds more for each MB of one member of the bag: its five or more members are written by skops."""
 
 _origin: list[float] = []
 
@@ -39,6 +42,7 @@ class Ledger:
         self.stages: dict[str, float] = defaultdict(float)
         self.fitting: dict[str, float] = defaultdict(float)
         self.registration = REGISTRATION
+        self._open: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @property
@@ -51,14 +55,22 @@ class Ledger:
         """Seconds until the prompt must be back; infinite without a limit."""
         return float("inf") if self.limit is None else self.limit - self.elapsed
 
+    def weighs(self, model_mb: float) -> None:
+        """Learns how large one member of the delivered model may be."""
+        self.registration = max(self.registration, REGISTRATION + PER_MB * model_mb)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Books the block's wall time under `name`."""
-        begin = time.time()
+        self._open[name] = time.time()
         try:
             yield
         finally:
-            self.stages[name] += time.time() - begin
+            self.stages[name] += time.time() - self._open.pop(name)
+
+    def open_for(self, name: str) -> float:
+        """Seconds that a stage that is under way has taken so far."""
+        return time.time() - self._open[name] if name in self._open else 0.0
 
     def fitted(self, family: str, seconds: float) -> None:
         """Books a fit's core-seconds."""

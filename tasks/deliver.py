@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils import Bunch
 
 from models.columns import TRUSTED
 from models.families import family
@@ -73,9 +75,18 @@ def model(table: Table, voters: Voters) -> Any:
         if table.task == "regression":
             if len(voters) == 1:
                 return voters[0][1]
-            return VotingRegressor(names, weights=weights).fit(rows, np.zeros(len(rows)))
+            return _slim(VotingRegressor(names, weights=weights).fit(rows, np.zeros(len(rows))))
         labels = np.array(table.classes)
-        return VotingClassifier(names, voting="soft", weights=weights).fit(_as_many(rows, len(labels)), labels)
+        vote = VotingClassifier(names, voting="soft", weights=weights)
+        return _slim(vote.fit(_as_many(rows, len(labels)), labels))
+
+
+def _slim(vote: Any) -> Any:
+    """The vote with its members held once: scikit-learn keeps them thrice (as given, fitted, and by name), and skops
+    would write each of them down."""
+    vote.estimators = [(name, DummyClassifier()) for name, _ in vote.estimators]
+    vote.named_estimators_ = Bunch()
+    return vote
 
 
 def _as_many(rows: pd.DataFrame, count: int) -> pd.DataFrame:

@@ -6,6 +6,7 @@ whose result lies on disk is never run again."""
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 import time
 import warnings
@@ -79,9 +80,14 @@ class Fit:
     """On the validation rows, or on B_k in a refit; None where there are none to judge."""
     rounds: int | None
     seconds: float
+    """Of fitting, predicting and scoring."""
+    preparing: float
+    """Seconds of preparing the columns; near none where another fit has done it."""
     peak_mb: float
     start: float
     end: float
+    model_mb: float = 0.0
+    """Size of a default configuration's model: what registering it will cost depends on it."""
 
 
 class _Peak:
@@ -152,33 +158,37 @@ def run(job: Job) -> Fit:
     done = workdir.read_json(job.file + ".json")
     if done is not None:
         return Fit(**done)
-    start, clock = time.time(), time.perf_counter()
+    start = time.time()
     peak.begin()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        score, rounds = _refit(job, workdir) if job.inner is None else _inner(job, workdir)
-    fit = Fit(score, rounds, time.perf_counter() - clock, peak.peak, start, time.time())
+        score, rounds, ready, size = _refit(job, workdir) if job.inner is None else _inner(job, workdir)
+    fit = Fit(score, rounds, time.time() - ready, ready - start, peak.peak, start, time.time(), size)
     workdir.write_json(job.file + ".json", fit.__dict__)
     return fit
 
 
-def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None]:
+def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None, float, float]:
+    """Score on the validation rows, best rounds, when the columns were ready, and the model's size."""
     brief, features, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     assert job.inner is not None
     train, judge = fold.inner[job.inner]
     known = family(job.family)
     prepared, X_judge = _prepared(job, workdir, known, train, judge)
+    ready = time.time()
     part = _part(prepared, train, target, weight, brief, fold.stops[job.inner] if known.stops_early else None)
     classes = np.unique(part.y)
     fitted = known.fit(job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
     prediction = predict(fitted.model, X_judge, classes, brief)
     score = brief.scorer.score(target[judge], prediction, _rows(weight, judge))
     workdir.write_array(job.file, prediction)
-    return score, fitted.rounds
+    size = len(pickle.dumps(fitted.model)) / 1e6 if job.trial == 0 else 0.0
+    return score, fitted.rounds, ready, size
 
 
-def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None]:
+def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float, float]:
+    """Score on B_k where there is one, rounds, when the columns were ready, and the model's size."""
     brief, features, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     known = family(job.family)
@@ -186,17 +196,18 @@ def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None]:
     if job.with_sealed:
         rows, goal, weights = _joined(workdir, rows, goal, weights)
     prepared = prepare(rows, brief.kinds, goal, brief.task, known.needs, _seed(job, brief))
+    ready = time.time()
     part = Part(prepared.X, goal, weights, _shape(prepared, brief, len(goal)), prepared.categories)
     classes = np.unique(part.y)
     fitted = known.fit(job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
     pipeline = Pipeline([("columns", prepared.transformer), ("model", fitted.model)])
     workdir.write_pickle(job.file, (pipeline, classes))
     if job.with_sealed or not len(fold.judge):
-        return None, fitted.rounds
+        return None, fitted.rounds, ready, 0.0
     X_judge = transform(prepared.transformer, features.iloc[fold.judge])
     prediction = predict(fitted.model, X_judge, classes, brief)
     workdir.write_array(job.file, prediction)
-    return brief.scorer.score(target[fold.judge], prediction, _rows(weight, fold.judge)), fitted.rounds
+    return brief.scorer.score(target[fold.judge], prediction, _rows(weight, fold.judge)), fitted.rounds, ready, 0.0
 
 
 def _joined(workdir: Workdir, rows, goal, weights):

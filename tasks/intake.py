@@ -121,7 +121,7 @@ def _key_columns(session: Session, table: Table) -> pd.DataFrame:
 
 def _seal(session: Session, table: Table, named: pd.DataFrame, row_keys: np.ndarray) -> tuple[Seal | None, str]:
     """The seal that this name keeps, fixed now if this is its first run."""
-    kept = session.workdir.read_json("seal.json") or session.journal.call("seal_settings", name=session.name)
+    kept = session.workdir.read_json("seal.json") or session.earlier_seal()
     target = f"{table.task}:{','.join(named.columns)}"
     if kept is not None and kept.get("share") == session.run.split.sealed and kept.get("target") == target:
         own = Seal(kept["kind"], tuple(kept["columns"]), kept["fraction"], kept["salt"], kept["cut"])
@@ -133,7 +133,7 @@ def _seal(session: Session, table: Table, named: pd.DataFrame, row_keys: np.ndar
     if found is not None:
         settings = {**found.__dict__, "share": session.run.split.sealed, "target": target}
         session.workdir.write_json("seal.json", settings)
-        session.journal.call("keep_seal_settings", settings=settings, name=session.name)
+        session.keep_seal(settings)
     return found, sentence
 
 

@@ -24,8 +24,7 @@ def publish(session: Session, concluded: Concluded) -> Report:
     progress.emit(progress.Stage("register"))
     with session.ledger.stage("registration"):
         _close_parts(session, concluded)
-        version = _registered(session, concluded)
-        report = _report(session, concluded, version)
+        report = _report(session, concluded, _registered(session, concluded))
         _artifacts(session, concluded, report)
         _close(session, report)
     session.own("done")
@@ -104,9 +103,9 @@ def _seconds(session: Session) -> dict[str, float]:
     tuned = stages.get("tuning", 0.0)
     return {
         "total": session.ledger.elapsed,
-        "startup": session.ledger.elapsed - sum(stages.values()),
+        "startup": session.ledger.elapsed - sum(stages.values()) - session.ledger.open_for("registration"),
         **{name: stages.get(name, 0.0) for name in ("reading", "sealing", "validation", "shortlist", "tuning", "conclusion")},
-        "registration": stages.get("registration", 0.0),
+        "registration": session.ledger.open_for("registration"),
         "fitting": fitting,
         "tracking": session.journal.seconds_per_record() * sum(map(len, session.trials.values())),
         "idle": max(0.0, tuned * session.workers - fitting),

@@ -9,9 +9,11 @@ import os
 import platform
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ import psutil
 from models.config import Run
 from models.errors import InputError
 from models.outcome import Report
+from models.seal import digest
 from models.table import Finding
 from tasks import progress
 from tasks.budget import Ledger
@@ -70,6 +73,7 @@ class Session:
         self.stages_done: set[str] = set()
         self.stopped = False
         self.default_seconds: dict[str, float] = {}
+        self._new_store = no_store(journal.tracking_uri)
         self.recorded = _recorded(workdir)
         self.pool: Pool | None = None
         self.workers = run.budget.workers or psutil.cpu_count() or 1
@@ -117,6 +121,24 @@ class Session:
         share = 0.8 * psutil.virtual_memory().available / 1e6 / self.workers
         limit = self.run.budget.memory * 1000 if self.run.budget.memory else share
         self.pool = Pool(self.workers, limit, 1)
+
+    def earlier_seal(self) -> dict[str, Any] | None:
+        """How this name's first run sealed its rows. That never changes, so a copy of our own saves waiting until
+        MLflow is imported; a store that is not there yet holds none."""
+        kept = Workdir(ROOT / "seals").read_json(self._seal_file)
+        if kept is not None or self._new_store:
+            return kept
+        return self.journal.call("seal_settings", name=self.name)
+
+    def keep_seal(self, settings: dict[str, Any]) -> None:
+        """Has MLflow keep the seal for later runs of this name, without waiting for it."""
+        Workdir(ROOT / "seals").write_json(self._seal_file, settings)
+        keep = partial(self.journal.call, "keep_seal_settings", settings=settings, name=self.name)
+        threading.Thread(target=keep, daemon=True).start()
+
+    @property
+    def _seal_file(self) -> str:
+        return f"{digest(self.journal.tracking_uri, self.name):016x}.json"
 
     @property
     def fits(self) -> Pool:
@@ -167,6 +189,12 @@ class Session:
         if self.pool is not None:
             self.pool.close()
         self.journal.close()
+
+
+def no_store(address: str) -> bool:
+    """Whether the address is a SQLite file that does not exist."""
+    kind, _, path = address.partition("sqlite:///")
+    return not kind and bool(path) and not Path(path).exists()
 
 
 def _recorded(workdir: Workdir) -> set[str]:

@@ -14,7 +14,7 @@ from models.config import Run
 from models.errors import BudgetError, InputError
 from models.families import Family, families, family
 from models.outcome import How
-from models.plan import REFIT, Level, affordable, first_level
+from models.plan import LEAST_TRIALS, REFIT, Level, affordable, first_level
 from models.split import layout
 from models.table import Table
 from tasks import fit, progress
@@ -97,36 +97,49 @@ def _timed(session: Session, kept: list[Family], left_out: Mapping[str, str], st
     if not first:
         raise BudgetError(_too_little(session, slow))
     level = affordable(
-        first,
+        {name: seconds for name, seconds in first.items() if family(name).tunable},
         max(0.0, wall) * session.workers * 0.9,
         start,
         fixed=session.run.split.outer is not None,
         refit_too=refit_too(session.run),
-        keep=len(first) if asked else 2 + ("constant" in first),
+        keep=len(first) if asked else 2,
     )
     if level.how != How("nested", *start):
         session.note(f"Time is short for {start[0]} x {start[1]} folds: {named(level.how)} instead.")
-    return Level(level.outer, level.inner, level.families, {**left_out, **slow, **level.left_out}, level.trials)
+    references = tuple(name for name in first if not family(name).tunable)
+    out = {**left_out, **slow, **level.left_out}
+    return Level(level.outer, level.inner, (*references, *level.families), out, level.trials)
 
 
 def _probe(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict[str, str]]:
-    """Seconds of each family's default on the first inner fold, and why others have none."""
-    fold = next(iter(session.folds))
+    """Seconds of each family's default on a first inner fold, and why others have none.
+
+    Two folds, the quicker counts: a worker's very first fit of a family pays for what libraries load late. Both are
+    fits of trial 0, which its studies will find on disk."""
     limit = max(2.0, _PROBE_SHARE * (session.ledger.limit or 0))
-
-    def start(name: str) -> Future[Fit]:
-        # Trial 0 on the first inner fold: its study finds the result on disk.
-        job = session.job(name, fold, 0, default_config(session, name, fold), inner=0)
-        return session.fits.submit(fit.run, job, priority=(SEARCH, 0), timeout=limit)
-
     first, slow = {}, {}
-    waiting = {f.name: start(f.name) for f in kept}
-    for name, future in waiting.items():
-        try:
-            first[name] = future.result().seconds
-        except FitError as error:
-            slow[name] = f"its first default fit ended as {error.state}: {error.reason}"
+    for fold in list(session.folds)[:2]:
+        waiting = {f.name: _default(session, f.name, fold, limit) for f in kept if f.name not in slow}
+        for name, future in waiting.items():
+            try:
+                first[name] = min(_cost(session, future.result()), first.get(name, float("inf")))
+            except FitError as error:
+                slow[name] = f"its first default fit ended as {error.state}: {error.reason}"
+                first.pop(name, None)
+        if sum(first.values()) > limit:
+            break
     return first, slow
+
+
+def _default(session: Session, name: str, fold: str, limit: float) -> Future[Fit]:
+    job = session.job(name, fold, 0, default_config(session, name, fold), inner=0)
+    return session.fits.submit(fit.run, job, priority=(SEARCH, 0), timeout=limit)
+
+
+def _cost(session: Session, done: Fit) -> float:
+    """Core-seconds of one configuration on one inner fold: columns are prepared once for all configurations."""
+    session.ledger.weighs(done.model_mb)
+    return done.seconds + done.preparing / LEAST_TRIALS
 
 
 def _laid_out(session: Session, outer: int, inner: int) -> None:

@@ -12,37 +12,21 @@ from prefect.cache_policies import NO_CACHE
 
 from models.errors import NestorError
 from tasks import conclude as concluding
-from tasks import intake, shortlist, tune
+from tasks import shortlist, tune
 from tasks.publish import publish
 from tasks.session import Session
-
-EARLY: tuple[tuple[str, Callable[[Session], None]], ...] = (
-    ("read and check", intake.take_in),
-    ("seal", intake.seal),
-    ("check the signal", intake.signal),
-    ("shortlist", shortlist.shortlist),
-)
-"""The stages before tuning, in order. They need no server, so a command runs them while its server starts."""
-
-
-def prepare(session: Session) -> None:
-    """Runs the early stages that were not run yet."""
-    for name, stage in EARLY:
-        session.once(name, stage)
-
 
 def _worth_a_retry(task: Any, run: Any, state: Any) -> bool:
     """What the user did wrong is wrong again; a full disk or a lost connection may not be."""
     return not isinstance(state.result(raise_on_failure=False), NestorError)
 
 
-def _early(name: str, stage: Callable[[Session], None], show: Callable[[Session], None]) -> Any:
-    @task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
-    def run(session: Session) -> None:
-        session.once(name, stage)
-        show(session)
-
-    return run
+@task(cache_policy=NO_CACHE, persist_result=False)
+def early(session: Session, name: str, stage: Callable[[Session], None]) -> None:
+    """A stage before tuning, unless the command ran it while the server started; shows what it found."""
+    session.once(name, stage)
+    if name in _SHOW:
+        _SHOW[name](session)
 
 
 def _show_findings(session: Session) -> None:
@@ -64,13 +48,8 @@ def _show_plan(session: Session) -> None:
     create_markdown_artifact(text, key="nestor-plan")
 
 
-def _show_nothing(session: Session) -> None:
-    """The signal's findings stand in the same table as the form's."""
-
-
-_SHOW = (_show_findings, _show_seal, _show_findings, _show_plan)
-
-early = [_early(name, stage, show) for (name, stage), show in zip(EARLY, _SHOW, strict=True)]
+_SHOW = {"seal": _show_seal, "check the signal": _show_findings, "shortlist": _show_plan}
+"""What Prefect's page shows of a stage; the findings of both checks stand in one table."""
 
 
 @task(

@@ -161,7 +161,7 @@ def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:
 
 def _with(session: Session, study: Study, trial: Trial, done: Fit) -> Trial:
     """The trial with one more inner fold."""
-    session.ledger.fitted(study.family.name, done.seconds)
+    session.ledger.fitted(study.family.name, done.seconds + done.preparing)
     if done.score is None or not math.isfinite(done.score):
         raise FitError("failed", "its score is not a finite number")
     return replace(
@@ -210,7 +210,7 @@ def refit(session: Session, family_name: str, fold: str, trial: Trial, with_seal
     except FitError as error:
         session.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")
         return None
-    session.ledger.fitted(family_name, done.seconds)
+    session.ledger.fitted(family_name, done.seconds + done.preparing)
     return done
 
 

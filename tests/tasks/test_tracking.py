@@ -4,10 +4,13 @@ import fcntl
 import json
 import math
 import os
+import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -27,6 +30,7 @@ from tasks.tracking.orphans import close_orphans, lives, process_tags
 from tasks.tracking.seal import count_opening, keep_seal_settings, seal_settings
 from tasks.tracking.store import connect, search, shown
 
+POSTGRES = Path("/usr/lib/postgresql/15/bin")
 STATES = list(STATUS_OF_STATE)
 
 
@@ -398,6 +402,38 @@ def test_a_server_over_http_holds_the_same_tree(tmp_path, address):
     finally:
         os.killpg(server.pid, 9)
         server.wait()
+
+
+@pytest.mark.skipif(not POSTGRES.exists(), reason="no PostgreSQL 15 on this machine")
+def test_postgresql_holds_the_same_tree(tmp_path, address):
+    pytest.importorskip("psycopg")
+    written(tmp_path / "one", address, name="m").drain(30)
+    data, port = tempfile.mkdtemp(prefix="nestor-pg-"), _free_port()
+    # The server refuses to run as root.
+    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
+    if user:
+        shutil.chown(data, "postgres")
+    done = {"check": True, "capture_output": True, "cwd": "/"}
+    subprocess.run([*user, POSTGRES / "initdb", "-D", data, "-A", "trust", "-U", "nestor"], **done)
+    command = [*user, POSTGRES / "postgres", "-D", data, "-p", str(port), "-k", data]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+    try:
+        _until(lambda: _answers(port))
+        far = f"postgresql://nestor@127.0.0.1:{port}/postgres"
+        for n, bulk in enumerate((True, False)):
+            mirror = written(tmp_path / str(n), far, name=f"far{n}")
+            mirror._bulk = bulk
+            assert mirror.drain(60) == 0
+            assert mirror._bulk == bulk
+        trees = [held(address), held(far, "far0"), held(far, "far1")]
+        for run in [run for tree_ in trees for run in tree_.values()]:
+            run["tags"].pop("nestor.workdir", None)
+            run.pop("artifacts")
+        assert trees[0] == trees[1] == trees[2]
+    finally:
+        server.send_signal(signal.SIGINT)  # SIGTERM waits for every client to leave
+        server.wait(30)
+        shutil.rmtree(data, ignore_errors=True)
 
 
 def _free_port():
