@@ -23,7 +23,7 @@ from tasks.tracking.store import sentence
 
 log = logging.getLogger("nestor.tracking")
 
-POLL = 0.5
+POLL = 2.0
 """Seconds between two looks at the journal. Trials that ended meanwhile share a transaction."""
 GRACE = 5.0
 """Seconds that the tracker outlives its parent, to close the runs that are open."""
