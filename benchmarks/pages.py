@@ -1,0 +1,234 @@
+"""Writes the generated parts of `docs/` from the code: `python -m benchmarks.pages`; with `--check` it only compares.
+
+A page holds a part between `<!-- begin NAME -->` and `<!-- end NAME -->`; each NAME is a function of this module.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.config import Run, Settings
+
+if TYPE_CHECKING:
+    from models.families import Family, Shape
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PART = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.S)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes every page whose parts are stale, or with `--check` names them and returns 1."""
+    pages = {path: path.read_text("utf-8") for path in sorted(DOCS.glob("*.md"))}
+    stale = {path: new for path, old in pages.items() if (new := renewed(old)) != old}
+    only_look = "--check" in arguments
+    for path, new in stale.items():
+        print(f"{'stale' if only_look else 'written'}: docs/{path.name}")
+        if not only_look:
+            path.write_text(new, "utf-8")
+    return 1 if stale and only_look else 0
+
+
+def renewed(text: str) -> str:
+    """The page with each of its generated parts made anew."""
+    return PART.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]().strip()}\n\n{m[3]}", text)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A markdown table."""
+    lines = [list(head), ["---"] * len(head), *map(list, rows)]
+    return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+# --- config.md -------------------------------------------------------------------------------------------------------
+
+
+def config() -> str:
+    """Every field of Run and of what is in it."""
+    parts = [("", Run), *((n, f.annotation) for n, f in Run.model_fields.items() if _is_settings(f.annotation))]
+    return "\n\n".join(_section(name, model) for name, model in parts)
+
+
+def _is_settings(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Settings)
+
+
+def _section(place: str, model: type[Settings]) -> str:
+    from flows.options import FLAGS
+
+    schema = model.model_json_schema()["properties"]
+    fields = {n: f for n, f in model.model_fields.items() if not _is_settings(f.annotation)}
+    rows = [
+        (
+            f"`{place}.{n}`" if place else f"`{n}`",
+            _type(schema[n]),
+            "required" if f.is_required() else _shown(f.default),
+            _flag(FLAGS.get((place, n) if place else (n,))),
+            f.description or "",
+        )
+        for n, f in fields.items()
+    ]
+    title = f"## {place}: {model.__name__}" if place else f"## {model.__name__}"
+    return f"{title}\n\n{inspect.getdoc(model)}\n\n{table(('field', 'value', 'default', 'option', 'meaning'), rows)}"
+
+
+def _shown(default: Any) -> str:
+    return "" if default is None or default in ((), {}) else f"`{default}`"
+
+
+def _flag(flag: str | None) -> str:
+    return f"`{flag}`" if flag else ""
+
+
+WORDS = {"integer": "whole number", "array": "names", "string": "text", "object": "name: value", "boolean": "yes or no"}
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """`number, 0 or more`, `` `bag` or `refit` ``, in words."""
+    if "anyOf" in schema:
+        return " or ".join(_type(s) for s in schema["anyOf"] if s.get("type") != "null")
+    if "enum" in schema:
+        return ", ".join(f"`{v}`" for v in schema["enum"])
+    bounds = {"minimum": "from {}", "exclusiveMinimum": "over {}", "maximum": "to {}", "exclusiveMaximum": "under {}"}
+    said = [form.format(schema[key]) for key, form in bounds.items() if key in schema]
+    return " ".join([WORDS.get(schema.get("type", ""), schema.get("type", "any")), *said])
+
+
+# --- families.md, searches.md ----------------------------------------------------------------------------------------
+
+
+def families() -> str:
+    """A section for each family: what it suits, what it needs, its search space."""
+    from models.families import families as known
+
+    rows = [
+        (f"[`{f.name}`](#{f.name})", f.suits, f"{f.cost:g}", "yes" if f.stops_early else "") for f in known().values()
+    ]
+    summary = table(("family", "suits", "cost", "stops early"), rows)
+    return summary + "\n\n" + "\n\n".join(map(_family, known().values()))
+
+
+def _family(family: Family) -> str:
+    needs = family.needs
+    facts = [
+        f"Suits {family.suits}.",
+        f"Categories as {'integer codes' if needs.categories == 'codes' else '0/1 columns'}; "
+        f"missing values {'stay' if needs.missing else 'are filled in'}; "
+        f"numbers {'scaled' if needs.scaled else 'as they are'}.",
+        f"Tasks: {', '.join(family.tasks)}.",
+    ]
+    if family.most_cells < float("inf"):
+        facts.append(f"Not tried above {family.most_cells:,.0f} cells unless asked for.")
+    rows = list(_space(family))
+    space = table(("parameter", "range", "default"), rows) if rows else "There is nothing to search."
+    return f"## {family.name}\n\n{' '.join(facts)}\n\n{space}\n\nSource: {family.source}."
+
+
+def _space(family: Family) -> Iterator[tuple[str, str, str]]:
+    """Every parameter that the space ever names, over tasks and branches."""
+    from models.families import Shape
+
+    by_task = {task: _asked(family, Shape(1_000, 20, task, 0 if task == "regression" else 2)) for task in family.tasks}
+    every = {name: one for found in by_task.values() for name, one in found.items()}
+    for name, one in every.items():
+        without = [task for task, found in by_task.items() if name not in found]
+        note = f" (not in {', '.join(without)})" if without else ""
+        yield f"`{name}`", _range(one) + note, f"`{family.default[name]}`" if name in family.default else ""
+
+
+def _asked(family: Family, shape: Shape) -> dict[str, Any]:
+    """Name -> Optuna's distribution, from enough random configurations to meet every branch."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found: dict[str, Any] = {}
+    for _ in range(30):
+        trial = study.ask()
+        family.space(trial, shape)
+        found = {**trial.distributions, **found}
+    return found
+
+
+def _range(one: Any) -> str:
+    if hasattr(one, "choices"):
+        return ", ".join(f"`{c}`" for c in one.choices)
+    whole = ", whole" if "Int" in type(one).__name__ else ""
+    return f"{one.low:g} to {one.high:g}{', log scale' if one.log else ''}{whole}"
+
+
+def searches() -> str:
+    """A row for each strategy."""
+    from models.search import strategies
+
+    return table(("strategy", "suits", "source"), [(f"`{s.name}`", s.suits, s.source) for s in strategies().values()])
+
+
+# --- checks.md -------------------------------------------------------------------------------------------------------
+
+
+def checks() -> str:
+    """The checks of models/checks, by kind."""
+    from models.checks import checks as known
+
+    return "\n\n".join(
+        f"### {title}\n\n" + table(("check", "asks", "yields"), [_check(n, m, kind) for n, m in known(kind).items()])
+        for kind, title in (("form", "Form: the whole table"), ("signal", "Signal: work rows only"))
+    )
+
+
+def _check(name: str, module: Any, kind: str) -> tuple[str, str, str]:
+    question = (inspect.getdoc(module) or "").split("\n")[0]
+    return f"`{name}`", question, (inspect.getdoc(getattr(module, kind)) or "").split("\n\n")[0]
+
+
+def notes() -> str:
+    """What reading a column may have to say."""
+    from tasks.data.notes import SENTENCES
+
+    words = {"pass": "pass", "warn": "warned and done"}
+    rows = [(f"`{name}`", words[verdict], said.replace("{}", "…")) for name, (verdict, said) in SENTENCES.items()]
+    return table(("check", "verdict", "what is said"), rows)
+
+
+# --- command-line.md -------------------------------------------------------------------------------------------------
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    import typer
+
+    from flows.cli import app
+
+    found: Any = typer.main.get_command(app)
+    return "\n\n".join(_command(name, one) for name, one in found.commands.items())
+
+
+def _command(name: str, command: Any) -> str:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    rows = [(f"`{p.metavar}`", p.help or "") for p in arguments]
+    rows += [(f"{_names(p)}", p.help or "") for p in command.params if p not in arguments]
+    places = [p.metavar if p.required else f"[{p.metavar.strip('[]')}]" for p in arguments]
+    usage = " ".join(["nestor", name, *places, "[OPTIONS]"])
+    examples = (command.epilog or "").split("\n\n")[1:]
+    shown = "\n\n```\n" + "\n".join(examples) + "\n```" if examples else ""
+    return f"## nestor {name}\n\n{command.help}\n\n`{usage}`\n\n{table(('', 'meaning'), rows)}{shown}"
+
+
+def _names(option: Any) -> str:
+    value = f" {option.metavar}" if option.metavar else ""
+    return ", ".join(f"`{name}{value}`" if name.startswith("--") else f"`{name}`" for name in option.opts)
+
+
+PARTS: dict[str, Callable[[], str]] = {f.__name__: f for f in (config, families, searches, checks, notes, commands)}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
