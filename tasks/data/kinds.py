@@ -24,6 +24,7 @@ MOST = 0.95
 FEW_NUMBERS = 10
 # Below this many values, unique ones say nothing about what the column is.
 ENOUGH = 20
+MOST_MARKS, LONGEST_MARK = 50, 60
 PLAIN_VALUES = (str, bytes, bool, int, float, np.generic, Decimal, date, time, timedelta, pd.Period, pd.Interval)
 ID_NAME = re.compile(
     r"(?i:(^|[_\W])(id|ids|uuid|guid|idx|index|key|rownames?|row|rowid)$|^id[_\W]|^column 1$|^unnamed: 0)|[a-z](Id|ID)$"
@@ -125,7 +126,8 @@ def _text(found: Words, name: str, decimal: str | None) -> Inferred:
         when = dates(found, skip)
         if when is not None:
             notes = (*_date_notes(found, when.good | skip, name, when.note), *_marks(found, skip, name))
-            return Inferred("date", when.parser, notes, writes_na=bool(found.marked(("na",)).any()))
+            parser = {**when.parser, **_own_marks(found, ~(when.good | skip))}
+            return Inferred("date", parser, notes, writes_na=bool(found.marked(("na",)).any()))
         if mixed(found, skip):
             return Inferred("category", notes=(Note("mixed_dates", name, listed(found.some(~skip, 2))),))
     return _label(found, name)
@@ -202,11 +204,14 @@ def _number_parser(found: Words, read: Numbers, bad: np.ndarray) -> dict[str, An
         parser["thousands"] = read.style.thousands
     if read.signs:
         parser["signs"] = list(read.signs)
-    # A word that stands again and again is this column's own mark for missing; the next table may hold it too.
-    again = bad & (found.counts > 1)
-    if again.any():
-        parser["missing"] = [shortened(v.lower(), 60) for v in found.some(again, 20)]
-    return parser
+    return parser | _own_marks(found, bad)
+
+
+def _own_marks(found: Words, bad: np.ndarray) -> dict[str, Any]:
+    """The words that this column was read with as missing; where the next table holds them, they are so again."""
+    lower = found.lower.to_pylist()
+    some = sorted(np.flatnonzero(bad), key=lambda i: -found.counts[i])[:MOST_MARKS]
+    return {"missing": [lower[i] for i in some if len(lower[i]) <= LONGEST_MARK]} if some else {}
 
 
 def _number_notes(found: Words, read: Numbers, bad: np.ndarray, name: str) -> list[Note]:
@@ -286,7 +291,9 @@ def _as_asked(found: Words, name: str, decimal: str | None, asked: str) -> Infer
         return Inferred(asked, _number_parser(found, read, bad), tuple(_number_notes(found, read, bad, name)))
     if asked == "date":
         when = dates(found, skip)
-        return Inferred(asked, when.parser if when else {"format": "ISO8601"})
+        if when is None:
+            return Inferred(asked, {"format": "ISO8601"})
+        return Inferred(asked, {**when.parser, **_own_marks(found, ~(when.good | skip))})
     if asked == "boolean":
         return Inferred(asked, _truth(found, skip))
     return Inferred(asked)

@@ -343,6 +343,14 @@ def test_the_next_table_is_read_as_the_first(frame: pd.DataFrame, tmp_path: Path
         )
 
 
+def test_words_that_were_missing_in_training_are_missing_again(tmp_path: Path) -> None:
+    table = column_read([*map(str, range(100, 158)), "abc", "soon"], tmp_path=tmp_path)
+    assert table.features["x"].isna().sum() == 2
+    pd.testing.assert_frame_equal(read_like(table.reading, str(tmp_path / "a.csv")), table.features)
+    with pytest.raises(InputError, match="'never' is no number"):
+        read_like(table.reading, pd.DataFrame({"x": ["never"]}))
+
+
 def test_one_row_of_one_column_can_be_scored(tmp_path: Path) -> None:
     table = column_read([i * 1.5 for i in range(60)])
     (tmp_path / "b.csv").write_text("x\n4.5\n")
