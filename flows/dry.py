@@ -16,7 +16,7 @@ from flows.tables import clock, plain
 from models.config import Run
 from tasks import intake, shortlist
 from tasks.budget import Ledger
-from tasks.journal import Journal
+from tasks.journal import Journal, default_address
 from tasks.session import Session, model_name
 from tasks.workdir import Workdir
 
@@ -24,22 +24,30 @@ from tasks.workdir import Workdir
 class _Unheard:
     """A journal that nobody reads."""
 
-    def record(self, record: object) -> None:
-        """Forgets it."""
+    tracking_uri = default_address()
 
-    def call(self, name: str, **values: Any) -> Any:
-        """What would be kept, as if it was; no seal is known yet."""
-        return values.get("settings")
+    def call(self, function: str, **values: Any) -> None:
+        """Knows of no seal."""
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+class _Dry(Session):
+    """A session that leaves nothing behind."""
+
+    def record(self, key: str, kind: Any, **values: Any) -> None:
+        """Tells nobody."""
+
+    def keep_seal(self, settings: dict[str, Any]) -> None:
+        """Leaves it to the first real run to fix the seal."""
 
 
 def planned(run: Run) -> dict[str, Any]:
     """Reads, checks, seals and plans in a folder that is gone afterwards; the plan as JSON values."""
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         ledger = Ledger(run.seconds, time.time())
-        session = Session(run, model_name(run), Workdir(Path(folder)), ledger, cast(Journal, _Unheard()))
+        session = _Dry(run, model_name(run), Workdir(Path(folder)), ledger, cast(Journal, _Unheard()))
         try:
             for stage in (intake.take_in, intake.seal, intake.signal, shortlist.shortlist):
                 stage(session)
