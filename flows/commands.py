@@ -59,6 +59,7 @@ def _trained(run: Run, resume: str | None, quiet: bool) -> Report:
         with begun(run, resume):
             from flows.train import train  # Prefect's seconds pass while the server starts
 
+            ending.log_to_file()  # again: Prefect has put its own handlers in place
             return train(run, resume)
 
 

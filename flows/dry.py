@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flows.begin import EARLY
 from flows.tables import clock, plain
 from models.config import Run
-from tasks import intake, shortlist
 from tasks.budget import Ledger
 from tasks.journal import Journal, default_address
 from tasks.session import Session, model_name
@@ -49,8 +49,8 @@ def planned(run: Run) -> dict[str, Any]:
         ledger = Ledger(run.seconds, time.time())
         session = _Dry(run, model_name(run), Workdir(Path(folder)), ledger, cast(Journal, _Unheard()))
         try:
-            for stage in (intake.take_in, intake.seal, intake.signal, shortlist.shortlist):
-                stage(session)
+            for name, stage in EARLY:
+                session.once(name, stage)
             return _told(session)
         finally:
             session.close()

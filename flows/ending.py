@@ -56,11 +56,15 @@ def _log() -> Path:
 def log_to_file() -> None:
     """From now on what libraries log goes to a file; on the screen it would tear the display apart."""
     LOGS.mkdir(parents=True, exist_ok=True)
+    logging.getLogger().handlers = [_handler()]
+    logging.captureWarnings(True)
+
+
+@cache
+def _handler() -> logging.Handler:
     handler = logging.FileHandler(_log(), delay=True, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.handlers = [handler]
-    logging.captureWarnings(True)
+    return handler
 
 
 def again(arguments: list[str]) -> str:

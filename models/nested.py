@@ -80,7 +80,7 @@ class Study:
         self.family, self.fold, self.shape, self.metric = family, fold, shape, metric
         self.strategy, self.seed = strategy(strategy_name), seed
         self.told: list[Trial] = []
-        self._study = optuna.create_study(direction="maximize")
+        self._study: optuna.Study
 
     @property
     def best(self) -> Trial | None:
@@ -92,7 +92,10 @@ class Study:
         if self.told and not self.family.tunable:
             return []
         batch = (len(self.told) + BATCH - 1) // BATCH
-        self._study.sampler = self.strategy.sampler(seed_for(self.seed, self.family.name, self.fold, batch))
+        sampler = self.strategy.sampler(seed_for(self.seed, self.family.name, self.fold, batch))
+        # Made anew from what was told: a resumed search can know no more and no less than one that went on.
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self._study.add_trials([frozen(trial, self.metric) for trial in self.told])
         if not self.told:
             self._study.enqueue_trial(dict(self.family.default))
         return [self._asked() for _ in range(min(most, BATCH) if self.told else 1)]
@@ -104,18 +107,11 @@ class Study:
 
     def tell(self, batch: Sequence[Trial]) -> None:
         """Takes the finished trials of the batch asked last, in order of their numbers."""
-        for trial in sorted(batch, key=lambda t: t.number):
-            if trial.inner is not None and math.isfinite(trial.inner):
-                self._study.tell(trial.number, self.metric.gain(trial.inner))
-            else:
-                self._study.tell(trial.number, state=TrialState.PRUNED if trial.state == "pruned" else TrialState.FAIL)
-            self.told.append(trial)
+        self.told += sorted(batch, key=lambda t: t.number)
 
     def recall(self, trials: Sequence[Trial]) -> None:
         """Takes trials told in an earlier session, as if they had been asked and told here."""
-        for trial in trials:
-            self._study.add_trial(frozen(trial, self.metric))
-            self.told.append(trial)
+        self.told += trials
 
 
 def frozen(trial: Trial, metric: Metric) -> optuna.trial.FrozenTrial:
@@ -127,7 +123,7 @@ def frozen(trial: Trial, metric: Metric) -> optuna.trial.FrozenTrial:
         value=metric.gain(trial.inner) if finite else None,
         params=dict(trial.params),
         distributions=dict(trial.distributions),
-        intermediate_values={i: s for i, s in enumerate(trial.scores)} if state != TrialState.FAIL else {},
+        intermediate_values={i: metric.gain(s) for i, s in enumerate(trial.scores)} if state != TrialState.FAIL else {},
         user_attrs={
             "nestor.number": trial.number,
             "nestor.config": dict(trial.config),

@@ -12,6 +12,7 @@ import numpy as np
 
 from models import estimate
 from models.ensemble import Candidate, Member, weigh
+from models.errors import BudgetError
 from models.metric import Fold3
 from models.nested import Trial, best_of
 from models.outcome import FamilyOutcome, Interval
@@ -50,6 +51,11 @@ class Concluded:
 def conclude(session: Session) -> Concluded:
     """Weighs, refits, judges, and opens the sealed rows once."""
     chosen = {fold: done for fold in session.folds if (done := assembled(session, fold)) is not None}
+    if not _delivered(chosen):
+        raise BudgetError(
+            f"Nothing could be fitted in {session.ledger.elapsed:.0f} s. Give more time: --budget "
+            f"{3 * session.ledger.elapsed:.0f}s."
+        )
     outer = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
     procedure = _interval(session, outer)
     optimism = _optimism(session, chosen, outer)

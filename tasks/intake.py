@@ -24,9 +24,10 @@ from tasks.validate import check_form, check_signal
 def take_in(session: Session) -> None:
     """Reads the table, checks its form, and starts the pool of workers."""
     progress.emit(progress.Stage("read", str(session.run.data)[:60] if isinstance(session.run.data, str) else "DataFrame"))
-    workers.preload()
     with session.ledger.stage("reading"):
         table = check_form(read(session.run))
+        # skrub's encoders take a second to import: in the fork server once, not in every worker.
+        workers.preload(*(["skrub"] if {"date", "text"} & set(table.kinds.values()) else []))
         session.table = table
         session.found(table.findings)
         session.metric = metric_for(session.run.metric, table.task, table.classes)

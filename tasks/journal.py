@@ -61,7 +61,8 @@ class Record:
     """Unix seconds, as `end`."""
     end: float | None = None
     artifacts: Sequence[Sequence[str]] = ()
-    """[local file or folder, folder in the run's artifacts]; "" is their root."""
+    """[local file or folder, folder in the run's artifacts]; "" is their root. A relative path starts at the work
+    directory, else at the current one."""
     dataset: Mapping[str, Any] | None = None
     """The input table: name, digest, source and, if known, rows and columns."""
     at: float = 0.0
@@ -169,11 +170,17 @@ class Journal:
 
     def record(self, record: Record) -> None:
         """Writes the record down; it reaches MLflow later."""
-        line = replace(record, at=time.time()).line().encode() + b"\n"
+        files = [[self._place(local), folder] for local, folder in record.artifacts]
+        line = replace(record, at=time.time(), artifacts=files).line().encode() + b"\n"
         with self._lock:
             self._file.write(line)
             self._file.flush()
             self._written += 1
+
+    def _place(self, local: str) -> str:
+        """The file's path, within the work directory relative to it: the tracker and a resumed run may work elsewhere."""
+        path = next((p for p in (self.workdir / local, Path(local).absolute()) if p.exists()), Path(local).absolute())
+        return str(path.relative_to(self.workdir)) if path.is_relative_to(self.workdir) else str(path)
 
     def tracker(self) -> Tracker:
         """The tracker, started (again) if there is none."""

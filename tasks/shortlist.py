@@ -116,7 +116,7 @@ def _probe(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict
 
     Two folds, the quicker counts: a worker's very first fit of a family pays for what libraries load late. Both are
     fits of trial 0, which its studies will find on disk."""
-    limit = max(2.0, _PROBE_SHARE * (session.ledger.limit or 0))
+    limit = max(5.0, _PROBE_SHARE * (session.ledger.limit or 0))
     first, slow = {}, {}
     for fold in list(session.folds)[:2]:
         waiting = {f.name: _default(session, f.name, fold, limit) for f in kept if f.name not in slow}
@@ -133,7 +133,9 @@ def _probe(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict
 
 def _default(session: Session, name: str, fold: str, limit: float) -> Future[Fit]:
     job = session.job(name, fold, 0, default_config(session, name, fold), inner=0)
-    return session.fits.submit(fit.run, job, priority=(SEARCH, 0), timeout=limit)
+    # What can't be tuned costs nothing and is the last resort: it is never too slow.
+    timeout = limit if family(name).tunable else session.refit_limit()
+    return session.fits.submit(fit.run, job, priority=(SEARCH, 0), timeout=timeout)
 
 
 def _cost(session: Session, done: Fit) -> float:

@@ -16,6 +16,7 @@ from tasks import shortlist, tune
 from tasks.publish import publish
 from tasks.session import Session
 
+
 def _worth_a_retry(task: Any, run: Any, state: Any) -> bool:
     """What the user did wrong is wrong again; a full disk or a lost connection may not be."""
     return not isinstance(state.result(raise_on_failure=False), NestorError)

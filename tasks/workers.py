@@ -59,9 +59,9 @@ class _Context(ForkServerContext):
     Process = _Process  # type: ignore[assignment]
 
 
-def preload() -> None:
-    """Starts the fork server, which loads `models` once, while the caller does something else."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["tasks.preload"])
+def preload(*modules: str) -> None:
+    """Starts the fork server, which loads `models` and these modules once, while the caller does something else."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tasks.preload", *modules])
     forkserver.ensure_running()
 
 

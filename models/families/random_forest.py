@@ -23,7 +23,7 @@ def _space(trial, shape):
 
 def _fit(config, part, seed, threads):
     # A forest grown to single rows of a large table weighs hundreds of megabytes in a bag and gains nothing.
-    smallest = max(1, part.shape.rows // 3_000)
+    smallest = max(1, part.shape.rows // 1_500)
     settings = {**config, "min_samples_leaf": max(smallest, config["min_samples_leaf"])}
     forest = RandomForestRegressor if part.shape.task == "regression" else RandomForestClassifier
     model = forest(n_estimators=_TREES, n_jobs=threads, random_state=seed, **settings)

@@ -50,6 +50,18 @@ def test_a_record_comes_back_as_it_went(tmp_path):
     assert {**vars(back), "at": 0} == {**vars(record), "artifacts": (), "at": 0}
 
 
+def test_artifacts_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w" / "artifacts").mkdir(parents=True)
+    (tmp_path / "beside.txt").write_text("x")
+    files = [["w/artifacts", ""], ["artifacts", "a"], [str(tmp_path / "w" / "artifacts"), "b"], ["beside.txt", "c"]]
+    with Journal("w", "m", start=False) as journal:
+        journal.record(Record("run", "pipeline", artifacts=files))
+        (back,) = in_file(journal)
+    here = str(tmp_path / "beside.txt")
+    assert back.artifacts == [["artifacts", ""], ["artifacts", "a"], ["artifacts", "b"], [here, "c"]]
+
+
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=3))
 def test_a_torn_last_line_is_no_line_and_the_next_starts_afresh(tmp_path_factory, cuts):
     workdir = tmp_path_factory.mktemp("torn")
