@@ -178,7 +178,7 @@ class Journal:
             self._written += 1
 
     def _place(self, local: str) -> str:
-        """The file's path, within the work directory relative to it: the tracker and a resumed run may work elsewhere."""
+        """The file's path, relative where it lies in the work directory: a resumed run may stand elsewhere."""
         path = next((p for p in (self.workdir / local, Path(local).absolute()) if p.exists()), Path(local).absolute())
         return str(path.relative_to(self.workdir)) if path.is_relative_to(self.workdir) else str(path)
 
