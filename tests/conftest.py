@@ -1,0 +1,25 @@
+"""What tests share: whole small runs, in a folder of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.config import Run
+from tasks.conclude import Concluded
+from tasks.session import Session
+from tests import sessions
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Callable[..., tuple[Session, Concluded]]:
+    """`trained(run, **how)`: a run without Prefect and MLflow up to its conclusion."""
+    count = iter(range(1_000))
+
+    def train(run: Run, **how: Any) -> tuple[Session, Concluded]:
+        return sessions.trained(run, tmp_path / str(next(count)), **how)
+
+    return train

@@ -1,0 +1,199 @@
+"""Whole runs without Prefect and MLflow, over the real pool of workers: what tests of the laws are made of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from models.config import Run
+from models.families import families
+from models.seal import Seal
+from tasks import conclude as concluding
+from tasks import intake
+from tasks.budget import Ledger
+from tasks.conclude import Concluded
+from tasks.journal import Journal
+from tasks.session import Session
+from tasks.shortlist import shortlist
+from tasks.tune import tune
+from tasks.workdir import Workdir
+from tasks.workers import Pool
+
+TUNABLE = tuple(name for name, family in families().items() if family.tunable)
+
+
+class Alone(Journal):
+    """A journal without MLflow's writer: the intake is told that this name has no seal yet."""
+
+    def __init__(self, workdir: Path, name: str):
+        super().__init__(workdir, name, "sqlite:///unused", start=False)
+
+    def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
+        return args.get("settings")
+
+
+class Local(Session):
+    """A session whose pool a test may choose."""
+
+    made: Callable[[], Any] | None = None
+
+    def start_pool(self) -> None:
+        if self.made is None:
+            self.pool = Pool(self.workers, self.run.budget.memory * 1000 if self.run.budget.memory else 4000, 1)
+        else:
+            self.pool = self.made()
+
+
+def begun(run: Run, path: Path, pool: Callable[[], Any] | None = None, salt: int | None = None) -> Session:
+    """A session over `path` whose rows are read and sealed; `salt` seals by that salt instead of the best of 100."""
+    workdir = Workdir(path)
+    path.mkdir(parents=True, exist_ok=True)
+    session = Local(run, "model", workdir, Ledger(run.seconds, time.time()), Alone(path, "model"))
+    session.made = pool
+    intake.take_in(session)
+    if salt is not None:
+        _salted(session, salt)
+    intake.seal(session)
+    return session
+
+
+def _salted(session: Session, salt: int) -> None:
+    """Fixes the seal as an earlier run of this name would have."""
+    from models.seal import fraction_for
+    from models.split import plan_for
+
+    named = intake._key_columns(session, session.table)
+    plan, _ = plan_for(session.table, session.run)
+    share = session.run.split.sealed
+    fraction = fraction_for(session.table.rows) if share is None else share
+    seal = Seal(plan.kind, tuple(named.columns), fraction, salt)
+    kept = {"share": share, "target": f"{session.table.task}:{','.join(named.columns)}"}
+    session.workdir.write_json("seal.json", {**seal.__dict__, **kept})
+
+
+def tuned(session: Session) -> Session:
+    """The session with every family tuned in every fold, side by side."""
+    with ThreadPoolExecutor(64) as threads:
+        futures = [threads.submit(tune, session, f, k) for f in session.level.families for k in session.folds]
+        for future in futures:
+            future.result()
+    return session
+
+
+def trained(run: Run, path: Path, **how: Any) -> tuple[Session, Concluded]:
+    """A whole run up to its conclusion; its pool is closed."""
+    session = begun(run, path, **how)
+    try:
+        intake.signal(session)
+        shortlist(session)
+        return tuned(session), concluding.conclude(session)
+    finally:
+        session.close()
+
+
+def numbers(session: Session, concluded: Concluded) -> dict[str, Any]:
+    """Everything that a run with a count of trials must repeat to the last digit: all but times."""
+    return {
+        "trials": {key: [repeated(t) for t in trials] for key, trials in sorted(session.trials.items())},
+        "chosen": concluded.chosen,
+        "families": [(f.name, f.estimate, f.inner, f.trials, f.trials_by_fold, f.weight) for f in concluded.families],
+        "winner": concluded.winner,
+        "estimate": concluded.estimate,
+        "test": concluded.test,
+        "optimism": concluded.optimism,
+        "agreement": concluded.agreement,
+        "predictions": [(k, prediction.tolist()) for k, (_, prediction, _) in concluded.outer],
+        "notes": session.notes,
+        "findings": session.findings,
+    }
+
+
+def repeated(trial: Any) -> tuple[Any, ...]:
+    """A trial without its times."""
+    config, params = dict(trial.config), dict(trial.params)
+    return trial.number, params, config, trial.state, trial.scores, trial.rounds, trial.reason
+
+
+def frame(rows: int = 240, task: str = "binary", seed: int = 0) -> pd.DataFrame:
+    """A table with a column of each kind, missing values, weights, groups and times; two columns tell of the target."""
+    rng = np.random.default_rng(seed)
+    number = rng.normal(size=rows).round(3)
+    colour = rng.choice(["red", "green", "blue", "a, b"], rows)
+    value = number + (colour == "red") + rng.normal(size=rows)
+    targets = {
+        "binary": np.where(value > 0.3, "yes", "no"),
+        "multiclass": np.select([value < -0.3, value < 0.8], ["low", "mid"], "high"),
+        "regression": value,
+    }
+    table = pd.DataFrame(
+        {
+            "number": number,
+            "noise": rng.normal(size=rows),
+            "flag": rng.choice([0.0, 1.0], rows),
+            "colour": colour,
+            "town": [f"town {i}" for i in rng.integers(0, 45, rows)],
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 10**7, rows), unit="s"),
+            "words": [" ".join(rng.choice(["oak", "elm", "ash", "fir", "yew"], 4)) for _ in range(rows)],
+            "weight": rng.uniform(0.5, 2.0, rows).round(2),
+            "group": [f"g{i}" for i in rng.integers(0, 12, rows) + np.arange(rows) * 24 // rows],
+            "when": np.sort(rng.integers(0, 10**6, rows)),
+            "target": targets[task],
+        }
+    )
+    for column in ("number", "colour", "town", "day", "words"):
+        table.loc[rng.choice(rows, rows // 25, replace=False), column] = None
+    return table
+
+
+KINDS = {"flag": "boolean", "colour": "category", "town": "category", "day": "date", "words": "text"}
+
+PLANS: Mapping[str, dict[str, Any]] = {
+    "random": {"drop": ("group", "when")},
+    "group": {"drop": ("when",), "split": {"group": "group"}},
+    "time": {"drop": ("group",), "split": {"time": "when"}},
+    "group_time": {"split": {"group": "group", "time": "when", "sealed": 0.3}},
+}
+"""What a Run over `frame` sets for each kind of split plan."""
+
+
+def run_over(plan: str = "random", data: Any = None, **more: Any) -> Run:
+    """A small run over `frame()` with this kind of plan: 2 x 2 folds unless `split` says otherwise."""
+    named = {"data": frame() if data is None else data, "target": "target", "types": KINDS, "weight": "weight"}
+    whole = {**named, **PLANS[plan], **more}
+    whole["types"] = {c: kind for c, kind in whole["types"].items() if c in whole["data"].columns}
+    split = {"outer": 2, "inner": 2, **PLANS[plan].get("split", {}), **more.get("split", {})}
+    return Run(**{**whole, "split": split})
+
+
+def wait_for(truth: Callable[[], Any], seconds: float) -> Any:
+    """What `truth` says as soon as it is true, or at the deadline."""
+    until = time.monotonic() + seconds
+    while not (found := truth()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    """The process and all that came of it."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; a zombie does not."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found

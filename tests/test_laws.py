@@ -1,0 +1,376 @@
+"""The laws of the statistical contract, on whole runs: who may see which rows, and what repeats to the last digit.
+
+Laws 1, 2, 7 and 8 take hundreds of runs: see tests/prove."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from sklearn.compose import ColumnTransformer
+
+import models.columns
+import models.families
+from models.families import Family, families
+from models.seal import keys
+from models.table import Table
+from tasks import conclude as concluding
+from tasks import fit, intake
+from tasks.deliver import delivered
+from tasks.session import Session
+from tasks.shortlist import shortlist
+from tasks.workers import FitError
+from tests import sessions
+from tests.sessions import PLANS, begun, frame, numbers, repeated, run_over, tuned, wait_for
+
+# --- Law 3: who sees which rows --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Rows that a spy was shown."""
+
+    by: str
+    """estimator, stop, columns (all three learn from them) or transform."""
+    job: Any
+    """The Job, or "sealed" while the sealed rows are predicted."""
+    rows: np.ndarray
+    """Their numbers in the table."""
+
+
+class Inline:
+    """Stands for the pool: each fit is run at once in this process, where spies can be heard."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.job: Any = None
+        self._lock = threading.RLock()
+
+    def submit(self, work: Any, *args: Any, priority: tuple[int, ...], timeout: float | None = None) -> Future:
+        promise: Future = Future()
+        with self._lock:
+            self.job = args[0] if work is fit.run else "sealed"
+            try:
+                promise.set_result(work(*args))
+            except Exception as error:
+                promise.set_exception(FitError("failed", repr(error)))
+        return promise
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+SEEN: list[Seen] = []
+INLINE = Inline()
+
+
+class SpyColumns(ColumnTransformer):
+    """The preparation, telling of the rows it is fitted on and of those it prepares."""
+
+    def fit_transform(self, X: Any, y: Any = None, **more: Any) -> Any:
+        SEEN.append(Seen("columns", INLINE.job, X["row"].to_numpy().astype(int)))
+        return super().fit_transform(X, y, **more)
+
+    def transform(self, X: Any, **more: Any) -> Any:
+        SEEN.append(Seen("transform", INLINE.job, X["row"].to_numpy().astype(int)))
+        return super().transform(X, **more)
+
+
+def spying(known: Family, target: np.ndarray) -> Family:
+    """The family, telling of the rows it is fitted on; each must come with its own target."""
+
+    def heard(by: str, X: np.ndarray, y: np.ndarray) -> None:
+        rows = X[:, 0].astype(int)
+        SEEN.append(Seen(by, INLINE.job, rows))
+        assert (target[rows] == y).all()
+
+    def spy(config, part, seed, threads):
+        heard("estimator", part.X, part.y)
+        if part.stop is not None:
+            heard("stop", part.stop[0], part.stop[1])
+        return known.fit(config, part, seed, threads)
+
+    return replace(known, name="spy", fit=spy)
+
+
+@pytest.fixture(params=PLANS)
+def spied(request, tmp_path, monkeypatch):
+    """A run to its very end, refit with the sealed rows included, whose one family and whose columns are spies."""
+    data = frame()
+    data.insert(0, "row", np.arange(len(data), dtype=float))
+    target = data["target"].eq("yes").to_numpy().astype(int)
+    spy = spying(families()["lightgbm"], target)
+    monkeypatch.setattr(models.families, "families", lambda: {"spy": spy})
+    monkeypatch.setattr(models.columns, "ColumnTransformer", SpyColumns)
+    monkeypatch.setattr(fit.peak, "_process", psutil.Process(), raising=False)
+    SEEN.clear()
+    run = run_over(
+        request.param, data, search={"trials": 2, "families": ("spy",)}, final={"deliver": "refit", "rows": "all"}
+    )
+    run = run.model_copy(update={"types": {**run.types, "row": "number"}})
+    session = begun(run, tmp_path, pool=lambda: INLINE)
+    shortlist(session)
+    tuned(session)
+    concluded = concluding.conclude(session)
+    delivered(session, concluded)
+    session.close()
+    return session
+
+
+def numbered(table: Table) -> np.ndarray:
+    return table.features["row"].to_numpy().astype(int)
+
+
+def test_what_learns_sees_its_own_training_rows_only(spied):
+    row, sealed = numbered(spied.work), numbered(spied.sealed)
+    learned = [s for s in SEEN if s.by != "transform"]
+    for by in ("estimator", "stop", "columns"):
+        assert {s.job.fold for s in learned if s.by == by} == set(spied.folds)
+    for seen in learned:
+        fold = spied.folds[seen.job.fold]
+        allowed = row[fold.train if seen.job.inner is None else fold.inner[seen.job.inner][0]]
+        if seen.job.with_sealed:
+            assert set(seen.rows) == {*allowed, *sealed}
+            continue
+        assert np.isin(seen.rows, allowed).all()
+        assert not np.isin(seen.rows, row[fold.judge]).any()
+        assert not np.isin(seen.rows, sealed).any()
+
+
+def test_rows_that_judge_are_prepared_for_their_own_fold_only(spied):
+    row = numbered(spied.work)
+    for seen in [s for s in SEEN if s.by == "transform" and s.job != "sealed"]:
+        fold = spied.folds[seen.job.fold]
+        judge = fold.judge if seen.job.inner is None else fold.inner[seen.job.inner][1]
+        assert np.isin(seen.rows, row[judge]).all()
+
+
+def test_the_sealed_rows_are_touched_once_everything_is_fixed(spied):
+    sealed = numbered(spied.sealed)
+    touched = [i for i, s in enumerate(SEEN) if np.isin(s.rows, sealed).any()]
+    before = [i for i, s in enumerate(SEEN) if s.job != "sealed" and not s.job.with_sealed]
+    assert touched
+    assert min(touched) > max(before)
+    assert {len(SEEN[i].rows) for i in touched if SEEN[i].job == "sealed"} == {len(sealed)}
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_run_gets_to_its_last_choice_with_the_sealed_rows_away(plan, tmp_path):
+    search = {"trials": 1, "families": ("linear", "lightgbm")}
+    session = begun(run_over(plan, light(plan), search=search, final={"deliver": "refit"}), tmp_path)
+    try:
+        files = [p for p in tmp_path.iterdir() if p.name.startswith("sealed")]
+        assert {p.name for p in files} == {"sealed.arrow", "sealed_target.npy", "sealed_weight.npy"}
+        away = [p.rename(p.with_name("away_" + p.name)) for p in files]
+        opened, session.sealed = session.sealed, None
+        shortlist(session)
+        tuned(session)
+        early = concluding.conclude(session)
+        assert early.test is None
+        for path in away:
+            path.rename(path.with_name(path.name.removeprefix("away_")))
+        session.sealed = opened
+        late = concluding.conclude(session)
+        assert late.test is not None
+        assert (late.chosen, late.estimate, late.optimism) == (early.chosen, early.estimate, early.optimism)
+    finally:
+        session.close()
+
+
+# --- Law 3b: exchange -------------------------------------------------------------------------------------------------
+
+JUDGE = "2"
+"""The outer fold whose judging rows are shuffled."""
+
+
+def mixed(table: Table, rows: np.ndarray) -> Table:
+    """The table with every column, target and weight, shuffled for itself among these rows."""
+    draw = np.random.default_rng(1)
+
+    def order():
+        places = np.arange(table.rows)
+        places[rows] = draw.permutation(rows)
+        return places
+
+    features = table.features.assign(**{c: table.features[c].array[order()] for c in table.features.columns})
+    weight = None if table.weight is None else table.weight[order()]
+    return replace(table, features=features, target=table.target[order()], weight=weight)
+
+
+def light(plan: str) -> pd.DataFrame:
+    """The table; without dates and text, whose library takes seconds to load, for all plans but one."""
+    return frame() if plan == "random" else frame().drop(columns=["day", "words"])
+
+
+class Exchange:
+    """Runs over one table and plan: as it is, with B_k's and T's rows shuffled, with T's alone."""
+
+    def __init__(self, plan: str, folder: Path):
+        self.run = run_over(plan, light(plan), search={"trials": 2}, budget={"workers": 2})
+        self.whole, self.concluded = self._run(folder / "whole", None, judge=False, sealed=False)
+        self.probe = self.whole.work.features.head(40)
+        self.both, self.both_concluded = self._run(folder / "both", self.whole, judge=True, sealed=True)
+        self.sealed, self.sealed_concluded = self._run(folder / "sealed", self.whole, judge=False, sealed=True)
+
+    def _run(self, folder: Path, like: Session | None, judge: bool, sealed: bool):
+        session = begun(self.run, folder)
+        try:
+            if like is not None:
+                session.workdir.write_pickle("plan", like.workdir.read_pickle("plan"))
+                session.work = mixed(session.work, like.folds[JUDGE].judge) if judge else session.work
+                held = session.sealed
+                intake._write(session, mixed(held, np.arange(held.rows)) if sealed and held is not None else held)
+            shortlist(session)
+            return tuned(session), concluding.conclude(session)
+        finally:
+            session.close()
+
+    def made(self, session: Session, fold: str, family: str = "*") -> dict[str, Any]:
+        """What was made for a fold before it was judged: prepared columns, inner scores and predictions, and what the
+        refitted models say of the probe."""
+        path = session.workdir.path
+        found: dict[str, Any] = {
+            str(p.relative_to(path)): p.read_bytes()
+            for pattern in (f"columns/*/{fold}-*.npy", f"fits/*/{family}/{fold}/*/[0-9].npy")
+            for p in path.glob(pattern)
+        }
+        for place in path.glob(f"fits/*/{family}/{fold}/*/[0-9].json"):
+            kept = session.workdir.read_json(str(place.relative_to(path)))
+            found[str(place.relative_to(path))] = kept["score"], kept["rounds"]
+        for place in path.glob(f"fits/*/{family}/{fold}/*/refit.pkl"):
+            pipeline, classes = session.workdir.read_pickle(str(place.relative_to(path).with_suffix("")))
+            prediction = fit.predict(pipeline, self.probe, classes, session.brief)
+            found[str(place.relative_to(path))] = prediction.tobytes()
+        return found
+
+
+@pytest.fixture(scope="module")
+def exchanges(tmp_path_factory):
+    return cache(lambda plan: Exchange(plan, tmp_path_factory.mktemp(plan)))
+
+
+@pytest.mark.parametrize("family", families())
+@pytest.mark.parametrize("plan", PLANS)
+def test_shuffled_judging_and_sealed_rows_change_nothing_made_without_them(plan, family, exchanges):
+    runs = exchanges(plan)
+    assert runs.made(runs.both, JUDGE, family) == runs.made(runs.whole, JUDGE, family)
+    assert len(runs.made(runs.whole, JUDGE, family)) > 3
+    trials = [[repeated(t) for t in s.trials[family, JUDGE]] for s in (runs.whole, runs.both)]
+    assert trials[0] == trials[1]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_shuffled_judging_rows_change_no_weight_of_their_fold(plan, exchanges):
+    runs = exchanges(plan)
+    assert runs.both_concluded.chosen[JUDGE] == runs.concluded.chosen[JUDGE]
+    outer = [dict(c.outer)[JUDGE] for c in (runs.concluded, runs.both_concluded)]
+    assert not np.array_equal(outer[0][1], outer[1][1]), "the shuffle changed nothing: this law would hold of anything"
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_shuffled_sealed_rows_change_the_test_score_alone(plan, exchanges):
+    runs = exchanges(plan)
+    whole, sealed = numbers(runs.whole, runs.concluded), numbers(runs.sealed, runs.sealed_concluded)
+    assert whole.pop("test") != sealed.pop("test")
+    assert whole.pop("agreement") != sealed.pop("agreement")
+    assert whole == sealed
+    assert all(runs.made(runs.whole, k) == runs.made(runs.sealed, k) for k in runs.whole.folds)
+
+
+def test_what_workers_map_holds_work_rows_only(exchanges):
+    session = exchanges("random").whole
+    sizes = {p.name: len(np.load(p)) for p in session.workdir.path.glob("*.npy") if not p.name.startswith("sealed")}
+    assert set(sizes.values()) == {session.work.rows}
+    assert len(session.workdir.read_frame("work")) == session.work.rows
+    assert not np.isin(keys(session.workdir.read_frame("work")), keys(session.workdir.read_frame("sealed"))).any()
+
+
+# --- Law 4: what belongs together ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_no_group_and_no_copy_is_on_two_sides_of_any_split_of_a_run(plan, tmp_path):
+    data = frame()
+    data = pd.concat([data, data.sample(30, random_state=0)], ignore_index=True)
+    session = begun(run_over(plan, data, search={"trials": 1}), tmp_path)
+    shortlist(session)
+    session.close()
+    work, sealed = session.work, session.sealed
+    unit = named(work) if "group" in plan else names_of_rows(work)
+    held = named(sealed) if "group" in plan else names_of_rows(sealed)
+    sides = [(unit, held)]
+    for fold in session.folds.values():
+        for one, other in ((fold.train, fold.judge), *fold.inner, *fold.stops):
+            sides.append((unit[one], unit[other]))
+            if work.time is not None and len(other):
+                assert work.time[one].max() < work.time[other].min()
+    if work.time is not None:
+        assert work.time.max() < sealed.time.min()
+    else:
+        assert len(set(unit)) < work.rows, "there is nothing here that could be torn apart"
+    assert not [(a, b) for a, b in sides if np.isin(a, b).any()]
+
+
+def named(table: Table) -> np.ndarray:
+    return table.group_names.iloc[:, 0].to_numpy(str)
+
+
+def names_of_rows(table: Table) -> np.ndarray:
+    """Features and target of each row as one text, whatever Nestor thinks of keys."""
+    whole = table.features.assign(**{"the target": table.target})
+    return np.array(["|".join(map(str, row)) for row in whole.itertuples(index=False)])
+
+
+# --- Law 5: to the last digit ----------------------------------------------------------------------------------------
+
+REPEATED = {
+    "search": {"trials": 12, "families": ("constant", "linear", "lightgbm")},
+    "drop": ("group", "when", "day", "words"),
+}
+"""More trials than the sampler draws blindly, so that it must repeat what it learned too."""
+
+KILLED = """
+from pathlib import Path
+from tests.sessions import run_over, trained
+trained(run_over(**{settings!r}), Path({path!r}))
+"""
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    return numbers(*sessions.trained(run_over(**REPEATED, budget={"workers": 2}), tmp_path_factory.mktemp("unbroken")))
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_count_of_trials_repeats_to_the_last_digit_with_any_number_of_workers(workers, unbroken, trained):
+    assert numbers(*trained(run_over(**REPEATED, budget={"workers": workers}))) == unbroken
+
+
+def test_another_seed_tries_other_configurations(unbroken, trained):
+    run = run_over(**{**REPEATED, "search": {"trials": 2, "families": ("linear",)}, "seed": 1})
+    other = numbers(*trained(run))
+    assert other["trials"]["linear", "1"][1] != unbroken["trials"]["linear", "1"][1]
+
+
+def test_killed_and_resumed_equals_unbroken(unbroken, tmp_path):
+    code = KILLED.format(settings={**REPEATED, "budget": {"workers": 2}}, path=str(tmp_path))
+    for fits in (9, 60):
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
+        assert wait_for(lambda fits=fits: len(list(tmp_path.glob("fits/**/*.json"))) >= fits, 120)
+        whole = sessions.family_of(process.pid)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert wait_for(lambda whole=whole: not sessions.living(whole), 20)
+    assert numbers(*sessions.trained(run_over(**REPEATED, budget={"workers": 2}), tmp_path)) == unbroken
