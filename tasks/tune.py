@@ -11,11 +11,13 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 
 from models.families import Shape, family
 from models.nested import BATCH, Study, Trial, best_of, frozen, hopeless, thawed
@@ -36,9 +38,11 @@ class Store:
     """The study's file: told trials, by number."""
 
     def __init__(self, session: Session, family_name: str, fold: str):
+        """Opens the file, new or of an earlier session."""
         path = session.workdir.path / "studies" / f"{family_name}-{fold}.log"
         path.parent.mkdir(exist_ok=True)
         self.metric = session.metric
+        _mend(path)
         storage = JournalStorage(JournalFileBackend(str(path)))
         self._study = optuna.create_study(
             storage=storage, study_name=f"{family_name}/{fold}", direction="maximize", load_if_exists=True
@@ -50,6 +54,15 @@ class Store:
         if trial.number not in self.trials:
             self._study.add_trial(frozen(trial, self.metric))
             self.trials[trial.number] = trial
+
+
+def _mend(path: Path) -> None:
+    """Takes away what a killed session may have left: Optuna's lock, which would hold this one up for 30 s, and a line
+    cut short, to which the next would be joined. The run is ours alone: `Journal` sees to that."""
+    path.with_name(path.name + LOCK_FILE_SUFFIX).unlink(missing_ok=True)
+    if path.exists():
+        with path.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def tune(session: Session, family_name: str, fold: str) -> None:
@@ -117,7 +130,8 @@ def _screened(session: Session, study: Study) -> bool:
     if mine is None:
         return told >= 5
     rivals = [best_of(t, session.metric) for (f, k), t in session.trials.items() if k == study.fold]
-    better = sum(r is not None and session.metric.gain(r.inner or 0) > session.metric.gain(mine.inner or 0) for r in rivals)
+    gains = [session.metric.gain(r.inner) for r in rivals if r is not None and r.inner is not None]
+    better = sum(gain > session.metric.gain(mine.inner or 0.0) for gain in gains)
     return better >= places
 
 
