@@ -1,0 +1,238 @@
+"""The command line: what it imports, teaches, refuses, and how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows import ending
+from flows.cli import app
+from flows.options import FLAGS, gathered, kinds, made_run, names
+from models.errors import BudgetError, InputError, Interrupted, NestorError
+
+COMMANDS = [command.callback.__name__ for command in app.registered_commands]
+HEAVY = ("pandas", "numpy", "prefect", "mlflow", "sklearn", "optuna", "matplotlib", "psutil")
+CALM = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NESTOR_"))}
+
+
+def nestor(*arguments, cwd, **more):
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=CALM | more)
+
+
+@pytest.fixture
+def table(tmp_path):
+    rows = "\n".join(f"{k},{k % 7},{'yes' if k % 3 else 'no'}" for k in range(60))
+    (tmp_path / "t.csv").write_text(f"a,b,Über 50k?\n{rows}\n")
+    return tmp_path
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = f"import sys, flows.cli; print([m for m in {HEAVY} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_help_and_version_import_nothing_heavy():
+    code = f"""
+import sys, flows.cli
+for words in (["--help"], ["train", "--help"], ["--version"]):
+    try:
+        flows.cli.app(words)
+    except SystemExit as end:
+        assert end.code == 0
+print([m for m in {HEAVY} if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_purpose_and_examples(command):
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    assert "Examples" in shown
+    assert f"nestor {command}" in shown.split("Examples")[1]
+
+
+def test_every_field_of_the_run_that_a_person_sets_has_its_option():
+    from models.config import Run, Settings
+
+    def paths(model, above=()):
+        for name, field in model.model_fields.items():
+            inner = field.annotation
+            if isinstance(inner, type) and issubclass(inner, Settings):
+                yield from paths(inner, (*above, name))
+            else:
+                yield (*above, name)
+
+    only_in_a_file = {("split", "gap"), ("split", "copies")}
+    assert set(paths(Run)) - only_in_a_file == set(FLAGS)
+
+
+def test_options_make_a_run():
+    given = {
+        ("data",): "t.csv",
+        ("target",): "y",
+        ("types",): kinds(["a=b=category"]),
+        ("drop",): names(["x,y", "z"]),
+        ("budget", "seconds"): "1h30m",
+        ("split", "outer"): "3",
+        ("seed",): None,
+    }
+    run = made_run(gathered(None, given), given)
+    assert (run.data, run.types, run.drop, run.seconds) == ("t.csv", {"a=b": "category"}, ("x", "y", "z"), 5400)
+    assert (run.split.outer, run.seed) == (3, 0)
+
+
+def test_options_overrule_the_file(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("data: t.csv\ntarget: y\nbudget: 5m\nsplit: {outer: 4, inner: 2}\ntypes: {a: id, b: text}\n")
+    given = {("split", "outer"): "3", ("search", "trials"): "7", ("types",): {"a": "date"}}
+    run = made_run(gathered(file, given), given)
+    assert (run.split.outer, run.split.inner, run.search.trials, run.seconds) == (3, 2, 7, None)
+    assert run.types == {"a": "date", "b": "text"}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({("split", "outer"): "1"}, "--outer: should be greater than or equal to 2, not '1'."),
+        ({("task",): "bin"}, "--task: should be 'binary', 'multiclass' or 'regression', not 'bin'."),
+        ({("search", "trials"): "many"}, "--trials: should be a valid integer"),
+        ({("budget", "seconds"): "soon"}, "--budget: a duration such as 90s, 10m or 1h30m is wanted, not 'soon'."),
+        ({("types",): {"zip": "postcode"}}, "--type: should be 'number', 'category'"),
+        ({("name",): "a/b"}, "--name: a name must not have / : %"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_option(given, says):
+    given = {("data",): "t.csv", **given}
+    with pytest.raises(InputError) as error:
+        made_run(gathered(None, given), given)
+    assert str(error.value).startswith(says)
+
+
+def test_many_wrong_values_are_bounded():
+    given = {("data",): "t.csv", ("types",): {f"c{k}": "x" * 500 for k in range(20)}}
+    with pytest.raises(InputError) as error:
+        made_run(gathered(None, given), given)
+    assert "(and 17 more)" in str(error.value)
+    assert len(str(error.value)) < 800
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("splitt: 1", "config: splitt: no such field. Known: data, target"),
+        ("split: {outter: 1}", "config: split.outter: no such field. Known: outer, inner"),
+        ("seed: a", "config: seed: should be a valid integer"),
+        ("- 1", "--config: "),
+        ("a: [", "--config: "),
+        ("split: 3", "config: split: "),
+    ],
+)
+def test_a_wrong_config_file_is_told_with_its_field(tmp_path, text, says):
+    (tmp_path / "c.yaml").write_text(f"data: t.csv\n{text}\n" if text[0] not in "-" else text)
+    with pytest.raises(InputError) as error:
+        made_run(gathered(tmp_path / "c.yaml", {}), {})
+    assert str(error.value).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train"], "Which table?"),
+        (["train", "t.csv", "--budget", "5m", "--trials", "3"], "not both"),
+        (["train", "t.csv", "--type", "a"], "COL=KIND"),
+        (["train", "t.csv", "--config", "none.yaml"], "can't be read"),
+        (["train", "t.csv", "--bugdet", "5m"], "--bugdet"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_a_mistake_ends_with_2_at_once_and_without_a_traceback(tmp_path, words, says):
+    done = nestor(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "mlruns").exists()  # no server was started for it
+
+
+def test_check_prints_its_findings_and_stops_with_2(table):
+    done = nestor("check", "t.csv", "--target", "Über 50k?", "--json", cwd=table)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"]) == (0, True)
+    assert {"check", "verdict", "message", "columns", "rows"} <= set(found["findings"][0])
+    done = nestor("check", "t.csv", "--target", "absent", cwd=table)
+    assert done.returncode == 2
+    assert "✗ stop" in done.stdout
+    assert "1 stop" in done.stdout
+
+
+def test_lists_are_tables_or_json(tmp_path):
+    for command in ("families", "searches"):
+        rows = json.loads(nestor(command, "--json", cwd=tmp_path).stdout)
+        assert all(row["name"] and row["suits"] for row in rows)
+        assert rows[0]["name"] in nestor(command, cwd=tmp_path).stdout
+
+
+def test_a_dry_run_tells_the_plan_and_leaves_nothing(table):
+    words = ["train", "t.csv", "--target", "Über 50k?", "--trials", "5", "--families", "linear", "--dry-run", "--json"]
+    done = nestor(*words, cwd=table)
+    plan = json.loads(done.stdout)
+    assert (plan["families"], plan["trials"], plan["rows"] + plan["sealed"]) == (["linear"], 5, 60)
+    assert sorted(p.name for p in table.iterdir()) == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "made"),
+    [
+        ("train a.csv --resume", "train a.csv --resume|"),
+        ("train --resume there.csv", "train --resume| there.csv"),
+        ("train --resume sklearn:iris", "train --resume| sklearn:iris"),
+        ("train a.csv --resume --json", "train a.csv --resume| --json"),
+        ("train a.csv --resume loans-2026", "train a.csv --resume loans-2026"),
+        ("train a.csv --resume=x", "train a.csv --resume=x"),
+    ],
+)
+def test_resume_takes_a_run_or_none(tmp_path, monkeypatch, words, made):
+    monkeypatch.chdir(tmp_path)
+    Path("there.csv").touch()
+    want = [w for part in made.split() for w in ([part[:-1], ""] if part.endswith("|") else [part])]
+    assert ending.with_resume_value(words.split()) == want
+
+
+@pytest.mark.parametrize("words", ["train a.csv", "train a.csv --resume=x", "train a.csv --resume|"])
+def test_an_interrupted_command_names_the_one_that_goes_on(words):
+    arguments = [w for part in words.split() for w in ([part[:-1], ""] if part.endswith("|") else [part])]
+    assert ending.again(arguments) == "nestor train a.csv --resume"
+    assert "'a b.csv'" in ending.again(["train", "a b.csv"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NestorError("x"), 1),
+        (InputError("x"), 2),
+        (BudgetError("x"), 3),
+        (Interrupted("x"), 130),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(error, code):
+    assert ending.ended(error) == code
+
+
+def test_an_unexpected_error_is_one_screen_and_a_file_with_the_rest(tmp_path):
+    code = "import flows.commands as c, flows.cli\ndef bad(*_): 1 / 0\nc.families = bad\nflows.cli.main()"
+    command = [sys.executable, "-c", code, "families"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=CALM)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ZeroDivisionError" in done.stderr
+    assert "Traceback" not in done.stderr
+    (log,) = (tmp_path / "mlruns" / "logs").iterdir()
+    assert str(log) in done.stderr
+    assert "Traceback" in log.read_text()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=CALM | {"NESTOR_DEBUG": "1"})
+    assert "Traceback" in done.stderr
