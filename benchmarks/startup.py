@@ -1,0 +1,67 @@
+"""How long a user waits before anything happens: `python -m benchmarks.startup`."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.command import NESTOR, stop_server
+from benchmarks.stamp import printed
+
+TIMES = 5
+
+
+def main() -> None:
+    """Prints one table."""
+    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+        place = Path(folder)
+        rows = [
+            ("`nestor --version`", *_repeated(lambda: _command(place, "--version"))),
+            ("`nestor --help`", *_repeated(lambda: _command(place, "--help"))),
+            ("`nestor families`", *_repeated(lambda: _command(place, "families"))),
+            ("`nestor check sklearn:iris`", *_repeated(lambda: _command(place, "check", "sklearn:iris"))),
+            *_server(place),
+        ]
+    printed("Startup", ("what", "median, s", "least, s", "times"), rows)
+
+
+def _repeated(call: Callable[[], float]) -> tuple[str, str, str]:
+    seconds = [call() for _ in range(TIMES)]
+    return f"{statistics.median(seconds):.2f}", f"{min(seconds):.2f}", str(TIMES)
+
+
+def _command(folder: Path, *arguments: str) -> float:
+    return _timed([str(NESTOR), *arguments], folder, None)
+
+
+def _server(place: Path) -> list[tuple[str, str, str, str]]:
+    """The local server: the first on this machine, the first of a project, and one that is there."""
+    cache = place / "cache"
+    script = "from flows import server; server.start('mlruns', 120).ready()"
+    found = []
+    for number, what in enumerate(("the first on this machine", "the first of another project", "found alive")):
+        folder = place / str(min(number, 1))
+        folder.mkdir(exist_ok=True)
+        seconds = _timed([sys.executable, "-P", "-c", script], folder, cache)
+        found.append((f"Prefect server answers, {what}", f"{seconds:.2f}", f"{seconds:.2f}", "1"))
+    for number in (0, 1):
+        stop_server(place / str(number))
+    return found
+
+
+def _timed(command: list[str], folder: Path, cache: Path | None) -> float:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "NESTOR_"))}
+    environment |= {"XDG_CACHE_HOME": str(cache)} if cache else {}
+    began = time.perf_counter()
+    subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
