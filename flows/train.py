@@ -32,14 +32,14 @@ class Called(Flow):
     A worker that runs a deployment does not come this way: it has a server, and every stage is run where the flow
     says."""
 
-    def __call__(self, run: Run, resume: str | None = None) -> Any:
+    def __call__(self, run: Run, resume: str | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The flow's result."""
         if resume is not None and (report := finished(run, resume)):
             return report
         if begin.now() is None:
             with begin.begun(run, resume):
                 return self(run, resume)
-        handle = begin.now()[1]
+        _, handle = begin.now() or (None, server.start())
         with temporary_settings({PREFECT_API_URL: handle.ready()}), handle.guarded():
             return super().__call__(run, resume)
 
@@ -74,6 +74,7 @@ def _tune(session: Session) -> None:
         with session.ledger.stage("tuning"):
             order = [(f, k) for f in session.level.families for k in session.folds]
             futures = [stages.tune_one.submit(session, f, k) for f, k in order]
+            session.journal.prepare()
             for future in futures:
                 future.result()
     except BaseException:
@@ -88,7 +89,7 @@ train = Called(
     _train,
     name="train",
     flow_run_name="{run.name}",
-    task_runner=ThreadPoolTaskRunner(max_workers=256),
+    task_runner=ThreadPoolTaskRunner(max_workers=256),  # pyright: ignore[reportArgumentType]
     persist_result=False,
     validate_parameters=True,
 )

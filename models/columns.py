@@ -97,7 +97,7 @@ def _many(target: np.ndarray, task: Task, seed: int) -> TargetEncoder:
     else:
         rarest = int(np.unique(target, return_counts=True)[1].min())
         folds = StratifiedKFold(max(2, min(5, rarest)), shuffle=True, random_state=seed)
-    return TargetEncoder(target_type=kind, cv=folds)
+    return TargetEncoder(target_type=kind, cv=folds)  # pyright: ignore[reportArgumentType]
 
 
 def _dates():

@@ -10,7 +10,6 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 Kind = Literal["number", "category", "boolean", "date", "text", "id", "drop"]
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(p.strip() for p in v.split(",")) if isinstance(v, str) else v)]
 
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -26,6 +25,13 @@ def duration(text: object) -> object:
     return sum(float(n) * _UNITS[u] for n, u in parts)
 
 
+def _parted(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_parted)]
+
+
 def _described(data: object) -> str:
     return f"DataFrame of {len(data)} rows, {data.shape[1]} columns" if isinstance(data, pd.DataFrame) else str(data)
 
@@ -38,27 +44,29 @@ Data = Annotated[
 
 
 class Settings(BaseModel):
+    """What all settings have in common: frozen, no unknown names, a sentence for each field."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
 
 
 class Split(Settings):
     """How rows are divided: the same plan at every level (sealed, outer, inner, early stopping)."""
 
-    outer: int | None = Field(None, ge=2, le=20)
+    outer: int | None = Field(default=None, ge=2, le=20)
     """Outer folds; empty: from the table's shape and the time there is."""
-    inner: int | None = Field(None, ge=1, le=20)
+    inner: int | None = Field(default=None, ge=1, le=20)
     """Inner folds; empty: from the table's shape and the time there is."""
     group: str | None = None
     """A column whose equal values are never on both sides of any split."""
     time: str | None = None
     """A column of times: earlier rows train, later rows judge, everywhere."""
-    gap: int = Field(0, ge=0)
+    gap: int = Field(default=0, ge=0)
     """With `time`: how many rows (in order of time) are left out between training and judging."""
     id: Names = ()
     """Columns that name a row; else a row is known by its features."""
     copies: Literal["auto", "together", "apart"] = "auto"
     """Whether rows with equal features and target stay on one side of every fold."""
-    sealed: float | None = Field(None, ge=0, lt=0.9)
+    sealed: float | None = Field(default=None, ge=0, lt=0.9)
     """Share of rows in the sealed test set; empty: 20 % for small tables, less for large ones; 0: none."""
     test_column: str | None = None
     """A column that is true (or `test`) in the rows to seal, instead of a drawn test set."""
@@ -69,7 +77,7 @@ class Search(Settings):
 
     strategy: str = "tpe"
     """The search strategy; `nestor searches` lists them."""
-    trials: int | None = Field(None, ge=1)
+    trials: int | None = Field(default=None, ge=1)
     """Configurations per study (family and fold). With it runs repeat to the last digit; excludes a budget."""
     families: Names = ()
     """The families to consider; empty: all that suit the table. `nestor families` lists them."""
@@ -78,11 +86,11 @@ class Search(Settings):
 class Budget(Settings):
     """What a run may use."""
 
-    seconds: Annotated[float | None, BeforeValidator(duration)] = Field(None, gt=0)
+    seconds: Annotated[float | None, BeforeValidator(duration)] = Field(default=None, gt=0)
     """Wall time of the whole command, such as 90s, 10m or 1h30m. Without budget and trials: 10m."""
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(default=None, ge=1)
     """Processes that fit models; empty: one for each core."""
-    memory: float | None = Field(None, gt=0)
+    memory: float | None = Field(default=None, gt=0)
     """GB of memory for one fit; empty: an even share of what is free when the run starts."""
 
 
@@ -106,7 +114,7 @@ class Run(Settings):
     """The column to predict; may be left out for `sklearn:NAME`."""
     test: Data | None = None
     """A table of its own that is the sealed test set."""
-    name: str | None = Field(None, pattern=r"^[^/:.%\"'\s][^/:%\"']*$", max_length=100)
+    name: str | None = Field(default=None, pattern=r"^[^/:.%\"'\s][^/:%\"']*$", max_length=100)
     """The model's name in the registry; empty: the file's stem."""
     task: Literal["binary", "multiclass", "regression"] | None = None
     """What kind of target it is; empty: seen from its values."""
@@ -120,7 +128,7 @@ class Run(Settings):
     """Columns not to use."""
     types: dict[str, Kind] = {}
     """Column kinds that overrule what the reader infers."""
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     """The same seed, table and number of trials give the same result to the last digit."""
     split: Split = Split()
     search: Search = Search()

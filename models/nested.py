@@ -77,6 +77,7 @@ class Study:
     """The search of one family on one fold: ask a batch, tell it whole and in order, ask the next."""
 
     def __init__(self, family: Family, fold: str, shape: Shape, metric: Metric, strategy_name: str, seed: int):
+        """A study without trials."""
         self.family, self.fold, self.shape, self.metric = family, fold, shape, metric
         self.strategy, self.seed = strategy(strategy_name), seed
         self.told: list[Trial] = []
@@ -116,11 +117,11 @@ class Study:
 
 def frozen(trial: Trial, metric: Metric) -> optuna.trial.FrozenTrial:
     """The trial as Optuna stores it; everything that `thawed` needs is in its user attributes."""
-    finite = trial.inner is not None and math.isfinite(trial.inner)
-    state = TrialState.COMPLETE if finite else TrialState.PRUNED if trial.state == "pruned" else TrialState.FAIL
+    inner = trial.inner if trial.inner is not None and math.isfinite(trial.inner) else None
+    state = TrialState.COMPLETE if inner is not None else TrialState.PRUNED if trial.state == "pruned" else TrialState.FAIL
     return create_trial(
         state=state,
-        value=metric.gain(trial.inner) if finite else None,
+        value=None if inner is None else metric.gain(inner),
         params=dict(trial.params),
         distributions=dict(trial.distributions),
         intermediate_values={i: metric.gain(s) for i, s in enumerate(trial.scores)} if state != TrialState.FAIL else {},

@@ -76,6 +76,7 @@ class Table:
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return len(self.target)
 
     @property

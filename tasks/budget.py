@@ -15,10 +15,10 @@ import psutil
 EXIT = 1.5
 """Seconds from the last stage to the prompt: closing the pool, the tracker and the interpreter."""
 
-REGISTRATION = 5.0
+REGISTRATION = 6.0
 """Seconds that registering a small model takes: writing, describing and aliasing a version, the report."""
 
-PER_MB = 3.0
+PER_MB = 0.4
 """Seconds more for each MB of one member of the bag: its five or more members are written by skops."""
 
 _origin: list[float] = []
@@ -38,6 +38,7 @@ class Ledger:
     """Times of one run. Thread-safe."""
 
     def __init__(self, limit: float | None, origin: float, used: float = 0.0):
+        """A ledger of `limit` seconds from `origin` on, `used` of which are gone already."""
         self.limit, self.origin, self.used = limit, origin - used, used
         self.stages: dict[str, float] = defaultdict(float)
         self.fitting: dict[str, float] = defaultdict(float)
@@ -57,7 +58,7 @@ class Ledger:
 
     def weighs(self, model_mb: float) -> None:
         """Learns how large one member of the delivered model may be."""
-        self.registration = max(self.registration, REGISTRATION + PER_MB * model_mb)
+        self.registration = REGISTRATION + PER_MB * model_mb
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import estimate
-from models.ensemble import Candidate, Member, weigh
+from models.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
 from models.errors import BudgetError
 from models.metric import Fold3
 from models.nested import Trial, best_of
@@ -92,7 +92,10 @@ def _candidates(session: Session, fold: str) -> list[Candidate]:
             (t for t in session.trials.get((name, fold), []) if t.inner is not None and np.isfinite(t.inner)),
             key=lambda t: (-session.metric.gain(t.inner or 0.0), t.number),
         )
-        found += [Candidate(name, t.number, _inner_predictions(session, name, fold, t), t.inner or 0.0) for t in best[:3]]
+        found += [
+            Candidate(name, t.number, _inner_predictions(session, name, fold, t), t.inner or 0.0)
+            for t in best[:MOST_PER_FAMILY]
+        ]
     return found
 
 
@@ -194,7 +197,7 @@ def _without_outer(session: Session, chosen: Chosen) -> Interval:
     """BBC-CV over the configurations that finished every fold; for one hold-out its score, with an interval."""
     fold = session.folds[chosen.fold]
     rows = np.concatenate([judge for _, judge in fold.inner])
-    part = np.concatenate([np.full(len(judge), j) for j, (_, judge) in enumerate(fold.inner)])
+    parts = np.split(np.arange(len(rows)), np.cumsum([len(judge) for _, judge in fold.inner])[:-1])
     found = [
         np.concatenate(_inner_predictions(session, name, chosen.fold, t))
         for name in session.level.families
@@ -203,7 +206,7 @@ def _without_outer(session: Session, chosen: Chosen) -> Interval:
     ]
     weight = None if session.work.weight is None else session.work.weight[rows]
     return estimate.bbc_interval(
-        session.metric, session.work.target[rows], found, session.keys[rows], part, session.run.seed, weight
+        session.metric, session.work.target[rows], found, session.keys[rows], parts, session.run.seed, weight
     )
 
 
@@ -220,6 +223,7 @@ def _opened(
     delivered = np.mean([by_fold[c.fold] for c in _delivered(chosen)], axis=0)
     rows = (sealed.target, delivered, sealed.weight)
     test = estimate.test_interval(session.metric, rows, keys, session.run.seed)
+    session.count_opening()
     if not outer:
         return test, None
     on_sealed: list[Fold3] = [(sealed.target, by_fold[k], sealed.weight) for k, _ in outer]

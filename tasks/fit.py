@@ -153,7 +153,7 @@ def load(path: str, plan: str) -> tuple[Brief, Any, np.ndarray, np.ndarray | Non
 
 
 def run(job: Job) -> Fit:
-    """Fits, scores, writes the result into the run's folder and returns it; a result already there is returned as is."""
+    """Fits, scores, writes the result into the run's folder and returns it; one already there is returned as is."""
     workdir = Workdir(Path(job.workdir))
     done = workdir.read_json(job.file + ".json")
     if done is not None:
@@ -170,7 +170,7 @@ def run(job: Job) -> Fit:
 
 def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None, float, float]:
     """Score on the validation rows, best rounds, when the columns were ready, and the model's size."""
-    brief, features, target, weight = load(job.workdir, job.plan)
+    brief, _, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     assert job.inner is not None
     train, judge = fold.inner[job.inner]

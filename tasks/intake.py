@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.errors import InputError
+from models.errors import InputError, shortened
 from models.estimate import time_blocks
 from models.metric import metric_for
 from models.seal import Seal, choose_seal, keys, renewed, sealed_rows, work_rows
@@ -23,7 +23,7 @@ from tasks.validate import check_form, check_signal
 
 def take_in(session: Session) -> None:
     """Reads the table, checks its form, and starts the pool of workers."""
-    progress.emit(progress.Stage("read", str(session.run.data)[:60] if isinstance(session.run.data, str) else "DataFrame"))
+    progress.emit(progress.Stage("read", shortened(session.run.data) if isinstance(session.run.data, str) else ""))
     with session.ledger.stage("reading"):
         table = check_form(read(session.run))
         # skrub's encoders take a second to import: in the fork server once, not in every worker.

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -194,6 +195,15 @@ class Journal:
     def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
         """What the tracker's function `name` returns; its errors come as NestorError."""
         return self.tracker().call(name, timeout, args)
+
+    def prepare(self) -> None:
+        """Has the tracker import what registering needs, while the caller does something else."""
+
+        def ask() -> None:
+            with suppress(NestorError):  # registering will say what is wrong
+                self.call("prepare")
+
+        threading.Thread(target=ask, name="prepare", daemon=True).start()
 
     @property
     def trouble(self) -> str | None:

@@ -17,6 +17,7 @@ from tasks.deliver import delivered, trusted
 from tasks.session import Session, described
 
 _EXAMPLE_ROWS = 5
+_STAGES = ("reading", "sealing", "validation", "shortlist", "tuning", "conclusion")
 
 
 def publish(session: Session, concluded: Concluded) -> Report:
@@ -53,7 +54,6 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
         reading=asdict(session.table.reading),
         trusted=trusted(session),
         beats_constant=concluded.beats_constant,
-        whole_booleans=[c for c, k in kinds.items() if k == "boolean" and not features[c].isna().any()],
         metrics=_numbers(concluded),
         tags={"nestor.metric": session.metric.name, "nestor.winner": concluded.winner},
         extra={"target": session.run.target or "target", "metric": session.metric.name},
@@ -104,7 +104,7 @@ def _seconds(session: Session) -> dict[str, float]:
     return {
         "total": session.ledger.elapsed,
         "startup": session.ledger.elapsed - sum(stages.values()) - session.ledger.open_for("registration"),
-        **{name: stages.get(name, 0.0) for name in ("reading", "sealing", "validation", "shortlist", "tuning", "conclusion")},
+        **{name: stages.get(name, 0.0) for name in _STAGES},
         "registration": session.ledger.open_for("registration"),
         "fitting": fitting,
         "tracking": session.journal.seconds_per_record() * sum(map(len, session.trials.values())),
@@ -128,11 +128,18 @@ def _sentence(session: Session, concluded: Concluded) -> str:
     if concluded.test is not None:
         text += f" The sealed test set, opened once, says {_between(concluded.test)}."
     if concluded.agreement is not None:
-        fits = abs(concluded.agreement) < 2
-        text += f" The two {'agree' if fits else 'DISAGREE'} (z = {concluded.agreement:+.1f})."
+        text += f" {_agreement(session, concluded.agreement)} (z = {concluded.agreement:+.1f})."
     if not concluded.beats_constant:
         text += " It is no better than a constant prediction: no alias is set."
     return text
+
+
+def _agreement(session: Session, z: float) -> str:
+    if abs(z) < 2:
+        return "The two agree"
+    if session.run.split.time is not None:
+        return f"The newest rows are {'harder' if z > 0 else 'easier'} than the older ones: the table drifts"
+    return "The two DISAGREE: be careful with either"
 
 
 def _between(interval: Interval) -> str:

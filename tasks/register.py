@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
-import numpy as np
 import pandas as pd
 
 from models.errors import NestorError, listed
@@ -59,7 +58,6 @@ def register(
     reading: Mapping[str, Any],
     trusted: Sequence[str],
     beats_constant: bool,
-    whole_booleans: Sequence[str] = (),
     tested: str | None = None,
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
@@ -67,8 +65,7 @@ def register(
 ) -> dict[str, Any]:
     """The registered version: version, alias (None where it is no better than a constant), run_id, model_uri.
 
-    `model` and `tested` are joblib files; `example` a parquet file with a few rows of features; `whole_booleans` names
-    the boolean columns without missing values in training. Called again for the same pipeline run (a resume) it
+    `model` and `tested` are joblib files; `example` a parquet file with a few rows of features. Called again for the same pipeline run (a resume) it
     finds the version it made."""
     client, run_id = mirror.client, mirror.run_id()
     with locked(mirror.address):
@@ -84,7 +81,7 @@ def register(
                 **(extra or {}),
             }
             files = Files(Path(model), Path(example), Path(tested) if tested else None, mirror.workdir / "model")
-            version = _version(mirror, name, run_id, files, facts, whole_booleans, tags or {})
+            version = _version(mirror, name, run_id, files, facts, tags or {})
         alias = _aliased(client, version, beats_constant)
     return {
         "version": int(version.version),
@@ -113,14 +110,13 @@ class Files:
     folder: Path
 
 
-def _saved(files: Files, facts: dict[str, Any], whole: Sequence[str], identity: Model) -> str:
+def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
     """Writes the version's folder; its digest."""
     import skops.io
     from mlflow.sklearn import save_model
 
     fitted, rows = joblib.load(files.model), pd.read_parquet(files.example)
     shutil.rmtree(files.folder, ignore_errors=True)
-    booleans = list(whole) if _takes_booleans(fitted, rows, whole) else []
     probe = files.folder.with_name("model.skops")
     skops.io.dump(fitted, probe)
     save_model(
@@ -129,8 +125,8 @@ def _saved(files: Files, facts: dict[str, Any], whole: Sequence[str], identity: 
         mlflow_model=identity,
         serialization_format="skops",
         skops_trusted_types=checked_types(probe, facts["trusted"]),
-        signature=signature(rows, facts, booleans),
-        input_example=_example(rows, booleans),
+        signature=signature(rows, facts),
+        input_example=_example(rows),
         # Without this MLflow loads the model in a fresh process to see what it imports: 15 s.
         pip_requirements=requirements(probe),
         metadata={"nestor": {"task": facts["task"]}},
@@ -173,36 +169,26 @@ def _modules(node: Any) -> set[str]:
     return own.union(*(_modules(v) for v in node.values()))
 
 
-def _example(rows: pd.DataFrame, booleans: Sequence[str]) -> pd.DataFrame:
+def _example(rows: pd.DataFrame) -> pd.DataFrame:
     """A few rows as an input example: what is missing in text is None, since JSON has no NaN."""
-    few = rows.head(5).reset_index(drop=True).astype({c: bool for c in booleans})
+    few = rows.head(5).reset_index(drop=True)
     text = few.select_dtypes(include=["object", "string"]).columns
     return few.assign(**{c: few[c].astype(object).where(few[c].notna(), None) for c in text})
 
 
-def signature(rows: pd.DataFrame, facts: Mapping[str, Any], booleans: Sequence[str]) -> ModelSignature:
-    """Columns by kind, all required; missing values are allowed in each but those in `booleans`.
+def signature(rows: pd.DataFrame, facts: Mapping[str, Any]) -> ModelSignature:
+    """Columns by kind, all required; missing values are allowed in each.
 
-    Other boolean columns are double, as MLflow's boolean has no missing value."""
+    Numbers and booleans are `any`: MLflow's `double` refuses int64, its `long` refuses a missing value, and which of
+    them a consumer's frame holds depends on the rows that happen to be in it. The pipeline takes all of them."""
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, Schema, TensorSpec
+    from mlflow.types.schema import AnyType, ColSpec, Schema, TensorSpec
 
-    types = {"number": "double", "boolean": "double", "date": "datetime", "category": "string", "text": "string"}
+    types = {"date": "datetime", "category": "string", "text": "string"}
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec("boolean" if c in booleans else types[facts["kinds"][c]], name=c) for c in rows.columns
+        ColSpec(types.get(facts["kinds"][c]) or AnyType(), name=c) for c in rows.columns
     ]
     return ModelSignature(Schema(columns), Schema([ColSpec(_label_type(facts["classes"]))]))
-
-
-def _takes_booleans(fitted: Any, rows: pd.DataFrame, names: Sequence[str]) -> bool:
-    """Whether the model takes True and False in these columns as it takes 1.0 and 0.0."""
-    if not names or rows[list(names)].isna().to_numpy().any():
-        return False
-    try:
-        return bool(np.array_equal(fitted.predict(rows.astype({n: bool for n in names})), fitted.predict(rows)))
-    except Exception:
-        # SimpleImputer, for one, refuses a part of only booleans.
-        return False
 
 
 def _label_type(classes: Sequence[Any]) -> str:
@@ -228,7 +214,6 @@ def _version(
     run_id: str,
     files: Files,
     facts: dict[str, Any],
-    whole: Sequence[str],
     tags: Mapping[str, str],
 ) -> ModelVersion:
     """A new version of the folder. Its tags come with it in one transaction, so that a kill leaves all or nothing."""
@@ -241,7 +226,7 @@ def _version(
     identity = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        saved = _saved(files, facts, whole, identity)
+        saved = _saved(files, facts, identity)
     client.log_model_artifacts(logged.model_id, str(files.folder))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])

@@ -12,8 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ import pandas as pd
 import psutil
 
 from models.config import Run
-from models.errors import InputError
+from models.errors import InputError, NestorError
 from models.outcome import Report
 from models.seal import digest
 from models.table import Finding
@@ -66,6 +65,7 @@ class Session:
     trials: dict[tuple[str, str], list[Trial]]
 
     def __init__(self, run: Run, name: str, workdir: Workdir, ledger: Ledger, journal: Journal):
+        """A session before its first stage."""
         self.run, self.name, self.workdir, self.ledger, self.journal = run, name, workdir, ledger, journal
         self.findings: list[Finding] = []
         self.notes: list[str] = []
@@ -73,6 +73,7 @@ class Session:
         self.stages_done: set[str] = set()
         self.stopped = False
         self.default_seconds: dict[str, float] = {}
+        self.model_mb: dict[str, float] = {}
         self._new_store = no_store(journal.tracking_uri)
         self.recorded = _recorded(workdir)
         self.pool: Pool | None = None
@@ -133,8 +134,23 @@ class Session:
     def keep_seal(self, settings: dict[str, Any]) -> None:
         """Has MLflow keep the seal for later runs of this name, without waiting for it."""
         Workdir(ROOT / "seals").write_json(self._seal_file, settings)
-        keep = partial(self.journal.call, "keep_seal_settings", settings=settings, name=self.name)
+
+        def keep() -> None:
+            with suppress(NestorError):  # the store is down: the copy of our own holds until a later run
+                self.journal.call("keep_seal_settings", settings=settings, name=self.name)
+
         threading.Thread(target=keep, daemon=True).start()
+
+    def count_opening(self) -> None:
+        """Has MLflow count that this seal was opened, once for each run; says so from the second time on."""
+        if self.seal_id is None:
+            return
+        count = self.journal.call("count_opening", seal_id=self.seal_id)
+        if count > 1:
+            self.note(
+                f"{count} runs of {self.name} have opened this sealed test set by now. Each choice between runs by "
+                "their test scores makes them flatter a little more."
+            )
 
     @property
     def _seal_file(self) -> str:
@@ -275,7 +291,8 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
         raise InputError(f"The run in {workdir.path} is still going on, in process {kept['pid']}.")
     workdir = workdir or _fresh(name)
     workdir.path.mkdir(parents=True, exist_ok=True)
-    session = Session(run, name, workdir, Ledger(run.seconds, origin, _used(workdir, kept)), Journal(workdir.path, name))
+    ledger = Ledger(run.seconds, origin, _used(workdir, kept))
+    session = Session(run, name, workdir, ledger, Journal(workdir.path, name))
     session.own()
     try:
         yield session

@@ -76,12 +76,13 @@ def _shortlist(session: Session) -> None:
         level, session.folds, session.default_seconds = stored
         _brief(session, f"{level.outer}x{level.inner}")
     session.level = level
+    session.ledger.weighs(max((session.model_mb.get(name, 0.0) for name in level.families), default=0.0))
 
 
 def _start(session: Session) -> tuple[int, int]:
     """(outer, inner) for the table's size, both at most what its smallest class or its groups allow."""
     outer, inner = first_level(session.work.rows, session.run.split)
-    outer, rare = session.plan.most_folds(np.arange(session.work.rows), outer)
+    outer, _ = session.plan.most_folds(np.arange(session.work.rows), outer)
     if outer < (session.run.split.outer or 5):
         session.note(f"{outer} outer folds: the smallest class or the groups allow no more.")
     return outer, inner if inner == 1 else min(inner, max(2, outer - 1)) if outer < 5 else inner
@@ -122,7 +123,7 @@ def _probe(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict
         waiting = {f.name: _default(session, f.name, fold, limit) for f in kept if f.name not in slow}
         for name, future in waiting.items():
             try:
-                first[name] = min(_cost(session, future.result()), first.get(name, float("inf")))
+                first[name] = min(_cost(session, name, future.result()), first.get(name, float("inf")))
             except FitError as error:
                 slow[name] = f"its first default fit ended as {error.state}: {error.reason}"
                 first.pop(name, None)
@@ -138,9 +139,9 @@ def _default(session: Session, name: str, fold: str, limit: float) -> Future[Fit
     return session.fits.submit(fit.run, job, priority=(SEARCH, 0), timeout=timeout)
 
 
-def _cost(session: Session, done: Fit) -> float:
+def _cost(session: Session, name: str, done: Fit) -> float:
     """Core-seconds of one configuration on one inner fold: columns are prepared once for all configurations."""
-    session.ledger.weighs(done.model_mb)
+    session.model_mb[name] = done.model_mb
     return done.seconds + done.preparing / LEAST_TRIALS
 
 

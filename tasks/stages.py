@@ -72,7 +72,13 @@ def conclude(session: Session) -> Any:
     """Weighs, judges, and opens the sealed rows once."""
     concluded = concluding.conclude(session)
     rows = [
-        {"family": f.name, "estimate": f.estimate and f.estimate.value, "inner": f.inner, "trials": f.trials, "weight": f.weight}
+        {
+            "family": f.name,
+            "estimate": f.estimate and f.estimate.value,
+            "inner": f.inner,
+            "trials": f.trials,
+            "weight": f.weight,
+        }
         for f in concluded.families
     ]
     create_table_artifact(table=rows, key="nestor-leaderboard", description=f"Leaderboard of {session.name}")

@@ -30,6 +30,7 @@ class FitError(Exception):
     """A fit that gave no result: `state` is failed, timeout or memory."""
 
     def __init__(self, state: str, reason: str):
+        """`reason` in words."""
         super().__init__(reason)
         self.state, self.reason = state, reason
 
@@ -44,7 +45,7 @@ class _Popen(popen_forkserver.Popen):
                 k: v for k, v in whole(name).items() if not k.startswith("init_main")
             }
             try:
-                super()._launch(process_obj)
+                super()._launch(process_obj)  # pyright: ignore[reportAttributeAccessIssue]
             finally:
                 spawn.get_preparation_data = whole
 
@@ -81,6 +82,7 @@ class Pool:
     """Runs fits in the order of their priority, `workers` at a time."""
 
     def __init__(self, workers: int, limit_mb: float, threads: int):
+        """A pool of processes with so many MB of memory and threads each; they start with the first fit."""
         preload()
         self.workers = workers
         self._begin = (limit_mb, threads)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
 
 from models.families import Family, Fitted, Needs
@@ -36,7 +38,7 @@ def _fit(config, part, seed, threads):
         verbosity=-1,
         **settings,
     )
-    with_categories = {"categorical_feature": list(part.categories)} if part.categories else {}
+    with_categories: dict[str, Any] = {"categorical_feature": list(part.categories)} if part.categories else {}
     if rounds or part.stop is None:
         return Fitted(model.fit(part.X, part.y, sample_weight=part.weight, **with_categories), rounds)
     X, y, weight = part.stop

@@ -12,7 +12,8 @@ _L1_CELLS = 300_000
 def _space(trial, shape):
     config = {"strength": trial.suggest_float("strength", 1e-4, 1e2, log=True)}
     # The solvers that can do L1 take a hundred times as long: on larger tables that buys more elsewhere.
-    if shape.rows * shape.columns * max(1, shape.classes) <= _L1_CELLS and trial.suggest_categorical("penalty", ["l2", "elasticnet"]) == "elasticnet":
+    affordable = shape.rows * shape.columns * max(1, shape.classes) <= _L1_CELLS
+    if affordable and trial.suggest_categorical("penalty", ["l2", "elasticnet"]) == "elasticnet":
         config["l1_ratio"] = trial.suggest_float("l1_ratio", 0.05, 1.0)
     return config
 

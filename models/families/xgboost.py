@@ -48,6 +48,7 @@ def _fit(config, part, seed, threads):
     )
     if not stopping:
         return Fitted(model.fit(part.X, part.y, sample_weight=part.weight, verbose=False), rounds)
+    assert part.stop is not None
     X, y, weight = part.stop
     model.fit(
         part.X,
