@@ -36,9 +36,9 @@ def number(value: float | None, digits: int = 4) -> str:
     if value is None or not math.isfinite(value):
         return "-"
     size = abs(value)
-    if size and (size < 0.001 or size >= 10_000_000):
+    if size and (size < 0.00001 or size >= 10_000_000):
         return f"{value:.{max(0, digits - 2)}e}"
-    places = digits if size < 10 else max(0, digits - int(math.log10(size)))
+    places = digits + 2 * (0 < size < 0.01) if size < 10 else max(0, digits - int(math.log10(size)))
     return f"{value:,.{places}f}"
 
 

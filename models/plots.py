@@ -91,6 +91,7 @@ def history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figur
         axes.step(best.index, best, where="post", color=colour, linewidth=1.8, label=shortened(family, 24))
         axes.plot(best.index[-1:], best.iloc[-1:], "o", color=colour, markersize=4)
     _zoomed(axes, done["inner"].astype(float).to_numpy(), greater_is_better)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if families:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -111,7 +111,8 @@ def _interval_plot(report: Report) -> str:
     marks = len(rows)
     if winner is not None and winner.inner is not None:
         rows.append((f"best inner, {winner.name}", _point(winner.inner)))
-    rows += [(f.name, f.estimate) for f in report.families if _shown(f.estimate)]
+    # the constant's score is so far off that beside it all others would be one dot
+    rows += [(f.name, f.estimate) for f in report.families if _shown(f.estimate) and f.name != "constant"]
     if not rows:
         return ""
     caption = "Estimate and test with 95 % intervals, the inner score that chose, and each family's own estimate."
