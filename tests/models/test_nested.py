@@ -1,0 +1,156 @@
+"""The inner loop: what is asked depends on what was told and on nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from models.families import Shape, families
+from models.metric import metric_for
+from models.nested import BATCH, Study, Trial, best_of, frozen, hopeless, thawed
+from models.search import seed_for, strategies
+
+SHAPE = Shape(500, 12, "binary", 2)
+AUC = metric_for(None, "binary", ("a", "b"))
+RMSE = metric_for(None, "regression", ())
+TUNABLE = [f for f in families().values() if f.tunable]
+
+
+def study(known, fold="1", metric=AUC, strategy="tpe", seed=0) -> Study:
+    return Study(known, fold, replace(SHAPE, task=metric.task), metric, strategy, seed)
+
+
+def result(trial: Trial) -> Trial:
+    """Some outcome that depends on the configuration: of nine trials seven complete, one pruned, one failed."""
+    score = 0.5 + seed_for(sorted(trial.params.items())) / 2**32
+    if trial.number % 9 == 5:
+        return replace(trial, state="failed", reason="no luck")
+    if trial.number % 9 == 7:
+        return replace(trial, state="pruned", scores=(score,), seconds=0.1)
+    return replace(trial, scores=(score, score / 2), rounds=(10, 21), seconds=1.5, peak_mb=200.0, start=5.0, end=7.0)
+
+
+def searched(one: Study, trials: int = 25) -> list[Trial]:
+    while len(one.told) < trials and (asked := one.ask(trials - len(one.told))):
+        one.tell([result(t) for t in asked])
+    return one.told
+
+
+# --- The search ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", strategies())
+@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
+def test_the_default_comes_first_and_alone_then_batches(known, strategy):
+    one = study(known, strategy=strategy)
+    first = one.ask()
+    assert [t.number for t in first] == [0]
+    assert first[0].params.items() <= known.default.items()
+    one.tell([result(first[0])])
+    second = one.ask()
+    assert [t.number for t in second] == [1, 2, 3, 4]
+    assert len({str(t.params) for t in [*first, *second]}) == 1 + BATCH
+    one.tell([result(t) for t in second])
+    assert [t.number for t in one.ask(2)] == [5, 6]
+
+
+@pytest.mark.parametrize("known", [f for f in families().values() if not f.tunable], ids=lambda f: f.name)
+def test_a_family_without_a_choice_is_asked_once(known):
+    assert len(searched(study(known))) == 1
+
+
+@pytest.mark.parametrize("metric", [AUC, RMSE], ids=lambda m: m.name)
+@pytest.mark.parametrize("strategy", strategies())
+@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
+def test_a_search_taken_up_again_after_any_batch_goes_on_as_if_unbroken(known, strategy, metric):
+    whole = searched(study(known, metric=metric, strategy=strategy))
+    for told in (1, 9, 21):
+        again = study(known, metric=metric, strategy=strategy)
+        again.recall([thawed(frozen(t, metric)) for t in whole[:told]])
+        assert [(t.params, t.config) for t in searched(again)] == [(t.params, t.config) for t in whole]
+
+
+@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
+def test_the_order_in_which_a_batch_finished_does_not_matter(known):
+    straight = [t.config for t in searched(study(known))]
+    one = study(known)
+    while len(one.told) < 25 and (asked := one.ask(25 - len(one.told))):
+        one.tell([result(t) for t in reversed(asked)])
+    assert [t.config for t in one.told] == straight
+
+
+@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
+def test_folds_and_seeds_search_differently_but_begin_with_the_default(known):
+    runs = [searched(study(known, fold, seed=seed), 9) for fold, seed in (("1", 0), ("2", 0), ("1", 1))]
+    assert len({str(run[0].config) for run in runs}) == 1
+    assert len({str(run[1].config) for run in runs}) == 3
+
+
+def test_the_sampler_learns_from_what_it_is_told():
+    """Else "unbroken" and "resumed" would agree whatever was recalled."""
+    known = families()["linear"]
+    one, other = study(known), study(known)
+    while len(one.told) < 21:
+        one.tell([replace(t, scores=(1 / (1 + t.params["strength"]),) * 2) for t in one.ask()])
+        other.tell([replace(t, scores=(t.params["strength"] / 100,) * 2) for t in other.ask()])
+    assert [t.params for t in one.told[:9]] == [t.params for t in other.told[:9]]
+    late = [sum(t.params["strength"] for t in s.told[13:]) for s in (one, other)]
+    assert late[0] < late[1]
+
+
+# --- Trials ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "failed", "timeout", "memory"])
+def test_a_trial_is_stored_whole(state):
+    scores = {"complete": (0.5, 0.75), "pruned": (0.25,)}.get(state, ())
+    asked = study(families()["lightgbm"]).ask()[0]
+    trial = replace(asked, state=state, scores=scores, rounds=(7,), reason="ä", end=9.5)
+    again = thawed(frozen(trial, AUC))
+    assert again == trial
+    assert again.distributions == trial.distributions
+
+
+def test_a_refit_takes_the_mean_of_the_inner_folds_rounds():
+    trial = Trial(0, {}, {"learning_rate": 0.1}, scores=(1.0,), rounds=(10, 21, 30))
+    assert trial.refit_config == {"learning_rate": 0.1, "rounds": 20}
+    assert replace(trial, rounds=()).refit_config == {"learning_rate": 0.1}
+
+
+def test_only_a_complete_trial_has_an_inner_score():
+    assert Trial(0, {}, {}, scores=(0.25, 0.75)).inner == 0.5
+    assert Trial(0, {}, {}, "pruned", (0.25,)).inner is None
+    assert Trial(0, {}, {}, "failed").inner is None
+
+
+def test_the_best_is_the_earlier_of_equals_and_never_a_number_that_is_none():
+    def trials(*inner):
+        states = ["failed" if s is None else "complete" for s in inner]
+        return [Trial(i, {}, {}, states[i], () if s is None else (s,)) for i, s in enumerate(inner)]
+
+    assert best_of(trials(0.5, 0.75, 0.75), AUC).number == 1
+    assert best_of(trials(0.5, 0.75, 0.25), RMSE).number == 2
+    assert best_of(trials(None, float("nan"), 0.1), AUC).number == 2
+    assert best_of(trials(None, float("inf")), AUC) is None
+    assert best_of([], AUC) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "scores", "stopped"),
+    [
+        (AUC, (0.60,), True),
+        (AUC, (0.72,), False),
+        (AUC, (0.60, 0.90), False),
+        (AUC, (0.60, 0.70), True),
+        (AUC, (), False),
+        (AUC, (0.1, 0.1, 0.1), False),
+        (RMSE, (0.60,), False),
+        (RMSE, (0.90,), True),
+        (RMSE, (0.90, 0.60), False),
+    ],
+)
+def test_a_configuration_is_stopped_when_it_is_worse_than_the_worst_fold_of_the_best(metric, scores, stopped):
+    best = Trial(0, {}, {}, scores=(0.7, 0.8, 0.75))
+    assert hopeless(scores, best, metric) is stopped
+    assert not hopeless(scores, None, metric)

@@ -1,0 +1,69 @@
+"""How many folds and families a run can afford: more time never buys less, and the order of giving way is fixed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.config import Split
+from models.plan import LEAST_TRIALS, LEVELS, affordable, first_level, needed
+
+SECONDS = st.dictionaries(st.sampled_from("abcdefg"), st.floats(0.01, 50), min_size=1)
+ORDER = {level: i for i, level in enumerate(LEVELS)}
+
+
+@given(SECONDS, st.floats(0, 50_000), st.floats(1, 10), st.sampled_from(LEVELS[:5]), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_more_time_never_buys_fewer_folds_nor_at_equal_folds_fewer_families(seconds, time, more, start, refit):
+    less = affordable(seconds, time, start, fixed=False, refit_too=refit)
+    rich = affordable(seconds, time * more, start, fixed=False, refit_too=refit)
+    places = [ORDER[level.outer, level.inner] for level in (rich, less)]
+    assert places[0] <= places[1]
+    if places[0] == places[1]:
+        assert set(less.families) <= set(rich.families)
+
+
+@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:5]), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_every_kept_family_has_its_default_and_four_more_in_every_fold_or_all_gave_way(seconds, time, start, refit):
+    level = affordable(seconds, time, start, fixed=False, refit_too=refit)
+    kept = {f: seconds[f] for f in level.families}
+    if (level.outer, level.inner) != LEVELS[-1]:
+        assert needed(level.outer, level.inner, kept, LEAST_TRIALS, refit) <= time
+        assert level.trials is None
+    else:
+        assert level.trials == 1
+
+
+@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:5]), st.integers(1, 4))
+@settings(max_examples=300, deadline=None)
+def test_the_dearest_fall_out_first_with_a_sentence_and_the_last_few_never(seconds, time, start, keep):
+    level = affordable(seconds, time, start, fixed=False, refit_too=False, keep=keep)
+    assert set(level.families) | set(level.left_out) == set(seconds)
+    assert len(level.families) >= min(keep, len(seconds))
+    if level.left_out:
+        assert max(seconds[f] for f in level.families) <= min(seconds[f] for f in level.left_out)
+        assert all("too dear" in why for why in level.left_out.values())
+
+
+@given(SECONDS, st.floats(0, 50_000))
+@settings(max_examples=100, deadline=None)
+def test_folds_that_the_user_fixed_stay(seconds, time):
+    level = affordable(seconds, time, (4, 2), fixed=True, refit_too=False)
+    assert (level.outer, level.inner) == (4, 2)
+
+
+def test_the_order_of_giving_way():
+    """One family whose fit takes a second: what is done with less and less time."""
+    done = [affordable({"f": 1.0}, time, (5, 4), fixed=False, refit_too=False) for time in range(120, -1, -1)]
+    places = [ORDER[level.outer, level.inner] for level in done]
+    assert places == sorted(places)
+    assert {(5, 4), (5, 3), (3, 3), (5, 1), (3, 1), (0, 1)} <= {LEVELS[place] for place in places}
+    assert (done[0].how.method, done[-1].how.method) == ("nested", "holdout")
+
+
+@pytest.mark.parametrize(("rows", "level"), [(100, (5, 4)), (4_000, (5, 4)), (4_001, (5, 3)), (10_001, (5, 1))])
+def test_large_tables_need_no_repeated_validation_inside(rows, level):
+    assert first_level(rows, Split()) == level
+    assert first_level(rows, Split(outer=3, inner=2)) == (3, 2)
