@@ -72,7 +72,7 @@ def _transformer(features, kinds, target, task, needs: Needs, seed: int) -> Colu
     for position, column in enumerate(features.columns):
         if kinds[column] == "date":
             parts.append((f"date_{position}", _finished(_dates(), needs), column))
-        elif kinds[column] == "text":
+        elif kinds[column] == "text" and features[column].str.strip().fillna("").any():
             parts.append((f"text_{position}", _finished(_text(features[column], seed), needs), column))
     return ColumnTransformer(parts, sparse_threshold=0.0, verbose_feature_names_out=False)
 
@@ -86,7 +86,8 @@ def _numbers(needs: Needs):
 
 def _few(needs: Needs):
     if needs.categories == "codes":
-        return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan)
+        blank = np.nan if needs.missing else -1
+        return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=blank, encoded_missing_value=blank)
     return OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5, drop="if_binary", sparse_output=False)
 
 
