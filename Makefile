@@ -17,6 +17,11 @@ export UV_HTTP_TIMEOUT ?= 120
 # Another project's active environment is none of ours.
 unexport VIRTUAL_ENV
 
+# Bytecode is compiled now, so that the first command does not spend its budget on it.
+SYNC = $(UV) sync --locked --compile-bytecode
+# Behind a company's proxy only the system knows the certificate. Newer and older uv name this differently.
+WITH_SYSTEM_CERTIFICATES = UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
+
 BIN := .venv/bin
 DEMO ?= sklearn:breast_cancer
 BUDGET ?= 60s
@@ -34,7 +39,8 @@ setup: .venv/.ready
 
 .venv/.ready: pyproject.toml uv.lock $(if $(ON_PATH),,.uv/bin/uv)
 	@echo 'Setting up .venv (the first time: some 500 MB to download) ...'
-	@$(UV) sync --locked --compile-bytecode || { echo; echo 'The set-up failed: see above. It needs Python 3.11 or newer and the Python package index.'; exit 1; }
+	@$(SYNC) || { echo 'Once more, with the certificates of this system ...'; $(WITH_SYSTEM_CERTIFICATES) $(SYNC); } || \
+	{ echo; echo 'The set-up failed: see above. It needs Python 3.11 or newer and the Python package index.'; exit 1; }
 	@touch $@
 
 .uv/bin/uv:
