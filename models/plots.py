@@ -80,6 +80,8 @@ def intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int = 0)
 
 def history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figure:
     """Every complete trial as a dot, and by family the best so far, averaged over its folds."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure("", "trial of its study", f"{shortened(metric)}, inner", (8.8, 3.6))
     done = trials[trials["inner"].notna() & (trials["state"] == "complete")]
     families = sorted(done["family"].unique(), key=lambda f: -len(done[done["family"] == f]))
@@ -91,7 +93,7 @@ def history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figur
         axes.step(best.index, best, where="post", color=colour, linewidth=1.8, label=shortened(family, 24))
         axes.plot(best.index[-1:], best.iloc[-1:], "o", color=colour, markersize=4)
     _zoomed(axes, done["inner"].astype(float).to_numpy(), greater_is_better)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if families:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
