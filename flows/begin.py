@@ -3,12 +3,15 @@ are run meanwhile. Nothing here imports Prefect, whose import alone takes second
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from flows import server
+from flows import ending, server
 from models.config import Run
+from models.errors import BudgetError
 from tasks import budget, intake, shortlist
 from tasks.session import Session, opened
 
@@ -29,11 +32,22 @@ def now() -> tuple[Session, server.Handle] | None:
 
 
 @contextmanager
+def served() -> Iterator[str]:
+    """The address of the begun session's server, once it answers; it is kept alive inside the block."""
+    session, handle = _begun.get() or (None, server.start())
+    url = handle.ready()
+    if session is not None:
+        session.ledger.afford(session.ledger.registration)
+    with handle.guarded():
+        yield url
+
+
+@contextmanager
 def begun(run: Run, resume: str | None = None) -> Iterator[Session]:
     """A session whose early stages are done; the flow called inside the block goes on with it."""
     origin = budget.started()
     handle = server.start()
-    with opened(run, resume, origin) as session:
+    with opened(run, resume, origin) as session, _held_to_time(session):
         for name, stage in EARLY:
             session.once(name, stage)
         token = _begun.set((session, handle))
@@ -41,3 +55,26 @@ def begun(run: Run, resume: str | None = None) -> Iterator[Session]:
             yield session
         finally:
             _begun.reset(token)
+
+
+@contextmanager
+def _held_to_time(session: Session) -> Iterator[None]:
+    """Inside the block a command that overruns its budget before it registers is ended: a last resort against what no
+    worker process can be killed for, such as a table that takes minutes to read."""
+    over = threading.Event()
+
+    def watch(limit: float) -> None:
+        while not over.wait(0.2):
+            if session.ledger.left < -max(4.0, 0.04 * limit) and not session.ledger.open_for("registration"):
+                ending.say(
+                    f"Error: the budget of {limit:.0f} s is over and there is no model yet. Give more time. What is "
+                    "finished is kept: the same command with --resume goes on."
+                )
+                os._exit(BudgetError.exit_code)
+
+    if session.ledger.limit is not None and budget.is_command():
+        threading.Thread(target=watch, args=[session.ledger.limit], daemon=True, name="overtime").start()
+    try:
+        yield
+    finally:
+        over.set()

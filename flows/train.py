@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from uuid import UUID
 
 from flows import begin, server
 
 server.quiet_environment()  # Prefect reads its settings when it is imported
 
-from prefect import Flow  # noqa: E402
+from prefect import Flow, get_client  # noqa: E402
+from prefect.exceptions import ObjectNotFound  # noqa: E402
+from prefect.runtime import flow_run  # noqa: E402
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
+from prefect.states import Crashed  # noqa: E402
 from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 
 from models.config import Run  # noqa: E402
 from models.outcome import Report  # noqa: E402
 from tasks import budget, progress, stages  # noqa: E402
-from tasks.session import Session, finished, opened  # noqa: E402
+from tasks.session import Session, abandoned, finished, opened  # noqa: E402
 from tasks.tune import stop_in_time  # noqa: E402
 
 
@@ -39,8 +43,7 @@ class Called(Flow):
         if begin.now() is None:
             with begin.begun(run, resume):
                 return self(run, resume)
-        _, handle = begin.now() or (None, server.start())
-        with temporary_settings({PREFECT_API_URL: handle.ready()}), handle.guarded():
+        with begin.served() as url, temporary_settings({PREFECT_API_URL: url}):
             return super().__call__(run, resume)
 
 
@@ -57,12 +60,24 @@ def _session(run: Run, resume: str | None) -> Iterator[Session]:
 def _train(run: Run, resume: str | None = None) -> Report:
     """Trains, estimates and registers a model of this table."""
     with _session(run, resume) as session:
+        _own(session)
         for name, stage in begin.EARLY:
             stages.early.with_options(name=name, task_run_name=name)(session, name, stage)
         _tune(session)
         with session.ledger.stage("conclusion"):
             concluded = stages.conclude(session)
         return stages.register(session, concluded)
+
+
+def _own(session: Session) -> None:
+    """Notes which flow run this is, and closes those whose process is gone: Prefect would show them running on."""
+    session.own(flow_run=str(flow_run.id))
+    with get_client(sync_client=True) as client:
+        for workdir in abandoned():
+            with suppress(ObjectNotFound):
+                gone = Crashed(message="Its process is gone. `nestor train ... --resume` goes on.")
+                client.set_flow_run_state(UUID(workdir.read_json("run.json")["flow_run"]), gone, force=True)
+            workdir.write_json("run.json", {**workdir.read_json("run.json"), "state": "stopped"})
 
 
 def _tune(session: Session) -> None:

@@ -147,6 +147,8 @@ class Run(Settings):
     def _one_measure(self) -> Run:
         if self.budget.seconds is not None and self.search.trials is not None:
             raise ValueError("give a budget of time or a number of trials, not both")
+        if self.final.deliver == "bag" and self.final.rows == "all":
+            raise ValueError("rows: all fits one configuration once more, so it goes with deliver: refit, not with bag")
         return self
 
     @property

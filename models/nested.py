@@ -118,7 +118,8 @@ class Study:
 def frozen(trial: Trial, metric: Metric) -> optuna.trial.FrozenTrial:
     """The trial as Optuna stores it; everything that `thawed` needs is in its user attributes."""
     inner = trial.inner if trial.inner is not None and math.isfinite(trial.inner) else None
-    state = TrialState.COMPLETE if inner is not None else TrialState.PRUNED if trial.state == "pruned" else TrialState.FAIL
+    ended = TrialState.PRUNED if trial.state == "pruned" else TrialState.FAIL
+    state = ended if inner is None else TrialState.COMPLETE
     return create_trial(
         state=state,
         value=None if inner is None else metric.gain(inner),

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 import psutil
 
+from models.errors import BudgetError
+
 EXIT = 1.5
 """Seconds from the last stage to the prompt: closing the pool, the tracker and the interpreter."""
 
@@ -29,9 +31,14 @@ def command_started() -> None:
     _origin.append(psutil.Process().create_time())
 
 
+def is_command() -> bool:
+    """Whether this process is a command of its own."""
+    return bool(_origin)
+
+
 def started() -> float:
     """When the command began (Unix seconds): the process's start for a command, else now."""
-    return _origin.pop() if _origin else time.time()
+    return _origin[-1] if _origin else time.time()
 
 
 class Ledger:
@@ -82,6 +89,11 @@ class Ledger:
         """Wall seconds that the end needs, when its refits are `refits` core-seconds, the longest one `longest`."""
         return 1.2 * refits / workers + longest + self.registration + EXIT
 
-    def enough(self, reserve: float) -> bool:
-        """Whether tuning may go on."""
-        return self.left > reserve
+    def afford(self, needed: float) -> None:
+        """Raises BudgetError where less than `needed` seconds and the way out are left."""
+        if self.limit is not None and self.left < needed + EXIT:
+            wanted = 1.5 * (self.elapsed + needed + EXIT)
+            raise BudgetError(
+                f"A budget of {self.limit:.0f} s is too little: {self.elapsed:.0f} s were needed to start and to read, "
+                f"and the end needs {needed + EXIT:.0f} s. Give at least --budget {wanted:.0f}s."
+            )

@@ -6,7 +6,8 @@ Everything is chosen by inner scores. B_k and T only judge."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Concluded:
 
 def conclude(session: Session) -> Concluded:
     """Weighs, refits, judges, and opens the sealed rows once."""
-    chosen = {fold: done for fold in session.folds if (done := assembled(session, fold)) is not None}
+    chosen = _assembled(session)
     if not _delivered(chosen):
         raise BudgetError(
             f"Nothing could be fitted in {session.ledger.elapsed:.0f} s. Give more time: --budget "
@@ -69,20 +70,35 @@ def conclude(session: Session) -> Concluded:
     )  # fmt: skip
 
 
-def assembled(session: Session, fold: str) -> Chosen | None:
-    """The fold's ensemble, every member refitted; None where no configuration finished."""
+def _assembled(session: Session) -> dict[str, Chosen]:
+    """Every fold's ensemble with all its members refitted, side by side; folds where nothing finished are left out."""
+    weighed = {fold: found for fold in session.folds if (found := _weighed(session, fold)) is not None}
+    with ThreadPoolExecutor(32) as threads:
+        waiting = {
+            (fold, m.family, m.trial): threads.submit(refit, session, m.family, fold, _trial(session, m, fold))
+            for fold, one in weighed.items()
+            for m in one.members
+        }
+    fitted = {key for key, future in waiting.items() if future.result() is not None}
+    return {fold: one for fold in weighed if (one := _of_fitted(weighed[fold], fitted)) is not None}
+
+
+def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | None:
+    """The ensemble of those members that could be refitted, their weights summing to one again."""
+    members = [m for m in chosen.members if (chosen.fold, m.family, m.trial) in fitted]
+    whole = sum(m.weight for m in members)
+    return replace(chosen, members=tuple(replace(m, weight=m.weight / whole) for m in members)) if members else None
+
+
+def _weighed(session: Session, fold: str) -> Chosen | None:
+    """The fold's ensemble, by inner scores alone; None where no configuration finished."""
     candidates = _candidates(session, fold)
     if not candidates:
         return None
     parts = [judge for _, judge in session.folds[fold].inner]
     targets = [session.work.target[rows] for rows in parts]
     weights = [None if session.work.weight is None else session.work.weight[rows] for rows in parts]
-    members, inner = weigh(candidates, targets, weights, session.metric)
-    fitted = [m for m in members if refit(session, m.family, fold, _trial(session, m, fold))]
-    if not fitted:
-        return None
-    whole = sum(m.weight for m in fitted)
-    return Chosen(fold, tuple(Member(m.family, m.trial, m.weight / whole) for m in fitted), inner)
+    return Chosen(fold, *weigh(candidates, targets, weights, session.metric))
 
 
 def _candidates(session: Session, fold: str) -> list[Candidate]:

@@ -85,12 +85,14 @@ def seal(session: Session) -> None:
         table = session.table
         whole, _ = plan_for(table, session.run)
         sealed = _sealed(session, table)
-        session.work = table.take(np.flatnonzero(work_rows(sealed, whole.keys, table.time, session.run.split.gap)))
+        session.work_places = np.flatnonzero(work_rows(sealed, whole.keys, table.time, session.run.split.gap))
+        session.sealed_places = np.flatnonzero(sealed)
+        session.work = table.take(session.work_places)
         session.plan, findings = plan_for(session.work, session.run)
         session.found(findings)
         _stop(findings)
         session.keys = _bootstrap_keys(session.work, session.plan.keys)
-        _write(session, table.take(np.flatnonzero(sealed)) if sealed.any() else None)
+        _write(session, table.take(session.sealed_places) if sealed.any() else None)
 
 
 def _sealed(session: Session, table: Table) -> np.ndarray:

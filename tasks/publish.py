@@ -70,6 +70,7 @@ def _numbers(concluded: Concluded) -> dict[str, float]:
 
 
 def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> Report:
+    _unused(session)
     states = Counter(t.state for trials in session.trials.values() for t in trials)
     report = Report(
         name=session.name,
@@ -95,6 +96,17 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> 
         workdir=str(session.workdir.path),
     )
     return report
+
+
+def _unused(session: Session) -> None:
+    """Says why, where less than nine tenths of the time was used."""
+    limit, used = session.ledger.limit, session.ledger.elapsed
+    if limit is not None and used < 0.9 * limit:
+        kept = session.ledger.registration
+        session.note(
+            f"{limit - used:.0f} of {limit:.0f} s were not used: the end took less than was kept for it "
+            f"({kept:.0f} s to register), or every study had all the configurations it may have."
+        )
 
 
 def _seconds(session: Session) -> dict[str, float]:
@@ -195,11 +207,23 @@ def trials_table(session: Session) -> pd.DataFrame:
     )  # fmt: skip
 
 
+def split_table(session: Session) -> pd.DataFrame:
+    """Where each row of the table was: sealed, work or left out, and for work rows the outer fold that it judged."""
+    rows = pd.RangeIndex(1, session.table.rows + 1, name="row")
+    found = pd.DataFrame({"part": "left out", "judged_in": ""}, index=rows)
+    found.iloc[session.sealed_places, 0] = "sealed"
+    found.iloc[session.work_places, 0] = "work"
+    for name, fold in session.folds.items():
+        found.iloc[session.work_places[fold.judge], 1] = name
+    return found.reset_index()
+
+
 def _artifacts(session: Session, concluded: Concluded, report: Report) -> None:
     """Writes what the pipeline run holds beside its numbers."""
     folder = session.workdir.path / "artifacts"
     folder.mkdir(exist_ok=True)
     trials_table(session).to_parquet(folder / "trials.parquet")
+    split_table(session).to_parquet(folder / "split_plan.parquet")
     board = [
         {**asdict(f), **{f"estimate_{k}": v for k, v in asdict(f.estimate).items()}} if f.estimate else asdict(f)
         for f in concluded.families

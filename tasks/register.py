@@ -65,8 +65,8 @@ def register(
 ) -> dict[str, Any]:
     """The registered version: version, alias (None where it is no better than a constant), run_id, model_uri.
 
-    `model` and `tested` are joblib files; `example` a parquet file with a few rows of features. Called again for the same pipeline run (a resume) it
-    finds the version it made."""
+    `model` and `tested` are joblib files; `example` is a parquet file with a few rows of features. Called again for the
+    same pipeline run (a resume) it finds the version it made."""
     client, run_id = mirror.client, mirror.run_id()
     with locked(mirror.address):
         version = _registered(client, name, mirror.run_key)

@@ -53,6 +53,8 @@ class Session:
     # seal
     work: Table
     seal_id: str | None = None
+    work_places: np.ndarray
+    sealed_places: np.ndarray
     sealed: Table | None = None
     sealed_keys: np.ndarray
     keys: np.ndarray
@@ -277,6 +279,17 @@ def alive(kept: dict[str, Any]) -> bool:
         return abs(psutil.Process(kept["pid"]).create_time() - kept["pid_start"]) < 1
     except psutil.Error:
         return False
+
+
+def abandoned() -> list[Workdir]:
+    """Folders of runs that have a flow run, were never closed, and whose process on this machine is gone."""
+    found = [Workdir(place.parent) for place in (ROOT / "work").glob("*/run.json")]
+    return [w for w in found if _left(w.read_json("run.json"))]
+
+
+def _left(kept: dict[str, Any]) -> bool:
+    here = kept.get("host") == platform.node() and kept.get("pid") != os.getpid()
+    return here and kept.get("state") == "running" and "flow_run" in kept and not alive(kept)
 
 
 @contextmanager

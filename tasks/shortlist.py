@@ -49,7 +49,7 @@ def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
 def refit_too(run: Run) -> bool:
     """Whether a search on all work rows is part of the plan: what is delivered is then one pipeline."""
     if run.final.deliver == "auto":
-        return run.split.time is not None
+        return run.split.time is not None or run.final.rows == "all"
     return run.final.deliver == "refit"
 
 
@@ -90,6 +90,7 @@ def _start(session: Session) -> tuple[int, int]:
 
 def _timed(session: Session, kept: list[Family], left_out: Mapping[str, str], start: tuple[int, int]) -> Level:
     """The level that the time allows, from one default fit of each family."""
+    session.ledger.afford(session.ledger.registration)
     asked = bool(session.run.search.families)
     _laid_out(session, *start)
     first, slow = _probe(session, kept)

@@ -76,6 +76,8 @@ def tune(session: Session, family_name: str, fold: str) -> None:
         if not asked:
             break
         batch = _evaluated(session, study, asked)
+        if session.stopped:  # what was cut short is no result: a resume asks the same batch again
+            return
         for trial in batch:
             store.keep(trial)
         study.tell(batch)
