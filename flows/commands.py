@@ -60,6 +60,7 @@ def _trained(run: Run, resume: str | None, quiet: bool) -> Report:
             from flows.train import train  # Prefect's seconds pass while the server starts
 
             ending.log_to_file()  # again: Prefect has put its own handlers in place
+            ending.log_to_file()  # Prefect has put its own handlers in place
             return train(run, resume)
 
 

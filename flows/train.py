@@ -26,7 +26,7 @@ from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
 from models.config import Run  # noqa: E402
 from models.outcome import Report  # noqa: E402
 from tasks import budget, progress, stages  # noqa: E402
-from tasks.session import Session, abandoned, finished, opened  # noqa: E402
+from tasks.session import Session, abandoned, finished, model_name, opened  # noqa: E402
 from tasks.tune import stop_in_time  # noqa: E402
 
 
@@ -100,10 +100,15 @@ def _tune(session: Session) -> None:
     progress.emit(progress.Stage("conclude"))
 
 
+def _run_name() -> str:
+    """The model's name: what is looked for among flow runs."""
+    return model_name(flow_run.parameters["run"])
+
+
 train = Called(
     _train,
     name="train",
-    flow_run_name="{run.name}",
+    flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=256),  # pyright: ignore[reportArgumentType]
     persist_result=False,
     validate_parameters=True,

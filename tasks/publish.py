@@ -263,6 +263,7 @@ def _page(session: Session, concluded: Concluded, report: Report) -> str:
     return report_html(report, Details(
         trials=trials_table(session), findings=tuple(session.findings), outer=outer,
         classes=session.work.classes, chosen=chosen, plan=session.workdir.read_json("plan.json"),
+        greater_is_better=session.metric.greater_is_better,
     ))  # fmt: skip
 
 
