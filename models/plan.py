@@ -76,8 +76,8 @@ def affordable(
 
 
 def _after(level: tuple[int, int], start: tuple[int, int]) -> bool:
-    place = LEVELS.index(start) if start in LEVELS else 0
-    return LEVELS.index(level) > place and level[1] <= max(start[1], 5)
+    place = LEVELS.index(start) if start in LEVELS else -1
+    return LEVELS.index(level) > place and level[0] <= start[0] and (level[1] <= start[1] or not level[0])
 
 
 def _level(outer, inner, order, size, seconds, core_seconds) -> Level:

@@ -71,21 +71,29 @@ def conclude(session: Session) -> Concluded:
 
 
 def _assembled(session: Session) -> dict[str, Chosen]:
-    """Every fold's ensemble with all its members refitted, side by side; folds where nothing finished are left out."""
+    """Every fold's ensemble with all its members refitted; folds where nothing finished are left out.
+
+    Beside the members, and after them, each family's best is refitted too: it is judged for the leaderboard as far as
+    the time goes."""
     weighed = {fold: found for fold in session.folds if (found := _weighed(session, fold)) is not None}
-    with ThreadPoolExecutor(32) as threads:
+    members = {(m.family, k, m.trial) for k, one in weighed.items() for m in one.members}
+    bests = {
+        (name, k, best.number)
+        for (name, k), trials in session.trials.items()
+        if k != ALL and (best := best_of(trials, session.metric)) is not None
+    }
+    with ThreadPoolExecutor(64) as threads:
         waiting = {
-            (fold, m.family, m.trial): threads.submit(refit, session, m.family, fold, _trial(session, m, fold))
-            for fold, one in weighed.items()
-            for m in one.members
+            key: threads.submit(refit, session, *key[:2], _trial(session, *key), needed=key in members)
+            for key in sorted(members | bests, key=lambda key: (key not in members, key))
         }
     fitted = {key for key, future in waiting.items() if future.result() is not None}
-    return {fold: one for fold in weighed if (one := _of_fitted(weighed[fold], fitted)) is not None}
+    return {k: one for k in weighed if (one := _of_fitted(weighed[k], fitted)) is not None}
 
 
 def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | None:
     """The ensemble of those members that could be refitted, their weights summing to one again."""
-    members = [m for m in chosen.members if (chosen.fold, m.family, m.trial) in fitted]
+    members = [m for m in chosen.members if (m.family, chosen.fold, m.trial) in fitted]
     whole = sum(m.weight for m in members)
     return replace(chosen, members=tuple(replace(m, weight=m.weight / whole) for m in members)) if members else None
 
@@ -126,8 +134,8 @@ def _array(session: Session, file: str) -> np.ndarray:
     return np.asarray(found)
 
 
-def _trial(session: Session, member: Member, fold: str) -> Trial:
-    return session.trials[member.family, fold][member.trial]
+def _trial(session: Session, family: str, fold: str, number: int) -> Trial:
+    return session.trials[family, fold][number]
 
 
 def refits(session: Session, chosen: Chosen, with_sealed: bool = False) -> list[tuple[str, float]]:
@@ -254,7 +262,7 @@ def _predict_sealed(session: Session, chosen: Chosen) -> None:
     if session.workdir.has(name + ".npy"):
         return
     work = (fit.predict_sealed, str(session.workdir.path), session.brief.plan, refits(session, chosen), name)
-    session.fits.submit(*work, priority=(JUDGE,), timeout=session.refit_limit()).result()
+    session.fits.submit(*work, priority=(JUDGE, 0), timeout=session.refit_limit()).result()
 
 
 def _beats_constant(session: Session, procedure: Interval | None) -> bool:

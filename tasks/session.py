@@ -92,19 +92,22 @@ class Session:
         return not self.stopped and (self.ledger.limit is None or self.ledger.left > self.ending())
 
     def ending(self) -> float:
-        """Wall seconds that the end of this run needs, as seen from the fits so far."""
+        """Wall seconds that the end of this run needs, as seen from the fits so far: each fold's ensemble, which takes
+        about the best three families, and judging the others as far as a tenth of the time goes."""
         from models.nested import best_of
         from models.plan import REFIT
 
         inner = max(1, self.level.inner)
-        bests = [best_of(tuple(t), self.metric) for t in self.trials.values()]
-        refits = [REFIT * b.seconds / inner for b in bests if b is not None]
-        if not refits:
-            return self.ledger.reserve(0.0, 0.0, self.workers)
-        # Beside each family's best a fold's ensemble takes one or two more configurations.
-        extra = 1.5 * len(self.folds) * sum(refits) / len(refits)
+        needed, others, longest = 0.0, 0.0, 0.0
+        for fold in self.folds:
+            bests = [best_of(tuple(t), self.metric) for (_, k), t in self.trials.items() if k == fold]
+            ranked = sorted((b for b in bests if b), key=lambda b: -self.metric.gain(b.inner or 0.0))
+            seconds = [REFIT * b.seconds / inner for b in ranked]
+            needed, others = needed + sum(seconds[:3]), others + sum(seconds[3:])
+            longest = max([longest, *seconds[:3]])
+        tenth = 0.1 * self.workers * (self.ledger.limit or 0.0)
         writing = self.journal.backlog() * self.journal.seconds_per_record()
-        return writing + self.ledger.reserve(sum(refits) + extra, max(refits), self.workers)
+        return writing + self.ledger.reserve(needed + min(others, tenth), longest, self.workers)
 
     def fit_limit(self, family_name: str) -> float:
         """Seconds after which one fit of this family is stopped: only a hang where no clock may decide."""

@@ -26,6 +26,9 @@ from tasks.workers import FitError
 ALL = "all"
 """Name of the search on all work rows."""
 
+_SHARE = 0.85
+"""Share of the cores that fits get; the rest is the driver's, Prefect's and MLflow's."""
+
 _PROBE_SHARE = 0.12
 """Share of the whole time that one first default fit may take."""
 
@@ -100,7 +103,7 @@ def _timed(session: Session, kept: list[Family], left_out: Mapping[str, str], st
         raise BudgetError(_too_little(session, slow))
     level = affordable(
         {name: seconds for name, seconds in first.items() if family(name).tunable},
-        max(0.0, wall) * session.workers * 0.9,
+        max(0.0, wall) * session.workers * _SHARE,
         start,
         fixed=session.run.split.outer is not None,
         refit_too=refit_too(session.run),

@@ -1,4 +1,4 @@
-"""One family on one outer fold: its search among the fold's training rows, and the judging of its best configuration.
+"""One family on one outer fold: its search among the fold's training rows.
 
 The unit of retry and of placement. It runs in a thread that mostly waits: fits happen in the pool. A finished trial is
 in the study's file, its predictions in the run's folder, before it counts."""
@@ -66,7 +66,7 @@ def _mend(path: Path) -> None:
 
 
 def tune(session: Session, family_name: str, fold: str) -> None:
-    """Searches until there are enough trials or no time, then fits the best configuration on A_k and scores B_k."""
+    """Searches until there are enough trials or no time."""
     study = _study(session, family_name, fold)
     store = Store(session, family_name, fold)
     _recall(session, study, store)
@@ -85,7 +85,6 @@ def tune(session: Session, family_name: str, fold: str) -> None:
             _report(session, study, trial)
         if len(batch) < len(asked):
             break
-    judge(session, family_name, fold)
 
 
 def _study(session: Session, family_name: str, fold: str) -> Study:
@@ -211,20 +210,17 @@ def _report(session: Session, study: Study, trial: Trial) -> None:
     )
 
 
-def judge(session: Session, family_name: str, fold: str) -> None:
-    """Fits the family's best configuration on A_k and scores B_k; for "all" fits what may be delivered."""
-    best = best_of(session.trials[family_name, fold], session.metric)
-    if best is not None:
-        refit(session, family_name, fold, best)
-
-
-def refit(session: Session, family_name: str, fold: str, trial: Trial, with_sealed: bool = False) -> Fit | None:
-    """The configuration fitted on the fold's whole training part; None, and a note, where that failed."""
+def refit(
+    session: Session, family_name: str, fold: str, trial: Trial, with_sealed: bool = False, needed: bool = True
+) -> Fit | None:
+    """The configuration fitted on the fold's whole training part, scored on B_k; None, and where it is `needed` a note,
+    where that failed. What is needed goes first."""
     job = session.job(family_name, fold, trial.number, trial.refit_config, with_sealed=with_sealed)
     try:
-        done = session.fits.submit(fit.run, job, priority=(JUDGE,), timeout=session.refit_limit()).result()
+        done = session.fits.submit(fit.run, job, priority=(JUDGE, not needed), timeout=session.refit_limit()).result()
     except FitError as error:
-        session.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")
+        if needed:
+            session.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")
         return None
     session.ledger.fitted(family_name, done.seconds + done.preparing)
     return done

@@ -177,7 +177,7 @@ def _settle(promise: Future, task: Future) -> None:
         promise.set_exception(FitError("memory", "asked for more memory than one fit may have"))
     except ProcessExpired as error:
         promise.set_exception(_expired(error))
-    except Exception as error:
+    except BaseException as error:  # a fit's SystemExit must not end the thread that all fits are handed back by
         promise.set_exception(FitError("failed", f"{type(error).__name__}: {error}"[:500]))
 
 

@@ -13,7 +13,7 @@ from models.search import Strategy
 def _sampler(seed: int) -> TPESampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(seed=seed, n_startup_trials=9, multivariate=True, group=True, constant_liar=True)
+        return TPESampler(seed=seed, n_startup_trials=9, multivariate=True, constant_liar=True)
 
 
 STRATEGY = Strategy(
