@@ -98,9 +98,9 @@ class _Peak:
     def __init__(self) -> None:
         self.limit, self.peak = 0.0, 0.0
 
-    def watch(self, limit_mb: float) -> None:
+    def watch(self, limit_mb: float, driver: int) -> None:
         # Not in __init__: that runs in the fork server, which is another process.
-        self.limit, self._process, self._parent = limit_mb, psutil.Process(), os.getppid()
+        self.limit, self._process, self._driver = limit_mb, psutil.Process(), psutil.Process(driver)
         threading.Thread(target=self._loop, daemon=True, name="memory").start()
 
     def begin(self) -> None:
@@ -109,8 +109,15 @@ class _Peak:
     def _now(self) -> float:
         return self._process.memory_info().rss / 1e6
 
+    def _driver_lives(self) -> bool:
+        try:
+            return self._driver.is_running() and self._driver.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
     def _loop(self) -> None:
-        while os.getppid() == self._parent:  # a worker ends when its parent does
+        # The worker's parent is the fork server, which lives as long as any worker does: the driver is asked for.
+        while self._driver_lives():
             self.peak = max(self.peak, self._now())
             if self.limit and self.peak > self.limit:
                 os._exit(self.EXIT)
@@ -122,7 +129,7 @@ peak = _Peak()
 _briefs: dict[tuple[str, str], tuple[Brief, Any, np.ndarray, np.ndarray | None]] = {}
 
 
-def begin(limit_mb: float, threads: int) -> None:
+def begin(limit_mb: float, threads: int, driver: int) -> None:
     """Prepares a worker process: memory limit, threads, no interest in the terminal's Ctrl-C, silence."""
     import resource
     import signal
@@ -139,7 +146,7 @@ def begin(limit_mb: float, threads: int) -> None:
         # Beyond the watch's limit: a sudden large request becomes MemoryError instead of a dead machine.
         most = int(limit_mb * 1.5e6)
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-    peak.watch(limit_mb)
+    peak.watch(limit_mb, driver)
 
 
 def load(path: str, plan: str) -> tuple[Brief, Any, np.ndarray, np.ndarray | None]:

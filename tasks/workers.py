@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, TimeoutError
@@ -85,7 +86,7 @@ class Pool:
         """A pool of processes with so many MB of memory and threads each; they start with the first fit."""
         preload()
         self.workers = workers
-        self._begin = (limit_mb, threads)
+        self._begin = (limit_mb, threads, os.getpid())
         self._pool = self._fresh()
         self._lock = threading.RLock()
         self._waiting: list[_Order] = []
