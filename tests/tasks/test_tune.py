@@ -1,0 +1,111 @@
+"""A trial that failed is a result: it is kept with its reason, and the study, the fold and the run go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from models.errors import NestorError
+from tasks.fit import Job
+from tasks.tune import Store
+from tasks.workers import Pool
+from tests.sessions import frame, run_over
+
+FAMILIES = ("constant", "linear", "random_forest")
+
+
+class Sabotaged(Pool):
+    """The pool, in which chosen fits run other code instead."""
+
+    def __init__(self, chosen: Callable[[Job], bool], code: str):
+        super().__init__(2, 700, 1)
+        self._chosen, self._code = chosen, code
+
+    def submit(self, work: Any, *args: Any, **how: Any):
+        if isinstance(args[0], Job) and self._chosen(args[0]):
+            how["timeout"] = min(how.get("timeout") or 2, 2)
+            return super().submit(exec, self._code, **how)
+        return super().submit(work, *args, **how)
+
+
+def run(trials: int = 6, families=FAMILIES):
+    data = frame().drop(columns=["day", "words"])
+    return run_over(data=data, search={"trials": trials, "families": families}, budget={"workers": 2})
+
+
+def third_on_the_second_inner_fold(job: Job) -> bool:
+    return (job.family, job.fold, job.trial, job.inner) == ("linear", "1", 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "reason"),
+    [
+        ("raise ValueError('singular matrix')", "failed", "ValueError: singular matrix"),
+        ("import os; os._exit(9)", "failed", "exit code 9"),
+        ("import time; time.sleep(600)", "timeout", "stopped after 2 s"),
+        ("bytearray(8_000_000_000)", "memory", "more memory"),
+    ],
+    ids=["raises", "dies", "hangs", "eats memory"],
+)
+def test_a_trial_that_failed_is_kept_with_its_reason_and_the_study_goes_on(trained, code, state, reason):
+    session, concluded = trained(run(), pool=lambda: Sabotaged(third_on_the_second_inner_fold, code))
+    trials = session.trials["linear", "1"]
+    assert [t.number for t in trials] == list(range(6))
+    third = trials[2]
+    # It may have been stopped as hopeless before its second fold; then the sabotage never came to pass.
+    assert third.state == state
+    assert reason in third.reason
+    assert len(third.scores) == 1
+    assert {t.state for t in trials if t.number != 2} <= {"complete", "pruned"}
+    assert {t.state for t in session.trials["linear", "2"]} <= {"complete", "pruned"}
+    assert concluded.estimate is not None
+    assert [f.trials for f in concluded.families if f.name == "linear"] == [12]
+    kept = Store(session, "linear", "1").trials[2]
+    assert (kept.state, kept.reason) == (third.state, third.reason)
+    lines = [json.loads(line) for line in (session.workdir.path / "events.jsonl").read_text().splitlines()]
+    told = next(line for line in lines if line.get("key") == "linear/1/2")
+    assert told["tags"] == {"nestor.state": state, "nestor.reason": third.reason}
+    assert told["status"] == "FAILED"
+
+
+def test_a_family_that_never_works_is_listed_without_an_estimate(trained):
+    linear = lambda job: job.family == "linear"  # noqa: E731
+    session, concluded = trained(run(3), pool=lambda: Sabotaged(linear, "raise OSError(28)"))
+    assert {t.state for t in session.trials["linear", "1"]} == {"failed"}
+    assert len(session.trials["linear", "1"]) == 3
+    found = {f.name: f for f in concluded.families}
+    assert found["linear"].estimate is None
+    assert found["linear"].inner is None
+    assert found["random_forest"].estimate is not None
+    assert concluded.families[-1].name == "linear"
+    assert concluded.winner == "random_forest"
+    assert concluded.estimate is not None
+
+
+def test_a_default_that_fails_does_not_end_its_study(trained):
+    chosen = lambda job: job.family == "linear" and job.trial == 0  # noqa: E731
+    session, concluded = trained(run(4), pool=lambda: Sabotaged(chosen, "raise ValueError"))
+    states = [t.state for t in session.trials["linear", "1"]]
+    assert states[0] == "failed"
+    assert "complete" in states
+    assert next(f for f in concluded.families if f.name == "linear").estimate is not None
+
+
+def test_a_refit_that_fails_leaves_its_family_without_an_estimate_and_says_so(trained):
+    chosen = lambda job: (job.family, job.fold, job.inner) == ("linear", "2", None)  # noqa: E731
+    session, concluded = trained(run(2), pool=lambda: Sabotaged(chosen, "raise ValueError('no')"))
+    found = {f.name: f for f in concluded.families}
+    assert found["linear"].estimate is None
+    assert found["random_forest"].estimate is not None
+    assert any("linear could not be refitted on fold 2" in note for note in session.notes)
+    weights = [sum(m.weight for m in one.members) for one in concluded.chosen.values()]
+    assert weights == pytest.approx([1.0] * len(weights))
+    assert "linear" not in {m.family for m in concluded.chosen["2"].members}
+
+
+def test_a_run_in_which_nothing_works_ends_with_a_sentence(trained):
+    with pytest.raises(NestorError):
+        trained(run(2), pool=lambda: Sabotaged(lambda job: True, "raise ValueError('no')"))
