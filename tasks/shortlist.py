@@ -29,6 +29,9 @@ ALL = "all"
 _SHARE = 0.85
 """Share of the cores that fits get; the rest is the driver's, Prefect's and MLflow's."""
 
+_WARM = 1.0
+"""Seconds of first fits beside which what libraries load late does not matter."""
+
 _PROBE_SHARE = 0.12
 """Share of the whole time that one first default fit may take."""
 
@@ -131,7 +134,7 @@ def _probe(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict
             except FitError as error:
                 slow[name] = f"its first default fit ended as {error.state}: {error.reason}"
                 first.pop(name, None)
-        if sum(first.values()) > limit:
+        if sum(first.values()) > _WARM * session.workers:
             break
     return first, slow
 
