@@ -136,6 +136,7 @@ def train(
 def check(
     data: o.Data = None,
     target: o.Target = None,
+    test: o.Test = None,
     task: o.Task = None,
     positive: o.Positive = None,
     weight: o.Weight = None,
@@ -151,6 +152,7 @@ def check(
     given: o.Given = {
         ("data",): data,
         ("target",): target,
+        ("test",): test,
         ("task",): task,
         ("positive",): positive,
         ("weight",): weight,

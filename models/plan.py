@@ -15,6 +15,9 @@ LEVELS = ((5, 4), (5, 3), (3, 3), (5, 1), (3, 1), (0, 5), (0, 1))
 LEAST_TRIALS = 5
 """The default and four more configurations, in every fold."""
 
+DEAR = 0.6
+"""A family that alone would take more than this share of the time is dear: it goes before folds do."""
+
 REFIT = 1.6
 """Cost of a refit on a fold's whole training part, in inner fits: more rows, and no early-stopping overhead."""
 
@@ -62,15 +65,20 @@ def affordable(
     """The first level, and the families, that leave every kept family its default and four more configurations.
 
     `seconds` are those of one default inner fit of each family at `start`. Dear families go before folds do, but never
-    the last `keep`; with `fixed` the folds are the user's and only families may go."""
+    the last `keep`; with `fixed` the folds are the user's and any family may go."""
     levels = [start] if fixed else [start, *(level for level in LEVELS if _after(level, start))]
     order = sorted(seconds, key=lambda f: (seconds[f], f))
     for outer, inner in levels:
-        for size in range(len(order), min(keep, len(order)) - 1, -1):
-            kept = {f: seconds[f] for f in order[:size]}
+
+        def time(*families: str, outer: int = outer, inner: int = inner) -> float:
             trials = 1 if (outer, inner) == (0, 1) else LEAST_TRIALS
-            if needed(outer, inner, kept, trials, refit_too) <= core_seconds:
+            return needed(outer, inner, {f: seconds[f] for f in families}, trials, refit_too)
+
+        for size in range(len(order), min(keep, len(order)) - 1, -1):
+            if time(*order[:size]) <= core_seconds:
                 return _level(outer, inner, order, size, seconds, core_seconds)
+            if not fixed and time(order[size - 1]) <= DEAR * core_seconds:
+                break
     outer, inner = levels[-1]
     return _level(outer, inner, order, min(keep, len(order)), seconds, core_seconds)
 

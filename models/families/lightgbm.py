@@ -13,7 +13,7 @@ _MOST_ROUNDS = 1500
 
 def _space(trial, shape):
     config = {
-        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
         "num_leaves": trial.suggest_int("num_leaves", 4, 255, log=True),
         "min_child_samples": trial.suggest_int("min_child_samples", 2, 100, log=True),
         "colsample_bytree": trial.suggest_float("colsample_bytree", 0.3, 1.0),
@@ -43,7 +43,7 @@ def _fit(config, part, seed, threads):
         return Fitted(model.fit(part.X, part.y, sample_weight=part.weight, **with_categories), rounds)
     X, y, weight = part.stop
     # Slower learning needs more patience before "no better" means anything.
-    patience = int(min(100, max(20, 2.0 / settings["learning_rate"])))
+    patience = int(min(75, max(15, 1.5 / settings["learning_rate"])))
     model.fit(
         part.X,
         part.y,
@@ -62,7 +62,7 @@ FAMILY = Family(
     cost=2.0,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={
-        "learning_rate": 0.05,
+        "learning_rate": 0.1,
         "num_leaves": 31,
         "min_child_samples": 20,
         "colsample_bytree": 0.9,

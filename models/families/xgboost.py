@@ -35,7 +35,7 @@ def _fit(config, part, seed, threads):
     settings = dict(config)
     rounds = settings.pop("rounds", None)
     stopping = rounds is None and part.stop is not None
-    patience = int(min(100, max(20, 2.0 / settings["learning_rate"])))
+    patience = int(min(75, max(15, 1.5 / settings["learning_rate"])))
     model = (XGBRegressor if part.shape.task == "regression" else XGBClassifier)(
         n_estimators=rounds or _MOST_ROUNDS,
         tree_method="hist",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from models.errors import InputError, unknown
 from tasks.journal import default_address
@@ -61,11 +63,14 @@ def _told(run: Run, name: str, versions: Mapping[str, tuple[int, str | None]]) -
 
 
 def artifact(run: str, path: str, address: str | None = None, into: str | Path | None = None) -> Path:
-    """A local copy of a file that the run holds. `run` is a run id, its beginning, or a model's name (its newest)."""
+    """A file that the run holds, copied here where it is far. `run`: its id, the beginning of it, or a model's name."""
     where = address or default_address()
     client = connect(where)
     run_id = _named_run(client, run, where)
     try:
+        place = Path(url2pathname(urlparse(str(client.get_run(run_id).info.artifact_uri)).path), path)
+        if into is None and place.exists():  # a store on this machine: no copy is needed
+            return place
         return Path(client.download_artifacts(run_id, path, str(into) if into else None))
     except Exception as error:
         raise InputError(f"The run {run_id} holds no {path!r}: {sentence(error)}") from error
