@@ -1,0 +1,55 @@
+"""Killed and resumed equals unbroken: the command itself, with Prefect, MLflow and every process of its own.
+
+Twenty more kills, at other moments and of other processes: tests/prove."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.commands import Command, mirrored, served, steady, studied
+
+TRAIN = (
+    "train", "sklearn:breast_cancer", "--trials", "6", "--families", "constant,linear,random_forest",
+    "--outer", "2", "--inner", "2", "--workers", "2", "--json", "--quiet",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("unbroken")) as folder:
+        return steady(Command(folder, *TRAIN).result()), mirrored(folder), studied(folder)
+
+
+def test_an_unbroken_run_is_whole_in_mlflow_and_in_its_studies(unbroken):
+    report, runs, studies = unbroken
+    assert set(report) == {
+        "name", "version", "task", "metric", "winner", "how", "estimate", "test", "optimism", "agreement", "families",
+        "trials", "warnings", "left_out", "sentence", "notes", "alias",
+    }  # fmt: skip
+    kinds = [held[1] for held in runs.values()]
+    assert {k: kinds.count(k) for k in set(kinds)} == {"pipeline": 1, "family": 3, "fold": 6, "trial": 26}
+    assert sum(report["trials"].values()) == 26
+    trials = {f"{study}/{trial[0]}" for study, trials in studies.items() for trial in trials}
+    assert trials == {key for key, held in runs.items() if held[1] == "trial"}
+
+
+def test_a_run_that_was_killed_and_resumed_equals_the_unbroken_one(unbroken, tmp_path):
+    with served(tmp_path) as folder:
+        first = Command(folder, *TRAIN)
+        assert first.reached(17), "it ended before it could be killed"
+        assert first.kill("main")
+        assert steady(Command(folder, *TRAIN, "--resume").result()) == unbroken[0]
+        assert mirrored(folder) == unbroken[1]
+        assert studied(folder) == unbroken[2]
+
+
+def test_a_run_whose_tracker_and_server_were_killed_equals_the_unbroken_one(unbroken, tmp_path):
+    with served(tmp_path) as folder:
+        command = Command(folder, *TRAIN)
+        assert command.reached(15)
+        assert command.kill("tracker")
+        assert command.reached(19)
+        assert command.kill("server")
+        assert steady(command.result()) == unbroken[0]
+        assert mirrored(folder) == unbroken[1]
+        assert studied(folder) == unbroken[2]
