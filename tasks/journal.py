@@ -193,8 +193,16 @@ class Journal:
             return self._tracker
 
     def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
-        """What the tracker's function `name` returns; its errors come as NestorError."""
-        return self.tracker().call(name, timeout, args)
+        """What the tracker's function `name` returns; its errors come as NestorError.
+
+        Where the tracker is killed meanwhile, perhaps for its memory, a second one is asked: each function may be asked
+        twice."""
+        tracker = self.tracker()
+        try:
+            return tracker.call(name, timeout, args)
+        except Gone:
+            tracker.stop(5)
+            return self.tracker().call(name, timeout, args)
 
     def prepare(self) -> None:
         """Has the tracker import what registering needs, while the caller does something else."""
@@ -254,6 +262,10 @@ def _sole(path: Path) -> IO[str]:
         file.close()
         raise NestorError(f"Another process is at work on the run in {path.parent}.") from None
     return file
+
+
+class Gone(NestorError):
+    """The tracker's process has ended."""
 
 
 class Tracker:
@@ -316,8 +328,8 @@ class Tracker:
         except (OSError, ValueError):
             raise self._gone() from None
 
-    def _gone(self) -> NestorError:
-        return NestorError(f"MLflow's writer ended; {self._log} says why.")
+    def _gone(self) -> Gone:
+        return Gone(f"MLflow's writer ended; {self._log} says why.")
 
     def _listen(self) -> None:
         assert self._process.stdout

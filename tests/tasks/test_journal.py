@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -137,13 +138,29 @@ def test_calls_answer_from_many_threads_and_errors_are_sentences(tmp_path):
         assert journal.call("keep_seal_settings", settings={"salt": 3}) == {"salt": 3}
 
 
-def test_a_killed_tracker_is_told_of_and_started_again(tmp_path):
+def test_a_killed_tracker_is_started_again_and_asked_again(tmp_path):
     with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
         journal.record(Record("run", "pipeline"))
-        threading.Timer(0.5, os.kill, (journal.tracker().pid, signal.SIGKILL)).start()
+        first = journal.tracker().pid
+        threading.Timer(0.5, os.kill, (first, signal.SIGKILL)).start()
+        assert journal.call("drain", seconds=60) == 0
+        assert journal.tracker().pid != first
+
+
+def test_a_tracker_that_ends_each_time_is_told_of(tmp_path):
+    over = threading.Event()
+
+    def kill(journal):
+        while not over.wait(0.2):
+            with suppress(ProcessLookupError):
+                os.kill(journal.tracker().pid, signal.SIGKILL)
+
+    with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
+        journal.tracker()
+        threading.Thread(target=kill, args=[journal]).start()
         with pytest.raises(NestorError, match="MLflow's writer ended"):
             journal.call("drain", seconds=60)
-        assert journal.drain(60) == 0
+        over.set()
 
 
 def test_a_call_that_takes_too_long_is_an_error(tmp_path):
