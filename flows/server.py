@@ -60,20 +60,22 @@ class Handle:
     """Whether it was there already."""
 
     def ready(self, timeout: float = 90.0) -> str:
-        """The API's address, as soon as it answers."""
-        until = time.monotonic() + timeout
-        while self.home and not _healthy(self.url):
+        """The API's address, as soon as it answers. One that was killed while it started is started once more."""
+        until, url, again = time.monotonic() + timeout, self.url, True
+        while self.home and not _healthy(url):
             if not _alive(_recorded(self.home).get("pid", self.pid)):
-                raise NestorError(
-                    f"The local Prefect server ended while starting; its log is {self.home / 'server.log'}."
-                )
+                if not again:
+                    raise NestorError(
+                        f"The local Prefect server ended while starting; its log is {self.home / 'server.log'}."
+                    )
+                url, again = start(self.home.parent).url, False
             if time.monotonic() > until:
                 raise NestorError(
                     f"The local Prefect server does not answer after {timeout:.0f} s; its log is "
                     f"{self.home / 'server.log'}. Kill process {self.pid} and try again."
                 )
             time.sleep(0.05)
-        return self.url
+        return url
 
     @contextmanager
     def guarded(self, every: float = 1.0) -> Iterator[None]:
