@@ -65,7 +65,9 @@ def _held_to_time(session: Session) -> Iterator[None]:
 
     def watch(limit: float) -> None:
         while not over.wait(0.2):
-            if session.ledger.left < -max(4.0, 0.04 * limit) and not session.ledger.open_for("registration"):
+            if session.ledger.began("registration"):
+                return
+            if session.ledger.left < -max(4.0, 0.04 * limit):
                 ending.say(
                     f"Error: the budget of {limit:.0f} s is over and there is no model yet. Give more time. What is "
                     "finished is kept: the same command with --resume goes on."

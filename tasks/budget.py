@@ -14,10 +14,10 @@ import psutil
 
 from models.errors import BudgetError
 
-EXIT = 1.5
+EXIT = 3.5
 """Seconds from the last stage to the prompt: closing the pool, the tracker and the interpreter."""
 
-REGISTRATION = 6.0
+REGISTRATION = 8.0
 """Seconds that registering a small model takes: writing, describing and aliasing a version, the report."""
 
 PER_MB = 0.4
@@ -76,6 +76,10 @@ class Ledger:
         finally:
             self.stages[name] += time.time() - self._open.pop(name)
 
+    def began(self, name: str) -> bool:
+        """Whether a stage is under way or over."""
+        return name in self._open or name in self.stages
+
     def open_for(self, name: str) -> float:
         """Seconds that a stage that is under way has taken so far."""
         return time.time() - self._open[name] if name in self._open else 0.0
@@ -87,7 +91,7 @@ class Ledger:
 
     def reserve(self, refits: float, longest: float, workers: int) -> float:
         """Wall seconds that the end needs, when its refits are `refits` core-seconds, the longest one `longest`."""
-        return 1.2 * refits / workers + longest + self.registration + EXIT
+        return 1.4 * refits / workers + longest + self.registration + EXIT
 
     def afford(self, needed: float) -> None:
         """Raises BudgetError where less than `needed` seconds and the way out are left."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.commands import Command, mirrored, served, steady, studied
-from tests.prove.conftest import SCALE, Proof
+from tests.prove.conftest import Proof, scaled
 from tests.sessions import wait_for
 from tests.test_resume import TRAIN
 
@@ -55,7 +55,7 @@ def test_kills_leave_nothing_behind_and_change_nothing(proof: Proof, tmp_path):
     with served(tmp_path / "unbroken") as folder:
         unbroken = steady(Command(folder, *TRAIN).result()), mirrored(folder), studied(folder)
     rows, failed, struck = [], [], 0
-    for number, kills in enumerate(RUNS if SCALE == 1 else RUNS[-2:]):
+    for number, kills in enumerate(RUNS[: scaled(len(RUNS), 1)]):
         with served(tmp_path / str(number)) as folder:
             command, done = Command(folder, *TRAIN), []
             for kill in kills:
