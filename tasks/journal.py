@@ -218,6 +218,11 @@ class Journal:
         """A sentence while MLflow takes nothing."""
         return self._tracker.trouble if self._tracker else None
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was ever recorded."""
+        return not self._written
+
     def backlog(self) -> int:
         """Records that MLflow does not hold yet."""
         return max(0, self._written - (self._tracker.mirrored if self._tracker else 0))
@@ -240,7 +245,8 @@ class Journal:
                 return
             self._closed = True
         if self._tracker is not None:
-            self._tracker.stop(timeout)
+            # With nothing to mirror there is no reason to wait until it has imported MLflow.
+            self._tracker.stop(0 if self.empty else timeout)
         self._file.close()
         self._only.close()
 

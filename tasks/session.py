@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -317,6 +318,8 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
         raise
     finally:
         session.close()
+        if session.journal.empty:  # the table was refused: there is nothing to go on with
+            shutil.rmtree(workdir.path, ignore_errors=True)
 
 
 def _used(workdir: Workdir, kept: dict[str, Any]) -> float:

