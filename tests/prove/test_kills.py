@@ -45,7 +45,7 @@ RUNS = (
     (Kill("main", 1), Kill("main", 12), Kill("main", 20), Kill("main", 34)),
     (Kill("main", 0, "work.arrow"), Kill("main", 0, "sealed/1.npy"), Kill("main", 0, "delivered/model.joblib"),
      Kill("main", 0, "artifacts/report.html")),
-    (Kill("tracker", 3), Kill("main", 14), Kill("server", 18), Kill("main", 28)),
+    (Kill("tracker", 1, "../../mlflow.db.new"), Kill("main", 14), Kill("server", 18), Kill("main", 28)),
     (Kill("server", 1), Kill("tracker", 12), Kill("server", 16), Kill("tracker", 22)),
     (Kill("worker", 12), Kill("worker", 16), Kill("worker", 22), Kill("worker", 28)),
 )  # fmt: skip
