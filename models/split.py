@@ -306,7 +306,8 @@ def _joined(table: Table, run: Run) -> tuple[np.ndarray, Finding | None]:
     extra = table.rows - int(codes.max(initial=-1)) - 1
     if not extra:
         return codes.astype(np.int64), None
-    message = f"{extra} rows are copies of others (equal features and target): copies stay on one side of every fold."
+    are = "row is a copy of another" if extra == 1 else "rows are copies of others"
+    message = f"{extra} {are} (equal features and target): copies stay on one side of every fold."
     return codes.astype(np.int64), Finding("copies", "warn", message)
 
 
