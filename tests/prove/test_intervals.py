@@ -109,11 +109,11 @@ def failed(found: Mapping[str, Noise]) -> list[str]:
 def on_noise(data: pd.DataFrame, seed: int, **more) -> Run:
     """A run without constant and without sealed rows."""
     search = {"trials": 3, "families": TUNABLE, **more.pop("search", {})}
-    split = {"outer": 3, "inner": 2, "sealed": 0}
+    split = {"outer": 5, "inner": 2, "sealed": 0}
     return Run(data=data, target="target", seed=seed, search=search, split=split, budget={"workers": 2}, **more)
 
 
-SHIPPED = {"breast_cancer": 100, "wine": 30, "diabetes": 30}
+SHIPPED = {"breast_cancer": 100, "wine": 20, "diabetes": 20}
 """scikit-learn's tables and on how many seeds each is shuffled."""
 
 
@@ -129,7 +129,7 @@ def shuffled(name: str, seeds: int) -> Iterator[Run]:
 def test_law_1_shuffled_labels_are_not_predicted(proof: Proof, tmp_path):
     found = {name: noise(shuffled(name, scaled(seeds)), tmp_path / name) for name, seeds in SHIPPED.items()}
     proof.say(f"""Labels are shuffled, so there is nothing to learn; 150 rows and 8 columns, {', '.join(TUNABLE)} with 2
-        configurations each, 3 x 2 folds. *Fooled*: seeds whose whole interval is on the better side of chance, at most
+        configurations each, 5 x 2 folds. *Fooled*: seeds whose whole interval is on the better side of chance, at most
         5 in 100. *Gain*: the mean estimate less chance (positive = better than chance), at most two of its standard
         errors. (Worse than chance is no leak: a tuned model on noise loses to the prior.)""")
     head = ["table", "metric", "seeds", "fooled", "gain", "its standard error"]
@@ -150,10 +150,10 @@ def wide(seeds: int, task: str) -> Iterator[Run]:
 
 
 def test_law_2_noise_in_many_columns_is_not_selected(proof: Proof, tmp_path):
-    found = {t: noise(wide(scaled(n), t), tmp_path / t) for t, n in (("binary", 100), ("regression", 30))}
+    found = {t: noise(wide(scaled(n), t), tmp_path / t) for t, n in (("binary", 100), ("regression", 20))}
     proof.say(f"""50 rows, 900 columns of normal noise and 100 of up to 50 levels, which are encoded by the target's
         mean (Ambroise & McLachlan 2002: whoever selects or encodes outside of the folds is sure to find something);
-        {' and '.join(CHEAP)} with 2 configurations each, 3 x 2 folds.""")
+        {' and '.join(CHEAP)} with 2 configurations each, 5 x 2 folds.""")
     head = ["target", "metric", "seeds", "fooled", "gain", "its standard error"]
     proof.table(head, [one.row(name) for name, one in found.items()])
     proof.verdict("Law 2: noise in many columns is not selected", failed(found))
