@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from models.config import Split
 from models.outcome import How
 
-LEVELS = ((5, 4), (5, 3), (3, 3), (5, 1), (3, 1), (0, 5), (0, 1))
+LEVELS = ((5, 4), (5, 3), (3, 3), (5, 1), (0, 5), (0, 1))
 """(outer, inner) from the most honest and dearest down; outer 0 has no outer loop, and (0, 1) is one hold-out."""
 
 LEAST_TRIALS = 5

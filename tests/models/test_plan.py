@@ -13,18 +13,18 @@ SECONDS = st.dictionaries(st.sampled_from("abcdefg"), st.floats(0.01, 50), min_s
 ORDER = {level: i for i, level in enumerate(LEVELS)}
 
 
-@given(SECONDS, st.floats(0, 50_000), st.floats(1, 10), st.sampled_from(LEVELS[:5]), st.booleans())
+@given(SECONDS, st.floats(0, 50_000), st.floats(1, 10), st.sampled_from(LEVELS[:4]), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_more_time_never_buys_fewer_folds_nor_at_equal_folds_fewer_families(seconds, time, more, start, refit):
+def test_more_time_buys_fewer_folds_only_for_more_families(seconds, time, more, start, refit):
     less = affordable(seconds, time, start, fixed=False, refit_too=refit)
     rich = affordable(seconds, time * more, start, fixed=False, refit_too=refit)
     places = [ORDER[level.outer, level.inner] for level in (rich, less)]
-    assert places[0] <= places[1]
+    assert places[0] <= places[1] or set(less.families) < set(rich.families)
     if places[0] == places[1]:
         assert set(less.families) <= set(rich.families)
 
 
-@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:5]), st.booleans())
+@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_every_kept_family_has_its_default_and_four_more_in_every_fold_or_all_gave_way(seconds, time, start, refit):
     level = affordable(seconds, time, start, fixed=False, refit_too=refit)
@@ -36,7 +36,7 @@ def test_every_kept_family_has_its_default_and_four_more_in_every_fold_or_all_ga
         assert level.trials == 1
 
 
-@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:5]), st.integers(1, 4))
+@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.integers(1, 4))
 @settings(max_examples=300, deadline=None)
 def test_the_dearest_fall_out_first_with_a_sentence_and_the_last_few_never(seconds, time, start, keep):
     level = affordable(seconds, time, start, fixed=False, refit_too=False, keep=keep)
@@ -59,7 +59,7 @@ def test_the_order_of_giving_way():
     done = [affordable({"f": 1.0}, time, (5, 4), fixed=False, refit_too=False) for time in range(120, -1, -1)]
     places = [ORDER[level.outer, level.inner] for level in done]
     assert places == sorted(places)
-    assert {(5, 4), (5, 3), (3, 3), (5, 1), (3, 1), (0, 1)} <= {LEVELS[place] for place in places}
+    assert set(LEVELS) == {LEVELS[place] for place in places}
     assert (done[0].how.method, done[-1].how.method) == ("nested", "holdout")
 
 
