@@ -77,7 +77,7 @@ def affordable(
         for size in range(len(order), min(keep, len(order)) - 1, -1):
             if time(*order[:size]) <= core_seconds:
                 return _level(outer, inner, order, size, seconds, core_seconds)
-            if not fixed and time(order[size - 1]) <= DEAR * core_seconds:
+            if (outer, inner) != levels[-1] and time(order[size - 1]) <= DEAR * core_seconds:
                 break
     outer, inner = levels[-1]
     return _level(outer, inner, order, min(keep, len(order)), seconds, core_seconds)
