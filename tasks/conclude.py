@@ -5,6 +5,7 @@ Everything is chosen by inner scores. B_k and T only judge."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import numpy as np
 
 from models import estimate
 from models.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
-from models.errors import BudgetError
+from models.errors import BudgetError, NestorError, shortened
 from models.metric import Fold3
 from models.nested import Trial, best_of
 from models.outcome import FamilyOutcome, Interval
@@ -53,10 +54,7 @@ def conclude(session: Session) -> Concluded:
     """Weighs, refits, judges, and opens the sealed rows once."""
     chosen = _assembled(session)
     if not _delivered(chosen):
-        raise BudgetError(
-            f"Nothing could be fitted in {session.ledger.elapsed:.0f} s. Give more time: --budget "
-            f"{3 * session.ledger.elapsed:.0f}s."
-        )
+        raise _nothing(session)
     outer = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
     procedure = _interval(session, outer)
     optimism = _optimism(session, chosen, outer)
@@ -68,6 +66,16 @@ def conclude(session: Session) -> Concluded:
         chosen, families, _winner(session, families), procedure, test, optimism, agreement,
         _beats_constant(session, procedure), outer,
     )  # fmt: skip
+
+
+def _nothing(session: Session) -> NestorError:
+    """Why there is no model: too little time, or what most fits failed of."""
+    reasons = Counter(t.reason for trials in session.trials.values() for t in trials if t.state == "failed")
+    if reasons:
+        why, times = reasons.most_common(1)[0]
+        return NestorError(f"No configuration could be fitted. {times} fits failed of: {shortened(why, 200)}")
+    used = session.ledger.elapsed
+    return BudgetError(f"Nothing could be fitted in {used:.0f} s. Give more time: --budget {3 * used:.0f}s.")
 
 
 def _assembled(session: Session) -> dict[str, Chosen]:

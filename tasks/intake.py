@@ -11,8 +11,10 @@ import pandas as pd
 
 from models.errors import InputError, shortened
 from models.estimate import time_blocks
+from models.families import family
 from models.metric import metric_for
 from models.seal import Seal, choose_seal, keys, renewed, sealed_rows, work_rows
+from models.search import strategy
 from models.split import plan_for
 from models.table import Finding, Table
 from tasks import progress, workers
@@ -23,6 +25,9 @@ from tasks.validate import check_form, check_signal
 
 def take_in(session: Session) -> None:
     """Reads the table, checks its form, and starts the pool of workers."""
+    for name in session.run.search.families:
+        family(name)  # an unknown name is said before anything is read
+    strategy(session.run.search.strategy)
     progress.emit(progress.Stage("read", shortened(session.run.data) if isinstance(session.run.data, str) else ""))
     with session.ledger.stage("reading"):
         table = check_form(read(session.run))

@@ -10,6 +10,7 @@ import heapq
 import itertools
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, TimeoutError
@@ -24,6 +25,9 @@ from pebble import ProcessExpired, ProcessPool
 from tasks import fit
 
 _LAUNCH = threading.Lock()
+_SILENT = "ignore::UserWarning:multiprocessing.resource_tracker"
+"""After a kill Python's own tracker cleans up and tells the user's terminal of it; it takes its filters from here."""
+
 NEVER_RUN = "the time was up before it began"
 
 
@@ -63,6 +67,8 @@ class _Context(ForkServerContext):
 
 def preload(*modules: str) -> None:
     """Starts the fork server, which loads `models` and these modules once, while the caller does something else."""
+    if _SILENT not in sys.warnoptions:
+        sys.warnoptions.append(_SILENT)
     multiprocessing.get_context("forkserver").set_forkserver_preload(["tasks.preload", *modules])
     forkserver.ensure_running()
 
