@@ -34,7 +34,7 @@ class Alone(Journal):
     """A journal without MLflow's writer: the intake is told that this name has no seal yet."""
 
     def __init__(self, workdir: Path, name: str):
-        super().__init__(workdir, name, "sqlite:///unused", start=False)
+        super().__init__(workdir, name, f"sqlite:///{workdir}/unused", start=False)
 
     def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
         return {"count_opening": 1, "keep_seal_settings": args.get("settings")}.get(name)
