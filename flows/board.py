@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from flows.tables import clock, number, plain
-from models.outcome import STATES
+from flows.tables import clock, plain
+from models.outcome import STATES, number
 from models.table import Finding
 from tasks.progress import Event, Planned, Said, Saw, Stage, Tried
 

@@ -132,7 +132,8 @@ def runs(name: str | None, as_json: bool) -> None:
 
 
 def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
-    from flows.tables import number, rows_table
+    from flows.tables import rows_table
+    from models.outcome import number
 
     def score_of(value: Any) -> str:
         return number(value.get("value") if isinstance(value, Mapping) else value)

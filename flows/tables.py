@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.errors import shortened
+from models.outcome import number
 
 if TYPE_CHECKING:
     from models.outcome import Interval, Report
@@ -29,17 +30,6 @@ VERDICTS = {
 def plain(value: object, width: int = 40) -> str:
     """The value as one line of printable characters."""
     return shortened("".join(c if c.isprintable() or c.isspace() else "�" for c in str(value)), width)
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """`0.9213`, `1,234.5`, `1.2e-07`: about `digits` digits; a dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    size = abs(value)
-    if size and (size < 0.00001 or size >= 10_000_000):
-        return f"{value:.{max(0, digits - 2)}e}"
-    places = digits + 2 * (0 < size < 0.01) if size < 10 else max(0, digits - int(math.log10(size)))
-    return f"{value:,.{places}f}"
 
 
 def interval(value: Interval | None) -> Text:

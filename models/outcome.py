@@ -4,6 +4,7 @@ positive where a naive report would have flattered."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -97,3 +98,14 @@ class Report:
     def from_json(cls, value: dict[str, Any]) -> Report:
         """The report that `as_json` made the value of."""
         return TypeAdapter(cls).validate_python(value)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """`0.9213`, `1,234.5`, `1.2e-07`: about `digits` digits; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    size = abs(value)
+    if size and (size < 0.00001 or size >= 10_000_000):
+        return f"{value:.{max(0, digits - 2)}e}"
+    places = digits + 2 * (0 < size < 0.01) if size < 10 else max(0, digits - int(math.log10(size)))
+    return f"{value:,.{places}f}"

@@ -46,7 +46,7 @@ class Ledger:
 
     def __init__(self, limit: float | None, origin: float, used: float = 0.0):
         """A ledger of `limit` seconds from `origin` on, `used` of which are gone already."""
-        self.limit, self.origin, self.used = limit, origin - used, used
+        self.limit, self.origin = limit, origin - used
         self.stages: dict[str, float] = defaultdict(float)
         self.fitting: dict[str, float] = defaultdict(float)
         self.registration = REGISTRATION

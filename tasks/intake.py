@@ -15,7 +15,7 @@ from models.families import family
 from models.metric import metric_for
 from models.seal import Seal, choose_seal, keys, renewed, sealed_rows, work_rows
 from models.search import strategy
-from models.split import plan_for
+from models.split import Plan, plan_for
 from models.table import Finding, Table
 from tasks import progress, workers
 from tasks.data import read
@@ -89,7 +89,7 @@ def seal(session: Session) -> None:
     with session.ledger.stage("sealing"):
         table = session.table
         whole, _ = plan_for(table, session.run)
-        sealed = _sealed(session, table)
+        sealed = _sealed(session, table, whole)
         session.work_places = np.flatnonzero(work_rows(sealed, whole.keys, table.time, session.run.split.gap))
         session.sealed_places = np.flatnonzero(sealed)
         session.work = table.take(session.work_places)
@@ -100,7 +100,7 @@ def seal(session: Session) -> None:
         _write(session, table.take(session.sealed_places) if sealed.any() else None)
 
 
-def _sealed(session: Session, table: Table) -> np.ndarray:
+def _sealed(session: Session, table: Table, whole: Plan) -> np.ndarray:
     """True where a row is sealed: where the user says so, else by the seal that the name's first run fixed."""
     if table.test is not None:
         if not 0 < table.test.sum() < table.rows:
@@ -110,7 +110,7 @@ def _sealed(session: Session, table: Table) -> np.ndarray:
         return table.test
     named = _key_columns(session, table)
     row_keys = keys(named)
-    found, sentence = _seal(session, table, named, row_keys)
+    found, sentence = _seal(session, table, whole, named, row_keys)
     if found is None:
         session.note(f"{sentence} So there is no test score and no agreement.")
         return np.zeros(table.rows, dtype=bool)
@@ -127,14 +127,15 @@ def _key_columns(session: Session, table: Table) -> pd.DataFrame:
     return table.features if table.ids is None else table.ids
 
 
-def _seal(session: Session, table: Table, named: pd.DataFrame, row_keys: np.ndarray) -> tuple[Seal | None, str]:
+def _seal(
+    session: Session, table: Table, whole: Plan, named: pd.DataFrame, row_keys: np.ndarray
+) -> tuple[Seal | None, str]:
     """The seal that this name keeps, fixed now if this is its first run."""
     kept = session.workdir.read_json("seal.json") or session.earlier_seal()
     target = f"{table.task}:{','.join(named.columns)}"
     if kept is not None and kept.get("share") == session.run.split.sealed and kept.get("target") == target:
         own = Seal(kept["kind"], tuple(kept["columns"]), kept["fraction"], kept["salt"], kept["cut"])
         return renewed(own, table.time), ""
-    whole, _ = plan_for(table, session.run)
     found, sentence = choose_seal(
         row_keys, whole.strata, whole.kind, tuple(named.columns), session.run.split.sealed, table.time
     )

@@ -60,7 +60,7 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
     )
 
 
-def _numbers(concluded: Concluded) -> dict[str, float]:
+def _numbers(concluded: Concluded | Report) -> dict[str, float]:
     """The metrics of the pipeline run; what there is not is left out."""
     found: dict[str, float | None] = {"optimism": concluded.optimism, "agreement": concluded.agreement}
     for name, interval in (("estimate", concluded.estimate), ("test", concluded.test)):
@@ -271,19 +271,10 @@ def _close(session: Session, report: Report) -> None:
     """Ends the pipeline run in MLflow with its numbers and files, and waits until MLflow holds everything."""
     session.record(
         "run", "pipeline", status="FINISHED",
-        metrics={**_final(report), **{f"seconds_{k}": v for k, v in report.seconds.items()}},
+        metrics={**_numbers(report), **{f"seconds_{k}": v for k, v in report.seconds.items()}},
         artifacts=[[str(session.workdir.path / "artifacts"), ""]],
         tags={"nestor.winner": report.winner, "nestor.how": report.how.method},
     )  # fmt: skip
     left = session.journal.drain(60.0 if session.ledger.limit is None else max(3.0, session.ledger.left))
     if left:
         session.note(f"MLflow does not hold {left} records yet: `--resume` hands them over.")
-
-
-def _final(report: Report) -> dict[str, float]:
-    found: dict[str, float | None] = {"optimism": report.optimism, "agreement": report.agreement}
-    for name in ("estimate", "test"):
-        interval = getattr(report, name)
-        if interval is not None:
-            found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return {k: float(v) for k, v in found.items() if v is not None}

@@ -14,6 +14,7 @@ import pandas as pd
 
 from models import plots
 from models.errors import listed, shortened
+from models.outcome import number
 from tasks.page import esc, figure, folded, page, section, table, tile
 
 if TYPE_CHECKING:
@@ -64,16 +65,6 @@ def report_html(report: Report, details: Details) -> str:
             _foot(report),
         ]
     return page(f"{report.name}: {report.metric}", parts)
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """The value with about `digits` digits; a dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    size = abs(value)
-    if size and (size < 0.00001 or size >= 10_000_000):
-        return f"{value:.{max(0, digits - 2)}e}"
-    return f"{value:,.{digits + 2 * (0 < size < 0.01) if size < 10 else max(0, digits - int(math.log10(size)))}f}"
 
 
 def _range(one: Interval | None) -> str:

@@ -94,6 +94,11 @@ class Family:
     """Types beyond scikit-learn's plain ones that skops must be allowed to load."""
 
 
+def patience(learning_rate: float) -> int:
+    """Rounds without a gain after which a booster stops: slow learning needs more before "no better" means anything."""
+    return int(min(75, max(15, 1.5 / learning_rate)))
+
+
 @cache
 def families() -> dict[str, Family]:
     """Every family in this folder by name, cheapest first."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
 
-from models.families import Family, Fitted, Needs
+from models.families import Family, Fitted, Needs, patience
 
 _MOST_ROUNDS = 1500
 
@@ -42,15 +42,13 @@ def _fit(config, part, seed, threads):
     if rounds or part.stop is None:
         return Fitted(model.fit(part.X, part.y, sample_weight=part.weight, **with_categories), rounds)
     X, y, weight = part.stop
-    # Slower learning needs more patience before "no better" means anything.
-    patience = int(min(75, max(15, 1.5 / settings["learning_rate"])))
     model.fit(
         part.X,
         part.y,
         sample_weight=part.weight,
         eval_set=[(X, y)],
         eval_sample_weight=None if weight is None else [weight],
-        callbacks=[early_stopping(patience, verbose=False)],
+        callbacks=[early_stopping(patience(settings["learning_rate"]), verbose=False)],
         **with_categories,
     )
     return Fitted(model, max(1, model.best_iteration_ or _MOST_ROUNDS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xgboost import XGBClassifier, XGBRegressor
 
-from models.families import Family, Fitted, Needs
+from models.families import Family, Fitted, Needs, patience
 
 _MOST_ROUNDS = 1500
 
@@ -35,14 +35,13 @@ def _fit(config, part, seed, threads):
     settings = dict(config)
     rounds = settings.pop("rounds", None)
     stopping = rounds is None and part.stop is not None
-    patience = int(min(75, max(15, 1.5 / settings["learning_rate"])))
     model = (XGBRegressor if part.shape.task == "regression" else XGBClassifier)(
         n_estimators=rounds or _MOST_ROUNDS,
         tree_method="hist",
         n_jobs=threads,
         random_state=seed,
         verbosity=0,
-        early_stopping_rounds=patience if stopping else None,
+        early_stopping_rounds=patience(settings["learning_rate"]) if stopping else None,
         **_types(part),
         **settings,
     )

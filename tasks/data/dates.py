@@ -113,7 +113,7 @@ def _with_names(words: Words, most: object) -> dict[str, str] | None:
         if callable(most) and most(pattern):
             texts = [t for t in words.values.to_pylist() if re.match(pattern, t)]
             sample = texts[0]
-            month = "%b" if all(re.search(r"[A-Za-z]+", t)[0].__len__() == 3 for t in texts) else "%B"  # type: ignore[index]
+            month = "%b" if all(len(re.search(r"[A-Za-z]+", t)[0]) == 3 for t in texts) else "%B"  # type: ignore[index]
             if not head:
                 return {"format": f"{month} %d, %Y" if "," in sample else f"{month} %d %Y"}
             mark = "-" if "-" in sample else " "
