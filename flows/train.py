@@ -12,29 +12,26 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
-from flows import begin, server
+from flows import begin
+from flows.called import Called  # before Prefect: it reads its settings when it is imported
 
-server.quiet_environment()  # Prefect reads its settings when it is imported
+# isort: split
+from prefect import get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
+from prefect.states import Crashed
+from prefect.task_runners import ThreadPoolTaskRunner
 
-from prefect import Flow, get_client  # noqa: E402
-from prefect.exceptions import ObjectNotFound  # noqa: E402
-from prefect.runtime import flow_run  # noqa: E402
-from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
-from prefect.states import Crashed  # noqa: E402
-from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
-
-from models.config import Run  # noqa: E402
-from models.outcome import Report  # noqa: E402
-from tasks import budget, progress, stages  # noqa: E402
-from tasks.session import Session, abandoned, finished, model_name, opened  # noqa: E402
-from tasks.tune import stop_in_time  # noqa: E402
+from models.config import Run
+from models.outcome import Report
+from tasks import budget, progress
+from tasks.session import Session, abandoned, finished, model_name, opened
+from tasks.stages import train as stages
+from tasks.tune import stop_in_time
 
 
-class Called(Flow):
-    """A flow that, called as a function, first sees to it that a Prefect server answers.
-
-    A worker that runs a deployment does not come this way: it has a server, and every stage is run where the flow
-    says."""
+class Training(Called):
+    """The stages before tuning are run while the server starts."""
 
     def __call__(self, run: Run, resume: str | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The flow's result."""
@@ -43,8 +40,7 @@ class Called(Flow):
         if begin.now() is None:
             with begin.begun(run, resume):
                 return self(run, resume)
-        with begin.served() as url, temporary_settings({PREFECT_API_URL: url}):
-            return super().__call__(run, resume)
+        return super().__call__(run, resume)
 
 
 @contextmanager
@@ -105,7 +101,7 @@ def _run_name() -> str:
     return model_name(flow_run.parameters["run"])
 
 
-train = Called(
+train = Training(
     _train,
     name="train",
     flow_run_name=_run_name,

@@ -97,6 +97,9 @@ def seal(session: Session) -> None:
         session.found(findings)
         _stop(findings)
         session.keys = _bootstrap_keys(session.work, session.plan.keys)
+        row_keys = keys(_key_columns(session, table))
+        for prefix, places in (("", session.work_places), ("sealed_", session.sealed_places)):
+            session.workdir.write_array(f"{prefix}row_keys", row_keys[places])
         _write(session, table.take(session.sealed_places) if sealed.any() else None)
 
 
@@ -169,6 +172,7 @@ def _write(session: Session, sealed: Table | None) -> None:
     if sealed is not None:
         codes = sealed.group if sealed.group is not None else np.arange(sealed.rows)
         session.sealed_keys = _bootstrap_keys(sealed, codes)
+        session.workdir.write_array("sealed_units", session.sealed_keys)
 
 
 def signal(session: Session) -> None:

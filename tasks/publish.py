@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
 import pandas as pd
 
 from models.outcome import STATES, FamilyOutcome, Interval, Report, Warned
@@ -57,7 +59,16 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
         metrics=_numbers(concluded),
         tags={"nestor.metric": session.metric.name, "nestor.winner": concluded.winner},
         extra={"target": session.run.target or "target", "metric": session.metric.name},
+        beside=[str(path) for path in _beside(session, folder)],
     )
+
+
+def _beside(session: Session, folder: Path) -> list[Path]:
+    """What a later run needs to meet this version on equal terms: which rows it knows."""
+    row_keys = {"trained": "row_keys", "sealed": "sealed_row_keys"}
+    kept = {name: np.unique(np.asarray(session.workdir.read_array(file))) for name, file in row_keys.items()}
+    np.savez_compressed(folder / "row_keys.npz", **kept)
+    return [folder / "row_keys.npz"]
 
 
 def _numbers(concluded: Concluded | Report) -> dict[str, float]:
@@ -243,8 +254,6 @@ def _artifacts(session: Session, concluded: Concluded, report: Report) -> None:
 
 
 def _page(session: Session, concluded: Concluded, report: Report) -> str:
-    import numpy as np
-
     from tasks.report import Details, report_html
 
     rows = [r for _, r in concluded.outer]

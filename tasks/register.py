@@ -6,6 +6,8 @@ own form, `.get_raw_model().predict_proba(frame)` their probabilities. A version
 
     nestor.json     the reading, the kinds, task, classes, trusted types and what the caller adds
     tested.skops    the model that every number speaks of, where the delivered one was fitted once more with more rows
+    row_keys.npz    64-bit hashes of what the rows were: `trained` those of the tested model, `sealed` the sealed ones
+    profile.json    what the training table looked like: what `watch` compares later rows with
 """
 
 from __future__ import annotations
@@ -62,11 +64,13 @@ def register(
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
     extra: Mapping[str, Any] | None = None,
+    beside: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The registered version: version, alias (None where it is no better than a constant), run_id, model_uri.
 
-    `model` and `tested` are joblib files; `example` is a parquet file with a few rows of features. Called again for the
-    same pipeline run (a resume) it finds the version it made."""
+    `model` and `tested` are joblib files; `example` is a parquet file with a few rows of features; the files `beside`
+    are put into the version's folder as they are. Called again for the same pipeline run (a resume) it finds the
+    version it made."""
     client, run_id = mirror.client, mirror.run_id()
     with locked(mirror.address):
         version = _registered(client, name, mirror.run_key)
@@ -80,7 +84,8 @@ def register(
                 "metrics": dict(metrics or {}),
                 **(extra or {}),
             }
-            files = Files(Path(model), Path(example), Path(tested) if tested else None, mirror.workdir / "model")
+            twin, others = Path(tested) if tested else None, tuple(map(Path, beside))
+            files = Files(Path(model), Path(example), twin, mirror.workdir / "model", others)
             version = _version(mirror, name, run_id, files, facts, tags or {})
         alias = _aliased(client, version, beats_constant)
     return {
@@ -108,6 +113,7 @@ class Files:
     example: Path
     tested: Path | None
     folder: Path
+    beside: tuple[Path, ...] = ()
 
 
 def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
@@ -135,6 +141,8 @@ def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
     if files.tested is not None:
         skops.io.dump(joblib.load(files.tested), files.folder / "tested.skops")
         checked_types(files.folder / "tested.skops", facts["trusted"])
+    for path in files.beside:
+        shutil.copyfile(path, files.folder / path.name)
     (files.folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
     return digest(files.folder)
 

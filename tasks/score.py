@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -53,6 +53,10 @@ class Loaded:
     model: Any
     facts: dict[str, Any]
     """`nestor.json`."""
+    row_keys: Mapping[str, np.ndarray]
+    """`trained` and `sealed`: sorted hashes of what the rows were; empty where the version keeps none."""
+    profile: dict[str, Any] | None
+    """`profile.json`, where the version keeps one."""
 
     @property
     def reading(self) -> Reading:
@@ -77,14 +81,15 @@ def score(model: str, data: Any, out: str | Path, address: str | None = None) ->
     return _written(target, predictions(loaded, read_like(loaded.reading, data)))
 
 
-def load(model: str, address: str | None = None) -> Loaded:
-    """The version, once its files are what was registered and hold known types only."""
+def load(model: str, address: str | None = None, tested: bool = False) -> Loaded:
+    """The version, once its files are what was registered and hold known types only; `tested`: with the model that its
+    numbers speak of, where consumers get one that was fitted once more."""
     from tasks.tracking.store import connect
 
     client = connect(address or default_address())
     version = find(client, model)
     with tempfile.TemporaryDirectory() as folder:
-        return _opened(client, version, Path(folder))
+        return _opened(client, version, Path(folder), tested)
 
 
 def find(client: MlflowClient, model: str) -> ModelVersion:
@@ -118,7 +123,7 @@ def _unknown_model(client: MlflowClient, name: str) -> InputError:
     return unknown("model", name, near or known) if known else InputError(f"No model {name!r}: none is registered yet.")
 
 
-def _opened(client: MlflowClient, version: ModelVersion, folder: Path) -> Loaded:
+def _opened(client: MlflowClient, version: ModelVersion, folder: Path, tested: bool) -> Loaded:
     import mlflow.artifacts
     import skops.io
 
@@ -132,9 +137,21 @@ def _opened(client: MlflowClient, version: ModelVersion, folder: Path) -> Loaded
     if digest(files) != version.tags.get("nestor.digest"):
         raise NestorError(f"The files of {label} are not those that were registered; it is not loaded.")
     facts = json.loads((files / "nestor.json").read_text("utf-8"))
-    types = _types(files / "model.skops", facts["trusted"], label)
+    file = files / ("tested.skops" if tested and (files / "tested.skops").exists() else "model.skops")
+    types = _types(file, facts["trusted"], label)
     _warn_of_versions(files / "requirements.txt", label)
-    return Loaded(version.name, int(version.version), skops.io.load(files / "model.skops", trusted=types), facts)
+    profile = files / "profile.json"
+    return Loaded(
+        version.name, int(version.version), skops.io.load(file, trusted=types), facts, _row_keys(files),
+        json.loads(profile.read_text("utf-8")) if profile.exists() else None,
+    )  # fmt: skip
+
+
+def _row_keys(files: Path) -> dict[str, np.ndarray]:
+    if not (files / "row_keys.npz").exists():
+        return {}
+    with np.load(files / "row_keys.npz", allow_pickle=False) as kept:
+        return {name: kept[name] for name in kept.files}
 
 
 def _types(file: Path, listed_types: list[str], label: str) -> list[str]:

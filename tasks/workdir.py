@@ -3,7 +3,8 @@
     run.json             the Run, who owns it (host, pid, process start) and how far it came
     plan.npz plan.json   the folds, the families and the seal: fixed before any score is seen
     work.arrow           features of the work rows; sealed.arrow those of the sealed rows, in a file of their own
-    target.npy ...       target, weight, keys of the work rows
+    target.npy ...       target, weight, row_keys of the work rows; sealed_target.npy ... those of the sealed rows;
+                         sealed_units.npy what a bootstrap of the sealed rows draws: rows, groups or blocks of time
     studies/             one Optuna journal for each family and fold
     fits/                one result for each finished fit: scores and out-of-fold predictions
     columns/             prepared columns, shared between workers

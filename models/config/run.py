@@ -1,52 +1,14 @@
-"""Everything a person may set, as frozen pydantic values: the command line, the config file and Prefect's form are
-all drawn from here. The docstring under a field is what the form and `docs/config.md` show."""
+"""One training run's settings."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
+
+from models.config.values import Data, Duration, Names, Settings
 
 Kind = Literal["number", "category", "boolean", "date", "text", "id", "drop"]
-
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-
-
-def duration(text: object) -> object:
-    """The seconds in a number or a text such as `90`, `90s`, `10m`, `1h30m`; any other value as it came."""
-    if not isinstance(text, str):
-        return text
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
-    whole = "".join(n + u for n, u in parts)
-    if not parts or whole != re.sub(r"\s", "", text.lower()) or any(u not in _UNITS for _, u in parts):
-        raise ValueError(f"a duration such as 90s, 10m or 1h30m is wanted, not {text!r}")
-    return sum(float(n) * _UNITS[u] for n, u in parts)
-
-
-def _parted(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_parted)]
-
-
-def _described(data: object) -> str:
-    return f"DataFrame of {len(data)} rows, {data.shape[1]} columns" if isinstance(data, pd.DataFrame) else str(data)
-
-
-Data = Annotated[
-    Any,
-    PlainSerializer(_described, return_type=str),
-    WithJsonSchema({"type": "string", "title": "Data"}),
-]
-
-
-class Settings(BaseModel):
-    """What all settings have in common: frozen, no unknown names, a sentence for each field."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
 
 
 class Split(Settings):
@@ -81,12 +43,15 @@ class Search(Settings):
     """Configurations per study (family and fold). With it runs repeat to the last digit; excludes a budget."""
     families: Names = ()
     """The families to consider; empty: all that suit the table. `nestor families` lists them."""
+    warm_from: str | None = None
+    """A run (its id, or a model's name: its newest run) whose best configurations are tried right after each default.
+    The estimate then may flatter, and the test score is the number to publish."""
 
 
 class Budget(Settings):
     """What a run may use."""
 
-    seconds: Annotated[float | None, BeforeValidator(duration)] = Field(default=None, gt=0)
+    seconds: Duration | None = Field(default=None, gt=0)
     """Wall time of the whole command, such as 90s, 10m or 1h30m. Without budget and trials: 10m."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that fit models; empty: one for each core."""
@@ -109,9 +74,14 @@ class Run(Settings):
     """One training run: a table in, a registered model and an honest estimate out."""
 
     data: Data
-    """A csv or parquet path (compressed csv too), `sklearn:NAME`, or in Python a DataFrame."""
+    """A csv or parquet path (compressed csv too; `%Y-%m-%d` in it: the newest file that fits), `sklearn:NAME`, a
+    database address with `query`, or in Python a DataFrame."""
     target: str | None = None
     """The column to predict; may be left out for `sklearn:NAME`."""
+    query: str | None = None
+    """SQL, where the data is a database address. `:name` in it is bound from `bound`, never pasted."""
+    bound: dict[str, str] = {}
+    """Values for the query's `:name`s. `today`, `today-7d` and `now-12h` become dates when the run begins."""
     test: Data | None = None
     """A table of its own that is the sealed test set."""
     name: str | None = Field(default=None, pattern=r"^[^/:.%\"'\s][^/:%\"']*$", max_length=100)

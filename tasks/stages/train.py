@@ -1,5 +1,5 @@
-"""The stages as Prefect tasks: names, retries, and what Prefect's page shows of each. The work itself is done by the
-plain functions of the other modules."""
+"""The stages of training as Prefect tasks: names, retries, and what Prefect's page shows of each. The work itself is
+done by the plain functions of the other modules."""
 
 from __future__ import annotations
 

@@ -1,0 +1,63 @@
+"""`nestor runs`: what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows import options as o
+from flows.printing import show, show_json
+from models.errors import shortened
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+EXAMPLES = (
+    "nestor runs",
+    "nestor runs loans --json",
+)
+
+
+def runs(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A model's name.", show_default=False)] = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """List the training runs, newest first."""
+    from tasks.tracking import runs as found
+
+    rows = found(name)
+    if as_json:
+        show_json(rows)
+    elif not rows:
+        show(f"No runs of {shortened(name)!r} yet." if name else "No runs yet: nestor train DATA --target COL")
+    else:
+        show(_runs_table(rows))
+
+
+def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
+    from flows.tables import rows_table
+    from models.outcome import number
+
+    def score_of(value: Any) -> str:
+        return number(value.get("value") if isinstance(value, Mapping) else value)
+
+    columns = ("when", "name", "version", "run", "how", "estimate", "test", "status")
+    return rows_table(
+        columns,
+        [
+            (
+                datetime.fromtimestamp(row["when"]).strftime("%Y-%m-%d %H:%M"),
+                row["name"],
+                f"{row['version'] or '-'}{' @' + row['alias'] if row.get('alias') else ''}",
+                str(row["run_id"])[:8],
+                row.get("how") or "-",
+                score_of(row.get("estimate")),
+                score_of(row.get("test")),
+                row["status"],
+            )
+            for row in rows
+        ],
+    )

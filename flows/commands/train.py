@@ -1,0 +1,139 @@
+"""`nestor train`: from a table to a registered model."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows import ending
+from flows import options as o
+from flows.printing import show, show_json
+
+if TYPE_CHECKING:
+    from models.config import Run
+    from models.outcome import Report
+
+EXAMPLES = (
+    "nestor train loans.csv --target paid --budget 10m",
+    "nestor train sklearn:diabetes --trials 20 --families linear,lightgbm",
+    "nestor train visits.parquet -t revenue --time day --group customer --json > result.json",
+    "nestor train loans.csv --target paid --resume",
+)
+
+
+def train(
+    data: o.Data = None,
+    target: o.Target = None,
+    task: o.Task = None,
+    positive: o.Positive = None,
+    test: o.Test = None,
+    test_column: o.TestColumn = None,
+    weight: o.Weight = None,
+    drop: o.Drop = None,
+    types: o.Types = None,
+    budget: o.Budget = None,
+    trials: o.Trials = None,
+    metric: o.Metric = None,
+    families: o.Families = None,
+    search: o.Strategy = None,
+    seed: o.Seed = None,
+    outer: o.Outer = None,
+    inner: o.Inner = None,
+    group: o.Group = None,
+    time: o.Time = None,
+    id: o.Id = None,
+    sealed: o.Sealed = None,
+    name: o.Name = None,
+    workers: o.Workers = None,
+    memory: o.Memory = None,
+    deliver: o.Deliver = None,
+    final_rows: o.FinalRows = None,
+    config: o.Config = None,
+    resume: o.Resume = None,
+    dry_run: o.DryRun = False,
+    as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Find, tune, judge and register a model for a table."""
+    given: o.Given = {
+        ("data",): data,
+        ("target",): target,
+        ("task",): task,
+        ("positive",): positive,
+        ("test",): test,
+        ("weight",): weight,
+        ("drop",): o.names(drop),
+        ("types",): o.kinds(types),
+        ("metric",): metric,
+        ("seed",): seed,
+        ("name",): name,
+        ("budget", "seconds"): budget,
+        ("budget", "workers"): workers,
+        ("budget", "memory"): memory,
+        ("search", "trials"): trials,
+        ("search", "families"): families,
+        ("search", "strategy"): search,
+        ("split", "outer"): outer,
+        ("split", "inner"): inner,
+        ("split", "group"): group,
+        ("split", "time"): time,
+        ("split", "id"): o.names(id),
+        ("split", "sealed"): sealed,
+        ("split", "test_column"): test_column,
+        ("final", "deliver"): deliver,
+        ("final", "rows"): final_rows,
+    }
+    _run(config, given, resume, dry_run, as_json, quiet)
+
+
+def _run(config: Path | None, given: o.Given, resume: str | None, dry_run: bool, as_json: bool, quiet: bool) -> None:
+    values = o.gathered(config, given)
+    from flows import server
+
+    with ending.interruptible():
+        if dry_run:
+            return _plan(o.made_run(values, given), as_json, quiet)
+        server.start()  # before pandas is imported: it needs five seconds, and reading the table hides them
+        report = _trained(o.made_run(values, given), resume, quiet)
+    if as_json:
+        show_json(report.as_json())
+    else:
+        from flows.tables import final_table
+
+        show(final_table(report))
+
+
+def _trained(run: Run, resume: str | None, quiet: bool) -> Report:
+    import psutil
+
+    from flows.screen import showing
+    from tasks import budget
+
+    budget.command_started()
+    with (
+        showing(psutil.Process().create_time(), run.seconds, quiet),
+        redirect_stdout(sys.stderr),  # standard output is the result's, whatever a library has to say
+    ):
+        from flows.begin import begun
+        from tasks.session import finished
+
+        ending.log_to_file()
+        if resume is not None and (report := finished(run, resume)):
+            return report
+        with begun(run, resume):
+            from flows.train import train  # Prefect's seconds pass while the server starts
+
+            ending.log_to_file()  # Prefect has put its own handlers in place
+            return train(run, resume)
+
+
+def _plan(run: Run, as_json: bool, quiet: bool) -> None:
+    from flows.dry import plan_table, planned
+    from flows.screen import showing
+
+    with showing(time.time(), run.seconds, quiet), redirect_stdout(sys.stderr):
+        plan = planned(run)
+    show_json(plan) if as_json else show(plan_table(plan))

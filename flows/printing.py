@@ -1,0 +1,36 @@
+"""Results on standard output: a table for people, or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def show(*parts: RenderableType) -> None:
+    """Prints text and tables."""
+    from rich.console import Console
+
+    # a pipe has no width: what reads it should see whole lines
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
+    for part in parts:
+        console.print(part, markup=False)
+
+
+def show_json(value: Any) -> None:
+    """Prints one JSON value."""
+    from flows.tables import finite
+
+    print(json.dumps(finite(value), ensure_ascii=False, allow_nan=False, indent=2))
+
+
+def show_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool, shown: int) -> None:
+    """Prints rows: as JSON with every column, for people the first `shown` of them."""
+    if as_json:
+        return show_json([dict(zip(columns, row, strict=True)) for row in rows])
+    from flows.tables import rows_table
+
+    show(rows_table(columns[:shown], [row[:shown] for row in rows]))

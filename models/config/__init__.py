@@ -1,0 +1,24 @@
+"""Everything a person may set, as frozen pydantic values: the command line, the config file and Prefect's form are
+all drawn from here. The docstring under a field is what the form and `docs/config.md` show."""
+
+from models.config.gate import Gate
+from models.config.retrain import Retrain
+from models.config.run import Budget, Final, Kind, Run, Search, Split
+from models.config.score import Score
+from models.config.values import Settings, duration
+from models.config.watch import Watch
+
+__all__ = [
+    "Budget",
+    "Final",
+    "Gate",
+    "Kind",
+    "Retrain",
+    "Run",
+    "Score",
+    "Search",
+    "Settings",
+    "Split",
+    "Watch",
+    "duration",
+]

@@ -1,0 +1,33 @@
+"""When a challenger becomes champion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from models.config.values import Settings
+
+
+class Gate(Settings):
+    """When a challenger becomes champion: both are scored on the same rows, which neither was trained on."""
+
+    rule: Literal["better", "not_worse"] = "better"
+    """`better`: promoted when surely better by more than `min_gain`. `not_worse`: when surely not worse by more than
+    `margin`."""
+    min_gain: float = Field(default=0.0, ge=0)
+    """With `better`: what the challenger must gain at least, in the metric's own unit."""
+    margin: float = Field(default=0.0, ge=0)
+    """With `not_worse`: what the challenger may lose at most, in the metric's own unit."""
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    """How sure: the level of the one-sided paired bootstrap."""
+    approval: Literal["auto", "manual"] = "auto"
+    """`manual`: the run pauses, and a person decides in Prefect's page with the verdict in sight."""
+    latency: float | None = Field(default=None, gt=0)
+    """Most milliseconds that the challenger may take for one row."""
+    size: float | None = Field(default=None, gt=0)
+    """Most megabytes that the challenger may have on disk."""
+    subgroup: str | None = None
+    """A column whose levels are scored one by one."""
+    subgroup_loss: float | None = Field(default=None, ge=0)
+    """What the challenger may lose at most on any level of `subgroup` that has enough rows."""

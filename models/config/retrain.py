@@ -1,0 +1,38 @@
+"""One retraining's settings."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from models.config.gate import Gate
+from models.config.values import Data, Duration, Settings
+
+
+class Retrain(Settings):
+    """New data for a model that exists: checked, trained on, and the challenger meets the champion."""
+
+    name: str = Field(pattern=r"^[^/:.%\"'\s][^/:%\"']*$", max_length=100)
+    """The model's name in the registry."""
+    data: Data | None = None
+    """The new table, as in a run; empty: where the last run found its table, read anew."""
+    query: str | None = None
+    """SQL, where the data is a database address; empty: as in the last run."""
+    bound: dict[str, str] = {}
+    """Values for the query's `:name`s, such as `today-7d`; what is not given is as in the last run."""
+    budget: Duration | None = Field(default=None, gt=0)
+    """Wall time of the training, such as 10m; empty: as in the last run."""
+    changes: dict[str, Any] = {}
+    """Fields of a run to set otherwise than the last run did, such as `{"search": {"families": "lightgbm"}}`."""
+    gate: Gate = Gate()
+    columns: Literal["stop", "adapt"] = "stop"
+    """Where columns are missing or of another type than the champion knows: stop, or train on what there is."""
+    warm: bool = True
+    """Whether the last run's best configurations are tried right after each default."""
+    force: bool = False
+    """Train although data, settings and libraries are those of the last run."""
+    overlap: Literal["refuse", "queue"] = "refuse"
+    """What to do while another retraining of this model is at work."""
+    notify: str | None = None
+    """A Prefect notification block that is told how it ended, such as `slack-webhook/team`."""

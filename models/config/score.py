@@ -1,0 +1,27 @@
+"""One scoring's settings."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from models.config.values import Data, Settings
+
+
+class Score(Settings):
+    """New rows for a registered model: checked against what it was trained on, and predicted."""
+
+    model: str
+    """NAME, NAME@ALIAS or NAME/VERSION; NAME alone means its champion, else its newest version."""
+    data: Data
+    """The rows: a csv or parquet path (`%Y-%m-%d` in it: the newest file that fits), a database address with `query`,
+    or in Python a DataFrame."""
+    out: str
+    """Where the predictions go: csv or parquet. `%Y-%m-%d` becomes today's date."""
+    query: str | None = None
+    """SQL, where the data is a database address."""
+    bound: dict[str, str] = {}
+    """Values for the query's `:name`s, such as `today-1d`."""
+    keep: tuple[str, ...] = ()
+    """Columns of the input that the output repeats, such as an id."""
+    chunk: int = Field(default=50_000, ge=1)
+    """Rows that are in memory at once."""
