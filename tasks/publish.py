@@ -65,9 +65,10 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
 
 def _beside(session: Session, folder: Path) -> list[Path]:
     """What a later run needs to meet this version on equal terms: which rows it knows."""
-    row_keys = {"trained": "row_keys", "sealed": "sealed_row_keys"}
-    kept = {name: np.unique(np.asarray(session.workdir.read_array(file))) for name, file in row_keys.items()}
-    np.savez_compressed(folder / "row_keys.npz", **kept)
+    trained, sealed = (
+        np.unique(np.asarray(session.workdir.read_array(name))) for name in ("row_keys", "sealed_row_keys")
+    )
+    np.savez_compressed(folder / "row_keys.npz", trained=trained, sealed=sealed)
     return [folder / "row_keys.npz"]
 
 
