@@ -1,4 +1,5 @@
-"""Reads: a path, `sklearn:NAME` or a DataFrame as the Table that everything else sees, and later tables the same way.
+"""Reads: a path, a database, `sklearn:NAME` or a DataFrame as the Table that everything else sees, and later tables the
+same way.
 
 What counts as missing. In any column: nothing, blanks, `?`, `N/A`, `NaN`, `null`. In columns of numbers or dates also
 `NA`, `None`, `-`, `.`, `unknown`, Excel's `#DIV/0!` and a few more (words.py): there they can't be anything else. In
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -25,16 +27,17 @@ from tasks.data.kinds import Inferred, infer
 from tasks.data.notes import Note, at_rows, gathered
 from tasks.data.numeric import writes_comma
 from tasks.data.roles import Roles, groups, identities, roles, sealed, times, weights
-from tasks.data.source import Raw, load
+from tasks.data.source import Raw, fetched, load
 from tasks.data.target import Target, target
 from tasks.data.words import MARKS, NUMBER_MARKS, words
 
-__all__ = ["read", "read_like"]
+__all__ = ["fetched", "read", "read_like"]
 
 
-def read(run: Run) -> Table:
-    """The table that the run names, with everything that had to be decided as findings."""
-    raw = load(run.data)
+def read(run: Run, now: datetime | None = None) -> Table:
+    """The table that the run names, with everything that had to be decided as findings. `now`: when the run began,
+    which dates in its path and in bound values are counted from."""
+    raw = load(run.data, run.query, run.bound, now)
     if not len(raw.frame):
         raise InputError(f"{raw.source} has a header but no rows.")
     if raw.frame.shape[1] == 1:
@@ -49,7 +52,7 @@ def read(run: Run) -> Table:
     test = None if mine.test_column is None else sealed(raw.frame[mine.test_column])
     said: list[Finding] = []
     if run.test is not None:
-        features, whole, test = _joined(run, mine, reading, features, whole, raw)
+        features, whole, test = _joined(run, mine, reading, features, whole, now)
     found = target(whole[mine.target], run, decimal, reading.missing)
     said += _unseen_classes(found, test, run)
     table = Table(
@@ -168,12 +171,12 @@ def _range_notes(used: dict[str, Column]) -> list[Note]:
 
 
 def _joined(
-    run: Run, mine: Roles, reading: Reading, features: pd.DataFrame, whole: pd.DataFrame, raw: Raw
+    run: Run, mine: Roles, reading: Reading, features: pd.DataFrame, whole: pd.DataFrame, now: datetime | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """The table with the rows of the test table beneath, and which those are."""
     if mine.test_column is not None:
         raise InputError("Give a test table or a split column, not both.")
-    later = load(run.test)
+    later = load(run.test, now=now)
     lacking = [c for c in mine.needed if c not in later.frame.columns]
     if lacking:
         raise InputError(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +18,13 @@ import pyarrow.parquet as pq
 
 from models.errors import InputError, listed, shortened, unknown
 from models.table import Finding
+from tasks.data import database
+from tasks.data.dated import resolved, undated
 from tasks.data.delimited import parsed
 from tasks.data.encoding import decoded
 from tasks.data.files import contents, located, refuse_markup
 from tasks.data.headers import named
+from tasks.data.pieces import SOURCE
 from tasks.data.stray import without_strays
 
 SKLEARN = ("breast_cancer", "diabetes", "wine", "digits", "iris", "linnerud")
@@ -40,9 +46,12 @@ class Raw:
     findings: tuple[Finding, ...] = ()
 
 
-def load(data: object) -> Raw:
-    """The raw frame behind a path, `sklearn:NAME` or a DataFrame; stops where there is none."""
-    raw = _loaded(data)
+def load(
+    data: object, query: str | None = None, bound: Mapping[str, str] | None = None, now: datetime | None = None
+) -> Raw:
+    """The raw frame behind a path, a database address, `sklearn:NAME` or a DataFrame; stops where there is none.
+    `now` is what dates in the path and in `bound` are counted from."""
+    raw = _loaded(data, query, bound or {}, now or datetime.now().astimezone())
     frame, renamed, said = raw.frame.reset_index(drop=True), {}, []
     if raw.format != "sklearn":
         names, renamed, said = named(list(frame.columns))
@@ -53,25 +62,50 @@ def load(data: object) -> Raw:
     return replace(raw, frame=frame, renamed=renamed, findings=(*raw.findings, *said))
 
 
-def _loaded(data: object) -> Raw:
+def fetched(
+    data: Any,
+    query: str | None = None,
+    bound: Mapping[str, str] | None = None,
+    *,
+    folder: Path,
+    now: datetime | None = None,
+) -> Any:
+    """The data as what may be read again and again with the same content: of a database the parquet file in `folder`
+    that its rows were written to, of a path with a date the file that fits, anything else as it is."""
+    now = now or datetime.now().astimezone()
+    if database.is_address(data):
+        return str(database.fetched(data, query, bound or {}, now, folder))
+    _refuse_query(data, query, bound or {})
+    if isinstance(data, (str, Path)) and not str(data).startswith("sklearn:"):
+        return str(located(resolved(data, now.date())[0]))
+    return data
+
+
+def _refuse_query(data: object, query: str | None, bound: Mapping[str, str]) -> None:
+    if query or bound:
+        what = shortened(data, 80) if isinstance(data, (str, Path)) else f"a {type(data).__name__}"
+        raise InputError(f"A query and its values go with a database address; the data is {what}.")
+
+
+def _loaded(data: object, query: str | None, bound: Mapping[str, str], now: datetime) -> Raw:
+    if database.is_address(data):
+        with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+            return _file(database.fetched(str(data), query, bound, now, Path(folder)))
+    _refuse_query(data, query, bound)
     if isinstance(data, pd.DataFrame):
         return Raw(_plain_types(data), f"the DataFrame of {len(data)} rows", "frame", "frame")
     if isinstance(data, str) and data.startswith("sklearn:"):
         return _sklearn(data.removeprefix("sklearn:"))
     if isinstance(data, (str, Path)):
-        if re.match(r"[a-z0-9+]+://", str(data)):
-            raise InputError(f"{shortened(data, 80)} is an address; give a file on this machine.")
-        return _file(located(data))
-    raise InputError(f"Data is a path, sklearn:NAME or a DataFrame, not a {type(data).__name__}.")
+        path, said = resolved(data, now.date())
+        raw = _file(located(path))
+        name = _stem(undated(Path(data).name))
+        return replace(raw, name=name, findings=(said, *raw.findings)) if said else raw
+    raise InputError(f"Data is a path, a database address, sklearn:NAME or a DataFrame, not a {type(data).__name__}.")
 
 
 def _file(path: Path) -> Raw:
     data = contents(path)
-    stem = re.sub(
-        r"[/:.%\"'\s]+",
-        "_",
-        re.sub(r"(\.(csv|tsv|txt|tab|dat|parquet|pq|gz|bz2|xz|zst|zip))+$", "", path.name, flags=re.I),
-    )
     raw = _parquet(data, path) if data[:4] == b"PAR1" else _text(data, path)
     unlike = raw.format == "parquet" and path.suffix.lower() in (".csv", ".tsv", ".txt")
     unlike |= raw.format == "csv" and path.suffix.lower() in (".parquet", ".pq")
@@ -80,7 +114,13 @@ def _file(path: Path) -> Raw:
         if unlike
         else ()
     )
-    return replace(raw, name=stem.strip("_") or "table", findings=(*said, *raw.findings))
+    return replace(raw, name=_stem(path.name), findings=(*said, *raw.findings))
+
+
+def _stem(name: str) -> str:
+    """The file's name without what tells its form."""
+    bare = re.sub(r"(\.(csv|tsv|txt|tab|dat|parquet|pq|gz|bz2|xz|zst|zip))+$", "", name, flags=re.I)
+    return re.sub(r"[/:.%\"'\s]+", "_", bare).strip("_") or "table"
 
 
 def _text(data: bytes, path: Path) -> Raw:
@@ -103,7 +143,8 @@ def _parquet(data: bytes, path: Path) -> Raw:
         raise InputError(
             f"{path} is not a whole parquet file ({shortened(error, 100)}); copy or write it again."
         ) from error
-    return Raw(frame_of(table), str(path), path.stem, "parquet")
+    source = (table.schema.metadata or {}).get(SOURCE)
+    return Raw(frame_of(table), source.decode() if source else str(path), path.stem, "parquet")
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:
