@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from flows import ending
-from flows.commands import check, families, report, runs, score, searches, train
+from flows.commands import check, families, report, runs, score, searches, train, up
 
 
 def _examples(*lines: str) -> str:
@@ -52,7 +52,7 @@ def nestor(
     """A table in, a registered model and an honest estimate of it out: nested cross-validation, every trial kept."""
 
 
-for _command in (train, check, score, runs, report, families, searches):
+for _command in (train, check, score, runs, report, families, searches, up):
     _name = _command.__name__.rpartition(".")[2]
     app.command(epilog=_examples(*_command.EXAMPLES))(getattr(_command, _name))
 

@@ -2,8 +2,9 @@
 
 A command calls `start()` first thing and reads its table meanwhile; `Handle.ready()` waits for the server. The server
 lives on for the next command and ends by itself (`flows/serving.py`). Where PREFECT_API_URL is set, in the
-environment or in the active Prefect profile, that server is used and none is started. Nothing here imports Prefect:
-`quiet_environment()` must run before anybody does.
+environment or in the active Prefect profile, that server is used and none is started; so is that of a living
+`nestor up` in this folder (`flows/stack/`). Nothing here imports Prefect: `quiet_environment()` must run before anybody
+does.
 """
 
 from __future__ import annotations
@@ -58,12 +59,14 @@ class Handle:
     pid: int = 0
     found: bool = False
     """Whether it was there already."""
+    up: bool = False
+    """Whether it is that of a living `nestor up`, which looks after it; `pid` is then that of `nestor up`."""
 
     def ready(self, timeout: float = 90.0) -> str:
         """The API's address, as soon as it answers. One that was killed while it started is started once more."""
         until, url, again = time.monotonic() + timeout, self.url, True
-        while self.home and not _healthy(url):
-            if not _alive(_recorded(self.home).get("pid", self.pid)):
+        while self.home and not healthy(url):
+            if not _alive(recorded(self.home).get("pid", self.pid)):
                 if not again:
                     raise NestorError(
                         f"The local Prefect server ended while starting; its log is {self.home / 'server.log'}."
@@ -71,11 +74,15 @@ class Handle:
                 url, again = start(self.home.parent).url, False
             if time.monotonic() > until:
                 raise NestorError(
-                    f"The local Prefect server does not answer after {timeout:.0f} s; its log is "
-                    f"{self.home / 'server.log'}. Kill process {self.pid} and try again."
+                    f"The {'Prefect server of `nestor up`' if self.up else 'local Prefect server'} does not answer "
+                    f"after {timeout:.0f} s; its log is {self._log}. Kill process {self.pid} and try again."
                 )
             time.sleep(0.05)
         return url
+
+    @property
+    def _log(self) -> Path | None:
+        return self.home and (self.home.parent / "logs" / "up-prefect.log" if self.up else self.home / "server.log")
 
     @contextmanager
     def guarded(self, every: float = 1.0) -> Iterator[None]:
@@ -84,7 +91,7 @@ class Handle:
 
         def guard(home: Path) -> None:
             while not over.wait(every):
-                if _process(_recorded(home)) is None:
+                if process_of(recorded(home)) is None:
                     start(home.parent)
 
         if self.home:
@@ -101,7 +108,7 @@ def start(root: Path | str = "mlruns", idle: float = IDLE) -> Handle:
         return Handle(url)
     home = Path(root).resolve() / "prefect"
     home.mkdir(parents=True, exist_ok=True)
-    with _locked(home / "server.lock"):
+    with locked(home):
         return _living(home) or _started(home, idle)
 
 
@@ -110,9 +117,10 @@ def stop(root: Path | str = "mlruns") -> bool:
     home = Path(root).resolve() / "prefect"
     if not home.is_dir():
         return False
-    with _locked(home / "server.lock"):
-        process = _process(_recorded(home))
-        _end(process)
+    with locked(home):
+        record = recorded(home)
+        process = process_of(record)
+        _end(process, 20 if record.get("up") else 3)
         (home / "server.json").unlink(missing_ok=True)
         return process is not None
 
@@ -123,12 +131,19 @@ def quiet_environment(root: Path | str = "mlruns", url: str | None = None) -> No
     values = dict(_QUIET)
     if own is None:
         home = Path(root).resolve() / "prefect"
-        values |= _OURS | {"PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(home / "profiles.toml")}
+        places = {"PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(home / "profiles.toml")}
+        values |= _OURS | _logging(home) | places
     for name, value in values.items():
         os.environ.setdefault(name, value)
     if own is None and url:
         # no setdefault, and a mark that it is ours: a later run in the same process may meet another server
         os.environ["PREFECT_API_URL"] = os.environ["NESTOR_SERVER"] = url
+
+
+def _logging(home: Path) -> dict[str, str]:
+    """Logs go to the server of a living `nestor up`, whose page shows them; the small one has no page."""
+    record = recorded(home)
+    return {"PREFECT_LOGGING_TO_API_ENABLED": "true"} if record.get("up") and process_of(record) else {}
 
 
 def own_api() -> str | None:
@@ -150,13 +165,15 @@ def _profile_api() -> str | None:
 
 def _living(home: Path) -> Handle | None:
     """The recorded server where it answers or is still starting; None, and no process left, otherwise."""
-    record = _recorded(home)
-    process = _process(record)
+    record = recorded(home)
+    process = process_of(record)
     if process is None:
         return None
-    handle = Handle(_url(record["port"]), home, process.pid, found=True)
+    handle = Handle(url_at(record["port"]), home, process.pid, found=True, up=record["up"])
+    if handle.up:
+        return handle
     # Fits may hold every core for a while: several seconds of silence are not yet a wedged server.
-    if any(_healthy(handle.url, seconds) for seconds in (1, 4)) or time.time() - record["started"] < STARTING:
+    if any(healthy(handle.url, seconds) for seconds in (1, 4)) or time.time() - record["started"] < STARTING:
         return handle
     _end(process)
     return None
@@ -164,7 +181,7 @@ def _living(home: Path) -> Handle | None:
 
 def _started(home: Path, idle: float) -> Handle:
     """A server that starts now. It inherits a bound socket, so the port is sure and known at once."""
-    with _bound(_recorded(home).get("port", 0)) as bound:
+    with _bound(recorded(home)) as bound:
         port, fd = bound.getsockname()[1], bound.fileno()
         # -P: a folder named `flows` where the user happens to be must not be taken for ours
         command = [sys.executable, "-P", "-m", "flows.serving", str(fd), str(home), str(idle)]
@@ -174,18 +191,25 @@ def _started(home: Path, idle: float) -> Handle:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
     _processes.append(process)
-    record = {"pid": process.pid, "started": psutil.Process(process.pid).create_time(), "port": port}
+    record_it(home, process.pid, port)
+    return Handle(url_at(port), home, process.pid)
+
+
+def record_it(home: Path, pid: int, port: int, **more: object) -> None:
+    """From now on commands in this folder use the server of that process at that port."""
+    record = {"pid": pid, "started": psutil.Process(pid).create_time(), "port": port, **more}
     temporary = home / "server.json.new"
     temporary.write_text(json.dumps(record))
     temporary.replace(home / "server.json")
-    return Handle(_url(port), home, process.pid)
 
 
-def _bound(port: int) -> socket.socket:
+def _bound(record: dict) -> socket.socket:
     """A socket at the project's last port, where clients may still look for it, or else at a free one."""
-    bound = socket.socket()
+    bound, port = socket.socket(), record.get("port", 0)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    for _ in range(20 if port else 0):  # the threads of a killed process let its port go a moment after it
+    # The threads of a killed process let its port go a moment after it; the programs of a killed `nestor up` are ended.
+    patience = 8.0 if record.get("up") else 1.0
+    for _ in range(round(patience / 0.05) if port else 0):
         try:
             bound.bind(("127.0.0.1", port))
             return bound
@@ -201,7 +225,9 @@ _processes: list[subprocess.Popen[bytes]] = []
 
 def _environment(home: Path) -> dict[str, str]:
     """The server's environment: none of the user's Prefect settings, only what a one-off run needs switched on."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "NESTOR_SERVER"))}
+    foreign = ("PREFECT_", "NESTOR_SERVER")
+    database = "PREFECT_SERVER_DATABASE_CONNECTION_URL"  # the same as under `nestor up`
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign) or name == database}
     off = ("SERVICES_TRIGGERS", "SERVICES_EVENT_PERSISTER", "EVENTS_STREAM_OUT", "LOGS_STREAM_OUT", "UI", "ANALYTICS")
     return kept | {
         **{f"PREFECT_SERVER_{name}_ENABLED": "false" for name in off},
@@ -222,11 +248,13 @@ def _log(home: Path) -> Path:
     return path
 
 
-def _url(port: int) -> str:
+def url_at(port: int) -> str:
+    """The API's address of a server on this machine."""
     return f"http://127.0.0.1:{port}/api"
 
 
-def _healthy(url: str, timeout: float = 1.0) -> bool:
+def healthy(url: str, timeout: float = 1.0) -> bool:
+    """Whether the API at that address answers."""
     # no proxy: one that is set in the environment must not be asked for this machine
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -236,15 +264,17 @@ def _healthy(url: str, timeout: float = 1.0) -> bool:
         return False
 
 
-def _recorded(home: Path) -> dict:
+def recorded(home: Path) -> dict:
+    """What is written down about this folder's server: pid, started, port, and what `nestor up` adds."""
     try:
         record = json.loads((home / "server.json").read_text())
-        return {"pid": int(record["pid"]), "started": float(record["started"]), "port": int(record["port"])}
+        sure = {"pid": int(record["pid"]), "started": float(record["started"]), "port": int(record["port"])}
+        return {**record, **sure, "up": bool(record.get("up"))}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _process(record: dict) -> psutil.Process | None:
+def process_of(record: dict) -> psutil.Process | None:
     """The recorded process, where it is the same one and alive."""
     try:
         process = psutil.Process(record["pid"])
@@ -263,12 +293,12 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _end(process: psutil.Process | None) -> None:
+def _end(process: psutil.Process | None, patience: float = 3) -> None:
     if process is None:
         return
     try:
         process.terminate()
-        process.wait(3)
+        process.wait(patience)
     except psutil.TimeoutExpired:
         process.kill()
     except psutil.Error:
@@ -276,7 +306,8 @@ def _end(process: psutil.Process | None) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
+def locked(home: Path) -> Iterator[None]:
+    """Alone among those who start, end or record a server of this folder."""
+    with (home / "server.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -135,8 +135,10 @@ def records_in(lines: Iterable[Mapping[str, Any]]) -> list[Record]:
 
 
 def default_address() -> str:
-    """The MLflow address that commands use: MLFLOW_TRACKING_URI, else `mlruns/mlflow.db` in the current directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlruns').resolve() / 'mlflow.db'}"
+    """The MLflow address that commands use: MLFLOW_TRACKING_URI, else the database that `nestor up` serves
+    (MLFLOW_BACKEND_STORE_URI), else `mlruns/mlflow.db` in the current directory."""
+    given = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_BACKEND_STORE_URI")
+    return given or f"sqlite:///{Path('mlruns').resolve() / 'mlflow.db'}"
 
 
 class Journal:

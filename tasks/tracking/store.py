@@ -56,7 +56,7 @@ def _lay_out(address: str) -> None:
     import mlflow
 
     path = Path(address.removeprefix("sqlite:///"))
-    if not _is_sqlite_file(address) or path.exists():
+    if not is_sqlite_file(address) or path.exists():
         return
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ def locked(address: str) -> Iterator[None]:
     """Alone among this machine's Nestor processes with that store: MLflow's migrations, and reading a tag to write it
     anew, are not safe among several."""
     digest = hashlib.sha256(address.encode()).hexdigest()[:16]
-    file = Path(address.removeprefix("sqlite:///") + ".lock") if _is_sqlite_file(address) else None
+    file = Path(address.removeprefix("sqlite:///") + ".lock") if is_sqlite_file(address) else None
     path = file or Path(os.environ.get("TMPDIR", "/tmp")) / f"nestor-{os.getuid()}-{digest}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
@@ -87,7 +87,8 @@ def locked(address: str) -> Iterator[None]:
         yield
 
 
-def _is_sqlite_file(address: str) -> bool:
+def is_sqlite_file(address: str) -> bool:
+    """Whether the address names a SQLite file."""
     return address.startswith("sqlite:///") and not address.endswith("///") and ":memory:" not in address
 
 
@@ -107,7 +108,7 @@ def _artifacts(address: str, name: str) -> str | None:
     decides for itself."""
     if not address.startswith(("sqlite:", "postgresql", "mysql", "mssql")):
         return None
-    database = Path(address.removeprefix("sqlite:///")).resolve().parent if _is_sqlite_file(address) else None
+    database = Path(address.removeprefix("sqlite:///")).resolve().parent if is_sqlite_file(address) else None
     # The database holds at most 200 characters of a run's path.
     folder = re.sub(r"[^\w.-]", "_", name)[:40] + "-" + hashlib.sha256(name.encode()).hexdigest()[:6]
     return ((database or Path("mlruns").resolve()) / "artifacts" / folder).as_uri()

@@ -1,0 +1,48 @@
+"""`nestor up`: the whole stack on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.printing import show
+
+if TYPE_CHECKING:
+    from flows.stack import Plan
+
+EXAMPLES = (
+    "nestor up",
+    "nestor up --prefect-port 4300 --mlflow-port 5300 --workers 2",
+)
+
+
+def up(
+    prefect_port: Annotated[int, typer.Option("--prefect-port", min=1, max=65535, help="Prefect's port.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option("--mlflow-port", min=1, max=65535, help="MLflow's port.")] = 5000,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Workers that run what is deployed.")] = 1,
+    pool: Annotated[str, typer.Option("--pool", metavar="NAME", help="The work pool.")] = "nestor",
+    no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Leave the deployments as they are.")] = False,
+) -> None:
+    """Start Prefect's and MLflow's servers, a worker and the deployments here, until Ctrl-C."""
+    from flows.ending import say
+    from flows.stack import Asked, planned
+    from flows.stack import up as run
+
+    plan = planned(Asked(prefect_port, mlflow_port, workers, pool, not no_deploy), Path.cwd())
+    say(f"Starting in {plan.folder}; logs are mlruns/logs/up-*.log")
+    run(plan, _told)
+
+
+def _told(plan: Plan, seconds: float) -> None:
+    show(
+        f"Up after {seconds:.0f} s.\n\n"
+        f"  Prefect  {plan.prefect}   run and schedule what is deployed: Deployments, then Run\n"
+        f"  MLflow   {plan.mlflow}   every run and trial, the registry\n\n"
+        "In another terminal, in this folder:\n"
+        "  nestor train DATA --target COL        uses this server\n"
+        f"  export PREFECT_API_URL={plan.api}   for Prefect's own commands\n"
+        f"  export MLFLOW_TRACKING_URI={plan.mlflow}   for programs that load models:/NAME@champion\n\n"
+        "Ctrl-C ends it; what was made is kept."
+    )

@@ -1,0 +1,14 @@
+"""`nestor up`: Prefect's server with its page, MLflow's, workers, and the deployments, on this machine.
+
+plan        what is started: addresses, databases, environment, commands
+children    one started program and its log; how all of them are ended
+health      whether a server answers, asked over HTTP
+keeper      a small process that ends the others when `nestor up` is killed
+claim       this folder and its ports, for one `nestor up`
+run         starts, watches, ends
+"""
+
+from flows.stack.plan import Asked, Plan, planned
+from flows.stack.run import up
+
+__all__ = ["Asked", "Plan", "planned", "up"]

@@ -1,0 +1,70 @@
+"""Whether a server answers, asked over HTTP with no library: `nestor up` itself imports neither Prefect nor MLflow."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from flows.server import healthy
+from flows.stack.plan import Plan
+
+
+def prefect_answers(plan: Plan) -> bool:
+    """Whether Prefect's server reaches its database and its page is there."""
+    return healthy(plan.api) and _ask(f"{plan.api}/ready") is not None and _ask(f"{plan.prefect}/") is not None
+
+
+def mlflow_answers(plan: Plan) -> bool:
+    """Whether MLflow's server reaches its database."""
+    url = f"{plan.mlflow}/api/2.0/mlflow/experiments/search"
+    login = {k: plan.environment.get(f"MLFLOW_TRACKING_{k}") for k in ("USERNAME", "PASSWORD")}
+    return _ask(url, {"max_results": 1}, ":".join(v for v in login.values() if v)) is not None
+
+
+def make_pool(plan: Plan) -> None:
+    """The work pool, made if it is missing: workers and deployments both need it and start side by side."""
+    _prefect(plan, "/work_pools/", {"name": plan.asked.pool, "type": "process"})
+
+
+def workers_online(plan: Plan) -> set[str]:
+    """The names of the pool's workers that have lately been heard of."""
+    found = _prefect(plan, f"/work_pools/{plan.asked.pool}/workers/filter", {}) or []
+    return {worker["name"] for worker in found if worker.get("status") == "ONLINE"}
+
+
+def forget_workers(plan: Plan) -> None:
+    """Takes an earlier time's workers off the page, where they would stand online for a while yet."""
+    for number in range(1, plan.asked.workers + 1):
+        name = plan.worker_name(number)
+        _prefect(plan, f"/work_pools/{plan.asked.pool}/workers/{name}", method="DELETE")
+
+
+def deployed(plan: Plan) -> list[str]:
+    """The deployments there are, as flow/name."""
+    found = _prefect(plan, "/deployments/filter", {"limit": 200}) or []
+    return sorted(d["name"] for d in found if d.get("work_pool_name") == plan.asked.pool)
+
+
+def _prefect(plan: Plan, path: str, body: Any = None, method: str | None = None) -> Any:
+    return _ask(plan.api + path, body, plan.environment.get("PREFECT_API_AUTH_STRING", ""), method)
+
+
+def _ask(url: str, body: Any = None, login: str = "", method: str | None = None) -> Any:
+    """What the server answers, {} where that is no JSON; None where it does not answer or refuses."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    headers = {"Content-Type": "application/json"}
+    if login:
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        with opener.open(urllib.request.Request(url, data, headers, method=method), timeout=3) as answer:
+            text = answer.read()
+    except (OSError, ValueError):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}

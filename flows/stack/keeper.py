@@ -1,0 +1,21 @@
+"""Ends what a killed `nestor up` has left: `python -m flows.stack.keeper ID`, which waits for its standard input to
+close. Nobody else notices a kill -9: the servers and workers have sessions of their own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from flows.stack.children import end_all
+
+
+def main() -> None:
+    """Waits for the end of `nestor up`, however it comes, and tidies up."""
+    for polite in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(polite, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    end_all(sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Starts everything, says so once it is healthy, watches over it, and ends it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flows.ending import say
+from flows.serving import keep_layout, lay_out
+from flows.stack import health
+from flows.stack.children import Child, end_all, started
+from flows.stack.claim import claimed
+from flows.stack.plan import Plan, Program
+from models.errors import InputError, NestorError
+
+PATIENCE = 180.0
+"""Seconds that everything has to become healthy; a cold and busy machine needs a minute."""
+RESTARTS, WITHIN = 3, 600.0
+"""A program that dies is started anew, but not more often than this in so many seconds: then all is ended."""
+
+
+class Over(Exception):
+    """Somebody asked it to end."""
+
+
+class Stack:
+    """The programs of one `nestor up`."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Nothing is started yet."""
+        self.plan, self.began = plan, time.monotonic()
+        self.logs = plan.folder / "mlruns" / "logs"
+        self.children: list[Child] = []
+
+    def start(self) -> None:
+        """Starts all of it, servers side by side, then workers and deployments; returns when all is healthy."""
+        plan = self.plan
+        lay_out(plan.home)
+        for program in plan.servers():
+            self._add(program)
+        waited = {"prefect": health.prefect_answers, "mlflow": health.mlflow_answers}
+        self._until({"prefect": waited["prefect"]})
+        health.make_pool(plan)
+        health.forget_workers(plan)
+        deploying = self._deploying()
+        for number in range(1, plan.asked.workers + 1):
+            self._add(plan.worker(number))
+        names = {f"worker-{n}": plan.worker_name(n) for n in range(1, plan.asked.workers + 1)}
+        online = {child: _is_online(name) for child, name in names.items()}
+        self._until({"mlflow": waited["mlflow"], **online})
+        if deploying is not None:
+            self._await_deployed(deploying)
+        keep_layout(plan.home)
+
+    def watch(self) -> None:
+        """Starts what dies anew; returns never, raises NestorError when something dies too often."""
+        while True:
+            time.sleep(0.5)
+            for child in self.children:
+                if child.died:
+                    self._revive(child)
+
+    def _add(self, program: Program) -> None:
+        self.children.append(started(program, self.logs))
+
+    def _until(self, wanted: dict[str, Callable[[Plan], bool]]) -> None:
+        """Returns when each of these programs is healthy; says so one by one."""
+        wanted, until = dict(wanted), time.monotonic() + PATIENCE
+        while wanted:
+            for child in self.children:
+                if child.died:
+                    self._revive(child)
+            for name in [n for n, healthy in wanted.items() if healthy(self.plan)]:
+                del wanted[name]
+                self._say(name, "ready")
+            if time.monotonic() > until:
+                late = [c for c in self.children if c.program.name in wanted]
+                raise NestorError(f"Not healthy after {PATIENCE:.0f} s.\n" + "\n".join(map(_told, late)))
+            time.sleep(0.1)
+
+    def _revive(self, child: Child) -> None:
+        """Says that it died, and starts it anew unless that has happened too often."""
+        name, code = child.program.name, child.process.returncode
+        say(f"{name} has ended (exit {code}). The end of {child.log}:\n{child.last_words()}")
+        lately = [t for t in child.deaths if time.monotonic() - t < WITHIN]
+        if len(lately) >= RESTARTS:
+            raise NestorError(
+                f"{name} has ended {len(lately) + 1} times in ten minutes: everything is ended. See above."
+            )
+        child.again()
+        say(f"{name} is started anew.")
+
+    def _deploying(self) -> Child | None:
+        file = deployments_file(self.plan.folder)
+        if not self.plan.asked.deploy:
+            return None
+        if file is None:
+            say("There is no deployments/prefect.yaml or prefect.yaml here: nothing is deployed.")
+            return None
+        return started(self.plan.deploy(file), self.logs)
+
+    def _await_deployed(self, deploying: Child) -> None:
+        try:
+            code = deploying.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            code = None
+        if code != 0:
+            raise NestorError(f"The deployments could not be put on the server.\n{_told(deploying)}")
+        self._say("deployed", ", ".join(health.deployed(self.plan)))
+
+    def _say(self, name: str, what: str) -> None:
+        say(f"  {name:<10} {what}  ({time.monotonic() - self.began:.1f} s)")
+
+
+def _is_online(name: str) -> Callable[[Plan], bool]:
+    return lambda plan: name in health.workers_online(plan)
+
+
+def _told(child: Child) -> str:
+    return f"The end of {child.log}:\n{child.last_words()}"
+
+
+def deployments_file(folder: Path) -> Path | None:
+    """The folder's own deployments, else the project's."""
+    project = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
+    places = (folder / "prefect.yaml", folder / "deployments" / "prefect.yaml", project)
+    return next((place for place in places if place.is_file()), None)
+
+
+def up(plan: Plan, when_up: Callable[[Plan, float], None]) -> None:
+    """Starts it, calls `when_up(plan, seconds)`, and returns when somebody ends it; raises where it can't go on."""
+    if plan.asked.workers < 1:
+        raise InputError(f"--workers must be at least 1, not {plan.asked.workers}.")
+    with claimed(plan), _ending(plan):
+        stack = Stack(plan)
+        stack.start()
+        when_up(plan, time.monotonic() - stack.began)
+        stack.watch()
+
+
+@contextmanager
+def _ending(plan: Plan) -> Iterator[None]:
+    """Whatever ends the block ends all programs: also Ctrl-C, SIGTERM, a closed terminal and, by the keeper, a kill."""
+
+    def over(*_: object) -> None:
+        raise Over
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    keeper = subprocess.Popen(
+        [sys.executable, "-P", "-m", "flows.stack.keeper", plan.id], stdin=subprocess.PIPE, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for one in signals:
+            signal.signal(one, over)
+        yield
+    except Over:
+        for one in signals:
+            signal.signal(one, signal.SIG_IGN)
+        say("Ending: flow runs and workers first, then the servers.")
+    finally:
+        for one in signals:
+            signal.signal(one, signal.SIG_IGN)
+        end_all(plan.id)
+        if keeper.stdin:
+            keeper.stdin.close()
+        keeper.wait(30)
+    say("Down. What was made is kept in mlruns/.")
