@@ -97,9 +97,11 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_type(s) for s in schema["anyOf"] if s.get("type") != "null")
     if "enum" in schema:
-        return ", ".join(f"`{v}`" for v in schema["enum"])
+        return ", ".join(f"`{v}`" for v in schema["enum"] if v is not None)
     bounds = {"minimum": "from {}", "exclusiveMinimum": "over {}", "maximum": "to {}", "exclusiveMaximum": "under {}"}
     said = [form.format(schema[key]) for key, form in bounds.items() if key in schema]
+    if "=" in schema.get("items", {}).get("pattern", ""):
+        return "name: value, or a list of `name=value`"
     return " ".join([WORDS.get(schema.get("type", ""), schema.get("type", "any")), *said])
 
 

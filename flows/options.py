@@ -274,23 +274,10 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 def _problem(error: Any, from_flags: set[tuple[str, ...]]) -> str:
     """`--outer: should be greater than or equal to 2, not 1.`"""
+    from models.config import Run
+    from models.config.problems import placed, sentence
+
     place = tuple(str(part) for part in error["loc"])
     flag = next((FLAGS[place[:n]] for n in (2, 1) if place[:n] in FLAGS), None)
     known = flag if flag and place[: 2 if place[:2] in FLAGS else 1] in from_flags else None
-    where = known or ("config: " + ".".join(place) if place else "")
-    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be").rstrip(".")
-    if error["type"] == "extra_forbidden":
-        return f"{where}: no such field. Known: {', '.join(_fields(place))}."
-    if error["type"] == "string_pattern_mismatch":
-        message = "a name must not have / : % \" ' in it, nor begin with a dot or a blank"
-    came = "" if error["type"] == "value_error" else f", not {shortened(error['input'])!r}"
-    return f"{where}: {message}{came}." if where else f"{message[:1].upper()}{message[1:]}."
-
-
-def _fields(place: tuple[str, ...]) -> list[str]:
-    from models.config import Run, Settings
-
-    model: Any = Run
-    for part in place[:-1]:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields) if issubclass(model, Settings) else []
+    return placed(known or ("config: " + ".".join(place) if place else ""), sentence(error, Run))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from models.config.gate import Gate
-from models.config.values import Data, Duration, Settings
+from models.config.values import Bound, Data, Duration, Settings
 
 
 class Retrain(Settings):
@@ -19,7 +19,7 @@ class Retrain(Settings):
     """The new table, as in a run; empty: where the last run found its table, read anew."""
     query: str | None = None
     """SQL, where the data is a database address; empty: as in the last run."""
-    bound: dict[str, str] = {}
+    bound: Bound = {}
     """Values for the query's `:name`s, such as `today-7d`; what is not given is as in the last run."""
     budget: Duration | None = Field(default=None, gt=0)
     """Wall time of the training, such as 10m; empty: as in the last run."""

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
-from models.config.values import Data, Duration, Names, Settings
+from models.config import form
+from models.config.values import Bound, Data, Duration, Kind, Kinds, Names, Settings
 
-Kind = Literal["number", "category", "boolean", "date", "text", "id", "drop"]
+__all__ = ["Budget", "Final", "Kind", "Run", "Search", "Split"]
+
+
+def _one_of(package: str, many: bool = False) -> dict[str, Any]:
+    """The schema of a name, or of several, from a drop-down. What else is given is refused with the known names."""
+    one = {"type": "string", "enum": form.files_in(package)}
+    return {"type": "array", "items": one} if many else one
 
 
 class Split(Settings):
     """How rows are divided: the same plan at every level (sealed, outer, inner, early stopping)."""
 
-    outer: int | None = Field(default=None, ge=2, le=20)
-    """Outer folds; empty: from the table's shape and the time there is."""
-    inner: int | None = Field(default=None, ge=1, le=20)
-    """Inner folds; empty: from the table's shape and the time there is."""
+    outer: int | None = Field(default=None, title="Outer folds", ge=2, le=20)
+    """How many folds judge; empty: from the table's shape and the time there is."""
+    inner: int | None = Field(default=None, title="Inner folds", ge=1, le=20)
+    """How many folds choose, inside each outer one; empty: from the table's shape and the time there is."""
     group: str | None = None
     """A column whose equal values are never on both sides of any split."""
     time: str | None = None
     """A column of times: earlier rows train, later rows judge, everywhere."""
     gap: int = Field(default=0, ge=0)
     """With `time`: how many rows (in order of time) are left out between training and judging."""
-    id: Names = ()
+    id: Names = Field(default=(), title="Id columns")
     """Columns that name a row; else a row is known by its features."""
     copies: Literal["auto", "together", "apart"] = "auto"
     """Whether rows with equal features and target stay on one side of every fold."""
-    sealed: float | None = Field(default=None, ge=0, lt=0.9)
+    sealed: float | None = Field(default=None, title="Sealed share", ge=0, lt=0.9)
     """Share of rows in the sealed test set; empty: 20 % for small tables, less for large ones; 0: none."""
     test_column: str | None = None
     """A column that is true (or `test`) in the rows to seal, instead of a drawn test set."""
@@ -37,12 +44,13 @@ class Split(Settings):
 class Search(Settings):
     """How each family's hyperparameters are searched."""
 
-    strategy: str = "tpe"
-    """The search strategy; `nestor searches` lists them."""
     trials: int | None = Field(default=None, ge=1)
-    """Configurations per study (family and fold). With it runs repeat to the last digit; excludes a budget."""
-    families: Names = ()
+    """Instead of a budget of time: configurations per study (family and fold). The result then repeats to the last
+    digit."""
+    families: Annotated[Names, WithJsonSchema(_one_of("models.families", many=True))] = ()
     """The families to consider; empty: all that suit the table. `nestor families` lists them."""
+    strategy: Annotated[str, WithJsonSchema(_one_of("models.search"))] = "tpe"
+    """The search strategy; `nestor searches` lists them."""
     warm_from: str | None = None
     """A run (its id, or a model's name: its newest run) whose best configurations are tried right after each default.
     The estimate then may flatter, and the test score is the number to publish."""
@@ -51,8 +59,8 @@ class Search(Settings):
 class Budget(Settings):
     """What a run may use."""
 
-    seconds: Duration | None = Field(default=None, gt=0)
-    """Wall time of the whole command, such as 90s, 10m or 1h30m. Without budget and trials: 10m."""
+    seconds: Duration | None = Field(default=None, gt=0, title="Time")
+    """Wall time of the whole run, such as 90s, 10m or 1h30m. Without budget and trials: 10m."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that fit models; empty: one for each core."""
     memory: float | None = Field(default=None, gt=0)
@@ -70,40 +78,50 @@ class Final(Settings):
     but all for time plans."""
 
 
+def _drawn(schema: dict[str, Any], model: type[Any]) -> None:
+    form.drawn(schema, model)
+    schema |= form.empty_if(("search", "trials"), ("budget", "seconds"), "a budget or trials, not both")
+
+
 class Run(Settings):
     """One training run: a table in, a registered model and an honest estimate out."""
+
+    model_config = ConfigDict(json_schema_extra=_drawn)
 
     data: Data
     """A csv or parquet path (compressed csv too; `%Y-%m-%d` in it: the newest file that fits), `sklearn:NAME`, a
     database address with `query`, or in Python a DataFrame."""
     target: str | None = None
     """The column to predict; may be left out for `sklearn:NAME`."""
-    query: str | None = None
-    """SQL, where the data is a database address. `:name` in it is bound from `bound`, never pasted."""
-    bound: dict[str, str] = {}
-    """Values for the query's `:name`s. `today`, `today-7d` and `now-12h` become dates when the run begins."""
-    test: Data | None = None
-    """A table of its own that is the sealed test set."""
     name: str | None = Field(default=None, pattern=r"^[^/:.%\"'\s][^/:%\"']*$", max_length=100)
     """The model's name in the registry; empty: the file's stem."""
+    budget: Budget = Budget()
+    search: Search = Search()
+    metric: str | None = None
+    """What to optimize: a scikit-learn scorer's name such as `f1` or `neg_mean_absolute_error`, or `module:attribute`
+    of a scorer; empty: roc_auc, log_loss or rmse by task."""
     task: Literal["binary", "multiclass", "regression"] | None = None
     """What kind of target it is; empty: seen from its values."""
-    metric: str | None = None
-    """A scikit-learn scorer's name, or `module:attribute` of a scorer; empty: roc_auc, log_loss or rmse by task."""
-    positive: str | None = None
+    positive: str | None = Field(default=None, title="Positive class")
     """The label of the positive class of a binary target."""
+    drop: Names = Field(default=(), title="Columns to drop")
+    """Columns not to use."""
+    types: Kinds = Field(default={}, title="Column kinds")
+    """Column kinds that overrule what the reader infers: `zip=category`. Kinds: number, category, boolean, date, text,
+    id, drop."""
     weight: str | None = None
     """A column of row weights: they count in every fit and in every score."""
-    drop: Names = ()
-    """Columns not to use."""
-    types: dict[str, Kind] = {}
-    """Column kinds that overrule what the reader infers."""
+    query: str | None = None
+    """SQL, where the data is a database address. `:name` in it is bound from `bound`, never pasted."""
+    bound: Bound = Field(default={}, title="Values for the query")
+    """Values for the query's `:name`s: `since=today-7d`. `today`, `today-7d` and `now-12h` become dates when the run
+    begins."""
+    test: Data | None = Field(default=None, title="Test table")
+    """A table of its own that is the sealed test set."""
+    split: Split = Split()
+    final: Final = Final()
     seed: int = Field(default=0, ge=0, lt=2**31)
     """The same seed, table and number of trials give the same result to the last digit."""
-    split: Split = Split()
-    search: Search = Search()
-    budget: Budget = Budget()
-    final: Final = Final()
 
     @model_validator(mode="before")
     @classmethod

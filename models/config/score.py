@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from models.config.values import Data, Settings
+from models.config.values import Bound, Data, Settings
 
 
 class Score(Settings):
@@ -19,7 +19,7 @@ class Score(Settings):
     """Where the predictions go: csv or parquet. `%Y-%m-%d` becomes today's date."""
     query: str | None = None
     """SQL, where the data is a database address."""
-    bound: dict[str, str] = {}
+    bound: Bound = {}
     """Values for the query's `:name`s, such as `today-1d`."""
     keep: tuple[str, ...] = ()
     """Columns of the input that the output repeats, such as an id."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
-_DURATION = r"^\s*(\d+(\.\d+)?\s*(s|min|m|h|d)?\s*)+$"
+from models.address import masked
+from models.config import form
+
+# Prefect shows the pattern that a text does not match: the comment in it is for who reads that.
+_DURATION = r"^(?#a duration such as 90s, 10m or 1h30m) *([0-9]+([.][0-9]+)? *(s|min|m|h|d)? *)+$"
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -26,7 +31,7 @@ def duration(text: object) -> object:
 Duration = Annotated[
     float,
     BeforeValidator(duration),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _DURATION}, {"type": "number"}]}),
+    WithJsonSchema({"type": "string", "pattern": _DURATION}),
 ]
 """Seconds; a text such as 10m or 1h30m becomes seconds."""
 
@@ -36,10 +41,36 @@ def _parted(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_parted)]
+"""Names, or one text with commas between them."""
+
+
+def paired(value: object) -> object:
+    """`["zip=category"]` as `{"zip": "category"}`; any other value as it came."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    parts = [re.match(r"(.+)=(.+)", str(pair)) for pair in value]
+    for pair, part in zip(value, parts, strict=True):
+        if part is None:
+            raise ValueError(f"NAME=VALUE is wanted, not {str(pair)!r}")
+    return {part[1].strip(): part[2].strip() for part in parts if part}
+
+
+def _pairs(known: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "array", "items": {"type": "string", "pattern": f"^.+={known}$"}})
+
+
+Bound = Annotated[dict[str, str], BeforeValidator(paired), _pairs(".+")]
+"""Values for the names in a query; in a form and in lists `since=today-7d`."""
+
+Kind = Literal["number", "category", "boolean", "date", "text", "id", "drop"]
+Kinds = Annotated[dict[str, Kind], BeforeValidator(paired), _pairs(f" *({'|'.join(get_args(Kind))}) *")]
+"""Column kinds; in a form and in lists `zip=category`."""
 
 
 def _described(data: object) -> str:
-    return f"DataFrame of {len(data)} rows, {data.shape[1]} columns" if isinstance(data, pd.DataFrame) else str(data)
+    if isinstance(data, pd.DataFrame):
+        return f"DataFrame of {len(data)} rows, {data.shape[1]} columns"
+    return masked(str(data))
 
 
 Data = Annotated[
@@ -52,4 +83,16 @@ Data = Annotated[
 class Settings(BaseModel):
     """What all settings have in common: frozen, no unknown names, a sentence for each field."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        arbitrary_types_allowed=True,
+        field_title_generator=form.title,
+        json_schema_extra=form.drawn,
+    )
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What `repr` shows: no password."""
+        for name, value in super().__repr_args__():
+            yield name, masked(value) if isinstance(value, str) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from models.config.values import Data, Settings
+from models.config.values import Bound, Data, Settings
 
 
 class Watch(Settings):
@@ -16,7 +16,7 @@ class Watch(Settings):
     """The new rows, with or without the target, as in a run."""
     query: str | None = None
     """SQL, where the data is a database address."""
-    bound: dict[str, str] = {}
+    bound: Bound = {}
     """Values for the query's `:name`s, such as `today-7d`."""
     level: float = Field(default=0.01, gt=0, lt=0.5)
     """How often all columns together may give a false alarm."""

@@ -1,0 +1,54 @@
+"""How settings look as a form: Prefect draws a run's form from their JSON schema, and checks it before a run starts.
+
+A field that may be left empty is a plain box and not a choice between a text and nothing; what is one of a few is a
+drop-down; pairs such as `zip=category` are lines of a list. Fields stand in the order in which they are written down.
+Python, the command line and config files may say more than the form: numbers for durations, mappings for pairs."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib.util import find_spec
+from typing import Any
+
+
+def title(name: str, _: object) -> str:
+    """`warm_from` as `Warm from`."""
+    return name.replace("_", " ").capitalize()
+
+
+def drawn(schema: dict[str, Any], model: type[Any]) -> None:
+    """Makes the JSON schema of settings one that Prefect's page draws well."""
+    fields = schema.get("properties", {})
+    for place, (name, field) in enumerate(fields.items()):
+        fields[name] = {**_plain(field), "position": place}
+
+
+def _plain(field: dict[str, Any]) -> dict[str, Any]:
+    """The field as one kind of value; nothing, where it may be left out, is said by leaving it out."""
+    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        inner = {k: v for k, v in kinds[0].items() if k != "title"}
+        field = {**{k: v for k, v in field.items() if k not in ("anyOf", "default")}, **inner}
+        if "enum" in field:  # Prefect's server takes null for what is not required, but looks it up among these
+            field["enum"] = [*field["enum"], None]
+    idle = {"gt", "lt"}  # of a bound on what a text stands for, such as a duration
+    if field.get("default") in ([], {}, None) or "$ref" in field:
+        idle = {*idle, "default"}
+    return {k: v for k, v in field.items() if k not in idle}
+
+
+def empty_if(given: tuple[str, str], other: tuple[str, str], why: str) -> dict[str, Any]:
+    """The rule that `other` (group and field) is empty where `given` is not. The server says a text's own words and
+    then the pattern that it does not match, so the pattern is the sentence."""
+    there = {"properties": {given[1]: {"not": {"type": "null"}}}, "required": [given[1]]}
+    refused = {"properties": {other[1]: {"pattern": f"^(?#{why})$"}}}
+    return {
+        "if": {"properties": {given[0]: there}, "required": [given[0]]},
+        "then": {"properties": {other[0]: refused}},
+    }
+
+
+def files_in(package: str) -> list[str]:
+    """The names of a package's modules. None of them is imported: a form is drawn whenever a flow is."""
+    spec = find_spec(package)
+    return sorted(module.name for module in pkgutil.iter_modules(spec and spec.submodule_search_locations))

@@ -1,0 +1,42 @@
+"""What is wrong with the settings that somebody gave, in one sentence each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from models.config.values import Settings
+from models.errors import InputError, shortened
+
+_MOST = 3
+
+
+def listed(error: ValidationError, model: type[Settings]) -> InputError:
+    """The first problems by the fields' own names: `split.outer: should be greater than or equal to 2, not 1.`"""
+    found = error.errors(include_url=False)
+    problems = [placed(".".join(map(str, problem["loc"])), sentence(problem, model)) for problem in found]
+    return InputError("\n".join(problems[:_MOST]) + (f" (and {len(found) - _MOST} more)" if len(found) > _MOST else ""))
+
+
+def placed(where: str, message: str) -> str:
+    """The message after the name of what it is about; a sentence where it is about the whole."""
+    return f"{where}: {message}" if where else message[:1].upper() + message[1:]
+
+
+def sentence(problem: Any, model: type[Settings]) -> str:
+    """What is wrong with one field, and what came."""
+    if problem["type"] == "extra_forbidden":
+        return f"no such field. Known: {', '.join(_fields(model, problem['loc']))}."
+    if problem["type"] == "missing":
+        return "is missing."
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be").rstrip(".")
+    if problem["type"] == "string_pattern_mismatch":
+        message = "a name must not have / : % \" ' in it, nor begin with a dot or a blank"
+    return f"{message}." if problem["type"] == "value_error" else f"{message}, not {shortened(problem['input'])!r}."
+
+
+def _fields(model: Any, place: tuple[int | str, ...]) -> list[str]:
+    for part in place[:-1]:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields) if issubclass(model, Settings) else []
