@@ -1,0 +1,196 @@
+"""What a table looked like when a model was trained on it, in counts: small, plain values that a version keeps.
+
+A number is counted between its own tenths; a level for itself, or, where there are many, by the hash of its name; of a
+text only the length is kept, and no row of anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import TypeAdapter
+
+from models.errors import shortened
+from models.seal import digest
+
+BINS = 10
+"""Cells of a number: tenths, as is usual for the population stability index."""
+LEVELS = 100
+"""Levels that are counted one by one; a column of more is counted in buckets of its levels' hashes."""
+BUCKETS = 50
+WIDTH = 40
+"""Characters of a level that count: its beginning stands for all of it."""
+CLASSES = 20
+"""Classes whose probabilities are watched one by one."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column's values were spread. Either `edges` or `levels` or neither (buckets) say what is counted."""
+
+    kind: str
+    """number, date, boolean, category or text; of a text only its length counts, of a date its seconds since 1970."""
+    rows: int
+    missing: int
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    edges: tuple[float, ...] = ()
+    """Of numbers, dates and lengths: the first lies just below the least value, the last just above the greatest."""
+    counts: tuple[int, ...] = ()
+    """Rows between the edges, one cell more than edges: below, ..., above. Without edges: rows by bucket."""
+    levels: dict[str, int] = field(default_factory=dict)
+    """Level -> rows, most frequent first: every level where there are at most LEVELS, else the most frequent 20."""
+    distinct: int | None = None
+    """Levels in all."""
+    moves: bool = False
+    """Dates, and what a table is ordered by: later rows are later. They are shown and raise no alarm."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether `levels` holds every level."""
+        return self.distinct == len(self.levels)
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A model's published score, and what a later score needs to be taken alike."""
+
+    metric: str
+    value: float
+    error: float | None
+    """Its standard error."""
+    rows: int
+    of: str
+    """test or estimate."""
+    weight: str | None = None
+    group: str | None = None
+    time: str | None = None
+    """Columns, where the run had such."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A training table and the model's predictions on rows it was not trained on, as plain values."""
+
+    rows: int
+    columns: dict[str, Column]
+    """The features, in the order of training."""
+    predictions: dict[str, Column] = field(default_factory=dict)
+    of: str | None = None
+    """Whose predictions: of sealed rows, or of outer folds."""
+    performance: Performance | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Profile:
+        """The profile that `as_json` made the value of."""
+        return TypeAdapter(cls).validate_python(value)
+
+
+def profile(
+    features: pd.DataFrame,
+    kinds: Mapping[str, str],
+    predictions: pd.DataFrame | None = None,
+    of: str | None = None,
+    performance: Performance | None = None,
+    moving: Sequence[str] = (),
+) -> Profile:
+    """The table's profile. `predictions`: as `predicted` gives them; `moving`: columns that the table is ordered by."""
+    columns = {str(c): described(features[c], kinds[c], c in moving) for c in features.columns}
+    own = {} if predictions is None else {str(c): _prediction(predictions[c]) for c in predictions.columns}
+    return Profile(len(features), columns, own, of if own else None, performance)
+
+
+def predicted(prediction: np.ndarray, classes: Sequence[Any] = ()) -> pd.DataFrame:
+    """Predictions (values, or probabilities by class) as columns to watch: a value; the probability of the positive
+    class; of several classes the likeliest, and the probability of each.
+
+    Rounded, since the same model says 0.30000000000000004 on another machine."""
+    prediction = np.asarray(prediction, float)
+    if not classes:
+        return pd.DataFrame({"prediction": prediction.reshape(len(prediction)).astype(np.float32).astype(float)})
+    odds = {f"probability of {shortened(c)}": prediction[:, k].round(6) for k, c in enumerate(classes)}
+    if len(classes) == 2:
+        return pd.DataFrame(dict([list(odds.items())[1]]))
+    names = np.array([shortened(c) for c in classes], dtype=object)
+    likeliest = pd.Series(names[prediction.argmax(axis=1)], dtype="str")
+    return pd.DataFrame({"prediction": likeliest, **dict(list(odds.items())[:CLASSES])})
+
+
+def _prediction(values: pd.Series) -> Column:
+    return described(values, "number" if pd.api.types.is_numeric_dtype(values.dtype) else "category")
+
+
+def described(values: pd.Series, kind: str, moving: bool = False) -> Column:
+    """One column's profile. Values are canonical: numbers as floats, dates as datetime64, words as text."""
+    empty = Column(kind, len(values), int(values.isna().sum()), moves=moving or kind == "date")
+    if kind in ("category", "boolean"):
+        return _of_levels(empty, values)
+    found = numbers(values, kind)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return empty
+    edges = _edges(found)
+    low, high, mean = (float(x) for x in (found.min(), found.max(), found.mean()))
+    counts = tuple(between(edges, numbers(values, kind)).tolist())
+    return replace(empty, low=low, high=high, mean=mean, edges=tuple(edges.tolist()), counts=counts)
+
+
+def _of_levels(empty: Column, values: pd.Series) -> Column:
+    counts = levels(values, empty.kind)
+    if len(counts) <= LEVELS:
+        return replace(empty, levels=counts, distinct=len(counts))
+    few = dict(list(counts.items())[:20])
+    return replace(empty, levels=few, distinct=len(counts), counts=tuple(buckets(counts).tolist()))
+
+
+def levels(values: pd.Series, kind: str = "category") -> dict[str, int]:
+    """Each level and its rows, most frequent first; a level as the profile writes it: its first 40 characters."""
+    names: Any = values.dropna()
+    if kind == "boolean":
+        names = names.map({0.0: "false", 1.0: "true"})
+    found = names.astype(str).str.slice(0, WIDTH).value_counts()
+    return {str(k): int(n) for k, n in sorted(found.items(), key=lambda pair: (-pair[1], str(pair[0])))}
+
+
+def numbers(values: pd.Series, kind: str) -> np.ndarray:
+    """The column as floats with NaN: seconds of a date, characters of a text."""
+    if kind == "date":
+        ticks = values.to_numpy("datetime64[us]")
+        return np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / 1e6)
+    if kind == "text":
+        return values.str.len().to_numpy(np.float64, na_value=np.nan)
+    return values.to_numpy(np.float64, na_value=np.nan)
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Edges between the tenths, each half way to the next value that occurs: an edge on a value would divide equals."""
+    distinct = np.unique(values)
+    if len(distinct) > BINS:
+        wanted = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1], method="lower"))
+        places = np.searchsorted(distinct, wanted)
+    else:
+        places = np.arange(len(distinct))
+    places = places[places < len(distinct) - 1]
+    room = 1e-6 * (distinct[-1] - distinct[0] or max(1.0, abs(distinct[0])))
+    between = distinct[places] / 2 + distinct[places + 1] / 2
+    return np.concatenate([[distinct[0] - room], between, [distinct[-1] + room]])
+
+
+def between(edges: Sequence[float] | np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rows per cell; what is missing counts nowhere."""
+    return np.bincount(np.searchsorted(edges, values[~np.isnan(values)]), minlength=len(edges) + 1)
+
+
+def buckets(counts: Mapping[str, int]) -> np.ndarray:
+    """Rows by the hash of their level: a division of many levels that owes nothing to how often each occurs."""
+    places = [digest("level", level) % BUCKETS for level in counts]
+    return np.bincount(places, weights=list(counts.values()), minlength=BUCKETS).astype(np.int64)
