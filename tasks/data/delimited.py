@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import operator
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +23,8 @@ NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 SAMPLE_RECORDS = 200
 BATCH = 20_000
 MOST_PREAMBLE = 20
+HEAD = 2_000_000
+"""Characters at the beginning of a text that tell the separator and the header."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +47,92 @@ class Dialect:
     """Whether blanks stand between a separator and a quote."""
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What a whole text holds that decides how it is read."""
+
+    quotes: bool = False
+    spaced: bool = False
+    """Blanks between a separator and a quote."""
+    escaped: bool = False
+    """A backslash before a quote inside of a field."""
+    doubled: bool = False
+    """Two quotes side by side."""
+    commas: bool = False
+    """Digits around a comma."""
+
+    def __or__(self, other: Marks) -> Marks:
+        """What either holds."""
+        return Marks(*map(operator.or_, astuple(self), astuple(other)))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text is laid out."""
+
+    dialect: Dialect
+    names: list[str]
+    line: int
+    """The lines down to and with the header."""
+    quick: bool
+    """Whether no quote can confuse Arrow's parser."""
+    findings: tuple[Finding, ...]
+
+
 def parsed(text: str, path: Path) -> Delimited:
     """The text's columns; stops at the first record whose number of fields is not the header's."""
     if not text.strip():
         raise InputError(f"{path} is empty: it holds no text.")
-    csv.field_size_limit(2**31 - 1)
-    told = re.match(r"sep=(.)\r?\n", text)  # Excel's own first line
+    told = excels(text)
     text = text[told.end() :] if told else text
-    dialect = Dialect(told[1] if told else _separator(text), _escape(text), bool(re.search(r'[,;\t|] +"', text)))
-    names, line, findings = _header(text, dialect, path)
-    if told is None and dialect.separator not in _expected(path):
+    form = layout(text, told and told[1], marks(text), path)
+    columns = _quick(text, form, form.line) or _careful(text, form, int(told is not None), path)
+    findings = form.findings
+    if len(columns) == len(form.names) + 1:
+        said = f"{path.name}: each line ends in a separator; the empty last column was left out."
+        findings, columns = (*findings, _note("header", said)), columns[:-1]
+    return Delimited(form.names, columns, form.dialect.separator, findings)
+
+
+def marks(text: str) -> Marks:
+    """The marks in a text, or in some whole lines of one."""
+    quotes = '"' in text
+    return Marks(
+        quotes=quotes,
+        spaced=quotes and bool(re.search(r'[,;\t|] +"', text)),
+        escaped=quotes and '\\"' in text and bool(re.search(r'\\"[^,;\t|\r\n]', text)),
+        doubled=quotes and '""' in text,
+        commas=bool(re.search("[0-9],[0-9]", text)),
+    )
+
+
+def excels(text: str) -> re.Match[str] | None:
+    """Excel's own first line, which names the separator."""
+    return re.match(r"sep=(.)\r?\n", text)
+
+
+def layout(head: str, separator: str | None, found: Marks, path: Path) -> Layout:
+    """The layout of the text that begins so; `separator`: the one that it names itself."""
+    csv.field_size_limit(2**31 - 1)
+    escape = "\\" if found.escaped and not found.doubled else None
+    dialect = Dialect(separator or _separator(head), escape, found.spaced)
+    names, line, findings = _header(head, dialect, path)
+    if separator is None and dialect.separator not in _expected(path):
         findings += [_note("separator", f"{path.name}: the columns are separated by {NAMES[dialect.separator]}s.")]
-    lines_before = line + bool(told)
-    columns = _quick(text, dialect, names, line) or _careful(text, dialect, names, line, lines_before - line, path)
-    width = len(columns)
-    if width == len(names) + 1:
-        findings += [
-            _note("header", f"{path.name}: each line ends in a separator; the empty last column was left out.")
-        ]
-        columns = columns[:-1]
-    return Delimited(names, columns, dialect.separator, tuple(findings))
+    return Layout(dialect, names, line, not found.quotes and escape is None, tuple(findings))
+
+
+def batches(blocks: Iterable[str], form: Layout, before: int, path: Path) -> Iterator[list[pa.Array]]:
+    """The columns of some rows at a time, from blocks of whole lines beneath the header; `before`: the lines above."""
+    blocks, line, first = iter(blocks), before + 1, True
+    for block in blocks:
+        columns = _quick(block, form, 0)
+        if columns is None:  # the careful parser goes on from here, and names the line that is wrong
+            lines = chain(_lines(block), chain.from_iterable(map(_lines, blocks)))
+            yield from _batches(_records(lines, form.dialect, line), len(form.names), 0, path, first)
+            return
+        yield columns
+        line, first = line + (block.count("\n") or block.count("\r")), False
 
 
 def _expected(path: Path) -> str:
@@ -74,16 +143,21 @@ def _note(check: str, message: str, verdict: str = "pass") -> Finding:
     return Finding(check, "warn" if verdict == "warn" else "pass", message)
 
 
-def _records(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """(first line, fields) of every record that is not blank."""
+def _lines(text: str) -> Iterable[str]:
+    """The lines with their ends, whatever those are."""
+    return io.StringIO(text, newline="")
+
+
+def _records(lines: Iterable[str], dialect: Dialect, line: int = 1) -> Iterator[tuple[int, list[str]]]:
+    """(first line, fields) of every record that is not blank; `line`: the number of the first."""
     reader = csv.reader(
-        io.StringIO(text, newline=""),
+        lines,
         delimiter=dialect.separator,
         escapechar=dialect.escape,
         skipinitialspace=dialect.spaced,
         strict=True,
     )
-    line = 1
+    begin = line
     while True:
         try:
             fields = next(reader)
@@ -93,7 +167,7 @@ def _records(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
             raise _Quote(line, str(error)) from error
         if fields:
             yield line, fields
-        line = reader.line_num + 1
+        line = begin + reader.line_num
 
 
 class _Quote(Exception):
@@ -115,7 +189,7 @@ def _sample(text: str, dialect: Dialect) -> list[tuple[int, list[str]]]:
     """The first records, as far as the quotes pair."""
     found: list[tuple[int, list[str]]] = []
     try:
-        for record in islice(_records(text[:2_000_000], dialect), SAMPLE_RECORDS):
+        for record in islice(_records(_lines(text[:HEAD]), dialect), SAMPLE_RECORDS):
             found.append(record)
     except _Quote:
         pass
@@ -132,11 +206,6 @@ def _separator(text: str) -> str:
         if usual > 1 and rank > best_rank:
             best, best_rank = separator, rank
     return best
-
-
-def _escape(text: str) -> str | None:
-    """A backslash where quotes inside of fields are written so."""
-    return "\\" if '\\"' in text and re.search(r'\\"[^,;\t|\r\n]', text) and '""' not in text else None
 
 
 def _header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], int, list[Finding]]:
@@ -157,7 +226,7 @@ def _header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], int, li
 
 def _first_quote(text: str, dialect: Dialect, path: Path) -> InputError:
     try:
-        next(_records(text, dialect))
+        next(_records(_lines(text), dialect))
     except _Quote as quote:
         return quote.told(path)
     except StopIteration:
@@ -175,16 +244,16 @@ def _start(records: list[tuple[int, list[str]]], usual: int) -> int:
     return 0
 
 
-def _quick(text: str, dialect: Dialect, names: list[str], line: int) -> list[pa.ChunkedArray] | None:
-    """The columns by Arrow's parser where no quote can confuse it; None where the careful one has to look."""
-    if '"' in text or dialect.escape:
+def _quick(text: str, form: Layout, line: int) -> list[pa.ChunkedArray] | None:
+    """The columns beneath that line by Arrow's parser; None where the careful one has to look."""
+    if not form.quick:
         return None
-    keys = [str(i) for i in range(len(names))]
+    keys = [str(i) for i in range(len(form.names))]
     try:
         table = arrow_csv.read_csv(
             io.BytesIO(text.encode("utf-8", "surrogatepass")),
             read_options=arrow_csv.ReadOptions(column_names=keys, skip_rows=line, block_size=2**25),
-            parse_options=arrow_csv.ParseOptions(delimiter=dialect.separator, quote_char=False),
+            parse_options=arrow_csv.ParseOptions(delimiter=form.dialect.separator, quote_char=False),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(keys, pa.string()), strings_can_be_null=False
             ),
@@ -194,24 +263,29 @@ def _quick(text: str, dialect: Dialect, names: list[str], line: int) -> list[pa.
     return table.columns
 
 
-def _careful(
-    text: str, dialect: Dialect, names: list[str], line: int, before: int, path: Path
-) -> list[pa.ChunkedArray]:
+def _careful(text: str, form: Layout, before: int, path: Path) -> list[pa.ChunkedArray]:
     """The columns record by record; stops with the line of the first that is too long or too short."""
-    records = ((n, fields) for n, fields in _records(text, dialect) if n > line)
-    chunks: list[list[pa.Array]] = []
-    width = len(names)
+    records = ((n, fields) for n, fields in _records(_lines(text), form.dialect) if n > form.line)
+    chunks = list(_batches(records, len(form.names), before, path))
+    if not chunks:
+        return [pa.chunked_array([pa.array([], pa.string())]) for _ in form.names]
+    return [pa.chunked_array(list(parts)) for parts in zip(*chunks, strict=True)]
+
+
+def _batches(
+    records: Iterator[tuple[int, list[str]]], wanted: int, before: int, path: Path, first: bool = True
+) -> Iterator[list[pa.Array]]:
+    """The columns of some records at a time; a batch that is the `first` decides whether lines end in a separator."""
+    width = wanted
     try:
         while batch := list(islice(records, BATCH)):
-            if not chunks and all(len(f) == width + 1 and not f[-1].strip() for _, f in batch):
+            if first and all(len(f) == width + 1 and not f[-1].strip() for _, f in batch):
                 width += 1
-            _refuse_ragged(batch, width, len(names), before, path)
-            chunks.append([pa.array(column, pa.string()) for column in zip(*(f for _, f in batch), strict=True)])
+            first = False
+            _refuse_ragged(batch, width, wanted, before, path)
+            yield [pa.array(column, pa.string()) for column in zip(*(f for _, f in batch), strict=True)]
     except _Quote as quote:
         raise quote.told(path, before) from quote
-    if not chunks:
-        return [pa.chunked_array([pa.array([], pa.string())]) for _ in names]
-    return [pa.chunked_array(list(parts)) for parts in zip(*chunks, strict=True)]
 
 
 def _refuse_ragged(batch: list[tuple[int, list[str]]], width: int, wanted: int, before: int, path: Path) -> None:

@@ -27,12 +27,9 @@ SAMPLE = 100_000
 
 def decoded(data: bytes, path: Path) -> tuple[str, str, Finding | None]:
     """The text, the name of its encoding, and what is to be said about it."""
-    for mark, name in MARKS:
-        if data.startswith(mark):
-            return _strictly(data, name, path), name, None
-    silent = _utf16_without_mark(data)
-    if silent:
-        return _strictly(data, silent, path), silent, _said(f"{path.name} holds utf-16 without a byte order mark")
+    name, said = told(data[:2000], path)
+    if name:
+        return _strictly(data, name, path), name, said
     _refuse_nul(data, path)
     try:
         return data.decode("utf-8"), "utf-8", None
@@ -40,17 +37,29 @@ def decoded(data: bytes, path: Path) -> tuple[str, str, Finding | None]:
         return _other(data, path, data.count(b"\n", 0, error.start) + 1)
 
 
+def told(head: bytes, path: Path) -> tuple[str | None, Finding | None]:
+    """The encoding that the first bytes give away, and what is to be said; None for both where they don't."""
+    for mark, name in MARKS:
+        if head.startswith(mark):
+            return name, None
+    silent = _utf16_without_mark(head)
+    return silent, _said(f"{path.name} holds utf-16 without a byte order mark") if silent else None
+
+
 def _strictly(data: bytes, name: str, path: Path) -> str:
     try:
         text = data.decode(name)
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(name, "ignore").count("\n") + 1
-        raise InputError(
-            f"{path} begins as {name} but line {line} can't be read so ({error.reason}); save it as utf-8."
-        ) from error
+        raise unlike(name, line, error, path) from error
     if "\0" in text:
-        raise InputError(_nul(path, text.count("\n", 0, text.index("\0")) + 1))
+        raise nul(path, text.count("\n", 0, text.index("\0")) + 1)
     return text
+
+
+def unlike(name: str, line: int, error: UnicodeDecodeError, path: Path) -> InputError:
+    """For text that is not what its first bytes promise."""
+    return InputError(f"{path} begins as {name} but line {line} can't be read so ({error.reason}); save it as utf-8.")
 
 
 def _utf16_without_mark(data: bytes) -> str | None:
@@ -64,25 +73,43 @@ def _utf16_without_mark(data: bytes) -> str | None:
 
 def _refuse_nul(data: bytes, path: Path) -> None:
     if b"\0" in data:
-        raise InputError(_nul(path, data.count(b"\n", 0, data.index(b"\0")) + 1))
+        raise nul(path, data.count(b"\n", 0, data.index(b"\0")) + 1)
 
 
-def _nul(path: Path, line: int) -> str:
-    return f"{path}, line {line}: a NUL byte, which no text holds. The file is damaged or no csv; write it again."
+def nul(path: Path, line: int) -> InputError:
+    """For a NUL byte in a text."""
+    return InputError(
+        f"{path}, line {line}: a NUL byte, which no text holds. The file is damaged or no csv; write it again."
+    )
 
 
 def _other(data: bytes, path: Path, line: int) -> tuple[str, str, Finding | None]:
     """The text of bytes that are not utf-8; `line` holds the first that is not."""
     patched = data.decode("utf-8", "surrogateescape")
-    stray = len(re.findall("[\udc80-\udcff]", patched))
-    if sum(map(len, re.findall(r"[^\x00-\x7f\udc80-\udcff]", patched))) > 3 * stray:
-        text = re.sub("[\udc80-\udcff]", lambda m: _western(bytes([ord(m[0]) - 0xDC00])), patched)
+    name, said = other(*stray(patched), data[: 20 * SAMPLE], line, path)
+    if name == "utf-8+cp1252":
+        return mended(patched), name, said
+    return _western(data) if name == "cp1252" else data.decode(name, "replace"), name, said
+
+
+def stray(patched: str) -> tuple[int, int]:
+    """How many bytes are no utf-8, and how many letters beyond ASCII are: of text decoded with surrogateescape."""
+    return len(re.findall("[\udc80-\udcff]", patched)), len(re.findall(r"[^\x00-\x7f\udc80-\udcff]", patched))
+
+
+def mended(patched: str) -> str:
+    """The text with its stray bytes read as cp1252."""
+    return re.sub("[\udc80-\udcff]", lambda m: _western(bytes([ord(m[0]) - 0xDC00])), patched)
+
+
+def other(stray: int, letters: int, head: bytes, line: int, path: Path) -> tuple[str, Finding]:
+    """The encoding of a text that is not utf-8 from its first bytes, and what is to be said."""
+    if letters > 3 * stray:
         said = f"{path.name} is utf-8 but for {stray} byte{'s'[: stray > 1]} (line {line}), read as cp1252"
-        return text, "utf-8+cp1252", _said(said)
-    name = _guess(data)
-    text = _western(data) if name == "cp1252" else data.decode(name, "replace")
+        return "utf-8+cp1252", _said(said)
+    name = _guess(head)
     note = " (latin-1)" if name == "cp1252" else ""
-    return text, name, _said(f"{path.name} is not utf-8 (line {line}); it was read with encoding {name}{note}")
+    return name, _said(f"{path.name} is not utf-8 (line {line}); it was read with encoding {name}{note}")
 
 
 def _western(data: bytes) -> str:

@@ -10,7 +10,10 @@ import lzma
 import re
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -40,6 +43,8 @@ TEXTUAL = (
     (r"version https://git-lfs", "a Git LFS pointer, not the table itself; run `git lfs pull`"),
 )
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
 
 
 def located(path: str | Path) -> Path:
@@ -74,6 +79,12 @@ def contents(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
     data = _decompressed(raw, path)
+    refuse_foreign(data, path)
+    return data
+
+
+def refuse_foreign(data: bytes, path: Path) -> None:
+    """Stops where the bytes, or the first of them, are no table."""
     if not data:
         raise InputError(f"{path} is empty: it holds 0 bytes.")
     for start, what in FOREIGN.items():
@@ -81,7 +92,39 @@ def contents(path: Path) -> bytes:
             raise InputError(f"{path} is {what}.")
     if data.startswith(b"PK\x03\x04"):
         raise InputError(f"{path} is an Excel workbook; save the sheet as csv.")
-    return data
+
+
+def pieces(path: Path, size: int) -> Iterator[bytes]:
+    """The same bytes, at most so many at a time; unlike `contents` it takes them for a table."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
+    kind = next((k for first, k in COMPRESSED.items() if start.startswith(first)), None)
+    try:
+        with _stream(path, "zip" if start.startswith(b"PK\x03\x04") else kind) as stream:
+            while piece := stream.read(size):
+                yield piece
+    except BROKEN as error:
+        raise _broken(path, kind or "zip", error) from error
+
+
+@contextmanager
+def _stream(path: Path, kind: str | None) -> Iterator[Any]:
+    """The file open for reading, decompressed."""
+    if kind == "zip":
+        with zipfile.ZipFile(path) as archive:
+            member = _member(archive, path)
+            with path.open("rb") if member is None else archive.open(member) as stream:
+                yield stream
+    elif kind == "zstd":
+        with path.open("rb") as file, pa.CompressedInputStream(file, "zstd") as stream:
+            yield stream
+    else:
+        opened: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+        with opened[kind](path, "rb") if kind else path.open("rb") as stream:
+            yield stream
 
 
 def _decompressed(raw: bytes, path: Path) -> bytes:
@@ -94,21 +137,29 @@ def _decompressed(raw: bytes, path: Path) -> bytes:
             with pa.CompressedInputStream(io.BytesIO(raw), "zstd") as stream:
                 return stream.read()
         return {"gzip": gzip.decompress, "bz2": bz2.decompress, "xz": lzma.decompress}[kind](raw) if kind else raw
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException) as error:
-        raise InputError(
-            f"{path} is a broken or cut-off {kind or 'zip'} file ({shortened(error, 80)}); copy or make it again."
-        ) from error
+    except BROKEN as error:
+        raise _broken(path, kind or "zip", error) from error
+
+
+def _broken(path: Path, kind: str, error: Exception) -> InputError:
+    return InputError(f"{path} is a broken or cut-off {kind} file ({shortened(error, 80)}); copy or make it again.")
 
 
 def _unzipped(raw: bytes, path: Path) -> bytes:
     """The one member of a zip archive; an Excel workbook, which is a zip too, as it is."""
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX")]
-        if "[Content_Types].xml" in names:
-            return raw
-        if len(names) != 1:
-            raise InputError(f"{path} is a zip archive of {len(names)} files ({listed(names)}); give one file.")
-        return archive.read(names[0])
+        member = _member(archive, path)
+        return raw if member is None else archive.read(member)
+
+
+def _member(archive: zipfile.ZipFile, path: Path) -> str | None:
+    """The name of the archive's one file; None in an Excel workbook."""
+    names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX")]
+    if "[Content_Types].xml" in names:
+        return None
+    if len(names) != 1:
+        raise InputError(f"{path} is a zip archive of {len(names)} files ({listed(names)}); give one file.")
+    return names[0]
 
 
 def refuse_markup(text: str, path: Path) -> None:

@@ -79,13 +79,23 @@ def numbers(words: Words, skip: np.ndarray, decimal: str | None = None, style: S
 
 def writes_comma(words: Words, skip: np.ndarray) -> bool:
     """Whether this is a column of numbers that only a decimal comma explains: `0,5` and no `1,234`."""
-    if not words.matching(r"\d,\d").any():
-        return False
+    return commas_win(comma_votes(words, skip))
+
+
+def comma_votes(words: Words, skip: np.ndarray) -> np.ndarray:
+    """Rows in all, those that decimal commas explain, those that nothing else does, those with a comma within digits;
+    to be added up over the parts of a column."""
     text, _ = _bare(words.values)
     some = words.counts * ~skip
     fits = _fits(text, STYLES[3])
     sure = _fits(text, STYLES[2]) & mask(pc.match_substring(text, ",")) & ~_fits(text, STYLES[1])
-    return bool(some @ fits >= 0.9 * some.sum() and some @ sure > 0 and some @ sure >= 0.2 * (some @ fits))
+    return np.array([some.sum(), some @ fits, some @ sure, words.counts @ words.matching(r"\d,\d")])
+
+
+def commas_win(votes: np.ndarray) -> bool:
+    """Whether the votes are those of a column with decimal commas."""
+    rows, fits, sure, some = votes
+    return bool(some and fits >= 0.9 * rows and sure > 0 and sure >= 0.2 * fits)
 
 
 def _style(text: pa.Array, weights: np.ndarray, decimal: str | None) -> Style:
