@@ -95,8 +95,10 @@ def _numbers(report: Report) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    table.add_row("estimate", interval(report.estimate), "the procedure, on rows it had not seen")
-    table.add_row("test", interval(report.test), "the model delivered, on sealed rows")
+    warm = " (warm start: it may flatter)" if report.warm else ""
+    table.add_row("estimate", interval(report.estimate), f"the procedure, on rows it had not seen{warm}")
+    to_publish = ": the number to publish" if report.warm else ""
+    table.add_row("test", interval(report.test), f"the model delivered, on sealed rows{to_publish}")
     table.add_row("optimism", number(report.optimism), "by how much the best inner score flatters")
     table.add_row("agreement", number(report.agreement, 2), "estimate against test, in standard errors")
     return table

@@ -76,10 +76,19 @@ def hopeless(scores: Sequence[float], best: Trial | None, metric: Metric) -> boo
 class Study:
     """The search of one family on one fold: ask a batch, tell it whole and in order, ask the next."""
 
-    def __init__(self, family: Family, fold: str, shape: Shape, metric: Metric, strategy_name: str, seed: int):
-        """A study without trials."""
+    def __init__(
+        self,
+        family: Family,
+        fold: str,
+        shape: Shape,
+        metric: Metric,
+        strategy_name: str,
+        seed: int,
+        initial: Sequence[Mapping[str, Any]] = (),
+    ):
+        """A study without trials; `initial` are params to try first thing after the default (a warm start)."""
         self.family, self.fold, self.shape, self.metric = family, fold, shape, metric
-        self.strategy, self.seed = strategy(strategy_name), seed
+        self.strategy, self.seed, self.initial = strategy(strategy_name), seed, initial
         self.told: list[Trial] = []
         self._study: optuna.Study
 
@@ -89,7 +98,8 @@ class Study:
         return best_of(self.told, self.metric)
 
     def ask(self, most: int = BATCH) -> list[Trial]:
-        """The next batch, at most `most` configurations: the default alone at first; empty when there is no more."""
+        """The next batch, at most `most` configurations: the default alone at first, then those to begin with; empty
+        when there is no more."""
         if self.told and not self.family.tunable:
             return []
         batch = (len(self.told) + BATCH - 1) // BATCH
@@ -97,8 +107,8 @@ class Study:
         # Made anew from what was told: a resumed search can know no more and no less than one that went on.
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         self._study.add_trials([frozen(trial, self.metric) for trial in self.told])
-        if not self.told:
-            self._study.enqueue_trial(dict(self.family.default))
+        for params in {0: [self.family.default], 1: self.initial}.get(len(self.told), ()):
+            self._study.enqueue_trial(dict(params))
         return [self._asked() for _ in range(min(most, BATCH) if self.told else 1)]
 
     def _asked(self) -> Trial:

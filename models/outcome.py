@@ -87,6 +87,8 @@ class Report:
     """What gave way and why: no sealed set, time unused, folds shrunk."""
     alias: str | None = None
     """champion or challenger."""
+    warm: str | None = None
+    """The run whose best configurations were tried first: the estimate then may flatter, the test score does not."""
     tracking_uri: str | None = None
     workdir: str | None = None
 

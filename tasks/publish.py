@@ -16,7 +16,10 @@ from models.outcome import STATES, FamilyOutcome, Interval, Report, Warned
 from tasks import progress
 from tasks.conclude import Concluded
 from tasks.deliver import delivered, trusted
+from tasks.intake import made_of
 from tasks.session import Session, described
+from tasks.unchanged import identity
+from tasks.warm import saving, saving_said
 
 _EXAMPLE_ROWS = 5
 _STAGES = ("reading", "sealing", "validation", "shortlist", "tuning", "conclusion")
@@ -59,7 +62,7 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
         metrics=_numbers(concluded),
         tags={"nestor.metric": session.metric.name, "nestor.winner": concluded.winner},
         extra={"target": session.run.target or "target", "metric": session.metric.name},
-        beside=[str(path) for path in _beside(session, folder)],
+        beside=[str(path) for path in _beside(session, concluded, folder)],
     )
 
 
@@ -68,7 +71,8 @@ def _beside(session: Session, folder: Path) -> list[Path]:
     trained, sealed = (
         np.unique(np.asarray(session.workdir.read_array(name))) for name in ("row_keys", "sealed_row_keys")
     )
-    np.savez_compressed(folder / "row_keys.npz", trained=trained, sealed=sealed)
+    columns = np.array(made_of(session.table))
+    np.savez_compressed(folder / "row_keys.npz", trained=trained, sealed=sealed, made_of=columns)
     return [folder / "row_keys.npz"]
 
 
@@ -83,6 +87,8 @@ def _numbers(concluded: Concluded | Report) -> dict[str, float]:
 
 def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> Report:
     _unused(session)
+    if saved := saving_said(session):
+        session.note(saved)
     states = Counter(t.state for trials in session.trials.values() for t in trials)
     report = Report(
         name=session.name,
@@ -104,6 +110,7 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> 
         sentence=_sentence(session, concluded),
         notes=tuple(session.notes),
         alias=version["alias"],
+        warm=session.warm and session.warm.source,
         tracking_uri=session.journal.tracking_uri,
         workdir=str(session.workdir.path),
     )
@@ -151,6 +158,9 @@ def _sentence(session: Session, concluded: Concluded) -> str:
     )
     if concluded.test is not None:
         text += f" The sealed test set, opened once, says {_between(concluded.test)}."
+    if session.warm is not None:
+        text += " After a warm start the estimate may flatter"
+        text += ": the number to publish is the test score." if concluded.test is not None else "."
     if concluded.agreement is not None:
         text += f" {_agreement(session, concluded.agreement)} (z = {concluded.agreement:+.1f})."
     if not concluded.beats_constant:
@@ -177,7 +187,8 @@ def _close_parts(session: Session, concluded: Concluded) -> None:
     for family in concluded.families:
         for fold in session.folds:
             _close_fold(session, concluded, family.name, fold)
-        session.record(family.name, "family", parent="run", status="FINISHED", metrics=_family_numbers(family))
+        numbers = {**_family_numbers(family), **saving(session).get(family.name, {})}
+        session.record(family.name, "family", parent="run", status="FINISHED", metrics=numbers)
 
 
 def _close_fold(session: Session, concluded: Concluded, name: str, fold: str) -> None:
@@ -281,9 +292,13 @@ def _close(session: Session, report: Report) -> None:
     """Ends the pipeline run in MLflow with its numbers and files, and waits until MLflow holds everything."""
     session.record(
         "run", "pipeline", status="FINISHED",
-        metrics={**_numbers(report), **{f"seconds_{k}": v for k, v in report.seconds.items()}},
+        metrics={**_numbers(report), **saving(session)[""], **{f"seconds_{k}": v for k, v in report.seconds.items()}},
         artifacts=[[str(session.workdir.path / "artifacts"), ""]],
-        tags={"nestor.winner": report.winner, "nestor.how": report.how.method},
+        tags={
+            "nestor.winner": report.winner, "nestor.how": report.how.method,
+            **({"nestor.warm": report.warm} if report.warm else {}),
+            **identity(session.run, session.table.fingerprint),
+        },
     )  # fmt: skip
     left = session.journal.drain(60.0 if session.ledger.limit is None else max(3.0, session.ledger.left))
     if left:

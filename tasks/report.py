@@ -86,8 +86,10 @@ def _head(report: Report) -> str:
 
 def _tiles(report: Report) -> str:
     estimate, test = report.estimate, report.test
+    warm = "; warm start: it may flatter, publish the test score" if report.warm else ""
+    said = (_range(estimate) or "of the whole procedure") + warm
     tiles = [
-        tile("Estimate", number(estimate.value if estimate else None), _range(estimate) or "of the whole procedure"),
+        tile("Estimate", number(estimate.value if estimate else None), said),
         tile("Sealed test", number(test.value if test else None), _range(test) or "no sealed rows"),
         tile("Optimism", number(report.optimism), "by how much the best inner score flatters"),
         tile("Agreement", number(report.agreement, 2), "estimate against test, in standard errors; beyond 2: look"),

@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from models.metric import Metric
     from models.nested import Trial
     from models.plan import Level
+    from models.seal import Seal
     from models.split import Fold, Plan
     from models.table import Table
     from tasks.fit import Brief, Job
+    from tasks.warm import Warm
     from tasks.workers import Pool
 
 ROOT = Path("mlruns")
@@ -53,6 +55,7 @@ class Session:
     metric: Metric
     # seal
     work: Table
+    seal: Seal | None = None
     seal_id: str | None = None
     work_places: np.ndarray
     sealed_places: np.ndarray
@@ -64,6 +67,7 @@ class Session:
     level: Level
     folds: dict[str, Fold]
     brief: Brief
+    warm: Warm | None = None
     # tune
     trials: dict[tuple[str, str], list[Trial]]
 
@@ -264,6 +268,15 @@ def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
             return workdir
     if wanted:
         raise InputError(f"No run {wanted!r} in {ROOT / 'work'}.")
+    return None
+
+
+def of_flow_run(flow_run: str) -> str | None:
+    """The folder, by name, of an earlier attempt at this flow run that did not come to its end; None without one."""
+    for place in (ROOT / "work").glob("*/run.json"):
+        kept = Workdir(place.parent).read_json("run.json")
+        if kept.get("flow_run") == flow_run and kept["state"] != "done":
+            return place.parent.name
     return None
 
 

@@ -21,6 +21,7 @@ from tasks import fit, progress
 from tasks.fit import Brief, Fit
 from tasks.session import Session
 from tasks.tune import SEARCH, default_config
+from tasks.warm import warm_up
 from tasks.workers import FitError
 
 ALL = "all"
@@ -82,6 +83,7 @@ def _shortlist(session: Session) -> None:
         level, session.folds, session.default_seconds = stored
         _brief(session, f"{level.outer}x{level.inner}")
     session.level = level
+    warm_up(session)
     session.ledger.weighs(max((session.model_mb.get(name, 0.0) for name in level.families), default=0.0))
 
 

@@ -19,12 +19,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 
-from models.families import Shape, family
+from models.families import family
 from models.nested import BATCH, Study, Trial, best_of, frozen, hopeless, thawed
 from tasks import fit, progress
 from tasks.fit import Fit
 from tasks.journal import STATUS_OF_STATE
 from tasks.session import Session
+from tasks.warm import shape
 from tasks.workers import NEVER_RUN, FitError
 
 JUDGE, SEARCH = 0, 1
@@ -88,11 +89,11 @@ def tune(session: Session, family_name: str, fold: str) -> None:
 
 
 def _study(session: Session, family_name: str, fold: str) -> Study:
-    rows = len(session.folds[fold].inner[0][0])
-    shape = Shape(rows, session.work.features.shape[1], session.brief.task, len(session.brief.classes))
+    initial = session.warm.configurations.get(family_name, ()) if session.warm else ()
     return Study(
-        family(family_name), fold, shape, session.metric, session.run.search.strategy, session.run.seed
-    )
+        family(family_name), fold, shape(session, fold), session.metric, session.run.search.strategy,
+        session.run.seed, initial,
+    )  # fmt: skip
 
 
 def default_config(session: Session, family_name: str, fold: str) -> dict[str, Any]:

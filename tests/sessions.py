@@ -35,9 +35,11 @@ class Alone(Journal):
 
     def __init__(self, workdir: Path, name: str):
         super().__init__(workdir, name, f"sqlite:///{workdir}/unused", start=False)
+        self.past: dict[str, Any] | None = None
+        """The earlier run that a warm start is told of."""
 
     def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
-        return {"count_opening": 1, "keep_seal_settings": args.get("settings")}.get(name)
+        return {"count_opening": 1, "keep_seal_settings": args.get("settings"), "past": self.past}.get(name)
 
 
 class Local(Session):
@@ -52,11 +54,20 @@ class Local(Session):
             self.pool = self.made()
 
 
-def begun(run: Run, path: Path, pool: Callable[[], Any] | None = None, salt: int | None = None) -> Session:
-    """A session over `path` whose rows are read and sealed; `salt` seals by that salt instead of the best of 100."""
+def begun(
+    run: Run,
+    path: Path,
+    pool: Callable[[], Any] | None = None,
+    salt: int | None = None,
+    past: dict[str, Any] | None = None,
+) -> Session:
+    """A session over `path` whose rows are read and sealed; `salt` seals by that salt instead of the best of 100;
+    `past` is the earlier run of a warm start."""
     workdir = Workdir(path)
     path.mkdir(parents=True, exist_ok=True)
-    session = Local(run, "model", workdir, Ledger(run.seconds, time.time()), Alone(path, "model"))
+    journal = Alone(path, "model")
+    journal.past = past
+    session = Local(run, "model", workdir, Ledger(run.seconds, time.time()), journal)
     session.made = pool
     intake.take_in(session)
     if salt is not None:

@@ -8,8 +8,10 @@ store       the address, the experiment, errors
 orphans     runs whose process is gone
 seal        what a model's first run fixes for the later ones
 look        `runs` and `artifact`, for any process
+past        a finished run as a later one needs it
 """
 
 from tasks.tracking.look import artifact, runs
+from tasks.tracking.past import Past, newest
 
-__all__ = ["artifact", "runs"]
+__all__ = ["Past", "artifact", "newest", "runs"]

@@ -66,7 +66,11 @@ def artifact(run: str, path: str, address: str | None = None, into: str | Path |
     """A file that the run holds, copied here where it is far. `run`: its id, the beginning of it, or a model's name."""
     where = address or default_address()
     client = connect(where)
-    run_id = _named_run(client, run, where)
+    return held(client, _named_run(client, run, where), path, into)
+
+
+def held(client: MlflowClient, run_id: str, path: str, into: str | Path | None = None) -> Path:
+    """A file that the run with this id holds, copied here where it is far."""
     try:
         place = Path(url2pathname(urlparse(str(client.get_run(run_id).info.artifact_uri)).path), path)
         if into is None and place.exists():  # a store on this machine: no copy is needed

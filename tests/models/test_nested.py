@@ -99,6 +99,39 @@ def test_the_sampler_learns_from_what_it_is_told():
     assert late[0] < late[1]
 
 
+# --- Warm starts ------------------------------------------------------------------------------------------------------
+
+
+def handed(known) -> list[dict]:
+    """Three configurations of another search."""
+    return [dict(t.params) for t in searched(study(known, fold="9", seed=5), 5)[1:4]]
+
+
+@pytest.mark.parametrize("strategy", strategies())
+@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
+def test_a_warm_study_tries_the_default_then_what_was_handed_over_then_goes_on_by_itself(known, strategy):
+    one = Study(known, "1", SHAPE, AUC, strategy, 0, handed(known))
+    searched(one)
+    assert one.told[0].params.items() <= known.default.items()
+    assert [dict(t.params) for t in one.told[1:4]] == handed(known)
+    assert len({str(t.params) for t in one.told}) == len(one.told)
+
+
+@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
+def test_a_warm_search_taken_up_again_goes_on_as_if_unbroken(known):
+    whole = searched(Study(known, "1", SHAPE, AUC, "tpe", 0, handed(known)))
+    for told in (1, 5, 21):
+        again = Study(known, "1", SHAPE, AUC, "tpe", 0, handed(known))
+        again.recall([thawed(frozen(t, AUC)) for t in whole[:told]])
+        assert [(t.params, t.config) for t in searched(again)] == [(t.params, t.config) for t in whole]
+
+
+def test_a_short_warm_study_tries_the_best_of_what_was_handed_over():
+    known = families()["linear"]
+    one = Study(known, "1", SHAPE, AUC, "tpe", 0, handed(known))
+    assert [dict(t.params) for t in searched(one, 2)][1:] == handed(known)[:1]
+
+
 # --- Trials ----------------------------------------------------------------------------------------------------------
 
 

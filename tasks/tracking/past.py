@@ -1,0 +1,77 @@
+"""A finished run as a later one needs it: its settings, what its data was, and its trials."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import unknown
+from tasks.journal import default_address
+from tasks.tracking.look import held
+from tasks.tracking.store import connect, search
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from tasks.tracking.mirror import Mirror
+
+
+@dataclass(frozen=True)
+class Past:
+    """A pipeline run that came to its end."""
+
+    run_id: str
+    name: str
+    config: dict[str, Any]
+    """The Run, as `config.json` holds it."""
+    report: dict[str, Any]
+    trials: str
+    """Path of the table of its trials."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Those of Nestor's own: `nestor.fingerprint`, `nestor.settings`, `nestor.libraries`, `nestor.source`, ..."""
+
+
+def newest(name: str, address: str | None = None, into: str | Path | None = None) -> Past | None:
+    """The newest finished run of the model `name`; None before there is one. Files that are far are copied `into`."""
+    client = connect(address or default_address())
+    run = _newest(client, name)
+    return None if run is None else _past(client, run, name, into)
+
+
+def past(mirror: Mirror, run: str) -> dict[str, Any]:
+    """A finished run, by its id or its model's name, as JSON values; InputError where there is none."""
+    client, into = mirror.client, mirror.workdir / "past"
+    found = _newest(client, run) or _by_id(client, run)
+    name = client.get_experiment(found.info.experiment_id).name
+    into.mkdir(exist_ok=True)
+    return asdict(_past(client, found, name, into))
+
+
+def _newest(client: MlflowClient, name: str) -> Run | None:
+    experiment = client.get_experiment_by_name(name)
+    where = "tags.`nestor.kind` = 'pipeline' and attributes.status = 'FINISHED'"
+    return next(search(client, [experiment.experiment_id], where), None) if experiment else None
+
+
+def _by_id(client: MlflowClient, run: str) -> Run:
+    """The finished run whose id is or begins with `run`."""
+    where = "tags.`nestor.kind` = 'pipeline' and attributes.status = 'FINISHED'"
+    known = [e.experiment_id for e in client.search_experiments()]
+    runs = list(search(client, known, where)) if known else []
+    found = [r for r in runs if len(run) >= 4 and r.info.run_id.startswith(run)]
+    if len(found) != 1:
+        raise unknown("finished run or model", run, [r.info.run_id[:12] for r in runs])
+    return found[0]
+
+
+def _past(client: MlflowClient, run: Run, name: str, into: str | Path | None) -> Past:
+    run_id = run.info.run_id
+    config, report = (
+        json.loads(held(client, run_id, file, into).read_text("utf-8")) for file in ("config.json", "report.json")
+    )
+    trials = held(client, run_id, "trials.parquet", into)
+    tags = {k: v for k, v in run.data.tags.items() if k.startswith("nestor.")}
+    return Past(run_id, name, config, report, str(trials), tags)

@@ -1,0 +1,73 @@
+"""What makes a run what it is: its table, its settings, its libraries, and where the table came from. All are tags of
+the run in MLflow, so that a retraining can see that nothing has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import pandas as pd
+
+from models.config import Run
+from models.errors import listed
+from tasks.session import described
+
+LIBRARIES = (
+    "lightgbm", "nestor", "numpy", "optuna", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub", "xgboost",
+    "xgboost-cpu",
+)  # fmt: skip
+"""The libraries whose versions may change what is read, tried or fitted."""
+
+
+def identity(run: Run, fingerprint: str) -> dict[str, str]:
+    """The tags of a run over a table with this fingerprint."""
+    return {
+        "nestor.fingerprint": fingerprint,
+        "nestor.settings": digest(settings(described(run))),
+        "nestor.libraries": json.dumps(libraries()),
+        "nestor.source": json.dumps(source(run), ensure_ascii=False),
+    }
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A described Run without what says where its table lies, and without its warm start."""
+    kept = {k: v for k, v in config.items() if k not in ("data", "query", "bound")}
+    return {**kept, "search": {k: v for k, v in config["search"].items() if k != "warm_from"}}
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """A hex digest of JSON values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def libraries() -> dict[str, str]:
+    """The versions installed here of what matters."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def source(run: Run) -> dict[str, Any]:
+    """What was given as data, query and bound; a DataFrame can't be given again, and a password is not kept."""
+    given = described(run)
+    named = None if isinstance(run.data, pd.DataFrame) else given["data"]
+    return {"data": named, "query": given.get("query"), "bound": given.get("bound", {})}
+
+
+def changes(tags: Mapping[str, str], run: Run, fingerprint: str) -> tuple[str, ...]:
+    """What differs between the run with these tags and this one: the table, settings, libraries and their versions."""
+    now = identity(run, fingerprint)
+    names = {"nestor.fingerprint": "the table", "nestor.settings": "settings"}
+    found = [name for tag, name in names.items() if tags.get(tag) != now[tag]]
+    before, after = json.loads(tags.get("nestor.libraries", "{}")), libraries()
+    other = [
+        f"{n} {before.get(n, '-')} → {after.get(n, '-')}" for n in {**before, **after} if before.get(n) != after.get(n)
+    ]
+    return (*found, *([f"libraries ({listed(other)})"] if other else []))

@@ -1,0 +1,141 @@
+"""A warm start: the best configurations of an earlier run, fixed in the run's folder before anything is tuned, and what
+they saved in the end.
+
+A configuration from a run over some of the same rows was chosen with rows in sight that judge today, so the estimate
+may flatter: the run says so, and the number to publish is its test score."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from models.errors import listed
+from models.families import Shape, families
+from models.metric import Metric, metric_for
+from models.nested import Trial
+from models.warm import NEAR, handed_over, misfit, until_best
+
+if TYPE_CHECKING:
+    from tasks.session import Session
+
+Studies = Mapping[str, Mapping[str, Sequence[Trial]]]
+"""Family -> fold -> its trials in order."""
+
+
+@dataclass(frozen=True)
+class Warm:
+    """What an earlier run hands over."""
+
+    source: str
+    """Its run id."""
+    configurations: dict[str, list[dict[str, Any]]]
+    """Family -> params to try right after the default."""
+    until: dict[str, list[float]]
+    """Family -> configurations, and seconds of fitting, until its studies were near their best, on average."""
+
+
+def warm_up(session: Session) -> None:
+    """Fixes what the run that the settings name hands over; a resumed run keeps what was fixed first."""
+    asked, kept = session.run.search.warm_from, session.workdir.read_json("warm.json")
+    if kept is None and asked is not None:
+        found = session.journal.call("past", run=asked)
+        kept = found and _fixed(session, found)
+        session.workdir.write_json("warm.json", kept)
+    if kept is not None:
+        session.warm = Warm(**kept["warm"])
+        for note in kept["notes"]:
+            session.note(note)
+
+
+def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run hands over, as JSON values, and what is said of it."""
+    metric = _metric(session, found)
+    studies, known = _studies(pd.read_parquet(found["trials"])), families()
+    kept: dict[str, list[dict[str, Any]]] = {}
+    notes = []
+    for name in (n for n in session.level.families if n in studies and known[n].tunable):
+        kept[name] = []
+        for params in handed_over(studies[name], metric, known[name].default):
+            why = next((w for k in session.folds if (w := misfit(known[name], shape(session, k), params))), "")
+            kept[name] += [] if why else [params]
+            notes += [f"A configuration of {name} is not taken over from the earlier run: {why}."] if why else []
+    until = {name: mean for name in kept if (mean := _until(studies[name], metric))}
+    warm = Warm(found["run_id"], {n: c for n, c in kept.items() if c}, until)
+    return {"warm": asdict(warm), "notes": [_said(warm, found["name"]), *dict.fromkeys(notes)]}
+
+
+def _metric(session: Session, found: Mapping[str, Any]) -> Metric:
+    """The metric of the earlier run."""
+    report = found["report"]
+    if (report["metric"], report["task"]) == (session.metric.name, session.metric.task):
+        return session.metric
+    return metric_for(found["config"].get("metric"), report["task"], session.table.classes)
+
+
+def _said(warm: Warm, name: str) -> str:
+    counts = [f"{len(configurations)} of {family}" for family, configurations in warm.configurations.items()]
+    if not counts:
+        return f"Warm start from run {warm.source[:12]} of {name}: its best configurations are the defaults."
+    return (
+        f"Warm start from run {warm.source[:12]} of {name}: {listed(counts)} are tried right after the defaults. "
+        "The estimate may flatter: the number to publish is the test score."
+    )
+
+
+def shape(session: Session, fold: str) -> Shape:
+    """What a search space may depend on in this fold."""
+    rows = len(session.folds[fold].inner[0][0])
+    return Shape(rows, session.work.features.shape[1], session.brief.task, len(session.brief.classes))
+
+
+def _studies(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
+    """The trials of a run's table."""
+    found: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
+    for row in table.sort_values("number", kind="stable").to_dict("records"):
+        params, scores = json.loads(row["params"]), tuple(map(float, row["scores"]))
+        found[row["family"]][row["fold"]].append(
+            Trial(int(row["number"]), params, {}, row["state"], scores, seconds=float(row["seconds"]))
+        )
+    return found
+
+
+def _until(studies: Mapping[str, Sequence[Trial]], metric: Metric) -> list[float]:
+    """`until_best`, averaged over the studies of one family; empty where no study has a score."""
+    found = [f for trials in studies.values() if (f := until_best(trials, metric))]
+    return [sum(f[i] for f in found) / len(found) for i in (0, 1)] if found else []
+
+
+def saving(session: Session) -> dict[str, dict[str, float]]:
+    """By family, and averaged under "": `trials_to_best`, `seconds_to_best`, and after a warm start how much less that
+    is than in the earlier run."""
+    found: dict[str, dict[str, float]] = {}
+    for name in (n for n in session.level.families if families()[n].tunable):
+        studies = {fold: trials for (family, fold), trials in session.trials.items() if family == name}
+        if own := _until(studies, session.metric):
+            earlier = session.warm.until.get(name) if session.warm else None
+            found[name] = {"trials_to_best": own[0], "seconds_to_best": own[1]}
+            if earlier:
+                found[name] |= {"warm_saved_trials": earlier[0] - own[0], "warm_saved_seconds": earlier[1] - own[1]}
+    keys = dict.fromkeys(key for numbers in found.values() for key in numbers)
+    whole = {key: [n[key] for n in found.values() if key in n] for key in keys}
+    return {**found, "": {key: sum(values) / len(values) for key, values in whole.items()}}
+
+
+def saving_said(session: Session) -> str:
+    """What the warm start saved, in words; empty without one."""
+    told = []
+    for name, numbers in saving(session).items():
+        if session.warm and name in session.warm.until:
+            now, before = numbers["trials_to_best"], session.warm.until[name][0]
+            told.append(f"{name} {now:.1f} (before: {before:.1f})")
+    if not told:
+        return ""
+    return (
+        f"Configurations that a study needed until a score was within {NEAR:.1%} of its best, with the warm start: "
+        f"{listed(told, width=80)}."
+    )
