@@ -42,6 +42,10 @@ class Reading:
     """Column -> how its text becomes its kind: date format, decimal mark, currency sign, true/false words."""
     renamed: dict[str, str] = field(default_factory=dict)
     """Name in the table -> name in the source, where they differ."""
+    others: tuple[str, ...] = ()
+    """Columns that were there and are no features: target, weights, groups, ids, dropped ones."""
+    pinned: tuple[str, ...] = ()
+    """Columns whose kind a person gave: they stay, though they may be constant or empty."""
 
 
 @dataclass(frozen=True)

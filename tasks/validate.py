@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,15 @@ from models import checks
 from models.checks.constant_columns import constant
 from models.config import Run
 from models.errors import InputError
+from models.profile import Profile
+from models.schema import Columns, Known, compared
 from models.table import Finding, Table, Task
-from tasks.data import read
+from tasks.data import decimal_mark, read
+from tasks.data.seen import seen
+from tasks.data.source import load
+
+if TYPE_CHECKING:
+    from tasks.score import Loaded
 
 MOST_STOPS = 8
 
@@ -59,3 +66,13 @@ def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
     rows = np.arange(table.rows) if table.test is None else np.flatnonzero(~table.test)
     found = check_signal(table.features.iloc[rows], table.target[rows], table.task, table.classes)
     return table, (*table.findings, *found)
+
+
+def check_schema(source: Any, loaded: Loaded, columns: Columns = "stop") -> tuple[Finding, ...]:
+    """What differs between the table that `source` names (a path, or a DataFrame) and the one that the champion was
+    trained on: `models.schema.compared`'s findings. Nothing is raised but for a source that can't be read at all."""
+    raw, reading = load(source), loaded.reading
+    kept = Profile.from_json(loaded.profile).columns if loaded.profile else {}
+    target, classes = loaded.facts["target"], tuple(loaded.facts["classes"])
+    known = Known(reading.kinds, target, classes, tuple(reading.others), tuple(reading.pinned), kept)
+    return compared(known, seen(raw, reading, known, decimal_mark(raw)), columns)

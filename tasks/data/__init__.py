@@ -27,6 +27,7 @@ from tasks.data.kinds import Inferred, infer
 from tasks.data.notes import Note, at_rows, gathered
 from tasks.data.numeric import writes_comma
 from tasks.data.roles import Roles, groups, identities, roles, sealed, times, weights
+from tasks.data.seen import fitted
 from tasks.data.source import Raw, fetched, load
 from tasks.data.target import Target, target
 from tasks.data.words import MARKS, NUMBER_MARKS, words
@@ -46,14 +47,14 @@ def read(run: Run, now: datetime | None = None) -> Table:
             "feature are needed. In a csv file commas, semicolons, tabs or | divide columns; blanks and colons do not."
         )
     mine = roles(run, list(raw.frame.columns), raw.source)
-    decimal = _decimal(raw)
-    features, reading, notes = _features(raw, mine, run, decimal)
+    mark = decimal_mark(raw)
+    features, reading, notes = _features(raw, mine, run, mark)
     whole = raw.frame[list(mine.needed)]
     test = None if mine.test_column is None else sealed(raw.frame[mine.test_column])
     said: list[Finding] = []
     if run.test is not None:
         features, whole, test = _joined(run, mine, reading, features, whole, now)
-    found = target(whole[mine.target], run, decimal, reading.missing)
+    found = target(whole[mine.target], run, mark, reading.missing)
     said += _unseen_classes(found, test, run)
     table = Table(
         name=run.name or raw.name,
@@ -63,10 +64,10 @@ def read(run: Run, now: datetime | None = None) -> Table:
         classes=found.classes,
         reading=reading,
         fingerprint="",
-        weight=None if mine.weight is None else weights(whole[mine.weight], decimal),
+        weight=None if mine.weight is None else weights(whole[mine.weight], mark),
         group=None if mine.group is None else groups(whole[mine.group]),
         group_names=None if mine.group is None else identities(whole[[mine.group]]),
-        time=None if mine.time is None else times(whole[mine.time], decimal, run.types.get(mine.time)),
+        time=None if mine.time is None else times(whole[mine.time], mark, run.types.get(mine.time)),
         ids=identities(whole[list(mine.ids)]) if mine.ids else None,
         test=test,
         findings=(*raw.findings, *gathered(notes), *found.findings, *said),
@@ -90,7 +91,7 @@ def _like(reading: Reading, raw: Raw) -> pd.DataFrame:
         raise InputError(
             f"{raw.source} lacks the column{'s'[: len(lacking) > 1]} {listed(map(repr, lacking), width=60)}.{hint}"
         )
-    comma = _decimal(raw) == ","
+    comma = decimal_mark(raw) == ","
     columns = {c: _fitting(raw.frame[c], reading, comma, raw.source) for c in wanted}
     return pd.DataFrame(columns, index=pd.RangeIndex(len(raw.frame)))
 
@@ -98,11 +99,7 @@ def _like(reading: Reading, raw: Raw) -> pd.DataFrame:
 def _fitting(column: pd.Series, reading: Reading, comma: bool, source: str) -> pd.Series:
     """The column in canonical form; stops at the first value that does not fit its kind."""
     name = str(column.name)
-    kind, parser = reading.kinds[name], reading.parsers.get(name, {})
-    read = canonical(column, kind, parser, reading.missing)
-    if read.bad.any() and kind == "number" and comma and textual(column):
-        # This file writes decimal commas throughout, whatever the first one did.
-        read = canonical(column, kind, {**parser, "decimal": ",", "thousands": "."}, reading.missing)
+    kind, read = reading.kinds[name], fitted(column, reading, comma)
     if read.bad.any():
         row = positions(read.bad, 1)[0]
         what = {
@@ -117,7 +114,7 @@ def _fitting(column: pd.Series, reading: Reading, comma: bool, source: str) -> p
     return read.values.reset_index(drop=True)
 
 
-def _decimal(raw: Raw) -> str | None:
+def decimal_mark(raw: Raw) -> str | None:
     """`,` where some column of a text file can only be read with decimal commas."""
     if raw.format != "csv":
         return None
@@ -130,22 +127,24 @@ def _decimal(raw: Raw) -> str | None:
     return "."
 
 
-def _features(raw: Raw, mine: Roles, run: Run, decimal: str | None) -> tuple[pd.DataFrame, Reading, list[Note]]:
+def _features(raw: Raw, mine: Roles, run: Run, mark: str | None) -> tuple[pd.DataFrame, Reading, list[Note]]:
     """The used columns in canonical form, how they were read, and what was decided."""
     names = mine.features(list(raw.frame.columns))
     columns = dict(raw.frame.items())
-    found = {n: _kind(columns[n], decimal, run.types.get(n), n == mine.time) for n in names}
+    found = {n: _kind(columns[n], mark, run.types.get(n), n == mine.time) for n in names}
     marks = (*MARKS, "na") if any(f.writes_na for f in found.values()) else MARKS
     reading = Reading(
         source=raw.source if raw.format != "frame" else "frame",
         format=raw.format,
         encoding=raw.encoding,
         separator=raw.separator,
-        decimal=decimal or ".",
+        decimal=mark or ".",
         missing=marks,
         kinds={n: f.kind for n, f in found.items()},
         parsers={n: f.parser for n, f in found.items() if f.parser},
         renamed=raw.renamed,
+        others=tuple(str(c) for c in columns if c not in found),
+        pinned=tuple(c for c in found if c in run.types and found[c].kind not in ("id", "drop")),
     )
     kept = {n: f for n, f in found.items() if f.kind not in ("id", "drop")}
     used = {n: canonical(columns[n], f.kind, f.parser, marks, f.words) for n, f in kept.items()}
@@ -154,10 +153,10 @@ def _features(raw: Raw, mine: Roles, run: Run, decimal: str | None) -> tuple[pd.
     return frame, reading, notes
 
 
-def _kind(column: pd.Series, decimal: str | None, asked: str | None, is_time: bool) -> Inferred:
+def _kind(column: pd.Series, mark: str | None, asked: str | None, is_time: bool) -> Inferred:
     """The column's kind; the time column is a date or a number, never an id."""
-    found = infer(column, decimal, asked)
-    return infer(column, decimal, "number") if is_time and found.kind in ("id", "category") else found
+    found = infer(column, mark, asked)
+    return infer(column, mark, "number") if is_time and found.kind in ("id", "category") else found
 
 
 def _range_notes(used: dict[str, Column]) -> list[Note]:

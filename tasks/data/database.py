@@ -39,13 +39,14 @@ def fetched(address: str, query: str | None, bound: Mapping[str, str], now: date
     """The parquet file in `folder` that holds what the query gives; its name is the content's digest. InputError where
     the address, the query or a bound value is wrong, or nothing comes."""
     known = masked(address)
+    url = _url(address)
     if not query:
         raise InputError(
             f"{known} is a database: which rows of it? Give --query: a table's name, or such as "
             '"select * from sales where day >= :since" with --bind since=today-28d.'
         )
     values = {name: moment(value, now) for name, value in bound.items()}
-    with _connected(_url(address), known) as connection:
+    with _connected(url, known) as connection:
         asked = _asked(connection, query, values)
         found = stored(_chunks(connection, asked, known), folder, f"{known} ({shortened(query, 80)})")
     if found is None:

@@ -1,0 +1,73 @@
+"""A new table looked at with a champion's eyes: its columns by themselves, and read as the champion reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from models.errors import InputError
+from models.schema import Known, Seen, labels
+from models.table import Reading
+from tasks.data.columns import Column, canonical, positions, textual
+from tasks.data.kinds import infer
+from tasks.data.numeric import numbers
+from tasks.data.source import Raw
+from tasks.data.words import NUMBER_MARKS, words
+
+
+def seen(raw: Raw, reading: Reading, known: Known, decimal: str | None) -> Seen:
+    """What there is to compare: nothing stops here, whatever the columns hold."""
+    frame = raw.frame
+    if not len(frame):
+        raise InputError(f"{raw.source} has a header but no rows.")
+    own = {str(c): infer(frame[c], decimal) for c in frame.columns}
+    there = [c for c in known.used if c in own]
+    read = {c: fitted(frame[c], reading, decimal == ",") for c in there}
+    odd = {c: _odd(frame[c], column.bad) for c, column in read.items() if column.bad.any()}
+    strange = [c for c in own if c not in known.kinds and c not in known.others and c != known.target]
+    extra = {c: canonical(frame[c], own[c].kind, own[c].parser, reading.missing, own[c].words) for c in strange}
+    counted = None
+    if known.target in own:
+        if known.classes:
+            counted = labels(canonical(frame[known.target], "category", {}, reading.missing).values)
+        else:
+            odd |= _odd_target(frame[known.target], decimal)
+    return Seen(
+        {c: found.kind for c, found in own.items()},
+        _framed(read, len(frame)),
+        odd,
+        _framed({c: column for c, column in extra.items() if own[c].kind not in ("drop",)}, len(frame)),
+        counted,
+    )
+
+
+def fitted(column: pd.Series, reading: Reading, comma: bool) -> Column:
+    """The column in canonical form, read as the first table's was."""
+    name = str(column.name)
+    kind, parser = reading.kinds[name], reading.parsers.get(name, {})
+    read = canonical(column, kind, parser, reading.missing)
+    if read.bad.any() and kind == "number" and comma and textual(column):
+        # This file writes decimal commas throughout, whatever the first one did.
+        read = canonical(column, kind, {**parser, "decimal": ",", "thousands": "."}, reading.missing)
+    return read
+
+
+def _framed(columns: dict[str, Column], rows: int) -> pd.DataFrame:
+    return pd.DataFrame({c: column.values.array for c, column in columns.items()}, index=pd.RangeIndex(rows))
+
+
+def _odd(column: pd.Series, bad: np.ndarray) -> tuple[int, str, int]:
+    """How many there are, the first of them, and its data row."""
+    row = positions(bad, 1)[0]
+    return int(bad.sum()), str(column.iloc[row - 1]), row
+
+
+def _odd_target(column: pd.Series, decimal: str | None) -> dict[str, tuple[int, str, int]]:
+    """The values of a target that should be numbers and are none."""
+    if not textual(column):
+        bad = column.notna().to_numpy() & (not pd.api.types.is_numeric_dtype(column.dtype))
+    else:
+        found = words(column)
+        empty = found.marked(NUMBER_MARKS)
+        bad = found.rows(~(numbers(found, empty, decimal).good | empty))
+    return {str(column.name): _odd(column, bad)} if bad.any() else {}
