@@ -33,18 +33,18 @@ def interval(
     """The score over folds with its 95 % interval; `keys` and `trained` (training rows) are per fold."""
     value = metric.pooled(folds)
     errors = [standard_error(metric, folds, keys, seed), spread_error(metric, folds, trained)]
-    return _around(metric, value, max((e for e in errors if not math.isnan(e)), default=math.nan))
+    return around(metric, value, max((e for e in errors if not math.isnan(e)), default=math.nan))
 
 
 def test_interval(metric: Metric, fold: Fold3, keys: np.ndarray, seed: int) -> Interval:
     """The score of one fixed model on the sealed rows with its 95 % interval."""
-    return _around(metric, metric.pooled([fold]), standard_error(metric, [fold], [keys], seed))
+    return around(metric, metric.pooled([fold]), standard_error(metric, [fold], [keys], seed))
 
 
 def standard_error(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float:
     """The bootstrap's standard error, models held fixed; NaN where it can't be had."""
-    return _deviation(
-        np.concatenate([metric.resample(folds, counts) for counts in _bootstrap(keys, _replicates(metric, keys), seed)])
+    return deviation(
+        np.concatenate([metric.resample(folds, counts) for counts in draws(keys, replicates(metric, keys), seed)])
     )
 
 
@@ -80,8 +80,8 @@ def agreement(
     """
     gap = metric.gain(metric.pooled(outer)) - metric.gain(metric.pooled(sealed))
     ours = standard_error(metric, outer, outer_keys, seed)
-    draws = _bootstrap([sealed_keys], _replicates(metric, [sealed_keys] * len(sealed)), seed + 1)
-    theirs = _deviation(np.concatenate([metric.resample(sealed, counts * len(sealed)) for counts in draws]))
+    drawn = draws([sealed_keys], replicates(metric, [sealed_keys] * len(sealed)), seed + 1)
+    theirs = deviation(np.concatenate([metric.resample(sealed, counts * len(sealed)) for counts in drawn]))
     error = math.hypot(ours, theirs)
     return gap / error if error > 0 and math.isfinite(gap / error) else None
 
@@ -106,7 +106,7 @@ def bbc_interval(
     several = [
         [(target[rows], one[rows], None if weight is None else weight[rows]) for rows in folds] for one in predictions
     ]
-    for counts in _bootstrap(by_fold, _replicates(metric, by_fold, len(predictions)), seed):
+    for counts in draws(by_fold, replicates(metric, by_fold, len(predictions)), seed):
         rest = [(part == 0).astype(float) for part in counts]
         drawn.append(np.stack([metric.resample(one, counts) for one in several]))
         left.append(np.stack([metric.resample(one, rest) for one in several]))
@@ -155,31 +155,33 @@ def time_blocks(time: np.ndarray) -> np.ndarray:
 # --- Bootstrap draws -------------------------------------------------------------------------------------------------
 
 
-def _around(metric: Metric, value: float, error: float) -> Interval:
+def around(metric: Metric, value: float, error: float) -> Interval:
+    """The value with its 95 % interval, cut at the metric's bounds; alone where there is no error."""
     if not math.isfinite(value) or not math.isfinite(error):
         return Interval(value)
     return Interval(value, max(metric.low, value - Z95 * error), min(metric.high, value + Z95 * error))
 
 
-def _deviation(values: np.ndarray) -> float:
+def deviation(values: np.ndarray) -> float:
+    """The standard deviation of those replicates that are defined; NaN for fewer than two."""
     values = values[np.isfinite(values)]
     return float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
 
-def _replicates(metric: Metric, keys: Sequence[np.ndarray], models: int = 1) -> int:
+def replicates(metric: Metric, keys: Sequence[np.ndarray], models: int = 1) -> int:
     """1000 where they are cheap; 200 still give a standard error to 5 %."""
     rows = max(1, sum(len(part) for part in keys) * models)
     least, most = (50, 200) if metric.dear else (100 if models > 1 else 200, 1000)
     return min(most, max(least, _DRAWS * (10 if models > 1 else 1) // rows))
 
 
-def _bootstrap(keys: Sequence[np.ndarray], replicates: int, seed: int) -> Iterator[list[np.ndarray]]:
+def draws(keys: Sequence[np.ndarray], count: int, seed: int) -> Iterator[list[np.ndarray]]:
     """Chunks of counts per fold (replicate, row): how often each row's key was drawn among the keys of its fold."""
     draw = np.random.Generator(np.random.PCG64(seed))
     codes = [pd.factorize(part)[0] for part in keys]
     step = max(1, _CELLS // max(1, sum(len(part) for part in keys)))
-    for start in range(0, replicates, step):
-        size = min(step, replicates - start)
+    for start in range(0, count, step):
+        size = min(step, count - start)
         yield [_drawn(part, int(part.max(initial=-1)) + 1, size, draw) for part in codes]
 
 

@@ -47,6 +47,11 @@ def keys(frame: pd.DataFrame) -> np.ndarray:
     return mix(total)
 
 
+def form(kind: str) -> str:
+    """What values of a kind are to a key: text, dates or numbers."""
+    return {"category": "text", "text": "text", "date": "date"}.get(kind, "number")
+
+
 def _hashed(column: pd.Series) -> np.ndarray:
     dtype = column.dtype
     if isinstance(dtype, pd.DatetimeTZDtype) or np.dtype("M8[ns]").kind == getattr(dtype, "kind", ""):
@@ -104,11 +109,13 @@ def choose_seal(
     columns: tuple[str, ...] = (),
     share: float | None = None,
     time: np.ndarray | None = None,
+    salt: int | None = None,
 ) -> tuple[Seal | None, str]:
     """A first run's seal, and a sentence: what was drawn, or why there is none.
 
-    Of a hundred salts, that one whose sealed rows are 0.75 to 1.25 of the share and have class shares nearest to the
-    table's (by chi-square; fifths of a numeric target). Time plans seal the latest window instead.
+    Of a hundred salts (or the one that is asked for), that one whose sealed rows are 0.75 to 1.25 of the share and have
+    class shares nearest to the table's (by chi-square; fifths of a numeric target). Time plans seal the latest window
+    instead.
     """
     rows = len(keys)
     fraction = fraction_for(rows) if share is None else share
@@ -120,7 +127,8 @@ def choose_seal(
         if cut is None:
             return None, "No rows are sealed: all rows have one time."
         first = replace(first, cut=cut)
-    seals = [first] if kind == "time" else [replace(first, salt=salt) for salt in range(100)]
+    salts = range(100) if salt is None else (salt,)
+    seals = [first] if kind == "time" else [replace(first, salt=one) for one in salts]
     codes = np.zeros(rows, np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
     shares = np.bincount(codes) / max(1, rows)
     best = min(

@@ -13,7 +13,7 @@ from models.errors import InputError, shortened
 from models.estimate import time_blocks
 from models.families import family
 from models.metric import metric_for
-from models.seal import Seal, choose_seal, keys, renewed, sealed_rows, work_rows
+from models.seal import Seal, choose_seal, digest, form, keys, renewed, sealed_rows, work_rows
 from models.search import strategy
 from models.split import Plan, plan_for
 from models.table import Finding, Table
@@ -117,7 +117,7 @@ def _sealed(session: Session, table: Table, whole: Plan) -> np.ndarray:
     if found is None:
         session.note(f"{sentence} So there is no test score and no agreement.")
         return np.zeros(table.rows, dtype=bool)
-    session.seal_id = f"{found.kind}-{found.salt}-{','.join(found.columns)}"
+    session.seal, session.seal_id = found, f"{found.kind}-{found.salt}-{','.join(found.columns)}"
     sealed = sealed_rows(found, row_keys, table.time)
     session.found([Finding("seal", "pass", f"{int(sealed.sum()):,} of {table.rows:,} rows are sealed until the end.")])
     return sealed
@@ -135,15 +135,18 @@ def _seal(
 ) -> tuple[Seal | None, str]:
     """The seal that this name keeps, fixed now if this is its first run."""
     kept = session.workdir.read_json("seal.json") or session.earlier_seal()
-    target = f"{table.task}:{','.join(named.columns)}"
-    if kept is not None and kept.get("share") == session.run.split.sealed and kept.get("target") == target:
+    target, salt = f"{table.task}:{','.join(named.columns)}", session.run.split.salt
+    same = kept is not None and kept.get("share") == session.run.split.sealed and kept.get("target") == target
+    if kept is not None and same and (salt in (None, kept["salt"]) or kept["kind"] == "time"):
         own = Seal(kept["kind"], tuple(kept["columns"]), kept["fraction"], kept["salt"], kept["cut"])
         return renewed(own, table.time), ""
     found, sentence = choose_seal(
-        row_keys, whole.strata, whole.kind, tuple(named.columns), session.run.split.sealed, table.time
+        row_keys, whole.strata, whole.kind, tuple(named.columns), session.run.split.sealed, table.time, salt
     )
+    if found is None and salt is not None:
+        raise InputError(f"With split.salt {salt} too few rows or too many would be sealed: take another, 0 to 99.")
     if found is not None:
-        settings = {**found.__dict__, "share": session.run.split.sealed, "target": target}
+        settings = {**found.__dict__, "share": session.run.split.sealed, "target": target, "asked": salt is not None}
         session.workdir.write_json("seal.json", settings)
         session.keep_seal(settings)
     return found, sentence
@@ -173,6 +176,28 @@ def _write(session: Session, sealed: Table | None) -> None:
         codes = sealed.group if sealed.group is not None else np.arange(sealed.rows)
         session.sealed_keys = _bootstrap_keys(sealed, codes)
         session.workdir.write_array("sealed_units", session.sealed_keys)
+        session.workdir.write_json("sealed.json", _sealed_as(session, sealed))
+
+
+def _sealed_as(session: Session, sealed: Table) -> dict[str, Any]:
+    """What a gate must know of the sealed rows: what a bootstrap draws, what their keys are made of, and what makes
+    them the same sealed rows as another run's: salt, key columns and target; in time plans the window too."""
+    seal, columns = session.seal, made_of(sealed)
+    identity = {"columns": columns, "target": session.run.target or "target"}
+    if seal is None:
+        identity["given"] = digest(*np.unique(keys(_key_columns(session, sealed))).tolist())
+    else:
+        identity |= {"salt": seal.salt, "kind": seal.kind, "cut": seal.cut}
+    unit = "group" if sealed.group is not None else "block" if sealed.time is not None else "row"
+    return {"unit": unit, "made_of": columns, "identity": identity}
+
+
+def made_of(table: Table) -> list[str]:
+    """The columns that a row's key is made of, each with what it is."""
+    for role, frame in (("group", table.group_names), ("id", table.ids)):
+        if frame is not None:
+            return sorted(f"{role}:{column}" for column in frame.columns)
+    return sorted(f"{form(kind)}:{column}" for column, kind in table.kinds.items())
 
 
 def signal(session: Session) -> None:

@@ -6,7 +6,8 @@ own form, `.get_raw_model().predict_proba(frame)` their probabilities. A version
 
     nestor.json     the reading, the kinds, task, classes, trusted types and what the caller adds
     tested.skops    the model that every number speaks of, where the delivered one was fitted once more with more rows
-    row_keys.npz    64-bit hashes of what the rows were: `trained` those of the tested model, `sealed` the sealed ones
+    row_keys.npz    64-bit hashes of what the rows were: `trained` those of the tested model, `sealed` the sealed ones;
+                    `made_of`: the columns that were hashed
     profile.json    what the training table looked like: what `watch` compares later rows with
 """
 
@@ -28,6 +29,7 @@ import joblib
 import pandas as pd
 
 from models.errors import NestorError, listed
+from tasks.tracking import moves
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.store import locked
 
@@ -270,7 +272,10 @@ def _aliased(client: MlflowClient, version: ModelVersion, beats_constant: bool) 
         return version.tags["nestor.alias"] or None
     champion = client.get_registered_model(version.name).aliases.get("champion")
     alias = _alias(str(version.version), str(champion) if champion else None, beats_constant)
-    if alias:
+    if alias == "champion" and not champion:
+        why = "The first version that is better than a constant."
+        moves.move(client, version.name, int(version.version), "first", moves.whoami(), why, "register")
+    elif alias == "challenger":
         client.set_registered_model_alias(version.name, alias, version.version)
     client.set_model_version_tag(version.name, version.version, "nestor.alias", alias or "")
     return alias

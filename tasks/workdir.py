@@ -5,6 +5,7 @@
     work.arrow           features of the work rows; sealed.arrow those of the sealed rows, in a file of their own
     target.npy ...       target, weight, row_keys of the work rows; sealed_target.npy ... those of the sealed rows;
                          sealed_units.npy what a bootstrap of the sealed rows draws: rows, groups or blocks of time
+    sealed.json          which of these it is, what keys are made of, and which sealed rows these are: for the gate
     studies/             one Optuna journal for each family and fold
     fits/                one result for each finished fit: scores and out-of-fold predictions
     columns/             prepared columns, shared between workers

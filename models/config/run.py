@@ -37,6 +37,9 @@ class Split(Settings):
     """Whether rows with equal features and target stay on one side of every fold."""
     sealed: float | None = Field(default=None, title="Sealed share", ge=0, lt=0.9)
     """Share of rows in the sealed test set; empty: 20 % for small tables, less for large ones; 0: none."""
+    salt: int | None = Field(default=None, ge=0, lt=100)
+    """Which of 100 draws the sealed test set is; empty: as in the name's first run, which takes the evenest. Another
+    one once the sealed rows have decided too often. Time plans draw nothing."""
     test_column: str | None = None
     """A column that is true (or `test`) in the rows to seal, instead of a drawn test set."""
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from models.seal import digest
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.store import experiment, locked
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SHARED = "Default"
+"""MLflow's own first experiment, which every store has: what is counted across names is kept as tags of it."""
 
 
 def seal_settings(mirror: Mirror, name: str = "") -> dict[str, Any] | None:
@@ -20,13 +28,14 @@ def _kept(mirror: Mirror, experiment_id: str) -> dict[str, Any] | None:
 
 
 def keep_seal_settings(mirror: Mirror, settings: dict[str, Any], name: str = "") -> dict[str, Any]:
-    """Keeps the settings unless there are some already; those that hold from now on."""
+    """Keeps the settings unless there are some already that nobody asked to replace; those that hold from now on."""
     own = _experiment_of(mirror, name)
     with locked(mirror.address):
         kept = _kept(mirror, own)
-        if kept is None:
-            mirror.client.set_experiment_tag(own, "nestor.seal", json.dumps(settings))
-        return settings if kept is None else kept
+        if kept is not None and not settings.get("asked"):
+            return kept
+        mirror.client.set_experiment_tag(own, "nestor.seal", json.dumps(settings))
+        return settings
 
 
 def count_opening(mirror: Mirror, seal_id: str, name: str = "") -> int:
@@ -42,6 +51,20 @@ def count_opening(mirror: Mirror, seal_id: str, name: str = "") -> int:
             count, last = count + 1, [*last, short][-50:]
             mirror.client.set_experiment_tag(own, "nestor.openings", json.dumps({**seals, seal_id: (count, last)}))
         return count
+
+
+def count_decision(client: MlflowClient, address: str, identity: Mapping[str, Any], meeting: str) -> int:
+    """How often these sealed rows have decided between two versions of whatever name, this meeting included; one that
+    is told again counts once."""
+    own = experiment(client, address, SHARED)
+    tag = f"nestor.decisions.{digest(sorted(identity.items())):016x}"
+    with locked(address):
+        kept = json.loads(client.get_experiment(own).tags.get(tag, '{"count": 0, "last": []}'))
+        if meeting not in kept["last"]:
+            # A tag holds 20,000 characters: only the latest meetings are remembered, which may be told again.
+            kept = {"seal": identity, "count": kept["count"] + 1, "last": [*kept["last"], meeting][-50:]}
+            client.set_experiment_tag(own, tag, json.dumps(kept))
+        return kept["count"]
 
 
 def _experiment_of(mirror: Mirror, name: str) -> str:

@@ -1,0 +1,260 @@
+"""Whether a challenger becomes champion: both predict the same rows, which neither was trained on.
+
+The two predictions of a row rise and fall together, so the bootstrap is paired: each replicate draws units (rows,
+groups or blocks of time) once and scores both on them (Efron & Tibshirani 1993, An Introduction to the Bootstrap).
+Its one-sided lower bound is the smaller of the percentile and of Student's t with one degree of freedom less than there
+are units: with few groups the percentile alone is too sure (Cameron, Gelbach & Miller 2008, Review of Economics and
+Statistics 90:414).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import TypeAdapter
+from scipy.special import stdtrit
+
+from models.config.gate import Gate
+from models.errors import listed
+from models.estimate import around, deviation, draws, replicates
+from models.metric import Fold3, Metric
+from models.outcome import Interval, number
+
+LEAST_ROWS = 200
+LEAST_GROUPS = 20
+"""On fewer nothing is decided."""
+LEAST_LEVEL = 50
+"""Rows that a level of the subgroup column needs before its loss counts."""
+MOST_USES = 20
+"""Decisions on the same sealed rows after which they are worn: a new salt is advised."""
+
+Unit = Literal["row", "group", "block"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs who uses it."""
+
+    latency: float
+    """Milliseconds for one row: the median of some."""
+    size: float
+    """Megabytes on disk."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the subgroup column."""
+
+    name: str
+    rows: int
+    gain: float
+    """Challenger minus champion, turned so that greater is better."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The score to publish for a version that became champion."""
+
+    score: Interval
+    rows: int
+    mark: str
+    """What these rows were used for before."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate found. Scores are in the metric's own sense; a gain is positive where the challenger is better."""
+
+    rule: str
+    level: float
+    threshold: float
+    """What the gain's lower bound must be above."""
+    metric: str = ""
+    rows: int = 0
+    """Rows that neither version was trained on."""
+    units: int = 0
+    """What the bootstrap drew."""
+    unit: Unit = "row"
+    champion: Interval | None = None
+    challenger: Interval | None = None
+    gain: Interval | None = None
+    """Challenger minus champion with its one-sided lower bound."""
+    promoted: bool | None = None
+    """Whether the rule promotes the challenger; None: nothing is decided, and the champion stays."""
+    reasons: tuple[str, ...] = ()
+    """The limits that the challenger breaks, or why nothing is decided."""
+    champion_cost: Cost | None = None
+    challenger_cost: Cost | None = None
+    levels: tuple[Level, ...] = ()
+    name: str = ""
+    champion_version: int | None = None
+    challenger_version: int | None = None
+    uses: int = 0
+    """How often these sealed rows have decided, this time included."""
+    notes: tuple[str, ...] = ()
+    published: Published | None = None
+    """The challenger's score to publish if it becomes champion."""
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words and numbers."""
+        told = _undecided(self) if self.gain is None else _decided(self)
+        return " ".join([told, *self.notes])
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`, with the sentence."""
+        return {**asdict(self), "sentence": self.sentence}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Verdict:
+        """The verdict that `as_json` made the value of."""
+        return TypeAdapter(cls).validate_python({k: v for k, v in value.items() if k != "sentence"})
+
+
+def undecided(gate: Gate, why: str, **known: Any) -> Verdict:
+    """The verdict where nothing can be decided."""
+    return Verdict(gate.rule, gate.level, threshold(gate), reasons=(why,), **known)
+
+
+def threshold(gate: Gate) -> float:
+    """What the gain's lower bound must be above."""
+    return gate.min_gain if gate.rule == "better" else -gate.margin
+
+
+def decide(
+    metric: Metric,
+    target: np.ndarray,
+    champion: np.ndarray,
+    challenger: np.ndarray,
+    units: np.ndarray,
+    gate: Gate,
+    *,
+    unit: Unit = "row",
+    weight: np.ndarray | None = None,
+    seed: int = 0,
+    subgroup: np.ndarray | None = None,
+    costs: tuple[Cost, Cost] | None = None,
+) -> Verdict:
+    """The verdict on two predictions of the same rows.
+
+    `units` says which row, group or block each row belongs to (`unit` which of these it is); `subgroup` the level of
+    each row, `costs` what champion and challenger cost.
+    """
+    rows, distinct = len(target), len(np.unique(units))
+    folds: list[Fold3] = [(target, champion, weight), (target, challenger, weight)]
+    costs_ = costs or (None, None)
+    known: dict[str, Any] = {"metric": metric.name, "rows": rows, "units": distinct, "unit": unit,
+                             "champion_cost": costs_[0], "challenger_cost": costs_[1]}  # fmt: skip
+    why = too_few(rows, distinct, unit)
+    if why:
+        return undecided(gate, why, **known)
+    values = [metric.score(*fold) for fold in folds]
+    drawn = np.concatenate(
+        [
+            np.stack([metric.resample([fold], counts) for fold in folds])
+            for counts in draws([units], replicates(metric, [units, units]), seed)
+        ],
+        axis=1,
+    )
+    gain = metric.gain(values[1]) - metric.gain(values[0])
+    low = lower_bound(gain, (drawn[1] - drawn[0]) * metric.gain(1.0), distinct, gate.level)
+    if math.isnan(low):
+        return undecided(gate, f"{metric.name} can't be computed on these rows.", **known)
+    levels = () if subgroup is None else _levels(metric, folds, subgroup)
+    broken = _broken(gate, costs_[1], levels)
+    scores = [around(metric, value, deviation(of)) for value, of in zip(values, drawn, strict=True)]
+    return Verdict(
+        gate.rule, gate.level, threshold(gate), champion=scores[0], challenger=scores[1], gain=Interval(gain, low),
+        promoted=low > threshold(gate) and not broken, reasons=broken, levels=levels, **known,
+    )  # fmt: skip
+
+
+def lower_bound(value: float, replicates: np.ndarray, units: int, level: float) -> float:
+    """The one-sided lower bound of a value; NaN where value or a tenth of the replicates are undefined."""
+    kept = replicates[np.isfinite(replicates)]
+    if not math.isfinite(value) or units < 2 or len(kept) < max(2, 0.9 * len(replicates)):
+        return math.nan
+    error = deviation(kept) * math.sqrt(units / (units - 1))
+    return min(float(np.quantile(kept, 1 - level)), value - float(stdtrit(units - 1, level)) * error)
+
+
+def too_few(rows: int, units: int, unit: Unit) -> str:
+    """Why these rows decide nothing; empty where they do."""
+    if rows < LEAST_ROWS:
+        return f"{rows:,} rows are left that neither version was trained on, and {LEAST_ROWS} are needed."
+    if unit == "group" and units < LEAST_GROUPS:
+        return f"{units} groups are left that neither version was trained on, and {LEAST_GROUPS} are needed."
+    return ""
+
+
+def _levels(metric: Metric, folds: list[Fold3], subgroup: np.ndarray) -> tuple[Level, ...]:
+    """The levels that have enough rows, and where the metric is defined, the greatest loss first."""
+    codes, names = pd.factorize(np.asarray(subgroup, dtype=object))
+    found = []
+    for code, name in enumerate(names):
+        rows = np.flatnonzero(codes == code)
+        if len(rows) < LEAST_LEVEL:
+            continue
+        scores = [metric.score(t[rows], p[rows], None if w is None else w[rows]) for t, p, w in folds]
+        gain = metric.gain(scores[1]) - metric.gain(scores[0])
+        found += [Level(str(name), len(rows), gain)] if math.isfinite(gain) else []
+    return tuple(sorted(found, key=lambda one: one.gain))
+
+
+def _broken(gate: Gate, cost: Cost | None, levels: tuple[Level, ...]) -> tuple[str, ...]:
+    """A sentence for each limit that the challenger breaks."""
+    found = []
+    if cost and gate.latency is not None and cost.latency > gate.latency:
+        found.append(f"It takes {number(cost.latency)} ms for one row, and {gate.latency:g} are allowed.")
+    if cost and gate.size is not None and cost.size > gate.size:
+        found.append(f"It has {number(cost.size)} MB on disk, and {gate.size:g} are allowed.")
+    worse = [one for one in levels if gate.subgroup_loss is not None and -one.gain > gate.subgroup_loss]
+    if worse:
+        named = listed([f"{one.name} ({number(-one.gain)} on {one.rows:,} rows)" for one in worse], 4, 60)
+        found.append(f"It loses more than {gate.subgroup_loss:g} on {gate.subgroup} = {named}.")
+    return tuple(found)
+
+
+# --- In words --------------------------------------------------------------------------------------------------------
+
+
+def _undecided(verdict: Verdict) -> str:
+    return f"Nothing is decided, and the champion stays. {' '.join(verdict.reasons)}".strip()
+
+
+def _decided(verdict: Verdict) -> str:
+    assert verdict.gain is not None
+    assert verdict.champion is not None
+    assert verdict.challenger is not None
+    units = {"row": "", "group": f" in {verdict.units:,} groups", "block": f" in {verdict.units:,} blocks of time"}
+    drawn = f"{verdict.rows:,} rows{units[verdict.unit]}"
+    end = "The rule promotes it." if verdict.promoted else "The champion stays."
+    return " ".join(
+        [
+            f"On {drawn} that neither was trained on, the challenger{_version(verdict.challenger_version)} has "
+            f"{verdict.metric} {number(verdict.challenger.value)}, the champion{_version(verdict.champion_version)} "
+            f"{number(verdict.champion.value)}: a gain of {number(verdict.gain.value)}, and of more than "
+            f"{number(verdict.gain.low)} at {verdict.level:.0%} confidence.",
+            _asked(verdict),
+            *verdict.reasons,
+            end,
+        ]
+    )
+
+
+def _version(version: int | None) -> str:
+    return "" if version is None else f" (version {version})"
+
+
+def _asked(verdict: Verdict) -> str:
+    assert verdict.gain is not None
+    assert verdict.gain.low is not None
+    wanted = f"more than {verdict.threshold:g}"
+    if verdict.rule == "not_worse":
+        wanted += ", so that it is not worse by the margin"
+    return f"The rule asks for {wanted}: it {'is' if verdict.gain.low > verdict.threshold else 'is not'}."

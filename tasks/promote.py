@@ -1,0 +1,221 @@
+"""Champion against challenger, promotion, rollback and their history.
+
+`gate` scores and decides and moves nothing; `settle` moves the alias or keeps it, and writes both down. Between the two
+a person may be asked. `promote` and `rollback` are a person's word."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.config import Gate
+from models.errors import InputError, NestorError
+from models.estimate import test_interval
+from models.gate import MOST_USES, Published, Verdict, too_few, undecided
+from tasks.journal import default_address
+from tasks.meeting import SealedRows, among, meet, predicted, sealed
+from tasks.score import Loaded, find, load
+from tasks.tracking import moves
+from tasks.tracking.moves import Move, whoami
+from tasks.tracking.seal import count_decision
+from tasks.tracking.store import connect, locked
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+# --- The gate --------------------------------------------------------------------------------------------------------
+
+
+def gate(
+    name: str, challenger_version: int, workdir: Path, gate: Gate, who: str | None = None, address: str | None = None
+) -> Verdict:
+    """The verdict on the challenger, made by the run in `workdir`, against the champion of today. Moves nothing.
+
+    The two meet on the run's sealed rows; that these decided is counted."""
+    address = address or default_address()
+    client = connect(address)
+    champion = moves.champion(client, name)
+    known: dict[str, Any] = {"name": name, "champion_version": champion, "challenger_version": challenger_version}
+    if champion is None:
+        return undecided(gate, f"{name} has no champion to meet.", **known)
+    if champion == challenger_version:
+        return undecided(gate, f"Version {champion} is the champion itself.", **known)
+    rows = sealed(workdir)
+    if rows is None:
+        return undecided(gate, "The run sealed no rows.", **known)
+    ours, theirs = (load(f"{name}/{version}", address, tested=True) for version in (champion, challenger_version))
+    verdict = replace(meet(ours, theirs, rows, gate, (size(client, ours), size(client, theirs))), **known)
+    if verdict.promoted is None:
+        return verdict
+    uses = count_decision(client, address, rows.identity, f"{name}/{champion}-{challenger_version}")
+    verdict = replace(verdict, uses=uses, notes=(*verdict.notes, _worn(uses)))
+    return replace(verdict, published=_published(client, theirs, rows, verdict))
+
+
+def size(client: MlflowClient, loaded: Loaded) -> float:
+    """Megabytes of the model that consumers load."""
+    from mlflow.artifacts import list_artifacts
+
+    where = client.get_model_version_download_uri(loaded.name, str(loaded.version))
+    return sum(f.file_size or 0 for f in list_artifacts(artifact_uri=where) if f.path.endswith("model.skops")) / 1e6
+
+
+def _worn(uses: int) -> str:
+    told = f"These sealed rows have decided {uses} time{'s' * (uses != 1)} by now."
+    if uses <= MOST_USES:
+        return told
+    return f"{told} That wears them out: have others drawn by another `split.salt` (0 to 99)."
+
+
+def _published(client: MlflowClient, challenger: Loaded, rows: SealedRows, verdict: Verdict) -> Published:
+    """The score to publish: on rows that no earlier version of this name had sealed, where there are enough; else on
+    those that have just decided, and marked so."""
+    left = rows.take(~_seen(client, challenger, rows))
+    if too_few(len(left.keys), left.distinct, left.unit):
+        assert verdict.challenger is not None
+        return Published(verdict.challenger, verdict.rows, f"chosen on these rows, use {verdict.uses}")
+    metric = rows.metric(challenger.facts["task"], challenger.facts["classes"])
+    prediction = predicted(challenger, left.features, metric, challenger.facts["classes"])
+    score = test_interval(metric, (left.target, prediction, left.weight), left.units, rows.run["seed"])
+    return Published(score, len(left.keys), "rows that arrived since the last opening")
+
+
+def _seen(client: MlflowClient, challenger: Loaded, rows: SealedRows) -> np.ndarray:
+    """True where a sealed row was sealed for an earlier version; everywhere, where that can't be told of one."""
+    seen = np.zeros(len(rows.keys), bool)
+    for version in client.search_model_versions(f"name = '{challenger.name}'"):
+        if int(version.version) < challenger.version:
+            found = among(_row_keys(client, version.name, str(version.version)), rows, "sealed")
+            seen |= True if found is None else found
+    return seen
+
+
+def _row_keys(client: MlflowClient, name: str, version: str) -> dict[str, np.ndarray]:
+    """The row keys of a version without its model; empty where it keeps none."""
+    from mlflow.artifacts import download_artifacts, list_artifacts
+
+    where = client.get_model_version_download_uri(name, version)
+    if not any(f.path.endswith("row_keys.npz") for f in list_artifacts(artifact_uri=where)):
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = download_artifacts(artifact_uri=f"{where}/row_keys.npz", dst_path=folder)
+        with np.load(file, allow_pickle=False) as kept:
+            return dict(kept)
+
+
+# --- Moves -----------------------------------------------------------------------------------------------------------
+
+
+def settle(
+    verdict: Verdict, approved: bool | None = None, who: str | None = None, why: str = "", address: str | None = None
+) -> Move | None:
+    """Moves the alias as the verdict says, or as the person who was asked (`approved`) says; None where the champion
+    stays. The verdict is written on both versions, the move in the history. Called again it changes nothing.
+
+    NestorError where another version became champion since the verdict."""
+    address = address or default_address()
+    client, name, challenger = connect(address), verdict.name, verdict.challenger_version
+    if challenger is None or verdict.champion_version in (None, challenger):
+        return None
+    who = who or whoami()
+    promoted = verdict.promoted is True if approved is None else approved
+    with locked(address):
+        happened, now = moves.mend(client, name), moves.champion(client, name)
+        if promoted and now == challenger:  # an earlier attempt came this far
+            return happened[-1]
+        if now != verdict.champion_version:
+            raise NestorError(
+                f"Version {now} became champion of {name} since version {challenger} met version "
+                f"{verdict.champion_version}: nothing is moved. Let the two meet anew."
+            )
+        _write_down(client, verdict, {"promoted": promoted, "approved": approved, "who": who, "why": why})
+        if not promoted:
+            client.set_registered_model_alias(name, "challenger", str(challenger))
+            return None
+        how = "gate" if approved is None else "approved"
+        return moves.move(client, name, challenger, "promote", who, why or verdict.sentence, how, _numbers(verdict))
+
+
+def _write_down(client: MlflowClient, verdict: Verdict, settled: dict[str, Any]) -> None:
+    """The verdict and what came of it as tags of both versions; the published score as one of whoever is promoted."""
+    tags = {
+        "nestor.verdict": json.dumps(verdict.as_json()),
+        "nestor.verdict_sentence": verdict.sentence,
+        "nestor.settled": json.dumps({**settled, "when": time.time()}),
+    }
+    for version in (verdict.champion_version, verdict.challenger_version):
+        for key, value in tags.items():
+            client.set_model_version_tag(verdict.name, str(version), key, value)
+    if settled["promoted"] and verdict.published is not None:
+        found = {**asdict(verdict.published.score), "rows": verdict.published.rows, "mark": verdict.published.mark}
+        version = str(verdict.challenger_version)
+        client.set_model_version_tag(verdict.name, version, "nestor.published", json.dumps(found))
+
+
+def _numbers(verdict: Verdict) -> dict[str, Any]:
+    """The verdict's numbers, few enough for a tag of the history."""
+    found: dict[str, Any] = {"rule": verdict.rule, "metric": verdict.metric, "rows": verdict.rows, "uses": verdict.uses}
+    if verdict.gain is not None and verdict.champion is not None and verdict.challenger is not None:
+        found |= {"gain": verdict.gain.value, "low": verdict.gain.low, "champion": verdict.champion.value,
+                  "challenger": verdict.challenger.value}  # fmt: skip
+    return found
+
+
+def promote(
+    name: str, version: int | None = None, why: str = "", who: str | None = None, address: str | None = None
+) -> Move:
+    """Makes a version (None: the challenger) champion on a person's word.
+
+    InputError where there is none such or it is champion already, NestorError where its files are not those that were
+    registered."""
+    address = address or default_address()
+    client = connect(address)
+    loaded = load(f"{name}@challenger" if version is None else f"{name}/{version}", address)
+    with locked(address):
+        if moves.champion(client, name) == loaded.version:
+            raise InputError(f"{name}/{loaded.version} is the champion already.")
+        return moves.move(client, name, loaded.version, "promote", who or whoami(), why)
+
+
+def rollback(name: str, why: str = "", who: str | None = None, address: str | None = None) -> Move:
+    """Makes the previous champion champion again; asked again, the one before that. One that was deleted, or whose
+    files are not those that were registered, is passed over with a word. InputError where there is no other."""
+    address = address or default_address()
+    client = connect(address)
+    find(client, name)
+    now = moves.champion(client, name)
+    to, passed = _previous(client, name, now, address)
+    if to is None:
+        raise InputError(" ".join([f"{name} has no earlier champion to go back to.", *passed]))
+    with locked(address):
+        if moves.champion(client, name) != now:
+            raise NestorError(f"The champion of {name} changed just now: nothing is moved. See `nestor runs {name}`.")
+        return moves.move(client, name, to, "rollback", who or whoami(), " ".join([why, *passed]).strip())
+
+
+def _previous(client: MlflowClient, name: str, now: int | None, address: str) -> tuple[int | None, list[str]]:
+    """The champion to go back to, and a sentence for each that is passed over."""
+    passed: list[str] = []
+    behind = dict.fromkeys(reversed(moves.line(moves.history(client, name))))
+    for version in behind:
+        if version == now:
+            continue
+        try:
+            load(f"{name}/{version}", address)
+        except NestorError as error:
+            passed.append(f"Version {version} is passed over: {error}")
+            continue
+        return version, passed
+    return None, passed
+
+
+def history(name: str, address: str | None = None) -> list[Move]:
+    """The moves of the alias `champion`, oldest first."""
+    return moves.history(connect(address or default_address()), name)

@@ -1,0 +1,161 @@
+"""Who was champion when: every move of the alias, each a tag of the registered model (`nestor.move.0007`).
+
+A move is written down first as begun, then the alias moves in one transaction, then the move is done. So a kill between
+any two steps leaves a true history: a move that was begun happened if the alias points where it says, else it did not.
+A move that somebody makes in MLflow itself is found by the next look.
+
+Whoever reads to write again holds `store.locked`: these functions take no lock."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from models.errors import shortened
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TAG = "nestor.move."
+WHY = 1000
+"""Characters of a reason: MLflow keeps 5,000 of a tag."""
+
+Kind = Literal["first", "promote", "rollback", "outside"]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move of the alias `champion`."""
+
+    number: int
+    kind: Kind
+    """`outside`: somebody moved the alias without Nestor."""
+    before: int | None
+    """Version that was champion."""
+    after: int
+    """Version that is champion since."""
+    who: str
+    when: float
+    """Unix seconds."""
+    why: str = ""
+    how: Literal["gate", "approved", "manual", "register"] = "manual"
+    """Who decided: the gate's rule, a person whom the gate asked, a person, or nobody (the first of its name)."""
+    numbers: dict[str, Any] = field(default_factory=dict)
+    """What the gate measured."""
+    done: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, `from` and `to` by their names."""
+        return {
+            "number": self.number, "kind": self.kind, "how": self.how, "from": self.before, "to": self.after,
+            "who": self.who, "when": self.when, "why": self.why, "gate": self.numbers or None,
+        }  # fmt: skip
+
+
+def whoami() -> str:
+    """The person at work here, as `user@host`."""
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (KeyError, OSError):  # a container's user without a name
+        return f"{os.getuid()}@{platform.node()}"
+
+
+def champion(client: MlflowClient, name: str) -> int | None:
+    """The version that is champion; None without one."""
+    version = client.get_registered_model(name).aliases.get("champion")
+    return int(version) if version else None
+
+
+def history(client: MlflowClient, name: str) -> list[Move]:
+    """The moves that happened, oldest first."""
+    return _happened(_written(client, name), champion(client, name))
+
+
+def line(moves: Sequence[Move]) -> list[int]:
+    """The champions behind the present one, it included, as a rollback walks them: each goes back by one."""
+    found: list[int] = []
+    for move in moves:
+        if move.kind == "rollback":
+            while found and found[-1] != move.after:
+                found.pop()
+        if found[-1:] != [move.after]:
+            found.append(move.after)
+    return found
+
+
+def move(
+    client: MlflowClient,
+    name: str,
+    to: int,
+    kind: Kind,
+    who: str,
+    why: str = "",
+    how: Literal["gate", "approved", "manual", "register"] = "manual",
+    numbers: Mapping[str, Any] | None = None,
+) -> Move:
+    """Makes the version champion and writes it down; who was it becomes challenger."""
+    moves = mend(client, name)
+    begun = Move(
+        (moves[-1].number if moves else 0) + 1, kind, champion(client, name), to, who, time.time(),
+        shortened(why, WHY), how, dict(numbers or {}), done=False,
+    )  # fmt: skip
+    _write(client, name, begun)
+    client.set_registered_model_alias(name, "champion", str(to))
+    return _finished(client, name, begun)
+
+
+def mend(client: MlflowClient, name: str) -> list[Move]:
+    """The moves that happened, and the tags made to say so: what a kill left half done, what others did in MLflow."""
+    written, now = _written(client, name), champion(client, name)
+    happened = _happened(written, now)
+    for lost in written:
+        if lost.number not in {m.number for m in happened}:
+            client.delete_registered_model_tag(name, _tag(lost))
+    for found in happened:
+        if not found.done:
+            _finished(client, name, found)
+        elif found not in written:
+            _write(client, name, found)
+    return happened
+
+
+def _happened(written: Sequence[Move], now: int | None) -> list[Move]:
+    moves = [m for m in written if m.done or m.after == now]
+    last = moves[-1] if moves else None
+    if now is None or (last is not None and last.after == now):
+        return moves
+    number = max((m.number for m in written), default=0) + 1
+    before = last.after if last else None
+    return [*moves, Move(number, "outside", before, now, "unknown", time.time(), "The alias was moved without Nestor.")]
+
+
+def _finished(client: MlflowClient, name: str, begun: Move) -> Move:
+    """The move with its last two steps done: the former champion becomes challenger, and the tag says done."""
+    known = {int(v.version) for v in client.search_model_versions(f"name = '{name}'")}
+    if begun.before in known and begun.before != begun.after:
+        client.set_registered_model_alias(name, "challenger", str(begun.before))
+    elif client.get_registered_model(name).aliases.get("challenger") == str(begun.after):
+        client.delete_registered_model_alias(name, "challenger")
+    done = replace(begun, done=True)
+    _write(client, name, done)
+    return done
+
+
+def _written(client: MlflowClient, name: str) -> list[Move]:
+    tags = client.get_registered_model(name).tags
+    moves = [Move(**json.loads(text)) for key, text in tags.items() if key.startswith(TAG)]
+    return sorted(moves, key=lambda move: move.number)
+
+
+def _write(client: MlflowClient, name: str, move: Move) -> None:
+    client.set_registered_model_tag(name, _tag(move), json.dumps(move.__dict__))
+
+
+def _tag(move: Move) -> str:
+    return f"{TAG}{move.number:04}"
