@@ -1,7 +1,11 @@
-"""A flow that may be called like any function: where no Prefect server answers, one of our own is started."""
+"""A flow that may be called like any function: where no Prefect server answers, one of our own is started. Run by a
+worker, it says in one sentence what was wrong, and a second attempt goes on where the first one stopped."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from flows import begin, server
@@ -9,7 +13,13 @@ from flows import begin, server
 server.quiet_environment()  # Prefect reads its settings when it is imported
 
 from prefect import Flow  # noqa: E402
+from prefect.exceptions import ParameterTypeError  # noqa: E402
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
+from prefect.states import Failed  # noqa: E402
+from pydantic import ValidationError  # noqa: E402
+
+from models.config import Settings, problems  # noqa: E402
+from models.errors import NestorError  # noqa: E402
 
 
 class Called(Flow):
@@ -18,7 +28,50 @@ class Called(Flow):
     A worker that runs a deployment does not come this way: it has a server, and every stage is run where the flow
     says."""
 
+    def __init__(self, fn: Callable[..., Any], *, hidden: tuple[str, ...] = (), **options: Any) -> None:
+        """`hidden`: parameters that the form in Prefect's page leaves out."""
+        super().__init__(_told(fn), **options)
+        whole = inspect.signature(self.fn)
+        shown = [parameter for name, parameter in whole.parameters.items() if name not in hidden]
+        self.__signature__ = whole.replace(parameters=shown)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The flow's result."""
         with begin.served() as url, temporary_settings({PREFECT_API_URL: url}):
             return super().__call__(*args, **kwargs)
+
+    def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters as settings. Where they are none they stay as they came: the flow itself says what is wrong,
+        in Nestor's words and not in pydantic's."""
+        try:
+            return super().validate_parameters(parameters)
+        except ParameterTypeError:
+            return parameters
+
+
+def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function; what the user or the run's time did wrong ends it as Failed with its message and no more."""
+    signature = inspect.signature(fn, eval_str=True)
+
+    @functools.wraps(fn)
+    def told(*args: Any, **kwargs: Any) -> Any:
+        try:
+            bound = signature.bind(*args, **kwargs)
+            for name, value in bound.arguments.items():
+                bound.arguments[name] = _checked(signature.parameters[name].annotation, value)
+            return fn(*bound.args, **bound.kwargs)
+        except NestorError as error:
+            return Failed(data=error, message=str(error))
+
+    told.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess] (Prefect reads the types from here)
+    return told
+
+
+def _checked(wanted: Any, value: Any) -> Any:
+    """The value as the settings that are wanted; InputError where it is none."""
+    if not (isinstance(wanted, type) and issubclass(wanted, Settings)):
+        return value
+    try:
+        return wanted.model_validate(value)
+    except ValidationError as error:
+        raise problems.listed(error, wanted) from None

@@ -23,9 +23,10 @@ from prefect.states import Crashed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from models.config import Run
+from models.errors import NestorError
 from models.outcome import Report
 from tasks import budget, progress
-from tasks.session import Session, abandoned, finished, model_name, opened
+from tasks.session import Session, abandoned, finished, model_name, of_flow_run, opened
 from tasks.stages import train as stages
 from tasks.tune import stop_in_time
 
@@ -49,7 +50,9 @@ def _session(run: Run, resume: str | None) -> Iterator[Session]:
     if (begun := begin.now()) is not None:
         yield begun[0]
         return
-    with opened(run, resume, budget.started()) as session:
+    # Prefect's page offers to retry a run that was cancelled or crashed, and Prefect may do so itself.
+    again = None if flow_run.id is None else of_flow_run(flow_run.id)
+    with opened(run, again if resume is None else resume, budget.started()) as session:
         yield session
 
 
@@ -98,7 +101,10 @@ def _tune(session: Session) -> None:
 
 def _run_name() -> str:
     """The model's name: what is looked for among flow runs."""
-    return model_name(flow_run.parameters["run"])
+    run = flow_run.parameters["run"]
+    with suppress(NestorError):  # what is wrong with the settings is said once the flow runs
+        return model_name(run) if isinstance(run, Run) else "train"
+    return "train"
 
 
 train = Training(
@@ -107,5 +113,5 @@ train = Training(
     flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=256),  # pyright: ignore[reportArgumentType]
     persist_result=False,
-    validate_parameters=True,
+    hidden=("resume",),
 )

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from models.address import masked
 from models.config import Run
 from models.errors import InputError, NestorError
 from models.outcome import Report
@@ -28,6 +30,8 @@ from models.seal import digest
 from models.table import Finding
 from tasks import progress
 from tasks.budget import Ledger
+from tasks.data.database import is_address, is_table
+from tasks.data.dated import undated
 from tasks.journal import Journal, Record, read_lines
 from tasks.workdir import Workdir
 
@@ -91,6 +95,11 @@ class Session:
         from tasks.fit import Job
 
         return Job(str(self.workdir.path), self.brief.plan, family_name, fold, trial, dict(config), **more)
+
+    @property
+    def began(self) -> datetime:
+        """When this run was begun, before it was resumed: what `today` means in its data's address."""
+        return datetime.fromtimestamp((self.workdir.read_json("run.json") or {}).get("begun", time.time())).astimezone()
 
     def may_search(self) -> bool:
         """Whether the clock allows more configurations."""
@@ -239,16 +248,23 @@ def described(run: Run) -> dict[str, Any]:
 
 
 def model_name(run: Run) -> str:
-    """The model's name: the one asked for, else the stem of the data's file."""
+    """The model's name: the one asked for, else the stem of the data's file without its date, or the table's."""
     if run.name:
         return run.name
     if isinstance(run.data, pd.DataFrame):
         return "model"
-    stem = str(run.data).rpartition(":")[2] if str(run.data).startswith("sklearn:") else Path(str(run.data)).name
-    name = re.sub(r"[/:.%\"'\s]+", "_", stem.split(".")[0]).strip("_")
+    name = re.sub(r"[/:.%\"'\s]+", "_", _stem(str(run.data), run.query or "")).strip("_")
     if not name:
-        raise InputError(f"No name for the model can be made from {str(run.data)!r}: give one with --name.")
+        known = masked(str(run.data))
+        raise InputError(f"No name for the model can be made from {known!r}: give one with --name.")
     return name[:100]
+
+
+def _stem(data: str, query: str) -> str:
+    """What the data calls itself; nothing for a query of several words."""
+    if is_address(data):
+        return query.rpartition(".")[2] if is_table(query) else ""
+    return undated(data.removeprefix("sklearn:") if data.startswith("sklearn:") else Path(data).name).split(".")[0]
 
 
 def _fresh(name: str) -> Workdir:
