@@ -251,18 +251,19 @@ def _opened(
     for one in chosen.values():
         _predict_sealed(session, one)
     sealed, keys = session.sealed, session.sealed_keys
-    by_fold = {k: _array(session, f"sealed/{k}") for k in chosen}
-    delivered = np.mean([by_fold[c.fold] for c in _delivered(chosen)], axis=0)
-    rows = (sealed.target, delivered, sealed.weight)
+    rows = (sealed.target, on_sealed(session, chosen), sealed.weight)
     test = estimate.test_interval(session.metric, rows, keys, session.run.seed)
     session.count_opening()
     if not outer:
         return test, None
-    on_sealed: list[Fold3] = [(sealed.target, by_fold[k], sealed.weight) for k, _ in outer]
+    by_fold: list[Fold3] = [(sealed.target, _array(session, f"sealed/{k}"), sealed.weight) for k, _ in outer]
     own_keys = [session.keys[session.folds[k].judge] for k, _ in outer]
-    return test, estimate.agreement(
-        session.metric, [r for _, r in outer], on_sealed, own_keys, keys, session.run.seed
-    )
+    return test, estimate.agreement(session.metric, [r for _, r in outer], by_fold, own_keys, keys, session.run.seed)
+
+
+def on_sealed(session: Session, chosen: dict[str, Chosen]) -> np.ndarray:
+    """What the delivered model, the tested one, says of the sealed rows, once they were opened."""
+    return np.mean([_array(session, f"sealed/{c.fold}") for c in _delivered(chosen)], axis=0)
 
 
 def _predict_sealed(session: Session, chosen: Chosen) -> None:

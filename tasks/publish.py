@@ -17,6 +17,7 @@ from tasks import progress
 from tasks.conclude import Concluded
 from tasks.deliver import delivered, trusted
 from tasks.intake import made_of
+from tasks.profile import profiled
 from tasks.session import Session, described
 from tasks.unchanged import identity
 from tasks.warm import saving, saving_said
@@ -66,14 +67,15 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
     )
 
 
-def _beside(session: Session, folder: Path) -> list[Path]:
-    """What a later run needs to meet this version on equal terms: which rows it knows."""
+def _beside(session: Session, concluded: Concluded, folder: Path) -> list[Path]:
+    """What later rows meet this version by: which rows it knows, and what they looked like."""
     trained, sealed = (
         np.unique(np.asarray(session.workdir.read_array(name))) for name in ("row_keys", "sealed_row_keys")
     )
     columns = np.array(made_of(session.table))
     np.savez_compressed(folder / "row_keys.npz", trained=trained, sealed=sealed, made_of=columns)
-    return [folder / "row_keys.npz"]
+    (folder / "profile.json").write_text(json.dumps(profiled(session, concluded).as_json()), "utf-8")
+    return [folder / "row_keys.npz", folder / "profile.json"]
 
 
 def _numbers(concluded: Concluded | Report) -> dict[str, float]:

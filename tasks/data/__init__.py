@@ -10,6 +10,7 @@ too when the table's numbers write it, as files from R do.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -32,7 +33,7 @@ from tasks.data.source import Raw, fetched, load
 from tasks.data.target import Target, target
 from tasks.data.words import MARKS, NUMBER_MARKS, words
 
-__all__ = ["fetched", "read", "read_like"]
+__all__ = ["fetched", "read", "read_like", "read_with"]
 
 
 def read(run: Run, now: datetime | None = None) -> Table:
@@ -80,6 +81,12 @@ def read_like(reading: Reading, source: object) -> pd.DataFrame:
     """The features of a later table, read as the first was, in its column order; stops where a column is missing or a
     value does not fit. Extra columns, another order and levels never seen are fine."""
     return _like(reading, load(source))
+
+
+def read_with(reading: Reading, source: object, names: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The features as `read_like` gives them, and those of the columns `names` that the table has, as they came."""
+    raw = load(source)
+    return _like(reading, raw), raw.frame[[n for n in names if n in raw.frame.columns]]
 
 
 def _like(reading: Reading, raw: Raw) -> pd.DataFrame:

@@ -1,0 +1,61 @@
+"""The profile of a run's training table and of its model's predictions, which the version keeps for `watch`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from models.estimate import Z95
+from models.outcome import Interval
+from models.profile import Performance, Profile, predicted, profile
+from tasks.conclude import Concluded, on_sealed
+from tasks.session import Session
+
+
+def profiled(session: Session, concluded: Concluded) -> Profile:
+    """The work rows, and the tested model's predictions on rows that it was not trained on: the sealed ones, else those
+    of the outer folds."""
+    work = session.work
+    found, of = _reference(session, concluded)
+    return profile(
+        work.features,
+        work.kinds,
+        None if found is None else predicted(found, work.classes),
+        of,
+        _performance(session, concluded),
+        (session.run.split.time,) if session.run.split.time else (),
+    )
+
+
+def _reference(session: Session, concluded: Concluded) -> tuple[np.ndarray | None, str | None]:
+    if session.sealed is not None:
+        return on_sealed(session, concluded.chosen), "sealed"
+    if concluded.outer:
+        return np.concatenate([prediction for _, (_, prediction, _) in concluded.outer]), "outer"
+    return None, None
+
+
+def _performance(session: Session, concluded: Concluded) -> Performance | None:
+    """The published score: the test's, else the estimate."""
+    score = concluded.test or concluded.estimate
+    if score is None or not math.isfinite(score.value):
+        return None
+    rows, split = session.sealed or session.work, session.run.split
+    return Performance(
+        metric=session.run.metric or session.metric.name,
+        value=score.value,
+        error=_error(score),
+        rows=rows.rows,
+        of="test" if concluded.test else "estimate",
+        weight=session.run.weight,
+        group=split.group,
+        time=split.time,
+    )
+
+
+def _error(score: Interval) -> float | None:
+    """The standard error that the interval was made of; it may be cut at one of the metric's bounds, not at both."""
+    if score.low is None or score.high is None:
+        return None
+    return max(score.high - score.value, score.value - score.low) / Z95
