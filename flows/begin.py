@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from flows import ending, server
 from models.config import Run
 from models.errors import BudgetError
-from tasks import budget, intake, shortlist
+from tasks import budget, intake, secret, shortlist
 from tasks.session import Session, opened
 
 EARLY = (
@@ -48,13 +48,29 @@ def begun(run: Run, resume: str | None = None) -> Iterator[Session]:
     origin = budget.started()
     handle = server.start()
     with opened(run, resume, origin) as session, _held_to_time(session):
-        for name, stage in EARLY:
-            session.once(name, stage)
+        with _secrets(handle):
+            for name, stage in EARLY:
+                session.once(name, stage)
         token = _begun.set((session, handle))
         try:
             yield session
         finally:
             _begun.reset(token)
+
+
+@contextmanager
+def _secrets(handle: server.Handle) -> Iterator[None]:
+    """Inside the block an address in a Secret block is asked of this server."""
+
+    def ready() -> str:
+        server.quiet_environment()  # Prefect reads its settings when it is imported
+        return handle.ready()
+
+    token = secret.server.set(ready)
+    try:
+        yield
+    finally:
+        secret.server.reset(token)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import typer
 
 from flows import ending
 from flows.commands import check, families, report, runs, score, searches, train, up
+from tasks import secret
 
 
 def _examples(*lines: str) -> str:
@@ -57,8 +58,17 @@ for _command in (train, check, score, runs, report, families, searches, up):
     app.command(epilog=_examples(*_command.EXAMPLES))(getattr(_command, _name))
 
 
+def _server() -> str:
+    """The Prefect server's address, once it answers: for an address that is kept in a Secret block."""
+    from flows import server
+
+    server.quiet_environment()
+    return server.start().ready()
+
+
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
+    secret.server.set(_server)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from models.address import masked
 from models.errors import Interrupted, NestorError, shortened
 
 LOGS = Path("mlruns/logs")
@@ -29,7 +30,7 @@ def ended(error: BaseException) -> int:
         return Interrupted.exit_code
     path = kept(error)
     say(
-        f"Error: {type(error).__name__}: {shortened(error, 300)}\n"
+        f"Error: {type(error).__name__}: {masked(shortened(error, 300))}\n"
         "Nestor did not expect this. "
         + (f"The whole story is in {path}: " if path else "")
         + "please report it. What is finished is kept; --resume goes on."
@@ -43,8 +44,8 @@ def kept(error: BaseException) -> Path | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{time.strftime('%F %T')} {shlex.join(sys.argv)}\n")
-            file.writelines(traceback.format_exception(error))
+            file.write(f"{time.strftime('%F %T')} {masked(shlex.join(sys.argv))}\n")
+            file.write(masked("".join(traceback.format_exception(error))))
     except OSError:
         return None
     return path
@@ -80,7 +81,7 @@ def again(arguments: list[str]) -> str:
             skip = not following
         elif not argument.startswith("--resume="):
             kept.append(argument)
-    return "nestor " + shlex.join([*kept, "--resume"])
+    return "nestor " + masked(shlex.join([*kept, "--resume"]))
 
 
 def with_resume_value(arguments: list[str]) -> list[str]:

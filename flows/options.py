@@ -24,7 +24,30 @@ _TABLE, _SEARCH, _SPLIT, _RUN, _OUT = "The table", "The search", "The folds", "T
 
 Data = Annotated[
     str | None,
-    typer.Argument(metavar="DATA", help="A csv (compressed too) or parquet file, or sklearn:NAME.", show_default=False),
+    typer.Argument(
+        metavar="DATA",
+        help="A csv (compressed too) or parquet file; with %Y-%m-%d in its path the newest that fits; a database "
+        "address with --query, or where one is kept: env:NAME, secret:NAME; or sklearn:NAME.",
+        show_default=False,
+    ),
+]
+Query = Annotated[
+    str | None,
+    _option(
+        _TABLE,
+        "--query",
+        metavar="SQL",
+        help="What to read where DATA is a database address: a select, with :name for values of --bind; or a table.",
+    ),
+]
+Bound = Annotated[
+    list[str] | None,
+    _option(
+        _TABLE,
+        "--bind",
+        metavar="NAME=VALUE",
+        help="A value for the query's :NAME: text, today, today-7d (h, d, w), now-12h. May be repeated.",
+    ),
 ]
 Target = Annotated[
     str | None,
@@ -93,6 +116,15 @@ Trials = Annotated[
 Strategy = Annotated[
     str | None, _option(_SEARCH, "--search", metavar="S", help="How hyperparameters are searched.", default="tpe")
 ]
+WarmFrom = Annotated[
+    str | None,
+    _option(
+        _SEARCH,
+        "--warm-from",
+        metavar="RUN",
+        help="A run's id, or a model's name: its newest run. Its best configurations are tried after each default.",
+    ),
+]
 Seed = Annotated[str | None, _option(_SEARCH, "--seed", metavar="N", help="What chance starts from.", default="0")]
 Outer = Annotated[
     str | None, _option(_SPLIT, "--outer", metavar="K", help="Outer folds: they judge.", default="from the table")
@@ -112,6 +144,16 @@ Sealed = Annotated[
     str | None,
     _option(
         _SPLIT, "--sealed", metavar="SHARE", help="Share of rows in the sealed test set; 0: none.", default="by size"
+    ),
+]
+Salt = Annotated[
+    str | None,
+    _option(
+        _SPLIT,
+        "--salt",
+        metavar="N",
+        help="Which of 100 draws the sealed test set is; another once the sealed rows have decided too often.",
+        default="as in the name's first run",
     ),
 ]
 Name = Annotated[
@@ -167,11 +209,14 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_
 Given = dict[tuple[str, ...], Any]
 """The Run's field -> what its option was given."""
 
+_PAIRS = ("types",), ("bound",)
 _BUDGET, _TRIALS = ("budget", "seconds"), ("search", "trials")
 
 # The Run's field -> the option that sets it.
 FLAGS: dict[tuple[str, ...], str] = {
     ("data",): "DATA",
+    ("query",): "--query",
+    ("bound",): "--bind",
     ("target",): "--target",
     ("test",): "--test",
     ("name",): "--name",
@@ -188,10 +233,12 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("split", "time"): "--time",
     ("split", "id"): "--id",
     ("split", "sealed"): "--sealed",
+    ("split", "salt"): "--salt",
     ("split", "test_column"): "--test-column",
     ("search", "strategy"): "--search",
     ("search", "trials"): "--trials",
     ("search", "families"): "--families",
+    ("search", "warm_from"): "--warm-from",
     ("budget", "seconds"): "--budget",
     ("budget", "workers"): "--workers",
     ("budget", "memory"): "--memory",
@@ -213,7 +260,7 @@ def gathered(config: Path | None, given: Given) -> dict[str, Any]:
     for path, value in given.items():
         _put(values, path, value)
     if values.get("data") in (None, ""):
-        raise InputError("Which table? Give a csv or parquet file, or sklearn:NAME.")
+        raise InputError("Which table? Give a csv or parquet file, a database address, or sklearn:NAME.")
     return values
 
 
@@ -249,6 +296,17 @@ def from_file(path: Path) -> dict[str, Any]:
     return values
 
 
+def bindings(pairs: list[str] | None) -> dict[str, str] | None:
+    """Name -> value, from `NAME=VALUE` texts."""
+    if not pairs:
+        return None
+    parts = [pair.partition("=") for pair in pairs]
+    for pair, (name, sign, _) in zip(pairs, parts, strict=True):
+        if not name.strip() or not sign:
+            raise InputError(f"--bind wants NAME=VALUE, such as --bind since=today-28d, not {shortened(pair)!r}.")
+    return {name.strip().removeprefix(":"): value.strip() for name, _, value in parts}
+
+
 def kinds(pairs: list[str] | None) -> dict[str, str] | None:
     """Column -> kind, from `COL=KIND` texts."""
     if not pairs:
@@ -269,7 +327,15 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     for key in path[:-1]:
         inner = values.setdefault(key, {})
         values = inner if isinstance(inner, dict) else values
-    values[path[-1]] = {**values[path[-1]], **value} if path == ("types",) and "types" in values else value
+    values[path[-1]] = _merged(values.get(path[-1]), value) if path in _PAIRS else value
+
+
+def _merged(from_file: Any, given: dict[str, str]) -> Any:
+    """The pairs of the config file, a mapping or a list, with those of the options over them."""
+    from models.config.values import paired
+
+    kept = paired(from_file or {})
+    return {**kept, **given} if isinstance(kept, dict) else kept
 
 
 def _problem(error: Any, from_flags: set[tuple[str, ...]]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models.address import masked
 from models.errors import InputError, shortened
 from models.estimate import time_blocks
 from models.families import family
@@ -28,9 +29,10 @@ def take_in(session: Session) -> None:
     for name in session.run.search.families:
         family(name)  # an unknown name is said before anything is read
     strategy(session.run.search.strategy)
-    progress.emit(progress.Stage("read", shortened(session.run.data) if isinstance(session.run.data, str) else ""))
+    data = session.run.data
+    progress.emit(progress.Stage("read", shortened(masked(data)) if isinstance(data, str) else ""))
     with session.ledger.stage("reading"):
-        table = check_form(read(session.run))
+        table = check_form(read(session.run, session.began))
         # skrub's encoders take a second to import: in the fork server once, not in every worker.
         workers.preload(*(["skrub"] if {"date", "text"} & set(table.kinds.values()) else []))
         session.table = table

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from models import checks
-from models.checks.constant_columns import constant
+from models.checks.constant_columns import unused
 from models.config import Run
 from models.errors import InputError
 from models.profile import Profile
@@ -39,7 +39,7 @@ def check_form(table: Table) -> Table:
 def formed(table: Table) -> Table:
     """The same without stopping: stops stand among the findings."""
     found = checks.form(table)
-    same = constant(table.features)
+    same = unused(table)
     if not same or len(same) == table.features.shape[1]:
         return replace(table, findings=(*table.findings, *found))
     reading = replace(table.reading, kinds=table.reading.kinds | dict.fromkeys(same, "drop"))

@@ -11,11 +11,14 @@ from models.errors import InputError
 EXAMPLES = (
     "nestor check loans.csv --target paid",
     "nestor check loans.csv --target paid --json | jq .findings",
+    "nestor check postgresql://me@host/shop --query orders --target returned",
 )
 
 
 def check(
     data: o.Data = None,
+    query: o.Query = None,
+    bound: o.Bound = None,
     target: o.Target = None,
     test: o.Test = None,
     task: o.Task = None,
@@ -32,6 +35,8 @@ def check(
     """Look a table over as `train` would, and say what is wrong with it. Exit code 2 where training would stop."""
     given: o.Given = {
         ("data",): data,
+        ("query",): query,
+        ("bound",): o.bindings(bound),
         ("target",): target,
         ("test",): test,
         ("task",): task,

@@ -20,12 +20,16 @@ EXAMPLES = (
     "nestor train loans.csv --target paid --budget 10m",
     "nestor train sklearn:diabetes --trials 20 --families linear,lightgbm",
     "nestor train visits.parquet -t revenue --time day --group customer --json > result.json",
+    "nestor train 'sales-%Y-%m-%d.csv.zst' -t amount --warm-from sales",
+    "nestor train env:SALES_DB --query 'select * from sales where day > :a' --bind a=today-28d -t amount",
     "nestor train loans.csv --target paid --resume",
 )
 
 
 def train(
     data: o.Data = None,
+    query: o.Query = None,
+    bound: o.Bound = None,
     target: o.Target = None,
     task: o.Task = None,
     positive: o.Positive = None,
@@ -39,6 +43,7 @@ def train(
     metric: o.Metric = None,
     families: o.Families = None,
     search: o.Strategy = None,
+    warm_from: o.WarmFrom = None,
     seed: o.Seed = None,
     outer: o.Outer = None,
     inner: o.Inner = None,
@@ -46,6 +51,7 @@ def train(
     time: o.Time = None,
     id: o.Id = None,
     sealed: o.Sealed = None,
+    salt: o.Salt = None,
     name: o.Name = None,
     workers: o.Workers = None,
     memory: o.Memory = None,
@@ -60,6 +66,8 @@ def train(
     """Find, tune, judge and register a model for a table."""
     given: o.Given = {
         ("data",): data,
+        ("query",): query,
+        ("bound",): o.bindings(bound),
         ("target",): target,
         ("task",): task,
         ("positive",): positive,
@@ -76,12 +84,14 @@ def train(
         ("search", "trials"): trials,
         ("search", "families"): families,
         ("search", "strategy"): search,
+        ("search", "warm_from"): warm_from,
         ("split", "outer"): outer,
         ("split", "inner"): inner,
         ("split", "group"): group,
         ("split", "time"): time,
         ("split", "id"): o.names(id),
         ("split", "sealed"): sealed,
+        ("split", "salt"): salt,
         ("split", "test_column"): test_column,
         ("final", "deliver"): deliver,
         ("final", "rows"): final_rows,

@@ -18,6 +18,12 @@ def constant(features: pd.DataFrame) -> list[str]:
     return [str(name) for name, column in features.items() if _same(column)]
 
 
+def unused(table: Table) -> list[str]:
+    """The constant columns to leave out. Those whose kind a person gave stay: a champion may need them, and the next
+    table may vary in them."""
+    return [name for name in constant(table.features) if name not in table.reading.pinned]
+
+
 def _same(column: pd.Series) -> bool:
     """Whether all values are one, or none is there."""
     missing = column.isna().to_numpy()
@@ -35,7 +41,14 @@ def form(table: Table) -> Iterator[Finding]:
     elif len(same) == table.features.shape[1]:
         said = f"No feature varies: all of {plural(len(same), 'column')} are constant ({listed(same)})."
         yield Finding("constant_columns", "stop", said, first(same))
-    elif same:
+    else:
+        pinned = [name for name in same if name in table.reading.pinned]
+        yield from _told([name for name in same if name not in pinned], "not used")
+        yield from _told(pinned, "kept, since their kind is given")
+
+
+def _told(same: list[str], end: str) -> Iterator[Finding]:
+    if same:
         verb = "is" if len(same) == 1 else "are"
-        said = f"{plural(len(same), 'column')} {verb} constant or empty and not used: {listed(same)}."
+        said = f"{plural(len(same), 'column')} {verb} constant or empty and {end}: {listed(same)}."
         yield Finding("constant_columns", "warn", said, first(same))

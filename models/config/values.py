@@ -59,7 +59,16 @@ def _pairs(known: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "array", "items": {"type": "string", "pattern": f"^.+={known}$"}})
 
 
-Bound = Annotated[dict[str, str], BeforeValidator(paired), _pairs(".+")]
+def _bound(value: object) -> object:
+    """`["since=a=b"]` as `{"since": "a=b"}`, and numbers and dates, as yaml has them, as text."""
+    if isinstance(value, (list, tuple)) and all("=" in str(pair) for pair in value):
+        value = dict(str(pair).split("=", 1) for pair in value)
+    if not isinstance(value, dict):
+        return paired(value)
+    return {k: v if isinstance(v, (bool, dict, list, type(None))) else str(v).strip() for k, v in value.items()}
+
+
+Bound = Annotated[dict[str, str], BeforeValidator(_bound), _pairs(".+")]
 """Values for the names in a query; in a form and in lists `since=today-7d`."""
 
 Kind = Literal["number", "category", "boolean", "date", "text", "id", "drop"]

@@ -35,6 +35,11 @@ def is_address(data: object) -> bool:
     return isinstance(data, str) and (named(data) or bool(re.match(r"[a-z][a-z0-9_+]*://", data)))
 
 
+def is_table(query: str) -> bool:
+    """Whether the query is a table's name alone."""
+    return bool(TABLE.fullmatch(query.strip()))
+
+
 def fetched(address: str, query: str | None, bound: Mapping[str, str], now: datetime, folder: Path) -> Path:
     """The parquet file in `folder` that holds what the query gives; its name is the content's digest. InputError where
     the address, the query or a bound value is wrong, or nothing comes."""
@@ -148,7 +153,7 @@ def _asked(connection: Connection, query: str, values: Mapping[str, Any]) -> Tex
     from sqlalchemy import bindparam, text
     from sqlalchemy.types import DateTime, NullType
 
-    if TABLE.fullmatch(query.strip()):
+    if is_table(query):
         quote = connection.dialect.identifier_preparer.quote
         query = f"select * from {'.'.join(quote(part) for part in query.strip().split('.'))}"
     if not READS.match(query):

@@ -90,7 +90,8 @@ def _refuse_query(data: object, query: str | None, bound: Mapping[str, str]) -> 
 def _loaded(data: object, query: str | None, bound: Mapping[str, str], now: datetime) -> Raw:
     if database.is_address(data):
         with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-            return _file(database.fetched(str(data), query, bound, now, Path(folder)))
+            raw = _file(database.fetched(str(data), query, bound, now, Path(folder)))
+        return replace(raw, name=_stem(query.rpartition(".")[2]) if query and database.is_table(query) else "table")
     _refuse_query(data, query, bound)
     if isinstance(data, pd.DataFrame):
         return Raw(_plain_types(data), f"the DataFrame of {len(data)} rows", "frame", "frame")
