@@ -48,8 +48,7 @@ class Proof:
         """Writes the section; fails with what does not hold."""
         holds = "holds" if not failed else "DOES NOT HOLD: " + "; ".join(failed)
         minutes = (time.time() - self.begun) / 60
-        stamp = f"{_commit()}, {time.strftime('%Y-%m-%d')}, {_machine()}, {minutes:.1f} minutes"
-        text = "\n".join([f"## {title}\n", f"**It {holds}.**\n", *self._parts, f"*{stamp}*\n"])
+        text = "\n".join([f"## {title}\n", f"**It {holds}.**\n", *self._parts, f"*{stamp()}, {minutes:.1f} minutes*\n"])
         self._write(text) if SCALE == 1 else print("\n" + text)
         assert not failed, failed
 
@@ -60,6 +59,11 @@ class Proof:
         sections = sorted(kept.items(), key=lambda item: places.get(item[0], 99))
         body = "".join(f"\n<!-- begin {name} -->\n{part}<!-- end {name} -->\n" for name, part in sections)
         self.page.write_text(HEAD + body, "utf-8")
+
+
+def stamp() -> str:
+    """Commit, date and machine."""
+    return f"{_commit()}, {time.strftime('%Y-%m-%d')}, {_machine()}"
 
 
 def _commit() -> str:
