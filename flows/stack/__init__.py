@@ -2,7 +2,8 @@
 
 plan        what is started: addresses, databases, environment, commands
 children    one started program and its log; how all of them are ended
-health      whether a server answers, asked over HTTP
+health      whether servers and workers are well
+ask         one question over HTTP
 keeper      a small process that ends the others when `nestor up` is killed
 claim       this folder and its ports, for one `nestor up`
 run         starts, watches, ends

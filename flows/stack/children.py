@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from flows.stack.ask import crash
 from flows.stack.plan import MARK, PART, Program
 
 WORKERS_LEAVE, SERVERS_LEAVE = 6.0, 3.0
@@ -65,10 +66,20 @@ def _popen(program: Program, log: Path) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
-def end_all(mark: str) -> None:
-    """Ends every process that came of the `nestor up` with this id; returns once none is left."""
+def end_all(mark: str, api: str | None = None, login: str = "") -> None:
+    """Ends every process that came of the `nestor up` with this id; returns once none is left. Flow runs that had to be
+    killed are told to the server at `api` as crashed."""
+    runs = {r for r in (_flow_run(process) for process in marked(mark, "worker")) if r}
     _end(lambda: list(marked(mark, "worker")), WORKERS_LEAVE, _is_prefect)
+    if api and runs:
+        crash(api, login, runs)
     _end(lambda: list(marked(mark)), SERVERS_LEAVE, lambda _: True)
+
+
+def _flow_run(process: psutil.Process) -> str | None:
+    with suppress(psutil.Error, OSError):
+        return process.environ().get("PREFECT__FLOW_RUN_ID")
+    return None
 
 
 def marked(mark: str, part: str | None = None) -> Iterator[psutil.Process]:
@@ -86,7 +97,7 @@ def _is_prefect(process: psutil.Process) -> bool:
     """Whether it is a worker or a flow run's main process. What those have started (processes that fit, MLflow's
     writer) is theirs to end: killed under them, a fit would stand as failed."""
     with suppress(psutil.Error):
-        return any("prefect" in word for word in process.cmdline()[:6])
+        return any(word == "prefect" or word.startswith("prefect.") for word in process.cmdline()[1:5])
     return False
 
 

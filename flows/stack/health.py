@@ -1,27 +1,24 @@
-"""Whether a server answers, asked over HTTP with no library: `nestor up` itself imports neither Prefect nor MLflow."""
+"""Whether the servers and workers of a plan are well, and what is on them."""
 
 from __future__ import annotations
 
-import base64
-import json
-import urllib.error
-import urllib.request
 from typing import Any
 
 from flows.server import healthy
+from flows.stack.ask import ask
 from flows.stack.plan import Plan
 
 
 def prefect_answers(plan: Plan) -> bool:
     """Whether Prefect's server reaches its database and its page is there."""
-    return healthy(plan.api) and _ask(f"{plan.api}/ready") is not None and _ask(f"{plan.prefect}/") is not None
+    return healthy(plan.api) and ask(f"{plan.api}/ready") is not None and ask(f"{plan.prefect}/") is not None
 
 
 def mlflow_answers(plan: Plan) -> bool:
     """Whether MLflow's server reaches its database."""
     url = f"{plan.mlflow}/api/2.0/mlflow/experiments/search"
     login = {k: plan.environment.get(f"MLFLOW_TRACKING_{k}") for k in ("USERNAME", "PASSWORD")}
-    return _ask(url, {"max_results": 1}, ":".join(v for v in login.values() if v)) is not None
+    return ask(url, {"max_results": 1}, ":".join(v for v in login.values() if v)) is not None
 
 
 def make_pool(plan: Plan) -> None:
@@ -49,22 +46,4 @@ def deployed(plan: Plan) -> list[str]:
 
 
 def _prefect(plan: Plan, path: str, body: Any = None, method: str | None = None) -> Any:
-    return _ask(plan.api + path, body, plan.environment.get("PREFECT_API_AUTH_STRING", ""), method)
-
-
-def _ask(url: str, body: Any = None, login: str = "", method: str | None = None) -> Any:
-    """What the server answers, {} where that is no JSON; None where it does not answer or refuses."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    headers = {"Content-Type": "application/json"}
-    if login:
-        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-    data = None if body is None else json.dumps(body).encode()
-    try:
-        with opener.open(urllib.request.Request(url, data, headers, method=method), timeout=3) as answer:
-            text = answer.read()
-    except (OSError, ValueError):
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return {}
+    return ask(plan.api + path, body, plan.environment.get("PREFECT_API_AUTH_STRING", ""), method)

@@ -3,6 +3,7 @@ close. Nobody else notices a kill -9: the servers and workers have sessions of t
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -14,7 +15,7 @@ def main() -> None:
     for polite in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(polite, signal.SIG_IGN)
     sys.stdin.buffer.read()
-    end_all(sys.argv[1])
+    end_all(sys.argv[1], os.environ["PREFECT_API_URL"], os.environ.get("PREFECT_API_AUTH_STRING", ""))
 
 
 if __name__ == "__main__":

@@ -152,8 +152,8 @@ def _ending(plan: Plan) -> Iterator[None]:
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     keeper = subprocess.Popen(
-        [sys.executable, "-P", "-m", "flows.stack.keeper", plan.id], stdin=subprocess.PIPE, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-P", "-m", "flows.stack.keeper", plan.id], env=dict(plan.environment),
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
         for one in signals:
@@ -166,7 +166,7 @@ def _ending(plan: Plan) -> Iterator[None]:
     finally:
         for one in signals:
             signal.signal(one, signal.SIG_IGN)
-        end_all(plan.id)
+        end_all(plan.id, plan.api, plan.environment.get("PREFECT_API_AUTH_STRING", ""))
         if keeper.stdin:
             keeper.stdin.close()
         keeper.wait(30)

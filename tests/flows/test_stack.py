@@ -106,7 +106,7 @@ def test_killed_it_leaves_no_process(tmp_path):
 
 
 def test_what_a_killed_keeper_left_is_ended_by_its_mark():
-    sleeping = subprocess.Popen(["sleep", "60"], env={**os.environ, "NESTOR_UP": "abc", "NESTOR_UP_PART": "worker"})
+    sleeping = subprocess.Popen(["sleep", "60"], env={**os.environ, "NESTOR_UP": "abc", "NESTOR_UP_PART": "server"})
     other = subprocess.Popen(["sleep", "60"], env={**os.environ, "NESTOR_UP": "abcd"})
     end_all("abc")
     assert sleeping.wait(1) == -signal.SIGTERM
