@@ -22,8 +22,8 @@ from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.table import Finding, Reading, Table
 from tasks.data.arrow import pc
+from tasks.data.chunks import misfit, refuse_lacking, used
 from tasks.data.columns import Column, canonical, positions, textual
-from tasks.data.headers import near
 from tasks.data.kinds import Inferred, infer
 from tasks.data.notes import Note, at_rows, gathered
 from tasks.data.numeric import writes_comma
@@ -90,16 +90,9 @@ def read_with(reading: Reading, source: object, names: Sequence[str]) -> tuple[p
 
 
 def _like(reading: Reading, raw: Raw) -> pd.DataFrame:
-    wanted = [c for c, kind in reading.kinds.items() if kind not in ("id", "drop")]
-    lacking = [c for c in wanted if c not in raw.frame.columns]
-    if lacking:
-        spare = [c for c in raw.frame.columns if c not in reading.kinds]
-        hint = near(lacking[0], spare) if len(lacking) == 1 and spare else ""
-        raise InputError(
-            f"{raw.source} lacks the column{'s'[: len(lacking) > 1]} {listed(map(repr, lacking), width=60)}.{hint}"
-        )
+    refuse_lacking(reading, list(raw.frame.columns), raw.source)
     comma = decimal_mark(raw) == ","
-    columns = {c: _fitting(raw.frame[c], reading, comma, raw.source) for c in wanted}
+    columns = {c: _fitting(raw.frame[c], reading, comma, raw.source) for c in used(reading)}
     return pd.DataFrame(columns, index=pd.RangeIndex(len(raw.frame)))
 
 
@@ -108,16 +101,7 @@ def _fitting(column: pd.Series, reading: Reading, comma: bool, source: str) -> p
     name = str(column.name)
     kind, read = reading.kinds[name], fitted(column, reading, comma)
     if read.bad.any():
-        row = positions(read.bad, 1)[0]
-        what = {
-            "number": "is no number",
-            "date": "is no date of the known form",
-            "boolean": "is neither true nor false",
-        }
-        raise InputError(
-            f"{source}, column {shortened(name)!r}, data row {row}: {shortened(column.iloc[row - 1])!r} "
-            f"{what.get(kind, 'does not fit')} ({int(read.bad.sum())} such values). Correct it, or leave it empty."
-        )
+        raise misfit(source, column, kind, read.bad)
     return read.values.reset_index(drop=True)
 
 

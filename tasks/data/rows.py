@@ -1,0 +1,192 @@
+"""Tables that can be gone through again and again, some raw rows at a time, with nothing but those in memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Protocol
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.errors import InputError, shortened
+from models.table import Finding
+from tasks.data.files import located, pieces, refuse_foreign
+from tasks.data.headers import named
+from tasks.data.pieces import SOURCE
+from tasks.data.source import frame_of, load
+from tasks.data.stray import FEWEST, headers, totals, uses
+from tasks.data.stream import PIECE, looked_through
+
+SURVEY = 50_000
+"""Rows at once where the whole table is looked over."""
+
+
+class Rows(Protocol):
+    """A table that can be gone through again and again; nothing of it but one part is in memory."""
+
+    source: str
+    """As messages name it."""
+    names: list[str]
+
+    @property
+    def rows(self) -> int | None:
+        """How many; None where only reading tells."""
+        ...
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is to be said, as far as the table has been read."""
+        ...
+
+    def frames(self, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """These columns, raw: at most so many rows at a time."""
+        ...
+
+
+class FrameRows:
+    """A table that is in memory."""
+
+    def __init__(self, data: object):
+        """Stops where there is no such table."""
+        raw = load(data)
+        self._frame, self.source, self.findings = raw.frame, raw.source, raw.findings
+        self.names, self.rows = list(raw.frame.columns), len(raw.frame)
+
+    def frames(self, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """These columns, at most so many rows at a time."""
+        for first in range(0, max(self.rows, 1), rows):
+            yield self._frame[list(columns)].iloc[first : first + rows]
+
+
+class ParquetRows:
+    """A parquet file."""
+
+    def __init__(self, path: Path):
+        """Stops where the file is no whole one."""
+        self._path = path
+        with path.open("rb") as file:
+            plain = file.read(4) == b"PAR1"
+        self._spool = None if plain else _spooled(path)
+        with self._broken():
+            self._file = pq.ParquetFile(self._spool or path, memory_map=True)
+        schema = self._file.schema_arrow
+        source = (schema.metadata or {}).get(SOURCE)
+        self.source, self.rows = source.decode() if source else str(path), self._file.metadata.num_rows
+        self.names, _, said = named(schema.names)
+        self.findings = tuple(said)
+        self._given = schema.names
+
+    def frames(self, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """These columns, at most so many rows at a time."""
+        places = [self.names.index(c) for c in columns]
+        some = [self._given[i] for i in places]
+        # Arrow takes a name with a point for a path, and knows each name once.
+        plain = len(set(self._given)) == len(self._given) and not any("." in name for name in self._given)
+        with self._broken():
+            batches = self._file.iter_batches(rows, columns=some if plain else None)
+            empty = self._file.schema_arrow.empty_table()
+            for batch in batches if self.rows else [empty]:
+                table = pa.table(batch) if isinstance(batch, pa.RecordBatch) else batch
+                chosen = table.select(some) if plain else table.select(places)
+                yield frame_of(chosen).set_axis(pd.Index(list(columns), dtype=object), axis=1)
+
+    @contextmanager
+    def _broken(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"{self._path} is not a whole parquet file ({shortened(error, 100)}); copy or write it again."
+            ) from error
+
+
+class TextRows:
+    """A text file."""
+
+    rows = None
+
+    def __init__(self, path: Path):
+        """Stops where the file is no table."""
+        self._text, self.source = looked_through(path), str(path)
+        form, coded, found = self._text.layout, self._text.coded, self._text.marks
+        self.names, self._renamed, said = named(list(form.names))
+        self._said = {str(n): f for n, f in enumerate((*([coded.said] if coded.said else []), *form.findings, *said))}
+        # Between commas a field with a comma needs quotes.
+        self.commas = found.commas and (form.dialect.separator != "," or found.quotes)
+        """Whether a field may hold digits around a comma."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is to be said, as far as the file has been read."""
+        return tuple(self._said.values())
+
+    def frames(self, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """These columns, at most so many rows at a time, without lines that are no data (stray.py)."""
+        count, last = 0, pd.DataFrame(columns=self.names, dtype="str")
+        for frame in self._data(rows):
+            if count:
+                yield last[list(columns)]
+            count, last = count + len(frame), frame
+        yield self._without_total(last, count)[list(columns)]
+
+    def _data(self, rows: int) -> Iterator[pd.DataFrame]:
+        """The rows, but for header lines that came again."""
+        first = 0
+        for table in _evenly(self._text.tables(), rows):
+            frame = table.to_pandas().set_axis(pd.Index(self.names, dtype=object), axis=1)
+            again = headers(frame, self._renamed)
+            if again.any():
+                row = first + int(again.argmax()) + 1
+                said = f"The header stands in the data again (first as data row {row}); such lines are left out."
+                self._said.setdefault("again", Finding("repeated_header", "warn", said, rows=(row,)))
+                frame = frame[~again].reset_index(drop=True)
+            first += len(frame)
+            if len(frame):
+                yield frame
+
+    def _without_total(self, last: pd.DataFrame, count: int) -> pd.DataFrame:
+        """The last rows without a line of totals: a word that no other row of the file uses."""
+        for name, word in totals(last.iloc[-1]) if count >= FEWEST else []:
+            if sum(uses(frame, name, word) for frame in self._data(SURVEY)) == 1:
+                said = f"The last row ({shortened(word)!r}) looks like a line of totals and was left out."
+                self._said["total"] = Finding("totals_row", "warn", said, rows=(count,))
+                return last.iloc[:-1]
+        return last
+
+
+def opened(data: object) -> Rows:
+    """The table behind a path, `sklearn:NAME` or a DataFrame; stops where there is none."""
+    if not isinstance(data, (str, Path)) or str(data).startswith("sklearn:"):
+        return FrameRows(data)
+    path = located(data)
+    head = next(pieces(path, PIECE), b"")
+    refuse_foreign(head, path)
+    return ParquetRows(path) if head[:4] == b"PAR1" else TextRows(path)
+
+
+def _spooled(path: Path) -> IO[bytes]:
+    """The bytes in a compressed file, on disk: parquet is read from its end."""
+    spool = tempfile.TemporaryFile()  # noqa: SIM115
+    for piece in pieces(path, PIECE):
+        spool.write(piece)
+    return spool
+
+
+def _evenly(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows, so many at a time."""
+    waiting: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        while count + len(table) >= rows:
+            cut = rows - count
+            yield pa.concat_tables([*waiting, table.slice(0, cut)])
+            waiting, count, table = [], 0, table.slice(cut)
+        if len(table):
+            waiting.append(table)
+            count += len(table)
+    if waiting:
+        yield pa.concat_tables(waiting)
