@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -70,9 +71,7 @@ def test_commands_in_the_folder_use_it_and_write_to_its_store(up):
 def test_its_mlflow_serves_the_model(up, tmp_path):
     code = "import mlflow; print(mlflow.pyfunc.load_model('models:/iris@champion').metadata.signature is not None)"
     env = {**os.environ, "MLFLOW_TRACKING_URI": up.mlflow}
-    done = subprocess.run(
-        ["python3", "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, executable=os.sys.executable
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "True", done.stderr
 
 
