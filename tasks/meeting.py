@@ -140,7 +140,7 @@ def _strangers(champion: Loaded, challenger: Loaded) -> str:
     if other:
         named = listed([f"{c} (was {ours['kinds'][c]}, is {theirs['kinds'][c]})" for c in other], 8, 80)
         return f"Columns are of another kind than the champion knows: {named}."
-    both = {_text(c) for c in ours["classes"]} & {_text(c) for c in theirs["classes"]}
+    both = {label_text(c) for c in ours["classes"]} & {label_text(c) for c in theirs["classes"]}
     if theirs["classes"] and len(both) < 2:
         return (
             f"The champion knows the labels {listed(ours['classes'], 4)}, today's are {listed(theirs['classes'], 4)}."
@@ -149,7 +149,7 @@ def _strangers(champion: Loaded, challenger: Loaded) -> str:
 
 
 def _labels_apart(champion: Loaded, challenger: Loaded) -> list[str]:
-    ours, theirs = ({_text(c): c for c in one.facts["classes"]} for one in (champion, challenger))
+    ours, theirs = ({label_text(c): c for c in one.facts["classes"]} for one in (champion, challenger))
     new, gone = [c for t, c in theirs.items() if t not in ours], [c for t, c in ours.items() if t not in theirs]
     told = [f"The champion does not know the labels {listed(new)}."] if new else []
     return told + [f"None of today's rows has the labels {listed(gone)}, which the champion knows."] * bool(gone)
@@ -163,19 +163,19 @@ def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: S
     rows = features[loaded.columns]
     if metric.needs == "value":
         return np.asarray(loaded.model.predict(rows), float)
-    place = {_text(label): code for code, label in enumerate(classes)}
-    codes = [place.get(_text(label), -1) for label in loaded.model.classes_]
+    place = {label_text(label): code for code, label in enumerate(classes)}
+    codes = [place.get(label_text(label), -1) for label in loaded.model.classes_]
     odds = np.asarray(loaded.model.predict_proba(rows), float)
     whole = np.full((len(rows), len(classes)), FLOOR)
     whole[:, [c for c in codes if c >= 0]] = odds[:, [i for i, c in enumerate(codes) if c >= 0]]
     whole /= whole.sum(axis=1, keepdims=True)
     if metric.needs == "probability":
         return whole
-    said = np.array([place.get(_text(label), -1) for label in loaded.model.predict(rows)])
+    said = np.array([place.get(label_text(label), -1) for label in loaded.model.predict(rows)])
     return np.where(said >= 0, said, whole.argmax(axis=1))
 
 
-def _text(label: Any) -> str:
+def label_text(label: Any) -> str:
     """What a label says: 1, 1.0 and "1" are one."""
     value = label.item() if isinstance(label, np.generic) else label
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
