@@ -77,8 +77,10 @@ def model(table: Table, voters: Voters) -> Any:
                 return voters[0][1]
             return _slim(VotingRegressor(names, weights=weights).fit(rows, np.zeros(len(rows))))
         labels = np.array(table.classes)
-        vote = VotingClassifier(names, voting="soft", weights=weights)
-        return _slim(vote.fit(_as_many(rows, len(labels)), labels))
+        vote = VotingClassifier(names, voting="soft", weights=weights).fit(_as_many(rows, len(labels)), labels)
+        # It sorts the labels; the members' columns stand in the order of the codes, the positive class last.
+        vote.classes_ = vote.le_.classes_ = labels
+        return _slim(vote)
 
 
 def _slim(vote: Any) -> Any:
