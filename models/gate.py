@@ -104,7 +104,7 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict in words and numbers."""
         told = _undecided(self) if self.gain is None else _decided(self)
-        return " ".join([told, *self.notes])
+        return " ".join([told, *_cost(self), *self.notes])
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`, with the sentence."""
@@ -245,6 +245,16 @@ def _decided(verdict: Verdict) -> str:
             end,
         ]
     )
+
+
+def _cost(verdict: Verdict) -> list[str]:
+    ours, theirs = verdict.champion_cost, verdict.challenger_cost
+    if ours is None or theirs is None:
+        return []
+    return [
+        f"One row takes the challenger {number(theirs.latency, 3)} ms (the champion {number(ours.latency, 3)}), and it "
+        f"has {number(theirs.size, 3)} MB on disk ({number(ours.size, 3)})."
+    ]
 
 
 def _version(version: int | None) -> str:
