@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.errors import shortened
+from models.errors import listed, shortened
 from models.estimate import standard_error
 from models.metric import Fold3, Metric
+from models.outcome import number
 from models.profile import BUCKETS, Column, Performance, Profile, between, buckets, levels, numbers
 
 LEAST = 5
@@ -76,6 +77,12 @@ class PerformanceDrift:
     """One-sided: how often chance alone makes it so much worse."""
     alarm: bool
 
+    @property
+    def sentence(self) -> str:
+        """`roc_auc is worse: 0.81 now, 0.90 then`."""
+        verdict = "is worse" if self.alarm else "holds"
+        return f"{self.metric} {verdict}: {number(self.now)} now, {number(self.then)} then"
+
 
 @dataclass(frozen=True)
 class Drift:
@@ -100,9 +107,24 @@ class Drift:
         """Whether anything alarms."""
         return bool(self.alarms) or (self.performance is not None and self.performance.alarm)
 
+    @property
+    def sentence(self) -> str:
+        """What was found, in one line that begins with `No drift` or with what drifts."""
+        features = [c for c in self.columns if c.part == "feature"]
+        alarms = [c.name for c in self.alarms if c.part == "feature"]
+        spoken = any(c.part == "prediction" for c in self.columns)
+        drifts = any(c.part == "prediction" for c in self.alarms)
+        parts = [f"{len(alarms)} of {len(features)} columns drift: {listed(alarms)}"] if alarms else []
+        parts += ["predictions drift"] if drifts else []
+        parts += [self.performance.sentence] if self.performance else []
+        same = [f"{len(features)} columns"] * (not alarms) + ["predictions"] * (spoken and not drifts)
+        parts += [f"{' and '.join(same)} as in training"] * bool(same)
+        text = "; ".join(parts) + f" ({self.rows[1]:,} rows)."
+        return text[:1].upper() + text[1:] if self.drifted else f"No drift: {text}"
+
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
-        return {"drifted": self.drifted, **asdict(self)}
+        return {"drifted": self.drifted, "sentence": self.sentence, **asdict(self)}
 
 
 def compare(
@@ -138,7 +160,7 @@ def worse(then: Performance, metric: Metric, rows: Fold3, keys: np.ndarray, leve
     if not math.isfinite(z):
         return None
     p = 0.5 * math.erfc(z / math.sqrt(2))
-    return PerformanceDrift(then.metric, len(rows[0]), then.value, now, then.error, error, z, p, p <= level)
+    return PerformanceDrift(metric.name, len(rows[0]), then.value, now, then.error, error, z, p, p <= level)
 
 
 def _compared(name: str, part: str, then: Column, values: pd.Series) -> ColumnDrift:

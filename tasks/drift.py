@@ -1,0 +1,152 @@
+"""Later rows compared with what a version keeps of its training table."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.config import Run
+from models.drift import FEWEST, Drift, compare, worse
+from models.errors import NestorError, listed
+from models.estimate import time_blocks
+from models.metric import metric_for
+from models.profile import Performance, Profile, predicted
+from models.seal import keys
+from tasks.data import read_with
+from tasks.data.roles import groups, identities, times, weights
+from tasks.data.target import target
+from tasks.meeting import label_text
+from tasks.meeting import predicted as said_by
+from tasks.score import CHUNK, Loaded
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Later rows, read as the training table was."""
+
+    features: pd.DataFrame
+    others: pd.DataFrame
+    """The target, weight, group, time and id columns that the table has, as they came."""
+
+    @property
+    def digest(self) -> str:
+        """Of the features' content."""
+        hashes = pd.util.hash_pandas_object(self.features, index=False).to_numpy()
+        return hashlib.sha256(hashes.tobytes()).hexdigest()[:32]
+
+
+def rows_of(loaded: Loaded, data: Any) -> Rows:
+    """The rows of a path or a DataFrame; InputError where a column is missing or a value does not fit."""
+    then = profile_of(loaded).performance
+    names = [loaded.facts["target"], *((then.weight, then.group, then.time) if then else ()), *_key_columns(loaded)]
+    return Rows(*read_with(loaded.reading, data, list(dict.fromkeys(n for n in names if n))))
+
+
+def profile_of(loaded: Loaded) -> Profile:
+    """The version's profile; NestorError where it has none."""
+    if loaded.profile is None:
+        label = f"{loaded.name}/{loaded.version}"
+        raise NestorError(f"{label} keeps no profile of its training table: an older Nestor made it. Train it again.")
+    return Profile.from_json(loaded.profile)
+
+
+def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -> Drift:
+    """The rows (a path, a DataFrame, or `Rows`) against the version's profile: every column, the predictions, and where
+    rows have labels the score. `loaded` holds the tested model, of which the profile speaks.
+
+    Of rows that the model was trained on, predictions and score would tell nothing: it is too sure of them."""
+    then, rows = profile_of(loaded), data if isinstance(data, Rows) else rows_of(loaded, data)
+    known = trained_on(loaded, rows, then.rows)
+    fresh = np.flatnonzero(~known)
+    odds = predictions(loaded, rows.features.iloc[fresh])
+    said = predicted(odds, loaded.facts["classes"]) if len(fresh) >= FEWEST else None
+    found = compare(then, rows.features, said, level, psi)
+    if known.any():
+        note = f"{int(known.sum()):,} rows were trained on: they say nothing about predictions and scores."
+        found = replace(found, notes=(*found.notes, note))
+    if then.performance is None or loaded.facts["target"] not in rows.others:
+        return found
+    return _with_performance(found, loaded, then.performance, odds, rows.others.iloc[fresh].reset_index(drop=True))
+
+
+def predictions(loaded: Loaded, features: pd.DataFrame) -> np.ndarray:
+    """Values, or a probability for each class of the version, chunk by chunk."""
+    task, classes = loaded.facts["task"], loaded.facts["classes"]
+    usual = metric_for(None, task, classes)
+    parts = [said_by(loaded, features.iloc[at : at + CHUNK], usual, classes) for at in range(0, len(features), CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros((0, len(classes)) if classes else 0)
+
+
+# --- Rows that the model knows ---------------------------------------------------------------------------------------
+
+
+def trained_on(loaded: Loaded, rows: Rows, trained: int) -> np.ndarray:
+    """True where the model was trained on the row, or on its group; `trained`: how many rows that were. Nowhere where
+    rows can't be told apart: the version or the table lacks what they are known by, or equal rows arise by chance."""
+    made_of, known = _made_of(loaded), loaded.row_keys.get("trained", np.empty(0, np.uint64))
+    own = [column for _, column in made_of]
+    source = rows.others if made_of and made_of[0][0] in ("group", "id") else rows.features
+    by_chance = source is rows.features and 2 * len(known) < trained
+    if not made_of or by_chance or not set(own) <= set(source.columns) or source[own].isna().all(axis=None):
+        return np.zeros(len(rows.features), bool)
+    return np.isin(keys(source[own] if source is rows.features else identities(source[own])), known)
+
+
+def _made_of(loaded: Loaded) -> list[tuple[str, str]]:
+    """What row keys are made of: role or form, and column."""
+    pairs = [str(one).partition(":") for one in loaded.row_keys.get("made_of", ())]
+    return [(form, column) for form, _, column in pairs]
+
+
+def _key_columns(loaded: Loaded) -> list[str]:
+    """The group or id columns that row keys are made of."""
+    return [column for form, column in _made_of(loaded) if form in ("group", "id")]
+
+
+# --- Rows with labels ------------------------------------------------------------------------------------------------
+
+
+def _with_performance(found: Drift, loaded: Loaded, then: Performance, odds: np.ndarray, others: pd.DataFrame) -> Drift:
+    """With the score on the rows whose label the model knows."""
+    codes, note = _labels(loaded, others[loaded.facts["target"]])
+    kept = np.flatnonzero(np.isfinite(codes))
+    notes = (*found.notes, *([note] if note else []))
+    if not len(kept):
+        return replace(found, notes=notes)
+    later = others.iloc[kept].reset_index(drop=True)
+    weight = weights(later[then.weight], None) if then.weight in later else None
+    metric = metric_for(then.metric, loaded.facts["task"], loaded.facts["classes"])
+    target = codes[kept] if metric.needs == "value" else codes[kept].astype(np.int64)
+    said = worse(then, metric, (target, odds[kept], weight), _units(later, then), found.level)
+    if said is None:
+        notes = (*notes, f"The {len(kept)} rows with labels give no score that could be compared.")
+    return replace(found, performance=said, notes=notes)
+
+
+def _labels(loaded: Loaded, column: pd.Series) -> tuple[np.ndarray, str]:
+    """Values, or codes into the version's classes, NaN where there is none; and what to say of unknown labels."""
+    facts, reading = loaded.facts, loaded.reading
+    if column.isna().all():
+        return np.full(len(column), np.nan), ""
+    run = Run(data="", target=facts["target"], task="regression" if facts["task"] == "regression" else "multiclass")
+    found = target(column, run, reading.decimal, reading.missing)
+    if facts["task"] == "regression":
+        return np.where(found.missing, np.nan, found.values), ""
+    place = {label_text(label): code for code, label in enumerate(facts["classes"])}
+    codes = np.array([place.get(label_text(label), np.nan) for label in found.classes])
+    strange = [label for label, code in zip(found.classes, codes, strict=True) if np.isnan(code)]
+    note = f"The model does not know the labels {listed(strange)}; their rows have no score." if strange else ""
+    return np.where(found.missing, np.nan, codes[np.where(found.missing, 0, found.values)]), note
+
+
+def _units(rows: pd.DataFrame, then: Performance) -> np.ndarray:
+    """What the bootstrap draws: groups, blocks of time, else rows."""
+    if then.group in rows:
+        return groups(rows[then.group])
+    if then.time in rows:
+        return time_blocks(times(rows[then.time], None, None))
+    return np.arange(len(rows))
