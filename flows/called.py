@@ -13,13 +13,14 @@ from flows import begin, server
 server.quiet_environment()  # Prefect reads its settings when it is imported
 
 from prefect import Flow  # noqa: E402
-from prefect.exceptions import ParameterTypeError  # noqa: E402
+from prefect.exceptions import ParameterTypeError, TerminationSignal  # noqa: E402
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
-from prefect.states import Failed  # noqa: E402
+from prefect.states import Cancelled, Failed  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
 
+from flows import cancel  # noqa: E402
 from models.config import Settings, problems  # noqa: E402
-from models.errors import NestorError  # noqa: E402
+from models.errors import Interrupted, NestorError  # noqa: E402
 
 
 class Called(Flow):
@@ -50,7 +51,8 @@ class Called(Flow):
 
 
 def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The function; what the user or the run's time did wrong ends it as Failed with its message and no more."""
+    """The function; what the user or the run's time did wrong ends it as Failed with its message and no more, and a
+    run that was cancelled ends as Cancelled."""
     signature = inspect.signature(fn, eval_str=True)
 
     @functools.wraps(fn)
@@ -59,11 +61,16 @@ def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
             bound = signature.bind(*args, **kwargs)
             for name, value in bound.arguments.items():
                 bound.arguments[name] = _checked(signature.parameters[name].annotation, value)
-            return fn(*bound.args, **bound.kwargs)
+            with cancel.obeyed():
+                return fn(*bound.args, **bound.kwargs)
+        except (TerminationSignal, Interrupted):
+            if not cancel.is_cancelled():
+                raise
+            return Cancelled(data=Interrupted(cancel.SENTENCE), message=cancel.SENTENCE)
         except NestorError as error:
             return Failed(data=error, message=str(error))
 
-    told.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess] (Prefect reads the types from here)
+    vars(told)["__signature__"] = signature  # Prefect reads the types from here
     return told
 
 

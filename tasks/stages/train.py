@@ -9,6 +9,7 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Cancelled
 
 from models.errors import NestorError
 from tasks import conclude as concluding
@@ -61,9 +62,11 @@ _SHOW = {"seal": _show_seal, "check the signal": _show_findings, "shortlist": _s
     retries=1,
     retry_condition_fn=_worth_a_retry,
 )
-def tune_one(session: Session, family: str, fold: str) -> str:
+def tune_one(session: Session, family: str, fold: str) -> Any:
     """One family on one outer fold."""
     tune.tune(session, family, fold)
+    if session.stopped:
+        return Cancelled(message="Stopped; what is finished is kept.")
     return f"{len(session.trials[family, fold])} trials"
 
 
