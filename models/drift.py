@@ -120,7 +120,9 @@ class Drift:
         same = [f"{len(features)} columns"] * (not alarms) + ["predictions"] * (spoken and not drifts)
         parts += [f"{' and '.join(same)} as in training"] * bool(same)
         text = "; ".join(parts) + f" ({self.rows[1]:,} rows)."
-        return text[:1].upper() + text[1:] if self.drifted else f"No drift: {text}"
+        if not self.drifted:
+            return f"No drift: {text}"
+        return text.replace("predictions drift", "Predictions drift") if text.startswith("pred") else text
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
