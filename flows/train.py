@@ -10,23 +10,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from uuid import UUID
 
 from flows import begin
 from flows.called import Called  # before Prefect: it reads its settings when it is imported
 
 # isort: split
-from prefect import get_client
-from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
-from prefect.states import Crashed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import gone
 from models.config import Run
 from models.errors import NestorError
 from models.outcome import Report
 from tasks import budget, progress
-from tasks.session import Session, abandoned, finished, model_name, of_flow_run, opened
+from tasks.session import Session, finished, model_name, of_flow_run, opened
 from tasks.stages import train as stages
 from tasks.tune import stop_in_time
 
@@ -71,12 +68,7 @@ def _train(run: Run, resume: str | None = None) -> Report:
 def _own(session: Session) -> None:
     """Notes which flow run this is, and closes those whose process is gone: Prefect would show them running on."""
     session.own(flow_run=str(flow_run.id))
-    with get_client(sync_client=True) as client:
-        for workdir in abandoned():
-            with suppress(ObjectNotFound):
-                gone = Crashed(message="Its process is gone. `nestor train ... --resume` goes on.")
-                client.set_flow_run_state(UUID(workdir.read_json("run.json")["flow_run"]), gone, force=True)
-            workdir.write_json("run.json", {**workdir.read_json("run.json"), "state": "stopped"})
+    gone.close_abandoned()
 
 
 def _tune(session: Session) -> None:

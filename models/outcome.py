@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from models.table import Finding
+
 STATES = ("complete", "pruned", "failed", "timeout", "memory")
 
 
@@ -100,6 +102,43 @@ class Report:
     def from_json(cls, value: dict[str, Any]) -> Report:
         """The report that `as_json` made the value of."""
         return TypeAdapter(cls).validate_python(value)
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """The result of `flows.retrain.retrain`."""
+
+    name: str
+    ending: Literal["promoted", "kept", "first", "unchanged"]
+    """`first`: there was no champion, and the new version is it. `unchanged`: nothing was trained."""
+    sentence: str
+    """The result in words."""
+    champion: int | None
+    """The version that is champion now; None where no version is better than a constant."""
+    challenger: int | None = None
+    """The version that was trained."""
+    run_id: str | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    """data, query and bound as they were given; a DataFrame is null."""
+    changed: tuple[str, ...] = ()
+    """What differed from the last run."""
+    findings: tuple[Finding, ...] = ()
+    """What the new table's columns look like beside the champion's."""
+    drift: dict[str, Any] | None = None
+    """The new rows against the champion's training profile."""
+    verdict: dict[str, Any] | None = None
+    """What the gate found."""
+    approved: bool | None = None
+    """What the person said who was asked; None: nobody was asked or nobody answered."""
+    resumed: bool = False
+    """Whether an attempt that was broken off was taken up again."""
+    report: Report | None = None
+    notes: tuple[str, ...] = ()
+    tracking_uri: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`: every key is always there."""
+        return asdict(self)
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -337,7 +337,7 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
         raise InputError(f"The run in {workdir.path} is still going on, in process {kept['pid']}.")
     workdir = workdir or _fresh(name)
     workdir.path.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(run.seconds, origin, _used(workdir, kept))
+    ledger = Ledger(run.seconds, origin, seconds_used(workdir, kept))
     session = Session(run, name, workdir, ledger, Journal(workdir.path, name))
     session.own()
     try:
@@ -351,7 +351,7 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
             shutil.rmtree(workdir.path, ignore_errors=True)
 
 
-def _used(workdir: Workdir, kept: dict[str, Any]) -> float:
+def seconds_used(workdir: Workdir, kept: dict[str, Any]) -> float:
     """Seconds that earlier sessions of this run took, to the last event they wrote down."""
     if not kept:
         return 0.0

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -15,13 +16,20 @@ import pandas as pd
 
 from models.config import Run
 from models.errors import listed
-from tasks.session import described
+from models.seal import digest as hashed
+from tasks import session
+from tasks.session import described, model_name
+from tasks.workdir import Workdir
 
 LIBRARIES = (
     "lightgbm", "nestor", "numpy", "optuna", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub", "xgboost",
     "xgboost-cpu",
 )  # fmt: skip
 """The libraries whose versions may change what is read, tried or fitted."""
+
+
+SOURCES = "sources.json"
+"""In a model's folder: by fetched table, what was given to get it."""
 
 
 def identity(run: Run, fingerprint: str) -> dict[str, str]:
@@ -36,7 +44,7 @@ def identity(run: Run, fingerprint: str) -> dict[str, str]:
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """A described Run without what says where its table lies, and without its warm start."""
-    kept = {k: v for k, v in config.items() if k not in ("data", "query", "bound")}
+    kept = {k: v for k, v in config.items() if k not in ("data", "query", "bound", "name")}
     return {**kept, "search": {k: v for k, v in config["search"].items() if k != "warm_from"}}
 
 
@@ -55,10 +63,30 @@ def libraries() -> dict[str, str]:
 
 
 def source(run: Run) -> dict[str, Any]:
-    """What was given as data, query and bound; a DataFrame can't be given again, and a password is not kept."""
+    """What was given as data, query and bound; a DataFrame can't be given again, and a password is not kept. Of a table
+    that a retraining fetched, what that one was given."""
     given = described(run)
+    fetched = (folder_of(model_name(run)).read_json(SOURCES) or {}).get(str(given["data"]))
     named = None if isinstance(run.data, pd.DataFrame) else given["data"]
-    return {"data": named, "query": given.get("query"), "bound": given.get("bound", {})}
+    return fetched or {"data": named, "query": given["query"], "bound": given["bound"]}
+
+
+def keep_source(name: str, data: Any, given: Mapping[str, Any]) -> None:
+    """Writes down what was given to get this file, until a run over it is published."""
+    if isinstance(data, str):
+        folder = folder_of(name)
+        folder.write_json(SOURCES, {**(folder.read_json(SOURCES) or {}), data: given})
+
+
+def folder_of(name: str) -> Workdir:
+    """Where a model's retrainings keep what they need: `mlruns/retrain/NAME-...`."""
+    return Workdir(session.ROOT / "retrain" / sign(name))
+
+
+def sign(name: str) -> str:
+    """The model's name for a folder or a limit: no signs in it, and no two names alike."""
+    plain = re.sub(r"[^\w-]+", "_", name)[:60]
+    return f"{plain}-{hashed(name):016x}"
 
 
 def changes(tags: Mapping[str, str], run: Run, fingerprint: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.config.values import Settings
+from models.config.values import Duration, Settings
 
 
 class Gate(Settings):
@@ -23,6 +23,8 @@ class Gate(Settings):
     """How sure: the level of the one-sided paired bootstrap."""
     approval: Literal["auto", "manual"] = "auto"
     """`manual`: the run pauses, and a person decides in Prefect's page with the verdict in sight."""
+    wait: Duration = Field(default=86400.0, gt=0)
+    """With `manual`: how long the run waits for an answer, such as 2h; then the champion stays."""
     latency: float | None = Field(default=None, gt=0)
     """Most milliseconds that the challenger may take for one row."""
     size: float | None = Field(default=None, gt=0)

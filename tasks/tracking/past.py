@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.errors import unknown
+from models.address import masked
+from models.errors import shortened, unknown
 from tasks.journal import default_address
+from tasks.tracking.entry import TAG
 from tasks.tracking.look import held
 from tasks.tracking.store import connect, search
 
@@ -75,3 +78,21 @@ def _past(client: MlflowClient, run: Run, name: str, into: str | Path | None) ->
     trials = held(client, run_id, "trials.parquet", into)
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("nestor.")}
     return Past(run_id, name, config, report, str(trials), tags)
+
+
+def write_down(run_id: str, tags: Mapping[str, str], files: Mapping[str, str], address: str | None = None) -> None:
+    """Adds tags and small text files to a run that has ended: what came of its model."""
+    client = connect(address or default_address())
+    for key, value in tags.items():
+        client.set_tag(run_id, key, shortened(value, TAG))
+    for name, text in files.items():
+        client.log_text(run_id, text, name)
+
+
+def page(run_id: str, address: str | None = None) -> str | None:
+    """The address of the run's page; None where MLflow is a database and no server."""
+    where = address or default_address()
+    if not where.startswith("http"):
+        return None
+    experiment = connect(where).get_run(run_id).info.experiment_id
+    return f"{masked(where).rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"

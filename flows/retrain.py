@@ -1,0 +1,109 @@
+"""New data for a model that exists: a challenger is trained and meets the champion.
+
+load -> check the schema -> look at drift -> anything new? -> train -> meet the champion -> (a person) -> report, notice
+
+In Python: `from flows.retrain import retrain; retrained = retrain(Retrain(name="loans"))`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from flows.called import Called  # before Prefect: it reads its settings when it is imported
+
+# isort: split
+from prefect.runtime import flow_run
+
+from flows import approval, turn
+from flows.train import train
+from models.config import Retrain
+from models.errors import NestorError
+from models.outcome import Report, Retrained
+from tasks.retrain import attempt, ending
+from tasks.retrain.source import Asked
+from tasks.stages import retrain as stages
+
+
+class Retraining(Called):
+    """Called as a function, it begins when the server answers."""
+
+    def __call__(self, retrain: Retrain) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The flow's result."""
+        return super().__call__(retrain)
+
+
+def _retrain(retrain: Retrain) -> Retrained:
+    """Trains a challenger on new data, where anything is new, and lets it meet the champion."""
+    with _told_of_failure(retrain), turn.taken(retrain.name, retrain.overlap, str(flow_run.id)):
+        result = _went(retrain)
+    if retrain.notify:
+        said = stages.notify(retrain.notify, f"{retrain.name}: {result.ending}", result.sentence)
+        result = replace(result, notes=(*result.notes, *([said] if said else [])))
+    return result
+
+
+@contextmanager
+def _told_of_failure(retrain: Retrain) -> Iterator[None]:
+    """Whoever is to be told is told of a failure too; the champion stays as it was."""
+    try:
+        yield
+    except Exception as error:
+        if retrain.notify:
+            with suppress(Exception):
+                why = str(error) if isinstance(error, NestorError) else f"{type(error).__name__}: {error}"
+                stages.notify(retrain.notify, f"{retrain.name}: retraining failed", why)
+        raise
+
+
+def _went(retrain: Retrain) -> Retrained:
+    one = stages.load(retrain)
+    findings = stages.check(one)
+    drift, note = stages.drift(one)
+    more: dict[str, Any] = {
+        "findings": findings, "drift": drift and drift.as_json(), "notes": (note,) if note else (),
+    }  # fmt: skip
+    run, changed = stages.compare(one)
+    before = attempt.waiting(one)
+    if not changed and not retrain.force and before is None:
+        result = replace(ending.unchanged(one), **more)
+        stages.report(result, None)
+        return result
+    report, resumed = (before, True) if before and not changed and not retrain.force else _trained(one, run)
+    return _met(one, report, changed=changed, resumed=resumed, **more)
+
+
+def _trained(one: Asked, run: Any) -> tuple[Report, bool]:
+    """The report of the training, and whether it took up one that was broken off."""
+    resume = attempt.resumable(one, run)
+    attempt.begin(one, run)
+    return train(run, resume), resume is not None
+
+
+def _met(one: Asked, report: Report, **more: Any) -> Retrained:
+    """What came of the challenger."""
+    verdict = stages.meet(one, report)
+    asked = approval.NOBODY
+    if verdict is not None and one.retrain.gate.approval == "manual":
+        asked = approval.asked(verdict, one.retrain.gate)
+    promoted = stages.settle(verdict, asked.promote, asked.who, asked.why)
+    notes = (*more.pop("notes"), *([asked.note] if asked.note else []))
+    result = ending.ended(one, report, verdict, promoted, approved=asked.promote, notes=notes, **more)
+    stages.report(result, one.past.run_id if one.past else None)
+    attempt.done(one)
+    return result
+
+
+def _run_name() -> str:
+    """The model's name: what is looked for among flow runs."""
+    asked = flow_run.parameters["retrain"]
+    return asked.name if isinstance(asked, Retrain) else "retrain"
+
+
+retrain = Retraining(
+    _retrain,
+    name="retrain",
+    flow_run_name=_run_name,
+    persist_result=False,
+)

@@ -1,0 +1,63 @@
+"""Whether there is anything to train, and what an earlier attempt left when it was broken off."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from models.config import Run
+from models.outcome import Report
+from tasks import session, unchanged
+from tasks.data import read
+from tasks.retrain.source import Asked
+from tasks.workdir import Workdir
+
+SPENT = 0.7
+"""From this share of its time on a run that was broken off is begun anew: what is left would not do for a good end."""
+OPEN = "open.json"
+"""In a model's folder: what the attempt at work trains, until its challenger has met the champion."""
+
+
+def changes(one: Asked, run: Run, fingerprint: str) -> tuple[str, ...]:
+    """What differs from the last run: the table, settings, libraries; empty where nothing does."""
+    return unchanged.changes(one.past.tags, run, fingerprint) if one.past else ("it is the first run",)
+
+
+def begin(one: Asked, run: Run) -> None:
+    """Writes down what is being trained."""
+    one.folder.write_json(OPEN, {"run": session.described(run), "since": time.time()})
+
+
+def done(one: Asked) -> None:
+    """The challenger has met the champion, and what came of it is written down."""
+    (one.folder.path / OPEN).unlink(missing_ok=True)
+
+
+def waiting(one: Asked) -> Report | None:
+    """The report of a challenger that an earlier attempt trained and that never met the champion."""
+    kept: dict[str, Any] | None = one.folder.read_json(OPEN)
+    if kept is None or one.past is None or kept["run"] != one.past.config:
+        return None
+    report = Report.from_json(one.past.report)
+    there = report.version is not None and report.workdir is not None and Path(report.workdir).is_dir()
+    return report if there else None
+
+
+def resumable(one: Asked, run: Run) -> str | None:
+    """The folder, by name, of a run with these settings over this table that was broken off; None without one."""
+    workdir = session.interrupted(run, one.name)
+    if workdir is None:
+        return None
+    kept, table = workdir.read_json("run.json"), workdir.read_json("table.json")
+    spent = session.seconds_used(workdir, kept) / (run.seconds or float("inf"))
+    if kept["state"] == "done" or table is None or spent > SPENT or session.alive(kept) or _begun_since(one, workdir):
+        return None
+    return workdir.path.name if table["fingerprint"] == read(run).fingerprint else None
+
+
+def _begun_since(one: Asked, workdir: Workdir) -> bool:
+    """Whether a run of this name has come to its end since that one was broken off: its choice is of the past."""
+    report = one.past and one.past.report.get("workdir")
+    last = Workdir(Path(report)).read_json("run.json") if report else None
+    return last is not None and last["begun"] > workdir.read_json("run.json")["begun"]

@@ -1,0 +1,133 @@
+"""How a retraining ended: in words, as markdown for Prefect's page, and on the run in MLflow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from models.drift import Drift
+from models.errors import NestorError, listed
+from models.gate import Verdict
+from models.outcome import Report, Retrained
+from models.table import Finding
+from tasks import drift as drifting
+from tasks.journal import default_address
+from tasks.promote import gate
+from tasks.retrain.source import Asked
+from tasks.tracking import past
+from tasks.validate import check_schema
+
+_MARKS = {"pass": "✓", "warn": "!", "stop": "✗"}
+
+
+def schema(one: Asked) -> tuple[Finding, ...]:
+    """The new table's columns beside the champion's; nothing before there is one."""
+    return () if one.champion is None else check_schema(one.data, one.champion, one.retrain.columns)
+
+
+def drift(one: Asked) -> tuple[Drift | None, str]:
+    """The new rows against the champion's training profile, or why that can't be told."""
+    if one.champion is None:
+        return None, ""
+    try:
+        return drifting.compared(one.champion, one.data), ""
+    except NestorError as error:
+        return None, f"Drift could not be looked at: {error}"
+
+
+def met(one: Asked, report: Report) -> Verdict | None:
+    """The verdict on the new version; None where there was no champion to meet."""
+    if one.champion is None or report.version is None or report.workdir is None:
+        return None
+    return gate(one.name, report.version, Path(report.workdir), one.retrain.gate)
+
+
+def unchanged(one: Asked) -> Retrained:
+    """Nothing was trained, since nothing has changed."""
+    assert one.past is not None
+    said = (
+        f"Nothing has changed since run {one.past.run_id[:12]}: the same table, settings and libraries. {one.name} was "
+        "not trained again; force trains all the same."
+    )
+    return Retrained(
+        one.name, "unchanged", said, one.champion.version if one.champion else None, run_id=one.past.run_id,
+        source=one.source, tracking_uri=default_address(),
+    )  # fmt: skip
+
+
+def ended(one: Asked, report: Report, verdict: Verdict | None, promoted: bool, **more: Any) -> Retrained:
+    """What came of the version that was trained."""
+    if verdict is not None:
+        ending, champion = ("promoted", report.version) if promoted else ("kept", verdict.champion_version)
+    else:
+        ending, champion = ("first", report.version) if report.alias == "champion" else ("kept", None)
+    return Retrained(
+        one.name, ending, _sentence(one.name, ending, champion, report, verdict, more.get("approved")), champion,
+        report.version, report.run_id, one.source, report=report, verdict=verdict and verdict.as_json(),
+        tracking_uri=report.tracking_uri, **more,
+    )  # fmt: skip
+
+
+def _sentence(
+    name: str, ending: str, champion: int | None, report: Report, verdict: Verdict | None, approved: bool | None
+) -> str:
+    if verdict is None:
+        if ending == "first":
+            return f"Version {champion} is the first champion of {name}. {report.sentence}"
+        return f"No champion of {name}: version {report.version} is no better than a constant prediction."
+    by = "" if approved is None else " by a person's word"
+    told = f"Promoted{by}: version {champion}" if ending == "promoted" else f"Kept{by}: version {champion} stays"
+    return f"{told} champion of {name}. {verdict.sentence}"
+
+
+def write_down(result: Retrained) -> None:
+    """The ending on the run in MLflow, so that it is found there too."""
+    if result.run_id is None or result.ending == "unchanged":
+        return
+    kept = {k: v for k, v in result.as_json().items() if k != "report"}
+    tags = {"nestor.ending": result.ending, "nestor.verdict_sentence": result.sentence}
+    past.write_down(result.run_id, tags, {"retrain.json": json.dumps(kept, indent=1, default=str, ensure_ascii=False)})
+
+
+def markdown(result: Retrained, before: str | None = None) -> str:
+    """The page's text: how it ended and why, with links to the runs; `before` is the last one."""
+    parts = [f"# {result.name}: {result.ending}", result.sentence]
+    if result.verdict is not None:
+        parts.append(_numbers(result.verdict))
+    if result.changed:
+        parts.append(f"What had changed: {', '.join(result.changed)}.")
+    if result.findings:
+        parts.append("## Columns\n\n" + "\n".join(f"- {_MARKS[f.verdict]} {f.message}" for f in result.findings))
+    if result.drift is not None:
+        parts.append("## Drift\n\n" + _drifted(result.drift))
+    if result.notes:
+        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in result.notes))
+    runs = [("new", result.run_id if result.ending != "unchanged" else None), ("last", before)]
+    parts.append("## In MLflow\n\n" + "\n".join(f"- {label} run: {_link(run)}" for label, run in runs if run))
+    return "\n\n".join(parts)
+
+
+def _link(run_id: str) -> str:
+    address = past.page(run_id)
+    return f"[{run_id}]({address})" if address else f"`{run_id}`"
+
+
+def _numbers(verdict: dict[str, Any]) -> str:
+    """The two versions' scores as a table."""
+    rows = ["| version | score | 95 % |", "|---|---|---|"]
+    for who in ("champion", "challenger"):
+        one, version = verdict[who], verdict[f"{who}_version"]
+        if one is not None:
+            rows.append(f"| {who} {version} | {one['value']:.5g} | {_range(one)} |")
+    return "\n".join(rows) if len(rows) > 2 else ""
+
+
+def _range(one: dict[str, Any]) -> str:
+    return "" if one["low"] is None or one["high"] is None else f"{one['low']:.5g} to {one['high']:.5g}"
+
+
+def _drifted(found: dict[str, Any]) -> str:
+    alarms = [c["name"] for c in found["columns"] if c["alarm"]]
+    rows = f"{found['rows'][1]:,} new rows against {found['rows'][0]:,} of training"
+    return f"{rows}: {listed(alarms)} drift." if alarms else f"{rows}: no column drifts."

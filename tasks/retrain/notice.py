@@ -1,0 +1,30 @@
+"""Who is told how a retraining ended: a notification block of Prefect's."""
+
+from __future__ import annotations
+
+import logging
+
+from models.errors import shortened
+
+log = logging.getLogger("nestor.retrain")
+
+
+def tell(block: str | None, subject: str, body: str) -> str:
+    """Has the block (`type/name`, such as `slack-webhook/team`) tell it. What went wrong, in a sentence: a notice that
+    fails is a warning and never a failure. Empty where all went well, or nobody is to be told."""
+    if block is None:
+        return ""
+    # Prefect takes seconds to import, and few retrainings tell anybody.
+    from prefect.blocks.core import Block
+
+    try:
+        loaded = Block.load(block)
+        if not hasattr(loaded, "notify"):
+            raise TypeError(f"a block of the type {type(loaded).__name__} can't notify")
+        with loaded.raise_on_failure():  # pyright: ignore[reportAttributeAccessIssue]
+            loaded.notify(body=body, subject=subject)  # pyright: ignore[reportAttributeAccessIssue]
+    except Exception as error:
+        said = f"Nobody was told: the block {block} failed ({shortened(error, 200)})."
+        log.warning(said, exc_info=error)
+        return said
+    return ""

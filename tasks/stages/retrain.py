@@ -1,0 +1,92 @@
+"""The stages of retraining as Prefect tasks; the work is done by the plain functions of `tasks/retrain`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from models.config import Retrain, Run
+from models.drift import Drift
+from models.errors import InputError
+from models.gate import Verdict
+from models.outcome import Report, Retrained
+from models.table import Finding
+from tasks import progress, promote
+from tasks.data import read
+from tasks.retrain import attempt, ending, notice, source, wanted
+from tasks.retrain.source import Asked
+
+_PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+@task(name="load", task_run_name="load", **_PLAIN)
+def load(retrain: Retrain) -> Asked:
+    """The new data, the last run and the champion."""
+    progress.emit(progress.Stage("read", "new data"))
+    found = source.asked(retrain)
+    create_markdown_artifact(source.summary(found), key="nestor-retrain-data")
+    return found
+
+
+@task(name="check the schema", task_run_name="check the schema", **_PLAIN)
+def check(one: Asked) -> tuple[Finding, ...]:
+    """The new table's columns beside the champion's; InputError with all that forbids to go on."""
+    progress.emit(progress.Stage("check", "columns"))
+    found = ending.schema(one)
+    for finding in found:
+        progress.emit(progress.Saw(finding))
+    stops = [f.message for f in found if f.verdict == "stop"]
+    if stops:
+        raise InputError(f"The new table of {one.name} is not like the champion's. " + " ".join(stops))
+    return found
+
+
+@task(name="look at drift", task_run_name="look at drift", **_PLAIN)
+def drift(one: Asked) -> tuple[Drift | None, str]:
+    """The new rows against the champion's training profile: told, never an end."""
+    found, why = ending.drift(one)
+    if why:
+        progress.emit(progress.Said(why))
+    if found is not None and found.drifted:
+        progress.emit(progress.Said(f"Columns that drift: {', '.join(c.name for c in found.alarms[:8])}."))
+    return found, why
+
+
+@task(name="anything new", task_run_name="anything new?", **_PLAIN)
+def compare(one: Asked) -> tuple[Run, tuple[str, ...]]:
+    """The Run to train, and what differs from the last one."""
+    run = wanted.settings(one)
+    table = read(run)
+    return wanted.pinned(one, run, table), attempt.changes(one, run, table.fingerprint)
+
+
+@task(name="meet the champion", task_run_name="meet the champion", **_PLAIN)
+def meet(one: Asked, report: Report) -> Verdict | None:
+    """The gate's verdict; None where there is no champion to meet."""
+    progress.emit(progress.Stage("gate", "challenger meets champion"))
+    return ending.met(one, report)
+
+
+@task(name="settle", task_run_name="settle", **_PLAIN)
+def settle(verdict: Verdict | None, approved: bool | None, who: str | None, why: str) -> bool:
+    """Moves the alias or keeps it; whether the challenger is champion now."""
+    return verdict is not None and promote.settle(verdict, approved, who, why) is not None
+
+
+@task(name="report", task_run_name="report", **_PLAIN)
+def report(result: Retrained, before: str | None) -> None:
+    """How it ended, on Prefect's page and on the run in MLflow."""
+    ending.write_down(result)
+    create_markdown_artifact(ending.markdown(result, before), key="nestor-retrain", description=result.sentence[:300])
+
+
+@task(name="notify", task_run_name="notify", **_PLAIN)
+def notify(block: str, subject: str, body: str) -> str:
+    """Tells the notification block; what went wrong, if it did."""
+    said = notice.tell(block, subject, body)
+    if said:
+        progress.emit(progress.Said(said))
+    return said
