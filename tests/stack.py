@@ -162,8 +162,8 @@ def free_ports(count: int) -> list[int]:
 class Postgres:
     """A PostgreSQL server that runs."""
 
-    def __init__(self, programs: Path, user: list[str], port: int):
-        self.programs, self.user, self.port = programs, user, port
+    def __init__(self, programs: Path, user: list[str], port: int, data: Path):
+        self.programs, self.user, self.port, self.data = programs, user, port, data
 
     def database(self, name: str, password: str = "secret") -> str:
         """Makes a database with an owner of its own; `owner:password@host:port/name`."""
@@ -178,6 +178,13 @@ class Postgres:
         with psycopg.connect(f"postgresql://nestor@127.0.0.1:{self.port}/{database}", autocommit=True) as connection:
             done = connection.execute(statement.encode())
             return done.fetchall() if done.description else []
+
+    def script(self, file: Path) -> Path:
+        """A copy of the file that the server's user may read."""
+        copy = self.data / file.name
+        shutil.copyfile(file, copy)
+        copy.chmod(0o755)
+        return copy
 
     def program(self, name: str) -> list[str]:
         """The command of one of PostgreSQL's programs, such as pg_dump, with how to reach the server."""
@@ -200,7 +207,7 @@ def postgres(*options: str) -> Iterator[Postgres]:
         stdout=subprocess.DEVNULL, stderr=(data / "log").open("wb"), cwd="/",
     )  # fmt: skip
     try:
-        running = Postgres(programs, user, port)
+        running = Postgres(programs, user, port, data)
         assert wait_for(lambda: _answers(running), 60), (data / "log").read_text()
         yield running
     finally:
