@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.config import Run, Settings
+from models.config import Retrain, Run, Score, Settings, Watch
 
 if TYPE_CHECKING:
     from models.families import Family, Shape
@@ -53,18 +53,30 @@ def _cell(text: str) -> str:
 
 
 def config() -> str:
-    """Every field of Run and of what is in it."""
-    parts = [("", Run), *((n, f.annotation) for n, f in Run.model_fields.items() if _is_settings(f.annotation))]
-    return "\n\n".join(_section(name, model) for name, model in parts)
+    """Every field of the settings that a flow takes, and of what is in them."""
+    return "\n\n".join(_section(*part) for flow in (Run, Retrain, Score, Watch) for part in _parts(flow))
+
+
+def _parts(flow: type[Settings]) -> Iterator[tuple[str, type[Settings], Mapping[str, str]]]:
+    """(place, model, option of each field) of a flow's settings and of those in them."""
+    from flows.options import FLAGS
+
+    if flow is Run:
+        options = {".".join(path): flag for path, flag in FLAGS.items()}
+    else:
+        command = _commands().get(flow.__name__.lower())
+        options = {p.name: _flag_of(p) for p in command.params} if command else {}
+    yield "", flow, options
+    for name, field in flow.model_fields.items():
+        if _is_settings(field.annotation):
+            yield name, field.annotation, options
 
 
 def _is_settings(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Settings)
 
 
-def _section(place: str, model: type[Settings]) -> str:
-    from flows.options import FLAGS
-
+def _section(place: str, model: type[Settings], options: Mapping[str, str]) -> str:
     schema = model.model_json_schema()["properties"]
     fields = {n: f for n, f in model.model_fields.items() if not _is_settings(f.annotation)}
     rows = [
@@ -72,13 +84,17 @@ def _section(place: str, model: type[Settings]) -> str:
             f"`{place}.{n}`" if place else f"`{n}`",
             _type(schema[n]),
             "required" if f.is_required() else _shown(f.default),
-            _flag(FLAGS.get((place, n) if place else (n,))),
+            _flag(options.get(f"{place}.{n}" if place else n)),
             f.description or "",
         )
         for n, f in fields.items()
     ]
     title = f"## {place}: {model.__name__}" if place else f"## {model.__name__}"
     return f"{title}\n\n{inspect.getdoc(model)}\n\n{table(('field', 'value', 'default', 'option', 'meaning'), rows)}"
+
+
+def _flag_of(option: Any) -> str:
+    return option.metavar.partition("[")[0] if option.param_type_name == "argument" else option.opts[0]
 
 
 def _shown(default: Any) -> str:
@@ -207,12 +223,17 @@ def notes() -> str:
 
 def commands() -> str:
     """Every command with its arguments and options."""
+    return "\n\n".join(_command(name, one) for name, one in _commands().items())
+
+
+def _commands() -> Mapping[str, Any]:
+    """The commands of `nestor` by name."""
     import typer
 
     from flows.cli import app
 
     found: Any = typer.main.get_command(app)
-    return "\n\n".join(_command(name, one) for name, one in found.commands.items())
+    return found.commands
 
 
 def _command(name: str, command: Any) -> str:

@@ -19,7 +19,7 @@ import models.search
 from flows.cli import app
 from models.checks import checks
 from models.columns import TRUSTED
-from models.config import Run, Settings
+from models.config import Retrain, Run, Score, Settings, Watch
 from models.families import Part, Shape, families
 from models.metric import metric_for
 from models.nested import Study
@@ -68,11 +68,12 @@ def settings(model: type[Settings], place: str = "") -> list[str]:
 
 
 def test_settings_are_documented_and_described():
-    assert set(settings(Run)) <= code(page("config.md"))
-    nested = [f.annotation for f in Run.model_fields.values() if inspect.isclass(f.annotation)]
-    for model in (Run, *(m for m in nested if issubclass(m, Settings))):
-        undescribed = [n for n, f in model.model_fields.items() if not f.description]
-        assert not [n for n in undescribed if n not in ("split", "search", "budget", "final")]
+    for flow in (Run, Retrain, Score, Watch):
+        assert set(settings(flow)) <= code(page("config.md"))
+        nested = [f.annotation for f in flow.model_fields.values() if inspect.isclass(f.annotation)]
+        for model in (flow, *(m for m in nested if issubclass(m, Settings))):
+            undescribed = [n for n, f in model.model_fields.items() if not f.description]
+            assert not [n for n in undescribed if n not in ("split", "search", "budget", "final", "gate")]
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
