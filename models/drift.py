@@ -129,6 +129,29 @@ class Drift:
         return {"drifted": self.drifted, "sentence": self.sentence, **asdict(self)}
 
 
+@dataclass(frozen=True)
+class Watched:
+    """The result of `flows.watch.watch`."""
+
+    name: str
+    version: int
+    """The version that was watched."""
+    data: str
+    drift: Drift
+    run_id: str | None = None
+    """The watch's own run in MLflow."""
+    event: bool = False
+    """Whether the event `nestor.drift` was sent."""
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        found = self.drift.as_json()
+        first = {"name": self.name, "version": self.version, "data": self.data}
+        last = {"run_id": self.run_id, "event": self.event, "notes": [*self.drift.notes, *self.notes]}
+        return {**first, "drifted": found.pop("drifted"), "sentence": found.pop("sentence"), **found, **last}
+
+
 def compare(
     then: Profile,
     features: pd.DataFrame,

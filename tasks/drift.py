@@ -21,7 +21,10 @@ from tasks.data.roles import groups, identities, times, weights
 from tasks.data.target import target
 from tasks.meeting import label_text
 from tasks.meeting import predicted as said_by
-from tasks.score import CHUNK, Loaded
+from tasks.score import Loaded
+
+CHUNK = 50_000
+"""Rows that are predicted at once."""
 
 
 @dataclass(frozen=True)

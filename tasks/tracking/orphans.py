@@ -37,7 +37,8 @@ def close_orphans(client: MlflowClient, but: str = "") -> int:
     """Closes the open runs of this machine's dead processes, but not those of the pipeline run `but`; how many."""
     experiments = [e.experiment_id for e in client.search_experiments()]
     host = socket.gethostname().replace("'", "")
-    where = f"attributes.status = 'RUNNING' and tags.`nestor.kind` = 'pipeline' and tags.`nestor.host` = '{host}'"
+    # pipeline and watch runs: those that are a process's own
+    where = f"attributes.status = 'RUNNING' and tags.`nestor.host` = '{host}'"
     dead = [r for r in search(client, experiments, where) if not lives(r.data.tags)] if experiments else []
     return sum(_close_tree(client, r) for r in dead if r.data.tags["nestor.run"] != but)
 

@@ -1,0 +1,45 @@
+"""New rows against the champion: do columns, predictions or the score drift?
+
+load the champion -> load -> compare -> report -> tell
+
+In Python: `from flows.watch import watch; watched = watch(Watch(name="loans", data="new.csv"))`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flows.called import Called  # before Prefect: it reads its settings when it is imported
+
+# isort: split
+from prefect.runtime import flow_run
+
+from models.config import Watch
+from models.drift import Watched
+from tasks.stages import watch as stages
+
+
+class Watching(Called):
+    """Called as a function, it begins when the server answers."""
+
+    def __call__(self, watch: Watch) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The flow's result."""
+        return super().__call__(watch)
+
+
+def _watch(watch: Watch) -> Watched:
+    """Compares new rows with what the champion was trained on; drift sends the event `nestor.drift`."""
+    begun = time.time()
+    loaded = stages.champion(watch)
+    rows = stages.load(watch, loaded)
+    drift = stages.compare(watch, loaded, rows)
+    return stages.tell(watch, stages.report(watch, loaded, rows, drift, begun))
+
+
+def _run_name() -> str:
+    """The model's name: what is looked for among flow runs."""
+    asked = flow_run.parameters["watch"]
+    return asked.name if isinstance(asked, Watch) else "watch"
+
+
+watch = Watching(_watch, name="watch", flow_run_name=_run_name, persist_result=False)

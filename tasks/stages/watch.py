@@ -1,0 +1,126 @@
+"""The stages of watching as Prefect tasks; the work is done by the plain functions of `tasks/drift.py`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from models.address import masked
+from models.config import Watch
+from models.drift import Drift, Watched
+from models.outcome import number
+from tasks import drift_page, events, progress
+from tasks.data import fetched
+from tasks.drift import Rows, compared, rows_of
+from tasks.retrain import notice
+from tasks.score import Loaded
+from tasks.score import load as load_version
+from tasks.tracking import watches
+from tasks.tracking.past import page
+
+_PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+@task(name="load the champion", task_run_name="load the champion", **_PLAIN)
+def champion(watch: Watch) -> Loaded:
+    """The tested model: the profile and the published score speak of it."""
+    progress.emit(progress.Stage("read", watch.name))
+    return load_version(watch.name, tested=True)
+
+
+@task(name="load", task_run_name="load", **_PLAIN)
+def load(watch: Watch, loaded: Loaded) -> Rows:
+    """The new rows, read as the training table was."""
+    progress.emit(progress.Stage("read", "new rows"))
+    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+        return rows_of(loaded, fetched(watch.data, watch.query, watch.bound, folder=Path(folder)))
+
+
+@task(name="compare", task_run_name="compare", **_PLAIN)
+def compare(watch: Watch, loaded: Loaded, rows: Rows) -> Drift:
+    """Every column, the predictions, and where there are labels the score."""
+    progress.emit(progress.Stage("check", "drift"))
+    return compared(loaded, rows, watch.level, watch.psi)
+
+
+@task(name="report", task_run_name="report", **_PLAIN)
+def report(watch: Watch, loaded: Loaded, rows: Rows, drift: Drift, begun: float) -> Watched:
+    """A run in MLflow, and what Prefect's page shows."""
+    data = masked(watch.model_dump(mode="json")["data"])
+    found = Watched(watch.name, loaded.version, data, drift)
+    run_id = watches.keep(
+        watch.name,
+        begun=begun,
+        params={"version": loaded.version, **_settings(watch, data)},
+        metrics=_metrics(drift),
+        tags={"nestor.version": str(loaded.version), "nestor.drifted": str(drift.drifted).lower()},
+        table={
+            "name": watch.name, "digest": rows.digest, "source": data, "rows": len(rows.features),
+            "columns": rows.features.shape[1],
+        },
+        files={
+            "drift.json": json.dumps(found.as_json(), indent=1, ensure_ascii=False, allow_nan=False),
+            "drift.html": drift_page.drift_html(watch.name, loaded.version, data, drift),
+        },
+    )  # fmt: skip
+    _show(replace(found, run_id=run_id))
+    return replace(found, run_id=run_id)
+
+
+def _settings(watch: Watch, data: str) -> dict[str, Any]:
+    return {"data": data, "query": watch.query, "bound": watch.bound, "level": watch.level, "psi": watch.psi}
+
+
+def _metrics(drift: Drift) -> dict[str, float]:
+    """What there is to plot over watches."""
+    index = {part: [c.psi for c in drift.columns if c.part == part and not c.moves] for part in _PARTS}
+    found = {
+        "rows": float(drift.rows[1]),
+        "drift_columns": float(sum(c.part == "feature" for c in drift.alarms)),
+        **{name: max(index[part]) for part, name in _PARTS.items() if index[part]},
+    }
+    if (one := drift.performance) is not None:
+        found |= {"performance": one.now, "performance_then": one.then, "performance_z": one.z}
+    return found
+
+
+_PARTS = {"feature": "max_psi", "prediction": "prediction_psi"}
+
+
+def _show(found: Watched) -> None:
+    link = page(found.run_id) if found.run_id else None
+    text = drift_page.markdown(found.name, found.version, found.data, found.drift)
+    more = f"\n\n[The run in MLflow]({link})" if link else f"\n\nMLflow run `{found.run_id}`"
+    create_markdown_artifact(text + more, key="nestor-drift", description=found.drift.sentence[:300])
+    rows = drift_page.table_rows(found.drift)
+    create_table_artifact(table=rows, key="nestor-drift-columns", description=f"Columns of {found.name}, then and now")
+
+
+@task(name="tell", task_run_name="tell", **_PLAIN)
+def tell(watch: Watch, found: Watched) -> Watched:
+    """The event for automations, and the notification block; what could not be told is noted."""
+    if not found.drift.drifted:
+        return found
+    sent, notes = False, []
+    if watch.alarm:
+        sent = events.drift(
+            found.name, version=found.version, data=found.data, columns=[c.name for c in found.drift.alarms],
+            psi=max((c.psi for c in found.drift.alarms), default=0.0),
+            performance=found.drift.performance and found.drift.performance.z,
+            sentence=found.drift.sentence, run_id=found.run_id,
+        )  # fmt: skip
+        notes += [] if sent else [f"The event {events.DRIFT} could not be sent."]
+    said = notice.tell(watch.notify, f"{found.name}: drift", _body(found))
+    return replace(found, event=sent, notes=(*notes, *([said] if said else [])))
+
+
+def _body(found: Watched) -> str:
+    lines = [f"- {c.name}: PSI {number(c.psi)}" for c in found.drift.alarms[:20]]
+    return "\n".join([f"{found.drift.sentence} Version {found.version}, {found.data}.", *lines])

@@ -1,0 +1,51 @@
+"""A watch as a run of its own in MLflow: what was compared, and what was found."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.journal import default_address
+from tasks.tracking.entry import PARAM, TAG, dataset
+from tasks.tracking.orphans import process_tags
+from tasks.tracking.store import connect, experiment
+
+
+def keep(
+    name: str,
+    *,
+    begun: float,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+    table: Mapping[str, Any],
+    files: Mapping[str, str],
+    address: str | None = None,
+) -> str:
+    """The id of a finished run of the kind `watch` in the model's experiment. `table`: the rows as a dataset input;
+    `files`: name -> text."""
+    from mlflow.entities import DatasetInput, InputTag, Metric, Param
+
+    where, key = address or default_address(), f"watch-{secrets.token_hex(8)}"
+    client = connect(where)
+    # With the tags of its process: whichever command comes next closes it, should this one be killed.
+    own = {"nestor.kind": "watch", "nestor.key": key, "nestor.run": key, **process_tags(os.getpid())}
+    all_tags = {k: v[:TAG] for k, v in {**tags, **own}.items()}
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun))
+    run_id = client.create_run(
+        experiment(client, where, name), round(begun * 1000), all_tags, f"watch {stamp}"
+    ).info.run_id  # fmt: skip
+    now = round(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        [Metric(k, float(v), now, 0) for k, v in metrics.items()],
+        [Param(k, str(v)[:PARAM]) for k, v in params.items() if v not in (None, "", {})],
+    )
+    client.log_inputs(run_id, [DatasetInput(dataset(table).dataset, [InputTag("mlflow.data.context", "watching")])])
+    for file, text in files.items():
+        client.log_text(run_id, text, file)
+    client.set_terminated(run_id, "FINISHED")
+    return run_id
