@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stdout
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Annotated
 
 import typer
@@ -13,28 +14,103 @@ import typer
 from flows import ending
 from flows import options as o
 from flows.printing import show, show_json
+from models.errors import Interrupted
 
 EXAMPLES = (
     "nestor score loans new.csv --out scored.csv",
-    "nestor score loans/3 new.parquet --out scored.parquet",
+    "nestor score loans/3 'new-%Y-%m-%d.parquet' --out scored.parquet --keep id,day",
+    "nestor score loans env:LOANS_DB --query 'select * from loans where day > :a' --bind a=today-1d --out new.parquet",
 )
+LINE_EVERY = 10.0
+"""Seconds between lines that tell how far it is, where there is no terminal."""
 
 
 def score(
     model: Annotated[
         str, typer.Argument(metavar="NAME[@ALIAS|/VERSION]", help="A registered model; without an alias its champion.")
     ],
-    data: Annotated[str, typer.Argument(metavar="DATA", help="The rows to predict: csv or parquet.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the predictions go: csv or parquet.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="The rows to predict: csv (compressed too) or parquet; with %Y-%m-%d in its path the newest that "
+            "fits; or a database address with --query.",
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Where the predictions go: csv or parquet; %Y-%m-%d becomes today."
+        ),
+    ],
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="A,B", help="Columns of the input that the output repeats, such as an id."),
+    ] = None,
+    query: o.Query = None,
+    bound: o.Bound = None,
+    chunk: Annotated[
+        int, typer.Option("--chunk", metavar="N", min=1, help="Rows that are read and predicted at once.")
+    ] = 50_000,
     as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Predict new rows with a registered model; its input is checked against what it was trained on."""
-    with redirect_stdout(sys.stderr):
+    with _stopped_politely(), _progress(quiet) as told, redirect_stdout(sys.stderr):
+        from models.config import Score
         from tasks.score import score as scored
 
         ending.log_to_file()
-        result = scored(model, data, out)
-    if as_json:
-        show_json(result if isinstance(result, Mapping) else {"model": model, "out": str(out), "rows": result})
+        found = scored(
+            Score(
+                model=model, data=data, out=out, keep=o.names(keep) or (), query=query,
+                bound=o.bindings(bound) or {}, chunk=chunk,
+            ),
+            told=told,
+        )  # fmt: skip
+    for note in found.remarks:
+        ending.say(f"Note: {note}")
+    show_json(found.as_json()) if as_json else show(found.sentence)
+
+
+@contextmanager
+def _stopped_politely() -> Iterator[None]:
+    """Lets Ctrl-C, and a polite kill, end the scoring with a sentence and nothing half written."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Nothing was written; the same command begins anew.") from None
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[int, int | None], None] | None]:
+    """What is told how many rows are written, of how many: a line that counts on a terminal, some lines elsewhere."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+
+        with Console(file=sys.stderr, highlight=False).status("Loading the model") as status:
+            yield _counted(lambda text: status.update(text))
     else:
-        show(f"{result:,} rows scored: {out}" if isinstance(result, int) else f"Scored: {out}")
+        yield _counted(lambda text: ending.say(f"nestor: {text}"), LINE_EVERY)
+
+
+def _counted(write: Callable[[str], None], every: float = 0.0) -> Callable[[int, int | None], None]:
+    """Writes rows, their share and speed, at most once in `every` seconds."""
+    began = last = time.monotonic()
+
+    def told(rows: int, of: int | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every:
+            share = f" of {of:,}" if of else ""
+            write(f"{rows:,}{share} rows, {rows / max(now - began, 0.001):,.0f} rows/s")
+            last = now
+
+    return told

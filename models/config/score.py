@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from models.config.values import Bound, Data, Settings
+from models.config.values import Bound, Data, Names, Settings
 
 
 class Score(Settings):
@@ -21,7 +21,7 @@ class Score(Settings):
     """SQL, where the data is a database address."""
     bound: Bound = {}
     """Values for the query's `:name`s, such as `today-1d`."""
-    keep: tuple[str, ...] = ()
+    keep: Names = ()
     """Columns of the input that the output repeats, such as an id."""
     chunk: int = Field(default=50_000, ge=1)
-    """Rows that are in memory at once."""
+    """Rows that are read and predicted at once: memory grows with it, not with the table."""
