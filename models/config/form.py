@@ -31,7 +31,9 @@ def _plain(field: dict[str, Any]) -> dict[str, Any]:
         field = {**{k: v for k, v in field.items() if k not in ("anyOf", "default")}, **inner}
         if "enum" in field:  # Prefect's server takes null for what is not required, but looks it up among these
             field["enum"] = [*field["enum"], None]
-    idle = {"gt", "lt"}  # of a bound on what a text stands for, such as a duration
+    if field.get("type") == "string" and isinstance(field.get("default"), (int, float)):
+        field = {**field, "default": spelled(field["default"])}
+    idle = {"gt", "lt", "ge", "le"}  # of a bound on what a text stands for, such as a duration
     if field.get("default") in ([], {}, None) or "$ref" in field:
         idle = {*idle, "default"}
     return {k: v for k, v in field.items() if k not in idle}
@@ -46,6 +48,12 @@ def empty_if(given: tuple[str, str], other: tuple[str, str], why: str) -> dict[s
         "if": {"properties": {given[0]: there}, "required": [given[0]]},
         "then": {"properties": {other[0]: refused}},
     }
+
+
+def spelled(seconds: float) -> str:
+    """A duration as one would type it: `1d`, `90s`."""
+    unit, name = next((u, n) for u, n in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")) if not seconds % u or u == 1)
+    return f"{seconds / unit:g}{name}"
 
 
 def files_in(package: str) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from models.config.gate import Gate
-from models.config.values import Bound, Data, Duration, Settings
+from models.config.values import Bound, Changes, Data, Duration, Settings
 
 
 class Retrain(Settings):
@@ -23,8 +23,8 @@ class Retrain(Settings):
     """Values for the query's `:name`s, such as `today-7d`; what is not given is as in the last run."""
     budget: Duration | None = Field(default=None, gt=0)
     """Wall time of the training, such as 10m; empty: as in the last run."""
-    changes: dict[str, Any] = {}
-    """Fields of a run to set otherwise than the last run did, such as `{"search": {"families": "lightgbm"}}`."""
+    changes: Changes = {}
+    """Fields of a run to set otherwise than the last run did: `search.families=lightgbm`, `split.outer=3`."""
     gate: Gate = Gate()
     columns: Literal["stop", "adapt"] = "stop"
     """Where columns are missing or of another type than the champion knows: stop, or train on what there is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
@@ -70,6 +70,28 @@ def _bound(value: object) -> object:
 
 Bound = Annotated[dict[str, str], BeforeValidator(_bound), _pairs(".+")]
 """Values for the names in a query; in a form and in lists `since=today-7d`."""
+
+
+
+def _nested(value: object) -> object:
+    """`["search.families=lightgbm"]` as `{"search": {"families": "lightgbm"}}`; any other value as it came."""
+    pairs = paired(value)
+    if pairs is value:
+        return value
+    whole: dict[str, Any] = {}
+    for name, said in cast(dict[str, str], pairs).items():
+        *groups, field = name.split(".")
+        inside = whole
+        for group in groups:
+            inside = inside.setdefault(group, {})
+            if not isinstance(inside, dict):
+                raise ValueError(f"{group} can't be both a value and a group of fields")
+        inside[field] = said
+    return whole
+
+
+Changes = Annotated[dict[str, Any], BeforeValidator(_nested), _pairs(".+")]
+"""Fields of settings with their new values; in a form and in lists `search.families=lightgbm`."""
 
 Kind = Literal["number", "category", "boolean", "date", "text", "id", "drop"]
 Kinds = Annotated[dict[str, Kind], BeforeValidator(paired), _pairs(f" *({'|'.join(get_args(Kind))}) *")]
