@@ -26,6 +26,8 @@ RETYPED = 0.05
 """From this share of values on that don't fit, the column is of another type; below it they are odd values."""
 NAME, CONTENT = 0.75, 0.8
 """From this likeness on (of names: difflib's ratio; of content: shared rows) two columns are taken for one."""
+LOOKED_AT, MOST_PAIRS = 5_000, 400
+"""Contents are compared on about so many rows, and only where so many pairs of columns or fewer may be meant."""
 OUTSIDE = 0.01
 """From this share of values out of the known range on, it is a warning; else only told."""
 
@@ -90,7 +92,7 @@ def compared(known: Known, seen: Seen, columns: Columns = "stop") -> tuple[Findi
     )
 
 
-def _said(check: str, verdict: Any, names: Iterable[str], sentence: str) -> Finding:
+def _note(check: str, verdict: Any, names: Iterable[str], sentence: str) -> Finding:
     return Finding(check, verdict, sentence, tuple(names)[:8])
 
 
@@ -100,7 +102,7 @@ def _said(check: str, verdict: Any, names: Iterable[str], sentence: str) -> Find
 def _target_there(known: Known, seen: Seen) -> Iterator[Finding]:
     if known.target not in seen.kinds:
         said = f"The target {shortened(known.target, 60)!r} is missing: without it nothing can be trained or compared."
-        yield _said("missing_column", "stop", [known.target], said)
+        yield _note("missing_column", "stop", [known.target], said)
 
 
 def _lacking(known: Known, seen: Seen) -> list[str]:
@@ -116,14 +118,14 @@ def _missing(known: Known, seen: Seen, renamed: Mapping[str, Any], verdict: str)
     if names:
         ends = {"stop": "Bring them back, or train without them (columns: adapt).", "warn": "Trained without them."}
         said = f"Columns that the champion uses are missing: {listed(names, width=60)}. {ends[verdict]}"
-        yield _said("missing_column", verdict, names, said)
+        yield _note("missing_column", verdict, names, said)
 
 
 def _pairs(renamed: Mapping[str, tuple[str, str]], verdict: str) -> Iterator[Finding]:
     if renamed:
         pairs = listed((f"{old} (now {new}? alike by {why})" for old, (new, why) in renamed.items()), width=120)
         said = f"Columns seem to have other names: {pairs}. Give them the old names, in the file or in the query."
-        yield _said("renamed_column", verdict, renamed, said)
+        yield _note("renamed_column", verdict, renamed, said)
 
 
 def _extra(known: Known, seen: Seen, renamed: Mapping[str, tuple[str, str]]) -> Iterator[Finding]:
@@ -131,23 +133,30 @@ def _extra(known: Known, seen: Seen, renamed: Mapping[str, tuple[str, str]]) -> 
     names = [c for c in _strange(known, seen) if c not in taken]
     if names:
         said = f"Columns that the champion does not know: {listed(names, width=60)}."
-        yield _said("extra_column", "warn", names, said)
+        yield _note("extra_column", "warn", names, said)
 
 
 def _renamed(known: Known, seen: Seen) -> dict[str, tuple[str, str]]:
     """Missing column -> (the extra one that looks like it, by what); the most alike first, each once."""
+    pairs = [
+        (old, new)
+        for old, new in product(_lacking(known, seen), _strange(known, seen))
+        if _family(known.kinds[old]) == _family(seen.kinds[new])
+    ]
+    rows = seen.extra.iloc[:: max(1, len(seen.extra) // LOOKED_AT)]
     likely = []
-    for old, new in product(_lacking(known, seen), _strange(known, seen)):
-        if _family(known.kinds[old]) != _family(seen.kinds[new]):
-            continue
-        name, content = _same_name(old, new), _same_content(known, seen, old, new)
+    for old, new in pairs:
+        name = _same_name(old, new)
+        content = _same_content(known.columns.get(old), rows, new) if len(pairs) <= MOST_PAIRS else 0.0
         if name >= NAME or content >= CONTENT:
             why = " and ".join(w for w, there in (("name", name >= NAME), ("content", content >= CONTENT)) if there)
             likely.append((-(name + content), old, new, why))
     found: dict[str, tuple[str, str]] = {}
+    taken = set[str]()
     for _, old, new, why in sorted(likely):
-        if old not in found and new not in {n for n, _ in found.values()}:
+        if old not in found and new not in taken:
             found[old] = new, why
+            taken.add(new)
     return found
 
 
@@ -161,18 +170,18 @@ def _same_name(one: str, other: str) -> float:
     shorter, longer = sorted(plain, key=len)
     if len(shorter) >= 4 and (longer.startswith(shorter) or longer.endswith(shorter)):
         return 0.9
-    return difflib.SequenceMatcher(None, shorter, longer).ratio()
+    found = difflib.SequenceMatcher(None, shorter, longer)
+    return found.ratio() if found.real_quick_ratio() >= NAME and found.quick_ratio() >= NAME else 0.0
 
 
-def _same_content(known: Known, seen: Seen, old: str, new: str) -> float:
+def _same_content(was: Column | None, extra: pd.DataFrame, new: str) -> float:
     """The share of rows that both columns hold in the same cells (of numbers) or levels; 0 where it says nothing."""
-    was = known.columns.get(old)
-    if was is None or new not in seen.extra or was.kind in ("boolean", "date") or was.rows == was.missing:
+    if was is None or new not in extra or was.kind in ("boolean", "date") or was.rows == was.missing:
         return 0.0
-    if was.edges and pd.api.types.is_numeric_dtype(seen.extra[new].dtype) and len(was.counts) > 4:
-        return _shared(np.array(was.counts), between(was.edges, numbers(seen.extra[new], "number")))
+    if was.edges and pd.api.types.is_numeric_dtype(extra[new].dtype) and len(was.counts) > 4:
+        return _shared(np.array(was.counts), between(was.edges, numbers(extra[new], "number")))
     if was.kind == "category" and len(was.levels) > 2:
-        now = levels(seen.extra[new])
+        now = levels(extra[new])
         names = [*was.levels, *(level for level in now if level not in was.levels)]
         return _shared(np.array([was.levels.get(n, 0) for n in names]), np.array([now.get(n, 0) for n in names]))
     return 0.0
@@ -195,14 +204,14 @@ def _retyped(known: Known, seen: Seen, verdict: str) -> Iterator[Finding]:
     if found:
         ends = "Correct the source, or train with what can be read (columns: adapt)." if verdict == "stop" else ""
         said = f"Columns are of another type: {listed((f'{c} ({s})' for c, s in found.items()), width=140)}. {ends}"
-        yield _said("data_type", verdict, found, said.strip())
+        yield _note("data_type", verdict, found, said.strip())
     few = {c: odd for c, odd in seen.odd.items() if c not in found and c in known.used}
     if few:
         items = (
             f"{c} ({shortened(value, 24)!r} in data row {row}, {n:,} in all)" for c, (n, value, row) in few.items()
         )
         said = f"Some values don't fit their column and count as missing: {listed(items, width=140)}."
-        yield _said("odd_values", "warn", few, said)
+        yield _note("odd_values", "warn", few, said)
 
 
 def _other_type(known: Known, seen: Seen, name: str) -> str | None:
@@ -235,7 +244,7 @@ def _empty(known: Known, seen: Seen) -> Iterator[Finding]:
     names = [str(c) for c in there if c not in seen.odd and _was_filled(known.columns.get(str(c)))]
     if names:
         said = f"Columns that held values hold none now: {listed(names, width=60)}. Is their source broken?"
-        yield _said("completeness", "warn", names, said)
+        yield _note("completeness", "warn", names, said)
 
 
 def _was_filled(was: Column | None) -> bool:
@@ -252,7 +261,7 @@ def _levels(known: Known, seen: Seen) -> Iterator[Finding]:
     if new:
         items = listed((f"{c} ({_counted(fresh)})" for c, fresh in new.items()), width=140)
         said = f"Categories hold levels that the champion never saw, and reads as missing: {items}."
-        yield _said("categorical_values", "warn", new, said)
+        yield _note("categorical_values", "warn", new, said)
 
 
 def _counted(found: Mapping[str, int]) -> str:
@@ -277,7 +286,7 @@ def _range(known: Known, seen: Seen) -> Iterator[Finding]:
     for verdict, judge in _VERDICTS:
         chosen = {c: said for c, (share, said) in beyond.items() if judge(share)}
         if chosen:
-            yield _said(
+            yield _note(
                 "range", verdict, chosen, f"Numbers out of the range trained on: {listed(chosen.values(), width=140)}."
             )
 
@@ -295,7 +304,7 @@ def _classes(known: Known, seen: Seen) -> Iterator[Finding]:
         said = (
             f"The target {shortened(known.target, 60)!r} was a number, now {shortened(example, 24)!r} in data row {row}"
         )
-        yield _said("data_type", "stop", [known.target], f"{said} ({count:,} such values). Correct it.")
+        yield _note("data_type", "stop", [known.target], f"{said} ({count:,} such values). Correct it.")
     if seen.labels is None or not known.classes:
         return
     mine = {label(c) for c in known.classes}
@@ -303,10 +312,10 @@ def _classes(known: Known, seen: Seen) -> Iterator[Finding]:
     gone = [c for c in known.classes if label(c) not in {label(k) for k in seen.labels}]
     if new:
         said = f"The target holds classes that the champion can't predict: {_counted(new)}."
-        yield _said("target_classes", "warn", [known.target], said)
+        yield _note("target_classes", "warn", [known.target], said)
     if gone:
         said = f"The target lacks classes that the champion knows: {listed(gone)}."
-        yield _said("target_classes", "warn", [known.target], said)
+        yield _note("target_classes", "warn", [known.target], said)
 
 
 def label(value: object) -> str:
