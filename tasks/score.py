@@ -97,6 +97,8 @@ class Scored:
     """Columns of the input that the model does not know."""
     notes: tuple[str, ...]
     """What was decided about the input."""
+    run_id: str | None = None
+    """The run that made the model."""
 
     @property
     def remarks(self) -> list[str]:
@@ -131,7 +133,8 @@ def score(score: Score, address: str | None = None, told: Callable[[int, int | N
     seconds = time.monotonic() - began
     unknown = [c for c in table.names if c not in {*loaded.reading.kinds, *loaded.reading.others, *keep}]
     notes = tuple(f.message for f in table.findings if f.verdict == "warn")
-    return Scored(loaded.name, loaded.version, str(out), table.source, rows, seconds, tuple(unknown), notes)
+    told_of = tuple(unknown), notes, loaded.run_id or None
+    return Scored(loaded.name, loaded.version, str(out), table.source, rows, seconds, *told_of)
 
 
 def _kept(keep: Sequence[str], loaded: Loaded) -> list[str]:

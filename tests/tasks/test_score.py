@@ -300,6 +300,11 @@ def one_bit(path):
     path.write_bytes(bytes(data))
 
 
+def edited(path, old, new):
+    assert old in path.read_text("utf-8")
+    path.write_text(path.read_text("utf-8").replace(old, new, 1), "utf-8")
+
+
 TAMPERED = {
     "a bit of the model": lambda folder: one_bit(folder / "model.skops"),
     "another type inside": another_type,
@@ -309,7 +314,7 @@ TAMPERED = {
     "one more file": lambda f: (f / "sitecustomize.py").write_text("print('hello')"),
     "a file less": lambda f: (f / "requirements.txt").unlink(),
     "requirements": lambda f: (f / "requirements.txt").write_text("skopz==1.0"),
-    "MLmodel": lambda f: (f / "MLmodel").write_text((f / "MLmodel").read_text().replace("mlflow.sklearn", "os.path")),
+    "MLmodel": lambda folder: edited(folder / "MLmodel", "mlflow.sklearn", "os.path"),
     "a file that moved": lambda f: (f / "requirements.txt").rename(f / "requirement.txt"),
 }
 

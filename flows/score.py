@@ -1,0 +1,40 @@
+"""New rows predicted by a registered model, for a schedule: `%Y-%m-%d` in `data` is the newest file that fits, in `out`
+it is today.
+
+In Python: `from flows.score import score; scored = score(Score(model="loans", data="new.csv", out="scored.csv"))`.
+The command `nestor score` does the same work without Prefect: it needs no record, and starts in half the time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.called import Called  # before Prefect: it reads its settings when it is imported
+
+# isort: split
+from prefect.runtime import flow_run
+
+from models.config import Score
+from tasks.score import Scored
+from tasks.stages import score as stages
+
+
+class Scoring(Called):
+    """Called as a function, it begins when the server answers."""
+
+    def __call__(self, score: Score) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The flow's result."""
+        return super().__call__(score)
+
+
+def _score(score: Score) -> Scored:
+    """Predicts new rows with a registered model; its files and its input are checked first."""
+    return stages.score(score)
+
+
+def _run_name() -> str:
+    """The model as it was named: what is looked for among flow runs."""
+    asked = flow_run.parameters["score"]
+    return asked.model if isinstance(asked, Score) else "score"
+
+
+score = Scoring(_score, name="score", flow_run_name=_run_name, persist_result=False)

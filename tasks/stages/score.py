@@ -1,0 +1,49 @@
+"""Scoring as a Prefect task; the work is done by the plain functions of `tasks/score.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from models.config import Score
+from models.errors import NestorError
+from tasks.score import Scored
+from tasks.score import score as score_rows
+from tasks.tracking.past import page
+
+
+def _worth_a_retry(task: Any, run: Any, state: Any) -> bool:
+    """A wrong table is wrong again; a lost connection may not be."""
+    return not isinstance(state.result(raise_on_failure=False), NestorError)
+
+
+@task(
+    name="score",
+    task_run_name="score",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=1,
+    retry_condition_fn=_worth_a_retry,
+)
+def score(score: Score) -> Scored:
+    """Predicts and writes; shows rows, seconds, version and file."""
+    done = score_rows(score)
+    create_markdown_artifact(_told(done), key="nestor-scored", description=done.sentence[:300])
+    return done
+
+
+def _told(done: Scored) -> str:
+    link = page(done.run_id) if done.run_id else None
+    version = f"{done.model}, version {done.version}" + (f" ([its run in MLflow]({link}))" if link else "")
+    facts = {
+        "rows": f"{done.rows:,}",
+        "seconds": f"{done.seconds:.1f}",
+        "model": version,
+        "from": f"`{done.data}`",
+        "to": f"`{done.out}`",
+    }
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    return "\n".join([done.sentence, "", "|  |  |", "| --- | --- |", rows, "", *(f"- {r}" for r in done.remarks)])
