@@ -299,8 +299,11 @@ def _ranges(then: Column) -> list[str]:
     """`below 3`, `3 to 5`, ..., `above 9`."""
     if not then.edges:
         return ["any"]
+    if then.values:
+        inside = [_mark(value, then) for value in then.values]
+        return [f"below {inside[0]}", *inside, f"above {inside[-1]}"]
     marks = [_mark(edge, then) for edge in (then.low, *then.edges[1:-1], then.high)]
-    inside = [a if a == b else f"{a} to {b}" for a, b in pairwise(marks)]
+    inside = [f"from {a}" if then.kind == "date" else f"{a} to {b}" for a, b in pairwise(marks)]
     return [f"below {marks[0]}", *inside, f"above {marks[-1]}"]
 
 

@@ -257,7 +257,7 @@ def _colours(names: Iterable[str]) -> list[str]:
 
 def then_now(title: str, bars: Sequence[tuple[str, float, float]]) -> Figure:
     """Shares of rows by cell, in training and now, side by side."""
-    figure, axes = _figure(shortened(title, 44), "share of rows", "", (3.5, 0.9 + 0.24 * len(bars)))
+    figure, axes = _figure(shortened(title, 44), "share of rows", "", (3.5, 1.0 + 0.24 * len(bars)))
     places = np.arange(len(bars))
     axes.barh(places - 0.2, [then for _, then, _ in bars], 0.38, color=SERIES[8], label="training")
     axes.barh(places + 0.2, [now for _, _, now in bars], 0.38, color=SERIES[0], label="now")
@@ -265,5 +265,5 @@ def then_now(title: str, bars: Sequence[tuple[str, float, float]]) -> Figure:
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.08), ncols=2, fontsize=7.5)
+    figure.legend(loc="outside upper right", ncols=2, fontsize=7.5)
     return figure

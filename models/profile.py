@@ -43,6 +43,8 @@ class Column:
     """Of numbers, dates and lengths: the first lies just below the least value, the last just above the greatest."""
     counts: tuple[int, ...] = ()
     """Rows between the edges, one cell more than edges: below, ..., above. Without edges: rows by bucket."""
+    values: tuple[float, ...] = ()
+    """The values between the edges, where each cell holds one."""
     levels: dict[str, int] = field(default_factory=dict)
     """Level -> rows, most frequent first: every level where there are at most LEVELS, else the most frequent 20."""
     distinct: int | None = None
@@ -140,8 +142,11 @@ def described(values: pd.Series, kind: str, moving: bool = False) -> Column:
         return empty
     edges = _edges(found)
     low, high, mean = (float(x) for x in (found.min(), found.max(), found.mean()))
-    counts = tuple(between(edges, numbers(values, kind)).tolist())
-    return replace(empty, low=low, high=high, mean=mean, edges=tuple(edges.tolist()), counts=counts)
+    counts = between(edges, numbers(values, kind)).tolist()
+    return replace(
+        empty, low=low, high=high, mean=mean, edges=tuple(edges.tolist()), counts=tuple(counts),
+        values=tuple(np.unique(found).tolist()) if len(edges) == len(np.unique(found)) + 1 else (),
+    )  # fmt: skip
 
 
 def _of_levels(empty: Column, values: pd.Series) -> Column:
