@@ -30,7 +30,9 @@ from tasks.data.moments import moment
 from tasks.data.pieces import columns, stored
 from tasks.data.source import load
 from tasks.session import described, model_name
+from tasks.workdir import Workdir
 from tests import stack
+from tests.sessions import begun
 
 NOW = datetime(2026, 3, 11, 9, 30, tzinfo=timezone(timedelta(hours=1)))  # a Wednesday
 ROWS = 40
@@ -42,7 +44,7 @@ ROWS = 40
 def put(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(30)))
+        (folder / name).write_text("a,y\n" + "".join(f"{i % 7},{i % 2}\n" for i in range(30)))
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,19 @@ def test_a_dated_path_is_read_and_the_file_is_said(tmp_path: Path) -> None:
     assert (table.name, model_name(run)) == ("sales", "sales")
     assert "newest_file" in {f.check for f in table.findings}
     assert fetched(run.data, folder=tmp_path, now=NOW) == table.reading.source
+
+
+def test_a_resumed_run_counts_dates_from_when_it_began(tmp_path: Path) -> None:
+    put(tmp_path, "sales-2026-03-10.csv", "sales-2026-03-20.csv")
+    run = Run(data=str(tmp_path / "sales-%Y-%m-%d.csv"), target="y")
+    Workdir(tmp_path / "run").write_json("run.json", {"begun": NOW.timestamp()})
+    session = begun(run, tmp_path / "run", pool=NoPool)
+    assert session.table.reading.source == str(tmp_path / "sales-2026-03-10.csv")
+
+
+class NoPool:
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from models.config import Run
 from models.errors import InputError
 from tasks.data import read
 from tasks.validate import check, check_form, check_signal
+from tests import sessions
 
 
 @pytest.fixture
@@ -54,3 +55,43 @@ def test_given_test_rows_are_out_of_sight_of_signal_checks(frame: pd.DataFrame) 
     leak = np.where(sealed, frame["y"], np.random.default_rng(1).normal(size=150))
     _, findings = check(Run(data=frame.assign(leak=leak, s=sealed), target="y", split={"test_column": "s"}))
     assert not any(f.check == "leak" and f.verdict == "warn" for f in findings)
+
+
+def test_a_constant_column_stays_where_its_kind_is_given() -> None:
+    frame = pd.DataFrame({"a": [1, 2, 3, 4] * 10, "b": 1, "c": None, "d": "x", "y": [0, 1] * 20})
+    table = check_form(read(Run(data=frame, target="y", types={"b": "number", "c": "category"})))
+    assert table.kinds == {"a": "number", "b": "number", "c": "category"}
+    assert table.reading.kinds["d"] == "drop"
+    told = [f.message for f in table.findings if f.check == "constant_columns"]
+    assert told == [
+        "1 column is constant or empty and not used: d.",
+        "2 columns are constant or empty and kept, since their kind is given: b, c.",
+    ]
+
+
+def test_constant_columns_alone_stop_whoever_gave_their_kind() -> None:
+    frame = pd.DataFrame({"a": 1, "y": [0, 1] * 20})
+    with pytest.raises(InputError, match="No feature varies"):
+        check_form(read(Run(data=frame, target="y", types={"a": "number"})))
+
+
+def test_an_id_stays_where_its_kind_is_given() -> None:
+    frame = pd.DataFrame({"id": range(1, 41), "key": [f"k{i}" for i in range(40)], "a": [1, 2] * 20, "y": [0, 1] * 20})
+    pinned = read(Run(data=frame, target="y", types={"id": "number", "key": "category"}))
+    assert pinned.kinds == {"id": "number", "key": "category", "a": "number"}
+    assert pinned.reading.pinned == ("id", "key")
+    assert read(Run(data=frame, target="y")).kinds == {"a": "number"}
+
+
+def test_the_kinds_of_a_table_pin_those_of_the_next() -> None:
+    first = read(Run(data=frame_of_kinds(0), target="y"))
+    later = frame_of_kinds(1).assign(flag=True, day=None, town="Rome", note=None)
+    table = check_form(read(Run(data=later, target="y", types=first.kinds)))
+    assert table.kinds == first.kinds
+    assert list(table.features.dtypes) == list(first.features.dtypes)
+
+
+def frame_of_kinds(seed: int) -> pd.DataFrame:
+    return sessions.frame(120, seed=seed)[["number", "colour", "town", "day", "words"]].assign(
+        flag=[True, False, None] * 40, note=[f"n{i % 50}" for i in range(120)], y=[0, 1] * 60
+    )
