@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from typer.testing import CliRunner
 
 from flows import ending
 from flows.cli import app
-from flows.options import FLAGS, gathered, kinds, made_run, names
+from flows.options import FLAGS, bindings, gathered, kinds, made_run, names
 from models.errors import BudgetError, InputError, Interrupted, NestorError
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands]
@@ -96,6 +98,16 @@ def test_options_overrule_the_file(tmp_path):
     assert run.types == {"a": "date", "b": "text"}
 
 
+@pytest.mark.parametrize("form", ["{since: 2026-01-01, low: 3}", "[since=2026-01-01, low=3]"])
+def test_values_for_the_query_overrule_those_of_the_file(tmp_path, form):
+    file = tmp_path / "run.yaml"
+    file.write_text(f"data: env:DB\nquery: select 1\nbound: {form}\n")
+    given = {("bound",): bindings(["since=today-7d", ":kind=a=b"])}
+    run = made_run(gathered(file, given), given)
+    assert run.bound == {"since": "today-7d", "low": "3", "kind": "a=b"}
+    assert (run.query, made_run(gathered(file, {}), {}).bound) == ("select 1", {"since": "2026-01-01", "low": "3"})
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -146,6 +158,7 @@ def test_a_wrong_config_file_is_told_with_its_field(tmp_path, text, says):
         (["train"], "Which table?"),
         (["train", "t.csv", "--budget", "5m", "--trials", "3"], "not both"),
         (["train", "t.csv", "--type", "a"], "COL=KIND"),
+        (["train", "env:DB", "--bind", "since"], "NAME=VALUE"),
         (["train", "t.csv", "--config", "none.yaml"], "can't be read"),
         (["train", "t.csv", "--bugdet", "5m"], "--bugdet"),
         (["nonsense"], "nonsense"),
@@ -168,6 +181,21 @@ def test_check_prints_its_findings_and_stops_with_2(table):
     assert done.returncode == 2
     assert "✗ stop" in done.stdout
     assert "1 stop" in done.stdout
+
+
+def test_check_asks_a_database(table):
+    with closing(sqlite3.connect(table / "shop.db")) as connection:
+        connection.execute("create table t (day text, a int, b int, y text)")
+        rows = [(f"2026-01-{1 + k % 28:02}", k, k % 7, "yes" if k % 3 else "no") for k in range(60)]
+        connection.executemany("insert into t values (?, ?, ?, ?)", rows)
+        connection.commit()
+    words = ["--query", "select * from t where day >= :since", "--target", "y", "--json"]
+    done = nestor("check", "env:SHOP", *words, "--bind", "since=2026-01-08", cwd=table, SHOP="sqlite:///shop.db")
+    assert (done.returncode, json.loads(done.stdout)["ok"]) == (0, True), done.stderr
+    done = nestor("check", "postgresql://me:hunter2@127.0.0.1:1/db", *words, cwd=table)
+    assert done.returncode == 2
+    assert "Can't connect to postgresql://me:***@127.0.0.1:1/db" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
 
 
 def test_lists_are_tables_or_json(tmp_path):
