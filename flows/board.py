@@ -102,7 +102,7 @@ class Board:
         best = self.leader()
         if best is not None and (mean := self.mean_best(best)):
             parts.append(f"best {plain(best)} {number(mean[1])}")
-        if (done := self.done(now)) is not None:
+        if (done := self.done(now)) is not None and done[1] > 0:
             parts.append(f"{clock(done[1])} left")
         return ", ".join(parts)
 

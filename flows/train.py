@@ -18,7 +18,7 @@ from flows.called import Called  # before Prefect: it reads its settings when it
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import gone
+from flows import gone, meter
 from models.config import Run
 from models.errors import NestorError
 from models.outcome import Report
@@ -55,7 +55,7 @@ def _session(run: Run, resume: str | None) -> Iterator[Session]:
 
 def _train(run: Run, resume: str | None = None) -> Report:
     """Trains, estimates and registers a model of this table."""
-    with _session(run, resume) as session:
+    with _session(run, resume) as session, meter.shown(session):
         _own(session)
         for name, stage in begin.EARLY:
             stages.early.with_options(name=name, task_run_name=name)(session, name, stage)

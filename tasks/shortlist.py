@@ -186,16 +186,20 @@ def named(how: How) -> str:
     return f"{how.inner} folds without an outer loop (BBC-CV)" if how.method == "bbc" else "one hold-out of defaults"
 
 
+def planned(session: Session) -> progress.Planned:
+    """The plan as whoever shows it wants it."""
+    level = session.level
+    expected = None if session.ledger.limit is None else session.ledger.origin + session.ledger.limit * 0.9
+    return progress.Planned(
+        level.families, tuple(session.folds), named(level.how), session.metric.name,
+        session.metric.greater_is_better, dict(level.left_out), session.run.search.trials, expected,
+    )  # fmt: skip
+
+
 def _tell(session: Session) -> None:
     """Tells the screen and MLflow of families and folds."""
     level = session.level
-    expected = None if session.ledger.limit is None else session.ledger.origin + session.ledger.limit * 0.9
-    progress.emit(
-        progress.Planned(
-            level.families, tuple(session.folds), named(level.how), session.metric.name,
-            session.metric.greater_is_better, dict(level.left_out), session.run.search.trials, expected,
-        )
-    )  # fmt: skip
+    progress.emit(planned(session))
     for name in level.families:
         session.record(name, "family", parent="run")
         for fold in session.folds:

@@ -123,7 +123,8 @@ def planned(asked: Asked, folder: Path, environment: Mapping[str, str] | None = 
         _refuse_bad(database)
         _refuse_shared(database, store)
     asked_api = f"http://{HOST}:{asked.prefect_port}/api"
-    return Plan(asked, folder, os.urandom(6).hex(), _environment(given, folder, asked_api, store), store)
+    whole = {**_environment(given, folder, asked_api, store), "NESTOR_MLFLOW_UI": f"http://{HOST}:{asked.mlflow_port}"}
+    return Plan(asked, folder, os.urandom(6).hex(), whole, store)
 
 
 def _database(address: str | None) -> str | None:

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled
 
 from models.errors import NestorError
 from tasks import conclude as concluding
-from tasks import shortlist, tune
+from tasks import tune
 from tasks.publish import publish
 from tasks.session import Session
+from tasks.stages import artifacts
 
 
 def _worth_a_retry(task: Any, run: Any, state: Any) -> bool:
@@ -31,26 +31,7 @@ def early(session: Session, name: str, stage: Callable[[Session], None]) -> None
         _SHOW[name](session)
 
 
-def _show_findings(session: Session) -> None:
-    rows = [
-        {"check": f.check, "verdict": f.verdict, "what": f.message, "columns": ", ".join(f.columns)[:200]}
-        for f in session.findings
-    ]
-    create_table_artifact(table=rows, key="nestor-checks", description=f"Checks of {session.name}")
-
-
-def _show_seal(session: Session) -> None:
-    rows = session.sealed.rows if session.sealed is not None else 0
-    create_markdown_artifact(f"{rows} rows sealed, {session.work.rows} rows to work with.", key="nestor-seal")
-
-
-def _show_plan(session: Session) -> None:
-    left = "".join(f"\n- {name} left out: {why}" for name, why in session.level.left_out.items())
-    text = f"{shortlist.named(session.level.how)}; families: {', '.join(session.level.families)}.{left}"
-    create_markdown_artifact(text, key="nestor-plan")
-
-
-_SHOW = {"seal": _show_seal, "check the signal": _show_findings, "shortlist": _show_plan}
+_SHOW = {"seal": artifacts.seal, "check the signal": artifacts.checks, "shortlist": artifacts.plan}
 """What Prefect's page shows of a stage; the findings of both checks stand in one table."""
 
 
@@ -74,17 +55,7 @@ def tune_one(session: Session, family: str, fold: str) -> Any:
 def conclude(session: Session) -> Any:
     """Weighs, judges, and opens the sealed rows once."""
     concluded = concluding.conclude(session)
-    rows = [
-        {
-            "family": f.name,
-            "estimate": f.estimate and f.estimate.value,
-            "inner": f.inner,
-            "trials": f.trials,
-            "weight": f.weight,
-        }
-        for f in concluded.families
-    ]
-    create_table_artifact(table=rows, key="nestor-leaderboard", description=f"Leaderboard of {session.name}")
+    artifacts.leaderboard(session, concluded)
     return concluded
 
 
@@ -92,5 +63,5 @@ def conclude(session: Session) -> Any:
 def register(session: Session, concluded: Any) -> Any:
     """Makes a version in the registry and the report of the run."""
     report = publish(session, concluded)
-    create_markdown_artifact(report.sentence, key="nestor-verdict")
+    artifacts.verdict(report)
     return report

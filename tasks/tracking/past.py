@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,9 +91,9 @@ def write_down(run_id: str, tags: Mapping[str, str], files: Mapping[str, str], a
 
 
 def page(run_id: str, address: str | None = None) -> str | None:
-    """The address of the run's page; None where MLflow is a database and no server."""
+    """The address of the run's page. None where MLflow is a database and no server is known beside it
+    (NESTOR_MLFLOW_UI, which `nestor up` sets for its workers)."""
     where = address or default_address()
     if not where.startswith("http"):
-        return None
-    experiment = connect(where).get_run(run_id).info.experiment_id
-    return f"{masked(where).rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+        where = os.environ.get("NESTOR_MLFLOW_UI", "")
+    return f"{masked(where).rstrip('/')}/#/runs/{run_id}" if where.startswith("http") else None

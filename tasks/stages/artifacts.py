@@ -1,0 +1,108 @@
+"""What Prefect's page shows of a training: checks, seal, plan, leaderboard, verdict. An artifact that Prefect's server
+does not take is noted in the log and costs the run nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from models.errors import shortened
+from models.outcome import Interval, Report, number
+from tasks import shortlist
+from tasks.conclude import Concluded
+from tasks.session import Session
+from tasks.tracking.past import page
+
+log = logging.getLogger("nestor.artifacts")
+
+
+def markdown(key: str, text: str, description: str = "") -> None:
+    """Shows a text under `key`, which is `nestor-` and lower-case words."""
+    _kept(create_markdown_artifact, key, markdown=text, description=description or None)
+
+
+def table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
+    """Shows a table, a dict for each row."""
+    _kept(create_table_artifact, key, table=list(rows), description=description)
+
+
+def _kept(create: Callable[..., Any], key: str, **what: Any) -> None:
+    try:
+        create(key=key, **what)
+    except Exception as error:
+        log.warning("Prefect does not take the artifact %s: %s", key, shortened(error, 200))
+
+
+def checks(session: Session) -> None:
+    """What the checks found, of both kinds."""
+    rows = [
+        {"check": f.check, "verdict": f.verdict, "what": f.message, "columns": ", ".join(f.columns)[:200]}
+        for f in session.findings
+    ]
+    table("nestor-checks", rows, f"Checks of {session.name}")
+
+
+def seal(session: Session) -> None:
+    """How many rows were put aside."""
+    rows = session.sealed.rows if session.sealed is not None else 0
+    text = f"{rows:,} rows sealed for the final test, {session.work.rows:,} rows to work with."
+    markdown("nestor-seal", text, f"Rows of {session.name}")
+
+
+def plan(session: Session) -> None:
+    """Folds, families, and what was left out why."""
+    left = "".join(f"\n- {name} left out: {why}" for name, why in session.level.left_out.items())
+    text = f"{shortlist.named(session.level.how)}; families: {', '.join(session.level.families)}.{left}"
+    markdown("nestor-plan", text, f"Plan of {session.name}")
+
+
+def leaderboard(session: Session, concluded: Concluded) -> None:
+    """The families, best inner score first."""
+    rows = [
+        {
+            "family": f.name,
+            f"estimate ({session.metric.name})": number(f.estimate.value if f.estimate else None),
+            "95 %": _interval(f.estimate),
+            "inner": number(f.inner),
+            "trials": f.trials,
+            "weight": f"{f.weight:.0%}",
+        }
+        for f in concluded.families
+    ]
+    table("nestor-leaderboard", rows, f"Leaderboard of {session.name}")
+
+
+def verdict(report: Report) -> None:
+    """The result in words and numbers, with the way to the run in MLflow."""
+    version = f"version {report.version}" + (f", {report.alias}" if report.alias else "")
+    scores = [
+        f"| {name} | {number(found.value)} | {_interval(found)} | {meaning} |"
+        for name, found, meaning in (
+            ("estimate", report.estimate, "the procedure, on rows that it had not seen"),
+            ("test", report.test, "the model delivered, on sealed rows"),
+        )
+        if found is not None
+    ]
+    head = [f"| {report.metric} | value | 95 % | of |", "|---|---|---|---|"] if scores else []
+    notes = [f"- {text}" for text in (*(w.message for w in report.warnings), *report.notes)]
+    parts = [
+        f"# {report.name}: {version}", report.sentence, "\n".join([*head, *scores]),
+        "\n".join(notes), _in_mlflow(report),
+    ]  # fmt: skip
+    markdown("nestor-verdict", "\n\n".join(part for part in parts if part), shortened(report.sentence, 200))
+
+
+def _in_mlflow(report: Report) -> str:
+    """A link where MLflow has a page; else its id, which `nestor report` takes too."""
+    if report.run_id is None:
+        return ""
+    address = page(report.run_id)
+    run = f"[The run in MLflow]({address}) holds" if address else f"The run `{report.run_id}` in MLflow holds"
+    return f"{run} every trial, the model and the whole report."
+
+
+def _interval(found: Interval | None) -> str:
+    return "-" if found is None or found.low is None else f"{number(found.low)} to {number(found.high)}"
