@@ -24,6 +24,13 @@ FILE = ROOT / "deployments" / "compose.yaml"
 SECRETS = {"POSTGRES_PASSWORD": "topsecret0", "PREFECT_DB_PASSWORD": "topsecret1", "MLFLOW_DB_PASSWORD": "topsecret2"}
 
 
+def image_environment() -> dict[str, str]:
+    """What the image sets for every service, but for its PATH."""
+    last = (ROOT / "deployments" / "Dockerfile").read_text("utf-8").rpartition("\nFROM ")[2]
+    said = " ".join(re.findall(r"^ENV ((?:.*\\\n)*.*)$", last, re.M))
+    return {name: value for name, value in re.findall(r"(\w+)=(\S+)", said) if name != "PATH"}
+
+
 def services(given: Mapping[str, str]) -> dict[str, Any]:
     """The file's services, its variables filled in as compose does; KeyError where a required one is missing."""
 
@@ -44,7 +51,9 @@ class Team:
         """Nothing is started yet."""
         self.folder, self.database, self.services = folder, database, services({**SECRETS, **given})
         prefect, mlflow = free_ports(2)
-        self.api, self.mlflow = f"http://127.0.0.1:{prefect}/api", f"http://localhost:{mlflow}"
+        login = given.get("PREFECT_AUTH", "")
+        self.api = f"http://{login and f'{login}@'}127.0.0.1:{prefect}/api"
+        self.mlflow = f"http://localhost:{mlflow}"
         self._here = {
             "postgres:5432": f"127.0.0.1:{database.port}",
             "http://prefect:4200": f"http://127.0.0.1:{prefect}",
@@ -71,8 +80,8 @@ class Team:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(home),
             "PREFECT_HOME": str(home / ".prefect"),
-            "DO_NOT_TRACK": "1",
-            **{key: self._there(str(value)) for key, value in said["environment"].items()},
+            **image_environment(),
+            **{key: self.here(str(value)) for key, value in said["environment"].items()},
             **more,
         }
         (self.folder / "work").mkdir(exist_ok=True)
@@ -86,19 +95,18 @@ class Team:
     def command(self, service: str) -> list[str]:
         """The service's command for this machine."""
         old, new = self._ports.get(service, ("", ""))
-        return [
-            new if old and word == old else self._there(word) for word in map(str, self.services[service]["command"])
-        ]
+        return [new if old and word == old else self.here(word) for word in map(str, self.services[service]["command"])]
 
     def healthy(self, service: str, **more: str) -> bool:
         """What the service's own health check says."""
-        words = [self._there(word) for word in self.services[service]["healthcheck"]["test"][1:]]
+        words = [self.here(word) for word in self.services[service]["healthcheck"]["test"][1:]]
         for old, new in more.items():
             words = [word.replace(f":{old.removeprefix('port_')}", f":{new}") for word in words]
         words = [sys.executable if word == "python" else word for word in words]
         return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
-    def _there(self, text: str) -> str:
+    def here(self, text: str) -> str:
+        """The text with this machine's addresses and folders in place of the containers'."""
         for name, here in self._here.items():
             text = text.replace(name, here)
         return text

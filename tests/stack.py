@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -110,10 +111,14 @@ def nestor(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> s
 
 
 def ask(url: str, body: Any = None, method: str | None = None) -> Any:
-    """What a server answers to this request: JSON, or its text."""
+    """What a server answers to this request: JSON, or its text. A login stands in the address, `name:password@`."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    data, headers = None if body is None else json.dumps(body).encode(), {"Content-Type": "application/json"}
+    scheme, _, rest = url.partition("://")
+    login, at, where = rest.rpartition("@")
+    if at:
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    asked = urllib.request.Request(f"{scheme}://{where}", data, headers, method=method)
     with opener.open(asked, timeout=30) as answer:
         text = answer.read().decode()
     try:

@@ -23,7 +23,7 @@ HEAD = """# Proofs
 Laws that take hundreds of runs to hold Nestor to; what the words mean is in [estimates.md](estimates.md). Each section
 is written by its test in `tests/prove`: all by `make prove`, one by `python -m pytest -m prove -k law_8`.
 """
-ORDER = ("law_1", "law_2", "law_7", "law_8", "kills")
+ORDER = ("law_1", "law_2", "law_7", "law_8", "kills", "team", "one_machine")
 SECTION = re.compile(r"<!-- begin (\w+) -->\n(.*?)<!-- end \1 -->\n", re.DOTALL)
 
 
