@@ -22,7 +22,7 @@ class Finding:
     """One or two bounded sentences: what was seen and what was done about it (or, for a stop, what to do)."""
     columns: tuple[str, ...] = ()
     rows: tuple[int, ...] = ()
-    """Data rows concerned, counted from 1 after the header; bounded."""
+    """Data rows concerned, counted from 1 after the header, those left out too; bounded."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,13 @@ class Table:
     test: np.ndarray | None = None
     """True where the user says that the row is sealed (test file or split column)."""
     findings: tuple[Finding, ...] = ()
+    numbers: np.ndarray | None = None
+    """Each row's number in its source, counted from 1 after the header; None where no row was left out."""
+
+    @property
+    def data_rows(self) -> np.ndarray:
+        """Each row's number in its source, whatever rows were left out."""
+        return np.arange(1, self.rows + 1) if self.numbers is None else self.numbers
 
     @property
     def rows(self) -> int:
@@ -104,4 +111,5 @@ class Table:
             time=some(self.time),
             ids=None if self.ids is None else self.ids.iloc[rows].reset_index(drop=True),
             test=some(self.test),
+            numbers=self.data_rows[rows],
         )

@@ -54,9 +54,9 @@ def _told(name: str, module: ModuleType, check: Callable[[Any], Iterable[Finding
     return list(check(value)) or [Finding(name, "pass", module.PASSED)]
 
 
-def counted(rows: np.ndarray) -> tuple[int, ...]:
-    """Data rows, counted from 1, of places counted from 0; the first eight."""
-    return tuple(int(r) + 1 for r in rows[:8])
+def counted(table: Table, places: np.ndarray) -> tuple[int, ...]:
+    """The data rows at these places of the table; the first eight."""
+    return tuple(int(r) for r in table.data_rows[places[:8]])
 
 
 def first(names: Iterable[object]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def form(table: Table) -> Iterator[Finding]:
         "Copies are kept on one side of a split, unless the columns have so few values that equal rows arise by chance."
     )
     verdict = "warn" if count >= SOME * table.rows else "pass"
-    yield Finding("duplicate_rows", verdict, said, rows=counted(np.flatnonzero(again)))
+    yield Finding("duplicate_rows", verdict, said, rows=counted(table, np.flatnonzero(again)))
 
 
 def _tested(rows: pd.DataFrame, test: np.ndarray) -> Iterator[Finding]:

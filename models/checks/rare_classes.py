@@ -24,7 +24,7 @@ def form(table: Table) -> Iterator[Finding]:
         rows = np.flatnonzero(np.isin(table.target, rare))
         named = listed((_named(table, int(c), int(counts[c])) for c in rare), 4, 90)
         said = f"Too rare to be judged, so kept in the training part: {named}."
-        yield Finding("rare_classes", "warn", said, rows=counted(rows))
+        yield Finding("rare_classes", "warn", said, rows=counted(table, rows))
     if len(table.classes) > MANY:
         said = (
             f"The target has {len(table.classes):,} classes: training is slow and most classes are judged on few rows."
@@ -37,6 +37,6 @@ def form(table: Table) -> Iterator[Finding]:
 
 
 def _named(table: Table, code: int, count: int) -> str:
-    rows = counted(np.flatnonzero(table.target == code))
+    rows = counted(table, np.flatnonzero(table.target == code))
     label = shortened(table.classes[code], 24)
     return f"class {label!r} has {plural(count, 'row')} (data row{'s' if count > 1 else ''} {listed(rows)})"

@@ -22,9 +22,9 @@ def form(table: Table) -> Iterator[Finding]:
     if len(bad):
         said = (
             f"Row weights must be numbers from 0 up; {len(bad):,} are not, such as {weight[bad[0]]:.6g} "
-            f"(data rows {listed(counted(bad), 5)})."
+            f"(data rows {listed(counted(table, bad), 5)})."
         )
-        yield Finding("row_weights", "stop", said, rows=counted(bad))
+        yield Finding("row_weights", "stop", said, rows=counted(table, bad))
     elif not weight.any():
         yield Finding("row_weights", "stop", "All row weights are 0, so no row would count.")
     elif np.mean(weight == 0) > 0.5:

@@ -69,6 +69,20 @@ def test_a_constant_column_stays_where_its_kind_is_given() -> None:
     ]
 
 
+def test_rows_are_named_as_the_source_counts_them() -> None:
+    labels = [None, None, *["no", "yes"] * 20, "rare", None, "rare"]
+    frame = pd.DataFrame({"a": np.arange(45) % 7 + 0.5, "w": [1.0] * 42 + [-1, 1, 1], "y": labels})
+    table, findings = check(Run(data=frame, target="y", weight="w"))
+    assert table is not None
+    assert table.data_rows.tolist() == [*range(3, 44), 45]
+    told = {f.check: f for f in findings}
+    assert told["missing_target"].rows == (1, 2, 44)
+    assert told["rare_classes"].rows == (43, 45)
+    assert "data rows 43, 45" in told["rare_classes"].message
+    assert told["row_weights"].rows == (43,)
+    assert table.take(np.array([40, 0])).data_rows.tolist() == [43, 3]
+
+
 def test_constant_columns_alone_stop_whoever_gave_their_kind() -> None:
     frame = pd.DataFrame({"a": 1, "y": [0, 1] * 20})
     with pytest.raises(InputError, match="No feature varies"):
