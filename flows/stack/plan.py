@@ -174,7 +174,7 @@ _DEFAULTS = {
     "PREFECT_LOGGING_LEVEL": "INFO",
     "PREFECT_INTERNAL_LOGGING_LEVEL": "ERROR",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
-    "PREFECT_RUNNER_HEARTBEAT_FREQUENCY": "30",  # a run that is killed is missed after a while, not never
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # a run that is killed is missed after a while, not never
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "true",
 }
 
