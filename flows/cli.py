@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from flows import ending
-from flows.commands import check, families, report, runs, score, searches, train, up
+from flows.commands import check, families, promote, report, retrain, rollback, runs, score, searches, train, up, watch
 from tasks import secret
 
 
@@ -53,7 +53,7 @@ def nestor(
     """A table in, a registered model and an honest estimate of it out: nested cross-validation, every trial kept."""
 
 
-for _command in (train, check, score, runs, report, families, searches, up):
+for _command in (train, retrain, check, score, watch, promote, rollback, runs, report, families, searches, up):
     _name = _command.__name__.rpartition(".")[2]
     app.command(epilog=_examples(*_command.EXAMPLES))(getattr(_command, _name))
 

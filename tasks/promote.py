@@ -1,4 +1,4 @@
-"""Champion against challenger, promotion, rollback and their history.
+"""Champion against challenger, promotion and rollback.
 
 `gate` scores and decides and moves nothing; `settle` moves the alias or keeps it, and writes both down. Between the two
 a person may be asked. `promote` and `rollback` are a person's word."""
@@ -18,6 +18,7 @@ from models.config import Gate
 from models.errors import InputError, NestorError
 from models.estimate import test_interval
 from models.gate import MOST_USES, Published, Verdict, too_few, undecided
+from models.outcome import number
 from tasks.journal import default_address
 from tasks.meeting import SealedRows, among, meet, predicted, sealed
 from tasks.score import Loaded, find, load
@@ -140,7 +141,7 @@ def settle(
             client.set_registered_model_alias(name, "challenger", str(challenger))
             return None
         how = "gate" if approved is None else "approved"
-        return moves.move(client, name, challenger, "promote", who, why or verdict.sentence, how, _numbers(verdict))
+        return moves.move(client, name, challenger, "promote", who, why or _briefly(verdict), how, _numbers(verdict))
 
 
 def _write_down(client: MlflowClient, verdict: Verdict, settled: dict[str, Any]) -> None:
@@ -157,6 +158,13 @@ def _write_down(client: MlflowClient, verdict: Verdict, settled: dict[str, Any])
         found = {**asdict(verdict.published.score), "rows": verdict.published.rows, "mark": verdict.published.mark}
         version = str(verdict.challenger_version)
         client.set_model_version_tag(verdict.name, version, "nestor.published", json.dumps(found))
+
+
+def _briefly(verdict: Verdict) -> str:
+    if verdict.gain is None:
+        return ""
+    gain, low = number(verdict.gain.value), number(verdict.gain.low)
+    return f"A gain of {gain} {verdict.metric} on {verdict.rows:,} rows, and of more than {low} at {verdict.level:.0%}."
 
 
 def _numbers(verdict: Verdict) -> dict[str, Any]:
@@ -214,8 +222,3 @@ def _previous(client: MlflowClient, name: str, now: int | None, address: str) ->
             continue
         return version, passed
     return None, passed
-
-
-def history(name: str, address: str | None = None) -> list[Move]:
-    """The moves of the alias `champion`, oldest first."""
-    return moves.history(connect(address or default_address()), name)

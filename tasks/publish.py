@@ -69,13 +69,17 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
 
 def _beside(session: Session, concluded: Concluded, folder: Path) -> list[Path]:
     """What later rows meet this version by: which rows it knows, and what they looked like."""
+    write_row_keys(session, folder / "row_keys.npz")
+    (folder / "profile.json").write_text(json.dumps(profiled(session, concluded).as_json()), "utf-8")
+    return [folder / "row_keys.npz", folder / "profile.json"]
+
+
+def write_row_keys(session: Session, file: Path) -> None:
+    """Writes which rows this run trained on and which it sealed, by their keys, and what these are made of."""
     trained, sealed = (
         np.unique(np.asarray(session.workdir.read_array(name))) for name in ("row_keys", "sealed_row_keys")
     )
-    columns = np.array(made_of(session.table))
-    np.savez_compressed(folder / "row_keys.npz", trained=trained, sealed=sealed, made_of=columns)
-    (folder / "profile.json").write_text(json.dumps(profiled(session, concluded).as_json()), "utf-8")
-    return [folder / "row_keys.npz", folder / "profile.json"]
+    np.savez_compressed(file, trained=trained, sealed=sealed, made_of=np.array(made_of(session.table)))
 
 
 def _numbers(concluded: Concluded | Report) -> dict[str, float]:
@@ -234,7 +238,7 @@ def trials_table(session: Session) -> pd.DataFrame:
 
 def split_table(session: Session) -> pd.DataFrame:
     """Where each row of the table was: sealed, work or left out, and for work rows the outer fold that it judged."""
-    rows = pd.RangeIndex(1, session.table.rows + 1, name="row")
+    rows = pd.Index(session.table.data_rows, name="row")
     found = pd.DataFrame({"part": "left out", "judged_in": ""}, index=rows)
     found.iloc[session.sealed_places, 0] = "sealed"
     found.iloc[session.work_places, 0] = "work"

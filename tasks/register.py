@@ -22,6 +22,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,9 +165,15 @@ def requirements(file: Path) -> list[str]:
     """Exact versions of the distributions whose classes are in a skops file, and of those that load it."""
     with zipfile.ZipFile(file) as archive:
         modules = _modules(json.loads(archive.read("schema.json")))
-    owners = importlib.metadata.packages_distributions()
+    owners = _owners()
     named = {owners[m][0] for m in modules if m in owners} | set(ALWAYS)
     return [f"{n}=={importlib.metadata.version(n)}" for n in sorted(named)]
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """The distributions that each top-level module comes from: half a second of reading."""
+    return importlib.metadata.packages_distributions()
 
 
 def _modules(node: Any) -> set[str]:

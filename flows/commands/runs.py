@@ -25,16 +25,20 @@ def runs(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A model's name.", show_default=False)] = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """List the training runs, newest first."""
-    from tasks.tracking import runs as found
+    """List the training runs, newest first; of one model also who was champion when."""
+    from tasks.tracking.look import history
+    from tasks.tracking.look import runs as found
 
     rows = found(name)
+    moves = history(name) if name else []
     if as_json:
-        show_json(rows)
+        show_json({"runs": rows, "moves": moves} if name else rows)
     elif not rows:
         show(f"No runs of {shortened(name)!r} yet." if name else "No runs yet: nestor train DATA --target COL")
     else:
         show(_runs_table(rows))
+        if moves:
+            show("", "champions, newest first", _moves_table(moves))
 
 
 def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
@@ -59,5 +63,26 @@ def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
                 row["status"],
             )
             for row in rows
+        ],
+    )
+
+
+def _moves_table(moves: list[dict[str, Any]]) -> RenderableType:
+    from flows.tables import rows_table
+
+    columns = ("when", "from", "to", "move", "by", "who", "why")
+    return rows_table(
+        columns,
+        [
+            (
+                datetime.fromtimestamp(move["when"]).strftime("%Y-%m-%d %H:%M"),
+                move["from"] or "-",
+                move["to"],
+                move["kind"],
+                move["how"],
+                move["who"],
+                move["why"] or "-",
+            )
+            for move in moves
         ],
     )

@@ -6,7 +6,8 @@ entry       a record within MLflow's limits
 bulk        many ended trials in one transaction
 store       the address, the experiment, errors
 orphans     runs whose process is gone
-seal        what a model's first run fixes for the later ones
+seal        what a model's first run fixes for the later ones; how often sealed rows were opened, and decided
+moves       who was champion when
 look        `runs` and `artifact`, for any process
 past        a finished run as a later one needs it
 """

@@ -10,6 +10,7 @@ from urllib.request import url2pathname
 
 from models.errors import InputError, unknown
 from tasks.journal import default_address
+from tasks.tracking import moves
 from tasks.tracking.store import connect, search, sentence
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ def runs(name: str | None = None, address: str | None = None) -> list[dict[str, 
         raise unknown("runs of", name, sorted({names_of for names_of in known.values() if names_of != "Default"}))
     versions = _versions(client, {names[r.info.experiment_id] for r in found})
     return [_told(r, names[r.info.experiment_id], versions) for r in found]
+
+
+def history(name: str, address: str | None = None) -> list[dict[str, Any]]:
+    """Who was champion when, newest first: number, kind, how, from, to, who, when (unix seconds), why, gate."""
+    return [move.as_json() for move in reversed(moves.history(connect(address or default_address()), name))]
 
 
 def _versions(client: MlflowClient, names: Iterable[str]) -> dict[str, tuple[int, str | None]]:

@@ -73,7 +73,9 @@ def champion(client: MlflowClient, name: str) -> int | None:
 
 
 def history(client: MlflowClient, name: str) -> list[Move]:
-    """The moves that happened, oldest first."""
+    """The moves that happened, oldest first; none where nothing is registered by that name."""
+    if not client.search_registered_models(f"name = '{name}'"):
+        return []
     return _happened(_written(client, name), champion(client, name))
 
 

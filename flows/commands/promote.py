@@ -1,0 +1,49 @@
+"""`nestor promote`: a version made champion on a person's word."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import Annotated
+
+import typer
+
+from flows import ending
+from flows import options as o
+from flows.printing import show, show_json
+from models.errors import InputError
+
+EXAMPLES = (
+    "nestor promote loans",
+    'nestor promote loans/3 --why "the new columns matter to the team"',
+)
+
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the history.", show_default=False)]
+
+
+def promote(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME[/VERSION]", help="A registered model; without a version its challenger.")
+    ],
+    why: Why = "",
+    as_json: o.AsJson = False,
+) -> None:
+    """Make a version the champion, which is what consumers follow; `nestor rollback` undoes it."""
+    name, version = _parts(model)
+    with redirect_stdout(sys.stderr):
+        from tasks.promote import promote as promoted
+
+        ending.log_to_file()
+        move = promoted(name, version, why)
+    if as_json:
+        show_json(move.as_json())
+    else:
+        before = "there was none" if move.before is None else f"it was version {move.before}"
+        show(f"Version {move.after} is the champion of {name} now; {before}.")
+
+
+def _parts(model: str) -> tuple[str, int | None]:
+    name, slash, version = model.partition("/")
+    if "@" in model or not name or (slash and not version.isdigit()):
+        raise InputError(f"A version to promote is named NAME or NAME/VERSION, not {model!r}.")
+    return name, int(version) if slash else None

@@ -1,0 +1,38 @@
+"""`nestor rollback`: the previous champion is champion again."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import Annotated
+
+import typer
+
+from flows import ending
+from flows import options as o
+from flows.commands.promote import Why
+from flows.printing import show, show_json
+
+EXAMPLES = (
+    "nestor rollback loans",
+    'nestor rollback loans --why "complaints since Monday"',
+)
+
+
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A registered model.")],
+    why: Why = "",
+    as_json: o.AsJson = False,
+) -> None:
+    """Go back to the previous champion; asked again, to the one before it."""
+    with redirect_stdout(sys.stderr):
+        from tasks.promote import rollback as rolled_back
+
+        ending.log_to_file()
+        move = rolled_back(name, why)
+    if as_json:
+        show_json(move.as_json())
+    else:
+        show(f"Version {move.after} is the champion of {name} again; it was version {move.before}.")
+        if move.why != why:
+            show(move.why)
