@@ -101,6 +101,7 @@ class Registry:
         skops.io.dump(joblib.load(folder / "model.joblib"), folder / "types.skops")
         work.features.head().to_parquet(folder / "example.parquet")
         write_row_keys(session, folder / "row_keys.npz")
+        session.record("run", "pipeline", status="FINISHED")
         found = register(
             Mirror(folder), name=name, model=str(folder / "model.joblib"), example=str(folder / "example.parquet"),
             kinds=work.kinds, task=work.task, classes=work.classes, reading=vars(session.table.reading),
