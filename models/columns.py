@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,9 @@ MOST_CODES = 30
 """Categories with more levels than this are encoded by the target's mean, others by codes or 0/1 columns."""
 
 TEXT_COMPONENTS = 20
+
+MISSING = "\U0010ffff"
+"""Stands for a missing level: no character, so that no level is called so, and sorted behind all of them as NaN is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +92,31 @@ def _few(needs: Needs):
     if needs.categories == "codes":
         blank = np.nan if needs.missing else -1
         return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=blank, encoded_missing_value=blank)
-    return OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5, drop="if_binary", sparse_output=False)
+    encoder = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=5, drop="if_binary", sparse_output=False
+    )
+    return make_pipeline(*_named_missing(), encoder)
 
 
-def _many(target: np.ndarray, task: Task, seed: int) -> TargetEncoder:
+def _named_missing() -> list[SimpleImputer]:
+    """Steps that make of whatever stands for missing one level, the last. These encoders take None, as a request over
+    HTTP has it, for a level never seen where they were fitted on NaN."""
+    marks: tuple[Any, ...] = (np.nan, None)
+    return [
+        SimpleImputer(missing_values=mark, strategy="constant", fill_value=MISSING, keep_empty_features=True)
+        for mark in marks
+    ]
+
+
+def _many(target: np.ndarray, task: Task, seed: int) -> Pipeline:
     kind = {"binary": "binary", "multiclass": "multiclass", "regression": "continuous"}[task]
     if task == "regression":
         folds = KFold(5, shuffle=True, random_state=seed)
     else:
         rarest = int(np.unique(target, return_counts=True)[1].min())
         folds = StratifiedKFold(max(2, min(5, rarest)), shuffle=True, random_state=seed)
-    return TargetEncoder(target_type=kind, cv=folds)  # pyright: ignore[reportArgumentType]
+    encoder = TargetEncoder(target_type=kind, cv=folds)  # pyright: ignore[reportArgumentType]
+    return make_pipeline(*_named_missing(), encoder)
 
 
 def _dates():
@@ -126,6 +144,7 @@ def _code_columns(transformer: ColumnTransformer) -> tuple[int, ...]:
         return ()
     place = transformer.output_indices_["categories"]
     return tuple(range(place.start, place.stop))
+
 
 TRUSTED = (
     "numpy.dtype",

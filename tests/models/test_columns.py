@@ -154,3 +154,18 @@ def test_awkward_column_names_are_only_names():
     features = table(columns=["number", "colour"]).set_axis(["a[<1>]", "ä, {b}\n"], axis=1)
     found = prepare(features, {"a[<1>]": "number", "ä, {b}\n": "category"}, goal(), "regression", EVERY[0], 0)
     assert found.X.shape == (240, 2)
+
+
+@pytest.mark.parametrize("column", ["number", "colour", "town", "words"])
+@pytest.mark.parametrize("needs", EVERY, ids=name)
+def test_a_missing_value_is_one_whatever_stands_for_it(needs, column):
+    """A single row over HTTP has None, a frame made by hand NaN in a column of objects or of floats. (Of the latter
+    scikit-learn's OrdinalEncoder says that it can't be; MLflow refuses it by the signature before.)"""
+    features = table()
+    fitted = made(features, needs).transformer
+    row = features.dropna().iloc[[0]]
+    usual = transform(fitted, row.assign(**{column: pd.Series([None], index=row.index, dtype=features[column].dtype)}))
+    for value, dtype in ((None, object), (np.nan, object), (np.nan, float)):
+        if value is None or column in ("number", "town") or (column == "colour" and needs.categories == "onehot"):
+            other = row.assign(**{column: pd.Series([value], index=row.index, dtype=dtype)})
+            np.testing.assert_array_equal(transform(fitted, other), usual)
