@@ -3,7 +3,7 @@
 # Written for make 3.81 (macOS) and newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check prove bench docs
+.PHONY: help setup demo up test check prove bench docs
 
 ON_PATH := $(shell command -v uv 2>/dev/null || true)
 UV := $(if $(ON_PATH),$(ON_PATH),.uv/bin/uv)
@@ -28,6 +28,7 @@ BUDGET ?= 60s
 
 help:
 	@echo 'make demo    train on a table that ships with scikit-learn, one minute; DEMO=... BUDGET=... to change'
+	@echo 'make up      the pages of Prefect and MLflow and a worker on this machine, until Ctrl-C; UP=... for options'
 	@echo 'make test    the test suite'
 	@echo 'make check   lint, types, import contracts'
 	@echo 'make prove   the long proofs'
@@ -56,6 +57,9 @@ demo: setup
 	@echo '  every trial       $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db'
 	@echo '  your own table    $(BIN)/nestor train FILE.csv --target COLUMN --budget 5m'
 	@echo '  what it means     docs/estimates.md'
+
+up: setup
+	@exec $(BIN)/nestor up $(UP)
 
 test: setup
 	@$(BIN)/python -m pytest -q -m 'not prove' --durations=15
