@@ -33,6 +33,24 @@ def pair(registry):
     return registry.train("pair", digits(), good)
 
 
+@pytest.fixture
+def cloned(registry, pair):
+    """`cloned(2, 1)`: a model whose versions are 2 and 1 of `pair`; the first of them is champion."""
+    client = connect(registry.address)
+
+    def clone(*versions):
+        registry.count += 1
+        name = f"cloned{registry.count}"
+        client.create_registered_model(name)
+        for version in versions:
+            source = client.get_model_version("pair", str(version))
+            client.create_model_version(name, source.source, tags={"nestor.digest": source.tags["nestor.digest"]})
+        moves.move(client, name, 1, "first", "ann")
+        return name
+
+    return clone
+
+
 def gate(registry, name, trained, **settings):
     return promote.gate(name, *trained, Gate(**settings), "ann", registry.address)
 
@@ -90,45 +108,42 @@ def test_a_subgroup_that_is_no_feature_is_refused(registry, pair):
         gate(registry, "pair", pair, subgroup="age")
 
 
-def test_the_better_challenger_is_promoted_and_the_loser_becomes_challenger(registry):
-    registry.train("better", digits(), poor)
-    verdict = gate(registry, "better", registry.train("better", digits(), good))
+def test_the_better_challenger_is_promoted_and_the_loser_becomes_challenger(registry, pair, cloned):
+    name = cloned(1, 2)
+    verdict = gate(registry, name, pair)
     move = settled(registry, verdict)
     assert (move.kind, move.how, move.before, move.after, move.who) == ("promote", "gate", 1, 2, "ann")
-    assert aliases(registry, "better") == {"champion": 2, "challenger": 1}
-    assert told(registry, "better") == [("first", None, 1), ("promote", 1, 2)]
+    assert aliases(registry, name) == {"champion": 2, "challenger": 1}
+    assert told(registry, name) == [("first", None, 1), ("promote", 1, 2)]
     assert move.numbers["gain"] == verdict.gain.value
     for version in (1, 2):
-        kept = tags(registry, "better", version)
+        kept = tags(registry, name, version)
         assert Verdict.from_json(json.loads(kept["nestor.verdict"])) == verdict
         assert kept["nestor.verdict_sentence"] == verdict.sentence
         assert json.loads(kept["nestor.settled"])["promoted"] is True
-    assert "nestor.published" not in tags(registry, "better", 1)
-    published = json.loads(tags(registry, "better", 2)["nestor.published"])
+    assert "nestor.published" not in tags(registry, name, 1)
+    published = json.loads(tags(registry, name, 2)["nestor.published"])
     assert published["mark"] == f"chosen on these rows, use {verdict.uses}"
     assert published["value"] == verdict.challenger.value
     assert settled(registry, verdict) == move, "told again it changes nothing"
-    assert len(told(registry, "better")) == 2
+    assert len(told(registry, name)) == 2
 
 
-def test_an_equal_challenger_is_kept_out_and_stays_challenger(registry):
-    registry.train("equal", digits())
-    registry.train("equal", digits())
-    connect(registry.address).delete_registered_model_alias("equal", "challenger")
-    verdict = gate(registry, "equal", (2, registry.folder / f"run{registry.count}"))
+def test_an_equal_challenger_is_kept_out_and_becomes_challenger(registry, pair, cloned):
+    name = cloned(2, 2)
+    verdict = gate(registry, name, pair)
     assert verdict.promoted is False
     assert verdict.gain.value == 0
     assert settled(registry, verdict) is None
-    assert aliases(registry, "equal") == {"champion": 1, "challenger": 2}
-    assert json.loads(tags(registry, "equal", 1)["nestor.settled"])["promoted"] is False
-    assert "champion stays" in tags(registry, "equal", 2)["nestor.verdict_sentence"]
+    assert aliases(registry, name) == {"champion": 1, "challenger": 2}
+    assert json.loads(tags(registry, name, 1)["nestor.settled"])["promoted"] is False
+    assert "champion stays" in tags(registry, name, 2)["nestor.verdict_sentence"]
 
 
 @pytest.mark.parametrize("approved", [True, False])
-def test_a_person_who_is_asked_has_the_last_word(registry, approved):
-    name = f"asked{approved}"
-    registry.train(name, digits())
-    verdict = gate(registry, name, registry.train(name, digits()))
+def test_a_person_who_is_asked_has_the_last_word(registry, pair, cloned, approved):
+    name = cloned(2, 2)
+    verdict = gate(registry, name, pair)
     assert verdict.promoted is False
     move = settled(registry, verdict, approved, why="the team wants it")
     assert aliases(registry, name)["champion"] == (2 if approved else 1)
@@ -137,14 +152,13 @@ def test_a_person_who_is_asked_has_the_last_word(registry, approved):
     assert json.loads(tags(registry, name, 2)["nestor.settled"])["approved"] is approved
 
 
-def test_a_verdict_about_a_former_champion_moves_nothing(registry):
-    registry.train("stale", digits(), poor)
-    verdict = gate(registry, "stale", registry.train("stale", digits(), good))
-    registry.train("stale", digits(), good)
-    promote.promote("stale", 3, address=registry.address)
-    with pytest.raises(NestorError, match="Version 3 became champion of stale since version 2 met version 1"):
+def test_a_verdict_about_a_former_champion_moves_nothing(registry, pair, cloned):
+    name = cloned(1, 2, 2)
+    verdict = gate(registry, name, pair)
+    promote.promote(name, 3, address=registry.address)
+    with pytest.raises(NestorError, match=f"Version 3 became champion of {name} since version 2 met version 1"):
         settled(registry, verdict)
-    assert aliases(registry, "stale")["champion"] == 3
+    assert champion(registry, name) == 3
 
 
 # --- Rows that neither was trained on --------------------------------------------------------------------------------
@@ -303,19 +317,16 @@ def test_a_champion_of_another_task_decides_nothing(registry):
 # --- How often these rows decided ------------------------------------------------------------------------------------
 
 
-def test_decisions_are_counted_across_names_and_a_repeated_meeting_once(registry):
-    frame = digits().rename(columns={"pixel_1_2": "counted"})
-    uses = []
-    for name in ("one", "two"):
-        registry.train(name, frame, poor)
-        trained = registry.train(name, frame, good)
-        uses += [gate(registry, name, trained).uses for _ in range(2)]
-    assert uses == [1, 1, 2, 2]
+def test_decisions_are_counted_across_names_and_a_repeated_meeting_once(registry, pair, cloned):
+    one, two = cloned(1, 2), cloned(1, 2)
+    first = gate(registry, one, pair).uses
+    assert [gate(registry, name, pair).uses for name in (one, two, two)] == [first, first + 1, first + 1]
+    assert f"have decided {first + 1} times" in gate(registry, two, pair).sentence
 
 
 def test_worn_sealed_rows_advise_a_new_salt_which_counts_anew(registry):
     frame = digits().rename(columns={"pixel_1_2": "worn"})
-    first = registry.train("worn", frame, poor)
+    registry.train("worn", frame, poor)
     second = registry.train("worn", frame, good)
     identity = json.loads((second[1] / "sealed.json").read_text())["identity"]
     client = connect(registry.address)
@@ -326,10 +337,9 @@ def test_worn_sealed_rows_advise_a_new_salt_which_counts_anew(registry):
     assert "draw" in verdict.sentence
     assert "split.salt" in verdict.sentence
     other = (identity["salt"] + 1) % 100
-    third = registry.train("worn", frame, good, split={"salt": other})
-    fresh = json.loads((third[1] / "sealed.json").read_text())["identity"]
+    registry.begun_seal("worn", frame, split={"salt": other})
+    fresh = json.loads((registry.folder / f"run{registry.count}" / "sealed.json").read_text())["identity"]
     assert count_decision(client, registry.address, fresh, "any") == 1
-    assert first
 
 
 def test_the_count_of_a_time_plan_starts_anew_with_its_window(registry):
@@ -380,17 +390,9 @@ def test_an_earlier_version_without_row_keys_makes_no_row_fresh(registry):
 
 
 @pytest.fixture
-def four(registry, pair):
+def four(cloned):
     """The name of a model with four versions, the first of them champion."""
-    registry.count += 1
-    name = f"four{registry.count}"
-    client = connect(registry.address)
-    seed = client.get_model_version("pair", "2")
-    client.create_registered_model(name)
-    for _ in range(4):
-        client.create_model_version(name, seed.source, tags={"nestor.digest": seed.tags["nestor.digest"]})
-    moves.move(client, name, 1, "first", "ann")
-    return name
+    return cloned(2, 2, 2, 2)
 
 
 def champion(registry, name):
