@@ -390,6 +390,11 @@ def test_postgresql_says_what_is_wrong_and_nothing_is_changed(postgres: stack.Po
     assert postgres.say("select count(*) from sales", "reader") == [(ROWS,)]
 
 
+def test_a_database_that_quotes_the_password_is_not_repeated(postgres: stack.Postgres) -> None:
+    with pytest.raises(InputError, match=r'invalid input syntax for type integer: "\*\*\*"'):
+        load(address(postgres), "select cast('pass:w@rd' as int)")
+
+
 def test_postgresql_s_reads_may_write_nothing(postgres: stack.Postgres) -> None:
     postgres.say(
         "create or replace function spoil() returns int language sql as 'delete from sales returning 1'", "reader"
