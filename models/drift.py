@@ -235,8 +235,9 @@ def _joined(column: Column, then: np.ndarray, now: np.ndarray, gone: int) -> tup
     place = np.minimum(place, max(0, cell - 1))  # what is left over joins the last
     first, later = np.bincount(place, weights=then), np.bincount(place, weights=now)
     if (column.missing + gone) * share >= LEAST:
-        return np.append(first, column.missing), np.append(later, gone)
-    return first, later
+        first, later = np.append(first, column.missing), np.append(later, gone)
+    some = first + later > 0  # where no value is there, all are missing
+    return first[some], later[some]
 
 
 def _test(then: np.ndarray, now: np.ndarray) -> float:
@@ -282,7 +283,7 @@ def _mean(then: Column, values: pd.Series) -> float | None:
     if then.mean is None:
         return None
     found = numbers(values, then.kind)
-    found = found[np.isfinite(found)]
+    found = np.sort(found[np.isfinite(found)])
     return float(found.mean()) if len(found) else None
 
 

@@ -137,7 +137,7 @@ def described(values: pd.Series, kind: str, moving: bool = False) -> Column:
     if kind in ("category", "boolean"):
         return _of_levels(empty, values)
     found = numbers(values, kind)
-    found = found[np.isfinite(found)]
+    found = np.sort(found[np.isfinite(found)])  # sorted: a mean's last digits depend on the order of rows
     if not len(found):
         return empty
     edges = _edges(found)
