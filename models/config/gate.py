@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.config.values import Duration, Settings
 
@@ -30,6 +30,17 @@ class Gate(Settings):
     size: float | None = Field(default=None, gt=0)
     """Most megabytes that the challenger may have on disk."""
     subgroup: str | None = None
-    """A column whose levels are scored one by one."""
+    """A feature whose levels are scored one by one; numbers of more than ten values by fifths."""
     subgroup_loss: float | None = Field(default=None, ge=0)
     """What the challenger may lose at most on any level of `subgroup` that has enough rows."""
+
+    @model_validator(mode="after")
+    def _used(self) -> Gate:
+        """Refuses a setting that nothing would read."""
+        if self.subgroup_loss is not None and self.subgroup is None:
+            raise ValueError("subgroup_loss is for the levels of a column: name it with subgroup")
+        if self.margin and self.rule == "better":
+            raise ValueError("margin is for rule not_worse; with rule better, min_gain says how much is asked for")
+        if self.min_gain and self.rule == "not_worse":
+            raise ValueError("min_gain is for rule better; with rule not_worse, margin says how much may be lost")
+        return self
