@@ -159,11 +159,12 @@ def _of_levels(empty: Column, values: pd.Series) -> Column:
 
 def levels(values: pd.Series, kind: str = "category") -> dict[str, int]:
     """Each level and its rows, most frequent first; a level as the profile writes it: its first 40 characters."""
-    names: Any = values.dropna()
-    if kind == "boolean":
-        names = names.map({0.0: "false", 1.0: "true"})
-    found = names.astype(str).str.slice(0, WIDTH).value_counts()
-    return {str(k): int(n) for k, n in sorted(found.items(), key=lambda pair: (-pair[1], str(pair[0])))}
+    codes, distinct = pd.factorize(values)
+    found: dict[str, int] = {}
+    for value, rows in zip(distinct, np.bincount(codes[codes >= 0], minlength=len(distinct)), strict=True):
+        name = ("true" if value else "false") if kind == "boolean" else str(value)[:WIDTH]
+        found[name] = found.get(name, 0) + int(rows)
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def numbers(values: pd.Series, kind: str) -> np.ndarray:

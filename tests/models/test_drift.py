@@ -25,13 +25,13 @@ def tables() -> dict[str, tuple[pd.DataFrame, dict[str, str]]]:
         found[name] = (frame, dict.fromkeys(frame.columns, "number"))
     draw = np.random.default_rng(0)
     made: dict[str, tuple[str, pd.DataFrame]] = {
-        "many columns": ("number", pd.DataFrame(draw.normal(size=(800, 80)))),
-        "few rows": ("number", pd.DataFrame({i: draw.normal(size=60).round(i % 3) for i in range(40)})),
-        "few rows of words": ("category", _words(draw, 60, [2 + i for i in range(40)])),
-        "rare levels": ("category", _words(draw, 180, [90] * 40)),
-        "many levels": ("category", _words(draw, 1_000, [3, 90, 300, 3_000] * 5)),
+        "many columns": ("number", pd.DataFrame(draw.normal(size=(800, 40)))),
+        "few rows": ("number", pd.DataFrame({i: draw.normal(size=60).round(i % 3) for i in range(24)})),
+        "few rows of words": ("category", _words(draw, 60, [2 + i for i in range(24)])),
+        "rare levels": ("category", _words(draw, 180, [90] * 20)),
+        "many levels": ("category", _words(draw, 1_000, [3, 90, 300, 3_000] * 3)),
         "long tails": ("category", pd.DataFrame({i: draw.zipf(1.3, 800) % 10**6 for i in range(20)}).astype(str)),
-        "zeros": ("number", pd.DataFrame({i: draw.poisson(0.3, 500) * draw.exponential(size=500) for i in range(40)})),
+        "zeros": ("number", pd.DataFrame({i: draw.poisson(0.3, 500) * draw.exponential(size=500) for i in range(24)})),
     }
     for name, (kind, frame) in made.items():
         named = frame.set_axis([f"c{c}" for c in frame.columns], axis=1)
