@@ -6,6 +6,7 @@ taken although no other retraining runs is stale (a server that is started anew 
 
 from __future__ import annotations
 
+import contextvars
 import os
 import platform
 import threading
@@ -53,7 +54,9 @@ def taken(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) -> I
     kept = _records() / f"{flow_run_id}.json"
     _write(kept, name, limit, lease, flow_run_id)
     over = threading.Event()
-    threading.Thread(target=_renewing, args=(lease, over), daemon=True, name="lease").start()
+    # which server is used stands in this thread's context
+    renewing = contextvars.copy_context()
+    threading.Thread(target=renewing.run, args=(_renewing, lease, over), daemon=True, name="lease").start()
     try:
         yield
     finally:
