@@ -104,7 +104,7 @@ class Handle:
 
 def start(root: Path | str = "mlruns", idle: float = IDLE) -> Handle:
     """The server to use, at once: the user's own, a living one of this project, or one that is starting now."""
-    if url := own_api():
+    if url := own_api(root):
         return Handle(url)
     home = Path(root).resolve() / "prefect"
     home.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def stop(root: Path | str = "mlruns") -> bool:
 
 def quiet_environment(root: Path | str = "mlruns", url: str | None = None) -> None:
     """Sets what Prefect reads when it is imported: silence, and for a server of our own its home and address."""
-    own = own_api()
+    own = own_api(root)
     values = dict(_QUIET)
     if own is None:
         home = Path(root).resolve() / "prefect"
@@ -146,10 +146,15 @@ def _logging(home: Path) -> dict[str, str]:
     return {"PREFECT_LOGGING_TO_API_ENABLED": "true"} if record.get("up") and process_of(record) else {}
 
 
-def own_api() -> str | None:
-    """The API's address that the user has set, in the environment or in the active Prefect profile."""
+def own_api(root: Path | str = "mlruns") -> str | None:
+    """The API's address that the user has set, in the environment or in the active Prefect profile. That of this
+    folder's server is none of the user's: it may have to be started. In a worker of `nestor up` it is there."""
     url = os.environ.get("PREFECT_API_URL")
-    return url if url and url != os.environ.get("NESTOR_SERVER") else None if url else _profile_api()
+    if not url:
+        return _profile_api()
+    home = Path(root).resolve() / "prefect"
+    ours = {os.environ.get("NESTOR_SERVER"), url_at(recorded(home).get("port", 0))}
+    return None if url in ours and "NESTOR_UP" not in os.environ else url
 
 
 def _profile_api() -> str | None:

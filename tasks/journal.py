@@ -22,6 +22,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import psutil
+
 from models.errors import InputError, NestorError
 
 RunKind = Literal["pipeline", "family", "fold", "trial"]
@@ -135,10 +137,21 @@ def records_in(lines: Iterable[Mapping[str, Any]]) -> list[Record]:
 
 
 def default_address() -> str:
-    """The MLflow address that commands use: MLFLOW_TRACKING_URI, else the database that `nestor up` serves
-    (MLFLOW_BACKEND_STORE_URI), else `mlruns/mlflow.db` in the current directory."""
-    given = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_BACKEND_STORE_URI")
+    """The MLflow address that commands use: MLFLOW_TRACKING_URI, else MLFLOW_BACKEND_STORE_URI (the database that
+    `nestor up` serves), else the server of a living `nestor up` on such a database, else `mlruns/mlflow.db` in the
+    current directory."""
+    given = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_BACKEND_STORE_URI") or _of_up()
     return given or f"sqlite:///{Path('mlruns').resolve() / 'mlflow.db'}"
+
+
+def _of_up() -> str | None:
+    """MLflow's server of a `nestor up` that lives in this folder and has its store elsewhere: its record
+    (flows/stack/claim.py) keeps no password."""
+    with suppress(OSError, ValueError, KeyError, psutil.Error):
+        record = json.loads(Path("mlruns/prefect/server.json").read_text())
+        if abs(psutil.Process(record["pid"]).create_time() - record["started"]) < 1:
+            return record["tracking"]
+    return None
 
 
 class Journal:

@@ -26,11 +26,15 @@ def up(
     no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Leave the deployments as they are.")] = False,
 ) -> None:
     """Start Prefect's and MLflow's servers, a worker and the deployments here, until Ctrl-C."""
+    from flows import server
     from flows.ending import say
     from flows.stack import Asked, planned
     from flows.stack import up as run
 
     plan = planned(Asked(prefect_port, mlflow_port, workers, pool, not no_deploy), Path.cwd())
+    other = server.own_api()
+    if other and other != plan.api:
+        say(f"PREFECT_API_URL or the active profile names {other}: commands in this shell use that, not this server.")
     say(f"Starting in {plan.folder}; logs are mlruns/logs/up-*.log")
     run(plan, _told)
 

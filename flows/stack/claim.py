@@ -33,7 +33,8 @@ def claimed(plan: Plan) -> Iterator[None]:
         port = plan.asked.prefect_port
         if port != before.get("port") or server.process_of(before) is None:
             _refuse_taken(port, "--prefect-port")
-        server.record_it(plan.home, os.getpid(), port, up=True, id=plan.id, mlflow=plan.mlflow)
+        elsewhere = {} if plan.store_is_here else {"tracking": plan.mlflow}
+        server.record_it(plan.home, os.getpid(), port, up=True, id=plan.id, mlflow=plan.mlflow, **elsewhere)
     try:
         # An earlier command's small server ends by itself once it reads that another has taken its place.
         _await_free(port)

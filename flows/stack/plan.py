@@ -73,6 +73,11 @@ class Plan:
         """The address of MLflow's page and API."""
         return f"http://{HOST}:{self.asked.mlflow_port}"
 
+    @property
+    def store_is_here(self) -> bool:
+        """Whether commands find MLflow's database without being told."""
+        return self.store == _default_store(self.folder)
+
     def servers(self) -> tuple[Program, Program]:
         """Prefect's server and MLflow's."""
         port = str(self.asked.prefect_port)
@@ -117,7 +122,7 @@ def planned(asked: Asked, folder: Path, environment: Mapping[str, str] | None = 
     if asked.prefect_port == asked.mlflow_port:
         raise InputError(f"--prefect-port and --mlflow-port are both {asked.mlflow_port}: give them different ports.")
     store = given.get("MLFLOW_BACKEND_STORE_URI") or _database(given.get("MLFLOW_TRACKING_URI"))
-    store = store or f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}"
+    store = store or _default_store(folder)
     database = given.get("PREFECT_SERVER_DATABASE_CONNECTION_URL") or given.get("PREFECT_API_DATABASE_CONNECTION_URL")
     if database:
         _refuse_bad(database)
@@ -125,6 +130,10 @@ def planned(asked: Asked, folder: Path, environment: Mapping[str, str] | None = 
     asked_api = f"http://{HOST}:{asked.prefect_port}/api"
     whole = {**_environment(given, folder, asked_api, store), "NESTOR_MLFLOW_UI": f"http://{HOST}:{asked.mlflow_port}"}
     return Plan(asked, folder, os.urandom(6).hex(), whole, store)
+
+
+def _default_store(folder: Path) -> str:
+    return f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}"
 
 
 def _database(address: str | None) -> str | None:

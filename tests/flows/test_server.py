@@ -175,6 +175,16 @@ def test_an_address_in_the_environment_is_used_and_nothing_started(monkeypatch, 
     assert not (tmp_path / "mlruns").exists()
 
 
+def test_this_folders_server_is_started_though_its_address_is_set(monkeypatch, tmp_path):
+    """`nestor up` tells its user to set it, for Prefect's own commands; later it may be down."""
+    (tmp_path / "prefect").mkdir()
+    server.record_it(tmp_path / "prefect", os.getpid(), 1, up=True)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    assert server.start(tmp_path).up
+    monkeypatch.setenv("NESTOR_UP", "its worker")
+    assert not server.start(tmp_path).up
+
+
 def test_an_address_in_the_active_profile_is_used(monkeypatch, tmp_path):
     (tmp_path / ".prefect").mkdir()
     profiles = '[profiles.a]\n[profiles.b]\nPREFECT_API_URL = "http://b/api"\n'

@@ -1,5 +1,6 @@
 """The journal: what a kill leaves is readable, what it says adds up, and the child does not outlive its parent."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InputError, NestorError
-from tasks.journal import Journal, Record, joined, read_lines, records_in
+from tasks.journal import Journal, Record, default_address, joined, read_lines, records_in
 
 
 def lines_of(*records):
@@ -192,3 +193,20 @@ def test_the_tracker_says_nothing_and_ends_soon_after_a_killed_parent(tmp_path):
     while tracker.is_running() and tracker.status() != "zombie" and time.monotonic() < deadline:
         time.sleep(0.05)
     assert time.monotonic() < deadline
+
+
+def test_the_address_is_that_of_a_living_up_whose_store_is_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI"):
+        monkeypatch.delenv(name, raising=False)
+    here = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert default_address() == here
+    record = tmp_path / "mlruns" / "prefect" / "server.json"
+    record.parent.mkdir(parents=True)
+    born = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    record.write_text(json.dumps({**born, "port": 1, "tracking": "http://127.0.0.1:5000"}))
+    assert default_address() == "http://127.0.0.1:5000"
+    record.write_text(json.dumps({**born, "started": 1.0, "port": 1, "tracking": "http://127.0.0.1:5000"}))
+    assert default_address() == here
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "postgresql://db/mlflow")
+    assert default_address() == "postgresql://db/mlflow"
