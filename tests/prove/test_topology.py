@@ -80,12 +80,11 @@ def lost_trials(address: str) -> tuple[int, list[str]]:
     return count, wrong
 
 
-def bad_lines(*folders: Path) -> list[str]:
+def bad_lines(folder: Path, *more: Path) -> list[str]:
     """Lines of any log that tell of a lock or of something that nobody expected."""
-    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
-    logs = [file for file in files if file.suffix in (".log", ".txt", ".err", "")]
+    logs = [file for file in folder.rglob("*") if file.is_file() and file.suffix in (".log", ".txt", ".err")]
     found = []
-    for log in logs:
+    for log in (*logs, *more):
         if "artifacts" not in log.parts and log.stat().st_size < 20_000_000:
             text = log.read_bytes().decode("utf-8", "replace")
             found += [f"{log.name}: {line[:200]}" for line in text.splitlines() if BAD.search(line)]
@@ -113,7 +112,7 @@ def test_team_retrains_at_once(proof: Proof, tmp_path):
         loaded = loads_over_http(running.mlflow, tmp_path / "consumer")
         failed += [] if loaded == "569" else [f"loading over HTTP: {loaded[-500:]}"]
         failed += lost + refusals(running) + restored_postgres(running)
-        failed += bad_lines(running.folder, running.database.data)
+        failed += bad_lines(running.folder, running.database.data / "log")
     proof.say("""Every service of `deployments/compose.yaml` is a process with the command and environment that the file
         and the image give it, on a real PostgreSQL, with a login on Prefect's API and artifacts through MLflow's
         server. Four models are trained at once, then retrained at once, by flow runs that are asked for over Prefect's
