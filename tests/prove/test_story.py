@@ -173,11 +173,11 @@ def _second_week(story: Story, people: str, rows: pd.DataFrame) -> None:
     story.quote(watched, "nestor-drift")
     assert "no drift" in story.artifact(watched, "nestor-drift").lower()
     run = story.deployed("retrain/retrain", {"retrain": {"name": "income", "gate": GATE}})
-    story.quote(run, "nestor-verdict")
+    story.quote(run, "nestor-retrain")
     assert story.champion() == 1, "no gain that is worth it: kept"
     again = story.deployed("retrain/retrain", {"retrain": {"name": "income", "gate": GATE}})
-    story.quote(again, "nestor-verdict")
-    assert "unchanged" in story.artifact(again, "nestor-verdict").lower()
+    story.quote(again, "nestor-retrain")
+    assert "unchanged" in story.artifact(again, "nestor-retrain").lower()
 
 
 def _third_week(story: Story, people: str, rows: pd.DataFrame) -> None:
@@ -191,7 +191,7 @@ def _third_week(story: Story, people: str, rows: pd.DataFrame) -> None:
     story.say("Nobody asked for it: the event `nestor.drift` set a retraining off.")
     ended = story.up.ended(run, 400)
     assert ended["state_type"] == "COMPLETED", (ended["state"], said(story.up.api, run))
-    story.quote(run, "nestor-verdict")
+    story.quote(run, "nestor-retrain")
     assert story.champion() == 3
 
 
