@@ -92,8 +92,8 @@ class Run(Settings):
     model_config = ConfigDict(json_schema_extra=_drawn)
 
     data: Data
-    """A csv or parquet path (compressed csv too; `%Y-%m-%d` in it: the newest file that fits), `sklearn:NAME`, a
-    database address with `query`, or in Python a DataFrame."""
+    """A csv or parquet path (compressed csv too; `%Y-%m-%d` in it: the newest file that fits), a database
+    address with `query`, or where one is kept (`env:NAME`, `secret:NAME`), `sklearn:NAME`, or in Python a DataFrame."""
     target: str | None = None
     """The column to predict; may be left out for `sklearn:NAME`."""
     name: str | None = Field(default=None, pattern=r"^[^/:.%\"'\s][^/:%\"']*$", max_length=100)

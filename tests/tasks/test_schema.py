@@ -196,6 +196,13 @@ def test_without_a_profile_names_and_types_are_compared(known: Loaded) -> None:
     assert said(check_schema(loans(), bare)) == {"schema": "pass"}
 
 
+def test_codes_among_words_stay_codes_where_only_they_are_left() -> None:
+    frame = loans().assign(code=np.array(["1", "2", "a"])[np.arange(ROWS) % 3])
+    known = champion(frame)
+    assert said(check_schema(frame.assign(code=np.arange(ROWS) % 2 + 1), known)) == {"schema": "pass"}
+    assert said(check_schema(frame.assign(code=np.arange(ROWS) % 50 + 7), known))["data_type"] == "stop"
+
+
 def test_decimal_commas_are_no_other_type(known: Loaded, tmp_path: Path) -> None:
     loans().to_csv(tmp_path / "a.csv", index=False, sep=";", decimal=",")
     assert said(check_schema(str(tmp_path / "a.csv"), known)) == {"schema": "pass"}
