@@ -72,7 +72,8 @@ class ParquetRows:
             plain = file.read(4) == b"PAR1"
         self._spool = None if plain else _spooled(path)
         with self._broken():
-            self._file = pq.ParquetFile(self._spool or path, memory_map=True)
+            # Pages of a mapped file would count as memory; a buffer reads a column of a large row group in parts.
+            self._file = pq.ParquetFile(self._spool or path, buffer_size=2**20)
         schema = self._file.schema_arrow
         source = (schema.metadata or {}).get(SOURCE)
         self.source, self.rows = source.decode() if source else str(path), self._file.metadata.num_rows
