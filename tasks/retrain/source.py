@@ -74,9 +74,11 @@ def _champion(name: str, address: str) -> Loaded | None:
 def _given(retrain: Retrain, past: Past | None) -> dict[str, Any]:
     """data, query and bound, each as asked, else as the last run had it."""
     last = _last(past)
-    if retrain.data is None and last["data"] is None:
+    # an event that names no table gives an empty text
+    none = retrain.data is None or (isinstance(retrain.data, str) and not retrain.data.strip())
+    data = last["data"] if none else retrain.data
+    if data is None:
         raise InputError(_nothing(retrain.name, past))
-    data = last["data"] if retrain.data is None else retrain.data
     if not is_address(data):
         return {"data": data, "query": retrain.query, "bound": retrain.bound}
     query = retrain.query or last["query"]
