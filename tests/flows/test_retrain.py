@@ -167,13 +167,13 @@ def second(first, bell) -> Any:
 
     with prefect() as client:
         ended: list[Any] = []
-        manual = Gate(approval="manual", wait=120)
+        manual = Gate(approval="manual", wait=240)
         work = beside(lambda: ended.append(retrained(data="week2.csv", gate=manual, notify="custom-webhook/bell")))
-        paused = wait_for(lambda: [r for r in runs_of(client) if r.state.is_paused()] or not work.is_alive(), 120)
+        paused = wait_for(lambda: [r for r in runs_of(client) if r.state.is_paused()] or not work.is_alive(), 240)
         assert paused is not True, "it ended without asking"
         description = client.read_flow_run_input(paused[0].id, f"{keyset(paused[0])}-description")
         client.resume_flow_run(paused[0].id, run_input={"promote": True, "who": "Ada", "why": "it is better"})
-        work.join(60)
+        work.join(120)
     assert Answer.model_fields["promote"].description
     assert "champion of loans?" in description
     return ended[0]
@@ -388,7 +388,7 @@ def test_a_retraining_that_was_killed_is_taken_up_by_the_next_attempt(second, ho
     before = set((home / "mlruns/work").iterdir())
     killed = Command(home, *asked)
     begun = lambda: [p for p in set((home / "mlruns/work").iterdir()) - before if list(p.glob("studies/*"))]  # noqa: E731
-    assert wait_for(lambda: begun() or killed.process.poll() is not None, 120)
+    assert wait_for(lambda: begun() or killed.process.poll() is not None, 240)
     folder = begun()[0]
     assert killed.reached(killed.events() + 5)
     assert killed.kill("main")
