@@ -1,0 +1,209 @@
+"""Prefect's page and MLflow's as their user has them: `nestor up`, a real browser, a run from the form to the registry;
+what a cancelled run and a killed worker leave behind. Pictures go to NESTOR_SHOTS where that names a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.sessions import family_of, living, wait_for
+from tests.stack import Up, ask
+
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(900)]
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+)
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run", "--no-default-browser-check",
+]  # fmt: skip
+PATIENCE = 120_000
+RUN = re.compile(r"^\s*Run\s*$")
+LONG = {"search": {"trials": 60}, "split": {"outer": 3, "inner": 3}}
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory) -> Iterator[Up]:
+    with Up(tmp_path_factory.mktemp("up")) as running:
+        yield running
+
+
+@pytest.fixture
+def page(tmp_path) -> Iterator[Any]:
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = browser.new_page(viewport={"width": 1100, "height": 900})
+        opened.set_default_timeout(PATIENCE)
+        yield opened
+        browser.close()
+
+
+def shot(page: Any, name: str) -> None:
+    """A picture for docs/prefect.md."""
+    if folder := os.environ.get("NESTOR_SHOTS"):
+        page.wait_for_timeout(1000)
+        page.screenshot(path=Path(folder) / f"{name}.jpg", type="jpeg", quality=60)
+
+
+def box(page: Any, label: str) -> Any:
+    """The form's field with this label."""
+    one = "contains(concat(' ', normalize-space(@class), ' '), ' schema-form-property ')"
+    label_of = f"//span[contains(@class, 'schema-form-property__label')][normalize-space()='{label}']"
+    return page.locator(f"xpath={label_of}/ancestor::*[{one}][1]").first
+
+
+def fill(page: Any, **values: str) -> None:
+    for label, value in values.items():
+        box(page, label.replace("_", " ")).locator("textarea, input").first.fill(value)
+
+
+def shown(page: Any, *texts: str) -> None:
+    """Waits until all of these stand on the page."""
+    for text in texts:
+        page.get_by_text(text).first.wait_for()
+
+
+def open_form(page: Any, up: Up, name: str) -> None:
+    page.goto(f"{up.api.removesuffix('/api')}/deployments")
+    page.locator("a[href*='/deployments/deployment/']").get_by_text(name, exact=True).first.click()
+    page.locator("a, button").filter(has_text=RUN).first.click()
+    page.get_by_text("Custom run").click()
+
+
+def test_a_run_from_the_form_to_the_registry(up, page):
+    open_form(page, up, "train")
+    shown(page, "A csv or parquet path", "The column to predict", "Wall time of the whole run")
+    shot(page, "form")
+    fill(page, Data="sklearn:breast_cancer", **{"Time (Optional)": "soon"})
+    page.get_by_role("button", name="Submit").click()
+    shown(page, "a duration such as 90s, 10m or 1h30m")
+    fill(page, **{"Time (Optional)": "", "Trials (Optional)": "2", "Outer folds (Optional)": "2"})
+    fill(page, **{"Inner folds (Optional)": "2"})
+    box(page, "Families (Optional)").locator(".p-select-button__control").focus()
+    page.keyboard.press("ArrowDown")
+    page.locator(".p-select-option", has_text="linear").click()
+    page.get_by_text("How each family's hyperparameters are searched.").first.click()  # closes the list
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_text("View run").first.click()
+    page.wait_for_url("**/flow-run/**")
+    run = page.url.partition("/flow-run/")[2].partition("?")[0]
+    assert up.ended(run)["state_type"] == "COMPLETED"
+    shown(page, "Completed", "breast_cancer")
+    shot(page, "run")
+    assert wait_for(lambda: page.get_by_text("Completed").count() > 0, 30)
+    page.get_by_text("Artifacts", exact=True).last.click()
+    shown(page, "nestor-progress", "nestor-leaderboard", "nestor-verdict")
+    shot(page, "artifacts")
+    page.get_by_text("nestor-verdict").first.click()
+    shown(page, "The run in MLflow", "the procedure, on rows that it had not seen")
+    shot(page, "verdict")
+    link = page.get_by_role("link", name="The run in MLflow").first.get_attribute("href")
+    assert link.startswith(f"{up.mlflow}/#/runs/")
+    _in_mlflow(page, up, link)
+
+
+def _in_mlflow(page: Any, up: Up, link: str) -> None:
+    page.goto(link)
+    shown(page, "estimate_low", "agreement")
+    shot(page, "mlflow")
+    run = ask(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={link.rpartition('/')[2]}")["run"]
+    numbers = {one["key"]: one["value"] for one in run["data"]["metrics"]}
+    assert 0.9 < numbers["estimate"] <= 1
+    page.goto(f"{up.mlflow}/#/experiments/{run['info']['experiment_id']}/runs")
+    shown(page, run["info"]["run_name"])
+    # The tree is folded: each click on a pipeline, a family and a fold shows what is under it.
+    for below in ("linear", "linear/1", "linear/1/0"):
+        page.locator("[class*=expand], [data-testid*=expand], .ag-group-contracted:visible, button:has(svg)")
+        _unfolded(page, below)
+    shot(page, "trials")
+
+
+def _unfolded(page: Any, wanted: str) -> None:
+    """Unfolds until a run of that name is in sight."""
+    if page.get_by_text(wanted, exact=True).count() == 0:
+        for one in page.get_by_role("button", name="expand").all() or page.locator(".is-expander").all():
+            one.click()
+    page.get_by_text(wanted, exact=True).first.wait_for(timeout=20_000)
+
+
+def begun(up: Up, name: str, trials: int = 30) -> tuple[str, list[psutil.Process], Path]:
+    """A long run of that name that has tried some configurations: its id, processes, folder."""
+    run = up.run("train/train", {"run": {"data": "sklearn:breast_cancer", "name": name, **LONG}})
+
+    def found() -> Path | None:
+        places = up.folder.glob(f"mlruns/work/{name}-*")
+        return next((p for p in places if (p / "events.jsonl").read_bytes().count(b"\n") > trials), None)
+
+    folder = wait_for(found, 200)
+    assert folder, ask(f"{up.api}/flow_runs/{run}")["state"]
+    import json
+
+    return run, family_of(json.loads((folder / "run.json").read_text())["pid"]), folder
+
+
+def task_states(up: Up, run: str) -> set[str]:
+    found = ask(f"{up.api}/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+    return {one["state_type"] for one in found}
+
+
+def mlflow_states(up: Up, name: str) -> set[str]:
+    experiments = ask(f"{up.mlflow}/api/2.0/mlflow/experiments/search", {"max_results": 100})["experiments"]
+    ids = [e["experiment_id"] for e in experiments if e["name"] == name]
+    found = ask(f"{up.mlflow}/api/2.0/mlflow/runs/search", {"experiment_ids": ids, "max_results": 5000})["runs"]
+    return {one["info"]["status"] for one in found}
+
+
+def again(up: Up, run: str) -> dict[str, Any]:
+    """What Retry on the run's page does, and how the run ended."""
+    state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the Prefect UI"}
+    ask(f"{up.api}/flow_runs/{run}/set_state", {"state": state, "force": True})
+    return up.ended(run, 400)
+
+
+def test_cancel_leaves_no_process_and_every_store_true_and_retry_goes_on(up):
+    run, processes, folder = begun(up, "cancelled")
+    assert len(processes) >= 4
+    state = {"type": "CANCELLING", "name": "Cancelling", "message": "Cancelled from the Prefect UI"}
+    ask(f"{up.api}/flow_runs/{run}/set_state", {"state": state})
+    assert wait_for(lambda: not living(processes), 10) is True, living(processes)
+    assert up.ended(run, 30)["state_name"] == "Cancelled"
+    assert wait_for(lambda: not task_states(up, run) & {"RUNNING", "PENDING"}, 20)
+    assert "RUNNING" not in mlflow_states(up, "cancelled")
+    assert "KILLED" in mlflow_states(up, "cancelled")
+    before = (folder / "events.jsonl").read_bytes()
+    assert again(up, run)["state_type"] == "COMPLETED"
+    assert [p.name for p in up.folder.glob("mlruns/work/cancelled-*")] == [folder.name]
+    assert (folder / "events.jsonl").read_bytes().startswith(before), "what was finished is kept"
+    assert "RUNNING" not in mlflow_states(up, "cancelled")
+
+
+def test_a_run_whose_worker_and_process_are_gone_is_crashed_and_retry_goes_on(up):
+    run, processes, folder = begun(up, "zombie")
+    [worker] = [p for p in processes[0].parents() if "worker" in p.cmdline()][:1]
+    began = time.monotonic()
+    for process in (worker, processes[0]):
+        process.send_signal(signal.SIGKILL)
+    assert wait_for(lambda: not living(processes), 20), "these outlived their run"
+    crashed = up.ended(run, 240)
+    assert crashed["state_type"] == "CRASHED"
+    assert "No sign of life" in crashed["state"]["message"]
+    print(f"crashed {time.monotonic() - began:.0f} s after the kill")
+    assert again(up, run)["state_type"] == "COMPLETED"
+    assert [p.name for p in up.folder.glob("mlruns/work/zombie-*")] == [folder.name]
+    assert mlflow_states(up, "zombie") == {"FINISHED"} or "RUNNING" not in mlflow_states(up, "zombie")
+    assert not task_states(up, run) & {"RUNNING", "PENDING"}
