@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from models.config import Run
+from models.estimate import standard_error
+from models.profile import Performance, Profile, predicted, profile
 from models.seal import Seal
 from models.table import Table
 from tasks import intake
@@ -84,6 +87,18 @@ def poor(work: Table) -> Any:
     return make_pipeline(columns, DummyRegressor() if work.task == "regression" else DummyClassifier())
 
 
+def profiled(session: Session, fitted: Any) -> Profile:
+    """The profile that a run would keep."""
+    work, sealed, metric = session.work, session.sealed, session.metric
+    if sealed is None:
+        return profile(work.features, work.kinds)
+    said = (fitted.predict_proba if work.classes else fitted.predict)(sealed.features)
+    rows = (sealed.target, said, sealed.weight)
+    error = standard_error(metric, [rows], [session.sealed_keys], 0)
+    score = Performance(metric.name, metric.score(*rows), error, sealed.rows, "test")
+    return profile(work.features, work.kinds, predicted(said, work.classes), "sealed", score)
+
+
 class Registry:
     """A store in a folder, and the runs that filled it."""
 
@@ -101,12 +116,14 @@ class Registry:
         skops.io.dump(joblib.load(folder / "model.joblib"), folder / "types.skops")
         work.features.head().to_parquet(folder / "example.parquet")
         write_row_keys(session, folder / "row_keys.npz")
+        (folder / "profile.json").write_text(json.dumps(profiled(session, fitted).as_json()))
         session.record("run", "pipeline", status="FINISHED")
         found = register(
             Mirror(folder), name=name, model=str(folder / "model.joblib"), example=str(folder / "example.parquet"),
             kinds=work.kinds, task=work.task, classes=work.classes, reading=vars(session.table.reading),
             trusted=skops.io.get_untrusted_types(file=folder / "types.skops"), beats_constant=True,
-            extra={"target": target, "metric": session.metric.name}, beside=[str(folder / "row_keys.npz")],
+            extra={"target": target, "metric": session.metric.name},
+            beside=[str(folder / "row_keys.npz"), str(folder / "profile.json")],
         )  # fmt: skip
         session.own("done")
         session.close()
