@@ -30,6 +30,8 @@ LEAST_GROUPS = 20
 """On fewer nothing is decided."""
 LEAST_LEVEL = 50
 """Rows that a level of the subgroup column needs before its loss counts."""
+MOST_LEVELS = 50
+"""Levels that a verdict lists, the greatest losses first; all of them count."""
 MOST_USES = 20
 """Decisions on the same sealed rows after which they are worn: a new salt is advised."""
 
@@ -170,7 +172,7 @@ def decide(
     scores = [around(metric, value, deviation(of)) for value, of in zip(values, drawn, strict=True)]
     return Verdict(
         gate.rule, gate.level, threshold(gate), champion=scores[0], challenger=scores[1], gain=Interval(gain, low),
-        promoted=low > threshold(gate) and not broken, reasons=broken, levels=levels, **known,
+        promoted=low > threshold(gate) and not broken, reasons=broken, levels=levels[:MOST_LEVELS], **known,
     )  # fmt: skip
 
 

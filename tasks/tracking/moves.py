@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TAG = "nestor.move."
-WHY = 1000
-"""Characters of a reason: MLflow keeps 5,000 of a tag."""
+WHO, WHY = 100, 600
+"""Characters of a name and of a reason. MLflow's database holds 5,000 of a tag, and JSON may take six for one."""
 
 Kind = Literal["first", "promote", "rollback", "outside"]
 
@@ -104,7 +104,7 @@ def move(
     """Makes the version champion and writes it down; who was it becomes challenger."""
     moves = mend(client, name)
     begun = Move(
-        (moves[-1].number if moves else 0) + 1, kind, champion(client, name), to, who, time.time(),
+        (moves[-1].number if moves else 0) + 1, kind, champion(client, name), to, shortened(who, WHO), time.time(),
         shortened(why, WHY), how, dict(numbers or {}), done=False,
     )  # fmt: skip
     _write(client, name, begun)

@@ -476,8 +476,10 @@ def test_an_unknown_model_or_version_is_told(registry, four):
 
 
 def test_a_long_reason_is_cut_and_kept(registry, four):
-    promote.promote(four, 2, "x" * 9_000, address=registry.address)
+    promote.promote(four, 2, "\x01" * 9_000, "\x02" * 300, registry.address)
     assert len(history(four, registry.address)[0]["why"]) == moves.WHY
+    tag = connect(registry.address).get_registered_model(four).tags["nestor.move.0002"]
+    assert len(tag) <= 5_000, "what the registry's database takes"
 
 
 # --- Kills -----------------------------------------------------------------------------------------------------------
