@@ -119,7 +119,7 @@ def ask(url: str, body: Any = None, method: str | None = None) -> Any:
     if at:
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
     asked = urllib.request.Request(f"{scheme}://{where}", data, headers, method=method)
-    with opener.open(asked, timeout=30) as answer:
+    with opener.open(asked, timeout=60) as answer:
         text = answer.read().decode()
     try:
         return json.loads(text)

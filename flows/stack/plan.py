@@ -94,7 +94,13 @@ class Plan:
         """The worker with this number, from 1."""
         name = f"worker-{number}"
         words = ("worker", "start", "--pool", self.asked.pool, "--type", "process", "--name", self.worker_name(number))
-        return self._program(name, "worker", "prefect", "--no-prompt", *words, "--limit", str(RUNS_PER_WORKER))
+        return self._program(name, "worker", "prefect", "--no-prompt", *words, "--limit", str(self.runs_per_worker))
+
+    @property
+    def runs_per_worker(self) -> int:
+        """Flow runs that a worker has at once. Two runs that report their tasks to one SQLite file on a busy machine
+        met `database is locked` in Prefect's server; on PostgreSQL a scoring need not wait for a training."""
+        return 2 if self.environment.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "").startswith("postgres") else 1
 
     def worker_name(self, number: int) -> str:
         """What Prefect calls it."""
@@ -108,11 +114,6 @@ class Plan:
     def _program(self, name: str, part: str, module: str, *words: str) -> Program:
         command = (sys.executable, "-P", "-m", module, *words)
         return Program(name, part, command, {**self.environment, MARK: self.id, PART: part})
-
-
-RUNS_PER_WORKER = 2
-"""Flow runs that a worker has at once: a scoring need not wait for a training. Trainings wait for each other by their
-deployment's own limit."""
 
 
 def planned(asked: Asked, folder: Path, environment: Mapping[str, str] | None = None) -> Plan:

@@ -162,6 +162,12 @@ def test_another_servers_address_does_not_reach_the_programs():
     assert found.environment["PREFECT_API_AUTH_STRING"] == "a:b"
 
 
+def test_on_sqlite_a_worker_has_one_run_at_a_time():
+    assert plan().worker(1).command[-2:] == ("--limit", "1")
+    shared = plan(PREFECT_SERVER_DATABASE_CONNECTION_URL="postgresql+asyncpg://me@db/prefect")
+    assert shared.worker(1).command[-2:] == ("--limit", "2")
+
+
 def test_one_port_for_both_is_refused():
     with pytest.raises(InputError, match="both 5000"):
         planned(Asked(prefect_port=5000), Path("/tmp/here"), {})

@@ -128,8 +128,8 @@ def test_one_machine_retrains_at_once(proof: Proof, tmp_path):
         failed, seconds = at_once(up.api)
         count, lost = lost_trials(f"sqlite:///{up.folder}/mlruns/mlflow.db")
         failed += lost + restored_sqlite(up, tmp_path / "restored") + bad_lines(up.folder)
-    proof.say("""The same with `nestor up` as it is by default: SQLite, one worker with two flow runs at once, their
-        limits taken off. The backup is made while everything runs.""")
+    proof.say("""The same with `nestor up` as it is by default: SQLite and one worker, which takes one flow run after
+        the other. The backup is made while everything runs.""")
     proof.table(HEAD, [[1, len(TABLES), f"{seconds:.0f}", count, len(lost)]])
     proof.verdict("On one machine: several models at once on SQLite", failed)
 
