@@ -25,7 +25,7 @@ from models.errors import listed, shortened
 from models.estimate import standard_error
 from models.metric import Fold3, Metric
 from models.outcome import number
-from models.profile import BUCKETS, Column, Performance, Profile, between, buckets, levels, numbers
+from models.profiles import BUCKETS, Column, Performance, Profile, between, buckets, levels, numbers
 
 LEAST = 5
 """Rows that a cell must expect in the smaller table: the usual rule for the chi-square (Cochran 1954)."""

@@ -17,7 +17,7 @@ from tasks import progress
 from tasks.conclude import Concluded
 from tasks.deliver import delivered, trusted
 from tasks.intake import made_of
-from tasks.profile import profiled
+from tasks.profiles import profiled
 from tasks.session import Session, described
 from tasks.unchanged import identity
 from tasks.warm import saving, saving_said

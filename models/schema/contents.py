@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from models.errors import listed, shortened
-from models.profile import Column, levels
+from models.profiles import Column, levels
 from models.schema.values import Known, Seen, label, noted
 from models.table import Finding
 

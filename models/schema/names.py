@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import listed, shortened
-from models.profile import Column, between, levels, numbers
+from models.profiles import Column, between, levels, numbers
 from models.schema.values import Known, Seen, noted
 from models.table import Finding
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from models.profile import Column
+from models.profiles import Column
 from models.table import Finding
 
 

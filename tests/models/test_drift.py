@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models.profiles import LEVELS, Performance, Profile, described, levels, predicted, profile
 from sklearn import datasets
 
 from models.drift import FEWEST, Drift, compare, worse
 from models.metric import metric_for
-from models.profile import LEVELS, Performance, Profile, described, levels, predicted, profile
 
 
 def tables() -> dict[str, tuple[pd.DataFrame, dict[str, str]]]:
