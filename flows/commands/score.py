@@ -102,15 +102,18 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int | None], None] | None]
 
 
 def _counted(write: Callable[[str], None], every: float = 0.0) -> Callable[[int, int | None], None]:
-    """Writes rows, their share and speed, at most once in `every` seconds."""
-    began = last = time.monotonic()
+    """Writes rows, their share and, from the second chunk on, their speed, at most once in `every` seconds."""
+    begun: tuple[float, int] | None = None
+    last = time.monotonic()
 
     def told(rows: int, of: int | None) -> None:
-        nonlocal last
+        nonlocal begun, last
         now = time.monotonic()
+        begun = begun or (now, rows)
         if now - last >= every:
             share = f" of {of:,}" if of else ""
-            write(f"{rows:,}{share} rows, {rows / max(now - began, 0.001):,.0f} rows/s")
+            speed = f", {(rows - begun[1]) / (now - begun[0]):,.0f} rows/s" if rows > begun[1] else ""
+            write(f"{rows:,}{share} rows{speed}")
             last = now
 
     return told
