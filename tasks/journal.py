@@ -24,6 +24,7 @@ from typing import IO, Any, Literal
 
 import psutil
 
+from models.address import masked
 from models.errors import InputError, NestorError
 
 RunKind = Literal["pipeline", "family", "fold", "trial"]
@@ -154,6 +155,15 @@ def _of_up() -> str | None:
     return None
 
 
+def _with_password(address: str) -> str:
+    """The address as it can be used; InputError where a journal's has no password any more and none is set."""
+    if masked(address) != address or "***" not in address:
+        return address
+    if masked(default_address()) == address:
+        return default_address()
+    raise InputError(f"This run's MLflow is {address}: set MLFLOW_TRACKING_URI to that address with its password.")
+
+
 class Journal:
     """Appends records to WORKDIR/events.jsonl and starts the tracker that mirrors them. Its methods may be called
     from any thread."""
@@ -175,7 +185,9 @@ class Journal:
         if header is not None and header["name"] != name:
             raise InputError(f"{path} belongs to the model {header['name']!r}, not to {name!r}.")
         self.run_key: str = header["run"] if header else uuid.uuid4().hex
-        self.tracking_uri: str = tracking_uri or (header or {}).get("tracking_uri") or default_address()
+        self._address = _with_password(tracking_uri or (header or {}).get("tracking_uri") or default_address())
+        self.tracking_uri: str = masked(self._address)
+        """Without a password: this one is written down and shown."""
         self._written = len(records_in(lines))
         file = path.open("ab")
         file.truncate(end)
@@ -204,7 +216,7 @@ class Journal:
             if self._closed:
                 raise NestorError("The journal is closed.")
             if self._tracker is None or not self._tracker.alive:
-                self._tracker = Tracker(self.workdir)
+                self._tracker = Tracker(self.workdir, self._address)
             return self._tracker
 
     def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
@@ -292,8 +304,8 @@ class Gone(NestorError):
 class Tracker:
     """The child process that writes to MLflow, and the calls that are under way."""
 
-    def __init__(self, workdir: Path) -> None:
-        """Starts the process, which needs some seconds before it answers."""
+    def __init__(self, workdir: Path, address: str) -> None:
+        """Starts the process, which needs some seconds before it answers, for the store at that address."""
         self.mirrored, self.per_record = 0, FIRST_GUESS
         self.trouble: str | None = None
         self._number, self._calls, self._lock = 0, dict[int, Future[Any]](), threading.Lock()
@@ -304,6 +316,7 @@ class Tracker:
         with (workdir / "tracker.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
+                env={**os.environ, "NESTOR_STORE": address},  # not in the journal: it may have a password
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from models.address import masked
 from models.drift import Drift
 from models.errors import NestorError, listed
 from models.gate import Verdict
@@ -52,7 +53,7 @@ def unchanged(one: Asked) -> Retrained:
     )
     return Retrained(
         one.name, "unchanged", said, one.champion.version if one.champion else None, run_id=one.past.run_id,
-        source=one.source, tracking_uri=default_address(),
+        source=one.source, tracking_uri=masked(default_address()),
     )  # fmt: skip
 
 

@@ -53,7 +53,8 @@ class Mirror:
         header = next(line for line in lines if "journal" in line)
         self.run_key: str = header["run"]
         self.name: str = header["name"]
-        self.address: str = [line["tracking_uri"] for line in lines if "tracking_uri" in line][-1]
+        kept = [line["tracking_uri"] for line in lines if "tracking_uri" in line][-1]
+        self.address: str = os.environ.get("NESTOR_STORE") or kept
         self.held: dict[str, Held] | None = None
         """By key; None while it must be asked for: at the start, and when a write failed and nobody knows how far."""
         self.pending: list[dict[str, Any]] = []

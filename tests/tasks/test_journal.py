@@ -210,3 +210,17 @@ def test_the_address_is_that_of_a_living_up_whose_store_is_elsewhere(tmp_path, m
     assert default_address() == here
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "postgresql://db/mlflow")
     assert default_address() == "postgresql://db/mlflow"
+
+
+def test_no_password_is_written_down_and_the_tracker_has_it_all_the_same(tmp_path, monkeypatch):
+    whole = f"sqlite:///{tmp_path}/m.db?password=geheim"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", whole)
+    with Journal(tmp_path / "w", "m", start=False) as journal:
+        assert "geheim" not in journal.tracking_uri
+        journal.record(Record("run", "pipeline"))
+    assert "geheim" not in (tmp_path / "w" / "events.jsonl").read_text()
+    with Journal(tmp_path / "w", "m", start=False) as journal:
+        assert journal._address == whole
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(InputError, match="with its password"):
+        Journal(tmp_path / "w", "m", start=False)
