@@ -24,6 +24,7 @@ from models.errors import NestorError
 from models.outcome import Report
 from tasks import budget, progress
 from tasks.session import Session, finished, model_name, of_flow_run, opened
+from tasks.stages import artifacts
 from tasks.stages import train as stages
 from tasks.tune import stop_in_time
 
@@ -62,7 +63,11 @@ def _train(run: Run, resume: str | None = None) -> Report:
         _tune(session)
         with session.ledger.stage("conclusion"):
             concluded = stages.conclude(session)
-        return stages.register(session, concluded)
+        # Shown by the flow and not by a stage: Prefect's page puts these first.
+        artifacts.leaderboard(session, concluded)
+        report = stages.register(session, concluded)
+        artifacts.verdict(report)
+        return report
 
 
 def _own(session: Session) -> None:

@@ -3,6 +3,7 @@ what a cancelled run and a killed worker leave behind. Pictures go to NESTOR_SHO
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -99,7 +100,7 @@ def test_a_run_from_the_form_to_the_registry(up, page):
     page.get_by_text("How each family's hyperparameters are searched.").first.click()  # closes the list
     page.wait_for_timeout(500)
     page.get_by_role("button", name="Submit").click()
-    page.get_by_text("View run").first.click()
+    page.get_by_role("button", name="View run").first.dispatch_event("click")
     page.wait_for_url("**/flow-run/**")
     run = page.url.partition("/flow-run/")[2].partition("?")[0]
     assert up.ended(run)["state_type"] == "COMPLETED"
@@ -118,27 +119,30 @@ def test_a_run_from_the_form_to_the_registry(up, page):
 
 
 def _in_mlflow(page: Any, up: Up, link: str) -> None:
-    page.goto(link)
-    shown(page, "estimate_low", "agreement")
-    shot(page, "mlflow")
+    """The run's own page, and its tree of families, folds and trials unfolded step by step."""
     run = ask(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={link.rpartition('/')[2]}")["run"]
     numbers = {one["key"]: one["value"] for one in run["data"]["metrics"]}
     assert 0.9 < numbers["estimate"] <= 1
-    page.goto(f"{up.mlflow}/#/experiments/{run['info']['experiment_id']}/runs")
-    shown(page, run["info"]["run_name"])
-    # The tree is folded: each click on a pipeline, a family and a fold shows what is under it.
-    for below in ("linear", "linear/1", "linear/1/0"):
-        page.locator("[class*=expand], [data-testid*=expand], .ag-group-contracted:visible, button:has(svg)")
-        _unfolded(page, below)
+    page.set_viewport_size({"width": 1300, "height": 900})
+    page.goto(link)
+    shown(page, "estimate_low", "agreement")
+    shot(page, "mlflow")
+    experiment, above = run["info"]["experiment_id"], run["info"]["run_id"]
+    page.goto(f"{up.mlflow}/#/experiments/{experiment}/runs")
+    for name in ("linear", "linear/1", "linear/1/0"):
+        page.locator(f".ag-row[row-id='{above}'] button").first.click()
+        above = _child(up, experiment, above, name)
+        page.locator(f".ag-row[row-id='{above}']").first.wait_for()
+        shown(page, name)
     shot(page, "trials")
 
 
-def _unfolded(page: Any, wanted: str) -> None:
-    """Unfolds until a run of that name is in sight."""
-    if page.get_by_text(wanted, exact=True).count() == 0:
-        for one in page.get_by_role("button", name="expand").all() or page.locator(".is-expander").all():
-            one.click()
-    page.get_by_text(wanted, exact=True).first.wait_for(timeout=20_000)
+def _child(up: Up, experiment: str, above: str, name: str) -> str:
+    """The id of the run of that name right under another."""
+    where = f"tags.`mlflow.parentRunId` = '{above}' and attributes.run_name = '{name}'"
+    asked = {"experiment_ids": [experiment], "filter": where}
+    [found] = ask(f"{up.mlflow}/api/2.0/mlflow/runs/search", asked)["runs"]
+    return found["info"]["run_id"]
 
 
 def begun(up: Up, name: str, trials: int = 30) -> tuple[str, list[psutil.Process], Path]:
@@ -151,8 +155,6 @@ def begun(up: Up, name: str, trials: int = 30) -> tuple[str, list[psutil.Process
 
     folder = wait_for(found, 200)
     assert folder, ask(f"{up.api}/flow_runs/{run}")["state"]
-    import json
-
     return run, family_of(json.loads((folder / "run.json").read_text())["pid"]), folder
 
 

@@ -11,8 +11,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled
 
 from models.errors import NestorError
+from models.outcome import Report
 from tasks import conclude as concluding
 from tasks import tune
+from tasks.conclude import Concluded
 from tasks.publish import publish
 from tasks.session import Session
 from tasks.stages import artifacts
@@ -52,16 +54,12 @@ def tune_one(session: Session, family: str, fold: str) -> Any:
 
 
 @task(name="conclude", task_run_name="conclude", cache_policy=NO_CACHE, persist_result=False)
-def conclude(session: Session) -> Any:
+def conclude(session: Session) -> Concluded:
     """Weighs, judges, and opens the sealed rows once."""
-    concluded = concluding.conclude(session)
-    artifacts.leaderboard(session, concluded)
-    return concluded
+    return concluding.conclude(session)
 
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
-def register(session: Session, concluded: Any) -> Any:
+def register(session: Session, concluded: Concluded) -> Report:
     """Makes a version in the registry and the report of the run."""
-    report = publish(session, concluded)
-    artifacts.verdict(report)
-    return report
+    return publish(session, concluded)
