@@ -21,6 +21,7 @@ from flows.train import train
 from models.config import Retrain
 from models.errors import NestorError
 from models.outcome import Report, Retrained
+from tasks import events
 from tasks.retrain import attempt, ending
 from tasks.retrain.source import Asked
 from tasks.stages import retrain as stages
@@ -50,9 +51,10 @@ def _told_of_failure(retrain: Retrain) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        why = str(error) if isinstance(error, NestorError) else f"{type(error).__name__}: {error}"
+        events.failed(retrain.name, flow="retrain", why=why)
         if retrain.notify:
             with suppress(Exception):
-                why = str(error) if isinstance(error, NestorError) else f"{type(error).__name__}: {error}"
                 stages.notify(retrain.notify, f"{retrain.name}: retraining failed", why)
         raise
 

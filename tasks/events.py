@@ -41,9 +41,9 @@ def promoted(name: str, *, version: int, before: int | None, who: str, why: str,
     return _sent(PROMOTED, name, version=version, before=before, who=who, why=why, run_id=run_id)
 
 
-def kept(name: str, *, version: int, challenger: int | None, why: str, run_id: str | None = None) -> bool:
-    """`nestor.kept`: the champion `version` stays; `challenger`: the version that did not win, None where nothing was
-    trained."""
+def kept(name: str, *, version: int | None, challenger: int | None, why: str, run_id: str | None = None) -> bool:
+    """`nestor.kept`: the champion `version` (None: there is none) stays; `challenger`: the version that did not win,
+    None where nothing was trained."""
     return _sent(KEPT, name, version=version, challenger=challenger, why=why, run_id=run_id)
 
 

@@ -14,7 +14,7 @@ from models.errors import InputError
 from models.gate import Verdict
 from models.outcome import Report, Retrained
 from models.table import Finding
-from tasks import progress, promote
+from tasks import events, progress, promote
 from tasks.data import read
 from tasks.retrain import attempt, ending, notice, source, wanted
 from tasks.retrain.source import Asked
@@ -81,6 +81,17 @@ def report(result: Retrained, before: str | None) -> None:
     """How it ended, on Prefect's page and on the run in MLflow."""
     ending.write_down(result)
     create_markdown_artifact(ending.markdown(result, before), key="nestor-retrain", description=result.sentence[:300])
+    told(result)
+
+
+def told(result: Retrained) -> bool:
+    """Sends the event that says how it ended; whether the server has it."""
+    more = {"why": result.sentence, "run_id": result.run_id}
+    if result.ending in ("promoted", "first") and result.champion is not None:
+        before = (result.verdict or {}).get("champion_version")
+        who = "the gate" if result.approved is None else "a person"
+        return events.promoted(result.name, version=result.champion, before=before, who=who, **more)
+    return events.kept(result.name, version=result.champion, challenger=result.challenger, **more)
 
 
 @task(name="notify", task_run_name="notify", **_PLAIN)

@@ -200,3 +200,36 @@ def test_wrong_input_ends_with_2(home: Path, api: str, watched: Callable[..., Wa
 
     with pytest.raises(InputError, match="No model 'loan'"):
         contextvars.copy_context().run(watch, Watch(name="loan", data=week(9)))
+
+
+def test_how_a_retraining_ended_is_told(api: str) -> None:
+    from flows.called import PREFECT_API_URL, temporary_settings
+    from models.outcome import Retrained
+    from tasks import events as sent
+    from tasks.stages.retrain import told
+
+    with temporary_settings({PREFECT_API_URL: api}):
+        assert told(Retrained("a", "promoted", "Better.", 3, 3, verdict={"champion_version": 2}))
+        assert told(Retrained("b", "kept", "No gain.", 2, 4))
+        assert told(Retrained("c", "kept", "None beats a constant.", None, 4))
+        assert sent.failed("d", flow="retrain", why="The table is gone.")
+        assert sent.arrived("e", data="new.csv")
+    where = {"resource": {"id": [f"nestor.model.{name}" for name in "abcde"]}}
+
+    def found() -> dict[str, Any] | None:
+        some = {e["payload"]["name"]: e for e in ask(f"{api}/events/filter", {"filter": where})["events"]}
+        return some if len(some) == 5 else None
+
+    held = wait_for(found, 60)
+    names = ["nestor.promoted", "nestor.kept", "nestor.kept", "nestor.failed", "nestor.data.arrived"]
+    assert [held[name]["event"] for name in "abcde"] == names
+    assert (held["a"]["payload"]["version"], held["a"]["payload"]["before"]) == (3, 2)
+    assert held["c"]["payload"]["version"] is None
+
+
+def test_what_no_server_takes_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    from flows.called import PREFECT_API_URL, temporary_settings
+    from tasks import events as sent
+
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}):
+        assert not sent.arrived("f", data="new.csv")
