@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -171,16 +171,27 @@ def second(first, bell) -> Any:
         work = beside(lambda: ended.append(retrained(data="week2.csv", gate=manual, notify="custom-webhook/bell")))
         paused = wait_for(lambda: [r for r in runs_of(client) if r.state.is_paused()] or not work.is_alive(), 240)
         assert paused is not True, "it ended without asking"
-        description = client.read_flow_run_input(paused[0].id, f"{keyset(paused[0])}-description")
-        client.resume_flow_run(paused[0].id, run_input={"promote": True, "who": "Ada", "why": "it is better"})
+        description = answered(client, paused[0], promote=True, who="Ada", why="it is better")
         work.join(120)
     assert Answer.model_fields["promote"].description
     assert "champion of loans?" in description
     return ended[0]
 
 
-def keyset(run: Any) -> str:
-    return run.state.state_details.run_input_keyset["response"].removesuffix("-response")
+def answered(client: Any, run: Any, **values: Any) -> str:
+    """Fills the form in, as the page does; what stands above it."""
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    key = run.state.state_details.run_input_keyset["description"]
+
+    def form() -> str:
+        with suppress(PrefectHTTPStatusError):  # the run is paused a moment before its form is there
+            return client.read_flow_run_input(run.id, key)
+        return ""
+
+    description = wait_for(form, 30)
+    assert client.resume_flow_run(run.id, run_input=values).status.value == "ACCEPT"
+    return description
 
 
 def runs_of(client: Any, flow: str = "retrain") -> list[Any]:
@@ -370,7 +381,7 @@ def test_without_a_yes_the_champion_stays(home, answers):
         work = beside(lambda: ended.append(asks()))
         if answers is False:
             paused = wait_for(lambda: [r for r in runs_of(client, "asks") if r.state.is_paused()], 30)
-            client.resume_flow_run(paused[0].id, run_input={"promote": False, "why": "not yet"})
+            answered(client, paused[0], promote=False, why="not yet")
         work.join(60)
         states = {r.state.name for r in runs_of(client, "asks")}
     assert ended[0].promote is False
