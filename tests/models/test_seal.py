@@ -186,3 +186,14 @@ def test_the_same_table_draws_the_same_seal():
     own = keys(frame(500))
     assert choose_seal(own, None) == choose_seal(own[::-1], None)
     assert isinstance(choose_seal(own, None)[0], Seal)
+
+
+def test_a_salt_that_is_asked_for_is_taken_or_refused():
+    own = keys(pd.DataFrame({"k": np.arange(2_000)}))
+    seal, _ = choose_seal(own, None, salt=37)
+    assert seal is not None
+    assert seal.salt == 37
+    few = keys(pd.DataFrame({"k": np.arange(150)}))
+    found = [choose_seal(few, None, salt=salt)[0] for salt in range(100)]
+    assert None in found
+    assert choose_seal(few, None)[0] in found
