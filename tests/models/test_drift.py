@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models.profiles import LEVELS, Performance, Profile, described, levels, predicted, profile
 from sklearn import datasets
 
-from models.drift import FEWEST, Drift, compare, worse
+from models.drift import FEWEST, LEAST, Drift, _joined, compare, worse
 from models.metric import metric_for
+from models.profiles import LEVELS, Column, Performance, Profile, described, levels, predicted, profile
 
 
 def tables() -> dict[str, tuple[pd.DataFrame, dict[str, str]]]:
@@ -140,6 +140,15 @@ def test_missing_values_that_become_999_are_found() -> None:
         assert compare(known, pd.DataFrame({"a": other})).drifted
 
 
+def test_values_that_go_missing_at_random_are_found() -> None:
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": draw.normal(size=1_000), "w": draw.choice(["x", "y"], 1_000)})
+    known = profile(frame, {"a": "number", "w": "category"})
+    found = compare(known, frame.mask(draw.random(frame.shape) < 0.3))
+    assert {c.name for c in found.alarms} == {"a", "w"}
+    assert all(c.missing == (0, pytest.approx(0.3, abs=0.05)) for c in found.columns)
+
+
 def test_a_constant_that_changes_is_found_and_one_that_stays_is_not() -> None:
     known = profile(pd.DataFrame({"a": np.full(100, 3.0)}), {"a": "number"})
     assert not compare(known, pd.DataFrame({"a": np.full(100, 3.0)})).drifted
@@ -177,6 +186,17 @@ def test_the_order_of_rows_is_nothing_and_every_number_is_finite(values: list[fl
     assert finite(found)
     assert all(c.psi == 0 for c in found.columns)
     assert compare(known, mixed) == compare(known, frame)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), min_size=1, max_size=30), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_cells_are_joined_until_each_expects_enough(cells: list[tuple[int, int]], ordered: bool) -> None:
+    then, now = (np.array(one) for one in zip(*cells, strict=True))
+    column = Column("number", int(then.sum()), 0, edges=(0.0,)) if ordered else Column("category", 0, 0, distinct=0)
+    first, later = _joined(column, then, now, 0)
+    assert (first.sum(), later.sum()) == (then.sum(), now.sum())
+    share = min(then.sum(), now.sum()) / max(1, then.sum() + now.sum())
+    assert len(first) <= 1 or ((first + later) * share >= LEAST).all()
 
 
 def test_a_profile_is_small_plain_and_comes_back_as_it_was() -> None:
