@@ -61,7 +61,8 @@ def taken(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) -> I
         yield
     finally:
         over.set()
-        with get_client(sync_client=True) as client:
+        # a server that is gone by now must not cost the result: the next retraining clears the slot
+        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
             client.release_concurrency_slots_with_lease(lease)
         kept.unlink(missing_ok=True)
 
