@@ -60,7 +60,8 @@ def refuse_lacking(reading: Reading, names: Sequence[str], source: str) -> None:
     lacking = [c for c in used(reading) if c not in names]
     if lacking:
         spare = [c for c in names if c not in reading.kinds]
-        hint = near(lacking[0], spare) if len(lacking) == 1 and spare else ""
+        hint = near(lacking[0], spare) if len(lacking) == 1 else ""
+        hint = hint if "Did you mean" in hint else ""
         told = listed((f"{c!r} ({reading.kinds[c]})" for c in lacking), width=60)
         raise InputError(
             f"{source} lacks the column{'s'[: len(lacking) > 1]} {told}.{hint} Every column that was trained on has to "
