@@ -435,11 +435,12 @@ def test_an_address_may_be_kept_in_the_environment(
     assert model_name(Run(data="env:SALES_DB", query="public.sales")) == "sales"
 
 
+@pytest.mark.prove  # a Prefect server of its own takes fifteen seconds
 def test_a_secret_is_asked_of_the_server_that_is_said(monkeypatch: pytest.MonkeyPatch, shop: str) -> None:
     from prefect.blocks.system import Secret
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness():
+    with prefect_test_harness(server_startup_timeout=180):
         Secret(value=shop).save("shop-db")  # pyright: ignore[reportArgumentType]
         assert len(load("secret:shop-db", "sales").frame) == ROWS
         with pytest.raises(InputError, match="No Secret block 'none' in Prefect"):
