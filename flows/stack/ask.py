@@ -11,13 +11,16 @@ from typing import Any
 
 
 def crash(api: str, login: str, runs: Iterable[str]) -> None:
-    """Tells Prefect's server that these flow runs are dead, where it takes them to be alive."""
+    """Tells Prefect's server that these flow runs, and those that they called, are dead where it takes them to be
+    alive."""
     for run in runs:
-        found = ask(f"{api}/flow_runs/{run}", login=login) or {}
-        if found.get("state_type") in ("PENDING", "RUNNING", "CANCELLING"):
-            kind = "CANCELLED" if found["state_type"] == "CANCELLING" else "CRASHED"
-            message = "`nestor up` was ended while this ran. What is finished is kept: Retry goes on."
-            ask(f"{api}/flow_runs/{run}/set_state", {"state": {"type": kind, "message": message}, "force": True}, login)
+        called = ask(f"{api}/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}, login) or []
+        for found in [*called, ask(f"{api}/flow_runs/{run}", login=login) or {}]:
+            if found.get("state_type") in ("PENDING", "RUNNING", "CANCELLING"):
+                kind = "CANCELLED" if found["state_type"] == "CANCELLING" else "CRASHED"
+                message = "`nestor up` was ended while this ran. What is finished is kept: Retry goes on."
+                state = {"type": kind, "message": message}
+                ask(f"{api}/flow_runs/{found['id']}/set_state", {"state": state, "force": True}, login)
 
 
 def ask(url: str, body: Any = None, login: str = "", method: str | None = None) -> Any:
