@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from models.profiles import Performance, Profile, predicted, profile
 
 from models.estimate import Z95
 from models.outcome import Interval
+from models.profiles import Performance, Profile, predicted, profile
 from tasks.conclude import Concluded, on_sealed
 from tasks.session import Session
 
