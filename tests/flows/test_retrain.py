@@ -45,6 +45,7 @@ def home(tmp_path_factory) -> Iterator[Path]:
     week(700, 0, noise=6.0).to_csv("week1.csv", index=False)  # little can be learned of it
     week(900, 1).to_csv("week2.csv", index=False)
     week(900, 2).to_csv("week3.csv", index=False)
+    week(300, 5).drop(columns="x1").to_csv("broken.csv", index=False)
     try:
         with served(folder):
             yield folder
@@ -147,7 +148,6 @@ def test_a_worker_calls_it_with_plain_values(first):
 
 
 def test_a_table_that_is_not_like_the_champions_stops_it_and_leaves_the_champion(first):
-    week(300, 5).drop(columns="x1").to_csv("broken.csv", index=False)
     with pytest.raises(InputError, match="x1"):
         retrained(data="broken.csv")
     assert champion() == "1"
