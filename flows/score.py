@@ -2,7 +2,7 @@
 it is today.
 
 In Python: `from flows.score import score; scored = score(Score(model="loans", data="new.csv", out="scored.csv"))`.
-The command `nestor score` does the same work without Prefect: it needs no record, and starts in half the time."""
+The command `nestor score` does the same work without Prefect, which it need not import nor start."""
 
 from __future__ import annotations
 

@@ -69,7 +69,9 @@ def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -
     said = predicted(odds, loaded.facts["classes"]) if len(fresh) >= FEWEST else None
     found = compare(then, rows.features, said, level, psi)
     if known.any():
-        note = f"{int(known.sum()):,} rows were trained on: they say nothing about predictions and scores."
+        count = int(known.sum())
+        told = "1 row was trained on: it says" if count == 1 else f"{count:,} rows were trained on: they say"
+        note = f"{told} nothing about predictions and scores."
         found = replace(found, notes=(*found.notes, note))
     if then.performance is None or loaded.facts["target"] not in rows.others:
         return found
