@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from models.profiles import Performance, Profile, predicted
 
 from models.config import Run
 from models.drift import FEWEST, Drift, compare, worse
 from models.errors import NestorError, listed
 from models.estimate import time_blocks
 from models.metric import metric_for
+from models.profiles import Performance, Profile, predicted
 from models.seal import keys
 from tasks.data import read_with
 from tasks.data.roles import groups, identities, times, weights

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from models.profiles import Profile
 
 from models import checks
 from models.checks.constant_columns import unused
 from models.config import Run
 from models.errors import InputError
+from models.profiles import Profile
 from models.schema import Columns, Known, compared
 from models.table import Finding, Table, Task
 from tasks.data import decimal_mark, read

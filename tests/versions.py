@@ -12,7 +12,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import skops.io
-from models.profiles import Performance, Profile, predicted, profile
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -22,6 +21,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from models.config import Run
 from models.estimate import standard_error
+from models.profiles import Performance, Profile, predicted, profile
 from models.seal import Seal
 from models.table import Table
 from tasks import intake

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tasks.profiles import profiled
 
 from models.errors import InputError, NestorError
 from tasks.deliver import delivered
 from tasks.drift import Rows, compared, rows_of, trained_on
 from tasks.intake import made_of
+from tasks.profiles import profiled
 from tasks.score import Loaded
 from tests.sessions import frame, run_over, trained
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from models.profiles import profile
 
 from models.config import Run
 from models.errors import InputError
+from models.profiles import profile
 from models.table import Finding
 from tasks.data import read
 from tasks.score import Loaded
