@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flows import begin, server
@@ -13,6 +14,8 @@ from flows import begin, server
 server.quiet_environment()  # Prefect reads its settings when it is imported
 
 from prefect import Flow  # noqa: E402
+from prefect.context import FlowRunContext  # noqa: E402
+from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.exceptions import ParameterTypeError, TerminationSignal  # noqa: E402
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
 from prefect.states import Cancelled, Failed  # noqa: E402
@@ -21,6 +24,9 @@ from pydantic import ValidationError  # noqa: E402
 from flows import cancel  # noqa: E402
 from models.config import Settings, problems  # noqa: E402
 from models.errors import Interrupted, NestorError  # noqa: E402
+
+SENDING = 10.0
+"""Seconds that the end of a flow waits at most until all is sent."""
 
 
 class Called(Flow):
@@ -38,7 +44,7 @@ class Called(Flow):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The flow's result."""
-        with begin.served() as url, temporary_settings({PREFECT_API_URL: url}):
+        with begin.served() as url, temporary_settings({PREFECT_API_URL: url}), _reported():
             return super().__call__(*args, **kwargs)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +54,17 @@ class Called(Flow):
             return super().validate_parameters(parameters)
         except ParameterTypeError:
             return parameters
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Waits at the end until Prefect's client has sent what it has to say: the server may be gone, or another one be
+    used, when the process ends, and then it would hold the process up."""
+    try:
+        yield
+    finally:
+        if FlowRunContext.get() is None:
+            EventsWorker.drain_all(timeout=SENDING, at_exit=False)
 
 
 def _told(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -141,6 +141,11 @@ class Retrained:
         return asdict(self)
 
 
+def chance(p: float) -> str:
+    """A p-value as text; one too small for a float is `< 1e-300`."""
+    return "< 1e-300" if p == 0 else number(p)
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """`0.9213`, `1,234.5`, `1.2e-07`: about `digits` digits; a dash where there is none."""
     if value is None or not math.isfinite(value):

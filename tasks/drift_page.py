@@ -8,7 +8,7 @@ from typing import Any
 
 from models import plots
 from models.drift import ColumnDrift, Drift
-from models.outcome import number
+from models.outcome import chance, number
 from tasks.page import esc, figure, page, section, table, tile
 
 SHOWN = 24
@@ -61,7 +61,7 @@ def _row(column: ColumnDrift) -> tuple[str, ...]:
     mark = {True: '<span class="stop">drifts</span>', False: ""}[column.alarm]
     return (
         esc(column.name), mark or ('<span class="dim">moves</span>' if column.moves else ""),
-        *map(esc, (number(column.psi), number(column.distance), number(column.p), *(f"{m:.1%}" for m in column.missing),
+        *map(esc, (number(column.psi), number(column.distance), chance(column.p), *(f"{m:.1%}" for m in column.missing),
                    *map(_mean(column), column.mean), "-" if column.new_levels is None else f"{column.new_levels:.1%}")),
     )  # fmt: skip
 
@@ -97,7 +97,7 @@ def table_rows(drift: Drift, most: int = 100) -> list[dict[str, Any]]:
     return [
         {
             "column": c.name, "drifts": "yes" if c.alarm else "moves" if c.moves else "", "psi": number(c.psi),
-            "distance": number(c.distance), "p": number(c.p), "missing then": f"{c.missing[0]:.1%}",
+            "distance": number(c.distance), "p": chance(c.p), "missing then": f"{c.missing[0]:.1%}",
             "missing now": f"{c.missing[1]:.1%}", "mean then": _mean(c)(c.mean[0]), "mean now": _mean(c)(c.mean[1]),
             "new levels": "-" if c.new_levels is None else f"{c.new_levels:.1%}",
         }
@@ -108,7 +108,7 @@ def table_rows(drift: Drift, most: int = 100) -> list[dict[str, Any]]:
 def markdown(name: str, version: int, data: str, drift: Drift) -> str:
     """The finding for Prefect's page."""
     alarms = "".join(
-        f"| {_cell(c.name)} | {number(c.psi)} | {number(c.p)} |\n" for c in drift.alarms[:20]
+        f"| {_cell(c.name)} | {number(c.psi)} | {chance(c.p)} |\n" for c in drift.alarms[:20]
     )  # fmt: skip
     parts = [
         f"**{_cell(drift.sentence)}**",

@@ -175,8 +175,8 @@ def _write(session: Session, sealed: Table | None) -> None:
             if table.weight is not None:
                 session.workdir.write_array(f"{prefix}weight", table.weight)
     if sealed is not None:
-        codes = sealed.group if sealed.group is not None else np.arange(sealed.rows)
-        session.sealed_keys = _bootstrap_keys(sealed, codes)
+        # Rows were sealed by their keys, so those of one key came in together: they are drawn together.
+        session.sealed_keys = _bootstrap_keys(sealed, np.asarray(session.workdir.read_array("sealed_row_keys")))
         session.workdir.write_array("sealed_units", session.sealed_keys)
         session.workdir.write_json("sealed.json", _sealed_as(session, sealed))
 

@@ -123,7 +123,7 @@ def score(score: Score, address: str | None = None, told: Callable[[int, int | N
     now = datetime.now().astimezone()
     out = predict.output(score.out, now)
     loaded = load(score.model, address)
-    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+    with tempfile.TemporaryDirectory(prefix="nestor-", ignore_cleanup_errors=True) as folder:
         data = fetched(score.data, score.query, score.bound, folder=Path(folder), now=now)
         began, table = time.monotonic(), opened(data)
         keep = _kept(score.keep, loaded)
@@ -152,7 +152,7 @@ def load(model: str, address: str | None = None, tested: bool = False) -> Loaded
 
     client = connect(address or default_address())
     version = find(client, model)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         return _opened(client, version, Path(folder), tested)
 
 

@@ -81,7 +81,7 @@ class Team:
             "HOME": str(home),
             "PREFECT_HOME": str(home / ".prefect"),
             **image_environment(),
-            **{key: self.here(str(value)) for key, value in said["environment"].items()},
+            **{key: self.here("" if value is None else str(value)) for key, value in said["environment"].items()},
             **more,
         }
         (self.folder / "work").mkdir(exist_ok=True)

@@ -82,7 +82,9 @@ class Plan:
         """Prefect's server and MLflow's."""
         port = str(self.asked.prefect_port)
         return (
-            self._program("prefect", "server", "prefect", "server", "start", "--host", HOST, "--port", port),
+            self._program(
+                "prefect", "server", "flows.stack.prefect_command", "server", "start", "--host", HOST, "--port", port
+            ),
             self._program(
                 # One process is enough for one machine, and each more costs 250 MB.
                 "mlflow", "server", "tasks.tracking.serve", "--host", HOST, "--port", str(self.asked.mlflow_port),

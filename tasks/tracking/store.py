@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.errors import NestorError, shortened
 
@@ -41,7 +41,7 @@ def connect(address: str) -> MlflowClient:
     try:
         with locked(address):
             _lay_out(address)
-            mlflow.set_tracking_uri(address)
+            _use(mlflow, address)
             client = mlflow.MlflowClient(address)
             client.get_experiment_by_name("nestor")
         return client
@@ -49,6 +49,17 @@ def connect(address: str) -> MlflowClient:
         raise NestorError(f"MLflow at {shown(address)} needs the package {error.name!r}, which is missing.") from error
     except Exception as error:
         raise NestorError(f"MLflow at {shown(address)} does not answer: {sentence(error)}") from error
+
+
+def _use(mlflow: Any, address: str) -> None:
+    """Makes `models:/` addresses those of this store. MLflow would also set the environment's variable, which for the
+    next command in this process, perhaps in another folder, would stand for the user's wish."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(address)
+    if before is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def _lay_out(address: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from models.config import Score
 from models.errors import InputError
 from tests.commands import served
+from tests.sessions import wait_for
 from tests.versions import Registry, digits
 
 
@@ -83,7 +84,7 @@ def test_what_is_wrong_with_the_input_is_told_and_not_tried_again(home):
         from prefect import get_client
 
         with get_client(sync_client=True) as client:
-            runs = client.read_task_runs()
-    failed = [r for r in runs if r.state is not None and r.state.is_failed()]
+            # the server's recorder writes task runs down a moment later
+            failed = wait_for(lambda: [r for r in client.read_task_runs() if r.state and r.state.is_failed()], 20)
     assert [r.run_count for r in failed] == [1]
     assert not Path("no.csv").exists()
