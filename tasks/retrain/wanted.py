@@ -22,7 +22,8 @@ def settings(one: Asked) -> Run:
         raise InputError("The last run's test table was a DataFrame: give it anew, in `changes: {test: ...}`.")
     if not last and not values.get("target") and not str(one.data).startswith("sklearn:"):
         raise InputError(
-            f"{one.name} has never been trained here, so its target is not known: give `changes: {{target: COLUMN}}`."
+            f"{one.name} has never been trained here, so its target is not known. Train it first (nestor train DATA "
+            f"--target COLUMN --name {one.name}), or give `changes: {{target: COLUMN}}`."
         )
     budget, trials = one.retrain.budget, _at(one.retrain.changes, "search", "trials")
     if budget is not None:
