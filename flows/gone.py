@@ -10,6 +10,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
 from prefect.states import Crashed
 
 from tasks.session import abandoned
@@ -26,11 +27,13 @@ def close_abandoned() -> None:
 
 
 def close(flow_run_id: str, more: str = "") -> None:
-    """Sets the flow run and the task runs in it to crashed, where they did not end. One unknown to Prefect is well."""
+    """Sets the flow run and the task runs in it to crashed, where they did not end. One unknown to Prefect is well.
+
+    Of the flow run that asks, a later attempt of the same one, only the tasks are closed, before it has any itself."""
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
         run = client.read_flow_run(UUID(flow_run_id))
         message = f"Its process is gone. {more}".strip()
-        if run.state is None or not run.state.is_final():
+        if flow_run_id != str(flow_run.id) and (run.state is None or not run.state.is_final()):
             client.set_flow_run_state(run.id, Crashed(message=message), force=True)
         _close_tasks(client, run.id, message)
 

@@ -73,6 +73,7 @@ def _train(run: Run, resume: str | None = None) -> Report:
 def _own(session: Session) -> None:
     """Notes which flow run this is, and closes those whose process is gone: Prefect would show them running on."""
     session.own(flow_run=str(flow_run.id))
+    gone.close(str(flow_run.id))
     gone.close_abandoned()
 
 

@@ -187,6 +187,8 @@ def test_cancel_leaves_no_process_and_every_store_true_and_retry_goes_on(up):
     assert "RUNNING" not in mlflow_states(up, "cancelled")
     assert "KILLED" in mlflow_states(up, "cancelled")
     before = (folder / "events.jsonl").read_bytes()
+    # The worker says Cancelled too, some seconds after the run itself, whatever the state is by then.
+    assert wait_for(lambda: "Cancelled flow run 'cancelled'" in up.log("worker-1"), 60)
     assert again(up, run)["state_type"] == "COMPLETED"
     assert [p.name for p in up.folder.glob("mlruns/work/cancelled-*")] == [folder.name]
     assert (folder / "events.jsonl").read_bytes().startswith(before), "what was finished is kept"
