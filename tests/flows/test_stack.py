@@ -89,7 +89,7 @@ def test_flow_runs_that_had_to_be_killed_have_crashed(up):
 
 
 def test_a_dead_server_is_said_and_started_anew_at_its_address(up):
-    [prefect] = [p for p in up.left() if "server" in p.cmdline() and "prefect" in p.cmdline()]
+    [prefect] = [p for p in up.left() if "flows.stack.prefect_command" in p.cmdline()]
     prefect.kill()
     assert wait_for(lambda: "prefect is started anew" in up.err, 20)
     assert "prefect has ended (exit -9)" in up.err
