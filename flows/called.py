@@ -19,7 +19,6 @@ from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.exceptions import ParameterTypeError, TerminationSignal  # noqa: E402
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
 from prefect.states import Cancelled, Failed  # noqa: E402
-from pydantic import ValidationError  # noqa: E402
 
 from flows import cancel  # noqa: E402
 from models.config import Settings, problems  # noqa: E402
@@ -95,7 +94,4 @@ def _checked(wanted: Any, value: Any) -> Any:
     """The value as the settings that are wanted; InputError where it is none."""
     if not (isinstance(wanted, type) and issubclass(wanted, Settings)):
         return value
-    try:
-        return wanted.model_validate(value)
-    except ValidationError as error:
-        raise problems.listed(error, wanted) from None
+    return problems.valid(wanted, value)

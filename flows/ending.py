@@ -106,8 +106,8 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Lets Ctrl-C, and a polite kill, end the run with a sentence."""
+def interruptible(told: str = "") -> Iterator[None]:
+    """Lets Ctrl-C, and a polite kill, end the command with a sentence: `told`, else how to resume it."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -116,4 +116,4 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(f"What is finished is kept; go on with\n  {again(sys.argv[1:])}") from None
+        raise Interrupted(told or f"What is finished is kept; go on with\n  {again(sys.argv[1:])}") from None

@@ -27,14 +27,6 @@ from tasks.retrain.source import Asked
 from tasks.stages import retrain as stages
 
 
-class Retraining(Called):
-    """Called as a function, it begins when the server answers."""
-
-    def __call__(self, retrain: Retrain) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The flow's result."""
-        return super().__call__(retrain)
-
-
 def _retrain(retrain: Retrain) -> Retrained:
     """Trains a challenger on new data, where anything is new, and lets it meet the champion."""
     with _told_of_failure(retrain), turn.taken(retrain.name, retrain.overlap, str(flow_run.id)):
@@ -103,7 +95,7 @@ def _run_name() -> str:
     return asked.name if isinstance(asked, Retrain) else "retrain"
 
 
-retrain = Retraining(
+retrain = Called(
     _retrain,
     name="retrain",
     flow_run_name=_run_name,

@@ -6,8 +6,6 @@ The command `nestor score` does the same work without Prefect, which it need not
 
 from __future__ import annotations
 
-from typing import Any
-
 from flows.called import Called  # before Prefect: it reads its settings when it is imported
 
 # isort: split
@@ -16,14 +14,6 @@ from prefect.runtime import flow_run
 from models.config import Score
 from tasks.score import Scored
 from tasks.stages import score as stages
-
-
-class Scoring(Called):
-    """Called as a function, it begins when the server answers."""
-
-    def __call__(self, score: Score) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The flow's result."""
-        return super().__call__(score)
 
 
 def _score(score: Score) -> Scored:
@@ -37,4 +27,4 @@ def _run_name() -> str:
     return asked.model if isinstance(asked, Score) else "score"
 
 
-score = Scoring(_score, name="score", flow_run_name=_run_name, persist_result=False)
+score = Called(_score, name="score", flow_run_name=_run_name, persist_result=False)

@@ -7,7 +7,6 @@ In Python: `from flows.watch import watch; watched = watch(Watch(name="loans", d
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from flows.called import Called  # before Prefect: it reads its settings when it is imported
 
@@ -17,14 +16,6 @@ from prefect.runtime import flow_run
 from models.config import Watch
 from models.drift import Watched
 from tasks.stages import watch as stages
-
-
-class Watching(Called):
-    """Called as a function, it begins when the server answers."""
-
-    def __call__(self, watch: Watch) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The flow's result."""
-        return super().__call__(watch)
 
 
 def _watch(watch: Watch) -> Watched:
@@ -42,4 +33,4 @@ def _run_name() -> str:
     return asked.name if isinstance(asked, Watch) else "watch"
 
 
-watch = Watching(_watch, name="watch", flow_run_name=_run_name, persist_result=False)
+watch = Called(_watch, name="watch", flow_run_name=_run_name, persist_result=False)

@@ -70,10 +70,6 @@ def sealed(path: Path) -> SealedRows | None:
     if facts is None:
         return None
     target, keys, units = (np.asarray(workdir.read_array(f"sealed_{part}")) for part in ("target", "row_keys", "units"))
-    # Copies of a row tell no more than one. Where so few values are possible that rows are equal by chance, each stands
-    # alone, as in the split plan.
-    if facts["unit"] == "row" and 2 * len(np.unique(keys)) >= len(keys):
-        units = keys
     weight = workdir.read_array("sealed_weight")
     return SealedRows(
         workdir.read_frame("sealed"), target, keys, units, facts["unit"], frozenset(facts["made_of"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from contextlib import redirect_stdout
@@ -14,7 +13,6 @@ import typer
 from flows import ending
 from flows import options as o
 from flows.printing import show, show_json
-from models.errors import Interrupted
 
 if TYPE_CHECKING:
     from models.config import Retrain
@@ -140,12 +138,9 @@ def retrain(
 def _run(values: dict[str, Any], as_json: bool, quiet: bool) -> None:
     from flows import server
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    with ending.interruptible("What is finished is kept; the same command goes on with it."):
         server.start()
         result = _retrained(_made(values), quiet)
-    except KeyboardInterrupt:
-        raise Interrupted("What is finished is kept; the same command goes on with it.") from None
     if as_json:
         return show_json(result.as_json())
     if result.report is not None:
@@ -156,14 +151,9 @@ def _run(values: dict[str, Any], as_json: bool, quiet: bool) -> None:
 
 
 def _made(values: dict[str, Any]) -> Retrain:
-    from pydantic import ValidationError
-
     from models.config import Retrain, problems
 
-    try:
-        return Retrain.model_validate(values)
-    except ValidationError as error:
-        raise problems.listed(error, Retrain) from None
+    return problems.valid(Retrain, values)
 
 
 def _retrained(retrain: Retrain, quiet: bool) -> Retrained:

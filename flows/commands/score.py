@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +13,13 @@ import typer
 from flows import ending
 from flows import options as o
 from flows.printing import show, show_json
-from models.errors import Interrupted
 
 EXAMPLES = (
     "nestor score loans new.csv --out scored.csv",
     "nestor score loans/3 'new-%Y-%m-%d.parquet' --out scored.parquet --keep id,day",
     "nestor score loans env:LOANS_DB --query 'select * from loans where day > :a' --bind a=today-1d --out new.parquet",
 )
+STOPPED = "Nothing was written; the same command begins anew."
 LINE_EVERY = 10.0
 """Seconds between lines that tell how far it is, where there is no terminal."""
 
@@ -56,7 +55,7 @@ def score(
     quiet: o.Quiet = False,
 ) -> None:
     """Predict new rows with a registered model; its input is checked against what it was trained on."""
-    with _stopped_politely(), _progress(quiet) as told, redirect_stdout(sys.stderr):
+    with ending.interruptible(STOPPED), _progress(quiet) as told, redirect_stdout(sys.stderr):
         from models.config import Score
         from tasks.score import score as scored
 
@@ -71,20 +70,6 @@ def score(
     for note in found.remarks:
         ending.say(f"Note: {note}")
     show_json(found.as_json()) if as_json else show(found.sentence)
-
-
-@contextmanager
-def _stopped_politely() -> Iterator[None]:
-    """Lets Ctrl-C, and a polite kill, end the scoring with a sentence and nothing half written."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("Nothing was written; the same command begins anew.") from None
 
 
 @contextmanager

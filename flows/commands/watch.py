@@ -91,14 +91,9 @@ def watch(
 
 
 def _made(values: dict[str, Any]) -> Watch:
-    from pydantic import ValidationError
-
     from models.config import Watch, problems
 
-    try:
-        return Watch.model_validate(values)
-    except ValidationError as error:
-        raise problems.listed(error, Watch) from None
+    return problems.valid(Watch, values)
 
 
 def _watched(watch: Watch, quiet: bool) -> Watched:

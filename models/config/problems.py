@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -10,6 +10,17 @@ from models.config.values import Settings
 from models.errors import InputError, shortened
 
 _MOST = 3
+
+
+Wanted = TypeVar("Wanted", bound=Settings)
+
+
+def valid(model: type[Wanted], values: Any) -> Wanted:
+    """The settings with these values; InputError with what is wrong with them."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise listed(error, model) from None
 
 
 def listed(error: ValidationError, model: type[Settings]) -> InputError:

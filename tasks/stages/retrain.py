@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from models.config import Retrain, Run
 from models.drift import Drift
@@ -18,11 +15,10 @@ from tasks import events, progress, promote
 from tasks.data import read
 from tasks.retrain import attempt, ending, notice, source, wanted
 from tasks.retrain.source import Asked
+from tasks.stages.options import PLAIN
 
-_PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
-
-@task(name="load", task_run_name="load", **_PLAIN)
+@task(name="load", task_run_name="load", **PLAIN)
 def load(retrain: Retrain) -> Asked:
     """The new data, the last run and the champion."""
     progress.emit(progress.Stage("read", "new data"))
@@ -31,7 +27,7 @@ def load(retrain: Retrain) -> Asked:
     return found
 
 
-@task(name="check the schema", task_run_name="check the schema", **_PLAIN)
+@task(name="check the schema", task_run_name="check the schema", **PLAIN)
 def check(one: Asked) -> tuple[Finding, ...]:
     """The new table's columns beside the champion's; InputError with all that forbids to go on."""
     progress.emit(progress.Stage("check", "columns"))
@@ -44,7 +40,7 @@ def check(one: Asked) -> tuple[Finding, ...]:
     return found
 
 
-@task(name="look at drift", task_run_name="look at drift", **_PLAIN)
+@task(name="look at drift", task_run_name="look at drift", **PLAIN)
 def drift(one: Asked) -> tuple[Drift | None, str]:
     """The new rows against the champion's training profile: told, never an end."""
     found, why = ending.drift(one)
@@ -55,7 +51,7 @@ def drift(one: Asked) -> tuple[Drift | None, str]:
     return found, why
 
 
-@task(name="anything new", task_run_name="anything new?", **_PLAIN)
+@task(name="anything new", task_run_name="anything new?", **PLAIN)
 def compare(one: Asked) -> tuple[Run, tuple[str, ...]]:
     """The Run to train, and what differs from the last one."""
     run = wanted.settings(one)
@@ -63,20 +59,20 @@ def compare(one: Asked) -> tuple[Run, tuple[str, ...]]:
     return wanted.pinned(one, run, table), attempt.changes(one, run, table.fingerprint)
 
 
-@task(name="meet the champion", task_run_name="meet the champion", **_PLAIN)
+@task(name="meet the champion", task_run_name="meet the champion", **PLAIN)
 def meet(one: Asked, report: Report) -> Verdict | None:
     """The gate's verdict; None where there is no champion to meet."""
     progress.emit(progress.Stage("gate", "challenger meets champion"))
     return ending.met(one, report)
 
 
-@task(name="settle", task_run_name="settle", **_PLAIN)
+@task(name="settle", task_run_name="settle", **PLAIN)
 def settle(verdict: Verdict | None, approved: bool | None, who: str | None, why: str) -> bool:
     """Moves the alias or keeps it; whether the challenger is champion now."""
     return verdict is not None and promote.settle(verdict, approved, who, why) is not None
 
 
-@task(name="report", task_run_name="report", **_PLAIN)
+@task(name="report", task_run_name="report", **PLAIN)
 def report(result: Retrained, before: str | None) -> None:
     """How it ended, on Prefect's page and on the run in MLflow."""
     ending.write_down(result)
@@ -94,7 +90,7 @@ def told(result: Retrained) -> bool:
     return events.kept(result.name, version=result.champion, challenger=result.challenger, **more)
 
 
-@task(name="notify", task_run_name="notify", **_PLAIN)
+@task(name="notify", task_run_name="notify", **PLAIN)
 def notify(block: str, subject: str, body: str) -> str:
     """Tells the notification block; what went wrong, if it did."""
     said = notice.tell(block, subject, body)

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from models.config import Score
-from models.errors import NestorError
 from tasks.score import Scored
 from tasks.score import score as score_rows
+from tasks.stages.options import RETRIED
 from tasks.tracking.past import page
-
-
-def _worth_a_retry(task: Any, run: Any, state: Any) -> bool:
-    """A wrong table is wrong again; a lost connection may not be."""
-    return not isinstance(state.result(raise_on_failure=False), NestorError)
 
 
 @task(
     name="score",
     task_run_name="score",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=1,
-    retry_condition_fn=_worth_a_retry,
+    **RETRIED,
 )
 def score(score: Score) -> Scored:
     """Predicts and writes; shows rows, seconds, version and file."""

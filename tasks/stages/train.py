@@ -7,10 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled
 
-from models.errors import NestorError
 from models.outcome import Report
 from tasks import conclude as concluding
 from tasks import tune
@@ -18,14 +16,10 @@ from tasks.conclude import Concluded
 from tasks.publish import publish
 from tasks.session import Session
 from tasks.stages import artifacts
+from tasks.stages.options import PLAIN, RETRIED
 
 
-def _worth_a_retry(task: Any, run: Any, state: Any) -> bool:
-    """What the user did wrong is wrong again; a full disk or a lost connection may not be."""
-    return not isinstance(state.result(raise_on_failure=False), NestorError)
-
-
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(**PLAIN)
 def early(session: Session, name: str, stage: Callable[[Session], None]) -> None:
     """A stage before tuning, unless the command ran it while the server started; shows what it found."""
     session.once(name, stage)
@@ -40,10 +34,7 @@ _SHOW = {"seal": artifacts.seal, "check the signal": artifacts.checks, "shortlis
 @task(
     name="tune",
     task_run_name="{family}/{fold}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=1,
-    retry_condition_fn=_worth_a_retry,
+    **RETRIED,
 )
 def tune_one(session: Session, family: str, fold: str) -> Any:
     """One family on one outer fold."""
@@ -53,13 +44,13 @@ def tune_one(session: Session, family: str, fold: str) -> Any:
     return f"{len(session.trials[family, fold])} trials"
 
 
-@task(name="conclude", task_run_name="conclude", cache_policy=NO_CACHE, persist_result=False)
+@task(name="conclude", task_run_name="conclude", **PLAIN)
 def conclude(session: Session) -> Concluded:
     """Weighs, judges, and opens the sealed rows once."""
     return concluding.conclude(session)
 
 
-@task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
+@task(name="register", task_run_name="register", **PLAIN)
 def register(session: Session, concluded: Concluded) -> Report:
     """Makes a version in the registry and the report of the run."""
     return publish(session, concluded)

@@ -10,7 +10,6 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from models.address import masked
 from models.config import Watch
@@ -22,20 +21,19 @@ from tasks.drift import Rows, compared, rows_of
 from tasks.retrain import notice
 from tasks.score import Loaded
 from tasks.score import load as load_version
+from tasks.stages.options import PLAIN
 from tasks.tracking import watches
 from tasks.tracking.past import page
 
-_PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
-
-@task(name="load the champion", task_run_name="load the champion", **_PLAIN)
+@task(name="load the champion", task_run_name="load the champion", **PLAIN)
 def champion(watch: Watch) -> Loaded:
     """The tested model: the profile and the published score speak of it."""
     progress.emit(progress.Stage("read", watch.name))
     return load_version(watch.name, tested=True)
 
 
-@task(name="load", task_run_name="load", **_PLAIN)
+@task(name="load", task_run_name="load", **PLAIN)
 def load(watch: Watch, loaded: Loaded) -> Rows:
     """The new rows, read as the training table was."""
     progress.emit(progress.Stage("read", "new rows"))
@@ -43,14 +41,14 @@ def load(watch: Watch, loaded: Loaded) -> Rows:
         return rows_of(loaded, fetched(watch.data, watch.query, watch.bound, folder=Path(folder)))
 
 
-@task(name="compare", task_run_name="compare", **_PLAIN)
+@task(name="compare", task_run_name="compare", **PLAIN)
 def compare(watch: Watch, loaded: Loaded, rows: Rows) -> Drift:
     """Every column, the predictions, and where there are labels the score."""
     progress.emit(progress.Stage("check", "drift"))
     return compared(loaded, rows, watch.level, watch.psi)
 
 
-@task(name="report", task_run_name="report", **_PLAIN)
+@task(name="report", task_run_name="report", **PLAIN)
 def report(watch: Watch, loaded: Loaded, rows: Rows, drift: Drift, begun: float) -> Watched:
     """A run in MLflow, and what Prefect's page shows."""
     data = masked(watch.model_dump(mode="json")["data"])
@@ -103,7 +101,7 @@ def _show(found: Watched) -> None:
     create_table_artifact(table=rows, key="nestor-drift-columns", description=f"Columns of {found.name}, then and now")
 
 
-@task(name="tell", task_run_name="tell", **_PLAIN)
+@task(name="tell", task_run_name="tell", **PLAIN)
 def tell(watch: Watch, found: Watched) -> Watched:
     """The event for automations, and the notification block; what could not be told is noted."""
     if not found.drift.drifted:
