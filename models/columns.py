@@ -40,6 +40,8 @@ class Prepared:
     """(rows, columns) float64."""
     categories: tuple[int, ...]
     """Columns of X that hold category codes."""
+    plain: tuple[str, ...] = ()
+    """Names of the first columns of X: numbers that are in X as they are in the table, but for scale."""
 
 
 def prepare(
@@ -50,7 +52,7 @@ def prepare(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         X = np.asarray(transformer.fit_transform(features, target), dtype=np.float64)
-    return Prepared(transformer, X, _code_columns(transformer))
+    return Prepared(transformer, X, _code_columns(transformer), _plain(kinds, features))
 
 
 def transform(transformer: ColumnTransformer, features: pd.DataFrame) -> np.ndarray:
@@ -65,7 +67,7 @@ def _transformer(features, kinds, target, task, needs: Needs, seed: int) -> Colu
     levels = features[by_kind.get("category", [])].nunique()
     few = [c for c in levels.index if levels[c] <= MOST_CODES]
     many = [c for c in levels.index if levels[c] > MOST_CODES]
-    plain = by_kind.get("number", []) + by_kind.get("boolean", [])
+    plain = list(_plain(kinds, features))
     parts = []
     if plain:
         parts.append(("numbers", _numbers(needs), plain))
@@ -79,6 +81,11 @@ def _transformer(features, kinds, target, task, needs: Needs, seed: int) -> Colu
         elif kinds[column] == "text" and features[column].str.strip().fillna("").any():
             parts.append((f"text_{position}", _finished(_text(features[column], seed), needs), column))
     return ColumnTransformer(parts, sparse_threshold=0.0, verbose_feature_names_out=False)
+
+
+def _plain(kinds: Mapping[str, str], features: pd.DataFrame) -> tuple[str, ...]:
+    """The columns that stay the numbers they are; they come first in X."""
+    return tuple(c for kind in ("number", "boolean") for c in features.columns if kinds[c] == kind)
 
 
 def _numbers(needs: Needs):

@@ -21,7 +21,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 
 from models.errors import InputError, listed, shortened
 from models.measures import LOSSES, RANKS, TABLES, confusions, mean_where, ratio
-from models.table import Task
+from models.table import Loss, Task
 
 Fold3 = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Target, prediction, row weights of one fold's judged rows."""
@@ -49,6 +49,16 @@ class Metric:
     """scikit-learn's scorer name, or `module:attribute`."""
     task: Task
     classes: tuple[Any, ...] = ()
+
+    @property
+    def loss(self) -> Loss:
+        """What a regression has to fit so that this metric is best."""
+        return "absolute" if self.source in ("neg_mean_absolute_error", "neg_median_absolute_error") else "squared"
+
+    @property
+    def level(self) -> float:
+        """Which quantile the metric asks for."""
+        return 0.5
 
     @property
     def dear(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from models.families import Family, Shape
+from models.families import Family, Shape, proposed
 from models.metric import Metric
 from models.search import seed_for, strategy
 
@@ -113,7 +113,7 @@ class Study:
 
     def _asked(self) -> Trial:
         asked = self._study.ask()
-        config = self.family.space(asked, self.shape)
+        config = proposed(self.family, asked, self.shape)
         return Trial(asked.number, asked.params, config, distributions=asked.distributions)
 
     def tell(self, batch: Sequence[Trial]) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 Task = Literal["binary", "multiclass", "regression"]
+Loss = Literal["squared", "absolute", "quantile"]
+"""What a regression fits: the mean, the median or a quantile."""
 
 
 @dataclass(frozen=True)

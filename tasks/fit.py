@@ -10,7 +10,8 @@ import pickle
 import threading
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import psutil
 from sklearn.pipeline import Pipeline
 
 from models.columns import Prepared, prepare, transform
-from models.families import Family, Part, Shape, family
+from models.families import Family, Part, Shape, family, fitted
 from models.metric import Metric, metric_for
 from models.search import seed_for
 from models.split import Fold
@@ -43,6 +44,19 @@ class Brief:
     folds: dict[str, Fold]
     threads: int
     seed: int
+    grid: tuple[int, ...] = ()
+    monotone: Mapping[str, int] = field(default_factory=dict)
+    """Column -> 1 or -1."""
+    time: bool = False
+    season: str | None = None
+    """The column that holds the target one season ago."""
+
+    def shape(self, rows: int, columns: int) -> Shape:
+        """What a family may know of so many training rows and columns."""
+        metric, season = self.scorer, self.season is not None
+        return Shape(
+            rows, columns, self.task, len(self.classes), metric.loss, metric.level, self.grid, self.time, season
+        )
 
     @property
     def scorer(self) -> Metric:
@@ -186,12 +200,12 @@ def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None, float, float]
     ready = time.time()
     part = _part(prepared, train, target, weight, brief, fold.stops[job.inner] if known.stops_early else None)
     classes = np.unique(part.y)
-    fitted = known.fit(job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
-    prediction = predict(fitted.model, X_judge, classes, brief)
+    made = fitted(known, job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
+    prediction = predict(made.model, X_judge, classes, brief)
     score = brief.scorer.score(target[judge], prediction, _rows(weight, judge))
     workdir.write_array(job.file, prediction)
-    size = len(pickle.dumps(fitted.model)) / 1e6 if job.trial == 0 else 0.0
-    return score, fitted.rounds, ready, size
+    size = len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
+    return score, made.rounds, ready, size
 
 
 def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float, float]:
@@ -204,17 +218,17 @@ def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float,
         rows, goal, weights = _joined(workdir, rows, goal, weights)
     prepared = prepare(rows, brief.kinds, goal, brief.task, known.needs, _seed(job, brief))
     ready = time.time()
-    part = Part(prepared.X, goal, weights, _shape(prepared, brief, len(goal)), prepared.categories)
+    part = _whole(prepared, goal, weights, brief)
     classes = np.unique(part.y)
-    fitted = known.fit(job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
-    pipeline = Pipeline([("columns", prepared.transformer), ("model", fitted.model)])
+    made = fitted(known, job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
+    pipeline = Pipeline([("columns", prepared.transformer), ("model", made.model)])
     workdir.write_pickle(job.file, (pipeline, classes))
     if job.with_sealed or not len(fold.judge):
-        return None, fitted.rounds, ready, 0.0
+        return None, made.rounds, ready, 0.0
     X_judge = transform(prepared.transformer, features.iloc[fold.judge])
-    prediction = predict(fitted.model, X_judge, classes, brief)
+    prediction = predict(made.model, X_judge, classes, brief)
     workdir.write_array(job.file, prediction)
-    return brief.scorer.score(target[fold.judge], prediction, _rows(weight, fold.judge)), fitted.rounds, ready, 0.0
+    return brief.scorer.score(target[fold.judge], prediction, _rows(weight, fold.judge)), made.rounds, ready, 0.0
 
 
 def _joined(workdir: Workdir, rows, goal, weights):
@@ -238,23 +252,34 @@ def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[
         made = prepare(features.iloc[train], brief.kinds, np.asarray(target[train]), brief.task, needs, seed)
         workdir.write_array(name + "-train", made.X)
         workdir.write_array(name + "-judge", transform(made.transformer, features.iloc[judge]))
-        kept = {"categories": made.categories}
+        kept = {"categories": made.categories, "plain": made.plain}
         workdir.write_json(name + ".json", kept)
     X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
     assert X_train is not None
     assert X_judge is not None
-    return Prepared(None, X_train, tuple(kept["categories"])), X_judge  # type: ignore[arg-type]
+    return Prepared(None, X_train, tuple(kept["categories"]), tuple(kept["plain"])), X_judge  # type: ignore[arg-type]
 
 
 def _part(prepared: Prepared, train, target, weight, brief: Brief, stop) -> Part:
     """The training rows as a family takes them, those for early stopping cut off."""
     y, w = np.asarray(target[train]), _rows(weight, train)
-    shape = _shape(prepared, brief, len(train))
+    whole = _whole(prepared, y, w, brief)
     if stop is None or not len(stop[1]):
-        return Part(prepared.X, y, w, shape, prepared.categories)
+        return whole
     fit, held = np.searchsorted(train, stop[0]), np.searchsorted(train, stop[1])
     cut = (prepared.X[held], y[held], _rows(w, held))
-    return Part(prepared.X[fit], y[fit], _rows(w, fit), shape, prepared.categories, cut)
+    return replace(whole, X=prepared.X[fit], y=y[fit], weight=_rows(w, fit), stop=cut)
+
+
+def _whole(prepared: Prepared, y: np.ndarray, weight: np.ndarray | None, brief: Brief) -> Part:
+    """All these rows as a family takes them, with what is known of single columns."""
+    width = prepared.X.shape[1]
+    monotone = [brief.monotone.get(name, 0) for name in prepared.plain]
+    return Part(
+        prepared.X, y, weight, brief.shape(len(y), width), prepared.categories,
+        monotone=(*monotone, *[0] * (width - len(monotone))) if any(monotone) else (),
+        season=prepared.plain.index(brief.season) if brief.season is not None else None,
+    )  # fmt: skip
 
 
 def _encoded(part: Part, classes: np.ndarray) -> Part:
@@ -266,7 +291,7 @@ def _encoded(part: Part, classes: np.ndarray) -> Part:
         known = np.isin(stop[1], classes)
         held = _rows(stop[2], known)
         stop = (stop[0][known], np.searchsorted(classes, stop[1][known]), held) if known.any() else None
-    return Part(part.X, np.searchsorted(classes, part.y), part.weight, part.shape, part.categories, stop)
+    return replace(part, y=np.searchsorted(classes, part.y), stop=stop)
 
 
 def predict(model: Any, X: Any, classes: np.ndarray, brief: Brief) -> np.ndarray:
@@ -293,10 +318,6 @@ def predict_sealed(path: str, plan: str, files: list[tuple[str, float]], name: s
             warnings.simplefilter("ignore")
             total = total + share * predict(pipeline, sealed, classes, brief)
     workdir.write_array(name, total)
-
-
-def _shape(prepared: Prepared, brief: Brief, rows: int) -> Shape:
-    return Shape(rows, prepared.X.shape[1], brief.task, len(brief.classes))
 
 
 def _seed(job: Job, brief: Brief) -> int:

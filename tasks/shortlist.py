@@ -12,7 +12,8 @@ import numpy as np
 
 from models.config import Run
 from models.errors import BudgetError, InputError
-from models.families import Family, families, family
+from models.families import Family, Shape, families, family, usable
+from models.metric import metric_for
 from models.outcome import How
 from models.plan import LEAST_TRIALS, REFIT, Level, affordable, first_level
 from models.split import layout
@@ -33,24 +34,50 @@ _SHARE = 0.85
 _WARM = 1.0
 """Seconds of first fits beside which what libraries load late does not matter."""
 
+_DECLARED = 0.2
+"""A family whose declared cost of one fit is over this share of the time is left out unseen: cautious, since a declared
+cost is an order of magnitude; what passes is measured."""
+
 _PROBE_SHARE = 0.12
 """Share of the whole time that one first default fit may take."""
 
 
 def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
     """The families that suit the table's task and size, cheapest first, and why the others do not. No fit."""
-    asked = [family(name) for name in run.search.families] or list(families().values())
-    cells = table.rows * max(1, table.features.shape[1])
-    left_out = {}
-    for one in asked:
-        if table.task not in one.tasks:
-            left_out[one.name] = f"it does not do {table.task}"
-        elif cells > one.most_cells and not run.search.families:
-            left_out[one.name] = f"{cells:,} cells are over its {one.most_cells:,.0f}: it would cost too much here"
+    asked = [usable(name) for name in run.search.families] or list(families().values())
+    found = {one.name: _misfit(one, _shape(table, run), run) for one in asked}
+    left_out = {name: why for name, why in found.items() if why}
     kept = [f for f in sorted(asked, key=lambda f: (f.cost, f.name)) if f.name not in left_out]
     if not kept:
         raise InputError(f"No family asked for suits this table: {left_out}.")
     return kept, left_out
+
+
+def _shape(table: Table, run: Run) -> Shape:
+    """The whole table's shape."""
+    metric = metric_for(run.metric, table.task, table.classes)
+    return Shape(
+        table.rows, table.features.shape[1], table.task, len(table.classes), metric.loss, metric.level, run.places,
+        run.split.time is not None,
+    )  # fmt: skip
+
+
+def _misfit(one: Family, shape: Shape, run: Run) -> str:
+    """Why the family is not tried on a table of this shape; empty where it is. Who asks for it by name may pay more."""
+    named, cells = bool(run.search.families), shape.rows * max(1, shape.columns)
+    if not one.available:
+        return f"the package {one.package} is missing: {one.install}"
+    if shape.task not in one.tasks:
+        return f"it does not do {shape.task}"
+    if shape.loss == "quantile" and "quantile" not in one.losses:
+        return "it can't fit a quantile"
+    if run.monotone and one.tunable and not one.monotone:
+        return "it can't be held to monotone columns"
+    if cells > one.most_cells and not named:
+        return f"{cells:,} cells are over its {one.most_cells:,.0f}: it would cost too much here"
+    if not named and run.seconds is not None and (declared := one.cost * cells / 1e6) > _DECLARED * run.seconds:
+        return f"its declared cost, about {declared:,.0f} s for one fit, is too dear for {run.seconds:.0f} s"
+    return one.unsuited(shape)
 
 
 def refit_too(run: Run) -> bool:
@@ -167,7 +194,10 @@ def _brief(session: Session, plan: str) -> None:
     cells = work.rows * work.features.shape[1]
     threads = 1 if cells < 20_000_000 else 2
     run = session.run
-    session.brief = Brief(plan, work.task, work.classes, run.metric, work.kinds, session.folds, threads, run.seed)
+    session.brief = Brief(
+        plan, work.task, work.classes, run.metric, work.kinds, session.folds, threads, run.seed, run.places,
+        {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
+    )  # fmt: skip
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)
 
 

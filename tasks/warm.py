@@ -89,8 +89,7 @@ def _said(warm: Warm, name: str) -> str:
 
 def shape(session: Session, fold: str) -> Shape:
     """What a search space may depend on in this fold."""
-    rows = len(session.folds[fold].inner[0][0])
-    return Shape(rows, session.work.features.shape[1], session.brief.task, len(session.brief.classes))
+    return session.brief.shape(len(session.folds[fold].inner[0][0]), session.work.features.shape[1])
 
 
 def _studies(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:

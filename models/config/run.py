@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from models.config import form
-from models.config.values import Bound, Data, Duration, Kind, Kinds, Names, Settings
+from models.config.values import Bound, Data, Duration, Kind, Kinds, Names, Settings, Signs
 
 __all__ = ["Budget", "Final", "Kind", "Run", "Search", "Split"]
 
@@ -112,6 +112,11 @@ class Run(Settings):
     types: Kinds = Field(default={}, title="Column kinds")
     """Column kinds that overrule what the reader infers: `zip=category`. Kinds: number, category, boolean, date, text,
     id, drop."""
+    grid: str | None = Field(default=None, pattern=r"^ *[0-9]+( *x *[0-9]+)? *$")
+    """How the feature columns lie on a signal, `64`, or on a picture, `8x8` (row by row): what `cnn` needs to know."""
+    monotone: Signs = Field(default={}, title="Monotone columns")
+    """Columns with which the prediction may only rise or only fall, other things equal: `age=rising`. Families that
+    can't be held to it are left out."""
     weight: str | None = None
     """A column of row weights: they count in every fit and in every score."""
     query: str | None = None
@@ -141,6 +146,11 @@ class Run(Settings):
         if self.final.deliver == "bag" and self.final.rows == "all":
             raise ValueError("rows: all fits one configuration once more, so it goes with deliver: refit, not with bag")
         return self
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """`grid` as numbers: `(8, 8)`; empty where none is declared."""
+        return tuple(int(n) for n in self.grid.split("x")) if self.grid else ()
 
     @property
     def seconds(self) -> float | None:

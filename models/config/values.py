@@ -98,6 +98,11 @@ Kinds = Annotated[dict[str, Kind], BeforeValidator(paired), _pairs(f" *({'|'.joi
 """Column kinds; in a form and in lists `zip=category`."""
 
 
+Sign = Literal["rising", "falling"]
+Signs = Annotated[dict[str, Sign], BeforeValidator(paired), _pairs(f" *({'|'.join(get_args(Sign))}) *")]
+"""Directions of columns; in a form and in lists `age=rising`."""
+
+
 def _described(data: object) -> str:
     if isinstance(data, pd.DataFrame):
         return f"DataFrame of {len(data)} rows, {data.shape[1]} columns"

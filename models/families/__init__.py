@@ -1,20 +1,22 @@
 """The families: one file each, found by looking in this folder. A family is a search space and a way of fitting.
 
-To add one, write a file with a module constant `FAMILY`; nothing else needs to know."""
+To add one, write a file with a module constant `FAMILY`; nothing else needs to know. A file imports without the
+package that its family needs, which `fit` imports late: such a family is listed as unavailable, with its install line."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from models.errors import unknown
-from models.table import Task
+from models.errors import InputError, unknown
+from models.table import Loss, Task
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -34,7 +36,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Shape:
-    """The table's shape, all that a search space or the shortlist may depend on."""
+    """The table's shape and the task: all that a search space or the shortlist may depend on."""
 
     rows: int
     """Rows of one training part."""
@@ -42,6 +44,16 @@ class Shape:
     task: Task
     classes: int = 0
     """Number of classes; 0 in regression."""
+    loss: Loss = "squared"
+    """What the metric asks of a regression: the mean (squared), the median (absolute) or a quantile."""
+    level: float = 0.5
+    """Which quantile."""
+    grid: tuple[int, ...] = ()
+    """How the columns lie on a signal `(64,)` or a picture `(8, 8)`, row by row; empty: they do not."""
+    time: bool = False
+    """Whether rows come in order of time."""
+    season: bool = False
+    """Whether one column is the target one season ago."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +68,13 @@ class Part:
     """Columns of X that hold category codes."""
     stop: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None
     """X, y and weight of the rows for early stopping; None in refits."""
+    monotone: tuple[int, ...] = ()
+    """For each column of X 1 (the prediction may only rise with it), -1 (only fall) or 0; empty: nothing is asked."""
+    season: int | None = None
+    """The column of X that holds the target one season ago."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What `fit` made of these rows and other configurations can use again, such as a binned dataset. Lives as long as
+    the worker process keeps the part."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,10 @@ class Fitted:
 
     model: Any
     rounds: int | None = None
+
+
+def _always(shape: Shape) -> str:
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +108,46 @@ class Family:
     source: str
     """Where the ranges come from."""
     tasks: tuple[Task, ...] = ("binary", "multiclass", "regression")
+    losses: tuple[Loss, ...] = ("squared",)
+    """Losses that it can fit in regression. A metric that asks for a quantile leaves out who can't fit one; one that
+    asks for the median does not."""
+    priority: Literal[1, 2, 3] = 2
+    """Where time is short those of 3 go first, then those of 2, whatever they cost."""
     stops_early: bool = False
     tunable: bool = True
     """False: there is only the default."""
+    selects: bool = False
+    """Whether columns that tell nothing harm it: then how many of them it keeps is one of its hyperparameters."""
+    weights: bool = True
+    """Whether row weights count in its fits."""
+    monotone: bool = False
+    """Whether it can be held to predictions that only rise, or only fall, with a column."""
+    threads: bool = False
+    """Whether one fit can use several threads."""
+    gpu: bool = False
+    """Whether it takes a GPU where there is one; it then repeats to some digits only."""
+    unsuited: Callable[[Shape], str] = _always
+    """Why it can't be tried on tables of this shape, in words; empty where it can."""
     most_cells: float = float("inf")
     """Above so many cells in a training part it is not tried."""
+    package: str = ""
+    """The module that must be there beyond the base install."""
+    extra: str = ""
+    """The extra of `pyproject.toml` that brings it."""
     trusted: tuple[str, ...] = ()
     """Types beyond scikit-learn's plain ones that skops must be allowed to load."""
+    safe: bool = True
+    """False: skops can't hold its models, so a version with one is pickled, marked and never promoted by itself."""
+
+    @property
+    def available(self) -> bool:
+        """Whether the package that it needs is installed."""
+        return not self.package or find_spec(self.package) is not None
+
+    @property
+    def install(self) -> str:
+        """What to type where it is not available."""
+        return f"uv sync --extra {self.extra}"
 
 
 def patience(learning_rate: float) -> int:
@@ -99,9 +155,19 @@ def patience(learning_rate: float) -> int:
     return int(min(75, max(15, 1.5 / learning_rate)))
 
 
+def proposed(known: Family, trial: BaseTrial, shape: Shape) -> dict[str, Any]:
+    """The configuration that the trial names, what is common to several families included."""
+    return known.space(trial, shape)
+
+
+def fitted(known: Family, config: Mapping[str, Any], part: Part, seed: int, threads: int) -> Fitted:
+    """The family fitted on the part with a configuration of `proposed`."""
+    return known.fit(config, part, seed, threads)
+
+
 @cache
 def families() -> dict[str, Family]:
-    """Every family in this folder by name, cheapest first."""
+    """Every family in this folder by name, cheapest first, those whose package is missing too."""
     found = [importlib.import_module(f"{__name__}.{m.name}").FAMILY for m in pkgutil.iter_modules(__path__)]
     names = [f.name for f in found]
     if len(set(names)) < len(names):
@@ -114,3 +180,11 @@ def family(name: str) -> Family:
     if name not in families():
         raise unknown("family", name, families())
     return families()[name]
+
+
+def usable(name: str) -> Family:
+    """The family of that name; InputError with what to install where its package is missing."""
+    known = family(name)
+    if not known.available:
+        raise InputError(f"The family {name} needs the package {known.package}, which is missing: {known.install}")
+    return known

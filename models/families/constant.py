@@ -24,6 +24,8 @@ FAMILY = Family(
     default={},
     space=_space,
     fit=_fit,
+    losses=("squared", "absolute", "quantile"),
+    priority=1,
     tunable=False,
     source="scikit-learn's DummyClassifier and DummyRegressor",
 )

@@ -71,7 +71,9 @@ FAMILY = Family(
     },
     space=_space,
     fit=_fit,
+    priority=1,
     stops_early=True,
+    threads=True,
     trusted=(
         "collections.OrderedDict",
         "lightgbm.basic.Booster",

@@ -47,6 +47,7 @@ FAMILY = Family(
     default={"strength": 1.0, "penalty": "l2"},
     space=_space,
     fit=_fit,
+    priority=1,
     most_cells=2e8,
     source="penalty and its range after AutoGluon's LR and scikit-learn's LogisticRegressionCV (C from 1e-4 to 1e4)",
 )

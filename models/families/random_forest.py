@@ -40,6 +40,7 @@ FAMILY = Family(
     default={"max_features": 0.3, "min_samples_leaf": 1, "max_samples": 1.0, "criterion": "gini"},
     space=_space,
     fit=_fit,
+    threads=True,
     most_cells=2e7,
     trusted=("sklearn.tree._tree.Tree",),
     source="Probst, Wright & Boulesteix 2019, WIREs 9:e1301: max_features and leaf size matter, the number of trees "

@@ -76,7 +76,9 @@ FAMILY = Family(
     },
     space=_space,
     fit=_fit,
+    priority=1,
     stops_early=True,
+    threads=True,
     trusted=("xgboost.core.Booster", "xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor"),
     source="TabArena's XGBoost space (Erickson et al. 2025, arXiv:2506.16791), learning rate from 0.02 up for short "
     "budgets",
