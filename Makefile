@@ -62,7 +62,7 @@ up: setup
 	@exec $(BIN)/nestor up $(UP)
 
 test: setup
-	@$(BIN)/python -m pytest -q -m 'not prove' --durations=15
+	@$(BIN)/python -m pytest -q -m 'not prove' -n auto --dist loadfile --durations=15
 
 check: setup
 	@$(BIN)/ruff check

@@ -109,7 +109,7 @@ train = Training(
     _train,
     name="train",
     flow_run_name=_run_name,
-    task_runner=ThreadPoolTaskRunner(max_workers=256),  # pyright: ignore[reportArgumentType]
+    task_runner=ThreadPoolTaskRunner(max_workers=512),  # pyright: ignore[reportArgumentType]
     persist_result=False,
     hidden=("resume",),
 )

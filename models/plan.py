@@ -18,6 +18,9 @@ LEAST_TRIALS = 5
 DEAR = 0.6
 """A family that alone would take more than this share of the time is dear: it goes before folds do."""
 
+CORE = 4
+"""So many families, the first by priority, are kept before folds go; the others go before them."""
+
 REFIT = 1.6
 """Cost of a refit on a fold's whole training part, in inner fits: more rows, and no early-stopping overhead."""
 
@@ -61,26 +64,31 @@ def affordable(
     fixed: bool,
     refit_too: bool,
     keep: int = 2,
+    priority: Mapping[str, int] | None = None,
 ) -> Level:
     """The first level, and the families, that leave every kept family its default and four more configurations.
 
-    `seconds` are those of one default inner fit of each family at `start`. Dear families go before folds do, but never
-    the last `keep`; with `fixed` the folds are the user's and any family may go."""
+    `seconds` are those of one default inner fit of each family at `start`; of equal `priority` the cheapest is kept
+    first. What is dear, and what comes after the first `CORE`, goes before folds do, but never the last `keep`; with
+    `fixed` the folds are the user's and any family may go."""
     levels = [start] if fixed else [start, *(level for level in LEVELS if _after(level, start))]
-    order = sorted(seconds, key=lambda f: (seconds[f], f))
+    order = sorted(seconds, key=lambda f: ((priority or {}).get(f, 1), seconds[f], f))
+    kept: list[str] = []
     for outer, inner in levels:
 
         def time(*families: str, outer: int = outer, inner: int = inner) -> float:
             trials = 1 if (outer, inner) == (0, 1) else LEAST_TRIALS
             return needed(outer, inner, {f: seconds[f] for f in families}, trials, refit_too)
 
-        for size in range(len(order), min(keep, len(order)) - 1, -1):
-            if time(*order[:size]) <= core_seconds:
-                return _level(outer, inner, order, size, seconds, core_seconds)
-            if (outer, inner) != levels[-1] and time(order[size - 1]) <= DEAR * core_seconds:
-                break
+        kept = []
+        for name in order:
+            kept += [name] if time(*kept, name) <= core_seconds else []
+        core = [f for f in order if time(f) <= DEAR * core_seconds][: max(CORE, keep)]
+        if len(kept) >= min(keep, len(order)) and set(core) <= set(kept):
+            return _level(outer, inner, kept, seconds, core_seconds)
     outer, inner = levels[-1]
-    return _level(outer, inner, order, min(keep, len(order)), seconds, core_seconds)
+    cheapest = sorted(seconds, key=lambda f: (f not in kept, seconds[f], f))
+    return _level(outer, inner, cheapest[: max(len(kept), keep)], seconds, core_seconds)
 
 
 def _after(level: tuple[int, int], start: tuple[int, int]) -> bool:
@@ -88,9 +96,10 @@ def _after(level: tuple[int, int], start: tuple[int, int]) -> bool:
     return LEVELS.index(level) > place and level[0] <= start[0] and (level[1] <= start[1] or not level[0])
 
 
-def _level(outer, inner, order, size, seconds, core_seconds) -> Level:
+def _level(outer: int, inner: int, kept: list[str], seconds: Mapping[str, float], core_seconds: float) -> Level:
     left_out = {
         f: f"one default fit takes {seconds[f]:.1f} s: too dear for {core_seconds:.0f} core-seconds of tuning"
-        for f in order[size:]
+        for f in seconds
+        if f not in kept
     }
-    return Level(outer, inner, tuple(order[:size]), left_out, 1 if (outer, inner) == (0, 1) else None)
+    return Level(outer, inner, tuple(kept), left_out, 1 if (outer, inner) == (0, 1) else None)

@@ -140,6 +140,7 @@ def _timed(session: Session, kept: list[Family], left_out: Mapping[str, str], st
         fixed=session.run.split.outer is not None,
         refit_too=refit_too(session.run),
         keep=len(first) if asked else 2,
+        priority={name: family(name).priority for name in first},
     )
     if level.how != How("nested", *start):
         session.note(f"Time is short for {start[0]} x {start[1]} folds: {named(level.how)} instead.")

@@ -124,10 +124,12 @@ def _wanted(session: Session, study: Study) -> int:
 
 
 def _screened(session: Session, study: Study) -> bool:
-    """Whether better families have this fold to themselves: after 5 configurations the best three go on, after 13
-    the best two. By inner scores of this fold alone, so it is part of the procedure that is judged."""
+    """Whether better families have this fold to themselves: after the default the best six go on, after 5
+    configurations the best three, after 13 the best two. By inner scores of this fold alone, so it is part of the procedure that is judged."""
     told = len(study.told)
-    places = 99 if told < 5 else 3 if told < 13 else 2
+    if told == 1:
+        _defaults_told(session, study.fold)
+    places = 6 if told < 5 else 3 if told < 13 else 2
     mine = study.best
     if mine is None:
         return told >= 5
@@ -135,6 +137,12 @@ def _screened(session: Session, study: Study) -> bool:
     gains = [session.metric.gain(r.inner) for r in rivals if r is not None and r.inner is not None]
     better = sum(gain > session.metric.gain(mine.inner or 0.0) for gain in gains)
     return better >= places
+
+
+def _defaults_told(session: Session, fold: str) -> None:
+    """Waits until every family has its default behind it in this fold. Their fits go before any other's."""
+    while session.may_search() and not all(session.trials.get((f, fold)) for f in session.level.families):
+        time.sleep(0.02)
 
 
 def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial]:

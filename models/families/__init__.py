@@ -1,7 +1,7 @@
 """The families: one file each, found by looking in this folder. A family is a search space and a way of fitting.
 
 To add one, write a file with a module constant `FAMILY`; nothing else needs to know. A file imports without the
-package that its family needs, which `fit` imports late: such a family is listed as unavailable, with its install line."""
+package that its family needs, which `fit` imports late: without it the family is listed with what to install."""
 
 from __future__ import annotations
 

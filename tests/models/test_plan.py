@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.config import Split
-from models.plan import LEAST_TRIALS, LEVELS, affordable, first_level, needed
+from models.plan import CORE, LEAST_TRIALS, LEVELS, affordable, first_level, needed
 
 SECONDS = st.dictionaries(st.sampled_from("abcdefg"), st.floats(0.01, 50), min_size=1)
 ORDER = {level: i for i, level in enumerate(LEVELS)}
@@ -45,6 +45,31 @@ def test_the_dearest_fall_out_first_with_a_sentence_and_the_last_few_never(secon
     if level.left_out:
         assert max(seconds[f] for f in level.families) <= min(seconds[f] for f in level.left_out)
         assert all("too dear" in why for why in level.left_out.values())
+
+
+PRIORITY = {f: 1 + i % 3 for i, f in enumerate("abcdefg")}
+
+
+@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_none_is_left_out_that_would_fit_beside_those_of_its_own_priority_and_better(seconds, time, start, refit):
+    level = affordable(seconds, time, start, fixed=False, refit_too=refit, priority=PRIORITY)
+    for name in level.left_out:
+        beside = {f: seconds[f] for f in level.families if PRIORITY[f] <= PRIORITY[name]}
+        trials = level.trials or LEAST_TRIALS
+        assert needed(level.outer, level.inner, {**beside, name: seconds[name]}, trials, refit) > time
+
+
+@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]))
+@settings(max_examples=300, deadline=None)
+def test_folds_never_give_way_to_families_of_the_last_priority_beyond_the_first_four(seconds, time, start):
+    """Many cheap families beside four better ones cost no folds."""
+    many = {f"z{i}": 0.01 for i in range(9)}
+    best = {f"a{f}": s for f, s in seconds.items()}
+    alone = affordable(best, time, start, fixed=False, refit_too=False)
+    crowd = affordable({**best, **many}, time, start, fixed=False, refit_too=False, priority=dict.fromkeys(many, 3))
+    if len(alone.families) >= CORE:
+        assert ORDER[crowd.outer, crowd.inner] <= ORDER[alone.outer, alone.inner]
 
 
 @given(SECONDS, st.floats(0, 50_000))
