@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from models.config import Retrain, Run, Score, Settings, Watch
 
 if TYPE_CHECKING:
-    from models.families import Family, Shape
+    from models.families import Family
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PART = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.S)
@@ -125,63 +125,24 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 
 def families() -> str:
-    """A section for each family: what it suits, what it needs, its search space."""
+    """A table of all families, and a section for each: what it declares, its search space."""
+    from models.declared import facts
     from models.families import families as known
 
-    rows = [
-        (f"[`{f.name}`](#{f.name})", f.suits, f"{f.cost:g}", "yes" if f.stops_early else "") for f in known().values()
-    ]
-    summary = table(("family", "suits", "cost", "stops early"), rows)
-    return summary + "\n\n" + "\n\n".join(map(_family, known().values()))
+    head = ("suits", "tasks", "cost", "comes with")
+    rows = [(f"[`{f.name}`](#{f.name})", *(facts(f)[h] for h in head)) for f in known().values()]
+    return table(("family", *head), rows) + "\n\n" + "\n\n".join(map(_family, known().values()))
 
 
 def _family(family: Family) -> str:
-    needs = family.needs
-    facts = [
-        f"Suits {family.suits}.",
-        f"Categories as {'integer codes' if needs.categories == 'codes' else '0/1 columns'}; "
-        f"missing values {'stay' if needs.missing else 'are filled in'}; "
-        f"numbers {'scaled' if needs.scaled else 'as they are'}.",
-        f"Tasks: {', '.join(family.tasks)}.",
+    from models.declared import facts, hyperparameters
+
+    told = [(what, said) for what, said in facts(family).items() if said]
+    rows = [
+        (f"`{name}`", ranged, f"`{default}`" if default else "") for name, ranged, default in hyperparameters(family)
     ]
-    if family.most_cells < float("inf"):
-        facts.append(f"Not tried above {family.most_cells:,.0f} cells unless asked for.")
-    rows = list(_space(family))
-    space = table(("parameter", "range", "default"), rows) if rows else "There is nothing to search."
-    return f"## {family.name}\n\n{' '.join(facts)}\n\n{space}\n\nSource: {family.source}."
-
-
-def _space(family: Family) -> Iterator[tuple[str, str, str]]:
-    """Every parameter that the space ever names, over tasks and branches."""
-    from models.families import Shape
-
-    by_task = {task: _asked(family, Shape(1_000, 20, task, 0 if task == "regression" else 2)) for task in family.tasks}
-    every = {name: one for found in by_task.values() for name, one in found.items()}
-    for name, one in every.items():
-        without = [task for task, found in by_task.items() if name not in found]
-        note = f" (not in {', '.join(without)})" if without else ""
-        yield f"`{name}`", _range(one) + note, f"`{family.default[name]}`" if name in family.default else ""
-
-
-def _asked(family: Family, shape: Shape) -> dict[str, Any]:
-    """Name -> Optuna's distribution, from enough random configurations to meet every branch."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    found: dict[str, Any] = {}
-    for _ in range(30):
-        trial = study.ask()
-        family.space(trial, shape)
-        found = {**trial.distributions, **found}
-    return found
-
-
-def _range(one: Any) -> str:
-    if hasattr(one, "choices"):
-        return ", ".join(f"`{c}`" for c in one.choices)
-    whole = ", whole" if "Int" in type(one).__name__ else ""
-    return f"{one.low:g} to {one.high:g}{', log scale' if one.log else ''}{whole}"
+    space = table(("hyperparameter", "range", "default"), rows) if rows else "There is nothing to search."
+    return f"## {family.name}\n\n{table(('declares', ''), told)}\n\n{space}"
 
 
 def searches() -> str:

@@ -4,6 +4,7 @@ seen."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import asdict
@@ -41,6 +42,9 @@ cost is an order of magnitude; what passes is measured."""
 _PROBE_SHARE = 0.12
 """Share of the whole time that one first default fit may take."""
 
+_PROBES_SHARE = 0.25
+"""Share of the whole time that all first default fits may take; never less than twice the limit of one."""
+
 
 def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
     """The families that suit the table's task and size, cheapest first, and why the others do not. No fit."""
@@ -58,7 +62,7 @@ def _shape(table: Table, run: Run) -> Shape:
     metric = metric_for(run.metric, table.task, table.classes)
     return Shape(
         table.rows, table.features.shape[1], table.task, len(table.classes), metric.loss, metric.level, run.places,
-        run.split.time is not None,
+        run.split.time is not None, monotone=bool(run.monotone),
     )  # fmt: skip
 
 
@@ -67,6 +71,8 @@ def _misfit(one: Family, shape: Shape, run: Run) -> str:
     named, cells = bool(run.search.families), shape.rows * max(1, shape.columns)
     if not one.available:
         return f"the package {one.package} is missing: {one.install}"
+    if not one.safe and not named:
+        return "its models can only be pickled: name it to allow that"
     if shape.task not in one.tasks:
         return f"it does not do {shape.task}"
     if shape.loss == "quantile" and "quantile" not in one.losses:
@@ -153,8 +159,22 @@ def _probe(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict
     """Seconds of each family's default on a first inner fold, and why others have none.
 
     Two folds, the quicker counts: a worker's very first fit of a family pays for what libraries load late. Both are
-    fits of trial 0, which its studies will find on disk."""
+    fits of trial 0, which its studies will find on disk. All together they may take a quarter of the time; what can't
+    be tuned needs no such haste, it is the last resort."""
     limit = max(5.0, _PROBE_SHARE * (session.ledger.limit or 0))
+    over = threading.Timer(max(2 * limit, _PROBES_SHARE * (session.ledger.limit or 0)), _end_probes, [session])
+    over.start()
+    try:
+        return _probed(session, kept, limit)
+    finally:
+        over.cancel()
+
+
+def _end_probes(session: Session) -> None:
+    session.fits.cancel(lambda priority: priority[0] == SEARCH and priority[1] > 0)
+
+
+def _probed(session: Session, kept: list[Family], limit: float) -> tuple[dict[str, float], dict[str, str]]:
     first, slow = {}, {}
     for fold in list(session.folds)[:2]:
         waiting = {f.name: _default(session, f.name, fold, limit) for f in kept if f.name not in slow}
@@ -162,6 +182,8 @@ def _probe(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict
             try:
                 first[name] = min(_cost(session, name, future.result()), first.get(name, float("inf")))
             except FitError as error:
+                if error.state == "timeout" and name in first:
+                    continue  # the first fold has measured it
                 slow[name] = f"its first default fit ended as {error.state}: {error.reason}"
                 first.pop(name, None)
         if sum(first.values()) > _WARM * session.workers:
@@ -173,7 +195,8 @@ def _default(session: Session, name: str, fold: str, limit: float) -> Future[Fit
     job = session.job(name, fold, 0, default_config(session, name, fold), inner=0)
     # What can't be tuned costs nothing and is the last resort: it is never too slow.
     timeout = limit if family(name).tunable else session.refit_limit()
-    return session.fits.submit(fit.run, job, priority=(SEARCH, 0), timeout=timeout)
+    place = family(name).priority if family(name).tunable else 0
+    return session.fits.submit(fit.run, job, priority=(SEARCH, place), timeout=timeout)
 
 
 def _cost(session: Session, name: str, done: Fit) -> float:

@@ -1,16 +1,55 @@
-"""`nestor families`: the families of models there are."""
+"""`nestor families`: the families of models there are; `nestor families NAME`: one of them, with its search space."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from flows import options as o
-from flows.printing import show_rows
+from flows.printing import show, show_json, show_rows
 
-EXAMPLES = ("nestor families",)
+if TYPE_CHECKING:
+    from models.families import Family
+
+EXAMPLES = ("nestor families", "nestor families lightgbm", "nestor families --json")
+
+_SHOWN = ("suits", "cost", "available")
+_Name = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="One family: all that it declares, and its space.", show_default=False),
+]
 
 
-def families(as_json: o.AsJson = False) -> None:
-    """List the families of models, cheapest first, and what they suit."""
+def families(name: _Name = None, as_json: o.AsJson = False) -> None:
+    """List the families of models, cheapest first: what they suit, what they cost, whether they are installed.
+
+    Cost is the order of magnitude of a default fit, in core-seconds for a million cells (rows times columns)."""
+    from models.declared import facts
     from models.families import families as known
+    from models.families import family
 
-    rows = [(f.name, ", ".join(f.tasks), f.suits, f"{f.cost:g}", f.source) for f in known().values()]
-    show_rows(("name", "tasks", "suits", "cost", "source"), rows, as_json, shown=3)
+    if name is not None:
+        return _one(family(name), as_json)
+    rows = [{"name": f.name, **facts(f), "available": _available(f)} for f in known().values()]
+    if as_json:
+        return show_json(rows)
+    columns = ("name", *_SHOWN)
+    return show_rows(columns, [tuple(row[c] for c in columns) for row in rows], False, len(columns))
+
+
+def _available(known: Family) -> str:
+    return "yes" if known.available else f"no: {known.install}"
+
+
+def _one(known: Family, as_json: bool) -> None:
+    from flows.tables import rows_table
+    from models.declared import facts, hyperparameters
+
+    space = list(hyperparameters(known))
+    told = {**facts(known), "available": _available(known)}
+    if as_json:
+        columns = ("name", "range", "default")
+        return show_json({"name": known.name, **told, "space": [dict(zip(columns, row, strict=True)) for row in space]})
+    show(rows_table((known.name, ""), [(k, v) for k, v in told.items() if v]))
+    return show(rows_table(("hyperparameter", "range", "default"), space) if space else "There is nothing to search.")

@@ -205,6 +205,16 @@ def test_lists_are_tables_or_json(tmp_path):
         assert rows[0]["name"] in nestor(command, cwd=tmp_path).stdout
 
 
+def test_one_family_is_shown_with_its_space(tmp_path):
+    one = json.loads(nestor("families", "lightgbm", "--json", cwd=tmp_path).stdout)
+    assert {"name", "range", "default"} == set(one["space"][0])
+    shown = nestor("families", "lightgbm", cwd=tmp_path).stdout
+    assert all(line["name"] in shown for line in one["space"])
+    assert one["source"][:20] in shown
+    wrong = nestor("families", "lightgb", cwd=tmp_path)
+    assert (wrong.returncode, "lightgbm" in wrong.stdout + wrong.stderr) == (2, True)
+
+
 def test_a_dry_run_tells_the_plan_and_leaves_nothing(table):
     words = ["train", "t.csv", "--target", "Über 50k?", "--trials", "5", "--families", "linear", "--dry-run", "--json"]
     done = nestor(*words, cwd=table)
