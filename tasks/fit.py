@@ -20,6 +20,8 @@ import psutil
 from sklearn.pipeline import Pipeline
 
 from models.columns import Prepared, prepare, transform
+from models.class_weight import ClassWeights, weighted
+from models.costs import Priced
 from models.families import Family, Part, Shape, family, fitted
 from models.metric import Metric, metric_for
 from models.search import seed_for
@@ -50,18 +52,21 @@ class Brief:
     time: bool = False
     season: str | None = None
     """The column that holds the target one season ago."""
+    costs: Priced = field(default_factory=dict)
+    class_weight: ClassWeights = ()
 
     def shape(self, rows: int, columns: int) -> Shape:
         """What a family may know of so many training rows and columns."""
         metric, season = self.scorer, self.season is not None
         return Shape(
-            rows, columns, self.task, len(self.classes), metric.loss, metric.level, self.grid, self.time, season
-        )
+            rows, columns, self.task, len(self.classes), metric.loss, metric.level, self.grid, self.time, season,
+            bool(self.monotone),
+        )  # fmt: skip
 
     @property
     def scorer(self) -> Metric:
         """The metric as a value."""
-        return metric_for(self.metric, self.task, self.classes)
+        return metric_for(self.metric, self.task, self.classes, self.costs)
 
 
 @dataclass(frozen=True)
@@ -262,8 +267,9 @@ def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[
 
 def _part(prepared: Prepared, train, target, weight, brief: Brief, stop) -> Part:
     """The training rows as a family takes them, those for early stopping cut off."""
-    y, w = np.asarray(target[train]), _rows(weight, train)
-    whole = _whole(prepared, y, w, brief)
+    y = np.asarray(target[train])
+    whole = _whole(prepared, y, _rows(weight, train), brief)
+    w = whole.weight
     if stop is None or not len(stop[1]):
         return whole
     fit, held = np.searchsorted(train, stop[0]), np.searchsorted(train, stop[1])
@@ -275,6 +281,7 @@ def _whole(prepared: Prepared, y: np.ndarray, weight: np.ndarray | None, brief: 
     """All these rows as a family takes them, with what is known of single columns."""
     width = prepared.X.shape[1]
     monotone = [brief.monotone.get(name, 0) for name in prepared.plain]
+    weight = weighted(weight, y, brief.class_weight)
     return Part(
         prepared.X, y, weight, brief.shape(len(y), width), prepared.categories,
         monotone=(*monotone, *[0] * (width - len(monotone))) if any(monotone) else (),

@@ -54,6 +54,8 @@ class Shape:
     """Whether rows come in order of time."""
     season: bool = False
     """Whether one column is the target one season ago."""
+    monotone: bool = False
+    """Whether the prediction is held to rise, or to fall, with some column."""
 
 
 @dataclass(frozen=True, eq=False)
