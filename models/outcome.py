@@ -25,6 +25,17 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """What conformal intervals, or sets of labels, of one level did on the sealed rows."""
+
+    level: float
+    covered: float
+    """The share of rows whose target lay within."""
+    size: float
+    """Mean width of the intervals, or mean number of labels in the sets."""
+
+
+@dataclass(frozen=True)
 class How:
     """Which plan was kept to: nested (outer x inner folds), bbc (no outer loop) or holdout."""
 
@@ -89,6 +100,8 @@ class Report:
     """What gave way and why: no sealed set, time unused, folds shrunk."""
     alias: str | None = None
     """champion or challenger."""
+    coverage: tuple[Coverage, ...] = ()
+    """What intervals or sets of 80, 90 and 95 % cover of the sealed rows; empty without these or outer folds."""
     warm: str | None = None
     """The run whose best configurations were tried first: the estimate then may flatter, the test score does not."""
     tracking_uri: str | None = None
