@@ -83,8 +83,27 @@ Metric = Annotated[
         "--metric",
         "-m",
         metavar="M",
-        help="A scikit-learn scorer's name, or module:attribute.",
+        help="A scikit-learn scorer's name, pinball:0.9 for that quantile, cost with --cost, or module:attribute.",
         default="roc_auc, log_loss or rmse by task",
+    ),
+]
+Costs = Annotated[
+    list[str] | None,
+    _option(
+        _SEARCH,
+        "--cost",
+        metavar="ACTUAL:SAID=COST",
+        help="What it costs to take a label for another; what is not named costs 1. The metric is then cost. May be "
+        "repeated.",
+    ),
+]
+ClassWeight = Annotated[
+    list[str] | None,
+    _option(
+        _SEARCH,
+        "--class-weight",
+        metavar="LABEL=W",
+        help="balanced, or how much more rows of a label count in fits (not in scores). May be repeated.",
     ),
 ]
 Families = Annotated[
@@ -187,6 +206,27 @@ FinalRows = Annotated[
         default="work; all with --time",
     ),
 ]
+Calibrate = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "--calibrate",
+        metavar="WHEN",
+        help="auto: probabilities are calibrated where the metric reads them and it helps; never; always.",
+        default="auto",
+    ),
+]
+Threshold = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "--threshold",
+        metavar="WHEN",
+        help="auto: where the metric judges labels, the probability from which the positive class is said is chosen on "
+        "inner rows; never.",
+        default="auto",
+    ),
+]
 Config = Annotated[
     Path | None,
     _option(_RUN, "--config", "-c", metavar="FILE", help="A yaml file with the Run's fields; options overrule it."),
@@ -204,6 +244,13 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; train n
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output.", rich_help_panel=_OUT, show_default=False)
 ]
+Unsafe = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe", help="A version that is a pickle (tag nestor.unsafe) too: it runs code of who made it.",
+        show_default=False,
+    ),
+]  # fmt: skip
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=_OUT, show_default=False)]
 
 Given = dict[tuple[str, ...], Any]
@@ -222,6 +269,8 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("name",): "--name",
     ("task",): "--task",
     ("metric",): "--metric",
+    ("costs",): "--cost",
+    ("class_weight",): "--class-weight",
     ("positive",): "--positive",
     ("weight",): "--weight",
     ("drop",): "--drop",
@@ -244,6 +293,8 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("budget", "memory"): "--memory",
     ("final", "deliver"): "--deliver",
     ("final", "rows"): "--final-rows",
+    ("final", "calibrate"): "--calibrate",
+    ("final", "threshold"): "--threshold",
 }
 
 

@@ -123,7 +123,7 @@ def bbc_interval(
 def chance(metric: Metric, target: np.ndarray, weight: np.ndarray | None = None) -> float:
     """The score of the best constant prediction: what a model must beat."""
     if metric.needs == "value":
-        guesses = [np.full(len(target), value) for value in _constants(target.astype(float), weight)]
+        guesses = [np.full(len(target), value) for value in _constants(metric, target.astype(float), weight)]
     elif metric.needs == "label":
         guesses = [np.full(len(target), code) for code in range(len(metric.classes))]
     else:
@@ -133,12 +133,13 @@ def chance(metric: Metric, target: np.ndarray, weight: np.ndarray | None = None)
     return max((s for s in scores if not math.isnan(s)), key=metric.gain, default=math.nan)
 
 
-def _constants(target: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+def _constants(metric: Metric, target: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     """The constants that the usual losses are least for: means of the values and of their logs, and quantiles."""
+    own = np.quantile(target, [metric.level], weights=weight, method="inverted_cdf")
     means = [np.average(target, weights=weight)]
     if target.min() > -1:
         means.append(np.expm1(np.average(np.log1p(target), weights=weight)))
-    return np.concatenate([means, np.quantile(target, np.linspace(0, 1, 101))])
+    return np.concatenate([means, own, np.quantile(target, np.linspace(0, 1, 101))])
 
 
 def time_blocks(time: np.ndarray) -> np.ndarray:

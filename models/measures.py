@@ -50,6 +50,12 @@ def _squared_log(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     return (np.log1p(target) - np.log1p(prediction)) ** 2
 
 
+def pinball(target: np.ndarray, prediction: np.ndarray, level: float) -> np.ndarray:
+    """What each row adds to the pinball loss: scikit-learn's `mean_pinball_loss` with `alpha=level`."""
+    short = target - prediction
+    return np.maximum(level * short, (level - 1) * short)
+
+
 LOSSES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "neg_log_loss": lambda t, p: -np.log(np.clip(_chosen(t, p), FLOOR, 1 - FLOOR)),
     "neg_brier_score": _brier,

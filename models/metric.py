@@ -11,20 +11,26 @@ import difflib
 import importlib
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from models.costs import Costs, Priced, matrix
 from models.errors import InputError, listed, shortened
-from models.measures import LOSSES, RANKS, TABLES, confusions, mean_where, ratio
+from models.measures import LOSSES, RANKS, TABLES, confusions, mean_where, pinball, ratio
 from models.table import Loss, Task
 
 Fold3 = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Target, prediction, row weights of one fold's judged rows."""
+
+PINBALL, COST = "pinball", "cost"
+_PINBALL = re.compile(r"(?:mean[ _-])?pinball(?:[ _-]loss)?(?::(.*))?")
 
 _CELLS = 4_000_000
 """Replicates times rows held at once: 32 MB for each intermediate array."""
@@ -49,21 +55,38 @@ class Metric:
     """scikit-learn's scorer name, or `module:attribute`."""
     task: Task
     classes: tuple[Any, ...] = ()
+    level: float = 0.5
+    """Which quantile the metric asks for."""
+    costs: Costs = ()
+    """What each decision costs: a row for each actual class, a column for each predicted one."""
 
     @property
     def loss(self) -> Loss:
         """What a regression has to fit so that this metric is best."""
+        if self.source == PINBALL:
+            return "absolute" if self.level == 0.5 else "quantile"
         return "absolute" if self.source in ("neg_mean_absolute_error", "neg_median_absolute_error") else "squared"
-
-    @property
-    def level(self) -> float:
-        """Which quantile the metric asks for."""
-        return 0.5
 
     @property
     def dear(self) -> bool:
         """Whether a replicate costs a call of its own: such a metric gets fewer of them."""
-        return not any(self.source in known for known in (LOSSES, TABLES, RANKS))
+        return self.source not in (PINBALL, COST) and not any(self.source in known for known in (LOSSES, TABLES, RANKS))
+
+    def decided(self, odds: np.ndarray) -> np.ndarray:
+        """The class of each row, as a code: the likeliest, or where decisions have costs the one of least expected
+        cost (Elkan 2001, IJCAI)."""
+        return (odds @ np.array(self.costs)).argmin(axis=1) if self.costs else odds.argmax(axis=1)
+
+    def of_tables(self, tables: np.ndarray, whole: bool = False) -> np.ndarray:
+        """A metric of labels (B,) for confusion matrices (B, true class, predicted class); `whole`: of counted rows."""
+        if self.source in TABLES:
+            return TABLES[self.source](tables)
+        if self.kind == "mean":
+            gains = np.array(self.costs) if self.costs else np.eye(tables.shape[1])
+            return ratio((tables * gains).sum(axis=(1, 2)), tables.sum(axis=(1, 2)), np.nan)
+        # Only which pairs occur and how heavy they are matters, so a call costs the same at any number of rows.
+        target, prediction = np.divmod(np.arange(tables[0].size), tables.shape[1])
+        return np.array([_defined(self, target, prediction, row, whole) for row in tables.reshape(len(tables), -1)])
 
     def score(self, target: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> float:
         """The metric in its own sense; NaN where it is undefined or a prediction is not finite."""
@@ -102,7 +125,7 @@ def _typed(metric: Metric, fold: Fold3) -> Fold3:
         return np.asarray(target, float), np.asarray(prediction, float).reshape(len(target)), weight
     prediction = np.asarray(prediction)
     if metric.needs == "label":
-        prediction = prediction.argmax(axis=1) if prediction.ndim == 2 else prediction.astype(np.int64)
+        prediction = metric.decided(prediction) if prediction.ndim == 2 else prediction.astype(np.int64)
     else:
         prediction = prediction.astype(float, copy=False)
     return np.asarray(target).astype(np.int64, copy=False), prediction, weight
@@ -113,12 +136,21 @@ def _fold_parts(metric: Metric, fold: Fold3, counts: np.ndarray) -> tuple[np.nda
     target, prediction, weight = fold
     if metric.kind != "fold":
         with np.errstate(divide="ignore", invalid="ignore"):
-            losses = LOSSES[metric.source](target, prediction)
+            losses = row_losses(metric, target, prediction)
         own = np.ones(len(target)) if weight is None else np.asarray(weight, float)
         above, below = (counts @ np.stack([losses * own, own], axis=1)).T
         return above, below
     values = [_values(metric, target, prediction, weight, part) for part in _chunks(counts)]
     return np.concatenate(values), np.ones(len(counts))
+
+
+def row_losses(metric: Metric, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """What each row adds to a metric that is a mean over rows."""
+    if metric.source == PINBALL:
+        return pinball(target, prediction, metric.level)
+    if metric.source == COST:
+        return np.array(metric.costs)[target, prediction]
+    return LOSSES[metric.source](target, prediction)
 
 
 def _chunks(counts: np.ndarray) -> Iterator[np.ndarray]:
@@ -133,14 +165,8 @@ def _values(
     weights = np.asarray(counts, float) if weight is None else counts * np.asarray(weight, float)
     if metric.source in RANKS:
         return RANKS[metric.source](target, prediction, weights)
-    if metric.source in TABLES:
-        return TABLES[metric.source](confusions(target, prediction, weights, len(metric.classes)))
     if metric.needs == "label":
-        # Only which pairs occur and how heavy they are matters, so a call costs the same at any number of rows.
-        size = len(metric.classes)
-        tables = confusions(target, prediction, weights, size).reshape(len(weights), -1)
-        target, prediction = np.divmod(np.arange(size * size), size)
-        weights = tables
+        return metric.of_tables(confusions(target, prediction, weights, len(metric.classes)), weight is None)
     # A function without sample_weight takes repeated rows, which stand for counts but not for weights.
     return np.array([_defined(metric, target, prediction, row, weight is None) for row in weights])
 
@@ -317,22 +343,29 @@ def metric_names(task: Task) -> tuple[str, ...]:
     return tuple(sorted(_shown(name) for name in fits & set(get_scorer_names())))
 
 
-def metric_for(name: str | None, task: Task, classes: Sequence[Any]) -> Metric:
-    """The metric of that name for the task; the task's default for None."""
-    source = _DEFAULT[task] if name is None else name.strip()
+def metric_for(name: str | None, task: Task, classes: Sequence[Any], costs: Priced | None = None) -> Metric:
+    """The metric of that name for the task; for None `cost` where there are costs, else the task's default."""
+    source = (COST if costs else _DEFAULT[task]) if name is None else name.strip()
+    if source.lower() == COST or costs:
+        return _costly(source, task, tuple(classes), costs)
+    if (quantile := _PINBALL.fullmatch(source.lower())) and not _module(source):
+        return _pinball(quantile[1], task)
     if ":" in source:
         return _own(source, task, tuple(classes))
     full = _full(source)
     if full is None:
         near = difflib.get_close_matches(source.lower(), metric_names(task), 5, 0.5)
-        hint = f"Did you mean {listed(near)}?" if near else f"Known: {listed(metric_names(task), 60)}."
+        hint = f"Did you mean {listed(near)}?" if near else f"Known: {listed(_known(task), 60)}."
         raise InputError(f"No metric {shortened(source)!r}. {hint}")
     if _shown(full) not in metric_names(task):
         raise InputError(
-            f"The metric {_shown(full)!r} does not fit a {task} target. "
-            f"Those that do: {listed(metric_names(task), 60)}."
+            f"The metric {_shown(full)!r} does not fit a {task} target. Those that do: {listed(_known(task), 60)}."
         )
     return _named(full, task, tuple(classes))
+
+
+def _known(task: Task) -> tuple[str, ...]:
+    return (*metric_names(task), "pinball:0.9" if task == "regression" else COST)
 
 
 def _shown(full: str) -> str:
@@ -366,6 +399,41 @@ def _named(full: str, task: Task, classes: tuple[Any, ...]) -> Metric:
         task=task,
         classes=classes,
     )
+
+
+def _pinball(level: str | None, task: Task) -> Metric:
+    """The loss that the quantile of this level is least for (Koenker & Bassett 1978, Econometrica 46:33)."""
+    if task != "regression":
+        raise InputError(
+            f"The metric 'pinball' does not fit a {task} target. Those that do: {listed(_known(task), 60)}."
+        )
+    try:
+        share = 0.5 if level is None else float(level)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise InputError(
+            f"The metric pinball wants a level between 0 and 1, such as pinball:0.9, not {shortened(level)!r}."
+        )
+    return Metric(f"{PINBALL}:{share:g}", False, "value", "mean", 0.0, math.inf, PINBALL, task, level=share)
+
+
+def _module(source: str) -> bool:
+    """Whether the name is `module:attribute` of a module that is there and happens to be called as a metric is."""
+    module, _, attribute = source.partition(":")
+    return attribute.isidentifier() and find_spec(module) is not None
+
+
+def _costly(source: str, task: Task, classes: tuple[Any, ...], costs: Priced | None) -> Metric:
+    if task == "regression":
+        raise InputError("Costs are those of right and wrong labels: they do not fit a regression target.")
+    if source.lower() != COST:
+        raise InputError(f"With costs the metric is cost, not {shortened(source)!r}: leave out one of the two.")
+    if not costs:
+        raise InputError("The metric cost wants costs, such as --cost yes:no=5 (a yes that is taken for a no costs 5).")
+    table = matrix(costs, classes)
+    low, high = min(map(min, table)), max(map(max, table))
+    return Metric(COST, False, "label", "mean", low, high, COST, task, classes, costs=table)
 
 
 def _own(source: str, task: Task, classes: tuple[Any, ...]) -> Metric:

@@ -13,13 +13,13 @@ from models.config import Run
 from models.drift import FEWEST, Drift, compare, worse
 from models.errors import NestorError, listed
 from models.estimate import time_blocks
+from models.labels import label_text
 from models.metric import metric_for
 from models.profiles import Performance, Profile, predicted
 from models.seal import keys
 from tasks.data import read_with
 from tasks.data.roles import groups, identities, times, weights
 from tasks.data.target import target
-from tasks.meeting import label_text
 from tasks.meeting import predicted as said_by
 from tasks.score import Loaded
 

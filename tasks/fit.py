@@ -19,8 +19,8 @@ import numpy as np
 import psutil
 from sklearn.pipeline import Pipeline
 
-from models.columns import Prepared, prepare, transform
 from models.class_weight import ClassWeights, weighted
+from models.columns import Prepared, prepare, transform
 from models.costs import Priced
 from models.families import Family, Part, Shape, family, fitted
 from models.metric import Metric, metric_for
@@ -60,7 +60,7 @@ class Brief:
         metric, season = self.scorer, self.season is not None
         return Shape(
             rows, columns, self.task, len(self.classes), metric.loss, metric.level, self.grid, self.time, season,
-            bool(self.monotone),
+            bool(self.monotone), self.skewed,
         )  # fmt: skip
 
     @property

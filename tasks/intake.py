@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from models.address import masked
+from models.class_weight import class_weights
 from models.errors import InputError, shortened
 from models.estimate import time_blocks
 from models.families import family
@@ -37,7 +38,8 @@ def take_in(session: Session) -> None:
         workers.preload(*(["skrub"] if {"date", "text"} & set(table.kinds.values()) else []))
         session.table = table
         session.found(table.findings)
-        session.metric = metric_for(session.run.metric, table.task, table.classes)
+        session.metric = metric_for(session.run.metric, table.task, table.classes, session.run.costs)
+        class_weights(session.run.class_weight, table.classes)  # an unknown label is said before anything is fitted
         _same_table(session)
         _open(session)
     session.start_pool()

@@ -15,6 +15,7 @@ import pandas as pd
 from models.config import Gate
 from models.errors import listed, unknown
 from models.gate import Cost, Unit, Verdict, decide, too_few, undecided
+from models.labels import label_text
 from models.metric import Metric, metric_for
 from models.seal import form
 from models.seal import keys as keys_of
@@ -60,7 +61,7 @@ class SealedRows:
 
     def metric(self, task: Any, classes: Sequence[Any]) -> Metric:
         """What the run was judged by."""
-        return metric_for(self.run["metric"], task, classes)
+        return metric_for(self.run["metric"], task, classes, self.run.get("costs"))
 
 
 def sealed(path: Path) -> SealedRows | None:
@@ -169,12 +170,6 @@ def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: S
         return whole
     said = np.array([place.get(label_text(label), -1) for label in loaded.model.predict(rows)])
     return np.where(said >= 0, said, whole.argmax(axis=1))
-
-
-def label_text(label: Any) -> str:
-    """What a label says: 1, 1.0 and "1" are one."""
-    value = label.item() if isinstance(label, np.generic) else label
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _subgroup(features: pd.DataFrame, gate: Gate) -> np.ndarray | None:

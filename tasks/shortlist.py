@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from models.class_weight import class_weights
 from models.config import Run
 from models.errors import BudgetError, InputError
 from models.families import Family, Shape, families, family, usable
@@ -19,6 +20,7 @@ from models.outcome import How
 from models.plan import LEAST_TRIALS, REFIT, Level, affordable, first_level
 from models.split import layout
 from models.table import Table
+from models.tails import skewed
 from tasks import fit, progress
 from tasks.fit import Brief, Fit
 from tasks.session import Session
@@ -59,7 +61,7 @@ def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
 
 def _shape(table: Table, run: Run) -> Shape:
     """The whole table's shape."""
-    metric = metric_for(run.metric, table.task, table.classes)
+    metric = metric_for(run.metric, table.task, table.classes, run.costs)
     return Shape(
         table.rows, table.features.shape[1], table.task, len(table.classes), metric.loss, metric.level, run.places,
         run.split.time is not None, monotone=bool(run.monotone),
@@ -221,6 +223,8 @@ def _brief(session: Session, plan: str) -> None:
     session.brief = Brief(
         plan, work.task, work.classes, run.metric, work.kinds, session.folds, threads, run.seed, run.places,
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
+        costs=run.costs, class_weight=class_weights(run.class_weight, work.classes),
+        skewed=work.task == "regression" and skewed(work.target),
     )  # fmt: skip
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)
 

@@ -74,7 +74,8 @@ def _metric(session: Session, found: Mapping[str, Any]) -> Metric:
     report = found["report"]
     if (report["metric"], report["task"]) == (session.metric.name, session.metric.task):
         return session.metric
-    return metric_for(found["config"].get("metric"), report["task"], session.table.classes)
+    config = found["config"]
+    return metric_for(config.get("metric"), report["task"], session.table.classes, config.get("costs"))
 
 
 def _said(warm: Warm, name: str) -> str:

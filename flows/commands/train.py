@@ -41,6 +41,8 @@ def train(
     budget: o.Budget = None,
     trials: o.Trials = None,
     metric: o.Metric = None,
+    cost: o.Costs = None,
+    class_weight: o.ClassWeight = None,
     families: o.Families = None,
     search: o.Strategy = None,
     warm_from: o.WarmFrom = None,
@@ -57,6 +59,8 @@ def train(
     memory: o.Memory = None,
     deliver: o.Deliver = None,
     final_rows: o.FinalRows = None,
+    calibrate: o.Calibrate = None,
+    threshold: o.Threshold = None,
     config: o.Config = None,
     resume: o.Resume = None,
     dry_run: o.DryRun = False,
@@ -76,6 +80,8 @@ def train(
         ("drop",): o.names(drop),
         ("types",): o.kinds(types),
         ("metric",): metric,
+        ("costs",): cost or None,
+        ("class_weight",): class_weight or None,
         ("seed",): seed,
         ("name",): name,
         ("budget", "seconds"): budget,
@@ -95,6 +101,8 @@ def train(
         ("split", "test_column"): test_column,
         ("final", "deliver"): deliver,
         ("final", "rows"): final_rows,
+        ("final", "calibrate"): calibrate,
+        ("final", "threshold"): threshold,
     }
     _run(config, given, resume, dry_run, as_json, quiet)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from models.config import form
-from models.config.values import Bound, Data, Duration, Kind, Kinds, Names, Settings, Signs
+from models.config.values import Bound, ClassWeight, Data, Duration, Kind, Kinds, Names, Prices, Settings, Signs
 
 __all__ = ["Budget", "Final", "Kind", "Run", "Search", "Split"]
 
@@ -79,6 +79,12 @@ class Final(Settings):
     rows: Literal["auto", "work", "all"] = "auto"
     """`all`: the fixed configuration is fitted once more with the sealed rows; its tested twin is kept. `auto`: work,
     but all for time plans."""
+    calibrate: Literal["auto", "never", "always"] = "auto"
+    """Whether probabilities are calibrated on inner rows. `auto`: for log_loss, brier and cost, where that is better by
+    more than noise. `always`: the best way there is, whatever the metric."""
+    threshold: Literal["auto", "never"] = "auto"
+    """`auto`: from which probability on a binary target's positive class is said is chosen on inner rows, where the
+    metric judges labels. `never`: the likelier class (with `costs` the cheaper one)."""
 
 
 def _drawn(schema: dict[str, Any], model: type[Any]) -> None:
@@ -101,8 +107,13 @@ class Run(Settings):
     budget: Budget = Budget()
     search: Search = Search()
     metric: str | None = None
-    """What to optimize: a scikit-learn scorer's name such as `f1` or `neg_mean_absolute_error`, or `module:attribute`
-    of a scorer; empty: roc_auc, log_loss or rmse by task."""
+    """What to optimize: a scikit-learn scorer's name such as `f1` or `neg_mean_absolute_error`, `pinball:0.9` for that
+    quantile, `cost` with `costs`, or `module:attribute` of a scorer; empty: roc_auc, log_loss or rmse by task."""
+    costs: Prices = {}
+    """What wrong labels cost: `yes:no=5`, a yes that is taken for a no costs 5. What is not named costs 1, right labels
+    0. The metric then is `cost`, the mean over rows, and each row gets the label of least expected cost."""
+    class_weight: ClassWeight | None = None
+    """`balanced`, or a weight for each label such as `yes=5`: multiplies row weights in fits, never in scores."""
     task: Literal["binary", "multiclass", "regression"] | None = None
     """What kind of target it is; empty: seen from its values."""
     positive: str | None = Field(default=None, title="Positive class")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, cast, get_args
 
 import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, PlainSerializer, WithJsonSchema
 
 from models.address import masked
 from models.config import form
@@ -101,6 +101,48 @@ Kinds = Annotated[dict[str, Kind], BeforeValidator(paired), _pairs(f" *({'|'.joi
 Sign = Literal["rising", "falling"]
 Signs = Annotated[dict[str, Sign], BeforeValidator(paired), _pairs(f" *({'|'.join(get_args(Sign))}) *")]
 """Directions of columns; in a form and in lists `age=rising`."""
+
+
+def _priced(value: object) -> object:
+    """`["yes:no=5"]` as `{"yes": {"no": "5"}}`; any other value as it came, labels as text."""
+    pairs = paired(value)
+    if pairs is value:
+        rows = value.items() if isinstance(value, dict) else ()
+        inside = {str(k): {str(c): n for c, n in v.items()} if isinstance(v, dict) else v for k, v in rows}
+        return inside if isinstance(value, dict) else value
+    whole: dict[str, dict[str, str]] = {}
+    for pair, cost in cast(dict[str, str], pairs).items():
+        actual, colon, said = pair.partition(":")
+        if not (actual.strip() and colon and said.strip()):
+            raise ValueError(f"ACTUAL:PREDICTED=COST is wanted, such as yes:no=5, not {pair}={cost}")
+        whole.setdefault(actual.strip(), {})[said.strip()] = cost
+    return whole
+
+
+Prices = Annotated[dict[str, dict[str, FiniteFloat]], BeforeValidator(_priced), _pairs(" *[-+0-9.eE]+ *")]
+"""What it costs to take one label for another; in a form and in lists `yes:no=5`: a yes that is taken for a no."""
+
+
+def _class_weight(value: object) -> object:
+    """`["yes=5"]` as `{"yes": 5.0}`, `["balanced"]` as `balanced`, labels as text."""
+    if value in (None, "balanced", ["balanced"], ("balanced",)):
+        return value if value is None else "balanced"
+    try:
+        pairs = paired(value.split(",") if isinstance(value, str) else value)
+        found = {str(label): float(weight) for label, weight in cast(dict[Any, Any], pairs).items()}
+    except (ValueError, TypeError, AttributeError):
+        found = {}
+    if not found or not all(0 < weight < float("inf") for weight in found.values()):
+        raise ValueError(f"balanced, or positive weights by label such as yes=5, are wanted, not {value!r}")
+    return found
+
+
+ClassWeight = Annotated[
+    Literal["balanced"] | dict[str, float],
+    BeforeValidator(_class_weight),
+    WithJsonSchema({"type": "array", "items": {"type": "string", "pattern": "^ *balanced *$|^.+= *[0-9.eE+-]+ *$"}}),
+]
+"""`balanced`, or a weight for each label; in a form and in lists `yes=5`."""
 
 
 def _described(data: object) -> str:

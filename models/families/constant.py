@@ -1,4 +1,4 @@
-"""The prior or the mean: what every other family must beat."""
+"""The prior, or the mean, median or quantile that the metric asks for: what every other family must beat."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ def _space(trial, shape):
 
 
 def _fit(config, part, seed, threads):
-    model = DummyRegressor(strategy="mean") if part.shape.task == "regression" else DummyClassifier(strategy="prior")
+    model = _regressor(part.shape) if part.shape.task == "regression" else DummyClassifier(strategy="prior")
     return Fitted(model.fit(part.X, part.y, sample_weight=part.weight))
+
+
+def _regressor(shape):
+    if shape.loss == "squared":
+        return DummyRegressor(strategy="mean")
+    return DummyRegressor(strategy="quantile", quantile=shape.level)
 
 
 FAMILY = Family(

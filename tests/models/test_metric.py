@@ -12,11 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import cohen_kappa_score, fbeta_score, get_scorer, get_scorer_names, log_loss, make_scorer
+from sklearn.metrics import (
+    cohen_kappa_score,
+    fbeta_score,
+    get_scorer,
+    get_scorer_names,
+    log_loss,
+    make_scorer,
+    mean_pinball_loss,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models.errors import InputError
+from models.measures import confusions
 from models.metric import metric_for, metric_names
 
 TASKS = ("binary", "multiclass", "regression")
@@ -255,3 +264,105 @@ def test_own_scorers_resample_as_repeated_rows(own_metrics):
         repeated = metric.score(np.repeat(target, times), np.repeat(prediction, times, axis=0))
         assert metric.resample([(target, prediction, None)], [weight[None]]) == pytest.approx(repeated)
     assert not metric.greater_is_better
+
+
+# --- Quantiles and costs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_pinball_is_scikit_learns(level, weighted):
+    target, prediction, weight = predicted("regression")
+    weight = weight if weighted else None
+    metric = named("regression", f"pinball:{level}")
+    expected = mean_pinball_loss(target, prediction, alpha=level, sample_weight=weight)
+    assert metric.score(target, prediction, weight) == pytest.approx(expected)
+    assert (metric.level, metric.greater_is_better, metric.dear) == (level, False, False)
+    assert metric.loss == ("absolute" if level == 0.5 else "quantile")
+
+
+def test_pinball_resamples_as_repeated_rows():
+    target, prediction, weight = predicted("regression")
+    metric = named("regression", "pinball:0.9")
+    repeated = metric.score(*(np.repeat(values, weight.astype(int)) for values in (target, prediction)))
+    assert metric.resample([(target, prediction, None)], [weight[None]]) == pytest.approx(repeated)
+
+
+@pytest.mark.parametrize("asked", ["pinball:0.90", "Pinball:.9", "mean_pinball_loss:0.9"])
+def test_pinball_is_shown_in_one_form_that_is_read_again(asked):
+    metric = named("regression", asked)
+    assert metric.name == "pinball:0.9"
+    assert named("regression", metric.name) == metric
+    assert named("regression", "pinball").level == 0.5
+
+
+@pytest.mark.parametrize("level", ["0", "1", "1.5", "-0.1", "nan", "", "high"])
+def test_a_level_that_is_none_is_refused(level):
+    with pytest.raises(InputError, match="between 0 and 1, such as pinball:0.9"):
+        named("regression", f"pinball:{level}")
+
+
+def test_a_module_of_ones_own_may_be_called_pinball(monkeypatch, tmp_path):
+    (tmp_path / "pinball.py").write_text("def high(y_true, y_pred):\n    return 7.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert named("regression", "pinball:high").score(np.ones(3), np.ones(3)) == 7.0
+    assert named("regression", "pinball:0.9").level == 0.9
+
+
+COSTS = {"binary": {"no": {"yes": 3}, "yes": {"no": 8, "yes": 0.5}}, "multiclass": {"a": {"b": 4}, "c": {"a": 0.25}}}
+LABELS = {"binary": ("no", "yes"), "multiclass": ("a", "b", "c")}
+
+
+@pytest.mark.parametrize("task", COSTS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_cost_is_that_of_the_decisions_of_least_expected_cost(task, weighted):
+    target, odds, weight = predicted(task)
+    weight = weight if weighted else None
+    labels, given = LABELS[task], COSTS[task]
+    metric = metric_for(None, task, labels, given)
+
+    def price(actual, said):
+        return given.get(labels[actual], {}).get(labels[said], float(actual != said))
+
+    codes = range(len(labels))
+    said = [min(codes, key=lambda j, row=row: sum(row[i] * price(i, j) for i in codes)) for row in odds]
+    each = [price(t, s) for t, s in zip(target, said, strict=True)]
+    assert metric.name == "cost"
+    assert metric.decided(odds).tolist() == said
+    assert metric.score(target, odds, weight) == pytest.approx(np.average(each, weights=weight))
+    assert metric.score(target, odds, weight) == metric.score(target, np.array(said), weight)
+    assert said != odds.argmax(axis=1).tolist(), "the costs change no decision: the rule is not seen at work"
+
+
+def test_the_cost_resamples_as_repeated_rows():
+    target, odds, weight = predicted("multiclass")
+    metric = metric_for("cost", "multiclass", LABELS["multiclass"], COSTS["multiclass"])
+    repeated = metric.score(*(np.repeat(values, weight.astype(int), axis=0) for values in (target, odds)))
+    assert metric.resample([(target, odds, None)], [weight[None]]) == pytest.approx(repeated)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "costs", "said"),
+    [
+        ("cost", "binary", None, "wants costs"),
+        ("cost", "binary", {"maybe": {"no": 5}}, "No label for costs 'maybe'. Known: no, yes"),
+        ("f1", "binary", {"yes": {"no": 5}}, "With costs the metric is cost"),
+        ("cost", "regression", {"yes": {"no": 5}}, "do not fit a regression"),
+        ("cost", "binary", {"no": {"yes": 0}}, "'yes' is the cheapest prediction whatever is true"),
+        ("cost", "binary", {"yes": {"no": math.inf}}, "finite"),
+    ],
+)
+def test_costs_that_make_no_sense_are_refused(name, task, costs, said):
+    with pytest.raises(InputError, match=said):
+        metric_for(name, task, LABELS.get(task, ()), costs)
+
+
+@pytest.mark.parametrize("task", COSTS)
+def test_confusion_matrices_are_scored_as_their_rows_are(task):
+    target, odds, weight = predicted(task)
+    for metric in (
+        *(named(task, name) for name in ("accuracy", "balanced_accuracy", "f1_macro", "mcc")),
+        metric_for(None, task, LABELS[task], COSTS[task]),
+    ):
+        tables = confusions(target, metric.decided(odds), weight[None], len(LABELS[task]))
+        assert metric.of_tables(tables) == pytest.approx(metric.score(target, odds, weight))
