@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.trial import FixedTrial
 
-from models.families import Family, Shape
+from models.families import Family, Shape, proposed
 from models.metric import Metric
 from models.nested import Trial, best_of
 
@@ -26,7 +26,7 @@ def misfit(family: Family, shape: Shape, params: Mapping[str, Any]) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a value out of range is told below
-            family.space(asked, shape)
+            proposed(family, asked, shape)
     except ValueError as error:
         return str(error)
     gone = [name for name in params if name not in asked.distributions]

@@ -8,15 +8,18 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from models.errors import InputError, unknown
+from models.selection import MANY, SHARES, selected
 from models.table import Loss, Task
+from models.tails import logged, turned_back
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -56,6 +59,8 @@ class Shape:
     """Whether one column is the target one season ago."""
     monotone: bool = False
     """Whether the prediction is held to rise, or to fall, with some column."""
+    skewed: bool = False
+    """Whether the target is nowhere negative and has a long tail."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +107,7 @@ class Family:
     """Cost of a default fit in core-seconds per million cells, on one core of a 2024 server; an order of magnitude."""
     needs: Needs
     default: Mapping[str, Any]
-    """Parameters of trial 0; must lie in the space."""
+    """Parameters of trial 0; must lie in the space. With `selects` and `logs` theirs are among them."""
     space: Callable[[BaseTrial, Shape], dict[str, Any]]
     """Names a configuration: asks the trial for each parameter and returns what `fit` takes."""
     fit: Callable[[Mapping[str, Any], Part, int, int], Fitted]
@@ -119,7 +124,9 @@ class Family:
     tunable: bool = True
     """False: there is only the default."""
     selects: bool = False
-    """Whether columns that tell nothing harm it: then how many of them it keeps is one of its hyperparameters."""
+    """Whether columns that tell nothing harm it: then the share that it keeps, `selected`, is a hyperparameter."""
+    logs: bool = False
+    """Whether a long tail of the target harms it: then fitting the logarithm, `log_target`, is a hyperparameter."""
     weights: bool = True
     """Whether row weights count in its fits."""
     monotone: bool = False
@@ -159,12 +166,28 @@ def patience(learning_rate: float) -> int:
 
 def proposed(known: Family, trial: BaseTrial, shape: Shape) -> dict[str, Any]:
     """The configuration that the trial names, what is common to several families included."""
-    return known.space(trial, shape)
+    config = known.space(trial, shape)
+    if known.selects and shape.columns >= MANY:
+        config["selected"] = trial.suggest_categorical("selected", SHARES)
+    if known.logs and shape.skewed and shape.task == "regression":
+        config["log_target"] = trial.suggest_categorical("log_target", [False, True])
+    return config
 
 
 def fitted(known: Family, config: Mapping[str, Any], part: Part, seed: int, threads: int) -> Fitted:
-    """The family fitted on the part with a configuration of `proposed`."""
-    return known.fit(config, part, seed, threads)
+    """The family fitted on the part with a configuration of `proposed`: on the columns that it selects and the target
+    as it asks for it, both of which stay parts of the model."""
+    settings = dict(config)
+    share, log = settings.pop("selected", 1.0), settings.pop("log_target", False)
+    if log and part.y.min() >= 0:
+        transformer, on_logs = logged(part)
+        made = fitted(known, {**settings, "selected": share}, on_logs, seed, threads)
+        return replace(made, model=turned_back(made.model, transformer, part))
+    if share < 1:
+        selection, narrow = selected(part, share)
+        made = known.fit(settings, narrow, seed, threads)
+        return replace(made, model=Pipeline([("selected", selection), ("model", made.model)]))
+    return known.fit(settings, part, seed, threads)
 
 
 @cache

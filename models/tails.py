@@ -1,0 +1,48 @@
+"""Targets with a long tail, such as prices: whether a regression is fitted to their logarithm is a hyperparameter.
+
+Box & Cox 1964 (Journal of the Royal Statistical Society B 26:211). A predicted logarithm, turned back, aims at the
+median rather than the mean: whether that costs less than the tail does is for the inner folds to say. No prediction
+goes beyond the targets of the training rows: the exponential of a line drawn further would have no bound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
+
+if TYPE_CHECKING:
+    from models.families import Part
+
+_SKEWNESS = 1.0
+"""An exponential distribution has 2; a lognormal one, whose logarithm has a standard deviation of 1/3, has 1."""
+
+
+def skewed(target: np.ndarray) -> bool:
+    """Whether the target is nowhere negative and its skewness is above 1."""
+    values = np.sort(target)  # the same answer whatever the order of the rows
+    apart = values - values.mean()
+    spread = float(np.sqrt((apart**2).mean()))
+    return bool(values[0] >= 0 and spread > 0 and (apart**3).mean() > _SKEWNESS * spread**3)
+
+
+def logged(part: Part) -> tuple[Pipeline, Part]:
+    """The transformer of the target, and the part with log(1 + y), brought to 0..1, for y."""
+    # Two quantiles are the least and the greatest: a scale from 0 to 1 that, turned back, ends there.
+    ends = QuantileTransformer(n_quantiles=2, subsample=None)  # pyright: ignore[reportArgumentType]
+    transformer = make_pipeline(FunctionTransformer(np.log1p, np.expm1, check_inverse=False), ends)
+    y = transformer.fit_transform(part.y[:, None])[:, 0]
+    if part.stop is None:
+        return transformer, replace(part, y=y, kept={})
+    X, held, weight = part.stop
+    return transformer, replace(part, y=y, stop=(X, transformer.transform(held[:, None])[:, 0], weight), kept={})
+
+
+def turned_back(model: Any, transformer: Pipeline, part: Part) -> TransformedTargetRegressor:
+    """The model fitted on the logged part, predicting the target itself."""
+    whole = TransformedTargetRegressor(FrozenEstimator(model), transformer=transformer, check_inverse=False)
+    return whole.fit(part.X, part.y)
