@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import Done, nestor, patience, stop_server
+from benchmarks.reference import references
 from benchmarks.stamp import printed
 
 HEAD = (
-    "table", "seed", "exit", "wall, s", "how", "metric", "estimate", "test", "optimism", "agreement", "winner",
-    "trials", "trials by fold", "not tried",
+    "table", "seed", "exit", "wall, s", "how", "metric", "estimate", "test", "constant", "default LightGBM", "optimism",
+    "agreement", "winner", "delivered", "trials", "trials by fold", "not tried",
 )  # fmt: skip
 
 
@@ -77,22 +78,25 @@ def _run(file: Path, target: str, options: list[str], seed: int, budget: str, fo
     name = f"{file.stem}-{seed}"
     arguments = ["train", str(file.resolve()), "--target", target, "--budget", budget, "--seed", str(seed), *options]
     done = nestor(*arguments, "--name", name, "--json", "--quiet", folder=folder, timeout=patience(budget))
-    return (file.stem, str(seed), str(done.code), f"{done.wall:.1f}", *_cells(done))
+    return (file.stem, str(seed), str(done.code), f"{done.wall:.1f}", *_cells(done, folder))
 
 
-def _cells(done: Done) -> tuple[str, ...]:
+def _cells(done: Done, folder: Path) -> tuple[str, ...]:
     report = done.report
     if report is None:
         return (done.err.strip().replace("\n", " ")[-200:], *[""] * (len(HEAD) - 5))
     how, folds = report["how"], [f["trials_by_fold"] for f in report["families"]]
+    shares = sorted(((f["weight"], f["name"]) for f in report["families"] if f["weight"] > 0.005), reverse=True)
     return (
         f"{how['method']} {how['outer']}x{how['inner']}",
         report["metric"],
         _interval(report["estimate"]),
         _interval(report["test"]),
+        *map(_number, references(report, folder)),
         _number(report["optimism"]),
         _number(report["agreement"]),
         report["winner"],
+        ", ".join(f"{name} {share:.2f}" for share, name in shares),
         str(sum(report["trials"].values())),
         "; ".join(f"{f['name']} {min(n)} to {max(n)}" for f, n in zip(report["families"], folds, strict=True) if n),
         "; ".join(f"{name}: {why}" for name, why in report["left_out"].items()),

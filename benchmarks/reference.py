@@ -1,0 +1,59 @@
+"""What a person gets in one line on the same rows: a constant, and LightGBM as its library sets it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.estimate import chance
+from models.metric import metric_for
+from tasks.fit import load
+from tasks.workdir import Workdir
+
+
+def references(report: Mapping[str, Any], folder: Path) -> tuple[float | None, float | None]:
+    """(constant, default LightGBM): their scores on the sealed rows of the report's run, trained on its work rows;
+    None where nothing was sealed."""
+    workdir = Workdir(folder / report["workdir"])
+    target = workdir.read_array("sealed_target")
+    if target is None or report["test"] is None:
+        return None, None
+    brief, features, work_target, weight = load(str(workdir.path), f"{report['how']['outer']}x{report['how']['inner']}")
+    metric = metric_for(brief.metric, brief.task, brief.classes)
+    model = _lightgbm(brief.task).fit(_plain(features), np.asarray(work_target), sample_weight=weight)
+    sealed = _like(_plain(workdir.read_frame("sealed")), _plain(features))
+    said = model.predict(sealed) if brief.task == "regression" else model.predict_proba(sealed)
+    sealed_weight = workdir.read_array("sealed_weight")
+    level = chance(metric, np.asarray(target), sealed_weight)
+    return level, metric.score(np.asarray(target), np.asarray(said, float), sealed_weight)
+
+
+def _lightgbm(task: str) -> Any:
+    from lightgbm import LGBMClassifier, LGBMRegressor
+
+    return (LGBMRegressor if task == "regression" else LGBMClassifier)(verbosity=-1, n_jobs=2)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers, pandas categories, and dates as seconds; names that LightGBM takes."""
+    columns = {}
+    for place, (_, column) in enumerate(frame.items()):
+        if pd.api.types.is_datetime64_any_dtype(column):
+            column = column.astype("int64").where(column.notna()) / 1e6
+        columns[f"c{place}"] = column if pd.api.types.is_numeric_dtype(column) else column.astype("category")
+    return pd.DataFrame(columns)
+
+
+def _like(frame: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the categories of the first."""
+    return frame.assign(
+        **{
+            c: pd.Categorical(frame[c].astype(object), categories=first[c].cat.categories)
+            for c in first.columns
+            if isinstance(first[c].dtype, pd.CategoricalDtype)
+        }
+    )
