@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models import estimate
+from models.conformal import Conformal
 from models.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
 from models.errors import BudgetError, NestorError, shortened
 from models.metric import Fold3
 from models.nested import Trial, best_of
-from models.outcome import FamilyOutcome, Interval
-from tasks import fit
+from models.outcome import Coverage, FamilyOutcome, Interval
+from tasks import coverage, fit
 from tasks.session import Session
 from tasks.shortlist import ALL
 from tasks.tune import JUDGE, refit
@@ -48,6 +49,10 @@ class Concluded:
     beats_constant: bool
     outer: tuple[tuple[str, Fold3], ...]
     """Out-of-fold rows of the outer folds: fold, (target, prediction, weight)."""
+    conformal: Conformal | None = None
+    """The outer rows' scores, from which intervals and sets are made."""
+    coverage: tuple[Coverage, ...] = ()
+    """What these cover of the sealed rows."""
 
 
 def conclude(session: Session) -> Concluded:
@@ -62,9 +67,10 @@ def conclude(session: Session) -> Concluded:
         procedure = _without_outer(session, chosen[ALL])
     families = _families(session, chosen)
     test, agreement = _opened(session, chosen, outer)
+    scores = coverage.scores(session, chosen, outer)
     return Concluded(
         chosen, families, _winner(session, families), procedure, test, optimism, agreement,
-        _beats_constant(session, procedure), outer,
+        _beats_constant(session, procedure), outer, scores, coverage.on_sealed(session, scores),
     )  # fmt: skip
 
 

@@ -54,6 +54,8 @@ class Brief:
     """The column that holds the target one season ago."""
     costs: Priced = field(default_factory=dict)
     class_weight: ClassWeights = ()
+    skewed: bool = False
+    """Whether the target has a long tail."""
 
     def shape(self, rows: int, columns: int) -> Shape:
         """What a family may know of so many training rows and columns."""

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from models.errors import InputError, NestorError
 from tasks.data.chunks import Chunk
 from tasks.data.dated import FIELDS, PARTS
+from tasks.intervals import Asked
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -38,45 +39,59 @@ def output(out: str, now: datetime) -> Path:
     return path
 
 
-def columns(model: Any) -> dict[str, pa.DataType]:
-    """What a prediction consists of: the label or number, for classes `probability_<label>`, and `model_version`."""
+def columns(model: Any, asked: Asked | None = None) -> dict[str, pa.DataType]:
+    """What a prediction consists of: the label or number, for classes `probability_<label>`, the intervals or sets that
+    are asked for, and `model_version`."""
     labels = list(getattr(model, "classes_", []))
     kind = pa.array(labels).type if labels else pa.float64()
     return {
         "prediction": kind,
         **{f"probability_{label}": pa.float64() for label in labels},
+        **(asked.columns if asked else {}),
         "model_version": pa.int64(),
     }
 
 
-def predicted(model: Any, version: int, chunks: Iterable[Chunk], threads: int | None = None) -> Iterator[pa.Table]:
+def predicted(
+    model: Any, version: int, chunks: Iterable[Chunk], threads: int | None = None, asked: Asked | None = None
+) -> Iterator[pa.Table]:
     """For each chunk, in order, the columns that were kept and the predictions beside them.
 
     Threads do: the libraries predict without Python's lock, and each row's prediction is one thread's work."""
-    types = columns(model)
+    types = columns(model, asked)
 
     def work(chunk: Chunk) -> pa.Table:
-        values = _values(model, version, chunk.features)
+        values = _values(model, version, chunk.features, asked)
         made = [pa.array(v, kind) for v, kind in zip(values, types.values(), strict=True)]
         return pa.table([*chunk.kept.columns, *made], names=[*chunk.kept.column_names, *types])
 
     yield from _in_order(work, chunks, threads or len(os.sched_getaffinity(0)))
 
 
-def _values(model: Any, version: int, rows: pd.DataFrame) -> list[Any]:
-    """Labels, probabilities, versions."""
+def _values(model: Any, version: int, rows: pd.DataFrame, asked: Asked | None) -> list[Any]:
+    """Labels, probabilities, intervals or sets, versions."""
     classes, versions = list(getattr(model, "classes_", [])), np.full(len(rows), version)
     if rows.empty:
-        return [[] for _ in range(1 + len(classes))] + [versions]
+        return [[] for _ in range(len(columns(model, asked)) - 1)] + [versions]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        odds, more = _said(model, rows, "predict_proba" if classes else "predict", asked)
         if not classes:
-            return [model.predict(rows), versions]
-        odds = model.predict_proba(rows)
+            return [odds, *more, versions]
         # A vote's `predict` does the same after asking all of its members once more.
         soft = getattr(model, "voting", None) == "soft"
         labels = np.asarray(model.classes_)[np.argmax(odds, axis=1)] if soft else model.predict(rows)
-    return [labels, *odds.T, versions]
+    return [labels, *odds.T, *more, versions]
+
+
+def _said(model: Any, rows: pd.DataFrame, ask: str, asked: Asked | None) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What the model says, and the intervals or sets; no member of a vote is asked twice."""
+    if asked is None:
+        return getattr(model, ask)(rows), []
+    each = np.asarray([getattr(member, ask)(rows) for member in getattr(model, "estimators_", [model])])
+    # As the vote itself does it, to the last digit.
+    odds = np.average(each, axis=0, weights=model.weights) if hasattr(model, "estimators_") else each[0]
+    return odds, asked.values(each, getattr(model, "classes_", ()))
 
 
 def _in_order(work: Callable[[In], Out], items: Iterable[In], threads: int) -> Iterator[Out]:
