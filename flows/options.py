@@ -158,6 +158,34 @@ Group = Annotated[
 Time = Annotated[
     str | None, _option(_SPLIT, "--time", metavar="COL", help="Earlier rows train, later rows judge, everywhere.")
 ]
+Horizon = Annotated[
+    str | None,
+    _option(
+        _SPLIT,
+        "--horizon",
+        metavar="H",
+        help="With --time: how far ahead to forecast, 24 (steps), 24h or 7d. The past becomes columns.",
+    ),
+]
+Series = Annotated[
+    str | None, _option(_SPLIT, "--series", metavar="COL", help="With --time: tells the series of a panel apart.")
+]
+Known = Annotated[
+    list[str] | None,
+    _option(
+        _SPLIT, "--known", metavar="A,B", help="Inputs that are known a horizon ahead; of others only the past counts."
+    ),
+]
+Season = Annotated[
+    str | None,
+    _option(
+        _SPLIT,
+        "--season",
+        metavar="S",
+        help="After how long a series is like itself: 24 (steps), 24h or 7d.",
+        default="from the calendar",
+    ),
+]
 Id = Annotated[list[str] | None, _option(_SPLIT, "--id", metavar="COL", help="Columns that name a row.")]
 Sealed = Annotated[
     str | None,
@@ -280,6 +308,10 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("split", "inner"): "--inner",
     ("split", "group"): "--group",
     ("split", "time"): "--time",
+    ("split", "horizon"): "--horizon",
+    ("split", "series"): "--series",
+    ("split", "known"): "--known",
+    ("split", "season"): "--season",
     ("split", "id"): "--id",
     ("split", "sealed"): "--sealed",
     ("split", "salt"): "--salt",

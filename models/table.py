@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from models.history import History
+
 Task = Literal["binary", "multiclass", "regression"]
 Loss = Literal["squared", "absolute", "quantile"]
 """What a regression fits: the mean, the median or a quantile."""
@@ -74,6 +76,10 @@ class Table:
     """The groups' values as canonical text, one column: what a seal by group is drawn by."""
     time: np.ndarray | None = None
     """Sortable times (int64, or float64 for numbers)."""
+    series: np.ndarray | None = None
+    """Codes (int64) of the series of a panel."""
+    history: History | None = None
+    """What the past of a series becomes; None where nothing is forecast."""
     ids: pd.DataFrame | None = None
     """The named id columns as canonical text."""
     test: np.ndarray | None = None
@@ -88,6 +94,11 @@ class Table:
         return np.arange(1, self.rows + 1) if self.numbers is None else self.numbers
 
     @property
+    def season(self) -> str | None:
+        """The column made of its history that holds the target one season ago; None where there is none."""
+        return self.history.reference if self.history is not None and self.history.numeric else None
+
+    @property
     def rows(self) -> int:
         """Number of rows."""
         return len(self.target)
@@ -95,7 +106,8 @@ class Table:
     @property
     def kinds(self) -> dict[str, str]:
         """Kind of each used feature, in column order."""
-        return {c: self.reading.kinds[c] for c in self.features.columns}
+        own = self.reading.kinds if self.history is None else {**self.history.kinds, **self.reading.kinds}
+        return {c: own[c] for c in self.features.columns}
 
     def take(self, rows: np.ndarray) -> Table:
         """The table of these rows, in this order."""
@@ -111,6 +123,7 @@ class Table:
             group=some(self.group),
             group_names=None if self.group_names is None else self.group_names.iloc[rows].reset_index(drop=True),
             time=some(self.time),
+            series=some(self.series),
             ids=None if self.ids is None else self.ids.iloc[rows].reset_index(drop=True),
             test=some(self.test),
             numbers=self.data_rows[rows],

@@ -14,6 +14,7 @@ from models.class_weight import class_weights
 from models.errors import InputError, shortened
 from models.estimate import time_blocks
 from models.families import family
+from models.forecast import wide
 from models.metric import metric_for
 from models.seal import Seal, choose_seal, digest, form, keys, renewed, sealed_rows, work_rows
 from models.search import strategy
@@ -33,9 +34,9 @@ def take_in(session: Session) -> None:
     data = session.run.data
     progress.emit(progress.Stage("read", shortened(masked(data)) if isinstance(data, str) else ""))
     with session.ledger.stage("reading"):
-        table = check_form(read(session.run, session.began))
-        # skrub's encoders take a second to import: in the fork server once, not in every worker.
-        workers.preload(*(["skrub"] if {"date", "text"} & set(table.kinds.values()) else []))
+        table = check_form(read(session.run, session.began), session.run)
+        # skrub takes a second to import: in the fork server once, not in every worker.
+        workers.preload("skrub")
         session.table = table
         session.found(table.findings)
         session.metric = metric_for(session.run.metric, table.task, table.classes, session.run.costs)
@@ -96,15 +97,17 @@ def seal(session: Session) -> None:
         sealed = _sealed(session, table, whole)
         session.work_places = np.flatnonzero(work_rows(sealed, whole.keys, table.time, session.run.split.gap))
         session.sealed_places = np.flatnonzero(sealed)
-        session.work = table.take(session.work_places)
-        session.plan, findings = plan_for(session.work, session.run)
+        # Keys and copies are told by the source's own columns, whatever history makes of them.
+        session.plan, findings = plan_for(table.take(session.work_places), session.run)
+        full = wide(table)
+        session.work = full.take(session.work_places)
         session.found(findings)
         _stop(findings)
         session.keys = _bootstrap_keys(session.work, session.plan.keys)
         row_keys = keys(_key_columns(session, table))
         for prefix, places in (("", session.work_places), ("sealed_", session.sealed_places)):
             session.workdir.write_array(f"{prefix}row_keys", row_keys[places])
-        _write(session, table.take(session.sealed_places) if sealed.any() else None)
+        _write(session, full.take(session.sealed_places) if sealed.any() else None)
 
 
 def _sealed(session: Session, table: Table, whole: Plan) -> np.ndarray:
@@ -186,10 +189,10 @@ def _write(session: Session, sealed: Table | None) -> None:
 def _sealed_as(session: Session, sealed: Table) -> dict[str, Any]:
     """What a gate must know of the sealed rows: what a bootstrap draws, what their keys are made of, and what makes
     them the same sealed rows as another run's: salt, key columns and target; in time plans the window too."""
-    seal, columns = session.seal, made_of(sealed)
+    seal, columns = session.seal, made_of(session.table)
     identity = {"columns": columns, "target": session.run.target or "target"}
     if seal is None:
-        identity["given"] = digest(*np.unique(keys(_key_columns(session, sealed))).tolist())
+        identity["given"] = digest(*np.unique(np.asarray(session.workdir.read_array("sealed_row_keys"))).tolist())
     else:
         identity |= {"salt": seal.salt, "kind": seal.kind, "cut": seal.cut}
     unit = "group" if sealed.group is not None else "block" if sealed.time is not None else "row"

@@ -16,7 +16,8 @@ from tasks.session import Session
 def profiled(session: Session, concluded: Concluded) -> Profile:
     """The work rows, and the tested model's predictions on rows that it was not trained on: the sealed ones, else those
     of the outer folds."""
-    work = session.work
+    # Later rows are met as they come: by the source's own columns, not by those made of a history.
+    work = session.table.take(session.work_places)
     found, of = _reference(session, concluded)
     return profile(
         work.features,

@@ -64,7 +64,7 @@ def _shape(table: Table, run: Run) -> Shape:
     metric = metric_for(run.metric, table.task, table.classes, run.costs)
     return Shape(
         table.rows, table.features.shape[1], table.task, len(table.classes), metric.loss, metric.level, run.places,
-        run.split.time is not None, monotone=bool(run.monotone),
+        run.split.time is not None, table.season is not None, monotone=bool(run.monotone),
     )  # fmt: skip
 
 
@@ -223,7 +223,7 @@ def _brief(session: Session, plan: str) -> None:
     session.brief = Brief(
         plan, work.task, work.classes, run.metric, work.kinds, session.folds, threads, run.seed, run.places,
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
-        costs=run.costs, class_weight=class_weights(run.class_weight, work.classes),
+        work.season, costs=run.costs, class_weight=class_weights(run.class_weight, work.classes),
         skewed=work.task == "regression" and skewed(work.target),
     )  # fmt: skip
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)

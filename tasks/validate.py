@@ -12,6 +12,7 @@ from models import checks
 from models.checks.constant_columns import unused
 from models.config import Run
 from models.errors import InputError
+from models.forecast import planned, wide
 from models.profiles import Profile
 from models.schema import Columns, Known, compared
 from models.table import Finding, Table, Task
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 MOST_STOPS = 8
 
 
-def check_form(table: Table) -> Table:
-    """The table less its constant columns, with the form checks' findings; stops with all that forbids to go on."""
+def check_form(table: Table, run: Run | None = None) -> Table:
+    """The table less its constant columns, with the form checks' findings and, as the run asks, the plan of its
+    history; stops with all that forbids to go on."""
     table = formed(table)
+    table = table if run is None else planned(table, run)
     stops = [f.message for f in table.findings if f.verdict == "stop"]
     if stops:
         rest = len(stops) - MOST_STOPS
@@ -57,14 +60,14 @@ def check_signal(
 def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
     """The table (None where it could not be read) and every finding, stops included: what `nestor check` shows."""
     try:
-        table = formed(read(run))
+        table = planned(formed(read(run)), run)
     except InputError as error:
         return None, (Finding("reading", "stop", str(error)),)
     if any(f.verdict == "stop" for f in table.findings):
         return table, table.findings
     # No rows are sealed here: those that the user gave as the test set are left out, the others count as work rows.
     rows = np.arange(table.rows) if table.test is None else np.flatnonzero(~table.test)
-    found = check_signal(table.features.iloc[rows], table.target[rows], table.task, table.classes)
+    found = check_signal(wide(table).features.iloc[rows], table.target[rows], table.task, table.classes)
     return table, (*table.findings, *found)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from models.config import form
-from models.config.values import Bound, ClassWeight, Data, Duration, Kind, Kinds, Names, Prices, Settings, Signs
+from models.config.values import Bound, ClassWeight, Data, Duration, Kind, Kinds, Names, Prices, Settings, Signs, Span
 
 __all__ = ["Budget", "Final", "Kind", "Run", "Search", "Split"]
 
@@ -29,6 +29,15 @@ class Split(Settings):
     """A column whose equal values are never on both sides of any split."""
     time: str | None = None
     """A column of times: earlier rows train, later rows judge, everywhere."""
+    horizon: Span | None = None
+    """With `time`: how far ahead to forecast, in steps (24) or as a duration (24h, 7d). The past of the target and of
+    the inputs, up to so long before each row, becomes columns; an input's value at the row itself does not count."""
+    series: str | None = None
+    """With `time`: the column that tells the series of a panel apart. It may stand on both sides of a split."""
+    known: Names = Field(default=(), title="Known ahead")
+    """With `horizon`: inputs that are known ahead for each row, such as a calendar, a price or a weather forecast."""
+    season: Span | None = None
+    """With `horizon`: after how many steps, or what time, a series is like itself; empty: from the calendar."""
     gap: int = Field(default=0, ge=0)
     """With `time`: how many rows (in order of time) are left out between training and judging."""
     id: Names = Field(default=(), title="Id columns")
@@ -42,6 +51,13 @@ class Split(Settings):
     one once the sealed rows have decided too often. Time plans draw nothing."""
     test_column: str | None = None
     """A column that is true (or `test`) in the rows to seal, instead of a drawn test set."""
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Split:
+        for name, other in (("horizon", "time"), ("series", "time"), ("known", "horizon"), ("season", "horizon")):
+            if getattr(self, name) and not getattr(self, other):
+                raise ValueError(f"{name} goes with {other}: give split.{other} (--{other}) too")
+        return self
 
 
 class Search(Settings):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, cast, get_args
 
 import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, WithJsonSchema
 
 from models.address import masked
 from models.config import form
@@ -36,12 +36,44 @@ Duration = Annotated[
 """Seconds; a text such as 10m or 1h30m becomes seconds."""
 
 
+_SPAN = (
+    r"^(?#a number of steps such as 24, or a duration such as 24h or 7d)"
+    r" *([1-9][0-9]*|([0-9]+([.][0-9]+)? *(s|min|m|h|d) *)+)$"
+)
+
+
+def span(value: object) -> object:
+    """Steps or a duration as text: 24 as `24`, `7d` as it came; ValueError for what is neither."""
+    text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    try:
+        fine = int(text) > 0 if text.isdecimal() else float(str(duration(text))) > 0
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError(f"a number of steps such as 24, or a duration such as 24h or 7d, is wanted, not {value!r}")
+    return text
+
+
+Span = Annotated[str, BeforeValidator(span), WithJsonSchema({"type": "string", "pattern": _SPAN})]
+"""A span of time: a count of steps or a duration, as text."""
+
+
 def _parted(value: object) -> object:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_parted)]
 """Names, or one text with commas between them."""
+
+
+def _levels(value: object) -> object:
+    """`"0.8,0.9"`, 0.9 and `["0.8,0.9", 0.95]` as numbers each."""
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(part for one in parts for part in (one.split(",") if isinstance(one, str) else (one,)))
+
+
+Levels = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_levels)]
+"""Shares between 0 and 1."""
 
 
 def paired(value: object) -> object:

@@ -69,6 +69,7 @@ def read(run: Run, now: datetime | None = None) -> Table:
         group=None if mine.group is None else groups(whole[mine.group]),
         group_names=None if mine.group is None else identities(whole[[mine.group]]),
         time=None if mine.time is None else times(whole[mine.time], mark, run.types.get(mine.time)),
+        series=None if mine.series is None else groups(whole[mine.series], "series"),
         ids=identities(whole[list(mine.ids)]) if mine.ids else None,
         test=test,
         findings=(*raw.findings, *gathered(notes), *found.findings, *said),
@@ -122,7 +123,7 @@ def _features(raw: Raw, mine: Roles, run: Run, mark: str | None) -> tuple[pd.Dat
     """The used columns in canonical form, how they were read, and what was decided."""
     names = mine.features(list(raw.frame.columns))
     columns = dict(raw.frame.items())
-    found = {n: _kind(columns[n], mark, run.types.get(n), n == mine.time) for n in names}
+    found = {n: _kind(columns[n], mark, run.types.get(n) or _role(n, mine), n == mine.time) for n in names}
     marks = (*MARKS, "na") if any(f.writes_na for f in found.values()) else MARKS
     reading = Reading(
         source=raw.source if raw.format != "frame" else "frame",
@@ -142,6 +143,11 @@ def _features(raw: Raw, mine: Roles, run: Run, mark: str | None) -> tuple[pd.Dat
     notes = [note for f in found.values() for note in f.notes] + _range_notes(used)
     frame = pd.DataFrame({n: c.values.array for n, c in used.items()}, index=pd.RangeIndex(len(raw.frame)))
     return frame, reading, notes
+
+
+def _role(name: str, mine: Roles) -> str | None:
+    """The kind that a column's role asks for: numbers that name series are names."""
+    return "category" if name == mine.series else None
 
 
 def _kind(column: pd.Series, mark: str | None, asked: str | None, is_time: bool) -> Inferred:

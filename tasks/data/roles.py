@@ -28,6 +28,7 @@ class Roles:
     weight: str | None
     group: str | None
     time: str | None
+    series: str | None
     ids: tuple[str, ...]
     test_column: str | None
     dropped: tuple[str, ...]
@@ -35,11 +36,11 @@ class Roles:
     @property
     def needed(self) -> tuple[str, ...]:
         """Columns that every table of the run has to hold, besides its features."""
-        some = (self.target, self.weight, self.group, self.time, *self.ids)
+        some = (self.target, self.weight, self.group, self.time, self.series, *self.ids)
         return tuple(dict.fromkeys(c for c in some if c is not None))
 
     def features(self, names: Sequence[str]) -> list[str]:
-        """The columns to learn from; the time column is one of them."""
+        """The columns to learn from; time and series are among them."""
         others = {self.target, self.weight, self.group, *self.ids, self.test_column, *self.dropped}
         return [n for n in names if n not in others]
 
@@ -58,14 +59,16 @@ def roles(run: Run, names: Sequence[str], source: str) -> Roles:
         one(run.weight, "the weights"),
         one(run.split.group, "the groups"),
         one(run.split.time, "the time"),
+        one(run.split.series, "the series"),
         tuple(column(n, names, "an id", source) for n in run.split.id),
         one(run.split.test_column, "the split column"),
         tuple(column(n, names, "to drop", source) for n in run.drop),
     )
-    others = (found.weight, found.group, found.time, *found.ids, found.test_column, *found.dropped)
+    others = (found.weight, found.group, found.time, found.series, *found.ids, found.test_column, *found.dropped)
     if found.target in others:
         raise InputError(
-            f"The target {found.target!r} is asked for in another role too (weight, group, time, id, split or drop)."
+            f"The target {found.target!r} is asked for in another role too (weight, group, time, series, id, split or "
+            "drop)."
         )
     unknown_types = [n for n in run.types if n not in names]
     if unknown_types:
@@ -92,10 +95,10 @@ def weights(raw: pd.Series, decimal: str | None) -> np.ndarray:
     return values
 
 
-def groups(raw: pd.Series) -> np.ndarray:
-    """Group codes in order of appearance."""
+def groups(raw: pd.Series, what: str = "group") -> np.ndarray:
+    """Codes of the groups, or of `what` else they are, in order of appearance."""
     text = canonical(raw, "category", {}).values
-    _refuse_missing(text.isna().to_numpy(), str(raw.name), "group")
+    _refuse_missing(text.isna().to_numpy(), str(raw.name), what)
     return pd.factorize(text)[0].astype(np.int64)
 
 
