@@ -95,6 +95,13 @@ def _as_many(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     return rows.iloc[np.arange(count) % len(rows)]
 
 
+def unsafe(concluded: Concluded) -> list[str]:
+    """The families among the delivered members that skops can't hold."""
+    chosen = concluded.chosen
+    members = [m for one in ([chosen[ALL]] if ALL in chosen else chosen.values()) for m in one.members]
+    return sorted({m.family for m in members if not family(m.family).safe})
+
+
 def trusted(session: Session) -> list[str]:
     """The types that the delivered model may hold beyond what skops knows."""
     return sorted({*TRUSTED, *(t for name in session.level.families for t in family(name).trusted)})

@@ -19,6 +19,7 @@ from models.errors import InputError, NestorError
 from models.estimate import test_interval
 from models.gate import MOST_USES, Published, Verdict, too_few, undecided
 from models.outcome import number
+from tasks import pickled
 from tasks.journal import default_address
 from tasks.meeting import SealedRows, among, meet, predicted, sealed
 from tasks.score import Loaded, find, load
@@ -35,11 +36,18 @@ if TYPE_CHECKING:
 
 
 def gate(
-    name: str, challenger_version: int, workdir: Path, gate: Gate, who: str | None = None, address: str | None = None
+    name: str,
+    challenger_version: int,
+    workdir: Path,
+    gate: Gate,
+    who: str | None = None,
+    address: str | None = None,
+    unsafe: bool = False,
 ) -> Verdict:
     """The verdict on the challenger, made by the run in `workdir`, against the champion of today. Moves nothing.
 
-    The two meet on the run's sealed rows; that these decided is counted."""
+    The two meet on the run's sealed rows; that these decided is counted. A challenger that is a pickle is left to a
+    person; a champion that is one is loaded where `unsafe` says so."""
     address = address or default_address()
     client = connect(address)
     champion = moves.champion(client, name)
@@ -51,7 +59,10 @@ def gate(
     rows = sealed(workdir)
     if rows is None:
         return undecided(gate, "The run sealed no rows.", **known)
-    ours, theirs = (load(f"{name}/{version}", address, tested=True) for version in (champion, challenger_version))
+    if pickled.TAG in client.get_model_version(name, str(challenger_version)).tags:
+        return undecided(gate, _by_hand(name, challenger_version), **known)
+    pair = (champion, challenger_version)
+    ours, theirs = (load(f"{name}/{version}", address, tested=True, unsafe=unsafe) for version in pair)
     verdict = replace(meet(ours, theirs, rows, gate, (size(client, ours), size(client, theirs))), **known)
     if verdict.promoted is None:
         return verdict
@@ -60,12 +71,23 @@ def gate(
     return replace(verdict, published=_published(client, theirs, rows, verdict))
 
 
+def _by_hand(name: str, version: int) -> str:
+    return (
+        f"Version {version} holds a family whose models can only be pickled, so it is not promoted by itself: "
+        f"nestor promote {name}/{version} --unsafe."
+    )
+
+
 def size(client: MlflowClient, loaded: Loaded) -> float:
     """Megabytes of the model that consumers load."""
     from mlflow.artifacts import list_artifacts
 
     where = client.get_model_version_download_uri(loaded.name, str(loaded.version))
-    return sum(f.file_size or 0 for f in list_artifacts(artifact_uri=where) if f.path.endswith("model.skops")) / 1e6
+    return sum(f.file_size or 0 for f in list_artifacts(artifact_uri=where) if _is_model(f.path)) / 1e6
+
+
+def _is_model(path: str) -> bool:
+    return path.endswith(("model.skops", f"model{pickled.FORM}"))
 
 
 def _worn(uses: int) -> str:
@@ -177,15 +199,20 @@ def _numbers(verdict: Verdict) -> dict[str, Any]:
 
 
 def promote(
-    name: str, version: int | None = None, why: str = "", who: str | None = None, address: str | None = None
+    name: str,
+    version: int | None = None,
+    why: str = "",
+    who: str | None = None,
+    address: str | None = None,
+    unsafe: bool = False,
 ) -> Move:
-    """Makes a version (None: the challenger) champion on a person's word.
+    """Makes a version (None: the challenger) champion on a person's word; a pickle only where `unsafe` says so.
 
     InputError where there is none such or it is champion already, NestorError where its files are not those that were
     registered."""
     address = address or default_address()
     client = connect(address)
-    loaded = load(f"{name}@challenger" if version is None else f"{name}/{version}", address)
+    loaded = load(f"{name}@challenger" if version is None else f"{name}/{version}", address, unsafe=unsafe)
     with locked(address):
         if moves.champion(client, name) == loaded.version:
             raise InputError(f"{name}/{loaded.version} is the champion already.")

@@ -12,10 +12,11 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from models.conformal import percent
 from models.outcome import STATES, FamilyOutcome, Interval, Report, Warned
-from tasks import progress
+from tasks import coverage, pickled, progress
 from tasks.conclude import Concluded
-from tasks.deliver import delivered, trusted
+from tasks.deliver import delivered, trusted, unsafe
 from tasks.intake import made_of
 from tasks.profiles import profiled
 from tasks.session import Session, described
@@ -59,19 +60,25 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
         classes=list(session.work.classes),
         reading=asdict(session.table.reading),
         trusted=trusted(session),
+        unsafe=unsafe(concluded),
         beats_constant=concluded.beats_constant,
         metrics=_numbers(concluded),
         tags={"nestor.metric": session.metric.name, "nestor.winner": concluded.winner},
         extra={"target": session.run.target or "target", "metric": session.metric.name},
-        beside=[str(path) for path in _beside(session, concluded, folder)],
+        beside=[str(path) for path in _beside(session, concluded, model, folder)],
     )
 
 
-def _beside(session: Session, concluded: Concluded, folder: Path) -> list[Path]:
-    """What later rows meet this version by: which rows it knows, and what they looked like."""
+def _beside(session: Session, concluded: Concluded, model: Any, folder: Path) -> list[Path]:
+    """What later rows meet this version by: which rows it knows, what they looked like, how far off it was."""
     write_row_keys(session, folder / "row_keys.npz")
     (folder / "profile.json").write_text(json.dumps(profiled(session, concluded).as_json()), "utf-8")
-    return [folder / "row_keys.npz", folder / "profile.json"]
+    scores = concluded.conformal
+    return [
+        folder / "row_keys.npz",
+        folder / "profile.json",
+        *([coverage.write(scores, model, folder)] if scores else []),
+    ]
 
 
 def write_row_keys(session: Session, file: Path) -> None:
@@ -88,11 +95,15 @@ def _numbers(concluded: Concluded | Report) -> dict[str, float]:
     for name, interval in (("estimate", concluded.estimate), ("test", concluded.test)):
         if interval is not None:
             found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    for one in concluded.coverage:
+        found |= {f"coverage_{percent(one.level)}": one.covered, f"size_{percent(one.level)}": one.size}
     return {k: float(v) for k, v in found.items() if v is not None}
 
 
 def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> Report:
     _unused(session)
+    if names := unsafe(concluded):
+        session.note(f"The version is a pickle and no champion by itself. {pickled.reason(names)}")
     if saved := saving_said(session):
         session.note(saved)
     states = Counter(t.state for trials in session.trials.values() for t in trials)
@@ -116,6 +127,7 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> 
         sentence=_sentence(session, concluded),
         notes=tuple(session.notes),
         alias=version["alias"],
+        coverage=concluded.coverage,
         warm=session.warm and session.warm.source,
         tracking_uri=session.journal.tracking_uri,
         workdir=str(session.workdir.path),

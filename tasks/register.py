@@ -1,6 +1,8 @@
 """A fitted pipeline becomes a version in the registry: library classes only, a signature, an example, exact
 requirements, how the table was read, and aliases. It runs inside the tracker's process (`Journal.call`).
 
+A model that skops can't hold is pickled, and marked (`tasks/pickled.py`): files then end in .pkl.
+
 Whoever loads the version needs none of our code: `mlflow.pyfunc.load_model(uri).predict(frame)` gives labels in their
 own form, `.get_raw_model().predict_proba(frame)` their probabilities. A version's folder holds besides MLflow's files
 
@@ -9,6 +11,7 @@ own form, `.get_raw_model().predict_proba(frame)` their probabilities. A version
     row_keys.npz    64-bit hashes of what the rows were: `trained` those of the tested model, `sealed` the sealed ones;
                     `made_of`: the columns that were hashed
     profile.json    what the training table looked like: what `watch` compares later rows with
+    conformal.json  how far off the predictions of outer rows were: what intervals and sets are made of
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ import joblib
 import pandas as pd
 
 from models.errors import NestorError, listed
+from tasks import pickled
 from tasks.tracking import moves
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.store import locked
@@ -68,12 +72,13 @@ def register(
     tags: Mapping[str, str] | None = None,
     extra: Mapping[str, Any] | None = None,
     beside: Sequence[str] = (),
+    unsafe: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The registered version: version, alias (None where it is no better than a constant), run_id, model_uri.
 
     `model` and `tested` are joblib files; `example` is a parquet file with a few rows of features; the files `beside`
-    are put into the version's folder as they are. Called again for the same pipeline run (a resume) it finds the
-    version it made."""
+    are put into the version's folder as they are; `unsafe` names the families in the model that skops can't hold: it is
+    pickled then. Called again for the same pipeline run (a resume) it finds the version it made."""
     client, run_id = mirror.client, mirror.run_id()
     with locked(mirror.address):
         version = _registered(client, name, mirror.run_key)
@@ -84,6 +89,7 @@ def register(
                 "kinds": dict(kinds),
                 "reading": dict(reading),
                 "trusted": list(trusted),
+                "unsafe": list(unsafe),
                 "metrics": dict(metrics or {}),
                 **(extra or {}),
             }
@@ -121,33 +127,52 @@ class Files:
 
 def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
     """Writes the version's folder; its digest."""
-    import skops.io
     from mlflow.sklearn import save_model
 
     fitted, rows = joblib.load(files.model), pd.read_parquet(files.example)
     shutil.rmtree(files.folder, ignore_errors=True)
-    probe = files.folder.with_name("model.skops")
-    skops.io.dump(fitted, probe)
+    ending = pickled.FORM if facts["unsafe"] else ".skops"
+    probe = files.folder.with_name(f"model{ending}")
+    form = _dumped(fitted, probe, facts)
     save_model(
         fitted,
         str(files.folder),
         mlflow_model=identity,
-        serialization_format="skops",
-        skops_trusted_types=checked_types(probe, facts["trusted"]),
         signature=signature(rows, facts),
         input_example=_example(rows),
-        # Without this MLflow loads the model in a fresh process to see what it imports: 15 s.
-        pip_requirements=requirements(probe),
         metadata={"nestor": {"task": facts["task"]}},
+        **form,
     )
     probe.unlink()
     if files.tested is not None:
-        skops.io.dump(joblib.load(files.tested), files.folder / "tested.skops")
-        checked_types(files.folder / "tested.skops", facts["trusted"])
+        _dumped(joblib.load(files.tested), files.folder / f"tested{ending}", facts)
     for path in files.beside:
         shutil.copyfile(path, files.folder / path.name)
     (files.folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
     return digest(files.folder)
+
+
+def _dumped(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes the model, and says of its form what MLflow has to know; NestorError where it holds what it must not.
+
+    Without requirements MLflow would load the model in a fresh process to see what it imports: 15 s."""
+    if facts["unsafe"]:
+        pickled.dump(model, file)
+        return {"serialization_format": "pickle", "pip_requirements": requirements(_not_ours(pickled.modules(file)))}
+    import skops.io
+
+    skops.io.dump(model, file)
+    types = checked_types(file, facts["trusted"])
+    with zipfile.ZipFile(file) as archive:
+        named = requirements(_modules(json.loads(archive.read("schema.json"))))
+    return {"serialization_format": "skops", "skops_trusted_types": types, "pip_requirements": named}
+
+
+def _not_ours(modules: set[str]) -> set[str]:
+    """The modules as they are; NestorError where a consumer would need our own."""
+    if ours := sorted(modules.intersection(OURS)):
+        raise NestorError(f"The model holds types of {listed(ours)}: who loads it would need this project.")
+    return modules
 
 
 def checked_types(file: Path, allowed: Sequence[str]) -> list[str]:
@@ -161,13 +186,16 @@ def checked_types(file: Path, allowed: Sequence[str]) -> list[str]:
     return found
 
 
-def requirements(file: Path) -> list[str]:
-    """Exact versions of the distributions whose classes are in a skops file, and of those that load it."""
-    with zipfile.ZipFile(file) as archive:
-        modules = _modules(json.loads(archive.read("schema.json")))
+def requirements(modules: set[str]) -> list[str]:
+    """Exact versions of the distributions that these top-level modules come from, and of those that load a model."""
     owners = _owners()
     named = {owners[m][0] for m in modules if m in owners} | set(ALWAYS)
-    return [f"{n}=={importlib.metadata.version(n)}" for n in sorted(named)]
+    return [f"{n}=={_public(importlib.metadata.version(n))}" for n in sorted(named)]
+
+
+def _public(version: str) -> str:
+    """The version without what names a build of it: `2.13.0+cpu` is in no registry."""
+    return version.partition("+")[0]
 
 
 @cache
@@ -250,10 +278,11 @@ def _version(
     shutil.rmtree(files.folder, ignore_errors=True)
     _ensure_model(client, name)
     numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in facts["metrics"].items() if v is not None}
-    all_tags = {**tags, **numbers, **own, "nestor.digest": saved}
+    marks = {pickled.TAG: "true"} if facts["unsafe"] else {}
     return client.create_model_version(
-        name, f"models:/{logged.model_id}", run_id, tags=all_tags, model_id=logged.model_id
-    )
+        name, f"models:/{logged.model_id}", run_id, tags={**tags, **numbers, **own, **marks, "nestor.digest": saved},
+        model_id=logged.model_id, description=pickled.reason(facts["unsafe"]) if facts["unsafe"] else None,
+    )  # fmt: skip
 
 
 def _drop_halves(mirror: Mirror) -> None:
@@ -274,11 +303,13 @@ def _ensure_model(client: MlflowClient, name: str) -> None:
 
 
 def _aliased(client: MlflowClient, version: ModelVersion, beats_constant: bool) -> str | None:
-    """Gives the version its alias, once: it may have been promoted or beaten since."""
+    """Gives the version its alias, once: it may have been promoted or beaten since. A pickle only challenges."""
     if "nestor.alias" in version.tags:
         return version.tags["nestor.alias"] or None
     champion = client.get_registered_model(version.name).aliases.get("champion")
     alias = _alias(str(version.version), str(champion) if champion else None, beats_constant)
+    if alias == "champion" and pickled.TAG in version.tags:
+        alias = "challenger"
     if alias == "champion" and not champion:
         why = "The first version that is better than a constant."
         moves.move(client, version.name, int(version.version), "first", moves.whoami(), why, "register")
@@ -299,6 +330,6 @@ def installed(requirement: str) -> bool:
     """Whether exactly that version is installed here."""
     name, _, version = requirement.strip().partition("==")
     try:
-        return importlib.metadata.version(name) == version
+        return _public(importlib.metadata.version(name)) == version
     except importlib.metadata.PackageNotFoundError:
         return False

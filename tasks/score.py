@@ -2,7 +2,7 @@
 
 Whoever can write artifacts can put anything into a version's folder. Two things are not theirs: the digest, which is in
 the registry, and the list of types, which is in this installation. A version is loaded from a copy of its own, once
-both fit."""
+both fit. A pickle has no list: it is loaded only where a person says so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from difflib import get_close_matches
@@ -21,12 +21,14 @@ import numpy as np
 
 from models.columns import TRUSTED
 from models.config import Score
+from models.conformal import Conformal
 from models.errors import InputError, NestorError, listed, unknown
 from models.families import families
 from models.table import Reading
-from tasks import predict
+from tasks import coverage, pickled, predict
 from tasks.data import fetched
 from tasks.data.chunks import chunks, opened, used
+from tasks.intervals import asked
 from tasks.journal import default_address
 
 if TYPE_CHECKING:
@@ -56,6 +58,18 @@ class Loaded:
     """`trained` and `sealed`: sorted hashes of what the rows were; empty where the version keeps none."""
     profile: dict[str, Any] | None
     """`profile.json`, where the version keeps one."""
+    conformal: Conformal | None = None
+    """The scores of outer rows, where the version keeps them."""
+
+    @property
+    def label(self) -> str:
+        """`loans/3`."""
+        return f"{self.name}/{self.version}"
+
+    @property
+    def unsafe(self) -> list[str]:
+        """The families in it that skops can't hold; none where the model is no pickle."""
+        return self.facts.get("unsafe", [])
 
     @property
     def reading(self) -> Reading:
@@ -122,38 +136,46 @@ def score(score: Score, address: str | None = None, told: Callable[[int, int | N
     where only reading tells). Whatever breaks it off, the output file is whole or as it was before."""
     now = datetime.now().astimezone()
     out = predict.output(score.out, now)
-    loaded = load(score.model, address)
+    loaded = load(score.model, address, unsafe=score.unsafe)
+    wanted = asked(score.intervals, loaded.conformal, loaded.label)
     with tempfile.TemporaryDirectory(prefix="nestor-", ignore_cleanup_errors=True) as folder:
         data = fetched(score.data, score.query, score.bound, folder=Path(folder), now=now)
         began, table = time.monotonic(), opened(data)
-        keep = _kept(score.keep, loaded)
-        tables = predict.predicted(loaded.model, loaded.version, chunks(loaded.reading, table, score.chunk, keep))
+        keep = _kept(score.keep, predict.columns(loaded.model, wanted))
+        parts = chunks(loaded.reading, table, score.chunk, keep)
+        tables = predict.predicted(loaded.model, loaded.version, parts, asked=wanted)
         facts = {**loaded.stamp, "nestor.time": now.isoformat(timespec="seconds")}
         rows = predict.written(out, tables, facts, told and (lambda done: told(done, table.rows)))
     seconds = time.monotonic() - began
     unknown = [c for c in table.names if c not in {*loaded.reading.kinds, *loaded.reading.others, *keep}]
-    notes = tuple(f.message for f in table.findings if f.verdict == "warn")
+    notes = (*_warned(loaded), *(f.message for f in table.findings if f.verdict == "warn"))
     told_of = tuple(unknown), notes, loaded.run_id or None
     return Scored(loaded.name, loaded.version, str(out), table.source, rows, seconds, *told_of)
 
 
-def _kept(keep: Sequence[str], loaded: Loaded) -> list[str]:
-    """The columns to keep, each once; InputError where a prediction has the same name."""
-    taken = [name for name in keep if name in predict.columns(loaded.model)]
+def _warned(loaded: Loaded) -> tuple[str, ...]:
+    return (f"{loaded.label} is a pickle, loaded since --unsafe was said (it holds {listed(loaded.unsafe)}).",) * bool(
+        loaded.unsafe
+    )
+
+
+def _kept(keep: Sequence[str], own: Collection[str]) -> list[str]:
+    """The columns to keep, each once; InputError where the output has a column `own` of the same name."""
+    taken = [name for name in keep if name in own]
     if taken:
         raise InputError(f"The output has a column {taken[0]!r} of its own; rename the one in the input to keep it.")
     return list(dict.fromkeys(keep))
 
 
-def load(model: str, address: str | None = None, tested: bool = False) -> Loaded:
+def load(model: str, address: str | None = None, tested: bool = False, unsafe: bool = False) -> Loaded:
     """The version, once its files are what was registered and hold known types only; `tested`: with the model that its
-    numbers speak of, where consumers get one that was fitted once more."""
+    numbers speak of, where consumers get one that was fitted once more; `unsafe`: a pickle may be loaded too."""
     from tasks.tracking.store import connect
 
     client = connect(address or default_address())
     version = find(client, model)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        return _opened(client, version, Path(folder), tested)
+        return _opened(client, version, Path(folder), tested, unsafe)
 
 
 def find(client: MlflowClient, model: str) -> ModelVersion:
@@ -187,21 +209,32 @@ def _unknown_model(client: MlflowClient, name: str) -> InputError:
     return unknown("model", name, near or known) if known else InputError(f"No model {name!r}: none is registered yet.")
 
 
-def _opened(client: MlflowClient, version: ModelVersion, folder: Path, tested: bool) -> Loaded:
-    import skops.io
-
+def _opened(client: MlflowClient, version: ModelVersion, folder: Path, tested: bool, unsafe: bool) -> Loaded:
     label = f"{version.name}/{version.version}"
     files = _files(client, version, folder, label)
     digest = _same(files, version, label)
     facts = json.loads((files / "nestor.json").read_text("utf-8"))
-    file = files / ("tested.skops" if tested and (files / "tested.skops").exists() else "model.skops")
-    types = _types(file, label)
+    model = _model(files, tested, facts, unsafe, label)
     _warn_of_versions(files / "requirements.txt", label)
     profile = files / "profile.json"
     return Loaded(
-        version.name, int(version.version), skops.io.load(file, trusted=types), facts, version.run_id or "", digest,
-        _row_keys(files), json.loads(profile.read_text("utf-8")) if profile.exists() else None,
+        version.name, int(version.version), model, facts, version.run_id or "", digest,
+        _row_keys(files), json.loads(profile.read_text("utf-8")) if profile.exists() else None, coverage.read(files),
     )  # fmt: skip
+
+
+def _model(files: Path, tested: bool, facts: Mapping[str, Any], unsafe: bool, label: str) -> Any:
+    """The fitted object in a version's folder."""
+    names = ["tested", "model"] if tested else ["model"]
+    there = [files / f"{name}{ending}" for name in names for ending in (".skops", pickled.FORM)]
+    file = next(path for path in there if path.exists())
+    if file.suffix == ".skops":
+        import skops.io
+
+        return skops.io.load(file, trusted=_types(file, label))
+    if not unsafe:
+        raise pickled.refused(label, facts.get("unsafe", []))
+    return pickled.load(file, label, facts.get("unsafe", []))
 
 
 def _files(client: MlflowClient, version: ModelVersion, folder: Path, label: str) -> Path:

@@ -106,9 +106,11 @@ class Registry:
         self.folder, self.address, self.count = folder, f"sqlite:///{folder}/m.db", 0
 
     def train(
-        self, name: str, data: pd.DataFrame, make: Callable[[Table], Any] = good, target: str = "target", **run: Any
-    ) -> tuple[int, Path]:
-        """Version and folder of a run over the table; the model is `make(work)` fitted on the work rows."""
+        self, name: str, data: pd.DataFrame, make: Callable[[Table], Any] = good, target: str = "target",
+        unsafe: tuple[str, ...] = (), **run: Any,
+    ) -> tuple[int, Path]:  # fmt: skip
+        """Version and folder of a run over the table; the model is `make(work)` fitted on the work rows. `unsafe` names
+        the families for which it is pickled."""
         session = self.begun(name, Run(data=data, target=target, name=name, **run))
         work, folder = session.work, session.workdir.path
         fitted = make(work).fit(work.features, work.target)
@@ -122,7 +124,7 @@ class Registry:
             Mirror(folder), name=name, model=str(folder / "model.joblib"), example=str(folder / "example.parquet"),
             kinds=work.kinds, task=work.task, classes=work.classes, reading=vars(session.table.reading),
             trusted=skops.io.get_untrusted_types(file=folder / "types.skops"), beats_constant=True,
-            extra={"target": target, "metric": session.metric.name},
+            extra={"target": target, "metric": session.metric.name}, unsafe=unsafe,
             beside=[str(folder / "row_keys.npz"), str(folder / "profile.json")],
         )  # fmt: skip
         session.own("done")

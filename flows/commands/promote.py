@@ -26,6 +26,7 @@ def promote(
         str, typer.Argument(metavar="NAME[/VERSION]", help="A registered model; without a version its challenger.")
     ],
     why: Why = "",
+    unsafe: o.Unsafe = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Make a version the champion, which is what consumers follow; `nestor rollback` undoes it."""
@@ -34,7 +35,7 @@ def promote(
         from tasks.promote import promote as promoted
 
         ending.log_to_file()
-        move = promoted(name, version, why)
+        move = promoted(name, version, why, unsafe=unsafe)
     if as_json:
         show_json(move.as_json())
     else:

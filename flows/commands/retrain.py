@@ -110,6 +110,7 @@ def retrain(
         Path | None,
         typer.Option("--config", "-c", metavar="FILE", help="A yaml file with Retrain's fields; options overrule it."),
     ] = None,
+    unsafe: o.Unsafe = False,
     as_json: o.AsJson = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -128,6 +129,7 @@ def retrain(
         "warm": False if no_warm else None,
         "overlap": overlap,
         "notify": notify,
+        "unsafe": unsafe or None,
     }
     values |= {k: v for k, v in given.items() if v is not None}
     rule = {k: v for k, v in {"rule": gate, "approval": approval}.items() if v is not None}

@@ -13,9 +13,11 @@ import typer
 from flows import ending
 from flows import options as o
 from flows.printing import show, show_json
+from models.errors import InputError
 
 EXAMPLES = (
     "nestor score loans new.csv --out scored.csv",
+    "nestor score houses new.csv --out scored.csv --interval 0.8 --interval 0.95",
     "nestor score loans/3 'new-%Y-%m-%d.parquet' --out scored.parquet --keep id,day",
     "nestor score loans env:LOANS_DB --query 'select * from loans where day > :a' --bind a=today-1d --out new.parquet",
 )
@@ -46,11 +48,21 @@ def score(
         list[str] | None,
         typer.Option("--keep", metavar="A,B", help="Columns of the input that the output repeats, such as an id."),
     ] = None,
+    interval: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--interval",
+            metavar="LEVEL",
+            help="Such as 0.9: beside each prediction the interval, or for classes the set of labels, that holds the "
+            "true value in 90 % of rows. May be repeated.",
+        ),
+    ] = None,
     query: o.Query = None,
     bound: o.Bound = None,
     chunk: Annotated[
         int, typer.Option("--chunk", metavar="N", min=1, help="Rows that are read and predicted at once.")
     ] = 50_000,
+    unsafe: o.Unsafe = False,
     as_json: o.AsJson = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -62,14 +74,28 @@ def score(
         ending.log_to_file()
         found = scored(
             Score(
-                model=model, data=data, out=out, keep=o.names(keep) or (), query=query,
-                bound=o.bindings(bound) or {}, chunk=chunk,
+                model=model, data=data, out=out, keep=o.names(keep) or (), intervals=_levels(interval), query=query,
+                bound=o.bindings(bound) or {}, chunk=chunk, unsafe=unsafe,
             ),
             told=told,
         )  # fmt: skip
     for note in found.remarks:
         ending.say(f"Note: {note}")
     show_json(found.as_json()) if as_json else show(found.sentence)
+
+
+def _levels(texts: list[str] | None) -> tuple[float, ...]:
+    """The levels in texts of levels with commas between them; InputError for one that is none."""
+    found = []
+    for text in o.names(texts) or ():
+        try:
+            level = float(text)
+        except ValueError:
+            level = 0.0
+        if not 0 < level < 1:
+            raise InputError(f"--interval: a level between 0 and 1, such as 0.9, is wanted, not {text!r}.")
+        found.append(level)
+    return tuple(found)
 
 
 @contextmanager

@@ -72,13 +72,14 @@ def watch(
             help="A Prefect notification block that is told of drift, such as slack-webhook/team.",
         ),
     ] = None,
+    unsafe: o.Unsafe = False,
     as_json: o.AsJson = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Compare new rows with what the champion was trained on. Exit code 0 whether they drift or not."""
     given = {
         "name": name, "data": data, "query": query, "bound": o.bindings(bound), "level": level, "psi": psi,
-        "alarm": False if no_alarm else None, "notify": notify,
+        "alarm": False if no_alarm else None, "notify": notify, "unsafe": unsafe or None,
     }  # fmt: skip
     from flows import server
 

@@ -36,3 +36,5 @@ class Retrain(Settings):
     """What to do while another retraining of this model is at work."""
     notify: str | None = None
     """A Prefect notification block that is told how it ended, such as `slack-webhook/team`."""
+    unsafe: bool = False
+    """Whether the champion is loaded where it is a pickle (tag `nestor.unsafe`): that runs whatever code it names."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from models.config.values import Bound, Data, Names, Settings
+from models.config.values import Bound, Data, Levels, Names, Settings
 
 
 class Score(Settings):
@@ -23,5 +23,10 @@ class Score(Settings):
     """Values for the query's `:name`s, such as `today-1d`."""
     keep: Names = ()
     """Columns of the input that the output repeats, such as an id."""
+    intervals: Levels = ()
+    """Levels such as 0.9: columns `low_90` and `high_90`, between which the true value lies in 90 % of rows; for
+    classes `set_90`, in which the true label is."""
     chunk: int = Field(default=50_000, ge=1)
     """Rows that are read and predicted at once: memory grows with it, not with the table."""
+    unsafe: bool = False
+    """Whether the version is loaded where it is a pickle (tag `nestor.unsafe`): that runs whatever code it names."""

@@ -26,3 +26,5 @@ class Watch(Settings):
     """Whether drift sends the event `nestor.drift`, which may trigger a retraining."""
     notify: str | None = None
     """A Prefect notification block that is told of drift, such as `slack-webhook/team`."""
+    unsafe: bool = False
+    """Whether the champion is loaded where it is a pickle (tag `nestor.unsafe`): that runs whatever code it names."""

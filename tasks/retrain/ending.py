@@ -41,7 +41,7 @@ def met(one: Asked, report: Report) -> Verdict | None:
     """The verdict on the new version; None where there was no champion to meet."""
     if one.champion is None or report.version is None or report.workdir is None:
         return None
-    return gate(one.name, report.version, Path(report.workdir), one.retrain.gate)
+    return gate(one.name, report.version, Path(report.workdir), one.retrain.gate, unsafe=one.retrain.unsafe)
 
 
 def unchanged(one: Asked) -> Retrained:
@@ -76,6 +76,8 @@ def _sentence(
     if verdict is None:
         if ending == "first":
             return f"Version {champion} is the first champion of {name}. {report.sentence}"
+        if report.alias == "challenger":
+            return f"No champion of {name}: version {report.version} is a pickle, which only a person can promote."
         return f"No champion of {name}: version {report.version} is no better than a constant prediction."
     by = "" if approved is None else " by a person's word"
     told = f"Promoted{by}: version {champion}" if ending == "promoted" else f"Kept{by}: version {champion} stays"

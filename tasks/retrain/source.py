@@ -59,16 +59,16 @@ def asked(retrain: Retrain) -> Asked:
     told = _told(given)
     keep_source(retrain.name, data, told)
     _tidied(folder)
-    return Asked(retrain, past, _champion(retrain.name, address), data, told, folder)
+    return Asked(retrain, past, _champion(retrain, address), data, told, folder)
 
 
-def _champion(name: str, address: str) -> Loaded | None:
+def _champion(retrain: Retrain, address: str) -> Loaded | None:
     """The champion's tested twin; None before there is one."""
-    client = connect(address)
+    client, name = connect(address), retrain.name
     if not client.search_registered_models(f"name = '{name}'"):
         return None
     version = moves.champion(client, name)
-    return None if version is None else load(f"{name}/{version}", address, tested=True)
+    return None if version is None else load(f"{name}/{version}", address, tested=True, unsafe=retrain.unsafe)
 
 
 def _given(retrain: Retrain, past: Past | None) -> dict[str, Any]:

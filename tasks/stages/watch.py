@@ -30,7 +30,7 @@ from tasks.tracking.past import page
 def champion(watch: Watch) -> Loaded:
     """The tested model: the profile and the published score speak of it."""
     progress.emit(progress.Stage("read", watch.name))
-    return load_version(watch.name, tested=True)
+    return load_version(watch.name, tested=True, unsafe=watch.unsafe)
 
 
 @task(name="load", task_run_name="load", **PLAIN)

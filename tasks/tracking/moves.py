@@ -142,7 +142,7 @@ def _finished(client: MlflowClient, name: str, begun: Move) -> Move:
     known = {int(v.version) for v in client.search_model_versions(f"name = '{name}'")}
     if begun.before in known and begun.before != begun.after:
         client.set_registered_model_alias(name, "challenger", str(begun.before))
-    elif client.get_registered_model(name).aliases.get("challenger") == str(begun.after):
+    elif str(client.get_registered_model(name).aliases.get("challenger")) == str(begun.after):
         client.delete_registered_model_alias(name, "challenger")
     done = replace(begun, done=True)
     _write(client, name, done)

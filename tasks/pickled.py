@@ -1,0 +1,74 @@
+"""Versions whose model can only be pickled, since skops can't hold what a family made (`Family.safe=False`).
+
+Loading a pickle runs whatever code it names. So such a version carries the tag `nestor.unsafe`, never becomes champion
+by itself, and is loaded only where a person says so."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.errors import InputError, NestorError, listed
+from models.families import families, usable
+
+TAG = "nestor.unsafe"
+
+FORM = ".pkl"
+"""Ending of a pickled model's file."""
+
+
+def reason(names: Sequence[str]) -> str:
+    """`It holds tabm, whose models can only be pickled: ...`"""
+    return (
+        f"It holds {listed(names)}, whose models can only be pickled: loading a pickle runs whatever code it names, so "
+        "a person has to say that this is wanted."
+    )
+
+
+def refused(label: str, names: Sequence[str]) -> InputError:
+    """The error where nobody said that the pickle may be loaded."""
+    return InputError(
+        f"{label} is not loaded. {reason(names)} Say --unsafe (in settings `unsafe: true`) if you trust who made it."
+    )
+
+
+def dump(model: Any, file: Path) -> None:
+    """Writes the model as MLflow pickles it."""
+    with file.open("wb") as out:
+        pickle.dump(model, out, protocol=pickle.DEFAULT_PROTOCOL)
+
+
+def load(file: Path, label: str, names: Sequence[str]) -> Any:
+    """The model; InputError where a family's package is missing, NestorError where its parts are not those of then."""
+    for name in names:
+        if name in families():
+            usable(name)
+    try:
+        with file.open("rb") as kept:
+            return pickle.load(kept)
+    except (ImportError, AttributeError) as error:
+        raise NestorError(
+            f"{label} can't be unpickled here: {error}. Its requirements.txt says with which versions it was made."
+        ) from error
+
+
+class _Named(pickle.Unpickler):
+    """An unpickler that writes down which modules it was sent to."""
+
+    modules: set[str]
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        self.modules.add(module_name.partition(".")[0])
+        return super().find_class(module_name, global_name)
+
+
+def modules(file: Path) -> set[str]:
+    """Top-level modules of every class and function that a pickle of our own names: it is loaded, which also shows that
+    it can be."""
+    with file.open("rb") as kept:
+        reader = _Named(kept)
+        reader.modules = set()
+        reader.load()
+    return reader.modules
