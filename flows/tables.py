@@ -56,6 +56,7 @@ def final_table(report: Report) -> RenderableType:
     """The whole report for the terminal: leaderboard, numbers, sentence, what was left out, where to look."""
     parts: list[RenderableType] = ["", _heading(report), _leaderboard(report), "", _numbers(report)]
     parts += ["", Text(plain(report.sentence, 600))] if report.sentence else []
+    parts += [Text(plain(report.coverage_sentence, 300))] if report.coverage else []
     parts += ["", _noted(report), _left_out(report), _where(report), _last_line(report)]
     return Group(*[part for part in parts if part is not None])
 

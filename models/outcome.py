@@ -107,6 +107,19 @@ class Report:
     tracking_uri: str | None = None
     workdir: str | None = None
 
+    @property
+    def coverage_sentence(self) -> str:
+        """`Intervals of 80, 90, 95 % hold 79.6, 90.2, 95.1 % of the sealed rows; their mean width is 4.1, 5.6, 7.`, or
+        nothing where nothing was measured."""
+        if not self.coverage:
+            return ""
+        levels, covered = (", ".join(f"{100 * v:.3g}" for v in found) for found in zip(
+            *[(c.level, c.covered) for c in self.coverage], strict=True
+        ))  # fmt: skip
+        sizes = ", ".join(f"{c.size:,.0f}" if c.size >= 1000 else f"{c.size:.3g}" for c in self.coverage)
+        form, measure = ("Intervals", "width") if self.task == "regression" else ("Sets of labels", "size")
+        return f"{form} of {levels} % hold {covered} % of the sealed rows; their mean {measure} is {sizes}."
+
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
         return asdict(self)

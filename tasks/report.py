@@ -55,7 +55,7 @@ def report_html(report: Report, details: Details) -> str:
         warnings.simplefilter("ignore")
         parts = [
             _head(report),
-            section("How good it is", _tiles(report), _interval_plot(report), _notes(report)),
+            section("How good it is", _tiles(report), _interval_plot(report), _coverage(report), _notes(report)),
             section("Families", _leaderboard(report), _left_out(report)),
             section("What it predicts", _figures(report, details)),
             section("The search", _history(report, details), _states(report)),
@@ -121,6 +121,10 @@ def _point(value: float) -> Interval:
     from models.outcome import Interval
 
     return Interval(value)
+
+
+def _coverage(report: Report) -> str:
+    return f"<p>{esc(report.coverage_sentence, 300)}</p>\n" if report.coverage else ""
 
 
 def _notes(report: Report) -> str:

@@ -1,0 +1,216 @@
+"""Conformal intervals and sets from the run's outer rows to the columns that `nestor score` writes."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_diabetes, load_wine
+
+from flows.tables import final_table
+from models.config import Run, Score
+from models.errors import InputError
+from models.outcome import Report
+from tasks import conclude as concluding
+from tasks import coverage, intake
+from tasks.budget import Ledger
+from tasks.conclude import Concluded
+from tasks.intervals import asked
+from tasks.publish import publish
+from tasks.score import load, score
+from tasks.session import Session
+from tasks.shortlist import shortlist
+from tasks.workdir import Workdir
+from tests.sessions import Local, tuned
+from tests.versions import Direct
+
+
+@dataclass
+class Trained:
+    """A version from a whole run over the pool."""
+
+    session: Session
+    concluded: Concluded
+    report: Report
+    address: str
+
+    def scored(self, *levels: float, data: pd.DataFrame | None = None, **more: Any) -> pd.DataFrame:
+        """What `nestor score` writes of the sealed rows."""
+        assert self.session.sealed is not None
+        rows = self.session.sealed.features if data is None else data
+        out = self.session.workdir.path / "scored.parquet"
+        score(Score(model="model", data=rows, out=str(out), intervals=levels, **more), self.address)
+        return pd.read_parquet(out)
+
+
+class Told(Direct):
+    """A journal whose records nobody waits for."""
+
+    def drain(self, timeout: float) -> int:
+        return 0
+
+
+def trained(folder: Path, data: pd.DataFrame, **run: Any) -> Trained:
+    """A version of two cheap families, three trials each."""
+    workdir, address = Workdir(folder), f"sqlite:///{folder}/m.db"
+    folder.mkdir(parents=True)
+    settings = Run(data=data, target="target", search={"trials": 3, "families": ("constant", "linear")}, **run)
+    session = Local(settings, "model", workdir, Ledger(None, time.time()), Told(folder, "model", address, start=False))
+    try:
+        session.own()
+        intake.take_in(session)
+        intake.seal(session)
+        shortlist(session)
+        concluded = concluding.conclude(tuned(session))
+        session.record("run", "pipeline")
+        report = publish(session, concluded)
+    finally:
+        session.close()
+    return Trained(session, concluded, report, address)
+
+
+@pytest.fixture(scope="module")
+def sugar(tmp_path_factory) -> Trained:
+    return trained(tmp_path_factory.mktemp("sugar") / "run", load_diabetes(as_frame=True).frame)
+
+
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory) -> Trained:
+    return trained(tmp_path_factory.mktemp("wine") / "run", hard_wine())
+
+
+def hard_wine() -> pd.DataFrame:
+    """Three wines by two columns: hard enough that a label alone does not do."""
+    frame = load_wine(as_frame=True).frame
+    return frame[["malic_acid", "ash", "target"]].assign(target=np.array(["a", "b", "c d"])[frame["target"]])
+
+
+def test_each_folds_members_are_those_that_were_judged(sugar, wine):
+    """What the version's file says of members, applied to the judged rows, is what was scored to make the file."""
+    for one in (sugar, wine):
+        loaded = load("model", one.address)
+        kept = loaded.conformal
+        assert kept is not None
+        assert (kept.method, kept.rows) == ("cv+", one.session.work.rows)
+        work = one.session.work
+        ask = "predict_proba" if work.classes else "predict"
+        each = np.array([getattr(m, ask)(work.features) for m in loaded.model.estimators_])
+        for fold, said, (name, (target, judged, _)) in zip(
+            kept.folds, kept.by_fold(each), one.concluded.outer, strict=True
+        ):
+            rows = one.session.folds[name].judge
+            assert np.allclose(said[rows], judged)
+            own = np.abs(target - judged) if not work.classes else 1 - judged[np.arange(len(rows)), target]
+            assert fold.fold == name
+            assert np.allclose(fold.values, np.sort(own))
+
+
+def test_scoring_the_sealed_rows_covers_what_the_report_says(sugar):
+    found, target = sugar.scored(0.8, 0.9, 0.95), sugar.session.sealed.target
+    assert list(found) == [
+        "prediction", "low_80", "high_80", "low_90", "high_90", "low_95", "high_95", "model_version",
+    ]  # fmt: skip
+    for said in sugar.report.coverage:
+        low, high = (found[f"{end}_{100 * said.level:g}"] for end in ("low", "high"))
+        assert np.mean((low <= target) & (target <= high)) == pytest.approx(said.covered)
+        assert np.mean(high - low) == pytest.approx(said.size)
+        assert abs(said.covered - said.level) < 0.12
+    assert (found["low_95"] < found["low_80"]).all()
+    assert found["prediction"].between(found["low_80"], found["high_80"]).all()
+
+
+def test_sets_of_the_sealed_rows_cover_what_the_report_says(wine):
+    found, sealed = wine.scored(0.8, 0.95), wine.session.sealed
+    assert list(found)[-3:] == ["set_80", "set_95", "model_version"]
+    truth = np.array(sealed.classes)[sealed.target]
+    for said in wine.report.coverage:
+        if said.level == 0.9:
+            continue
+        sets = found[f"set_{100 * said.level:g}"].str.split(" | ", regex=False)
+        assert np.mean([t in s for t, s in zip(truth, sets, strict=True)]) == pytest.approx(said.covered)
+        assert sets.str.len().mean() == pytest.approx(said.size)
+        assert all(p in s for p, s in zip(found["prediction"], sets, strict=True))
+    sizes = found["set_95"].str.count(r"\|") + 1
+    assert sizes.min() >= 1
+    assert sizes.mean() > 1.2
+    assert {"a | b", "b | c d"} & set(found["set_95"])
+
+
+@pytest.mark.parametrize("which", ["sugar", "wine"])
+def test_predictions_are_the_same_with_and_without(which, request):
+    one = request.getfixturevalue(which)
+    plain, more = one.scored(), one.scored(0.9)
+    pd.testing.assert_frame_equal(more[list(plain)], plain, check_exact=True)
+
+
+def test_a_csv_holds_them_too_and_no_rows_do(sugar, tmp_path):
+    out = tmp_path / "out.csv"
+    rows = sugar.session.sealed.features
+    score(Score(model="model", data=rows.head(3), out=str(out), intervals="0.5,0.99", keep="age"), sugar.address)
+    assert list(pd.read_csv(out)) == [
+        "age", "prediction", "low_50", "high_50", "low_99", "high_99", "model_version",
+    ]  # fmt: skip
+    score(Score(model="model", data=rows.head(0), out=str(out), intervals=0.5), sugar.address)
+    assert list(pd.read_csv(out)) == ["prediction", "low_50", "high_50", "model_version"]
+
+
+def test_what_can_not_be_is_said_before_a_row_is_read(sugar, tmp_path):
+    with pytest.raises(InputError, match=r"of level 0\.999 needs scores of 999 rows; .* judged 3\d\d: .* is 0\.99\d\d"):
+        sugar.scored(0.9, 0.999)
+    taken = sugar.session.sealed.features.assign(low_90=1)
+    with pytest.raises(InputError, match="The output has a column 'low_90' of its own"):
+        sugar.scored(0.9, data=taken, keep=("low_90",))
+    session_less = load("model", sugar.address)
+    with pytest.raises(InputError, match=r"model/1 keeps no scores to make intervals of: .* without outer folds"):
+        asked([0.9], None, session_less.label)
+
+
+def test_the_report_tells_of_coverage_everywhere(sugar, wine):
+    shown = sugar.report.as_json()["coverage"]
+    assert [c["level"] for c in shown] == [0.8, 0.9, 0.95]
+    assert Report.from_json(json.loads(json.dumps(sugar.report.as_json()))).coverage == sugar.report.coverage
+    assert sugar.report.coverage_sentence.startswith("Intervals of 80, 90, 95 % hold ")
+    assert wine.report.coverage_sentence.startswith("Sets of labels of 80, 90, 95 % hold ")
+    page = (sugar.session.workdir.path / "artifacts" / "report.html").read_text("utf-8")
+    assert sugar.report.coverage_sentence in page
+    from rich.console import Console
+
+    with (console := Console(width=200)).capture() as said:
+        console.print(final_table(sugar.report))
+    assert sugar.report.coverage_sentence in said.get()
+    assert load("model", sugar.address).facts["metrics"]["coverage_90"] == shown[1]["covered"]
+
+
+def test_a_refitted_model_says_that_it_is_one(tmp_path):
+    """In time order with the sealed rows fitted too: scores of all folds around the one model that consumers get."""
+    frame = load_diabetes(as_frame=True).frame
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(len(frame)), unit="D")
+    one = trained(tmp_path / "run", frame.assign(day=days), split={"time": "day"})
+    kept = load("model", one.address).conformal
+    assert (kept.method, len(kept.folds)) == ("refit", 1)
+    found = one.scored(0.9, data=one.session.sealed.features)
+    width = found["high_90"] - found["low_90"]
+    assert np.allclose(width, width.iloc[0])
+    assert np.allclose(found["prediction"], (found["high_90"] + found["low_90"]) / 2)
+    assert len(one.report.coverage) == 3
+
+
+def test_without_outer_folds_there_are_no_scores(tmp_path):
+    """Inner scores chose the configuration: they flatter."""
+    assert coverage.read(tmp_path) is None
+    assert coverage.on_sealed(None, None) == ()  # type: ignore[arg-type]
+
+
+def test_folds_whose_members_lack_a_class_and_are_not_delivered_count_for_nothing(wine, monkeypatch):
+    session, concluded = wine.session, wine.concluded
+    lacks = session.folds["2"].train[0]
+    fewer = replace(session.folds["2"], train=np.array([lacks]))
+    monkeypatch.setitem(session.folds, "2", fewer)
+    kept = coverage.scores(session, concluded.chosen, concluded.outer)
+    assert [f.fold for f in kept.folds] == [k for k, _ in concluded.outer if k != "2"]
