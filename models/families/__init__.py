@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 class Needs:
     """What a family asks of the columns; families with equal needs share one preparation."""
 
-    categories: Literal["codes", "onehot"]
-    """`codes`: categories come as small integers; `onehot`: as 0/1 columns."""
+    categories: Literal["codes", "onehot", "levels"]
+    """`codes`: categories come as small integers; `onehot`: as 0/1 columns; both where levels are few, else as the
+    target's means. `levels`: as integers however many there are."""
     missing: bool
     """Whether NaN may stay."""
     scaled: bool

@@ -1,0 +1,66 @@
+"""Categories and keys: 0/1 columns or codes where levels are few, the target's mean where they are many. Ordered ones
+get 0/1 columns beside their place in the order, so that a linear model is not bound to equal steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
+
+from models.columns.given import Given, Part, finished, floats, named_missing
+from models.families import Needs
+
+RARE = 5
+"""Levels of fewer rows share one 0/1 column."""
+
+CODES = "codes"
+"""Beginning of the names of the parts that make codes."""
+
+
+def parts(given: Given) -> Iterator[Part]:
+    """Categories, whose values are words, and keys, whose values are numbers, apart: their missing marks differ."""
+    for kind, readied in (("category", named_missing), ("key", lambda: [floats()])):
+        every = given.needs.categories == "levels"
+        few = given.of(kind) if every else given.few(kind)
+        many = [] if every else given.many(kind)
+        if few and given.needs.categories == "onehot":
+            yield f"levels_{kind}", make_pipeline(*readied(), _onehot()), few
+        elif few:
+            yield f"{CODES}_{kind}", _codes(kind, given.needs), few
+        if many:
+            yield f"means_{kind}", finished(make_pipeline(*readied(), _means(given)), given.needs), many
+
+
+def steps(given: Given) -> Iterator[Part]:
+    """0/1 columns of ordered categories."""
+    if given.needs.categories == "onehot" and (ordered := given.of("ordered")):
+        yield "steps", make_pipeline(*named_missing(), _onehot()), ordered
+
+
+def code_columns(transformer: ColumnTransformer) -> tuple[int, ...]:
+    """Which prepared columns hold codes."""
+    places = [place for name, place in transformer.output_indices_.items() if name.startswith(CODES)]
+    return tuple(i for place in places for i in range(place.start, place.stop))
+
+
+def _codes(kind: str, needs: Needs) -> Any:
+    blank = np.nan if needs.missing else -1
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=blank, encoded_missing_value=blank)
+    return encoder if kind == "category" else make_pipeline(floats(), encoder)
+
+
+def _onehot() -> OneHotEncoder:
+    return OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=RARE, drop="if_binary", sparse_output=False
+    )
+
+
+def _means(given: Given) -> TargetEncoder:
+    """Each level's mean of the target, drawn to the mean of all by how few rows it has; training rows get that of the
+    other folds (Micci-Barreca 2001, SIGKDD Explorations 3:27; Pargent et al. 2022, Computational Statistics 37:2671)"""
+    kind = {"binary": "binary", "multiclass": "multiclass", "regression": "continuous"}[given.task]
+    return TargetEncoder(target_type=kind, cv=given.folds())  # pyright: ignore[reportArgumentType]

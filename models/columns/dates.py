@@ -1,0 +1,41 @@
+"""Dates: calendar parts, or cycles where the family weighs numbers, and the date itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from models.columns.given import Given, Part, finished
+from models.families import Needs
+
+
+def parts(given: Given) -> Iterator[Part]:
+    """For each date its calendar, and how far it lies from the others: seconds since 1970, which for all families is
+    the age against the latest date of training, since trees cut numbers wherever they begin and others get them
+    scaled."""
+    for column in given.of("date"):
+        place = list(given.features.columns).index(column)
+        yield f"date_{place}", finished(_calendar(given.features[column], given.needs), given.needs), column
+
+
+def _calendar(dates: pd.Series, needs: Needs) -> Any:
+    """Year, month, day, hour and weekday; all but the year as sine and cosine for who weighs numbers, so that December
+    lies beside January (docs/columns.md has what it gains)."""
+    from skrub import DatetimeEncoder
+
+    return DatetimeEncoder(
+        resolution=_resolution(dates),
+        add_weekday=True,
+        add_total_seconds=True,
+        periodic_encoding="circular" if needs.scaled else None,
+    )
+
+
+def _resolution(dates: pd.Series) -> str:
+    """The finest part worth a column: days where there is no clock, minutes where all lies within two days."""
+    known = dates.dropna()
+    if (known == known.dt.normalize()).all():
+        return "day"
+    return "minute" if known.max() - known.min() < pd.Timedelta(days=2) else "hour"

@@ -1,0 +1,99 @@
+"""What a preparation is made from, and steps that several kinds of columns share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from models.families import Needs
+from models.table import Task
+
+MOST_CODES = 30
+"""Categories with more levels than this are encoded by the target's mean, others by codes or 0/1 columns."""
+
+MISSING = "\U0010ffff"
+"""Stands for a missing level: no character, so that no level is called so, and sorted behind all of them as NaN is."""
+
+Part = tuple[str, Any, Any]
+"""Name, transformer and columns, as scikit-learn's ColumnTransformer takes them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Training rows, what is known of their columns, and what the family needs."""
+
+    features: pd.DataFrame
+    kinds: Mapping[str, str]
+    target: np.ndarray
+    task: Task
+    needs: Needs
+    seed: int
+    orders: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Ordered category -> its levels, lowest first."""
+
+    def of(self, *kinds: str) -> list[str]:
+        """The columns of these kinds, kind by kind, in the table's order."""
+        return [c for kind in kinds for c in self.features.columns if self.kinds[c] == kind]
+
+    @cached_property
+    def levels(self) -> Mapping[str, int]:
+        """Categories and keys -> how many levels they have."""
+        columns = self.of("category", "key")
+        return dict(self.features[columns].nunique()) if columns else {}
+
+    def few(self, kind: str) -> list[str]:
+        """The columns of a kind with at most MOST_CODES levels."""
+        return [c for c in self.of(kind) if self.levels[c] <= MOST_CODES]
+
+    def many(self, kind: str) -> list[str]:
+        """The columns of a kind with more levels."""
+        return [c for c in self.of(kind) if self.levels[c] > MOST_CODES]
+
+    def folds(self) -> KFold | StratifiedKFold:
+        """The division of the training rows by which none is encoded by its own target."""
+        if self.task == "regression":
+            return KFold(5, shuffle=True, random_state=self.seed)
+        rarest = int(np.unique(self.target, return_counts=True)[1].min())
+        return StratifiedKFold(max(2, min(5, rarest)), shuffle=True, random_state=self.seed)
+
+
+def scaled(needs: Needs) -> list[Any]:
+    """Steps to mean 0 and variance 1 where the family needs them."""
+    return [StandardScaler()] if needs.scaled else []
+
+
+def filled(needs: Needs, indicator: bool = False) -> list[SimpleImputer]:
+    """Steps that put the median for what is missing where the family can't take that."""
+    return [] if needs.missing else [
+        SimpleImputer(strategy="median", add_indicator=indicator, keep_empty_features=True)
+    ]  # fmt: skip
+
+
+def finished(encoder: Any, needs: Needs) -> Pipeline:
+    """The encoder, followed by what the family still needs of the numbers that it makes."""
+    return make_pipeline(encoder, *filled(needs), *scaled(needs))
+
+
+def floats() -> StandardScaler:
+    """A step that leaves numbers as they are and makes floats of them, so that None, as a request over HTTP has it,
+    is NaN as in training."""
+    return StandardScaler(with_mean=False, with_std=False)
+
+
+def named_missing() -> list[SimpleImputer]:
+    """Steps that make of whatever stands for missing one level, the last. Encoders of words take None, as a request
+    over HTTP has it, for a level never seen where they were fitted on NaN."""
+    marks: tuple[Any, ...] = (np.nan, None)
+    return [
+        SimpleImputer(missing_values=mark, strategy="constant", fill_value=MISSING, keep_empty_features=True)
+        for mark in marks
+    ]

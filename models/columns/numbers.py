@@ -1,0 +1,56 @@
+"""Numbers, booleans and ordered categories: what may stay the number it is, and comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+from models.columns.given import Given, Part, filled, scaled
+from models.families import Needs
+
+
+def plain(given: Given) -> tuple[str, ...]:
+    """The columns that stay one number each; in this order they are the first columns of what is prepared."""
+    return *given.of("ordered"), *_numbers(given)
+
+
+def _numbers(given: Given) -> list[str]:
+    """A key is beside its target mean a number too, for families that cut numbers and do not weigh them."""
+    return [*given.of("number", "boolean"), *(given.many("key") if given.needs.categories == "codes" else [])]
+
+
+def parts(given: Given) -> Iterator[Part]:
+    """Ordered categories as their places in the order, numbers without outliers where the family asks for scale."""
+    ordered, numbers = given.of("ordered"), _numbers(given)
+    if ordered:
+        yield "ordered", _places([list(given.orders[c]) for c in ordered], given.needs), ordered
+    if numbers:
+        yield "numbers", _scaled(given.needs), numbers
+
+
+def _places(orders: list[list[str]], needs: Needs) -> Any:
+    """0, 1, 2, ... in the order; a level that is not in it is missing."""
+    encoder = OrdinalEncoder(
+        categories=orders,  # pyright: ignore[reportArgumentType]
+        handle_unknown="use_encoded_value",
+        unknown_value=np.nan,
+        encoded_missing_value=np.nan,
+    )
+    return make_pipeline(encoder, *filled(needs), *scaled(needs))
+
+
+def _scaled(needs: Needs) -> Any:
+    """Robustly scaled and softly clipped, then mean 0 and variance 1: skewed columns and outliers harm neither a linear
+    model nor a network (Holzmüller et al. 2024, arXiv:2407.04491; docs/columns.md has what it gains)."""
+    if needs.missing and not needs.scaled:
+        return "passthrough"
+    steps = filled(needs, indicator=True)
+    if needs.scaled:
+        from skrub import SquashingScaler
+
+        steps = [*steps, SquashingScaler()]
+    return make_pipeline(*steps, *scaled(needs))

@@ -1,0 +1,67 @@
+"""Free text: TF-IDF of its n-grams, and its main components (latent semantic analysis, Deerwester et al. 1990)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from models.columns.given import Given, Part, finished, named_missing
+
+LONG = 8
+"""From so many words on average, words tell more than characters do."""
+
+FEW, MOST = 20, 100
+"""Components; of words one for every 30 rows, between the two."""
+
+LOOKED_AT = 2_000
+"""Rows in which words are counted before they are trusted to be there."""
+
+WORDS = {"ngram_range": (1, 2), "min_df": 5, "max_features": 30_000, "sublinear_tf": True}
+"""Words and pairs of them that stand in five rows or more; the counts' logarithm."""
+
+
+def parts(given: Given) -> Iterator[Part]:
+    """For each column of text that holds any."""
+    for column in given.of("text"):
+        text = given.features[column].dropna()
+        if text.str.strip().any():
+            place = list(given.features.columns).index(column)
+            many = int(np.clip(len(given.features) // 30, FEW, MOST))
+            if _worded(text, many):
+                yield f"text_{place}", finished(_words(many, given.seed), given.needs), [column]
+            else:
+                yield f"text_{place}", finished(_characters(given.seed), given.needs), column
+
+
+def _worded(text: pd.Series, many: int) -> bool:
+    """Whether the rows share words enough for so many components."""
+    some = text.head(LOOKED_AT)
+    if some.str.count(r"\w+").mean() < LONG:
+        return False
+    try:
+        return len(TfidfVectorizer(**WORDS).fit(some).vocabulary_) > 2 * many
+    except ValueError:  # there is none
+        return False
+
+
+def _words(many: int, seed: int) -> Any:
+    return make_pipeline(
+        *named_missing(),
+        FunctionTransformer(np.ravel),
+        TfidfVectorizer(**WORDS),
+        TruncatedSVD(many, random_state=seed),
+    )
+
+
+def _characters(seed: int) -> Any:
+    """Groups of three and four characters, which forgive what is misspelt or inflected (skrub's default)."""
+    from skrub import StringEncoder
+
+    return StringEncoder(n_components=FEW, random_state=seed)
