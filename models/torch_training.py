@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -162,11 +163,12 @@ class _Steps:
             {"params": self.matrices, "weight_decay": course.weight_decay},
             {"params": [p for p in self.all if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        rate = course.learning_rate
-        if course.optimizer == "sgd":
-            self.optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
-        else:
-            self.optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[course.optimizer](groups, lr=rate)
+        kinds = {
+            "adam": torch.optim.Adam,
+            "adamw": torch.optim.AdamW,
+            "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+        }
+        self.optimizer = kinds[course.optimizer](groups, lr=course.learning_rate, fused=True)
         self.last = torch.zeros(())
 
     def begin(self, epoch: int) -> None:

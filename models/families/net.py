@@ -1,0 +1,205 @@
+"""A plain network of PyTorch, delivered as scikit-learn's perceptron."""
+# pyright: reportMissingImports=false
+# It is an extra: types are checked where it may be missing.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from models.families import Family, Fitted, Needs
+from models.perceptron import Layer, linear, normalised, perceptron
+from models.torch_training import Course, outputs, train
+
+_LEAST_STEPS = 20
+"""Batches of an epoch on small tables, whatever the batch size."""
+_NARROWEST = 1e-5
+"""Between two knots of a column, which has variance 1: single precision tells no less apart."""
+_LEAST_L1 = 1e-6
+"""A smaller penalty is none."""
+
+
+def _space(trial, shape):
+    config = {
+        "layers": trial.suggest_int("layers", 1, 4),
+        "width": trial.suggest_int("width", 32, 512, log=True),
+        "activation": trial.suggest_categorical("activation", ["relu", "tanh"]),
+        "normalised": trial.suggest_categorical("normalised", [False, True]),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+        "optimizer": trial.suggest_categorical("optimizer", ["adamw", "adam", "sgd"]),
+        "schedule": trial.suggest_categorical("schedule", ["cosine", "constant"]),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-6, 0.1, log=True),
+        "l1": trial.suggest_float("l1", 1e-7, 1e-3, log=True),
+        "batch_size": trial.suggest_int("batch_size", 64, 1024, log=True),
+        "epochs": trial.suggest_int("epochs", 20, 100, log=True),
+        "bins": 0,
+    }
+    # Encoded numbers are rectified units themselves, and a perceptron has one kind of unit.
+    if config["activation"] == "relu" and trial.suggest_categorical("embedding", [True, False]):
+        config["bins"] = trial.suggest_int("bins", 4, 64, log=True)
+    return config
+
+
+def _fit(config, part, seed, threads):
+    knots, count = _knots(part.X, config["bins"]), outputs(part)
+    pieces = _Pieces.of(knots, part.X.shape[1]) if knots else None
+    course, rounds = _course(config, part), config.get("rounds")
+    made = train(lambda: _module(config, part.X.shape[1], pieces, count), part, course, seed, threads, rounds)
+    first, *others = _layers(made.module)
+    layers = [*(pieces.layers(first) if pieces else [first]), *others]
+    return Fitted(perceptron(layers, config["activation"], part.shape, made.centre, made.spread), made.rounds)
+
+
+def _course(config, part) -> Course:
+    # A step of plain descent is about ten times as short as one of Adam's.
+    faster = 10.0 if config["optimizer"] == "sgd" else 1.0
+    return Course(
+        epochs=config["epochs"],
+        patience=max(5, config["epochs"] // 5),
+        batch_size=max(16, min(config["batch_size"], len(part.y) // _LEAST_STEPS)),
+        learning_rate=config["learning_rate"] * faster,
+        optimizer=config["optimizer"],
+        schedule=config["schedule"],
+        weight_decay=config["weight_decay"],
+        l1=config["l1"] if config["l1"] > _LEAST_L1 else 0.0,
+    )
+
+
+def _module(config, columns: int, pieces: _Pieces | None, count: int):
+    """The network: linear layers, each with what is wanted of normalisation, activation and dropout."""
+    from torch import nn
+
+    parts = [pieces.module()] if pieces else []
+    width = pieces.width if pieces else columns
+    for _ in range(config["layers"]):
+        parts.append(nn.Linear(width, config["width"]))
+        parts += [nn.BatchNorm1d(config["width"])] if config["normalised"] else []
+        parts.append(nn.ReLU() if config["activation"] == "relu" else nn.Tanh())
+        parts += [nn.Dropout(config["dropout"])] if config["dropout"] else []
+        width = config["width"]
+    return nn.Sequential(*parts, nn.Linear(width, count))
+
+
+def _layers(module) -> list[Layer]:
+    """The trained network's layers, normalisation folded in."""
+    found: list[Layer] = []
+    for part in module:
+        if part.__class__.__name__ == "Linear":
+            found.append(linear(part))
+        elif part.__class__.__name__ == "BatchNorm1d":
+            found[-1] = normalised(found[-1], part)
+    return found
+
+
+# --- Numbers as pieces ----------------------------------------------------------------------------------------------
+
+
+def _knots(X: np.ndarray, bins: int) -> dict[int, np.ndarray]:
+    """Quantiles of each column of more than two values, those too close together left out."""
+    found = {}
+    for column in range(X.shape[1]) if bins else ():
+        knots = np.unique(np.quantile(X[:, column], np.linspace(0, 1, bins + 1)))
+        knots = knots[np.append(True, np.diff(knots) > _NARROWEST)]
+        if len(knots) > 2:
+            found[column] = knots
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Pieces:
+    """The piecewise-linear encoding of Gorishniy, Rubachev & Babenko (2022, NeurIPS): for each two knots that follow
+    each other in a column a number that rises from 0 to 1 between them. Columns without knots stay as they are."""
+
+    column: np.ndarray
+    low: np.ndarray
+    wide: np.ndarray
+    rest: np.ndarray
+    """Columns without knots; they come behind the pieces."""
+
+    @classmethod
+    def of(cls, knots: Mapping[int, np.ndarray], columns: int) -> _Pieces:
+        return cls(
+            np.repeat(list(knots), [len(k) - 1 for k in knots.values()]),
+            np.concatenate([k[:-1] for k in knots.values()]),
+            np.concatenate([np.diff(k) for k in knots.values()]),
+            np.setdiff1d(np.arange(columns), list(knots)),
+        )
+
+    @property
+    def width(self) -> int:
+        return len(self.column) + len(self.rest)
+
+    def module(self):
+        """A module of PyTorch that encodes."""
+        import torch
+        from torch import nn
+
+        class Encoding(nn.Module):
+            def __init__(self, column, low, wide, rest):
+                super().__init__()
+                for name, values in ("column", column), ("low", low), ("wide", wide), ("rest", rest):
+                    self.register_buffer(name, values)
+
+            def forward(self, X):
+                pieces = ((X[:, self.column] - self.low) / self.wide).clamp(0, 1)
+                return torch.cat([pieces, X[:, self.rest]], dim=1)
+
+        low, wide = (torch.as_tensor(values, dtype=torch.float32) for values in (self.low, self.wide))
+        return Encoding(torch.as_tensor(self.column), low, wide, torch.as_tensor(self.rest))
+
+    def layers(self, first: Layer) -> list[Layer]:
+        """The encoding, and the layer that follows it, as layers with rectified units between them.
+
+        A piece is the difference of two units, max(0, z) - max(0, z - 1); so is any number, max(0, x) - max(0, -x)."""
+        count, others = len(self.column), len(self.rest)
+        columns = np.concatenate([self.column, self.column, self.rest, self.rest])
+        slopes = np.concatenate([1 / self.wide, 1 / self.wide, np.ones(others), -np.ones(others)])
+        units, inputs = 2 * (count + others), int(columns.max()) + 1
+        matrix = csr_array((slopes, (columns, np.arange(units))), shape=(inputs, units))
+        added = np.concatenate([-self.low / self.wide, -self.low / self.wide - 1, np.zeros(2 * others)])
+        rows, rest = np.split(first[0], [count])
+        return [(matrix, added), (np.vstack([rows, -rows, rest, -rest]), first[1])]
+
+
+FAMILY = Family(
+    name="net",
+    suits="tables of some thousand rows with smooth effects; a good partner for trees in an ensemble",
+    cost=60.0,
+    needs=Needs(categories="onehot", missing=False, scaled=True),
+    default={
+        "layers": 2,
+        "width": 128,
+        "activation": "relu",
+        "normalised": False,
+        "dropout": 0.15,
+        "optimizer": "adamw",
+        "schedule": "cosine",
+        "learning_rate": 2e-3,
+        "weight_decay": 1e-3,
+        "l1": 1e-7,
+        "batch_size": 256,
+        "epochs": 40,
+        "embedding": True,
+        "bins": 16,
+        "log_target": False,
+    },
+    space=_space,
+    fit=_fit,
+    losses=("squared", "absolute", "quantile"),
+    priority=2,
+    stops_early=True,
+    logs=True,
+    threads=True,
+    gpu=True,
+    most_cells=2e7,
+    package="torch",
+    extra="neural",
+    trusted=("scipy.sparse._csr.csr_array",),
+    source="layers, width, dropout, weight decay and learning rate after Gorishniy et al. 2021 (NeurIPS, Revisiting "
+    "deep learning models for tabular data), bins after Gorishniy et al. 2022, batch normalisation and optimiser after "
+    "AutoGluon's NN_TORCH; a schedule as RealMLP's (Holzmueller et al. 2024, NeurIPS)",
+)
