@@ -27,6 +27,7 @@ from models.metric import Metric, metric_for
 from models.search import seed_for
 from models.split import Fold
 from models.table import Task
+from tasks.kept import SHARE, WITHOUT_LIMIT, Parts, Training
 from tasks.workdir import Workdir
 
 FLOOR = 1e-6
@@ -147,6 +148,7 @@ class _Peak:
 
 
 peak = _Peak()
+parts = Parts()
 _briefs: dict[tuple[str, str], tuple[Brief, Any, np.ndarray, np.ndarray | None]] = {}
 
 
@@ -168,6 +170,7 @@ def begin(limit_mb: float, threads: int, driver: int) -> None:
         most = int(limit_mb * 1.5e6)
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     peak.watch(limit_mb, driver)
+    parts.room = SHARE * limit_mb * 1e6 if limit_mb else WITHOUT_LIMIT
 
 
 def load(path: str, plan: str) -> tuple[Brief, Any, np.ndarray, np.ndarray | None]:
@@ -201,18 +204,30 @@ def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None, float, float]
     brief, _, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     assert job.inner is not None
-    train, judge = fold.inner[job.inner]
-    known = family(job.family)
-    prepared, X_judge = _prepared(job, workdir, known, train, judge)
+    judge, known = fold.inner[job.inner][1], family(job.family)
+    training = parts.get(
+        (job.workdir, job.plan, job.fold, job.inner, known.needs, known.stops_early),
+        lambda: _training(job, workdir, known),
+    )
     ready = time.time()
-    part = _part(prepared, train, target, weight, brief, fold.stops[job.inner] if known.stops_early else None)
-    classes = np.unique(part.y)
-    made = fitted(known, job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
-    prediction = predict(made.model, X_judge, classes, brief)
+    made = fitted(known, job.config, training.part, _seed(job, brief), brief.threads)
+    prediction = predict(made.model, training.X_judge, training.classes, brief)
     score = brief.scorer.score(target[judge], prediction, _rows(weight, judge))
     workdir.write_array(job.file, prediction)
     size = len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
     return score, made.rounds, ready, size
+
+
+def _training(job: Job, workdir: Workdir, known: Family) -> Training:
+    """What every configuration of the family, and of others with its needs, is fitted on in this inner fold."""
+    brief, _, target, weight = load(job.workdir, job.plan)
+    fold = brief.folds[job.fold]
+    assert job.inner is not None
+    train, judge = fold.inner[job.inner]
+    prepared, X_judge = _prepared(job, workdir, known, train, judge)
+    part = _part(prepared, train, target, weight, brief, fold.stops[job.inner] if known.stops_early else None)
+    classes = np.unique(part.y)
+    return Training(_encoded(part, classes), classes, X_judge)
 
 
 def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float, float]:

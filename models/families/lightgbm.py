@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
+import lightgbm
+from lightgbm import Dataset, LGBMClassifier, LGBMRegressor
 
+from models.boosted import Boosted
 from models.families import Family, Fitted, Needs, patience
 
 _MOST_ROUNDS = 1500
+
+_BINS = {"max_bin": 255, "feature_pre_filter": False, "force_col_wise": True, "verbosity": -1}
+"""What belongs to the binned rows, the same in every fit of a study. Without the filter they serve any leaf size."""
 
 
 def _space(trial, shape):
@@ -25,33 +31,59 @@ def _space(trial, shape):
     return config
 
 
+def _objective(part) -> dict[str, Any]:
+    shape = part.shape
+    if shape.task != "regression":
+        return {"objective": "multiclass" if part.y.max() > 1 else "binary"}
+    # Leaves that are set to a median or a quantile after the tree is grown break its order: LightGBM refuses both.
+    if shape.loss == "squared" or part.monotone:
+        return {"objective": "regression"}
+    return {"objective": "quantile", "alpha": shape.level} if shape.loss == "quantile" else {"objective": "l1"}
+
+
+def _settings(config, part, seed, threads) -> dict[str, Any]:
+    """Names that both of the library's interfaces know."""
+    held = {"monotone_constraints": list(part.monotone)} if any(part.monotone) else {}
+    fixed = {**_BINS, "subsample_freq": 1, "n_jobs": threads, "random_state": seed, "deterministic": True}
+    return {**fixed, **held, **_objective(part), **config}
+
+
+def _binned(part, settings) -> tuple[Dataset, Dataset]:
+    """The training rows in bins of their own, and the rows to stop on in the same bins; made once for a part."""
+    if "lightgbm" not in part.kept:
+        how = {
+            "categorical_feature": list(part.categories),
+            "params": {name: settings[name] for name in (*_BINS, "random_state", "n_jobs")},
+        }
+        train = Dataset(part.X, part.y, weight=part.weight, **how).construct()
+        X, y, weight = part.stop
+        part.kept["lightgbm"] = train, Dataset(X, y, weight=weight, reference=train, **how).construct()
+    return part.kept["lightgbm"]
+
+
 def _fit(config, part, seed, threads):
-    settings = dict(config)
-    rounds = settings.pop("rounds", None)
+    given = {name: value for name, value in config.items() if name != "rounds"}
+    rounds, settings = config.get("rounds"), _settings(given, part, seed, threads)
+    if rounds is None and part.stop is not None:
+        return _stopped(part, settings)
     model = (LGBMRegressor if part.shape.task == "regression" else LGBMClassifier)(
-        n_estimators=rounds or _MOST_ROUNDS,
-        subsample_freq=1,
-        n_jobs=threads,
-        random_state=seed,
-        deterministic=True,
-        force_col_wise=True,
-        verbosity=-1,
-        **settings,
+        n_estimators=rounds or _MOST_ROUNDS, **settings
     )
     with_categories: dict[str, Any] = {"categorical_feature": list(part.categories)} if part.categories else {}
-    if rounds or part.stop is None:
-        return Fitted(model.fit(part.X, part.y, sample_weight=part.weight, **with_categories), rounds)
-    X, y, weight = part.stop
-    model.fit(
-        part.X,
-        part.y,
-        sample_weight=part.weight,
-        eval_set=[(X, y)],
-        eval_sample_weight=None if weight is None else [weight],
-        callbacks=[early_stopping(patience(settings["learning_rate"]), verbose=False)],
-        **with_categories,
-    )
-    return Fitted(model, max(1, model.best_iteration_ or _MOST_ROUNDS))
+    return Fitted(model.fit(part.X, part.y, sample_weight=part.weight, **with_categories), rounds)
+
+
+def _stopped(part, settings) -> Fitted:
+    train, stop = _binned(part, settings)
+    several = {"num_class": int(part.y.max()) + 1} if settings["objective"] == "multiclass" else {}
+    halt = lightgbm.early_stopping(patience(settings["learning_rate"]), verbose=False)
+    booster = lightgbm.train({**settings, **several}, train, _MOST_ROUNDS, valid_sets=[stop], callbacks=[halt])
+    rounds = max(1, booster.best_iteration or _MOST_ROUNDS)
+    return Fitted(Boosted(partial(booster.predict, num_iteration=rounds)), rounds)
+
+
+def _unsuited(shape):
+    return "it can't hold a quantile to monotone columns" if shape.monotone and shape.loss == "quantile" else ""
 
 
 FAMILY = Family(
@@ -71,9 +103,12 @@ FAMILY = Family(
     },
     space=_space,
     fit=_fit,
+    losses=("squared", "absolute", "quantile"),
     priority=1,
     stops_early=True,
+    monotone=True,
     threads=True,
+    unsuited=_unsuited,
     trusted=(
         "collections.OrderedDict",
         "lightgbm.basic.Booster",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from xgboost import XGBClassifier, XGBRegressor
+from functools import partial
+from typing import Any
 
+import xgboost
+from xgboost import QuantileDMatrix, XGBClassifier, XGBRegressor
+
+from models.boosted import Boosted
 from models.families import Family, Fitted, Needs, patience
 
 _MOST_ROUNDS = 1500
@@ -21,7 +26,7 @@ def _space(trial, shape):
     }
 
 
-def _types(part):
+def _types(part) -> dict[str, Any]:
     """Tells XGBoost which columns hold category codes: `c`, the others `q`."""
     if not part.categories:
         return {}
@@ -31,33 +36,60 @@ def _types(part):
     return {"enable_categorical": True, "feature_types": kinds}
 
 
+def _objective(part) -> dict[str, Any]:
+    shape = part.shape
+    if shape.task != "regression":
+        return {"objective": "multi:softprob" if part.y.max() > 1 else "binary:logistic"}
+    # Leaves that are set to a median or a quantile after the tree is grown break its order.
+    if shape.loss == "squared" or part.monotone:
+        return {"objective": "reg:squarederror"}
+    if shape.loss == "quantile":
+        return {"objective": "reg:quantileerror", "quantile_alpha": shape.level}
+    return {"objective": "reg:absoluteerror"}
+
+
+def _settings(config, part, seed, threads) -> dict[str, Any]:
+    """Names that both of the library's interfaces know."""
+    held = {"monotone_constraints": tuple(part.monotone)} if any(part.monotone) else {}
+    fixed = {"tree_method": "hist", "max_bin": 256, "n_jobs": threads, "random_state": seed, "verbosity": 0}
+    return {**fixed, **held, **_objective(part), **config}
+
+
+def _binned(part, settings) -> tuple[QuantileDMatrix, QuantileDMatrix]:
+    """The training rows in bins of their own, and the rows to stop on in the same bins; made once for a part."""
+    if "xgboost" not in part.kept:
+        how = {"max_bin": settings["max_bin"], "nthread": settings["n_jobs"], **_types(part)}
+        train = QuantileDMatrix(part.X, part.y, weight=part.weight, **how)
+        X, y, weight = part.stop
+        part.kept["xgboost"] = train, QuantileDMatrix(X, y, weight=weight, ref=train, **how)
+    return part.kept["xgboost"]
+
+
 def _fit(config, part, seed, threads):
-    settings = dict(config)
-    rounds = settings.pop("rounds", None)
-    stopping = rounds is None and part.stop is not None
+    given = {name: value for name, value in config.items() if name != "rounds"}
+    rounds, settings = config.get("rounds"), _settings(given, part, seed, threads)
+    if rounds is None and part.stop is not None:
+        return _stopped(part, settings)
     model = (XGBRegressor if part.shape.task == "regression" else XGBClassifier)(
-        n_estimators=rounds or _MOST_ROUNDS,
-        tree_method="hist",
-        n_jobs=threads,
-        random_state=seed,
-        verbosity=0,
-        early_stopping_rounds=patience(settings["learning_rate"]) if stopping else None,
-        **_types(part),
-        **settings,
+        n_estimators=rounds or _MOST_ROUNDS, **_types(part), **settings
     )
-    if not stopping:
-        return Fitted(model.fit(part.X, part.y, sample_weight=part.weight, verbose=False), rounds)
-    assert part.stop is not None
-    X, y, weight = part.stop
-    model.fit(
-        part.X,
-        part.y,
-        sample_weight=part.weight,
-        eval_set=[(X, y)],
-        sample_weight_eval_set=None if weight is None else [weight],
-        verbose=False,
-    )
-    return Fitted(model, int(model.best_iteration) + 1)
+    return Fitted(model.fit(part.X, part.y, sample_weight=part.weight, verbose=False), rounds)
+
+
+def _stopped(part, settings) -> Fitted:
+    train, stop = _binned(part, settings)
+    several = {"num_class": int(part.y.max()) + 1} if settings["objective"].startswith("multi") else {}
+    wait = patience(settings["learning_rate"])
+    booster = xgboost.train(
+        {**settings, **several}, train, _MOST_ROUNDS, evals=[(stop, "stop")], early_stopping_rounds=wait,
+        verbose_eval=False,
+    )  # fmt: skip
+    rounds = int(booster.best_iteration) + 1
+    return Fitted(Boosted(partial(booster.inplace_predict, iteration_range=(0, rounds))), rounds)
+
+
+def _unsuited(shape):
+    return "it can't hold a quantile to monotone columns" if shape.monotone and shape.loss == "quantile" else ""
 
 
 FAMILY = Family(
@@ -76,9 +108,12 @@ FAMILY = Family(
     },
     space=_space,
     fit=_fit,
+    losses=("squared", "absolute", "quantile"),
     priority=1,
     stops_early=True,
+    monotone=True,
     threads=True,
+    unsuited=_unsuited,
     trusted=("xgboost.core.Booster", "xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor"),
     source="TabArena's XGBoost space (Erickson et al. 2025, arXiv:2506.16791), learning rate from 0.02 up for short "
     "budgets",

@@ -1,0 +1,28 @@
+"""A booster trained on binned rows that several configurations share, behind scikit-learn's two ways of predicting.
+
+Only inner fits have one: what is refitted, and so delivered, is the library's own scikit-learn class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Predicts as the library's scikit-learn class does after the same training."""
+
+    says: Callable[[Any], Any]
+    """Rows -> values, the positive class's probability, or a probability for each of several classes."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Values (rows,) of a regression."""
+        return self.says(X)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (rows, classes)."""
+        found = self.says(X)
+        return found if found.ndim == 2 else np.column_stack([1 - found, found])

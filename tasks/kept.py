@@ -1,0 +1,65 @@
+"""The inner training parts that a worker process has met: made once, used by every configuration that comes by.
+
+With a part lives what families made of its rows, such as binned datasets (`Part.kept`)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.families import Part
+
+SHARE = 0.25
+"""Of a worker's memory: what is kept must leave room for the fit itself."""
+
+WITHOUT_LIMIT = 512e6
+"""Bytes where a worker's memory has no limit."""
+
+_WITH_DATASETS = 2.0
+"""Bytes of a part and of all that families keep of it, in bytes of its rows. A number takes eight bytes in a part and
+one in a bin, for which there are several libraries; CatBoost keeps four more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What fits of one inner fold share, whatever their configuration."""
+
+    part: Part
+    classes: np.ndarray
+    """Values of the target that occur in the part."""
+    X_judge: np.ndarray
+    """The validation rows, prepared."""
+
+    @property
+    def bytes(self) -> float:
+        """About how much memory it takes; the validation rows are a file."""
+        stop = () if self.part.stop is None else self.part.stop
+        arrays = (self.part.X, self.part.y, self.part.weight, *stop)
+        return _WITH_DATASETS * sum(a.nbytes for a in arrays if a is not None)
+
+
+class Parts:
+    """So many bytes of trainings, those of longest ago dropped first."""
+
+    def __init__(self) -> None:
+        """Nothing is kept before `room` is given."""
+        self.room = 0.0
+        self._kept: OrderedDict[Hashable, Training] = OrderedDict()
+
+    def get(self, key: Hashable, made: Callable[[], Training]) -> Training:
+        """The training of that key, made if it is not there; kept if there is room for it."""
+        found = self._kept.pop(key, None)
+        if found is None:
+            found = made()
+        if found.bytes <= self.room:
+            self._kept[key] = found
+        while sum(one.bytes for one in self._kept.values()) > self.room:
+            self._kept.popitem(last=False)
+        return found
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._kept)
