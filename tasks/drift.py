@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.config import Run
 from models.drift import FEWEST, Drift, compare, worse
-from models.errors import NestorError, listed
+from models.errors import NestorError
 from models.estimate import time_blocks
-from models.labels import label_text
+from models.finish import judged
 from models.metric import metric_for
 from models.profiles import Performance, Profile, predicted
 from models.seal import keys
+from tasks import forecast, labels
 from tasks.data import read_with
 from tasks.data.roles import groups, identities, times, weights
-from tasks.data.target import target
 from tasks.meeting import predicted as said_by
 from tasks.score import Loaded
 
@@ -64,14 +63,18 @@ def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -
     Of rows that the model was trained on, predictions and score would tell nothing: it is too sure of them."""
     then, rows = profile_of(loaded), data if isinstance(data, Rows) else rows_of(loaded, data)
     known = trained_on(loaded, rows, then.rows)
-    fresh = np.flatnonzero(~known)
-    odds = predictions(loaded, rows.features.iloc[fresh])
+    full, seen = forecast.full(loaded, rows.features, rows.others.get(loaded.facts["target"]))
+    fresh = np.flatnonzero(~known & seen)
+    odds = predictions(loaded, full.iloc[fresh])
     said = predicted(odds, loaded.facts["classes"]) if len(fresh) >= FEWEST else None
     found = compare(then, rows.features, said, level, psi)
     if known.any():
         count = int(known.sum())
         told = "1 row was trained on: it says" if count == 1 else f"{count:,} rows were trained on: they say"
         note = f"{told} nothing about predictions and scores."
+        found = replace(found, notes=(*found.notes, note))
+    if not seen.all():
+        note = f"{int((~seen).sum()):,} rows have no history here: nothing is predicted for them."
         found = replace(found, notes=(*found.notes, note))
     if then.performance is None or loaded.facts["target"] not in rows.others:
         return found
@@ -117,35 +120,19 @@ def _key_columns(loaded: Loaded) -> list[str]:
 
 def _with_performance(found: Drift, loaded: Loaded, then: Performance, odds: np.ndarray, others: pd.DataFrame) -> Drift:
     """With the score on the rows whose label the model knows."""
-    codes, note = _labels(loaded, others[loaded.facts["target"]])
+    codes, note = labels.codes(loaded, others[loaded.facts["target"]])
     kept = np.flatnonzero(np.isfinite(codes))
     notes = (*found.notes, *([note] if note else []))
     if not len(kept):
         return replace(found, notes=notes)
     later = others.iloc[kept].reset_index(drop=True)
     weight = weights(later[then.weight], None) if then.weight in later else None
-    metric = metric_for(then.metric, loaded.facts["task"], loaded.facts["classes"])
+    metric = metric_for(then.metric, loaded.facts["task"], loaded.facts["classes"], then.costs)
     target = codes[kept] if metric.needs == "value" else codes[kept].astype(np.int64)
-    said = worse(then, metric, (target, odds[kept], weight), _units(later, then), found.level)
+    said = worse(then, metric, judged((target, odds[kept], weight), then.threshold), _units(later, then), found.level)
     if said is None:
         notes = (*notes, f"The {len(kept)} rows with labels give no score that could be compared.")
     return replace(found, performance=said, notes=notes)
-
-
-def _labels(loaded: Loaded, column: pd.Series) -> tuple[np.ndarray, str]:
-    """Values, or codes into the version's classes, NaN where there is none; and what to say of unknown labels."""
-    facts, reading = loaded.facts, loaded.reading
-    if column.isna().all():
-        return np.full(len(column), np.nan), ""
-    run = Run(data="", target=facts["target"], task="regression" if facts["task"] == "regression" else "multiclass")
-    found = target(column, run, reading.decimal, reading.missing)
-    if facts["task"] == "regression":
-        return np.where(found.missing, np.nan, found.values), ""
-    place = {label_text(label): code for code, label in enumerate(facts["classes"])}
-    codes = np.array([place.get(label_text(label), np.nan) for label in found.classes])
-    strange = [label for label, code in zip(found.classes, codes, strict=True) if np.isnan(code)]
-    note = f"The model does not know the labels {listed(strange)}; their rows have no score." if strange else ""
-    return np.where(found.missing, np.nan, codes[np.where(found.missing, 0, found.values)]), note
 
 
 def _units(rows: pd.DataFrame, then: Performance) -> np.ndarray:

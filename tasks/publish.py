@@ -46,8 +46,10 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
     joblib.dump(model, folder / "model.joblib")
     if twin is not None:
         joblib.dump(twin, folder / "tested.joblib")
-    features = session.work.features
-    features.head(_EXAMPLE_ROWS).to_parquet(folder / "example.parquet")
+    history = session.table.history
+    (session.work.features.head(_EXAMPLE_ROWS) if history is None else _forecast_example(session)).to_parquet(
+        folder / "example.parquet"
+    )
     kinds = session.work.kinds
     return session.journal.call(
         "register",
@@ -64,9 +66,29 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
         beats_constant=concluded.beats_constant,
         metrics=_numbers(concluded),
         tags={"nestor.metric": session.metric.name, "nestor.winner": concluded.winner},
-        extra={"target": session.run.target or "target", "metric": session.metric.name},
+        extra={
+            "target": session.run.target or "target",
+            "metric": session.metric.name,
+            **_rule(session),
+            **({} if history is None else {"history": asdict(history)}),
+        },
         beside=[str(path) for path in _beside(session, concluded, model, folder)],
     )
+
+
+def _rule(session: Session) -> dict[str, Any]:
+    """The costs by which labels are decided where no library class holds them: a threshold does for two classes."""
+    several = len(session.work.classes) > 2 and session.metric.costs
+    return {"costs": session.metric.costs} if several else {}
+
+
+def _forecast_example(session: Session) -> pd.DataFrame:
+    """The last rows of the table, the last of them to be predicted."""
+    last = session.table.take(np.argsort(np.asarray(session.table.time), kind="stable")[-_EXAMPLE_ROWS:])
+    labels = np.array(last.classes)[last.target] if last.classes else last.target
+    goal = pd.Series(labels, dtype=object if last.classes else "float64")
+    goal.iloc[-1] = None
+    return last.features.assign(**{session.run.target or "target": goal})
 
 
 def _beside(session: Session, concluded: Concluded, model: Any, folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ own form, `.get_raw_model().predict_proba(frame)` their probabilities. A version
     row_keys.npz    64-bit hashes of what the rows were: `trained` those of the tested model, `sealed` the sealed ones;
                     `made_of`: the columns that were hashed
     profile.json    what the training table looked like: what `watch` compares later rows with
+    code/           of a version that forecasts: `nestor_history.py`, which makes columns of a series' past
     conformal.json  how far off the predictions of outer rows were: what intervals and sets are made of
 """
 
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import pandas as pd
 
+from models import history
 from models.errors import NestorError, listed
 from tasks import pickled
 from tasks.tracking import moves
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
 OURS = ("flows", "tasks", "models", "__main__")
+HISTORY = "nestor_history"
+"""`models/history.py` in a version that forecasts."""
 META = "registered_model_meta"
 """MLflow writes this file into the folder of whatever version it loads."""
 
@@ -141,15 +145,27 @@ def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
         signature=signature(rows, facts),
         input_example=_example(rows),
         metadata={"nestor": {"task": facts["task"]}},
+        code_paths=_code(files) if "history" in facts else None,
         **form,
     )
     probe.unlink()
+    if "history" in facts:
+        # MLflow then hands rows to the class in that file, which makes of them what the model takes.
+        identity.flavors["python_function"]["loader_module"] = HISTORY
+        identity.save(str(files.folder / "MLmodel"))
     if files.tested is not None:
         _dumped(joblib.load(files.tested), files.folder / f"tested{ending}", facts)
     for path in files.beside:
         shutil.copyfile(path, files.folder / path.name)
     (files.folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
     return digest(files.folder)
+
+
+def _code(files: Files) -> list[str]:
+    """The file that makes columns of a series' past, under the name that the version's loader imports."""
+    copy = files.folder.with_name(f"{HISTORY}.py")
+    shutil.copyfile(history.__file__, copy)
+    return [str(copy)]
 
 
 def _dumped(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,9 +245,10 @@ def signature(rows: pd.DataFrame, facts: Mapping[str, Any]) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, Schema, TensorSpec
 
-    types = {"date": "datetime", "category": "string", "text": "string"}
+    types = {"date": "datetime", "category": "string", "ordered": "string", "text": "string"}
+    kinds = {**facts["reading"].get("kinds", {}), **facts["kinds"]}
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(types.get(facts["kinds"][c]) or AnyType(), name=c) for c in rows.columns
+        ColSpec(types.get(kinds.get(c, "")) or AnyType(), name=c) for c in rows.columns
     ]
     return ModelSignature(Schema(columns), Schema([ColSpec(_label_type(facts["classes"]))]))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,15 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models import calibration
 from models.columns import TRUSTED
 from models.config import Score
 from models.conformal import Conformal
 from models.errors import InputError, NestorError, listed, unknown
 from models.families import families
+from models.history import History
 from models.table import Reading
-from tasks import coverage, pickled, predict
+from tasks import coverage, forecast, pickled, predict
 from tasks.data import fetched
-from tasks.data.chunks import chunks, opened, used
+from tasks.data.chunks import chunks, opened
 from tasks.intervals import asked
 from tasks.journal import default_address
 
@@ -80,8 +83,14 @@ class Loaded:
 
     @property
     def columns(self) -> list[str]:
-        """The features in the order of training."""
-        return used(self.reading)
+        """What the model takes, in the order of training: the features, or what was made of them."""
+        return list(self.facts["kinds"])
+
+    @property
+    def history(self) -> History | None:
+        """What the past of a series becomes; None where the model is a function of one row."""
+        kept = self.facts.get("history")
+        return None if kept is None else History.from_json(kept)
 
     @property
     def stamp(self) -> dict[str, str]:
@@ -141,14 +150,20 @@ def score(score: Score, address: str | None = None, told: Callable[[int, int | N
     with tempfile.TemporaryDirectory(prefix="nestor-", ignore_cleanup_errors=True) as folder:
         data = fetched(score.data, score.query, score.bound, folder=Path(folder), now=now)
         began, table = time.monotonic(), opened(data)
-        keep = _kept(score.keep, predict.columns(loaded.model, wanted))
-        parts = chunks(loaded.reading, table, score.chunk, keep)
-        tables = predict.predicted(loaded.model, loaded.version, parts, asked=wanted)
+        keep, own = score.keep, predict.columns(loaded.model, wanted)
+        if (history := loaded.history) is None:
+            keep = _kept(keep, own)
+            parts, said, count = chunks(loaded.reading, table, score.chunk, keep), [], table.rows
+        else:
+            keep = _kept([*forecast.named(history), *keep], own)
+            parts, said, count = forecast.new_rows(loaded, history, table, score.chunk, keep)
+        costs = loaded.facts.get("costs", ())
+        tables = predict.predicted(loaded.model, loaded.version, parts, asked=wanted, costs=costs)
         facts = {**loaded.stamp, "nestor.time": now.isoformat(timespec="seconds")}
-        rows = predict.written(out, tables, facts, told and (lambda done: told(done, table.rows)))
+        rows = predict.written(out, tables, facts, told and (lambda done: told(done, count)))
     seconds = time.monotonic() - began
     unknown = [c for c in table.names if c not in {*loaded.reading.kinds, *loaded.reading.others, *keep}]
-    notes = (*_warned(loaded), *(f.message for f in table.findings if f.verdict == "warn"))
+    notes = (*_warned(loaded), *said, *(f.message for f in table.findings if f.verdict == "warn"))
     told_of = tuple(unknown), notes, loaded.run_id or None
     return Scored(loaded.name, loaded.version, str(out), table.source, rows, seconds, *told_of)
 
@@ -245,9 +260,13 @@ def _files(client: MlflowClient, version: ModelVersion, folder: Path, label: str
 
     where = client.get_model_version_download_uri(version.name, version.version)
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=where, dst_path=str(folder)))
+        files = Path(mlflow.artifacts.download_artifacts(artifact_uri=where, dst_path=str(folder)))
     except Exception as error:
         raise NestorError(f"The files of {label} can't be had: {sentence(error)}") from error
+    # Where a consumer loaded `code/` from the store itself, Python has left its compiled form there.
+    for compiled in files.rglob("__pycache__"):
+        shutil.rmtree(compiled)
+    return files
 
 
 def _same(files: Path, version: ModelVersion, label: str) -> str:
@@ -293,7 +312,7 @@ def _types(file: Path, label: str) -> list[str]:
 
 def known_types() -> set[str]:
     """What a version may hold, whatever its own list says: whoever forges a model forges its list."""
-    return {*TRUSTED, *(t for family in families().values() for t in family.trusted)}
+    return {*TRUSTED, *calibration.TRUSTED, *(t for family in families().values() for t in family.trusted)}
 
 
 def _warn_of_versions(file: Path, label: str) -> None:
