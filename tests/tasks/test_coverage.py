@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_a_refitted_model_says_that_it_is_one(tmp_path):
 def test_without_outer_folds_there_are_no_scores(tmp_path):
     """Inner scores chose the configuration: they flatter."""
     assert coverage.read(tmp_path) is None
-    assert coverage.on_sealed(None, None) == ()  # type: ignore[arg-type]
+    assert coverage.on_sealed(None, {}, None) == ()  # type: ignore[arg-type]
 
 
 def test_folds_whose_members_lack_a_class_and_are_not_delivered_count_for_nothing(wine, monkeypatch):
@@ -214,3 +215,22 @@ def test_folds_whose_members_lack_a_class_and_are_not_delivered_count_for_nothin
     monkeypatch.setitem(session.folds, "2", fewer)
     kept = coverage.scores(session, concluded.chosen, concluded.outer)
     assert [f.fold for f in kept.folds] == [k for k, _ in concluded.outer if k != "2"]
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "consume.md").read_text("utf-8")
+
+
+def test_the_lines_of_the_docs_make_the_same_without_this_project(sugar, wine):
+    names: dict[str, Any] = {}
+    exec(re.findall(r"<!-- tested: between -->\n```python\n(.*?)```", PAGE, re.S)[0], names)
+    for one in (sugar, wine):
+        loaded, found, rows = load("model", one.address), one.scored(0.8, 0.95), one.session.sealed.features
+        kept = json.loads(json.dumps(loaded.conformal.as_json()))
+        for level in (0.8, 0.95):
+            if one is sugar:
+                low, high = names["between"](loaded.model, kept, rows, level)
+                assert np.allclose(low, found[f"low_{100 * level:g}"])
+                assert np.allclose(high, found[f"high_{100 * level:g}"])
+            else:
+                labels = names["among"](loaded.model, kept, rows, level)
+                assert [" | ".join(some) for some in labels] == list(found[f"set_{100 * level:g}"])
