@@ -76,6 +76,15 @@ Types = Annotated[
         help="Overrules what the reader infers: number, category, boolean, date, text, id, drop. May be repeated.",
     ),
 ]
+Grid = Annotated[
+    str | None,
+    _option(
+        _TABLE,
+        "--grid",
+        metavar="HxW",
+        help="How the columns of numbers lie on a picture, 8x8 (row by row), or on a signal, 64: for cnn.",
+    ),
+]
 Metric = Annotated[
     str | None,
     _option(
@@ -303,6 +312,7 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("weight",): "--weight",
     ("drop",): "--drop",
     ("types",): "--type",
+    ("grid",): "--grid",
     ("seed",): "--seed",
     ("split", "outer"): "--outer",
     ("split", "inner"): "--inner",

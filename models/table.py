@@ -49,7 +49,7 @@ class Reading:
     others: tuple[str, ...] = ()
     """Columns that were there and are no features: target, weights, groups, ids, dropped ones."""
     pinned: tuple[str, ...] = ()
-    """Columns whose kind a person gave: they stay, though they may be constant or empty."""
+    """Columns whose kind or place a person gave: they stay, though they may be constant or empty."""
 
 
 @dataclass(frozen=True)

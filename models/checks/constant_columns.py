@@ -19,8 +19,8 @@ def constant(features: pd.DataFrame) -> list[str]:
 
 
 def unused(table: Table) -> list[str]:
-    """The constant columns to leave out. Those whose kind a person gave stay: a champion may need them, and the next
-    table may vary in them."""
+    """The constant columns to leave out. Those whose kind or place a person gave stay: a champion may need them, and
+    the next table may vary in them."""
     return [name for name in constant(table.features) if name not in table.reading.pinned]
 
 
@@ -44,7 +44,7 @@ def form(table: Table) -> Iterator[Finding]:
     else:
         pinned = [name for name in same if name in table.reading.pinned]
         yield from _told([name for name in same if name not in pinned], "not used")
-        yield from _told(pinned, "kept, since their kind is given")
+        yield from _told(pinned, "kept, as was asked")
 
 
 def _told(same: list[str], end: str) -> Iterator[Finding]:

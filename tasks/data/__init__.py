@@ -21,6 +21,7 @@ import pyarrow as pa
 from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.table import Finding, Reading, Table
+from tasks.data import places
 from tasks.data.arrow import pc
 from tasks.data.chunks import misfit, refuse_lacking, used
 from tasks.data.columns import Column, canonical, positions, textual
@@ -125,6 +126,8 @@ def _features(raw: Raw, mine: Roles, run: Run, mark: str | None) -> tuple[pd.Dat
     columns = dict(raw.frame.items())
     found = {n: _kind(columns[n], mark, run.types.get(n) or _role(n, mine), n == mine.time) for n in names}
     marks = (*MARKS, "na") if any(f.writes_na for f in found.values()) else MARKS
+    kinds = {n: f.kind for n, f in found.items()}
+    stay = places.kept(kinds, run)
     reading = Reading(
         source=raw.source if raw.format != "frame" else "frame",
         format=raw.format,
@@ -132,11 +135,11 @@ def _features(raw: Raw, mine: Roles, run: Run, mark: str | None) -> tuple[pd.Dat
         separator=raw.separator,
         decimal=mark or ".",
         missing=marks,
-        kinds={n: f.kind for n, f in found.items()},
+        kinds=kinds,
         parsers={n: f.parser for n, f in found.items() if f.parser},
         renamed=raw.renamed,
         others=tuple(str(c) for c in columns if c not in found),
-        pinned=tuple(c for c in found if c in run.types and found[c].kind not in ("id", "drop")),
+        pinned=tuple(c for c in kinds if c in stay),
     )
     kept = {n: f for n, f in found.items() if f.kind not in ("id", "drop")}
     used = {n: canonical(columns[n], f.kind, f.parser, marks, f.words) for n, f in kept.items()}

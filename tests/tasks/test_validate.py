@@ -65,7 +65,7 @@ def test_a_constant_column_stays_where_its_kind_is_given() -> None:
     told = [f.message for f in table.findings if f.check == "constant_columns"]
     assert told == [
         "1 column is constant or empty and not used: d.",
-        "2 columns are constant or empty and kept, since their kind is given: b, c.",
+        "2 columns are constant or empty and kept, as was asked: b, c.",
     ]
 
 
