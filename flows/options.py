@@ -73,7 +73,17 @@ Types = Annotated[
         _TABLE,
         "--type",
         metavar="COL=KIND",
-        help="Overrules what the reader infers: number, category, boolean, date, text, id, drop. May be repeated.",
+        help="Overrules what the reader infers: number, category, ordered, boolean, date, duration, text, key, id, "
+        "drop. May be repeated.",
+    ),
+]
+Order = Annotated[
+    list[str] | None,
+    _option(
+        _TABLE,
+        "--order",
+        metavar="COL=A,B,C",
+        help="The levels of an ordered category, lowest first. May be repeated.",
     ),
 ]
 Grid = Annotated[
@@ -293,7 +303,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_
 Given = dict[tuple[str, ...], Any]
 """The Run's field -> what its option was given."""
 
-_PAIRS = ("types",), ("bound",)
+_PAIRS = ("types",), ("bound",), ("order",)
 _BUDGET, _TRIALS = ("budget", "seconds"), ("search", "trials")
 
 # The Run's field -> the option that sets it.
@@ -313,6 +323,7 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("drop",): "--drop",
     ("types",): "--type",
     ("grid",): "--grid",
+    ("order",): "--order",
     ("seed",): "--seed",
     ("split", "outer"): "--outer",
     ("split", "inner"): "--inner",
@@ -411,6 +422,17 @@ def kinds(pairs: list[str] | None) -> dict[str, str] | None:
     return {column: kind for column, _, kind in parts}
 
 
+def orders(pairs: list[str] | None) -> dict[str, list[str]] | None:
+    """Column -> its levels, lowest first, from `COL=A,B,C` texts."""
+    if not pairs:
+        return None
+    parts = [pair.partition("=") for pair in pairs]
+    for pair, (column, _, levels) in zip(pairs, parts, strict=True):
+        if not column.strip() or "," not in levels:
+            raise InputError(f"--order wants COL=A,B,C, such as --order size=S,M,L, not {shortened(pair)!r}.")
+    return {column.strip(): [level.strip() for level in levels.split(",")] for column, _, levels in parts}
+
+
 def names(texts: list[str] | None) -> tuple[str, ...] | None:
     """The names in texts of names with commas between them."""
     return tuple(part.strip() for text in texts for part in text.split(",") if part.strip()) if texts else None
@@ -423,7 +445,7 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     values[path[-1]] = _merged(values.get(path[-1]), value) if path in _PAIRS else value
 
 
-def _merged(from_file: Any, given: dict[str, str]) -> Any:
+def _merged(from_file: Any, given: dict[str, Any]) -> Any:
     """The pairs of the config file, a mapping or a list, with those of the options over them."""
     from models.config.values import paired
 

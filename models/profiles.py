@@ -73,6 +73,10 @@ class Performance:
     group: str | None = None
     time: str | None = None
     """Columns, where the run had such."""
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What wrong labels cost, where the metric is cost."""
+    threshold: float | None = None
+    """From which probability on the model says the positive class; None: plainly."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,9 @@ def _prediction(values: pd.Series) -> Column:
 
 
 def described(values: pd.Series, kind: str, moving: bool = False) -> Column:
-    """One column's profile. Values are canonical: numbers as floats, dates as datetime64, words as text."""
+    """One column's profile. Values are canonical: numbers as floats, dates as datetime64, words as text. An ordered
+    category is counted as any other."""
+    kind = "category" if kind == "ordered" else kind
     empty = Column(kind, len(values), int(values.isna().sum()), moves=moving or kind == "date")
     if kind in ("category", "boolean"):
         return _of_levels(empty, values)

@@ -49,7 +49,7 @@ def keys(frame: pd.DataFrame) -> np.ndarray:
 
 def form(kind: str) -> str:
     """What values of a kind are to a key: text, dates or numbers."""
-    return {"category": "text", "text": "text", "date": "date"}.get(kind, "number")
+    return {"category": "text", "ordered": "text", "text": "text", "date": "date"}.get(kind, "number")
 
 
 def _hashed(column: pd.Series) -> np.ndarray:

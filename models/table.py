@@ -41,9 +41,11 @@ class Reading:
     thousands: str | None = None
     missing: tuple[str, ...] = ("",)
     kinds: dict[str, str] = field(default_factory=dict)
-    """Column -> number, category, boolean, date, text, id or drop (target and role columns are not in it)."""
+    """Column -> number, category, ordered, boolean, date, text, key, id or drop; target and role columns are not in
+    it."""
     parsers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Column -> how its text becomes its kind: date format, decimal mark, currency sign, true/false words."""
+    """Column -> how its text becomes its kind: date format, decimal mark, currency sign, true/false words; of an
+    ordered category `order`, its levels from the lowest on."""
     renamed: dict[str, str] = field(default_factory=dict)
     """Name in the table -> name in the source, where they differ."""
     others: tuple[str, ...] = ()
@@ -108,6 +110,11 @@ class Table:
         """Kind of each used feature, in column order."""
         own = self.reading.kinds if self.history is None else {**self.history.kinds, **self.reading.kinds}
         return {c: own[c] for c in self.features.columns}
+
+    @property
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """Levels of each ordered category, lowest first."""
+        return {c: tuple(self.reading.parsers[c]["order"]) for c, kind in self.kinds.items() if kind == "ordered"}
 
     def take(self, rows: np.ndarray) -> Table:
         """The table of these rows, in this order."""

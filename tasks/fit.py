@@ -53,6 +53,8 @@ class Brief:
     time: bool = False
     season: str | None = None
     """The column that holds the target one season ago."""
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Ordered category -> its levels, lowest first."""
     costs: Priced = field(default_factory=dict)
     class_weight: ClassWeights = ()
     skewed: bool = False
@@ -238,7 +240,7 @@ def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float,
     rows, goal, weights = features.iloc[fold.train], np.asarray(target[fold.train]), _rows(weight, fold.train)
     if job.with_sealed:
         rows, goal, weights = _joined(workdir, rows, goal, weights)
-    prepared = prepare(rows, brief.kinds, goal, brief.task, known.needs, _seed(job, brief))
+    prepared = prepare(rows, brief.kinds, goal, brief.task, known.needs, _seed(job, brief), brief.orders)
     ready = time.time()
     part = _whole(prepared, goal, weights, brief)
     classes = np.unique(part.y)
@@ -271,7 +273,8 @@ def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[
     kept = workdir.read_json(name + ".json")
     if kept is None:
         seed = seed_for(brief.seed, "columns", job.fold, job.inner)
-        made = prepare(features.iloc[train], brief.kinds, np.asarray(target[train]), brief.task, needs, seed)
+        goal = np.asarray(target[train])
+        made = prepare(features.iloc[train], brief.kinds, goal, brief.task, needs, seed, brief.orders)
         workdir.write_array(name + "-train", made.X)
         workdir.write_array(name + "-judge", transform(made.transformer, features.iloc[judge]))
         kept = {"categories": made.categories, "plain": made.plain}

@@ -224,7 +224,7 @@ def _brief(session: Session, plan: str) -> None:
         plan, work.task, work.classes, run.metric, work.kinds, session.folds, threads, run.seed, run.places,
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
         work.season, costs=run.costs, class_weight=class_weights(run.class_weight, work.classes),
-        skewed=work.task == "regression" and skewed(work.target),
+        skewed=work.task == "regression" and skewed(work.target), orders=work.orders,
     )  # fmt: skip
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)
 

@@ -7,7 +7,20 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from models.config import form
-from models.config.values import Bound, ClassWeight, Data, Duration, Kind, Kinds, Names, Prices, Settings, Signs, Span
+from models.config.values import (
+    Bound,
+    ClassWeight,
+    Data,
+    Duration,
+    Kind,
+    Kinds,
+    Names,
+    Orders,
+    Prices,
+    Settings,
+    Signs,
+    Span,
+)  # fmt: skip
 
 __all__ = ["Budget", "Final", "Kind", "Run", "Search", "Split"]
 
@@ -137,8 +150,10 @@ class Run(Settings):
     drop: Names = Field(default=(), title="Columns to drop")
     """Columns not to use."""
     types: Kinds = Field(default={}, title="Column kinds")
-    """Column kinds that overrule what the reader infers: `zip=category`. Kinds: number, category, boolean, date, text,
-    id, drop."""
+    """Column kinds that overrule what the reader infers: `zip=category`. Kinds: number, category, ordered, boolean,
+    date, duration, text, key, id, drop."""
+    order: Orders = Field(default={}, title="Orders of levels")
+    """The levels of ordered categories, lowest first: `size=S,M,L`."""
     grid: str | None = Field(default=None, pattern=r"^ *[0-9]+( *x *[0-9]+)? *$")
     """How the feature columns lie on a signal, `64`, or on a picture, `8x8` (row by row): what `cnn` needs to know."""
     monotone: Signs = Field(default={}, title="Monotone columns")

@@ -125,9 +125,21 @@ def _nested(value: object) -> object:
 Changes = Annotated[dict[str, Any], BeforeValidator(_nested), _pairs(".+")]
 """Fields of settings with their new values; in a form and in lists `search.families=lightgbm`."""
 
-Kind = Literal["number", "category", "boolean", "date", "text", "id", "drop"]
+Kind = Literal["number", "category", "ordered", "boolean", "date", "duration", "text", "key", "id", "drop"]
 Kinds = Annotated[dict[str, Kind], BeforeValidator(paired), _pairs(f" *({'|'.join(get_args(Kind))}) *")]
 """Column kinds; in a form and in lists `zip=category`."""
+
+
+def _ranked(value: object) -> object:
+    """`["size=S,M,L"]` as `{"size": ("S", "M", "L")}`; any other value as it came."""
+    pairs = paired(value)
+    if not isinstance(pairs, dict):
+        return pairs
+    return {k: tuple(map(str, v)) if isinstance(v, (list, tuple)) else _parted(v) for k, v in pairs.items()}
+
+
+Orders = Annotated[dict[str, Names], BeforeValidator(_ranked), _pairs(".+")]
+"""Levels of ordered categories, lowest first; in a form and in lists `size=S,M,L`."""
 
 
 Sign = Literal["rising", "falling"]

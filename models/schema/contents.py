@@ -17,6 +17,10 @@ OUTSIDE = 0.01
 """From this share of values out of the known range on, it is a warning; else only told."""
 
 
+_TYPED = ("number", "key", "date", "boolean")
+"""Kinds that a value may not fit."""
+
+
 def retyped(known: Known, seen: Seen, verdict: str) -> Iterator[Finding]:
     """Columns of another type; odd values in columns that kept theirs are told apart."""
     other = {c: _other_type(known, seen, c) for c in seen.features.columns}
@@ -37,13 +41,13 @@ def retyped(known: Known, seen: Seen, verdict: str) -> Iterator[Finding]:
 def _other_type(known: Known, seen: Seen, name: str) -> str | None:
     """What is to be said of a column that has changed its type; None of one that has not."""
     kind, now = known.kinds[name], seen.kinds[name]
-    if kind in ("number", "date", "boolean"):
+    if kind in _TYPED:
         count, example, row = seen.odd.get(name, (0, "", 0))
         there = count + int(seen.features[name].notna().sum())
         if there and count >= RETYPED * there:
             return f"{kind} before, now {shortened(example, 24)!r} in data row {row} and {count:,} of {there:,} values"
         return None
-    if now not in ("number", "date", "boolean") or name in known.pinned or _familiar(known, seen, name):
+    if now not in _TYPED or name in known.pinned or _familiar(known, seen, name):
         return None
     return f"{kind} before, now {now}"
 

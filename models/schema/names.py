@@ -89,7 +89,8 @@ def renamed(known: Known, seen: Seen) -> dict[str, tuple[str, str]]:
 
 def _family(kind: str) -> str:
     """Kinds that a column may change between from table to table without a change of its own."""
-    return {"boolean": "number", "text": "words", "category": "words", "id": "words"}.get(kind, kind)
+    words = dict.fromkeys(("text", "category", "ordered", "id"), "words")
+    return {**words, "boolean": "number", "key": "number"}.get(kind, kind)
 
 
 def _same_name(one: str, other: str) -> float:

@@ -124,7 +124,8 @@ def _features(raw: Raw, mine: Roles, run: Run, mark: str | None) -> tuple[pd.Dat
     """The used columns in canonical form, how they were read, and what was decided."""
     names = mine.features(list(raw.frame.columns))
     columns = dict(raw.frame.items())
-    found = {n: _kind(columns[n], mark, run.types.get(n) or _role(n, mine), n == mine.time) for n in names}
+    asked = {n: run.types.get(n) or _role(n, mine) for n in names}
+    found = {n: _kind(columns[n], mark, asked[n], n == mine.time, run.order.get(n)) for n in names}
     marks = (*MARKS, "na") if any(f.writes_na for f in found.values()) else MARKS
     kinds = {n: f.kind for n, f in found.items()}
     stay = places.kept(kinds, run)
@@ -153,10 +154,12 @@ def _role(name: str, mine: Roles) -> str | None:
     return "category" if name == mine.series else None
 
 
-def _kind(column: pd.Series, mark: str | None, asked: str | None, is_time: bool) -> Inferred:
+def _kind(
+    column: pd.Series, mark: str | None, asked: str | None, is_time: bool, order: Sequence[str] | None = None
+) -> Inferred:
     """The column's kind; the time column is a date or a number, never an id."""
-    found = infer(column, mark, asked)
-    return infer(column, mark, "number") if is_time and found.kind in ("id", "category") else found
+    found = infer(column, mark, asked, order)
+    return infer(column, mark, "number") if is_time and found.kind in ("id", "key", "category") else found
 
 
 def _range_notes(used: dict[str, Column]) -> list[Note]:

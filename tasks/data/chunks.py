@@ -72,7 +72,10 @@ def refuse_lacking(reading: Reading, names: Sequence[str], source: str) -> None:
 def misfit(source: str, column: pd.Series, kind: str, bad: np.ndarray, first: int = 0) -> InputError:
     """For values that are not of their column's kind; `first`: the rows above."""
     row = positions(bad, 1)[0]
-    what = {"number": "is no number", "date": "is no date of the known form", "boolean": "is neither true nor false"}
+    what = {
+        "number": "is no number", "key": "is no number", "date": "is no date of the known form",
+        "boolean": "is neither true nor false",
+    }  # fmt: skip
     more = f" ({int(bad.sum())} such values)" if bad.sum() > 1 else ""
     return InputError(
         f"{source}, column {shortened(column.name)!r}, data row {row + first}: {shortened(column.iloc[row - 1])!r} "
@@ -119,7 +122,7 @@ def _surveyed(reading: Reading, table: Rows, wanted: Sequence[str]) -> _Like:
     """How the table is read. The whole of it is looked over only where it may matter."""
     if isinstance(table, TextRows):
         return _Like(reading, table.source, _by_comma(reading, table, wanted))
-    mixed = [c for c in wanted if reading.kinds[c] in ("category", "text", "date")]
+    mixed = [c for c in wanted if reading.kinds[c] in ("category", "ordered", "text", "date")]
     return _Like(reading, table.source, whole=_whole(table, mixed))
 
 
@@ -129,7 +132,7 @@ def _by_comma(reading: Reading, table: TextRows, wanted: Sequence[str]) -> froze
     if not table.commas:
         return frozenset()
     votes, bad = dict.fromkeys(table.names, np.zeros(4)), dict.fromkeys(wanted, False)
-    numbers = [c for c in wanted if reading.kinds[c] == "number"]
+    numbers = [c for c in wanted if reading.kinds[c] in ("number", "key")]
     for frame in table.frames(SURVEY, table.names):
         for name in table.names:
             found = words(frame[name])

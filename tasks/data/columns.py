@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tasks.data.arrow import pc
 from tasks.data.dates import far, parsed
+from tasks.data.durations import durations
 from tasks.data.numeric import Style, kept, numbers
 from tasks.data.words import MARKS, NUMBER_MARKS, Words, spread, words
 
@@ -32,9 +33,9 @@ def canonical(
     found: Words | None = None,
 ) -> Column:
     """The column as its kind asks. marks: what stands for missing in words (lower case); found: its words if known."""
-    if found is None and (textual(raw) or kind in ("category", "text")):
+    if found is None and (textual(raw) or kind in ("category", "ordered", "text")):
         found = words(_as_text(raw))
-    if kind == "number":
+    if kind in ("number", "key"):
         return _number(raw, parser, found)
     if kind == "boolean":
         return _boolean(raw, parser, found)
@@ -79,6 +80,13 @@ def _number(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Colu
         values, out = kept(plain(raw))
         return Column(pd.Series(values, name=raw.name), _none(raw), out)
     skip = missing_in_numbers(found, parser)
+    if parser.get("duration"):
+        seconds, good = durations(found, skip)
+        good = good | skip
+        if not good.all():  # seconds are written as numbers too
+            read = numbers(found, good)
+            seconds, good = np.where(read.good, read.values, seconds), good | read.good
+        return Column(pd.Series(spread(seconds, found.codes, np.nan), name=raw.name), found.rows(~good), _none(raw))
     style = Style(parser.get("decimal", "."), parser.get("thousands", ""))
     read = numbers(found, skip, style=style)
     values, out = kept(spread(read.values, found.codes, np.nan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.errors import listed, shortened
+from models.errors import InputError, listed, shortened
 from tasks.data.arrow import pc
-from tasks.data.columns import plain, positions, textual
+from tasks.data.columns import canonical, plain, positions, textual
 from tasks.data.dates import dates, mixed
+from tasks.data.durations import durations
 from tasks.data.notes import Note, at_rows
 from tasks.data.numeric import CODE_DIGITS, Numbers, numbers
-from tasks.data.words import MARKS, NUMBER_MARKS, Words, words
+from tasks.data.words import MARKS, NUMBER_MARKS, Words, spread, words
 
 # A column is one of numbers when this share of its values are; words among fewer distinct numbers are levels.
 MOST = 0.95
@@ -44,11 +46,16 @@ class Inferred:
     """Whether a column of numbers or dates writes NA for missing, as R does: then words may too."""
 
 
-def infer(raw: pd.Series, decimal: str | None, asked: str | None = None) -> Inferred:
-    """The column's kind; `asked` overrules what the values say. decimal: the mark that the table uses elsewhere."""
+def infer(
+    raw: pd.Series, decimal: str | None, asked: str | None = None, order: Sequence[str] | None = None
+) -> Inferred:
+    """The column's kind; `asked` overrules what the values say, and so does an `order` of its levels. decimal: the mark
+    that the table uses elsewhere."""
     name = str(raw.name)
     if asked == "drop":
         return Inferred("drop")
+    if asked == "ordered" or (order and asked is None) or (asked is None and _ranked(raw)):
+        return ordered(raw, order)
     if _nested(raw):
         return Inferred("drop", notes=(Note("unreadable_columns", name, "lists, structs or objects"),))
     if isinstance(raw.dtype, pd.CategoricalDtype) and asked in (None, "category"):
@@ -58,6 +65,34 @@ def infer(raw: pd.Series, decimal: str | None, asked: str | None = None) -> Infe
         told = _as_asked(found, name, decimal, asked) if asked else _text(found, name, decimal)
         return replace(told, words=found)
     return _typed(raw, name, asked)
+
+
+def _ranked(raw: pd.Series) -> bool:
+    return isinstance(raw.dtype, pd.CategoricalDtype) and bool(raw.dtype.ordered)
+
+
+def ordered(raw: pd.Series, order: Sequence[str] | None) -> Inferred:
+    """An ordered category: in the order given, in that of its type, or by the number that each level holds; InputError
+    where there is none of these."""
+    levels = _levels(pd.Series(raw.cat.categories if _ranked(raw) else order or raw.dropna().unique(), name=raw.name))
+    if order or _ranked(raw):
+        there = canonical(raw, "ordered", {}).values
+        odd = sorted(set(there.dropna().unique()) - set(levels))
+        notes = (Note("unordered_levels", str(raw.name), listed(odd, 3, 24)),) if odd else ()
+        return Inferred("ordered", {"order": levels}, notes)
+    numbered = {level: re.search(r"-?\d+(?:\.\d+)?", level) for level in levels}
+    values = {level: float(found[0]) for level, found in numbered.items() if found}
+    if len(values) < len(levels) or len(set(values.values())) < len(levels):
+        raise InputError(
+            f"In which order are the levels of {shortened(raw.name)!r}, {listed(levels, 5, 24)}? Say it, lowest first: "
+            f"--order '{shortened(raw.name)}={','.join(levels[:3])}', or order: in the config."
+        )
+    return Inferred("ordered", {"order": sorted(levels, key=values.__getitem__)})
+
+
+def _levels(values: pd.Series) -> list[str]:
+    """Levels as the canonical form writes them, each once."""
+    return list(dict.fromkeys(canonical(values, "category", {}).values.dropna().tolist()))
 
 
 def _nested(raw: pd.Series) -> bool:
@@ -72,14 +107,14 @@ def _nested(raw: pd.Series) -> bool:
 
 def _typed(raw: pd.Series, name: str, asked: str | None) -> Inferred:
     """The kind of a column whose type the source already knows."""
+    if pd.api.types.is_timedelta64_dtype(raw.dtype) and asked in (None, "duration", "number"):
+        return Inferred("number", {"duration": True}, (Note("durations", name),))
     if asked:
-        return Inferred(asked)
+        return Inferred("number" if asked == "duration" else asked)
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         return Inferred("date")
     if pd.api.types.is_bool_dtype(raw.dtype):
         return Inferred("boolean")
-    if pd.api.types.is_timedelta64_dtype(raw.dtype):
-        return Inferred("number", notes=(Note("durations", name),))
     values = plain(raw)
     if pd.api.types.is_integer_dtype(raw.dtype) and _counts_rows(raw.dropna().astype("object").tolist(), name):
         return Inferred("id", notes=(Note("id_columns", name, "counts the rows"),))
@@ -90,7 +125,18 @@ def _typed(raw: pd.Series, name: str, asked: str | None) -> Inferred:
         counter = _counts_rows([int(v) for v in whole], name)
         if counter:
             return Inferred("id", notes=(Note("id_columns", name, "counts the rows"),))
-    return Inferred("number")
+    return _key(name) if _names_things(whole, name) else Inferred("number")
+
+
+def _names_things(values: np.ndarray, name: str) -> bool:
+    """Whether whole numbers are names, such as those of customers: their column is called so, and they come again."""
+    if len(values) < ENOUGH or not ID_NAME.search(name) or not _whole(values) or values.min() < 0:
+        return False
+    return 2 < len(np.unique(values)) <= len(values) / 2
+
+
+def _key(name: str, parser: dict[str, Any] | None = None) -> Inferred:
+    return Inferred("key", parser or {}, (Note("keys", name),))
 
 
 def _whole(values: np.ndarray) -> bool:
@@ -116,6 +162,9 @@ def _text(found: Words, name: str, decimal: str | None) -> Inferred:
     some = int(found.counts @ ~skip)
     if not some:
         return Inferred("drop" if not len(found.values) or found.marked(MARKS).all() else "category")
+    lasting = None if found.plain.all() else _duration(found, skip, name)
+    if lasting:
+        return lasting
     truth = None if found.plain.all() else _boolean(found, skip)
     if truth:
         return truth
@@ -131,6 +180,19 @@ def _text(found: Words, name: str, decimal: str | None) -> Inferred:
         if mixed(found, skip):
             return Inferred("category", notes=(Note("mixed_dates", name, listed(found.some(~skip, 2))),))
     return _label(found, name)
+
+
+def _duration(found: Words, skip: np.ndarray, name: str, least: float = MOST) -> Inferred | None:
+    """A column of durations, as seconds; None where fewer than that share of the values are some."""
+    _, good = durations(found, skip)
+    some = int(found.counts @ ~skip)
+    if not good.any() or found.counts @ good < least * some:
+        return None
+    bad = ~(good | skip)
+    rows = found.rows(bad)
+    odd = f"{listed(map(repr, found.some(bad, 4)), 3, 24)} in {at_rows(positions(rows), int(rows.sum()))}"
+    notes = [Note("durations", name), *([Note("unreadable_values", name, odd, positions(rows))] if bad.any() else [])]
+    return Inferred("number", {"duration": True, **_own_marks(found, bad)}, tuple(notes))
 
 
 def _boolean(found: Words, skip: np.ndarray) -> Inferred | None:
@@ -157,6 +219,8 @@ def _number(found: Words, skip: np.ndarray, some: int, name: str, decimal: str |
         return coded
     if whole and dates_first(found, read, skip):
         return None
+    if whole and not bad.any() and _names_things(spread(read.values, found.codes, np.nan)[found.rows(read.good)], name):
+        return _key(name, _number_parser(found, read, bad))
     few_words = int(bad.sum()) <= 3 and good >= 0.5 * some and distinct > 2 * FEW_NUMBERS
     if bad.any() and not ((good >= MOST * some or few_words) and distinct > FEW_NUMBERS):
         label = _label(found, name)
@@ -285,9 +349,13 @@ def _case(found: Words, real: np.ndarray, name: str) -> tuple[Note, ...]:
 def _as_asked(found: Words, name: str, decimal: str | None, asked: str) -> Inferred:
     """The parser of a column of text whose kind the user gave."""
     skip = found.marked(NUMBER_MARKS)
-    if asked == "number":
+    if asked == "duration":
+        return _duration(found, skip, name, least=0.0) or Inferred("number", {"duration": True})
+    if asked in ("number", "key"):
         read = numbers(found, skip, decimal)
         bad = ~(read.good | skip)
+        if asked == "key" and bad.any():
+            return Inferred("category")  # words name things as well
         return Inferred(asked, _number_parser(found, read, bad), tuple(_number_notes(found, read, bad, name)))
     if asked == "date":
         when = dates(found, skip)

@@ -22,6 +22,8 @@ SENTENCES: dict[str, tuple[Literal["pass", "warn"], str]] = {
     "mixed_dates": ("warn", "Dates in more than one format are read as categories; write them as 2024-01-31: {}."),
     "codes": ("warn", "Long or zero-padded digits are read as categories, not as numbers: {}."),
     "durations": ("pass", "Durations became seconds: {}."),
+    "keys": ("pass", "Whole numbers that name things, each in many rows: {}."),
+    "unordered_levels": ("warn", "Levels that the given order lacks count as missing: {}."),
     "missing_marks": ("warn", "Words and blanks among numbers or dates were read as missing: {}."),
     "case_variants": ("warn", "Levels that differ by upper and lower case only are kept apart: {}."),
     "free_text": ("pass", "Read as free text: {}."),

@@ -75,6 +75,11 @@ def roles(run: Run, names: Sequence[str], source: str) -> Roles:
         raise InputError(
             f"A type is given for {shortened(unknown_types[0])!r}, which {source} lacks.{near(unknown_types[0], names)}"
         )
+    unordered = [n for n in run.order if n not in names]
+    if unordered:
+        raise InputError(
+            f"An order is given for {shortened(unordered[0])!r}, which {source} lacks.{near(unordered[0], names)}"
+        )
     if found.target in run.types:
         raise InputError(f"A type is given for the target {found.target!r}; choose by --task instead.")
     return found

@@ -46,7 +46,7 @@ def fitted(column: pd.Series, reading: Reading, comma: bool) -> Column:
     name = str(column.name)
     kind, parser = reading.kinds[name], reading.parsers.get(name, {})
     read = canonical(column, kind, parser, reading.missing)
-    if read.bad.any() and kind == "number" and comma and textual(column):
+    if read.bad.any() and kind in ("number", "key") and comma and textual(column):
         # This file writes decimal commas throughout, whatever the first one did.
         read = canonical(column, kind, {**parser, "decimal": ",", "thousands": "."}, reading.missing)
     return read

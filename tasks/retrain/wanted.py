@@ -42,9 +42,11 @@ def pinned(one: Asked, run: Run, table: Table) -> Run:
     known = one.champion.reading.kinds if one.champion and one.retrain.columns == "stop" else {}
     other = {c: kind for c, kind in table.reading.kinds.items() if c in known and known[c] != kind}
     types = {**{c: known[c] for c in other}, **run.types}
+    parsers = one.champion.reading.parsers if one.champion else {}
+    order = {**{c: tuple(parsers[c]["order"]) for c in other if known[c] == "ordered"}, **run.order}
     warm = one.past.run_id if one.past and one.retrain.warm else None
     search = run.search.model_copy(update={"warm_from": warm})
-    return run.model_copy(update={"types": types, "search": search})
+    return run.model_copy(update={"types": types, "order": order, "search": search})
 
 
 def made(values: Mapping[str, Any]) -> Run:
@@ -87,4 +89,5 @@ def _there(values: Mapping[str, Any], one: Asked) -> dict[str, Any]:
     """The settings without kinds and dropped columns that the new table lacks."""
     there = set(load(one.data).frame.columns)
     types = {c: kind for c, kind in (values.get("types") or {}).items() if c in there}
-    return {**values, "types": types, "drop": [c for c in values.get("drop") or () if c in there]}
+    order = {c: levels for c, levels in (values.get("order") or {}).items() if c in there}
+    return {**values, "types": types, "order": order, "drop": [c for c in values.get("drop") or () if c in there]}
