@@ -29,7 +29,7 @@ def main() -> None:
     asked = _asked()
     rows = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        for file, target, options in _tables(Path(asked.place).resolve(), asked.only.split(",") if asked.only else []):
+        for file, target, options in tables(Path(asked.place).resolve(), asked.only.split(",") if asked.only else []):
             for seed in range(asked.seeds):
                 rows.append(_run(file, target, options, seed, asked.budget, Path(folder)))
                 print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
@@ -46,7 +46,8 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _tables(place: Path, only: list[str]) -> Iterator[tuple[Path, str, list[str]]]:
+def tables(place: Path, only: list[str]) -> Iterator[tuple[Path, str, list[str]]]:
+    """(file, target, options) of each table of the folder or list, or of those of these names."""
     found = _catalogued(place) if place.is_file() else _found(place)
     return (row for row in found if not only or row[0].stem in only)
 
