@@ -116,6 +116,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         return ", ".join(f"`{v}`" for v in schema["enum"] if v is not None)
     bounds = {"minimum": "from {}", "exclusiveMinimum": "over {}", "maximum": "to {}", "exclusiveMaximum": "under {}"}
     said = [form.format(schema[key]) for key, form in bounds.items() if key in schema]
+    if schema.get("items", {}).get("type") == "number":
+        return f"numbers {_type(schema['items']).partition(' ')[2]}".strip()
     if "=" in schema.get("items", {}).get("pattern", ""):
         return "name: value, or a list of `name=value`"
     return " ".join([WORDS.get(schema.get("type", ""), schema.get("type", "any")), *said])

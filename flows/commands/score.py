@@ -48,7 +48,7 @@ def score(
         list[str] | None,
         typer.Option("--keep", metavar="A,B", help="Columns of the input that the output repeats, such as an id."),
     ] = None,
-    interval: Annotated[
+    intervals: Annotated[
         list[str] | None,
         typer.Option(
             "--interval",
@@ -74,7 +74,7 @@ def score(
         ending.log_to_file()
         found = scored(
             Score(
-                model=model, data=data, out=out, keep=o.names(keep) or (), intervals=_levels(interval), query=query,
+                model=model, data=data, out=out, keep=o.names(keep) or (), intervals=_levels(intervals), query=query,
                 bound=o.bindings(bound) or {}, chunk=chunk, unsafe=unsafe,
             ),
             told=told,
