@@ -32,7 +32,7 @@ MOST = 2000
 """Scores kept in all."""
 LEVELS = (0.8, 0.9, 0.95)
 """What is measured on the sealed rows."""
-_HALVINGS = 24
+_HALVINGS = 20
 """Of the span in which an interval's end lies: what is left of it is added to the interval."""
 
 Method = Literal["cv+", "refit"]
@@ -184,7 +184,7 @@ def intervals(kept: Conformal, centres: Sequence[np.ndarray], level: float) -> t
 
 
 def _end(kept: Conformal, centres: Sequence[np.ndarray], place: int) -> np.ndarray:
-    """The `place`-th smallest of all centre + score, by halving; never less, and more by 2^-24 of the models' span."""
+    """The `place`-th smallest of all centre + score, by halving; never less, and more by 2^-20 of the models' span."""
     middle = _quantile(kept, place)
     low, high = np.min(centres, axis=0) + middle, np.max(centres, axis=0) + middle
     for _ in range(_HALVINGS if len(centres) > 1 else 0):

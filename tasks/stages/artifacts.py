@@ -89,7 +89,7 @@ def verdict(report: Report) -> None:
     head = [f"| {report.metric} | value | 95 % | of |", "|---|---|---|---|"] if scores else []
     notes = [f"- {text}" for text in (*(w.message for w in report.warnings), *report.notes)]
     parts = [
-        f"# {report.name}: {version}", report.sentence, "\n".join([*head, *scores]),
+        f"# {report.name}: {version}", report.sentence, report.coverage_sentence, "\n".join([*head, *scores]),
         "\n".join(notes), _in_mlflow(report),
     ]  # fmt: skip
     markdown("nestor-verdict", "\n\n".join(part for part in parts if part), shortened(report.sentence, 200))
