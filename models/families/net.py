@@ -12,14 +12,10 @@ from scipy.sparse import csr_array
 
 from models.families import Family, Fitted, Needs
 from models.perceptron import Layer, linear, normalised, perceptron
-from models.torch_training import Course, outputs, train
+from models.torch_training import course, outputs, train
 
-_LEAST_STEPS = 20
-"""Batches of an epoch on small tables, whatever the batch size."""
 _NARROWEST = 1e-5
 """Between two knots of a column, which has variance 1: single precision tells no less apart."""
-_LEAST_L1 = 1e-6
-"""A smaller penalty is none."""
 
 
 def _space(trial, shape):
@@ -47,29 +43,14 @@ def _space(trial, shape):
 def _fit(config, part, seed, threads):
     knots, count = _knots(part.X, config["bins"]), outputs(part)
     pieces = _Pieces.of(knots, part.X.shape[1]) if knots else None
-    course, rounds = _course(config, part), config.get("rounds")
-    made = train(lambda: _module(config, part.X.shape[1], pieces, count), part, course, seed, threads, rounds)
+    network = lambda: _network(config, part.X.shape[1], pieces, count)  # noqa: E731
+    made = train(network, part, course(config, len(part.y)), seed, threads, config.get("rounds"))
     first, *others = _layers(made.module)
     layers = [*(pieces.layers(first) if pieces else [first]), *others]
     return Fitted(perceptron(layers, config["activation"], part.shape, made.centre, made.spread), made.rounds)
 
 
-def _course(config, part) -> Course:
-    # A step of plain descent is about ten times as short as one of Adam's.
-    faster = 10.0 if config["optimizer"] == "sgd" else 1.0
-    return Course(
-        epochs=config["epochs"],
-        patience=max(5, config["epochs"] // 5),
-        batch_size=max(16, min(config["batch_size"], len(part.y) // _LEAST_STEPS)),
-        learning_rate=config["learning_rate"] * faster,
-        optimizer=config["optimizer"],
-        schedule=config["schedule"],
-        weight_decay=config["weight_decay"],
-        l1=config["l1"] if config["l1"] > _LEAST_L1 else 0.0,
-    )
-
-
-def _module(config, columns: int, pieces: _Pieces | None, count: int):
+def _network(config, columns: int, pieces: _Pieces | None, count: int):
     """The network: linear layers, each with what is wanted of normalisation, activation and dropout."""
     from torch import nn
 
