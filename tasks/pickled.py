@@ -5,8 +5,10 @@ by itself, and is loaded only where a person says so."""
 
 from __future__ import annotations
 
+import logging
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +47,24 @@ def load(file: Path, label: str, names: Sequence[str]) -> Any:
     for name in names:
         if name in families():
             usable(name)
-    try:
-        with file.open("rb") as kept:
-            return pickle.load(kept)
-    except (ImportError, AttributeError) as error:
-        raise NestorError(
-            f"{label} can't be unpickled here: {error}. Its requirements.txt says with which versions it was made."
-        ) from error
+    with _quietly():
+        try:
+            with file.open("rb") as kept:
+                return pickle.load(kept)
+        except (ImportError, AttributeError) as error:
+            raise NestorError(
+                f"{label} can't be unpickled here: {error}. Its requirements.txt says with which versions it was made."
+            ) from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """What is imported inside logs warnings and errors only, for good: some libraries tell of each prediction."""
+    known = set(logging.root.manager.loggerDict)
+    yield
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name not in known and isinstance(logger, logging.Logger) and logger.level < logging.WARNING:
+            logger.setLevel(logging.WARNING)
 
 
 class _Named(pickle.Unpickler):
