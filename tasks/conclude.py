@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models import estimate
+from models.calibration import wanted
 from models.conformal import Conformal
 from models.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
 from models.errors import BudgetError, NestorError, shortened
+from models.finish import PLAIN, Finish, finished, judged, of_all
 from models.metric import Fold3
 from models.nested import Trial, best_of
 from models.outcome import Coverage, FamilyOutcome, Interval
+from models.threshold import moves
 from tasks import coverage, fit
 from tasks.session import Session
 from tasks.shortlist import ALL
@@ -32,7 +35,9 @@ class Chosen:
     fold: str
     members: tuple[Member, ...]
     inner: float
-    """The ensemble's score on inner out-of-fold rows."""
+    """The ensemble's score on inner out-of-fold rows, finished as it is judged."""
+    finish: Finish = PLAIN
+    """Its calibration and threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +53,13 @@ class Concluded:
     agreement: float | None
     beats_constant: bool
     outer: tuple[tuple[str, Fold3], ...]
-    """Out-of-fold rows of the outer folds: fold, (target, prediction, weight)."""
+    """Out-of-fold rows of the outer folds: fold, (target, prediction, weight); probabilities calibrated."""
     conformal: Conformal | None = None
     """The outer rows' scores, from which intervals and sets are made."""
     coverage: tuple[Coverage, ...] = ()
     """What these cover of the sealed rows."""
+    threshold: float | None = None
+    """From which probability on the delivered model says the positive class; None: plainly."""
 
 
 def conclude(session: Session) -> Concluded:
@@ -60,17 +67,20 @@ def conclude(session: Session) -> Concluded:
     chosen = _assembled(session)
     if not _delivered(chosen):
         raise _nothing(session)
-    outer = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
+    _tell_finish(session, chosen)
+    shown = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
+    outer = tuple((k, judged(rows, chosen[k].finish.threshold)) for k, rows in shown)
     procedure = _interval(session, outer)
     optimism = _optimism(session, chosen, outer)
     if ALL in chosen and not outer:
         procedure = _without_outer(session, chosen[ALL])
     families = _families(session, chosen)
     test, agreement = _opened(session, chosen, outer)
-    scores = coverage.scores(session, chosen, outer)
+    scores = coverage.scores(session, chosen, shown)
     return Concluded(
         chosen, families, _winner(session, families), procedure, test, optimism, agreement,
-        _beats_constant(session, procedure), outer, scores, coverage.on_sealed(session, scores),
+        _beats_constant(session, procedure), shown, scores, coverage.on_sealed(session, chosen, scores),
+        threshold(session, chosen),
     )  # fmt: skip
 
 
@@ -102,7 +112,8 @@ def _assembled(session: Session) -> dict[str, Chosen]:
             for key in sorted(members | bests, key=lambda key: (key not in members, key))
         }
     fitted = {key for key, future in waiting.items() if future.result() is not None}
-    return {k: one for k in weighed if (one := _of_fitted(weighed[k], fitted)) is not None}
+    kept = {k: one for k in weighed if (one := _of_fitted(weighed[k], fitted)) is not None}
+    return {k: _finished(session, one) for k, one in kept.items()}
 
 
 def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | None:
@@ -121,6 +132,53 @@ def _weighed(session: Session, fold: str) -> Chosen | None:
     targets = [session.work.target[rows] for rows in parts]
     weights = [None if session.work.weight is None else session.work.weight[rows] for rows in parts]
     return Chosen(fold, *weigh(candidates, targets, weights, session.metric))
+
+
+def _finished(session: Session, chosen: Chosen) -> Chosen:
+    """With the calibration and the threshold that are best on the fold's inner rows. Without outer folds nothing would
+    judge what was chosen so: then probabilities and decisions stay as they are."""
+    final, metric, work = session.run.final, session.metric, session.work
+    parts = [judge for _, judge in session.folds[chosen.fold].inner]
+    choose = final.threshold == "auto" and moves(metric, sum(map(len, parts)))
+    if set(session.folds) == {ALL} or not (choose or wanted(metric, final.calibrate)):
+        return chosen
+    odds = _inner_odds(session, chosen)
+    weights = [None if work.weight is None else work.weight[rows] for rows in parts]
+    folds = list(zip([work.target[rows] for rows in parts], odds, weights, strict=True))
+    keys = [session.keys[rows] for rows in parts]
+    finish, inner = finished(metric, folds, keys, final.calibrate, choose, session.run.seed)
+    return chosen if finish == PLAIN else replace(chosen, inner=inner, finish=finish)
+
+
+def _inner_odds(session: Session, chosen: Chosen) -> list[np.ndarray]:
+    """The ensemble's predictions on each inner fold's validation rows."""
+    members = [
+        [m.weight * part for part in _inner_predictions(session, m.family, chosen.fold, trial)]
+        for m in chosen.members
+        for trial in [_trial(session, m.family, chosen.fold, m.trial)]
+    ]
+    return [np.sum(parts, axis=0) for parts in zip(*members, strict=True)]
+
+
+def threshold(session: Session, chosen: dict[str, Chosen]) -> float | None:
+    """The delivered model's threshold; None where it decides plainly."""
+    return of_all(session.metric, [c.finish for c in _delivered(chosen)])
+
+
+def _tell_finish(session: Session, chosen: dict[str, Chosen]) -> None:
+    """Says what was calibrated and which threshold holds."""
+    delivered = _delivered(chosen)
+    methods = Counter(c.finish.calibration.method for c in delivered if c.finish.calibration)
+    if methods:
+        how = ", ".join(f"{method} in {n} of {len(delivered)}" for method, n in methods.items())
+        session.note(f"Probabilities are calibrated on inner rows (folds: {how}).")
+    at = threshold(session, chosen)
+    if at is not None:
+        folds = [c.finish.threshold for c in delivered if c.finish.threshold is not None]
+        session.note(
+            f"{session.work.classes[1]} is said from a probability of {at:.3g} on: chosen on inner rows, in "
+            f"{len(folds)} of {len(delivered)} folds between {min(folds):.3g} and {max(folds):.3g}."
+        )
 
 
 def _candidates(session: Session, fold: str) -> list[Candidate]:
@@ -161,9 +219,9 @@ def refits(session: Session, chosen: Chosen, with_sealed: bool = False) -> list[
 
 
 def _judged(session: Session, fold: str, chosen: Chosen) -> Fold3:
-    """B_k's rows with the fold's ensemble predictions."""
+    """B_k's rows with the fold's ensemble predictions, calibrated."""
     prediction = sum(w * _array(session, file) for file, w in refits(session, chosen))
-    return _scored(session, fold, np.asarray(prediction))
+    return _scored(session, fold, chosen.finish.odds(np.asarray(prediction)))
 
 
 def _scored(session: Session, fold: str, prediction: np.ndarray) -> Fold3:
@@ -257,19 +315,27 @@ def _opened(
     for one in chosen.values():
         _predict_sealed(session, one)
     sealed, keys = session.sealed, session.sealed_keys
-    rows = (sealed.target, on_sealed(session, chosen), sealed.weight)
+    rows = judged((sealed.target, on_sealed(session, chosen), sealed.weight), threshold(session, chosen))
     test = estimate.test_interval(session.metric, rows, keys, session.run.seed)
     session.count_opening()
     if not outer:
         return test, None
-    by_fold: list[Fold3] = [(sealed.target, _array(session, f"sealed/{k}"), sealed.weight) for k, _ in outer]
+    by_fold = [
+        judged((sealed.target, fold_on_sealed(session, chosen[k]), sealed.weight), chosen[k].finish.threshold)
+        for k, _ in outer
+    ]
     own_keys = [session.keys[session.folds[k].judge] for k, _ in outer]
     return test, estimate.agreement(session.metric, [r for _, r in outer], by_fold, own_keys, keys, session.run.seed)
 
 
 def on_sealed(session: Session, chosen: dict[str, Chosen]) -> np.ndarray:
     """What the delivered model, the tested one, says of the sealed rows, once they were opened."""
-    return np.mean([_array(session, f"sealed/{c.fold}") for c in _delivered(chosen)], axis=0)
+    return np.mean([fold_on_sealed(session, one) for one in _delivered(chosen)], axis=0)
+
+
+def fold_on_sealed(session: Session, chosen: Chosen) -> np.ndarray:
+    """What one fold's ensemble says of the sealed rows, calibrated."""
+    return chosen.finish.odds(_array(session, f"sealed/{chosen.fold}"))
 
 
 def _predict_sealed(session: Session, chosen: Chosen) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from models.conformal import Conformal, conformal, coverage
 from models.metric import Fold3
 from models.outcome import Coverage
+from tasks.predict import vote
 from tasks.session import Session
 from tasks.shortlist import ALL
 
@@ -35,11 +36,12 @@ def _knows_all(session: Session, fold: str) -> bool:
     return session.work.task == "regression" or len(known) == len(session.work.classes)
 
 
-def on_sealed(session: Session, kept: Conformal | None) -> tuple[Coverage, ...]:
+def on_sealed(session: Session, chosen: dict[str, Chosen], kept: Conformal | None) -> tuple[Coverage, ...]:
     """What is covered of the sealed rows, once the tested models have predicted them."""
     if kept is None or session.sealed is None:
         return ()
-    said = [np.asarray(session.workdir.read_array(f"sealed/{fold.fold}")) for fold in kept.folds]
+    arrays = {one.fold: np.asarray(session.workdir.read_array(f"sealed/{one.fold}")) for one in kept.folds}
+    said = [chosen[fold].finish.odds(array) for fold, array in arrays.items()]
     return coverage(kept, said, session.sealed.target)
 
 
@@ -52,9 +54,10 @@ def write(kept: Conformal, model: Any, folder: Path) -> Path:
 
 def _votes(model: Any, kept: Conformal) -> list[tuple[str, float]]:
     """Fold and weight of each member of the delivered model; their names say the fold."""
-    if not hasattr(model, "estimators"):
+    whole = vote(model)
+    if not hasattr(whole, "estimators"):
         return [(kept.folds[0].fold, 1.0)]
-    return [(name.rsplit("_", 2)[1], w) for (name, _), w in zip(model.estimators, model.weights, strict=True)]
+    return [(name.rsplit("_", 2)[1], w) for (name, _), w in zip(whole.estimators, whole.weights, strict=True)]
 
 
 def read(folder: Path) -> Conformal | None:

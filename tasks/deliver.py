@@ -14,33 +14,38 @@ import pandas as pd
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.utils import Bunch
 
+from models import calibration
+from models.calibration import calibrated
 from models.columns import TRUSTED
 from models.families import family
 from models.table import Table
+from models.threshold import usual
 from tasks.conclude import Chosen, Concluded, refits
 from tasks.session import Session
 from tasks.shortlist import ALL
 from tasks.tune import refit
 
-Voters = Sequence[tuple[str, Pipeline, float]]
+Voters = Sequence[tuple[str, Any, float]]
+"""Name, fitted pipeline or calibrated ensemble, and weight."""
 
 
 def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
     """The model for consumers, and its tested twin where that is another one."""
     chosen = concluded.chosen
     tested = voters(session, [chosen[ALL]] if ALL in chosen else list(chosen.values()))
+    at = usual(session.metric) if concluded.threshold is None else concluded.threshold
     if ALL not in chosen or not with_sealed(session):
-        return model(session.work, tested), None
+        return model(session.work, tested, at), None
     one = chosen[ALL]
     for member in one.members:
         trial = session.trials[member.family, ALL][member.trial]
         if refit(session, member.family, ALL, trial, with_sealed=True) is None:
             session.note("The last fit with the sealed rows did not finish: the tested model is delivered as it is.")
-            return model(session.work, tested), None
-    return model(session.work, voters(session, [one], with_sealed=True)), model(session.work, tested)
+            return model(session.work, tested, at), None
+    return model(session.work, voters(session, [one], with_sealed=True), at), model(session.work, tested, at)
 
 
 def with_sealed(session: Session) -> bool:
@@ -51,21 +56,46 @@ def with_sealed(session: Session) -> bool:
 
 
 def voters(session: Session, chosen: Sequence[Chosen], with_sealed: bool = False) -> Voters:
-    """Every member with its share: equal for folds, by weight within."""
+    """Every member with its share: equal for folds, by weight within. A fold that is calibrated votes as one."""
     found = []
     for one in chosen:
-        files = refits(session, one, with_sealed=with_sealed)
-        for member, (file, share) in zip(one.members, files, strict=True):
-            pipeline, classes = session.workdir.read_pickle(file)
-            if session.work.classes and len(classes) < len(session.work.classes):
-                session.note(f"A member of fold {one.fold} lacks a class and is not delivered; it counted in judging.")
-                continue
-            found.append((f"{member.family}_{one.fold}_{member.trial}", pipeline, share / len(chosen)))
+        members = _members(session, one, with_sealed)
+        if members and one.finish.calibration is not None:
+            together = calibrated(_vote(session.work, members), one.finish.calibration)
+            members = [(f"calibrated_{one.fold}_{len(members)}", together, 1.0)]
+        found += [(name, fitted, share / len(chosen)) for name, fitted, share in members]
     return found
 
 
-def model(table: Table, voters: Voters) -> Any:
-    """One fitted object: a vote over frozen pipelines; in regression a single pipeline stays as it is."""
+def _members(session: Session, one: Chosen, with_sealed: bool) -> Voters:
+    """The fold's members; those that lack a class are left out with a word."""
+    found = []
+    files = refits(session, one, with_sealed=with_sealed)
+    for member, (file, share) in zip(one.members, files, strict=True):
+        pipeline, classes = session.workdir.read_pickle(file)
+        if session.work.classes and len(classes) < len(session.work.classes):
+            session.note(f"A member of fold {one.fold} lacks a class and is not delivered; it counted in judging.")
+            continue
+        found.append((f"{member.family}_{one.fold}_{member.trial}", pipeline, share))
+    return found
+
+
+def model(table: Table, voters: Voters, threshold: float = 0.5) -> Any:
+    """One fitted object: a vote over frozen pipelines; in regression a single pipeline stays as it is. With two classes
+    the second is said from the threshold on."""
+    if table.task == "regression" and len(voters) == 1:
+        return voters[0][1]
+    vote = _vote(table, voters, table.classes)
+    if table.task != "binary" or threshold == 0.5:
+        return vote
+    # Fitting it would check labels and nothing else: the vote stands in its place as it is, and is written once.
+    whole = FixedThresholdClassifier(DummyClassifier(), response_method="predict_proba").set_params(threshold=threshold)
+    whole.estimator_ = vote
+    return whole
+
+
+def _vote(table: Table, voters: Voters, labels: Sequence[Any] = ()) -> Any:
+    """The voters' weighted mean; without labels one that speaks the codes that the members know."""
     names = [(name, FrozenEstimator(pipeline)) for name, pipeline, _ in voters]
     whole = sum(w for *_, w in voters)
     weights = [w / whole for *_, w in voters]
@@ -73,13 +103,11 @@ def model(table: Table, voters: Voters) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if table.task == "regression":
-            if len(voters) == 1:
-                return voters[0][1]
             return _slim(VotingRegressor(names, weights=weights).fit(rows, np.zeros(len(rows))))
-        labels = np.array(table.classes)
-        vote = VotingClassifier(names, voting="soft", weights=weights).fit(_as_many(rows, len(labels)), labels)
+        classes = np.array(labels) if len(labels) else np.arange(len(table.classes))
+        vote = VotingClassifier(names, voting="soft", weights=weights).fit(_as_many(rows, len(classes)), classes)
         # It sorts the labels; the members' columns stand in the order of the codes, the positive class last.
-        vote.classes_ = vote.le_.classes_ = labels
+        vote.classes_ = vote.le_.classes_ = classes
         return _slim(vote)
 
 
@@ -104,4 +132,5 @@ def unsafe(concluded: Concluded) -> list[str]:
 
 def trusted(session: Session) -> list[str]:
     """The types that the delivered model may hold beyond what skops knows."""
-    return sorted({*TRUSTED, *(t for name in session.level.families for t in family(name).trusted)})
+    of_families = (t for name in session.level.families for t in family(name).trusted)
+    return sorted({*TRUSTED, *calibration.TRUSTED, *of_families})

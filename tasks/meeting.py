@@ -19,6 +19,7 @@ from models.labels import label_text
 from models.metric import Metric, metric_for
 from models.seal import form
 from models.seal import keys as keys_of
+from tasks.predict import labels
 from tasks.score import Loaded
 from tasks.workdir import Workdir
 
@@ -168,7 +169,8 @@ def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: S
     whole /= whole.sum(axis=1, keepdims=True)
     if metric.needs == "probability":
         return whole
-    said = np.array([place.get(label_text(label), -1) for label in loaded.model.predict(rows)])
+    own = labels(loaded.model, rows, odds, loaded.facts.get("costs", ()))
+    said = np.array([place.get(label_text(label), -1) for label in own])
     return np.where(said >= 0, said, whole.argmax(axis=1))
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
+from models.costs import Costs
 from models.errors import InputError, NestorError
 from tasks.data.chunks import Chunk
 from tasks.data.dated import FIELDS, PARTS
@@ -53,7 +54,8 @@ def columns(model: Any, asked: Asked | None = None) -> dict[str, pa.DataType]:
 
 
 def predicted(
-    model: Any, version: int, chunks: Iterable[Chunk], threads: int | None = None, asked: Asked | None = None
+    model: Any, version: int, chunks: Iterable[Chunk], threads: int | None = None, asked: Asked | None = None,
+    costs: Costs = (),
 ) -> Iterator[pa.Table]:
     """For each chunk, in order, the columns that were kept and the predictions beside them.
 
@@ -61,14 +63,14 @@ def predicted(
     types = columns(model, asked)
 
     def work(chunk: Chunk) -> pa.Table:
-        values = _values(model, version, chunk.features, asked)
+        values = _values(model, version, chunk.features, asked, costs)
         made = [pa.array(v, kind) for v, kind in zip(values, types.values(), strict=True)]
         return pa.table([*chunk.kept.columns, *made], names=[*chunk.kept.column_names, *types])
 
     yield from _in_order(work, chunks, threads or len(os.sched_getaffinity(0)))
 
 
-def _values(model: Any, version: int, rows: pd.DataFrame, asked: Asked | None) -> list[Any]:
+def _values(model: Any, version: int, rows: pd.DataFrame, asked: Asked | None, costs: Costs) -> list[Any]:
     """Labels, probabilities, intervals or sets, versions."""
     classes, versions = list(getattr(model, "classes_", [])), np.full(len(rows), version)
     if rows.empty:
@@ -78,16 +80,33 @@ def _values(model: Any, version: int, rows: pd.DataFrame, asked: Asked | None) -
         odds, more = _said(model, rows, "predict_proba" if classes else "predict", asked)
         if not classes:
             return [odds, *more, versions]
-        # A vote's `predict` does the same after asking all of its members once more.
-        soft = getattr(model, "voting", None) == "soft"
-        labels = np.asarray(model.classes_)[np.argmax(odds, axis=1)] if soft else model.predict(rows)
-    return [labels, *odds.T, *more, versions]
+        return [labels(model, rows, odds, costs), *odds.T, *more, versions]
+
+
+def vote(model: Any) -> Any:
+    """The model without its threshold."""
+    return getattr(model, "estimator_", model)
+
+
+def labels(model: Any, rows: pd.DataFrame, odds: np.ndarray, costs: Costs = ()) -> np.ndarray:
+    """The rows' labels from what the model has said of them: its `predict` does the same after asking all of its
+    members once more. `costs` is the rule that no library class holds: the label of least expected cost."""
+    if costs:
+        codes = (odds @ np.array(costs)).argmin(axis=1)
+    elif (at := getattr(model, "threshold", None)) is not None:
+        codes = (odds[:, 1] >= at).astype(np.int64)
+    elif getattr(model, "voting", None) == "soft":
+        codes = odds.argmax(axis=1)
+    else:
+        return model.predict(rows)
+    return np.asarray(model.classes_)[codes]
 
 
 def _said(model: Any, rows: pd.DataFrame, ask: str, asked: Asked | None) -> tuple[np.ndarray, list[np.ndarray]]:
     """What the model says, and the intervals or sets; no member of a vote is asked twice."""
     if asked is None:
         return getattr(model, ask)(rows), []
+    model = vote(model)
     each = np.asarray([getattr(member, ask)(rows) for member in getattr(model, "estimators_", [model])])
     # As the vote itself does it, to the last digit.
     odds = np.average(each, axis=0, weights=model.weights) if hasattr(model, "estimators_") else each[0]

@@ -52,6 +52,8 @@ def _performance(session: Session, concluded: Concluded) -> Performance | None:
         weight=session.run.weight,
         group=split.group,
         time=split.time,
+        costs=session.run.costs,
+        threshold=concluded.threshold,
     )
 
 
