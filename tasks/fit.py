@@ -55,6 +55,10 @@ class Brief:
     """The column that holds the target one season ago."""
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Ordered category -> its levels, lowest first."""
+    many: int = 0
+    """Columns of many levels."""
+    past: tuple[str, ...] = ()
+    """The columns that hold the target at earlier times, the latest first."""
     costs: Priced = field(default_factory=dict)
     class_weight: ClassWeights = ()
     skewed: bool = False
@@ -65,7 +69,7 @@ class Brief:
         metric, season = self.scorer, self.season is not None
         return Shape(
             rows, columns, self.task, len(self.classes), metric.loss, metric.level, self.grid, self.time, season,
-            bool(self.monotone), self.skewed,
+            bool(self.monotone), self.skewed, self.many, len(self.past),
         )  # fmt: skip
 
     @property
@@ -306,6 +310,7 @@ def _whole(prepared: Prepared, y: np.ndarray, weight: np.ndarray | None, brief: 
         prepared.X, y, weight, brief.shape(len(y), width), prepared.categories,
         monotone=(*monotone, *[0] * (width - len(monotone))) if any(monotone) else (),
         season=prepared.plain.index(brief.season) if brief.season is not None else None,
+        past=tuple(prepared.plain.index(name) for name in brief.past),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 import numpy as np
 
 from models.class_weight import class_weights
+from models.columns import many_levels
 from models.config import Run
 from models.errors import BudgetError, InputError
 from models.families import Family, Shape, families, family, usable
@@ -65,6 +66,7 @@ def _shape(table: Table, run: Run) -> Shape:
     return Shape(
         table.rows, table.features.shape[1], table.task, len(table.classes), metric.loss, metric.level, run.places,
         run.split.time is not None, table.season is not None, monotone=bool(run.monotone),
+        many=many_levels(table.features, table.kinds), past=len(table.past),
     )  # fmt: skip
 
 
@@ -225,6 +227,7 @@ def _brief(session: Session, plan: str) -> None:
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
         work.season, costs=run.costs, class_weight=class_weights(run.class_weight, work.classes),
         skewed=work.task == "regression" and skewed(work.target), orders=work.orders,
+        many=many_levels(work.features, work.kinds), past=work.past,
     )  # fmt: skip
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)
 

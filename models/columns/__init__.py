@@ -19,7 +19,7 @@ from models.columns.given import MOST_CODES, Given
 from models.families import Needs
 from models.table import Task
 
-__all__ = ["MOST_CODES", "TRUSTED", "Prepared", "prepare", "transform"]
+__all__ = ["MOST_CODES", "TRUSTED", "Prepared", "many_levels", "prepare", "transform"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,11 @@ def transform(transformer: ColumnTransformer, features: pd.DataFrame) -> np.ndar
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return np.asarray(transformer.transform(features), dtype=np.float64)
+
+
+def many_levels(features: pd.DataFrame, kinds: Mapping[str, str]) -> int:
+    """How many columns of categories or keys have more than MOST_CODES levels."""
+    return sum(features[c].nunique() > MOST_CODES for c in features.columns if kinds[c] in ("category", "key"))
 
 
 TRUSTED = (

@@ -62,6 +62,10 @@ class Shape:
     """Whether the prediction is held to rise, or to fall, with some column."""
     skewed: bool = False
     """Whether the target is nowhere negative and has a long tail."""
+    many: int = 0
+    """Columns of categories or keys with so many levels that they are not coded one by one."""
+    past: int = 0
+    """Columns that hold the target at earlier times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,8 @@ class Part:
     """For each column of X 1 (the prediction may only rise with it), -1 (only fall) or 0; empty: nothing is asked."""
     season: int | None = None
     """The column of X that holds the target one season ago."""
+    past: tuple[int, ...] = ()
+    """The columns of X that hold the target at earlier times, the latest first."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What `fit` made of these rows and other configurations can use again, such as a binned dataset. Lives as long as
     the worker process keeps the part."""

@@ -60,12 +60,12 @@ def prepared(known: Family, task: str, table: pd.DataFrame, goal: np.ndarray) ->
 def shape_of(task: str, rows: int, columns: int, classes: int = 2) -> Shape:
     """A shape on which every family can be tried: columns in order on a signal, rows in order of time, a season."""
     classes = 0 if task == "regression" else classes
-    return Shape(rows, columns, task, classes, grid=(columns,), time=True, season=True)  # type: ignore[arg-type]
+    return Shape(rows, columns, task, classes, grid=(columns,), time=True, season=True, many=2, past=2)  # type: ignore[arg-type]
 
 
 def whole(X: np.ndarray, goal: np.ndarray, weight, task: str, categories=()) -> Part:
     shape = shape_of(task, len(goal), X.shape[1], len(np.unique(goal)))
-    return Part(X, goal, weight, shape, categories, season=0)
+    return Part(X, goal, weight, shape, categories, season=0, past=tuple(range(X.shape[1]))[:2])
 
 
 def part(known: Family, task: str, *, rows=200, columns=LIGHT, weight=None, stop=False) -> Part:
