@@ -25,8 +25,11 @@ def _fit(config, part, seed, threads):
     # A forest grown to single rows of a large table weighs hundreds of megabytes in a bag and gains nothing.
     smallest = max(1, part.shape.rows // 1_500)
     settings = {**config, "min_samples_leaf": max(smallest, config["min_samples_leaf"])}
+    if part.shape.loss == "absolute":
+        settings["criterion"] = "absolute_error"
     forest = RandomForestRegressor if part.shape.task == "regression" else RandomForestClassifier
-    model = forest(n_estimators=_TREES, n_jobs=threads, random_state=seed, **settings)
+    held = list(part.monotone) if any(part.monotone) else None
+    model = forest(n_estimators=_TREES, n_jobs=threads, random_state=seed, monotonic_cst=held, **settings)
     model.fit(part.X, part.y, sample_weight=part.weight)
     # The forest adds votes up in the order its threads finish: one thread repeats to the last digit.
     return Fitted(model.set_params(n_jobs=1))
@@ -40,6 +43,8 @@ FAMILY = Family(
     default={"max_features": 0.3, "min_samples_leaf": 1, "max_samples": 1.0, "criterion": "gini"},
     space=_space,
     fit=_fit,
+    losses=("squared", "absolute"),
+    monotone=True,
     threads=True,
     most_cells=2e7,
     trusted=("sklearn.tree._tree.Tree",),

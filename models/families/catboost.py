@@ -1,0 +1,115 @@
+"""Gradient boosting by symmetric trees and target statistics of categories (Prokhorenkova et al. 2018, NeurIPS)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+from models.families import Family, Fitted, Needs, patience
+
+_MOST_ROUNDS = 1000
+
+
+def _space(trial, shape):
+    config = {
+        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
+        "depth": trial.suggest_int("depth", 4, 8),
+        "l2_leaf_reg": trial.suggest_float("l2_leaf_reg", 1e-4, 5.0, log=True),
+        "subsample": trial.suggest_float("subsample", 0.7, 1.0),
+        "colsample_bylevel": trial.suggest_float("colsample_bylevel", 0.85, 1.0),
+        "one_hot_max_size": trial.suggest_int("one_hot_max_size", 2, 32, log=True),
+        "max_ctr_complexity": trial.suggest_int("max_ctr_complexity", 1, 3),
+    }
+    if shape.task != "regression":
+        config["leaf_estimation_iterations"] = trial.suggest_int("leaf_estimation_iterations", 1, 10, log=True)
+    if not shape.monotone:  # only symmetric trees can be held monotone
+        config["grow_policy"] = trial.suggest_categorical("grow_policy", ["SymmetricTree", "Depthwise"])
+    return config
+
+
+def _loss(part) -> str:
+    shape = part.shape
+    if shape.task != "regression":
+        return "MultiClass" if part.y.max() > 1 else "Logloss"
+    return {"squared": "RMSE", "absolute": "MAE", "quantile": f"Quantile:alpha={shape.level}"}[shape.loss]
+
+
+def _columns(part) -> ColumnTransformer:
+    """Category codes first and as integers, in a frame: CatBoost takes no category from an array of floats."""
+    how: dict[str, Any] = {"unknown_value": -1, "encoded_missing_value": -1, "dtype": np.int64}
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", **how)
+    columns = ColumnTransformer(
+        [("codes", codes, list(part.categories))], remainder="passthrough", verbose_feature_names_out=False
+    )
+    return columns.set_output(transform="pandas")
+
+
+def _fit(config, part, seed, threads):
+    from catboost import CatBoostClassifier, CatBoostRegressor, Pool
+
+    settings: dict[str, Any] = {"leaf_estimation_iterations": 1, **config}
+    rounds = settings.pop("rounds", None)
+    # Tuple and text, since scikit-learn clones no model that hands out copies of its lists.
+    categories = tuple(range(len(part.categories)))
+    if any(part.monotone):
+        rest = [c for c in range(part.X.shape[1]) if c not in part.categories]
+        settings["monotone_constraints"] = f"({','.join(str(part.monotone[c]) for c in (*part.categories, *rest))})"
+    # What depends on the number of rounds where it is not given: leaf estimation, above, and max_ctr_complexity.
+    model: Any = (CatBoostRegressor if part.shape.task == "regression" else CatBoostClassifier)(
+        iterations=rounds or _MOST_ROUNDS,
+        loss_function=_loss(part),
+        cat_features=categories or None,
+        boosting_type="Plain",
+        bootstrap_type="Bernoulli",
+        random_seed=seed,
+        thread_count=threads,
+        allow_writing_files=False,
+        logging_level="Silent",
+        **settings,
+    )
+    columns = _columns(part) if categories else None
+    X: Any = part.X if columns is None else columns.fit_transform(part.X)
+    if rounds is None and part.stop is not None:
+        Xs, ys, weight = part.stop
+        held = Pool(Xs if columns is None else columns.transform(Xs), ys, cat_features=categories, weight=weight)
+        wait = patience(settings["learning_rate"])
+        model.fit(X, part.y, sample_weight=part.weight, eval_set=held, early_stopping_rounds=wait, use_best_model=True)
+        rounds = int(model.tree_count_)
+    else:
+        model.fit(X, part.y, sample_weight=part.weight)
+    return Fitted(model if columns is None else Pipeline([("columns", columns), ("model", model)]), rounds)
+
+
+FAMILY = Family(
+    name="catboost",
+    suits="tables with categories, small and middling; good as it comes",
+    cost=15.0,
+    needs=Needs(categories="codes", missing=True, scaled=False),
+    default={
+        "learning_rate": 0.08,
+        "depth": 6,
+        "l2_leaf_reg": 3.0,
+        "subsample": 0.8,
+        "colsample_bylevel": 1.0,
+        "one_hot_max_size": 10,
+        "max_ctr_complexity": 1,
+        "leaf_estimation_iterations": 3,
+        "grow_policy": "SymmetricTree",
+    },
+    space=_space,
+    fit=_fit,
+    losses=("squared", "absolute", "quantile"),
+    stops_early=True,
+    monotone=True,
+    threads=True,
+    most_cells=5e7,
+    package="catboost",
+    extra="catboost",
+    trusted=("catboost.core.CatBoostClassifier", "catboost.core.CatBoostRegressor"),
+    source="TabArena's CatBoost space (Erickson et al. 2025, arXiv:2506.16791), learning rate from 0.02 up for short "
+    "budgets",
+)

@@ -1,0 +1,52 @@
+"""Bagged trees that split at random (Geurts, Ernst & Wehenkel 2006, Machine Learning 63:3)."""
+
+from __future__ import annotations
+
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+from models.families import Family, Fitted, Needs
+
+# Enough for the vote to settle, few enough that a bag of five stays small.
+_TREES = 100
+
+
+def _space(trial, shape):
+    config = {
+        "max_features": trial.suggest_float("max_features", 0.1, 1.0),
+        "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 20, log=True),
+        "min_samples_split": trial.suggest_int("min_samples_split", 2, 32, log=True),
+    }
+    if shape.task != "regression":
+        config["criterion"] = trial.suggest_categorical("criterion", ["gini", "entropy"])
+    return config
+
+
+def _fit(config, part, seed, threads):
+    # Random splits grow the largest trees of all: to single rows of a large table they weigh gigabytes in a bag.
+    smallest = max(1, part.shape.rows // 1_500)
+    settings = {**config, "min_samples_leaf": max(smallest, config["min_samples_leaf"])}
+    if part.shape.loss == "absolute":
+        settings["criterion"] = "absolute_error"
+    forest = ExtraTreesRegressor if part.shape.task == "regression" else ExtraTreesClassifier
+    held = list(part.monotone) if any(part.monotone) else None
+    model = forest(n_estimators=_TREES, n_jobs=threads, random_state=seed, monotonic_cst=held, **settings)
+    model.fit(part.X, part.y, sample_weight=part.weight)
+    # The forest adds votes up in the order its threads finish: one thread repeats to the last digit.
+    return Fitted(model.set_params(n_jobs=1))
+
+
+FAMILY = Family(
+    name="extra_trees",
+    suits="small and middling tables of numbers with smooth effects; unlike the others in an ensemble",
+    cost=4.0,
+    needs=Needs(categories="codes", missing=True, scaled=False),
+    default={"max_features": 0.5, "min_samples_leaf": 1, "min_samples_split": 2, "criterion": "gini"},
+    space=_space,
+    fit=_fit,
+    losses=("squared", "absolute"),
+    monotone=True,
+    threads=True,
+    most_cells=2e7,
+    trusted=("sklearn.tree._tree.Tree",),
+    source="TabArena's extra trees (Erickson et al. 2025, arXiv:2506.16791): max_features and min_samples_split",
+)

@@ -1,0 +1,98 @@
+"""Scikit-learn's gradient boosting by histogram trees, after LightGBM (Ke et al. 2017, NeurIPS)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
+
+from models.families import Family, Fitted, Needs, patience
+
+_MOST_ROUNDS = 1000
+
+
+def _space(trial, shape):
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
+        "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 4, 255, log=True),
+        "min_samples_leaf": trial.suggest_int("min_samples_leaf", 2, 100, log=True),
+        "max_features": trial.suggest_float("max_features", 0.3, 1.0),
+        "l2_regularization": trial.suggest_float("l2_regularization", 1e-5, 10.0, log=True),
+    }
+
+
+def _loss(part) -> dict[str, Any]:
+    shape = part.shape
+    # Leaves that are set to a median or a quantile after the tree is grown break its order.
+    if shape.task != "regression" or shape.loss == "squared" or part.monotone:
+        return {}
+    return {"loss": "quantile", "quantile": shape.level} if shape.loss == "quantile" else {"loss": "absolute_error"}
+
+
+def _fit(config, part, seed, threads):
+    given: dict[str, Any] = {**_loss(part), **config}
+    rounds = given.pop("rounds", None)
+    stopping = rounds is None and part.stop is not None
+    settings: dict[str, Any] = {
+        "early_stopping": stopping,
+        "categorical_features": list(part.categories) or None,
+        "monotonic_cst": list(part.monotone) if any(part.monotone) else None,
+    }
+    model = (HistGradientBoostingRegressor if part.shape.task == "regression" else HistGradientBoostingClassifier)(
+        max_iter=rounds or _MOST_ROUNDS,
+        n_iter_no_change=patience(given["learning_rate"]),
+        random_state=seed,
+        **settings,
+        **given,
+    )
+    held: dict[str, Any] = {}
+    if stopping:
+        assert part.stop is not None
+        X, y, weight = part.stop
+        held = {"X_val": X, "y_val": y, "sample_weight_val": weight}
+    with threadpool_limits(threads, user_api="openmp"):
+        model.fit(part.X, part.y, sample_weight=part.weight, **held)
+    return Fitted(model, _cut(model) if stopping else rounds)
+
+
+def _cut(model) -> int:
+    """The rounds at which the stopping rows were told best; the later ones are taken off the model.
+
+    Scikit-learn stops as others do, but keeps the rounds in which it waited for a gain."""
+    best = max(1, int(model.validation_score_.argmax()))
+    del model._predictors[best:]
+    return best
+
+
+def _unsuited(shape):
+    return "it can't hold a quantile to monotone columns" if shape.monotone and shape.loss == "quantile" else ""
+
+
+FAMILY = Family(
+    name="hist_gradient_boosting",
+    suits="tables that lightgbm suits, where a consumer may have scikit-learn alone",
+    cost=4.0,
+    needs=Needs(categories="codes", missing=True, scaled=False),
+    default={
+        "learning_rate": 0.1,
+        "max_leaf_nodes": 31,
+        "min_samples_leaf": 20,
+        "max_features": 0.9,
+        "l2_regularization": 1e-5,
+    },
+    space=_space,
+    fit=_fit,
+    losses=("squared", "absolute", "quantile"),
+    priority=3,
+    stops_early=True,
+    monotone=True,
+    threads=True,
+    unsuited=_unsuited,
+    trusted=(
+        "functools.partial",  # around `check_array`, in the step that takes category codes apart; skops asks for both
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.utils.validation.check_array",
+    ),
+    source="the same ranges as TabArena's LightGBM (Erickson et al. 2025, arXiv:2506.16791), which it is made after",
+)
