@@ -56,7 +56,7 @@ def hyperparameters(known: Family) -> Iterator[tuple[str, str, str]]:
 
 def _wide(task: Any) -> Shape:
     """A table on which nothing is left out of a space for want of rows or columns."""
-    return Shape(1_000, 64, task, 0 if task == "regression" else 2, grid=(8, 8), time=True, season=True)
+    return Shape(1_000, 64, task, 0 if task == "regression" else 2, grid=(8, 8), time=True, season=True, past=4)
 
 
 def _asked(known: Family, shape: Shape) -> dict[str, Any]:

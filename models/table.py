@@ -101,6 +101,13 @@ class Table:
         return self.history.reference if self.history is not None and self.history.numeric else None
 
     @property
+    def past(self) -> tuple[str, ...]:
+        """The columns made of its history that hold the target at earlier times, the latest first."""
+        if self.history is None or not self.history.numeric:
+            return ()
+        return tuple(f"{self.history.target} {lag} ago" for lag in self.history.lags)
+
+    @property
     def rows(self) -> int:
         """Number of rows."""
         return len(self.target)

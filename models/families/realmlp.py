@@ -87,6 +87,6 @@ FAMILY = Family(
     package="pytabkit",
     extra="neural",
     safe=False,
-    source="Holzmüller et al. 2024, their space of RealMLP; epochs from 32 up, dropout between their values; label smoothing "
-    "off by default, as the library advises for probabilities",
+    source="Holzmüller et al. 2024, their space of RealMLP; epochs from 32 up, dropout between their values; label "
+    "smoothing off by default, as the library advises for probabilities",
 )

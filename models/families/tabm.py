@@ -100,5 +100,5 @@ FAMILY = Family(
     package="pytabkit",
     extra="neural",
     safe=False,
-    source="Gorishniy et al. 2024, their space of TabM-mini with piecewise linear embeddings; the default has half their width",
+    source="Gorishniy et al. 2024, their space of TabM-mini with piecewise linear embeddings; half as wide by default",
 )
