@@ -28,6 +28,8 @@ SLACK = 2 * DAY
 same row."""
 MOST_INPUTS = 50
 """Of more inputs only the latest known value counts."""
+YEARS = 3
+"""From so many years on the month is a column: before, no month has come often enough to tell from a trend."""
 _CYCLE = 4
 """Seasons in a mean over the same place in several."""
 
@@ -184,10 +186,18 @@ def _history(
         windows=windows,
         cycles={f"{_CYCLE} x {clock.named(s)}": tuple(clock.safe(first[s] + k * s, horizon[1]) for k in range(_CYCLE))
                 for s in asked if 2 * (first[s] + _CYCLE * s) <= span},
-        reference=f"{target} {reference} ago", kept=kept, inputs=inputs,
+        reference=f"{target} {reference} ago", calendar=_calendar(clock, span), kept=kept, inputs=inputs,
         input_lags={n: lags[n] for n in dict.fromkeys([clock.named(horizon[0]), reference][: _few(inputs)])},
         input_windows={usual: windows[usual]} if usual in windows else {}, labels=labels, gap=gap,
     )  # fmt: skip
+
+
+def _calendar(clock: Clock, span: int) -> tuple[str, ...]:
+    """The parts of the time that vary from row to row and come again."""
+    if clock.scale is not None:
+        return ()
+    parts = {"hour": clock.step < DAY, "weekday": clock.step < 7 * DAY, "month": span >= YEARS * 12 * MONTH - DAY}
+    return tuple(part for part, there in parts.items() if there)
 
 
 def _few(inputs: Sequence[str] | dict[str, str]) -> int:
@@ -210,7 +220,7 @@ def _columns(table: Table, run: Run, owner: np.ndarray) -> tuple[tuple[str, ...]
     absent = [c for c in known if c not in table.features.columns]
     if absent:
         raise InputError(f"No feature {absent[0]!r} is known ahead: the features are {listed(table.features.columns)}.")
-    always = {run.split.time, run.split.series, *known, *_still(table, owner)}
+    always = {run.split.series, *known, *_still(table, owner)}
     kept = tuple(c for c in table.features.columns if c in always)
     past = {c: k for c, k in table.kinds.items() if k in ("number", "boolean", "category")}
     still = set(_still(table, owner))
@@ -259,7 +269,7 @@ def _told(table: Table, history: History, clock: Clock) -> list[Finding]:
         f"what was known {history.horizon[0]} before each row. {history.reference!r} is the seasonal-naive forecast."
     )
     found = [Finding("series", "pass", said)]
-    unknown = [c for c in table.features.columns if c not in history.kept]
+    unknown = [c for c in table.features.columns if c not in history.kept and c != history.time]
     if unknown:
         named = f"{listed(unknown, 6)} {'count' if len(unknown) > 1 else 'counts'} by the past only"
         known = "Those that are known ahead (a calendar, a plan, a price, a weather forecast) are named with --known."

@@ -41,6 +41,9 @@ class History:
     """Means over the same place in several seasons."""
     reference: str
     """The column that holds the target one season ago, or the last known one where there is no season."""
+    calendar: tuple[str, ...] = ()
+    """Parts of the row's own time: hour, weekday, month. The time itself is no column: a model would take the last
+    month of training for a level, and no later row is like it."""
     kept: tuple[str, ...]
     """Columns whose value at the row's own time is known ahead."""
     inputs: Mapping[str, str]
@@ -68,7 +71,8 @@ class History:
     def kinds(self) -> dict[str, str]:
         """Kind of each column that is made."""
         own = "number" if self.numeric else "category"
-        found = dict.fromkeys((f"{self.target} {lag} ago" for lag in self.lags), own)
+        found = dict.fromkeys((f"{part} of {self.time}" for part in self.calendar), "number")
+        found |= dict.fromkeys((f"{self.target} {lag} ago" for lag in self.lags), own)
         if self.numeric:
             found |= dict.fromkeys(_means(self, self.target, self.windows), "number")
             found |= dict.fromkeys((f"{self.target} mean over {c}" for c in self.cycles), "number")
@@ -81,7 +85,7 @@ class History:
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> History:
         """The history that `dataclasses.asdict` made a mapping of, were it through JSON or not."""
-        lists = {k: tuple(kept[k]) for k in ("horizon", "kept", "labels")}
+        lists = {k: tuple(kept[k]) for k in ("horizon", "calendar", "kept", "labels")}
         return cls(**{**kept, **lists, "cycles": {name: tuple(lags) for name, lags in kept["cycles"].items()}})
 
 
@@ -111,7 +115,8 @@ def _text(label: Any) -> str:
 def made(rows: pd.DataFrame, target: pd.Series, history: History) -> dict[str, Any]:
     """The columns made of the past, by name, in the order of `history.kinds`."""
     past = _Past(rows, target, history)
-    found = {f"{history.target} {name} ago": past.ago(history.target, lag) for name, lag in history.lags.items()}
+    found = {f"{part} of {history.time}": _part(past.at, part) for part in history.calendar}
+    found |= {f"{history.target} {name} ago": past.ago(history.target, lag) for name, lag in history.lags.items()}
     if history.numeric:
         for name, window in _means(history, history.target, history.windows).items():
             found[name] = past.mean(history.target, window)
@@ -122,6 +127,12 @@ def made(rows: pd.DataFrame, target: pd.Series, history: History) -> dict[str, A
         if kind == "number" and column not in history.kept:
             found |= {name: past.mean(column, w) for name, w in _means(history, column, history.input_windows).items()}
     return found
+
+
+def _part(at: np.ndarray, part: str) -> np.ndarray:
+    when = pd.DatetimeIndex(at.astype("datetime64[us]"))
+    whole = when.hour + when.minute / 60 if part == "hour" else when.day_of_week if part == "weekday" else when.month
+    return whole.to_numpy(np.float64)
 
 
 def _means(history: History, column: str, windows: Mapping[str, int]) -> dict[str, int]:
