@@ -95,6 +95,15 @@ Grid = Annotated[
         help="How the columns of numbers lie on a picture, 8x8 (row by row), or on a signal, 64: for cnn.",
     ),
 ]
+Monotone = Annotated[
+    list[str] | None,
+    _option(
+        _TABLE,
+        "--monotone",
+        metavar="COL=rising",
+        help="A column with which the prediction may only rise, or only fall (COL=falling). May be repeated.",
+    ),
+]
 Metric = Annotated[
     str | None,
     _option(
@@ -323,6 +332,7 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("drop",): "--drop",
     ("types",): "--type",
     ("grid",): "--grid",
+    ("monotone",): "--monotone",
     ("order",): "--order",
     ("seed",): "--seed",
     ("split", "outer"): "--outer",

@@ -14,7 +14,7 @@ import numpy as np
 from models.class_weight import class_weights
 from models.columns import many_levels
 from models.config import Run
-from models.errors import BudgetError, InputError
+from models.errors import BudgetError, InputError, unknown
 from models.families import Family, Shape, families, family, usable
 from models.metric import metric_for
 from models.outcome import How
@@ -51,6 +51,7 @@ _PROBES_SHARE = 0.25
 
 def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
     """The families that suit the table's task and size, cheapest first, and why the others do not. No fit."""
+    _monotone(table, run)
     asked = [usable(name) for name in run.search.families] or list(families().values())
     found = {one.name: _misfit(one, _shape(table, run), run) for one in asked}
     left_out = {name: why for name, why in found.items() if why}
@@ -58,6 +59,18 @@ def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
     if not kept:
         raise InputError(f"No family asked for suits this table: {left_out}.")
     return kept, left_out
+
+
+def _monotone(table: Table, run: Run) -> None:
+    """InputError where a column that is to be monotone is not there or no number, or the target has several classes."""
+    kinds = table.reading.kinds
+    for column in run.monotone:
+        if column not in kinds:
+            raise unknown("column", column, table.kinds)
+        if kinds[column] not in ("number", "boolean", "drop"):
+            raise InputError(f"{column} can't be monotone: it is a {kinds[column]}, and a number is wanted.")
+    if run.monotone and table.task == "multiclass":
+        raise InputError("Monotone columns go with two classes or a number: of several classes none can only rise.")
 
 
 def _shape(table: Table, run: Run) -> Shape:
