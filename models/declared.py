@@ -12,10 +12,16 @@ from models.families import Family, Shape, proposed
 _DRAWS = 30
 """Random configurations that are enough to meet every branch of a space."""
 
+_CATEGORIES = {
+    "codes": "as whole numbers; with many levels the target's means",
+    "onehot": "as 0/1 columns; with many levels the target's means",
+    "levels": "as whole numbers, however many",
+}
+
 
 def facts(known: Family) -> dict[str, str]:
     """Heading -> what the family declares of it, in the order in which people ask."""
-    categories = {"codes": "as whole numbers", "onehot": "as 0/1 columns"}[known.needs.categories]
+    categories = _CATEGORIES[known.needs.categories]
     losses = [name for name in known.losses if name != "squared"] if "regression" in known.tasks else []
     return {
         "suits": known.suits,
