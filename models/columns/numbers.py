@@ -9,13 +9,13 @@ import numpy as np
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from models.columns.given import Given, Part, filled, scaled
+from models.columns.given import Given, Part, filled, named_missing, scaled
 from models.families import Needs
 
 
 def plain(given: Given) -> tuple[str, ...]:
     """The columns that stay one number each; in this order they are the first columns of what is prepared."""
-    return *given.of("ordered"), *_numbers(given)
+    return *given.of("ordered", "past"), *_numbers(given)
 
 
 def _numbers(given: Given) -> list[str]:
@@ -25,9 +25,13 @@ def _numbers(given: Given) -> list[str]:
 
 def parts(given: Given) -> Iterator[Part]:
     """Ordered categories as their places in the order, numbers without outliers where the family asks for scale."""
-    ordered, numbers = given.of("ordered"), _numbers(given)
+    ordered, past, numbers = given.of("ordered"), given.of("past"), _numbers(given)
     if ordered:
         yield "ordered", _places([list(given.orders[c]) for c in ordered], given.needs), ordered
+    if past:
+        # What the target was is on the target's own scale, and stays in line with it: nothing is clipped.
+        steps = [*filled(given.needs), *scaled(given.needs)]
+        yield "past", make_pipeline(*steps) if steps else "passthrough", past
     if numbers:
         yield "numbers", _scaled(given.needs), numbers
 
@@ -40,7 +44,7 @@ def _places(orders: list[list[str]], needs: Needs) -> Any:
         unknown_value=np.nan,
         encoded_missing_value=np.nan,
     )
-    return make_pipeline(encoder, *filled(needs), *scaled(needs))
+    return make_pipeline(*named_missing(), encoder, *filled(needs), *scaled(needs))
 
 
 def _scaled(needs: Needs) -> Any:

@@ -8,14 +8,18 @@ from dataclasses import astuple
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 
-from models.columns import MOST_CODES, Prepared, prepare, transform
+from models.columns import MOST_CODES, TRUSTED, Prepared, many_levels, prepare, transform
 from models.families import Needs, families
 from tests.sessions import KINDS, frame
 
 NEEDS = sorted({f.needs for f in families().values()}, key=astuple)
-EVERY = [Needs(c, m, s) for c in ("codes", "onehot") for m in (True, False) for s in (True, False)]  # type: ignore[arg-type]
-COLUMNS = ["number", "noise", "flag", "colour", "town", "day", "words"]
+EVERY = [Needs(c, m, s) for c in ("codes", "onehot", "levels") for m in (True, False) for s in (True, False)]  # type: ignore[arg-type]
+COLUMNS = ["number", "noise", "flag", "colour", "town", "day", "words", "grade", "shop", "user", "essay"]
+MINE = {"grade": "ordered", "shop": "key", "user": "key", "essay": "text"}
+ORDERS = {"grade": ("low", "mid", "high")}
+NOUNS = ("tea", "bread", "salt", "oil", "rice", "soup", "milk", "corn", "plum", "fish", "cake", "bean")
 
 
 def name(needs: Needs) -> str:
@@ -23,11 +27,19 @@ def name(needs: Needs) -> str:
 
 
 def table(rows: int = 240, columns: list[str] | None = None) -> pd.DataFrame:
-    return frame(rows)[COLUMNS if columns is None else columns]
+    """Columns of every kind; a tenth of what is added here is missing."""
+    draw = np.random.default_rng(5)
+    more = pd.DataFrame({
+        "grade": draw.choice(ORDERS["grade"], rows), "shop": draw.integers(1, 9, rows),
+        "user": draw.integers(100, 160, rows), "essay": [" ".join(draw.choice(NOUNS, 12)) for _ in range(rows)],
+    })  # fmt: skip
+    types = {"grade": "str", "essay": "str", "shop": float, "user": float}
+    more = more.mask(draw.random(more.shape) < 0.1).astype(types)
+    return pd.concat([frame(rows), more], axis=1)[COLUMNS if columns is None else columns]
 
 
 def kinds(features: pd.DataFrame) -> dict[str, str]:
-    return {c: KINDS.get(c, "number") for c in features.columns}
+    return {c: {**KINDS, **MINE}.get(c, "number") for c in features.columns}
 
 
 def goal(task: str = "regression", rows: int = 240) -> np.ndarray:
@@ -36,7 +48,8 @@ def goal(task: str = "regression", rows: int = 240) -> np.ndarray:
 
 
 def made(features: pd.DataFrame, needs: Needs, target: np.ndarray | None = None, task: str = "regression") -> Prepared:
-    return prepare(features, kinds(features), goal() if target is None else target, task, needs, 0)  # type: ignore[arg-type]
+    target = goal() if target is None else target
+    return prepare(features, kinds(features), target, task, needs, 0, ORDERS)  # type: ignore[arg-type]
 
 
 def blank(features: pd.DataFrame) -> pd.DataFrame:
@@ -47,13 +60,14 @@ def blank(features: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("needs", EVERY, ids=name)
 def test_what_is_needed_of_the_numbers_is_so(needs, task):
-    X = made(table(), needs, goal(task), task).X
+    found = made(table(), needs, goal(task), task)
+    X = found.X
     assert X.dtype == np.float64
     assert len(X) == 240
     assert not np.isinf(X).any()
     assert needs.missing or not np.isnan(X).any()
     if needs.scaled:
-        numbers = X[:, :2]
+        numbers = X[:, : len(found.plain)]
         assert np.allclose(np.nanmean(numbers, axis=0), 0, atol=1e-9)
         assert np.allclose(np.nanstd(numbers, axis=0), 1, atol=1e-9)
 
@@ -77,7 +91,9 @@ def test_the_same_seed_and_rows_make_the_same_columns(needs):
 def test_unseen_levels_and_empty_rows_become_what_the_family_can_take(needs):
     features = table()
     transformer = made(features, needs).transformer
-    odd = features.head(8).assign(colour="ultraviolet", town="nowhere", words="unheard of")
+    odd = features.head(8).assign(
+        colour="ultraviolet", town="nowhere", words="unheard of", grade="none", shop=99.0, user=-1.0, essay="unheard of"
+    )
     for rows in (odd.astype(features.dtypes.to_dict()), blank(features.head(3))):
         X = transform(transformer, rows)
         assert not np.isinf(X).any()
@@ -102,9 +118,9 @@ def test_category_codes_are_named_and_whole():
     needs = Needs("codes", missing=True, scaled=False)
     found = made(table(), needs)
     codes = found.X[:, list(found.categories)]
-    assert codes.shape == (240, 1), "colour; town has too many levels for codes"
-    seen = codes[~np.isnan(codes)]
-    assert set(seen) == {0.0, 1.0, 2.0, 3.0}
+    assert codes.shape == (240, 2), "colour and shop; town and user have too many levels for codes"
+    assert set(codes[:, 0][~np.isnan(codes[:, 0])]) == {0.0, 1.0, 2.0, 3.0}
+    assert set(codes[:, 1][~np.isnan(codes[:, 1])]) == set(range(8))
     assert made(table(), Needs("onehot", missing=True, scaled=False)).categories == ()
 
 
@@ -156,7 +172,7 @@ def test_awkward_column_names_are_only_names():
     assert found.X.shape == (240, 2)
 
 
-@pytest.mark.parametrize("column", ["number", "colour", "town", "words"])
+@pytest.mark.parametrize("column", ["number", "colour", "town", "words", "grade", "shop", "user", "essay"])
 @pytest.mark.parametrize("needs", EVERY, ids=name)
 def test_a_missing_value_is_one_whatever_stands_for_it(needs, column):
     """A single row over HTTP has None, a frame made by hand NaN in a column of objects or of floats. (Of the latter
@@ -166,6 +182,82 @@ def test_a_missing_value_is_one_whatever_stands_for_it(needs, column):
     row = features.dropna().iloc[[0]]
     usual = transform(fitted, row.assign(**{column: pd.Series([None], index=row.index, dtype=features[column].dtype)}))
     for value, dtype in ((None, object), (np.nan, object), (np.nan, float)):
-        if value is None or column in ("number", "town") or (column == "colour" and needs.categories == "onehot"):
+        coded = column in ("colour", "town") if needs.categories == "levels" else column == "colour"
+        if value is None or (column != "words" and not (coded and needs.categories != "onehot")):
             other = row.assign(**{column: pd.Series([value], index=row.index, dtype=dtype)})
             np.testing.assert_array_equal(transform(fitted, other), usual)
+
+
+@pytest.mark.parametrize("needs", EVERY, ids=name)
+def test_an_ordered_category_is_its_place_in_the_order_and_rises_with_it(needs):
+    found = made(table(), needs)
+    assert found.plain[0] == "grade"
+    places = [found.X[(table()["grade"] == level).to_numpy(), 0] for level in ORDERS["grade"]]
+    assert all(len(set(one)) == 1 for one in places)
+    low, mid, high = (one[0] for one in places)
+    assert low < mid < high
+    assert high - mid == pytest.approx(mid - low)
+
+
+def test_a_key_is_its_target_mean_and_beside_it_a_number_only_for_who_cuts_numbers():
+    trees, linear = (made(table(columns=["user"]), Needs(c, True, False)) for c in ("codes", "onehot"))  # type: ignore[arg-type]
+    assert (trees.plain, linear.plain) == (("user",), ())
+    assert np.array_equal(trees.X[:, 1:], linear.X)
+    seen = transform(trees.transformer, pd.DataFrame({"user": [100.0, 101.0]}))
+    assert seen[0, 1] != seen[1, 1]
+
+
+def test_families_that_ask_for_levels_get_the_code_of_each():
+    found = made(table(), Needs("levels", missing=False, scaled=True))
+    codes = found.X[:, list(found.categories)]
+    features = table()
+    for place, column in enumerate(["colour", "town", "shop", "user"]):
+        pairs = pd.DataFrame({"code": codes[:, place], "level": features[column]}).drop_duplicates()
+        assert pairs["code"].is_unique
+        assert (pairs["code"] == -1).sum() == pairs["level"].isna().sum()
+    assert many_levels(features, kinds(features)) == 2
+
+
+def test_an_outlier_does_not_squeeze_the_other_values_where_scale_is_asked_for():
+    features = pd.DataFrame({"x": np.append(np.random.default_rng(0).normal(size=239), 1e9)})
+    X = prepare(features, {"x": "number"}, goal(), "regression", Needs("onehot", False, True), 0).X
+    assert X[:-1, 0].std() > 0.9
+    assert X[-1, 0] == X[:, 0].max()
+
+
+def test_december_lies_beside_january_for_who_weighs_numbers():
+    days = pd.DataFrame({"day": pd.date_range("2023-01-01", periods=730, freq="D").astype("datetime64[us]")})
+    target = np.zeros(730)
+    X = prepare(days, {"day": "date"}, target, "regression", Needs("onehot", False, True), 0).X
+    trees = prepare(days, {"day": "date"}, target, "regression", Needs("codes", True, False), 0).X
+    cyclic = [c for c in range(X.shape[1]) if abs(X[334, c] - X[365, c]) < abs(X[334, c] - X[180, c])]
+    assert len(cyclic) >= 2, "1 December lies nearer to 1 January than to 30 June"
+    assert X.shape[1] > trees.shape[1]
+    assert trees.shape[1] == 5, "year, month, day, weekday and the date itself: no clock, no hour"
+
+
+@pytest.mark.parametrize("needs", EVERY, ids=name)
+def test_a_constant_column_and_one_that_is_missing_later_harm_nothing(needs):
+    features = table().assign(noise=1.0, colour="red", grade="low")
+    transformer = made(features.astype(table().dtypes.to_dict()), needs).transformer
+    for column in COLUMNS:
+        gone = table().head(5).assign(**{column: blank(table().head(5))[column]})
+        X = transform(transformer, gone)
+        assert not np.isinf(X).any()
+        assert needs.missing or not np.isnan(X).any()
+
+
+@pytest.mark.parametrize("needs", NEEDS, ids=name)
+def test_what_is_prepared_is_loaded_again_with_the_types_named(needs):
+    features = table()
+    transformer = made(features, needs).transformer
+    stored = skops.io.dumps(transformer)
+    assert set(skops.io.get_untrusted_types(data=stored)) <= set(TRUSTED)
+    again = skops.io.loads(stored, trusted=list(TRUSTED))
+    assert np.array_equal(transform(again, features), transform(transformer, features), equal_nan=True)
+
+
+def test_words_count_in_long_texts_and_characters_in_short_ones():
+    found = made(table(), Needs("codes", True, False)).transformer
+    said = [str(one) for name, one, _ in found.transformers_ if "text" in name]
+    assert [("TfidfVectorizer" in one, "StringEncoder" in one) for one in said] == [(False, True), (True, False)]
