@@ -27,7 +27,7 @@ from tasks.tune import tune
 from tasks.workdir import Workdir
 from tasks.workers import Pool
 
-TUNABLE = tuple(name for name, family in families().items() if family.tunable)
+TUNABLE = tuple(n for n, f in families().items() if f.tunable and f.available and f.safe)
 
 
 class Alone(Journal):

@@ -106,9 +106,15 @@ def failed(found: Mapping[str, Noise]) -> list[str]:
     return [what for name, one in found.items() for what in one.failed(name)]
 
 
+def in_turn(seed: int) -> tuple[str, ...]:
+    """Four families for this seed, so that every one has its turn."""
+    first = 4 * seed
+    return tuple(sorted({TUNABLE[(first + i) % len(TUNABLE)] for i in range(4)} | {"linear"}))
+
+
 def on_noise(data: pd.DataFrame, seed: int, **more) -> Run:
     """A run without constant and without sealed rows."""
-    search = {"trials": 3, "families": TUNABLE, **more.pop("search", {})}
+    search = {"trials": 3, "families": in_turn(seed), **more.pop("search", {})}
     split = {"outer": 5, "inner": 2, "sealed": 0}
     return Run(data=data, target="target", seed=seed, search=search, split=split, budget={"workers": 2}, **more)
 
@@ -128,10 +134,11 @@ def shuffled(name: str, seeds: int) -> Iterator[Run]:
 
 def test_law_1_shuffled_labels_are_not_predicted(proof: Proof, tmp_path):
     found = {name: noise(shuffled(name, scaled(seeds)), tmp_path / name) for name, seeds in SHIPPED.items()}
-    proof.say(f"""Labels are shuffled, so there is nothing to learn; 150 rows and 8 columns, {', '.join(TUNABLE)} with 2
-        configurations each, 5 x 2 folds. *Fooled*: seeds whose whole interval is on the better side of chance, at most
-        5 in 100. *Gain*: the mean estimate less chance (positive = better than chance), at most two of its standard
-        errors. (Worse than chance is no leak: a tuned model on noise loses to the prior.)""")
+    proof.say(f"""Labels are shuffled, so there is nothing to learn; 150 rows and 8 columns, for each seed linear and
+        four families in turn of {', '.join(TUNABLE)}, with 2 configurations each, 5 x 2 folds. *Fooled*: seeds whose
+        whole interval is on the better side of chance, at most 5 in 100. *Gain*: the mean estimate less chance
+        (positive = better than chance), at most two of its standard errors. (Worse than chance is no leak: a tuned
+        model on noise loses to the prior.)""")
     head = ["table", "metric", "seeds", "fooled", "gain", "its standard error"]
     proof.table(head, [one.row(name) for name, one in found.items()])
     proof.verdict("Law 1: shuffled labels are not predicted", failed(found))
