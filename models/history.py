@@ -69,13 +69,13 @@ class History:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """Kind of each column that is made."""
-        own = "number" if self.numeric else "category"
+        """Kind of each column that is made; `past`: a number that the target was."""
+        own = "past" if self.numeric else "category"
         found = dict.fromkeys((f"{part} of {self.time}" for part in self.calendar), "number")
         found |= dict.fromkeys((f"{self.target} {lag} ago" for lag in self.lags), own)
         if self.numeric:
-            found |= dict.fromkeys(_means(self, self.target, self.windows), "number")
-            found |= dict.fromkeys((f"{self.target} mean over {c}" for c in self.cycles), "number")
+            found |= dict.fromkeys(_means(self, self.target, self.windows), own)
+            found |= dict.fromkeys((f"{self.target} mean over {c}" for c in self.cycles), own)
         for column, kind in self.inputs.items():
             found |= dict.fromkeys((f"{column} {lag} ago" for lag in self.input_lags), kind)
             if kind == "number" and column not in self.kept:

@@ -86,8 +86,8 @@ def _shape(table: Table, run: Run) -> Shape:
 def _misfit(one: Family, shape: Shape, run: Run) -> str:
     """Why the family is not tried on a table of this shape; empty where it is. Who asks for it by name may pay more."""
     named, cells = bool(run.search.families), shape.rows * max(1, shape.columns)
-    if not one.available:
-        return f"the package {one.package} is missing: {one.install}"
+    if one.lack:
+        return one.lack
     if not one.safe and not named:
         return "its models can only be pickled: name it to allow that"
     if shape.task not in one.tasks:
@@ -239,7 +239,7 @@ def _brief(session: Session, plan: str) -> None:
         plan, work.task, work.classes, run.metric, work.kinds, session.folds, threads, run.seed, run.places,
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
         work.season, costs=run.costs, class_weight=class_weights(run.class_weight, work.classes),
-        skewed=work.task == "regression" and skewed(work.target), orders=work.orders,
+        skewed=work.task == "regression" and work.history is None and skewed(work.target), orders=work.orders,
         many=many_levels(work.features, work.kinds), past=work.past,
     )  # fmt: skip
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)
