@@ -31,7 +31,7 @@ def _space(trial, shape):
         "weight_decay": trial.suggest_float("weight_decay", 1e-6, 0.1, log=True),
         "l1": trial.suggest_float("l1", 1e-7, 1e-3, log=True),
         "batch_size": trial.suggest_int("batch_size", 64, 1024, log=True),
-        "epochs": trial.suggest_int("epochs", 20, 100, log=True),
+        "epochs": trial.suggest_int("epochs", 10, 100, log=True),
         "bins": 0,
     }
     # Encoded numbers are rectified units themselves, and a perceptron has one kind of unit.
@@ -80,14 +80,19 @@ def _layers(module) -> list[Layer]:
 
 
 def _knots(X: np.ndarray, bins: int) -> dict[int, np.ndarray]:
-    """Quantiles of each column of more than two values, those too close together left out."""
-    found = {}
-    for column in range(X.shape[1]) if bins else ():
-        knots = np.unique(np.quantile(X[:, column], np.linspace(0, 1, bins + 1)))
-        knots = knots[np.append(True, np.diff(knots) > _NARROWEST)]
-        if len(knots) > 2:
-            found[column] = knots
-    return found
+    """Where the pieces of each column of more than two values end."""
+    found = {column: _quantiles(X[:, column], bins) for column in range(X.shape[1] if bins else 0)}
+    return {column: knots for column, knots in found.items() if len(knots) > 2}
+
+
+def _quantiles(values: np.ndarray, bins: int) -> np.ndarray:
+    """Quantiles; where one value is so frequent that most of them are it, those of the different values. Some that are
+    too close together are left out."""
+    shares = np.linspace(0, 1, bins + 1)
+    knots = np.unique(np.quantile(values, shares))
+    if len(knots) <= bins // 2:
+        knots = np.unique(np.quantile(np.unique(values), shares))
+    return knots[np.append(True, np.diff(knots) > _NARROWEST)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,14 +161,14 @@ FAMILY = Family(
         "width": 128,
         "activation": "relu",
         "normalised": False,
-        "dropout": 0.15,
+        "dropout": 0.2,
         "optimizer": "adamw",
         "schedule": "cosine",
-        "learning_rate": 2e-3,
+        "learning_rate": 3e-3,
         "weight_decay": 1e-3,
-        "l1": 1e-7,
+        "l1": 1e-5,
         "batch_size": 256,
-        "epochs": 40,
+        "epochs": 30,
         "embedding": True,
         "bins": 16,
         "log_target": False,
