@@ -25,8 +25,6 @@ def _fit(config, part, seed, threads):
     # Random splits grow the largest trees of all: to single rows of a large table they weigh gigabytes in a bag.
     smallest = max(1, part.shape.rows // 1_500)
     settings = {**config, "min_samples_leaf": max(smallest, config["min_samples_leaf"])}
-    if part.shape.loss == "absolute":
-        settings["criterion"] = "absolute_error"
     forest = ExtraTreesRegressor if part.shape.task == "regression" else ExtraTreesClassifier
     held = list(part.monotone) if any(part.monotone) else None
     model = forest(n_estimators=_TREES, n_jobs=threads, random_state=seed, monotonic_cst=held, **settings)
@@ -43,7 +41,6 @@ FAMILY = Family(
     default={"max_features": 0.5, "min_samples_leaf": 1, "min_samples_split": 2, "criterion": "gini"},
     space=_space,
     fit=_fit,
-    losses=("squared", "absolute"),
     monotone=True,
     threads=True,
     most_cells=2e7,

@@ -76,10 +76,15 @@ def _fit(config, part, seed, threads):
 def _stopped(part, settings) -> Fitted:
     train, stop = _binned(part, settings)
     several = {"num_class": int(part.y.max()) + 1} if settings["objective"] == "multiclass" else {}
+    trees: list[int] = []
     halt = lightgbm.early_stopping(patience(settings["learning_rate"]), verbose=False)
-    booster = lightgbm.train({**settings, **several}, train, _MOST_ROUNDS, valid_sets=[stop], callbacks=[halt])
+    booster = lightgbm.train(
+        {**settings, **several}, train, _MOST_ROUNDS, valid_sets=[stop],
+        callbacks=[lambda env: trees.append(env.model.current_iteration()), halt],
+    )  # fmt: skip
     rounds = max(1, booster.best_iteration or _MOST_ROUNDS)
-    return Fitted(Boosted(partial(booster.predict, num_iteration=rounds)), rounds)
+    # A round that finds no split adds no tree: the best round's number may be larger than that of its trees.
+    return Fitted(Boosted(partial(booster.predict, num_iteration=max(1, trees[rounds - 1]))), rounds)
 
 
 def _unsuited(shape):

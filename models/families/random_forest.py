@@ -25,8 +25,6 @@ def _fit(config, part, seed, threads):
     # A forest grown to single rows of a large table weighs hundreds of megabytes in a bag and gains nothing.
     smallest = max(1, part.shape.rows // 1_500)
     settings = {**config, "min_samples_leaf": max(smallest, config["min_samples_leaf"])}
-    if part.shape.loss == "absolute":
-        settings["criterion"] = "absolute_error"
     forest = RandomForestRegressor if part.shape.task == "regression" else RandomForestClassifier
     held = list(part.monotone) if any(part.monotone) else None
     model = forest(n_estimators=_TREES, n_jobs=threads, random_state=seed, monotonic_cst=held, **settings)
@@ -43,7 +41,6 @@ FAMILY = Family(
     default={"max_features": 0.3, "min_samples_leaf": 1, "max_samples": 1.0, "criterion": "gini"},
     space=_space,
     fit=_fit,
-    losses=("squared", "absolute"),
     monotone=True,
     threads=True,
     most_cells=2e7,
