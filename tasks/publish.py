@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from models.conformal import percent
+from models.families import families
 from models.outcome import STATES, FamilyOutcome, Interval, Report, Warned
 from tasks import coverage, pickled, progress
 from tasks.conclude import Concluded
@@ -46,10 +47,7 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
     joblib.dump(model, folder / "model.joblib")
     if twin is not None:
         joblib.dump(twin, folder / "tested.joblib")
-    history = session.table.history
-    (session.work.features.head(_EXAMPLE_ROWS) if history is None else _forecast_example(session)).to_parquet(
-        folder / "example.parquet"
-    )
+    example(session).to_parquet(folder / "example.parquet")
     kinds = session.work.kinds
     return session.journal.call(
         "register",
@@ -66,12 +64,7 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
         beats_constant=concluded.beats_constant,
         metrics=_numbers(concluded),
         tags={"nestor.metric": session.metric.name, "nestor.winner": concluded.winner},
-        extra={
-            "target": session.run.target or "target",
-            "metric": session.metric.name,
-            **_rule(session),
-            **({} if history is None else {"history": asdict(history)}),
-        },
+        extra={**known_by(session), **_rule(session)},
         beside=[str(path) for path in _beside(session, concluded, model, folder)],
     )
 
@@ -82,11 +75,21 @@ def _rule(session: Session) -> dict[str, Any]:
     return {"costs": session.metric.costs} if several else {}
 
 
-def _forecast_example(session: Session) -> pd.DataFrame:
-    """The last rows of the table, the last of them to be predicted."""
+def known_by(session: Session) -> dict[str, Any]:
+    """What a version says of itself beside its reading: target, metric, and the plan of its history."""
+    history = session.table.history
+    own = {"target": session.run.target or "target", "metric": session.metric.name}
+    return own if history is None else {**own, "history": asdict(history)}
+
+
+def example(session: Session) -> pd.DataFrame:
+    """A few rows as a consumer gives them; of a series the last ones with their target, the very last to be predicted.
+    """
+    if session.table.history is None:
+        return session.work.features.head(_EXAMPLE_ROWS)
     last = session.table.take(np.argsort(np.asarray(session.table.time), kind="stable")[-_EXAMPLE_ROWS:])
     labels = np.array(last.classes)[last.target] if last.classes else last.target
-    goal = pd.Series(labels, dtype=object if last.classes else "float64")
+    goal = pd.Series(labels, dtype="object" if last.classes else "float64")
     goal.iloc[-1] = None
     return last.features.assign(**{session.run.target or "target": goal})
 
@@ -128,6 +131,8 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> 
         session.note(f"The version is a pickle and no champion by itself. {pickled.reason(names)}")
     if saved := saving_said(session):
         session.note(saved)
+    if session.table.history is not None:
+        session.note(_forecasts(session, concluded))
     states = Counter(t.state for trials in session.trials.values() for t in trials)
     report = Report(
         name=session.name,
@@ -155,6 +160,25 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> 
         workdir=str(session.workdir.path),
     )
     return report
+
+
+def _forecasts(session: Session, concluded: Concluded) -> str:
+    """What must be known of a model that forecasts, and whether it is better than the references."""
+    history = session.table.history
+    assert history is not None
+    said = (
+        f"This model is no function of one row: it needs the rows with a known {history.target!r} from before "
+        f"{history.horizon[0]} ago."
+    )
+    marks = [f for f in concluded.families if not families()[f.name].tunable and f.estimate is not None]
+    if concluded.estimate is None or not marks:
+        return said
+    gain = session.metric.gain
+    best = max(marks, key=lambda f: gain(f.estimate.value))  # pyright: ignore[reportOptionalMemberAccess]
+    assert best.estimate is not None
+    verb = "beats" if gain(concluded.estimate.value) > gain(best.estimate.value) else "does NOT beat"
+    own = f"{session.metric.name} {shown(concluded.estimate.value)}"
+    return f"{said} With {own} it {verb} the reference {best.name}, which has {shown(best.estimate.value)}."
 
 
 def _unused(session: Session) -> None:

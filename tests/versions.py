@@ -28,7 +28,7 @@ from tasks import intake
 from tasks.budget import Ledger
 from tasks.deliver import model
 from tasks.journal import Journal
-from tasks.publish import write_row_keys
+from tasks.publish import example, known_by, write_row_keys
 from tasks.register import register
 from tasks.session import Session
 from tasks.tracking.__main__ import CALLS
@@ -90,13 +90,14 @@ def poor(work: Table) -> Any:
 def profiled(session: Session, fitted: Any) -> Profile:
     """The profile that a run would keep."""
     work, sealed, metric = session.work, session.sealed, session.metric
+    table = session.table.take(session.work_places)
     if sealed is None:
-        return profile(work.features, work.kinds)
+        return profile(table.features, table.kinds)
     said = (fitted.predict_proba if work.classes else fitted.predict)(sealed.features)
     rows = (sealed.target, said, sealed.weight)
     error = standard_error(metric, [rows], [session.sealed_keys], 0)
     score = Performance(metric.name, metric.score(*rows), error, sealed.rows, "test")
-    return profile(work.features, work.kinds, predicted(said, work.classes), "sealed", score)
+    return profile(table.features, table.kinds, predicted(said, work.classes), "sealed", score)
 
 
 class Registry:
@@ -116,7 +117,7 @@ class Registry:
         fitted = make(work).fit(work.features, work.target)
         joblib.dump(model(work, [("one", fitted, 1.0)]), folder / "model.joblib")
         skops.io.dump(joblib.load(folder / "model.joblib"), folder / "types.skops")
-        work.features.head().to_parquet(folder / "example.parquet")
+        example(session).to_parquet(folder / "example.parquet")
         write_row_keys(session, folder / "row_keys.npz")
         (folder / "profile.json").write_text(json.dumps(profiled(session, fitted).as_json()))
         session.record("run", "pipeline", status="FINISHED")
@@ -124,7 +125,7 @@ class Registry:
             Mirror(folder), name=name, model=str(folder / "model.joblib"), example=str(folder / "example.parquet"),
             kinds=work.kinds, task=work.task, classes=work.classes, reading=vars(session.table.reading),
             trusted=skops.io.get_untrusted_types(file=folder / "types.skops"), beats_constant=True,
-            extra={"target": target, "metric": session.metric.name}, unsafe=unsafe,
+            extra=known_by(session), unsafe=unsafe,
             beside=[str(folder / "row_keys.npz"), str(folder / "profile.json")],
         )  # fmt: skip
         session.own("done")
