@@ -23,7 +23,7 @@ FEW, MOST = 20, 100
 LOOKED_AT = 2_000
 """Rows in which words are counted before they are trusted to be there."""
 
-WORDS = {"ngram_range": (1, 2), "min_df": 5, "max_features": 30_000, "sublinear_tf": True}
+WORDS = {"ngram_range": (1, 2), "min_df": 5, "max_features": 10_000, "sublinear_tf": True, "dtype": np.float32}
 """Words and pairs of them that stand in five rows or more; the counts' logarithm."""
 
 

@@ -94,11 +94,12 @@ def _unsuited(shape: Shape) -> str:
 FAMILY = Family(
     name="factors",
     suits="users and items: tables with two or more columns of many levels",
-    cost=1.0,
+    cost=1.5,
     needs=Needs(categories="levels", missing=False, scaled=True),
     default={"damping": 4.0, "rank": 8, "factor_damping": 25.0},
     space=_space,
     fit=_fit,
+    priority=1,
     unsuited=_unsuited,
     most_cells=2e8,
     source="damping after Koren, Bell & Volinsky 2009 (their 10 and 25 rows); ranks and their damping tried on "
