@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import InputError, NestorError, listed
-from models.families import families, usable
+from models.families import families
 
 TAG = "nestor.unsafe"
 
@@ -45,8 +45,8 @@ def dump(model: Any, file: Path) -> None:
 def load(file: Path, label: str, names: Sequence[str]) -> Any:
     """The model; InputError where a family's package is missing, NestorError where its parts are not those of then."""
     for name in names:
-        if name in families():
-            usable(name)
+        if name in families() and not families()[name].installed:
+            raise InputError(f"{label} can't be loaded here: {families()[name].lack}")
     with _quietly():
         try:
             with file.open("rb") as kept:

@@ -39,7 +39,7 @@ def families(name: _Name = None, as_json: o.AsJson = False) -> None:
 
 
 def _available(known: Family) -> str:
-    return "yes" if known.available else f"no: {known.install}"
+    return "yes" if known.available else f"no: {known.lack if known.installed else known.install}"
 
 
 def _one(known: Family, as_json: bool) -> None:

@@ -103,6 +103,10 @@ def _always(shape: Shape) -> str:
     return ""
 
 
+def _nothing() -> str:
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """Everything the rest of Nestor may know about a family."""
@@ -150,19 +154,31 @@ class Family:
     """The module that must be there beyond the base install."""
     extra: str = ""
     """The extra of `pyproject.toml` that brings it."""
+    missing: Callable[[], str] = _nothing
+    """What else it lacks on this machine, such as weights, and how to give it, in a sentence; empty: nothing."""
     trusted: tuple[str, ...] = ()
     """Types beyond scikit-learn's plain ones that skops must be allowed to load."""
     safe: bool = True
     """False: skops can't hold its models, so a version with one is pickled, marked and never promoted by itself."""
 
     @property
-    def available(self) -> bool:
-        """Whether the package that it needs is installed."""
+    def installed(self) -> bool:
+        """Whether the package that it needs is there."""
         return not self.package or find_spec(self.package) is not None
 
     @property
+    def available(self) -> bool:
+        """Whether it can be fitted on this machine."""
+        return not self.lack
+
+    @property
+    def lack(self) -> str:
+        """What it lacks on this machine, in words; empty where it can be fitted."""
+        return self.missing() if self.installed else f"the package {self.package} is missing: {self.install}"
+
+    @property
     def install(self) -> str:
-        """What to type where it is not available."""
+        """What to type where its package is not there."""
         return f"uv sync --extra {self.extra}"
 
 
@@ -215,8 +231,8 @@ def family(name: str) -> Family:
 
 
 def usable(name: str) -> Family:
-    """The family of that name; InputError with what to install where its package is missing."""
+    """The family of that name; InputError with what to do where something that it needs is missing."""
     known = family(name)
-    if not known.available:
-        raise InputError(f"The family {name} needs the package {known.package}, which is missing: {known.install}")
+    if known.lack:
+        raise InputError(f"The family {name} can't be used here: {known.lack}")
     return known

@@ -86,10 +86,10 @@ def _delivered(made: Trained, part: Part) -> Pipeline:
     )
 
 
-def _head(last: Any, made: Trained, shape: Shape) -> LinearRegression | LogisticRegression:
+def _head(last: Any, made: Trained, shape: Shape) -> Any:
     weight, added = last.weight.detach().numpy().astype(float), last.bias.detach().numpy().astype(float)
     if shape.task == "regression":
-        line = LinearRegression()
+        line: Any = LinearRegression()
         line.coef_, line.intercept_ = weight[0] * made.spread, float(added[0] * made.spread + made.centre)
     else:
         line = LogisticRegression()
