@@ -39,14 +39,12 @@ LEAST = 500
 """Below so many inner rows nothing is calibrated."""
 LEAST_STEPS = 1000
 """Below so many rows steps follow noise: scikit-learn's own warning."""
-_MOST_CLASSES = 10
-"""With more classes than this one curve for each would cost more than the ensemble's weights: temperature alone."""
 _SURE = 1.645
 """So many standard errors must a gain be worth: one chance in twenty for noise."""
 _MOST_ROWS = 20_000
 """More rows say nothing more of a curve."""
-_PARTS = 4
-"""Parts to cross-fit over where there is one inner fold."""
+_PARTS = 5
+"""Parts to cross-fit over."""
 PROPER = ("neg_log_loss", "neg_brier_score", "d2_log_loss_score", "d2_brier_score")
 """Metrics that are best for true probabilities."""
 
@@ -149,16 +147,17 @@ def wanted(metric: Metric, calibrate: str) -> bool:
 def chosen(
     metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], calibrate: str = "auto"
 ) -> tuple[Calibration | None, list[np.ndarray]]:
-    """The best calibration of these folds' probabilities, and the probabilities cross-fitted with it: each fold
-    calibrated by the others. None, and the probabilities as they are, where rows are few or no gain is sure.
+    """The best calibration of these folds' probabilities, and the probabilities cross-fitted with it. None, and the
+    probabilities as they are, where rows are few or no gain is sure.
 
-    Rows of one key count as one in the gain's standard error."""
+    Rows of one key are together in cross-fitting, and count as one in the gain's standard error. The parts cut across
+    folds: each fold's model is off in its own way, and what is delivered is none of them."""
     plain = [odds for _, odds, _ in folds]
     if not wanted(metric, calibrate) or sum(map(len, plain)) < LEAST:
         return None, plain
     whole, codes = _joined(folds), pd.factorize(np.concatenate(keys))[0]
     sizes = [len(odds) for odds in plain]
-    part = np.repeat(np.arange(len(folds)), sizes) if len(folds) > 1 else codes % _PARTS
+    part = codes % _PARTS
     tried: list[tuple[Method, np.ndarray]] = [(method, _crossed(method, whole, part)) for method in _methods(whole)]
     gains = [_gain(metric, whole, crossed, codes) for _, crossed in tried]
     best = int(np.argmax([gain for gain, _ in gains]))
@@ -175,7 +174,7 @@ def _joined(folds: Sequence[Fold3]) -> Fold3:
 
 def _methods(whole: Fold3) -> tuple[Method, ...]:
     target, odds, _ = whole
-    if odds.shape[1] > _MOST_CLASSES:
+    if odds.shape[1] > 2:  # a curve for each class made every table worse that was tried, and costs seconds
         return ("temperature",)
     return ("temperature", "sigmoid", "isotonic") if len(target) >= LEAST_STEPS else ("temperature", "sigmoid")
 
@@ -194,11 +193,14 @@ def _some(whole: Fold3, rows: np.ndarray) -> Fold3:
 
 
 def _gain(metric: Metric, whole: Fold3, crossed: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
-    """By how much the loss is smaller, with its standard error."""
+    """By how much the loss is smaller, with its standard error.
+
+    No row counts for more than the surprise of one in all: a forest's probability of 0 that came true costs 36, and
+    three such rows would drown what all others say."""
     target, odds, weight = whole
     loss = LOSSES["neg_brier_score" if "brier" in metric.source else "neg_log_loss"]
-    own = np.ones(len(target)) if weight is None else weight
-    less = own * (loss(target, odds) - loss(target, crossed))
+    own, most = np.ones(len(target)) if weight is None else weight, math.log(len(target))
+    less = own * (np.minimum(loss(target, odds), most) - np.minimum(loss(target, crossed), most))
     gain = less.sum() / own.sum()
     by_key = np.bincount(codes, less - gain * own)
     return float(gain), float(np.sqrt((by_key**2).sum()) / own.sum())

@@ -140,7 +140,10 @@ def _finished(session: Session, chosen: Chosen) -> Chosen:
     final, metric, work = session.run.final, session.metric, session.work
     parts = [judge for _, judge in session.folds[chosen.fold].inner]
     choose = final.threshold == "auto" and moves(metric, sum(map(len, parts)))
-    if set(session.folds) == {ALL} or not (choose or wanted(metric, final.calibrate)):
+    if not (choose or wanted(metric, final.calibrate)):
+        return chosen
+    if set(session.folds) == {ALL}:
+        session.note("Without outer folds nothing would judge a calibration or a threshold: none is chosen.")
         return chosen
     odds = _inner_odds(session, chosen)
     weights = [None if work.weight is None else work.weight[rows] for rows in parts]

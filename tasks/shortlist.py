@@ -14,7 +14,7 @@ import numpy as np
 from models.class_weight import class_weights
 from models.columns import many_levels
 from models.config import Run
-from models.errors import BudgetError, InputError, unknown
+from models.errors import BudgetError, InputError, listed, unknown
 from models.families import Family, Shape, families, family, usable
 from models.metric import metric_for
 from models.outcome import How
@@ -133,6 +133,9 @@ def _shortlist(session: Session) -> None:
         level, session.folds, session.default_seconds = stored
         _brief(session, f"{level.outer}x{level.inner}")
     session.level = level
+    deaf = [name for name in level.families if family(name).tunable and not family(name).weights]
+    if deaf and (session.run.weight or session.run.class_weight):
+        session.note(f"Weights count for nothing in fits of {listed(deaf)}.")
     warm_up(session)
     session.ledger.weighs(max((session.model_mb.get(name, 0.0) for name in level.families), default=0.0))
 

@@ -95,31 +95,31 @@ def test_probabilities_that_are_off_are_mended(classes, power):
 
 def test_true_probabilities_are_left_alone_in_nineteen_of_twenty_tables():
     kept = 0
-    for seed in range(12):
+    for seed in range(8):
         made, crossed = chosen(metric(2), *parts(*drawn(600, seed=seed)))
         kept += made is not None
         assert made is not None or np.array_equal(np.concatenate(crossed), drawn(600, seed=seed)[1])
-    assert kept <= 2
+    assert kept <= 1
 
 
 def test_copies_of_rows_are_no_more_evidence():
     """The law that keys are for: a gain that is not sure on rows is not sure on ten copies of each."""
     sure = []
     for seed in range(6):
-        target, odds = (np.repeat(values, 10, axis=0) for values in drawn(520, 12, 1.08, seed))
+        target, odds = (np.repeat(values, 10, axis=0) for values in drawn(520, 6, 1.08, seed))
         folds, rows = parts(target, odds)
-        sure.append([chosen(metric(12), folds, keys)[0] is not None for keys in (rows, [r // 10 for r in rows])])
-        alone = chosen(metric(12), *parts(*drawn(520, 12, 1.08, seed)))[0] is not None
+        sure.append([chosen(metric(6), folds, keys)[0] is not None for keys in (rows, [r // 10 for r in rows])])
+        alone = chosen(metric(6), *parts(*drawn(520, 6, 1.08, seed)))[0] is not None
         assert sure[-1][1] == alone
     assert sum(apart for apart, _ in sure) > sum(together for _, together in sure)
 
 
 def test_each_part_is_calibrated_by_the_others():
     """Shuffled targets of one inner fold change nothing of that fold's own probabilities."""
-    target, odds = drawn(1000, 12, 3.0)
+    target, odds = drawn(1000, 6, 3.0)
     folds, keys = parts(target, odds)
     other = [(np.random.default_rng(0).permutation(folds[0][0]), *folds[0][1:]), *folds[1:]]
-    one, two = (chosen(metric(12), each, keys, "always")[1] for each in (folds, other))
+    one, two = (chosen(metric(6), each, keys, "always")[1] for each in (folds, other))
     assert np.array_equal(one[0], two[0])
     assert not np.array_equal(one[1], two[1])
 
@@ -148,9 +148,9 @@ def test_one_inner_fold_is_cross_fitted_over_its_keys():
     assert metric(2).score(target, crossed[0]) < metric(2).score(target, odds)
 
 
-def test_steps_need_rows_and_many_classes_one_temperature():
+def test_steps_need_rows_and_several_classes_one_temperature():
     few = chosen(metric(2), *parts(*drawn(LEAST_STEPS - 1, 2, 3.0)))[0]
-    many = chosen(metric(12), *parts(*drawn(2000, 12, 3.0)))[0]
+    many = chosen(metric(6), *parts(*drawn(2000, 6, 3.0)))[0]
     assert few is not None
     assert few.method != "isotonic"
     assert many is not None
