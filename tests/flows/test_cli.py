@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from flows import ending
 from flows.cli import app
-from flows.options import FLAGS, bindings, gathered, kinds, made_run, names
+from flows.options import FLAGS, bindings, gathered, kinds, made_run, names, orders
 from models.errors import BudgetError, InputError, Interrupted, NestorError
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands]
@@ -98,6 +98,16 @@ def test_options_overrule_the_file(tmp_path):
     assert run.types == {"a": "date", "b": "text"}
 
 
+@pytest.mark.parametrize("form", ["{size: [S, M], rank: [1, 2, 10]}", "['size=S,M', 'rank=1,2,10']"])
+def test_orders_of_levels_overrule_those_of_the_file(tmp_path, form):
+    file = tmp_path / "run.yaml"
+    file.write_text(f"data: t.csv\norder: {form}\n")
+    given = {("order",): orders(["size=S, M,L", "a b=x,y=z"])}
+    run = made_run(gathered(file, given), given)
+    assert run.order == {"size": ("S", "M", "L"), "rank": ("1", "2", "10"), "a b": ("x", "y=z")}
+    assert made_run(gathered(file, {}), {}).order == {"size": ("S", "M"), "rank": ("1", "2", "10")}
+
+
 @pytest.mark.parametrize("form", ["{since: 2026-01-01, low: 3}", "[since=2026-01-01, low=3]"])
 def test_values_for_the_query_overrule_those_of_the_file(tmp_path, form):
     file = tmp_path / "run.yaml"
@@ -158,6 +168,7 @@ def test_a_wrong_config_file_is_told_with_its_field(tmp_path, text, says):
         (["train"], "Which table?"),
         (["train", "t.csv", "--budget", "5m", "--trials", "3"], "not both"),
         (["train", "t.csv", "--type", "a"], "COL=KIND"),
+        (["train", "t.csv", "--order", "size=S"], "COL=A,B,C"),
         (["train", "env:DB", "--bind", "since"], "NAME=VALUE"),
         (["train", "t.csv", "--config", "none.yaml"], "can't be read"),
         (["train", "t.csv", "--bugdet", "5m"], "--bugdet"),
