@@ -89,9 +89,9 @@ def _quantiles(values: np.ndarray, bins: int) -> np.ndarray:
     """Quantiles; where one value is so frequent that most of them are it, those of the different values. Some that are
     too close together are left out."""
     shares = np.linspace(0, 1, bins + 1)
-    knots = np.unique(np.quantile(values, shares))
+    knots = np.unique(np.quantile(values, shares, method="nearest"))
     if len(knots) <= bins // 2:
-        knots = np.unique(np.quantile(np.unique(values), shares))
+        knots = np.unique(np.quantile(np.unique(values), shares, method="nearest"))
     return knots[np.append(True, np.diff(knots) > _NARROWEST)]
 
 

@@ -61,8 +61,17 @@ def test_what_is_delivered_says_what_torch_says(task, params, monkeypatch):
 def test_pieces_rise_between_the_quantiles_and_are_flat_outside():
     part = Part(X[:, :1], X[:, 0] ** 2, None, Shape(ROWS, 1, "regression"))
     model = net.FAMILY.fit(config("regression", bins=4), part, 1, 1).model
-    knots = np.quantile(X[:, 0], [0, 0.25, 0.5, 0.75, 1])
+    knots = np.quantile(X[:, 0], [0, 0.25, 0.5, 0.75, 1], method="nearest")
     low, lower, high, higher = model.predict([[knots[0]], [-1e3], [knots[-1]], [1e3]])
     assert low == pytest.approx(lower, rel=1e-4)
     assert high == pytest.approx(higher, rel=1e-4)
     assert low != pytest.approx(high, rel=1e-2)
+
+
+def test_knots_are_values_of_the_column_also_where_nearly_all_are_one():
+    rare = np.where(np.arange(400) % 10, 0.0, np.arange(400))
+    flag = np.arange(400) % 2
+    knots = net._knots(np.column_stack([rare, flag, np.ones(400)]), 8)
+    assert list(knots) == [0]
+    assert len(knots[0]) == 9
+    assert set(knots[0]) <= set(rare)
