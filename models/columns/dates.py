@@ -34,8 +34,6 @@ def _calendar(dates: pd.Series, needs: Needs) -> Any:
 
 
 def _resolution(dates: pd.Series) -> str:
-    """The finest part worth a column: days where there is no clock, minutes where all lies within two days."""
-    known = dates.dropna()
-    if (known == known.dt.normalize()).all():
-        return "day"
-    return "minute" if known.max() - known.min() < pd.Timedelta(days=2) else "hour"
+    """The finest part worth a column: minutes where all lies within two days. (Of dates without a clock skrub takes the
+    day at most.)"""
+    return "minute" if dates.max() - dates.min() < pd.Timedelta(days=2) else "hour"
