@@ -289,6 +289,8 @@ class Forecaster:
         """The new rows as the raw model takes them, as for its `predict_proba`, and what is to be said of them."""
         if self.history.target not in rows.columns:
             raise ValueError(f"The rows have no column {self.history.target!r}: its known values are the history.")
+        if (series := self.history.series) is not None:  # names that are numbers come as such
+            rows = rows.assign(**{series: rows[series].map(_text, na_action="ignore").astype("str")})
         return coming(rows, told(rows[self.history.target], self.history), self.history)
 
     def get_raw_model(self) -> Any:

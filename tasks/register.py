@@ -247,6 +247,8 @@ def signature(rows: pd.DataFrame, facts: Mapping[str, Any]) -> ModelSignature:
 
     types = {"date": "datetime", "category": "string", "ordered": "string", "text": "string"}
     kinds = {**facts["reading"].get("kinds", {}), **facts["kinds"]}
+    if "history" in facts:  # the names of series may be numbers: the version's own file makes text of them
+        kinds.pop(facts["history"]["series"], None)
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(types.get(kinds.get(c, "")) or AnyType(), name=c) for c in rows.columns
     ]
