@@ -168,6 +168,12 @@ def threshold(session: Session, chosen: dict[str, Chosen]) -> float | None:
     return of_all(session.metric, [c.finish for c in _delivered(chosen)])
 
 
+def decided(session: Session, concluded: Concluded) -> list[tuple[str, np.ndarray]]:
+    """The codes of the outer rows, fold by fold, as they were judged."""
+    rows = [(k, judged(one, concluded.chosen[k].finish.threshold)[1]) for k, one in concluded.outer]
+    return [(k, session.metric.decided(said) if said.ndim == 2 else said) for k, said in rows]
+
+
 def _tell_finish(session: Session, chosen: dict[str, Chosen]) -> None:
     """Says what was calibrated and which threshold holds."""
     delivered = _delivered(chosen)

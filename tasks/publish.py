@@ -16,7 +16,7 @@ from models.conformal import percent
 from models.families import families
 from models.outcome import STATES, FamilyOutcome, Interval, Report, Warned
 from tasks import coverage, pickled, progress
-from tasks.conclude import Concluded
+from tasks.conclude import Concluded, decided
 from tasks.deliver import delivered, trusted, unsafe
 from tasks.intake import made_of
 from tasks.profiles import profiled
@@ -345,6 +345,8 @@ def _page(session: Session, concluded: Concluded, report: Report) -> str:
             "prediction": np.concatenate([r[1] for r in rows]),
             "fold": np.concatenate([np.full(len(r[0]), i) for i, r in enumerate(rows)]),
         }
+        if session.metric.needs == "label":
+            outer["said"] = np.concatenate([said for _, said in decided(session, concluded)])
     return report_html(report, Details(
         trials=trials_table(session), findings=tuple(session.findings), outer=outer,
         classes=session.work.classes, chosen=chosen, plan=session.workdir.read_json("plan.json"),

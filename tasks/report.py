@@ -39,7 +39,8 @@ class Details:
     """family, fold, number, state, inner, seconds, and whatever else there is: a row for each trial."""
     findings: Sequence[Finding] = ()
     outer: Mapping[str, np.ndarray] | None = None
-    """target (codes or numbers), prediction (codes, values or probabilities by class) and fold of the outer rows."""
+    """target (codes or numbers), prediction (codes, values or probabilities by class) and fold of the outer rows;
+    said: the codes that the metric judged, where it judges labels."""
     classes: Sequence[Any] = ()
     chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """A label such as `lightgbm (fold 0)` -> its configuration."""
@@ -165,16 +166,23 @@ def _drawn(report: Report, details: Details) -> Iterator[tuple[Figure, str]]:
     target, prediction, fold = (np.asarray(details.outer[k]) for k in ("target", "prediction", "fold"))
     whole = np.isfinite(prediction.astype(float).reshape(len(prediction), -1)).all(axis=1)
     target, prediction, fold = target[whole], prediction[whole], fold[whole]
+    said = np.asarray(details.outer["said"])[whole] if "said" in details.outer else None
     if not len(target):
         return
     if report.task == "regression":
         yield from _regression(target.astype(float), prediction.astype(float).reshape(len(target)))
     elif report.task == "binary" and (score := _positive(prediction)) is not None:
         yield from _binary(target.astype(int), score, fold, details.classes)
+        if said is not None:
+            yield _confusion(target, said, details)
     else:
-        predicted = prediction.argmax(axis=1) if prediction.ndim == 2 else prediction.astype(int)
-        drawn = plots.confusion(target.astype(int), predicted.astype(int), details.classes)
-        yield drawn, "Rows of each class by what was predicted; the stronger, the larger the share of the class."
+        likeliest = prediction.argmax(axis=1) if prediction.ndim == 2 else prediction
+        yield _confusion(target, likeliest if said is None else said, details)
+
+
+def _confusion(target: np.ndarray, said: np.ndarray, details: Details) -> tuple[Figure, str]:
+    drawn = plots.confusion(target.astype(int), said.astype(int), details.classes)
+    return drawn, "Rows of each class by what was predicted; the stronger, the larger the share of the class."
 
 
 def _positive(prediction: np.ndarray) -> np.ndarray | None:

@@ -117,3 +117,11 @@ def test_class_weights_count_in_fits_and_not_in_scores(costly):
     balanced = odds.mean(axis=0)
     shares = np.bincount(target, minlength=3) / len(target)
     assert balanced.std() < shares.std(), "weighed alike, rare classes are expected more often than they come"
+
+
+@pytest.mark.parametrize("run", ["moved", "costly"])
+def test_the_page_shows_the_labels_that_were_judged(run, request):
+    session, concluded, _ = request.getfixturevalue(run)
+    folds = {k: rows for k, rows in concluded.outer}
+    rows = [(folds[k][0], codes, folds[k][2]) for k, codes in concluding.decided(session, concluded)]
+    assert session.metric.pooled(rows) == pytest.approx(concluded.estimate.value)
