@@ -71,6 +71,8 @@ def many_levels(features: pd.DataFrame, kinds: Mapping[str, str]) -> int:
 TRUSTED = (
     "numpy.dtype",
     "numpy.ravel",
+    "sklearn.feature_selection._univariate_selection.f_classif",
+    "sklearn.feature_selection._univariate_selection.f_regression",
     "sklearn.model_selection._split.KFold",
     "sklearn.model_selection._split.StratifiedKFold",
     "sklearn.utils._bunch.Bunch",
@@ -81,4 +83,4 @@ TRUSTED = (
     "skrub._string_encoder.StringEncoder",
     "skrub._to_str.ToStr",
 )
-"""Types in a prepared pipeline that skops must be allowed to load."""
+"""Types in a prepared pipeline, its selection of columns included, that skops must be allowed to load."""
