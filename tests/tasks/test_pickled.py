@@ -247,6 +247,6 @@ def test_the_tested_twin_is_a_pickle_too(registry, tmp_path):
     for file in (files.model, files.tested):
         joblib.dump(MinMaxScaler().fit(rows), file)
     rows.head().to_parquet(files.example)
-    facts = {"task": "regression", "classes": [], "kinds": dict.fromkeys(rows, "number"), "unsafe": ["odd"]}
+    facts = {"task": "regression", "classes": [], "kinds": {}, "reading": {}, "unsafe": ["odd"]}
     _saved(files, facts, Model())
     assert {p.name for p in files.folder.glob("*.pkl")} == {"model.pkl", "tested.pkl"}
