@@ -20,6 +20,7 @@ EXAMPLES = (
     "nestor train loans.csv --target paid --budget 10m",
     "nestor train sklearn:diabetes --trials 20 --families linear,lightgbm",
     "nestor train visits.parquet -t revenue --time day --group customer --json > result.json",
+    "nestor train sales.csv -t sold --time day --horizon 7d --series shop --known price",
     "nestor train 'sales-%Y-%m-%d.csv.zst' -t amount --warm-from sales",
     "nestor train env:SALES_DB --query 'select * from sales where day > :a' --bind a=today-28d -t amount",
     "nestor train loans.csv --target paid --resume",
