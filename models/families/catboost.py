@@ -87,7 +87,7 @@ def _fit(config, part, seed, threads):
 FAMILY = Family(
     name="catboost",
     suits="tables with categories, small and middling; good as it comes",
-    cost=15.0,
+    cost=12.0,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={
         "learning_rate": 0.08,

@@ -47,7 +47,7 @@ def _unsuited(shape):
 FAMILY = Family(
     name="ebm",
     suits="those who must read the model and want more than a tree: small and middling tables",
-    cost=60.0,
+    cost=30.0,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={
         "learning_rate": 0.1,

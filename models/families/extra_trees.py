@@ -36,7 +36,7 @@ def _fit(config, part, seed, threads):
 FAMILY = Family(
     name="extra_trees",
     suits="small and middling tables of numbers with smooth effects; unlike the others in an ensemble",
-    cost=4.0,
+    cost=5.5,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={"max_features": 0.5, "min_samples_leaf": 1, "min_samples_split": 2, "criterion": "gini"},
     space=_space,

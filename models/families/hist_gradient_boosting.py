@@ -72,7 +72,7 @@ def _unsuited(shape):
 FAMILY = Family(
     name="hist_gradient_boosting",
     suits="tables that lightgbm suits, where a consumer may have scikit-learn alone",
-    cost=4.0,
+    cost=3.5,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={
         "learning_rate": 0.1,

@@ -36,7 +36,7 @@ def _fit(config, part, seed, threads):
 FAMILY = Family(
     name="random_forest",
     suits="small and middling tables of any kind; hard to get wrong",
-    cost=6.0,
+    cost=9.0,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={"max_features": 0.3, "min_samples_leaf": 1, "max_samples": 1.0, "criterion": "gini"},
     space=_space,

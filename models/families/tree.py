@@ -35,7 +35,7 @@ def _fit(config, part, seed, threads):
 FAMILY = Family(
     name="tree",
     suits="those who must read the model: at most 64 leaves, each a rule",
-    cost=0.3,
+    cost=0.25,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={"max_leaf_nodes": 16, "min_samples_leaf": 7, "ccp_alpha": 1e-4, "criterion": "gini"},
     space=_space,

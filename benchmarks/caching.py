@@ -1,0 +1,135 @@
+"""What it saves to do things once for an inner training part and not once for each fit:
+`python -m benchmarks.caching TABLE:TARGET ... [--configurations 12] [--families a,b]`.
+
+Every family fits its default and random configurations on one inner fold in three ways: each fit prepares the columns
+(`nothing`); the columns are prepared once (`columns`); the training part and the binned datasets made of it are kept
+too, as a worker does (`all`). The three take turns, so that the machine is as busy for one as for the others, and
+processor time is counted: compare ratios."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from benchmarks.stamp import printed
+from models.config import Run
+from models.families import Family, families, proposed
+from models.plan import first_level
+from models.search import seed_for
+from models.split import layout, plan_for
+from tasks import fit
+from tasks.data import read
+from tasks.fit import Brief, Job
+from tasks.kept import Parts
+from tasks.validate import check_form
+from tasks.workdir import Workdir
+
+WAYS = ("nothing", "columns", "all")
+WARM = "warm"
+"""A first fit that is not counted: it pays for what libraries load late."""
+HEAD = (
+    "table", "family", "fits", "fits per core-second: nothing kept", "columns kept", "all kept",
+    "columns against nothing", "all against columns",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Prints one table; each row is also told on standard error as soon as it is there."""
+    asked = _asked()
+    fit.peak.watch(0, os.getpid())
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+        for place in asked.tables:
+            for row in _table(place, asked, Path(folder)):
+                rows.append(row)
+                print(" | ".join(row), file=sys.stderr, flush=True)
+    printed(f"Kept between fits, {asked.configurations} configurations on one inner fold", HEAD, rows)
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", nargs="+", help="files with their targets: FILE:TARGET")
+    parser.add_argument("--configurations", type=int, default=12)
+    parser.add_argument("--families", default=",".join(n for n, f in families().items() if f.available and f.safe))
+    parser.add_argument("--longest", type=float, default=60.0, help="core-seconds of one way, after which it ends")
+    return parser.parse_args()
+
+
+def _table(place: str, asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, ...]]:
+    file, _, target = place.rpartition(":")
+    run = Run(data=str(Path(file).resolve()), target=target)
+    table = check_form(read(run), run)
+    plan, _ = plan_for(table, run)
+    outer, inner = first_level(table.rows, run.split)
+    folds = {f.name: f for f in layout(plan, np.arange(table.rows), outer, inner, with_all=False)}
+    brief = Brief(f"{outer}x{inner}", table.task, table.classes, None, table.kinds, folds, threads=1, seed=0)
+    for name in asked.families.split(","):
+        known = families()[name]
+        shape = brief.shape(len(folds["1"].inner[0][0]), table.features.shape[1])
+        if not known.unsuited(shape) and table.task in known.tasks:
+            for way in (*WAYS, WARM):
+                _laid_out(Workdir(folder / way), table, brief)
+            yield (Path(file).stem, name, *_compared(known, shape, brief, asked, folder))
+
+
+def _laid_out(workdir: Workdir, table: Any, brief: Brief) -> None:
+    """A run's folder as workers find it, with nothing prepared or fitted."""
+    shutil.rmtree(workdir.path, ignore_errors=True)
+    workdir.write_frame("work", table.features)
+    workdir.write_array("target", table.target)
+    if table.weight is not None:
+        workdir.write_array("weight", table.weight)
+    workdir.write_pickle(f"briefs/{brief.plan}", brief)
+
+
+def _compared(known: Family, shape: Any, brief: Brief, asked: argparse.Namespace, folder: Path) -> tuple[str, ...]:
+    kept = {way: Parts() for way in (*WAYS, WARM)}
+    kept["all"].room = 1e9
+    configs = list(_configurations(known, shape, asked.configurations if known.tunable else 1))
+    _fitted(known, brief, configs[0], 0, folder / WARM, kept[WARM])
+    spent = dict.fromkeys(WAYS, 0.0)
+    count = 0
+    for number, config in enumerate(configs, 1):
+        scores = set()
+        for way in WAYS:
+            if way == "nothing":
+                shutil.rmtree(folder / way / "columns", ignore_errors=True)
+            began = time.process_time()
+            scores.add(_fitted(known, brief, config, number, folder / way, kept[way]))
+            spent[way] += time.process_time() - began
+        assert len(scores) == 1, f"{known.name}: what is kept changed a score: {scores}"
+        count += 1
+        if min(spent.values()) > asked.longest:
+            break
+    speed = {way: count / seconds for way, seconds in spent.items()}
+    ratios = speed["columns"] / speed["nothing"], speed["all"] / speed["columns"]
+    return (str(count), *(f"{speed[way]:.3g}" for way in WAYS), *(f"{ratio:.2f}" for ratio in ratios))
+
+
+def _fitted(known: Family, brief: Brief, config: dict[str, Any], number: int, folder: Path, kept: Parts) -> Any:
+    """The score of one fit, as a worker makes it that keeps these parts."""
+    fit.parts = kept
+    return fit.run(Job(str(folder), brief.plan, known.name, "1", number, config, inner=0)).score
+
+
+def _configurations(known: Family, shape: Any, count: int) -> Iterator[dict[str, Any]]:
+    """The default and random ones, the same in every run."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed_for("caching", known.name)))
+    study.enqueue_trial(dict(known.default))
+    for _ in range(count):
+        yield proposed(known, study.ask(), shape)
+
+
+if __name__ == "__main__":
+    main()
