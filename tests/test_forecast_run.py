@@ -1,0 +1,113 @@
+"""A run over a panel that forecasts: walk-forward at every level, the mark in the leaderboard, nothing from later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from models.config import Run
+from models.seal import keys
+from tasks import conclude as concluding
+from tasks import fit
+from tasks.publish import _forecasts
+from tasks.shortlist import shortlist
+from tests.sessions import begun, repeated, tuned
+from tests.test_laws import Inline
+
+JUDGE = "2"
+FAMILIES = ("constant", "seasonal_naive", "linear")
+
+
+def sales(days: int = 260) -> pd.DataFrame:
+    """Two shops whose week drifts upwards, with noise that a mean takes out and a lag does not."""
+    rng = np.random.default_rng(0)
+    time = np.tile(np.arange(days), 2)
+    sold = 20 + time / 20 + 5 * np.sin(2 * np.pi * time / 7) + rng.normal(0, 2, 2 * days)
+    shop, rain = np.repeat(["a", "b"], days), rng.normal(size=2 * days)
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(time, unit="D")
+    table = pd.DataFrame({"day": day, "shop": shop, "rain": rain, "sold": sold})
+    return table.sample(frac=1, random_state=0).reset_index(drop=True)
+
+
+def run_over(data: pd.DataFrame, folder: Path) -> tuple[Any, Any]:
+    """The run's session, and what it concluded."""
+    split = {"time": "day", "series": "shop", "horizon": "2d", "outer": 2, "inner": 2}
+    run = Run.model_validate(
+        {"data": data, "target": "sold", "split": split, "search": {"trials": 2, "families": FAMILIES}}
+    )
+    session = begun(run, folder, pool=Inline)
+    try:
+        shortlist(session)
+        return tuned(session), concluding.conclude(session)
+    finally:
+        session.close()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit.peak, "_process", psutil.Process(), raising=False)
+        yield run_over(sales(), tmp_path_factory.mktemp("whole"))
+
+
+def days(session: Any, rows: np.ndarray) -> np.ndarray:
+    return session.work.time[rows]
+
+
+def test_earlier_rows_train_at_every_level(whole):
+    session, _ = whole
+    assert session.work.time.max() < session.sealed.time.min()
+    for fold in session.folds.values():
+        pairs = [*fold.inner, *fold.stops, *([(fold.train, fold.judge)] if len(fold.judge) else [])]
+        assert all(days(session, train).max() < days(session, judge).min() for train, judge in pairs)
+        assert all(set(session.work.series[judge]) == {0, 1} for _, judge in pairs)
+
+
+def test_the_mark_stands_in_the_leaderboard_and_the_report_says_who_is_better(whole):
+    session, concluded = whole
+    found = {f.name: f.estimate.value for f in concluded.families}
+    assert found["linear"] < found["seasonal_naive"] < found["constant"]
+    said = _forecasts(session, concluded)
+    assert "no function of one row: it needs the rows with a known 'sold' from before 2 d ago" in said
+    assert "it beats the reference seasonal_naive" in said
+
+
+def test_the_mark_is_the_value_a_week_ago(whole):
+    session, _ = whole
+    number = session.trials["seasonal_naive", JUDGE][0].number
+    said = session.workdir.read_array(session.job("seasonal_naive", JUDGE, number, {}).file)
+    judged = session.table.take(session.work_places[session.folds[JUDGE].judge])
+    then = sales().set_index(["shop", "day"])["sold"]
+    ago = judged.features["day"] - pd.Timedelta(days=7)
+    np.testing.assert_allclose(said, then.loc[list(zip(judged.features["shop"], ago, strict=True))])
+
+
+def test_rows_are_known_by_the_tables_own_columns(whole):
+    session, _ = whole
+    assert "rain" not in session.work.features
+    own = keys(session.table.features)
+    np.testing.assert_array_equal(session.workdir.read_array("row_keys"), own[session.work_places])
+    np.testing.assert_array_equal(session.workdir.read_array("sealed_row_keys"), own[session.sealed_places])
+
+
+def test_what_judges_changes_nothing_that_was_made_without_it(whole, tmp_path, monkeypatch):
+    """Law 3b with the history in between: targets and inputs of the judged and of the sealed rows change places, and
+    the columns made of them with that."""
+    monkeypatch.setattr(fit.peak, "_process", psutil.Process(), raising=False)
+    session, concluded = whole
+    data, draw = sales(), np.random.default_rng(1)
+    for places in (session.work_places[session.folds[JUDGE].judge], session.sealed_places):
+        for column in ("rain", "sold"):
+            data.loc[places, column] = draw.permutation(data.loc[places, column])
+    other, ended = run_over(data, tmp_path)
+    train = session.folds[JUDGE].train
+    pd.testing.assert_frame_equal(session.work.features.iloc[train], other.work.features.iloc[train], check_exact=True)
+    for name in FAMILIES:
+        assert [repeated(t) for t in session.trials[name, JUDGE]] == [repeated(t) for t in other.trials[name, JUDGE]]
+    assert ended.chosen[JUDGE] == concluded.chosen[JUDGE]
+    assert dict(ended.outer)[JUDGE][1].tolist() != dict(concluded.outer)[JUDGE][1].tolist()
