@@ -121,6 +121,8 @@ def numbers(session: Session, concluded: Concluded) -> dict[str, Any]:
         "test": concluded.test,
         "optimism": concluded.optimism,
         "agreement": concluded.agreement,
+        "scores": concluded.conformal and concluded.conformal.as_json(),
+        "coverage": concluded.coverage,
         "predictions": [(k, prediction.tolist()) for k, (_, prediction, _) in concluded.outer],
         "notes": session.notes,
         "findings": session.findings,

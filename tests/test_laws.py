@@ -291,6 +291,7 @@ def test_shuffled_sealed_rows_change_the_test_score_alone(plan, exchanges):
     whole, sealed = numbers(runs.whole, runs.concluded), numbers(runs.sealed, runs.sealed_concluded)
     assert whole.pop("test") != sealed.pop("test")
     assert whole.pop("agreement") != sealed.pop("agreement")
+    assert whole.pop("coverage") != sealed.pop("coverage")
     assert whole == sealed
     assert all(runs.made(runs.whole, k) == runs.made(runs.sealed, k) for k in runs.whole.folds)
 

@@ -32,4 +32,5 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
     assert concluded.estimate.low <= concluded.estimate.value <= concluded.estimate.high
     assert concluded.test is not None
     assert (concluded.optimism, concluded.agreement, twin) == (None, None, None)
+    assert (concluded.conformal, concluded.coverage) == (None, ())
     assert len(model.predict(session.sealed.features)) == session.sealed.rows

@@ -256,12 +256,6 @@ def test_a_refitted_model_says_that_it_is_one(store):
     assert len(one.report.coverage) == 3
 
 
-def test_without_outer_folds_there_are_no_scores(tmp_path):
-    """Inner scores chose the configuration: they flatter."""
-    assert coverage.read(tmp_path) is None
-    assert coverage.on_sealed(None, {}, None) == ()  # type: ignore[arg-type]
-
-
 def test_folds_whose_members_lack_a_class_and_are_not_delivered_count_for_nothing(wine, monkeypatch):
     session, concluded = wine.session, wine.concluded
     lacks = session.folds["2"].train[0]
