@@ -158,7 +158,9 @@ def score(score: Score, address: str | None = None, told: Callable[[int, int | N
             keep = _kept([*forecast.named(history), *keep], own)
             parts, said, count = forecast.new_rows(loaded, history, table, score.chunk, keep)
         costs = loaded.facts.get("costs", ())
-        tables = predict.predicted(loaded.model, loaded.version, parts, asked=wanted, costs=costs)
+        # A pickled model may keep notes of its own while it predicts: one thread then.
+        threads = 1 if loaded.unsafe else None
+        tables = predict.predicted(loaded.model, loaded.version, parts, threads, wanted, costs)
         facts = {**loaded.stamp, "nestor.time": now.isoformat(timespec="seconds")}
         rows = predict.written(out, tables, facts, told and (lambda done: told(done, count)))
     seconds = time.monotonic() - began

@@ -4,7 +4,9 @@ loaded only where a person says so, whatever else is right about them."""
 from __future__ import annotations
 
 import json
+import logging
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import models.families as families
 from models.config import Gate, Retrain, Run, Score
 from models.ensemble import Member
 from models.errors import InputError, NestorError
-from tasks import pickled, promote
+from tasks import pickled, predict, promote
 from tasks.conclude import Chosen, Concluded
 from tasks.data import read
 from tasks.deliver import unsafe
@@ -192,6 +194,26 @@ def test_a_retraining_begins_with_such_a_champion_where_that_is_said(registry):
 # --- Who loads it ----------------------------------------------------------------------------------------------------
 
 
+def test_a_pickle_predicts_in_one_thread(registry, tmp_path, monkeypatch):
+    """Some libraries keep notes in a model while it predicts."""
+    at_work, most, whole = 0, {}, predict._values
+
+    def watched(model, version, *more):
+        nonlocal at_work
+        at_work += 1
+        most[version] = max(most.get(version, 0), at_work)
+        time.sleep(0.05)
+        at_work -= 1
+        return whole(model, version, *more)
+
+    monkeypatch.setattr(predict, "_values", watched)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    for version in (1, 2):
+        rows, out = digits().drop(columns="target"), str(tmp_path / "out.csv")
+        score(Score(model=f"mixed/{version}", data=rows, out=out, chunk=200, unsafe=True), registry.address)
+    assert most[2] == 1 < most[1]
+
+
 def test_scoring_loads_a_pickle_only_where_that_is_said_and_says_so(registry, tmp_path):
     rows = digits().drop(columns="target")
     asked = {"model": "mixed/2", "data": rows, "out": str(tmp_path / "out.csv")}
@@ -239,6 +261,14 @@ def test_a_pickle_of_parts_that_are_gone_says_so(tmp_path):
     (tmp_path / "model.pkl").write_bytes(b"cgone_for_good\nThing\n.")
     with pytest.raises(NestorError, match=r"a/1 can't be unpickled here: No module named 'gone_for_good'"):
         pickled.load(tmp_path / "model.pkl", "a/1", ["odd"])
+
+
+def test_what_is_imported_with_a_pickle_tells_no_more_of_each_prediction(tmp_path, monkeypatch):
+    (tmp_path / "talkative.py").write_text("import logging\nlogging.getLogger('talkative').setLevel(logging.INFO)\n")
+    (tmp_path / "model.pkl").write_bytes(b"ctalkative\nlogging\n.")
+    monkeypatch.syspath_prepend(tmp_path)
+    pickled.load(tmp_path / "model.pkl", "a/1", ["odd"])
+    assert logging.getLogger("talkative").level == logging.WARNING
 
 
 def test_the_tested_twin_is_a_pickle_too(registry, tmp_path):
