@@ -57,6 +57,8 @@ class Brief:
     """Ordered category -> its levels, lowest first."""
     many: int = 0
     """Columns of many levels."""
+    group: np.ndarray | None = None
+    """Each work row's group, in grouped plans."""
     past: tuple[str, ...] = ()
     """The columns that hold the target at earlier times, the latest first."""
     costs: Priced = field(default_factory=dict)
@@ -247,6 +249,8 @@ def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float,
     prepared = prepare(rows, brief.kinds, goal, brief.task, known.needs, _seed(job, brief), brief.orders)
     ready = time.time()
     part = _whole(prepared, goal, weights, brief)
+    if not job.with_sealed:
+        part = replace(part, group=_rows(brief.group, fold.train))
     classes = np.unique(part.y)
     made = fitted(known, job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
     pipeline = Pipeline([("columns", prepared.transformer), ("model", made.model)])
@@ -292,13 +296,13 @@ def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[
 def _part(prepared: Prepared, train, target, weight, brief: Brief, stop) -> Part:
     """The training rows as a family takes them, those for early stopping cut off."""
     y = np.asarray(target[train])
-    whole = _whole(prepared, y, _rows(weight, train), brief)
+    whole = replace(_whole(prepared, y, _rows(weight, train), brief), group=_rows(brief.group, train))
     w = whole.weight
     if stop is None or not len(stop[1]):
         return whole
     fit, held = np.searchsorted(train, stop[0]), np.searchsorted(train, stop[1])
     cut = (prepared.X[held], y[held], _rows(w, held))
-    return replace(whole, X=prepared.X[fit], y=y[fit], weight=_rows(w, fit), stop=cut)
+    return replace(whole, X=prepared.X[fit], y=y[fit], weight=_rows(w, fit), stop=cut, group=_rows(whole.group, fit))
 
 
 def _whole(prepared: Prepared, y: np.ndarray, weight: np.ndarray | None, brief: Brief) -> Part:

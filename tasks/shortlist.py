@@ -243,7 +243,7 @@ def _brief(session: Session, plan: str) -> None:
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
         work.season, costs=run.costs, class_weight=class_weights(run.class_weight, work.classes),
         skewed=work.task == "regression" and work.history is None and skewed(work.target), orders=work.orders,
-        many=many_levels(work.features, work.kinds), past=work.past,
+        many=many_levels(work.features, work.kinds), past=work.past, group=work.group,
     )  # fmt: skip
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)
 

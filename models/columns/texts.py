@@ -23,8 +23,8 @@ FEW, MOST = 20, 100
 LOOKED_AT = 2_000
 """Rows in which words are counted before they are trusted to be there."""
 
-WORDS = {"ngram_range": (1, 2), "min_df": 5, "max_features": 10_000, "sublinear_tf": True, "dtype": np.float32}
-"""Words and pairs of them that stand in five rows or more; the counts' logarithm."""
+WORDS = {"ngram_range": (1, 2), "min_df": 5, "max_features": 5_000, "sublinear_tf": True, "dtype": np.float32}
+"""Words and pairs of them that stand in five rows or more; the counts' logarithm. Each takes 1.7 KB of the model."""
 
 
 def parts(given: Given) -> Iterator[Part]:

@@ -86,6 +86,9 @@ class Part:
     """The column of X that holds the target one season ago."""
     past: tuple[int, ...] = ()
     """The columns of X that hold the target at earlier times, the latest first."""
+    group: np.ndarray | None = None
+    """Which group each row is of, where no group is ever on both sides: rows to come are of none of these, so what is
+    theirs alone is to be told from what the columns say."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What `fit` made of these rows and other configurations can use again, such as a binned dataset. Lives as long as
     the worker process keeps the part."""

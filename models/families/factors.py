@@ -2,7 +2,9 @@
 
 Every level of every category and key has an effect, drawn to zero by how few rows it has: in a table of users, items
 and ratings these are the biases of Koren, Bell & Volinsky 2009 (IEEE Computer 42:30). With a rank each level has a
-vector too, and two levels of one row add the product of theirs: what this user makes of this kind of item."""
+vector too, and two levels of one row add the product of theirs: what this user makes of this kind of item. Where rows
+come in groups that are never on both sides, such as new users, each group has an effect while the others are fitted,
+and none in the model: an item that strict users rated is no worse for it."""
 
 from __future__ import annotations
 
@@ -37,16 +39,30 @@ def _fit(config, part, seed, threads):
         sparse_threshold=1.0,
     )
     wide: Any = sparse.csr_matrix(columns.fit_transform(part.X))
+    apart: Any = wide if part.group is None else sparse.hstack([wide, _onehot(part.group)], format="csr")
     if part.shape.task != "regression":
-        model = LogisticRegression(C=1 / config["damping"], max_iter=300).fit(wide, part.y, sample_weight=part.weight)
-        return Fitted(make_pipeline(columns, model))
-    effects: Any = Ridge(config["damping"], solver="sparse_cg", tol=1e-3).fit(wide, part.y, sample_weight=part.weight)
+        model = LogisticRegression(C=1 / config["damping"], max_iter=300).fit(apart, part.y, sample_weight=part.weight)
+        return Fitted(make_pipeline(columns, _without(model, wide.shape[1])))
+    effects: Any = Ridge(config["damping"], solver="sparse_cg", tol=1e-3).fit(apart, part.y, sample_weight=part.weight)
+    left = part.y - effects.predict(apart)
+    effects = _without(effects, wide.shape[1])
     if not config.get("rank") or len(part.categories) < 2:
         return Fitted(make_pipeline(columns, effects))
     ends = np.cumsum([len(levels) for levels in columns.named_transformers_["levels"].categories_])
     blocks = [wide[:, end - size : end] for end, size in zip(ends, np.diff(ends, prepend=0), strict=True)]
-    vectors = _vectors(blocks, part.y - effects.predict(wide), part.weight, config, seed)
+    vectors = _vectors(blocks, left, part.weight, config, seed)
     return Fitted(make_pipeline(columns, *_machine(np.vstack(vectors), effects)))
+
+
+def _onehot(group: np.ndarray) -> Any:
+    codes = np.unique(group, return_inverse=True)[1]
+    return sparse.csr_matrix((np.ones(len(codes)), (np.arange(len(codes)), codes)))
+
+
+def _without(model: Any, columns: int) -> Any:
+    """The model of the first columns alone: what the others add is 0."""
+    model.coef_, model.n_features_in_ = model.coef_[..., :columns], columns
+    return model
 
 
 def _vectors(blocks: Sequence[Any], left: np.ndarray, weight, config, seed: int) -> list[np.ndarray]:
