@@ -75,7 +75,8 @@ def _fit(config, part, seed, threads):
     X: Any = part.X if columns is None else columns.fit_transform(part.X)
     if rounds is None and part.stop is not None:
         Xs, ys, weight = part.stop
-        held = Pool(Xs if columns is None else columns.transform(Xs), ys, cat_features=categories, weight=weight)
+        Xs = Xs if columns is None else columns.transform(Xs)
+        held = Pool(Xs, ys, cat_features=list(categories), weight=weight)
         wait = patience(settings["learning_rate"])
         model.fit(X, part.y, sample_weight=part.weight, eval_set=held, early_stopping_rounds=wait, use_best_model=True)
         rounds = int(model.tree_count_)
