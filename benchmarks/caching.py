@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from threadpoolctl import threadpool_limits
 
 from benchmarks.stamp import printed
 from models.config import Run
@@ -47,6 +48,7 @@ def main() -> None:
     """Prints one table; each row is also told on standard error as soon as it is there."""
     asked = _asked()
     fit.peak.watch(0, os.getpid())
+    threadpool_limits(1)
     rows = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         for place in asked.tables:
