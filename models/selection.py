@@ -8,6 +8,7 @@ on: done before the folds are cut it would find signal in noise (Ambroise & McLa
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ def selected(part: Part, share: float) -> tuple[SelectKBest, Part]:
     judge = f_regression if part.shape.task == "regression" else f_classif
     selection = SelectKBest(judge, k=math.ceil(share * part.X.shape[1]))
     told = slice(None) if part.weight is None else part.weight > 0
-    selection.fit(part.X[told], part.y[told])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says which columns are constant; they come last
+        selection.fit(part.X[told], part.y[told])
     return selection, _narrowed(part, np.flatnonzero(np.asarray(selection.get_support())))
 
 
