@@ -1,0 +1,110 @@
+"""What the preparation of columns gains: `python -m benchmarks.columns PLACE [--only a,b] [--rows 4000]`.
+
+PLACE as `benchmarks.tables` takes it. Each step that a table has columns for is left out once: clipped outliers, cycles
+of dates, words of long texts. Families with their defaults are fitted on the same rows and
+scored on as many others, three times."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from sklearn.pipeline import make_pipeline
+
+from benchmarks.stamp import printed
+from benchmarks.tables import tables
+from models.columns import dates, numbers, prepare, texts, transform
+from models.columns.given import filled, scaled
+from models.config import Run
+from models.families import Family, Part, Shape, families, fitted, proposed
+from models.metric import metric_for
+from models.table import Table
+from tasks.data import read
+
+FAMILIES = ("linear", "knn", "mlp", "lightgbm")
+DRAWS = 3
+HEAD = ("step", "table", "metric", "family", "without", "with")
+
+
+def _only_scaled(needs: Any) -> Any:
+    if needs.missing and not needs.scaled:
+        return "passthrough"
+    return make_pipeline(*filled(needs, indicator=True), *scaled(needs))
+
+
+def _calendar(column: Any, needs: Any, real: Any = dates._calendar) -> Any:
+    return real(column, replace(needs, scaled=False))
+
+
+STEPS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
+    "outliers clipped": ("number", lambda: patch.object(numbers, "_scaled", _only_scaled)),
+    "cycles of dates": ("date", lambda: patch.object(dates, "_calendar", _calendar)),
+    "words, not characters": ("text", lambda: patch.object(texts, "_worded", lambda *_: False)),
+}
+"""Step -> the kind of column that it is for, and what undoes it."""
+
+
+def main() -> None:
+    """Prints one table; each row is also told on standard error as soon as it is there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("place", help="a folder, or a csv file that lists tables")
+    parser.add_argument("--only", default="", help="names of files, without ending")
+    parser.add_argument("--rows", type=int, default=4000)
+    asked = parser.parse_args()
+    rows = []
+    for file, target, _ in tables(Path(asked.place).resolve(), asked.only.split(",") if asked.only else []):
+        for row in _compared(read(Run(data=str(file), target=target)), file.stem, asked.rows):
+            print(" | ".join(row), file=sys.stderr, flush=True)
+            rows.append(row)
+    printed("Steps of preparation, with and without", HEAD, rows)
+
+
+def _compared(table: Table, name: str, rows: int) -> Iterator[tuple[str, ...]]:
+    known = [f for n, f in families().items() if n in FAMILIES]
+    usual = {f.name: _score(table, f, rows) for f in known}
+    for step, (kind, undone) in STEPS.items():
+        for one in known if kind in table.kinds.values() else ():
+            # Trees get numbers and dates as they are, with the step and without.
+            if one.needs.scaled or kind == "text":
+                with undone():
+                    without = _score(table, one, rows)
+                metric = metric_for(None, table.task, table.classes).name
+                yield step, name, metric, one.name, f"{without:.4g}", f"{usual[one.name]:.4g}"
+
+
+def _score(table: Table, one: Family, rows: int) -> float:
+    """The family's mean score over the draws."""
+    half = min(rows, table.rows // 2)
+    found = []
+    for draw in range(DRAWS):
+        order = np.random.default_rng(draw).permutation(table.rows)
+        found.append(_fit(table.take(order[:half]), table.take(order[half : 2 * half]), one))
+    return float(np.mean(found))
+
+
+def _fit(train: Table, judge: Table, one: Family) -> float:
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = prepare(train.features, train.kinds, train.target, train.task, one.needs, 0, train.orders)
+        shape = Shape(train.rows, made.X.shape[1], train.task, len(train.classes))
+        config = proposed(one, optuna.trial.FixedTrial(dict(one.default)), shape)
+        config |= {"rounds": 100} if one.stops_early else {}
+        part = Part(made.X, train.target, None, shape, made.categories)
+        model = fitted(one, config, part, 0, 1).model
+        X = transform(made.transformer, judge.features)
+        said = model.predict(X) if train.task == "regression" else model.predict_proba(X)
+    return metric_for(None, train.task, train.classes).score(judge.target, np.asarray(said, float), None)
+
+
+if __name__ == "__main__":
+    main()
