@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _EVALUATED = 8192
 """Rows of one forward pass without gradients."""
 _LONGEST_GRADIENT = 1.0
-_LEAST_STEPS = 20
+_LEAST_STEPS = 40
 """Batches of an epoch on small tables, whatever the batch size."""
 _LEAST_L1 = 1e-6
 """A smaller penalty is none."""

@@ -172,7 +172,7 @@ def _network(config, lens: _Lens, count: int):
 FAMILY = Family(
     name="cnn",
     suits="columns that are a picture or a signal, as `grid` declares",
-    cost=60.0,
+    cost=40.0,
     needs=Needs(categories="onehot", missing=False, scaled=False),
     default={
         "layers": 2,

@@ -27,11 +27,11 @@ def _space(trial, shape):
         "dropout": trial.suggest_float("dropout", 0.0, 0.5),
         "optimizer": trial.suggest_categorical("optimizer", ["adamw", "adam", "sgd"]),
         "schedule": trial.suggest_categorical("schedule", ["cosine", "constant"]),
-        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 5e-4, 1.5e-2, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-6, 0.1, log=True),
         "l1": trial.suggest_float("l1", 1e-7, 1e-3, log=True),
         "batch_size": trial.suggest_int("batch_size", 64, 1024, log=True),
-        "epochs": trial.suggest_int("epochs", 10, 100, log=True),
+        "epochs": trial.suggest_int("epochs", 15, 60, log=True),
         "bins": 0,
     }
     # Encoded numbers are rectified units themselves, and a perceptron has one kind of unit.
@@ -154,7 +154,7 @@ class _Pieces:
 FAMILY = Family(
     name="net",
     suits="tables of some thousand rows with smooth effects; a good partner for trees in an ensemble",
-    cost=60.0,
+    cost=40.0,
     needs=Needs(categories="onehot", missing=False, scaled=True),
     default={
         "layers": 2,
