@@ -35,7 +35,8 @@ def main() -> None:
             print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
         stop_server(Path(folder))
     search = f"--trials {asked.trials}" if asked.trials else f"--budget {asked.budget}"
-    printed(f"Coverage on sealed rows, {search}", HEAD, rows)
+    named = f"--families {asked.families} " if asked.families else ""
+    printed(f"Coverage on sealed rows, {named}{search}", HEAD, rows)
 
 
 def _asked() -> argparse.Namespace:
