@@ -145,13 +145,15 @@ def wanted(metric: Metric, calibrate: str) -> bool:
 
 
 def chosen(
-    metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], calibrate: str = "auto"
+    metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], calibrate: str = "auto", pooled: bool = False
 ) -> tuple[Calibration | None, list[np.ndarray]]:
     """The best calibration of these folds' probabilities, and the probabilities cross-fitted with it. None, and the
     probabilities as they are, where rows are few or no gain is sure.
 
     Rows of one key are together in cross-fitting, and count as one in the gain's standard error. The parts cut across
-    folds: each fold's model is off in its own way, and what is delivered is none of them."""
+    folds: each fold's model is off in its own way, and what is delivered is none of them. Where several folds' models
+    are to be averaged (`pooled`), those that are too sure mend each other: softened first they would not be sure enough
+    (Rahaman & Thiery 2021, NeurIPS)."""
     plain = [odds for _, odds, _ in folds]
     if not wanted(metric, calibrate) or sum(map(len, plain)) < LEAST:
         return None, plain
@@ -164,7 +166,10 @@ def chosen(
     if calibrate != "always" and not gains[best][0] > _SURE * gains[best][1]:
         return None, plain
     method, crossed = tried[best]
-    return fitted(method, whole), np.split(crossed, np.cumsum(sizes)[:-1])
+    made = fitted(method, whole)
+    if calibrate != "always" and pooled and method == "temperature" and made.values[0][0] < 1:
+        return None, plain
+    return made, np.split(crossed, np.cumsum(sizes)[:-1])
 
 
 def _joined(folds: Sequence[Fold3]) -> Fold3:

@@ -43,11 +43,18 @@ def said(odds: np.ndarray, at: float) -> np.ndarray:
 
 
 def finished(
-    metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], calibrate: str, choose: bool, seed: int
+    metric: Metric,
+    folds: Sequence[Fold3],
+    keys: Sequence[np.ndarray],
+    calibrate: str,
+    choose: bool,
+    seed: int,
+    pooled: bool = False,
 ) -> tuple[Finish, float]:
-    """What is best on these inner folds of the ensemble's probabilities, and its score there: calibrated by the other
-    folds, with the threshold that was chosen (`choose`: whether one may be)."""
-    made, odds = calibration.chosen(metric, folds, keys, calibrate)
+    """What is best on these inner folds of the ensemble's probabilities, and its score there: calibrated by other rows,
+    with the threshold that was chosen (`choose`: whether one may be). `pooled`: whether several folds' models will be
+    averaged."""
+    made, odds = calibration.chosen(metric, folds, keys, calibrate, pooled)
     shown = [(target, new, weight) for (target, _, weight), new in zip(folds, odds, strict=True)]
     at = threshold(metric, shown, seed) if choose else None
     return Finish(made, at), metric.pooled([judged(fold, at) for fold in shown])

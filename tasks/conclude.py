@@ -149,7 +149,8 @@ def _finished(session: Session, chosen: Chosen) -> Chosen:
     weights = [None if work.weight is None else work.weight[rows] for rows in parts]
     folds = list(zip([work.target[rows] for rows in parts], odds, weights, strict=True))
     keys = [session.keys[rows] for rows in parts]
-    finish, inner = finished(metric, folds, keys, final.calibrate, choose, session.run.seed)
+    pooled = ALL not in session.folds
+    finish, inner = finished(metric, folds, keys, final.calibrate, choose, session.run.seed, pooled)
     return chosen if finish == PLAIN else replace(chosen, inner=inner, finish=finish)
 
 

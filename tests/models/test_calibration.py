@@ -114,14 +114,15 @@ def test_copies_of_rows_are_no_more_evidence():
     assert sum(apart for apart, _ in sure) > sum(together for _, together in sure)
 
 
-def test_each_part_is_calibrated_by_the_others():
-    """Shuffled targets of one inner fold change nothing of that fold's own probabilities."""
-    target, odds = drawn(1000, 6, 3.0)
-    folds, keys = parts(target, odds)
-    other = [(np.random.default_rng(0).permutation(folds[0][0]), *folds[0][1:]), *folds[1:]]
-    one, two = (chosen(metric(6), each, keys, "always")[1] for each in (folds, other))
-    assert np.array_equal(one[0], two[0])
-    assert not np.array_equal(one[1], two[1])
+def test_each_row_is_calibrated_by_rows_of_other_keys():
+    """Turned targets of some keys change nothing of these rows' own probabilities, and all others."""
+    target, odds = drawn(1000, 3, 3.0)
+    rows = np.arange(1000)
+    turned = np.where(rows % 5 == 2, (target + 1) % 3, target)
+    one, two = (np.concatenate(chosen(metric(3), *parts(each, odds), "always")[1]) for each in (target, turned))
+    same = (one == two).all(axis=1)
+    assert same[rows % 5 == 2].all()
+    assert not same[rows % 5 != 2].any()
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,12 @@ def test_one_inner_fold_is_cross_fitted_over_its_keys():
     made, crossed = chosen(metric(2), [(target, odds, None)], [np.arange(2000)])
     assert made is not None
     assert metric(2).score(target, crossed[0]) < metric(2).score(target, odds)
+
+
+@pytest.mark.parametrize(("power", "pooled", "done"), [(3.0, True, False), (3.0, False, True), (0.4, True, True)])
+def test_members_of_a_bag_that_are_too_sure_are_left_to_each_other(power, pooled, done):
+    made, _ = chosen(metric(3), *parts(*drawn(1000, 3, power)), pooled=pooled)
+    assert (made is not None) == done
 
 
 def test_steps_need_rows_and_several_classes_one_temperature():
