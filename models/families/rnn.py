@@ -105,7 +105,7 @@ def _unsuited(shape: Shape) -> str:
 FAMILY = Family(
     name="rnn",
     suits="series: a target whose past tells of what comes, as `--time` and `--horizon` make columns of it",
-    cost=60.0,
+    cost=150.0,
     needs=Needs(categories="onehot", missing=False, scaled=True),
     default={
         "cell": "gru",

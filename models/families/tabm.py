@@ -79,7 +79,7 @@ def _on_cpu(model):
 FAMILY = Family(
     name="tabm",
     suits="numbers and categories up to some hundred thousand rows, where hours or a GPU are there",
-    cost=5000.0,
+    cost=2000.0,
     needs=Needs(categories="codes", missing=False, scaled=False),
     default={
         "lr": 2e-3,
