@@ -219,3 +219,18 @@ def test_many_differences_stay_one_screen() -> None:
 def test_an_empty_table_can_not_be_compared(known: Loaded) -> None:
     with pytest.raises(InputError, match="no rows"):
         check_schema(loans().head(0), known)
+
+
+def test_keys_and_ordered_categories_are_known_again_and_missed_when_they_change() -> None:
+    size = pd.Categorical(["S", "M", "L"] * 100, ["S", "M", "L"], ordered=True)
+    frame = loans().head(300).assign(storeId=np.arange(300) % 40, size=size)
+    known = champion(frame)
+    assert (known.reading.kinds["storeId"], known.reading.kinds["size"]) == ("key", "ordered")
+    assert said(check_schema(frame, known)) == {"schema": "pass"}
+    assert said(check_schema(frame.astype({"size": "str"}), known)) == {"schema": "pass"}
+    words = check_schema(frame.assign(storeId=[f"store {i}" for i in frame["storeId"]]), known)
+    assert about(words, "data_type").columns == ("storeId",)
+    numbers = check_schema(frame.assign(size=np.arange(300) + 0.5), known)
+    assert about(numbers, "data_type").columns == ("size",)
+    new = check_schema(frame.assign(size=["S", "M", "XL"] * 100), known)
+    assert "XL" in about(new, "categorical_values").message
