@@ -248,7 +248,8 @@ def _twice(table: Table, run: Run, owner: np.ndarray) -> Finding | None:
     if run.split.series is not None:
         said = f"{int(twice.sum()):,} rows have the time of another row of their series {run.split.series!r}"
         return Finding("series", "stop", f"{said} (data rows {listed(where)}): add them up or keep one.", rows=where)
-    keys = [c for c in table.features.columns if c != run.split.time and _apart(table, c)]
+    names = table.features.columns if 2 * twice.sum() > table.rows else ()  # a few are a mistake, not a panel
+    keys = [c for c in names if c != run.split.time and _apart(table, c)]
     hint = f"Does {listed(keys)} tell several series apart? Then give --series." if keys else (
         "Several series in one table need --series COL; else add up the rows of one time, or keep one of them."
     )  # fmt: skip
@@ -257,9 +258,10 @@ def _twice(table: Table, run: Run, owner: np.ndarray) -> Finding | None:
 
 
 def _apart(table: Table, column: str) -> bool:
-    """Whether each value of the column has one row per time, and several of them."""
+    """Whether each value of the column has one row per time, and most values are there at once."""
     rows = pd.DataFrame({"key": table.features[column], "time": table.time})
-    return not rows.duplicated().any() and bool(2 * rows["key"].nunique() < len(rows))
+    at_once = rows["time"].value_counts().max()
+    return not rows.duplicated().any() and bool(rows["key"].nunique() <= 3 * at_once)
 
 
 def _told(table: Table, history: History, clock: Clock) -> list[Finding]:
