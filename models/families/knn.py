@@ -22,9 +22,9 @@ def _fit(config, part, seed, threads):
     settings = dict(config)
     ranks = settings.pop("scaling") == "ranks"
     settings["n_neighbors"] = min(settings["n_neighbors"], len(part.y))
-    model = (KNeighborsRegressor if part.shape.task == "regression" else KNeighborsClassifier)(
-        n_jobs=threads, **settings
-    )
+    neighbors = KNeighborsRegressor if part.shape.task == "regression" else KNeighborsClassifier
+    # Trees of neighbours are types that skops does not know, and bring little where rows are few.
+    model = neighbors(algorithm="brute", n_jobs=threads, **settings)
     scaled = QuantileTransformer(n_quantiles=min(1000, len(part.y)), random_state=seed)
     return Fitted((make_pipeline(scaled, model) if ranks else model).fit(part.X, part.y))
 
