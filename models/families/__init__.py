@@ -91,7 +91,7 @@ class Part:
     theirs alone is to be told from what the columns say."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What `fit` made of these rows and other configurations can use again, such as a binned dataset. Lives as long as
-    the worker process keeps the part."""
+    the worker process keeps the part; a part with other columns or another target has one of its own."""
 
 
 @dataclass(frozen=True)
