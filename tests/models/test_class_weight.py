@@ -35,7 +35,7 @@ def test_nothing_asked_leaves_weights_as_they_are():
 
 
 def test_unknown_labels_and_targets_without_labels_are_refused():
-    with pytest.raises(InputError, match="No label for class weights 'z'. Known: a, b"):
+    with pytest.raises(InputError, match=r"No label for class weights 'z'\. Known: a, b"):
         class_weights({"z": 2}, ("a", "b"))
     with pytest.raises(InputError, match="has none"):
         class_weights("balanced", ())

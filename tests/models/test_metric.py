@@ -298,7 +298,7 @@ def test_pinball_is_shown_in_one_form_that_is_read_again(asked):
 
 @pytest.mark.parametrize("level", ["0", "1", "1.5", "-0.1", "nan", "", "high"])
 def test_a_level_that_is_none_is_refused(level):
-    with pytest.raises(InputError, match="between 0 and 1, such as pinball:0.9"):
+    with pytest.raises(InputError, match=r"between 0 and 1, such as pinball:0.9"):
         named("regression", f"pinball:{level}")
 
 

@@ -376,7 +376,7 @@ def test_what_is_checked_is_what_is_loaded(forged, world, monkeypatch):
 
 def test_every_type_of_a_family_is_a_librarys():
     assert {t.split(".")[0] for t in known_types()} <= {
-        "catboost", "collections", "interpret", "lightgbm", "numpy", "sklearn", "skrub", "xgboost"
+        "catboost", "collections", "functools", "interpret", "lightgbm", "numpy", "scipy", "sklearn", "skrub", "xgboost"
     }  # fmt: skip
 
 
