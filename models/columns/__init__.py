@@ -1,6 +1,6 @@
 """Columns to numbers: one preparation per (training rows, needs), shared by every family with the same needs.
 
-One file per kind of column: `numbers`, `categories`, `dates`, `texts`. Only classes of scikit-learn and skrub, so that
+One file per kind of column: `numeric`, `categories`, `dates`, `texts`. Only classes of scikit-learn and skrub, so that
 a fitted preparation can be delivered as it is. Everything that looks at the target (target encoding) is fitted here, on
 training rows alone, with its own inner cross-fitting."""
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 
-from models.columns import categories, dates, numbers, texts
+from models.columns import categories, dates, numeric, texts
 from models.columns.given import MOST_CODES, Given
 from models.families import Needs
 from models.table import Task
@@ -47,13 +47,13 @@ def prepare(
     """The preparation fitted on these training rows, and the rows themselves prepared. `orders`: the levels of each
     ordered category, lowest first."""
     given = Given(features, kinds, target, task, needs, seed, orders or {})
-    kinds_of = (numbers.parts, categories.parts, categories.steps, dates.parts, texts.parts)
+    kinds_of = (numeric.parts, categories.parts, categories.steps, dates.parts, texts.parts)
     parts = [part for made in kinds_of for part in made(given)]
     transformer = ColumnTransformer(parts, sparse_threshold=0.0, verbose_feature_names_out=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         X = np.asarray(transformer.fit_transform(features, target), dtype=np.float64)
-    return Prepared(transformer, X, categories.code_columns(transformer), numbers.plain(given))
+    return Prepared(transformer, X, categories.code_columns(transformer), numeric.plain(given))
 
 
 def transform(transformer: ColumnTransformer, features: pd.DataFrame) -> np.ndarray:

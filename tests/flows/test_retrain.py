@@ -243,7 +243,8 @@ def test_a_retrained_run_is_warm_and_says_what_that_saved(second):
     run = pipelines()[0]
     assert run.data.tags["nestor.warm"] == second.report.warm == pipelines()[1].info.run_id
     assert {"trials_to_best", "warm_saved_trials", "warm_saved_seconds"} <= set(run.data.metrics)
-    assert any("the number to publish is the test score" in note for note in second.report.notes)
+    # What it says beyond that depends on whether the defaults were the best there were.
+    assert any(note.startswith("Warm start from run") for note in second.report.notes)
 
 
 def test_the_ending_stands_on_the_run_and_on_the_page(second):

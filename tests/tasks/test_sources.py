@@ -341,7 +341,7 @@ def test_postgresql_gives_typed_columns(postgres: stack.Postgres) -> None:
     assert table.rows == ROWS
     assert table.kinds | {} == {
         "day": "date", "at": "date", "price": "number", "pieces": "number", "member": "boolean",
-        "took": "number", "note": "category", "grade": "number", "clock": "category",
+        "took": "number", "note": "category", "grade": "number", "clock": "number",
     }  # fmt: skip
     assert table.features["price"].tolist()[:3] == [0, 1.25, 2.5]
     assert table.features["pieces"].isna().sum() == sum(i % 9 == 5 for i in range(ROWS))
