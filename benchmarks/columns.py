@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 
 from benchmarks.stamp import printed
 from benchmarks.tables import tables
-from models.columns import dates, numbers, prepare, texts, transform
+from models.columns import dates, numeric, prepare, texts, transform
 from models.columns.given import filled, scaled
 from models.config import Run
 from models.families import Family, Part, Shape, families, fitted, proposed
@@ -45,7 +45,7 @@ def _calendar(column: Any, needs: Any, real: Any = dates._calendar) -> Any:
 
 
 STEPS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
-    "outliers clipped": ("number", lambda: patch.object(numbers, "_scaled", _only_scaled)),
+    "outliers clipped": ("number", lambda: patch.object(numeric, "_scaled", _only_scaled)),
     "cycles of dates": ("date", lambda: patch.object(dates, "_calendar", _calendar)),
     "words, not characters": ("text", lambda: patch.object(texts, "_worded", lambda *_: False)),
 }

@@ -119,8 +119,11 @@ def _left_out(report: Report) -> RenderableType | None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(style="dim")
-    for name, reason in list(report.left_out.items())[:12]:
-        table.add_row(f"not tried: {plain(name, 24)}", Text(plain(reason, 200)))
+    together: dict[str, list[str]] = {}
+    for name, reason in report.left_out.items():
+        together.setdefault(reason, []).append(name)
+    for reason, names in list(together.items())[:12]:
+        table.add_row("not tried:", Text(plain(f"{', '.join(names)}: {reason}", 300)))
     return Group(table, "")
 
 

@@ -98,7 +98,7 @@ def _after(level: tuple[int, int], start: tuple[int, int]) -> bool:
 
 def _level(outer: int, inner: int, kept: list[str], seconds: Mapping[str, float], core_seconds: float) -> Level:
     left_out = {
-        f: f"one default fit takes {seconds[f]:.1f} s: too dear for {core_seconds:.0f} core-seconds of tuning"
+        f: f"one default fit takes {seconds[f]:.1f} s: beside those kept too dear for {core_seconds:.0f} core-seconds"
         for f in seconds
         if f not in kept
     }

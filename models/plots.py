@@ -85,12 +85,14 @@ def history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figur
     figure, axes = _figure("", "trial of its study", f"{shortened(metric)}, inner", (8.8, 3.6))
     done = trials[trials["inner"].notna() & (trials["state"] == "complete")]
     families = sorted(done["family"].unique(), key=lambda f: -len(done[done["family"] == f]))
-    for colour, family in zip(_colours(families), families, strict=True):
+    for place, (colour, family) in enumerate(zip(_colours(families), families, strict=True)):
+        dashes = ("-", "--", ":")[min(place // len(SERIES), 2)]  # the colours come again
         own = done[done["family"] == family]
         inner = own["inner"].astype(float)
         axes.scatter(own["number"], inner, s=8, alpha=0.45, color=colour, linewidths=0, rasterized=len(own) > 300)
         best = _best_so_far(own, greater_is_better)
-        axes.step(best.index, best, where="post", color=colour, linewidth=1.8, label=shortened(family, 24))
+        line: dict[str, Any] = {"linestyle": dashes, "linewidth": 1.8, "label": shortened(family, 24)}
+        axes.step(best.index, best, where="post", color=colour, **line)
         axes.plot(best.index[-1:], best.iloc[-1:], "o", color=colour, markersize=4)
     _zoomed(axes, done["inner"].astype(float).to_numpy(), greater_is_better)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
