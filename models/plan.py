@@ -21,6 +21,12 @@ DEAR = 0.6
 CORE = 4
 """So many families, the first by priority, are kept before folds go; the others go before them."""
 
+MOST_TUNED, LEAST_TUNED = 6, 3
+"""How many families go on in a fold after the defaults: fewer, where the time is too short to tune so many."""
+
+_TUNED = 13
+"""Configurations that are worth to be called tuning."""
+
 REFIT = 1.6
 """Cost of a refit on a fold's whole training part, in inner fits: more rows, and no early-stopping overhead."""
 
@@ -35,6 +41,8 @@ class Level:
     left_out: Mapping[str, str]
     trials: int | None = None
     """A bound on configurations per study; None where the clock decides."""
+    tuned: int = MOST_TUNED
+    """How many families go on in a fold after the defaults, where the clock decides."""
 
     @property
     def how(self) -> How:
@@ -102,4 +110,16 @@ def _level(outer: int, inner: int, kept: list[str], seconds: Mapping[str, float]
         for f in seconds
         if f not in kept
     }
-    return Level(outer, inner, tuple(kept), left_out, 1 if (outer, inner) == (0, 1) else None)
+    return Level(
+        outer, inner, tuple(kept), left_out, 1 if (outer, inner) == (0, 1) else None,
+        _tuned(outer or 1, inner, [seconds[f] for f in kept], core_seconds),
+    )  # fmt: skip
+
+
+def _tuned(folds: int, inner: int, seconds: list[float], core_seconds: float) -> int:
+    """How many families, were they the dearest, could be tuned in every fold once all defaults are fitted."""
+    dearest = sorted(seconds, reverse=True)
+    for count in range(MOST_TUNED, LEAST_TUNED, -1):
+        if folds * inner * (sum(seconds) + (_TUNED - 1) * sum(dearest[:count])) <= core_seconds:
+            return count
+    return LEAST_TUNED

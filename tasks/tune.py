@@ -124,13 +124,13 @@ def _wanted(session: Session, study: Study) -> int:
 
 
 def _screened(session: Session, study: Study) -> bool:
-    """Whether better families have this fold to themselves: after the default the best six go on, after 5
-    configurations the best three, after 13 the best two. By inner scores of this fold alone, so it is part of the
-    procedure that is judged."""
+    """Whether better families have this fold to themselves: after the default the best six go on (fewer where time is
+    short), after 5 configurations the best three, after 13 the best two. By inner scores of this fold alone, so it is
+    part of the procedure that is judged."""
     told = len(study.told)
     if told == 1:
         _defaults_told(session, study.fold)
-    places = 6 if told < 5 else 3 if told < 13 else 2
+    places = session.level.tuned if told < 5 else 3 if told < 13 else 2
     mine = study.best
     if mine is None:
         return told >= 5

@@ -47,6 +47,15 @@ def test_the_dearest_fall_out_first_with_a_sentence_and_the_last_few_never(secon
         assert all("too dear" in why for why in level.left_out.values())
 
 
+@given(SECONDS, st.floats(0, 50_000), st.floats(1, 10))
+@settings(max_examples=200, deadline=None)
+def test_more_time_tunes_no_fewer_families_of_the_same_plan(seconds, time, more):
+    less, rich = (affordable(seconds, t, (5, 4), fixed=False, refit_too=False) for t in (time, time * more))
+    assert 3 <= less.tuned <= 6
+    if (less.outer, less.inner, less.families) == (rich.outer, rich.inner, rich.families):
+        assert less.tuned <= rich.tuned
+
+
 PRIORITY = {f: 1 + i % 3 for i, f in enumerate("abcdefg")}
 
 
