@@ -17,8 +17,11 @@ from models.errors import BudgetError
 EXIT = 3.5
 """Seconds from the last stage to the prompt: closing the pool, the tracker and the interpreter."""
 
-REGISTRATION = 8.0
+REGISTRATION = 5.0
 """Seconds that registering a small model takes: writing, describing and aliasing a version, the report."""
+
+PER_MEMBER = 0.35
+"""Seconds more for each pipeline in the delivered model: skops writes every column's steps down."""
 
 PER_MB = 0.4
 """Seconds more for each MB of one member of the bag: its five or more members are written by skops."""
@@ -63,9 +66,9 @@ class Ledger:
         """Seconds until the prompt must be back; infinite without a limit."""
         return float("inf") if self.limit is None else self.limit - self.elapsed
 
-    def weighs(self, model_mb: float) -> None:
-        """Learns how large one member of the delivered model may be."""
-        self.registration = REGISTRATION + PER_MB * model_mb
+    def weighs(self, model_mb: float, members: float) -> None:
+        """Learns how large one member of the delivered model may be, and how many there are likely to be."""
+        self.registration = REGISTRATION + PER_MEMBER * members + PER_MB * model_mb
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
