@@ -23,8 +23,8 @@ REGISTRATION = 5.0
 PER_MEMBER = 0.35
 """Seconds more for each pipeline in the delivered model: skops writes every column's steps down."""
 
-PER_MB = 0.4
-"""Seconds more for each MB of one member of the bag: its five or more members are written by skops."""
+PER_MB = 0.08
+"""Seconds more for each MB of a pipeline."""
 
 _origin: list[float] = []
 
@@ -68,7 +68,7 @@ class Ledger:
 
     def weighs(self, model_mb: float, members: float) -> None:
         """Learns how large one member of the delivered model may be, and how many there are likely to be."""
-        self.registration = REGISTRATION + PER_MEMBER * members + PER_MB * model_mb
+        self.registration = REGISTRATION + members * (PER_MEMBER + PER_MB * model_mb)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -117,7 +117,7 @@ class Fit:
     start: float
     end: float
     model_mb: float = 0.0
-    """Size of a default configuration's model: what registering it will cost depends on it."""
+    """Size of a default configuration's model with its columns: what registering it will cost depends on it."""
 
 
 class _Peak:
@@ -222,7 +222,7 @@ def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None, float, float]
     prediction = predict(made.model, training.X_judge, training.classes, brief)
     score = brief.scorer.score(target[judge], prediction, _rows(weight, judge))
     workdir.write_array(job.file, prediction)
-    size = len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
+    size = training.columns_mb + len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
     return score, made.rounds, ready, size
 
 
@@ -235,7 +235,7 @@ def _training(job: Job, workdir: Workdir, known: Family) -> Training:
     prepared, X_judge = _prepared(job, workdir, known, train, judge)
     part = _part(prepared, train, target, weight, brief, fold.stops[job.inner] if known.stops_early else None)
     classes = np.unique(part.y)
-    return Training(_encoded(part, classes), classes, X_judge)
+    return Training(_encoded(part, classes), classes, X_judge, prepared.mb)
 
 
 def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float, float]:
@@ -246,7 +246,7 @@ def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float,
     rows, goal, weights = features.iloc[fold.train], np.asarray(target[fold.train]), _rows(weight, fold.train)
     if job.with_sealed:
         rows, goal, weights = _joined(workdir, rows, goal, weights)
-    prepared = prepare(rows, brief.kinds, goal, brief.task, known.needs, _seed(job, brief), brief.orders)
+    prepared = _of_refit(job, workdir, known, rows, goal)
     ready = time.time()
     part = _whole(prepared, goal, weights, brief)
     if not job.with_sealed:
@@ -263,6 +263,30 @@ def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float,
     return brief.scorer.score(target[fold.judge], prediction, _rows(weight, fold.judge)), made.rounds, ready, 0.0
 
 
+def _of_refit(job: Job, workdir: Workdir, known: Family, rows, goal) -> Prepared:
+    """The fold's whole training part prepared: once for each kind of need, for all members with that need. With the
+    sealed rows it is made anew, so that they lie in no file that others map."""
+    brief, needs = load(job.workdir, job.plan)[0], known.needs
+    seed = seed_for(brief.seed, "columns", job.fold, "refit")
+
+    def made() -> Prepared:
+        return prepare(rows, brief.kinds, goal, brief.task, needs, seed, brief.orders)
+
+    if job.with_sealed:
+        return made()
+    name = f"columns/{job.plan}/{job.fold}-refit-{_named(known)}"
+    if not workdir.has(f"{name}.pkl"):
+        fresh = made()
+        workdir.write_array(name, fresh.X)
+        workdir.write_pickle(name, replace(fresh, X=np.empty(0)))
+    return replace(workdir.read_pickle(name), X=np.array(workdir.read_array(name)))
+
+
+def _named(known: Family) -> str:
+    """The kind of preparation, as part of a file's name."""
+    return f"{known.needs.categories}-{known.needs.missing:d}{known.needs.scaled:d}"
+
+
 def _joined(workdir: Workdir, rows, goal, weights):
     import pandas as pd
 
@@ -277,7 +301,7 @@ def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[
     """Prepared training rows and validation rows; made once for each inner fold and kind of need, then mapped."""
     brief, features, target, _ = load(job.workdir, job.plan)
     needs = known.needs
-    name = f"columns/{job.plan}/{job.fold}-{job.inner}-{needs.categories}-{needs.missing:d}{needs.scaled:d}"
+    name = f"columns/{job.plan}/{job.fold}-{job.inner}-{_named(known)}"
     kept = workdir.read_json(name + ".json")
     if kept is None:
         seed = seed_for(brief.seed, "columns", job.fold, job.inner)
@@ -285,12 +309,14 @@ def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[
         made = prepare(features.iloc[train], brief.kinds, goal, brief.task, needs, seed, brief.orders)
         workdir.write_array(name + "-train", made.X)
         workdir.write_array(name + "-judge", transform(made.transformer, features.iloc[judge]))
-        kept = {"categories": made.categories, "plain": made.plain}
+        size = len(pickle.dumps(made.transformer)) / 1e6
+        kept = {"categories": made.categories, "plain": made.plain, "mb": size}
         workdir.write_json(name + ".json", kept)
     X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
     assert X_train is not None
     assert X_judge is not None
-    return Prepared(None, X_train, tuple(kept["categories"]), tuple(kept["plain"])), X_judge  # type: ignore[arg-type]
+    columns = Prepared(None, X_train, tuple(kept["categories"]), tuple(kept["plain"]), kept["mb"])  # type: ignore[arg-type]
+    return columns, X_judge
 
 
 def _part(prepared: Prepared, train, target, weight, brief: Brief, stop) -> Part:

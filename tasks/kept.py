@@ -32,6 +32,8 @@ class Training:
     """Values of the target that occur in the part."""
     X_judge: np.ndarray
     """The validation rows, prepared."""
+    columns_mb: float = 0.0
+    """Size of what prepared them."""
 
     @property
     def bytes(self) -> float:

@@ -33,6 +33,8 @@ class Prepared:
     """Columns of X that hold category codes."""
     plain: tuple[str, ...] = ()
     """Names of the first columns of X: what is one number each, and rises in X as it rises in the table."""
+    mb: float = 0.0
+    """Size of the transformer, where it is not at hand."""
 
 
 def prepare(
