@@ -55,6 +55,7 @@ def prepare(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         X = np.asarray(transformer.fit_transform(features, target), dtype=np.float64)
+    texts.slimmed(transformer)
     return Prepared(transformer, X, categories.code_columns(transformer), numeric.plain(given))
 
 

@@ -24,7 +24,7 @@ LOOKED_AT = 2_000
 """Rows in which words are counted before they are trusted to be there."""
 
 WORDS = {"ngram_range": (1, 2), "min_df": 5, "max_features": 5_000, "sublinear_tf": True, "dtype": np.float32}
-"""Words and pairs of them that stand in five rows or more; the counts' logarithm. Each takes 1.7 KB of the model."""
+"""Words and pairs of them that stand in five rows or more; the counts' logarithm."""
 
 
 def parts(given: Given) -> Iterator[Part]:
@@ -38,6 +38,16 @@ def parts(given: Given) -> Iterator[Part]:
                 yield f"text_{place}", finished(_words(many, given.seed), given.needs), [column]
             else:
                 yield f"text_{place}", finished(_characters(given.seed), given.needs), column
+
+
+def slimmed(step: Any) -> None:
+    """Makes the terms' places plain numbers, in whatever is fitted in there: each of scikit-learn's numpy numbers would
+    be a file of its own in what skops writes, and writing takes the square of their count."""
+    inner = [last for _, last, *_ in getattr(step, "transformers_", ())] + [s for _, s in getattr(step, "steps", ())]
+    for one in inner:
+        slimmed(one)
+    if isinstance(step, TfidfVectorizer):
+        step.vocabulary_ = {term: int(place) for term, place in step.vocabulary_.items()}
 
 
 def _worded(text: pd.Series, many: int) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+import zipfile
 from dataclasses import astuple
 
 import numpy as np
@@ -261,3 +263,13 @@ def test_words_count_in_long_texts_and_characters_in_short_ones():
     found = made(table(), Needs("codes", True, False)).transformer
     said = [str(one) for name, one, _ in found.transformers_ if "text" in name]
     assert [("TfidfVectorizer" in one, "StringEncoder" in one) for one in said] == [(False, True), (True, False)]
+
+
+def test_words_are_no_files_of_their_own_in_what_is_stored():
+    """A model of many texts would else take minutes to write."""
+    words = np.random.default_rng(0).choice([f"word{i}" for i in range(300)], (400, 12))
+    table = pd.DataFrame({"words": [" ".join(row) for row in words]})
+    made = prepare(table, {"words": "text"}, np.arange(400) % 2, "binary", Needs("codes", True, False), 0)
+    assert "TfidfVectorizer" in repr(made.transformer)
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(made.transformer))) as stored:
+        assert len(stored.namelist()) < 50
