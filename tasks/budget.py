@@ -53,6 +53,8 @@ class Ledger:
         self.stages: dict[str, float] = defaultdict(float)
         self.fitting: dict[str, float] = defaultdict(float)
         self.registration = REGISTRATION
+        self.preparing = 0.0
+        """Core-seconds of preparing columns so far."""
         self._open: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -87,10 +89,11 @@ class Ledger:
         """Seconds that a stage that is under way has taken so far."""
         return time.time() - self._open[name] if name in self._open else 0.0
 
-    def fitted(self, family: str, seconds: float) -> None:
-        """Books a fit's core-seconds."""
+    def fitted(self, family: str, seconds: float, preparing: float = 0.0) -> None:
+        """Books a fit's core-seconds, those of preparing its columns included."""
         with self._lock:
-            self.fitting[family] += seconds
+            self.fitting[family] += seconds + preparing
+            self.preparing += preparing
 
     def reserve(self, refits: float, longest: float, workers: int) -> float:
         """Wall seconds that the end needs, when its refits are `refits` core-seconds, the longest one `longest`."""

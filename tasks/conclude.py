@@ -353,7 +353,7 @@ def _predict_sealed(session: Session, chosen: Chosen) -> None:
     if session.workdir.has(name + ".npy"):
         return
     work = (fit.predict_sealed, str(session.workdir.path), session.brief.plan, refits(session, chosen), name)
-    session.fits.submit(*work, priority=(JUDGE, 0), timeout=session.refit_limit()).result()
+    session.fits.submit(*work, priority=(JUDGE, 0), timeout=session.sealed_limit()).result()
 
 
 def _beats_constant(session: Session, procedure: Interval | None) -> bool:

@@ -119,6 +119,9 @@ class Session:
             seconds = [REFIT * b.seconds / inner for b in ranked]
             needed, others = needed + sum(seconds[:3]), others + sum(seconds[3:])
             longest = max([longest, *seconds[:3]])
+        # Once for each fold and kind of need, where the search did it for each inner fold.
+        columns = REFIT * self.ledger.preparing / inner
+        needed, longest = needed + columns, longest + columns / len(self.folds)
         tenth = 0.1 * self.workers * (self.ledger.limit or 0.0)
         writing = self.journal.backlog() * self.journal.seconds_per_record()
         return writing + self.ledger.reserve(needed + min(others, tenth), longest, self.workers)
@@ -129,6 +132,10 @@ class Session:
             return _HANGS
         usual = self.default_seconds.get(family_name, self.ledger.limit / 10)
         return min(max(3.0, 10 * usual), max(1.0, self.ledger.left))
+
+    def sealed_limit(self) -> float:
+        """Seconds that predicting the sealed rows may take: without them there is no result, so it has some always."""
+        return max(30.0, self.refit_limit())
 
     def refit_limit(self) -> float:
         """Seconds that one refit may take."""

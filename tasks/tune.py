@@ -186,7 +186,7 @@ def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:
 
 def _with(session: Session, study: Study, trial: Trial, done: Fit) -> Trial:
     """The trial with one more inner fold."""
-    session.ledger.fitted(study.family.name, done.seconds + done.preparing)
+    session.ledger.fitted(study.family.name, done.seconds, done.preparing)
     if done.score is None or not math.isfinite(done.score):
         raise FitError("failed", "its score is not a finite number")
     return replace(
@@ -232,7 +232,7 @@ def refit(
         if needed:
             session.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")
         return None
-    session.ledger.fitted(family_name, done.seconds + done.preparing)
+    session.ledger.fitted(family_name, done.seconds, done.preparing)
     return done
 
 
