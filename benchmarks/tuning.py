@@ -15,7 +15,9 @@ from typing import Any
 
 from benchmarks.command import nestor, stop_server
 from benchmarks.stamp import printed
+from benchmarks.tables import interval
 from models.families import families
+from models.metric import metric_for
 
 HEAD = ("table", "metric", "family", "default", "tuned", "gain", "trials", "core-seconds")
 
@@ -47,12 +49,12 @@ def _table(place: str, asked: argparse.Namespace, folder: Path) -> Iterator[tupl
     file, _, target = place.rpartition(":")
     first, tuned = (_run(Path(file), target, trials, asked, folder) for trials in (1, asked.trials))
     defaults = {f["name"]: f["estimate"] for f in first["families"]}
-    sign = -1 if first["metric"] in ("rmse", "log_loss", "mae") else 1
+    metric = metric_for(first["metric"], first["task"], ())
     for one in sorted(tuned["families"], key=lambda f: f["name"]):
         before, after = defaults[one["name"]], one["estimate"]
-        gain = f"{sign * (after['value'] - before['value']):+.4g}" if before and after else ""
+        gain = f"{metric.gain(after['value']) - metric.gain(before['value']):+.4g}" if before and after else ""
         yield (
-            Path(file).stem, tuned["metric"], one["name"], _said(before), _said(after), gain,
+            Path(file).stem, tuned["metric"], one["name"], interval(before), interval(after), gain,
             str(one["trials"]), f"{one['seconds']:.0f}",
         )  # fmt: skip
 
@@ -66,10 +68,6 @@ def _run(file: Path, target: str, trials: int, asked: argparse.Namespace, folder
     if done.report is None:
         raise SystemExit(f"{file.name}: exit {done.code}: {done.err[-2000:]}")
     return done.report
-
-
-def _said(value: Mapping[str, Any] | None) -> str:
-    return "" if value is None else f"{value['value']:.4g} [{value['low']:.4g}, {value['high']:.4g}]"
 
 
 if __name__ == "__main__":

@@ -220,10 +220,10 @@ def _columns(table: Table, run: Run, owner: np.ndarray) -> tuple[tuple[str, ...]
     absent = [c for c in known if c not in table.features.columns]
     if absent:
         raise InputError(f"No feature {absent[0]!r} is known ahead: the features are {listed(table.features.columns)}.")
-    always = {run.split.series, *known, *_still(table, owner)}
+    still = _still(table, owner)
+    always = {run.split.series, *known, *still}
     kept = tuple(c for c in table.features.columns if c in always)
     past = {c: k for c, k in table.kinds.items() if k in ("number", "boolean", "category")}
-    still = set(_still(table, owner))
     return kept, {c: k for c, k in past.items() if c not in {run.split.time, run.split.series, *still}}
 
 

@@ -266,25 +266,33 @@ def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float,
 def _of_refit(job: Job, workdir: Workdir, known: Family, rows, goal) -> Prepared:
     """The fold's whole training part prepared: once for each kind of need, for all members with that need. With the
     sealed rows it is made anew, so that they lie in no file that others map."""
-    brief, needs = load(job.workdir, job.plan)[0], known.needs
-    seed = seed_for(brief.seed, "columns", job.fold, "refit")
-
-    def made() -> Prepared:
-        return prepare(rows, brief.kinds, goal, brief.task, needs, seed, brief.orders)
-
     if job.with_sealed:
-        return made()
-    name = f"columns/{job.plan}/{job.fold}-refit-{_named(known)}"
+        return _fresh(job, known, rows, goal)
+    name = _place(job, known)
     if not workdir.has(f"{name}.pkl"):
-        fresh = made()
+        fresh = _fresh(job, known, rows, goal)
         workdir.write_array(name, fresh.X)
         workdir.write_pickle(name, replace(fresh, X=np.empty(0)))
     return replace(workdir.read_pickle(name), X=np.array(workdir.read_array(name)))
 
 
-def _named(known: Family) -> str:
-    """The kind of preparation, as part of a file's name."""
-    return f"{known.needs.categories}-{known.needs.missing:d}{known.needs.scaled:d}"
+def _fresh(job: Job, known: Family, rows, goal) -> Prepared:
+    """These rows of the job's part prepared as the family needs it."""
+    brief = load(job.workdir, job.plan)[0]
+    seed = seed_for(brief.seed, "columns", job.fold, _of_fold(job))
+    return prepare(rows, brief.kinds, goal, brief.task, known.needs, seed, brief.orders)
+
+
+def _place(job: Job, known: Family) -> str:
+    """Where the prepared columns of the job's part lie, for all families with these needs."""
+    needs = known.needs
+    kind = f"{needs.categories}-{needs.missing:d}{needs.scaled:d}"
+    return f"columns/{job.plan}/{job.fold}-{_of_fold(job)}-{kind}"
+
+
+def _of_fold(job: Job) -> int | str:
+    """Which part of its fold the job is fitted on."""
+    return "refit" if job.inner is None else job.inner
 
 
 def _joined(workdir: Workdir, rows, goal, weights):
@@ -299,14 +307,11 @@ def _joined(workdir: Workdir, rows, goal, weights):
 
 def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[Prepared, np.ndarray]:
     """Prepared training rows and validation rows; made once for each inner fold and kind of need, then mapped."""
-    brief, features, target, _ = load(job.workdir, job.plan)
-    needs = known.needs
-    name = f"columns/{job.plan}/{job.fold}-{job.inner}-{_named(known)}"
+    _, features, target, _ = load(job.workdir, job.plan)
+    name = _place(job, known)
     kept = workdir.read_json(name + ".json")
     if kept is None:
-        seed = seed_for(brief.seed, "columns", job.fold, job.inner)
-        goal = np.asarray(target[train])
-        made = prepare(features.iloc[train], brief.kinds, goal, brief.task, needs, seed, brief.orders)
+        made = _fresh(job, known, features.iloc[train], np.asarray(target[train]))
         workdir.write_array(name + "-train", made.X)
         workdir.write_array(name + "-judge", transform(made.transformer, features.iloc[judge]))
         size = len(pickle.dumps(made.transformer)) / 1e6

@@ -7,7 +7,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,10 +18,9 @@ from models.config import Run
 from models.ensemble import MOST_MEMBERS
 from models.errors import BudgetError, InputError, listed, unknown
 from models.families import Family, Shape, families, family, usable
-from models.metric import metric_for
 from models.outcome import How
 from models.plan import LEAST_TRIALS, REFIT, Level, affordable, first_level
-from models.split import layout
+from models.split import Fold, layout
 from models.table import Table
 from models.tails import skewed
 from tasks import fit, progress
@@ -54,7 +54,8 @@ def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
     """The families that suit the table's task and size, cheapest first, and why the others do not. No fit."""
     _monotone(table, run)
     asked = [usable(name) for name in run.search.families] or list(families().values())
-    found = {one.name: _misfit(one, _shape(table, run), run) for one in asked}
+    shape = _told(table, run).shape(table.rows, table.features.shape[1])
+    found = {one.name: _misfit(one, shape, run) for one in asked}
     left_out = {name: why for name, why in found.items() if why}
     kept = [f for f in sorted(asked, key=lambda f: (f.cost, f.name)) if f.name not in left_out]
     if not kept:
@@ -72,16 +73,6 @@ def _monotone(table: Table, run: Run) -> None:
             raise InputError(f"{column} can't be monotone: it is a {kinds[column]}, and a number is wanted.")
     if run.monotone and table.task == "multiclass":
         raise InputError("Monotone columns go with two classes or a number: of several classes none can only rise.")
-
-
-def _shape(table: Table, run: Run) -> Shape:
-    """The whole table's shape."""
-    metric = metric_for(run.metric, table.task, table.classes, run.costs)
-    return Shape(
-        table.rows, table.features.shape[1], table.task, len(table.classes), metric.loss, metric.level, run.places,
-        run.split.time is not None, table.season is not None, monotone=bool(run.monotone),
-        many=many_levels(table.features, table.kinds), past=len(table.past),
-    )  # fmt: skip
 
 
 def _misfit(one: Family, shape: Shape, run: Run) -> str:
@@ -180,7 +171,7 @@ def _timed(session: Session, kept: list[Family], left_out: Mapping[str, str], st
         session.note(f"Time is short for {start[0]} x {start[1]} folds: {named(level.how)} instead.")
     references = tuple(name for name in first if not family(name).tunable)
     out = {**left_out, **slow, **level.left_out}
-    return Level(level.outer, level.inner, (*references, *level.families), out, level.trials)
+    return replace(level, families=(*references, *level.families), left_out=out)
 
 
 def _probe(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict[str, str]]:
@@ -242,18 +233,21 @@ def _laid_out(session: Session, outer: int, inner: int) -> None:
 
 
 def _brief(session: Session, plan: str) -> None:
-    work = session.work
-    cells = work.rows * work.features.shape[1]
-    threads = 1 if cells < 20_000_000 else 2
-    run = session.run
-    session.brief = Brief(
-        plan, work.task, work.classes, run.metric, work.kinds, session.folds, threads, run.seed, run.places,
-        {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
-        work.season, costs=run.costs, class_weight=class_weights(run.class_weight, work.classes),
-        skewed=work.task == "regression" and work.history is None and skewed(work.target), orders=work.orders,
-        many=many_levels(work.features, work.kinds), past=work.past, group=work.group,
-    )  # fmt: skip
+    session.brief = _told(session.work, session.run, plan, session.folds)
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)
+
+
+def _told(table: Table, run: Run, plan: str = "", folds: Mapping[str, Fold] = MappingProxyType({})) -> Brief:
+    """What fits are told of the table; before there is a plan, what families may know of it."""
+    cells = table.rows * table.features.shape[1]
+    threads = 1 if cells < 20_000_000 else 2
+    return Brief(
+        plan, table.task, table.classes, run.metric, table.kinds, dict(folds), threads, run.seed, run.places,
+        {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
+        table.season, costs=run.costs, class_weight=class_weights(run.class_weight, table.classes),
+        skewed=table.task == "regression" and table.history is None and skewed(table.target), orders=table.orders,
+        many=many_levels(table.features, table.kinds), past=table.past, group=table.group,
+    )  # fmt: skip
 
 
 def _too_little(session: Session, slow: Mapping[str, str]) -> str:

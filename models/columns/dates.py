@@ -22,7 +22,7 @@ def parts(given: Given) -> Iterator[Part]:
 
 def _calendar(dates: pd.Series, needs: Needs) -> Any:
     """Year, month, day, hour and weekday; all but the year as sine and cosine for who weighs numbers, so that December
-    lies beside January (docs/columns.md has what it gains)."""
+    lies beside January (benchmarks/columns.py measures what it gains)."""
     from skrub import DatetimeEncoder
 
     return DatetimeEncoder(

@@ -49,7 +49,7 @@ def _places(orders: list[list[str]], needs: Needs) -> Any:
 
 def _scaled(needs: Needs) -> Any:
     """Robustly scaled and softly clipped, then mean 0 and variance 1: skewed columns and outliers harm neither a linear
-    model nor a network (Holzmüller et al. 2024, arXiv:2407.04491; docs/columns.md has what it gains)."""
+    model nor a network (Holzmüller et al. 2024, arXiv:2407.04491; benchmarks/columns.py measures what it gains)."""
     if needs.missing and not needs.scaled:
         return "passthrough"
     steps = filled(needs, indicator=True)

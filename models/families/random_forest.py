@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from models.families import Family, Fitted, Needs
-
-# Enough for the vote to settle, few enough that a bag of five stays small.
-_TREES = 100
+from models.families import Family, Needs
+from models.forests import grown
 
 
 def _space(trial, shape):
@@ -22,15 +20,8 @@ def _space(trial, shape):
 
 
 def _fit(config, part, seed, threads):
-    # A forest grown to single rows of a large table weighs hundreds of megabytes in a bag and gains nothing.
-    smallest = max(1, part.shape.rows // 1_500)
-    settings = {**config, "min_samples_leaf": max(smallest, config["min_samples_leaf"])}
     forest = RandomForestRegressor if part.shape.task == "regression" else RandomForestClassifier
-    held = list(part.monotone) if any(part.monotone) else None
-    model = forest(n_estimators=_TREES, n_jobs=threads, random_state=seed, monotonic_cst=held, **settings)
-    model.fit(part.X, part.y, sample_weight=part.weight)
-    # The forest adds votes up in the order its threads finish: one thread repeats to the last digit.
-    return Fitted(model.set_params(n_jobs=1))
+    return grown(forest, config, part, seed, threads)
 
 
 FAMILY = Family(
