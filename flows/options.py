@@ -163,6 +163,16 @@ Trials = Annotated[
 Strategy = Annotated[
     str | None, _option(_SEARCH, "--search", metavar="S", help="How hyperparameters are searched.", default="tpe")
 ]
+Space = Annotated[
+    list[str] | None,
+    _option(
+        _SEARCH,
+        "--space",
+        metavar="FAMILY.H=RANGE",
+        help="A hyperparameter's range in place of the family's own: lightgbm.learning_rate=0.01,0.1,log, choices, or "
+        "one value. May be repeated.",
+    ),
+]
 WarmFrom = Annotated[
     str | None,
     _option(
@@ -351,6 +361,7 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("search", "trials"): "--trials",
     ("search", "families"): "--families",
     ("search", "warm_from"): "--warm-from",
+    ("families",): "--space",
     ("budget", "seconds"): "--budget",
     ("budget", "workers"): "--workers",
     ("budget", "memory"): "--memory",
@@ -419,6 +430,19 @@ def bindings(pairs: list[str] | None) -> dict[str, str] | None:
         if not name.strip() or not sign:
             raise InputError(f"--bind wants NAME=VALUE, such as --bind since=today-28d, not {shortened(pair)!r}.")
     return {name.strip().removeprefix(":"): value.strip() for name, _, value in parts}
+
+
+def spaces(pairs: list[str] | None) -> dict[str, Any] | None:
+    """Family -> its settings, from `FAMILY.HYPERPARAMETER=RANGE` texts."""
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, sign, said = pair.partition("=")
+        family, dot, hyperparameter = name.strip().partition(".")
+        if not (sign and dot and family and hyperparameter and said.strip()):
+            wanted = "FAMILY.HYPERPARAMETER=RANGE, such as --space lightgbm.learning_rate=0.01,0.1,log"
+            raise InputError(f"--space wants {wanted}, not {shortened(pair)!r}.")
+        found.setdefault(family, {"space": {}})["space"][hyperparameter] = said.strip()
+    return found or None
 
 
 def kinds(pairs: list[str] | None) -> dict[str, str] | None:

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from models.families import Family, Shape, proposed
+from models.families import proposed
 from models.metric import Metric
-from models.search import seed_for, strategy
-
-BATCH = 4
-"""Configurations asked together. The default stands alone before the first batch, as the mark for stopping early."""
+from models.search import BATCH, Proposal, View, seed_for, strategy
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -43,6 +40,18 @@ class Trial:
     reason: str = ""
     start: float = 0.0
     end: float = 0.0
+    share: float = 1.0
+    """Fidelity: the share of rows, rounds or inner folds that it was given; under 1 it ends as pruned."""
+    parent: int | None = None
+    """The number of the trial that it comes of."""
+    goes_on: bool = False
+    """Whether its training goes on where the parent's ended."""
+    gradient: Mapping[str, float] | None = None
+    """Derivative of the mean inner loss by hyperparameter; empty where it is wanted and was not measured yet."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """What was measured beside the score, averaged over the inner folds: other objectives, latency, size."""
+    marks: Mapping[str, Any] = field(default_factory=dict)
+    """What the sampler keeps of it from batch to batch, such as its generation."""
     distributions: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -76,19 +85,18 @@ def hopeless(scores: Sequence[float], best: Trial | None, metric: Metric) -> boo
 class Study:
     """The search of one family on one fold: ask a batch, tell it whole and in order, ask the next."""
 
-    def __init__(
-        self,
-        family: Family,
-        fold: str,
-        shape: Shape,
-        metric: Metric,
-        strategy_name: str,
-        seed: int,
-        initial: Sequence[Mapping[str, Any]] = (),
-    ):
-        """A study without trials; `initial` are params to try first thing after the default (a warm start)."""
-        self.family, self.fold, self.shape, self.metric = family, fold, shape, metric
-        self.strategy, self.seed, self.initial = strategy(strategy_name), seed, initial
+    def __init__(self, view: View, fold: str, strategy_name: str, initial: Sequence[Mapping[str, Any]] = ()):
+        """A study without trials, over the family and the shape of `view`, whose `study_seed` is the run's; `initial`
+        are params to try first thing after the default (a warm start)."""
+        self.family, self.metric, self.fold, self.initial = view.family, view.metric, fold, initial
+        self.seed = view.study_seed
+        self._view = replace(view, study_seed=seed_for(self.seed, self.family.name, fold))
+        self.strategy = strategy(strategy_name)
+        self.why = ""
+        """Why this strategy, where another one chose it."""
+        while self.strategy.chooses is not None:
+            name, self.why = self.strategy.chooses(self._view)
+            self.strategy = strategy(name)
         self.told: list[Trial] = []
         self._study: optuna.Study
 
@@ -97,24 +105,45 @@ class Study:
         """The best told trial."""
         return best_of(self.told, self.metric)
 
+    @property
+    def unsuited(self) -> str:
+        """Why the strategy can't search this family's space; empty where it can."""
+        return self.strategy.unsuited(self._view)
+
     def ask(self, most: int = BATCH) -> list[Trial]:
         """The next batch, at most `most` configurations: the default alone at first, then those to begin with; empty
         when there is no more."""
-        if self.told and not self.family.tunable:
+        if not self.told:
+            return self._asked([Proposal(self.family.default)], self._batch())
+        if not self.family.tunable:
             return []
-        batch = (len(self.told) + BATCH - 1) // BATCH
-        sampler = self.strategy.sampler(seed_for(self.seed, self.family.name, self.fold, batch))
-        # Made anew from what was told: a resumed search can know no more and no less than one that went on.
-        self._study = optuna.create_study(direction="maximize", sampler=sampler)
-        self._study.add_trials([frozen(trial, self.metric) for trial in self.told])
-        for params in {0: [self.family.default], 1: self.initial}.get(len(self.told), ()):
-            self._study.enqueue_trial(dict(params))
-        return [self._asked() for _ in range(min(most, BATCH) if self.told else 1)]
+        view = self._batch()
+        proposals = list(self.strategy.plan(view))
+        if len(self.told) == 1:
+            proposals[: len(self.initial)] = [Proposal(params) for params in self.initial]
+        return self._asked(proposals[: min(most, BATCH)], view)
 
-    def _asked(self) -> Trial:
+    def _batch(self) -> View:
+        batch = (len(self.told) + BATCH - 1) // BATCH
+        return replace(self._view, told=tuple(self.told), seed=seed_for(self.seed, self.family.name, self.fold, batch))
+
+    def _asked(self, proposals: Sequence[Proposal], view: View) -> list[Trial]:
+        # Made anew from what was told: a resumed search can know no more and no less than one that went on.
+        self._study = optuna.create_study(directions=view.directions, sampler=self.strategy.sampler(view))
+        self._study.add_trials([frozen(trial, self.metric) for trial in self.told])
+        for proposal in proposals:
+            self._study.enqueue_trial(dict(proposal.params))
+        return [self._named(proposal, view) for proposal in proposals]
+
+    def _named(self, proposal: Proposal, view: View) -> Trial:
         asked = self._study.ask()
-        config = proposed(self.family, asked, self.shape)
-        return Trial(asked.number, asked.params, config, distributions=asked.distributions)
+        config = proposed(self.family, asked, view.shape)
+        kept = self._study.get_trials(deepcopy=False)[asked.number].system_attrs
+        return Trial(
+            asked.number, asked.params, config, share=proposal.share, parent=proposal.parent, goes_on=proposal.goes_on,
+            gradient={} if proposal.gradient else None, distributions=asked.distributions,
+            marks={name: mark for name, mark in kept.items() if name != "fixed_params"},
+        )  # fmt: skip
 
     def tell(self, batch: Sequence[Trial]) -> None:
         """Takes the finished trials of the batch asked last, in order of their numbers."""
@@ -123,6 +152,11 @@ class Study:
     def recall(self, trials: Sequence[Trial]) -> None:
         """Takes trials told in an earlier session, as if they had been asked and told here."""
         self.told += trials
+
+
+_KEPT = ("number", "config", "state", "scores", "rounds", "seconds", "peak_mb", "reason", "start", "end", "share",
+         "parent", "goes_on", "gradient", "measures", "marks")  # fmt: skip
+"""Fields of a trial that Optuna has no place for; its params and distributions have one."""
 
 
 def frozen(trial: Trial, metric: Metric) -> optuna.trial.FrozenTrial:
@@ -135,35 +169,21 @@ def frozen(trial: Trial, metric: Metric) -> optuna.trial.FrozenTrial:
         value=None if inner is None else metric.gain(inner),
         params=dict(trial.params),
         distributions=dict(trial.distributions),
-        intermediate_values={i: metric.gain(s) for i, s in enumerate(trial.scores)} if state != TrialState.FAIL else {},
-        user_attrs={
-            "nestor.number": trial.number,
-            "nestor.config": dict(trial.config),
-            "nestor.state": trial.state,
-            "nestor.scores": list(trial.scores),
-            "nestor.rounds": list(trial.rounds),
-            "nestor.seconds": trial.seconds,
-            "nestor.peak_mb": trial.peak_mb,
-            "nestor.reason": trial.reason,
-            "nestor.span": [trial.start, trial.end],
-        },
+        intermediate_values=_steps(trial, metric) if state != TrialState.FAIL else {},
+        user_attrs={f"nestor.{name}": getattr(trial, name) for name in _KEPT},
+        system_attrs=dict(trial.marks),
     )
+
+
+def _steps(trial: Trial, metric: Metric) -> dict[int, float]:
+    """The score of each inner fold, by its place; of a part of a fit its mean, by the share in thousandths."""
+    if trial.share < 1 and trial.scores:
+        return {round(1000 * trial.share): metric.gain(sum(trial.scores) / len(trial.scores))}
+    return {i: metric.gain(s) for i, s in enumerate(trial.scores)}
 
 
 def thawed(stored: optuna.trial.FrozenTrial) -> Trial:
     """The trial that `frozen` stored."""
-    kept = {k.removeprefix("nestor."): v for k, v in stored.user_attrs.items()}
-    return Trial(
-        number=kept["number"],
-        params=stored.params,
-        config=kept["config"],
-        state=kept["state"],
-        scores=tuple(kept["scores"]),
-        rounds=tuple(kept["rounds"]),
-        seconds=kept["seconds"],
-        peak_mb=kept["peak_mb"],
-        reason=kept["reason"],
-        start=kept["span"][0],
-        end=kept["span"][1],
-        distributions=stored.distributions,
-    )
+    kept = {name: stored.user_attrs[f"nestor.{name}"] for name in _KEPT}
+    kept |= {name: tuple(kept[name]) for name in ("scores", "rounds")}
+    return Trial(params=stored.params, distributions=stored.distributions, **kept)

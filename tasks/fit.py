@@ -23,6 +23,7 @@ from models.class_weight import ClassWeights, weighted
 from models.columns import Prepared, prepare, transform
 from models.costs import Priced
 from models.families import Family, Part, Shape, family, fitted
+from models.fidelity import lessened
 from models.metric import Metric, metric_for
 from models.search import seed_for
 from models.split import Fold
@@ -92,6 +93,12 @@ class Job:
     trial: int
     config: dict[str, Any]
     inner: int | None = None
+    share: float = 1.0
+    """Fidelity: the part of its rounds or rows that the fit is given."""
+    goes_on: int | None = None
+    """The trial whose training of the same inner fold this one takes up; None: from nothing."""
+    gradient: bool = False
+    """Whether the loss on the validation rows is differentiated by the hyperparameters."""
     with_sealed: bool = False
     """Refit on work and sealed rows together (`final.rows: all`)."""
 
@@ -118,6 +125,23 @@ class Fit:
     end: float
     model_mb: float = 0.0
     """Size of a default configuration's model with its columns: what registering it will cost depends on it."""
+    gradient: dict[str, float] | None = None
+    """Derivative of the validation loss by hyperparameter, where it was asked for."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the plan's objectives and limits ask beside the score."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a fit came to, without its seconds."""
+
+    score: float | None
+    rounds: int | None
+    ready: float
+    """When the columns were ready."""
+    model_mb: float = 0.0
+    gradient: dict[str, float] | None = None
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 class _Peak:
@@ -201,14 +225,18 @@ def run(job: Job) -> Fit:
     peak.begin()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        score, rounds, ready, size = _refit(job, workdir) if job.inner is None else _inner(job, workdir)
-    fit = Fit(score, rounds, time.time() - ready, ready - start, peak.peak, start, time.time(), size)
+        made = _refit(job, workdir) if job.inner is None else _inner(job, workdir)
+    now = time.time()
+    fit = Fit(
+        made.score, made.rounds, now - made.ready, made.ready - start, peak.peak, start, now, made.model_mb,
+        made.gradient, made.measures,
+    )  # fmt: skip
     workdir.write_json(job.file + ".json", fit.__dict__)
     return fit
 
 
-def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None, float, float]:
-    """Score on the validation rows, best rounds, when the columns were ready, and the model's size."""
+def _inner(job: Job, workdir: Workdir) -> _Made:
+    """Fitted on the training rows of an inner fold, judged on its validation rows."""
     brief, _, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     assert job.inner is not None
@@ -218,12 +246,13 @@ def _inner(job: Job, workdir: Workdir) -> tuple[float, int | None, float, float]
         lambda: _training(job, workdir, known),
     )
     ready = time.time()
-    made = fitted(known, job.config, training.part, _seed(job, brief), brief.threads)
+    config, part = lessened(known, job.config, training.part, job.share, _seed(job, brief))
+    made = fitted(known, config, part, _seed(job, brief), brief.threads)
     prediction = predict(made.model, training.X_judge, training.classes, brief)
     score = brief.scorer.score(target[judge], prediction, _rows(weight, judge))
     workdir.write_array(job.file, prediction)
     size = training.columns_mb + len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
-    return score, made.rounds, ready, size
+    return _Made(score, made.rounds, ready, size)
 
 
 def _training(job: Job, workdir: Workdir, known: Family) -> Training:
@@ -238,8 +267,8 @@ def _training(job: Job, workdir: Workdir, known: Family) -> Training:
     return Training(_encoded(part, classes), classes, X_judge, prepared.mb)
 
 
-def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float, float]:
-    """Score on B_k where there is one, rounds, when the columns were ready, and the model's size."""
+def _refit(job: Job, workdir: Workdir) -> _Made:
+    """Fitted on the fold's whole training part, judged on B_k where there is one."""
     brief, features, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     known = family(job.family)
@@ -256,11 +285,12 @@ def _refit(job: Job, workdir: Workdir) -> tuple[float | None, int | None, float,
     pipeline = Pipeline([("columns", prepared.transformer), ("model", made.model)])
     workdir.write_pickle(job.file, (pipeline, classes))
     if job.with_sealed or not len(fold.judge):
-        return None, made.rounds, ready, 0.0
+        return _Made(None, made.rounds, ready)
     X_judge = transform(prepared.transformer, features.iloc[fold.judge])
     prediction = predict(made.model, X_judge, classes, brief)
     workdir.write_array(job.file, prediction)
-    return brief.scorer.score(target[fold.judge], prediction, _rows(weight, fold.judge)), made.rounds, ready, 0.0
+    score = brief.scorer.score(target[fold.judge], prediction, _rows(weight, fold.judge))
+    return _Made(score, made.rounds, ready)
 
 
 def _of_refit(job: Job, workdir: Workdir, known: Family, rows, goal) -> Prepared:

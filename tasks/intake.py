@@ -28,7 +28,7 @@ from tasks.validate import check_form, check_signal
 
 def take_in(session: Session) -> None:
     """Reads the table, checks its form, and starts the pool of workers."""
-    for name in session.run.search.families:
+    for name in (*session.run.search.families, *session.run.families):
         family(name)  # an unknown name is said before anything is read
     strategy(session.run.search.strategy)
     data = session.run.data

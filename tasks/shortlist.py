@@ -18,8 +18,11 @@ from models.config import Run
 from models.ensemble import MOST_MEMBERS
 from models.errors import BudgetError, InputError, listed, unknown
 from models.families import Family, Shape, families, family, usable
+from models.metric import Metric
+from models.nested import Study
 from models.outcome import How
 from models.plan import LEAST_TRIALS, REFIT, Level, affordable, first_level
+from models.space import view_of
 from models.split import Fold, layout
 from models.table import Table
 from models.tails import skewed
@@ -54,8 +57,9 @@ def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
     """The families that suit the table's task and size, cheapest first, and why the others do not. No fit."""
     _monotone(table, run)
     asked = [usable(name) for name in run.search.families] or list(families().values())
-    shape = _told(table, run).shape(table.rows, table.features.shape[1])
-    found = {one.name: _misfit(one, shape, run) for one in asked}
+    told = _told(table, run)
+    shape, metric = told.shape(table.rows, table.features.shape[1]), told.scorer
+    found = {one.name: _misfit(one, shape, run) or _unsearched(one, shape, metric, run) for one in asked}
     left_out = {name: why for name, why in found.items() if why}
     kept = [f for f in sorted(asked, key=lambda f: (f.cost, f.name)) if f.name not in left_out]
     if not kept:
@@ -93,6 +97,15 @@ def _misfit(one: Family, shape: Shape, run: Run) -> str:
     if not named and run.seconds is not None and (declared := one.cost * cells / 1e6) > _DECLARED * run.seconds:
         return f"its declared cost, about {declared:,.0f} s for one fit, is too dear for {run.seconds:.0f} s"
     return one.unsuited(shape)
+
+
+def _unsearched(one: Family, shape: Shape, metric: Metric, run: Run) -> str:
+    """Why the search can't search the family's space; empty where it can. InputError for ranges that can't be."""
+    if not one.tunable:
+        return ""
+    name = run.search.strategy
+    why = Study(view_of(one, shape, metric, run), ALL, name).unsuited
+    return why and f"the search {name} can't be used: {why}"
 
 
 def refit_too(run: Run) -> bool:

@@ -9,6 +9,7 @@ import itertools
 import math
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 
 from models.families import family
-from models.nested import BATCH, Study, Trial, best_of, frozen, hopeless, thawed
+from models.fidelity import folds
+from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
+from models.search import BATCH
+from models.space import view_of
 from tasks import fit, progress
 from tasks.fit import Fit
 from tasks.journal import STATUS_OF_STATE
@@ -90,10 +94,8 @@ def tune(session: Session, family_name: str, fold: str) -> None:
 
 def _study(session: Session, family_name: str, fold: str) -> Study:
     initial = session.warm.configurations.get(family_name, ()) if session.warm else ()
-    return Study(
-        family(family_name), fold, shape(session, fold), session.metric, session.run.search.strategy,
-        session.run.seed, initial,
-    )  # fmt: skip
+    view = view_of(family(family_name), shape(session, fold), session.metric, session.run)
+    return Study(view, fold, session.run.search.strategy, initial)
 
 
 def default_config(session: Session, family_name: str, fold: str) -> dict[str, Any]:
@@ -148,14 +150,14 @@ def _defaults_told(session: Session, fold: str) -> None:
 
 def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial]:
     """The batch with what came of it, in order; configurations that the clock kept from beginning are left out."""
-    best, inner = study.best, len(session.folds[study.fold].inner)
+    best, inner, known = study.best, len(session.folds[study.fold].inner), study.family
     running: dict[Future[Fit], Trial] = {}
     finished: dict[int, Trial] = {}
 
     def go_on(trial: Trial) -> None:
-        if len(trial.scores) == inner:
-            finished[trial.number] = replace(trial, state="complete")
-        elif hopeless(trial.scores, best, session.metric):
+        if len(trial.scores) == folds(known, trial.share, inner):
+            finished[trial.number] = replace(trial, state="complete" if trial.share >= 1 else "pruned")
+        elif trial.share >= 1 and hopeless(trial.scores, best, session.metric):
             finished[trial.number] = replace(trial, state="pruned")
         else:
             running[_submit(session, study, trial)] = trial
@@ -175,7 +177,10 @@ def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial
 
 
 def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:
-    job = session.job(study.family.name, study.fold, trial.number, trial.config, inner=len(trial.scores))
+    job = session.job(
+        study.family.name, study.fold, trial.number, trial.config, inner=len(trial.scores), share=trial.share,
+        goes_on=trial.parent if trial.goes_on else None, gradient=trial.gradient is not None,
+    )  # fmt: skip
     order = list(session.level.families).index(study.family.name)
     batch = (trial.number + BATCH - 1) // BATCH
     place = list(session.folds).index(study.fold)
@@ -189,15 +194,23 @@ def _with(session: Session, study: Study, trial: Trial, done: Fit) -> Trial:
     session.ledger.fitted(study.family.name, done.seconds, done.preparing)
     if done.score is None or not math.isfinite(done.score):
         raise FitError("failed", "its score is not a finite number")
+    before = len(trial.scores)
     return replace(
         trial,
         scores=(*trial.scores, done.score),
+        gradient=trial.gradient if done.gradient is None else _mean(trial.gradient or {}, done.gradient, before),
+        measures=_mean(trial.measures, done.measures, before),
         rounds=trial.rounds if done.rounds is None else (*trial.rounds, done.rounds),
         seconds=trial.seconds + done.seconds,
         peak_mb=max(trial.peak_mb, done.peak_mb),
         start=min(trial.start, done.start),
         end=max(trial.end, done.end),
     )
+
+
+def _mean(so_far: Mapping[str, float], new: Mapping[str, float], before: int) -> dict[str, float]:
+    """The mean over the inner folds before, and one more."""
+    return {name: (so_far.get(name, 0.0) * before + value) / (before + 1) for name, value in new.items()}
 
 
 def _report(session: Session, study: Study, trial: Trial) -> None:
@@ -210,7 +223,8 @@ def _report(session: Session, study: Study, trial: Trial) -> None:
         "trial",
         parent=f"{name}/{fold}",
         params=dict(trial.params),
-        metrics={"seconds": trial.seconds, "peak_mb": trial.peak_mb}
+        metrics={"seconds": trial.seconds, "peak_mb": trial.peak_mb, **trial.measures}
+        | ({"share": trial.share} if trial.share < 1 else {})
         | ({"inner": trial.inner} if trial.inner is not None else {}),
         series={"score": trial.scores} if trial.scores else {},
         tags={"nestor.state": trial.state} | ({"nestor.reason": trial.reason} if trial.reason else {}),

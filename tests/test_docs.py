@@ -23,7 +23,7 @@ from models.config import Retrain, Run, Score, Settings, Watch
 from models.families import Part, Shape, families
 from models.metric import metric_for
 from models.nested import Study
-from models.search import strategies
+from models.search import View, strategies
 from tasks.data.notes import SENTENCES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -211,7 +211,7 @@ def test_the_family_in_the_docs_works(example, task):
 
 def asked(family, shape, strategy="tpe", seed=0) -> Study:
     scorer = metric_for(None, shape.task, tuple(range(shape.classes)))
-    return Study(family, "1", shape, scorer, strategy, seed)
+    return Study(View(family, shape, scorer, (), seed, seed), "1", strategy)
 
 
 def test_the_strategy_in_the_docs_works(example):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from models.config import form
 from models.config.values import (
@@ -17,12 +17,15 @@ from models.config.values import (
     Names,
     Orders,
     Prices,
+    Ranges,
     Settings,
     Signs,
     Span,
+    nested,
+    pairs,
 )  # fmt: skip
 
-__all__ = ["Budget", "Final", "Kind", "Run", "Search", "Split"]
+__all__ = ["Budget", "Final", "Kind", "OfFamily", "Run", "Search", "Split"]
 
 
 def _one_of(package: str, many: bool = False) -> dict[str, Any]:
@@ -88,6 +91,21 @@ class Search(Settings):
     The estimate then may flatter, and the test score is the number to publish."""
 
 
+class OfFamily(Settings):
+    """What a family's search is told."""
+
+    space: Ranges = Field(default={}, title="Search space")
+    """Ranges in place of the family's own: `learning_rate: [0.01, 0.1, log]`, a list of choices, or one fixed value."""
+    steps: dict[str, int] = Field(default={}, title="Steps of a grid")
+    """For `grid`: how many values of a hyperparameter are tried."""
+    configurations: tuple[dict[str, Any], ...] = ()
+    """For `manual`: configurations to try, in order; what one does not name stays at the default."""
+
+
+Families = Annotated[dict[str, OfFamily], BeforeValidator(nested), pairs(".+")]
+"""What families' searches are told; in a form and in lists `lightgbm.space.learning_rate=0.01,0.1,log`."""
+
+
 class Budget(Settings):
     """What a run may use."""
 
@@ -135,6 +153,8 @@ class Run(Settings):
     """The model's name in the registry; empty: the file's stem."""
     budget: Budget = Budget()
     search: Search = Search()
+    families: Families = Field(default={}, title="Single families")
+    """What single families' searches are told, by family: `lightgbm: {space: {learning_rate: [0.01, 0.1, log]}}`."""
     metric: str | None = None
     """What to optimize: a scikit-learn scorer's name such as `f1` or `neg_mean_absolute_error`, `pinball:0.9` for that
     quantile, `cost` with `costs`, or `module:attribute` of a scorer; empty: roc_auc, log_loss or rmse by task."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any, Literal, cast, get_args
 
 import pandas as pd
@@ -87,7 +88,8 @@ def paired(value: object) -> object:
     return {part[1].strip(): part[2].strip() for part in parts if part}
 
 
-def _pairs(known: str) -> WithJsonSchema:
+def pairs(known: str) -> WithJsonSchema:
+    """The schema of lines such as `NAME=VALUE`; `known` is the pattern of the value."""
     return WithJsonSchema({"type": "array", "items": {"type": "string", "pattern": f"^.+={known}$"}})
 
 
@@ -100,12 +102,12 @@ def _bound(value: object) -> object:
     return {k: v if isinstance(v, (bool, dict, list, type(None))) else str(v).strip() for k, v in value.items()}
 
 
-Bound = Annotated[dict[str, str], BeforeValidator(_bound), _pairs(".+")]
+Bound = Annotated[dict[str, str], BeforeValidator(_bound), pairs(".+")]
 """Values for the names in a query; in a form and in lists `since=today-7d`."""
 
 
 
-def _nested(value: object) -> object:
+def nested(value: object) -> object:
     """`["search.families=lightgbm"]` as `{"search": {"families": "lightgbm"}}`; any other value as it came."""
     pairs = paired(value)
     if pairs is value:
@@ -122,11 +124,36 @@ def _nested(value: object) -> object:
     return whole
 
 
-Changes = Annotated[dict[str, Any], BeforeValidator(_nested), _pairs(".+")]
+Changes = Annotated[dict[str, Any], BeforeValidator(nested), pairs(".+")]
 """Fields of settings with their new values; in a form and in lists `search.families=lightgbm`."""
 
+
+def _range(value: object) -> object:
+    """`"0.01, 0.1, log"` as `(0.01, 0.1, "log")`, `"7"` as 7; any other value as it came."""
+    if isinstance(value, str):
+        parts = [_typed(part.strip()) for part in value.split(",")]
+        return tuple(parts) if len(parts) > 1 else parts[0]
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _typed(text: str) -> object:
+    """What yaml would read: a number, true or false, else the text."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _ranges(value: object) -> object:
+    pairs = paired(value)
+    return {name: _range(said) for name, said in pairs.items()} if isinstance(pairs, dict) else pairs
+
+
+Ranges = Annotated[dict[str, Any], BeforeValidator(_ranges), pairs(".+")]
+"""Ranges of hyperparameters; in a form and in lists `learning_rate=0.01,0.1,log`."""
+
 Kind = Literal["number", "category", "ordered", "boolean", "date", "duration", "text", "key", "id", "drop"]
-Kinds = Annotated[dict[str, Kind], BeforeValidator(paired), _pairs(f" *({'|'.join(get_args(Kind))}) *")]
+Kinds = Annotated[dict[str, Kind], BeforeValidator(paired), pairs(f" *({'|'.join(get_args(Kind))}) *")]
 """Column kinds; in a form and in lists `zip=category`."""
 
 
@@ -138,12 +165,12 @@ def _ranked(value: object) -> object:
     return {k: tuple(map(str, v)) if isinstance(v, (list, tuple)) else _parted(v) for k, v in pairs.items()}
 
 
-Orders = Annotated[dict[str, Names], BeforeValidator(_ranked), _pairs(".+")]
+Orders = Annotated[dict[str, Names], BeforeValidator(_ranked), pairs(".+")]
 """Levels of ordered categories, lowest first; in a form and in lists `size=S,M,L`."""
 
 
 Sign = Literal["rising", "falling"]
-Signs = Annotated[dict[str, Sign], BeforeValidator(paired), _pairs(f" *({'|'.join(get_args(Sign))}) *")]
+Signs = Annotated[dict[str, Sign], BeforeValidator(paired), pairs(f" *({'|'.join(get_args(Sign))}) *")]
 """Directions of columns; in a form and in lists `age=rising`."""
 
 
@@ -163,7 +190,7 @@ def _priced(value: object) -> object:
     return whole
 
 
-Prices = Annotated[dict[str, dict[str, FiniteFloat]], BeforeValidator(_priced), _pairs(" *[-+0-9.eE]+ *")]
+Prices = Annotated[dict[str, dict[str, FiniteFloat]], BeforeValidator(_priced), pairs(" *[-+0-9.eE]+ *")]
 """What it costs to take one label for another; in a form and in lists `yes:no=5`: a yes that is taken for a no."""
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from models.errors import InputError, unknown
+from models.ranges import Bounded
 from models.selection import MANY, SHARES, selected
 from models.table import Loss, Task
 from models.tails import logged, turned_back
@@ -132,6 +133,22 @@ class Family:
     losses: tuple[Loss, ...] = ("squared",)
     """Losses that it can fit in regression. A metric that asks for a quantile leaves out who can't fit one; one that
     asks for the median does not."""
+    ranges: Mapping[str, Any] = field(default_factory=dict)
+    """Ranges that the user put in place of the space's own, by hyperparameter."""
+    fidelity: Literal["rounds", "rows", "folds"] = "rows"
+    """What a part of a fit is: so many of its rounds, so many of the rows, or so many inner folds."""
+    most_rounds: int = 0
+    """With `rounds`: how many a whole fit has at most."""
+    steps: Callable[[Mapping[str, Any], Part, int, int, Any], Fitted] | None = None
+    """`steps(config, part, seed, threads, model)`: trains `config["rounds"]` rounds more from where the model, one of
+    its own or None, ended; so a schedule of hyperparameters can be fitted. None: it does not train step by step."""
+    explores: tuple[str, ...] = ()
+    """With `steps`: the hyperparameters that may change between two steps."""
+    hypergradient: Callable[[Mapping[str, Any], Part, Any, np.ndarray, int], Mapping[str, float]] | None = None
+    """`hypergradient(config, part, X_judge, y_judge, seed)`: derivative of the mean validation loss by each
+    hyperparameter that allows one, on the scale of its distribution (by its logarithm where that is searched)."""
+    architecture: tuple[str, ...] = ()
+    """The hyperparameters that make up a network's architecture; empty: it has none."""
     priority: Literal[1, 2, 3] = 2
     """Where time is short those of 3 go first, then those of 2, whatever they cost."""
     stops_early: bool = False
@@ -192,6 +209,8 @@ def patience(learning_rate: float) -> int:
 
 def proposed(known: Family, trial: BaseTrial, shape: Shape) -> dict[str, Any]:
     """The configuration that the trial names, what is common to several families included."""
+    if known.ranges:
+        trial = Bounded(trial, known.ranges)  # type: ignore[assignment]
     config = known.space(trial, shape)
     if known.selects and shape.columns >= MANY:
         config["selected"] = trial.suggest_categorical("selected", SHARES)

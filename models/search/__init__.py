@@ -1,22 +1,83 @@
 """The search strategies: one file each, found by looking in this folder.
 
-A strategy names an Optuna sampler. It is made afresh for each batch from (history, seed), so what it proposes depends
-on the told trials alone and never on when or where they ran."""
+A strategy plans the next proposals from what was told, and names an Optuna sampler for what a proposal leaves open.
+Both are made afresh for each batch from a `View`, so what is proposed depends on the told trials and a seed alone, and
+never on when or where they ran."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
 
-from models.errors import unknown
+from models.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+
+    from models.families import Family, Shape
+    from models.metric import Metric
+    from models.nested import Trial
+
+BATCH = 4
+"""Configurations asked together. The default stands alone before the first batch, as the mark for stopping early."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to try next: a whole configuration, a part of one that the sampler completes, or nothing fixed at all."""
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Hyperparameters that are fixed, by name; the sampler draws the others."""
+    share: float = 1.0
+    """Fidelity in (0, 1]: the share of rows, rounds or inner folds, whichever the family declares. Under 1 the trial
+    ends as pruned: it can't be chosen, and the strategy may propose it again with more."""
+    parent: int | None = None
+    """The number of the trial that it comes of, for who looks at the run."""
+    goes_on: bool = False
+    """Whether training goes on where the parent's ended, with these params from there on."""
+    gradient: bool = False
+    """Whether the inner loss is to be differentiated by the hyperparameters for which the family can do that."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """All that a strategy may know: what was told, and the space. No data, no clock, no folds."""
+
+    family: Family
+    """With the space and the default that the user's ranges leave."""
+    shape: Shape
+    metric: Metric
+    told: Sequence[Trial]
+    """In order of their numbers; the first is the default."""
+    seed: int
+    """Of this batch."""
+    study_seed: int
+    """The same for all batches of the study."""
+    directions: tuple[Literal["maximize", "minimize"], ...] = ("maximize",)
+    """One for each objective; a single one is to be maximized whatever the metric."""
+    limited: bool = False
+    """Whether trials carry constraints (latency, size, memory)."""
+    expected: int | None = None
+    """About how many configurations the study will try: those asked for, or what the time allows."""
+    configurations: Sequence[Mapping[str, Any]] = ()
+    """What the user listed for this family."""
+    steps: Mapping[str, int] = field(default_factory=dict)
+    """Values of a hyperparameter in a grid, by name; `""` holds for all others."""
+
+
+def drawn(view: View) -> Sequence[Proposal]:
+    """A whole batch that is left to the sampler."""
+    return (Proposal(),) * BATCH
+
+
+def _at_hand(view: View) -> str:
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +87,54 @@ class Strategy:
     name: str
     suits: str
     """One sentence: when to use it."""
-    sampler: Callable[[int], BaseSampler]
-    """A fresh sampler for a seed."""
+    cost: str
+    """A few words: what it costs beside the fits, and from how many trials on it pays."""
+    sampler: Callable[[View], BaseSampler]
+    """A fresh sampler for a batch: completes what proposals leave open. Seeded by `view.seed`, it finds all it knows in
+    the study's told trials."""
     source: str
+    plan: Callable[[View], Sequence[Proposal]] = drawn
+    """The next batch: `BATCH` proposals, fewer only where they are the last ones, none where there is no more. Batches
+    of one size are what a resumed search can take up."""
+    unsuited: Callable[[View], str] = _at_hand
+    """Why it can't search this family's space, in words with what would; empty where it can. Asked before any fit."""
+    several: bool = False
+    """Whether it searches for several objectives at once."""
+    chooses: Callable[[View], tuple[str, str]] | None = None
+    """For a strategy that leaves the search to another: that one's name, and why it."""
+    package: str = ""
+    """The module that must be there beyond the base install."""
+    extra: str = ""
+    """The extra of `pyproject.toml` that brings it."""
+
+    @property
+    def available(self) -> bool:
+        """Whether the package that it needs is there."""
+        return not self.package or find_spec(self.package) is not None
+
+    @property
+    def install(self) -> str:
+        """What to type where its package is not there."""
+        return f"uv sync --extra {self.extra}"
 
 
 @cache
 def strategies() -> dict[str, Strategy]:
-    """Every strategy in this folder by name."""
+    """Every strategy in this folder by name, those whose package is missing too."""
     found = [importlib.import_module(f"{__name__}.{m.name}").STRATEGY for m in pkgutil.iter_modules(__path__)]
     return {s.name: s for s in sorted(found, key=lambda s: s.name)}
 
 
 def strategy(name: str) -> Strategy:
-    """The strategy of that name; InputError with the known ones otherwise."""
+    """The strategy of that name; InputError with the known ones, or with what to install, otherwise."""
     if name not in strategies():
         raise unknown("search strategy", name, strategies())
-    return strategies()[name]
+    known = strategies()[name]
+    if not known.available:
+        raise InputError(
+            f"The search {name} can't be used here: the package {known.package} is missing: {known.install}"
+        )
+    return known
 
 
 def seed_for(*parts: object) -> int:

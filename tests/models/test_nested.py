@@ -8,8 +8,8 @@ import pytest
 
 from models.families import Shape, families
 from models.metric import metric_for
-from models.nested import BATCH, Study, Trial, best_of, frozen, hopeless, thawed
-from models.search import seed_for, strategies
+from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
+from models.search import BATCH, View, seed_for, strategies
 
 SHAPE = Shape(500, 12, "binary", 2)
 AUC = metric_for(None, "binary", ("a", "b"))
@@ -17,8 +17,9 @@ RMSE = metric_for(None, "regression", ())
 TUNABLE = [f for f in families().values() if f.tunable]
 
 
-def study(known, fold="1", metric=AUC, strategy="tpe", seed=0) -> Study:
-    return Study(known, fold, replace(SHAPE, task=metric.task), metric, strategy, seed)
+def study(known, fold="1", metric=AUC, strategy="tpe", seed=0, initial=()) -> Study:
+    view = View(known, replace(SHAPE, task=metric.task), metric, (), seed, seed)
+    return Study(view, fold, strategy, initial)
 
 
 def result(trial: Trial) -> Trial:
@@ -28,6 +29,8 @@ def result(trial: Trial) -> Trial:
         return replace(trial, state="failed", reason="no luck")
     if trial.number % 9 == 7:
         return replace(trial, state="pruned", scores=(score,), seconds=0.1)
+    if trial.share < 1:
+        return replace(trial, state="pruned", scores=(score, score / 2), seconds=trial.share)
     return replace(trial, scores=(score, score / 2), rounds=(10, 21), seconds=1.5, peak_mb=200.0, start=5.0, end=7.0)
 
 
@@ -110,7 +113,7 @@ def handed(known) -> list[dict]:
 @pytest.mark.parametrize("strategy", strategies())
 @pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
 def test_a_warm_study_tries_the_default_then_what_was_handed_over_then_goes_on_by_itself(known, strategy):
-    one = Study(known, "1", SHAPE, AUC, strategy, 0, handed(known))
+    one = study(known, strategy=strategy, initial=handed(known))
     searched(one)
     assert one.told[0].params.items() <= known.default.items()
     assert [dict(t.params) for t in one.told[1:4]] == handed(known)
@@ -120,16 +123,16 @@ def test_a_warm_study_tries_the_default_then_what_was_handed_over_then_goes_on_b
 
 @pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
 def test_a_warm_search_taken_up_again_goes_on_as_if_unbroken(known):
-    whole = searched(Study(known, "1", SHAPE, AUC, "tpe", 0, handed(known)))
+    whole = searched(study(known, initial=handed(known)))
     for told in (1, 5, 21):
-        again = Study(known, "1", SHAPE, AUC, "tpe", 0, handed(known))
+        again = study(known, initial=handed(known))
         again.recall([thawed(frozen(t, AUC)) for t in whole[:told]])
         assert [(t.params, t.config) for t in searched(again)] == [(t.params, t.config) for t in whole]
 
 
 def test_a_short_warm_study_tries_the_best_of_what_was_handed_over():
     known = families()["linear"]
-    one = Study(known, "1", SHAPE, AUC, "tpe", 0, handed(known))
+    one = study(known, initial=handed(known))
     assert [dict(t.params) for t in searched(one, 2)][1:] == handed(known)[:1]
 
 

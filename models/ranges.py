@@ -1,0 +1,61 @@
+"""The user's own ranges of hyperparameters, in place of a family's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.errors import InputError, listed
+
+Range = Sequence[Any] | float | int | str | bool
+"""`[low, high]`, `[low, high, "log"]`, `[low, high, "linear"]`, a list of choices, or one fixed value."""
+
+
+@dataclass
+class Bounded:
+    """A trial that is asked for the family's ranges and asks on for the user's."""
+
+    trial: Any
+    ranges: Mapping[str, Range]
+
+    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> float:
+        """A number between the user's bounds, where there are any."""
+        return self.trial.suggest_float(name, *self._bounds(name, low, high, how), **how)
+
+    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> int:
+        """A whole number between the user's bounds, where there are any."""
+        low, high = (int(end) for end in self._bounds(name, low, high, how))
+        return self.trial.suggest_int(name, low, high, **how)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the user's choices, where there are any."""
+        given = self.ranges.get(name, choices)
+        kept = list(given) if isinstance(given, (list, tuple)) else [given]
+        for one in kept:
+            if one not in choices:
+                raise InputError(f"{name} can be one of {listed(choices)}, not {one!r}.")
+        return self.trial.suggest_categorical(name, kept)
+
+    def _bounds(self, name: str, low: float, high: float, how: dict[str, Any]) -> tuple[float, float]:
+        given = self.ranges.get(name)
+        if given is None:
+            return low, high
+        low, high, scale = _numbers(name, given)
+        how["log"] = how.get("log", False) if scale is None else scale == "log"
+        if how["log"] and low <= 0:
+            raise InputError(f"{name} is searched on a log scale: its range must lie above 0, not begin at {low:g}.")
+        return low, high
+
+
+def _numbers(name: str, given: Range) -> tuple[float, float, str | None]:
+    parts: list[Any] = list(given) if isinstance(given, (list, tuple)) else [given, given]
+    scale = parts.pop() if len(parts) == 3 and parts[2] in ("log", "linear") else None
+    numbers = [p for p in parts if isinstance(p, (int, float)) and not isinstance(p, bool) and math.isfinite(p)]
+    if len(numbers) != 2 or len(parts) != 2 or numbers[0] > numbers[1]:
+        raise InputError(
+            f"{name} is a number: give one value, [low, high] or [low, high, log], such as [0.01, 0.1, log], "
+            f"not {given!r}."
+        )
+    return numbers[0], numbers[1], scale
