@@ -3,7 +3,7 @@ seconds of the first default fits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.config import Split
@@ -19,7 +19,8 @@ DEAR = 0.6
 """A family that alone would take more than this share of the time is dear: it goes before folds do."""
 
 CORE = 4
-"""So many families, the first by priority, are kept before folds go; the others go before them."""
+"""So many families, the first by priority, are kept before folds go; the others go before them. Before the outer loop
+goes, these go too."""
 
 MOST_TUNED, LEAST_TUNED = 6, 3
 """How many families go on in a fold after the defaults: fewer, where the time is too short to tune so many."""
@@ -81,8 +82,8 @@ def affordable(
     `fixed` the folds are the user's and any family may go."""
     levels = [start] if fixed else [start, *(level for level in LEVELS if _after(level, start))]
     order = sorted(seconds, key=lambda f: ((priority or {}).get(f, 1), seconds[f], f))
-    kept: list[str] = []
-    for outer, inner in levels:
+    least, kept = min(keep, len(order)), []
+    for (outer, inner), most in _attempts(levels, max(CORE, keep), keep):
 
         def time(*families: str, outer: int = outer, inner: int = inner) -> float:
             trials = 1 if (outer, inner) == (0, 1) else LEAST_TRIALS
@@ -91,12 +92,19 @@ def affordable(
         kept = []
         for name in order:
             kept += [name] if time(*kept, name) <= core_seconds else []
-        core = [f for f in order if time(f) <= DEAR * core_seconds][: max(CORE, keep)]
-        if len(kept) >= min(keep, len(order)) and set(core) <= set(kept):
+        core = [f for f in order if time(f) <= DEAR * core_seconds][:most]
+        if len(kept) >= least and set(core) <= set(kept):
             return _level(outer, inner, kept, seconds, core_seconds)
     outer, inner = levels[-1]
     cheapest = sorted(seconds, key=lambda f: (f not in kept, seconds[f], f))
     return _level(outer, inner, cheapest[: max(len(kept), keep)], seconds, core_seconds)
+
+
+def _attempts(levels: Sequence[tuple[int, int]], core: int, least: int) -> Iterator[tuple[tuple[int, int], int]]:
+    """Levels with how many families must stay: an outer loop over few families comes before none."""
+    for most in range(core, least - 1, -1):
+        yield from ((level, most) for level in levels if level[0])
+    yield from ((level, most) for level in levels if not level[0] for most in range(core, least - 1, -1))
 
 
 def _after(level: tuple[int, int], start: tuple[int, int]) -> bool:

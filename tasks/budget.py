@@ -20,7 +20,7 @@ EXIT = 3.5
 REGISTRATION = 5.0
 """Seconds that registering a small model takes: writing, describing and aliasing a version, the report."""
 
-PER_MEMBER = 0.35
+PER_MEMBER = 0.25
 """Seconds more for each pipeline in the delivered model: skops writes every column's steps down."""
 
 PER_MB = 0.08
@@ -69,7 +69,7 @@ class Ledger:
         return float("inf") if self.limit is None else self.limit - self.elapsed
 
     def weighs(self, model_mb: float, members: float) -> None:
-        """Learns how large one member of the delivered model may be, and how many there are likely to be."""
+        """Learns how large a member of the delivered model is likely to be, and how many there are likely to be."""
         self.registration = REGISTRATION + members * (PER_MEMBER + PER_MB * model_mb)
 
     @contextmanager

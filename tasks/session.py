@@ -12,7 +12,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from models.errors import InputError, NestorError
 from models.outcome import Report
 from models.seal import digest
 from models.table import Finding
-from tasks import progress
+from tasks import progress, wandb_mirror
 from tasks.budget import Ledger
 from tasks.data.database import is_address, is_table
 from tasks.data.dated import undated
@@ -43,12 +43,16 @@ if TYPE_CHECKING:
     from models.split import Fold, Plan
     from models.table import Table
     from tasks.fit import Brief, Job
+    from tasks.wandb_mirror import Mirror
     from tasks.warm import Warm
     from tasks.workers import Pool
 
 ROOT = Path("mlruns")
 
 _HANGS = 3600.0
+
+MEMBERS = 4
+"""Members that a fold's ensemble is likely to have."""
 
 
 class Session:
@@ -88,6 +92,7 @@ class Session:
         self._new_store = no_store(journal.tracking_uri)
         self.recorded = _recorded(workdir)
         self.pool: Pool | None = None
+        self.mirror: Mirror | None = None
         self.workers = run.budget.workers or psutil.cpu_count() or 1
 
     def job(self, family_name: str, fold: str, trial: int, config: Any, **more: Any) -> Job:
@@ -107,24 +112,40 @@ class Session:
 
     def ending(self) -> float:
         """Wall seconds that the end of this run needs, as seen from the fits so far: each fold's ensemble, which takes
-        about the best three families, and judging the others as far as a tenth of the time goes."""
+        about as long as the best three configurations, and judging the best of other families as far as a tenth of the
+        time goes."""
         from models.nested import best_of
         from models.plan import REFIT
 
         inner = max(1, self.level.inner)
         needed, others, longest = 0.0, 0.0, 0.0
+        likely: list[str] = []
         for fold in self.folds:
-            bests = [best_of(tuple(t), self.metric) for (_, k), t in self.trials.items() if k == fold]
-            ranked = sorted((b for b in bests if b), key=lambda b: -self.metric.gain(b.inner or 0.0))
-            seconds = [REFIT * b.seconds / inner for b in ranked]
-            needed, others = needed + sum(seconds[:3]), others + sum(seconds[3:])
+            bests = [(f, best_of(tuple(t), self.metric)) for (f, k), t in self.trials.items() if k == fold]
+            ranked = sorted(((f, b) for f, b in bests if b), key=lambda b: -self.metric.gain(b[1].inner or 0.0))
+            seconds = [REFIT * b.seconds / inner for _, b in ranked]
+            needed, others = needed + REFIT * self._best_three(fold) / inner, others + sum(seconds[1:])
             longest = max([longest, *seconds[:3]])
+            likely += [f for f, _ in ranked[:3]]
+        self._weigh(likely)
         # Once for each fold and kind of need, where the search did it for each inner fold.
         columns = REFIT * self.ledger.preparing / inner
         needed, longest = needed + columns, longest + columns / len(self.folds)
         tenth = 0.1 * self.workers * (self.ledger.limit or 0.0)
         writing = self.journal.backlog() * self.journal.seconds_per_record()
         return writing + self.ledger.reserve(needed + min(others, tenth), longest, self.workers)
+
+    def _best_three(self, fold: str) -> float:
+        """Core-seconds of the best three configurations of a fold, of whichever families."""
+        whole = [t for (_, k), trials in self.trials.items() if k == fold for t in tuple(trials) if t.inner is not None]
+        best = sorted(whole, key=lambda t: -self.metric.gain(t.inner or 0.0))[:3]
+        return sum(t.seconds for t in best)
+
+    def _weigh(self, likely: Sequence[str]) -> None:
+        """Tells the ledger about how large the delivered model will be, with members of these families."""
+        sizes = [self.model_mb.get(name, 0.0) for name in likely]
+        folds = 1 if len(self.folds) > self.level.outer else len(self.folds)
+        self.ledger.weighs(sum(sizes) / max(1, len(sizes)), MEMBERS * folds)
 
     def fit_limit(self, family_name: str) -> float:
         """Seconds after which one fit of this family is stopped: only a hang where no clock may decide."""
@@ -227,9 +248,11 @@ class Session:
         self.workdir.write_json("run.json", {**kept, **fixed, **owner, "used": self.ledger.elapsed, **more})
 
     def close(self) -> None:
-        """Ends the pool and the tracker."""
+        """Ends the pool and what copies the journal."""
         if self.pool is not None:
             self.pool.close()
+        if self.mirror is not None:
+            self.mirror.close(kill=self.journal.empty)
         self.journal.close()
 
 
@@ -247,10 +270,13 @@ def _recorded(workdir: Workdir) -> set[str]:
 
 
 def described(run: Run) -> dict[str, Any]:
-    """The Run as JSON values, with what may differ between a run and its resumption left out."""
+    """The Run as JSON values, with what may differ between a run and its resumption left out, and what was not there
+    when older runs were written down."""
     whole = json.loads(run.model_dump_json())
     whole["budget"].pop("workers")
     whole["budget"].pop("memory")
+    if run.tracking.mirror is None:
+        whole.pop("tracking")
     return whole
 
 
@@ -335,6 +361,7 @@ def _left(kept: dict[str, Any]) -> bool:
 @contextmanager
 def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
     """A session over a new folder, or with `resume` ("" for the newest, or a run) over an interrupted run's."""
+    wandb_mirror.check(run)
     name = model_name(run)
     workdir = interrupted(run, name, resume) if resume is not None else None
     if resume is not None and workdir is None:
@@ -348,6 +375,7 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
     session = Session(run, name, workdir, ledger, Journal(workdir.path, name))
     session.own()
     try:
+        session.mirror = wandb_mirror.started(run, workdir.path)
         yield session
     except BaseException:
         session.own("stopped")

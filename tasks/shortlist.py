@@ -15,7 +15,6 @@ import numpy as np
 from models.class_weight import class_weights
 from models.columns import many_levels
 from models.config import Run
-from models.ensemble import MOST_MEMBERS
 from models.errors import BudgetError, InputError, listed, unknown
 from models.families import Family, Shape, families, family, usable
 from models.metric import Metric
@@ -142,14 +141,6 @@ def _shortlist(session: Session) -> None:
     if deaf and (session.run.weight or session.run.class_weight):
         session.note(f"Weights count for nothing in fits of {listed(deaf)}.")
     warm_up(session)
-    largest = max((session.model_mb.get(name, 0.0) for name in level.families), default=0.0)
-    session.ledger.weighs(largest, _members(level, refit_too(session.run)))
-
-
-def _members(level: Level, refit: bool) -> float:
-    """About how many pipelines the delivered model will have: what weighing makes of so many families, in each fold."""
-    folds = 1 if refit or not level.outer else level.outer
-    return folds * min(MOST_MEMBERS, 1 + 0.6 * len(level.families))
 
 
 def _start(session: Session) -> tuple[int, int]:
