@@ -293,6 +293,16 @@ Threshold = Annotated[
         default="auto",
     ),
 ]
+Mirror = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "--mirror",
+        metavar="WHERE",
+        help="wandb: the same runs in Weights & Biases too; with WANDB_MODE=offline its files only.",
+        default="MLflow alone",
+    ),
+]
 Config = Annotated[
     Path | None,
     _option(_RUN, "--config", "-c", metavar="FILE", help="A yaml file with the Run's fields; options overrule it."),
@@ -369,6 +379,7 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("final", "rows"): "--final-rows",
     ("final", "calibrate"): "--calibrate",
     ("final", "threshold"): "--threshold",
+    ("tracking", "mirror"): "--mirror",
 }
 
 

@@ -102,10 +102,10 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def joined(lines: Iterable[Mapping[str, Any]]) -> dict[str, Record]:
-    """The journal's lines as one record per key, in the order in which the keys appeared. A pipeline that was stopped
-    (KILLED) or failed is open again once its run is resumed."""
-    by_key: dict[str, Record] = {}
+def joined(lines: Iterable[Mapping[str, Any]], before: Mapping[str, Record] | None = None) -> dict[str, Record]:
+    """The journal's lines as one record per key, in the order in which the keys appeared, added to what was `before`. A
+    pipeline that was stopped (KILLED) or failed is open again once its run is resumed."""
+    by_key = dict(before or {})
     for line in lines:
         if "resumed" in line and (run := by_key.get("run")) and run.status != "FINISHED":
             by_key["run"] = replace(run, status=None, end=None)

@@ -43,8 +43,8 @@ def identity(run: Run, fingerprint: str) -> dict[str, str]:
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A described Run without what says where its table lies, and without its warm start."""
-    kept = {k: v for k, v in config.items() if k not in ("data", "query", "bound", "name")}
+    """A described Run without what says where its table lies and where it is shown, and without its warm start."""
+    kept = {k: v for k, v in config.items() if k not in ("data", "query", "bound", "name", "tracking")}
     return {**kept, "search": {k: v for k, v in config["search"].items() if k != "warm_from"}}
 
 

@@ -73,7 +73,7 @@ def test_settings_are_documented_and_described():
         nested = [f.annotation for f in flow.model_fields.values() if inspect.isclass(f.annotation)]
         for model in (flow, *(m for m in nested if issubclass(m, Settings))):
             undescribed = [n for n, f in model.model_fields.items() if not f.description]
-            assert not [n for n in undescribed if n not in ("split", "search", "budget", "final", "gate")]
+            assert not [n for n in undescribed if n not in ("split", "search", "budget", "final", "tracking", "gate")]
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -70,6 +70,7 @@ def train(
     final_rows: o.FinalRows = None,
     calibrate: o.Calibrate = None,
     threshold: o.Threshold = None,
+    mirror: o.Mirror = None,
     config: o.Config = None,
     resume: o.Resume = None,
     dry_run: o.DryRun = False,
@@ -120,6 +121,7 @@ def train(
         ("final", "rows"): final_rows,
         ("final", "calibrate"): calibrate,
         ("final", "threshold"): threshold,
+        ("tracking", "mirror"): mirror,
     }
     _run(config, given, resume, dry_run, as_json, quiet)
 

@@ -3,7 +3,7 @@ all drawn from here. The docstring under a field is what the form and `docs/conf
 
 from models.config.gate import Gate
 from models.config.retrain import Retrain
-from models.config.run import Budget, Final, Kind, OfFamily, Run, Search, Split
+from models.config.run import Budget, Final, Kind, OfFamily, Run, Search, Split, Tracking
 from models.config.score import Score
 from models.config.values import Settings, duration
 from models.config.watch import Watch
@@ -20,6 +20,7 @@ __all__ = [
     "Search",
     "Settings",
     "Split",
+    "Tracking",
     "Watch",
     "duration",
 ]

@@ -25,7 +25,7 @@ from models.config.values import (
     pairs,
 )  # fmt: skip
 
-__all__ = ["Budget", "Final", "Kind", "OfFamily", "Run", "Search", "Split"]
+__all__ = ["Budget", "Final", "Kind", "OfFamily", "Run", "Search", "Split", "Tracking"]
 
 
 def _one_of(package: str, many: bool = False) -> dict[str, Any]:
@@ -134,6 +134,14 @@ class Final(Settings):
     metric judges labels. `never`: the likelier class (with `costs` the cheaper one)."""
 
 
+class Tracking(Settings):
+    """Where a run can be looked at, beside MLflow, which holds every run and the models."""
+
+    mirror: Annotated[Literal["wandb"], WithJsonSchema({"type": "string", "enum": ["wandb"]})] | None = None
+    """`wandb`: the same runs in Weights & Biases too (extra `wandb`), in a project with the model's name.
+    WANDB_MODE=offline only writes its files."""
+
+
 def _drawn(schema: dict[str, Any], model: type[Any]) -> None:
     form.drawn(schema, model)
     schema |= form.empty_if(("search", "trials"), ("budget", "seconds"), "a budget or trials, not both")
@@ -190,6 +198,7 @@ class Run(Settings):
     """A table of its own that is the sealed test set."""
     split: Split = Split()
     final: Final = Final()
+    tracking: Tracking = Tracking()
     seed: int = Field(default=0, ge=0, lt=2**31)
     """The same seed, table and number of trials give the same result to the last digit."""
 

@@ -10,6 +10,8 @@ seal        what a model's first run fixes for the later ones; how often sealed 
 moves       who was champion when
 look        `runs` and `artifact`, for any process
 past        a finished run as a later one needs it
+
+wandb_writer, wandb_runs    the same tree for Weights & Biases, by a process of its own
 """
 
 from tasks.tracking.look import artifact, runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import json
 import logging
@@ -11,15 +10,15 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from models.errors import InputError, NestorError, unknown
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.orphans import close_orphans
-from tasks.tracking.store import sentence
+from tasks.tracking.store import only_one, sentence
 
 log = logging.getLogger("nestor.tracking")
 
@@ -57,7 +56,7 @@ class Server:
 
     def run(self) -> None:
         """Works until it is told to stop or the parent is gone."""
-        with _only_one(self.workdir / "tracker.lock"):
+        with only_one(self.workdir / "tracker.lock"):
             mirror = Mirror(self.workdir, self._send)
             try:
                 close_orphans(mirror.client, but=mirror.run_key)
@@ -104,14 +103,6 @@ def _function(name: str) -> Callable[..., Any]:
         raise unknown("call", name, CALLS)
     module, _, function = CALLS[name].partition(":")
     return getattr(importlib.import_module(module), function)
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Waits for an earlier run's tracker, which may still be closing what its dead parent left."""
-    with path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def main() -> None:

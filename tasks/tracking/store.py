@@ -98,6 +98,14 @@ def locked(address: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Waits for the same process of an earlier session, which may still be closing what its dead parent left."""
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def is_sqlite_file(address: str) -> bool:
     """Whether the address names a SQLite file."""
     return address.startswith("sqlite:///") and not address.endswith("///") and ":memory:" not in address

