@@ -16,6 +16,7 @@ from optuna.trial import TrialState, create_trial
 
 from models.families import proposed
 from models.metric import Metric
+from models.schedule import extended
 from models.search import BATCH, Proposal, View, seed_for, strategy
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -58,6 +59,12 @@ class Trial:
     def inner(self) -> float | None:
         """Mean inner score; None unless every inner fold was fitted."""
         return sum(self.scores) / len(self.scores) if self.state == "complete" and self.scores else None
+
+    @property
+    def stoppable(self) -> bool:
+        """Whether it may be stopped after some inner folds: not where it is a part of a fit, and not where it is a step
+        of a schedule, which others may go on from in every fold."""
+        return self.share >= 1 and "schedule" not in self.config
 
     @property
     def refit_config(self) -> dict[str, Any]:
@@ -120,7 +127,8 @@ class Study:
         view = self._batch()
         proposals = list(self.strategy.plan(view))
         if len(self.told) == 1:
-            proposals[: len(self.initial)] = [Proposal(params) for params in self.initial]
+            told = zip(proposals, self.initial, strict=False)
+            proposals[: len(self.initial)] = [replace(proposal, params=params) for proposal, params in told]
         return self._asked(proposals[: min(most, BATCH)], view)
 
     def _batch(self) -> View:
@@ -137,13 +145,20 @@ class Study:
 
     def _named(self, proposal: Proposal, view: View) -> Trial:
         asked = self._study.ask()
-        config = proposed(self.family, asked, view.shape)
+        config = self._composed(proposal, proposed(self.family, asked, view.shape))
         kept = self._study.get_trials(deepcopy=False)[asked.number].system_attrs
         return Trial(
             asked.number, asked.params, config, share=proposal.share, parent=proposal.parent, goes_on=proposal.goes_on,
             gradient={} if proposal.gradient else None, distributions=asked.distributions,
             marks={name: mark for name, mark in kept.items() if name != "fixed_params"},
         )  # fmt: skip
+
+    def _composed(self, proposal: Proposal, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration with the schedule of those that it goes on from and its own step, where it is one."""
+        if proposal.rounds is None:
+            return config
+        before = next((t.config for t in self.told if proposal.goes_on and t.number == proposal.parent), None)
+        return extended(self.family, config, proposal.rounds, before)
 
     def tell(self, batch: Sequence[Trial]) -> None:
         """Takes the finished trials of the batch asked last, in order of their numbers."""

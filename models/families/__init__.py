@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from models.errors import InputError, unknown
 from models.ranges import Bounded
+from models.schedule import Checkpoint, course
 from models.selection import MANY, SHARES, selected
 from models.table import Loss, Task
 from models.tails import logged, turned_back
@@ -101,6 +102,8 @@ class Fitted:
 
     model: Any
     rounds: int | None = None
+    checkpoint: Any = None
+    """After `steps`: what the next step goes on from; after a schedule: the `Checkpoint` of its end."""
 
 
 def _always(shape: Shape) -> str:
@@ -140,8 +143,9 @@ class Family:
     most_rounds: int = 0
     """With `rounds`: how many a whole fit has at most."""
     steps: Callable[[Mapping[str, Any], Part, int, int, Any], Fitted] | None = None
-    """`steps(config, part, seed, threads, model)`: trains `config["rounds"]` rounds more from where the model, one of
-    its own or None, ended; so a schedule of hyperparameters can be fitted. None: it does not train step by step."""
+    """`steps(config, part, seed, threads, checkpoint)`: trains `config["rounds"]` rounds more from where one of its
+    checkpoints ended (None: from nothing), and leaves that one as it was; so a schedule of hyperparameters can be
+    fitted. None: it does not train step by step."""
     explores: tuple[str, ...] = ()
     """With `steps`: the hyperparameters that may change between two steps."""
     hypergradient: Callable[[Mapping[str, Any], Part, Any, np.ndarray, int], Mapping[str, float]] | None = None
@@ -219,19 +223,29 @@ def proposed(known: Family, trial: BaseTrial, shape: Shape) -> dict[str, Any]:
     return config
 
 
-def fitted(known: Family, config: Mapping[str, Any], part: Part, seed: int, threads: int) -> Fitted:
+def fitted(
+    known: Family,
+    config: Mapping[str, Any],
+    part: Part,
+    seed: int,
+    threads: int,
+    begun: Checkpoint | None = None,
+) -> Fitted:
     """The family fitted on the part with a configuration of `proposed`: on the columns that it selects and the target
-    as it asks for it, both of which stay parts of the model."""
+    as it asks for it, both of which stay parts of the model. Along its schedule where it has one, from the checkpoint
+    `begun` of the same part where that is the schedule's beginning."""
     settings = dict(config)
     share, log = settings.pop("selected", 1.0), settings.pop("log_target", False)
     if log and part.y.min() >= 0:
         transformer, on_logs = logged(part)
-        made = fitted(known, {**settings, "selected": share}, on_logs, seed, threads)
+        made = fitted(known, {**settings, "selected": share}, on_logs, seed, threads, begun)
         return replace(made, model=turned_back(made.model, transformer, part))
     if share < 1:
         selection, narrow = selected(part, share)
-        made = known.fit(settings, narrow, seed, threads)
+        made = fitted(known, settings, narrow, seed, threads, begun)
         return replace(made, model=Pipeline([("selected", selection), ("model", made.model)]))
+    if "schedule" in settings:
+        return course(known, settings, part, seed, threads, begun)
     return known.fit(settings, part, seed, threads)
 
 

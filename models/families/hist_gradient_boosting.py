@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from models.families import Family, Fitted, Needs, patience
+from models.families import Family, Fitted, Needs, patience, rounds_within
 
 _MOST_ROUNDS = 1000
 
@@ -34,13 +35,14 @@ def _fit(config, part, seed, threads):
     given: dict[str, Any] = {**_loss(part), **config}
     rounds = given.pop("rounds", None)
     stopping = rounds is None and part.stop is not None
+    most = rounds or rounds_within(part.share, _MOST_ROUNDS, given["learning_rate"])
     settings: dict[str, Any] = {
         "early_stopping": stopping,
         "categorical_features": list(part.categories) or None,
         "monotonic_cst": list(part.monotone) if any(part.monotone) else None,
     }
     model = (HistGradientBoostingRegressor if part.shape.task == "regression" else HistGradientBoostingClassifier)(
-        max_iter=rounds or _MOST_ROUNDS,
+        max_iter=most,
         n_iter_no_change=patience(given["learning_rate"]),
         random_state=seed,
         **settings,
@@ -53,7 +55,22 @@ def _fit(config, part, seed, threads):
         held = {"X_val": X, "y_val": y, "sample_weight_val": weight}
     with threadpool_limits(threads, user_api="openmp"):
         model.fit(part.X, part.y, sample_weight=part.weight, **held)
-    return Fitted(model, _cut(model) if stopping else rounds)
+    if not stopping:
+        return Fitted(model, rounds)
+    whole = model.n_iter_ < most
+    return Fitted(model, _cut(model), whole=whole)
+
+
+def _steps(config, part, seed, threads, model):
+    if model is None:
+        made = _fit(config, part, seed, threads).model
+        return Fitted(made, None, made)
+    settings = {name: value for name, value in config.items() if name != "rounds"}
+    model = copy.deepcopy(model).set_params(**settings, max_iter=model.n_iter_ + config["rounds"], warm_start=True)
+    with threadpool_limits(threads, user_api="openmp"):
+        model.fit(part.X, part.y, sample_weight=part.weight)
+    model.set_params(warm_start=False)
+    return Fitted(model, None, model)
 
 
 def _cut(model) -> int:
@@ -84,8 +101,12 @@ FAMILY = Family(
     space=_space,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
+    fidelity="rounds",
+    most_rounds=_MOST_ROUNDS,
     priority=3,
     stops_early=True,
+    steps=_steps,
+    explores=("learning_rate", "max_leaf_nodes", "min_samples_leaf", "max_features", "l2_regularization"),
     monotone=True,
     threads=True,
     unsuited=_unsuited,

@@ -9,7 +9,7 @@ import lightgbm
 from lightgbm import Dataset, LGBMClassifier, LGBMRegressor
 
 from models.boosted import Boosted
-from models.families import Family, Fitted, Needs, patience
+from models.families import Family, Fitted, Needs, patience, rounds_within
 
 _MOST_ROUNDS = 1500
 
@@ -66,11 +66,23 @@ def _fit(config, part, seed, threads):
     rounds, settings = config.get("rounds"), _settings(given, part, seed, threads)
     if rounds is None and part.stop is not None:
         return _stopped(part, settings)
-    model = (LGBMRegressor if part.shape.task == "regression" else LGBMClassifier)(
-        n_estimators=rounds or _MOST_ROUNDS, **settings
-    )
+    return Fitted(_grown(settings, rounds or _MOST_ROUNDS, part), rounds)
+
+
+def _grown(settings, rounds, part, booster=None):
+    """The library's own model of so many rounds, after those of the booster."""
+    model = (LGBMRegressor if part.shape.task == "regression" else LGBMClassifier)(n_estimators=rounds, **settings)
     with_categories: dict[str, Any] = {"categorical_feature": list(part.categories)} if part.categories else {}
-    return Fitted(model.fit(part.X, part.y, sample_weight=part.weight, **with_categories), rounds)
+    return model.fit(part.X, part.y, sample_weight=part.weight, init_model=booster, **with_categories)
+
+
+def _steps(config, part, seed, threads, booster):
+    given = {name: value for name, value in config.items() if name != "rounds"}
+    # Drawn anew: else every step would sample the rows and columns of the one before.
+    done = booster.current_iteration() if booster is not None else 0
+    settings = _settings(given, part, (seed + done) % 2**31, threads)
+    model = _grown(settings, config["rounds"], part, booster)
+    return Fitted(model, None, model.booster_)
 
 
 def _stopped(part, settings) -> Fitted:
@@ -78,13 +90,15 @@ def _stopped(part, settings) -> Fitted:
     several = {"num_class": int(part.y.max()) + 1} if settings["objective"] == "multiclass" else {}
     trees: list[int] = []
     halt = lightgbm.early_stopping(patience(settings["learning_rate"]), verbose=False)
+    most = rounds_within(part.share, _MOST_ROUNDS, settings["learning_rate"])
     booster = lightgbm.train(
-        {**settings, **several}, train, _MOST_ROUNDS, valid_sets=[stop],
+        {**settings, **several}, train, most, valid_sets=[stop],
         callbacks=[lambda env: trees.append(env.model.current_iteration()), halt],
     )  # fmt: skip
-    rounds = max(1, booster.best_iteration or _MOST_ROUNDS)
+    rounds = max(1, booster.best_iteration or most)
     # A round that finds no split adds no tree: the best round's number may be larger than that of its trees.
-    return Fitted(Boosted(partial(booster.predict, num_iteration=max(1, trees[rounds - 1]))), rounds)
+    model = Boosted(partial(booster.predict, num_iteration=max(1, trees[rounds - 1])))
+    return Fitted(model, rounds, whole=len(trees) < most)
 
 
 def _unsuited(shape):
@@ -109,8 +123,21 @@ FAMILY = Family(
     space=_space,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
+    fidelity="rounds",
+    most_rounds=_MOST_ROUNDS,
     priority=1,
     stops_early=True,
+    steps=_steps,
+    explores=(
+        "learning_rate",
+        "num_leaves",
+        "min_child_samples",
+        "colsample_bytree",
+        "subsample",
+        "reg_alpha",
+        "reg_lambda",
+        "extra_trees",
+    ),
     monotone=True,
     threads=True,
     unsuited=_unsuited,

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -37,37 +39,79 @@ def _space(trial, shape):
 
 
 def _fit(config, part, seed, threads):
-    regression = part.shape.task == "regression"
-    batch: Any = min(len(part.y), max(config["batch_size"], len(part.y) // _BATCHES))
-    model = (MLPRegressor if regression else MLPClassifier)(
+    model = _network(config, part, seed)
+    with threadpool_limits(threads):  # of so small products more threads only wait for each other
+        rounds = _train(model, config, part)
+    return Fitted(_finished(model, part, seed), rounds)
+
+
+def _steps(config, part, seed, threads, model):
+    first = {} if model is not None or part.shape.task == "regression" else {"classes": np.unique(part.y)}
+    model = _network(config, part, seed) if model is None else copy.deepcopy(model)
+    model.set_params(alpha=config["l2"], batch_size=_batch(config, part), learning_rate_init=config["learning_rate"])
+    if hasattr(model, "_optimizer"):
+        model._optimizer.learning_rate_init = model._optimizer.learning_rate = config["learning_rate"]
+    X, y, weight = _rows(part)
+    with threadpool_limits(threads):
+        for _ in range(config["rounds"]):
+            model.partial_fit(X, y, **weight, **first)
+            first = {}
+    return Fitted(_finished(copy.deepcopy(model), part, seed), None, model)
+
+
+def _batch(config, part) -> int:
+    return min(len(part.y), max(config["batch_size"], len(part.y) // _BATCHES))
+
+
+def _network(config, part, seed) -> Any:
+    """The network before its first epoch."""
+    return (MLPRegressor if part.shape.task == "regression" else MLPClassifier)(
         hidden_layer_sizes=(config["width"],) * config["layers"],
         activation=config["activation"],
         solver=config["solver"],
         learning_rate_init=config["learning_rate"],
-        batch_size=batch,
+        batch_size=_batch(config, part),  # pyright: ignore[reportArgumentType]
         alpha=config["l2"],
         # A number would shuffle every epoch alike.
         random_state=np.random.RandomState(seed),  # pyright: ignore[reportArgumentType]
     )
-    mean, spread = (float(part.y.mean()), float(part.y.std()) or 1.0) if regression else (0.0, 1.0)
-    with threadpool_limits(threads):  # of so small products more threads only wait for each other
-        rounds = _train(model, config, part, mean, spread)
+
+
+def _finished(model, part, seed) -> Any:
+    """The trained network without what only training needs, and on the target's own scale."""
+    mean, spread = _scale(part)
     model.set_params(random_state=seed)
     del model._optimizer  # as large as the model, and of no use any more
-    if regression:  # the last layer is linear: it takes the target's scale upon itself
+    if part.shape.task == "regression":  # the last layer is linear: it takes the target's scale upon itself
         model.coefs_[-1] = model.coefs_[-1] * spread
         model.intercepts_[-1] = model.intercepts_[-1] * spread + mean
-    return Fitted(model, rounds)
+    return model
 
 
-def _train(model, config, part, mean, spread):
+def _scale(part) -> tuple[float, float]:
+    """Mean and standard deviation of a regression's target."""
+    regression = part.shape.task == "regression"
+    return (float(part.y.mean()), float(part.y.std()) or 1.0) if regression else (0.0, 1.0)
+
+
+def _rows(part) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """The rows as the network is trained on them, and their weights by the name of the argument."""
+    mean, spread = _scale(part)
+    y = (part.y - mean) / spread if spread != 1.0 or mean else part.y
+    return (
+        part.X.astype(np.float32),
+        y,
+        {} if part.weight is None else {"sample_weight": part.weight / part.weight.mean()},
+    )
+
+
+def _train(model, config, part):
     """Trains epoch by epoch and returns how many the kept weights have seen."""
-    X, y = part.X.astype(np.float32), (part.y - mean) / spread if spread != 1.0 or mean else part.y
-    weight = {} if part.weight is None else {"sample_weight": part.weight / part.weight.mean()}
+    (X, y, weight), (mean, spread) = _rows(part), _scale(part)
     first = {} if part.shape.task == "regression" else {"classes": np.unique(part.y)}
     fixed = config.get("rounds") or (None if part.stop is not None else _USUAL_EPOCHS)
     best, mark, kept, since, epoch = np.inf, np.inf, None, 0, 0
-    for epoch in range(1, (fixed or config["epochs"]) + 1):
+    for epoch in range(1, (fixed or ceil(part.share * config["epochs"])) + 1):
         model.partial_fit(X, y, **weight, **first)
         first = {}
         rate = config["learning_rate"] * 0.5 ** (epoch / config["halving"])
@@ -119,6 +163,8 @@ FAMILY = Family(
     space=_space,
     fit=_fit,
     stops_early=True,
+    steps=_steps,
+    explores=("learning_rate", "batch_size", "l2"),
     selects=True,
     logs=True,
     most_cells=1e7,

@@ -9,7 +9,7 @@ import xgboost
 from xgboost import QuantileDMatrix, XGBClassifier, XGBRegressor
 
 from models.boosted import Boosted
-from models.families import Family, Fitted, Needs, patience
+from models.families import Family, Fitted, Needs, patience, rounds_within
 
 _MOST_ROUNDS = 1500
 
@@ -70,22 +70,40 @@ def _fit(config, part, seed, threads):
     rounds, settings = config.get("rounds"), _settings(given, part, seed, threads)
     if rounds is None and part.stop is not None:
         return _stopped(part, settings)
+    return Fitted(_grown(settings, rounds or _MOST_ROUNDS, part), rounds)
+
+
+def _grown(settings, rounds, part, booster=None):
+    """The library's own model of so many rounds, after those of the booster."""
     model = (XGBRegressor if part.shape.task == "regression" else XGBClassifier)(
-        n_estimators=rounds or _MOST_ROUNDS, **_types(part), **settings
+        n_estimators=rounds, **_types(part), **settings
     )
-    return Fitted(model.fit(part.X, part.y, sample_weight=part.weight, verbose=False), rounds)
+    return model.fit(part.X, part.y, sample_weight=part.weight, verbose=False, xgb_model=booster)
+
+
+def _steps(config, part, seed, threads, booster):
+    given = {name: value for name, value in config.items() if name != "rounds"}
+    # Drawn anew in every step and by round: a booster in memory goes on drawing where it stopped, one that comes from
+    # a file can't.
+    how = {"seed_per_iteration": True} if booster is not None else {}
+    done = booster.num_boosted_rounds() if booster is not None else 0
+    settings = _settings(given, part, (seed + done) % 2**31, threads)
+    model = _grown({**settings, **how}, config["rounds"], part, booster)
+    return Fitted(model, None, model.get_booster())
 
 
 def _stopped(part, settings) -> Fitted:
     train, stop = _binned(part, settings)
     several = {"num_class": int(part.y.max()) + 1} if settings["objective"].startswith("multi") else {}
     wait = patience(settings["learning_rate"])
+    most = rounds_within(part.share, _MOST_ROUNDS, settings["learning_rate"])
     booster = xgboost.train(
-        {**settings, **several}, train, _MOST_ROUNDS, evals=[(stop, "stop")], early_stopping_rounds=wait,
+        {**settings, **several}, train, most, evals=[(stop, "stop")], early_stopping_rounds=wait,
         verbose_eval=False,
     )  # fmt: skip
     rounds = int(booster.best_iteration) + 1
-    return Fitted(Boosted(partial(booster.inplace_predict, iteration_range=(0, rounds))), rounds)
+    model = Boosted(partial(booster.inplace_predict, iteration_range=(0, rounds)))
+    return Fitted(model, rounds, whole=booster.num_boosted_rounds() < most)
 
 
 def _unsuited(shape):
@@ -109,8 +127,20 @@ FAMILY = Family(
     space=_space,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
+    fidelity="rounds",
+    most_rounds=_MOST_ROUNDS,
     priority=1,
     stops_early=True,
+    steps=_steps,
+    explores=(
+        "learning_rate",
+        "max_depth",
+        "min_child_weight",
+        "subsample",
+        "colsample_bylevel",
+        "reg_alpha",
+        "reg_lambda",
+    ),
     monotone=True,
     threads=True,
     unsuited=_unsuited,

@@ -41,6 +41,9 @@ class Proposal:
     """The number of the trial that it comes of, for who looks at the run."""
     goes_on: bool = False
     """Whether training goes on where the parent's ended, with these params from there on."""
+    rounds: int | None = None
+    """Trains so many rounds, after the parent's where it goes on from it: one more step of a schedule. The trial is a
+    whole configuration, of the schedule so far. None: a fit as ever."""
     gradient: bool = False
     """Whether the inner loss is to be differentiated by the hyperparameters for which the family can do that."""
 

@@ -1,0 +1,68 @@
+"""Schedules: settings that change while a model is trained, such as a learning rate that falls.
+
+A configuration with a `schedule`, a list of [rounds, settings], is trained step by step: so many rounds with these
+settings in place of its own, then the next. It is a configuration like any other: fitted from nothing it goes through
+the whole schedule, and a refit does too. A checkpoint saves the steps that were trained before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from models.errors import NestorError
+
+if TYPE_CHECKING:
+    from models.families import Family, Fitted, Part
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Training that can be taken up."""
+
+    schedule: list[Any]
+    """The steps that were trained."""
+    state: Any
+    """What the family's `steps` goes on from."""
+
+
+def extended(
+    known: Family, config: Mapping[str, Any], rounds: int, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The configuration with one more step: so many rounds with its own settings, after the schedule of the
+    configuration `before` it."""
+    settings = {name: config[name] for name in known.explores if name in config}
+    # Lists: they are the same when they come back from a file.
+    return {**config, "schedule": [*(before["schedule"] if before else []), [rounds, settings]]}
+
+
+def rounds(config: Mapping[str, Any]) -> int:
+    """The rounds of the configuration's whole schedule; 0 without one."""
+    return sum(count for count, _ in config.get("schedule", ()))
+
+
+def course(
+    known: Family, config: Mapping[str, Any], part: Part, seed: int, threads: int, begun: Checkpoint | None = None
+) -> Fitted:
+    """The family fitted along the configuration's schedule, from a checkpoint where that is the schedule's beginning;
+    with the checkpoint of its own end. NestorError where the family can't."""
+    from models.families import Fitted
+
+    if known.steps is None:
+        raise NestorError(f"{known.name} does not train step by step: it can't follow a schedule.")
+    settings = {name: value for name, value in config.items() if name not in ("schedule", "rounds")}
+    schedule = config["schedule"]
+    done, made = _done(schedule, begun), Fitted(None, None, begun and begun.state)
+    for count, changed in schedule[done:]:
+        state = made.checkpoint if done else None
+        made = known.steps({**settings, **changed, "rounds": count}, part, seed, threads, state)
+        done += 1
+    return Fitted(made.model, None, Checkpoint(schedule, made.checkpoint))
+
+
+def _done(schedule: list[Any], begun: Checkpoint | None) -> int:
+    """How many steps of the schedule the checkpoint has behind it; 0 where it is of another schedule."""
+    if begun is None or len(begun.schedule) >= len(schedule):
+        return 0
+    count = len(begun.schedule)
+    return count if begun.schedule == schedule[:count] else 0

@@ -1,0 +1,135 @@
+"""Population-based training (Jaderberg et al. 2017, arXiv:1711.09846): four members train side by side; after every
+step the weaker take up the stronger ones' training, with other settings from there on.
+
+Every trial is a member after a step, and a whole configuration: the schedule up to there, which a refit follows. So
+the best member of the best generation wins, however much later ones were spoiled by too many rounds, and a search that
+is ended early has a result."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import RandomSampler
+
+from models.nested import Trial
+from models.search import BATCH, Proposal, Strategy, View
+from models.space import at, distributions, nearest
+
+_GENERATIONS = 10
+"""Steps of a population where nobody knows how many configurations there will be."""
+
+_MOST_GENERATIONS = 20
+"""With more configurations than these make, another population begins."""
+
+_FACTORS = (0.8, 1.25)
+"""Of one step of exploring (Jaderberg et al.: 0.8 and 1.2; as these two cancel out, no direction is favoured)."""
+
+_ANEW = 0.25
+"""Chance that a setting is drawn anew instead."""
+
+_LONGER = 2.0
+"""Rounds of the whole training, in those after which the default stopped: slower learning may pay."""
+
+_USUAL_ROUNDS = 200
+"""Where neither the default nor the family says how many there are."""
+
+
+def _plan(view: View) -> list[Proposal]:
+    """A new population's first step, or the next step of its members."""
+    generations = _generations(view)
+    draw = np.random.default_rng(view.seed)
+    step = max(1, round(_rounds(view) / generations))
+    begun = (len(view.told) - 1) // BATCH
+    members = [_better(view, trial) for trial in view.told[-BATCH:]] if begun % generations else []
+    ranked = sorted((m for m in members if m), key=lambda m: (-view.metric.gain(m.inner or 0.0), m.number))
+    if not ranked:
+        return _population(view, draw, step, first=begun == 0)
+    last = {trial.number for trial in view.told[-BATCH:]}
+    strong = ranked[: max(1, BATCH // 2)]
+    weak = [strong[place] for place in draw.integers(len(strong), size=BATCH - len(strong))]
+    proposals = [_next(view, m, step, None if m.number in last else draw) for m in strong]
+    return proposals + [_next(view, m, step, draw) for m in weak]
+
+
+def _generations(view: View) -> int:
+    """Steps of one population."""
+    if view.expected is None:
+        return _GENERATIONS
+    batches = max(1, math.ceil((view.expected - 1) / BATCH))
+    return math.ceil(batches / math.ceil(batches / _MOST_GENERATIONS))
+
+
+def _rounds(view: View) -> float:
+    """Rounds of a member's whole training."""
+    found = view.told[0].rounds
+    if found:
+        longest = _LONGER * sum(found) / len(found)
+        return min(longest, view.family.most_rounds or longest)
+    return view.family.most_rounds or _USUAL_ROUNDS
+
+
+def _better(view: View, trial: Trial) -> Trial | None:
+    """The trial, or the one that it went on from where its score has fallen; None where neither has one."""
+    before = next((t for t in view.told if trial.goes_on and t.number == trial.parent), None)
+    known = [t for t in (before, trial) if t is not None and t.inner is not None and math.isfinite(t.inner)]
+    return max(known, key=lambda t: view.metric.gain(t.inner or 0.0), default=None)
+
+
+def _population(view: View, draw: np.random.Generator, step: int, first: bool) -> list[Proposal]:
+    """Members spread evenly over each explored hyperparameter (a latin hypercube). What can't change while training
+    goes on is the default's in the first population, and drawn in later ones."""
+    explored = {n: d for n, d in distributions(view.family, view.shape).items() if n in view.family.explores}
+    places = {n: (draw.permutation(BATCH) + draw.random(BATCH)) / BATCH for n in explored}
+    fixed = dict(view.family.default) if first else {}
+    return [
+        Proposal({**fixed, **{n: at(explored[n], places[n][i]) for n in explored}}, rounds=step) for i in range(BATCH)
+    ]
+
+
+def _next(view: View, member: Trial, step: int, draw: np.random.Generator | None) -> Proposal:
+    """The member's next step: with its settings, or with others where there is something to draw them from."""
+    params = dict(member.params)
+    if draw is not None:
+        known = {n: member.distributions[n] for n in view.family.explores if n in member.distributions}
+        params |= {n: _explored(d, params[n], draw) for n, d in known.items()}
+    return Proposal(params, parent=member.number, goes_on=True, rounds=step)
+
+
+def _explored(distribution: BaseDistribution, value: Any, draw: np.random.Generator) -> Any:
+    """A value nearby, or now and then any."""
+    if draw.random() < _ANEW:
+        return at(distribution, draw.random())
+    if isinstance(distribution, CategoricalDistribution):
+        return value
+    moved = value * _FACTORS[draw.integers(2)]
+    if isinstance(distribution, IntDistribution):
+        moved = math.floor(moved) if moved < value else math.ceil(moved)  # a small number moves too
+    return nearest(distribution, moved)
+
+
+def _unsuited(view: View) -> str:
+    known = view.family
+    if known.steps is None:
+        return "it does not train step by step"
+    spaces = distributions(known, view.shape)
+    if all(spaces[name].single() for name in known.explores if name in spaces):
+        return "nothing that may change while it trains is left to be searched"
+    return ""
+
+
+def _drawn(view: View) -> RandomSampler:
+    return RandomSampler(seed=view.seed)
+
+
+STRATEGY = Strategy(
+    name="pbt",
+    suits="boosting and networks, where settings such as the learning rate should change while they train",
+    cost="four trainings of twice the default's rounds, in as many steps as there are batches; from 21 trials on",
+    sampler=_drawn,
+    plan=_plan,
+    unsuited=_unsuited,
+    source="Jaderberg et al. 2017, arXiv:1711.09846",
+)
