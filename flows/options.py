@@ -134,6 +134,37 @@ ClassWeight = Annotated[
         help="balanced, or how much more rows of a label count in fits (not in scores). May be repeated.",
     ),
 ]
+Objectives = Annotated[
+    list[str] | None,
+    _option(
+        _SEARCH,
+        "--objective",
+        metavar="NAME",
+        help="What counts beside the metric: another metric, latency, size, memory, seconds, gap:COL (equalized odds "
+        "difference) or parity:COL. May be repeated.",
+    ),
+]
+Limits = Annotated[
+    list[str] | None,
+    _option(
+        _SEARCH,
+        "--limit",
+        metavar="NAME=VALUE",
+        help="At most so much of it: latency (ms for one row), size (MB), memory (MB), seconds, gap:COL; of metrics "
+        "that rise at least so much. May be repeated.",
+    ),
+]
+Pick = Annotated[
+    list[str] | None,
+    _option(
+        _SEARCH,
+        "--pick",
+        metavar="HOW",
+        help="Which point of the Pareto front is delivered: knee, limits (the best metric within them), or weights "
+        "such as roc_auc=3,latency=1.",
+        default="knee",
+    ),
+]
 Families = Annotated[
     str | None,
     _option(
@@ -259,7 +290,7 @@ Deliver = Annotated[
         "--deliver",
         metavar="HOW",
         help="bag: the outer folds' models, averaged. refit: one search and fit on all work rows.",
-        default="bag; refit with --time",
+        default="bag; refit with --time, and for latency or size",
     ),
 ]
 FinalRows = Annotated[
@@ -332,7 +363,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_
 Given = dict[tuple[str, ...], Any]
 """The Run's field -> what its option was given."""
 
-_PAIRS = ("types",), ("bound",), ("order",)
+_PAIRS = ("types",), ("bound",), ("order",), ("search", "limits")
 _BUDGET, _TRIALS = ("budget", "seconds"), ("search", "trials")
 
 # The Run's field -> the option that sets it.
@@ -371,6 +402,9 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("search", "trials"): "--trials",
     ("search", "families"): "--families",
     ("search", "warm_from"): "--warm-from",
+    ("search", "objectives"): "--objective",
+    ("search", "limits"): "--limit",
+    ("search", "pick"): "--pick",
     ("families",): "--space",
     ("budget", "seconds"): "--budget",
     ("budget", "workers"): "--workers",
@@ -454,6 +488,17 @@ def spaces(pairs: list[str] | None) -> dict[str, Any] | None:
             raise InputError(f"--space wants {wanted}, not {shortened(pair)!r}.")
         found.setdefault(family, {"space": {}})["space"][hyperparameter] = said.strip()
     return found or None
+
+
+def limits(pairs: list[str] | None) -> dict[str, str] | None:
+    """Objective -> bound, from `NAME=VALUE` texts."""
+    if not pairs:
+        return None
+    parts = [pair.rpartition("=") for pair in pairs]
+    for pair, (name, _, bound) in zip(pairs, parts, strict=True):
+        if not name.strip() or not bound.strip():
+            raise InputError(f"--limit wants NAME=VALUE, such as --limit latency=5, not {shortened(pair)!r}.")
+    return {name.strip(): bound.strip() for name, _, bound in parts}
 
 
 def kinds(pairs: list[str] | None) -> dict[str, str] | None:

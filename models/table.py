@@ -84,6 +84,8 @@ class Table:
     """What the past of a series becomes; None where nothing is forecast."""
     ids: pd.DataFrame | None = None
     """The named id columns as canonical text."""
+    subgroups: pd.DataFrame | None = None
+    """The columns whose subgroups are compared, as canonical text, features or not."""
     test: np.ndarray | None = None
     """True where the user says that the row is sealed (test file or split column)."""
     findings: tuple[Finding, ...] = ()
@@ -139,6 +141,7 @@ class Table:
             time=some(self.time),
             series=some(self.series),
             ids=None if self.ids is None else self.ids.iloc[rows].reset_index(drop=True),
+            subgroups=None if self.subgroups is None else self.subgroups.iloc[rows].reset_index(drop=True),
             test=some(self.test),
             numbers=self.data_rows[rows],
         )

@@ -277,6 +277,9 @@ def described(run: Run) -> dict[str, Any]:
     whole["budget"].pop("memory")
     if run.tracking.mirror is None:
         whole.pop("tracking")
+    for name in ("objectives", "limits", "pick"):
+        if not whole["search"][name]:
+            whole["search"].pop(name)
     return whole
 
 

@@ -23,6 +23,7 @@ EXAMPLES = (
     "nestor train sales.csv -t sold --time day --horizon 7d --series shop --known price",
     "nestor train 'sales-%Y-%m-%d.csv.zst' -t amount --warm-from sales",
     "nestor train env:SALES_DB --query 'select * from sales where day > :a' --bind a=today-28d -t amount",
+    "nestor train loans.csv -t paid --objective latency --objective gap:sex --limit size=10",
     "nestor train loans.csv --target paid --resume",
 )
 
@@ -47,6 +48,9 @@ def train(
     metric: o.Metric = None,
     cost: o.Costs = None,
     class_weight: o.ClassWeight = None,
+    objective: o.Objectives = None,
+    limit: o.Limits = None,
+    pick: o.Pick = None,
     families: o.Families = None,
     search: o.Strategy = None,
     space: o.Space = None,
@@ -104,6 +108,9 @@ def train(
         ("search", "families"): families,
         ("search", "strategy"): search,
         ("search", "warm_from"): warm_from,
+        ("search", "objectives"): o.names(objective),
+        ("search", "limits"): o.limits(limit),
+        ("search", "pick"): pick or None,
         ("families",): o.spaces(space),
         ("split", "outer"): outer,
         ("split", "inner"): inner,

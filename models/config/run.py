@@ -14,8 +14,10 @@ from models.config.values import (
     Duration,
     Kind,
     Kinds,
+    Limits,
     Names,
     Orders,
+    Pick,
     Prices,
     Ranges,
     Settings,
@@ -89,6 +91,22 @@ class Search(Settings):
     warm_from: str | None = None
     """A run (its id, or a model's name: its newest run) whose best configurations are tried right after each default.
     The estimate then may flatter, and the test score is the number to publish."""
+    objectives: Names = ()
+    """What counts beside the metric: other metrics, `latency` (ms for one row), `size` (MB), `memory` (MB to train),
+    `seconds` (to train), `gap:COLUMN` (equalized odds difference between its subgroups) or `parity:COLUMN`."""
+    limits: Limits = {}
+    """How much of an objective, or of the metric, there may be at most, or must be at least: `latency=5`, `size=10`."""
+    pick: Pick | None = None
+    """Which point of the Pareto front is delivered: `knee`, `limits` (the best metric within the limits) or weights
+    such as `roc_auc=3,latency=1`; empty: the knee, without objectives the best metric within the limits."""
+
+    @model_validator(mode="after")
+    def _picks(self) -> Search:
+        if self.pick is not None and not self.objectives and self.pick != "limits":
+            raise ValueError("a knee or weights pick among objectives: give search.objectives (--objective) too")
+        if self.pick == "limits" and not self.limits:
+            raise ValueError("limits to pick by are missing: give search.limits (--limit latency=5) too")
+        return self
 
 
 class OfFamily(Settings):
@@ -122,7 +140,7 @@ class Final(Settings):
 
     deliver: Literal["auto", "bag", "refit"] = "auto"
     """`bag`: the models of the outer folds, averaged. `refit`: one more search and fit on all work rows. `auto`: bag,
-    but refit for time plans."""
+    but refit for time plans and where `latency` or `size` is an objective or limited."""
     rows: Literal["auto", "work", "all"] = "auto"
     """`all`: the fixed configuration is fitted once more with the sealed rows; its tested twin is kept. `auto`: work,
     but all for time plans."""
@@ -216,12 +234,19 @@ class Run(Settings):
             raise ValueError("give a budget of time or a number of trials, not both")
         if self.final.deliver == "bag" and self.final.rows == "all":
             raise ValueError("rows: all fits one configuration once more, so it goes with deliver: refit, not with bag")
+        if self.final.deliver == "bag" and self.lean:
+            raise ValueError("a bag has the latency and the size of all its models: they go with deliver: refit")
         return self
 
     @property
     def places(self) -> tuple[int, ...]:
         """`grid` as numbers: `(8, 8)`; empty where none is declared."""
         return tuple(int(n) for n in self.grid.split("x")) if self.grid else ()
+
+    @property
+    def lean(self) -> bool:
+        """Whether latency or size is an objective or limited: then one model is delivered, not a bag."""
+        return any(name.strip() in ("latency", "size") for name in (*self.search.objectives, *self.search.limits))
 
     @property
     def seconds(self) -> float | None:

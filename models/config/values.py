@@ -222,6 +222,37 @@ def _described(data: object) -> str:
     return masked(str(data))
 
 
+Limits = Annotated[dict[str, FiniteFloat], BeforeValidator(paired), pairs(" *[-+0-9.eE]+ *")]
+"""How much of an objective there may be; in a form and in lists `latency=5`."""
+
+
+def _pick(value: object) -> object:
+    """`["latency=1"]` and `"latency=1,roc_auc=3"` as weights, `["knee"]` as `knee`."""
+    one = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
+    if one in (None, "", "knee", "limits"):
+        return one or None
+    lines = [value] if isinstance(value, str) else value
+    if isinstance(lines, (list, tuple)):
+        lines = [part for line in lines for part in str(line).split(",")]
+    try:
+        found = {str(name): float(weight) for name, weight in cast(dict[Any, Any], paired(lines)).items()}
+    except (ValueError, TypeError, AttributeError):
+        found = {}
+    if not found or not all(0 <= weight < float("inf") for weight in found.values()) or not any(found.values()):
+        raise ValueError(f"knee, limits, or weights such as roc_auc=3,latency=1 are wanted, not {value!r}")
+    return found
+
+
+Pick = Annotated[
+    Literal["knee", "limits"] | dict[str, float],
+    BeforeValidator(_pick),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "string", "pattern": "^ *(knee|limits) *$|^.+= *[0-9.eE+-]+ *$"}}
+    ),
+]
+"""`knee`, `limits`, or a weight for each objective; in a form and in lists `latency=1`."""
+
+
 Data = Annotated[
     Any,
     PlainSerializer(_described, return_type=str),

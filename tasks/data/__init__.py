@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from models.config import Run
 from models.errors import InputError, listed, shortened
+from models.objectives import columns_of
 from models.table import Finding, Reading, Table
 from tasks.data import places
 from tasks.data.arrow import pc
@@ -72,11 +73,19 @@ def read(run: Run, now: datetime | None = None) -> Table:
         time=None if mine.time is None else times(whole[mine.time], mark, run.types.get(mine.time)),
         series=None if mine.series is None else groups(whole[mine.series], "series"),
         ids=identities(whole[list(mine.ids)]) if mine.ids else None,
+        subgroups=_subgroups(whole, mine, run),
         test=test,
         findings=(*raw.findings, *gathered(notes), *found.findings, *said),
     )
     table = _with_target(table, found, mine.target)
     return replace(table, fingerprint=_fingerprint(table))
+
+
+def _subgroups(whole: pd.DataFrame, mine: Roles, run: Run) -> pd.DataFrame | None:
+    """The columns whose subgroups are compared, under the names that the run gives them."""
+    asked = zip(columns_of(run.search), mine.subgroups, strict=True)
+    found = {name: canonical(whole[column], "category", {}).values.array for name, column in asked}
+    return pd.DataFrame(found, index=pd.RangeIndex(len(whole))) if found else None
 
 
 def read_like(reading: Reading, source: object) -> pd.DataFrame:
@@ -233,6 +242,7 @@ def _fingerprint(table: Table) -> str:
         digest.update(pd.util.hash_pandas_object(table.features, index=False).to_numpy().tobytes())
     for values in (table.target, table.weight, table.group, table.time, table.test):
         digest.update(b"-" if values is None else np.ascontiguousarray(values).tobytes())
-    if table.ids is not None:
-        digest.update(pd.util.hash_pandas_object(table.ids, index=False).to_numpy().tobytes())
+    for frame in (table.ids, table.subgroups):
+        if frame is not None:
+            digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from models.config import Run
 from models.errors import InputError, listed, shortened
+from models.objectives import columns_of
 from tasks.data.columns import canonical, positions, textual
 from tasks.data.headers import column, near
 from tasks.data.kinds import infer
@@ -32,11 +33,13 @@ class Roles:
     ids: tuple[str, ...]
     test_column: str | None
     dropped: tuple[str, ...]
+    subgroups: tuple[str, ...] = ()
+    """Columns whose subgroups are compared, features or not."""
 
     @property
     def needed(self) -> tuple[str, ...]:
         """Columns that every table of the run has to hold, besides its features."""
-        some = (self.target, self.weight, self.group, self.time, self.series, *self.ids)
+        some = (self.target, self.weight, self.group, self.time, self.series, *self.ids, *self.subgroups)
         return tuple(dict.fromkeys(c for c in some if c is not None))
 
     def features(self, names: Sequence[str]) -> list[str]:
@@ -63,6 +66,7 @@ def roles(run: Run, names: Sequence[str], source: str) -> Roles:
         tuple(column(n, names, "an id", source) for n in run.split.id),
         one(run.split.test_column, "the split column"),
         tuple(column(n, names, "to drop", source) for n in run.drop),
+        tuple(column(n, names, "to compare subgroups of", source) for n in columns_of(run.search)),
     )
     others = (found.weight, found.group, found.time, found.series, *found.ids, found.test_column, *found.dropped)
     if found.target in others:
