@@ -64,7 +64,7 @@ class Trial:
     def stoppable(self) -> bool:
         """Whether it may be stopped after some inner folds: not where it is a part of a fit, and not where it is a step
         of a schedule, which others may go on from in every fold."""
-        return self.share >= 1 and "schedule" not in self.config
+        return self.share >= 1 and "steps" not in self.config
 
     @property
     def refit_config(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Schedules: settings that change while a model is trained, such as a learning rate that falls.
 
-A configuration with a `schedule`, a list of [rounds, settings], is trained step by step: so many rounds with these
+A configuration with `steps`, a list of [rounds, settings], is trained step by step: so many rounds with these
 settings in place of its own, then the next. It is a configuration like any other: fitted from nothing it goes through
 the whole schedule, and a refit does too. A checkpoint saves the steps that were trained before."""
 
@@ -33,12 +33,12 @@ def extended(
     configuration `before` it."""
     settings = {name: config[name] for name in known.explores if name in config}
     # Lists: they are the same when they come back from a file.
-    return {**config, "schedule": [*(before["schedule"] if before else []), [rounds, settings]]}
+    return {**config, "steps": [*(before["steps"] if before else []), [rounds, settings]]}
 
 
 def rounds(config: Mapping[str, Any]) -> int:
     """The rounds of the configuration's whole schedule; 0 without one."""
-    return sum(count for count, _ in config.get("schedule", ()))
+    return sum(count for count, _ in config.get("steps", ()))
 
 
 def course(
@@ -50,8 +50,8 @@ def course(
 
     if known.steps is None:
         raise NestorError(f"{known.name} does not train step by step: it can't follow a schedule.")
-    settings = {name: value for name, value in config.items() if name not in ("schedule", "rounds")}
-    schedule = config["schedule"]
+    settings = {name: value for name, value in config.items() if name not in ("steps", "rounds")}
+    schedule = config["steps"]
     done, made = _done(schedule, begun), Fitted(None, None, begun and begun.state)
     for count, changed in schedule[done:]:
         state = made.checkpoint if done else None

@@ -244,7 +244,7 @@ def fitted(
         selection, narrow = selected(part, share)
         made = fitted(known, settings, narrow, seed, threads, begun)
         return replace(made, model=Pipeline([("selected", selection), ("model", made.model)]))
-    if "schedule" in settings:
+    if "steps" in settings:
         return course(known, settings, part, seed, threads, begun)
     return known.fit(settings, part, seed, threads)
 
