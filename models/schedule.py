@@ -6,14 +6,17 @@ the whole schedule, and a refit does too. A checkpoint saves the steps that were
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from models.errors import NestorError
+from models.search import BATCH
 
 if TYPE_CHECKING:
     from models.families import Family, Fitted, Part
+    from models.nested import Trial
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,3 +69,28 @@ def _done(schedule: list[Any], begun: Checkpoint | None) -> int:
         return 0
     count = len(begun.schedule)
     return count if begun.schedule == schedule[:count] else 0
+
+
+def described(config: Mapping[str, Any]) -> dict[str, str]:
+    """What changes along the schedule, for people: `schedule.learning_rate` -> `40 x 0.1, 20 x 0.05`, in rounds."""
+    found = {}
+    for name in config["steps"][0][1] if "steps" in config else ():
+        runs = [(value, sum(count for count, _ in same)) for value, same in _runs(config["steps"], name)]
+        if len(runs) > 1:
+            found[f"schedule.{name}"] = ", ".join(f"{count} x {_said(value)}" for value, count in runs)
+    return found
+
+
+def _runs(schedule: list[Any], name: str) -> groupby:
+    """The steps of a schedule by the value of a setting, those that follow each other with the same one together."""
+    return groupby(((count, settings[name]) for count, settings in schedule), key=lambda step: step[1])
+
+
+def _said(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def within_reach(told: Sequence[Trial]) -> set[int]:
+    """The trials that the next batch may go on from: those of the last batch, and those that these went on from."""
+    last = told[-BATCH:]
+    return {t.number for t in last} | {t.parent for t in last if t.goes_on and t.parent is not None}

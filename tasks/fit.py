@@ -28,6 +28,7 @@ from models.metric import Metric, metric_for
 from models.search import seed_for
 from models.split import Fold
 from models.table import Task
+from tasks import checkpoints
 from tasks.kept import SHARE, WITHOUT_LIMIT, Parts, Training
 from tasks.workdir import Workdir
 
@@ -247,10 +248,13 @@ def _inner(job: Job, workdir: Workdir) -> _Made:
     )
     ready = time.time()
     config, part = lessened(known, job.config, training.part, job.share, _seed(job, brief))
-    made = fitted(known, config, part, _seed(job, brief), brief.threads)
+    begun = None if job.goes_on is None else checkpoints.read(workdir, replace(job, trial=job.goes_on).file)
+    made = fitted(known, config, part, _seed(job, brief), brief.threads, begun)
     prediction = predict(made.model, training.X_judge, training.classes, brief)
     score = brief.scorer.score(target[judge], prediction, _rows(weight, judge))
     workdir.write_array(job.file, prediction)
+    if made.checkpoint is not None:
+        checkpoints.write(workdir, job.file, made.checkpoint)
     size = training.columns_mb + len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
     return _Made(score, made.rounds, ready, size)
 

@@ -23,9 +23,10 @@ from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from models.families import family
 from models.fidelity import folds
 from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
+from models.schedule import described, within_reach
 from models.search import BATCH
 from models.space import view_of
-from tasks import fit, progress
+from tasks import checkpoints, fit, progress
 from tasks.fit import Fit
 from tasks.journal import STATUS_OF_STATE
 from tasks.session import Session
@@ -86,10 +87,17 @@ def tune(session: Session, family_name: str, fold: str) -> None:
         for trial in batch:
             store.keep(trial)
         study.tell(batch)
+        checkpoints.tidy(session.workdir, _fits(session, study), within_reach(study.told))
         for trial in batch:
             _report(session, study, trial)
         if len(batch) < len(asked):
             break
+    checkpoints.tidy(session.workdir, _fits(session, study))
+
+
+def _fits(session: Session, study: Study) -> str:
+    """The folder of the study's results."""
+    return str(Path(session.job(study.family.name, study.fold, 0, {}).file).parent.parent)
 
 
 def _study(session: Session, family_name: str, fold: str) -> Study:
@@ -157,7 +165,7 @@ def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial
     def go_on(trial: Trial) -> None:
         if len(trial.scores) == folds(known, trial.share, inner):
             finished[trial.number] = replace(trial, state="complete" if trial.share >= 1 else "pruned")
-        elif trial.share >= 1 and hopeless(trial.scores, best, session.metric):
+        elif trial.stoppable and hopeless(trial.scores, best, session.metric):
             finished[trial.number] = replace(trial, state="pruned")
         else:
             running[_submit(session, study, trial)] = trial
@@ -222,12 +230,14 @@ def _report(session: Session, study: Study, trial: Trial) -> None:
         f"{name}/{fold}/{trial.number}",
         "trial",
         parent=f"{name}/{fold}",
-        params=dict(trial.params),
+        params={**trial.params, **described(trial.config)},
         metrics={"seconds": trial.seconds, "peak_mb": trial.peak_mb, **trial.measures}
         | ({"share": trial.share} if trial.share < 1 else {})
         | ({"inner": trial.inner} if trial.inner is not None else {}),
         series={"score": trial.scores} if trial.scores else {},
-        tags={"nestor.state": trial.state} | ({"nestor.reason": trial.reason} if trial.reason else {}),
+        tags={"nestor.state": trial.state}
+        | ({"nestor.reason": trial.reason} if trial.reason else {})
+        | ({"nestor.parent": str(trial.parent)} if trial.parent is not None else {}),
         status=STATUS_OF_STATE[trial.state],
         start=trial.start,
         end=trial.end,
