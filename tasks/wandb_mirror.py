@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,13 +69,20 @@ class Mirror:
 
     def end(self, seconds: float) -> str:
         """Tells it that the run is over and waits a little, at most about `seconds`; a sentence on how far it came."""
+        return self.wait(min(LONGEST, max(1.0, seconds)))
+
+    def wait(self, seconds: float) -> str:
+        """The same, for as long as it takes within `seconds`."""
         state = Workdir(self.workdir / "wandb")
         (state.path / "state.json").unlink(missing_ok=True)
-        if self._process.poll() is not None:  # it was killed: whatever is missing is in the journal
-            self._process = self._start()
-        self.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(min(LONGEST, max(1.0, seconds)))
+        until = time.monotonic() + seconds
+        for _ in range(2):  # where it was killed, a second one finds in the journal what is missing
+            if self._process.poll() is not None:
+                self._process = self._start()
+            self.close()
+            with suppress(subprocess.TimeoutExpired):
+                if self._process.wait(max(0.0, until - time.monotonic())) == 0:
+                    break
         return said(state.read_json("state.json"), self.shown)
 
     def close(self, kill: bool = False) -> None:

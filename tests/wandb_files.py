@@ -33,7 +33,7 @@ def _run(records: list[dict[str, Any]]) -> dict[str, Any]:
         by_type[record["type"]].append(record.get(record["type"]))
     (run,), (end,) = by_type["run"], by_type["exit"]
     config = {k: v for k, v in run["config"]["update"].items() if k != "_wandb"}
-    own = config.pop("nestor")
+    own, table = config.pop("nestor"), config.pop("dataset", None)
     history: dict[str, list[Any]] = defaultdict(list)
     for step in by_type["history"]:
         for name, value in step["item"].items():
@@ -50,7 +50,8 @@ def _run(records: list[dict[str, Any]]) -> dict[str, Any]:
         "status": own.pop("status"),
         "times": (own.pop("start"), own.pop("end")),
         "tags": own,
-        "params": config,
+        "params": _flat(config),
+        "dataset": table,
         "history": dict(history),
         "exit": end["exit_code"],
         "files": {
@@ -60,3 +61,11 @@ def _run(records: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "raw": json.dumps(records),
     }
+
+
+def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """`{"best": {"rate": 1}}` as W&B shows it: `{"best.rate": 1}`."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) and value else {above + name: value}
+    return found

@@ -57,6 +57,8 @@ class Runs:
         self.workdir, self.folder = workdir, workdir / "wandb"
         self.offset, self.run_key, self.name = 0, "", ""
         self.records: dict[str, Record] = {}
+        self.begun: dict[str, float] = {}
+        """Key -> when the journal first told of it: the start of what has none of its own."""
         self.due: dict[str, Record] = {}
         """Ended runs that are not there as they are now."""
         self.lost: dict[str, str] = {}
@@ -74,8 +76,11 @@ class Runs:
         lines, self.offset = read_lines(self.workdir / "events.jsonl", self.offset)
         for header in (line for line in lines if "journal" in line):
             self.run_key, self.name = header["run"], header["name"]
+        told = [line for line in lines if "key" in line]
+        for line in told:
+            self.begun.setdefault(line["key"], line["at"])
         self.records = joined(lines, self.records)
-        self._want({line["key"]: self.records[line["key"]] for line in lines if "key" in line})
+        self._want({line["key"]: self.records[line["key"]] for line in told})
         return self.write()
 
     def close_open(self) -> None:
@@ -84,7 +89,8 @@ class Runs:
         self._want({k: r.and_then(Record(k, r.kind, status="KILLED", at=r.at)) for k, r in still.items()})
 
     def _want(self, records: Mapping[str, Record]) -> None:
-        for key, record in records.items():
+        for key, found in records.items():
+            record = replace(found, start=found.start or self.begun[key])
             if record.status and self._digest_held(key) != digest(record):
                 self.due[key] = record
 

@@ -166,12 +166,14 @@ def test_weights_and_biases_holds_the_same_tree(tmp_path, address, monkeypatch):
     pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     (tmp_path / "report.html").write_text("hello")
-    whole = [*tree(), Record("run", "pipeline", artifacts=[[str(tmp_path / "report.html"), "page"]])]
-    mirror = written(tmp_path / "w", address, whole)
-    assert mirror.drain(30) == 0
-    assert "9 runs are in" in wandb_mirror.Mirror(tmp_path / "w").end(60)
+    files = [[str(tmp_path / "report.html"), "page"]]
+    whole = [*tree(), Record("late", "family", parent="run"), Record("run", "pipeline", artifacts=files)]
+    written(tmp_path / "w", address, whole).drain(30)
+    late = Record("late", "family", metrics={"estimate": 0.1}, params={"best.rate": 0.1}, status="FAILED")
+    assert written(tmp_path / "w", address, [late]).drain(30) == 0
+    assert "10 runs are in" in wandb_mirror.Mirror(tmp_path / "w").wait(120)
     here, there = held(address), wandb_files.held(tmp_path / "w")
-    for run in here.values():  # what only MLflow is told: how its runs are closed when their process is gone
+    for run in here.values():  # what only MLflow is told: by what it closes runs whose process is gone
         for tag in ("nestor.workdir", "nestor.host", "mlflow.user", "mlflow.runName"):
             run["tags"].pop(tag, None)
         run["params"] = {k: _plain_number(v) for k, v in run["params"].items()}
