@@ -112,8 +112,13 @@ def tile(name: str, value: str, note: str) -> str:
 
 def figure(drawn: Figure, caption: str) -> str:
     """The figure as inline SVG whose text and lines take the page's colours."""
-    kind = "card wide" if drawn.get_figwidth() > 6 else "card"
-    return f'<figure class="{kind}">{svg(drawn, caption)}<figcaption>{esc(caption)}</figcaption></figure>\n'
+    return card(svg(drawn, caption), caption, drawn.get_figwidth() > 6)
+
+
+def card(element: str, caption: str, wide: bool = True) -> str:
+    """An SVG element with its caption."""
+    kind = "card wide" if wide else "card"
+    return f'<figure class="{kind}">{element}<figcaption>{esc(caption)}</figcaption></figure>\n'
 
 
 def svg(drawn: Figure, label: str) -> str:
@@ -129,3 +134,12 @@ def svg(drawn: Figure, label: str) -> str:
     text = text.replace(INK, "var(--ink)").replace(GRID, "var(--line)")
     widest = round(drawn.get_figwidth() * 125)  # pixels; beyond that the letters grow out of proportion
     return text.replace("<svg", f'<svg role="img" aria-label="{esc(label)}" style="max-width: {widest}px"', 1)
+
+
+_ALONE = """<style>:root { --ink: #22262c; --line: #e3e5e8; background: #fff }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --line: #31373f; background: #1c2025 } }</style>"""
+
+
+def alone(element: str) -> str:
+    """An SVG element as a file of its own, light or dark as its reader likes."""
+    return re.sub(r"(<svg[^>]*>)", lambda found: found.group(1) + _ALONE, element, count=1)

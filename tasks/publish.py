@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+from optuna.distributions import distribution_to_json
 
 from models.conformal import percent
 from models.families import families
@@ -18,6 +20,7 @@ from models.outcome import STATES, FamilyOutcome, Interval, Report, Warned
 from tasks import coverage, pickled, progress
 from tasks.conclude import Concluded, decided
 from tasks.deliver import delivered, trusted, unsafe
+from tasks.importance import Drawing, Drawn, write_down
 from tasks.intake import made_of
 from tasks.profiles import profiled
 from tasks.session import Session, described
@@ -33,8 +36,11 @@ def publish(session: Session, concluded: Concluded) -> Report:
     progress.emit(progress.Stage("register"))
     with session.ledger.stage("registration"):
         _close_parts(session, concluded)
-        report = _report(session, concluded, _registered(session, concluded))
-        _artifacts(session, concluded, report)
+        drawing = Drawing(session, concluded)
+        version = _registered(session, concluded)
+        searched = drawing.ended()
+        report = _report(session, concluded, version)
+        _artifacts(session, concluded, report, searched)
         _close(session, report)
     session.own("done")
     return report
@@ -287,7 +293,8 @@ def trials_table(session: Session) -> pd.DataFrame:
         {
             "family": name, "fold": fold, "number": t.number, "state": t.state, "inner": t.inner,
             "scores": list(t.scores), "seconds": t.seconds, "peak_mb": t.peak_mb, "reason": t.reason,
-            "start": t.start, "end": t.end, "params": json.dumps(dict(t.params)),
+            "start": t.start, "end": t.end, "params": json.dumps(dict(t.params)), "share": t.share,
+            "space": json.dumps({n: distribution_to_json(d) for n, d in t.distributions.items()}),
         }
         for (name, fold), trials in session.trials.items()
         for t in trials
@@ -305,7 +312,7 @@ def split_table(session: Session) -> pd.DataFrame:
     return found.reset_index()
 
 
-def _artifacts(session: Session, concluded: Concluded, report: Report) -> None:
+def _artifacts(session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn]) -> None:
     """Writes what the pipeline run holds beside its numbers."""
     folder = session.workdir.path / "artifacts"
     folder.mkdir(exist_ok=True)
@@ -325,11 +332,12 @@ def _artifacts(session: Session, concluded: Concluded, report: Report) -> None:
     ):
         text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
         (folder / name).write_text(text, "utf-8")
-    (folder / "report.html").write_text(_page(session, concluded, report), "utf-8")
+    write_down(searched, session.metric, folder)
+    (folder / "report.html").write_text(_page(session, concluded, report, searched), "utf-8")
     session.workdir.write_json("report.json", report.as_json())
 
 
-def _page(session: Session, concluded: Concluded, report: Report) -> str:
+def _page(session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn]) -> str:
     from tasks.report import Details, report_html
 
     rows = [r for _, r in concluded.outer]
@@ -350,7 +358,7 @@ def _page(session: Session, concluded: Concluded, report: Report) -> str:
     return report_html(report, Details(
         trials=trials_table(session), findings=tuple(session.findings), outer=outer,
         classes=session.work.classes, chosen=chosen, plan=session.workdir.read_json("plan.json"),
-        greater_is_better=session.metric.greater_is_better,
+        greater_is_better=session.metric.greater_is_better, searched=searched,
     ))  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from models import plots
 from models.errors import listed, shortened
 from models.outcome import number
+from tasks.hyperparameters import searched
 from tasks.page import esc, figure, folded, page, section, table, tile
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from models.outcome import Interval, Report
     from models.table import Finding
+    from tasks.importance import Drawn
 
 _VERDICTS = {"stop": "✗ stop", "warn": "! warned and done", "pass": "✓ pass"}
 _HOW = {
@@ -47,6 +49,8 @@ class Details:
     plan: Mapping[str, Any] | None = None
     greater_is_better: bool | None = None
     """The metric's direction; None: as the metric's name says."""
+    searched: Mapping[str, Drawn] = field(default_factory=dict)
+    """What mattered in each family's search."""
 
 
 def report_html(report: Report, details: Details) -> str:
@@ -60,6 +64,7 @@ def report_html(report: Report, details: Details) -> str:
             section("Families", _leaderboard(report), _left_out(report)),
             section("What it predicts", _figures(report, details)),
             section("The search", _history(report, details), _states(report)),
+            section("What mattered in the search", _mattered(report, details)),
             section("Checks", _checks(details)),
             section("How the numbers were made", _made(report, details)),
             section("Configurations chosen", _chosen(details)),
@@ -226,6 +231,12 @@ def _greater(report: Report, details: Details) -> bool:
         return metric_for(report.metric, report.task, tuple(details.classes)).greater_is_better  # pyright: ignore
     except Exception:  # a metric of the user's own that can't be had again: only the plot's direction is at stake
         return True
+
+
+def _mattered(report: Report, details: Details) -> str:
+    shown = [f.name for f in report.families if f.weight or f.name == report.winner]
+    where = "Every family's figures are in MLflow, under figures/." if details.searched else ""
+    return searched(details.searched, shown[:3], where)
 
 
 def _states(report: Report) -> str:

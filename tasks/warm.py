@@ -10,14 +10,17 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from optuna.distributions import json_to_distribution
 
-from models.errors import listed
+from models.errors import InputError, listed
 from models.families import Shape, families
 from models.metric import Metric, metric_for
 from models.nested import Trial
+from models.search import strategy
 from models.warm import NEAR, handed_over, misfit, until_best
 
 if TYPE_CHECKING:
@@ -42,8 +45,8 @@ class Warm:
 def warm_up(session: Session) -> None:
     """Fixes what the run that the settings name hands over; a resumed run keeps what was fixed first."""
     asked, kept = session.run.search.warm_from, session.workdir.read_json("warm.json")
-    if kept is None and asked is not None:
-        found = session.journal.call("past", run=asked)
+    if kept is None and (asked is not None or strategy(session.run.search.strategy).remembers):
+        found = session.journal.call("past", run=asked) if asked else _own_past(session)
         kept = found and _fixed(session, found)
         session.workdir.write_json("warm.json", kept)
     if kept is not None:
@@ -52,19 +55,28 @@ def warm_up(session: Session) -> None:
             session.note(note)
 
 
+def _own_past(session: Session) -> dict[str, Any] | None:
+    """The newest finished run of this model; None, and a word, where this is its first."""
+    try:
+        return session.journal.call("past", run=session.name)
+    except InputError:
+        session.note(f"There is no earlier run of {session.name} whose configurations could be tried first.")
+        return None
+
+
 def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:
     """What the run hands over, as JSON values, and what is said of it."""
     metric = _metric(session, found)
-    studies, known = _studies(pd.read_parquet(found["trials"])), families()
+    earlier, known = studies_of(pd.read_parquet(found["trials"])), families()
     kept: dict[str, list[dict[str, Any]]] = {}
     notes = []
-    for name in (n for n in session.level.families if n in studies and known[n].tunable):
+    for name in (n for n in session.level.families if n in earlier and known[n].tunable):
         kept[name] = []
-        for params in handed_over(studies[name], metric, known[name].default):
+        for params in handed_over(earlier[name], metric, known[name].default):
             why = next((w for k in session.folds if (w := misfit(known[name], shape(session, k), params))), "")
             kept[name] += [] if why else [params]
             notes += [f"A configuration of {name} is not taken over from the earlier run: {why}."] if why else []
-    until = {name: mean for name in kept if (mean := _until(studies[name], metric))}
+    until = {name: mean for name in kept if (mean := _until(earlier[name], metric))}
     warm = Warm(found["run_id"], {n: c for n, c in kept.items() if c}, until)
     return {"warm": asdict(warm), "notes": [_said(warm, found["name"]), *dict.fromkeys(notes)]}
 
@@ -93,14 +105,19 @@ def shape(session: Session, fold: str) -> Shape:
     return session.brief.shape(len(session.folds[fold].inner[0][0]), session.work.features.shape[1])
 
 
-def _studies(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
+def studies_of(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
     """The trials of a run's table."""
     found: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
+    read = lru_cache(json_to_distribution)
     for row in table.sort_values("number", kind="stable").to_dict("records"):
         params, scores = json.loads(row["params"]), tuple(map(float, row["scores"]))
+        space = {name: read(one) for name, one in json.loads(row.get("space", "{}")).items()}
         found[row["family"]][row["fold"]].append(
-            Trial(int(row["number"]), params, {}, row["state"], scores, seconds=float(row["seconds"]))
-        )
+            Trial(
+                int(row["number"]), params, {}, row["state"], scores, seconds=float(row["seconds"]),
+                share=float(row.get("share", 1.0)), distributions=space,
+            )
+        )  # fmt: skip
     return found
 
 

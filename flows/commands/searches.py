@@ -1,16 +1,68 @@
-"""`nestor searches`: the search strategies there are."""
+"""`nestor searches`: the search strategies there are; with `--suggest NAME` narrower spaces from a model's runs."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from flows import options as o
-from flows.printing import show_rows
+from flows.printing import show_json, show_rows
+from models.errors import InputError
 
-EXAMPLES = ("nestor searches",)
+if TYPE_CHECKING:
+    from tasks.suggest import Suggestion
+
+EXAMPLES = (
+    "nestor searches",
+    "nestor searches --suggest loans > narrower.yaml",
+    "nestor searches --suggest loans --out importance.html",
+)
+
+_Suggest = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A model's name: what mattered in the searches of all its runs, and narrower spaces, as yaml.",
+        show_default=False,
+    ),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="FILE", help="With --suggest: a page with the figures.", show_default=False),
+]
 
 
-def searches(as_json: o.AsJson = False) -> None:
-    """List the ways hyperparameters are searched."""
+def searches(suggest: _Suggest = None, out: _Out = None, as_json: o.AsJson = False) -> None:
+    """List the ways hyperparameters are searched, or suggest narrower spaces from a model's runs."""
+    if suggest is not None:
+        return _suggest(suggest, out, as_json)
+    if out is not None:
+        raise InputError("--out: a page goes with --suggest NAME.")
     from models.search import strategies as known
 
     rows = [(s.name, s.suits, s.source) for s in known().values()]
-    show_rows(("name", "suits", "source"), rows, as_json, shown=2)
+    return show_rows(("name", "suits", "source"), rows, as_json, shown=2)
+
+
+def _suggest(name: str, out: Path | None, as_json: bool) -> None:
+    from flows.suggestion import as_values, as_yaml
+    from tasks.suggest import suggested
+
+    found = suggested(name)
+    if out is not None:
+        _write(found, out)
+    if as_json:
+        show_json(as_values(found))
+    else:
+        print(as_yaml(found))
+
+
+def _write(found: Suggestion, out: Path) -> None:
+    from tasks.suggest import suggestion_html
+
+    try:
+        out.write_text(suggestion_html(found), "utf-8")
+    except OSError as error:
+        raise InputError(f"--out: {out} can't be written: {error.strerror}.") from None

@@ -15,6 +15,6 @@ wandb_writer, wandb_runs    the same tree for Weights & Biases, by a process of 
 """
 
 from tasks.tracking.look import artifact, runs
-from tasks.tracking.past import Past, newest
+from tasks.tracking.past import Past, every, newest
 
-__all__ = ["Past", "artifact", "newest", "runs"]
+__all__ = ["Past", "artifact", "every", "newest", "runs"]

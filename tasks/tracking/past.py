@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.address import masked
-from models.errors import shortened, unknown
+from models.errors import InputError, shortened, unknown
 from tasks.journal import default_address
 from tasks.tracking.entry import TAG
 from tasks.tracking.look import held
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from tasks.tracking.mirror import Mirror
+
+_FINISHED = "tags.`nestor.kind` = 'pipeline' and attributes.status = 'FINISHED'"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Past:
     """Path of the table of its trials."""
     tags: dict[str, str] = field(default_factory=dict)
     """Those of Nestor's own: `nestor.fingerprint`, `nestor.settings`, `nestor.libraries`, `nestor.source`, ..."""
+    searched: dict[str, Any] = field(default_factory=dict)
+    """`importance.json`: the metric's direction, and what mattered in the searches; only from `every`."""
 
 
 def newest(name: str, address: str | None = None, into: str | Path | None = None) -> Past | None:
@@ -43,6 +47,29 @@ def newest(name: str, address: str | None = None, into: str | Path | None = None
     client = connect(address or default_address())
     run = _newest(client, name)
     return None if run is None else _past(client, run, name, into)
+
+
+def every(name: str, address: str | None = None, into: str | Path | None = None) -> list[Past]:
+    """Every finished run of the model `name`, newest first; InputError where there is none."""
+    client = connect(address or default_address())
+    experiment = client.get_experiment_by_name(name)
+    found = list(search(client, [experiment.experiment_id], _FINISHED)) if experiment else []
+    if not found:
+        if known := {e.name for e in client.search_experiments()} - {"Default"}:
+            raise unknown("model with a finished run", name, sorted(known))
+        raise InputError(f"No run of {shortened(name)!r}, nor of any other model, yet: nestor train DATA --target COL")
+    return [_searched(client, run, name, Path(into) / run.info.run_id if into else None) for run in found]
+
+
+def _searched(client: MlflowClient, run: Run, name: str, into: Path | None) -> Past:
+    if into is not None:
+        into.mkdir()
+    whole = _past(client, run, name, into)
+    try:
+        found = held(client, whole.run_id, "importance.json", into)
+    except InputError:  # it was made before there was one
+        return whole
+    return replace(whole, searched=json.loads(found.read_text("utf-8")))
 
 
 def past(mirror: Mirror, run: str) -> dict[str, Any]:
@@ -56,15 +83,13 @@ def past(mirror: Mirror, run: str) -> dict[str, Any]:
 
 def _newest(client: MlflowClient, name: str) -> Run | None:
     experiment = client.get_experiment_by_name(name)
-    where = "tags.`nestor.kind` = 'pipeline' and attributes.status = 'FINISHED'"
-    return next(search(client, [experiment.experiment_id], where), None) if experiment else None
+    return next(search(client, [experiment.experiment_id], _FINISHED), None) if experiment else None
 
 
 def _by_id(client: MlflowClient, run: str) -> Run:
     """The finished run whose id is or begins with `run`."""
-    where = "tags.`nestor.kind` = 'pipeline' and attributes.status = 'FINISHED'"
     known = [e.experiment_id for e in client.search_experiments()]
-    runs = list(search(client, known, where)) if known else []
+    runs = list(search(client, known, _FINISHED)) if known else []
     found = [r for r in runs if len(run) >= 4 and r.info.run_id.startswith(run)]
     if len(found) != 1:
         raise unknown("finished run or model", run, [r.info.run_id[:12] for r in runs])

@@ -1,0 +1,115 @@
+"""How much of what a random forest says comes of one column, or of two together: functional ANOVA over the unit cube.
+
+Hutter, Hoos & Leyton-Brown 2014 (ICML, PMLR 32:754). Optuna has the same for single columns, walking each tree in
+Python; here a tree is its leaves' boxes in arrays, so that pairs and curves cost no more than a product of matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestRegressor
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """A tree over the unit cube: its leaves' boxes, a row each, which fill the cube, and what each says."""
+
+    low: np.ndarray
+    high: np.ndarray
+    value: np.ndarray
+
+    @cached_property
+    def width(self) -> np.ndarray:
+        """Of each box along each column."""
+        return self.high - self.low
+
+    @cached_property
+    def mean(self) -> float:
+        """Over the cube."""
+        return float(self.width.prod(axis=1) @ self.value)
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """What each box adds to an integral over the cube, once the mean is taken away."""
+        return self.width.prod(axis=1) * (self.value - self.mean)
+
+    @property
+    def variance(self) -> float:
+        """Over the cube."""
+        return float(self.weight @ (self.value - self.mean))
+
+    def covers(self, column: int, places: np.ndarray) -> np.ndarray:
+        """A row for each place along the column: which boxes it is in."""
+        return (self.low[:, column] <= places[:, None]) & (places[:, None] < self.high[:, column])
+
+    def along(self, column: int, places: np.ndarray) -> np.ndarray:
+        """The mean over all other columns at these places of one, less the mean over the cube."""
+        return self.covers(column, places) @ (self.weight / self.width[:, column])
+
+    def across(self, one: int, other: int, places: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """The mean over all but two columns at each pair of places, less the mean over the cube."""
+        density = self.weight / (self.width[:, one] * self.width[:, other])
+        return (self.covers(one, places) * density) @ self.covers(other, others).T
+
+
+def boxes(tree: Any, columns: int) -> Boxes:
+    """The leaves of one of scikit-learn's trees over the unit cube."""
+    low, high = np.zeros((tree.node_count, columns)), np.ones((tree.node_count, columns))
+    nodes = zip(
+        *(a.tolist() for a in (tree.children_left, tree.children_right, tree.feature, tree.threshold)), strict=True
+    )
+    for node, (left, right, column, cut) in enumerate(nodes):  # parents stand before their children
+        if left >= 0:
+            low[left], high[left], low[right], high[right] = low[node], high[node], low[node], high[node]
+            high[left, column] = low[right, column] = cut
+    leaf = np.asarray(tree.children_left) < 0
+    return Boxes(low[leaf], high[leaf], np.asarray(tree.value)[leaf].reshape(leaf.sum(), -1)[:, 0])
+
+
+def trees(forest: RandomForestRegressor) -> list[Boxes]:
+    """Every tree of a fitted forest."""
+    return [boxes(one.tree_, one.tree_.n_features) for one in forest.estimators_]
+
+
+def shares(tree: Boxes) -> np.ndarray:
+    """A square of shares of the tree's variance over the cube: on the diagonal what each column does alone, beside it
+    what two do together beyond that; nothing where the tree says one thing."""
+    columns = tree.low.shape[1]
+    found = np.zeros((columns, columns))
+    if tree.variance <= 0:
+        return found
+    cells = [_cells(tree, column) for column in range(columns)]
+    split = [column for column in range(columns) if len(cells[column][0]) > 1]
+    for column in split:
+        places, sizes = cells[column]
+        found[column, column] = sizes @ tree.along(column, places) ** 2
+    for one, other in combinations(split, 2):
+        (places, sizes), (others, breadths) = cells[one], cells[other]
+        whole = sizes @ tree.across(one, other, places, others) ** 2 @ breadths
+        found[one, other] = found[other, one] = max(0.0, whole - found[one, one] - found[other, other])
+    return found / tree.variance
+
+
+def _cells(tree: Boxes, column: int) -> tuple[np.ndarray, np.ndarray]:
+    """Middle and size of the parts into which the tree's cuts part a column."""
+    edges = np.unique(np.concatenate([tree.low[:, column], tree.high[:, column]]))
+    return (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+
+
+def curve(forest: Sequence[Boxes], column: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the forest says at these places of a column, averaged over all others, and its spread over the trees."""
+    said = np.array([tree.mean + tree.along(column, places) for tree in forest])
+    return said.mean(axis=0), said.std(axis=0)
+
+
+def surface(forest: Sequence[Boxes], one: int, other: int, places: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """What the forest says at each pair of places of two columns, averaged over all others."""
+    return np.mean([tree.mean + tree.across(one, other, places, others) for tree in forest], axis=0)

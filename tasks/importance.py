@@ -1,0 +1,110 @@
+"""What mattered in a run's searches: reckoned and drawn by a worker process while the version is being registered.
+
+Nothing waits for it longer than the budget allows: what is not ready then is left out, and the run says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models import plots
+from models.errors import listed
+from models.families import families
+from models.importance import Importance, importance, tried
+from models.nested import Trial
+from models.search_plots import figures
+from tasks.budget import EXIT
+from tasks.page import alone, svg
+from tasks.workers import FitError
+
+if TYPE_CHECKING:
+    from models.metric import Metric
+    from tasks.conclude import Concluded
+    from tasks.session import Session
+
+DRAW = 2
+"""First part of its priority: after whatever else there may be."""
+_AFTERWARDS = 4.0
+"""Seconds that are kept for the report and for MLflow once the version is registered."""
+_LONGEST = 60.0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One family's search."""
+
+    importance: Importance
+    figures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Name -> SVG element and caption."""
+
+
+def drawn(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, metric: str, seed: int) -> Drawn:
+    """What mattered in the studies of one family, with its figures."""
+    found = tried(studies, greater_is_better)
+    mattered = importance(found, seed)
+    with plots.style(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # glyphs that the font for measuring lacks
+        made = figures(found, mattered, metric, seed)
+        return Drawn(mattered, {name: (svg(one, caption), caption) for name, (one, caption) in made.items()})
+
+
+def _aside(*what: Any) -> Drawn:
+    """`drawn` in a worker process, at low priority: the process that registers may need the core."""
+    os.nice(10)
+    return drawn(*what)
+
+
+class Drawing:
+    """The searches of one run, drawn one after the other, those of the delivered model first."""
+
+    def __init__(self, session: Session, concluded: Concluded):
+        """Begins at once."""
+        self.session, self.made = session, dict[str, Drawn]()
+        ranked = sorted(concluded.families, key=lambda f: -f.weight)
+        self.wanted = [f.name for f in ranked if families()[f.name].tunable]
+        self._over = False
+        self._thread = threading.Thread(target=self._draw, daemon=True, name="importance")
+        self._thread.start()
+
+    def _draw(self) -> None:
+        metric, seed = self.session.metric, self.session.run.seed
+        for place, name in enumerate(self.wanted):
+            studies = {fold: trials for (family, fold), trials in self.session.trials.items() if family == name}
+            what = studies, metric.greater_is_better, metric.name, seed
+            if self._over:
+                return
+            try:
+                self.made[name] = self.session.fits.submit(
+                    _aside, *what, priority=(DRAW, place), timeout=_LONGEST
+                ).result()
+            except FitError:
+                continue
+
+    def ended(self) -> dict[str, Drawn]:
+        """What there is, by family, as soon as all is done or the time is up."""
+        ledger = self.session.ledger
+        self._thread.join(None if ledger.limit is None else max(0.0, ledger.left - EXIT - _AFTERWARDS))
+        self._over = True
+        self.session.fits.cancel(lambda priority: priority[0] == DRAW)
+        made = dict(self.made)
+        if lacking := [name for name in self.wanted if name not in made]:
+            self.session.note(f"Which hyperparameters of {listed(lacking, 20)} mattered was not reckoned: no time.")
+        return made
+
+
+def write_down(made: Mapping[str, Drawn], metric: Metric, folder: Path) -> None:
+    """Writes `importance.json`, and each figure as a file of its own under `figures/`."""
+    families_ = {name: asdict(one.importance) for name, one in made.items()}
+    values = {"metric": metric.name, "greater_is_better": metric.greater_is_better, "families": families_}
+    (folder / "importance.json").write_text(json.dumps(values, indent=1, ensure_ascii=False), "utf-8")
+    for family, one in made.items():
+        for name, (text, _) in one.figures.items():
+            place = folder / "figures" / family
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{name}.svg").write_text(alone(text), "utf-8")

@@ -1,0 +1,182 @@
+"""What mattered in a search: planted effects are found, with conditions, early stops, failures and few trials."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from models.importance import FEWEST, importance, tried, value_at
+from models.nested import Trial
+
+SPACE = {
+    "rate": FloatDistribution(1e-5, 1.0, log=True),
+    "depth": IntDistribution(1, 8),
+    "kind": CategoricalDistribution(["a", "b", "c"]),
+    "idle": FloatDistribution(0.0, 1.0),
+}
+POWER = {**SPACE, "power": FloatDistribution(1.0, 3.0)}
+"""`power` is asked for where the kind is c."""
+DEFAULT = {"rate": 1e-2, "depth": 4, "kind": "a", "idle": 0.5}
+
+
+def score(params):
+    """Best at a rate of 1e-4 on its log scale and depth 6; c is bad unless its power is high."""
+    bad = 0.8 * (3 - params["power"]) if params["kind"] == "c" else 0.0
+    return -((math.log10(params["rate"]) + 4) ** 2) / 8 - 0.05 * (params["depth"] - 6) ** 2 - bad
+
+
+def drawn(rng):
+    params = {"rate": 10 ** rng.uniform(-5, 0), "depth": int(rng.integers(1, 9)), "kind": "abc"[rng.integers(3)]}
+    power = {"power": rng.uniform(1, 3)} if params["kind"] == "c" else {}
+    return {**params, "idle": rng.uniform(), **power}
+
+
+def trial(number, params, scores, state="complete", **more):
+    space = {name: POWER[name] for name in params}
+    return Trial(number, params, {}, state, tuple(scores), distributions=space, **more)
+
+
+def studies(folds=4, trials=30, noise=0.02, sign=1, seed=0):
+    """Studies whose folds differ in level and whose inner folds are noisy."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for fold in range(folds):
+        level = rng.normal()
+        params = [DEFAULT, *(drawn(rng) for _ in range(trials - 1))]
+        found[str(fold)] = [
+            trial(k, p, [sign * (score(p) + level + rng.normal(scale=noise)) for _ in range(3)])
+            for k, p in enumerate(params)
+        ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def mattered():
+    return importance(tried(studies(), True))
+
+
+def shares(mattered, kind):
+    return {h.name: getattr(h, kind) and getattr(h, kind).value for h in mattered.hyperparameters}
+
+
+def test_planted_effects_are_found(mattered):
+    alone = shares(mattered, "alone")
+    assert next(iter(alone)) == "rate"  # `power` makes more of its own trials, but they are few
+    assert alone["rate"] > 0.25 > alone["depth"] > alone["idle"]
+    assert alone["idle"] < 0.03
+    assert shares(mattered, "best")["rate"] > 0.3 > shares(mattered, "best")["idle"]
+    assert mattered.explained > 0.5
+    assert (mattered.trials, mattered.complete, mattered.studies) == (120, 120, 4)
+
+
+def test_intervals_hold_the_share_and_lie_within_bounds(mattered):
+    for one in mattered.hyperparameters:
+        for share in (one.alone, one.whole, one.best):
+            assert 0 <= share.low <= share.value <= share.high <= 1
+    assert all(0 <= share.low <= share.value <= share.high <= 1 for _, _, share in mattered.pairs)
+    rate = next(h for h in mattered.hyperparameters if h.name == "rate")
+    assert 0.01 < rate.alone.high - rate.alone.low < 0.6
+
+
+def test_a_condition_counts_its_own_trials(mattered):
+    power = next(h for h in mattered.hyperparameters if h.name == "power")
+    there = sum(t.params["kind"] == "c" for trials in studies().values() for t in trials)
+    assert power.trials == there < 60
+    assert power.alone.value > 0.05
+    assert not any({"power", "kind"} == set(pair[:2]) for pair in mattered.pairs if pair[2].value > 0.01)
+
+
+def test_two_that_only_matter_together_are_a_pair():
+    rng = np.random.default_rng(1)
+    params = [{**DEFAULT, "rate": 10 ** rng.uniform(-5, 0), "depth": int(rng.integers(1, 9))} for _ in range(120)]
+    either = [(p["rate"] > 10**-2.5) != (p["depth"] > 4) for p in params]
+    found = {"1": [trial(k, p, [float(e)]) for k, (p, e) in enumerate(zip(params, either, strict=True))]}
+    one, other, share = importance(tried(found, True)).pairs[0]
+    assert {one, other} == {"rate", "depth"}
+    assert share.value > 0.4
+
+
+def test_the_same_trials_and_seed_say_the_same():
+    few = tried(studies(folds=2, trials=7), True)
+    one, again, other = (importance(few, seed=seed) for seed in (0, 0, 1))
+    assert one == again != other
+
+
+def test_less_is_better_is_only_a_sign(mattered):
+    turned = {fold: [replace(t, scores=tuple(-s for s in t.scores)) for t in ts] for fold, ts in studies().items()}
+    assert importance(tried(turned, False)) == mattered
+
+
+def test_gains_are_over_the_default_on_the_inner_folds_that_both_have():
+    """The first inner fold is hard: against the default's mean a stopped trial would look worse than it was."""
+    found = {"1": [trial(0, DEFAULT, (0.0, 1.0, 1.0)), trial(1, {**DEFAULT, "depth": 2}, (0.1,), "pruned"),
+                   trial(2, {**DEFAULT, "depth": 3}, (0.1, 1.1, 1.1))]}  # fmt: skip
+    assert tried(found, True).gain == pytest.approx([0.0, 0.1, 0.1])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        trial(3, DEFAULT, (), "failed", reason="broken"),
+        trial(3, DEFAULT, (0.5,), "timeout"),
+        trial(3, DEFAULT, (0.5, 0.5, 0.5), "pruned", share=0.1),
+        trial(3, DEFAULT, (math.nan,), "pruned"),
+    ],
+    ids=["failed", "timeout", "part of a fit", "not finite"],
+)
+def test_what_has_no_score_of_whole_fits_is_left_out(odd):
+    found = studies(folds=1, trials=3)
+    found["0"].append(odd)
+    assert len(tried(found, True).gain) == 3
+
+
+def test_one_that_diverged_is_not_the_whole_variance(mattered):
+    found = studies()
+    found["0"][5] = replace(found["0"][5], scores=(-1e9, -1e9, -1e9))
+    assert shares(importance(tried(found, True)), "alone")["rate"] == pytest.approx(
+        shares(mattered, "alone")["rate"], abs=0.15
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ({}, "0 complete trials are too few"),
+        (studies(folds=2, trials=FEWEST // 2 - 1), "too few"),
+        ({"1": [trial(k, DEFAULT, [0.5]) for k in range(20)]}, "scored the same"),
+        ({"1": [Trial(k, {}, {}, "complete", (0.1 * k,)) for k in range(20)]}, "nothing to choose"),
+    ],
+)
+def test_why_nothing_can_be_said(found, why):
+    mattered = importance(tried(found, True))
+    assert why in mattered.lack
+    assert not mattered.hyperparameters
+
+
+def test_a_condition_with_few_trials_is_named_without_shares():
+    found = {"1": [t for t in studies(folds=1, trials=40)["0"] if t.params["kind"] != "c"]}
+    rare = studies(folds=1, trials=60, seed=5)["0"]
+    found["1"] += [t for t in rare if t.params["kind"] == "c"][:4]
+    power = next(h for h in importance(tried(found, True)).hyperparameters if h.name == "power")
+    assert (power.trials, power.alone) == (4, None)
+
+
+def test_ranges_of_several_runs_are_joined():
+    low, high = (replace(trial(k, DEFAULT, [0.1 * k]), distributions={**SPACE, "depth": one}) for k, one in
+                 enumerate((IntDistribution(1, 4), IntDistribution(4, 8))))  # fmt: skip
+    fixed = replace(trial(2, DEFAULT, [0.4]), distributions={**SPACE, "kind": CategoricalDistribution(["a"])})
+    space = tried({"1": [low], "2": [high], "3": [fixed]}, True).space
+    assert (space["depth"].low, space["depth"].high) == (1, 8)
+    assert set(space["kind"].choices) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("one", [FloatDistribution(1e-4, 10, log=True), IntDistribution(1, 64, log=True),
+                                 IntDistribution(2, 9), FloatDistribution(-1, 3)])  # fmt: skip
+def test_places_and_values_are_each_others_inverse(one):
+    for value in (one.low, one.high, (one.low + one.high) // 2 or 1):
+        found = tried({"1": [Trial(0, {"x": value}, {}, "complete", (1.0,), distributions={"x": one})]}, True)
+        assert value_at(one, found.places[0, 0]) == pytest.approx(value)
