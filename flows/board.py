@@ -42,6 +42,8 @@ class Board:
     plan: Planned | None = None
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
+    spent: float = 0.0
+    """Trials so far, parts of one counted by their share."""
     passed: int = 0
     warned: list[Finding] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -59,6 +61,7 @@ class Board:
             case Planned():
                 self.plan = event
             case Tried(family, fold, _, state, inner):
+                self.spent += event.share
                 self._tried(self.cells.setdefault((family, fold), Cell()), state, inner)
             case Said(text):
                 self.said.append(text)
@@ -93,7 +96,7 @@ class Board:
         if not self.plan or not self.plan.trials or self.tuning_since is None:
             return None
         wanted = self.plan.trials * len(self.plan.families) * len(self.plan.folds)
-        share = min(1.0, sum(self.states.values()) / max(1, wanted))
+        share = min(1.0, self.spent / max(1, wanted))
         return share, (now - self.tuning_since) * (1 - share) / share if share else 0.0
 
     def summary(self, now: float) -> str:

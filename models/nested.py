@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import optuna
@@ -59,6 +60,13 @@ class Trial:
     def inner(self) -> float | None:
         """Mean inner score; None unless every inner fold was fitted."""
         return sum(self.scores) / len(self.scores) if self.state == "complete" and self.scores else None
+
+    @property
+    def score(self) -> float | None:
+        """Mean of the scores that it has, whether they are all or not; None where it has none, or did not end well."""
+        ended = self.state in ("complete", "pruned") and bool(self.scores)
+        mean = sum(self.scores) / len(self.scores) if ended else math.nan
+        return mean if math.isfinite(mean) else None
 
     @property
     def stoppable(self) -> bool:
@@ -117,9 +125,14 @@ class Study:
         """Why the strategy can't search this family's space; empty where it can."""
         return self.strategy.unsuited(self._view)
 
-    def ask(self, most: int = BATCH) -> list[Trial]:
-        """The next batch, at most `most` configurations: the default alone at first, then those to begin with; empty
-        when there is no more."""
+    @property
+    def spent(self) -> float:
+        """How many whole configurations were told; a part of one counts by its share."""
+        return math.fsum(trial.share for trial in self.told)
+
+    def ask(self, most: float = BATCH) -> list[Trial]:
+        """The next batch, at most `most` configurations, of which parts count by their share: the default alone at
+        first, then those to begin with; empty when there is no more."""
         if not self.told:
             return self._asked([Proposal(self.family.default)], self._batch())
         if not self.family.tunable:
@@ -128,8 +141,8 @@ class Study:
         proposals = list(self.strategy.plan(view))
         if len(self.told) == 1:
             told = zip(proposals, self.initial, strict=False)
-            proposals[: len(self.initial)] = [replace(proposal, params=params) for proposal, params in told]
-        return self._asked(proposals[: min(most, BATCH)], view)
+            proposals[: len(self.initial)] = [replace(proposal, params=params, share=1.0) for proposal, params in told]
+        return self._asked(_within(proposals[:BATCH], most), view)
 
     def _batch(self) -> View:
         batch = (len(self.told) + BATCH - 1) // BATCH
@@ -167,6 +180,12 @@ class Study:
     def recall(self, trials: Sequence[Trial]) -> None:
         """Takes trials told in an earlier session, as if they had been asked and told here."""
         self.told += trials
+
+
+def _within(proposals: Sequence[Proposal], most: float) -> list[Proposal]:
+    """The first of them that together are no more than so many configurations."""
+    sums = accumulate(proposal.share for proposal in proposals)
+    return [proposal for proposal, spent in zip(proposals, sums, strict=True) if spent <= most + 1e-9]
 
 
 _KEPT = ("number", "config", "state", "scores", "rounds", "seconds", "peak_mb", "reason", "start", "end", "share",

@@ -96,6 +96,8 @@ class Job:
     inner: int | None = None
     share: float = 1.0
     """Fidelity: the part of its rounds or rows that the fit is given."""
+    again: int | None = None
+    """The trial of the same configuration that was given less; what it fitted whole of this inner fold stands."""
     goes_on: int | None = None
     """The trial whose training of the same inner fold this one takes up; None: from nothing."""
     gradient: bool = False
@@ -130,6 +132,10 @@ class Fit:
     """Derivative of the validation loss by hyperparameter, where it was asked for."""
     measures: dict[str, float] = field(default_factory=dict)
     """What the plan's objectives and limits ask beside the score."""
+    whole: bool = False
+    """Whether it would be the same with a larger share of its rounds or rows."""
+    taken: bool = False
+    """Whether an earlier trial's fit stands for it, so that it cost nothing."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,7 @@ class _Made:
     model_mb: float = 0.0
     gradient: dict[str, float] | None = None
     measures: dict[str, float] = field(default_factory=dict)
+    whole: bool = False
 
 
 class _Peak:
@@ -219,7 +226,7 @@ def load(path: str, plan: str) -> tuple[Brief, Any, np.ndarray, np.ndarray | Non
 def run(job: Job) -> Fit:
     """Fits, scores, writes the result into the run's folder and returns it; one already there is returned as is."""
     workdir = Workdir(Path(job.workdir))
-    done = workdir.read_json(job.file + ".json")
+    done = workdir.read_json(job.file + ".json") or _taken(job, workdir)
     if done is not None:
         return Fit(**done)
     start = time.time()
@@ -230,10 +237,23 @@ def run(job: Job) -> Fit:
     now = time.time()
     fit = Fit(
         made.score, made.rounds, now - made.ready, made.ready - start, peak.peak, start, now, made.model_mb,
-        made.gradient, made.measures,
+        made.gradient, made.measures, made.whole,
     )  # fmt: skip
     workdir.write_json(job.file + ".json", fit.__dict__)
     return fit
+
+
+def _taken(job: Job, workdir: Workdir) -> dict[str, Any] | None:
+    """The fit of the trial that this one is again, which is this one's from now on; None where it was not whole."""
+    if job.again is None:
+        return None
+    other = replace(job, trial=job.again).file
+    done, prediction = workdir.read_json(other + ".json"), workdir.read_array(other)
+    if done is None or not done["whole"] or prediction is None:
+        return None
+    workdir.write_array(job.file, np.asarray(prediction))
+    workdir.write_json(job.file + ".json", {**done, "taken": True})
+    return {**done, "taken": True}
 
 
 def _inner(job: Job, workdir: Workdir) -> _Made:
@@ -256,7 +276,7 @@ def _inner(job: Job, workdir: Workdir) -> _Made:
     if made.checkpoint is not None:
         checkpoints.write(workdir, job.file, made.checkpoint)
     size = training.columns_mb + len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
-    return _Made(score, made.rounds, ready, size)
+    return _Made(score, made.rounds, ready, size, whole=job.share >= 1 or made.whole)
 
 
 def _training(job: Job, workdir: Workdir, known: Family) -> Training:

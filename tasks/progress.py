@@ -54,6 +54,8 @@ class Tried:
     """Mean inner score in the metric's own sense."""
     best: bool
     """Whether it is the best of its family and fold so far."""
+    share: float = 1.0
+    """What part of a whole trial it was."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 
 from models.families import family
-from models.fidelity import folds
+from models.fidelity import divided
 from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
 from models.schedule import described, within_reach
 from models.search import BATCH
@@ -114,21 +114,22 @@ def default_config(session: Session, family_name: str, fold: str) -> dict[str, A
 def _recall(session: Session, study: Study, store: Store) -> None:
     """Takes up whole batches of an earlier session; a batch that was cut short is asked again, its fits are on disk."""
     count = next(n for n in itertools.count() if n not in store.trials)
-    if count != session.run.search.trials:
-        count = 1 + (count - 1) // BATCH * BATCH if count else 0
-    study.recall([store.trials[n] for n in range(count)])
+    whole = 1 + (count - 1) // BATCH * BATCH if count else 0
+    study.recall([store.trials[n] for n in range(whole)])
+    if session.run.search.trials and whole < count and len(study.ask(_wanted(session, study))) == count - whole:
+        study.recall([store.trials[n] for n in range(whole, count)])  # it was the last, and smaller than others
     for trial in study.told:
         _report(session, study, trial)
 
 
-def _wanted(session: Session, study: Study) -> int:
-    """How many configurations to ask for now; 0 to stop."""
-    told, wanted = len(study.told), session.level.trials or session.run.search.trials
+def _wanted(session: Session, study: Study) -> float:
+    """How many configurations to ask for now, parts of one counted by their share; 0 to stop."""
+    spent, wanted = study.spent, session.level.trials or session.run.search.trials
     if wanted is not None:
-        return max(0, min(BATCH, wanted - told))
-    if not told:
+        return max(0.0, wanted - spent)
+    if not spent:
         return 1
-    if told >= MOST_TRIALS or not session.may_search() or _screened(session, study):
+    if spent >= MOST_TRIALS or not session.may_search() or _screened(session, study):
         return 0
     return BATCH
 
@@ -137,13 +138,13 @@ def _screened(session: Session, study: Study) -> bool:
     """Whether better families have this fold to themselves: after the default the best six go on (fewer where time is
     short), after 5 configurations the best three, after 13 the best two. By inner scores of this fold alone, so it is
     part of the procedure that is judged."""
-    told = len(study.told)
-    if told == 1:
+    spent = study.spent
+    if len(study.told) == 1:
         _defaults_told(session, study.fold)
-    places = session.level.tuned if told < 5 else 3 if told < 13 else 2
+    places = session.level.tuned if spent < 5 else 3 if spent < 13 else 2
     mine = study.best
     if mine is None:
-        return told >= 5
+        return spent >= 5
     rivals = [best_of(t, session.metric) for (f, k), t in session.trials.items() if k == study.fold]
     gains = [session.metric.gain(r.inner) for r in rivals if r is not None and r.inner is not None]
     better = sum(gain > session.metric.gain(mine.inner or 0.0) for gain in gains)
@@ -158,12 +159,12 @@ def _defaults_told(session: Session, fold: str) -> None:
 
 def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial]:
     """The batch with what came of it, in order; configurations that the clock kept from beginning are left out."""
-    best, inner, known = study.best, len(session.folds[study.fold].inner), study.family
+    best = study.best
     running: dict[Future[Fit], Trial] = {}
     finished: dict[int, Trial] = {}
 
     def go_on(trial: Trial) -> None:
-        if len(trial.scores) == folds(known, trial.share, inner):
+        if len(trial.scores) == _parts(session, study, trial)[0]:
             finished[trial.number] = replace(trial, state="complete" if trial.share >= 1 else "pruned")
         elif trial.stoppable and hopeless(trial.scores, best, session.metric):
             finished[trial.number] = replace(trial, state="pruned")
@@ -184,9 +185,23 @@ def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial
     return [finished[n] for n in sorted(finished)]
 
 
+def _parts(session: Session, study: Study, trial: Trial) -> tuple[int, float]:
+    """How many inner folds the trial is fitted on, and the share of a fit on each."""
+    return divided(study.family, trial.share, len(session.folds[study.fold].inner))
+
+
+def _again(study: Study, trial: Trial) -> int | None:
+    """The trial that gave this configuration a smaller share, if it comes of one."""
+    if trial.parent is None or trial.goes_on:
+        return None
+    before = study.told[trial.parent]
+    return before.number if before.share < trial.share and before.config == trial.config else None
+
+
 def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:
     job = session.job(
-        study.family.name, study.fold, trial.number, trial.config, inner=len(trial.scores), share=trial.share,
+        study.family.name, study.fold, trial.number, trial.config, inner=len(trial.scores),
+        share=_parts(session, study, trial)[1], again=_again(study, trial),
         goes_on=trial.parent if trial.goes_on else None, gradient=trial.gradient is not None,
     )  # fmt: skip
     order = list(session.level.families).index(study.family.name)
@@ -199,7 +214,8 @@ def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:
 
 def _with(session: Session, study: Study, trial: Trial, done: Fit) -> Trial:
     """The trial with one more inner fold."""
-    session.ledger.fitted(study.family.name, done.seconds, done.preparing)
+    if not done.taken:
+        session.ledger.fitted(study.family.name, done.seconds, done.preparing)
     if done.score is None or not math.isfinite(done.score):
         raise FitError("failed", "its score is not a finite number")
     before = len(trial.scores)
@@ -225,7 +241,7 @@ def _report(session: Session, study: Study, trial: Trial) -> None:
     """Tells the screen and MLflow of a told trial."""
     best = study.best is not None and study.best.number == trial.number
     name, fold = study.family.name, study.fold
-    progress.emit(progress.Tried(name, fold, trial.number, trial.state, trial.inner, best))
+    progress.emit(progress.Tried(name, fold, trial.number, trial.state, trial.inner, best, trial.share))
     session.record(
         f"{name}/{fold}/{trial.number}",
         "trial",

@@ -91,6 +91,8 @@ class Part:
     group: np.ndarray | None = None
     """Which group each row is of, where no group is ever on both sides: rows to come are of none of these, so what is
     theirs alone is to be told from what the columns say."""
+    share: float = 1.0
+    """Fidelity: under 1 a family that counts in rounds gives a fit this share of those that it would have."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What `fit` made of these rows and other configurations can use again, such as a binned dataset. Lives as long as
     the worker process keeps the part; a part with other columns or another target has one of its own."""
@@ -102,6 +104,8 @@ class Fitted:
 
     model: Any
     rounds: int | None = None
+    whole: bool = field(default=False, kw_only=True)
+    """Whether it stopped by itself before its share of rounds was over: with more it would be the same."""
     checkpoint: Any = None
     """After `steps`: what the next step goes on from; after a schedule: the `Checkpoint` of its end."""
 
@@ -139,7 +143,8 @@ class Family:
     ranges: Mapping[str, Any] = field(default_factory=dict)
     """Ranges that the user put in place of the space's own, by hyperparameter."""
     fidelity: Literal["rounds", "rows", "folds"] = "rows"
-    """What a part of a fit is: so many of its rounds, so many of the rows, or so many inner folds."""
+    """What a part of a fit on one inner fold is: so many of its rounds, or so many of the rows. `folds`: neither tells
+    of the whole fit, so there are only fewer inner folds."""
     most_rounds: int = 0
     """With `rounds`: how many a whole fit has at most."""
     steps: Callable[[Mapping[str, Any], Part, int, int, Any], Fitted] | None = None
@@ -209,6 +214,18 @@ class Family:
 def patience(learning_rate: float) -> int:
     """Rounds without a gain after which a booster stops: slow learning needs more before "no better" means anything."""
     return int(min(75, max(15, 1.5 / learning_rate)))
+
+
+_STEPS = 30.0
+"""Rounds times learning rate of a long boosting: nine of ten on real tables found their best rounds before."""
+
+
+def rounds_within(share: float, most: int, learning_rate: float) -> int:
+    """Rounds that a booster may take at this share of a whole fit, which may take `most`.
+
+    How far boosting has come is about rounds times learning rate (Friedman 2001, Annals of Statistics 29:1189). So slow
+    learners are given more rounds, as they take more in a whole fit; counted in rounds they would never look good."""
+    return most if share >= 1 else max(1, math.ceil(share * min(most, _STEPS / learning_rate)))
 
 
 def proposed(known: Family, trial: BaseTrial, shape: Shape) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from models.families import Family, Fitted, Needs, patience
+from models.families import Family, Fitted, Needs, patience, rounds_within
 
 _MOST_ROUNDS = 1000
 
@@ -60,7 +60,7 @@ def _fit(config, part, seed, threads):
         settings["monotone_constraints"] = f"({','.join(str(part.monotone[c]) for c in (*part.categories, *rest))})"
     # What depends on the number of rounds where it is not given: leaf estimation, above, and max_ctr_complexity.
     model: Any = (CatBoostRegressor if part.shape.task == "regression" else CatBoostClassifier)(
-        iterations=rounds or _MOST_ROUNDS,
+        iterations=rounds or rounds_within(part.share, _MOST_ROUNDS, settings["learning_rate"]),
         loss_function=_loss(part),
         cat_features=categories or None,
         boosting_type="Plain",
@@ -104,6 +104,8 @@ FAMILY = Family(
     space=_space,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
+    fidelity="rounds",
+    most_rounds=_MOST_ROUNDS,
     stops_early=True,
     monotone=True,
     threads=True,

@@ -50,7 +50,7 @@ def _unsuited(shape) -> str:
 def _fit(config, part, seed, threads):
     lens = _Lens.of(config, part)
     network = lambda: _network(config, lens, outputs(part))  # noqa: E731
-    made = train(network, part, course(config, len(part.y)), seed, threads, config.get("rounds"))
+    made = train(network, part, course(config, len(part.y), part.share), seed, threads, config.get("rounds"))
     layers = lens.layers(made.module)
     return Fitted(perceptron(layers, "relu", part.shape, made.centre, made.spread), made.rounds)
 
@@ -193,6 +193,8 @@ FAMILY = Family(
     space=_space,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
+    fidelity="rounds",
+    most_rounds=60,
     priority=2,
     stops_early=True,
     logs=True,

@@ -115,6 +115,7 @@ FAMILY = Family(
     default={"damping": 4.0, "rank": 8, "factor_damping": 25.0},
     space=_space,
     fit=_fit,
+    fidelity="folds",  # some of the rows leave most levels next to none
     priority=1,
     unsuited=_unsuited,
     most_cells=2e8,

@@ -44,6 +44,7 @@ FAMILY = Family(
     },
     space=_space,
     fit=_fit,
+    fidelity="folds",  # how many neighbours are best depends on how many rows there are
     selects=True,
     logs=True,
     weights=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from math import ceil
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,9 @@ FAMILY = Family(
     },
     space=_space,
     fit=_fit,
+    fidelity="rounds",
+    most_rounds=300,
+    architecture=("layers", "width", "activation"),
     stops_early=True,
     steps=_steps,
     explores=("learning_rate", "batch_size", "l2"),

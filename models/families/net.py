@@ -44,7 +44,7 @@ def _fit(config, part, seed, threads):
     knots, count = _knots(part.X, config["bins"]), outputs(part)
     pieces = _Pieces.of(knots, part.X.shape[1]) if knots else None
     network = lambda: _network(config, part.X.shape[1], pieces, count)  # noqa: E731
-    made = train(network, part, course(config, len(part.y)), seed, threads, config.get("rounds"))
+    made = train(network, part, course(config, len(part.y), part.share), seed, threads, config.get("rounds"))
     first, *others = _layers(made.module)
     layers = [*(pieces.layers(first) if pieces else [first]), *others]
     return Fitted(perceptron(layers, config["activation"], part.shape, made.centre, made.spread), made.rounds)
@@ -176,6 +176,9 @@ FAMILY = Family(
     space=_space,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
+    fidelity="rounds",
+    most_rounds=60,
+    architecture=("layers", "width", "activation", "normalised", "dropout", "embedding", "bins"),
     priority=2,
     stops_early=True,
     logs=True,

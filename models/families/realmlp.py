@@ -9,6 +9,8 @@ skops can't hold it."""
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 
 from models.families import Family, Fitted, Needs
@@ -46,6 +48,8 @@ def _fit(config, part, seed, threads):
         settings["use_ls"] = settings["ls_eps"] > 0
     if rounds:
         settings |= {"stop_epoch": rounds, "n_epochs": max(rounds, settings["n_epochs"])}
+    else:
+        settings["n_epochs"] = ceil(part.share * settings["n_epochs"])
     model = (RealMLP_TD_Regressor if part.shape.task == "regression" else RealMLP_TD_Classifier)(
         random_state=seed, n_threads=threads, val_metric_name=metric, **settings
     )
@@ -79,6 +83,8 @@ FAMILY = Family(
     },
     space=_space,
     fit=_fit,
+    fidelity="rounds",
+    most_rounds=256,
     priority=3,
     stops_early=True,
     weights=False,

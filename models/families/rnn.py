@@ -44,7 +44,7 @@ def _fit(config, part, seed, threads):
     steps = list(part.past[: config["window"]])[::-1]
     others = [column for column in range(part.X.shape[1]) if column not in part.past]
     build = lambda: _network(config, steps, others, outputs(part))  # noqa: E731
-    made = train(build, part, course(config, len(part.y)), seed, threads, config.get("rounds"))
+    made = train(build, part, course(config, len(part.y), part.share), seed, threads, config.get("rounds"))
     return Fitted(_delivered(made, part), made.rounds)
 
 
@@ -121,6 +121,8 @@ FAMILY = Family(
     space=_space,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
+    fidelity="rounds",
+    most_rounds=80,
     stops_early=True,
     threads=True,
     gpu=True,

@@ -1,0 +1,83 @@
+"""Ladders of shares: many configurations are given little, and the better ones of a rung again with more.
+
+A rung is not waited for until it is full, as successive halving does (Jamieson & Talwalkar 2016, AISTATS): who is among
+the best third of those told so far goes on, as in ASHA (Li et al. 2020, MLSys). So every batch is full, and a search
+may be ended at any time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from models.fidelity import ETA, shares
+from models.metric import Metric
+from models.nested import Trial
+from models.search import BATCH, Proposal, View
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What began on one rung, and how far it came."""
+
+    shares: tuple[float, ...]
+    """Of the rungs, the least first; the last is 1."""
+    trials: tuple[Trial, ...]
+    """Told trials that began on the first rung, and what came of them."""
+
+    @property
+    def spent(self) -> float:
+        """How many whole configurations it has cost."""
+        return math.fsum(t.share for t in self.trials)
+
+    def going_on(self, metric: Metric) -> list[Proposal]:
+        """Who goes on: the best third of each rung but the last, as far as they did not yet, from the top rung down."""
+        gone = {t.parent for t in self.trials}
+        best = [
+            Proposal(t.params, share=above, parent=t.number)
+            for share, above in reversed(list(pairwise(self.shares)))
+            for t in _best_third([t for t in self.trials if t.share == share], metric)
+        ]
+        return [proposal for proposal in best if proposal.parent not in gone]
+
+
+def _best_third(rung: Sequence[Trial], metric: Metric) -> list[Trial]:
+    """The best of the rung, the best first; one that failed counts, but is never among them."""
+    scored = [(metric.gain(t.score), t) for t in rung if t.score is not None]
+    ranked = [t for _, t in sorted(scored, key=lambda pair: (-pair[0], pair[1].number))]
+    return ranked[: len(rung) // ETA]
+
+
+def climbed(view: View, several: bool) -> list[Proposal]:
+    """The next batch: who goes on, and for the other places new configurations on the first rung. With `several` there
+    is a ladder from every rung on, as in Hyperband (Li et al. 2018, JMLR 18:185), and the one that has cost least so
+    far is given the next new configuration."""
+    ladders = _ladders(view, several)
+    going = [(ladder, p) for ladder in ladders for p in ladder.going_on(view.metric)]
+    batch = sorted(going, key=lambda pair: -pair[1].share)[:BATCH]
+    while len(batch) < BATCH:
+        spent = [ladder.spent + math.fsum(p.share for of, p in batch if of is ladder) for ladder in ladders]
+        least = ladders[spent.index(min(spent))]
+        batch.append((least, Proposal(share=least.shares[0])))
+    return [proposal for _, proposal in batch]
+
+
+def _ladders(view: View, several: bool) -> list[Ladder]:
+    """One ladder of all rungs, or one from each rung on. What began with another share, such as the default, is none's
+    or that of the ladder of whole configurations."""
+    rungs = shares(view.family, view.shape)
+    began: dict[int, float] = {}
+    for trial in view.told:
+        began[trial.number] = trial.share if trial.parent is None else began[trial.parent]
+    tops = [rungs[n:] for n in range(len(rungs))] if several else [rungs]
+    return [Ladder(top, tuple(t for t in view.told if began[t.number] == top[0])) for top in tops]
+
+
+def richest(view: View, least: int) -> list[Trial]:
+    """The trials with a score at the largest share that has at least so many; none where no share has."""
+    for share in reversed(shares(view.family, view.shape)):
+        rung = [t for t in view.told if t.share == share and t.score is not None]
+        if len(rung) >= least:
+            return rung
+    return []

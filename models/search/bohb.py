@@ -1,0 +1,73 @@
+"""BOHB: Hyperband whose new configurations come from a Parzen estimator instead of chance.
+
+The estimator learns from one share alone, the largest that enough configurations were given: scores of different
+shares don't compare. A third of the configurations is drawn at random all the same."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, create_trial
+
+from models.rungs import climbed, richest
+from models.search import Strategy, View
+from models.space import distributions
+
+_AT_RANDOM = 1 / 3
+_MORE = 3
+"""Trials beyond the number of hyperparameters from which on the estimator is asked (Falkner et al.: d + 1 for each of
+its two densities' least, and 2 more)."""
+
+
+class _OfOneShare(BaseSampler):
+    """A Parzen estimator over the trials of one share, which stand in a study of their own."""
+
+    def __init__(self, view: View):
+        known = richest(view, len(distributions(view.family, view.shape)) + _MORE)
+        self._study = optuna.create_study(direction="maximize")
+        self._study.add_trials([_whole(view, trial) for trial in known])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self._estimator = TPESampler(
+                seed=view.seed, n_startup_trials=1, multivariate=True, group=True, constant_liar=False
+            )
+        self._random, self._draw = RandomSampler(seed=view.seed), np.random.default_rng(view.seed)
+        self._known = bool(known)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        # Asked once for each configuration, before anything else of it is.
+        self._now: Any = self._estimator if self._known and self._draw.random() >= _AT_RANDOM else self._random
+        return self._now.infer_relative_search_space(self._study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._now.sample_relative(self._study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._now.sample_independent(self._study, trial, param_name, param_distribution)
+
+
+def _whole(view: View, trial: Any) -> FrozenTrial:
+    return create_trial(
+        value=view.metric.gain(trial.score), params=dict(trial.params), distributions=dict(trial.distributions)
+    )
+
+
+STRATEGY = Strategy(
+    name="bohb",
+    suits="slow families and large tables, from some tens of trials on",
+    cost="milliseconds a trial; pays from about thirty trials' worth",
+    sampler=_OfOneShare,
+    plan=partial(climbed, several=True),
+    source="Falkner, Klein & Hutter 2018, ICML (PMLR 80), with Optuna's multivariate TPESampler as the estimator",
+)
