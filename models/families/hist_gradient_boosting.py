@@ -36,7 +36,6 @@ def _fit(config, part, seed, threads):
     rounds = given.pop("rounds", None)
     stopping = rounds is None and part.stop is not None
     most = rounds or rounds_within(part.share, _MOST_ROUNDS, given["learning_rate"])
-    most = rounds or rounds_within(part.share, _MOST_ROUNDS, given["learning_rate"])
     settings: dict[str, Any] = {
         "early_stopping": stopping,
         "categorical_features": list(part.categories) or None,

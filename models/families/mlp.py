@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 from math import ceil
-from math import ceil
 from typing import Any
 
 import numpy as np
