@@ -26,8 +26,10 @@ class Bounded:
 
     def suggest_int(self, name: str, low: int, high: int, **how: Any) -> int:
         """A whole number between the user's bounds, where there are any."""
-        low, high = (int(end) for end in self._bounds(name, low, high, how))
-        return self.trial.suggest_int(name, low, high, **how)
+        low, high = self._bounds(name, low, high, how)
+        if not (float(low).is_integer() and float(high).is_integer()):
+            raise InputError(f"{name} is a whole number: its range can't be from {low:g} to {high:g}.")
+        return self.trial.suggest_int(name, int(low), int(high), **how)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of the user's choices, where there are any."""
@@ -39,10 +41,9 @@ class Bounded:
         return self.trial.suggest_categorical(name, kept)
 
     def _bounds(self, name: str, low: float, high: float, how: dict[str, Any]) -> tuple[float, float]:
-        given = self.ranges.get(name)
-        if given is None:
+        if name not in self.ranges:
             return low, high
-        low, high, scale = _numbers(name, given)
+        low, high, scale = _numbers(name, self.ranges[name])
         how["log"] = how.get("log", False) if scale is None else scale == "log"
         if how["log"] and low <= 0:
             raise InputError(f"{name} is searched on a log scale: its range must lie above 0, not begin at {low:g}.")

@@ -4,16 +4,17 @@ of the family's, and walks through a space that is only known by being asked."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.config import OfFamily, Run
-from models.errors import unknown
+from models.errors import InputError, listed, unknown
 from models.families import Family, Shape, proposed
 from models.metric import Metric
+from models.objectives import goal_for
 from models.ranges import Range
 from models.search import View, seed_for
 
@@ -81,7 +82,7 @@ def at(distribution: BaseDistribution, place: float) -> Any:
     low, high = float(distribution.low), float(distribution.high)
     whole = isinstance(distribution, IntDistribution)
     low, high = (low - 0.5, high + 0.5) if whole else (low, high)
-    value = math.exp(math.log(low) + place * math.log(high / low)) if distribution.log else low + place * (high - low)
+    value = low * (high / low) ** place if distribution.log else low + place * (high - low)
     return nearest(distribution, value)
 
 
@@ -109,26 +110,90 @@ def nearest(distribution: BaseDistribution, value: Any) -> Any:
     return int(value) if isinstance(distribution, IntDistribution) else float(value)
 
 
+def untried(view: View, configurations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Those of the configurations that nothing told has tried, each once."""
+    seen = {_key(trial.params) for trial in view.told}
+    for params in configurations:
+        if (key := _key(params)) not in seen:
+            seen.add(key)
+            yield params
+
+
+def _key(params: Mapping[str, Any]) -> str:
+    return repr(sorted(params.items()))
+
+
 def bounded(known: Family, ranges: Mapping[str, Range], shape: Shape) -> Family:
-    """The family with the user's ranges in place of its own, and the default moved into them.
+    """The family with the user's ranges in place of its own, and the default moved into them; what only the moved one
+    brings is at the middle of its range.
 
     InputError for a hyperparameter that it has not, or a range that can't be one."""
     if not ranges:
         return known
-    whole = distributions(known, shape)
-    for name in ranges:
-        if name not in whole and name not in known.default:
-            raise unknown(f"hyperparameter of {known.name}", name, whole)
+    _all_known(known, shape, ranges)
     narrow = replace(known, ranges=dict(ranges))
-    inside = distributions(narrow, shape)
-    default = {n: nearest(inside[n], v) if n in ranges and n in inside else v for n, v in known.default.items()}
-    return replace(narrow, default=default)
+    distributions(narrow, shape)  # every branch is asked for, so that a wrong range is told before any fit
+
+    def moved(name: str, distribution: BaseDistribution) -> Any:
+        return nearest(distribution, known.default[name]) if name in known.default else at(distribution, 0.5)
+
+    return replace(narrow, default={**known.default, **walked(narrow, shape, moved).params})
+
+
+def _all_known(known: Family, shape: Shape, names: Iterable[str]) -> None:
+    there = distributions(known, shape)
+    for name in names:
+        if name not in there and name not in known.default:
+            raise unknown(f"hyperparameter of {known.name}", name, there)
+
+
+def completed(known: Family, shape: Shape, given: Mapping[str, Any], called: str) -> dict[str, Any]:
+    """The whole configuration of which a part is given: the rest is the default's. What this table does not ask for is
+    left out.
+
+    InputError for a value that can't be, one that no other goes with, or one that is needed and not there."""
+    _all_known(known, shape, given)
+
+    def chosen(name: str, distribution: BaseDistribution) -> Any:
+        if name not in given and name not in known.default:
+            raise InputError(f"{called} needs {name} too, {ranged(distribution)}.")
+        value = given.get(name, known.default.get(name))
+        if not _holds(distribution, value):
+            wider = f"; --space {known.name}.{name}=RANGE makes that wider"
+            hint = "" if isinstance(distribution, CategoricalDistribution) else wider
+            raise InputError(f"{called}: {name} can be {ranged(distribution)}, not {value!r}{hint}.")
+        return nearest(distribution, value)
+
+    params = walked(known, shape, chosen).params
+    for name in given:
+        if name not in params and name not in known.default:
+            raise InputError(f"{called}: {name} does not go with the rest of it, {params}.")
+    return params
+
+
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    whole = float(value).is_integer() or not isinstance(distribution, IntDistribution)
+    return whole and distribution._contains(float(value))
+
+
+def ranged(distribution: BaseDistribution) -> str:
+    """The values of a hyperparameter, in words."""
+    if isinstance(distribution, CategoricalDistribution):
+        return "one of " + listed(distribution.choices)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    return f"from {distribution.low:g} to {distribution.high:g}"
 
 
 def view_of(known: Family, shape: Shape, metric: Metric, run: Run) -> View:
     """What a search of the family may know before its first trial; InputError as `bounded`."""
-    asked = run.families.get(known.name, OfFamily())
+    asked, goal = run.families.get(known.name, OfFamily()), goal_for(metric, run.search)
+    _all_known(known, shape, (name for name in asked.steps if name))
     return View(
         bounded(known, asked.space, shape), shape, metric, (), run.seed, run.seed, expected=run.search.trials,
-        configurations=asked.configurations, steps=asked.steps,
+        directions=goal.directions, limited=bool(goal.limits), configurations=asked.configurations, steps=asked.steps,
+        goal=goal,
     )  # fmt: skip

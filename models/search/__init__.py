@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from models.families import Family, Shape
     from models.metric import Metric
     from models.nested import Trial
+    from models.objectives import Goal
 
 BATCH = 4
 """Configurations asked together. The default stands alone before the first batch, as the mark for stopping early."""
+
+MOST_TRIALS = 400
+"""Configurations of one study when the clock decides."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class View:
     """What the user listed for this family."""
     steps: Mapping[str, int] = field(default_factory=dict)
     """Values of a hyperparameter in a grid, by name; `""` holds for all others."""
+    goal: Goal | None = None
+    """What is best, where that is more than the metric."""
 
 
 def drawn(view: View) -> Sequence[Proposal]:
@@ -101,8 +107,17 @@ class Strategy:
     of one size are what a resumed search can take up."""
     unsuited: Callable[[View], str] = _at_hand
     """Why it can't search this family's space, in words with what would; empty where it can. Asked before any fit."""
+    size: Callable[[View], float] | None = None
+    """How many configurations it will try beside the default, where that is fixed before it begins."""
+    gradient: bool = False
+    """Whether it wants the gradient of every configuration, the default and those to begin with among them."""
     several: bool = False
     """Whether it searches for several objectives at once."""
+    stopped: bool = True
+    """Whether its sampler knows what to make of a trial that was stopped after some inner folds. To one that does not
+    it is shown as complete, with the mean of those folds: it was worse than the worst fold of the best."""
+    remembers: bool = False
+    """Whether it begins with what earlier runs of the model found, as a warm start: the estimate then may flatter."""
     chooses: Callable[[View], tuple[str, str]] | None = None
     """For a strategy that leaves the search to another: that one's name, and why it."""
     package: str = ""

@@ -1,0 +1,160 @@
+"""Covariance matrix adaptation: a normal distribution moves and turns towards where scores are good, with a margin so
+that whole numbers and choices are never given up for good."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from models.search import BATCH, Strategy, View, seed_for
+from models.space import at, distributions, place
+
+if TYPE_CHECKING:
+    from cmaes import CatCMAwM
+
+_SIGMA = 0.3
+"""Standard deviation at the start, in widths of a range: Hansen 2016, arXiv:1604.00772, section B.2."""
+
+_WHOLE = 64
+"""Whole numbers with more values than this are treated as fractions: a margin is for steps that are wide."""
+
+_MARK = "cmaes"
+
+
+class CmaEs(BaseSampler):
+    """CatCMA with margin. Its distribution is made anew from the generations that are told, each as it was drawn: from
+    the trials' marks and the order of their scores."""
+
+    def __init__(self, seed: int, study_seed: int, space: Mapping[str, BaseDistribution], start: Mapping[str, Any]):
+        """`space` has every hyperparameter, those too that only some choices bring; `start` is the first mean."""
+        self._seed, self._study_seed = seed, study_seed
+        self._space = {n: d for n, d in space.items() if not d.single()}
+        self._start = start
+        self._independent = RandomSampler(seed=seed)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The whole space, as it was given."""
+        return self._space
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """By chance: what the space did not name."""
+        self._raise_error_if_multi_objective(study)
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Drawn from the distribution that the told generations leave."""
+        self._raise_error_if_multi_objective(study)
+        if not search_space:
+            return {}
+        numbers, wholes, choices = _parted(search_space)
+        model = self._adapted(study, search_space)
+        model.reseed_rng(seed_for(self._seed, trial.number))
+        drawn = model.ask()
+        kept = {"generation": model.generation, "v": _listed(drawn._v_raw), "c": _listed(drawn.c)}
+        study._storage.set_trial_system_attr(trial._trial_id, _MARK, kept)
+        values = {n: at(d, float(x)) for (n, d), x in zip(numbers.items(), _each(drawn.x), strict=True)}
+        values |= {
+            n: _values(d)[_nearest(_levels(d), z)] for (n, d), z in zip(wholes.items(), _each(drawn.z), strict=True)
+        }
+        return values | {n: d.choices[np.argmax(c)] for (n, d), c in zip(choices.items(), _each(drawn.c), strict=True)}
+
+    def _adapted(self, study: Study, space: Mapping[str, BaseDistribution]) -> CatCMAwM:
+        from cmaes import CatCMAwM
+
+        model = self._fresh(space)
+        told = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and _MARK in t.system_attrs]
+        for generation in itertools.count():
+            of_it = [t for t in told if t.system_attrs[_MARK]["generation"] == generation][: model.population_size]
+            if len(of_it) < model.population_size:
+                return model
+            ranked = sorted(of_it, key=lambda t: _rank(study, t))
+            marks = [t.system_attrs[_MARK] for t in ranked]
+            solutions = [CatCMAwM.Solution(c=_array(m["c"], bool), _v_raw=_array(m["v"], float)) for m in marks]
+            model.tell([(solution, float(order)) for order, solution in enumerate(solutions)])
+        raise AssertionError("unreachable")
+
+    def _fresh(self, space: Mapping[str, BaseDistribution]) -> CatCMAwM:
+        from cmaes import CatCMAwM
+
+        numbers, wholes, choices = _parted(space)
+        both = {**numbers, **wholes}
+        mean = [place(d, self._start[n]) if n in self._start else 0.5 for n, d in both.items()]
+        # A whole batch more or less: what is asked beyond a generation's size is fitted for nothing.
+        population = BATCH * math.ceil((4 + 3 * math.log(len(space))) / BATCH)
+        return CatCMAwM(
+            x_space=[[0.0, 1.0]] * len(numbers) or None,
+            z_space=[_levels(d) for d in wholes.values()] or None,
+            c_space=[len(d.choices) for d in choices.values()] or None,
+            population_size=population,
+            mean=np.array(mean) if both else None,
+            sigma=_SIGMA if both else None,
+            cov=np.eye(len(both)) if both else None,
+            seed=self._study_seed,
+        )
+
+
+def _parted(space: Mapping[str, BaseDistribution]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Numbers, whole numbers of few values, and choices."""
+    choices = {n: d for n, d in space.items() if isinstance(d, CategoricalDistribution)}
+    wholes = {n: d for n, d in space.items() if isinstance(d, IntDistribution) and len(_values(d)) <= _WHOLE}
+    return {n: d for n, d in space.items() if n not in choices and n not in wholes}, wholes, choices
+
+
+def _values(distribution: IntDistribution) -> range:
+    return range(distribution.low, distribution.high + 1, distribution.step)
+
+
+def _levels(distribution: IntDistribution) -> list[float]:
+    return [place(distribution, value) for value in _values(distribution)]
+
+
+def _nearest(levels: list[float], value: float) -> int:
+    return int(np.argmin(np.abs(np.array(levels) - value)))
+
+
+def _rank(study: Study, trial: FrozenTrial) -> tuple[float, float, int]:
+    """Feasible ones by their score, then the others by how far they are off, then what failed."""
+    if trial.state != TrialState.COMPLETE or trial.value is None:
+        return math.inf, 0.0, trial.number
+    violated = sum(max(0.0, v) for v in trial.constraints.values())
+    return violated, trial.value if study.direction.name == "MINIMIZE" else -trial.value, trial.number
+
+
+def _listed(array: np.ndarray | None) -> list[Any] | None:
+    return None if array is None else array.tolist()
+
+
+def _array(values: list[Any] | None, kind: type) -> np.ndarray | None:
+    return None if values is None else np.array(values, kind)
+
+
+def _each(array: np.ndarray | None) -> Any:
+    return () if array is None else array
+
+
+def _sampler(view: View) -> CmaEs:
+    return CmaEs(view.seed, view.study_seed, distributions(view.family, view.shape), view.family.default)
+
+
+STRATEGY = Strategy(
+    name="cmaes",
+    suits="many trials over numbers that depend on each other; one objective",
+    cost="milliseconds a trial; pays after some generations of 8 to 16 trials",
+    sampler=_sampler,
+    stopped=False,
+    package="cmaes",
+    source="CMA-ES: Hansen & Ostermeier 2001, Evol. Comp. 9:159; CatCMA with margin: Hamano et al. 2025, "
+    "arXiv:2504.07884; the package cmaes",
+)

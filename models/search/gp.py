@@ -1,0 +1,25 @@
+"""Bayesian optimization with a Gaussian process: propose where a model of the scores expects the largest gain."""
+
+from __future__ import annotations
+
+from optuna.samplers import GPSampler
+
+from models.search import Strategy, View
+
+
+def _sampler(view: View) -> GPSampler:
+    return GPSampler(seed=view.seed, n_startup_trials=5, warn_independent_sampling=False)
+
+
+STRATEGY = Strategy(
+    name="gp",
+    suits="costly fits, few trials, and hyperparameters that are mostly numbers; what only some choices bring is drawn",
+    cost="tenths of a second a trial, more with many; pays from about ten trials",
+    sampler=_sampler,
+    several=True,
+    stopped=False,
+    package="torch",
+    extra="bayes",
+    source="Snoek et al. 2012, NeurIPS; log expected improvement: Ament et al. 2023, arXiv:2310.20708; Optuna's "
+    "GPSampler",
+)
