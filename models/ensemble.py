@@ -5,7 +5,7 @@ the average better, stop when none does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,18 +50,30 @@ def weigh(
     targets: Sequence[np.ndarray],
     weights: Sequence[np.ndarray | None],
     metric: Metric,
+    keeps: Callable[[Sequence[Candidate], Sequence[np.ndarray]], bool] | None = None,
 ) -> tuple[tuple[Member, ...], float]:
-    """The members with weights that sum to one, and the ensemble's inner score."""
+    """The members with weights that sum to one, and the ensemble's inner score. With `keeps` only such members go
+    together that, with their mean predictions, keep it; each candidate alone has to."""
     pool = shortlisted(candidates, metric)
 
     def score(total: Sequence[np.ndarray], size: int) -> float:
         return metric.pooled([(y, p / size, w) for y, p, w in zip(targets, total, weights, strict=True)])
+
+    def fits(place: int, size: int) -> bool:
+        """Whether the ensemble may take one more of this candidate."""
+        if keeps is None:
+            return True
+        mean = [(t + p) / size for t, p in zip(total, pool[place].folds, strict=True)]
+        return keeps([pool[i] for i in sorted({*counts, place})], mean)
 
     counts = {0: 1}
     total = list(pool[0].folds)
     best = score(total, 1)
     for size in range(2, _ROUNDS + 1):
         open_ = range(len(pool)) if len(counts) < MOST_MEMBERS else sorted(counts)
+        open_ = [i for i in open_ if fits(i, size)]
+        if not open_:
+            break
         trials = [(score([t + p for t, p in zip(total, pool[i].folds, strict=True)], size), i) for i in open_]
         value, pick = max(trials, key=lambda t: (metric.gain(t[0]), -t[1]))
         if metric.gain(value) <= metric.gain(best) + _GAIN * abs(best) / size:

@@ -12,7 +12,7 @@ short.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -94,12 +94,14 @@ def bbc_interval(
     folds: Sequence[np.ndarray],
     seed: int,
     weight: np.ndarray | None = None,
+    choose: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Interval:
     """BBC-CV: the out-of-fold score of the best of several configurations, without the flattery of the choice.
 
     Each replicate chooses the configuration by the keys drawn and scores it by the keys left out (Tsamardinos,
     Greasidou & Borboudakis 2018, Machine Learning 107:1895); value and interval are mean and percentiles of these.
-    `predictions` holds one array per configuration, `folds` the positions that each fold judged.
+    `predictions` holds one array per configuration, `folds` the positions that each fold judged. `choose`
+    picks a row of gains (configuration, replicate) for each column, where that is not the largest.
     """
     by_fold = [keys[rows] for rows in folds]
     drawn, left = [], []
@@ -111,7 +113,8 @@ def bbc_interval(
         drawn.append(np.stack([metric.resample(one, counts) for one in several]))
         left.append(np.stack([metric.resample(one, rest) for one in several]))
     gains = np.concatenate(drawn, axis=1) * (1 if metric.greater_is_better else -1)
-    best = np.where(np.isnan(gains), -np.inf, gains).argmax(axis=0)
+    whole = np.where(np.isnan(gains), -np.inf, gains)
+    best = whole.argmax(axis=0) if choose is None else choose(whole)
     scores = np.take_along_axis(np.concatenate(left, axis=1), best[None], axis=0)[0]
     scores = scores[np.isfinite(scores)]
     if len(scores) < 2:

@@ -7,7 +7,7 @@ limits, the best configuration is the one with the best mean inner score, and no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -154,6 +154,23 @@ class Goal:
         if not trials:
             return None
         return trials[picked(np.array([self.gains(t) for t in trials]), self.importance)]
+
+    def chooser(self, trials: Sequence[Trial], floor: float = -math.inf) -> Callable[[np.ndarray], np.ndarray] | None:
+        """What picks among these trials, were the metric's gains others: (trial, column) -> the row of each column.
+        None where the largest gain decides."""
+        if not self.several:
+            return None
+        beside = np.array([self.gains(t)[1:] for t in trials])
+
+        def choose(gains: np.ndarray) -> np.ndarray:
+            rows = []
+            for column in gains.T:
+                open_ = np.flatnonzero(column > floor) if (column > floor).any() else np.arange(len(column))
+                points = np.column_stack([column, beside])[open_]
+                rows.append(open_[picked(points, self.importance)])
+            return np.array(rows)
+
+        return choose
 
     @property
     def importance(self) -> np.ndarray:

@@ -19,10 +19,10 @@ from models.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
 from models.errors import BudgetError, NestorError, shortened
 from models.finish import PLAIN, Finish, finished, judged, of_all
 from models.metric import Fold3
-from models.nested import Trial, best_of
+from models.nested import Trial
 from models.outcome import Coverage, FamilyOutcome, Interval
 from models.threshold import moves
-from tasks import coverage, fit
+from tasks import coverage, fit, picked
 from tasks.session import Session
 from tasks.shortlist import ALL
 from tasks.tune import JUDGE, refit
@@ -65,7 +65,7 @@ class Concluded:
 def conclude(session: Session) -> Concluded:
     """Weighs, refits, judges, and opens the sealed rows once."""
     chosen = _assembled(session)
-    if not _delivered(chosen):
+    if not _delivered(chosen) or (ALL in session.folds and ALL not in chosen and not session.goal.plain):
         raise _nothing(session)
     _tell_finish(session, chosen)
     shown = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
@@ -85,7 +85,10 @@ def conclude(session: Session) -> Concluded:
 
 
 def _nothing(session: Session) -> NestorError:
-    """Why there is no model: too little time, or what most fits failed of."""
+    """Why there is no model: limits that nothing keeps, too little time, or what most fits failed of."""
+    over = picked.over_all(session, [ALL] if ALL in session.folds else list(session.folds))
+    if over is not None:
+        return over
     reasons = Counter(t.reason for trials in session.trials.values() for t in trials if t.state == "failed")
     if reasons:
         why, times = reasons.most_common(1)[0]
@@ -99,12 +102,12 @@ def _assembled(session: Session) -> dict[str, Chosen]:
 
     Beside the members, and after them, each family's best is refitted too: it is judged for the leaderboard as far as
     the time goes."""
-    weighed = {fold: found for fold in session.folds if (found := _weighed(session, fold)) is not None}
+    weighed = {fold: found for fold, found in _all_weighed(session).items() if found is not None}
     members = {(m.family, k, m.trial) for k, one in weighed.items() for m in one.members}
     bests = {
         (name, k, best.number)
         for (name, k), trials in session.trials.items()
-        if k != ALL and (best := best_of(trials, session.metric)) is not None
+        if k != ALL and (best := session.goal.best(trials)) is not None
     }
     with ThreadPoolExecutor(64) as threads:
         waiting = {
@@ -116,6 +119,31 @@ def _assembled(session: Session) -> dict[str, Chosen]:
     return {k: _finished(session, one) for k, one in kept.items()}
 
 
+def _all_weighed(session: Session) -> dict[str, Chosen | None]:
+    """Every fold's choice. Where more than the metric counts its members are refitted already, since their costs as
+    refitted have a say."""
+    if session.goal.plain:
+        return {fold: _weighed(session, fold) for fold in session.folds}
+    with ThreadPoolExecutor(len(session.folds)) as threads:
+        return dict(zip(session.folds, threads.map(lambda fold: _settled(session, fold), session.folds), strict=True))
+
+
+def _settled(session: Session, fold: str) -> Chosen | None:
+    """The fold's one configuration, or with limits alone its ensemble, whose costs as refitted keep the limits."""
+    choose = _one if session.goal.several else _weighed
+    return picked.settled(
+        session, fold, lambda trials: choose(session, fold, trials),
+        lambda found: [(m.family, m.trial) for m in found.members],
+        lambda name, k, trial: refit(session, name, k, trial),
+    )  # fmt: skip
+
+
+def _one(session: Session, fold: str, trials: picked.Tried) -> Chosen | None:
+    """The one configuration that the goal picks, by inner values alone."""
+    key = picked.best(session, fold, trials)
+    return key and Chosen(fold, (Member(*key, 1.0),), _trial(session, key[0], fold, key[1]).inner or 0.0)
+
+
 def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | None:
     """The ensemble of those members that could be refitted, their weights summing to one again."""
     members = [m for m in chosen.members if (m.family, chosen.fold, m.trial) in fitted]
@@ -123,15 +151,17 @@ def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | No
     return replace(chosen, members=tuple(replace(m, weight=m.weight / whole) for m in members)) if members else None
 
 
-def _weighed(session: Session, fold: str) -> Chosen | None:
-    """The fold's ensemble, by inner scores alone; None where no configuration finished."""
-    candidates = _candidates(session, fold)
+def _weighed(session: Session, fold: str, trials: picked.Tried | None = None) -> Chosen | None:
+    """The fold's ensemble, by inner scores alone, within the limits; None where no configuration finished within."""
+    trials = picked.tried(session, fold) if trials is None else trials
+    candidates = _candidates(session, fold, trials)
     if not candidates:
         return None
     parts = [judge for _, judge in session.folds[fold].inner]
     targets = [session.work.target[rows] for rows in parts]
     weights = [None if session.work.weight is None else session.work.weight[rows] for rows in parts]
-    return Chosen(fold, *weigh(candidates, targets, weights, session.metric))
+    keeps = picked.within(session, fold, trials) if session.goal.limits else None
+    return Chosen(fold, *weigh(candidates, targets, weights, session.metric, keeps))
 
 
 def _finished(session: Session, chosen: Chosen) -> Chosen:
@@ -191,11 +221,11 @@ def _tell_finish(session: Session, chosen: dict[str, Chosen]) -> None:
         )
 
 
-def _candidates(session: Session, fold: str) -> list[Candidate]:
+def _candidates(session: Session, fold: str, trials: picked.Tried) -> list[Candidate]:
     found = []
     for name in session.level.families:
         best = sorted(
-            (t for t in session.trials.get((name, fold), []) if t.inner is not None and np.isfinite(t.inner)),
+            (t for t in session.goal.complete(trials.get(name, ())) if session.goal.keeps(t)),
             key=lambda t: (-session.metric.gain(t.inner or 0.0), t.number),
         )
         found += [
@@ -260,7 +290,7 @@ def _families(session: Session, chosen: dict[str, Chosen]) -> tuple[FamilyOutcom
 
 def _family(session: Session, name: str, chosen: dict[str, Chosen]) -> FamilyOutcome:
     trials = {k: session.trials.get((name, k), []) for k in session.folds}
-    bests = {k: best_of(t, session.metric) for k, t in trials.items()}
+    bests = {k: session.goal.best(t) for k, t in trials.items()}
     judged = []
     for k in (k for k in session.folds if k != ALL):
         best = bests[k]
@@ -287,6 +317,8 @@ def _delivered(chosen: dict[str, Chosen]) -> list[Chosen]:
 
 
 def _winner(session: Session, families: Sequence[FamilyOutcome]) -> str:
+    if session.goal.several and families:
+        return max(families, key=lambda family: family.weight).name
     return families[0].name if families else "constant"
 
 
@@ -304,16 +336,21 @@ def _without_outer(session: Session, chosen: Chosen) -> Interval:
     fold = session.folds[chosen.fold]
     rows = np.concatenate([judge for _, judge in fold.inner])
     parts = np.split(np.arange(len(rows)), np.cumsum([len(judge) for _, judge in fold.inner])[:-1])
-    found = [
-        np.concatenate(_inner_predictions(session, name, chosen.fold, t))
+    tried = [
+        (name, t)
         for name in session.level.families
         for t in session.trials.get((name, chosen.fold), [])
-        if t.inner is not None
+        if t.inner is not None and session.goal.keeps(t)
+    ]
+    found = [
+        np.concatenate(_inner_predictions(session, name, chosen.fold, t))
+        for name, t in tried
     ]
     weight = None if session.work.weight is None else session.work.weight[rows]
     return estimate.bbc_interval(
-        session.metric, session.work.target[rows], found, session.keys[rows], parts, session.run.seed, weight
-    )
+        session.metric, session.work.target[rows], found, session.keys[rows], parts, session.run.seed, weight,
+        session.goal.chooser([t for _, t in tried], picked.floor(session, chosen.fold)),
+    )  # fmt: skip
 
 
 def _opened(

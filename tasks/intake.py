@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models import fairness
 from models.address import masked
 from models.class_weight import class_weights
 from models.errors import InputError, shortened
@@ -16,6 +17,7 @@ from models.estimate import time_blocks
 from models.families import family
 from models.forecast import wide
 from models.metric import metric_for
+from models.objectives import goal_for
 from models.seal import Seal, choose_seal, digest, form, keys, renewed, sealed_rows, work_rows
 from models.search import strategy
 from models.split import Plan, plan_for
@@ -40,10 +42,18 @@ def take_in(session: Session) -> None:
         session.table = table
         session.found(table.findings)
         session.metric = metric_for(session.run.metric, table.task, table.classes, session.run.costs)
+        session.goal = goal_for(session.metric, session.run.search)
+        _comparable(table)
         class_weights(session.run.class_weight, table.classes)  # an unknown label is said before anything is fitted
         _same_table(session)
         _open(session)
     session.start_pool()
+
+
+def _comparable(table: Table) -> None:
+    """InputError where subgroups that a gap is asked of can't be compared."""
+    for name in table.subgroups if table.subgroups is not None else ():
+        fairness.check(table.subgroups[name], table.target, table.task == "regression")  # type: ignore[index]
 
 
 def _open(session: Session) -> None:

@@ -34,6 +34,8 @@ class Training:
     """The validation rows, prepared."""
     columns_mb: float = 0.0
     """Size of what prepared them."""
+    columns_ms: float = 0.0
+    """Milliseconds in which that prepares one row, where they count."""
 
     @property
     def bytes(self) -> float:

@@ -38,6 +38,7 @@ from tasks.workdir import Workdir
 if TYPE_CHECKING:
     from models.metric import Metric
     from models.nested import Trial
+    from models.objectives import Goal
     from models.plan import Level
     from models.seal import Seal
     from models.split import Fold, Plan
@@ -61,6 +62,7 @@ class Session:
     # read and check
     table: Table
     metric: Metric
+    goal: Goal
     # seal
     work: Table
     seal: Seal | None = None
