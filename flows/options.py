@@ -192,7 +192,7 @@ Trials = Annotated[
     ),
 ]
 Strategy = Annotated[
-    str | None, _option(_SEARCH, "--search", metavar="S", help="How hyperparameters are searched.", default="tpe")
+    str | None, _option(_SEARCH, "--search", metavar="S", help="How hyperparameters are searched.", default="auto")
 ]
 Space = Annotated[
     list[str] | None,

@@ -5,22 +5,27 @@ seen."""
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, replace
 from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 
 from models.class_weight import class_weights
 from models.columns import many_levels
 from models.config import Run
 from models.errors import BudgetError, InputError, listed, unknown
+from models.fairness import codes
 from models.families import Family, Shape, families, family, usable
-from models.metric import Metric
+from models.metric import Metric, metric_for
 from models.nested import Study
+from models.objectives import goal_for
 from models.outcome import How
 from models.plan import LEAST_TRIALS, REFIT, Level, affordable, first_level
+from models.search import strategies, strategy
 from models.space import view_of
 from models.split import Fold, layout
 from models.table import Table
@@ -28,7 +33,7 @@ from models.tails import skewed
 from tasks import fit, progress
 from tasks.fit import Brief, Fit
 from tasks.session import Session
-from tasks.tune import SEARCH, default_config
+from tasks.tune import SEARCH, default_job, study_of
 from tasks.warm import warm_up
 from tasks.workers import FitError
 
@@ -57,6 +62,7 @@ def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
     _monotone(table, run)
     asked = [usable(name) for name in run.search.families] or list(families().values())
     told = _told(table, run)
+    _searchable(told, run)
     shape, metric = told.shape(table.rows, table.features.shape[1]), told.scorer
     found = {one.name: _misfit(one, shape, run) or _unsearched(one, shape, metric, run) for one in asked}
     left_out = {name: why for name, why in found.items() if why}
@@ -85,6 +91,8 @@ def _misfit(one: Family, shape: Shape, run: Run) -> str:
         return one.lack
     if not one.safe and not named:
         return "its models can only be pickled: name it to allow that"
+    if one.many and not named and not strategy(run.search.strategy).gradient:
+        return "it has many hyperparameters: name it, or search by gradient"
     if shape.task not in one.tasks:
         return f"it does not do {shape.task}"
     if shape.loss == "quantile" and "quantile" not in one.losses:
@@ -107,10 +115,19 @@ def _unsearched(one: Family, shape: Shape, metric: Metric, run: Run) -> str:
     return why and f"the search {name} can't be used: {why}"
 
 
+def _searchable(told: Brief, run: Run) -> None:
+    """InputError where several objectives are asked of a search that knows one only."""
+    asked, goal = strategy(run.search.strategy), told.goal
+    if goal is not None and goal.several and not asked.several and asked.chooses is None:
+        able = listed(name for name, one in strategies().items() if one.several or one.chooses is not None)
+        names = listed([goal.metric.name, *(o.name for o in goal.beside)])
+        raise InputError(f"The search {asked.name} is for one objective, not for {names}. Those that can: {able}.")
+
+
 def refit_too(run: Run) -> bool:
     """Whether a search on all work rows is part of the plan: what is delivered is then one pipeline."""
     if run.final.deliver == "auto":
-        return run.split.time is not None or run.final.rows == "all"
+        return run.split.time is not None or run.final.rows == "all" or run.lean
     return run.final.deliver == "refit"
 
 
@@ -140,7 +157,19 @@ def _shortlist(session: Session) -> None:
     deaf = [name for name in level.families if family(name).tunable and not family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):
         session.note(f"Weights count for nothing in fits of {listed(deaf)}.")
+    _say_search(session)
     warm_up(session)
+
+
+def _say_search(session: Session) -> None:
+    """Says which search each family has, and why, where the settings leave that open."""
+    taken: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name in (n for n in session.level.families if family(n).tunable):
+        study = study_of(session, name, next(iter(session.folds)))
+        taken[study.strategy.name, study.why] += [name]
+    for (search, why), names in taken.items():
+        if why:
+            session.note(f"Search {search} for {listed(names, 30)}: {why}.")
 
 
 def _start(session: Session) -> tuple[int, int]:
@@ -215,7 +244,7 @@ def _probed(session: Session, kept: list[Family], limit: float) -> tuple[dict[st
 
 
 def _default(session: Session, name: str, fold: str, limit: float) -> Future[Fit]:
-    job = session.job(name, fold, 0, default_config(session, name, fold), inner=0)
+    job = default_job(session, name, fold)
     # What can't be tuned costs nothing and is the last resort: it is never too slow.
     timeout = limit if family(name).tunable else session.refit_limit()
     place = family(name).priority if family(name).tunable else 0
@@ -245,12 +274,15 @@ def _told(table: Table, run: Run, plan: str = "", folds: Mapping[str, Fold] = Ma
     """What fits are told of the table; before there is a plan, what families may know of it."""
     cells = table.rows * table.features.shape[1]
     threads = 1 if cells < 20_000_000 else 2
+    subgroups = pd.DataFrame() if table.subgroups is None else table.subgroups
     return Brief(
         plan, table.task, table.classes, run.metric, table.kinds, dict(folds), threads, run.seed, run.places,
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
         table.season, costs=run.costs, class_weight=class_weights(run.class_weight, table.classes),
         skewed=table.task == "regression" and table.history is None and skewed(table.target), orders=table.orders,
         many=many_levels(table.features, table.kinds), past=table.past, group=table.group,
+        goal=goal_for(metric_for(run.metric, table.task, table.classes, run.costs), run.search),
+        subgroups={str(name): codes(column) for name, column in subgroups.items()},
     )  # fmt: skip
 
 

@@ -24,20 +24,18 @@ from models.families import family
 from models.fidelity import divided
 from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
 from models.schedule import described, within_reach
-from models.search import BATCH
+from models.search import BATCH, MOST_TRIALS
 from models.space import view_of
 from tasks import checkpoints, fit, progress
 from tasks.fit import Fit
 from tasks.journal import STATUS_OF_STATE
+from tasks.picked import ranking
 from tasks.session import Session
 from tasks.warm import shape
 from tasks.workers import NEVER_RUN, FitError
 
 JUDGE, SEARCH = 0, 1
 """First part of a fit's priority: judging goes before searching."""
-
-MOST_TRIALS = 400
-"""Configurations of one study when the clock decides."""
 
 
 class Store:
@@ -47,18 +45,18 @@ class Store:
         """Opens the file, new or of an earlier session."""
         path = session.workdir.path / "studies" / f"{family_name}-{fold}.log"
         path.parent.mkdir(exist_ok=True)
-        self.metric = session.metric
+        self.goal = session.goal
         _mend(path)
         storage = JournalStorage(JournalFileBackend(str(path)))
         self._study = optuna.create_study(
-            storage=storage, study_name=f"{family_name}/{fold}", direction="maximize", load_if_exists=True
+            storage=storage, study_name=f"{family_name}/{fold}", directions=self.goal.directions, load_if_exists=True
         )
         self.trials = {t.number: t for t in map(thawed, self._study.trials)}
 
     def keep(self, trial: Trial) -> None:
         """Writes the trial down, once."""
         if trial.number not in self.trials:
-            self._study.add_trial(frozen(trial, self.metric))
+            self._study.add_trial(frozen(trial, self.goal))
             self.trials[trial.number] = trial
 
 
@@ -73,7 +71,7 @@ def _mend(path: Path) -> None:
 
 def tune(session: Session, family_name: str, fold: str) -> None:
     """Searches until there are enough trials or no time."""
-    study = _study(session, family_name, fold)
+    study = study_of(session, family_name, fold)
     store = Store(session, family_name, fold)
     _recall(session, study, store)
     session.trials[family_name, fold] = study.told
@@ -100,7 +98,8 @@ def _fits(session: Session, study: Study) -> str:
     return str(Path(session.job(study.family.name, study.fold, 0, {}).file).parent.parent)
 
 
-def _study(session: Session, family_name: str, fold: str) -> Study:
+def study_of(session: Session, family_name: str, fold: str) -> Study:
+    """The study of a family on a fold, before its first trial."""
     initial = session.warm.configurations.get(family_name, ()) if session.warm else ()
     view = view_of(family(family_name), shape(session, fold), session.metric, session.run)
     return Study(view, fold, session.run.search.strategy, initial)
@@ -108,7 +107,14 @@ def _study(session: Session, family_name: str, fold: str) -> Study:
 
 def default_config(session: Session, family_name: str, fold: str) -> dict[str, Any]:
     """The configuration of trial 0."""
-    return dict(_study(session, family_name, fold).ask()[0].config)
+    return default_job(session, family_name, fold).config
+
+
+def default_job(session: Session, family_name: str, fold: str) -> fit.Job:
+    """Trial 0 on the first inner fold: the very fit that the study will ask for."""
+    trial = study_of(session, family_name, fold).ask()[0]
+    wanted = trial.gradient is not None
+    return session.job(family_name, fold, 0, trial.config, inner=0, gradient=wanted)
 
 
 def _recall(session: Session, study: Study, store: Store) -> None:
@@ -142,6 +148,9 @@ def _screened(session: Session, study: Study) -> bool:
     if len(study.told) == 1:
         _defaults_told(session, study.fold)
     places = session.level.tuned if spent < 5 else 3 if spent < 13 else 2
+    if not session.goal.plain:
+        ranked = ranking(session, study.fold)
+        return ranked.index(study.family.name) >= places if study.family.name in ranked else spent >= 5
     mine = study.best
     if mine is None:
         return spent >= 5
@@ -166,7 +175,7 @@ def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial
     def go_on(trial: Trial) -> None:
         if len(trial.scores) == _parts(session, study, trial)[0]:
             finished[trial.number] = replace(trial, state="complete" if trial.share >= 1 else "pruned")
-        elif trial.stoppable and hopeless(trial.scores, best, session.metric):
+        elif trial.stoppable and not session.goal.several and hopeless(trial.scores, best, session.metric):
             finished[trial.number] = replace(trial, state="pruned")
         else:
             running[_submit(session, study, trial)] = trial
@@ -218,6 +227,9 @@ def _with(session: Session, study: Study, trial: Trial, done: Fit) -> Trial:
         session.ledger.fitted(study.family.name, done.seconds, done.preparing)
     if done.score is None or not math.isfinite(done.score):
         raise FitError("failed", "its score is not a finite number")
+    for name, value in done.measures.items():
+        if not math.isfinite(value):
+            raise FitError("failed", f"its {name} is not a finite number")
     before = len(trial.scores)
     return replace(
         trial,

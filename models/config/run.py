@@ -86,7 +86,7 @@ class Search(Settings):
     digit."""
     families: Annotated[Names, WithJsonSchema(_one_of("models.families", many=True))] = ()
     """The families to consider; empty: all that suit the table. `nestor families` lists them."""
-    strategy: Annotated[str, WithJsonSchema(_one_of("models.search"))] = "tpe"
+    strategy: Annotated[str, WithJsonSchema(_one_of("models.search"))] = "auto"
     """The search strategy; `nestor searches` lists them."""
     warm_from: str | None = None
     """A run (its id, or a model's name: its newest run) whose best configurations are tried right after each default.

@@ -1,0 +1,118 @@
+"""Learns `models/portfolio.json`, which configurations to try first, from tables on which every family's same
+configurations were fitted (`benchmarks.search.collect --same`), and judges it leave-one-table-out:
+`python -m benchmarks.portfolio DATA [--write]`.
+
+A regret of 0 is a table's best configuration, 1 the median of its random ones. Judged on a table, the portfolio knows
+nothing of it; beside it stand the default alone, and as many random configurations (their expected least regret)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.stamp import printed, stamp
+from models.families import Shape
+from models.metric import metric_for
+from models.portfolio import FILE, Learned, likeness, ordered
+
+KEPT = 12
+"""Configurations of a family that the file keeps beside its default."""
+FIRST = (1, 2, 4, 8)
+"""After so many configurations beside the default it is judged."""
+
+Matrix = Mapping[str, Sequence[Learned]]
+"""Family -> its configurations, the default first."""
+
+
+def main() -> None:
+    """Prints how good portfolios are on tables that they do not know; with --write makes the file from all tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="a folder of parquet files, one for each family and table")
+    parser.add_argument("--write", action="store_true", help="write models/portfolio.json")
+    asked = parser.parse_args()
+    tables, matrix = _read(asked.data)
+    rows = [row for name in matrix for row in _judged(name, matrix[name], tables)]
+    printed(
+        "Portfolios on tables that they do not know",
+        ("family", "configurations", "portfolio", "random", "default"),
+        rows,
+    )
+    if asked.write:
+        _write(tables, {name: kept(found) for name, found in matrix.items()})
+
+
+def _read(folder: Path) -> tuple[dict[str, dict[str, Any]], Matrix]:
+    """Tables by name, and each family's configurations with their regret on every table; those that some table lacks
+    are left out."""
+    tables: dict[str, dict[str, Any]] = {}
+    regrets: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    params: dict[str, dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
+    for file in sorted(folder.glob("*.parquet")):
+        read = pq.read_table(file)
+        told = json.loads(read.schema.metadata[b"problem"])
+        frame, family, table = read.to_pandas(), told["family"], told["table"]
+        tables[table] = {k: told["shape"][k] for k in ("rows", "columns", "task", "classes")}
+        metric = metric_for(told["metric"], told["shape"]["task"], tuple(range(told["classes"])))
+        scores = frame[[c for c in frame if c.startswith("score_")]].mean(axis=1)
+        gains = np.array([metric.gain(s) for s in scores])
+        spread = gains.max() - np.median(gains)
+        names = [c for c in frame if not c.startswith(("score_", "seconds_"))]
+        for number, row in enumerate(frame[names].to_dict("records")):
+            regrets[family][number][table] = float(min(3.0, (gains.max() - gains[number]) / (spread or 1.0)))
+            params[family][number] |= {k: v for k, v in row.items() if v is not None and v == v}
+    whole = {f: {n: r for n, r in by.items() if len(r) == len(tables)} for f, by in regrets.items()}
+    return tables, {f: [Learned(params[f][n], r) for n, r in sorted(by.items())] for f, by in whole.items() if by}
+
+
+def kept(found: Sequence[Learned]) -> list[Learned]:
+    """The default, and the configurations that a greedy choice over all tables takes."""
+    return [found[0], *ordered(found, dict.fromkeys(found[0].regret, 1.0), KEPT)]
+
+
+def _judged(family: str, found: Sequence[Learned], tables: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """A row for each count of configurations: mean least regret, over tables that were left out one at a time."""
+    sums = {count: [0.0, 0.0] for count in FIRST}
+    for table, shape in tables.items():
+        others = {t: likeness(Shape(**shape), s) for t, s in tables.items() if t != table}
+        known = [Learned(c.params, {t: c.regret[t] for t in others}) for c in found]
+        order = [next(c for c in found if c.params == one.params) for one in ordered(kept(known), others, max(FIRST))]
+        default, rest = found[0].regret[table], sorted(c.regret[table] for c in found[1:])
+        for count in FIRST:
+            sums[count][0] += min(default, *(c.regret[table] for c in order[:count]))
+            sums[count][1] += _expected(default, rest, count)
+    default = np.mean([found[0].regret[t] for t in tables])
+    shown = [(count, *(value / len(tables) for value in both)) for count, both in sums.items()]
+    return [(family, str(count), f"{mine:.3f}", f"{random:.3f}", f"{default:.3f}") for count, mine, random in shown]
+
+
+def _expected(default: float, rest: Sequence[float], count: int) -> float:
+    """The expected least regret of the default and so many of the rest, drawn without replacement."""
+    total, left, n = 0.0, 1.0, len(rest)
+    for place, regret in enumerate(rest):
+        if left <= 0 or n - place <= 0:
+            break
+        first = min(1.0, count / (n - place)) * left
+        total, left = total + first * min(default, regret), left - first
+    return total + left * default
+
+
+def _write(tables: Mapping[str, Any], families: Matrix) -> None:
+    whole = {
+        "made": f"python -m benchmarks.portfolio, {stamp()}",
+        "tables": tables,
+        "families": {name: [asdict(one) for one in found] for name, found in sorted(families.items())},
+    }
+    place = Path(__file__).parent.parent / "models" / FILE
+    place.write_text(json.dumps(whole, indent=1, default=float) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Meta-learning and transfer: earlier runs of the same model, then what was good on other tables, then Parzen
+estimators."""
+
+from __future__ import annotations
+
+from models.parzen import parzen
+from models.portfolio import planned
+from models.search import Strategy
+
+STRATEGY = Strategy(
+    name="meta",
+    suits="another run of a model: begins with the best that its newest run in MLflow found, then goes on as portfolio",
+    cost="nothing to speak of; the estimate may flatter, as after every warm start",
+    sampler=parzen,
+    plan=planned,
+    remembers=True,
+    source="Feurer et al. 2015, Initializing Bayesian hyperparameter optimization via meta-learning, AAAI; "
+    "Perrone et al. 2018, NeurIPS",
+)

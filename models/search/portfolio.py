@@ -1,0 +1,17 @@
+"""Meta-learning: first what was good on other tables, those like this one before others; then Parzen estimators."""
+
+from __future__ import annotations
+
+from models.parzen import parzen
+from models.portfolio import planned
+from models.search import Strategy
+
+STRATEGY = Strategy(
+    name="portfolio",
+    suits="few configurations: begins with those that were good on other tables, the most alike first, then as tpe",
+    cost="nothing to speak of; pays from the first trial on",
+    sampler=parzen,
+    plan=planned,
+    source="greedy portfolios: Feurer et al. 2022, Auto-sklearn 2.0, JMLR 23:261; Wistuba et al. 2015, DSAA; "
+    "benchmarks/portfolio.py",
+)
