@@ -33,6 +33,7 @@ DRAW = 2
 _AFTERWARDS = 4.0
 """Seconds that are kept for the report and for MLflow once the version is registered."""
 _LONGEST = 60.0
+_LATE = "the run's time was up"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Drawing:
 
     def __init__(self, session: Session, concluded: Concluded):
         """Begins at once."""
-        self.session, self.made = session, dict[str, Drawn]()
+        self.session, self.made, self.lack = session, dict[str, Drawn](), dict[str, str]()
         ranked = sorted(concluded.families, key=lambda f: -f.weight)
         self.wanted = [f.name for f in ranked if families()[f.name].tunable]
         self._over = False
@@ -83,8 +84,8 @@ class Drawing:
                 self.made[name] = self.session.fits.submit(
                     _aside, *what, priority=(DRAW, place), timeout=_LONGEST
                 ).result()
-            except FitError:
-                continue
+            except FitError as error:
+                self.lack[name] = error.reason
 
     def ended(self) -> dict[str, Drawn]:
         """What there is, by family, as soon as all is done or the time is up."""
@@ -93,8 +94,10 @@ class Drawing:
         self._over = True
         self.session.fits.cancel(lambda priority: priority[0] == DRAW)
         made = dict(self.made)
-        if lacking := [name for name in self.wanted if name not in made]:
-            self.session.note(f"Which hyperparameters of {listed(lacking, 20)} mattered was not reckoned: no time.")
+        lacking = [name for name in self.wanted if name not in made]
+        for why in dict.fromkeys(self.lack.get(name, _LATE) for name in lacking):
+            names = [name for name in lacking if self.lack.get(name, _LATE) == why]
+            self.session.note(f"Which hyperparameters of {listed(names, 20)} mattered was not reckoned: {why}.")
         return made
 
 
