@@ -5,7 +5,7 @@ INK (text, axes) and GRID are stand-ins that a page replaces with its own colour
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +43,9 @@ _STYLE: Any = {
     "savefig.facecolor": "none",
 }
 _MOST_POINTS = 4000
+
+Schedule = Sequence[tuple[int, Mapping[str, Any]]]
+"""Rounds and the settings that they were trained with, step by step."""
 
 
 def style() -> Any:
@@ -255,6 +258,28 @@ def _sample(count: int) -> np.ndarray:
 
 def _colours(names: Iterable[str]) -> list[str]:
     return [SERIES[k % len(SERIES)] for k, _ in enumerate(names)]
+
+
+def schedules(
+    setting: str, members: Iterable[Schedule], chosen: Iterable[Schedule], beside: Iterable[Schedule] = ()
+) -> Figure:
+    """A setting that changes while models are trained, by the rounds trained so far: every member's thin, the chosen
+    ones' thick, and others dashed beside them."""
+    figure, axes = _figure("", "rounds", shortened(setting, 40), (8.8, 3.0))
+    thin: Any = {"color": SERIES[8], "linewidth": 0.8, "alpha": 0.5}
+    for lines, how in (
+        (members, thin),
+        (beside, {"color": SERIES[1], "linewidth": 1.6, "linestyle": "--"}),
+        (chosen, {"color": SERIES[0], "linewidth": 2.2}),
+    ):
+        for schedule in lines:
+            ends = np.cumsum([count for count, _ in schedule])
+            values = [settings[setting] for _, settings in schedule]
+            axes.step([0, *ends], [values[0], *values], where="pre", **how)
+    low, high = axes.dataLim.intervaly
+    if low > 0 and high > 10 * low:
+        axes.set_yscale("log")
+    return figure
 
 
 def then_now(title: str, bars: Sequence[tuple[str, float, float]]) -> Figure:

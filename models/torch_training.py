@@ -98,6 +98,45 @@ def train(
         return _trained(build(), part, course, seed, rounds)
 
 
+def advanced(
+    build: Callable[[], torch.nn.Module],
+    part: Part,
+    course: Course,
+    seed: int,
+    threads: int,
+    rounds: int,
+    state: Mapping[str, Any] | None = None,
+) -> tuple[Trained, dict[str, Any]]:
+    """As `train`, so many epochs more from a state that an earlier call returned (None: from nothing); and the state of
+    their end: weights, what the optimiser remembers, and chance. The learning rate is the course's throughout."""
+    with _chance(seed, threads):
+        return _advanced(build(), part, course, seed, rounds, state)
+
+
+def _advanced(
+    module: torch.nn.Module, part: Part, course: Course, seed: int, rounds: int, state: Mapping[str, Any] | None
+) -> tuple[Trained, dict[str, Any]]:
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    centre, spread = _scale(part)
+    rows = _Rows(part.X, part.y, part.weight, part.shape, centre, spread, device)
+    loss, module = _loss(part.shape), module.to(device)
+    steps, order = _Steps(module, course), torch.Generator().manual_seed(seed)
+    if state is not None:
+        module.load_state_dict(state["module"])
+        steps.take_up(state["optimizer"])
+        order.set_state(state["order"])
+        torch.set_rng_state(state["chance"])
+    for _ in range(rounds):
+        for batch in rows.batches(course.batch_size, order):
+            steps.step(lambda one=batch: loss(module(one[0]), one[1], one[2]))
+    steps.check()
+    ended = {"module": module.state_dict(), "optimizer": steps.optimizer.state_dict()}
+    chance = {"order": order.get_state(), "chance": torch.get_rng_state()}
+    return Trained(module.cpu().eval(), rounds, centre, spread), {**copy.deepcopy(ended), **chance}
+
+
 @contextmanager
 def _chance(seed: int, threads: int) -> Iterator[None]:
     """Everything random starts from the seed, algorithms repeat, and so many threads are used; as before afterwards."""
@@ -192,6 +231,13 @@ class _Steps:
         }
         self.optimizer = kinds[course.optimizer](groups, lr=course.learning_rate, fused=True)
         self.last = torch.zeros(())
+
+    def take_up(self, state: dict[str, Any]) -> None:
+        """Remembers what an earlier optimiser did, with this course's learning rate and penalties."""
+        now = [{name: group[name] for name in ("lr", "weight_decay")} for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(copy.deepcopy(state))
+        for group, own in zip(self.optimizer.param_groups, now, strict=True):
+            group.update(own)
 
     def begin(self, epoch: int) -> None:
         """Sets the learning rate of this epoch."""

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from models.families import Family, Fitted, Needs
 from models.perceptron import Layer, linear, normalised, perceptron
-from models.torch_training import course, outputs, train
+from models.torch_training import Trained, advanced, course, outputs, train
 
 _NARROWEST = 1e-5
 """Between two knots of a column, which has variance 1: single precision tells no less apart."""
@@ -45,9 +45,23 @@ def _fit(config, part, seed, threads):
     pieces = _Pieces.of(knots, part.X.shape[1]) if knots else None
     network = lambda: _network(config, part.X.shape[1], pieces, count)  # noqa: E731
     made = train(network, part, course(config, len(part.y), part.share), seed, threads, config.get("rounds"))
+    return Fitted(_delivered(made, pieces, config, part), made.rounds)
+
+
+def _steps(config, part, seed, threads, state):
+    knots, count = _knots(part.X, config["bins"]), outputs(part)
+    pieces = _Pieces.of(knots, part.X.shape[1]) if knots else None
+    network = lambda: _network(config, part.X.shape[1], pieces, count)  # noqa: E731
+    now = replace(course(config, len(part.y)), schedule="constant")
+    made, state = advanced(network, part, now, seed, threads, config["rounds"], state)
+    return Fitted(_delivered(made, pieces, config, part), None, state)
+
+
+def _delivered(made: Trained, pieces: _Pieces | None, config, part):
+    """The trained network as scikit-learn's perceptron."""
     first, *others = _layers(made.module)
     layers = [*(pieces.layers(first) if pieces else [first]), *others]
-    return Fitted(perceptron(layers, config["activation"], part.shape, made.centre, made.spread), made.rounds)
+    return perceptron(layers, config["activation"], part.shape, made.centre, made.spread)
 
 
 def _network(config, columns: int, pieces: _Pieces | None, count: int):
@@ -181,6 +195,8 @@ FAMILY = Family(
     architecture=("layers", "width", "activation", "normalised", "dropout", "embedding", "bins"),
     priority=2,
     stops_early=True,
+    steps=_steps,
+    explores=("learning_rate", "weight_decay", "l1", "batch_size"),
     logs=True,
     threads=True,
     gpu=True,

@@ -30,18 +30,21 @@ _FACTORS = (0.8, 1.25)
 _ANEW = 0.25
 """Chance that a setting is drawn anew instead."""
 
-_LONGER = 2.0
+_LONGER = 3.0
 """Rounds of the whole training, in those after which the default stopped: slower learning may pay."""
 
 _USUAL_ROUNDS = 200
 """Where neither the default nor the family says how many there are."""
+
+_LEAST_STEP = 5
+"""Rounds: fewer tell nothing of a setting."""
 
 
 def _plan(view: View) -> list[Proposal]:
     """A new population's first step, or the next step of its members."""
     generations = _generations(view)
     draw = np.random.default_rng(view.seed)
-    step = max(1, round(_rounds(view) / generations))
+    step = max(_LEAST_STEP, round(_rounds(view) / generations))
     begun = (len(view.told) - 1) // BATCH
     members = [_better(view, trial) for trial in view.told[-BATCH:]] if begun % generations else []
     ranked = sorted((m for m in members if m), key=lambda m: (-view.metric.gain(m.inner or 0.0), m.number))
@@ -127,7 +130,7 @@ def _drawn(view: View) -> RandomSampler:
 STRATEGY = Strategy(
     name="pbt",
     suits="boosting and networks, where settings such as the learning rate should change while they train",
-    cost="four trainings of twice the default's rounds, in as many steps as there are batches; from 21 trials on",
+    cost="four trainings of three times the default's rounds, in as many steps as there are batches; from 21 trials on",
     sampler=_drawn,
     plan=_plan,
     unsuited=_unsuited,
