@@ -1,0 +1,153 @@
+"""Collects what a surrogate is made of: `python -m benchmarks.search.collect CATALOG --only car,abalone --folder OUT
+[--families lightgbm,linear,mlp] [--configurations 300] [--rows 2000] [--workers 2] [--data benchmarks/search/data]`.
+
+The default and scrambled Sobol configurations (Owen 1998) of each family on each table, fitted on the four inner folds
+of the first outer fold by what a worker of a run calls; every fold's score and processor seconds. Can be stopped at any
+moment and started again. OUT holds the tables and one line for each finished configuration; DATA gets a parquet file
+for each problem that is complete."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.stats import qmc
+
+from benchmarks.search.lay_out import lay_out
+from benchmarks.search.problem import FAMILIES, INNER, Problem, begin, problems
+from benchmarks.stamp import stamp
+from benchmarks.tables import tables
+from models.families import family, proposed
+from models.search import seed_for
+from models.space import Walk, at, distributions, walked
+
+DATA = Path(__file__).parent / "data"
+_POINTS = 9
+"""Points of a Sobol sequence are balanced in powers of two: the first ones of 2**9 are taken."""
+
+
+def main() -> None:
+    """Fits what is missing, breadth first, and writes the data of complete problems."""
+    asked = _asked()
+    only = asked.only.split(",") if asked.only else []
+    place = asked.folder / "tables"
+    for file, target, options in tables(asked.catalog.resolve(), only):
+        lay_out(file, target, _split(options), asked.rows, place)
+    wanted = {p.name: p for p in problems(place, asked.families.split(","), only)}
+    _fit(wanted, asked)
+    for name, problem in wanted.items():
+        _written(problem, _lines(asked.folder, name), asked)
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("catalog", type=Path, help="a folder, or a csv file that lists tables")
+    parser.add_argument("--only", default="", help="names of tables")
+    parser.add_argument("--folder", type=Path, required=True, help="where tables and single results lie")
+    parser.add_argument("--families", default=FAMILIES)
+    parser.add_argument("--configurations", type=int, default=300, help="beside the default")
+    parser.add_argument("--rows", type=int, default=2000, help="drawn from larger tables")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--data", type=Path, default=DATA)
+    return parser.parse_args()
+
+
+def _split(options: list[str]) -> dict[str, str]:
+    """`--group mouse` as the settings of a split."""
+    words = shlex.split(" ".join(options))
+    return {flag.removeprefix("--"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def configurations(problem: Problem, count: int) -> list[dict[str, Any]]:
+    """The params of the default and of so many Sobol points, the same in every run."""
+    whole = distributions(problem.family, problem.shape)
+    sobol = qmc.Sobol(len(whole), scramble=True, rng=seed_for("sobol", problem.name)).random_base2(_POINTS)
+    default = walked(problem.family, problem.shape, lambda name, _: problem.family.default[name])
+    places = [dict(zip(whole, point, strict=True)) for point in sobol[:count]]
+    drawn = [walked(problem.family, problem.shape, lambda name, d, p=p: at(d, p[name])) for p in places]
+    return [walk.params for walk in (default, *drawn)]
+
+
+def _fit(wanted: Mapping[str, Problem], asked: argparse.Namespace) -> None:
+    """Fits each configuration that has no line yet."""
+    done = {(name, line["number"]) for name in wanted for line in _lines(asked.folder, name)}
+    todo = [(n, name) for n in range(asked.configurations + 1) for name in wanted if (name, n) not in done]
+    print(f"{len(todo)} configurations to fit, {len(done)} there", file=sys.stderr, flush=True)
+    # Started anew, not forked: LightGBM's threads do not survive a fork.
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(asked.workers, spawn, begin, (os.getpid(),)) as pool:
+        running = [
+            pool.submit(_evaluated, wanted[name].family.name, wanted[name].folder, n, asked.configurations)
+            for n, name in todo
+        ]
+        for count, future in enumerate(as_completed(running), 1):
+            name, line = future.result()
+            with (asked.folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+                file.write("\n" + json.dumps(line))
+            if count % 100 == 0:
+                print(f"{count} of {len(todo)}", file=sys.stderr, flush=True)
+
+
+def _evaluated(family_name: str, folder: Path, number: int, count: int) -> tuple[str, dict[str, Any]]:
+    """The problem's name and the line of one configuration: params, every fold's score and seconds."""
+    problem, params = _known(family_name, folder, count)
+    walk = Walk(lambda name, _: params[number][name])
+    config = proposed(problem.family, walk, problem.shape)  # pyright: ignore[reportArgumentType]
+    fits = [problem.fitted(config, inner) for inner in range(INNER)]
+    scores, seconds = zip(*fits, strict=True)
+    return problem.name, {"number": number, "params": params[number], "scores": scores, "seconds": seconds}
+
+
+@cache
+def _known(family_name: str, folder: Path, count: int) -> tuple[Problem, list[dict[str, Any]]]:
+    problem = Problem(folder.name, family(family_name), folder)
+    return problem, configurations(problem, count)
+
+
+def _lines(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The finished configurations in order of their numbers; a line that a kill cut short is none."""
+    found: dict[int, dict[str, Any]] = {}
+    path = folder / f"{name}.jsonl"
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+        with suppress(json.JSONDecodeError):
+            one = json.loads(line)
+            found[one["number"]] = one
+    return [found[n] for n in sorted(found)]
+
+
+def _written(problem: Problem, lines: list[dict[str, Any]], asked: argparse.Namespace) -> None:
+    """The problem's parquet file: a column for each hyperparameter (empty where a configuration has none), a score and
+    seconds for each fold; what the problem is stands in the file's metadata."""
+    columns = {n: [line["params"].get(n) for line in lines] for n in distributions(problem.family, problem.shape)}
+    for what, key in (("score", "scores"), ("seconds", "seconds")):
+        for inner in range(INNER):
+            columns[f"{what}_{inner}"] = np.array([line[key][inner] for line in lines], dtype=np.float32)
+    metric = problem.metric
+    told = {
+        "table": problem.table, "family": problem.family.name, "shape": asdict(problem.shape), "metric": metric.name,
+        "classes": len(problem.brief.classes), "rows": asked.rows, "stamp": stamp(),
+    }  # fmt: skip
+    asked.data.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        pa.table(columns).replace_schema_metadata({"problem": json.dumps(told)}),
+        asked.data / f"{problem.name}.parquet",
+        compression="zstd",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Tables divided as a run divides them, in folders as workers find them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.search.problem import INNER, OUTER, PLAN
+from models.columns import many_levels
+from models.config import Run
+from models.split import layout, plan_for
+from models.tails import skewed
+from tasks.data import read
+from tasks.fit import Brief
+from tasks.validate import check_form
+from tasks.workdir import Workdir
+
+
+def lay_out(file: Path, target: str, options: Mapping[str, Any], rows: int, folder: Path) -> Path:
+    """The folder of a table of which at most so many rows, drawn at random, are divided as a run does; made once."""
+    workdir = Workdir(folder / file.stem)
+    if workdir.has(f"briefs/{PLAN}.pkl"):
+        return workdir.path
+    run = Run(data=str(file), target=target, split=options)  # type: ignore[arg-type]
+    table = check_form(read(run), run)
+    if table.rows > rows:
+        table = check_form(table.take(np.sort(np.random.default_rng(0).permutation(table.rows)[:rows])), run)
+    plan, _ = plan_for(table, run)
+    folds = {f.name: f for f in layout(plan, np.arange(table.rows), OUTER, INNER, with_all=False)}
+    brief = Brief(
+        PLAN, table.task, table.classes, None, table.kinds, folds, threads=1, seed=0, orders=table.orders,
+        skewed=table.task == "regression" and skewed(table.target), group=table.group,
+        many=many_levels(table.features, table.kinds),
+    )  # fmt: skip
+    workdir.write_frame("work", table.features)
+    workdir.write_array("target", table.target)
+    workdir.write_pickle(f"briefs/{PLAN}", brief)
+    return workdir.path
