@@ -152,7 +152,6 @@ def completed(known: Family, shape: Shape, given: Mapping[str, Any], called: str
     left out.
 
     InputError for a value that can't be, one that no other goes with, or one that is needed and not there."""
-    _all_known(known, shape, given)
 
     def chosen(name: str, distribution: BaseDistribution) -> Any:
         if name not in given and name not in known.default:
@@ -165,9 +164,10 @@ def completed(known: Family, shape: Shape, given: Mapping[str, Any], called: str
         return nearest(distribution, value)
 
     params = walked(known, shape, chosen).params
-    for name in given:
-        if name not in params and name not in known.default:
-            raise InputError(f"{called}: {name} does not go with the rest of it, {params}.")
+    beside = [name for name in given if name not in params and name not in known.default]
+    if beside:
+        _all_known(known, shape, beside)
+        raise InputError(f"{called}: {beside[0]} does not go with the rest of it, {params}.")
     return params
 
 

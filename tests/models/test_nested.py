@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from functools import cache
+from itertools import islice
 
 import pytest
 
@@ -10,16 +13,48 @@ from models.families import Shape, families
 from models.metric import metric_for
 from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
 from models.search import BATCH, View, seed_for, strategies
+from models.space import at, bounded, distributions, walked
 
 SHAPE = Shape(500, 12, "binary", 2)
 AUC = metric_for(None, "binary", ("a", "b"))
 RMSE = metric_for(None, "regression", ())
 TUNABLE = [f for f in families().values() if f.tunable]
+STRATEGIES = [s.name for s in strategies().values() if s.available]
+SLOW = [s.name for s in strategies().values() if s.extra == "bayes"]
 
 
 def study(known, fold="1", metric=AUC, strategy="tpe", seed=0, initial=()) -> Study:
-    view = View(known, replace(SHAPE, task=metric.task), metric, (), seed, seed)
+    """A study whose user asked for nine steps in a grid and listed forty configurations."""
+    shape = replace(SHAPE, task=metric.task)
+    listed = [
+        walked(known, shape, lambda n, d, i=i: at(d, seed_for(known.name, i, n) / 2**31)).params for i in range(40)
+    ]
+    view = View(known, shape, metric, (), seed, seed, configurations=listed, steps={"": 9})
     return Study(view, fold, strategy, initial)
+
+
+@cache
+def suited(strategy, many=2):
+    """Families that the strategy can search: the one with a condition first, then as chance has them."""
+    by_chance = sorted(TUNABLE, key=lambda f: (f.name != "linear", seed_for(strategy, f.name)))
+    return list(islice((f for f in by_chance if not study(f, strategy=strategy).unsuited), many))
+
+
+def over_strategies(many=2):
+    """Every strategy that is installed, each with some families."""
+    cases = [(s, i) for s in STRATEGIES for i in range(1 if s in SLOW else many)]
+    return pytest.mark.parametrize(("strategy", "place"), cases, ids=lambda case: str(case))
+
+
+def family_at(strategy, place):
+    if place >= len(suited(strategy)):
+        pytest.skip(f"{strategy} can't search so many families")
+    return suited(strategy)[place]
+
+
+def enough(strategy) -> int:
+    """Trials in which a strategy shows all that it does."""
+    return 9 if strategy in SLOW else 25
 
 
 def result(trial: Trial) -> Trial:
@@ -43,9 +78,9 @@ def searched(one: Study, trials: int = 25) -> list[Trial]:
 # --- The search ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strategy", strategies())
-@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
-def test_the_default_comes_first_and_alone_then_batches(known, strategy):
+@over_strategies()
+def test_the_default_comes_first_and_alone_then_batches(strategy, place):
+    known = family_at(strategy, place)
     one = study(known, strategy=strategy)
     first = one.ask()
     assert [t.number for t in first] == [0]
@@ -66,15 +101,55 @@ def test_a_family_without_a_choice_is_asked_once(known):
     assert len(searched(study(known))) == 1
 
 
-@pytest.mark.parametrize("metric", [AUC, RMSE], ids=lambda m: m.name)
-@pytest.mark.parametrize("strategy", strategies())
-@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
-def test_a_search_taken_up_again_after_any_batch_goes_on_as_if_unbroken(known, strategy, metric):
-    whole = searched(study(known, metric=metric, strategy=strategy))
-    for told in (1, 9, 21):
+@over_strategies()
+def test_a_search_taken_up_again_after_any_batch_goes_on_as_if_unbroken(strategy, place):
+    known, metric, trials = family_at(strategy, place), RMSE if place % 2 else AUC, enough(strategy)
+    whole = searched(study(known, metric=metric, strategy=strategy), trials)
+    for told in {1, trials // 8 * 4 + 1, trials - 4}:
         again = study(known, metric=metric, strategy=strategy)
-        again.recall([thawed(frozen(t, metric)) for t in whole[:told]])
-        assert [(t.params, t.config) for t in searched(again)] == [(t.params, t.config) for t in whole]
+        again.recall([stored(t, metric) for t in whole[:told]])
+        assert [(t.params, t.config) for t in searched(again, trials)] == [(t.params, t.config) for t in whole]
+
+
+def stored(trial: Trial, metric) -> Trial:
+    """The trial as a session that begins later finds it: by way of a file of JSON."""
+    kept = frozen(trial, metric)
+    kept.user_attrs = json.loads(json.dumps(kept.user_attrs))
+    return thawed(kept)
+
+
+@over_strategies()
+def test_what_is_proposed_lies_in_the_users_ranges_and_keeps_to_the_conditions(strategy, place):
+    known, shape = family_at(strategy, place), SHAPE
+    space = distributions(known, shape)
+    names = sorted(space, key=lambda n: seed_for(strategy, n))
+    fixed = {n: at(space[n], 0.7) for n in names[:1] if len(names) > 2}
+    ranges = {n: _half(space[n]) for n in names[:3]} | fixed
+    narrow = bounded(known, ranges, shape)
+    one = study(narrow, strategy=strategy)
+    for trial in searched(one, enough(strategy)):
+        allowed = walked(narrow, shape, lambda n, d, trial=trial: trial.params[n]).distributions
+        assert trial.params.keys() == allowed.keys()
+        assert all(d._contains(d.to_internal_repr(trial.params[n])) for n, d in allowed.items())
+        assert all(trial.params.get(n, value) == value for n, value in fixed.items())
+    assert len({str(t.params) for t in one.told}) > 1
+
+
+def _half(distribution):
+    """The lower half of a range, or the first half of the choices, two at least."""
+    if hasattr(distribution, "choices"):
+        return list(distribution.choices[: max(2, len(distribution.choices) // 2)])
+    return [at(distribution, 0.0), at(distribution, 0.5)]
+
+
+@over_strategies(many=1)
+def test_a_search_survives_whatever_becomes_of_its_trials(strategy, place):
+    one = study(family_at(strategy, place), strategy=strategy)
+    states = ("failed", "timeout", "memory", "pruned", "failed")
+    while len(one.told) < 13 and (asked := one.ask(13 - len(one.told))):
+        one.tell([replace(t, state=states[t.number % 5], scores=(0.5,) * (t.number % 5 == 3)) for t in asked])
+    assert len(one.told) >= 13
+    assert one.best is None
 
 
 @pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
@@ -113,18 +188,18 @@ def handed(known) -> list[dict]:
     return [dict(t.params) for t in searched(study(known, fold="9", seed=5), 5)[1:4]]
 
 
-@pytest.mark.parametrize("strategy", strategies())
-@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
-def test_a_warm_study_tries_the_default_then_what_was_handed_over_then_goes_on_by_itself(known, strategy):
+@over_strategies()
+def test_a_warm_study_tries_the_default_then_what_was_handed_over_then_goes_on_by_itself(strategy, place):
+    known = family_at(strategy, place)
     one = study(known, strategy=strategy, initial=handed(known))
-    searched(one)
+    searched(one, enough(strategy))
     assert one.told[0].params.items() <= known.default.items()
     assert [dict(t.params) for t in one.told[1:4]] == handed(known)
     # Of a space of whole numbers and words a sampler may name a point again.
-    assert len({str(t.params) for t in one.told}) >= 0.8 * len(one.told)
+    assert len({str(t.config) for t in one.told}) >= 0.8 * len(one.told)
 
 
-@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
+@pytest.mark.parametrize("known", suited("tpe"), ids=lambda f: f.name)
 def test_a_warm_search_taken_up_again_goes_on_as_if_unbroken(known):
     whole = searched(study(known, initial=handed(known)))
     for told in (1, 5, 21):
