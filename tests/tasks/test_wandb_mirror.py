@@ -21,7 +21,7 @@ from models.config import Run
 from models.errors import InputError
 from tasks import wandb_mirror
 from tasks.journal import Journal, Record
-from tasks.session import described
+from tasks.session import described, opened
 from tasks.tracking.wandb_runs import Runs, nested, safe
 from tasks.unchanged import digest, settings
 from tasks.wandb_mirror import Mirror, environment, said, started
@@ -216,12 +216,26 @@ def test_a_killed_command_and_a_killed_mirror_leave_nothing_twice(tmp_path, offl
 
 
 @installed
-def test_a_run_that_is_over_at_once_leaves_no_process(tmp_path, offline):
-    workdir = tmp_path / "w"
-    record(workdir, [])
-    mirror = Mirror(workdir)
-    mirror.close(kill=True)
-    assert not psutil.pid_exists(mirror.pid)
+def test_without_a_login_the_files_stay_and_a_sentence_says_so(tmp_path, offline, monkeypatch):
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    record(tmp_path / "w", tree())
+    assert Mirror(tmp_path / "w").wait(120) == (
+        "Weights & Biases: 0 of 6 runs are uploaded. Error: No API key configured. Use `wandb login` to log in. "
+        f"`wandb sync {tmp_path}/w/wandb` uploads them."
+    )
+    assert statuses(tmp_path / "w") == WHOLE
+
+
+@installed
+def test_a_session_starts_its_mirror_and_a_refused_table_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with opened(Run(data="t.csv", tracking={"mirror": "wandb"}), None, time.time()) as session:
+        assert session.mirror is not None
+        assert psutil.pid_exists(session.mirror.pid)
+    assert not psutil.pid_exists(session.mirror.pid)
+    assert list((tmp_path / "mlruns" / "work").glob("*")) == []
 
 
 @given(st.dictionaries(st.text("ab.", min_size=1, max_size=5), st.integers(), max_size=6))
