@@ -55,6 +55,7 @@ def clock(seconds: float) -> str:
 def final_table(report: Report) -> RenderableType:
     """The whole report for the terminal: leaderboard, numbers, sentence, what was left out, where to look."""
     parts: list[RenderableType] = ["", _heading(report), _leaderboard(report), "", _numbers(report)]
+    parts += ["", _objectives(report)] if report.objectives else []
     parts += ["", Text(plain(report.sentence, 600))] if report.sentence else []
     parts += [Text(plain(report.coverage_sentence, 300))] if report.coverage else []
     parts += ["", _noted(report), _left_out(report), _where(report), _last_line(report)]
@@ -103,6 +104,24 @@ def _numbers(report: Report) -> Table:
     table.add_row("optimism", number(report.optimism), "by how much the best inner score flatters")
     table.add_row("agreement", number(report.agreement, 2), "estimate against test, in standard errors")
     return table
+
+
+def _objectives(report: Report) -> RenderableType:
+    """Each objective of what was picked, and how it was picked."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table.add_column("objective", no_wrap=True, max_width=32, overflow="ellipsis")
+    for name in ("estimate (95 %)", "test", "delivered", "limit"):
+        table.add_column(name, no_wrap=True)
+    for one in report.objectives:
+        side = "≥" if one.greater_is_better else "≤"
+        table.add_row(
+            Text(plain(f"{one.name}, {one.unit}" if one.unit else one.name)),
+            interval(one.estimate),
+            number(one.test.value if one.test else None),
+            number(one.delivered),
+            "-" if one.limit is None else f"{side} {one.limit:g}",
+        )
+    return Group(table, *([Text(plain(report.pick, 600), style="dim")] if report.pick else []))
 
 
 def _noted(report: Report) -> RenderableType | None:

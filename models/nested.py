@@ -17,6 +17,7 @@ from optuna.trial import TrialState, create_trial
 
 from models.families import proposed
 from models.metric import Metric
+from models.objectives import Goal
 from models.schedule import extended
 from models.search import BATCH, Proposal, View, seed_for, strategy
 
@@ -83,8 +84,7 @@ class Trial:
 
 def best_of(trials: Sequence[Trial], metric: Metric) -> Trial | None:
     """The complete trial with the best mean inner score; the earlier one, so the default, where equal."""
-    complete = [t for t in trials if t.inner is not None and math.isfinite(t.inner)]
-    return max(complete, key=lambda t: (metric.gain(t.inner or 0.0), -t.number), default=None)
+    return Goal(metric).best(trials)
 
 
 def hopeless(scores: Sequence[float], best: Trial | None, metric: Metric) -> bool:
@@ -104,6 +104,7 @@ class Study:
         """A study without trials, over the family and the shape of `view`, whose `study_seed` is the run's; `initial`
         are params to try first thing after the default (a warm start)."""
         self.family, self.metric, self.fold, self.initial = view.family, view.metric, fold, initial
+        self.goal = view.goal or Goal(view.metric)
         self.seed = view.study_seed
         self._view = replace(view, study_seed=seed_for(self.seed, self.family.name, fold))
         self.strategy = strategy(strategy_name)
@@ -117,8 +118,8 @@ class Study:
 
     @property
     def best(self) -> Trial | None:
-        """The best told trial."""
-        return best_of(self.told, self.metric)
+        """The best told trial; None where none keeps the limits."""
+        return self.goal.best(self.told)
 
     @property
     def unsuited(self) -> str:
@@ -134,7 +135,7 @@ class Study:
         """The next batch, at most `most` configurations, of which parts count by their share: the default alone at
         first, then those to begin with; empty when there is no more."""
         if not self.told:
-            return self._asked([Proposal(self.family.default)], self._batch())
+            return self._asked([Proposal(self.family.default, gradient=self.strategy.gradient)], self._batch())
         if not self.family.tunable:
             return []
         view = self._batch()
@@ -151,7 +152,8 @@ class Study:
     def _asked(self, proposals: Sequence[Proposal], view: View) -> list[Trial]:
         # Made anew from what was told: a resumed search can know no more and no less than one that went on.
         self._study = optuna.create_study(directions=view.directions, sampler=self.strategy.sampler(view))
-        self._study.add_trials([frozen(trial, self.metric) for trial in self.told])
+        shown = self.told if self.strategy.stopped else [_as_complete(trial) for trial in self.told]
+        self._study.add_trials([frozen(trial, self.goal) for trial in shown])
         for proposal in proposals:
             self._study.enqueue_trial(dict(proposal.params))
         return [self._named(proposal, view) for proposal in proposals]
@@ -188,29 +190,38 @@ def _within(proposals: Sequence[Proposal], most: float) -> list[Proposal]:
     return [proposal for proposal, spent in zip(proposals, sums, strict=True) if spent <= most + 1e-9]
 
 
+def _as_complete(trial: Trial) -> Trial:
+    """A stopped trial as if the folds it had were all."""
+    return replace(trial, state="complete") if trial.state == "pruned" and trial.share == 1 else trial
+
+
 _KEPT = ("number", "config", "state", "scores", "rounds", "seconds", "peak_mb", "reason", "start", "end", "share",
          "parent", "goes_on", "gradient", "measures", "marks")  # fmt: skip
 """Fields of a trial that Optuna has no place for; its params and distributions have one."""
 
 
-def frozen(trial: Trial, metric: Metric) -> optuna.trial.FrozenTrial:
-    """The trial as Optuna stores it; everything that `thawed` needs is in its user attributes."""
-    inner = trial.inner if trial.inner is not None and math.isfinite(trial.inner) else None
+def frozen(trial: Trial, goal: Goal | Metric) -> optuna.trial.FrozenTrial:
+    """The trial as Optuna stores it: objectives as values, limits as constraints; everything that `thawed` needs is in
+    its user attributes."""
+    goal = Goal(goal) if isinstance(goal, Metric) else goal
+    whole = bool(goal.complete([trial]))
     ended = TrialState.PRUNED if trial.state == "pruned" else TrialState.FAIL
-    state = ended if inner is None else TrialState.COMPLETE
+    state = TrialState.COMPLETE if whole else ended
     return create_trial(
         state=state,
-        value=None if inner is None else metric.gain(inner),
+        values=goal.gains(trial) if whole else None,
         params=dict(trial.params),
         distributions=dict(trial.distributions),
-        intermediate_values=_steps(trial, metric) if state != TrialState.FAIL else {},
+        intermediate_values={} if state == TrialState.FAIL or goal.several else _steps(trial, goal.metric),
         user_attrs={f"nestor.{name}": getattr(trial, name) for name in _KEPT},
         system_attrs=dict(trial.marks),
+        constraints=goal.constraints(trial) or None,
     )
 
 
 def _steps(trial: Trial, metric: Metric) -> dict[int, float]:
-    """The score of each inner fold, by its place; of a part of a fit its mean, by the share in thousandths."""
+    """The score of each inner fold, by its place; of a part of a fit its mean, by the share in thousandths. A study of
+    several objectives has none: which of two configurations is ahead is not to be said."""
     if trial.share < 1 and trial.scores:
         return {round(1000 * trial.share): metric.gain(sum(trial.scores) / len(trial.scores))}
     return {i: metric.gain(s) for i, s in enumerate(trial.scores)}

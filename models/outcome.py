@@ -63,6 +63,48 @@ class FamilyOutcome:
 
 
 @dataclass(frozen=True)
+class ObjectiveOutcome:
+    """The metric, an objective beside it, or what else is limited: what the picked configurations have of it."""
+
+    name: str
+    says: str
+    """What it is, in words."""
+    unit: str
+    greater_is_better: bool
+    limit: float | None
+    """At most so much of it, or at least where greater is better."""
+    inner: float | None
+    """By which it was picked: mean over the inner folds of what is delivered."""
+    estimate: Interval | None
+    """What was picked in the outer folds has of it there; of a cost the mean over folds, without an interval."""
+    test: Interval | None
+    """On the sealed rows; None for costs."""
+    delivered: float | None = None
+    """A cost of the delivered model itself."""
+
+    @property
+    def expected(self) -> float | None:
+        """The estimate, else what was seen on inner rows."""
+        return self.inner if self.estimate is None else self.estimate.value
+
+
+@dataclass(frozen=True)
+class Point:
+    """A configuration among several objectives, or within limits."""
+
+    family: str
+    fold: str
+    trial: int
+    values: tuple[float, ...]
+    """Inner values, in the order of the report's objectives."""
+    front: bool
+    """Whether no other that keeps the limits is at least as good in all objectives and better in one."""
+    keeps: bool
+    """Whether it keeps the limits."""
+    picked: bool
+
+
+@dataclass(frozen=True)
 class Warned:
     """A warning as the JSON shows it."""
 
@@ -102,6 +144,12 @@ class Report:
     """champion or challenger."""
     coverage: tuple[Coverage, ...] = ()
     """What intervals or sets of 80, 90 and 95 % cover of the sealed rows; empty without these or outer folds."""
+    objectives: tuple[ObjectiveOutcome, ...] = ()
+    """The metric first, then objectives beside it and what else is limited; empty where the metric alone counts."""
+    front: tuple[Point, ...] = ()
+    """The Pareto front of what is delivered, and what was picked."""
+    pick: str | None = None
+    """How one point of it was picked, in words."""
     warm: str | None = None
     """The run whose best configurations were tried first: the estimate then may flatter, the test score does not."""
     tracking_uri: str | None = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from models.outcome import Interval
+    from models.outcome import Interval, ObjectiveOutcome, Point
 
 INK, GRID = "#123457", "#abcdef"
 SERIES = ("#3d7fd1", "#e0803a", "#3fa473", "#d2575c", "#9171c7", "#b3864c", "#d272ae", "#5aa7b8", "#8b8f97", "#a6a639")
@@ -79,6 +79,61 @@ def intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int = 0)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     return figure
+
+
+def pareto(points: Sequence[Point], objectives: Sequence[ObjectiveOutcome]) -> Figure:
+    """Configurations by the first two objectives: dominated ones pale, the front strong and joined, those over a limit
+    as crosses, the picked ones ringed; limits as lines."""
+    y, x = objectives[:2]
+    figure, axes = _figure("", _axis(x), _axis(y), (8.8, 3.8))
+    families = list(dict.fromkeys(p.family for p in points))
+    for colour, family in zip(_colours(families), families, strict=True):
+        own = [p for p in points if p.family == family]
+        for shown, alpha, mark in ((_pale(own), 0.3, "o"), (_strong(own), 1.0, "o"), (_over(own), 0.4, "x")):
+            label = shortened(family, 24) if shown is own or alpha == 1.0 else None
+            size = 34 if alpha == 1.0 else 14
+            axes.scatter(
+                [p.values[1] for p in shown], [p.values[0] for p in shown], s=size, alpha=alpha, color=colour,
+                marker=mark, linewidths=1.0 if mark == "x" else 0, label=label,
+            )  # fmt: skip
+    for fold in dict.fromkeys(p.fold for p in points):
+        ends = sorted((p.values[1], p.values[0]) for p in points if p.fold == fold and p.front)
+        axes.plot(*zip(*ends, strict=True), color=SERIES[8], linewidth=0.9, alpha=0.7, zorder=0) if ends else None
+    chosen = [p for p in points if p.picked]
+    axes.scatter(
+        [p.values[1] for p in chosen], [p.values[0] for p in chosen], s=130, facecolors="none", edgecolors=INK,
+        linewidths=1.6, zorder=4,
+    )  # fmt: skip
+    for one, line in ((x, axes.axvline), (y, axes.axhline)):
+        if one.limit is not None:
+            line(one.limit, color=SERIES[3], linewidth=1.0, linestyle="--")
+    _logged(axes, [p.values[1] for p in points])
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _axis(one: ObjectiveOutcome) -> str:
+    sense = "higher" if one.greater_is_better else "lower"
+    unit = f", {one.unit}" if one.unit else ""
+    return f"{shortened(one.name)}{unit} ({sense} is better)"
+
+
+def _strong(points: Sequence[Point]) -> list[Point]:
+    return [p for p in points if p.front]
+
+
+def _pale(points: Sequence[Point]) -> list[Point]:
+    return [p for p in points if p.keeps and not p.front]
+
+
+def _over(points: Sequence[Point]) -> list[Point]:
+    return [p for p in points if not p.keeps]
+
+
+def _logged(axes: Axes, values: Sequence[float]) -> None:
+    """A scale of powers where the values span more than a factor of twenty."""
+    if values and min(values) > 0 and max(values) > 20 * min(values):
+        axes.set_xscale("log")
 
 
 def history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figure:

@@ -65,7 +65,7 @@ class Concluded:
 def conclude(session: Session) -> Concluded:
     """Weighs, refits, judges, and opens the sealed rows once."""
     chosen = _assembled(session)
-    if not _delivered(chosen) or (ALL in session.folds and ALL not in chosen and not session.goal.plain):
+    if not delivering(chosen) or (ALL in session.folds and ALL not in chosen and not session.goal.plain):
         raise _nothing(session)
     _tell_finish(session, chosen)
     shown = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
@@ -187,7 +187,7 @@ def _finished(session: Session, chosen: Chosen) -> Chosen:
 def _inner_odds(session: Session, chosen: Chosen) -> list[np.ndarray]:
     """The ensemble's predictions on each inner fold's validation rows."""
     members = [
-        [m.weight * part for part in _inner_predictions(session, m.family, chosen.fold, trial)]
+        [m.weight * part for part in inner_predictions(session, m.family, chosen.fold, trial)]
         for m in chosen.members
         for trial in [_trial(session, m.family, chosen.fold, m.trial)]
     ]
@@ -196,7 +196,7 @@ def _inner_odds(session: Session, chosen: Chosen) -> list[np.ndarray]:
 
 def threshold(session: Session, chosen: dict[str, Chosen]) -> float | None:
     """The delivered model's threshold; None where it decides plainly."""
-    return of_all(session.metric, [c.finish for c in _delivered(chosen)])
+    return of_all(session.metric, [c.finish for c in delivering(chosen)])
 
 
 def decided(session: Session, concluded: Concluded) -> list[tuple[str, np.ndarray]]:
@@ -207,7 +207,7 @@ def decided(session: Session, concluded: Concluded) -> list[tuple[str, np.ndarra
 
 def _tell_finish(session: Session, chosen: dict[str, Chosen]) -> None:
     """Says what was calibrated and which threshold holds."""
-    delivered = _delivered(chosen)
+    delivered = delivering(chosen)
     methods = Counter(c.finish.calibration.method for c in delivered if c.finish.calibration)
     if methods:
         how = ", ".join(f"{method} in {n} of {len(delivered)}" for method, n in methods.items())
@@ -229,13 +229,14 @@ def _candidates(session: Session, fold: str, trials: picked.Tried) -> list[Candi
             key=lambda t: (-session.metric.gain(t.inner or 0.0), t.number),
         )
         found += [
-            Candidate(name, t.number, _inner_predictions(session, name, fold, t), t.inner or 0.0)
+            Candidate(name, t.number, inner_predictions(session, name, fold, t), t.inner or 0.0)
             for t in best[:MOST_PER_FAMILY]
         ]
     return found
 
 
-def _inner_predictions(session: Session, name: str, fold: str, trial: Trial) -> tuple[np.ndarray, ...]:
+def inner_predictions(session: Session, name: str, fold: str, trial: Trial) -> tuple[np.ndarray, ...]:
+    """What the configuration says of each inner fold's validation rows."""
     files = [session.job(name, fold, trial.number, {}, inner=j).file for j in range(len(trial.scores))]
     return tuple(_array(session, file) for file in files)
 
@@ -297,7 +298,7 @@ def _family(session: Session, name: str, chosen: dict[str, Chosen]) -> FamilyOut
         file = session.job(name, k, best.number, {}).file if best else ""
         if best and session.workdir.has(file + ".npy"):
             judged.append((k, _scored(session, k, _array(session, file))))
-    delivered = _delivered(chosen)
+    delivered = delivering(chosen)
     weight = sum(m.weight for c in delivered for m in c.members if m.family == name) / max(1, len(delivered))
     inner = [b.inner for b in bests.values() if b is not None and b.inner is not None]
     return FamilyOutcome(
@@ -311,7 +312,7 @@ def _family(session: Session, name: str, chosen: dict[str, Chosen]) -> FamilyOut
     )
 
 
-def _delivered(chosen: dict[str, Chosen]) -> list[Chosen]:
+def delivering(chosen: dict[str, Chosen]) -> list[Chosen]:
     """The search on all rows where there was one, else every fold's."""
     return [chosen[ALL]] if ALL in chosen else list(chosen.values())
 
@@ -343,7 +344,7 @@ def _without_outer(session: Session, chosen: Chosen) -> Interval:
         if t.inner is not None and session.goal.keeps(t)
     ]
     found = [
-        np.concatenate(_inner_predictions(session, name, chosen.fold, t))
+        np.concatenate(inner_predictions(session, name, chosen.fold, t))
         for name, t in tried
     ]
     weight = None if session.work.weight is None else session.work.weight[rows]
@@ -377,7 +378,7 @@ def _opened(
 
 def on_sealed(session: Session, chosen: dict[str, Chosen]) -> np.ndarray:
     """What the delivered model, the tested one, says of the sealed rows, once they were opened."""
-    return np.mean([fold_on_sealed(session, one) for one in _delivered(chosen)], axis=0)
+    return np.mean([fold_on_sealed(session, one) for one in delivering(chosen)], axis=0)
 
 
 def fold_on_sealed(session: Session, chosen: Chosen) -> np.ndarray:

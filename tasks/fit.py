@@ -10,7 +10,7 @@ import pickle
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,11 @@ from models.costs import Priced
 from models.families import Family, Part, Shape, family, fitted
 from models.fidelity import lessened
 from models.metric import Metric, metric_for
+from models.objectives import Goal
 from models.search import seed_for
 from models.split import Fold
 from models.table import Task
-from tasks import checkpoints
+from tasks import checkpoints, measure
 from tasks.kept import SHARE, WITHOUT_LIMIT, Parts, Training
 from tasks.workdir import Workdir
 
@@ -67,6 +68,10 @@ class Brief:
     class_weight: ClassWeights = ()
     skewed: bool = False
     """Whether the target has a long tail."""
+    goal: Goal | None = None
+    """What is measured beside the metric."""
+    subgroups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Column -> the code of each work row's subgroup, where subgroups are compared."""
 
     def shape(self, rows: int, columns: int) -> Shape:
         """What a family may know of so many training rows and columns."""
@@ -269,14 +274,46 @@ def _inner(job: Job, workdir: Workdir) -> _Made:
     ready = time.time()
     config, part = lessened(known, job.config, training.part, job.share, _seed(job, brief))
     begun = None if job.goes_on is None else checkpoints.read(workdir, replace(job, trial=job.goes_on).file)
+    began = time.process_time()
     made = fitted(known, config, part, _seed(job, brief), brief.threads, begun)
+    spent = time.process_time() - began
     prediction = predict(made.model, training.X_judge, training.classes, brief)
     score = brief.scorer.score(target[judge], prediction, _rows(weight, judge))
     workdir.write_array(job.file, prediction)
     if made.checkpoint is not None:
         checkpoints.write(workdir, job.file, made.checkpoint)
+    costs = {
+        "seconds": lambda: spent,
+        "size": lambda: training.columns_mb + measure.megabytes(made.model),
+        "latency": lambda: training.columns_ms + _row_ms(made.model, training, brief),
+    }
+    measures = _costs(brief, costs) | _scores(brief, judge, target[judge], prediction, _rows(weight, judge))
     size = training.columns_mb + len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
-    return _Made(score, made.rounds, ready, size, whole=job.share >= 1 or made.whole)
+    return _Made(score, made.rounds, ready, size, measures=measures, whole=job.share >= 1 or made.whole)
+
+
+def _costs(brief: Brief, costs: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+    """Those of the model's costs that the goal asks for."""
+    memory = {"memory": lambda: max(peak.peak, peak._now())}
+    asked = [o.name for o in brief.goal.measured if o.metric is None] if brief.goal else ()
+    return {name: {**costs, **memory}[name]() for name in asked}
+
+
+def _scores(brief: Brief, judge, target, prediction, weight) -> dict[str, float]:
+    """The metrics and gaps that the goal asks for beside the metric, on these validation rows."""
+    goal, found = brief.goal, {}
+    for one in goal.measured if goal else ():
+        if goal is not None and one.metric is not None:
+            groups = None if one.column is None else brief.subgroups[one.column][judge]
+            metric, rows = goal.fold(one, (target, prediction, weight), prediction, groups)
+            found[one.name] = metric.score(*rows)
+    return found
+
+
+def _row_ms(model: Any, training: Training, brief: Brief) -> float:
+    """Milliseconds that the model takes for one prepared row."""
+    rows = [training.X_judge[place : place + 1] for place in range(min(measure.ROWS, len(training.X_judge)))]
+    return measure.latency(lambda row: predict(model, row, training.classes, brief), rows)
 
 
 def _training(job: Job, workdir: Workdir, known: Family) -> Training:
@@ -288,7 +325,7 @@ def _training(job: Job, workdir: Workdir, known: Family) -> Training:
     prepared, X_judge = _prepared(job, workdir, known, train, judge)
     part = _part(prepared, train, target, weight, brief, fold.stops[job.inner] if known.stops_early else None)
     classes = np.unique(part.y)
-    return Training(_encoded(part, classes), classes, X_judge, prepared.mb)
+    return Training(_encoded(part, classes), classes, X_judge, prepared.mb, prepared.ms)
 
 
 def _refit(job: Job, workdir: Workdir) -> _Made:
@@ -305,16 +342,24 @@ def _refit(job: Job, workdir: Workdir) -> _Made:
     if not job.with_sealed:
         part = replace(part, group=_rows(brief.group, fold.train))
     classes = np.unique(part.y)
+    began = time.process_time()
     made = fitted(known, job.config, _encoded(part, classes), _seed(job, brief), brief.threads)
+    spent = time.process_time() - began
     pipeline = Pipeline([("columns", prepared.transformer), ("model", made.model)])
     workdir.write_pickle(job.file, (pipeline, classes))
+    costs = {
+        "seconds": lambda: spent,
+        "size": lambda: measure.megabytes(pipeline),
+        "latency": lambda: measure.of_model(pipeline, rows),
+    }
+    measures = _costs(brief, costs)
     if job.with_sealed or not len(fold.judge):
-        return _Made(None, made.rounds, ready)
+        return _Made(None, made.rounds, ready, measures=measures)
     X_judge = transform(prepared.transformer, features.iloc[fold.judge])
     prediction = predict(made.model, X_judge, classes, brief)
     workdir.write_array(job.file, prediction)
     score = brief.scorer.score(target[fold.judge], prediction, _rows(weight, fold.judge))
-    return _Made(score, made.rounds, ready)
+    return _Made(score, made.rounds, ready, measures=measures)
 
 
 def _of_refit(job: Job, workdir: Workdir, known: Family, rows, goal) -> Prepared:
@@ -361,20 +406,23 @@ def _joined(workdir: Workdir, rows, goal, weights):
 
 def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[Prepared, np.ndarray]:
     """Prepared training rows and validation rows; made once for each inner fold and kind of need, then mapped."""
-    _, features, target, _ = load(job.workdir, job.plan)
+    brief, features, target, _ = load(job.workdir, job.plan)
     name = _place(job, known)
     kept = workdir.read_json(name + ".json")
     if kept is None:
         made = _fresh(job, known, features.iloc[train], np.asarray(target[train]))
         workdir.write_array(name + "-train", made.X)
         workdir.write_array(name + "-judge", transform(made.transformer, features.iloc[judge]))
-        size = len(pickle.dumps(made.transformer)) / 1e6
-        kept = {"categories": made.categories, "plain": made.plain, "mb": size}
+        size, ms = len(pickle.dumps(made.transformer)) / 1e6, 0.0
+        if brief.goal is not None and brief.goal.asks("latency"):
+            ms = measure.latency(lambda row: transform(made.transformer, row), measure.single(features.iloc[judge]))
+        kept = {"categories": made.categories, "plain": made.plain, "mb": size, "ms": ms}
         workdir.write_json(name + ".json", kept)
     X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
     assert X_train is not None
     assert X_judge is not None
-    columns = Prepared(None, X_train, tuple(kept["categories"]), tuple(kept["plain"]), kept["mb"])  # type: ignore[arg-type]
+    about = (tuple(kept[name]) for name in ("categories", "plain"))
+    columns = Prepared(None, X_train, *about, kept["mb"], kept.get("ms", 0.0))  # type: ignore[arg-type]
     return columns, X_judge
 
 

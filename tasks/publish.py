@@ -20,6 +20,7 @@ from models.outcome import STATES, FamilyOutcome, Interval, Report, Warned
 from tasks import coverage, pickled, progress
 from tasks.conclude import Concluded, decided
 from tasks.deliver import delivered, trusted, unsafe
+from tasks.front import delivered_costs, outcomes, points, said
 from tasks.importance import Drawing, Drawn, write_down
 from tasks.intake import made_of
 from tasks.profiles import profiled
@@ -55,7 +56,8 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
         joblib.dump(twin, folder / "tested.joblib")
     example(session).to_parquet(folder / "example.parquet")
     kinds = session.work.kinds
-    return session.journal.call(
+    costs = delivered_costs(session, concluded, folder / "model.joblib")
+    registered = session.journal.call(
         "register",
         name=session.name,
         model=str(folder / "model.joblib"),
@@ -73,6 +75,7 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
         extra={**known_by(session), **_rule(session)},
         beside=[str(path) for path in _beside(session, concluded, model, folder)],
     )
+    return {**registered, "costs": costs}
 
 
 def _rule(session: Session) -> dict[str, Any]:
@@ -131,6 +134,18 @@ def _numbers(concluded: Concluded | Report) -> dict[str, float]:
     return {k: float(v) for k, v in found.items() if v is not None}
 
 
+def _of_objectives(report: Report) -> dict[str, float]:
+    """The metrics of the pipeline run that tell of objectives beside the metric."""
+    found: dict[str, float | None] = {}
+    for one in report.objectives[1:]:
+        for kind, interval in (("outer", one.estimate), ("test", one.test)):
+            if interval is not None:
+                name = f"{kind}_{one.name}"
+                found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        found[f"delivered_{one.name}"] = one.delivered
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
 def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> Report:
     _unused(session)
     if names := unsafe(concluded):
@@ -139,6 +154,7 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> 
         session.note(saved)
     if session.table.history is not None:
         session.note(_forecasts(session, concluded))
+    objectives = outcomes(session, concluded, version["costs"])
     states = Counter(t.state for trials in session.trials.values() for t in trials)
     report = Report(
         name=session.name,
@@ -157,10 +173,13 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> 
         seconds=_seconds(session),
         warnings=tuple(Warned(f.check, f.message, f.columns) for f in session.findings if f.verdict == "warn"),
         left_out=dict(session.level.left_out),
-        sentence=_sentence(session, concluded),
+        sentence=_sentence(session, concluded, said(objectives)),
         notes=tuple(session.notes),
         alias=version["alias"],
         coverage=concluded.coverage,
+        objectives=objectives,
+        front=tuple(p for p in points(session, concluded) if p.picked or (p.front and session.goal.several)),
+        pick=None if session.goal.plain else session.goal.words,
         warm=session.warm and session.warm.source,
         tracking_uri=session.journal.tracking_uri,
         workdir=str(session.workdir.path),
@@ -218,14 +237,15 @@ def shown(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _sentence(session: Session, concluded: Concluded) -> str:
+def _sentence(session: Session, concluded: Concluded, beside: str = "") -> str:
     """The result in words."""
     if concluded.estimate is None:
         return f"{concluded.winner} is delivered; not every fold could be judged, so there is no estimate."
     text = (
         f"Expect {session.metric.name} {_between(concluded.estimate)} on new rows "
-        f"({concluded.winner} is the best single family)."
+        f"({concluded.winner} is {'picked' if session.goal.several else 'the best single family'})."
     )
+    text += f" The delivered model has {beside}." if beside else ""
     if concluded.test is not None:
         text += f" The sealed test set, opened once, says {_between(concluded.test)}."
     if session.warm is not None:
@@ -262,9 +282,7 @@ def _close_parts(session: Session, concluded: Concluded) -> None:
 
 
 def _close_fold(session: Session, concluded: Concluded, name: str, fold: str) -> None:
-    from models.nested import best_of
-
-    best = best_of(session.trials.get((name, fold), []), session.metric)
+    best = session.goal.best(session.trials.get((name, fold), []))
     if best is None:
         session.record(f"{name}/{fold}", "fold", parent=name, status="FAILED")
         return
@@ -294,6 +312,7 @@ def trials_table(session: Session) -> pd.DataFrame:
             "family": name, "fold": fold, "number": t.number, "state": t.state, "inner": t.inner,
             "scores": list(t.scores), "seconds": t.seconds, "peak_mb": t.peak_mb, "reason": t.reason,
             "start": t.start, "end": t.end, "params": json.dumps(dict(t.params)), "share": t.share,
+            "measures": json.dumps(dict(t.measures)),
             "space": json.dumps({n: distribution_to_json(d) for n, d in t.distributions.items()}),
         }
         for (name, fold), trials in session.trials.items()
@@ -358,7 +377,7 @@ def _page(session: Session, concluded: Concluded, report: Report, searched: Mapp
     return report_html(report, Details(
         trials=trials_table(session), findings=tuple(session.findings), outer=outer,
         classes=session.work.classes, chosen=chosen, plan=session.workdir.read_json("plan.json"),
-        greater_is_better=session.metric.greater_is_better, searched=searched,
+        greater_is_better=session.metric.greater_is_better, searched=searched, points=points(session, concluded),
     ))  # fmt: skip
 
 
@@ -366,7 +385,10 @@ def _close(session: Session, report: Report) -> None:
     """Ends the pipeline run in MLflow with its numbers and files, and waits until MLflow holds everything."""
     session.record(
         "run", "pipeline", status="FINISHED",
-        metrics={**_numbers(report), **saving(session)[""], **{f"seconds_{k}": v for k, v in report.seconds.items()}},
+        metrics={
+            **_numbers(report), **_of_objectives(report), **saving(session)[""],
+            **{f"seconds_{k}": v for k, v in report.seconds.items()},
+        },
         artifacts=[[str(session.workdir.path / "artifacts"), ""]],
         tags={
             "nestor.winner": report.winner, "nestor.how": report.how.method,

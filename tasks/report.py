@@ -21,7 +21,7 @@ from tasks.page import esc, figure, folded, page, section, table, tile
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from models.outcome import Interval, Report
+    from models.outcome import Interval, ObjectiveOutcome, Point, Report
     from models.table import Finding
     from tasks.importance import Drawn
 
@@ -49,6 +49,8 @@ class Details:
     plan: Mapping[str, Any] | None = None
     greater_is_better: bool | None = None
     """The metric's direction; None: as the metric's name says."""
+    points: Sequence[Point] = ()
+    """With several objectives or limits: every configuration of what is delivered."""
     searched: Mapping[str, Drawn] = field(default_factory=dict)
     """What mattered in each family's search."""
 
@@ -61,6 +63,7 @@ def report_html(report: Report, details: Details) -> str:
         parts = [
             _head(report),
             section("How good it is", _tiles(report), _interval_plot(report), _coverage(report), _notes(report)),
+            section("Objectives", _objectives(report), _pareto(report, details), _front(report)),
             section("Families", _leaderboard(report), _left_out(report)),
             section("What it predicts", _figures(report, details)),
             section("The search", _history(report, details), _states(report)),
@@ -137,6 +140,59 @@ def _notes(report: Report) -> str:
     lines = [f'<li class="warn">{esc(w.message, 600)}</li>' for w in report.warnings]
     lines += [f"<li>{esc(note, 600)}</li>" for note in report.notes]
     return f"<ul>{''.join(lines)}</ul>\n" if lines else ""
+
+
+def _objectives(report: Report) -> str:
+    """What was picked has of each objective, and how it was picked."""
+    rows = [
+        (
+            esc(one.name), esc(one.says), _bound(one), number(one.inner),
+            number(one.estimate.value if one.estimate else None), _low_high(one.estimate),
+            number(one.test.value if one.test else None), number(one.delivered),
+        )
+        for one in report.objectives
+    ]  # fmt: skip
+    heads = ("objective", "what it is", "limit", "inner", "estimate", "95 % interval", "sealed test", "delivered model")
+    said = f"<p>{esc(report.pick, 800)}</p>\n" if report.pick else ""
+    return said + table(heads, rows, numeric=range(2, 8), names=(0,))
+
+
+def _bound(one: ObjectiveOutcome) -> str:
+    return "-" if one.limit is None else f"{'≥' if one.greater_is_better else '≤'} {one.limit:g} {esc(one.unit)}"
+
+
+def _low_high(one: Interval | None) -> str:
+    return f"{number(one.low)} to {number(one.high)}" if one and _range(one) else "-"
+
+
+def _pareto(report: Report, details: Details) -> str:
+    if len(report.objectives) < 2 or not details.points:
+        return ""
+    drawn = plots.pareto(details.points, report.objectives)
+    caption = "Configurations by their inner values. Strong: the Pareto front; ringed: picked; crosses: over a limit."
+    return f'<div style="margin-top:12px">{figure(drawn, caption)}</div>\n'
+
+
+def _front(report: Report) -> str:
+    """The points of the front, best by the metric first."""
+    if not report.front:
+        return ""
+    sign = -1 if report.objectives[0].greater_is_better else 1
+    points = sorted(report.front, key=lambda p: (p.fold, sign * p.values[0]))
+    folds = len({p.fold for p in points}) > 1
+    rows = [
+        (esc(p.family), *([esc(p.fold)] if folds else []), f"{p.trial}", *map(number, p.values),
+         "picked" if p.picked else "" if p.front else "dominated")
+        for p in points
+    ]  # fmt: skip
+    heads = ("family", *(["fold"] if folds else []), "trial", *(_head_of(one) for one in report.objectives), "")
+    best = next((k for k, p in enumerate(points) if p.picked), None)
+    whole = table(heads, rows, numeric=range(1 + folds, len(heads) - 1), best=best)
+    return folded(f"The front: {len(rows)} configurations, inner values", whole) if len(rows) > 12 else whole
+
+
+def _head_of(one: ObjectiveOutcome) -> str:
+    return esc(f"{one.name} ({one.unit})" if one.unit else one.name)
 
 
 def _leaderboard(report: Report) -> str:

@@ -35,6 +35,8 @@ class Prepared:
     """Names of the first columns of X: what is one number each, and rises in X as it rises in the table."""
     mb: float = 0.0
     """Size of the transformer, where it is not at hand."""
+    ms: float = 0.0
+    """Milliseconds in which it prepares one row, where that was measured."""
 
 
 def prepare(
