@@ -46,6 +46,7 @@ def _narrowed(part: Part, kept: np.ndarray) -> Part:
         shape=replace(part.shape, columns=len(kept)),
         categories=tuple(place[c] for c in part.categories if c in place),
         monotone=tuple(part.monotone[c] for c in kept) if part.monotone else (),
+        origins=tuple(part.origins[c] for c in kept) if part.origins else (),
         season=None if part.season is None else place.get(part.season),
         stop=stop,
         kept={},

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _SKEWNESS = 1.0
 """An exponential distribution has 2; a lognormal one, whose logarithm has a standard deviation of 1/3, has 1."""
 
+_STEP = 1e-6
+"""Of a scale from 0 to 1, for derivatives."""
+
 
 def skewed(target: np.ndarray) -> bool:
     """Whether the target is nowhere negative and its skewness is above 1."""
@@ -40,6 +43,18 @@ def logged(part: Part) -> tuple[Pipeline, Part]:
         return transformer, replace(part, y=y, kept={})
     X, held, weight = part.stop
     return transformer, replace(part, y=y, stop=(X, transformer.transform(held[:, None])[:, 0], weight), kept={})
+
+
+def aimed(judge: Part, transformer: Pipeline, model: Any) -> Part:
+    """The validation rows with such targets on the transformer's scale that the squared error there has, at what the
+    model says, the slope that the squared error of the target itself has."""
+    said = model.predict(judge.X)
+    above, at, below = (_back(transformer, said + step) for step in (_STEP, 0.0, -_STEP))
+    return replace(judge, y=said - (above - below) / (2 * _STEP) * (at - judge.y), kept={})
+
+
+def _back(transformer: Pipeline, values: np.ndarray) -> np.ndarray:
+    return transformer.inverse_transform(values[:, None])[:, 0]
 
 
 def turned_back(model: Any, transformer: Pipeline, part: Part) -> TransformedTargetRegressor:

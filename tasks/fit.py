@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline
 from models.class_weight import ClassWeights, weighted
 from models.columns import Prepared, prepare, transform
 from models.costs import Priced
-from models.families import Family, Part, Shape, family, fitted
+from models.families import Family, Part, Shape, family, fitted, hypergradient
 from models.fidelity import lessened
 from models.metric import Metric, metric_for
 from models.objectives import Goal
@@ -289,7 +289,11 @@ def _inner(job: Job, workdir: Workdir) -> _Made:
     }
     measures = _costs(brief, costs) | _scores(brief, judge, target[judge], prediction, _rows(weight, judge))
     size = training.columns_mb + len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
-    return _Made(score, made.rounds, ready, size, measures=measures, whole=job.share >= 1 or made.whole)
+    slopes = None
+    if job.gradient:
+        rows = _judging(part, training, target[judge], _rows(weight, judge))
+        slopes = hypergradient(known, config, part, made.model, rows, _seed(job, brief))
+    return _Made(score, made.rounds, ready, size, slopes, measures, whole=job.share >= 1 or made.whole)
 
 
 def _costs(brief: Brief, costs: Mapping[str, Callable[[], float]]) -> dict[str, float]:
@@ -314,6 +318,15 @@ def _row_ms(model: Any, training: Training, brief: Brief) -> float:
     """Milliseconds that the model takes for one prepared row."""
     rows = [training.X_judge[place : place + 1] for place in range(min(measure.ROWS, len(training.X_judge)))]
     return measure.latency(lambda row: predict(model, row, training.classes, brief), rows)
+
+
+def _judging(part: Part, training: Training, target: np.ndarray, weight: np.ndarray | None) -> Part:
+    """The validation rows as training rows are; those of classes that training lacks go, nothing is learned of them."""
+    if part.shape.task == "regression":
+        return replace(part, X=training.X_judge, y=target, weight=weight, kept={})
+    known = np.isin(target, training.classes)
+    y = np.searchsorted(training.classes, target[known])
+    return replace(part, X=training.X_judge[known], y=y, weight=_rows(weight, known), kept={})
 
 
 def _training(job: Job, workdir: Workdir, known: Family) -> Training:
@@ -416,12 +429,12 @@ def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[
         size, ms = len(pickle.dumps(made.transformer)) / 1e6, 0.0
         if brief.goal is not None and brief.goal.asks("latency"):
             ms = measure.latency(lambda row: transform(made.transformer, row), measure.single(features.iloc[judge]))
-        kept = {"categories": made.categories, "plain": made.plain, "mb": size, "ms": ms}
+        kept = {"categories": made.categories, "plain": made.plain, "origins": made.origins, "mb": size, "ms": ms}
         workdir.write_json(name + ".json", kept)
     X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
     assert X_train is not None
     assert X_judge is not None
-    about = (tuple(kept[name]) for name in ("categories", "plain"))
+    about = (tuple(kept.get(name, ())) for name in ("categories", "plain", "origins"))
     columns = Prepared(None, X_train, *about, kept["mb"], kept.get("ms", 0.0))  # type: ignore[arg-type]
     return columns, X_judge
 
@@ -447,7 +460,7 @@ def _whole(prepared: Prepared, y: np.ndarray, weight: np.ndarray | None, brief: 
         prepared.X, y, weight, brief.shape(len(y), width), prepared.categories,
         monotone=(*monotone, *[0] * (width - len(monotone))) if any(monotone) else (),
         season=prepared.plain.index(brief.season) if brief.season is not None else None,
-        past=tuple(prepared.plain.index(name) for name in brief.past),
+        past=tuple(prepared.plain.index(name) for name in brief.past), origins=prepared.origins,
     )  # fmt: skip
 
 

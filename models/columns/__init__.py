@@ -16,6 +16,7 @@ from sklearn.compose import ColumnTransformer
 
 from models.columns import categories, dates, numeric, texts
 from models.columns.given import MOST_CODES, Given
+from models.columns.origins import origins
 from models.families import Needs
 from models.table import Task
 
@@ -33,6 +34,8 @@ class Prepared:
     """Columns of X that hold category codes."""
     plain: tuple[str, ...] = ()
     """Names of the first columns of X: what is one number each, and rises in X as it rises in the table."""
+    origins: tuple[int, ...] = ()
+    """For each column of X the place of the table's column that it comes of."""
     mb: float = 0.0
     """Size of the transformer, where it is not at hand."""
     ms: float = 0.0
@@ -58,7 +61,8 @@ def prepare(
         warnings.simplefilter("ignore")
         X = np.asarray(transformer.fit_transform(features, target), dtype=np.float64)
     texts.slimmed(transformer)
-    return Prepared(transformer, X, categories.code_columns(transformer), numeric.plain(given))
+    codes, of = categories.code_columns(transformer), origins(transformer, features)
+    return Prepared(transformer, X, codes, numeric.plain(given), of)
 
 
 def transform(transformer: ColumnTransformer, features: pd.DataFrame) -> np.ndarray:

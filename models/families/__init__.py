@@ -6,6 +6,7 @@ package that its family needs, which `fit` imports late: without it the family i
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from models.ranges import Bounded
 from models.schedule import Checkpoint, course
 from models.selection import MANY, SHARES, selected
 from models.table import Loss, Task
-from models.tails import logged, turned_back
+from models.tails import aimed, logged, turned_back
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -91,6 +92,8 @@ class Part:
     group: np.ndarray | None = None
     """Which group each row is of, where no group is ever on both sides: rows to come are of none of these, so what is
     theirs alone is to be told from what the columns say."""
+    origins: tuple[int, ...] = ()
+    """For each column of X the place of the table's column that it comes of; empty: nobody knows."""
     share: float = 1.0
     """Fidelity: under 1 a family that counts in rounds gives a fit this share of those that it would have."""
     kept: dict[str, Any] = field(default_factory=dict)
@@ -153,9 +156,13 @@ class Family:
     fitted. None: it does not train step by step."""
     explores: tuple[str, ...] = ()
     """With `steps`: the hyperparameters that may change between two steps."""
-    hypergradient: Callable[[Mapping[str, Any], Part, Any, np.ndarray, int], Mapping[str, float]] | None = None
-    """`hypergradient(config, part, X_judge, y_judge, seed)`: derivative of the mean validation loss by each
-    hyperparameter that allows one, on the scale of its distribution (by its logarithm where that is searched)."""
+    hypergradient: Callable[[Mapping[str, Any], Part, Any, Part, int], Mapping[str, float]] | None = None
+    """`hypergradient(config, part, model, judge, seed)`: derivative of the mean loss on the validation rows `judge`
+    (log loss, or squared error) by the value of each hyperparameter that allows one, for the model that `fit` made of
+    the configuration and the part. None: there is none."""
+    many: bool = False
+    """Whether it has so many hyperparameters that only searches with gradients find good ones in time: others try it
+    only where it is named."""
     architecture: tuple[str, ...] = ()
     """The hyperparameters that make up a network's architecture; empty: it has none."""
     priority: Literal[1, 2, 3] = 2
@@ -264,6 +271,25 @@ def fitted(
     if "steps" in settings:
         return course(known, settings, part, seed, threads, begun)
     return known.fit(settings, part, seed, threads)
+
+
+def hypergradient(
+    known: Family, config: Mapping[str, Any], part: Part, model: Any, judge: Part, seed: int
+) -> dict[str, float]:
+    """The family's hypergradient for the model that `fitted` made of this configuration and part; empty where it has
+    none, or where it is no finite number."""
+    settings = dict(config)
+    share, log = settings.pop("selected", 1.0), settings.pop("log_target", False)
+    if log and part.y.min() >= 0:
+        transformer, on_logs = logged(part)
+        inner = model.regressor_.estimator
+        rows = aimed(judge, transformer, inner)
+        return hypergradient(known, {**settings, "selected": share}, on_logs, inner, rows, seed)
+    if share < 1:
+        selection, part = selected(part, share)
+        model, judge = model["model"], replace(judge, X=selection.transform(judge.X))
+    found = known.hypergradient(settings, part, model, judge, seed) if known.hypergradient else {}
+    return {name: float(slope) for name, slope in found.items() if math.isfinite(slope)}
 
 
 @cache

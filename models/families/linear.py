@@ -6,9 +6,12 @@ import numpy as np
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
 from models.families import Family, Fitted, Needs
+from models.hypergradient import by_penalties, solution
 
 _L1_CELLS = 1_000_000
 _STEPS = 40
+_SPARSE, _SMOOTH = 1 / 100, 1 / 1000
+"""Of a strength, for each row of a regression: what an elastic net, and what an L2 penalty takes."""
 _NEAR = 1e-3
 """Residuals below this share of the target's spread count as this large."""
 
@@ -42,9 +45,10 @@ def _regression(config, part, seed):
     """Fitted on the target in units of its spread, so that a strength means the same whatever the target counts."""
     spread, rows = float(part.y.std()) or 1.0, len(part.y)
     if "l1_ratio" in config:
-        model = ElasticNet(alpha=config["strength"] / 100, l1_ratio=config["l1_ratio"], max_iter=500, tol=1e-3)
+        alpha = config["strength"] * _SPARSE
+        model = ElasticNet(alpha=alpha, l1_ratio=config["l1_ratio"], max_iter=500, tol=1e-3)
     else:
-        model = Ridge(alpha=config["strength"] * rows / 1000, random_state=seed)
+        model = Ridge(alpha=config["strength"] * rows * _SMOOTH, random_state=seed)
     if part.shape.loss == "squared":
         model.fit(part.X, part.y / spread, sample_weight=part.weight)
     else:
@@ -66,6 +70,28 @@ def _reweighted(model, part, spread):
         residual = y - model.predict(part.X)
 
 
+def _hypergradient(config, part, model, judge, seed):
+    size, unit = _penalty(config, part)
+    l1 = config.get("l1_ratio", 0.0)
+    ridge, lasso = size * (1 - l1), size * l1 * unit
+    columns = np.ones(part.X.shape[1])
+    found = solution(part, model.coef_, model.intercept_, ridge * columns, lasso * columns)
+    by_ridge, by_lasso = (slopes.sum() for slopes in by_penalties(found, judge))
+    by_strength = (by_ridge * ridge + by_lasso * lasso) / config["strength"]
+    return {"strength": by_strength} | ({"l1_ratio": size * (by_lasso * unit - by_ridge)} if l1 else {})
+
+
+def _penalty(config, part):
+    """The whole penalty against a sum over rows of the loss, and what L1 counts coefficients in."""
+    if part.shape.task != "regression":
+        return config["strength"], 1.0
+    if "l1_ratio" not in config:
+        return config["strength"] * len(part.y) * _SMOOTH, 1.0
+    # ElasticNet takes the mean over rows of half the squared error, whatever the weights sum to.
+    mass = len(part.y) if part.weight is None else part.weight.sum()
+    return config["strength"] * mass * _SPARSE, float(part.y.std()) or 1.0
+
+
 FAMILY = Family(
     name="linear",
     suits="small or wide tables, and those whose effects add up",
@@ -74,6 +100,7 @@ FAMILY = Family(
     default={"strength": 1.0, "penalty": "l2", "selected": 1.0, "log_target": True},
     space=_space,
     fit=_fit,
+    hypergradient=_hypergradient,
     losses=("squared", "absolute", "quantile"),
     priority=1,
     selects=True,

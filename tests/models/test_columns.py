@@ -273,3 +273,18 @@ def test_words_are_no_files_of_their_own_in_what_is_stored():
     assert "TfidfVectorizer" in repr(made.transformer)
     with zipfile.ZipFile(io.BytesIO(skops.io.dumps(made.transformer))) as stored:
         assert len(stored.namelist()) < 50
+
+
+@pytest.mark.parametrize("task", ["regression", "multiclass"])
+@pytest.mark.parametrize("needs", NEEDS, ids=name)
+def test_a_prepared_column_depends_on_the_column_that_it_is_said_to_come_of_and_on_no_other(needs, task):
+    features = table()
+    features.loc[::7, ["number", "user"]] = np.nan
+    found = made(features, needs, goal(task), task)
+    assert len(found.origins) == found.X.shape[1]
+    before = transform(found.transformer, features)
+    for place, column in enumerate(features.columns):
+        shuffled = features.assign(**{column: features[column].to_numpy()[::-1]})
+        same = np.isclose(transform(found.transformer, shuffled), before, equal_nan=True).all(axis=0)
+        assert {found.origins[i] for i in np.flatnonzero(~same)} <= {place}
+    assert set(found.origins) == set(range(features.shape[1]))

@@ -1,0 +1,168 @@
+"""How a validation loss changes with the penalties of a linear model, by implicit differentiation.
+
+Coefficients b and intercept c make
+
+    sum_i weight_i loss(y_i, x_i b + c) + sum_j (ridge_j b_j^2 / 2 + lasso_j |b_j|)
+
+least, so its gradient is zero there, and stays zero while a penalty changes: that tells how b moves, and the validation
+loss with it. One linear system with the Hessian serves all penalties at once (Pedregosa 2016, ICML, HOAG). Where there
+is a lasso the same holds on the coefficients that are not zero (Bertrand et al. 2022, Journal of Machine Learning
+Research 23:149). The loss is half the squared error, or the log loss of one (binary) or several classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import LinAlgError, solve
+from scipy.sparse.linalg import LinearOperator, cg
+from scipy.special import expit, softmax
+
+if TYPE_CHECKING:
+    from models.families import Part
+
+DENSE = 1500
+"""Up to so many coefficients the Hessian is written out; above, conjugate gradients only multiply by it."""
+
+_NEWTON = 8
+"""Steps at most from where a solver stopped to where the gradient is zero; each squares the error."""
+
+_SMALL = 1e-10
+"""A gradient this small beside the loss's own counts as zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Where a penalised linear model is least, or near there."""
+
+    part: Part
+    """The training rows. A class's code is its column among the coefficients."""
+    beta: np.ndarray
+    """(1 or classes, columns + 1): coefficients, the intercept last."""
+    ridge: np.ndarray
+    """(columns,)"""
+    lasso: np.ndarray
+    """(columns,)"""
+
+    @property
+    def free(self) -> np.ndarray:
+        """Which entries of beta move when a penalty does: with a lasso those that are not zero."""
+        return (self.beta != 0) | (np.append(self.lasso, 0.0) == 0)
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """Of the penalised training loss, by beta."""
+        data = _slopes(self.part, self.beta).T @ _with_ones(self.part.X)
+        return data + np.append(self.ridge, 0.0) * self.beta + np.append(self.lasso, 0.0) * np.sign(self.beta)
+
+
+def solution(part: Part, coef: np.ndarray, intercept: np.ndarray, ridge: np.ndarray, lasso: np.ndarray) -> Solution:
+    """The coefficients of a fitted model, taken by Newton's method to where the gradient is zero on those that are not
+    zero: solvers stop earlier than derivatives can bear. A coefficient that would change its sign becomes zero."""
+    beta = np.column_stack([np.atleast_2d(coef), np.atleast_1d(intercept)]).astype(float)
+    at = Solution(part, beta, ridge, lasso)
+    tiny = _SMALL * max(1.0, float(np.abs(_slopes(part, 0 * beta).T @ _with_ones(part.X)).max()))
+    for _ in range(_NEWTON):
+        rest = np.abs(at.gradient[at.free]).max(initial=0.0)
+        if rest <= tiny:
+            break
+        new = _stepped(at)
+        if not np.abs(new.gradient[new.free]).max(initial=0.0) < rest and (new.free == at.free).all():
+            break
+        at = new
+    return at
+
+
+def _stepped(at: Solution) -> Solution:
+    beta = at.beta.copy()
+    beta[at.free] -= _solved(at, at.gradient[at.free])
+    turned = (beta * at.beta < 0) & (np.append(at.lasso, 0.0) > 0)
+    return replace(at, beta=np.where(turned, 0.0, beta))
+
+
+def adjoint(at: Solution, pull: np.ndarray) -> np.ndarray:
+    """What the Hessian takes to `pull`, the derivative of some loss by beta; zero where beta can't move."""
+    found = np.zeros_like(at.beta)
+    found[at.free] = _solved(at, pull[at.free])
+    return found
+
+
+def by_penalties(at: Solution, judge: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Derivative of the mean loss on the validation rows (log loss, or squared error) by each column's ridge and by
+    each column's lasso."""
+    moved = adjoint(at, mean_slopes(judge, at.beta).T @ _with_ones(judge.X))[:, :-1]
+    coef = at.beta[:, :-1]
+    return -(moved * coef).sum(axis=0), -(moved * np.sign(coef)).sum(axis=0)
+
+
+def mean_slopes(judge: Part, beta: np.ndarray) -> np.ndarray:
+    """(rows, 1 or classes): derivative of the mean validation loss by what the model says of each row."""
+    mass = float(len(judge.y) if judge.weight is None else judge.weight.sum()) or 1.0
+    return _slopes(judge, beta) * (2 if judge.shape.task == "regression" else 1) / mass
+
+
+def _with_ones(X: np.ndarray) -> np.ndarray:
+    return np.column_stack([X, np.ones(len(X))])
+
+
+def _said(part: Part, beta: np.ndarray) -> np.ndarray:
+    """(rows, 1 or classes): predicted values, or probabilities."""
+    margins = part.X @ beta[:, :-1].T + beta[:, -1]
+    if part.shape.task == "regression":
+        return margins
+    return expit(margins) if len(beta) == 1 else softmax(margins, axis=1)
+
+
+def _slopes(part: Part, beta: np.ndarray) -> np.ndarray:
+    """Derivative of each row's weighted loss by what the model says of it."""
+    goal = part.y[:, None] if len(beta) == 1 else np.eye(len(beta))[part.y]
+    slopes = _said(part, beta) - goal
+    return slopes if part.weight is None else slopes * part.weight[:, None]
+
+
+def _curving(at: Solution) -> tuple[np.ndarray, np.ndarray]:
+    """Row weights, and what the model says: the second derivatives of the rows' losses are made of them."""
+    weight = np.ones(len(at.part.y)) if at.part.weight is None else at.part.weight
+    return weight, _said(at.part, at.beta)
+
+
+def _solved(at: Solution, goal: np.ndarray) -> np.ndarray:
+    """The Hessian's inverse, on the entries that are free, times the goal."""
+    if len(goal) > DENSE:
+        operator: Any = LinearOperator((len(goal),) * 2, matvec=lambda v: _times(at, v), dtype=float)  # pyright: ignore
+        return cg(operator, goal, rtol=1e-10, maxiter=10 * len(goal))[0]
+    hessian = _hessian(at)[np.ix_(at.free.ravel(), at.free.ravel())]
+    try:
+        return solve(hessian, goal, assume_a="pos", check_finite=False)
+    except LinAlgError:  # columns that say the same, and no ridge
+        return np.linalg.lstsq(hessian, goal)[0]
+
+
+def _hessian(at: Solution) -> np.ndarray:
+    X, (weight, said), outputs = _with_ones(at.part.X), _curving(at), len(at.beta)
+    blocks = np.empty((outputs, X.shape[1], outputs, X.shape[1]))
+    for a in range(outputs):
+        for b in range(a + 1):
+            curve = weight * (1.0 if at.part.shape.task == "regression" else said[:, a] * ((a == b) - said[:, b]))
+            blocks[a, :, b] = (X * curve[:, None]).T @ X
+            blocks[b, :, a] = blocks[a, :, b].T
+        blocks[a, :, a] += np.diag(np.append(at.ridge, 0.0))
+    if outputs > 1:  # a number added to all intercepts changes nothing: of such solutions the one that adds none
+        blocks[:, -1, :, -1] += weight.mean()
+    return blocks.reshape(at.beta.size, at.beta.size)
+
+
+def _times(at: Solution, free: np.ndarray) -> np.ndarray:
+    """The Hessian on the free entries times these, without writing it out."""
+    whole = np.zeros_like(at.beta)
+    whole[at.free] = free
+    weight, said = _curving(at)
+    turned = _with_ones(at.part.X) @ whole.T
+    if at.part.shape.task != "regression":
+        mean = (said * turned).sum(axis=1, keepdims=True)
+        turned = said * (turned - mean)
+    found = (weight[:, None] * turned).T @ _with_ones(at.part.X) + np.append(at.ridge, 0.0) * whole
+    if len(whole) > 1:
+        found[:, -1] += weight.mean() * whole[:, -1].sum()
+    return found[at.free]

@@ -1,0 +1,159 @@
+"""Gradient-based search: steps against the derivative of the inner validation loss by the hyperparameters.
+
+Each trial brings the gradient where it stands, so one batch is a line search: four lengths at once from the best trial.
+A hyperparameter's length is that after which its derivative would be zero, judged by the last two (Fahlman 1988,
+Quickprop; a secant step), at most twice the last one. What has no derivative (choices, whole numbers) stays as it was;
+other choices, and later other places, get starts and a few steps of their own, in half of a batch at most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.samplers import RandomSampler
+
+from models.errors import listed
+from models.families import families
+from models.nested import Trial
+from models.search import BATCH, Proposal, Strategy, View
+from models.space import at, place
+
+_FIRST, _MOST, _LEAST = 0.1, 0.4, 0.005
+"""Lengths as shares of a range, on its own scale: of a first step, at most, and below which it is there."""
+
+_GROWTH = 2.0
+
+_LENGTHS = (1.0, 2.0, 0.5, 0.25)
+"""What is tried from one place, in that order: a slope tells the direction well and the length badly."""
+
+_CHANCES = 4
+"""Trials that come of a start that does not lead to the best."""
+
+Slopes = Mapping[str, float]
+"""By hyperparameter, for a step over the whole range."""
+
+
+def _plan(view: View) -> Sequence[Proposal]:
+    """Steps with the best choices and, in up to half of the batch, others' starts and steps; where there are no more
+    steps to make, starts drawn from the space."""
+    ways = _ways(view)
+    found = [] if not ways else [*islice(_aside(view, ways), BATCH // 2), *_steps(view, _best(view, ways[0]))]
+    seen, fresh = {_key(t.params) for t in view.told}, []
+    for proposal in found:
+        if _key(proposal.params) not in seen:
+            seen.add(_key(proposal.params))
+            fresh.append(proposal)
+    return (fresh + [Proposal(gradient=True)] * BATCH)[:BATCH]
+
+
+def _key(params: Mapping[str, object]) -> str:
+    return repr(sorted(params.items()))
+
+
+def _ways(view: View) -> list[list[Trial]]:
+    """Trials to step from, by the start that they come of; the way with the best trial first."""
+    ways: dict[int, list[Trial]] = {}
+    for trial in view.told:
+        if trial.gradient and trial.inner is not None and math.isfinite(trial.inner):
+            ways.setdefault(_start(view, trial), []).append(trial)
+    return sorted(ways.values(), key=lambda way: view.metric.gain(_best(view, way).inner or 0.0), reverse=True)
+
+
+def _start(view: View, trial: Trial) -> int:
+    while trial.parent is not None:
+        trial = view.told[trial.parent]
+    return trial.number
+
+
+def _fixed(trial: Trial) -> str:
+    return _key({name: value for name, value in trial.params.items() if name not in (trial.gradient or {})})
+
+
+def _best(view: View, way: Sequence[Trial]) -> Trial:
+    return max(way, key=lambda t: (view.metric.gain(t.inner or 0.0), -t.number))
+
+
+def _aside(view: View, ways: Sequence[Sequence[Trial]]) -> Iterator[Proposal]:
+    """The best trial with one choice changed that nobody has tried, then a step for each way that is young."""
+    best = _best(view, ways[0])
+    chosen = {n: v for n, v in best.params.items() if isinstance(best.distributions[n], CategoricalDistribution)}
+    for name in chosen:
+        for choice in best.distributions[name].choices:
+            changed = {**chosen, name: choice}
+            if not any(changed.items() <= trial.params.items() for trial in view.told):
+                yield Proposal({**best.params, name: choice}, gradient=True)
+    for way in ways[1:]:
+        if len(way) < _CHANCES:
+            yield from islice(_steps(view, _best(view, way)), 1)
+
+
+def _steps(view: View, trial: Trial) -> Iterator[Proposal]:
+    """Steps from the trial, of lengths that were not tried from it yet; within the bounds."""
+    tried = sum(other.parent == trial.number for other in view.told)
+    here, move = _places(trial), _move(view, trial)
+    for length in _LENGTHS[tried:]:
+        there = {name: min(1.0, max(0.0, here[name] + length * by)) for name, by in move.items()}
+        if max((abs(there[name] - here[name]) for name in there), default=0.0) >= _LEAST:
+            moved = {name: at(trial.distributions[name], place) for name, place in there.items()}
+            yield Proposal({**trial.params, **moved}, parent=trial.number, gradient=True)
+
+
+def _move(view: View, trial: Trial) -> dict[str, float]:
+    """By hyperparameter the step of length 1, as a share of its range."""
+    slopes, here = _slopes(trial), _places(trial)
+    before = None if trial.parent is None else view.told[trial.parent]
+    if before is None or not before.gradient or _fixed(before) != _fixed(trial):
+        return {name: -math.copysign(_FIRST, slope) for name, slope in slopes.items()}
+    earlier, there = _slopes(before), _places(before)
+    return {
+        name: _secant(slope, earlier.get(name, 0.0), here[name] - there.get(name, here[name]))
+        for name, slope in slopes.items()
+    }
+
+
+def _secant(slope: float, before: float, moved: float) -> float:
+    """The move to where the slope would be zero if it went on changing as it did over the last move."""
+    if not moved or before * moved >= 0:  # it did not move, or not by its own slope
+        return -math.copysign(abs(moved) or _FIRST, slope)
+    times = slope / (before - slope) if before != slope else math.inf
+    if slope * before > 0 and not 0 < times < _GROWTH:
+        times = _GROWTH
+    return max(-_MOST, min(_MOST, times * moved))
+
+
+def _slopes(trial: Trial) -> Slopes:
+    """The trial's gradient by places in the ranges: by the logarithm where that is searched."""
+    found = {}
+    for name, slope in (trial.gradient or {}).items():
+        one = trial.distributions[name]
+        assert isinstance(one, FloatDistribution)
+        if one.high > one.low and slope:
+            found[name] = slope * (trial.params[name] * math.log(one.high / one.low) if one.log else one.high - one.low)
+    return found
+
+
+def _places(trial: Trial) -> dict[str, float]:
+    return {name: place(trial.distributions[name], trial.params[name]) for name in _slopes(trial)}
+
+
+def _unsuited(view: View) -> str:
+    if view.family.hypergradient is None:
+        able = [known.name for known in families().values() if known.hypergradient]
+        return f"there is no derivative by its hyperparameters; {listed(able)} have one"
+    if view.shape.task == "regression" and view.shape.loss != "squared":
+        return f"the metric {view.metric.name} asks for a median or a quantile, and derivatives are of squared errors"
+    return ""
+
+
+STRATEGY = Strategy(
+    name="gradient",
+    suits="penalties of linear models, above all many of them: one for each group of columns",
+    cost="about another fit a trial; pays from the first batch on",
+    sampler=lambda view: RandomSampler(seed=view.seed),
+    plan=_plan,
+    unsuited=_unsuited,
+    gradient=True,
+    source="Pedregosa 2016, ICML (HOAG); Bertrand et al. 2022, JMLR 23:149; steps after Fahlman 1988",
+)
