@@ -82,6 +82,8 @@ def _steps(config, part, seed, threads, booster):
     done = booster.current_iteration() if booster is not None else 0
     settings = _settings(given, part, (seed + done) % 2**31, threads)
     model = _grown(settings, config["rounds"], part, booster)
+    # Made again of its text, as it would keep what it went on from, whose trees are among its own.
+    model._Booster = lightgbm.Booster(model_str=model.booster_.model_to_string())
     return Fitted(model, None, model.booster_)
 
 

@@ -1,0 +1,157 @@
+"""Training in steps whose settings change: the same whether it is gone through at once or taken up from checkpoints.
+
+A family is held to these laws by declaring `steps`."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from functools import cache
+
+import numpy as np
+import pytest
+import skops.io
+
+from models.columns import TRUSTED
+from models.errors import NestorError
+from models.families import Part, Shape, families, fitted, proposed
+from models.nested import Trial
+from models.schedule import Checkpoint, described, extended, rounds, within_reach
+from models.space import Walk
+
+ROWS = 120
+STEPS = [f for f in families().values() if f.steps is not None]
+CASES = [
+    pytest.param(f, task, id=f"{f.name}-{task}", marks=[] if f.available else pytest.mark.skip(reason=f.lack))
+    for f in STEPS
+    for task in ("multiclass", "regression")
+]
+ONCE = [pytest.param(f, id=f.name, marks=[] if f.available else pytest.mark.skip(reason=f.lack)) for f in STEPS]
+WHOLE = {"subsample": 1.0, "colsample_bytree": 1.0, "colsample_bylevel": 1.0, "extra_trees": False}
+"""No draws of rows and columns: LightGBM and XGBoost begin to draw anew with every step, so steps of equal settings
+draw otherwise than one long step does. Scikit-learn's boosting and the networks keep their chance in checkpoints."""
+PLAIN = ("lightgbm", "xgboost", "hist_gradient_boosting")
+"""Networks have a learning rate of their own that falls; along a schedule it is the schedule's."""
+
+
+@cache
+def part(task: str) -> Part:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(ROWS, 4))
+    value = X[:, 0] + X[:, 1] * X[:, 2] + rng.normal(size=ROWS)
+    y = {"binary": (value > 0).astype(int), "multiclass": np.digitize(value, [-1, 1]), "regression": value + 9}[task]
+    return Part(X, y, rng.uniform(0.5, 2, ROWS), Shape(ROWS, 4, task, {"regression": 0}.get(task, int(y.max()) + 1)))  # type: ignore[arg-type]
+
+
+def config(known, task: str, **more) -> dict:
+    default = {**known.default, **more}
+    return proposed(known, Walk(lambda name, _: default[name]), part(task).shape)  # pyright: ignore[reportArgumentType]
+
+
+def scheduled(known, base, *steps) -> dict:
+    found = None
+    for count, factor in steps:
+        found = extended(known, {**base, "learning_rate": factor * base["learning_rate"]}, count, found)
+    assert found is not None
+    return found
+
+
+def fit(known, settings, task, begun=None):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fitted(known, settings, part(task), 3, 1, begun)
+
+
+def said(made, task) -> np.ndarray:
+    X = part(task).X
+    return made.model.predict(X) if task == "regression" else made.model.predict_proba(X)
+
+
+@pytest.mark.parametrize(("known", "task"), CASES)
+def test_training_taken_up_from_a_checkpoint_is_the_whole_schedule_gone_through(known, task):
+    base = config(known, task)
+    whole = scheduled(known, base, (4, 1.0), (3, 0.5), (2, 2.0))
+    first = fit(known, {**whole, "steps": whole["steps"][:1]}, task)
+    stored = pickle.dumps(first.checkpoint)
+    expected = said(fit(known, whole, task), task)
+    # The second time from the same object: to go on must not change it.
+    for begun in (pickle.loads(stored), first.checkpoint, first.checkpoint):
+        np.testing.assert_array_equal(said(fit(known, whole, task, begun), task), expected)
+    other = scheduled(known, base, (4, 1.0), (3, 2.0), (2, 2.0))
+    assert np.any(said(fit(known, other, task, first.checkpoint), task) != expected)
+
+
+@pytest.mark.parametrize("known", ONCE)
+def test_steps_of_equal_settings_are_one_long_step(known):
+    base = {**config(known, "binary"), **{name: v for name, v in WHOLE.items() if name in known.default}}
+    long, short = (fit(known, scheduled(known, base, *s), "binary") for s in ([(7, 1.0)], [(4, 1.0), (3, 1.0)]))
+    np.testing.assert_array_equal(said(short, "binary"), said(long, "binary"))
+    assert np.any(said(fit(known, scheduled(known, base, (4, 1.0)), "binary"), "binary") != said(long, "binary"))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_one_step_is_a_plain_fit_of_so_many_rounds(name):
+    known = families()[name]
+    base = config(known, "regression")
+    plain, one = (
+        fit(known, {**base, "rounds": 6}, "regression"),
+        fit(known, scheduled(known, base, (6, 1.0)), "regression"),
+    )
+    np.testing.assert_array_equal(said(plain, "regression"), said(one, "regression"))
+
+
+def test_a_checkpoint_of_another_schedule_is_not_taken_up():
+    known = families()["lightgbm"]
+    base = config(known, "binary")
+    whole, other = (scheduled(known, base, (4, 1.0), (3, f)) for f in (0.5, 2.0))
+    longer = fit(known, scheduled(known, base, (4, 1.0), (3, 0.5), (3, 1.0)), "binary").checkpoint
+    for wrong in (fit(known, other, "binary").checkpoint, longer, Checkpoint([[4, {}]], None)):
+        np.testing.assert_array_equal(
+            said(fit(known, whole, "binary", wrong), "binary"), said(fit(known, whole, "binary"), "binary")
+        )
+
+
+@pytest.mark.parametrize("known", ONCE)
+def test_columns_and_the_logarithm_are_fixed_over_a_schedule_and_only_library_classes_are_delivered(known):
+    wrapped = {"selected": 0.5, "log_target": True}
+    whole = {**scheduled(known, config(known, "regression"), (4, 1.0), (3, 0.5)), **wrapped}
+    first = fit(known, {**whole, "steps": whole["steps"][:1]}, "regression")
+    made = fit(known, whole, "regression", pickle.loads(pickle.dumps(first.checkpoint)))
+    expected = said(made, "regression")
+    np.testing.assert_array_equal(said(fit(known, whole, "regression"), "regression"), expected)
+    assert made.model.regressor_.estimator["selected"].get_support().sum() == 2
+    stored = skops.io.dumps(made.model)
+    needed = set(skops.io.get_untrusted_types(data=stored))
+    assert needed <= {*known.trusted, *TRUSTED}
+    loaded = skops.io.loads(stored, trusted=sorted(needed))
+    np.testing.assert_array_equal(loaded.predict(part("regression").X), expected)
+
+
+def test_a_family_that_does_not_train_step_by_step_says_so():
+    known = families()["linear"]
+    with pytest.raises(NestorError, match="linear does not train step by step"):
+        fit(known, {**config(known, "binary"), "steps": [[3, {}]]}, "binary")
+
+
+def test_explored_hyperparameters_are_there():
+    for known in STEPS:
+        assert known.explores
+        assert set(known.explores) <= set(known.default)
+
+
+def test_a_schedule_in_words():
+    known = families()["lightgbm"]
+    base = config(known, "binary")
+    whole = scheduled(known, base, (40, 1.0), (20, 1.0), (20, 0.5))
+    assert rounds(whole) == 80
+    assert described(whole) == {"schedule.learning_rate": "60 x 0.1, 20 x 0.05"}
+    assert described(base) == {}
+    assert rounds(base) == 0
+
+
+def test_checkpoints_within_reach_are_those_of_the_last_batch_and_of_what_it_went_on_from():
+    first = [Trial(n, {}, {}) for n in range(5)]
+    second = [Trial(n, {}, {}, parent=p, goes_on=True) for n, p in ((5, 1), (6, 2), (7, 3), (8, 2))]
+    third = [Trial(n, {}, {}, parent=p, goes_on=True) for n, p in ((9, 5), (10, 2), (11, 5))]
+    assert within_reach([*first, *second, *third, Trial(12, {}, {}, parent=4)]) == {9, 10, 11, 12, 5, 2}
+    assert within_reach([]) == set()
