@@ -102,7 +102,7 @@ def spying(known: Family, target: np.ndarray) -> Family:
             heard("stop", part.stop[0], part.stop[1])
         return known.fit(config, part, seed, threads)
 
-    return replace(known, name="spy", fit=spy)
+    return replace(known, name="spy", fit=spy, fidelity="rows")
 
 
 @pytest.fixture(params=PLANS)
@@ -117,8 +117,9 @@ def spied(request, tmp_path, monkeypatch):
     monkeypatch.setattr(fit.peak, "_process", psutil.Process(), raising=False)
     SEEN.clear()
     run = run_over(
-        request.param, data, search={"trials": 2, "families": ("spy",)}, final={"deliver": "refit", "rows": "all"}
-    )
+        request.param, data, search={"trials": 2, "families": ("spy",), "strategy": "halving"},
+        final={"deliver": "refit", "rows": "all"},
+    )  # fmt: skip
     run = run.model_copy(update={"types": {**run.types, "row": "number"}})
     session = begun(run, tmp_path, pool=lambda: INLINE)
     shortlist(session)
@@ -145,8 +146,10 @@ def test_what_learns_sees_its_own_training_rows_only(spied):
             assert set(seen.rows) == {*allowed, *sealed}
             continue
         assert np.isin(seen.rows, allowed).all()
+        assert len(seen.rows) < len(allowed) or seen.job.share == 1
         assert not np.isin(seen.rows, row[fold.judge]).any()
         assert not np.isin(seen.rows, sealed).any()
+    assert {s.job.share for s in learned} == {2 / 3, 1.0}, "parts of the rows are learned from too"
 
 
 def test_rows_that_judge_are_prepared_for_their_own_fold_only(spied):

@@ -1,0 +1,131 @@
+"""Who goes on from a rung, and what a batch is made of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.families import Shape, families
+from models.metric import metric_for
+from models.nested import Study, Trial
+from models.rungs import Ladder, climbed, richest
+from models.search import BATCH, View, strategies
+
+AUC = metric_for(None, "binary", ("a", "b"))
+RMSE = metric_for(None, "regression", ())
+KNOWN = families()["linear"]
+SHAPE = Shape(3_000, 12, "binary", 2)
+THIRD, NINTH = 1 / 3, 1 / 9
+
+
+def trial(number: int, share: float, score: float | None, parent: int | None = None, state: str = "") -> Trial:
+    ended = state or ("failed" if score is None else "complete" if share == 1 else "pruned")
+    return Trial(number, {"n": number}, {}, ended, () if score is None else (score,), share=share, parent=parent)
+
+
+def view(told, metric=AUC) -> View:
+    return View(KNOWN, SHAPE, metric, told, 1, 1)
+
+
+def going(trials, metric=AUC) -> list[tuple[int | None, float]]:
+    return [(p.parent, p.share) for p in Ladder((NINTH, THIRD, 1.0), tuple(trials)).going_on(metric)]
+
+
+def test_the_best_third_of_a_rung_goes_on_with_three_times_as_much():
+    rung = [trial(n, NINTH, score) for n, score in enumerate((0.5, 0.9, 0.7, 0.6, 0.8, 0.4), 1)]
+    assert going(rung) == [(2, THIRD), (5, THIRD)]
+    assert going(rung, RMSE) == [(6, THIRD), (1, THIRD)]
+    assert going(rung[:5]) == [(2, THIRD)]
+    assert going(rung[:2]) == []
+
+
+def test_who_went_on_does_not_again_and_the_top_rung_comes_first():
+    rung = [trial(n, NINTH, n / 100) for n in range(1, 10)]
+    above = [trial(10, THIRD, 0.3, 9), trial(11, THIRD, 0.5, 8), trial(12, THIRD, 0.1, 7)]
+    assert going([*rung, *above[:2]]) == [(7, THIRD)]
+    assert going([*rung, *above]) == [(11, 1.0)]
+    assert going([*rung, *above, trial(13, 1.0, 0.5, 11)]) == []
+
+
+def test_what_failed_counts_in_its_rung_and_never_goes_on():
+    rung = [trial(1, NINTH, None), trial(2, NINTH, math.nan), trial(3, NINTH, 0.1)]
+    assert going(rung) == [(3, THIRD)]
+    assert going([trial(n, NINTH, None) for n in range(6)]) == []
+    assert going([*rung, trial(4, THIRD, None, 3)]) == []
+    assert going([trial(1, NINTH, 0.9, state="timeout"), *rung[1:]]) == [(3, THIRD)]
+
+
+def test_equal_scores_go_on_in_order_of_their_numbers():
+    assert going([trial(n, NINTH, 0.5) for n in (1, 2, 3)]) == [(1, THIRD)]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_batch_is_full_and_begins_with_who_goes_on(several):
+    told = [trial(0, 1.0, 0.5), *(trial(n, NINTH, n / 100) for n in range(1, 25))]
+    batch = climbed(view(told), several)
+    assert [(p.parent, p.share) for p in batch[:BATCH]] == [(n, THIRD) for n in (24, 23, 22, 21)]
+    first = climbed(view(told[:1]), several)
+    assert len(first) == BATCH
+    assert all(p.parent is None and not p.params for p in first)
+    # The default has cost as much as all of these.
+    assert {p.share for p in first} == ({NINTH, THIRD} if several else {NINTH})
+
+
+def simulated(name: str, units: float, noise: float = 0.0, seed: int = 0) -> Study:
+    """A search of a linear model's strength: the nearer to 1 the better; a part of a trial tells that with noise."""
+    study = Study(View(KNOWN, SHAPE, AUC, (), seed, seed), "1", name)
+    draw = np.random.default_rng(seed)
+    while asked := study.ask(units - study.spent):
+        told = []
+        for one in asked:
+            score = 1 - abs(math.log(one.params["strength"])) / 20 + draw.normal() * noise * (1 - one.share)
+            told.append(replace(one, scores=(score,), state="complete" if one.share == 1 else "pruned"))
+        study.tell(told)
+    return study
+
+
+CLIMBING = [name for name in ("halving", "hyperband", "bohb") if name in strategies()]
+
+
+@pytest.mark.parametrize("name", CLIMBING)
+def test_parts_of_a_trial_count_by_their_share(name):
+    for units in (1, 2, 7, 20):
+        study = simulated(name, units)
+        assert units - 1 < study.spent <= units + 1e-9
+
+
+@pytest.mark.parametrize("name", CLIMBING)
+def test_what_reached_the_top_came_all_the_way_and_only_it_can_be_best(name):
+    study = simulated(name, 25, noise=0.05)
+    by = {t.number: t for t in study.told}
+    for one in study.told:
+        if one.parent is not None:
+            assert one.share == pytest.approx(3 * by[one.parent].share)
+            assert one.params == by[one.parent].params
+    assert study.best is not None
+    assert study.best.share == 1
+    assert {t.share for t in study.told} == {NINTH, THIRD, 1.0}
+    for share in (NINTH, THIRD, 1.0):
+        assert math.fsum(t.share for t in study.told[1:] if t.share == share) > 2
+
+
+@pytest.mark.parametrize("name", CLIMBING)
+def test_with_parts_that_tell_the_truth_it_finds_better_ones_than_random_for_the_same(name):
+    def best(name: str, seed: int) -> float:
+        # The default, which is the best there is, stands aside.
+        return max(t.score or 0 for t in simulated(name, 12, seed=seed).told[1:] if t.share == 1)
+
+    ours, random = (np.mean([best(one, seed) for seed in range(6)]) for one in (name, "random"))
+    assert ours > random
+
+
+def test_an_estimator_learns_from_the_largest_share_that_enough_were_given():
+    told = [trial(n, NINTH, 0.5) for n in range(9)] + [trial(9 + n, THIRD, 0.5) for n in range(3)]
+    told += [trial(12, 1.0, 0.5), trial(13, 1.0, None)]
+    assert {t.share for t in richest(view(told), 1)} == {1.0}
+    assert {t.share for t in richest(view(told), 2)} == {THIRD}
+    assert {t.share for t in richest(view(told), 4)} == {NINTH}
+    assert richest(view(told), 10) == []
