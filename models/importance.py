@@ -47,7 +47,8 @@ class Tried:
     places: np.ndarray
     """Trials by hyperparameters: where in [0, 1] of its range, on the range's own scale; NaN where not asked for."""
     gain: np.ndarray
-    """By how much each was better than its study's first trial, the default, on the inner folds that both have."""
+    """By how much each was better than its study's first trial, the default, on the inner folds that both have;
+    levelled between studies."""
     study: np.ndarray
     number: np.ndarray
     """Which trial of its study each is."""
@@ -107,7 +108,8 @@ def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tr
     """The trials that have a score and were given whole fits, from all studies of one family.
 
     A trial that was stopped early counts with the inner folds that it has: without these the worst configurations would
-    be missing. Gains are cut at Tukey's outer fence below, so that one that diverged is not the whole variance."""
+    be missing. Gains are cut at Tukey's outer fence below, so that one that diverged is not the whole variance, and
+    levelled: a study whose default had bad luck would else hold all the best trials."""
     sign = 1.0 if greater_is_better else -1.0
     rows = [
         (place, trial, sign * (np.mean(trial.scores) - np.mean(first.scores[: len(trial.scores)])))
@@ -117,13 +119,16 @@ def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tr
         if _whole(trial) and len(trial.scores) <= len(first.scores)
     ]
     space = _space([trial for _, trial, _ in rows])
-    places = [[_place(d, t.params[n]) if n in t.params else math.nan for n, d in space.items()] for _, t, _ in rows]
+    asked = [[_place(d, t.params[n]) if n in t.params else math.nan for n, d in space.items()] for _, t, _ in rows]
+    places = np.array(asked, dtype=float).reshape(len(rows), len(space))
+    study = np.array([place for place, _, _ in rows], dtype=int)
+    gain = _fenced(np.array([gain for _, _, gain in rows], dtype=float))
     return Tried(
         space,
         tuple(trial.params for _, trial, _ in rows),
-        np.array(places, dtype=float).reshape(len(rows), len(space)),
-        _fenced(np.array([gain for _, _, gain in rows], dtype=float)),
-        np.array([place for place, _, _ in rows], dtype=int),
+        places,
+        _levelled(places, gain, study),
+        study,
         np.array([trial.number for _, trial, _ in rows], dtype=int),
         np.array([trial.state == "complete" for _, trial, _ in rows], dtype=bool),
     )
@@ -140,6 +145,16 @@ def _fenced(gain: np.ndarray) -> np.ndarray:
         return gain
     low, high = np.quantile(gain, (0.25, 0.75))
     return np.maximum(gain, low - 3 * (high - low))
+
+
+def _levelled(places: np.ndarray, gain: np.ndarray, study: np.ndarray) -> np.ndarray:
+    """The gains less what sets each study apart from the others: the median of what a forest over all leaves open."""
+    if len(gain) < FEWEST or len(np.unique(study)) < 2 or not places.shape[1]:
+        return gain
+    left = gain - _forest(_TREES, 0).fit(places, gain).oob_prediction_
+    apart = {one: np.nanmedian(left[study == one]) for one in np.unique(study)}
+    shift = np.nan_to_num([apart[one] for one in study])
+    return gain - shift + shift.mean()
 
 
 def _space(trials: Sequence[Trial]) -> dict[str, BaseDistribution]:
@@ -235,28 +250,31 @@ def importance(found: Tried, seed: int = 0) -> Importance:
 
 def _conditions(found: Tried) -> Iterator[tuple[list[str], list[int], np.ndarray]]:
     """For each set of trials that some hyperparameters have to themselves: all that are asked for in every one of
-    these, which of them are those, and the trials; first what every trial has."""
+    these, unless it is always the same there, which of them are those, and the trials; first what every trial has."""
     there, names = ~np.isnan(found.places), list(found.space)
     for rows in sorted({tuple(column) for column in there.T}, key=lambda r: (-sum(r), r)):
         trials = np.array(rows)
-        columns = [k for k in range(len(names)) if there[trials, k].all()]
+        asked = [k for k in range(len(names)) if there[trials, k].all()]
+        columns = [k for k in asked if tuple(there[:, k]) == rows or np.ptp(found.places[trials, k]) > 0]
         mine = [place for place, k in enumerate(columns) if tuple(there[:, k]) == rows]
         yield [names[k] for k in columns], mine, trials
 
 
 def fitted(found: Tried, columns: Sequence[str], rows: np.ndarray, seed: int, count: int = _TREES) -> Any:
-    """A forest that foretells the gains of these trials from these hyperparameters' places.
-
-    Leaves of three trials: with single ones it learns the scores' noise, which looks like all acting together."""
-    from sklearn.ensemble import RandomForestRegressor
-
-    forest: RandomForestRegressor = RandomForestRegressor(
-        count, min_samples_leaf=3, max_leaf_nodes=64, random_state=seed, oob_score=count == _TREES, n_jobs=1
-    )
+    """A forest that foretells the gains of these trials from these hyperparameters' places."""
     names = list(found.space)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a trial that is in every tree's sample has no score out of it
-        return forest.fit(found.places[rows][:, [names.index(c) for c in columns]], found.gain[rows])
+        return _forest(count, seed).fit(found.places[rows][:, [names.index(c) for c in columns]], found.gain[rows])
+
+
+def _forest(count: int, seed: int) -> RandomForestRegressor:
+    """Leaves of three trials: with single ones it learns the scores' noise, which looks like all acting together."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    return RandomForestRegressor(
+        count, min_samples_leaf=3, max_leaf_nodes=64, random_state=seed, oob_score=count == _TREES, n_jobs=1
+    )
 
 
 def _samples(found: Tried, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -53,13 +53,13 @@ def narrowed(found: Tried, mattered: Importance, default: Mapping[str, Any]) -> 
 
 
 def best_of_each(found: Tried) -> np.ndarray:
-    """The best trials of each study: a tenth of it, and as many of each as make ten together."""
+    """The best trials of each study: a tenth of all that it tried, and as many of each as make ten together."""
     studies = np.unique(found.study)
     fewest = math.ceil(_FEWEST_BEST / max(1, len(studies)))
     rows: list[int] = []
     for study in studies:
         mine = np.flatnonzero((found.study == study) & found.complete)
-        count = min(len(mine), max(fewest, math.ceil(_BEST * len(mine))))
+        count = max(fewest, math.ceil(_BEST * np.sum(found.study == study)))
         rows += mine[np.argsort(-found.gain[mine], kind="stable")][:count].tolist()
     return np.array(rows, dtype=int)
 

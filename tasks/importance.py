@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from models import plots
 from models.errors import listed
 from models.families import families
-from models.importance import Importance, importance, tried
+from models.importance import Importance, Tried, importance, tried
 from models.nested import Trial
 from models.search_plots import figures
 from tasks.budget import EXIT
@@ -48,7 +48,11 @@ class Drawn:
 def drawn(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, metric: str, seed: int) -> Drawn:
     """What mattered in the studies of one family, with its figures."""
     found = tried(studies, greater_is_better)
-    mattered = importance(found, seed)
+    return pictured(found, importance(found, seed), metric, seed)
+
+
+def pictured(found: Tried, mattered: Importance, metric: str, seed: int) -> Drawn:
+    """What mattered, with its figures."""
     with plots.style(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # glyphs that the font for measuring lacks
         made = figures(found, mattered, metric, seed)

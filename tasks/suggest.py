@@ -11,11 +11,11 @@ import pandas as pd
 
 from models.errors import InputError
 from models.families import families
-from models.importance import Importance, importance, tried
+from models.importance import Importance, Tried, importance, tried
 from models.narrow import FEWEST, Narrowed, narrowed
 from models.nested import Trial
 from tasks.hyperparameters import searched
-from tasks.importance import drawn
+from tasks.importance import pictured
 from tasks.page import esc, page, section
 from tasks.tracking import Past, every
 from tasks.warm import studies_of
@@ -28,8 +28,8 @@ OTHER = "had another metric or task than the newest one"
 class Learned:
     """What a family's searches in all runs say."""
 
-    studies: Mapping[str, Sequence[Trial]]
-    """By run and fold."""
+    tried: Tried
+    """Of all runs and folds."""
     importance: Importance
     space: tuple[Narrowed, ...]
     """What may be narrowed; empty: nothing."""
@@ -43,7 +43,6 @@ class Suggestion:
     runs: tuple[str, ...]
     """Ids of those that it is learned from."""
     metric: str
-    greater_is_better: bool
     families: dict[str, Learned]
     left_out: dict[str, int]
     """Why -> how many runs say nothing."""
@@ -68,14 +67,12 @@ def suggested(name: str, seed: int = 0) -> Suggestion:
     }
     if not any(one.importance.trials >= FEWEST for one in learned.values()):
         raise _too_few(name, len(kept), learned, left_out)
-    return Suggestion(name, tuple(run.run_id for run in kept), runs[0].report["metric"], direction, learned, left_out)
+    return Suggestion(name, tuple(run.run_id for run in kept), runs[0].report["metric"], learned, left_out)
 
 
 def suggestion_html(found: Suggestion, seed: int = 0) -> str:
     """The page: what mattered in each family's searches over all runs, with all figures."""
-    made = {
-        name: drawn(one.studies, found.greater_is_better, found.metric, seed) for name, one in found.families.items()
-    }
+    made = {name: pictured(one.tried, one.importance, found.metric, seed) for name, one in found.families.items()}
     runs = f"{len(found.runs)} run{'s' * (len(found.runs) != 1)}, {found.metric}"
     head = f'<header>\n<h1>{esc(found.name, 120)}</h1>\n<div class="meta">{esc(runs)}</div>\n</header>\n'
     return page(
@@ -94,7 +91,7 @@ def _tunable(family: str) -> bool:
 def _learned(family: str, studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, seed: int) -> Learned:
     found = tried(studies, greater_is_better)
     mattered = importance(found, seed)
-    return Learned(studies, mattered, narrowed(found, mattered, families()[family].default))
+    return Learned(found, mattered, narrowed(found, mattered, families()[family].default))
 
 
 def _too_few(name: str, runs: int, learned: Mapping[str, Learned], left_out: Mapping[str, int]) -> InputError:

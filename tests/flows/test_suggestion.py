@@ -10,7 +10,7 @@ import yaml
 
 from flows.suggestion import as_yaml
 from models.config import Run
-from models.importance import Hyperparameter, Importance
+from models.importance import Hyperparameter, Importance, tried
 from models.narrow import Narrowed
 from models.outcome import Interval
 from tasks.suggest import Learned, Suggestion
@@ -30,11 +30,11 @@ WORDS = {"kernel": ["rbf", "laplacian"], "machine": "smooth", "kind": ["no", "a 
 def learned(space, trials=120):
     share = Interval(0.3, 0.1, 0.5)
     mattered = Importance(trials, trials, 4, 0.5, tuple(Hyperparameter(n, trials, share, share, share) for n in space))
-    return Learned({}, mattered, tuple(Narrowed(n, r, "so it is") for n, r in space.items()))
+    return Learned(tried({}, True), mattered, tuple(Narrowed(n, r, "so it is") for n, r in space.items()))
 
 
 def suggestion(**families):
-    return Suggestion("loans", ("a" * 32,), "roc_auc", True, families, {})
+    return Suggestion("loans", ("a" * 32,), "roc_auc", families, {})
 
 
 def test_the_yaml_is_read_back_as_it_was_meant():
