@@ -58,7 +58,7 @@ def test_a_share_of_a_trial_is_first_one_of_its_inner_folds_then_one_of_a_fit(sh
 @pytest.mark.parametrize(("rows", "least"), [(50, 1), (700, 1), (2_300, 2), (7_000, 3), (10**6, 3)])
 def test_the_more_rows_there_are_the_less_of_them_tell_enough(rows, least):
     found = shares(ROWS, Shape(rows, 5, "binary", 2))
-    assert found == tuple(3.0**-n for n in range(least, 0, -1)) + (1.0,)
+    assert found == (*(3.0**-n for n in range(least, 0, -1)), 1.0)
     assert shares(FOLDS, Shape(rows, 5, "binary", 2)) == (1 / 3, 1.0)
 
 
