@@ -135,9 +135,8 @@ def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tr
 
 
 def _whole(trial: Trial) -> bool:
-    """Whether its scores are those of whole fits; a part of one is no match for others."""
-    scored = trial.state in ("complete", "pruned") and bool(trial.scores) and trial.share == 1
-    return scored and all(map(math.isfinite, trial.scores))
+    """Whether its scores are those of whole fits with these params; a part of one, or of a schedule, is no match."""
+    return trial.stoppable and trial.score is not None
 
 
 def _fenced(gain: np.ndarray) -> np.ndarray:

@@ -135,9 +135,10 @@ def test_a_default_with_bad_luck_does_not_set_its_fold_apart():
         trial(3, DEFAULT, (), "failed", reason="broken"),
         trial(3, DEFAULT, (0.5,), "timeout"),
         trial(3, DEFAULT, (0.5, 0.5, 0.5), "pruned", share=0.1),
+        replace(trial(3, DEFAULT, (0.5, 0.5, 0.5)), config={"steps": []}),
         trial(3, DEFAULT, (math.nan,), "pruned"),
     ],
-    ids=["failed", "timeout", "part of a fit", "not finite"],
+    ids=["failed", "timeout", "part of a fit", "step of a schedule", "not finite"],
 )
 def test_what_has_no_score_of_whole_fits_is_left_out(odd):
     found = studies(folds=1, trials=3)

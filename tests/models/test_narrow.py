@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.families import Shape, families
+from models.importance import FEWEST as TELLING
 from models.importance import Hyperparameter, Importance, importance, tried
 from models.narrow import FEWEST, best_of_each, narrowed
 from models.nested import Trial
@@ -118,3 +120,9 @@ def test_the_family_takes_what_is_suggested(name):
         else:
             assert whole.low <= narrow.low <= narrow.high <= whole.high
             assert (narrow.low, narrow.high) != (whole.low, whole.high)
+
+
+def test_the_docs_say_how_many_trials_it_takes():
+    text = (Path(__file__).parents[2] / "docs" / "importance.md").read_text("utf-8")
+    assert f"A family needs {FEWEST} trials" in text
+    assert f"under {TELLING} complete trials" in text
