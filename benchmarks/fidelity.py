@@ -42,7 +42,7 @@ class Asked:
 
 def main() -> None:
     """Prints one table; a table's rows are also told on standard error as soon as they are there."""
-    tables, asked = _asked("random,tpe,halving,hyperband,bohb", "lightgbm")
+    tables, asked = asked_for("random,tpe,halving,hyperband,bohb", "lightgbm")
     title = f"Until random search's score after {asked.trials} trials: {asked.family}, {asked.seeds} seeds"
     compared(title, tables, asked)
 
@@ -59,7 +59,8 @@ def compared(title: str, tables: Sequence[str], asked: Asked) -> None:
     printed(title, HEAD, rows)
 
 
-def _asked(searches: str, family: str) -> tuple[list[str], Asked]:
+def asked_for(searches: str, family: str) -> tuple[list[str], Asked]:
+    """The tables, and what to run on them, from the command line; searches and family are what is run by default."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("tables", nargs="+", help="files with their targets: FILE:TARGET")
     parser.add_argument("--family", default=family)

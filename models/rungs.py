@@ -33,7 +33,8 @@ class Ladder:
 
     def going_on(self, metric: Metric) -> list[Proposal]:
         """Who goes on: the best third of each rung but the last, as far as they did not yet, from the top rung down."""
-        gone = {t.parent for t in self.trials}
+        share_of = {t.number: t.share for t in self.trials}
+        gone = {t.parent for t in self.trials if t.share > share_of.get(t.parent or 0, 1.0)}
         best = [
             Proposal(t.params, share=above, parent=t.number)
             for share, above in reversed(list(pairwise(self.shares)))

@@ -32,7 +32,7 @@ def kept(part: Part, share: float, seed: int = 0) -> np.ndarray:
     rows = less.X[:, 0].astype(int)
     np.testing.assert_array_equal(less.y, part.y[rows])
     np.testing.assert_array_equal(less.weight, rows * 2.0)
-    assert less.group is None or (less.group == part.group[rows]).all()
+    assert part.group is None or np.array_equal(less.group, part.group[rows])  # type: ignore[arg-type]
     assert less.stop is part.stop
     assert less.kept == {}
     assert (np.diff(rows) > 0).all()
@@ -152,8 +152,8 @@ COUNTING = [f for f in families().values() if f.fidelity == "rounds" and f.tunab
 def test_a_family_that_counts_in_rounds_takes_fewer_and_says_when_more_would_change_nothing(known):
     part = easy(known)
     little, third, whole = (made(known, part, share) for share in (0.02, 1 / 3, 1.0))
-    assert little.rounds < whole.rounds
-    assert little.rounds <= 0.02 * known.most_rounds + 1
+    assert (little.rounds or 0) < (whole.rounds or 0)
+    assert (little.rounds or 0) <= 0.02 * known.most_rounds + 1
     assert not little.whole
     if third.whole:
         said = [one.model.predict_proba(part.X) for one in (third, whole)]

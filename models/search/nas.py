@@ -1,0 +1,122 @@
+"""Architecture search by regularised evolution: members of a population age and fall out of it, however good they
+were; the best of a few drawn ones gets a child that differs in one thing.
+
+Members are trained shortly; who is among the best is trained longer, as in successive halving. What is not
+architecture stays at the default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import RandomSampler
+
+from models.fidelity import shares
+from models.nested import Trial
+from models.rungs import Ladder
+from models.search import BATCH, Proposal, Strategy, View
+from models.space import at, distributions, nearest, place, walked
+
+_POPULATION, _DRAWN = 16, 4
+"""Members, and how many of them compete for a child: one in four, as in Real et al., who had 100 and 25."""
+
+_STEP = 0.3
+"""Most that a mutation moves a number, as a share of its range."""
+
+_TRIES = 20
+"""Mutations until one is an architecture that was not tried yet."""
+
+
+def _sampler(view: View) -> RandomSampler:
+    return RandomSampler(seed=view.seed)
+
+
+def _plan(view: View) -> list[Proposal]:
+    """Who is trained longer, and for the other places children, or members of the first population."""
+    rungs, draw = shares(view.family, view.shape), np.random.default_rng(view.seed)
+    longer = Ladder(rungs, tuple(view.told[1:])).going_on(view.metric)[:BATCH]
+    members = [t for t in view.told[1:] if t.share == rungs[0]]
+    known = [dict(t.params) for t in view.told]
+    for number in range(len(members), len(members) + BATCH - len(longer)):
+        parent = _winner(view, members[-_POPULATION:], draw) if number >= _POPULATION else None
+        child = _new(view, parent, known, draw)
+        known.append(child)
+        longer.append(Proposal(child, share=rungs[0], parent=parent.number if parent else None))
+    return longer
+
+
+def _winner(view: View, population: list[Trial], draw: np.random.Generator) -> Trial | None:
+    """The best of some members drawn with replacement; None where all of these failed."""
+    drawn = [population[n] for n in draw.integers(len(population), size=_DRAWN)]
+    scored = [t for t in drawn if t.score is not None]
+    return max(scored, key=lambda t: (view.metric.gain(t.score or 0.0), -t.number), default=None)
+
+
+def _new(view: View, parent: Trial | None, known: list[dict[str, Any]], draw: np.random.Generator) -> dict[str, Any]:
+    """A mutated parent, or where there is none a random architecture; one that is not known yet, if it can be found."""
+    found: dict[str, Any] = {}
+    for _ in range(_TRIES):
+        found = _mutated(view, parent, draw) if parent else _random(view, draw)
+        if found not in known:
+            break
+    return found
+
+
+def _random(view: View, draw: np.random.Generator) -> dict[str, Any]:
+    def choose(name: str, distribution: BaseDistribution) -> Any:
+        if name in view.family.architecture:
+            return at(distribution, draw.random())
+        return nearest(distribution, view.family.default[name])
+
+    return walked(view.family, view.shape, choose).params
+
+
+def _mutated(view: View, parent: Trial, draw: np.random.Generator) -> dict[str, Any]:
+    """The parent's params with another value of one that is architecture. What only that value brings is drawn."""
+    free = [n for n in view.family.architecture if n in parent.params and not parent.distributions[n].single()]
+    chosen = free[draw.integers(len(free))] if free else ""
+
+    def choose(name: str, distribution: BaseDistribution) -> Any:
+        if name == chosen:
+            return _other(distribution, parent.params[name], draw)
+        if name in parent.params:
+            return nearest(distribution, parent.params[name])
+        return at(distribution, draw.random())
+
+    return walked(view.family, view.shape, choose).params
+
+
+def _other(distribution: BaseDistribution, value: Any, draw: np.random.Generator) -> Any:
+    """Another choice, or a number nearby that is another one."""
+    if isinstance(distribution, CategoricalDistribution):
+        others = [choice for choice in distribution.choices if choice != value]
+        return others[draw.integers(len(others))]
+    found = value
+    for _ in range(_TRIES):
+        moved = place(distribution, value) + draw.uniform(-_STEP, _STEP)
+        found = at(distribution, min(max(moved, 0.0), 1.0 - 1e-9))
+        if found != value:
+            break
+    return found
+
+
+def _unsuited(view: View) -> str:
+    if not view.family.architecture:
+        return "it has no architecture; tpe searches it"
+    spaces = distributions(view.family, view.shape)
+    if all(spaces[name].single() for name in view.family.architecture if name in spaces):
+        return "nothing of its architecture is left to be searched"
+    return ""
+
+
+STRATEGY = Strategy(
+    name="nas",
+    suits="the architecture of a network: depth, width, activation and the like; the rest stays at the default",
+    cost="next to nothing; pays from about ten trials' worth",
+    sampler=_sampler,
+    plan=_plan,
+    unsuited=_unsuited,
+    source="regularised evolution: Real et al. 2019, AAAI (arXiv:1802.01548); who is trained longer as in ASHA (Li et "
+    "al. 2020, MLSys)",
+)

@@ -1,0 +1,84 @@
+"""Regularised evolution of architectures: one mutation at a time, from parents that are young and good."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from models.families import Shape, families
+from models.metric import metric_for
+from models.nested import Study, Trial
+from models.rungs import shares
+from models.search import View, strategy
+from models.search.nas import _POPULATION
+from models.space import bounded
+
+AUC = metric_for(None, "binary", ("a", "b"))
+SHAPE = Shape(3_000, 12, "binary", 2)
+NETWORKS = [pytest.param(f, id=f.name) for f in families().values() if f.architecture]
+
+
+def view(known) -> View:
+    return View(known, SHAPE, AUC, (), 0, 0)
+
+
+def worth(trial: Trial) -> float:
+    """The narrower and the deeper, the better."""
+    return trial.params["layers"] - abs(trial.params["width"] - 64) / 256
+
+
+def evolved(known, units: float = 14) -> list[Trial]:
+    study = Study(view(known), "1", "nas")
+    while asked := study.ask(units - study.spent):
+        study.tell(
+            [replace(t, scores=(worth(t),), state="complete" if t.share == 1 else "pruned") for t in asked]
+        )  # fmt: skip
+    return study.told
+
+
+@pytest.mark.parametrize("known", NETWORKS)
+def test_a_child_differs_from_its_parent_in_one_thing_and_its_parent_is_young(known):
+    told = evolved(known)
+    least = shares(known, SHAPE)[0]
+    members = [t for t in told[1:] if t.share == least]
+    children = [t for t in members if t.parent is not None]
+    assert len(members) - len(children) == _POPULATION
+    assert len(children) > 8
+    for child in children:
+        parent = told[child.parent or 0]
+        changed = [n for n in parent.params if n in child.params and child.params[n] != parent.params[n]]
+        assert len(changed) == 1
+        assert set(changed) < set(known.architecture)
+        alive = [t.number for t in members if t.number < child.number][-_POPULATION - 3 :]
+        assert parent.number in alive
+
+
+@pytest.mark.parametrize("known", NETWORKS)
+def test_what_is_no_architecture_stays_at_the_default(known):
+    for trial in evolved(known):
+        rest = {n: v for n, v in trial.params.items() if n not in known.architecture}
+        assert rest.items() <= {**known.default, "log_target": False}.items()
+
+
+@pytest.mark.parametrize("known", NETWORKS)
+def test_generations_get_better_and_the_best_are_trained_whole(known):
+    told = evolved(known)
+    least = shares(known, SHAPE)[0]
+    first, last = (
+        [worth(t) for t in told[1:] if t.share == least and (t.parent is None) == beginning]
+        for beginning in (True, False)
+    )
+    assert sum(last) / len(last) > sum(first) / len(first)
+    whole = [t for t in told[1:] if t.share == 1]
+    assert whole
+    for one in whole:
+        assert told[one.parent or 0].params == one.params
+        assert worth(one) > sum(first) / len(first)
+
+
+def test_a_family_without_an_architecture_is_told_so():
+    assert "no architecture" in strategy("nas").unsuited(view(families()["lightgbm"]))
+    fixed = bounded(families()["mlp"], {"layers": 2, "width": 64, "activation": "relu"}, SHAPE)
+    assert "left to be searched" in strategy("nas").unsuited(view(fixed))
+    assert not strategy("nas").unsuited(view(families()["mlp"]))
