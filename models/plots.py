@@ -5,7 +5,7 @@ INK (text, axes) and GRID are stand-ins that a page replaces with its own colour
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +44,7 @@ _STYLE: Any = {
 }
 _MOST_POINTS = 4000
 
-Schedule = Sequence[tuple[int, Mapping[str, Any]]]
+Schedule = Sequence[Sequence[Any]]
 """Rounds and the settings that they were trained with, step by step."""
 
 

@@ -71,7 +71,7 @@ def _done(schedule: list[Any], begun: Checkpoint | None) -> int:
     return count if begun.schedule == schedule[:count] else 0
 
 
-def described(config: Mapping[str, Any]) -> dict[str, str]:
+def changes(config: Mapping[str, Any]) -> dict[str, str]:
     """What changes along the schedule, for people: `schedule.learning_rate` -> `40 x 0.1, 20 x 0.05`, in rounds."""
     found = {}
     for name in config["steps"][0][1] if "steps" in config else ():

@@ -17,6 +17,7 @@ from optuna.distributions import distribution_to_json
 from models.conformal import percent
 from models.families import families
 from models.outcome import STATES, FamilyOutcome, Interval, Report, Warned
+from models.schedule import changes
 from tasks import coverage, pickled, progress
 from tasks.conclude import Concluded, decided
 from tasks.deliver import delivered, trusted, unsafe
@@ -312,6 +313,7 @@ def trials_table(session: Session) -> pd.DataFrame:
             "family": name, "fold": fold, "number": t.number, "state": t.state, "inner": t.inner,
             "scores": list(t.scores), "seconds": t.seconds, "peak_mb": t.peak_mb, "reason": t.reason,
             "start": t.start, "end": t.end, "params": json.dumps(dict(t.params)), "share": t.share,
+            "parent": t.parent, "steps": json.dumps(t.config["steps"]) if "steps" in t.config else None,
             "measures": json.dumps(dict(t.measures)),
             "space": json.dumps({n: distribution_to_json(d) for n, d in t.distributions.items()}),
         }
@@ -361,9 +363,10 @@ def _page(session: Session, concluded: Concluded, report: Report, searched: Mapp
 
     rows = [r for _, r in concluded.outer]
     chosen = {
-        f"{m.family} (fold {k}, weight {m.weight:.2f})": dict(session.trials[m.family, k][m.trial].params)
+        f"{m.family} (fold {k}, weight {m.weight:.2f})": {**trial.params, **changes(trial.config)}
         for k, c in concluded.chosen.items()
         for m in c.members
+        for trial in [session.trials[m.family, k][m.trial]]
     }
     outer = None
     if rows:

@@ -17,6 +17,7 @@ from models.errors import listed, shortened
 from models.outcome import number
 from tasks.hyperparameters import searched
 from tasks.page import esc, figure, folded, page, section, table, tile
+from tasks.schedules import schedules
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +67,7 @@ def report_html(report: Report, details: Details) -> str:
             section("Objectives", _objectives(report), _pareto(report, details), _front(report)),
             section("Families", _leaderboard(report), _left_out(report)),
             section("What it predicts", _figures(report, details)),
-            section("The search", _history(report, details), _states(report)),
+            section("The search", _history(report, details), _states(report), _schedules(report, details)),
             section("What mattered in the search", _mattered(report, details)),
             section("Checks", _checks(details)),
             section("How the numbers were made", _made(report, details)),
@@ -276,6 +277,10 @@ def _history(report: Report, details: Details) -> str:
         return ""
     drawn = plots.history(trials, report.metric, _greater(report, details))
     return figure(drawn, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
+
+
+def _schedules(report: Report, details: Details) -> str:
+    return schedules(details.trials, _greater(report, details))
 
 
 def _greater(report: Report, details: Details) -> bool:

@@ -23,7 +23,7 @@ from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from models.families import family
 from models.fidelity import divided
 from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
-from models.schedule import described, within_reach
+from models.schedule import changes, within_reach
 from models.search import BATCH, MOST_TRIALS
 from models.space import view_of
 from tasks import checkpoints, fit, progress
@@ -258,7 +258,7 @@ def _report(session: Session, study: Study, trial: Trial) -> None:
         f"{name}/{fold}/{trial.number}",
         "trial",
         parent=f"{name}/{fold}",
-        params={**trial.params, **described(trial.config)},
+        params={**trial.params, **changes(trial.config)},
         metrics={"seconds": trial.seconds, "peak_mb": trial.peak_mb, **trial.measures}
         | ({"share": trial.share} if trial.share < 1 else {})
         | ({"inner": trial.inner} if trial.inner is not None else {}),

@@ -16,7 +16,7 @@ from models.columns import TRUSTED
 from models.errors import NestorError
 from models.families import Part, Shape, families, fitted, proposed
 from models.nested import Trial
-from models.schedule import Checkpoint, described, extended, rounds, within_reach
+from models.schedule import Checkpoint, changes, extended, rounds, within_reach
 from models.space import Walk
 
 ROWS = 120
@@ -144,8 +144,8 @@ def test_a_schedule_in_words():
     base = config(known, "binary")
     whole = scheduled(known, base, (40, 1.0), (20, 1.0), (20, 0.5))
     assert rounds(whole) == 80
-    assert described(whole) == {"schedule.learning_rate": "60 x 0.1, 20 x 0.05"}
-    assert described(base) == {}
+    assert changes(whole) == {"schedule.learning_rate": "60 x 0.1, 20 x 0.05"}
+    assert changes(base) == {}
     assert rounds(base) == 0
 
 

@@ -18,6 +18,8 @@ import pytest
 from models.schedule import Checkpoint, within_reach
 from tasks import checkpoints, fit
 from tasks.fit import Job
+from tasks.publish import trials_table
+from tasks.schedules import schedules
 from tasks.shortlist import shortlist
 from tasks.tune import Store, study_of
 from tasks.workdir import Workdir
@@ -136,6 +138,7 @@ def test_a_run_tells_of_schedules_and_parents_and_leaves_no_checkpoint(unbroken)
     assert any(rates)
     assert not list(session.workdir.path.glob("fits/**/checkpoints"))
     assert concluded.winner == "lightgbm"
+    assert "lightgbm: learning_rate while models were trained" in schedules(trials_table(session), True)
 
 
 KILLED = """
