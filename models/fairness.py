@@ -41,6 +41,11 @@ class Gap(Metric):
         """Replicates are counted together, so they are cheap."""
         return False
 
+    @property
+    def by_class(self) -> bool:
+        """Whether subgroups are compared within each true class."""
+        return self.measure == "gap" and self.task != "regression"
+
     def resample(self, folds: Sequence[Fold3], counts: Sequence[np.ndarray]) -> np.ndarray:
         """The gap (B,), averaged over folds, when row i of fold k counts `counts[k][b, i]` times; NaN where no two
         subgroups have rows enough."""
@@ -114,7 +119,7 @@ def codes(column: pd.Series) -> np.ndarray:
     return pd.factorize(column, use_na_sentinel=False)[0].astype(np.int64)
 
 
-def check(column: pd.Series, target: np.ndarray, regression: bool) -> None:
+def check(column: pd.Series, target: np.ndarray, by_class: bool) -> None:
     """InputError where the column's subgroups can't be compared: too many of them, or too few rows in them."""
     group, levels = pd.factorize(column, use_na_sentinel=False)
     name = shortened(column.name)
@@ -123,10 +128,15 @@ def check(column: pd.Series, target: np.ndarray, regression: bool) -> None:
             f"A gap between the subgroups of {name} needs at most {MOST_GROUPS} of them, not {len(levels):,} "
             f"({listed(levels, 3)}, ...). Give a column of few values, such as classes of age instead of ages."
         )
-    kinds = [np.ones(len(group), bool)] if regression else [target == code for code in np.unique(target)]
-    if all((np.bincount(group[kind], minlength=len(levels)) >= LEAST).sum() < 2 for kind in kinds):
+    if not comparable(group, target, by_class):
         sizes = listed([f"{level}: {count}" for level, count in zip(levels, np.bincount(group), strict=True)])
         raise InputError(
-            f"A gap between the subgroups of {name} needs two of them with {LEAST} rows each (of one class), in every "
-            f"fold. There are {sizes}."
+            f"A gap between the subgroups of {name} needs two of them with {LEAST} rows each"
+            f"{' of one class' * by_class}, in every part that judges. There are {sizes}."
         )
+
+
+def comparable(group: np.ndarray, target: np.ndarray, by_class: bool) -> bool:
+    """Whether two subgroups have rows enough, of one class where classes are told apart."""
+    kinds = [target == code for code in np.unique(target)] if by_class else [np.ones(len(group), bool)]
+    return any((np.bincount(group[kind]) >= LEAST).sum() >= 2 for kind in kinds)

@@ -13,6 +13,7 @@ from optuna.trial import FixedTrial
 from models.families import Family, Shape, proposed
 from models.metric import Metric
 from models.nested import Trial, best_of
+from models.objectives import Goal
 
 MOST = 3
 """Configurations of a family that are handed over. They share the first batch: one place is left to the sampler."""
@@ -37,13 +38,18 @@ def misfit(family: Family, shape: Shape, params: Mapping[str, Any]) -> str:
 
 
 def handed_over(
-    studies: Mapping[str, Sequence[Trial]], metric: Metric, default: Mapping[str, Any], most: int = MOST
+    studies: Mapping[str, Sequence[Trial]],
+    metric: Metric,
+    default: Mapping[str, Any],
+    most: int = MOST,
+    goal: Goal | None = None,
 ) -> tuple[dict[str, Any], ...]:
     """The params of one family's earlier studies, by fold, that are worth trying first: each fold's best, the one that
-    beat its fold's default by most first, each once and never the default itself."""
+    beat its fold's default by most first, each once and never the default itself. `goal`: what is best, where that
+    is more than the metric."""
     ranked = []
     for fold, trials in studies.items():
-        best = best_of(trials, metric)
+        best = (goal or Goal(metric)).best(trials)
         if best is not None:
             first = trials[0].inner
             ahead = metric.gain(best.inner or 0.0) - metric.gain(first) if first is not None else 0.0

@@ -43,17 +43,19 @@ def take_in(session: Session) -> None:
         session.found(table.findings)
         session.metric = metric_for(session.run.metric, table.task, table.classes, session.run.costs)
         session.goal = goal_for(session.metric, session.run.search)
-        _comparable(table)
+        _comparable(session)
         class_weights(session.run.class_weight, table.classes)  # an unknown label is said before anything is fitted
         _same_table(session)
         _open(session)
     session.start_pool()
 
 
-def _comparable(table: Table) -> None:
-    """InputError where subgroups that a gap is asked of can't be compared."""
-    for name in table.subgroups if table.subgroups is not None else ():
-        fairness.check(table.subgroups[name], table.target, table.task == "regression")  # type: ignore[index]
+def _comparable(session: Session) -> None:
+    """InputError where subgroups that are to be compared can't be."""
+    table = session.table
+    for one in session.goal.measured:
+        if isinstance(one.metric, fairness.Gap) and table.subgroups is not None:
+            fairness.check(table.subgroups[one.column], table.target, one.metric.by_class)
 
 
 def _open(session: Session) -> None:

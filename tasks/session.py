@@ -123,7 +123,8 @@ class Session:
         needed, others, longest = 0.0, 0.0, 0.0
         likely: list[str] = []
         for fold in self.folds:
-            bests = [(f, best_of(tuple(t), self.metric)) for (f, k), t in self.trials.items() if k == fold]
+            mine = [(f, tuple(t)) for (f, k), t in self.trials.items() if k == fold]
+            bests = [(f, self.goal.best(t) or best_of(t, self.metric)) for f, t in mine]
             ranked = sorted(((f, b) for f, b in bests if b), key=lambda b: -self.metric.gain(b[1].inner or 0.0))
             seconds = [REFIT * b.seconds / inner for _, b in ranked]
             needed, others = needed + REFIT * self._best_three(fold) / inner, others + sum(seconds[1:])

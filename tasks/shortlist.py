@@ -14,11 +14,11 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+from models import fairness
 from models.class_weight import class_weights
 from models.columns import many_levels
 from models.config import Run
 from models.errors import BudgetError, InputError, listed, unknown
-from models.fairness import codes
 from models.families import Family, Shape, families, family, usable
 from models.metric import Metric, metric_for
 from models.nested import Study
@@ -61,6 +61,8 @@ def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
     """The families that suit the table's task and size, cheapest first, and why the others do not. No fit."""
     _monotone(table, run)
     asked = [usable(name) for name in run.search.families] or list(families().values())
+    for name in run.families:
+        family(name)
     told = _told(table, run)
     _searchable(told, run)
     shape, metric = told.shape(table.rows, table.features.shape[1]), told.scorer
@@ -119,7 +121,7 @@ def _searchable(told: Brief, run: Run) -> None:
     """InputError where several objectives are asked of a search that knows one only."""
     asked, goal = strategy(run.search.strategy), told.goal
     if goal is not None and goal.several and not asked.several and asked.chooses is None:
-        able = listed(name for name, one in strategies().items() if one.several or one.chooses is not None)
+        able = listed((name for name, one in strategies().items() if one.several or one.chooses is not None), 30)
         names = listed([goal.metric.name, *(o.name for o in goal.beside)])
         raise InputError(f"The search {asked.name} is for one objective, not for {names}. Those that can: {able}.")
 
@@ -154,6 +156,7 @@ def _shortlist(session: Session) -> None:
         level, session.folds, session.default_seconds = stored
         _brief(session, f"{level.outer}x{level.inner}")
     session.level = level
+    _comparable(session)
     deaf = [name for name in level.families if family(name).tunable and not family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):
         session.note(f"Weights count for nothing in fits of {listed(deaf)}.")
@@ -161,15 +164,36 @@ def _shortlist(session: Session) -> None:
     warm_up(session)
 
 
+def _comparable(session: Session) -> None:
+    """InputError where some part that judges is too small for the subgroups that are compared."""
+    work = session.work
+    parts = [rows for f in session.folds.values() for rows in (f.judge, *(judge for _, judge in f.inner)) if len(rows)]
+    for one in (o for o in session.goal.measured if isinstance(o.metric, fairness.Gap)):
+        groups = session.brief.subgroups[one.column or ""]
+        for rows in parts:
+            if not fairness.comparable(groups[rows], work.target[rows], one.metric.by_class):  # type: ignore[union-attr]
+                raise InputError(
+                    f"{one.name} can't be measured: a part of {len(rows):,} judging rows holds no two subgroups with "
+                    f"{fairness.LEAST} rows each{' of one class' * one.metric.by_class}. Give more rows, fewer folds "  # type: ignore[union-attr]
+                    "(--outer, --inner), or a column of fewer values."
+                )
+
+
 def _say_search(session: Session) -> None:
-    """Says which search each family has, and why, where the settings leave that open."""
+    """Says which search each family has, and why, where the settings leave that open; and how much there is to try,
+    where that is fixed."""
     taken: dict[tuple[str, str], list[str]] = defaultdict(list)
+    sizes: dict[str, list[str]] = defaultdict(list)
     for name in (n for n in session.level.families if family(n).tunable):
         study = study_of(session, name, next(iter(session.folds)))
         taken[study.strategy.name, study.why] += [name]
+        if study.size is not None:
+            sizes[study.strategy.name] += [f"{study.size:,.0f} of {name}"]
     for (search, why), names in taken.items():
         if why:
             session.note(f"Search {search} for {listed(names, 30)}: {why}.")
+    for search, counts in sizes.items():
+        session.note(f"Search {search} has {listed(counts, 30)} to try, after each default.")
 
 
 def _start(session: Session) -> tuple[int, int]:
@@ -282,7 +306,7 @@ def _told(table: Table, run: Run, plan: str = "", folds: Mapping[str, Fold] = Ma
         skewed=table.task == "regression" and table.history is None and skewed(table.target), orders=table.orders,
         many=many_levels(table.features, table.kinds), past=table.past, group=table.group,
         goal=goal_for(metric_for(run.metric, table.task, table.classes, run.costs), run.search),
-        subgroups={str(name): codes(column) for name, column in subgroups.items()},
+        subgroups={str(name): fairness.codes(column) for name, column in subgroups.items()},
     )  # fmt: skip
 
 

@@ -17,10 +17,12 @@ import pandas as pd
 from optuna.distributions import json_to_distribution
 
 from models.errors import InputError, listed
-from models.families import Shape, families
+from models.families import Family, Shape, families
 from models.metric import Metric, metric_for
 from models.nested import Trial
+from models.objectives import Goal
 from models.search import strategy
+from models.space import view_of
 from models.warm import NEAR, handed_over, misfit, until_best
 
 if TYPE_CHECKING:
@@ -72,13 +74,27 @@ def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:
     notes = []
     for name in (n for n in session.level.families if n in earlier and known[n].tunable):
         kept[name] = []
-        for params in handed_over(earlier[name], metric, known[name].default):
-            why = next((w for k in session.folds if (w := misfit(known[name], shape(session, k), params))), "")
+        goal = _goal(session, earlier[name], metric)
+        for params in handed_over(earlier[name], metric, known[name].default, goal=goal):
+            why = next((w for k in session.folds if (w := _misfit(session, known[name], k, params))), "")
             kept[name] += [] if why else [params]
             notes += [f"A configuration of {name} is not taken over from the earlier run: {why}."] if why else []
     until = {name: mean for name in kept if (mean := _until(earlier[name], metric))}
     warm = Warm(found["run_id"], {n: c for n, c in kept.items() if c}, until)
     return {"warm": asdict(warm), "notes": [_said(warm, found["name"]), *dict.fromkeys(notes)]}
+
+
+def _misfit(session: Session, known: Family, fold: str, params: Mapping[str, Any]) -> str:
+    """Why the params are no configuration in this fold, the user's ranges kept; empty where they are one."""
+    there = shape(session, fold)
+    return misfit(view_of(known, there, session.metric, session.run).family, there, params)
+
+
+def _goal(session: Session, studies: Mapping[str, Sequence[Trial]], metric: Metric) -> Goal:
+    """What is best in the earlier studies: what this run is after, where they measured all of it; else their metric."""
+    wanted = {one.name for one in session.goal.measured}
+    whole = all(wanted <= set(t.measures) for trials in studies.values() for t in trials if t.inner is not None)
+    return session.goal if whole and metric == session.metric else Goal(metric)
 
 
 def _metric(session: Session, found: Mapping[str, Any]) -> Metric:
@@ -115,7 +131,8 @@ def studies_of(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
         found[row["family"]][row["fold"]].append(
             Trial(
                 int(row["number"]), params, {}, row["state"], scores, seconds=float(row["seconds"]),
-                share=float(row.get("share", 1.0)), distributions=space,
+                share=float(row.get("share", 1.0)), measures=json.loads(row.get("measures", "{}")),
+                distributions=space,
             )
         )  # fmt: skip
     return found

@@ -122,4 +122,4 @@ def test_missing_values_are_a_subgroup():
 )
 def test_subgroups_that_can_not_be_compared_are_refused(column, said):
     with pytest.raises(InputError, match=said):
-        check(column, np.arange(200) % 2, regression=False)
+        check(column, np.arange(200) % 2, by_class=True)

@@ -1,0 +1,224 @@
+"""Whole runs with several objectives and with limits: what is delivered is one point of the front, or members that keep
+the limits, measured again; and the report says so."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import joblib
+import numpy as np
+import pytest
+from rich.console import Console
+
+from flows.tables import final_table
+from models.errors import InputError, NestorError
+from models.outcome import Report
+from tasks import front, measure, picked
+from tasks.deliver import delivered
+from tasks.publish import _of_objectives, trials_table
+from tasks.report import Details, report_html
+from tasks.shortlist import ALL
+from tasks.tune import Store
+from tasks.warm import studies_of
+from tests import sessions
+from tests.sessions import frame, numbers, run_over
+
+FAMILIES = ("constant", "linear", "random_forest")
+
+
+def run(trials: int = 5, families=FAMILIES, workers: int = 2, rows: int = 480, **search):
+    data = frame(rows).drop(columns=["day", "words"])
+    whole = {"trials": trials, "families": families, **search}
+    return run_over(data=data, search=whole, budget={"workers": workers})
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A run of three objectives; what is measured of costs must not depend on a clock here."""
+    search = {"objectives": ("size", "gap:colour"), "limits": {"accuracy": 0.4}}
+    return sessions.trained(run(**search), tmp_path_factory.mktemp("several"))
+
+
+@pytest.fixture(scope="module")
+def told(several, tmp_path_factory):
+    """The outcomes, and the points, with the delivered model in a file."""
+    session, concluded = several
+    model, _ = delivered(session, concluded)
+    file = tmp_path_factory.mktemp("model") / "model.joblib"
+    joblib.dump(model, file)
+    costs = measure.of_file(str(file), str(session.workdir.path / "work.arrow"))
+    return front.outcomes(session, concluded, {"size": costs["size"]}), front.points(session, concluded)
+
+
+def test_each_fold_delivers_one_configuration_of_its_front(several):
+    session, concluded = several
+    assert set(concluded.chosen) == {"1", "2", ALL}
+    for fold, chosen in concluded.chosen.items():
+        (member,) = chosen.members
+        assert member.weight == 1
+        one = session.trials[member.family, fold][member.trial]
+        assert session.goal.keeps(one)
+        others = [t for ts in picked.tried(session, fold).values() for t in session.goal.complete(ts)]
+        own = np.array(session.goal.gains(one))
+        gains = [np.array(session.goal.gains(t)) for t in others if session.goal.keeps(t)]
+        assert not any((g >= own).all() and (g > own).any() for g in gains)
+        assert member.family != "constant"
+
+
+def test_every_objective_has_an_estimate_from_rows_that_picked_nothing(several, told):
+    session, concluded = several
+    metric, size, gap, accuracy = told[0]
+    assert (metric.name, size.name, gap.name, accuracy.name) == ("roc_auc", "size", "gap:colour", "accuracy")
+    assert metric.estimate == concluded.estimate
+    assert gap.estimate.low <= gap.estimate.value <= gap.estimate.high
+    assert 0 <= gap.test.value <= 1
+    assert (size.estimate.low, size.test) == (None, None)
+    assert (accuracy.limit, size.limit) == (0.4, None)
+    (member,) = concluded.chosen[ALL].members
+    assert size.inner == session.trials[member.family, ALL][member.trial].measures["size"]
+    scores = []
+    for fold, (target, odds, _) in concluded.outer:
+        weight = session.work.weight[session.folds[fold].judge]
+        scores.append(np.sum((odds.argmax(axis=1) == target) * weight) / weight.sum())
+    sizes = [len(session.folds[k].judge) for k, _ in concluded.outer]
+    assert min(sizes) > 0
+    assert min(scores) <= accuracy.estimate.value <= max(scores)
+
+
+def test_the_points_are_all_configurations_and_the_front_is_marked(several, told):
+    session, _ = several
+    points = told[1]
+    assert len(points) == sum(t.inner is not None for (_, k), ts in session.trials.items() for t in ts if k == ALL)
+    strong = [p for p in points if p.front]
+    assert [p.front for p in points if p.picked] == [True]
+    for one in strong:
+        gains = np.array([one.values[0], -one.values[1], -one.values[2]])
+        rest = [np.array([p.values[0], -p.values[1], -p.values[2]]) for p in points if p.keeps]
+        assert not any((g >= gains).all() and (g > gains).any() for g in rest)
+
+
+def test_the_report_shows_front_and_pick_everywhere(several, told):
+    session, concluded = several
+    outcomes, points = told
+    report = report_of(session, concluded, outcomes, points)
+    whole = report.as_json()
+    assert [one["name"] for one in whole["objectives"]] == ["roc_auc", "size", "gap:colour", "accuracy"]
+    assert Report.from_json(json.loads(json.dumps(whole))) == report
+    page = report_html(report, Details(trials_table(session), (), points=points))
+    text = re.sub(r"<[^>]+>", " ", page)
+    for word in ("Objectives", "The knee of the Pareto front", "equalized odds difference", "picked", "≥ 0.4"):
+        assert word in text
+    assert {"outer_size", "outer_gap:colour", "outer_gap:colour_low", "test_accuracy", "delivered_size"} <= set(
+        _of_objectives(report)
+    )
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(final_table(report))
+    assert "gap:colour" in console.export_text()
+
+
+def report_of(session, concluded, outcomes, points) -> Report:
+    return Report(
+        "model", 1, "run", "binary", "roc_auc", concluded.winner, session.level.how, concluded.estimate, concluded.test,
+        concluded.optimism, concluded.agreement, concluded.families, {}, {}, objectives=outcomes,
+        front=tuple(p for p in points if p.front), pick=session.goal.words,
+    )  # fmt: skip
+
+
+def test_the_studies_know_every_objective_and_limit(several):
+    session, _ = several
+    stored = Store(session, "linear", "1")._study.trials
+    assert all(len(t.values) == 3 for t in stored if t.values)
+    assert all(set(t.constraints) == {"accuracy"} for t in stored if t.values)
+    assert all(t.state != "pruned" for ts in session.trials.values() for t in ts)
+
+
+def test_a_later_run_learns_what_was_measured(several):
+    session, _ = several
+    studies = studies_of(trials_table(session))
+    assert studies["linear"]["1"][0].measures == session.trials["linear", "1"][0].measures
+
+
+def test_size_and_gaps_repeat_to_the_last_digit(several, trained):
+    session, concluded = several
+    search = {"objectives": ("size", "gap:colour"), "limits": {"accuracy": 0.4}}
+    again, other = trained(run(workers=1, **search))
+    assert numbers(again, other) == numbers(session, concluded)
+    measures = [{key: [t.measures for t in ts] for key, ts in one.trials.items()} for one in (session, again)]
+    assert measures[0] == measures[1]
+
+
+# --- Limits alone ----------------------------------------------------------------------------------------------------
+
+LIMIT = 0.12
+"""MB: some of the forests, and one of them beside a linear model."""
+
+
+def test_members_keep_the_limits_together_and_as_delivered(trained):
+    session, concluded = trained(run(limits={"size": LIMIT}))
+    free = Sizes(session)
+    for fold, chosen in concluded.chosen.items():
+        assert sum(free.of(m.family, fold, m.trial) for m in chosen.members) <= LIMIT
+    model, _ = delivered(session, concluded)
+    assert measure.megabytes(model) <= LIMIT * 1.1  # the vote around them is a few kilobytes
+    heavy = [t for (_, k), ts in session.trials.items() for t in ts if t.inner is not None and k == ALL]
+    assert any(t.measures["size"] > LIMIT for t in heavy)
+
+
+class Sizes:
+    """Of refits, read from their files."""
+
+    def __init__(self, session):
+        self._session = session
+
+    def of(self, family: str, fold: str, trial: int) -> float:
+        return self._session.workdir.read_json(self._session.job(family, fold, trial, {}).file + ".json")["measures"][
+            "size"
+        ]
+
+
+def test_limits_that_nothing_keeps_end_the_run_with_what_to_loosen(trained):
+    with pytest.raises(NestorError, match=r"None of \d+ configurations keeps .* Loosen --limit size=0.00") as caught:
+        trained(run(1, ("constant", "linear"), limits={"size": 1e-5}))
+    assert caught.value.exit_code == 1
+
+
+# --- What can't be ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({"objectives": "size", "strategy": "halving"}, "for one objective.*Those that can: .*tpe"),
+        ({"objectives": "gap:colours"}, "colours"),
+        ({"objectives": "gap:town"}, "at most 20"),
+    ],
+)
+def test_what_can_not_be_searched_is_said_before_any_fit(trained, search, said):
+    with pytest.raises(InputError, match=said):
+        trained(run(1, **search))
+
+
+def test_subgroups_that_a_fold_has_too_few_rows_of_are_said_before_any_fit(trained):
+    with pytest.raises(InputError, match="judging rows holds no two subgroups"):
+        trained(run(1, rows=150, objectives="gap:colour"))
+
+
+def test_a_column_that_is_dropped_can_still_be_compared(trained):
+    data = frame().drop(columns=["day", "words"])
+    search = {"trials": 1, "families": ("constant", "linear"), "objectives": ("parity:colour",)}
+    session, _ = trained(run_over(data=data, search=search, drop=("group", "when", "colour"), budget={"workers": 2}))
+    assert "colour" not in session.work.features
+    assert all("parity:colour" in t.measures for ts in session.trials.values() for t in ts)
+
+
+def test_latency_and_seconds_are_measured_in_every_fit_and_refit(trained):
+    search = {"objectives": ("latency",), "limits": {"seconds": 60, "memory": 5000}}
+    session, concluded = trained(run(1, ("constant", "linear"), **search))
+    for trials in session.trials.values():
+        assert all(v > 0 for t in trials for v in t.measures.values())
+        assert set(trials[0].measures) == {"latency", "seconds", "memory"}
+    latency = front.outcomes(session, concluded, {})[1]
+    assert latency.estimate.value > 0
+    assert 0.1 < latency.estimate.value / latency.inner < 10
