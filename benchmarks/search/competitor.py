@@ -27,6 +27,9 @@ from models.families import family, proposed
 from models.fidelity import divided
 from models.space import Walk, at, distributions, nearest
 
+PARTS = 900
+"""Of a whole trial: what halving counts in."""
+
 
 @dataclass
 class Asked:
@@ -96,7 +99,7 @@ def _estimator(asked: Asked) -> Any:
     going: dict[str, Any] = {}
 
     class Configured(BaseEstimator):
-        """Hyperparameters by name, and the share of a fit in thousandths."""
+        """Hyperparameters by name, and the share of a trial in `PARTS`."""
 
         def __init__(self, **params: Any):
             self.params = params
@@ -111,15 +114,15 @@ def _estimator(asked: Asked) -> Any:
         def fit(self, X: Any, y: Any = None) -> Any:
             inner = trains.index(X[:, 0].tolist())
             if inner == 0:
-                given = {n: v for n, v in self.params.items() if n != "thousandths"}
-                going["fit"] = asked.begin(given, self.params.get("thousandths", 1000) / 1000)
+                given = {n: v for n, v in self.params.items() if n != "parts"}
+                going["fit"] = asked.begin(given, self.params.get("parts", PARTS) / PARTS)
             self.gain = going["fit"](inner)
             return self
 
         def score(self, X: Any, y: Any = None) -> float:
             return self.gain
 
-    return Configured(**asked.default, thousandths=1000)
+    return Configured(**asked.default, parts=PARTS)
 
 
 def _searched(asked: Asked, search: Any) -> None:
@@ -169,13 +172,13 @@ def random(asked: Asked) -> None:
 
 
 def halving(asked: Asked) -> None:
-    """HalvingRandomSearchCV over shares of a fit: a ninth, a third and all, as many candidates as make up the trials."""
+    """HalvingRandomSearchCV over shares of a fit, a ninth, a third and all; its candidates make up the trials."""
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.model_selection import HalvingRandomSearchCV
 
     _searched(asked, HalvingRandomSearchCV(
-        _estimator(asked), _drawn(asked), n_candidates=3 * asked.trials, factor=3, resource="thousandths",
-        min_resources=111, max_resources=1000, cv=asked.problem.brief.folds[FOLD].inner, refit=False,
+        _estimator(asked), _drawn(asked), n_candidates=3 * asked.trials, factor=3, resource="parts",
+        min_resources=PARTS // 9, max_resources=PARTS, cv=asked.problem.brief.folds[FOLD].inner, refit=False,
         random_state=asked.seed, error_score="raise",
     ))  # fmt: skip
 
@@ -251,9 +254,9 @@ def main() -> None:
     parser.add_argument("tool", choices=TOOLS)
     parser.add_argument("label")
     parser.add_argument("family")
-    parser.add_argument("place", type=Path)
     parser.add_argument("seed", type=int)
     parser.add_argument("trials", type=int)
+    parser.add_argument("place", type=Path)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
     begin(os.getpid())

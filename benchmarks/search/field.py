@@ -85,14 +85,13 @@ def _run(python: Path, name: str, problem: Problem, seed: int, asked: argparse.N
     if file(asked.folder, f"{label}-{seed}", problem.name, "real").exists():
         return f"{label} on {problem.name}, seed {seed}: there"
     began = time.monotonic()
-    command = [
-        str(python), "-m", "benchmarks.search.competitor", name, label, problem.family.name, str(problem.folder.resolve()),
-        str(seed), str(asked.trials), str(asked.folder.resolve()),
-    ]  # fmt: skip
+    places = [str(path.resolve()) for path in (problem.folder, asked.folder)]
+    given = [name, label, problem.family.name, str(seed), str(asked.trials), *places]
+    settings = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, timeout=asked.timeout,
-            capture_output=True, text=True,
+            [str(python), "-m", "benchmarks.search.competitor", *given], cwd=ROOT, env=settings, capture_output=True,
+            text=True, timeout=asked.timeout,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"{label} on {problem.name}, seed {seed}: no end within {asked.timeout:.0f} s"

@@ -1,8 +1,8 @@
 """Strategies with real fits: `python -m benchmarks.search.rerun --folder OUT --strategies tpe,random [--trials 60]
 [--seeds 3] [--problems lightgbm-car] [--families lightgbm,linear,mlp] [--workers 2]`.
 
-On the tables that `benchmarks.search.collect` laid out in OUT, with the fidelity that each family declares. OUT/real gets
-a parquet file for each strategy, problem and seed; what is there is not run again, so it can be stopped and started."""
+On the tables that `benchmarks.search.collect` laid out in OUT, with the fidelity that each family declares. OUT/real
+gets a parquet file for each strategy, problem and seed; what is there is not run again."""
 
 from __future__ import annotations
 
