@@ -16,6 +16,7 @@ from models.config import Retrain, Run, Score, Settings, Watch
 
 if TYPE_CHECKING:
     from models.families import Family
+    from models.search import Strategy
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PART = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.S)
@@ -151,7 +152,14 @@ def searches() -> str:
     """A row for each strategy."""
     from models.search import strategies
 
-    return table(("strategy", "suits", "source"), [(f"`{s.name}`", s.suits, s.source) for s in strategies().values()])
+    head = ("strategy", "suits", "cost, and from when on it pays", "objectives", "comes with", "source")
+    return table(head, map(_search, strategies().values()))
+
+
+def _search(known: Strategy) -> tuple[str, ...]:
+    brought = f"extra `{known.extra}`" if known.extra else "the base"
+    objectives = "several" if known.several else "one"
+    return f"`{known.name}`", known.suits, known.cost, objectives, brought, known.source
 
 
 # --- checks.md -------------------------------------------------------------------------------------------------------

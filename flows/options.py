@@ -204,6 +204,25 @@ Space = Annotated[
         "one value. May be repeated.",
     ),
 ]
+Steps = Annotated[
+    list[str] | None,
+    _option(
+        _SEARCH,
+        "--steps",
+        metavar="FAMILY.H=N",
+        help="For --search grid: how many values of a hyperparameter are tried; FAMILY=N: of each. May be repeated.",
+        default="3",
+    ),
+]
+Configuration = Annotated[
+    list[str] | None,
+    _option(
+        _SEARCH,
+        "--configuration",
+        metavar="FAMILY.H=V,H=V",
+        help="For --search manual: a configuration to try; what it does not name is the default's. May be repeated.",
+    ),
+]
 WarmFrom = Annotated[
     str | None,
     _option(
@@ -477,17 +496,32 @@ def bindings(pairs: list[str] | None) -> dict[str, str] | None:
     return {name.strip().removeprefix(":"): value.strip() for name, _, value in parts}
 
 
-def spaces(pairs: list[str] | None) -> dict[str, Any] | None:
-    """Family -> its settings, from `FAMILY.HYPERPARAMETER=RANGE` texts."""
+def of_families(
+    spaces: list[str] | None, steps: list[str] | None, configurations: list[str] | None
+) -> dict[str, Any] | None:
+    """Family -> its settings, from texts such as `FAMILY.HYPERPARAMETER=RANGE`."""
     found: dict[str, Any] = {}
-    for pair in pairs or ():
-        name, sign, said = pair.partition("=")
-        family, dot, hyperparameter = name.strip().partition(".")
-        if not (sign and dot and family and hyperparameter and said.strip()):
-            wanted = "FAMILY.HYPERPARAMETER=RANGE, such as --space lightgbm.learning_rate=0.01,0.1,log"
-            raise InputError(f"--space wants {wanted}, not {shortened(pair)!r}.")
-        found.setdefault(family, {"space": {}})["space"][hyperparameter] = said.strip()
+    for pair in spaces or ():
+        family, name, said = _of_family("--space", "learning_rate=0.01,0.1,log", pair)
+        found.setdefault(family, {}).setdefault("space", {})[name] = said
+    for pair in steps or ():
+        family, name, said = _of_family("--steps", "learning_rate=5", pair, whole=True)
+        found.setdefault(family, {}).setdefault("steps", {})[name] = int(said)
+    for pair in configurations or ():
+        family, name, said = _of_family("--configuration", "learning_rate=0.05,num_leaves=63", pair)
+        found.setdefault(family, {}).setdefault("configurations", []).append(f"{name}={said}")
     return found or None
+
+
+def _of_family(option: str, example: str, pair: str, whole: bool = False) -> tuple[str, str, str]:
+    """(family, hyperparameter, what is said of it). With `whole` that is a number over 0, and may be of all."""
+    name, sign, said = pair.partition("=")
+    family, _, hyperparameter = name.strip().partition(".")
+    fine = sign and family and said.strip() and (hyperparameter or whole)
+    if not fine or (whole and not (said.strip().isdecimal() and int(said) > 0)):
+        every = ", or lightgbm=3 for all" if whole else ""
+        raise InputError(f"{option} wants such as {option} lightgbm.{example}{every}, not {shortened(pair)!r}.")
+    return family, hyperparameter, said.strip()
 
 
 def limits(pairs: list[str] | None) -> dict[str, str] | None:
@@ -532,7 +566,23 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     for key in path[:-1]:
         inner = values.setdefault(key, {})
         values = inner if isinstance(inner, dict) else values
-    values[path[-1]] = _merged(values.get(path[-1]), value) if path in _PAIRS else value
+    if path == ("families",):
+        values[path[-1]] = _over(_by_family(values.get(path[-1])), value)
+    else:
+        values[path[-1]] = _merged(values.get(path[-1]), value) if path in _PAIRS else value
+
+
+def _by_family(from_file: Any) -> Any:
+    from models.config.values import nested
+
+    return nested(from_file or {})
+
+
+def _over(kept: Any, given: Any) -> Any:
+    """What is given over what is kept, mapping by mapping."""
+    if not (isinstance(kept, dict) and isinstance(given, dict)):
+        return given
+    return {**kept, **{name: _over(kept.get(name), value) for name, value in given.items()}}
 
 
 def _merged(from_file: Any, given: dict[str, Any]) -> Any:

@@ -122,6 +122,11 @@ class Study:
         return self.goal.best(self.told)
 
     @property
+    def size(self) -> float | None:
+        """How many configurations the strategy will try beside the default; None where that is not fixed beforehand."""
+        return None if self.strategy.size is None else self.strategy.size(self._view)
+
+    @property
     def unsuited(self) -> str:
         """Why the strategy can't search this family's space; empty where it can."""
         return self.strategy.unsuited(self._view)

@@ -12,6 +12,7 @@ from flows.printing import show_json, show_rows
 from models.errors import InputError
 
 if TYPE_CHECKING:
+    from models.search import Strategy
     from tasks.suggest import Suggestion
 
 EXAMPLES = (
@@ -42,8 +43,14 @@ def searches(suggest: _Suggest = None, out: _Out = None, as_json: o.AsJson = Fal
         raise InputError("--out: a page goes with --suggest NAME.")
     from models.search import strategies as known
 
-    rows = [(s.name, s.suits, s.source) for s in known().values()]
-    return show_rows(("name", "suits", "source"), rows, as_json, shown=2)
+    rows = [
+        (s.name, s.suits, s.cost, "several" if s.several else "one", _available(s), s.source) for s in known().values()
+    ]
+    return show_rows(("name", "suits", "cost", "objectives", "available", "source"), rows, as_json, shown=5)
+
+
+def _available(known: Strategy) -> str:
+    return "yes" if known.available else f"no: {known.install}"
 
 
 def _suggest(name: str, out: Path | None, as_json: bool) -> None:

@@ -24,6 +24,7 @@ EXAMPLES = (
     "nestor train 'sales-%Y-%m-%d.csv.zst' -t amount --warm-from sales",
     "nestor train env:SALES_DB --query 'select * from sales where day > :a' --bind a=today-28d -t amount",
     "nestor train loans.csv -t paid --objective latency --objective gap:sex --limit size=10",
+    "nestor train sklearn:diabetes --families linear --search grid --steps linear.strength=8 --space linear.penalty=l2",
     "nestor train loans.csv --target paid --resume",
 )
 
@@ -54,6 +55,8 @@ def train(
     families: o.Families = None,
     search: o.Strategy = None,
     space: o.Space = None,
+    steps: o.Steps = None,
+    configuration: o.Configuration = None,
     warm_from: o.WarmFrom = None,
     seed: o.Seed = None,
     outer: o.Outer = None,
@@ -111,7 +114,7 @@ def train(
         ("search", "objectives"): o.names(objective),
         ("search", "limits"): o.limits(limit),
         ("search", "pick"): pick or None,
-        ("families",): o.spaces(space),
+        ("families",): o.of_families(space, steps, configuration),
         ("split", "outer"): outer,
         ("split", "inner"): inner,
         ("split", "group"): group,

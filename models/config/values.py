@@ -152,6 +152,32 @@ def _ranges(value: object) -> object:
 Ranges = Annotated[dict[str, Any], BeforeValidator(_ranges), pairs(".+")]
 """Ranges of hyperparameters; in a form and in lists `learning_rate=0.01,0.1,log`."""
 
+
+def _steps(value: object) -> object:
+    """`3` and `"3"` as `{"": 3}`: so many for every hyperparameter; lists of `learning_rate=5` as a mapping."""
+    return {"": value} if isinstance(value, (int, str)) else paired(value)
+
+
+Steps = Annotated[dict[str, Annotated[int, Field(ge=1, le=1000)]], BeforeValidator(_steps), pairs(" *[0-9]+ *")]
+"""How many values of each hyperparameter; in a form and in lists `learning_rate=5`."""
+
+
+def _configurations(value: object) -> object:
+    """`"learning_rate=0.05, num_leaves=63; learning_rate=0.1"` and lists of such texts as mappings."""
+    parts = value if isinstance(value, (list, tuple)) else value.split(";") if isinstance(value, str) else (value,)
+    return tuple(_configuration(part) if isinstance(part, str) else part for part in parts)
+
+
+def _configuration(text: str) -> dict[str, object]:
+    parts = [re.match(r"([^=:]+)[=:](.+)", part) for part in text.split(",")]
+    if not all(parts):
+        raise ValueError(f"NAME=VALUE,NAME=VALUE is wanted, such as learning_rate=0.05,num_leaves=63, not {text!r}")
+    return {part[1].strip(): _typed(part[2].strip()) for part in parts if part}
+
+
+Configurations = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_configurations)]
+"""Values by hyperparameter, for each configuration; as text `learning_rate=0.05,num_leaves=63`."""
+
 Kind = Literal["number", "category", "ordered", "boolean", "date", "duration", "text", "key", "id", "drop"]
 Kinds = Annotated[dict[str, Kind], BeforeValidator(paired), pairs(f" *({'|'.join(get_args(Kind))}) *")]
 """Column kinds; in a form and in lists `zip=category`."""

@@ -133,7 +133,7 @@ class Strategy:
     @property
     def install(self) -> str:
         """What to type where its package is not there."""
-        return f"uv sync --extra {self.extra}"
+        return f"uv sync --extra {self.extra}" if self.extra else "uv sync"
 
 
 @cache

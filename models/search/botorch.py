@@ -45,7 +45,7 @@ STRATEGY = Strategy(
     sampler=_sampler,
     several=True,
     stopped=False,
-    package="optuna_integration",
+    package="botorch",
     extra="bayes",
     source="Balandat et al. 2020, arXiv:1910.06403; several objectives: qNEHVI, Daulton et al. 2021, arXiv:2105.08195; "
     "optuna-integration's BoTorchSampler",
