@@ -49,7 +49,8 @@ def handed_over(
     is more than the metric."""
     ranked = []
     for fold, trials in studies.items():
-        best = (goal or Goal(metric)).best(trials)
+        # A schedule's last settings alone are another configuration than the one that was scored.
+        best = (goal or Goal(metric)).best([t for t in trials if "steps" not in t.config])
         if best is not None:
             first = trials[0].inner
             ahead = metric.gain(best.inner or 0.0) - metric.gain(first) if first is not None else 0.0

@@ -127,10 +127,11 @@ def studies_of(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
     read = lru_cache(json_to_distribution)
     for row in table.sort_values("number", kind="stable").to_dict("records"):
         params, scores = json.loads(row["params"]), tuple(map(float, row["scores"]))
+        config = {"steps": json.loads(row["steps"])} if isinstance(row.get("steps"), str) else {}
         space = {name: read(one) for name, one in json.loads(row.get("space", "{}")).items()}
         found[row["family"]][row["fold"]].append(
             Trial(
-                int(row["number"]), params, {}, row["state"], scores, seconds=float(row["seconds"]),
+                int(row["number"]), params, config, row["state"], scores, seconds=float(row["seconds"]),
                 share=float(row.get("share", 1.0)), measures=json.loads(row.get("measures", "{}")),
                 distributions=space,
             )

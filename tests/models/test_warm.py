@@ -40,6 +40,12 @@ def test_each_folds_best_is_handed_over_and_the_one_furthest_ahead_of_its_defaul
     assert strengths(handed_over(studies, AUC, LINEAR.default, most=1)) == [4.0]
 
 
+def test_the_last_settings_of_a_schedule_are_not_handed_over():
+    scheduled = replace(trials((2.0, 0.9))[0], number=2, config={"steps": [[5, {"strength": 2.0}]]})
+    studies = {"0": [*trials((1.0, 0.5), (3.0, 0.6)), scheduled]}
+    assert strengths(handed_over(studies, AUC, LINEAR.default)) == [3.0]
+
+
 def test_smaller_is_better_where_the_metric_says_so():
     studies = {"0": trials((1.0, 5.0), (2.0, 4.0), (3.0, 6.0)), "1": trials((1.0, 5.0), (7.0, 1.0))}
     assert strengths(handed_over(studies, RMSE, LINEAR.default)) == [7.0, 2.0]

@@ -22,6 +22,7 @@ from tasks.publish import trials_table
 from tasks.schedules import schedules
 from tasks.shortlist import shortlist
 from tasks.tune import Store, study_of
+from tasks.warm import studies_of
 from tasks.workdir import Workdir
 from tests import sessions
 from tests.sessions import begun, numbers, run_over, wait_for
@@ -138,6 +139,8 @@ def test_a_run_tells_of_schedules_and_parents_and_leaves_no_checkpoint(unbroken)
     assert any(rates)
     assert not list(session.workdir.path.glob("fits/**/checkpoints"))
     assert concluded.winner == "lightgbm"
+    again = studies_of(trials_table(session))["lightgbm"]["1"]
+    assert [t.config.get("steps") for t in again] == [t.config.get("steps") for t in trials]
     assert "lightgbm: learning_rate while models were trained" in schedules(trials_table(session), True)
 
 
