@@ -1,0 +1,228 @@
+"""One penalty for each group of columns, found by gradients and by other searches:
+`python -m benchmarks.gradient TABLE:TARGET ... [--trials 41] [--seeds 3] [--rows 4000] [--penalties l2,elasticnet]
+[--figure docs/gradient.svg]`.
+
+The family is `banded`; the loss is log loss, or the root of the mean squared error. No grid over ten penalties can be
+paid for (two values of each are a thousand fits), so `grid` has what people do instead: one common penalty (the family
+`linear`), as many values of it as there are trials. A seed is an outer fold with its own draws: the inner loss is the
+mean over its four inner folds, the outer one that of the best configuration refitted, on the fold's own rows. Seconds
+are those of the processor, the gradients' share among them; the columns are prepared before."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.search.lay_out import lay_out
+from benchmarks.search.problem import INNER, PLAN, Problem, begin
+from benchmarks.stamp import printed
+from models import plots
+from models.families import family
+from models.metric import Metric
+from models.nested import Study, Trial, best_of
+from models.space import bounded, distributions
+from tasks import fit
+from tasks.fit import Job
+from tasks.page import alone, svg
+from tasks.workdir import Workdir
+
+SEARCHES = {"gradient": "banded", "tpe": "banded", "random": "banded", "grid": "linear"}
+"""Search -> the family that it searches."""
+
+AFTER = (1, 5, 9, 21, 41, 61)
+"""Trials after which the inner loss is shown."""
+
+_RATIOS = 3
+"""Values of `l1_ratio` in a grid."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One search on one fold."""
+
+    losses: np.ndarray
+    """The best inner loss so far, after each trial."""
+    seconds: np.ndarray
+    """Spent by then."""
+    outer: float
+    """Of the best configuration, on rows that the search had not seen."""
+
+
+def main() -> None:
+    """Prints one table; its rows are also told on standard error as soon as they are there."""
+    asked = _asked()
+    begin(os.getpid())
+    rows, curves = [], {}
+    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+        for place in asked.tables:
+            file, _, target = place.rpartition(":")
+            laid = _laid_out(Path(file), target, asked.rows, Path(folder))
+            for penalty in asked.penalties.split(","):
+                found = {name: _searches(laid, name, penalty, asked) for name in asked.searches.split(",")}
+                curves[f"{laid.name}, {penalty}"] = found
+                for row in _rows(laid, penalty, found):
+                    rows.append(row)
+                    print(" | ".join(row), file=sys.stderr, flush=True)
+    shown = ["default", *(f"{n} trials" for n in AFTER[1:] if n <= asked.trials)]
+    head = ("table", "penalty", "search", "penalties", *shown, "outer", "core-seconds", "beats tpe's last after")
+    printed(f"One penalty for each group of columns, {asked.trials} configurations, {asked.seeds} seeds", head, rows)
+    if asked.figure:
+        asked.figure.write_text(_drawn(curves), "utf-8")
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", nargs="+", help="files with their targets: FILE:TARGET")
+    parser.add_argument("--trials", type=int, default=41)
+    parser.add_argument("--seeds", type=int, default=3, choices=range(1, 6))
+    parser.add_argument("--rows", type=int, default=4000, help="drawn from larger tables")
+    parser.add_argument("--penalties", default="l2,elasticnet")
+    parser.add_argument("--searches", default=",".join(SEARCHES))
+    parser.add_argument("--figure", type=Path, help="a file for the picture of it")
+    return parser.parse_args()
+
+
+def _laid_out(file: Path, target: str, rows: int, folder: Path) -> Path:
+    """The table's folder; classes are judged by log loss, whose derivative it is that the search gets."""
+    place = lay_out(file, target, {}, rows, folder)
+    brief = Workdir(place).read_pickle(f"briefs/{PLAN}")
+    metric = "rmse" if brief.task == "regression" else "log_loss"
+    Workdir(place).write_pickle(f"briefs/{PLAN}", replace(brief, metric=metric))
+    return place
+
+
+def _problem(folder: Path, search: str, penalty: str) -> Problem:
+    """The family with this penalty, and the same way with long tails everywhere."""
+    whole = Problem(folder.name, family(SEARCHES[search]), folder)
+    held = {"penalty": penalty, "log_target": True, "selected": 1.0}
+    ranges = {name: value for name, value in held.items() if name in distributions(whole.family, whole.shape)}
+    return replace(whole, family=bounded(whole.family, ranges, whole.shape))
+
+
+def _searches(folder: Path, search: str, penalty: str, asked: argparse.Namespace) -> list[Searched]:
+    """The search with each seed."""
+    problem = _problem(folder, search, penalty)
+    return [_searched(problem, search, seed, asked.trials) for seed in range(asked.seeds)]
+
+
+def _searched(problem: Problem, search: str, seed: int, trials: int) -> Searched:
+    view, fold = problem.view(seed, trials), str(seed + 1)
+    ratios = _RATIOS if "l1_ratio" in distributions(view.family, view.shape) else 1
+    view = replace(view, steps={"strength": (trials - 1) // ratios, "l1_ratio": ratios})
+    study = Study(view, fold, search)
+    _fitted(problem, fold, study.ask()[0])  # prepares the columns
+    seconds = []
+    while len(study.told) < trials:
+        began = time.process_time()
+        asked = study.ask(trials - len(study.told))
+        if not asked:
+            break
+        planning = (time.process_time() - began) / len(asked)
+        done = [_fitted(problem, fold, trial) for trial in asked]
+        seconds += [planning + trial.seconds for trial in done]
+        study.tell(done)
+    return Searched(_best_so_far(study.told, problem.metric), np.cumsum(seconds), _outer(problem, fold, study))
+
+
+def _fitted(problem: Problem, fold: str, trial: Trial) -> Trial:
+    """The trial with its scores, its mean gradient and its processor seconds."""
+    began = time.process_time()
+    fits = [_fit(problem, fold, trial, inner) for inner in range(INNER)]
+    gradient = trial.gradient
+    if gradient is not None:
+        gradient = {n: float(np.mean([(f.gradient or {})[n] for f in fits])) for n in fits[0].gradient or {}}
+    scores = tuple(float("nan") if f.score is None else f.score for f in fits)
+    return replace(trial, scores=scores, gradient=gradient, seconds=time.process_time() - began)
+
+
+def _fit(problem: Problem, fold: str, trial: Trial, inner: int | None) -> fit.Fit:
+    wanted = trial.gradient is not None and inner is not None
+    job = Job(str(problem.folder), PLAN, problem.family.name, fold, trial.number, dict(trial.config), inner,
+              gradient=wanted)  # fmt: skip
+    done = fit.run(job)
+    Path(problem.folder, job.file + ".json").unlink()  # another search's trial of that number is another fit
+    return done
+
+
+def _outer(problem: Problem, fold: str, study: Study) -> float:
+    best = best_of(study.told, problem.metric)
+    assert best is not None, "the default can be fitted"
+    score = _fit(problem, fold, best, None).score
+    assert score is not None, "every outer fold has rows to judge"
+    return score
+
+
+def _best_so_far(told: Sequence[Trial], metric: Metric) -> np.ndarray:
+    inner = [np.inf if t.inner is None or not np.isfinite(t.inner) else t.inner for t in told]
+    assert not metric.greater_is_better, "log loss and rmse are losses"
+    return np.minimum.accumulate(inner)
+
+
+def _rows(folder: Path, penalty: str, found: Mapping[str, list[Searched]]) -> Iterator[tuple[str, ...]]:
+    """A row for each search, means over the seeds. A grid may end some trials before the others."""
+    trials = max(len(one.losses) for runs in found.values() for one in runs)
+    for name, runs in found.items():
+        losses = np.mean([_padded(one.losses, trials) for one in runs], axis=0)
+        problem = _problem(folder, name, penalty)
+        count = sum(n.startswith("strength") for n in distributions(problem.family, problem.shape))
+        shown = [f"{losses[n - 1]:.5g}" for n in AFTER if n <= trials]
+        yield (
+            folder.name, penalty, name, str(count), *shown, f"{np.mean([one.outer for one in runs]):.5g}",
+            f"{np.mean([one.seconds[-1] for one in runs]):.3g}", _until(runs, found.get("tpe", runs)),
+        )  # fmt: skip
+
+
+def _padded(values: np.ndarray, length: int) -> np.ndarray:
+    return np.append(values, np.repeat(values[-1], length - len(values)))
+
+
+def _until(runs: Sequence[Searched], others: Sequence[Searched]) -> str:
+    """Trials and seconds, means over seeds, until a search is as good as the other one ends."""
+    reached = [np.flatnonzero(one.losses <= other.losses[-1]) for one, other in zip(runs, others, strict=True)]
+    if not all(len(places) for places in reached):
+        return f"{sum(len(places) > 0 for places in reached)} of {len(runs)} seeds do"
+    trials = np.mean([places[0] + 1 for places in reached])
+    seconds = np.mean([one.seconds[places[0]] for one, places in zip(runs, reached, strict=True)])
+    return f"{trials:.0f} trials, {seconds:.2g} s"
+
+
+def _drawn(curves: Mapping[str, Mapping[str, list[Searched]]]) -> str:
+    """The inner loss against seconds, mean over seeds; a panel for each table and penalty."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with plots.style():
+        figure = Figure(figsize=(7.2, 2.5 * -(-len(curves) // 2)), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels: Any = figure.subplots(-(-len(curves) // 2), 2, squeeze=False).ravel()
+        for panel, (title, found) in zip(panels, curves.items(), strict=False):
+            _panel(panel, title, found)
+        for panel in panels[len(curves) :]:
+            panel.set_axis_off()
+        panels[0].legend()
+        return alone(svg(figure, "Inner loss against seconds, by search"))
+
+
+def _panel(panel: Any, title: str, found: Mapping[str, list[Searched]]) -> None:
+    for colour, (name, runs) in zip(plots.SERIES, found.items(), strict=False):
+        trials = min(len(one.losses) for one in runs)
+        losses, seconds = (np.mean([v[:trials] for v in of], axis=0) for of in
+                           ([one.losses for one in runs], [one.seconds for one in runs]))  # fmt: skip
+        panel.step(seconds, losses, where="post", color=colour, label=name, linewidth=1.4)
+    panel.set_title(title)
+    panel.set_xscale("log")
+    panel.set_xlabel("core-seconds")
+    panel.set_ylabel("inner loss")
+
+
+if __name__ == "__main__":
+    main()
