@@ -77,6 +77,12 @@ def test_members_that_failed_are_replaced_and_where_all_did_a_population_begins_
     assert len({str(t.params) for t in asked}) == BATCH
 
 
+def test_no_member_is_stopped_after_some_folds_as_others_may_go_on_from_it():
+    one = study()
+    told(one, 0.5, 0.6, 0.9, 0.7, 0.8)
+    assert [t.stoppable for t in one.told] == [True, False, False, False, False]
+
+
 def test_the_best_of_all_generations_is_chosen_and_refitted_along_its_own_schedule():
     one = study()
     told(one, 0.5, 0.6, 0.9, 0.7, 0.8, 0.95, 0.8, 0.8, 0.8, 0.6, 0.6, 0.6, 0.6)
