@@ -1,6 +1,7 @@
 """What mattered in a run's searches: reckoned and drawn by a worker process while the version is being registered.
 
-Nothing waits for it longer than the budget allows: what is not ready then is left out, and the run says so."""
+Nothing waits for it longer than the budget allows: what is not ready then is left out, and where it is of the delivered
+model the run says so."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import os
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,32 +75,41 @@ class Drawing:
         self.session, self.made, self.lack = session, dict[str, Drawn](), dict[str, str]()
         ranked = sorted(concluded.families, key=lambda f: -f.weight)
         self.wanted = [f.name for f in ranked if families()[f.name].tunable]
-        self._over = False
-        self._thread = threading.Thread(target=self._draw, daemon=True, name="importance")
-        self._thread.start()
+        limited = session.ledger.limit is not None
+        self.awaited = [f.name for f in ranked if f.name in self.wanted and (f.weight or not limited)]
+        """Under a budget of time the others are drawn as far as registering takes anyhow."""
+        self._over, self._enough = False, threading.Event()
+        threading.Thread(target=self._draw, daemon=True, name="importance").start()
 
     def _draw(self) -> None:
+        try:
+            for place, name in enumerate(self.wanted):
+                if place == len(self.awaited):
+                    self._enough.set()
+                if not self._over:
+                    self._one(place, name)
+        finally:  # whatever happens here, the run's end does not wait for ever
+            self._enough.set()
+
+    def _one(self, place: int, name: str) -> None:
+        try:
+            self.made[name] = self._submitted(place, name).result()
+        except FitError as error:
+            self.lack[name] = error.reason
+
+    def _submitted(self, place: int, name: str) -> Future[Drawn]:
         metric, seed = self.session.metric, self.session.run.seed
-        for place, name in enumerate(self.wanted):
-            studies = {fold: trials for (family, fold), trials in self.session.trials.items() if family == name}
-            what = studies, metric.greater_is_better, metric.name, seed
-            if self._over:
-                return
-            try:
-                self.made[name] = self.session.fits.submit(
-                    _aside, *what, priority=(DRAW, place), timeout=_LONGEST
-                ).result()
-            except FitError as error:
-                self.lack[name] = error.reason
+        studies = {fold: trials for (family, fold), trials in self.session.trials.items() if family == name}
+        what = studies, metric.greater_is_better, metric.name, seed
+        return self.session.fits.submit(_aside, *what, priority=(DRAW, place), timeout=_LONGEST)
 
     def ended(self) -> dict[str, Drawn]:
-        """What there is, by family, as soon as all is done or the time is up."""
+        """What there is, by family, as soon as what is awaited is done or the time is up."""
         ledger = self.session.ledger
-        self._thread.join(None if ledger.limit is None else max(0.0, ledger.left - EXIT - _AFTERWARDS))
-        self._over = True
+        self._enough.wait(None if ledger.limit is None else max(0.0, ledger.left - EXIT - _AFTERWARDS))
+        self._over, made = True, dict(self.made)
         self.session.fits.cancel(lambda priority: priority[0] == DRAW)
-        made = dict(self.made)
-        lacking = [name for name in self.wanted if name not in made]
+        lacking = [name for name in self.awaited if name not in made]
         for why in dict.fromkeys(self.lack.get(name, _LATE) for name in lacking):
             names = [name for name in lacking if self.lack.get(name, _LATE) == why]
             self.session.note(f"Which hyperparameters of {listed(names, 20)} mattered was not reckoned: {why}.")

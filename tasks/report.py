@@ -189,6 +189,7 @@ def _front(report: Report) -> str:
     heads = ("family", *(["fold"] if folds else []), "trial", *(_head_of(one) for one in report.objectives), "")
     best = next((k for k, p in enumerate(points) if p.picked), None)
     whole = table(heads, rows, numeric=range(1 + folds, len(heads) - 1), best=best)
+    whole = f'<div style="margin-top:12px">{whole}</div>\n'
     return folded(f"The front: {len(rows)} configurations, inner values", whole) if len(rows) > 12 else whole
 
 
@@ -296,7 +297,7 @@ def _greater(report: Report, details: Details) -> bool:
 
 def _mattered(report: Report, details: Details) -> str:
     shown = [f.name for f in report.families if f.weight or f.name == report.winner]
-    where = "Every family's figures are in MLflow, under figures/." if details.searched else ""
+    where = "These families' figures are in MLflow too, and more of them: under figures/." if details.searched else ""
     return searched(details.searched, shown[:3], where)
 
 

@@ -103,6 +103,13 @@ def test_nothing_is_waited_for_when_the_time_is_up(session, monkeypatch):
     assert any("was not reckoned: the run's time was up" in note for note in session.notes)
 
 
+def test_under_a_budget_only_the_delivered_model_is_waited_for(session, monkeypatch):
+    monkeypatch.setattr(session.ledger, "limit", session.ledger.elapsed + 1000)
+    drawing = Drawing(session, Concluded(("naive_bayes", 1.0), ("linear", 0.0)))
+    assert drawing.awaited == ["naive_bayes"]
+    assert "naive_bayes" in drawing.ended()
+
+
 def test_a_family_whose_drawing_fails_is_noted_and_the_others_are_there(session):
     session.notes.clear()
     broken = session.trials["naive_bayes", "1"]
