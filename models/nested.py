@@ -18,7 +18,7 @@ from optuna.trial import TrialState, create_trial
 from models.families import proposed
 from models.metric import Metric
 from models.objectives import Goal
-from models.schedule import extended
+from models.schedule import extended, rounds
 from models.search import BATCH, Proposal, View, seed_for, strategy
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -74,6 +74,12 @@ class Trial:
         """Whether it may be stopped after some inner folds: not where it is a part of a fit, and not where it is a step
         of a schedule, which others may go on from in every fold."""
         return self.share >= 1 and "steps" not in self.config
+
+    @property
+    def seconds_anew(self) -> float:
+        """Seconds of its fits from nothing: those of a schedule's step made as many more as there are more rounds."""
+        steps = self.config.get("steps")
+        return self.seconds * rounds(self.config) / steps[-1][0] if steps else self.seconds
 
     @property
     def refit_config(self) -> dict[str, Any]:

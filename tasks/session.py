@@ -126,7 +126,7 @@ class Session:
             mine = [(f, tuple(t)) for (f, k), t in self.trials.items() if k == fold]
             bests = [(f, self.goal.best(t) or best_of(t, self.metric)) for f, t in mine]
             ranked = sorted(((f, b) for f, b in bests if b), key=lambda b: -self.metric.gain(b[1].inner or 0.0))
-            seconds = [REFIT * b.seconds / inner for _, b in ranked]
+            seconds = [REFIT * b.seconds_anew / inner for _, b in ranked]
             needed, others = needed + REFIT * self._best_three(fold) / inner, others + sum(seconds[1:])
             longest = max([longest, *seconds[:3]])
             likely += [f for f, _ in ranked[:3]]
@@ -142,7 +142,7 @@ class Session:
         """Core-seconds of the best three configurations of a fold, of whichever families."""
         whole = [t for (_, k), trials in self.trials.items() if k == fold for t in tuple(trials) if t.inner is not None]
         best = sorted(whole, key=lambda t: -self.metric.gain(t.inner or 0.0))[:3]
-        return sum(t.seconds for t in best)
+        return sum(t.seconds_anew for t in best)
 
     def _weigh(self, likely: Sequence[str]) -> None:
         """Tells the ledger about how large the delivered model will be, with members of these families."""

@@ -83,6 +83,12 @@ def test_no_member_is_stopped_after_some_folds_as_others_may_go_on_from_it():
     assert [t.stoppable for t in one.told] == [True, False, False, False, False]
 
 
+def test_a_refit_is_reckoned_with_by_the_rounds_of_the_whole_schedule():
+    trial = Trial(9, {}, {"steps": [[30, {}], [10, {}]]}, seconds=2.0)
+    assert trial.seconds_anew == 8.0
+    assert replace(trial, config={}).seconds_anew == 2.0
+
+
 def test_the_best_of_all_generations_is_chosen_and_refitted_along_its_own_schedule():
     one = study()
     told(one, 0.5, 0.6, 0.9, 0.7, 0.8, 0.95, 0.8, 0.8, 0.8, 0.6, 0.6, 0.6, 0.6)
