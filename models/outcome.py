@@ -98,7 +98,8 @@ class Point:
     values: tuple[float, ...]
     """Inner values, in the order of the report's objectives."""
     front: bool
-    """Whether no other that keeps the limits is at least as good in all objectives and better in one."""
+    """Whether no other that keeps the limits is at least as good in all objectives and better in one; what is no better
+    than guessing aside."""
     keeps: bool
     """Whether it keeps the limits."""
     picked: bool

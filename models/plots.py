@@ -108,6 +108,7 @@ def pareto(points: Sequence[Point], objectives: Sequence[ObjectiveOutcome]) -> F
         if one.limit is not None:
             line(one.limit, color=SERIES[3], linewidth=1.0, linestyle="--")
     _logged(axes, [p.values[1] for p in points])
+    _zoomed(axes, np.array([p.values[0] for p in points]), y.greater_is_better)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

@@ -146,7 +146,10 @@ def points(session: Session, concluded: Concluded) -> tuple[Point, ...]:
         members = {(m.family, m.trial) for m in chosen.members}
         trials = [(n, t) for n, ts in picked.tried(session, chosen.fold).items() for t in goal.complete(ts)]
         kept = [place for place, (_, trial) in enumerate(trials) if goal.keeps(trial)]
-        on = {kept[i] for i in np.flatnonzero(objectives.front(np.array([goal.gains(trials[k][1]) for k in kept])))}
+        low = picked.floor(session, chosen.fold)  # what is no better than guessing is on no front
+        able = [k for k in kept if goal.metric.gain(trials[k][1].inner or 0.0) > low] or kept
+        gains = np.array([goal.gains(trials[k][1]) for k in able]).reshape(len(able), len(goal.directions))
+        on = {able[i] for i in np.flatnonzero(objectives.front(gains))}
         for place, (name, trial) in enumerate(trials):
             values = (trial.inner or 0.0, *(trial.measures[one.name] for one in goal.measured))
             is_picked = (name, trial.number) in members
@@ -155,6 +158,12 @@ def points(session: Session, concluded: Concluded) -> tuple[Point, ...]:
 
 
 def said(outcomes: Sequence[ObjectiveOutcome]) -> str:
-    """`latency 3.1 ms, gap:sex 0.05`: what the delivered model has, or is expected to have, beside the metric."""
-    values = [(one, one.delivered if one.delivered is not None else one.expected) for one in outcomes[1:]]
-    return ", ".join(f"{one.name} {number(value)} {one.unit}".strip() for one, value in values if value is not None)
+    """` Expect gap:sex 0.05 too. The delivered model has latency 3.1 ms.`, as far as there is something to say."""
+
+    def listing(values: Sequence[tuple[ObjectiveOutcome, float | None]]) -> str:
+        return ", ".join(f"{one.name} {number(value)} {one.unit}".strip() for one, value in values)
+
+    costs = [(one, one.delivered) for one in outcomes[1:] if one.delivered is not None]
+    others = [(one, one.expected) for one in outcomes[1:] if one.delivered is None]
+    text = f" Expect {listing(others)} too." if others else ""
+    return text + (f" The delivered model has {listing(costs)}." if costs else "")

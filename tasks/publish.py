@@ -246,7 +246,7 @@ def _sentence(session: Session, concluded: Concluded, beside: str = "") -> str:
         f"Expect {session.metric.name} {_between(concluded.estimate)} on new rows "
         f"({concluded.winner} is {'picked' if session.goal.several else 'the best single family'})."
     )
-    text += f" The delivered model has {beside}." if beside else ""
+    text += beside
     if concluded.test is not None:
         text += f" The sealed test set, opened once, says {_between(concluded.test)}."
     if session.warm is not None:

@@ -4,6 +4,7 @@ the metric alone picks what it always did."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -14,9 +15,11 @@ from hypothesis.extra.numpy import arrays
 
 from models.config import Run
 from models.errors import InputError
+from models.families import Shape, families
 from models.metric import metric_for
-from models.nested import Trial, best_of, frozen, thawed
+from models.nested import Study, Trial, best_of, frozen, thawed
 from models.objectives import Goal, Limit, Objective, columns_of, front, goal_for, objective, picked
+from models.search import View, seed_for, strategies
 
 AUC = metric_for(None, "binary", ("a", "b"))
 RMSE = metric_for(None, "regression", ())
@@ -187,6 +190,54 @@ def test_a_stopped_trial_of_several_objectives_tells_of_no_steps():
     stopped = Trial(0, {}, {}, "pruned", (0.7,), measures={"latency": 3.0})
     assert frozen(stopped, goal(objectives="latency")).intermediate_values == {}
     assert frozen(stopped, Goal(AUC)).intermediate_values == {0: 0.7}
+
+
+KNOWN = families()["linear"]
+SHAPE = Shape(500, 12, "binary", 2)
+
+
+def study(strategy: str) -> Study:
+    one = goal(objectives="latency", limits={"size": 0.6})
+    view = View(
+        KNOWN, SHAPE, AUC, (), 0, 0, one.directions, limited=True, configurations=[{"strength": 0.5}], goal=one
+    )  # fmt: skip
+    return Study(view, "1", strategy)
+
+
+def searched(one: Study, trials: int = 13) -> list[Trial]:
+    while len(one.told) < trials and (asked := one.ask(trials - len(one.told))):
+        one.tell([result(t) for t in asked])
+    return one.told
+
+
+def result(asked: Trial) -> Trial:
+    """Some outcome that depends on the configuration: one in nine fails, and about half are over the limit."""
+    draws = [seed_for(sorted(asked.params.items()), name) / 2**31 for name in ("score", "latency", "size")]
+    if asked.number % 9 == 5:
+        return replace(asked, state="failed", reason="no luck")
+    return replace(asked, scores=(draws[0], draws[0] / 2), measures={"latency": draws[1], "size": draws[2]})
+
+
+SEVERAL = [n for n, s in strategies().items() if s.several and s.available and s.chooses is None]
+
+
+@pytest.mark.parametrize("strategy", SEVERAL)
+def test_a_search_for_several_objectives_taken_up_again_goes_on_as_if_unbroken(strategy):
+    whole = searched(study(strategy))
+    again = study(strategy)
+    again.recall([thawed(frozen(t, again.goal)) for t in whole[:5]])
+    assert [(t.params, t.config) for t in searched(again)] == [(t.params, t.config) for t in whole]
+
+
+def test_the_sampler_learns_of_objectives_and_limits():
+    one, other = study("tpe"), study("tpe")
+    while len(one.told) < 25:
+        one.tell([result(t) for t in one.ask()])
+        other.tell(
+            [replace(t, measures={**t.measures, "size": 9.0}) if t.measures else t for t in map(result, other.ask())]
+        )
+    assert [t.params for t in one.told[:9]] == [t.params for t in other.told[:9]]
+    assert [t.params for t in one.told[13:]] != [t.params for t in other.told[13:]]
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
