@@ -208,7 +208,7 @@ def _drawn(curves: Mapping[str, Mapping[str, list[Searched]]]) -> str:
             _panel(panel, title, found)
         for panel in panels[len(curves) :]:
             panel.set_axis_off()
-        panels[0].legend()
+        panels[0].legend(loc="upper right")
         return alone(svg(figure, "Inner loss against seconds, by search"))
 
 
@@ -220,6 +220,7 @@ def _panel(panel: Any, title: str, found: Mapping[str, list[Searched]]) -> None:
         panel.step(seconds, losses, where="post", color=colour, label=name, linewidth=1.4)
     panel.set_title(title)
     panel.set_xscale("log")
+    panel.xaxis.set_major_formatter("{x:g}")
     panel.set_xlabel("core-seconds")
     panel.set_ylabel("inner loss")
 

@@ -36,6 +36,8 @@ def facts(known: Family) -> dict[str, str]:
         "monotone columns": _said(known.monotone),
         "also fits": ", ".join(losses),
         "selects columns": _said(known.selects),
+        "derivatives by hyperparameters": _said(known.hypergradient is not None),
+        "tried": "where it is named, or where the search goes by gradients" if known.many else "",
         "threads": _said(known.threads),
         "GPU": "where there is one; then it repeats to some digits only" if known.gpu else "no",
         "kept in time": {1: "longest", 2: "middling", 3: "first to go"}[known.priority],
