@@ -34,6 +34,21 @@ def linear(module: Any) -> Layer:
     return _numbers(module.weight).T, _numbers(module.bias)
 
 
+def beside_inputs(layer: Layer, both: bool) -> Layer:
+    """The layer with its inputs, of which none is below 0, passed on beside its outputs: rectified units leave them as
+    they are. With `both` the inputs are two halves, and their sum is passed on."""
+    matrix, added = layer
+    same = np.eye(matrix.shape[1])
+    passed = np.vstack([same, same]) if both else same
+    return np.hstack([matrix, passed]), np.concatenate([added, np.zeros(len(same))])
+
+
+def of_both(layer: Layer) -> Layer:
+    """The layer for inputs that come as two halves, of whose sum it is."""
+    matrix, added = layer
+    return np.vstack([matrix, matrix]), added
+
+
 def perceptron(
     layers: Sequence[Layer], activation: str, shape: Shape, centre: float = 0.0, spread: float = 1.0
 ) -> MLPClassifier | MLPRegressor:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from models.families import Family, Fitted, Needs
-from models.perceptron import Layer, linear, normalised, perceptron
+from models.perceptron import Layer, beside_inputs, linear, normalised, of_both, perceptron
 from models.torch_training import Trained, advanced, course, outputs, train
 
 _NARROWEST = 1e-5
@@ -32,8 +32,12 @@ def _space(trial, shape):
         "l1": trial.suggest_float("l1", 1e-7, 1e-3, log=True),
         "batch_size": trial.suggest_int("batch_size", 64, 1024, log=True),
         "epochs": trial.suggest_int("epochs", 15, 60, log=True),
+        "connection": "plain",
         "bins": 0,
     }
+    # A perceptron passes numbers on beside its units where none is below 0.
+    if config["activation"] == "relu" and config["layers"] > 1:
+        config["connection"] = trial.suggest_categorical("connection", ["plain", "residual"])
     # Encoded numbers are rectified units themselves, and a perceptron has one kind of unit.
     if config["activation"] == "relu" and trial.suggest_categorical("embedding", [True, False]):
         config["bins"] = trial.suggest_int("bins", 4, 64, log=True)
@@ -70,21 +74,42 @@ def _network(config, columns: int, pieces: _Pieces | None, count: int):
 
     parts = [pieces.module()] if pieces else []
     width = pieces.width if pieces else columns
-    for _ in range(config["layers"]):
-        parts.append(nn.Linear(width, config["width"]))
-        parts += [nn.BatchNorm1d(config["width"])] if config["normalised"] else []
-        parts.append(nn.ReLU() if config["activation"] == "relu" else nn.Tanh())
-        parts += [nn.Dropout(config["dropout"])] if config["dropout"] else []
+    for place in range(config["layers"]):
+        hidden: list[nn.Module] = [nn.Linear(width, config["width"])]
+        hidden += [nn.BatchNorm1d(config["width"])] if config["normalised"] else []
+        hidden.append(nn.ReLU() if config["activation"] == "relu" else nn.Tanh())
+        hidden += [nn.Dropout(config["dropout"])] if config["dropout"] else []
+        parts += [_residual(hidden)] if place and config["connection"] == "residual" else hidden
         width = config["width"]
     return nn.Sequential(*parts, nn.Linear(width, count))
+
+
+def _residual(hidden):
+    """A module that adds what these modules make of its input to the input (He et al. 2016, CVPR)."""
+    from torch import nn
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inside = nn.Sequential(*hidden)
+
+        def forward(self, X):
+            return X + self.inside(X)
+
+    return Residual()
 
 
 def _layers(module) -> list[Layer]:
     """The trained network's layers, normalisation folded in."""
     found: list[Layer] = []
+    added = False
     for part in module:
-        if part.__class__.__name__ == "Linear":
-            found.append(linear(part))
+        if part.__class__.__name__ == "Residual":
+            (layer,) = _layers(part.inside)
+            found.append(beside_inputs(of_both(layer) if added else layer, added))
+            added = True
+        elif part.__class__.__name__ == "Linear":
+            found.append(of_both(linear(part)) if added else linear(part))
         elif part.__class__.__name__ == "BatchNorm1d":
             found[-1] = normalised(found[-1], part)
     return found
@@ -183,6 +208,7 @@ FAMILY = Family(
         "l1": 1e-5,
         "batch_size": 256,
         "epochs": 30,
+        "connection": "plain",
         "embedding": True,
         "bins": 16,
         "log_target": False,
@@ -192,7 +218,7 @@ FAMILY = Family(
     losses=("squared", "absolute", "quantile"),
     fidelity="rounds",
     most_rounds=60,
-    architecture=("layers", "width", "activation", "normalised", "dropout", "embedding", "bins"),
+    architecture=("layers", "width", "activation", "normalised", "dropout", "connection", "embedding", "bins"),
     priority=2,
     stops_early=True,
     steps=_steps,

@@ -78,13 +78,12 @@ def test_a_smaller_share_is_some_of_a_larger_one_and_every_class_keeps_its_part(
 
 def test_groups_stay_whole_and_every_class_is_there():
     """Twenty groups, each of one class but the last: of the third class there is one group alone."""
-    part = numbered(group=np.repeat(np.arange(20), 15))
-    part = replace(part, y=np.where(part.group < 12, 0, np.where(part.group < 19, 1, 2)))
+    group = np.repeat(np.arange(20), 15)
+    part = replace(numbered(group=group), y=np.where(group < 12, 0, np.where(group < 19, 1, 2)))
     before: set[int] = set()
     for share in (1 / 27, 1 / 9, 1 / 3):
         rows = kept(part, share)
-        groups = set(part.group[rows])
-        assert len(rows) == 15 * len(groups)
+        assert len(rows) == 15 * len(set(group[rows]))
         assert set(part.y[rows]) == {0, 1, 2}
         assert before <= set(rows)
         before = set(rows)

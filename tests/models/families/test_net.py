@@ -38,8 +38,10 @@ def config(task: str, **params) -> dict:
         {"normalised": True, "optimizer": "sgd"},
         {"embedding": False},
         {"activation": "tanh", "normalised": True, "layers": 3},
+        {"connection": "residual", "layers": 4, "normalised": True},
+        {"connection": "residual", "embedding": False},
     ],
-    ids=["pieces", "pieces-normalised", "plain", "tanh"],
+    ids=["pieces", "pieces-normalised", "plain", "tanh", "residual-pieces", "residual"],
 )
 @pytest.mark.parametrize("task", GOALS)
 def test_what_is_delivered_says_what_torch_says(task, params, monkeypatch):
