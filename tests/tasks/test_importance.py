@@ -131,6 +131,12 @@ def test_a_run_s_trials_are_read_back_with_their_ranges(session, tmp_path):
         assert [dict(t.distributions) for t in back[family][fold]] == [dict(t.distributions) for t in trials]
 
 
+def test_a_step_of_a_schedule_is_read_back_as_one(session):
+    table = trials_table(session).assign(steps='[[5, {"rate": 0.1}]]')
+    assert not any(t.stoppable for t in studies_of(table)["linear"]["1"])
+    assert all(t.stoppable for t in studies_of(trials_table(session))["linear"]["1"])
+
+
 def test_a_table_of_before_ranges_were_kept_is_read_too(session):
     old = trials_table(session).drop(columns=["space", "share"])
     assert all(not t.distributions and t.share == 1 for t in studies_of(old)["linear"]["1"])
