@@ -62,8 +62,8 @@ def pictured(found: Tried, mattered: Importance, metric: str, seed: int) -> Draw
 
 
 def _aside(*what: Any) -> Drawn:
-    """`drawn` in a worker process, at low priority: the process that registers may need the core."""
-    os.nice(10)
+    """`drawn` in a worker process, at the lowest priority: the process that registers is at a low one."""
+    os.nice(19)
     return drawn(*what)
 
 
