@@ -40,10 +40,11 @@ class _OfOneShare(BaseSampler):
             )
         self._random, self._draw = RandomSampler(seed=view.seed), np.random.default_rng(view.seed)
         self._known = bool(known)
+        self._now: Any = self._random
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         # Asked once for each configuration, before anything else of it is.
-        self._now: Any = self._estimator if self._known and self._draw.random() >= _AT_RANDOM else self._random
+        self._now = self._estimator if self._known and self._draw.random() >= _AT_RANDOM else self._random
         return self._now.infer_relative_search_space(self._study, trial)
 
     def sample_relative(

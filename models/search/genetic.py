@@ -37,9 +37,11 @@ class _Conditions(BaseGASampler):
     seed = 0
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Every hyperparameter that was ever asked for."""
+        """Every hyperparameter that was ever asked for, where its range is always the same."""
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return {name: d for t in complete for name, d in t.distributions.items() if not d.single()}
+        found = {name: d for t in complete for name, d in t.distributions.items() if not d.single()}
+        moved = {name for t in complete for name, d in t.distributions.items() if found.get(name) != d}
+        return {name: d for name, d in found.items() if name not in moved}
 
     def get_population(self, study: Study, generation: int) -> list[FrozenTrial]:
         """The trials of that generation; the default and what was handed over are of the first."""
