@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 DENSE = 1500
 """Up to so many coefficients the Hessian is written out; above, conjugate gradients only multiply by it."""
 
+_CHUNK = 1_000_000
+"""Cells of rows that are copied at once."""
+
 _NEWTON = 8
 """Steps at most from where a solver stopped to where the gradient is zero; each squares the error."""
 
@@ -53,7 +56,7 @@ class Solution:
     @property
     def gradient(self) -> np.ndarray:
         """Of the penalised training loss, by beta."""
-        data = _slopes(self.part, self.beta).T @ _with_ones(self.part.X)
+        data = _gathered(_slopes(self.part, self.beta), self.part.X)
         return data + np.append(self.ridge, 0.0) * self.beta + np.append(self.lasso, 0.0) * np.sign(self.beta)
 
 
@@ -62,7 +65,7 @@ def solution(part: Part, coef: np.ndarray, intercept: np.ndarray, ridge: np.ndar
     zero: solvers stop earlier than derivatives can bear. A coefficient that would change its sign becomes zero."""
     beta = np.column_stack([np.atleast_2d(coef), np.atleast_1d(intercept)]).astype(float)
     at = Solution(part, beta, ridge, lasso)
-    tiny = _SMALL * max(1.0, float(np.abs(_slopes(part, 0 * beta).T @ _with_ones(part.X)).max()))
+    tiny = _SMALL * max(1.0, float(np.abs(_gathered(_slopes(part, 0 * beta), part.X)).max()))
     for _ in range(_NEWTON):
         rest = np.abs(at.gradient[at.free]).max(initial=0.0)
         if rest <= tiny:
@@ -91,7 +94,7 @@ def adjoint(at: Solution, pull: np.ndarray) -> np.ndarray:
 def by_penalties(at: Solution, judge: Part) -> tuple[np.ndarray, np.ndarray]:
     """Derivative of the mean loss on the validation rows (log loss, or squared error) by each column's ridge and by
     each column's lasso."""
-    moved = adjoint(at, mean_slopes(judge, at.beta).T @ _with_ones(judge.X))[:, :-1]
+    moved = adjoint(at, _gathered(mean_slopes(judge, at.beta), judge.X))[:, :-1]
     coef = at.beta[:, :-1]
     return -(moved * coef).sum(axis=0), -(moved * np.sign(coef)).sum(axis=0)
 
@@ -102,13 +105,18 @@ def mean_slopes(judge: Part, beta: np.ndarray) -> np.ndarray:
     return _slopes(judge, beta) * (2 if judge.shape.task == "regression" else 1) / mass
 
 
-def _with_ones(X: np.ndarray) -> np.ndarray:
-    return np.column_stack([X, np.ones(len(X))])
+def _gathered(slopes: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Derivatives by beta of a sum over rows, from those by what the model says of each row."""
+    return np.column_stack([slopes.T @ X, slopes.sum(axis=0)])
+
+
+def _margins(X: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    return X @ beta[:, :-1].T + beta[:, -1]
 
 
 def _said(part: Part, beta: np.ndarray) -> np.ndarray:
     """(rows, 1 or classes): predicted values, or probabilities."""
-    margins = part.X @ beta[:, :-1].T + beta[:, -1]
+    margins = _margins(part.X, beta)
     if part.shape.task == "regression":
         return margins
     return expit(margins) if len(beta) == 1 else softmax(margins, axis=1)
@@ -140,12 +148,12 @@ def _solved(at: Solution, goal: np.ndarray) -> np.ndarray:
 
 
 def _hessian(at: Solution) -> np.ndarray:
-    X, (weight, said), outputs = _with_ones(at.part.X), _curving(at), len(at.beta)
-    blocks = np.empty((outputs, X.shape[1], outputs, X.shape[1]))
+    (outputs, width), (weight, said) = at.beta.shape, _curving(at)
+    blocks = np.empty((outputs, width, outputs, width))
     for a in range(outputs):
         for b in range(a + 1):
             curve = weight * (1.0 if at.part.shape.task == "regression" else said[:, a] * ((a == b) - said[:, b]))
-            blocks[a, :, b] = (X * curve[:, None]).T @ X
+            blocks[a, :, b] = _products(at.part.X, curve)
             blocks[b, :, a] = blocks[a, :, b].T
         blocks[a, :, a] += np.diag(np.append(at.ridge, 0.0))
     if outputs > 1:  # a number added to all intercepts changes nothing: of such solutions the one that adds none
@@ -153,16 +161,29 @@ def _hessian(at: Solution) -> np.ndarray:
     return blocks.reshape(at.beta.size, at.beta.size)
 
 
+def _products(X: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted sums over rows of all products of two columns, a column of ones the last; by chunks of rows, as X may
+    fill much of the memory."""
+    found = np.zeros((X.shape[1] + 1,) * 2)
+    step = max(1, _CHUNK // X.shape[1])
+    for begin in range(0, len(X), step):
+        rows, heavy = X[begin : begin + step], weight[begin : begin + step, None]
+        found[:-1, :-1] += rows.T @ (rows * heavy)
+    found[-1] = np.append(weight @ X, weight.sum())
+    found[:, -1] = found[-1]
+    return found
+
+
 def _times(at: Solution, free: np.ndarray) -> np.ndarray:
     """The Hessian on the free entries times these, without writing it out."""
     whole = np.zeros_like(at.beta)
     whole[at.free] = free
     weight, said = _curving(at)
-    turned = _with_ones(at.part.X) @ whole.T
+    turned = _margins(at.part.X, whole)
     if at.part.shape.task != "regression":
         mean = (said * turned).sum(axis=1, keepdims=True)
         turned = said * (turned - mean)
-    found = (weight[:, None] * turned).T @ _with_ones(at.part.X) + np.append(at.ridge, 0.0) * whole
+    found = _gathered(weight[:, None] * turned, at.part.X) + np.append(at.ridge, 0.0) * whole
     if len(whole) > 1:
         found[:, -1] += weight.mean() * whole[:, -1].sum()
     return found[at.free]
