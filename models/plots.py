@@ -335,6 +335,7 @@ def schedules(
     low, high = axes.dataLim.intervaly
     if low > 0 and high > 10 * low:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")  # powers of ten are written as formulas, which nobody reads here
     return figure
 
 

@@ -67,3 +67,12 @@ def test_members_are_thin_the_chosen_thick_and_others_dashed():
     assert [line.get_linestyle() for line in axes.lines] == ["-", "-", "--", "-"]
     assert axes.lines[0].get_xdata().tolist() == [0, 10, 20]  # pyright: ignore
     assert axes.lines[0].get_ydata().tolist() == [0.1, 0.1, 0.05]  # pyright: ignore
+
+
+def test_learning_rates_far_apart_are_on_a_log_scale_with_plain_numbers():
+    with plots.style():
+        figure = plots.schedules("learning_rate", [FALLING, [[20, {"learning_rate": 0.001}]]], [])
+        figure.canvas.draw()
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "log"
+    assert {"0.001", "0.01", "0.1"} <= {label.get_text() for label in axes.get_yticklabels()}
