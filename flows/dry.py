@@ -63,6 +63,8 @@ def _told(session: Session) -> dict[str, Any]:
         "name": session.name,
         "task": session.work.task,
         "metric": session.metric.name,
+        "objectives": [one.name for one in session.goal.beside],
+        "limits": [limit.words for limit in session.goal.limits],
         "rows": session.work.rows,
         "sealed": session.sealed.rows if session.sealed is not None else 0,
         "how": asdict(level.how),
@@ -95,6 +97,8 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
     rows = {
         "table": f"{plan['rows']:,} rows to work with, {plan['sealed']:,} sealed",
         "judged by": f"{plan['metric']} ({plan['task']})",
+        **({"and by": ", ".join(plan["objectives"])} if plan["objectives"] else {}),
+        **({"within": ", ".join(plan["limits"])} if plan["limits"] else {}),
         "folds": f"{plan['how']['method']}: {plan['how']['outer']} outer, {plan['how']['inner']} inner",
         "families": ", ".join(plan["families"]),
         "work": fits if plan["fits"] else "as many configurations as the time allows",

@@ -218,6 +218,9 @@ class Goal:
     @property
     def words(self) -> str:
         """How one configuration is picked, in a sentence."""
+        if not self.several:
+            limits = listed([limit.words for limit in self.limits], 20)
+            return f"The best {self.metric.name} within the limits is picked: {limits}, of all members together."
         kept = f"that keep {listed([limit.words for limit in self.limits], 20)}" if self.limits else "tried"
         if self.rule == "limits":
             return f"Of the configurations {kept} the one with the best {self.metric.name} is picked."
