@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -21,13 +22,18 @@ _MOST_WALKS = 2_000
 """Branches that are counted one by one; a grid with more is refused whatever its size."""
 
 
-def _values(view: View, name: str, distribution: BaseDistribution) -> list[Any]:
-    """All choices, or so many numbers from end to end on the distribution's own scale."""
+def _values(view: View, name: str, distribution: BaseDistribution) -> Sequence[Any]:
+    """All choices, or as many numbers as the user wants."""
     if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    steps = view.steps.get(name, view.steps.get("", _STEPS))
+        return distribution.choices
+    return _apart(distribution, view.steps.get(name, view.steps.get("", _STEPS)))
+
+
+@lru_cache
+def _apart(distribution: BaseDistribution, steps: int) -> Sequence[Any]:
+    """So many numbers from end to end on the distribution's own scale."""
     places = [i / (steps - 1) for i in range(steps)] if steps > 1 else [0.5]
-    return list(dict.fromkeys(at(distribution, place) for place in places))
+    return tuple(dict.fromkeys(at(distribution, place) for place in places))
 
 
 def _walks(view: View, floats: bool = True) -> Iterator[Walk]:
