@@ -66,20 +66,26 @@ def test_no_part_of_a_trial_is_chosen_or_refitted(whole):
 
 def test_what_was_fitted_whole_of_an_inner_fold_is_not_fitted_again(whole):
     session = whole[0]
-    taken = 0
+    taken = fresh = 0
+
+    def fitted(family: str, fold: str, number: int, inner: int) -> dict:
+        return session.workdir.read_json(session.job(family, fold, number, {}, inner=inner).file + ".json")
+
     for (family, fold), trials in studies(session).items():
         for one in trials:
-            files = [session.job(family, fold, one.number, {}, inner=j).file for j in range(len(one.scores))]
-            fits = [json.loads((session.workdir.path / f"{file}.json").read_text()) for file in files]
+            fits = [fitted(family, fold, one.number, j) for j in range(len(one.scores))]
             assert [f["score"] for f in fits] == list(one.scores)
             for j, fit in enumerate(fits):
-                if fit["taken"]:
-                    before = trials[one.parent]
-                    assert before.config == one.config
-                    assert before.scores[j] == fit["score"]
-                    assert session.workdir.has(files[j] + ".npy")
-                    taken += 1
+                before = trials[one.parent] if one.parent is not None else None
+                if before is None or j >= len(before.scores):
+                    assert not fit["taken"]
+                    continue
+                assert before.config == one.config
+                assert fit["taken"] == fitted(family, fold, before.number, j)["whole"]
+                assert session.workdir.has(session.job(family, fold, one.number, {}, inner=j).file + ".npy")
+                taken, fresh = taken + fit["taken"], fresh + (not fit["taken"])
     assert taken
+    assert fresh
 
 
 def test_the_journal_and_the_table_of_trials_tell_of_parts(whole):
