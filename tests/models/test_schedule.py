@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -120,6 +121,10 @@ def test_columns_and_the_logarithm_are_fixed_over_a_schedule_and_only_library_cl
     expected = said(made, "regression")
     np.testing.assert_array_equal(said(fit(known, whole, "regression"), "regression"), expected)
     assert made.model.regressor_.estimator["selected"].get_support().sum() == 2
+    trained = []
+    counted = replace(known, steps=lambda *given: trained.append(given[0]["rounds"]) or known.steps(*given))
+    fit(counted, whole, "regression", first.checkpoint)
+    assert trained == [3]
     stored = skops.io.dumps(made.model)
     needed = set(skops.io.get_untrusted_types(data=stored))
     assert needed <= {*known.trusted, *TRUSTED}
