@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from flows import ending
 from flows.cli import app
-from flows.options import FLAGS, bindings, gathered, kinds, made_run, names, orders
+from flows.options import FLAGS, bindings, gathered, kinds, made_run, names, of_families, orders
 from models.errors import BudgetError, InputError, Interrupted, NestorError
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands]
@@ -106,6 +106,42 @@ def test_orders_of_levels_overrule_those_of_the_file(tmp_path, form):
     run = made_run(gathered(file, given), given)
     assert run.order == {"size": ("S", "M", "L"), "rank": ("1", "2", "10"), "a b": ("x", "y=z")}
     assert made_run(gathered(file, {}), {}).order == {"size": ("S", "M"), "rank": ("1", "2", "10")}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{linear: {space: {penalty: l2, strength: 3}, steps: {strength: 4}, configurations: [{strength: 9}]}}",
+        "['linear.space.penalty=l2', 'linear.space.strength=3', 'linear.steps.strength=4',"
+        " 'linear.configurations=strength:9']",
+    ],
+)
+def test_what_families_are_told_overrules_the_file_one_by_one(tmp_path, form):
+    file = tmp_path / "run.yaml"
+    file.write_text(f"data: t.csv\nfamilies: {form}\n")
+    asked = of_families(["linear.strength=0.1, 10,log", "tree.criterion=gini"], ["linear=5", "tree.x=2"], None)
+    run = made_run(gathered(file, {("families",): asked}), {("families",): asked})
+    assert run.families["linear"].space == {"penalty": "l2", "strength": (0.1, 10, "log")}
+    assert run.families["linear"].steps == {"strength": 4, "": 5}
+    assert run.families["linear"].configurations == ({"strength": 9},)
+    assert (run.families["tree"].space, run.families["tree"].steps) == ({"criterion": "gini"}, {"x": 2})
+
+
+def test_configurations_keep_their_order_and_types():
+    asked = of_families(None, None, ["linear.strength=2, penalty=l2", "linear.strength=1e-3", "tree.deep=true"])
+    run = made_run(gathered(None, {("data",): "t.csv", ("families",): asked}), {})
+    assert run.families["linear"].configurations == ({"strength": 2, "penalty": "l2"}, {"strength": 0.001})
+    assert run.families["tree"].configurations == ({"deep": True},)
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [(0, "linear=3"), (0, "linear.x="), (1, "linear.x=0"), (1, "linear.x=many"), (1, "=3"), (2, "linear=3")],
+)
+def test_what_says_nothing_of_a_family_is_told(option, text):
+    names = ("--space", "--steps", "--configuration")
+    with pytest.raises(InputError, match=f"{names[option]} wants such as {names[option]} lightgbm.*not '{text}'"):
+        of_families(*([text] if option == i else None for i in range(3)))
 
 
 @pytest.mark.parametrize("form", ["{since: 2026-01-01, low: 3}", "[since=2026-01-01, low=3]"])

@@ -1,0 +1,96 @@
+"""The user's ranges in a whole run: three families, every kind of range, a warm start that does not fit them all."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from models.errors import InputError
+from tests import sessions
+from tests.sessions import frame, run_over
+
+RANGES = {
+    "linear": {"space": {"penalty": "elasticnet", "strength": [0.5, 5000, "log"]}},
+    "random_forest": {"space": ["max_features=0.2,0.4"]},
+    "tree": {"space": {"criterion": "entropy"}, "steps": 2},
+}
+
+
+def run(told=RANGES, **search):
+    data = frame().drop(columns=["day", "words"])
+    search = {"trials": 5, "families": tuple(RANGES), **search}
+    return run_over(data=data, search=search, families=told, budget={"workers": 2})
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    """Two configurations of linear: one that the ranges hold, and one that they do not."""
+    fitting = {"strength": 2000.0, "penalty": "elasticnet", "l1_ratio": 0.75}
+    rows = [{"strength": 1.0, "penalty": "l2"}, fitting, {"strength": 0.1, "penalty": "l2"}]
+    told = [
+        {"family": "linear", "fold": str(1 + i // 2), "number": i % 2, "params": json.dumps(rows[n]),
+         "state": "complete", "scores": [0.5 + 0.1 * n], "seconds": 1.0}
+        for i, n in enumerate((0, 1, 0, 2))
+    ]  # fmt: skip
+    file = tmp_path_factory.mktemp("earlier") / "trials.parquet"
+    pd.DataFrame(told).to_parquet(file)
+    return {"run_id": "f" * 32, "name": "model", "config": {}, "trials": str(file), "tags": {},
+            "report": {"metric": "roc_auc", "task": "binary"}}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(earlier, tmp_path_factory):
+    return sessions.trained(run(strategy="random", warm_from="model"), tmp_path_factory.mktemp("run"), past=earlier)
+
+
+def test_every_configuration_of_every_fold_keeps_to_the_ranges(done):
+    session, concluded = done
+    linear = [t.params for (name, _), trials in session.trials.items() for t in trials if name == "linear"]
+    assert {p["penalty"] for p in linear} == {"elasticnet"}
+    assert all(0.5 <= p["strength"] <= 5000 and 0.05 <= p["l1_ratio"] <= 1 for p in linear)
+    assert linear[0] == {"strength": 1.0, "penalty": "elasticnet", "l1_ratio": 0.525}
+    forest = [t.params for (name, _), trials in session.trials.items() for t in trials if name == "random_forest"]
+    assert all(0.2 <= p["max_features"] <= 0.4 for p in forest)
+    assert {t.params["criterion"] for (n, _), ts in session.trials.items() for t in ts if n == "tree"} == {"entropy"}
+    assert {f.name for f in concluded.families} == set(RANGES)
+
+
+def test_a_warm_start_hands_over_what_the_ranges_hold_and_says_what_not(done):
+    session, _ = done
+    assert session.warm.configurations == {"linear": [{"strength": 2000.0, "penalty": "elasticnet", "l1_ratio": 0.75}]}
+    assert session.trials["linear", "1"][1].params["strength"] == 2000.0
+    assert any("not taken over from the earlier run: " in note and "linear" in note for note in session.notes)
+
+
+def test_a_grid_ends_when_all_is_tried_and_its_size_was_told(tmp_path):
+    families = {"tree": {"space": {"criterion": "entropy", **_fixed("tree")}, "steps": 2}}
+    session, _ = sessions.trained(run(families, strategy="grid", families=("tree",), trials=9), tmp_path)
+    count = int(next(n for n in session.notes if n.startswith("Search grid has ")).split()[3])
+    assert {len(trials) for trials in session.trials.values()} == {1 + count}
+
+
+def _fixed(name):
+    """All but one hyperparameter at one value: what is left makes a small grid."""
+    from models.families import Shape, family
+    from models.space import at, distributions
+
+    space = distributions(family(name), Shape(200, 8, "binary", 2))
+    numbers = [n for n, d in space.items() if not hasattr(d, "choices")]
+    return {n: at(space[n], 0.5) for n in numbers[1:]}
+
+
+@pytest.mark.parametrize(
+    ("families", "search", "says"),
+    [
+        ({"lightgmb": {"steps": 2}}, {}, "No family 'lightgmb'. Known: "),
+        ({"linear": {"space": {"strength": [5, 1]}}}, {}, "strength is a number: give one value"),
+        ({"linear": {"steps": {"x": 2}}}, {}, "No hyperparameter of linear 'x'"),
+        ({}, {"strategy": "manual"}, "no configuration of it is listed"),
+        ({"linear": {"steps": 9}}, {"strategy": "grid", "families": ("linear",)}, "its grid has 90 configurations"),
+    ],
+)
+def test_what_can_not_be_searched_is_told_before_any_fit(tmp_path, families, search, says):
+    with pytest.raises(InputError, match=says):
+        sessions.trained(run(families, **search), tmp_path)
