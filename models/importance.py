@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import create_trial
 
@@ -119,6 +119,7 @@ def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tr
         if _whole(trial) and len(trial.scores) <= len(first.scores)
     ]
     space = _space([trial for _, trial, _ in rows])
+    rows = [row for row in rows if all(_alike(space.get(n, d), d) for n, d in row[1].distributions.items())]
     asked = [[_place(d, t.params[n]) if n in t.params else math.nan for n, d in space.items()] for _, t, _ in rows]
     places = np.array(asked, dtype=float).reshape(len(rows), len(space))
     study = np.array([place for place, _, _ in rows], dtype=int)
@@ -164,14 +165,19 @@ def _space(trials: Sequence[Trial]) -> dict[str, BaseDistribution]:
     return {name: one for name, one in found.items() if not one.single()}
 
 
-def _joined(one: Any, other: Any) -> BaseDistribution:
-    """A range over both; the later one where they are of different kinds."""
-    if one == other or type(one) is not type(other):
-        return other
-    if isinstance(other, CategoricalDistribution):
+def _joined(one: Any, other: Any) -> Any:
+    """A range over both; the first where they are of different kinds."""
+    if one == other or not _alike(one, other):
+        return one
+    if isinstance(one, CategoricalDistribution):
         return CategoricalDistribution(list(dict.fromkeys((*one.choices, *other.choices))))
-    low, high = min(one.low, other.low), max(one.high, other.high)
-    return type(other)(low, high, log=other.log, step=None if other.log else other.step or 1)
+    step: Any = one.step if one.step == other.step else 1 if isinstance(one, IntDistribution) else None
+    return type(one)(min(one.low, other.low), max(one.high, other.high), log=one.log, step=step)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether both are choices, or numbers of one kind on one scale; a family may be changed between two runs."""
+    return type(one) is type(other) and getattr(one, "log", None) == getattr(other, "log", None)
 
 
 def _place(one: BaseDistribution, value: Any) -> float:

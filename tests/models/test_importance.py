@@ -177,13 +177,38 @@ def test_a_condition_with_few_trials_is_named_without_shares():
     assert (power.trials, power.alone) == (4, None)
 
 
-def test_ranges_of_several_runs_are_joined():
-    low, high = (replace(trial(k, DEFAULT, [0.1 * k]), distributions={**SPACE, "depth": one}) for k, one in
-                 enumerate((IntDistribution(1, 4), IntDistribution(4, 8))))  # fmt: skip
-    fixed = replace(trial(2, DEFAULT, [0.4]), distributions={**SPACE, "kind": CategoricalDistribution(["a"])})
-    space = tried({"1": [low], "2": [high], "3": [fixed]}, True).space
-    assert (space["depth"].low, space["depth"].high) == (1, 8)
+def run_with(place, **space):
+    """A trial of a run whose space differed."""
+    return replace(trial(place, DEFAULT, [0.1 * place]), distributions={**SPACE, **space})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        (IntDistribution(1, 4), IntDistribution(4, 8), IntDistribution(1, 8)),
+        (IntDistribution(2, 8, step=2), IntDistribution(1, 8), IntDistribution(1, 8)),
+        (IntDistribution(1, 4, log=True), IntDistribution(2, 9, log=True), IntDistribution(1, 9, log=True)),
+    ],
+)
+def test_ranges_of_several_runs_are_joined(first, second, both):
+    found = tried({"1": [run_with(0, depth=first)], "2": [run_with(1, depth=second)]}, True)
+    assert found.space["depth"] == both
+    assert len(found.gain) == 2
+
+
+def test_numbers_without_steps_get_none_and_choices_are_all_kept():
+    narrow = {"idle": FloatDistribution(0.2, 0.5), "kind": CategoricalDistribution(["a"])}
+    space = tried({"1": [run_with(0, **narrow)], "2": [run_with(1)]}, True).space
+    assert space["idle"] == FloatDistribution(0.0, 1.0)
     assert set(space["kind"].choices) == {"a", "b", "c"}
+
+
+def test_what_a_family_asked_before_it_was_changed_is_left_out():
+    old = run_with(1, depth=CategoricalDistribution([4, 6]))
+    other_scale = run_with(1, rate=FloatDistribution(0.0, 1.0))
+    found = tried({"1": [run_with(0)], "2": [old], "3": [other_scale]}, True)
+    assert len(found.gain) == 1
+    assert found.space == SPACE
 
 
 @pytest.mark.parametrize("one", [FloatDistribution(1e-4, 10, log=True), IntDistribution(1, 64, log=True),

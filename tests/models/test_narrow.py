@@ -27,7 +27,7 @@ SPACE = {
 DEFAULT = {"rate": 1e-2, "depth": 20, "kind": "a", "idle": 0.5}
 
 
-def studies(trials=60, folds=4, best=1e-3, seed=0):
+def studies(trials=60, folds=4, best=1e-3, seed=0, sharp=1):
     """Best at that rate; deep is bad; c is worse than a and b; `idle` does nothing."""
     rng = np.random.default_rng(seed)
 
@@ -35,7 +35,7 @@ def studies(trials=60, folds=4, best=1e-3, seed=0):
         drawn = {"rate": 10 ** rng.uniform(-5, 0), "depth": int(rng.integers(1, 41)), "idle": rng.uniform(),
                  "kind": str(rng.choice(["a", "b", "c"]))}  # fmt: skip
         params = DEFAULT if number == 0 else drawn
-        gain = -((math.log10(params["rate"] / best)) ** 2) / 4 - params["depth"] / 40 - (params["kind"] == "c")
+        gain = -sharp * ((math.log10(params["rate"] / best)) ** 2) / 4 - params["depth"] / 40 - (params["kind"] == "c")
         return Trial(number, params, {}, "complete", (gain + rng.normal(scale=0.03),) * 2, distributions=SPACE)
 
     return {str(fold): [one(k) for k in range(trials)] for fold in range(folds)}
@@ -73,9 +73,10 @@ def test_choices_that_were_never_good_go_and_what_does_not_matter_is_the_default
 
 
 def test_no_range_is_narrower_than_a_quarter_nor_beyond_the_old_one():
-    low, high, _ = boxed(best=1e-5, trials=400)["rate"].range
-    assert low == 1e-5
-    assert math.log10(high / low) >= 0.25 * 5 - 0.01
+    for best in (1e-5, 1e-3, 1.0):
+        low, high, _ = boxed(best=best, sharp=1000, trials=400)["rate"].range
+        assert 1e-5 <= low <= best <= high <= 1.0
+        assert 0.25 * 5 - 0.01 <= math.log10(high / low) < 0.3 * 5
 
 
 def test_a_best_end_is_said():

@@ -98,8 +98,11 @@ def test_what_can_not_be_said_is_said(session):
 def test_nothing_is_waited_for_when_the_time_is_up(session, monkeypatch):
     monkeypatch.setattr(session.ledger, "limit", session.ledger.elapsed + 1)
     begun = time.time()
-    assert Drawing(session, ALL).ended() == {}
+    drawing = Drawing(session, ALL)
+    assert drawing.ended() == {}
     assert time.time() - begun < 5
+    assert drawing._enough.wait(60)
+    assert "naive_bayes" not in {**drawing.made, **drawing.lack}  # nothing more was asked for
     assert any("was not reckoned: the run's time was up" in note for note in session.notes)
 
 
