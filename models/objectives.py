@@ -32,6 +32,12 @@ COSTS: Mapping[str, tuple[str, str]] = {
 ADDED = ("latency", "size", "seconds")
 """Of several members these add up."""
 
+CLOCKS = ("latency", "seconds", "memory")
+"""These come from a clock and a machine, so they never repeat exactly."""
+
+GRAIN, CLOCK_GRAIN = 0.001, 0.05
+"""Shares of its value by which an objective may differ on a front as if it did not."""
+
 GAPS: tuple[Literal["gap", "parity"], ...] = ("gap", "parity")
 
 
@@ -153,7 +159,7 @@ class Goal:
     def _picked(self, trials: Sequence[Trial]) -> Trial | None:
         if not trials:
             return None
-        return trials[picked(np.array([self.gains(t) for t in trials]), self.importance)]
+        return trials[picked(np.array([self.gains(t) for t in trials]), self.importance, self.grains)]
 
     def chooser(self, trials: Sequence[Trial], floor: float = -math.inf) -> Callable[[np.ndarray], np.ndarray] | None:
         """What picks among these trials, were the metric's gains others: (trial, column) -> the row of each column.
@@ -167,7 +173,7 @@ class Goal:
             for column in gains.T:
                 open_ = np.flatnonzero(column > floor) if (column > floor).any() else np.arange(len(column))
                 points = np.column_stack([column, beside])[open_]
-                rows.append(open_[picked(points, self.importance)])
+                rows.append(open_[picked(points, self.importance, self.grains)])
             return np.array(rows)
 
         return choose
@@ -180,6 +186,11 @@ class Goal:
             return np.ones(len(names))
         weights = self.weights if self.rule == "weights" else {self.metric.name: 1.0}
         return np.array([weights.get(name, 0.0) for name in names])
+
+    @property
+    def grains(self) -> np.ndarray:
+        """Which share of the metric, then of each objective, is a difference that nobody would pay for."""
+        return np.array([GRAIN, *(CLOCK_GRAIN if o.name in CLOCKS else GRAIN for o in self.beside)])
 
     def nearest(self, trials: Sequence[Trial]) -> Trial | None:
         """The complete trial that is over the limits by least, all in all."""
@@ -245,13 +256,15 @@ def front(gains: np.ndarray) -> np.ndarray:
     return on
 
 
-def scaled(gains: np.ndarray) -> np.ndarray:
-    """The points of a front, each objective from 0 at its worst to 1 at its best value among them."""
+def scaled(gains: np.ndarray, grains: np.ndarray | float = 0.0) -> np.ndarray:
+    """The points of a front, each objective from 0 at its worst to 1 at its best value among them. Where these differ
+    by no more than the grain, a share of them, all are 0: scaling would make much of nothing."""
     low, high = gains.min(axis=0), gains.max(axis=0)
-    return (gains - low) / np.where(high > low, high - low, 1.0)
+    apart = high - low > grains * np.maximum(np.abs(low), np.abs(high))
+    return np.where(apart, (gains - low) / np.where(apart, high - low, 1.0), 0.0)
 
 
-def picked(gains: np.ndarray, importance: np.ndarray) -> int:
+def picked(gains: np.ndarray, importance: np.ndarray, grains: np.ndarray | float = 0.0) -> int:
     """The row of the front with the largest weighted sum of scaled gains; where equal the better metric (the first
     column), then the earlier one.
 
@@ -259,7 +272,7 @@ def picked(gains: np.ndarray, importance: np.ndarray) -> int:
     (Das 1999, Structural Optimization 18:107; Branke et al. 2004, PPSN VIII); of more objectives from the plane
     through the corners."""
     places = np.flatnonzero(front(gains))
-    value = scaled(gains[places]) @ importance
+    value = scaled(gains[places], grains) @ importance
     best = np.flatnonzero(value >= value.max() - 1e-12)
     return int(max(places[best], key=lambda place: (gains[place, 0], -place)))
 

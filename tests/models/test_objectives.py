@@ -69,6 +69,13 @@ def test_the_knee_is_farthest_from_the_line_between_the_ends():
     assert picked(points, np.ones(2)) == int(np.argmax(away)) == 2
 
 
+def test_differences_that_nobody_would_pay_for_do_not_pick():
+    trials = [trial(0, 0.95, latency=4.05), trial(1, 0.93, latency=4.02), trial(2, 0.90, latency=4.0)]
+    assert goal(objectives="latency", pick="latency=9,roc_auc=1").best(trials).number == 0
+    faster = [*trials[:2], trial(2, 0.90, latency=2.0)]
+    assert goal(objectives="latency", pick="latency=9,roc_auc=1").best(faster).number == 2
+
+
 def test_of_a_front_without_a_knee_the_better_metric_is_picked():
     assert picked(np.array([[0.0, 1.0], [0.3, 0.3], [1.0, 0.0]]), np.ones(2)) == 2
 

@@ -25,10 +25,10 @@ from tasks.warm import studies_of
 from tests import sessions
 from tests.sessions import frame, run_over
 
-FAMILIES = ("constant", "linear", "random_forest")
+FORESTS = ("constant", "linear", "random_forest")
 
 
-def run(trials: int = 5, families=FAMILIES, workers: int = 2, rows: int = 480, **search):
+def run(trials: int = 5, families=("constant", "linear", "tree"), workers: int = 2, rows: int = 480, **search):
     data = frame(rows).drop(columns=["day", "words"])
     whole = {"trials": trials, "families": families, **search}
     return run_over(data=data, search=whole, budget={"workers": workers})
@@ -156,7 +156,7 @@ LIMIT = 0.12
 
 
 def test_members_keep_the_limits_together_and_as_delivered(trained):
-    session, concluded = trained(run(limits={"size": LIMIT}))
+    session, concluded = trained(run(families=FORESTS, limits={"size": LIMIT}))
     free = Sizes(session)
     for fold, chosen in concluded.chosen.items():
         assert sum(free.of(m.family, fold, m.trial) for m in chosen.members) <= LIMIT
