@@ -30,7 +30,7 @@ def worth(trial: Trial) -> float:
 
 def evolved(known, units: float = 14) -> list[Trial]:
     study = Study(view(known), "1", "nas")
-    while asked := study.ask(units - study.spent):
+    while study.spent < units - 1e-9 and (asked := study.ask(units - study.spent)):
         study.tell(
             [replace(t, scores=(worth(t),), state="complete" if t.share == 1 else "pruned") for t in asked]
         )  # fmt: skip

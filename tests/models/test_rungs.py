@@ -78,7 +78,7 @@ def simulated(name: str, units: float, noise: float = 0.0, seed: int = 0) -> Stu
     """A search of a linear model's strength: the nearer to 1 the better; a part of a trial tells that with noise."""
     study = Study(View(KNOWN, SHAPE, AUC, (), seed, seed), "1", name)
     draw = np.random.default_rng(seed)
-    while asked := study.ask(units - study.spent):
+    while study.spent < units - 1e-9 and (asked := study.ask(units - study.spent)):
         told = []
         for one in asked:
             score = 1 - abs(math.log(one.params["strength"])) / 20 + draw.normal() * noise * (1 - one.share)
