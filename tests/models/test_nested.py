@@ -42,8 +42,9 @@ def suited(strategy, many=2):
 
 def over_strategies(many=2):
     """Every strategy that is installed, each with some families."""
-    cases = [(s, i) for s in STRATEGIES for i in range(1 if s in SLOW else many)]
-    return pytest.mark.parametrize(("strategy", "place"), cases, ids=lambda case: str(case))
+    quick = [pytest.param(s, i, id=f"{s}-{i}") for s in STRATEGIES if s not in SLOW for i in range(many)]
+    slow = [pytest.param(s, 0, id=s, marks=pytest.mark.prove) for s in STRATEGIES if s in SLOW]
+    return pytest.mark.parametrize(("strategy", "place"), quick + slow)
 
 
 def family_at(strategy, place):
