@@ -50,7 +50,7 @@ class Asked:
 
     def begin(self, params: Mapping[str, Any], share: float = 1.0) -> Callable[[int], float]:
         """Notes a new trial and returns the function that fits it on an inner fold and returns what is gained."""
-        asking = time.process_time() - self.since
+        asking = time.process_time() - self.since if self.rows else 0.0  # what comes before the first is loading
         whole = {n: nearest(d, _plain(params[n])) for n, d in self.space.items() if n in params}
         walk = Walk(lambda name, _: whole[name])
         config = proposed(self.problem.family, walk, self.problem.shape)  # pyright: ignore[reportArgumentType]

@@ -27,7 +27,7 @@ def driven(view: View, strategy: str, fit: Fit, trials: int) -> list[dict[str, A
     while (left := trials + 1 - sum(row["share"] for row in rows)) > 0:
         began = time.process_time()
         asked = study.ask(min(BATCH, left))
-        asking = (time.process_time() - began) / max(1, len(asked))
+        asking = (time.process_time() - began) / max(1, len(asked)) if rows else 0.0  # the first one loads libraries
         if not asked:
             break
         best = study.best

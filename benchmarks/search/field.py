@@ -35,6 +35,12 @@ TOOLS = {
 }
 """Each tool's name, and what it needs beside scikit-learn."""
 
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_raylet_start_wait_time_s": "300",
+    "RAY_gcs_server_request_timeout_seconds": "300",
+}  # fmt: skip
+"""Ray tells nobody of us, keeps no token in the home folder, and has patience with a busy machine."""
+
 
 def main() -> None:
     """Runs what is missing, seed by seed."""
@@ -87,7 +93,7 @@ def _run(python: Path, name: str, problem: Problem, seed: int, asked: argparse.N
     began = time.monotonic()
     places = [str(path.resolve()) for path in (problem.folder, asked.folder)]
     given = [name, label, problem.family.name, str(seed), str(asked.trials), *places]
-    settings = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    settings = os.environ | QUIET | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
             [str(python), "-m", "benchmarks.search.competitor", *given], cwd=ROOT, env=settings, capture_output=True,

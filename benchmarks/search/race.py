@@ -13,7 +13,7 @@ import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -74,8 +74,10 @@ def _run(name: str, path: Path, trials: int, seeds: int, folder: Path) -> str:
     if why := strategy.unsuited(replace(one.view(0, trials), steps=steps)):
         return f"{name} on {one.name}: left out: {why}"
 
+    told = lru_cache(maxsize=8)(lambda items: one.told(dict(items)))
+
     def fit(trial: Trial, inner: int, share: float) -> tuple[float, float]:
-        scores, seconds = one.told(trial.params)
+        scores, seconds = told(tuple(trial.params.items()))
         return float(scores[inner]), float(seconds[inner])
 
     rows = []

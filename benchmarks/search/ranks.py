@@ -49,8 +49,8 @@ def _paired(apart: pd.Series) -> float:
 
 
 def by_seeds(mine: pd.DataFrame, other: pd.DataFrame) -> dict[str, str]:
-    """On which problems the seeds of a strategy are `better` or `worse` than another's: Mann-Whitney at the level of
-    0.05, with Holm's correction over the problems. Others are left out."""
+    """On which problems, the columns, the seeds of a strategy are `better` or `worse` than another's: Mann-Whitney at
+    the level of 0.05, with Holm's correction over the problems. Others are left out."""
     shared = [problem for problem in mine.columns if problem in other.columns]
     found = {}
     for said, side in (("better", "less"), ("worse", "greater")):

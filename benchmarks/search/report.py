@@ -46,14 +46,14 @@ def _told(title: str, kind: str, rows: pd.DataFrame, known: Mapping[str, Surroga
     scale = scales(rows, known, real=kind == "real")
     trials, seconds = over_trials(rows, scale, asked.trials), over_seconds(rows, scale)
     last = trials.iloc[:, -1].groupby(["strategy", "problem"]).mean().unstack("strategy")
-    whole = [name for name in last if last[name].notna().all()]
+    whole = [name for name in last if last[name].notna().all() and not _hands_over(name)]
     found = ranks.ranks(last[whole]) if min(last[whole].shape) > 2 else None
     printed(f"{title}: {_size(rows, asked.trials)}", _head(asked.trials), _rows(rows, trials, seconds, found))
     if found:
         print(f"Friedman's p that all are alike: {found.friedman:.2g}; mean ranks that differ by more than "
               f"{found.difference:.2f} differ (Nemenyi, 0.05, {found.problems} problems).\n")  # fmt: skip
     printed(f"{title}: mean regret by family", ("strategy", *_families(known)), _by_family(last, known))
-    for line in plainly(trials, last):
+    for line in plainly(trials, last, whole):
         print(line)
     print()
     if asked.figures:
@@ -110,23 +110,26 @@ def _by_family(last: pd.DataFrame, known: Mapping[str, Surrogate]) -> Iterator[t
         yield (str(name), *("" if cell is None or pd.isna(cell) else f"{cell:.3f}" for cell in cells))
 
 
-def plainly(trials: pd.DataFrame, last: pd.DataFrame) -> Iterator[str]:
-    """Which strategies beat random search and which do not, and on what."""
-    if RANDOM not in last:
-        return
+def _hands_over(name: Any) -> bool:
+    """Whether it leaves the search to another, with which it would share its rank."""
+    return name in strategies() and strategies()[name].chooses is not None
+
+
+def plainly(trials: pd.DataFrame, last: pd.DataFrame, whole: list[Any]) -> Iterator[str]:
+    """Which strategies beat random search and which do not, and on what; over all problems those that ran on all."""
     final = trials.iloc[:, -1].unstack("problem")
-    for name in last.mean().sort_values().index:
+    p = ranks.better(last[whole], RANDOM) if RANDOM in whole and len(last) > 4 else {}
+    for name in last.mean().sort_values().index if RANDOM in last else ():
         if name == RANDOM:
             continue
-        shared = last[[name, RANDOM]].dropna()
-        p = float(ranks.better(shared, RANDOM)[name]) if len(shared) > 4 else None
-        on = ranks.by_seeds(final.loc[name], final.loc[RANDOM])
+        on = ranks.by_seeds(final.loc[[name]].dropna(axis=1, how="all"), final.loc[[RANDOM]])
+        count = int(last[[name, RANDOM]].notna().all(axis=1).sum())
         told = {said: sorted(k for k, v in on.items() if v == said) for said in ("better", "worse")}
-        rest = len(shared) - len(on)
-        beats = "" if p is None else f" ({'beats' if p < ranks.LEVEL else 'does not beat'} it over all, p = {p:.2g})"
+        verdict = "beats" if p.get(name, 1.0) < ranks.LEVEL else "does not beat"
+        over_all = f" ({verdict} random over all problems, p = {p[name]:.2g})" if name in p else ""
         yield (
-            f"- `{name}`{beats}: better than random on {len(told['better'])}{_names(told['better'])}, worse on "
-            f"{len(told['worse'])}{_names(told['worse'])}, no difference on {rest} of {len(shared)} problems."
+            f"- `{name}`{over_all}: better than random on {len(told['better'])}{_names(told['better'])}, worse on "
+            f"{len(told['worse'])}{_names(told['worse'])}, no difference on {count - len(on)} of {count} problems."
         )
 
 
