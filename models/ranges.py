@@ -26,10 +26,10 @@ class Bounded:
 
     def suggest_int(self, name: str, low: int, high: int, **how: Any) -> int:
         """A whole number between the user's bounds, where there are any."""
-        low, high = self._bounds(name, low, high, how)
-        if not (float(low).is_integer() and float(high).is_integer()):
-            raise InputError(f"{name} is a whole number: its range can't be from {low:g} to {high:g}.")
-        return self.trial.suggest_int(name, int(low), int(high), **how)
+        first, last = self._bounds(name, low, high, how)
+        if not (float(first).is_integer() and float(last).is_integer()):
+            raise InputError(f"{name} is a whole number: its range can't be from {first:g} to {last:g}.")
+        return self.trial.suggest_int(name, int(first), int(last), **how)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of the user's choices, where there are any."""

@@ -1,5 +1,6 @@
 """Bayesian optimization by BoTorch: log expected improvement, and for several objectives the noisy expected gain of
 hypervolume."""
+# pyright: reportMissingImports=false
 
 from __future__ import annotations
 
