@@ -57,6 +57,7 @@ def spelled(seconds: float) -> str:
 
 
 def files_in(package: str) -> list[str]:
-    """The names of a package's modules. None of them is imported: a form is drawn whenever a flow is."""
+    """The names of what a package's modules hold: theirs, but for an underscore that keeps one from hiding a standard
+    module. None of them is imported: a form is drawn whenever a flow is."""
     spec = find_spec(package)
-    return sorted(module.name for module in pkgutil.iter_modules(spec and spec.submodule_search_locations))
+    return sorted(module.name.rstrip("_") for module in pkgutil.iter_modules(spec and spec.submodule_search_locations))

@@ -117,8 +117,8 @@ class OfFamily(Settings):
     space: Ranges = Field(default={}, title="Search space")
     """Ranges in place of the family's own: `learning_rate: [0.01, 0.1, log]`, a list of choices, or one fixed value."""
     steps: Steps = Field(default={}, title="Steps of a grid")
-    """For `grid`: how many values of a hyperparameter are tried, `learning_rate: 5`; one number holds for all; empty: 3.
-    Of choices all are tried."""
+    """For `grid`: how many values of a hyperparameter are tried, `learning_rate: 5`; one number holds for all; empty:
+    3. Of choices all are tried."""
     configurations: Configurations = ()
     """For `manual`: configurations to try, in order; what one does not name stays at the default."""
 

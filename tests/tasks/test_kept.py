@@ -78,7 +78,7 @@ def test_scores_and_predictions_are_the_same_with_and_without(session, monkeypat
             for number, settings in enumerate(configs):
                 config = {**default_config(session, name, "1"), **(settings if family(name).stops_early else {})}
                 job = session.job(name, "1", number, config, inner=0)
-                score = fit._inner(job, session.workdir)[0]
+                score = fit._inner(job, session.workdir).score
                 found[name, number, room] = score, session.workdir.read_array(job.file).tolist()
     assert len(fit.parts) == 2, "the boosters share one, the forest has another"
     for name, number, _ in found:
