@@ -29,8 +29,8 @@ from models.plan import first_level
 from models.search import seed_for
 from models.split import layout, plan_for
 from tasks import fit
+from tasks.brief import Brief, Job
 from tasks.data import read
-from tasks.fit import Brief, Job
 from tasks.kept import Parts
 from tasks.validate import check_form
 from tasks.workdir import Workdir

@@ -31,7 +31,7 @@ from models.metric import Metric
 from models.nested import Study, Trial, best_of
 from models.space import bounded, distributions
 from tasks import fit
-from tasks.fit import Job
+from tasks.brief import Fit, Job
 from tasks.page import alone, svg
 from tasks.workdir import Workdir
 
@@ -144,7 +144,7 @@ def _fitted(problem: Problem, fold: str, trial: Trial) -> Trial:
     return replace(trial, scores=scores, gradient=gradient, seconds=time.process_time() - began)
 
 
-def _fit(problem: Problem, fold: str, trial: Trial, inner: int | None) -> fit.Fit:
+def _fit(problem: Problem, fold: str, trial: Trial, inner: int | None) -> Fit:
     wanted = trial.gradient is not None and inner is not None
     job = Job(str(problem.folder), PLAN, problem.family.name, fold, trial.number, dict(trial.config), inner,
               gradient=wanted)  # fmt: skip

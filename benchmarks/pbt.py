@@ -35,7 +35,7 @@ from models.schedule import extended, rounds
 from models.search import BATCH
 from models.space import at, bounded, distributions
 from tasks import fit
-from tasks.fit import Job
+from tasks.brief import Fit, Job
 
 HEAD = ("table", "metric", "family", "seed", "rounds", "default", "best constant", "its rate", "pbt", "pbt's schedule")
 _SEARCHED = "learning_rate"
@@ -66,7 +66,7 @@ class Runs:
         return Job(folder, PLAN, name, self.fold, trial.number, dict(trial.config), inner, goes_on=goes_on)
 
 
-def _with(trial: Trial, fits: Sequence[fit.Fit]) -> Trial:
+def _with(trial: Trial, fits: Sequence[Fit]) -> Trial:
     counts = tuple(f.rounds for f in fits if f.rounds is not None)
     return replace(trial, scores=tuple(float(f.score or 0.0) for f in fits), rounds=counts)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from models.estimate import chance
 from models.metric import metric_for
-from tasks.fit import load
+from tasks.brief import load
 from tasks.workdir import Workdir
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from models.seal import Seal
     from models.split import Fold, Plan
     from models.table import Table
-    from tasks.fit import Brief, Job
+    from tasks.brief import Brief, Job
     from tasks.wandb_mirror import Mirror
     from tasks.warm import Warm
     from tasks.workers import Pool
@@ -99,7 +99,7 @@ class Session:
 
     def job(self, family_name: str, fold: str, trial: int, config: Any, **more: Any) -> Job:
         """A fit of this run's plan."""
-        from tasks.fit import Job
+        from tasks.brief import Job
 
         return Job(str(self.workdir.path), self.brief.plan, family_name, fold, trial, dict(config), **more)
 

@@ -31,7 +31,7 @@ from models.split import Fold, layout
 from models.table import Table
 from models.tails import skewed
 from tasks import fit, progress
-from tasks.fit import Brief, Fit
+from tasks.brief import Brief, Fit
 from tasks.session import Session
 from tasks.tune import SEARCH, default_job, study_of
 from tasks.warm import warm_up
@@ -70,7 +70,8 @@ def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
     left_out = {name: why for name, why in found.items() if why}
     kept = [f for f in sorted(asked, key=lambda f: (f.cost, f.name)) if f.name not in left_out]
     if not kept:
-        raise InputError(f"No family asked for suits this table: {left_out}.")
+        reasons = "".join(f"\n  {name}: {why}" for name, why in left_out.items())
+        raise InputError(f"No family that was asked for suits this table:{reasons}")
     return kept, left_out
 
 
@@ -109,12 +110,15 @@ def _misfit(one: Family, shape: Shape, run: Run) -> str:
 
 
 def _unsearched(one: Family, shape: Shape, metric: Metric, run: Run) -> str:
-    """Why the search can't search the family's space; empty where it can. InputError for ranges that can't be."""
+    """Why the search can't search the family's space; empty where it can. InputError for ranges that can't be, and
+    where the family was asked for by name: then both are wanted, and can't be had."""
     if not one.tunable:
         return ""
     name = run.search.strategy
     why = Study(view_of(one, shape, metric, run), ALL, name).unsuited
-    return why and f"the search {name} can't be used: {why}"
+    if why and run.search.families:
+        raise InputError(f"The search {name} can't search {one.name}: {why}.")
+    return why and f"the search {name} can't search it: {why}"
 
 
 def _searchable(told: Brief, run: Run) -> None:

@@ -27,7 +27,7 @@ from models.schedule import changes, within_reach
 from models.search import BATCH, MOST_TRIALS
 from models.space import view_of
 from tasks import checkpoints, fit, progress
-from tasks.fit import Fit
+from tasks.brief import Fit, Job
 from tasks.journal import STATUS_OF_STATE
 from tasks.picked import ranking
 from tasks.session import Session
@@ -110,7 +110,7 @@ def default_config(session: Session, family_name: str, fold: str) -> dict[str, A
     return default_job(session, family_name, fold).config
 
 
-def default_job(session: Session, family_name: str, fold: str) -> fit.Job:
+def default_job(session: Session, family_name: str, fold: str) -> Job:
     """Trial 0 on the first inner fold: the very fit that the study will ask for."""
     trial = study_of(session, family_name, fold).ask()[0]
     wanted = trial.gradient is not None

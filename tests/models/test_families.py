@@ -18,7 +18,9 @@ from models.columns import TRUSTED, Prepared, prepare, transform
 from models.families import Family, Fitted, Part, Shape, families, family, proposed
 from models.families import fitted as fit_one
 from models.search import seed_for
-from tasks.fit import Brief, _encoded, predict
+from tasks.brief import Brief
+from tasks.fit import predict
+from tasks.parts import encoded
 from tests.sessions import KINDS, frame
 
 TASKS = ("binary", "multiclass", "regression")
@@ -240,9 +242,9 @@ def test_a_class_that_training_lacks_is_predicted_with_the_floor(known, absent):
     keep = every.y != absent
     one = replace(every, X=every.X[keep], y=every.y[keep])
     classes = np.unique(one.y)
-    encoded = _encoded(one, classes)
-    assert set(encoded.y) == {0, 1}
-    made = fitted(known, "multiclass", encoded)
+    coded = encoded(one, classes)
+    assert set(coded.y) == {0, 1}
+    made = fitted(known, "multiclass", coded)
     brief = Brief("", "multiclass", ("a", "b", "c"), None, {}, {}, 1, 0)
     found = predict(made.model, every.X, classes, brief)
     assert found.shape == (len(every.X), 3)

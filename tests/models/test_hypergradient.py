@@ -17,7 +17,8 @@ from models import hypergradient as implicit
 from models.families import Family, Part, Shape, families, fitted, hypergradient, proposed
 from models.search import seed_for
 from models.space import at, distributions
-from tasks.fit import Training, _encoded, _judging
+from tasks.kept import Training
+from tasks.parts import encoded, judging_part
 
 ABLE = [f for f in families().values() if f.hypergradient is not None]
 EACH = [pytest.param(f, task, id=f"{f.name}-{task}") for f in ABLE for task in f.tasks]
@@ -121,8 +122,8 @@ def test_a_class_that_training_lacks_is_left_out_of_the_loss(known, absent):
     keep = every.y != absent
     part = replace(every, X=every.X[keep], y=every.y[keep])
     classes = np.unique(part.y)
-    part = _encoded(part, classes)
-    there = _judging(part, Training(part, classes, judge.X), judge.y, judge.weight)
+    part = encoded(part, classes)
+    there = judging_part(part, Training(part, classes, judge.X), judge.y, judge.weight)
     assert len(there.y) == (judge.y != absent).sum() == len(there.weight)  # type: ignore[arg-type]
     compared(known, next(configurations(known, part.shape)), part, there)
 

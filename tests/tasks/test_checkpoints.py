@@ -17,7 +17,7 @@ import pytest
 
 from models.schedule import Checkpoint, within_reach
 from tasks import checkpoints, fit
-from tasks.fit import Job
+from tasks.brief import Job
 from tasks.publish import trials_table
 from tasks.schedules import schedules
 from tasks.shortlist import shortlist

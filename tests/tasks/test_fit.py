@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from models.columns import Prepared
-from tasks.fit import Brief, _part
+from tasks.brief import Brief
+from tasks.parts import part_of
 
 
 def test_groups_and_targets_go_with_their_rows_and_those_to_stop_by_are_cut_off():
@@ -14,7 +15,7 @@ def test_groups_and_targets_go_with_their_rows_and_those_to_stop_by_are_cut_off(
     brief = Brief("2x2", "regression", (), None, {}, {}, 1, 0, group=row * 10)
     prepared = Prepared(None, train[:, None].astype(float), ())  # type: ignore[arg-type]
     for stop in (None, (train[[0, 2, 5]], train[[1, 3]])):
-        part = _part(prepared, train, row * 100, row * 1000, brief, stop)
+        part = part_of(prepared, train, row * 100, row * 1000, brief, stop)
         kept = train if stop is None else stop[0]
         assert part.group is not None
         assert part.weight is not None

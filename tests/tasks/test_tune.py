@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models.errors import NestorError
-from tasks.fit import Job
+from tasks.brief import Job
 from tasks.tune import Store
 from tasks.workers import Pool
 from tests.sessions import frame, run_over

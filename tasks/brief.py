@@ -1,0 +1,138 @@
+"""What fits are told, and what comes of them: the values that pass between the driver and its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.class_weight import ClassWeights
+from models.costs import Priced
+from models.families import Shape
+from models.metric import Metric, metric_for
+from models.objectives import Goal
+from models.split import Fold
+from models.table import Task
+from tasks.workdir import Workdir
+
+
+@dataclass(frozen=True, eq=False)
+class Brief:
+    """What every fit of a plan shares; workers read it once from the run's folder."""
+
+    plan: str
+    """Such as `5x4`."""
+    task: Task
+    classes: tuple[Any, ...]
+    metric: str | None
+    kinds: dict[str, str]
+    folds: dict[str, Fold]
+    threads: int
+    seed: int
+    grid: tuple[int, ...] = ()
+    monotone: Mapping[str, int] = field(default_factory=dict)
+    """Column -> 1 or -1."""
+    time: bool = False
+    season: str | None = None
+    """The column that holds the target one season ago."""
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Ordered category -> its levels, lowest first."""
+    many: int = 0
+    """Columns of many levels."""
+    group: np.ndarray | None = None
+    """Each work row's group, in grouped plans."""
+    past: tuple[str, ...] = ()
+    """The columns that hold the target at earlier times, the latest first."""
+    costs: Priced = field(default_factory=dict)
+    class_weight: ClassWeights = ()
+    skewed: bool = False
+    """Whether the target has a long tail."""
+    goal: Goal | None = None
+    """What is measured beside the metric."""
+    subgroups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Column -> the code of each work row's subgroup, where subgroups are compared."""
+
+    def shape(self, rows: int, columns: int) -> Shape:
+        """What a family may know of so many training rows and columns."""
+        metric, season = self.scorer, self.season is not None
+        return Shape(
+            rows, columns, self.task, len(self.classes), metric.loss, metric.level, self.grid, self.time, season,
+            bool(self.monotone), self.skewed, self.many, len(self.past),
+        )  # fmt: skip
+
+    @property
+    def scorer(self) -> Metric:
+        """The metric as a value."""
+        return metric_for(self.metric, self.task, self.classes, self.costs)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit: a configuration on one inner fold, or (inner None) refitted on the fold's whole training part."""
+
+    workdir: str
+    plan: str
+    """Names the brief: fits of another plan lie elsewhere."""
+    family: str
+    fold: str
+    trial: int
+    config: dict[str, Any]
+    inner: int | None = None
+    share: float = 1.0
+    """Fidelity: the part of its rounds or rows that the fit is given."""
+    again: int | None = None
+    """The trial of the same configuration that was given less; what it fitted whole of this inner fold stands."""
+    goes_on: int | None = None
+    """The trial whose training of the same inner fold this one takes up; None: from nothing."""
+    gradient: bool = False
+    """Whether the loss on the validation rows is differentiated by the hyperparameters."""
+    with_sealed: bool = False
+    """Refit on work and sealed rows together (`final.rows: all`)."""
+
+    @property
+    def file(self) -> str:
+        """Where the result lies, without ending."""
+        part = "all_rows" if self.with_sealed else "refit" if self.inner is None else str(self.inner)
+        return f"fits/{self.plan}/{self.family}/{self.fold}/{self.trial}/{part}"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came of a fit."""
+
+    score: float | None
+    """On the validation rows, or on B_k in a refit; None where there are none to judge."""
+    rounds: int | None
+    seconds: float
+    """Of fitting, predicting and scoring."""
+    preparing: float
+    """Seconds of preparing the columns; near none where another fit has done it."""
+    peak_mb: float
+    start: float
+    end: float
+    model_mb: float = 0.0
+    """Size of a default configuration's model with its columns: what registering it will cost depends on it."""
+    gradient: dict[str, float] | None = None
+    """Derivative of the validation loss by hyperparameter, where it was asked for."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the plan's objectives and limits ask beside the score."""
+    whole: bool = False
+    """Whether it would be the same with a larger share of its rounds or rows."""
+    taken: bool = False
+    """Whether an earlier trial's fit stands for it, so that it cost nothing."""
+
+
+_briefs: dict[tuple[str, str], tuple[Brief, Any, np.ndarray, np.ndarray | None]] = {}
+
+
+def load(path: str, plan: str) -> tuple[Brief, Any, np.ndarray, np.ndarray | None]:
+    """The plan's brief, work features, target and weight; read once in each process."""
+    if (path, plan) not in _briefs:
+        workdir = Workdir(Path(path))
+        target, brief = workdir.read_array("target"), workdir.read_pickle(f"briefs/{plan}")
+        assert target is not None
+        _briefs[path, plan] = (brief, workdir.read_frame("work"), target, workdir.read_array("weight"))
+    return _briefs[path, plan]

@@ -1,0 +1,147 @@
+"""The rows that a fit is given: columns prepared once for each part of a fold and kind of need, then mapped; with them
+target and weights, as a family takes them."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+
+from models.class_weight import weighted
+from models.columns import Prepared, prepare, transform
+from models.families import Family, Part
+from models.search import seed_for
+from tasks import measure
+from tasks.brief import Brief, Job, load
+from tasks.kept import Training
+from tasks.workdir import Workdir
+
+
+def training_of(job: Job, workdir: Workdir, known: Family) -> Training:
+    """What every configuration of the family, and of others with its needs, is fitted on in this inner fold."""
+    brief, _, target, weight = load(job.workdir, job.plan)
+    fold = brief.folds[job.fold]
+    assert job.inner is not None
+    train, judge = fold.inner[job.inner]
+    prepared, X_judge = _prepared(job, workdir, known, train, judge)
+    part = part_of(prepared, train, target, weight, brief, fold.stops[job.inner] if known.stops_early else None)
+    classes = np.unique(part.y)
+    return Training(encoded(part, classes), classes, X_judge, prepared.mb, prepared.ms)
+
+
+def judging_part(part: Part, training: Training, target: np.ndarray, weight: np.ndarray | None) -> Part:
+    """The validation rows as training rows are; those of classes that training lacks go, nothing is learned of them."""
+    if part.shape.task == "regression":
+        return replace(part, X=training.X_judge, y=target, weight=weight, kept={})
+    known = np.isin(target, training.classes)
+    y = np.searchsorted(training.classes, target[known])
+    return replace(part, X=training.X_judge[known], y=y, weight=rows_of(weight, known), kept={})
+
+
+def of_refit(job: Job, workdir: Workdir, known: Family, rows, goal) -> Prepared:
+    """The fold's whole training part prepared: once for each kind of need, for all members with that need. With the
+    sealed rows it is made anew, so that they lie in no file that others map."""
+    if job.with_sealed:
+        return _fresh(job, known, rows, goal)
+    name = _place(job, known)
+    if not workdir.has(f"{name}.pkl"):
+        fresh = _fresh(job, known, rows, goal)
+        workdir.write_array(name, fresh.X)
+        workdir.write_pickle(name, replace(fresh, X=np.empty(0)))
+    return replace(workdir.read_pickle(name), X=np.array(workdir.read_array(name)))
+
+
+def _fresh(job: Job, known: Family, rows, goal) -> Prepared:
+    """These rows of the job's part prepared as the family needs it."""
+    brief = load(job.workdir, job.plan)[0]
+    seed = seed_for(brief.seed, "columns", job.fold, _of_fold(job))
+    return prepare(rows, brief.kinds, goal, brief.task, known.needs, seed, brief.orders)
+
+
+def _place(job: Job, known: Family) -> str:
+    """Where the prepared columns of the job's part lie, for all families with these needs."""
+    needs = known.needs
+    kind = f"{needs.categories}-{needs.missing:d}{needs.scaled:d}"
+    return f"columns/{job.plan}/{job.fold}-{_of_fold(job)}-{kind}"
+
+
+def _of_fold(job: Job) -> int | str:
+    """Which part of its fold the job is fitted on."""
+    return "refit" if job.inner is None else job.inner
+
+
+def with_sealed_rows(workdir: Workdir, rows, goal, weights):
+    """Features, target and weights of these rows and the sealed ones."""
+    import pandas as pd
+
+    sealed_goal, sealed_weight = workdir.read_array("sealed_target"), workdir.read_array("sealed_weight")
+    assert sealed_goal is not None
+    frame = pd.concat([rows, workdir.read_frame("sealed")], ignore_index=True)
+    both = None if weights is None or sealed_weight is None else np.concatenate([weights, sealed_weight])
+    return frame, np.concatenate([goal, sealed_goal]), both
+
+
+def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[Prepared, np.ndarray]:
+    """Prepared training rows and validation rows; made once for each inner fold and kind of need, then mapped."""
+    brief, features, target, _ = load(job.workdir, job.plan)
+    name = _place(job, known)
+    kept = workdir.read_json(name + ".json")
+    if kept is None:
+        made = _fresh(job, known, features.iloc[train], np.asarray(target[train]))
+        workdir.write_array(name + "-train", made.X)
+        workdir.write_array(name + "-judge", transform(made.transformer, features.iloc[judge]))
+        size, ms = len(pickle.dumps(made.transformer)) / 1e6, 0.0
+        if brief.goal is not None and brief.goal.asks("latency"):
+            ms = measure.latency(lambda row: transform(made.transformer, row), measure.single(features.iloc[judge]))
+        kept = {"categories": made.categories, "plain": made.plain, "origins": made.origins, "mb": size, "ms": ms}
+        workdir.write_json(name + ".json", kept)
+    X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
+    assert X_train is not None
+    assert X_judge is not None
+    about = (tuple(kept.get(name, ())) for name in ("categories", "plain", "origins"))
+    columns = Prepared(None, X_train, *about, kept["mb"], kept.get("ms", 0.0))  # type: ignore[arg-type]
+    return columns, X_judge
+
+
+def part_of(prepared: Prepared, train, target, weight, brief: Brief, stop) -> Part:
+    """The training rows as a family takes them, those for early stopping cut off."""
+    y = np.asarray(target[train])
+    whole = replace(as_part(prepared, y, rows_of(weight, train), brief), group=rows_of(brief.group, train))
+    w = whole.weight
+    if stop is None or not len(stop[1]):
+        return whole
+    fit, held = np.searchsorted(train, stop[0]), np.searchsorted(train, stop[1])
+    cut = (prepared.X[held], y[held], rows_of(w, held))
+    weight, group = rows_of(w, fit), rows_of(whole.group, fit)
+    return replace(whole, X=prepared.X[fit], y=y[fit], weight=weight, stop=cut, group=group)
+
+
+def as_part(prepared: Prepared, y: np.ndarray, weight: np.ndarray | None, brief: Brief) -> Part:
+    """All these rows as a family takes them, with what is known of single columns."""
+    width = prepared.X.shape[1]
+    monotone = [brief.monotone.get(name, 0) for name in prepared.plain]
+    weight = weighted(weight, y, brief.class_weight)
+    return Part(
+        prepared.X, y, weight, brief.shape(len(y), width), prepared.categories,
+        monotone=(*monotone, *[0] * (width - len(monotone))) if any(monotone) else (),
+        season=prepared.plain.index(brief.season) if brief.season is not None else None,
+        past=tuple(prepared.plain.index(name) for name in brief.past), origins=prepared.origins,
+    )  # fmt: skip
+
+
+def encoded(part: Part, classes: np.ndarray) -> Part:
+    """The part with its classes as 0..m-1, where groups or time left some out; early-stopping rows of others go."""
+    if part.shape.task == "regression" or len(classes) == part.shape.classes:
+        return part
+    stop = part.stop
+    if stop is not None:
+        known = np.isin(stop[1], classes)
+        held = rows_of(stop[2], known)
+        stop = (stop[0][known], np.searchsorted(classes, stop[1][known]), held) if known.any() else None
+    return replace(part, y=np.searchsorted(classes, part.y), stop=stop)
+
+
+def rows_of(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    """These rows of the values; None where there are none."""
+    return None if values is None else np.asarray(values[rows])
