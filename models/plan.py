@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from models.config import Split
 from models.outcome import How
 
-LEVELS = ((5, 4), (5, 3), (3, 3), (5, 1), (0, 5), (0, 1))
+LEVELS = ((5, 4), (5, 3), (3, 3), (5, 1), (3, 1), (0, 5), (0, 1))
 """(outer, inner) from the most honest and dearest down; outer 0 has no outer loop, and (0, 1) is one hold-out."""
 
 LEAST_TRIALS = 5
 """The default and four more configurations, in every fold."""
 
 DEAR = 0.6
-"""A family that alone would take more than this share of the time is dear: it goes before folds do."""
+"""A family that alone would take more than this share of the time is dear: it goes before folds do, but for those of
+the first priority."""
 
 CORE = 4
 """So many families, the first by priority, are kept before folds go; the others go before them. Before the outer loop
@@ -82,6 +83,7 @@ def affordable(
     `fixed` the folds are the user's and any family may go."""
     levels = [start] if fixed else [start, *(level for level in LEVELS if _after(level, start))]
     order = sorted(seconds, key=lambda f: ((priority or {}).get(f, 1), seconds[f], f))
+    first = {f for f, rank in (priority or {}).items() if rank == 1}
     least, kept = min(keep, len(order)), []
     for (outer, inner), most in _attempts(levels, max(CORE, keep), keep):
 
@@ -92,7 +94,7 @@ def affordable(
         kept = []
         for name in order:
             kept += [name] if time(*kept, name) <= core_seconds else []
-        core = [f for f in order if time(f) <= DEAR * core_seconds][:most]
+        core = [f for f in order if f in first or time(f) <= DEAR * core_seconds][:most]
         if len(kept) >= least and set(core) <= set(kept):
             return _level(outer, inner, kept, seconds, core_seconds)
     outer, inner = levels[-1]

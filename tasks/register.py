@@ -177,7 +177,8 @@ def _dumped(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         return {"serialization_format": "pickle", "pip_requirements": requirements(_not_ours(pickled.modules(file)))}
     import skops.io
 
-    skops.io.dump(model, file)
+    # Arrays and indented JSON: a fifth of the size for half a second.
+    skops.io.dump(model, file, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
     types = checked_types(file, facts["trusted"])
     with zipfile.ZipFile(file) as archive:
         named = requirements(_modules(json.loads(archive.read("schema.json"))))

@@ -90,10 +90,14 @@ def test_folds_that_the_user_fixed_stay(seconds, time):
 
 def test_the_order_of_giving_way():
     """One family whose fit takes a second: what is done with less and less time."""
-    done = [affordable({"f": 1.0}, time, (5, 4), fixed=False, refit_too=False) for time in range(120, -1, -1)]
-    places = [ORDER[level.outer, level.inner] for level in done]
-    assert places == sorted(places)
-    assert set(LEVELS) == {LEVELS[place] for place in places}
+    seen = set()
+    for start in ((5, 4), (2, 4)):  # where groups allow two folds only, none at all come next
+        done = [affordable({"f": 1.0}, time, start, fixed=False, refit_too=False) for time in range(120, -1, -1)]
+        levels = [(level.outer, level.inner) for level in done]
+        places = [ORDER.get(level, -1) for level in levels]
+        assert places == sorted(places)
+        seen |= set(levels)
+    assert set(LEVELS) <= seen
     assert (done[0].how.method, done[-1].how.method) == ("nested", "holdout")
 
 
@@ -101,3 +105,14 @@ def test_the_order_of_giving_way():
 def test_large_tables_need_no_repeated_validation_inside(rows, level):
     assert first_level(rows, Split()) == level
     assert first_level(rows, Split(outer=3, inner=2)) == (3, 2)
+
+
+def test_a_dear_family_of_the_first_priority_stays_while_fewer_folds_hold_it():
+    """Five folds of what is cheap are worth less than three with the family that one would try first."""
+    seconds = {"best": 3.6, "cheap": 0.1, "other": 0.2}
+    level = affordable(seconds, 132, (5, 1), fixed=False, refit_too=False, priority={"best": 1, "cheap": 2, "other": 3})
+    assert "best" in level.families
+    assert level.outer
+    level = affordable(seconds, 80, (5, 1), fixed=False, refit_too=False, priority={"best": 1, "cheap": 2, "other": 3})
+    assert (level.outer, level.inner) == (3, 1)
+    assert "best" in level.families
