@@ -23,7 +23,7 @@ REGISTRATION = 5.0
 PER_MEMBER = 0.25
 """Seconds more for each pipeline in the delivered model: skops writes every column's steps down."""
 
-PER_MB = 0.08
+PER_MB = 0.05
 """Seconds more for each MB of a pipeline."""
 
 _origin: list[float] = []
