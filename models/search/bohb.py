@@ -5,17 +5,16 @@ shares don't compare. A third of the configurations is drawn at random all the s
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, create_trial
 
+from models.parzen import parzen
 from models.rungs import climbed, richest
 from models.search import Strategy, View
 from models.space import distributions
@@ -33,11 +32,7 @@ class _OfOneShare(BaseSampler):
         known = richest(view, len(distributions(view.family, view.shape)) + _MORE)
         self._study = optuna.create_study(direction="maximize")
         self._study.add_trials([_whole(view, trial) for trial in known])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            self._estimator = TPESampler(
-                seed=view.seed, n_startup_trials=1, multivariate=True, group=True, constant_liar=False
-            )
+        self._estimator = parzen(view.seed, startup=1, liar=False)
         self._random, self._draw = RandomSampler(seed=view.seed), np.random.default_rng(view.seed)
         self._known = bool(known)
         self._now: Any = self._random
