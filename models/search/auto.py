@@ -24,7 +24,7 @@ def _chosen(view: View) -> tuple[str, str]:
         return "tpe", f"there are {len(view.directions)} objectives"
     if knows(view.family.name):
         return "portfolio", "other tables have taught where to begin"
-    return "tpe", "no other table has taught anything about this family"
+    return "tpe", "there is one objective, and nothing learned of the family on other tables"
 
 
 STRATEGY = Strategy(
