@@ -81,6 +81,9 @@ class AtOnce:
             promise.set_result(work(*args))
         return promise
 
+    def cancel(self, chosen: Any) -> None:
+        """Nothing waits."""
+
     def close(self) -> None:
         """There is nothing to end."""
 
