@@ -151,6 +151,7 @@ trained(run_over(**{settings!r}), Path({path!r}))
 """
 
 
+@pytest.mark.prove
 def test_killed_amid_a_generation_and_resumed_equals_unbroken(unbroken, tmp_path):
     code = KILLED.format(settings=SETTINGS, path=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])

@@ -103,6 +103,7 @@ def test_the_journal_and_the_table_of_trials_tell_of_parts(whole):
             assert line["tags"]["nestor.state"] == one.state
 
 
+@pytest.mark.prove
 def test_killed_between_two_rungs_and_resumed_equals_unbroken(whole, tmp_path):
     code = KILLED.format(settings=SETTINGS, path=str(tmp_path))
     for fits in (16, 40):
