@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -233,16 +234,17 @@ def ray_tune(asked: Asked) -> None:
             tune.report({"gain": float(np.mean(gains)), "row": dict(mine.rows[0])})
 
     ray.init(num_cpus=1, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
-    results = tune.Tuner(
-        train, param_space={n: one(d) for n, d in asked.space.items()},
-        tune_config=tune.TuneConfig(
-            metric="gain", mode="max", num_samples=asked.trials + 1, max_concurrent_trials=1, reuse_actors=True,
-            search_alg=BasicVariantGenerator(points_to_evaluate=[asked.default], random_state=asked.seed),
-            scheduler=ASHAScheduler(max_t=INNER, grace_period=1, reduction_factor=2),
-        ),
-        run_config=tune.RunConfig(verbose=0),
-    ).fit()  # fmt: skip
-    asked.rows += [one.metrics["row"] | {"number": n} for n, one in enumerate(results)]
+    with tempfile.TemporaryDirectory(prefix="ray-") as results:
+        found = tune.Tuner(
+            train, param_space={n: one(d) for n, d in asked.space.items()},
+            tune_config=tune.TuneConfig(
+                metric="gain", mode="max", num_samples=asked.trials + 1, max_concurrent_trials=1, reuse_actors=True,
+                search_alg=BasicVariantGenerator(points_to_evaluate=[asked.default], random_state=asked.seed),
+                scheduler=ASHAScheduler(max_t=INNER, grace_period=1, reduction_factor=2),
+            ),
+            run_config=tune.RunConfig(verbose=0, storage_path=results),
+        ).fit()  # fmt: skip
+    asked.rows += [one.metrics["row"] | {"number": n} for n, one in enumerate(found)]
 
 
 TOOLS = {f.__name__: f for f in (grid, random, halving, hyperopt, ray_tune)}
