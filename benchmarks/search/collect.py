@@ -50,7 +50,7 @@ def main() -> None:
     wanted = {p.name: p for p in problems(place, asked.families.split(","), only)}
     _fit(wanted, asked)
     for name, problem in wanted.items():
-        _written(problem, _lines(asked.folder, name), asked)
+        _written(problem, _lines(asked, name), asked)
 
 
 def _asked() -> argparse.Namespace:
@@ -84,7 +84,7 @@ def configurations(problem: Problem, count: int) -> list[dict[str, Any]]:
 
 def _fit(wanted: Mapping[str, Problem], asked: argparse.Namespace) -> None:
     """Fits each configuration that has no line yet."""
-    done = {(name, line["number"]) for name in wanted for line in _lines(asked.folder, name)}
+    done = {(name, line["number"]) for name in wanted for line in _lines(asked, name)}
     todo = [(n, name) for n in range(asked.configurations + 1) for name in wanted if (name, n) not in done]
     print(f"{len(todo)} configurations to fit, {len(done)} there", file=sys.stderr, flush=True)
     # Started anew, not forked: LightGBM's threads do not survive a fork.
@@ -118,10 +118,11 @@ def _known(family_name: str, folder: Path, count: int) -> tuple[Problem, list[di
     return problem, configurations(problem, count)
 
 
-def _lines(folder: Path, name: str) -> list[dict[str, Any]]:
-    """The finished configurations in order of their numbers; a line that a kill cut short is none."""
-    found: dict[int, dict[str, Any]] = {}
-    path = folder / f"{name}.jsonl"
+def _lines(asked: argparse.Namespace, name: str) -> list[dict[str, Any]]:
+    """The finished configurations in order of their numbers, those of the data too; a line that a kill cut short is
+    none."""
+    found = {line["number"]: line for line in _kept(asked.data / f"{name}.parquet")}
+    path = asked.folder / f"{name}.jsonl"
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         with suppress(json.JSONDecodeError):
             one = json.loads(line)
@@ -129,10 +130,26 @@ def _lines(folder: Path, name: str) -> list[dict[str, Any]]:
     return [found[n] for n in sorted(found)]
 
 
+def _kept(path: Path) -> list[dict[str, Any]]:
+    """What a parquet file of earlier on holds, as lines."""
+    table = pq.read_table(path).to_pylist() if path.exists() else []
+    parts = [f"{what}_{inner}" for what in ("score", "seconds") for inner in range(INNER)]
+    return [
+        {
+            "number": row["number"],
+            "params": {n: v for n, v in row.items() if n not in ("number", *parts) and v is not None},
+            "scores": [row[part] for part in parts[:INNER]], "seconds": [row[part] for part in parts[INNER:]],
+        }
+        for row in table
+    ]  # fmt: skip
+
+
 def _written(problem: Problem, lines: list[dict[str, Any]], asked: argparse.Namespace) -> None:
-    """The problem's parquet file: a column for each hyperparameter (empty where a configuration has none), a score and
-    seconds for each fold; what the problem is stands in the file's metadata."""
-    columns = {n: [line["params"].get(n) for line in lines] for n in distributions(problem.family, problem.shape)}
+    """The problem's parquet file: the number, a column for each hyperparameter (empty where a configuration has none),
+    a score and seconds for each fold; what the problem is stands in the file's metadata."""
+    whole = distributions(problem.family, problem.shape)
+    columns: dict[str, Any] = {"number": [line["number"] for line in lines]}
+    columns |= {n: [line["params"].get(n) for line in lines] for n in whole}
     for what, key in (("score", "scores"), ("seconds", "seconds")):
         for inner in range(INNER):
             columns[f"{what}_{inner}"] = np.array([line[key][inner] for line in lines], dtype=np.float32)
