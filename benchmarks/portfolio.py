@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from benchmarks.search.collect import lines_of
 from benchmarks.stamp import printed, stamp
 from models.families import Shape
 from models.metric import metric_for
@@ -56,18 +57,15 @@ def _read(folder: Path) -> tuple[dict[str, dict[str, Any]], Matrix]:
     regrets: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     params: dict[str, dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
     for file in sorted(folder.glob("*.parquet")):
-        read = pq.read_table(file)
-        told = json.loads(read.schema.metadata[b"problem"])
-        frame, family, table = read.to_pandas(), told["family"], told["table"]
+        told = json.loads(pq.read_schema(file).metadata[b"problem"])
+        family, table, lines = told["family"], told["table"], lines_of(file)
         tables[table] = {k: told["shape"][k] for k in ("rows", "columns", "task", "classes")}
         metric = metric_for(told["metric"], told["shape"]["task"], tuple(range(told["classes"])))
-        scores = frame[[c for c in frame if c.startswith("score_")]].mean(axis=1)
-        gains = np.array([metric.gain(s) for s in scores])
+        gains = np.array([metric.gain(float(np.mean(line["scores"]))) for line in lines])
         spread = gains.max() - np.median(gains)
-        names = [c for c in frame if not c.startswith(("score_", "seconds_"))]
-        for number, row in enumerate(frame[names].to_dict("records")):
-            regrets[family][number][table] = float(min(3.0, (gains.max() - gains[number]) / (spread or 1.0)))
-            params[family][number] |= {k: v for k, v in row.items() if v is not None and v == v}
+        for line, gain in zip(lines, gains, strict=True):
+            regrets[family][line["number"]][table] = float(min(3.0, (gains.max() - gain) / (spread or 1.0)))
+            params[family][line["number"]] |= line["params"]
     whole = {f: {n: r for n, r in by.items() if len(r) == len(tables)} for f, by in regrets.items()}
     return tables, {f: [Learned(params[f][n], r) for n, r in sorted(by.items())] for f, by in whole.items() if by}
 

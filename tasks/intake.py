@@ -73,7 +73,9 @@ def _open(session: Session) -> None:
             "source": table.reading.source,
             "rows": table.rows,
             "columns": table.features.shape[1],
+            "kinds": table.kinds,
         },
+        tags={"nestor.task": table.task, "nestor.metric": session.metric.name},
     )
 
 

@@ -68,7 +68,7 @@ class Record:
     """[local file or folder, folder in the run's artifacts]; "" is their root. A relative path starts at the work
     directory, else at the current one."""
     dataset: Mapping[str, Any] | None = None
-    """The input table: name, digest, source and, if known, rows and columns."""
+    """The input table: name, digest, source and, if known, rows, columns and the columns' kinds by name."""
     at: float = 0.0
     """When it was recorded; set by the journal."""
 

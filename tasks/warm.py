@@ -48,7 +48,7 @@ def warm_up(session: Session) -> None:
     """Fixes what the run that the settings name hands over; a resumed run keeps what was fixed first."""
     asked, kept = session.run.search.warm_from, session.workdir.read_json("warm.json")
     if kept is None and (asked is not None or strategy(session.run.search.strategy).remembers):
-        found = session.journal.call("past", run=asked) if asked else _own_past(session)
+        found = session.journal.call("past", run=asked) if asked else _remembered(session)
         kept = found and _fixed(session, found)
         session.workdir.write_json("warm.json", kept)
     if kept is not None:
@@ -57,13 +57,21 @@ def warm_up(session: Session) -> None:
             session.note(note)
 
 
-def _own_past(session: Session) -> dict[str, Any] | None:
-    """The newest finished run of this model; None, and a word, where this is its first."""
+def _remembered(session: Session) -> dict[str, Any] | None:
+    """The newest finished run of this model, else of the model whose table is most like this one; None, and a word,
+    where there is neither."""
     try:
         return session.journal.call("past", run=session.name)
     except InputError:
-        session.note(f"There is no earlier run of {session.name} whose configurations could be tried first.")
-        return None
+        columns = list(session.table.kinds)
+        metric = session.metric
+        found = session.journal.call("similar", task=metric.task, metric=metric.name, columns=columns)
+    first = f"There is no earlier run of {session.name}"
+    if found is None:
+        session.note(f"{first}, nor of a model like it, whose configurations could be tried first.")
+    else:
+        session.note(f"{first}; the table of {found['name']} has {found['shared']} of its {len(columns)} columns.")
+    return found
 
 
 def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:

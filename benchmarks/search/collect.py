@@ -1,5 +1,6 @@
 """Collects what a surrogate is made of: `python -m benchmarks.search.collect CATALOG --only car,abalone --folder OUT
-[--families lightgbm,linear,mlp] [--configurations 300] [--rows 2000] [--workers 2] [--data benchmarks/search/data]`.
+[--families lightgbm,linear,mlp] [--configurations 300] [--same] [--rows 2000] [--workers 2]
+[--data benchmarks/search/data]`.
 
 The default and scrambled Sobol configurations (Owen 1998) of each family on each table, fitted on the four inner folds
 of the first outer fold by what a worker of a run calls; every fold's score and processor seconds. Can be stopped at any
@@ -31,7 +32,7 @@ from benchmarks.search.lay_out import lay_out
 from benchmarks.search.problem import FAMILIES, INNER, Problem, begin, problems
 from benchmarks.stamp import stamp
 from benchmarks.tables import tables
-from models.families import family, proposed
+from models.families import Shape, family, proposed
 from models.search import seed_for
 from models.space import Walk, at, distributions, walked
 
@@ -60,6 +61,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, required=True, help="where tables and single results lie")
     parser.add_argument("--families", default=FAMILIES)
     parser.add_argument("--configurations", type=int, default=300, help="beside the default")
+    parser.add_argument("--same", action="store_true", help="a family's configurations are the same on all tables")
     parser.add_argument("--rows", type=int, default=2000, help="drawn from larger tables")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data", type=Path, default=DATA)
@@ -72,14 +74,23 @@ def _split(options: list[str]) -> dict[str, str]:
     return {flag.removeprefix("--"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
 
 
-def configurations(problem: Problem, count: int) -> list[dict[str, Any]]:
+def configurations(problem: Problem, count: int, same: bool) -> list[dict[str, Any]]:
     """The params of the default and of so many Sobol points, the same in every run."""
-    whole = distributions(problem.family, problem.shape)
-    sobol = qmc.Sobol(len(whole), scramble=True, rng=seed_for("sobol", problem.name)).random_base2(_POINTS)
+    whole = _everywhere(problem.family.name) if same else list(distributions(problem.family, problem.shape))
+    seed = seed_for("sobol", problem.family.name if same else problem.name)
+    sobol = qmc.Sobol(len(whole), scramble=True, rng=seed).random_base2(_POINTS)
     default = walked(problem.family, problem.shape, lambda name, _: problem.family.default[name])
     places = [dict(zip(whole, point, strict=True)) for point in sobol[:count]]
     drawn = [walked(problem.family, problem.shape, lambda name, d, p=p: at(d, p[name])) for p in places]
     return [walk.params for walk in (default, *drawn)]
+
+
+@cache
+def _everywhere(name: str) -> list[str]:
+    """The hyperparameters that the family has on any table, in an order that no table changes."""
+    few, many = Shape(1000, 100, "binary", 2), Shape(1000, 100, "multiclass", 5)
+    shapes = (few, many, Shape(1000, 100, "regression", skewed=True))
+    return sorted({n for shape in shapes for n in distributions(family(name), shape)})
 
 
 def _fit(wanted: Mapping[str, Problem], asked: argparse.Namespace) -> None:
@@ -91,7 +102,7 @@ def _fit(wanted: Mapping[str, Problem], asked: argparse.Namespace) -> None:
     spawn = get_context("spawn")
     with ProcessPoolExecutor(asked.workers, spawn, begin, (os.getpid(),)) as pool:
         running = [
-            pool.submit(_evaluated, wanted[name].family.name, wanted[name].folder, n, asked.configurations)
+            pool.submit(_evaluated, wanted[name].family.name, wanted[name].folder, n, asked.configurations, asked.same)
             for n, name in todo
         ]
         for count, future in enumerate(as_completed(running), 1):
@@ -102,9 +113,9 @@ def _fit(wanted: Mapping[str, Problem], asked: argparse.Namespace) -> None:
                 print(f"{count} of {len(todo)}", file=sys.stderr, flush=True)
 
 
-def _evaluated(family_name: str, folder: Path, number: int, count: int) -> tuple[str, dict[str, Any]]:
+def _evaluated(family_name: str, folder: Path, number: int, count: int, same: bool) -> tuple[str, dict[str, Any]]:
     """The problem's name and the line of one configuration: params, every fold's score and seconds."""
-    problem, params = _known(family_name, folder, count)
+    problem, params = _known(family_name, folder, count, same)
     walk = Walk(lambda name, _: params[number][name])
     config = proposed(problem.family, walk, problem.shape)  # pyright: ignore[reportArgumentType]
     fits = [problem.fitted(config, inner) for inner in range(INNER)]
@@ -113,15 +124,15 @@ def _evaluated(family_name: str, folder: Path, number: int, count: int) -> tuple
 
 
 @cache
-def _known(family_name: str, folder: Path, count: int) -> tuple[Problem, list[dict[str, Any]]]:
+def _known(family_name: str, folder: Path, count: int, same: bool) -> tuple[Problem, list[dict[str, Any]]]:
     problem = Problem(folder.name, family(family_name), folder)
-    return problem, configurations(problem, count)
+    return problem, configurations(problem, count, same)
 
 
 def _lines(asked: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     """The finished configurations in order of their numbers, those of the data too; a line that a kill cut short is
     none."""
-    found = {line["number"]: line for line in _kept(asked.data / f"{name}.parquet")}
+    found = {line["number"]: line for line in lines_of(asked.data / f"{name}.parquet")}
     path = asked.folder / f"{name}.jsonl"
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         with suppress(json.JSONDecodeError):
@@ -130,8 +141,9 @@ def _lines(asked: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     return [found[n] for n in sorted(found)]
 
 
-def _kept(path: Path) -> list[dict[str, Any]]:
-    """What a parquet file of earlier on holds, as lines."""
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """What a problem's parquet file holds: number, params, every fold's score and seconds of each configuration; none
+    where there is no file."""
     table = pq.read_table(path).to_pylist() if path.exists() else []
     parts = [f"{what}_{inner}" for what in ("score", "seconds") for inner in range(INNER)]
     return [

@@ -1,5 +1,5 @@
-"""Meta-learning and transfer: earlier runs of the same model, then what was good on other tables, then Parzen
-estimators."""
+"""Meta-learning and transfer: an earlier run of the same model or of one like it, then what was good on other tables,
+then Parzen estimators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from models.search import Strategy
 
 STRATEGY = Strategy(
     name="meta",
-    suits="another run of a model: begins with the best that its newest run in MLflow found, then goes on as portfolio",
+    suits="another run of a model: begins with the best that its newest run in MLflow found (a first run: that of the "
+    "model with the most columns in common), then goes on as portfolio",
     cost="nothing to speak of; the estimate may flatter, as after every warm start",
     sampler=lambda view: parzen(view.seed),
     plan=planned,

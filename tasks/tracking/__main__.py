@@ -31,6 +31,7 @@ CALLS = {
     "keep_seal_settings": "tasks.tracking.seal:keep_seal_settings",
     "count_opening": "tasks.tracking.seal:count_opening",
     "past": "tasks.tracking.past:past",
+    "similar": "tasks.tracking.past:similar",
     "register": "tasks.register:register",
     "prepare": "tasks.register:prepare",
 }

@@ -14,6 +14,11 @@ from tasks.journal import Record
 PARAM, TAG, NAME, PER_CALL = 6000, 8000, 250, 100
 """MLflow's limits: characters of a param, of a tag, of a name; params or tags in one call (metrics: ten times that)."""
 
+COLUMNS = "mlflow_colspec"
+"""Where a dataset's schema has its columns, each with `name` and `type`."""
+TYPES = {"number": "double", "boolean": "boolean", "date": "datetime"}
+"""A column's kind as MLflow says it; all others are strings there."""
+
 
 def safe_name(name: object) -> str:
     """The name of a param or metric as MLflow allows it."""
@@ -71,15 +76,19 @@ def entry(record: Record, run: str, parent: str | None) -> Entry:
 
 
 def dataset(values: Mapping[str, Any]) -> Any:
-    """The input table as MLflow's dataset entity: its digest and shape, not its rows."""
+    """The input table as MLflow's dataset entity: its digest, shape and columns, not its rows."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
 
+    columns = [{"type": TYPES.get(kind, "string"), "name": c} for c, kind in values.get("kinds", {}).items()]
+    schema = json.dumps({COLUMNS: columns}) if columns else ""
     shape = {f"num_{k}": values[k] for k in ("rows", "columns") if k in values}
     table = Dataset(
         name=_cut(values["name"], 500),
         digest=str(values["digest"])[:36],
         source_type="local",
         source=json.dumps({"uri": _cut(values.get("source", ""), 1000)}),
+        schema=schema if 0 < len(schema) <= MAX_DATASET_SCHEMA_SIZE else None,
         profile=json.dumps(shape) if shape else None,
     )
     return DatasetInput(table, [InputTag("mlflow.data.context", "training")])

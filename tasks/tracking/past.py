@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from models.address import masked
 from models.errors import InputError, shortened, unknown
 from tasks.journal import default_address
-from tasks.tracking.entry import TAG
+from tasks.tracking.entry import COLUMNS, TAG
 from tasks.tracking.look import held
 from tasks.tracking.store import connect, search
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tasks.tracking.mirror import Mirror
 
+ALIKE = 0.5
+"""Share of two tables' columns that both have, from which on one model's configurations are tried for the other."""
 _FINISHED = "tags.`nestor.kind` = 'pipeline' and attributes.status = 'FINISHED'"
 
 
@@ -79,6 +81,32 @@ def past(mirror: Mirror, run: str) -> dict[str, Any]:
     name = client.get_experiment(found.info.experiment_id).name
     into.mkdir(exist_ok=True)
     return asdict(_past(client, found, name, into))
+
+
+def similar(mirror: Mirror, task: str, metric: str, columns: Sequence[str]) -> dict[str, Any] | None:
+    """The newest finished run of the model whose table is most like this one, as JSON values with `shared`, the number
+    of columns in common: the same kind of target, the same metric, and at least half of both tables' columns (Jaccard).
+    None where no model is so near."""
+    client, into = mirror.client, mirror.workdir / "past"
+    known = [e.experiment_id for e in client.search_experiments()]
+    where = f"{_FINISHED} and tags.`nestor.task` = '{task}' and tags.`nestor.metric` = '{metric}'"
+    newest: dict[str, Run] = {}
+    for run in search(client, known, where) if known else ():
+        newest.setdefault(run.info.experiment_id, run)
+    ours = set(columns)
+    alike = [(len(ours & theirs) / len(ours | theirs), run) for run in newest.values() if (theirs := _columns(run))]
+    share, found = max(alike, key=lambda one: one[0], default=(0.0, None))
+    if found is None or share < ALIKE:
+        return None
+    into.mkdir(exist_ok=True)
+    name = client.get_experiment(found.info.experiment_id).name
+    return {**asdict(_past(client, found, name, into)), "shared": len(ours & _columns(found))}
+
+
+def _columns(run: Run) -> set[str]:
+    """The names of its table's columns; empty where the run does not hold them."""
+    schemas = [held.dataset.schema for held in run.inputs.dataset_inputs] if run.inputs else []
+    return {column["name"] for schema in schemas if schema for column in json.loads(schema).get(COLUMNS, ())}
 
 
 def _newest(client: MlflowClient, name: str) -> Run | None:

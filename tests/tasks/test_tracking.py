@@ -31,6 +31,7 @@ from tasks.tracking.bulk import insert_whole
 from tasks.tracking.entry import entry, safe_name, safe_names
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.orphans import close_orphans, lives, process_tags
+from tasks.tracking.past import similar
 from tasks.tracking.seal import count_opening, keep_seal_settings, seal_settings
 from tasks.tracking.store import connect, search, shown
 from tests import wandb_files
@@ -261,6 +262,34 @@ def test_artifacts_and_the_dataset_are_kept(tmp_path, address):
         artifact("odd", "report.html", address)
     (given_,) = connect(address).get_run(run_id).inputs.dataset_inputs
     assert (given_.dataset.digest, json.loads(given_.dataset.profile)) == ("f" * 36, {"num_rows": 3, "num_columns": 2})
+
+
+def a_model(tmp_path, address, name, columns, metric="roc_auc"):
+    """A finished run of a model, with what a later one reads of it."""
+    files = tmp_path / f"{name}-files"
+    files.mkdir()
+    for file in ("config.json", "report.json", "trials.parquet"):
+        (files / file).write_text("{}")
+    table = {"name": name, "digest": "d", "kinds": dict.fromkeys(columns, "category")}
+    tags = {"nestor.task": "binary", "nestor.metric": metric}
+    records = [
+        Record("run", "pipeline", tags=tags, dataset=table, start=1.0),
+        Record("run", "pipeline", status="FINISHED", end=2.0, artifacts=[[str(files), ""]]),
+    ]
+    written(tmp_path / name, address, records, name).drain(30)
+
+
+def test_the_model_most_like_a_table_is_the_one_with_most_columns_in_common(tmp_path, address):
+    a_model(tmp_path, address, "near", "abcde")
+    a_model(tmp_path, address, "nearer", "abcd")
+    a_model(tmp_path, address, "far", "axyz")
+    a_model(tmp_path, address, "other_metric", "abc", metric="log_loss")
+    mirror = written(tmp_path / "new", address, [], "new")
+    found = similar(mirror, "binary", "roc_auc", ["a", "b", "c"])
+    assert (found["name"], found["shared"]) == ("nearer", 3)
+    assert Path(found["trials"]).exists()
+    assert similar(mirror, "binary", "roc_auc", ["x", "p", "q", "r"]) is None
+    assert similar(mirror, "regression", "rmse", ["a", "b", "c"]) is None
 
 
 def test_runs_lists_the_pipelines(tmp_path, address):
