@@ -1,4 +1,4 @@
-"""The event journal of a run: what happened, as lines on disk, and the handle of the process that mirrors them.
+"""The event journal of a run: what happened, as lines on disk, which the tracker (`tasks/tracker.py`) mirrors.
 
 The journal is the truth; MLflow is a copy of it that can be made again at any time. MLflow takes four seconds to
 import and tens of milliseconds of a core for each run, so only a child process (`tasks.tracking`) ever loads it.
@@ -9,14 +9,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as Late
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -26,6 +22,7 @@ import psutil
 
 from models.address import masked
 from models.errors import InputError, NestorError
+from tasks.tracker import FIRST_GUESS, Gone, Tracker, plain
 
 RunKind = Literal["pipeline", "family", "fold", "trial"]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -38,9 +35,6 @@ STATUS_OF_STATE: dict[str, Status] = {
     "memory": "FAILED",
 }
 """How a trial's run in MLflow ended, by the trial's state."""
-
-FIRST_GUESS = 0.01
-"""Seconds to mirror one record, until some were."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class Record:
     def line(self) -> str:
         """The record as one line of JSON, without what is empty."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return json.dumps({k: v for k, v in values.items() if v or k == "key"}, default=_plain)
+        return json.dumps({k: v for k, v in values.items() if v or k == "key"}, default=plain)
 
     def and_then(self, later: Record) -> Record:
         """Both as one record."""
@@ -95,11 +89,6 @@ class Record:
             dataset=later.dataset or self.dataset,
             at=later.at,
         )
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON can hold: numpy's numbers and arrays as Python's, the rest as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def joined(lines: Iterable[Mapping[str, Any]], before: Mapping[str, Record] | None = None) -> dict[str, Record]:
@@ -295,113 +284,3 @@ def _sole(path: Path) -> IO[str]:
         file.close()
         raise NestorError(f"Another process is at work on the run in {path.parent}.") from None
     return file
-
-
-class Gone(NestorError):
-    """The tracker's process has ended."""
-
-
-class Tracker:
-    """The child process that writes to MLflow, and the calls that are under way."""
-
-    def __init__(self, workdir: Path, address: str) -> None:
-        """Starts the process, which needs some seconds before it answers, for the store at that address."""
-        self.mirrored, self.per_record = 0, FIRST_GUESS
-        self.trouble: str | None = None
-        self._number, self._calls, self._lock = 0, dict[int, Future[Any]](), threading.Lock()
-        self._ended = False
-        # -P: a `tasks` folder in the user's current directory must not shadow ours. A session of its own: Ctrl-C is
-        # for the parent, whose death closes the pipe.
-        command = [sys.executable, "-P", "-m", "tasks.tracking", str(workdir)]
-        with (workdir / "tracker.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                env={**os.environ, "NESTOR_STORE": address},  # not in the journal: it may have a password
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                encoding="utf-8",
-                start_new_session=True,
-            )
-        self._log = workdir / "tracker.log"
-        threading.Thread(target=self._listen, name="tracker", daemon=True).start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """The child's process id."""
-        return self._process.pid
-
-    def call(self, name: str, timeout: float | None, args: Mapping[str, Any]) -> Any:
-        """What the function returns; NestorError (InputError) with its sentence, or when it takes over `timeout`."""
-        answer: Future[Any] = Future()
-        with self._lock:
-            if self._ended:
-                raise self._gone()
-            self._number += 1
-            number = self._number
-            self._send({"id": number, "call": name, "args": args})
-            self._calls[number] = answer
-        try:
-            return answer.result(timeout)
-        except Late:
-            raise NestorError(f"MLflow's writer did not answer `{name}` within {timeout:.0f} s.") from None
-        finally:
-            self._calls.pop(number, None)
-
-    def _send(self, message: Mapping[str, Any]) -> None:
-        assert self._process.stdin
-        try:
-            self._process.stdin.write(json.dumps(message, default=_plain) + "\n")
-            self._process.stdin.flush()
-        except (OSError, ValueError):
-            raise self._gone() from None
-
-    def _gone(self) -> Gone:
-        return Gone(f"MLflow's writer ended; {self._log} says why.")
-
-    def _listen(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            message = json.loads(line)
-            if "id" in message:
-                self._answer(message)
-            else:
-                self.mirrored, self.per_record = message["mirrored"], message["per_record"]
-                self.trouble = message["trouble"]
-        with self._lock:
-            self._ended = True
-            for answer in self._calls.values():
-                answer.set_exception(self._gone())
-            self._calls.clear()
-
-    def _answer(self, message: Mapping[str, Any]) -> None:
-        with self._lock:
-            answer = self._calls.pop(message["id"], None)
-        if answer is None:
-            return
-        error: Callable[[str], NestorError] = InputError if message.get("input") else NestorError
-        if "error" in message:
-            answer.set_exception(error(message["error"]))
-        else:
-            answer.set_result(message["result"])
-
-    def stop(self, timeout: float) -> None:
-        """Ends the child, by force after `timeout` seconds."""
-        assert self._process.stdin
-        try:
-            with self._lock:
-                self._send({"id": 0, "call": "stop", "args": {}})
-                self._process.stdin.close()
-        except (NestorError, OSError):
-            pass
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()

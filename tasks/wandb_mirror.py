@@ -54,7 +54,7 @@ class Mirror:
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # -P and a session of its own, as MLflow's writer has them (tasks/journal.py).
+        # -P and a session of its own, as MLflow's writer has them (tasks/tracker.py).
         command = [sys.executable, "-P", "-m", "tasks.tracking.wandb_writer", str(self.workdir)]
         with (self.workdir / "wandb.log").open("ab") as log:
             return subprocess.Popen(

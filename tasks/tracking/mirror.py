@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import NestorError
-from tasks.journal import FIRST_GUESS, Record, joined, read_lines, records_in
+from tasks.journal import Record, joined, read_lines, records_in
+from tasks.tracker import FIRST_GUESS
 from tasks.tracking.bulk import insert_whole
 from tasks.tracking.entry import PER_CALL, Entry, dataset, entry
 from tasks.tracking.orphans import process_tags

@@ -1,14 +1,10 @@
-"""The journal: what a kill leaves is readable, what it says adds up, and the child does not outlive its parent."""
+"""The journal: what a kill leaves is readable, and what it says adds up."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import textwrap
 import threading
-import time
-from contextlib import suppress
 
 import psutil
 import pytest
@@ -124,75 +120,6 @@ def test_a_resumed_journal_keeps_its_run(tmp_path):
         assert (second.run_key, second.tracking_uri, second.backlog()) == (first.run_key, first.tracking_uri, 1)
     with pytest.raises(InputError, match="belongs to the model 'm'"):
         Journal(tmp_path, "other", start=False)
-
-
-def test_calls_answer_from_many_threads_and_errors_are_sentences(tmp_path):
-    with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
-        answers = []
-        work = [threading.Thread(target=lambda: answers.append(journal.call("seal_settings"))) for _ in range(4)]
-        _ = [t.start() for t in work], [t.join() for t in work]
-        assert answers == [None] * 4
-        with pytest.raises(InputError, match=r"No call 'nothing'. Known: .*register"):
-            journal.call("nothing")
-        with pytest.raises(NestorError, match="MLflow: seal_settings failed"):
-            journal.call("seal_settings", odd=1)
-        assert journal.call("keep_seal_settings", settings={"salt": 3}) == {"salt": 3}
-
-
-def test_a_killed_tracker_is_started_again_and_asked_again(tmp_path):
-    with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
-        journal.record(Record("run", "pipeline"))
-        first = journal.tracker().pid
-        threading.Timer(0.5, os.kill, (first, signal.SIGKILL)).start()
-        assert journal.call("drain", seconds=60) == 0
-        assert journal.tracker().pid != first
-
-
-def test_a_tracker_that_ends_each_time_is_told_of(tmp_path):
-    over = threading.Event()
-
-    def kill(journal):
-        while not over.wait(0.2):
-            with suppress(ProcessLookupError):
-                os.kill(journal.tracker().pid, signal.SIGKILL)
-
-    with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
-        journal.tracker()
-        threading.Thread(target=kill, args=[journal]).start()
-        with pytest.raises(NestorError, match="MLflow's writer ended"):
-            journal.call("drain", seconds=60)
-        over.set()
-
-
-def test_a_call_that_takes_too_long_is_an_error(tmp_path):
-    with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
-        with pytest.raises(NestorError, match="did not answer `seal_settings` within 0 s"):
-            journal.call("seal_settings", timeout=0.01)
-        assert journal.drain(0.01) == 0
-
-
-def test_the_tracker_says_nothing_and_ends_soon_after_a_killed_parent(tmp_path):
-    code = f"""
-        import time
-        from tasks.journal import Journal, Record
-        journal = Journal({str(tmp_path / "w")!r}, "m", "sqlite:///{tmp_path}/m.db")
-        journal.record(Record("run", "pipeline"))
-        journal.call("seal_settings")
-        print(journal.tracker().pid, flush=True)
-        time.sleep(60)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(code)]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert parent.stdout
-    tracker = psutil.Process(int(parent.stdout.readline()))
-    assert tracker.nice() >= 10
-    parent.kill()
-    said, complained = parent.communicate()
-    assert (said, complained) == ("", "")
-    deadline = time.monotonic() + 15
-    while tracker.is_running() and tracker.status() != "zombie" and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert time.monotonic() < deadline
 
 
 def test_the_address_is_that_of_a_living_up_whose_store_is_elsewhere(tmp_path, monkeypatch):
