@@ -17,7 +17,7 @@ from tasks.session import Session
 from tasks.shortlist import ALL
 
 if TYPE_CHECKING:
-    from tasks.conclude import Chosen
+    from tasks.assemble import Chosen
 
 FILE = "conformal.json"
 

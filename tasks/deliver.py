@@ -23,7 +23,8 @@ from models.columns import TRUSTED
 from models.families import family
 from models.table import Table
 from models.threshold import usual
-from tasks.conclude import Chosen, Concluded, refits
+from tasks.assemble import Chosen, refits
+from tasks.conclude import Concluded
 from tasks.session import Session
 from tasks.shortlist import ALL
 from tasks.tune import refit

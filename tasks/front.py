@@ -15,8 +15,10 @@ from models.metric import Fold3
 from models.objectives import ADDED, Objective
 from models.outcome import Interval, ObjectiveOutcome, Point, number
 from tasks import measure, picked
-from tasks.conclude import ALL, Chosen, Concluded, delivering, inner_predictions, on_sealed, threshold
+from tasks.assemble import Chosen, delivering, inner_predictions, threshold
+from tasks.conclude import Concluded, on_sealed
 from tasks.session import Session
+from tasks.shortlist import ALL
 from tasks.tune import JUDGE
 from tasks.workers import FitError
 

@@ -24,7 +24,8 @@ from models.search import seed_for
 from models.table import Table
 from tasks import conclude as concluding
 from tasks import fit
-from tasks.conclude import Concluded, refits
+from tasks.assemble import refits
+from tasks.conclude import Concluded
 from tasks.data import read
 from tasks.session import Session
 from tasks.shortlist import shortlist

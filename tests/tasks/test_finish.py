@@ -9,7 +9,8 @@ import pytest
 import skops.io
 
 from models import calibration
-from models.finish import judged
+from models.finish import PLAIN, judged
+from tasks import assemble
 from tasks import conclude as concluding
 from tasks.deliver import delivered, trusted
 from tasks.predict import labels
@@ -83,11 +84,11 @@ def test_what_judges_has_no_part_in_calibration_and_threshold(moved, fold):
     rows = session.folds[fold].judge
     target = session.work.target.copy()
     target[rows] = 1 - target[rows]
-    plain = replace(concluded.chosen[fold], finish=concluding.PLAIN)
+    plain = replace(concluded.chosen[fold], finish=PLAIN)
     usual, calibration.LEAST = calibration.LEAST, 50
     work, session.work = session.work, replace(session.work, target=target)
     try:
-        assert concluding._finished(session, plain) == concluded.chosen[fold]
+        assert assemble._finished(session, plain) == concluded.chosen[fold]
     finally:
         session.work, calibration.LEAST = work, usual
 

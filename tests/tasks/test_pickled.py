@@ -24,7 +24,8 @@ from models.config import Gate, Retrain, Run, Score
 from models.ensemble import Member
 from models.errors import InputError, NestorError
 from tasks import pickled, predict, promote
-from tasks.conclude import Chosen, Concluded
+from tasks.assemble import Chosen
+from tasks.conclude import Concluded
 from tasks.data import read
 from tasks.deliver import unsafe
 from tasks.register import ALWAYS, Files, _dumped, _saved, digest, installed, requirements
