@@ -23,7 +23,7 @@ from models.columns import TRUSTED
 from models.families import family
 from models.table import Table
 from models.threshold import usual
-from tasks.assemble import Chosen, refits
+from tasks.assemble import Chosen, delivering, refits
 from tasks.conclude import Concluded
 from tasks.session import Session
 from tasks.shortlist import ALL
@@ -36,7 +36,7 @@ Voters = Sequence[tuple[str, Any, float]]
 def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
     """The model for consumers, and its tested twin where that is another one."""
     chosen = concluded.chosen
-    tested = voters(session, [chosen[ALL]] if ALL in chosen else list(chosen.values()))
+    tested = voters(session, delivering(chosen))
     at = usual(session.metric) if concluded.threshold is None else concluded.threshold
     if ALL not in chosen or not with_sealed(session):
         return model(session.work, tested, at), None
@@ -126,8 +126,7 @@ def _as_many(rows: pd.DataFrame, count: int) -> pd.DataFrame:
 
 def unsafe(concluded: Concluded) -> list[str]:
     """The families among the delivered members that skops can't hold."""
-    chosen = concluded.chosen
-    members = [m for one in ([chosen[ALL]] if ALL in chosen else chosen.values()) for m in one.members]
+    members = [m for one in delivering(concluded.chosen) for m in one.members]
     return sorted({m.family for m in members if not family(m.family).safe})
 
 

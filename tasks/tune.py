@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -102,12 +101,8 @@ def study_of(session: Session, family_name: str, fold: str) -> Study:
     """The study of a family on a fold, before its first trial."""
     initial = session.warm.configurations.get(family_name, ()) if session.warm else ()
     view = view_of(family(family_name), shape(session, fold), session.metric, session.run)
+    view = replace(view, inner=len(session.folds[fold].inner))
     return Study(view, fold, session.run.search.strategy, initial)
-
-
-def default_config(session: Session, family_name: str, fold: str) -> dict[str, Any]:
-    """The configuration of trial 0."""
-    return default_job(session, family_name, fold).config
 
 
 def default_job(session: Session, family_name: str, fold: str) -> Job:

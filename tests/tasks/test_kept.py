@@ -9,7 +9,7 @@ from models.families import Part, Shape, family
 from tasks import fit
 from tasks.kept import Parts, Training
 from tasks.shortlist import shortlist
-from tasks.tune import default_config
+from tasks.tune import default_job
 from tests.sessions import begun, frame, run_over
 
 FAMILIES = ("lightgbm", "xgboost", "random_forest")
@@ -76,7 +76,7 @@ def test_scores_and_predictions_are_the_same_with_and_without(session, monkeypat
         monkeypatch.setattr(fit, "parts", kept(room))
         for name in FAMILIES:
             for number, settings in enumerate(configs):
-                config = {**default_config(session, name, "1"), **(settings if family(name).stops_early else {})}
+                config = {**default_job(session, name, "1").config, **(settings if family(name).stops_early else {})}
                 job = session.job(name, "1", number, config, inner=0)
                 score = fit._inner(job, session.workdir).score
                 found[name, number, room] = score, session.workdir.read_array(job.file).tolist()
