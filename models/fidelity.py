@@ -25,11 +25,12 @@ _LEAST_ROWS = 250
 _MOST_DIVIDED = 3
 
 
-def shares(known: Family, shape: Shape) -> tuple[float, ...]:
+def shares(known: Family, shape: Shape, inner: int | None = None) -> tuple[float, ...]:
     """The shares of a trial that tell enough of it, the least first; the last is 1. What counts in folds alone, and
-    small tables, have a third only."""
+    small tables, have a third only; what counts in folds has no parts where one fold is more than a third of them."""
     times = int(math.log(max(1.0, shape.rows / _LEAST_ROWS), ETA) + 1e-9)
-    times = 1 if known.fidelity == "folds" else min(_MOST_DIVIDED, max(1, times))
+    by_folds = 0 if inner is not None and inner < ETA else 1
+    times = by_folds if known.fidelity == "folds" else min(_MOST_DIVIDED, max(1, times))
     return tuple(1 / ETA**n for n in range(times, -1, -1))
 
 

@@ -67,7 +67,7 @@ def climbed(view: View, several: bool) -> list[Proposal]:
 def _ladders(view: View, several: bool) -> list[Ladder]:
     """One ladder of all rungs, or one from each rung on. What began with another share, such as the default, is none's
     or that of the ladder of whole configurations."""
-    rungs = shares(view.family, view.shape)
+    rungs = shares(view.family, view.shape, view.inner)
     began: dict[int, float] = {}
     for trial in view.told:
         began[trial.number] = trial.share if trial.parent is None else began[trial.parent]
@@ -77,7 +77,7 @@ def _ladders(view: View, several: bool) -> list[Ladder]:
 
 def richest(view: View, least: int) -> list[Trial]:
     """The trials with a score at the largest share that has at least so many; none where no share has."""
-    for share in reversed(shares(view.family, view.shape)):
+    for share in reversed(shares(view.family, view.shape, view.inner)):
         rung = [t for t in view.told if t.share == share and t.score is not None]
         if len(rung) >= least:
             return rung

@@ -72,6 +72,8 @@ class View:
     """Whether trials carry constraints (latency, size, memory)."""
     expected: int | None = None
     """About how many configurations the study will try: those asked for, or what the time allows."""
+    inner: int | None = None
+    """Inner folds of the study; None where there is no plan yet."""
     configurations: Sequence[Mapping[str, Any]] = ()
     """What the user listed for this family."""
     steps: Mapping[str, int] = field(default_factory=dict)

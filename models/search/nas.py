@@ -34,7 +34,7 @@ def _sampler(view: View) -> RandomSampler:
 
 def _plan(view: View) -> list[Proposal]:
     """Who is trained longer, and for the other places children, or members of the first population."""
-    rungs, draw = shares(view.family, view.shape), np.random.default_rng(view.seed)
+    rungs, draw = shares(view.family, view.shape, view.inner), np.random.default_rng(view.seed)
     longer = Ladder(rungs, tuple(view.told[1:])).going_on(view.metric)[:BATCH]
     members = [t for t in view.told[1:] if t.share == rungs[0]]
     known = [dict(t.params) for t in view.told]

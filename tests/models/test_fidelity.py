@@ -62,6 +62,15 @@ def test_the_more_rows_there_are_the_less_of_them_tell_enough(rows, least):
     assert shares(FOLDS, Shape(rows, 5, "binary", 2)) == (1 / 3, 1.0)
 
 
+@pytest.mark.parametrize("inner", range(1, 11))
+@pytest.mark.parametrize("known", [ROWS, ROUNDS, FOLDS], ids=lambda f: f.fidelity)
+def test_a_part_of_a_trial_costs_no_more_than_it_counts(known, inner):
+    for rows in (50, 2_300, 10**6):
+        for share in shares(known, Shape(rows, 5, "binary", 2), inner):
+            count, part = divided(known, share, inner)
+            assert count * part / inner <= share + 1e-9
+
+
 # --- Rows ------------------------------------------------------------------------------------------------------------
 
 

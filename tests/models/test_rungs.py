@@ -12,7 +12,7 @@ from models.families import Shape, families
 from models.metric import metric_for
 from models.nested import Study, Trial
 from models.rungs import Ladder, climbed, richest
-from models.search import BATCH, View, strategies
+from models.search import BATCH, View, seed_for, strategies
 
 AUC = metric_for(None, "binary", ("a", "b"))
 RMSE = metric_for(None, "regression", ())
@@ -95,6 +95,16 @@ def test_parts_of_a_trial_count_by_their_share(name):
     for units in (1, 2, 7, 20):
         study = simulated(name, units)
         assert units - 1 < study.spent <= units + 1e-9
+
+
+@pytest.mark.parametrize("name", CLIMBING)
+@pytest.mark.parametrize("inner", [1, 2])
+def test_where_one_fold_is_more_than_a_third_what_counts_in_folds_has_whole_trials_alone(name, inner):
+    study = Study(replace(view(()), family=families()["knn"], inner=inner), "1", name)
+    while study.spent < 13 and (asked := study.ask(13 - study.spent)):
+        study.tell([replace(t, scores=(seed_for(t.number) / 2**31,)) for t in asked])
+    assert len(study.told) == 13
+    assert {t.share for t in study.told} == {1.0}
 
 
 @pytest.mark.parametrize("name", CLIMBING)
