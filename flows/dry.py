@@ -16,8 +16,9 @@ from flows.begin import EARLY
 from flows.tables import clock, plain
 from models.config import Run
 from tasks.budget import Ledger
+from tasks.earlier import model_name
 from tasks.journal import Journal, default_address
-from tasks.session import Session, model_name
+from tasks.session import Session
 from tasks.workdir import Workdir
 
 

@@ -13,7 +13,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
-from tasks.session import abandoned
+from tasks.earlier import abandoned
 
 _OPEN = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.SCHEDULED]
 

@@ -28,6 +28,7 @@ from pathlib import Path
 import psutil
 
 from models.errors import NestorError
+from tasks import owner
 
 IDLE = 600.0
 """Seconds without a request or an open connection after which a server ends."""
@@ -281,12 +282,7 @@ def recorded(home: Path) -> dict:
 
 def process_of(record: dict) -> psutil.Process | None:
     """The recorded process, where it is the same one and alive."""
-    try:
-        process = psutil.Process(record["pid"])
-        same = abs(process.create_time() - record["started"]) < 1
-        return process if same and _alive(process.pid) else None
-    except (KeyError, psutil.Error):
-        return None
+    return owner.process(record["pid"], record["started"]) if record and _alive(record["pid"]) else None
 
 
 def _alive(pid: int) -> bool:

@@ -23,7 +23,8 @@ from models.config import Run
 from models.errors import NestorError
 from models.outcome import Report
 from tasks import budget, progress
-from tasks.session import Session, finished, model_name, of_flow_run, opened
+from tasks.earlier import finished, model_name, of_flow_run
+from tasks.session import Session, opened
 from tasks.stages import artifacts
 from tasks.stages import train as stages
 from tasks.tune import stop_in_time

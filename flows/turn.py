@@ -7,8 +7,6 @@ taken although no other retraining runs is stale (a server that is started anew 
 from __future__ import annotations
 
 import contextvars
-import os
-import platform
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +16,6 @@ from typing import Literal
 from uuid import UUID
 
 import httpx
-import psutil
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
@@ -28,7 +25,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows import gone
 from models.errors import NestorError
-from tasks import progress, session
+from tasks import owner, progress
+from tasks.earlier import ROOT
 from tasks.unchanged import sign
 from tasks.workdir import Workdir
 
@@ -72,7 +70,7 @@ def close_abandoned() -> None:
     gone.close_abandoned()
     for path in _records().glob("*.json"):
         kept = Workdir(path.parent).read_json(path.name)
-        if kept and kept["host"] == platform.node() and kept["pid"] != os.getpid() and not session.alive(kept):
+        if kept and owner.gone(kept):
             gone.close(kept["flow_run"], "The next attempt goes on where it stopped.")
             with get_client(sync_client=True) as client:
                 client.release_concurrency_slots_with_lease(UUID(kept["lease"]))
@@ -81,14 +79,12 @@ def close_abandoned() -> None:
 
 def _records() -> Path:
     """Where this machine's retrainings at work are written down."""
-    return session.ROOT / "retrain" / "running"
+    return ROOT / "retrain" / "running"
 
 
 def _write(path: Path, name: str, limit: str, lease: UUID, flow_run_id: str) -> None:
-    process = psutil.Process()
-    owner = {"host": platform.node(), "pid": process.pid, "pid_start": process.create_time()}
     Workdir(path.parent).write_json(
-        path.name, {**owner, "name": name, "limit": limit, "lease": str(lease), "flow_run": flow_run_id}
+        path.name, {**owner.facts(), "name": name, "limit": limit, "lease": str(lease), "flow_run": flow_run_id}
     )
 
 

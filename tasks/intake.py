@@ -24,7 +24,8 @@ from models.split import Plan, plan_for
 from models.table import Finding, Table
 from tasks import progress, workers
 from tasks.data import read
-from tasks.session import Session, described
+from tasks.earlier import described
+from tasks.session import Session
 from tasks.validate import check_form, check_signal
 
 

@@ -18,10 +18,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import psutil
-
 from models.address import masked
 from models.errors import InputError, NestorError
+from tasks import owner
 from tasks.tracker import FIRST_GUESS, Gone, Tracker, plain
 
 RunKind = Literal["pipeline", "family", "fold", "trial"]
@@ -137,9 +136,9 @@ def default_address() -> str:
 def _of_up() -> str | None:
     """MLflow's server of a `nestor up` that lives in this folder and has its store elsewhere: its record
     (flows/stack/claim.py) keeps no password."""
-    with suppress(OSError, ValueError, KeyError, psutil.Error):
+    with suppress(OSError, ValueError, KeyError):
         record = json.loads(Path("mlruns/prefect/server.json").read_text())
-        if abs(psutil.Process(record["pid"]).create_time() - record["started"]) < 1:
+        if owner.process(record["pid"], record["started"]):
             return record["tracking"]
     return None
 

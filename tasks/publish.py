@@ -21,11 +21,12 @@ from models.schedule import changes
 from tasks import coverage, pickled, progress
 from tasks.conclude import Concluded, decided
 from tasks.deliver import delivered, trusted, unsafe
+from tasks.earlier import described
 from tasks.front import delivered_costs, outcomes, points, said
 from tasks.importance import Drawing, Drawn, write_down
 from tasks.intake import made_of
 from tasks.profiles import profiled
-from tasks.session import Session, described
+from tasks.session import Session
 from tasks.unchanged import identity
 from tasks.warm import saving, saving_said
 

@@ -4,11 +4,6 @@ A plain class and not a value: stages fill it in order, and threads that tune sh
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import re
-import secrets
 import shutil
 import threading
 import time
@@ -19,19 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import psutil
 
-from models.address import masked
 from models.config import Run
 from models.errors import InputError, NestorError
-from models.outcome import Report
 from models.seal import digest
 from models.table import Finding
-from tasks import progress, wandb_mirror
+from tasks import earlier, owner, progress, wandb_mirror
 from tasks.budget import Ledger
-from tasks.data.database import is_address, is_table
-from tasks.data.dated import undated
+from tasks.earlier import ROOT
 from tasks.journal import Journal, Record, read_lines
 from tasks.workdir import Workdir
 
@@ -47,8 +38,6 @@ if TYPE_CHECKING:
     from tasks.wandb_mirror import Mirror
     from tasks.warm import Warm
     from tasks.workers import Pool
-
-ROOT = Path("mlruns")
 
 _HANGS = 3600.0
 
@@ -245,10 +234,9 @@ class Session:
     def own(self, state: str = "running", **more: Any) -> None:
         """Writes down whose run this is and how far it came."""
         kept = self.workdir.read_json("run.json") or {}
-        process = psutil.Process()
-        owner = {"host": platform.node(), "pid": process.pid, "pid_start": process.create_time(), "state": state}
-        fixed = {"run": described(self.run), "name": self.name, "begun": kept.get("begun", time.time())}
-        self.workdir.write_json("run.json", {**kept, **fixed, **owner, "used": self.ledger.elapsed, **more})
+        fixed = {"run": earlier.described(self.run), "name": self.name, "begun": kept.get("begun", time.time())}
+        now = {**owner.facts(), "state": state, "used": self.ledger.elapsed}
+        self.workdir.write_json("run.json", {**kept, **fixed, **now, **more})
 
     def close(self) -> None:
         """Ends the pool and what copies the journal."""
@@ -272,112 +260,20 @@ def _recorded(workdir: Workdir) -> set[str]:
     return {line["key"] for line in lines if line.get("kind") == "trial"}
 
 
-def described(run: Run) -> dict[str, Any]:
-    """The Run as JSON values, with what may differ between a run and its resumption left out, and what was not there
-    when older runs were written down."""
-    whole = json.loads(run.model_dump_json())
-    whole["budget"].pop("workers")
-    whole["budget"].pop("memory")
-    if run.tracking.mirror is None:
-        whole.pop("tracking")
-    for name in ("objectives", "limits", "pick"):
-        if not whole["search"][name]:
-            whole["search"].pop(name)
-    return whole
-
-
-def model_name(run: Run) -> str:
-    """The model's name: the one asked for, else the stem of the data's file without its date, or the table's."""
-    if run.name:
-        return run.name
-    if isinstance(run.data, pd.DataFrame):
-        return "model"
-    name = re.sub(r"[/:.%\"'\s]+", "_", _stem(str(run.data), run.query or "")).strip("_")
-    if not name:
-        known = masked(str(run.data))
-        raise InputError(f"No name for the model can be made from {known!r}: give one with --name.")
-    return name[:100]
-
-
-def _stem(data: str, query: str) -> str:
-    """What the data calls itself; nothing for a query of several words."""
-    if is_address(data):
-        return query.rpartition(".")[2] if is_table(query) else ""
-    return undated(data.removeprefix("sklearn:") if data.startswith("sklearn:") else Path(data).name).split(".")[0]
-
-
-def _fresh(name: str) -> Workdir:
-    slug = re.sub(r"[^\w-]+", "_", name)[:60]
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Workdir(ROOT / "work" / f"{slug}-{stamp}-{secrets.token_hex(2)}")
-
-
-def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
-    """The folder of the newest run with the same settings (or the one `wanted`), finished or not; None without one."""
-    places = sorted((ROOT / "work").glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for place in places:
-        workdir = Workdir(place.parent)
-        kept = workdir.read_json("run.json")
-        named = wanted in (place.parent.name, (workdir.read_json("report.json") or {}).get("run_id"))
-        if named or (not wanted and kept["name"] == name and kept["run"] == described(run)):
-            return workdir
-    if wanted:
-        raise InputError(f"No run {wanted!r} in {ROOT / 'work'}.")
-    return None
-
-
-def of_flow_run(flow_run: str) -> str | None:
-    """The folder, by name, of an earlier attempt at this flow run that did not come to its end; None without one."""
-    for place in (ROOT / "work").glob("*/run.json"):
-        kept = Workdir(place.parent).read_json("run.json")
-        if kept.get("flow_run") == flow_run and kept["state"] != "done":
-            return place.parent.name
-    return None
-
-
-def finished(run: Run, wanted: str) -> Report | None:
-    """The report of the run to resume, if it came to its end."""
-    workdir = interrupted(run, model_name(run), wanted)
-    if workdir is None or workdir.read_json("run.json")["state"] != "done":
-        return None
-    return Report.from_json(workdir.read_json("report.json"))
-
-
-def alive(kept: dict[str, Any]) -> bool:
-    """Whether the process that owns this run still lives on this machine."""
-    if kept.get("host") != platform.node() or kept.get("pid") == os.getpid():
-        return False
-    try:
-        return abs(psutil.Process(kept["pid"]).create_time() - kept["pid_start"]) < 1
-    except psutil.Error:
-        return False
-
-
-def abandoned() -> list[Workdir]:
-    """Folders of runs that have a flow run, were never closed, and whose process on this machine is gone."""
-    found = [Workdir(place.parent) for place in (ROOT / "work").glob("*/run.json")]
-    return [w for w in found if _left(w.read_json("run.json"))]
-
-
-def _left(kept: dict[str, Any]) -> bool:
-    here = kept.get("host") == platform.node() and kept.get("pid") != os.getpid()
-    return here and kept.get("state") == "running" and "flow_run" in kept and not alive(kept)
-
-
 @contextmanager
 def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
     """A session over a new folder, or with `resume` ("" for the newest, or a run) over an interrupted run's."""
     wandb_mirror.check(run)
-    name = model_name(run)
-    workdir = interrupted(run, name, resume) if resume is not None else None
+    name = earlier.model_name(run)
+    workdir = earlier.interrupted(run, name, resume) if resume is not None else None
     if resume is not None and workdir is None:
         progress.emit(progress.Said("Nothing to resume: no earlier run has these settings. A new run begins."))
     kept = workdir.read_json("run.json") if workdir else {}
-    if workdir and alive(kept):
+    if workdir and owner.lives(kept):
         raise InputError(f"The run in {workdir.path} is still going on, in process {kept['pid']}.")
-    workdir = workdir or _fresh(name)
+    workdir = workdir or earlier.fresh(name)
     workdir.path.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(run.seconds, origin, seconds_used(workdir, kept))
+    ledger = Ledger(run.seconds, origin, earlier.seconds_used(workdir, kept))
     session = Session(run, name, workdir, ledger, Journal(workdir.path, name))
     session.own()
     try:
@@ -390,11 +286,3 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
         session.close()
         if session.journal.empty:  # the table was refused: there is nothing to go on with
             shutil.rmtree(workdir.path, ignore_errors=True)
-
-
-def seconds_used(workdir: Workdir, kept: dict[str, Any]) -> float:
-    """Seconds that earlier sessions of this run took, to the last event they wrote down."""
-    if not kept:
-        return 0.0
-    last = max((p.stat().st_mtime for p in workdir.path.glob("events.jsonl")), default=0.0)
-    return max(kept.get("used", 0.0), min(last - kept["begun"], 10 * 86400.0))

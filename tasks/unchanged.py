@@ -17,8 +17,8 @@ import pandas as pd
 from models.config import Run
 from models.errors import listed
 from models.seal import digest as hashed
-from tasks import session
-from tasks.session import described, model_name
+from tasks import earlier
+from tasks.earlier import described, model_name
 from tasks.workdir import Workdir
 
 LIBRARIES = (
@@ -80,7 +80,7 @@ def keep_source(name: str, data: Any, given: Mapping[str, Any]) -> None:
 
 def folder_of(name: str) -> Workdir:
     """Where a model's retrainings keep what they need: `mlruns/retrain/NAME-...`."""
-    return Workdir(session.ROOT / "retrain" / sign(name))
+    return Workdir(earlier.ROOT / "retrain" / sign(name))
 
 
 def sign(name: str) -> str:

@@ -165,7 +165,7 @@ def _trained(run: Run, resume: str | None, quiet: bool) -> Report:
         redirect_stdout(sys.stderr),  # standard output is the result's, whatever a library has to say
     ):
         from flows.begin import begun
-        from tasks.session import finished
+        from tasks.earlier import finished
 
         ending.log_to_file()
         if resume is not None and (report := finished(run, resume)):

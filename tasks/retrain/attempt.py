@@ -8,7 +8,7 @@ from typing import Any
 
 from models.config import Run
 from models.outcome import Report
-from tasks import session, unchanged
+from tasks import earlier, owner, unchanged
 from tasks.data import read
 from tasks.retrain.source import Asked
 from tasks.workdir import Workdir
@@ -26,7 +26,7 @@ def changes(one: Asked, run: Run, fingerprint: str) -> tuple[str, ...]:
 
 def begin(one: Asked, run: Run) -> None:
     """Writes down what is being trained."""
-    one.folder.write_json(OPEN, {"run": session.described(run), "since": time.time()})
+    one.folder.write_json(OPEN, {"run": earlier.described(run), "since": time.time()})
 
 
 def done(one: Asked) -> None:
@@ -46,12 +46,12 @@ def waiting(one: Asked) -> Report | None:
 
 def resumable(one: Asked, run: Run) -> str | None:
     """The folder, by name, of a run with these settings over this table that was broken off; None without one."""
-    workdir = session.interrupted(run, one.name)
+    workdir = earlier.interrupted(run, one.name)
     if workdir is None:
         return None
     kept, table = workdir.read_json("run.json"), workdir.read_json("table.json")
-    spent = session.seconds_used(workdir, kept) / (run.seconds or float("inf"))
-    if kept["state"] == "done" or table is None or spent > SPENT or session.alive(kept) or _begun_since(one, workdir):
+    spent = earlier.seconds_used(workdir, kept) / (run.seconds or float("inf"))
+    if kept["state"] == "done" or table is None or spent > SPENT or owner.lives(kept) or _begun_since(one, workdir):
         return None
     return workdir.path.name if table["fingerprint"] == read(run).fingerprint else None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from tasks import owner
 from tasks.tracking.store import search
 
 if TYPE_CHECKING:
@@ -25,11 +26,10 @@ def process_tags(pid: int) -> dict[str, str]:
 
 
 def lives(tags: Mapping[str, str]) -> bool:
-    """Whether the process that the tags name is alive: a pid alone may have been given to another since."""
+    """Whether the process that the tags name is alive."""
     try:
-        process = psutil.Process(int(tags["nestor.pid"]))
-        return abs(process.create_time() - float(tags["nestor.pid_start"])) < 2 and process.status() != "zombie"
-    except (psutil.Error, KeyError, ValueError):
+        return owner.process(int(tags["nestor.pid"]), float(tags["nestor.pid_start"])) is not None
+    except (KeyError, ValueError):
         return False
 
 

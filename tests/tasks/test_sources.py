@@ -29,7 +29,7 @@ from tasks.data.dated import resolved, undated
 from tasks.data.moments import moment
 from tasks.data.pieces import columns, stored
 from tasks.data.source import load
-from tasks.session import described, model_name
+from tasks.earlier import described, model_name
 from tasks.workdir import Workdir
 from tests import stack
 from tests.sessions import begun

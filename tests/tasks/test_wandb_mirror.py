@@ -20,8 +20,9 @@ from pydantic import ValidationError
 from models.config import Run
 from models.errors import InputError
 from tasks import wandb_mirror
+from tasks.earlier import described
 from tasks.journal import Journal, Record
-from tasks.session import described, opened
+from tasks.session import opened
 from tasks.tracking.wandb_runs import Runs, nested, safe
 from tasks.unchanged import digest, settings
 from tasks.wandb_mirror import Mirror, environment, said, started

@@ -1,0 +1,113 @@
+"""Runs on disk: what a run is called and described by, and the folders that earlier ones left under `mlruns/work`."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from models.address import masked
+from models.config import Run
+from models.errors import InputError
+from models.outcome import Report
+from tasks import owner
+from tasks.data.database import is_address, is_table
+from tasks.data.dated import undated
+from tasks.workdir import Workdir
+
+ROOT = Path("mlruns")
+
+
+def described(run: Run) -> dict[str, Any]:
+    """The Run as JSON values, with what may differ between a run and its resumption left out, and what was not there
+    when older runs were written down."""
+    whole = json.loads(run.model_dump_json())
+    whole["budget"].pop("workers")
+    whole["budget"].pop("memory")
+    if run.tracking.mirror is None:
+        whole.pop("tracking")
+    for name in ("objectives", "limits", "pick"):
+        if not whole["search"][name]:
+            whole["search"].pop(name)
+    return whole
+
+
+def model_name(run: Run) -> str:
+    """The model's name: the one asked for, else the stem of the data's file without its date, or the table's."""
+    if run.name:
+        return run.name
+    if isinstance(run.data, pd.DataFrame):
+        return "model"
+    name = re.sub(r"[/:.%\"'\s]+", "_", _stem(str(run.data), run.query or "")).strip("_")
+    if not name:
+        known = masked(str(run.data))
+        raise InputError(f"No name for the model can be made from {known!r}: give one with --name.")
+    return name[:100]
+
+
+def _stem(data: str, query: str) -> str:
+    """What the data calls itself; nothing for a query of several words."""
+    if is_address(data):
+        return query.rpartition(".")[2] if is_table(query) else ""
+    return undated(data.removeprefix("sklearn:") if data.startswith("sklearn:") else Path(data).name).split(".")[0]
+
+
+def fresh(name: str) -> Workdir:
+    """The folder of a new run, which is not there yet."""
+    slug = re.sub(r"[^\w-]+", "_", name)[:60]
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Workdir(ROOT / "work" / f"{slug}-{stamp}-{secrets.token_hex(2)}")
+
+
+def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
+    """The folder of the newest run with the same settings (or the one `wanted`), finished or not; None without one."""
+    places = sorted((ROOT / "work").glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for place in places:
+        workdir = Workdir(place.parent)
+        kept = workdir.read_json("run.json")
+        named = wanted in (place.parent.name, (workdir.read_json("report.json") or {}).get("run_id"))
+        if named or (not wanted and kept["name"] == name and kept["run"] == described(run)):
+            return workdir
+    if wanted:
+        raise InputError(f"No run {wanted!r} in {ROOT / 'work'}.")
+    return None
+
+
+def of_flow_run(flow_run: str) -> str | None:
+    """The folder, by name, of an earlier attempt at this flow run that did not come to its end; None without one."""
+    for place in (ROOT / "work").glob("*/run.json"):
+        kept = Workdir(place.parent).read_json("run.json")
+        if kept.get("flow_run") == flow_run and kept["state"] != "done":
+            return place.parent.name
+    return None
+
+
+def finished(run: Run, wanted: str) -> Report | None:
+    """The report of the run to resume, if it came to its end."""
+    workdir = interrupted(run, model_name(run), wanted)
+    if workdir is None or workdir.read_json("run.json")["state"] != "done":
+        return None
+    return Report.from_json(workdir.read_json("report.json"))
+
+
+def abandoned() -> list[Workdir]:
+    """Folders of runs that have a flow run, were never closed, and whose process on this machine is gone."""
+    found = [Workdir(place.parent) for place in (ROOT / "work").glob("*/run.json")]
+    return [w for w in found if _left(w.read_json("run.json"))]
+
+
+def _left(kept: dict[str, Any]) -> bool:
+    return kept.get("state") == "running" and "flow_run" in kept and owner.gone(kept)
+
+
+def seconds_used(workdir: Workdir, kept: dict[str, Any]) -> float:
+    """Seconds that earlier sessions of this run took, to the last event they wrote down."""
+    if not kept:
+        return 0.0
+    last = max((p.stat().st_mtime for p in workdir.path.glob("events.jsonl")), default=0.0)
+    return max(kept.get("used", 0.0), min(last - kept["begun"], 10 * 86400.0))
