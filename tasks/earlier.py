@@ -106,8 +106,9 @@ def _left(kept: dict[str, Any]) -> bool:
 
 
 def seconds_used(workdir: Workdir, kept: dict[str, Any]) -> float:
-    """Seconds that earlier sessions of this run took, to the last event they wrote down."""
+    """Seconds that earlier sessions of this run took, the last one to the last event it wrote down. What passed between
+    two sessions is nobody's."""
     if not kept:
         return 0.0
     last = max((p.stat().st_mtime for p in workdir.path.glob("events.jsonl")), default=0.0)
-    return max(kept.get("used", 0.0), min(last - kept["begun"], 10 * 86400.0))
+    return kept["used"] + max(0.0, last - kept.get("at", last))

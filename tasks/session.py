@@ -232,10 +232,10 @@ class Session:
             self.journal.record(record)
 
     def own(self, state: str = "running", **more: Any) -> None:
-        """Writes down whose run this is and how far it came."""
+        """Writes down whose run this is, how far it came, and the seconds it had used at what moment."""
         kept = self.workdir.read_json("run.json") or {}
         fixed = {"run": earlier.described(self.run), "name": self.name, "begun": kept.get("begun", time.time())}
-        now = {**owner.facts(), "state": state, "used": self.ledger.elapsed}
+        now = {**owner.facts(), "state": state, "used": self.ledger.elapsed, "at": time.time()}
         self.workdir.write_json("run.json", {**kept, **fixed, **now, **more})
 
     def close(self) -> None:

@@ -1,0 +1,51 @@
+"""Runs on disk: what they used of their time, and which of them a resume takes up."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.config import Run
+from tasks import earlier
+from tasks.budget import Ledger
+from tasks.session import Session
+from tasks.workdir import Workdir
+from tests.sessions import Alone
+
+HOUR = 3600.0
+
+
+def left_behind(path: Path, state: str = "stopped", used: float = 0.0, **settings: Any) -> Session:
+    """A session of a run in this folder that has used so many seconds and is over."""
+    run = Run(**{"data": "loans.csv", "target": "paid", "budget": "10m", **settings})
+    now = time.time()
+    session = Session(run, earlier.model_name(run), Workdir(path), Ledger(run.seconds, now, used), Alone(path, "loans"))
+    session.own(state)
+    session.journal.close()
+    return session
+
+
+def backdated(session: Session, seconds: float, *names: str) -> dict[str, Any]:
+    """What the run's folder says of it, with these moments so many seconds earlier."""
+    kept = session.workdir.read_json("run.json")
+    kept |= {name: kept[name] - seconds for name in names}
+    session.workdir.write_json("run.json", kept)
+    return kept
+
+
+def test_time_between_two_sessions_is_nobodys(tmp_path):
+    session = left_behind(tmp_path, used=100.0)
+    kept = backdated(session, HOUR, "begun")
+    assert earlier.seconds_used(session.workdir, kept) == pytest.approx(100.0, abs=1)
+
+
+def test_a_killed_session_used_its_time_up_to_its_last_event(tmp_path):
+    session = left_behind(tmp_path, "running", used=100.0)
+    kept = backdated(session, HOUR, "begun", "at")
+    last = kept["at"] + 30.0
+    os.utime(tmp_path / "events.jsonl", (last, last))
+    assert earlier.seconds_used(session.workdir, kept) == pytest.approx(130.0, abs=1)
