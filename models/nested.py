@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -20,6 +21,7 @@ from models.metric import Metric
 from models.objectives import Goal
 from models.schedule import extended, rounds
 from models.search import BATCH, Proposal, View, seed_for, strategy
+from models.space import distributions
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -144,10 +146,10 @@ class Study:
 
     def ask(self, most: float = BATCH) -> list[Trial]:
         """The next batch, at most `most` configurations, of which parts count by their share: the default alone at
-        first, then those to begin with; empty when there is no more."""
+        first, then those to begin with; empty when there is no more, such as where every choice is fixed."""
         if not self.told:
             return self._asked([Proposal(self.family.default, gradient=self.strategy.gradient)], self._batch())
-        if not self.family.tunable:
+        if not self.family.tunable or self._settled:
             return []
         view = self._batch()
         proposals = list(self.strategy.plan(view))
@@ -155,6 +157,11 @@ class Study:
             told = zip(proposals, self.initial, strict=False)
             proposals[: len(self.initial)] = [replace(proposal, params=params, share=1.0) for proposal, params in told]
         return self._asked(_within(proposals[:BATCH], most), view)
+
+    @cached_property
+    def _settled(self) -> bool:
+        """Whether the user fixed every choice that there was, so that the default is the only configuration."""
+        return all(one.single() for one in distributions(self.family, self._view.shape).values())
 
     def _batch(self) -> View:
         batch = (len(self.told) + BATCH - 1) // BATCH

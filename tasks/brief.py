@@ -84,7 +84,7 @@ class Job:
     share: float = 1.0
     """Fidelity: the part of its rounds or rows that the fit is given."""
     again: int | None = None
-    """The trial of the same configuration that was given less; what it fitted whole of this inner fold stands."""
+    """An earlier trial of the same configuration, given no more; what it fitted whole of this inner fold stands."""
     goes_on: int | None = None
     """The trial whose training of the same inner fold this one takes up; None: from nothing."""
     gradient: bool = False

@@ -195,11 +195,10 @@ def _parts(session: Session, study: Study, trial: Trial) -> tuple[int, float]:
 
 
 def _again(study: Study, trial: Trial) -> int | None:
-    """The trial that gave this configuration a smaller share, if it comes of one."""
-    if trial.parent is None or trial.goes_on:
-        return None
-    before = study.told[trial.parent]
-    return before.number if before.share < trial.share and before.config == trial.config else None
+    """The trial that came furthest with this configuration, at no larger share: what it fitted whole of an inner fold
+    need not be fitted again. None: there is none."""
+    alike = [t for t in study.told if t.share <= trial.share and t.config == trial.config and not trial.goes_on]
+    return max(alike, key=lambda t: (t.share, len(t.scores), -t.number)).number if alike else None
 
 
 def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:

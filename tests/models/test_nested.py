@@ -20,6 +20,7 @@ AUC = metric_for(None, "binary", ("a", "b"))
 RMSE = metric_for(None, "regression", ())
 TUNABLE = [f for f in families().values() if f.tunable]
 STRATEGIES = [s.name for s in strategies().values() if s.available]
+SPACES = {f.name: distributions(f, SHAPE) for f in TUNABLE}
 SLOW = [s.name for s in strategies().values() if s.extra == "bayes"]
 
 
@@ -103,6 +104,12 @@ def test_the_default_comes_first_and_alone_then_batches(strategy, place):
 @pytest.mark.parametrize("known", [f for f in families().values() if not f.tunable], ids=lambda f: f.name)
 def test_a_family_without_a_choice_is_asked_once(known):
     assert len(searched(study(known))) == 1
+
+
+@pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
+def test_a_family_whose_every_choice_the_user_fixed_is_asked_once(known):
+    fixed = bounded(known, {name: known.default.get(name, at(d, 0.5)) for name, d in SPACES[known.name].items()}, SHAPE)
+    assert len(searched(study(fixed, strategy="random"))) == 1
 
 
 @over_strategies()

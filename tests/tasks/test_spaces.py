@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from models.errors import InputError
+from models.search import BATCH
 from tests import sessions
 from tests.sessions import frame, run_over
 
@@ -71,14 +72,27 @@ def test_a_grid_ends_when_all_is_tried_and_its_size_was_told(tmp_path):
     assert {len(trials) for trials in session.trials.values()} == {1 + count}
 
 
-def _fixed(name):
-    """All but one hyperparameter at one value: what is left makes a small grid."""
+def test_what_was_tried_before_is_not_fitted_again(tmp_path):
+    """All but a choice of two is fixed: the search draws both again and again."""
+    families = {"tree": {"space": {"criterion": ["gini", "entropy"], **_fixed("tree", but=0)}}}
+    session, _ = sessions.trained(run(families, strategy="random", families=("tree",), trials=9), tmp_path)
+    for (name, fold), trials in session.trials.items():
+        first = {str(t.config): t.number for t in reversed(trials)}
+        assert len(first) == 2
+        for one in (t for t in trials if (t.number + BATCH - 1) // BATCH > 1 and t.scores):
+            fit = session.workdir.read_json(session.job(name, fold, one.number, {}, inner=0).file + ".json")
+            assert fit["taken"]
+            assert one.scores[0] == trials[first[str(one.config)]].scores[0]
+
+
+def _fixed(name, but=1):
+    """All numbers but one at one value: what is left makes a small grid."""
     from models.families import Shape, family
     from models.space import at, distributions
 
     space = distributions(family(name), Shape(200, 8, "binary", 2))
     numbers = [n for n, d in space.items() if not hasattr(d, "choices")]
-    return {n: at(space[n], 0.5) for n in numbers[1:]}
+    return {n: at(space[n], 0.5) for n in numbers[but:]}
 
 
 @pytest.mark.parametrize(
