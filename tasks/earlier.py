@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 
 from models.address import masked
 from models.config import Run
-from models.errors import InputError
+from models.errors import InputError, listed, shortened
 from models.outcome import Report
 from tasks import owner
 from tasks.data.database import is_address, is_table
@@ -21,6 +22,8 @@ from tasks.data.dated import undated
 from tasks.workdir import Workdir
 
 ROOT = Path("mlruns")
+
+_TIME = "budget.seconds"
 
 
 def described(run: Run) -> dict[str, Any]:
@@ -64,18 +67,54 @@ def fresh(name: str) -> Workdir:
     return Workdir(ROOT / "work" / f"{slug}-{stamp}-{secrets.token_hex(2)}")
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `split.outer: 5`; what is not set is left out."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        elif value not in (None, [], ""):
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
-    """The folder of the newest run with the same settings (or the one `wanted`), finished or not; None without one."""
-    places = sorted((ROOT / "work").glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for place in places:
+    """The folder of the newest run with the same settings (or the one `wanted`), finished or not; None without one.
+
+    The time may differ: who gives more goes on with more. A run that is done with another time is no answer, but to who
+    wants it by its name. InputError where the run `wanted` is not there, or has other settings."""
+    for place in sorted((ROOT / "work").glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         workdir = Workdir(place.parent)
         kept = workdir.read_json("run.json")
-        named = wanted in (place.parent.name, (workdir.read_json("report.json") or {}).get("run_id"))
-        if named or (not wanted and kept["name"] == name and kept["run"] == described(run)):
+        if wanted in (place.parent.name, (workdir.read_json("report.json") or {}).get("run_id")):
+            _refuse_other(_other(run, name, kept), place.parent.name)
+            return workdir
+        if not wanted and not _other(run, name, kept, timed=kept["state"] == "done"):
             return workdir
     if wanted:
         raise InputError(f"No run {wanted!r} in {ROOT / 'work'}.")
     return None
+
+
+def _other(run: Run, name: str, kept: Mapping[str, Any], timed: bool = False) -> dict[str, str]:
+    """What is set otherwise than in the run that was kept, each setting with both values; its time only if `timed`."""
+    there, here = flat(kept["run"]) | {"name": kept["name"]}, flat(described(run)) | {"name": name}
+    differ = {key for key in {**there, **here} if there.get(key) != here.get(key)} - (set() if timed else {_TIME})
+    return {key: f"{_shown(there.get(key))} there, {_shown(here.get(key))} here" for key in sorted(differ)}
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else shortened(value)
+
+
+def _refuse_other(other: Mapping[str, str], run: str) -> None:
+    """InputError where settings differ: trials by two metrics, or of two plans, are no one run."""
+    if other:
+        told = listed((f"{key} ({values})" for key, values in other.items()), width=120)
+        raise InputError(
+            f"The run {run} has other settings: {told}. It goes on with its own, of which only --budget, --workers and "
+            "--memory may differ. Or start a new run without --resume."
+        )
 
 
 def of_flow_run(flow_run: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from models.split import Plan, plan_for
 from models.table import Finding, Table
 from tasks import progress, workers
 from tasks.data import read
-from tasks.earlier import described
+from tasks.earlier import described, flat
 from tasks.session import Session
 from tasks.validate import check_form, check_signal
 
@@ -78,17 +77,6 @@ def _open(session: Session) -> None:
         },
         tags={"nestor.task": table.task, "nestor.metric": session.metric.name},
     )
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `split.outer: 5`; what is not set is left out."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        elif value not in (None, [], ""):
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _same_table(session: Session) -> None:

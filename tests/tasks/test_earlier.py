@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from models.config import Run
+from models.errors import InputError
 from tasks import earlier
 from tasks.budget import Ledger
 from tasks.session import Session
@@ -49,3 +50,40 @@ def test_a_killed_session_used_its_time_up_to_its_last_event(tmp_path):
     last = kept["at"] + 30.0
     os.utime(tmp_path / "events.jsonl", (last, last))
     assert earlier.seconds_used(session.workdir, kept) == pytest.approx(130.0, abs=1)
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch) -> Path:
+    """The folder of the runs of a directory that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "mlruns" / "work"
+
+
+def loans(**settings: Any) -> Run:
+    return Run(**{"data": "loans.csv", "target": "paid", **settings})
+
+
+def test_a_run_by_name_is_not_taken_up_with_other_settings(work):
+    left_behind(work / "first", metric="roc_auc", budget="10m", split={"outer": 4})
+    asked = loans(metric="f1", budget="10m", split={"inner": 3})
+    told = r"metric \(roc_auc there, f1 here\), split.inner \(none there, 3 here\), split.outer \(4 there, none here\)"
+    with pytest.raises(InputError, match=told):
+        earlier.interrupted(asked, "loans", "first")
+    with pytest.raises(InputError, match=r"name \(loans there, other here\)"):
+        earlier.interrupted(loans(metric="roc_auc", split={"outer": 4}, name="other"), "other", "first")
+
+
+@pytest.mark.parametrize("wanted", ["", "first"])
+def test_a_run_goes_on_with_more_time(wanted, work):
+    left_behind(work / "first", budget="10m")
+    left_behind(work / "trials", budget={}, search={"trials": 5})
+    for more in ("10m", "1h", {"workers": 2, "seconds": "2h"}):
+        found = earlier.interrupted(loans(budget=more), "loans", wanted)
+        assert found is not None
+        assert found.path.name == "first"
+
+
+def test_a_run_that_is_done_is_no_answer_to_who_gives_another_time(work):
+    left_behind(work / "first", "done", budget="10m")
+    assert earlier.interrupted(loans(budget="1h"), "loans") is None
+    assert earlier.interrupted(loans(budget="10m"), "loans") is not None
