@@ -22,6 +22,7 @@ from optuna.trial import create_trial
 from models.fanova import Boxes, shares, trees
 from models.nested import Trial
 from models.outcome import Interval
+from models.space import place
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -112,17 +113,17 @@ def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tr
     levelled: a study whose default had bad luck would else hold all the best trials."""
     sign = 1.0 if greater_is_better else -1.0
     rows = [
-        (place, trial, sign * (np.mean(trial.scores) - np.mean(first.scores[: len(trial.scores)])))
-        for place, trials in enumerate(studies.values())
+        (which, trial, sign * (np.mean(trial.scores) - np.mean(first.scores[: len(trial.scores)])))
+        for which, trials in enumerate(studies.values())
         if (first := next((t for t in trials if t.inner is not None and math.isfinite(t.inner)), None)) is not None
         for trial in trials
         if _whole(trial) and len(trial.scores) <= len(first.scores)
     ]
     space = _space([trial for _, trial, _ in rows])
     rows = [row for row in rows if all(_alike(space.get(n, d), d) for n, d in row[1].distributions.items())]
-    asked = [[_place(d, t.params[n]) if n in t.params else math.nan for n, d in space.items()] for _, t, _ in rows]
+    asked = [[place(d, t.params[n]) if n in t.params else math.nan for n, d in space.items()] for _, t, _ in rows]
     places = np.array(asked, dtype=float).reshape(len(rows), len(space))
-    study = np.array([place for place, _, _ in rows], dtype=int)
+    study = np.array([which for which, _, _ in rows], dtype=int)
     gain = _fenced(np.array([gain for _, _, gain in rows], dtype=float))
     return Tried(
         space,
@@ -178,27 +179,6 @@ def _joined(one: Any, other: Any) -> Any:
 def _alike(one: Any, other: Any) -> bool:
     """Whether both are choices, or numbers of one kind on one scale; a family may be changed between two runs."""
     return type(one) is type(other) and getattr(one, "log", None) == getattr(other, "log", None)
-
-
-def _place(one: BaseDistribution, value: Any) -> float:
-    """Where in [0, 1]; of whole numbers and choices the middle of what is theirs."""
-    if isinstance(one, CategoricalDistribution):
-        return (one.choices.index(value) + 0.5) / len(one.choices)
-    low, high = _ends(one)
-    place = math.log(value / low) / math.log(high / low) if one.log else (value - low) / (high - low)  # pyright: ignore
-    return min(1.0, max(0.0, place))
-
-
-def value_at(one: Any, place: float) -> float:
-    """The number at this place of a range of numbers, before it is made whole."""
-    low, high = _ends(one)
-    return low * (high / low) ** place if one.log else low + place * (high - low)
-
-
-def _ends(one: Any) -> tuple[float, float]:
-    """Where a range of numbers begins and ends; with whole numbers and steps half a step further out."""
-    half = (one.step or 0.0) / 2
-    return one.low - half, one.high + half
 
 
 def where(found: Tried, names: Sequence[str]) -> np.ndarray:
@@ -261,7 +241,7 @@ def _conditions(found: Tried) -> Iterator[tuple[list[str], list[int], np.ndarray
         trials = np.array(rows)
         asked = [k for k in range(len(names)) if there[trials, k].all()]
         columns = [k for k in asked if tuple(there[:, k]) == rows or np.ptp(found.places[trials, k]) > 0]
-        mine = [place for place, k in enumerate(columns) if tuple(there[:, k]) == rows]
+        mine = [number for number, k in enumerate(columns) if tuple(there[:, k]) == rows]
         yield [names[k] for k in columns], mine, trials
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from models.importance import Hyperparameter, Importance, Tried, value_at
+from models.importance import Hyperparameter, Importance, Tried
 from models.ranges import Range
+from models.space import value_at
 
 FEWEST = 50
 """Trials of a family under which its space stays as it is."""

@@ -13,8 +13,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from models.errors import shortened
 from models.fanova import Boxes, curve, surface, trees
-from models.importance import Importance, Tried, fitted, value_at, where
+from models.importance import Importance, Tried, fitted, where
 from models.plots import GRID, INK, SERIES
+from models.space import value_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -78,24 +78,34 @@ def at(distribution: BaseDistribution, place: float) -> Any:
     """The value at this place in [0, 1) of the distribution, on its own scale."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[min(len(distribution.choices) - 1, int(place * len(distribution.choices)))]
+    return nearest(distribution, value_at(distribution, place))
+
+
+def value_at(distribution: BaseDistribution, place: float) -> float:
+    """The number at this place of a range of numbers, before it is made whole."""
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
-    low, high = float(distribution.low), float(distribution.high)
-    whole = isinstance(distribution, IntDistribution)
-    low, high = (low - 0.5, high + 0.5) if whole else (low, high)
-    value = low * (high / low) ** place if distribution.log else low + place * (high - low)
-    return nearest(distribution, value)
+    low, high = _ends(distribution)
+    return low * (high / low) ** place if distribution.log else low + place * (high - low)
 
 
 def place(distribution: BaseDistribution, value: Any) -> float:
-    """The place in [0, 1] of a value, on the distribution's own scale; of a choice its middle."""
+    """The place in [0, 1] of a value, on the distribution's own scale; of choices, whole numbers and steps the middle
+    of what is theirs: `at` goes back."""
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.choices.index(value) + 0.5) / len(distribution.choices)
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
-    low, high = float(distribution.low), float(distribution.high)
+    low, high = _ends(distribution)
     if high <= low:
         return 0.5
     found = math.log(value / low) / math.log(high / low) if distribution.log else (value - low) / (high - low)
     return min(1.0, max(0.0, found))
+
+
+def _ends(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
+    """Where a range of numbers begins and ends: with whole numbers and steps half a step further out, so that every
+    value has an equal share of it."""
+    half = (distribution.step or 0.0) / 2
+    return distribution.low - half, distribution.high + half
 
 
 def nearest(distribution: BaseDistribution, value: Any) -> Any:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from models.importance import FEWEST, importance, tried, value_at
+from models.importance import FEWEST, importance, tried
 from models.nested import Trial
+from models.space import value_at
 
 SPACE = {
     "rate": FloatDistribution(1e-5, 1.0, log=True),

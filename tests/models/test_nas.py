@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from optuna.distributions import IntDistribution
 
 from models.families import Shape, families
 from models.metric import metric_for
 from models.nested import Study, Trial
 from models.rungs import shares
 from models.search import View, strategy
-from models.search.nas import _POPULATION
+from models.search.nas import _POPULATION, _other
 from models.space import bounded
 
 AUC = metric_for(None, "binary", ("a", "b"))
@@ -52,6 +54,16 @@ def test_a_child_differs_from_its_parent_in_one_thing_and_its_parent_is_young(kn
         assert set(changed) < set(known.architecture)
         alive = [t.number for t in members if t.number < child.number][-_POPULATION - 3 :]
         assert parent.number in alive
+
+
+@pytest.mark.parametrize("ends", [(1, 2), (1, 3), (2, 9), (8, 32, 4)])
+def test_a_whole_number_mutates_wherever_it_is_in_its_range(ends):
+    """A depth that no child can leave would fill the population."""
+    one, draw = IntDistribution(*ends[:2], step=(*ends, 1)[2]), np.random.default_rng(0)
+    for value in range(one.low, one.high + 1, one.step):
+        others = [_other(one, value, draw) for _ in range(60)]
+        assert others.count(value) < 20
+        assert {value - one.step, value + one.step} & {v for v in range(one.low, one.high + 1)} <= set(others)
 
 
 @pytest.mark.parametrize("known", NETWORKS)

@@ -42,16 +42,28 @@ def proposals(name: str, seen: View, batches: int = 100) -> list[dict]:
 RANGES = [FloatDistribution(-2, 3), FloatDistribution(1e-4, 1e3, log=True), IntDistribution(2, 9)]
 
 
+@pytest.mark.parametrize(
+    "distribution", [FloatDistribution(0.1, 0.9, step=0.2), IntDistribution(1, 3), IntDistribution(8, 32, step=4)]
+)
+def test_every_value_of_a_range_of_few_has_an_equal_share_of_it_and_its_place_is_the_middle(distribution):
+    values = [at(distribution, (i + 0.5) / 420) for i in range(420)]
+    count = len(set(values))
+    assert [values.count(v) for v in sorted(set(values))] == [420 / count] * count
+    assert [place(distribution, v) for v in sorted(set(values))] == pytest.approx(
+        [(i + 0.5) / count for i in range(count)]
+    )
+
+
 @pytest.mark.parametrize("distribution", [*RANGES, IntDistribution(1, 64, log=True), CategoricalDistribution([1, "a"])])
 def test_places_reach_from_end_to_end_and_back(distribution):
     values = [at(distribution, i / 500) for i in range(500)]
     assert all(distribution._contains(distribution.to_internal_repr(v)) for v in values)
+    assert [at(distribution, place(distribution, v)) for v in set(values)] == pytest.approx(list(set(values)))
     if isinstance(distribution, CategoricalDistribution):
         assert set(values) == {1, "a"}
         return
     assert [values[0], at(distribution, 1.0)] == [distribution.low, distribution.high]
-    assert [place(distribution, v) for v in (distribution.low, distribution.high)] == [0, 1]
-    if isinstance(distribution, FloatDistribution):
+    if isinstance(distribution, FloatDistribution) and not distribution.step:
         assert all(math.isclose(place(distribution, v), i / 500, abs_tol=1e-9) for i, v in enumerate(values))
 
 
