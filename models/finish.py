@@ -50,14 +50,13 @@ def finished(
     choose: bool,
     seed: int,
     pooled: bool = False,
-) -> tuple[Finish, float]:
-    """What is best on these inner folds of the ensemble's probabilities, and its score there: calibrated by other rows,
-    with the threshold that was chosen (`choose`: whether one may be). `pooled`: whether several folds' models will be
-    averaged."""
+) -> tuple[Finish, list[Fold3]]:
+    """What is best on these inner folds of the ensemble's probabilities, and the folds calibrated by other rows.
+    `choose`: whether a threshold may be chosen. `pooled`: whether several folds' models will be averaged."""
     made, odds = calibration.chosen(metric, folds, keys, calibrate, pooled)
     shown = [(target, new, weight) for (target, _, weight), new in zip(folds, odds, strict=True)]
     at = threshold(metric, shown, seed) if choose else None
-    return Finish(made, at), metric.pooled([judged(fold, at) for fold in shown])
+    return Finish(made, at), shown
 
 
 def of_all(metric: Metric, finishes: Sequence[Finish]) -> float | None:

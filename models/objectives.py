@@ -118,6 +118,12 @@ class Goal:
         found = {o.name: o for o in (*self.beside, *(limit.objective for limit in self.limits))}
         return tuple(o for name, o in found.items() if name != self.metric.name)
 
+    @property
+    def scored(self) -> tuple[Objective, ...]:
+        """The metrics and gaps among objectives and limits, the run's own metric too where it is limited."""
+        found = {o.name: o for o in (*self.beside, *(limit.objective for limit in self.limits))}
+        return tuple(o for o in found.values() if o.metric is not None)
+
     def asks(self, *names: str) -> bool:
         """Whether one of these is an objective or limited."""
         return any(o.name in names for o in self.measured)

@@ -5,14 +5,16 @@ Nothing here looks at B_k or T."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from models.calibration import wanted
 from models.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
-from models.finish import PLAIN, Finish, finished, of_all
+from models.finish import PLAIN, Finish, finished, judged, of_all
+from models.metric import Fold3
 from models.nested import Trial
 from models.threshold import moves
 from tasks import picked
@@ -31,6 +33,10 @@ class Chosen:
     """The ensemble's score on inner out-of-fold rows, finished as it is judged."""
     finish: Finish = PLAIN
     """Its calibration and threshold."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Of metrics and gaps that are objectives or limited, on inner rows, finished as it is judged."""
+    held: bool = False
+    """Whether a limit kept it from the best calibration or threshold."""
 
 
 def assembled(session: Session) -> dict[str, Chosen]:
@@ -115,33 +121,66 @@ def _candidates(session: Session, fold: str, trials: picked.Tried) -> list[Candi
 
 
 def _finished(session: Session, chosen: Chosen) -> Chosen:
-    """With the calibration and the threshold that are best on the fold's inner rows. Without outer folds nothing would
-    judge what was chosen so: then probabilities and decisions stay as they are."""
-    final, metric, work = session.run.final, session.metric, session.work
-    parts = [judge for _, judge in session.folds[chosen.fold].inner]
-    choose = final.threshold == "auto" and moves(metric, sum(map(len, parts)))
-    if not (choose or wanted(metric, final.calibrate)):
+    """With the calibration and the threshold that are best on the fold's inner rows, as far as limits are kept with
+    them: its members were chosen within the limits by plain decisions."""
+    choose, calibrate = _may_finish(session, chosen.fold)
+    if not (choose or calibrate or session.goal.scored):
         return chosen
-    if set(session.folds) == {ALL}:
+    folds = _inner_rows(session, chosen)
+    best, shown = _best(session, chosen.fold, folds, choose) if choose or calibrate else (PLAIN, folds)
+    tried = [
+        (finish, rows, _values(session, chosen.fold, finish, rows))
+        for finish, rows in ((best, shown), (replace(best, threshold=None), shown), (PLAIN, folds))
+    ]
+    finish, rows, values = next((one for one in tried if _keeps(session, one[2])), tried[-1])
+    told = [judged(fold, finish.threshold) for fold in rows]
+    inner = chosen.inner if finish == PLAIN else session.metric.pooled(told)
+    return replace(chosen, inner=inner, finish=finish, values=values, held=finish != best)
+
+
+def _may_finish(session: Session, fold: str) -> tuple[bool, bool]:
+    """Whether a threshold may be chosen, and a calibration. Without outer folds nothing would judge what was chosen so:
+    then probabilities and decisions stay as they are."""
+    final, rows = session.run.final, sum(len(judge) for _, judge in session.folds[fold].inner)
+    choose = final.threshold == "auto" and moves(session.metric, rows)
+    calibrate = wanted(session.metric, final.calibrate)
+    if (choose or calibrate) and set(session.folds) == {ALL}:
         session.note("Without outer folds nothing would judge a calibration or a threshold: none is chosen.")
-        return chosen
-    odds = _inner_odds(session, chosen)
-    weights = [None if work.weight is None else work.weight[rows] for rows in parts]
-    folds = list(zip([work.target[rows] for rows in parts], odds, weights, strict=True))
-    keys = [session.keys[rows] for rows in parts]
+        return False, False
+    return choose, calibrate
+
+
+def _best(session: Session, fold: str, folds: Sequence[Fold3], choose: bool) -> tuple[Finish, list[Fold3]]:
+    """The best finish by the metric alone, and the inner rows calibrated."""
+    keys = [session.keys[judge] for _, judge in session.folds[fold].inner]
     pooled = ALL not in session.folds
-    finish, inner = finished(metric, folds, keys, final.calibrate, choose, session.run.seed, pooled)
-    return chosen if finish == PLAIN else replace(chosen, inner=inner, finish=finish)
+    return finished(session.metric, folds, keys, session.run.final.calibrate, choose, session.run.seed, pooled)
 
 
-def _inner_odds(session: Session, chosen: Chosen) -> list[np.ndarray]:
-    """The ensemble's predictions on each inner fold's validation rows."""
+def _values(session: Session, fold: str, finish: Finish, rows: Sequence[Fold3]) -> dict[str, float]:
+    """The metrics and gaps that are objectives or limited, of calibrated inner rows decided by the threshold."""
+    odds = [told for _, told, _ in rows]
+    return {
+        one.name: float(np.mean(picked.inner_values(session, fold, one, odds, finish.threshold)))
+        for one in session.goal.scored
+    }
+
+
+def _keeps(session: Session, values: Mapping[str, float]) -> bool:
+    return all(one.excess(values[one.objective.name]) <= 0 for one in session.goal.limits if one.objective.metric)
+
+
+def _inner_rows(session: Session, chosen: Chosen) -> list[Fold3]:
+    """Each inner fold's validation rows with the ensemble's predictions."""
     members = [
         [m.weight * part for part in inner_predictions(session, m.family, chosen.fold, trial)]
         for m in chosen.members
         for trial in [_trial(session, m.family, chosen.fold, m.trial)]
     ]
-    return [np.sum(parts, axis=0) for parts in zip(*members, strict=True)]
+    odds = [np.sum(parts, axis=0) for parts in zip(*members, strict=True)]
+    parts, work = [judge for _, judge in session.folds[chosen.fold].inner], session.work
+    weights = [None if work.weight is None else work.weight[rows] for rows in parts]
+    return list(zip([work.target[rows] for rows in parts], odds, weights, strict=True))
 
 
 def inner_predictions(session: Session, name: str, fold: str, trial: Trial) -> tuple[np.ndarray, ...]:

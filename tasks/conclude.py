@@ -13,7 +13,7 @@ import numpy as np
 
 from models import estimate
 from models.conformal import Conformal
-from models.errors import BudgetError, NestorError, shortened
+from models.errors import BudgetError, NestorError, listed, shortened
 from models.finish import judged
 from models.metric import Fold3
 from models.outcome import Coverage, FamilyOutcome, Interval
@@ -94,6 +94,13 @@ def _tell_finish(session: Session, chosen: dict[str, Chosen]) -> None:
     if methods:
         how = ", ".join(f"{method} in {n} of {len(delivered)}" for method, n in methods.items())
         session.note(f"Probabilities are calibrated on inner rows (folds: {how}).")
+    held = [c.fold for c in delivered if c.held]
+    if held:
+        limits = listed([limit.words for limit in session.goal.limits if limit.objective.metric])
+        session.note(
+            f"In {len(held)} of {len(delivered)} folds the calibration or the threshold that is best for "
+            f"{session.metric.name} is left out: with it inner rows do not keep {limits}."
+        )
     at = threshold(session, chosen)
     if at is not None:
         folds = [c.finish.threshold for c in delivered if c.finish.threshold is not None]

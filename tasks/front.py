@@ -15,7 +15,7 @@ from models.metric import Fold3
 from models.objectives import ADDED, Objective
 from models.outcome import Interval, ObjectiveOutcome, Point, number
 from tasks import measure, picked
-from tasks.assemble import Chosen, delivering, inner_predictions, threshold
+from tasks.assemble import Chosen, delivering, threshold
 from tasks.conclude import Concluded, on_sealed
 from tasks.session import Session
 from tasks.shortlist import ALL
@@ -56,15 +56,10 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _inner(session: Session, chosen: Chosen, one: Objective) -> float:
     """What a fold's choice has on inner rows: of several members the sum of what adds up, the largest memory."""
+    if one.metric is not None:
+        return chosen.values[one.name]
     trials = [session.trials[m.family, chosen.fold][m.trial] for m in chosen.members]
-    if one.metric is None or len(trials) == 1:
-        return _together(one, [trial.measures[one.name] for trial in trials])
-    members = [
-        inner_predictions(session, m.family, chosen.fold, t) for m, t in zip(chosen.members, trials, strict=True)
-    ]
-    shares = [m.weight for m in chosen.members]
-    mean = [sum(w * p for w, p in zip(shares, parts, strict=True)) for parts in zip(*members, strict=True)]
-    return float(np.mean(picked.inner_values(session, chosen.fold, one, mean)))  # type: ignore[arg-type]
+    return _together(one, [trial.measures[one.name] for trial in trials])
 
 
 def _together(one: Objective, values: Sequence[float]) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 
 from models.errors import NestorError, listed
 from models.families import families
+from models.finish import judged
 from models.objectives import ADDED
 from models.outcome import number
 
@@ -111,13 +112,15 @@ def within(session: Session, fold: str, trials: Tried) -> Callable[[Sequence[Can
     return keeps
 
 
-def inner_values(session: Session, fold: str, one: Objective, predictions: Sequence[np.ndarray]) -> list[float]:
-    """A metric or a gap of these predictions on each inner fold's validation rows."""
+def inner_values(
+    session: Session, fold: str, one: Objective, predictions: Sequence[np.ndarray], at: float | None = None
+) -> list[float]:
+    """A metric or a gap of these predictions on each inner fold's validation rows, decided by the threshold `at`."""
     found = []
     for (_, rows), odds in zip(session.folds[fold].inner, predictions, strict=True):
         weight = None if session.work.weight is None else session.work.weight[rows]
-        metric, judged = scored(session, one, (session.work.target[rows], odds, weight), odds, rows)
-        found.append(metric.score(*judged))
+        metric, told = scored(session, one, judged((session.work.target[rows], odds, weight), at), odds, rows)
+        found.append(metric.score(*told))
     return found
 
 

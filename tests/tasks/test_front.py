@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -14,8 +15,10 @@ from rich.console import Console
 
 from flows.tables import final_table
 from models.errors import InputError, NestorError
+from models.finish import PLAIN
+from models.objectives import Limit
 from models.outcome import Report
-from tasks import front, measure, picked
+from tasks import assemble, front, measure, picked
 from tasks.deliver import delivered
 from tasks.publish import _of_objectives, trials_table
 from tasks.report import Details, report_html
@@ -164,6 +167,46 @@ def test_members_keep_the_limits_together_and_as_delivered(trained):
     assert measure.megabytes(model) <= LIMIT * 1.1  # the vote around them is a few kilobytes
     heavy = [t for (_, k), ts in session.trials.items() for t in ts if t.inner is not None and k == ALL]
     assert any(t.measures["size"] > LIMIT for t in heavy)
+
+
+def test_limits_are_kept_as_decisions_are_judged(tmp_path):
+    """A threshold is chosen after the members: one that would break a limit is not taken."""
+    data = frame(480).drop(columns=["day", "words"])
+    search = {"trials": 1, "families": ("constant", "linear"), "limits": {"parity:colour": 1.0}}
+    settings = run_over(data=data, search=search, metric="f1", budget={"workers": 2})
+    session, concluded = sessions.trained(settings, tmp_path)
+    loose = session.goal
+    (parity,) = loose.measured
+    broken = 0
+    for fold, chosen in concluded.chosen.items():
+        odds = [said for _, said, _ in assemble._inner_rows(session, chosen)]
+        free = assemble._finished(session, replace(chosen, finish=PLAIN))
+        plain, moved = (parity_of(session, fold, odds, at) for at in (0.5, free.finish.threshold or 0.5))
+        assert free.values == {"parity:colour": pytest.approx(moved)}
+        if moved > plain:
+            broken += 1
+            session.goal = replace(loose, limits=(Limit(parity, (plain + moved) / 2),))
+            held = assemble._finished(session, replace(chosen, finish=PLAIN))
+            assert (held.finish.threshold, held.held) == (None, True)
+            assert held.values == {"parity:colour": pytest.approx(plain)}
+            session.goal = loose
+    shown = np.mean([chosen.values["parity:colour"] for chosen in concluded.chosen.values()])
+    assert front.outcomes(session, concluded, {})[1].inner == pytest.approx(shown)
+    assert broken, "no threshold that widens the gap: this shows nothing"
+
+
+def parity_of(session, fold: str, odds: list[np.ndarray], at: float) -> float:
+    """How far apart colours are in the weighted share of rows that are said to be yes, the mean over inner folds."""
+    found = []
+    for (_, rows), said in zip(session.folds[fold].inner, odds, strict=True):
+        groups, weight = session.brief.subgroups["colour"][rows], session.work.weight[rows]
+        shares = [
+            np.average(said[groups == g, 1] >= at, weights=weight[groups == g])
+            for g in np.unique(groups)
+            if np.sum(groups == g) >= 10
+        ]
+        found.append(max(shares) - min(shares))
+    return float(np.mean(found))
 
 
 class Sizes:
