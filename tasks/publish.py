@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,14 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-from optuna.distributions import distribution_to_json
 
 from models.conformal import percent
-from models.families import families
-from models.outcome import STATES, FamilyOutcome, Interval, Report, Warned
-from models.schedule import changes
-from tasks import coverage, pickled, progress
-from tasks.conclude import Concluded, decided
+from models.outcome import STATES, FamilyOutcome, Report, Warned
+from tasks import coverage, files, pickled, progress, words
+from tasks.conclude import Concluded
 from tasks.deliver import delivered, trusted, unsafe
-from tasks.earlier import described
 from tasks.front import delivered_costs, outcomes, points, said
-from tasks.importance import Drawing, Drawn, write_down
+from tasks.importance import Drawing
 from tasks.intake import made_of
 from tasks.profiles import profiled
 from tasks.session import Session
@@ -43,7 +38,7 @@ def publish(session: Session, concluded: Concluded) -> Report:
         version = _registered(session, concluded)
         searched = drawing.ended()
         report = _report(session, concluded, version)
-        _artifacts(session, concluded, report, searched)
+        files.write(session, concluded, report, searched)
         _close(session, report)
     session.own("done")
     return report
@@ -149,13 +144,13 @@ def _of_objectives(report: Report) -> dict[str, float]:
 
 
 def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> Report:
-    _unused(session)
+    words.unused(session)
     if names := unsafe(concluded):
         session.note(f"The version is a pickle and no champion by itself. {pickled.reason(names)}")
     if saved := saving_said(session):
         session.note(saved)
     if session.table.history is not None:
-        session.note(_forecasts(session, concluded))
+        session.note(words.of_forecasts(session, concluded))
     objectives = outcomes(session, concluded, version["costs"])
     states = Counter(t.state for trials in session.trials.values() for t in trials)
     report = Report(
@@ -175,7 +170,7 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> 
         seconds=_seconds(session),
         warnings=tuple(Warned(f.check, f.message, f.columns) for f in session.findings if f.verdict == "warn"),
         left_out=dict(session.level.left_out),
-        sentence=_sentence(session, concluded, said(objectives)),
+        sentence=words.sentence(session, concluded, said(objectives)),
         notes=tuple(session.notes),
         alias=version["alias"],
         coverage=concluded.coverage,
@@ -187,36 +182,6 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> 
         workdir=str(session.workdir.path),
     )
     return report
-
-
-def _forecasts(session: Session, concluded: Concluded) -> str:
-    """What must be known of a model that forecasts, and whether it is better than the references."""
-    history = session.table.history
-    assert history is not None
-    said = (
-        f"This model is no function of one row: it needs the rows with a known {history.target!r} from before "
-        f"{history.horizon[0]} ago."
-    )
-    marks = [f for f in concluded.families if not families()[f.name].tunable and f.estimate is not None]
-    if concluded.estimate is None or not marks:
-        return said
-    gain = session.metric.gain
-    best = max(marks, key=lambda f: gain(f.estimate.value))  # pyright: ignore[reportOptionalMemberAccess]
-    assert best.estimate is not None
-    verb = "beats" if gain(concluded.estimate.value) > gain(best.estimate.value) else "does NOT beat"
-    own = f"{session.metric.name} {shown(concluded.estimate.value)}"
-    return f"{said} With {own} it {verb} the reference {best.name}, which has {shown(best.estimate.value)}."
-
-
-def _unused(session: Session) -> None:
-    """Says why, where less than nine tenths of the time was used."""
-    limit, used = session.ledger.limit, session.ledger.elapsed
-    if limit is not None and used < 0.9 * limit:
-        kept = session.ledger.registration
-        session.note(
-            f"{limit - used:.0f} of {limit:.0f} s were not used: the end took less than was kept for it "
-            f"({kept:.0f} s to register), or every study had all the configurations it may have."
-        )
 
 
 def _seconds(session: Session) -> dict[str, float]:
@@ -232,46 +197,6 @@ def _seconds(session: Session) -> dict[str, float]:
         "tracking": session.journal.seconds_per_record() * sum(map(len, session.trials.values())),
         "idle": max(0.0, tuned * session.workers - fitting),
     }
-
-
-def shown(value: float) -> str:
-    """Four significant digits, or whole numbers where they are large."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _sentence(session: Session, concluded: Concluded, beside: str = "") -> str:
-    """The result in words."""
-    if concluded.estimate is None:
-        return f"{concluded.winner} is delivered; not every fold could be judged, so there is no estimate."
-    text = (
-        f"Expect {session.metric.name} {_between(concluded.estimate)} on new rows "
-        f"({concluded.winner} is {'picked' if session.goal.several else 'the best single family'})."
-    )
-    text += beside
-    if concluded.test is not None:
-        text += f" The sealed test set, opened once, says {_between(concluded.test)}."
-    if session.warm is not None:
-        text += " After a warm start the estimate may flatter"
-        text += ": the number to publish is the test score." if concluded.test is not None else "."
-    if concluded.agreement is not None:
-        text += f" {_agreement(session, concluded.agreement)} (z = {concluded.agreement:+.1f})."
-    if not concluded.beats_constant:
-        text += " It is no better than a constant prediction: no alias is set."
-    return text
-
-
-def _agreement(session: Session, z: float) -> str:
-    if abs(z) < 2:
-        return "The two agree"
-    if session.run.split.time is not None:
-        return f"The newest rows are {'harder' if z > 0 else 'easier'} than the older ones: the table drifts"
-    return "The two DISAGREE: be careful with either"
-
-
-def _between(interval: Interval) -> str:
-    if interval.low is None or interval.high is None:
-        return shown(interval.value)
-    return f"{shown(interval.value)} ({shown(interval.low)} to {shown(interval.high)})"
 
 
 def _close_parts(session: Session, concluded: Concluded) -> None:
@@ -305,84 +230,6 @@ def _family_numbers(family: FamilyOutcome) -> dict[str, float]:
         found |= {"estimate": family.estimate.value, "estimate_low": family.estimate.low,
                   "estimate_high": family.estimate.high}  # fmt: skip
     return {k: float(v) for k, v in found.items() if v is not None}
-
-
-def trials_table(session: Session) -> pd.DataFrame:
-    """Every trial of the run, a row each."""
-    return pd.DataFrame(
-        {
-            "family": name, "fold": fold, "number": t.number, "state": t.state, "inner": t.inner,
-            "scores": list(t.scores), "seconds": t.seconds, "peak_mb": t.peak_mb, "reason": t.reason,
-            "start": t.start, "end": t.end, "params": json.dumps(dict(t.params)), "share": t.share,
-            "parent": t.parent, "steps": json.dumps(t.config["steps"]) if "steps" in t.config else None,
-            "measures": json.dumps(dict(t.measures)),
-            "space": json.dumps({n: distribution_to_json(d) for n, d in t.distributions.items()}),
-        }
-        for (name, fold), trials in session.trials.items()
-        for t in trials
-    )  # fmt: skip
-
-
-def split_table(session: Session) -> pd.DataFrame:
-    """Where each row of the table was: sealed, work or left out, and for work rows the outer fold that it judged."""
-    rows = pd.Index(session.table.data_rows, name="row")
-    found = pd.DataFrame({"part": "left out", "judged_in": ""}, index=rows)
-    found.iloc[session.sealed_places, 0] = "sealed"
-    found.iloc[session.work_places, 0] = "work"
-    for name, fold in session.folds.items():
-        found.iloc[session.work_places[fold.judge], 1] = name
-    return found.reset_index()
-
-
-def _artifacts(session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn]) -> None:
-    """Writes what the pipeline run holds beside its numbers."""
-    folder = session.workdir.path / "artifacts"
-    folder.mkdir(exist_ok=True)
-    trials_table(session).to_parquet(folder / "trials.parquet")
-    split_table(session).to_parquet(folder / "split_plan.parquet")
-    board = [
-        {**asdict(f), **{f"estimate_{k}": v for k, v in asdict(f.estimate).items()}} if f.estimate else asdict(f)
-        for f in concluded.families
-    ]
-    pd.DataFrame(board).drop(columns=["estimate"], errors="ignore").to_csv(folder / "leaderboard.csv", index=False)
-    for name, value in (
-        ("config.json", described(session.run)),
-        ("checks.json", [asdict(f) for f in session.findings]),
-        ("report.json", report.as_json()),
-        ("plan.json", session.workdir.read_json("plan.json")),
-        ("chosen.json", {k: [asdict(m) for m in c.members] for k, c in concluded.chosen.items()}),
-    ):
-        text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
-        (folder / name).write_text(text, "utf-8")
-    write_down(searched, session.metric, folder)
-    (folder / "report.html").write_text(_page(session, concluded, report, searched), "utf-8")
-    session.workdir.write_json("report.json", report.as_json())
-
-
-def _page(session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn]) -> str:
-    from tasks.report import Details, report_html
-
-    rows = [r for _, r in concluded.outer]
-    chosen = {
-        f"{m.family} (fold {k}, weight {m.weight:.2f})": {**trial.params, **changes(trial.config)}
-        for k, c in concluded.chosen.items()
-        for m in c.members
-        for trial in [session.trials[m.family, k][m.trial]]
-    }
-    outer = None
-    if rows:
-        outer = {
-            "target": np.concatenate([r[0] for r in rows]),
-            "prediction": np.concatenate([r[1] for r in rows]),
-            "fold": np.concatenate([np.full(len(r[0]), i) for i, r in enumerate(rows)]),
-        }
-        if session.metric.needs == "label":
-            outer["said"] = np.concatenate([said for _, said in decided(session, concluded)])
-    return report_html(report, Details(
-        trials=trials_table(session), findings=tuple(session.findings), outer=outer,
-        classes=session.work.classes, chosen=chosen, plan=session.workdir.read_json("plan.json"),
-        greater_is_better=session.metric.greater_is_better, searched=searched, points=points(session, concluded),
-    ))  # fmt: skip
 
 
 def _close(session: Session, report: Report) -> None:

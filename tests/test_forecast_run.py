@@ -14,8 +14,8 @@ from models.config import Run
 from models.seal import keys
 from tasks import conclude as concluding
 from tasks import fit
-from tasks.publish import _forecasts
 from tasks.shortlist import shortlist
+from tasks.words import of_forecasts
 from tests.sessions import begun, repeated, tuned
 from tests.test_laws import Inline
 
@@ -72,7 +72,7 @@ def test_the_mark_stands_in_the_leaderboard_and_the_report_says_who_is_better(wh
     session, concluded = whole
     found = {f.name: f.estimate.value for f in concluded.families}
     assert found["linear"] < found["seasonal_naive"] < found["constant"]
-    said = _forecasts(session, concluded)
+    said = of_forecasts(session, concluded)
     assert "no function of one row: it needs the rows with a known 'sold' from before 2 d ago" in said
     assert "it beats the reference seasonal_naive" in said
 

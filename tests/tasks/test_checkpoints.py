@@ -18,7 +18,7 @@ import pytest
 from models.schedule import Checkpoint, within_reach
 from tasks import checkpoints, fit
 from tasks.brief import Job
-from tasks.publish import trials_table
+from tasks.files import trials_table
 from tasks.schedules import schedules
 from tasks.shortlist import shortlist
 from tasks.tune import Store, study_of

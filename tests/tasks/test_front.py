@@ -20,7 +20,8 @@ from models.objectives import Limit
 from models.outcome import Report
 from tasks import assemble, front, measure, picked
 from tasks.deliver import delivered
-from tasks.publish import _of_objectives, trials_table
+from tasks.files import trials_table
+from tasks.publish import _of_objectives
 from tasks.report import Details, report_html
 from tasks.shortlist import ALL
 from tasks.tune import Store

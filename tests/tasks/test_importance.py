@@ -11,10 +11,10 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from tasks.files import trials_table
 from tasks.hyperparameters import body, searched
 from tasks.importance import Drawing, drawn, write_down
 from tasks.intake import signal
-from tasks.publish import trials_table
 from tasks.shortlist import shortlist
 from tasks.warm import studies_of
 from tests import sessions

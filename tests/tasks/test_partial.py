@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.publish import trials_table
+from tasks.files import trials_table
 from tests import sessions
 from tests.sessions import numbers, run_over, wait_for
 

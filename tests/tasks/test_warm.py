@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tasks.publish import trials_table
-from tasks.warm import saving, saving_said
+from tasks.files import trials_table
+from tasks.warm import saving, saving_said, warm_up
 from tests import sessions
 from tests.sessions import frame, numbers, run_over
 
@@ -79,6 +79,16 @@ def test_a_warm_run_taken_up_again_keeps_what_it_was_handed_first(warm, tmp_path
     for log in (folder / "studies").glob("linear-*.log"):
         log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:4]))
     assert numbers(*sessions.trained(run(), folder, past={"run_id": "another"})) == numbers(*warm)
+
+
+def test_that_there_was_nothing_to_hand_over_is_fixed_too(tmp_path, earlier):
+    """Else a run taken up again would begin with what ended meanwhile, unlike an unbroken one."""
+    search = {"trials": 6, "families": FAMILIES, "strategy": "meta"}
+    asked = run_over(data=frame().drop(columns=["day", "words"]), search=search, budget={"workers": 2})
+    for past in (None, earlier):
+        session = sessions.begun(asked, tmp_path, past=past)
+        warm_up(session)
+        assert session.warm is None
 
 
 def test_without_a_warm_start_nothing_is_asked(trained):
