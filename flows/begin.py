@@ -37,7 +37,7 @@ def served() -> Iterator[str]:
     session, handle = _begun.get() or (None, server.start())
     url = handle.ready()
     if session is not None:
-        session.ledger.afford(session.ledger.registration)
+        session.afford_end()
     with handle.guarded():
         yield url
 
@@ -76,7 +76,8 @@ def _secrets(handle: server.Handle) -> Iterator[None]:
 @contextmanager
 def _held_to_time(session: Session) -> Iterator[None]:
     """Inside the block a command that overruns its budget before it registers is ended: a last resort against what no
-    worker process can be killed for, such as a table that takes minutes to read."""
+    worker process can be killed for, such as a table that takes minutes to read. A run that was taken up again with
+    trials may take the time that its end needs."""
     over = threading.Event()
 
     def watch(limit: float) -> None:
@@ -85,12 +86,12 @@ def _held_to_time(session: Session) -> Iterator[None]:
                 return
             if session.ledger.left < -max(4.0, 0.04 * limit):
                 ending.say(
-                    f"Error: the budget of {limit:.0f} s is over and there is no model yet. Give more time. What is "
-                    "finished is kept: the same command with --resume goes on."
+                    f"Error: the budget of {limit:.0f} s is over and there is no model yet. What is finished is kept: "
+                    "the same command with --resume and a larger --budget goes on."
                 )
                 os._exit(BudgetError.exit_code)
 
-    if session.ledger.limit is not None and budget.is_command():
+    if session.ledger.limit is not None and budget.is_command() and not session.recorded:
         threading.Thread(target=watch, args=[session.ledger.limit], daemon=True, name="overtime").start()
     try:
         yield

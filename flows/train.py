@@ -62,6 +62,7 @@ def _train(run: Run, resume: str | None = None) -> Report:
         for name, stage in begin.EARLY:
             stages.early.with_options(name=name, task_run_name=name)(session, name, stage)
         _tune(session)
+        session.grant_end()
         with session.ledger.stage("conclusion"):
             concluded = stages.conclude(session)
         # Shown by the flow and not by a stage: Prefect's page puts these first.

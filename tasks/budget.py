@@ -68,6 +68,10 @@ class Ledger:
         """Seconds until the prompt must be back; infinite without a limit."""
         return float("inf") if self.limit is None else self.limit - self.elapsed
 
+    def extend(self, seconds: float) -> None:
+        """Moves the limit, where there is one, by so many seconds."""
+        self.limit = None if self.limit is None else self.limit + seconds
+
     def weighs(self, model_mb: float, members: float) -> None:
         """Learns how large a member of the delivered model is likely to be, and how many there are likely to be."""
         self.registration = REGISTRATION + members * (PER_MEMBER + PER_MB * model_mb)

@@ -21,7 +21,7 @@ from models.errors import InputError, NestorError
 from models.seal import digest
 from models.table import Finding
 from tasks import earlier, owner, progress, wandb_mirror
-from tasks.budget import Ledger
+from tasks.budget import EXIT, Ledger
 from tasks.earlier import ROOT
 from tasks.journal import Journal, Record, read_lines
 from tasks.workdir import Workdir
@@ -100,6 +100,19 @@ class Session:
     def may_search(self) -> bool:
         """Whether the clock allows more configurations."""
         return not self.stopped and (self.ledger.limit is None or self.ledger.left > self.ending())
+
+    def afford_end(self) -> None:
+        """Raises BudgetError where the time does not do for an end and no earlier session has a trial to end with."""
+        if not self.recorded:
+            self.ledger.afford(self.ledger.registration)
+
+    def grant_end(self) -> None:
+        """Gives a run that was taken up again the time that its end needs, where clearly less is left: its trials are
+        all there, and no resume would ever find more time."""
+        short = self.ending() - self.ledger.left
+        if self.recorded and short > EXIT:
+            self.ledger.extend(short)
+            self.note(f"Too little of the budget was left for the end of this resumed run: it got {short:.0f} s more.")
 
     def ending(self) -> float:
         """Wall seconds that the end of this run needs, as seen from the fits so far: each fold's ensemble, which takes

@@ -78,17 +78,19 @@ def tune(session: Session, family_name: str, fold: str) -> None:
         asked = study.ask(most)
         if not asked:
             break
-        batch = _evaluated(session, study, asked)
+        came = _evaluated(session, study, asked)
         if session.stopped:  # what was cut short is no result: a resume asks the same batch again
             return
+        batch = _or_kept(store, asked, came)
         for trial in batch:
             store.keep(trial)
         study.tell(batch)
         checkpoints.tidy(session.workdir, _fits(session, study), within_reach(study.told))
         for trial in batch:
             _report(session, study, trial)
-        if len(batch) < len(asked):
+        if len(came) < len(asked):
             break
+    _recall_rest(session, study, store)
     checkpoints.tidy(session.workdir, _fits(session, study))
 
 
@@ -120,6 +122,23 @@ def _recall(session: Session, study: Study, store: Store) -> None:
     if session.run.search.trials and whole < count and len(study.ask(_wanted(session, study))) == count - whole:
         study.recall([store.trials[n] for n in range(whole, count)])  # it was the last, and smaller than others
     for trial in study.told:
+        _report(session, study, trial)
+
+
+def _or_kept(store: Store, asked: list[Trial], came: list[Trial]) -> list[Trial]:
+    """What came of the batch, and what the clock cut short as an earlier session had it."""
+    whole = {t.number: t for t in came if t.state != "timeout"}
+    kept = {t.number: store.trials[t.number] for t in asked if t.number in store.trials}
+    every = {t.number: t for t in came} | kept | whole
+    return [every[n] for n in sorted(every)]
+
+
+def _recall_rest(session: Session, study: Study, store: Store) -> None:
+    """Takes up the start of a batch that is not asked again because the time is up: it has its results."""
+    numbers = itertools.takewhile(store.trials.__contains__, itertools.count(len(study.told)))
+    rest = [store.trials[n] for n in numbers]
+    study.recall(rest)
+    for trial in rest:
         _report(session, study, trial)
 
 

@@ -60,14 +60,15 @@ def begun(
     pool: Callable[[], Any] | None = None,
     salt: int | None = None,
     past: dict[str, Any] | None = None,
+    used: float = 0.0,
 ) -> Session:
     """A session over `path` whose rows are read and sealed; `salt` seals by that salt instead of the best of 100;
-    `past` is the earlier run of a warm start."""
+    `past` is the earlier run of a warm start; `used` are seconds that earlier sessions took."""
     workdir = Workdir(path)
     path.mkdir(parents=True, exist_ok=True)
     journal = Alone(path, "model")
     journal.past = past
-    session = Local(run, "model", workdir, Ledger(run.seconds, time.time()), journal)
+    session = Local(run, "model", workdir, Ledger(run.seconds, time.time(), used), journal)
     session.made = pool
     intake.take_in(session)
     if salt is not None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from models.config import Run
-from models.errors import InputError
+from models.errors import BudgetError, InputError
 from tasks import earlier
 from tasks.budget import Ledger
+from tasks.conclude import conclude
 from tasks.session import Session
+from tasks.shortlist import shortlist
 from tasks.workdir import Workdir
-from tests.sessions import Alone
+from tests.sessions import Alone, begun, run_over, trained, tuned
 
 HOUR = 3600.0
 
@@ -50,6 +52,37 @@ def test_a_killed_session_used_its_time_up_to_its_last_event(tmp_path):
     last = kept["at"] + 30.0
     os.utime(tmp_path / "events.jsonl", (last, last))
     assert earlier.seconds_used(session.workdir, kept) == pytest.approx(130.0, abs=1)
+
+
+QUICK = {"families": ("constant", "linear")}
+
+
+def test_a_run_whose_trials_are_there_gets_the_time_that_its_end_needs(tmp_path):
+    run = run_over(search={**QUICK, "trials": 2})
+    _, before = trained(run, tmp_path)
+    session = begun(run_over(search=QUICK, budget="1m"), tmp_path, used=100.0)
+    try:
+        session.afford_end()
+        shortlist(session)
+        tuned(session)
+        assert not session.may_search()
+        session.grant_end()
+        assert session.ledger.left == pytest.approx(session.ending(), abs=1)
+        assert session.refit_limit() > 2.0
+        after = conclude(session)
+    finally:
+        session.close()
+    assert after.estimate == before.estimate
+    assert [note for note in session.notes if "more" in note]
+
+
+def test_without_a_trial_a_time_that_is_over_is_an_error(tmp_path):
+    session = begun(run_over(search=QUICK, budget="1m"), tmp_path, used=100.0)
+    try:
+        with pytest.raises(BudgetError):
+            session.afford_end()
+    finally:
+        session.close()
 
 
 @pytest.fixture
