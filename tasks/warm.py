@@ -48,30 +48,30 @@ def warm_up(session: Session) -> None:
     """Fixes what the run that the settings name hands over; a resumed run keeps what was fixed first."""
     asked, kept = session.run.search.warm_from, session.workdir.read_json("warm.json")
     if kept is None and (asked is not None or strategy(session.run.search.strategy).remembers):
-        found = session.journal.call("past", run=asked) if asked else _remembered(session)
-        kept = found and _fixed(session, found)
+        found, notes = (session.journal.call("past", run=asked), []) if asked else _remembered(session)
+        # That there was nothing to hand over is fixed too: later there may be.
+        kept = _fixed(session, found) if found else {"warm": None, "notes": []}
+        kept["notes"] = [*notes, *kept["notes"]]
         session.workdir.write_json("warm.json", kept)
     if kept is not None:
-        session.warm = Warm(**kept["warm"])
+        session.warm = Warm(**kept["warm"]) if kept["warm"] else None
         for note in kept["notes"]:
             session.note(note)
 
 
-def _remembered(session: Session) -> dict[str, Any] | None:
-    """The newest finished run of this model, else of the model whose table is most like this one; None, and a word,
-    where there is neither."""
+def _remembered(session: Session) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest finished run of this model, else of the model whose table is most like this one, and a word where it
+    is not this one's; None where there is neither."""
     try:
-        return session.journal.call("past", run=session.name)
+        return session.journal.call("past", run=session.name), []
     except InputError:
         columns = list(session.table.kinds)
         metric = session.metric
         found = session.journal.call("similar", task=metric.task, metric=metric.name, columns=columns)
     first = f"There is no earlier run of {session.name}"
     if found is None:
-        session.note(f"{first}, nor of a model like it, whose configurations could be tried first.")
-    else:
-        session.note(f"{first}; the table of {found['name']} has {found['shared']} of its {len(columns)} columns.")
-    return found
+        return None, [f"{first}, nor of a model like it, whose configurations could be tried first."]
+    return found, [f"{first}; the table of {found['name']} has {found['shared']} of its {len(columns)} columns."]
 
 
 def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,13 +81,16 @@ def test_a_warm_run_taken_up_again_keeps_what_it_was_handed_first(warm, tmp_path
     assert numbers(*sessions.trained(run(), folder, past={"run_id": "another"})) == numbers(*warm)
 
 
-def test_that_there_was_nothing_to_hand_over_is_fixed_too(tmp_path, earlier):
+def test_that_there_was_nothing_to_hand_over_is_fixed_too(tmp_path):
     """Else a run taken up again would begin with what ended meanwhile, unlike an unbroken one."""
     search = {"trials": 6, "families": FAMILIES, "strategy": "meta"}
     asked = run_over(data=frame().drop(columns=["day", "words"]), search=search, budget={"workers": 2})
-    for past in (None, earlier):
+    for past in (None, {"run_id": "another"}):
         session = sessions.begun(asked, tmp_path, past=past)
-        warm_up(session)
+        try:
+            warm_up(session)
+        finally:
+            session.close()
         assert session.warm is None
 
 
