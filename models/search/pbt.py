@@ -47,7 +47,8 @@ def _plan(view: View) -> list[Proposal]:
     step = max(_LEAST_STEP, round(_rounds(view) / generations))
     begun = (len(view.told) - 1) // BATCH
     members = [_better(view, trial) for trial in view.told[-BATCH:]] if begun % generations else []
-    ranked = sorted((m for m in members if m), key=lambda m: (-view.metric.gain(m.inner or 0.0), m.number))
+    apart = {m.number: m for m in members if m}.values()  # several may go back to one: it has one place among the best
+    ranked = sorted(apart, key=lambda m: (-view.metric.gain(m.inner or 0.0), m.number))
     if not ranked:
         return _population(view, draw, step, first=begun == 0)
     last = {trial.number for trial in view.told[-BATCH:]}
@@ -134,5 +135,6 @@ STRATEGY = Strategy(
     sampler=_drawn,
     plan=_plan,
     unsuited=_unsuited,
-    source="Jaderberg et al. 2017, arXiv:1711.09846",
+    source="Jaderberg et al. 2017, arXiv:1711.09846; that the better half of so few goes on, and that who got "
+    "worse goes back, is ours",
 )
