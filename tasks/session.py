@@ -78,6 +78,8 @@ class Session:
         self.trials = {}
         self.stages_done: set[str] = set()
         self.stopped = False
+        self.search_over = False
+        """Whether the search was ended, for good, because what is left is needed for the end."""
         self.default_seconds: dict[str, float] = {}
         self.model_mb: dict[str, float] = {}
         self._new_store = no_store(journal.tracking_uri)
@@ -99,7 +101,9 @@ class Session:
 
     def may_search(self) -> bool:
         """Whether the clock allows more configurations."""
-        return not self.stopped and (self.ledger.limit is None or self.ledger.left > self.ending())
+        if self.stopped or self.search_over:
+            return False
+        return self.ledger.limit is None or self.ledger.left > self.ending()
 
     def afford_end(self) -> None:
         """Raises BudgetError where the time does not do for an end and no earlier session has a trial to end with."""

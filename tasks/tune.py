@@ -302,8 +302,9 @@ def refit(
 
 
 def stop_in_time(session: Session, done: threading.Event) -> None:
-    """Ends the search, running fits included, when what is left is needed for the end. Runs in a thread of its own."""
+    """Ends the search, running fits included, when what is left is needed for the end: for good, and those fits too
+    that a study was about to ask for. Runs in a thread of its own."""
     while not done.wait(0.2):
         if not session.may_search():
+            session.search_over = True
             session.fits.cancel(lambda priority: priority[0] == SEARCH)
-            return

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from models.errors import NestorError
+from models.nested import Trial
+from models.plan import Level
 from tasks.brief import Job
-from tasks.tune import Store
-from tasks.workers import Pool
-from tests.sessions import frame, run_over
+from tasks.tune import SEARCH, Store, _or_kept, stop_in_time
+from tasks.workers import FitError, Pool
+from tests.sessions import begun, frame, run_over
 
 FAMILIES = ("constant", "linear", "random_forest")
 
@@ -109,3 +115,35 @@ def test_a_refit_that_fails_leaves_its_family_without_an_estimate_and_says_so(tr
 def test_a_run_in_which_nothing_works_ends_with_a_sentence(trained):
     with pytest.raises(NestorError):
         trained(run(2), pool=lambda: Sabotaged(lambda job: True, "raise ValueError('no')"))
+
+
+# --- The end of the time ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(tmp_path):
+    """A session whose time is up, without a plan of its own."""
+    session = begun(run(1), tmp_path)
+    session.level, session.folds, session.ledger.limit = Level(1, 1, (), {}), {"1": None}, 0.001
+    over = threading.Event()
+    threading.Thread(target=stop_in_time, args=(session, over), daemon=True).start()
+    yield session
+    over.set()
+    session.close()
+
+
+def test_no_fit_begins_after_the_search_was_ended(late):
+    """A study that was asking its strategy meanwhile hands its batch to the pool a moment later."""
+    ended = [late.fits.submit(time.sleep, 60, priority=(SEARCH, batch), timeout=60).exception(20) for batch in range(3)]
+    assert all(isinstance(one, FitError) for one in ended)
+    late.ledger.limit = 1e6  # the end needs less than it seemed
+    assert not late.may_search()
+
+
+def test_what_is_told_is_what_the_file_holds_whatever_became_of_it_the_second_time():
+    """Else a session after this one would recall another trial than the one that the search went on from."""
+    asked = [Trial(n, {}, {}) for n in range(1, 5)]
+    kept = {1: replace(asked[0], state="timeout"), 2: replace(asked[1], scores=(0.5,))}
+    came = [replace(one, scores=(0.25,)) for one in asked[:3]]
+    batch = _or_kept(SimpleNamespace(trials=kept), asked, came)  # type: ignore[arg-type]
+    assert batch == [kept[1], kept[2], came[2]]
