@@ -126,10 +126,8 @@ def _recall(session: Session, study: Study, store: Store) -> None:
 
 
 def _or_kept(store: Store, asked: list[Trial], came: list[Trial]) -> list[Trial]:
-    """What came of the batch, and what the clock cut short as an earlier session had it."""
-    whole = {t.number: t for t in came if t.state != "timeout"}
-    kept = {t.number: store.trials[t.number] for t in asked if t.number in store.trials}
-    every = {t.number: t for t in came} | kept | whole
+    """What came of the batch; what an earlier session wrote down of it stands, for a later one will recall that."""
+    every = {t.number: t for t in came} | {t.number: store.trials[t.number] for t in asked if t.number in store.trials}
     return [every[n] for n in sorted(every)]
 
 
