@@ -14,7 +14,7 @@ import typer
 
 from flows import ending
 from flows.commands import check, families, promote, report, retrain, rollback, runs, score, searches, train, up, watch
-from tasks import secret
+from tasks import proxy, secret
 
 
 def _examples(*lines: str) -> str:
@@ -69,6 +69,7 @@ def _server() -> str:
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
     secret.server.set(_server)
+    proxy.spare_this_machine()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -28,7 +28,7 @@ from pathlib import Path
 import psutil
 
 from models.errors import NestorError
-from tasks import owner
+from tasks import owner, proxy
 
 IDLE = 600.0
 """Seconds without a request or an open connection after which a server ends."""
@@ -127,7 +127,9 @@ def stop(root: Path | str = "mlruns") -> bool:
 
 
 def quiet_environment(root: Path | str = "mlruns", url: str | None = None) -> None:
-    """Sets what Prefect reads when it is imported: silence, and for a server of our own its home and address."""
+    """Sets what Prefect reads when it is imported: silence, and for a server of our own its home and address. No proxy
+    stands between this machine's processes from now on."""
+    proxy.spare_this_machine()
     own = own_api(root)
     values = dict(_QUIET)
     if own is None:

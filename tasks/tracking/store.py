@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import NestorError, shortened
+from tasks.proxy import spare_this_machine
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,6 +35,7 @@ QUIET = {
 def connect(address: str) -> MlflowClient:
     """A client of the store at `address`, which is made if it is SQLite and missing; says nothing on the screen."""
     os.environ.update({k: v for k, v in QUIET.items() if k not in os.environ})
+    spare_this_machine()
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.request
 from pathlib import Path
@@ -70,6 +71,21 @@ def test_the_next_command_finds_it(root):
     first.ready()
     second = server.start(root)
     assert (second.found, second.url, second.pid) == (True, first.url, first.pid)
+
+
+def test_a_proxy_in_the_environment_does_not_stand_before_it(root):
+    code = f"""
+        from flows import server
+        url = server.start({str(root)!r}).ready()
+        server.quiet_environment({str(root)!r}, url)
+        from prefect.client.orchestration import get_client
+        print(get_client(sync_client=True, httpx_settings={{"timeout": 5}}).api_healthcheck())
+    """
+    proxies = dict.fromkeys(("http_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=SILENT | proxies, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "None\n", done.stderr
 
 
 def test_two_commands_at_once_share_one_server(root):
