@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -85,8 +86,8 @@ def again(arguments: list[str]) -> str:
 
 
 def with_resume_value(arguments: list[str]) -> list[str]:
-    """The arguments with an empty value put after a bare `--resume`: what follows it is its RUN only where it is
-    neither another option nor the table."""
+    """The arguments with an empty value put after a bare `--resume`: what follows it is its RUN only where it looks
+    like a run's folder or id, and is no file."""
     out = []
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         out.append(argument)
@@ -96,7 +97,8 @@ def with_resume_value(arguments: list[str]) -> list[str]:
 
 
 def _no_run(text: str) -> bool:
-    return text.startswith(("-", "sklearn:")) or Path(text).is_file()
+    # Tables have a dot, a slash, a colon or a percent sign in them; folders of runs and MLflow's ids never do.
+    return not re.fullmatch(r"\w[\w-]*", text) or Path(text).is_file()
 
 
 def say(text: str) -> None:

@@ -363,7 +363,7 @@ Resume = Annotated[
         _RUN,
         "--resume",
         metavar="[RUN]",
-        help="Go on with an interrupted run: the newest with the same options, or the one named.",
+        help="Go on with an interrupted run: the newest with these options (--budget may differ), or the one named.",
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; train nothing.", rich_help_panel=_RUN)]

@@ -276,8 +276,13 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing(table):
         ("train a.csv --resume", "train a.csv --resume|"),
         ("train --resume there.csv", "train --resume| there.csv"),
         ("train --resume sklearn:iris", "train --resume| sklearn:iris"),
+        ("train --resume env:SALES_DB", "train --resume| env:SALES_DB"),
+        ("train --resume postgresql://host/db", "train --resume| postgresql://host/db"),
+        ("train --resume sales-%Y-%m-%d.csv", "train --resume| sales-%Y-%m-%d.csv"),
+        ("train --resume gone.parquet", "train --resume| gone.parquet"),
         ("train a.csv --resume --json", "train a.csv --resume| --json"),
         ("train a.csv --resume loans-2026", "train a.csv --resume loans-2026"),
+        ("train a.csv --resume 0a1b2c3d", "train a.csv --resume 0a1b2c3d"),
         ("train a.csv --resume=x", "train a.csv --resume=x"),
     ],
 )
