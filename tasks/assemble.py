@@ -20,7 +20,7 @@ from models.threshold import moves
 from tasks import picked
 from tasks.session import Session
 from tasks.shortlist import ALL
-from tasks.tune import refit
+from tasks.tune import judging_in_time, refit
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ def assembled(session: Session) -> dict[str, Chosen]:
 
     Beside the members, and after them, each family's best is refitted too: it is judged for the leaderboard as far as
     the time goes."""
+    with judging_in_time(session):
+        return _assembled(session)
+
+
+def _assembled(session: Session) -> dict[str, Chosen]:
     weighed = {fold: found for fold, found in _all_weighed(session).items() if found is not None}
     members = {(m.family, k, m.trial) for k, one in weighed.items() for m in one.members}
     bests = {

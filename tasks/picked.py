@@ -61,10 +61,12 @@ def settled(
     refitted: Callable[[str, str, Trial], object | None],
 ) -> Any:  # fmt: skip
     """What `choose` makes of the fold's trials, once all that it takes (`keys`) is refitted and keeps the limits as it
-    then is; None where nothing does. What could not be refitted, or is over a limit then, is chosen without."""
+    then is; None where nothing does. What could not be refitted, or is over a limit then, is chosen without. When the
+    rest of the time is needed to register it chooses among what is refitted by then."""
     done: dict[Key, bool] = {}
     while True:
-        left = {n: [t for t in ts if done.get((n, t.number), True)] for n, ts in tried(session, fold).items()}
+        more = not done or session.may_judge()
+        left = {n: [t for t in ts if done.get((n, t.number), more)] for n, ts in tried(session, fold).items()}
         found = choose({name: as_refitted(session, fold, name, trials) for name, trials in left.items()})
         new = [] if found is None else [key for key in keys(found) if key not in done]
         if not new:

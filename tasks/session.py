@@ -171,6 +171,10 @@ class Session:
         """Seconds that one refit may take."""
         return _HANGS if self.ledger.limit is None else max(2.0, self.ledger.left - self.ledger.registration)
 
+    def may_judge(self) -> bool:
+        """Whether there is time for more than registering and the way out."""
+        return self.ledger.left > self.ledger.registration + EXIT
+
     def start_pool(self) -> None:
         """Starts the worker processes, each with its share of the memory that is free."""
         from tasks.workers import Pool

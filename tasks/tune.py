@@ -9,8 +9,9 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,9 @@ from tasks.workers import NEVER_RUN, FitError
 
 JUDGE, SEARCH = 0, 1
 """First part of a fit's priority: judging goes before searching."""
+
+LEAST = 10.0
+"""Seconds that refits together have always: without them there is no model."""
 
 
 class Store:
@@ -306,3 +310,25 @@ def stop_in_time(session: Session, done: threading.Event) -> None:
         if not session.may_search():
             session.search_over = True
             session.fits.cancel(lambda priority: priority[0] == SEARCH)
+
+
+@contextmanager
+def judging_in_time(session: Session) -> Iterator[None]:
+    """Inside the block refits end in time to register: those for the leaderboard when what is left is needed for that
+    and the way out, and soon after them all others. What is refitted by then is delivered."""
+    over = threading.Event()
+    if session.ledger.limit is not None:
+        until = time.monotonic() + max(LEAST, session.refit_limit())
+        threading.Thread(target=_end_refits, args=(session, until, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _end_refits(session: Session, until: float, over: threading.Event) -> None:
+    while not over.wait(0.2):
+        if time.monotonic() > until:
+            session.fits.cancel(lambda priority: priority[0] == JUDGE)
+        elif not session.may_judge():
+            session.fits.cancel(lambda priority: priority == (JUDGE, True))

@@ -177,7 +177,7 @@ def _settle(promise: Future, task: Future) -> None:
     try:
         promise.set_result(task.result())
     except CancelledError:
-        promise.set_exception(FitError("timeout", "stopped: the time for tuning was up"))
+        promise.set_exception(FitError("timeout", "stopped: the time was up"))
     except TimeoutError as error:
         promise.set_exception(FitError("timeout", f"stopped after {_limit(error):.0f} s, the limit of one fit"))
     except MemoryError:

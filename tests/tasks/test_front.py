@@ -222,6 +222,24 @@ class Sizes:
         ]
 
 
+def test_no_more_is_refitted_when_the_rest_is_needed_to_register(several, monkeypatch):
+    """What is refitted by then and keeps the limits is what is chosen among."""
+    session, _ = several
+    rounds = []
+
+    def refitted(name, fold, trial):
+        rounds.append((name, trial.number))
+        monkeypatch.setattr(session.ledger, "limit", 0.001)
+        return object() if len(rounds) == 2 else None
+
+    def two(trials):
+        return [(name, t.number) for name in sorted(trials) for t in session.goal.complete(trials[name])][:2] or None
+
+    found = picked.settled(session, "1", two, lambda found: found, refitted)
+    assert len(rounds) == 2
+    assert found == [rounds[1]]
+
+
 def test_limits_that_nothing_keeps_end_the_run_with_what_to_loosen(trained):
     with pytest.raises(NestorError, match=r"None of \d+ configurations keeps .* Loosen --limit size=0.00") as caught:
         trained(run(1, ("constant", "linear"), limits={"size": 1e-5}))

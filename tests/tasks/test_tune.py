@@ -15,8 +15,9 @@ import pytest
 from models.errors import NestorError
 from models.nested import Trial
 from models.plan import Level
+from tasks import tune
 from tasks.brief import Job
-from tasks.tune import SEARCH, Store, _or_kept, stop_in_time
+from tasks.tune import JUDGE, SEARCH, Store, _or_kept, judging_in_time, stop_in_time
 from tasks.workers import FitError, Pool
 from tests.sessions import begun, frame, run_over
 
@@ -138,6 +139,23 @@ def test_no_fit_begins_after_the_search_was_ended(late):
     assert all(isinstance(one, FitError) for one in ended)
     late.ledger.limit = 1e6  # the end needs less than it seemed
     assert not late.may_search()
+
+
+def test_refits_for_the_leaderboard_end_when_the_rest_is_needed_to_register(late):
+    late.ledger.limit = late.ledger.elapsed + late.ledger.registration + 1
+    with judging_in_time(late):
+        needed, other = (late.fits.submit(time.sleep, 60 * n, priority=(JUDGE, n), timeout=60) for n in (0, 1))
+        assert isinstance(other.exception(60), FitError)
+        assert needed.exception(60) is None
+
+
+def test_refits_that_take_too_long_end_together(late, monkeypatch):
+    """Each has its own limit from its own start: many would overrun by one limit after the other."""
+    monkeypatch.setattr(tune, "LEAST", 1.0)
+    late.ledger.limit = late.ledger.elapsed + late.ledger.registration
+    with judging_in_time(late):
+        waiting = [late.fits.submit(time.sleep, 60, priority=(JUDGE, 0), timeout=60) for _ in range(4)]
+        assert all(isinstance(one.exception(20), FitError) for one in waiting)
 
 
 def test_what_is_told_is_what_the_file_holds_whatever_became_of_it_the_second_time():
