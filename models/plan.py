@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from models.config import Split
 from models.outcome import How
+from models.split import INNER_SHARE
 
 LEVELS = ((5, 4), (5, 3), (3, 3), (5, 1), (3, 1), (0, 5), (0, 1))
 """(outer, inner) from the most honest and dearest down; outer 0 has no outer loop, and (0, 1) is one hold-out."""
@@ -59,6 +60,13 @@ def first_level(rows: int, split: Split) -> tuple[int, int]:
     Four inner folds to 4,000 rows, three to 10,000, one split above."""
     inner = 4 if rows <= 4_000 else 3 if rows <= 10_000 else 1
     return (split.outer or 5, split.inner or inner)
+
+
+def inner_rows(rows: int, split: Split) -> int:
+    """About how many rows a fit of the search is trained on: an outer fold's training part without an inner one's
+    judging part, in plans without time."""
+    outer, inner = first_level(rows, split)
+    return round(rows * (1 - 1 / outer) * (1 - (1 / inner if inner > 1 else INNER_SHARE)))
 
 
 def needed(outer: int, inner: int, seconds: Mapping[str, float], trials: int, refit_too: bool) -> float:

@@ -24,7 +24,7 @@ from models.metric import Metric, metric_for
 from models.nested import Study
 from models.objectives import goal_for
 from models.outcome import How
-from models.plan import LEAST_TRIALS, REFIT, Level, affordable, first_level
+from models.plan import LEAST_TRIALS, REFIT, Level, affordable, first_level, inner_rows
 from models.search import strategies, strategy
 from models.space import view_of
 from models.split import Fold, layout
@@ -65,8 +65,9 @@ def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
         family(name)
     told = _told(table, run)
     _searchable(told, run)
-    shape, metric = told.shape(table.rows, table.features.shape[1]), told.scorer
-    found = {one.name: _misfit(one, shape, run) or _unsearched(one, shape, metric, run) for one in asked}
+    shape = told.shape(table.rows, table.features.shape[1])
+    inside = replace(shape, rows=inner_rows(table.rows, run.split))
+    found = {one.name: _misfit(one, shape, run) or _unsearched(one, inside, told.scorer, run) for one in asked}
     left_out = {name: why for name, why in found.items() if why}
     kept = [f for f in sorted(asked, key=lambda f: (f.cost, f.name)) if f.name not in left_out]
     if not kept:
@@ -110,15 +111,31 @@ def _misfit(one: Family, shape: Shape, run: Run) -> str:
 
 
 def _unsearched(one: Family, shape: Shape, metric: Metric, run: Run) -> str:
-    """Why the search can't search the family's space; empty where it can. InputError for ranges that can't be, and
-    where the family was asked for by name: then both are wanted, and can't be had."""
+    """Why the search can't search the family's space; empty where it can. InputError for ranges that can't be, and as
+    `_refused`."""
     if not one.tunable:
         return ""
+    return _refused(one.name, Study(view_of(one, shape, metric, run), ALL, run.search.strategy).unsuited, run)
+
+
+def _refused(family_name: str, why: str, run: Run) -> str:
+    """Why the family is left out by a search that can't search it; empty where it can. InputError where the family was
+    asked for by name: then both are wanted, and can't be had."""
     name = run.search.strategy
-    why = Study(view_of(one, shape, metric, run), ALL, name).unsuited
     if why and run.search.families:
-        raise InputError(f"The search {name} can't search {one.name}: {why}.")
+        raise InputError(f"The search {name} can't search {family_name}: {why}.")
     return why and f"the search {name} can't search it: {why}"
+
+
+def _searched_everywhere(session: Session, level: Level) -> Level:
+    """The level without families that can't be searched in some fold: which choices there are may hang on its rows.
+    InputError as `_refused`."""
+    out = {}
+    for name in (n for n in level.families if family(n).tunable):
+        why = next((w for fold in session.folds if (w := study_of(session, name, fold).unsuited)), "")
+        out |= {name: said} if (said := _refused(name, why, session.run)) else {}
+    kept = tuple(name for name in level.families if name not in out)
+    return replace(level, families=kept, left_out={**level.left_out, **out})
 
 
 def _searchable(told: Brief, run: Run) -> None:
@@ -159,7 +176,7 @@ def _shortlist(session: Session) -> None:
     else:
         level, session.folds, session.default_seconds = stored
         _brief(session, f"{level.outer}x{level.inner}")
-    session.level = level
+    session.level = _searched_everywhere(session, level)
     _comparable(session)
     deaf = [name for name in level.families if family(name).tunable and not family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):

@@ -9,8 +9,10 @@ import pytest
 
 from models.errors import InputError
 from models.search import BATCH
+from tasks.data import read
+from tasks.shortlist import shortlist, suited
 from tests import sessions
-from tests.sessions import frame, run_over
+from tests.sessions import begun, frame, run_over
 
 RANGES = {
     "linear": {"space": {"penalty": "elasticnet", "strength": [0.5, 5000, "log"]}},
@@ -19,10 +21,10 @@ RANGES = {
 }
 
 
-def run(told=RANGES, **search):
+def run(told=RANGES, plan="random", split=None, **search):
     data = frame().drop(columns=["day", "words"])
     search = {"trials": 5, "families": tuple(RANGES), **search}
-    return run_over(data=data, search=search, families=told, budget={"workers": 2})
+    return run_over(plan, data=data, search=search, families=told, budget={"workers": 2}, **split or {})
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +110,50 @@ def _fixed(name, but=1):
 def test_what_can_not_be_searched_is_told_before_any_fit(tmp_path, families, search, says):
     with pytest.raises(InputError, match=says):
         sessions.trained(run(families, **search), tmp_path)
+
+
+# --- Conditions that depend on the rows ------------------------------------------------------------------------------
+
+NETS = {"linear": {"configurations": [{"penalty": "elasticnet", "l1_ratio": 0.5, "strength": 2.0}]}}
+
+
+def dear_from(rows, monkeypatch, read):
+    """Elastic nets are offered for so many training rows at most."""
+    import models.families.linear as linear
+
+    monkeypatch.setattr(linear, "_L1_CELLS", 2 * rows * read.features.shape[1])
+
+
+def test_a_search_is_checked_on_the_rows_that_it_will_have(monkeypatch):
+    """60 training rows of 240: two outer folds, two inner ones."""
+    listed = run(NETS, strategy="manual", families=("linear",))
+    grid = run({"linear": {"steps": 2}}, strategy="grid", families=("linear",), trials=4)
+    table = read(listed)
+    dear_from(90, monkeypatch, table)
+    assert [f.name for f in suited(table, listed)[0]] == ["linear"]
+    with pytest.raises(InputError, match="its grid has 6 configurations"):
+        suited(table, grid)
+
+
+def planned(asked, path, monkeypatch, dear):
+    """The session after its plan was made; in plans by time the folds are of different sizes."""
+    session = begun(asked, path)
+    try:
+        dear_from(dear, monkeypatch, session.work)
+        shortlist(session)
+    finally:
+        session.close()
+    return session
+
+
+def test_what_some_fold_can_not_search_is_told_before_any_search(monkeypatch, tmp_path):
+    asked = run(NETS, "time", strategy="manual", families=("linear",))
+    with pytest.raises(InputError, match="No hyperparameter of linear 'l1_ratio'"):
+        planned(asked, tmp_path, monkeypatch, dear=60)
+
+
+def test_a_family_that_was_not_asked_for_by_name_is_left_out_where_some_fold_can_not_search_it(monkeypatch, tmp_path):
+    asked = run({"linear": {"steps": 2}}, "time", strategy="grid", families=(), trials=4, split={"split": {"outer": 3}})
+    level = planned(asked, tmp_path, monkeypatch, dear=50).level
+    assert "its grid has 6 configurations" in level.left_out["linear"]
+    assert "linear" not in level.families
