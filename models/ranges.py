@@ -45,6 +45,8 @@ class Bounded:
             return low, high
         low, high, scale = _numbers(name, self.ranges[name])
         how["log"] = how.get("log", False) if scale is None else scale == "log"
+        if low == high <= 0:  # one fixed value has no scale: no penalty at all is 0
+            how["log"] = False
         if how["log"] and low <= 0:
             raise InputError(f"{name} is searched on a log scale: its range must lie above 0, not begin at {low:g}.")
         return low, high

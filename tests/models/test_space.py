@@ -76,6 +76,7 @@ def test_places_reach_from_end_to_end_and_back(distribution):
         (LIGHTGBM, {"learning_rate": [0.01, 0.05, "log"]}, {"learning_rate": 0.05, "num_leaves": 31}),
         (LIGHTGBM, {"num_leaves": [1000, 2000]}, {"num_leaves": 1000}),
         (LIGHTGBM, {"subsample": 0.7, "extra_trees": True}, {"subsample": 0.7, "extra_trees": True}),
+        (LIGHTGBM, {"reg_alpha": 0, "num_leaves": [31, 31]}, {"reg_alpha": 0.0, "num_leaves": 31}),
         (LINEAR, {"penalty": "elasticnet"}, {"penalty": "elasticnet", "l1_ratio": 0.525, "strength": 1.0}),
         (LINEAR, {"l1_ratio": [0.9, 1.0], "strength": [10, 20, "linear"]}, {"penalty": "l2", "strength": 10.0}),
         (TREE, {}, dict(TREE.default)),
