@@ -6,7 +6,7 @@ Everything was chosen by inner scores. B_k and T only judge."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from tasks.assemble import Chosen, array, assembled, delivering, inner_predictio
 from tasks.session import Session
 from tasks.shortlist import ALL
 from tasks.tune import JUDGE
+from tasks.workers import FitError
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +62,10 @@ def conclude(session: Session) -> Concluded:
     families = _families(session, chosen)
     test, agreement = _opened(session, chosen, outer)
     scores = coverage.scores(session, chosen, shown)
+    covered = () if test is None else coverage.on_sealed(session, chosen, scores)
     return Concluded(
         chosen, families, _winner(session, families), procedure, test, optimism, agreement,
-        _beats_constant(session, procedure), shown, scores, coverage.on_sealed(session, chosen, scores),
-        threshold(session, chosen),
+        _beats_constant(session, procedure), shown, scores, covered, threshold(session, chosen),
     )  # fmt: skip
 
 
@@ -203,15 +204,19 @@ def _without_outer(session: Session, chosen: Chosen) -> Interval:
 def _opened(
     session: Session, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]
 ) -> tuple[Interval | None, float | None]:
-    """The delivered model's score on the sealed rows, and how it agrees with the outer folds."""
+    """The delivered model's score on the sealed rows, and how it agrees with the outer folds; nothing of both where
+    these rows could not be predicted."""
     if session.sealed is None:
         return None, None
-    for one in chosen.values():
-        _predict_sealed(session, one)
+    session.count_opening()
+    try:
+        _predict_sealed(session, chosen.values())
+    except FitError as error:
+        session.note(f"The sealed rows could not be predicted: {error.reason}. There is no test score.")
+        return None, None
     sealed, keys = session.sealed, session.sealed_keys
     rows = judged((sealed.target, on_sealed(session, chosen), sealed.weight), threshold(session, chosen))
     test = estimate.test_interval(session.metric, rows, keys, session.run.seed)
-    session.count_opening()
     if not outer:
         return test, None
     by_fold = [
@@ -232,12 +237,16 @@ def fold_on_sealed(session: Session, chosen: Chosen) -> np.ndarray:
     return chosen.finish.odds(array(session, f"sealed/{chosen.fold}"))
 
 
-def _predict_sealed(session: Session, chosen: Chosen) -> None:
-    name = f"sealed/{chosen.fold}"
-    if session.workdir.has(name + ".npy"):
-        return
-    work = (fit.predict_sealed, str(session.workdir.path), session.brief.plan, refits(session, chosen), name)
-    session.fits.submit(*work, priority=(JUDGE, 0), timeout=session.sealed_limit()).result()
+def _predict_sealed(session: Session, chosen: Iterable[Chosen]) -> None:
+    names = {f"sealed/{one.fold}": refits(session, one) for one in chosen}
+    plan, limit = (str(session.workdir.path), session.brief.plan), session.sealed_limit()
+    waiting = [
+        session.fits.submit(fit.predict_sealed, *plan, members, name, priority=(JUDGE, 0), timeout=limit)
+        for name, members in names.items()
+        if not session.workdir.has(name + ".npy")
+    ]
+    for one in waiting:
+        one.result()
 
 
 def _beats_constant(session: Session, procedure: Interval | None) -> bool:

@@ -30,7 +30,7 @@ def profiled(session: Session, concluded: Concluded) -> Profile:
 
 
 def _reference(session: Session, concluded: Concluded) -> tuple[np.ndarray | None, str | None]:
-    if session.sealed is not None:
+    if concluded.test is not None:
         return on_sealed(session, concluded.chosen), "sealed"
     if concluded.outer:
         return np.concatenate([prediction for _, (_, prediction, _) in concluded.outer]), "outer"
@@ -42,7 +42,7 @@ def _performance(session: Session, concluded: Concluded) -> Performance | None:
     score = concluded.test or concluded.estimate
     if score is None or not math.isfinite(score.value):
         return None
-    rows, split = session.sealed or session.work, session.run.split
+    rows, split = session.sealed if concluded.test and session.sealed else session.work, session.run.split
     return Performance(
         metric=session.run.metric or session.metric.name,
         value=score.value,

@@ -1,15 +1,21 @@
-"""Where time is too short for outer folds, what is delivered is still judged, sealed rows included."""
+"""Where time is too short for outer folds, what is delivered is still judged, sealed rows included; where these can't
+be predicted there is a model without a test score."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from models.config import Run
 from models.plan import Level
 from tasks import conclude as concluding
-from tasks import shortlist
+from tasks import fit, shortlist
 from tasks.deliver import delivered
-from tests.sessions import begun, frame, tuned
+from tasks.profiles import profiled
+from tasks.words import sentence
+from tasks.workers import Pool
+from tests.sessions import begun, frame, run_over, tuned
 
 
 @pytest.mark.parametrize(("inner", "method"), [(5, "bbc"), (1, "holdout")])
@@ -34,3 +40,32 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
     assert (concluded.optimism, concluded.agreement, twin) == (None, None, None)
     assert (concluded.conformal, concluded.coverage) == (None, ())
     assert len(model.predict(session.sealed.features)) == session.sealed.rows
+
+
+class Blind(Pool):
+    """The pool, in which the sealed rows are too many to predict in time."""
+
+    def __init__(self):
+        super().__init__(2, 700, 1)
+
+    def submit(self, work: Any, *args: Any, **how: Any):
+        if work is fit.predict_sealed:
+            return super().submit(exec, "import time; time.sleep(60)", **{**how, "timeout": 1})
+        return super().submit(work, *args, **how)
+
+
+def test_sealed_rows_that_can_not_be_predicted_cost_the_test_score_alone(trained, monkeypatch):
+    opened = []
+    monkeypatch.setattr("tests.sessions.Local.count_opening", lambda session: opened.append(session))
+    data = frame().drop(columns=["day", "words"])
+    run = run_over(data=data, search={"trials": 1, "families": ("constant", "linear")}, budget={"workers": 2})
+    session, concluded = trained(run, pool=Blind)
+    assert (concluded.test, concluded.agreement, concluded.coverage) == (None, None, ())
+    assert opened == [session], "they were opened"
+    assert any("sealed rows could not be predicted: stopped after 1 s" in note for note in session.notes)
+    assert concluded.estimate is not None
+    assert "sealed" not in sentence(session, concluded)
+    profile = profiled(session, concluded)
+    assert profile.performance.of == "estimate"
+    assert profile.performance.rows == session.work.rows
+    assert len(delivered(session, concluded)[0].predict(session.sealed.features)) == session.sealed.rows
