@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,9 @@ def publish(session: Session, concluded: Concluded) -> Report:
         searched = drawing.ended()
         report = _report(session, concluded, version)
         files.write(session, concluded, report, searched)
-        _close(session, report)
-    session.own("done")
-    return report
+        left = _close(session, report)
+    session.own("stopped" if left else "done")
+    return replace(report, notes=tuple(session.notes))
 
 
 def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
@@ -232,8 +232,9 @@ def _family_numbers(family: FamilyOutcome) -> dict[str, float]:
     return {k: float(v) for k, v in found.items() if v is not None}
 
 
-def _close(session: Session, report: Report) -> None:
-    """Ends the pipeline run in MLflow with its numbers and files, and waits until MLflow holds everything."""
+def _close(session: Session, report: Report) -> int:
+    """Ends the pipeline run in MLflow with its numbers and files, and waits until MLflow holds everything; how many
+    records it does not hold when the time is up."""
     session.record(
         "run", "pipeline", status="FINISHED",
         metrics={
@@ -252,3 +253,4 @@ def _close(session: Session, report: Report) -> None:
         session.note(f"MLflow does not hold {left} records yet: `--resume` hands them over.")
     if session.mirror is not None:
         session.note(session.mirror.end(session.ledger.left))
+    return left
