@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,17 +96,20 @@ class Tracker:
     def _listen(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            message = json.loads(line)
-            if "id" in message:
-                self._answer(message)
-            else:
-                self.mirrored, self.per_record = message["mirrored"], message["per_record"]
-                self.trouble = message["trouble"]
+            with suppress(ValueError):  # a kill may cut the last line short
+                self._heard(json.loads(line))
         with self._lock:
             self._ended = True
-            for answer in self._calls.values():
+            for answer in list(self._calls.values()):  # who is woken takes its own out
                 answer.set_exception(self._gone())
             self._calls.clear()
+
+    def _heard(self, message: Mapping[str, Any]) -> None:
+        if "id" in message:
+            self._answer(message)
+        else:
+            self.mirrored, self.per_record = message["mirrored"], message["per_record"]
+            self.trouble = message["trouble"]
 
     def _answer(self, message: Mapping[str, Any]) -> None:
         with self._lock:

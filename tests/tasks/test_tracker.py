@@ -8,12 +8,14 @@ import textwrap
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 
 from models.errors import InputError, NestorError
 from tasks.journal import Journal, Record
+from tasks.tracker import Gone, Tracker
 
 
 def test_calls_answer_from_many_threads_and_errors_are_sentences(tmp_path):
@@ -54,6 +56,32 @@ def test_a_tracker_that_ends_each_time_is_told_of(tmp_path):
         over.set()
 
 
+def test_whoever_waits_learns_that_the_tracker_ended(tmp_path):
+    tracker, said = Tracker(tmp_path, f"sqlite:///{tmp_path}/m.db"), []
+
+    def ask():
+        try:
+            tracker.call("drain", None, {"seconds": 60})
+        except Gone as error:
+            said.append(str(error))
+
+    waiting = [threading.Thread(target=ask, daemon=True) for _ in range(40)]
+    for one in waiting:
+        one.start()
+    # The beginning of an answer, as a kill in the middle of writing leaves it.
+    pipe = os.fstat(tracker._process.stdout.fileno()).st_ino
+    ends = [fd for fd in Path(f"/proc/{tracker.pid}/fd").iterdir() if fd.exists() and fd.stat().st_ino == pipe]
+    with ends[0].open("wb") as answers:
+        answers.write(b'{"id": 1, "resu')
+    os.kill(tracker.pid, signal.SIGKILL)
+    usual, until = sys.getswitchinterval(), time.monotonic() + 10
+    sys.setswitchinterval(1e-6)  # the one who tells and those who are told take turns
+    for one in waiting:
+        one.join(max(0, until - time.monotonic()))
+    sys.setswitchinterval(usual)
+    assert said == [f"MLflow's writer ended; {tmp_path}/tracker.log says why."] * 40
+
+
 def test_a_call_that_takes_too_long_is_an_error(tmp_path):
     with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
         with pytest.raises(NestorError, match="did not answer `seal_settings` within 0 s"):
@@ -65,6 +93,7 @@ def test_the_tracker_says_nothing_and_ends_soon_after_a_killed_parent(tmp_path):
     code = f"""
         import time
         from tasks.journal import Journal, Record
+from tasks.tracker import Gone, Tracker
         journal = Journal({str(tmp_path / "w")!r}, "m", "sqlite:///{tmp_path}/m.db")
         journal.record(Record("run", "pipeline"))
         journal.call("seal_settings")
