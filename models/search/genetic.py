@@ -14,7 +14,7 @@ from optuna.samplers.nsgaii import SBXCrossover
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from models.search import Strategy, View
+from models.search import Strategy, View, seed_for
 
 _GENERATIONS = 5
 """How many there are about in a study, so that small ones are more than their first, random generation."""
@@ -82,7 +82,19 @@ class Genetic(_Conditions, NSGAIISampler):
 
 
 class GeneticOfMany(_Conditions, NSGAIIISampler):
-    """NSGA-III in spaces with conditions."""
+    """NSGA-III in spaces with conditions, whose parents are the same in all batches of a generation."""
+
+    study_seed = 0
+
+    def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
+        """The parents of that generation. NSGA-III draws among equals: here by a chance of the generation's own."""
+        chance = self._rng.rng
+        before = chance.get_state()
+        chance.seed(seed_for(self.study_seed, generation))
+        try:
+            return super().select_parent(study, generation)
+        finally:
+            chance.set_state(before)
 
 
 def _sampler(view: View) -> BaseSampler:
@@ -93,6 +105,8 @@ def _sampler(view: View) -> BaseSampler:
         warnings.simplefilter("ignore", ExperimentalWarning)
         made = kind(population_size=population, crossover=SBXCrossover(), seed=view.seed)
     made.seed = view.seed
+    if isinstance(made, GeneticOfMany):
+        made.study_seed = view.study_seed
     return made
 
 

@@ -19,7 +19,7 @@ from models.families import Shape, families
 from models.metric import metric_for
 from models.nested import Study, Trial, best_of, frozen, thawed
 from models.objectives import Goal, Limit, Objective, columns_of, front, goal_for, objective, picked
-from models.search import View, seed_for, strategies
+from models.search import BATCH, View, seed_for, strategies
 
 AUC = metric_for(None, "binary", ("a", "b"))
 RMSE = metric_for(None, "regression", ())
@@ -311,3 +311,26 @@ def test_costs_come_with_their_units():
     assert (LATENCY.unit, SIZE.unit, F1.unit) == ("ms", "MB", "")
     assert Limit(LATENCY, 5).words == "latency at most 5 ms"
     assert Limit(F1, 0.5).words == "f1 at least 0.5"
+
+
+@pytest.mark.parametrize("beside", [(LATENCY,), (LATENCY, SIZE)], ids=["nsga2", "nsga3"])
+def test_all_batches_of_a_generation_have_the_same_parents(beside):
+    goal = Goal(AUC, beside)
+    seen = View(families()["linear"], SHAPE, AUC, (), 0, 0, expected=60, directions=goal.directions, goal=goal)
+    one = Study(seen, "1", "genetic")
+    while len(one.told) < 37:
+        asked = one.ask()
+        draws = [tuple(seed_for(t.number, n) / 2**31 for n in range(3)) for t in asked]
+        each = [dict(zip((o.name for o in beside), draw, strict=False)) for draw in draws]
+        one.tell([replace(t, scores=d[2:], measures=m) for t, d, m in zip(asked, draws, each, strict=True)])
+    second = [t for t in one.told if [g for name, g in t.marks.items() if name.endswith("generation")] == [2]]
+    assert len(second) == 12
+    found = []
+    for count in range(second[0].number, 37, BATCH):
+        sampler = strategies()["genetic"].sampler(replace(seen, seed=count))
+        study = optuna.create_study(directions=goal.directions)
+        study.add_trials([frozen(t, goal) for t in one.told[:count]])
+        found.append([t.number for t in sampler.get_parent_population(study, 2)])  # type: ignore[attr-defined]
+    assert len(found) == 3
+    assert len(found[0]) == 12
+    assert found[1:] == found[:1] * 2
