@@ -76,9 +76,10 @@ def _ladders(view: View, several: bool) -> list[Ladder]:
 
 
 def richest(view: View, least: int) -> list[Trial]:
-    """The trials with a score at the largest share that has at least so many; none where no share has."""
+    """The trials with a score at the largest share that has at least so many; none where no share has. Of whole trials
+    those that were stopped after some inner folds come along, and do not count."""
     for share in reversed(shares(view.family, view.shape, view.inner)):
         rung = [t for t in view.told if t.share == share and t.score is not None]
-        if len(rung) >= least:
+        if sum(t.share < 1 or t.state == "complete" for t in rung) >= least:
             return rung
     return []

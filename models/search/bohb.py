@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, create_trial
 
+from models.nested import Trial, frozen
 from models.parzen import parzen
 from models.rungs import climbed, richest
 from models.search import Strategy, View
@@ -31,7 +32,7 @@ class _OfOneShare(BaseSampler):
     def __init__(self, view: View):
         known = richest(view, len(distributions(view.family, view.shape)) + _MORE)
         self._study = optuna.create_study(direction="maximize")
-        self._study.add_trials([_whole(view, trial) for trial in known])
+        self._study.add_trials([_known(view, trial) for trial in known])
         self._estimator = parzen(view.seed, startup=1, liar=False)
         self._random, self._draw = RandomSampler(seed=view.seed), np.random.default_rng(view.seed)
         self._known = bool(known)
@@ -53,7 +54,12 @@ class _OfOneShare(BaseSampler):
         return self._now.sample_independent(self._study, trial, param_name, param_distribution)
 
 
-def _whole(view: View, trial: Any) -> FrozenTrial:
+def _known(view: View, trial: Trial) -> FrozenTrial:
+    """A part of a trial as if it were the whole, as all are; a whole one as it ended: where it was stopped after some
+    inner folds, its scores are those of no others."""
+    if trial.share == 1:
+        return frozen(trial, view.metric)
+    assert trial.score is not None
     return create_trial(
         value=view.metric.gain(trial.score), params=dict(trial.params), distributions=dict(trial.distributions)
     )
