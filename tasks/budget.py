@@ -99,6 +99,11 @@ class Ledger:
             self.fitting[family] += seconds + preparing
             self.preparing += preparing
 
+    def prepared(self, seconds: float) -> None:
+        """Books core-seconds that preparing columns took in an earlier session: the end prepares as much again."""
+        with self._lock:
+            self.preparing += seconds
+
     def reserve(self, refits: float, longest: float, workers: int) -> float:
         """Wall seconds that the end needs, when its refits are `refits` core-seconds, the longest one `longest`."""
         return 1.4 * refits / workers + longest + self.registration + EXIT

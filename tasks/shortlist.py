@@ -172,9 +172,9 @@ def _shortlist(session: Session) -> None:
         else:
             level = _timed(session, kept, left_out, start)
         _laid_out(session, level.outer, level.inner)
-        session.workdir.write_pickle("plan", (level, session.folds, session.default_seconds))
+        session.workdir.write_pickle("plan", (level, session.folds, session.default_seconds, session.model_mb))
     else:
-        level, session.folds, session.default_seconds = stored
+        level, session.folds, session.default_seconds, session.model_mb = stored
         _brief(session, f"{level.outer}x{level.inner}")
     session.level = _searched_everywhere(session, level)
     _comparable(session)

@@ -9,7 +9,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 
+from models.errors import shortened
 from models.families import family
 from models.fidelity import divided
 from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
@@ -98,6 +99,13 @@ def tune(session: Session, family_name: str, fold: str) -> None:
     checkpoints.tidy(session.workdir, _fits(session, study))
 
 
+def broke(session: Session, family_name: str, fold: str, error: Exception) -> None:
+    """Says that a study ended with an error; its trials until then count, and nobody waits for it."""
+    reason = shortened(f"{type(error).__name__}: {error}", 200)
+    session.broken[family_name, fold] = reason
+    session.note(f"{family_name} ended early on fold {fold} ({reason}). Its trials until then count.")
+
+
 def _fits(session: Session, study: Study) -> str:
     """The folder of the study's results."""
     return str(Path(session.job(study.family.name, study.fold, 0, {}).file).parent.parent)
@@ -125,7 +133,16 @@ def _recall(session: Session, study: Study, store: Store) -> None:
     study.recall([store.trials[n] for n in range(whole)])
     if session.run.search.trials and whole < count and len(study.ask(_wanted(session, study))) == count - whole:
         study.recall([store.trials[n] for n in range(whole, count)])  # it was the last, and smaller than others
-    for trial in study.told:
+    _recalled(session, study, study.told)
+
+
+def _recalled(session: Session, study: Study, trials: Sequence[Trial]) -> None:
+    """Tells the ledger and everyone else of trials of an earlier session."""
+    for trial in trials:
+        for inner in range(len(trial.scores)):
+            file = session.job(study.family.name, study.fold, trial.number, {}, inner=inner).file
+            done = session.workdir.read_json(f"{file}.json")
+            session.ledger.prepared(done["preparing"] if done and not done["taken"] else 0.0)
         _report(session, study, trial)
 
 
@@ -140,8 +157,7 @@ def _recall_rest(session: Session, study: Study, store: Store) -> None:
     numbers = itertools.takewhile(store.trials.__contains__, itertools.count(len(study.told)))
     rest = [store.trials[n] for n in numbers]
     study.recall(rest)
-    for trial in rest:
-        _report(session, study, trial)
+    _recalled(session, study, rest)
 
 
 def _wanted(session: Session, study: Study) -> float:
@@ -178,7 +194,11 @@ def _screened(session: Session, study: Study) -> bool:
 
 def _defaults_told(session: Session, fold: str) -> None:
     """Waits until every family has its default behind it in this fold. Their fits go before any other's."""
-    while session.may_search() and not all(session.trials.get((f, fold)) for f in session.level.families):
+
+    def told(name: str) -> bool:
+        return bool(session.trials.get((name, fold))) or (name, fold) in session.broken
+
+    while session.may_search() and not all(map(told, session.level.families)):
         time.sleep(0.02)
 
 

@@ -76,6 +76,24 @@ def test_a_run_whose_trials_are_there_gets_the_time_that_its_end_needs(tmp_path)
     assert [note for note in session.notes if "more" in note]
 
 
+def test_a_resumed_run_knows_as_well_what_its_end_needs(tmp_path):
+    run, needs = run_over(search=QUICK, budget="2m"), []
+    for used in (0.0, 130.0):
+        session = begun(run, tmp_path, used=used)
+        try:
+            shortlist(session)
+            session.ledger.extend(-130.0)  # the time is up: one trial each
+            tuned(session)
+            needs.append((session.model_mb, session.ledger.preparing, session.ending()))
+        finally:
+            session.close()
+    (sizes, preparing, end), after = needs[0], needs[1]
+    assert min(sizes.values()) >= 0 < max(sizes.values())
+    assert preparing > 0
+    assert after[:2] == (sizes, pytest.approx(preparing))
+    assert after[2] >= 0.99 * end
+
+
 def test_without_a_trial_a_time_that_is_over_is_an_error(tmp_path):
     session = begun(run_over(search=QUICK, budget="1m"), tmp_path, used=100.0)
     try:
