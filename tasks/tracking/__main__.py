@@ -18,7 +18,7 @@ from typing import IO, Any
 from models.errors import InputError, NestorError, unknown
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.orphans import close_orphans
-from tasks.tracking.store import only_one, sentence
+from tasks.tracking.store import only_one, patiently, sentence
 
 log = logging.getLogger("nestor.tracking")
 
@@ -86,7 +86,7 @@ class Server:
         own = {"drain": Mirror.drain}
         try:
             function = own.get(request["call"]) or _function(request["call"])
-            return {"id": request["id"], "result": function(mirror, **request["args"])}
+            return {"id": request["id"], "result": patiently(lambda: function(mirror, **request["args"]))}
         except NestorError as error:
             return {"id": request["id"], "error": str(error), "input": isinstance(error, InputError)}
         except Exception as error:

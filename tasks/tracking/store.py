@@ -7,10 +7,11 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.errors import NestorError, shortened
 from tasks.proxy import spare_this_machine
@@ -30,6 +31,11 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+
+PATIENCE = 5.0
+"""Seconds in which a call to MLflow is made again where it failed for a reason that may pass."""
+T = TypeVar("T")
+log = logging.getLogger("nestor.tracking")
 
 
 def connect(address: str) -> MlflowClient:
@@ -159,3 +165,18 @@ def transient(error: Exception) -> bool:
     code = getattr(error, "error_code", None)
     own = (TypeError, ValueError, KeyError, PermissionError, FileNotFoundError, NotADirectoryError)
     return code not in lasting and not isinstance(error, own)
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """What `call` returns, which may be asked twice; an error that may pass is its own only after PATIENCE seconds."""
+    until, pause = time.monotonic() + PATIENCE, 0.2
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            lasting = isinstance(error, NestorError) or not transient(error)
+            if lasting or time.monotonic() + pause > until:
+                raise
+            log.warning("asked again: %s", sentence(error))
+        time.sleep(pause)
+        pause *= 3

