@@ -147,6 +147,7 @@ def test_whole_trials_that_were_stopped_are_not_enough_to_learn_from_and_never_p
     told = [trial(n, THIRD, 0.5) for n in range(5)] + [trial(n, 1.0, 0.5) for n in range(10, 13)] + stopped
     assert {t.share for t in richest(view(told), 4)} == {THIRD}
     assert [t.number for t in richest(view(told), 3)] == [10, 11, 12, 20, 21, 22, 23]
-    study = strategies()["bohb"].sampler(view([*told, *(trial(n, 1.0, 0.5) for n in range(30, 40))]))._study
+    more = [replace(t, params={}) for t in (*told, *(trial(n, 1.0, 0.5) for n in range(30, 40)))]
+    study = strategies()["bohb"].sampler(view(more))._study
     assert [t.state.name for t in study.trials] == ["COMPLETE"] * 3 + ["PRUNED"] * 4 + ["COMPLETE"] * 10
     assert all(t.intermediate_values == {0: 0.9} for t in study.trials[3:7])
