@@ -15,6 +15,7 @@ from flows import begin
 from flows.called import Called  # before Prefect: it reads its settings when it is imported
 
 # isort: split
+from prefect.futures import as_completed
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -89,7 +90,7 @@ def _tune(session: Session) -> None:
             order = [(f, k) for f in session.level.families for k in session.folds]
             futures = [stages.tune_one.submit(session, f, k) for f, k in order]
             session.journal.prepare()
-            for future in futures:
+            for future in as_completed(futures):
                 future.result()
     except BaseException:
         session.stop()

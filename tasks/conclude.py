@@ -78,6 +78,9 @@ def _nothing(session: Session) -> NestorError:
     if reasons:
         why, times = reasons.most_common(1)[0]
         return NestorError(f"No configuration could be fitted. {times} fits failed of: {shortened(why, 200)}")
+    if session.broken:
+        why, times = Counter(session.broken.values()).most_common(1)[0]
+        return NestorError(f"No configuration could be fitted. {times} studies ended of: {why}")
     used = session.ledger.elapsed
     return BudgetError(f"Nothing could be fitted in {used:.0f} s. Give more time: --budget {3 * used:.0f}s.")
 

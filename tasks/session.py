@@ -77,6 +77,8 @@ class Session:
         self.notes: list[str] = []
         self.trials = {}
         self.stages_done: set[str] = set()
+        self.broken: dict[tuple[str, str], str] = {}
+        """Studies that ended with an error, and which."""
         self.stopped = False
         self.search_over = False
         """Whether the search was ended, for good, because what is left is needed for the end."""

@@ -3,12 +3,15 @@ done by the plain functions of the other modules."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from prefect import task
+from prefect.runtime import task_run
 from prefect.states import Cancelled
 
+from models.errors import NestorError
 from models.outcome import Report
 from tasks import conclude as concluding
 from tasks import tune
@@ -17,6 +20,8 @@ from tasks.publish import publish
 from tasks.session import Session
 from tasks.stages import artifacts
 from tasks.stages.options import PLAIN, RETRIED
+
+log = logging.getLogger("nestor.stages")
 
 
 @task(**PLAIN)
@@ -37,11 +42,19 @@ _SHOW = {"seal": artifacts.seal, "check the signal": artifacts.checks, "shortlis
     **RETRIED,
 )
 def tune_one(session: Session, family: str, fold: str) -> Any:
-    """One family on one outer fold."""
-    tune.tune(session, family, fold)
+    """One family on one outer fold. What breaks twice ends here and costs no other."""
+    try:
+        tune.tune(session, family, fold)
+    except NestorError:
+        raise
+    except Exception as error:
+        if task_run.run_count <= RETRIED["retries"]:
+            raise
+        log.warning("%s/%s ended early.", family, fold, exc_info=True)
+        tune.broke(session, family, fold, error)
     if session.stopped:
         return Cancelled(message="Stopped; what is finished is kept.")
-    return f"{len(session.trials[family, fold])} trials"
+    return f"{len(session.trials.get((family, fold), ()))} trials"
 
 
 @task(name="conclude", task_run_name="conclude", **PLAIN)

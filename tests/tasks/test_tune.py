@@ -17,6 +17,9 @@ from models.nested import Trial
 from models.plan import Level
 from tasks import tune
 from tasks.brief import Job
+from tasks.conclude import conclude
+from tasks.shortlist import shortlist
+from tasks.stages.train import tune_one
 from tasks.tune import JUDGE, SEARCH, Store, _or_kept, judging_in_time, stop_in_time
 from tasks.workers import FitError, Pool
 from tests.sessions import begun, frame, run_over
@@ -131,6 +134,38 @@ def late(tmp_path):
     yield session
     over.set()
     session.close()
+
+
+def test_a_study_that_broke_keeps_nobody_waiting_and_costs_no_other(tmp_path, monkeypatch):
+    """Its second attempt is its last; others of its fold go on, and its family is listed without an estimate."""
+    session = begun(run(2, ("constant", "linear")), tmp_path)
+    usual = tune.study_of
+
+    def broken(session, name, fold):
+        if (name, fold) == ("linear", "1"):
+            raise OSError(28, "No space left on device")
+        return usual(session, name, fold)
+
+    monkeypatch.setattr(tune, "study_of", broken)
+    try:
+        shortlist(session)
+        with pytest.raises(OSError, match="No space"):
+            tune_one.fn(session, "linear", "1")
+        monkeypatch.setenv("PREFECT__RUNTIME__TASK_RUN__RUN_COUNT", "2")
+        waiting = threading.Thread(target=tune._defaults_told, args=(session, "1"), daemon=True)
+        session.trials["constant", "1"] = [Trial(0, {}, {})]
+        waiting.start()
+        for name, fold in (("linear", "1"), ("linear", "2"), ("constant", "1"), ("constant", "2")):
+            tune_one.fn(session, name, fold)
+        waiting.join(20)
+        assert not waiting.is_alive()
+        concluded = conclude(session)
+    finally:
+        session.close()
+    assert any("linear ended early on fold 1" in note and "No space left" in note for note in session.notes)
+    found = {f.name: f for f in concluded.families}
+    assert (found["linear"].estimate, found["linear"].trials) == (None, 2)
+    assert concluded.estimate is not None
 
 
 def test_no_fit_begins_after_the_search_was_ended(late):
