@@ -51,6 +51,21 @@ RUNS = (
 )  # fmt: skip
 
 
+LATE = ("train", "sklearn:breast_cancer", "--budget", "30s", "--families", "constant,linear,lda", "--json", "--quiet")
+
+
+@pytest.mark.parametrize("file", ["fits/*/*/*/*/refit.json", "delivered/model.joblib", "artifacts/report.html"])
+def test_a_run_with_a_budget_that_is_killed_at_its_end_becomes_a_model(file, tmp_path):
+    """Less time is left than its end needs: what is fitted must not be lost for that."""
+    with served(tmp_path / "run") as folder:
+        assert Kill("main", 0, file).strike(Command(folder, *LATE))
+        report = Command(folder, *LATE, "--resume").result()
+        kinds = [held[1] for held in mirrored(folder).values()]
+    assert report["version"] == 1
+    assert kinds.count("pipeline") == 1
+    assert kinds.count("trial") >= sum(report["trials"].values())
+
+
 def test_kills_leave_nothing_behind_and_change_nothing(proof: Proof, tmp_path):
     with served(tmp_path / "unbroken") as folder:
         unbroken = steady(Command(folder, *TRAIN).result()), mirrored(folder), studied(folder)
