@@ -17,7 +17,7 @@ from tasks.conclude import conclude
 from tasks.session import Session
 from tasks.shortlist import shortlist
 from tasks.workdir import Workdir
-from tests.sessions import Alone, begun, run_over, trained, tuned
+from tests.sessions import Alone, begun, frame, run_over, trained, tuned
 
 HOUR = 3600.0
 
@@ -57,10 +57,16 @@ def test_a_killed_session_used_its_time_up_to_its_last_event(tmp_path):
 QUICK = {"families": ("constant", "linear")}
 
 
+def quick(search: dict[str, Any], **settings: Any) -> Run:
+    """A run over two columns."""
+    data = frame()[["number", "flag", "target"]]
+    return run_over(data=data, weight=None, drop=(), search={**QUICK, **search}, **settings)
+
+
 def test_a_run_whose_trials_are_there_gets_the_time_that_its_end_needs(tmp_path):
-    run = run_over(search={**QUICK, "trials": 2})
+    run = quick({"trials": 2})
     _, before = trained(run, tmp_path)
-    session = begun(run_over(search=QUICK, budget="1m"), tmp_path, used=100.0)
+    session = begun(quick({}, budget="1m"), tmp_path, used=100.0)
     try:
         session.afford_end()
         shortlist(session)
@@ -77,7 +83,7 @@ def test_a_run_whose_trials_are_there_gets_the_time_that_its_end_needs(tmp_path)
 
 
 def test_a_resumed_run_knows_as_well_what_its_end_needs(tmp_path):
-    run, needs = run_over(search=QUICK, budget="2m"), []
+    run, needs = quick({}, budget="2m"), []
     for used in (0.0, 130.0):
         session = begun(run, tmp_path, used=used)
         try:
@@ -95,7 +101,7 @@ def test_a_resumed_run_knows_as_well_what_its_end_needs(tmp_path):
 
 
 def test_without_a_trial_a_time_that_is_over_is_an_error(tmp_path):
-    session = begun(run_over(search=QUICK, budget="1m"), tmp_path, used=100.0)
+    session = begun(quick({}, budget="1m"), tmp_path, used=100.0)
     try:
         with pytest.raises(BudgetError):
             session.afford_end()
