@@ -45,13 +45,12 @@ def lessened(
 ) -> tuple[Mapping[str, Any], Part]:
     """The configuration and the training rows for this share of a fit, in rounds or in rows as the family declares.
 
-    Rows for early stopping stay what they are, so rounds may end before their share is over; without such rows there
-    are exactly so many rounds. Smaller shares of the rows are some of those of larger ones."""
+    Rows for early stopping stay what they are, so rounds may end before their share is over; without such rows it is
+    the family's share of what it takes then. Smaller shares of the rows are some of those of larger ones."""
     if share >= 1 or known.fidelity == "folds":
         return config, part
     if known.fidelity == "rounds":
-        exactly = {} if part.stop is not None else {"rounds": max(1, math.ceil(share * known.most_rounds))}
-        return {**config, **exactly}, replace(part, share=share)
+        return config, replace(part, share=share)
     rows = np.flatnonzero(_latest(part, share) if part.shape.time else _drawn(part, share, seed))
     weight = None if part.weight is None else part.weight[rows]
     group = None if part.group is None else part.group[rows]

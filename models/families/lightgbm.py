@@ -66,7 +66,8 @@ def _fit(config, part, seed, threads):
     rounds, settings = config.get("rounds"), _settings(given, part, seed, threads)
     if rounds is None and part.stop is not None:
         return _stopped(part, settings)
-    return Fitted(_grown(settings, rounds or _MOST_ROUNDS, part), rounds)
+    most = rounds_within(part.share, _MOST_ROUNDS, settings["learning_rate"])
+    return Fitted(_grown(settings, rounds or most, part), rounds)
 
 
 def _grown(settings, rounds, part, booster=None):

@@ -109,7 +109,7 @@ def _train(model, config, part):
     """Trains epoch by epoch and returns how many the kept weights have seen."""
     (X, y, weight), (mean, spread) = _rows(part), _scale(part)
     first = {} if part.shape.task == "regression" else {"classes": np.unique(part.y)}
-    fixed = config.get("rounds") or (None if part.stop is not None else _USUAL_EPOCHS)
+    fixed = config.get("rounds") or (None if part.stop is not None else ceil(part.share * _USUAL_EPOCHS))
     best, mark, kept, since, epoch = np.inf, np.inf, None, 0, 0
     for epoch in range(1, (fixed or ceil(part.share * config["epochs"])) + 1):
         model.partial_fit(X, y, **weight, **first)

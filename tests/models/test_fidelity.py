@@ -125,12 +125,6 @@ def test_slow_learners_are_given_more_rounds():
     assert rounds_within(1e-9, 1500, 0.1) == 1
 
 
-def test_without_rows_to_stop_on_there_are_exactly_so_many_rounds():
-    config, part = lessened(ROUNDS, {"a": 1}, replace(numbered(), stop=None), 0.1, 0)
-    assert config == {"a": 1, "rounds": 150}
-    assert part.share == 0.1
-
-
 def easy(known, rows: int = 360) -> Part:
     """Rows that many rounds go on learning from."""
     draw = np.random.default_rng(0)
@@ -148,6 +142,30 @@ def made(known, part: Part, share: float):
 
 
 COUNTING = [f for f in families().values() if f.fidelity == "rounds" and f.tunable]
+
+
+def rounds_of(made) -> int:
+    """Rounds that the model has."""
+    if made.rounds:
+        return made.rounds
+    model = made.model[-1] if hasattr(made.model, "steps") else made.model
+    return next(int(getattr(model, n)) for n in ("tree_count_", "n_iter_", "n_estimators") if hasattr(model, n))
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param(f, id=f.name, marks=[] if f.available else pytest.mark.skip(reason=f"needs extra {f.extra}"))
+        for f in COUNTING
+    ],
+)
+def test_without_rows_to_stop_on_a_part_takes_its_share_of_what_the_whole_would(known):
+    part = replace(easy(known), stop=None)
+    ninth, third = (rounds_of(made(known, part, share)) for share in (1 / 9, 1 / 3))
+    assert 3 * (ninth - 1) < third <= 3 * ninth
+    if known.most_rounds <= 300:  # networks: the boosters' whole has as many as there may be
+        whole = rounds_of(made(known, part, 1.0))
+        assert 3 * (third - 1) < whole <= 3 * third
 
 
 @pytest.mark.parametrize(
