@@ -149,7 +149,9 @@ def rounds_of(made) -> int:
     if made.rounds:
         return made.rounds
     model = made.model[-1] if hasattr(made.model, "steps") else made.model
-    return next(int(getattr(model, n)) for n in ("tree_count_", "n_iter_", "n_estimators") if hasattr(model, n))
+    return next(
+        int(getattr(model, n)) for n in ("tree_count_", "n_iter_", "n_estimators", "n_epochs") if hasattr(model, n)
+    )
 
 
 @pytest.mark.parametrize(
