@@ -51,7 +51,7 @@ RUNS = (
 )  # fmt: skip
 
 
-LATE = ("train", "sklearn:breast_cancer", "--budget", "30s", "--families", "constant,linear,lda", "--json", "--quiet")
+LATE = ("train", "sklearn:breast_cancer", "--budget", "60s", "--families", "constant,linear,lda", "--json", "--quiet")
 
 
 @pytest.mark.parametrize("file", ["fits/*/*/*/*/refit.json", "delivered/model.joblib", "artifacts/report.html"])
