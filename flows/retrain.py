@@ -61,9 +61,7 @@ def _went(retrain: Retrain) -> Retrained:
     run, changed = stages.compare(one)
     before = attempt.waiting(one)
     if not changed and not retrain.force and before is None:
-        result = replace(ending.unchanged(one), **more)
-        stages.report(result, None)
-        return result
+        return stages.report(replace(ending.unchanged(one), **more), None)
     report, resumed = (before, True) if before and not changed and not retrain.force else _trained(one, run)
     return _met(one, report, changed=changed, resumed=resumed, **more)
 
@@ -84,7 +82,7 @@ def _met(one: Asked, report: Report, **more: Any) -> Retrained:
     promoted = stages.settle(verdict, asked.promote, asked.who, asked.why)
     notes = (*more.pop("notes"), *([asked.note] if asked.note else []))
     result = ending.ended(one, report, verdict, promoted, approved=asked.promote, notes=notes, **more)
-    stages.report(result, one.past.run_id if one.past else None)
+    result = stages.report(result, one.past.run_id if one.past else None)
     attempt.done(one)
     return result
 

@@ -1,5 +1,5 @@
-"""What Prefect's page shows of a training: checks, seal, plan, leaderboard, verdict. An artifact that Prefect's server
-does not take is noted in the log and costs the run nothing."""
+"""What Prefect's page shows: of a training its checks, seal, plan, leaderboard, verdict, and any text or table. An
+artifact that Prefect's server does not take is noted in the log and costs the run nothing."""
 
 from __future__ import annotations
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
+
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 
 from models.config import Retrain, Run
 from models.drift import Drift
-from models.errors import InputError
+from models.errors import InputError, shortened
 from models.gate import Verdict
 from models.outcome import Report, Retrained
 from models.table import Finding
@@ -15,7 +17,10 @@ from tasks import events, progress, promote
 from tasks.data import read
 from tasks.retrain import attempt, ending, notice, source, wanted
 from tasks.retrain.source import Asked
+from tasks.stages import artifacts
 from tasks.stages.options import PLAIN
+
+log = logging.getLogger("nestor.retrain")
 
 
 @task(name="load", task_run_name="load", **PLAIN)
@@ -23,7 +28,7 @@ def load(retrain: Retrain) -> Asked:
     """The new data, the last run and the champion."""
     progress.emit(progress.Stage("read", "new data"))
     found = source.asked(retrain)
-    create_markdown_artifact(source.summary(found), key="nestor-retrain-data")
+    artifacts.markdown("nestor-retrain-data", source.summary(found))
     return found
 
 
@@ -73,11 +78,18 @@ def settle(verdict: Verdict | None, approved: bool | None, who: str | None, why:
 
 
 @task(name="report", task_run_name="report", **PLAIN)
-def report(result: Retrained, before: str | None) -> None:
-    """How it ended, on Prefect's page and on the run in MLflow."""
-    ending.write_down(result)
-    create_markdown_artifact(ending.markdown(result, before), key="nestor-retrain", description=result.sentence[:300])
+def report(result: Retrained, before: str | None) -> Retrained:
+    """How it ended, told to automations, on the run in MLflow and on Prefect's page. The alias has moved by now, or
+    stays: what can't be told is noted and fails nothing."""
     told(result)
+    try:
+        ending.write_down(result)
+    except Exception as error:
+        note = f"How it ended does not stand on its run in MLflow: {shortened(error, 300)}"
+        log.warning(note, exc_info=error)
+        result = replace(result, notes=(*result.notes, note))
+    artifacts.markdown("nestor-retrain", ending.markdown(result, before), result.sentence[:300])
+    return result
 
 
 def told(result: Retrained) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 
 from models.config import Score
 from tasks.score import Scored
 from tasks.score import score as score_rows
+from tasks.stages import artifacts
 from tasks.stages.options import RETRIED
 from tasks.tracking.past import page
 
@@ -20,7 +20,7 @@ from tasks.tracking.past import page
 def score(score: Score) -> Scored:
     """Predicts and writes; shows rows, seconds, version and file."""
     done = score_rows(score)
-    create_markdown_artifact(_told(done), key="nestor-scored", description=done.sentence[:300])
+    artifacts.markdown("nestor-scored", _told(done), done.sentence[:300])
     return done
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from models.address import masked
 from models.config import Watch
@@ -21,6 +20,7 @@ from tasks.drift import Rows, compared, rows_of
 from tasks.retrain import notice
 from tasks.score import Loaded
 from tasks.score import load as load_version
+from tasks.stages import artifacts
 from tasks.stages.options import PLAIN
 from tasks.tracking import watches
 from tasks.tracking.past import page
@@ -96,9 +96,10 @@ def _show(found: Watched) -> None:
     link = page(found.run_id) if found.run_id else None
     text = drift_page.markdown(found.name, found.version, found.data, found.drift)
     more = f"\n\n[The run in MLflow]({link})" if link else f"\n\nMLflow run `{found.run_id}`"
-    create_markdown_artifact(text + more, key="nestor-drift", description=found.drift.sentence[:300])
-    rows = drift_page.table_rows(found.drift)
-    create_table_artifact(table=rows, key="nestor-drift-columns", description=f"Columns of {found.name}, then and now")
+    artifacts.markdown("nestor-drift", text + more, found.drift.sentence[:300])
+    artifacts.table(
+        "nestor-drift-columns", drift_page.table_rows(found.drift), f"Columns of {found.name}, then and now"
+    )
 
 
 @task(name="tell", task_run_name="tell", **PLAIN)

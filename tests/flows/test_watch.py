@@ -233,3 +233,37 @@ def test_what_no_server_takes_is_a_warning(caplog: pytest.LogCaptureFixture) -> 
 
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}):
         assert not sent.arrived("f", data="new.csv")
+
+
+def test_a_promotion_stands_where_mlflow_is_gone_when_it_is_to_be_written_down(
+    api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.called import PREFECT_API_URL, temporary_settings
+    from models.outcome import Retrained
+    from tasks.stages.retrain import report
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_ports(1)[0]}")
+    with temporary_settings({PREFECT_API_URL: api}):
+        done = report.fn(Retrained("g", "first", "The first.", 1, 1, run_id="0" * 32), None)
+    [note] = done.notes
+    assert "does not stand on its run in MLflow" in note
+    where = {"resource": {"id": ["nestor.model.g"]}}
+    assert wait_for(lambda: ask(f"{api}/events/filter", {"filter": where})["events"], 60)
+    assert note in artifact(api, "nestor-retrain")["data"]
+
+
+def test_a_page_that_no_server_takes_costs_nothing(home: Path) -> None:
+    from flows.called import PREFECT_API_URL, temporary_settings
+    from models.config import Score
+    from models.outcome import Retrained
+    from tasks.stages import retrain, score, watch
+
+    week(11, 50).to_csv("dead.csv", index=False)
+    asked = Watch(name="loans", data="dead.csv")
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}):
+        assert retrain.report.fn(Retrained("h", "kept", "No gain.", 2, 4), None).notes == ()
+        assert score.score.fn(Score(model="loans", data="dead.csv", out="dead.parquet")).rows == 50
+        loaded = watch.champion.fn(asked)
+        rows = watch.load.fn(asked, loaded)
+        drift = watch.compare.fn(asked, loaded, rows)
+        assert watch.report.fn(asked, loaded, rows, drift, time.time()).run_id
