@@ -27,7 +27,7 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
     try:
         shortlist._laid_out(session, 0, inner)
         level = Level(0, inner, ("constant", "linear"), {"lightgbm": "a test"})
-        session.workdir.write_pickle("plan", (level, session.folds, {}))
+        session.workdir.write_pickle("plan", (level, session.folds, {}, {}))
         shortlist.shortlist(session)
         concluded = concluding.conclude(tuned(session))
         model, twin = delivered(session, concluded)
@@ -40,6 +40,22 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
     assert (concluded.optimism, concluded.agreement, twin) == (None, None, None)
     assert (concluded.conformal, concluded.coverage) == (None, ())
     assert len(model.predict(session.sealed.features)) == session.sealed.rows
+
+
+def test_where_the_search_on_all_work_rows_makes_nothing_a_bag_is_delivered_and_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = frame()[["number", "target"]]
+    run = Run(data=data, target="target", search={"trials": 1, "families": ("linear",)}, final={"deliver": "refit"})
+    session = begun(run, tmp_path / "run")
+    try:
+        shortlist.shortlist(session)
+        tuned(session).trials["linear", shortlist.ALL] = []
+        concluded = concluding.conclude(session)
+        model, _ = delivered(session, concluded)
+    finally:
+        session.close()
+    assert len(model.estimators_) == len(concluded.chosen) > 1
+    assert [note for note in session.notes if "those of the outer folds are delivered" in note]
 
 
 class Blind(Pool):
