@@ -33,6 +33,8 @@ _TREES = 64
 _BAGS = 12
 """Bootstrap samples for the intervals."""
 _BAG_TREES = 16
+_HELD_OUT = 5
+"""Parts of the configurations of which each in turn is foretold from the others."""
 _TOP = 0.1
 """Share of trials that PED-ANOVA takes for the best ones, but never under `_TOP_TRIALS` of them."""
 _TOP_TRIALS = 5
@@ -92,8 +94,8 @@ class Importance:
     complete: int
     studies: int
     explained: float = 0.0
-    """Share of the gains' variance that the forest foretells of trials that it was not fitted on: near 0, its shares
-    say little."""
+    """Share of the gains' variance that a forest foretells of configurations that it was not fitted on: near 0, its
+    shares say little."""
     hyperparameters: tuple[Hyperparameter, ...] = ()
     """What matters most first; what not every trial has, by its share times its trials."""
     pairs: tuple[tuple[str, str, Interval], ...] = ()
@@ -205,14 +207,14 @@ def importance(found: Tried, seed: int = 0) -> Importance:
     best = _ped(found, bags)
     hyperparameters: list[Hyperparameter] = []
     pairs: list[tuple[str, str, Interval]] = []
-    explained: list[float] = []
+    explained: float | None = None
     for columns, mine, rows in _conditions(found):
         if found.complete[rows].sum() < FEWEST:
             hyperparameters += [Hyperparameter(columns[k], int(rows.sum())) for k in mine]
             continue
         forest = fitted(found, columns, rows, seed)
         square, drawn = _mean(trees(forest)), _drawn(bags, columns, seed)
-        explained.append(float(forest.oob_score_))
+        explained = _foretold(found, columns, rows, seed) if explained is None else explained
         hyperparameters += [
             Hyperparameter(
                 columns[k], int(rows.sum()), _interval(square[k, k], drawn[:, k, k]),
@@ -227,7 +229,7 @@ def importance(found: Tried, seed: int = 0) -> Importance:
         ]
     return replace(
         counted,
-        explained=max(0.0, explained[0]) if explained else 0.0,
+        explained=max(0.0, explained or 0.0),
         hyperparameters=tuple(sorted(hyperparameters, key=lambda h: -(h.whole.value * h.trials if h.whole else -1.0))),
         pairs=tuple(sorted(pairs, key=lambda p: -p[2].value)),
     )
@@ -247,10 +249,29 @@ def _conditions(found: Tried) -> Iterator[tuple[list[str], list[int], np.ndarray
 
 def fitted(found: Tried, columns: Sequence[str], rows: np.ndarray, seed: int, count: int = _TREES) -> Any:
     """A forest that foretells the gains of these trials from these hyperparameters' places."""
-    names = list(found.space)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a trial that is in every tree's sample has no score out of it
-        return _forest(count, seed).fit(found.places[rows][:, [names.index(c) for c in columns]], found.gain[rows])
+        return _forest(count, seed).fit(_of(found, columns, rows), found.gain[rows])
+
+
+def _of(found: Tried, columns: Sequence[str], rows: np.ndarray) -> np.ndarray:
+    """The places of these hyperparameters in these trials."""
+    names = list(found.space)
+    return found.places[rows][:, [names.index(c) for c in columns]]
+
+
+def _foretold(found: Tried, columns: Sequence[str], rows: np.ndarray, seed: int) -> float:
+    """The share of the gains' variance that a forest foretells of configurations that it has not seen. Folds may have
+    tried the same ones, as with a grid, so equal ones are held out together."""
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+
+    X, gain = _of(found, columns, rows), found.gain[rows]
+    alike = np.unique(X, axis=0, return_inverse=True)[1].ravel()
+    parts = min(_HELD_OUT, alike.max() + 1)
+    if parts < 2 or np.ptp(gain) <= 0:
+        return 0.0
+    told = cross_val_predict(_forest(_BAG_TREES, seed), X, gain, groups=alike, cv=GroupKFold(parts))
+    return float(1 - np.sum((gain - told) ** 2) / np.sum((gain - gain.mean()) ** 2))
 
 
 def _forest(count: int, seed: int) -> RandomForestRegressor:

@@ -109,6 +109,15 @@ def test_the_same_trials_and_seed_say_the_same():
     assert one == again != other
 
 
+def test_what_is_foretold_is_of_configurations_that_were_not_seen_in_another_fold():
+    """Every fold tried the same configurations, whose scores depend on nothing but chance."""
+    rng = np.random.default_rng(0)
+    params = [DEFAULT, *(drawn(rng) for _ in range(29))]
+    luck = rng.normal(size=30)
+    found = {str(fold): [trial(k, p, [luck[k]]) for k, p in enumerate(params)] for fold in range(5)}
+    assert importance(tried(found, True)).explained < 0.2
+
+
 def test_less_is_better_is_only_a_sign(mattered):
     turned = {fold: [replace(t, scores=tuple(-s for s in t.scores)) for t in ts] for fold, ts in studies().items()}
     assert importance(tried(turned, False)) == mattered
