@@ -309,7 +309,7 @@ Deliver = Annotated[
         "--deliver",
         metavar="HOW",
         help="bag: the outer folds' models, averaged. refit: one search and fit on all work rows.",
-        default="bag; refit with --time, and for latency or size",
+        default="bag; refit with --time, --final-rows all, and for latency or size",
     ),
 ]
 FinalRows = Annotated[
@@ -318,7 +318,7 @@ FinalRows = Annotated[
         _RUN,
         "--final-rows",
         metavar="ROWS",
-        help="all: fitted once more with the sealed rows; the tested twin is kept. work: not.",
+        help="all: fitted once more with the sealed rows; the tested twin is kept; with a refit alone. work: not.",
         default="work; all with --time",
     ),
 ]

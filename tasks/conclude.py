@@ -52,6 +52,8 @@ def conclude(session: Session) -> Concluded:
     chosen = assembled(session)
     if not delivering(chosen) or (ALL in session.folds and ALL not in chosen and not session.goal.plain):
         raise _nothing(session)
+    if ALL in session.folds and ALL not in chosen:
+        session.note("The search on all work rows made no model: those of the outer folds are delivered, averaged.")
     _tell_finish(session, chosen)
     shown = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
     outer = tuple((k, judged(rows, chosen[k].finish.threshold)) for k, rows in shown)

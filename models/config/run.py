@@ -143,10 +143,10 @@ class Final(Settings):
 
     deliver: Literal["auto", "bag", "refit"] = "auto"
     """`bag`: the models of the outer folds, averaged. `refit`: one more search and fit on all work rows. `auto`: bag,
-    but refit for time plans and where `latency` or `size` is an objective or limited."""
+    but refit for time plans, with `rows: all`, and where `latency` or `size` is an objective or limited."""
     rows: Literal["auto", "work", "all"] = "auto"
-    """`all`: the fixed configuration is fitted once more with the sealed rows; its tested twin is kept. `auto`: work,
-    but all for time plans."""
+    """`all`: the fixed configuration is fitted once more with the sealed rows, which takes a refit; its tested twin is
+    kept. `auto`: work, but all for time plans."""
     calibrate: Literal["auto", "never", "always"] = "auto"
     """Whether probabilities are calibrated on inner rows. `auto`: for log_loss, brier and cost, where that is better by
     more than noise. `always`: the best way there is, whatever the metric."""
