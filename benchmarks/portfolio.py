@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.search.collect import lines_of
 from benchmarks.stamp import printed, stamp
+from models.errors import InputError
 from models.families import Shape
 from models.metric import metric_for
 from models.portfolio import FILE, Learned, likeness, ordered
@@ -52,7 +53,7 @@ def main() -> None:
 
 def _read(folder: Path) -> tuple[dict[str, dict[str, Any]], Matrix]:
     """Tables by name, and each family's configurations with their regret on every table; those that some table lacks
-    are left out."""
+    are left out. InputError where a number is not the same configuration on all tables."""
     tables: dict[str, dict[str, Any]] = {}
     regrets: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     params: dict[str, dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
@@ -65,7 +66,13 @@ def _read(folder: Path) -> tuple[dict[str, dict[str, Any]], Matrix]:
         spread = gains.max() - np.median(gains)
         for line, gain in zip(lines, gains, strict=True):
             regrets[family][line["number"]][table] = float(min(3.0, (gains.max() - gain) / (spread or 1.0)))
-            params[family][line["number"]] |= line["params"]
+            known = params[family][line["number"]]
+            if other := next((n for n, value in line["params"].items() if known.get(n, value) != value), None):
+                raise InputError(
+                    f"Configuration {line['number']} of {family} has {other} {known[other]} on one table and on "
+                    f"{table} {line['params'][other]}: collect again with --same."
+                )
+            known |= line["params"]
     whole = {f: {n: r for n, r in by.items() if len(r) == len(tables)} for f, by in regrets.items()}
     return tables, {f: [Learned(params[f][n], r) for n, r in sorted(by.items())] for f, by in whole.items() if by}
 
