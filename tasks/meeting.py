@@ -3,7 +3,6 @@ what each costs."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,14 +18,13 @@ from models.labels import label_text
 from models.metric import Metric, metric_for
 from models.seal import form
 from models.seal import keys as keys_of
+from tasks import measure
 from tasks.predict import labels
 from tasks.score import Loaded
 from tasks.workdir import Workdir
 
 FLOOR = 1e-6
 """What a model that never saw a class says of it, as in training."""
-_TIMED = 25
-"""Single rows that are predicted to learn the latency."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +93,8 @@ def meet(champion: Loaded, challenger: Loaded, rows: SealedRows, gate: Gate, siz
     notes += _labels_apart(champion, challenger)
     metric = rows.metric(challenger.facts["task"], challenger.facts["classes"])
     costs = tuple(
-        Cost(latency(one, rows.features), size) for one, size in zip((champion, challenger), sizes, strict=True)
+        Cost(measure.of_model(one.model, rows.features[one.columns]), size)
+        for one, size in zip((champion, challenger), sizes, strict=True)
     )
     why = too_few(len(left.keys), left.distinct, left.unit)
     if why:
@@ -184,15 +183,3 @@ def _subgroup(features: pd.DataFrame, gate: Gate) -> np.ndarray | None:
     if column.nunique() > 10 and (column.dtype.kind == "f" or column.dtype.kind == "M"):
         column = pd.qcut(column, 5, duplicates="drop").astype("str")
     return column.to_numpy(object)
-
-
-def latency(loaded: Loaded, features: pd.DataFrame) -> float:
-    """Milliseconds that one row takes: the median over some single rows, after one that does not count."""
-    rows, took = features[loaded.columns], []
-    ask = getattr(loaded.model, "predict_proba", loaded.model.predict)
-    for i in range(_TIMED + 1):
-        one = rows.iloc[[i % len(rows)]]
-        began = time.perf_counter()
-        ask(one)
-        took.append(time.perf_counter() - began)
-    return float(np.median(took[1:])) * 1000

@@ -26,7 +26,7 @@ class Gate(Settings):
     wait: Duration = Field(default=86400.0, gt=0)
     """With `manual`: how long the run waits for an answer, such as 2h; then the champion stays."""
     latency: float | None = Field(default=None, gt=0)
-    """Most milliseconds that the challenger may take for one row."""
+    """Most milliseconds that the challenger may take for one row, measured as for the limit `latency`."""
     size: float | None = Field(default=None, gt=0)
     """Most megabytes that the challenger may have on disk."""
     subgroup: str | None = None

@@ -3,6 +3,8 @@ true after a kill between any two steps."""
 
 import json
 import os
+import threading
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -101,6 +103,15 @@ def test_limits_are_measured_on_the_challenger(registry, pair, limit, word):
     verdict = gate(registry, "pair", pair, **limit)
     assert verdict.promoted is False
     assert any(word in reason for reason in verdict.reasons)
+
+
+def test_what_else_runs_on_the_machine_does_not_count_as_latency(registry, pair):
+    quiet, over = gate(registry, "pair", pair).challenger_cost.latency, threading.Event()
+    threading.Thread(target=lambda: all(not over.is_set() for _ in count()), daemon=True).start()
+    try:
+        assert gate(registry, "pair", pair).challenger_cost.latency < 2.5 * quiet
+    finally:
+        over.set()
 
 
 def test_a_subgroup_that_is_no_feature_is_refused(registry, pair):
