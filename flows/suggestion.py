@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def as_yaml(found: Suggestion) -> str:
     """Lines that a config file takes as they are; whatever else there is to say are comments."""
-    return "\n".join([*_head(found), *_families(found), *_options(found), *_others(found)])
+    return "\n".join([*_head(found), *_families(found), *_options(found), *_others(found), *_last(found)])
 
 
 def _head(found: Suggestion) -> Iterator[str]:
@@ -25,8 +25,7 @@ def _head(found: Suggestion) -> Iterator[str]:
     yield f"# Learned from {trials:,} trials of {runs} run{'s' * (runs != 1)} of {found.name} ({found.metric})."
     for why, count in found.left_out.items():
         yield f"# {count} more run{'s' * (count != 1)} {why}."
-    yield "# After each: fANOVA's share with its 95 % interval. Learned from these rows: a search in this space may"
-    yield "# flatter its estimate, as a warm start does; the number to publish is the test score."
+    yield "# After each: fANOVA's share with its 95 % interval."
 
 
 def _families(found: Suggestion) -> Iterator[str]:
@@ -90,6 +89,13 @@ def _others(found: Suggestion) -> Iterator[str]:
             few = one.importance.trials < FEWEST
             why = f"{one.importance.trials} trials, it takes {FEWEST}" if few else "nothing to narrow"
             yield f"# {family} stays as it is: {why}."
+
+
+def _last(found: Suggestion) -> Iterator[str]:
+    """What a run in this space can't say of itself: for all it knows the space came from elsewhere."""
+    if any(one.space for one in found.families.values()):
+        yield "# The space was learned from rows that will judge again, as in a warm start; a run in it can't say so:"
+        yield "# on the same rows its estimate may flatter, and the number to publish is the test score."
 
 
 def as_values(found: Suggestion) -> dict[str, Any]:

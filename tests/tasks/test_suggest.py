@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,9 @@ def test_it_is_told_and_drawn(loans):
     assert text.startswith("# Learned from 60 trials of 2 runs of loans (roc_auc).")
     assert OTHER in text
     assert "test score" in text
+    assert "its estimate may flatter" in text.splitlines()[-1]
+    nothing = replace(found, families={n: replace(one, space=()) for n, one in found.families.items()})
+    assert "estimate" not in as_yaml(nothing).splitlines()[-1]
     assert as_values(found)["families"]["linear"]["space"]["strength"]
     page = suggestion_html(found)
     assert "Hyperparameters of linear" in page
