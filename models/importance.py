@@ -2,7 +2,7 @@
 
 Two measures: fANOVA (Hutter, Hoos & Leyton-Brown 2014, ICML), the share of what scores vary by over the whole space,
 and PED-ANOVA (Watanabe, Bansal & Hutter 2023, IJCAI; with conditions: arXiv:2601.20800), what tells the best tenth of
-trials from the others. They answer different questions and need not agree."""
+trials from all of them. They answer different questions and need not agree."""
 
 from __future__ import annotations
 
@@ -77,13 +77,14 @@ class Hyperparameter:
 
     name: str
     trials: int
-    """In how many trials it was asked for; the shares are of these."""
+    """In how many trials it was asked for; fANOVA's shares are of these."""
     alone: Interval | None = None
     """fANOVA: its share of what scores vary by, whatever the others are; None: too few trials."""
     whole: Interval | None = None
     """The same with all that it does together with one other."""
     best: Interval | None = None
-    """PED-ANOVA: its part in what tells the best tenth from the others; the parts sum to 1."""
+    """PED-ANOVA: its part in what tells the best tenth from all trials; the parts sum to 1. Where it is not always
+    asked for, by how often it is among the best and among all."""
 
 
 @dataclass(frozen=True)
@@ -324,7 +325,7 @@ def _ped(found: Tried, bags: Sequence[Tried]) -> dict[str, Interval]:
 
 
 def _parts(found: Tried) -> dict[str, float]:
-    """What tells the best from the others by hyperparameter, summing to 1 unless nothing does."""
+    """What tells the best from all trials by hyperparameter, summing to 1 unless nothing does."""
     share = min(0.5, max(_TOP, _TOP_TRIALS / len(found.gain)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of conditions with one trial: they count for nothing

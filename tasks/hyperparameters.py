@@ -38,7 +38,8 @@ def said(mattered: Importance) -> str:
     if mattered.lack:
         return mattered.lack
     known = f"{mattered.trials:,} trials in {mattered.studies} studies (folds), {mattered.complete:,} of them complete."
-    foretold = f"A forest foretells {mattered.explained:.0%} of the variance of trials that it was not fitted on"
+    share = f"{mattered.explained:.0%}"
+    foretold = f"A forest foretells {share} of the variance of configurations that it was not fitted on"
     little = ": the shares say little" if mattered.explained < 0.1 else ""
     return f"{known} {foretold}{little}. Shares have 95 % intervals from a bootstrap over studies."
 

@@ -71,7 +71,7 @@ class View:
     limited: bool = False
     """Whether trials carry constraints (latency, size, memory)."""
     expected: int | None = None
-    """About how many configurations the study will try: those asked for, or what the time allows."""
+    """How many configurations were asked for; None where the clock decides."""
     inner: int | None = None
     """Inner folds of the study; None where there is no plan yet."""
     configurations: Sequence[Mapping[str, Any]] = ()

@@ -19,7 +19,7 @@ def _chosen(view: View) -> tuple[str, str]:
     if view.steps:
         return "grid", "the steps of a grid are given"
     if len(view.directions) > 1 and expected >= _GENERATIONS:
-        return "genetic", f"there are {len(view.directions)} objectives and time for {expected} configurations"
+        return "genetic", f"there are {len(view.directions)} objectives and {expected} configurations to try"
     if len(view.directions) > 1:
         return "tpe", f"there are {len(view.directions)} objectives"
     if knows(view.family.name):
@@ -29,7 +29,7 @@ def _chosen(view: View) -> tuple[str, str]:
 
 STRATEGY = Strategy(
     name="auto",
-    suits="the default: takes the search that suits the number of objectives, the time and the family, and says which",
+    suits="the default: takes the search that suits the objectives, their trials and the family, and says which",
     cost="that of the search it takes",
     sampler=lambda view: RandomSampler(seed=view.seed),
     chooses=_chosen,
