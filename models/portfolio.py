@@ -11,13 +11,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from models.families import Shape
 from models.search import BATCH, Proposal, View
-from models.space import at, nearest, walked
+from models.space import moved, untried, walked
 
 FILE = "portfolio.json"
 
@@ -80,16 +81,11 @@ def planned(view: View) -> list[Proposal]:
     known = portfolio()
     found = known.families.get(view.family.name, ())
     weights = {name: likeness(view.shape, table) for name, table in known.tables.items()}
-    tried = [dict(t.params) for t in view.told]
-    untried: list[dict[str, Any]] = []
-    for one in ordered(found, weights) if found else ():
-        params = whole(view, one.params)
-        if params not in tried and params not in untried:
-            untried.append(params)
-    return [*map(Proposal, untried[:BATCH]), *[Proposal()] * max(0, BATCH - len(untried))]
+    good = (whole(view, one.params) for one in (ordered(found, weights) if found else ()))
+    batch = [Proposal(params) for params in islice(untried(view, good), BATCH)]
+    return [*batch, *[Proposal()] * (BATCH - len(batch))]
 
 
 def whole(view: View, params: Mapping[str, Any]) -> dict[str, Any]:
     """The params as a configuration of this table: moved into its ranges, what they lack taken from the default."""
-    given = {**view.family.default, **params}
-    return walked(view.family, view.shape, lambda n, d: nearest(d, given[n]) if n in given else at(d, 0.5)).params
+    return walked(view.family, view.shape, partial(moved, {**view.family.default, **params})).params

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -122,14 +123,15 @@ def nearest(distribution: BaseDistribution, value: Any) -> Any:
 
 def untried(view: View, configurations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Those of the configurations that nothing told has tried, each once."""
-    seen = {_key(trial.params) for trial in view.told}
+    seen = {key_of(trial.params) for trial in view.told}
     for params in configurations:
-        if (key := _key(params)) not in seen:
+        if (key := key_of(params)) not in seen:
             seen.add(key)
             yield params
 
 
-def _key(params: Mapping[str, Any]) -> str:
+def key_of(params: Mapping[str, Any]) -> str:
+    """Text that is the same for equal params, in whatever order."""
     return repr(sorted(params.items()))
 
 
@@ -144,10 +146,12 @@ def bounded(known: Family, ranges: Mapping[str, Range], shape: Shape) -> Family:
     narrow = replace(known, ranges=dict(ranges))
     distributions(narrow, shape)  # every branch is asked for, so that a wrong range is told before any fit
 
-    def moved(name: str, distribution: BaseDistribution) -> Any:
-        return nearest(distribution, known.default[name]) if name in known.default else at(distribution, 0.5)
+    return replace(narrow, default={**known.default, **walked(narrow, shape, partial(moved, known.default)).params})
 
-    return replace(narrow, default={**known.default, **walked(narrow, shape, moved).params})
+
+def moved(given: Mapping[str, Any], name: str, distribution: BaseDistribution) -> Any:
+    """The given value moved into the distribution; the middle where none is given."""
+    return nearest(distribution, given[name]) if name in given else at(distribution, 0.5)
 
 
 def _all_known(known: Family, shape: Shape, names: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ from models.errors import listed
 from models.families import families
 from models.nested import Trial
 from models.search import BATCH, Proposal, Strategy, View
-from models.space import at, place
+from models.space import at, key_of, place
 
 _FIRST, _MOST, _LEAST = 0.1, 0.4, 0.005
 """Lengths as shares of a range, on its own scale: of a first step, at most, and below which it is there."""
@@ -40,16 +40,12 @@ def _plan(view: View) -> Sequence[Proposal]:
     steps to make, starts drawn from the space."""
     ways = _ways(view)
     found = [] if not ways else [*islice(_aside(view, ways), BATCH // 2), *_steps(view, _best(view, ways[0]))]
-    seen, fresh = {_key(t.params) for t in view.told}, []
+    seen, fresh = {key_of(t.params) for t in view.told}, []
     for proposal in found:
-        if _key(proposal.params) not in seen:
-            seen.add(_key(proposal.params))
+        if key_of(proposal.params) not in seen:
+            seen.add(key_of(proposal.params))
             fresh.append(proposal)
     return (fresh + [Proposal(gradient=True)] * BATCH)[:BATCH]
-
-
-def _key(params: Mapping[str, object]) -> str:
-    return repr(sorted(params.items()))
 
 
 def _ways(view: View) -> list[list[Trial]]:
@@ -68,7 +64,7 @@ def _start(view: View, trial: Trial) -> int:
 
 
 def _fixed(trial: Trial) -> str:
-    return _key({name: value for name, value in trial.params.items() if name not in (trial.gradient or {})})
+    return key_of({name: value for name, value in trial.params.items() if name not in (trial.gradient or {})})
 
 
 def _best(view: View, way: Sequence[Trial]) -> Trial:
