@@ -87,6 +87,13 @@ def drawn(view: View) -> Sequence[Proposal]:
     return (Proposal(),) * BATCH
 
 
+def by_chance(view: View) -> BaseSampler:
+    """The sampler that draws what proposals leave open evenly over the space: Optuna's RandomSampler."""
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=view.seed)
+
+
 def _at_hand(view: View) -> str:
     return ""
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from optuna.samplers import RandomSampler
-
 from models.portfolio import knows
-from models.search import Strategy, View
+from models.search import Strategy, View, by_chance
 
 _GENERATIONS = 200
 """Trials from which on a population has time to evolve."""
@@ -31,7 +29,7 @@ STRATEGY = Strategy(
     name="auto",
     suits="the default: takes the search that suits the objectives, their trials and the family, and says which",
     cost="that of the search it takes",
-    sampler=lambda view: RandomSampler(seed=view.seed),
+    sampler=by_chance,
     chooses=_chosen,
     several=True,
     source="docs/results.md measures what it rests on",

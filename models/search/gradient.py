@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.samplers import RandomSampler
 
 from models.errors import listed
 from models.families import families
 from models.nested import Trial
-from models.search import BATCH, Proposal, Strategy, View
+from models.search import BATCH, Proposal, Strategy, View, by_chance
 from models.space import at, key_of, place
 
 _FIRST, _MOST, _LEAST = 0.1, 0.4, 0.005
@@ -147,7 +146,7 @@ STRATEGY = Strategy(
     name="gradient",
     suits="penalties of linear models, above all many of them: one for each group of columns",
     cost="about another fit a trial; pays from the first batch on",
-    sampler=lambda view: RandomSampler(seed=view.seed),
+    sampler=by_chance,
     plan=_plan,
     unsuited=_unsuited,
     gradient=True,

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.samplers import RandomSampler
 
-from models.search import BATCH, MOST_TRIALS, Proposal, Strategy, View
+from models.search import BATCH, MOST_TRIALS, Proposal, Strategy, View, by_chance
 from models.space import Walk, at, untried, walked
 
 _STEPS = 3
@@ -96,7 +95,7 @@ STRATEGY = Strategy(
     name="grid",
     suits="one to three hyperparameters whose every combination is to be seen",
     cost="none, but its size multiplies with each hyperparameter; ends when all are tried",
-    sampler=lambda view: RandomSampler(seed=view.seed),
+    sampler=by_chance,
     plan=_plan,
     size=_size,
     unsuited=_unsuited,

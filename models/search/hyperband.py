@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from optuna.samplers import RandomSampler
-
 from models.rungs import climbed
-from models.search import Strategy, View
-
-
-def _sampler(view: View) -> RandomSampler:
-    return RandomSampler(seed=view.seed)
-
+from models.search import Strategy, by_chance
 
 STRATEGY = Strategy(
     name="hyperband",
     suits="as halving, where it is not known how much a part of a fit tells: some configurations are whole at once",
     cost="next to nothing; pays from about twenty trials' worth",
-    sampler=_sampler,
+    sampler=by_chance,
     plan=partial(climbed, several=True),
     source="Li et al. 2018, JMLR 18:185; its brackets side by side, who goes on as in ASHA (Li et al. 2020, MLSys)",
 )

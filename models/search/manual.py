@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from optuna.samplers import RandomSampler
-
-from models.search import BATCH, MOST_TRIALS, Proposal, Strategy, View
+from models.search import BATCH, MOST_TRIALS, Proposal, Strategy, View, by_chance
 from models.space import completed, untried
 
 
@@ -40,7 +38,7 @@ STRATEGY = Strategy(
     name="manual",
     suits="a handful of configurations that you know, such as those of a paper, judged like any other search",
     cost="none; ends with the list",
-    sampler=lambda view: RandomSampler(seed=view.seed),
+    sampler=by_chance,
     plan=_plan,
     size=lambda view: len(view.configurations),
     unsuited=_unsuited,

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import RandomSampler
 
 from models.fidelity import shares
 from models.nested import Trial
 from models.rungs import Ladder
-from models.search import BATCH, Proposal, Strategy, View
+from models.search import BATCH, Proposal, Strategy, View, by_chance
 from models.space import at, distributions, nearest, place, walked
 
 _POPULATION, _DRAWN = 16, 4
@@ -26,10 +25,6 @@ _STEP = 0.3
 
 _TRIES = 20
 """Mutations until one is an architecture that was not tried yet."""
-
-
-def _sampler(view: View) -> RandomSampler:
-    return RandomSampler(seed=view.seed)
 
 
 def _plan(view: View) -> list[Proposal]:
@@ -114,7 +109,7 @@ STRATEGY = Strategy(
     name="nas",
     suits="the architecture of a network: depth, width, activation and the like; the rest stays at the default",
     cost="next to nothing; pays from about ten trials' worth",
-    sampler=_sampler,
+    sampler=by_chance,
     plan=_plan,
     unsuited=_unsuited,
     source="regularised evolution: Real et al. 2019, AAAI (arXiv:1802.01548); who is trained longer as in ASHA (Li et "

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.samplers import RandomSampler
 
 from models.nested import Trial
-from models.search import BATCH, Proposal, Strategy, View
+from models.search import BATCH, Proposal, Strategy, View, by_chance
 from models.space import at, distributions, nearest
 
 _GENERATIONS = 10
@@ -124,15 +123,11 @@ def _unsuited(view: View) -> str:
     return ""
 
 
-def _drawn(view: View) -> RandomSampler:
-    return RandomSampler(seed=view.seed)
-
-
 STRATEGY = Strategy(
     name="pbt",
     suits="boosting and networks, where settings such as the learning rate should change while they train",
     cost="four trainings of three times the default's rounds, in as many steps as there are batches; from 21 trials on",
-    sampler=_drawn,
+    sampler=by_chance,
     plan=_plan,
     unsuited=_unsuited,
     source="Jaderberg et al. 2017, arXiv:1711.09846; that the better half of so few goes on, and that who got "

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from optuna.samplers import RandomSampler
-
-from models.search import Strategy, View
-
-
-def _sampler(view: View) -> RandomSampler:
-    return RandomSampler(seed=view.seed)
-
+from models.search import Strategy, by_chance
 
 STRATEGY = Strategy(
     name="random",
     suits="the yardstick for every other search, and where scores are mostly noise",
     cost="none; pays at once",
-    sampler=_sampler,
+    sampler=by_chance,
     several=True,
     source="Bergstra & Bengio 2012, JMLR 13:281; Optuna's RandomSampler",
 )

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from optuna.samplers import RandomSampler
 from scipy.stats import qmc
 
-from models.search import BATCH, Proposal, Strategy, View
+from models.search import BATCH, Proposal, Strategy, View, by_chance
 from models.space import at, distributions, untried, walked
 
 _SPARE = 8
@@ -44,7 +43,7 @@ STRATEGY = Strategy(
     name="sobol",
     suits="to see a whole space evenly before narrowing it, and as a better random search where trials are few",
     cost="milliseconds a batch; pays at once",
-    sampler=lambda view: RandomSampler(seed=view.seed),
+    sampler=by_chance,
     plan=_plan,
     several=True,
     source="Sobol' 1967, USSR Comp. Math. 7:86; scrambled after Owen 1998, J. Complexity 14:466; scipy.stats.qmc",
