@@ -230,7 +230,7 @@ class Journal:
 
     @property
     def trouble(self) -> str | None:
-        """A sentence while MLflow takes nothing."""
+        """A sentence on why, while MLflow takes nothing: the end of a run tells it."""
         return self._tracker.trouble if self._tracker else None
 
     @property

@@ -250,7 +250,8 @@ def _close(session: Session, report: Report) -> int:
     )  # fmt: skip
     left = session.journal.drain(60.0 if session.ledger.limit is None else max(3.0, session.ledger.left))
     if left:
-        session.note(f"MLflow does not hold {left} records yet: `--resume` hands them over.")
+        why = session.journal.trouble or ""
+        session.note(f"MLflow does not hold {left} records yet: `--resume` hands them over. {why}".strip())
     if session.mirror is not None:
         session.note(session.mirror.end(session.ledger.left))
     return left

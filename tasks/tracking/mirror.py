@@ -128,7 +128,7 @@ class Mirror:
         self.failures += 1
         self.not_before = time.monotonic() + min(0.2 * 2**self.failures, 15)
         if self.failures >= 2:
-            self.trouble = f"MLflow takes no records ({sentence(error)}). They are kept for a resume of the run."
+            self.trouble = f"MLflow takes no records ({sentence(error)})."
         self.mirrored = 0
         self.pending, self.offset = [], 0
         self._tell()

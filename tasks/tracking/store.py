@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from models.address import masked
 from models.errors import NestorError, shortened
 from tasks.proxy import spare_this_machine
 
@@ -54,9 +55,9 @@ def connect(address: str) -> MlflowClient:
             client.get_experiment_by_name("nestor")
         return client
     except ModuleNotFoundError as error:
-        raise NestorError(f"MLflow at {shown(address)} needs the package {error.name!r}, which is missing.") from error
+        raise NestorError(f"MLflow at {masked(address)} needs the package {error.name!r}, which is missing.") from error
     except Exception as error:
-        raise NestorError(f"MLflow at {shown(address)} does not answer: {sentence(error)}") from error
+        raise NestorError(f"MLflow at {masked(address)} does not answer: {sentence(error)}") from error
 
 
 def _use(mlflow: Any, address: str) -> None:
@@ -83,14 +84,9 @@ def _lay_out(address: str) -> None:
     new.replace(path)
 
 
-def shown(address: str) -> str:
-    """The address without its password."""
-    return re.sub(r"://([^:/@]+):[^/]*@", r"://\1:***@", address)
-
-
 def sentence(error: BaseException) -> str:
-    """The error's first line, bounded."""
-    return shortened(str(error).strip().split("\n")[0] or type(error).__name__, 300)
+    """The error's first line, bounded, without passwords."""
+    return shortened(masked(str(error).strip().split("\n")[0]) or type(error).__name__, 300)
 
 
 @contextmanager

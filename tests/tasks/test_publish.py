@@ -21,6 +21,10 @@ class Behind(sessions.Alone):
     def drain(self, timeout: float) -> int:
         return 3
 
+    @property
+    def trouble(self) -> str | None:
+        return "MLflow takes no records (disk full)."
+
 
 def test_a_run_is_done_once_mlflow_holds_all_its_records(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -33,7 +37,9 @@ def test_a_run_is_done_once_mlflow_holds_all_its_records(tmp_path, monkeypatch):
         shortlist(session)
         concluded = conclude(sessions.tuned(session))
         report = publish(session, concluded)
-        assert "`--resume` hands them over" in report.notes[-1]
+        assert report.notes[-1] == (
+            "MLflow does not hold 3 records yet: `--resume` hands them over. MLflow takes no records (disk full)."
+        )
         assert earlier.finished(run, "") is None, "a resume would print the report and hand nothing over"
         assert earlier.interrupted(run, "model") is not None
     finally:
