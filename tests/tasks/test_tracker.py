@@ -93,7 +93,6 @@ def test_the_tracker_says_nothing_and_ends_soon_after_a_killed_parent(tmp_path):
     code = f"""
         import time
         from tasks.journal import Journal, Record
-from tasks.tracker import Gone, Tracker
         journal = Journal({str(tmp_path / "w")!r}, "m", "sqlite:///{tmp_path}/m.db")
         journal.record(Record("run", "pipeline"))
         journal.call("seal_settings")
