@@ -19,6 +19,7 @@ from models.outcome import Report
 from tasks import owner
 from tasks.data.database import is_address, is_table
 from tasks.data.dated import undated
+from tasks.libraries import installed
 from tasks.workdir import Workdir
 
 ROOT = Path("mlruns")
@@ -79,7 +80,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
-    """The folder of the newest run with the same settings (or the one `wanted`), finished or not; None without one.
+    """The folder of the newest run with the same settings and libraries (or the one `wanted`), finished or not; None
+    without one.
 
     The time may differ: who gives more goes on with more. A run that is done with another time is no answer, but to who
     wants it by its name. InputError where the run `wanted` is not there, or has other settings."""
@@ -97,8 +99,11 @@ def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
 
 
 def _other(run: Run, name: str, kept: Mapping[str, Any], timed: bool = False) -> dict[str, str]:
-    """What is set otherwise than in the run that was kept, each setting with both values; its time only if `timed`."""
-    there, here = flat(kept["run"]) | {"name": kept["name"]}, flat(described(run)) | {"name": name}
+    """What is otherwise than in the run that was kept, settings and versions of libraries (whose fits are no one run),
+    each with both values; its time only if `timed`."""
+    now = installed()
+    there = flat(kept["run"]) | {"name": kept["name"]} | flat({"libraries": kept.get("libraries", now)})
+    here = flat(described(run)) | {"name": name} | flat({"libraries": now})
     differ = {key for key in {**there, **here} if there.get(key) != here.get(key)} - (set() if timed else {_TIME})
     return {key: f"{_shown(there.get(key))} there, {_shown(here.get(key))} here" for key in sorted(differ)}
 

@@ -24,6 +24,7 @@ from tasks import earlier, owner, progress, wandb_mirror
 from tasks.budget import EXIT, Ledger
 from tasks.earlier import ROOT
 from tasks.journal import Journal, Record, read_lines
+from tasks.libraries import installed
 from tasks.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -257,7 +258,10 @@ class Session:
     def own(self, state: str = "running", **more: Any) -> None:
         """Writes down whose run this is, how far it came, and the seconds it had used at what moment."""
         kept = self.workdir.read_json("run.json") or {}
-        fixed = {"run": earlier.described(self.run), "name": self.name, "begun": kept.get("begun", time.time())}
+        fixed = {
+            "run": earlier.described(self.run), "name": self.name, "begun": kept.get("begun", time.time()),
+            "libraries": installed(),
+        }  # fmt: skip
         now = {**owner.facts(), "state": state, "used": self.ledger.elapsed, "at": time.time()}
         self.workdir.write_json("run.json", {**kept, **fixed, **now, **more})
 
@@ -290,7 +294,8 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
     name = earlier.model_name(run)
     workdir = earlier.interrupted(run, name, resume) if resume is not None else None
     if resume is not None and workdir is None:
-        progress.emit(progress.Said("Nothing to resume: no earlier run has these settings. A new run begins."))
+        none = "no earlier run has these settings and versions of libraries"
+        progress.emit(progress.Said(f"Nothing to resume: {none}. A new run begins."))
     kept = workdir.read_json("run.json") if workdir else {}
     if workdir and owner.lives(kept):
         raise InputError(f"The run in {workdir.path} is still going on, in process {kept['pid']}.")

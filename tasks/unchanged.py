@@ -4,12 +4,9 @@ the run in MLflow, so that a retraining can see that nothing has changed."""
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import platform
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -19,14 +16,8 @@ from models.errors import listed
 from models.seal import digest as hashed
 from tasks import earlier
 from tasks.earlier import described, model_name
+from tasks.libraries import installed
 from tasks.workdir import Workdir
-
-LIBRARIES = (
-    "lightgbm", "nestor", "numpy", "optuna", "pandas", "pyarrow", "scikit-learn", "scipy", "skrub", "xgboost",
-    "xgboost-cpu",
-)  # fmt: skip
-"""The libraries whose versions may change what is read, tried or fitted."""
-
 
 SOURCES = "sources.json"
 """In a model's folder: by fetched table, what was given to get it."""
@@ -37,7 +28,7 @@ def identity(run: Run, fingerprint: str) -> dict[str, str]:
     return {
         "nestor.fingerprint": fingerprint,
         "nestor.settings": digest(settings(described(run))),
-        "nestor.libraries": json.dumps(libraries()),
+        "nestor.libraries": json.dumps(installed()),
         "nestor.source": json.dumps(source(run), ensure_ascii=False),
     }
 
@@ -51,15 +42,6 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
 def digest(values: Mapping[str, Any]) -> str:
     """A hex digest of JSON values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-def libraries() -> dict[str, str]:
-    """The versions installed here of what matters."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def source(run: Run) -> dict[str, Any]:
@@ -94,7 +76,7 @@ def changes(tags: Mapping[str, str], run: Run, fingerprint: str) -> tuple[str, .
     now = identity(run, fingerprint)
     names = {"nestor.fingerprint": "the table", "nestor.settings": "settings"}
     found = [name for tag, name in names.items() if tags.get(tag) != now[tag]]
-    before, after = json.loads(tags.get("nestor.libraries", "{}")), libraries()
+    before, after = json.loads(tags.get("nestor.libraries", "{}")), installed()
     other = [
         f"{n} {before.get(n, '-')} → {after.get(n, '-')}" for n in {**before, **after} if before.get(n) != after.get(n)
     ]

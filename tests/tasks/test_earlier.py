@@ -130,6 +130,15 @@ def test_a_run_by_name_is_not_taken_up_with_other_settings(work):
         earlier.interrupted(loans(metric="roc_auc", split={"outer": 4}, name="other"), "other", "first")
 
 
+def test_fits_of_other_libraries_are_no_part_of_a_run(work):
+    session = left_behind(work / "first")
+    kept = session.workdir.read_json("run.json")
+    session.workdir.write_json("run.json", {**kept, "libraries": {**kept["libraries"], "scipy": "0.1"}})
+    assert earlier.interrupted(loans(budget="10m"), "loans") is None
+    with pytest.raises(InputError, match=r"libraries.scipy \(0.1 there, "):
+        earlier.interrupted(loans(budget="10m"), "loans", "first")
+
+
 @pytest.mark.parametrize("wanted", ["", "first"])
 def test_a_run_goes_on_with_more_time(wanted, work):
     left_behind(work / "first", budget="10m")
