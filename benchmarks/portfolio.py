@@ -11,7 +11,6 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +109,21 @@ def _expected(default: float, rest: Sequence[float], count: int) -> float:
 
 
 def _write(tables: Mapping[str, Any], families: Matrix) -> None:
-    whole = {
-        "made": f"python -m benchmarks.portfolio, {stamp()}",
-        "tables": tables,
-        "families": {name: [asdict(one) for one in found] for name, found in sorted(families.items())},
-    }
+    """The file: a line for each table and each configuration, numbers no longer than what they are good for."""
+    told = json.dumps(f"python -m benchmarks.portfolio, {stamp()}")
+    shapes = ",\n".join(f"  {json.dumps(name)}: {json.dumps(shape)}" for name, shape in tables.items())
+    lists = ",\n".join(
+        f"  {json.dumps(name)}: [\n" + ",\n".join(f"   {json.dumps(_short(one))}" for one in found) + "\n  ]"
+        for name, found in sorted(families.items())
+    )
     place = Path(__file__).parent.parent / "models" / FILE
-    place.write_text(json.dumps(whole, indent=1, default=float) + "\n", encoding="utf-8")
+    text = f'{{\n "made": {told},\n "tables": {{\n{shapes}\n }},\n "families": {{\n{lists}\n }}\n}}\n'
+    place.write_text(text, encoding="utf-8")
+
+
+def _short(one: Learned) -> dict[str, Any]:
+    params = {name: float(f"{v:.4g}") if isinstance(v, float) else v for name, v in one.params.items()}
+    return {"params": params, "regret": {table: round(regret, 2) for table, regret in one.regret.items()}}
 
 
 if __name__ == "__main__":
