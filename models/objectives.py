@@ -115,14 +115,17 @@ class Goal:
     @property
     def measured(self) -> tuple[Objective, ...]:
         """What has to be measured beside the metric, each once."""
-        found = {o.name: o for o in (*self.beside, *(limit.objective for limit in self.limits))}
-        return tuple(o for name, o in found.items() if name != self.metric.name)
+        return tuple(o for name, o in self._named.items() if name != self.metric.name)
 
     @property
     def scored(self) -> tuple[Objective, ...]:
         """The metrics and gaps among objectives and limits, the run's own metric too where it is limited."""
-        found = {o.name: o for o in (*self.beside, *(limit.objective for limit in self.limits))}
-        return tuple(o for o in found.values() if o.metric is not None)
+        return tuple(o for o in self._named.values() if o.metric is not None)
+
+    @property
+    def _named(self) -> dict[str, Objective]:
+        """Objectives beside the metric, and what is limited, by name."""
+        return {o.name: o for o in (*self.beside, *(limit.objective for limit in self.limits))}
 
     def asks(self, *names: str) -> bool:
         """Whether one of these is an objective or limited."""

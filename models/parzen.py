@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from optuna.samplers import TPESampler
 
+    from models.search import View
 
-def parzen(seed: int, startup: int = 9, liar: bool = True) -> TPESampler:
+
+def parzen(view: View, startup: int = 9, liar: bool = True) -> TPESampler:
     """A fresh sampler, random until so many trials are told: proposes where good configurations are dense and bad ones
     are not (Bergstra et al. 2011, NeurIPS; Watanabe 2023, arXiv:2304.11127). Multivariate: how hyperparameters go
     together counts. Grouped: those that only some choices bring too. A liar takes what runs beside it for poor."""
@@ -18,4 +20,4 @@ def parzen(seed: int, startup: int = 9, liar: bool = True) -> TPESampler:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, group=True, constant_liar=liar)
+        return TPESampler(seed=view.seed, n_startup_trials=startup, multivariate=True, group=True, constant_liar=liar)

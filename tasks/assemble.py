@@ -133,11 +133,10 @@ def _finished(session: Session, chosen: Chosen) -> Chosen:
         return chosen
     folds = _inner_rows(session, chosen)
     best, shown = _best(session, chosen.fold, folds, choose) if choose or calibrate else (PLAIN, folds)
-    tried = [
-        (finish, rows, _values(session, chosen.fold, finish, rows))
-        for finish, rows in ((best, shown), (replace(best, threshold=None), shown), (PLAIN, folds))
-    ]
-    finish, rows, values = next((one for one in tried if _keeps(session, one[2])), tried[-1])
+    for finish, rows in ((best, shown), (replace(best, threshold=None), shown), (PLAIN, folds)):
+        values = _values(session, chosen.fold, finish, rows)
+        if _keeps(session, values):
+            break
     told = [judged(fold, finish.threshold) for fold in rows]
     inner = chosen.inner if finish == PLAIN else session.metric.pooled(told)
     return replace(chosen, inner=inner, finish=finish, values=values, held=finish != best)

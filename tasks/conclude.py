@@ -195,10 +195,7 @@ def _without_outer(session: Session, chosen: Chosen) -> Interval:
         for t in session.trials.get((name, chosen.fold), [])
         if t.inner is not None and session.goal.keeps(t)
     ]
-    found = [
-        np.concatenate(inner_predictions(session, name, chosen.fold, t))
-        for name, t in tried
-    ]
+    found = [np.concatenate(inner_predictions(session, name, chosen.fold, t)) for name, t in tried]
     weight = None if session.work.weight is None else session.work.weight[rows]
     return estimate.bbc_interval(
         session.metric, session.work.target[rows], found, session.keys[rows], parts, session.run.seed, weight,

@@ -85,25 +85,28 @@ def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
 
     The time may differ: who gives more goes on with more. A run that is done with another time is no answer, but to who
     wants it by its name. InputError where the run `wanted` is not there, or has other settings."""
+    here = _identity(described(run), name, installed())
     for place in sorted((ROOT / "work").glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         workdir = Workdir(place.parent)
         kept = workdir.read_json("run.json")
         if wanted in (place.parent.name, (workdir.read_json("report.json") or {}).get("run_id")):
-            _refuse_other(_other(run, name, kept), place.parent.name)
+            _refuse_other(_other(here, kept), place.parent.name)
             return workdir
-        if not wanted and not _other(run, name, kept, timed=kept["state"] == "done"):
+        if not wanted and not _other(here, kept, timed=kept["state"] == "done"):
             return workdir
     if wanted:
         raise InputError(f"No run {wanted!r} in {ROOT / 'work'}.")
     return None
 
 
-def _other(run: Run, name: str, kept: Mapping[str, Any], timed: bool = False) -> dict[str, str]:
-    """What is otherwise than in the run that was kept, settings and versions of libraries (whose fits are no one run),
-    each with both values; its time only if `timed`."""
-    now = installed()
-    there = flat(kept["run"]) | {"name": kept["name"]} | flat({"libraries": kept.get("libraries", now)})
-    here = flat(described(run)) | {"name": name} | flat({"libraries": now})
+def _identity(settings: Mapping[str, Any], name: str, libraries: Mapping[str, str]) -> dict[str, Any]:
+    """Settings, name and versions of libraries (whose fits are no one run) as plain values."""
+    return flat(settings) | {"name": name} | flat({"libraries": libraries})
+
+
+def _other(here: Mapping[str, Any], kept: Mapping[str, Any], timed: bool = False) -> dict[str, str]:
+    """What is otherwise `here` than in the run that was kept, each with both values; its time only if `timed`."""
+    there = _identity(kept["run"], kept["name"], kept.get("libraries", installed()))
     differ = {key for key in {**there, **here} if there.get(key) != here.get(key)} - (set() if timed else {_TIME})
     return {key: f"{_shown(there.get(key))} there, {_shown(here.get(key))} here" for key in sorted(differ)}
 

@@ -23,7 +23,8 @@ def write(session: Session, concluded: Concluded, report: Report, searched: Mapp
     """Writes what the pipeline run holds beside its numbers."""
     folder = session.workdir.path / "artifacts"
     folder.mkdir(exist_ok=True)
-    trials_table(session).to_parquet(folder / "trials.parquet")
+    trials = trials_table(session)
+    trials.to_parquet(folder / "trials.parquet")
     split_table(session).to_parquet(folder / "split_plan.parquet")
     board = [
         {**asdict(f), **{f"estimate_{k}": v for k, v in asdict(f.estimate).items()}} if f.estimate else asdict(f)
@@ -40,7 +41,7 @@ def write(session: Session, concluded: Concluded, report: Report, searched: Mapp
         text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
         (folder / name).write_text(text, "utf-8")
     write_down(searched, session.metric, folder)
-    (folder / "report.html").write_text(_page(session, concluded, report, searched), "utf-8")
+    (folder / "report.html").write_text(_page(session, concluded, report, searched, trials), "utf-8")
     session.workdir.write_json("report.json", report.as_json())
 
 
@@ -71,7 +72,9 @@ def split_table(session: Session) -> pd.DataFrame:
     return found.reset_index()
 
 
-def _page(session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn]) -> str:
+def _page(
+    session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn], trials: pd.DataFrame
+) -> str:
     from tasks.report import Details, report_html
 
     rows = [r for _, r in concluded.outer]
@@ -91,7 +94,7 @@ def _page(session: Session, concluded: Concluded, report: Report, searched: Mapp
         if session.metric.needs == "label":
             outer["said"] = np.concatenate([said for _, said in decided(session, concluded)])
     return report_html(report, Details(
-        trials=trials_table(session), findings=tuple(session.findings), outer=outer,
+        trials=trials, findings=tuple(session.findings), outer=outer,
         classes=session.work.classes, chosen=chosen, plan=session.workdir.read_json("plan.json"),
         greater_is_better=session.metric.greater_is_better, searched=searched, points=points(session, concluded),
     ))  # fmt: skip

@@ -33,7 +33,7 @@ class _OfOneShare(BaseSampler):
         known = richest(view, len(distributions(view.family, view.shape)) + _MORE)
         self._study = optuna.create_study(direction="maximize")
         self._study.add_trials([_known(view, trial) for trial in known])
-        self._estimator = parzen(view.seed, startup=1, liar=False)
+        self._estimator = parzen(view, startup=1, liar=False)
         self._random, self._draw = RandomSampler(seed=view.seed), np.random.default_rng(view.seed)
         self._known = bool(known)
         self._now: Any = self._random

@@ -12,7 +12,7 @@ STRATEGY = Strategy(
     suits="another run of a model: begins with the best that its newest run in MLflow found (a first run: that of the "
     "model with the most columns in common), then goes on as portfolio",
     cost="nothing to speak of; the estimate may flatter, as after every warm start",
-    sampler=lambda view: parzen(view.seed),
+    sampler=parzen,
     plan=planned,
     remembers=True,
     source="Feurer et al. 2015, Initializing Bayesian hyperparameter optimization via meta-learning, AAAI; "

@@ -10,7 +10,7 @@ STRATEGY = Strategy(
     name="portfolio",
     suits="few configurations: begins with those that were good on other tables, the most alike first, then as tpe",
     cost="nothing to speak of; pays from the first trial on",
-    sampler=lambda view: parzen(view.seed),
+    sampler=parzen,
     plan=planned,
     source="greedy portfolios: Feurer et al. 2022, Auto-sklearn 2.0, JMLR 23:261; Wistuba et al. 2015, DSAA; "
     "benchmarks/portfolio.py",

@@ -9,7 +9,7 @@ STRATEGY = Strategy(
     name="tpe",
     suits="numbers, choices and conditions alike; good from about ten configurations on",
     cost="milliseconds a trial; pays from about ten trials",
-    sampler=lambda view: parzen(view.seed),
+    sampler=parzen,
     several=True,
     source="Bergstra et al. 2011, NeurIPS; Watanabe 2023, arXiv:2304.11127; several objectives: MOTPE, Ozaki et al. "
     "2022, JAIR 73:1209; Optuna's TPESampler",

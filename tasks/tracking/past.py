@@ -76,31 +76,31 @@ def _searched(client: MlflowClient, run: Run, name: str, into: Path | None) -> P
 
 def past(mirror: Mirror, run: str) -> dict[str, Any]:
     """A finished run, by its id or its model's name, as JSON values; InputError where there is none."""
-    client, into = mirror.client, mirror.workdir / "past"
-    found = _newest(client, run) or _by_id(client, run)
-    name = client.get_experiment(found.info.experiment_id).name
+    return _handed(mirror, _newest(mirror.client, run) or _by_id(mirror.client, run))
+
+
+def _handed(mirror: Mirror, run: Run) -> dict[str, Any]:
+    """The run as JSON values, its files in the folder of the run that asks."""
+    into = mirror.workdir / "past"
     into.mkdir(exist_ok=True)
-    return asdict(_past(client, found, name, into))
+    return asdict(_past(mirror.client, run, mirror.client.get_experiment(run.info.experiment_id).name, into))
 
 
 def similar(mirror: Mirror, task: str, metric: str, columns: Sequence[str]) -> dict[str, Any] | None:
     """The newest finished run of the model whose table is most like this one, as JSON values with `shared`, the number
     of columns in common: the same kind of target, the same metric, and at least half of both tables' columns (Jaccard).
     None where no model is so near."""
-    client, into = mirror.client, mirror.workdir / "past"
-    known = [e.experiment_id for e in client.search_experiments()]
+    known = [e.experiment_id for e in mirror.client.search_experiments()]
     where = f"{_FINISHED} and tags.`nestor.task` = '{task}' and tags.`nestor.metric` = '{metric}'"
     newest: dict[str, Run] = {}
-    for run in search(client, known, where) if known else ():
+    for run in search(mirror.client, known, where) if known else ():
         newest.setdefault(run.info.experiment_id, run)
     ours = set(columns)
-    alike = [(len(ours & theirs) / len(ours | theirs), run) for run in newest.values() if (theirs := _columns(run))]
-    share, found = max(alike, key=lambda one: one[0], default=(0.0, None))
-    if found is None or share < ALIKE:
+    near = [(ours & theirs, ours | theirs, run) for run in newest.values() if (theirs := _columns(run))]
+    shared, either, found = max(near, key=lambda one: len(one[0]) / len(one[1]), default=(set(), ours, None))
+    if found is None or len(shared) < ALIKE * len(either):
         return None
-    into.mkdir(exist_ok=True)
-    name = client.get_experiment(found.info.experiment_id).name
-    return {**asdict(_past(client, found, name, into)), "shared": len(ours & _columns(found))}
+    return {**_handed(mirror, found), "shared": len(shared)}
 
 
 def _columns(run: Run) -> set[str]:
