@@ -1,10 +1,11 @@
-"""One penalty for each group of columns, found by gradients and by other searches:
-`python -m benchmarks.gradient TABLE:TARGET ... [--trials 41] [--seeds 3] [--rows 4000] [--penalties l2,elasticnet]
-[--figure docs/gradient.svg]`.
+"""One penalty, or one length of a kernel, for each group of columns, found by gradients and by other searches:
+`python -m benchmarks.gradient TABLE:TARGET ... [--trials 41] [--seeds 3] [--rows 4000]
+[--models l2,elasticnet,kernel] [--figure docs/gradient.svg]`.
 
-The family is `banded`; the loss is log loss, or the root of the mean squared error. No grid over ten penalties can be
-paid for (two values of each are a thousand fits), so `grid` has what people do instead: one common penalty (the family
-`linear`), as many values of it as there are trials. A seed is an outer fold with its own draws: the inner loss is the
+The families are `banded` and `kernel`; the loss is log loss, or the root of the mean squared error. No grid over ten
+hyperparameters can be paid for (two values of each are a thousand fits), so `grid` has what people do instead: one
+common penalty (the family `linear`), or one length and one penalty (`svm`), in as many values as there are trials. A
+seed is an outer fold with its own draws: the inner loss is the
 mean over its four inner folds, the outer one that of the best configuration refitted, on the fold's own rows. Seconds
 are those of the processor, the gradients' share among them; the columns are prepared before."""
 
@@ -35,14 +36,17 @@ from tasks.brief import Fit, Job
 from tasks.page import alone, svg
 from tasks.workdir import Workdir
 
-SEARCHES = {"gradient": "banded", "tpe": "banded", "random": "banded", "grid": "linear"}
-"""Search -> the family that it searches."""
+SEARCHES = ("gradient", "tpe", "random", "grid")
+
+MODELS = {
+    "l2": ("banded", "linear", {"penalty": "l2"}),
+    "elasticnet": ("banded", "linear", {"penalty": "elasticnet"}),
+    "kernel": ("kernel", "svm", {"kernel": "rbf", "machine": "smooth", "components": 300}),
+}
+"""What is fitted: the family, that of a grid, and what both hold."""
 
 AFTER = (1, 5, 9, 21, 41, 61)
 """Trials after which the inner loss is shown."""
-
-_RATIOS = 3
-"""Values of `l1_ratio` in a grid."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +70,16 @@ def main() -> None:
         for place in asked.tables:
             file, _, target = place.rpartition(":")
             laid = _laid_out(Path(file), target, asked.rows, Path(folder))
-            for penalty in asked.penalties.split(","):
-                found = {name: _searches(laid, name, penalty, asked) for name in asked.searches.split(",")}
-                curves[f"{laid.name}, {penalty}"] = found
-                for row in _rows(laid, penalty, found):
+            for model in asked.models.split(","):
+                found = {name: _searches(laid, name, model, asked) for name in asked.searches.split(",")}
+                curves[f"{laid.name}, {model}"] = found
+                for row in _rows(laid, model, found):
                     rows.append(row)
                     print(" | ".join(row), file=sys.stderr, flush=True)
     shown = ["default", *(f"{n} trials" for n in AFTER[1:] if n <= asked.trials)]
-    head = ("table", "penalty", "search", "penalties", *shown, "outer", "core-seconds", "beats tpe's last after")
-    printed(f"One penalty for each group of columns, {asked.trials} configurations, {asked.seeds} seeds", head, rows)
+    head = ("table", "model", "search", "hyperparameters", *shown, "outer", "core-seconds", "beats tpe's last after")
+    title = f"One hyperparameter for each group of columns, {asked.trials} configurations, {asked.seeds} seeds"
+    printed(title, head, rows)
     if asked.figure:
         asked.figure.write_text(_drawn(curves), "utf-8")
 
@@ -85,7 +90,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=41)
     parser.add_argument("--seeds", type=int, default=3, choices=range(1, 6))
     parser.add_argument("--rows", type=int, default=4000, help="drawn from larger tables")
-    parser.add_argument("--penalties", default="l2,elasticnet")
+    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--searches", default=",".join(SEARCHES))
     parser.add_argument("--figure", type=Path, help="a file for the picture of it")
     return parser.parse_args()
@@ -100,24 +105,25 @@ def _laid_out(file: Path, target: str, rows: int, folder: Path) -> Path:
     return place
 
 
-def _problem(folder: Path, search: str, penalty: str) -> Problem:
-    """The family with this penalty, and the same way with long tails everywhere."""
-    whole = Problem(folder.name, family(SEARCHES[search]), folder)
-    held = {"penalty": penalty, "log_target": True, "selected": 1.0}
+def _problem(folder: Path, search: str, model: str) -> Problem:
+    """The family with what is held of it, and the same way with long tails everywhere."""
+    searched, common, held = MODELS[model]
+    whole = Problem(folder.name, family(common if search == "grid" else searched), folder)
+    held = held | {"log_target": True, "selected": 1.0}
     ranges = {name: value for name, value in held.items() if name in distributions(whole.family, whole.shape)}
     return replace(whole, family=bounded(whole.family, ranges, whole.shape))
 
 
-def _searches(folder: Path, search: str, penalty: str, asked: argparse.Namespace) -> list[Searched]:
+def _searches(folder: Path, search: str, model: str, asked: argparse.Namespace) -> list[Searched]:
     """The search with each seed."""
-    problem = _problem(folder, search, penalty)
+    problem = _problem(folder, search, model)
     return [_searched(problem, search, seed, asked.trials) for seed in range(asked.seeds)]
 
 
 def _searched(problem: Problem, search: str, seed: int, trials: int) -> Searched:
     view, fold = problem.view(seed, trials), str(seed + 1)
-    ratios = _RATIOS if "l1_ratio" in distributions(view.family, view.shape) else 1
-    view = replace(view, steps={"strength": (trials - 1) // ratios, "l1_ratio": ratios})
+    if search == "grid":
+        view = replace(view, steps=_steps(_free(problem), trials - 1))
     study = Study(view, fold, search)
     _fitted(problem, fold, study.ask()[0])  # prepares the columns
     seconds = []
@@ -131,6 +137,19 @@ def _searched(problem: Problem, search: str, seed: int, trials: int) -> Searched
         seconds += [planning + trial.seconds for trial in done]
         study.tell(done)
     return Searched(_best_so_far(study.told, problem.metric), np.cumsum(seconds), _outer(problem, fold, study))
+
+
+def _free(problem: Problem) -> list[str]:
+    """The hyperparameters that are searched."""
+    return [name for name, one in distributions(problem.family, problem.shape).items() if not one.single()]
+
+
+def _steps(names: Sequence[str], trials: int) -> dict[str, int]:
+    """As many values of one, or of two that multiply, as the trials allow; three of `l1_ratio`."""
+    if names == ["strength"]:
+        return {"strength": trials}
+    rare, often = (3, trials // 3) if "l1_ratio" in names else (int(trials**0.5),) * 2
+    return {name: rare if name == "l1_ratio" else often for name in names}
 
 
 def _fitted(problem: Problem, fold: str, trial: Trial) -> Trial:
@@ -167,16 +186,15 @@ def _best_so_far(told: Sequence[Trial], metric: Metric) -> np.ndarray:
     return np.minimum.accumulate(inner)
 
 
-def _rows(folder: Path, penalty: str, found: Mapping[str, list[Searched]]) -> Iterator[tuple[str, ...]]:
+def _rows(folder: Path, model: str, found: Mapping[str, list[Searched]]) -> Iterator[tuple[str, ...]]:
     """A row for each search, means over the seeds. A grid may end some trials before the others."""
     trials = max(len(one.losses) for runs in found.values() for one in runs)
     for name, runs in found.items():
         losses = np.mean([_padded(one.losses, trials) for one in runs], axis=0)
-        problem = _problem(folder, name, penalty)
-        count = sum(n.startswith("strength") for n in distributions(problem.family, problem.shape))
+        count = len(_free(_problem(folder, name, model)))
         shown = [f"{losses[n - 1]:.5g}" for n in AFTER if n <= trials]
         yield (
-            folder.name, penalty, name, str(count), *shown, f"{np.mean([one.outer for one in runs]):.5g}",
+            folder.name, model, name, str(count), *shown, f"{np.mean([one.outer for one in runs]):.5g}",
             f"{np.mean([one.seconds[-1] for one in runs]):.3g}", _until(runs, found.get("tpe", runs)),
         )  # fmt: skip
 

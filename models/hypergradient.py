@@ -99,6 +99,17 @@ def by_penalties(at: Solution, judge: Part) -> tuple[np.ndarray, np.ndarray]:
     return -(moved * coef).sum(axis=0), -(moved * np.sign(coef)).sum(axis=0)
 
 
+def by_features(at: Solution, judge: Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Derivative of the mean loss on the validation rows by each cell of their X and by each cell of the training X,
+    where the coefficients move as the latter tells them; and how the former pulls at the coefficients, (1 or classes,
+    columns): what is derived by the penalty is minus the sum of that times them (Keerthi, Sindhwani & Chapelle 2006,
+    NeurIPS)."""
+    pull = mean_slopes(judge, at.beta)
+    moved, coef = adjoint(at, _gathered(pull, judge.X)), at.beta[:, :-1]
+    turned = _turned(at, _margins(at.part.X, moved))
+    return pull @ coef, -_slopes(at.part, at.beta) @ moved[:, :-1] - turned @ coef, moved[:, :-1]
+
+
 def mean_slopes(judge: Part, beta: np.ndarray) -> np.ndarray:
     """(rows, 1 or classes): derivative of the mean validation loss by what the model says of each row."""
     mass = float(len(judge.y) if judge.weight is None else judge.weight.sum()) or 1.0
@@ -178,12 +189,16 @@ def _times(at: Solution, free: np.ndarray) -> np.ndarray:
     """The Hessian on the free entries times these, without writing it out."""
     whole = np.zeros_like(at.beta)
     whole[at.free] = free
-    weight, said = _curving(at)
-    turned = _margins(at.part.X, whole)
-    if at.part.shape.task != "regression":
-        mean = (said * turned).sum(axis=1, keepdims=True)
-        turned = said * (turned - mean)
-    found = _gathered(weight[:, None] * turned, at.part.X) + np.append(at.ridge, 0.0) * whole
+    turned = _turned(at, _margins(at.part.X, whole))
+    found = _gathered(turned, at.part.X) + np.append(at.ridge, 0.0) * whole
     if len(whole) > 1:
-        found[:, -1] += weight.mean() * whole[:, -1].sum()
+        found[:, -1] += _curving(at)[0].mean() * whole[:, -1].sum()
     return found[at.free]
+
+
+def _turned(at: Solution, margins: np.ndarray) -> np.ndarray:
+    """How each training row's slopes change when what the model says of it moves by so much."""
+    weight, said = _curving(at)
+    if at.part.shape.task != "regression":
+        margins = said * (margins - (said * margins).sum(axis=1, keepdims=True))
+    return weight[:, None] * margins

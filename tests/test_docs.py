@@ -194,8 +194,8 @@ def example(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_the_family_in_the_docs_works(example, task):
-    example("models/families/kernel.py", models.families, families)
-    family = families()["kernel"]
+    example("models/families/random_features.py", models.families, families)
+    family = families()["random_features"]
     draw = np.random.default_rng(0)
     X = draw.normal(size=(120, 4))
     y = {"binary": (X[:, 0] > 0).astype(int), "multiclass": draw.integers(0, 3, 120), "regression": X[:, 0]}[task]

@@ -1,19 +1,15 @@
 """Logistic and linear regression with a penalty of its own for each group of columns: banded ridge (Nunez-Elizalde,
-Huth & Gallant 2019, NeuroImage 197:482), and elastic net alike. A group is what one column of the table was made into,
-such as a category's 0/1 columns or a text's components; of wide tables some neighbouring columns."""
+Huth & Gallant 2019, NeuroImage 197:482), and elastic net alike."""
 
 from __future__ import annotations
 
 import numpy as np
-from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
+from models.bands import by_group, count, groups, order, scaled
 from models.families import Family, Fitted, Needs
 from models.hypergradient import by_penalties, solution
-
-_MOST = 20
-"""Groups at most: a strength for each is one more direction to search in, and takes rows to tell."""
 
 _L1_CELLS = 2_000_000
 _SPARSE, _SMOOTH = 1 / 100, 1 / 1000
@@ -21,9 +17,8 @@ _SPARSE, _SMOOTH = 1 / 100, 1 / 1000
 
 
 def _space(trial, shape):
-    groups = min(_MOST, max(1, shape.columns))
     config = {
-        "strengths": [trial.suggest_float(f"strength_{g}", 1e-4, 1e3, log=True) for g in range(groups)],
+        "strengths": [trial.suggest_float(f"strength_{g}", 1e-4, 1e3, log=True) for g in range(count(shape))],
         "columns": max(1, shape.columns),
     }
     affordable = shape.rows * shape.columns * max(1, shape.classes) <= _L1_CELLS
@@ -32,21 +27,16 @@ def _space(trial, shape):
     return config
 
 
-def _groups(config, part):
-    """(columns,): the group of each column of X."""
-    origins = np.array(part.origins or range(part.X.shape[1]))
-    count = len(config["strengths"])
-    return np.minimum(origins * count // config["columns"], count - 1)
+def _banded(config, part):
+    """The group of each column of X, and every group's strength."""
+    strengths = np.array(config["strengths"])
+    return groups(part, config["columns"], len(strengths)), strengths
 
 
 def _fit(config, part, seed, threads):
-    groups, strengths = _groups(config, part), np.array(config["strengths"])
+    group, strengths = _banded(config, part)
     # A column divided by the root of its strength bears that strength under a penalty of 1.
-    bands = ColumnTransformer(
-        [(str(g), "passthrough", np.flatnonzero(groups == g).tolist()) for g in np.unique(groups)],
-        transformer_weights={str(g): float(strengths[g] ** -0.5) for g in np.unique(groups)},
-        sparse_threshold=0.0,
-    )
+    bands = scaled(group, strengths**-0.5)
     spread = (float(part.y.std()) or 1.0) if part.shape.task == "regression" else 1.0
     goal = part.y / spread if part.shape.task == "regression" else part.y
     model = _model(config, part, seed).fit(bands.fit_transform(part.X), goal, sample_weight=part.weight)
@@ -67,15 +57,15 @@ def _model(config, part, seed):
 
 
 def _hypergradient(config, part, model, judge, seed):
-    groups, strengths = _groups(config, part), np.array(config["strengths"])
-    roots, l1 = np.sqrt(strengths[groups]), config.get("l1_ratio", 0.0)
+    group, strengths = _banded(config, part)
+    roots, l1 = np.sqrt(strengths[group]), config.get("l1_ratio", 0.0)
     size, unit = _penalty(config, part)
     ridge, lasso = size * (1 - l1) * roots**2, size * l1 * unit * roots
     coef = _by_column(model, roots)
     by_ridge, by_lasso = by_penalties(solution(part, coef, model["model"].intercept_, ridge, lasso), judge)
     # By a column's own strength: the ridge is as large, the lasso as large as its root.
     slopes = (by_ridge * ridge + by_lasso * lasso / 2) / roots**2
-    found = {f"strength_{g}": slopes[groups == g].sum() for g in range(len(strengths))}
+    found = {f"strength_{g}": slopes[group == g].sum() for g in range(len(strengths))}
     if l1:
         found["l1_ratio"] = size * (by_lasso @ (unit * roots) - by_ridge @ roots**2)
     return found
@@ -83,9 +73,8 @@ def _hypergradient(config, part, model, judge, seed):
 
 def _by_column(model, roots):
     """The coefficients by the columns of X, which the bands have in another order and on another scale."""
-    order = np.concatenate([columns for _, _, columns in model["bands"].transformers])
     coef = np.empty_like(np.atleast_2d(model["model"].coef_))
-    coef[:, order] = model["model"].coef_
+    coef[:, order(model["bands"])] = model["model"].coef_
     return coef / roots
 
 
@@ -104,7 +93,7 @@ FAMILY = Family(
     suits="columns of different kinds whose effects add up, where some kinds tell much more than others",
     cost=0.5,
     needs=Needs(categories="onehot", missing=False, scaled=True),
-    default={f"strength_{g}": 1.0 for g in range(_MOST)} | {"penalty": "l2", "log_target": True},
+    default=by_group("strength", 1.0) | {"penalty": "l2", "log_target": True},
     space=_space,
     fit=_fit,
     hypergradient=_hypergradient,

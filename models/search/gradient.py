@@ -144,7 +144,7 @@ def _unsuited(view: View) -> str:
 
 STRATEGY = Strategy(
     name="gradient",
-    suits="penalties of linear models, above all many of them: one for each group of columns",
+    suits="penalties of linear models and lengths of kernels, above all many: one for each group of columns",
     cost="about another fit a trial; pays from the first batch on",
     sampler=by_chance,
     plan=_plan,

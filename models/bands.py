@@ -1,0 +1,45 @@
+"""Columns in groups: what one column of the table was made into, such as a category's 0/1 columns or a text's
+components; of wide tables some neighbouring columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+
+if TYPE_CHECKING:
+    from models.families import Part, Shape
+
+_MOST = 20
+"""Groups at most: a hyperparameter for each is one more direction to search in, and takes rows to tell."""
+
+
+def count(shape: Shape) -> int:
+    """How many groups a table of this shape has."""
+    return min(_MOST, max(1, shape.columns))
+
+
+def by_group(name: str, value: float) -> dict[str, float]:
+    """The default of a hyperparameter that every group has, for as many groups as there can be."""
+    return {f"{name}_{group}": value for group in range(_MOST)}
+
+
+def groups(part: Part, columns: int, count: int) -> np.ndarray:
+    """(columns of X,): the group of each, where the table had so many columns."""
+    origins = np.array(part.origins or range(part.X.shape[1]))
+    return np.minimum(origins * count // columns, count - 1)
+
+
+def scaled(groups: np.ndarray, scale: np.ndarray) -> ColumnTransformer:
+    """Each column times the scale of its group; group by group, so in the order of `order`."""
+    return ColumnTransformer(
+        [(str(g), "passthrough", np.flatnonzero(groups == g).tolist()) for g in np.unique(groups)],
+        transformer_weights={str(g): float(scale[g]) for g in np.unique(groups)},
+        sparse_threshold=0.0,
+    )
+
+
+def order(bands: ColumnTransformer) -> np.ndarray:
+    """The column of X that each column of what `scaled` makes comes of."""
+    return np.concatenate([columns for _, _, columns in bands.transformers])
