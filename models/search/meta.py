@@ -14,6 +14,7 @@ STRATEGY = Strategy(
     cost="nothing to speak of; the estimate may flatter, as after every warm start",
     sampler=parzen,
     plan=planned,
+    several=True,
     remembers=True,
     source="Feurer et al. 2015, Initializing Bayesian hyperparameter optimization via meta-learning, AAAI; "
     "Perrone et al. 2018, NeurIPS",

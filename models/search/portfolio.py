@@ -12,6 +12,7 @@ STRATEGY = Strategy(
     cost="nothing to speak of; pays from the first trial on",
     sampler=parzen,
     plan=planned,
+    several=True,
     source="greedy portfolios: Feurer et al. 2022, Auto-sklearn 2.0, JMLR 23:261; Wistuba et al. 2015, DSAA; "
     "benchmarks/portfolio.py",
 )

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 import models.portfolio
+from models.config import Search
 from models.families import Shape, families
 from models.metric import metric_for
 from models.nested import Study
+from models.objectives import goal_for
 from models.portfolio import Learned, Portfolio, likeness, ordered, planned, portfolio
 from models.ranges import Range
 from models.search import BATCH, View, strategies
@@ -72,6 +74,25 @@ def test_nothing_is_tried_twice_and_a_broken_search_goes_on_with_the_next(taught
     again = Study(view(), "1", "portfolio")
     again.recall(told[:5])
     assert [t.params for t in searched(again, 9)] == [t.params for t in told]
+
+
+@pytest.mark.parametrize("name", ["portfolio", "meta"])
+def test_several_objectives_begin_with_the_same_configurations_and_all_of_them_count_then(taught, name):
+    assert strategies()[name].several
+    goal = goal_for(view().metric, Search(objectives=("size",)))
+    both = replace(view(), directions=goal.directions, goal=goal)
+
+    def tried(view: View, sign: int = 1) -> list:
+        study = Study(view, "1", name)
+        while len(study.told) < 17:
+            asked = study.ask()
+            study.tell([replace(t, scores=(t.number / 40,), measures={"size": 50 + sign * t.number}) for t in asked])
+        return [t.params for t in study.told]
+
+    whole = tried(both)
+    assert whole == tried(both)
+    assert whole[:4] == tried(view())[:4]
+    assert whole[13:] != tried(both, -1)[13:]
 
 
 def test_a_family_that_nothing_was_learned_of_is_left_to_the_sampler(taught):
