@@ -178,7 +178,9 @@ def _refit(job: Job, workdir: Workdir) -> _Made:
     began = time.process_time()
     made = fitted(known, job.config, encoded(part, classes), _seed(job, brief), brief.threads)
     spent = time.process_time() - began
-    pipeline = Pipeline([("columns", prepared.transformer), ("model", made.model)])
+    columns = prepared.transformer
+    assert columns is not None
+    pipeline = Pipeline([("columns", columns), ("model", made.model)])
     workdir.write_pickle(job.file, (pipeline, classes))
     costs = {
         "seconds": lambda: spent,
@@ -188,7 +190,7 @@ def _refit(job: Job, workdir: Workdir) -> _Made:
     measures = _costs(brief, costs)
     if job.with_sealed or not len(fold.judge):
         return _Made(None, made.rounds, ready, measures=measures)
-    X_judge = transform(prepared.transformer, features.iloc[fold.judge])
+    X_judge = transform(columns, features.iloc[fold.judge])
     prediction = predict(made.model, X_judge, classes, brief)
     workdir.write_array(job.file, prediction)
     score = brief.scorer.score(target[fold.judge], prediction, rows_of(weight, fold.judge))

@@ -89,19 +89,20 @@ def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[
     kept = workdir.read_json(name + ".json")
     if kept is None:
         made = _fresh(job, known, features.iloc[train], np.asarray(target[train]))
+        columns = made.transformer
+        assert columns is not None
         workdir.write_array(name + "-train", made.X)
-        workdir.write_array(name + "-judge", transform(made.transformer, features.iloc[judge]))
-        size, ms = len(pickle.dumps(made.transformer)) / 1e6, 0.0
+        workdir.write_array(name + "-judge", transform(columns, features.iloc[judge]))
+        size, ms = len(pickle.dumps(columns)) / 1e6, 0.0
         if brief.goal is not None and brief.goal.asks("latency"):
-            ms = measure.latency(lambda row: transform(made.transformer, row), measure.single(features.iloc[judge]))
+            ms = measure.latency(lambda row: transform(columns, row), measure.single(features.iloc[judge]))
         kept = {"categories": made.categories, "plain": made.plain, "origins": made.origins, "mb": size, "ms": ms}
         workdir.write_json(name + ".json", kept)
     X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
     assert X_train is not None
     assert X_judge is not None
-    about = (tuple(kept.get(name, ())) for name in ("categories", "plain", "origins"))
-    columns = Prepared(None, X_train, *about, kept["mb"], kept.get("ms", 0.0))  # type: ignore[arg-type]
-    return columns, X_judge
+    about = {name: tuple(kept.get(name, ())) for name in ("categories", "plain", "origins")}
+    return Prepared(None, X_train, **about, mb=kept["mb"], ms=kept.get("ms", 0.0)), X_judge
 
 
 def part_of(prepared: Prepared, train, target, weight, brief: Brief, stop) -> Part:

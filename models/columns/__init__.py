@@ -27,7 +27,8 @@ __all__ = ["MOST_CODES", "TRUSTED", "Prepared", "many_levels", "prepare", "trans
 class Prepared:
     """A fitted preparation and the training rows it was fitted on, prepared."""
 
-    transformer: ColumnTransformer
+    transformer: ColumnTransformer | None
+    """None: the prepared rows were read from where they were kept, and nothing else is to be prepared."""
     X: np.ndarray
     """(rows, columns) float64."""
     categories: tuple[int, ...]

@@ -13,7 +13,7 @@ def test_groups_and_targets_go_with_their_rows_and_those_to_stop_by_are_cut_off(
     row = np.arange(20)
     train = row[::2]
     brief = Brief("2x2", "regression", (), None, {}, {}, 1, 0, group=row * 10)
-    prepared = Prepared(None, train[:, None].astype(float), ())  # type: ignore[arg-type]
+    prepared = Prepared(None, train[:, None].astype(float), ())
     for stop in (None, (train[[0, 2, 5]], train[[1, 3]])):
         part = part_of(prepared, train, row * 100, row * 1000, brief, stop)
         kept = train if stop is None else stop[0]
