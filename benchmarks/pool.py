@@ -39,10 +39,10 @@ NAMED = (
     ("credit_default", "credit", LAST, "binary", ""),
     ("titanic", "titanic", "Survived", "binary", "PassengerId Name Ticket Cabin"),
     ("telescope", "telescope", "Class", "binary", ""),
-    ("wine_quality", "wine", "quality", "regression", ""),
+    ("wine_quality", "wine", "quality", "multiclass", ""),
     ("nba_rookies", "nba", "TARGET_5Yrs", "binary", "Name"),
 )
-"""Name, file, target, task, columns to drop (a blank in a name as an underscore)."""
+"""Name, file, target, the task that Nestor finds, columns to drop (a blank in a name as an underscore)."""
 
 UNNAMED = (
     ("ionosphere", "ionosphere", "binary"),
