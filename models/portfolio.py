@@ -56,7 +56,8 @@ def knows(family: str) -> bool:
 
 def likeness(shape: Shape, table: Mapping[str, Any]) -> float:
     """Weight in (0, 1] of a table for one of this shape: halved for each doubling of rows or columns between them four
-    times over, and for another kind of target."""
+    times over, and for another kind of target. Two classes and several count alike: with a weight of their own the
+    portfolio was no better on tables left out (`benchmarks/portfolio.py`)."""
     sizes = (max(1, shape.rows) / table["rows"], max(1, shape.columns) / table["columns"])
     apart = sum(abs(math.log2(ratio)) for ratio in sizes)
     other = (shape.task == "regression") != (table["task"] == "regression")
