@@ -14,10 +14,16 @@ def show(*parts: RenderableType) -> None:
     """Prints text and tables."""
     from rich.console import Console
 
-    # a pipe has no width: what reads it should see whole lines
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
+    console = Console(highlight=False, width=width())
     for part in parts:
         console.print(part, markup=False)
+
+
+def width() -> int:
+    """Characters of a line: the terminal's. A pipe has none: what reads it should see whole lines, so 160."""
+    from rich.console import Console
+
+    return Console().width if sys.stdout.isatty() else 160
 
 
 def show_json(value: Any) -> None:

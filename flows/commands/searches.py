@@ -1,4 +1,5 @@
-"""`nestor searches`: the search strategies there are; with `--suggest NAME` narrower spaces from a model's runs."""
+"""`nestor searches`: the search strategies there are; `nestor searches NAME`: one of them; with `--suggest NAME` narrower
+spaces from a model's runs."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import options as o
-from flows.printing import show_json, show_rows
-from models.errors import InputError
+from flows.printing import show, show_json, show_rows, width
+from models.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from models.search import Strategy
@@ -17,10 +18,19 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "nestor searches",
+    "nestor searches pbt",
     "nestor searches --suggest loans > narrower.yaml",
     "nestor searches --suggest loans --out importance.html",
 )
 
+_COLUMNS = ("name", "suits", "cost", "objectives", "available", "source")
+_WIDE = 140
+"""Characters of a line from which on there is room for the source; one strategy alone always shows it."""
+
+_Name = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="One search: all that is said of it.", show_default=False),
+]
 _Suggest = Annotated[
     str | None,
     typer.Option(
@@ -35,18 +45,36 @@ _Out = Annotated[
 ]
 
 
-def searches(suggest: _Suggest = None, out: _Out = None, as_json: o.AsJson = False) -> None:
+def searches(name: _Name = None, suggest: _Suggest = None, out: _Out = None, as_json: o.AsJson = False) -> None:
     """List the ways hyperparameters are searched, or suggest narrower spaces from a model's runs."""
     if suggest is not None:
+        if name is not None:
+            raise InputError(f"--suggest {suggest}: is about a model's runs; give it without the search {name}.")
         return _suggest(suggest, out, as_json)
     if out is not None:
         raise InputError("--out: a page goes with --suggest NAME.")
     from models.search import strategies as known
 
-    rows = [
-        (s.name, s.suits, s.cost, "several" if s.several else "one", _available(s), s.source) for s in known().values()
-    ]
-    return show_rows(("name", "suits", "cost", "objectives", "available", "source"), rows, as_json, shown=5)
+    if name is not None:
+        return _one(name, as_json)
+    shown = len(_COLUMNS) - (width() < _WIDE)
+    return show_rows(_COLUMNS, [_row(s) for s in known().values()], as_json, shown)
+
+
+def _one(name: str, as_json: bool) -> None:
+    from flows.tables import rows_table
+    from models.search import strategies
+
+    known = strategies().get(name)
+    if known is None:
+        raise unknown("search strategy", name, strategies())
+    told = dict(zip(_COLUMNS, _row(known), strict=True))
+    return show_json(told) if as_json else show(rows_table((name, ""), list(told.items())[1:]))
+
+
+def _row(known: Strategy) -> tuple[str, ...]:
+    several = "several" if known.several else "one"
+    return known.name, known.suits, known.cost, several, _available(known), known.source
 
 
 def _available(known: Strategy) -> str:

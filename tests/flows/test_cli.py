@@ -262,6 +262,25 @@ def test_one_family_is_shown_with_its_space(tmp_path):
     assert (wrong.returncode, "lightgbm" in wrong.stdout + wrong.stderr) == (2, True)
 
 
+def test_one_search_is_shown_whole_at_any_width_and_all_with_their_sources_where_there_is_room(monkeypatch):
+    def shown(*words: str, columns: int) -> str:
+        monkeypatch.setattr("flows.printing.width", lambda: columns)
+        monkeypatch.setattr("flows.commands.searches.width", lambda: columns)
+        done = CliRunner().invoke(app, ["searches", *words])
+        assert done.exit_code == 0
+        return " ".join(done.output.split())
+
+    source = "Falkner, Klein & Hutter 2018"
+    assert "source" in shown(columns=160)
+    assert "Falkner" in shown(columns=160)
+    assert "source" not in shown(columns=80)
+    assert source in shown("bohb", columns=80)
+    one = json.loads(shown("bohb", "--json", columns=80))
+    assert (one["name"], one["available"], source in one["source"]) == ("bohb", "yes", True)
+    for words, said in ((["bohbb"], "Known: auto, bohb"), (["bohb", "--suggest", "loans"], "without the search bohb")):
+        assert said in str(CliRunner().invoke(app, ["searches", *words]).exception)
+
+
 def test_a_dry_run_tells_the_plan_and_leaves_nothing(table):
     words = ["train", "t.csv", "--target", "Über 50k?", "--trials", "5", "--families", "linear", "--dry-run", "--json"]
     done = nestor(*words, cwd=table)
