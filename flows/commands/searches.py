@@ -1,5 +1,5 @@
-"""`nestor searches`: the search strategies there are; `nestor searches NAME`: one of them; with `--suggest NAME` narrower
-spaces from a model's runs."""
+"""`nestor searches`: the search strategies there are; `nestor searches NAME`: one of them; with `--suggest NAME`
+narrower spaces from a model's runs."""
 
 from __future__ import annotations
 
