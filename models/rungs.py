@@ -7,12 +7,11 @@ may be ended at any time."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from models.fidelity import ETA, shares
-from models.metric import Metric
 from models.nested import Trial
 from models.search import BATCH, Proposal, View
 
@@ -31,23 +30,31 @@ class Ladder:
         """How many whole configurations it has cost."""
         return math.fsum(t.share for t in self.trials)
 
-    def going_on(self, metric: Metric) -> list[Proposal]:
-        """Who goes on: the best third of each rung but the last, as far as they did not yet, from the top rung down."""
+    def going_on(self, ahead: Callable[[Trial], tuple[float, ...]]) -> list[Proposal]:
+        """Who goes on: the best third of each rung but the last, as far as they did not yet, from the top rung down.
+        `ahead` is larger for the better of two."""
         share_of = {t.number: t.share for t in self.trials}
         gone = {t.parent for t in self.trials if t.share > share_of.get(t.parent or 0, 1.0)}
         best = [
             Proposal(t.params, share=above, parent=t.number)
             for share, above in reversed(list(pairwise(self.shares)))
-            for t in _best_third([t for t in self.trials if t.share == share], metric)
+            for t in _best_third([t for t in self.trials if t.share == share], ahead)
         ]
         return [proposal for proposal in best if proposal.parent not in gone]
 
 
-def _best_third(rung: Sequence[Trial], metric: Metric) -> list[Trial]:
+def _best_third(rung: Sequence[Trial], ahead: Callable[[Trial], tuple[float, ...]]) -> list[Trial]:
     """The best of the rung, the best first; one that failed counts, but is never among them."""
-    scored = [(metric.gain(t.score), t) for t in rung if t.score is not None]
-    ranked = [t for _, t in sorted(scored, key=lambda pair: (-pair[0], pair[1].number))]
+    ranked = sorted((t for t in rung if t.score is not None), key=ahead, reverse=True)
     return ranked[: len(rung) // ETA]
+
+
+def rungs(view: View) -> tuple[float, ...]:
+    """The shares of the rungs, the least first. The lowest are left out where their way to the top would take more than
+    the configurations asked for: each rung on it costs as much as a whole one."""
+    found = shares(view.family, view.shape, view.inner)
+    most = len(found) if view.expected is None else max(1, view.expected // 2)
+    return found[-most:]
 
 
 def climbed(view: View, several: bool) -> list[Proposal]:
@@ -55,7 +62,7 @@ def climbed(view: View, several: bool) -> list[Proposal]:
     is a ladder from every rung on, as in Hyperband (Li et al. 2018, JMLR 18:185), and the one that has cost least so
     far is given the next new configuration."""
     ladders = _ladders(view, several)
-    going = [(ladder, p) for ladder in ladders for p in ladder.going_on(view.metric)]
+    going = [(ladder, p) for ladder in ladders for p in ladder.going_on(view.ahead)]
     batch = sorted(going, key=lambda pair: -pair[1].share)[:BATCH]
     while len(batch) < BATCH:
         spent = [ladder.spent + math.fsum(p.share for of, p in batch if of is ladder) for ladder in ladders]
@@ -65,20 +72,20 @@ def climbed(view: View, several: bool) -> list[Proposal]:
 
 
 def _ladders(view: View, several: bool) -> list[Ladder]:
-    """One ladder of all rungs, or one from each rung on. What began with another share, such as the default, is none's
-    or that of the ladder of whole configurations."""
-    rungs = shares(view.family, view.shape, view.inner)
+    """One ladder of all rungs, or one from each rung on. The default is none's; nor is what began with another share,
+    or that is the ladder's of whole configurations."""
+    shares, tried = rungs(view), view.told[1:]
     began: dict[int, float] = {}
-    for trial in view.told:
+    for trial in tried:
         began[trial.number] = trial.share if trial.parent is None else began[trial.parent]
-    tops = [rungs[n:] for n in range(len(rungs))] if several else [rungs]
-    return [Ladder(top, tuple(t for t in view.told if began[t.number] == top[0])) for top in tops]
+    tops = [shares[n:] for n in range(len(shares))] if several else [shares]
+    return [Ladder(top, tuple(t for t in tried if began[t.number] == top[0])) for top in tops]
 
 
 def richest(view: View, least: int) -> list[Trial]:
     """The trials with a score at the largest share that has at least so many; none where no share has. Of whole trials
     those that were stopped after some inner folds come along, and do not count."""
-    for share in reversed(shares(view.family, view.shape, view.inner)):
+    for share in reversed(rungs(view)):
         rung = [t for t in view.told if t.share == share and t.score is not None]
         if sum(t.share < 1 or t.state == "complete" for t in rung) >= least:
             return rung

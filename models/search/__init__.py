@@ -81,6 +81,12 @@ class View:
     goal: Goal | None = None
     """What is best, where that is more than the metric."""
 
+    def ahead(self, trial: Trial) -> tuple[float, ...]:
+        """Larger for the better of two trials with a score, parts of trials too: over the limits by less, then the
+        better mean score, then the earlier one."""
+        over = self.goal.over(trial) if self.goal else 0.0
+        return -over, self.metric.gain(trial.score or 0.0), -trial.number
+
 
 def drawn(view: View) -> Sequence[Proposal]:
     """A whole batch that is left to the sampler."""

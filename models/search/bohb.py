@@ -15,6 +15,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, create_trial
 
 from models.nested import Trial, frozen
+from models.objectives import Goal
 from models.parzen import parzen
 from models.rungs import climbed, richest
 from models.search import Strategy, View
@@ -57,12 +58,14 @@ class _OfOneShare(BaseSampler):
 def _known(view: View, trial: Trial) -> FrozenTrial:
     """A part of a trial as if it were the whole, as all are; a whole one as it ended: where it was stopped after some
     inner folds, its scores are those of no others."""
+    goal = view.goal or Goal(view.metric)
     if trial.share == 1:
-        return frozen(trial, view.metric)
+        return frozen(trial, goal)
     assert trial.score is not None
     return create_trial(
-        value=view.metric.gain(trial.score), params=dict(trial.params), distributions=dict(trial.distributions)
-    )
+        value=view.metric.gain(trial.score), params=dict(trial.params), distributions=dict(trial.distributions),
+        constraints=goal.constraints(trial) or None,
+    )  # fmt: skip
 
 
 STRATEGY = Strategy(

@@ -53,7 +53,7 @@ def _ways(view: View) -> list[list[Trial]]:
     for trial in view.told:
         if trial.gradient and trial.inner is not None and math.isfinite(trial.inner):
             ways.setdefault(_start(view, trial), []).append(trial)
-    return sorted(ways.values(), key=lambda way: view.metric.gain(_best(view, way).inner or 0.0), reverse=True)
+    return sorted(ways.values(), key=lambda way: view.ahead(_best(view, way)), reverse=True)
 
 
 def _start(view: View, trial: Trial) -> int:
@@ -67,7 +67,7 @@ def _fixed(trial: Trial) -> str:
 
 
 def _best(view: View, way: Sequence[Trial]) -> Trial:
-    return max(way, key=lambda t: (view.metric.gain(t.inner or 0.0), -t.number))
+    return max(way, key=view.ahead)
 
 
 def _aside(view: View, ways: Sequence[Sequence[Trial]]) -> Iterator[Proposal]:

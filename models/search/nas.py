@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from models.fidelity import shares
 from models.nested import Trial
-from models.rungs import Ladder
+from models.rungs import Ladder, rungs
 from models.search import BATCH, Proposal, Strategy, View, by_chance
 from models.space import at, distributions, nearest, place, walked
 
@@ -29,15 +28,15 @@ _TRIES = 20
 
 def _plan(view: View) -> list[Proposal]:
     """Who is trained longer, and for the other places children, or members of the first population."""
-    rungs, draw = shares(view.family, view.shape, view.inner), np.random.default_rng(view.seed)
-    longer = Ladder(rungs, tuple(view.told[1:])).going_on(view.metric)[:BATCH]
-    members = [t for t in view.told[1:] if t.share == rungs[0]]
+    shares, draw = rungs(view), np.random.default_rng(view.seed)
+    longer = Ladder(shares, tuple(view.told[1:])).going_on(view.ahead)[:BATCH]
+    members = [t for t in view.told[1:] if t.share == shares[0]]
     known = [dict(t.params) for t in view.told]
     for number in range(len(members), len(members) + BATCH - len(longer)):
         parent = _winner(view, members[-_POPULATION:], draw) if number >= _POPULATION else None
         child = _new(view, parent, known, draw)
         known.append(child)
-        longer.append(Proposal(child, share=rungs[0], parent=parent.number if parent else None))
+        longer.append(Proposal(child, share=shares[0], parent=parent.number if parent else None))
     return longer
 
 
@@ -45,7 +44,7 @@ def _winner(view: View, population: list[Trial], draw: np.random.Generator) -> T
     """The best of some members drawn with replacement; None where all of these failed."""
     drawn = [population[n] for n in draw.integers(len(population), size=_DRAWN)]
     scored = [t for t in drawn if t.score is not None]
-    return max(scored, key=lambda t: (view.metric.gain(t.score or 0.0), -t.number), default=None)
+    return max(scored, key=view.ahead, default=None)
 
 
 def _new(view: View, parent: Trial | None, known: list[dict[str, Any]], draw: np.random.Generator) -> dict[str, Any]:
@@ -98,7 +97,7 @@ def _other(distribution: BaseDistribution, value: Any, draw: np.random.Generator
 
 def _unsuited(view: View) -> str:
     if not view.family.architecture:
-        return "it has no architecture; tpe searches it"
+        return "it declares no architecture; tpe searches it"
     spaces = distributions(view.family, view.shape)
     if all(spaces[name].single() for name in view.family.architecture if name in spaces):
         return "nothing of its architecture is left to be searched"

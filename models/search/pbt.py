@@ -47,7 +47,7 @@ def _plan(view: View) -> list[Proposal]:
     begun = (len(view.told) - 1) // BATCH
     members = [_better(view, trial) for trial in view.told[-BATCH:]] if begun % generations else []
     apart = {m.number: m for m in members if m}.values()  # several may go back to one: it has one place among the best
-    ranked = sorted(apart, key=lambda m: (-view.metric.gain(m.inner or 0.0), m.number))
+    ranked = sorted(apart, key=view.ahead, reverse=True)
     if not ranked:
         return _population(view, draw, step, first=begun == 0)
     last = {trial.number for trial in view.told[-BATCH:]}
@@ -78,7 +78,7 @@ def _better(view: View, trial: Trial) -> Trial | None:
     """The trial, or the one that it went on from where its score has fallen; None where neither has one."""
     before = next((t for t in view.told if trial.goes_on and t.number == trial.parent), None)
     known = [t for t in (before, trial) if t is not None and t.inner is not None and math.isfinite(t.inner)]
-    return max(known, key=lambda t: view.metric.gain(t.inner or 0.0), default=None)
+    return max(known, key=view.ahead, default=None)
 
 
 def _population(view: View, draw: np.random.Generator, step: int, first: bool) -> list[Proposal]:

@@ -11,6 +11,7 @@ import pytest
 from models.families import Shape, families
 from models.metric import metric_for
 from models.nested import Study, Trial
+from models.objectives import Goal, Limit, objective
 from models.rungs import Ladder, climbed, richest
 from models.search import BATCH, View, seed_for, strategies
 
@@ -31,7 +32,7 @@ def view(told, metric=AUC) -> View:
 
 
 def going(trials, metric=AUC) -> list[tuple[int | None, float]]:
-    return [(p.parent, p.share) for p in Ladder((NINTH, THIRD, 1.0), tuple(trials)).going_on(metric)]
+    return [(p.parent, p.share) for p in Ladder((NINTH, THIRD, 1.0), tuple(trials)).going_on(view((), metric).ahead)]
 
 
 def test_the_best_third_of_a_rung_goes_on_with_three_times_as_much():
@@ -70,8 +71,58 @@ def test_a_batch_is_full_and_begins_with_who_goes_on(several):
     first = climbed(view(told[:1]), several)
     assert len(first) == BATCH
     assert all(p.parent is None and not p.params for p in first)
-    # The default has cost as much as all of these.
-    assert {p.share for p in first} == ({NINTH, THIRD} if several else {NINTH})
+    assert {p.share for p in first} == ({NINTH, THIRD, 1.0} if several else {NINTH})
+
+
+# --- Laws over all that give parts of trials, and others ------------------------------------------------------------
+
+
+def suited(view: View) -> list[str]:
+    """The strategies that can search this family's space, but for those that are slow to ask."""
+    quick = (s for s in strategies().values() if s.available and s.extra != "bayes" and s.chooses is None)
+    return [s.name for s in quick if not s.unsuited(view)]
+
+
+def ended(one: Trial, **more) -> Trial:
+    """The trial with a score by its params."""
+    score = seed_for(sorted(one.params.items())) / 2**32
+    slopes = {name: score - 0.2 for name in ("strength",) if name in one.params}
+    return replace(
+        one, scores=(score,) * 4, rounds=(10,) * 4, state="complete" if one.share == 1 else "pruned",
+        gradient=None if one.gradient is None else slopes, **more,
+    )  # fmt: skip
+
+
+BEGUN = [
+    pytest.param(name, View(families()[family], replace(SHAPE, rows=rows), AUC, (), 0, 0, inner=4, steps={"": 5},
+                            configurations=[dict(families()[family].default, **{number: value})
+                                            for value in range(20, 60)]), id=f"{name}-{family}-{rows}")
+    for family, number in (("linear", "strength"), ("mlp", "width"))
+    for rows in (600, 30_000)
+    for name in suited(View(families()[family], SHAPE, AUC, (), 0, 0, steps={"": 5}, configurations=[{}]))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("trials", [4, 5, 8])
+@pytest.mark.parametrize(("name", "begun"), BEGUN)
+def test_from_four_configurations_on_others_than_the_default_can_be_best(name, begun, trials):
+    study = Study(replace(begun, expected=trials), "1", name)
+    while asked := study.ask(trials - study.spent):
+        study.tell([ended(one) for one in asked])
+    assert study.spent <= trials + 1e-9
+    assert sum(t.share == 1 for t in study.told) >= 2
+
+
+@pytest.mark.parametrize(("name", "begun"), BEGUN)
+def test_who_keeps_a_limit_goes_before_who_breaks_it_with_a_better_score(name, begun):
+    """The better the score, the larger the model: without an eye on its size only ones that are too large are left."""
+    goal = Goal(AUC, limits=(Limit(objective("size", AUC), 0.12),))
+    study = Study(replace(begun, goal=goal, limited=True, expected=30), "1", name)
+    while asked := study.ask(30 - study.spent):
+        scored = [ended(one) for one in asked]
+        study.tell([replace(one, measures={"size": one.scores[0]}) for one in scored])
+    assert study.best is not None
+    assert any(t.share == 1 and goal.keeps(t) for t in study.told[1:])
 
 
 def simulated(name: str, units: float, noise: float = 0.0, seed: int = 0) -> Study:
@@ -151,3 +202,11 @@ def test_whole_trials_that_were_stopped_are_not_enough_to_learn_from_and_never_p
     study = strategies()["bohb"].sampler(view(more))._study
     assert [t.state.name for t in study.trials] == ["COMPLETE"] * 3 + ["PRUNED"] * 4 + ["COMPLETE"] * 10
     assert all(t.intermediate_values == {0: 0.9} for t in study.trials[3:7])
+
+
+@pytest.mark.parametrize("share", [NINTH, 1.0])
+def test_the_estimator_is_told_by_how_much_a_trial_is_over_its_limits(share):
+    goal = Goal(AUC, limits=(Limit(objective("size", AUC), 2.0),))
+    told = [replace(trial(n, share, 0.5), params={}, measures={"size": float(n)}) for n in range(1, 8)]
+    study = strategies()["bohb"].sampler(replace(view(told), goal=goal, limited=True))._study
+    assert [t.constraints["size"] for t in study.trials] == [(n - 2) / 2 for n in range(1, 8)]
