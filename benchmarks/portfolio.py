@@ -1,16 +1,19 @@
 """Learns `models/portfolio.json`, which configurations to try first, from tables on which every family's same
 configurations were fitted (`benchmarks.search.collect --same`), and judges it leave-one-table-out:
-`python -m benchmarks.portfolio DATA [--write]`.
+`python -m benchmarks.portfolio DATA [--write] [--onto LARGE]`.
 
 A regret of 0 is a table's best configuration, 1 the median of its random ones. Judged on a table, the portfolio knows
-nothing of it; beside it stand the default alone, and as many random configurations (their expected least regret)."""
+nothing of it; beside it stand the default alone, and as many random configurations (their expected least regret).
+
+LARGE is such a folder of more rows of some of these tables: what is learned on few rows is judged on many, what the
+other tables have taught and what few rows of the same table have."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="a folder of parquet files, one for each family and table")
     parser.add_argument("--write", action="store_true", help="write models/portfolio.json")
+    parser.add_argument("--onto", type=Path, help="as DATA, of more rows: learned on DATA, judged here")
     asked = parser.parse_args()
     tables, matrix = _read(asked.data)
     rows = [row for name in matrix for row in _judged(name, matrix[name], tables)]
@@ -46,6 +50,8 @@ def main() -> None:
         ("family", "configurations", "portfolio", "random", "default"),
         rows,
     )
+    if asked.onto:
+        _told_onto(*_read(asked.onto), tables, matrix)
     if asked.write:
         _write(tables, {name: kept(found) for name, found in matrix.items()})
 
@@ -95,6 +101,33 @@ def _judged(family: str, found: Sequence[Learned], tables: Mapping[str, dict[str
     default = np.mean([found[0].regret[t] for t in tables])
     shown = [(count, *(value / len(tables) for value in both)) for count, both in sums.items()]
     return [(family, str(count), f"{mine:.3f}", f"{random:.3f}", f"{default:.3f}") for count, mine, random in shown]
+
+
+def _told_onto(large: Mapping[str, dict[str, Any]], many: Matrix, tables: Mapping[str, Any], few: Matrix) -> None:
+    """Prints how good the choices of few rows are on many."""
+    rows = [row for name in many for row in _onto(name, many[name], large, few[name], tables)]
+    head = ("family", "configurations", "portfolio of other tables", "few rows of the same", "random", "default")
+    size = f"{min(t['rows'] for t in large.values()):,} to {max(t['rows'] for t in large.values()):,} training rows"
+    printed(f"Learned on few rows, judged on {', '.join(large)} with {size}", head, rows)
+
+
+def _onto(
+    family: str, many: Sequence[Learned], large: Mapping[str, dict[str, Any]], few: Sequence[Learned],
+    tables: Mapping[str, dict[str, Any]],
+) -> Iterator[tuple[str, ...]]:  # fmt: skip
+    """A row for each count of configurations: mean least regret on the large tables. The same number is the same
+    configuration on both."""
+    for count in FIRST:
+        found = []
+        for table, shape in large.items():
+            regret = [c.regret[table] for c in many]
+            place = {id(c): n for n, c in enumerate(few[: len(many)])}
+            weights = {t: likeness(Shape(**shape), s) for t, s in tables.items() if t != table}
+            others = ordered(few[: len(many)], weights, count)
+            own = sorted(few[1 : len(many)], key=lambda c, table=table: c.regret[table])[:count]
+            tried = [min(regret[0], *(regret[place[id(c)]] for c in one)) for one in (others, own)]
+            found.append((*tried, _expected(regret[0], sorted(regret[1:]), count), regret[0]))
+        yield (family, str(count), *(f"{mean:.3f}" for mean in np.mean(found, axis=0)))
 
 
 def _expected(default: float, rest: Sequence[float], count: int) -> float:
