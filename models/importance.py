@@ -57,6 +57,10 @@ class Tried:
     """Which trial of its study each is."""
     complete: np.ndarray
     """False: stopped after some inner folds."""
+    parts: int = 0
+    """Parts of trials, which are left out: what they scored is no match for what a whole fit scores."""
+    steps: int = 0
+    """Steps of schedules, left out likewise."""
 
     @property
     def studies(self) -> int:
@@ -103,6 +107,8 @@ class Importance:
     """What two do together beyond what each does alone, the largest share first."""
     lack: str = ""
     """Why nothing can be said; empty where it can."""
+    left_out: str = ""
+    """How many trials do not count and why, in a sentence; empty where all do."""
 
 
 # --- Trials as arrays ------------------------------------------------------------------------------------------------
@@ -136,12 +142,21 @@ def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tr
         study,
         np.array([trial.number for _, trial, _ in rows], dtype=int),
         np.array([trial.state == "complete" for _, trial, _ in rows], dtype=bool),
+        *(sum(kind(t) and t.score is not None for ts in studies.values() for t in ts) for kind in (_part, _step)),
     )
 
 
 def _whole(trial: Trial) -> bool:
     """Whether its scores are those of whole fits with these params; a part of one, or of a schedule, is no match."""
-    return trial.stoppable and trial.score is not None
+    return not _part(trial) and not _step(trial) and trial.score is not None
+
+
+def _part(trial: Trial) -> bool:
+    return trial.share < 1
+
+
+def _step(trial: Trial) -> bool:
+    return trial.share >= 1 and "steps" in trial.config
 
 
 def _fenced(gain: np.ndarray) -> np.ndarray:
@@ -199,9 +214,10 @@ def importance(found: Tried, seed: int = 0) -> Importance:
     Intervals: by how much the same differs between 12 bootstrap samples of whole studies (of trials, where there are
     under 3 studies), with a smaller forest for each. What the trees' own chance adds to that is left in."""
     complete = int(found.complete.sum())
-    counted = Importance(len(found.gain), complete, found.studies)
+    counted = Importance(len(found.gain), complete, found.studies, left_out=_left_out(found))
     if complete < FEWEST:
-        return replace(counted, lack=f"{complete} complete trials are too few to say: it takes {FEWEST}.")
+        few = f"{complete} complete trials are too few to say: it takes {FEWEST}."
+        return replace(counted, lack=f"{few} {counted.left_out}".strip())
     if np.ptp(found.gain) <= 0 or not found.space:
         return replace(counted, lack="All trials scored the same." if found.space else "There was nothing to choose.")
     bags = [found.take(rows) for rows in _samples(found, np.random.default_rng(seed))]
@@ -234,6 +250,12 @@ def importance(found: Tried, seed: int = 0) -> Importance:
         hyperparameters=tuple(sorted(hyperparameters, key=lambda h: -(h.whole.value * h.trials if h.whole else -1.0))),
         pairs=tuple(sorted(pairs, key=lambda p: -p[2].value)),
     )
+
+
+def _left_out(found: Tried) -> str:
+    kinds = ((found.parts, "partial trial"), (found.steps, "schedule step"))
+    there = " and ".join(f"{count:,} {kind}{'s' * (count > 1)}" for count, kind in kinds if count)
+    return f"{there} do not count: their scores are no match for those of whole fits." if there else ""
 
 
 def _conditions(found: Tried) -> Iterator[tuple[list[str], list[int], np.ndarray]]:
