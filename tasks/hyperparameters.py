@@ -10,8 +10,8 @@ from models.outcome import Interval
 from tasks.importance import Drawn
 from tasks.page import card, esc, folded, table
 
-_ON_PAGE = ("importance", "slices", "contour", "parallel")
-"""The figures that the page shows; the others are files."""
+_FIGURES = ("importance", "slices", "contour", "rank", "parallel", "history")
+"""In the order in which the page shows them."""
 
 
 def searched(made: Mapping[str, Drawn], shown: Sequence[str], where: str = "") -> str:
@@ -28,7 +28,7 @@ def body(one: Drawn) -> str:
     """One family: how much is known, each hyperparameter, the figures; nothing where there is none to show."""
     if one.importance.lack:
         return ""
-    cards = [card(*one.figures[name]) for name in _ON_PAGE if name in one.figures]
+    cards = [card(*one.figures[name]) for name in _FIGURES if name in one.figures]
     drawn = "".join(f'<div style="margin-top:12px">{each}</div>\n' for each in cards)
     return f"<p>{esc(said(one.importance), 600)}</p>\n{_each(one.importance)}{drawn}"
 
@@ -38,6 +38,7 @@ def said(mattered: Importance) -> str:
     if mattered.lack:
         return mattered.lack
     known = f"{mattered.trials:,} trials in {mattered.studies} studies (folds), {mattered.complete:,} of them complete."
+    known += f" {mattered.left_out}" if mattered.left_out else ""
     share = f"{mattered.explained:.0%}"
     foretold = f"A forest foretells {share} of the variance of configurations that it was not fitted on"
     little = ": the shares say little" if mattered.explained < 0.1 else ""

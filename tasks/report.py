@@ -297,7 +297,7 @@ def _greater(report: Report, details: Details) -> bool:
 
 def _mattered(report: Report, details: Details) -> str:
     shown = [f.name for f in report.families if f.weight or f.name == report.winner]
-    where = "These families' figures are in MLflow too, and more of them: under figures/." if details.searched else ""
+    where = "The figures of all families are in MLflow, under figures/." if details.searched else ""
     return searched(details.searched, shown[:3], where)
 
 

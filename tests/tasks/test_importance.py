@@ -15,6 +15,7 @@ from tasks.files import trials_table
 from tasks.hyperparameters import body, searched
 from tasks.importance import Drawing, drawn, write_down
 from tasks.intake import signal
+from tasks.page import esc
 from tasks.shortlist import shortlist
 from tasks.warm import studies_of
 from tests import sessions
@@ -32,6 +33,10 @@ def session(tmp_path_factory):
     shortlist(begun)
     yield sessions.tuned(begun)
     begun.close()
+
+
+FIGURES = ("importance", "slices", "contour", "rank", "parallel", "history")
+"""All that there are; those of two hyperparameters only where there are two."""
 
 
 class Concluded:
@@ -84,6 +89,10 @@ def test_the_page_has_a_line_for_each_family_and_folds_the_figures(made):
     assert "naive_bayes" in page
     assert "elsewhere" in page
     assert "foretells" in body(made["linear"])
+    shown = [page.find(esc(made["linear"].figures[name][1])) for name in FIGURES if name in made["linear"].figures]
+    assert len(shown) == len(made["linear"].figures) >= 4
+    assert -1 not in shown
+    assert shown == sorted(shown)
     assert searched({}, ("linear",), "x") == ""
 
 
@@ -93,6 +102,15 @@ def test_what_can_not_be_said_is_said(session):
     assert one.figures == {}
     assert body(one) == ""
     assert "too few" in searched({"linear": one}, ("linear",))
+
+
+def test_what_was_only_tried_in_part_is_told_of(session):
+    parts = [replace(t, number=90 + t.number, share=0.3, state="pruned") for t in session.trials["linear", "1"][:3]]
+    mine = {fold: trials for (family, fold), trials in session.trials.items() if family == "linear"}
+    for whole, in_lack in ((mine, False), ({"1": mine["1"][:3]}, True)):
+        one = drawn({**whole, "1": [*whole["1"], *parts]}, True, "roc_auc", 0)
+        assert "3 partial trials do not count" in searched({"linear": one}, ("linear",))
+        assert bool(one.importance.lack) == in_lack
 
 
 def test_nothing_is_waited_for_when_the_time_is_up(session, monkeypatch):
