@@ -133,7 +133,8 @@ def numbers(session: Session, concluded: Concluded) -> dict[str, Any]:
 def repeated(trial: Any) -> tuple[Any, ...]:
     """A trial without its times."""
     config, params = dict(trial.config), dict(trial.params)
-    return trial.number, params, config, trial.state, trial.scores, trial.rounds, trial.reason
+    came_of = trial.share, trial.parent, trial.goes_on
+    return trial.number, params, config, trial.state, trial.scores, trial.rounds, trial.reason, came_of, trial.gradient
 
 
 def frame(rows: int = 240, task: str = "binary", seed: int = 0) -> pd.DataFrame:
