@@ -4,7 +4,7 @@ seconds of the first default fits."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from models.config import Split
 from models.outcome import How
@@ -46,6 +46,8 @@ class Level:
     """A bound on configurations per study; None where the clock decides."""
     tuned: int = MOST_TUNED
     """How many families go on in a fold after the defaults, where the clock decides."""
+    configurations: Mapping[str, float] = field(default_factory=dict)
+    """By family, about how many configurations a study of it has time for, where the clock decides."""
 
     @property
     def how(self) -> How:
@@ -131,6 +133,7 @@ def _level(outer: int, inner: int, kept: list[str], seconds: Mapping[str, float]
     return Level(
         outer, inner, tuple(kept), left_out, 1 if (outer, inner) == (0, 1) else None,
         _tuned(outer or 1, inner, [seconds[f] for f in kept], core_seconds),
+        {f: core_seconds / ((outer or 1) * inner * min(len(kept), LEAST_TUNED) * seconds[f]) for f in kept},
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def rungs(view: View) -> tuple[float, ...]:
     """The shares of the rungs, the least first. The lowest are left out where their way to the top would take more than
     the configurations asked for: each rung on it costs as much as a whole one."""
     found = shares(view.family, view.shape, view.inner)
-    most = len(found) if view.expected is None else max(1, view.expected // 2)
+    most = len(found) if view.room is None else max(1, math.floor(view.room / 2))
     return found[-most:]
 
 

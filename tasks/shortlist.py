@@ -176,7 +176,7 @@ def _shortlist(session: Session) -> None:
     else:
         level, session.folds, session.default_seconds, session.model_mb = stored
         _brief(session, f"{level.outer}x{level.inner}")
-    session.level = _searched_everywhere(session, level)
+    session.level, session.configurations = _searched_everywhere(session, level), level.configurations
     _comparable(session)
     deaf = [name for name in level.families if family(name).tunable and not family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 BATCH = 4
 """Configurations asked together. The default stands alone before the first batch, as the mark for stopping early."""
 
+STEPS = 3
+"""Values of a number in a grid where the user named no count."""
+
 MOST_TRIALS = 400
 """Configurations of one study when the clock decides."""
 
@@ -72,6 +75,8 @@ class View:
     """Whether trials carry constraints (latency, size, memory)."""
     expected: int | None = None
     """How many configurations were asked for; None where the clock decides."""
+    affords: float | None = None
+    """About how many the time is enough for, as it was judged before the search began; None where that is not known."""
     inner: int | None = None
     """Inner folds of the study; None where there is no plan yet."""
     configurations: Sequence[Mapping[str, Any]] = ()
@@ -80,6 +85,11 @@ class View:
     """Values of a hyperparameter in a grid, by name; `""` holds for all others."""
     goal: Goal | None = None
     """What is best, where that is more than the metric."""
+
+    @property
+    def room(self) -> float | None:
+        """How many configurations there will be, at least about; None where nobody knows."""
+        return self.affords if self.expected is None else self.expected
 
     def ahead(self, trial: Trial) -> tuple[float, ...]:
         """Larger for the better of two trials with a score, parts of trials too: over the limits by less, then the

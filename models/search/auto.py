@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
 from models.portfolio import knows
-from models.search import Strategy, View, by_chance
+from models.search import MOST_TRIALS, STEPS, Strategy, View, by_chance
+from models.space import distributions
 
 _GENERATIONS = 200
 """Trials from which on a population has time to evolve."""
@@ -11,23 +16,38 @@ _GENERATIONS = 200
 
 def _chosen(view: View) -> tuple[str, str]:
     """The strategy's name, and the reason in words."""
-    expected = view.expected or 0
+    objectives, size = len(view.directions), _choices(view)
     if view.configurations:
         return "manual", "configurations are listed"
     if view.steps:
         return "grid", "the steps of a grid are given"
-    if len(view.directions) > 1 and expected >= _GENERATIONS:
-        return "genetic", f"there are {len(view.directions)} objectives and {expected} configurations to try"
-    if len(view.directions) > 1:
-        return "tpe", f"there are {len(view.directions)} objectives"
+    if 1 < size < (view.room or MOST_TRIALS):
+        return "grid", f"there are only {size:.0f} configurations, all of which can be tried"
+    if objectives > 1 and (view.room or 0) >= _GENERATIONS:
+        return "genetic", f"there are {objectives} objectives and room for {view.room:.0f} configurations"
     if knows(view.family.name):
         return "portfolio", "other tables have taught where to begin"
-    return "tpe", "there is one objective, and nothing learned of the family on other tables"
+    return "tpe", "nothing was learned of the family on other tables"
+
+
+def _choices(view: View) -> float:
+    """How many configurations there are at most; infinite where a grid would have but some of them."""
+    return math.prod(_values(one) for one in distributions(view.family, view.shape).values())
+
+
+def _values(one: BaseDistribution) -> float:
+    """How many values a grid would try, if these are all."""
+    if isinstance(one, CategoricalDistribution):
+        return len(one.choices)
+    if isinstance(one, IntDistribution) and one.high - one.low < STEPS * one.step:
+        return (one.high - one.low) // one.step + 1
+    return 1 if one.single() else math.inf
 
 
 STRATEGY = Strategy(
     name="auto",
-    suits="the default: takes the search that suits the objectives, their trials and the family, and says which",
+    suits="the default: takes the search that suits the objectives, the room for trials, the space and the family, and "
+    "says which",
     cost="that of the search it takes",
     sampler=by_chance,
     chooses=_chosen,

@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from models.search import BATCH, MOST_TRIALS, Proposal, Strategy, View, by_chance
+from models.search import BATCH, MOST_TRIALS, STEPS, Proposal, Strategy, View, by_chance
 from models.space import Walk, at, untried, walked
-
-_STEPS = 3
-"""Values of a number where the user named no count."""
 
 _MOST_WALKS = 2_000
 """Branches that are counted one by one; a grid with more is refused whatever its size."""
@@ -25,7 +22,7 @@ def _values(view: View, name: str, distribution: BaseDistribution) -> Sequence[A
     """All choices, or as many numbers as the user wants."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
-    return _apart(distribution, view.steps.get(name, view.steps.get("", _STEPS)))
+    return _apart(distribution, view.steps.get(name, view.steps.get("", STEPS)))
 
 
 @lru_cache

@@ -22,6 +22,10 @@ def test_more_time_buys_fewer_folds_only_for_more_families(seconds, time, more, 
     assert places[0] <= places[1] or set(less.families) < set(rich.families)
     if places[0] == places[1]:
         assert set(less.families) <= set(rich.families)
+    for level, seconds_given in ((less, time), (rich, time * more)):
+        said = {f: n * seconds[f] * max(1, level.outer) * level.inner for f, n in level.configurations.items()}
+        assert set(said) == set(level.families)
+        assert all(total <= seconds_given * (1 + 1e-9) for total in said.values())
 
 
 @given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.booleans())

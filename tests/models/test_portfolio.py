@@ -100,10 +100,19 @@ def test_a_family_that_nothing_was_learned_of_is_left_to_the_sampler(taught):
 
 
 def test_auto_says_what_it_takes(taught):
+    default = families()["lightgbm"].default
+    held = {n: default[n] for n in distributions(families()["lightgbm"], SHAPE)}
+    few = view(ranges={**held, "num_leaves": [30, 32], "min_child_samples": [19, 20]})
     for asked, taken in (
         (view(), "portfolio"),
         (view(name="linear"), "tpe"),
-        (replace(view(), directions=("maximize", "minimize")), "tpe"),
+        (replace(view(), directions=("maximize", "minimize")), "portfolio"),
+        (replace(view(name="linear"), directions=("maximize", "minimize"), affords=199), "tpe"),
+        (replace(view(), directions=("maximize", "minimize"), affords=200), "genetic"),
+        (replace(view(), directions=("maximize", "minimize"), expected=30, affords=200), "portfolio"),
+        (replace(few, affords=7), "grid"),
+        (replace(few, affords=6), "portfolio"),
+        (replace(few, expected=7, affords=6), "grid"),
         (replace(view(), configurations=({"num_leaves": 7},)), "manual"),
         (replace(view(), steps={"": 3}), "grid"),
     ):
