@@ -48,21 +48,21 @@ def _columns(part) -> ColumnTransformer:
     return columns.set_output(transform="pandas")
 
 
-def _fit(config, part, seed, threads):
-    from catboost import CatBoostClassifier, CatBoostRegressor, Pool
+def _model(config, part, seed, threads, rounds):
+    """The library's own model, before its fit."""
+    from catboost import CatBoostClassifier, CatBoostRegressor
 
     settings: dict[str, Any] = {"leaf_estimation_iterations": 1, **config}
-    rounds = settings.pop("rounds", None)
-    # Tuple and text, since scikit-learn clones no model that hands out copies of its lists.
-    categories = tuple(range(len(part.categories)))
+    settings.pop("rounds", None)
     if any(part.monotone):
         rest = [c for c in range(part.X.shape[1]) if c not in part.categories]
         settings["monotone_constraints"] = f"({','.join(str(part.monotone[c]) for c in (*part.categories, *rest))})"
     # What depends on the number of rounds where it is not given: leaf estimation, above, and max_ctr_complexity.
-    model: Any = (CatBoostRegressor if part.shape.task == "regression" else CatBoostClassifier)(
-        iterations=rounds or rounds_within(part.share, _MOST_ROUNDS, settings["learning_rate"]),
+    return (CatBoostRegressor if part.shape.task == "regression" else CatBoostClassifier)(
+        iterations=rounds,
         loss_function=_loss(part),
-        cat_features=categories or None,
+        # Tuple and text, since scikit-learn clones no model that hands out copies of its lists.
+        cat_features=tuple(range(len(part.categories))) or None,
         boosting_type="Plain",
         bootstrap_type="Bernoulli",
         random_seed=seed,
@@ -71,18 +71,48 @@ def _fit(config, part, seed, threads):
         logging_level="Silent",
         **settings,
     )
-    columns = _columns(part) if categories else None
-    X: Any = part.X if columns is None else columns.fit_transform(part.X)
+
+
+def _coded(part) -> tuple[ColumnTransformer | None, Any]:
+    """What makes categories codes, None where there are none, and the rows as CatBoost takes them."""
+    columns = _columns(part) if part.categories else None
+    return columns, part.X if columns is None else columns.fit_transform(part.X)
+
+
+def _delivered(columns, model):
+    return model if columns is None else Pipeline([("columns", columns), ("model", model)])
+
+
+def _fit(config, part, seed, threads):
+    from catboost import Pool
+
+    rounds = config.get("rounds")
+    most = rounds_within(part.share, _MOST_ROUNDS, config["learning_rate"])
+    model: Any = _model(config, part, seed, threads, rounds or most)
+    columns, X = _coded(part)
     if rounds is None and part.stop is not None:
         Xs, ys, weight = part.stop
         Xs = Xs if columns is None else columns.transform(Xs)
-        held = Pool(Xs, ys, cat_features=list(categories), weight=weight)
-        wait = patience(settings["learning_rate"])
+        held = Pool(Xs, ys, cat_features=list(range(len(part.categories))), weight=weight)
+        wait = patience(config["learning_rate"])
         model.fit(X, part.y, sample_weight=part.weight, eval_set=held, early_stopping_rounds=wait, use_best_model=True)
         rounds = int(model.tree_count_)
     else:
         model.fit(X, part.y, sample_weight=part.weight)
-    return Fitted(model if columns is None else Pipeline([("columns", columns), ("model", model)]), rounds)
+    return Fitted(_delivered(columns, model), rounds)
+
+
+def _steps(config, part, seed, threads, before):
+    done = before.tree_count_ if before is not None else 0
+    # Drawn anew: else every step would sample the rows and columns of the one before. Without shrinkage, which it uses
+    # under monotone constraints and can't go on with.
+    settings = {**config, "model_shrink_rate": 0.0}
+    model: Any = _model(settings, part, (seed + done) % 2**31, threads, config["rounds"])
+    columns, X = _coded(part)
+    model.fit(X, part.y, sample_weight=part.weight, init_model=before)
+    # A copy knows its trees alone, as one that comes from a file does; the model itself would go on with the state of
+    # its training, its draws among it.
+    return Fitted(_delivered(columns, model), None, model.copy())
 
 
 FAMILY = Family(
@@ -107,6 +137,8 @@ FAMILY = Family(
     fidelity="rounds",
     most_rounds=_MOST_ROUNDS,
     stops_early=True,
+    steps=_steps,
+    explores=("learning_rate", "depth", "l2_leaf_reg", "subsample", "colsample_bylevel"),
     monotone=True,
     threads=True,
     most_cells=5e7,

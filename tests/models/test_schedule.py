@@ -5,9 +5,11 @@ A family is held to these laws by declaring `steps`."""
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,7 +33,9 @@ ONCE = [pytest.param(f, id=f.name, marks=[] if f.available else pytest.mark.skip
 WHOLE = {"subsample": 1.0, "colsample_bytree": 1.0, "colsample_bylevel": 1.0, "extra_trees": False}
 """No draws of rows and columns: LightGBM and XGBoost begin to draw anew with every step, so steps of equal settings
 draw otherwise than one long step does. Scikit-learn's boosting and the networks keep their chance in checkpoints."""
-PLAIN = ("lightgbm", "xgboost", "hist_gradient_boosting")
+NOISE = {"catboost": {"random_strength": 0.0}}
+"""Nor draws of what a split is worth."""
+PLAIN = [case for case in ONCE if case.id in ("lightgbm", "xgboost", "hist_gradient_boosting", "catboost")]
 """Networks have a learning rate of their own that falls; along a schedule it is the schedule's."""
 
 
@@ -82,17 +86,40 @@ def test_training_taken_up_from_a_checkpoint_is_the_whole_schedule_gone_through(
     assert np.any(said(fit(known, other, task, first.checkpoint), task) != expected)
 
 
+@pytest.mark.parametrize("known", [case for case in ONCE if case.values[0].needs.categories == "codes"])
+def test_a_schedule_goes_on_with_categories_and_with_what_is_held_monotone(known):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 4))
+    X[:, 3] = rng.choice([*range(14), np.nan], 600)
+    y = (X[:, 1] + np.isin(X[:, 3], (2, 3, 5, 7)) > 0.5).astype(int)
+    shape = Shape(600, 4, "binary", 2, monotone=True)
+    one = Part(X, y, None, shape, categories=(3,), monotone=(0, 1, 0, 0))
+    base = proposed(known, Walk(lambda name, _: known.default[name]), shape)  # pyright: ignore[reportArgumentType]
+    whole = scheduled(known, base, (9, 1.0), (9, 0.5), (9, 2.0))
+    first = fitted(known, {**whole, "steps": whole["steps"][:1]}, one, 3, 1)
+    begun = pickle.loads(pickle.dumps(first.checkpoint))
+    model = fitted(known, whole, one, 3, 1).model
+    expected = model.predict_proba(X)
+    np.testing.assert_array_equal(fitted(known, whole, one, 3, 1, begun).model.predict_proba(X), expected)
+    other = X.copy()
+    other[:, 3] = np.where(np.isin(X[:, 3], (2, 3, 5, 7)), 4, 5)
+    assert np.abs(model.predict_proba(other) - expected).max() > 0.05
+    rising = np.array([[0.0, v, 0.0, level] for level in (1, 2) for v in np.linspace(-2, 2, 30)])
+    assert np.diff(model.predict_proba(rising)[:, 1].reshape(2, 30)).min() >= -1e-12
+
+
 @pytest.mark.parametrize("known", ONCE)
 def test_steps_of_equal_settings_are_one_long_step(known):
     base = {**config(known, "binary"), **{name: v for name, v in WHOLE.items() if name in known.default}}
+    base |= NOISE.get(known.name, {})
     long, short = (fit(known, scheduled(known, base, *s), "binary") for s in ([(7, 1.0)], [(4, 1.0), (3, 1.0)]))
-    np.testing.assert_array_equal(said(short, "binary"), said(long, "binary"))
+    # CatBoost adds up a checkpoint's trees anew, so to the last digit only.
+    np.testing.assert_allclose(said(short, "binary"), said(long, "binary"), rtol=1e-13)
     assert np.any(said(fit(known, scheduled(known, base, (4, 1.0)), "binary"), "binary") != said(long, "binary"))
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_one_step_is_a_plain_fit_of_so_many_rounds(name):
-    known = families()[name]
+@pytest.mark.parametrize("known", PLAIN)
+def test_one_step_is_a_plain_fit_of_so_many_rounds(known):
     base = config(known, "regression")
     plain, one = (
         fit(known, {**base, "rounds": 6}, "regression"),
@@ -136,6 +163,17 @@ def test_a_family_that_does_not_train_step_by_step_says_so():
     known = families()["linear"]
     with pytest.raises(NestorError, match="linear does not train step by step"):
         fit(known, {**config(known, "binary"), "steps": [[3, {}]]}, "binary")
+
+
+def test_the_docs_name_the_families_that_train_step_by_step_and_the_networks_that_do_not():
+    docs = (Path(__file__).parents[2] / "docs" / "searches.md").read_text("utf-8")
+    found = re.search(r"Those that train step by step:(.*?)\. It can't search\s+others(.*?):", docs, re.S)
+    assert found is not None
+    named, others = found.groups()
+    assert set(re.findall(r"`(\w+)`", named)) == {known.name for known in STEPS}
+    lacking = {f.name for f in families().values() if f.steps is None}
+    in_rounds = {name for name in lacking if families()[name].fidelity == "rounds"}
+    assert in_rounds <= set(re.findall(r"`(\w+)`", others)) <= lacking
 
 
 def test_explored_hyperparameters_are_there():
