@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.search import differential
 from benchmarks.search.drive import NotHere, driven
 from benchmarks.search.problem import begin
 from benchmarks.search.surrogate import DATA, Surrogate, surrogate
@@ -32,7 +33,7 @@ from models.space import distributions
 def main() -> None:
     """Runs what is missing; says on standard error what was left out."""
     asked = _asked()
-    names = asked.only.split(",") if asked.only else list(strategies())
+    names = asked.only.split(",") if asked.only else list(raced())
     places = sorted(asked.data.glob("*.parquet"))
     wanted = [p for p in places if not asked.problems or p.stem in asked.problems.split(",")]
     todo = [(n, p) for p in wanted for n in names if not file(asked.folder, n, p.stem).exists()]
@@ -41,6 +42,11 @@ def main() -> None:
         running = [pool.submit(_run, n, p, asked.trials, asked.seeds, asked.folder) for n, p in todo]
         for future in as_completed(running):
             print(future.result(), file=sys.stderr, flush=True)
+
+
+def raced() -> dict[str, Strategy]:
+    """Nestor's strategies by name, and what is only measured beside them, which studies in this process know then."""
+    return strategies() | {one.name: strategies().setdefault(one.name, one) for one in (differential.STRATEGY,)}
 
 
 def _asked() -> argparse.Namespace:
@@ -67,7 +73,7 @@ def _known(path: Path) -> Surrogate:
 
 def _run(name: str, path: Path, trials: int, seeds: int, folder: Path) -> str:
     """Runs a strategy on a problem with every seed and writes its trials down; a line for the screen."""
-    one, strategy = _known(path), strategies()[name]
+    one, strategy = _known(path), raced()[name]
     if not strategy.available:
         return f"{name}: left out: {strategy.package} is missing"
     steps = coarsest(one.view(0, trials), strategy)

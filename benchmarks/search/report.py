@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.search import ranks
+from benchmarks.search.race import raced
 from benchmarks.search.regret import marked, over_seconds, over_trials, scales
 from benchmarks.search.surrogate import DATA, HEAD, Surrogate, quality, surrogate
 from benchmarks.stamp import printed
@@ -42,7 +43,7 @@ def _asked() -> argparse.Namespace:
 
 def _told(title: str, kind: str, rows: pd.DataFrame, known: Mapping[str, Surrogate], asked: argparse.Namespace) -> None:
     """Prints the tables of one kind of runs and writes their figures."""
-    rows = marked(rows, list(strategies()))
+    rows = marked(rows, list(raced()))
     scale = scales(rows, known, real=kind == "real")
     trials, seconds = over_trials(rows, scale, asked.trials), over_seconds(rows, scale)
     last = trials.iloc[:, -1].groupby(["strategy", "problem"]).mean().unstack("strategy")
