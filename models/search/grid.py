@@ -9,13 +9,16 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.search import BATCH, MOST_TRIALS, STEPS, Proposal, Strategy, View, by_chance
 from models.space import Walk, at, untried, walked
 
 _MOST_WALKS = 2_000
-"""Branches that are counted one by one; a grid with more is refused whatever its size."""
+"""Branches that are counted one by one."""
+
+_ABSURD = 10_000
+"""A grid of more is not to be had by a larger `--trials`."""
 
 
 def _values(view: View, name: str, distribution: BaseDistribution) -> Sequence[Any]:
@@ -32,18 +35,20 @@ def _apart(distribution: BaseDistribution, steps: int) -> Sequence[Any]:
     return tuple(dict.fromkeys(at(distribution, place) for place in places))
 
 
-def _walks(view: View, floats: bool = True) -> Iterator[Walk]:
+def _walks(view: View, held: tuple[type, ...] = (), end: int = 0) -> Iterator[Walk]:
     """Every way through the space by the values of the grid: what only some choices bring varies under these alone.
-    Without `floats` each of them stays at its first value."""
+    Of the kinds that are `held` each stays at its first value, or with an `end` of -1 at its last."""
     taken: list[int] = []
     while True:
         counts: list[int] = []
 
         def choose(name: str, distribution: BaseDistribution, counts: list[int] = counts) -> Any:
             values = _values(view, name, distribution)
+            if isinstance(distribution, held):
+                values = (values[end],)
             if len(counts) == len(taken):
                 taken.append(0)
-            counts.append(len(values) if floats or not isinstance(distribution, FloatDistribution) else 1)
+            counts.append(len(values))
             return values[taken[len(counts) - 1]]
 
         yield walked(view.family, view.shape, choose)
@@ -55,25 +60,41 @@ def _walks(view: View, floats: bool = True) -> Iterator[Walk]:
 
 
 def _size(view: View) -> float:
-    """How many configurations the grid has, where no condition hangs on a fraction; infinite where there are so many
-    that counting takes long."""
+    """How many configurations the grid has, where no condition hangs on a fraction; at least so many, where there are
+    more branches than are counted."""
+    return _sized(view)[0]
+
+
+def _sized(view: View) -> tuple[int, bool]:
+    """The size, and whether it is that of the whole grid. With many branches those of choices alone are walked, once
+    with all numbers at their lower ends, once at their upper: the same size twice, and no condition hangs on them."""
+    found, whole = _counted(view, (FloatDistribution,))
+    if whole:
+        return found, True
+    numbers = (FloatDistribution, IntDistribution)
+    ends = [_counted(view, numbers, end) for end in (0, -1)]
+    sizes = [size for size, _ in ends]
+    return max(found, min(sizes)), all(whole for _, whole in ends) and len(set(sizes)) == 1
+
+
+def _counted(view: View, held: tuple[type, ...], end: int = 0) -> tuple[int, bool]:
+    """How many configurations there are on the first `_MOST_WALKS` branches, and whether these are all."""
     found = 0
-    for number, walk in enumerate(_walks(view, floats=False)):
+    for number, walk in enumerate(_walks(view, held, end)):
         if number == _MOST_WALKS:
-            return math.inf
-        fractions = [(n, d) for n, d in walk.distributions.items() if isinstance(d, FloatDistribution)]
-        found += math.prod(len(_values(view, n, d)) for n, d in fractions)
-    return found
+            return found, False
+        found += math.prod(len(_values(view, n, d)) for n, d in walk.distributions.items() if isinstance(d, held))
+    return found, True
 
 
 def _unsuited(view: View) -> str:
-    size, name = _size(view), view.family.name
+    (size, whole), name = _sized(view), view.family.name
     most = (view.expected or MOST_TRIALS) - 1
     if size <= most:
         return ""
-    said = f"over {_MOST_WALKS:,}" if math.isinf(size) else f"{size:,}"
+    said = f"{size:,}" if whole else f"at least {size:,}"
     room = f"--trials {view.expected} leaves" if view.expected else "a study tries without --trials"
-    raised = "" if math.isinf(size) else f"give --trials {size + 1:.0f}, or "
+    raised = f"give --trials {size + 1}, or " if size <= _ABSURD else ""
     return (
         f"its grid has {said} configurations, more than the {most:,} that {room} beside the default: {raised}"
         f"take fewer steps (--steps {name}=2, --steps {name}.HYPERPARAMETER=1) or fix some hyperparameters "

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+import models.search.grid
 from models.config import Run
 from models.errors import InputError
 from models.families import Shape, families
 from models.metric import metric_for
 from models.nested import Study, Trial
 from models.search import View, strategies
+from models.search.grid import _sized, _walks
 from models.space import at, bounded, completed, distributions, place, view_of, walked
 from models.warm import misfit
 
@@ -201,7 +204,29 @@ def test_a_grid_that_is_too_large_is_refused_with_its_number_and_what_to_do():
     assert grid.unsuited(replace(seen, expected=4375)) == ""
     assert "4,374 configurations, more than the 399" in grid.unsuited(replace(seen, expected=None))
     assert grid.unsuited(replace(seen, steps={"": 1})) == ""
-    assert "its grid has over 2,000 configurations" in grid.unsuited(replace(seen, steps={"": 60}))
+    fine = grid.unsuited(replace(seen, steps={"": 60}))
+    assert "its grid has 3,251,923,200,000 configurations" in fine
+    assert "give --trials" not in fine
+
+
+def test_the_number_of_a_large_grid_is_a_bound_where_a_condition_hangs_on_a_number():
+    def space(trial, shape):
+        config = {name: trial.suggest_int(name, 0, 9) for name in "abcd"}
+        return config | ({"e": trial.suggest_int("e", 0, 9)} if config["d"] > 4 else {})
+
+    known = replace(LINEAR, default=dict.fromkeys("abcd", 1), space=space)
+    said = strategies()["grid"].unsuited(view(known, expected=12, steps={"": 10}))
+    assert "its grid has at least 10,000 configurations" in said
+
+
+def test_a_grid_counted_by_its_choices_has_as_many_configurations_as_are_walked(monkeypatch):
+    seen = {f.name: view(f, steps={"": 2}) for f in families().values() if f.tunable}
+    walks = {name: sum(1 for _ in islice(_walks(one), 3000)) for name, one in seen.items()}
+    small = [name for name, count in walks.items() if count < 3000]
+    monkeypatch.setattr(models.search.grid, "_MOST_WALKS", 7)
+    sizes = {name: _sized(seen[name]) for name in small}
+    assert all(size == walks[name] if whole else size <= walks[name] for name, (size, whole) in sizes.items())
+    assert {"lightgbm", "extra_trees", "mlp"} <= {name for name in small if walks[name] > 7 and sizes[name][1]}
 
 
 # --- sobol -----------------------------------------------------------------------------------------------------------
