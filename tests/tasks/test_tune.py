@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from models.errors import NestorError
-from models.nested import Trial
+from models.nested import Trial, best_of, hopeless
 from models.plan import Level
+from models.search import BATCH
 from tasks import tune
 from tasks.brief import Job
 from tasks.conclude import conclude
@@ -22,7 +23,7 @@ from tasks.shortlist import shortlist
 from tasks.stages.train import tune_one
 from tasks.tune import JUDGE, SEARCH, Store, _or_kept, judging_in_time, stop_in_time
 from tasks.workers import FitError, Pool
-from tests.sessions import begun, frame, run_over
+from tests.sessions import begun, frame, run_over, tuned
 
 FAMILIES = ("constant", "linear", "random_forest")
 
@@ -119,6 +120,56 @@ def test_a_refit_that_fails_leaves_its_family_without_an_estimate_and_says_so(tr
 def test_a_run_in_which_nothing_works_ends_with_a_sentence(trained):
     with pytest.raises(NestorError):
         trained(run(2), pool=lambda: Sabotaged(lambda job: True, "raise ValueError('no')"))
+
+
+# --- Stopped early ----------------------------------------------------------------------------------------------------
+
+
+def stopping(path, strategy: str, family: str, space: dict[str, Any], **more: Any):
+    """A session that tuned one family, with two inner folds."""
+    search = {"trials": 9, "families": (family,), "strategy": strategy, **more.pop("search", {})}
+    data, told = frame().drop(columns=["day", "words", "town"]), {family: {"space": space}}
+    session = begun(run_over(data=data, search=search, families=told, budget={"workers": 2}, **more), path)
+    try:
+        shortlist(session)
+        return tuned(session)
+    finally:
+        session.close()
+
+
+NOTHING_LEFT = {"strength": 100.0, "l1_ratio": 1.0}
+"""So strong an L1 penalty leaves no column; an L2 penalty of that strength, the default's, does no harm."""
+
+
+@pytest.mark.parametrize("strategy", ["tpe", "random", "genetic"])
+def test_a_configuration_that_is_bad_on_its_first_inner_fold_is_stopped_there(strategy, tmp_path):
+    session = stopping(tmp_path, strategy, "linear", NOTHING_LEFT)
+    trials = [one for told in session.trials.values() for one in told]
+    assert len(trials) == 18
+    bad = {(one.state, len(one.scores)) for one in trials if one.params["penalty"] == "elasticnet"}
+    good = {(one.state, len(one.scores)) for one in trials if one.params["penalty"] == "l2"}
+    assert (bad, good) == ({("pruned", 1)}, {("complete", 2)})
+
+
+def condemned(trials: list[Trial], metric) -> set[int]:
+    """Numbers of the trials whose first inner fold is worse than the worst one of the best trial told before theirs."""
+    best = {one.number: best_of(trials[: 1 + (one.number - 1) // BATCH * BATCH], metric) for one in trials[1:]}
+    return {one.number for one in trials[1:] if hopeless(one.scores[:1], best[one.number], metric)}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "family", "space", "more"),
+    [
+        ("pbt", "lightgbm", {"learning_rate": [1e-6, 0.1, "log"], "min_child_samples": 3}, {"metric": "log_loss"}),
+        ("tpe", "linear", NOTHING_LEFT, {"search": {"objectives": ("size",)}}),
+    ],
+    ids=["a step of a schedule, which others go on from", "several objectives, of which one only is bad"],
+)
+def test_what_must_not_be_stopped_is_not(strategy, family, space, more, tmp_path):
+    session = stopping(tmp_path, strategy, family, space, **more)
+    assert any(condemned(told, session.metric) for told in session.trials.values())
+    found = {(one.state, len(one.scores)) for told in session.trials.values() for one in told}
+    assert found == {("complete", 2)}
 
 
 # --- The end of the time ----------------------------------------------------------------------------------------------
