@@ -164,6 +164,9 @@ def shortlist(session: Session) -> None:
 
 def _shortlist(session: Session) -> None:
     kept, left_out = suited(session.work, session.run)
+    for name in session.run.families.keys() - {f.name for f in kept}:
+        why = left_out.get(name, "it is not among the families asked for")
+        session.note(f"Settings are given for {name}, which is not tried: {why}.")
     stored = session.workdir.read_pickle("plan")
     if stored is None:
         start, level = _start(session), None
@@ -218,12 +221,15 @@ def _say_search(session: Session) -> None:
 
 
 def _start(session: Session) -> tuple[int, int]:
-    """(outer, inner) for the table's size, both at most what its smallest class or its groups allow."""
-    outer, inner = first_level(session.work.rows, session.run.split)
-    outer, _ = session.plan.most_folds(np.arange(session.work.rows), outer)
-    if outer < (session.run.split.outer or 5):
+    """(outer, inner): what the user wants, or what suits the table's size; both at most what its smallest class or its
+    groups allow."""
+    wanted, inner = first_level(session.work.rows, session.run.split)
+    outer, _ = session.plan.most_folds(np.arange(session.work.rows), wanted)
+    if outer < wanted:
         session.note(f"{outer} outer folds: the smallest class or the groups allow no more.")
-    return outer, inner if inner == 1 else min(inner, max(2, outer - 1)) if outer < 5 else inner
+    if inner == 1 or outer >= 5 or (session.run.split.inner and outer == wanted):
+        return outer, inner
+    return outer, min(inner, max(2, outer - 1))
 
 
 def _timed(session: Session, kept: list[Family], left_out: Mapping[str, str], start: tuple[int, int]) -> Level:
