@@ -226,7 +226,7 @@ def _drawn(curves: Mapping[str, Mapping[str, list[Searched]]]) -> str:
             _panel(panel, title, found)
         for panel in panels[len(curves) :]:
             panel.set_axis_off()
-        panels[0].legend(loc="upper right")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(SEARCHES))
         return alone(svg(figure, "Inner loss against seconds, by search"))
 
 
