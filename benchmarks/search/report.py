@@ -165,7 +165,7 @@ def _figures(kind: str, trials: pd.DataFrame, seconds: pd.DataFrame, found: rank
 def _curves(means: pd.DataFrame, axes: Any, label: str) -> None:
     from matplotlib import colormaps
 
-    for number, name in enumerate(sorted(means.index)):
+    for number, name in enumerate(sorted(n for n in means.index if not _hands_over(n))):
         plain = name == RANDOM
         axes.plot(
             means.columns, means.loc[name], label=name, linewidth=2.2 if plain else 1.3,
@@ -173,6 +173,8 @@ def _curves(means: pd.DataFrame, axes: Any, label: str) -> None:
         )  # fmt: skip
     axes.set_xlabel(label)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.spines[["top", "right"]].set_visible(False)
 
 
