@@ -41,5 +41,5 @@ def scaled(groups: np.ndarray, scale: np.ndarray) -> ColumnTransformer:
 
 
 def order(bands: ColumnTransformer) -> np.ndarray:
-    """The column of X that each column of what `scaled` makes comes of."""
+    """(columns,): for each column that `scaled` makes, which column of X it is."""
     return np.concatenate([columns for _, _, columns in bands.transformers])

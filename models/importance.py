@@ -148,7 +148,7 @@ def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tr
 
 def _whole(trial: Trial) -> bool:
     """Whether its scores are those of whole fits with these params; a part of one, or of a schedule, is no match."""
-    return not _part(trial) and not _step(trial) and trial.score is not None
+    return trial.stoppable and trial.score is not None
 
 
 def _part(trial: Trial) -> bool:
@@ -156,7 +156,7 @@ def _part(trial: Trial) -> bool:
 
 
 def _step(trial: Trial) -> bool:
-    return trial.share >= 1 and "steps" in trial.config
+    return trial.share >= 1 and not trial.stoppable
 
 
 def _fenced(gain: np.ndarray) -> np.ndarray:

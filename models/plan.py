@@ -71,10 +71,14 @@ def inner_rows(rows: int, split: Split) -> int:
     return round(rows * (1 - 1 / outer) * (1 - (1 / inner if inner > 1 else INNER_SHARE)))
 
 
+def searches(outer: int, refit_too: bool) -> int:
+    """How many searches a family has: one in each outer fold, and one on all rows where that is refitted."""
+    return outer + (1 if refit_too or not outer else 0)
+
+
 def needed(outer: int, inner: int, seconds: Mapping[str, float], trials: int, refit_too: bool) -> float:
     """Core-seconds of `trials` configurations of every family in every fold, and of judging the best."""
-    folds = outer + (1 if refit_too or not outer else 0)
-    return folds * (inner * trials + REFIT) * sum(seconds.values())
+    return searches(outer, refit_too) * (inner * trials + REFIT) * sum(seconds.values())
 
 
 def affordable(
@@ -106,10 +110,10 @@ def affordable(
             kept += [name] if time(*kept, name) <= core_seconds else []
         core = [f for f in order if f in first or time(f) <= DEAR * core_seconds][:most]
         if len(kept) >= least and set(core) <= set(kept):
-            return _level(outer, inner, kept, seconds, core_seconds)
+            return _level(outer, inner, kept, seconds, core_seconds, refit_too)
     outer, inner = levels[-1]
     cheapest = sorted(seconds, key=lambda f: (f not in kept, seconds[f], f))
-    return _level(outer, inner, cheapest[: max(len(kept), keep)], seconds, core_seconds)
+    return _level(outer, inner, cheapest[: max(len(kept), keep)], seconds, core_seconds, refit_too)
 
 
 def _attempts(levels: Sequence[tuple[int, int]], core: int, least: int) -> Iterator[tuple[tuple[int, int], int]]:
@@ -124,16 +128,19 @@ def _after(level: tuple[int, int], start: tuple[int, int]) -> bool:
     return LEVELS.index(level) > place and level[0] <= start[0] and (level[1] <= start[1] or not level[0])
 
 
-def _level(outer: int, inner: int, kept: list[str], seconds: Mapping[str, float], core_seconds: float) -> Level:
+def _level(
+    outer: int, inner: int, kept: list[str], seconds: Mapping[str, float], core_seconds: float, refit_too: bool
+) -> Level:  # fmt: skip
     left_out = {
         f: f"one default fit takes {seconds[f]:.1f} s: beside those kept too dear for {core_seconds:.0f} core-seconds"
         for f in seconds
         if f not in kept
     }
+    tuned = min(len(kept), LEAST_TUNED)
     return Level(
         outer, inner, tuple(kept), left_out, 1 if (outer, inner) == (0, 1) else None,
         _tuned(outer or 1, inner, [seconds[f] for f in kept], core_seconds),
-        {f: core_seconds / ((outer or 1) * inner * min(len(kept), LEAST_TUNED) * seconds[f]) for f in kept},
+        {f: core_seconds / (searches(outer, refit_too) * inner * tuned * seconds[f]) for f in kept},
     )  # fmt: skip
 
 

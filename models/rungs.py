@@ -50,8 +50,8 @@ def _best_third(rung: Sequence[Trial], ahead: Callable[[Trial], tuple[float, ...
 
 
 def rungs(view: View) -> tuple[float, ...]:
-    """The shares of the rungs, the least first. The lowest are left out where their way to the top would take more than
-    the configurations asked for: each rung on it costs as much as a whole one."""
+    """The shares of the rungs, the least first; no more of them than half of the configurations that there is room for.
+    One on its way to the top costs as much as a whole one on each rung, and batches of four go on beside it."""
     found = shares(view.family, view.shape, view.inner)
     most = len(found) if view.room is None else max(1, math.floor(view.room / 2))
     return found[-most:]
@@ -72,8 +72,8 @@ def climbed(view: View, several: bool) -> list[Proposal]:
 
 
 def _ladders(view: View, several: bool) -> list[Ladder]:
-    """One ladder of all rungs, or one from each rung on. The default is none's; nor is what began with another share,
-    or that is the ladder's of whole configurations."""
+    """One ladder of all rungs, or one from each rung on, each with what began on its first rung and what came of that.
+    The default belongs to none."""
     shares, tried = rungs(view), view.told[1:]
     began: dict[int, float] = {}
     for trial in tried:

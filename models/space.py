@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -87,6 +87,13 @@ def value_at(distribution: BaseDistribution, place: float) -> float:
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
     low, high = _ends(distribution)
     return low * (high / low) ** place if distribution.log else low + place * (high - low)
+
+
+@lru_cache
+def apart(distribution: BaseDistribution, steps: int) -> tuple[Any, ...]:
+    """So many values from end to end of a range of numbers, on its own scale; of whole numbers those that differ."""
+    places = [i / (steps - 1) for i in range(steps)] if steps > 1 else [0.5]
+    return tuple(dict.fromkeys(at(distribution, place) for place in places))
 
 
 def place(distribution: BaseDistribution, value: Any) -> float:

@@ -164,7 +164,7 @@ def shortlist(session: Session) -> None:
 
 def _shortlist(session: Session) -> None:
     kept, left_out = suited(session.work, session.run)
-    for name in session.run.families.keys() - {f.name for f in kept}:
+    for name in sorted(session.run.families.keys() - {f.name for f in kept}):
         why = left_out.get(name, "it is not among the families asked for")
         session.note(f"Settings are given for {name}, which is not tried: {why}.")
     stored = session.workdir.read_pickle("plan")
@@ -179,7 +179,8 @@ def _shortlist(session: Session) -> None:
     else:
         level, session.folds, session.default_seconds, session.model_mb = stored
         _brief(session, f"{level.outer}x{level.inner}")
-    session.level, session.configurations = _searched_everywhere(session, level), level.configurations
+    session.configurations = level.configurations
+    session.level = _searched_everywhere(session, level)
     _comparable(session)
     deaf = [name for name in level.families if family(name).tunable and not family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):
@@ -224,12 +225,17 @@ def _start(session: Session) -> tuple[int, int]:
     """(outer, inner): what the user wants, or what suits the table's size; both at most what its smallest class or its
     groups allow."""
     wanted, inner = first_level(session.work.rows, session.run.split)
-    outer, _ = session.plan.most_folds(np.arange(session.work.rows), wanted)
+    rows = np.arange(session.work.rows)
+    outer, _ = session.plan.most_folds(rows, wanted)
     if outer < wanted:
         session.note(f"{outer} outer folds: the smallest class or the groups allow no more.")
-    if inner == 1 or outer >= 5 or (session.run.split.inner and outer == wanted):
-        return outer, inner
-    return outer, min(inner, max(2, outer - 1))
+    if outer < 5 and not session.run.split.inner:
+        inner = min(inner, max(2, outer - 1))
+    folds = layout(session.plan, rows, outer, inner, with_all=refit_too(session.run) or not outer)
+    most = min(len(fold.inner) for fold in folds)
+    if most < (session.run.split.inner or 0):
+        session.note(f"{most} inner folds: the smallest class or the groups allow no more.")
+    return outer, min(inner, most)
 
 
 def _timed(session: Session, kept: list[Family], left_out: Mapping[str, str], start: tuple[int, int]) -> Level:

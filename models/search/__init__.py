@@ -57,7 +57,8 @@ class Proposal:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """All that a strategy may know: what was told, and the space. No data, no clock, no folds."""
+    """All that a strategy may know: what was told, and the space. No data; of clock and folds what was fixed before the
+    search."""
 
     family: Family
     """With the space and the default that the user's ranges leave."""
@@ -89,7 +90,8 @@ class View:
     @property
     def room(self) -> float | None:
         """How many configurations there will be, at least about; None where nobody knows."""
-        return self.affords if self.expected is None else self.expected
+        about = None if self.affords is None else min(self.affords, MOST_TRIALS)
+        return about if self.expected is None else self.expected
 
     def ahead(self, trial: Trial) -> tuple[float, ...]:
         """Larger for the better of two trials with a score, parts of trials too: over the limits by less, then the

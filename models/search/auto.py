@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from models.portfolio import knows
 from models.search import MOST_TRIALS, STEPS, Strategy, View, by_chance
-from models.space import distributions
+from models.space import apart, distributions, moved, walked
 
 _GENERATIONS = 200
 """Trials from which on a population has time to evolve."""
@@ -16,12 +17,12 @@ _GENERATIONS = 200
 
 def _chosen(view: View) -> tuple[str, str]:
     """The strategy's name, and the reason in words."""
-    objectives, size = len(view.directions), _choices(view)
+    objectives = len(view.directions)
     if view.configurations:
         return "manual", "configurations are listed"
     if view.steps:
         return "grid", "the steps of a grid are given"
-    if 1 < size < (view.room or MOST_TRIALS):
+    if 1 < (size := _choices(view)) < (MOST_TRIALS if view.room is None else view.room):
         return "grid", f"there are only {size:.0f} configurations, all of which can be tried"
     if objectives > 1 and (view.room or 0) >= _GENERATIONS:
         return "genetic", f"there are {objectives} objectives and room for {view.room:.0f} configurations"
@@ -32,16 +33,19 @@ def _chosen(view: View) -> tuple[str, str]:
 
 def _choices(view: View) -> float:
     """How many configurations there are at most; infinite where a grid would have but some of them."""
-    return math.prod(_values(one) for one in distributions(view.family, view.shape).values())
+    default = walked(view.family, view.shape, partial(moved, view.family.default)).distributions
+    if not all(map(_counted, default.values())):
+        return math.inf  # as good as always, and all branches take long to look at
+    return math.prod(_counted(one) or math.inf for one in distributions(view.family, view.shape).values())
 
 
-def _values(one: BaseDistribution) -> float:
-    """How many values a grid would try, if these are all."""
+def _counted(one: BaseDistribution) -> int:
+    """How many values there are, if a grid would try them all; else 0."""
     if isinstance(one, CategoricalDistribution):
         return len(one.choices)
-    if isinstance(one, IntDistribution) and one.high - one.low < STEPS * one.step:
-        return (one.high - one.low) // one.step + 1
-    return 1 if one.single() else math.inf
+    tried = len(apart(one, STEPS))
+    whole = one.single() or (isinstance(one, IntDistribution) and tried == (one.high - one.low) // one.step + 1)
+    return tried if whole else 0
 
 
 STRATEGY = Strategy(

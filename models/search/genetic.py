@@ -98,7 +98,7 @@ class GeneticOfMany(_Conditions, NSGAIIISampler):
 
 
 def _sampler(view: View) -> BaseSampler:
-    whole = view.expected or _USUAL * _GENERATIONS
+    whole = view.room or _USUAL * _GENERATIONS
     population = min(_MOST, max(_LEAST, 4 * round(whole / _GENERATIONS / 4)))
     kind = GeneticOfMany if len(view.directions) > 2 else Genetic
     with warnings.catch_warnings():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.search import BATCH, MOST_TRIALS, STEPS, Proposal, Strategy, View, by_chance
-from models.space import Walk, at, untried, walked
+from models.space import Walk, apart, untried, walked
 
 _MOST_WALKS = 2_000
 """Branches that are counted one by one."""
@@ -25,14 +24,7 @@ def _values(view: View, name: str, distribution: BaseDistribution) -> Sequence[A
     """All choices, or as many numbers as the user wants."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
-    return _apart(distribution, view.steps.get(name, view.steps.get("", STEPS)))
-
-
-@lru_cache
-def _apart(distribution: BaseDistribution, steps: int) -> Sequence[Any]:
-    """So many numbers from end to end on the distribution's own scale."""
-    places = [i / (steps - 1) for i in range(steps)] if steps > 1 else [0.5]
-    return tuple(dict.fromkeys(at(distribution, place) for place in places))
+    return apart(distribution, view.steps.get(name, view.steps.get("", STEPS)))
 
 
 def _walks(view: View, held: tuple[type, ...] = (), end: int = 0) -> Iterator[Walk]:
@@ -90,11 +82,11 @@ def _counted(view: View, held: tuple[type, ...], end: int = 0) -> tuple[int, boo
 def _unsuited(view: View) -> str:
     (size, whole), name = _sized(view), view.family.name
     most = (view.expected or MOST_TRIALS) - 1
-    if size <= most:
+    if whole and size <= most:
         return ""
     said = f"{size:,}" if whole else f"at least {size:,}"
     room = f"--trials {view.expected} leaves" if view.expected else "a study tries without --trials"
-    raised = f"give --trials {size + 1}, or " if size <= _ABSURD else ""
+    raised = f"give --trials {size + 1}, or " if whole and size <= _ABSURD else ""
     return (
         f"its grid has {said} configurations, more than the {most:,} that {room} beside the default: {raised}"
         f"take fewer steps (--steps {name}=2, --steps {name}.HYPERPARAMETER=1) or fix some hyperparameters "

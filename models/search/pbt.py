@@ -59,9 +59,9 @@ def _plan(view: View) -> list[Proposal]:
 
 def _generations(view: View) -> int:
     """Steps of one population."""
-    if view.expected is None:
+    if view.room is None:
         return _GENERATIONS
-    batches = max(1, math.ceil((view.expected - 1) / BATCH))
+    batches = max(1, math.ceil((view.room - 1) / BATCH))
     return math.ceil(batches / math.ceil(batches / _MOST_GENERATIONS))
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.config import Split
-from models.plan import CORE, LEAST_TRIALS, LEVELS, affordable, first_level, needed
+from models.plan import CORE, LEAST_TRIALS, LEVELS, affordable, first_level, needed, searches
 
 SECONDS = st.dictionaries(st.sampled_from("abcdefg"), st.floats(0.01, 50), min_size=1)
 ORDER = {level: i for i, level in enumerate(LEVELS)}
@@ -22,10 +22,11 @@ def test_more_time_buys_fewer_folds_only_for_more_families(seconds, time, more, 
     assert places[0] <= places[1] or set(less.families) < set(rich.families)
     if places[0] == places[1]:
         assert set(less.families) <= set(rich.families)
-    for level, seconds_given in ((less, time), (rich, time * more)):
-        said = {f: n * seconds[f] * max(1, level.outer) * level.inner for f, n in level.configurations.items()}
-        assert set(said) == set(level.families)
-        assert all(total <= seconds_given * (1 + 1e-9) for total in said.values())
+    for level, given_seconds in ((less, time), (rich, time * more)):
+        each = searches(level.outer, refit) * level.inner * min(3, len(level.families))
+        assert set(level.configurations) == set(level.families)
+        for name, count in level.configurations.items():
+            assert count * each * seconds[name] == pytest.approx(given_seconds)
 
 
 @given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.booleans())

@@ -217,6 +217,7 @@ def test_the_number_of_a_large_grid_is_a_bound_where_a_condition_hangs_on_a_numb
     known = replace(LINEAR, default=dict.fromkeys("abcd", 1), space=space)
     said = strategies()["grid"].unsuited(view(known, expected=12, steps={"": 10}))
     assert "its grid has at least 10,000 configurations" in said
+    assert strategies()["grid"].unsuited(view(known, expected=20_000, steps={"": 10}))
 
 
 def test_a_grid_counted_by_its_choices_has_as_many_configurations_as_are_walked(monkeypatch):

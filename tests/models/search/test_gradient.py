@@ -10,6 +10,7 @@ import pytest
 from models.families import Shape, families
 from models.metric import metric_for
 from models.nested import Study, Trial
+from models.objectives import Goal, Limit, objective
 from models.search import BATCH, View
 from models.space import bounded
 
@@ -46,6 +47,17 @@ def test_fourteen_penalties_are_found_in_twenty_trials():
     first, *_ = found = searched(study(), 21)
     assert min(t.scores[0] for t in found) < 0.02 * first.scores[0]
     assert min(t.scores[0] for t in searched(study(strategy="tpe"), 21)) > 0.5 * first.scores[0]
+
+
+def test_steps_are_made_from_what_keeps_the_limits_and_not_from_a_better_score_that_breaks_them():
+    best = min(searched(study(), 5), key=lambda t: t.scores[0]).number
+    view = View(
+        families()["banded"], SHAPE, RMSE, (), 0, 0, goal=Goal(RMSE, limits=(Limit(objective("size", RMSE), 1.0),))
+    )
+    one = Study(view, "1", "gradient")
+    searched(one, 5, lambda t: replace(bowl(t), measures={"size": 2.0 if t.number == best else 0.5}))
+    assert min(one.told, key=lambda t: t.scores[0]).number == best
+    assert {t.parent for t in one.ask()} <= {t.number for t in one.told} - {best}
 
 
 def test_every_trial_is_asked_for_its_gradient_and_names_where_it_stepped_from():

@@ -9,6 +9,7 @@ import pytest
 from models.families import Shape, families
 from models.metric import metric_for
 from models.nested import Study, Trial, best_of
+from models.objectives import Goal, Limit, objective
 from models.schedule import rounds
 from models.search import BATCH, View
 from models.space import bounded, distributions
@@ -39,6 +40,16 @@ def told(one: Study, *scores: float | None) -> list[Trial]:
 
 def explored(trial: Trial) -> dict:
     return {name: trial.params[name] for name in KNOWN.explores}
+
+
+def test_who_keeps_the_limits_is_stronger_than_who_breaks_them():
+    view = View(KNOWN, SHAPE, AUC, (), 0, 0, expected=21, goal=Goal(AUC, limits=(Limit(objective("size", AUC), 1.0),)))
+    one = Study(view, "1", "pbt")
+    one.tell([replace(scored(one.ask()[0], 0.5), measures={"size": 0.5})])
+    sizes = iter((0.5, 2.0, 1.5, 0.5))
+    first = [replace(t, measures={"size": next(sizes)}) for t in map(scored, one.ask(), (0.6, 0.9, 0.7, 0.8))]
+    one.tell(first)
+    assert [t.parent for t in one.ask()[:2]] == [4, 1]
 
 
 def test_the_strong_go_on_as_they_are_and_the_weak_take_up_their_training_with_other_settings():
