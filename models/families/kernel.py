@@ -19,6 +19,9 @@ from models.hypergradient import by_features, solution
 _FEATURES = 300
 """Rows of the training part that the kernel compares with."""
 
+_MOST_ROWS = 60_000
+"""Times the features: 150 MB, of which derivatives take some at once."""
+
 _GAMMA = 0.5
 """Makes the lengths those of exp(-distance**2 / 2)."""
 
@@ -71,6 +74,10 @@ def _by_distance(pulled, X, Z):
     return pulled.sum(axis=1) @ X**2 + pulled.sum(axis=0) @ Z**2 - 2 * (X * (pulled @ Z)).sum(axis=0)
 
 
+def _unsuited(shape):
+    return f"{shape.rows:,} rows are over its {_MOST_ROWS:,}" if shape.rows > _MOST_ROWS else ""
+
+
 FAMILY = Family(
     name="kernel",
     suits="small tables of numbers with smooth effects, some columns of which tell much more than others",
@@ -83,6 +90,7 @@ FAMILY = Family(
     many=True,
     priority=1,
     logs=True,
+    unsuited=_unsuited,
     most_cells=5e6,
     source="lengths from a tenth to thirty times the root of the columns, around scikit-learn's gamma='scale'; "
     "strength as C of svm's",
