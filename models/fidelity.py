@@ -24,6 +24,9 @@ _LEAST_ROWS = 250
 
 _MOST_DIVIDED = 3
 
+FULL_ROWS = _LEAST_ROWS * ETA**_MOST_DIVIDED
+"""Rows from which on there are all shares."""
+
 
 def shares(known: Family, shape: Shape, inner: int | None = None) -> tuple[float, ...]:
     """The shares of a trial that tell enough of it, the least first; the last is 1. What counts in folds alone, and

@@ -7,6 +7,7 @@ from functools import partial
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from models.fidelity import FULL_ROWS
 from models.portfolio import knows
 from models.search import MOST_TRIALS, STEPS, Strategy, View, by_chance
 from models.space import apart, distributions, moved, walked
@@ -26,9 +27,17 @@ def _chosen(view: View) -> tuple[str, str]:
         return "grid", f"there are only {size:.0f} configurations, all of which can be tried"
     if objectives > 1 and (view.room or 0) >= _GENERATIONS:
         return "genetic", f"there are {objectives} objectives and room for {view.room:.0f} configurations"
+    if objectives == 1 and _tells_early(view):
+        return "bohb", f"on {view.shape.rows:,} rows a small part of its rounds tells much"
     if knows(view.family.name):
         return "portfolio", "other tables have taught where to begin"
     return "tpe", "nothing was learned of the family on other tables"
+
+
+def _tells_early(view: View) -> bool:
+    """Whether the family is trained in rounds, on so many rows that ladders of parts are as long as they get; what other
+    tables have taught is of few."""
+    return view.family.fidelity == "rounds" and view.shape.rows >= FULL_ROWS
 
 
 def _choices(view: View) -> float:

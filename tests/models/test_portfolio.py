@@ -106,6 +106,10 @@ def test_auto_says_what_it_takes(taught):
     for asked, taken in (
         (view(), "portfolio"),
         (view(name="linear"), "tpe"),
+        (view(replace(SHAPE, rows=6_749)), "portfolio"),
+        (view(replace(SHAPE, rows=6_750)), "bohb"),
+        (view(replace(SHAPE, rows=6_750), name="linear"), "tpe"),
+        (replace(view(replace(SHAPE, rows=6_750)), directions=("maximize", "minimize")), "portfolio"),
         (replace(view(), directions=("maximize", "minimize")), "portfolio"),
         (replace(view(name="linear"), directions=("maximize", "minimize"), affords=199), "tpe"),
         (replace(view(), directions=("maximize", "minimize"), affords=200), "genetic"),

@@ -1,5 +1,5 @@
 """What evolution of architectures saves: seconds of fitting until it has the score that random search has at its end,
-on the same space: `python -m benchmarks.nas TABLE:TARGET ... [--family mlp] [--trials 60] [--seeds 3]`.
+on the same space: `python -m benchmarks.evolution TABLE:TARGET ... [--family mlp] [--trials 60] [--seeds 3]`.
 
 What is not architecture is fixed at the default for every search, by `--space`; so they differ in their ways alone.
 `halving` stands beside it: it trains shortly too, and evolves nothing."""
@@ -14,7 +14,7 @@ from models.families import family
 
 def main() -> None:
     """Prints one table, as `benchmarks.fidelity` does."""
-    tables, asked = asked_for("random,tpe,halving,nas", "mlp")
+    tables, asked = asked_for("random,tpe,halving,evolution", "mlp")
     known = family(asked.family)
     fixed = [f"{known.name}.{n}={v}" for n, v in known.default.items() if n not in known.architecture]
     more = tuple(part for one in fixed for part in ("--space", one))

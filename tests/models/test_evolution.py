@@ -13,7 +13,7 @@ from models.metric import metric_for
 from models.nested import Study, Trial
 from models.rungs import shares
 from models.search import View, strategy
-from models.search.nas import _POPULATION, _other
+from models.search.evolution import _POPULATION, _other
 from models.space import bounded
 
 AUC = metric_for(None, "binary", ("a", "b"))
@@ -31,7 +31,7 @@ def worth(trial: Trial) -> float:
 
 
 def evolved(known, units: float = 14) -> list[Trial]:
-    study = Study(view(known), "1", "nas")
+    study = Study(view(known), "1", "evolution")
     while study.spent < units - 1e-9 and (asked := study.ask(units - study.spent)):
         study.tell(
             [replace(t, scores=(worth(t),), state="complete" if t.share == 1 else "pruned") for t in asked]
@@ -90,7 +90,7 @@ def test_generations_get_better_and_the_best_are_trained_whole(known):
 
 
 def test_a_family_without_an_architecture_is_told_so():
-    assert "no architecture" in strategy("nas").unsuited(view(families()["lightgbm"]))
+    assert "no architecture" in strategy("evolution").unsuited(view(families()["lightgbm"]))
     fixed = bounded(families()["mlp"], {"layers": 2, "width": 64, "activation": "relu"}, SHAPE)
-    assert "left to be searched" in strategy("nas").unsuited(view(fixed))
-    assert not strategy("nas").unsuited(view(families()["mlp"]))
+    assert "left to be searched" in strategy("evolution").unsuited(view(fixed))
+    assert not strategy("evolution").unsuited(view(families()["mlp"]))

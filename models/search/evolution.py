@@ -1,4 +1,4 @@
-"""Architecture search by regularised evolution: members of a population age and fall out of it, however good they
+"""Regularised evolution of a network's architecture: members of a population age and fall out of it, however good they
 were; the best of a few drawn ones gets a child that differs in one thing.
 
 Members are trained shortly; who is among the best is trained longer, as in successive halving. What is not
@@ -105,7 +105,7 @@ def _unsuited(view: View) -> str:
 
 
 STRATEGY = Strategy(
-    name="nas",
+    name="evolution",
     suits="the architecture of a network: depth, width, activation and the like; the rest stays at the default",
     cost="next to nothing; pays from about ten trials' worth",
     sampler=by_chance,
