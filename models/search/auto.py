@@ -35,8 +35,8 @@ def _chosen(view: View) -> tuple[str, str]:
 
 
 def _tells_early(view: View) -> bool:
-    """Whether the family is trained in rounds, on so many rows that ladders of parts are as long as they get; what other
-    tables have taught is of few."""
+    """Whether the family is trained in rounds, on so many rows that ladders of parts are as long as they get: what was
+    learned on other tables is of fewer."""
     return view.family.fidelity == "rounds" and view.shape.rows >= FULL_ROWS
 
 
