@@ -24,8 +24,8 @@ _LEAST_ROWS = 250
 
 _MOST_DIVIDED = 3
 
-FULL_ROWS = _LEAST_ROWS * ETA**_MOST_DIVIDED
-"""Rows from which on there are all shares."""
+LEAST = 1 / ETA**_MOST_DIVIDED
+"""The least share of a trial that there is, on many rows."""
 
 
 def shares(known: Family, shape: Shape, inner: int | None = None) -> tuple[float, ...]:

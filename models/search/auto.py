@@ -7,8 +7,9 @@ from functools import partial
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from models.fidelity import FULL_ROWS
+from models.fidelity import LEAST
 from models.portfolio import knows
+from models.rungs import rungs
 from models.search import MOST_TRIALS, STEPS, Strategy, View, by_chance
 from models.space import apart, distributions, moved, walked
 
@@ -35,9 +36,9 @@ def _chosen(view: View) -> tuple[str, str]:
 
 
 def _tells_early(view: View) -> bool:
-    """Whether the family is trained in rounds, on so many rows that ladders of parts are as long as they get: what was
-    learned on other tables is of fewer."""
-    return view.family.fidelity == "rounds" and view.shape.rows >= FULL_ROWS
+    """Whether the family is trained in rounds, and there are so many rows and so much room that ladders of parts are as
+    long as they get: what was learned on other tables is of fewer rows."""
+    return view.family.fidelity == "rounds" and rungs(view)[0] == LEAST
 
 
 def _choices(view: View) -> float:

@@ -108,6 +108,8 @@ def test_auto_says_what_it_takes(taught):
         (view(name="linear"), "tpe"),
         (view(replace(SHAPE, rows=6_749)), "portfolio"),
         (view(replace(SHAPE, rows=6_750)), "bohb"),
+        (replace(view(replace(SHAPE, rows=6_750)), affords=7.9), "portfolio"),
+        (replace(view(replace(SHAPE, rows=6_750)), expected=8), "bohb"),
         (view(replace(SHAPE, rows=6_750), name="linear"), "tpe"),
         (replace(view(replace(SHAPE, rows=6_750)), directions=("maximize", "minimize")), "portfolio"),
         (replace(view(), directions=("maximize", "minimize")), "portfolio"),
