@@ -117,7 +117,7 @@ def spied(request, tmp_path, monkeypatch):
     monkeypatch.setattr(fit.peak, "_process", psutil.Process(), raising=False)
     SEEN.clear()
     run = run_over(
-        request.param, data, search={"trials": 2, "families": ("spy",), "strategy": "halving"},
+        request.param, data, search={"trials": 4, "families": ("spy",), "strategy": "halving"},
         final={"deliver": "refit", "rows": "all"},
     )  # fmt: skip
     run = run.model_copy(update={"types": {**run.types, "row": "number"}})
