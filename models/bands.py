@@ -3,10 +3,12 @@ components; of wide tables some neighbouring columns."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from models.families import Part, Shape
@@ -38,6 +40,18 @@ def scaled(groups: np.ndarray, scale: np.ndarray) -> ColumnTransformer:
         transformer_weights={str(g): float(scale[g]) for g in np.unique(groups)},
         sparse_threshold=0.0,
     )
+
+
+def fitted(steps: Sequence[tuple[str, Any]], last: Any, part: Part) -> Pipeline:
+    """The steps and the linear model `last` fitted, on the target of a regression in units of its spread, so that a
+    penalty means the same whatever the target counts; coefficients are those of the target itself."""
+    model = Pipeline([*steps, ("model", last)])
+    regression = part.shape.task == "regression"
+    spread = float(part.y.std()) or 1.0
+    model.fit(part.X, part.y / spread if regression else part.y, model__sample_weight=part.weight)
+    if regression:
+        last.coef_, last.intercept_ = last.coef_ * spread, last.intercept_ * spread
+    return model
 
 
 def order(bands: ColumnTransformer) -> np.ndarray:

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline
 
-from models.bands import by_group, count, groups, order, scaled
+from models.bands import by_group, count, fitted, groups, order, scaled
 from models.families import Family, Fitted, Needs
 from models.hypergradient import by_penalties, solution
 
@@ -37,12 +36,7 @@ def _fit(config, part, seed, threads):
     group, strengths = _banded(config, part)
     # A column divided by the root of its strength bears that strength under a penalty of 1.
     bands = scaled(group, strengths**-0.5)
-    spread = (float(part.y.std()) or 1.0) if part.shape.task == "regression" else 1.0
-    goal = part.y / spread if part.shape.task == "regression" else part.y
-    model = _model(config, part, seed).fit(bands.fit_transform(part.X), goal, sample_weight=part.weight)
-    if part.shape.task == "regression":
-        model.coef_, model.intercept_ = model.coef_ * spread, model.intercept_ * spread
-    return Fitted(Pipeline([("bands", bands), ("model", model)]))
+    return Fitted(fitted([("bands", bands)], _model(config, part, seed), part))
 
 
 def _model(config, part, seed):

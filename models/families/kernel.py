@@ -10,9 +10,8 @@ import numpy as np
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.pipeline import Pipeline
 
-from models.bands import by_group, count, groups, order, scaled
+from models.bands import by_group, count, fitted, groups, order, scaled
 from models.families import Family, Fitted, Needs
 from models.hypergradient import by_features, solution
 
@@ -41,14 +40,8 @@ def _fit(config, part, seed, threads):
     bands = scaled(groups(part, config["columns"], len(lengths)), scale)
     features = Nystroem(gamma=_GAMMA, n_components=min(_FEATURES, len(part.y)), random_state=seed)
     regression = part.shape.task == "regression"
-    spread = (float(part.y.std()) or 1.0) if regression else 1.0
     last = Ridge(alpha=config["strength"]) if regression else LogisticRegression(C=1 / config["strength"], max_iter=300)
-    model = Pipeline([("bands", bands), ("features", features), ("model", last)])
-    goal = part.y / spread if regression else part.y
-    model.fit(part.X, goal, model__sample_weight=part.weight)
-    if regression:
-        last.coef_, last.intercept_ = last.coef_ * spread, last.intercept_ * spread
-    return Fitted(model)
+    return Fitted(fitted([("bands", bands), ("features", features)], last, part))
 
 
 def _hypergradient(config, part, model, judge, seed):
