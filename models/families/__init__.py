@@ -218,6 +218,11 @@ class Family:
         return f"uv sync --extra {self.extra}"
 
 
+def up_to(rows: int) -> Callable[[Shape], str]:
+    """The `unsuited` of a family that takes no more rows than these."""
+    return lambda shape: f"{shape.rows:,} rows are over its {rows:,}" if shape.rows > rows else ""
+
+
 def patience(learning_rate: float) -> int:
     """Rounds without a gain after which a booster stops: slow learning needs more before "no better" means anything."""
     return int(min(75, max(15, 1.5 / learning_rate)))

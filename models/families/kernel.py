@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 
 from models.bands import by_group, count, fitted, groups, order, scaled
-from models.families import Family, Fitted, Needs
+from models.families import Family, Fitted, Needs, up_to
 from models.hypergradient import by_features, solution
 
 _FEATURES = 300
@@ -67,10 +67,6 @@ def _by_distance(pulled, X, Z):
     return pulled.sum(axis=1) @ X**2 + pulled.sum(axis=0) @ Z**2 - 2 * (X * (pulled @ Z)).sum(axis=0)
 
 
-def _unsuited(shape):
-    return f"{shape.rows:,} rows are over its {_MOST_ROWS:,}" if shape.rows > _MOST_ROWS else ""
-
-
 FAMILY = Family(
     name="kernel",
     suits="small tables of numbers with smooth effects, some columns of which tell much more than others",
@@ -83,7 +79,7 @@ FAMILY = Family(
     many=True,
     priority=1,
     logs=True,
-    unsuited=_unsuited,
+    unsuited=up_to(_MOST_ROWS),
     most_cells=5e6,
     source="lengths from a tenth to thirty times the root of the columns, around scikit-learn's gamma='scale'; "
     "strength as C of svm's",

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 from sklearn.svm import SVC, SVR
 
-from models.families import Family, Fitted, Needs
+from models.families import Family, Fitted, Needs, up_to
 
 _MARGIN_ROWS = 3_000
 """Above so many rows support vectors cost more than they bring: their time grows with the rows' square."""
@@ -82,10 +82,6 @@ def _features(config, kernel, part, seed):
     return Nystroem(config["kernel"], n_components=count, random_state=seed, **kernel)
 
 
-def _unsuited(shape):
-    return f"{shape.rows:,} rows are over its {_MOST_ROWS:,}" if shape.rows > _MOST_ROWS else ""
-
-
 FAMILY = Family(
     name="svm",
     suits="small and middling tables with smooth effects that depend on each other",
@@ -105,7 +101,7 @@ FAMILY = Family(
     fit=_fit,
     selects=True,
     logs=True,
-    unsuited=_unsuited,
+    unsuited=up_to(_MOST_ROWS),
     most_cells=5e6,
     source="C and gamma on log scales around 1 and 1 / (columns x variance) after Hsu, Chang & Lin 2003 (A practical "
     "guide to support vector classification) and scikit-learn's gamma='scale'; degrees after auto-sklearn's",
