@@ -22,6 +22,8 @@ from models.table import Finding, Table
 Rows = np.ndarray
 Pair = tuple[np.ndarray, np.ndarray]
 
+ALL = "all"
+"""Name of the fold that trains on all work rows and judges none."""
 LEAST = 4
 """A class with fewer keys than this stays in every training part."""
 INNER_SHARE = 0.2
@@ -360,7 +362,7 @@ def layout(plan: Plan, work_rows: Rows, outer: int, inner: int, with_all: bool) 
     pairs = plan.folds(work, outer, "outer") if outer else []
     folds = [_fold(plan, str(k), train, judge, inner) for k, (train, judge) in enumerate(pairs, 1)]
     if with_all or not outer:
-        folds.append(_fold(plan, "all", work, work[:0], inner))
+        folds.append(_fold(plan, ALL, work, work[:0], inner))
     return tuple(folds)
 
 

@@ -16,10 +16,10 @@ from models.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
 from models.finish import PLAIN, Finish, finished, judged, of_all
 from models.metric import Fold3
 from models.nested import Trial
+from models.split import ALL
 from models.threshold import moves
 from tasks import picked
 from tasks.session import Session
-from tasks.shortlist import ALL
 from tasks.tune import judging_in_time, refit
 
 

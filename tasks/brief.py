@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from models.class_weight import ClassWeights
+from models import fairness
+from models.class_weight import ClassWeights, class_weights
+from models.columns import many_levels
+from models.config import Run
 from models.costs import Priced
 from models.families import Shape
 from models.metric import Metric, metric_for
-from models.objectives import Goal
+from models.objectives import Goal, goal_for
 from models.split import Fold
-from models.table import Task
+from models.table import Table, Task
+from models.tails import skewed
 from tasks.workdir import Workdir
 
 
@@ -67,6 +73,22 @@ class Brief:
     def scorer(self) -> Metric:
         """The metric as a value."""
         return metric_for(self.metric, self.task, self.classes, self.costs)
+
+
+def brief_for(table: Table, run: Run, plan: str = "", folds: Mapping[str, Fold] = MappingProxyType({})) -> Brief:
+    """What fits are told of the table; before there is a plan, what families may know of it."""
+    cells = table.rows * table.features.shape[1]
+    threads = 1 if cells < 20_000_000 else 2
+    subgroups = pd.DataFrame() if table.subgroups is None else table.subgroups
+    return Brief(
+        plan, table.task, table.classes, run.metric, table.kinds, dict(folds), threads, run.seed, run.places,
+        {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
+        table.season, costs=run.costs, class_weight=class_weights(run.class_weight, table.classes),
+        skewed=table.task == "regression" and table.history is None and skewed(table.target), orders=table.orders,
+        many=many_levels(table.features, table.kinds), past=table.past, group=table.group,
+        goal=goal_for(metric_for(run.metric, table.task, table.classes, run.costs), run.search),
+        subgroups={str(name): fairness.codes(column) for name, column in subgroups.items()},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

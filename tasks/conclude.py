@@ -17,10 +17,10 @@ from models.errors import BudgetError, NestorError, listed, shortened
 from models.finish import judged
 from models.metric import Fold3
 from models.outcome import Coverage, FamilyOutcome, Interval
+from models.split import ALL
 from tasks import coverage, fit, picked
 from tasks.assemble import Chosen, array, assembled, delivering, inner_predictions, refits, threshold
 from tasks.session import Session
-from tasks.shortlist import ALL
 from tasks.tune import JUDGE
 from tasks.workers import FitError
 

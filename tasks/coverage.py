@@ -12,9 +12,9 @@ import numpy as np
 from models.conformal import Conformal, conformal, coverage
 from models.metric import Fold3
 from models.outcome import Coverage
+from models.split import ALL
 from tasks.predict import vote
 from tasks.session import Session
-from tasks.shortlist import ALL
 
 if TYPE_CHECKING:
     from tasks.assemble import Chosen

@@ -21,12 +21,12 @@ from models import calibration
 from models.calibration import calibrated
 from models.columns import TRUSTED
 from models.families import family
+from models.split import ALL
 from models.table import Table
 from models.threshold import usual
 from tasks.assemble import Chosen, delivering, refits
 from tasks.conclude import Concluded
 from tasks.session import Session
-from tasks.shortlist import ALL
 from tasks.tune import refit
 
 Voters = Sequence[tuple[str, Any, float]]

@@ -14,11 +14,11 @@ from models.finish import judged
 from models.metric import Fold3
 from models.objectives import ADDED, Objective
 from models.outcome import Interval, ObjectiveOutcome, Point, number
+from models.split import ALL
 from tasks import measure, picked
 from tasks.assemble import Chosen, delivering, threshold
 from tasks.conclude import Concluded, on_sealed
 from tasks.session import Session
-from tasks.shortlist import ALL
 from tasks.tune import JUDGE
 from tasks.workers import FitError
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -85,8 +85,6 @@ class Session:
         """Whether the search was ended, for good, because what is left is needed for the end."""
         self.default_seconds: dict[str, float] = {}
         self.model_mb: dict[str, float] = {}
-        self.configurations: Mapping[str, float] = {}
-        """As the level has them; none before there is one."""
         self._new_store = no_store(journal.tracking_uri)
         self.recorded = _recorded(workdir)
         self.pool: Pool | None = None

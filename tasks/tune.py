@@ -115,7 +115,7 @@ def study_of(session: Session, family_name: str, fold: str) -> Study:
     """The study of a family on a fold, before its first trial."""
     initial = session.warm.configurations.get(family_name, ()) if session.warm else ()
     view = view_of(family(family_name), shape(session, fold), session.metric, session.run)
-    view = replace(view, inner=len(session.folds[fold].inner), affords=session.configurations.get(family_name))
+    view = replace(view, inner=len(session.folds[fold].inner), affords=session.level.configurations.get(family_name))
     return Study(view, fold, session.run.search.strategy, initial)
 
 

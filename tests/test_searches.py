@@ -18,7 +18,8 @@ from models.space import at, distributions, walked
 from tasks.brief import Job
 from tasks.intake import read
 from tasks.session import Session
-from tasks.shortlist import shortlist, suited
+from tasks.shortlist import shortlist
+from tasks.suited import suited
 from tasks.tune import Store
 from tasks.workers import Pool
 from tests.sessions import TUNABLE, begun, frame, repeated, run_over, tuned

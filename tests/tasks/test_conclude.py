@@ -9,6 +9,7 @@ import pytest
 
 from models.config import Run
 from models.plan import Level
+from models.split import ALL
 from tasks import conclude as concluding
 from tasks import fit, shortlist
 from tasks.deliver import delivered
@@ -25,7 +26,7 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
     run = Run(data=frame(task=task), target="target", search={"trials": 2}, drop=("group", "weight"))
     session = begun(run, tmp_path / "run")
     try:
-        shortlist._laid_out(session, 0, inner)
+        shortlist._lay_out(session, 0, inner)
         level = Level(0, inner, ("constant", "linear"), {"lightgbm": "a test"})
         session.workdir.write_pickle("plan", (level, session.folds, {}, {}))
         shortlist.shortlist(session)
@@ -49,7 +50,7 @@ def test_where_the_search_on_all_work_rows_makes_nothing_a_bag_is_delivered_and_
     session = begun(run, tmp_path / "run")
     try:
         shortlist.shortlist(session)
-        tuned(session).trials["linear", shortlist.ALL] = []
+        tuned(session).trials["linear", ALL] = []
         concluded = concluding.conclude(session)
         model, _ = delivered(session, concluded)
     finally:

@@ -18,12 +18,12 @@ from models.errors import InputError, NestorError
 from models.finish import PLAIN
 from models.objectives import Limit
 from models.outcome import Report
+from models.split import ALL
 from tasks import assemble, front, measure, picked
 from tasks.deliver import delivered
 from tasks.files import trials_table
 from tasks.publish import _of_objectives
 from tasks.report import Details, report_html
-from tasks.shortlist import ALL
 from tasks.tune import Store
 from tasks.warm import studies_of
 from tests import sessions

@@ -7,7 +7,8 @@ import pytest
 from models.errors import InputError
 from tasks import fit
 from tasks.data import read
-from tasks.shortlist import shortlist, suited
+from tasks.shortlist import shortlist
+from tasks.suited import suited
 from tasks.tune import Store, default_job
 from tests.sessions import begun, frame, run_over, tuned
 

@@ -23,6 +23,7 @@ import models.families as families
 from models.config import Gate, Retrain, Run, Score
 from models.ensemble import Member
 from models.errors import InputError, NestorError
+from models.split import ALL
 from tasks import pickled, predict, promote
 from tasks.assemble import Chosen
 from tasks.conclude import Concluded
@@ -31,7 +32,7 @@ from tasks.deliver import unsafe
 from tasks.register import ALWAYS, Files, _dumped, _saved, digest, installed, requirements
 from tasks.retrain import source
 from tasks.score import load, score
-from tasks.shortlist import ALL, suited
+from tasks.suited import suited
 from tasks.tracking import moves
 from tasks.tracking.store import connect
 from tests.versions import Registry, digits, good, poor

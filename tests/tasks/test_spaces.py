@@ -10,7 +10,8 @@ import pytest
 from models.errors import InputError
 from models.search import BATCH
 from tasks.data import read
-from tasks.shortlist import shortlist, suited
+from tasks.shortlist import shortlist
+from tasks.suited import suited
 from tests import sessions
 from tests.sessions import begun, frame, run_over
 
