@@ -20,7 +20,7 @@ from models.families import proposed
 from models.metric import Metric
 from models.objectives import Goal
 from models.schedule import extended, rounds
-from models.search import BATCH, Proposal, View, seed_for, strategy
+from models.search import BATCH, Proposal, Strategy, View, seed_for, strategy
 from models.space import distributions
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -108,14 +108,14 @@ def hopeless(scores: Sequence[float], best: Trial | None, metric: Metric) -> boo
 class Study:
     """The search of one family on one fold: ask a batch, tell it whole and in order, ask the next."""
 
-    def __init__(self, view: View, fold: str, strategy_name: str, initial: Sequence[Mapping[str, Any]] = ()):
+    def __init__(self, view: View, fold: str, search: Strategy | str, initial: Sequence[Mapping[str, Any]] = ()):
         """A study without trials, over the family and the shape of `view`, whose `study_seed` is the run's; `initial`
         are params to try first thing after the default (a warm start)."""
         self.family, self.metric, self.fold, self.initial = view.family, view.metric, fold, initial
         self.goal = view.goal or Goal(view.metric)
         self.seed = view.study_seed
         self._view = replace(view, study_seed=seed_for(self.seed, self.family.name, fold))
-        self.strategy = strategy(strategy_name)
+        self.strategy = strategy(search) if isinstance(search, str) else search
         self.why = ""
         """Why this strategy, where another one chose it."""
         while self.strategy.chooses is not None:

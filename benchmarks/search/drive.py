@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.search.problem import FOLD, INNER
 from models.fidelity import divided
 from models.nested import Study, Trial, hopeless
-from models.search import BATCH, View
+from models.search import BATCH, Strategy, View
 
 Fit = Callable[[Trial, int, float], tuple[float | None, float]]
 """The score of a share of a trial's fit on an inner fold, None where it failed, and its seconds."""
@@ -20,7 +20,7 @@ class NotHere(Exception):
     """The strategy asks for what this way to fit can't give; says what."""
 
 
-def driven(view: View, strategy: str, fit: Fit, trials: int) -> list[dict[str, Any]]:
+def driven(view: View, strategy: Strategy | str, fit: Fit, trials: int) -> list[dict[str, Any]]:
     """A row for each trial of a study that spends so many whole ones beside the default. As in a run a part of a trial
     counts by its share, and one that is stopped early counts whole."""
     study, rows = Study(view, FOLD, strategy), []

@@ -45,8 +45,8 @@ def main() -> None:
 
 
 def raced() -> dict[str, Strategy]:
-    """Nestor's strategies by name, and what is only measured beside them, which studies in this process know then."""
-    return strategies() | {one.name: strategies().setdefault(one.name, one) for one in (differential.STRATEGY,)}
+    """Nestor's strategies by name, and what is only measured beside them."""
+    return strategies() | {differential.STRATEGY.name: differential.STRATEGY}
 
 
 def _asked() -> argparse.Namespace:
@@ -90,7 +90,7 @@ def _run(name: str, path: Path, trials: int, seeds: int, folder: Path) -> str:
     try:
         for seed in range(seeds):
             view = replace(one.view(seed, trials), steps=steps)
-            rows += [row | {"seed": seed} for row in driven(view, name, fit, trials)]
+            rows += [row | {"seed": seed} for row in driven(view, strategy, fit, trials)]
     except NotHere as lack:
         return f"{name} on {one.name}: left out: it asks for {lack}, and a surrogate has scores"
     except InputError as error:
