@@ -162,9 +162,10 @@ def moved(given: Mapping[str, Any], name: str, distribution: BaseDistribution) -
 
 
 def _all_known(known: Family, shape: Shape, names: Iterable[str]) -> None:
-    there = distributions(known, shape)
-    for name in names:
-        if name not in there and name not in known.default:
+    beside = [name for name in names if name not in known.default]
+    there = distributions(known, shape) if beside else {}  # a hundred walks, and mostly nothing is asked
+    for name in beside:
+        if name not in there:
             raise unknown(f"hyperparameter of {known.name}", name, there)
 
 
