@@ -148,7 +148,7 @@ def chosen(
     metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], calibrate: str = "auto", pooled: bool = False
 ) -> tuple[Calibration | None, list[np.ndarray]]:
     """The best calibration of these folds' probabilities, and the probabilities cross-fitted with it. None, and the
-    probabilities as they are, where rows are few or no gain is sure.
+    probabilities as they are, where rows are few or all of one key, or no gain is sure.
 
     Rows of one key are together in cross-fitting, and count as one in the gain's standard error. The parts cut across
     folds: each fold's model is off in its own way, and what is delivered is none of them. Where several folds' models
@@ -158,6 +158,8 @@ def chosen(
     if not wanted(metric, calibrate) or sum(map(len, plain)) < LEAST:
         return None, plain
     whole, codes = _joined(folds), pd.factorize(np.concatenate(keys))[0]
+    if codes.max() < 1:  # nobody is left to calibrate them by
+        return None, plain
     sizes = [len(odds) for odds in plain]
     part = codes % _PARTS
     tried: list[tuple[Method, np.ndarray]] = [(method, _crossed(method, whole, part)) for method in _methods(whole)]

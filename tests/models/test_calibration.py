@@ -149,6 +149,15 @@ def test_one_inner_fold_is_cross_fitted_over_its_keys():
     assert metric(2).score(target, crossed[0]) < metric(2).score(target, odds)
 
 
+@pytest.mark.parametrize("calibrate", ["auto", "always"])
+def test_rows_of_one_key_are_left_as_they_are(calibrate):
+    """One inner split may judge one group alone: no other would be there to be calibrated by."""
+    target, odds = drawn(2000, 3, 3.0)
+    made, shown = chosen(metric(3), [(target, odds, None)], [np.full(2000, 7)], calibrate)
+    assert made is None
+    assert np.array_equal(shown[0], odds)
+
+
 @pytest.mark.parametrize(("power", "pooled", "done"), [(3.0, True, False), (3.0, False, True), (0.4, True, True)])
 def test_members_of_a_bag_that_are_too_sure_are_left_to_each_other(power, pooled, done):
     made, _ = chosen(metric(3), *parts(*drawn(1000, 3, power)), pooled=pooled)
