@@ -26,11 +26,13 @@ def unused(table: Table) -> list[str]:
 
 def _same(column: pd.Series) -> bool:
     """Whether all values are one, or none is there."""
+    if len(column) < 2:
+        return True
     missing = column.isna().to_numpy()
-    if missing.any() or len(column) < 2:
-        return bool(missing.all()) or len(column) < 2
-    values = column.to_numpy()
-    return bool(values[0] == values[-1] and (values == values[0]).all())
+    if missing.any():
+        return bool(missing.all())
+    # In the column's own type: an array of text would be made of a Python object for every row first.
+    return bool(column.iloc[0] == column.iloc[-1] and (column == column.iloc[0]).all())
 
 
 def form(table: Table) -> Iterator[Finding]:
