@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -75,13 +74,13 @@ class Brief:
         return metric_for(self.metric, self.task, self.classes, self.costs)
 
 
-def brief_for(table: Table, run: Run, plan: str = "", folds: Mapping[str, Fold] = MappingProxyType({})) -> Brief:
-    """What fits are told of the table; before there is a plan, what families may know of it."""
+def brief_for(table: Table, run: Run) -> Brief:
+    """What fits are told of the table, and families may know of it, before there is a plan."""
     cells = table.rows * table.features.shape[1]
     threads = 1 if cells < 20_000_000 else 2
     subgroups = pd.DataFrame() if table.subgroups is None else table.subgroups
     return Brief(
-        plan, table.task, table.classes, run.metric, table.kinds, dict(folds), threads, run.seed, run.places,
+        "", table.task, table.classes, run.metric, table.kinds, {}, threads, run.seed, run.places,
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
         table.season, costs=run.costs, class_weight=class_weights(run.class_weight, table.classes),
         skewed=table.task == "regression" and table.history is None and skewed(table.target), orders=table.orders,

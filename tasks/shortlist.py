@@ -54,7 +54,8 @@ def shortlist(session: Session) -> None:
 
 
 def _shortlist(session: Session) -> None:
-    kept, left_out = suited(session.work, session.run)
+    session.brief = brief_for(session.work, session.run)
+    kept, left_out = suited(session.work, session.run, session.brief)
     for name in sorted(session.run.families.keys() - {f.name for f in kept}):
         why = left_out.get(name, "it is not among the families asked for")
         session.note(f"Settings are given for {name}, which is not tried: {why}.")
@@ -162,7 +163,7 @@ def _lay_out(session: Session, outer: int, inner: int) -> None:
 
 
 def _brief(session: Session, plan: str) -> None:
-    session.brief = brief_for(session.work, session.run, plan, session.folds)
+    session.brief = replace(session.brief, plan=plan, folds=session.folds)
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)
 
 

@@ -21,13 +21,14 @@ _DECLARED = 0.2
 cost is an order of magnitude; what passes is measured."""
 
 
-def suited(table: Table, run: Run) -> tuple[list[Family], dict[str, str]]:
-    """The families that suit the table's task and size, cheapest first, and why the others do not. No fit."""
+def suited(table: Table, run: Run, told: Brief | None = None) -> tuple[list[Family], dict[str, str]]:
+    """The families that suit the table's task and size, cheapest first, and why the others do not. No fit. `told` is
+    the table's brief, where it is made."""
     _monotone(table, run)
     asked = [usable(name) for name in run.search.families] or list(families().values())
     for name in run.families:
         family(name)
-    told = brief_for(table, run)
+    told = told or brief_for(table, run)
     _searchable(told, run)
     shape = told.shape(table.rows, table.features.shape[1])
     inside = replace(shape, rows=inner_rows(table.rows, run.split))

@@ -12,6 +12,7 @@ from models.plan import Level
 from models.split import ALL
 from tasks import conclude as concluding
 from tasks import fit, shortlist
+from tasks.brief import brief_for
 from tasks.deliver import delivered
 from tasks.profiles import profiled
 from tasks.words import sentence
@@ -26,6 +27,7 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
     run = Run(data=frame(task=task), target="target", search={"trials": 2}, drop=("group", "weight"))
     session = begun(run, tmp_path / "run")
     try:
+        session.brief = brief_for(session.work, run)
         shortlist._lay_out(session, 0, inner)
         level = Level(0, inner, ("constant", "linear"), {"lightgbm": "a test"})
         session.workdir.write_pickle("plan", (level, session.folds, {}, {}))
