@@ -1,11 +1,17 @@
-"""What a label says, whatever type it has, and which class a person means by it."""
+"""What a label says, whatever type it has, which class a person means by it, and what classes get that were not there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from models.errors import unknown
+
+FLOOR = 1e-6
+"""What a model that never saw a class says of it."""
 
 _YAML = {"True": ("yes", "true", "on"), "False": ("no", "false", "off")}
 """What yaml makes a truth value of."""
@@ -28,3 +34,14 @@ def code_of(label: Any, classes: Sequence[Any], what: str) -> int:
     if meant not in texts:
         raise unknown(f"label for {what}", meant, texts)
     return texts.index(meant)
+
+
+def widened(odds: np.ndarray, codes: Sequence[int] | np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities (rows, classes) of those of the classes with these codes. A class that is not among them gets next
+    to nothing; what goes to a code below 0, which is none of the classes, is shared out among them. Columns beyond the
+    codes say nothing: many a library gives two where a model saw one class alone."""
+    codes = np.asarray(codes)
+    known = np.flatnonzero(codes >= 0)
+    whole = np.full((len(odds), classes), FLOOR)
+    whole[:, codes[known]] = odds[:, known]
+    return whole / whole.sum(axis=1, keepdims=True)

@@ -38,7 +38,7 @@ def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
     chosen = concluded.chosen
     tested = voters(session, delivering(chosen))
     at = usual(session.metric) if concluded.threshold is None else concluded.threshold
-    if ALL not in chosen or not with_sealed(session):
+    if ALL not in chosen or not session.joins_sealed:
         return model(session.work, tested, at), None
     one = chosen[ALL]
     for member in one.members:
@@ -47,13 +47,6 @@ def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
             session.note("The last fit with the sealed rows did not finish: the tested model is delivered as it is.")
             return model(session.work, tested, at), None
     return model(session.work, voters(session, [one], with_sealed=True), at), model(session.work, tested, at)
-
-
-def with_sealed(session: Session) -> bool:
-    """Whether the fixed configuration is fitted once more with the sealed rows."""
-    rows = session.run.final.rows
-    wanted = rows == "all" or (rows == "auto" and session.run.split.time is not None)
-    return wanted and session.sealed is not None
 
 
 def voters(session: Session, chosen: Sequence[Chosen], with_sealed: bool = False) -> Voters:

@@ -20,6 +20,7 @@ from sklearn.pipeline import Pipeline
 from models.columns import transform
 from models.families import family, fitted, hypergradient
 from models.fidelity import lessened
+from models.labels import widened
 from models.search import seed_for
 from tasks import checkpoints, measure
 from tasks.brief import Brief, Fit, Job, load
@@ -27,9 +28,6 @@ from tasks.kept import SHARE, WITHOUT_LIMIT, Parts, Training
 from tasks.memory import peak
 from tasks.parts import as_part, encoded, judging_part, of_refit, rows_of, training_of, with_sealed_rows
 from tasks.workdir import Workdir
-
-FLOOR = 1e-6
-"""Probability of a class that a training part lacked."""
 
 parts = Parts()
 
@@ -202,11 +200,7 @@ def predict(model: Any, X: Any, classes: np.ndarray, brief: Brief) -> np.ndarray
     if brief.task == "regression":
         return np.asarray(model.predict(X), dtype=np.float64)
     some = np.asarray(model.predict_proba(X), dtype=np.float64)
-    if some.shape[1] == len(brief.classes):
-        return some
-    whole = np.full((len(some), len(brief.classes)), FLOOR)
-    whole[:, classes] = some
-    return whole / whole.sum(axis=1, keepdims=True)
+    return some if len(classes) == len(brief.classes) else widened(some, classes, len(brief.classes))
 
 
 def predict_sealed(path: str, plan: str, files: list[tuple[str, float]], name: str) -> None:

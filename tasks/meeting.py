@@ -14,7 +14,7 @@ import pandas as pd
 from models.config import Gate
 from models.errors import listed, unknown
 from models.gate import Cost, Unit, Verdict, decide, too_few, undecided
-from models.labels import label_text
+from models.labels import label_text, widened
 from models.metric import Metric, metric_for
 from models.seal import form
 from models.seal import keys as keys_of
@@ -22,9 +22,6 @@ from tasks import measure
 from tasks.predict import labels
 from tasks.score import Loaded
 from tasks.workdir import Workdir
-
-FLOOR = 1e-6
-"""What a model that never saw a class says of it, as in training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +160,7 @@ def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: S
     place = {label_text(label): code for code, label in enumerate(classes)}
     codes = [place.get(label_text(label), -1) for label in loaded.model.classes_]
     odds = np.asarray(loaded.model.predict_proba(rows), float)
-    whole = np.full((len(rows), len(classes)), FLOOR)
-    whole[:, [c for c in codes if c >= 0]] = odds[:, [i for i, c in enumerate(codes) if c >= 0]]
-    whole /= whole.sum(axis=1, keepdims=True)
+    whole = widened(odds, codes, len(classes))
     if metric.needs == "probability":
         return whole
     own = labels(loaded.model, rows, odds, loaded.facts.get("costs", ()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ import psutil
 from models.config import Run
 from models.errors import InputError, NestorError
 from models.seal import digest
+from models.split import ALL
 from models.table import Finding
 from tasks import earlier, owner, progress, wandb_mirror
 from tasks.budget import EXIT, Ledger
@@ -77,6 +78,9 @@ class Session:
         self.findings: list[Finding] = []
         self.notes: list[str] = []
         self.trials = {}
+        self.news = threading.Condition()
+        """For who waits until others have told of their first trials."""
+        self._judging: tuple[int, tuple[float, float, float]] = (-1, (0.0, 0.0, 0.0))
         self.stages_done: set[str] = set()
         self.broken: dict[tuple[str, str], str] = {}
         """Studies that ended with an error, and which."""
@@ -125,6 +129,21 @@ class Session:
         """Wall seconds that the end of this run needs, as seen from the fits so far: each fold's ensemble, which takes
         about as long as the best three configurations, and judging the best of other families as far as a tenth of the
         time goes."""
+        from models.plan import REFIT
+
+        count = sum(len(told) for told in list(self.trials.values()))
+        if count != self._judging[0]:
+            self._judging = count, self._judged()
+        needed, others, longest = self._judging[1]
+        # Once for each fold and kind of need, where the search did it for each inner fold.
+        columns = REFIT * self.ledger.preparing / max(1, self.level.inner)
+        needed, longest = needed + columns, longest + columns / len(self.folds)
+        tenth = 0.1 * self.workers * (self.ledger.limit or 0.0)
+        writing = self.journal.backlog() * self.journal.seconds_per_record()
+        return writing + self.ledger.reserve(needed + min(others, tenth), longest, self.workers)
+
+    def _judged(self) -> tuple[float, float, float]:
+        """Core-seconds of what the end must fit, of what it fits for the leaderboard, and of the longest of these."""
         from models.nested import best_of
         from models.plan import REFIT
 
@@ -132,26 +151,29 @@ class Session:
         needed, others, longest = 0.0, 0.0, 0.0
         likely: list[str] = []
         for fold in self.folds:
-            mine = [(f, tuple(t)) for (f, k), t in self.trials.items() if k == fold]
-            bests = [(f, self.goal.best(t) or best_of(t, self.metric)) for f, t in mine]
+            told = {name: tuple(trials) for (name, k), trials in list(self.trials.items()) if k == fold}
+            bests = [(name, self.goal.best(trials) or best_of(trials, self.metric)) for name, trials in told.items()]
             ranked = sorted(((f, b) for f, b in bests if b), key=lambda b: -self.metric.gain(b[1].inner or 0.0))
             seconds = [REFIT * b.seconds_anew / inner for _, b in ranked]
-            needed, others = needed + REFIT * self._best_three(fold) / inner, others + sum(seconds[1:])
-            longest = max([longest, *seconds[:3]])
+            times = 2 if fold == ALL and self.joins_sealed else 1
+            needed += times * REFIT * self._best_three(told) / inner
+            others, longest = others + sum(seconds[1:]), max([longest, *seconds[:3]])
             likely += [f for f, _ in ranked[:3]]
         self._weigh(likely)
-        # Once for each fold and kind of need, where the search did it for each inner fold.
-        columns = REFIT * self.ledger.preparing / inner
-        needed, longest = needed + columns, longest + columns / len(self.folds)
-        tenth = 0.1 * self.workers * (self.ledger.limit or 0.0)
-        writing = self.journal.backlog() * self.journal.seconds_per_record()
-        return writing + self.ledger.reserve(needed + min(others, tenth), longest, self.workers)
+        return needed, others, longest
 
-    def _best_three(self, fold: str) -> float:
+    def _best_three(self, told: Mapping[str, Sequence[Trial]]) -> float:
         """Core-seconds of the best three configurations of a fold, of whichever families."""
-        whole = [t for (_, k), trials in self.trials.items() if k == fold for t in tuple(trials) if t.inner is not None]
+        whole = [trial for trials in told.values() for trial in trials if trial.inner is not None]
         best = sorted(whole, key=lambda t: -self.metric.gain(t.inner or 0.0))[:3]
         return sum(t.seconds_anew for t in best)
+
+    @property
+    def joins_sealed(self) -> bool:
+        """Whether the fixed configuration is fitted once more, with the sealed rows."""
+        rows = self.run.final.rows
+        wanted = rows == "all" or (rows == "auto" and self.run.split.time is not None)
+        return wanted and self.sealed is not None
 
     def _weigh(self, likely: Sequence[str]) -> None:
         """Tells the ledger about how large the delivered model will be, with members of these families."""

@@ -30,7 +30,7 @@ from models.space import view_of
 from tasks import checkpoints, fit, progress
 from tasks.brief import Fit, Job
 from tasks.journal import STATUS_OF_STATE
-from tasks.picked import ranking
+from tasks.picked import ranking, tried
 from tasks.session import Session
 from tasks.warm import shape
 from tasks.workers import NEVER_RUN, FitError
@@ -90,6 +90,8 @@ def tune(session: Session, family_name: str, fold: str) -> None:
         for trial in batch:
             store.keep(trial)
         study.tell(batch)
+        with session.news:
+            session.news.notify_all()
         checkpoints.tidy(session.workdir, _fits(session, study), within_reach(study.told))
         for trial in batch:
             _report(session, study, trial)
@@ -103,6 +105,8 @@ def broke(session: Session, family_name: str, fold: str, error: Exception) -> No
     """Says that a study ended with an error; its trials until then count, and nobody waits for it."""
     reason = shortened(f"{type(error).__name__}: {error}", 200)
     session.broken[family_name, fold] = reason
+    with session.news:
+        session.news.notify_all()
     session.note(f"{family_name} ended early on fold {fold} ({reason}). Its trials until then count.")
 
 
@@ -186,7 +190,7 @@ def _screened(session: Session, study: Study) -> bool:
     mine = study.best
     if mine is None:
         return spent >= 5
-    rivals = [best_of(t, session.metric) for (f, k), t in session.trials.items() if k == study.fold]
+    rivals = [best_of(trials, session.metric) for trials in tried(session, study.fold).values()]
     gains = [session.metric.gain(r.inner) for r in rivals if r is not None and r.inner is not None]
     better = sum(gain > session.metric.gain(mine.inner or 0.0) for gain in gains)
     return better >= places
@@ -198,8 +202,10 @@ def _defaults_told(session: Session, fold: str) -> None:
     def told(name: str) -> bool:
         return bool(session.trials.get((name, fold))) or (name, fold) in session.broken
 
-    while session.may_search() and not all(map(told, session.level.families)):
-        time.sleep(0.02)
+    while session.may_search():
+        with session.news:
+            if session.news.wait_for(lambda: all(map(told, session.level.families)), timeout=0.5):
+                return
 
 
 def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial]:

@@ -1,12 +1,15 @@
-"""What a worker hands to a family."""
+"""What a worker hands to a family, and what it makes of the answer."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from models.columns import Prepared
+from models.families import Part, Shape, family, fitted
 from tasks.brief import Brief
-from tasks.parts import part_of
+from tasks.fit import predict
+from tasks.parts import encoded, part_of
 
 
 def test_groups_and_targets_go_with_their_rows_and_those_to_stop_by_are_cut_off():
@@ -21,3 +24,21 @@ def test_groups_and_targets_go_with_their_rows_and_those_to_stop_by_are_cut_off(
         assert part.weight is not None
         for values, times in ((part.X[:, 0], 1), (part.group, 10), (part.y, 100), (part.weight, 1000)):
             np.testing.assert_array_equal(values, kept * times)
+
+
+@pytest.mark.parametrize("seen", [(1,), (2,), (0, 2)])
+@pytest.mark.parametrize("rounds", [{"rounds": 20}, {}], ids=["refit", "search"])
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost", "hist_gradient_boosting", "mlp"])
+def test_a_training_part_that_lacks_classes_says_those_that_it_has(name, rounds, seen):
+    """These have two columns where they saw one class alone."""
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.resize(seen, 60)
+    X[:, 0] += 8 * y
+    config = {k: v for k, v in family(name).default.items() if k not in ("selected", "log_target")} | rounds
+    for labels in ("ab", "abc")[max(seen) > 1 :]:
+        brief = Brief("2x2", "binary" if len(labels) == 2 else "multiclass", tuple(labels), None, {}, {}, 1, 0)
+        shape = Shape(60, 2, brief.task, len(labels))
+        part = encoded(Part(X, y, None, shape, stop=None if rounds else (X, y, None)), np.array(seen))
+        odds = predict(fitted(family(name), config, part, 0, 1).model, X, np.array(seen), brief)
+        assert odds.shape == (60, len(labels))
+        assert odds.sum(axis=1) == pytest.approx(1)
+        assert (odds.argmax(axis=1) == y).all()
