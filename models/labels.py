@@ -1,5 +1,4 @@
-"""What a label says, whatever type it has, which class a person means by it, and what classes get that were not there.
-"""
+"""What a label says, whatever type it has, which class a person means by it, and what a class gets that is missing."""
 
 from __future__ import annotations
 

@@ -27,12 +27,12 @@ def test_groups_and_targets_go_with_their_rows_and_those_to_stop_by_are_cut_off(
 
 
 @pytest.mark.parametrize("seen", [(1,), (2,), (0, 2)])
-@pytest.mark.parametrize("rounds", [{"rounds": 20}, {}], ids=["refit", "search"])
+@pytest.mark.parametrize("rounds", [{"rounds": 100}, {}], ids=["refit", "search"])
 @pytest.mark.parametrize("name", ["lightgbm", "xgboost", "hist_gradient_boosting", "mlp"])
 def test_a_training_part_that_lacks_classes_says_those_that_it_has(name, rounds, seen):
     """These have two columns where they saw one class alone."""
     X, y = np.random.default_rng(0).normal(size=(60, 2)), np.resize(seen, 60)
-    X[:, 0] += 8 * y
+    X[:, 0] += 4 * y
     config = {k: v for k, v in family(name).default.items() if k not in ("selected", "log_target")} | rounds
     for labels in ("ab", "abc")[max(seen) > 1 :]:
         brief = Brief("2x2", "binary" if len(labels) == 2 else "multiclass", tuple(labels), None, {}, {}, 1, 0)
