@@ -153,12 +153,17 @@ class Goal:
 
     def best(self, trials: Sequence[Trial], floor: float = -math.inf) -> Trial | None:
         """The complete trial that is picked among those that keep the limits; the earlier one where equal. Where there
-        are several objectives only those count whose metric gains more than `floor`, what a constant prediction does,
-        as long as there are such: guessing is quick, small and fair, and no model."""
+        are several objectives only those count that have learned something, as long as there are such: guessing is
+        quick, small and fair, and no model."""
         kept = [t for t in self.complete(trials) if self.keeps(t)]
         if self.several:
-            return self._picked([t for t in kept if self.metric.gain(t.inner or 0.0) > floor] or kept)
+            return self._picked([t for t in kept if self.learned(t, floor)] or kept)
         return max(kept, key=lambda t: (self.metric.gain(t.inner or 0.0), -t.number), default=None)
+
+    def learned(self, trial: Trial, floor: float) -> bool:
+        """Whether a complete trial's metric gains more than `floor`, what a constant prediction does, by more than the
+        standard error of its inner folds' mean."""
+        return self.metric.gain(trial.inner or 0.0) - _error(trial) > floor
 
     def complete(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials of which every value is there."""
@@ -176,11 +181,12 @@ class Goal:
         if not self.several:
             return None
         beside = np.array([self.gains(t)[1:] for t in trials])
+        least = floor + np.array([_error(t) for t in trials])
 
         def choose(gains: np.ndarray) -> np.ndarray:
             rows = []
             for column in gains.T:
-                open_ = np.flatnonzero(column > floor) if (column > floor).any() else np.arange(len(column))
+                open_ = np.flatnonzero(column > least) if (column > least).any() else np.arange(len(column))
                 points = np.column_stack([column, beside])[open_]
                 rows.append(open_[picked(points, self.importance, self.grains)])
             return np.array(rows)
@@ -253,6 +259,12 @@ class Goal:
         within = f" Only configurations {kept} count." if self.limits else ""
         scale = "each objective scaled from 0 at its worst to 1 at its best value on the front"
         return f"{whole} is picked{how}, {scale}.{within}"
+
+
+def _error(trial: Trial) -> float:
+    """The standard error of the mean of the inner folds' scores; 0 where there is one fold."""
+    count = len(trial.scores)
+    return float(np.std(trial.scores, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
 
 
 def front(gains: np.ndarray) -> np.ndarray:

@@ -144,7 +144,7 @@ def points(session: Session, concluded: Concluded) -> tuple[Point, ...]:
         trials = [(n, t) for n, ts in picked.tried(session, chosen.fold).items() for t in goal.complete(ts)]
         kept = [place for place, (_, trial) in enumerate(trials) if goal.keeps(trial)]
         low = picked.floor(session, chosen.fold)  # what is no better than guessing is on no front
-        able = [k for k in kept if goal.metric.gain(trials[k][1].inner or 0.0) > low] or kept
+        able = [k for k in kept if goal.learned(trials[k][1], low)] or kept
         gains = np.array([goal.gains(trials[k][1]) for k in able]).reshape(len(able), len(goal.directions))
         on = {able[i] for i in np.flatnonzero(objectives.front(gains))}
         for place, (name, trial) in enumerate(trials):

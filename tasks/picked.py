@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.errors import NestorError, listed
+from models.estimate import chance
 from models.families import families
 from models.finish import judged
 from models.objectives import ADDED
@@ -38,15 +39,26 @@ def ranking(session: Session, fold: str) -> list[str]:
 
 
 def tried(session: Session, fold: str) -> Tried:
-    """The fold's trials by family."""
-    return {name: tuple(trials) for (name, k), trials in list(session.trials.items()) if k == fold}
+    """The fold's trials by family, in the plan's order: what is equal is decided by it, and not by who was first."""
+    told = {name: session.trials.get((name, fold)) for name in session.level.families}
+    return {name: tuple(trials) for name, trials in told.items() if trials is not None}
 
 
 def floor(session: Session, fold: str) -> float:
-    """The best gain of the metric in this fold without any learning: of families that have nothing to tune."""
+    """The best gain of the metric in this fold without any learning: of a constant prediction, and of families that
+    have nothing to tune."""
     marks = [t for name, trials in tried(session, fold).items() if not families()[name].tunable for t in trials]
-    gains = [session.metric.gain(t.inner) for t in marks if t.inner is not None]
-    return max((gain for gain in gains if math.isfinite(gain)), default=-math.inf)
+    scores = [_guessed(session, fold), *(t.inner for t in marks if t.inner is not None)]
+    return max((gain for gain in map(session.metric.gain, scores) if math.isfinite(gain)), default=-math.inf)
+
+
+def _guessed(session: Session, fold: str) -> float:
+    """The mean over the inner folds of the score of the best constant prediction."""
+    if fold not in session.guessed:
+        target, weight = session.work.target, session.work.weight
+        parts = [(target[rows], None if weight is None else weight[rows]) for _, rows in session.folds[fold].inner]
+        session.guessed[fold] = float(np.mean([chance(session.metric, *part) for part in parts]))
+    return session.guessed[fold]
 
 
 def best(session: Session, fold: str, trials: Tried) -> Key | None:

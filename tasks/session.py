@@ -87,6 +87,8 @@ class Session:
         self.stopped = False
         self.search_over = False
         """Whether the search was ended, for good, because what is left is needed for the end."""
+        self.guessed: dict[str, float] = {}
+        """Fold -> mean inner score of a constant prediction, once somebody asked."""
         self.default_seconds: dict[str, float] = {}
         self.model_mb: dict[str, float] = {}
         self._new_store = no_store(journal.tracking_uri)

@@ -156,6 +156,16 @@ def test_guessing_is_no_point_of_the_front_where_something_was_learned():
     assert one.best(trials[:1], floor=0.5).number == 0
 
 
+def test_what_may_be_guessing_by_its_inner_folds_is_no_point_either():
+    lucky = replace(trial(0, 0.52, latency=0.0), scores=(0.475, 0.565))
+    steady = replace(trial(1, 0.52, latency=0.1), scores=(0.519, 0.521))
+    one, best = goal(objectives="latency", pick="latency=1"), trial(2, 0.9, latency=5.0)
+    assert one.best([lucky, best], floor=0.5) is best
+    assert one.best([steady, best], floor=0.5) is steady
+    assert one.best([lucky], floor=0.5) is lucky
+    assert one.chooser([lucky, best], floor=0.5)(np.array([[0.52], [0.9]])).tolist() == [1]
+
+
 def test_families_rank_by_who_would_be_picked_next():
     one = goal(objectives="latency", limits={"size": 10})
     tried = {
