@@ -13,6 +13,11 @@ Range = Sequence[Any] | float | int | str | bool
 """`[low, high]`, `[low, high, "log"]`, `[low, high, "linear"]`, a list of choices, or one fixed value."""
 
 
+def wished(trial: Any, name: str) -> bool:
+    """Whether the user has a range for this hyperparameter of the trial: then it is asked for, whatever that costs."""
+    return isinstance(trial, Bounded) and name in trial.ranges
+
+
 @dataclass
 class Bounded:
     """A trial that is asked for the family's ranges and asks on for the user's."""

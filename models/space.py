@@ -156,6 +156,13 @@ def bounded(known: Family, ranges: Mapping[str, Range], shape: Shape) -> Family:
     return replace(narrow, default={**known.default, **walked(narrow, shape, partial(moved, known.default)).params})
 
 
+def unasked(known: Family, shape: Shape, names: Iterable[str]) -> list[str]:
+    """Those of these hyperparameters that the family leaves out on a table of this shape."""
+    named = list(names)
+    there = distributions(known, shape) if named else {}
+    return [name for name in named if name not in there]
+
+
 def moved(given: Mapping[str, Any], name: str, distribution: BaseDistribution) -> Any:
     """The given value moved into the distribution; the middle where none is given."""
     return nearest(distribution, given[name]) if name in given else at(distribution, 0.5)

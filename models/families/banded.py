@@ -9,6 +9,7 @@ from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 from models.bands import by_group, count, fitted, groups, order, scaled
 from models.families import Family, Fitted, Needs
 from models.hypergradient import by_penalties, solution
+from models.ranges import wished
 
 _L1_CELLS = 2_000_000
 _SPARSE, _SMOOTH = 1 / 100, 1 / 1000
@@ -20,7 +21,7 @@ def _space(trial, shape):
         "strengths": [trial.suggest_float(f"strength_{g}", 1e-4, 1e3, log=True) for g in range(count(shape))],
         "columns": max(1, shape.columns),
     }
-    affordable = shape.rows * shape.columns * max(1, shape.classes) <= _L1_CELLS
+    affordable = shape.rows * shape.columns * max(1, shape.classes) <= _L1_CELLS or wished(trial, "penalty")
     if affordable and trial.suggest_categorical("penalty", ["l2", "elasticnet"]) == "elasticnet":
         config["l1_ratio"] = trial.suggest_float("l1_ratio", 0.05, 1.0)
     return config

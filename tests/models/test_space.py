@@ -17,7 +17,7 @@ from models.metric import metric_for
 from models.nested import Study, Trial
 from models.search import View, strategies
 from models.search.grid import _sized, _walks
-from models.space import at, bounded, completed, distributions, place, view_of, walked
+from models.space import at, bounded, completed, distributions, place, unasked, view_of, walked
 from models.warm import misfit
 
 SHAPE = Shape(500, 12, "binary", 2)
@@ -114,6 +114,15 @@ def test_the_default_moves_into_the_users_ranges(known, given, default):
 def test_a_range_that_can_not_be_is_told_even_where_only_a_choice_brings_it(known, given, says):
     with pytest.raises(InputError, match=says):
         bounded(known, given, SHAPE)
+
+
+@pytest.mark.parametrize("name", ["linear", "banded"])
+def test_a_penalty_that_the_user_names_is_asked_for_on_large_tables_too(name):
+    large, known = replace(SHAPE, rows=1_000_000), families()[name]
+    assert unasked(known, large, ["penalty", "nonsense"]) == ["penalty", "nonsense"]
+    narrow = bounded(known, {"penalty": "elasticnet"}, large)
+    assert unasked(narrow, large, ["penalty", "l1_ratio"]) == []
+    assert narrow.default["penalty"] == "elasticnet"
 
 
 def test_a_warm_start_keeps_to_the_users_ranges():
