@@ -155,7 +155,8 @@ class Study:
         proposals = list(self.strategy.plan(view))
         if len(self.told) == 1:
             told = zip(proposals, self.initial, strict=False)
-            proposals[: len(self.initial)] = [replace(proposal, params=params, share=1.0) for proposal, params in told]
+            begin = {"share": 1.0, "parent": None, "goes_on": False}
+            proposals[: len(self.initial)] = [replace(proposal, params=params, **begin) for proposal, params in told]
         return self._asked(_within(proposals[:BATCH], most), view)
 
     @cached_property

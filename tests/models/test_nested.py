@@ -214,6 +214,7 @@ def test_a_warm_study_tries_the_default_then_what_was_handed_over_then_goes_on_b
     searched(one, enough(strategy))
     assert one.told[0].params.items() <= known.default.items()
     assert [dict(t.params) for t in one.told[1:4]] == handed(known)
+    assert not any(t.goes_on or t.parent is not None for t in one.told[1:4]), "they come of no trial of this study"
     # Of a space of whole numbers and words a sampler may name a point again.
     assert len({str(t.config) for t in one.told}) >= 0.8 * len(one.told)
 
