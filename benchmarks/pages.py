@@ -152,14 +152,16 @@ def searches() -> str:
     """A row for each strategy."""
     from models.search import strategies
 
-    head = ("strategy", "suits", "cost, and from when on it pays", "objectives", "comes with", "source")
+    head = ("strategy", "what it does", "suits", "cost, and from when on it pays", "objectives", "comes with", "source")
     return table(head, map(_search, strategies().values()))
 
 
 def _search(known: Strategy) -> tuple[str, ...]:
+    from models.declared import what
+
     brought = f"extra `{known.extra}`" if known.extra else "the base"
     objectives = "several" if known.several else "one"
-    return f"`{known.name}`", known.suits, known.cost, objectives, brought, known.source
+    return f"`{known.name}`", what(known), known.suits, known.cost, objectives, brought, known.source
 
 
 # --- checks.md -------------------------------------------------------------------------------------------------------

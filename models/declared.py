@@ -1,13 +1,19 @@
-"""What a family declares, in words: for `nestor families` and the docs page."""
+"""What a family declares, and what a search strategy does, in words: for `nestor families`, `nestor searches` and the
+docs pages."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import optuna
 
+from models import search
 from models.families import Family, Shape, proposed
+from models.search import Strategy
 
 _DRAWS = 30
 """Random configurations that are enough to meet every branch of a space."""
@@ -84,3 +90,10 @@ def _range(one: Any) -> str:
         return ", ".join(str(c) for c in one.choices)
     whole = ", whole" if "Int" in type(one).__name__ else ""
     return f"{one.low:g} to {one.high:g}{', log scale' if one.log else ''}{whole}"
+
+
+def what(known: Strategy) -> str:
+    """What a strategy does: the first sentence of its file."""
+    files = (importlib.import_module(f"{search.__name__}.{m.name}") for m in pkgutil.iter_modules(search.__path__))
+    said = next((file.__doc__ for file in files if file.STRATEGY is known), None)
+    return re.split(r"(?<=[.]) (?=[A-Z])", " ".join((said or "").split()))[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import options as o
-from flows.printing import show, show_json, show_rows, width
+from flows.printing import show, show_json, width
 from models.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ EXAMPLES = (
     "nestor searches --suggest loans --out importance.html",
 )
 
-_COLUMNS = ("name", "suits", "cost", "objectives", "available", "source")
 _WIDE = 140
-"""Characters of a line from which on there is room for the source; one strategy alone always shows it."""
+"""Characters of a line from which on there is room for the following; one strategy alone always shows them."""
+_ROOMY = ("what", "source")
 
 _Name = Annotated[
     str | None,
@@ -53,12 +53,16 @@ def searches(name: _Name = None, suggest: _Suggest = None, out: _Out = None, as_
         return _suggest(suggest, out, as_json)
     if out is not None:
         raise InputError("--out: a page goes with --suggest NAME.")
+    from flows.tables import rows_table
     from models.search import strategies as known
 
     if name is not None:
         return _one(name, as_json)
-    shown = len(_COLUMNS) - (width() < _WIDE)
-    return show_rows(_COLUMNS, [_row(s) for s in known().values()], as_json, shown)
+    told = [_told(s) for s in known().values()]
+    if as_json:
+        return show_json(told)
+    columns = [c for c in told[0] if width() >= _WIDE or c not in _ROOMY]
+    return show(rows_table(columns, [[row[c] for c in columns] for row in told]))
 
 
 def _one(name: str, as_json: bool) -> None:
@@ -68,13 +72,22 @@ def _one(name: str, as_json: bool) -> None:
     known = strategies().get(name)
     if known is None:
         raise unknown("search strategy", name, strategies())
-    told = dict(zip(_COLUMNS, _row(known), strict=True))
+    told = _told(known)
     return show_json(told) if as_json else show(rows_table((name, ""), list(told.items())[1:]))
 
 
-def _row(known: Strategy) -> tuple[str, ...]:
-    several = "several" if known.several else "one"
-    return known.name, known.suits, known.cost, several, _available(known), known.source
+def _told(known: Strategy) -> dict[str, str]:
+    from models.declared import what
+
+    return {
+        "name": known.name,
+        "what": what(known),
+        "suits": known.suits,
+        "cost": known.cost,
+        "objectives": "several" if known.several else "one",
+        "available": _available(known),
+        "source": known.source,
+    }
 
 
 def _available(known: Strategy) -> str:

@@ -1,4 +1,4 @@
-"""The search that suits what is asked: says which it took, and why."""
+"""Takes one of the other searches, by rules over what is asked and what there is to search; says which, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""BOHB: Hyperband whose new configurations come from a Parzen estimator instead of chance.
+"""BOHB: as Hyperband gives many configurations a part of a fit and the best ones more, but proposes new ones by a
+Parzen estimator, where good ones are dense, instead of by chance.
 
 The estimator learns from one share alone, the largest that enough configurations were given: scores of different
 shares don't compare. A third of the configurations is drawn at random all the same."""

@@ -1,5 +1,6 @@
-"""Bayesian optimization by BoTorch: log expected improvement, and for several objectives the noisy expected gain of
-hypervolume."""
+"""Bayesian optimization by the library BoTorch: a Gaussian process models the scores so far, and the next configuration
+is where it expects the largest gain. That is log expected improvement, and for several objectives the noisy expected
+gain of hypervolume."""
 # pyright: reportMissingImports=false
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Covariance matrix adaptation: a normal distribution moves and turns towards where scores are good, with a margin so
-that whole numbers and choices are never given up for good."""
+"""Covariance matrix adaptation: configurations are drawn from a normal distribution, which moves, stretches and turns
+towards where scores are good. A margin keeps whole numbers and choices from being given up for good."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Genetic algorithms: the better half of each generation are the parents of the next. NSGA-II for one objective or two,
-NSGA-III for more."""
+"""Genetic algorithms: the better half of each generation are the parents of the next, whose configurations are mixed
+from theirs and changed a little. NSGA-II for one objective or two, NSGA-III for more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Bayesian optimization with a Gaussian process: propose where a model of the scores expects the largest gain."""
+"""Bayesian optimization with a Gaussian process: a model of the scores so far, which knows where it is unsure, says
+where the largest gain is to be expected."""
 
 from __future__ import annotations
 

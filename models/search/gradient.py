@@ -1,4 +1,4 @@
-"""Gradient-based search: steps against the derivative of the inner validation loss by the hyperparameters.
+"""Gradient-based search: differentiates the inner validation loss by the hyperparameters and steps to where it falls.
 
 Each trial brings the gradient where it stands, so one batch is a line search: four lengths at once from the best trial.
 A hyperparameter's length is that after which its derivative would be zero, judged by the last two (Fahlman 1988,

@@ -1,4 +1,4 @@
-"""Grid search: every combination of a few values of each hyperparameter, in random order."""
+"""Grid search: tries every combination of a few values of each hyperparameter, in random order."""
 
 from __future__ import annotations
 

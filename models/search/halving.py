@@ -1,4 +1,5 @@
-"""Successive halving: all begin with little, and the best third of each rung is given three times as much."""
+"""Successive halving: all configurations begin with a small part of a fit, the best third gets three times as much, the
+best third of those again, up to whole fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Hyperband: successive halving from every rung on, for who does not know how much a part of a fit tells."""
+"""Hyperband: several successive halvings side by side that begin with a small, a larger and a whole part of a fit, for
+who does not know how much a part tells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's own list: the configurations of the settings, in order, and then no more."""
+"""Tries the user's own list: the configurations of the settings, in order, and then no more."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Meta-learning and transfer: an earlier run of the same model or of one like it, then what was good on other tables,
-then Parzen estimators."""
+"""Meta-learning and transfer: tries first what an earlier run of the same model, or of one like it, found best, then
+what was good on other tables, and goes on as tpe."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Population-based training (Jaderberg et al. 2017, arXiv:1711.09846): four members train side by side; after every
-step the weaker take up the stronger ones' training, with other settings from there on.
+"""Population-based training: four members train side by side, and after every step the weaker take up the training of
+the stronger and go on with other settings. Jaderberg et al. 2017, arXiv:1711.09846.
 
 Every trial is a member after a step, and a whole configuration: the schedule up to there, which a refit follows. So
 the best member of the best generation wins, however much later ones were spoiled by too many rounds, and a search that

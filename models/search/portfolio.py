@@ -1,4 +1,4 @@
-"""Meta-learning: first what was good on other tables, those like this one before others; then Parzen estimators."""
+"""Meta-learning: tries first what was good on other tables, those like this one before others, and goes on as tpe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random search: every configuration is drawn by itself, evenly over the space."""
+"""Random search: draws every configuration by itself, evenly over the space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quasi-random search: the points of a scrambled Sobol sequence, which lie more evenly than chance would have them."""
+"""Quasi-random search: tries the points of a scrambled Sobol sequence, which lie more evenly than by chance."""
 
 from __future__ import annotations
 

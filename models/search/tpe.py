@@ -1,4 +1,5 @@
-"""Tree-structured Parzen estimators: propose where good configurations are dense and bad ones are not."""
+"""Tree-structured Parzen estimators: learns where the good configurations so far lie densely and where the bad ones do,
+and proposes where the good outweigh the bad."""
 
 from __future__ import annotations
 

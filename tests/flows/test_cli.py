@@ -262,7 +262,7 @@ def test_one_family_is_shown_with_its_space(tmp_path):
     assert (wrong.returncode, "lightgbm" in wrong.stdout + wrong.stderr) == (2, True)
 
 
-def test_one_search_is_shown_whole_at_any_width_and_all_with_their_sources_where_there_is_room(monkeypatch):
+def test_one_search_is_shown_whole_at_any_width_and_all_where_there_is_room(monkeypatch):
     def shown(*words: str, columns: int) -> str:
         monkeypatch.setattr("flows.printing.width", lambda: columns)
         monkeypatch.setattr("flows.commands.searches.width", lambda: columns)
@@ -271,6 +271,10 @@ def test_one_search_is_shown_whole_at_any_width_and_all_with_their_sources_where
         return " ".join(done.output.split())
 
     source = "Falkner, Klein & Hutter 2018"
+    for said in ("what", "Tree-structured"):
+        assert said in shown(columns=160)
+    assert "Tree-structured" not in shown(columns=80)
+    assert "Tree-structured" in shown("tpe", columns=80)
     assert "source" in shown(columns=160)
     assert "Falkner" in shown(columns=160)
     assert "source" not in shown(columns=80)
