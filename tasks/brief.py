@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +147,19 @@ class Fit:
     """Whether an earlier trial's fit stands for it, so that it cost nothing."""
 
 
-_briefs: dict[tuple[str, str], tuple[Brief, Any, np.ndarray, np.ndarray | None]] = {}
+@cache
+def _brief(path: str, plan: str) -> Brief:
+    return Workdir(Path(path)).read_pickle(f"briefs/{plan}")
+
+
+@cache
+def _rows(path: str) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    workdir = Workdir(Path(path))
+    target = workdir.read_array("target")
+    assert target is not None
+    return workdir.read_frame("work"), target, workdir.read_array("weight")
 
 
 def load(path: str, plan: str) -> tuple[Brief, Any, np.ndarray, np.ndarray | None]:
     """The plan's brief, work features, target and weight; read once in each process."""
-    if (path, plan) not in _briefs:
-        workdir = Workdir(Path(path))
-        target, brief = workdir.read_array("target"), workdir.read_pickle(f"briefs/{plan}")
-        assert target is not None
-        _briefs[path, plan] = (brief, workdir.read_frame("work"), target, workdir.read_array("weight"))
-    return _briefs[path, plan]
+    return _brief(path, plan), *_rows(path)

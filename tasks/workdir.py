@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.ipc
 
 
 def write_whole(path: Path, write: Callable[[Any], object]) -> None:
@@ -39,6 +41,11 @@ def write_whole(path: Path, write: Callable[[Any], object]) -> None:
         except BaseException:
             os.unlink(file.name)
             raise
+
+
+def _put(table: pa.Table, file: Any) -> None:
+    with pyarrow.ipc.new_file(file, table.schema) as whole:
+        whole.write_table(table)
 
 
 @dataclass(frozen=True)
@@ -79,12 +86,17 @@ class Workdir:
             return pickle.load(file)
 
     def write_frame(self, name: str, frame: pd.DataFrame) -> None:
-        """Writes a table that workers map into memory."""
-        write_whole(self.path / f"{name}.arrow", lambda file: frame.to_feather(file, compression="uncompressed"))
+        """Writes a table that workers map into memory: what is in pieces, or has gaps to fill, would be copied."""
+        table = pa.Table.from_pandas(frame)
+        for place, (_, column) in enumerate(frame.items()):
+            if column.dtype == "float64":  # as it stands, NaN and all
+                table = table.set_column(place, table.field(place), pa.array(column.to_numpy()))
+        write_whole(self.path / f"{name}.arrow", lambda file: _put(table.combine_chunks(), file))
 
     def read_frame(self, name: str) -> pd.DataFrame:
-        """The table, its numbers mapped into memory."""
-        return pd.read_feather(self.path / f"{name}.arrow")
+        """The table, mapped into memory read-only."""
+        with pa.memory_map(str(self.path / f"{name}.arrow")) as file:
+            return pyarrow.ipc.open_file(file).read_all().to_pandas(split_blocks=True)
 
     def has(self, name: str) -> bool:
         """Whether the file is there."""
