@@ -83,6 +83,8 @@ class _Order:
     work: Callable[..., Any] = field(compare=False)
     args: tuple = field(compare=False)
     timeout: float | None = field(compare=False)
+    begun: bool = field(default=True, compare=False)
+    """Whether a worker was at it, where it is cancelled."""
 
 
 class Pool:
@@ -145,7 +147,7 @@ class Pool:
             if self._open:
                 self._dispatch()
         if order is not None:
-            _settle(order.promise, task)
+            _settle(order, task)
 
     def cancel(self, chosen: Callable[[tuple[int, ...]], bool]) -> None:
         """Drops waiting fits and kills running ones whose priority is `chosen`; they end as `timeout`."""
@@ -153,10 +155,11 @@ class Pool:
             dropped = [order for order in self._waiting if chosen(order.priority)]
             self._waiting = [order for order in self._waiting if not chosen(order.priority)]
             heapq.heapify(self._waiting)
-            running = [task for task, order in self._running.items() if chosen(order.priority)]
+            running = {task: order for task, order in self._running.items() if chosen(order.priority)}
         for order in dropped:
             order.promise.set_exception(FitError("timeout", NEVER_RUN))
-        for task in running:
+        for task, order in running.items():
+            order.begun = task.running()  # one lies ready beside those that workers are at
             task.cancel()
 
     def close(self) -> None:
@@ -172,12 +175,13 @@ def _error(task: Future) -> BaseException | None:
     return None if task.cancelled() else task.exception()
 
 
-def _settle(promise: Future, task: Future) -> None:
+def _settle(order: _Order, task: Future) -> None:
     """Hands the result on, or what the end of its process means."""
+    promise = order.promise
     try:
         promise.set_result(task.result())
     except CancelledError:
-        promise.set_exception(FitError("timeout", "stopped: the time was up"))
+        promise.set_exception(FitError("timeout", "stopped: the time was up" if order.begun else NEVER_RUN))
     except TimeoutError as error:
         promise.set_exception(FitError("timeout", f"stopped after {_limit(error):.0f} s, the limit of one fit"))
     except MemoryError:

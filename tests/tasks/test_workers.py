@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.workers import FitError, Pool
+from tasks.workers import NEVER_RUN, FitError, Pool
 from tests.sessions import family_of, living, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +124,13 @@ def test_cancelled_fits_end_as_timeout_and_others_go_on(pool):
     pool.cancel(lambda priority: priority[0] == 1)
     assert {ended(p).state for p in search} == {"timeout"}
     assert judge.result(30) == 7
+
+
+def test_a_cancelled_fit_says_whether_it_had_begun(single):
+    at_work, ready, waiting = (single.submit(time.sleep, 60, priority=(0, i)) for i in range(3))
+    assert wait_for(lambda: any(task.running() for task in list(single._running)), 30)
+    single.cancel(lambda _: True)
+    assert [ended(p).reason == NEVER_RUN for p in (at_work, ready, waiting)] == [False, True, True]
 
 
 def test_a_closed_pool_keeps_no_one_waiting(pool):
