@@ -20,6 +20,7 @@ from sklearn.utils import Bunch
 from models import calibration
 from models.calibration import calibrated
 from models.columns import TRUSTED
+from models.errors import NestorError, listed
 from models.families import family
 from models.split import ALL
 from models.table import Table
@@ -34,9 +35,12 @@ Voters = Sequence[tuple[str, Any, float]]
 
 
 def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
-    """The model for consumers, and its tested twin where that is another one."""
+    """The model for consumers, and its tested twin where that is another one. NestorError where every member lacks a
+    class."""
     chosen = concluded.chosen
     tested = voters(session, delivering(chosen))
+    if not tested:
+        raise _unlearned(session, delivering(chosen))
     at = usual(session.metric) if concluded.threshold is None else concluded.threshold
     if ALL not in chosen or not session.joins_sealed:
         return model(session.work, tested, at), None
@@ -47,6 +51,18 @@ def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
             session.note("The last fit with the sealed rows did not finish: the tested model is delivered as it is.")
             return model(session.work, tested, at), None
     return model(session.work, voters(session, [one], with_sealed=True), at), model(session.work, tested, at)
+
+
+def _unlearned(session: Session, chosen: Sequence[Chosen]) -> NestorError:
+    """Which classes the members lack, and how to get a model that knows them: a search on all work rows sees all."""
+    seen = [np.unique(session.work.target[session.folds[one.fold].train]) for one in chosen]
+    lacking = [label for code, label in enumerate(session.work.classes) if not all(code in codes for codes in seen)]
+    why = f"The folds' models were trained on no row with the target {listed(lacking)}, so none can be delivered."
+    if ALL in session.folds:
+        return NestorError(
+            f"The search on all work rows made no model. {why} Go on with --resume and more time: --budget."
+        )
+    return NestorError(f"{why} A model that is fitted on all work rows knows every label: --deliver refit.")
 
 
 def voters(session: Session, chosen: Sequence[Chosen], with_sealed: bool = False) -> Voters:

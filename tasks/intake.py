@@ -11,7 +11,7 @@ import pandas as pd
 from models import fairness
 from models.address import masked
 from models.class_weight import class_weights
-from models.errors import InputError, shortened
+from models.errors import InputError, listed, shortened
 from models.estimate import time_blocks
 from models.families import family
 from models.forecast import wide
@@ -106,6 +106,7 @@ def seal(session: Session) -> None:
         session.work = full.take(session.work_places)
         session.found(findings)
         _stop(findings)
+        _learnable(session.work)
         session.keys = _bootstrap_keys(session.work, session.plan.keys)
         row_keys = keys(_key_columns(session, table))
         for prefix, places in (("", session.work_places), ("sealed_", session.sealed_places)):
@@ -166,6 +167,16 @@ def _stop(findings: tuple[Finding, ...]) -> None:
     stops = [f.message for f in findings if f.verdict == "stop"]
     if stops:
         raise InputError(" ".join(stops))
+
+
+def _learnable(work: Table) -> None:
+    """InputError where the sealed rows, or the gap before them, took every row of a class."""
+    gone = [label for code, label in enumerate(work.classes) if not (work.target == code).any()]
+    if gone:
+        raise InputError(
+            f"All rows with the target {listed(gone)} are sealed for the final test, so no model could learn what they "
+            "are. Seal fewer rows (--sealed), other ones (--salt, --test), or leave these rows out of the table."
+        )
 
 
 def _bootstrap_keys(table: Table, plan_keys: np.ndarray) -> np.ndarray:
