@@ -23,7 +23,7 @@ from tasks.tune import JUDGE
 from tasks.workers import FitError
 
 MOST_SECONDS = 120.0
-"""For loading the delivered model and predicting a few rows."""
+"""For loading the delivered model and predicting a few rows, where the budget leaves so many."""
 
 
 def outcomes(session: Session, concluded: Concluded, costs: Mapping[str, float]) -> tuple[ObjectiveOutcome, ...]:
@@ -116,7 +116,8 @@ def delivered_costs(session: Session, concluded: Concluded, model: Path) -> dict
     goal, taken = session.goal, {}
     if goal.asks("latency", "size"):
         rows = session.workdir.path / "work.arrow"
-        work = session.fits.submit(measure.of_file, str(model), str(rows), priority=(JUDGE, 0), timeout=MOST_SECONDS)
+        limit = min(MOST_SECONDS, session.refit_limit())
+        work = session.fits.submit(measure.of_file, str(model), str(rows), priority=(JUDGE, 0), timeout=limit)
         with suppress(FitError):  # then what its members cost has to do
             taken = work.result()
     found = {

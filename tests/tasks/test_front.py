@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from dataclasses import replace
 
 import joblib
@@ -20,12 +21,14 @@ from models.objectives import Limit
 from models.outcome import Report
 from models.split import ALL
 from tasks import assemble, front, measure, picked
+from tasks.assemble import delivering
 from tasks.deliver import delivered
 from tasks.files import trials_table
 from tasks.publish import _of_objectives
 from tasks.report import Details, report_html
 from tasks.tune import Store
 from tasks.warm import studies_of
+from tasks.workers import Pool
 from tests import sessions
 from tests.sessions import frame, run_over
 
@@ -238,6 +241,27 @@ def test_no_more_is_refitted_when_the_rest_is_needed_to_register(several, monkey
     found = picked.settled(session, "1", two, lambda found: found, refitted)
     assert len(rounds) == 2
     assert found == [rounds[1]]
+
+
+class Slow:
+    """A model that takes long to load."""
+
+    def __reduce__(self):
+        return time.sleep, (40,)
+
+
+def test_measuring_what_is_delivered_takes_no_time_that_registering_needs(several, monkeypatch, tmp_path):
+    session, concluded = several
+    joblib.dump(Slow(), tmp_path / "model.joblib")
+    monkeypatch.setattr(session.ledger, "limit", 0.001)
+    monkeypatch.setattr(session, "pool", Pool(1, 4000, 1))
+    try:
+        began = time.time()
+        costs = front.delivered_costs(session, concluded, tmp_path / "model.joblib")
+    finally:
+        session.fits.close()
+    assert time.time() - began < 30
+    assert costs == {"size": max(front._as_fitted(session, c, session.goal.measured[0]) for c in delivering(concluded.chosen))}
 
 
 def test_limits_that_nothing_keeps_end_the_run_with_what_to_loosen(trained):
