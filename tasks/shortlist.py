@@ -10,11 +10,12 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from models import fairness
-from models.config import Run
+from models.config import OfFamily, Run
 from models.errors import BudgetError, InputError, listed
 from models.families import Family, family
 from models.outcome import How
 from models.plan import REFIT, Level, affordable, first_level
+from models.search import Strategy, strategies
 from models.split import layout
 from tasks import probe, progress
 from tasks.brief import brief_for
@@ -94,20 +95,33 @@ def _comparable(session: Session) -> None:
 
 
 def _say_search(session: Session) -> None:
-    """Says which search each family has, and why, where the settings leave that open; and how much there is to try,
-    where that is fixed."""
+    """Says which search each family has, and why, where the settings leave that open; how much there is to try, where
+    that is fixed; and which settings are for another search."""
     taken: dict[tuple[str, str], list[str]] = defaultdict(list)
     sizes: dict[str, list[str]] = defaultdict(list)
+    unread: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in (n for n in session.level.families if family(n).tunable):
         study = study_of(session, name, next(iter(session.folds)))
         taken[study.strategy.name, study.why] += [name]
         if study.size is not None:
             sizes[study.strategy.name] += [f"{study.size:,.0f} of {name}"]
+        for setting in _unread(session, name, study.strategy):
+            unread[study.strategy.name, setting] += [name]
     for (search, why), names in taken.items():
         if why:
             session.note(f"Search {search} for {listed(names, 30)}: {why}.")
     for search, counts in sizes.items():
         session.note(f"Search {search} has {listed(counts, 30)} to try, after each default.")
+    for (search, setting), names in unread.items():
+        readers = listed([f"--search {known.name}" for known in strategies().values() if setting in known.reads])
+        session.note(f"Search {search} passes over the {setting} of {listed(names, 30)}: they go with {readers}.")
+
+
+def _unread(session: Session, family_name: str, search: Strategy) -> list[str]:
+    """What the user set for the family and its search does not read."""
+    told = session.run.families.get(family_name, OfFamily())
+    known = sorted({setting for one in strategies().values() for setting in one.reads})
+    return [setting for setting in known if getattr(told, setting) and setting not in search.reads]
 
 
 def _start(session: Session) -> tuple[int, int]:

@@ -136,6 +136,8 @@ class Strategy:
     """Why it can't search this family's space, in words with what would; empty where it can. Asked before any fit."""
     size: Callable[[View], float] | None = None
     """How many configurations it will try beside the default, where that is fixed before it begins."""
+    reads: tuple[Literal["configurations", "steps"], ...] = ()
+    """What it reads of what the user set for a family, beside its space."""
     gradient: bool = False
     """Whether it wants the gradient of every configuration, the default and those to begin with among them."""
     several: bool = False

@@ -109,6 +109,7 @@ STRATEGY = Strategy(
     plan=_plan,
     size=_size,
     unsuited=_unsuited,
+    reads=("steps",),
     several=True,
     source="the full factorial design; its order is random, as in Optuna's GridSampler",
 )

@@ -42,6 +42,7 @@ STRATEGY = Strategy(
     plan=_plan,
     size=lambda view: len(view.configurations),
     unsuited=_unsuited,
+    reads=("configurations",),
     several=True,
     source="the settings: `families.NAME.configurations`, `--configuration`",
 )

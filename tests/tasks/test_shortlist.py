@@ -36,3 +36,23 @@ def test_inner_folds_are_as_many_as_were_asked_for(tmp_path, asked, made):
     with listed(tmp_path, split=asked, search={"trials": 1, "families": "linear"}) as session:
         assert (session.level.outer, session.level.inner) == made
         assert {len(fold.inner) for fold in session.folds.values()} == {made[1]}
+
+
+GIVEN = {"steps": {"": 4}, "configurations": [{"strength": 0.1}]}
+
+
+@pytest.mark.parametrize(("search", "passed_over"), [
+    ("random", {"steps": "grid", "configurations": "manual"}),
+    ("grid", {"configurations": "manual"}),
+    ("manual", {"steps": "grid"}),
+    ("auto", {"steps": "grid"}),  # takes manual
+])  # fmt: skip
+def test_settings_for_another_search_are_told(tmp_path, search, passed_over):
+    wanted = {"trials": 30, "families": "linear", "strategy": search}
+    with listed(tmp_path, families={"linear": GIVEN}, search=wanted) as made:
+        told = [note for note in made.notes if "passes over" in note]
+    taken = "manual" if search == "auto" else search
+    assert sorted(told) == sorted(
+        f"Search {taken} passes over the {setting} of linear: they go with --search {reader}."
+        for setting, reader in passed_over.items()
+    )
