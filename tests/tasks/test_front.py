@@ -261,7 +261,8 @@ def test_measuring_what_is_delivered_takes_no_time_that_registering_needs(severa
     finally:
         session.fits.close()
     assert time.time() - began < 30
-    assert costs == {"size": max(front._as_fitted(session, c, session.goal.measured[0]) for c in delivering(concluded.chosen))}
+    (size, *_), chosen = session.goal.measured, delivering(concluded.chosen)
+    assert costs == {"size": max(front._as_fitted(session, one, size) for one in chosen)}
 
 
 def test_limits_that_nothing_keeps_end_the_run_with_what_to_loosen(trained):
