@@ -55,6 +55,8 @@ class Ledger:
         self.registration = REGISTRATION
         self.preparing = 0.0
         """Core-seconds of preparing columns so far."""
+        self.recalled = 0.0
+        """Core-seconds of fits that earlier sessions made."""
         self._open: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -93,16 +95,12 @@ class Ledger:
         """Seconds that a stage that is under way has taken so far."""
         return time.time() - self._open[name] if name in self._open else 0.0
 
-    def fitted(self, family: str, seconds: float, preparing: float = 0.0) -> None:
-        """Books a fit's core-seconds, those of preparing its columns included."""
+    def fitted(self, family: str, seconds: float, preparing: float = 0.0, earlier: bool = False) -> None:
+        """Books a fit's core-seconds, those of preparing its columns included: the end prepares as much again."""
         with self._lock:
             self.fitting[family] += seconds + preparing
             self.preparing += preparing
-
-    def prepared(self, seconds: float) -> None:
-        """Books core-seconds that preparing columns took in an earlier session: the end prepares as much again."""
-        with self._lock:
-            self.preparing += seconds
+            self.recalled += (seconds + preparing) * earlier
 
     def reserve(self, refits: float, longest: float, workers: int) -> float:
         """Wall seconds that the end needs, when its refits are `refits` core-seconds, the longest one `longest`."""

@@ -163,7 +163,7 @@ def _family(session: Session, name: str, chosen: dict[str, Chosen]) -> FamilyOut
         _interval(session, judged),
         sum(inner) / len(inner) if inner else None,
         sum(map(len, trials.values())),
-        session.ledger.fitting.get(name, 0.0) or sum(t.seconds for ts in trials.values() for t in ts),
+        session.ledger.fitting.get(name, 0.0),
         tuple(len(t) for t in trials.values()),
         weight,
     )

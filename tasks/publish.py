@@ -195,7 +195,7 @@ def _seconds(session: Session) -> dict[str, float]:
         "registration": session.ledger.open_for("registration"),
         "fitting": fitting,
         "tracking": session.journal.seconds_per_record() * sum(map(len, session.trials.values())),
-        "idle": max(0.0, tuned * session.workers - fitting),
+        "idle": max(0.0, tuned * session.workers - (fitting - session.ledger.recalled)),
     }
 
 

@@ -87,6 +87,8 @@ class Session:
         self.stopped = False
         self.search_over = False
         """Whether the search was ended, for good, because what is left is needed for the end."""
+        self.refitted: set[str] = set()
+        """Refits whose seconds are booked: one is asked for again where limits are looked at."""
         self.guessed: dict[str, float] = {}
         """Fold -> mean inner score of a constant prediction, once somebody asked."""
         self.default_seconds: dict[str, float] = {}

@@ -146,7 +146,8 @@ def _recalled(session: Session, study: Study, trials: Sequence[Trial]) -> None:
         for inner in range(len(trial.scores)):
             file = session.job(study.family.name, study.fold, trial.number, {}, inner=inner).file
             done = session.workdir.read_json(f"{file}.json")
-            session.ledger.prepared(done["preparing"] if done and not done["taken"] else 0.0)
+            if done and not done["taken"]:
+                session.ledger.fitted(study.family.name, done["seconds"], done["preparing"], earlier=True)
         _report(session, study, trial)
 
 
@@ -325,7 +326,9 @@ def refit(
         if needed:
             session.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")
         return None
-    session.ledger.fitted(family_name, done.seconds, done.preparing)
+    if job.file not in session.refitted:
+        session.refitted.add(job.file)
+        session.ledger.fitted(family_name, done.seconds, done.preparing)
     return done
 
 

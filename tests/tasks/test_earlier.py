@@ -82,8 +82,8 @@ def test_a_run_whose_trials_are_there_gets_the_time_that_its_end_needs(tmp_path)
     assert [note for note in session.notes if "more" in note]
 
 
-def test_a_resumed_run_knows_as_well_what_its_end_needs(tmp_path):
-    run, needs = quick({}, budget="2m"), []
+def test_a_resumed_run_knows_as_well_what_its_end_needs_and_what_fits_took(tmp_path):
+    run, needs, booked = quick({}, budget="2m"), [], []
     for used in (0.0, 130.0):
         session = begun(run, tmp_path, used=used)
         try:
@@ -91,6 +91,7 @@ def test_a_resumed_run_knows_as_well_what_its_end_needs(tmp_path):
             session.ledger.extend(-130.0)  # the time is up: one trial each
             tuned(session)
             needs.append((session.model_mb, session.ledger.preparing, session.ending()))
+            booked.append((dict(session.ledger.fitting), session.ledger.recalled))
         finally:
             session.close()
     (sizes, preparing, end), after = needs[0], needs[1]
@@ -98,6 +99,9 @@ def test_a_resumed_run_knows_as_well_what_its_end_needs(tmp_path):
     assert preparing > 0
     assert after[:2] == (sizes, pytest.approx(preparing))
     assert after[2] >= 0.99 * end
+    (fitting, none), (still, recalled) = booked
+    assert (still, none) == (pytest.approx(fitting), 0.0)
+    assert recalled == pytest.approx(sum(fitting.values()))
 
 
 def test_without_a_trial_a_time_that_is_over_is_an_error(tmp_path):
