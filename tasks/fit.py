@@ -164,14 +164,13 @@ def _refit(job: Job, workdir: Workdir) -> _Made:
     brief, features, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     known = family(job.family)
-    rows, goal, weights = features.iloc[fold.train], np.asarray(target[fold.train]), rows_of(weight, fold.train)
+    rows, goal = features.iloc[fold.train], np.asarray(target[fold.train])
+    weights, group = rows_of(weight, fold.train), rows_of(brief.group, fold.train)
     if job.with_sealed:
-        rows, goal, weights = with_sealed_rows(workdir, rows, goal, weights)
+        rows, goal, weights, group = with_sealed_rows(workdir, rows, goal, weights, group)
     prepared = of_refit(job, workdir, known, rows, goal)
     ready = time.time()
-    part = as_part(prepared, goal, weights, brief)
-    if not job.with_sealed:
-        part = replace(part, group=rows_of(brief.group, fold.train))
+    part = replace(as_part(prepared, goal, weights, brief), group=group)
     classes = np.unique(part.y)
     began = time.process_time()
     made = fitted(known, job.config, encoded(part, classes), _seed(job, brief), brief.threads)

@@ -197,6 +197,8 @@ def _write(session: Session, sealed: Table | None) -> None:
         # Rows were sealed by their keys, so those of one key came in together: they are drawn together.
         session.sealed_keys = _bootstrap_keys(sealed, np.asarray(session.workdir.read_array("sealed_row_keys")))
         session.workdir.write_array("sealed_units", session.sealed_keys)
+        if sealed.group is not None:
+            session.workdir.write_array("sealed_group", sealed.group)
         session.workdir.write_json("sealed.json", _sealed_as(session, sealed))
 
 

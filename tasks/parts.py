@@ -71,15 +71,17 @@ def _of_fold(job: Job) -> int | str:
     return "refit" if job.inner is None else job.inner
 
 
-def with_sealed_rows(workdir: Workdir, rows, goal, weights):
-    """Features, target and weights of these rows and the sealed ones."""
+def with_sealed_rows(workdir: Workdir, rows, goal, weights, group):
+    """Features, target, weights and groups of these rows and the sealed ones."""
     import pandas as pd
 
-    sealed_goal, sealed_weight = workdir.read_array("sealed_target"), workdir.read_array("sealed_weight")
-    assert sealed_goal is not None
+    def both(own, name: str):
+        sealed = workdir.read_array(f"sealed_{name}")
+        return None if own is None or sealed is None else np.concatenate([own, sealed])
+
     frame = pd.concat([rows, workdir.read_frame("sealed")], ignore_index=True)
-    both = None if weights is None or sealed_weight is None else np.concatenate([weights, sealed_weight])
-    return frame, np.concatenate([goal, sealed_goal]), both
+    whole = np.concatenate([goal, np.asarray(workdir.read_array("sealed_target"))])
+    return frame, whole, both(weights, "weight"), both(group, "group")
 
 
 def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[Prepared, np.ndarray]:

@@ -7,9 +7,13 @@ import pytest
 
 from models.columns import Prepared
 from models.families import Part, Shape, family, fitted
+from models.split import ALL
+from tasks import fit
 from tasks.brief import Brief
 from tasks.fit import predict
 from tasks.parts import encoded, part_of
+from tasks.shortlist import shortlist
+from tests.sessions import begun, frame, run_over
 
 
 def test_groups_and_targets_go_with_their_rows_and_those_to_stop_by_are_cut_off():
@@ -42,3 +46,22 @@ def test_a_training_part_that_lacks_classes_says_those_that_it_has(name, rounds,
         assert odds.shape == (60, len(labels))
         assert odds.sum(axis=1) == pytest.approx(1)
         assert (odds.argmax(axis=1) == y).all()
+
+
+def test_the_last_fit_with_the_sealed_rows_knows_their_groups_too(tmp_path, monkeypatch):
+    """Families that take out what is a group's alone do so in the delivered model as in its tested twin."""
+    plain = frame().drop(columns=["day", "words", "town"])
+    run = run_over("group", plain, search={"trials": 1, "families": ("linear",)}, final={"rows": "all"})
+    session = begun(run, tmp_path, pool=lambda: None)
+    shortlist(session)
+    seen: list[Part] = []
+    monkeypatch.setattr(fit, "fitted", lambda *asked: (seen.append(asked[2]), fitted(*asked))[1])
+    for with_sealed in (False, True):
+        job = session.job("linear", ALL, 0, dict(family("linear").default), with_sealed=with_sealed)
+        fit._refit(job, session.workdir)
+    (twin, last), groups = seen, session.table.group
+    assert groups is not None
+    both = np.concatenate([session.work_places, session.sealed_places])
+    np.testing.assert_array_equal(twin.group, groups[session.work_places])
+    np.testing.assert_array_equal(last.y, session.table.target[both])
+    np.testing.assert_array_equal(last.group, groups[both])
