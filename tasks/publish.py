@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,14 @@ def publish(session: Session, concluded: Concluded) -> Report:
     """Registers the model, writes every artifact down, and returns the report."""
     progress.emit(progress.Stage("register"))
     with session.ledger.stage("registration"):
-        _close_parts(session, concluded)
+        saved = saving(session)
+        _close_parts(session, concluded, saved)
         drawing = Drawing(session, concluded)
         version = _registered(session, concluded)
         searched = drawing.ended()
         report = _report(session, concluded, version)
         files.write(session, concluded, report, searched)
-        left = _close(session, report)
+        left = _close(session, report, saved[""])
     session.own("stopped" if left else "done")
     return replace(report, notes=tuple(session.notes))
 
@@ -199,12 +201,12 @@ def _seconds(session: Session) -> dict[str, float]:
     }
 
 
-def _close_parts(session: Session, concluded: Concluded) -> None:
+def _close_parts(session: Session, concluded: Concluded, saved: Mapping[str, Mapping[str, float]]) -> None:
     """Ends the family and fold runs with what was found."""
     for family in concluded.families:
         for fold in session.folds:
             _close_fold(session, concluded, family.name, fold)
-        numbers = {**_family_numbers(family), **saving(session).get(family.name, {})}
+        numbers = {**_family_numbers(family), **saved.get(family.name, {})}
         session.record(family.name, "family", parent="run", status="FINISHED", metrics=numbers)
 
 
@@ -232,13 +234,13 @@ def _family_numbers(family: FamilyOutcome) -> dict[str, float]:
     return {k: float(v) for k, v in found.items() if v is not None}
 
 
-def _close(session: Session, report: Report) -> int:
+def _close(session: Session, report: Report, saved: Mapping[str, float]) -> int:
     """Ends the pipeline run in MLflow with its numbers and files, and waits until MLflow holds everything; how many
     records it does not hold when the time is up."""
     session.record(
         "run", "pipeline", status="FINISHED",
         metrics={
-            **_numbers(report), **_of_objectives(report), **saving(session)[""],
+            **_numbers(report), **_of_objectives(report), **saved,
             **{f"seconds_{k}": v for k, v in report.seconds.items()},
         },
         artifacts=[[str(session.workdir.path / "artifacts"), ""]],

@@ -171,9 +171,11 @@ def saving(session: Session) -> dict[str, dict[str, float]]:
 
 def saving_said(session: Session) -> str:
     """What the warm start saved, in words; empty without one."""
+    if session.warm is None:
+        return ""
     told = []
     for name, numbers in saving(session).items():
-        if session.warm and name in session.warm.until:
+        if name in session.warm.until:
             now, before = numbers["trials_to_best"], session.warm.until[name][0]
             told.append(f"{name} {now:.1f} (before: {before:.1f})")
     if not told:
