@@ -223,6 +223,11 @@ def up_to(rows: int) -> Callable[[Shape], str]:
     return lambda shape: f"{shape.rows:,} rows are over its {rows:,}" if shape.rows > rows else ""
 
 
+def no_monotone_quantile(shape: Shape) -> str:
+    """The `unsuited` of a family that fits quantiles, and holds columns monotone, but not both."""
+    return "it can't hold a quantile to monotone columns" if shape.monotone and shape.loss == "quantile" else ""
+
+
 def patience(learning_rate: float) -> int:
     """Rounds without a gain after which a booster stops: slow learning needs more before "no better" means anything."""
     return int(min(75, max(15, 1.5 / learning_rate)))

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from models.families import Family, Fitted, Needs, patience, rounds_within
+from models.families import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
 
 _MOST_ROUNDS = 1000
 
@@ -82,10 +82,6 @@ def _cut(model) -> int:
     return best
 
 
-def _unsuited(shape):
-    return "it can't hold a quantile to monotone columns" if shape.monotone and shape.loss == "quantile" else ""
-
-
 FAMILY = Family(
     name="hist_gradient_boosting",
     suits="tables that lightgbm suits, where a consumer may have scikit-learn alone",
@@ -109,7 +105,7 @@ FAMILY = Family(
     explores=("learning_rate", "max_leaf_nodes", "min_samples_leaf", "max_features", "l2_regularization"),
     monotone=True,
     threads=True,
-    unsuited=_unsuited,
+    unsuited=no_monotone_quantile,
     trusted=(
         "functools.partial",  # around `check_array`, in the step that takes category codes apart; skops asks for both
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",

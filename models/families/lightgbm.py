@@ -9,7 +9,7 @@ import lightgbm
 from lightgbm import Dataset, LGBMClassifier, LGBMRegressor
 
 from models.boosted import Boosted
-from models.families import Family, Fitted, Needs, patience, rounds_within
+from models.families import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
 
 _MOST_ROUNDS = 1500
 
@@ -104,10 +104,6 @@ def _stopped(part, settings) -> Fitted:
     return Fitted(model, rounds, whole=len(trees) < most)
 
 
-def _unsuited(shape):
-    return "it can't hold a quantile to monotone columns" if shape.monotone and shape.loss == "quantile" else ""
-
-
 FAMILY = Family(
     name="lightgbm",
     suits="tables of any size with numbers and categories; the one to try first",
@@ -143,7 +139,7 @@ FAMILY = Family(
     ),
     monotone=True,
     threads=True,
-    unsuited=_unsuited,
+    unsuited=no_monotone_quantile,
     trusted=(
         "collections.OrderedDict",
         "lightgbm.basic.Booster",

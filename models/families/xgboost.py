@@ -9,7 +9,7 @@ import xgboost
 from xgboost import QuantileDMatrix, XGBClassifier, XGBRegressor
 
 from models.boosted import Boosted
-from models.families import Family, Fitted, Needs, patience, rounds_within
+from models.families import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
 
 _MOST_ROUNDS = 1500
 
@@ -107,10 +107,6 @@ def _stopped(part, settings) -> Fitted:
     return Fitted(model, rounds, whole=booster.num_boosted_rounds() < most)
 
 
-def _unsuited(shape):
-    return "it can't hold a quantile to monotone columns" if shape.monotone and shape.loss == "quantile" else ""
-
-
 FAMILY = Family(
     name="xgboost",
     suits="tables of any size with numbers and categories; a second opinion beside lightgbm",
@@ -144,7 +140,7 @@ FAMILY = Family(
     ),
     monotone=True,
     threads=True,
-    unsuited=_unsuited,
+    unsuited=no_monotone_quantile,
     trusted=("xgboost.core.Booster", "xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor"),
     source="TabArena's XGBoost space (Erickson et al. 2025, arXiv:2506.16791), learning rate from 0.02 up for short "
     "budgets",
