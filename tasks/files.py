@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 from optuna.distributions import distribution_to_json
 
-from models.outcome import Report
+from models.outcome import Point, Report
 from models.schedule import changes
 from tasks.conclude import Concluded, decided
 from tasks.earlier import described
-from tasks.front import points
 from tasks.importance import Drawn, write_down
 from tasks.session import Session
 
 
-def write(session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn]) -> None:
-    """Writes what the pipeline run holds beside its numbers."""
+def write(
+    session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn], tried: tuple[Point, ...]
+) -> None:
+    """Writes what the pipeline run holds beside its numbers. `tried` are the points of what is delivered."""
     folder = session.workdir.path / "artifacts"
     folder.mkdir(exist_ok=True)
     trials = trials_table(session)
@@ -41,7 +42,8 @@ def write(session: Session, concluded: Concluded, report: Report, searched: Mapp
         text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
         (folder / name).write_text(text, "utf-8")
     write_down(searched, session.metric, folder)
-    (folder / "report.html").write_text(_page(session, concluded, report, searched, trials), "utf-8")
+    page = _page(session, concluded, report, searched, trials, tried)
+    (folder / "report.html").write_text(page, "utf-8")
     session.workdir.write_json("report.json", report.as_json())
 
 
@@ -73,8 +75,9 @@ def split_table(session: Session) -> pd.DataFrame:
 
 
 def _page(
-    session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn], trials: pd.DataFrame
-) -> str:
+    session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn], trials: pd.DataFrame,
+    tried: tuple[Point, ...],
+) -> str:  # fmt: skip
     from tasks.report import Details, report_html
 
     rows = [r for _, r in concluded.outer]
@@ -96,5 +99,5 @@ def _page(
     return report_html(report, Details(
         trials=trials, findings=tuple(session.findings), outer=outer,
         classes=session.work.classes, chosen=chosen, plan=session.workdir.read_json("plan.json"),
-        greater_is_better=session.metric.greater_is_better, searched=searched, points=points(session, concluded),
+        greater_is_better=session.metric.greater_is_better, searched=searched, points=tried,
     ))  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from models.conformal import percent
-from models.outcome import STATES, FamilyOutcome, Report, Warned
+from models.outcome import STATES, FamilyOutcome, Point, Report, Warned
 from tasks import coverage, files, pickled, progress, words
 from tasks.conclude import Concluded
 from tasks.deliver import delivered, trusted, unsafe
@@ -39,8 +39,9 @@ def publish(session: Session, concluded: Concluded) -> Report:
         drawing = Drawing(session, concluded)
         version = _registered(session, concluded)
         searched = drawing.ended()
-        report = _report(session, concluded, version)
-        files.write(session, concluded, report, searched)
+        tried = points(session, concluded)
+        report = _report(session, concluded, version, tried)
+        files.write(session, concluded, report, searched, tried)
         left = _close(session, report, saved[""])
     session.own("stopped" if left else "done")
     return replace(report, notes=tuple(session.notes))
@@ -145,7 +146,7 @@ def _of_objectives(report: Report) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> Report:
+def _report(session: Session, concluded: Concluded, version: dict[str, Any], tried: tuple[Point, ...]) -> Report:
     words.unused(session)
     if names := unsafe(concluded):
         session.note(f"The version is a pickle and no champion by itself. {pickled.reason(names)}")
@@ -177,7 +178,7 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any]) -> 
         alias=version["alias"],
         coverage=concluded.coverage,
         objectives=objectives,
-        front=tuple(p for p in points(session, concluded) if p.picked or (p.front and session.goal.several)),
+        front=tuple(p for p in tried if p.picked or (p.front and session.goal.several)),
         pick=None if session.goal.plain else session.goal.words,
         warm=session.warm and session.warm.source,
         tracking_uri=session.journal.tracking_uri,
