@@ -24,7 +24,7 @@ import json
 import shutil
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -179,7 +179,7 @@ def _dumped(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 
     # Arrays and indented JSON: a fifth of the size for half a second.
     skops.io.dump(model, file, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
-    types = checked_types(file, facts["trusted"])
+    types = checked_types(file, facts["trusted"], _untrusted)
     with zipfile.ZipFile(file) as archive:
         named = requirements(_modules(json.loads(archive.read("schema.json"))))
     return {"serialization_format": "skops", "skops_trusted_types": types, "pip_requirements": named}
@@ -192,15 +192,20 @@ def _not_ours(modules: set[str]) -> set[str]:
     return modules
 
 
-def checked_types(file: Path, allowed: Sequence[str]) -> list[str]:
-    """The types in a skops file beyond those that skops trusts; NestorError where one is not allowed or is ours."""
+def checked_types(file: Path, allowed: Collection[str], refusal: Callable[[str], str]) -> list[str]:
+    """The types in a skops file beyond those that skops trusts; NestorError, as `refusal` says it of their names, where
+    some are not allowed or are ours."""
     import skops.io
 
     found = sorted(skops.io.get_untrusted_types(file=file))
-    odd = [t for t in found if t not in allowed or t.split(".")[0] in OURS]
-    if odd:
-        raise NestorError(f"The model holds types that its families do not name as trusted: {listed(odd, width=100)}.")
+    if odd := [t for t in found if t not in allowed or t.split(".")[0] in OURS]:
+        raise NestorError(refusal(listed(odd, width=100)))
     return found
+
+
+def _untrusted(odd: str) -> str:
+    """Why a model with types that its families do not name is not registered."""
+    return f"The model holds types that its families do not name as trusted: {odd}."
 
 
 def requirements(modules: set[str]) -> list[str]:

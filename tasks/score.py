@@ -248,7 +248,9 @@ def _model(files: Path, tested: bool, facts: Mapping[str, Any], unsafe: bool, la
     if file.suffix == ".skops":
         import skops.io
 
-        return skops.io.load(file, trusted=_types(file, label))
+        from tasks.register import checked_types
+
+        return skops.io.load(file, trusted=checked_types(file, known_types(), lambda odd: _strange(label, odd)))
     if not unsafe:
         raise pickled.refused(label, facts.get("unsafe", []))
     return pickled.load(file, label, facts.get("unsafe", []))
@@ -298,18 +300,12 @@ def _row_keys(files: Path) -> dict[str, np.ndarray]:
         return {name: kept[name] for name in kept.files}
 
 
-def _types(file: Path, label: str) -> list[str]:
-    """The types that the file needs beyond those that skops trusts; NestorError where one is not known here."""
-    import skops.io
-
-    found = list(skops.io.get_untrusted_types(file=file))
-    odd = sorted(set(found) - known_types())
-    if odd:
-        raise NestorError(
-            f"{label} holds types that no family of this installation names: {listed(odd, width=100)}; it is not "
-            "loaded. If the model is yours, install the family that made it."
-        )
-    return found
+def _strange(label: str, odd: str) -> str:
+    """Why a version with types that are not known here is not loaded."""
+    return (
+        f"{label} holds types that no family of this installation names: {odd}; it is not loaded. If the model is "
+        "yours, install the family that made it."
+    )
 
 
 def known_types() -> set[str]:
