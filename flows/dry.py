@@ -16,10 +16,12 @@ from flows.begin import EARLY
 from flows.tables import clock, plain
 from models.address import masked
 from models.config import Run
+from models.search import MOST_TRIALS
 from tasks.budget import Ledger
 from tasks.earlier import model_name
 from tasks.journal import Journal, default_address
 from tasks.session import Session
+from tasks.shortlist import most_configurations
 from tasks.workdir import Workdir
 
 
@@ -62,8 +64,8 @@ def planned(run: Run) -> dict[str, Any]:
 
 
 def _told(session: Session) -> dict[str, Any]:
-    level, folds = session.level, len(session.folds)
-    trials = session.run.search.trials or _affordable(session)
+    level = session.level
+    studies = _studies(session)
     return {
         "name": session.name,
         "task": session.work.task,
@@ -76,11 +78,19 @@ def _told(session: Session) -> dict[str, Any]:
         "families": list(level.families),
         "left_out": dict(level.left_out),
         "folds": list(session.folds),
-        "trials": trials,
-        "fits": trials and trials * len(level.families) * folds * max(1, level.inner),
+        "trials": max(studies, default=None),
+        "fewest": min(studies, default=None),
+        "fits": sum(studies) * max(1, level.inner) or None,
         "seconds": session.run.seconds,
         "notes": session.notes,
     }
+
+
+def _studies(session: Session) -> list[int]:
+    """About how many configurations each study tries; empty where that is not known."""
+    most = session.level.trials or session.run.search.trials or _affordable(session)
+    every = [(name, fold) for name in session.level.families for fold in session.folds]
+    return [int(min(most, most_configurations(session, *one))) for one in every] if most else []
 
 
 def _affordable(session: Session) -> int | None:
@@ -89,7 +99,17 @@ def _affordable(session: Session) -> int | None:
     if not each or not session.run.seconds:
         return None
     inner = max(1, session.level.inner)
-    return max(1, int(0.8 * session.run.seconds * session.workers / (each * inner * len(session.folds))))
+    afforded = int(0.8 * session.run.seconds * session.workers / (each * inner * len(session.folds)))
+    return min(MOST_TRIALS, max(1, afforded))
+
+
+def _work(plan: dict[str, Any]) -> str:
+    """`160 fits, 4 configurations per family and fold`, `100 fits, 1 to 4 configurations per family and fold`."""
+    if not plan["fits"]:
+        return "as many configurations as the time allows"
+    about, fewest, most = "" if plan["seconds"] is None else "about ", plan["fewest"], plan["trials"]
+    count = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    return f"{about}{plan['fits']:,} fits, {about}{count} configuration{'s' * (most != 1)} per family and fold"
 
 
 def plan_table(plan: dict[str, Any]) -> RenderableType:
@@ -97,8 +117,6 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
-    about = "" if plan["seconds"] is None else "about "
-    fits = f"{about}{plan['fits']:,} fits, {about}{plan['trials']:,} configurations per family and fold"
     rows = {
         "table": f"{plan['rows']:,} rows to work with, {plan['sealed']:,} sealed",
         "judged by": f"{plan['metric']} ({plan['task']})",
@@ -106,7 +124,7 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
         **({"within": ", ".join(plan["limits"])} if plan["limits"] else {}),
         "folds": f"{plan['how']['method']}: {plan['how']['outer']} outer, {plan['how']['inner']} inner",
         "families": ", ".join(plan["families"]),
-        "work": fits if plan["fits"] else "as many configurations as the time allows",
+        "work": _work(plan),
         "time": clock(plan["seconds"]) if plan["seconds"] else "as long as it takes",
         **{f"not tried: {name}": why for name, why in plan["left_out"].items()},
     }

@@ -3,6 +3,7 @@ once, from the table's shape and the seconds of the first default fits, before a
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -11,18 +12,19 @@ import numpy as np
 
 from models import fairness
 from models.config import OfFamily, Run
-from models.errors import BudgetError, InputError, listed
+from models.errors import BudgetError, InputError, NestorError, listed
 from models.families import Family, family
 from models.outcome import How
 from models.plan import REFIT, Level, affordable, first_level
 from models.search import Strategy, strategies
+from models.space import distributions
 from models.split import layout
 from tasks import probe, progress
 from tasks.brief import brief_for
 from tasks.session import Session
 from tasks.suited import refused, suited
 from tasks.tune import study_of
-from tasks.warm import warm_up
+from tasks.warm import shape, warm_up
 
 _SHARE = 0.85
 """Share of the cores that fits get; the rest is the driver's, Prefect's and MLflow's."""
@@ -124,6 +126,14 @@ def _unread(session: Session, family_name: str, search: Strategy) -> list[str]:
     return [setting for setting in known if getattr(told, setting) and setting not in search.reads]
 
 
+def most_configurations(session: Session, family_name: str, fold: str) -> float:
+    """How many configurations the study has at most, the default among them; infinite where there is no end to them."""
+    study = study_of(session, family_name, fold)
+    if all(one.single() for one in distributions(study.family, shape(session, fold)).values()):
+        return 1
+    return math.inf if study.size is None else 1 + study.size
+
+
 def _start(session: Session) -> tuple[int, int]:
     """(outer, inner) to begin with, laid out: what the user wants, or what suits the table's size; both at most what
     its smallest class or its groups allow."""
@@ -146,11 +156,12 @@ def _timed(session: Session, kept: list[Family]) -> Level:
     """The plan that the time allows, laid out, from one default fit of each family in the folds laid out before."""
     start = session.level.outer, session.level.inner
     session.ledger.afford(session.ledger.registration)
-    first, slow = probe.probed(session, kept)
+    first, none = probe.probed(session, kept)
+    ended = {name: f"its first default fit ended as {error.state}: {error.reason}" for name, error in none.items()}
     session.default_seconds = first
     wall = session.ledger.left - session.ledger.registration - 2.0
     if not first:
-        raise BudgetError(_too_little(session, slow))
+        raise _nothing(session, ended, any(error.state == "timeout" for error in none.values()))
     level = affordable(
         {name: seconds for name, seconds in first.items() if family(name).tunable},
         max(0.0, wall) * session.workers * _SHARE,
@@ -164,7 +175,7 @@ def _timed(session: Session, kept: list[Family]) -> Level:
         session.note(f"Time is short for {start[0]} x {start[1]} folds: {named(level.how)} instead.")
         _lay_out(session, level.outer, level.inner)
     references = tuple(name for name in first if not family(name).tunable)
-    out = {**session.level.left_out, **slow, **level.left_out}
+    out = {**session.level.left_out, **ended, **level.left_out}
     return replace(level, families=(*references, *level.families), left_out=out)
 
 
@@ -181,11 +192,16 @@ def _brief(session: Session, plan: str) -> None:
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)
 
 
-def _too_little(session: Session, slow: Mapping[str, str]) -> str:
+def _nothing(session: Session, ended: Mapping[str, str], slow: bool) -> NestorError:
+    """What to raise where no family finished one fit: with more time it might, if one was slow."""
+    table = f"this table of {session.work.rows:,} rows and {session.work.features.shape[1]} columns"
+    reasons = "".join(f"\n  {name}: {why}" for name, why in ended.items())
+    if not slow:
+        return NestorError(f"No family could be fitted on {table}:{reasons}")
     need = 3 * session.ledger.elapsed + 10 * probe.SHARE * (session.ledger.limit or 0)
-    return (
-        f"{session.ledger.limit:.0f} s are too little for this table of {session.work.rows:,} rows and "
-        f"{session.work.features.shape[1]} columns: no family finished one fit. Try --budget {need:.0f}s."
+    return BudgetError(
+        f"{session.ledger.limit:.0f} s are too little for {table}: no family finished one fit. Try --budget "
+        f"{need:.0f}s.{reasons}"
     )
 
 
@@ -199,10 +215,9 @@ def named(how: How) -> str:
 def planned(session: Session) -> progress.Planned:
     """The plan as whoever shows it wants it."""
     level = session.level
-    expected = None if session.ledger.limit is None else session.ledger.origin + session.ledger.limit * 0.9
     return progress.Planned(
         level.families, tuple(session.folds), named(level.how), session.metric.name,
-        session.metric.greater_is_better, dict(level.left_out), session.run.search.trials, expected,
+        session.metric.greater_is_better, dict(level.left_out), session.run.search.trials,
     )  # fmt: skip
 
 
