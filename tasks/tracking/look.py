@@ -22,13 +22,19 @@ def runs(name: str | None = None, address: str | None = None) -> list[dict[str, 
     """The pipeline runs, newest first: name, run_id, when (unix seconds), version, alias, how, estimate, test, status,
     seconds; None where there is none."""
     client = connect(address or default_address())
+    found = _found(client, name)
+    versions = _versions(client, {its for _, its in found})
+    return [_told(run, its, versions) for run, its in found]
+
+
+def _found(client: MlflowClient, name: str | None = None) -> list[tuple[Run, str]]:
+    """The pipeline runs and whose they are, newest first; InputError where a name has none."""
     known = {e.experiment_id: e.name for e in client.search_experiments()}
     names = {k: v for k, v in known.items() if name in (None, v)}
     found = list(search(client, list(names), "tags.`nestor.kind` = 'pipeline'")) if names else []
     if name is not None and not found:
         raise unknown("runs of", name, sorted({names_of for names_of in known.values() if names_of != "Default"}))
-    versions = _versions(client, {names[r.info.experiment_id] for r in found})
-    return [_told(r, names[r.info.experiment_id], versions) for r in found]
+    return [(run, names[run.info.experiment_id]) for run in found]
 
 
 def history(name: str, address: str | None = None) -> list[dict[str, Any]]:
@@ -70,9 +76,8 @@ def _told(run: Run, name: str, versions: Mapping[str, tuple[int, str | None]]) -
 
 def artifact(run: str, path: str, address: str | None = None, into: str | Path | None = None) -> Path:
     """A file that the run holds, copied here where it is far. `run`: its id, the beginning of it, or a model's name."""
-    where = address or default_address()
-    client = connect(where)
-    return held(client, _named_run(client, run, where), path, into)
+    client = connect(address or default_address())
+    return held(client, _named_run(client, run), path, into)
 
 
 def held(client: MlflowClient, run_id: str, path: str, into: str | Path | None = None) -> Path:
@@ -86,10 +91,10 @@ def held(client: MlflowClient, run_id: str, path: str, into: str | Path | None =
         raise InputError(f"The run {run_id} holds no {path!r}: {sentence(error)}") from error
 
 
-def _named_run(client: MlflowClient, run: str, address: str) -> str:
-    found = runs(None, address)
-    exact = [r["run_id"] for r in found if r["name"] == run or r["run_id"] == run]
-    near = [r["run_id"] for r in found if len(run) >= 4 and r["run_id"].startswith(run)]
+def _named_run(client: MlflowClient, run: str) -> str:
+    found = [(its, one.info.run_id) for one, its in _found(client)]
+    exact = [run_id for its, run_id in found if run in (its, run_id)]
+    near = [run_id for _, run_id in found if len(run) >= 4 and run_id.startswith(run)]
     if not exact and len(near) != 1:
-        raise unknown("run", run, [r["run_id"][:8] for r in found])
+        raise unknown("run", run, [run_id[:8] for _, run_id in found])
     return (exact or near)[0]
