@@ -41,5 +41,6 @@ def close(flow_run_id: str, more: str = "") -> None:
 def _close_tasks(client: SyncPrefectClient, flow_run_id: UUID, message: str) -> None:
     inside = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
     still = TaskRunFilter.model_validate({"state": {"type": {"any_": _OPEN}}})
-    for task_run in client.read_task_runs(flow_run_filter=inside, task_run_filter=still, limit=200):
-        client.set_task_run_state(task_run.id, Crashed(message=message), force=True)
+    while found := client.read_task_runs(flow_run_filter=inside, task_run_filter=still):
+        for task_run in found:  # a page of them: closed ones are not found again
+            client.set_task_run_state(task_run.id, Crashed(message=message), force=True)

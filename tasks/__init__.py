@@ -1,1 +1,2 @@
-"""One stage per module: thin Prefect tasks around the pure functions of `models`."""
+"""One stage per module, around the pure functions of `models`: files, processes and clocks are here. As tasks of
+Prefect the stages stand in `stages/`."""

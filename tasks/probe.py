@@ -23,7 +23,7 @@ _ALL_SHARE = 0.25
 """Share of the whole time that all first default fits may take; never less than twice the limit of one."""
 
 
-def probed(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict[str, str]]:
+def probed(session: Session, kept: list[Family]) -> tuple[dict[str, float], dict[str, FitError]]:
     """Seconds of each family's default on a first inner fold, and why others have none.
 
     Two folds, the quicker counts: a worker's very first fit of a family pays for what libraries load late. Both are
@@ -42,21 +42,21 @@ def _ended(session: Session) -> None:
     session.fits.cancel(lambda priority: priority[0] == SEARCH and priority[1] > 0)
 
 
-def _measured(session: Session, kept: list[Family], limit: float) -> tuple[dict[str, float], dict[str, str]]:
-    first, slow = {}, {}
+def _measured(session: Session, kept: list[Family], limit: float) -> tuple[dict[str, float], dict[str, FitError]]:
+    first, none = {}, {}
     for fold in list(session.folds)[:2]:
-        waiting = {f.name: _default(session, f.name, fold, limit) for f in kept if f.name not in slow}
+        waiting = {f.name: _default(session, f.name, fold, limit) for f in kept if f.name not in none}
         for name, future in waiting.items():
             try:
                 first[name] = min(_cost(session, name, future.result()), first.get(name, float("inf")))
             except FitError as error:
                 if error.state == "timeout" and name in first:
                     continue  # the first fold has measured it
-                slow[name] = f"its first default fit ended as {error.state}: {error.reason}"
+                none[name] = error
                 first.pop(name, None)
         if sum(first.values()) > _WARM * session.workers:
             break
-    return first, slow
+    return first, none
 
 
 def _default(session: Session, name: str, fold: str, limit: float) -> Future[Fit]:

@@ -30,7 +30,7 @@ class Planned:
 
     families: tuple[str, ...]
     folds: tuple[str, ...]
-    """Names of the folds: "0", "1", ..., and "all" for the search on all work rows."""
+    """Names of the folds: "1", "2", ..., and "all" for the search on all work rows."""
     how: str
     """Such as `5 outer x 4 inner folds`."""
     metric: str
@@ -38,8 +38,6 @@ class Planned:
     left_out: dict[str, str]
     trials: int | None
     """Configurations per study where a count was asked for."""
-    tune_until: float | None
-    """time.time() at which tuning is expected to end; None with a count of trials."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,6 @@ def gate(
     challenger_version: int,
     workdir: Path,
     gate: Gate,
-    who: str | None = None,
     address: str | None = None,
     unsafe: bool = False,
 ) -> Verdict:

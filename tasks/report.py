@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from models import plots
+from models.address import pages
 from models.errors import listed, shortened
 from models.outcome import number
 from tasks.hyperparameters import searched
@@ -48,8 +49,8 @@ class Details:
     chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """A label such as `lightgbm (fold 0)` -> its configuration."""
     plan: Mapping[str, Any] | None = None
-    greater_is_better: bool | None = None
-    """The metric's direction; None: as the metric's name says."""
+    greater_is_better: bool = True
+    """The metric's direction."""
     points: Sequence[Point] = ()
     """With several objectives or limits: every configuration of what is delivered."""
     searched: Mapping[str, Drawn] = field(default_factory=dict)
@@ -276,23 +277,12 @@ def _history(report: Report, details: Details) -> str:
     trials = details.trials
     if not {"family", "fold", "number", "state", "inner"} <= set(trials.columns) or trials["inner"].notna().sum() == 0:
         return ""
-    drawn = plots.history(trials, report.metric, _greater(report, details))
+    drawn = plots.history(trials, report.metric, details.greater_is_better)
     return figure(drawn, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
 
 
 def _schedules(report: Report, details: Details) -> str:
-    return schedules(details.trials, _greater(report, details))
-
-
-def _greater(report: Report, details: Details) -> bool:
-    if details.greater_is_better is not None:
-        return details.greater_is_better
-    from models.metric import metric_for
-
-    try:
-        return metric_for(report.metric, report.task, tuple(details.classes)).greater_is_better  # pyright: ignore
-    except Exception:  # a metric of the user's own that can't be had again: only the plot's direction is at stake
-        return True
+    return schedules(details.trials, details.greater_is_better)
 
 
 def _mattered(report: Report, details: Details) -> str:
@@ -351,6 +341,6 @@ def _parameters(values: Mapping[str, Any]) -> str:
 
 
 def _foot(report: Report) -> str:
-    where = f"mlflow ui --backend-store-uri {report.tracking_uri}" if report.tracking_uri else ""
+    where = pages(report.tracking_uri) if report.tracking_uri else ""
     every = f"<p>Every trial: <code>{esc(where, 400)}</code></p>" if where else ""
     return f"<footer>{every}<p>Made by Nestor, {time.strftime('%Y-%m-%d %H:%M')}.</p></footer>\n"

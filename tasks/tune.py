@@ -301,7 +301,7 @@ def _report(session: Session, study: Study, trial: Trial) -> None:
         "trial",
         parent=f"{name}/{fold}",
         params={**trial.params, **changes(trial.config)},
-        metrics={"seconds": trial.seconds, "peak_mb": trial.peak_mb, **trial.measures}
+        metrics={**trial.measures, "seconds": trial.seconds, "peak_mb": trial.peak_mb}
         | ({"share": trial.share} if trial.share < 1 else {})
         | ({"inner": trial.inner} if trial.inner is not None else {}),
         series={"score": trial.scores} if trial.scores else {},

@@ -29,7 +29,6 @@ def planned(**more):
         "greater_is_better": True,
         "left_out": {"svm": "too slow"},
         "trials": None,
-        "tune_until": None,
     }
     return Planned(**{**values, **more})
 

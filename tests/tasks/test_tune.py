@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from models.errors import NestorError
+from models.errors import BudgetError, NestorError
 from models.nested import Trial, best_of, hopeless
 from models.plan import Level
 from models.search import BATCH
@@ -42,9 +42,10 @@ class Sabotaged(Pool):
         return super().submit(work, *args, **how)
 
 
-def run(trials: int = 6, families=FAMILIES):
+def run(trials: int | None = 6, families=FAMILIES, seconds: float | None = None):
     data = frame().drop(columns=["day", "words"])
-    return run_over(data=data, search={"trials": trials, "families": families}, budget={"workers": 2})
+    search, budget = {"trials": trials, "families": families}, {"workers": 2, "seconds": seconds}
+    return run_over(data=data, search=search, budget=budget)
 
 
 def third_on_the_second_inner_fold(job: Job) -> bool:
@@ -120,6 +121,25 @@ def test_a_refit_that_fails_leaves_its_family_without_an_estimate_and_says_so(tr
 def test_a_run_in_which_nothing_works_ends_with_a_sentence(trained):
     with pytest.raises(NestorError):
         trained(run(2), pool=lambda: Sabotaged(lambda job: True, "raise ValueError('no')"))
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "said"),
+    [
+        ("raise ValueError('no')", NestorError, "No family could be fitted.*linear: its first.*ValueError: no"),
+        ("import time; time.sleep(600)", BudgetError, "60 s are too little for this table.*linear: its first.*timeout"),
+    ],
+    ids=["fails", "hangs"],
+)
+def test_where_no_family_can_be_fitted_at_all_the_reasons_are_told(tmp_path, code, error, said):
+    timed = run(None, families=("linear",), seconds=60)
+    session = begun(timed, tmp_path, pool=lambda: Sabotaged(lambda job: True, code))
+    try:
+        with pytest.raises(NestorError, match=f"(?s){said}") as caught:
+            shortlist(session)
+    finally:
+        session.close()
+    assert type(caught.value) is error
 
 
 # --- Stopped early ----------------------------------------------------------------------------------------------------
