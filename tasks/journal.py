@@ -176,7 +176,10 @@ class Journal:
         self._address = _with_password(tracking_uri or (header or {}).get("tracking_uri") or default_address())
         self.tracking_uri: str = masked(self._address)
         """Without a password: this one is written down and shown."""
-        self._written = len(records_in(lines))
+        records = records_in(lines)
+        self._written = len(records)
+        self.earlier = frozenset(record.key for record in records if record.kind == "trial")
+        """Keys of the trials that an earlier session recorded."""
         file = path.open("ab")
         file.truncate(end)
         opening = {"resumed": time.time()} if header else {"journal": 1, "run": self.run_key, "name": name}

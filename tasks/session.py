@@ -24,7 +24,7 @@ from models.table import Finding
 from tasks import earlier, owner, progress, wandb_mirror
 from tasks.budget import EXIT, Ledger
 from tasks.earlier import ROOT
-from tasks.journal import Journal, Record, read_lines
+from tasks.journal import Journal, Record
 from tasks.libraries import installed
 from tasks.workdir import Workdir
 
@@ -94,7 +94,7 @@ class Session:
         self.default_seconds: dict[str, float] = {}
         self.model_mb: dict[str, float] = {}
         self._new_store = no_store(journal.tracking_uri)
-        self.recorded = _recorded(workdir)
+        self.recorded = journal.earlier
         self.pool: Pool | None = None
         self.mirror: Mirror | None = None
         self.workers = run.budget.workers or psutil.cpu_count() or 1
@@ -304,13 +304,6 @@ def no_store(address: str) -> bool:
     """Whether the address is a SQLite file that does not exist."""
     kind, _, path = address.partition("sqlite:///")
     return not kind and bool(path) and not Path(path).exists()
-
-
-def _recorded(workdir: Workdir) -> set[str]:
-    """Keys of the trials that the journal of an earlier session holds."""
-    path = workdir.path / "events.jsonl"
-    lines = read_lines(path)[0] if path.exists() else []
-    return {line["key"] for line in lines if line.get("kind") == "trial"}
 
 
 @contextmanager
