@@ -1,7 +1,10 @@
 """The folder of one run, `mlruns/work/<run>`: all that resume needs, and what the workers read and write.
 
     run.json             the Run, who owns it (host, pid, process start) and how far it came
-    plan.npz plan.json   the folds, the families and the seal: fixed before any score is seen
+    table.json seal.json the table's fingerprint, and how its rows are sealed
+    plan.pkl plan.json   the folds and the families: fixed before any score is seen
+    warm.json            what an earlier run hands over
+    briefs/              what every fit of a plan shares
     work.arrow           features of the work rows; sealed.arrow those of the sealed rows, in a file of their own
     target.npy ...       target, weight, row_keys of the work rows; sealed_target.npy ... those of the sealed rows;
                          sealed_units.npy what a bootstrap of the sealed rows draws: rows, groups or blocks of time
@@ -10,6 +13,8 @@
     fits/                one result for each finished fit: scores and out-of-fold predictions
     columns/             prepared columns, shared between workers
     events.jsonl         what MLflow is told
+    delivered/           the model as it is handed to the registry
+    artifacts/           what the pipeline run in MLflow holds beside its numbers
 
 A file appears under its name only when it is whole: it is written beside and renamed."""
 
