@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.utils import Bunch
 from models import calibration
 from models.calibration import calibrated
 from models.columns import TRUSTED
+from models.ensemble import Member
 from models.errors import NestorError, listed
 from models.families import family
 from models.split import ALL
@@ -45,12 +47,21 @@ def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
     if ALL not in chosen or not session.joins_sealed:
         return model(session.work, tested, at), None
     one = chosen[ALL]
-    for member in one.members:
-        trial = session.trials[member.family, ALL][member.trial]
-        if refit(session, member.family, ALL, trial, with_sealed=True) is None:
-            session.note("The last fit with the sealed rows did not finish: the tested model is delivered as it is.")
-            return model(session.work, tested, at), None
+    if not _with_sealed(session, one.members):
+        session.note("The last fit with the sealed rows did not finish: the tested model is delivered as it is.")
+        return model(session.work, tested, at), None
     return model(session.work, voters(session, [one], with_sealed=True), at), model(session.work, tested, at)
+
+
+def _with_sealed(session: Session, members: Sequence[Member]) -> bool:
+    """Whether every member could be fitted once more with the sealed rows, all of them side by side."""
+
+    def again(member: Member) -> bool:
+        trial = session.trials[member.family, ALL][member.trial]
+        return refit(session, member.family, ALL, trial, with_sealed=True) is not None
+
+    with ThreadPoolExecutor(len(members)) as threads:
+        return all(threads.map(again, members))
 
 
 def _unlearned(session: Session, chosen: Sequence[Chosen]) -> NestorError:

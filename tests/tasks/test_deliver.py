@@ -1,20 +1,29 @@
 """The delivered model speaks the table's labels, whatever order the classes stand in, and all of them."""
 
+import threading
+from concurrent.futures import Future
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from models.config import Run
+from models.ensemble import Member
 from models.errors import NestorError
 from models.split import ALL
+from tasks import fit
+from tasks.assemble import Chosen
+from tasks.conclude import Concluded
 from tasks.data import read
 from tasks.deliver import delivered, model
-from tests.sessions import frame, run_over, trained
+from tasks.shortlist import shortlist
+from tasks.tune import refit
+from tests.sessions import begun, frame, run_over, trained, tuned
 
 
 @pytest.mark.parametrize("positive", ["no", "yes"])
@@ -45,3 +54,40 @@ def test_where_no_member_knows_every_class_it_is_said_what_to_do(tmp_path):
     session.folds[ALL] = replace(session.folds["1"], name=ALL)  # as planned, and nothing of it could be fitted
     with pytest.raises(NestorError, match=r"all work rows made no model\..*--resume"):
         delivered(session, concluded)
+
+
+class Together:
+    """Stands for the pool: fits with the sealed rows begin when two of them were asked for."""
+
+    workers = 2
+
+    def __init__(self) -> None:
+        self._both, self._lock = threading.Barrier(2, timeout=10), threading.Lock()
+
+    def submit(self, work, job, *, priority, timeout=None) -> Future:
+        if job.with_sealed:
+            self._both.wait()
+        promise: Future = Future()
+        with self._lock:
+            promise.set_result(work(job))
+        return promise
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+def test_the_last_fits_with_the_sealed_rows_are_asked_for_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit.peak, "_process", psutil.Process(), raising=False)
+    data = frame().drop(columns=["day", "words", "town"])
+    search = {"trials": 1, "families": ("constant", "linear")}
+    session = begun(run_over("time", data, search=search), tmp_path, pool=Together)
+    shortlist(session)
+    tuned(session)
+    members = tuple(Member(name, 0, 0.5) for name in search["families"])
+    for one in members:
+        refit(session, one.family, ALL, session.trials[one.family, ALL][0])
+    chosen = {ALL: Chosen(ALL, members, 0.0)}
+    whole, twin = delivered(session, Concluded(chosen, (), "linear", None, None, None, None, False, ()))
+    assert twin is not None
+    rows = session.work.features
+    assert not np.array_equal(whole.predict_proba(rows), twin.predict_proba(rows))
