@@ -42,13 +42,40 @@ def test_the_positive_class_may_be_either(positive, tmp_path):
     assert of_positive[(frame["sold"] == positive).to_numpy()].min() > 0.4
 
 
-def test_where_no_member_knows_every_class_it_is_said_what_to_do(tmp_path):
+class Together:
+    """Stands for the pool: fits run in this process, those with the sealed rows when two of them were asked for."""
+
+    workers = 2
+
+    def __init__(self) -> None:
+        self._both, self._lock = threading.Barrier(2, timeout=10), threading.Lock()
+
+    def submit(self, work, *args, priority, timeout=None) -> Future:
+        if work is fit.run and args[0].with_sealed:
+            self._both.wait()
+        promise: Future = Future()
+        with self._lock:
+            promise.set_result(work(*args))
+        return promise
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    monkeypatch.setattr(fit.peak, "_process", psutil.Process(), raising=False)
+    return Together
+
+
+def test_where_no_member_knows_every_class_it_is_said_what_to_do(tmp_path, pool):
     """The last of three classes first occurs in the window that judges last."""
     data = frame(task="multiclass").drop(columns=["day", "words", "town"])
     early = np.arange(len(data)) < 0.65 * len(data)
     data.loc[early & (data["target"] == "high"), "target"] = "mid"
     search = {"trials": 1, "families": ("constant", "linear")}
-    session, concluded = trained(run_over("time", data, search=search, final={"deliver": "bag"}), tmp_path)
+    run = run_over("time", data, search=search, final={"deliver": "bag"})
+    session, concluded = trained(run, tmp_path, pool=pool)
     with pytest.raises(NestorError, match=r"no row with the target high, so none can be delivered\..*--deliver refit"):
         delivered(session, concluded)
     session.folds[ALL] = replace(session.folds["1"], name=ALL)  # as planned, and nothing of it could be fitted
@@ -56,31 +83,10 @@ def test_where_no_member_knows_every_class_it_is_said_what_to_do(tmp_path):
         delivered(session, concluded)
 
 
-class Together:
-    """Stands for the pool: fits with the sealed rows begin when two of them were asked for."""
-
-    workers = 2
-
-    def __init__(self) -> None:
-        self._both, self._lock = threading.Barrier(2, timeout=10), threading.Lock()
-
-    def submit(self, work, job, *, priority, timeout=None) -> Future:
-        if job.with_sealed:
-            self._both.wait()
-        promise: Future = Future()
-        with self._lock:
-            promise.set_result(work(job))
-        return promise
-
-    def close(self) -> None:
-        """There is nothing to end."""
-
-
-def test_the_last_fits_with_the_sealed_rows_are_asked_for_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit.peak, "_process", psutil.Process(), raising=False)
+def test_the_last_fits_with_the_sealed_rows_are_asked_for_together(tmp_path, pool):
     data = frame().drop(columns=["day", "words", "town"])
     search = {"trials": 1, "families": ("constant", "linear")}
-    session = begun(run_over("time", data, search=search), tmp_path, pool=Together)
+    session = begun(run_over("time", data, search=search), tmp_path, pool=pool)
     shortlist(session)
     tuned(session)
     members = tuple(Member(name, 0, 0.5) for name in search["families"])
