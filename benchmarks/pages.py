@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.config import Retrain, Run, Score, Settings, Watch
+from models.config.places import by_name, is_settings
 
 if TYPE_CHECKING:
     from models.families import Family
     from models.search import Strategy
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+OF_FAMILIES = {
+    "families.NAME.space": "--space",
+    "families.NAME.steps": "--steps",
+    "families.NAME.configurations": "--configuration",
+}
+"""The options for the settings of single families, which name the family themselves."""
 PART = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.S)
 
 
@@ -63,23 +70,22 @@ def _parts(flow: type[Settings]) -> Iterator[tuple[str, type[Settings], Mapping[
     from flows.options import FLAGS
 
     if flow is Run:
-        options = {".".join(path): flag for path, flag in FLAGS.items()}
+        options = {".".join(path): flag for path, flag in FLAGS.items()} | OF_FAMILIES
     else:
         command = _commands().get(flow.__name__.lower())
         options = {p.name: _flag_of(p) for p in command.params} if command else {}
     yield "", flow, options
     for name, field in flow.model_fields.items():
-        if _is_settings(field.annotation):
-            yield name, field.annotation, options
-
-
-def _is_settings(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Settings)
+        kind: Any = field.annotation
+        if is_settings(kind):
+            yield name, kind, options
+        elif each := by_name(kind):
+            yield f"{name}.NAME", each, options
 
 
 def _section(place: str, model: type[Settings], options: Mapping[str, str]) -> str:
     schema = model.model_json_schema()["properties"]
-    fields = {n: f for n, f in model.model_fields.items() if not _is_settings(f.annotation)}
+    fields = {n: f for n, f in model.model_fields.items() if not is_settings(f.annotation)}
     rows = [
         (
             f"`{place}.{n}`" if place else f"`{n}`",
@@ -121,6 +127,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         return f"numbers {_type(schema['items']).partition(' ')[2]}".strip()
     if "=" in schema.get("items", {}).get("pattern", ""):
         return "name: value, or a list of `name=value`"
+    if schema.get("items", {}).get("type") == "object":
+        return f"list of {WORDS['object']}"
     return " ".join([WORDS.get(schema.get("type", ""), schema.get("type", "any")), *said])
 
 

@@ -12,7 +12,7 @@ import typer
 from models.errors import InputError, shortened
 
 if TYPE_CHECKING:
-    from models.config import Run
+    from models.config import Run, Settings
 
 
 def _option(panel: str, *names: str, help: str, metavar: str = "TEXT", default: str | None = None) -> Any:
@@ -438,7 +438,7 @@ FLAGS: dict[tuple[str, ...], str] = {
 
 def gathered(config: Path | None, given: Given) -> dict[str, Any]:
     """The Run's values: those of the config file, overruled by the options given (None: not given)."""
-    values = from_file(config) if config else {}
+    values = _of_run(config) if config else {}
     given = {path: value for path, value in given.items() if value is not None}
     if _BUDGET in given and _TRIALS in given:
         raise InputError("Give --budget (wall time) or --trials (configurations per family and fold), not both.")
@@ -468,9 +468,18 @@ def made_run(values: dict[str, Any], given: Given) -> Run:
         raise InputError("\n".join(problems[:3]) + more) from None
 
 
-def from_file(path: Path) -> dict[str, Any]:
-    """The values in a yaml file, with `budget: 10m` in its long form."""
+def _of_run(path: Path) -> dict[str, Any]:
+    from models.config import Run
+
+    return from_file(path, Run)
+
+
+def from_file(path: Path, model: type[Settings]) -> dict[str, Any]:
+    """The values in a yaml file for these settings, names such as `search.trials` as groups, and `budget: 10m` in its
+    long form."""
     import yaml
+
+    from models.config.places import unfolded
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -482,7 +491,10 @@ def from_file(path: Path) -> dict[str, Any]:
         raise InputError(f"--config: {path} must hold fields such as 'target: paid', not {shortened(values)!r}.")
     if isinstance(values.get("budget"), (str, int, float)):
         values["budget"] = {"seconds": values["budget"]}
-    return values
+    try:
+        return unfolded(values, model)
+    except ValueError as error:
+        raise InputError(f"--config: {path}: {error}.") from None
 
 
 def bindings(pairs: list[str] | None) -> dict[str, str] | None:

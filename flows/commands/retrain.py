@@ -115,7 +115,9 @@ def retrain(
     quiet: o.Quiet = False,
 ) -> None:
     """Train a challenger on new data, and let it meet the champion."""
-    values = o.from_file(config) if config else {}
+    from models.config import Retrain
+
+    values = o.from_file(config, Retrain) if config else {}
     if isinstance(values.get("budget"), dict):  # `from_file` writes a Run's budget in its long form
         values["budget"] = values["budget"].get("seconds")
     given = {

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from models.config.places import beneath, is_settings
 from models.config.values import Settings
 from models.errors import InputError, shortened
 
@@ -47,7 +48,8 @@ def sentence(problem: Any, model: type[Settings]) -> str:
     return f"{message}." if problem["type"] == "value_error" else f"{message}, not {shortened(problem['input'])!r}."
 
 
-def _fields(model: Any, place: tuple[int | str, ...]) -> list[str]:
+def _fields(model: type[Settings], place: tuple[int | str, ...]) -> list[str]:
+    kind: Any = model
     for part in place[:-1]:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields) if issubclass(model, Settings) else []
+        kind = beneath(kind, str(part))
+    return list(kind.model_fields) if is_settings(kind) else []

@@ -106,7 +106,6 @@ Bound = Annotated[dict[str, str], BeforeValidator(_bound), pairs(".+")]
 """Values for the names in a query; in a form and in lists `since=today-7d`."""
 
 
-
 def nested(value: object) -> object:
     """`["search.families=lightgbm"]` as `{"search": {"families": "lightgbm"}}`; any other value as it came."""
     pairs = paired(value)

@@ -108,6 +108,21 @@ def test_orders_of_levels_overrule_those_of_the_file(tmp_path, form):
     assert made_run(gathered(file, {}), {}).order == {"size": ("S", "M"), "rank": ("1", "2", "10")}
 
 
+def test_names_with_dots_in_a_file_are_groups_and_options_overrule_them(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "data: t.csv\nfamilies.lightgbm.space.learning_rate: [0.01, 0.1, log]\nsplit: {outer: 3}\nsplit.inner: 2\n"
+        "families: {lightgbm: {steps: 4}}\nsearch.trials: 9\nbudget.workers: 1\ntypes.a.b: number\n"
+    )
+    run = made_run(gathered(file, {}), {})
+    assert run.families["lightgbm"].space == {"learning_rate": (0.01, 0.1, "log")}
+    assert run.families["lightgbm"].steps == {"": 4}
+    assert (run.split.outer, run.split.inner, run.search.trials, run.budget.workers) == (3, 2, 9, 1)
+    assert run.types == {"a.b": "number"}  # what is no group of settings is the name of a column
+    given = {("budget", "seconds"): "2m"}
+    assert made_run(gathered(file, given), given).seconds == 120
+
+
 @pytest.mark.parametrize(
     "form",
     [
@@ -189,6 +204,9 @@ def test_many_wrong_values_are_bounded():
         ("- 1", "--config: "),
         ("a: [", "--config: "),
         ("split: 3", "config: split: "),
+        ("split: 3\nsplit.outer: 3", "--config: "),
+        ("families: {lightgbm: {spce: 1}}", "config: families.lightgbm.spce: no such field. Known: space, steps"),
+        ("families.lightgbm.spce.x: 1", "config: families.lightgbm.spce: no such field. Known: space, steps"),
     ],
 )
 def test_a_wrong_config_file_is_told_with_its_field(tmp_path, text, says):
