@@ -57,10 +57,10 @@ class Surrogate:
         """Such as `lightgbm-car`."""
         return f"{self.family.name}-{self.table}"
 
-    def view(self, seed: int, trials: int) -> View:
-        """What a search of so many trials may know before the first one. A part of a fit is so many inner folds: all
-        that was collected."""
-        run = Run(data="", seed=seed, search={"trials": trials})  # type: ignore[arg-type]
+    def view(self, seed: int, trials: int, **search: Any) -> View:
+        """What a search of so many trials, with these further settings, may know before the first one. A part of a fit
+        is so many inner folds: all that was collected."""
+        run = Run(data="", seed=seed, search={"trials": trials, **search})  # type: ignore[arg-type]
         return view_of(replace(self.family, fidelity="folds"), self.shape, self.metric, run)
 
     def told(self, params: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
