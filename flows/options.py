@@ -483,6 +483,7 @@ def from_file(path: Path, model: type[Settings]) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = {} if values is None else values  # comments alone: `nestor searches --suggest` with nothing to narrow
     except OSError as error:
         raise InputError(f"--config: {path} can't be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeError) as error:

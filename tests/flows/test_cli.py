@@ -108,6 +108,14 @@ def test_orders_of_levels_overrule_those_of_the_file(tmp_path, form):
     assert made_run(gathered(file, {}), {}).order == {"size": ("S", "M"), "rank": ("1", "2", "10")}
 
 
+@pytest.mark.parametrize("text", ["", "# There is nothing to narrow: the best trials lie all over the ranges.\n"])
+def test_a_file_that_says_nothing_changes_nothing(tmp_path, text):
+    file = tmp_path / "n.yaml"
+    file.write_text(text)
+    given = {("data",): "t.csv", ("search", "trials"): "3"}
+    assert made_run(gathered(file, given), given) == made_run(gathered(None, given), given)
+
+
 def test_names_with_dots_in_a_file_are_groups_and_options_overrule_them(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text(
