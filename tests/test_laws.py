@@ -175,7 +175,8 @@ def test_a_run_gets_to_its_last_choice_with_the_sealed_rows_away(plan, tmp_path)
     session = begun(run_over(plan, light(plan), search=search, final={"deliver": "refit"}), tmp_path)
     try:
         files = [p for p in tmp_path.iterdir() if p.name.startswith("sealed")]
-        arrays = {f"sealed_{name}.npy" for name in ("target", "weight", "row_keys", "units")}
+        grouped = ("group",) if "group" in plan else ()
+        arrays = {f"sealed_{name}.npy" for name in ("target", "weight", "row_keys", "units", *grouped)}
         assert {p.name for p in files} == {"sealed.arrow", "sealed.json", *arrays}
         away = [p.rename(p.with_name("away_" + p.name)) for p in files]
         opened, session.sealed = session.sealed, None
