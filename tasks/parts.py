@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -45,10 +46,11 @@ def of_refit(job: Job, workdir: Workdir, known: Family, rows, goal) -> Prepared:
     if job.with_sealed:
         return _fresh(job, known, rows, goal)
     name = _place(job, known)
-    if not workdir.has(f"{name}.pkl"):
-        fresh = _fresh(job, known, rows, goal)
-        workdir.write_array(name, fresh.X)
-        workdir.write_pickle(name, replace(fresh, X=np.empty(0)))
+    with workdir.alone(name):
+        if not workdir.has(f"{name}.pkl"):
+            fresh = _fresh(job, known, rows, goal)
+            workdir.write_array(name, fresh.X)
+            workdir.write_pickle(name, replace(fresh, X=np.empty(0)))
     return replace(workdir.read_pickle(name), X=np.array(workdir.read_array(name)))
 
 
@@ -86,25 +88,30 @@ def with_sealed_rows(workdir: Workdir, rows, goal, weights, group):
 
 def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[Prepared, np.ndarray]:
     """Prepared training rows and validation rows; made once for each inner fold and kind of need, then mapped."""
-    brief, features, target, _ = load(job.workdir, job.plan)
     name = _place(job, known)
-    kept = workdir.read_json(name + ".json")
-    if kept is None:
-        made = _fresh(job, known, features.iloc[train], np.asarray(target[train]))
-        columns = made.transformer
-        assert columns is not None
-        workdir.write_array(name + "-train", made.X)
-        workdir.write_array(name + "-judge", transform(columns, features.iloc[judge]))
-        size, ms = len(pickle.dumps(columns)) / 1e6, 0.0
-        if brief.goal is not None and brief.goal.asks("latency"):
-            ms = measure.latency(lambda row: transform(columns, row), measure.single(features.iloc[judge]))
-        kept = {"categories": made.categories, "plain": made.plain, "origins": made.origins, "mb": size, "ms": ms}
-        workdir.write_json(name + ".json", kept)
+    with workdir.alone(name):
+        kept = workdir.read_json(name + ".json") or _made(job, workdir, known, train, judge)
     X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
     assert X_train is not None
     assert X_judge is not None
     about = {name: tuple(kept.get(name, ())) for name in ("categories", "plain", "origins")}
     return Prepared(None, X_train, **about, mb=kept["mb"], ms=kept.get("ms", 0.0)), X_judge
+
+
+def _made(job: Job, workdir: Workdir, known: Family, train, judge) -> dict[str, Any]:
+    """What is known of the prepared columns of an inner fold, which are written down."""
+    (brief, features, target, _), name = load(job.workdir, job.plan), _place(job, known)
+    made = _fresh(job, known, features.iloc[train], np.asarray(target[train]))
+    columns = made.transformer
+    assert columns is not None
+    workdir.write_array(name + "-train", made.X)
+    workdir.write_array(name + "-judge", transform(columns, features.iloc[judge]))
+    size, ms = len(pickle.dumps(columns)) / 1e6, 0.0
+    if brief.goal is not None and brief.goal.asks("latency"):
+        ms = measure.latency(lambda row: transform(columns, row), measure.single(features.iloc[judge]))
+    kept = {"categories": made.categories, "plain": made.plain, "origins": made.origins, "mb": size, "ms": ms}
+    workdir.write_json(name + ".json", kept)
+    return kept
 
 
 def part_of(prepared: Prepared, train, target, weight, brief: Brief, stop) -> Part:

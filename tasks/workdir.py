@@ -20,11 +20,13 @@ A file appears under its name only when it is whole: it is written beside and re
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pickle
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,16 @@ class Workdir:
         """The table, mapped into memory read-only."""
         with pa.memory_map(str(self.path / f"{name}.arrow")) as file:
             return pyarrow.ipc.open_file(file).read_all().to_pandas(split_blocks=True)
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Waits while another process makes `name`. The lock is the system's: it ends with its process, however that
+        ends."""
+        path = self.path / f"{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def has(self, name: str) -> bool:
         """Whether the file is there."""
