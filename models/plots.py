@@ -43,6 +43,8 @@ _STYLE: Any = {
     "savefig.facecolor": "none",
 }
 _MOST_POINTS = 4000
+_ACROSS = 2
+"""Panels beside each other."""
 
 Schedule = Sequence[Sequence[Any]]
 """Rounds and the settings that they were trained with, step by step."""
@@ -82,35 +84,63 @@ def intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int = 0)
 
 
 def pareto(points: Sequence[Point], objectives: Sequence[ObjectiveOutcome]) -> Figure:
-    """Configurations by the first two objectives: dominated ones pale, the front strong and joined, those over a limit
-    as crosses, the picked ones ringed; limits as lines."""
-    y, x = objectives[:2]
-    figure, axes = _figure("", _axis(x), _axis(y), (8.8, 3.8))
+    """Configurations by the first objective and each other one, a panel for each: dominated ones pale, the front
+    strong, those over a limit as crosses, the picked ones ringed; limits as lines. The front of two objectives is
+    joined; one of more is no line in any panel."""
+    first, *others = objectives
+    figure, panels = _panels(len(others))
+    for place, (axes, other) in enumerate(zip(panels, others, strict=True), 1):
+        _configurations(axes, points, place)
+        if len(others) == 1:
+            _join(axes, points)
+        axes.set_xlabel(_axis(other))
+        for one, line in ((other, axes.axvline), (first, axes.axhline)):
+            if one.limit is not None:
+                line(one.limit, color=SERIES[3], linewidth=1.0, linestyle="--")
+        _logged(axes, [p.values[place] for p in points])
+        _zoomed(axes, np.array([p.values[0] for p in points]), first.greater_is_better)
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel(_axis(first))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    """As many panels of one figure, side by side and then in rows."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    across = min(_ACROSS, count)
+    rows = -(-count // across)
+    figure = Figure(figsize=(8.8, 3.8 if count == 1 else 2.9 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, [figure.add_subplot(rows, across, place) for place in range(1, count + 1)]
+
+
+def _configurations(axes: Axes, points: Sequence[Point], place: int) -> None:
+    """The points by that value and the first one, in the colours of their families."""
     families = list(dict.fromkeys(p.family for p in points))
     for colour, family in zip(_colours(families), families, strict=True):
         own = [p for p in points if p.family == family]
         for shown, alpha, mark in ((_pale(own), 0.3, "o"), (_strong(own), 1.0, "o"), (_over(own), 0.4, "x")):
-            label = shortened(family, 24) if shown is own or alpha == 1.0 else None
+            label = shortened(family, 24) if alpha == 1.0 else None
             size = 34 if alpha == 1.0 else 14
             axes.scatter(
-                [p.values[1] for p in shown], [p.values[0] for p in shown], s=size, alpha=alpha, color=colour,
+                [p.values[place] for p in shown], [p.values[0] for p in shown], s=size, alpha=alpha, color=colour,
                 marker=mark, linewidths=1.0 if mark == "x" else 0, label=label,
             )  # fmt: skip
+    chosen = [p for p in points if p.picked]
+    axes.scatter(
+        [p.values[place] for p in chosen], [p.values[0] for p in chosen], s=130, facecolors="none", edgecolors=INK,
+        linewidths=1.6, zorder=4,
+    )  # fmt: skip
+
+
+def _join(axes: Axes, points: Sequence[Point]) -> None:
+    """A line along the front of each fold."""
     for fold in dict.fromkeys(p.fold for p in points):
         ends = sorted((p.values[1], p.values[0]) for p in points if p.fold == fold and p.front)
         axes.plot(*zip(*ends, strict=True), color=SERIES[8], linewidth=0.9, alpha=0.7, zorder=0) if ends else None
-    chosen = [p for p in points if p.picked]
-    axes.scatter(
-        [p.values[1] for p in chosen], [p.values[0] for p in chosen], s=130, facecolors="none", edgecolors=INK,
-        linewidths=1.6, zorder=4,
-    )  # fmt: skip
-    for one, line in ((x, axes.axvline), (y, axes.axhline)):
-        if one.limit is not None:
-            line(one.limit, color=SERIES[3], linewidth=1.0, linestyle="--")
-    _logged(axes, [p.values[1] for p in points])
-    _zoomed(axes, np.array([p.values[0] for p in points]), y.greater_is_better)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
 
 
 def _axis(one: ObjectiveOutcome) -> str:
@@ -135,6 +165,7 @@ def _logged(axes: Axes, values: Sequence[float]) -> None:
     """A scale of powers where the values span more than a factor of twenty."""
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")  # matplotlib's own is a formula, which is not set here
 
 
 def history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figure:
