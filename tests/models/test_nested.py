@@ -12,6 +12,7 @@ import pytest
 from models.families import Shape, families
 from models.metric import metric_for
 from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
+from models.objectives import Goal, Limit, objective
 from models.search import BATCH, View, seed_for, strategies
 from models.space import at, bounded, distributions, walked
 
@@ -43,11 +44,17 @@ def suited(strategy, many=2):
     return list(islice((f for f in by_chance if not study(f, strategy=strategy).unsuited), many))
 
 
+def _lacks(known):
+    return pytest.mark.skip(f"the package {known.package} is missing: {known.install}")
+
+
 def over_strategies(many=2):
-    """Every strategy that is installed, each with some families."""
+    """Every strategy, each with some families; those that lack their package are skipped, with what brings it."""
     quick = [pytest.param(s, i, id=f"{s}-{i}") for s in STRATEGIES if s not in SLOW for i in range(many)]
     slow = [pytest.param(s, 0, id=s, marks=pytest.mark.prove) for s in STRATEGIES if s in SLOW]
-    return pytest.mark.parametrize(("strategy", "place"), quick + slow)
+    lacking = [pytest.param(s.name, 0, id=s.name, marks=[pytest.mark.prove, _lacks(s)])
+               for s in strategies().values() if not s.available]  # fmt: skip
+    return pytest.mark.parametrize(("strategy", "place"), quick + slow + lacking)
 
 
 def family_at(strategy, place):
@@ -197,6 +204,42 @@ def test_the_sampler_learns_from_what_it_is_told():
     assert [t.params for t in one.told[:9]] == [t.params for t in other.told[:9]]
     late = [sum(t.params["strength"] for t in s.told[13:]) for s in (one, other)]
     assert late[0] < late[1]
+
+
+# --- Few trials -------------------------------------------------------------------------------------------------------
+
+
+def of_four(known, strategy, limited) -> Study:
+    """A study of four trials on a table of which parts tell much; the user listed three configurations, and wants the
+    smallest grid."""
+    large = replace(SHAPE, rows=30_000)
+    limits = (Limit(objective("size", AUC), 1.0),) if limited else ()
+    told = {} if strategies()[strategy].chooses else {"configurations": listed(known, large)[:3], "steps": {"": 1}}
+    goal = {"goal": Goal(AUC, limits=limits), "limited": limited}
+    return Study(View(known, large, AUC, (), 0, 0, expected=4, inner=4, **told, **goal), "1", strategy)
+
+
+def well(trial: Trial) -> Trial:
+    """The trial as it ends well, whatever its number; the default is too large, nothing else is."""
+    ended = replace(result(replace(trial, number=0)), number=trial.number)
+    return replace(ended, measures={"size": 0.5 if trial.number else 2.0})
+
+
+@pytest.mark.parametrize("limited", [False, True], ids=["free", "limited"])
+@over_strategies(many=1)
+def test_four_trials_are_enough_to_find_what_is_no_default(strategy, place, limited):
+    known = next(f for f in (families()["linear"], *TUNABLE) if not of_four(f, strategy, limited).unsuited)
+    one, again = (of_four(known, strategy, limited) for _ in range(2))
+    for each in (one, again):
+        while asked := each.ask(4 - each.spent):
+            each.tell([well(t) for t in asked])
+    assert [t.params for t in again.told] == [t.params for t in one.told]
+    assert one.spent <= 4 + 1e-9
+    others = [t for t in one.told[1:] if t.inner is not None]
+    assert others
+    assert one.told[0].params.items() <= known.default.items()
+    assert one.best is not None
+    assert one.best.inner == max(t.inner for t in (others if limited else [*others, one.told[0]]))
 
 
 # --- Warm starts ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,10 @@ HEAD = """# Proofs
 
 Laws that take hundreds of runs to hold Nestor to; what the words mean is in [estimates.md](estimates.md). Each section
 is written by its test in `tests/prove`: all by `make prove`, one by `python -m pytest -m prove -k law_8`.
+
+`make prove` tries the searches too, by the laws in `tests/models` and `tests/test_searches.py`. Those of the extra
+`bayes` (`gp`, `botorch`) it skips, with a line that says so, until `uv sync --extra bayes` has brought PyTorch. These
+alone: `.venv/bin/python -m pytest -m prove tests/models tests/test_searches.py -k "gp or botorch"`.
 """
 ORDER = ("law_1", "law_2", "law_7", "law_8", "kills", "team", "one_machine")
 SECTION = re.compile(r"<!-- begin (\w+) -->\n(.*?)<!-- end \1 -->\n", re.DOTALL)

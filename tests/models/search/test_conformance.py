@@ -49,7 +49,8 @@ class TestSamplersOfSeveralObjectives(optuna_tests.MultiObjectiveSamplerTestCase
 
 
 class TestSamplersOfOneObjective(optuna_tests.SingleOnlySamplerTestCase):
-    sampler = makes([n for n in QUICK if n == "cmaes"])
+    # What only plans for one objective leaves nothing to its sampler that hangs on how many there are.
+    sampler = makes([n for n in QUICK if not strategies()[n].several])
 
 
 @pytest.mark.prove
