@@ -20,13 +20,15 @@ from models.search import MOST_TRIALS
 from tasks.budget import Ledger
 from tasks.earlier import model_name
 from tasks.journal import Journal, default_address
+from tasks.searches import most_configurations
 from tasks.session import Session
-from tasks.shortlist import most_configurations
 from tasks.workdir import Workdir
 
 
 class _Unheard:
     """A journal that nobody reads."""
+
+    earlier: frozenset[str] = frozenset()
 
     @property
     def tracking_uri(self) -> str:

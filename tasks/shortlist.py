@@ -3,28 +3,24 @@ once, from the table's shape and the seconds of the first default fits, before a
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
 
 from models import fairness
-from models.config import OfFamily, Run
+from models.config import Run
 from models.errors import BudgetError, InputError, NestorError, listed
 from models.families import Family, family
 from models.outcome import How
 from models.plan import REFIT, Level, affordable, first_level
-from models.search import Strategy, strategies
-from models.space import distributions
 from models.split import layout
-from tasks import probe, progress
+from tasks import probe, progress, searches
 from tasks.brief import brief_for
 from tasks.session import Session
 from tasks.suited import refused, suited
 from tasks.tune import study_of
-from tasks.warm import shape, warm_up
+from tasks.warm import warm_up
 
 _SHARE = 0.85
 """Share of the cores that fits get; the rest is the driver's, Prefect's and MLflow's."""
@@ -77,7 +73,7 @@ def _shortlist(session: Session) -> None:
     deaf = [name for name in session.level.families if family(name).tunable and not family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):
         session.note(f"Weights count for nothing in fits of {listed(deaf)}.")
-    _say_search(session)
+    searches.said(session)
     warm_up(session)
 
 
@@ -94,44 +90,6 @@ def _comparable(session: Session) -> None:
                     f"{fairness.LEAST} rows each{' of one class' * one.metric.by_class}. Give more rows, fewer folds "  # type: ignore[union-attr]
                     "(--outer, --inner), or a column of fewer values."
                 )
-
-
-def _say_search(session: Session) -> None:
-    """Says which search each family has, and why, where the settings leave that open; how much there is to try, where
-    that is fixed; and which settings are for another search."""
-    taken: dict[tuple[str, str], list[str]] = defaultdict(list)
-    sizes: dict[str, list[str]] = defaultdict(list)
-    unread: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name in (n for n in session.level.families if family(n).tunable):
-        study = study_of(session, name, next(iter(session.folds)))
-        taken[study.strategy.name, study.why] += [name]
-        if study.size is not None:
-            sizes[study.strategy.name] += [f"{study.size:,.0f} of {name}"]
-        for setting in _unread(session, name, study.strategy):
-            unread[study.strategy.name, setting] += [name]
-    for (search, why), names in taken.items():
-        if why:
-            session.note(f"Search {search} for {listed(names, 30)}: {why}.")
-    for search, counts in sizes.items():
-        session.note(f"Search {search} has {listed(counts, 30)} to try, after each default.")
-    for (search, setting), names in unread.items():
-        readers = listed([f"--search {known.name}" for known in strategies().values() if setting in known.reads])
-        session.note(f"Search {search} passes over the {setting} of {listed(names, 30)}: they go with {readers}.")
-
-
-def _unread(session: Session, family_name: str, search: Strategy) -> list[str]:
-    """What the user set for the family and its search does not read."""
-    told = session.run.families.get(family_name, OfFamily())
-    known = sorted({setting for one in strategies().values() for setting in one.reads})
-    return [setting for setting in known if getattr(told, setting) and setting not in search.reads]
-
-
-def most_configurations(session: Session, family_name: str, fold: str) -> float:
-    """How many configurations the study has at most, the default among them; infinite where there is no end to them."""
-    study = study_of(session, family_name, fold)
-    if all(one.single() for one in distributions(study.family, shape(session, fold)).values()):
-        return 1
-    return math.inf if study.size is None else 1 + study.size
 
 
 def _start(session: Session) -> tuple[int, int]:

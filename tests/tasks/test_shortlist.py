@@ -56,3 +56,10 @@ def test_settings_for_another_search_are_told(tmp_path, search, passed_over):
         f"Search {taken} passes over the {setting} of linear: they go with --search {reader}."
         for setting, reader in passed_over.items()
     )
+
+
+def test_settings_that_the_family_does_not_ask_for_on_such_a_table_are_told(tmp_path):
+    given = {"tree": {"space": {"criterion": "gini", "max_leaf_nodes": 30}}}
+    with listed(tmp_path, families=given, search={"trials": 1, "families": "tree"}) as made:
+        told = [note for note in made.notes if "counts for nothing" in note]
+    assert told == ["What is set for criterion counts for nothing: tree leaves that out on such a table."]

@@ -1,0 +1,64 @@
+"""What a run says of its searches before they begin, and how much they will try."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+from models.config import OfFamily
+from models.errors import listed
+from models.families import family
+from models.nested import Study
+from models.search import Strategy, strategies
+from models.space import distributions, unasked
+from tasks.session import Session
+from tasks.tune import study_of
+from tasks.warm import shape
+
+
+def said(session: Session) -> None:
+    """Says which search each family has, and why, where the settings leave that open; how much there is to try, where
+    that is fixed; and which settings count for nothing."""
+    taken: dict[tuple[str, str], list[str]] = defaultdict(list)
+    sizes: dict[str, list[str]] = defaultdict(list)
+    unread: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name in (n for n in session.level.families if family(n).tunable):
+        study = study_of(session, name, next(iter(session.folds)))
+        taken[study.strategy.name, study.why] += [name]
+        if study.size is not None:
+            sizes[study.strategy.name] += [f"{study.size:,.0f} of {name}"]
+        for setting in _unread(session, name, study.strategy):
+            unread[study.strategy.name, setting] += [name]
+        if left := _unasked(session, study):
+            session.note(f"What is set for {listed(left)} counts for nothing: {name} leaves that out on such a table.")
+    for (search, why), names in taken.items():
+        if why:
+            session.note(f"Search {search} for {listed(names, 30)}: {why}.")
+    for search, counts in sizes.items():
+        session.note(f"Search {search} has {listed(counts, 30)} to try, after each default.")
+    for (search, setting), names in unread.items():
+        readers = listed([f"--search {known.name}" for known in strategies().values() if setting in known.reads])
+        session.note(f"Search {search} passes over the {setting} of {listed(names, 30)}: they go with {readers}.")
+
+
+def _unread(session: Session, family_name: str, search: Strategy) -> list[str]:
+    """What the user set for the family and its search does not read."""
+    told = session.run.families.get(family_name, OfFamily())
+    known = sorted({setting for one in strategies().values() for setting in one.reads})
+    return [setting for setting in known if getattr(told, setting) and setting not in search.reads]
+
+
+def _unasked(session: Session, study: Study) -> list[str]:
+    """The hyperparameters that the user set something for, and the family leaves out on a table of this shape."""
+    told = session.run.families.get(study.family.name, OfFamily())
+    listed_too = (name for one in told.configurations for name in one)
+    names = dict.fromkeys(name for name in (*told.space, *told.steps, *listed_too) if name)
+    return unasked(study.family, shape(session, study.fold), names)
+
+
+def most_configurations(session: Session, family_name: str, fold: str) -> float:
+    """How many configurations the study has at most, the default among them; infinite where there is no end to them."""
+    study = study_of(session, family_name, fold)
+    if all(one.single() for one in distributions(study.family, shape(session, fold)).values()):
+        return 1
+    return math.inf if study.size is None else 1 + study.size
