@@ -24,6 +24,7 @@ from models.config.places import by_name
 from models.families import Part, Shape, families
 from models.metric import metric_for
 from models.nested import Study
+from models.portfolio import knows
 from models.search import View, strategies
 from tasks.data.notes import SENTENCES
 
@@ -57,6 +58,12 @@ def test_families_are_documented():
 
 def test_strategies_are_documented():
     assert set(strategies()) <= code(page("searches.md"))
+
+
+def test_families_that_the_portfolio_knows_are_named():
+    *known, last = sorted(name for name in families() if knows(name))
+    names = f"The file knows {', '.join(f'`{name}`' for name in known)} and `{last}`;"
+    assert names in " ".join(page("searches.md").split())
 
 
 def settings(model: type[Settings], place: str = "") -> list[str]:
