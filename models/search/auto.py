@@ -13,22 +13,16 @@ from models.rungs import rungs
 from models.search import MOST_TRIALS, STEPS, Strategy, View, by_chance
 from models.space import apart, distributions, moved, walked
 
-_GENERATIONS = 200
-"""Trials from which on a population has time to evolve."""
-
 
 def _chosen(view: View) -> tuple[str, str]:
     """The strategy's name, and the reason in words."""
-    objectives = len(view.directions)
     if view.configurations:
         return "manual", "configurations are listed"
     if view.steps:
         return "grid", "the steps of a grid are given"
     if 1 < (size := _choices(view)) < (MOST_TRIALS if view.room is None else view.room):
         return "grid", f"there are only {size:.0f} configurations, all of which can be tried"
-    if objectives > 1 and (view.room or 0) >= _GENERATIONS:
-        return "genetic", f"there are {objectives} objectives and room for {view.room:.0f} configurations"
-    if objectives == 1 and _tells_early(view):
+    if len(view.directions) == 1 and _tells_early(view):
         return "bohb", f"on {view.shape.rows:,} rows a small part of its rounds tells much"
     if knows(view.family.name):
         return "portfolio", "other tables have taught where to begin"
