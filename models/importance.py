@@ -23,6 +23,7 @@ from models.fanova import Boxes, shares, trees
 from models.nested import Trial
 from models.outcome import Interval
 from models.space import place
+from models.split import ALL
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -61,6 +62,8 @@ class Tried:
     """Parts of trials, which are left out: what they scored is no match for what a whole fit scores."""
     steps: int = 0
     """Steps of schedules, left out likewise."""
+    over_all: frozenset[int] = frozenset()
+    """The studies of a refit: over all work rows, which the folds' studies share."""
 
     @property
     def studies(self) -> int:
@@ -115,7 +118,7 @@ class Importance:
 
 
 def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tried:
-    """The trials that have a score and were given whole fits, from all studies of one family.
+    """The trials that have a score and were given whole fits, from all studies of one family, by `FOLD` or `RUN/FOLD`.
 
     A trial that was stopped early counts with the inner folds that it has: without these the worst configurations would
     be missing. Gains are cut at Tukey's outer fence below, so that one that diverged is not the whole variance, and
@@ -143,6 +146,7 @@ def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tr
         np.array([trial.number for _, trial, _ in rows], dtype=int),
         np.array([trial.state == "complete" for _, trial, _ in rows], dtype=bool),
         *(sum(kind(t) and t.score is not None for ts in studies.values() for t in ts) for kind in (_part, _step)),
+        over_all=frozenset(which for which, name in enumerate(studies) if name.rpartition("/")[2] == ALL),
     )
 
 
@@ -212,7 +216,8 @@ def importance(found: Tried, seed: int = 0) -> Importance:
     """What mattered; the same for the same trials and seed.
 
     Intervals: by how much the same differs between 12 bootstrap samples of whole studies (of trials, where there are
-    under 3 studies), with a smaller forest for each. What the trees' own chance adds to that is left in."""
+    under 3 studies), with a smaller forest for each. A refit's study has the rows of the others, so it counts but is
+    not drawn beside them. What the trees' own chance adds to that is left in."""
     complete = int(found.complete.sum())
     counted = Importance(len(found.gain), complete, found.studies, left_out=_left_out(found))
     if complete < FEWEST:
@@ -307,8 +312,10 @@ def _forest(count: int, seed: int) -> RandomForestRegressor:
 
 
 def _samples(found: Tried, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Rows of whole studies drawn with replacement; of trials, where there are too few studies."""
-    studies = np.unique(found.study)
+    """Rows of whole studies drawn with replacement, those of refits aside where there are others; of trials, where
+    there are too few studies."""
+    every = [int(one) for one in np.unique(found.study)]
+    studies = [one for one in every if one not in found.over_all] or every
     for _ in range(_BAGS):
         if len(studies) < 3:
             yield rng.integers(len(found.gain), size=len(found.gain))

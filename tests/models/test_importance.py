@@ -110,6 +110,24 @@ def test_the_same_trials_and_seed_say_the_same():
     assert one == again != other
 
 
+def test_a_search_over_the_rows_of_all_folds_is_no_further_study_to_draw():
+    """Here it stands out, so the intervals tell whether it was drawn."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for fold in "1234":
+        params = [{"rate": 10 ** rng.uniform(-5, 0), "idle": rng.uniform()} for _ in range(12)]
+        found[fold] = [trial(k, p, [math.log10(p["rate"])]) for k, p in enumerate(params)]
+    other = [replace(t, scores=(4 * t.params["idle"],)) for t in found["4"]]
+    one, two = (idle({**found, key: other}) for key in ("5", "all"))
+    assert one.value == two.value
+    assert one.high - one.low > 2 * (two.high - two.low) > 0
+    assert tried({**found, "run/all": other}, True).over_all == {4}
+
+
+def idle(found):
+    return next(h.whole for h in importance(tried(found, True)).hyperparameters if h.name == "idle")
+
+
 def test_what_is_foretold_is_of_configurations_that_were_not_seen_in_another_fold():
     """Every fold tried the same configurations, whose scores depend on nothing but chance."""
     rng = np.random.default_rng(0)
