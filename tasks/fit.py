@@ -1,4 +1,4 @@
-"""What a worker process does: one fit. Imports `models` only, so that a worker starts light.
+"""What a worker process does: one fit. Imports nothing of Prefect or MLflow, so that a worker starts light.
 
 Everything is read from the run's folder and everything of size is written there before the answer goes back: a fit
 whose result lies on disk is never run again."""

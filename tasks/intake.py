@@ -108,7 +108,7 @@ def seal(session: Session) -> None:
         _stop(findings)
         _learnable(session.work)
         session.keys = _bootstrap_keys(session.work, session.plan.keys)
-        row_keys = keys(_key_columns(session, table))
+        row_keys = keys(_key_columns(table))
         for prefix, places in (("", session.work_places), ("sealed_", session.sealed_places)):
             session.workdir.write_array(f"{prefix}row_keys", row_keys[places])
         _write(session, full.take(session.sealed_places) if sealed.any() else None)
@@ -122,7 +122,7 @@ def _sealed(session: Session, table: Table, whole: Plan) -> np.ndarray:
         session.note(f"{int(table.test.sum())} rows that you gave are the sealed test set.")
         session.seal_id = "given"
         return table.test
-    named = _key_columns(session, table)
+    named = _key_columns(table)
     row_keys = keys(named)
     found, sentence = _seal(session, table, whole, named, row_keys)
     if found is None:
@@ -134,7 +134,7 @@ def _sealed(session: Session, table: Table, whole: Plan) -> np.ndarray:
     return sealed
 
 
-def _key_columns(session: Session, table: Table) -> pd.DataFrame:
+def _key_columns(table: Table) -> pd.DataFrame:
     """What a row's key is made of: its group, its ids, else its features."""
     if table.group_names is not None:
         return table.group_names

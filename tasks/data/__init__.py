@@ -58,7 +58,7 @@ def read(run: Run, now: datetime | None = None) -> Table:
     if run.test is not None:
         features, whole, test = _joined(run, mine, reading, features, whole, now)
     found = target(whole[mine.target], run, mark, reading.missing)
-    said += _unseen_classes(found, test, run)
+    said += _unseen_classes(found, test)
     table = Table(
         name=run.name or raw.name,
         features=features,
@@ -208,7 +208,7 @@ def _stacked(first: pd.Series, second: pd.Series) -> pd.Series:
     return pd.concat([first, second], ignore_index=True)
 
 
-def _unseen_classes(found: Target, test: np.ndarray | None, run: Run) -> list[Finding]:
+def _unseen_classes(found: Target, test: np.ndarray | None) -> list[Finding]:
     if test is None or found.task == "regression":
         return []
     known = set(found.values[~test & ~found.missing].tolist())
