@@ -142,7 +142,7 @@ def test_the_share_that_is_done_is_of_the_time_or_of_the_trials():
     assert [meter.share_done(timed, now) for now in (1000.0, 1050.0, 1200.0)] == [0.0, 0.5, 0.99]
     counted = Board(began=1000.0)
     assert meter.share_done(counted, 1000.0) == pytest.approx(0.02)
-    counted.tell(progress.Planned(("linear",), ("0", "1"), "2 x 2", "roc_auc", True, {}, 2, None))
+    counted.tell(progress.Planned(("linear",), ("0", "1"), "2 x 2", "roc_auc", True, {}, 2))
     counted.tell(progress.Stage("tune"), 1000.0)
     for fold, number in (("0", 0), ("0", 1)):
         counted.tell(progress.Tried("linear", fold, number, "complete", 0.9, True))

@@ -393,6 +393,7 @@ def test_without_a_yes_the_champion_stays(home, answers):
 # --- Killed in the middle --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.prove  # three whole runs: a minute
 def test_a_retraining_that_was_killed_is_taken_up_by_the_next_attempt(second, home):
     asked = ("retrain", "loans", "--data", "week3.csv", "--config", "more.yaml", "--json", "--quiet")
     changes = {"search": {"trials": 12, "families": ["linear", "random_forest"]}}

@@ -162,7 +162,7 @@ def test_the_first_version_is_no_champion_when_it_is_a_pickle(registry):
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_the_gate_leaves_a_pickle_to_a_person(registry, allowed):
-    verdict = promote.gate("mixed", *registry.trained, Gate(), "ann", registry.address, unsafe=allowed)
+    verdict = promote.gate("mixed", *registry.trained, Gate(), registry.address, unsafe=allowed)
     assert verdict.promoted is None
     assert "not promoted by itself: nestor promote mixed/2 --unsafe" in verdict.sentence
     assert promote.settle(verdict, who="ann", address=registry.address) is None
@@ -174,8 +174,8 @@ def test_a_champion_that_is_a_pickle_meets_challengers_where_that_is_said(regist
     promote.promote("hand", 1, address=registry.address, unsafe=True)
     trained = registry.train("hand", digits(), good)
     with pytest.raises(InputError, match="hand/1 is not loaded"):
-        promote.gate("hand", *trained, Gate(), "ann", registry.address)
-    verdict = promote.gate("hand", *trained, Gate(), "ann", registry.address, unsafe=True)
+        promote.gate("hand", *trained, Gate(), registry.address)
+    verdict = promote.gate("hand", *trained, Gate(), registry.address, unsafe=True)
     assert verdict.promoted is True
     assert verdict.champion_cost.size > 0
     assert promote.settle(verdict, who="ann", address=registry.address).after == 2

@@ -54,7 +54,7 @@ def cloned(registry, pair):
 
 
 def gate(registry, name, trained, **settings):
-    return promote.gate(name, *trained, Gate(**settings), "ann", registry.address)
+    return promote.gate(name, *trained, Gate(**settings), registry.address)
 
 
 def settled(registry, verdict, approved=None, **more):
