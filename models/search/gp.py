@@ -15,7 +15,7 @@ def _sampler(view: View) -> GPSampler:
 STRATEGY = Strategy(
     name="gp",
     suits="costly fits, few trials, and hyperparameters that are mostly numbers; what only some choices bring is drawn",
-    cost="tenths of a second a trial, more with many; pays from about ten trials",
+    cost="seconds a trial, more with many; pays from about ten trials where a fit takes longer than that",
     sampler=_sampler,
     several=True,
     stopped=False,
