@@ -65,15 +65,13 @@ def _with_sealed(session: Session, members: Sequence[Member]) -> bool:
 
 
 def _unlearned(session: Session, chosen: Sequence[Chosen]) -> NestorError:
-    """Which classes the members lack, and how to get a model that knows them: a search on all work rows sees all."""
+    """Which classes the members lack, where the search that would have seen them all came to nothing."""
     seen = [np.unique(session.work.target[session.folds[one.fold].train]) for one in chosen]
     lacking = [label for code, label in enumerate(session.work.classes) if not all(code in codes for codes in seen)]
-    why = f"The folds' models were trained on no row with the target {listed(lacking)}, so none can be delivered."
-    if ALL in session.folds:
-        return NestorError(
-            f"The search on all work rows made no model. {why} Go on with --resume and more time: --budget."
-        )
-    return NestorError(f"{why} A model that is fitted on all work rows knows every label: --deliver refit.")
+    return NestorError(
+        f"What was to know every label came to nothing, and the folds' other models were trained on no row with the "
+        f"target {listed(lacking)}, so none can be delivered. Go on with --resume and more time: --budget."
+    )
 
 
 def voters(session: Session, chosen: Sequence[Chosen], with_sealed: bool = False) -> Voters:

@@ -14,7 +14,7 @@ from models.errors import BudgetError, InputError, NestorError, listed
 from models.families import Family, family
 from models.outcome import How
 from models.plan import REFIT, Level, affordable, first_level
-from models.split import layout
+from models.split import ALL, layout
 from tasks import probe, progress, searches
 from tasks.brief import brief_for
 from tasks.session import Session
@@ -69,12 +69,27 @@ def _shortlist(session: Session) -> None:
         session.level, session.folds, session.default_seconds, session.model_mb = stored
         _brief(session, f"{session.level.outer}x{session.level.inner}")
     session.level = _searched_everywhere(session)
+    _deliverable(session)
     _comparable(session)
     deaf = [name for name in session.level.families if family(name).tunable and not family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):
         session.note(f"Weights count for nothing in fits of {listed(deaf)}.")
     searches.said(session)
     warm_up(session)
+
+
+def _deliverable(session: Session) -> None:
+    """InputError where a bag is to be delivered, and the training rows of every fold lack a class."""
+    classes = set(range(len(session.work.classes)))
+    if ALL in session.folds or not classes:
+        return
+    lacking = [classes - set(session.work.target[fold.train].tolist()) for fold in session.folds.values()]
+    if all(lacking):
+        labels = listed([session.work.classes[code] for code in sorted(set.union(*lacking))])
+        raise InputError(
+            f"Every fold trains on no row with some of the targets {labels}, so no model of a bag would know every label. "
+            "One that is fitted on all work rows does: --deliver refit."
+        )
 
 
 def _comparable(session: Session) -> None:

@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import Future
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,16 +13,16 @@ from sklearn.pipeline import make_pipeline
 
 from models.config import Run
 from models.ensemble import Member
-from models.errors import NestorError
+from models.errors import InputError, NestorError
 from models.split import ALL
 from tasks import fit
 from tasks.assemble import Chosen
-from tasks.conclude import Concluded
+from tasks.conclude import Concluded, conclude
 from tasks.data import read
 from tasks.deliver import delivered, model
 from tasks.shortlist import shortlist
 from tasks.tune import refit
-from tests.sessions import begun, frame, run_over, trained, tuned
+from tests.sessions import begun, frame, run_over, tuned
 
 
 @pytest.mark.parametrize("positive", ["no", "yes"])
@@ -68,19 +67,32 @@ def pool(monkeypatch):
     return Together
 
 
-def test_where_no_member_knows_every_class_it_is_said_what_to_do(tmp_path, pool):
-    """The last of three classes first occurs in the window that judges last."""
+@pytest.fixture
+def newly():
+    """A table whose last class first occurs in the window that judges last."""
     data = frame(task="multiclass").drop(columns=["day", "words", "town"])
     early = np.arange(len(data)) < 0.65 * len(data)
     data.loc[early & (data["target"] == "high"), "target"] = "mid"
-    search = {"trials": 1, "families": ("constant", "linear")}
-    run = run_over("time", data, search=search, final={"deliver": "bag"})
-    session, concluded = trained(run, tmp_path, pool=pool)
-    with pytest.raises(NestorError, match=r"no row with the target high, so none can be delivered\..*--deliver refit"):
-        delivered(session, concluded)
-    session.folds[ALL] = replace(session.folds["1"], name=ALL)  # as planned, and nothing of it could be fitted
-    with pytest.raises(NestorError, match=r"all work rows made no model\..*--resume"):
-        delivered(session, concluded)
+    return data
+
+
+NEWLY = {"search": {"trials": 1, "families": ("constant", "linear")}}
+
+
+def test_a_bag_of_which_no_member_would_know_every_class_is_refused_before_any_fit(newly, tmp_path):
+    session = begun(run_over("time", newly, **NEWLY, final={"deliver": "bag"}), tmp_path, pool=lambda: None)
+    with pytest.raises(InputError, match=r"no row with some of the targets high,.*--deliver refit"):
+        shortlist(session)
+
+
+def test_where_no_member_knows_every_class_it_is_said_what_to_do(newly, tmp_path, pool):
+    session = begun(run_over("time", newly, **NEWLY), tmp_path, pool=pool)
+    shortlist(session)
+    tuned(session)
+    for name in NEWLY["search"]["families"]:
+        session.trials[name, ALL] = []
+    with pytest.raises(NestorError, match=r"no row with the target high, so none can be delivered\..*--resume"):
+        delivered(session, conclude(session))
 
 
 def test_the_last_fits_with_the_sealed_rows_are_asked_for_together(tmp_path, pool):
