@@ -87,7 +87,7 @@ def _deliverable(session: Session) -> None:
     if all(lacking):
         labels = listed([session.work.classes[code] for code in sorted(set.union(*lacking))])
         raise InputError(
-            f"Every fold trains on no row with some of the targets {labels}, so no model of a bag would know every label. "
+            f"Every fold trains on no row with some of the targets {labels}, so no model of a bag would know all. "
             "One that is fitted on all work rows does: --deliver refit."
         )
 
