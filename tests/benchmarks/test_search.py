@@ -12,6 +12,7 @@ from scipy.stats import qmc
 from benchmarks.search import ranks
 from benchmarks.search.drive import driven
 from benchmarks.search.regret import Scale, marked, over_trials
+from benchmarks.search.several import volume
 from benchmarks.search.surrogate import encoded
 from models.config import Run
 from models.families import Shape, family
@@ -97,3 +98,13 @@ def test_holm_multiplies_by_what_is_left():
 
 def test_strategies_that_do_not_differ_are_joined():
     assert ranks.alike(np.array([1.0, 1.5, 3.0, 3.2]), 1.0) == [(1.0, 1.5), (3.0, 3.2)]
+
+
+@pytest.mark.parametrize(("points", "whole"), [
+    ([[1.0, 1.0]], 1.0),
+    ([[0.5, 1.0], [1.0, 0.5]], 0.75),
+    ([[0.5, 1.0], [1.0, 0.5], [0.4, 0.4], [2.0, -1.0], [0.5, 1.0]], 0.75),
+    ([[-1.0, 2.0]], 0.0),
+])  # fmt: skip
+def test_a_front_dominates_the_area_under_its_steps(points, whole):
+    assert volume(np.array(points)) == pytest.approx(whole)
