@@ -149,8 +149,8 @@ def bounded(known: Family, ranges: Mapping[str, Range], shape: Shape) -> Family:
     InputError for a hyperparameter that it has not, or a range that can't be one."""
     if not ranges:
         return known
-    _all_known(known, shape, ranges)
     narrow = replace(known, ranges=dict(ranges))
+    _all_known(narrow, shape, ranges)
     distributions(narrow, shape)  # every branch is asked for, so that a wrong range is told before any fit
 
     return replace(narrow, default={**known.default, **walked(narrow, shape, partial(moved, known.default)).params})
@@ -169,8 +169,11 @@ def moved(given: Mapping[str, Any], name: str, distribution: BaseDistribution) -
 
 
 def _all_known(known: Family, shape: Shape, names: Iterable[str]) -> None:
+    """InputError for a hyperparameter that the family has neither by itself nor with the user's ranges: one of these
+    may bring others, such as `l1_ratio` on large tables, or leave them out."""
     beside = [name for name in names if name not in known.default]
-    there = distributions(known, shape) if beside else {}  # a hundred walks, and mostly nothing is asked
+    both = (replace(known, ranges={}), known) if beside else ()  # two hundred walks, and mostly nothing is asked
+    there = dict.fromkeys(name for each in both for name in distributions(each, shape))
     for name in beside:
         if name not in there:
             raise unknown(f"hyperparameter of {known.name}", name, there)
@@ -220,9 +223,10 @@ def ranged(distribution: BaseDistribution) -> str:
 def view_of(known: Family, shape: Shape, metric: Metric, run: Run) -> View:
     """What a search of the family may know before its first trial; InputError as `bounded`."""
     asked, goal = run.families.get(known.name, OfFamily()), goal_for(metric, run.search)
-    _all_known(known, shape, (name for name in asked.steps if name))
+    narrow = bounded(known, asked.space, shape)
+    _all_known(narrow, shape, (name for name in asked.steps if name))
     return View(
-        bounded(known, asked.space, shape), shape, metric, (), run.seed, run.seed, expected=run.search.trials,
+        narrow, shape, metric, (), run.seed, run.seed, expected=run.search.trials,
         directions=goal.directions, limited=bool(goal.limits), configurations=asked.configurations, steps=asked.steps,
         goal=goal,
     )  # fmt: skip

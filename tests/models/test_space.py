@@ -120,9 +120,11 @@ def test_a_range_that_can_not_be_is_told_even_where_only_a_choice_brings_it(know
 def test_a_penalty_that_the_user_names_is_asked_for_on_large_tables_too(name):
     large, known = replace(SHAPE, rows=1_000_000), families()[name]
     assert unasked(known, large, ["penalty", "nonsense"]) == ["penalty", "nonsense"]
-    narrow = bounded(known, {"penalty": "elasticnet"}, large)
-    assert unasked(narrow, large, ["penalty", "l1_ratio"]) == []
-    assert narrow.default["penalty"] == "elasticnet"
+    for more in ({}, {"l1_ratio": [0.1, 0.3]}):
+        narrow = bounded(known, {"penalty": "elasticnet", **more}, large)
+        assert unasked(narrow, large, ["penalty", "l1_ratio"]) == []
+        assert narrow.default["penalty"] == "elasticnet"
+        assert narrow.default["l1_ratio"] == (0.2 if more else 0.525)
 
 
 def test_a_warm_start_keeps_to_the_users_ranges():
@@ -133,10 +135,29 @@ def test_a_warm_start_keeps_to_the_users_ranges():
     assert misfit(LINEAR, SHAPE, {"strength": 100.0, "penalty": "l2"}) == ""
 
 
+def wanted(**settings) -> Run:
+    return Run.model_validate({"data": "t.csv", "families": {"linear": settings}})
+
+
 def test_steps_of_a_hyperparameter_that_is_not_there_are_told():
-    run = Run.model_validate({"data": "t.csv", "families": {"linear": {"steps": {"strenth": 3}}}})
     with pytest.raises(InputError, match="No hyperparameter of linear 'strenth'"):
-        view_of(LINEAR, SHAPE, AUC, run)
+        view_of(LINEAR, SHAPE, AUC, wanted(steps={"strenth": 3}))
+
+
+def test_steps_of_a_hyperparameter_that_a_range_brings_or_leaves_out_are_taken():
+    large = replace(SHAPE, rows=1_000_000)
+    brought = wanted(space={"penalty": "elasticnet"}, steps={"l1_ratio": 5})
+    assert view_of(LINEAR, large, AUC, brought).steps == {"l1_ratio": 5}
+    with pytest.raises(InputError, match=r"No hyperparameter of linear 'l1_ratio'"):
+        view_of(LINEAR, large, AUC, wanted(steps={"l1_ratio": 5}))
+    left_out = wanted(space={"penalty": "l2"}, steps={"l1_ratio": 5})
+    assert view_of(LINEAR, SHAPE, AUC, left_out).steps == {"l1_ratio": 5}
+
+
+def test_a_configuration_that_goes_against_a_range_is_not_said_to_be_unknown():
+    narrow = bounded(LINEAR, {"penalty": "l2"}, SHAPE)
+    with pytest.raises(InputError, match="it: l1_ratio does not go with the rest of it"):
+        completed(narrow, SHAPE, {"l1_ratio": 0.5}, "it")
 
 
 # --- manual ----------------------------------------------------------------------------------------------------------
