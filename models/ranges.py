@@ -13,9 +13,10 @@ Range = Sequence[Any] | float | int | str | bool
 """`[low, high]`, `[low, high, "log"]`, `[low, high, "linear"]`, a list of choices, or one fixed value."""
 
 
-def wished(trial: Any, name: str) -> bool:
-    """Whether the user has a range for this hyperparameter of the trial: then it is asked for, whatever that costs."""
-    return isinstance(trial, Bounded) and name in trial.ranges
+def wished(trial: Any, *names: str) -> bool:
+    """Whether the user has a range for one of these hyperparameters of the trial: then they are asked for, whatever
+    that costs."""
+    return isinstance(trial, Bounded) and not trial.ranges.keys().isdisjoint(names)
 
 
 @dataclass

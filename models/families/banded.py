@@ -21,7 +21,7 @@ def _space(trial, shape):
         "strengths": [trial.suggest_float(f"strength_{g}", 1e-4, 1e3, log=True) for g in range(count(shape))],
         "columns": max(1, shape.columns),
     }
-    affordable = shape.rows * shape.columns * max(1, shape.classes) <= _L1_CELLS or wished(trial, "penalty")
+    affordable = shape.rows * shape.columns * max(1, shape.classes) <= _L1_CELLS or wished(trial, "penalty", "l1_ratio")
     if affordable and trial.suggest_categorical("penalty", ["l2", "elasticnet"]) == "elasticnet":
         config["l1_ratio"] = trial.suggest_float("l1_ratio", 0.05, 1.0)
     return config

@@ -21,7 +21,7 @@ def _space(trial, shape):
     config = {"strength": trial.suggest_float("strength", 1e-4, 1e3, log=True)}
     # The solvers that can do L1 take ten times as long: on larger tables that buys more elsewhere.
     times = max(1, shape.classes) if shape.loss == "squared" else _STEPS
-    affordable = shape.rows * shape.columns * times <= _L1_CELLS or wished(trial, "penalty")
+    affordable = shape.rows * shape.columns * times <= _L1_CELLS or wished(trial, "penalty", "l1_ratio")
     if affordable and trial.suggest_categorical("penalty", ["l2", "elasticnet"]) == "elasticnet":
         config["l1_ratio"] = trial.suggest_float("l1_ratio", 0.05, 1.0)
     return config

@@ -127,6 +127,14 @@ def test_a_penalty_that_the_user_names_is_asked_for_on_large_tables_too(name):
         assert narrow.default["l1_ratio"] == (0.2 if more else 0.525)
 
 
+@pytest.mark.parametrize("name", ["linear", "banded"])
+def test_who_names_what_a_penalty_brings_has_that_penalty_searched_on_large_tables_too(name):
+    large = replace(SHAPE, rows=1_000_000)
+    narrow = bounded(families()[name], {"l1_ratio": [0.1, 0.3]}, large)
+    assert unasked(narrow, large, ["penalty", "l1_ratio"]) == []
+    assert narrow.default["penalty"] == "l2"
+
+
 def test_a_warm_start_keeps_to_the_users_ranges():
     narrow = bounded(LINEAR, {"strength": [0.1, 10], "penalty": "l2"}, SHAPE)
     assert misfit(narrow, SHAPE, {"strength": 1.0, "penalty": "l2"}) == ""
