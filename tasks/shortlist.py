@@ -69,7 +69,6 @@ def _shortlist(session: Session) -> None:
         session.level, session.folds, session.default_seconds, session.model_mb = stored
         _brief(session, f"{session.level.outer}x{session.level.inner}")
     session.level = _searched_everywhere(session)
-    _deliverable(session)
     _comparable(session)
     deaf = [name for name in session.level.families if family(name).tunable and not family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):
@@ -87,8 +86,8 @@ def _deliverable(session: Session) -> None:
     if all(lacking):
         labels = listed([session.work.classes[code] for code in sorted(set.union(*lacking))])
         raise InputError(
-            f"Every fold trains on no row with some of the targets {labels}, so no model of a bag would know all. "
-            "One that is fitted on all work rows does: --deliver refit."
+            f"In every fold the training rows lack at least one of these targets: {labels}. So no model of a bag would "
+            "know them all. Deliver one model fitted on all work rows instead: --deliver refit."
         )
 
 
@@ -153,10 +152,11 @@ def _timed(session: Session, kept: list[Family]) -> Level:
 
 
 def _lay_out(session: Session, outer: int, inner: int) -> None:
-    """Makes the folds and writes down what every fit of this plan shares."""
+    """Makes the folds and writes down what every fit of this plan shares. InputError as `_deliverable`."""
     work = session.work
     folds = layout(session.plan, np.arange(work.rows), outer, inner, with_all=refit_too(session.run) or not outer)
     session.folds = {f.name: f for f in folds}
+    _deliverable(session)
     _brief(session, f"{outer}x{inner}")
 
 

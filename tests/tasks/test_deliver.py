@@ -79,9 +79,13 @@ def newly():
 NEWLY = {"search": {"trials": 1, "families": ("constant", "linear")}}
 
 
-def test_a_bag_of_which_no_member_would_know_every_class_is_refused_before_any_fit(newly, tmp_path):
-    session = begun(run_over("time", newly, **NEWLY, final={"deliver": "bag"}), tmp_path, pool=lambda: None)
-    with pytest.raises(InputError, match=r"no row with some of the targets high,.*--deliver refit"):
+@pytest.mark.parametrize("trials", [1, None], ids=["trials", "a budget"])
+def test_a_bag_of_which_no_member_would_know_every_class_is_refused_before_any_fit(newly, trials, tmp_path):
+    """With a budget defaults are timed first."""
+    search = {**NEWLY["search"], "trials": trials}
+    session = begun(run_over("time", newly, search=search, final={"deliver": "bag"}), tmp_path, pool=lambda: None)
+    assert (session.ledger.limit is None) == bool(trials)
+    with pytest.raises(InputError, match=r"lack at least one of these targets: high\. .*--deliver refit"):
         shortlist(session)
 
 
