@@ -9,6 +9,8 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from threadpoolctl import threadpool_limits
+
 from models.search import Strategy, View
 
 if TYPE_CHECKING:
@@ -23,10 +25,10 @@ def _sampler(view: View) -> BaseSampler:
     from optuna_integration.botorch import BoTorchSampler, qlogei_candidates_func, qnehvi_candidates_func
 
     class InTurn(BoTorchSampler):
-        """BoTorchSampler, one proposal at a time."""
+        """BoTorchSampler, one proposal at a time and on one thread: over matrices this small more only wait."""
 
         def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-            with _alone, warnings.catch_warnings():
+            with _alone, threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return super().sample_relative(study, trial, search_space)
 

@@ -3,13 +3,24 @@ where the largest gain is to be expected."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from optuna.samplers import GPSampler
+from threadpoolctl import threadpool_limits
 
 from models.search import Strategy, View
 
 
+class OneThread(GPSampler):
+    """GPSampler without torch's further threads, which only wait for each other over matrices this small."""
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        with threadpool_limits(1, user_api="openmp"):
+            return super().sample_relative(study, trial, search_space)
+
+
 def _sampler(view: View) -> GPSampler:
-    return GPSampler(seed=view.seed, n_startup_trials=5, warn_independent_sampling=False)
+    return OneThread(seed=view.seed, n_startup_trials=5, warn_independent_sampling=False)
 
 
 STRATEGY = Strategy(
