@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 
 from models.config import OfFamily
 from models.errors import listed
@@ -29,8 +30,8 @@ def said(session: Session) -> None:
             sizes[study.strategy.name] += [f"{study.size:,.0f} of {name}"]
         for setting in _unread(session, name, study.strategy):
             unread[study.strategy.name, setting] += [name]
-        if left := _unasked(session, study):
-            session.note(f"What is set for {listed(left)} counts for nothing: {name} leaves that out on such a table.")
+        for why, left in _idle(session, study).items():
+            session.note(f"What is set for {listed(left)} has no effect: {why}.")
     for (search, why), names in taken.items():
         if why:
             session.note(f"Search {search} for {listed(names, 30)}: {why}.")
@@ -48,12 +49,20 @@ def _unread(session: Session, family_name: str, search: Strategy) -> list[str]:
     return [setting for setting in known if getattr(told, setting) and setting not in search.reads]
 
 
-def _unasked(session: Session, study: Study) -> list[str]:
-    """The hyperparameters that the user set something for, and the family leaves out on a table of this shape."""
-    told = session.run.families.get(study.family.name, OfFamily())
+def _idle(session: Session, study: Study) -> dict[str, list[str]]:
+    """The hyperparameters that the user set something for and that are not searched, by the reason: the table's shape,
+    or the user's other ranges, without which they would be."""
+    known, there = family(study.family.name), shape(session, study.fold)
+    told = session.run.families.get(known.name, OfFamily())
     listed_too = (name for one in told.configurations for name in one)
     names = dict.fromkeys(name for name in (*told.space, *told.steps, *listed_too) if name)
-    return unasked(study.family, shape(session, study.fold), names)
+    idle: dict[str, list[str]] = defaultdict(list)
+    for name in unasked(study.family, there, names):
+        alone = replace(known, ranges={n: wanted for n, wanted in told.space.items() if n == name})
+        here = f"{known.name} does not search that on a table like this"
+        beside = f"that does not go with what else is set for {known.name}"
+        idle[here if unasked(alone, there, [name]) else beside] += [name]
+    return idle
 
 
 def most_configurations(session: Session, family_name: str, fold: str) -> float:

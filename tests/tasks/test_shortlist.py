@@ -58,8 +58,13 @@ def test_settings_for_another_search_are_told(tmp_path, search, passed_over):
     )
 
 
-def test_settings_that_the_family_does_not_ask_for_on_such_a_table_are_told(tmp_path):
-    given = {"tree": {"space": {"criterion": "gini", "max_leaf_nodes": 30}}}
-    with listed(tmp_path, families=given, search={"trials": 1, "families": "tree"}) as made:
-        told = [note for note in made.notes if "counts for nothing" in note]
-    assert told == ["What is set for criterion counts for nothing: tree leaves that out on such a table."]
+@pytest.mark.parametrize(("family", "given", "left", "why"), [
+    ("tree", {"criterion": "gini", "max_leaf_nodes": 30}, "criterion",
+     "tree does not search that on a table like this"),
+    ("linear", {"penalty": "l2", "l1_ratio": [0.1, 0.5]}, "l1_ratio",
+     "that does not go with what else is set for linear"),
+])  # fmt: skip
+def test_settings_without_effect_are_told_and_why(tmp_path, family, given, left, why):
+    with listed(tmp_path, families={family: {"space": given}}, search={"trials": 1, "families": family}) as made:
+        told = [note for note in made.notes if "no effect" in note]
+    assert told == [f"What is set for {left} has no effect: {why}."]
