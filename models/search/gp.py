@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from models.search import Strategy, View
 
 
-class OneThread(GPSampler):
+class _OneThread(GPSampler):
     """GPSampler without torch's further threads, which only wait for each other over matrices this small."""
 
     def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ class OneThread(GPSampler):
 
 
 def _sampler(view: View) -> GPSampler:
-    return OneThread(seed=view.seed, n_startup_trials=5, warn_independent_sampling=False)
+    return _OneThread(seed=view.seed, n_startup_trials=5, warn_independent_sampling=False)
 
 
 STRATEGY = Strategy(
