@@ -106,7 +106,7 @@ def seal(session: Session) -> None:
         session.work = full.take(session.work_places)
         session.found(findings)
         _stop(findings)
-        _learnable(session.work)
+        _learnable(session, sealed)
         session.keys = _bootstrap_keys(session.work, session.plan.keys)
         row_keys = keys(_key_columns(table))
         for prefix, places in (("", session.work_places), ("sealed_", session.sealed_places)):
@@ -169,14 +169,20 @@ def _stop(findings: tuple[Finding, ...]) -> None:
         raise InputError(" ".join(stops))
 
 
-def _learnable(work: Table) -> None:
-    """InputError where the sealed rows, or the gap before them, took every row of a class."""
-    gone = [label for code, label in enumerate(work.classes) if not (work.target == code).any()]
-    if gone:
-        raise InputError(
-            f"All rows with the target {listed(gone)} are sealed for the final test, so no model could learn what they "
-            "are. Seal fewer rows (--sealed), other ones (--salt, --test), or leave these rows out of the table."
-        )
+def _learnable(session: Session, sealed: np.ndarray) -> None:
+    """InputError where the sealed rows, and what is left out beside them, took every row of a class."""
+    table = session.table
+    gone = np.setdiff1d(np.arange(len(table.classes)), session.work.target)
+    if not len(gone):
+        return
+    apart = ", or left out to keep these apart (their copies and groups, later rows, the gap in time)"
+    drawn = "Seal fewer rows (--sealed), other ones (--salt, --test)"
+    raise InputError(
+        f"All rows with the target {listed([table.classes[code] for code in gone])} are sealed for the final test"
+        f"{'' if sealed[np.isin(table.target, gone)].all() else apart}, so no model could learn what they are. "
+        f"{drawn if table.test is None else 'Give other test rows'}"
+        f"{', take a smaller gap (split.gap)' if session.run.split.gap else ''}, or leave these rows out of the table."
+    )
 
 
 def _bootstrap_keys(table: Table, plan_keys: np.ndarray) -> np.ndarray:

@@ -19,3 +19,20 @@ def test_a_class_that_is_sealed_whole_stops_the_run_before_it_begins(begins, sto
         return
     with pytest.raises(InputError, match=r"All rows with the target high are sealed.*--sealed"):
         begun(run, tmp_path, pool=lambda: None)
+
+
+def test_a_class_that_lies_in_the_gap_is_not_said_to_be_sealed(tmp_path):
+    data, split = frame(task="multiclass"), {"gap": 20}
+    usual = begun(run_over("time", data, split=split), tmp_path / "usual", pool=lambda: None)
+    gap = np.setdiff1d(np.arange(len(data)), [*usual.work_places, *usual.sealed_places])
+    data["target"] = np.where(np.isin(np.arange(len(data)), gap), "high", data["target"].replace("high", "mid"))
+    with pytest.raises(InputError, match=r"high are sealed for the final test, or left out.*the gap.*split\.gap"):
+        begun(run_over("time", data, split=split), tmp_path / "new", pool=lambda: None)
+
+
+def test_a_class_whose_rows_are_copies_of_given_test_rows_is_said_to_be_left_out(tmp_path):
+    data = frame(task="multiclass").drop(columns=["group", "when"])
+    test = data[data["target"] == "high"]
+    run = run_over(data=data, drop=(), test=test, split={"copies": "together"})
+    with pytest.raises(InputError, match=r"high are sealed for the final test, or left out.*copies.*\. Give other"):
+        begun(run, tmp_path, pool=lambda: None)
