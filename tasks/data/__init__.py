@@ -213,8 +213,11 @@ def _unseen_classes(found: Target, test: np.ndarray | None) -> list[Finding]:
         return []
     known = set(found.values[~test & ~found.missing].tolist())
     unseen = [found.classes[c] for c in sorted(set(found.values[test & ~found.missing].tolist()) - known)]
-    said = f"Classes that stand in the test rows only can't be learned: {listed(unseen)}."
-    return [Finding("unseen_classes", "warn", said)] if unseen else []
+    said = (
+        f"Targets that stand in the test rows only can't be learned: {listed(unseen)}. Leave those rows out of the "
+        "test set, or give training rows with these targets too."
+    )
+    return [Finding("unseen_classes", "stop", said)] if unseen else []
 
 
 def _with_target(table: Table, found: Target, name: str) -> Table:

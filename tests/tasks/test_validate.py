@@ -57,6 +57,18 @@ def test_given_test_rows_are_out_of_sight_of_signal_checks(frame: pd.DataFrame) 
     assert not any(f.check == "leak" and f.verdict == "warn" for f in findings)
 
 
+@pytest.mark.parametrize("given", ["table", "column"])
+def test_a_label_that_only_given_test_rows_have_is_told_and_stops(frame: pd.DataFrame, given: str) -> None:
+    frame["y"] = np.where(np.arange(150) < 5, "new", frame["y"].map({0: "low", 1: "high"}))
+    sealed = np.arange(150) < 40
+    own = {"test": frame[sealed]} if given == "table" else {"split": {"test_column": "s"}}
+    run = Run(data=frame[~sealed] if given == "table" else frame.assign(s=sealed), target="y", **own)
+    _, findings = check(run)
+    assert [f.check for f in findings if f.verdict == "stop"] == ["unseen_classes"]
+    with pytest.raises(InputError, match=r"test rows only can't be learned: new\. Leave those rows out of"):
+        check_form(read(run), run)
+
+
 def test_a_constant_column_stays_where_its_kind_is_given() -> None:
     frame = pd.DataFrame({"a": [1, 2, 3, 4] * 10, "b": 1, "c": None, "d": "x", "y": [0, 1] * 20})
     table = check_form(read(Run(data=frame, target="y", types={"b": "number", "c": "category"})))
