@@ -51,8 +51,8 @@ def main() -> None:
     threadpool_limits(1)
     rows = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        for place in asked.tables:
-            for row in _table(place, asked, Path(folder)):
+        for number, place in enumerate(asked.tables):  # a folder each: what is read of one is kept by its path
+            for row in _table(place, asked, Path(folder) / str(number)):
                 rows.append(row)
                 print(" | ".join(row), file=sys.stderr, flush=True)
     printed(f"Kept between fits, {asked.configurations} configurations on one inner fold", HEAD, rows)

@@ -154,7 +154,7 @@ def _where(report: Report) -> Table:
     if report.run_id:
         table.add_row("read on", Text(f"nestor report {report.run_id[:12]}"))
     if report.tracking_uri:
-        table.add_row("every trial", Text(pages(quote(plain(report.tracking_uri, 300)))))
+        table.add_row("every trial", Text(pages(plain(report.tracking_uri, 300))))
     if report.version is not None:
         table.add_row("use it", Text(f"nestor score {quote(plain(report.name, 100))} new.csv --out scored.csv"))
     return table

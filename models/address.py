@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from shlex import quote
 
 
 def masked(text: str) -> str:
@@ -13,4 +14,4 @@ def masked(text: str) -> str:
 
 def pages(address: str) -> str:
     """Where a person looks at what an MLflow store holds: a server's own address, or the command that shows a file."""
-    return address if address.startswith("http") else f"mlflow ui --backend-store-uri {address}"
+    return address if address.startswith("http") else f"mlflow ui --backend-store-uri {quote(address)}"

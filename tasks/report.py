@@ -173,7 +173,7 @@ def _pareto(report: Report, details: Details) -> str:
     drawn = plots.pareto(details.points, report.objectives)
     caption = "Configurations by their inner values. Strong: the Pareto front; ringed: picked; crosses: over a limit."
     if len(report.objectives) > 2:
-        caption += " Of the front, what seems dominated in one panel is better in another."
+        caption += " A point of the front that looks dominated in one panel is better in another."
     return f'<div style="margin-top:12px">{figure(drawn, caption)}</div>\n'
 
 

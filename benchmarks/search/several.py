@@ -66,7 +66,7 @@ def _run(one: tuple[Path, str, int], trials: int) -> dict[str, object]:
     study = Study(known.view(seed, trials, objectives=(OBJECTIVE,)), FOLD, name)
     if study.unsuited:
         return {}
-    began, asking = time.process_time(), 0.0
+    asking = 0.0
     while (left := trials + 1 - len(study.told)) > 0:
         began = time.process_time()
         asked = study.ask(min(BATCH, left))

@@ -1,4 +1,4 @@
-"""BOHB: as Hyperband gives many configurations a part of a fit and the best ones more, but proposes new ones by a
+"""BOHB: like Hyperband it gives many configurations a part of a fit and the best ones more, but proposes new ones by a
 Parzen estimator, where good ones are dense, instead of by chance.
 
 The estimator learns from one share alone, the largest that enough configurations were given: scores of different

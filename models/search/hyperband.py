@@ -1,5 +1,5 @@
 """Hyperband: several successive halvings side by side that begin with a small, a larger and a whole part of a fit, for
-who does not know how much a part tells."""
+when it is not known how much a part tells."""
 
 from __future__ import annotations
 
