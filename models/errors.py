@@ -49,5 +49,6 @@ def shortened(value: object, width: int = 40) -> str:
 
 
 def unknown(what: str, asked: object, known: Iterable[object]) -> InputError:
-    """`No family 'lniear'. Known: constant, linear.`"""
-    return InputError(f"No {what} {shortened(asked)!r}. Known: {listed(known, 60)}.")
+    """`No family 'lniear'. Known: constant, linear.`; where nothing is known, that there is none."""
+    names = listed(known, 60)
+    return InputError(f"No {what} {shortened(asked)!r}" + (f". Known: {names}." if names else ": there is none."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.config import Run
+from models.config import OfFamily, Run
 from models.errors import InputError, listed, unknown
 from models.families import Family, Shape, families, family, usable
 from models.metric import Metric
@@ -76,9 +76,11 @@ def _misfit(one: Family, shape: Shape, run: Run) -> str:
 
 
 def _unsearched(one: Family, shape: Shape, metric: Metric, run: Run) -> str:
-    """Why the search can't search the family's space; empty where it can. InputError for ranges that can't be, and as
-    `refused`."""
+    """Why the search can't search the family's space; empty where it can. InputError for ranges that can't be, or where
+    there is nothing to tune, and as `refused`."""
     if not one.tunable:
+        if run.families.get(one.name, OfFamily()) != OfFamily():
+            raise InputError(f"{one.name} has nothing to tune: leave out what is set for it in families.{one.name}.")
         return ""
     return refused(one.name, Study(view_of(one, shape, metric, run), ALL, run.search.strategy).unsuited, run)
 

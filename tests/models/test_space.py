@@ -109,6 +109,7 @@ def test_the_default_moves_into_the_users_ranges(known, given, default):
         (LIGHTGBM, {"num_leaves": "many"}, "num_leaves is a number"),
         (LINEAR, {"penalty": ["l1", "l2"]}, "penalty can be one of l2, elasticnet, not 'l1'"),
         (LINEAR, {"l1_ratio": ["a", "b"]}, "l1_ratio is a number"),
+        (families()["constant"], {"x": 1}, "No hyperparameter of constant 'x': there is none.$"),
     ],
 )
 def test_a_range_that_can_not_be_is_told_even_where_only_a_choice_brings_it(known, given, says):

@@ -104,6 +104,10 @@ def _fixed(name, but=1):
         ({"lightgmb": {"steps": 2}}, {}, "No family 'lightgmb'. Known: "),
         ({"linear": {"space": {"strength": [5, 1]}}}, {}, "strength is a number: give one value"),
         ({"linear": {"steps": {"x": 2}}}, {}, "No hyperparameter of linear 'x'"),
+        *(
+            ({"constant": said}, {"families": ("linear", "constant")}, "constant has nothing to tune: leave out what")
+            for said in ({"space": {"x": 1}}, {"steps": 2}, {"configurations": [{"x": 1}]})
+        ),
         ({}, {"strategy": "manual"}, "no configuration of it is listed"),
         ({"linear": {"steps": 9}}, {"strategy": "grid", "families": ("linear",)}, "its grid has 90 configurations"),
     ],
