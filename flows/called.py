@@ -21,7 +21,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
 from prefect.states import Cancelled, Failed  # noqa: E402
 
 from flows import cancel  # noqa: E402
-from models.config import Settings, problems  # noqa: E402
+from models.config import problems  # noqa: E402
+from models.config.places import is_settings  # noqa: E402
 from models.errors import Interrupted, NestorError  # noqa: E402
 
 SENDING = 10.0
@@ -92,6 +93,4 @@ def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def _checked(wanted: Any, value: Any) -> Any:
     """The value as the settings that are wanted; InputError where it is none."""
-    if not (isinstance(wanted, type) and issubclass(wanted, Settings)):
-        return value
-    return problems.valid(wanted, value)
+    return problems.valid(wanted, value) if is_settings(wanted) else value

@@ -580,15 +580,9 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
         inner = values.setdefault(key, {})
         values = inner if isinstance(inner, dict) else values
     if path == ("families",):
-        values[path[-1]] = _over(_by_family(values.get(path[-1])), value)
+        values[path[-1]] = _over(values.get(path[-1]), value)
     else:
         values[path[-1]] = _merged(values.get(path[-1]), value) if path in _PAIRS else value
-
-
-def _by_family(from_file: Any) -> Any:
-    from models.config.values import nested
-
-    return nested(from_file or {})
 
 
 def _over(kept: Any, given: Any) -> Any:

@@ -20,7 +20,7 @@ from flows.cli import app
 from models.checks import checks
 from models.columns import TRUSTED
 from models.config import Retrain, Run, Score, Settings, Watch
-from models.config.places import by_name
+from models.config.places import by_name, is_settings
 from models.families import Part, Shape, families
 from models.metric import metric_for
 from models.nested import Study
@@ -71,8 +71,7 @@ def settings(model: type[Settings], place: str = "") -> list[str]:
     for name, field in model.model_fields.items():
         inner = field.annotation
         each = by_name(inner)
-        nested = isinstance(inner, type) and issubclass(inner, Settings)
-        found += settings(inner, f"{place}{name}.") if nested else [place + name]
+        found += settings(inner, f"{place}{name}.") if is_settings(inner) else [place + name]
         found += settings(each, f"{place}{name}.NAME.") if each else []
     return found
 
@@ -81,8 +80,7 @@ def test_settings_are_documented_and_described():
     for flow in (Run, Retrain, Score, Watch):
         assert set(settings(flow)) <= code(page("config.md"))
         kinds = [f.annotation for f in flow.model_fields.values()]
-        nested = [each for kind in kinds if (each := by_name(kind) or kind) and inspect.isclass(each)]
-        for model in (flow, *(m for m in nested if issubclass(m, Settings))):
+        for model in (flow, *(each for kind in kinds if is_settings(each := by_name(kind) or kind))):
             undescribed = [n for n, f in model.model_fields.items() if not f.description]
             assert not [n for n in undescribed if n not in ("split", "search", "budget", "final", "tracking", "gate")]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
 from typing import Any, get_args, get_origin
 
-from models.config.values import Settings
+from models.config.values import Settings, paired
+from models.errors import shortened
 
 
 def is_settings(kind: Any) -> bool:
@@ -28,33 +28,33 @@ def beneath(kind: Any, name: str) -> Any:
     return field.annotation if field else None
 
 
-def unfolded(values: Mapping[Any, Any], model: type[Settings]) -> dict[Any, Any]:
-    """The values with names such as `search.trials` as groups; ValueError where such a group is a value too.
+def unfolded(values: Any, kind: Any) -> Any:
+    """The values of a group with names such as `search.trials` as groups, and so in every group among them; lines such
+    as `lightgbm.steps=3` are values too where each name has settings. ValueError where a group is a value as well.
 
-    Beneath the last group of settings dots stay: they belong to the name of a column there."""
-    whole: dict[Any, Any] = {}
-    for name, said in values.items():
-        parts = _parts(name, model) if isinstance(name, str) else [name]
-        whole = _joined(whole, reduce(lambda inside, part: {part: inside}, reversed(parts), said))
-    return whole
-
-
-def _parts(name: str, kind: Any) -> list[str]:
-    head, dot, rest = name.partition(".")
-    if not dot:
-        return [name]
-    inner = beneath(kind, head)
-    return [head, *(_parts(rest, inner) if is_settings(inner) or by_name(inner) else [rest])]
+    What is no group stays as it came: beneath the last one dots belong to the name of a column."""
+    whole = paired(values) if by_name(kind) else values
+    if not (isinstance(whole, Mapping) and (is_settings(kind) or by_name(kind))):
+        return whole
+    found: dict[Any, Any] = {}
+    for name, said in whole.items():
+        head, dot, rest = str(name).partition(".")
+        inner = unfolded({rest: said} if dot else said, beneath(kind, head))
+        found = _joined(found, {head if dot else name: inner})
+    return found
 
 
 def _joined(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, Any]:
     whole = dict(one)
     for name, said in other.items():
         kept = whole.get(name)
-        if isinstance(kept, Mapping) and isinstance(said, Mapping):
-            whole[name] = _joined(kept, said)
-        elif kept is None or said is None:
+        groups = isinstance(kept, Mapping), isinstance(said, Mapping)
+        if kept is None or said is None:
             whole[name] = kept if said is None else said
-        else:
+        elif all(groups):
+            whole[name] = _joined(kept, said)
+        elif any(groups):
             raise ValueError(f"{name} can't be both a value and a group of fields")
+        else:
+            raise ValueError(f"{name} is given twice, as {shortened(kept)} and as {shortened(said)}")
     return whole

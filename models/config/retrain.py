@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from models.config.gate import Gate
-from models.config.values import Bound, Changes, Data, Duration, Settings
+from models.config.places import unfolded
+from models.config.run import Run
+from models.config.values import Bound, Data, Duration, Settings, paired, pairs
+
+
+def _of_run(value: object) -> object:
+    return unfolded(paired(value), Run)
+
+
+Changes = Annotated[dict[str, Any], BeforeValidator(_of_run), pairs(".+")]
+"""Fields of a run with their new values; in a form and in lists `search.families=lightgbm`."""
 
 
 class Retrain(Settings):

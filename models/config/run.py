@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from models.config import form
+from models.config.places import unfolded
 from models.config.values import (
     Bound,
     ClassWeight,
@@ -25,7 +26,6 @@ from models.config.values import (
     Signs,
     Span,
     Steps,
-    nested,
     pairs,
 )  # fmt: skip
 
@@ -123,7 +123,11 @@ class OfFamily(Settings):
     """For `manual`: configurations to try, in order; what one does not name stays at the default."""
 
 
-Families = Annotated[dict[str, OfFamily], BeforeValidator(nested), pairs(".+")]
+def _by_family(value: object) -> object:
+    return unfolded(value, dict[str, OfFamily])
+
+
+Families = Annotated[dict[str, OfFamily], BeforeValidator(_by_family), pairs(".+")]
 """What families' searches are told; in a form and in lists `lightgbm.space.learning_rate=0.01,0.1,log`."""
 
 

@@ -106,27 +106,6 @@ Bound = Annotated[dict[str, str], BeforeValidator(_bound), pairs(".+")]
 """Values for the names in a query; in a form and in lists `since=today-7d`."""
 
 
-def nested(value: object) -> object:
-    """`["search.families=lightgbm"]` as `{"search": {"families": "lightgbm"}}`; any other value as it came."""
-    pairs = paired(value)
-    if pairs is value:
-        return value
-    whole: dict[str, Any] = {}
-    for name, said in cast(dict[str, str], pairs).items():
-        *groups, field = name.split(".")
-        inside = whole
-        for group in groups:
-            inside = inside.setdefault(group, {})
-            if not isinstance(inside, dict):
-                raise ValueError(f"{group} can't be both a value and a group of fields")
-        inside[field] = said
-    return whole
-
-
-Changes = Annotated[dict[str, Any], BeforeValidator(nested), pairs(".+")]
-"""Fields of settings with their new values; in a form and in lists `search.families=lightgbm`."""
-
-
 def _range(value: object) -> object:
     """`"0.01, 0.1, log"` as `(0.01, 0.1, "log")`, `"7"` as 7; any other value as it came."""
     if isinstance(value, str):

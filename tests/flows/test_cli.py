@@ -131,10 +131,18 @@ def test_names_with_dots_in_a_file_are_groups_and_options_overrule_them(tmp_path
     assert made_run(gathered(file, given), given).seconds == 120
 
 
+def test_lines_of_families_that_say_nothing_are_told_whatever_the_options(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("data: t.csv\nfamilies: [linear]\n")
+    with pytest.raises(InputError, match=r"run.yaml: NAME=VALUE is wanted, not 'linear'"):
+        gathered(file, {("families",): of_families(None, ["linear=5"], None)})
+
+
 @pytest.mark.parametrize(
     "form",
     [
         "{linear: {space: {penalty: l2, strength: 3}, steps: {strength: 4}, configurations: [{strength: 9}]}}",
+        "{linear.space: {penalty: l2, strength: 3}, linear.steps.strength: 4, linear.configurations: [{strength: 9}]}",
         "['linear.space.penalty=l2', 'linear.space.strength=3', 'linear.steps.strength=4',"
         " 'linear.configurations=strength:9']",
     ],
