@@ -40,6 +40,8 @@ class _Made:
     rounds: int | None
     ready: float
     """When the columns were ready."""
+    waited: float
+    """Seconds until then in which another worker prepared them."""
     model_mb: float = 0.0
     gradient: dict[str, float] | None = None
     measures: dict[str, float] = field(default_factory=dict)
@@ -80,8 +82,8 @@ def run(job: Job) -> Fit:
         made = _refit(job, workdir) if job.inner is None else _inner(job, workdir)
     now = time.time()
     fit = Fit(
-        made.score, made.rounds, now - made.ready, made.ready - start, peak.peak, start, now, made.model_mb,
-        made.gradient, made.measures, made.whole,
+        made.score, made.rounds, now - made.ready, made.ready - start - made.waited, peak.peak, start, now,
+        made.model_mb, made.gradient, made.measures, made.whole,
     )  # fmt: skip
     workdir.write_json(job.file + ".json", fit.__dict__)
     return fit
@@ -106,9 +108,10 @@ def _inner(job: Job, workdir: Workdir) -> _Made:
     fold = brief.folds[job.fold]
     assert job.inner is not None
     judge, known = fold.inner[job.inner][1], family(job.family)
+    waits: list[float] = []
     training = parts.get(
         (job.workdir, job.plan, job.fold, job.inner, known.needs, known.stops_early),
-        lambda: training_of(job, workdir, known),
+        lambda: training_of(job, workdir, known, waits),
     )
     ready = time.time()
     config, part = lessened(known, job.config, training.part, job.share, _seed(job, brief))
@@ -132,7 +135,8 @@ def _inner(job: Job, workdir: Workdir) -> _Made:
     if job.gradient:
         rows = judging_part(part, training, target[judge], rows_of(weight, judge))
         slopes = hypergradient(known, config, part, made.model, rows, _seed(job, brief))
-    return _Made(score, made.rounds, ready, size, slopes, measures, whole=job.share >= 1 or made.whole)
+    whole = job.share >= 1 or made.whole
+    return _Made(score, made.rounds, ready, sum(waits), size, slopes, measures, whole)
 
 
 def _costs(brief: Brief, costs: Mapping[str, Callable[[], float]]) -> dict[str, float]:
@@ -168,7 +172,8 @@ def _refit(job: Job, workdir: Workdir) -> _Made:
     weights, group = rows_of(weight, fold.train), rows_of(brief.group, fold.train)
     if job.with_sealed:
         rows, goal, weights, group = with_sealed_rows(workdir, rows, goal, weights, group)
-    prepared = of_refit(job, workdir, known, rows, goal)
+    waits: list[float] = []
+    prepared = of_refit(job, workdir, known, rows, goal, waits)
     ready = time.time()
     part = replace(as_part(prepared, goal, weights, brief), group=group)
     classes = np.unique(part.y)
@@ -186,12 +191,12 @@ def _refit(job: Job, workdir: Workdir) -> _Made:
     }
     measures = _costs(brief, costs)
     if job.with_sealed or not len(fold.judge):
-        return _Made(None, made.rounds, ready, measures=measures)
+        return _Made(None, made.rounds, ready, sum(waits), measures=measures)
     X_judge = transform(columns, features.iloc[fold.judge])
     prediction = predict(made.model, X_judge, classes, brief)
     workdir.write_array(job.file, prediction)
     score = brief.scorer.score(target[fold.judge], prediction, rows_of(weight, fold.judge))
-    return _Made(score, made.rounds, ready, measures=measures)
+    return _Made(score, made.rounds, ready, sum(waits), measures=measures)
 
 
 def predict(model: Any, X: Any, classes: np.ndarray, brief: Brief) -> np.ndarray:

@@ -19,13 +19,14 @@ from tasks.kept import Training
 from tasks.workdir import Workdir
 
 
-def training_of(job: Job, workdir: Workdir, known: Family) -> Training:
-    """What every configuration of the family, and of others with its needs, is fitted on in this inner fold."""
+def training_of(job: Job, workdir: Workdir, known: Family, waits: list[float]) -> Training:
+    """What every configuration of the family, and of others with its needs, is fitted on in this inner fold. `waits`
+    gets the seconds waited for another worker that prepared its columns."""
     brief, _, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     assert job.inner is not None
     train, judge = fold.inner[job.inner]
-    prepared, X_judge = _prepared(job, workdir, known, train, judge)
+    prepared, X_judge = _prepared(job, workdir, known, train, judge, waits)
     part = part_of(prepared, train, target, weight, brief, fold.stops[job.inner] if known.stops_early else None)
     classes = np.unique(part.y)
     return Training(encoded(part, classes), classes, X_judge, prepared.mb, prepared.ms)
@@ -40,13 +41,14 @@ def judging_part(part: Part, training: Training, target: np.ndarray, weight: np.
     return replace(part, X=training.X_judge[known], y=y, weight=rows_of(weight, known), kept={})
 
 
-def of_refit(job: Job, workdir: Workdir, known: Family, rows, goal) -> Prepared:
-    """The fold's whole training part prepared: once for each kind of need, for all members with that need. With the
-    sealed rows it is made anew, so that they lie in no file that others map."""
+def of_refit(job: Job, workdir: Workdir, known: Family, rows, goal, waits: list[float]) -> Prepared:
+    """The fold's whole training part prepared: once for each kind of need, for all members with that need (`waits` as
+    in `training_of`). With the sealed rows it is made anew, so that they lie in no file that others map."""
     if job.with_sealed:
         return _fresh(job, known, rows, goal)
     name = _place(job, known)
-    with workdir.alone(name):
+    with workdir.alone(name) as waited:
+        waits.append(waited)
         if not workdir.has(f"{name}.pkl"):
             fresh = _fresh(job, known, rows, goal)
             workdir.write_array(name, fresh.X)
@@ -86,10 +88,13 @@ def with_sealed_rows(workdir: Workdir, rows, goal, weights, group):
     return frame, whole, both(weights, "weight"), both(group, "group")
 
 
-def _prepared(job: Job, workdir: Workdir, known: Family, train, judge) -> tuple[Prepared, np.ndarray]:
+def _prepared(
+    job: Job, workdir: Workdir, known: Family, train, judge, waits: list[float]
+) -> tuple[Prepared, np.ndarray]:
     """Prepared training rows and validation rows; made once for each inner fold and kind of need, then mapped."""
     name = _place(job, known)
-    with workdir.alone(name):
+    with workdir.alone(name) as waited:
+        waits.append(waited)
         kept = workdir.read_json(name + ".json") or _made(job, workdir, known, train, judge)
     X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
     assert X_train is not None

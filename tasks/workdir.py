@@ -11,8 +11,8 @@
     sealed.json          which of these it is, what keys are made of, and which sealed rows these are: for the gate
     studies/             one Optuna journal for each family and fold
     fits/                one result for each finished fit: scores and out-of-fold predictions
-    columns/             prepared columns, shared between workers
-    events.jsonl         what MLflow is told
+    columns/             prepared columns, shared between workers; NAME.lock is held by the one that prepares NAME
+    events.jsonl         what MLflow is told; journal.lock tracker.lock wandb.lock are held by who writes and copies it
     delivered/           the model as it is handed to the registry
     artifacts/           what the pipeline run in MLflow holds beside its numbers
 
@@ -20,13 +20,12 @@ A file appears under its name only when it is whole: it is written beside and re
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.ipc
+
+from tasks.lock import alone
 
 
 def write_whole(path: Path, write: Callable[[Any], object]) -> None:
@@ -105,15 +106,11 @@ class Workdir:
         with pa.memory_map(str(self.path / f"{name}.arrow")) as file:
             return pyarrow.ipc.open_file(file).read_all().to_pandas(split_blocks=True)
 
-    @contextmanager
-    def alone(self, name: str) -> Iterator[None]:
-        """Waits while another process makes `name`. The lock is the system's: it ends with its process, however that
-        ends."""
+    def alone(self, name: str) -> AbstractContextManager[float]:
+        """Waits while another process makes `name`; the seconds waited."""
         path = self.path / f"{name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return alone(path)
 
     def has(self, name: str) -> bool:
         """Whether the file is there."""

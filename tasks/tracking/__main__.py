@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from models.errors import InputError, NestorError, unknown
+from tasks.lock import alone
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.orphans import close_orphans
-from tasks.tracking.store import only_one, patiently, sentence
+from tasks.tracking.store import patiently, sentence
 
 log = logging.getLogger("nestor.tracking")
 
@@ -57,7 +58,8 @@ class Server:
 
     def run(self) -> None:
         """Works until it is told to stop or the parent is gone."""
-        with only_one(self.workdir / "tracker.lock"):
+        # The tracker of an earlier session may still be closing what its dead parent left.
+        with alone(self.workdir / "tracker.lock"):
             mirror = Mirror(self.workdir, self._send)
             try:
                 close_orphans(mirror.client, but=mirror.run_key)

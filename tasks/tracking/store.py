@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.address import masked
 from models.errors import NestorError, shortened
+from tasks.lock import alone
 from tasks.proxy import spare_this_machine
 
 if TYPE_CHECKING:
@@ -97,16 +97,7 @@ def locked(address: str) -> Iterator[None]:
     file = Path(address.removeprefix("sqlite:///") + ".lock") if is_sqlite_file(address) else None
     path = file or Path(os.environ.get("TMPDIR", "/tmp")) / f"nestor-{os.getuid()}-{digest}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Waits for the same process of an earlier session, which may still be closing what its dead parent left."""
-    with path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(path):
         yield
 
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from models.errors import shortened
-from tasks.tracking.store import only_one
+from tasks.lock import alone
 from tasks.tracking.wandb_runs import Runs
 from tasks.workdir import Workdir
 
@@ -123,7 +123,7 @@ def main() -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     workdir = Path(sys.argv[1])
-    with only_one(workdir / "wandb.lock"):
+    with alone(workdir / "wandb.lock"):
         follow(workdir, over)
     # W&B's service ends with this process.
     os._exit(0)
