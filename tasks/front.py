@@ -115,9 +115,8 @@ def delivered_costs(session: Session, concluded: Concluded, model: Path) -> dict
     its members were fitted. Says where it is over a limit after all."""
     goal, taken = session.goal, {}
     if goal.asks("latency", "size"):
-        rows = session.workdir.path / "work.arrow"
-        limit = min(MOST_SECONDS, session.refit_limit())
-        work = session.fits.submit(measure.of_file, str(model), str(rows), priority=(JUDGE, 0), timeout=limit)
+        limit, files = min(MOST_SECONDS, session.refit_limit()), (str(model), str(session.workdir.path))
+        work = session.fits.submit(measure.of_file, *files, priority=(JUDGE, 0), timeout=limit)
         with suppress(FitError):  # then what its members cost has to do
             taken = work.result()
     found = {

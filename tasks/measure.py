@@ -9,11 +9,14 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
+
+from tasks.workdir import Workdir
 
 ROWS = 15
 """Rows over which latency is measured, one at a time."""
@@ -43,12 +46,12 @@ def of_model(model: Any, frame: pd.DataFrame) -> float:
     return latency(getattr(model, "predict_proba", model.predict), single(frame))
 
 
-def of_file(model: str, rows: str) -> dict[str, float]:
-    """Latency and size of a model in a file, over rows in another; in a worker, where nothing else is going on."""
+def of_file(model: str, workdir: str) -> dict[str, float]:
+    """Latency and size of a model in a file, over a run's work rows; in a worker, where nothing else is going on."""
     import joblib
 
     loaded = joblib.load(model)
-    return {"latency": of_model(loaded, pd.read_feather(rows)), "size": megabytes(loaded)}
+    return {"latency": of_model(loaded, Workdir(Path(workdir)).read_frame("work")), "size": megabytes(loaded)}
 
 
 def single(frame: pd.DataFrame) -> list[pd.DataFrame]:

@@ -55,7 +55,7 @@ def told(several, tmp_path_factory):
     model, _ = delivered(session, concluded)
     file = tmp_path_factory.mktemp("model") / "model.joblib"
     joblib.dump(model, file)
-    costs = measure.of_file(str(file), str(session.workdir.path / "work.arrow"))
+    costs = measure.of_file(str(file), str(session.workdir.path))
     return front.outcomes(session, concluded, {"size": costs["size"]}), front.points(session, concluded)
 
 
