@@ -149,7 +149,7 @@ class Study:
         first, then those to begin with; empty when there is no more, such as where every choice is fixed."""
         if not self.told:
             return self._asked([Proposal(self.family.default, gradient=self.strategy.gradient)], self._batch())
-        if not self.family.tunable or self._settled:
+        if not self.family.tunable or self.settled:
             return []
         view = self._batch()
         proposals = list(self.strategy.plan(view))
@@ -160,7 +160,7 @@ class Study:
         return self._asked(_within(proposals[:BATCH], most), view)
 
     @cached_property
-    def _settled(self) -> bool:
+    def settled(self) -> bool:
         """Whether the user fixed every choice that there was, so that the default is the only configuration."""
         return all(one.single() for one in distributions(self.family, self._view.shape).values())
 

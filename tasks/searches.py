@@ -11,7 +11,7 @@ from models.errors import listed
 from models.families import family
 from models.nested import Study
 from models.search import Strategy, strategies
-from models.space import distributions, unasked
+from models.space import unasked
 from tasks.session import Session
 from tasks.tune import study_of
 from tasks.warm import shape
@@ -68,6 +68,6 @@ def _idle(session: Session, study: Study) -> dict[str, list[str]]:
 def most_configurations(session: Session, family_name: str, fold: str) -> float:
     """How many configurations the study has at most, the default among them; infinite where there is no end to them."""
     study = study_of(session, family_name, fold)
-    if all(one.single() for one in distributions(study.family, shape(session, fold)).values()):
+    if study.settled:
         return 1
     return math.inf if study.size is None else 1 + study.size
