@@ -49,7 +49,7 @@ class Ledger:
 
     def __init__(self, limit: float | None, origin: float, used: float = 0.0):
         """A ledger of `limit` seconds from `origin` on, `used` of which are gone already."""
-        self.limit, self.origin = limit, origin - used
+        self.limit, self.start, self.origin = limit, origin, origin - used
         self.stages: dict[str, float] = defaultdict(float)
         self.fitting: dict[str, float] = defaultdict(float)
         self.registration = REGISTRATION
@@ -95,12 +95,13 @@ class Ledger:
         """Seconds that a stage that is under way has taken so far."""
         return time.time() - self._open[name] if name in self._open else 0.0
 
-    def fitted(self, family: str, seconds: float, preparing: float = 0.0, earlier: bool = False) -> None:
-        """Books a fit's core-seconds, those of preparing its columns included: the end prepares as much again."""
+    def fitted(self, family: str, seconds: float, preparing: float, ended: float) -> None:
+        """Books a fit's core-seconds, those of preparing its columns included: the end prepares as much again. One that
+        ended before this session began was read from disk."""
         with self._lock:
             self.fitting[family] += seconds + preparing
             self.preparing += preparing
-            self.recalled += (seconds + preparing) * earlier
+            self.recalled += (seconds + preparing) * (ended < self.start)
 
     def reserve(self, refits: float, longest: float, workers: int) -> float:
         """Wall seconds that the end needs, when its refits are `refits` core-seconds, the longest one `longest`."""

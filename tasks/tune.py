@@ -147,7 +147,7 @@ def _recalled(session: Session, study: Study, trials: Sequence[Trial]) -> None:
             file = session.job(study.family.name, study.fold, trial.number, {}, inner=inner).file
             done = session.workdir.read_json(f"{file}.json")
             if done and not done["taken"]:
-                session.ledger.fitted(study.family.name, done["seconds"], done["preparing"], earlier=True)
+                session.ledger.fitted(study.family.name, done["seconds"], done["preparing"], done["end"])
         _report(session, study, trial)
 
 
@@ -266,7 +266,7 @@ def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:
 def _with(session: Session, study: Study, trial: Trial, done: Fit) -> Trial:
     """The trial with one more inner fold."""
     if not done.taken:
-        session.ledger.fitted(study.family.name, done.seconds, done.preparing)
+        session.ledger.fitted(study.family.name, done.seconds, done.preparing, done.end)
     if done.score is None or not math.isfinite(done.score):
         raise FitError("failed", "its score is not a finite number")
     for name, value in done.measures.items():
@@ -328,7 +328,7 @@ def refit(
         return None
     if job.file not in session.refitted:
         session.refitted.add(job.file)
-        session.ledger.fitted(family_name, done.seconds, done.preparing)
+        session.ledger.fitted(family_name, done.seconds, done.preparing, done.end)
     return done
 
 

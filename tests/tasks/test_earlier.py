@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,22 @@ def test_a_resumed_run_knows_as_well_what_its_end_needs_and_what_fits_took(tmp_p
     (fitting, none), (still, recalled) = booked
     assert (still, none) == (pytest.approx(fitting), 0.0)
     assert recalled == pytest.approx(sum(fitting.values()))
+
+
+def test_fits_of_an_earlier_session_are_told_apart_though_they_are_asked_for_again(tmp_path):
+    run, booked = quick({"trials": 1}), []
+    for _ in range(2):
+        session = begun(run, tmp_path)
+        try:
+            shortlist(session)
+            conclude(tuned(session))
+            booked.append((sum(session.ledger.fitting.values()), session.ledger.recalled))
+        finally:
+            session.close()
+        shutil.rmtree(tmp_path / "studies")  # as where it ended before its batches were told
+    (fitting, none), (still, recalled) = booked
+    assert (still, none) == (pytest.approx(fitting), 0.0)
+    assert recalled == pytest.approx(fitting)
 
 
 def test_without_a_trial_a_time_that_is_over_is_an_error(tmp_path):
