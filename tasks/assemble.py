@@ -53,8 +53,8 @@ def _assembled(session: Session) -> dict[str, Chosen]:
     members = {(m.family, k, m.trial) for k, one in weighed.items() for m in one.members}
     bests = {
         (name, k, best.number)
-        for (name, k), trials in session.trials.items()
-        if k != ALL and (best := session.goal.best(trials)) is not None
+        for name, k in session.trials
+        if k != ALL and (best := picked.of_family(session, name, k)) is not None
     }
     with ThreadPoolExecutor(64) as threads:
         waiting = {

@@ -148,7 +148,7 @@ def _families(session: Session, chosen: dict[str, Chosen]) -> tuple[FamilyOutcom
 
 def _family(session: Session, name: str, chosen: dict[str, Chosen]) -> FamilyOutcome:
     trials = {k: session.trials.get((name, k), []) for k in session.folds}
-    bests = {k: session.goal.best(t) for k, t in trials.items()}
+    bests = {k: picked.of_family(session, name, k) for k in trials}
     judged = []
     for k in (k for k in session.folds if k != ALL):
         best = bests[k]

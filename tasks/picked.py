@@ -68,6 +68,13 @@ def best(session: Session, fold: str, trials: Tried) -> Key | None:
     return next(((name, trial.number) for name, trial in whole if trial is found), None)
 
 
+def of_family(session: Session, name: str, fold: str) -> Trial | None:
+    """The family's configuration that the goal would pick in this fold, were there no other family; None where none
+    keeps the limits."""
+    least = floor(session, fold) if session.goal.several else -math.inf
+    return session.goal.best(session.trials.get((name, fold), ()), least)
+
+
 def settled(
     session: Session, fold: str, choose: Callable[[Tried], Any], keys: Callable[[Any], Collection[Key]],
     refitted: Callable[[str, str, Trial], object | None],

@@ -15,7 +15,7 @@ import pandas as pd
 
 from models.conformal import percent
 from models.outcome import STATES, FamilyOutcome, Point, Report, Warned
-from tasks import coverage, files, pickled, progress, words
+from tasks import coverage, files, picked, pickled, progress, words
 from tasks.conclude import Concluded
 from tasks.deliver import delivered, trusted, unsafe
 from tasks.front import delivered_costs, outcomes, points, said
@@ -92,8 +92,7 @@ def known_by(session: Session) -> dict[str, Any]:
 
 
 def example(session: Session) -> pd.DataFrame:
-    """A few rows as a consumer gives them; of a series the last ones with their target, the very last to be predicted.
-    """
+    """A few rows as a consumer gives them; of a series the last ones with their target, the very last to be predicted."""
     if session.table.history is None:
         return session.work.features.head(_EXAMPLE_ROWS)
     last = session.table.take(np.argsort(np.asarray(session.table.time), kind="stable")[-_EXAMPLE_ROWS:])
@@ -212,7 +211,7 @@ def _close_parts(session: Session, concluded: Concluded, saved: Mapping[str, Map
 
 
 def _close_fold(session: Session, concluded: Concluded, name: str, fold: str) -> None:
-    best = session.goal.best(session.trials.get((name, fold), []))
+    best = picked.of_family(session, name, fold)
     if best is None:
         session.record(f"{name}/{fold}", "fold", parent=name, status="FAILED")
         return

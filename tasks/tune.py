@@ -30,7 +30,7 @@ from models.space import view_of
 from tasks import checkpoints, fit, progress
 from tasks.brief import Fit, Job
 from tasks.journal import STATUS_OF_STATE
-from tasks.picked import ranking, tried
+from tasks.picked import of_family, ranking, tried
 from tasks.session import Session
 from tasks.warm import shape
 from tasks.workers import NEVER_RUN, FitError
@@ -77,8 +77,8 @@ def tune(session: Session, family_name: str, fold: str) -> None:
     """Searches until there are enough trials or no time."""
     study = study_of(session, family_name, fold)
     store = Store(session, family_name, fold)
-    _recall(session, study, store)
     session.trials[family_name, fold] = study.told
+    _recall(session, study, store)
     while most := _wanted(session, study):
         asked = study.ask(most)
         if not asked:
@@ -293,8 +293,9 @@ def _mean(so_far: Mapping[str, float], new: Mapping[str, float], before: int) ->
 
 def _report(session: Session, study: Study, trial: Trial) -> None:
     """Tells the screen and MLflow of a told trial."""
-    best = study.best is not None and study.best.number == trial.number
     name, fold = study.family.name, study.fold
+    found = of_family(session, name, fold)
+    best = found is not None and found.number == trial.number
     progress.emit(progress.Tried(name, fold, trial.number, trial.state, trial.inner, best, trial.share))
     session.record(
         f"{name}/{fold}/{trial.number}",

@@ -15,12 +15,13 @@ import pytest
 from rich.console import Console
 
 from flows.tables import final_table
+from models.config import Run
 from models.errors import InputError, NestorError
 from models.finish import PLAIN
-from models.objectives import Limit
+from models.objectives import Limit, goal_for
 from models.outcome import Report
 from models.split import ALL
-from tasks import assemble, front, measure, picked
+from tasks import assemble, conclude, front, measure, picked, progress, publish, tune
 from tasks.assemble import delivering
 from tasks.deliver import delivered
 from tasks.files import trials_table
@@ -139,6 +140,33 @@ def test_the_studies_know_every_objective_and_limit(several):
     assert all(len(t.values) == 3 for t in stored if t.values)
     assert all(set(t.constraints) == {"accuracy"} for t in stored if t.values)
     assert all(t.state != "pruned" for ts in session.trials.values() for t in ts)
+
+
+def test_a_family_is_judged_by_a_configuration_that_could_be_delivered(several, monkeypatch):
+    """Guessing is small, and no model: it is neither delivered nor what a family is measured by."""
+    session, concluded = several
+    search = Run(data="x", search={"objectives": "size", "pick": "size=1"}).search
+    monkeypatch.setattr(session, "goal", goal_for(session.metric, search))
+    first, second, *_ = session.trials["linear", "1"]
+    guess = replace(first, scores=(0.5, 0.5), measures={"size": 0.001})
+    good = replace(second, scores=(0.9, 0.9), state="complete", measures={"size": 5.0})
+    monkeypatch.setitem(session.trials, ("linear", "1"), [guess, good])
+    recorded, asked, marked = {}, set(), []
+    monkeypatch.setattr(session, "record", lambda key, kind, **values: recorded.update({key: values}))
+    refitted = lambda _, name, fold, one, **how: asked.add((name, fold, one.number)) or one  # noqa: E731
+    monkeypatch.setattr(assemble, "refit", refitted)
+    monkeypatch.setattr(progress, "emit", marked.append)
+    publish._close_fold(session, concluded, "linear", "1")
+    assemble._assembled(session)
+    for one in (guess, good):
+        tune._report(session, tune.study_of(session, "linear", "1"), one)
+    family = next(f for f in conclude._families(session, concluded.chosen) if f.name == "linear")
+    rest = [picked.of_family(session, "linear", fold).inner for fold in ("2", ALL)]
+    assert recorded["linear/1"]["params"]["best.trial"] == 1
+    assert ("linear", "1", 0) not in asked
+    assert ("linear", "1", 1) in asked
+    assert family.inner == pytest.approx(np.mean([0.9, *rest]))
+    assert [one.best for one in marked if isinstance(one, progress.Tried)] == [False, True]
 
 
 def test_a_later_run_learns_what_was_measured(several):
