@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import replace
 
 from models.config import OfFamily
 from models.errors import listed
 from models.families import family
 from models.nested import Study
 from models.search import Strategy, strategies
-from models.space import unasked
+from models.space import alone, unasked
 from tasks.session import Session
 from tasks.tune import study_of
 from tasks.warm import shape
@@ -52,16 +51,15 @@ def _unread(session: Session, family_name: str, search: Strategy) -> list[str]:
 def _idle(session: Session, study: Study) -> dict[str, list[str]]:
     """The hyperparameters that the user set something for and that are not searched, by the reason: the table's shape,
     or the user's other ranges, without which they would be."""
-    known, there = family(study.family.name), shape(session, study.fold)
+    known, there = study.family, shape(session, study.fold)
     told = session.run.families.get(known.name, OfFamily())
     listed_too = (name for one in told.configurations for name in one)
     names = dict.fromkeys(name for name in (*told.space, *told.steps, *listed_too) if name)
     idle: dict[str, list[str]] = defaultdict(list)
-    for name in unasked(study.family, there, names):
-        alone = replace(known, ranges={n: wanted for n, wanted in told.space.items() if n == name})
+    for name in unasked(known, there, names):
         here = f"{known.name} does not search that on a table like this"
         beside = f"that does not go with what else is set for {known.name}"
-        idle[here if unasked(alone, there, [name]) else beside] += [name]
+        idle[here if unasked(alone(known, name), there, [name]) else beside] += [name]
     return idle
 
 

@@ -163,6 +163,12 @@ def test_steps_of_a_hyperparameter_that_a_range_brings_or_leaves_out_are_taken()
     assert view_of(LINEAR, SHAPE, AUC, left_out).steps == {"l1_ratio": 5}
 
 
+@pytest.mark.parametrize("rows", [500, 1_000_000])
+def test_a_range_that_another_one_leaves_out_is_none_that_is_unknown(rows):
+    narrow = bounded(LINEAR, {"penalty": "l2", "l1_ratio": [0.1, 0.3]}, replace(SHAPE, rows=rows))
+    assert unasked(narrow, replace(SHAPE, rows=rows), ["penalty", "l1_ratio"]) == ["l1_ratio"]
+
+
 def test_a_configuration_that_goes_against_a_range_is_not_said_to_be_unknown():
     narrow = bounded(LINEAR, {"penalty": "l2"}, SHAPE)
     with pytest.raises(InputError, match="it: l1_ratio does not go with the rest of it"):
