@@ -68,10 +68,12 @@ def _unlearned(session: Session, chosen: Sequence[Chosen]) -> NestorError:
     """Which classes the members lack, where the search that would have seen them all came to nothing."""
     seen = [np.unique(session.work.target[session.folds[one.fold].train]) for one in chosen]
     lacking = [label for code, label in enumerate(session.work.classes) if not all(code in codes for codes in seen)]
-    return NestorError(
-        f"What was to know every label came to nothing, and the folds' other models were trained on no row with the "
-        f"target {listed(lacking)}, so none can be delivered. Go on with --resume and more time: --budget."
+    why = (
+        "The search on all work rows found no model, and the training rows of every fold lack at least one of these "
+        f"targets: {listed(lacking)}. So none can be delivered."
     )
+    more = " Go on with --resume and more time: --budget."
+    return NestorError(why if session.ledger.limit is None else why + more)
 
 
 def voters(session: Session, chosen: Sequence[Chosen], with_sealed: bool = False) -> Voters:

@@ -89,14 +89,19 @@ def test_a_bag_of_which_no_member_would_know_every_class_is_refused_before_any_f
         shortlist(session)
 
 
-def test_where_no_member_knows_every_class_it_is_said_what_to_do(newly, tmp_path, pool):
+def test_where_no_member_knows_every_class_it_is_said_what_to_do(newly, tmp_path, pool, monkeypatch):
+    """More time does something only where time is what the run counts."""
     session = begun(run_over("time", newly, **NEWLY), tmp_path, pool=pool)
     shortlist(session)
     tuned(session)
     for name in NEWLY["search"]["families"]:
         session.trials[name, ALL] = []
-    with pytest.raises(NestorError, match=r"no row with the target high, so none can be delivered\..*--resume"):
-        delivered(session, conclude(session))
+    concluded = conclude(session)
+    with pytest.raises(NestorError, match=r"lack at least one of these targets: high\. So none can be delivered\.$"):
+        delivered(session, concluded)
+    monkeypatch.setattr(session.ledger, "limit", 60.0)
+    with pytest.raises(NestorError, match=r"can be delivered\. Go on with --resume and more time: --budget\.$"):
+        delivered(session, concluded)
 
 
 def test_the_last_fits_with_the_sealed_rows_are_asked_for_together(tmp_path, pool):
