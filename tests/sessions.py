@@ -82,7 +82,7 @@ def _salted(session: Session, salt: int) -> None:
     from models.seal import fraction_for
     from models.split import plan_for
 
-    named = intake._key_columns(session, session.table)
+    named = intake._key_columns(session.table)
     plan, _ = plan_for(session.table, session.run)
     share = session.run.split.sealed
     fraction = fraction_for(session.table.rows) if share is None else share
