@@ -26,7 +26,8 @@ def _sampler(view: View) -> GPSampler:
 STRATEGY = Strategy(
     name="gp",
     suits="costly fits, few trials, and hyperparameters that are mostly numbers; what only some choices bring is drawn",
-    cost="seconds a trial, more with many; pays from about ten trials where a fit takes longer than that",
+    cost="half a second a trial with ten hyperparameters, less with few; pays from about twenty trials on where these "
+    "take longer",
     sampler=_sampler,
     several=True,
     stopped=False,
