@@ -45,7 +45,7 @@ def _sampler(view: View) -> BaseSampler:
 STRATEGY = Strategy(
     name="botorch",
     suits="as gp, by the library that research on Bayesian optimization uses; several objectives with noise",
-    cost="a second a trial and more; pays from about ten trials where a fit takes longer than that",
+    cost="a second or two a trial; with one objective no better than random search where it was measured",
     sampler=_sampler,
     several=True,
     stopped=False,

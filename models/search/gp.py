@@ -26,8 +26,7 @@ def _sampler(view: View) -> GPSampler:
 STRATEGY = Strategy(
     name="gp",
     suits="costly fits, few trials, and hyperparameters that are mostly numbers; what only some choices bring is drawn",
-    cost="half a second a trial with ten hyperparameters, less with few; pays from about twenty trials on where these "
-    "take longer",
+    cost="0.1 to 2 seconds a trial, most with many choices; pays from about twenty trials on where these take longer",
     sampler=_sampler,
     several=True,
     stopped=False,
