@@ -92,7 +92,7 @@ def known_by(session: Session) -> dict[str, Any]:
 
 
 def example(session: Session) -> pd.DataFrame:
-    """A few rows as a consumer gives them; of a series the last ones with their target, the very last to be predicted."""
+    """A few rows as a consumer gives them; of a series the last ones with their target, the last to be predicted."""
     if session.table.history is None:
         return session.work.features.head(_EXAMPLE_ROWS)
     last = session.table.take(np.argsort(np.asarray(session.table.time), kind="stable")[-_EXAMPLE_ROWS:])
