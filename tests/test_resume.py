@@ -44,6 +44,7 @@ def test_a_run_that_was_killed_and_resumed_equals_the_unbroken_one(unbroken, tmp
         assert studied(folder) == unbroken[2]
 
 
+@pytest.mark.prove
 def test_a_run_whose_tracker_and_server_were_killed_equals_the_unbroken_one(unbroken, tmp_path):
     with served(tmp_path) as folder:
         command = Command(folder, *TRAIN)
