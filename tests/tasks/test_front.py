@@ -153,7 +153,11 @@ def test_a_family_is_judged_by_a_configuration_that_could_be_delivered(several, 
     monkeypatch.setitem(session.trials, ("linear", "1"), [guess, good])
     recorded, asked, marked = {}, set(), []
     monkeypatch.setattr(session, "record", lambda key, kind, **values: recorded.update({key: values}))
-    refitted = lambda _, name, fold, one, **how: asked.add((name, fold, one.number)) or one  # noqa: E731
+
+    def refitted(_, name, fold, one, **how):
+        asked.add((name, fold, one.number))
+        return one
+
     monkeypatch.setattr(assemble, "refit", refitted)
     monkeypatch.setattr(progress, "emit", marked.append)
     publish._close_fold(session, concluded, "linear", "1")
