@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ import psutil
 from tests.commands import QUIET
 from tests.sessions import wait_for
 
+ERROR = re.compile(r"\b(ERROR|CRITICAL)\b|Traceback \(|Exception in|database is locked")
+"""A line of a log that must not be there. Prefect and MLflow say by it, and only by it, that a service of theirs fails."""
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -66,6 +70,25 @@ class Up:
     def log(self, program: str) -> str:
         """A program's log: prefect, mlflow, worker-1, deploy."""
         return (self.folder / "mlruns" / "logs" / f"up-{program}.log").read_text("utf-8", "replace")
+
+    def errors(self) -> list[str]:
+        """The lines of all its programs' logs that tell of an error."""
+        logs = sorted((self.folder / "mlruns" / "logs").glob("up-*.log*"))
+        lines = [(log.name, line) for log in logs for line in log.read_text("utf-8", "replace").splitlines()]
+        return [f"{name}: {line.strip()}" for name, line in lines if ERROR.search(line)]
+
+    def schedule(self, deployment: str, parameters: Mapping[str, Any], cron: str = "* * * * *") -> str:
+        """Adds a schedule to a deployment, such as `train/train`; its id."""
+        found = ask(f"{self.api}/deployments/name/{deployment}")
+        one = {"schedule": {"cron": cron, "timezone": "UTC"}, "active": True, "parameters": parameters}
+        return ask(f"{self.api}/deployments/{found['id']}/schedules", [one])[0]["id"]
+
+    def scheduled(self, schedule: str) -> list[dict[str, Any]]:
+        """The flow runs that this schedule has brought and whose time has come, the oldest first."""
+        until = datetime.now(UTC).isoformat()
+        where = {"flow_runs": {"expected_start_time": {"before_": until}}, "sort": "EXPECTED_START_TIME_ASC"}
+        found = ask(f"{self.api}/flow_runs/filter", where)
+        return [run for run in found if (run["created_by"] or {}).get("id") == schedule]
 
     def left(self) -> list[psutil.Process]:
         """The living processes that came of it, itself not counted, wherever they are by now."""

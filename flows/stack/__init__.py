@@ -5,6 +5,7 @@ children    one started program and its log; how all of them are ended
 health      whether servers and workers are well
 ask         one question over HTTP
 keeper      a small process that ends the others when `nestor up` is killed
+missed      slots of schedules that went by meanwhile
 claim       this folder and its ports, for one `nestor up`
 run         starts, watches, ends
 """

@@ -23,12 +23,12 @@ def mlflow_answers(plan: Plan) -> bool:
 
 def make_pool(plan: Plan) -> None:
     """The work pool, made if it is missing: workers and deployments both need it and start side by side."""
-    _prefect(plan, "/work_pools/", {"name": plan.asked.pool, "type": "process"})
+    ask_prefect(plan, "/work_pools/", {"name": plan.asked.pool, "type": "process"})
 
 
 def workers_online(plan: Plan) -> set[str]:
     """The names of the pool's workers that have lately been heard of."""
-    found = _prefect(plan, f"/work_pools/{plan.asked.pool}/workers/filter", {}) or []
+    found = ask_prefect(plan, f"/work_pools/{plan.asked.pool}/workers/filter", {}) or []
     return {worker["name"] for worker in found if worker.get("status") == "ONLINE"}
 
 
@@ -36,14 +36,15 @@ def forget_workers(plan: Plan) -> None:
     """Takes an earlier time's workers off the page, where they would stand online for a while yet."""
     for number in range(1, plan.asked.workers + 1):
         name = plan.worker_name(number)
-        _prefect(plan, f"/work_pools/{plan.asked.pool}/workers/{name}", method="DELETE")
+        ask_prefect(plan, f"/work_pools/{plan.asked.pool}/workers/{name}", method="DELETE")
 
 
 def deployed(plan: Plan) -> list[str]:
     """The deployments there are, as flow/name."""
-    found = _prefect(plan, "/deployments/filter", {"limit": 200}) or []
+    found = ask_prefect(plan, "/deployments/filter", {"limit": 200}) or []
     return sorted(d["name"] for d in found if d.get("work_pool_name") == plan.asked.pool)
 
 
-def _prefect(plan: Plan, path: str, body: Any = None, method: str | None = None) -> Any:
+def ask_prefect(plan: Plan, path: str, body: Any = None, method: str | None = None) -> Any:
+    """What Prefect's server answers to this of its API's paths; None where it does not answer or refuses."""
     return ask(plan.api + path, body, plan.environment.get("PREFECT_API_AUTH_STRING", ""), method)

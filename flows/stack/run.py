@@ -15,6 +15,7 @@ from flows.serving import keep_layout, lay_out
 from flows.stack import health
 from flows.stack.children import Child, end_all, started
 from flows.stack.claim import claimed
+from flows.stack.missed import skip_missed
 from flows.stack.plan import Plan, Program
 from models.errors import InputError, NestorError
 
@@ -47,6 +48,8 @@ class Stack:
         self._until({"prefect": waited["prefect"]})
         health.make_pool(plan)
         health.forget_workers(plan)
+        if missed := skip_missed(plan):
+            say(f"  {missed} missed runs of schedules are skipped: a later one of the same schedule is run now.")
         deploying = self._deploying()
         for number in range(1, plan.asked.workers + 1):
             self._add(plan.worker(number))

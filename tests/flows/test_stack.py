@@ -16,9 +16,10 @@ from flows import server
 from flows.stack import Asked, planned
 from flows.stack.ask import crash
 from flows.stack.children import end_all
+from flows.stack.missed import choose_skipped
 from models.errors import InputError
 from tests.sessions import wait_for
-from tests.stack import Up, ask, nestor
+from tests.stack import ENDED, Up, ask, nestor
 
 TRAIN = ("train", "sklearn:iris", "--trials", "2", "--families", "linear", "--json", "-q")
 
@@ -74,6 +75,22 @@ def test_its_mlflow_serves_the_model(up, tmp_path):
     env = {**os.environ, "MLFLOW_TRACKING_URI": up.mlflow}
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "True", done.stderr
+
+
+def test_a_schedule_fires_and_no_log_tells_of_an_error(up):
+    run = {"data": "sklearn:iris", "search": {"trials": 1, "families": ["linear"]}}
+    schedule = up.schedule("train/train", {"run": run})
+    done = wait_for(lambda: [r for r in up.scheduled(schedule) if r["state_type"] in ENDED], 240)
+    assert [run["state_name"] for run in done] == ["Completed"]
+    assert up.errors() == []
+
+
+def test_of_missed_slots_the_newest_of_each_schedule_is_run():
+    def run(number: int, schedule: str | None) -> dict:
+        return {"id": number, "created_by": schedule and {"id": schedule, "type": "SCHEDULE"}}
+
+    runs = [run(9, "a"), run(8, "b"), run(7, None), run(6, "a"), run(5, None), run(4, "b"), run(3, "a")]
+    assert [one["id"] for one in choose_skipped(runs)] == [6, 4, 3]
 
 
 def test_flow_runs_that_had_to_be_killed_have_crashed(up):

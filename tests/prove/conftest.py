@@ -27,7 +27,7 @@ is written by its test in `tests/prove`: all by `make prove`, one by `python -m 
 `bayes` (`gp`, `botorch`) it skips, with a line that says so, until `uv sync --extra bayes` has brought PyTorch. These
 alone: `.venv/bin/python -m pytest -m prove tests/models tests/test_searches.py -k "gp or botorch"`.
 """
-ORDER = ("law_1", "law_2", "law_7", "law_8", "kills", "team", "one_machine")
+ORDER = ("law_1", "law_2", "law_7", "law_8", "kills", "team", "one_machine", "schedules_sqlite", "schedules_postgres")
 SECTION = re.compile(r"<!-- begin (\w+) -->\n(.*?)<!-- end \1 -->\n", re.DOTALL)
 
 
@@ -90,6 +90,7 @@ def scaled(count: int, least: int = 4) -> int:
 
 @pytest.fixture
 def proof(request: pytest.FixtureRequest) -> Proof:
-    """The section that bears the test's name: `test_law_8_...` writes `law_8`."""
-    name = next(n for n in ORDER if request.node.name.startswith(f"test_{n}"))
+    """The section that bears the test's name: `test_law_8_...` writes `law_8`, `test_schedules[sqlite]` its own."""
+    test = request.node.name.removeprefix("test_").replace("[", "_")
+    name = next(n for n in ORDER if test.startswith(n))
     return Proof(name, PAGE)
