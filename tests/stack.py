@@ -25,7 +25,7 @@ from tests.commands import QUIET
 from tests.sessions import wait_for
 
 ERROR = re.compile(r"\b(ERROR|CRITICAL)\b|Traceback \(|Exception in|database is locked")
-"""A line of a log that must not be there. Prefect and MLflow say by it, and only by it, that a service of theirs fails."""
+"""A line of a log that must not be there: by such a line alone a service of Prefect or MLflow tells that it fails."""
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
