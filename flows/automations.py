@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
+from flows.options import written
+from models.config.written import typed
 from models.errors import InputError
 
 FILE = Path(__file__).parents[1] / "deployments" / "automations.yaml"
@@ -25,7 +26,7 @@ _BODY = "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
 def apply(file: str | None = None) -> dict[str, list[str]]:
     """The names of the automations, which are on the server now: made, or changed where they were there already.
     Raises InputError where NESTOR_NOTIFY names a block that there is not."""
-    wanted = yaml.safe_load(Path(file or FILE).read_text("utf-8"))["automations"]
+    wanted = typed(written(Path(file or FILE), "Automations"))["automations"]
     with get_client(sync_client=True) as client:
         notice = _notice(client, os.environ.get(NOTIFY))
         for one in wanted:

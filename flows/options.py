@@ -477,17 +477,10 @@ def _of_run(path: Path) -> dict[str, Any]:
 def from_file(path: Path, model: type[Settings]) -> dict[str, Any]:
     """The values in a yaml file for these settings, names such as `search.trials` as groups, and `budget: 10m` in its
     long form."""
-    import yaml
-
     from models.config.places import unfolded
 
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        values = {} if values is None else values  # comments alone: `nestor searches --suggest` with nothing to narrow
-    except OSError as error:
-        raise InputError(f"--config: {path} can't be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeError) as error:
-        raise InputError(f"--config: {path} is no yaml: {shortened(error, 200)}") from None
+    values = written(path, "--config")
+    values = {} if values is None else values  # comments alone: `nestor searches --suggest` with nothing to narrow
     if not isinstance(values, dict):
         raise InputError(f"--config: {path} must hold fields such as 'target: paid', not {shortened(values)!r}.")
     if isinstance(values.get("budget"), (str, int, float)):
@@ -496,6 +489,22 @@ def from_file(path: Path, model: type[Settings]) -> dict[str, Any]:
         return unfolded(values, model)
     except ValueError as error:
         raise InputError(f"--config: {path}: {error}.") from None
+
+
+def written(path: Path, what: str) -> Any:
+    """The values in a yaml file, each as it is written; InputError, which begins with `what`, where there are none."""
+    from models.config.written import MOST, settings
+    from tasks.data.files import located
+
+    try:
+        with located(path).open("rb") as file:
+            return settings(file.read(MOST + 1))
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{what}: {path} can't be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise InputError(f"{what}: {path} is no file of settings: {shortened(error, 200)}.") from None
 
 
 def bindings(pairs: list[str] | None) -> dict[str, str] | None:

@@ -23,12 +23,12 @@ def label_text(label: Any) -> str:
 
 
 def code_of(label: Any, classes: Sequence[Any], what: str) -> int:
-    """The code of the class that says this; InputError with the known labels where there is none. `yes` in a yaml file
-    comes as True and is found all the same."""
+    """The code of the class that says this, be it in capitals or not; InputError with the known labels where there is
+    none. True stands for `yes` too: yaml that others read makes it of that."""
     texts = [label_text(one) for one in classes]
     meant = label_text(label)
     if meant not in texts:
-        likely = [text for text in texts if text.lower() in _YAML.get(meant, ())]
+        likely = [text for text in texts if text.lower() in _YAML.get(meant, (meant.lower(),))]
         meant = likely[0] if len(likely) == 1 else meant
     if meant not in texts:
         raise unknown(f"label for {what}", meant, texts)

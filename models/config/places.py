@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, get_args, get_origin
 
 from models.config.values import Settings, paired
+from models.config.written import typed
 from models.errors import shortened
 
 
@@ -32,8 +33,9 @@ def unfolded(values: Any, kind: Any) -> Any:
     """The values of a group with names such as `search.trials` as groups, and so in every group among them; lines such
     as `lightgbm.steps=3` are values too where each name has settings. ValueError where a group is a value as well.
 
-    What is no group stays as it came: beneath the last one dots belong to the name of a column."""
-    whole = paired(values) if by_name(kind) else values
+    What is no group stays as it came: beneath the last one dots belong to the name of a column. Only what single
+    families are told is of any type, so there a yaml file's `0.1` is a number at once."""
+    whole = typed(paired(values)) if by_name(kind) else values
     if not (isinstance(whole, Mapping) and (is_settings(kind) or by_name(kind))):
         return whole
     found: dict[Any, Any] = {}

@@ -8,6 +8,7 @@ import gzip
 import io
 import lzma
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -58,9 +59,21 @@ def located(path: str | Path) -> Path:
             )
         if not found.exists():
             raise InputError(f"No file {found}.{_neighbours(found)}")
+        _refuse_endless(found)
     except OSError as error:
         raise InputError(f"{shortened(found, 200)} can't be read: {error.strerror or error}.") from error
     return found
+
+
+def _refuse_endless(path: Path) -> None:
+    """Stops where the path is no file with an end: reading it might wait for ever."""
+    mode = path.stat().st_mode
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    if not stat.S_ISREG(mode):
+        raise InputError(
+            f"{path} is {kinds.get(stat.S_IFMT(mode), 'no file')}, not a file. It is read more than once: write what "
+            "comes out of it to a file, and give that."
+        )
 
 
 def _neighbours(path: Path) -> str:

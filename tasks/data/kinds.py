@@ -73,11 +73,17 @@ def _ranked(raw: pd.Series) -> bool:
 
 def ordered(raw: pd.Series, order: Sequence[str] | None) -> Inferred:
     """An ordered category: in the order given, in that of its type, or by the number that each level holds; InputError
-    where there is none of these."""
-    levels = _levels(pd.Series(raw.cat.categories if _ranked(raw) else order or raw.dropna().unique(), name=raw.name))
+    where there is none of these, or the order holds none of the column's levels."""
+    levels = _levels(pd.Series(order or (raw.cat.categories if _ranked(raw) else raw.dropna().unique()), name=raw.name))
     if order or _ranked(raw):
-        there = canonical(raw, "ordered", {}).values
-        odd = sorted(set(there.dropna().unique()) - set(levels))
+        there = canonical(raw, "ordered", {}).values.dropna().unique()
+        odd = sorted(set(there) - set(levels))
+        if odd and len(odd) == len(there):
+            raise InputError(
+                f"The order of {shortened(raw.name)!r}, {listed(levels, 5, 24)}, holds none of the column's levels: "
+                f"{listed(odd, 5, 24)}. Write the levels as the table does, lowest first: "
+                f"--order '{shortened(raw.name)}={','.join(odd[:3])}', or order: in the config."
+            )
         notes = (Note("unordered_levels", str(raw.name), listed(odd, 3, 24)),) if odd else ()
         return Inferred("ordered", {"order": levels}, notes)
     numbered = {level: re.search(r"-?\d+(?:\.\d+)?", level) for level in levels}

@@ -240,7 +240,7 @@ def test_a_wrong_config_file_is_told_with_its_field(tmp_path, text, says):
         (["train", "t.csv", "--type", "a"], "COL=KIND"),
         (["train", "t.csv", "--order", "size=S"], "COL=A,B,C"),
         (["train", "env:DB", "--bind", "since"], "NAME=VALUE"),
-        (["train", "t.csv", "--config", "none.yaml"], "can't be read"),
+        (["train", "t.csv", "--config", "none.yaml"], "No file none.yaml"),
         (["train", "t.csv", "--bugdet", "5m"], "--bugdet"),
         (["nonsense"], "nonsense"),
     ],

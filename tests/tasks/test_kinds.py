@@ -142,6 +142,22 @@ def test_durations_are_those_that_are_asked_for():
     assert any(f.check == "unreadable_values" for f in asked.findings)
 
 
+@pytest.mark.parametrize(
+    ("values", "order"),
+    [
+        (["no", "yes"], ("S", "M", "L")),
+        (["no", "yes"], ("False", "True")),
+        (["S", "M", "L"], ("s", "m", "l")),
+        (["1", "2", "3"], ("one", "two")),
+        ([True, False], ("no", "yes")),
+        (pd.Categorical(["a", "b"], ordered=True).astype(object), ("c", "d")),
+    ],
+)
+def test_an_order_that_fits_no_level_stops(values, order):
+    with pytest.raises(InputError, match="holds none of the column's levels: .*Write the levels as the table does"):
+        column_read(list(values) * 30, order={"x": order})
+
+
 def test_an_order_is_said_or_seen_or_asked_for():
     values = ["S", "M", "L", "XL"] * 15
     with pytest.raises(InputError, match=r"(?s)In which order .*'x'.*--order 'x=S,M,L'"):
@@ -150,5 +166,7 @@ def test_an_order_is_said_or_seen_or_asked_for():
     assert said.kinds == {"x": "ordered"}
     assert said.orders == {"x": ("S", "M", "L")}
     assert any(f.check == "unordered_levels" and "XL" in f.message for f in said.findings)
+    ranked = pd.Series(pd.Categorical(values, ["XL", "L", "M", "S"], ordered=True))
+    assert column_read(ranked, order={"x": ("S", "M", "L", "XL")}).orders == {"x": ("S", "M", "L", "XL")}
     with pytest.raises(InputError, match="An order is given for 'z'"):
         column_read(values, order={"z": ("S", "M")})
