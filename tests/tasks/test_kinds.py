@@ -154,7 +154,7 @@ def test_durations_are_those_that_are_asked_for():
     ],
 )
 def test_an_order_that_fits_no_level_stops(values, order):
-    with pytest.raises(InputError, match="holds none of the column's levels: .*Write the levels as the table does"):
+    with pytest.raises(InputError, match=r"holds none of the column's levels: .*Write the levels as the table does"):
         column_read(list(values) * 30, order={"x": order})
 
 
