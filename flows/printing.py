@@ -28,7 +28,7 @@ def width() -> int:
 
 def show_json(value: Any) -> None:
     """Prints one JSON value."""
-    from flows.tables import finite
+    from models.outcome import finite
 
     print(json.dumps(finite(value), ensure_ascii=False, allow_nan=False, indent=2))
 

@@ -3,8 +3,7 @@ every text is a `Text`, never markup."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -201,16 +200,3 @@ def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     for row in rows:
         table.add_row(*[cell if isinstance(cell, Text) else Text(plain(cell, 200)) for cell in row])
     return table
-
-
-def finite(value: Any) -> Any:
-    """The value for JSON: NaN and infinities are null, whatever is no plain value its text."""
-    if isinstance(value, Mapping):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [finite(v) for v in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, int, bool)):
-        return value
-    return finite(value.item()) if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else str(value)

@@ -58,6 +58,11 @@ def spread_error(metric: Metric, folds: Sequence[Fold3], trained: Sequence[int])
     return math.sqrt((1 / len(scores) + ratio) * scores.var(ddof=1))
 
 
+def known(found: Interval) -> Interval | None:
+    """The interval; None where its value is undefined, so that nothing is told of it."""
+    return found if math.isfinite(found.value) else None
+
+
 def optimism(metric: Metric, inner: Sequence[float], outer: Sequence[float]) -> float | None:
     """How much the inner scores of what was picked flattered, averaged over folds; positive = flattered."""
     gains = [metric.gain(i) - metric.gain(o) for i, o in zip(inner, outer, strict=True)]

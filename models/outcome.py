@@ -5,6 +5,7 @@ positive where a naive report would have flattered."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -170,8 +171,8 @@ class Report:
         return f"{form} of {levels} % hold {covered} % of the sealed rows; their mean {measure} is {sizes}."
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
-        return asdict(self)
+        """Plain values for `json.dumps`; null where something is undefined."""
+        return finite(asdict(self))
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:
@@ -212,8 +213,8 @@ class Retrained:
     tracking_uri: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`: every key is always there."""
-        return asdict(self)
+        """Plain values for `json.dumps`: every key is always there; null where something is undefined."""
+        return finite(asdict(self))
 
 
 def chance(p: float) -> str:
@@ -230,3 +231,16 @@ def number(value: float | None, digits: int = 4) -> str:
         return f"{value:.{max(0, digits - 2)}e}"
     places = digits + 2 * (0 < size < 0.01) if size < 10 else max(0, digits - int(math.log10(size)))
     return f"{value:,.{places}f}"
+
+
+def finite(value: Any) -> Any:
+    """The value for JSON: NaN and infinities are null, whatever is no plain value its text."""
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [finite(v) for v in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    return finite(value.item()) if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else str(value)

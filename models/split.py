@@ -36,6 +36,10 @@ _SLICES = 4
 """One in so many of the groups known from before is judged in a window of a grouped and time-ordered plan."""
 
 
+class Undivided(InputError):
+    """Rows that can't be divided any further."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What must not be separated, what must be spread evenly, and what must come first."""
@@ -65,7 +69,7 @@ class Plan:
             held = _held(self, rows, count, salt) if count else rows
             pairs = [(rows[held != k], rows[held == k]) for k in range(count)]
         if not pairs:
-            raise InputError(f"{len(rows)} rows can't be divided by {self._wall(rows)}: too few that may be separated.")
+            raise Undivided(f"{len(rows):,} rows can't be divided by {self._wall(rows)}.")
         return pairs
 
     def holdout(self, rows: Rows, share: float, *salt: object) -> Pair:
@@ -94,8 +98,16 @@ class Plan:
         return (count if count >= 2 else 0), tuple(int(c) for c in part.classes[part.rare])
 
     def _wall(self, rows: Rows) -> str:
-        walls = {"random": "classes", "group": "groups", "time": "time", "group_time": "groups and time"}
-        return f"{walls[self.kind]} ({len(np.unique(self.keys[rows]))} keys)"
+        """What the rows are divided by, and how many different ones there are."""
+        keys = f"{len(np.unique(self.keys[rows])):,}"
+        times = "" if self.time is None else f"{len(np.unique(self.time[rows])):,} different times"
+        gap = f" and a gap of {self.gap:,} rows" if self.gap else ""
+        return {
+            "random": f"their classes: {keys} of them are no copies of others",
+            "group": f"groups: there are {keys}",
+            "time": f"time: there are {times}{gap}",
+            "group_time": f"groups and time: there are {keys} groups and {times}{gap}",
+        }[self.kind]
 
 
 def _noise(plan: Plan, size: int, salt: tuple[object, ...]) -> np.ndarray:
@@ -305,12 +317,11 @@ def _joined(table: Table, run: Run) -> tuple[np.ndarray, Finding | None]:
         return alone, Finding("copies", "pass", f"Rows with equal features and target stand alone: {why}.")
     target = np.ascontiguousarray(table.target.astype(np.float64) + 0.0).view(np.uint64)
     codes, _ = pd.factorize(mix(row ^ mix(target)))
-    extra = table.rows - int(codes.max(initial=-1)) - 1
-    if not extra:
+    if int(codes.max(initial=-1)) + 1 == table.rows:
         return codes.astype(np.int64), None
-    are = "row is a copy of another" if extra == 1 else "rows are copies of others"
-    message = f"{extra} {are} (equal features and target): copies stay on one side of every fold."
-    return codes.astype(np.int64), Finding("copies", "warn", message)
+    # How many there are is said once, of the whole table, by the check of duplicate rows.
+    said = "Copies of a row (equal features and target) stay together on one side of every split."
+    return codes.astype(np.int64), Finding("copies", "pass", said)
 
 
 def _described(plan: Plan, run: Run) -> Finding:
@@ -370,6 +381,6 @@ def _fold(plan: Plan, name: str, train: Rows, judge: Rows, inner: int) -> Fold:
     one = inner == 1
     pairs = [plan.holdout(train, INNER_SHARE, name)] if one else plan.folds(train, inner, "inner", name)
     if not len(pairs[0][1]):
-        raise InputError(f"Fold {name}: {len(train)} rows can't be divided any further.")
+        raise Undivided(f"Fold {name} has {len(train):,} training rows, which can't be divided any further.")
     stops = [plan.holdout(part, STOP_SHARE, "stop", name, j) for j, (part, _) in enumerate(pairs)]
     return Fold(name, train, judge, tuple(pairs), tuple(stops))

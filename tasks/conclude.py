@@ -134,7 +134,8 @@ def _interval(session: Session, outer: Sequence[tuple[str, Fold3]]) -> Interval 
         return None
     keys = [session.keys[session.folds[k].judge] for k in names]
     sizes = [len(session.folds[k].train) for k in names]
-    return estimate.interval(session.metric, [rows for _, rows in outer], keys, sizes, session.run.seed)
+    folds = [rows for _, rows in outer]
+    return estimate.known(estimate.interval(session.metric, folds, keys, sizes, session.run.seed))
 
 
 def _families(session: Session, chosen: dict[str, Chosen]) -> tuple[FamilyOutcome, ...]:
@@ -184,7 +185,7 @@ def _optimism(session: Session, chosen: dict[str, Chosen], outer: Sequence[tuple
     )
 
 
-def _without_outer(session: Session, chosen: Chosen) -> Interval:
+def _without_outer(session: Session, chosen: Chosen) -> Interval | None:
     """BBC-CV over the configurations that finished every fold; for one hold-out its score, with an interval."""
     fold = session.folds[chosen.fold]
     rows = np.concatenate([judge for _, judge in fold.inner])
@@ -197,10 +198,10 @@ def _without_outer(session: Session, chosen: Chosen) -> Interval:
     ]
     found = [np.concatenate(inner_predictions(session, name, chosen.fold, t)) for name, t in tried]
     weight = None if session.work.weight is None else session.work.weight[rows]
-    return estimate.bbc_interval(
+    return estimate.known(estimate.bbc_interval(
         session.metric, session.work.target[rows], found, session.keys[rows], parts, session.run.seed, weight,
         session.goal.chooser([t for _, t in tried], picked.floor(session, chosen.fold)),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _opened(
@@ -218,8 +219,8 @@ def _opened(
         return None, None
     sealed, keys = session.sealed, session.sealed_keys
     rows = judged((sealed.target, on_sealed(session, chosen), sealed.weight), threshold(session, chosen))
-    test = estimate.test_interval(session.metric, rows, keys, session.run.seed)
-    if not outer:
+    test = estimate.known(estimate.test_interval(session.metric, rows, keys, session.run.seed))
+    if not outer or test is None:
         return test, None
     by_fold = [
         judged((sealed.target, fold_on_sealed(session, chosen[k]), sealed.weight), chosen[k].finish.threshold)

@@ -16,6 +16,7 @@ from models.address import masked
 from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.outcome import Report
+from models.seal import digest
 from tasks import owner
 from tasks.data.database import is_address, is_table
 from tasks.data.dated import undated
@@ -52,6 +53,20 @@ def model_name(run: Run) -> str:
         known = masked(str(run.data))
         raise InputError(f"No name for the model can be made from {known!r}: give one with --name.")
     return name[:100]
+
+
+def kept_seal(name: str, address: str) -> dict[str, Any] | None:
+    """How the first run of this name, in the store at this address, sealed its rows, as far as this folder knows."""
+    return Workdir(ROOT / "seals").read_json(_seal_file(name, address))
+
+
+def keep_seal(name: str, address: str, settings: Mapping[str, Any]) -> None:
+    """Writes it down."""
+    Workdir(ROOT / "seals").write_json(_seal_file(name, address), dict(settings))
+
+
+def _seal_file(name: str, address: str) -> str:
+    return f"{digest(address, name):016x}.json"
 
 
 def _stem(data: str, query: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from models.conformal import percent
-from models.outcome import STATES, FamilyOutcome, Point, Report, Warned
+from models.outcome import STATES, FamilyOutcome, Point, Report, Warned, finite
 from tasks import coverage, files, picked, pickled, progress, words
 from tasks.conclude import Concluded
 from tasks.deliver import delivered, trusted, unsafe
@@ -216,7 +216,7 @@ def _close_fold(session: Session, concluded: Concluded, name: str, fold: str) ->
         session.record(f"{name}/{fold}", "fold", parent=name, status="FAILED")
         return
     judged = session.workdir.read_json(session.job(name, fold, best.number, {}).file + ".json") or {}
-    metrics = {"inner": best.inner, "outer": judged.get("score")}
+    metrics = finite({"inner": best.inner, "outer": judged.get("score")})
     members = concluded.chosen[fold].members if fold in concluded.chosen else ()
     weight = sum(m.weight for m in members if m.family == name)
     session.record(

@@ -18,12 +18,10 @@ import psutil
 
 from models.config import Run
 from models.errors import InputError, NestorError
-from models.seal import digest
 from models.split import ALL
 from models.table import Finding
 from tasks import earlier, owner, progress, wandb_mirror
 from tasks.budget import EXIT, Ledger
-from tasks.earlier import ROOT
 from tasks.journal import Journal, Record
 from tasks.libraries import installed
 from tasks.workdir import Workdir
@@ -215,14 +213,14 @@ class Session:
     def earlier_seal(self) -> dict[str, Any] | None:
         """How this name's first run sealed its rows. That never changes, so a copy of our own saves waiting until
         MLflow is imported; a store that is not there yet holds none."""
-        kept = Workdir(ROOT / "seals").read_json(self._seal_file)
+        kept = earlier.kept_seal(self.name, self.journal.tracking_uri)
         if kept is not None or self._new_store:
             return kept
         return self.journal.call("seal_settings", name=self.name)
 
     def keep_seal(self, settings: dict[str, Any]) -> None:
         """Has MLflow keep the seal for later runs of this name, without waiting for it."""
-        Workdir(ROOT / "seals").write_json(self._seal_file, settings)
+        earlier.keep_seal(self.name, self.journal.tracking_uri, settings)
 
         def keep() -> None:
             with suppress(NestorError):  # the store is down: the copy of our own holds until a later run
@@ -240,10 +238,6 @@ class Session:
                 f"{count} runs of {self.name} have opened this sealed test set by now. Each choice between runs by "
                 "their test scores makes them flatter a little more."
             )
-
-    @property
-    def _seal_file(self) -> str:
-        return f"{digest(self.journal.tracking_uri, self.name):016x}.json"
 
     @property
     def fits(self) -> Pool:

@@ -6,15 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-import numpy as np
-
-from models import fairness
-from models.config import Run
-from models.errors import BudgetError, InputError, NestorError, listed
+from models.errors import BudgetError, NestorError, listed
 from models.families import Family, family
+from models.folds import Laid, asked_of, comparable, even, laid, refit_too
 from models.outcome import How
-from models.plan import REFIT, Level, affordable, first_level
-from models.split import ALL, layout
+from models.plan import REFIT, Level, affordable
 from tasks import probe, progress, searches
 from tasks.brief import brief_for
 from tasks.session import Session
@@ -35,13 +31,6 @@ def _searched_everywhere(session: Session) -> Level:
         out |= {name: said} if (said := refused(name, why, session.run)) else {}
     kept = tuple(name for name in level.families if name not in out)
     return replace(level, families=kept, left_out={**level.left_out, **out})
-
-
-def refit_too(run: Run) -> bool:
-    """Whether a search on all work rows is part of the plan: what is delivered is then one pipeline."""
-    if run.final.deliver == "auto":
-        return run.split.time is not None or run.final.rows == "all" or run.lean
-    return run.final.deliver == "refit"
 
 
 def shortlist(session: Session) -> None:
@@ -69,7 +58,7 @@ def _shortlist(session: Session) -> None:
         session.level, session.folds, session.default_seconds, session.model_mb = stored
         _brief(session, f"{session.level.outer}x{session.level.inner}")
     session.level = _searched_everywhere(session)
-    _comparable(session)
+    comparable(session.work, tuple(session.folds.values()), session.goal)
     deaf = [name for name in session.level.families if family(name).tunable and not family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):
         session.note(f"Weights count for nothing in fits of {listed(deaf)}.")
@@ -77,51 +66,15 @@ def _shortlist(session: Session) -> None:
     warm_up(session)
 
 
-def _deliverable(session: Session) -> None:
-    """InputError where a bag is to be delivered, and the training rows of every fold lack a class."""
-    classes = set(range(len(session.work.classes)))
-    if ALL in session.folds or not classes:
-        return
-    lacking = [classes - set(session.work.target[fold.train].tolist()) for fold in session.folds.values()]
-    if all(lacking):
-        labels = listed([session.work.classes[code] for code in sorted(set.union(*lacking))])
-        raise InputError(
-            f"In every fold the training rows lack at least one of these targets: {labels}. So no model of a bag would "
-            "know them all. Deliver one model fitted on all work rows instead: --deliver refit."
-        )
-
-
-def _comparable(session: Session) -> None:
-    """InputError where some part that judges is too small for the subgroups that are compared."""
-    work = session.work
-    parts = [rows for f in session.folds.values() for rows in (f.judge, *(judge for _, judge in f.inner)) if len(rows)]
-    for one in (o for o in session.goal.measured if isinstance(o.metric, fairness.Gap)):
-        groups = session.brief.subgroups[one.column or ""]
-        for rows in parts:
-            if not fairness.comparable(groups[rows], work.target[rows], one.metric.by_class):  # type: ignore[union-attr]
-                raise InputError(
-                    f"{one.name} can't be measured: a part of {len(rows):,} judging rows holds no two subgroups with "
-                    f"{fairness.LEAST} rows each{' of one class' * one.metric.by_class}. Give more rows, fewer folds "  # type: ignore[union-attr]
-                    "(--outer, --inner), or a column of fewer values."
-                )
-
-
 def _start(session: Session) -> tuple[int, int]:
     """(outer, inner) to begin with, laid out: what the user wants, or what suits the table's size; both at most what
-    its smallest class or its groups allow."""
-    wanted, inner = first_level(session.work.rows, session.run.split)
-    outer, _ = session.plan.most_folds(np.arange(session.work.rows), wanted)
-    if outer < wanted:
-        session.note(f"{outer} outer folds: the smallest class or the groups allow no more.")
-    if outer < 5 and not session.run.split.inner:
-        inner = min(inner, max(2, outer - 1))
-    _lay_out(session, outer, inner)
-    most = min(len(fold.inner) for fold in session.folds.values())
-    if most < (session.run.split.inner or 0):
-        session.note(f"{most} inner folds: the smallest class or the groups allow no more.")
-    if most < inner:
-        _lay_out(session, outer, most)
-    return outer, min(inner, most)
+    its smallest class, its groups or its times allow."""
+    found = laid(session.work, session.plan, session.run, asked_of(session.goal), session.table)
+    for note in found.notes:
+        session.note(note)
+    session.found(found.findings)
+    _take(session, found)
+    return found.outer, found.inner
 
 
 def _timed(session: Session, kept: list[Family]) -> Level:
@@ -145,19 +98,17 @@ def _timed(session: Session, kept: list[Family]) -> Level:
     )
     if (level.outer, level.inner) != start:
         session.note(f"Time is short for {start[0]} x {start[1]} folds: {named(level.how)} instead.")
-        _lay_out(session, level.outer, level.inner)
+        metrics = asked_of(session.goal)
+        _take(session, even(session.work, session.plan, session.run, metrics, session.table, level.outer, level.inner))
     references = tuple(name for name in first if not family(name).tunable)
     out = {**session.level.left_out, **ended, **level.left_out}
     return replace(level, families=(*references, *level.families), left_out=out)
 
 
-def _lay_out(session: Session, outer: int, inner: int) -> None:
-    """Makes the folds and writes down what every fit of this plan shares. InputError as `_deliverable`."""
-    work = session.work
-    folds = layout(session.plan, np.arange(work.rows), outer, inner, with_all=refit_too(session.run) or not outer)
-    session.folds = {f.name: f for f in folds}
-    _deliverable(session)
-    _brief(session, f"{outer}x{inner}")
+def _take(session: Session, found: Laid) -> None:
+    """Writes down what every fit of a plan with these folds shares."""
+    session.folds = {f.name: f for f in found.folds}
+    _brief(session, f"{found.outer}x{found.inner}")
 
 
 def _brief(session: Session, plan: str) -> None:

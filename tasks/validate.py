@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from models import checks
+from models import checks, fairness
+from models.address import masked
 from models.checks.constant_columns import unused
+from models.class_weight import class_weights
 from models.config import Run
+from models.division import divided
 from models.errors import InputError
+from models.families import family
+from models.folds import asked_of, comparable, laid
 from models.forecast import planned, wide
+from models.metric import Metric, metric_for
+from models.objectives import Goal, goal_for
 from models.profiles import Profile
 from models.schema import Columns, Known, compared
+from models.search import strategy
 from models.table import Finding, Table, Task
 from tasks.data import decimal_mark, read
 from tasks.data.seen import seen
 from tasks.data.source import load
+from tasks.earlier import kept_seal, model_name
+from tasks.journal import default_address
+from tasks.suited import suited
 
 if TYPE_CHECKING:
     from tasks.score import Loaded
@@ -57,18 +68,51 @@ def check_signal(
     return checks.signal(checks.Work(features, target, task, classes))
 
 
+def known(run: Run) -> None:
+    """InputError where a family or a search is named that there is not: said before anything is read."""
+    for name in (*run.search.families, *run.families):
+        family(name)
+    strategy(run.search.strategy)
+
+
+def judged_by(table: Table, run: Run) -> tuple[Metric, Goal]:
+    """The metric, and all that counts beside it. InputError where the settings do not go with the table."""
+    metric = metric_for(run.metric, table.task, table.classes, run.costs)
+    goal = goal_for(metric, run.search)
+    for one in goal.measured:
+        if isinstance(one.metric, fairness.Gap) and table.subgroups is not None:
+            fairness.check(table.subgroups[one.column], table.target, one.metric.by_class)
+    class_weights(run.class_weight, table.classes)  # an unknown label is said before anything is fitted
+    return metric, goal
+
+
 def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
-    """The table (None where it could not be read) and every finding, stops included: what `nestor check` shows."""
+    """The table (None where it could not be read) and every finding, stops included: what `nestor check` shows. It
+    stops wherever training would stop before its first fit."""
     try:
+        known(run)
         table = planned(formed(read(run)), run)
     except InputError as error:
         return None, (Finding("reading", "stop", str(error)),)
     if any(f.verdict == "stop" for f in table.findings):
         return table, table.findings
-    # No rows are sealed here: those that the user gave as the test set are left out, the others count as work rows.
-    rows = np.arange(table.rows) if table.test is None else np.flatnonzero(~table.test)
-    found = check_signal(wide(table).features.iloc[rows], table.target[rows], table.task, table.classes)
-    return table, (*table.findings, *found)
+    try:
+        return table, (*table.findings, *_divided(table, run))
+    except InputError as error:
+        return table, (*table.findings, Finding("split_plan", "stop", str(error)))
+
+
+def _divided(table: Table, run: Run) -> tuple[Finding, ...]:
+    """What is found where the rows are divided as training divides them, and in the work rows."""
+    metric, goal = judged_by(table, run)
+    division = divided(table, run, metric, kept_seal(model_name(run), masked(default_address())))
+    work = wide(table).take(division.work_places)
+    suited(work, run)
+    folds = laid(work, division.plan, run, asked_of(goal), table)
+    comparable(work, folds.folds, goal)
+    notes = [Finding("split_plan", "pass", note) for note in (division.note, *folds.notes) if note]
+    signal = check_signal(work.features, work.target, work.task, work.classes)
+    return (*division.findings, *folds.findings, *notes, *signal)
 
 
 def check_schema(source: Any, loaded: Loaded, columns: Columns = "stop") -> tuple[Finding, ...]:

@@ -14,6 +14,7 @@ import pandas as pd
 import psutil
 
 from models.config import Run
+from models.division import key_columns
 from models.families import families
 from models.seal import Seal
 from tasks import conclude as concluding
@@ -82,7 +83,7 @@ def _salted(session: Session, salt: int) -> None:
     from models.seal import fraction_for
     from models.split import plan_for
 
-    named = intake._key_columns(session.table)
+    named = key_columns(session.table)
     plan, _ = plan_for(session.table, session.run)
     share = session.run.split.sealed
     fraction = fraction_for(session.table.rows) if share is None else share

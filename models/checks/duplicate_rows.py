@@ -26,10 +26,8 @@ def form(table: Table) -> Iterator[Finding]:
     if table.test is not None:
         yield from _tested(rows, table.test)
     count = int(again.sum())
-    said = (
-        f"{percent(count, table.rows)} of the rows ({count:,} of {table.rows:,}) are duplicates of earlier ones. "
-        "Copies are kept on one side of a split, unless the columns have so few values that equal rows arise by chance."
-    )
+    share = f"{count:,} of {table.rows:,} rows ({percent(count, table.rows)})"
+    said = f"{share} are duplicates: copies of earlier rows, target included."
     verdict = "warn" if count >= SOME * table.rows else "pass"
     yield Finding("duplicate_rows", verdict, said, rows=counted(table, np.flatnonzero(again)))
 

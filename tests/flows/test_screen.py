@@ -11,7 +11,7 @@ from rich.console import Console
 from flows import tables
 from flows.board import Board, drawn
 from flows.screen import line, showing
-from models.outcome import FamilyOutcome, How, Interval, Report, Warned
+from models.outcome import FamilyOutcome, How, Interval, Report, Warned, finite
 from models.table import Finding
 from tasks import progress
 from tasks.progress import Planned, Said, Saw, Stage, Tried
@@ -195,7 +195,7 @@ def test_values_for_json_are_plain_and_finite():
     import numpy as np
 
     value = {1: (math.nan, math.inf, 1.5), "a": np.float64(2.0), "b": np.int64(3), "c": {"d"}, "e": np.float64("nan")}
-    assert tables.finite(value) == {"1": [None, None, 1.5], "a": 2.0, "b": 3, "c": ["d"], "e": None}
+    assert finite(value) == {"1": [None, None, 1.5], "a": 2.0, "b": 3, "c": ["d"], "e": None}
 
 
 def test_findings_stand_with_stops_first():

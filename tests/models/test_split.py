@@ -231,12 +231,12 @@ def run(**split):
     return Run(data="x.csv", split=Split(**split))
 
 
-def test_copies_are_joined_and_named():
+def test_copies_are_joined_and_it_is_said():
     x = np.r_[np.arange(90.0), np.arange(10.0)]
     plan, findings = plan_for(table({"x": x}, np.arange(100) % 2), run())
     assert (plan.keys[:10] == plan.keys[90:]).all()
     assert len(np.unique(plan.keys)) == 90
-    assert "10 rows are copies" in " ".join(f.message for f in findings)
+    assert "Copies of a row" in " ".join(f.message for f in findings)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from models.config import Run
+from models.folds import asked_of, even
 from models.plan import Level
 from models.split import ALL
 from tasks import conclude as concluding
@@ -28,7 +29,8 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
     session = begun(run, tmp_path / "run")
     try:
         session.brief = brief_for(session.work, run)
-        shortlist._lay_out(session, 0, inner)
+        metrics = asked_of(session.goal)
+        shortlist._take(session, even(session.work, session.plan, run, metrics, session.table, 0, inner))
         level = Level(0, inner, ("constant", "linear"), {"lightgbm": "a test"})
         session.workdir.write_pickle("plan", (level, session.folds, {}, {}))
         shortlist.shortlist(session)
