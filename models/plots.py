@@ -5,6 +5,7 @@ INK (text, axes) and GRID are stand-ins that a page replaces with its own colour
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +43,11 @@ _STYLE: Any = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
+WIDE = 4.4
+"""Inches of a figure with much in it. A phone shows them at their own size, so that the letters can be read."""
 _MOST_POINTS = 4000
-_ACROSS = 2
-"""Panels beside each other."""
+_FAR = 2.0
+"""How far beyond the middle 80 % of values, in spans of these, a value makes a picture no longer flat."""
 
 Schedule = Sequence[Sequence[Any]]
 """Rounds and the settings that they were trained with, step by step."""
@@ -70,17 +73,56 @@ def _figure(title: str, x: str, y: str, size: tuple[float, float] = (3.5, 2.9)) 
 
 def intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int = 0) -> Figure:
     """Scores with their intervals, one under the other; the first `marks` rows stand out."""
-    figure, axes = _figure("", shortened(metric), "", (8.8, 0.8 + 0.27 * len(rows)))
+    figure, axes = _figure("", shortened(metric), "", (WIDE, 0.8 + 0.24 * len(rows)))
+    low, high = _scores_shown([one for _, one in rows], marks)
     for place, (_, one) in enumerate(rows):
         colour = SERIES[0] if place < marks else SERIES[8]
         if one.low is not None and one.high is not None:
-            axes.plot([one.low, one.high], [place, place], color=colour, linewidth=2, solid_capstyle="round")
-        axes.plot([one.value], [place], "o", color=colour, markersize=6)
-    axes.set_yticks(range(len(rows)), [shortened(name, 28) for name, _ in rows])
+            ends = np.clip([one.low, one.high], low, high)
+            axes.plot(ends, [place, place], color=colour, linewidth=2, solid_capstyle="round")
+        axes.plot([one.value], [place], "o", color=colour, markersize=5.5)
+        for end, beyond, mark in ((low, _lowest(one) < low, 8), (high, _highest(one) > high, 9)):
+            if beyond:  # an arrow: it goes on
+                axes.plot([end], [place], marker=mark, color=colour, markersize=6, clip_on=False)
+    room = 0.04 * (high - low) or 1e-3
+    axes.set_xlim(low - room, high + room)
+    axes.set_yticks(range(len(rows)), [shortened(name, 26) for name, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     return figure
+
+
+def _scores_shown(rows: Sequence[Interval], marks: int) -> tuple[float, float]:
+    """The scores between which a picture shows these: the first `marks` whole, of the others what is not far off."""
+    widths = [_highest(one) - _lowest(one) for one in rows]
+    first = [end for one in rows[:marks] for end in (_lowest(one), _highest(one))]
+    low, high = window(np.array([one.value for one in rows]), 3 * float(np.median(widths)))
+    near = [one for one in rows if low <= one.value <= high]
+    short = [one for one in near if _highest(one) - _lowest(one) <= 10 * float(np.median(widths))]
+    ends = [*first, *(end for one in short for end in (_lowest(one), _highest(one))), *(one.value for one in near)]
+    return min(ends), max(ends)
+
+
+def _lowest(one: Interval) -> float:
+    return one.value if one.low is None else one.low
+
+
+def _highest(one: Interval) -> float:
+    return one.value if one.high is None else one.high
+
+
+def window(values: np.ndarray, room: float = 0.0) -> tuple[float, float]:
+    """Between which values a picture is drawn: the smallest and the largest, unless these are so far from the middle
+    80 % that the others would be one dot. What is nearer than `room` is never far."""
+    values = np.sort(values[np.isfinite(values)])
+    if not len(values):
+        return 0.0, 1.0
+    cut = max(1, len(values) // 10) if len(values) > 3 else 0
+    low, high = values[cut], values[len(values) - 1 - cut]
+    room = max(room, _FAR * (high - low)) or math.inf
+    near = values[(values >= low - room) & (values <= high + room)]
+    return float(near[0]), float(near[-1])
 
 
 def pareto(points: Sequence[Point], objectives: Sequence[ObjectiveOutcome]) -> Figure:
@@ -99,22 +141,19 @@ def pareto(points: Sequence[Point], objectives: Sequence[ObjectiveOutcome]) -> F
                 line(one.limit, color=SERIES[3], linewidth=1.0, linestyle="--")
         _logged(axes, [p.values[place] for p in points])
         _zoomed(axes, np.array([p.values[0] for p in points]), first.greater_is_better)
-    for axes in panels[::_ACROSS]:
         axes.set_ylabel(_axis(first))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    """As many panels of one figure, side by side and then in rows."""
+    """As many panels of one figure, one below the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    across = min(_ACROSS, count)
-    rows = -(-count // across)
-    figure = Figure(figsize=(8.8, 3.8 if count == 1 else 2.9 * rows), layout="constrained")
+    figure = Figure(figsize=(WIDE, 0.6 + 2.8 * count), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(rows, across, place) for place in range(1, count + 1)]
+    return figure, [figure.add_subplot(count, 1, place) for place in range(1, count + 1)]
 
 
 def _configurations(axes: Axes, points: Sequence[Point], place: int) -> None:
@@ -172,9 +211,10 @@ def history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figur
     """Every complete trial as a dot, and by family the best so far, averaged over its folds."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure("", "trial of its study", f"{shortened(metric)}, inner", (8.8, 3.6))
     done = trials[trials["inner"].notna() & (trials["state"] == "complete")]
     families = sorted(done["family"].unique(), key=lambda f: -len(done[done["family"] == f]))
+    size = (WIDE, 3.0 + 0.17 * math.ceil(len(families) / 2))
+    figure, axes = _figure("", "trial of its study", f"{shortened(metric)}, inner", size)
     for place, (colour, family) in enumerate(zip(_colours(families), families, strict=True)):
         dashes = ("-", "--", ":")[min(place // len(SERIES), 2)]  # the colours come again
         own = done[done["family"] == family]
@@ -187,7 +227,7 @@ def history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figur
     _zoomed(axes, done["inner"].astype(float).to_numpy(), greater_is_better)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if families:
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -202,12 +242,20 @@ def _best_so_far(own: pd.DataFrame, greater_is_better: bool) -> pd.Series:
 
 
 def _zoomed(axes: Axes, values: np.ndarray, greater_is_better: bool) -> None:
-    """Cuts the worst twentieth off: one diverged trial must not flatten the rest."""
-    if len(values) < 10:
-        return
-    low, high = np.quantile(values, (0.05, 1.0) if greater_is_better else (0.0, 0.95))
-    room = 0.06 * (high - low) or 1e-3
-    axes.set_ylim(low - room, high + room)
+    if len(values) >= 10:
+        low, high = worth_seeing(values, greater_is_better)
+        room = 0.06 * (high - low) or 1e-3
+        axes.set_ylim(low - room, high + room)
+
+
+def worth_seeing(scores: np.ndarray, greater_is_better: bool) -> tuple[float, float]:
+    """The scores without the worst twentieth, and without those that are far worse than the better half: however many
+    trials diverged, they must not flatten the rest."""
+    better = scores if greater_is_better else -scores
+    worst, middle, best = np.quantile(better, (0.05, 0.5, 1.0), method="closest_observation")
+    if best > middle:
+        worst = max(worst, best - 2 * _FAR * (best - middle))
+    return (float(worst), float(best)) if greater_is_better else (-float(best), -float(worst))
 
 
 def roc(target: np.ndarray, score: np.ndarray, fold: np.ndarray) -> Figure:
@@ -272,7 +320,7 @@ def confusion(target: np.ndarray, predicted: np.ndarray, classes: Sequence[Any],
     names = [shortened(c, 16) for c in classes]
     if len(classes) > most:
         counts, names = _lumped(counts, names, most)
-    size = 2.2 + 0.42 * len(names)
+    size = min(2.2 + 0.42 * len(names), WIDE - 0.6)
     figure, axes = _figure("Confusion, outer rows", "predicted", "true", (size + 0.6, size))
     share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes.grid(visible=False)
@@ -280,7 +328,7 @@ def confusion(target: np.ndarray, predicted: np.ndarray, classes: Sequence[Any],
         colour = SERIES[2] if row == column else SERIES[3]
         axes.add_patch(_box(column, row, colour, 0.08 + 0.8 * share[row, column] if count else 0.0))
         text = f"{count:,}" if count else ""
-        axes.text(column, row, text, ha="center", va="center", fontsize=8)
+        axes.text(column, row, text, ha="center", va="center", fontsize=8 if len(names) <= 6 else 6)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
@@ -307,10 +355,9 @@ def predicted_true(target: np.ndarray, prediction: np.ndarray) -> Figure:
     """Predicted against true values."""
     figure, axes = _figure("Predicted and true, outer rows", "predicted", "true")
     rows = _sample(len(target))
-    both = np.concatenate([target[rows], prediction[rows]])
-    ends = [both.min(), both.max()]
+    ends = window(np.concatenate([target, prediction]))
     axes.plot(ends, ends, color=GRID, linewidth=1)
-    _dots(axes, prediction[rows], target[rows])
+    _dots(axes, prediction[rows], target[rows], ends, ends)
     return figure
 
 
@@ -319,7 +366,8 @@ def residuals(target: np.ndarray, prediction: np.ndarray) -> Figure:
     figure, axes = _figure("Residuals, outer rows", "predicted", "true minus predicted")
     rows = _sample(len(target))
     axes.axhline(0, color=GRID, linewidth=1)
-    _dots(axes, prediction[rows], target[rows] - prediction[rows])
+    gaps = target - prediction
+    _dots(axes, prediction[rows], gaps[rows], window(prediction), window(gaps))
     return figure
 
 
@@ -327,15 +375,23 @@ def residual_spread(target: np.ndarray, prediction: np.ndarray) -> Figure:
     """How the residuals are spread."""
     figure, axes = _figure("Spread of the residuals", "true minus predicted", "rows")
     gaps = target - prediction
-    low, high = np.quantile(gaps, (0.005, 0.995))
-    axes.hist(np.clip(gaps, low, high), 40, color=SERIES[0], alpha=0.75)
+    axes.hist(np.clip(gaps, *window(gaps)), 40, color=SERIES[0], alpha=0.75)
     axes.axvline(0, color=INK, linewidth=0.8)
     return figure
 
 
-def _dots(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+def _dots(axes: Axes, x: np.ndarray, y: np.ndarray, across: tuple[float, float], along: tuple[float, float]) -> None:
+    """The rows as dots; those beyond either window as crosses at its edge."""
     alpha = float(np.clip(200 / max(1, len(x)), 0.08, 0.6))
-    axes.scatter(x, y, s=9, alpha=alpha, color=SERIES[0], linewidths=0, rasterized=len(x) > 300)
+    placed = np.clip(x, *across), np.clip(y, *along)
+    far = (placed[0] != x) | (placed[1] != y)
+    axes.scatter(
+        placed[0][~far], placed[1][~far], s=9, alpha=alpha, color=SERIES[0], linewidths=0, rasterized=len(x) > 300
+    )
+    if far.any():
+        label = f"{far.sum():,} farther out"
+        axes.scatter(placed[0][far], placed[1][far], s=22, marker="x", color=SERIES[3], linewidths=1.2, label=label)
+        axes.figure.legend(loc="outside lower right", fontsize=7.5)  # pyright: ignore
 
 
 def _sample(count: int) -> np.ndarray:
@@ -352,7 +408,7 @@ def schedules(
 ) -> Figure:
     """A setting that changes while models are trained, by the rounds trained so far: every member's thin, the chosen
     ones' thick, and others dashed beside them."""
-    figure, axes = _figure("", "rounds", shortened(setting, 40), (8.8, 3.0))
+    figure, axes = _figure("", "rounds", shortened(setting, 40), (WIDE, 2.8))
     thin: Any = {"color": SERIES[8], "linewidth": 0.8, "alpha": 0.5}
     for lines, how in (
         (members, thin),

@@ -14,15 +14,14 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from models.errors import shortened
 from models.fanova import Boxes, curve, surface, trees
 from models.importance import Importance, Tried, fitted, where
-from models.plots import GRID, INK, SERIES
+from models.plots import GRID, INK, SERIES, WIDE, worth_seeing
 from models.space import value_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDE = 8.8
-_SLICES, _PAIRS, _AXES, _LINES = 6, 3, 10, 300
+_SLICES, _PAIRS, _AXES, _LINES = 6, 3, 8, 300
 _MAP = "viridis"
 _RANKS = (SERIES[3], SERIES[4], SERIES[0])
 """From the worst trial to the best: neither end is lost on a light page or on a dark one."""
@@ -50,7 +49,7 @@ def figures(found: Tried, mattered: Importance, metric: str, seed: int = 0) -> d
 def importance(mattered: Importance, most: int = 14) -> tuple[Figure, str]:
     """Both measures of each hyperparameter with their intervals, what mattered most on top."""
     shown = [h for h in mattered.hyperparameters if h.whole is not None][:most]
-    figure, (axes,) = _panels(1, 1, 0.9 + 0.33 * len(shown))
+    figure, (axes,) = _panels(1, 1, 1.2 + 0.3 * len(shown))
     kinds = (("whole", "fANOVA, with what it does together with one other", SERIES[0], -0.18, "o"),
              ("alone", "fANOVA, alone", SERIES[7], -0.18, "|"),
              ("best", "PED-ANOVA: part in what tells the best tenth", SERIES[1], 0.18, "o"))  # fmt: skip
@@ -62,17 +61,17 @@ def importance(mattered: Importance, most: int = 14) -> tuple[Figure, str]:
         values = [getattr(one, kind).value for one in shown]
         size = 11 if mark == "|" else 6
         axes.plot(values, np.arange(len(shown)) + shift, mark, color=colour, markersize=size, label=label)
-    axes.set_yticks(range(len(shown)), [shortened(one.name, 28) for one in shown])
+    axes.set_yticks(range(len(shown)), [shortened(one.name, 26) for one in shown])
     axes.set(xlim=(-0.01, 1.01), ylim=(len(shown) - 0.5, -0.5), xlabel="share")
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    figure.legend(loc="outside upper left", ncols=3, fontsize=7.5)
+    figure.legend(loc="outside lower center", fontsize=7.5)
     return figure, "What scores depended on over the whole space (fANOVA), and what tells the best trials (PED-ANOVA)."
 
 
 def slices(found: Tried, names: Sequence[str], metric: str, seed: int = 0) -> tuple[Figure, str]:
     """Each trial's gain along one hyperparameter, with what the forest says on average over all others."""
-    figure, panels = _panels(len(names), 3, 2.3)
+    figure, panels = _panels(len(names), 2, 1.9)
     for axes, name in zip(panels, names, strict=False):
         column, rows = list(found.space).index(name), where(found, [name])
         _dots(axes, found.places[rows, column], found.gain[rows], found.space[name])
@@ -85,15 +84,15 @@ def slices(found: Tried, names: Sequence[str], metric: str, seed: int = 0) -> tu
             axes.fill_between(places, mean - spread, mean + spread, color=SERIES[1], alpha=0.2, linewidth=0)
             axes.plot(places, mean, color=SERIES[1], linewidth=1.6)
         _framed(axes.xaxis, found.space[name])
-        axes.set(title=shortened(name, 34), xlim=(-0.03, 1.03), ylim=_zoom(found.gain))
-    for axes in panels[:: min(3, len(panels))]:
+        axes.set(title=shortened(name, 26), xlim=(-0.03, 1.03), ylim=_zoom(found.gain))
+    for axes in panels[::2]:
         axes.set_ylabel(_gain(metric))
     return figure, "Dots: trials of all folds. Line: the forest's mean over all other hyperparameters, with its spread."
 
 
 def contour(found: Tried, pairs: Sequence[tuple[str, str]], metric: str, seed: int = 0) -> tuple[Figure, str]:
     """The gain that the forest foretells over two hyperparameters, averaged over all others, with the trials."""
-    figure, panels = _panels(len(pairs), 3, 2.7)
+    figure, panels = _panels(len(pairs), 1, 2.6)
     for axes, (one, other) in zip(panels, pairs, strict=True):
         rows = where(found, [one, other])
         columns = _beside(found, [one, other])
@@ -117,7 +116,7 @@ def rank(found: Tried, pairs: Sequence[tuple[str, str]]) -> tuple[Figure, str]:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-    figure, panels = _panels(len(pairs), 3, 2.7)
+    figure, panels = _panels(len(pairs), 1, 2.6)
     colours = LinearSegmentedColormap.from_list("ranks", _RANKS)
     for axes, (one, other) in zip(panels, pairs, strict=True):
         rows = where(found, [one, other])
@@ -177,13 +176,12 @@ def history(found: Tried, metric: str) -> tuple[Figure, str]:
 
 
 def _panels(count: int, most: int, height: float) -> tuple[Figure, list[Axes]]:
-    """So many axes, `most` in a row; rows of that height."""
+    """So many axes, `most` in a row; rows of that height in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns, rows = min(count, most), math.ceil(count / most)
-    width = _WIDE if most == 1 else _WIDE * columns / most
-    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    figure = Figure(figsize=(WIDE, height * rows), layout="constrained")
     figure.get_layout_engine().set(hspace=0.06, h_pad=0.06)  # pyright: ignore
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
@@ -270,7 +268,7 @@ def _ticks(one: Any, count: int) -> list[tuple[float, str]]:
 
 
 def _zoom(gain: np.ndarray) -> tuple[float, float]:
-    """The gains' range without the worst twentieth, with some room."""
-    low, high = (float(q) for q in np.quantile(gain, (0.05 if len(gain) >= 20 else 0.0, 1.0)))
+    """The gains' range without the worst ones, with some room."""
+    low, high = worth_seeing(gain, True) if len(gain) >= 20 else (float(gain.min()), float(gain.max()))
     room = 0.08 * (high - low) or 1e-3
     return min(low, 0.0) - room, max(high, 0.0) + room

@@ -9,7 +9,7 @@ from typing import Any
 from models import plots
 from models.drift import ColumnDrift, Drift
 from models.outcome import chance, number
-from tasks.page import esc, figure, page, section, table, tile
+from tasks.page import esc, figure, figures, page, section, table, tile
 
 SHOWN = 24
 """Columns that get a figure."""
@@ -74,12 +74,11 @@ def _mean(column: ColumnDrift) -> Any:
 
 
 def _figures(drift: Drift) -> str:
-    drawn = "".join(
+    return figures(
         figure(plots.then_now(c.name, c.bars), f"PSI {number(c.psi)}{', drifts' if c.alarm else ''}")
         for c in drift.columns[:SHOWN]
         if c.bars
     )
-    return f'<div class="figures">\n{drawn}</div>\n' if drawn else ""
 
 
 def _how(drift: Drift) -> str:

@@ -8,7 +8,7 @@ from models.errors import listed
 from models.importance import Hyperparameter, Importance
 from models.outcome import Interval
 from tasks.importance import Drawn
-from tasks.page import card, esc, folded, table
+from tasks.page import card, esc, figures, folded, table
 
 _FIGURES = ("importance", "slices", "contour", "rank", "parallel", "history")
 """In the order in which the page shows them."""
@@ -29,8 +29,7 @@ def body(one: Drawn) -> str:
     if one.importance.lack:
         return ""
     cards = [card(*one.figures[name]) for name in _FIGURES if name in one.figures]
-    drawn = "".join(f'<div style="margin-top:12px">{each}</div>\n' for each in cards)
-    return f"<p>{esc(said(one.importance), 600)}</p>\n{_each(one.importance)}{drawn}"
+    return f"<p>{esc(said(one.importance), 600)}</p>\n{_each(one.importance)}{figures(cards)}"
 
 
 def said(mattered: Importance) -> str:

@@ -17,7 +17,7 @@ from models.address import pages
 from models.errors import listed, shortened
 from models.outcome import number
 from tasks.hyperparameters import searched
-from tasks.page import esc, figure, folded, page, section, table, tile
+from tasks.page import esc, figure, figures, folded, page, section, table, tile
 from tasks.schedules import schedules
 
 if TYPE_CHECKING:
@@ -66,13 +66,14 @@ def report_html(report: Report, details: Details) -> str:
             _head(report),
             section("How good it is", _tiles(report), _interval_plot(report), _coverage(report), _notes(report)),
             section("Objectives", _objectives(report), _pareto(report, details), _front(report)),
-            section("Families", _leaderboard(report), _left_out(report)),
-            section("What it predicts", _figures(report, details)),
-            section("The search", _history(report, details), _states(report), _schedules(report, details)),
+            section("Families", _leaderboard(report)),
+            section("What it predicts", figures(figure(*one) for one in _drawn(report, details))),
+            section("The search", figures(_searches(report, details)), _states(report)),
             section("What mattered in the search", _mattered(report, details)),
             section("Checks", _checks(details)),
             section("How the numbers were made", _made(report, details)),
             section("Configurations chosen", _chosen(details)),
+            section("Not tried", _left_out(report)),
             _foot(report),
         ]
     return page(f"{report.name}: {report.metric}", parts)
@@ -121,7 +122,7 @@ def _interval_plot(report: Report) -> str:
         return ""
     caption = "Estimate and test with 95 % intervals, the inner score that chose, and each family's own estimate."
     drawn = plots.intervals([(n, one) for n, one in rows if one is not None], report.metric, marks)
-    return f'<div style="margin-top:12px">{figure(drawn, caption)}</div>\n'
+    return figures([figure(drawn, caption)])
 
 
 def _shown(one: Interval | None) -> bool:
@@ -174,7 +175,7 @@ def _pareto(report: Report, details: Details) -> str:
     caption = "Configurations by their inner values. Strong: the Pareto front; ringed: picked; crosses: over a limit."
     if len(report.objectives) > 2:
         caption += " A point of the front that looks dominated in one panel is better in another."
-    return f'<div style="margin-top:12px">{figure(drawn, caption)}</div>\n'
+    return figures([figure(drawn, caption)])
 
 
 def _front(report: Report) -> str:
@@ -216,13 +217,9 @@ def _leaderboard(report: Report) -> str:
 
 
 def _left_out(report: Report) -> str:
-    rows = [(esc(name), esc(reason, 600)) for name, reason in report.left_out.items()]
-    return "<p>Not tried:</p>\n" + table((), rows, names=(0,)) if rows else ""
-
-
-def _figures(report: Report, details: Details) -> str:
-    drawn = "".join(figure(one, caption) for one, caption in _drawn(report, details))
-    return f'<div class="figures">\n{drawn}</div>\n' if drawn else ""
+    rows = [(esc(name, 40), esc(reason, 600)) for name, reason in report.left_out.items()]
+    many = f"{len(rows)} {'family' if len(rows) == 1 else 'families'}, and why"
+    return folded(many, table((), rows, names=(0,)))
 
 
 def _drawn(report: Report, details: Details) -> Iterator[tuple[Figure, str]]:
@@ -272,19 +269,16 @@ def _binary(
 def _regression(target: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[Figure, str]]:
     yield plots.predicted_true(target, prediction), "On the line: exact."
     yield plots.residuals(target, prediction), "Without pattern, where the model has found what there is."
-    yield plots.residual_spread(target, prediction), "The outermost 1 % of rows are drawn at the ends."
+    yield plots.residual_spread(target, prediction), "Rows that are far out are drawn at the ends."
 
 
-def _history(report: Report, details: Details) -> str:
+def _searches(report: Report, details: Details) -> Iterator[str]:
+    """The trials as they were tried, and the schedules among them."""
     trials = details.trials
-    if not {"family", "fold", "number", "state", "inner"} <= set(trials.columns) or trials["inner"].notna().sum() == 0:
-        return ""
-    drawn = plots.history(trials, report.metric, details.greater_is_better)
-    return figure(drawn, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
-
-
-def _schedules(report: Report, details: Details) -> str:
-    return schedules(details.trials, details.greater_is_better)
+    if {"family", "fold", "number", "state", "inner"} <= set(trials.columns) and trials["inner"].notna().any():
+        drawn = plots.history(trials, report.metric, details.greater_is_better)
+        yield figure(drawn, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
+    yield schedules(trials, details.greater_is_better)
 
 
 def _mattered(report: Report, details: Details) -> str:
@@ -301,7 +295,7 @@ def _states(report: Report) -> str:
 def _checks(details: Details) -> str:
     def rows(*verdicts: str) -> list[tuple[str, str, str]]:
         return [
-            (f'<span class="{f.verdict}">{_VERDICTS[f.verdict]}</span>', esc(f.check), esc(f.message, 800))
+            (f'<span class="{f.verdict}">{_VERDICTS[f.verdict]}</span>', esc(f.check, 40), esc(f.message, 800))
             for verdict in verdicts
             for f in details.findings
             if f.verdict == verdict
@@ -316,7 +310,7 @@ def _made(report: Report, details: Details) -> str:
     how = report.how
     text = _HOW[how.method].format(outer=how.outer, inner=how.inner)
     facts = {k: v for k, v in (details.plan or {}).items() if k not in ("how", "left_out")}
-    rows = [(esc(k.replace("_", " ")), esc(_told(v), 400)) for k, v in facts.items() if _told(v)]
+    rows = [(esc(k.replace("_", " "), 40), esc(_told(v), 400)) for k, v in facts.items() if _told(v)]
     spent = [(esc(k), f"{v:,.1f}") for k, v in report.seconds.items() if v is not None and math.isfinite(v)]
     seconds = folded("Where the seconds went", table(("", "s"), spent, numeric=(1,)))
     return f"<p>{text}</p>\n{table((), rows, names=(0,))}{seconds}"

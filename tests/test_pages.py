@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -16,18 +15,12 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.browser import opened
 from tests.sessions import family_of, living, wait_for
 from tests.stack import Up, ask
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(900)]
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
-)
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run", "--no-default-browser-check",
-]  # fmt: skip
 PATIENCE = 120_000
 RUN = re.compile(r"^\s*Run\s*$")
 LONG = {"search": {"trials": 60}, "split": {"outer": 3, "inner": 3}}
@@ -40,17 +33,11 @@ def up(tmp_path_factory) -> Iterator[Up]:
 
 
 @pytest.fixture
-def page(tmp_path) -> Iterator[Any]:
-    if not CHROMIUM:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        opened = browser.new_page(viewport={"width": 1100, "height": 900})
-        opened.set_default_timeout(PATIENCE)
-        yield opened
-        browser.close()
+def page() -> Iterator[Any]:
+    with opened() as browser:
+        page = browser.new_page(viewport={"width": 1100, "height": 900})
+        page.set_default_timeout(PATIENCE)
+        yield page
 
 
 def shot(page: Any, name: str) -> None:

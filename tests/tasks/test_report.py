@@ -1,5 +1,6 @@
 """The report page: whole, harmless and self-contained, for every task and with nothing at all."""
 
+import html
 import re
 from html.parser import HTMLParser
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models import plots
 from models.outcome import FamilyOutcome, How, Interval, Report, Warned
 from models.table import Finding
 from tasks.page import esc
@@ -133,6 +135,8 @@ def test_the_page_is_whole_and_harmless(case):
     assert all(value.startswith(("#", "data:image/png")) for value in links)
     assert not re.search(r"url\((?!#)", text)
     assert esc(EVIL) in text
+    boxes = [float(width) for width in re.findall(r'<svg[^>]* viewBox="0 0 ([\d.]+)', text)]
+    assert max(boxes) <= 72 * plots.WIDE, "a phone shows no more"
     ids = [value for name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids)) or all(value[0] in "mpCD" for value in ids)  # defs of plots only
 
@@ -170,3 +174,13 @@ def test_a_dear_sign_in_a_name_is_no_formula_and_figures_keep_their_hands_off_gl
     import sys
 
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_what_is_not_tried_is_folded_after_what_the_model_predicts():
+    text = report_html(report(), details())
+    heads = [html.unescape(one) for one in re.findall(r"<h2>(.*?)</h2>", text)]
+    assert heads == [
+        "How good it is", "Families", "What it predicts", "The search", "Checks", "How the numbers were made",
+        "Configurations chosen", "Not tried",
+    ]  # fmt: skip
+    assert "<details><summary>1 family, and why" in text
