@@ -14,11 +14,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from models.config import Run
+from models.errors import InputError
 from models.table import Finding, Table
-from tasks.data import read
+from tasks.data import read, read_like
+from tasks.data.chunks import chunks, opened
 from tasks.validate import check
 
 BAD = Path(__file__).parents[2] / "shared" / "data" / "bad"
@@ -254,6 +258,61 @@ def test_copies_of_the_target_warn(seen: Any, frame: pd.DataFrame) -> None:
     _, _, warnings = seen(leaks)
     assert "copy" in warnings
     assert "until" in warnings
+
+
+ROLES: dict[str, dict[str, Any]] = {
+    "the target": {},
+    "the weight": {"weight": "age"},
+    "the group": {"split": {"group": "age"}},
+    "the time": {"split": {"time": "age"}},
+    "an id": {"split": {"id": ["age"]}},
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "frame"])
+@pytest.mark.parametrize("role", ROLES)
+def test_a_column_with_a_role_stands_once(role: str, form: str, seen: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+    name = "age" if ROLES[role] else "class"
+    double = pd.concat([frame, frame[[name]].iloc[::-1].reset_index(drop=True)], axis=1)
+    data: Any = double if form == "frame" else double.to_csv(index=False)
+    if form == "parquet":
+        pq.write_table(pa.table([pa.array(double.iloc[:, i]) for i in range(5)], list(double.columns)), tmp_path / "p")
+        data = (tmp_path / "p").read_bytes()
+    _, stops, _ = seen(data, **ROLES[role])
+    assert f"holds '{name}' 2 times (columns {[*frame].index(name) + 1}, 5), and it is {role}" in stops
+
+
+@pytest.mark.parametrize("form", ["csv", "frame"])
+def test_a_feature_that_stands_twice_is_numbered_and_scored_only_where_it_stands_so_again(
+    form: str, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    def given(table: pd.DataFrame) -> Any:
+        if form == "frame":
+            return table
+        table.to_csv(tmp_path / "a.csv", index=False)
+        return str(tmp_path / "a.csv")
+
+    double = pd.concat([frame, frame[["age"]].iloc[::-1].reset_index(drop=True)], axis=1)
+    once = read(Run(data=given(frame), target="class")).reading
+    twice = read(Run(data=given(double), target="class")).reading
+    for whole in (lambda like, data: read_like(like, data), lambda like, data: [*chunks(like, opened(data), 50)]):
+        with pytest.raises(InputError, match=r"holds 'age' 2 times \(columns 1, 5\)"):
+            whole(once, given(double))
+        whole(twice, given(double))
+        with pytest.raises(InputError, match=r"lacks the column 'age\.2'"):
+            whole(twice, given(frame))
+
+
+@pytest.mark.parametrize("empty", ["", "?", "NaN", " "])
+def test_a_column_that_holds_nothing_is_told(empty: str, seen: Any, frame: pd.DataFrame) -> None:
+    table, stops, warnings = seen(frame.assign(gone=empty, same="x").to_csv(index=False))
+    assert not stops
+    assert "gone" in warnings
+    assert "same" in warnings
+    assert list(table.features) == ["age", "income", "city"]
+    _, stops, warnings = seen(frame[["class"]].assign(gone=empty, same="x").to_csv(index=False))
+    assert "No feature varies" in stops
+    assert "gone" in warnings
 
 
 def test_nested_values_are_dropped_with_a_word(seen: Any, frame: pd.DataFrame, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tasks.data import places
 from tasks.data.arrow import pc
 from tasks.data.chunks import misfit, refuse_lacking, used
 from tasks.data.columns import Column, canonical, positions, textual
+from tasks.data.headers import refuse_twice
 from tasks.data.kinds import Inferred, infer
 from tasks.data.notes import Note, at_rows, gathered
 from tasks.data.numeric import writes_comma
@@ -33,7 +34,7 @@ from tasks.data.roles import Roles, groups, identities, roles, sealed, times, we
 from tasks.data.seen import fitted
 from tasks.data.source import Raw, fetched, load
 from tasks.data.target import Target, target
-from tasks.data.words import MARKS, NUMBER_MARKS, words
+from tasks.data.words import MARKS, NUMBER_MARKS, Words, words
 
 __all__ = ["fetched", "read", "read_like", "read_with"]
 
@@ -49,7 +50,7 @@ def read(run: Run, now: datetime | None = None) -> Table:
             f"{raw.source} has one column only ({shortened(raw.frame.columns[0])!r}); a target and at least one "
             "feature are needed. In a csv file commas, semicolons, tabs or | divide columns; blanks and colons do not."
         )
-    mine = roles(run, list(raw.frame.columns), raw.source)
+    mine = roles(run, list(raw.frame.columns), raw.source, raw.renamed)
     mark = decimal_mark(raw)
     features, reading, notes = _features(raw, mine, run, mark)
     whole = raw.frame[list(mine.needed)]
@@ -101,7 +102,7 @@ def read_with(reading: Reading, source: object, names: Sequence[str]) -> tuple[p
 
 
 def _like(reading: Reading, raw: Raw) -> pd.DataFrame:
-    refuse_lacking(reading, list(raw.frame.columns), raw.source)
+    refuse_lacking(reading, list(raw.frame.columns), raw.source, raw.renamed)
     comma = decimal_mark(raw) == ","
     columns = {c: _fitting(raw.frame[c], reading, comma, raw.source) for c in used(reading)}
     return pd.DataFrame(columns, index=pd.RangeIndex(len(raw.frame)))
@@ -153,6 +154,8 @@ def _features(raw: Raw, mine: Roles, run: Run, mark: str | None) -> tuple[pd.Dat
     )
     kept = {n: f for n, f in found.items() if f.kind not in ("id", "drop")}
     used = {n: canonical(columns[n], f.kind, f.parser, marks, f.words) for n, f in kept.items()}
+    for name in (n for n in used if run.types.get(n)):
+        _refuse_unfit(columns[name], used[name], found[name].words, run.types[name])
     notes = [note for f in found.values() for note in f.notes] + _range_notes(used)
     frame = pd.DataFrame({n: c.values.array for n, c in used.items()}, index=pd.RangeIndex(len(raw.frame)))
     return frame, reading, notes
@@ -169,6 +172,17 @@ def _kind(
     """The column's kind; the time column is a date or a number, never an id."""
     found = infer(column, mark, asked, order)
     return infer(column, mark, "number") if is_time and found.kind in ("id", "key", "category") else found
+
+
+def _refuse_unfit(raw: pd.Series, read: Column, found: Words | None, asked: str) -> None:
+    """Stops where not one value is of the kind that was asked for."""
+    there = raw.notna().to_numpy() if found is None else found.rows(~found.marked(NUMBER_MARKS))
+    if there.any() and read.values.isna().all():
+        row = positions(there, 1)[0]
+        raise InputError(
+            f"The type {asked} is given for the column {shortened(raw.name)!r}, and no value of it is one: "
+            f"{shortened(str(raw.iloc[row - 1]))!r} in data row {row}. Leave out its type, or give another."
+        )
 
 
 def _range_notes(used: dict[str, Column]) -> list[Note]:
@@ -193,6 +207,7 @@ def _joined(
         raise InputError(
             f"{later.source} lacks the column {shortened(lacking[0])!r}, which the test table has to hold too."
         )
+    refuse_twice(mine.named, list(later.frame.columns), later.renamed, later.source)
     if not len(later.frame):
         raise InputError(f"{later.source} has a header but no rows.")
     both = {c: _stacked(whole[c], later.frame[c]) for c in mine.needed}

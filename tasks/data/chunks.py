@@ -5,7 +5,7 @@ column of numbers that are names (a zip code) holds whole ones only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 from models.errors import InputError, listed, shortened
 from models.table import Reading
 from tasks.data.columns import canonical, positions, textual
-from tasks.data.headers import near
+from tasks.data.headers import near, refuse_twice, twice
 from tasks.data.numeric import comma_votes, commas_win
 from tasks.data.rows import SURVEY, Rows, TextRows, opened
 from tasks.data.words import NUMBER_MARKS, words
@@ -38,7 +38,7 @@ def chunks(reading: Reading, table: Rows, rows: int, keep: Sequence[str] = ()) -
     """The rows of a later table, at most `rows` at a time, in their order; at least one chunk, be it empty. InputError
     before the first where a column is missing, and at the first value that does not fit its column's kind."""
     wanted = used(reading)
-    refuse_lacking(reading, table.names, table.source)
+    refuse_lacking(reading, table.names, table.source, table.renamed)
     if lacking := [c for c in keep if c not in table.names]:
         raise InputError(f"No column {lacking[0]!r} to keep in {table.source}.{near(lacking[0], table.names)}")
     like = _surveyed(reading, table, wanted)
@@ -55,8 +55,12 @@ def used(reading: Reading) -> list[str]:
     return [c for c, kind in reading.kinds.items() if kind not in ("id", "drop")]
 
 
-def refuse_lacking(reading: Reading, names: Sequence[str], source: str) -> None:
-    """Stops where a column that is used is not there."""
+def refuse_lacking(reading: Reading, names: Sequence[str], source: str, renamed: Mapping[str, str]) -> None:
+    """Stops where a column that is used is not there, or stands twice where it stood once; `renamed`: what columns that
+    were renamed are called in the source."""
+    known = [*reading.kinds, *reading.others]
+    again = [c for c in used(reading) if twice(c, names, renamed) not in ([], twice(c, known, reading.renamed))]
+    refuse_twice([(c, "a column that the model looks at") for c in again], names, renamed, source)
     lacking = [c for c in used(reading) if c not in names]
     if lacking:
         spare = [c for c in names if c not in reading.kinds]

@@ -87,10 +87,10 @@ def _number(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Colu
             read = numbers(found, good)
             seconds, good = np.where(read.good, read.values, seconds), good | read.good
         return Column(pd.Series(spread(seconds, found.codes, np.nan), name=raw.name), found.rows(~good), _none(raw))
-    style = Style(parser.get("decimal", "."), parser.get("thousands", ""))
-    read = numbers(found, skip, style=style)
+    read = numbers(found, skip, style=Style.of(parser))
     values, out = kept(spread(read.values, found.codes, np.nan))
-    return Column(pd.Series(values, name=raw.name), found.rows(~(read.good | skip)), out)
+    odd = found.shaped(parser.get("missing", ()))
+    return Column(pd.Series(values, name=raw.name), found.rows(~(read.good | skip | odd)), out)
 
 
 def _boolean(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:

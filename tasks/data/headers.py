@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from models.errors import InputError, listed, shortened
 from models.table import Finding
@@ -35,6 +35,26 @@ def _unique(names: list[str]) -> list[str]:
         seen.add(new)
         unique.append(new)
     return unique
+
+
+def twice(name: str, names: Iterable[str], renamed: Mapping[str, str]) -> list[str]:
+    """The names of all columns that the header calls `name`, where that are two or more."""
+    same = [n for n in names if n == name or _plain(renamed.get(n, n), 0) == name]
+    return same if name in same and len(same) > 1 else []
+
+
+def refuse_twice(
+    asked: Iterable[tuple[str, str]], names: Sequence[str], renamed: Mapping[str, str], source: str
+) -> None:
+    """Stops at the first of the (name, what it is) that stands more than once in the header: nothing tells which is
+    meant."""
+    for name, what in asked:
+        if same := twice(name, names, renamed):
+            places = listed(names.index(n) + 1 for n in same)
+            raise InputError(
+                f"The header of {source} holds {shortened(name, 60)!r} {len(same)} times (columns {places}), and it is "
+                f"{what}: which one is meant? Give each column a name of its own."
+            )
 
 
 def _findings(source: list[str], plain: list[str], unique: list[str]) -> list[Finding]:

@@ -11,22 +11,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from models.errors import InputError, listed, shortened
 from tasks.data.arrow import pc
 from tasks.data.columns import canonical, plain, positions, textual
-from tasks.data.dates import dates, mixed
+from tasks.data.dates import Dates, compact, dates, mixed
 from tasks.data.durations import durations
 from tasks.data.notes import Note, at_rows
-from tasks.data.numeric import CODE_DIGITS, Numbers, numbers
+from tasks.data.numeric import CODE_DIGITS, Numbers, numbers, unread
 from tasks.data.words import MARKS, NUMBER_MARKS, Words, spread, words
 
 # A column is one of numbers when this share of its values are; words among fewer distinct numbers are levels.
-MOST = 0.95
+MOST, HALF = 0.95, 0.5
 FEW_NUMBERS = 10
 # Below this many values, unique ones say nothing about what the column is.
 ENOUGH = 20
 MOST_MARKS, LONGEST_MARK = 50, 60
+WORDS, BITS = {"true", "false"}, {"1", "0", "1.0", "0.0"}
 PLAIN_VALUES = (str, bytes, bool, int, float, np.generic, Decimal, date, time, timedelta, pd.Period, pd.Interval)
 ID_NAME = re.compile(
     r"(?i:(^|[_\W])(id|ids|uuid|guid|idx|index|key|rownames?|row|rowid)$|^id[_\W]|^column 1$|^unnamed: 0)|[a-z](Id|ID)$"
@@ -167,25 +169,46 @@ def _text(found: Words, name: str, decimal: str | None) -> Inferred:
     skip = ~found.plain if found.plain.all() else found.marked(NUMBER_MARKS)
     some = int(found.counts @ ~skip)
     if not some:
-        return Inferred("drop" if not len(found.values) or found.marked(MARKS).all() else "category")
+        empty = not len(found.values) or found.marked(MARKS).all()
+        return _empty(name) if empty else Inferred("category")
     lasting = None if found.plain.all() else _duration(found, skip, name)
     if lasting:
         return lasting
     truth = None if found.plain.all() else _boolean(found, skip)
     if truth:
         return truth
-    if found.plain.all() or found.counts @ found.matching(r"\d|(?i:inf)|∞") >= 0.5 * some:
-        whole = _number(found, skip, some, name, decimal)
-        if whole:
-            return whole
-        when = dates(found, skip)
-        if when is not None:
-            notes = (*_date_notes(found, when.good | skip, name, when.note), *_marks(found, skip, name))
-            parser = {**when.parser, **_own_marks(found, ~(when.good | skip))}
-            return Inferred("date", parser, notes, writes_na=bool(found.marked(("na",)).any()))
-        if mixed(found, skip):
-            return Inferred("category", notes=(Note("mixed_dates", name, listed(found.some(~skip, 2))),))
-    return _label(found, name)
+    if not found.plain.all() and found.counts @ found.matching(r"\d|(?i:inf)|∞") < HALF * some:
+        return _label(found, name)
+    return _number(found, skip, some, name, decimal) or _date(found, skip, name) or _no_number(found, skip, name)
+
+
+def _empty(name: str) -> Inferred:
+    return Inferred("drop", notes=(Note("empty_columns", name),))
+
+
+def _date(found: Words, skip: np.ndarray, name: str) -> Inferred | None:
+    """A column of dates, or of what looks like them and can't be read; None where the words are something else."""
+    when = dates(found, skip)
+    if when is None and mixed(found, skip):
+        return Inferred("category", notes=(Note("mixed_dates", name, listed(found.some(~skip, 2))),))
+    when = when or dates(found, skip, HALF)
+    # Versions such as 1.2.10 look like days of years of two digits, in part.
+    if when is None or (when.odd and "first" in when.parser):
+        return None
+    bad = ~(when.good | skip)
+    if when.odd and _come_again(found, name):
+        return Inferred("category", notes=(Note("mixed_values", name, _in_part(found, when.good, skip, "dates")),))
+    notes = (*_date_notes(found, when, skip, name), *_marks(found, skip, name))
+    parser = {**when.parser, **_own_marks(found, bad)}
+    return Inferred("date", parser, notes, writes_na=bool(found.marked(("na",)).any()))
+
+
+def _no_number(found: Words, skip: np.ndarray, name: str) -> Inferred:
+    """Words, in which there may be numbers that can't be read; those are no names of rows."""
+    label = _label(found, name)
+    if label.kind == "category" or not unread(found, skip):
+        return label
+    return Inferred("text", notes=(Note("unread_numbers", name, f"such as {listed(found.some(~skip, 2), 2, 24)}"),))
 
 
 def _duration(found: Words, skip: np.ndarray, name: str, least: float = MOST) -> Inferred | None:
@@ -195,20 +218,21 @@ def _duration(found: Words, skip: np.ndarray, name: str, least: float = MOST) ->
     if not good.any() or found.counts @ good < least * some:
         return None
     bad = ~(good | skip)
-    rows = found.rows(bad)
-    odd = f"{listed(map(repr, found.some(bad, 4)), 3, 24)} in {at_rows(positions(rows), int(rows.sum()))}"
-    notes = [Note("durations", name), *([Note("unreadable_values", name, odd, positions(rows))] if bad.any() else [])]
-    return Inferred("number", {"duration": True, **_own_marks(found, bad)}, tuple(notes))
+    notes = (Note("durations", name), *_unreadable(found, good, skip, name, "durations"))
+    return Inferred("number", {"duration": True, **_own_marks(found, bad)}, notes)
 
 
 def _boolean(found: Words, skip: np.ndarray) -> Inferred | None:
-    """true and false; yes and no stay words, since such columns meet a third word sooner or later."""
-    if int((~skip).sum()) > 4:
+    """true and false, also with 1 and 0 among them; yes and no stay words, since such columns meet a third word sooner
+    or later."""
+    if int((~skip).sum()) > 8:
         return None
     said = {v for v, s in zip(found.lower.to_pylist(), skip, strict=True) if not s}
-    if said <= {"true", "false"} and said:
-        return Inferred("boolean", {"true": ["true"], "false": ["false"]})
-    return Inferred("boolean", {"true": ["t"], "false": ["f"]}) if said == {"t", "f"} else None
+    if {"t", "f"} == said - BITS:
+        return Inferred("boolean", {"true": ["t"], "false": ["f"]})
+    if not said & WORDS or said - WORDS - BITS:
+        return None
+    return Inferred("boolean", {"true": ["true"], "false": ["false"]})
 
 
 def _number(found: Words, skip: np.ndarray, some: int, name: str, decimal: str | None) -> Inferred | None:
@@ -223,27 +247,33 @@ def _number(found: Words, skip: np.ndarray, some: int, name: str, decimal: str |
     coded = _codes(found, read, name) if whole and not bad.any() else None
     if coded:
         return coded
-    if whole and dates_first(found, read, skip):
+    if compact(found, read.good) and dates(found, skip) is not None:
         return None
     if whole and not bad.any() and _names_things(spread(read.values, found.codes, np.nan)[found.rows(read.good)], name):
         return _key(name, _number_parser(found, read, bad))
-    few_words = int(bad.sum()) <= 3 and good >= 0.5 * some and distinct > 2 * FEW_NUMBERS
+    few_words = int(bad.sum()) <= 3 and good >= HALF * some and distinct > 2 * FEW_NUMBERS
     if bad.any() and not ((good >= MOST * some or few_words) and distinct > FEW_NUMBERS):
-        label = _label(found, name)
-        if label.kind != "category" or good < 0.5 * some or distinct <= FEW_NUMBERS:
-            return None if good < 0.5 * some else label
-        note = Note("mixed_values", name, f"such as {listed(found.some(read.good, 1) + found.some(bad, 2), 3, 20)}")
-        return Inferred("category", notes=(note,))
-    notes = (*_number_notes(found, read, bad, name), *_marks(found, skip, name))
+        if good < HALF * some:
+            return None
+        if distinct <= FEW_NUMBERS:
+            return _label(found, name)
+        if _come_again(found, name):
+            return Inferred("category", notes=(Note("mixed_values", name, _in_part(found, read.good, skip)),))
+    notes = (*_number_notes(found, read, skip, name), *_marks(found, skip, name))
     return Inferred("number", _number_parser(found, read, bad), notes, writes_na=bool(found.marked(("na",)).any()))
 
 
-def dates_first(found: Words, read: Numbers, skip: np.ndarray) -> bool:
-    """Whether whole numbers are rather dates such as 20240131."""
-    values = read.values[read.good]
-    if len(values) < 5 or values.min() < 19_000_101 or values.max() > 21_001_231:
-        return False
-    return dates(found, skip) is not None
+def _come_again(found: Words, name: str) -> bool:
+    """Whether these are levels: no names of rows, no text, and most in more than one row."""
+    real = ~found.marked(MARKS)
+    return _label(found, name).kind == "category" and 2 * int(real.sum()) <= int(found.counts @ real)
+
+
+def _in_part(found: Words, good: np.ndarray, skip: np.ndarray, what: str = "numbers") -> str:
+    """`96 of 120 values are numbers; others such as '<0.5'`"""
+    bad = ~(good | skip)
+    odd = listed(map(repr, found.some(bad, 2)), 2, 24)
+    return f"{found.counts @ good:,} of {found.counts @ ~skip:,} values are {what}; others such as {odd}"
 
 
 def _codes(found: Words, read: Numbers, name: str) -> Inferred | None:
@@ -267,32 +297,33 @@ def _codes(found: Words, read: Numbers, name: str) -> Inferred | None:
 
 
 def _number_parser(found: Words, read: Numbers, bad: np.ndarray) -> dict[str, Any]:
-    parser: dict[str, Any] = {}
-    if read.style.decimal != ".":
-        parser["decimal"] = read.style.decimal
-    if read.style.thousands:
-        parser["thousands"] = read.style.thousands
-    if read.signs:
-        parser["signs"] = list(read.signs)
-    return parser | _own_marks(found, bad)
+    return read.style.parser | _own_marks(found, bad, found.shapes)
 
 
-def _own_marks(found: Words, bad: np.ndarray) -> dict[str, Any]:
-    """The words that this column was read with as missing; where the next table holds them, they are so again."""
-    lower = found.lower.to_pylist()
-    some = sorted(np.flatnonzero(bad), key=lambda i: -found.counts[i])[:MOST_MARKS]
-    return {"missing": [lower[i] for i in some if len(lower[i]) <= LONGEST_MARK]} if some else {}
+def _own_marks(found: Words, bad: np.ndarray, written: pa.Array | None = None) -> dict[str, Any]:
+    """The words that this column was read with as missing, or the shapes in which they are `written`; where the next
+    table holds them, they are so again."""
+    lower = found.lower.to_pylist() if written is None else written.to_pylist()
+    some = sorted(np.flatnonzero(bad), key=lambda i: -found.counts[i])
+    marks = dict.fromkeys(lower[i] for i in some if len(lower[i]) <= LONGEST_MARK)
+    return {"missing": list(marks)[:MOST_MARKS]} if len(some) else {}
 
 
-def _number_notes(found: Words, read: Numbers, bad: np.ndarray, name: str) -> list[Note]:
-    notes = []
-    if bad.any():
-        rows = found.rows(bad)
-        text = f"{listed(map(repr, found.some(bad, 4)), 3, 24)} in {at_rows(positions(rows), int(rows.sum()))}"
-        notes.append(Note("unreadable_values", name, text, positions(rows)))
-    if read.signs or not found.plain[read.good & np.isfinite(read.values)].all():
-        notes.append(Note("number_format", name, _formatted(found, read)))
-    return notes
+def _number_notes(found: Words, read: Numbers, skip: np.ndarray, name: str) -> list[Note]:
+    notes = _unreadable(found, read.good, skip, name, "numbers")
+    plain = found.plain[read.good & np.isfinite(read.values)].all()
+    return notes if plain else [*notes, Note("number_format", name, _formatted(found, read))]
+
+
+def _unreadable(found: Words, good: np.ndarray, skip: np.ndarray, name: str, what: str) -> list[Note]:
+    """What is neither of the column's kind nor missing, where there is such: with rows, or with figures if much."""
+    bad = ~(good | skip)
+    if not bad.any():
+        return []
+    rows = found.rows(bad)
+    text = f"{listed(map(repr, found.some(bad, 4)), 3, 24)} in {at_rows(positions(rows), int(rows.sum()))}"
+    many = rows.sum() > (1 - MOST) * (found.counts @ ~skip)
+    return [Note("unreadable_values", name, _in_part(found, good, skip, what) if many else text, positions(rows))]
 
 
 def _marks(found: Words, skip: np.ndarray, name: str) -> list[Note]:
@@ -309,22 +340,18 @@ def _formatted(found: Words, read: Numbers) -> str:
     lengths = pc.utf8_length(found.values).to_numpy()
     place = int(np.argmax(np.where(odd if odd.any() else read.good, lengths, -1)))
     text = f"{shortened(found.values[place].as_py(), 24)} is {read.values[place]:.15g}"
-    currencies = [s for s in read.signs if s not in ("%", "()")]
+    currencies = [s for s in read.style.signs or () if s != "%"]
     if len(currencies) > 1:
         text += f"; currencies are mixed: {listed(currencies)}"
-    with_percent = found.matching("%$")
-    if with_percent.any() and not (with_percent | ~read.good).all():
-        text += f"; {int(found.counts @ (read.good & ~with_percent))} values have no %"
+    bare = read.bare & read.good
+    if bare.any() and not bare[read.good].all():
+        text += f"; {int(found.counts @ bare)} values have no {read.style.unit or '%'}"
     return text
 
 
-def _date_notes(found: Words, good: np.ndarray, name: str, decided: str) -> tuple[Note, ...]:
-    notes = [Note("date_format", name, decided)] if decided else []
-    if not good.all():
-        rows = found.rows(~good)
-        text = f"{listed(map(repr, found.some(~good, 4)), 3, 24)} in {at_rows(positions(rows), int(rows.sum()))}"
-        notes.append(Note("unreadable_values", name, text, positions(rows)))
-    return tuple(notes)
+def _date_notes(found: Words, when: Dates, skip: np.ndarray, name: str) -> list[Note]:
+    decided = [Note("date_format", name, when.note)] if when.note else []
+    return decided + _unreadable(found, when.good, skip, name, "dates")
 
 
 def _label(found: Words, name: str) -> Inferred:
@@ -332,7 +359,7 @@ def _label(found: Words, name: str) -> Inferred:
     real = ~found.marked(MARKS)
     distinct, rows = int(real.sum()), int(found.counts @ real)
     if not distinct:
-        return Inferred("drop")
+        return _empty(name)
     texts = found.values.filter(real)
     lengths = pc.utf8_length(texts).to_numpy()
     spaces = pc.count_substring_regex(texts, r"\s+").to_numpy()
@@ -341,9 +368,14 @@ def _label(found: Words, name: str) -> Inferred:
         return Inferred("text", notes=(Note("free_text", name),))
     if rows >= ENOUGH and distinct >= 0.98 * rows:
         if (spaces > 0).mean() <= 0.1:
-            return Inferred("id", notes=(Note("id_columns", name, f"{distinct:,} different values in {rows:,} rows"),))
+            return Inferred("id", notes=(Note("id_columns", name, _unique(found, real)),))
         return Inferred("text", notes=(Note("free_text", name),))
     return Inferred("category", notes=_case(found, real, name))
+
+
+def _unique(found: Words, real: np.ndarray) -> str:
+    distinct, rows = int(real.sum()), int(found.counts @ real)
+    return f"{distinct:,} different values in {rows:,} rows, such as {shortened(found.some(real, 1)[0], 24)!r}"
 
 
 def _case(found: Words, real: np.ndarray, name: str) -> tuple[Note, ...]:
@@ -353,7 +385,7 @@ def _case(found: Words, real: np.ndarray, name: str) -> tuple[Note, ...]:
 
 
 def _as_asked(found: Words, name: str, decimal: str | None, asked: str) -> Inferred:
-    """The parser of a column of text whose kind the user gave."""
+    """The parser of a column of text whose kind the user gave; InputError where not one value is of that kind."""
     skip = found.marked(NUMBER_MARKS)
     if asked == "duration":
         return _duration(found, skip, name, least=0.0) or Inferred("number", {"duration": True})
@@ -362,14 +394,18 @@ def _as_asked(found: Words, name: str, decimal: str | None, asked: str) -> Infer
         bad = ~(read.good | skip)
         if asked == "key" and bad.any():
             return Inferred("category")  # words name things as well
-        return Inferred(asked, _number_parser(found, read, bad), tuple(_number_notes(found, read, bad, name)))
+        return Inferred(asked, _number_parser(found, read, bad), tuple(_number_notes(found, read, skip, name)))
     if asked == "date":
-        when = dates(found, skip)
+        when = dates(found, skip, least=0.0)
         if when is None:
             return Inferred(asked, {"format": "ISO8601"})
-        return Inferred(asked, {**when.parser, **_own_marks(found, ~(when.good | skip))})
+        bad = ~(when.good | skip)
+        return Inferred(asked, {**when.parser, **_own_marks(found, bad)}, tuple(_date_notes(found, when, skip, name)))
     if asked == "boolean":
-        return Inferred(asked, _truth(found, skip))
+        parser = _truth(found, skip)
+        good = found.marked((*parser["true"], *parser["false"], *BITS))
+        bad = ~(good | skip)
+        return Inferred(asked, {**parser, **_own_marks(found, bad)}, tuple(_unreadable(found, good, skip, name, asked)))
     return Inferred(asked)
 
 

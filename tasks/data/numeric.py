@@ -1,8 +1,12 @@
-"""Text as numbers: decimal marks, thousands separators, currency and percent signs, numbers too large to keep."""
+"""Text as numbers: decimal marks, thousands separators, signs of money and percent, brackets and minus signs of
+accountants, the unit that a column has, numbers too large to keep."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,19 +17,39 @@ from tasks.data.words import PLAIN, Words, mask
 # Past it float32, in which boosters work, has only infinity.
 LARGEST = 3e38
 SIGN = r"[+-]?"
+POWER = r"([eE][+-]?\d+)?"
 WHOLE = rf"^{SIGN}\d+$"
 INFINITE = r"^[+-]?(?i:inf|infinity|∞)$"
-POINT_GROUPS = rf"^{SIGN}\d{{1,3}}(,\d{{3}})+(\.\d*)?$"
-COMMA = rf"^{SIGN}(\d+,\d*|,\d+)([eE][+-]?\d+)?$"
-COMMA_GROUPS = rf"^{SIGN}\d{{1,3}}(\.\d{{3}})+(,\d*)?$"
-CURRENCY = r"^([+-]?) *(?:[$€£¥₹₽₩]|USD|EUR|GBP|CHF|US\$) *([+-]?[\d.,])|([\d.,]) *(?:[$€£¥₹₽₩]|USD|EUR|GBP|CHF)$"
+# By threes, or as in India: 1,10,000.
+POINT_GROUPS = rf"^{SIGN}(\d{{1,3}}(,\d{{3}})+|\d{{1,2}}(,\d{{2}})+,\d{{3}})(\.\d*)?{POWER}$"
+COMMA = rf"^{SIGN}(\d+,\d*|,\d+){POWER}$"
+COMMA_GROUPS = rf"^{SIGN}\d{{1,3}}(\.\d{{3}})+(,\d*)?{POWER}$"
+MONEY = (
+    r"(?:[A-Z]{0,3}\p{Sc}|[Rr]s\.?|kr\.?|AED|ARS|AUD|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|"
+    r"KRW|MXN|MYR|NOK|NZD|PHP|PLN|RON|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR)"
+)
+BEFORE = rf"^(?P<minus>[+-]?) *(?P<money>{MONEY}) *(?P<digit>[+-]?[\d.,])"
+AFTER = rf"(?P<digit>[\d.,kKmMbBn]) *(?P<money>{MONEY})$"
 PERCENT = r"([\d.,]) *%$"
+BRACKETS = r"^([^\d()]*)\( *([^()]*\d[^()]*?) *\)([^\d()]*)$"
+MINUS_LAST = r"^([^-]*\d[^-]*?) *-([^\d-]*)$"
 # Groups of three divided by a blank (also hard or thin) or an apostrophe.
 GROUPING = r"[ \x{00a0}\x{2009}\x{202f}'\x{2019}]"
 SPACED = rf"^{SIGN}\d{{1,3}}({GROUPING}\d{{3}})+([.,]\d*)?$"
 # Minus signs and dashes that typesetting puts for "-".
 DASH = r"[\x{2212}\x{2013}]"
 CODE_DIGITS = r"^-?\d{16,}$"
+DIGITS = rf"{SIGN}(?:\d[\d.,]*|[.,]\d+)(?:[eE][+-]?\d+)?|{SIGN}\d{{1,3}}(?:{GROUPING}\d{{3}})+(?:[.,]\d*)?"
+ONE = rf"^(?:{DIGITS})$"
+# Letters, degrees, inches and feet (\x{2032}, \x{2033}).
+MARKS = r"\pL°'\"\x{2032}\x{2033}/‰"
+UNIT = rf"[{MARKS}][{MARKS}²³^·*%. ]{{0,15}}[23]?"
+WITH_UNIT = rf"^(?P<number>{DIGITS}) *(?P<unit>{UNIT})?$"
+# Letters that stand for zeros behind the number; m and b may be metres and bytes, unless others are there too.
+SCALES = {"k": 3, "K": 3, "M": 6, "mn": 6, "mln": 6, "mio": 6, "Mio": 6, "bn": 9, "Bn": 9}
+COMPANIONS = {"m": 6, "b": 9, "B": 9}
+# What tells nothing but that it is more, less or about so many.
+ABOUT = rf"^(?:[<>≤≥~≈±]=?|c\.|ca\.?) *(?:{DIGITS})$|^(?:{DIGITS}) *(?:[+*]|(?:±|\+/-) *(?:{DIGITS}))$"
 
 
 @dataclass(frozen=True)
@@ -34,6 +58,14 @@ class Style:
 
     decimal: str = "."
     thousands: str = ""
+    unit: str = ""
+    """What stands behind every number, in the singular: `kg`."""
+    bare: bool = False
+    """Whether numbers without it are taken to have it all the same, as some of the first table were."""
+    scaled: bool = False
+    """Whether 1.5k is 1500."""
+    signs: tuple[str, ...] | None = None
+    """The signs of money and percent that there may be; None for any."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -42,18 +74,50 @@ class Style:
             return (PLAIN, POINT_GROUPS) if self.thousands else (PLAIN,)
         return (WHOLE, COMMA, COMMA_GROUPS) if self.thousands else (WHOLE, COMMA)
 
+    @classmethod
+    def of(cls, parser: Mapping[str, Any]) -> Style:
+        """The style that a reading keeps for a column."""
+        kept = {name: parser[name] for name in ("decimal", "thousands", "unit", "bare", "scaled") if name in parser}
+        return cls(**kept, signs=tuple(parser.get("signs", ())))
+
+    @property
+    def parser(self) -> dict[str, Any]:
+        """What a reading keeps of it."""
+        plain = Style()
+        kept = {name: getattr(self, name) for name in ("decimal", "thousands", "unit", "bare", "scaled")}
+        found = {name: value for name, value in kept.items() if value != getattr(plain, name)}
+        return {**found, **({"signs": list(self.signs)} if self.signs else {})}
+
 
 STYLES = (Style("."), Style(".", ","), Style(","), Style(",", "."))
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Text values read as numbers: NaN where `good` is false; `signs` tells what was taken off."""
+    """Text values read as numbers: NaN where `good` is false; the style's `signs` tell what was taken off."""
 
     values: np.ndarray
     good: np.ndarray
     style: Style
-    signs: tuple[str, ...] = ()
+    bare: np.ndarray
+    """Which lack the unit or the percent sign that others have."""
+
+
+@dataclass(frozen=True)
+class _Bare:
+    """Values without signs: the number's text, the sign of money or percent and the unit that it had, if any."""
+
+    text: pa.Array
+    sign: pa.Array
+    unit: pa.Array
+
+    def signed(self, signs: tuple[str, ...]) -> np.ndarray:
+        """Which have one of these signs."""
+        return mask(pc.is_in(self.sign, value_set=pa.array(signs, self.sign.type)))
+
+    def measured(self, units: Iterable[str]) -> np.ndarray:
+        """Which have one of these units."""
+        return mask(pc.is_in(self.unit, value_set=pa.array(list(units), self.unit.type)))
 
 
 def numbers(words: Words, skip: np.ndarray, decimal: str | None = None, style: Style | None = None) -> Numbers:
@@ -61,20 +125,37 @@ def numbers(words: Words, skip: np.ndarray, decimal: str | None = None, style: S
 
     decimal: the mark that the rest of the table uses, which decides where `1,234` or `1.234` may be either.
     """
-    if style in (None, STYLES[0]) and decimal != ",":
+    plain = style is None or replace(style, signs=None) == STYLES[0]
+    if plain and decimal != ",":
         good = words.plain & ~skip
         if (good | skip).all():
-            return Numbers(_cast(words.values, good), good, STYLES[0])
-    text, signs = _bare(words.values)
-    chosen = style or _style(text, words.counts * ~skip, decimal)
-    good = _fits(text, chosen) & ~skip
+            return Numbers(_cast(words.values, good), good, STYLES[0], np.zeros(len(good), bool))
+    bare, weights = _bare(words.values), words.counts * ~skip
+    measure = style or _measure(bare, weights)
+    text, here = _measured(bare, measure)
+    if style:
+        here &= bare.signed(("", *style.signs)) if style.signs else ~bare.signed(("%",))
+    chosen = style or replace(_style(text, weights * here, decimal), **measure.parser)
+    good = _fits(text, chosen) & here & ~skip
     if chosen.thousands:
         text = pc.replace_substring(text, chosen.thousands, "")
     if chosen.decimal == ",":
         text = pc.replace_substring(text, ",", ".")
     infinite = mask(pc.match_substring_regex(text, INFINITE)) & ~skip
-    values = np.where(infinite, np.inf, _cast(text, good))
-    return Numbers(values, good | infinite, chosen, signs)
+    values, good = np.where(infinite, np.inf, _cast(text, good)), good | infinite
+    signs = style.signs if style else tuple(sorted({*bare.sign.filter(pa.array(good)).unique().to_pylist()} - {""}))
+    lacking = bare.measured([""]) & (measure.unit != "") | ~bare.signed(("%",)) & ("%" in (signs or ()))
+    return Numbers(values, good, replace(chosen, signs=signs), lacking)
+
+
+def unread(words: Words, skip: np.ndarray) -> bool:
+    """Whether most values hold one number each, with different units or with signs such as `<`, so that none is read
+    for sure."""
+    weights = words.counts * ~skip
+    bare = _bare(words.values)
+    found = {pair["values"]: pair["counts"] for pair in bare.unit.value_counts().to_pylist()}
+    again = [unit for unit, count in found.items() if re.fullmatch(r"\S{2,6}", unit) and count > 1]
+    return bool(weights @ (bare.measured(again) | words.matching(ABOUT)) >= 0.5 * weights.sum() > 0)
 
 
 def writes_comma(words: Words, skip: np.ndarray) -> bool:
@@ -85,7 +166,7 @@ def writes_comma(words: Words, skip: np.ndarray) -> bool:
 def comma_votes(words: Words, skip: np.ndarray) -> np.ndarray:
     """Rows in all, those that decimal commas explain, those that nothing else does, those with a comma within digits;
     to be added up over the parts of a column."""
-    text, _ = _bare(words.values)
+    text = _bare(words.values).text
     some = words.counts * ~skip
     fits = _fits(text, STYLES[3])
     sure = _fits(text, STYLES[2]) & mask(pc.match_substring(text, ",")) & ~_fits(text, STYLES[1])
@@ -119,33 +200,54 @@ def _fits(text: pa.Array, style: Style) -> np.ndarray:
     return found
 
 
-def _bare(values: pa.Array) -> tuple[pa.Array, tuple[str, ...]]:
-    """The values without signs and grouping blanks, and the signs that there were."""
-    text, signs = values, []
-    if mask(pc.match_substring_regex(text, DASH)).any():
-        text = pc.replace_substring_regex(text, rf"^{DASH} *(\d)", r"-\1")
-    negative = mask(pc.match_substring_regex(text, r"^\([$€£¥]? ?[\d.,]+\)$"))
-    if negative.any():
-        text = pc.if_else(pa.array(negative), pc.replace_substring_regex(text, r"^\((.*)\)$", r"-\1"), text)
-        signs.append("()")
-    currency = mask(pc.match_substring_regex(text, CURRENCY))
-    if currency.any():
-        signs += _symbols(text, currency)
-        text = pc.replace_substring_regex(text, CURRENCY, r"\1\2\3")
-    percent = mask(pc.match_substring_regex(text, PERCENT))
-    if percent.any():
-        signs.append("%")
-        text = pc.replace_substring_regex(text, PERCENT, r"\1")
-    if mask(pc.match_substring_regex(text, SPACED)).any():
-        spaced = pc.match_substring_regex(text, SPACED)
+def _bare(values: pa.Array) -> _Bare:
+    """The values with a minus before the number and without grouping blanks, and what they had besides."""
+    text = pc.replace_substring_regex(values, rf"^{DASH} *(\d)", r"-\1")
+    text = pc.replace_substring_regex(text, BRACKETS, r"-\1\2\3")
+    text = pc.replace_substring_regex(text, MINUS_LAST, r"-\1\2")
+    sign = pa.array([""] * len(text), text.type)
+    for pattern, bare in ((BEFORE, r"\1\3"), (AFTER, r"\1")):
+        if mask(pc.match_substring_regex(text, pattern)).any():
+            found = pc.struct_field(pc.extract_regex(text, pattern=pattern), "money")
+            sign = pc.if_else(pc.is_valid(found), found, sign)
+            text = pc.replace_substring_regex(text, pattern, bare)
+    sign = pc.if_else(pc.match_substring_regex(text, PERCENT), "%", sign)
+    text = pc.replace_substring_regex(text, PERCENT, r"\1")
+    parts = pc.extract_regex(text, pattern=WITH_UNIT)
+    text = pc.if_else(pc.is_valid(parts), pc.struct_field(parts, "number"), text)
+    if mask(spaced := pc.match_substring_regex(text, SPACED)).any():
         text = pc.if_else(spaced, pc.replace_substring_regex(text, GROUPING, ""), text)
-    return text, tuple(signs)
+    unit = pc.fill_null(pc.struct_field(parts, "unit"), "")
+    return _Bare(text, sign, pc.replace_substring_regex(unit, r"^(\pL{2,}?)s?\.?$", r"\1"))
 
 
-def _symbols(text: pa.Array, currency: np.ndarray) -> list[str]:
-    chosen = pc.filter(text, pa.array(currency))
-    symbols = pc.unique(pc.replace_substring_regex(chosen, r"[\d.,+ -]", "")).to_pylist()
-    return sorted(str(s) for s in symbols)[:4]
+def _measure(bare: _Bare, weights: np.ndarray) -> Style:
+    """The unit that the numbers have, or that letters stand for zeros, and nothing else of a style. No unit where
+    another is in use too, or where digits are padded as those of codes."""
+    number = mask(pc.match_substring_regex(bare.text, ONE))
+    coded = bare.unit.filter(pa.array(number)).dictionary_encode()
+    units = np.array(coded.dictionary.to_pylist(), object)
+    rows = np.bincount(coded.indices.to_numpy(), weights[number], len(units)) if len(units) else np.zeros(0)
+    letters = {*SCALES, *(COMPANIONS if {*units} & {*SCALES} or not bare.signed(("", "%")).all() else {})}
+    scales, none = np.isin(units, [*letters]), units == ""
+    most, needed = int(np.argmax(rows)) if rows.any() else 0, 0.95 * rows.sum()
+    if rows @ scales > 0 and rows @ (scales | none) >= needed:
+        return Style(scaled=True)
+    padded = mask(pc.match_substring_regex(bare.text, r"^0\d"))[number].any()
+    if padded or not rows.any() or none[most] or rows[most] + rows @ none < needed:
+        return Style()
+    return Style(unit=units[most], bare=bool((rows @ none) > 0))
+
+
+def _measured(bare: _Bare, style: Style) -> tuple[pa.Array, np.ndarray]:
+    """(the numbers' text, which are in the style's unit)."""
+    if not style.scaled:
+        return bare.text, bare.measured([style.unit, *([""] if style.bare else [])])
+    text, end = bare.text, pa.scalar("", bare.text.type)
+    for letter, zeros in (SCALES | COMPANIONS).items():
+        longer = pc.binary_join_element_wise(text, pa.scalar(f"e{zeros}", text.type), end)
+        text = pc.if_else(pc.equal(bare.unit, letter), longer, text)
+    return text, bare.measured(["", *SCALES, *COMPANIONS])
 
 
 def _cast(text: pa.Array, good: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.objectives import columns_of
 from tasks.data.columns import canonical, positions, textual
-from tasks.data.headers import column, near
+from tasks.data.headers import column, near, refuse_twice
 from tasks.data.kinds import infer
 from tasks.data.notes import at_rows
 from tasks.data.words import words
@@ -42,14 +43,25 @@ class Roles:
         some = (self.target, self.weight, self.group, self.time, self.series, *self.ids, *self.subgroups)
         return tuple(dict.fromkeys(c for c in some if c is not None))
 
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """Each column that has a role, and which."""
+        single = {
+            "the target": self.target, "the weight": self.weight, "the group": self.group, "the time": self.time,
+            "the series": self.series, "the split column": self.test_column,
+        }  # fmt: skip
+        several = [(n, "an id") for n in self.ids] + [(n, "to compare subgroups of") for n in self.subgroups]
+        return [(name, what) for what, name in single.items() if name is not None] + several
+
     def features(self, names: Sequence[str]) -> list[str]:
         """The columns to learn from; time and series are among them."""
         others = {self.target, self.weight, self.group, *self.ids, self.test_column, *self.dropped}
         return [n for n in names if n not in others]
 
 
-def roles(run: Run, names: Sequence[str], source: str) -> Roles:
-    """The roles that the run gives; stops at a column that the table lacks or that is asked for twice."""
+def roles(run: Run, names: Sequence[str], source: str, renamed: Mapping[str, str] = MappingProxyType({})) -> Roles:
+    """The roles that the run gives; stops at a column that the table lacks, is asked for twice or stands twice in the
+    header. `renamed`: what columns that were renamed are called in the source."""
     wanted = run.target or ("target" if str(run.data).startswith("sklearn:") else None)
     if wanted is None:
         raise InputError(f"Which column of {source} is the target? Give --target. Its columns: {listed(names, 20)}.")
@@ -68,6 +80,7 @@ def roles(run: Run, names: Sequence[str], source: str) -> Roles:
         tuple(column(n, names, "to drop", source) for n in run.drop),
         tuple(column(n, names, "to compare subgroups of", source) for n in columns_of(run.search)),
     )
+    refuse_twice(found.named, names, renamed, source)
     others = (found.weight, found.group, found.time, found.series, *found.ids, found.test_column, *found.dropped)
     if found.target in others:
         raise InputError(

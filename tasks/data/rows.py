@@ -31,6 +31,8 @@ class Rows(Protocol):
     source: str
     """As messages name it."""
     names: list[str]
+    renamed: dict[str, str]
+    """Name -> name in the source, where they differ."""
 
     @property
     def rows(self) -> int | None:
@@ -54,7 +56,7 @@ class FrameRows:
         """Stops where there is no such table."""
         raw = load(data)
         self._frame, self.source, self.findings = raw.frame, raw.source, raw.findings
-        self.names, self.rows = list(raw.frame.columns), len(raw.frame)
+        self.names, self.renamed, self.rows = list(raw.frame.columns), raw.renamed, len(raw.frame)
 
     def frames(self, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """These columns, at most so many rows at a time."""
@@ -77,7 +79,7 @@ class ParquetRows:
         schema = self._file.schema_arrow
         source = (schema.metadata or {}).get(SOURCE)
         self.source, self.rows = source.decode() if source else str(path), self._file.metadata.num_rows
-        self.names, _, said = named(schema.names)
+        self.names, self.renamed, said = named(schema.names)
         self.findings = tuple(said)
         self._given = schema.names
 
@@ -114,7 +116,7 @@ class TextRows:
         """Stops where the file is no table."""
         self._text, self.source = looked_through(path), str(path)
         form, coded, found = self._text.layout, self._text.coded, self._text.marks
-        self.names, self._renamed, said = named(list(form.names))
+        self.names, self.renamed, said = named(list(form.names))
         self._said = {str(n): f for n, f in enumerate((*([coded.said] if coded.said else []), *form.findings, *said))}
         # Between commas a field with a comma needs quotes.
         self.commas = found.commas and (form.dialect.separator != "," or found.quotes)
@@ -139,7 +141,7 @@ class TextRows:
         first = 0
         for table in _evenly(self._text.tables(), rows):
             frame = table.to_pandas().set_axis(pd.Index(self.names, dtype=object), axis=1)
-            again = headers(frame, self._renamed)
+            again = headers(frame, self.renamed)
             if again.any():
                 row = first + int(again.argmax()) + 1
                 said = f"The header stands in the data again (first as data row {row}); such lines are left out."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,12 @@ from tasks.data.columns import plain, positions, textual
 from tasks.data.dates import dates
 from tasks.data.notes import at_rows
 from tasks.data.numeric import Numbers, numbers
-from tasks.data.words import MARKS, NUMBER_MARKS, Words, spread, words
+from tasks.data.words import MARKS, NUMBER_MARKS, PLAIN, Words, spread, words
 
 # Whole numbers with up to this many values are taken for classes, with up to MANY when each is frequent enough.
 FEW, MANY = 10, 30
+# False and true by turns; numbers say so where words do too.
+TRUTH = ("false", "true", "0", "1", "0.0", "1.0")
 
 
 @dataclass(frozen=True)
@@ -93,15 +96,17 @@ def _from_text(found: Words, decimal: str | None, marks: tuple[str, ...], task: 
     lower = found.lower.to_pylist()
     missing = found.marked(marks)
     said = {v for v, m in zip(lower, missing, strict=True) if not m}
-    if said and said <= {"true", "false"}:
-        place = np.array([("false", "true").index(v) if v in said else -1 for v in lower], np.int64)
+    if said & {*TRUTH[:2]} and said <= {*TRUTH}:
+        place = np.array([TRUTH.index(v) % 2 if v in said else -1 for v in lower], np.int64)
         return _Labels([False, True], spread(place, found.codes, -1), np.array([0.0, 1.0]))
     empty = found.marked(NUMBER_MARKS)
     read = numbers(found, empty, decimal)
     some = int((~empty).sum())
     good = int(read.good.sum())
     coded = task != "regression" and found.matching(r"^0\d").any()
-    if some and not coded and (good == some or (good > 2 * FEW and good >= 0.5 * some)):
+    many = good > 2 * FEW and good >= 0.5 * some
+    # A few words such as `3 stars` are classes, in their own form.
+    if some and not coded and (many or (good == some and (task == "regression" or not read.style.unit))):
         return _numeric(found, read, empty)
     texts: list[Any] = found.values.to_pylist()
     order = sorted((i for i in range(len(texts)) if not missing[i]), key=lambda i: texts[i])
@@ -125,9 +130,9 @@ def _numeric(found: Words, read: Numbers, empty: np.ndarray) -> _Labels:
 
 
 def _signs(texts: list[str], read: Numbers) -> str:
-    if not (read.signs or read.style.thousands or read.style.decimal == ","):
+    place = next((i for i, t in enumerate(texts) if read.good[i] and not re.search(PLAIN, t)), None)
+    if place is None or not np.isfinite(read.values[place]):
         return ""
-    place = next((i for i, t in enumerate(texts) if read.good[i] and not t.lstrip("+-").replace(".", "").isdigit()), 0)
     return f"{shortened(texts[place], 24)} is {read.values[place]:.15g}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
@@ -48,6 +49,16 @@ class Words:
     def marked(self, marks: tuple[str, ...]) -> np.ndarray:
         """Which values stand for a missing one."""
         return mask(pc.is_in(self.lower, value_set=_value_set(marks)))
+
+    @cached_property
+    def shapes(self) -> pa.Array:
+        """The values in lower case, `#` for each number among other signs: `<#` for `<0.5`, but `1.2.3`."""
+        shapes = pc.replace_substring_regex(self.lower, r"\d[\d.,]*", "#")
+        return pc.if_else(pc.equal(shapes, "#"), self.lower, shapes)
+
+    def shaped(self, shapes: Iterable[str]) -> np.ndarray:
+        """Which values have one of these shapes."""
+        return mask(pc.is_in(self.shapes, value_set=_value_set(tuple(shapes))))
 
     def matching(self, pattern: str) -> np.ndarray:
         """Which values match the pattern."""
