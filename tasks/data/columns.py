@@ -89,8 +89,10 @@ def _number(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Colu
         return Column(pd.Series(spread(seconds, found.codes, np.nan), name=raw.name), found.rows(~good), _none(raw))
     read = numbers(found, skip, style=Style.of(parser))
     values, out = kept(spread(read.values, found.codes, np.nan))
-    odd = found.shaped(parser.get("missing", ()))
-    return Column(pd.Series(values, name=raw.name), found.rows(~(read.good | skip | odd)), out)
+    bad = ~(read.good | skip)
+    if bad.any() and parser.get("missing"):
+        bad &= ~found.shaped(parser["missing"])
+    return Column(pd.Series(values, name=raw.name), found.rows(bad), out)
 
 
 def _boolean(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from models.errors import InputError, listed, shortened
 from tasks.data.arrow import pc
@@ -297,16 +296,18 @@ def _codes(found: Words, read: Numbers, name: str) -> Inferred | None:
 
 
 def _number_parser(found: Words, read: Numbers, bad: np.ndarray) -> dict[str, Any]:
-    return read.style.parser | _own_marks(found, bad, found.shapes)
+    return read.style.parser | _own_marks(found, bad, shaped=True)
 
 
-def _own_marks(found: Words, bad: np.ndarray, written: pa.Array | None = None) -> dict[str, Any]:
-    """The words that this column was read with as missing, or the shapes in which they are `written`; where the next
-    table holds them, they are so again."""
-    lower = found.lower.to_pylist() if written is None else written.to_pylist()
+def _own_marks(found: Words, bad: np.ndarray, shaped: bool = False) -> dict[str, Any]:
+    """The words that this column was read with as missing, or their shapes; where the next table holds them, they are
+    so again."""
+    if not bad.any():
+        return {}
+    written = (found.shapes if shaped else found.lower).to_pylist()
     some = sorted(np.flatnonzero(bad), key=lambda i: -found.counts[i])
-    marks = dict.fromkeys(lower[i] for i in some if len(lower[i]) <= LONGEST_MARK)
-    return {"missing": list(marks)[:MOST_MARKS]} if len(some) else {}
+    marks = dict.fromkeys(written[i] for i in some if len(written[i]) <= LONGEST_MARK)
+    return {"missing": list(marks)[:MOST_MARKS]}
 
 
 def _number_notes(found: Words, read: Numbers, skip: np.ndarray, name: str) -> list[Note]:

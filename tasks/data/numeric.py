@@ -32,7 +32,7 @@ BEFORE = rf"^(?P<minus>[+-]?) *(?P<money>{MONEY}) *(?P<digit>[+-]?[\d.,])"
 AFTER = rf"(?P<digit>[\d.,kKmMbBn]) *(?P<money>{MONEY})$"
 PERCENT = r"([\d.,]) *%$"
 BRACKETS = r"^([^\d()]*)\( *([^()]*\d[^()]*?) *\)([^\d()]*)$"
-MINUS_LAST = r"^([^-]*\d[^-]*?) *-([^\d-]*)$"
+MINUS_LAST = rf"^([^-]*\d[^-]*?) *- *((?:{MONEY}|%)?)$"
 # Groups of three divided by a blank (also hard or thin) or an apostrophe.
 GROUPING = r"[ \x{00a0}\x{2009}\x{202f}'\x{2019}]"
 SPACED = rf"^{SIGN}\d{{1,3}}({GROUPING}\d{{3}})+([.,]\d*)?$"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from email.utils import format_datetime
@@ -14,6 +15,7 @@ import pytest
 from models.config import Run
 from models.errors import InputError
 from tasks.data import read, read_like
+from tasks.data.chunks import chunks, opened
 from tasks.data.columns import canonical
 from tasks.data.kinds import Inferred, infer
 from tasks.data.roles import times
@@ -88,6 +90,7 @@ def test_a_date_is_the_moment_that_it_says_in_training_and_in_scoring(form):
     found, values = looked(map(written, MOMENTS))
     assert found.kind == "date"
     assert values.tolist() == [meant(d) for d in MOMENTS]
+    assert json.loads(json.dumps(found.parser)) == found.parser
     # One row of the next table, and a row that no form fits.
     one = canonical(pd.Series([written(MOMENTS[7]), "soon"]), "date", found.parser)
     assert one.values[0] == meant(MOMENTS[7])
@@ -101,7 +104,7 @@ def test_it_is_a_time_to_split_by_too(form):
     assert order.tolist() == pd.DatetimeIndex([meant(d) for d in MOMENTS]).as_unit("us").asi8.tolist()
 
 
-@pytest.mark.parametrize("every", ["Q", "Q-MAR", "W", "W-WED", "M", "D", "h"])
+@pytest.mark.parametrize("every", ["Q-MAR", "W-WED", "h"])
 @pytest.mark.parametrize("form", ["frame", "parquet", "csv"])
 def test_periods_are_dates(every, form, tmp_path):
     frame = pd.DataFrame({"x": MOMENTS.to_period(every), "z": np.arange(60) % 7, "y": [0, 1] * 30})
@@ -113,6 +116,8 @@ def test_periods_are_dates(every, form, tmp_path):
     assert table.features["x"].is_monotonic_increasing
     assert table.features["x"].nunique() == frame["x"].nunique()
     pd.testing.assert_frame_equal(read_like(table.reading, frame), table.features)
+    parts = chunks(table.reading, opened(frame if form == "frame" else str(path)), 25)
+    pd.testing.assert_frame_equal(pd.concat([p.features for p in parts], ignore_index=True), table.features)
 
 
 UNREAD = {

@@ -3,6 +3,7 @@ which most values are numbers is never taken for names of rows, and what is not 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,6 +94,7 @@ def test_numbers_are_what_they_mean_in_training_and_in_scoring(case, asked):
     assert found.kind == "number"
     np.testing.assert_allclose(values, [READ[case][1](i, v) for i, v in enumerate(VALUES)], rtol=1e-15)
     assert noted(found, "number_format")
+    assert json.loads(json.dumps(found.parser)) == found.parser
     # One row of the next table, and one that is none.
     one = canonical(pd.Series([READ[case][0](3, VALUES[3]), "soon"]), "number", found.parser)
     np.testing.assert_allclose(one.values[0], READ[case][1](3, VALUES[3]), rtol=1e-15)
@@ -148,6 +150,7 @@ def test_numbers_that_cant_be_read_for_sure_are_told_and_no_names_of_rows(case):
 
 NAMES = {
     "parts": lambda i: f"P-{i:04d}",
+    "seats": lambda i: f"{i}-A",
     "padded": lambda i: f"{i:05d}X",
     "plates": lambda i: f"{100 + i} {'ABCDEF'[i % 6]}{'GHIJK'[i % 5]}X",
     "hashes": lambda i: f"{i * 2654435761 % 2**32:08x}",
