@@ -97,12 +97,12 @@ def _numbers(report: Report) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    warm = " (warm start: it may flatter)" if report.warm else ""
+    warm = "; after a warm start it may flatter" if report.warm else ""
     table.add_row("estimate", interval(report.estimate), f"the procedure, on rows it had not seen{warm}")
-    to_publish = ": the number to publish" if report.warm else ""
-    table.add_row("test", interval(report.test), f"the model delivered, on sealed rows{to_publish}")
-    table.add_row("optimism", number(report.optimism), "by how much the best inner score flatters")
-    table.add_row("agreement", number(report.agreement, 2), "estimate against test, in standard errors")
+    rely = ": rely on this one" if report.warm and report.test else ""
+    table.add_row("test", interval(report.test), f"the delivered model, on the sealed rows{rely}")
+    table.add_row("optimism", number(report.optimism), "how much better the inner score looks than the estimate")
+    table.add_row("agreement", number(report.agreement, 2), "estimate minus test, in standard errors")
     return table
 
 

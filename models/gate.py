@@ -24,6 +24,7 @@ from models.errors import listed
 from models.estimate import around, deviation, draws, replicates
 from models.metric import Fold3, Metric
 from models.outcome import Interval, number
+from models.told import between
 
 LEAST_ROWS = 200
 LEAST_GROUPS = 20
@@ -32,6 +33,8 @@ LEAST_LEVEL = 50
 """Rows that a level of the subgroup column needs before its loss counts."""
 MOST_LEVELS = 50
 """Levels that a verdict lists, the greatest losses first; all of them count."""
+FRESH = "rows that arrived since the last opening"
+"""The mark of a score to publish on rows that no earlier version of the name had sealed."""
 MOST_USES = 20
 """Decisions on the same sealed rows after which they are worn: a new salt is advised."""
 
@@ -101,6 +104,16 @@ class Verdict:
     notes: tuple[str, ...] = ()
     published: Published | None = None
     """The challenger's score to publish if it becomes champion."""
+
+    @property
+    def to_publish(self) -> str:
+        """Which score to publish if the challenger becomes champion; empty where none is known."""
+        if self.published is None or not (score := between(self.published.score)):
+            return ""
+        fresh = self.published.mark == FRESH
+        rows = f"{self.published.rows:,} rows that {'no earlier version had sealed' if fresh else 'decided'}"
+        flatters = "" if fresh else "; since it was chosen by them it may flatter a little"
+        return f"The score to publish is {self.metric} {score}, on {rows}{flatters}."
 
     @property
     def sentence(self) -> str:
@@ -212,9 +225,9 @@ def _broken(gate: Gate, cost: Cost | None, levels: tuple[Level, ...]) -> tuple[s
     """A sentence for each limit that the challenger breaks."""
     found = []
     if cost and gate.latency is not None and cost.latency > gate.latency:
-        found.append(f"It takes {number(cost.latency)} ms for one row, and {gate.latency:g} are allowed.")
+        found.append(f"It takes {number(cost.latency)} ms for one row, and {gate.latency:g} ms are allowed.")
     if cost and gate.size is not None and cost.size > gate.size:
-        found.append(f"It has {number(cost.size)} MB on disk, and {gate.size:g} are allowed.")
+        found.append(f"It has {number(cost.size)} MB on disk, and {gate.size:g} MB are allowed.")
     worse = [one for one in levels if gate.subgroup_loss is not None and -one.gain > gate.subgroup_loss]
     if worse:
         named = listed([f"{one.name} ({number(-one.gain)} on {one.rows:,} rows)" for one in worse], 4, 60)
@@ -226,7 +239,7 @@ def _broken(gate: Gate, cost: Cost | None, levels: tuple[Level, ...]) -> tuple[s
 
 
 def _undecided(verdict: Verdict) -> str:
-    return f"Nothing is decided, and the champion stays. {' '.join(verdict.reasons)}".strip()
+    return f"Nothing is decided, so by the rule the champion stays. {' '.join(verdict.reasons)}".strip()
 
 
 def _decided(verdict: Verdict) -> str:
@@ -234,19 +247,27 @@ def _decided(verdict: Verdict) -> str:
     assert verdict.champion is not None
     assert verdict.challenger is not None
     units = {"row": "", "group": f" in {verdict.units:,} groups", "block": f" in {verdict.units:,} blocks of time"}
-    drawn = f"{verdict.rows:,} rows{units[verdict.unit]}"
-    end = "The rule promotes it." if verdict.promoted else "The champion stays."
     return " ".join(
         [
-            f"On {drawn} that neither was trained on, the challenger{_version(verdict.challenger_version)} has "
-            f"{verdict.metric} {number(verdict.challenger.value)}, the champion{_version(verdict.champion_version)} "
-            f"{number(verdict.champion.value)}: a gain of {number(verdict.gain.value)}, and of more than "
-            f"{number(verdict.gain.low)} at {verdict.level:.0%} confidence.",
+            f"On {verdict.rows:,} rows{units[verdict.unit]} that neither was trained on, the challenger"
+            f"{_version(verdict.challenger_version)} has {verdict.metric} {number(verdict.challenger.value)}, the "
+            f"champion{_version(verdict.champion_version)} {number(verdict.champion.value)}.",
+            f"The gain is {number(verdict.gain.value)}; with {100 * verdict.level:g} % confidence it is above "
+            f"{number(verdict.gain.low)}.",
             _asked(verdict),
             *verdict.reasons,
-            end,
+            "The rule promotes the challenger." if verdict.promoted else "By the rule the champion stays.",
         ]
     )
+
+
+def _asked(verdict: Verdict) -> str:
+    """What the gain's lower bound must be, and whether it is."""
+    assert verdict.gain is not None
+    enough = verdict.gain.low is not None and verdict.gain.low > verdict.threshold
+    margin = f" (worse by {-verdict.threshold:g} at most)" if verdict.rule == "not_worse" else ""
+    does = "does" if enough else "does not"
+    return f"To be promoted it must surely gain more than {verdict.threshold:g}{margin}, which it {does}."
 
 
 def _cost(verdict: Verdict) -> list[str]:
@@ -254,19 +275,10 @@ def _cost(verdict: Verdict) -> list[str]:
     if ours is None or theirs is None:
         return []
     return [
-        f"One row takes the challenger {number(theirs.latency, 3)} ms (the champion {number(ours.latency, 3)}), and it "
-        f"has {number(theirs.size, 3)} MB on disk ({number(ours.size, 3)})."
+        f"The challenger takes {number(theirs.latency, 3)} ms for one row (the champion {number(ours.latency, 3)} ms) "
+        f"and {number(theirs.size, 3)} MB on disk (the champion {number(ours.size, 3)} MB)."
     ]
 
 
 def _version(version: int | None) -> str:
     return "" if version is None else f" (version {version})"
-
-
-def _asked(verdict: Verdict) -> str:
-    assert verdict.gain is not None
-    assert verdict.gain.low is not None
-    wanted = f"more than {verdict.threshold:g}"
-    if verdict.rule == "not_worse":
-        wanted += ", so that it is not worse by the margin"
-    return f"The rule asks for {wanted}: it {'is' if verdict.gain.low > verdict.threshold else 'is not'}."

@@ -139,7 +139,7 @@ class Report:
     left_out: dict[str, str] = field(default_factory=dict)
     """Family -> the sentence why it was not tried."""
     sentence: str = ""
-    """The result in words."""
+    """The result in words, as `models.told.in_words` has them."""
     notes: tuple[str, ...] = ()
     """What gave way and why: no sealed set, time unused, folds shrunk."""
     alias: str | None = None
@@ -157,18 +157,30 @@ class Report:
     tracking_uri: str | None = None
     workdir: str | None = None
 
+    openings: int = 0
+    """How many runs of this name have opened this sealed test set, this one included; 0: nobody counted."""
+    over_time: bool = False
+    """Whether earlier rows trained and later ones judged."""
+    beats_constant: bool = True
+    """Whether the estimate is better than the best constant prediction."""
+
     @property
     def coverage_sentence(self) -> str:
-        """`Intervals of 80, 90, 95 % hold 79.6, 90.2, 95.1 % of the sealed rows; their mean width is 4.1, 5.6, 7.`, or
-        nothing where nothing was measured."""
+        """`Prediction intervals asked to cover 80 % of rows covered 79.6 % of the sealed rows, 4.1 wide on average;
+        ...`, or nothing where nothing was measured."""
         if not self.coverage:
             return ""
-        levels, covered = (", ".join(f"{100 * v:.3g}" for v in found) for found in zip(
-            *[(c.level, c.covered) for c in self.coverage], strict=True
-        ))  # fmt: skip
-        sizes = ", ".join(f"{c.size:,.0f}" if c.size >= 1000 else f"{c.size:.3g}" for c in self.coverage)
-        form, measure = ("Intervals", "width") if self.task == "regression" else ("Sets of labels", "size")
-        return f"{form} of {levels} % hold {covered} % of the sealed rows; their mean {measure} is {sizes}."
+        first, *others = self.coverage
+        sets = self.task != "regression"
+        told = (
+            f"Prediction {'sets' if sets else 'intervals'} asked to cover {100 * first.level:.3g} % of rows covered "
+            f"{100 * first.covered:.3g} % of the sealed rows, {_sized(first.size, sets)} on average"
+        )
+        more = (
+            f"asked to cover {100 * one.level:.3g} % covered {100 * one.covered:.3g} %, {_sized(one.size, sets)}"
+            for one in others
+        )
+        return "; ".join((told, *more)) + "."
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`; null where something is undefined."""
@@ -215,6 +227,15 @@ class Retrained:
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`: every key is always there; null where something is undefined."""
         return finite(asdict(self))
+
+
+def _sized(size: float, sets: bool) -> str:
+    """How large intervals, or sets of labels, are."""
+    if not math.isfinite(size):
+        return "without bounds"
+    if sets:
+        return f"with {size:.3g} label{'s' * (size != 1)}"
+    return f"{size:,.0f} wide" if size >= 1000 else f"{size:.3g} wide"
 
 
 def chance(p: float) -> str:

@@ -152,15 +152,3 @@ def points(session: Session, concluded: Concluded) -> tuple[Point, ...]:
             is_picked = (name, trial.number) in members
             found.append(Point(name, chosen.fold, trial.number, values, place in on, place in kept, is_picked))
     return tuple(found)
-
-
-def said(outcomes: Sequence[ObjectiveOutcome]) -> str:
-    """` Expect gap:sex 0.05 too. The delivered model has latency 3.1 ms.`, as far as there is something to say."""
-
-    def listing(values: Sequence[tuple[ObjectiveOutcome, float | None]]) -> str:
-        return ", ".join(f"{one.name} {number(value)} {one.unit}".strip() for one, value in values)
-
-    costs = [(one, one.delivered) for one in outcomes[1:] if one.delivered is not None]
-    others = [(one, one.expected) for one in outcomes[1:] if one.delivered is None]
-    text = f" Expect {listing(others)} too." if others else ""
-    return text + (f" The delivered model has {listing(costs)}." if costs else "")

@@ -17,7 +17,7 @@ import numpy as np
 from models.config import Gate
 from models.errors import InputError, NestorError
 from models.estimate import test_interval
-from models.gate import MOST_USES, Published, Verdict, too_few, undecided
+from models.gate import FRESH, MOST_USES, Published, Verdict, too_few, undecided
 from models.outcome import number
 from tasks import pickled
 from tasks.journal import default_address
@@ -90,10 +90,10 @@ def _is_model(path: str) -> bool:
 
 
 def _worn(uses: int) -> str:
-    told = f"These sealed rows have decided {uses} time{'s' * (uses != 1)} by now."
+    told = f"These sealed rows have decided {'once' if uses == 1 else f'{uses:,} times'} so far."
     if uses <= MOST_USES:
         return told
-    return f"{told} That wears them out: have others drawn by another `split.salt` (0 to 99)."
+    return f"{told} That wears them out: draw others with another `split.salt` (0 to 99)."
 
 
 def _published(client: MlflowClient, challenger: Loaded, rows: SealedRows, verdict: Verdict) -> Published:
@@ -106,7 +106,7 @@ def _published(client: MlflowClient, challenger: Loaded, rows: SealedRows, verdi
     metric = rows.metric(challenger.facts["task"], challenger.facts["classes"])
     prediction = predicted(challenger, left.features, metric, challenger.facts["classes"])
     score = test_interval(metric, (left.target, prediction, left.weight), left.units, rows.run["seed"])
-    return Published(score, len(left.keys), "rows that arrived since the last opening")
+    return Published(score, len(left.keys), FRESH)
 
 
 def _seen(client: MlflowClient, challenger: Loaded, rows: SealedRows) -> np.ndarray:
@@ -185,7 +185,10 @@ def _briefly(verdict: Verdict) -> str:
     if verdict.gain is None:
         return ""
     gain, low = number(verdict.gain.value), number(verdict.gain.low)
-    return f"A gain of {gain} {verdict.metric} on {verdict.rows:,} rows, and of more than {low} at {verdict.level:.0%}."
+    return (
+        f"The gain in {verdict.metric} is {gain} on {verdict.rows:,} rows, and above {low} with "
+        f"{100 * verdict.level:g} % confidence."
+    )
 
 
 def _numbers(verdict: Verdict) -> dict[str, Any]:

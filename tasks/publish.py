@@ -15,10 +15,11 @@ import pandas as pd
 
 from models.conformal import percent
 from models.outcome import STATES, FamilyOutcome, Point, Report, Warned, finite
+from models.told import in_words
 from tasks import coverage, files, picked, pickled, progress, words
 from tasks.conclude import Concluded
 from tasks.deliver import delivered, trusted, unsafe
-from tasks.front import delivered_costs, outcomes, points, said
+from tasks.front import delivered_costs, outcomes, points
 from tasks.importance import Drawing
 from tasks.intake import made_of
 from tasks.profiles import profiled
@@ -172,7 +173,6 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any], tri
         seconds=_seconds(session),
         warnings=tuple(Warned(f.check, f.message, f.columns) for f in session.findings if f.verdict == "warn"),
         left_out=dict(session.level.left_out),
-        sentence=words.sentence(session, concluded, said(objectives)),
         notes=tuple(session.notes),
         alias=version["alias"],
         coverage=concluded.coverage,
@@ -182,8 +182,11 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any], tri
         warm=session.warm and session.warm.source,
         tracking_uri=session.journal.tracking_uri,
         workdir=str(session.workdir.path),
+        openings=session.openings,
+        over_time=session.run.split.time is not None,
+        beats_constant=concluded.beats_constant,
     )
-    return report
+    return replace(report, sentence=in_words(report))
 
 
 def _seconds(session: Session) -> dict[str, float]:

@@ -49,6 +49,8 @@ ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
 OURS = ("flows", "tasks", "models", "__main__")
 HISTORY = "nestor_history"
 """`models/history.py` in a version that forecasts."""
+_PLACED = "nestor.placed"
+"""A tag of versions that were given the alias that was due to them."""
 META = "registered_model_meta"
 """MLflow writes this file into the folder of whatever version it loads."""
 
@@ -328,9 +330,11 @@ def _ensure_model(client: MlflowClient, name: str) -> None:
 
 
 def _aliased(client: MlflowClient, version: ModelVersion, beats_constant: bool) -> str | None:
-    """Gives the version its alias, once: it may have been promoted or beaten since. A pickle only challenges."""
-    if "nestor.alias" in version.tags:
-        return version.tags["nestor.alias"] or None
+    """Gives the version its alias, once: it may have been promoted or beaten since. A pickle only challenges. What is
+    champion or challenger today is said by MLflow's aliases alone: no tag repeats it."""
+    if _PLACED in version.tags:
+        own = client.get_model_version(version.name, version.version).aliases
+        return next((alias for alias in ("champion", "challenger") if alias in own), None)
     champion = client.get_registered_model(version.name).aliases.get("champion")
     alias = _alias(str(version.version), str(champion) if champion else None, beats_constant)
     if alias == "champion" and pickled.TAG in version.tags:
@@ -340,7 +344,7 @@ def _aliased(client: MlflowClient, version: ModelVersion, beats_constant: bool) 
         moves.move(client, version.name, int(version.version), "first", moves.whoami(), why, "register")
     elif alias == "challenger":
         client.set_registered_model_alias(version.name, alias, version.version)
-    client.set_model_version_tag(version.name, version.version, "nestor.alias", alias or "")
+    client.set_model_version_tag(version.name, version.version, _PLACED, "true")
     return alias
 
 

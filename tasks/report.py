@@ -86,7 +86,8 @@ def _range(one: Interval | None) -> str:
 
 
 def _head(report: Report) -> str:
-    version = f"version {report.version}" + (f", @{report.alias}" if report.alias else "") if report.version else ""
+    placed = f", registered as {report.alias}" if report.alias else ""  # who is champion later, this page can't know
+    version = f"version {report.version}{placed}" if report.version else ""
     facts = [report.task, report.metric, version, f"run {report.run_id}" if report.run_id else ""]
     meta = " · ".join(esc(f) for f in facts if f)
     sentence = report.sentence or f"{report.winner} leads by inner score."

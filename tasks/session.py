@@ -85,6 +85,8 @@ class Session:
         self.stopped = False
         self.search_over = False
         """Whether the search was ended, for good, because what is left is needed for the end."""
+        self.openings = 0
+        """How many runs of this name have opened the sealed rows, this one included."""
         self.refitted: set[str] = set()
         """Refits whose seconds are booked: one is asked for again where limits are looked at."""
         self.guessed: dict[str, float] = {}
@@ -229,15 +231,12 @@ class Session:
         threading.Thread(target=keep, daemon=True).start()
 
     def count_opening(self) -> None:
-        """Has MLflow count that this seal was opened, once for each run; says so from the second time on."""
+        """Has MLflow count that this seal was opened, once for each run; from the second time on says what follows."""
         if self.seal_id is None:
             return
-        count = self.journal.call("count_opening", seal_id=self.seal_id)
-        if count > 1:
-            self.note(
-                f"{count} runs of {self.name} have opened this sealed test set by now. Each choice between runs by "
-                "their test scores makes them flatter a little more."
-            )
+        self.openings = self.journal.call("count_opening", seal_id=self.seal_id)
+        if self.openings > 1:
+            self.note("Whoever chooses among runs by their test scores makes these flatter, a little more each time.")
 
     @property
     def fits(self) -> Pool:

@@ -1,51 +1,11 @@
-"""The result in words: what to expect, how it agrees with the sealed rows, and what else must be known."""
+"""Notes that a run ends with."""
 
 from __future__ import annotations
 
 from models.families import families
-from models.outcome import Interval
+from models.told import shown
 from tasks.conclude import Concluded
 from tasks.session import Session
-
-
-def sentence(session: Session, concluded: Concluded, beside: str = "") -> str:
-    """The result in words."""
-    if concluded.estimate is None:
-        return f"{concluded.winner} is delivered; not every fold could be judged, so there is no estimate."
-    text = (
-        f"Expect {session.metric.name} {_between(concluded.estimate)} on new rows "
-        f"({concluded.winner} is {'picked' if session.goal.several else 'the best single family'})."
-    )
-    text += beside
-    if concluded.test is not None:
-        text += f" The sealed test set, opened once, says {_between(concluded.test)}."
-    if session.warm is not None:
-        text += " After a warm start the estimate may flatter"
-        text += ": the number to publish is the test score." if concluded.test is not None else "."
-    if concluded.agreement is not None:
-        text += f" {_agreement(session, concluded.agreement)} (z = {concluded.agreement:+.1f})."
-    if not concluded.beats_constant:
-        text += " It is no better than a constant prediction: no alias is set."
-    return text
-
-
-def _agreement(session: Session, z: float) -> str:
-    if abs(z) < 2:
-        return "The two agree"
-    if session.run.split.time is not None:
-        return f"The newest rows are {'harder' if z > 0 else 'easier'} than the older ones: the table drifts"
-    return "The two DISAGREE: be careful with either"
-
-
-def _between(interval: Interval) -> str:
-    if interval.low is None or interval.high is None:
-        return _shown(interval.value)
-    return f"{_shown(interval.value)} ({_shown(interval.low)} to {_shown(interval.high)})"
-
-
-def _shown(value: float) -> str:
-    """Four significant digits, or whole numbers where they are large."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def of_forecasts(session: Session, concluded: Concluded) -> str:
@@ -63,8 +23,8 @@ def of_forecasts(session: Session, concluded: Concluded) -> str:
     best = max(marks, key=lambda f: gain(f.estimate.value))  # pyright: ignore[reportOptionalMemberAccess]
     assert best.estimate is not None
     verb = "beats" if gain(concluded.estimate.value) > gain(best.estimate.value) else "does NOT beat"
-    own = f"{session.metric.name} {_shown(concluded.estimate.value)}"
-    return f"{said} With {own} it {verb} the reference {best.name}, which has {_shown(best.estimate.value)}."
+    own = f"{session.metric.name} {shown(concluded.estimate.value)}"
+    return f"{said} With {own} it {verb} the reference {best.name}, which has {shown(best.estimate.value)}."
 
 
 def unused(session: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def ended(one: Asked, report: Report, verdict: Verdict | None, promoted: bool, *
         ending, champion = ("promoted", report.version) if promoted else ("kept", verdict.champion_version)
     else:
         ending, champion = ("first", report.version) if report.alias == "champion" else ("kept", None)
+    if promoted:  # the report was made when the version was registered
+        report = replace(report, alias="champion")
     return Retrained(
         one.name, ending, _sentence(one.name, ending, champion, report, verdict, more.get("approved")), champion,
         report.version, report.run_id, one.source, report=report, verdict=verdict and verdict.as_json(),
@@ -77,11 +80,15 @@ def _sentence(
         if ending == "first":
             return f"Version {champion} is the first champion of {name}. {report.sentence}"
         if report.alias == "challenger":
-            return f"No champion of {name}: version {report.version} is a pickle, which only a person can promote."
-        return f"No champion of {name}: version {report.version} is no better than a constant prediction."
-    by = "" if approved is None else " by a person's word"
-    told = f"Promoted{by}: version {champion}" if ending == "promoted" else f"Kept{by}: version {champion} stays"
-    return f"{told} champion of {name}. {verdict.sentence}"
+            why = "is a pickle, which only a person can promote"
+        else:
+            why = "is no better than a constant prediction"
+        return f"{name} has no champion: version {report.version} {why}."
+    by = "" if approved is None else ", as a person decided"
+    told = "is now" if ending == "promoted" else "stays"
+    published = verdict.to_publish if ending == "promoted" else ""
+    parts = (f"Version {champion} {told} champion of {name}{by}.", verdict.sentence, published)
+    return " ".join(part for part in parts if part)
 
 
 def write_down(result: Retrained) -> None:

@@ -234,7 +234,7 @@ def test_a_better_challenger_is_promoted_with_a_persons_word(second):
     assert champion() == "2"
     assert second.verdict["promoted"] is True
     assert second.changed == ("the table",)
-    assert "by a person's word" in second.sentence
+    assert "champion of loans, as a person decided" in second.sentence
     history = [v for k, v in mlflow().get_registered_model("loans").tags.items() if k.startswith("nestor.move.")]
     assert any("Ada" in move and "it is better" in move for move in history)
 
@@ -249,7 +249,8 @@ def test_a_retrained_run_is_warm_and_says_what_that_saved(second):
 
 def test_the_ending_stands_on_the_run_and_on_the_page(second):
     run = pipelines()[0]
-    assert run.data.tags["nestor.verdict_sentence"].startswith("Promoted by a person's word: version 2")
+    told = run.data.tags["nestor.verdict_sentence"]
+    assert told.startswith("Version 2 is now champion of loans, as a person decided")
     kept = json.loads(Path(mlflow().download_artifacts(run.info.run_id, "retrain.json")).read_text())
     assert kept["ending"] == "promoted"
     with prefect() as client:

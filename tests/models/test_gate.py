@@ -160,8 +160,8 @@ def test_a_metric_that_is_not_defined_decides_nothing():
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ({"latency": 5.0}, "takes 6.0000 ms for one row, and 5 are allowed"),
-        ({"size": 1.5}, "has 2.0000 MB on disk, and 1.5 are allowed"),
+        ({"latency": 5.0}, "takes 6.0000 ms for one row, and 5 ms are allowed"),
+        ({"size": 1.5}, "has 2.0000 MB on disk, and 1.5 MB are allowed"),
     ],
 )
 def test_a_limit_that_is_broken_keeps_the_champion_and_says_so(limits, words):
@@ -219,5 +219,5 @@ def test_a_verdict_survives_its_json():
     )  # fmt: skip
     found = whole.as_json()
     assert Verdict.from_json(found) == whole
-    for part in ("version 2", "version 3", "300 rows", f"{whole.gain.value:.4f}", "95%", "A note.", "promotes"):
+    for part in ("version 2", "version 3", "300 rows", f"{whole.gain.value:.4f}", "95 %", "A note.", "promotes"):
         assert part in found["sentence"]

@@ -194,10 +194,10 @@ def test_the_version_holds_what_its_reader_needs(tmp_path, store, small):
     folder = _files(mirror.client, version)
     facts = json.loads((folder / "nestor.json").read_text("utf-8"))
     assert (facts["classes"], facts["seal"], facts["reading"]["source"]) == ([False, True], 7, "m.csv")
-    assert {k: version.tags[k] for k in ("who", "nestor.estimate", "nestor.alias", "nestor.key")} == {
+    assert {k: version.tags[k] for k in ("who", "nestor.estimate", "nestor.placed", "nestor.key")} == {
         "who": "me",
         "nestor.estimate": "0.5",
-        "nestor.alias": "champion",
+        "nestor.placed": "true",
         "nestor.key": mirror.run_key,
     }
     assert version.tags["nestor.digest"] == digest(folder)

@@ -1,0 +1,99 @@
+"""What a run says of its result, from the report's own numbers: what to expect of new rows, how sealed rows agree with
+that, and what else must be known. What is undefined is not told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from models.outcome import Interval, ObjectiveOutcome, Report, number
+
+AGREE = 2.0
+"""Standard errors between estimate and test score up to which the two agree."""
+
+
+def in_words(report: Report) -> str:
+    """The result in words."""
+    return " ".join(_parts(report))
+
+
+def _parts(report: Report) -> Iterator[str]:
+    estimate, test = between(report.estimate), between(report.test)
+    apart = _apart(report)
+    drifts = report.over_time and apart is not None and abs(apart) >= AGREE and bool(estimate and test)
+    if drifts:
+        yield f"Expect {report.metric} {test} on new rows: that is what the newest rows gave, which were sealed."
+        yield f"Older rows gave {estimate}."
+        yield f"The newest are {'harder' if (apart or 0) > 0 else 'easier'} to predict: the table drifts{_z(apart)}."
+    elif estimate:
+        yield f"Expect {report.metric} {estimate} on new rows."
+    else:
+        yield "There is no estimate, since not every fold could be judged."
+    yield from _beside(report.objectives)
+    yield from _leads(report)
+    if test and not drifts:
+        yield f"The sealed test set, {_opened(report.openings)}, gave {test}."
+    if report.warm and estimate:
+        yield f"After a warm start the estimate may flatter{': rely on the test score' if test else ''}."
+    if estimate and test and apart is not None and not drifts:
+        yield _agreement(apart, bool(report.warm))
+    if not report.beats_constant:
+        yield f"It is no better than a constant prediction{'' if report.alias else ', so it gets no alias'}."
+
+
+def _apart(report: Report) -> float | None:
+    z = report.agreement
+    return z if z is not None and math.isfinite(z) else None
+
+
+def _z(apart: float | None) -> str:
+    return "" if apart is None else f" (z = {apart:+.1f})"
+
+
+def _leads(report: Report) -> Iterator[str]:
+    """What the winner is best in; families stand by their inner scores."""
+    if report.families and report.families[0].name == report.winner:
+        yield f"By inner scores the best family is {report.winner}."
+    elif report.families:
+        yield f"The family with the largest share of the model is {report.winner}."
+
+
+def _opened(openings: int) -> str:
+    """How often the sealed rows were looked at, by all runs of the name."""
+    return "opened for the first time" if openings <= 1 else f"opened by {openings:,} runs so far"
+
+
+def _agreement(apart: float, warm: bool) -> str:
+    if abs(apart) < AGREE:
+        return f"The two agree{_z(apart)}."
+    if warm:
+        return f"The two differ by more than chance explains{_z(apart)}."
+    return f"The two DISAGREE by more than chance explains{_z(apart)}: rely on neither before you know why."
+
+
+def _beside(objectives: Sequence[ObjectiveOutcome]) -> Iterator[str]:
+    """`Expect gap:sex 0.05 too.`, `The delivered model has latency 3.1 ms.`"""
+
+    def listing(values: Sequence[tuple[ObjectiveOutcome, float | None]]) -> str:
+        there = [(one, value) for one, value in values if value is not None and math.isfinite(value)]
+        return ", ".join(f"{one.name} {number(value)} {one.unit}".strip() for one, value in there)
+
+    others = listing([(one, one.expected) for one in objectives[1:] if one.delivered is None])
+    costs = listing([(one, one.delivered) for one in objectives[1:] if one.delivered is not None])
+    if others:
+        yield f"Expect {others} too."
+    if costs:
+        yield f"The delivered model has {costs}."
+
+
+def between(interval: Interval | None) -> str:
+    """`0.921 (0.915 to 0.927)`; nothing where the value is undefined."""
+    if interval is None or not math.isfinite(interval.value):
+        return ""
+    ends = [end for end in (interval.low, interval.high) if end is not None and math.isfinite(end)]
+    return shown(interval.value) + (f" ({shown(ends[0])} to {shown(ends[1])})" if len(ends) == 2 else "")
+
+
+def shown(value: float) -> str:
+    """Four significant digits, or whole numbers where they are large."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -1,0 +1,150 @@
+"""The result in words: one number for one thing, nothing undefined told, and nothing that contradicts another."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from flows.tables import final_table
+from models.config.gate import Gate
+from models.gate import Cost, Published, Verdict, undecided
+from models.outcome import Coverage, FamilyOutcome, How, Interval, ObjectiveOutcome, Report, Retrained, number
+from models.told import between, in_words, shown
+from tasks.report import Details, report_html
+
+UNDEFINED = (math.nan, math.inf, -math.inf)
+NAN = re.compile(r"(?<![A-Za-z])(nan|NaN|inf|Infinity|None)(?![A-Za-z])")
+
+
+def made(**more: Any) -> Report:
+    values: dict[str, Any] = {
+        "name": "loans", "version": 2, "run_id": "r", "task": "binary", "metric": "roc_auc", "winner": "svm",
+        "how": How("nested", 5, 4), "estimate": Interval(0.99, 0.98, 1.0), "test": Interval(0.98, 0.97, 0.99),
+        "optimism": 0.01, "agreement": 0.5, "trials": {"complete": 3}, "seconds": {"total": 9.0}, "openings": 1,
+        "families": (FamilyOutcome("svm", None, 0.99, 3, 1.0, weight=1.0), FamilyOutcome("knn", None, 0.9, 3, 1.0)),
+        "alias": "champion",
+    }  # fmt: skip
+    report = Report(**{**values, **more})
+    return replace(report, sentence=in_words(report))
+
+
+def test_the_usual_result() -> None:
+    assert made().sentence == (
+        "Expect roc_auc 0.99 (0.98 to 1) on new rows. By inner scores the best family is svm. The sealed test set, "
+        "opened for the first time, gave 0.98 (0.97 to 0.99). The two agree (z = +0.5)."
+    )
+
+
+def test_a_seal_that_was_opened_before_is_not_said_to_be_opened_once() -> None:
+    assert "opened by 3 runs so far, gave 0.98" in made(openings=3).sentence
+
+
+def test_over_time_the_newest_rows_are_told_first_where_they_differ() -> None:
+    report = made(over_time=True, metric="rmse", estimate=Interval(72.9), test=Interval(89.0), agreement=7.7)
+    assert report.sentence.startswith("Expect rmse 89 on new rows: that is what the newest rows gave")
+    assert "Older rows gave 72.9. The newest are harder to predict: the table drifts (z = +7.7)." in report.sentence
+    assert made(over_time=True).sentence.startswith("Expect roc_auc 0.99")
+
+
+@pytest.mark.parametrize("apart", [3.0, -3.0])
+def test_after_a_warm_start_one_number_is_to_be_relied_on(apart: float) -> None:
+    told = made(warm="r0", agreement=apart).sentence
+    assert "may flatter: rely on the test score. The two differ by more than chance explains" in told
+    assert "neither" not in told
+    assert "publish" not in told
+
+
+@pytest.mark.parametrize(("alias", "end"), [(None, ", so it gets no alias."), ("challenger", "prediction.")])
+def test_what_is_no_better_than_a_constant_is_told_with_what_became_of_it(alias: str | None, end: str) -> None:
+    told = made(beats_constant=False, alias=alias).sentence
+    assert told.endswith(f"It is no better than a constant prediction{end if alias is None else '.'}")
+
+
+COVERED = (Coverage(0.8, 0.973, 1.0), Coverage(0.9, 0.98, 1.01))
+
+
+def test_coverage_in_words() -> None:
+    assert made(coverage=COVERED).coverage_sentence == (
+        "Prediction sets asked to cover 80 % of rows covered 97.3 % of the sealed rows, with 1 label on average; asked "
+        "to cover 90 % covered 98 %, with 1.01 labels."
+    )
+    widths = (Coverage(0.8, 0.7, 4.1), Coverage(0.9, 0.8, 12345.6))
+    assert made(task="regression", coverage=widths).coverage_sentence == (
+        "Prediction intervals asked to cover 80 % of rows covered 70 % of the sealed rows, 4.1 wide on average; asked "
+        "to cover 90 % covered 80 %, 12,346 wide."
+    )
+
+
+def undefined_reports() -> list[Report]:
+    """Reports in which whatever may be undefined is."""
+    objective = ObjectiveOutcome("gap:sex", "a gap", "", False, None, math.nan, Interval(math.nan), Interval(math.nan))
+    cost = replace(objective, name="latency", unit="ms", delivered=math.inf)
+    found = []
+    for value, over_time, warm in product((*UNDEFINED, None), (False, True), (None, "r0")):
+        score = None if value is None else Interval(value, value, value)
+        family = FamilyOutcome("svm", score, value, 3, 1.0, weight=1.0)
+        told = {"optimism": value, "agreement": value, "families": (family,), "over_time": over_time, "warm": warm}
+        sizes = (Coverage(0.8, 0.7, 1.0 if value is None else value),)
+        found += [
+            made(estimate=score, test=score, coverage=sizes, objectives=(objective, objective, cost), **told),
+            made(test=score, **told),
+            made(estimate=score, **told),
+        ]
+    return found
+
+
+@pytest.mark.parametrize("report", undefined_reports())
+def test_nothing_undefined_is_told_anywhere(report: Report) -> None:
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(final_table(report))
+    import pandas as pd
+
+    page = report_html(report, Details(trials=pd.DataFrame()))
+    text = re.sub(r"<(style|svg).*?</\1>|<[^>]+>", " ", page, flags=re.S)
+    for told in (report.sentence, report.coverage_sentence, console.export_text(), text):
+        assert not NAN.search(told), NAN.search(told)
+    json.dumps(report.as_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("value", UNDEFINED)
+def test_no_number_is_shown_as_nan(value: float) -> None:
+    assert number(value) == "-"
+    assert between(Interval(value)) == ""
+    assert between(Interval(1.5, value, 2.0)) == "1.5"
+    assert shown(1.5) == "1.5"
+
+
+VERDICTS = [
+    Verdict("better", 0.95, 0.0, "roc_auc", 300, 300, "row", Interval(v), Interval(v), Interval(v, v), False,
+            champion_cost=Cost(v, v), challenger_cost=Cost(v, v), published=Published(Interval(v), 3, "x"))
+    for v in UNDEFINED
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verdict", [*VERDICTS, undecided(Gate(), "Why.")])
+def test_no_verdict_holds_nan(verdict: Verdict) -> None:
+    assert not NAN.search(verdict.sentence + verdict.to_publish)
+    json.dumps(Retrained("m", "kept", "", 1, verdict=verdict.as_json()).as_json(), allow_nan=False)
+
+
+def test_a_verdict_says_what_is_asked_and_what_came() -> None:
+    score = Published(Interval(0.85, 0.8, 0.9), 371, "rows that arrived since the last opening")
+    verdict = Verdict(
+        "better", 0.95, 0.0, "roc_auc", 371, 371, "row", Interval(0.5), Interval(0.8464), Interval(0.3464, 0.3105),
+        True, champion_version=1, challenger_version=2, published=score,
+    )  # fmt: skip
+    assert verdict.sentence == (
+        "On 371 rows that neither was trained on, the challenger (version 2) has roc_auc 0.8464, the champion (version "
+        "1) 0.5000. The gain is 0.3464; with 95 % confidence it is above 0.3105. To be promoted it must surely gain "
+        "more than 0, which it does. The rule promotes the challenger."
+    )
+    assert verdict.to_publish == (
+        "The score to publish is roc_auc 0.85 (0.8 to 0.9), on 371 rows that no earlier version had sealed."
+    )
