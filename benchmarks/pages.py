@@ -194,7 +194,7 @@ def notes() -> str:
     """What reading a column may have to say."""
     from tasks.data.notes import SENTENCES
 
-    words = {"pass": "pass", "warn": "warned and done"}
+    words = {"pass": "pass", "warn": "warning"}
     rows = [(f"`{name}`", words[verdict], said.replace("{}", "…")) for name, (verdict, said) in SENTENCES.items()]
     return table(("check", "verdict", "what is said"), rows)
 

@@ -41,7 +41,8 @@ def _families(found: Suggestion) -> Iterator[str]:
 
 
 def _known(mattered: Importance) -> str:
-    return f"{mattered.trials:,} trials in {mattered.studies} studies; {mattered.explained:.0%} of variance foretold"
+    trials = f"{mattered.trials:,} trials in {mattered.studies} studies"
+    return f"{trials}; {100 * mattered.explained:.0f} % of the variance explained"
 
 
 def _share(one: Learned, said: Narrowed) -> str:
@@ -87,7 +88,7 @@ def _others(found: Suggestion) -> Iterator[str]:
     for family, one in found.families.items():
         if not one.space:
             few = one.importance.trials < FEWEST
-            why = f"{one.importance.trials} trials, it takes {FEWEST}" if few else "nothing to narrow"
+            why = f"{one.importance.trials} trials, and {FEWEST} are needed" if few else "nothing to narrow"
             yield f"# {family} stays as it is: {why}."
 
 
@@ -95,7 +96,7 @@ def _last(found: Suggestion) -> Iterator[str]:
     """What a run in this space can't say of itself: for all it knows the space came from elsewhere."""
     if any(one.space for one in found.families.values()):
         yield "# The space was learned from rows that will judge again, as in a warm start; a run in it can't say so:"
-        yield "# on the same rows its estimate may flatter, and the number to publish is the test score."
+        yield "# on the same rows its estimate may look too good: rely on the test score."
 
 
 def as_values(found: Suggestion) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 VERDICTS = {
     "pass": ("✓", "green", "pass"),
-    "warn": ("!", "yellow", "warned and done"),
+    "warn": ("!", "yellow", "warning"),
     "stop": ("✗", "bold red", "stop"),
 }
 
@@ -97,7 +97,7 @@ def _numbers(report: Report) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    warm = "; after a warm start it may flatter" if report.warm else ""
+    warm = "; after a warm start it may look too good" if report.warm else ""
     table.add_row("estimate", interval(report.estimate), f"the procedure, on rows it had not seen{warm}")
     rely = ": rely on this one" if report.warm and report.test else ""
     table.add_row("test", interval(report.test), f"the delivered model, on the sealed rows{rely}")
@@ -174,7 +174,7 @@ def findings_table(findings: Sequence[Finding]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
     table.add_column("check", no_wrap=True, overflow="ellipsis", max_width=26)
-    table.add_column("what was seen, and done")
+    table.add_column("what was found")
     order = {"stop": 0, "warn": 1, "pass": 2}
     for finding in sorted(findings, key=lambda f: order[f.verdict]):
         mark, style, word = VERDICTS[finding.verdict]
@@ -184,9 +184,9 @@ def findings_table(findings: Sequence[Finding]) -> RenderableType:
 
 
 def findings_line(findings: Sequence[Finding]) -> Text:
-    """`12 passed, 2 warned and done, 1 stop.`"""
+    """`12 passed, 2 warnings, 1 stop.`"""
     counts = {v: sum(f.verdict == v for f in findings) for v in VERDICTS}
-    text = Text(f"{counts['pass']} passed, {counts['warn']} warned and done, ")
+    text = Text(f"{counts['pass']} passed, {counts['warn']} warning{'s' * (counts['warn'] != 1)}, ")
     return text.append(
         f"{counts['stop']} stop{'' if counts['stop'] == 1 else 's'}", style="red" if counts["stop"] else ""
     )

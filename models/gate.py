@@ -112,7 +112,7 @@ class Verdict:
             return ""
         fresh = self.published.mark == FRESH
         rows = f"{self.published.rows:,} rows that {'no earlier version had sealed' if fresh else 'decided'}"
-        flatters = "" if fresh else "; since it was chosen by them it may flatter a little"
+        flatters = "" if fresh else "; they chose it, so the score may look a little too good"
         return f"The score to publish is {self.metric} {score}, on {rows}{flatters}."
 
     @property

@@ -221,7 +221,7 @@ def importance(found: Tried, seed: int = 0) -> Importance:
     complete = int(found.complete.sum())
     counted = Importance(len(found.gain), complete, found.studies, left_out=_left_out(found))
     if complete < FEWEST:
-        few = f"{complete} complete trials are too few to say: it takes {FEWEST}."
+        few = f"{complete} complete trials are too few to tell what mattered: {FEWEST} are needed."
         return replace(counted, lack=f"{few} {counted.left_out}".strip())
     if np.ptp(found.gain) <= 0 or not found.space:
         return replace(counted, lack="All trials scored the same." if found.space else "There was nothing to choose.")
@@ -260,7 +260,7 @@ def importance(found: Tried, seed: int = 0) -> Importance:
 def _left_out(found: Tried) -> str:
     kinds = ((found.parts, "partial trial"), (found.steps, "schedule step"))
     there = " and ".join(f"{count:,} {kind}{'s' * (count > 1)}" for count, kind in kinds if count)
-    return f"{there} do not count: their scores are no match for those of whole fits." if there else ""
+    return f"{there} are not counted: their scores can't be compared with those of whole fits." if there else ""
 
 
 def _conditions(found: Tried) -> Iterator[tuple[list[str], list[int], np.ndarray]]:

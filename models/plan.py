@@ -132,7 +132,8 @@ def _level(
     outer: int, inner: int, kept: list[str], seconds: Mapping[str, float], core_seconds: float, refit_too: bool
 ) -> Level:  # fmt: skip
     left_out = {
-        f: f"one default fit takes {seconds[f]:.1f} s: beside those kept too dear for {core_seconds:.0f} core-seconds"
+        f: f"left out to give the other families more of the {core_seconds:.0f} core-seconds (one fit of it takes "
+        f"{seconds[f]:.2g} s)"
         for f in seconds
         if f not in kept
     }

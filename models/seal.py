@@ -125,7 +125,7 @@ def choose_seal(
     if kind in ("time", "group_time"):
         cut = None if time is None else _cut(time, fraction)
         if cut is None:
-            return None, "No rows are sealed: all rows have one time."
+            return None, "No rows are sealed: all rows have the same time."
         first = replace(first, cut=cut)
     salts = range(100) if salt is None else (salt,)
     seals = [first] if kind == "time" else [replace(first, salt=one) for one in salts]
@@ -138,7 +138,7 @@ def choose_seal(
     )
     if best is None:
         least = f"{LEAST_ROWS} rows" + (f" of {LEAST_GROUPS} groups" if "group" in kind else "")
-        return None, f"No rows are sealed: {fraction:.0%} of {rows} rows would not be {least}."
+        return None, f"No rows are sealed: {100 * fraction:g} % of {rows:,} rows are less than {least}."
     size = int(sealed_rows(best[1], keys, time).sum())
     return best[1], f"{size} of {rows} rows are sealed."
 

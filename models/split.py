@@ -36,6 +36,9 @@ _SLICES = 4
 """One in so many of the groups known from before is judged in a window of a grouped and time-ordered plan."""
 
 
+_APART = "Rows with equal features and target count as separate observations"
+
+
 class Undivided(InputError):
     """Rows that can't be divided any further."""
 
@@ -309,12 +312,12 @@ def _joined(table: Table, run: Run) -> tuple[np.ndarray, Finding | None]:
     setting = run.split.copies
     if setting == "apart" or (setting == "auto" and table.ids is not None):
         why = "the setting says so" if setting == "apart" else "id columns name each row"
-        return alone, Finding("copies", "pass", f"Rows with equal features and target stand alone: {why}.")
+        return alone, Finding("copies", "pass", f"{_APART}: {why}.")
     row = keys(table.features)
     distinct = len(np.unique(row))
     if setting == "auto" and distinct * 2 < table.rows:
-        why = f"{distinct} distinct rows of features among {table.rows} arise by chance"
-        return alone, Finding("copies", "pass", f"Rows with equal features and target stand alone: {why}.")
+        why = f"only {distinct:,} of {table.rows:,} rows of features differ, so equal ones arise by chance"
+        return alone, Finding("copies", "pass", f"{_APART}: {why}.")
     target = np.ascontiguousarray(table.target.astype(np.float64) + 0.0).view(np.uint64)
     codes, _ = pd.factorize(mix(row ^ mix(target)))
     if int(codes.max(initial=-1)) + 1 == table.rows:
@@ -326,11 +329,13 @@ def _joined(table: Table, run: Run) -> tuple[np.ndarray, Finding | None]:
 
 def _described(plan: Plan, run: Run) -> Finding:
     said = {
-        "random": "Rows are divided at random, in equal class shares or fifths of the target.",
-        "group": f"Rows are divided by {run.split.group!r}: no group is on two sides of any split.",
-        "time": f"Earlier rows (by {run.split.time!r}) train, later rows judge, everywhere.",
-        "group_time": f"Earlier rows (by {run.split.time!r}) train, later rows judge, and no {run.split.group!r} is on "
-        "two sides; a window judges new groups and a rotating share of known ones.",
+        "random": "Rows are divided at random, with about the same share of each class (or of low and high targets) in "
+        "every part.",
+        "group": f"Rows are divided by {run.split.group!r}: no group is on both sides of a split.",
+        "time": f"Rows are divided by {run.split.time!r}: earlier rows train, later rows judge, in every split.",
+        "group_time": f"Rows are divided by {run.split.time!r}: earlier rows train, later rows judge, and no "
+        f"{run.split.group!r} is on both sides of a split. Each window of later rows judges groups that are new in it, "
+        "and some of the known ones in turn.",
     }
     groups = len(np.unique(plan.keys))
     if plan.kind in ("group", "group_time") and groups < 3:
@@ -346,7 +351,8 @@ def _rare_classes(plan: Plan, table: Table, run: Run) -> Finding | None:
     if not rare:
         return None
     unit = "groups" if plan.kind == "group" else "rows"
-    message = f"Classes with too few {unit} to be judged stay in training: {listed(table.classes[c] for c in rare)}."
+    named = listed(table.classes[c] for c in rare)
+    message = f"These classes have too few {unit} to be judged, so they only train: {named}."
     return Finding("rare_classes", "warn", message)
 
 

@@ -34,7 +34,7 @@ def _parts(report: Report) -> Iterator[str]:
     if test and not drifts:
         yield f"The sealed test set, {_opened(report.openings)}, gave {test}."
     if report.warm and estimate:
-        yield f"After a warm start the estimate may flatter{': rely on the test score' if test else ''}."
+        yield f"After a warm start the estimate may look too good{': rely on the test score' if test else ''}."
     if estimate and test and apart is not None and not drifts:
         yield _agreement(apart, bool(report.warm))
     if not report.beats_constant:

@@ -53,7 +53,7 @@ def conclude(session: Session) -> Concluded:
     if not delivering(chosen) or (ALL in session.folds and ALL not in chosen and not session.goal.plain):
         raise _nothing(session)
     if ALL in session.folds and ALL not in chosen:
-        session.note("The search on all work rows made no model: those of the outer folds are delivered, averaged.")
+        session.note("The search on all work rows made no model: the average of the outer folds' models is delivered.")
     _tell_finish(session, chosen)
     shown = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
     outer = tuple((k, judged(rows, chosen[k].finish.threshold)) for k, rows in shown)
@@ -79,10 +79,10 @@ def _nothing(session: Session) -> NestorError:
     reasons = Counter(t.reason for trials in session.trials.values() for t in trials if t.state == "failed")
     if reasons:
         why, times = reasons.most_common(1)[0]
-        return NestorError(f"No configuration could be fitted. {times} fits failed of: {shortened(why, 200)}")
+        return NestorError(f"No configuration could be fitted. {times:,} fits failed with: {shortened(why, 200)}")
     if session.broken:
         why, times = Counter(session.broken.values()).most_common(1)[0]
-        return NestorError(f"No configuration could be fitted. {times} studies ended of: {why}")
+        return NestorError(f"No configuration could be fitted. {times:,} searches ended with: {why}")
     used = session.ledger.elapsed
     return BudgetError(f"Nothing could be fitted in {used:.0f} s. Give more time: --budget {3 * used:.0f}s.")
 
@@ -98,21 +98,21 @@ def _tell_finish(session: Session, chosen: dict[str, Chosen]) -> None:
     delivered = delivering(chosen)
     methods = Counter(c.finish.calibration.method for c in delivered if c.finish.calibration)
     if methods:
-        how = ", ".join(f"{method} in {n} of {len(delivered)}" for method, n in methods.items())
-        session.note(f"Probabilities are calibrated on inner rows (folds: {how}).")
+        how = ", ".join(f"{method} in {n} of {len(delivered)} folds" for method, n in methods.items())
+        session.note(f"Probabilities are calibrated on inner rows: {how}.")
     held = [c.fold for c in delivered if c.held]
     if held:
         limits = listed([limit.words for limit in session.goal.limits if limit.objective.metric])
         session.note(
-            f"In {len(held)} of {len(delivered)} folds the calibration or the threshold that is best for "
-            f"{session.metric.name} is left out: with it inner rows do not keep {limits}."
+            f"In {len(held)} of {len(delivered)} folds the calibration or threshold that is best for "
+            f"{session.metric.name} is not used: with it the inner rows would not keep {limits}."
         )
     at = threshold(session, chosen)
     if at is not None:
         folds = [c.finish.threshold for c in delivered if c.finish.threshold is not None]
         session.note(
-            f"{session.work.classes[1]} is said from a probability of {at:.3g} on: chosen on inner rows, in "
-            f"{len(folds)} of {len(delivered)} folds between {min(folds):.3g} and {max(folds):.3g}."
+            f"The label {session.work.classes[1]} is given from a probability of {at:.3g} on, a threshold chosen "
+            f"on inner rows: in {len(folds)} of {len(delivered)} folds, between {min(folds):.3g} and {max(folds):.3g}."
         )
 
 

@@ -48,7 +48,7 @@ def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
         return model(session.work, tested, at), None
     one = chosen[ALL]
     if not _with_sealed(session, one.members):
-        session.note("The last fit with the sealed rows did not finish: the tested model is delivered as it is.")
+        session.note("The last fit, with the sealed rows too, did not finish: the tested model is delivered as it is.")
         return model(session.work, tested, at), None
     return model(session.work, voters(session, [one], with_sealed=True), at), model(session.work, tested, at)
 
@@ -95,7 +95,7 @@ def _members(session: Session, one: Chosen, with_sealed: bool) -> Voters:
     for member, (file, share) in zip(one.members, files, strict=True):
         pipeline, classes = session.workdir.read_pickle(file)
         if session.work.classes and len(classes) < len(session.work.classes):
-            session.note(f"A member of fold {one.fold} lacks a class and is not delivered; it counted in judging.")
+            session.note(f"A model of fold {one.fold} does not know all classes: it was judged, and is not delivered.")
             continue
         found.append((f"{member.family}_{one.fold}_{member.trial}", pipeline, share))
     return found

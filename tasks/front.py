@@ -131,7 +131,8 @@ def delivered_costs(session: Session, concluded: Concluded, model: Path) -> dict
         if value is not None and limit.excess(value) > 0:
             session.note(
                 f"The delivered model is over a limit: {limit.objective.name} {number(value)}, where "
-                f"{limit.words} was asked. Its members kept it; the vote around them, or more rows, took the rest."
+                f"{limit.words} was asked. Each of its members kept the limit; averaging them, or fitting them on more "
+                "rows, went over it."
             )
     return found
 

@@ -33,15 +33,14 @@ def body(one: Drawn) -> str:
 
 
 def said(mattered: Importance) -> str:
-    """From how much the shares are reckoned, and how far they are to be trusted."""
+    """What the shares come from, and how far they are to be trusted."""
     if mattered.lack:
         return mattered.lack
     known = f"{mattered.trials:,} trials in {mattered.studies} studies (folds), {mattered.complete:,} of them complete."
     known += f" {mattered.left_out}" if mattered.left_out else ""
-    share = f"{mattered.explained:.0%}"
-    foretold = f"A forest foretells {share} of the variance of configurations that it was not fitted on"
-    little = ": the shares say little" if mattered.explained < 0.1 else ""
-    return f"{known} {foretold}{little}. Shares have 95 % intervals from a bootstrap over studies."
+    told = f"A random forest explains {100 * mattered.explained:.0f} % of the variance of scores that it had not seen"
+    little = ", so the shares say little" if mattered.explained < 0.1 else ""
+    return f"{known} {told}{little}. Shares have 95 % intervals from a bootstrap over studies."
 
 
 def _most(mattered: Importance) -> str:

@@ -35,7 +35,7 @@ DRAW = 2
 _AFTERWARDS = 4.0
 """Seconds that are kept for the report and for MLflow once the version is registered."""
 _LONGEST = 60.0
-_LATE = "the run's time was up"
+_LATE = "out of time"
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Drawing:
         lacking = [name for name in self.awaited if name not in made]
         for why in dict.fromkeys(self.lack.get(name, _LATE) for name in lacking):
             names = [name for name in lacking if self.lack.get(name, _LATE) == why]
-            self.session.note(f"Which hyperparameters of {listed(names, 20)} mattered was not reckoned: {why}.")
+            self.session.note(f"Skipped: which hyperparameters of {listed(names, 20)} mattered ({why}).")
         return made
 
 

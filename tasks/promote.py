@@ -57,7 +57,7 @@ def gate(
         return undecided(gate, f"Version {champion} is the champion itself.", **known)
     rows = sealed(workdir)
     if rows is None:
-        return undecided(gate, "The run sealed no rows.", **known)
+        return undecided(gate, "The run sealed no rows on which the two could meet.", **known)
     if pickled.TAG in client.get_model_version(name, str(challenger_version)).tags:
         return undecided(gate, _by_hand(name, challenger_version), **known)
     pair = (champion, challenger_version)

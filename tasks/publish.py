@@ -149,7 +149,8 @@ def _of_objectives(report: Report) -> dict[str, float]:
 def _report(session: Session, concluded: Concluded, version: dict[str, Any], tried: tuple[Point, ...]) -> Report:
     words.unused(session)
     if names := unsafe(concluded):
-        session.note(f"The version is a pickle and no champion by itself. {pickled.reason(names)}")
+        alone = "This version is saved as a pickle, so it does not become champion by itself."
+        session.note(f"{alone} {pickled.reason(names)}")
     if saved := saving_said(session):
         session.note(saved)
     if session.table.history is not None:
@@ -256,7 +257,7 @@ def _close(session: Session, report: Report, saved: Mapping[str, float]) -> int:
     left = session.journal.drain(60.0 if session.ledger.limit is None else max(3.0, session.ledger.left))
     if left:
         why = session.journal.trouble or ""
-        session.note(f"MLflow does not hold {left} records yet: `--resume` hands them over. {why}".strip())
+        session.note(f"{left:,} records are not in MLflow yet: `--resume` sends them. {why}".strip())
     if session.mirror is not None:
         session.note(session.mirror.end(session.ledger.left))
     return left

@@ -340,7 +340,7 @@ def _aliased(client: MlflowClient, version: ModelVersion, beats_constant: bool) 
     if alias == "champion" and pickled.TAG in version.tags:
         alias = "challenger"
     if alias == "champion" and not champion:
-        why = "The first version that is better than a constant."
+        why = "The first version that is better than a constant prediction."
         moves.move(client, version.name, int(version.version), "first", moves.whoami(), why, "register")
     elif alias == "challenger":
         client.set_registered_model_alias(version.name, alias, version.version)

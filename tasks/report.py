@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from models.table import Finding
     from tasks.importance import Drawn
 
-_VERDICTS = {"stop": "✗ stop", "warn": "! warned and done", "pass": "✓ pass"}
+_VERDICTS = {"stop": "✗ stop", "warn": "! warning", "pass": "✓ pass"}
 _HOW = {
-    "nested": "{outer} outer folds judge, {inner} inner folds choose: no row judges a choice that it had a part in.",
-    "bbc": "No outer folds: {inner} folds choose, and a bootstrap (BBC-CV) takes the flattery of the choice out.",
-    "holdout": "One split: its judging rows chose the configuration too, and a bootstrap (BBC-CV) corrects for it.",
+    "nested": "{outer} outer folds judge and {inner} inner folds choose: no row judges a choice that it took part in.",
+    "bbc": "There are no outer folds: {inner} folds choose, and a bootstrap (BBC-CV) corrects the score for that.",
+    "holdout": "One split: the rows that judge also chose, and a bootstrap (BBC-CV) corrects the score for that.",
 }
 
 
@@ -99,13 +99,13 @@ def _head(report: Report) -> str:
 
 def _tiles(report: Report) -> str:
     estimate, test = report.estimate, report.test
-    warm = "; warm start: it may flatter, publish the test score" if report.warm else ""
+    warm = "; after a warm start it may look too good: rely on the test" if report.warm else ""
     said = (_range(estimate) or "of the whole procedure") + warm
     tiles = [
         tile("Estimate", number(estimate.value if estimate else None), said),
         tile("Sealed test", number(test.value if test else None), _range(test) or "no sealed rows"),
-        tile("Optimism", number(report.optimism), "by how much the best inner score flatters"),
-        tile("Agreement", number(report.agreement, 2), "estimate against test, in standard errors; beyond 2: look"),
+        tile("Optimism", number(report.optimism), "how much better the inner score looks than the estimate"),
+        tile("Agreement", number(report.agreement, 2), "estimate minus test, in standard errors; over 2 they disagree"),
     ]
     return f'<div class="tiles">\n{"".join(tiles)}</div>\n'
 
@@ -173,9 +173,9 @@ def _pareto(report: Report, details: Details) -> str:
     if len(report.objectives) < 2 or not details.points:
         return ""
     drawn = plots.pareto(details.points, report.objectives)
-    caption = "Configurations by their inner values. Strong: the Pareto front; ringed: picked; crosses: over a limit."
+    caption = "Configurations by their inner scores. Bold: the Pareto front; circled: picked; crosses: over a limit."
     if len(report.objectives) > 2:
-        caption += " A point of the front that looks dominated in one panel is better in another."
+        caption += " A point of the front that looks worse than others in one panel is better in another."
     return figures([figure(drawn, caption)])
 
 
@@ -246,7 +246,7 @@ def _drawn(report: Report, details: Details) -> Iterator[tuple[Figure, str]]:
 
 def _confusion(target: np.ndarray, said: np.ndarray, details: Details) -> tuple[Figure, str]:
     drawn = plots.confusion(target.astype(int), said.astype(int), details.classes)
-    return drawn, "Rows of each class by what was predicted; the stronger, the larger the share of the class."
+    return drawn, "Rows of each class by the class that was predicted; the darker, the larger the share of the class."
 
 
 def _positive(prediction: np.ndarray) -> np.ndarray | None:
@@ -262,15 +262,15 @@ def _binary(
 ) -> Iterator[tuple[Figure, str]]:
     positive = shortened(classes[1] if len(classes) > 1 else "the positive class", 30)
     if 0 < target.sum() < len(target):
-        yield plots.roc(target, score, fold), "Thin: each outer fold. Thick: all of them."
-    yield plots.calibration(target, score), f"On the line, a predicted 30 % of {positive} comes true in 30 % of rows."
-    yield plots.scores(target, score, classes or (0, 1)), "The further apart, the easier to tell."
+        yield plots.roc(target, score, fold), "Thin lines: each outer fold. Thick line: all folds together."
+    yield plots.calibration(target, score), f"On the line, 30 % of the rows given a 30 % chance of {positive} have it."
+    yield plots.scores(target, score, classes or (0, 1)), "The further apart the classes, the easier to tell."
 
 
 def _regression(target: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[Figure, str]]:
-    yield plots.predicted_true(target, prediction), "On the line: exact."
-    yield plots.residuals(target, prediction), "Without pattern, where the model has found what there is."
-    yield plots.residual_spread(target, prediction), "Rows that are far out are drawn at the ends."
+    yield plots.predicted_true(target, prediction), "Points on the line are predicted exactly."
+    yield plots.residuals(target, prediction), "Where the model has found all there is to find, no pattern is left."
+    yield plots.residual_spread(target, prediction), "Rows that are far out are drawn at the edges."
 
 
 def _searches(report: Report, details: Details) -> Iterator[str]:
@@ -302,7 +302,7 @@ def _checks(details: Details) -> str:
             if f.verdict == verdict
         ]
 
-    heads, passed = ("verdict", "check", "what was seen, and done"), rows("pass")
+    heads, passed = ("verdict", "check", "what was found"), rows("pass")
     shown = table(heads, rows("stop", "warn"), names=(0, 1))
     return shown + folded(f"{len(passed)} checks passed", table(heads, passed, names=(0, 1)))
 

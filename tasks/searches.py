@@ -35,10 +35,10 @@ def said(session: Session) -> None:
         if why:
             session.note(f"Search {search} for {listed(names, 30)}: {why}.")
     for search, counts in sizes.items():
-        session.note(f"Search {search} has {listed(counts, 30)} to try, after each default.")
+        session.note(f"After the defaults, search {search} tries this many configurations: {listed(counts, 30)}.")
     for (search, setting), names in unread.items():
         readers = listed([f"--search {known.name}" for known in strategies().values() if setting in known.reads])
-        session.note(f"Search {search} passes over the {setting} of {listed(names, 30)}: they go with {readers}.")
+        session.note(f"Search {search} does not use the {setting} set for {listed(names, 30)}: they are for {readers}.")
 
 
 def _unread(session: Session, family_name: str, search: Strategy) -> list[str]:
@@ -57,8 +57,8 @@ def _idle(session: Session, study: Study) -> dict[str, list[str]]:
     names = dict.fromkeys(name for name in (*told.space, *told.steps, *listed_too) if name)
     idle: dict[str, list[str]] = defaultdict(list)
     for name in unasked(known, there, names):
-        here = f"{known.name} does not search that on a table like this"
-        beside = f"that does not go with what else is set for {known.name}"
+        here = f"{known.name} does not search it on a table like this"
+        beside = f"it does not go together with the other settings of {known.name}"
         idle[here if unasked(alone(known, name), there, [name]) else beside] += [name]
     return idle
 

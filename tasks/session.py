@@ -127,7 +127,7 @@ class Session:
         short = self.ending() - self.ledger.left
         if self.recorded and short > EXIT:
             self.ledger.extend(short)
-            self.note(f"Too little of the budget was left for the end of this resumed run: it got {short:.0f} s more.")
+            self.note(f"This resumed run had too little of its budget left to finish, so it got {short:.0f} s more.")
 
     def ending(self) -> float:
         """Wall seconds that the end of this run needs, as seen from the fits so far: each fold's ensemble, which takes
@@ -236,7 +236,7 @@ class Session:
             return
         self.openings = self.journal.call("count_opening", seal_id=self.seal_id)
         if self.openings > 1:
-            self.note("Whoever chooses among runs by their test scores makes these flatter, a little more each time.")
+            self.note("Choosing among runs by their test scores makes these look too good, a little more each time.")
 
     @property
     def fits(self) -> Pool:

@@ -61,7 +61,7 @@ def _shortlist(session: Session) -> None:
     comparable(session.work, tuple(session.folds.values()), session.goal)
     deaf = [name for name in session.level.families if family(name).tunable and not family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):
-        session.note(f"Weights count for nothing in fits of {listed(deaf)}.")
+        session.note(f"Fitted without weights, which they can't use: {listed(deaf)}.")
     searches.said(session)
     warm_up(session)
 
@@ -82,7 +82,7 @@ def _timed(session: Session, kept: list[Family]) -> Level:
     start = session.level.outer, session.level.inner
     session.ledger.afford(session.ledger.registration)
     first, none = probe.probed(session, kept)
-    ended = {name: f"its first default fit ended as {error.state}: {error.reason}" for name, error in none.items()}
+    ended = {name: f"its first fit, with default settings, failed: {error.reason}" for name, error in none.items()}
     session.default_seconds = first
     wall = session.ledger.left - session.ledger.registration - 2.0
     if not first:
@@ -97,7 +97,7 @@ def _timed(session: Session, kept: list[Family]) -> Level:
         priority={name: family(name).priority for name in first},
     )
     if (level.outer, level.inner) != start:
-        session.note(f"Time is short for {start[0]} x {start[1]} folds: {named(level.how)} instead.")
+        session.note(f"There is too little time for {start[0]} x {start[1]} folds: the plan is {named(level.how)}.")
         metrics = asked_of(session.goal)
         _take(session, even(session.work, session.plan, session.run, metrics, session.table, level.outer, level.inner))
     references = tuple(name for name in first if not family(name).tunable)
@@ -133,7 +133,9 @@ def named(how: How) -> str:
     """The plan in words."""
     if how.method == "nested":
         return f"{how.outer} outer x {how.inner} inner folds"
-    return f"{how.inner} folds without an outer loop (BBC-CV)" if how.method == "bbc" else "one hold-out of defaults"
+    if how.method == "bbc":
+        return f"{how.inner} folds without an outer loop (BBC-CV)"
+    return "one hold-out split, with default settings"
 
 
 def planned(session: Session) -> progress.Planned:

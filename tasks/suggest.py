@@ -99,6 +99,6 @@ def _too_few(name: str, runs: int, learned: Mapping[str, Learned], left_out: Map
     had = f"at most {learned[most].importance.trials} trials of a family ({most})" if most else "no trials"
     others = "".join(f" {count} others {why}." for why, count in left_out.items())
     return InputError(
-        f"{runs} runs of {name} hold {had}; a narrower space takes {FEWEST}.{others} "
+        f"{runs} run{'s' * (runs != 1)} of {name}: {had}; {FEWEST} are needed to narrow a space.{others} "
         "Train once more, with more --trials or a longer --budget."
     )

@@ -16,6 +16,11 @@ from models.split import ALL
 from models.table import Table
 from tasks.brief import Brief, brief_for
 
+_UNABLE = {
+    "binary": "it can't predict two classes",
+    "multiclass": "it can't predict more than two classes",
+    "regression": "it can't predict numbers",
+}
 _DECLARED = 0.2
 """A family whose declared cost of one fit is over this share of the time is left out unseen: cautious, since a declared
 cost is an order of magnitude; what passes is measured."""
@@ -48,9 +53,9 @@ def _monotone(table: Table, run: Run) -> None:
         if column not in kinds:
             raise unknown("column", column, table.kinds)
         if kinds[column] not in ("number", "boolean", "drop"):
-            raise InputError(f"{column} can't be monotone: it is a {kinds[column]}, and a number is wanted.")
+            raise InputError(f"{column} can't be monotone: its kind is {kinds[column]}, and only numbers can.")
     if run.monotone and table.task == "multiclass":
-        raise InputError("Monotone columns go with two classes or a number: of several classes none can only rise.")
+        raise InputError("Monotone columns need a target of two classes or of numbers, not of several classes.")
 
 
 def _misfit(one: Family, shape: Shape, run: Run) -> str:
@@ -59,19 +64,19 @@ def _misfit(one: Family, shape: Shape, run: Run) -> str:
     if one.lack:
         return one.lack
     if not one.safe and not named:
-        return "its models can only be pickled: name it to allow that"
+        return "its models can only be saved as pickles, which may run code when loaded; allow it by name (--families)"
     if one.many and not named and not strategy(run.search.strategy).gradient:
-        return "it has many hyperparameters: name it, or search by gradient"
+        return "it has very many hyperparameters: name it (--families), or take --search gradient"
     if shape.task not in one.tasks:
-        return f"it does not do {shape.task}"
+        return _UNABLE[shape.task]
     if shape.loss == "quantile" and "quantile" not in one.losses:
         return "it can't fit a quantile"
     if run.monotone and one.tunable and not one.monotone:
-        return "it can't be held to monotone columns"
+        return "it can't keep to the monotone columns (--monotone)"
     if cells > one.most_cells and not named:
-        return f"{cells:,} cells are over its {one.most_cells:,.0f}: it would cost too much here"
+        return f"the table has {cells:,} cells, and over {one.most_cells:,.0f} it takes too long"
     if not named and run.seconds is not None and (declared := one.cost * cells / 1e6) > _DECLARED * run.seconds:
-        return f"its declared cost, about {declared:,.0f} s for one fit, is too dear for {run.seconds:.0f} s"
+        return f"one fit is expected to take about {declared:,.0f} s, too long for a budget of {run.seconds:.0f} s"
     return one.unsuited(shape)
 
 

@@ -268,10 +268,10 @@ def _with(session: Session, study: Study, trial: Trial, done: Fit) -> Trial:
     if not done.taken:
         session.ledger.fitted(study.family.name, done.seconds, done.preparing, done.end)
     if done.score is None or not math.isfinite(done.score):
-        raise FitError("failed", "its score is not a finite number")
+        raise FitError("failed", "its predictions are such that the metric has no value")
     for name, value in done.measures.items():
         if not math.isfinite(value):
-            raise FitError("failed", f"its {name} is not a finite number")
+            raise FitError("failed", f"its predictions are such that {name} has no value")
     before = len(trial.scores)
     return replace(
         trial,

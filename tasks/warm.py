@@ -117,10 +117,10 @@ def _metric(session: Session, found: Mapping[str, Any]) -> Metric:
 def _said(warm: Warm, name: str) -> str:
     counts = [f"{len(configurations)} of {family}" for family, configurations in warm.configurations.items()]
     if not counts:
-        return f"Warm start from run {warm.source[:12]} of {name}: its best configurations are the defaults."
+        return f"Warm start from run {warm.source[:12]} of {name}: its best configurations were the defaults."
     return (
-        f"Warm start from run {warm.source[:12]} of {name}: {listed(counts)} are tried right after the defaults. "
-        "The estimate may flatter: the number to publish is the test score."
+        f"Warm start from run {warm.source[:12]} of {name}: its best configurations ({listed(counts)}) are tried right "
+        "after the defaults. So the estimate may look too good: rely on the test score."
     )
 
 
@@ -181,6 +181,6 @@ def saving_said(session: Session) -> str:
     if not told:
         return ""
     return (
-        f"Configurations that a study needed until a score was within {NEAR:.1%} of its best, with the warm start: "
+        f"Configurations tried in a fold until one was within {100 * NEAR:.1g} % of the best, with the warm start: "
         f"{listed(told, width=80)}."
     )

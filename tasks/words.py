@@ -13,8 +13,8 @@ def of_forecasts(session: Session, concluded: Concluded) -> str:
     history = session.table.history
     assert history is not None
     said = (
-        f"This model is no function of one row: it needs the rows with a known {history.target!r} from before "
-        f"{history.horizon[0]} ago."
+        f"To forecast a row, this model needs earlier rows too: those whose {history.target!r} was known "
+        f"{history.horizon[0]} before it."
     )
     marks = [f for f in concluded.families if not families()[f.name].tunable and f.estimate is not None]
     if concluded.estimate is None or not marks:
@@ -33,6 +33,6 @@ def unused(session: Session) -> None:
     if limit is not None and used < 0.9 * limit:
         kept = session.ledger.registration
         session.note(
-            f"{limit - used:.0f} of {limit:.0f} s were not used: the end took less than was kept for it "
-            f"({kept:.0f} s to register), or every study had all the configurations it may have."
+            f"{limit - used:.0f} of {limit:.0f} s were left over: the end took less time than was kept for it "
+            f"({kept:.0f} s to register), or there was nothing left to try."
         )

@@ -73,7 +73,7 @@ def test_the_mark_stands_in_the_leaderboard_and_the_report_says_who_is_better(wh
     found = {f.name: f.estimate.value for f in concluded.families}
     assert found["linear"] < found["seasonal_naive"] < found["constant"]
     said = of_forecasts(session, concluded)
-    assert "no function of one row: it needs the rows with a known 'sold' from before 2 d ago" in said
+    assert "this model needs earlier rows too: those whose 'sold' was known 2 d before it" in said
     assert "it beats the reference seasonal_naive" in said
 
 

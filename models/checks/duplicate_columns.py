@@ -19,7 +19,7 @@ def form(table: Table) -> Iterator[Finding]:
     twins = _twins(table.features.drop(columns=constant(table.features)))
     if twins:
         named = listed((f"{later} (as {earlier})" for later, earlier in twins), width=90)
-        said = f"{plural(len(twins), 'column')} with the very values of another: {named}. One of each pair is enough."
+        said = f"{plural(len(twins), 'column')} with the same values as another: {named}. One of each pair is enough."
         yield Finding("duplicate_columns", "warn", said, first(later for later, _ in twins))
 
 

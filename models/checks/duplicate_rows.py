@@ -36,5 +36,6 @@ def _tested(rows: pd.DataFrame, test: np.ndarray) -> Iterator[Finding]:
     """A warning where rows of the given test set stand among the training rows too."""
     known = rows[test].merge(rows[~test].drop_duplicates(), how="inner")
     if len(known):
-        said = f"{len(known):,} of {int(test.sum()):,} test rows are copies of training rows: the test score flatters."
+        share = f"{len(known):,} of {int(test.sum()):,} test rows"
+        said = f"{share} are copies of training rows, so the test score looks too good."
         yield Finding("duplicate_rows", "warn", said)

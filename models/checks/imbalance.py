@@ -23,5 +23,6 @@ def signal(work: Work) -> Iterator[Finding]:
     if counts[small] < SMALL * counts.sum():
         label = shortened(work.classes[small], 24)
         share = percent(counts[small], counts.sum())
-        said = f"Class {label!r} holds {share} of the rows ({counts[small]:,}): accuracy flatters."
+        only = f"Class {label!r} has only {share} of the rows ({counts[small]:,})"
+        said = f"{only}, so accuracy looks better than the model is."
         yield Finding("imbalance", "warn", said)

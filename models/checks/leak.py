@@ -41,7 +41,7 @@ def signal(work: Work) -> Iterator[Finding]:
         measure = {"regression": "of its variance", "binary": "AUC"}.get(work.task, "right")
         said = (
             f"One column alone explains over 99 % of the target ({measure}): {named}. If it is only known afterwards, "
-            "drop it: scores with it flatter."
+            "drop it: with it every score looks too good."
         )
         yield Finding("leak", "warn", said, first(found))
 

@@ -17,6 +17,7 @@ def form(table: Table) -> Iterator[Finding]:
     missing = table.features.isna().mean()
     mostly = missing[(missing > MOST) & (missing < 1)].sort_values(ascending=False)
     if len(mostly):
-        named = listed(f"{name} ({share:.1%})" for name, share in mostly.items())
-        said = f"{plural(len(mostly), 'column')} with over {MOST:.0%} of values missing: {named}. They are used."
+        named = listed(f"{name} ({100 * share:.1f} %)" for name, share in mostly.items())
+        count = plural(len(mostly), "column")
+        said = f"{count} with over {100 * MOST:.0f} % of values missing: {named}. They are used all the same."
         yield Finding("missing_values", "warn", said, first(mostly.index))

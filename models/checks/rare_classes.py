@@ -23,7 +23,7 @@ def form(table: Table) -> Iterator[Finding]:
     if len(rare):
         rows = np.flatnonzero(np.isin(table.target, rare))
         named = listed((_named(table, int(c), int(counts[c])) for c in rare), 4, 90)
-        said = f"Too rare to be judged, so kept in the training part: {named}."
+        said = f"Too rare to be judged, so their rows only train: {named}."
         yield Finding("rare_classes", "warn", said, rows=counted(table, rows))
     if len(table.classes) > MANY:
         said = (
@@ -32,7 +32,7 @@ def form(table: Table) -> Iterator[Finding]:
         yield Finding("rare_classes", "warn", said)
     if (counts >= FEWEST).sum() < 2:
         enough = int((counts >= FEWEST).sum())
-        said = f"{enough} of {len(counts)} classes have {FEWEST} rows or more; two such classes at least are needed."
+        said = f"{enough} of {len(counts)} classes have {FEWEST} rows or more; at least two such classes are needed."
         yield Finding("rare_classes", "stop", said)
 
 

@@ -28,6 +28,5 @@ def form(table: Table) -> Iterator[Finding]:
     elif not weight.any():
         yield Finding("row_weights", "stop", "All row weights are 0, so no row would count.")
     elif np.mean(weight == 0) > 0.5:
-        yield Finding(
-            "row_weights", "warn", f"{np.mean(weight == 0):.0%} of the row weights are 0: those rows don't count."
-        )
+        said = f"{100 * np.mean(weight == 0):.0f} % of the row weights are 0: those rows don't count."
+        yield Finding("row_weights", "warn", said)

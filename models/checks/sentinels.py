@@ -24,7 +24,7 @@ def form(table: Table) -> Iterator[Finding]:
             seen[name] = mark
     if seen:
         named = listed(f"{name} ({mark:g})" for name, mark in seen.items())
-        said = f"Numbers that look like marks for missing values were kept: {named}. If they are, empty them."
+        said = f"Numbers that look like marks for missing values were kept: {named}. If they are, empty those cells."
         yield Finding("sentinels", "warn", said, first(seen))
 
 

@@ -24,6 +24,6 @@ def _groups(groups: int, rows: int) -> Iterator[Finding]:
     if groups < 2:
         yield Finding("split_columns", "stop", "All rows are of one group, so they can't be divided by groups.")
     elif groups < FEW_GROUPS:
-        yield Finding("split_columns", "warn", f"There are {groups} groups only: scores over groups are uncertain.")
+        yield Finding("split_columns", "warn", f"There are only {groups} groups, so scores over groups are uncertain.")
     elif groups == rows:
         yield Finding("split_columns", "warn", "Every row is a group of its own: the group column divides nothing.")

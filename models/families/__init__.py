@@ -220,12 +220,13 @@ class Family:
 
 def up_to(rows: int) -> Callable[[Shape], str]:
     """The `unsuited` of a family that takes no more rows than these."""
-    return lambda shape: f"{shape.rows:,} rows are over its {rows:,}" if shape.rows > rows else ""
+    return lambda shape: f"it takes at most {rows:,} rows, and there are {shape.rows:,}" if shape.rows > rows else ""
 
 
 def no_monotone_quantile(shape: Shape) -> str:
     """The `unsuited` of a family that fits quantiles, and holds columns monotone, but not both."""
-    return "it can't hold a quantile to monotone columns" if shape.monotone and shape.loss == "quantile" else ""
+    both = shape.monotone and shape.loss == "quantile"
+    return "it can't keep to monotone columns where it fits a quantile" if both else ""
 
 
 def patience(learning_rate: float) -> int:

@@ -43,7 +43,7 @@ def _unsuited(shape) -> str:
     if not shape.grid:
         return "it needs to know how the columns lie: --grid 8x8 for a picture, --grid 64 for a signal"
     if (places := prod(shape.grid)) > _MOST_PLACES:
-        return f"a grid of {places:,} places is over its {_MOST_PLACES:,}"
+        return f"it takes a grid of at most {_MOST_PLACES:,} places, and this one has {places:,}"
     return ""
 
 

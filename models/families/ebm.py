@@ -41,7 +41,7 @@ def _fit(config, part, seed, threads):
 
 
 def _unsuited(shape):
-    return "with so many classes it is neither quick nor read by anyone" if shape.classes > 10 else ""
+    return "with so many classes it is slow, and nobody can read it" if shape.classes > 10 else ""
 
 
 FAMILY = Family(

@@ -17,16 +17,16 @@ from models.space import apart, distributions, moved, walked
 def _chosen(view: View) -> tuple[str, str]:
     """The strategy's name, and the reason in words."""
     if view.configurations:
-        return "manual", "configurations are listed"
+        return "manual", "its configurations are listed in the settings"
     if view.steps:
-        return "grid", "the steps of a grid are given"
+        return "grid", "the steps of its grid are set"
     if 1 < (size := _choices(view)) < (MOST_TRIALS if view.room is None else view.room):
-        return "grid", f"there are only {size:.0f} configurations, all of which can be tried"
+        return "grid", f"there are only {size:.0f} configurations, so all of them can be tried"
     if len(view.directions) == 1 and _tells_early(view):
-        return "bohb", f"on {view.shape.rows:,} rows a small part of its rounds tells much"
+        return "bohb", f"with {view.shape.rows:,} rows a part of its training already tells good settings from bad"
     if knows(view.family.name):
-        return "portfolio", "other tables have taught where to begin"
-    return "tpe", "nothing was learned of the family on other tables"
+        return "portfolio", "started from settings that did well on similar tables"
+    return "tpe", "there are no settings from other tables to start from"
 
 
 def _tells_early(view: View) -> bool:
@@ -54,8 +54,7 @@ def _counted(one: BaseDistribution) -> int:
 
 STRATEGY = Strategy(
     name="auto",
-    suits="the default: takes the search that suits the objectives, the room for trials, the space and the family, and "
-    "says which",
+    suits="the default: takes the search that suits objectives, number of trials, space and family, and says which",
     cost="that of the search it takes",
     sampler=by_chance,
     chooses=_chosen,

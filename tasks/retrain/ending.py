@@ -35,7 +35,7 @@ def drift(one: Asked) -> tuple[Drift | None, str]:
     try:
         return drifting.compared(one.champion, one.data), ""
     except NestorError as error:
-        return None, f"Drift could not be looked at: {error}"
+        return None, f"Drift could not be measured: {error}"
 
 
 def met(one: Asked, report: Report) -> Verdict | None:
@@ -50,7 +50,7 @@ def unchanged(one: Asked) -> Retrained:
     assert one.past is not None
     said = (
         f"Nothing has changed since run {one.past.run_id[:12]}: the same table, settings and libraries. {one.name} was "
-        "not trained again; force trains all the same."
+        "not trained again; with force (--force) it is."
     )
     return Retrained(
         one.name, "unchanged", said, one.champion.version if one.champion else None, run_id=one.past.run_id,
@@ -139,5 +139,5 @@ def _range(one: dict[str, Any]) -> str:
 
 def _drifted(found: dict[str, Any]) -> str:
     alarms = [c["name"] for c in found["columns"] if c["alarm"]]
-    rows = f"{found['rows'][1]:,} new rows against {found['rows'][0]:,} of training"
-    return f"{rows}: {listed(alarms)} drift." if alarms else f"{rows}: no column drifts."
+    rows = f"Of {found['rows'][1]:,} new rows, beside the {found['rows'][0]:,} that the champion was trained on,"
+    return f"{rows} these columns drift: {listed(alarms)}." if alarms else f"{rows} no column drifts."

@@ -54,7 +54,7 @@ def seal(session: Session) -> None:
 
 def plan(session: Session) -> None:
     """Folds, families, and what was left out why."""
-    left = "".join(f"\n- {name} left out: {why}" for name, why in session.level.left_out.items())
+    left = "".join(f"\n- {name} is not tried: {why}" for name, why in session.level.left_out.items())
     text = f"{shortlist.named(session.level.how)}; families: {', '.join(session.level.families)}.{left}"
     markdown("nestor-plan", text, f"Plan of {session.name}")
 
@@ -82,7 +82,7 @@ def verdict(report: Report) -> None:
         f"| {name} | {number(found.value)} | {_interval(found)} | {meaning} |"
         for name, found, meaning in (
             ("estimate", report.estimate, "the procedure, on rows that it had not seen"),
-            ("test", report.test, "the model delivered, on sealed rows"),
+            ("test", report.test, "the delivered model, on the sealed rows"),
         )
         if found is not None
     ]

@@ -202,4 +202,4 @@ def test_findings_stand_with_stops_first():
     found = [Finding("a", "pass", "Fine."), Finding("[b]", "stop", WEIRD), Finding("c", "warn", "Hm.")]
     rows = text(tables.findings_table(found)).splitlines()
     assert [row[0] for row in rows if row[:1] in "✗!✓" and row] == ["✗", "!", "✓"]
-    assert text(tables.findings_line(found)) == "1 passed, 1 warned and done, 1 stop\n"
+    assert text(tables.findings_line(found)) == "1 passed, 1 warning, 1 stop\n"

@@ -56,7 +56,7 @@ def test_the_config_and_the_options_take_it():
 
 
 @pytest.mark.parametrize(
-    ("trials", "why"), [(12, "stays as it is: 12 trials, it takes"), (120, "stays as it is: nothing to narrow")]
+    ("trials", "why"), [(12, "stays as it is: 12 trials, and"), (120, "stays as it is: nothing to narrow")]
 )
 def test_what_stays_is_said(trials, why):
     text = as_yaml(suggestion(lightgbm=learned(SPACE), linear=learned({}, trials)))

@@ -198,7 +198,7 @@ IN_PART = {
     [
         ({}, "0 complete trials are too few"),
         (studies(folds=2, trials=FEWEST // 2 - 1), "too few"),
-        (IN_PART, r"3 complete trials are too few to say: it takes 10\. 12 partial trials and 1 schedule step do"),
+        (IN_PART, r"3 complete trials are too few to tell what mattered: 10 are needed\. 12 partial"),
         ({"1": [trial(k, DEFAULT, [0.5]) for k in range(20)]}, "scored the same"),
         ({"1": [Trial(k, {}, {}, "complete", (0.1 * k,)) for k in range(20)]}, "nothing to choose"),
     ],

@@ -292,7 +292,7 @@ def test_rare_classes_are_named():
     target = np.r_[np.arange(96) % 2, 2, 2]
     _, findings = plan_for(table({"x": np.arange(98.0)}, target), run())
     assert [f.message for f in findings if f.check == "rare_classes"] == [
-        "Classes with too few rows to be judged stay in training: c2."
+        "These classes have too few rows to be judged, so they only train: c2."
     ]
 
 

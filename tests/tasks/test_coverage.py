@@ -233,8 +233,8 @@ def test_the_report_tells_of_coverage_everywhere(sugar, wine):
     shown = sugar.report.as_json()["coverage"]
     assert [c["level"] for c in shown] == [0.8, 0.9, 0.95]
     assert Report.from_json(json.loads(json.dumps(sugar.report.as_json()))).coverage == sugar.report.coverage
-    assert sugar.report.coverage_sentence.startswith("Intervals of 80, 90, 95 % hold ")
-    assert wine.report.coverage_sentence.startswith("Sets of labels of 80, 90, 95 % hold ")
+    assert sugar.report.coverage_sentence.startswith("Prediction intervals asked to cover 80 % of rows covered ")
+    assert wine.report.coverage_sentence.startswith("Prediction sets asked to cover 80 % of rows covered ")
     page = (sugar.session.workdir.path / "artifacts" / "report.html").read_text("utf-8")
     assert sugar.report.coverage_sentence in page
     from rich.console import Console

@@ -75,7 +75,7 @@ def test_each_fold_was_judged_as_its_inner_rows_would_have_it(moved):
     assert concluded.estimate.value != session.metric.pooled([rows for _, rows in concluded.outer])
     known = " ".join(session.notes)
     assert "Probabilities are calibrated" in known
-    assert f"yes is said from a probability of {concluded.threshold:.3g} on" in known
+    assert f"The label yes is given from a probability of {concluded.threshold:.3g} on" in known
 
 
 @pytest.mark.parametrize("fold", ["1", "2"])

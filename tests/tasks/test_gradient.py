@@ -68,7 +68,7 @@ def test_trials_are_told_with_their_mean_gradient_and_kept_with_it(session):
 def test_a_family_of_many_penalties_is_tried_where_it_is_named_or_searched_by_gradient():
     plain, by_gradient, named = run(strategy="tpe"), run(strategy="gradient"), run(strategy="tpe", families="banded")
     table = read(plain)
-    assert "search by gradient" in suited(table, plain)[1]["banded"]
+    assert "--search gradient" in suited(table, plain)[1]["banded"]
     assert [f.name for f in suited(table, named)[0]] == ["banded"]
     kept, left_out = suited(table, by_gradient)
     assert {"linear", "banded"} <= {f.name for f in kept}

@@ -38,7 +38,7 @@ def test_a_run_is_done_once_mlflow_holds_all_its_records(tmp_path, monkeypatch):
         concluded = conclude(sessions.tuned(session))
         report = publish(session, concluded)
         assert report.notes[-1] == (
-            "MLflow does not hold 3 records yet: `--resume` hands them over. MLflow takes no records (disk full)."
+            "3 records are not in MLflow yet: `--resume` sends them. MLflow takes no records (disk full)."
         )
         assert earlier.finished(run, "") is None, "a resume would print the report and hand nothing over"
         assert earlier.interrupted(run, "model") is not None

@@ -50,19 +50,19 @@ GIVEN = {"steps": {"": 4}, "configurations": [{"strength": 0.1}]}
 def test_settings_for_another_search_are_told(tmp_path, search, passed_over):
     wanted = {"trials": 30, "families": "linear", "strategy": search}
     with listed(tmp_path, families={"linear": GIVEN}, search=wanted) as made:
-        told = [note for note in made.notes if "passes over" in note]
+        told = [note for note in made.notes if "does not use" in note]
     taken = "manual" if search == "auto" else search
     assert sorted(told) == sorted(
-        f"Search {taken} passes over the {setting} of linear: they go with --search {reader}."
+        f"Search {taken} does not use the {setting} set for linear: they are for --search {reader}."
         for setting, reader in passed_over.items()
     )
 
 
 @pytest.mark.parametrize(("family", "given", "left", "why"), [
     ("tree", {"criterion": "gini", "max_leaf_nodes": 30}, "criterion",
-     "tree does not search that on a table like this"),
+     "tree does not search it on a table like this"),
     ("linear", {"penalty": "l2", "l1_ratio": [0.1, 0.5]}, "l1_ratio",
-     "that does not go with what else is set for linear"),
+     "it does not go together with the other settings of linear"),
 ])  # fmt: skip
 def test_settings_without_effect_are_told_and_why(tmp_path, family, given, left, why):
     with listed(tmp_path, families={family: {"space": given}}, search={"trials": 1, "families": family}) as made:

@@ -55,7 +55,7 @@ def test_every_study_tries_the_default_and_then_what_the_earlier_run_found(warm)
     for (family, _), trials in session.trials.items():
         handed = session.warm.configurations.get(family, [])
         assert [dict(t.params) for t in trials[1 : 1 + len(handed)]] == handed
-    assert any("the number to publish is the test score" in note for note in session.notes)
+    assert any("rely on the test score" in note for note in session.notes)
 
 
 def test_only_configurations_cross_over(warm, earlier):
@@ -190,7 +190,7 @@ def test_a_first_run_begins_with_what_the_model_most_like_it_found_and_is_marked
     all_of_them = f"{len(session.table.kinds)} of its {len(session.table.kinds)} columns"
     assert f"There is no earlier run of model; the table of another has {all_of_them}." in report.notes
     assert report.warm == session.warm.source
-    assert "After a warm start the estimate may flatter" in report.sentence
+    assert "After a warm start the estimate may look too good" in report.sentence
     assert pipeline(store, "model").data.tags["nestor.warm"] == session.warm.source
 
 
