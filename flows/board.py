@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Board:
     def _tried(self, cell: Cell, state: str, inner: float | None) -> None:
         cell.trials += 1
         self.states[state] += 1
-        if inner is not None and state == "complete" and self._better(inner, cell.best):
+        if inner is not None and math.isfinite(inner) and state == "complete" and self._better(inner, cell.best):
             cell.best = inner
 
     def _better(self, one: float, other: float | None) -> bool:

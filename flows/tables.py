@@ -15,6 +15,7 @@ from rich.text import Text
 from models.address import pages
 from models.errors import shortened
 from models.outcome import number
+from models.told import MEANING
 
 if TYPE_CHECKING:
     from models.outcome import Interval, Report
@@ -98,11 +99,11 @@ def _numbers(report: Report) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
     warm = "; after a warm start it may look too good" if report.warm else ""
-    table.add_row("estimate", interval(report.estimate), f"the procedure, on rows it had not seen{warm}")
+    table.add_row("estimate", interval(report.estimate), f"{MEANING['estimate']}{warm}")
     rely = ": rely on this one" if report.warm and report.test else ""
-    table.add_row("test", interval(report.test), f"the delivered model, on the sealed rows{rely}")
-    table.add_row("optimism", number(report.optimism), "how much better the inner score looks than the estimate")
-    table.add_row("agreement", number(report.agreement, 2), "estimate minus test, in standard errors")
+    table.add_row("test", interval(report.test), f"{MEANING['test']}{rely}")
+    table.add_row("optimism", number(report.optimism), MEANING["optimism"])
+    table.add_row("agreement", number(report.agreement, 2), MEANING["agreement"])
     return table
 
 

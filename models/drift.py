@@ -24,7 +24,7 @@ import pandas as pd
 from models.errors import listed, shortened
 from models.estimate import standard_error
 from models.metric import Fold3, Metric
-from models.outcome import number
+from models.outcome import finite, number
 from models.profiles import BUCKETS, Column, Performance, Profile, between, buckets, levels, numbers
 
 LEAST = 5
@@ -117,8 +117,10 @@ class Drift:
         parts = [f"{len(alarms)} of {len(features)} columns drift: {listed(alarms)}"] if alarms else []
         parts += ["predictions drift"] if drifts else []
         parts += [self.performance.sentence] if self.performance else []
-        same = [f"{len(features)} columns"] * (not alarms) + ["predictions"] * (spoken and not drifts)
-        parts += [f"{' and '.join(same)} as in training"] * bool(same)
+        count = f"{len(features)} column{'s' * (len(features) != 1)}"
+        same = [count] * (not alarms) + ["predictions"] * (spoken and not drifts)
+        verb = "is" if same == ["1 column"] else "are"
+        parts += [f"{' and '.join(same)} {verb} as in training"] * bool(same)
         text = "; ".join(parts) + f" ({self.rows[1]:,} rows)."
         if not self.drifted:
             return f"No drift: {text}"
@@ -126,7 +128,7 @@ class Drift:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
-        return {"drifted": self.drifted, "sentence": self.sentence, **asdict(self)}
+        return finite({"drifted": self.drifted, "sentence": self.sentence, **asdict(self)})
 
 
 @dataclass(frozen=True)

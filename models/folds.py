@@ -36,7 +36,6 @@ class Laid:
     inner: int
     folds: tuple[Fold, ...]
     notes: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def even(
     if lacking:
         raise InputError(_cause(work, plan, lacking, folds))
     judging = sum(fold.name != ALL for fold in folds)
-    return Laid(judging, min(inner, most), folds, findings=_unjudged(work, metrics[0], folds))
+    return Laid(judging, min(inner, most), folds)
 
 
 def _start(work: Table, plan: Plan, run: Run) -> tuple[tuple[int, int], tuple[str, ...]]:
@@ -174,8 +173,8 @@ def _teaches(work: Table, rows: np.ndarray) -> bool:
     return len(np.unique(work.target[counted])) > 1 if work.classes else len(counted) > 0
 
 
-def _unjudged(work: Table, metric: Metric, folds: Sequence[Fold]) -> tuple[Finding, ...]:
-    """A warning where some outer folds, and not all, can't be judged."""
+def unjudged(work: Table, metric: Metric, folds: Sequence[Fold]) -> tuple[Finding, ...]:
+    """A warning where some outer folds can't be judged."""
     whys = {f.name: why for f in folds if f.name != ALL and (why := undefined(work, metric, f.judge))}
     if not whys:
         return ()

@@ -8,6 +8,13 @@ from collections.abc import Iterator, Sequence
 
 from models.outcome import Interval, ObjectiveOutcome, Report, number
 
+MEANING = {
+    "estimate": "the procedure, on rows that it had not seen",
+    "test": "the delivered model, on the sealed rows",
+    "optimism": "how much better the inner score looks than the estimate",
+    "agreement": "estimate minus test, in standard errors",
+}
+"""What each number of a result is."""
 AGREE = 2.0
 """Standard errors between estimate and test score up to which the two agree."""
 

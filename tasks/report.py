@@ -16,6 +16,7 @@ from models import plots
 from models.address import pages
 from models.errors import listed, shortened
 from models.outcome import number
+from models.told import MEANING
 from tasks.hyperparameters import searched
 from tasks.page import esc, figure, figures, folded, page, section, table, tile
 from tasks.schedules import schedules
@@ -104,8 +105,8 @@ def _tiles(report: Report) -> str:
     tiles = [
         tile("Estimate", number(estimate.value if estimate else None), said),
         tile("Sealed test", number(test.value if test else None), _range(test) or "no sealed rows"),
-        tile("Optimism", number(report.optimism), "how much better the inner score looks than the estimate"),
-        tile("Agreement", number(report.agreement, 2), "estimate minus test, in standard errors; over 2 they disagree"),
+        tile("Optimism", number(report.optimism), MEANING["optimism"]),
+        tile("Agreement", number(report.agreement, 2), f"{MEANING['agreement']}; over 2 they disagree"),
     ]
     return f'<div class="tiles">\n{"".join(tiles)}</div>\n'
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 from models.errors import BudgetError, NestorError, listed
 from models.families import Family, family
-from models.folds import Laid, asked_of, comparable, even, laid, refit_too
+from models.folds import Laid, asked_of, comparable, even, laid, refit_too, unjudged
 from models.outcome import How
 from models.plan import REFIT, Level, affordable
 from tasks import probe, progress, searches
@@ -47,16 +47,19 @@ def _shortlist(session: Session) -> None:
     for name in sorted(session.run.families.keys() - {f.name for f in kept}):
         why = left_out.get(name, "it is not among the families asked for")
         session.note(f"Settings are given for {name}, which is not tried: {why}.")
-    stored = session.workdir.read_pickle("plan")
+    stored, before = session.workdir.read_pickle("plan"), len(session.notes)
     if stored is None:
         session.level = Level(*_start(session), tuple(f.name for f in kept), left_out)
         if session.ledger.limit is not None:
             session.level = _timed(session, kept)
-        parts = (session.level, session.folds, session.default_seconds, session.model_mb)
+        parts = (session.level, session.folds, session.default_seconds, session.model_mb, session.notes[before:])
         session.workdir.write_pickle("plan", parts)
     else:
-        session.level, session.folds, session.default_seconds, session.model_mb = stored
+        session.level, session.folds, session.default_seconds, session.model_mb, said = stored
+        for note in said:
+            session.note(note)
         _brief(session, f"{session.level.outer}x{session.level.inner}")
+    session.found(unjudged(session.work, session.metric, tuple(session.folds.values())))
     session.level = _searched_everywhere(session)
     comparable(session.work, tuple(session.folds.values()), session.goal)
     deaf = [name for name in session.level.families if family(name).tunable and not family(name).weights]
@@ -72,7 +75,6 @@ def _start(session: Session) -> tuple[int, int]:
     found = laid(session.work, session.plan, session.run, asked_of(session.goal), session.table)
     for note in found.notes:
         session.note(note)
-    session.found(found.findings)
     _take(session, found)
     return found.outer, found.inner
 
@@ -98,8 +100,10 @@ def _timed(session: Session, kept: list[Family]) -> Level:
     )
     if (level.outer, level.inner) != start:
         session.note(f"There is too little time for {start[0]} x {start[1]} folds: the plan is {named(level.how)}.")
-        metrics = asked_of(session.goal)
-        _take(session, even(session.work, session.plan, session.run, metrics, session.table, level.outer, level.inner))
+        metrics, folds = asked_of(session.goal), (level.outer, level.inner)
+        found = even(session.work, session.plan, session.run, metrics, session.table, *folds)
+        _take(session, found)
+        level = replace(level, outer=found.outer, inner=found.inner)
     references = tuple(name for name in first if not family(name).tunable)
     out = {**session.level.left_out, **ended, **level.left_out}
     return replace(level, families=(*references, *level.families), left_out=out)

@@ -16,7 +16,7 @@ from models.config import Run
 from models.division import divided
 from models.errors import InputError
 from models.families import family
-from models.folds import asked_of, comparable, laid
+from models.folds import asked_of, comparable, laid, unjudged
 from models.forecast import planned, wide
 from models.metric import Metric, metric_for
 from models.objectives import Goal, goal_for
@@ -112,7 +112,7 @@ def _divided(table: Table, run: Run) -> tuple[Finding, ...]:
     comparable(work, folds.folds, goal)
     notes = [Finding("split_plan", "pass", note) for note in (division.note, *folds.notes) if note]
     signal = check_signal(work.features, work.target, work.task, work.classes)
-    return (*division.findings, *folds.findings, *notes, *signal)
+    return (*division.findings, *unjudged(work, metric, folds.folds), *notes, *signal)
 
 
 def check_schema(source: Any, loaded: Loaded, columns: Columns = "stop") -> tuple[Finding, ...]:

@@ -11,7 +11,7 @@ from models.address import masked
 from models.drift import Drift
 from models.errors import NestorError, listed
 from models.gate import Verdict
-from models.outcome import Report, Retrained
+from models.outcome import Report, Retrained, number
 from models.table import Finding
 from tasks import drift as drifting
 from tasks.journal import default_address
@@ -129,12 +129,12 @@ def _numbers(verdict: dict[str, Any]) -> str:
     for who in ("champion", "challenger"):
         one, version = verdict[who], verdict[f"{who}_version"]
         if one is not None:
-            rows.append(f"| {who} {version} | {one['value']:.5g} | {_range(one)} |")
+            rows.append(f"| {who} {version} | {number(one['value'], 5)} | {_range(one)} |")
     return "\n".join(rows) if len(rows) > 2 else ""
 
 
 def _range(one: dict[str, Any]) -> str:
-    return "" if one["low"] is None or one["high"] is None else f"{one['low']:.5g} to {one['high']:.5g}"
+    return "" if one["low"] is None or one["high"] is None else f"{number(one['low'], 5)} to {number(one['high'], 5)}"
 
 
 def _drifted(found: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from models.errors import shortened
 from models.outcome import Interval, Report, number
+from models.told import MEANING
 from tasks import shortlist
 from tasks.conclude import Concluded
 from tasks.session import Session
@@ -81,8 +82,8 @@ def verdict(report: Report) -> None:
     scores = [
         f"| {name} | {number(found.value)} | {_interval(found)} | {meaning} |"
         for name, found, meaning in (
-            ("estimate", report.estimate, "the procedure, on rows that it had not seen"),
-            ("test", report.test, "the delivered model, on the sealed rows"),
+            ("estimate", report.estimate, MEANING["estimate"]),
+            ("test", report.test, MEANING["test"]),
         )
         if found is not None
     ]

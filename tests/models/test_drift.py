@@ -237,7 +237,7 @@ def test_predictions_drift_though_no_column_does() -> None:
         pd.DataFrame({"a": draw.normal(size=500)}), {"a": "number"}, predicted(draw.normal(size=300)), "outer"
     )
     found = compare(known, pd.DataFrame({"a": draw.normal(size=500)}), predicted(draw.normal(2, 1, 500)))
-    assert found.sentence.startswith("Predictions drift; 1 columns as in training")
+    assert found.sentence.startswith("Predictions drift; 1 column is as in training")
 
 
 # --- The score -------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
         metrics = asked_of(session.goal)
         shortlist._take(session, even(session.work, session.plan, run, metrics, session.table, 0, inner))
         level = Level(0, inner, ("constant", "linear"), {"lightgbm": "a test"})
-        session.workdir.write_pickle("plan", (level, session.folds, {}, {}))
+        session.workdir.write_pickle("plan", (level, session.folds, {}, {}, ()))
         shortlist.shortlist(session)
         concluded = concluding.conclude(tuned(session))
         model, twin = delivered(session, concluded)
