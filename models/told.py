@@ -11,8 +11,8 @@ from models.outcome import Interval, ObjectiveOutcome, Report, number
 MEANING = {
     "estimate": "the procedure, on rows that it had not seen",
     "test": "the delivered model, on the sealed rows",
-    "optimism": "how much better the inner score looks than the estimate",
-    "agreement": "estimate minus test, in standard errors",
+    "optimism": "how much better what was picked scores on the rows that chose it",
+    "agreement": "how much better the estimate is than the test, in standard errors",
 }
 """What each number of a result is."""
 AGREE = 2.0

@@ -106,7 +106,7 @@ def _tiles(report: Report) -> str:
         tile("Estimate", number(estimate.value if estimate else None), said),
         tile("Sealed test", number(test.value if test else None), _range(test) or "no sealed rows"),
         tile("Optimism", number(report.optimism), MEANING["optimism"]),
-        tile("Agreement", number(report.agreement, 2), f"{MEANING['agreement']}; over 2 they disagree"),
+        tile("Agreement", number(report.agreement, 2), f"{MEANING['agreement']}; beyond 2 or -2 they disagree"),
     ]
     return f'<div class="tiles">\n{"".join(tiles)}</div>\n'
 

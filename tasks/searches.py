@@ -31,8 +31,9 @@ def said(session: Session) -> None:
             unread[study.strategy.name, setting] += [name]
         for why, left in _idle(session, study).items():
             session.note(f"What is set for {listed(left)} has no effect: {why}.")
+    alone = 1 in (session.level.trials, session.run.search.trials)  # the defaults and no more: nothing is searched
     for (search, why), names in taken.items():
-        if why:
+        if why and not alone:
             session.note(f"Search {search} for {listed(names, 30)}: {why}.")
     for search, counts in sizes.items():
         session.note(f"After the defaults, search {search} tries this many configurations: {listed(counts, 30)}.")
