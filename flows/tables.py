@@ -100,7 +100,7 @@ def _numbers(report: Report) -> Table:
     table.add_column(style="dim")
     warm = "; after a warm start it may look too good" if report.warm else ""
     table.add_row("estimate", interval(report.estimate), f"{MEANING['estimate']}{warm}")
-    rely = ": rely on this one" if report.warm and report.test else ""
+    rely = ": rely on this one" if report.warm and report.test and not report.promoted else ""
     table.add_row("test", interval(report.test), f"{MEANING['test']}{rely}")
     table.add_row("optimism", number(report.optimism), MEANING["optimism"])
     table.add_row("agreement", number(report.agreement, 2), MEANING["agreement"])

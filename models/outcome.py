@@ -161,6 +161,9 @@ class Report:
     """How many runs of this name have opened this sealed test set, this one included; 0: nobody counted."""
     over_time: bool = False
     """Whether earlier rows trained and later ones judged."""
+    promoted: bool = False
+    """Whether the gate has chosen this version by its sealed rows since: then the verdict names the score to
+    publish."""
     beats_constant: bool = True
     """Whether the estimate is better than the best constant prediction."""
 

@@ -41,7 +41,8 @@ def _parts(report: Report) -> Iterator[str]:
     if test and not drifts:
         yield f"The sealed test set, {_opened(report.openings)}, gave {test}."
     if report.warm and estimate:
-        yield f"After a warm start the estimate may look too good{': rely on the test score' if test else ''}."
+        rely = ": rely on the test score, as long as no gate has chosen by it" if test and not report.promoted else ""
+        yield f"After a warm start the estimate may look too good{rely}."
     if estimate and test and apart is not None and not drifts:
         yield _agreement(apart, bool(report.warm))
     if not report.beats_constant:
@@ -54,7 +55,7 @@ def _apart(report: Report) -> float | None:
 
 
 def _z(apart: float | None) -> str:
-    return "" if apart is None else f" (z = {apart:+.1f})"
+    return "" if apart is None else f" (z = {round(apart, 1) + 0.0:+.1f})"
 
 
 def _leads(report: Report) -> Iterator[str]:

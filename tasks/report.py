@@ -100,7 +100,7 @@ def _head(report: Report) -> str:
 
 def _tiles(report: Report) -> str:
     estimate, test = report.estimate, report.test
-    warm = "; after a warm start it may look too good: rely on the test" if report.warm else ""
+    warm = "; after a warm start it may look too good" if report.warm else ""
     said = (_range(estimate) or "of the whole procedure") + warm
     tiles = [
         tile("Estimate", number(estimate.value if estimate else None), said),

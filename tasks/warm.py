@@ -120,7 +120,7 @@ def _said(warm: Warm, name: str) -> str:
         return f"Warm start from run {warm.source[:12]} of {name}: its best configurations were the defaults."
     return (
         f"Warm start from run {warm.source[:12]} of {name}: its best configurations ({listed(counts)}) are tried right "
-        "after the defaults. So the estimate may look too good: rely on the test score."
+        "after the defaults."
     )
 
 

@@ -13,6 +13,7 @@ from models.errors import NestorError, listed
 from models.gate import Verdict
 from models.outcome import Report, Retrained, number
 from models.table import Finding
+from models.told import in_words
 from tasks import drift as drifting
 from tasks.journal import default_address
 from tasks.promote import gate
@@ -65,7 +66,8 @@ def ended(one: Asked, report: Report, verdict: Verdict | None, promoted: bool, *
     else:
         ending, champion = ("first", report.version) if report.alias == "champion" else ("kept", None)
     if promoted:  # the report was made when the version was registered
-        report = replace(report, alias="champion")
+        report = replace(report, alias="champion", promoted=True)
+        report = replace(report, sentence=in_words(report))
     return Retrained(
         one.name, ending, _sentence(one.name, ending, champion, report, verdict, more.get("approved")), champion,
         report.version, report.run_id, one.source, report=report, verdict=verdict and verdict.as_json(),

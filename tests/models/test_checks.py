@@ -67,7 +67,7 @@ FORM = [
     ("constant_columns", "warn", "none", numeric(a=SOUND.features["a"], none=np.full(ROWS, np.nan))),
     ("constant_columns", "stop", "No feature varies", numeric(same=np.ones(ROWS))),
     ("constant_columns", "stop", "no feature left", {"features": SOUND.features[[]]}),
-    ("missing_values", "warn", "gaps (99.0 %)", numeric(a=SOUND.features["a"], gaps=[1.0, 2.0, *[np.nan] * (ROWS - 2)])),
+    ("missing_values", "warn", "gaps (99", numeric(a=SOUND.features["a"], gaps=[1.0, 2.0, *[np.nan] * (ROWS - 2)])),
     ("duplicate_rows", "warn", "100 of 200 rows (50 %)",
      {k: getattr(SOUND.take(np.arange(ROWS) % 100), k) for k in ("features", "target")}),
     ("wide_table", "warn", "300 columns for 200 rows", WIDE),

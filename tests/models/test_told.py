@@ -56,9 +56,10 @@ def test_over_time_the_newest_rows_are_told_first_where_they_differ() -> None:
 @pytest.mark.parametrize("apart", [3.0, -3.0])
 def test_after_a_warm_start_one_number_is_to_be_relied_on(apart: float) -> None:
     told = made(warm="r0", agreement=apart).sentence
-    assert "may flatter: rely on the test score. The two differ by more than chance explains" in told
+    assert "too good: rely on the test score, as long as no gate has chosen by it. The two differ by more" in told
     assert "neither" not in told
-    assert "publish" not in told
+    gated = made(warm="r0", agreement=apart, promoted=True).sentence
+    assert "rely" not in gated, "the verdict names the score to publish"
 
 
 @pytest.mark.parametrize(("alias", "end"), [(None, ", so it gets no alias."), ("challenger", "prediction.")])

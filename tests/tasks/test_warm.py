@@ -55,7 +55,7 @@ def test_every_study_tries_the_default_and_then_what_the_earlier_run_found(warm)
     for (family, _), trials in session.trials.items():
         handed = session.warm.configurations.get(family, [])
         assert [dict(t.params) for t in trials[1 : 1 + len(handed)]] == handed
-    assert any("rely on the test score" in note for note in session.notes)
+    assert any("are tried right after the defaults" in note for note in session.notes)
 
 
 def test_only_configurations_cross_over(warm, earlier):
