@@ -311,7 +311,7 @@ def _checks(details: Details) -> str:
 def _made(report: Report, details: Details) -> str:
     how = report.how
     text = _HOW[how.method].format(outer=how.outer, inner=how.inner)
-    facts = {k: v for k, v in (details.plan or {}).items() if k not in ("how", "left_out")}
+    facts = {k: v for k, v in (details.plan or {}).items() if k not in ("how", "left_out", "refit")}
     rows = [(esc(k.replace("_", " "), 40), esc(_told(v), 400)) for k, v in facts.items() if _told(v)]
     spent = [(esc(k), f"{v:,.1f}") for k, v in report.seconds.items() if v is not None and math.isfinite(v)]
     seconds = folded("Where the seconds went", table(("", "s"), spent, numeric=(1,)))

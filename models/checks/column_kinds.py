@@ -15,9 +15,9 @@ def form(table: Table) -> Iterator[Finding]:
     """The kinds that were inferred or asked for, with the columns of each."""
     kinds = {c: k for c, k in table.reading.kinds.items() if k != "drop"}
     parts = [
-        f"{count} {kind} ({listed((c for c, k in kinds.items() if k == kind), 5, 24)})"
-        for kind, count in Counter(kinds.values()).most_common()
+        f"{kind}: {listed((c for c, k in kinds.items() if k == kind), 5, 24)}"
+        for kind, _ in Counter(kinds.values()).most_common()
     ]
     if parts:
-        said = f"Columns are taken as {'; '.join(parts)}. To choose otherwise give --type COLUMN=KIND."
+        said = f"How columns were read: {'; '.join(parts)}. To choose otherwise give --type COLUMN=KIND."
         yield Finding("column_kinds", "pass", said)

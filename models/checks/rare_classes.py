@@ -11,7 +11,7 @@ from models.errors import listed, shortened
 from models.table import Finding, Table
 
 FEWEST, MANY = 4, 100
-PASSED = "Every class has enough rows."
+PASSED = f"Every class has {FEWEST} rows or more."
 
 
 def form(table: Table) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from models.checks import counted
 from models.errors import listed
 from models.table import Finding, Table
 
-PASSED = "Row weights are none or usable."
+PASSED = "There are no row weights, or all of them are 0 or more."
 
 
 def form(table: Table) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from models.checks import plural
 from models.table import Finding, Table
 
 FEWEST, FEW = 10, 100
-PASSED = "There are enough rows."
+PASSED = f"There are {FEW} rows or more."
 
 
 def form(table: Table) -> Iterator[Finding]:
