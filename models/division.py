@@ -122,7 +122,7 @@ def _measured(table: Table, sealed: np.ndarray, metric: Metric) -> list[Finding]
     """A warning where the metric can't be computed on the sealed rows."""
     rows = np.flatnonzero(sealed)
     why = undefined(table, metric, rows) if len(rows) else ""
-    return [Finding("seal", "warn", f"There will be no test score: {why}.")] if why else []
+    return [Finding("seal", "warn", f"The sealed rows can't give a test score: {why}.")] if why else []
 
 
 def undefined(table: Table, metric: Metric, rows: np.ndarray) -> str:

@@ -179,7 +179,7 @@ def unjudged(work: Table, metric: Metric, folds: Sequence[Fold]) -> tuple[Findin
     if not whys:
         return ()
     first = next(iter(whys.values()))
-    said = f"The estimate rests on the other outer folds: in fold {listed(whys)} {first}."
+    said = f"In fold {listed(whys)} {first}, so the estimate rests on the other outer folds."
     return (Finding("split_plan", "warn", said),)
 
 

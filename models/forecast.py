@@ -273,8 +273,9 @@ def _told(table: Table, history: History, clock: Clock) -> list[Finding]:
     found = [Finding("series", "pass", said)]
     unknown = [c for c in table.features.columns if c not in history.kept and c != history.time]
     if unknown:
-        named = f"{listed(unknown, 6)} {'count' if len(unknown) > 1 else 'counts'} by the past only"
-        known = "Those that are known ahead (a calendar, a plan, a price, a weather forecast) are named with --known."
-        found.append(Finding("known_ahead", "warn", f"{named}, {history.horizon[0]} before a row or more. {known}",
-                             tuple(unknown)))  # fmt: skip
+        said = (
+            f"Of {listed(unknown, 6)} only values from {history.horizon[0]} before a row, or earlier, count. Name with "
+            "--known what is known ahead, such as a calendar, a plan, a price or a weather forecast."
+        )
+        found.append(Finding("known_ahead", "warn", said, tuple(unknown)))
     return found

@@ -70,8 +70,8 @@ def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -
     found = compare(then, rows.features, said, level, psi)
     if known.any():
         count = int(known.sum())
-        told = "1 row was trained on: it says" if count == 1 else f"{count:,} rows were trained on: they say"
-        note = f"{told} nothing about predictions and scores."
+        told = "1 of these rows was" if count == 1 else f"{count:,} of these rows were"
+        note = f"{told} trained on, so predictions and scores are told of the others alone."
         found = replace(found, notes=(*found.notes, note))
     if not seen.all():
         note = f"{int((~seen).sum()):,} rows have no history here: nothing is predicted for them."

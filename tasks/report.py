@@ -116,7 +116,7 @@ def _interval_plot(report: Report) -> str:
     named = [("estimate", report.estimate), ("sealed test", report.test)]
     rows = [(name, one) for name, one in named if _shown(one)]
     marks = len(rows)
-    if winner is not None and winner.inner is not None:
+    if winner is not None and winner.inner is not None and math.isfinite(winner.inner):
         rows.append((f"best inner, {winner.name}", _point(winner.inner)))
     # the constant's score is so far off that beside it all others would be one dot
     rows += [(f.name, f.estimate) for f in report.families if _shown(f.estimate) and f.name != "constant"]

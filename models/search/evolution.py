@@ -97,7 +97,7 @@ def _other(distribution: BaseDistribution, value: Any, draw: np.random.Generator
 
 def _unsuited(view: View) -> str:
     if not view.family.architecture:
-        return "it declares no architecture; tpe searches it"
+        return "it has no architecture to search; take tpe for it"
     spaces = distributions(view.family, view.shape)
     if all(spaces[name].single() for name in view.family.architecture if name in spaces):
         return "nothing of its architecture is left to be searched"

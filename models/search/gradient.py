@@ -136,7 +136,7 @@ def _places(trial: Trial) -> dict[str, float]:
 def _unsuited(view: View) -> str:
     if view.family.hypergradient is None:
         able = [known.name for known in families().values() if known.hypergradient]
-        return f"there is no derivative by its hyperparameters; {listed(able)} have one"
+        return f"its hyperparameters have no derivatives; those of {listed(able)} have"
     if view.shape.task == "regression" and view.shape.loss != "squared":
         return f"the metric {view.metric.name} asks for a median or a quantile, and derivatives are of squared errors"
     return ""

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
+from flows.board import Board, drawn
 from flows.tables import final_table
 from models.config.gate import Gate
 from models.gate import Cost, Published, Verdict, undecided
 from models.outcome import Coverage, FamilyOutcome, How, Interval, ObjectiveOutcome, Report, Retrained, number
 from models.told import between, in_words, shown
+from tasks.progress import Planned, Tried
 from tasks.report import Details, report_html
+from tasks.stages import artifacts
 
 UNDEFINED = (math.nan, math.inf, -math.inf)
 NAN = re.compile(r"(?<![A-Za-z])(nan|NaN|inf|Infinity|None)(?![A-Za-z])")
@@ -88,7 +94,7 @@ def undefined_reports() -> list[Report]:
     objective = ObjectiveOutcome("gap:sex", "a gap", "", False, None, math.nan, Interval(math.nan), Interval(math.nan))
     cost = replace(objective, name="latency", unit="ms", delivered=math.inf)
     found = []
-    for value, over_time, warm in product((*UNDEFINED, None), (False, True), (None, "r0")):
+    for value, over_time, warm in product((math.nan, math.inf, None), (False, True), (None, "r0")):
         score = None if value is None else Interval(value, value, value)
         family = FamilyOutcome("svm", score, value, 3, 1.0, weight=1.0)
         told = {"optimism": value, "agreement": value, "families": (family,), "over_time": over_time, "warm": warm}
@@ -101,17 +107,45 @@ def undefined_reports() -> list[Report]:
     return found
 
 
-@pytest.mark.parametrize("report", undefined_reports())
-def test_nothing_undefined_is_told_anywhere(report: Report) -> None:
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(final_table(report))
-    import pandas as pd
+def screen(*shown: Any) -> str:
+    console = Console(width=160, file=io.StringIO())
+    console.print(*shown)
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
-    page = report_html(report, Details(trials=pd.DataFrame()))
-    text = re.sub(r"<(style|svg).*?</\1>|<[^>]+>", " ", page, flags=re.S)
-    for told in (report.sentence, report.coverage_sentence, console.export_text(), text):
+
+@pytest.mark.parametrize("report", undefined_reports())
+def test_nothing_undefined_is_told_in_words_tables_or_json(report: Report) -> None:
+    for told in (report.sentence, report.coverage_sentence, screen(final_table(report))):
         assert not NAN.search(told), NAN.search(told)
     json.dumps(report.as_json(), allow_nan=False)
+
+
+def test_nothing_undefined_is_told_on_the_page() -> None:
+    for report in undefined_reports()[:2]:
+        page = report_html(report, Details(trials=pd.DataFrame()))
+        text = re.sub(r"<(style|svg).*?</\1>|<[^>]+>", " ", page, flags=re.S)
+        assert not NAN.search(text), NAN.search(text)
+
+
+@pytest.mark.parametrize("value", UNDEFINED)
+def test_no_artifact_of_prefects_page_holds_nan(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(artifacts, "_kept", lambda create, key, **what: shown.append(what))
+    monkeypatch.setattr(artifacts, "_in_mlflow", lambda report: "")
+    family = FamilyOutcome("svm", Interval(value, value, value), value, 3, 1.0, weight=1.0)
+    session = SimpleNamespace(metric=SimpleNamespace(name="roc_auc"), name="m")
+    artifacts.leaderboard(session, SimpleNamespace(families=(family,)))  # type: ignore[arg-type]
+    artifacts.verdict(made(estimate=family.estimate, test=family.estimate, agreement=value, families=(family,)))
+    assert len(shown) == 2
+    assert not NAN.search(repr([{**one, "description": ""} for one in shown]))
+
+
+@pytest.mark.parametrize("value", UNDEFINED)
+def test_the_board_shows_no_nan(value: float) -> None:
+    board = Board(0.0, 60.0)
+    board.tell(Planned(("svm",), ("1",), "1 x 1", "roc_auc", True, {}, None))
+    board.tell(Tried("svm", "1", 0, "complete", value, True))
+    assert not NAN.search(screen(drawn(board, 80, 5.0)) + board.summary(5.0))
 
 
 @pytest.mark.parametrize("value", UNDEFINED)
