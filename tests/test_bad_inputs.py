@@ -266,12 +266,16 @@ ROLES: dict[str, dict[str, Any]] = {
     "the group": {"split": {"group": "age"}},
     "the time": {"split": {"time": "age"}},
     "an id": {"split": {"id": ["age"]}},
+    "to be dropped": {"drop": ["age"]},
+    "given a type": {"types": {"age": "category"}},
 }
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "frame"])
 @pytest.mark.parametrize("role", ROLES)
-def test_a_column_with_a_role_stands_once(role: str, form: str, seen: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_column_that_is_named_in_the_settings_stands_once(
+    role: str, form: str, seen: Any, frame: pd.DataFrame, tmp_path: Path
+) -> None:
     name = "age" if ROLES[role] else "class"
     double = pd.concat([frame, frame[[name]].iloc[::-1].reset_index(drop=True)], axis=1)
     data: Any = double if form == "frame" else double.to_csv(index=False)
@@ -280,6 +284,12 @@ def test_a_column_with_a_role_stands_once(role: str, form: str, seen: Any, frame
         data = (tmp_path / "p").read_bytes()
     _, stops, _ = seen(data, **ROLES[role])
     assert f"holds '{name}' 2 times (columns {[*frame].index(name) + 1}, 5), and it is {role}" in stops
+
+
+def test_all_columns_of_a_name_may_be_dropped(seen: Any, frame: pd.DataFrame) -> None:
+    table, stops, _ = seen(pd.concat([frame, frame[["age"]]], axis=1), drop=["age", "age.2"])
+    assert not stops
+    assert list(table.features) == ["income", "city"]
 
 
 @pytest.mark.parametrize("form", ["csv", "frame"])

@@ -13,7 +13,7 @@ from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.objectives import columns_of
 from tasks.data.columns import canonical, positions, textual
-from tasks.data.headers import column, near, refuse_twice
+from tasks.data.headers import column, near, refuse_twice, twice
 from tasks.data.kinds import infer
 from tasks.data.notes import at_rows
 from tasks.data.words import words
@@ -80,7 +80,7 @@ def roles(run: Run, names: Sequence[str], source: str, renamed: Mapping[str, str
         tuple(column(n, names, "to drop", source) for n in run.drop),
         tuple(column(n, names, "to compare subgroups of", source) for n in columns_of(run.search)),
     )
-    refuse_twice(found.named, names, renamed, source)
+    refuse_twice([*found.named, *_in_options(run, names, renamed)], names, renamed, source)
     others = (found.weight, found.group, found.time, found.series, *found.ids, found.test_column, *found.dropped)
     if found.target in others:
         raise InputError(
@@ -100,6 +100,13 @@ def roles(run: Run, names: Sequence[str], source: str, renamed: Mapping[str, str
     if found.target in run.types:
         raise InputError(f"A type is given for the target {found.target!r}; choose by --task instead.")
     return found
+
+
+def _in_options(run: Run, names: Sequence[str], renamed: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(name, what it is) for each column that is to be dropped or has a type or an order given, unless all that the
+    header calls so have."""
+    given = {"to be dropped": run.drop, "given a type": tuple(run.types), "given an order": tuple(run.order)}
+    return [(n, what) for what, some in given.items() for n in some if not {*twice(n, names, renamed)} <= {*some}]
 
 
 def _refuse_missing(missing: np.ndarray, name: str, what: str) -> None:
