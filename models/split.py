@@ -388,5 +388,13 @@ def _fold(plan: Plan, name: str, train: Rows, judge: Rows, inner: int) -> Fold:
     pairs = [plan.holdout(train, INNER_SHARE, name)] if one else plan.folds(train, inner, "inner", name)
     if not len(pairs[0][1]):
         raise Undivided(f"Fold {name} has {len(train):,} training rows, which can't be divided any further.")
-    stops = [plan.holdout(part, STOP_SHARE, "stop", name, j) for j, (part, _) in enumerate(pairs)]
+    stops = [_stop(plan, part, name, j) for j, (part, _) in enumerate(pairs)]
     return Fold(name, train, judge, tuple(pairs), tuple(stops))
+
+
+def _stop(plan: Plan, part: Rows, *salt: object) -> Pair:
+    """(fit, stop) rows for early stopping; no stop rows where what is left to fit would be of one class alone."""
+    fit, stop = plan.holdout(part, STOP_SHARE, "stop", *salt)
+    if plan.labels and plan.strata is not None and len(np.unique(plan.strata[fit])) < 2:
+        return part, part[:0]
+    return fit, stop

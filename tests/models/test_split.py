@@ -300,3 +300,15 @@ def test_rows_without_a_group_are_groups_of_their_own():
     group = np.r_[np.arange(50) % 5, np.full(10, -1)]
     plan, _ = plan_for(table({"x": np.arange(60.0)}, np.arange(60.0), group=group), run(group="g"))
     assert len(np.unique(plan.keys)) == 15
+
+
+def test_early_stopping_never_leaves_one_class_to_fit():
+    """A class that comes late: what is held out to stop by would take all of it."""
+    time = np.arange(100)
+    plan = Plan("time", time, (time >= 30).astype(int), time, 0, 0)
+    (fold,) = layout(plan, time, 0, 5, True)
+    for (train, _), (fit, stop) in zip(fold.inner, fold.stops, strict=True):
+        assert len(np.unique(plan.strata[fit])) == len(np.unique(plan.strata[train]))
+        assert len(stop) == 0 or len(fit) < len(train)
+    assert any(len(stop) == 0 for _, stop in fold.stops)
+    assert any(len(stop) for _, stop in fold.stops)
