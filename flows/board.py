@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Group, RenderableType
@@ -20,6 +21,8 @@ from tasks.progress import Event, Planned, Said, Saw, Stage, Tried
 _STAGES = ("read", "check", "seal", "shortlist", "tune", "conclude", "register")
 _WORDS = {"timeout": "timed out", "memory": "out of memory"}
 _FAMILY, _CELL = 18, 11
+_LEAST = 3
+"""Families that are shown whatever the height is."""
 
 
 @dataclass
@@ -48,14 +51,15 @@ class Board:
     passed: int = 0
     warned: list[Finding] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    stage_since: float | None = None
     tuning_since: float | None = None
 
     def tell(self, event: Event, now: float | None = None) -> None:
         """Takes the event in."""
         match event:
             case Stage(name, note):
-                self.stage, self.note = name, note
-                self.tuning_since = (now or time.time()) if name == "tune" else self.tuning_since
+                self.stage, self.note, self.stage_since = name, note, now or time.time()
+                self.tuning_since = self.stage_since if name == "tune" else self.tuning_since
             case Saw(finding):
                 self.passed += finding.verdict == "pass"
                 self.warned += [finding] if finding.verdict != "pass" else []
@@ -111,20 +115,40 @@ class Board:
         return ", ".join(parts)
 
 
-def drawn(board: Board, width: int, now: float) -> RenderableType:
-    """The display."""
-    parts: list[RenderableType] = [_stages(board), ""]
-    if board.plan is not None:
-        parts += [_plan(board.plan), _grid(board, board.plan, width), "", _totals(board)]
-    parts += [*_found(board), _bar(board, width, now)]
-    return Group(*parts)
+def drawn(board: Board, width: int, height: int, now: float) -> RenderableType:
+    """The display, in at most so many lines: the time is always there; then families, the best first; then what the
+    checks found."""
+    plan = board.plan
+    top: list[RenderableType] = [_stages(board, now), _bar(board, width, now)]
+    found = _found(board)
+    if plan is None:
+        return Group(*top, *found[: max(0, height - len(top))])
+    top += ["", _plan(plan), _totals(board)]
+    room = height - len(top) - 2  # the head of the grid, and a line that stays free for the cursor
+    families = _ranked(board, plan)[: max(_LEAST, room - 1 if room < len(plan.families) else room)]
+    more = len(plan.families) - len(families)
+    rest = [Text(f"  and {more} more", style="dim")] if more else []
+    spare = max(0, room - len(families) - len(rest))
+    return Group(*top, _grid(board, plan, families, width), *rest, *found[:spare])
 
 
-def _stages(board: Board) -> Text:
+def _ranked(board: Board, plan: Planned) -> list[str]:
+    """The families, those with scores in the most folds first and of them the best; then as they were planned."""
+    sign = 1 if plan.greater_is_better else -1
+
+    def place(family: str) -> tuple[int, float]:
+        mean = board.mean_best(family)
+        return (-mean[0], -sign * mean[1]) if mean else (0, 0.0)
+
+    return sorted(plan.families, key=place)
+
+
+def _stages(board: Board, now: float) -> Text:
     text, passed = Text(no_wrap=True, overflow="ellipsis"), board.stage in _STAGES
     for name in _STAGES:
         if name == board.stage:
             text.append(f"● {name}", style="bold cyan")
+            text.append(f" {clock(now - (board.stage_since or now))}", style="cyan")
             passed = False
         else:
             text.append(f"✓ {name}" if passed else f"· {name}", style="green" if passed else "dim")
@@ -137,11 +161,14 @@ def _stages(board: Board) -> Text:
 def _plan(plan: Planned) -> Text:
     sense = "higher" if plan.greater_is_better else "lower"
     text = Text(f"{plain(plan.how, 60)} · {plain(plan.metric)}, {sense} is better", style="dim")
-    return text.append(f" · not tried: {len(plan.left_out)}" if plan.left_out else "")
+    text.append(f" · not tried: {len(plan.left_out)}" if plan.left_out else "")
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
-def _grid(board: Board, plan: Planned, width: int) -> Table:
-    """Families by folds; where the terminal is too narrow for that, families by totals."""
+def _grid(board: Board, plan: Planned, families: Sequence[str], width: int) -> Table:
+    """Families by folds, each cell with its trials and its best inner score; where the terminal is too narrow for that,
+    families by totals."""
     wide = _FAMILY + _CELL * len(plan.folds) <= width
     table = Table.grid(padding=(0, 1))
     table.add_column(width=_FAMILY - 1, no_wrap=True, overflow="ellipsis")
@@ -150,9 +177,9 @@ def _grid(board: Board, plan: Planned, width: int) -> Table:
     )
     for _ in heads:
         table.add_column(justify="right", no_wrap=True, width=_CELL - 1)
-    table.add_row("", *[Text(h, style="dim") for h in heads])
+    table.add_row(Text("trials · best" if wide else "", style="dim"), *[Text(h, style="dim") for h in heads])
     leader = board.leader()
-    for family in plan.families:
+    for family in families:
         style = "bold green" if family == leader else ""
         name = Text(("▸ " if family == leader else "  ") + plain(family, _FAMILY - 3), style=style)
         cells = _cells(board, plan, family, style) if wide else _sums(board, plan, family, style)

@@ -23,8 +23,6 @@ def _examples(*lines: str) -> str:
 
 app = typer.Typer(
     name="nestor",
-    no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,13 +42,16 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def nestor(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """A table in, a registered model and an honest estimate of it out: nested cross-validation, every trial kept."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 for _command in (train, retrain, check, score, watch, promote, rollback, runs, report, families, searches, up):

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from flows.hints import as_typed
 from models.address import masked
 from models.errors import Interrupted, NestorError, shortened
 
@@ -75,7 +76,7 @@ def _handler() -> logging.Handler:
 def again(arguments: list[str]) -> str:
     """The command that goes on with an interrupted one."""
     kept, skip = [], False
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         if skip:
             skip = False
         elif argument == "--resume":
@@ -89,7 +90,7 @@ def with_resume_value(arguments: list[str]) -> list[str]:
     """The arguments with an empty value put after a bare `--resume`: what follows it is its RUN only where it looks
     like a run's folder or id, and is no file."""
     out = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         out.append(argument)
         if argument == "--resume" and (not following or _no_run(following)):
             out.append("")
@@ -104,7 +105,7 @@ def _no_run(text: str) -> bool:
 def say(text: str) -> None:
     """Writes to standard error, whatever its encoding."""
     encoding = sys.stderr.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+    print(as_typed(text).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from flows.hints import as_typed
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -16,7 +18,7 @@ def show(*parts: RenderableType) -> None:
 
     console = Console(highlight=False, width=width())
     for part in parts:
-        console.print(part, markup=False)
+        console.print(as_typed(part) if isinstance(part, str) else part, markup=False)
 
 
 def width() -> int:

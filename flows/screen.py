@@ -46,7 +46,7 @@ def _live(board: Board, console: Console) -> Iterator[None]:
 
     def draw(live: Live) -> None:
         with lock:
-            picture = drawn(board, console.width, time.time())
+            picture = drawn(board, console.width, console.height, time.time())
         live.update(picture, refresh=True)
 
     # Standard output is left alone: it belongs to the result.

@@ -4,15 +4,17 @@ every text is a `Text`, never markup."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from models.address import pages
+from flows.hints import as_typed, pages
 from models.errors import shortened
 from models.outcome import number
 from models.told import MEANING
@@ -128,7 +130,7 @@ def _objectives(report: Report) -> RenderableType:
 def _noted(report: Report) -> RenderableType | None:
     lines = [Text(f"! {plain(w.message, 300)}", style="yellow") for w in report.warnings[:8]]
     if len(report.warnings) > 8:
-        lines.append(Text(f"! and {len(report.warnings) - 8} more: nestor report", style="yellow"))
+        lines.append(Text(f"! and {len(report.warnings) - 8} more: see the report", style="yellow"))
     lines += [Text(f"· {plain(note, 300)}") for note in report.notes[:8]]
     return Group(*lines, "") if lines else None
 
@@ -152,11 +154,12 @@ def _where(report: Report) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     if report.run_id:
-        table.add_row("read on", Text(f"nestor report {report.run_id[:12]}"))
+        table.add_row("read on", Text(as_typed(f"nestor report {report.run_id[:12]}")))
     if report.tracking_uri:
         table.add_row("every trial", Text(pages(plain(report.tracking_uri, 300))))
     if report.version is not None:
-        table.add_row("use it", Text(f"nestor score {quote(plain(report.name, 100))} new.csv --out scored.csv"))
+        use = f"nestor score {quote(plain(report.name, 100))} new.csv --out scored.csv"
+        table.add_row("use it", Text(as_typed(use)))
     return table
 
 
@@ -193,11 +196,65 @@ def findings_line(findings: Sequence[Finding]) -> Text:
     )
 
 
-def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """A plain table of texts, numbers and intervals."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*[cell if isinstance(cell, Text) else Text(plain(cell, 200)) for cell in row])
-    return table
+_GAP = 3
+"""Characters between two columns."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows under their columns, where the width takes every column's longest word; else without the columns that can be
+    spared, the first first; else one below the other. (Rich's own table takes what it lacks out of words.)"""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    spared: Sequence[str] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich's way to ask how it looks."""
+        places = range(len(self.columns))
+        for name in ["", *self.spared]:
+            places = [place for place in places if self.columns[place] != name or not name]
+            widths = self._share_width(places, options.max_width)
+            if widths:
+                return [self._draw_table(places, widths)]
+        return self._draw_records()
+
+    def _share_width(self, places: Sequence[int], width: int) -> list[int] | None:
+        """Each column's characters: those of its longest word, and of what is left over what it can use, from left
+        to right; None where that is too much."""
+        texts = [[self.columns[place], *(_as_text(row[place]).plain for row in self.rows)] for place in places]
+        widths = [max(cell_len(word) for text in column for word in text.split() or [""]) for column in texts]
+        room = width - sum(widths) - _GAP * (len(places) - 1)
+        if room < 0:
+            return None
+        for at, column in enumerate(texts):
+            more = min(room, max(map(cell_len, column)) - widths[at])
+            widths[at], room = widths[at] + more, room - more
+        return widths
+
+    def _draw_table(self, places: Sequence[int], widths: Sequence[int]) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+        for place, width in zip(places, widths, strict=True):
+            table.add_column(self.columns[place], width=width)
+        for row in self.rows:
+            table.add_row(*[_as_text(row[place]) for place in places])
+        return table
+
+    def _draw_records(self) -> Iterable[RenderableType]:
+        for row in self.rows:
+            table = Table.grid(padding=(0, 2))
+            table.add_column(style="dim", no_wrap=True)
+            table.add_column(overflow="fold")
+            for name, cell in zip(self.columns, row, strict=True):
+                table.add_row(name, _as_text(cell))
+            yield table
+            yield ""
+
+
+def _as_text(cell: Any) -> Text:
+    return cell if isinstance(cell, Text) else Text(plain(cell, 200))
+
+
+def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], spared: Sequence[str] = ()) -> Rows:
+    """A plain table of texts, numbers and intervals; `spared` names columns that a narrow terminal may lack."""
+    return Rows(columns, [tuple(row) for row in rows], spared)

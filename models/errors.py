@@ -8,6 +8,7 @@ NestorError             1   something failed that the user could not know
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -49,6 +50,15 @@ def shortened(value: object, width: int = 40) -> str:
 
 
 def unknown(what: str, asked: object, known: Iterable[object]) -> InputError:
-    """`No family 'lniear'. Known: constant, linear.`; where nothing is known, that there is none."""
-    names = listed(known, 60)
-    return InputError(f"No {what} {shortened(asked)!r}" + (f". Known: {names}." if names else ": there is none."))
+    """`No family 'lniear'. Did you mean linear?`; where nothing is near, what is known; else that there is none."""
+    hint = suggested(asked, known)
+    return InputError(f"No {what} {shortened(asked)!r}" + (f".{hint}" if hint else ": there is none."))
+
+
+def suggested(asked: object, known: Iterable[object], what: str = "Known", most: int = 60) -> str:
+    """` Did you mean linear?` for the likely ones of the known names, else ` Known: ...`; empty where none is known."""
+    folded = {str(name).casefold(): name for name in known}
+    near = difflib.get_close_matches(str(asked).casefold().strip(), list(folded), 3, 0.6)
+    if near:
+        return f" Did you mean {listed(folded[name] for name in near)}?"
+    return f" {what}: {listed(folded.values(), most)}." if folded else ""

@@ -7,7 +7,6 @@ interval can't drift apart, and sorting is done once for all replicates.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import math
@@ -22,7 +21,7 @@ import numpy as np
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from models.costs import Costs, Priced, matrix
-from models.errors import InputError, listed, shortened
+from models.errors import InputError, listed, shortened, unknown
 from models.measures import LOSSES, RANKS, TABLES, confusions, mean_where, pinball, ratio
 from models.table import Loss, Task
 
@@ -354,9 +353,7 @@ def metric_for(name: str | None, task: Task, classes: Sequence[Any], costs: Pric
         return _own(source, task, tuple(classes))
     full = _full(source)
     if full is None:
-        near = difflib.get_close_matches(source.lower(), metric_names(task), 5, 0.5)
-        hint = f"Did you mean {listed(near)}?" if near else f"Known: {listed(_known(task), 60)}."
-        raise InputError(f"No metric {shortened(source)!r}. {hint}")
+        raise unknown("metric", source, _known(task))
     if _shown(full) not in metric_names(task):
         raise InputError(
             f"The metric {_shown(full)!r} does not fit a {task} target. Those that do: {listed(_known(task), 60)}."

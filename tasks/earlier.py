@@ -14,7 +14,7 @@ import pandas as pd
 
 from models.address import masked
 from models.config import Run
-from models.errors import InputError, listed, shortened
+from models.errors import InputError, listed, shortened, unknown
 from models.outcome import Report
 from models.seal import digest
 from tasks import owner
@@ -101,7 +101,8 @@ def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
     The time may differ: who gives more goes on with more. A run that is done with another time is no answer, but to who
     wants it by its name. InputError where the run `wanted` is not there, or has other settings."""
     here = _identity(described(run), name, installed())
-    for place in sorted((ROOT / "work").glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):
+    places = sorted((ROOT / "work").glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for place in places:
         workdir = Workdir(place.parent)
         kept = workdir.read_json("run.json")
         if wanted in (place.parent.name, (workdir.read_json("report.json") or {}).get("run_id")):
@@ -110,7 +111,7 @@ def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
         if not wanted and not _other(here, kept, timed=kept["state"] == "done"):
             return workdir
     if wanted:
-        raise InputError(f"No run {wanted!r} in {ROOT / 'work'}.")
+        raise unknown(f"run in {ROOT / 'work'} called", wanted, [p.parent.name for p in places])
     return None
 
 

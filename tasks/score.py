@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -222,8 +221,7 @@ def _parts(model: str) -> tuple[str, str | None, str | None]:
 
 def _unknown_model(client: MlflowClient, name: str) -> InputError:
     known = sorted(m.name for m in client.search_registered_models())
-    near = get_close_matches(name, known, n=5, cutoff=0.5)
-    return unknown("model", name, near or known) if known else InputError(f"No model {name!r}: none is registered yet.")
+    return unknown("model", name, known) if known else InputError(f"No model {name!r}: none is registered yet.")
 
 
 def _opened(client: MlflowClient, version: ModelVersion, folder: Path, tested: bool, unsafe: bool) -> Loaded:

@@ -64,6 +64,7 @@ def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
             )
             for row in rows
         ],
+        spared=("how", "test", "status"),
     )
 
 
@@ -85,4 +86,5 @@ def _moves_table(moves: list[dict[str, Any]]) -> RenderableType:
             )
             for move in moves
         ],
+        spared=("by", "move"),
     )

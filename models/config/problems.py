@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from models.config.places import beneath, is_settings
 from models.config.values import Settings
-from models.errors import InputError, shortened
+from models.errors import InputError, shortened, suggested
 
 _MOST = 3
 
@@ -39,7 +39,7 @@ def placed(where: str, message: str) -> str:
 def sentence(problem: Any, model: type[Settings]) -> str:
     """What is wrong with one field, and what came."""
     if problem["type"] == "extra_forbidden":
-        return f"no such field. Known: {', '.join(_fields(model, problem['loc']))}."
+        return f"no such field.{suggested(problem['loc'][-1], _fields(model, problem['loc']))}"
     if problem["type"] == "missing":
         return "is missing."
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be").rstrip(".")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from models.errors import InputError, listed, shortened
+from models.errors import InputError, listed, shortened, suggested
 from models.table import Finding
 
 
@@ -111,8 +110,4 @@ def column(asked: str, names: Iterable[str], what: str, where: str) -> str:
 
 def near(asked: str, known: Sequence[str]) -> str:
     """` Did you mean ...?` for the likely names; else the names there are."""
-    folded = {n.casefold(): n for n in known}
-    close = difflib.get_close_matches(asked.casefold().strip(), list(folded), 3, 0.6)
-    if close:
-        return f" Did you mean {listed(folded[c] for c in close)}?"
-    return f" Its columns: {listed(known)}." if known else ""
+    return suggested(asked, known, "Its columns", 8)

@@ -91,9 +91,9 @@ def test_all_runs_are_a_list_as_ever(nestor):
         (("promote", "digits/9"), "No version of digits '9'. Known: 3, 2, 1."),
         (("promote", "digits/new"), "named NAME or NAME/VERSION, not 'digits/new'"),
         (("promote", "digits@challenger"), "named NAME or NAME/VERSION, not 'digits@challenger'"),
-        (("promote", "digit"), "No model 'digit'. Known: digits."),
+        (("promote", "digit"), "No model 'digit'. Did you mean digits?"),
         (("rollback", "digits"), "digits has no earlier champion to go back to."),
-        (("rollback", "digit"), "No model 'digit'. Known: digits."),
+        (("rollback", "digit"), "No model 'digit'. Did you mean digits?"),
     ],
 )
 def test_a_mistake_is_told_and_moves_nothing(nestor, registry, arguments, says):

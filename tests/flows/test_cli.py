@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows import ending
+from flows import ending, hints
 from flows.cli import app
 from flows.options import FLAGS, bindings, gathered, kinds, made_run, names, of_families, orders
 from models.errors import BudgetError, InputError, Interrupted, NestorError
@@ -214,15 +214,15 @@ def test_many_wrong_values_are_bounded():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("splitt: 1", "config: splitt: no such field. Known: data, target"),
-        ("split: {outter: 1}", "config: split.outter: no such field. Known: outer, inner"),
+        ("splitt: 1", "config: splitt: no such field. Did you mean split?"),
+        ("split: {outter: 1}", "config: split.outter: no such field. Did you mean outer"),
         ("seed: a", "config: seed: should be a valid integer"),
         ("- 1", "--config: "),
         ("a: [", "--config: "),
         ("split: 3", "config: split: "),
         ("split: 3\nsplit.outer: 3", "--config: "),
-        ("families: {lightgbm: {spce: 1}}", "config: families.lightgbm.spce: no such field. Known: space, steps"),
-        ("families.lightgbm.spce.x: 1", "config: families.lightgbm.spce: no such field. Known: space, steps"),
+        ("families: {lightgbm: {spce: 1}}", "config: families.lightgbm.spce: no such field. Did you mean space?"),
+        ("families.lightgbm.spce.x: 1", "config: families.lightgbm.spce: no such field. Did you mean space?"),
     ],
 )
 def test_a_wrong_config_file_is_told_with_its_field(tmp_path, text, says):
@@ -315,7 +315,7 @@ def test_one_search_is_shown_whole_at_any_width_and_all_where_there_is_room(monk
     assert source in shown("bohb", columns=80)
     one = json.loads(shown("bohb", "--json", columns=80))
     assert (one["name"], one["available"], source in one["source"]) == ("bohb", "yes", True)
-    for words, said in ((["bohbb"], "Known: auto, bohb"), (["bohb", "--suggest", "loans"], "without the search bohb")):
+    for words, said in ((["bohbb"], "Did you mean bohb"), (["bohb", "--suggest", "loans"], "without the search bohb")):
         assert said in str(CliRunner().invoke(app, ["searches", *words]).exception)
 
 
@@ -383,3 +383,62 @@ def test_an_unexpected_error_is_one_screen_and_a_file_with_the_rest(tmp_path):
     assert "Traceback" in log.read_text()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=CALM | {"NESTOR_DEBUG": "1"})
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--help",)])
+def test_alone_it_shows_the_help(words, tmp_path):
+    done = nestor(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+    assert "retrain" in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_shell_completes_commands_and_options(tmp_path):
+    asked = {"_NESTOR_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    assert "retrain" in nestor(cwd=tmp_path, COMP_WORDS="nestor re", **asked).stdout
+    done = nestor(cwd=tmp_path, COMP_WORDS="nestor train --bud", **{**asked, "COMP_CWORD": "2"})
+    assert "--budget" in done.stdout, done.stderr
+
+
+def test_completion_can_be_installed(tmp_path):
+    typed = f"{sys.executable} -m flows.cli --install-completion; exit $?"  # typed into a shell, which it looks for
+    env = CALM | {"HOME": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", typed], cwd=tmp_path, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / ".bashrc").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("trian",), "train"),
+        (("train", "t.csv", "-t", "Über 50k?", "-f", "lightgmb"), "lightgbm"),
+        (("train", "t.csv", "-t", "Über 50k?", "--search", "tpee"), "tpe"),
+        (("train", "t.csv", "-t", "Uber 50k?"), "Über 50k?"),
+        (("train", "t.csv", "-t", "Über 50k?", "--taget", "b"), "--target"),
+        (("train", "tt.csv", "-t", "b"), "t.csv"),
+        (("families", "lightgmb"), "lightgbm"),
+        (("searches", "tpee"), "tpe"),
+        (("check", "t.csv", "-t", "Über 50k?", "--metric", "roc_acu"), "roc_auc"),
+    ],
+)
+def test_a_slip_is_told_with_what_was_meant(words, meant, table):
+    done = nestor(*words, cwd=table)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    told = " ".join(done.stderr.replace("│", " ").split())
+    assert "Did you mean" in told or "Possible options" in told
+    assert meant in told.split("Did you mean")[-1]
+
+
+def test_commands_are_told_as_they_can_be_typed_here(tmp_path, monkeypatch):
+    beside = Path(sys.executable).with_name("nestor")
+    monkeypatch.chdir(beside.parents[2])
+    hints.program.cache_clear()
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert hints.as_typed("nestor runs a, not models:/nestor up") == ".venv/bin/nestor runs a, not models:/nestor up"
+    hints.program.cache_clear()
+    monkeypatch.setenv("PATH", str(beside.parent))
+    assert hints.as_typed("see nestor runs loans; nestor is here") == "see nestor runs loans; nestor is here"
+    hints.program.cache_clear()

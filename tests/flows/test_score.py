@@ -75,7 +75,7 @@ def test_a_deployments_plain_parameters_do(home):
 
 
 def test_what_is_wrong_with_the_input_is_told_and_not_tried_again(home):
-    with pytest.raises(InputError, match=r"No model 'digit'\. Known: digits"):
+    with pytest.raises(InputError, match=r"No model 'digit'\. Did you mean digits"):
         scored({"model": "digit", "data": "new-2024-05-01.csv", "out": "no.csv"})
     from flows import begin
     from flows.called import PREFECT_API_URL, temporary_settings

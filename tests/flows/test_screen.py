@@ -75,7 +75,7 @@ STORY = (
 
 
 def test_a_run_in_the_midst():
-    shown = text(drawn(board(*STORY), 80, 45.0))
+    shown = text(drawn(board(*STORY), 80, 24, 45.0))
     assert "✓ read  ✓ check  ✓ seal  ✓ shortlist  ● tune  · conclude  · register" in shown
     assert re.search(r"▸ \[red\]forest +1 0\.850 +2 0\.950 +1 - ", shown)
     assert re.search(r"  linear +2 0\.900 +1 0\.700 +·", shown)
@@ -89,7 +89,7 @@ def test_a_run_in_the_midst():
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_it_fits_and_holds_no_control_characters(width):
     folds = (*FOLDS, "all")
-    shown = text(drawn(board(*STORY, planned(folds=folds)), width, 45.0), width)
+    shown = text(drawn(board(*STORY, planned(folds=folds)), width, 24, 45.0), width)
     assert widths(shown) <= width
     assert "\x1b" not in shown
     assert "\u202e" not in shown
@@ -203,3 +203,33 @@ def test_findings_stand_with_stops_first():
     rows = text(tables.findings_table(found)).splitlines()
     assert [row[0] for row in rows if row[:1] in "✗!✓" and row] == ["✗", "!", "✓"]
     assert text(tables.findings_line(found)) == "1 passed, 1 warning, 1 stop\n"
+
+
+FAMILIES = tuple(f"family_{k}" for k in range(16))
+
+
+@pytest.mark.parametrize("height", [24, 30, 12])
+def test_the_time_is_on_the_screen_whatever_its_height(height):
+    made = board(*STORY, planned(families=FAMILIES), *[tried(f, "1", k / 20) for k, f in enumerate(FAMILIES)])
+    shown = text(drawn(made, 80, height, 45.0)).splitlines()
+    assert len(shown) <= height
+    assert "45 s of 2:00 · 1:15 left" in shown[1]
+    assert "▸ family_15" in "".join(shown)  # the best is never left out
+
+
+@pytest.mark.parametrize("stage", ["conclude", "register"])
+def test_a_stage_without_trials_shows_that_time_goes_by(stage):
+    made = board(*STORY, Stage(stage))
+    assert f"● {stage} 35 s" in text(drawn(made, 80, 24, 45.0))
+    assert f"● {stage} 36 s" in text(drawn(made, 80, 24, 46.0))
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_a_table_breaks_no_word(width):
+    rows = [("2026-11-30 17:00", "breast_cancer", "12 @champion", "1e3e5741", "nested", "0.9934", "0.9961", "FINISHED")]
+    columns = ("when", "name", "version", "run", "how", "estimate", "test", "status")
+    shown = text(tables.rows_table(columns, rows, spared=("how", "test", "status")), width)
+    assert widths(shown) <= width
+    assert "…" not in shown
+    assert "breast_cancer" in shown
+    assert "@champion" in shown

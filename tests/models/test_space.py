@@ -101,7 +101,7 @@ def test_the_default_moves_into_the_users_ranges(known, given, default):
 @pytest.mark.parametrize(
     ("known", "given", "says"),
     [
-        (LIGHTGBM, {"lerning_rate": 0.1}, "No hyperparameter of lightgbm 'lerning_rate'. Known: learning_rate, "),
+        (LIGHTGBM, {"lerning_rate": 0.1}, "No hyperparameter of lightgbm 'lerning_rate'. Did you mean learning_rate"),
         (LIGHTGBM, {"learning_rate": [0.3, 0.1]}, "learning_rate is a number: give one value, .low, high. or "),
         (LIGHTGBM, {"learning_rate": [0, 0.1]}, "its range must lie above 0, not begin at 0"),
         (LIGHTGBM, {"learning_rate": None}, "learning_rate is a number"),

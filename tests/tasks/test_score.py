@@ -236,7 +236,7 @@ def test_names_find_their_version(world, asked, version):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("wien", r"No model 'wien'. Known: wine\."),
+        ("wien", r"No model 'wien'. Did you mean wine\?"),
         ("zzz", r"No model 'zzz'. Known: sugar, wine\."),
         ("wine@best", r"No alias of wine 'best'. Known: challenger, champion\."),
         ("wine/7", r"No version of wine '7'. Known: 2, 1\."),

@@ -101,7 +101,7 @@ def _fixed(name, but=1):
 @pytest.mark.parametrize(
     ("families", "search", "says"),
     [
-        ({"lightgmb": {"steps": 2}}, {}, "No family 'lightgmb'. Known: "),
+        ({"lightgmb": {"steps": 2}}, {}, "No family 'lightgmb'. Did you mean lightgbm"),
         ({"linear": {"space": {"strength": [5, 1]}}}, {}, "strength is a number: give one value"),
         ({"linear": {"steps": {"x": 2}}}, {}, "No hyperparameter of linear 'x'"),
         *(
