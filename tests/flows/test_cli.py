@@ -420,7 +420,7 @@ def test_completion_can_be_installed(tmp_path):
         (("train", "tt.csv", "-t", "b"), "t.csv"),
         (("families", "lightgmb"), "lightgbm"),
         (("searches", "tpee"), "tpe"),
-        (("check", "t.csv", "-t", "Über 50k?", "--metric", "roc_acu"), "roc_auc"),
+        (("train", "t.csv", "-t", "Über 50k?", "--metric", "roc_acu"), "roc_auc"),
     ],
 )
 def test_a_slip_is_told_with_what_was_meant(words, meant, table):

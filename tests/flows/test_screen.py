@@ -76,7 +76,7 @@ STORY = (
 
 def test_a_run_in_the_midst():
     shown = text(drawn(board(*STORY), 80, 24, 45.0))
-    assert "✓ read  ✓ check  ✓ seal  ✓ shortlist  ● tune  · conclude  · register" in shown
+    assert "✓ read  ✓ check  ✓ seal  ✓ shortlist  ● tune 35 s  · conclude  · register" in shown
     assert re.search(r"▸ \[red\]forest +1 0\.850 +2 0\.950 +1 - ", shown)
     assert re.search(r"  linear +2 0\.900 +1 0\.700 +·", shown)
     assert "5 complete · 1 pruned · 1 failed" in shown
