@@ -38,8 +38,9 @@ WEST = {"edt": 4, "est": 5, "cdt": 5, "cst": 6, "mdt": 6, "mst": 7, "pdt": 7, "p
 FIELDS = {
     "Y": r"(?P<year>\d{4})", "y": r"(?P<year>\d{4}|\d{2})", "m": r"(?P<month>\d{1,2})", "d": r"(?P<day>\d{1,2})",
     "b": f"(?P<name>{MONTH})", "B": f"(?P<name>{MONTH})", "q": r"(?P<quarter>[1-4])",
-    "G": r"(?P<year>\d{4})", "V": r"(?P<week>\d{2})", "u": r"(?P<weekday>[1-7])",
+    "G": r"(?P<year>\d{4})", "V": r"(?P<week>\d{1,2})", "u": r"(?P<weekday>[1-7])",
 }  # fmt: skip
+GAP = r"[ ,./'-]*"
 WEEKDAY = r"(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,? +)?"
 CLOCK = (
     r"(?P<hour>\d{1,2})(?:[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2})(?:[.,:](?P<part>\d{1,9}))?)?)?"
@@ -49,14 +50,15 @@ DENSE_CLOCK = r"(?P<hour>\d{2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,]?
 PLACE = r"(?:\[[\w/+-]+\])?"
 ZONE = (
     rf"(?: ?(?P<zone>Z|z|UTC|GMT|UT|{'|'.join(WEST).upper()}){PLACE})?"
-    rf"(?: ?(?P<offset>[+-]\d{{1,2}}(?::?\d{{2}}(?::?\d{{2}})?)?){PLACE})?(?: ?\([^()]*\))?"
+    rf"(?: ?(?P<offset>[+-]\d{{1,2}}(?::?\d{{2}}(?::?\d{{2}})?)?)(?:{PLACE}| [A-Z]{{2,5}}))?(?: ?\([^()]*\))?"
 )
 # What ISO8601 stands for beside what pandas reads as that.
 ISO = ("%Y-%m-%d", "%Y-%m-%d-%X", "%GW%V%u", "%Y-%m")
 # Tried in this order; days with the month in digits at its end are looked at by themselves.
 FORMS = (
     "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d %b %Y", "%b %d %Y", "%b %d %X %Y", "%Y %b %d", "%d %b %y", "%b %Y", "%Y %b",
-    "%b-%y", "%m/%Y", "%m-%Y", "%m.%Y", "%YM%m", "%Y Q%q", "Q%q %Y", "%qQ %Y", "%GW%V",
+    "%b-%y", "%m/%Y", "%m-%Y", "%m.%Y", "%YM%m", "%Y Q%q", "Q%q %Y", "%qQ %Y", "Q%q %y", "%qQ %y",
+    "%GW%V", "W%V %G",
 )  # fmt: skip
 DAY_MONTH = r"^(?P<one>\d{1,2})(?P<mark>[/.-])(?P<two>\d{1,2})[/.-](?P<three>\d{4}|\d{2})(?:\D.*)?$"
 COMPACT = r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])[0-5]\d([0-5]\d)?)?$"
@@ -66,6 +68,9 @@ UNREAD = (
     rf"^{WEEKDAY}(?:\d{{1,2}}[ .-]+{MONTH}|{MONTH}\.?[ -]+\d{{1,2}})(?:\W.{{0,60}})?$",
     r"^\d{1,2}(?:\.|er|º)? (?:de )?\pL{3,12}\.? (?:de )?(?:19|20)\d{2}(?:\D.{0,20})?$",
     r"^\d{4} ?年 ?\d{1,2} ?月.{0,20}$",
+    r"^(?:19|20)\d{2}[\W_]{1,3}\d{1,2}[\W_]{1,3}\d{1,2}(?:\D.{0,60})?$",
+    r"^\d{1,2}[\W_]{1,3}\d{1,2}[\W_]{1,3}(?:19|20)\d{2}(?:\D.{0,60})?$",
+    r"^(?:19|20)\d{2}[ -]?[HST][1-4]$|^[HST][1-4][ -]?(?:19|20)\d{2}$",
 )
 
 
@@ -136,17 +141,18 @@ def compact(words: Words, good: np.ndarray) -> bool:
 def _expression(form: str, tail: str | None = None) -> str:
     """The format as a regular expression. Where the month has a name, or there is a quarter or a week, it does not
     matter what stands between the parts."""
-    loose, dense = bool(re.search("%[bBqV]", form)) and form != "%b-%y", form == "%Y%m%d"
+    loose = bool(re.search("%[bBqV]", form)) and form != "%b-%y"
+    packed = form == "%Y%m%d" or "%u" in form
     text = ""
     for part in re.findall(r"%.|[^%]+", form):
         if part == "%X":
             text += f"{CLOCK}{ZONE}"
         elif part.startswith("%"):
-            gap = r"[ ,./-]*" if loose and text else ""
-            text += gap + (FIELDS[part[1]].replace("{1,2}", "{2}") if dense else FIELDS[part[1]])
+            gap = GAP if loose and text else ""
+            text += gap + (FIELDS[part[1]].replace("{1,2}", "{2}") if packed else FIELDS[part[1]])
         else:
             literal = part.strip(" -") if loose else part
-            text += rf"[ ,./-]*{re.escape(literal)}" if loose else re.escape(literal)
+            text += GAP + re.escape(literal) if loose else re.escape(literal)
     return rf"^{WEEKDAY}{text}{_tail(form) if tail is None else tail}$"
 
 
