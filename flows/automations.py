@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +61,19 @@ def _notice(client: SyncPrefectClient, block: str | None) -> dict[str, Any] | No
 def _put(client: SyncPrefectClient, automation: AutomationCore) -> None:
     """Makes the automation, or changes the one of that name; one more of that name is taken away."""
     body = automation.model_dump(mode="json", exclude_unset=True)
-    ids = _of_name(client, automation.name)
-    if not ids:
+    where = {"automations": {"name": {"any_": [automation.name]}}}
+    there: list[dict[str, Any]] = client.request("POST", "/automations/filter", json=where).json()
+    if not there:
         client.request("POST", "/automations/", json=body).raise_for_status()
         return
-    client.request("PUT", "/automations/{id}", path_params={"id": ids[0]}, json=body).raise_for_status()
-    for more in ids[1:]:
-        client.request("DELETE", "/automations/{id}", path_params={"id": more}).raise_for_status()
+    first, *others = there
+    body |= _chosen_there(body, first)
+    client.request("PUT", "/automations/{id}", path_params={"id": first["id"]}, json=body).raise_for_status()
+    for more in others:
+        client.request("DELETE", "/automations/{id}", path_params={"id": more["id"]}).raise_for_status()
 
 
-def _of_name(client: SyncPrefectClient, name: str) -> list[str]:
-    where = {"automations": {"name": {"any_": [name]}}}
-    found: Iterable[dict[str, Any]] = client.request("POST", "/automations/filter", json=where).json()
-    return [one["id"] for one in found]
+def _chosen_there(body: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """What somebody has chosen on the page and keeps: that it is off, and what is done where the file says nothing."""
+    idle = all(action["type"] == "do-nothing" for action in body["actions"])
+    return {"enabled": there["enabled"]} | ({"actions": there["actions"]} if idle else {})

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
 
 from flows import begin, server
 
@@ -35,11 +37,23 @@ class Called(Flow):
     A worker that runs a deployment does not come this way: it has a server, and every stage is run where the flow
     says."""
 
-    def __init__(self, fn: Callable[..., Any], *, hidden: tuple[str, ...] = (), **options: Any) -> None:
-        """`hidden`: parameters that the form in Prefect's page leaves out."""
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        hidden: tuple[str, ...] = (),
+        forms: Mapping[str, dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """`hidden`: parameters that the form in Prefect's page leaves out; `forms`: JSON schemas by which it draws
+        others instead of their own."""
         super().__init__(_told(fn), **options)
         whole = inspect.signature(self.fn)
-        shown = [parameter for name, parameter in whole.parameters.items() if name not in hidden]
+        drawn = {
+            name: whole.parameters[name].replace(annotation=Annotated[Any, WithJsonSchema(schema)])
+            for name, schema in (forms or {}).items()
+        }
+        shown = [drawn.get(name, parameter) for name, parameter in whole.parameters.items() if name not in hidden]
         self.__signature__ = whole.replace(parameters=shown)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -21,6 +21,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import gone, meter
 from models.config import Run
+from models.config.form import short
+from models.config.run import FIRST
 from models.errors import NestorError
 from models.outcome import Report
 from tasks import budget, progress
@@ -108,11 +110,18 @@ def _run_name() -> str:
     return "train"
 
 
-train = Training(
-    _train,
-    name="train",
-    flow_run_name=_run_name,
-    task_runner=ThreadPoolTaskRunner(max_workers=512),  # pyright: ignore[reportArgumentType]
-    persist_result=False,
-    hidden=("resume",),
-)
+def _flow(**forms: dict[str, Any]) -> Training:
+    return Training(
+        _train,
+        name="train",
+        flow_run_name=_run_name,
+        task_runner=ThreadPoolTaskRunner(max_workers=512),  # pyright: ignore[reportArgumentType]
+        persist_result=False,
+        hidden=("resume",),
+        forms=forms,
+    )
+
+
+train = _flow(run=short(Run.model_json_schema(), FIRST))
+train_advanced = _flow()
+"""The same flow; its form has every setting."""

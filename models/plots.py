@@ -86,6 +86,7 @@ def intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int = 0)
                 axes.plot([end], [place], marker=mark, color=colour, markersize=6, clip_on=False)
     room = 0.04 * (high - low) or 1e-3
     axes.set_xlim(low - room, high + room)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_yticks(range(len(rows)), [shortened(name, 26) for name, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)

@@ -83,7 +83,7 @@ def slices(found: Tried, names: Sequence[str], metric: str, seed: int = 0) -> tu
         else:
             axes.fill_between(places, mean - spread, mean + spread, color=SERIES[1], alpha=0.2, linewidth=0)
             axes.plot(places, mean, color=SERIES[1], linewidth=1.6)
-        _framed(axes.xaxis, found.space[name])
+        _framed(axes.xaxis, found.space[name], 2)
         axes.set(title=shortened(name, 26), xlim=(-0.03, 1.03), ylim=_zoom(found.gain))
     for axes in panels[::2]:
         axes.set_ylabel(_gain(metric))
@@ -243,9 +243,9 @@ def _paired(axes: Axes, found: Tried, one: str, other: str) -> None:
     axes.grid(visible=False)
 
 
-def _framed(axis: Any, one: BaseDistribution) -> None:
-    """Puts the range's own values along an axis from 0 to 1."""
-    ticks = _ticks(one, 4)
+def _framed(axis: Any, one: BaseDistribution, count: int = 4) -> None:
+    """Puts about so many of the range's own values along an axis from 0 to 1."""
+    ticks = _ticks(one, count)
     axis.set_ticks([place for place, _ in ticks], [shortened(label, 12) for _, label in ticks])
 
 

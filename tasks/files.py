@@ -16,6 +16,7 @@ from tasks.conclude import Concluded, decided
 from tasks.earlier import described
 from tasks.importance import Drawn, write_down
 from tasks.session import Session
+from tasks.unchanged import identity
 
 
 def write(
@@ -34,6 +35,7 @@ def write(
     pd.DataFrame(board).drop(columns=["estimate"], errors="ignore").to_csv(folder / "leaderboard.csv", index=False)
     for name, value in (
         ("config.json", described(session.run)),
+        ("identity.json", identity(session.run, session.table.fingerprint)),
         ("checks.json", [asdict(f) for f in session.findings]),
         ("report.json", report.as_json()),
         ("plan.json", session.workdir.read_json("plan.json")),

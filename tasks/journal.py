@@ -62,6 +62,8 @@ class Record:
     directory, else at the current one."""
     dataset: Mapping[str, Any] | None = None
     """The input table: name, digest, source and, if known, rows, columns and the columns' kinds by name."""
+    note: str = ""
+    """What a person should know of the run before anything else, as markdown."""
     at: float = 0.0
     """When it was recorded; set by the journal."""
 
@@ -86,6 +88,7 @@ class Record:
             end=(later.end or later.at) if ended else (later.end or self.end),
             artifacts=[*self.artifacts, *(a for a in later.artifacts if a not in self.artifacts)],
             dataset=later.dataset or self.dataset,
+            note=later.note or self.note,
             at=later.at,
         )
 
@@ -129,17 +132,29 @@ def default_address() -> str:
     """The MLflow address that commands use: MLFLOW_TRACKING_URI, else MLFLOW_BACKEND_STORE_URI (the database that
     `nestor up` serves), else the server of a living `nestor up` on such a database, else `mlruns/mlflow.db` in the
     current directory."""
-    given = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_BACKEND_STORE_URI") or _of_up()
-    return given or f"sqlite:///{Path('mlruns').resolve() / 'mlflow.db'}"
+    given = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_BACKEND_STORE_URI") or _of_up("tracking")
+    return given or _of_this_folder()
 
 
-def _of_up() -> str | None:
-    """MLflow's server of a `nestor up` that lives in this folder and has its store elsewhere: its record
-    (flows/stack/claim.py) keeps no password."""
+def page_of(address: str) -> str | None:
+    """Where MLflow's page shows that store: the address itself where it is a server's; else NESTOR_MLFLOW_UI, which
+    `nestor up` sets for its workers; of this folder's store the page of a living `nestor up`. None without any."""
+    if address.startswith("http"):
+        return address
+    return os.environ.get("NESTOR_MLFLOW_UI") or (_of_up("mlflow") if address == _of_this_folder() else None)
+
+
+def _of_this_folder() -> str:
+    return f"sqlite:///{Path('mlruns').resolve() / 'mlflow.db'}"
+
+
+def _of_up(what: str) -> str | None:
+    """What a `nestor up` that lives in this folder has written down (flows/stack/claim.py): `mlflow`, its server's
+    address; `tracking`, the same where its store is elsewhere. The record keeps no password."""
     with suppress(OSError, ValueError, KeyError):
         record = json.loads(Path("mlruns/prefect/server.json").read_text())
         if owner.process(record["pid"], record["started"]):
-            return record["tracking"]
+            return record[what]
     return None
 
 

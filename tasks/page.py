@@ -66,6 +66,7 @@ footer { margin-top: 56px; color: var(--dim); font-size: 13px; }
   .texts thead { display: none; } .texts td { border: 0; padding: 1px 0; text-align: left; }
   .texts tr { padding: 7px 0; border-bottom: 1px solid var(--line); } .texts tr:last-child { border: 0; }
   .texts td:first-child { font-weight: 600; }
+  .texts td[data-head]::before { content: attr(data-head) ": "; color: var(--dim); }
 }
 @media print {
   body { background: #fff; } main { max-width: none; padding: 0; } h2 { break-after: avoid; }
@@ -109,6 +110,8 @@ def table(
     """A table of cells that are html already; `numeric` columns stand to the right, `names` never wrap. On a
     narrow screen a table with numbers scrolls beside its first column, and texts stand one below the other."""
     kinds = {**dict.fromkeys(numeric, " class=n"), **dict.fromkeys(names, " class=k")}
+    if not numeric and len(heads) > 3:  # texts of so many kinds, one below the other, need their heads
+        kinds |= {k: f'{kinds.get(k, "")} data-head="{esc(heads[k])}"' for k in range(1, len(heads))}
 
     def cells(tag: str, row: Sequence[str]) -> str:
         return "".join(f"<{tag}{kinds.get(k, '')}>{cell}</{tag}>" for k, cell in enumerate(row))

@@ -22,9 +22,9 @@ from tasks.deliver import delivered, trusted, unsafe
 from tasks.front import delivered_costs, outcomes, points
 from tasks.importance import Drawing
 from tasks.intake import made_of
+from tasks.note import of_run, of_version
 from tasks.profiles import profiled
 from tasks.session import Session
-from tasks.unchanged import identity
 from tasks.warm import saving, saving_said
 
 _EXAMPLE_ROWS = 5
@@ -73,6 +73,7 @@ def _registered(session: Session, concluded: Concluded) -> dict[str, Any]:
         beats_constant=concluded.beats_constant,
         metrics=_numbers(concluded),
         tags={"nestor.metric": session.metric.name, "nestor.winner": concluded.winner},
+        description=of_version(session, concluded),
         extra={**known_by(session), **_rule(session)},
         beside=[str(path) for path in _beside(session, concluded, model, folder)],
     )
@@ -251,8 +252,8 @@ def _close(session: Session, report: Report, saved: Mapping[str, float]) -> int:
         tags={
             "nestor.winner": report.winner, "nestor.how": report.how.method,
             **({"nestor.warm": report.warm} if report.warm else {}),
-            **identity(session.run, session.table.fingerprint),
         },
+        note=of_run(report),
     )  # fmt: skip
     left = session.journal.drain(60.0 if session.ledger.limit is None else max(3.0, session.ledger.left))
     if left:

@@ -36,7 +36,7 @@ import pandas as pd
 from models import history
 from models.errors import NestorError, listed
 from tasks import pickled
-from tasks.tracking import moves
+from tasks.tracking import described, moves
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.store import locked
 
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import Model, ModelSignature
 
+_SHOWN = ("estimate", "test")
+"""Numbers that a version has as tags too; `nestor.json` in it, and the run, have all."""
 ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
 OURS = ("flows", "tasks", "models", "__main__")
 HISTORY = "nestor_history"
@@ -79,12 +81,14 @@ def register(
     extra: Mapping[str, Any] | None = None,
     beside: Sequence[str] = (),
     unsafe: Sequence[str] = (),
+    description: str = "",
 ) -> dict[str, Any]:
     """The registered version: version, alias (None where it is no better than a constant), run_id, model_uri.
 
     `model` and `tested` are joblib files; `example` is a parquet file with a few rows of features; the files `beside`
     are put into the version's folder as they are; `unsafe` names the families in the model that skops can't hold: it is
-    pickled then. Called again for the same pipeline run (a resume) it finds the version it made."""
+    pickled then; `description` is what its page says first. Called again for the same pipeline run (a resume) it finds
+    the version it made."""
     client, run_id = mirror.client, mirror.run_id()
     with locked(mirror.address):
         version = _registered(client, name, mirror.run_key)
@@ -101,7 +105,7 @@ def register(
             }
             twin, others = Path(tested) if tested else None, tuple(map(Path, beside))
             files = Files(Path(model), Path(example), twin, mirror.workdir / "model", others)
-            version = _version(mirror, name, run_id, files, facts, tags or {})
+            version = _version(mirror, name, run_id, files, facts, tags or {}, description)
         alias = _aliased(client, version, beats_constant)
     return {
         "version": int(version.version),
@@ -287,6 +291,7 @@ def _version(
     files: Files,
     facts: dict[str, Any],
     tags: Mapping[str, str],
+    description: str,
 ) -> ModelVersion:
     """A new version of the folder. Its tags come with it in one transaction, so that a kill leaves all or nothing."""
     from mlflow.entities import LoggedModelOutput
@@ -304,11 +309,11 @@ def _version(
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     shutil.rmtree(files.folder, ignore_errors=True)
     _ensure_model(client, name)
-    numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in facts["metrics"].items() if v is not None}
-    marks = {pickled.TAG: "true"} if facts["unsafe"] else {}
+    numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in facts["metrics"].items() if v is not None and k in _SHOWN}
+    marks, why = ({pickled.TAG: "true"}, pickled.reason(facts["unsafe"])) if facts["unsafe"] else ({}, "")
     return client.create_model_version(
         name, f"models:/{logged.model_id}", run_id, tags={**tags, **numbers, **own, **marks, "nestor.digest": saved},
-        model_id=logged.model_id, description=pickled.reason(facts["unsafe"]) if facts["unsafe"] else None,
+        model_id=logged.model_id, description="\n\n".join(part for part in (why, description) if part) or None,
     )  # fmt: skip
 
 
@@ -323,10 +328,12 @@ def _ensure_model(client: MlflowClient, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=described.model(name))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+        if not client.get_registered_model(name).description:
+            client.update_registered_model(name, described.model(name))
 
 
 def _aliased(client: MlflowClient, version: ModelVersion, beats_constant: bool) -> str | None:

@@ -1,5 +1,5 @@
-"""What makes a run what it is: its table, its settings, its libraries, and where the table came from. All are tags of
-the run in MLflow, so that a retraining can see that nothing has changed."""
+"""What makes a run what it is: its table, its settings, its libraries, and where the table came from. The run in MLflow
+holds it as `identity.json`, so that a retraining can see that nothing has changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOURCES = "sources.json"
 
 
 def identity(run: Run, fingerprint: str) -> dict[str, str]:
-    """The tags of a run over a table with this fingerprint."""
+    """What makes a run over a table with this fingerprint what it is; earlier versions wrote it down as tags."""
     return {
         "nestor.fingerprint": fingerprint,
         "nestor.settings": digest(settings(described(run))),

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tasks.stages.artifacts import of_model
 from tests.browser import opened
 from tests.sessions import family_of, living, wait_for
 from tests.stack import Up, ask
@@ -79,8 +80,7 @@ def test_a_run_from_the_form_to_the_registry(up, page):
     fill(page, Data="sklearn:breast_cancer", **{"Time (Optional)": "soon"})
     page.get_by_role("button", name="Submit").click()
     shown(page, "a duration such as 90s, 10m or 1h30m")
-    fill(page, **{"Time (Optional)": "", "Trials (Optional)": "2", "Outer folds (Optional)": "2"})
-    fill(page, **{"Inner folds (Optional)": "2"})
+    fill(page, **{"Time (Optional)": "", "Trials (Optional)": "2"})
     box(page, "Families (Optional)").locator(".p-select-button__control").focus()
     page.keyboard.press("ArrowDown")
     page.locator(".p-select-option", has_text="linear").click()
@@ -94,9 +94,10 @@ def test_a_run_from_the_form_to_the_registry(up, page):
     shown(page, "Completed", "breast_cancer")
     shot(page, "run")
     page.get_by_text("Artifacts", exact=True).last.click()
-    shown(page, "nestor-progress", "nestor-leaderboard", "nestor-verdict")
+    verdict = of_model("verdict", "breast_cancer")
+    shown(page, "nestor-progress", of_model("leaderboard", "breast_cancer"), verdict)
     shot(page, "artifacts")
-    page.get_by_role("link", name="nestor-verdict").or_(page.get_by_text("nestor-verdict")).last.click()
+    page.get_by_role("link", name=verdict).or_(page.get_by_text(verdict)).last.click()
     shown(page, "The run in MLflow", "the procedure, on rows that it had not seen")
     shot(page, "verdict")
     link = page.get_by_role("link", name="The run in MLflow").first.get_attribute("href")

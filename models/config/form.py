@@ -7,6 +7,7 @@ Python, the command line and config files may say more than the form: numbers fo
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -37,6 +38,33 @@ def _plain(field: dict[str, Any]) -> dict[str, Any]:
     if field.get("default") in ([], {}, None) or "$ref" in field:
         idle = {*idle, "default"}
     return {k: v for k, v in field.items() if k not in idle}
+
+
+def short(schema: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """The JSON schema of settings with these fields alone, such as `data` and `budget.seconds`. All others may be given
+    too, as JSON: no box is drawn for them, and what they hold is checked once the run begins."""
+    whole, groups = dict(schema), schema.get("$defs", {})
+    known = list(whole["properties"])
+    whole["properties"] = {name: _part(whole["properties"][name], groups, inside) for name, inside in _tree(wanted)}
+    kept = {k: v for k, v in whole.items() if k not in ("$defs", "additionalProperties")}
+    return {**kept, "propertyNames": {"enum": known}}
+
+
+def _tree(wanted: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Each first name with what is wanted within it."""
+    parts = [name.partition(".") for name in wanted]
+    return [
+        (one, [rest for first, _, rest in parts if first == one and rest]) for one in dict.fromkeys(p[0] for p in parts)
+    ]
+
+
+def _part(field: dict[str, Any], groups: dict[str, Any], inside: Sequence[str]) -> dict[str, Any]:
+    if not inside:
+        return field
+    group = groups[field["$ref"].rpartition("/")[2]]
+    shown = {name: group["properties"][name] for name in inside}
+    said = {k: v for k, v in {**group, **field}.items() if k not in ("$ref", "additionalProperties")}
+    return {**said, "properties": shown}
 
 
 def empty_if(given: tuple[str, str], other: tuple[str, str], why: str) -> dict[str, Any]:

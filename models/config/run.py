@@ -172,6 +172,13 @@ def _drawn(schema: dict[str, Any], model: type[Any]) -> None:
     schema |= form.empty_if(("search", "trials"), ("budget", "seconds"), "a budget or trials, not both")
 
 
+FIRST = (
+    "data", "target", "name", "budget.seconds", "search.trials", "search.families", "metric", "drop", "split.group",
+    "split.time",
+)  # fmt: skip
+"""What people set first: all that the short form of a run has."""
+
+
 class Run(Settings):
     """One training run: a table in, a registered model and an honest estimate out."""
 
@@ -230,9 +237,15 @@ class Run(Settings):
     @model_validator(mode="before")
     @classmethod
     def _short_budget(cls, values: Any) -> Any:
-        """Lets `budget="5m"` stand for `budget={"seconds": "5m"}`."""
-        if isinstance(values, dict) and isinstance(values.get("budget"), (str, int, float)):
+        """Lets `budget="5m"` stand for `budget={"seconds": "5m"}`, and `budget={"trials": 20}` for `search.trials`."""
+        if not isinstance(values, dict):
+            return values
+        if isinstance(values.get("budget"), (str, int, float)):
             values = {**values, "budget": {"seconds": values["budget"]}}
+        budget, search = values.get("budget"), values.get("search", {})
+        if isinstance(budget, dict) and "trials" in budget and isinstance(search, dict) and "trials" not in search:
+            rest = {k: v for k, v in budget.items() if k != "trials"}
+            values = {**values, "budget": rest, "search": {**search, "trials": budget["trials"]}}
         return values
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ artifact that Prefect's server does not take is noted in the log and costs the r
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from models.errors import shortened
 from models.outcome import Interval, Report, number
+from models.seal import digest
 from models.told import MEANING
 from tasks import shortlist
 from tasks.conclude import Concluded
@@ -18,6 +20,13 @@ from tasks.session import Session
 from tasks.tracking.past import page
 
 log = logging.getLogger("nestor.artifacts")
+
+
+def of_model(what: str, name: str) -> str:
+    """The key of what is shown of one model, such as `nestor-verdict-loans`: under it Prefect's page keeps the history
+    of that model. A name with other signs than a key may have gets a few more that tell it apart."""
+    plain = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
+    return f"nestor-{what}-{plain}" + ("" if plain == name else f"-{digest(name) % 16**6:06x}")
 
 
 def markdown(key: str, text: str, description: str = "") -> None:
@@ -73,7 +82,7 @@ def leaderboard(session: Session, concluded: Concluded) -> None:
         }
         for f in concluded.families
     ]
-    table("nestor-leaderboard", rows, f"Leaderboard of {session.name}")
+    table(of_model("leaderboard", session.name), rows, f"Leaderboard of {session.name}")
 
 
 def verdict(report: Report) -> None:
@@ -93,7 +102,8 @@ def verdict(report: Report) -> None:
         f"# {report.name}: {version}", report.sentence, report.coverage_sentence, "\n".join([*head, *scores]),
         "\n".join(notes), _in_mlflow(report),
     ]  # fmt: skip
-    markdown("nestor-verdict", "\n\n".join(part for part in parts if part), shortened(report.sentence, 200))
+    text = "\n\n".join(part for part in parts if part)
+    markdown(of_model("verdict", report.name), text, shortened(report.sentence, 200))
 
 
 def _in_mlflow(report: Report) -> str:

@@ -88,7 +88,8 @@ def report(result: Retrained, before: str | None) -> Retrained:
         note = f"How it ended does not stand on its run in MLflow: {shortened(error, 300)}"
         log.warning(note, exc_info=error)
         result = replace(result, notes=(*result.notes, note))
-    artifacts.markdown("nestor-retrain", ending.markdown(result, before), result.sentence[:300])
+    key = artifacts.of_model("retrain", result.name)
+    artifacts.markdown(key, ending.markdown(result, before), result.sentence[:300])
     return result
 
 

@@ -20,7 +20,7 @@ from tasks.tracking.past import page
 def score(score: Score) -> Scored:
     """Predicts and writes; shows rows, seconds, version and file."""
     done = score_rows(score)
-    artifacts.markdown("nestor-scored", _told(done), done.sentence[:300])
+    artifacts.markdown(artifacts.of_model("scored", done.model), _told(done), done.sentence[:300])
     return done
 
 

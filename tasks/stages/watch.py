@@ -13,6 +13,7 @@ from prefect import task
 from models.address import masked
 from models.config import Watch
 from models.drift import Drift, Watched
+from models.markdown import literal
 from models.outcome import number
 from tasks import drift_page, events, progress
 from tasks.data import fetched
@@ -67,6 +68,7 @@ def report(watch: Watch, loaded: Loaded, rows: Rows, drift: Drift, begun: float)
             "drift.json": json.dumps(found.as_json(), indent=1, ensure_ascii=False, allow_nan=False),
             "drift.html": drift_page.drift_html(watch.name, loaded.version, data, drift),
         },
+        note=f"{literal(drift.sentence)}\n\nThe whole finding is `drift.html` under Artifacts.",
     )  # fmt: skip
     _show(replace(found, run_id=run_id))
     return replace(found, run_id=run_id)
@@ -96,10 +98,9 @@ def _show(found: Watched) -> None:
     link = page(found.run_id) if found.run_id else None
     text = drift_page.markdown(found.name, found.version, found.data, found.drift)
     more = f"\n\n[The run in MLflow]({link})" if link else f"\n\nMLflow run `{found.run_id}`"
-    artifacts.markdown("nestor-drift", text + more, found.drift.sentence[:300])
-    artifacts.table(
-        "nestor-drift-columns", drift_page.table_rows(found.drift), f"Columns of {found.name}, then and now"
-    )
+    artifacts.markdown(artifacts.of_model("drift", found.name), text + more, found.drift.sentence[:300])
+    columns = drift_page.table_rows(found.drift)
+    artifacts.table(artifacts.of_model("drift-columns", found.name), columns, f"Columns of {found.name}, then and now")
 
 
 @task(name="tell", task_run_name="tell", **PLAIN)

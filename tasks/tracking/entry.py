@@ -14,6 +14,8 @@ from tasks.journal import Record
 PARAM, TAG, NAME, PER_CALL = 6000, 8000, 250, 100
 """MLflow's limits: characters of a param, of a tag, of a name; params or tags in one call (metrics: ten times that)."""
 
+NOTE = "mlflow.note.content"
+"""The tag that MLflow's page shows as the description of a run or an experiment."""
 COLUMNS = "mlflow_colspec"
 """Where a dataset's schema has its columns, each with `name` and `type`."""
 TYPES = {"number": "double", "boolean": "boolean", "date": "datetime"}
@@ -61,6 +63,7 @@ def entry(record: Record, run: str, parent: str | None) -> Entry:
     """The record within MLflow's limits, with the tags that find it again."""
     own = {"nestor.key": record.key, "nestor.run": run, "nestor.kind": record.kind}
     above = {"mlflow.parentRunId": parent} if parent else {}
+    above |= {NOTE: record.note} if record.note else {}
     metrics = {k: [float(v)] for k, v in record.metrics.items() if v is not None}
     metrics |= {k: [float(x) for x in v if x is not None] for k, v in record.series.items()}
     ms = [round((t or record.at) * 1000) for t in (record.start, record.end, record.at)]

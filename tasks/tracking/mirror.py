@@ -219,7 +219,7 @@ class Mirror:
         if held and record.kind == "trial" and held.status == record.status:
             return
         new = self._entry(record)
-        if record.kind == "pipeline":
+        if record.kind == "pipeline" and (held is None or held.status == "RUNNING"):
             new.tags |= self.process
         if held is None:
             run = self.client.create_run(self.experiment_id, start_time=new.start, tags=new.tags, run_name=new.name)
@@ -270,6 +270,9 @@ class Mirror:
         if record.status and held.status != record.status:
             self.client.set_terminated(held.run_id, record.status, new.end)
             held.status = record.status
+            for tag in self.process.keys() & held.tags.keys():  # of no use to anybody from now on
+                self.client.delete_tag(held.run_id, tag)
+                del held.tags[tag]
 
     def close_open(self) -> None:
         """Closes what is still open: nobody is left who could."""

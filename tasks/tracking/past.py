@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.address import masked
 from models.errors import InputError, shortened, unknown
-from tasks.journal import default_address
+from tasks.journal import default_address, page_of
 from tasks.tracking.entry import COLUMNS, TAG
 from tasks.tracking.look import held
 from tasks.tracking.store import connect, search
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tasks.tracking.mirror import Mirror
 
+IDENTITY = "identity.json"
+"""The file of a run that says what makes it what it is (`tasks/unchanged.py`)."""
 ALIKE = 0.5
 """Share of two tables' columns that both have, from which on one model's configurations are tried for the other."""
 _FINISHED = "tags.`nestor.kind` = 'pipeline' and attributes.status = 'FINISHED'"
@@ -39,7 +41,8 @@ class Past:
     trials: str
     """Path of the table of its trials."""
     tags: dict[str, str] = field(default_factory=dict)
-    """Those of Nestor's own: `nestor.fingerprint`, `nestor.settings`, `nestor.libraries`, `nestor.source`, ..."""
+    """Those of Nestor's own, with what `identity.json` holds: `nestor.fingerprint`, `nestor.settings`,
+    `nestor.libraries`, `nestor.source`."""
     searched: dict[str, Any] = field(default_factory=dict)
     """`importance.json`: the metric's direction, and what mattered in the searches; only from `every`."""
 
@@ -131,6 +134,8 @@ def _past(client: MlflowClient, run: Run, name: str, into: str | Path | None) ->
     )
     trials = held(client, run_id, "trials.parquet", into)
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("nestor.")}
+    with suppress(InputError):  # earlier versions kept these as tags
+        tags |= json.loads(held(client, run_id, IDENTITY, into).read_text("utf-8"))
     return Past(run_id, name, config, report, str(trials), tags)
 
 
@@ -144,9 +149,6 @@ def write_down(run_id: str, tags: Mapping[str, str], files: Mapping[str, str], a
 
 
 def page(run_id: str, address: str | None = None) -> str | None:
-    """The address of the run's page. None where MLflow is a database and no server is known beside it
-    (NESTOR_MLFLOW_UI, which `nestor up` sets for its workers)."""
-    where = address or default_address()
-    if not where.startswith("http"):
-        where = os.environ.get("NESTOR_MLFLOW_UI", "")
-    return f"{masked(where).rstrip('/')}/#/runs/{run_id}" if where.startswith("http") else None
+    """The address of the run's page. None where MLflow is a database and no server is known beside it."""
+    where = page_of(address or default_address())
+    return f"{masked(where).rstrip('/')}/#/runs/{run_id}" if where else None

@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from models.seal import digest
+from tasks.tracking.described import SHARED
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.store import experiment, locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-SHARED = "Default"
-"""MLflow's own first experiment, which every store has: what is counted across names is kept as tags of it."""
-
 
 def seal_settings(mirror: Mirror, name: str = "") -> dict[str, Any] | None:
     """How the first run of this name sealed its test rows; None before it did."""
@@ -56,6 +53,7 @@ def count_opening(mirror: Mirror, seal_id: str, name: str = "") -> int:
 def count_decision(client: MlflowClient, address: str, identity: Mapping[str, Any], meeting: str) -> int:
     """How often these sealed rows have decided between two versions of whatever name, this meeting included; one that
     is told again counts once."""
+    # MLflow's own first experiment holds what is counted across names.
     own = experiment(client, address, SHARED)
     tag = f"nestor.decisions.{digest(sorted(identity.items())):016x}"
     with locked(address):

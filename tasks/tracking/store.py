@@ -16,6 +16,7 @@ from models.address import masked
 from models.errors import NestorError, shortened
 from tasks.lock import alone
 from tasks.proxy import spare_this_machine
+from tasks.tracking import described
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -110,10 +111,13 @@ def experiment(client: MlflowClient, address: str, name: str) -> str:
     """The id of the experiment `name`, made if missing; a deleted one is taken back."""
     with locked(address):
         found = client.get_experiment_by_name(name)
+        tags = described.experiment(name)
         if found is None:
-            return client.create_experiment(name, artifact_location=_artifacts(address, name))
+            return client.create_experiment(name, artifact_location=_artifacts(address, name), tags=tags)
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
+        for key in tags.keys() - found.tags.keys():  # one that an earlier version made
+            client.set_experiment_tag(found.experiment_id, key, tags[key])
         return found.experiment_id
 
 

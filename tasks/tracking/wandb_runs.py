@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.address import masked
 from tasks.journal import Record, joined, read_lines
-from tasks.tracking.entry import entry, safe_names
+from tasks.tracking.entry import NOTE, entry, safe_names
 
 if TYPE_CHECKING:
     import wandb
@@ -146,6 +146,7 @@ class Runs:
             id=self.id_of(record.key),
             name=new.name,
             config=self.config(record),
+            notes=record.note or None,
             dir=str(self._beside),
             mode="offline",
             reinit="create_new",
@@ -173,7 +174,8 @@ class Runs:
             "nestor.end": _moment(new.end),
             "dataset": dict(record.dataset) if record.dataset else None,
         }
-        given = {**safe_names(record.params), **new.tags, **{k: v for k, v in own.items() if v is not None}}
+        tags = {k: v for k, v in new.tags.items() if k != NOTE}
+        given = {**safe_names(record.params), **tags, **{k: v for k, v in own.items() if v is not None}}
         return _without_passwords(nested(given))
 
     def _files(self, record: Record) -> wandb.Artifact:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.journal import default_address
-from tasks.tracking.entry import PARAM, TAG, dataset
+from tasks.tracking.entry import NOTE, PARAM, TAG, dataset
 from tasks.tracking.orphans import process_tags
 from tasks.tracking.store import connect, experiment
 
@@ -23,17 +23,19 @@ def keep(
     tags: Mapping[str, str],
     table: Mapping[str, Any],
     files: Mapping[str, str],
+    note: str = "",
     address: str | None = None,
 ) -> str:
     """The id of a finished run of the kind `watch` in the model's experiment. `table`: the rows as a dataset input;
-    `files`: name -> text."""
+    `files`: name -> text; `note`: what a person should read of it, as markdown."""
     from mlflow.entities import DatasetInput, InputTag, Metric, Param
 
     where, key = address or default_address(), f"watch-{secrets.token_hex(8)}"
     client = connect(where)
     # With the tags of its process: whichever command comes next closes it, should this one be killed.
-    own = {"nestor.kind": "watch", "nestor.key": key, "nestor.run": key, **process_tags(os.getpid())}
-    all_tags = {k: v[:TAG] for k, v in {**tags, **own}.items()}
+    process = process_tags(os.getpid())
+    own = {"nestor.kind": "watch", "nestor.key": key, "nestor.run": key, **process}
+    all_tags = {k: v[:TAG] for k, v in {**tags, **own, NOTE: note}.items() if v}
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun))
     run_id = client.create_run(
         experiment(client, where, name), round(begun * 1000), all_tags, f"watch {stamp}"
@@ -48,4 +50,6 @@ def keep(
     for file, text in files.items():
         client.log_text(run_id, text, file)
     client.set_terminated(run_id, "FINISHED")
+    for tag in process:
+        client.delete_tag(run_id, tag)
     return run_id

@@ -27,6 +27,7 @@ from flows.board import Board
 from flows.serving import lay_out
 from models.config import Retrain, Run
 from models.config.form import spelled
+from models.config.run import FIRST, Budget, Search
 from models.families import families
 from models.search import strategies
 from tasks import progress
@@ -52,7 +53,7 @@ def form(name: str) -> dict[str, Any]:
 
 
 def test_train_retrain_score_and_watch_are_deployed():
-    assert set(DEPLOYMENTS) == {"train", "retrain", "score", "watch"}
+    assert set(DEPLOYMENTS) == {"train", "train-advanced", "retrain", "score", "watch"}
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -68,8 +69,12 @@ def test_the_file_names_only_what_the_form_has(name):
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_every_field_of_a_form_explains_itself_and_has_a_box_of_its_own(name):
-    groups = form(name)["definitions"]
-    for group in groups.values():
+    schema = form(name)
+    groups = schema["definitions"]
+    run = schema["properties"].get("run", {}).get("properties", {})  # the short form has its groups in itself
+    parts = [{"properties": run}] * bool(run) + [one for one in run.values() if "properties" in one]
+    assert groups or parts
+    for group in [*groups.values(), *parts]:
         for field, said in group["properties"].items():
             known = groups[said["$ref"].rpartition("/")[2]] if "$ref" in said else said
             assert known.get("description"), field
@@ -80,13 +85,53 @@ def test_every_field_of_a_form_explains_itself_and_has_a_box_of_its_own(name):
 
 
 def test_the_form_of_a_run_begins_with_the_table_and_hides_what_would_confuse():
-    schema = form("train")
+    schema = form("train-advanced")
     assert list(schema["properties"]) == ["run"]
     assert list(schema["definitions"]["Run"]["properties"])[:5] == ["data", "target", "name", "budget", "search"]
 
 
+def test_the_form_of_train_has_the_ten_fields_that_people_set_first():
+    run = form("train")["properties"]["run"]
+    boxes = [
+        f"{name}.{inner}" if inner else name
+        for name, said in run["properties"].items()
+        for inner in said.get("properties", [""])
+    ]
+    assert tuple(boxes) == FIRST
+    assert len(boxes) == 10
+    assert run["required"] == ["data"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"split": {"outer": 3, "sealed": 0.1}},
+        {"families": {"linear": {}}},
+        {"families": {"lightgbm": {"space": {"learning_rate": [0.01, 0.1, "log"]}}}},
+        {"search": {"strategy": "random", "families": ["linear"]}, "types": ["zip=category"]},
+        {"budget": {"trials": 1}, "families": {"linear": {}}},
+        {"final": {"deliver": "refit"}, "seed": 3, "positive": "yes"},
+    ],
+)
+def test_all_other_settings_may_be_given_to_train_as_json(more):
+    given = {"data": "a.csv", **more}
+    validate({"run": given}, form("train"), raise_on_error=True)
+    Run.model_validate(given)
+
+
+def test_a_budget_may_be_a_number_of_trials():
+    assert Run.model_validate({"data": "a.csv", "budget": {"trials": 7, "workers": 2}}) == Run(
+        data="a.csv", budget=Budget(workers=2), search=Search(trials=7)
+    )
+    with pytest.raises(ValueError, match="trials"):
+        Run.model_validate({"data": "a.csv", "budget": {"trials": 7}, "search": {"trials": 8}})
+    with pytest.raises(ValueError, match="not both"):
+        Run.model_validate({"data": "a.csv", "budget": {"trials": 7, "seconds": "5m"}})
+
+
 def test_drop_downs_name_what_there_is():
-    search = form("train")["definitions"]["Search"]["properties"]
+    assert form("train")["properties"]["run"]["properties"]["search"]["properties"]["families"]["items"]["enum"]
+    search = form("train-advanced")["definitions"]["Search"]["properties"]
     assert search["families"]["items"]["enum"] == sorted(families())
     assert search["strategy"]["enum"] == sorted(strategies())
 
@@ -107,6 +152,22 @@ def test_drop_downs_name_what_there_is():
 )
 def test_nonsense_is_refused_before_a_run_starts(wrong, why):
     with pytest.raises(ValidationError) as refused:
+        validate({"run": {"data": "a.csv", **wrong}}, form("train-advanced"), raise_on_error=True)
+    assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"budget": {"seconds": "soon"}}, "a duration such as 90s, 10m or 1h30m"),
+        ({"budget": {"seconds": "10m"}, "search": {"trials": 5}}, "a budget or trials, not both"),
+        ({"trails": 3}, "'trails' is not one of"),
+        ({"search": {"families": ["lniear"]}}, "'lniear' is not one of"),
+        ({"name": "a/b"}, "does not match"),
+    ],
+)
+def test_the_short_form_refuses_nonsense_too(wrong, why):
+    with pytest.raises(ValidationError) as refused:
         validate({"run": {"data": "a.csv", **wrong}}, form("train"), raise_on_error=True)
     assert why in str(refused.value)
 
@@ -121,7 +182,8 @@ def test_nonsense_is_refused_before_a_run_starts(wrong, why):
     ],
 )
 def test_what_is_left_empty_or_right_is_taken_by_the_form_and_by_the_flow(right):
-    validate({"run": {"data": "a.csv", **right}}, form("train"), raise_on_error=True)
+    for name in ("train", "train-advanced"):
+        validate({"run": {"data": "a.csv", **right}}, form(name), raise_on_error=True)
     Run.model_validate({"data": "a.csv", **{k: v for k, v in right.items() if k not in ("drop",) or v}})
 
 
@@ -203,7 +265,7 @@ def _answers(api: str) -> bool:
 
 
 def deployment(server: str, name: str) -> dict[str, Any]:
-    return ask(f"{server}/deployments/name/{name}/{name}")
+    return ask(f"{server}/deployments/name/{name.partition('-')[0]}/{name}")
 
 
 def test_every_deployment_is_there_with_its_limit_schedule_and_pool(server):
@@ -228,6 +290,14 @@ def test_automations_put_there_twice_are_there_once_and_speak_of_this_servers_he
     assert sorted(one["name"] for one in after) == sorted(before)
     [within] = [one["trigger"]["within"] for one in after if one["trigger"]["posture"] == "Proactive"]
     assert within == 3 * 180 + 30
+    told = next(one for one in after if one["actions"] == [{"type": "do-nothing"}])
+    mine = {"enabled": False, "actions": [{"type": "cancel-flow-run"}]}
+    body = {k: told[k] for k in ("name", "description", "trigger")} | mine
+    ask(f"{server}/automations/{told['id']}", body, "PUT")
+    automations.apply()
+    kept = ask(f"{server}/automations/{told['id']}")
+    assert kept["enabled"] is False, "what is switched off on the page stays off"
+    assert [one["type"] for one in kept["actions"]] == ["cancel-flow-run"], "what is chosen on the page stays"
     monkeypatch.setenv("NESTOR_NOTIFY", "slack-webhook/team")
     with pytest.raises(automations.InputError, match="slack-webhook/team"):
         automations.apply()

@@ -256,7 +256,7 @@ def test_the_ending_stands_on_the_run_and_on_the_page(second):
     with prefect() as client:
         from prefect.client.schemas.filters import ArtifactFilter
 
-        where = ArtifactFilter.model_validate({"key": {"any_": ["nestor-retrain"]}})
+        where = ArtifactFilter.model_validate({"key": {"any_": ["nestor-retrain-loans"]}})
         page = client.request(
             "POST", "/artifacts/filter", json={"artifacts": where.model_dump(mode="json"), "sort": "CREATED_DESC"}
         ).json()[0]["data"]

@@ -162,7 +162,7 @@ def _first_week(story: Story, people: str, rows: pd.DataFrame) -> None:
     story.say("## Week 1: the first model")
     arrive(people, 1, rows)
     run = story.deployed("train/train", {"run": RUN})
-    story.quote(run, "nestor-verdict")
+    story.quote(run, "nestor-verdict-income")
     assert story.champion() == 1
 
 
@@ -170,14 +170,14 @@ def _second_week(story: Story, people: str, rows: pd.DataFrame) -> None:
     story.say("## Week 2: more of the same")
     arrive(people, 2, rows)
     watched = story.deployed("watch/watch", {"watch": {"name": "income", "data": "env:PEOPLE", "query": NEWEST}})
-    story.quote(watched, "nestor-drift")
-    assert "no drift" in story.artifact(watched, "nestor-drift").lower()
+    story.quote(watched, "nestor-drift-income")
+    assert "no drift" in story.artifact(watched, "nestor-drift-income").lower()
     run = story.deployed("retrain/retrain", {"retrain": {"name": "income", "gate": GATE}})
-    story.quote(run, "nestor-retrain")
+    story.quote(run, "nestor-retrain-income")
     assert story.champion() == 1, "no gain that is worth it: kept"
     again = story.deployed("retrain/retrain", {"retrain": {"name": "income", "gate": GATE}})
-    story.quote(again, "nestor-retrain")
-    assert "unchanged" in story.artifact(again, "nestor-retrain").lower()
+    story.quote(again, "nestor-retrain-income")
+    assert "unchanged" in story.artifact(again, "nestor-retrain-income").lower()
 
 
 def _third_week(story: Story, people: str, rows: pd.DataFrame) -> None:
@@ -186,12 +186,12 @@ def _third_week(story: Story, people: str, rows: pd.DataFrame) -> None:
     arrive(people, 3, rows)
     since = time.time()
     watched = story.deployed("watch/watch", {"watch": {"name": "income", "data": "env:PEOPLE", "query": NEWEST}})
-    story.quote(watched, "nestor-drift")
+    story.quote(watched, "nestor-drift-income")
     run = triggered(story.up, since)
     story.say("Nobody asked for it: the event `nestor.drift` set a retraining off.")
     ended = story.up.ended(run, 400)
     assert ended["state_type"] == "COMPLETED", (ended["state"], said(story.up.api, run))
-    story.quote(run, "nestor-retrain")
+    story.quote(run, "nestor-retrain-income")
     assert story.champion() == 3
 
 
@@ -201,7 +201,7 @@ def _fourth_week(story: Story, people: str, rows: pd.DataFrame) -> None:
     story.say("Somebody trains a model of three columns and is sure of it.")
     few = ["age", "race", "sex", "class"]
     run = {**RUN, "drop": [c for c in rows.columns if c not in few] + ["week"], "budget": {"seconds": "30s"}}
-    story.quote(story.deployed("train/train", {"run": run}), "nestor-verdict")
+    story.quote(story.deployed("train/train", {"run": run}), "nestor-verdict-income")
     assert story.champion() == 3, "what is trained by hand only challenges"
     story.nestor("promote", "income/4", "--why", "I am sure of it")
     assert story.champion() == 4
@@ -209,6 +209,6 @@ def _fourth_week(story: Story, people: str, rows: pd.DataFrame) -> None:
     watched = story.deployed(
         "watch/watch", {"watch": {"name": "income", "data": "env:PEOPLE", "query": NEWEST, "alarm": False}}
     )
-    story.quote(watched, "nestor-drift")
+    story.quote(watched, "nestor-drift-income")
     story.nestor("rollback", "income", "--why", "three columns are too few")
     assert story.champion() == 3

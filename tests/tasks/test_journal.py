@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InputError, NestorError
-from tasks.journal import Journal, Record, default_address, joined, read_lines, records_in
+from tasks.journal import Journal, Record, default_address, joined, page_of, read_lines, records_in
 
 
 def lines_of(*records):
@@ -137,6 +137,22 @@ def test_the_address_is_that_of_a_living_up_whose_store_is_elsewhere(tmp_path, m
     assert default_address() == here
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "postgresql://db/mlflow")
     assert default_address() == "postgresql://db/mlflow"
+
+
+def test_a_command_knows_the_page_of_a_living_up_in_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI", "NESTOR_MLFLOW_UI"):
+        monkeypatch.delenv(name, raising=False)
+    record = tmp_path / "mlruns" / "prefect" / "server.json"
+    record.parent.mkdir(parents=True)
+    assert page_of(default_address()) is None
+    living = {"pid": os.getpid(), "started": psutil.Process().create_time(), "mlflow": "http://127.0.0.1:5000"}
+    record.write_text(json.dumps(living))
+    assert page_of(default_address()) == "http://127.0.0.1:5000"
+    assert page_of("sqlite:////elsewhere/mlflow.db") is None, "its page shows another store"
+    assert page_of("http://team") == "http://team"
+    record.write_text(json.dumps({**living, "started": 1.0}))
+    assert page_of(default_address()) is None
 
 
 def test_no_password_is_written_down_and_the_tracker_has_it_all_the_same(tmp_path, monkeypatch):

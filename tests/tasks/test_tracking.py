@@ -28,10 +28,11 @@ from tasks import wandb_mirror
 from tasks.journal import STATUS_OF_STATE, Journal, Record
 from tasks.tracking import artifact, runs
 from tasks.tracking.bulk import insert_whole
-from tasks.tracking.entry import entry, safe_name, safe_names
+from tasks.tracking.described import SHARED
+from tasks.tracking.entry import NOTE, entry, safe_name, safe_names
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.orphans import close_orphans, lives, process_tags
-from tasks.tracking.past import similar
+from tasks.tracking.past import newest, similar
 from tasks.tracking.seal import count_opening, keep_seal_settings, seal_settings
 from tasks.tracking.store import connect, patiently, search
 from tests import wandb_files
@@ -609,3 +610,53 @@ def test_the_tracker_waits_for_the_one_before_it(tmp_path, address):
             assert journal.drain(3) == 1
             fcntl.flock(lock, fcntl.LOCK_UN)
             assert journal.drain(60) == 0
+
+
+def test_a_model_is_described_whoever_made_its_experiment(tmp_path, address):
+    client = connect(address)
+    client.create_experiment("old")
+    client.create_experiment("own", tags={NOTE: "Mine."})
+    for name in ("old", "own", "new"):
+        written(tmp_path / name, address, name=name).drain(30)
+    tags = {name: client.get_experiment_by_name(name).tags for name in ("old", "own", "new", SHARED)}
+    assert all(one["mlflow.experimentKind"] == "custom_model_development" for one in (tags["old"], tags["new"]))
+    assert "the model old." in tags["old"][NOTE]
+    assert tags["own"][NOTE] == "Mine."
+    assert NOTE not in tags[SHARED]
+    view = json.loads(json.loads(tags["new"]["mlflow.sharedViewState.nestor"])["state"])
+    [row] = search(client, [client.get_experiment_by_name("new").experiment_id], view["searchFilter"])
+    assert row.data.tags["nestor.key"] == "run"
+
+
+def test_an_ended_run_is_described_and_says_no_more_of_its_process(tmp_path, address):
+    open_, *end = [Record("run", "pipeline", start=1.0), Record("run", "pipeline", status="FINISHED", note="# Good")]
+    mirror = written(tmp_path / "w", address, [open_])
+    mirror.drain(30)
+    client = connect(address)
+    assert mirror.process.keys() <= client.get_run(mirror.run_id()).data.tags.keys()
+    with Journal(tmp_path / "w", "m", address, start=False) as journal:
+        for record in end:
+            journal.record(record)
+    mirror.drain(30)
+    tags = client.get_run(mirror.run_id()).data.tags
+    assert {k for k in tags if k.startswith("nestor.")} == {"nestor.key", "nestor.run", "nestor.kind"}
+    assert tags[NOTE] == "# Good"
+
+
+@pytest.mark.parametrize("way", ["file", "tags"])
+def test_what_makes_a_run_what_it_is_is_found_wherever_it_was_written(tmp_path, address, way):
+    known = {"nestor.fingerprint": "f", "nestor.source": "{}"}
+    files = tmp_path / "files"
+    files.mkdir()
+    for file in ("config.json", "report.json", "trials.parquet"):
+        (files / file).write_text("{}")
+    if way == "file":
+        (files / "identity.json").write_text(json.dumps(known))
+    records = [
+        Record("run", "pipeline", start=1.0, tags=known if way == "tags" else {}),
+        Record("run", "pipeline", status="FINISHED", end=2.0, artifacts=[[str(files), ""]]),
+    ]
+    written(tmp_path / "w", address, records).drain(30)
+    found = newest("m", address)
+    assert found is not None
+    assert found.tags.items() >= known.items()
