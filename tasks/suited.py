@@ -16,11 +16,7 @@ from models.split import ALL
 from models.table import Table
 from tasks.brief import Brief, brief_for
 
-_UNABLE = {
-    "binary": "it can't predict two classes",
-    "multiclass": "it can't predict more than two classes",
-    "regression": "it can't predict numbers",
-}
+_PREDICTED = {"binary": "two classes", "multiclass": "more", "regression": "numbers"}
 _DECLARED = 0.2
 """A family whose declared cost of one fit is over this share of the time is left out unseen: cautious, since a declared
 cost is an order of magnitude; what passes is measured."""
@@ -68,7 +64,7 @@ def _misfit(one: Family, shape: Shape, run: Run) -> str:
     if one.many and not named and not strategy(run.search.strategy).gradient:
         return "it has very many hyperparameters: name it (--families), or take --search gradient"
     if shape.task not in one.tasks:
-        return _UNABLE[shape.task]
+        return f"it can only predict {' or '.join(_PREDICTED[task] for task in one.tasks)}"
     if shape.loss == "quantile" and "quantile" not in one.losses:
         return "it can't fit a quantile"
     if run.monotone and one.tunable and not one.monotone:
