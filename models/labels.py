@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.errors import unknown
+from models.spelling import whole
 
 FLOOR = 1e-6
 """What a model that never saw a class says of it."""
@@ -20,6 +21,26 @@ def label_text(label: Any) -> str:
     """What a label says: 1, 1.0 and "1" are one."""
     value = label.item() if hasattr(label, "item") else label
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def folded(label: str) -> str:
+    """What labels that differ in case or blanks have in common; a single letter is itself."""
+    plain = " ".join(label.split())
+    return plain.casefold() if len(plain) > 1 else plain
+
+
+def place(label: Any, classes: Sequence[Any]) -> int | None:
+    """The code of the class that the label is: by what it says, else by that less case and blanks, else by its number,
+    so that true and 1, 01 and 1 are one; None where there is none, or two."""
+    for form in (label_text, lambda one: folded(label_text(one)), _number):
+        known = [form(one) for one in classes]
+        if (meant := form(label)) is not None and known.count(meant) == 1:
+            return known.index(meant)
+    return None
+
+
+def _number(label: Any) -> int | None:
+    return int(label) if isinstance(label, (bool, np.bool_)) else whole(label_text(label))
 
 
 def code_of(label: Any, classes: Sequence[Any], what: str) -> int:

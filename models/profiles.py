@@ -1,7 +1,8 @@
 """What a table looked like when a model was trained on it, in counts: small, plain values that a version keeps.
 
 A number is counted between its own tenths; a level for itself, or, where there are many, by the hash of its name; of a
-text only the length is kept, and no row of anything.
+text only the length is kept, and no row of anything. The levels of categories are kept by name all the same, as the
+fitted model keeps them: by them a level that is written otherwise is known again.
 """
 
 from __future__ import annotations
@@ -90,6 +91,9 @@ class Profile:
     of: str | None = None
     """Whose predictions: of sealed rows, or of outer folds."""
     performance: Performance | None = None
+    levels: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Category -> every level and its rows, by which later rows are told to be written otherwise; empty in versions of
+    an older Nestor."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -112,7 +116,17 @@ def profile(
     """The table's profile. `predictions`: as `predicted` gives them; `moving`: columns that the table is ordered by."""
     columns = {str(c): described(features[c], kinds[c], c in moving) for c in features.columns}
     own = {} if predictions is None else {str(c): _prediction(predictions[c]) for c in predictions.columns}
-    return Profile(len(features), columns, own, of if own else None, performance)
+    return Profile(len(features), columns, own, of if own else None, performance, every_level(features, kinds))
+
+
+def every_level(features: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Category or ordered category -> each of its levels, whole, and its rows."""
+    return {str(c): counted(features[c]) for c in features.columns if kinds[c] in ("category", "ordered")}
+
+
+def counted(values: pd.Series) -> dict[str, int]:
+    """Each value and its rows; what is missing counts nowhere."""
+    return {str(value): int(rows) for value, rows in values.value_counts().items()}
 
 
 def predicted(prediction: np.ndarray, classes: Sequence[Any] = ()) -> pd.DataFrame:

@@ -33,6 +33,8 @@ class Rows:
     features: pd.DataFrame
     others: pd.DataFrame
     """The target, weight, group, time and id columns that the table has, as they came."""
+    notes: tuple[str, ...] = ()
+    """What was read otherwise than it was written, and what was never seen."""
 
     @property
     def digest(self) -> str:
@@ -42,10 +44,13 @@ class Rows:
 
 
 def rows_of(loaded: Loaded, data: Any) -> Rows:
-    """The rows of a path or a DataFrame; InputError where a column is missing or a value does not fit."""
+    """The rows of a path or a DataFrame; InputError where a column is missing, a value does not fit, or most levels are
+    known ones that are written otherwise."""
     then = profile_of(loaded).performance
     names = [loaded.facts["target"], *((then.weight, then.group, then.time) if then else ()), *_key_columns(loaded)]
-    return Rows(*read_with(loaded.reading, data, list(dict.fromkeys(n for n in names if n))))
+    speller = loaded.speller()
+    read = read_with(loaded.reading, data, list(dict.fromkeys(n for n in names if n)), speller)
+    return Rows(*read, tuple(speller.notes))
 
 
 def profile_of(loaded: Loaded) -> Profile:
@@ -68,6 +73,7 @@ def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -
     odds = predictions(loaded, full.iloc[fresh])
     said = predicted(odds, loaded.facts["classes"]) if len(fresh) >= FEWEST else None
     found = compare(then, rows.features, said, level, psi)
+    found = replace(found, notes=(*found.notes, *rows.notes))
     if known.any():
         count = int(known.sum())
         told = "1 of these rows was" if count == 1 else f"{count:,} of these rows were"

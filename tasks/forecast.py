@@ -18,6 +18,7 @@ from tasks.data.chunks import Chunk, chunks
 
 if TYPE_CHECKING:
     from tasks.data.rows import Rows
+    from tasks.data.spelled import Speller
     from tasks.score import Loaded
 
 
@@ -27,7 +28,7 @@ def named(history: History) -> list[str]:
 
 
 def new_rows(
-    loaded: Loaded, history: History, table: Rows, size: int, keep: Sequence[str]
+    loaded: Loaded, history: History, table: Rows, size: int, keep: Sequence[str], speller: Speller
 ) -> tuple[Iterator[Chunk], list[str], int]:
     """The rows to predict, `size` at a time, what is to be said of their history, and how many there are.
 
@@ -39,10 +40,12 @@ def new_rows(
             f"{table.source} has no column {goal!r}. {loaded.label} forecasts {history.horizon[0]} ahead from what was "
             f"before: give the recent rows with a known {goal!r}, and the rows to predict with an empty one."
         )
-    parts = list(chunks(loaded.reading, table, size, list(dict.fromkeys([*keep, goal]))))
+    parts = list(chunks(loaded.reading, table, size, list(dict.fromkeys([*keep, goal])), speller))
     rows = pd.concat([part.features for part in parts], ignore_index=True)
     kept = pa.concat_tables([part.kept for part in parts], promote_options="permissive")
-    target = past(loaded, history, kept[goal].to_pandas())
+    target, strange = past(loaded, history, kept[goal].to_pandas())
+    if strange:  # rows without a label are those to predict
+        raise InputError(f"{table.source}: {strange} Correct them, or leave their rows out of the history.")
     try:
         features, notes = coming(rows, target, history)
     except ValueError as error:
@@ -56,12 +59,12 @@ def _chunks(features: pd.DataFrame, kept: pa.Table, size: int) -> Iterator[Chunk
         yield Chunk(features.iloc[at : at + size].reset_index(drop=True), beside.slice(at, size))
 
 
-def past(loaded: Loaded, history: History, column: pd.Series) -> pd.Series:
-    """The target column of later rows as history takes it."""
-    codes, _ = labels.codes(loaded, column)
+def past(loaded: Loaded, history: History, column: pd.Series) -> tuple[pd.Series, str]:
+    """The target column of later rows as history takes it, and what is to be said of unknown labels."""
+    codes, said = labels.codes(loaded, column)
     if history.numeric:
-        return pd.Series(codes, dtype="float64")
-    return pd.Series([history.labels[int(c)] if np.isfinite(c) else None for c in codes], dtype="str")
+        return pd.Series(codes, dtype="float64"), said
+    return pd.Series([history.labels[int(c)] if np.isfinite(c) else None for c in codes], dtype="str"), said
 
 
 def full(loaded: Loaded, features: pd.DataFrame, column: pd.Series | None) -> tuple[pd.DataFrame, np.ndarray]:
@@ -70,6 +73,6 @@ def full(loaded: Loaded, features: pd.DataFrame, column: pd.Series | None) -> tu
     if (history := loaded.history) is None:
         return features, np.ones(len(features), bool)
     nothing = pd.Series(np.full(len(features), np.nan), dtype="float64")
-    target = nothing if column is None else past(loaded, history, column.reset_index(drop=True))
+    target = nothing if column is None else past(loaded, history, column.reset_index(drop=True))[0]
     wide = widened(features.reset_index(drop=True), target, history)
     return wide, wide[history.reference].notna().to_numpy()

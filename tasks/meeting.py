@@ -154,7 +154,7 @@ def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: S
 
     Labels are matched by what they say. To a label that the model does not know it gives next to nothing; what it gives
     to labels that are not in `classes` is shared out among those that are."""
-    rows = features[loaded.columns]
+    rows = features[loaded.columns].apply(loaded.speller().read)
     if metric.needs == "value":
         return np.asarray(loaded.model.predict(rows), float)
     place = {label_text(label): code for code, label in enumerate(classes)}

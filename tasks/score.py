@@ -26,10 +26,12 @@ from models.conformal import Conformal
 from models.errors import InputError, NestorError, listed, unknown
 from models.families import families
 from models.history import History
+from models.profiles import WIDTH
 from models.table import Reading
 from tasks import coverage, forecast, pickled, predict
 from tasks.data import fetched
 from tasks.data.chunks import chunks, opened
+from tasks.data.spelled import Levels, Speller
 from tasks.intervals import asked
 from tasks.journal import default_address
 
@@ -84,6 +86,15 @@ class Loaded:
     def columns(self) -> list[str]:
         """What the model takes, in the order of training: the features, or what was made of them."""
         return list(self.facts["kinds"])
+
+    @property
+    def levels(self) -> Levels:
+        """Category -> its levels in training; where an older version keeps a profile of them all, that profile's."""
+        return _levels(self.profile or {})
+
+    def speller(self) -> Speller:
+        """What reads later rows' categories as this version spells them."""
+        return Speller(self.levels)
 
     @property
     def history(self) -> History | None:
@@ -148,14 +159,14 @@ def score(score: Score, address: str | None = None, told: Callable[[int, int | N
     wanted = asked(score.intervals, loaded.conformal, loaded.label)
     with tempfile.TemporaryDirectory(prefix="nestor-", ignore_cleanup_errors=True) as folder:
         data = fetched(score.data, score.query, score.bound, folder=Path(folder), now=now)
-        began, table = time.monotonic(), opened(data)
+        began, table, speller = time.monotonic(), opened(data), loaded.speller()
         keep, own = score.keep, predict.columns(loaded.model, wanted)
         if (history := loaded.history) is None:
             keep = _kept(keep, own)
-            parts, said, count = chunks(loaded.reading, table, score.chunk, keep), [], table.rows
+            parts, said, count = chunks(loaded.reading, table, score.chunk, keep, speller), [], table.rows
         else:
             keep = _kept([*forecast.named(history), *keep], own)
-            parts, said, count = forecast.new_rows(loaded, history, table, score.chunk, keep)
+            parts, said, count = forecast.new_rows(loaded, history, table, score.chunk, keep, speller)
         costs = loaded.facts.get("costs", ())
         # A pickled model may keep notes of its own while it predicts: one thread then.
         threads = 1 if loaded.unsafe else None
@@ -164,9 +175,20 @@ def score(score: Score, address: str | None = None, told: Callable[[int, int | N
         rows = predict.written(out, tables, facts, told and (lambda done: told(done, count)))
     seconds = time.monotonic() - began
     unknown = [c for c in table.names if c not in {*loaded.reading.kinds, *loaded.reading.others, *keep}]
-    notes = (*_warned(loaded), *said, *(f.message for f in table.findings if f.verdict == "warn"))
+    notes = (*_warned(loaded), *said, *speller.notes, *(f.message for f in table.findings if f.verdict == "warn"))
     told_of = tuple(unknown), notes, loaded.run_id or None
     return Scored(loaded.name, loaded.version, str(out), table.source, rows, seconds, *told_of)
+
+
+def _levels(profile: Mapping[str, Any]) -> Levels:
+    """The levels of a version's categories: of an older one those that its profile holds whole."""
+    columns: Mapping[str, Any] = profile.get("columns", {})
+    few = {name: c["levels"] for name, c in columns.items() if c["kind"] == "category"}
+    whole = {
+        name: found for name, found in few.items()
+        if len(found) == columns[name]["distinct"] and max(map(len, found), default=0) < WIDTH
+    }  # fmt: skip
+    return profile.get("levels") or whole
 
 
 def _warned(loaded: Loaded) -> tuple[str, ...]:

@@ -121,5 +121,5 @@ def check_schema(source: Any, loaded: Loaded, columns: Columns = "stop") -> tupl
     raw, reading = load(source), loaded.reading
     kept = Profile.from_json(loaded.profile).columns if loaded.profile else {}
     target, classes = loaded.facts["target"], tuple(loaded.facts["classes"])
-    known = Known(reading.kinds, target, classes, tuple(reading.others), tuple(reading.pinned), kept)
+    known = Known(reading.kinds, target, classes, tuple(reading.others), tuple(reading.pinned), kept, loaded.levels)
     return compared(known, seen(raw, reading, known, decimal_mark(raw)), columns)

@@ -30,7 +30,7 @@ def compared(known: Known, seen: Seen, columns: Columns = "stop") -> tuple[Findi
         names.extra(known, seen, pairs),
         contents.retyped(known, seen, verdict),
         contents.empty(known, seen),
-        contents.new_levels(known, seen),
+        contents.new_levels(known, seen, verdict),
         contents.out_of_range(known, seen),
         contents.classes(known, seen),
     ]

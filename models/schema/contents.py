@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from models.errors import listed, shortened
-from models.profiles import Column, levels
+from models.profiles import Column, counted, levels
 from models.schema.values import Known, Seen, label, noted
+from models.spelling import Spelling, Tally, refused, tallies
 from models.table import Finding
 
 RETYPED = 0.05
@@ -49,7 +50,15 @@ def _other_type(known: Known, seen: Seen, name: str) -> str | None:
         return None
     if now not in _TYPED or name in known.pinned or _familiar(known, seen, name):
         return None
-    return f"{kind} before, now {now}"
+    return f"{kind} before, now {now}{_perhaps(known, seen, name)}"
+
+
+def _perhaps(known: Known, seen: Seen, name: str) -> str:
+    """A value of the column and the level that it may be, written otherwise."""
+    spelling = Spelling(known.levels.get(name, {}))
+    pairs = ((text, spelling.perhaps(text)) for text in counted(seen.features[name]) if text not in spelling.levels)
+    pair = next((pair for pair in pairs if pair[1] is not None), None)
+    return f"; perhaps {pair[0]!r} was {pair[1]!r}" if pair else ""
 
 
 def _familiar(known: Known, seen: Seen, name: str) -> bool:
@@ -76,17 +85,28 @@ def _was_filled(was: Column | None) -> bool:
     return was is None or was.missing < was.rows
 
 
-def new_levels(known: Known, seen: Seen) -> Iterator[Finding]:
-    """Levels that the training table did not hold, of columns whose levels are all known."""
-    new: dict[str, dict[str, int]] = {}
-    for name, was in known.columns.items():
-        if was.kind == "category" and was.whole and was.levels and name in seen.features:
-            fresh = {k: n for k, n in levels(seen.features[name]).items() if k not in was.levels}
-            new |= {name: fresh} if fresh else {}
+def new_levels(known: Known, seen: Seen, verdict: str) -> Iterator[Finding]:
+    """Levels that the training table did not hold: of most rows, or of some."""
+    found = _tallied(known, seen)
+    strange = [one for one in found if one.strange]
+    if strange:
+        ends = " Or train with what there is (columns: adapt)." if verdict == "stop" else ""
+        yield noted("categorical_values", verdict, [c.name for c in strange], refused(strange) + ends)
+    new = {one.name: dict(one.new.most_common()) for one in found if one.unusual and one not in strange}
     if new:
         items = listed((f"{c} ({_counted(fresh)})" for c, fresh in new.items()), width=140)
         said = f"Categories hold levels that the champion never saw, and reads as missing: {items}."
         yield noted("categorical_values", "warn", new, said)
+
+
+def _tallied(known: Known, seen: Seen) -> list[Tally]:
+    """What columns of the champion's kind hold. A level that is written otherwise is a new one: to read it as the
+    champion does would change what the new table is."""
+    there = {c: tally for c, tally in tallies(known.levels).items() if c in seen.features}
+    found = [tally for c, tally in there.items() if not _other_type(known, seen, c)]
+    for tally in found:
+        tally.count(counted(seen.features[tally.name]))
+    return found
 
 
 def _counted(found: Mapping[str, int]) -> str:
@@ -135,9 +155,21 @@ def classes(known: Known, seen: Seen) -> Iterator[Finding]:
     mine = {label(c) for c in known.classes}
     new = {k: n for k, n in seen.labels.items() if label(k) not in mine}
     gone = [c for c in known.classes if label(c) not in {label(k) for k in seen.labels}]
-    if new:
+    tally = _labels_met(known, seen.labels, mine)
+    if tally.strange:
+        yield noted("target_classes", "stop", [known.target], tally.refusal)
+    elif new:
         said = f"The target holds classes that the champion can't predict: {_counted(new)}."
         yield noted("target_classes", "warn", [known.target], said)
     if gone:
         said = f"The target lacks classes that the champion knows: {listed(gone)}."
         yield noted("target_classes", "warn", [known.target], said)
+
+
+def _labels_met(known: Known, now: Mapping[str, int], mine: set[str]) -> Tally:
+    """The target's labels as levels of it, those that say the same as a class as that class."""
+    own = next(iter(mine))
+    found = Tally(known.target, Spelling(dict.fromkeys(mine, 2)))
+    for text, rows in now.items():
+        found.count({own if label(text) in mine else text: rows})
+    return found

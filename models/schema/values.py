@@ -27,6 +27,8 @@ class Known:
     """Columns whose kind a person gave, whatever they look like."""
     columns: Mapping[str, Column] = field(default_factory=dict)
     """The training profile; empty where the version has none."""
+    levels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Category -> every level and its rows, where they are known."""
 
     @property
     def used(self) -> list[str]:

@@ -21,18 +21,20 @@ import pyarrow as pa
 from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.objectives import columns_of
+from models.profiles import every_level
 from models.table import Finding, Reading, Table
 from tasks.data import places
 from tasks.data.arrow import pc
 from tasks.data.chunks import misfit, refuse_lacking, used
-from tasks.data.columns import Column, canonical, positions, textual
+from tasks.data.columns import Column, canonical, positions, textual, whole_parser
 from tasks.data.headers import refuse_twice
 from tasks.data.kinds import Inferred, infer
 from tasks.data.notes import Note, at_rows, gathered
 from tasks.data.numeric import writes_comma
-from tasks.data.roles import Roles, groups, identities, roles, sealed, times, weights
+from tasks.data.roles import Roles, groups, identities, named, roles, sealed, times, weights
 from tasks.data.seen import fitted
 from tasks.data.source import Raw, fetched, load
+from tasks.data.spelled import Speller
 from tasks.data.target import Target, target
 from tasks.data.words import MARKS, NUMBER_MARKS, Words, words
 
@@ -85,7 +87,7 @@ def read(run: Run, now: datetime | None = None) -> Table:
 def _subgroups(whole: pd.DataFrame, mine: Roles, run: Run) -> pd.DataFrame | None:
     """The columns whose subgroups are compared, under the names that the run gives them."""
     asked = zip(columns_of(run.search), mine.subgroups, strict=True)
-    found = {name: canonical(whole[column], "category", {}).values.array for name, column in asked}
+    found = {name: named(whole[column]).array for name, column in asked}
     return pd.DataFrame(found, index=pd.RangeIndex(len(whole))) if found else None
 
 
@@ -95,16 +97,22 @@ def read_like(reading: Reading, source: object) -> pd.DataFrame:
     return _like(reading, load(source))
 
 
-def read_with(reading: Reading, source: object, names: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The features as `read_like` gives them, and those of the columns `names` that the table has, as they came."""
+def read_with(
+    reading: Reading, source: object, names: Sequence[str], speller: Speller
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The features as `read_like` gives them, spelled as the speller does, and those of the columns `names` that the
+    table has, as they came. InputError where a column's levels are known ones that are written otherwise."""
     raw = load(source)
-    return _like(reading, raw), raw.frame[[n for n in names if n in raw.frame.columns]]
+    features = _like(reading, raw, speller)
+    speller.refuse(raw.source, certain=True)
+    return features, raw.frame[[n for n in names if n in raw.frame.columns]]
 
 
-def _like(reading: Reading, raw: Raw) -> pd.DataFrame:
+def _like(reading: Reading, raw: Raw, speller: Speller | None = None) -> pd.DataFrame:
+    speller = speller or Speller({})
     refuse_lacking(reading, list(raw.frame.columns), raw.source, raw.renamed)
     comma = decimal_mark(raw) == ","
-    columns = {c: _fitting(raw.frame[c], reading, comma, raw.source) for c in used(reading)}
+    columns = {c: speller.read(_fitting(raw.frame[c], reading, comma, raw.source)) for c in used(reading)}
     return pd.DataFrame(columns, index=pd.RangeIndex(len(raw.frame)))
 
 
@@ -171,7 +179,11 @@ def _kind(
 ) -> Inferred:
     """The column's kind; the time column is a date or a number, never an id."""
     found = infer(column, mark, asked, order)
-    return infer(column, mark, "number") if is_time and found.kind in ("id", "key", "category") else found
+    if is_time and found.kind in ("id", "key", "category"):
+        return infer(column, mark, "number")
+    if found.kind == "category" and textual(column):
+        return replace(found, parser=found.parser | whole_parser(column, found.words))
+    return found
 
 
 def _refuse_unfit(raw: pd.Series, read: Column, found: Words | None, asked: str) -> None:
@@ -212,7 +224,9 @@ def _joined(
         raise InputError(f"{later.source} has a header but no rows.")
     both = {c: _stacked(whole[c], later.frame[c]) for c in mine.needed}
     test = np.arange(len(features) + len(later.frame)) >= len(features)
-    joined = pd.concat([features, _like(reading, later)], ignore_index=True)
+    speller = Speller(every_level(features, reading.kinds))
+    joined = pd.concat([features, _like(reading, later, speller)], ignore_index=True)
+    speller.refuse(later.source)
     return joined, pd.DataFrame(both), test
 
 

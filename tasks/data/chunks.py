@@ -19,6 +19,7 @@ from tasks.data.columns import canonical, positions, textual
 from tasks.data.headers import near, refuse_twice, twice
 from tasks.data.numeric import comma_votes, commas_win
 from tasks.data.rows import SURVEY, Rows, TextRows, opened
+from tasks.data.spelled import Speller
 from tasks.data.words import NUMBER_MARKS, words
 
 __all__ = ["Chunk", "Rows", "chunks", "misfit", "opened", "refuse_lacking", "used"]
@@ -34,9 +35,13 @@ class Chunk:
     """The columns that were asked for, as they came."""
 
 
-def chunks(reading: Reading, table: Rows, rows: int, keep: Sequence[str] = ()) -> Iterator[Chunk]:
+def chunks(
+    reading: Reading, table: Rows, rows: int, keep: Sequence[str] = (), speller: Speller | None = None
+) -> Iterator[Chunk]:
     """The rows of a later table, at most `rows` at a time, in their order; at least one chunk, be it empty. InputError
-    before the first where a column is missing, and at the first value that does not fit its column's kind."""
+    before the first where a column is missing, at the first value that does not fit its column's kind, and after the
+    last where the speller has never seen most values of a column."""
+    speller = speller or Speller({})
     wanted = used(reading)
     refuse_lacking(reading, table.names, table.source, table.renamed)
     if lacking := [c for c in keep if c not in table.names]:
@@ -45,9 +50,10 @@ def chunks(reading: Reading, table: Rows, rows: int, keep: Sequence[str] = ()) -
     columns = [c for c in table.names if c in {*wanted, *keep}]
     first = 0
     for frame in table.frames(rows, columns):
-        read = {c: like.read(frame[c], first) for c in wanted}
+        read = {c: speller.read(like.read(frame[c], first)) for c in wanted}
         yield Chunk(pd.DataFrame(read, index=pd.RangeIndex(len(frame))), _kept(frame, keep))
         first += len(frame)
+    speller.refuse(table.source)
 
 
 def used(reading: Reading) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from tasks.data.dates import far, parsed
 from tasks.data.durations import durations
 from tasks.data.numeric import Style, kept, numbers
 from tasks.data.words import MARKS, NUMBER_MARKS, Words, spread, words
+
+FLOATED = r"^([+-]?\d+)\.0+$"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,22 @@ def canonical(
         return _boolean(raw, parser, found)
     if kind == "date":
         return _date(raw, parser, found)
-    return _words(raw, marks, found or words(_as_text(raw)))
+    found = found or words(_as_text(raw))
+    return _words(raw, marks, written_whole(found) if parser.get("whole") else found)
+
+
+def whole_parser(raw: pd.Series, found: Words | None = None) -> dict[str, Any]:
+    """How words that are whole numbers written 3.0, as pandas writes them where one is missing, become the word 3, as
+    they are read from a column of floats; nothing for others."""
+    found = words(raw) if found is None and textual(raw) else found
+    if found is None or not found.matching(FLOATED).any():
+        return {}
+    return {"whole": True} if (found.matching(r"^[+-]?\d+(\.0+)?$") | found.marked(MARKS)).all() else {}
+
+
+def written_whole(found: Words) -> Words:
+    """The words with 3 in place of 3.0."""
+    return replace(found, values=pc.replace_substring_regex(found.values, FLOATED, r"\1"))
 
 
 def textual(raw: pd.Series) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.objectives import columns_of
-from tasks.data.columns import canonical, positions, textual
+from tasks.data.columns import canonical, positions, textual, whole_parser
 from tasks.data.headers import column, near, refuse_twice, twice
 from tasks.data.kinds import infer
 from tasks.data.notes import at_rows
@@ -124,9 +124,14 @@ def weights(raw: pd.Series, decimal: str | None) -> np.ndarray:
     return values
 
 
+def named(raw: pd.Series) -> pd.Series:
+    """A column of names as canonical text; a whole number is one name, written 3 or 3.0."""
+    return canonical(raw, "category", whole_parser(raw)).values
+
+
 def groups(raw: pd.Series, what: str = "group") -> np.ndarray:
     """Codes of the groups, or of `what` else they are, in order of appearance."""
-    text = canonical(raw, "category", {}).values
+    text = named(raw)
     _refuse_missing(text.isna().to_numpy(), str(raw.name), what)
     return pd.factorize(text)[0].astype(np.int64)
 
@@ -151,7 +156,7 @@ def times(raw: pd.Series, decimal: str | None, asked: str | None) -> np.ndarray:
 
 def identities(raw: pd.DataFrame) -> pd.DataFrame:
     """The id columns as canonical text."""
-    text = pd.DataFrame({name: canonical(raw[name], "category", {}).values for name in raw.columns})
+    text = pd.DataFrame({name: named(raw[name]) for name in raw.columns})
     for name in text.columns:
         _refuse_missing(text[name].isna().to_numpy(), str(name), "id")
     return text.reset_index(drop=True)

@@ -8,7 +8,7 @@ import pandas as pd
 from models.errors import InputError
 from models.schema import Known, Seen, labels
 from models.table import Reading
-from tasks.data.columns import Column, canonical, positions, textual
+from tasks.data.columns import Column, canonical, positions, textual, whole_parser
 from tasks.data.kinds import infer
 from tasks.data.numeric import numbers
 from tasks.data.source import Raw
@@ -22,7 +22,7 @@ def seen(raw: Raw, reading: Reading, known: Known, decimal: str | None) -> Seen:
         raise InputError(f"{raw.source} has a header but no rows.")
     own = {str(c): infer(frame[c], decimal) for c in frame.columns}
     there = [c for c in known.used if c in own]
-    read = {c: fitted(frame[c], reading, decimal == ",") for c in there}
+    read = {c: _told(fitted(frame[c], reading, decimal == ","), frame[c], reading) for c in there}
     odd = {c: _odd(frame[c], column.bad) for c, column in read.items() if column.bad.any()}
     strange = [c for c in own if c not in known.kinds and c not in known.others and c != known.target]
     extra = {c: canonical(frame[c], own[c].kind, own[c].parser, reading.missing, own[c].words) for c in strange}
@@ -39,6 +39,13 @@ def seen(raw: Raw, reading: Reading, known: Known, decimal: str | None) -> Seen:
         _framed({c: column for c, column in extra.items() if own[c].kind not in ("drop",)}, len(frame)),
         counted,
     )
+
+
+def _told(read: Column, column: pd.Series, reading: Reading) -> Column:
+    """The column as a training on this table would read it: with 3 for 3.0, whatever the champion makes of that."""
+    kind = reading.kinds[str(column.name)]
+    parser = whole_parser(column) if kind == "category" and textual(column) else {}
+    return canonical(column, kind, parser, reading.missing) if parser else read
 
 
 def fitted(column: pd.Series, reading: Reading, comma: bool) -> Column:

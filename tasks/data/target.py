@@ -11,6 +11,7 @@ import pandas as pd
 
 from models.config import Run
 from models.errors import InputError, listed, shortened
+from models.labels import folded
 from models.table import Finding, Task
 from tasks.data.columns import plain, positions, textual
 from tasks.data.dates import dates
@@ -224,8 +225,7 @@ def _one_case(labels: _Labels, name: str, findings: list[Finding]) -> tuple[list
         return _as_words(values), labels.codes
     spelled: dict[str, list[int]] = {}
     for place, value in enumerate(values):
-        key = " ".join(value.split())
-        spelled.setdefault(key.casefold() if len(key) > 1 else key, []).append(place)
+        spelled.setdefault(folded(value), []).append(place)
     if len(spelled) == len(values):
         return values, labels.codes
     first = {p: max(places, key=lambda i: counts[i]) for places in spelled.values() for p in places}

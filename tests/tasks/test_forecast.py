@@ -76,6 +76,21 @@ def test_new_rows_are_predicted_from_the_history_beside_them(registry, tmp_path)
     assert np.abs(said - true.reindex(said.index)).max() < 3  # the week alone swings by 20
 
 
+@pytest.mark.parametrize("form", ["{}.0", "0{}", "'{}"])
+def test_series_that_are_written_otherwise_are_the_same_series(registry, tmp_path, form):
+    expected, _ = scored(registry, coming(), tmp_path)
+    rows = coming()
+    rows.assign(shop=[form.format(shop) for shop in rows["shop"]]).to_csv(tmp_path / "rows.csv", index=False)
+    done = score(Score(model="sales", data=str(tmp_path / "rows.csv"), out=str(tmp_path / "out.csv")), registry.address)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["prediction"], expected["prediction"], rtol=1e-9)
+    assert len(done.notes) == 1
+
+
+def test_series_of_which_none_was_ever_seen_stop(registry, tmp_path):
+    with pytest.raises(InputError, match="values of 'shop' were never seen in training, such as 'S12'; it knew '12', '7'"):
+        scored(registry, coming().assign(shop=lambda rows: "S" + rows["shop"].astype(str)), tmp_path)
+
+
 def test_a_csv_is_read_as_the_training_table_was(registry, tmp_path):
     coming().to_csv(tmp_path / "rows.csv", index=False)
     score(Score(model="sales", data=str(tmp_path / "rows.csv"), out=str(tmp_path / "a.csv")), registry.address)

@@ -120,7 +120,7 @@ CHANGES: dict[str, tuple[Change, dict[str, str], str]] = {
     "codes lost their zeros": (
         lambda f: f.assign(zip=f["zip"].astype(int)),
         {"data_type": "stop"},
-        "zip (category before, now number)",
+        "zip (category before, now number; perhaps '2617' was '02617')",
     ),
     "some odd values": (
         lambda f: some(f, "age", "old", 4),

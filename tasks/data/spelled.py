@@ -1,0 +1,39 @@
+"""Categories of later rows as a version spells their levels, and what is to be said of those that it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from models.errors import InputError
+from models.profiles import counted
+from models.spelling import refused, tallies
+
+Levels = Mapping[str, Mapping[str, int]]
+"""Category -> its levels in training, and their rows."""
+
+
+class Speller:
+    """Reads columns one part after another, and counts what it met."""
+
+    def __init__(self, levels: Levels):
+        """Columns that are not among these stay as they are."""
+        self._tallies = tallies(levels)
+
+    def read(self, column: pd.Series) -> pd.Series:
+        """A column in canonical form with each level as the version spells it."""
+        tally = self._tallies.get(str(column.name))
+        other = tally.add(counted(column)) if tally else {}
+        return column.where(~column.isin(list(other)), column.map(other)) if other else column
+
+    def refuse(self, source: str, certain: bool = False) -> None:
+        """InputError where most values of a column were never seen; `certain`: only where they are known ones that are
+        written otherwise."""
+        if said := refused(self._tallies.values(), certain):
+            raise InputError(f"{source}: {said}")
+
+    @property
+    def notes(self) -> list[str]:
+        """What was read otherwise than it was written, and what was never seen."""
+        return [note for tally in self._tallies.values() for note in tally.notes]
