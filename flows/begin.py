@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from flows import ending, server
 from models.config import Run
 from models.errors import BudgetError
-from tasks import budget, intake, secret, shortlist
+from tasks import budget, intake, secret, shortlist, workers
 from tasks.session import Session, opened
 
 EARLY = (
@@ -45,6 +45,7 @@ def served() -> Iterator[str]:
 @contextmanager
 def begun(run: Run, resume: str | None = None) -> Iterator[Session]:
     """A session whose early stages are done; the flow called inside the block goes on with it."""
+    workers.refuse_daemon()
     origin = budget.started()
     handle = server.start()
     with opened(run, resume, origin) as session, _held_to_time(session):

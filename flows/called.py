@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -78,7 +79,9 @@ def _reported() -> Iterator[None]:
         yield
     finally:
         if FlowRunContext.get() is None:
-            EventsWorker.drain_all(timeout=SENDING, at_exit=False)
+            # In a thread of its own: where an event loop runs, as in a notebook, it would give something to await.
+            with ThreadPoolExecutor(1) as other:
+                other.submit(EventsWorker.drain_all, timeout=SENDING, at_exit=False).result()
 
 
 def _told(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ from flows.train import train
 from models.config import Retrain
 from models.errors import NestorError
 from models.outcome import Report, Retrained
-from tasks import events
+from tasks import events, workers
 from tasks.retrain import attempt, ending
 from tasks.retrain.source import Asked
 from tasks.stages import retrain as stages
@@ -29,6 +29,7 @@ from tasks.stages import retrain as stages
 
 def _retrain(retrain: Retrain) -> Retrained:
     """Trains a challenger on new data, where anything is new, and lets it meet the champion."""
+    workers.refuse_daemon()
     with _told_of_failure(retrain), turn.taken(retrain.name, retrain.overlap, str(flow_run.id)):
         result = _went(retrain)
     if retrain.notify:

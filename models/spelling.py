@@ -189,8 +189,10 @@ class Tally:
         said = []
         if self.alike:
             (text, level), _ = self.alike.most_common(1)[0]
-            count = f"{self.alike.total():,} of {self.rows:,} values are written otherwise than in training and read alike"
-            said.append(f"{_short(self.name)!r}: {count}, such as {_short(text)!r} for {level!r}.")
+            said.append(
+                f"{_short(self.name)!r}: {self.alike.total():,} of {self.rows:,} values are written otherwise than in "
+                f"training and read alike, such as {_short(text)!r} for {level!r}."
+            )
         if self.unusual:
             shown = ", ".join(f"{_short(t)!r} in {n:,}" for t, n in self.new.most_common(3))
             said.append(

@@ -22,6 +22,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
+from models.errors import InputError
 from tasks import fit
 
 _LAUNCH = threading.Lock()
@@ -63,6 +64,16 @@ class _Process(ForkServerProcess):
 
 class _Context(ForkServerContext):
     Process = _Process  # type: ignore[assignment]
+
+
+def refuse_daemon() -> None:
+    """InputError in a daemonic process: Python lets it start no other, and training needs some."""
+    if multiprocessing.current_process().daemon:
+        raise InputError(
+            "This is a daemonic process, which can't start others, and training needs worker processes. Start it with "
+            "daemon=False (the workers of multiprocessing.Pool are daemonic, those of "
+            "concurrent.futures.ProcessPoolExecutor are not), or run `nestor train` in it."
+        )
 
 
 def preload(*modules: str) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from models.config.values import Duration, Settings
+from models.config.values import Duration, Name, Settings
 
 
 class Gate(Settings):
@@ -29,7 +29,7 @@ class Gate(Settings):
     """Most milliseconds that the challenger may take for one row, measured as for the limit `latency`."""
     size: float | None = Field(default=None, gt=0)
     """Most megabytes that the challenger may have on disk."""
-    subgroup: str | None = None
+    subgroup: Name | None = None
     """A feature whose levels are scored one by one; numbers of more than ten values by fifths."""
     subgroup_loss: float | None = Field(default=None, ge=0)
     """What the challenger may lose at most on any level of `subgroup` that has enough rows."""

@@ -17,6 +17,7 @@ from models.config.values import (
     Kind,
     Kinds,
     Limits,
+    Name,
     Names,
     Orders,
     Pick,
@@ -45,14 +46,14 @@ class Split(Settings):
     """How many folds judge; empty: from the table's shape and the time there is."""
     inner: int | None = Field(default=None, title="Inner folds", ge=1, le=20)
     """How many folds choose, inside each outer one; empty: from the table's shape and the time there is."""
-    group: str | None = None
+    group: Name | None = None
     """A column whose equal values are never on both sides of any split."""
-    time: str | None = None
+    time: Name | None = None
     """A column of times: earlier rows train, later rows judge, everywhere."""
     horizon: Span | None = None
     """With `time`: how far ahead to forecast, in steps (24) or as a duration (24h, 7d). The past of the target and of
     the inputs, up to so long before each row, becomes columns; an input's value at the row itself does not count."""
-    series: str | None = None
+    series: Name | None = None
     """With `time`: the column that tells the series of a panel apart. It may stand on both sides of a split."""
     known: Names = Field(default=(), title="Known ahead")
     """With `horizon`: inputs that are known ahead for each row, such as a calendar, a price or a weather forecast."""
@@ -69,7 +70,7 @@ class Split(Settings):
     salt: int | None = Field(default=None, ge=0, lt=100)
     """Which of 100 draws the sealed test set is; empty: as in the name's first run, which takes the evenest. Another
     one once the sealed rows have decided too often. Time plans draw nothing."""
-    test_column: str | None = None
+    test_column: Name | None = None
     """A column that is true (or `test`) in the rows to seal, instead of a drawn test set."""
 
     @model_validator(mode="after")
@@ -187,7 +188,7 @@ class Run(Settings):
     data: Data
     """A csv or parquet path (compressed csv too; `%Y-%m-%d` in it: the newest file that fits), a database
     address with `query`, or where one is kept (`env:NAME`, `secret:NAME`), `sklearn:NAME`, or in Python a DataFrame."""
-    target: str | None = None
+    target: Name | None = None
     """The column to predict; may be left out for `sklearn:NAME`."""
     name: str | None = Field(default=None, pattern=r"^[^/:.%\"'\s][^/:%\"']*$", max_length=100)
     """The model's name in the registry; empty: the file's stem."""
@@ -205,7 +206,7 @@ class Run(Settings):
     """`balanced`, or a weight for each label such as `yes=5`: multiplies row weights in fits, never in scores."""
     task: Literal["binary", "multiclass", "regression"] | None = None
     """What kind of target it is; empty: seen from its values."""
-    positive: str | None = Field(default=None, title="Positive class")
+    positive: Name | None = Field(default=None, title="Positive class")
     """The label of the positive class of a binary target."""
     drop: Names = Field(default=(), title="Columns to drop")
     """Columns not to use."""
@@ -219,7 +220,7 @@ class Run(Settings):
     monotone: Signs = Field(default={}, title="Monotone columns")
     """Columns with which the prediction may only rise or only fall, other things equal: `age=rising`. Families that
     can't be held to it are left out."""
-    weight: str | None = None
+    weight: Name | None = None
     """A column of row weights: they count in every fit and in every score."""
     query: str | None = None
     """SQL, where the data is a database address. `:name` in it is bound from `bound`, never pasted."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any, Literal, cast, get_args
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, WithJsonSchema
 
@@ -59,8 +60,22 @@ Span = Annotated[str, BeforeValidator(span), WithJsonSchema({"type": "string", "
 """A span of time: a count of steps or a duration, as text."""
 
 
+def named(value: object) -> object:
+    """The name of a frame's column as text, as the reader writes it: 1 as `1`; any other value as it came."""
+    whole = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return str(value) if whole else value
+
+
+Name = Annotated[str, BeforeValidator(named)]
+"""The name of a column, or a label; a number, as frames have it, is its text."""
+
+
 def _parted(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    if isinstance(value, (list, tuple)):
+        return tuple(map(named, value))
+    return value if named(value) is value else (named(value),)
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_parted)]
@@ -79,6 +94,8 @@ Levels = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValida
 
 def paired(value: object) -> object:
     """`["zip=category"]` as `{"zip": "category"}`; any other value as it came."""
+    if isinstance(value, dict):
+        return {named(name): said for name, said in value.items()}
     if not isinstance(value, (list, tuple)):
         return value
     parts = [re.match(r"(.+)=(.+)", str(pair)) for pair in value]

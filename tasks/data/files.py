@@ -57,6 +57,8 @@ def located(path: str | Path) -> Path:
             raise InputError(
                 f"{found} is a folder; give one file. " + (f"It holds {listed(inside)}." if inside else "It is empty.")
             )
+        if found.is_symlink() and not found.exists():
+            raise InputError(f"The link {found} leads to {found.readlink()}, which is not there.")
         if not found.exists():
             raise InputError(f"No file {found}.{_neighbours(found)}")
         _refuse_endless(found)

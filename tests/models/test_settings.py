@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from models.config import Retrain, Run
+from models.config import Gate, Retrain, Run, Score
 from models.config.places import unfolded
 from models.config.problems import valid
 from models.errors import InputError
+from tasks.data import read
 
 LIGHTGBM = {"lightgbm": {"space": {"learning_rate": [0.01, 0.1], "num_leaves": 15}}}
 
@@ -56,3 +59,29 @@ def test_single_families_are_read_so_in_python_and_in_lines_too():
 def test_what_is_said_twice_is_told(said, why):
     with pytest.raises(InputError, match=why):
         valid(Retrain, {"name": "a", "changes": said})
+
+
+def test_columns_that_are_called_by_numbers_are_named_by_them():
+    """As frames without names have them: 0, 1, 2."""
+    given: Any = {"target": 0, "weight": np.int64(1), "drop": 2, "types": {3: "category"}, "order": {4: ["s", "m"]}}
+    more: Any = {"monotone": {5: "rising"}, "split": {"group": 6, "id": (7, "b"), "time": 8, "test_column": 9}}
+    run = Run(data="t.csv", **given, **more)
+    assert (run.target, run.weight, run.drop, run.types) == ("0", "1", ("2",), {"3": "category"})
+    assert (run.order, run.monotone) == ({"4": ("s", "m")}, {"5": "rising"})
+    assert (run.split.group, run.split.id, run.split.time, run.split.test_column) == ("6", ("7", "b"), "8", "9")
+    assert Score(model="a", data="t.csv", out="o.csv", keep=[1, "x"]).keep == ("1", "x")  # type: ignore[arg-type]
+    assert Gate(subgroup=1).subgroup == "1"  # type: ignore[arg-type]
+
+
+def test_a_frame_whose_columns_are_numbers_is_read_by_them():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 3)))
+    table = read(Run(data=frame, target=2, drop=0))  # type: ignore[arg-type]
+    assert list(table.features) == ["1"]
+    np.testing.assert_array_equal(table.target, frame[2])
+
+
+@pytest.mark.parametrize("wrong", [True, ["y"], {"y": 1}, object()])
+def test_what_names_no_column_is_told_in_a_line(wrong):
+    with pytest.raises(InputError, match=r"^target: should be a valid string, not "):
+        valid(Run, {"data": "t.csv", "target": wrong})

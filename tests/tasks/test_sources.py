@@ -488,3 +488,16 @@ def test_libraries_log_no_password(postgres: stack.Postgres, caplog: pytest.LogC
         load(address(postgres), "sales")
     assert "w@rd" not in caplog.text
     assert "w%40rd" not in caplog.text
+
+
+def test_a_link_to_nothing_says_where_it_leads(tmp_path):
+    link = tmp_path / "broken.csv"
+    link.symlink_to("nowhere.csv")
+    with pytest.raises(InputError, match=r"The link .*/broken.csv leads to nowhere.csv, which is not there\.$"):
+        load(str(link))
+    (tmp_path / "nowhere.csv").write_text("a,b\n1,2\n")
+    assert list(load(str(link)).frame) == ["a", "b"]
+    link.unlink()
+    link.symlink_to(link.name)
+    with pytest.raises(InputError, match=r"leads to broken.csv, which is not there|can't be read"):
+        load(str(link))

@@ -1,0 +1,32 @@
+"""Flows that are called as functions, from wherever a person's own program stands."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import warnings
+
+from flows import called
+from tasks import workers
+
+
+def test_the_end_of_a_flow_waits_inside_of_a_running_event_loop_too():
+    async def notebook() -> None:
+        with called._reported():
+            pass
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        asyncio.run(notebook())
+        gc.collect()
+    assert [str(w.message) for w in heard if "never awaited" in str(w.message)] == []
+
+
+def test_a_daemonic_process_is_told_at_once_what_to_do(capfd):
+    workers.refuse_daemon()
+    one = multiprocessing.get_context("spawn").Process(target=workers.refuse_daemon, daemon=True)
+    one.start()
+    one.join()
+    assert one.exitcode == 1
+    assert "InputError: This is a daemonic process, which can't start others" in capfd.readouterr().err
