@@ -4,17 +4,13 @@ For a row at time t nothing counts but rows of the same series, with a known tar
 value is the latest known at that instant ("as of"): gaps and irregular steps need no grid, and on Monday a series of
 working days has Friday for yesterday.
 
-A version that forecasts carries this file as `code/nestor_history.py`, and MLflow loads it with the model: it needs
-pandas and numpy, and nothing of Nestor's."""
+A version carries this file (tasks/served.py): it needs pandas and numpy, and nothing of Nestor's."""
 
 from __future__ import annotations
 
-import json
-import pickle
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -265,49 +261,3 @@ def _looked_at(rows: pd.DataFrame, new: np.ndarray, history: History) -> list[st
 def _said(at: int, history: History) -> str:
     """The instant as one would write it in the time column."""
     return f"{at / history.scale:.15g}" if history.scale is not None else f"{pd.Timestamp(at, unit='us')}"
-
-
-# --- Loaded by MLflow, from a version's folder ------------------------------------------------------------------------
-
-
-class Forecaster:
-    """The version as MLflow's pyfunc: history rows and new rows in, the new rows' predictions out."""
-
-    def __init__(self, model: Any, history: History):
-        """A fitted model that takes what `widened` makes."""
-        self.model, self.history = model, history
-
-    def predict(self, rows: pd.DataFrame, params: Any = None) -> pd.Series:
-        """A prediction for each row whose target is empty, by the index of `rows`; ValueError where the history will
-        not do, a warning where it is short."""
-        table, notes = self.features(rows)
-        for note in notes:
-            warnings.warn(note, stacklevel=2)
-        return pd.Series(np.asarray(self.model.predict(table)), index=table.index, name="prediction")
-
-    def features(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-        """The new rows as the raw model takes them, as for its `predict_proba`, and what is to be said of them."""
-        if self.history.target not in rows.columns:
-            raise ValueError(f"The rows have no column {self.history.target!r}: its known values are the history.")
-        if (series := self.history.series) is not None:  # names that are numbers come as such
-            rows = rows.assign(**{series: rows[series].map(_text, na_action="ignore").astype("str")})
-        return coming(rows, told(rows[self.history.target], self.history), self.history)
-
-    def get_raw_model(self) -> Any:
-        """The fitted model."""
-        return self.model
-
-
-def _load_pyfunc(path: str) -> Forecaster:
-    """What MLflow calls for a version's folder."""
-    folder = Path(path)
-    facts = json.loads((folder / "nestor.json").read_text("utf-8"))
-    return Forecaster(_model(folder, facts["trusted"]), History.from_json(facts["history"]))
-
-
-def _model(folder: Path, trusted: list[str]) -> Any:
-    if (folder / "model.skops").exists():
-        from skops.io import load
-
-        return load(folder / "model.skops", trusted=trusted)
-    return pickle.loads((folder / "model.pkl").read_bytes())

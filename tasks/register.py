@@ -1,17 +1,18 @@
-"""A fitted pipeline becomes a version in the registry: library classes only, a signature, an example, exact
+"""A fitted pipeline becomes a version in the registry: a model of library classes only, a signature, an example, exact
 requirements, how the table was read, and aliases. It runs inside the tracker's process (`Journal.call`).
 
 A model that skops can't hold is pickled, and marked (`tasks/pickled.py`): files then end in .pkl.
 
-Whoever loads the version needs none of our code: `mlflow.pyfunc.load_model(uri).predict(frame)` gives labels in their
-own form, `.get_raw_model().predict_proba(frame)` their probabilities. A version's folder holds besides MLflow's files
+Whoever loads the version needs nothing of ours installed: `mlflow.pyfunc.load_model(uri).predict(frame)` gives labels
+in their own form, with `params={"predict_method": "predict_proba"}` their probabilities. A version's folder holds
+besides MLflow's files
 
     nestor.json     the reading, the kinds, task, classes, trusted types and what the caller adds
     tested.skops    the model that every number speaks of, where the delivered one was fitted once more with more rows
     row_keys.npz    64-bit hashes of what the rows were: `trained` those of the tested model, `sealed` the sealed ones;
                     `made_of`: the columns that were hashed
     profile.json    what the training table looked like: what `watch` compares later rows with
-    code/           of a version that forecasts: `nestor_history.py`, which makes columns of a series' past
+    code/           three of our files as a package: they read rows as the training table was read (served.py)
     conformal.json  how far off the predictions of outer rows were: what intervals and sets are made of
 """
 
@@ -33,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import pandas as pd
 
-from models import history
+from models import history, spelling
 from models.errors import NestorError, listed
 from tasks import pickled
 from tasks.tracking import described, moves
@@ -49,8 +50,8 @@ _SHOWN = ("estimate", "test")
 """Numbers that a version has as tags too; `nestor.json` in it, and the run, have all."""
 ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
 OURS = ("flows", "tasks", "models", "__main__")
-HISTORY = "nestor_history"
-"""`models/history.py` in a version that forecasts."""
+CARRIED = (history, spelling)
+"""Modules that `served.py` needs: a version carries them beside it."""
 _PLACED = "nestor.placed"
 """A tag of versions that were given the alias that was due to them."""
 META = "registered_model_meta"
@@ -143,7 +144,7 @@ def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
     shutil.rmtree(files.folder, ignore_errors=True)
     ending = pickled.FORM if facts["unsafe"] else ".skops"
     probe = files.folder.with_name(f"model{ending}")
-    form = _dumped(fitted, probe, facts)
+    form, code = _dumped(fitted, probe, facts), _code(files.folder.parent)
     save_model(
         fitted,
         str(files.folder),
@@ -151,14 +152,13 @@ def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
         signature=signature(rows, facts),
         input_example=_example(rows),
         metadata={"nestor": {"task": facts["task"]}},
-        code_paths=_code(files) if "history" in facts else None,
+        code_paths=[str(code)],
         **form,
     )
     probe.unlink()
-    if "history" in facts:
-        # MLflow then hands rows to the class in that file, which makes of them what the model takes.
-        identity.flavors["python_function"]["loader_module"] = HISTORY
-        identity.save(str(files.folder / "MLmodel"))
+    # MLflow then hands rows to the class in that file, which makes of them what the model takes.
+    identity.flavors["python_function"]["loader_module"] = f"{code.name}.served"
+    identity.save(str(files.folder / "MLmodel"))
     if files.tested is not None:
         _dumped(joblib.load(files.tested), files.folder / f"tested{ending}", facts)
     for path in files.beside:
@@ -167,11 +167,16 @@ def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
     return digest(files.folder)
 
 
-def _code(files: Files) -> list[str]:
-    """The file that makes columns of a series' past, under the name that the version's loader imports."""
-    copy = files.folder.with_name(f"{HISTORY}.py")
-    shutil.copyfile(history.__file__, copy)
-    return [str(copy)]
+def _code(folder: Path) -> Path:
+    """A package in that folder of the files that read rows for a version. Its name tells what they hold: a service may
+    load versions of two Nestors side by side."""
+    paths = [Path(__file__).with_name("served.py"), *(Path(str(module.__file__)) for module in CARRIED)]
+    sources = {path.name: path.read_text("utf-8") for path in paths}
+    package = folder / f"nestor_{hashlib.sha256(repr(sources).encode()).hexdigest()[:12]}"
+    package.mkdir(exist_ok=True)
+    for name, text in {**sources, "__init__.py": ""}.items():
+        (package / name).write_text(text.replace("from models.", f"from {package.name}."), "utf-8")
+    return package
 
 
 def _dumped(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,21 +255,16 @@ def _example(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def signature(rows: pd.DataFrame, facts: Mapping[str, Any]) -> ModelSignature:
-    """Columns by kind, all required; missing values are allowed in each.
+    """The columns, all required, and what is to be predicted: `predict_method`.
 
-    Numbers and booleans are `any`: MLflow's `double` refuses int64, its `long` refuses a missing value, and which of
-    them a consumer's frame holds depends on the rows that happen to be in it. The pipeline takes all of them."""
+    Columns are `any`: MLflow's `double` refuses int64, its `long` a missing value, its `string` a categorical, its
+    `datetime` a zone, and reads milliseconds as nanoseconds. The version's own file takes them all (served.py)."""
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import AnyType, ColSpec, Schema, TensorSpec
+    from mlflow.types.schema import AnyType, ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
-    types = {"date": "datetime", "category": "string", "ordered": "string", "text": "string"}
-    kinds = {**facts["reading"].get("kinds", {}), **facts["kinds"]}
-    if "history" in facts:  # the names of series may be numbers: the version's own file makes text of them
-        kinds.pop(facts["history"]["series"], None)
-    columns: list[ColSpec | TensorSpec] = [
-        ColSpec(types.get(kinds.get(c, "")) or AnyType(), name=c) for c in rows.columns
-    ]
-    return ModelSignature(Schema(columns), Schema([ColSpec(_label_type(facts["classes"]))]))
+    columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name=c) for c in rows.columns]
+    method = ParamSchema([ParamSpec("predict_method", "string", "predict")])
+    return ModelSignature(Schema(columns), Schema([ColSpec(_label_type(facts["classes"]))]), method)
 
 
 def _label_type(classes: Sequence[Any]) -> str:

@@ -144,6 +144,18 @@ def test_a_table_as_records_and_split(served, registry):
     assert asked(served, dataframe_split=split) == (200, {"predictions": expected})
 
 
+def test_probabilities_are_asked_for_with_the_rows(served, registry):
+    rows = table().head(10)
+    asked_for = {"dataframe_records": records(rows), "params": {"predict_method": "predict_proba"}}
+    status, answer = asked(served, **asked_for)
+    found = pd.DataFrame(answer["predictions"])
+    assert (status, list(found)) == (200, ["gone", "there"])
+    assert list(found.idxmax(axis=1)) == own(registry, rows)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    status, answer = asked(served, **{**asked_for, "params": {"predict_method": "explain"}})
+    assert (status, "this model knows predict and predict_proba" in answer["message"]) == (400, True)
+
+
 def test_a_missing_category_in_a_single_row_is_missing(served):
     """It is no unseen level: here the one means the other class."""
     (row,) = records(table().dropna().head(1))
@@ -167,9 +179,11 @@ def test_what_does_not_fit_is_answered_with_a_sentence(served):
     status, answer = asked(served, dataframe_records=[{k: v for k, v in row.items() if k != "town"}])
     assert (status, "missing inputs ['town']" in answer["message"]) == (400, True)
     status, answer = asked(served, dataframe_records=[{**row, "day": "soon"}])
-    assert (status, "Failed to convert column day" in answer["message"]) == (400, True)
+    assert (status, "Column 'day', row 1: 'soon' is no date" in answer["message"]) == (400, True)
+    status, answer = asked(served, dataframe_records=[{**row, "day": 1706659200000}])
+    assert (status, "is a number. Dates are text such as 2024-01-31" in answer["message"]) == (400, True)
     status, answer = asked(served, dataframe_records=[{**row, "number": "dear"}])
-    assert (status, "compatible with the model" in answer["message"]) == (400, True)
+    assert (status, "Column 'number', row 1: 'dear' is no number" in answer["message"]) == (400, True)
     assert asked(served, dataframe_records=[{**row, "more": 1}])[0] == 200
     assert asked(served, dataframe_records=[row])[0] == 200
 

@@ -42,7 +42,7 @@ def table(task):
     numbers, target = load(return_X_y=True, as_frame=True)
     rng = np.random.default_rng(0)
     frame = numbers.iloc[:, :4].set_axis(["a", "b (cm)", "ç", "d.e"], axis=1).astype(float)
-    frame["colour"] = pd.Series(rng.choice(["red", "green, ", "blau"], len(frame)), dtype="str")
+    frame["colour"] = pd.Series(rng.choice(["red", "green, dark", "blau"], len(frame)), dtype="str")
     frame["sold"] = (numbers.iloc[:, 4] > numbers.iloc[:, 4].median()).astype(float)
     frame["when"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 10**6, len(frame)), unit="min")
     frame["when"] = frame["when"].astype("datetime64[us]")
@@ -161,10 +161,7 @@ def test_what_is_loaded_predicts_what_was_fitted(tmp_path, store, task, names):
         assert type(loaded.predict(given)[0]) is type(y[0])
         np.testing.assert_array_equal(loaded.get_raw_model().predict_proba(X), model.predict_proba(X))
     types = {c.name: str(getattr(c.type, "name", c.type)) for c in loaded.metadata.signature.inputs.inputs}
-    assert types == {
-        **dict.fromkeys(["a", "b (cm)", "ç", "d.e", "sold"], "Any"),
-        **{"colour": "string", "when": "datetime", "words": "string"},
-    }
+    assert types == dict.fromkeys(["a", "b (cm)", "ç", "d.e", "sold", "colour", "when", "words"], "Any")
 
 
 def test_numbers_come_as_whole_as_float_and_with_gaps(tmp_path, store):

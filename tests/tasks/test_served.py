@@ -1,0 +1,232 @@
+"""Over pyfunc a version takes what it was trained on, in whatever types rows come, or says what is wrong with them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import warnings
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+
+from models.columns import prepare
+from models.families import families
+from models.table import Table
+from tests.versions import Registry
+
+ROWS = 200
+
+
+def mixed(seed: int = 0, rows: int = ROWS) -> pd.DataFrame:
+    """A column of each type that frames have; all of them tell of the target."""
+    rng = np.random.default_rng(seed)
+    truth, whole, code = rng.integers(0, 3, rows), rng.integers(0, 13, rows), rng.integers(1, 5, rows)
+    start = pd.Timestamp("2024-01-01")
+    frame = pd.DataFrame(
+        {
+            "number": rng.normal(size=rows),
+            "flag": rng.random(rows) < 0.5,
+            "maybe": pd.array([(True, False, None)[k] for k in truth], dtype="boolean"),
+            "whole": pd.array([None if k == 12 else int(k) for k in whole], dtype="Int64"),
+            "code": pd.Categorical(code),
+            "grade": pd.Categorical(rng.choice(["lo", "mid", "hi"], rows), ["lo", "mid", "hi"], ordered=True),
+            "town": rng.choice(["Rome", "Oslo"], rows),
+            "when": (start + pd.to_timedelta(rng.integers(0, 9000, rows), unit="h")).tz_localize(
+                "Europe/Berlin", ambiguous=True, nonexistent="shift_forward"
+            ),
+            "wait": pd.to_timedelta(rng.integers(0, 5000, rows), unit="s"),
+            "price": [Decimal(int(v)) / 100 for v in rng.integers(100, 9999, rows)],
+            "month": pd.PeriodIndex(start + pd.to_timedelta(rng.integers(0, 900, rows), unit="D"), freq="M"),
+        }
+    )
+    score = (
+        frame["number"] + 2.0 * frame["flag"] + code + 3 * (frame["grade"] == "hi") + frame["wait"].dt.seconds / 3000
+    )
+    score += 2 * (frame["town"] == "Rome") + frame["whole"].fillna(20).astype(float) / 5 + frame["when"].dt.hour / 20
+    return frame.assign(target=np.where(score > score.median(), "yes", "no"))
+
+
+def linear(work: Table) -> Any:
+    """What the linear family makes of the table."""
+    needs = families()["linear"].needs
+    made = prepare(work.features, work.kinds, work.target, work.task, needs, 0, work.orders)
+    return make_pipeline(made.transformer, LogisticRegression(max_iter=500) if work.classes else Ridge())
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory) -> Registry:
+    found = Registry(tmp_path_factory.mktemp("store"))
+    found.train("mixed", mixed(), linear)
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(registry) -> Any:
+    return pyfunc(registry, "mixed")
+
+
+def pyfunc(registry: Registry, name: str) -> Any:
+    import mlflow
+
+    from tasks.tracking.store import connect
+
+    connect(registry.address)
+    return mlflow.pyfunc.load_model(f"models:/{name}/1")
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows as numbers, words and naive dates."""
+    floats = {c: frame[c].astype("Float64").to_numpy(float, na_value=np.nan) for c in ("flag", "maybe", "whole")}
+    return frame.drop(columns="target").assign(
+        **floats,
+        code=frame["code"].astype(str),
+        grade=frame["grade"].astype(str),
+        when=frame["when"].dt.tz_convert("UTC").dt.tz_localize(None),
+        wait=frame["wait"].dt.total_seconds(),
+        price=frame["price"].astype(float),
+        month=frame["month"].dt.to_timestamp(),
+    )
+
+
+def said(model: Any, rows: Any) -> np.ndarray:
+    """The probabilities."""
+    return model.predict(rows, params={"predict_method": "predict_proba"}).to_numpy()
+
+
+def test_the_frame_as_it_was_trained_on_is_taken(model, registry, tmp_path):
+    """And gives what scoring gives."""
+    from models.config import Score
+    from tasks.score import score
+
+    rows = mixed(1, 60)
+    score(Score(model="mixed", data=rows, out=str(tmp_path / "o.parquet")), registry.address)
+    scored = pd.read_parquet(tmp_path / "o.parquet")
+    np.testing.assert_allclose(said(model, rows.drop(columns="target")), scored[["probability_no", "probability_yes"]])
+    assert list(model.predict(rows)) == list(scored["prediction"])
+    np.testing.assert_allclose(said(model, plain(rows)), said(model, rows))
+
+
+FORMS = {
+    "code": {"int": lambda c: c.astype(int), "float": lambda c: c.astype(float),
+             "padded": lambda c: "0" + c.astype(str),
+             "string": lambda c: c.astype("string"), "floats as text": lambda c: c.astype(float).astype(str)},
+    "grade": {"str": lambda c: c.astype(str), "category of another order": lambda c: c.astype(str).astype("category")},
+    "whole": {"float": lambda c: c.astype("Float64"), "arrow": lambda c: c.astype("int64[pyarrow]"),
+              "object": lambda c: c.astype(object), "text": lambda c: c.astype("string").astype(object)},
+    "number": {"text": lambda c: c.map(repr), "object": lambda c: c.astype(object),
+               "Float64": lambda c: c.astype("Float64")},
+    "flag": {"text": lambda c: c.map({True: "True", False: "false"}), "int": lambda c: c.astype(int),
+             "object": lambda c: c.astype(object), "Int64": lambda c: c.astype("Int64")},
+    "maybe": {"object": lambda c: c.astype(object).where(c.notna(), None), "Int8": lambda c: c.astype("Int8")},
+    "town": {"category": lambda c: c.astype("category"), "string": lambda c: c.astype("string"),
+             "bytes": lambda c: c.map(str.encode), "blanks": lambda c: c + " "},
+    "when": {"another zone": lambda c: c.dt.tz_convert("America/New_York"),
+             "text": lambda c: c.map(pd.Timestamp.isoformat),
+             "objects": lambda c: c.map(pd.Timestamp.to_pydatetime).astype(object),
+             "nanoseconds": lambda c: c.dt.as_unit("ns")},
+    "wait": {"objects": lambda c: c.map(pd.Timedelta.to_pytimedelta).astype(object), "text": lambda c: c.astype(str),
+             "seconds": lambda c: c.dt.total_seconds().astype(int)},
+    "price": {"float": lambda c: c.astype(float), "arrow": lambda c: c.astype(float).astype("double[pyarrow]")},
+    "month": {"text": lambda c: c.astype(str), "day": lambda c: c.dt.to_timestamp().dt.date},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "form"), [(c, f) for c, forms in FORMS.items() for f in forms])
+def test_each_column_in_each_of_its_types(model, column, form):
+    rows = mixed(1, 30)
+    other = rows.assign(**{column: FORMS[column][form](rows[column])})
+    np.testing.assert_allclose(said(model, other), said(model, rows))
+
+
+def test_what_is_missing_is_missing_in_whatever_form(model):
+    rows = mixed(1, 6)
+    for column in rows.columns.drop("target"):
+        found = [said(model, rows.assign(**{column: value})) for value in (None, np.nan, pd.NA, pd.NaT)]
+        for other in found[1:]:
+            np.testing.assert_array_equal(found[0], other)
+
+
+def test_an_empty_frame_gives_no_rows(model):
+    none = mixed(1, 30).head(0)
+    assert list(model.predict(none)) == []
+    found = model.predict(none, params={"predict_method": "predict_proba"})
+    assert (len(found), list(found.columns)) == (0, ["no", "yes"])
+
+
+def test_rows_keep_their_order_whatever_their_index(model):
+    rows = mixed(1, 20)
+    for index in ([0] * 20, list("abcdefghijklmnopqrst"), range(20, 0, -1)):
+        assert list(model.predict(rows.set_axis(index, axis=0))) == list(model.predict(rows))
+    assert list(model.predict(rows.iloc[:, ::-1].assign(more=1))) == list(model.predict(rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"number": "dear"}, "Column 'number', row 1: 'dear' is no number."),
+        ({"number": pd.Timestamp("2024-01-01")}, "Column 'number', row 1: '2024-01-01 00:00:00' is no number."),
+        ({"number": [[1]]}, "Column 'number' holds lists or objects"),
+        ({"flag": "maybe"}, "Column 'flag', row 1: 'maybe' is neither true nor false."),
+        ({"flag": 7}, "Column 'flag', row 1: '7' is neither true nor false."),
+        ({"when": "soon"}, "Column 'when', row 1: 'soon' is no date. Dates are text such as 2024-01-31"),
+        ({"when": 1706659200000}, "Column 'when', row 1: '1706659200000' is a number. Dates are text such as 2024"),
+        ({"town": "rome"}, "Perhaps 'rome' is 'Rome' there: write the values as in training."),
+        ({"grade": "HI"}, "Perhaps 'HI' is 'hi' there"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_a_sentence(model, change, sentence):
+    rows = mixed(1, 1)
+    with pytest.raises(MlflowException) as caught:
+        model.predict(rows.assign(**{c: [v] if isinstance(v, list) else v for c, v in change.items()}))
+    assert sentence in caught.value.message
+    assert caught.value.get_http_status_code() == 400
+
+
+def test_a_new_level_is_answered_and_most_new_ones_are_warned_of(model):
+    rows = mixed(1, 30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(rows.head(1).assign(town="Bern"))
+    with pytest.warns(UserWarning, match="30 of 30 values of 'town' were never seen in training, such as 'Bern'"):
+        model.predict(rows.assign(town="Bern"))
+
+
+def test_a_method_that_the_model_lacks_is_a_sentence(registry, model):
+    with pytest.raises(
+        MlflowException, match=r"No predict_method 'explain': this model knows predict and predict_proba."
+    ):
+        model.predict(mixed(1, 1), params={"predict_method": "explain"})
+    registry.train("sums", mixed().assign(target=lambda f: f["number"] * 2), linear)
+    sums = pyfunc(registry, "sums")
+    assert len(sums.predict(mixed(1, 3))) == 3
+    with pytest.raises(MlflowException, match=r"No predict_method 'predict_proba': this model knows predict."):
+        sums.predict(mixed(1, 1), params={"predict_method": "predict_proba"})
+
+
+def test_a_version_carries_files_that_need_nothing_of_nestor(registry):
+    """Their names tell what they hold, so that versions of two Nestors may be loaded side by side."""
+    import mlflow
+
+    where = mlflow.artifacts.download_artifacts("models:/mixed/1", tracking_uri=registry.address)
+    from pathlib import Path
+
+    (package,) = [p for p in (Path(where) / "code").iterdir() if p.is_dir() and p.name != "__pycache__"]
+    files = {p.name: p.read_text("utf-8") for p in package.glob("*.py")}
+    assert set(files) == {"__init__.py", "served.py", "history.py", "spelling.py"}
+    for text in files.values():
+        assert not any(f"{word} {ours}" in text for word in ("from", "import") for ours in ("models", "tasks", "flows"))
+
+
+def test_dates_of_the_standard_library(model):
+    rows = mixed(1, 5)
+    day = dt.date(2024, 3, 1)
+    np.testing.assert_array_equal(
+        said(model, rows.assign(month=[day] * 5)), said(model, rows.assign(month=pd.Timestamp(day)))
+    )
+    assert json.loads(json.dumps(model.predict(rows).tolist()))
