@@ -87,7 +87,8 @@ def leaderboard(session: Session, concluded: Concluded) -> None:
 
 def verdict(report: Report) -> None:
     """The result in words and numbers, with the way to the run in MLflow."""
-    version = f"version {report.version}" + (f", registered as {report.alias}" if report.alias else "")
+    version = "no version" if report.version is None else f"version {report.version}"
+    version += f", registered as {report.alias}" if report.alias else ""
     scores = [
         f"| {name} | {number(found.value)} | {_interval(found)} | {meaning} |"
         for name, found, meaning in (
