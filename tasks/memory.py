@@ -1,10 +1,13 @@
-"""A worker's memory, watched: a fit that takes too much ends alone."""
+"""Memory: what is free, and a worker's, watched: a fit that takes too much ends alone."""
 
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -49,3 +52,28 @@ class Peak:
 
 
 peak = Peak()
+
+
+def free() -> float:
+    """Bytes that this process can still get: of the machine, of its container, of its own limit."""
+    found = [float(psutil.virtual_memory().available), *_of_container(Path("/sys/fs/cgroup"))]
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        found.append(float(soft - psutil.Process().memory_info().vms))
+    return max(0.0, min(found))
+
+
+def _of_container(root: Path) -> list[float]:
+    """What a container leaves, by the second version of control groups and by the first; pages of files that it could
+    give back count as left."""
+    found = []
+    for limit, used, idle in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        with suppress(OSError, ValueError, KeyError):
+            most = float((root / limit).read_text())  # `max` where there is none
+            lines = (root / limit).with_name("memory.stat").read_text().splitlines()
+            pages = float(dict(line.split(" ", 1) for line in lines)[idle])
+            found.append(most - float((root / used).read_text()) + pages)
+    return found

@@ -32,6 +32,7 @@ from tasks.data.kinds import Inferred, infer
 from tasks.data.notes import Note, at_rows, gathered
 from tasks.data.numeric import writes_comma
 from tasks.data.roles import Roles, groups, identities, named, roles, sealed, times, weights
+from tasks.data.room import room_for
 from tasks.data.seen import fitted
 from tasks.data.source import Raw, fetched, load
 from tasks.data.spelled import Speller
@@ -44,7 +45,7 @@ __all__ = ["fetched", "read", "read_like", "read_with"]
 def read(run: Run, now: datetime | None = None) -> Table:
     """The table that the run names, with everything that had to be decided as findings. `now`: when the run began,
     which dates in its path and in bound values are counted from."""
-    raw = load(run.data, run.query, run.bound, now)
+    raw = load(run.data, run.query, run.bound, now, room_for(run.budget))
     if not len(raw.frame):
         raise InputError(f"{raw.source} has a header but no rows.")
     if raw.frame.shape[1] == 1:
@@ -213,7 +214,7 @@ def _joined(
     """The table with the rows of the test table beneath, and which those are."""
     if mine.test_column is not None:
         raise InputError("Give a test table or a split column, not both.")
-    later = load(run.test, now=now)
+    later = load(run.test, now=now, room=room_for(run.budget))
     lacking = [c for c in mine.needed if c not in later.frame.columns]
     if lacking:
         raise InputError(

@@ -23,18 +23,10 @@ NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 SAMPLE_RECORDS = 200
 BATCH = 20_000
 MOST_PREAMBLE = 20
+LARGEST = 2**26
+"""Characters that a field may have: a quote that is never closed would take the rest of the file into memory."""
 HEAD = 2_000_000
 """Characters at the beginning of a text that tell the separator and the header."""
-
-
-@dataclass(frozen=True)
-class Delimited:
-    """The header's fields and the columns beneath it, all text."""
-
-    names: list[str]
-    columns: list[pa.ChunkedArray]
-    separator: str
-    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
@@ -79,21 +71,6 @@ class Layout:
     findings: tuple[Finding, ...]
 
 
-def parsed(text: str, path: Path) -> Delimited:
-    """The text's columns; stops at the first record whose number of fields is not the header's."""
-    if not text.strip():
-        raise InputError(f"{path} is empty: it holds no text.")
-    told = excels(text)
-    text = text[told.end() :] if told else text
-    form = layout(text, told and told[1], marks(text), path)
-    columns = _quick(text, form, form.line) or _careful(text, form, int(told is not None), path)
-    findings = form.findings
-    if len(columns) == len(form.names) + 1:
-        said = f"{path.name}: each line ends in a separator; the empty last column was left out."
-        findings, columns = (*findings, _note("header", said)), columns[:-1]
-    return Delimited(form.names, columns, form.dialect.separator, findings)
-
-
 def marks(text: str) -> Marks:
     """The marks in a text, or in some whole lines of one."""
     quotes = '"' in text
@@ -113,7 +90,7 @@ def excels(text: str) -> re.Match[str] | None:
 
 def layout(head: str, separator: str | None, found: Marks, path: Path) -> Layout:
     """The layout of the text that begins so; `separator`: the one that it names itself."""
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(LARGEST)
     escape = "\\" if found.escaped and not found.doubled else None
     dialect = Dialect(separator or _separator(head), escape, found.spaced)
     names, line, findings = _header(head, dialect, path)
@@ -126,7 +103,7 @@ def batches(blocks: Iterable[str], form: Layout, before: int, path: Path) -> Ite
     """The columns of some rows at a time, from blocks of whole lines beneath the header; `before`: the lines above."""
     blocks, line, first = iter(blocks), before + 1, True
     for block in blocks:
-        columns = _quick(block, form, 0)
+        columns = _quick(block, form)
         if columns is None:  # the careful parser goes on from here, and names the line that is wrong
             lines = chain(_lines(block), chain.from_iterable(map(_lines, blocks)))
             yield from _batches(_records(lines, form.dialect, line), len(form.names), 0, path, first)
@@ -178,7 +155,11 @@ class _Quote(Exception):
         self.line, self.reason = line, reason
 
     def told(self, path: Path, before: int = 0) -> InputError:
-        what = "is never closed" if "end of data" in self.reason else "is closed before its field ends"
+        what = "is closed before its field ends"
+        if "end of data" in self.reason:
+            what = "is never closed"
+        elif "field limit" in self.reason:
+            what = f"is not closed within {LARGEST / 1e6:.0f} million characters"
         return InputError(
             f'{path}, line {self.line + before}: a quote (") that is opened in this record {what}. '
             f'Close it, or double it ("") where it is part of the text.'
@@ -244,15 +225,15 @@ def _start(records: list[tuple[int, list[str]]], usual: int) -> int:
     return 0
 
 
-def _quick(text: str, form: Layout, line: int) -> list[pa.ChunkedArray] | None:
-    """The columns beneath that line by Arrow's parser; None where the careful one has to look."""
+def _quick(text: str, form: Layout) -> list[pa.ChunkedArray] | None:
+    """The columns by Arrow's parser; None where the careful one has to look."""
     if not form.quick:
         return None
     keys = [str(i) for i in range(len(form.names))]
     try:
         table = arrow_csv.read_csv(
             io.BytesIO(text.encode("utf-8", "surrogatepass")),
-            read_options=arrow_csv.ReadOptions(column_names=keys, skip_rows=line, block_size=2**25),
+            read_options=arrow_csv.ReadOptions(column_names=keys, block_size=2**25),
             parse_options=arrow_csv.ParseOptions(delimiter=form.dialect.separator, quote_char=False),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(keys, pa.string()), strings_can_be_null=False
@@ -261,15 +242,6 @@ def _quick(text: str, form: Layout, line: int) -> list[pa.ChunkedArray] | None:
     except (pa.ArrowException, UnicodeError):
         return None
     return table.columns
-
-
-def _careful(text: str, form: Layout, before: int, path: Path) -> list[pa.ChunkedArray]:
-    """The columns record by record; stops with the line of the first that is too long or too short."""
-    records = ((n, fields) for n, fields in _records(_lines(text), form.dialect) if n > form.line)
-    chunks = list(_batches(records, len(form.names), before, path))
-    if not chunks:
-        return [pa.chunked_array([pa.array([], pa.string())]) for _ in form.names]
-    return [pa.chunked_array(list(parts)) for parts in zip(*chunks, strict=True)]
 
 
 def _batches(

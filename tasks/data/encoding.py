@@ -25,18 +25,6 @@ WESTERN_SHARE = 0.3
 SAMPLE = 100_000
 
 
-def decoded(data: bytes, path: Path) -> tuple[str, str, Finding | None]:
-    """The text, the name of its encoding, and what is to be said about it."""
-    name, said = told(data[:2000], path)
-    if name:
-        return _strictly(data, name, path), name, said
-    _refuse_nul(data, path)
-    try:
-        return data.decode("utf-8"), "utf-8", None
-    except UnicodeDecodeError as error:
-        return _other(data, path, data.count(b"\n", 0, error.start) + 1)
-
-
 def told(head: bytes, path: Path) -> tuple[str | None, Finding | None]:
     """The encoding that the first bytes give away, and what is to be said; None for both where they don't."""
     for mark, name in MARKS:
@@ -44,17 +32,6 @@ def told(head: bytes, path: Path) -> tuple[str | None, Finding | None]:
             return name, None
     silent = _utf16_without_mark(head)
     return silent, _said(f"{path.name} holds utf-16 without a byte order mark") if silent else None
-
-
-def _strictly(data: bytes, name: str, path: Path) -> str:
-    try:
-        text = data.decode(name)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].decode(name, "ignore").count("\n") + 1
-        raise unlike(name, line, error, path) from error
-    if "\0" in text:
-        raise nul(path, text.count("\n", 0, text.index("\0")) + 1)
-    return text
 
 
 def unlike(name: str, line: int, error: UnicodeDecodeError, path: Path) -> InputError:
@@ -71,25 +48,11 @@ def _utf16_without_mark(data: bytes) -> str | None:
     return "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
 
 
-def _refuse_nul(data: bytes, path: Path) -> None:
-    if b"\0" in data:
-        raise nul(path, data.count(b"\n", 0, data.index(b"\0")) + 1)
-
-
 def nul(path: Path, line: int) -> InputError:
     """For a NUL byte in a text."""
     return InputError(
         f"{path}, line {line}: a NUL byte, which no text holds. The file is damaged or no csv; write it again."
     )
-
-
-def _other(data: bytes, path: Path, line: int) -> tuple[str, str, Finding | None]:
-    """The text of bytes that are not utf-8; `line` holds the first that is not."""
-    patched = data.decode("utf-8", "surrogateescape")
-    name, said = other(*stray(patched), data[: 20 * SAMPLE], line, path)
-    if name == "utf-8+cp1252":
-        return mended(patched), name, said
-    return _western(data) if name == "cp1252" else data.decode(name, "replace"), name, said
 
 
 def stray(patched: str) -> tuple[int, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import difflib
 import gzip
-import io
 import lzma
 import re
 import stat
@@ -43,6 +42,7 @@ TEXTUAL = (
     (r"@relation\b", "an ARFF file, not csv; write the table as csv or parquet"),
     (r"version https://git-lfs", "a Git LFS pointer, not the table itself; run `git lfs pull`"),
 )
+ZIP = b"PK\x03\x04"
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
@@ -87,42 +87,62 @@ def _neighbours(path: Path) -> str:
     return f" Did you mean {listed(near)}?" if near else ""
 
 
-def contents(path: Path) -> bytes:
-    """The bytes in the file, decompressed; stops where they are no table."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
-    data = _decompressed(raw, path)
-    refuse_foreign(data, path)
-    return data
-
-
 def refuse_foreign(data: bytes, path: Path) -> None:
     """Stops where the bytes, or the first of them, are no table."""
-    if not data:
-        raise InputError(f"{path} is empty: it holds 0 bytes.")
     for start, what in FOREIGN.items():
         if data.startswith(start):
             raise InputError(f"{path} is {what}.")
-    if data.startswith(b"PK\x03\x04"):
+    if data.startswith(ZIP):
         raise InputError(f"{path} is an Excel workbook; save the sheet as csv.")
+    if inner := _kind(data):
+        raise InputError(f"{path} is compressed twice: there is {inner} in it. Unpack it once.")
 
 
-def pieces(path: Path, size: int) -> Iterator[bytes]:
-    """The same bytes, at most so many at a time; unlike `contents` it takes them for a table."""
+def compression(path: Path) -> str | None:
+    """How the file is compressed: gzip, bz2, xz, zstd, zip or not."""
     try:
         with path.open("rb") as file:
             start = file.read(6)
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
-    kind = next((k for first, k in COMPRESSED.items() if start.startswith(first)), None)
+    return "zip" if start.startswith(ZIP) else _kind(start)
+
+
+def _kind(start: bytes) -> str | None:
+    return next((kind for first, kind in COMPRESSED.items() if start.startswith(first)), None)
+
+
+def pieces(path: Path, size: int) -> Iterator[bytes]:
+    """The bytes in the file, decompressed, at most so many at a time; stops where they are no table."""
+    kind, first = compression(path), True
     try:
-        with _stream(path, "zip" if start.startswith(b"PK\x03\x04") else kind) as stream:
+        with _stream(path, kind) as stream:
             while piece := stream.read(size):
+                if first:
+                    refuse_foreign(piece, path)
+                first = False
                 yield piece
     except BROKEN as error:
-        raise _broken(path, kind or "zip", error) from error
+        raise _broken(path, kind, error) from error
+    if first:
+        raise InputError(f"{path} is empty: it holds 0 bytes.")
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether the file, decompressed, is a parquet file."""
+    return next(pieces(path, 4000)).startswith(b"PAR1")
+
+
+def state(path: Path) -> tuple[int, ...]:
+    """What is another where somebody has written to the file."""
+    now = path.stat()
+    return now.st_ino, now.st_size, now.st_mtime_ns
+
+
+def refuse_changed(path: Path, before: tuple[int, ...]) -> None:
+    """Stops where the file is not what it was `before`: what one look at it told does not hold for the next."""
+    if state(path) != before:
+        raise InputError(f"{path} changed while it was read. Wait until it is written, or give a copy.")
 
 
 @contextmanager
@@ -142,29 +162,10 @@ def _stream(path: Path, kind: str | None) -> Iterator[Any]:
             yield stream
 
 
-def _decompressed(raw: bytes, path: Path) -> bytes:
-    """The bytes behind gzip, bz2, xz, zstd or a zip with one member; others as they are."""
-    kind = next((k for start, k in COMPRESSED.items() if raw.startswith(start)), None)
-    try:
-        if raw.startswith(b"PK\x03\x04"):
-            return _unzipped(raw, path)
-        if kind == "zstd":
-            with pa.CompressedInputStream(io.BytesIO(raw), "zstd") as stream:
-                return stream.read()
-        return {"gzip": gzip.decompress, "bz2": bz2.decompress, "xz": lzma.decompress}[kind](raw) if kind else raw
-    except BROKEN as error:
-        raise _broken(path, kind or "zip", error) from error
-
-
-def _broken(path: Path, kind: str, error: Exception) -> InputError:
+def _broken(path: Path, kind: str | None, error: Exception) -> InputError:
+    if kind is None:
+        return InputError(f"{path} can't be read: {shortened(error, 80)}.")
     return InputError(f"{path} is a broken or cut-off {kind} file ({shortened(error, 80)}); copy or make it again.")
-
-
-def _unzipped(raw: bytes, path: Path) -> bytes:
-    """The one member of a zip archive; an Excel workbook, which is a zip too, as it is."""
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        member = _member(archive, path)
-        return raw if member is None else archive.read(member)
 
 
 def _member(archive: zipfile.ZipFile, path: Path) -> str | None:

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from models.errors import InputError, listed, shortened, suggested
 from models.table import Finding
+
+MOST = 100_000
+"""Columns that a table may have: each is looked at alone, which takes milliseconds."""
+
+
+def refuse_wide(names: Sequence[str], path: Path) -> None:
+    """Stops where there are more columns than can be looked at."""
+    if len(names) > MOST:
+        raise InputError(
+            f"{path} has {len(names):,} columns or more; {MOST:,} are allowed. Take those that matter, or turn the "
+            "table if its rows stand as columns."
+        )
 
 
 def named(given: Sequence[object]) -> tuple[list[str], dict[str, str], list[Finding]]:

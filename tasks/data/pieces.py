@@ -15,6 +15,12 @@ SOURCE = b"nestor.source"
 """Under this key the file says where its rows came from."""
 
 
+def source_of(schema: pa.Schema) -> str | None:
+    """Where the rows of a file with this schema came from; None where it does not say."""
+    source = (schema.metadata or {}).get(SOURCE)
+    return source.decode("utf-8", "replace") if source else None
+
+
 def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
     """The rows as columns, each of the type that its values have; of text where they have no common one."""
     return pa.Table.from_arrays([_array(values) for values in zip(*rows, strict=True)], names=list(names))

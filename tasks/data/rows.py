@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from models.errors import InputError, shortened
+from models.errors import shortened
 from models.table import Finding
-from tasks.data.files import located, pieces, refuse_foreign
+from tasks.data.files import is_parquet, located
 from tasks.data.headers import named
-from tasks.data.pieces import SOURCE
+from tasks.data.parquet import Parquet
+from tasks.data.pieces import source_of
+from tasks.data.room import room_for
 from tasks.data.source import frame_of, load
 from tasks.data.stray import FEWEST, headers, totals, uses
-from tasks.data.stream import PIECE, looked_through
+from tasks.data.stream import looked_through
 
 SURVEY = 50_000
 """Rows at once where the whole table is looked over."""
@@ -69,42 +68,16 @@ class ParquetRows:
 
     def __init__(self, path: Path):
         """Stops where the file is no whole one."""
-        self._path = path
-        with path.open("rb") as file:
-            plain = file.read(4) == b"PAR1"
-        self._spool = None if plain else _spooled(path)
-        with self._broken():
-            # Pages of a mapped file would count as memory; a buffer reads a column of a large row group in parts.
-            self._file = pq.ParquetFile(self._spool or path, buffer_size=2**20)
-        schema = self._file.schema_arrow
-        source = (schema.metadata or {}).get(SOURCE)
-        self.source, self.rows = source.decode() if source else str(path), self._file.metadata.num_rows
+        self._file = Parquet(path, room_for())
+        schema = self._file.schema
+        self.source, self.rows = source_of(schema) or str(path), self._file.rows
         self.names, self.renamed, said = named(schema.names)
         self.findings = tuple(said)
-        self._given = schema.names
 
     def frames(self, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """These columns, at most so many rows at a time."""
-        places = [self.names.index(c) for c in columns]
-        some = [self._given[i] for i in places]
-        # Arrow takes a name with a point for a path, and knows each name once.
-        plain = len(set(self._given)) == len(self._given) and not any("." in name for name in self._given)
-        with self._broken():
-            batches = self._file.iter_batches(rows, columns=some if plain else None)
-            empty = self._file.schema_arrow.empty_table()
-            for batch in batches if self.rows else [empty]:
-                table = pa.table(batch) if isinstance(batch, pa.RecordBatch) else batch
-                chosen = table.select(some) if plain else table.select(places)
-                yield frame_of(chosen).set_axis(pd.Index(list(columns), dtype=object), axis=1)
-
-    @contextmanager
-    def _broken(self) -> Iterator[None]:
-        try:
-            yield
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                f"{self._path} is not a whole parquet file ({shortened(error, 100)}); copy or write it again."
-            ) from error
+        for table in self._file.tables(rows, [self.names.index(c) for c in columns]):
+            yield frame_of(table).set_axis(pd.Index(list(columns), dtype=object), axis=1)
 
 
 class TextRows:
@@ -140,6 +113,7 @@ class TextRows:
         """The rows, but for header lines that came again."""
         first = 0
         for table in _evenly(self._text.tables(), rows):
+            table = table.select(range(len(self.names)))  # without the empty one where lines end in a separator
             frame = table.to_pandas().set_axis(pd.Index(self.names, dtype=object), axis=1)
             again = headers(frame, self.renamed)
             if again.any():
@@ -166,17 +140,7 @@ def opened(data: object) -> Rows:
     if not isinstance(data, (str, Path)) or str(data).startswith("sklearn:"):
         return FrameRows(data)
     path = located(data)
-    head = next(pieces(path, PIECE), b"")
-    refuse_foreign(head, path)
-    return ParquetRows(path) if head[:4] == b"PAR1" else TextRows(path)
-
-
-def _spooled(path: Path) -> IO[bytes]:
-    """The bytes in a compressed file, on disk: parquet is read from its end."""
-    spool = tempfile.TemporaryFile()  # noqa: SIM115
-    for piece in pieces(path, PIECE):
-        spool.write(piece)
-    return spool
+    return ParquetRows(path) if is_parquet(path) else TextRows(path)
 
 
 def _evenly(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

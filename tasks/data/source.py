@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import tempfile
 from collections.abc import Mapping
@@ -14,18 +13,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from models.errors import InputError, listed, shortened, unknown
 from models.table import Finding
 from tasks.data import database
 from tasks.data.dated import resolved, undated
-from tasks.data.delimited import parsed
-from tasks.data.encoding import decoded
-from tasks.data.files import contents, located, refuse_markup
+from tasks.data.files import is_parquet, located, pieces
 from tasks.data.headers import named
-from tasks.data.pieces import SOURCE
+from tasks.data.parquet import Parquet
+from tasks.data.pieces import source_of
+from tasks.data.room import Room, room_for
 from tasks.data.stray import without_strays
+from tasks.data.stream import looked_through
 
 SKLEARN = ("breast_cancer", "diabetes", "wine", "digits", "iris", "linnerud")
 
@@ -47,11 +46,16 @@ class Raw:
 
 
 def load(
-    data: object, query: str | None = None, bound: Mapping[str, str] | None = None, now: datetime | None = None
+    data: object,
+    query: str | None = None,
+    bound: Mapping[str, str] | None = None,
+    now: datetime | None = None,
+    room: Room | None = None,
 ) -> Raw:
-    """The raw frame behind a path, a database address, `sklearn:NAME` or a DataFrame; stops where there is none.
-    `now` is what dates in the path and in `bound` are counted from."""
-    raw = _loaded(data, query, bound or {}, now or datetime.now().astimezone())
+    """The raw frame behind a path, a database address, `sklearn:NAME` or a DataFrame; stops where there is none, or
+    where it is larger than there is `room` for (None: all memory that is free). `now` is what dates in the path and in
+    `bound` are counted from."""
+    raw = _loaded(data, query, bound or {}, now or datetime.now().astimezone(), room or room_for())
     frame, renamed, said = raw.frame.reset_index(drop=True), {}, []
     if raw.format != "sklearn":
         names, renamed, said = named(list(frame.columns))
@@ -87,10 +91,10 @@ def _refuse_query(data: object, query: str | None, bound: Mapping[str, str]) -> 
         raise InputError(f"A query and its values go with a database address; the data is {what}.")
 
 
-def _loaded(data: object, query: str | None, bound: Mapping[str, str], now: datetime) -> Raw:
+def _loaded(data: object, query: str | None, bound: Mapping[str, str], now: datetime, room: Room) -> Raw:
     if database.is_address(data):
         with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-            raw = _file(database.fetched(str(data), query, bound, now, Path(folder)))
+            raw = _file(database.fetched(str(data), query, bound, now, Path(folder)), room)
         return replace(raw, name=_stem(query.rpartition(".")[2]) if query and database.is_table(query) else "table")
     _refuse_query(data, query, bound)
     if isinstance(data, pd.DataFrame):
@@ -99,15 +103,14 @@ def _loaded(data: object, query: str | None, bound: Mapping[str, str], now: date
         return _sklearn(data.removeprefix("sklearn:"))
     if isinstance(data, (str, Path)):
         path, said = resolved(data, now.date())
-        raw = _file(located(path))
+        raw = _file(located(path), room)
         name = _stem(undated(Path(data).name))
         return replace(raw, name=name, findings=(said, *raw.findings)) if said else raw
     raise InputError(f"Data is a path, a database address, sklearn:NAME or a DataFrame, not a {type(data).__name__}.")
 
 
-def _file(path: Path) -> Raw:
-    data = contents(path)
-    raw = _parquet(data, path) if data[:4] == b"PAR1" else _text(data, path)
+def _file(path: Path, room: Room) -> Raw:
+    raw = _parquet(path, room) if is_parquet(path) else _text(path, room)
     unlike = raw.format == "parquet" and path.suffix.lower() in (".csv", ".tsv", ".txt")
     unlike |= raw.format == "csv" and path.suffix.lower() in (".parquet", ".pq")
     said = (
@@ -124,28 +127,28 @@ def _stem(name: str) -> str:
     return re.sub(r"[/:.%\"'\s]+", "_", bare).strip("_") or "table"
 
 
-def _text(data: bytes, path: Path) -> Raw:
-    if path.suffix.lower() in (".parquet", ".pq") and b"\0" in data[:4000]:
+def _text(path: Path, room: Room) -> Raw:
+    if path.suffix.lower() in (".parquet", ".pq") and b"\0" in next(pieces(path, 4000)):
         raise InputError(f"{path} is not a parquet file: it does not begin with PAR1; copy or write it again.")
-    text, encoding, said = decoded(data, path)
-    refuse_markup(text, path)
-    table = parsed(text, path)
+    text = looked_through(path, room)
+    form, coded = text.layout, text.coded
+    tables = list(text.tables())
+    keys = [str(i) for i in range(len(form.names))]
     # One block per column is what Arrow has; names come later, since here they may stand twice.
-    frame = pa.table(table.columns, names=[str(i) for i in range(len(table.columns))]).to_pandas()
-    frame.columns = pd.Index(table.names, dtype=object)
-    findings = (*((said,) if said else ()), *table.findings)
-    return Raw(frame, str(path), path.stem, "csv", encoding, table.separator, findings=findings)
+    whole = pa.concat_tables(tables) if tables else pa.table({key: pa.array([], pa.string()) for key in keys})
+    findings = (*((coded.said,) if coded.said else ()), *form.findings)
+    if whole.num_columns > len(keys):
+        said = f"{path.name}: each line ends in a separator; the empty last column was left out."
+        findings, whole = (*findings, Finding("header", "pass", said)), whole.select(keys)
+    del tables
+    frame = whole.to_pandas(self_destruct=True, split_blocks=True)
+    frame.columns = pd.Index(form.names, dtype=object)
+    return Raw(frame, str(path), path.stem, "csv", coded.name, form.dialect.separator, findings=findings)
 
 
-def _parquet(data: bytes, path: Path) -> Raw:
-    try:
-        table = pq.ParquetFile(io.BytesIO(data)).read()
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path} is not a whole parquet file ({shortened(error, 100)}); copy or write it again."
-        ) from error
-    source = (table.schema.metadata or {}).get(SOURCE)
-    return Raw(frame_of(table), source.decode() if source else str(path), path.stem, "parquet")
+def _parquet(path: Path, room: Room) -> Raw:
+    table = Parquet(path, room).whole()
+    return Raw(frame_of(table), source_of(table.schema) or str(path), path.stem, "parquet")
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:

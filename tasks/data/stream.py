@@ -19,10 +19,14 @@ from models.errors import InputError
 from models.table import Finding
 from tasks.data import encoding
 from tasks.data.delimited import HEAD, Layout, Marks, batches, excels, layout, marks
-from tasks.data.files import pieces, refuse_markup
+from tasks.data.files import compression, pieces, refuse_changed, refuse_markup, state
+from tasks.data.headers import refuse_wide
+from tasks.data.room import Room
 
 PIECE = 2**22
 """Bytes at once: what reading needs, whatever the file's size."""
+LONGEST = 2**26
+"""Characters that a line may have: it is read as a whole."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,13 @@ class Coded:
     """Whether stray bytes in utf-8 are read as cp1252."""
     said: Finding | None = None
 
-    def texts(self, path: Path) -> Iterator[str]:
-        """The text, piece by piece."""
-        decoder = codecs.getincrementaldecoder(self.codec)(self.errors)
+    def texts(self, path: Path, room: Room | None = None) -> Iterator[str]:
+        """The text, piece by piece; stops where it is more than there is `room` for."""
+        decoder, size = codecs.getincrementaldecoder(self.codec)(self.errors), 0
         for piece in pieces(path, PIECE):
+            size += len(piece)
+            if room:
+                room.hold_text(size, path)
             text = decoder.decode(piece)
             yield encoding.mended(text) if self.mended else text
         yield decoder.decode(b"", final=True)
@@ -54,6 +61,11 @@ class Text:
     marks: Marks
     head: str
     """Its beginning, which tells the separator and the header."""
+    size: int
+    """Its characters."""
+    lines: int
+    state: tuple[int, ...]
+    """What the file was when it was looked through."""
 
     @cached_property
     def layout(self) -> Layout:
@@ -62,39 +74,49 @@ class Text:
         return layout(self.head[first.end() :] if first else self.head, first and first[1], self.marks, self.path)
 
     def tables(self) -> Iterator[pa.Table]:
-        """The columns as text under the names "0", "1", ..., some rows at a time."""
+        """The columns as text under the names "0", "1", ..., some rows at a time; one more than the header has where
+        lines end in a separator."""
         above = self.layout.line + (excels(self.head) is not None)
-        names = [str(i) for i in range(len(self.layout.names))]
-        for columns in batches(
-            _beneath(_whole_lines(self.coded.texts(self.path)), above), self.layout, above, self.path
-        ):
-            yield pa.table(columns[: len(names)], names=names)
+        blocks = _beneath(_whole_lines(self.coded.texts(self.path), self.path), above)
+        try:
+            for columns in batches(blocks, self.layout, above, self.path):
+                yield pa.table(columns, names=[str(i) for i in range(len(columns))])
+        except InputError:
+            refuse_changed(self.path, self.state)
+            raise
+        refuse_changed(self.path, self.state)
 
 
-def looked_through(path: Path) -> Text:
-    """The text file, once nothing in its bytes speaks against it."""
-    coded = _coded(path)
-    found, head, size, said = Marks(), [], 0, False
-    for block in _whole_lines(coded.texts(path)):
+def looked_through(path: Path, room: Room | None = None) -> Text:
+    """The text file, once nothing in its bytes speaks against it, nor that there is `room` for the whole of it."""
+    before = state(path)
+    if room and not compression(path):
+        room.hold_text(before[1], path)
+    coded = _coded(path, room)
+    found, head, size, lines, said = Marks(), [], 0, 0, False
+    for block in _whole_lines(coded.texts(path), path):
         found |= marks(block)
         said = said or bool(block.strip())
         if size < HEAD:
             head.append(block)
-            size += len(block)
+        size, lines = size + len(block), lines + (block.count("\n") or block.count("\r"))
     if not said:
         raise InputError(f"{path} is empty: it holds no text.")
-    text = Text(path, coded, found, "".join(head))
+    text = Text(path, coded, found, "".join(head), size, lines, before)
     refuse_markup(text.head, path)
+    refuse_wide(text.layout.names, path)
+    if room:
+        room.hold_text(size, path, lines * len(text.layout.names))
     return text
 
 
-def _coded(path: Path) -> Coded:
+def _coded(path: Path, room: Room | None) -> Coded:
     """The encoding, by the rules of encoding.py."""
     name, said = encoding.told(next(pieces(path, 2000), b""), path)
     coded = Coded(name or "utf-8", name or "utf-8", said=said)
     line = 1
     try:
-        for text in coded.texts(path):
+        for text in coded.texts(path, room):
             if "\0" in text:
                 raise encoding.nul(path, line + text.count("\n", 0, text.index("\0")))
             line += text.count("\n")
@@ -132,15 +154,22 @@ def _head(path: Path, size: int) -> bytes:
     return found[:size]
 
 
-def _whole_lines(texts: Iterable[str]) -> Iterator[str]:
+def _whole_lines(texts: Iterable[str], path: Path) -> Iterator[str]:
     """The same text, cut where lines end."""
     waiting: list[str] = []
+    line = 1
     for text in texts:
         # A carriage return that stands last may be half of a line's end.
         cut = text.rfind("\n") + 1 or text.rfind("\r", 0, len(text) - 1) + 1
         if not cut:
             waiting.append(text)
+            if sum(map(len, waiting)) > LONGEST:
+                raise InputError(
+                    f"{path}, line {line}: it is longer than {LONGEST / 1e6:.0f} million characters, which no row of a "
+                    "table is. Is it another kind of file, or do its lines end in another sign?"
+                )
             continue
+        line += text.count("\n", 0, cut)
         yield "".join((*waiting, text[:cut]))
         waiting = [text[cut:]]
     if rest := "".join(waiting):
