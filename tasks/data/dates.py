@@ -34,7 +34,6 @@ MONTH = (
 # Hours west of Greenwich by RFC 2822, which alone says what such letters mean.
 WEST = {"edt": 4, "est": 5, "cdt": 5, "cst": 6, "mdt": 6, "mst": 7, "pdt": 7, "pst": 8}
 
-
 FIELDS = {
     "Y": r"(?P<year>\d{4})", "y": r"(?P<year>\d{4}|\d{2})", "m": r"(?P<month>\d{1,2})", "d": r"(?P<day>\d{1,2})",
     "b": f"(?P<name>{MONTH})", "B": f"(?P<name>{MONTH})", "q": r"(?P<quarter>[1-4])",

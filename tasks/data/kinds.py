@@ -15,14 +15,14 @@ import pandas as pd
 from models.errors import InputError, listed, shortened
 from tasks.data.arrow import pc
 from tasks.data.columns import canonical, plain, positions, textual
-from tasks.data.dates import Dates, compact, dates, mixed
+from tasks.data.dates import MOST, Dates, compact, dates, mixed
 from tasks.data.durations import durations
 from tasks.data.notes import Note, at_rows
 from tasks.data.numeric import CODE_DIGITS, Numbers, numbers, unread
 from tasks.data.words import MARKS, NUMBER_MARKS, Words, spread, words
 
-# A column is one of numbers when this share of its values are; words among fewer distinct numbers are levels.
-MOST, HALF = 0.95, 0.5
+# A column of which less are numbers is one of words; so are levels among fewer distinct numbers.
+HALF = 0.5
 FEW_NUMBERS = 10
 # Below this many values, unique ones say nothing about what the column is.
 ENOUGH = 20

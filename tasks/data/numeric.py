@@ -42,8 +42,8 @@ CODE_DIGITS = r"^-?\d{16,}$"
 DIGITS = rf"{SIGN}(?:\d[\d.,]*|[.,]\d+)(?:[eE][+-]?\d+)?|{SIGN}\d{{1,3}}(?:{GROUPING}\d{{3}})+(?:[.,]\d*)?"
 ONE = rf"^(?:{DIGITS})$"
 # Letters, degrees, inches and feet (\x{2032}, \x{2033}).
-MARKS = r"\pL°'\"\x{2032}\x{2033}/‰"
-UNIT = rf"[{MARKS}][{MARKS}²³^·*%. ]{{0,15}}[23]?"
+MARKS = r"\pL°'\"\x{2032}\x{2033}‰"
+UNIT = rf"[{MARKS}][{MARKS}/²³^·*%. ]{{0,15}}|(?:[{MARKS}][{MARKS}/ ]{{0,14}})?\pL[23]"
 WITH_UNIT = rf"^(?P<number>{DIGITS}) *(?P<unit>{UNIT})?$"
 # Letters that stand for zeros behind the number; m and b may be metres and bytes, unless others are there too.
 SCALES = {"k": 3, "K": 3, "M": 6, "mn": 6, "mln": 6, "mio": 6, "Mio": 6, "bn": 9, "Bn": 9}

@@ -150,6 +150,8 @@ def test_numbers_that_cant_be_read_for_sure_are_told_and_no_names_of_rows(case):
 
 NAMES = {
     "parts": lambda i: f"P-{i:04d}",
+    "feet and inches": lambda i: f"{i}'{i % 2 + 2}",
+    "ratios": lambda i: f"{i}/2",
     "seats": lambda i: f"{i}-A",
     "padded": lambda i: f"{i:05d}X",
     "plates": lambda i: f"{100 + i} {'ABCDEF'[i % 6]}{'GHIJK'[i % 5]}X",
