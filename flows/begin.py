@@ -32,14 +32,14 @@ def now() -> tuple[Session, server.Handle] | None:
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """The address of the begun session's server, once it answers; it is kept alive inside the block."""
+def served() -> Iterator[dict[str, str]]:
+    """Prefect's settings for asking the begun session's server, once it answers; it is kept alive inside the block."""
     session, handle = _begun.get() or (None, server.start())
-    url = handle.ready()
+    settings = handle.reached()
     if session is not None:
         session.afford_end()
     with handle.guarded():
-        yield url
+        yield settings
 
 
 @contextmanager
@@ -63,9 +63,9 @@ def begun(run: Run, resume: str | None = None) -> Iterator[Session]:
 def _secrets(handle: server.Handle) -> Iterator[None]:
     """Inside the block an address in a Secret block is asked of this server."""
 
-    def ready() -> str:
+    def ready() -> dict[str, str]:
         server.quiet_environment()  # Prefect reads its settings when it is imported
-        return handle.ready()
+        return handle.reached()
 
     token = secret.server.set(ready)
     try:

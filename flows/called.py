@@ -20,13 +20,13 @@ from prefect import Flow  # noqa: E402
 from prefect.context import FlowRunContext  # noqa: E402
 from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.exceptions import ParameterTypeError, TerminationSignal  # noqa: E402
-from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
 from prefect.states import Cancelled, Failed  # noqa: E402
 
 from flows import cancel  # noqa: E402
 from models.config import problems  # noqa: E402
 from models.config.places import is_settings  # noqa: E402
 from models.errors import Interrupted, NestorError  # noqa: E402
+from tasks import login  # noqa: E402
 
 SENDING = 10.0
 """Seconds that the end of a flow waits at most until all is sent."""
@@ -59,7 +59,7 @@ class Called(Flow):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The flow's result."""
-        with begin.served() as url, temporary_settings({PREFECT_API_URL: url}), _reported():
+        with on_server(), _reported():
             return super().__call__(*args, **kwargs)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +69,13 @@ class Called(Flow):
             return super().validate_parameters(parameters)
         except ParameterTypeError:
             return parameters
+
+
+@contextmanager
+def on_server() -> Iterator[None]:
+    """Inside the block Prefect's client asks the server that this command uses; it answers, and is kept alive."""
+    with begin.served() as found, login.asking(found):
+        yield
 
 
 @contextmanager

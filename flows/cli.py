@@ -59,12 +59,12 @@ for _command in (train, retrain, check, score, watch, promote, rollback, runs, r
     app.command(epilog=_examples(*_command.EXAMPLES))(getattr(_command, _name))
 
 
-def _server() -> str:
-    """The Prefect server's address, once it answers: for an address that is kept in a Secret block."""
+def _server() -> dict[str, str]:
+    """Prefect's settings for asking its server, once that answers: for an address that is kept in a Secret block."""
     from flows import server
 
     server.quiet_environment()
-    return server.start().ready()
+    return server.start().reached()
 
 
 def main() -> None:

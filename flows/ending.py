@@ -18,6 +18,7 @@ from pathlib import Path
 from flows.hints import as_typed
 from models.address import masked
 from models.errors import Interrupted, NestorError, shortened
+from tasks import private
 
 LOGS = Path("mlruns/logs")
 
@@ -44,7 +45,7 @@ def kept(error: BaseException) -> Path | None:
     """The file that now has the error's traceback; None where none can be written."""
     path = _log()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private.made(path.parent)
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{time.strftime('%F %T')} {masked(shlex.join(sys.argv))}\n")
             file.write(masked("".join(traceback.format_exception(error))))
@@ -61,7 +62,7 @@ def _log() -> Path:
 
 def log_to_file() -> None:
     """From now on what libraries log goes to a file; on the screen it would tear the display apart."""
-    LOGS.mkdir(parents=True, exist_ok=True)
+    private.made(LOGS)
     logging.getLogger().handlers = [_handler()]
     logging.captureWarnings(True)
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import psutil
 
 from models.errors import NestorError
-from tasks import owner, proxy
+from tasks import login, owner, private, proxy
 
 IDLE = 600.0
 """Seconds without a request or an open connection after which a server ends."""
@@ -85,6 +85,13 @@ class Handle:
     def _log(self) -> Path | None:
         return self.home and (self.home.parent / "logs" / "up-prefect.log" if self.up else self.home / "server.log")
 
+    def reached(self) -> dict[str, str]:
+        """Prefect's settings for asking it, by their names, once it answers: address and login. Those of a server that
+        the user runs stand in the environment."""
+        url = self.ready()
+        known = {"PREFECT_API_AUTH_STRING": login.kept(self.home.parent)} if self.home else {}
+        return {"PREFECT_API_URL": url, **known}
+
     @contextmanager
     def guarded(self, every: float = 1.0) -> Iterator[None]:
         """Inside the block a server of our own that dies is started anew at the same address."""
@@ -108,7 +115,7 @@ def start(root: Path | str = "mlruns", idle: float = IDLE) -> Handle:
     if url := own_api(root):
         return Handle(url)
     home = Path(root).resolve() / "prefect"
-    home.mkdir(parents=True, exist_ok=True)
+    private.made(home)
     with locked(home):
         return _living(home) or _started(home, idle)
 
@@ -141,6 +148,7 @@ def quiet_environment(root: Path | str = "mlruns", url: str | None = None) -> No
     if own is None and url:
         # no setdefault, and a mark that it is ours: a later run in the same process may meet another server
         os.environ["PREFECT_API_URL"] = os.environ["NESTOR_SERVER"] = url
+        os.environ["PREFECT_API_AUTH_STRING"] = login.kept(Path(root).resolve())
 
 
 def _logging(home: Path) -> dict[str, str]:
@@ -196,7 +204,7 @@ def _started(home: Path, idle: float) -> Handle:
         with _log(home).open("ab") as log:
             process = subprocess.Popen(
                 command, cwd=home, env=_environment(home), pass_fds=[fd], start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, umask=0o077,
             )  # fmt: skip
     _processes.append(process)
     record_it(home, process.pid, port)
@@ -206,9 +214,7 @@ def _started(home: Path, idle: float) -> Handle:
 def record_it(home: Path, pid: int, port: int, **more: object) -> None:
     """From now on commands in this folder use the server of that process at that port."""
     record = {"pid": pid, "started": psutil.Process(pid).create_time(), "port": port, **more}
-    temporary = home / "server.json.new"
-    temporary.write_text(json.dumps(record))
-    temporary.replace(home / "server.json")
+    private.write(home / "server.json", json.dumps(record))
 
 
 def _bound(record: dict) -> socket.socket:
@@ -232,7 +238,8 @@ _processes: list[subprocess.Popen[bytes]] = []
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """The server's environment: none of the user's Prefect settings, only what a one-off run needs switched on."""
+    """The server's environment: none of the user's Prefect settings, only what a one-off run needs switched on. A
+    login that the user gives is the folder's from now on."""
     foreign = ("PREFECT_", "NESTOR_SERVER")
     database = "PREFECT_SERVER_DATABASE_CONNECTION_URL"  # the same as under `nestor up`
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign) or name == database}
@@ -242,6 +249,7 @@ def _environment(home: Path) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        login.GIVEN: login.kept(home.parent, os.environ.get(login.GIVEN)),
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
         "PREFECT_LOGGING_COLORS": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",

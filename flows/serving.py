@@ -1,7 +1,8 @@
 """The local Prefect server's process: `python -m flows.serving FD HOME IDLE`, started by `flows/server.py`.
 
-Prefect's own app with what a one-off run needs and no more: the API and the recorder of task runs. It ends when
-nobody has asked for anything during IDLE seconds, or when another server has taken its place.
+Prefect's own app with what a one-off run needs and no more: the API and the recorder of task runs. It has no page, and
+asks for the folder's login. It ends when nobody has asked for anything during IDLE seconds, or when another server has
+taken its place.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from tasks import door, private
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -68,7 +71,8 @@ def serve(fd: int, home: Path, idle: float) -> None:
     app = Watched(create_app(ephemeral=True), lambda: keep_layout(home))
     gc.freeze()
     gc.enable()
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+    guarded = door.Door(app, hosts=door.names())
+    config = uvicorn.Config(guarded, log_config=None, access_log=False, timeout_graceful_shutdown=3)
     asyncio.run(_until_idle(uvicorn.Server(config), app, socket.socket(fileno=fd), home, idle))
 
 
@@ -93,30 +97,45 @@ def _replaced(home: Path) -> bool:
 
 
 def lay_out(home: Path) -> None:
-    """Gives a new home a database that another first start on this machine has already migrated: 6 s less."""
+    """Gives a new home a database whose tables another first start on this machine has already made: 6 s less."""
     if not (home / "prefect.db").exists():
         with suppress(OSError):
             shutil.copyfile(_template(), home / "prefect.db.new")
+            private.closed(home / "prefect.db.new")
             (home / "prefect.db.new").replace(home / "prefect.db")
 
 
 def keep_layout(home: Path) -> None:
-    """Keeps a copy of a freshly migrated database for the next project."""
+    """Keeps the tables of this home's database, and nothing of what is in them, for the next new folder."""
     path = _template()
     with suppress(OSError, sqlite3.Error):
         if path.exists():
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private.made(path.parent)
         new = path.with_suffix(f".{os.getpid()}")
-        with closing(sqlite3.connect(home / "prefect.db")) as source, closing(sqlite3.connect(new)) as target:
-            empty = source.execute("select count(*) from flow_run").fetchone()[0] == 0
-            source.backup(target)
-        new.replace(path) if empty else new.unlink()
+        try:
+            with closing(sqlite3.connect(home / "prefect.db")) as source, closing(sqlite3.connect(new)) as target:
+                source.backup(target)
+                _emptied(target)
+            private.closed(new)
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def _emptied(database: sqlite3.Connection) -> None:
+    """Leaves the tables, and the note of which version they have. What is deleted would still stand in the file."""
+    named = "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
+    for (table,) in database.execute(named).fetchall():
+        if table != "alembic_version":
+            database.execute(f'delete from "{table}"')
+    database.commit()
+    database.execute("vacuum")
 
 
 def _template() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "nestor" / f"prefect-{version('prefect')}.db"
+    return cache / "nestor" / f"prefect-{version('prefect')}-tables.db"
 
 
 if __name__ == "__main__":

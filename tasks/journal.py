@@ -20,7 +20,7 @@ from typing import IO, Any, Literal
 
 from models.address import masked
 from models.errors import InputError, NestorError
-from tasks import owner
+from tasks import login, owner, private
 from tasks.tracker import FIRST_GUESS, Gone, Tracker, plain
 
 RunKind = Literal["pipeline", "family", "fold", "trial"]
@@ -150,10 +150,12 @@ def _of_this_folder() -> str:
 
 def _of_up(what: str) -> str | None:
     """What a `nestor up` that lives in this folder has written down (flows/stack/claim.py): `mlflow`, its server's
-    address; `tracking`, the same where its store is elsewhere. The record keeps no password."""
+    address; `tracking`, the same where its store is elsewhere. The record keeps no password; from now on this process
+    knows the login that the server asks for."""
     with suppress(OSError, ValueError, KeyError):
         record = json.loads(Path("mlruns/prefect/server.json").read_text())
         if owner.process(record["pid"], record["started"]):
+            os.environ.update(login.for_mlflow(Path("mlruns")))
             return record[what]
     return None
 
@@ -174,7 +176,7 @@ class Journal:
     def __init__(self, workdir: str | Path, name: str, tracking_uri: str | None = None, *, start: bool = True) -> None:
         """Opens a new journal for the model `name`, or an existing one, whose run then goes on."""
         self.workdir = Path(workdir).resolve()
-        self.workdir.mkdir(parents=True, exist_ok=True)
+        private.made(self.workdir)
         self._lock, self._closed = threading.RLock(), False
         self._only = _sole(self.workdir / "journal.lock")
         self._file = self._open(self.workdir / "events.jsonl", name, tracking_uri)

@@ -5,14 +5,15 @@ So no password stands in a config file, a run, a deployment or a log. Importing 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 
 from models.errors import InputError, shortened
+from tasks import login
 
-server: ContextVar[Callable[[], str | None] | None] = ContextVar("server", default=None)
-"""Waits for the Prefect server and says its address; unset inside of a flow, where Prefect knows it."""
+server: ContextVar[Callable[[], Mapping[str, str]] | None] = ContextVar("server", default=None)
+"""Waits for the Prefect server and gives Prefect's settings for asking it, by their names; unset inside of a flow,
+where Prefect knows them."""
 
 
 def named(address: str) -> bool:
@@ -41,12 +42,11 @@ def _variable(name: str) -> str:
 def _block(name: str) -> str:
     """What the Secret block of this name holds."""
     ask = server.get()
-    url = ask() if ask else None
+    found = ask() if ask else {}
     # Slow to import, and few runs read from such an address.
     from prefect.blocks.system import Secret
-    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with temporary_settings({PREFECT_API_URL: url}) if url else nullcontext():
+    with login.asking(found):
         try:
             return str(Secret.load(name).get())  # pyright: ignore[reportAttributeAccessIssue]
         except ValueError:

@@ -20,7 +20,7 @@ from models.config import Run
 from models.errors import InputError, NestorError
 from models.split import ALL
 from models.table import Finding
-from tasks import earlier, owner, progress, wandb_mirror
+from tasks import earlier, owner, private, progress, wandb_mirror
 from tasks.budget import EXIT, Ledger
 from tasks.journal import Journal, Record
 from tasks.libraries import installed
@@ -312,7 +312,7 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
     if workdir and owner.lives(kept):
         raise InputError(f"The run in {workdir.path} is still going on, in process {kept['pid']}.")
     workdir = workdir or earlier.fresh(name)
-    workdir.path.mkdir(parents=True, exist_ok=True)
+    private.made(workdir.path)
     ledger = Ledger(run.seconds, origin, earlier.seconds_used(workdir, kept))
     session = Session(run, name, workdir, ledger, Journal(workdir.path, name))
     session.own()

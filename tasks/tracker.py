@@ -51,6 +51,7 @@ class Tracker:
                 text=True,
                 encoding="utf-8",
                 start_new_session=True,
+                umask=0o077,
             )
         self._log = workdir / "tracker.log"
         threading.Thread(target=self._listen, name="tracker", daemon=True).start()

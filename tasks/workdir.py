@@ -35,12 +35,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.ipc
 
+from tasks import private
 from tasks.lock import alone
 
 
 def write_whole(path: Path, write: Callable[[Any], object]) -> None:
     """Makes `path` appear with what `write(binary file)` wrote, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private.made(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         try:
             write(file)
@@ -109,7 +110,7 @@ class Workdir:
     def alone(self, name: str) -> AbstractContextManager[float]:
         """Waits while another process makes `name`; the seconds waited."""
         path = self.path / f"{name}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private.made(path.parent)
         return alone(path)
 
     def has(self, name: str) -> bool:

@@ -21,7 +21,13 @@ from tests.stack import Postgres, free_ports, postgres
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "deployments" / "compose.yaml"
-SECRETS = {"POSTGRES_PASSWORD": "topsecret0", "PREFECT_DB_PASSWORD": "topsecret1", "MLFLOW_DB_PASSWORD": "topsecret2"}
+SECRETS = {
+    "POSTGRES_PASSWORD": "topsecret0",
+    "PREFECT_DB_PASSWORD": "topsecret1",
+    "MLFLOW_DB_PASSWORD": "topsecret2",
+    "PREFECT_AUTH": "team:topsecret3",
+    "MLFLOW_PASSWORD": "topsecret4",
+}
 
 
 def image_environment() -> dict[str, str]:
@@ -51,9 +57,9 @@ class Team:
         """Nothing is started yet."""
         self.folder, self.database, self.services = folder, database, services({**SECRETS, **given})
         prefect, mlflow = free_ports(2)
-        login = given.get("PREFECT_AUTH", "")
-        self.api = f"http://{login and f'{login}@'}127.0.0.1:{prefect}/api"
+        self.api = f"http://{SECRETS['PREFECT_AUTH']}@127.0.0.1:{prefect}/api"
         self.mlflow = f"http://localhost:{mlflow}"
+        self.login = {"MLFLOW_TRACKING_USERNAME": "nestor", "MLFLOW_TRACKING_PASSWORD": SECRETS["MLFLOW_PASSWORD"]}
         self._here = {
             "postgres:5432": f"127.0.0.1:{database.port}",
             "http://prefect:4200": f"http://127.0.0.1:{prefect}",

@@ -38,6 +38,8 @@ class Up:
         self.folder, ports = folder, free_ports(2)
         self.api = f"http://127.0.0.1:{ports[0]}/api"
         self.mlflow = f"http://127.0.0.1:{ports[1]}"
+        for port in ports:
+            LOGINS[f"127.0.0.1:{port}"] = folder / "mlruns" / "login"
         words = ("up", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]), *options)
         self._out, self._err = folder / "up.out", folder / "up.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
@@ -61,6 +63,16 @@ class Up:
     def err(self) -> str:
         """Its standard error so far."""
         return self._err.read_text()
+
+    @property
+    def login(self) -> str:
+        """What its servers ask for: `name:password`."""
+        return (self.folder / "mlruns" / "login").read_text().strip()
+
+    @property
+    def exports(self) -> dict[str, str]:
+        """The variables that it tells its user to export."""
+        return dict(re.findall(r"export (\w+)=(\S+)", self.out))
 
     @property
     def record(self) -> dict[str, Any]:
@@ -133,13 +145,19 @@ def nestor(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> s
     return subprocess.run(command(*words), cwd=folder, env=everything, capture_output=True, text=True, check=False)
 
 
+LOGINS: dict[str, Path] = {}
+"""By `host:port` of a server that a test has started: the file that keeps its login."""
+
+
 def ask(url: str, body: Any = None, method: str | None = None) -> Any:
-    """What a server answers to this request: JSON, or its text. A login stands in the address, `name:password@`."""
+    """What a server answers to this request: JSON, or its text. A login stands in the address, `name:password@`, or in
+    the folder of the server."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     data, headers = None if body is None else json.dumps(body).encode(), {"Content-Type": "application/json"}
     scheme, _, rest = url.partition("://")
-    login, at, where = rest.rpartition("@")
-    if at:
+    login, _, where = rest.rpartition("@")
+    kept = LOGINS.get(where.partition("/")[0])
+    if login := login or (kept.read_text().strip() if kept and kept.exists() else ""):
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
     asked = urllib.request.Request(f"{scheme}://{where}", data, headers, method=method)
     with opener.open(asked, timeout=60) as answer:

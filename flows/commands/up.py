@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.printing import show
+from tasks import login
 
 if TYPE_CHECKING:
     from flows.stack import Plan
@@ -31,7 +34,8 @@ def up(
     from flows.stack import Asked, planned
     from flows.stack import up as run
 
-    plan = planned(Asked(prefect_port, mlflow_port, workers, pool, not no_deploy), Path.cwd())
+    known = {login.GIVEN: os.environ.get(login.GIVEN) or login.kept(Path("mlruns").resolve())}
+    plan = planned(Asked(prefect_port, mlflow_port, workers, pool, not no_deploy), Path.cwd(), os.environ | known)
     other = server.own_api()
     if other and other != plan.api:
         say(f"PREFECT_API_URL or the active profile names {other}: commands in this shell use that, not this server.")
@@ -40,13 +44,27 @@ def up(
 
 
 def _told(plan: Plan, seconds: float) -> None:
+    name, password = login.pair(plan.login)
     show(
         f"Up after {seconds:.0f} s.\n\n"
         f"  Prefect  {plan.prefect}   run and schedule what is deployed: Deployments, then Run\n"
         f"  MLflow   {plan.mlflow}   every run and trial, the registry\n\n"
+        f"Both ask who is there. Prefect's page: {plan.login}\n"
+        f"MLflow's page: name {name}, password {password}\n\n"
         "In another terminal, in this folder:\n"
-        "  nestor train DATA --target COL        uses this server\n"
-        f"  export PREFECT_API_URL={plan.api}   for Prefect's own commands\n"
-        f"  export MLFLOW_TRACKING_URI={plan.mlflow}   for programs that load models:/NAME@champion\n\n"
+        "  nestor train DATA --target COL        uses these servers\n"
+        "for Prefect's own commands, and for programs that load models:/NAME@champion:\n"
+        f"{_exports(plan)}\n\n"
         "Ctrl-C ends it; what was made is kept."
     )
+
+
+def _exports(plan: Plan) -> str:
+    """The settings of programs that ask the servers: Prefect's own commands, and those that load a model."""
+    known = {
+        "PREFECT_API_URL": plan.api,
+        "PREFECT_API_AUTH_STRING": plan.login,
+        "MLFLOW_TRACKING_URI": plan.mlflow,
+        **{name: plan.environment[name] for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")},
+    }
+    return "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in known.items())

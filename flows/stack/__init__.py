@@ -4,10 +4,12 @@ plan        what is started: addresses, databases, environment, commands
 children    one started program and its log; how all of them are ended
 health      whether servers and workers are well
 ask         one question over HTTP
+allowed     what the workers may run
 keeper      a small process that ends the others when `nestor up` is killed
 missed      slots of schedules that went by meanwhile
 claim       this folder and its ports, for one `nestor up`
 run         starts, watches, ends
+prefect_command, prefect_worker    Prefect's server and worker, as they are started here
 """
 
 from flows.stack.plan import Asked, Plan, planned

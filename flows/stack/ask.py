@@ -6,6 +6,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,17 +25,38 @@ def crash(api: str, login: str, runs: Iterable[str]) -> None:
 
 
 def ask(url: str, body: Any = None, login: str = "", method: str | None = None) -> Any:
-    """What the server answers, {} where that is no JSON; None where it does not answer or refuses."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    """What the server answers, {} where that is no JSON; None where it does not answer or refuses. Where Prefect wants
+    a token for what changes something (PREFECT_SERVER_CSRF_PROTECTION_ENABLED), that is asked for first."""
     headers = {"Content-Type": "application/json"}
     if login:
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
     data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers, method=method)
     try:
-        with opener.open(urllib.request.Request(url, data, headers, method=method), timeout=3) as answer:
-            text = answer.read()
+        return _answer(request)
+    except urllib.error.HTTPError as error:
+        if error.code != 403 or request.get_method() == "GET":
+            return None
     except (OSError, ValueError):
         return None
+    try:
+        api = url.partition("/api/")[0] + "/api"
+        token = _answer(urllib.request.Request(f"{api}/csrf-token?client={_CLIENT}", headers=headers))
+        request.headers.update({"Prefect-csrf-token": token["token"], "Prefect-csrf-client": _CLIENT})
+        return _answer(request)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+_CLIENT = str(uuid.uuid4())
+"""Whom Prefect's server gives its tokens to."""
+
+
+def _answer(request: urllib.request.Request) -> Any:
+    # no proxy: one that is set in the environment must not be asked for this machine
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=3) as answer:
+        text = answer.read()
     try:
         return json.loads(text)
     except ValueError:

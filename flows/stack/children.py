@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 from flows.stack.ask import crash
-from flows.stack.plan import MARK, PART, Program
+from flows.stack.plan import MARK, PART, WORKER, Program
+from tasks import private
 
 WORKERS_LEAVE, SERVERS_LEAVE = 6.0, 3.0
 """Seconds that they have to end before they are killed."""
@@ -50,7 +51,7 @@ class Child:
 
 def started(program: Program, logs: Path) -> Child:
     """The program, running."""
-    logs.mkdir(parents=True, exist_ok=True)
+    private.made(logs)
     log = logs / f"up-{program.name}.log"
     if log.exists() and log.stat().st_size > MOST_LOG:
         log.replace(log.with_suffix(".log.1"))
@@ -58,11 +59,12 @@ def started(program: Program, logs: Path) -> Child:
 
 
 def _popen(program: Program, log: Path) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C in the terminal is for `nestor up`, which ends the others in order.
+    # A session of its own: Ctrl-C in the terminal is for `nestor up`, which ends the others in order. What a server
+    # writes is its owner's alone; a worker may write a table for others.
     with log.open("ab") as file:
         return subprocess.Popen(
             program.command, env=dict(program.environment), stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-            start_new_session=True,
+            start_new_session=True, umask=0o077 if program.part == "server" else -1,
         )  # fmt: skip
 
 
@@ -97,7 +99,7 @@ def _is_prefect(process: psutil.Process) -> bool:
     """Whether it is a worker or a flow run's main process. What those have started (processes that fit, MLflow's
     writer) is theirs to end: killed under them, a fit would stand as failed."""
     with suppress(psutil.Error):
-        return any(word == "prefect" or word.startswith("prefect.") for word in process.cmdline()[1:5])
+        return any(word.startswith(("prefect.", WORKER)) or word == "prefect" for word in process.cmdline()[1:5])
     return False
 
 

@@ -14,6 +14,7 @@ from flows import server
 from flows.stack.children import end_all
 from flows.stack.plan import HOST, Plan
 from models.errors import InputError
+from tasks import login, private
 
 LEAVING = 5.0
 """Seconds that the small server of an earlier command has to let its port go."""
@@ -23,7 +24,7 @@ LEAVING = 5.0
 def claimed(plan: Plan) -> Iterator[None]:
     """Inside the block commands in this folder use the server of this process; raises InputError where another
     `nestor up` is there or a port is taken."""
-    plan.home.mkdir(parents=True, exist_ok=True)
+    private.made(plan.home)
     with server.locked(plan.home):
         before = server.recorded(plan.home)
         _refuse_second(before)
@@ -33,6 +34,7 @@ def claimed(plan: Plan) -> Iterator[None]:
         port = plan.asked.prefect_port
         if port != before.get("port") or server.process_of(before) is None:
             _refuse_taken(port, "--prefect-port")
+        login.kept(plan.home.parent, plan.login)  # commands in this folder know it from there
         elsewhere = {} if plan.store_is_here else {"tracking": plan.mlflow}
         server.record_it(plan.home, os.getpid(), port, up=True, id=plan.id, mlflow=plan.mlflow, **elsewhere)
     try:

@@ -17,8 +17,7 @@ def prefect_answers(plan: Plan) -> bool:
 def mlflow_answers(plan: Plan) -> bool:
     """Whether MLflow's server reaches its database."""
     url = f"{plan.mlflow}/api/2.0/mlflow/experiments/search"
-    login = {k: plan.environment.get(f"MLFLOW_TRACKING_{k}") for k in ("USERNAME", "PASSWORD")}
-    return ask(url, {"max_results": 1}, ":".join(v for v in login.values() if v)) is not None
+    return ask(url, {"max_results": 1}, plan.environment.get("NESTOR_MLFLOW_LOGIN", "")) is not None
 
 
 def make_pool(plan: Plan) -> None:
@@ -47,4 +46,4 @@ def deployed(plan: Plan) -> list[str]:
 
 def ask_prefect(plan: Plan, path: str, body: Any = None, method: str | None = None) -> Any:
     """What Prefect's server answers to this of its API's paths; None where it does not answer or refuses."""
-    return ask(plan.api + path, body, plan.environment.get("PREFECT_API_AUTH_STRING", ""), method)
+    return ask(plan.api + path, body, plan.login, method)

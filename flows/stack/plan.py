@@ -10,11 +10,15 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from models.errors import InputError
+from tasks import login
 
 HOST = "127.0.0.1"
+HERE = (HOST, "localhost")
 MARK = "NESTOR_UP"
 """The environment variable by which every process that came of a `nestor up` is known: its id and its part."""
 PART = "NESTOR_UP_PART"
+WORKER = "flows.stack.prefect_worker"
+"""The module that a worker is."""
 LOCAL = ("localhost", "127.0.0.1", "::1", "")
 
 
@@ -74,6 +78,11 @@ class Plan:
         return f"http://{HOST}:{self.asked.mlflow_port}"
 
     @property
+    def login(self) -> str:
+        """What Prefect's server asks for; empty where it asks for nothing."""
+        return self.environment.get("PREFECT_API_AUTH_STRING", "")
+
+    @property
     def store_is_here(self) -> bool:
         """Whether commands find MLflow's database without being told."""
         return self.store == _default_store(self.folder)
@@ -88,15 +97,15 @@ class Plan:
             self._program(
                 # One process is enough for one machine, and each more costs 250 MB.
                 "mlflow", "server", "tasks.tracking.serve", "--host", HOST, "--port", str(self.asked.mlflow_port),
-                "--workers", "1", "--uvicorn-opts", "--no-access-log",
+                "--workers", "1",
             ),
         )  # fmt: skip
 
     def worker(self, number: int) -> Program:
         """The worker with this number, from 1."""
-        name = f"worker-{number}"
         words = ("worker", "start", "--pool", self.asked.pool, "--type", "process", "--name", self.worker_name(number))
-        return self._program(name, "worker", "prefect", "--no-prompt", *words, "--limit", str(self.runs_per_worker))
+        limit = ("--limit", str(self.runs_per_worker))
+        return self._program(f"worker-{number}", "worker", WORKER, "--no-prompt", *words, *limit)
 
     @property
     def runs_per_worker(self) -> int:
@@ -131,8 +140,30 @@ def planned(asked: Asked, folder: Path, environment: Mapping[str, str] | None = 
         _refuse_bad(database)
         _refuse_shared(database, store)
     asked_api = f"http://{HOST}:{asked.prefect_port}/api"
-    whole = {**_environment(given, folder, asked_api, store), "NESTOR_MLFLOW_UI": f"http://{HOST}:{asked.mlflow_port}"}
+    places = {"NESTOR_MLFLOW_UI": f"http://{HOST}:{asked.mlflow_port}", **_doors(given, asked)}
+    whole = {**_environment(given, folder, asked_api, store), **places}
     return Plan(asked, folder, os.urandom(6).hex(), whole, store)
+
+
+def _doors(given: Mapping[str, str], asked: Asked) -> dict[str, str]:
+    """Who may ask the servers: by which names, from which pages, with which login; what the user gives is added."""
+    prefect, mlflow = ([f"http://{host}:{port}" for host in HERE] for port in (asked.prefect_port, asked.mlflow_port))
+    ours = {
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect,
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": mlflow,
+        "MLFLOW_SERVER_ALLOWED_HOSTS": [f"{host}:*" for host in HERE],
+    }
+    doors = {name: ",".join([*values, *filter(None, [given.get(name)])]) for name, values in ours.items()}
+    return {**doors, **_logging_in(given.get(login.GIVEN, ""))}
+
+
+def _logging_in(said: str) -> dict[str, str]:
+    """What the servers ask for, and what their clients give."""
+    if not said:
+        return {}
+    name, password = login.pair(said)
+    known = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
+    return {"PREFECT_API_AUTH_STRING": said, "NESTOR_MLFLOW_LOGIN": f"{name}:{password}", **known}
 
 
 def _default_store(folder: Path) -> str:
@@ -196,12 +227,10 @@ def _environment(given: Mapping[str, str], folder: Path, api: str, store: str) -
     foreign = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_UI_API_URL", "NESTOR_SERVER", "PREFECT_API_KEY", PART)
     kept = {name: value for name, value in given.items() if name not in foreign}
     home = folder / "mlruns" / "prefect"
-    logging_in = {"PREFECT_API_AUTH_STRING": kept["PREFECT_SERVER_API_AUTH_STRING"]} if _has_login(kept) else {}
     artifacts = str(folder / "mlruns" / "artifacts")
     return {
         **_DEFAULTS,
         "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
-        **logging_in,
         **kept,
         **_OURS,
         "NESTOR_HOME": str(folder),
@@ -212,7 +241,3 @@ def _environment(given: Mapping[str, str], folder: Path, api: str, store: str) -
         "MLFLOW_BACKEND_STORE_URI": store,
         "MLFLOW_TRACKING_URI": store,
     }
-
-
-def _has_login(environment: Mapping[str, str]) -> bool:
-    return bool(environment.get("PREFECT_SERVER_API_AUTH_STRING"))

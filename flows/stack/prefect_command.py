@@ -1,8 +1,12 @@
-"""`python -m flows.stack.prefect_command server start ...`: Prefect's own command, with transactions that wait for each
-other where its database is SQLite.
+"""`python -m flows.stack.prefect_command server start ...`: Prefect's own command, behind a door, and with transactions
+that wait for each other where its database is SQLite.
 
-Prefect begins them DEFERRED. One that has read and then writes, while another has written, fails at once with `database
-is locked`, whatever the time-out is (SQLite, "Isolation": SQLITE_BUSY_SNAPSHOT). Begun IMMEDIATE it waits for its turn.
+The door (`tasks/door.py`) keeps out pages of other origins, and whoever asks under another host name; Prefect itself
+asks for the login. Its page's own origins are in PREFECT_SERVER_CORS_ALLOWED_ORIGINS, more names in NESTOR_HOSTS.
+
+Prefect begins transactions DEFERRED. One that has read and then writes, while another has written, fails at once with
+`database is locked`, whatever the time-out is (SQLite, "Isolation": SQLITE_BUSY_SNAPSHOT). Begun IMMEDIATE it waits for
+its turn.
 """
 
 from __future__ import annotations
@@ -10,9 +14,14 @@ from __future__ import annotations
 import runpy
 from typing import Any
 
+from prefect.server.api import server
 from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.settings import get_current_settings
+
+from tasks import door
 
 _begin = AioSqliteConfiguration.begin_transaction
+_create_app = server.create_app
 
 
 def immediately(self: AioSqliteConfiguration, session: Any, with_for_update: bool = False) -> Any:
@@ -20,6 +29,14 @@ def immediately(self: AioSqliteConfiguration, session: Any, with_for_update: boo
     return _begin(self, session, with_for_update=True)
 
 
+def create_app(*args: Any, **options: Any) -> door.App:
+    """Prefect's app behind the door."""
+    api = get_current_settings().server.api
+    said = api.cors_allowed_origins if "cors_allowed_origins" in api.model_fields_set else ""  # Prefect's default: all
+    return door.Door(_create_app(*args, **options), map(str.strip, said.split(",")), hosts=door.names())
+
+
 if __name__ == "__main__":
     AioSqliteConfiguration.begin_transaction = immediately
+    server.create_app = create_app  # pyright: ignore[reportAttributeAccessIssue]
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from flows.ending import say
 from flows.serving import keep_layout, lay_out
 from flows.stack import health
+from flows.stack.allowed import deployments_file
 from flows.stack.children import Child, end_all, started
 from flows.stack.claim import claimed
 from flows.stack.missed import skip_missed
@@ -128,13 +128,6 @@ def _told(child: Child) -> str:
     return f"The end of {child.log}:\n{child.last_words()}"
 
 
-def deployments_file(folder: Path) -> Path | None:
-    """The folder's own deployments, else the project's."""
-    project = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
-    places = (folder / "prefect.yaml", folder / "deployments" / "prefect.yaml", project)
-    return next((place for place in places if place.is_file()), None)
-
-
 def up(plan: Plan, when_up: Callable[[Plan, float], None]) -> None:
     """Starts it, calls `when_up(plan, seconds)`, and returns when somebody ends it; raises where it can't go on."""
     if plan.asked.workers < 1:
@@ -169,7 +162,7 @@ def _ending(plan: Plan) -> Iterator[None]:
     finally:
         for one in signals:
             signal.signal(one, signal.SIG_IGN)
-        end_all(plan.id, plan.api, plan.environment.get("PREFECT_API_AUTH_STRING", ""))
+        end_all(plan.id, plan.api, plan.login)
         if keeper.stdin:
             keeper.stdin.close()
         keeper.wait(30)

@@ -13,6 +13,7 @@ import pandas as pd
 from models.address import masked
 from models.config import Retrain
 from models.errors import InputError, listed
+from tasks import private
 from tasks.data import fetched
 from tasks.data.database import is_address
 from tasks.journal import default_address
@@ -51,7 +52,7 @@ class Asked:
 def asked(retrain: Retrain) -> Asked:
     """The new data, the last run and the champion. Runs in MLflow whose process is gone are closed first."""
     address, folder = default_address(), folder_of(retrain.name)
-    folder.path.mkdir(parents=True, exist_ok=True)
+    private.made(folder.path)
     close_orphans(connect(address))
     past = newest(retrain.name, address, folder.path / "past")
     given = _given(retrain, past)

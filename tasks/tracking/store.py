@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.address import masked
 from models.errors import NestorError, shortened
+from tasks import private
 from tasks.lock import alone
 from tasks.proxy import spare_this_machine
 from tasks.tracking import described
@@ -82,6 +83,7 @@ def _lay_out(address: str) -> None:
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     mlflow.MlflowClient(f"sqlite:///{new}").get_experiment_by_name("nestor")
+    private.closed(new)
     new.replace(path)
 
 
@@ -97,7 +99,7 @@ def locked(address: str) -> Iterator[None]:
     digest = hashlib.sha256(address.encode()).hexdigest()[:16]
     file = Path(address.removeprefix("sqlite:///") + ".lock") if is_sqlite_file(address) else None
     path = file or Path(os.environ.get("TMPDIR", "/tmp")) / f"nestor-{os.getuid()}-{digest}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private.made(path.parent)
     with alone(path):
         yield
 

@@ -62,10 +62,9 @@ def retrained(**values: Any) -> Any:
 @contextmanager
 def prefect() -> Iterator[Any]:
     """A client of the server."""
-    from flows import begin
-    from flows.called import PREFECT_API_URL, temporary_settings
+    from flows.called import on_server
 
-    with begin.served() as url, temporary_settings({PREFECT_API_URL: url}):
+    with on_server():
         from prefect import get_client
 
         with get_client(sync_client=True) as client:

@@ -46,10 +46,9 @@ def scored(given: Any) -> Any:
 
 def shown() -> list[Any]:
     """The artifacts, newest first."""
-    from flows import begin
-    from flows.called import PREFECT_API_URL, temporary_settings
+    from flows.called import on_server
 
-    with begin.served() as url, temporary_settings({PREFECT_API_URL: url}):
+    with on_server():
         from prefect import get_client
         from prefect.client.schemas.sorting import ArtifactSort
 
@@ -77,10 +76,9 @@ def test_a_deployments_plain_parameters_do(home):
 def test_what_is_wrong_with_the_input_is_told_and_not_tried_again(home):
     with pytest.raises(InputError, match=r"No model 'digit'\. Did you mean digits"):
         scored({"model": "digit", "data": "new-2024-05-01.csv", "out": "no.csv"})
-    from flows import begin
-    from flows.called import PREFECT_API_URL, temporary_settings
+    from flows.called import on_server
 
-    with begin.served() as url, temporary_settings({PREFECT_API_URL: url}):
+    with on_server():
         from prefect import get_client
 
         with get_client(sync_client=True) as client:

@@ -3,17 +3,22 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
-from flows import server
+from flows import server, serving
+from flows.stack.ask import ask
+from tasks import login
+from tests.attacks import let_in
 
 SILENT = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NESTOR_"))}
 
@@ -75,7 +80,10 @@ def test_the_next_command_finds_it(root):
 
 def test_a_proxy_in_the_environment_does_not_stand_before_it(root):
     code = f"""
-        from flows import server
+        from flows import server, serving
+from flows.stack.ask import ask
+from tasks import login
+from tests.attacks import let_in
         url = server.start({str(root)!r}).ready()
         server.quiet_environment({str(root)!r}, url)
         from prefect.client.orchestration import get_client
@@ -111,13 +119,50 @@ def test_a_flow_runs_with_its_tasks_recorded_and_nothing_on_the_screen(root, tmp
     assert (done.stdout, done.stderr, done.returncode) == ("boo\n", "", 0)
 
     def states():
-        body = json.dumps({}).encode()
         url = f"http://127.0.0.1:{recorded(root)['port']}/api/task_runs/filter"
-        asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(asked, timeout=10) as answer:
-            return sorted(run["state_type"] for run in json.load(answer))
+        return sorted(run["state_type"] for run in ask(url, {}, login.kept(root)))
 
     assert wait_for(lambda: states() == ["COMPLETED"] * 5 + ["FAILED"], 10), states()
+
+
+def test_strangers_do_not_come_in(root):
+    url = server.start(root).ready()
+    assert let_in(f"{url}/deployments/filter", {}, login.kept(root)) == []
+    assert ask(f"{url}/block_documents/filter", {"include_secrets": True}) is None
+
+
+def test_its_database_and_its_login_are_their_owners_alone(root):
+    server.start(root).ready()
+    kept = [root, root / "login", root / "prefect" / "prefect.db"]
+    assert [oct(path.stat().st_mode & 0o777) for path in kept] == ["0o700", "0o600", "0o600"]
+    assert login.kept(root) not in " ".join(psutil.Process(recorded(root)["pid"]).cmdline())
+
+
+def test_a_new_folder_takes_the_tables_of_another_and_nothing_in_them(root, tmp_path, monkeypatch):
+    url, known = server.start(root).ready(), login.kept(root)
+    flow = ask(f"{url}/flows/", {"name": "canary-flow"}, known)["id"]
+    assert ask(f"{url}/deployments/", {"name": "canary-deployment", "flow_id": flow}, known)["id"]
+    assert ask(f"{url}/variables/", {"name": "canary", "value": "canary-value"}, known)["id"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    serving.keep_layout(root / "prefect")
+    new = tmp_path / "new"
+    new.mkdir()
+    serving.lay_out(new)
+    assert b"canary" not in (new / "prefect.db").read_bytes()
+    with closing(sqlite3.connect(new / "prefect.db")) as database:
+        tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
+        filled = [t for t in tables if database.execute(f'select count(*) from "{t}"').fetchone()[0]]
+    assert filled == ["alembic_version"]
+    assert len(tables) > 20
+
+
+def test_where_it_wants_tokens_they_are_asked_for(stopping, monkeypatch):
+    environment = server._environment
+    more = {"PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true"}
+    monkeypatch.setattr(server, "_environment", lambda home: environment(home) | more)
+    url = server.start(stopping).ready()
+    assert wait_for(lambda: ask(f"{url}/work_pools/filter", {}, login.kept(stopping)) == [])
+    assert ask(f"{url}/work_pools/filter", {}, "wrong") is None
 
 
 def test_a_killed_server_is_replaced_at_its_old_address(root):

@@ -1,16 +1,21 @@
 """`nestor up`: what it starts, who uses it, and that nothing of it outlives it. One start is shared where it can be."""
 
+import base64
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
 
 from flows import server
 from flows.stack import Asked, planned
@@ -18,6 +23,7 @@ from flows.stack.ask import crash
 from flows.stack.children import end_all
 from flows.stack.missed import choose_skipped
 from models.errors import InputError
+from tests.attacks import EVIL, let_in
 from tests.sessions import wait_for
 from tests.stack import ENDED, Up, ask, nestor
 
@@ -28,6 +34,17 @@ TRAIN = ("train", "sklearn:iris", "--trials", "2", "--families", "linear", "--js
 def up(tmp_path_factory):
     with Up(tmp_path_factory.mktemp("up")) as up:
         yield up
+
+
+def listens(url: str, login: str, headers: dict[str, str]) -> bool:
+    """Whether Prefect's server takes what this login says by a socket."""
+    address = url.replace("http", "ws", 1)
+    try:
+        with connect(address, subprotocols=["prefect"], additional_headers=headers, proxy=None) as socket:
+            socket.send(json.dumps({"type": "auth", "token": login}))
+            return json.loads(socket.recv(timeout=20))["type"] == "auth_success"
+    except WebSocketException:
+        return False
 
 
 def flow_runs(up) -> list[dict]:
@@ -72,17 +89,9 @@ def test_commands_in_the_folder_use_it_and_write_to_its_store(up):
 
 def test_its_mlflow_serves_the_model(up, tmp_path):
     code = "import mlflow; print(mlflow.pyfunc.load_model('models:/iris@champion').metadata.signature is not None)"
-    env = {**os.environ, "MLFLOW_TRACKING_URI": up.mlflow}
+    env = os.environ | up.exports
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "True", done.stderr
-
-
-def test_a_schedule_fires_and_no_log_tells_of_an_error(up):
-    run = {"data": "sklearn:iris", "search": {"trials": 1, "families": ["linear"]}}
-    schedule = up.schedule("train/train", {"run": run})
-    done = wait_for(lambda: [r for r in up.scheduled(schedule) if r["state_type"] in ENDED], 240)
-    assert [run["state_name"] for run in done] == ["Completed"]
-    assert up.errors() == []
 
 
 def test_of_missed_slots_the_newest_of_each_schedule_is_run():
@@ -100,9 +109,84 @@ def test_flow_runs_that_had_to_be_killed_have_crashed(up):
     called = {"flow_id": flow, "parent_task_run_id": call, "state": {"type": "RUNNING"}}
     inner = ask(f"{up.api}/flow_runs/", called)["id"]
     done = ask(f"{up.api}/flow_runs/", {"flow_id": flow, "state": {"type": "COMPLETED"}})["id"]
-    crash(up.api, "", [killed, done])
+    crash(up.api, up.login, [killed, done])
     states = [ask(f"{up.api}/flow_runs/{run}")["state_type"] for run in (killed, inner, done)]
     assert states == ["CRASHED", "CRASHED", "COMPLETED"]
+
+
+@pytest.mark.parametrize("path", ["/api/2.0", "/ajax-api/2.0"])
+def test_strangers_do_not_come_into_mlflow(up, path):
+    assert let_in(f"{up.mlflow}{path}/mlflow/experiments/search", {"max_results": 1}, up.login) == []
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_their_pages_are_shown_in_no_page_of_another(up, headers):
+    for page in (up.api.removesuffix("/api"), up.mlflow):
+        known = {"Authorization": f"Basic {base64.b64encode(up.login.encode()).decode()}"}
+        with pytest.raises(urllib.error.HTTPError, match=r"40[03]"):
+            urllib.request.urlopen(urllib.request.Request(page, headers=known | headers), timeout=20)
+
+
+def test_strangers_do_not_come_into_prefect(up):
+    assert let_in(f"{up.api}/deployments/filter", {}, up.login) == []
+    assert let_in(f"{up.api}/block_documents/filter", {"include_secrets": True}, up.login) == []
+
+
+@pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out", "work_pools/nestor/workers/connect"])
+def test_strangers_do_not_come_in_by_a_socket(up, path):
+    """A page of any origin may open one: no browser asks leave for it."""
+    for headers in ({"Origin": EVIL}, {"Host": "evil.example"}, {}):
+        assert not listens(f"{up.api}/{path}", "wrong:login", headers), headers
+    assert not listens(f"{up.api}/{path}", up.login, {"Origin": EVIL})
+    assert listens(f"{up.api}/{path}", up.login, {})
+
+
+def test_its_login_stands_in_one_file_and_on_no_command_line(up):
+    password = up.login.partition(":")[2]
+    files = [path for path in (up.folder / "mlruns").rglob("*") if path.is_file()]
+    assert [path.name for path in files if password.encode() in path.read_bytes()] == ["login"]
+    everyone = [up.process.pid, *(process.pid for process in up.left())]
+    assert not [pid for pid in everyone if password in " ".join(psutil.Process(pid).cmdline())]
+
+
+def test_what_it_keeps_is_its_owners_alone(up):
+    root = up.folder / "mlruns"
+    kept = [root / name for name in ("login", "mlflow.db", "prefect/prefect.db")]
+    assert [oct(path.stat().st_mode & 0o777) for path in (root, *kept)] == ["0o700", "0o600", "0o600", "0o600"]
+
+
+def test_a_deployment_that_stands_in_no_file_is_not_run(up):
+    """Somebody who may ask the API, with a shell step, a flow or a command of his own: the run has crashed."""
+    canary, flow = up.folder / "canary", ask(f"{up.api}/flows/", {"name": "theirs"})["id"]
+    shell = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {canary}"}}
+    whole = {
+        "name": "theirs", "flow_id": flow, "entrypoint": "flows.train.train", "work_pool_name": "nestor",
+        "pull_steps": [shell, {"flows.place.work_here": {}}], "enforce_parameter_schema": False,
+    }  # fmt: skip
+    deployment = ask(f"{up.api}/deployments/", whole)["id"]
+    run = ask(f"{up.api}/deployments/{deployment}/create_flow_run", {})["id"]
+    ours = ask(f"{up.api}/deployments/name/train/train")["id"]
+    asked = {"parameters": {"run": {"data": "a.csv"}}, "job_variables": {"command": f"touch {canary}"}}
+    other = ask(f"{up.api}/deployments/{ours}/create_flow_run", asked)["id"]
+    for one, why in ((run, "the steps before the run"), (other, "infrastructure (command)")):
+        found = up.ended(one)
+        assert found["state_type"] == "CRASHED"
+        assert why in found["state"]["message"]
+    assert not canary.exists()
+
+
+def test_a_schedule_fires_and_no_log_tells_of_an_error(up):
+    run = {"data": "sklearn:iris", "search": {"trials": 1, "families": ["linear"]}}
+    schedule = up.schedule("train/train", {"run": run})
+    done = wait_for(lambda: [r for r in up.scheduled(schedule) if r["state_type"] in ENDED], 240)
+    assert [run["state_name"] for run in done] == ["Completed"]
+    assert up.errors() == []
+
+
+@pytest.mark.prove  # half a minute for one setting
+def test_it_starts_with_tokens_against_forged_requests(tmp_path):
+    with Up(tmp_path, env={"PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true"}) as up:
+        assert "deployed" in up.err
 
 
 def test_a_dead_server_is_said_and_started_anew_at_its_address(up):

@@ -203,7 +203,8 @@ def test_wrong_input_ends_with_2(home: Path, api: str, watched: Callable[..., Wa
 
 
 def test_how_a_retraining_ended_is_told(api: str) -> None:
-    from flows.called import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     from models.outcome import Retrained
     from tasks import events as sent
     from tasks.stages.retrain import told
@@ -228,7 +229,8 @@ def test_how_a_retraining_ended_is_told(api: str) -> None:
 
 
 def test_what_no_server_takes_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    from flows.called import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     from tasks import events as sent
 
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}):
@@ -238,7 +240,8 @@ def test_what_no_server_takes_is_a_warning(caplog: pytest.LogCaptureFixture) -> 
 def test_a_promotion_stands_where_mlflow_is_gone_when_it_is_to_be_written_down(
     api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.called import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     from models.outcome import Retrained
     from tasks.stages.retrain import report
 
@@ -253,7 +256,8 @@ def test_a_promotion_stands_where_mlflow_is_gone_when_it_is_to_be_written_down(
 
 
 def test_a_page_that_no_server_takes_costs_nothing(home: Path) -> None:
-    from flows.called import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     from models.config import Score
     from models.outcome import Retrained
     from tasks.stages import retrain, score, watch

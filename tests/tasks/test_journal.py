@@ -132,7 +132,11 @@ def test_the_address_is_that_of_a_living_up_whose_store_is_elsewhere(tmp_path, m
     record.parent.mkdir(parents=True)
     born = {"pid": os.getpid(), "started": psutil.Process().create_time()}
     record.write_text(json.dumps({**born, "port": 1, "tracking": "http://127.0.0.1:5000"}))
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "of another server")
     assert default_address() == "http://127.0.0.1:5000"
+    known = ":".join(os.environ[f"MLFLOW_TRACKING_{one}"] for one in ("USERNAME", "PASSWORD"))
+    assert known == (tmp_path / "mlruns" / "login").read_text().strip()
     record.write_text(json.dumps({**born, "started": 1.0, "port": 1, "tracking": "http://127.0.0.1:5000"}))
     assert default_address() == here
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "postgresql://db/mlflow")

@@ -446,7 +446,7 @@ def test_a_secret_is_asked_of_the_server_that_is_said(monkeypatch: pytest.Monkey
         with pytest.raises(InputError, match="No Secret block 'none' in Prefect"):
             load("secret:none", "sales")
         asked: list[int] = []
-        token = secret.server.set(lambda: asked.append(1))
+        token = secret.server.set(lambda: asked.append(1) or {})
         assert secret.revealed("secret:shop-db") == shop
         secret.server.reset(token)
         assert asked
