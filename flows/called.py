@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from pydantic import WithJsonSchema
 from flows import begin, server
 
 server.quiet_environment()  # Prefect reads its settings when it is imported
+# Its home is made with the first server, in a folder that need not be there yet.
+warnings.filterwarnings("ignore", "Failed to create the Prefect home directory", UserWarning)
 
 from prefect import Flow  # noqa: E402
 from prefect.context import FlowRunContext  # noqa: E402

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
+import os
+import subprocess
+import sys
 import warnings
 
 from flows import called
@@ -21,6 +24,14 @@ def test_the_end_of_a_flow_waits_inside_of_a_running_event_loop_too():
         asyncio.run(notebook())
         gc.collect()
     assert [str(w.message) for w in heard if "never awaited" in str(w.message)] == []
+
+
+def test_importing_a_flow_in_a_new_folder_says_and_makes_nothing(tmp_path):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NESTOR_"))}
+    asked = [sys.executable, "-P", "-c", "from flows.train import train"]
+    done = subprocess.run(asked, cwd=tmp_path, env=kept, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_daemonic_process_is_told_at_once_what_to_do(capfd):
