@@ -18,6 +18,7 @@ from pathlib import Path
 from flows.hints import as_typed
 from models.address import masked
 from models.errors import Interrupted, NestorError, shortened
+from models.safe import printable
 from tasks import private
 
 LOGS = Path("mlruns/logs")
@@ -104,7 +105,8 @@ def _no_run(text: str) -> bool:
 
 
 def say(text: str) -> None:
-    """Writes to standard error, whatever its encoding."""
+    """Writes to standard error, whatever its encoding, and nothing that a terminal obeys."""
+    text = printable(text)
     encoding = sys.stderr.encoding or "utf-8"
     print(as_typed(text).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
 

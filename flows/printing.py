@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def show(*parts: RenderableType) -> None:
     """Prints text and tables."""
-    from rich.console import Console
+    from flows.tables import Safe
 
-    console = Console(highlight=False, width=width())
+    console = Safe(highlight=False, width=width())
     for part in parts:
         console.print(as_typed(part) if isinstance(part, str) else part, markup=False)
 
@@ -31,8 +31,9 @@ def width() -> int:
 def show_json(value: Any) -> None:
     """Prints one JSON value."""
     from models.outcome import finite
+    from models.safe import in_json
 
-    print(json.dumps(finite(value), ensure_ascii=False, allow_nan=False, indent=2))
+    print(in_json(json.dumps(finite(value), ensure_ascii=False, allow_nan=False, indent=2)))
 
 
 def show_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool, shown: int) -> None:

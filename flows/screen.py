@@ -13,7 +13,7 @@ from rich.live import Live
 
 from flows.board import Board, drawn
 from flows.ending import say
-from flows.tables import plain
+from flows.tables import Safe, plain
 from tasks import progress
 from tasks.progress import Event, Planned, Said, Saw, Stage
 
@@ -25,7 +25,7 @@ _TICK = 0.25
 @contextmanager
 def showing(began: float, budget: float | None, quiet: bool = False, console: Console | None = None) -> Iterator[Board]:
     """Shows the events emitted inside the block. `began` is the command's own start, `budget` its wall seconds."""
-    console = console or Console(file=sys.stderr, highlight=False)
+    console = console or Safe(file=sys.stderr, highlight=False)
     board = Board(began, budget)
     if quiet:
         yield board

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from flows.hints import as_typed, pages
-from models.errors import shortened
 from models.outcome import number
+from models.safe import line as plain
+from models.safe import printable
 from models.told import MEANING
 
 if TYPE_CHECKING:
@@ -30,9 +32,13 @@ VERDICTS = {
 }
 
 
-def plain(value: object, width: int = 40) -> str:
-    """The value as one line of printable characters."""
-    return shortened("".join(c if c.isprintable() or c.isspace() else "�" for c in str(value)), width)
+class Safe(Console):
+    """A console on which no text does more than be read, whoever made it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments, their texts without what a terminal obeys; rich's own signs are segments of control."""
+        for one in super().render(renderable, options):
+            yield one if one.control else Segment(printable(one.text), one.style)
 
 
 def interval(value: Interval | None) -> Text:

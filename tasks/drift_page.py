@@ -8,6 +8,7 @@ from typing import Any
 
 from models import plots
 from models.drift import ColumnDrift, Drift
+from models.markdown import literal
 from models.outcome import chance, number
 from tasks.page import esc, figure, figures, page, section, table, tile
 
@@ -107,17 +108,12 @@ def table_rows(drift: Drift, most: int = 100) -> list[dict[str, Any]]:
 def markdown(name: str, version: int, data: str, drift: Drift) -> str:
     """The finding for Prefect's page."""
     alarms = "".join(
-        f"| {_cell(c.name)} | {number(c.psi)} | {chance(c.p)} |\n" for c in drift.alarms[:20]
+        f"| {literal(c.name)} | {number(c.psi)} | {chance(c.p)} |\n" for c in drift.alarms[:20]
     )  # fmt: skip
     parts = [
-        f"**{_cell(drift.sentence)}**",
-        f"`{name}` version {version}, trained on {drift.rows[0]:,} rows; {drift.rows[1]:,} rows of {_cell(data)}.",
+        f"**{literal(drift.sentence)}**",
+        f"`{name}` version {version}, trained on {drift.rows[0]:,} rows; {drift.rows[1]:,} rows of {literal(data)}.",
         f"| drifts | PSI | p |\n| --- | ---: | ---: |\n{alarms}" if alarms else "",
-        *map(_cell, drift.notes),
+        *map(literal, drift.notes),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def _cell(text: str) -> str:
-    """One line that is no markdown table's end and no html."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import io
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from models.errors import shortened
 from models.plots import GRID, INK, WIDE
+from models.safe import in_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +80,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 def esc(value: object, width: int = 300) -> str:
     """The value as one line of html text."""
-    return html.escape(shortened("".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in str(value)), width))
+    return in_html(value, width)
 
 
 def page(title: str, parts: Iterable[str]) -> str:

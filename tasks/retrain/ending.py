@@ -11,6 +11,7 @@ from models.address import masked
 from models.drift import Drift
 from models.errors import NestorError, listed
 from models.gate import Verdict
+from models.markdown import literal
 from models.outcome import Report, Retrained, number
 from models.table import Finding
 from models.told import in_words
@@ -104,17 +105,18 @@ def write_down(result: Retrained) -> None:
 
 def markdown(result: Retrained, before: str | None = None) -> str:
     """The page's text: how it ended and why, with links to the runs; `before` is the last one."""
-    parts = [f"# {result.name}: {result.ending}", result.sentence]
+    parts = [f"# {literal(result.name)}: {result.ending}", literal(result.sentence)]
     if result.verdict is not None:
         parts.append(_numbers(result.verdict))
     if result.changed:
-        parts.append(f"What had changed: {', '.join(result.changed)}.")
+        parts.append(f"What had changed: {literal(', '.join(result.changed))}.")
     if result.findings:
-        parts.append("## Columns\n\n" + "\n".join(f"- {_MARKS[f.verdict]} {f.message}" for f in result.findings))
+        found = (f"- {_MARKS[f.verdict]} {literal(f.message)}" for f in result.findings)
+        parts.append("## Columns\n\n" + "\n".join(found))
     if result.drift is not None:
         parts.append("## Drift\n\n" + _drifted(result.drift))
     if result.notes:
-        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in result.notes))
+        parts.append("## Notes\n\n" + "\n".join(f"- {literal(note)}" for note in result.notes))
     runs = [("new", result.run_id if result.ending != "unchanged" else None), ("last", before)]
     parts.append("## In MLflow\n\n" + "\n".join(f"- {label} run: {_link(run)}" for label, run in runs if run))
     return "\n\n".join(parts)
@@ -142,4 +144,4 @@ def _range(one: dict[str, Any]) -> str:
 def _drifted(found: dict[str, Any]) -> str:
     alarms = [c["name"] for c in found["columns"] if c["alarm"]]
     rows = f"Of {found['rows'][1]:,} new rows, beside the {found['rows'][0]:,} that the champion was trained on,"
-    return f"{rows} these columns drift: {listed(alarms)}." if alarms else f"{rows} no column drifts."
+    return f"{rows} these columns drift: {literal(listed(alarms))}." if alarms else f"{rows} no column drifts."

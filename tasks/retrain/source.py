@@ -13,6 +13,7 @@ import pandas as pd
 from models.address import masked
 from models.config import Retrain
 from models.errors import InputError, listed
+from models.markdown import literal
 from tasks import private
 from tasks.data import fetched
 from tasks.data.database import is_address
@@ -123,4 +124,4 @@ def summary(one: Asked) -> str:
     rows += [f"With {listed(f'{k} = {v}' for k, v in one.source['bound'].items())}"] if one.source["bound"] else []
     rows += [f"Last run: {one.past.run_id}" if one.past else "Last run: none"]
     rows += [f"Champion: version {one.champion.version}" if one.champion else "Champion: none"]
-    return "\n".join(f"- {row}" for row in rows)
+    return "\n".join(f"- {literal(row)}" for row in rows)

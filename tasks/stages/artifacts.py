@@ -11,7 +11,9 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from models.errors import shortened
+from models.markdown import literal
 from models.outcome import Interval, Report, number
+from models.safe import printable
 from models.seal import digest
 from models.told import MEANING
 from tasks import shortlist
@@ -31,12 +33,13 @@ def of_model(what: str, name: str) -> str:
 
 def markdown(key: str, text: str, description: str = "") -> None:
     """Shows a text under `key`, which is `nestor-` and lower-case words."""
-    _kept(create_markdown_artifact, key, markdown=text, description=description or None)
+    _kept(create_markdown_artifact, key, markdown=text, description=literal(description) or None)
 
 
 def table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
     """Shows a table, a dict for each row."""
-    _kept(create_table_artifact, key, table=list(rows), description=description)
+    safe = [{name: printable(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
+    _kept(create_table_artifact, key, table=safe, description=literal(description))
 
 
 def _kept(create: Callable[..., Any], key: str, **what: Any) -> None:
@@ -64,7 +67,7 @@ def seal(session: Session) -> None:
 
 def plan(session: Session) -> None:
     """Folds, families, and what was left out why."""
-    left = "".join(f"\n- {name} is not tried: {why}" for name, why in session.level.left_out.items())
+    left = "".join(f"\n- {literal(name)} is not tried: {literal(why)}" for name, why in session.level.left_out.items())
     text = f"{shortlist.named(session.level.how)}; families: {', '.join(session.level.families)}.{left}"
     markdown("nestor-plan", text, f"Plan of {session.name}")
 
@@ -98,9 +101,10 @@ def verdict(report: Report) -> None:
         if found is not None
     ]
     head = [f"| {report.metric} | value | 95 % | of |", "|---|---|---|---|"] if scores else []
-    notes = [f"- {text}" for text in (*(w.message for w in report.warnings), *report.notes)]
+    notes = [f"- {literal(text)}" for text in (*(w.message for w in report.warnings), *report.notes)]
     parts = [
-        f"# {report.name}: {version}", report.sentence, report.coverage_sentence, "\n".join([*head, *scores]),
+        f"# {literal(report.name)}: {version}", literal(report.sentence), literal(report.coverage_sentence),
+        "\n".join([*head, *scores]),
         "\n".join(notes), _in_mlflow(report),
     ]  # fmt: skip
     text = "\n\n".join(part for part in parts if part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from models.config import Score
+from models.markdown import literal
 from tasks.score import Scored
 from tasks.score import score as score_rows
 from tasks.stages import artifacts
@@ -26,13 +27,14 @@ def score(score: Score) -> Scored:
 
 def _told(done: Scored) -> str:
     link = page(done.run_id) if done.run_id else None
-    version = f"{done.model}, version {done.version}" + (f" ([its run in MLflow]({link}))" if link else "")
+    version = f"{literal(done.model)}, version {done.version}" + (f" ([its run in MLflow]({link}))" if link else "")
     facts = {
         "rows": f"{done.rows:,}",
         "seconds": f"{done.seconds:.1f}",
         "model": version,
-        "from": f"`{done.data}`",
-        "to": f"`{done.out}`",
+        "from": literal(done.data),
+        "to": literal(done.out),
     }
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    return "\n".join([done.sentence, "", "|  |  |", "| --- | --- |", rows, "", *(f"- {r}" for r in done.remarks)])
+    remarks = [f"- {literal(remark)}" for remark in done.remarks]
+    return "\n".join([literal(done.sentence), "", "|  |  |", "| --- | --- |", rows, "", *remarks])
