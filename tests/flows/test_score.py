@@ -61,7 +61,7 @@ def test_as_a_function_it_writes_and_tells(home):
     assert (done.rows, done.version, len(pd.read_parquet("out.parquet"))) == (100, 1, 100)
     artifact = shown()[0]
     assert artifact.key == "nestor-scored-digits"
-    for said in ("| rows | 100 |", "digits, version 1", "`new-2024-05-01.csv`", "`out.parquet`"):
+    for said in ("| rows | 100 |", "digits, version 1", "new-2024-05-01.csv", "out.parquet"):
         assert said in artifact.data
 
 

@@ -19,6 +19,7 @@ import pytest
 from models.config import Watch
 from models.drift import Watched
 from models.errors import InputError
+from models.markdown import literal
 from tests.sessions import wait_for
 from tests.stack import ask, free_ports, nestor
 from tests.versions import Registry
@@ -133,7 +134,7 @@ def test_drift_is_told_everywhere(home: Path, api: str, watched: Callable[..., W
     assert found.drift.sentence in page
     assert page.count("<svg") == len(found.drift.columns)
 
-    assert found.drift.sentence in artifact(api, "nestor-drift-loans")["data"]
+    assert literal(found.drift.sentence) in artifact(api, "nestor-drift-loans")["data"]
     rows = json.loads(artifact(api, "nestor-drift-columns-loans")["data"])
     assert (rows[0]["column"], rows[0]["drifts"]) == ("x1", "yes")
 
@@ -252,7 +253,7 @@ def test_a_promotion_stands_where_mlflow_is_gone_when_it_is_to_be_written_down(
     assert "does not stand on its run in MLflow" in note
     where = {"resource": {"id": ["nestor.model.g"]}}
     assert wait_for(lambda: ask(f"{api}/events/filter", {"filter": where})["events"], 60)
-    assert note in artifact(api, "nestor-retrain-g")["data"]
+    assert literal(note) in artifact(api, "nestor-retrain-g")["data"]
 
 
 def test_a_page_that_no_server_takes_costs_nothing(home: Path) -> None:
