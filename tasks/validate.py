@@ -105,7 +105,7 @@ def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
 def _divided(table: Table, run: Run) -> tuple[Finding, ...]:
     """What is found where the rows are divided as training divides them, and in the work rows."""
     metric, goal = judged_by(table, run)
-    division = divided(table, run, metric, kept_seal(model_name(run), masked(default_address())))
+    division = divided(table, run, metric, _kept_seal(run))
     work = wide(table).take(division.work_places)
     suited(work, run)
     folds = laid(work, division.plan, run, asked_of(goal), table)
@@ -113,6 +113,15 @@ def _divided(table: Table, run: Run) -> tuple[Finding, ...]:
     notes = [Finding("split_plan", "pass", note) for note in (division.note, *folds.notes) if note]
     signal = check_signal(work.features, work.target, work.task, work.classes)
     return (*division.findings, *unjudged(work, metric, folds.folds), *notes, *signal)
+
+
+def _kept_seal(run: Run) -> dict[str, Any] | None:
+    """How this name's first run sealed its rows. Data that needs a name to be given has none here: `check` asks for
+    none, and training asks for it before anything else."""
+    try:
+        return kept_seal(model_name(run), masked(default_address()))
+    except InputError:
+        return None
 
 
 def check_schema(source: Any, loaded: Loaded, columns: Columns = "stop") -> tuple[Finding, ...]:

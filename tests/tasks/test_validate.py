@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -121,3 +124,11 @@ def frame_of_kinds(seed: int) -> pd.DataFrame:
     return sessions.frame(120, seed=seed)[["number", "colour", "town", "day", "words"]].assign(
         flag=[True, False, None] * 40, note=[f"n{i % 50}" for i in range(120)], y=[0, 1] * 60
     )
+
+
+def test_data_without_a_name_is_checked_without_one(tmp_path, monkeypatch) -> None:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        sessions.frame(60)[["number", "noise", "target"]].to_sql("t", connection)
+    monkeypatch.setenv("SHOP", f"sqlite:///{tmp_path / 'shop.db'}")
+    run = Run(data="env:SHOP", query="select * from t where number < 9", target="target")
+    assert not [f.message for f in check(run)[1] if f.verdict == "stop"]
