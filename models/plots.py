@@ -78,7 +78,7 @@ def intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int = 0)
     for place, (_, one) in enumerate(rows):
         colour = SERIES[0] if place < marks else SERIES[8]
         if one.low is not None and one.high is not None:
-            ends = np.clip([one.low, one.high], low, high)
+            ends = np.clip([_lowest(one), _highest(one)], low, high)
             axes.plot(ends, [place, place], color=colour, linewidth=2, solid_capstyle="round")
         axes.plot([one.value], [place], "o", color=colour, markersize=5.5)
         for end, beyond, mark in ((low, _lowest(one) < low, 8), (high, _highest(one) > high, 9)):
@@ -106,11 +106,11 @@ def _scores_shown(rows: Sequence[Interval], marks: int) -> tuple[float, float]:
 
 
 def _lowest(one: Interval) -> float:
-    return one.value if one.low is None else one.low
+    return one.low if one.low is not None and math.isfinite(one.low) else one.value
 
 
 def _highest(one: Interval) -> float:
-    return one.value if one.high is None else one.high
+    return one.high if one.high is not None and math.isfinite(one.high) else one.value
 
 
 def window(values: np.ndarray, room: float = 0.0) -> tuple[float, float]:
