@@ -123,7 +123,10 @@ def _in_mlflow(page: Any, up: Up, link: str) -> None:
     numbers = {one["key"]: one["value"] for one in run["data"]["metrics"]}
     assert 0.9 < numbers["estimate"] <= 1
     page.set_viewport_size({"width": 1300, "height": 900})
+    page.goto(up.mlflow)
+    shown(page, "Model registry")  # that of training: GenAI has none
     page.goto(link)
+    shown(page, "What to do next")
     shown(page, "estimate_low", "agreement")
     shot(page, "mlflow")
     experiment, above = run["info"]["experiment_id"], run["info"]["run_id"]

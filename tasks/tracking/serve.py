@@ -18,6 +18,7 @@ from pathlib import Path
 
 from models.errors import NestorError
 from tasks import door
+from tasks.tracking.opening import opening
 from tasks.tracking.store import connect, is_sqlite_file
 
 LOGIN = "NESTOR_MLFLOW_LOGIN"
@@ -55,7 +56,7 @@ def app() -> door.App:
     from mlflow.server.fastapi_app import app
 
     origins = [origin.strip() for origin in os.environ.get(ORIGINS, "").split(",")]
-    return door.Door(app, origins, os.environ.get(LOGIN, ""))
+    return door.Door(opening(app), origins, os.environ.get(LOGIN, ""))
 
 
 if __name__ == "__main__":
