@@ -25,7 +25,7 @@ from models.search import seed_for
 from tasks import checkpoints, measure
 from tasks.brief import Brief, Fit, Job, load
 from tasks.kept import SHARE, WITHOUT_LIMIT, Parts, Training
-from tasks.memory import peak
+from tasks.memory import BEYOND, peak
 from tasks.parts import as_part, encoded, judging_part, of_refit, rows_of, training_of, with_sealed_rows
 from tasks.workdir import Workdir
 
@@ -49,7 +49,8 @@ class _Made:
 
 
 def begin(limit_mb: float, threads: int, driver: int) -> None:
-    """Prepares a worker process: memory limit, threads, no interest in the terminal's Ctrl-C, silence."""
+    """Prepares a worker process: it ends with its driver, has a memory limit, threads, no interest in the terminal's
+    Ctrl-C, and is silent."""
     import resource
     import signal
 
@@ -61,11 +62,11 @@ def begin(limit_mb: float, threads: int, driver: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    if limit_mb and hasattr(resource, "RLIMIT_DATA"):
-        # Beyond the watch's limit: a sudden large request becomes MemoryError instead of a dead machine.
-        most = int(limit_mb * 1.5e6)
-        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     peak.watch(limit_mb, driver)
+    if limit_mb and hasattr(resource, "RLIMIT_DATA"):
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (int(BEYOND * limit_mb * 1e6), resource.getrlimit(resource.RLIMIT_DATA)[1])
+        )
     parts.room = SHARE * limit_mb * 1e6 if limit_mb else WITHOUT_LIMIT
 
 

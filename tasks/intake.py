@@ -22,7 +22,7 @@ from tasks.validate import check_form, check_signal, judged_by, known
 
 
 def take_in(session: Session) -> None:
-    """Reads the table, checks its form, and starts the pool of workers."""
+    """Reads the table, checks its form, and has the workers' server load what they need."""
     known(session.run)
     data = session.run.data
     progress.emit(progress.Stage("read", shortened(masked(data)) if isinstance(data, str) else ""))
@@ -35,7 +35,6 @@ def take_in(session: Session) -> None:
         session.metric, session.goal = judged_by(table, session.run)
         _same_table(session)
         _open(session)
-    session.start_pool()
 
 
 def _open(session: Session) -> None:

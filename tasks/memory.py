@@ -1,15 +1,82 @@
-"""Memory: what is free, and a worker's, watched: a fit that takes too much ends alone."""
+"""Memory: what is free, how much of it each worker gets, and a worker's own, watched: a fit that takes too much ends
+alone."""
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 import resource
+import signal
+import sys
 import threading
 import time
 from contextlib import suppress
+from multiprocessing import forkserver
 from pathlib import Path
 
 import psutil
+
+from models.errors import InputError
+
+BEYOND = 1.5
+"""A worker may ask for so many times its limit: a sudden large request becomes MemoryError, not a dead machine."""
+
+_SPARE = 1.2
+"""What a worker must have, as a multiple of what it holds before it fits anything."""
+
+_EASE = 2.0
+"""What each worker gets where nobody says how many there are, as a multiple of what it must have."""
+
+_PARENT_DEATH = 1
+"""PR_SET_PDEATHSIG."""
+
+_FREE = 0.8
+"""Share of the free memory that workers get."""
+
+
+def needed() -> float:
+    """MB that this process, a worker without a limit, must be allowed to fit anything at all."""
+    return _SPARE * _held()
+
+
+def _held() -> float:
+    """The least limit, in MB, that this process is within."""
+    found = psutil.Process().memory_info()
+    return max(found.rss, getattr(found, "data", 0) / BEYOND) / 1e6
+
+
+def shared_out(
+    workers: int | None, limit_mb: float | None, needed_mb: float, free_mb: float, cores: int
+) -> tuple[int, float]:
+    """How many workers there are, and the MB that each may take: `workers` and `limit_mb` as asked for, else one for
+    each core, as far as memory does for them, and an even share. InputError where it does for none."""
+    free = _FREE * free_mb
+    if limit_mb is not None and limit_mb < needed_mb:
+        raise InputError(
+            f"{_gb(limit_mb)} GB of memory are too little for one fit: what a worker loads before it fits anything "
+            f"takes most of {_up(needed_mb)} GB. Give at least --memory {_up(needed_mb)}."
+        )
+    most = int(free / needed_mb)
+    if most < max(1, workers or 1):
+        least = _up(needed_mb)
+        raise InputError(
+            f"Each worker needs at least {least} GB of memory, and {_gb(free_mb)} GB are free, of which workers get "
+            f"{_FREE:.0%}: that does for {most} of them{f', not for {workers}' if workers else ''}. "
+            + (f"Give at most --workers {most}." if most else "End other programs, or take a larger machine.")
+        )
+    if workers is None:
+        workers = max(1, min(cores, int(free / (_EASE * needed_mb))))
+    return workers, limit_mb or free / workers
+
+
+def _gb(mb: float) -> str:
+    return f"{mb / 1000:.3g}"
+
+
+def _up(mb: float) -> str:
+    """GB of two digits, rounded up."""
+    return f"{math.ceil(mb / 10) / 100:g}"
 
 
 class Peak:
@@ -22,8 +89,12 @@ class Peak:
         self.limit, self.peak = 0.0, 0.0
 
     def watch(self, limit_mb: float, driver: int) -> None:
-        """Begins, in a thread of its own; ends the process above the limit, or when the driver is gone."""
+        """Begins, in a thread of its own; ends the process above the limit, or when the driver is gone. One that is
+        above it already ends at once: with so little it could not even start that thread."""
         # Not in __init__: that runs in the fork server, which is another process.
+        _end_with_parent()
+        if limit_mb and _held() > limit_mb:
+            os._exit(self.EXIT)
         self.limit, self._process, self._driver = limit_mb, psutil.Process(), psutil.Process(driver)
         threading.Thread(target=self._loop, daemon=True, name="memory").start()
 
@@ -49,6 +120,18 @@ class Peak:
                 os._exit(self.EXIT)
             time.sleep(0.2)
         os._exit(1)
+
+
+def _end_with_parent() -> None:
+    """Has the kernel end this process with its parent, the fork server, and that one end with the driver: a fit that
+    lets no other thread have a turn keeps the watch from it. Each worker holds the pipe that keeps the fork server
+    alive, so that it could have workers of its own; it has none."""
+    server = forkserver._forkserver  # pyright: ignore[reportAttributeAccessIssue]
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
 
 
 peak = Peak()

@@ -110,6 +110,11 @@ class Session:
         """When this run was begun, before it was resumed: what `today` means in its data's address."""
         return datetime.fromtimestamp((self.workdir.read_json("run.json") or {}).get("begun", time.time())).astimezone()
 
+    @property
+    def deliverable(self) -> bool:
+        """Whether a configuration was fitted on every inner fold of a fold: then the run ends with a model."""
+        return any(t.inner is not None for trials in list(self.trials.values()) for t in list(trials))
+
     def may_search(self) -> bool:
         """Whether the clock allows more configurations."""
         if self.stopped or self.search_over:
@@ -200,16 +205,29 @@ class Session:
         """Seconds that one refit may take."""
         return _HANGS if self.ledger.limit is None else max(2.0, self.ledger.left - self.ledger.registration)
 
+    def last_limit(self, trial: Trial) -> float:
+        """Seconds that a refit may take without which there is no model at all: only a hang, or a machine where all
+        takes ten times as long, ends it."""
+        from models.plan import REFIT
+
+        return max(60.0, 10 * REFIT * trial.seconds_anew)
+
     def may_judge(self) -> bool:
         """Whether there is time for more than registering and the way out."""
         return self.ledger.left > self.ledger.registration + EXIT
 
     def start_pool(self) -> None:
-        """Starts the worker processes, each with its share of the memory that is free."""
-        from tasks.workers import Pool
+        """Starts the worker processes, each with its share of the memory that is free. InputError where that is too
+        little for one to start."""
+        from tasks.memory import shared_out
+        from tasks.workers import Pool, needed
 
-        share = 0.8 * psutil.virtual_memory().available / 1e6 / self.workers
-        limit = self.run.budget.memory * 1000 if self.run.budget.memory else share
+        asked, free = self.run.budget, psutil.virtual_memory().available / 1e6
+        limit = None if asked.memory is None else asked.memory * 1000
+        cores = psutil.cpu_count() or 1
+        self.workers, limit = shared_out(asked.workers, limit, needed(), free, cores)
+        if asked.workers is None and self.workers < cores:
+            self.note(f"Memory does for {self.workers} worker processes, on {cores} cores: {free / 1000:.3g} GB are free.")
         self.pool = Pool(self.workers, limit, 1)
 
     def earlier_seal(self) -> dict[str, Any] | None:

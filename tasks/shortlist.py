@@ -37,6 +37,7 @@ def shortlist(session: Session) -> None:
     """Fixes families and folds, writes both down, and says what they are."""
     progress.emit(progress.Stage("shortlist"))
     with session.ledger.stage("shortlist"):
+        session.start_pool()
         _shortlist(session)
     _tell(session)
 

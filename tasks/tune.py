@@ -35,8 +35,8 @@ from tasks.session import Session
 from tasks.warm import shape
 from tasks.workers import NEVER_RUN, FitError
 
-JUDGE, SEARCH = 0, 1
-"""First part of a fit's priority: judging goes before searching."""
+LAST, JUDGE, SEARCH = -1, 0, 1
+"""First part of a fit's priority: judging goes before searching, and the only model before that."""
 
 LEAST = 10.0
 """Seconds that refits together have always: without them there is no model."""
@@ -316,13 +316,17 @@ def _report(session: Session, study: Study, trial: Trial) -> None:
 
 
 def refit(
-    session: Session, family_name: str, fold: str, trial: Trial, with_sealed: bool = False, needed: bool = True
-) -> Fit | None:
+    session: Session, family_name: str, fold: str, trial: Trial, with_sealed: bool = False, needed: bool = True,
+    last: bool = False,
+) -> Fit | None:  # fmt: skip
     """The configuration fitted on the fold's whole training part, scored on B_k; None, and where it is `needed` a note,
-    where that failed. What is needed goes first."""
+    where that failed. What is needed goes first, and the `last` that a model can be made of is not held to the time."""
     job = session.job(family_name, fold, trial.number, trial.refit_config, with_sealed=with_sealed)
+    priority, limit = (JUDGE, not needed), session.refit_limit()
+    if last:
+        priority, limit = (LAST, 0), session.last_limit(trial)
     try:
-        done = session.fits.submit(fit.run, job, priority=(JUDGE, not needed), timeout=session.refit_limit()).result()
+        done = session.fits.submit(fit.run, job, priority=priority, timeout=limit).result()
     except FitError as error:
         if needed:
             session.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")

@@ -2,7 +2,8 @@
 
 pebble's pool (a dead worker costs its own task only, a hung one is killed at its time-out) over a fork server that has
 `models` loaded already: a killed worker is replaced in milliseconds. Here are added the order in which fits are run
-(breadth first) and what an ended process means (time, memory, crash)."""
+(breadth first) and what an ended process means (time, memory, crash). A fit whose process was killed from outside is
+done once more before it counts as failed: it says nothing of the fit."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import heapq
 import itertools
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -22,14 +24,21 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from models.errors import InputError
-from tasks import fit
+from models.errors import InputError, NestorError, shortened
+from tasks import fit, memory
 
 _LAUNCH = threading.Lock()
 _SILENT = "ignore::UserWarning:multiprocessing.resource_tracker"
 """After a kill Python's own tracker cleans up and tells the user's terminal of it; it takes its filters from here."""
 
 NEVER_RUN = "the time was up before it began"
+
+STARTS = 5
+"""How often workers may die before one of them has begun a fit that is next; then it is given up."""
+
+_KILLED = (signal.SIGTERM, 255)
+"""Exit codes of a worker that was killed, beside those below zero: pebble's for SIGTERM, and the one of workers whose
+fork server was killed with them."""
 
 
 class FitError(Exception):
@@ -80,6 +89,7 @@ def preload(*modules: str) -> None:
     """Starts the fork server, which loads `models` and these modules once, while the caller does something else."""
     if _SILENT not in sys.warnoptions:
         sys.warnoptions.append(_SILENT)
+    os.environ["NESTOR_DRIVER"] = str(os.getpid())
     multiprocessing.get_context("forkserver").set_forkserver_preload(["tasks.preload", *modules])
     forkserver.ensure_running()
 
@@ -96,6 +106,36 @@ class _Order:
     timeout: float | None = field(compare=False)
     begun: bool = field(default=True, compare=False)
     """Whether a worker was at it, where it is cancelled."""
+    starts: int = field(default=0, compare=False)
+    """How often all workers died before one of them was at it."""
+    killed: bool = field(default=False, compare=False)
+    """Whether a worker was killed from outside while it was at it."""
+
+    def again(self, error: BaseException | None) -> bool:
+        """Whether it is to be done once more after this error, which is noted here."""
+        if isinstance(error, BrokenProcessPool):
+            self.starts += 1
+            return self.starts < STARTS
+        if _is_killed(error) and not self.killed:
+            self.killed = True
+            return True
+        return False
+
+
+def needed() -> float:
+    """MB that a worker must be allowed to fit anything at all, as a worker without a limit says. NestorError where none
+    can be started."""
+    preload()
+    try:
+        with _processes(1, 0.0, 1) as alone:
+            return alone.schedule(memory.needed).result()
+    except (BrokenProcessPool, ProcessExpired) as error:
+        raise NestorError(f"No worker process could be started to fit models: {_cause(error)}.") from None
+
+
+def _processes(workers: int, limit_mb: float, threads: int) -> ProcessPool:
+    begin = (limit_mb, threads, os.getpid())
+    return ProcessPool(workers, initializer=fit.begin, initargs=begin, context=_Context())  # type: ignore[arg-type]
 
 
 class Pool:
@@ -105,8 +145,8 @@ class Pool:
         """A pool of processes with so many MB of memory and threads each; they start with the first fit."""
         preload()
         self.workers = workers
-        self._begin = (limit_mb, threads, os.getpid())
-        self._pool = self._fresh()
+        self._each = (limit_mb, threads)
+        self._pool = _processes(workers, *self._each)
         self._lock = threading.RLock()
         self._waiting: list[_Order] = []
         self._places = itertools.count()
@@ -131,29 +171,30 @@ class Pool:
         # One more than there are workers lies ready, so that no worker waits for the driver.
         while self._waiting and len(self._running) < self.workers + 1:
             order = heapq.heappop(self._waiting)
-            task = self._scheduled(order)
+            try:
+                task = self._scheduled(order)
+            except RuntimeError as error:
+                order.promise.set_exception(_none_came(error))
+                continue
             self._running[task] = order
             task.add_done_callback(self._done)
-
-    def _fresh(self) -> ProcessPool:
-        return ProcessPool(
-            self.workers, initializer=fit.begin, initargs=self._begin, context=_Context()  # type: ignore[arg-type]
-        )
 
     def _scheduled(self, order: _Order) -> Future:
         try:
             return self._pool.schedule(order.work, args=order.args, timeout=order.timeout)
         except RuntimeError:
-            # Every worker died while none was at work: pebble gives its pool up, we do not.
+            # A worker died while none was at work: pebble gives its pool up, we do not.
             self._pool.stop()
-            self._pool = self._fresh()
+            # in a thread of its own: this may be one of those that are waited for
+            threading.Thread(target=self._pool.join, daemon=True, name="retire").start()
+            self._pool = _processes(self.workers, *self._each)
             return self._pool.schedule(order.work, args=order.args, timeout=order.timeout)
 
     def _done(self, task: Future) -> None:
         with self._lock:
             order = self._running.pop(task)
-            if self._open and isinstance(_error(task), BrokenProcessPool):
-                heapq.heappush(self._waiting, order)  # it never began
+            if self._open and order.again(_error(task)):
+                heapq.heappush(self._waiting, order)
                 order = None
             if self._open:
                 self._dispatch()
@@ -199,8 +240,23 @@ def _settle(order: _Order, task: Future) -> None:
         promise.set_exception(FitError("memory", "asked for more memory than one fit may have"))
     except ProcessExpired as error:
         promise.set_exception(_expired(error))
+    except BrokenProcessPool as error:
+        promise.set_exception(_none_came(error))
     except BaseException as error:  # a fit's SystemExit must not end the thread that all fits are handed back by
         promise.set_exception(FitError("failed", f"{type(error).__name__}: {error}"[:500]))
+
+
+def _is_killed(error: BaseException | None) -> bool:
+    """Whether its worker was killed, and not by Nestor: what that ends has timed out or is cancelled."""
+    return isinstance(error, ProcessExpired) and (error.exitcode < 0 or error.exitcode in _KILLED)
+
+
+def _cause(error: BaseException) -> str:
+    return shortened(error.__cause__ or error, 200)
+
+
+def _none_came(error: BaseException) -> FitError:
+    return FitError("failed", f"no worker process could be started: {_cause(error)}")
 
 
 def _limit(error: BaseException) -> float:
@@ -210,4 +266,5 @@ def _limit(error: BaseException) -> float:
 def _expired(error: ProcessExpired) -> FitError:
     if error.exitcode == fit.peak.EXIT:
         return FitError("memory", "its process grew over the memory limit of one fit and was ended")
-    return FitError("failed", f"its process died (exit code {error.exitcode})")
+    twice = ", as it was done once more too" if _is_killed(error) else ""
+    return FitError("failed", f"its process died (exit code {error.exitcode}{twice})")

@@ -137,8 +137,8 @@ class Budget(Settings):
 
     seconds: Duration | None = Field(default=None, gt=0, title="Time")
     """Wall time of the whole run, such as 90s, 10m or 1h30m. Without budget and trials: 10m."""
-    workers: int | None = Field(default=None, ge=1)
-    """Processes that fit models; empty: one for each core."""
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    """Processes that fit models; empty: one for each core, as far as memory does for them."""
     memory: float | None = Field(default=None, gt=0)
     """GB of memory for one fit; empty: an even share of what is free when the run starts."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from models.config import Run
+from models.errors import BudgetError
 from models.folds import asked_of, even
 from models.plan import Level
 from models.split import ALL
@@ -16,6 +17,7 @@ from tasks import fit, shortlist
 from tasks.brief import brief_for
 from tasks.deliver import delivered
 from tasks.profiles import profiled
+from tasks.tune import JUDGE
 from tasks.workers import Pool
 from tests.sessions import begun, frame, run_over, tuned
 
@@ -88,3 +90,55 @@ def test_sealed_rows_that_can_not_be_predicted_cost_the_test_score_alone(trained
     assert profile.performance.of == "estimate"
     assert profile.performance.rows == session.work.rows
     assert len(delivered(session, concluded)[0].predict(session.sealed.features)) == session.sealed.rows
+
+
+class Late(Pool):
+    """A pool on a machine where nothing can be refitted in time."""
+
+    def __init__(self):
+        super().__init__(2, 700, 1)
+
+    def submit(self, work: Any, *args: Any, priority: tuple[int, ...], **how: Any):
+        if work is fit.run and priority[0] == JUDGE:
+            return super().submit(exec, "import time; time.sleep(60)", priority=priority, timeout=0.1)
+        return super().submit(work, *args, priority=priority, **how)
+
+
+GOALS = {
+    "plain": {}, "limited": {"limits": ("size=100",)}, "several": {"objectives": ("latency",)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("goal", GOALS)
+@pytest.mark.parametrize("deliver", ["bag", "refit"])
+def test_where_nothing_is_refitted_in_time_the_quickest_is_delivered_all_the_same(tmp_path, goal, deliver):
+    data = frame().drop(columns=["day", "words"])
+    search = {"trials": 1, "families": ("constant", "linear"), **GOALS[goal]}
+    session = begun(run_over(data=data, search=search, final={"deliver": deliver}), tmp_path, pool=Late)
+    try:
+        shortlist.shortlist(session)
+        tuned(session)
+        session.ledger.limit = 0.1
+        concluded = concluding.conclude(session)
+        model, _ = delivered(session, concluded)
+    finally:
+        session.close()
+    [(fold, chosen)] = concluded.chosen.items()
+    [member] = chosen.members
+    trials = [t for (_, k), ones in session.trials.items() if k == fold or goal == "plain" for t in ones]
+    assert session.trials[member.family, fold][member.trial].seconds == min(t.seconds for t in trials)
+    assert any("delivered alone" in note for note in session.notes)
+    assert concluded.test is not None
+    assert len(model.predict(session.sealed.features)) == session.sealed.rows
+
+
+def test_without_a_whole_trial_there_is_no_model_and_a_sentence(tmp_path):
+    session = begun(run_over(data=frame().drop(columns=["day", "words"]), search={"trials": 1}), tmp_path, pool=Late)
+    try:
+        shortlist.shortlist(session)
+        session.ledger.limit = 0.1
+        assert not session.deliverable
+        with pytest.raises(BudgetError, match="Give more time"):
+            concluding.conclude(session)
+    finally:
+        session.close()

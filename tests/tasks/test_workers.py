@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.workers import NEVER_RUN, FitError, Pool
+from models.errors import InputError
+from tasks import workers
+from tasks.memory import shared_out
+from tasks.workers import NEVER_RUN, FitError, Pool, needed
 from tests.sessions import family_of, living, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -83,15 +87,44 @@ def test_a_fit_that_goes_wrong_costs_itself_alone(pool, work, state, reason):
     assert [p.result(30) for p in before + after] == [0, 1, 2, 0, 1, 2, 3, 4, 5]
 
 
-def test_killed_workers_are_replaced_and_lose_only_what_they_were_at(pool):
-    victim = pool.submit(os.getpid, priority=(0,)).result(30)
-    running = [pool.submit(time.sleep, 1.5, priority=(0,)) for _ in range(2)]
-    time.sleep(0.3)  # both have begun: there are two workers
-    os.kill(victim, signal.SIGKILL)
-    found = [promise.exception(30) for promise in running]
-    assert sum(e is None for e in found) == 1
-    assert [e.state for e in found if isinstance(e, FitError)] == ["failed"]
-    assert pool.submit(abs, -1, priority=(0,)).result(30) == 1
+MARKED = """
+import os, pathlib, signal
+marks = pathlib.Path({folder!r})
+before = len(list(marks.iterdir()))
+(marks / str(before)).touch()
+if before < {times}:
+    os.kill({who}, signal.{how})
+    signal.pause()
+"""
+"""A fit whose worker is killed from outside so many times, as far as the pool can see; it counts how often it was begun."""
+
+
+@pytest.mark.parametrize(
+    ("who", "how", "times", "begun"),
+    [
+        ("os.getpid()", "SIGKILL", 1, 2),
+        ("os.getpid()", "SIGKILL", 2, 2),
+        ("os.getpid()", "SIGTERM", 1, 2),
+        ("os.getpid()", "SIGSEGV", 2, 2),
+        ("os.getppid()", "SIGKILL", 1, 2),
+    ],
+)
+def test_a_fit_whose_worker_was_killed_is_done_once_more(single, tmp_path, who, how, times, begun):
+    fit = MARKED.format(folder=str(tmp_path), times=times, who=who, how=how)
+    found = single.submit(exec, fit, priority=(0,)).exception(60)
+    assert len(list(tmp_path.iterdir())) == begun
+    assert getattr(found, "state", "complete") == ("complete" if times < begun else "failed")
+    assert single.submit(abs, -1, priority=(0,)).result(30) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "timeout"), [("os._exit(3)", None), ("raise MemoryError", None), ("time.sleep(60)", 0.5)]
+)
+def test_a_fit_that_ends_by_itself_or_by_its_limit_is_not_done_again(single, tmp_path, end, timeout):
+    fit = f"import os, pathlib, time; pathlib.Path({str(tmp_path)!r}, str(time.time())).touch(); {end}"
+    assert ended(single.submit(exec, fit, priority=(0,), timeout=timeout))
+    assert single.submit(abs, -1, priority=(0,)).result(30) == 1
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_pool_whose_idle_workers_were_all_killed_goes_on(pool):
@@ -101,6 +134,21 @@ def test_a_pool_whose_idle_workers_were_all_killed_goes_on(pool):
         os.kill(process, signal.SIGKILL)
     for attempt in range(8):
         assert pool.submit(abs, -attempt, priority=(0,)).result(60) == attempt
+
+
+def test_workers_of_a_pool_that_was_given_up_do_not_stay(pool):
+    def at_work() -> set[int]:
+        return {p.pid for p in psutil.Process(parent).children()}
+
+    parent = pool.submit(os.getppid, priority=(0,)).result(30)
+    before = at_work()
+    os.kill(pool.submit(os.getpid, priority=(0,)).result(30), signal.SIGKILL)
+
+    def renewed() -> bool:
+        assert pool.submit(abs, -1, priority=(0,)).result(60) == 1
+        return not before & at_work() and len(at_work()) == pool.workers
+
+    assert wait_for(renewed, 60)
 
 
 # --- Order -----------------------------------------------------------------------------------------------------------
@@ -139,6 +187,58 @@ def test_a_closed_pool_keeps_no_one_waiting(pool):
     assert {ended(p).state for p in [*promises, pool.submit(abs, 1, priority=(0,))]} == {"timeout"}
 
 
+# --- What each may have ----------------------------------------------------------------------------------------------
+
+
+def test_a_worker_with_what_it_needs_fits_and_one_with_less_is_refused_with_the_figure():
+    least = needed()
+    with pytest.raises(InputError) as refused:
+        shared_out(None, 0.7 * least, least, 100 * least, 2)
+    [asked] = re.findall(r"--memory ([\d.]+)\.", str(refused.value))
+    assert shared_out(None, 1000 * float(asked), least, 100 * least, 2) == (2, 1000 * float(asked))
+    made = Pool(2, 1000 * float(asked), 1)
+    try:
+        assert [made.submit(abs, -i, priority=(0,)).result(60) for i in range(5)] == [0, 1, 2, 3, 4]
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize(
+    ("workers", "limit", "free", "cores", "given"),
+    [
+        (None, None, 10_000, 4, (4, 2_000)),
+        (3, None, 10_000, 4, (3, 8_000 / 3)),
+        (3, 700, 10_000, 4, (3, 700)),
+        (None, 6_000, 10_000, 4, (4, 6_000)),
+        (None, None, 2_000, 64, (4, 400)),
+        (None, None, 300, 64, (1, 240)),
+        (8, None, 2_000, 2, (8, 200)),
+        (None, 199, 10_000, 4, "at least --memory 0.2"),
+        (9, None, 2_000, 2, "at most --workers 8"),
+        (1000, 300, 10_000, 2, "at most --workers 40"),
+        (None, None, 200, 64, "0.2 GB are free"),
+        (1, None, 200, 64, "for 0 of them, not for 1"),
+    ],
+)
+def test_workers_and_memory_are_as_asked_or_as_far_as_memory_does(workers, limit, free, cores, given):
+    if isinstance(given, tuple):
+        assert shared_out(workers, limit, 200, free, cores) == pytest.approx(given)
+    else:
+        with pytest.raises(InputError, match=given):
+            shared_out(workers, limit, 200, free, cores)
+
+
+def test_a_pool_whose_workers_can_not_start_ends_its_fits(monkeypatch):
+    """For whatever reason: here the memory that they may have is less than what they hold."""
+    monkeypatch.setattr(workers, "STARTS", 2)
+    made = Pool(2, 50, 1)
+    try:
+        found = [ended(made.submit(abs, -i, priority=(0,))) for i in range(4)]
+        assert {error.state for error in found} <= {"failed", "memory"}
+    finally:
+        made.close()
+
+
 # --- The processes ---------------------------------------------------------------------------------------------------
 
 
@@ -153,26 +253,31 @@ def test_workers_are_light_silent_and_leave_ctrl_c_to_their_parent(single):
 
 
 HOLD = """
-import os, time
+import re, sys, threading, time
 from tasks.workers import Pool
 pool = Pool(2, 700, 1)
-pids = {pool.submit(os.getpid, priority=(0,)).result() for _ in range(20)}
-for _ in range(3):
-    pool.submit(time.sleep, 600, priority=(0,))
-print(*pids, flush=True)
+threading.Thread(target=pool.submit, args=(abs, -1), kwargs={"priority": (0,)}, daemon=True).start()
+if sys.argv[1] != "starts":
+    work = {"sleeps": (time.sleep, 600), "lets no thread have a turn": (re.match, "(a+)+$", "a" * 60 + "b")}[sys.argv[1]]
+    pool.submit(abs, -1, priority=(0,)).result()
+    tasks = [pool.submit(*work, priority=(0,)) for _ in range(3)]
+    while sum(task.running() for task in list(pool._running)) < 2:
+        time.sleep(0.05)
+print(flush=True)
 time.sleep(600)
 """
 
 
-def test_no_process_outlives_a_parent_that_was_killed(tmp_path):
-    parent = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+@pytest.mark.parametrize("what", ["sleeps", "lets no thread have a turn", "starts"])
+def test_no_process_outlives_a_parent_that_was_killed(what, tmp_path):
+    parent = subprocess.Popen([sys.executable, "-c", HOLD, what], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert parent.stdout
-    named = {int(pid) for pid in parent.stdout.readline().split()}
+    parent.stdout.readline()
     whole = family_of(parent.pid)
-    assert named <= {p.pid for p in whole}
+    assert len(whole) > (1 if what == "starts" else 3)
     parent.kill()
     parent.wait()
-    wait_for(lambda: not living(whole), 10)
+    wait_for(lambda: not living(whole), 30)
     assert not living(whole)
 
 
