@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 from flows import ending, server
@@ -74,22 +74,41 @@ def _secrets(handle: server.Handle) -> Iterator[None]:
         secret.server.reset(token)
 
 
+def _closed(session: Session, why: str) -> None:
+    """Has Prefect show the run as failed, where it has begun there and the server answers soon: nobody else can, once
+    this process is gone. A later command closes what could not be closed now."""
+    session.own("stopped")
+    begun, kept = _begun.get(), session.workdir.read_json("run.json") or {}
+    if begun is None or "flow_run" not in kept:
+        return
+    from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_API_URL, temporary_settings
+    from prefect.states import Failed
+
+    from flows import gone
+
+    with suppress(Exception), temporary_settings({PREFECT_API_URL: begun[1].url, PREFECT_API_REQUEST_TIMEOUT: 5.0}):
+        gone.close(kept["flow_run"], Failed(message=why))
+
+
 @contextmanager
 def _held_to_time(session: Session) -> Iterator[None]:
-    """Inside the block a command that overruns its budget before it registers is ended: a last resort against what no
-    worker process can be killed for, such as a table that takes minutes to read. A run that was taken up again with
-    trials may take the time that its end needs."""
+    """Inside the block a command that overruns its budget before anything is fitted is ended: a last resort against
+    what no worker process can be killed for, such as a table that takes minutes to read. From the first configuration
+    that was fitted on every inner fold there is something to deliver, and the run may take the time that its end
+    needs."""
     over = threading.Event()
 
     def watch(limit: float) -> None:
         while not over.wait(0.2):
-            if session.ledger.began("registration"):
+            if session.deliverable:
                 return
             if session.ledger.left < -max(4.0, 0.04 * limit):
-                ending.say(
-                    f"Error: the budget of {limit:.0f} s is over and there is no model yet. What is finished is kept: "
-                    "the same command with --resume and a larger --budget goes on."
+                why = (
+                    f"The budget of {limit:.0f} s is over, and no configuration is fitted yet. What is finished is "
+                    "kept: the same command with --resume and a larger --budget goes on."
                 )
+                ending.say(f"Error: {why}")
+                _closed(session, why)
                 os._exit(BudgetError.exit_code)
 
     if session.ledger.limit is not None and budget.is_command() and not session.recorded:

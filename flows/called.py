@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,18 +19,23 @@ from flows import begin, server
 server.quiet_environment()  # Prefect reads its settings when it is imported
 # Its home is made with the first server, in a folder that need not be there yet.
 warnings.filterwarnings("ignore", "Failed to create the Prefect home directory", UserWarning)
+# Signs of life, by which deployments/automations.yaml knows a run of a command too that was killed.
+os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
 
 from prefect import Flow  # noqa: E402
-from prefect.context import FlowRunContext  # noqa: E402
+from prefect.context import FlowRunContext, TagsContext  # noqa: E402
 from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.exceptions import ParameterTypeError, TerminationSignal  # noqa: E402
 from prefect.states import Cancelled, Failed  # noqa: E402
 
-from flows import cancel  # noqa: E402
+from flows import cancel, gone  # noqa: E402
 from models.config import problems  # noqa: E402
 from models.config.places import is_settings  # noqa: E402
 from models.errors import Interrupted, NestorError  # noqa: E402
 from tasks import login  # noqa: E402
+
+TAG, PART = "nestor", "nestor-part"
+"""By these tags deployments/automations.yaml knows our flow runs; PART is one within another."""
 
 SENDING = 10.0
 """Seconds that the end of a flow waits at most until all is sent."""
@@ -62,7 +68,7 @@ class Called(Flow):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The flow's result."""
-        with on_server(), _reported():
+        with on_server(), _reported(), _tagged():
             return super().__call__(*args, **kwargs)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +100,12 @@ def _reported() -> Iterator[None]:
                 other.submit(EventsWorker.drain_all, timeout=SENDING, at_exit=False).result()
 
 
+def _tagged() -> TagsContext:
+    """Inside the block flow runs that begin have our tag, beside the caller's own."""
+    own = TAG if FlowRunContext.get() is None else PART
+    return TagsContext(current_tags={*(TagsContext.get().current_tags - {TAG, PART}), own})
+
+
 def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
     """The function; what the user or the run's time did wrong ends it as Failed with its message and no more, and a
     run that was cancelled ends as Cancelled."""
@@ -105,6 +117,8 @@ def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
             bound = signature.bind(*args, **kwargs)
             for name, value in bound.arguments.items():
                 bound.arguments[name] = _checked(signature.parameters[name].annotation, value)
+            gone.note()
+            gone.close_abandoned()
             with cancel.obeyed():
                 return fn(*bound.args, **bound.kwargs)
         except (TerminationSignal, Interrupted):

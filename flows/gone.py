@@ -1,46 +1,76 @@
-"""Flow runs whose process is gone: Prefect would show them, and the tasks in them, running on."""
+"""Flow runs whose process is gone: Prefect would show them, and the tasks in them, running on.
+
+Each flow run writes down which process it is. The next command on this machine closes those whose process has ended: a
+kill leaves nobody who could."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from uuid import UUID
 
+import httpx
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
-from prefect.states import Crashed
+from prefect.states import Crashed, State
 
-from tasks.earlier import abandoned
+from tasks import owner
+from tasks.earlier import ROOT, abandoned
+from tasks.workdir import Workdir
 
+_AT_WORK = [StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+"""Not what waits for a worker: that may be a retry which somebody has asked for."""
 _OPEN = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.SCHEDULED]
 
 
+_MESSAGE = "Its process is gone. What is finished is kept: Retry on its page, or the same command again, goes on."
+
+
+def note() -> None:
+    """Writes down that this flow run, in this attempt at it, is this process."""
+    if flow_run.id is not None:
+        Workdir(_records()).write_json(f"{flow_run.id}.json", {**owner.facts(), "attempt": flow_run.run_count})
+
+
 def close_abandoned() -> None:
-    """Closes the flow runs of trainings on this machine that were never closed, and writes down that they stopped."""
+    """Closes what was never closed of flow runs on this machine whose process is gone, and writes down that their
+    trainings stopped. Prefect has closed most of them itself."""
+    for path in _records().glob("*.json"):
+        kept = Workdir(path.parent).read_json(path.name)
+        with suppress(httpx.HTTPError):  # a later command asks again
+            if kept and owner.gone(kept):
+                close(path.stem, attempt=kept["attempt"])
+                path.unlink(missing_ok=True)
     for workdir in abandoned():
-        kept = workdir.read_json("run.json")
-        close(kept["flow_run"], "`nestor train ... --resume` goes on.")
-        workdir.write_json("run.json", {**kept, "state": "stopped"})
+        workdir.write_json("run.json", {**workdir.read_json("run.json"), "state": "stopped"})
 
 
-def close(flow_run_id: str, more: str = "") -> None:
-    """Sets the flow run and the task runs in it to crashed, where they did not end. One unknown to Prefect is well.
+def _records() -> Path:
+    """Where flow runs of this machine are written down."""
+    return ROOT / "flows"
+
+
+def close(flow_run_id: str, state: State | None = None, attempt: int | None = None) -> None:
+    """Sets the flow run, where it is at work, to the state, else to crashed, and the task runs in it to crashed. One
+    unknown to Prefect, or that goes on in a later attempt, is well.
 
     Of the flow run that asks, a later attempt of the same one, only the tasks are closed, before it has any itself."""
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
         run = client.read_flow_run(UUID(flow_run_id))
-        message = f"Its process is gone. {more}".strip()
-        if flow_run_id != str(flow_run.id) and (run.state is None or not run.state.is_final()):
-            client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-        _close_tasks(client, run.id, message)
+        if attempt not in (None, run.run_count):
+            return
+        if flow_run_id != str(flow_run.id) and run.state is not None and run.state.type in _AT_WORK:
+            client.set_flow_run_state(run.id, state or Crashed(message=_MESSAGE), force=True)
+        _close_tasks(client, run.id)
 
 
-def _close_tasks(client: SyncPrefectClient, flow_run_id: UUID, message: str) -> None:
+def _close_tasks(client: SyncPrefectClient, flow_run_id: UUID) -> None:
     inside = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
     still = TaskRunFilter.model_validate({"state": {"type": {"any_": _OPEN}}})
     while found := client.read_task_runs(flow_run_filter=inside, task_run_filter=still):
         for task_run in found:  # a page of them: closed ones are not found again
-            client.set_task_run_state(task_run.id, Crashed(message=message), force=True)
+            client.set_task_run_state(task_run.id, Crashed(message="Its process is gone."), force=True)

@@ -62,6 +62,8 @@ def _went(retrain: Retrain) -> Retrained:
     run, changed = stages.compare(one)
     before = attempt.waiting(one)
     if not changed and not retrain.force and before is None:
+        if retrain.needs_new:
+            raise NestorError(ending.nothing_new(one))
         return stages.report(replace(ending.unchanged(one), **more), None)
     report, resumed = (before, True) if before and not changed and not retrain.force else _trained(one, run)
     return _met(one, report, changed=changed, resumed=resumed, **more)

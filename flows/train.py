@@ -76,10 +76,9 @@ def _train(run: Run, resume: str | None = None) -> Report:
 
 
 def _own(session: Session) -> None:
-    """Notes which flow run this is, and closes those whose process is gone: Prefect would show them running on."""
+    """Notes which flow run this is, and closes the tasks that an earlier attempt at it left open."""
     session.own(flow_run=str(flow_run.id))
     gone.close(str(flow_run.id))
-    gone.close_abandoned()
 
 
 def _tune(session: Session) -> None:

@@ -66,12 +66,11 @@ def taken(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) -> I
 
 
 def close_abandoned() -> None:
-    """Ends what retrainings on this machine left open whose process is gone: their flow runs, and their slots."""
+    """Ends what flow runs on this machine left open whose process is gone, and gives retrainings' slots back."""
     gone.close_abandoned()
     for path in _records().glob("*.json"):
         kept = Workdir(path.parent).read_json(path.name)
         if kept and owner.gone(kept):
-            gone.close(kept["flow_run"], "The next attempt goes on where it stopped.")
             with get_client(sync_client=True) as client:
                 client.release_concurrency_slots_with_lease(UUID(kept["lease"]))
             path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 
 from models.config import Watch
 from models.drift import Watched
+from tasks.drift import labelled
 from tasks.stages import watch as stages
 
 
@@ -24,7 +25,7 @@ def _watch(watch: Watch) -> Watched:
     loaded = stages.champion(watch)
     rows = stages.load(watch, loaded)
     drift = stages.compare(watch, loaded, rows)
-    return stages.tell(watch, stages.report(watch, loaded, rows, drift, begun))
+    return stages.tell(watch, stages.report(watch, loaded, rows, drift, begun), labelled(loaded, rows))
 
 
 def _run_name() -> str:

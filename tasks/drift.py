@@ -53,6 +53,12 @@ def rows_of(loaded: Loaded, data: Any) -> Rows:
     return Rows(*read, tuple(speller.notes))
 
 
+def labelled(loaded: Loaded, rows: Rows) -> bool:
+    """Whether the rows have the target that the version was trained on."""
+    target = rows.others.get(loaded.facts["target"])
+    return target is not None and bool(target.notna().any())
+
+
 def profile_of(loaded: Loaded) -> Profile:
     """The version's profile; NestorError where it has none."""
     if loaded.profile is None:

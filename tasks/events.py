@@ -7,10 +7,13 @@ always in it. They go as one request that the server has answered when the funct
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from models.errors import shortened
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 log = logging.getLogger("nestor.events")
 
@@ -23,16 +26,26 @@ ARRIVED = "nestor.data.arrived"
 MOST = 20
 """Columns named in an event."""
 
+NO_SOURCE = {"data": "", "query": "", "bound": "[]"}
+"""Where a table is: data and query as a retraining takes them, and the query's values as a JSON list of `name=value`.
+All empty: nothing that may be trained on."""
+
+
+class Exact(str):
+    """A text that is sent as it is; others are shortened, which is for people."""
+
 
 def drift(
     name: str, *, version: int, data: str, columns: Sequence[str], psi: float, performance: float | None,
-    sentence: str, run_id: str | None = None,
+    sentence: str, run_id: str | None = None, source: Mapping[str, str] = NO_SOURCE,
 ) -> bool:  # fmt: skip
     """`nestor.drift`: later rows look otherwise. `columns` that drift, worst first; the largest `psi`; `performance`:
-    z of the score's loss where labels are known; `run_id` of the watch in MLflow."""
+    z of the score's loss where labels are known; `run_id` of the watch in MLflow; `source` of the rows, where a
+    retraining may read and learn from them: as `NO_SOURCE`, to the letter."""
+    more = {"columns": [shortened(c, 100) for c in columns[:MOST]], **{f"train_{k}": Exact(v) for k, v in source.items()}}
     return _sent(
-        DRIFT, name, version=version, data=data, columns=[shortened(c, 100) for c in columns[:MOST]],
-        count=len(columns), psi=psi, performance=performance, sentence=sentence, run_id=run_id,
+        DRIFT, name, version=version, data=data, count=len(columns), psi=psi, performance=performance,
+        sentence=sentence, run_id=run_id, **more,
     )  # fmt: skip
 
 
@@ -63,21 +76,59 @@ def resource(name: str) -> dict[str, str]:
 
 
 def _sent(event: str, name: str, **payload: Any) -> bool:
-    """Whether the server has it. A run that did its work does not fail because nobody could be told."""
+    """Whether the server has it, and acts on it; else the reason is a warning. A run that did its work does not fail
+    because nobody could be told."""
+    why = _trouble(event, name, payload)
+    if why:
+        log.warning("Nobody was told of %s of %s: %s", event, name, why)
+    return not why
+
+
+def _trouble(event: str, name: str, payload: Mapping[str, Any]) -> str:
+    """Why the event could not be sent; empty where it was."""
     from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    if not PREFECT_API_URL.value():  # Prefect would start a server for this one question
+        return "no Prefect server is named here. Set PREFECT_API_URL to the address that `nestor up` prints."
+    try:
+        with get_client(sync_client=True) as client:
+            if not _acts(client):
+                return (
+                    "the small server of a command keeps no events and runs no automations. Start `nestor up` in this "
+                    "folder."
+                )
+            client.request("POST", "/events", json=[_made(event, name, payload)]).raise_for_status()
+    except Exception as error:
+        return shortened(error, 200)
+    return ""
+
+
+def _acts(client: SyncPrefectClient) -> bool:
+    """Whether the server keeps events and runs automations; one that does not say so does."""
+    import httpx
+
+    try:
+        services = client.request("GET", "/admin/settings").json()["server"]["services"]
+    except (httpx.HTTPStatusError, ValueError, KeyError):
+        return True
+    return services.get("triggers", {}).get("enabled") is not False
+
+
+def _made(event: str, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The event as JSON values, with the flow run that tells of it."""
     from prefect.events import Event, RelatedResource
     from prefect.runtime import flow_run
 
-    said = {key: shortened(value, 1000) if isinstance(value, str) else value for key, value in payload.items()}
     ours = [{"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"}]
     related = [RelatedResource.model_validate(one) for one in ours if flow_run.id]
-    one = Event.model_validate(
+    said = {key: _said(value) for key, value in payload.items()}
+    return Event.model_validate(
         {"event": event, "resource": resource(name), "related": related, "payload": {"name": name, **said}}
-    )
-    try:
-        with get_client(sync_client=True) as client:
-            client.request("POST", "/events", json=[one.model_dump(mode="json")]).raise_for_status()
-    except Exception as error:
-        log.warning("The event %s of %s could not be sent: %s", event, name, shortened(error, 200))
-        return False
-    return True
+    ).model_dump(mode="json")
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, Exact):
+        return str(value)
+    return shortened(value, 1000) if isinstance(value, str) else value

@@ -42,6 +42,8 @@ class Retrain(Settings):
     """Whether the last run's best configurations are tried right after each default."""
     force: bool = False
     """Train although data, settings and libraries are those of the last run."""
+    needs_new: bool = False
+    """Whether nothing new to train on is a failure: somebody is to hear of it where drift has asked for a retraining."""
     overlap: Literal["refuse", "queue"] = "refuse"
     """What to do while another retraining of this model is at work."""
     notify: str | None = None

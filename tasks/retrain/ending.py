@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from models.address import masked
@@ -45,6 +46,16 @@ def met(one: Asked, report: Report) -> Verdict | None:
     if one.champion is None or report.version is None or report.workdir is None:
         return None
     return gate(one.name, report.version, Path(report.workdir), one.retrain.gate, unsafe=one.retrain.unsafe)
+
+
+def nothing_new(one: Asked) -> str:
+    """What to say where a retraining was asked for, by drift, and there is nothing that it could learn."""
+    assert one.past is not None
+    return (
+        f"A retraining of {one.name} was asked for, and there is nothing new to train on: {one.source['data'] or 'the table'} "
+        f"is the same as in run {one.past.run_id[:12]}, and so are the settings. The champion stays as it is. Give the "
+        f"new rows with their target: nestor retrain {quote(one.name)} --data DATA."
+    )
 
 
 def unchanged(one: Asked) -> Retrained:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from models.markdown import literal
 from tasks import private
 from tasks.data import fetched
 from tasks.data.database import is_address
+from tasks.events import NO_SOURCE
 from tasks.journal import default_address
 from tasks.score import Loaded, load
 from tasks.tracking import Past, moves, newest
@@ -64,6 +66,19 @@ def asked(retrain: Retrain) -> Asked:
     return Asked(retrain, past, _champion(retrain, address), data, told, folder)
 
 
+def offered(data: object, query: str | None, bound: Mapping[str, str], labelled: bool) -> tuple[Mapping[str, str], str]:
+    """Where a retraining may read these rows, as an event carries it, and why it can't where it can't: in an event a
+    password would be there for all to read."""
+    whole = {"data": str(data), "query": query or "", "bound": json.dumps([f"{k}={v}" for k, v in bound.items()])}
+    if not labelled:
+        return NO_SOURCE, "they have no target"
+    if not isinstance(data, (str, Path)):
+        return NO_SOURCE, "a DataFrame can't be read anew"
+    if any(masked(text) != text for text in whole.values()):
+        return NO_SOURCE, "their address holds a password, which no event may carry: name it by env:NAME or secret:NAME"
+    return whole, ""
+
+
 def _champion(retrain: Retrain, address: str) -> Loaded | None:
     """The champion's tested twin; None before there is one."""
     client, name = connect(address), retrain.name
@@ -82,7 +97,7 @@ def _given(retrain: Retrain, past: Past | None) -> dict[str, Any]:
     if data is None:
         raise InputError(_nothing(retrain.name, past))
     if not is_address(data):
-        return {"data": data, "query": retrain.query, "bound": retrain.bound}
+        return {"data": data, "query": retrain.query or None, "bound": retrain.bound}
     query = retrain.query or last["query"]
     asked_for = {k: v for k, v in last["bound"].items() if re.search(rf":{re.escape(k)}\b", query or "")}
     return {"data": data, "query": query, "bound": {**asked_for, **retrain.bound}}

@@ -19,6 +19,7 @@ from tasks import drift_page, events, progress
 from tasks.data import fetched
 from tasks.drift import Rows, compared, rows_of
 from tasks.retrain import notice
+from tasks.retrain.source import offered
 from tasks.score import Loaded
 from tasks.score import load as load_version
 from tasks.stages import artifacts
@@ -104,19 +105,27 @@ def _show(found: Watched) -> None:
 
 
 @task(name="tell", task_run_name="tell", **PLAIN)
-def tell(watch: Watch, found: Watched) -> Watched:
-    """The event for automations, and the notification block; what could not be told is noted."""
+def tell(watch: Watch, found: Watched, labelled: bool) -> Watched:
+    """The event for automations, with where to read the rows if they are `labelled`, and the notification block; what
+    could not be told is noted."""
     if not found.drift.drifted:
         return found
     sent, notes = False, []
     if watch.alarm:
+        source, why = offered(watch.data, watch.query, watch.bound, labelled)
         sent = events.drift(
             found.name, version=found.version, data=found.data, columns=[c.name for c in found.drift.alarms],
             psi=max((c.psi for c in found.drift.alarms), default=0.0),
             performance=found.drift.performance and found.drift.performance.z,
-            sentence=found.drift.sentence, run_id=found.run_id,
+            sentence=found.drift.sentence, run_id=found.run_id, source=source,
         )  # fmt: skip
-        notes += [] if sent else [f"The event {events.DRIFT} could not be sent."]
+        if not sent:
+            notes.append(
+                f"The event {events.DRIFT} was not sent, so nothing is retrained: no Prefect server that keeps events "
+                "has it. `nestor up` starts one; the log says more."
+            )
+        elif why:
+            notes.append(f"A retraining can't train on these rows: {why}. It reads the last run's table anew.")
     said = notice.tell(watch.notify, f"{found.name}: drift", _body(found))
     return replace(found, event=sent, notes=(*notes, *([said] if said else [])))
 

@@ -314,12 +314,20 @@ def test_drift_and_new_data_start_a_retraining_of_the_model_they_name(server):
         where = {"deployments": {"id": {"any_": [deployment(server, "retrain")["id"]]}}}
         return ask(f"{server}/flow_runs/filter", where)
 
+    measured = {"train_data": "secret:shop", "train_query": 'select "a" from x\nwhere d > :d', "train_bound": '["d=today-7d"]'}
     sent("nestor.drift", "loans", version=3)
+    sent("nestor.drift", "shops", version=1, **measured)
     sent("nestor.data.arrived", "bikes", data="bikes-%Y.csv")
     sent("nestor.kept", "others")
-    assert wait_for(lambda: len(asked()) >= 2, 60)
-    wanted = [{"retrain": {"name": "bikes", "data": "bikes-%Y.csv"}}, {"retrain": {"name": "loans"}}]
-    assert sorted((run["parameters"] for run in asked()), key=str) == wanted
+    assert wait_for(lambda: len(asked()) >= 3, 60)
+    found = {run["parameters"]["retrain"]["name"]: Retrain(**run["parameters"]["retrain"]) for run in asked()}
+    assert found == {
+        "bikes": Retrain(name="bikes", data="bikes-%Y.csv"),
+        "loans": Retrain(name="loans", data="", query="", needs_new=True),
+        "shops": Retrain(
+            name="shops", data="secret:shop", query=measured["train_query"], bound={"d": "today-7d"}, needs_new=True
+        ),
+    }
 
 
 def test_the_page_shows_how_far_a_run_is_and_a_dead_server_costs_nothing(server, monkeypatch):

@@ -81,17 +81,12 @@ def test_kills_leave_nothing_behind_and_change_nothing(proof: Proof, tmp_path):
             found = steady(command.result()), mirrored(folder), studied(folder)
         struck += len(done)
         same = [a == b for a, b in zip(found, unbroken, strict=True)]
-        if any(k.who == "worker" for k in done):
-            # A killed fit is a failed trial, which is a result: the run must go on and tell the same everywhere.
-            states = sorted(trial[1] for trials in found[2].values() for trial in trials)
-            told = sorted(held[2] for held in found[1].values() if held[1] == "trial")
-            same = [found[0]["estimate"] is not None, states == told, sum(found[0]["trials"].values()) == len(states)]
         rows.append([number + 1, ", ".join(k.moment for k in done), *("yes" if s else "NO" for s in same)])
         failed += [] if all(same) else [f"run {number + 1}"]
         failed += [f"run {number + 1}: only {len(done)} of {len(kills)} came to pass"] if len(done) < len(kills) else []
     proof.say(f"""`nestor {' '.join(TRAIN)}` with {struck} kills (SIGKILL) in {len(rows)} runs. After each kill of the
         main process all that it started must end by itself, and `--resume` goes on. In the end: is the report the
         unbroken one but for times and ids; does MLflow hold the same runs by `nestor.key`, none of them RUNNING; do the
-        studies hold the same trials? (A killed worker costs its trial, which stands as failed in all three.)""")
+        studies hold the same trials? (A killed worker costs nothing: its fit is done once more.)""")
     proof.table(["run", "killed", "report", "MLflow", "studies"], rows)
     proof.verdict("Kills: killed and resumed equals unbroken", failed)

@@ -1,0 +1,126 @@
+"""However a run ends, Prefect does not show it running on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import server
+from tests.commands import QUIET
+from tests.stack import ask
+
+KILLED = """
+import os, signal
+from flows.called import Called
+from flows.train import train
+
+def inner(how: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def outer(how: str) -> None:
+    part(how)
+
+part = Called(inner, name="train")
+Called(outer, name="retrain")("killed")
+"""
+
+OVER_BUDGET = """
+import time
+from flows import begin
+from flows.called import Called, FlowRunContext
+from models.config import Run
+from tasks import budget
+
+def hangs(how: str) -> None:
+    session = begin.now()[0]
+    session.own(flow_run=str(FlowRunContext.get().flow_run.id))
+    session.ledger.limit = 0.0
+    time.sleep(600)
+
+budget.command_started()
+with begin.begun(Run(data="sklearn:iris", budget="10m", search={"families": ("constant",)})):
+    Called(hangs, name="train")("over budget")
+"""
+
+CAUGHT = """
+import os, signal, sys
+from flows.called import Called
+from models.errors import NestorError
+
+def ends(how: str) -> None:
+    if how == "sentence":
+        raise NestorError("No luck.")
+    if how == "error":
+        raise ValueError("no luck")
+    if how == "exit":
+        sys.exit(3)
+    if how in ("SIGINT", "SIGTERM"):
+        os.kill(os.getpid(), getattr(signal, how))
+        signal.pause()
+
+for how in ("well", "sentence", "error", "exit", "SIGINT", "SIGTERM"):
+    try:
+        Called(ends, name="score")(how)
+    except BaseException as error:
+        print(how, type(error).__name__)
+"""
+
+STATES = {
+    "killed": "CRASHED", "over budget": "FAILED", "well": "COMPLETED", "sentence": "FAILED", "error": "FAILED",
+    "exit": "CRASHED", "SIGINT": "CRASHED", "SIGTERM": "CRASHED",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+    """The flow runs that Prefect has after each of these endings, and one command more."""
+    folder = tmp_path_factory.mktemp("endings")
+    try:
+        api = server.start(folder / "mlruns").ready()
+        codes = [run(folder, script) for script in (KILLED, OVER_BUDGET, CAUGHT)]
+        assert codes == [-9, 3, -15]  # a SIGTERM ends its process, once Prefect has been told
+        yield ask(f"{api}/flow_runs/filter", {})
+    finally:
+        server.stop(folder / "mlruns")
+
+
+def run(folder: Path, script: str) -> int:
+    """The exit code of a process that runs the script in this folder."""
+    return subprocess.run([sys.executable, "-c", script], cwd=folder, env=QUIET, check=False, timeout=300).returncode
+
+
+FITTED = """
+import time
+from types import SimpleNamespace
+from flows import begin
+from tasks import budget
+budget.command_started()
+with begin._held_to_time(SimpleNamespace(ledger=budget.Ledger(1.0, time.time() - 60), recorded=(), deliverable=True)):
+    time.sleep(1)
+"""
+
+
+def test_a_run_that_has_something_to_deliver_is_not_ended_by_its_budget(tmp_path):
+    assert run(tmp_path, FITTED) == 0
+
+
+def test_every_ending_leaves_a_state_that_is_final(runs):
+    found = {(one["parameters"]["how"], one["state_type"]) for one in runs}
+    assert found == set(STATES.items())
+    assert len(runs) == len(STATES) + 1  # the one that was killed had another within it
+
+
+def test_what_ended_by_its_budget_says_so(runs):
+    [state] = [one["state"] for one in runs if one["parameters"]["how"] == "over budget"]
+    assert "budget of 600 s is over" in state["message"]
+
+
+def test_the_runs_of_commands_have_the_tag_by_which_automations_know_them(runs):
+    parts = [one for one in runs if one["parent_task_run_id"]]
+    assert [one["tags"] for one in parts] == [["nestor-part"]]
+    assert all(one["tags"] == ["nestor"] for one in runs if one not in parts)
