@@ -23,6 +23,9 @@ EARLY = (
 )
 """The stages before tuning, in order. They need no server."""
 
+_PATIENCE = 10.0
+"""Seconds that Prefect's server has for an answer where a command that is over its budget tells it so."""
+
 _begun: ContextVar[tuple[Session, server.Handle] | None] = ContextVar("begun", default=None)
 
 
@@ -48,7 +51,7 @@ def begun(run: Run, resume: str | None = None) -> Iterator[Session]:
     workers.refuse_daemon()
     origin = budget.started()
     handle = server.start()
-    with opened(run, resume, origin) as session, _held_to_time(session):
+    with opened(run, resume, origin) as session, _held_to_time(session, handle):
         with _secrets(handle):
             for name, stage in EARLY:
                 session.once(name, stage)
@@ -74,24 +77,24 @@ def _secrets(handle: server.Handle) -> Iterator[None]:
         secret.server.reset(token)
 
 
-def _closed(session: Session, why: str) -> None:
+def _closed(session: Session, handle: server.Handle, why: str) -> None:
     """Has Prefect show the run as failed, where it has begun there and the server answers soon: nobody else can, once
     this process is gone. A later command closes what could not be closed now."""
     session.own("stopped")
-    begun, kept = _begun.get(), session.workdir.read_json("run.json") or {}
-    if begun is None or "flow_run" not in kept:
+    flow_run = (session.workdir.read_json("run.json") or {}).get("flow_run")
+    if flow_run is None:
         return
     from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_API_URL, temporary_settings
     from prefect.states import Failed
 
     from flows import gone
 
-    with suppress(Exception), temporary_settings({PREFECT_API_URL: begun[1].url, PREFECT_API_REQUEST_TIMEOUT: 5.0}):
-        gone.close(kept["flow_run"], Failed(message=why))
+    with suppress(Exception), temporary_settings({PREFECT_API_URL: handle.url, PREFECT_API_REQUEST_TIMEOUT: _PATIENCE}):
+        gone.close(flow_run, Failed(message=why))
 
 
 @contextmanager
-def _held_to_time(session: Session) -> Iterator[None]:
+def _held_to_time(session: Session, handle: server.Handle) -> Iterator[None]:
     """Inside the block a command that overruns its budget before anything is fitted is ended: a last resort against
     what no worker process can be killed for, such as a table that takes minutes to read. From the first configuration
     that was fitted on every inner fold there is something to deliver, and the run may take the time that its end
@@ -108,7 +111,7 @@ def _held_to_time(session: Session) -> Iterator[None]:
                     "kept: the same command with --resume and a larger --budget goes on."
                 )
                 ending.say(f"Error: {why}")
-                _closed(session, why)
+                _closed(session, handle, why)
                 os._exit(BudgetError.exit_code)
 
     if session.ledger.limit is not None and budget.is_command() and not session.recorded:
