@@ -3,7 +3,7 @@ Prefect the stages stand in `stages/`."""
 
 import os
 
-# Nothing is sent to anybody who was not named. Prefect and MLflow read these when they are imported, here or in a child.
+# Nothing is sent to anybody who was not named. Prefect and MLflow read these when they are imported.
 for _name, _value in (
     ("DO_NOT_TRACK", "1"),
     ("MLFLOW_DISABLE_TELEMETRY", "true"),

@@ -65,8 +65,8 @@ def _quickest(session: Session) -> dict[str, Chosen]:
     for _, fold, name, trial in sorted(found, key=lambda one: one[0])[:1]:
         if refit(session, name, fold, trial, last=True) is not None:
             session.note(
-                f"Time was too short to refit what was chosen: {name} on fold {fold}, which takes the fewest seconds, is "
-                "delivered alone, and took longer than the budget."
+                f"Time was too short to refit what was chosen: {name} on fold {fold}, which takes the fewest seconds, "
+                "is delivered alone."
             )
             return {fold: _finished(session, Chosen(fold, (Member(name, trial.number, 1.0),), trial.inner or 0.0))}
     return {}

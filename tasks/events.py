@@ -42,7 +42,10 @@ def drift(
     """`nestor.drift`: later rows look otherwise. `columns` that drift, worst first; the largest `psi`; `performance`:
     z of the score's loss where labels are known; `run_id` of the watch in MLflow; `source` of the rows, where a
     retraining may read and learn from them: as `NO_SOURCE`, to the letter."""
-    more = {"columns": [shortened(c, 100) for c in columns[:MOST]], **{f"train_{k}": Exact(v) for k, v in source.items()}}
+    more = {
+        "columns": [shortened(c, 100) for c in columns[:MOST]],
+        **{f"train_{k}": Exact(v) for k, v in source.items()},
+    }
     return _sent(
         DRIFT, name, version=version, data=data, count=len(columns), psi=psi, performance=performance,
         sentence=sentence, run_id=run_id, **more,

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -126,7 +127,7 @@ def _end_with_parent() -> None:
     """Has the kernel end this process with its parent, the fork server, and that one end with the driver: a fit that
     lets no other thread have a turn keeps the watch from it. Each worker holds the pipe that keeps the fork server
     alive, so that it could have workers of its own; it has none."""
-    server = forkserver._forkserver  # pyright: ignore[reportAttributeAccessIssue]
+    server: Any = forkserver._forkserver  # pyright: ignore[reportAttributeAccessIssue]
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None

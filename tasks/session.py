@@ -227,7 +227,9 @@ class Session:
         cores = psutil.cpu_count() or 1
         self.workers, limit = shared_out(asked.workers, limit, needed(), free, cores)
         if asked.workers is None and self.workers < cores:
-            self.note(f"Memory does for {self.workers} worker processes, on {cores} cores: {free / 1000:.3g} GB are free.")
+            self.note(
+                f"Memory does for {self.workers} worker processes, on {cores} cores: {free / 1000:.3g} GB are free."
+            )
         self.pool = Pool(self.workers, limit, 1)
 
     def earlier_seal(self) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ class Retrain(Settings):
     force: bool = False
     """Train although data, settings and libraries are those of the last run."""
     needs_new: bool = False
-    """Whether nothing new to train on is a failure: somebody is to hear of it where drift has asked for a retraining."""
+    """Nothing new to train on is a failure, and not a good end: for a retraining that something has asked for."""
     overlap: Literal["refuse", "queue"] = "refuse"
     """What to do while another retraining of this model is at work."""
     notify: str | None = None

@@ -52,9 +52,9 @@ def nothing_new(one: Asked) -> str:
     """What to say where a retraining was asked for, by drift, and there is nothing that it could learn."""
     assert one.past is not None
     return (
-        f"A retraining of {one.name} was asked for, and there is nothing new to train on: {one.source['data'] or 'the table'} "
-        f"is the same as in run {one.past.run_id[:12]}, and so are the settings. The champion stays as it is. Give the "
-        f"new rows with their target: nestor retrain {quote(one.name)} --data DATA."
+        f"A retraining of {one.name} was asked for, and there is nothing new to train on: "
+        f"{one.source['data'] or 'the table'} is the same as in run {one.past.run_id[:12]}, and so are the settings. The "
+        f"champion stays as it is. Give the new rows with their target: nestor retrain {quote(one.name)} --data DATA."
     )
 
 

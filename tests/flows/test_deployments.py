@@ -314,7 +314,11 @@ def test_drift_and_new_data_start_a_retraining_of_the_model_they_name(server):
         where = {"deployments": {"id": {"any_": [deployment(server, "retrain")["id"]]}}}
         return ask(f"{server}/flow_runs/filter", where)
 
-    measured = {"train_data": "secret:shop", "train_query": 'select "a" from x\nwhere d > :d', "train_bound": '["d=today-7d"]'}
+    measured = {
+        "train_data": "secret:shop",
+        "train_query": 'select "a" from x\nwhere d > :d',
+        "train_bound": '["d=today-7d"]',
+    }
     sent("nestor.drift", "loans", version=3)
     sent("nestor.drift", "shops", version=1, **measured)
     sent("nestor.data.arrived", "bikes", data="bikes-%Y.csv")

@@ -100,7 +100,8 @@ from types import SimpleNamespace
 from flows import begin
 from tasks import budget
 budget.command_started()
-with begin._held_to_time(SimpleNamespace(ledger=budget.Ledger(1.0, time.time() - 60), recorded=(), deliverable=True), None):
+session = SimpleNamespace(ledger=budget.Ledger(1.0, time.time() - 60), recorded=(), deliverable=True)
+with begin._held_to_time(session, None):
     time.sleep(1)
 """
 

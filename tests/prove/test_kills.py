@@ -84,7 +84,7 @@ def test_kills_leave_nothing_behind_and_change_nothing(proof: Proof, tmp_path):
         rows.append([number + 1, ", ".join(k.moment for k in done), *("yes" if s else "NO" for s in same)])
         failed += [] if all(same) else [f"run {number + 1}"]
         failed += [f"run {number + 1}: only {len(done)} of {len(kills)} came to pass"] if len(done) < len(kills) else []
-    proof.say(f"""`nestor {' '.join(TRAIN)}` with {struck} kills (SIGKILL) in {len(rows)} runs. After each kill of the
+    proof.say(f"""`nestor {" ".join(TRAIN)}` with {struck} kills (SIGKILL) in {len(rows)} runs. After each kill of the
         main process all that it started must end by itself, and `--resume` goes on. In the end: is the report the
         unbroken one but for times and ids; does MLflow hold the same runs by `nestor.key`, none of them RUNNING; do the
         studies hold the same trials? (A killed worker costs nothing: its fit is done once more.)""")

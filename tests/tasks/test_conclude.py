@@ -109,7 +109,9 @@ GOALS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("goal", "deliver"), [("plain", "bag"), ("plain", "refit"), ("limited", "refit"), ("several", "refit")])
+@pytest.mark.parametrize(
+    ("goal", "deliver"), [("plain", "bag"), ("plain", "refit"), ("limited", "refit"), ("several", "refit")]
+)
 def test_where_nothing_is_refitted_in_time_the_quickest_is_delivered_all_the_same(tmp_path, goal, deliver):
     data = frame().drop(columns=["day", "words"])
     search = {"trials": 1, "families": ("constant", "linear"), **GOALS[goal]}

@@ -96,7 +96,7 @@ if before < {times}:
     os.kill({who}, signal.{how})
     signal.pause()
 """
-"""A fit whose worker is killed from outside so many times, as far as the pool can see; it counts how often it was begun."""
+"""A fit whose worker is killed so many times, and not by the pool; it counts how often it was begun."""
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ from tasks.workers import Pool
 pool = Pool(2, 700, 1)
 threading.Thread(target=pool.submit, args=(abs, -1), kwargs={"priority": (0,)}, daemon=True).start()
 if sys.argv[1] != "starts":
-    work = {"sleeps": (time.sleep, 600), "lets no thread have a turn": (re.match, "(a+)+$", "a" * 60 + "b")}[sys.argv[1]]
+    work = (time.sleep, 600) if sys.argv[1] == "sleeps" else (re.match, "(a+)+$", "a" * 60 + "b")
     pool.submit(abs, -1, priority=(0,)).result()
     tasks = [pool.submit(*work, priority=(0,)) for _ in range(3)]
     while sum(task.running() for task in list(pool._running)) < 2:
