@@ -54,7 +54,8 @@ def nothing_new(one: Asked) -> str:
     return (
         f"A retraining of {one.name} was asked for, and there is nothing new to train on: "
         f"{one.source['data'] or 'the table'} is the same as in run {one.past.run_id[:12]}, and so are the settings. "
-        f"The champion stays as it is. Give the new rows with their target: nestor retrain {quote(one.name)} --data DATA."
+        "The champion stays as it is. Give the new rows with their target: "
+        f"nestor retrain {quote(one.name)} --data DATA."
     )
 
 
