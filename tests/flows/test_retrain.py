@@ -138,6 +138,12 @@ def test_where_nothing_has_changed_it_says_so_and_trains_nothing(first):
     assert set(Path("mlruns/work").iterdir()) == folders
 
 
+def test_where_drift_has_asked_nothing_new_is_a_failure_that_says_so(first):
+    with pytest.raises(NestorError, match=r"nothing new to train on: week1.csv .* --data DATA"):
+        retrained(data="", needs_new=True)
+    assert champion() == "1"
+
+
 def test_a_worker_calls_it_with_plain_values(first):
     from prefect.flow_engine import run_flow
 
