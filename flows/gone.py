@@ -5,8 +5,10 @@ kill leaves nobody who could."""
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -14,7 +16,7 @@ from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import State, StateType
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
@@ -40,13 +42,23 @@ def close_abandoned() -> None:
     """Closes what was never closed of flow runs on this machine whose process is gone, and writes down that their
     trainings stopped. Prefect has closed most of them itself."""
     for path in _records().glob("*.json"):
-        kept = Workdir(path.parent).read_json(path.name)
-        with suppress(httpx.HTTPError):  # a later command asks again
-            if kept and owner.gone(kept):
-                close(path.stem, attempt=kept["attempt"])
+        with suppress(httpx.HTTPError, PrefectException, OSError):  # a later command asks again
+            kept = _read(path)
+            if kept is None or owner.gone(kept):
+                if kept is not None:
+                    close(path.stem, attempt=kept["attempt"])
                 path.unlink(missing_ok=True)
     for workdir in abandoned():
         workdir.write_json("run.json", {**workdir.read_json("run.json"), "state": "stopped"})
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The record; None where it is damaged, as by a machine that lost its power."""
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+        return {name: kept[name] for name in ("host", "pid", "pid_start", "attempt")}
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _records() -> Path:

@@ -11,7 +11,7 @@ from models.config import Retrain
 from tasks.events import NO_SOURCE
 from tasks.retrain.source import offered
 
-SECRETS = ("postgresql://me:hunter2@host/db", "mysql+pymysql://me@corp:hunter2@host/db?ssl=1", "db://h/d?password=hunter2")
+SECRETS = ("postgresql://me:hunter2@host/db", "db://h/d?password=hunter2")
 
 
 @pytest.mark.parametrize(
