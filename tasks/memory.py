@@ -52,13 +52,13 @@ def shared_out(
 ) -> tuple[int, float]:
     """How many workers there are, and the MB that each may take: `workers` and `limit_mb` as asked for, else one for
     each core, as far as memory does for them, and an even share. InputError where it does for none."""
-    free = _FREE * free_mb
+    room = _FREE * free_mb
     if limit_mb is not None and limit_mb < needed_mb:
         raise InputError(
             f"{_gb(limit_mb)} GB of memory are too little for one fit: what a worker loads before it fits anything "
             f"takes most of {_up(needed_mb)} GB. Give at least --memory {_up(needed_mb)}."
         )
-    most = int(free / needed_mb)
+    most = int(room / needed_mb)
     if most < max(1, workers or 1):
         least = _up(needed_mb)
         raise InputError(
@@ -67,8 +67,8 @@ def shared_out(
             + (f"Give at most --workers {most}." if most else "End other programs, or take a larger machine.")
         )
     if workers is None:
-        workers = max(1, min(cores, int(free / (_EASE * needed_mb))))
-    return workers, limit_mb or free / workers
+        workers = max(1, min(cores, int(room / (_EASE * needed_mb))))
+    return workers, limit_mb or room / workers
 
 
 def _gb(mb: float) -> str:

@@ -219,13 +219,13 @@ class Session:
     def start_pool(self) -> None:
         """Starts the worker processes, each with its share of the memory that is free. InputError where that is too
         little for one to start."""
-        from tasks.memory import shared_out
+        from tasks import memory
         from tasks.workers import Pool, needed
 
-        asked, free = self.run.budget, psutil.virtual_memory().available / 1e6
+        asked, free = self.run.budget, memory.free() / 1e6
         limit = None if asked.memory is None else asked.memory * 1000
         cores = psutil.cpu_count() or 1
-        self.workers, limit = shared_out(asked.workers, limit, needed(), free, cores)
+        self.workers, limit = memory.shared_out(asked.workers, limit, needed(), free, cores)
         if asked.workers is None and self.workers < cores:
             self.note(
                 f"Memory does for {self.workers} worker processes, on {cores} cores: {free / 1000:.3g} GB are free."
