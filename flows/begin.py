@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from flows import ending, server
 from models.config import Run
 from models.errors import BudgetError
-from tasks import budget, intake, secret, shortlist, workers
+from tasks import budget, intake, login, secret, shortlist, workers
 from tasks.session import Session, opened
 
 EARLY = (
@@ -84,12 +84,16 @@ def _closed(session: Session, handle: server.Handle, why: str) -> None:
     flow_run = (session.workdir.read_json("run.json") or {}).get("flow_run")
     if flow_run is None:
         return
-    from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, temporary_settings
     from prefect.states import Failed
 
     from flows import gone
 
-    with suppress(Exception), temporary_settings({PREFECT_API_URL: handle.url, PREFECT_API_REQUEST_TIMEOUT: _PATIENCE}):
+    with (
+        suppress(Exception),
+        login.asking(handle.reached()),
+        temporary_settings({PREFECT_API_REQUEST_TIMEOUT: _PATIENCE}),
+    ):
         gone.close(flow_run, Failed(message=why))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from flows import server
 from tests.commands import QUIET
-from tests.stack import ask
+from tests.stack import LOGINS, ask
 
 KILLED = """
 import os, signal
@@ -82,6 +82,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, An
     folder = tmp_path_factory.mktemp("endings")
     try:
         api = server.start(folder / "mlruns").ready()
+        LOGINS[api.split("/")[2]] = folder / "mlruns" / "login"
         codes = [run(folder, script) for script in (KILLED, OVER_BUDGET, CAUGHT)]
         assert codes == [-9, 3, -15]  # a SIGTERM ends its process, once Prefect has been told
         yield ask(f"{api}/flow_runs/filter", {})
