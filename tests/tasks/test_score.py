@@ -314,7 +314,7 @@ TAMPERED = {
     "one more file": lambda f: (f / "sitecustomize.py").write_text("print('hello')"),
     "a file less": lambda f: (f / "requirements.txt").unlink(),
     "requirements": lambda f: (f / "requirements.txt").write_text("skopz==1.0"),
-    "MLmodel": lambda folder: edited(folder / "MLmodel", "mlflow.sklearn", "os.path"),
+    "MLmodel": lambda folder: edited(folder / "MLmodel", "loader_module: nestor_", "loader_module: other_"),
     "a file that moved": lambda f: (f / "requirements.txt").rename(f / "requirement.txt"),
 }
 
