@@ -208,6 +208,7 @@ _OURS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # for language models only, and eight processes
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_COLORS": "false",
     "PYTHONUNBUFFERED": "1",
