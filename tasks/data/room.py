@@ -31,14 +31,14 @@ class Room:
     remedy: str
     """What gives more of it."""
 
-    def hold_text(self, size: int, path: Path, cells: int = 0) -> None:
-        """Stops where so many bytes of text, or so many values, can't be held; where the whole is not known yet, sooner
-        than that is read."""
-        self._hold(PER_BYTE * size + PER_CELL * cells, f"{_amount(size)} of text", path)
+    def hold_text(self, size: int, path: Path, cells: int = 0, whole: bool = True) -> None:
+        """Stops where so many bytes of text, or so many values, can't be held. Where that is not the `whole` yet,
+        nobody knows which share of it would fit."""
+        self._hold(PER_BYTE * size + PER_CELL * cells, f"{_amount(size)} of text", path, whole)
 
     def hold_values(self, size: float, path: Path) -> None:
         """Stops where values of so many bytes, which are copied once more, can't be held."""
-        self._hold(2 * size, f"{_amount(size)} of values", path)
+        self._hold(2 * size, f"{_amount(size)} of values", path, whole=False)
 
     def too_large(self, what: str, path: Path, share: float | None = None) -> InputError:
         """For a file that holds more than there is room for; `share` of its rows would fit."""
@@ -48,9 +48,10 @@ class Room:
             f"of its rows, or fewer columns, or a parquet file, whose numbers take less, or {self.remedy}."
         )
 
-    def _hold(self, need: float, what: str, path: Path) -> None:
+    def _hold(self, need: float, what: str, path: Path, whole: bool) -> None:
         if need > self.size:
-            raise self.too_large(f"{what} or more, which take {_amount(need)}", path, self.size / need)
+            share = self.size / need if whole else None
+            raise self.too_large(f"{what}{'' if whole else ' or more'}, which take {_amount(need)}", path, share)
 
 
 def room_for(budget: Budget | None = None) -> Room:

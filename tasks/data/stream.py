@@ -46,7 +46,7 @@ class Coded:
         for piece in pieces(path, PIECE):
             size += len(piece)
             if room:
-                room.hold_text(size, path)
+                room.hold_text(size, path, whole=False)
             text = decoder.decode(piece)
             yield encoding.mended(text) if self.mended else text
         yield decoder.decode(b"", final=True)
