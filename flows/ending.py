@@ -20,6 +20,7 @@ from models.address import masked
 from models.errors import Interrupted, NestorError, shortened
 from models.safe import printable
 from tasks import private
+from tasks.secret import Formatter, hushed
 
 LOGS = Path("mlruns/logs")
 
@@ -34,7 +35,7 @@ def ended(error: BaseException) -> int:
         return Interrupted.exit_code
     path = kept(error)
     say(
-        f"Error: {type(error).__name__}: {masked(shortened(error, 300))}\n"
+        f"Error: {type(error).__name__}: {shortened(hushed(str(error)), 300)}\n"
         "Nestor did not expect this. "
         + (f"The whole story is in {path}: " if path else "")
         + "please report it. What is finished is kept; --resume goes on."
@@ -48,8 +49,8 @@ def kept(error: BaseException) -> Path | None:
     try:
         private.made(path.parent)
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{time.strftime('%F %T')} {masked(shlex.join(sys.argv))}\n")
-            file.write(masked("".join(traceback.format_exception(error))))
+            file.write(f"{time.strftime('%F %T')} {_told(sys.argv)}\n")
+            file.write(hushed("".join(traceback.format_exception(error))))
     except OSError:
         return None
     return path
@@ -71,7 +72,7 @@ def log_to_file() -> None:
 @cache
 def _handler() -> logging.Handler:
     handler = logging.FileHandler(_log(), delay=True, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     return handler
 
 
@@ -85,7 +86,12 @@ def again(arguments: list[str]) -> str:
             skip = not following
         elif not argument.startswith("--resume="):
             kept.append(argument)
-    return "nestor " + masked(shlex.join([*kept, "--resume"]))
+    return "nestor " + _told([*kept, "--resume"])
+
+
+def _told(arguments: list[str]) -> str:
+    """A command line without passwords."""
+    return hushed(shlex.join(map(masked, arguments)))
 
 
 def with_resume_value(arguments: list[str]) -> list[str]:

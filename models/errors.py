@@ -11,11 +11,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from models.address import masked_text
+
 
 class NestorError(Exception):
     """What was asked, what is allowed, what came, what to do: one message, shown without a traceback."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        """An error with this message, without what may be secret in its addresses: it is shown, logged and kept."""
+        super().__init__(masked_text(message))
 
 
 class InputError(NestorError):

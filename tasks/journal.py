@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from models.address import masked
+from models.address import HIDDEN, masked
 from models.errors import InputError, NestorError
 from tasks import login, owner, private
 from tasks.tracker import FIRST_GUESS, Gone, Tracker, plain
@@ -162,9 +162,9 @@ def _of_up(what: str) -> str | None:
 
 def _with_password(address: str) -> str:
     """The address as it can be used; InputError where a journal's has no password any more and none is set."""
-    if masked(address) != address or "***" not in address:
+    if HIDDEN not in address:
         return address
-    if masked(default_address()) == address:
+    if masked(default_address()) == masked(address):
         return default_address()
     raise InputError(f"This run's MLflow is {address}: set MLFLOW_TRACKING_URI to that address with its password.")
 

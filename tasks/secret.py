@@ -4,16 +4,66 @@ So no password stands in a config file, a run, a deployment or a log. Importing 
 
 from __future__ import annotations
 
+import io
+import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from typing import TextIO
 
+from models.address import HIDDEN, masked_text, secrets
 from models.errors import InputError, shortened
 from tasks import login
 
 server: ContextVar[Callable[[], Mapping[str, str]] | None] = ContextVar("server", default=None)
 """Waits for the Prefect server and gives Prefect's settings for asking it, by their names; unset inside of a flow,
 where Prefect knows them."""
+
+
+LEAST = 4
+"""Letters of the shortest password that is looked for by itself: one of fewer may be a part of any word."""
+_used: set[str] = set()
+"""The addresses that this process has used."""
+
+
+def hushed(text: str) -> str:
+    """The text, such as a library's, without passwords: in addresses, or of one that is used or in the environment."""
+    for password in sorted(_passwords(), key=len, reverse=True):
+        text = text.replace(password, HIDDEN)
+    return masked_text(text)
+
+
+def _passwords() -> set[str]:
+    variables = {value for value in os.environ.values() if "://" in value}
+    kept = {os.environ[name] for name in os.environ if re.search("PASSWORD|SECRET|TOKEN|AUTH_STRING", name)}
+    found = kept.union(*(secrets(address) for address in {*_used, *variables}))
+    return {text for text in found if len(text) >= LEAST}
+
+
+class Hushed(io.TextIOBase):
+    """A stream that writes on what it is given, without passwords."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """What is written goes to `stream`."""
+        self.stream = stream
+
+    def write(self, text: str, /) -> int:
+        """The number of characters taken."""
+        self.stream.write(hushed(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Has the other stream write out."""
+        self.stream.flush()
+
+
+class Formatter(logging.Formatter):
+    """Lines of a log without passwords, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        return hushed(super().format(record))
 
 
 def named(address: str) -> bool:
@@ -25,10 +75,12 @@ def revealed(address: str) -> str:
     """The address that `env:NAME` or `secret:NAME` stands for, others as they are; InputError where there is none."""
     kind, _, name = address.partition(":")
     if not named(address):
+        _used.add(address)
         return address
     found = _variable(name) if kind == "env" else _block(name)
     if "://" not in found:
-        raise InputError(f"{address} holds no database address, such as postgresql://user:password@host/database.")
+        raise InputError(f"{address} holds no database address, such as postgresql://user@host/database.")
+    _used.add(found)
     return found
 
 

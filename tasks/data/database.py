@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from models.address import masked
+from models.address import HIDDEN, masked
 from models.errors import InputError, NestorError, listed, shortened
 from tasks.data.headers import near
 from tasks.data.moments import moment
 from tasks.data.pieces import columns, stored
-from tasks.secret import named, revealed
+from tasks.secret import hushed, named, revealed
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, TextClause
@@ -78,8 +78,8 @@ def _url(address: str) -> URL:
             "postgresql://user@host/database and sqlite:///file.db. A file has to be on this machine."
         ) from None
     except (ArgumentError, ValueError):
-        raise InputError(f"{masked(address)} is no database address: postgresql://user@host:port/database.") from None
-    if url.password == "***":
+        raise InputError(f"{masked(address)} is no database address: postgresql://user@host:5432/database.") from None
+    if HIDDEN in address:
         raise InputError(
             f"The password of {masked(address)} was never kept. Put the address into an environment variable or a "
             "Prefect Secret, and name that: env:NAME or secret:NAME."
@@ -135,8 +135,7 @@ def _reason(error: BaseException, url: URL) -> str:
     """The database's own first line, without the password, whatever it quotes."""
     text = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
     text = re.sub(r"^connection failed: |^connection to server at .*? failed: |FATAL:\s+|^ERROR:\s+", "", text)
-    text = masked(text)
-    return shortened(text.replace(url.password, "***") if url.password else text, 200).rstrip(".")
+    return shortened(hushed(text.replace(url.password, HIDDEN) if url.password else text), 200).rstrip(".")
 
 
 def _advice(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from models.errors import InputError, NestorError, unknown
 from tasks.lock import alone
+from tasks.secret import Hushed
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.orphans import close_orphans
 from tasks.tracking.store import patiently, sentence
@@ -114,6 +115,7 @@ def main() -> None:
     # Standard output belongs to the answers; what libraries print goes where standard error goes, to the log.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    sys.stdout = sys.stderr = Hushed(sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     Server(Path(sys.argv[1]), answers).run()
     answers.flush()

@@ -17,6 +17,7 @@ from models.errors import NestorError, shortened
 from tasks import private
 from tasks.lock import alone
 from tasks.proxy import spare_this_machine
+from tasks.secret import hushed
 from tasks.tracking import described
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _lay_out(address: str) -> None:
 
 def sentence(error: BaseException) -> str:
     """The error's first line, bounded, without passwords."""
-    return shortened(masked(str(error).strip().split("\n")[0]) or type(error).__name__, 300)
+    return shortened(hushed(str(error).strip().split("\n")[0]) or type(error).__name__, 300)
 
 
 @contextmanager

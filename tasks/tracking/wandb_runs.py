@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.address import masked
+from models.address import masked_text
 from tasks.journal import Record, joined, read_lines
 from tasks.tracking.entry import NOTE, entry, safe_names
 
@@ -223,7 +223,7 @@ def _without_passwords(value: Any) -> Any:
         return {k: _without_passwords(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_passwords(v) for v in value]
-    return masked(value) if isinstance(value, str) else value
+    return masked_text(value) if isinstance(value, str) else value
 
 
 def _moment(ms: int) -> str:

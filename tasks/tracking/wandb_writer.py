@@ -17,6 +17,7 @@ from pathlib import Path
 
 from models.errors import shortened
 from tasks.lock import alone
+from tasks.secret import Hushed
 from tasks.tracking.wandb_runs import Runs
 from tasks.workdir import Workdir
 
@@ -112,6 +113,7 @@ def _say(runs: Runs, upload: Upload, done: bool) -> None:
 def main() -> None:
     """Follows the journal in the folder that the command line names."""
     os.nice(10)
+    sys.stdout = sys.stderr = Hushed(sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     over = threading.Event()
 

@@ -275,7 +275,7 @@ def test_check_asks_a_database(table):
     assert (done.returncode, json.loads(done.stdout)["ok"]) == (0, True), done.stderr
     done = nestor("check", "postgresql://me:hunter2@127.0.0.1:1/db", *words, cwd=table)
     assert done.returncode == 2
-    assert "Can't connect to postgresql://me:***@127.0.0.1:1/db" in done.stdout
+    assert "Can't connect to postgresql://***@127.0.0.1:1/db" in done.stdout
     assert "hunter2" not in done.stdout + done.stderr
 
 

@@ -189,7 +189,7 @@ def test_no_password_and_nothing_of_the_machine_is_written(tmp_path, offline):
     record(tmp_path / "w", [odd])
     copied(tmp_path / "w")
     (run,) = wandb_files.held(tmp_path / "w").values()
-    assert "postgresql://me:***@host/loans" in run["raw"]
+    assert "postgresql://***@host/loans" in run["raw"]
     assert '"host"' not in run["raw"]
     secrets = ["geh3im", "0" * 40, str(Path.cwd()), sys.executable]
     for file in (tmp_path / "w" / "wandb").rglob("offline-run-*/**/*"):
