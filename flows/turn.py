@@ -69,8 +69,10 @@ def close_abandoned() -> None:
     """Ends what flow runs on this machine left open whose process is gone, and gives retrainings' slots back."""
     gone.close_abandoned()
     for path in _records().glob("*.json"):
-        kept = Workdir(path.parent).read_json(path.name)
-        if kept and owner.gone(kept):
+        kept = Workdir(path.parent).kept_json(path.name)
+        if not kept:
+            path.unlink(missing_ok=True)  # damaged: whoever waits for the slot clears it
+        elif owner.gone(kept):
             with get_client(sync_client=True) as client:
                 client.release_concurrency_slots_with_lease(UUID(kept["lease"]))
             path.unlink(missing_ok=True)

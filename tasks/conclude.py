@@ -246,7 +246,7 @@ def _predict_sealed(session: Session, chosen: Iterable[Chosen]) -> None:
     waiting = [
         session.fits.submit(fit.predict_sealed, *plan, members, name, priority=(JUDGE, 0), timeout=limit)
         for name, members in names.items()
-        if not session.workdir.has(name + ".npy")
+        if session.workdir.kept_array(name) is None
     ]
     for one in waiting:
         one.result()

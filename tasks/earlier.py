@@ -6,7 +6,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ from models.config import Run
 from models.errors import InputError, listed, shortened, unknown
 from models.outcome import Report
 from models.seal import digest
-from tasks import owner
+from tasks import owner, progress
 from tasks.data.database import is_address, is_table
 from tasks.data.dated import undated
 from tasks.libraries import installed
-from tasks.workdir import Workdir
+from tasks.workdir import Workdir, damaged
 
 ROOT = Path("mlruns")
 
 _TIME = "budget.seconds"
+_SAID = {"run", "name", "begun", "host", "pid", "pid_start", "state", "used"}
+"""What every `run.json` says."""
 
 
 def described(run: Run) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def model_name(run: Run) -> str:
 
 def kept_seal(name: str, address: str) -> dict[str, Any] | None:
     """How the first run of this name, in the store at this address, sealed its rows, as far as this folder knows."""
-    return Workdir(ROOT / "seals").read_json(_seal_file(name, address))
+    return Workdir(ROOT / "seals").kept_json(_seal_file(name, address)) or None
 
 
 def keep_seal(name: str, address: str, settings: Mapping[str, Any]) -> None:
@@ -101,18 +104,47 @@ def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
     The time may differ: who gives more goes on with more. A run that is done with another time is no answer, but to who
     wants it by its name. InputError where the run `wanted` is not there, or has other settings."""
     here = _identity(described(run), name, installed())
-    places = sorted((ROOT / "work").glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for place in places:
-        workdir = Workdir(place.parent)
-        kept = workdir.read_json("run.json")
-        if wanted in (place.parent.name, (workdir.read_json("report.json") or {}).get("run_id")):
-            _refuse_other(_other(here, kept), place.parent.name)
+    if wanted and (ROOT / "work" / wanted / "run.json").exists() and _kept(ROOT / "work" / wanted) is None:
+        raise damaged(ROOT / "work" / wanted / "run.json")
+    for workdir, kept in _runs():
+        if wanted in (workdir.path.name, (workdir.kept_json("report.json") or {}).get("run_id")):
+            _refuse_other(_other(here, kept), workdir.path.name)
             return workdir
         if not wanted and not _other(here, kept, timed=kept["state"] == "done"):
             return workdir
     if wanted:
-        raise unknown(f"run in {ROOT / 'work'} called", wanted, [p.parent.name for p in places])
+        raise unknown(f"run in {ROOT / 'work'} called", wanted, [workdir.path.name for workdir, _ in _runs()])
     return None
+
+
+def _runs() -> Iterator[tuple[Workdir, dict[str, Any]]]:
+    """The runs on disk with what they say of themselves, the newest first. One whose `run.json` is damaged is named and
+    left out."""
+    for place in sorted((ROOT / "work").glob("*/run.json"), key=_changed, reverse=True):
+        kept = _kept(place.parent)
+        if kept is None:
+            _name_damaged(place)
+        else:
+            yield Workdir(place.parent), kept
+
+
+def _changed(place: Path) -> float:
+    try:
+        return place.stat().st_mtime
+    except FileNotFoundError:  # deleted meanwhile
+        return 0.0
+
+
+def _kept(folder: Path) -> dict[str, Any] | None:
+    """What the run says of itself; None where that is damaged."""
+    kept = Workdir(folder).kept_json("run.json")
+    return kept if kept and kept.keys() >= _SAID and isinstance(kept["run"], dict) else None
+
+
+@cache
+def _name_damaged(place: Path) -> None:
+    """Says once that the run is left out."""
+    progress.emit(progress.Said(f"The run in {place.parent} is left out: its {place.name} is damaged."))
 
 
 def _identity(settings: Mapping[str, Any], name: str, libraries: Mapping[str, str]) -> dict[str, Any]:
@@ -143,10 +175,9 @@ def _refuse_other(other: Mapping[str, str], run: str) -> None:
 
 def of_flow_run(flow_run: str) -> str | None:
     """The folder, by name, of an earlier attempt at this flow run that did not come to its end; None without one."""
-    for place in (ROOT / "work").glob("*/run.json"):
-        kept = Workdir(place.parent).read_json("run.json")
+    for workdir, kept in _runs():
         if kept.get("flow_run") == flow_run and kept["state"] != "done":
-            return place.parent.name
+            return workdir.path.name
     return None
 
 
@@ -155,13 +186,13 @@ def finished(run: Run, wanted: str) -> Report | None:
     workdir = interrupted(run, model_name(run), wanted)
     if workdir is None or workdir.read_json("run.json")["state"] != "done":
         return None
-    return Report.from_json(workdir.read_json("report.json"))
+    report = workdir.kept_json("report.json")
+    return Report.from_json(report) if report else None
 
 
 def abandoned() -> list[Workdir]:
     """Folders of runs that have a flow run, were never closed, and whose process on this machine is gone."""
-    found = [Workdir(place.parent) for place in (ROOT / "work").glob("*/run.json")]
-    return [w for w in found if _left(w.read_json("run.json"))]
+    return [workdir for workdir, kept in _runs() if _left(kept)]
 
 
 def _left(kept: dict[str, Any]) -> bool:

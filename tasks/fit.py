@@ -9,7 +9,7 @@ import os
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,9 @@ def begin(limit_mb: float, threads: int, driver: int) -> None:
 def run(job: Job) -> Fit:
     """Fits, scores, writes the result into the run's folder and returns it; one already there is returned as is."""
     workdir = Workdir(Path(job.workdir))
-    done = workdir.read_json(job.file + ".json") or _taken(job, workdir)
+    done = finished(job, workdir) or _taken(job, workdir)
     if done is not None:
-        return Fit(**done)
+        return done
     start = time.time()
     peak.begin()
     with warnings.catch_warnings():
@@ -90,17 +90,34 @@ def run(job: Job) -> Fit:
     return fit
 
 
-def _taken(job: Job, workdir: Workdir) -> dict[str, Any] | None:
+def finished(job: Job, workdir: Workdir) -> Fit | None:
+    """The fit whose result lies in the run's folder; None where there is none, or one that is damaged."""
+    try:
+        done = Fit(**(workdir.kept_json(job.file + ".json") or {}))
+    except TypeError:
+        return None
+    return done if all(found is not None for found in _results(job, workdir)) else None
+
+
+def _results(job: Job, workdir: Workdir) -> Iterator[Any]:
+    """What a fit leaves beside its score: predictions, and of a refit the pipeline."""
+    if job.inner is None:
+        yield workdir.kept_pickle(job.file)
+    if job.inner is not None or (not job.with_sealed and len(load(job.workdir, job.plan)[0].folds[job.fold].judge)):
+        yield workdir.kept_array(job.file)
+
+
+def _taken(job: Job, workdir: Workdir) -> Fit | None:
     """The fit of the trial that this one is again, which is this one's from now on; None where it was not whole."""
     if job.again is None:
         return None
-    other = replace(job, trial=job.again).file
-    done, prediction = workdir.read_json(other + ".json"), workdir.read_array(other)
-    if done is None or not done["whole"] or prediction is None:
+    other = replace(job, trial=job.again)
+    done = finished(other, workdir)
+    if done is None or not done.whole:
         return None
-    workdir.write_array(job.file, np.asarray(prediction))
-    workdir.write_json(job.file + ".json", {**done, "taken": True})
-    return {**done, "taken": True}
+    workdir.write_array(job.file, np.asarray(workdir.read_array(other.file)))
+    workdir.write_json(job.file + ".json", {**done.__dict__, "taken": True})
+    return replace(done, taken=True)
 
 
 def _inner(job: Job, workdir: Workdir) -> _Made:

@@ -60,7 +60,7 @@ def _open(session: Session) -> None:
 
 def _same_table(session: Session) -> None:
     """A resumed run must meet the table that it began with."""
-    kept = session.workdir.read_json("table.json")
+    kept = session.fixed(session.workdir.read_json, "table.json")
     if kept is None:
         session.workdir.write_json("table.json", {"fingerprint": session.table.fingerprint})
     elif kept["fingerprint"] != session.table.fingerprint:
@@ -75,7 +75,8 @@ def seal(session: Session) -> None:
     progress.emit(progress.Stage("seal"))
     with session.ledger.stage("sealing"):
         table = session.table
-        kept = None if table.test is not None else session.workdir.read_json("seal.json") or session.earlier_seal()
+        kept = session.fixed(session.workdir.read_json, "seal.json") or session.earlier_seal()
+        kept = None if table.test is not None else kept
         division = divided(table, session.run, session.metric, kept)
         _keep(session, division)
         session.plan, session.work_places = division.plan, division.work_places

@@ -152,7 +152,7 @@ def _of_up(what: str) -> str | None:
     """What a `nestor up` that lives in this folder has written down (flows/stack/claim.py): `mlflow`, its server's
     address; `tracking`, the same where its store is elsewhere. The record keeps no password; from now on this process
     knows the login that the server asks for."""
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         record = json.loads(Path("mlruns/prefect/server.json").read_text())
         if owner.process(record["pid"], record["started"]):
             os.environ.update(login.for_mlflow(Path("mlruns")))
@@ -202,6 +202,7 @@ class Journal:
         opening = {"resumed": time.time()} if header else {"journal": 1, "run": self.run_key, "name": name}
         file.write(json.dumps(opening | {"tracking_uri": self.tracking_uri}).encode() + b"\n")
         file.flush()
+        os.fsync(file.fileno())  # whose the run in MLflow is; of later lines a resume tells again what is lost
         return file
 
     def record(self, record: Record) -> None:

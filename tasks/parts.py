@@ -49,11 +49,13 @@ def of_refit(job: Job, workdir: Workdir, known: Family, rows, goal, waits: list[
     name = _place(job, known)
     with workdir.alone(name) as waited:
         waits.append(waited)
-        if not workdir.has(f"{name}.pkl"):
-            fresh = _fresh(job, known, rows, goal)
-            workdir.write_array(name, fresh.X)
-            workdir.write_pickle(name, replace(fresh, X=np.empty(0)))
-    return replace(workdir.read_pickle(name), X=np.array(workdir.read_array(name)))
+        kept, X = workdir.kept_pickle(name), workdir.kept_array(name)
+        if kept is None or X is None:
+            kept = _fresh(job, known, rows, goal)
+            X = kept.X
+            workdir.write_array(name, X)
+            workdir.write_pickle(name, replace(kept, X=np.empty(0)))
+    return replace(kept, X=np.array(X))
 
 
 def _fresh(job: Job, known: Family, rows, goal) -> Prepared:
@@ -95,7 +97,9 @@ def _prepared(
     name = _place(job, known)
     with workdir.alone(name) as waited:
         waits.append(waited)
-        kept = workdir.read_json(name + ".json") or _made(job, workdir, known, train, judge)
+        kept = workdir.kept_json(name + ".json")
+        if not kept or any(workdir.kept_array(f"{name}-{part}") is None for part in ("train", "judge")):
+            kept = _made(job, workdir, known, train, judge)
     X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
     assert X_train is not None
     assert X_judge is not None

@@ -109,7 +109,7 @@ def as_refitted(session: Session, fold: str, name: str, trials: Sequence[Trial])
 def costed(session: Session, fold: str, name: str, trials: Sequence[Trial]) -> list[Trial]:
     """The trials, those that were refitted with the costs of that."""
     files = [session.job(name, fold, trial.number, {}).file + ".json" for trial in trials]
-    fits = [session.workdir.read_json(file) or {"measures": {}} for file in files]
+    fits = [session.workdir.kept_json(file) or {"measures": {}} for file in files]
     return [replace(t, measures={**t.measures, **f["measures"]}) for t, f in zip(trials, fits, strict=True)]
 
 

@@ -220,7 +220,7 @@ def _close_fold(session: Session, concluded: Concluded, name: str, fold: str) ->
     if best is None:
         session.record(f"{name}/{fold}", "fold", parent=name, status="FAILED")
         return
-    judged = session.workdir.read_json(session.job(name, fold, best.number, {}).file + ".json") or {}
+    judged = session.workdir.kept_json(session.job(name, fold, best.number, {}).file + ".json") or {}
     metrics = finite({"inner": best.inner, "outer": judged.get("score")})
     members = concluded.chosen[fold].members if fold in concluded.chosen else ()
     weight = sum(m.weight for m in members if m.family == name)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import psutil
@@ -24,7 +24,7 @@ from tasks import earlier, owner, private, progress, wandb_mirror
 from tasks.budget import EXIT, Ledger
 from tasks.journal import Journal, Record
 from tasks.libraries import installed
-from tasks.workdir import Workdir
+from tasks.workdir import Damaged, Workdir
 
 if TYPE_CHECKING:
     from models.metric import Metric
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from tasks.wandb_mirror import Mirror
     from tasks.warm import Warm
     from tasks.workers import Pool
+
+T = TypeVar("T")
 
 _HANGS = 3600.0
 
@@ -108,7 +110,22 @@ class Session:
     @property
     def began(self) -> datetime:
         """When this run was begun, before it was resumed: what `today` means in its data's address."""
-        return datetime.fromtimestamp((self.workdir.read_json("run.json") or {}).get("begun", time.time())).astimezone()
+        return datetime.fromtimestamp((self.workdir.kept_json("run.json") or {}).get("begun", time.time())).astimezone()
+
+    def fixed(self, read: Callable[[str], T], name: str) -> T | None:
+        """What an earlier session fixed before any trial, as `read` finds it by that name; None where there is none, or
+        where it is damaged and no trial hangs on it yet. Damaged otherwise: trials of two plans are no one run."""
+        try:
+            return read(name)
+        except Damaged:
+            if self.tried:
+                raise
+            return None
+
+    @property
+    def tried(self) -> bool:
+        """Whether the run's folder holds a search."""
+        return any((self.workdir.path / "studies").glob("*"))
 
     @property
     def deliverable(self) -> bool:
@@ -296,7 +313,7 @@ class Session:
 
     def own(self, state: str = "running", **more: Any) -> None:
         """Writes down whose run this is, how far it came, and the seconds it had used at what moment."""
-        kept = self.workdir.read_json("run.json") or {}
+        kept = self.workdir.kept_json("run.json") or {}
         fixed = {
             "run": earlier.described(self.run), "name": self.name, "begun": kept.get("begun", time.time()),
             "libraries": installed(),
@@ -344,5 +361,5 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
         raise
     finally:
         session.close()
-        if session.journal.empty:  # the table was refused: there is nothing to go on with
+        if session.journal.empty and not session.tried:  # the table was refused: there is nothing to go on with
             shutil.rmtree(workdir.path, ignore_errors=True)

@@ -48,7 +48,7 @@ def _shortlist(session: Session) -> None:
     for name in sorted(session.run.families.keys() - {f.name for f in kept}):
         why = left_out.get(name, "it is not among the families asked for")
         session.note(f"Settings are given for {name}, which is not tried: {why}.")
-    stored, before = session.workdir.read_pickle("plan"), len(session.notes)
+    stored, before = session.fixed(session.workdir.read_pickle, "plan"), len(session.notes)
     if stored is None:
         session.level = Level(*_start(session), tuple(f.name for f in kept), left_out)
         if session.ledger.limit is not None:

@@ -6,6 +6,7 @@ in the study's file, its predictions in the run's folder, before it counts."""
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import threading
 import time
@@ -35,6 +36,8 @@ from tasks.session import Session
 from tasks.warm import shape
 from tasks.workers import NEVER_RUN, FitError
 
+log = logging.getLogger("nestor.tune")
+
 LAST, JUDGE, SEARCH = -1, 0, 1
 """First part of a fit's priority: judging goes before searching, and the only model before that."""
 
@@ -51,9 +54,19 @@ class Store:
         path.parent.mkdir(exist_ok=True)
         self.goal = session.goal
         _mend(path)
+        try:
+            self._open(path, f"{family_name}/{fold}")
+        except OSError:
+            raise
+        except Exception as error:  # what a broken line makes Optuna raise may be anything; its fits lie elsewhere
+            log.warning("%s is damaged: it is begun anew", path, exc_info=error)
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            self._open(path, f"{family_name}/{fold}")
+
+    def _open(self, path: Path, name: str) -> None:
         storage = JournalStorage(JournalFileBackend(str(path)))
         self._study = optuna.create_study(
-            storage=storage, study_name=f"{family_name}/{fold}", directions=self.goal.directions, load_if_exists=True
+            storage=storage, study_name=name, directions=self.goal.directions, load_if_exists=True
         )
         self.trials = {t.number: t for t in map(thawed, self._study.trials)}
 
@@ -137,7 +150,16 @@ def _recall(session: Session, study: Study, store: Store) -> None:
     study.recall([store.trials[n] for n in range(whole)])
     if session.run.search.trials and whole < count and len(study.ask(_wanted(session, study))) == count - whole:
         study.recall([store.trials[n] for n in range(whole, count)])  # it was the last, and smaller than others
+    _made_whole(session, study)
     _recalled(session, study, study.told)
+
+
+def _made_whole(session: Session, study: Study) -> None:
+    """Fits once more what is damaged, or lost, of an earlier session's results: the end needs their predictions."""
+    parts = [replace(t, scores=t.scores[:j]) for t in study.told for j in range(len(t.scores)) if t.state == "complete"]
+    lost = [part for part in parts if fit.finished(_job(session, study, part), session.workdir) is None]
+    for again in [_submit(session, study, part) for part in lost]:
+        again.result()
 
 
 def _recalled(session: Session, study: Study, trials: Sequence[Trial]) -> None:
@@ -145,7 +167,7 @@ def _recalled(session: Session, study: Study, trials: Sequence[Trial]) -> None:
     for trial in trials:
         for inner in range(len(trial.scores)):
             file = session.job(study.family.name, study.fold, trial.number, {}, inner=inner).file
-            done = session.workdir.read_json(f"{file}.json")
+            done = session.workdir.kept_json(f"{file}.json")
             if done and not done["taken"]:
                 session.ledger.fitted(study.family.name, done["seconds"], done["preparing"], done["end"])
         _report(session, study, trial)
@@ -249,12 +271,17 @@ def _again(study: Study, trial: Trial) -> int | None:
     return max(alike, key=lambda t: (t.share, len(t.scores), -t.number)).number if alike else None
 
 
-def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:
-    job = session.job(
+def _job(session: Session, study: Study, trial: Trial) -> Job:
+    """The trial's fit on its next inner fold."""
+    return session.job(
         study.family.name, study.fold, trial.number, trial.config, inner=len(trial.scores),
         share=_parts(session, study, trial)[1], again=_again(study, trial),
         goes_on=trial.parent if trial.goes_on else None, gradient=trial.gradient is not None,
     )  # fmt: skip
+
+
+def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:
+    job = _job(session, study, trial)
     order = list(session.level.families).index(study.family.name)
     batch = (trial.number + BATCH - 1) // BATCH
     place = list(session.folds).index(study.fold)

@@ -48,7 +48,7 @@ def source(run: Run) -> dict[str, Any]:
     """What was given as data, query and bound; a DataFrame can't be given again, and a password is not kept. Of a table
     that a retraining fetched, what that one was given."""
     given = described(run)
-    fetched = (folder_of(model_name(run)).read_json(SOURCES) or {}).get(str(given["data"]))
+    fetched = (folder_of(model_name(run)).kept_json(SOURCES) or {}).get(str(given["data"]))
     named = None if isinstance(run.data, pd.DataFrame) else given["data"]
     return fetched or {"data": named, "query": given["query"], "bound": given["bound"]}
 
@@ -57,7 +57,7 @@ def keep_source(name: str, data: Any, given: Mapping[str, Any]) -> None:
     """Writes down what was given to get this file, until a run over it is published."""
     if isinstance(data, str):
         folder = folder_of(name)
-        folder.write_json(SOURCES, {**(folder.read_json(SOURCES) or {}), data: given})
+        folder.write_json(SOURCES, {**(folder.kept_json(SOURCES) or {}), data: given})
 
 
 def folder_of(name: str) -> Workdir:

@@ -83,7 +83,7 @@ class Mirror:
             with suppress(subprocess.TimeoutExpired):
                 if self._process.wait(max(0.0, until - time.monotonic())) == 0:
                     break
-        return said(state.read_json("state.json"), self.shown)
+        return said(state.kept_json("state.json"), self.shown)
 
     def close(self, kill: bool = False) -> None:
         """Tells it that the run is over; with `kill` nothing of it is worth keeping."""

@@ -46,7 +46,7 @@ class Warm:
 
 def warm_up(session: Session) -> None:
     """Fixes what the run that the settings name hands over; a resumed run keeps what was fixed first."""
-    asked, kept = session.run.search.warm_from, session.workdir.read_json("warm.json")
+    asked, kept = session.run.search.warm_from, session.fixed(session.workdir.read_json, "warm.json")
     if kept is None and (asked is not None or strategy(session.run.search.strategy).remembers):
         found, notes = (session.journal.call("past", run=asked), []) if asked else _remembered(session)
         # That there was nothing to hand over is fixed too: later there may be.

@@ -16,11 +16,14 @@
     delivered/           the model as it is handed to the registry
     artifacts/           what the pipeline run in MLflow holds beside its numbers
 
-A file appears under its name only when it is whole: it is written beside and renamed."""
+A file appears under its name only when it is whole: it is written beside, brought to the disk, and renamed; what is
+made again where it is lost (`fits/`, `columns/`, tables) is not waited for. A file that is damaged all the same raises
+`Damaged`, which names it, or is made again by whoever asks with `kept_...`."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import tempfile
@@ -35,21 +38,82 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.ipc
 
+from models.errors import NestorError
 from tasks import private
 from tasks.lock import alone
 
+log = logging.getLogger("nestor.files")
 
-def write_whole(path: Path, write: Callable[[Any], object]) -> None:
-    """Makes `path` appear with what `write(binary file)` wrote, whole or not at all."""
+AGAIN = ("fits/", "columns/")
+"""Folders of what is made again where it is lost."""
+
+
+class Damaged(NestorError):
+    """A file that is there and can't be read."""
+
+
+def damaged(path: Path) -> Damaged:
+    """The error that names the file, and says what to do."""
+    what = "it is empty" if path.exists() and not path.stat().st_size else "it is not what was written"
+    return Damaged(
+        f"{path} is damaged: {what}. Its run can't go on without it. Begin a new run without --resume; versions that "
+        "are registered are untouched."
+    )
+
+
+def write_whole(path: Path, write: Callable[[Any], object], lasting: bool = True) -> None:
+    """Makes `path` appear with what `write(binary file)` wrote, whole or not at all. `lasting`: it is on the disk when
+    this returns, so that it survives lost power."""
     private.made(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         try:
             write(file)
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
             file.close()
             os.replace(file.name, path)
         except BaseException:
             os.unlink(file.name)
             raise
+    if lasting:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings the names in the folder to the disk."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Makes `path` appear with this text, whole or not at all, and lasting."""
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: Path) -> Any:
+    """The object in a JSON file; None where there is no such file. Damaged where it holds none."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        raise damaged(path) from None
+    if not isinstance(value, dict):
+        raise damaged(path)
+    return value
+
+
+def _kept(read: Callable[[], Any]) -> Any:
+    """What is read; None where it is damaged, which the log says."""
+    try:
+        return read()
+    except Damaged as error:
+        log.warning("%s; it is made again", str(error).partition(". ")[0])
+        return None
 
 
 def _put(table: pa.Table, file: Any) -> None:
@@ -66,33 +130,57 @@ class Workdir:
     def write_json(self, name: str, value: object) -> None:
         """Writes a JSON file."""
         text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
-        write_whole(self.path / name, lambda file: file.write(text.encode()))
+        self._write(name, lambda file: file.write(text.encode()))
+
+    def _write(self, name: str, write: Callable[[Any], object]) -> None:
+        write_whole(self.path / name, write, lasting=not name.startswith(AGAIN))
 
     def read_json(self, name: str) -> Any:
-        """The JSON file's value; None where there is none."""
-        path = self.path / name
-        return json.loads(path.read_text("utf-8")) if path.exists() else None
+        """The JSON file's value; None where there is none. Damaged where it can't be read."""
+        return read_json(self.path / name)
+
+    def kept_json(self, name: str) -> Any:
+        """The same, and None where it is damaged: it is made again."""
+        return _kept(lambda: self.read_json(name))
 
     def write_array(self, name: str, value: np.ndarray) -> None:
         """Writes an array that workers map into memory."""
-        write_whole(self.path / f"{name}.npy", lambda file: np.save(file, value, allow_pickle=False))
+        self._write(f"{name}.npy", lambda file: np.save(file, value, allow_pickle=False))
 
     def read_array(self, name: str) -> np.ndarray | None:
-        """The array, mapped into memory read-only; None where there is none."""
+        """The array, mapped into memory read-only; None where there is none. Damaged where it can't be read."""
         path = self.path / f"{name}.npy"
-        return np.load(path, mmap_mode="r") if path.exists() else None
+        try:
+            return np.load(path, mmap_mode="r")
+        except FileNotFoundError:
+            return None
+        except (ValueError, EOFError, OSError):
+            raise damaged(path) from None
+
+    def kept_array(self, name: str) -> np.ndarray | None:
+        """The same, and None where it is damaged: it is made again."""
+        return _kept(lambda: self.read_array(name))
 
     def write_pickle(self, name: str, value: object) -> None:
         """Writes fitted objects for our own processes; what is delivered goes through skops instead."""
-        write_whole(self.path / f"{name}.pkl", lambda file: pickle.dump(value, file, protocol=5))
+        self._write(f"{name}.pkl", lambda file: pickle.dump(value, file, protocol=5))
 
     def read_pickle(self, name: str) -> Any:
-        """The object; None where there is none."""
+        """The object; None where there is none. Damaged where it can't be read."""
         path = self.path / f"{name}.pkl"
-        if not path.exists():
+        try:
+            with path.open("rb") as file:
+                return pickle.load(file)
+        except FileNotFoundError:
             return None
-        with path.open("rb") as file:
-            return pickle.load(file)
+        except MemoryError:
+            raise
+        except Exception:  # what a broken pickle raises may be anything
+            raise damaged(path) from None
+
+    def kept_pickle(self, name: str) -> Any:
+        """The same, and None where it is damaged: it is made again."""
+        return _kept(lambda: self.read_pickle(name))
 
     def write_frame(self, name: str, frame: pd.DataFrame) -> None:
         """Writes a table that workers map into memory: what is in pieces, or has gaps to fill, would be copied."""
@@ -100,12 +188,17 @@ class Workdir:
         for place, (_, column) in enumerate(frame.items()):
             if column.dtype == "float64":  # as it stands, NaN and all
                 table = table.set_column(place, table.field(place), pa.array(column.to_numpy()))
-        write_whole(self.path / f"{name}.arrow", lambda file: _put(table.combine_chunks(), file))
+        # Made again from the source whenever a session begins.
+        write_whole(self.path / f"{name}.arrow", lambda file: _put(table.combine_chunks(), file), lasting=False)
 
     def read_frame(self, name: str) -> pd.DataFrame:
-        """The table, mapped into memory read-only."""
-        with pa.memory_map(str(self.path / f"{name}.arrow")) as file:
-            return pyarrow.ipc.open_file(file).read_all().to_pandas(split_blocks=True)
+        """The table, mapped into memory read-only. Damaged where it can't be read."""
+        path = self.path / f"{name}.arrow"
+        try:
+            with pa.memory_map(str(path)) as file:
+                return pyarrow.ipc.open_file(file).read_all().to_pandas(split_blocks=True)
+        except (pa.ArrowException, ValueError):
+            raise damaged(path) from None
 
     def alone(self, name: str) -> AbstractContextManager[float]:
         """Waits while another process makes `name`; the seconds waited."""

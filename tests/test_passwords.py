@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import psutil
 import pytest
@@ -41,9 +41,11 @@ def told(process: subprocess.Popen[bytes]) -> str:
                 lines.add(" ".join(child.cmdline()))
             except psutil.Error:
                 continue
+        time.sleep(0.05)
     return "\n".join(lines)
 
 
+@pytest.mark.prove  # a whole run over PostgreSQL
 def test_a_run_leaves_no_password(postgres, tmp_path):
     words = ["train", address(postgres, CANARY, "shop"), "--query", "sales", "--target", "y", "--trials", "1"]
     env = {**QUIET, "MLFLOW_TRACKING_URI": address(postgres, STORE, "mlflow")}

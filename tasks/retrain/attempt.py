@@ -10,8 +10,9 @@ from models.config import Run
 from models.outcome import Report
 from tasks import earlier, owner, unchanged
 from tasks.data import read
+from tasks.meeting import sealed
 from tasks.retrain.source import Asked
-from tasks.workdir import Workdir
+from tasks.workdir import Damaged, Workdir
 
 SPENT = 0.7
 """From this share of its time on a run that was broken off is begun anew: what is left would not do for a good end."""
@@ -36,12 +37,21 @@ def done(one: Asked) -> None:
 
 def waiting(one: Asked) -> Report | None:
     """The report of a challenger that an earlier attempt trained and that never met the champion."""
-    kept: dict[str, Any] | None = one.folder.read_json(OPEN)
-    if kept is None or one.past is None or kept["run"] != one.past.config:
+    kept: dict[str, Any] | None = one.folder.kept_json(OPEN)
+    if not kept or one.past is None or kept.get("run") != one.past.config:
         return None
     report = Report.from_json(one.past.report)
     there = report.version is not None and report.workdir is not None and Path(report.workdir).is_dir()
-    return report if there else None
+    return report if there and _whole(Path(report.workdir or "")) else None
+
+
+def _whole(folder: Path) -> bool:
+    """Whether the run's sealed rows, on which versions meet, can be read."""
+    try:
+        sealed(folder)
+    except (Damaged, OSError, KeyError):
+        return False
+    return True
 
 
 def resumable(one: Asked, run: Run) -> str | None:
@@ -49,7 +59,7 @@ def resumable(one: Asked, run: Run) -> str | None:
     workdir = earlier.interrupted(run, one.name)
     if workdir is None:
         return None
-    kept, table = workdir.read_json("run.json"), workdir.read_json("table.json")
+    kept, table = workdir.read_json("run.json"), workdir.kept_json("table.json")
     spent = earlier.seconds_used(workdir, kept) / (run.seconds or float("inf"))
     if kept["state"] == "done" or table is None or spent > SPENT or owner.lives(kept) or _begun_since(one, workdir):
         return None
@@ -59,5 +69,5 @@ def resumable(one: Asked, run: Run) -> str | None:
 def _begun_since(one: Asked, workdir: Workdir) -> bool:
     """Whether a run of this name has come to its end since that one was broken off: its choice is of the past."""
     report = one.past and one.past.report.get("workdir")
-    last = Workdir(Path(report)).read_json("run.json") if report else None
-    return last is not None and last["begun"] > workdir.read_json("run.json")["begun"]
+    last = Workdir(Path(report)).kept_json("run.json") if report else None
+    return bool(last) and last["begun"] > workdir.read_json("run.json")["begun"]

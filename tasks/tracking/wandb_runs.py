@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from models.address import masked_text
 from tasks.journal import Record, joined, read_lines
 from tasks.tracking.entry import NOTE, entry, safe_names
+from tasks.workdir import Workdir
 
 if TYPE_CHECKING:
     import wandb
@@ -63,7 +64,7 @@ class Runs:
         """Ended runs that are not there as they are now."""
         self.lost: dict[str, str] = {}
         """Key -> why it could not be written."""
-        self.held = {json.loads(f.read_text("utf-8"))["key"]: f.parent for f in self.folder.glob("*/nestor.json")}
+        self.held = {kept["key"]: f.parent for f in self.folder.glob("*/nestor.json") if (kept := _kept(f.parent))}
         self._failures = Counter[str]()
         shutil.rmtree(self._beside, ignore_errors=True)
 
@@ -96,7 +97,7 @@ class Runs:
 
     def _digest_held(self, key: str) -> str:
         place = self.held.get(key)
-        return json.loads((place / "nestor.json").read_text("utf-8"))["digest"] if place else ""
+        return _kept(place)["digest"] if place else ""
 
     def write(self) -> bool:
         """Writes some of the runs that are due; whether there are more."""
@@ -192,6 +193,11 @@ class Runs:
             else:
                 log.warning("no file %s to keep", path)
         return files
+
+
+def _kept(place: Path) -> dict[str, str]:
+    """Whose the run's folder is; empty where that is damaged, so that it is written again."""
+    return Workdir(place).kept_json("nestor.json") or {}
 
 
 def digest(record: Record) -> str:
