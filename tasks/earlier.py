@@ -15,6 +15,7 @@ import pandas as pd
 
 from models.address import masked
 from models.config import Run
+from models.config.values import model_name as named
 from models.errors import InputError, listed, shortened, unknown
 from models.outcome import Report
 from models.seal import digest
@@ -51,11 +52,11 @@ def model_name(run: Run) -> str:
         return run.name
     if isinstance(run.data, pd.DataFrame):
         return "model"
-    name = re.sub(r"[/:.%\"'\s]+", "_", _stem(str(run.data), run.query or "")).strip("_")
+    name = named(_stem(str(run.data), run.query or ""))
     if not name:
         known = masked(str(run.data))
         raise InputError(f"No name for the model can be made from {known!r}: give one with --name.")
-    return name[:100]
+    return name
 
 
 def kept_seal(name: str, address: str) -> dict[str, Any] | None:

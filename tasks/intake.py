@@ -75,8 +75,9 @@ def seal(session: Session) -> None:
     progress.emit(progress.Stage("seal"))
     with session.ledger.stage("sealing"):
         table = session.table
-        kept = session.fixed(session.workdir.read_json, "seal.json") or session.earlier_seal()
-        kept = None if table.test is not None else kept
+        kept = None
+        if table.test is None:
+            kept = session.fixed(session.workdir.read_json, "seal.json") or session.earlier_seal()
         division = divided(table, session.run, session.metric, kept)
         _keep(session, division)
         session.plan, session.work_places = division.plan, division.work_places

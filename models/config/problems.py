@@ -44,7 +44,10 @@ def sentence(problem: Any, model: type[Settings]) -> str:
         return "is missing."
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be").rstrip(".")
     if problem["type"] == "string_pattern_mismatch":
-        message = "a name must not have / : % \" ' in it, nor begin with a dot or a blank"
+        message = (
+            "a name must not have / : @ ? % \" ' \\ or a control character in it, nor begin with . or -, nor begin or "
+            "end with a blank"
+        )
     return f"{message}." if problem["type"] == "value_error" else f"{message}, not {shortened(problem['input'])!r}."
 
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from models.config.gate import Gate
 from models.config.places import unfolded
 from models.config.run import Run
-from models.config.values import Bound, Data, Duration, Settings, paired, pairs
+from models.config.values import Bound, Data, Duration, ModelName, Settings, paired, pairs
 
 
 def _of_run(value: object) -> object:
@@ -23,7 +23,7 @@ Changes = Annotated[dict[str, Any], BeforeValidator(_of_run), pairs(".+")]
 class Retrain(Settings):
     """New data for a model that exists: checked, trained on, and the challenger meets the champion."""
 
-    name: str = Field(pattern=r"^[^/:.%\"'\s][^/:%\"']*$", max_length=100)
+    name: ModelName
     """The model's name in the registry."""
     data: Data | None = None
     """The new table, as in a run; empty: where the last run found its table, read anew."""

@@ -17,6 +17,7 @@ from models.config.values import (
     Kind,
     Kinds,
     Limits,
+    ModelName,
     Name,
     Names,
     Orders,
@@ -190,7 +191,7 @@ class Run(Settings):
     address with `query`, or where one is kept (`env:NAME`, `secret:NAME`), `sklearn:NAME`, or in Python a DataFrame."""
     target: Name | None = None
     """The column to predict; may be left out for `sklearn:NAME`."""
-    name: str | None = Field(default=None, pattern=r"^[^/:.%\"'\s][^/:%\"']*$", max_length=100)
+    name: ModelName | None = None
     """The model's name in the registry; empty: the file's stem."""
     budget: Budget = Budget()
     search: Search = Search()

@@ -70,6 +70,19 @@ Name = Annotated[str, BeforeValidator(named)]
 """The name of a column, or a label; a number, as frames have it, is its text."""
 
 
+_BARRED = r"/:@?%\"'\\\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
+"""Signs that no model's name has: those by which versions are addressed, and those that can't be seen or typed."""
+ModelName = Annotated[
+    str, Field(pattern=rf"^[^{_BARRED}\s.\-]([^{_BARRED}]*[^{_BARRED}\s])?$", max_length=100)
+]
+"""A model's name in the registry."""
+
+
+def model_name(text: str) -> str:
+    """The text as a model's name; empty where nothing is left of it."""
+    return re.sub(r"^[.\-_]+|_+$", "", re.sub(rf"[{_BARRED}.\s]+", "_", text))[:100]
+
+
 def _parted(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))

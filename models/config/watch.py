@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from models.config.values import Bound, Data, Settings
+from models.config.values import Bound, Data, ModelName, Settings
 
 
 class Watch(Settings):
     """New rows against what the champion was trained on: do columns, predictions or scores drift?"""
 
-    name: str = Field(pattern=r"^[^/:.%\"'\s][^/:%\"']*$", max_length=100)
+    name: ModelName
     """The model's name in the registry; its champion is watched."""
     data: Data
     """The new rows, with or without the target, as in a run."""

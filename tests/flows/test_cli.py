@@ -193,7 +193,7 @@ def test_values_for_the_query_overrule_those_of_the_file(tmp_path, form):
         ({("search", "trials"): "many"}, "--trials: should be a valid integer"),
         ({("budget", "seconds"): "soon"}, "--budget: a duration such as 90s, 10m or 1h30m is wanted, not 'soon'."),
         ({("types",): {"zip": "postcode"}}, "--type: should be 'number', 'category'"),
-        ({("name",): "a/b"}, "--name: a name must not have / : %"),
+        ({("name",): "a/b"}, "--name: a name must not have / : @ ? %"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_option(given, says):
