@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -63,9 +63,11 @@ def _log() -> Path:
 
 
 def log_to_file() -> None:
-    """From now on what libraries log goes to a file; on the screen it would tear the display apart."""
-    private.made(LOGS)
-    logging.getLogger().handlers = [_handler()]
+    """From now on what libraries log goes to a file, or nowhere in a folder where none may be written; on the screen it
+    would tear the display apart."""
+    with suppress(OSError):
+        private.made(LOGS)
+    logging.getLogger().handlers = [_handler() if os.access(LOGS, os.W_OK) else logging.NullHandler()]
     logging.captureWarnings(True)
 
 

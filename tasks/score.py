@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 log = logging.getLogger("nestor.score")
+T = TypeVar("T")
 
 CHUNK = 50_000
 """Rows that are predicted at once."""
@@ -250,21 +252,51 @@ def _opened(client: MlflowClient, version: ModelVersion, folder: Path, tested: b
     label = f"{version.name}/{version.version}"
     files = _files(client, version, folder, label)
     digest = _same(files, version, label)
-    facts = json.loads((files / "nestor.json").read_text("utf-8"))
-    model = _model(files, tested, facts, unsafe, label)
-    _warn_of_versions(files / "requirements.txt", label)
-    profile = files / "profile.json"
+    part = partial(_part, files, label)
+    facts = part("nestor.json", _facts)
+    model = part(_model_file(files, tested), lambda file: _model(file, facts, unsafe, label))
+    part("requirements.txt", lambda file: _warn_of_versions(file, label))
     return Loaded(
         version.name, int(version.version), model, facts, version.run_id or "", digest,
-        _row_keys(files), json.loads(profile.read_text("utf-8")) if profile.exists() else None, coverage.read(files),
+        part("row_keys.npz", _row_keys), part("profile.json", _profile),
+        part(coverage.FILE, lambda file: coverage.read(file.parent)),
     )  # fmt: skip
 
 
-def _model(files: Path, tested: bool, facts: Mapping[str, Any], unsafe: bool, label: str) -> Any:
-    """The fitted object in a version's folder."""
-    names = ["tested", "model"] if tested else ["model"]
-    there = [files / f"{name}{ending}" for name in names for ending in (".skops", pickled.FORM)]
-    file = next(path for path in there if path.exists())
+def _part(files: Path, label: str, name: str, read: Callable[[Path], T]) -> T:
+    """What `read` makes of a file of the version; NestorError that names the file where it is missing or broken."""
+    try:
+        return read(files / name)
+    except NestorError:
+        raise
+    except Exception as error:  # what a broken file makes a library raise may be anything
+        log.warning("%s of %s", name, label, exc_info=error)
+        what = f"its file {name} can't be read" if (files / name).exists() else f"it has no file {name}"
+        raise NestorError(
+            f"{label} is damaged: {what}; it is not loaded. Use another version, or register the model anew."
+        ) from error
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    """What `nestor.json` says; ValueError where it says too little."""
+    facts = json.loads(file.read_text("utf-8"))
+    if not isinstance(facts, dict) or not facts.keys() >= {"task", "classes", "kinds", "reading"}:
+        raise ValueError(f"{file.name} is not what Nestor writes")
+    return facts
+
+
+def _profile(file: Path) -> dict[str, Any] | None:
+    return json.loads(file.read_text("utf-8")) if file.exists() else None
+
+
+def _model_file(files: Path, tested: bool) -> str:
+    """The name of the file with the fitted object, whether it is there or not."""
+    names = [f"{name}{form}" for name in ("tested", "model")[not tested :] for form in (".skops", pickled.FORM)]
+    return next((name for name in names if (files / name).exists()), "model.skops")
+
+
+def _model(file: Path, facts: Mapping[str, Any], unsafe: bool, label: str) -> Any:
+    """The fitted object in a version's file."""
     if file.suffix == ".skops":
         import skops.io
 
@@ -313,10 +345,10 @@ def _same(files: Path, version: ModelVersion, label: str) -> str:
     return found
 
 
-def _row_keys(files: Path) -> dict[str, np.ndarray]:
-    if not (files / "row_keys.npz").exists():
+def _row_keys(file: Path) -> dict[str, np.ndarray]:
+    if not file.exists():
         return {}
-    with np.load(files / "row_keys.npz", allow_pickle=False) as kept:
+    with np.load(file, allow_pickle=False) as kept:
         return {name: kept[name] for name in kept.files}
 
 

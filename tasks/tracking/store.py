@@ -6,9 +6,10 @@ import hashlib
 import logging
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -98,9 +99,13 @@ def locked(address: str) -> Iterator[None]:
     """Alone among this machine's Nestor processes with that store: MLflow's migrations, and reading a tag to write it
     anew, are not safe among several."""
     digest = hashlib.sha256(address.encode()).hexdigest()[:16]
-    file = Path(address.removeprefix("sqlite:///") + ".lock") if is_sqlite_file(address) else None
-    path = file or Path(os.environ.get("TMPDIR", "/tmp")) / f"nestor-{os.getuid()}-{digest}.lock"
-    private.made(path.parent)
+    path = Path(tempfile.gettempdir()) / f"nestor-{os.getuid()}-{digest}.lock"
+    if is_sqlite_file(address):
+        beside = Path(address.removeprefix("sqlite:///") + ".lock")
+        with suppress(OSError):  # beside a store that may only be read there is none, and its readers need none
+            private.made(beside.parent)
+            beside.touch()
+            path = beside
     with alone(path):
         yield
 

@@ -14,7 +14,7 @@ from models.config.values import ModelName, model_name
 from tasks.score import _parts
 
 NAMES = TypeAdapter(ModelName)
-BAD = ["", " ", "a@b", "a@champion", "a/b", "a:b", "a?b", "a%b", "a'b", 'a"b', "a\\b", ".a", "-a", " a", "a ", "a\n", 
+BAD = ["", " ", "a@b", "a@champion", "a/b", "a:b", "a?b", "a%b", "a'b", 'a"b', "a\\b", ".a", "-a", " a", "a ", "a\n",
        "a\x07b", "a\x9bb", "a\u202eb", "a\u200bb", "x" * 101]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Scoring: new rows read as the training table was, by the version that was asked for, if it is what was registered."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ from tasks.register import digest, register
 from tasks.score import find, known_types, load, score
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.store import connect
+from tests import stack
 
 
 @pytest.fixture(scope="module")
@@ -359,6 +361,53 @@ def test_a_forged_list_and_a_forged_digest_do_not_help(forged):
     client.set_model_version_tag(name, "1", "nestor.digest", digest(folder))
     said = refused()
     assert said.startswith("it holds types that no family of this installation names: subprocess.check_output; it is")
+
+
+BROKEN = {
+    "nestor.json": [b"", b"{", b"[]", b"{}", b"\xff\xfe"],
+    "model.skops": [b"", b"PK\x03\x04", b"garbage"],
+    "requirements.txt": [b"\xff\xfe"],
+    "row_keys.npz": [b"", b"PK\x03\x04"],
+    "profile.json": [b"", b"{"],
+    "conformal.json": [b"", b"{", b"[]"],
+}
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, one) for name, all_of in BROKEN.items() for one in all_of])
+def test_a_version_registered_with_a_broken_file_is_refused_by_the_files_name(forged, name, content):
+    folder, client, model, refused = forged
+    (folder / name).write_bytes(content)
+    client.set_model_version_tag(model, "1", "nestor.digest", digest(folder))
+    assert refused().startswith(f"it is damaged: its file {name} can't be read; it is not loaded.")
+
+
+@pytest.mark.parametrize("name", ["nestor.json", "model.skops", "requirements.txt"])
+def test_a_version_registered_without_a_file_is_refused_by_the_files_name(forged, name):
+    folder, client, model, refused = forged
+    (folder / name).unlink()
+    client.set_model_version_tag(model, "1", "nestor.digest", digest(folder))
+    assert refused().startswith(f"it is damaged: it has no file {name}; it is not loaded.")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another user is become as Linux has it")
+def test_scoring_needs_to_write_nothing_but_its_output(world, tmp_path):
+    folder, address, _ = world
+    place, own = tmp_path / "place", tmp_path / "own"
+    shutil.copytree(folder, place)
+    own.mkdir()
+    for path in [place, *place.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    for above in [own, *tmp_path.parents][:4]:
+        above.chmod(above.stat().st_mode | 0o055)
+    if os.getuid() == 0:
+        os.chown(own, 65534, 65534)
+    user = ["setpriv", "--reuid=nobody", "--clear-groups"] if os.getuid() == 0 else []
+    command = [*user, *stack.command("score", "wine", "wine.csv", "--out", str(own / "out.csv"))]
+    env = {**os.environ, "MLFLOW_TRACKING_URI": address.replace(str(folder), str(place)), "HOME": str(own)}
+    done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(own / "out.csv")) == 178
+    assert sorted(p.name for p in own.iterdir()) == ["out.csv"]
 
 
 def test_what_is_checked_is_what_is_loaded(forged, world, monkeypatch):
