@@ -33,6 +33,7 @@ from models.config import problems  # noqa: E402
 from models.config.places import is_settings  # noqa: E402
 from models.errors import Interrupted, NestorError  # noqa: E402
 from tasks import login  # noqa: E402
+from tasks.full import full, is_full  # noqa: E402
 
 TAG, PART = "nestor", "nestor-part"
 """By these tags deployments/automations.yaml knows our flow runs; PART is one within another."""
@@ -127,6 +128,10 @@ def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
             return Cancelled(data=Interrupted(cancel.SENTENCE), message=cancel.SENTENCE)
         except NestorError as error:
             return Failed(data=error, message=str(error))
+        except Exception as error:
+            if not is_full(error):
+                raise
+            return Failed(data=full(error), message=str(full(error)))
 
     vars(told)["__signature__"] = signature  # Prefect reads the types from here
     return told

@@ -81,6 +81,9 @@ def main() -> None:
         if os.environ.get("NESTOR_DEBUG"):
             raise
         sys.exit(ending.ended(error))
+    finally:
+        if code := ending.flushed():
+            sys.exit(code)
 
 
 if __name__ == "__main__":

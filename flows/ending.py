@@ -20,6 +20,7 @@ from models.address import masked
 from models.errors import Interrupted, NestorError, shortened
 from models.safe import printable
 from tasks import private
+from tasks.full import full, is_full
 from tasks.secret import Formatter, hushed
 
 LOGS = Path("mlruns/logs")
@@ -33,6 +34,9 @@ def ended(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         say("Interrupted.")
         return Interrupted.exit_code
+    if is_full(error):
+        say(f"Error: {full(error)}")
+        return NestorError.exit_code
     path = kept(error)
     say(
         f"Error: {type(error).__name__}: {shortened(hushed(str(error)), 300)}\n"
@@ -113,10 +117,25 @@ def _no_run(text: str) -> bool:
 
 
 def say(text: str) -> None:
-    """Writes to standard error, whatever its encoding, and nothing that a terminal obeys."""
+    """Writes to standard error, whatever its encoding, and nothing that a terminal obeys; to nobody where it can't be
+    written."""
     text = printable(text)
     encoding = sys.stderr.encoding or "utf-8"
-    print(as_typed(text).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+    with suppress(OSError):
+        print(as_typed(text).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+
+
+def flushed() -> int:
+    """0 once standard output has taken everything; else the exit code, and who reads errors is told why."""
+    try:
+        sys.stdout.flush()
+        return 0
+    except OSError as error:
+        # What is left would be tried again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # who reads has read enough, such as `| head`
+            say(f"Error: the result can't be written to standard output: {error.strerror}.")
+        return NestorError.exit_code
 
 
 @contextmanager

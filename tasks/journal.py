@@ -283,7 +283,8 @@ class Journal:
         if self._tracker is not None:
             # With nothing to mirror there is no reason to wait until it has imported MLflow.
             self._tracker.stop(0 if self.empty else timeout)
-        self._file.close()
+        with suppress(OSError):  # on a full disk: a line cut short is no line
+            self._file.close()
         self._only.close()
 
     def __enter__(self) -> Journal:

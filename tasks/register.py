@@ -13,6 +13,7 @@ besides MLflow's files
                     `made_of`: the columns that were hashed
     profile.json    what the training table looked like: what `watch` compares later rows with
     code/           three of our files as a package: they read rows as the training table was read (served.py)
+    model.sig       the signature of all others, where the environment names a key (`tasks/signing.py`)
     conformal.json  how far off the predictions of outer rows were: what intervals and sets are made of
 """
 
@@ -36,7 +37,7 @@ import pandas as pd
 
 from models import history, spelling
 from models.errors import NestorError, listed
-from tasks import pickled
+from tasks import pickled, signing
 from tasks.tracking import described, moves
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.store import locked
@@ -164,6 +165,7 @@ def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
     for path in files.beside:
         shutil.copyfile(path, files.folder / path.name)
     (files.folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
+    signing.sign(files.folder)
     return digest(files.folder)
 
 

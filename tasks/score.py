@@ -29,7 +29,7 @@ from models.families import families
 from models.history import History
 from models.profiles import WIDTH
 from models.table import Reading
-from tasks import coverage, forecast, pickled, predict
+from tasks import coverage, forecast, pickled, predict, signing
 from tasks.data import fetched
 from tasks.data.chunks import chunks, opened
 from tasks.data.spelled import Levels, Speller
@@ -250,8 +250,12 @@ def _unknown_model(client: MlflowClient, name: str) -> InputError:
 
 def _opened(client: MlflowClient, version: ModelVersion, folder: Path, tested: bool, unsafe: bool) -> Loaded:
     label = f"{version.name}/{version.version}"
+    from tasks.register import META
+
     files = _files(client, version, folder, label)
     digest = _same(files, version, label)
+    (files / META).unlink(missing_ok=True)
+    signing.verify(files, label)
     part = partial(_part, files, label)
     facts = part("nestor.json", _facts)
     model = part(_model_file(files, tested), lambda file: _model(file, facts, unsafe, label))

@@ -20,7 +20,7 @@ from models.config import Run
 from models.errors import InputError, NestorError
 from models.split import ALL
 from models.table import Finding
-from tasks import earlier, owner, private, progress, wandb_mirror
+from tasks import earlier, owner, private, progress, signing, wandb_mirror
 from tasks.budget import EXIT, Ledger
 from tasks.journal import Journal, Record
 from tasks.libraries import installed
@@ -340,6 +340,7 @@ def no_store(address: str) -> bool:
 def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
     """A session over a new folder, or with `resume` ("" for the newest, or a run) over an interrupted run's."""
     wandb_mirror.check(run)
+    signing.check()
     name = earlier.model_name(run)
     workdir = earlier.interrupted(run, name, resume) if resume is not None else None
     if resume is not None and workdir is None:
@@ -357,7 +358,8 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
         session.mirror = wandb_mirror.started(run, workdir.path)
         yield session
     except BaseException:
-        session.own("stopped")
+        with suppress(OSError):  # on a full disk: whose the run is tells that it has ended
+            session.own("stopped")
         raise
     finally:
         session.close()

@@ -30,6 +30,7 @@ from models.search import BATCH, MOST_TRIALS
 from models.space import view_of
 from tasks import checkpoints, fit, progress
 from tasks.brief import Fit, Job
+from tasks.full import full, is_full
 from tasks.journal import STATUS_OF_STATE
 from tasks.picked import of_family, ranking, tried
 from tasks.session import Session
@@ -253,6 +254,8 @@ def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial
             try:
                 go_on(_with(session, study, trial, future.result()))
             except FitError as error:
+                if is_full(error):  # of no configuration's making: a resume fits it again
+                    raise full(error) from None
                 if trial.scores or error.reason != NEVER_RUN:
                     ended = replace(trial, state=error.state, reason=error.reason, end=time.time())
                     finished[trial.number] = ended
@@ -355,6 +358,8 @@ def refit(
     try:
         done = session.fits.submit(fit.run, job, priority=priority, timeout=limit).result()
     except FitError as error:
+        if is_full(error):
+            raise full(error) from None
         if needed:
             session.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")
         return None

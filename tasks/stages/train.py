@@ -16,6 +16,7 @@ from models.outcome import Report
 from tasks import conclude as concluding
 from tasks import tune
 from tasks.conclude import Concluded
+from tasks.full import full, is_full
 from tasks.publish import publish
 from tasks.session import Session
 from tasks.stages import artifacts
@@ -48,6 +49,8 @@ def tune_one(session: Session, family: str, fold: str) -> Any:
     except NestorError:
         raise
     except Exception as error:
+        if is_full(error):
+            raise full(error) from None
         if task_run.run_count <= RETRIED["retries"]:
             raise
         log.warning("%s/%s ended early.", family, fold, exc_info=True)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -389,22 +390,30 @@ def test_a_version_registered_without_a_file_is_refused_by_the_files_name(forged
     assert refused().startswith(f"it is damaged: it has no file {name}; it is not loaded.")
 
 
+@pytest.fixture
+def elsewhere():
+    """A folder that other users may enter: pytest's own are for one alone."""
+    folder = Path(tempfile.mkdtemp(prefix="nestor-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="another user is become as Linux has it")
-def test_scoring_needs_to_write_nothing_but_its_output(world, tmp_path):
-    folder, address, _ = world
-    place, own = tmp_path / "place", tmp_path / "own"
-    shutil.copytree(folder, place)
-    own.mkdir()
-    for path in [place, *place.rglob("*")]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    for above in [own, *tmp_path.parents][:4]:
-        above.chmod(above.stat().st_mode | 0o055)
-    if os.getuid() == 0:
-        os.chown(own, 65534, 65534)
+def test_scoring_needs_to_write_nothing_but_its_output(elsewhere):
+    store, own = elsewhere / "store", elsewhere / "own"
+    store.mkdir(), own.mkdir()
+    address = f"sqlite:///{store}/m.db"
+    registered(store / "wine", address, "wine", *wine(store))
     user = ["setpriv", "--reuid=nobody", "--clear-groups"] if os.getuid() == 0 else []
+    if user:
+        os.chown(own, 65534, os.getgid())
+    for path in (store, store / "m.db"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
     command = [*user, *stack.command("score", "wine", "wine.csv", "--out", str(own / "out.csv"))]
-    env = {**os.environ, "MLFLOW_TRACKING_URI": address.replace(str(folder), str(place)), "HOME": str(own)}
-    done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, check=False)
+    env = {**os.environ, "MLFLOW_TRACKING_URI": address, "HOME": str(own)}
+    done = subprocess.run(command, cwd=store, env=env, capture_output=True, text=True, check=False)
+    store.chmod(0o755)
     assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(own / "out.csv")) == 178
     assert sorted(p.name for p in own.iterdir()) == ["out.csv"]

@@ -1,0 +1,47 @@
+"""A disk that is full: how it is seen, whoever says it, and what is said of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from pathlib import Path
+
+from models.errors import NestorError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SAID = re.compile("|".join([*(re.escape(os.strerror(number)) for number in _FULL), "database or disk is full"]))
+
+
+class FullDisk(NestorError):
+    """Nothing more can be written."""
+
+
+def is_full(error: BaseException | str | None) -> bool:
+    """Whether the error, one that led to it, or what a process said of its end, tells of a full disk."""
+    if error is None or isinstance(error, str):
+        return bool(error and _SAID.search(error))
+    own = isinstance(error, FullDisk) or (isinstance(error, OSError) and error.errno in _FULL) or is_full(str(error))
+    return own or is_full(error.__cause__ or error.__context__)
+
+
+def full(error: BaseException | str) -> FullDisk:
+    """What was lost, what is kept, and how to go on."""
+    if isinstance(error, FullDisk):
+        return error
+    file = getattr(error, "filename", None) or "mlruns"
+    return FullDisk(
+        f"Nothing more can be written: the disk with {Path(file).absolute()}{_free(file)} is full, or a quota or limit "
+        "is reached. What was just being written is lost; every fit that was finished, every trial and every "
+        "registered version is kept. Make room, then go on with the same command and --resume."
+    )
+
+
+def _free(file: str) -> str:
+    """` (0.2 MB free)`, where that can be told."""
+    place = next((p for p in (Path(file), *Path(file).absolute().parents) if p.is_dir()), None)
+    try:
+        return f" ({shutil.disk_usage(place).free / 1e6:.1f} MB free)" if place else ""
+    except OSError:
+        return ""
