@@ -34,6 +34,8 @@ def ended(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         say("Interrupted.")
         return Interrupted.exit_code
+    if isinstance(error, OSError) and error.filename is None and (code := flushed("\n")):
+        return code
     if is_full(error):
         say(f"Error: {full(error)}")
         return NestorError.exit_code
@@ -125,9 +127,10 @@ def say(text: str) -> None:
         print(as_typed(text).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
 
 
-def flushed() -> int:
-    """0 once standard output has taken everything; else the exit code, and who reads errors is told why."""
+def flushed(more: str = "") -> int:
+    """0 once standard output has taken everything, and this text; else the exit code, and who reads errors is told."""
     try:
+        sys.stdout.write(more)
         sys.stdout.flush()
         return 0
     except OSError as error:

@@ -136,7 +136,7 @@ def test_a_damaged_run_is_named_and_left_out(runs, harm):
     assert [line for line in said if line] == ["The run in mlruns/work/second is left out: its run.json is damaged."]
     with pytest.raises(NestorError, match=r"second/run.json is damaged"):
         earlier.interrupted(RUN, "model", "second")
-    with pytest.raises(InputError, match="No run 'third'"):
+    with pytest.raises(InputError, match="third"):
         earlier.interrupted(RUN, "model", "third")
 
 
