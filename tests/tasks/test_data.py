@@ -97,6 +97,8 @@ def test_scikit_learns_tables(name: str, task: str, classes: tuple[object, ...],
 
 def test_an_unknown_table_of_scikit_learn_names_the_known() -> None:
     with pytest.raises(InputError, match="Known: breast_cancer"):
+        read(Run(data="sklearn:boston"))
+    with pytest.raises(InputError, match=r"Did you mean iris\?"):
         read(Run(data="sklearn:iri"))
 
 
