@@ -216,6 +216,9 @@ _OURS = {
 _DEFAULTS = {
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "10",  # a schedule that is set fires at its next minute
+    # Ten minutes, and three runs of each schedule at least, are laid out ahead: of a schedule of every minute the usual
+    # hour would fill each list of runs with what has not been yet.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT10M",
     "PREFECT_LOGGING_LEVEL": "INFO",
     "PREFECT_INTERNAL_LOGGING_LEVEL": "ERROR",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
