@@ -191,8 +191,9 @@ class Report:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:
-        """The report that `as_json` made the value of."""
-        return TypeAdapter(cls).validate_python(value)
+        """The report that `as_json` made the value of; of what covers nothing that can be measured nothing is left."""
+        measured = [one for one in value.get("coverage", ()) if None not in one.values()]
+        return TypeAdapter(cls).validate_python({**value, "coverage": measured})
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +10,9 @@ from pathlib import Path
 from models.errors import NestorError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_SAID = re.compile("|".join([*(re.escape(os.strerror(number)) for number in _FULL), "database or disk is full"]))
+_SQLITE = "database or disk is full"
+_SAID = re.compile(rf"OSError: \[Errno (?:{'|'.join(map(str, sorted(_FULL)))})\]|{_SQLITE}")
+"""How a process of ours, and SQLite, say it. A server of others that says it has a disk of its own."""
 
 
 class FullDisk(NestorError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from models.errors import BudgetError, NestorError, listed
+from models.errors import BudgetError, InputError, NestorError, listed
 from models.families import Family, family
 from models.folds import Laid, asked_of, comparable, even, laid, refit_too, unjudged
 from models.outcome import How
@@ -100,14 +100,23 @@ def _timed(session: Session, kept: list[Family]) -> Level:
         priority={name: family(name).priority for name in first},
     )
     if (level.outer, level.inner) != start:
-        session.note(f"There is too little time for {start[0]} x {start[1]} folds: the plan is {named(level.how)}.")
-        metrics, folds = asked_of(session.goal), (level.outer, level.inner)
-        found = even(session.work, session.plan, session.run, metrics, session.table, *folds)
-        _take(session, found)
-        level = replace(level, outer=found.outer, inner=found.inner)
+        level = replace(level, **_laid_anew(session, start, level))
     references = tuple(name for name in first if not family(name).tunable)
     out = {**session.level.left_out, **ended, **level.left_out}
     return replace(level, families=(*references, *level.families), left_out=out)
+
+
+def _laid_anew(session: Session, start: tuple[int, int], level: Level) -> dict[str, int]:
+    """The folds of the plan that the time allows; those laid out before where a part of it would lack a class."""
+    short, metrics = f"There is too little time for {start[0]} x {start[1]} folds", asked_of(session.goal)
+    try:
+        found = even(session.work, session.plan, session.run, metrics, session.table, level.outer, level.inner)
+    except InputError:
+        session.note(f"{short}, but with fewer a part of the rows would lack what it needs: they are kept.")
+        return {"outer": start[0], "inner": start[1]}
+    session.note(f"{short}: the plan is {named(level.how)}.")
+    _take(session, found)
+    return {"outer": found.outer, "inner": found.inner}
 
 
 def _take(session: Session, found: Laid) -> None:

@@ -159,7 +159,7 @@ def _made_whole(session: Session, study: Study) -> None:
     """Fits once more what is damaged, or lost, of an earlier session's results: the end needs their predictions."""
     parts = [replace(t, scores=t.scores[:j]) for t in study.told for j in range(len(t.scores)) if t.state == "complete"]
     lost = [part for part in parts if fit.finished(_job(session, study, part), session.workdir) is None]
-    for again in [_submit(session, study, part) for part in lost]:
+    for again in [_submit(session, study, part, needed=True) for part in lost]:
         again.result()
 
 
@@ -283,14 +283,15 @@ def _job(session: Session, study: Study, trial: Trial) -> Job:
     )  # fmt: skip
 
 
-def _submit(session: Session, study: Study, trial: Trial) -> Future[Fit]:
+def _submit(session: Session, study: Study, trial: Trial, needed: bool = False) -> Future[Fit]:
+    """The fit, asked for. One that the end needs is done before all others, and is not cancelled when time is short."""
     job = _job(session, study, trial)
     order = list(session.level.families).index(study.family.name)
     batch = (trial.number + BATCH - 1) // BATCH
     place = list(session.folds).index(study.fold)
-    return session.fits.submit(
-        fit.run, job, priority=(SEARCH, batch, order, place, trial.number), timeout=session.fit_limit(study.family.name)
-    )
+    limit = session.refit_limit() if needed else session.fit_limit(study.family.name)
+    stage = JUDGE if needed else SEARCH
+    return session.fits.submit(fit.run, job, priority=(stage, batch, order, place, trial.number), timeout=limit)
 
 
 def _with(session: Session, study: Study, trial: Trial, done: Fit) -> Trial:

@@ -48,8 +48,14 @@ def test_a_full_disk_is_known_whoever_says_it(error, capsys):
         assert "did not expect" not in shown
 
 
-@pytest.mark.parametrize("error", [None, "", OSError(errno.EACCES, "Permission denied"), ValueError("full")])
-def test_other_errors_are_none(error):
+@pytest.mark.parametrize(
+    "error",
+    [
+        None, "", OSError(errno.EACCES, "Permission denied"), ValueError("full"),
+        RuntimeError("the server says 413: File too large"), "could not extend file: No space left on device",
+    ],
+)  # fmt: skip
+def test_other_errors_and_disks_of_others_are_none(error):
     assert not is_full(error)
 
 
