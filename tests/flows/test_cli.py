@@ -424,7 +424,7 @@ def test_a_slip_is_told_with_what_was_meant(words, meant, table):
     done = nestor(*words, cwd=table)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    told = " ".join(done.stderr.replace("│", " ").split())
+    told = " ".join((done.stdout + done.stderr).replace("│", " ").split())
     assert "Did you mean" in told or "Possible options" in told
     assert meant in told.split("Did you mean")[-1]
 
