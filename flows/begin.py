@@ -99,20 +99,18 @@ def _closed(session: Session, handle: server.Handle, why: str) -> None:
 
 @contextmanager
 def _held_to_time(session: Session, handle: server.Handle) -> Iterator[None]:
-    """Inside the block a command that overruns its budget before anything is fitted is ended: a last resort against
-    what no worker process can be killed for, such as a table that takes minutes to read. From the first configuration
-    that was fitted on every inner fold there is something to deliver, and the run may take the time that its end
-    needs."""
+    """Inside the block a command that overruns its budget is ended: a last resort against what no worker process can be
+    killed for, such as a table that takes minutes to read. Once there is something to deliver the run may take the
+    time that its end needs."""
     over = threading.Event()
 
     def watch(limit: float) -> None:
         while not over.wait(0.2):
-            if session.deliverable:
-                return
-            if session.ledger.left < -max(4.0, 0.04 * limit):
+            if session.ledger.left < 0 and session.ledger.left < -session.overtime:
+                late = "the end hangs" if session.deliverable else "no model can be made of what is fitted so far"
                 why = (
-                    f"The budget of {limit:.0f} s is over, and no configuration is fitted yet. What is finished is "
-                    "kept: the same command with --resume and a larger --budget goes on."
+                    f"The budget of {limit:.0f} s is over, and {late}. What is finished is kept: the same command with "
+                    "--resume and a larger --budget goes on."
                 )
                 ending.say(f"Error: {why}")
                 _closed(session, handle, why)

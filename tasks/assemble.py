@@ -5,6 +5,7 @@ Nothing here looks at B_k or T."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import numpy as np
 
 from models.calibration import wanted
 from models.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
+from models.families import family
 from models.finish import PLAIN, Finish, finished, judged, of_all
 from models.metric import Fold3
 from models.nested import Trial
@@ -37,6 +39,8 @@ class Chosen:
     """Of metrics and gaps that are objectives or limited, on inner rows, finished as it is judged."""
     held: bool = False
     """Whether a limit kept it from the best calibration or threshold."""
+    last: bool = False
+    """Whether it is only what could be refitted at all: then nothing that is said of the procedure holds for it."""
 
 
 def assembled(session: Session) -> dict[str, Chosen]:
@@ -46,30 +50,35 @@ def assembled(session: Session) -> dict[str, Chosen]:
     the time goes."""
     with judging_in_time(session):
         chosen = _assembled(session)
-    return chosen if chosen or session.ledger.limit is None else _quickest(session)
+    if session.ledger.limit is None or (chosen and (session.goal.plain or ALL in chosen or ALL not in session.folds)):
+        return chosen
+    return _quickest(session)
 
 
 def _quickest(session: Session) -> dict[str, Chosen]:
-    """The configuration that was fitted in the fewest seconds, refitted alone, however long that takes: where nothing
-    could be refitted in time there would be no model, although there are trials. Empty where there are none, or that
-    fails too; what failed for want of memory fails again."""
-    goal = session.goal
-    folds = [ALL] if ALL in session.folds and not goal.plain else list(session.folds)
-    found = [
-        (trial.seconds_anew, fold, name, trial)
-        for fold in folds
-        for name, trials in picked.tried(session, fold).items()
-        for trial in goal.complete(trials)
-        if goal.keeps(trial)
-    ]
-    for _, fold, name, trial in sorted(found, key=lambda one: one[0])[:1]:
-        if refit(session, name, fold, trial, last=True) is not None:
-            session.note(
-                f"Time was too short to refit what was chosen: {name} on fold {fold}, which takes the fewest seconds, "
-                "is delivered alone."
-            )
-            return {fold: _finished(session, Chosen(fold, (Member(name, trial.number, 1.0),), trial.inner or 0.0))}
+    """The configuration that was fitted in the fewest seconds and can be refitted within the limits, alone, however
+    late: where nothing of what was chosen could be refitted there would be no model, although there are trials. What
+    learns nothing comes last, but always gets its turn. Empty where all of them fail."""
+    late, until = not session.may_judge(), time.monotonic() + session.last_limit()
+    for fold, name, trial in picked.last_resorts(session):
+        seconds = until - time.monotonic() if family(name).tunable else session.last_limit()
+        if seconds <= 0 or refit(session, name, fold, trial, last=seconds) is None:
+            continue
+        if session.goal.keeps(picked.costed(session, fold, name, [trial])[0]):
+            _tell_last(session, name, fold, late)
+            alone = Chosen(fold, (Member(name, trial.number, 1.0),), trial.inner or 0.0, last=True)
+            return {fold: _finished(session, alone)}
     return {}
+
+
+def _tell_last(session: Session, name: str, fold: str, late: bool) -> None:
+    why = "Time was too short to refit what was chosen"
+    if not late:
+        why = "What was chosen could not be refitted" + " within the limits" * bool(session.goal.limits)
+    session.note(
+        f"{why}: {name} on fold {fold} is delivered alone, the quickest configuration that could be. It was not chosen "
+        "by its score, so there is no estimate."
+    )
 
 
 def _assembled(session: Session) -> dict[str, Chosen]:

@@ -57,16 +57,17 @@ def conclude(session: Session) -> Concluded:
     _tell_finish(session, chosen)
     shown = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
     outer = tuple((k, judged(rows, chosen[k].finish.threshold)) for k, rows in shown)
-    procedure = _interval(session, outer)
+    alone = any(one.last for one in chosen.values())
+    procedure = None if alone else _interval(session, outer)
     optimism = _optimism(session, chosen, outer)
-    if ALL in chosen and not outer:
+    if ALL in chosen and not outer and not alone:
         procedure = _without_outer(session, chosen[ALL])
     families = _families(session, chosen)
     test, agreement = _opened(session, chosen, outer)
     scores = coverage.scores(session, chosen, shown)
     covered = () if test is None else coverage.on_sealed(session, chosen, scores)
     return Concluded(
-        chosen, families, _winner(session, families), procedure, test, optimism, agreement,
+        chosen, families, _winner(session, families, alone), procedure, test, optimism, agreement,
         _beats_constant(session, procedure), shown, scores, covered, threshold(session, chosen),
     )  # fmt: skip
 
@@ -170,8 +171,8 @@ def _family(session: Session, name: str, chosen: dict[str, Chosen]) -> FamilyOut
     )
 
 
-def _winner(session: Session, families: Sequence[FamilyOutcome]) -> str:
-    if session.goal.several and families:
+def _winner(session: Session, families: Sequence[FamilyOutcome], alone: bool) -> str:
+    if (session.goal.several or alone) and families:
         return max(families, key=lambda family: family.weight).name
     return families[0].name if families else "constant"
 

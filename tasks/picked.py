@@ -19,6 +19,7 @@ from models.families import families
 from models.finish import judged
 from models.objectives import ADDED
 from models.outcome import number
+from models.split import ALL
 
 if TYPE_CHECKING:
     from models.ensemble import Candidate
@@ -149,6 +150,21 @@ def scored(session: Session, one: Objective, rows: Fold3, odds: np.ndarray, plac
     """The objective's metric, and these work rows as it judges them."""
     groups = None if one.column is None else session.brief.subgroups[one.column][places]
     return session.goal.fold(one, rows, odds, groups)
+
+
+def last_resorts(session: Session) -> list[tuple[str, str, Trial]]:
+    """Fold, family and trial of every complete configuration that keeps the limits by inner values, in a fold that a
+    model can be made of; what learns something first, then the quicker."""
+    goal = session.goal
+    folds = [ALL] if ALL in session.folds and not goal.plain else list(session.folds)
+    found = [
+        (fold, name, trial)
+        for fold in folds
+        for name, trials in tried(session, fold).items()
+        for trial in goal.complete(trials)
+        if goal.keeps(trial)
+    ]
+    return sorted(found, key=lambda one: (not families()[one[1]].tunable, one[2].seconds_anew))
 
 
 def over_all(session: Session, folds: Sequence[str]) -> NestorError | None:

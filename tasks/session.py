@@ -129,8 +129,24 @@ class Session:
 
     @property
     def deliverable(self) -> bool:
-        """Whether a configuration was fitted on every inner fold of a fold: then the run ends with a model."""
-        return any(t.inner is not None for trials in list(self.trials.values()) for t in list(trials))
+        """Whether a configuration that keeps the limits was fitted on every inner fold of a fold that a model can be
+        made of: then the run ends with a model. One that learns nothing counts only where no other is asked for."""
+        from models.families import family
+        from tasks import picked
+
+        if not self.trials:
+            return False
+        learns = any(family(name).tunable for name in self.level.families)
+        return any(family(name).tunable or not learns for _, name, _ in picked.last_resorts(self))
+
+    @property
+    def overtime(self) -> float:
+        """Seconds beyond its budget, if it has one, after which a command is ended: a few, and where there is something
+        to deliver as many as the last resort, the sealed rows and the way out may take."""
+        usual = max(4.0, 0.04 * (self.ledger.limit or 0.0))
+        if not self.deliverable:
+            return usual
+        return usual + 2 * self.last_limit() + self.sealed_limit() + self.ending()
 
     def may_search(self) -> bool:
         """Whether the clock allows more configurations."""
@@ -222,12 +238,14 @@ class Session:
         """Seconds that one refit may take."""
         return _HANGS if self.ledger.limit is None else max(2.0, self.ledger.left - self.ledger.registration)
 
-    def last_limit(self, trial: Trial) -> float:
-        """Seconds that a refit may take without which there is no model at all: only a hang, or a machine where all
-        takes ten times as long, ends it."""
+    def last_limit(self) -> float:
+        """Seconds that the last resort may take, without which there is no model at all: only a hang, or a machine
+        where all takes ten times as long, ends it."""
         from models.plan import REFIT
+        from tasks import picked
 
-        return max(60.0, 10 * REFIT * trial.seconds_anew)
+        first = [trial.seconds_anew for _, _, trial in picked.last_resorts(self)[:1]]
+        return max([60.0, *(10 * REFIT * seconds for seconds in first)])
 
     def may_judge(self) -> bool:
         """Whether there is time for more than registering and the way out."""

@@ -348,14 +348,15 @@ def _report(session: Session, study: Study, trial: Trial) -> None:
 
 def refit(
     session: Session, family_name: str, fold: str, trial: Trial, with_sealed: bool = False, needed: bool = True,
-    last: bool = False,
+    last: float | None = None,
 ) -> Fit | None:  # fmt: skip
     """The configuration fitted on the fold's whole training part, scored on B_k; None, and where it is `needed` a note,
-    where that failed. What is needed goes first, and the `last` that a model can be made of is not held to the time."""
+    where that failed. What is needed goes first, and a `last` resort has so many seconds,
+    however late it is."""
     job = session.job(family_name, fold, trial.number, trial.refit_config, with_sealed=with_sealed)
     priority, limit = (JUDGE, not needed), session.refit_limit()
-    if last:
-        priority, limit = (LAST, 0), session.last_limit(trial)
+    if last is not None:
+        priority, limit = (LAST, 0), last
     try:
         done = session.fits.submit(fit.run, job, priority=priority, timeout=limit).result()
     except FitError as error:

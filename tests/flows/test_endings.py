@@ -102,13 +102,15 @@ from flows import begin
 from tasks import budget
 budget.command_started()
 session = SimpleNamespace(ledger=budget.Ledger(1.0, time.time() - 60), recorded=(), deliverable=True)
+session.overtime, session.own, session.workdir = OVERTIME, print, SimpleNamespace(read_json=lambda name: None)
 with begin._held_to_time(session, None):
-    time.sleep(1)
+    time.sleep(2)
 """
 
 
-def test_a_run_that_has_something_to_deliver_is_not_ended_by_its_budget(tmp_path):
-    assert run(tmp_path, FITTED) == 0
+@pytest.mark.parametrize(("overtime", "code"), [(600.0, 0), (30.0, 3)])
+def test_a_run_that_has_something_to_deliver_is_ended_only_after_its_overtime(tmp_path, overtime, code):
+    assert run(tmp_path, FITTED.replace("OVERTIME", str(overtime))) == code
 
 
 def test_every_ending_leaves_a_state_that_is_final(runs):

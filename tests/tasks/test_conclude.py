@@ -3,6 +3,7 @@ be predicted there is a model without a test score."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,13 +94,14 @@ def test_sealed_rows_that_can_not_be_predicted_cost_the_test_score_alone(trained
 
 
 class Late(Pool):
-    """A pool on a machine where nothing can be refitted in time."""
+    """A pool on a machine where nothing can be refitted in time on these folds."""
 
-    def __init__(self):
+    def __init__(self, folds: tuple[str, ...] = ()):
         super().__init__(2, 700, 1)
+        self.folds = folds
 
     def submit(self, work: Any, *args: Any, priority: tuple[int, ...], **how: Any):
-        if work is fit.run and priority[0] == JUDGE:
+        if work is fit.run and priority[0] == JUDGE and (not self.folds or args[0].fold in self.folds):
             return super().submit(exec, "import time; time.sleep(60)", priority=priority, timeout=0.1)
         return super().submit(work, *args, priority=priority, **how)
 
@@ -109,28 +111,86 @@ GOALS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("goal", "deliver"), [("plain", "bag"), ("plain", "refit"), ("limited", "refit"), ("several", "refit")]
-)
-def test_where_nothing_is_refitted_in_time_the_quickest_is_delivered_all_the_same(tmp_path, goal, deliver):
+def ready(tmp_path, goal: str, deliver: str, pool: Any = Late, family: str = "linear") -> Any:
+    """A session whose search is over, of a constant and this family."""
     data = frame().drop(columns=["day", "words"])
-    search = {"trials": 1, "families": ("constant", "linear"), **GOALS[goal]}
-    session = begun(run_over(data=data, search=search, final={"deliver": deliver}), tmp_path, pool=Late)
+    search = {"trials": 1, "families": ("constant", family), **GOALS[goal]}
+    session = begun(run_over(data=data, search=search, final={"deliver": deliver}), tmp_path, pool=pool)
+    shortlist.shortlist(session)
+    return tuned(session)
+
+
+@pytest.mark.parametrize(
+    ("goal", "deliver", "outer"),
+    [("plain", "bag", True), ("plain", "refit", True), ("plain", "refit", False), ("limited", "refit", True),
+     ("several", "refit", False)],
+)  # fmt: skip
+def test_where_nothing_is_refitted_in_time_the_quickest_that_learns_is_delivered_without_an_estimate(
+    tmp_path, goal, deliver, outer
+):
+    session = ready(tmp_path, goal, deliver)
     try:
-        shortlist.shortlist(session)
-        tuned(session)
+        if not outer:
+            session.folds = {ALL: session.folds[ALL]}
         session.ledger.limit = 0.1
+        assert session.deliverable
         concluded = concluding.conclude(session)
         model, _ = delivered(session, concluded)
     finally:
         session.close()
     [(fold, chosen)] = concluded.chosen.items()
     [member] = chosen.members
-    trials = [t for (_, k), ones in session.trials.items() if k == fold or goal == "plain" for t in ones]
-    assert session.trials[member.family, fold][member.trial].seconds == min(t.seconds for t in trials)
-    assert any("delivered alone" in note for note in session.notes)
+    assert member.family == concluded.winner == "linear"
+    assert fold == ALL or goal == "plain"
+    folds = [fold] if goal != "plain" else session.folds
+    assert session.trials["linear", fold][0].seconds == min(session.trials["linear", k][0].seconds for k in folds)
+    assert (concluded.estimate, concluded.beats_constant) == (None, False)
+    assert len([note for note in session.notes if "Time was too short" in note and "no estimate" in note]) == 1
     assert concluded.test is not None
     assert len(model.predict(session.sealed.features)) == session.sealed.rows
+
+
+def test_where_only_what_is_delivered_could_not_be_refitted_the_last_resort_is_and_the_reason_is_told(tmp_path):
+    session = ready(tmp_path, "limited", "refit", lambda: Late((ALL,)))
+    try:
+        session.ledger.limit = session.ledger.elapsed + 600
+        concluded = concluding.conclude(session)
+    finally:
+        session.close()
+    assert [(k, one.last) for k, one in concluded.chosen.items()] == [(ALL, True)]
+    assert concluded.estimate is None
+    assert [note for note in session.notes if "could not be refitted within the limits" in note]
+    assert not [note for note in session.notes if "Time was too short" in note]
+
+
+def test_what_is_over_a_limit_once_it_is_refitted_is_no_last_resort(tmp_path):
+    session = ready(tmp_path, "limited", "refit", family="knn")
+    try:
+        [limit], [trial] = session.goal.limits, session.trials["knn", ALL]
+        session.goal = replace(session.goal, limits=(replace(limit, bound=1.2 * trial.measures["size"]),))
+        session.ledger.limit = 0.1
+        assert session.deliverable
+        concluded = concluding.conclude(session)
+    finally:
+        session.close()
+    assert concluded.winner == "constant"
+
+
+def test_only_what_keeps_the_limits_and_learns_can_be_delivered_late(tmp_path):
+    session = ready(tmp_path, "limited", "refit")
+    session.close()
+    session.ledger.limit = 0.1
+    assert session.overtime > session.last_limit()
+    whole = session.trials
+    for kept in (("constant",), ("linear",)):
+        session.trials = {
+            key: told for key, told in whole.items() if key[0] in kept and (kept != ("linear",) or key[1] != ALL)
+        }
+        assert not session.deliverable
+        assert session.overtime == 4.0
+    session.trials = whole
+    session.goal = replace(session.goal, limits=(replace(session.goal.limits[0], bound=0.0),))
+    assert not session.deliverable
 
 
 def test_without_a_whole_trial_there_is_no_model_and_a_sentence(tmp_path):
