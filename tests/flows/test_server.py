@@ -80,10 +80,7 @@ def test_the_next_command_finds_it(root):
 
 def test_a_proxy_in_the_environment_does_not_stand_before_it(root):
     code = f"""
-        from flows import server, serving
-from flows.stack.ask import ask
-from tasks import login
-from tests.attacks import let_in
+        from flows import server
         url = server.start({str(root)!r}).ready()
         server.quiet_environment({str(root)!r}, url)
         from prefect.client.orchestration import get_client
