@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from typing import NoReturn
 
 from flows import ending, server
 from models.config import Run
@@ -24,7 +25,7 @@ EARLY = (
 """The stages before tuning, in order. They need no server."""
 
 _PATIENCE = 10.0
-"""Seconds that Prefect's server has for an answer where a command that is over its budget tells it so."""
+"""Seconds that a command which is over its budget has for saying so, on the screen, in its folder and to Prefect."""
 
 _begun: ContextVar[tuple[Session, server.Handle] | None] = ContextVar("begun", default=None)
 
@@ -77,24 +78,33 @@ def _secrets(handle: server.Handle) -> Iterator[None]:
         secret.server.reset(token)
 
 
-def _closed(session: Session, handle: server.Handle, why: str) -> None:
-    """Has Prefect show the run as failed, where it has begun there and the server answers soon: nobody else can, once
-    this process is gone. A later command closes what could not be closed now."""
-    session.own("stopped")
-    flow_run = (session.workdir.read_json("run.json") or {}).get("flow_run")
-    if flow_run is None:
-        return
-    from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, temporary_settings
-    from prefect.states import Failed
+def _close(session: Session, handle: server.Handle, why: str) -> None:
+    """Says why the run ends, and has Prefect show it as failed where it has begun there: nobody else can, once this
+    process is gone. A later command closes what could not be closed now."""
+    with suppress(Exception):
+        ending.say(f"Error: {why}")
+    with suppress(Exception):  # a full disk, say
+        session.own("stopped")
+    with suppress(Exception):
+        flow_run = (session.workdir.read_json("run.json") or {}).get("flow_run")
+        if flow_run is None:
+            return
+        from prefect.states import Failed
 
-    from flows import gone
+        from flows import gone
 
-    with (
-        suppress(Exception),
-        login.asking(handle.reached()),
-        temporary_settings({PREFECT_API_REQUEST_TIMEOUT: _PATIENCE}),
-    ):
-        gone.close(flow_run, Failed(message=why))
+        with login.asking(handle.reached()):
+            gone.close(flow_run, Failed(message=why))
+
+
+def _end(session: Session, handle: server.Handle, why: str) -> NoReturn:
+    """Ends this process with the exit code of a budget that is over, whatever hangs or fails meanwhile."""
+    try:
+        closing = threading.Thread(target=_close, args=[session, handle, why], daemon=True, name="closing")
+        closing.start()
+        closing.join(_PATIENCE)
+    finally:
+        os._exit(BudgetError.exit_code)
 
 
 @contextmanager
@@ -112,9 +122,7 @@ def _held_to_time(session: Session, handle: server.Handle) -> Iterator[None]:
                     f"The budget of {limit:.0f} s is over, and {late}. What is finished is kept: the same command with "
                     "--resume and a larger --budget goes on."
                 )
-                ending.say(f"Error: {why}")
-                _closed(session, handle, why)
-                os._exit(BudgetError.exit_code)
+                _end(session, handle, why)
 
     if session.ledger.limit is not None and budget.is_command() and not session.recorded:
         threading.Thread(target=watch, args=[session.ledger.limit], daemon=True, name="overtime").start()

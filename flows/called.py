@@ -118,9 +118,7 @@ def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
             bound = signature.bind(*args, **kwargs)
             for name, value in bound.arguments.items():
                 bound.arguments[name] = _checked(signature.parameters[name].annotation, value)
-            gone.note()
-            gone.close_abandoned()
-            with cancel.obeyed():
+            with gone.noted(), cancel.obeyed():
                 return fn(*bound.args, **bound.kwargs)
         except (TerminationSignal, Interrupted):
             if not cancel.is_cancelled():

@@ -1,12 +1,14 @@
 """Flow runs whose process is gone: Prefect would show them, and the tasks in them, running on.
 
-Each flow run writes down which process it is. The next command on this machine closes those whose process has ended: a
-kill leaves nobody who could."""
+Each flow run writes down which process it is while it runs. A kill leaves that behind, and nobody who could close the
+flow run: the next command on this machine does."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,6 +22,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
+from models.errors import NestorError
 from tasks import owner
 from tasks.earlier import ROOT, abandoned
 from tasks.workdir import Workdir
@@ -29,27 +32,45 @@ _AT_WORK = [StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 _OPEN = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.SCHEDULED]
 
 
+_within: ContextVar[bool] = ContextVar("within", default=False)
+"""Whether one of our flows is being run: then it has looked for abandoned ones."""
+
 _MESSAGE = "Its process is gone. What is finished is kept: Retry on its page, or the same command again, goes on."
 
 
-def note() -> None:
-    """Writes down that this flow run, in this attempt at it, is this process."""
+@contextmanager
+def noted() -> Iterator[None]:
+    """Inside the block it is written down that this flow run, in this attempt at it, is this process. The outermost one
+    first closes what others left open."""
+    record = (_records() / f"{flow_run.id}.json").absolute()  # a flow may change the folder
     if flow_run.id is not None:
-        Workdir(_records()).write_json(f"{flow_run.id}.json", {**owner.facts(), "attempt": flow_run.run_count})
+        Workdir(record.parent).write_json(record.name, {**owner.facts(), "attempt": flow_run.run_count})
+    outermost, token = not _within.get(), _within.set(True)
+    try:
+        if outermost:
+            close_abandoned()
+        yield
+    finally:
+        _within.reset(token)
+        with suppress(OSError):
+            record.unlink(missing_ok=True)
 
 
 def close_abandoned() -> None:
     """Closes what was never closed of flow runs on this machine whose process is gone, and writes down that their
     trainings stopped. Prefect has closed most of them itself."""
     for path in _records().glob("*.json"):
-        with suppress(httpx.HTTPError, PrefectException, OSError):  # a later command asks again
+        # a later command asks again
+        with suppress(httpx.HTTPError, PrefectException, OSError, ValueError):
             kept = _read(path)
             if kept is None or owner.gone(kept):
                 if kept is not None:
                     close(path.stem, attempt=kept["attempt"])
                 path.unlink(missing_ok=True)
     for workdir in abandoned():
-        workdir.write_json("run.json", {**workdir.read_json("run.json"), "state": "stopped"})
+        with suppress(OSError, NestorError):  # another user's, say
+            if kept := workdir.read_json("run.json"):  # not removed meanwhile
+                workdir.write_json("run.json", {**kept, "state": "stopped"})
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -71,8 +92,9 @@ def close(flow_run_id: str, state: State | None = None, attempt: int | None = No
     unknown to Prefect, or that goes on in a later attempt, is well.
 
     Of the flow run that asks, a later attempt of the same one, only the tasks are closed, before it has any itself."""
+    wanted = UUID(flow_run_id)
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
-        run = client.read_flow_run(UUID(flow_run_id))
+        run = client.read_flow_run(wanted)
         if attempt not in (None, run.run_count):
             return
         if flow_run_id != str(flow_run.id) and run.state is not None and run.state.type in _AT_WORK:

@@ -43,8 +43,8 @@ _AT_WORK = [StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 def taken(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) -> Iterator[None]:
     """Inside the block no other retraining of this model runs. NestorError where one is at work and none may wait.
 
-    Retrainings whose process is gone are closed first, in Prefect too."""
-    close_abandoned()
+    Slots of retrainings whose process is gone are given back first."""
+    _give_back()
     limit = f"nestor-retrain-{sign(name)}"
     with get_client(sync_client=True) as client:
         _made(client, limit)
@@ -65,9 +65,8 @@ def taken(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) -> I
         kept.unlink(missing_ok=True)
 
 
-def close_abandoned() -> None:
-    """Ends what flow runs on this machine left open whose process is gone, and gives retrainings' slots back."""
-    gone.close_abandoned()
+def _give_back() -> None:
+    """Gives the slots back of retrainings on this machine whose process is gone."""
     for path in _records().glob("*.json"):
         kept = Workdir(path.parent).kept_json(path.name)
         if not kept:
@@ -108,6 +107,8 @@ def _slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, flow_r
         except httpx.HTTPStatusError as error:
             if error.response.status_code != httpx.codes.LOCKED:
                 raise
+        gone.close_abandoned()
+        _give_back()
         if not _others(client, name, flow_run_id):
             client.update_global_concurrency_limit(limit, GlobalConcurrencyLimitUpdate(active_slots=0))
             continue
@@ -120,7 +121,6 @@ def _slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, flow_r
             progress.emit(progress.Said(f"Another retraining of {name} is at work; this one waits for its end."))
             said = True
         time.sleep(POLL)
-        close_abandoned()
 
 
 def _renewing(lease: UUID, over: threading.Event) -> None:

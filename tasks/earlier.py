@@ -119,10 +119,13 @@ def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
 
 
 def _runs() -> Iterator[tuple[Workdir, dict[str, Any]]]:
-    """The runs on disk with what they say of themselves, the newest first. One whose `run.json` is damaged is named and
-    left out."""
+    """The runs on disk that may be read, with what they say of themselves, the newest first. One whose `run.json` is
+    damaged is named and left out."""
     for place in sorted((ROOT / "work").glob("*/run.json"), key=_changed, reverse=True):
-        kept = _kept(place.parent)
+        try:
+            kept = _kept(place.parent)
+        except OSError:  # another user's
+            continue
         if kept is None:
             _name_damaged(place)
         else:
@@ -132,7 +135,7 @@ def _runs() -> Iterator[tuple[Workdir, dict[str, Any]]]:
 def _changed(place: Path) -> float:
     try:
         return place.stat().st_mtime
-    except FileNotFoundError:  # deleted meanwhile
+    except OSError:  # deleted meanwhile
         return 0.0
 
 

@@ -67,7 +67,7 @@ def shared_out(
             + (f"Give at most --workers {most}." if most else "End other programs, or take a larger machine.")
         )
     if workers is None:
-        workers = max(1, min(cores, int(room / (_EASE * needed_mb))))
+        workers = max(1, min(cores, int(room / max(_EASE * needed_mb, limit_mb or 0))))
     return workers, limit_mb or room / workers
 
 

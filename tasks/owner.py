@@ -25,7 +25,7 @@ def process(pid: int, started: float) -> psutil.Process | None:
     try:
         found = psutil.Process(pid)
         same = abs(found.create_time() - started) < _NEAR and found.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+    except (psutil.Error, TypeError, ValueError, OverflowError):  # the last three: no process was written down
         return None
     return found if same else None
 

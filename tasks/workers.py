@@ -36,9 +36,9 @@ NEVER_RUN = "the time was up before it began"
 STARTS = 5
 """How often workers may die before one of them has begun a fit that is next; then it is given up."""
 
-_KILLED = (signal.SIGTERM, 255)
-"""Exit codes of a worker that was killed, beside those below zero: pebble's for SIGTERM, and the one of workers whose
-fork server was killed with them."""
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT, signal.SIGTERM, 255)
+"""Exit codes of a worker that was killed from outside. The last two: pebble's for SIGTERM, and the one of workers whose
+fork server was killed with them. SIGSEGV, SIGABRT and their like are the fit's own doing."""
 
 
 class FitError(Exception):
@@ -248,7 +248,7 @@ def _settle(order: _Order, task: Future) -> None:
 
 def _is_killed(error: BaseException | None) -> bool:
     """Whether its worker was killed, and not by Nestor: what that ends has timed out or is cancelled."""
-    return isinstance(error, ProcessExpired) and (error.exitcode < 0 or error.exitcode in _KILLED)
+    return isinstance(error, ProcessExpired) and error.exitcode in _KILLED
 
 
 def _cause(error: BaseException) -> str:

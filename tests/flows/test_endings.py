@@ -85,6 +85,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, An
         LOGINS[api.split("/")[2]] = folder / "mlruns" / "login"
         codes = [run(folder, script) for script in (KILLED, OVER_BUDGET, CAUGHT)]
         assert codes == [-9, 3, -15]  # a SIGTERM ends its process, once Prefect has been told
+        assert list((folder / "mlruns" / "flows").iterdir()) == []  # nothing is left for later commands to ask about
         yield ask(f"{api}/flow_runs/filter", {})
     finally:
         server.stop(folder / "mlruns")
@@ -111,6 +112,40 @@ with begin._held_to_time(session, None):
 @pytest.mark.parametrize(("overtime", "code"), [(600.0, 0), (30.0, 3)])
 def test_a_run_that_has_something_to_deliver_is_ended_only_after_its_overtime(tmp_path, overtime, code):
     assert run(tmp_path, FITTED.replace("OVERTIME", str(overtime))) == code
+
+
+STUCK = """
+import os, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from flows import begin, server
+from tasks import budget
+from tasks.workdir import Workdir
+
+def own(state):
+    if sys.argv[1] == "a full disk":
+        raise OSError(28, "No space left on device")
+
+budget.command_started()
+begin._PATIENCE = 0.5
+if sys.argv[1] == "a dead server":
+    Workdir(Path()).write_json("run.json", {"flow_run": "begun there"})
+session = SimpleNamespace(
+    ledger=budget.Ledger(1.0, time.time() - 60), recorded=(), deliverable=False, overtime=4.0, own=own,
+    workdir=Workdir(Path()),
+)
+dead = server.Handle("http://127.0.0.1:9/api", home=Path("prefect"), pid=os.getpid())
+with begin._held_to_time(session, dead):
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("stuck", ["a full disk", "a dead server"])
+def test_an_overrun_command_ends_whatever_hangs_or_fails(stuck, tmp_path):
+    script = [sys.executable, "-c", STUCK, stuck]
+    done = subprocess.run(script, cwd=tmp_path, env=QUIET, check=False, timeout=50, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("Error: The budget of 1 s is over")) == (3, 1)
+    assert "Traceback" not in done.stderr
 
 
 def test_every_ending_leaves_a_state_that_is_final(runs):

@@ -105,7 +105,7 @@ if before < {times}:
         ("os.getpid()", "SIGKILL", 1, 2),
         ("os.getpid()", "SIGKILL", 2, 2),
         ("os.getpid()", "SIGTERM", 1, 2),
-        ("os.getpid()", "SIGSEGV", 2, 2),
+        ("os.getpid()", "SIGHUP", 1, 2),
         ("os.getppid()", "SIGKILL", 1, 2),
     ],
 )
@@ -118,10 +118,12 @@ def test_a_fit_whose_worker_was_killed_is_done_once_more(single, tmp_path, who, 
 
 
 @pytest.mark.parametrize(
-    ("end", "timeout"), [("os._exit(3)", None), ("raise MemoryError", None), ("time.sleep(60)", 0.5)]
+    ("end", "timeout"),
+    [("os._exit(3)", None), ("raise MemoryError", None), ("time.sleep(60)", 0.5)]
+    + [(f"signal.raise_signal(signal.{name})", None) for name in ("SIGSEGV", "SIGABRT", "SIGILL", "SIGBUS", "SIGFPE")],
 )
 def test_a_fit_that_ends_by_itself_or_by_its_limit_is_not_done_again(single, tmp_path, end, timeout):
-    fit = f"import os, pathlib, time; pathlib.Path({str(tmp_path)!r}, str(time.time())).touch(); {end}"
+    fit = f"import os, pathlib, signal, time; pathlib.Path({str(tmp_path)!r}, str(time.time())).touch(); {end}"
     assert ended(single.submit(exec, fit, priority=(0,), timeout=timeout))
     assert single.submit(abs, -1, priority=(0,)).result(30) == 1
     assert len(list(tmp_path.iterdir())) == 1
@@ -209,7 +211,10 @@ def test_a_worker_with_what_it_needs_fits_and_one_with_less_is_refused_with_the_
         (None, None, 10_000, 4, (4, 2_000)),
         (3, None, 10_000, 4, (3, 8_000 / 3)),
         (3, 700, 10_000, 4, (3, 700)),
-        (None, 6_000, 10_000, 4, (4, 6_000)),
+        (None, 6_000, 10_000, 4, (1, 6_000)),
+        (None, 8_000, 32_000, 16, (3, 8_000)),
+        (None, 300, 10_000, 64, (20, 300)),
+        (None, 9_000, 10_000, 4, (1, 9_000)),
         (None, None, 2_000, 64, (4, 400)),
         (None, None, 300, 64, (1, 240)),
         (8, None, 2_000, 2, (8, 200)),
