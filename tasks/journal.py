@@ -150,13 +150,16 @@ def _of_this_folder() -> str:
 
 def _of_up(what: str) -> str | None:
     """What a `nestor up` that lives in this folder has written down (flows/stack/claim.py): `mlflow`, its server's
-    address; `tracking`, the same where its store is elsewhere. The record keeps no password; from now on this process
-    knows the login that the server asks for."""
+    address; `tracking`, the same where its store is elsewhere. The record keeps no password: of `tracking` this
+    process knows from now on the login that the server asks for, unless the user has set one."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         record = json.loads(Path("mlruns/prefect/server.json").read_text())
         if owner.process(record["pid"], record["started"]):
-            os.environ.update(login.for_mlflow(Path("mlruns")))
-            return record[what]
+            found = record[what]
+            if what == "tracking":
+                for name, value in login.for_mlflow(Path("mlruns")).items():
+                    os.environ.setdefault(name, value)
+            return found
     return None
 
 

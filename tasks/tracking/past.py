@@ -15,6 +15,7 @@ from tasks.journal import default_address, page_of
 from tasks.tracking.entry import COLUMNS, TAG
 from tasks.tracking.look import held
 from tasks.tracking.store import connect, search
+from tasks.workdir import Damaged, read_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,10 +72,9 @@ def _searched(client: MlflowClient, run: Run, name: str, into: Path | None) -> P
         into.mkdir()
     whole = _past(client, run, name, into)
     try:
-        found = held(client, whole.run_id, "importance.json", into)
+        return replace(whole, searched=_json(client, whole.run_id, "importance.json", into))
     except InputError:  # it was made before there was one
         return whole
-    return replace(whole, searched=json.loads(found.read_text("utf-8")))
 
 
 def past(mirror: Mirror, run: str) -> dict[str, Any]:
@@ -129,14 +129,23 @@ def _by_id(client: MlflowClient, run: str) -> Run:
 
 def _past(client: MlflowClient, run: Run, name: str, into: str | Path | None) -> Past:
     run_id = run.info.run_id
-    config, report = (
-        json.loads(held(client, run_id, file, into).read_text("utf-8")) for file in ("config.json", "report.json")
-    )
+    config, report = (_json(client, run_id, file, into) for file in ("config.json", "report.json"))
     trials = held(client, run_id, "trials.parquet", into)
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("nestor.")}
-    with suppress(InputError):  # earlier versions kept these as tags
-        tags |= json.loads(held(client, run_id, IDENTITY, into).read_text("utf-8"))
+    with suppress(InputError):  # earlier versions kept these as tags; without them its model is made anew
+        tags |= _json(client, run_id, IDENTITY, into)
     return Past(run_id, name, config, report, str(trials), tags)
+
+
+def _json(client: MlflowClient, run_id: str, file: str, into: str | Path | None) -> dict[str, Any]:
+    """What a JSON file of the run holds; InputError, which names both, where it has none or a damaged one."""
+    path = held(client, run_id, file, into)
+    try:
+        return read_json(path)
+    except Damaged:
+        raise InputError(
+            f"The {file} of the run {run_id} is damaged: {path}. Put it back from a copy, or train anew: nestor train."
+        ) from None
 
 
 def write_down(run_id: str, tags: Mapping[str, str], files: Mapping[str, str], address: str | None = None) -> None:

@@ -64,7 +64,7 @@ class Runs:
         """Ended runs that are not there as they are now."""
         self.lost: dict[str, str] = {}
         """Key -> why it could not be written."""
-        self.held = {kept["key"]: f.parent for f in self.folder.glob("*/nestor.json") if (kept := _kept(f.parent))}
+        self.held = {key: f.parent for f in self.folder.glob("*/nestor.json") if (key := _kept(f.parent, "key"))}
         self._failures = Counter[str]()
         shutil.rmtree(self._beside, ignore_errors=True)
 
@@ -97,7 +97,7 @@ class Runs:
 
     def _digest_held(self, key: str) -> str:
         place = self.held.get(key)
-        return _kept(place)["digest"] if place else ""
+        return _kept(place, "digest") if place else ""
 
     def write(self) -> bool:
         """Writes some of the runs that are due; whether there are more."""
@@ -195,9 +195,9 @@ class Runs:
         return files
 
 
-def _kept(place: Path) -> dict[str, str]:
-    """Whose the run's folder is; empty where that is damaged, so that it is written again."""
-    return Workdir(place).kept_json("nestor.json") or {}
+def _kept(place: Path, what: str) -> str:
+    """The `key` of the run whose folder it is, or the `digest`; empty where that is damaged: it is written again."""
+    return str((Workdir(place).kept_json("nestor.json") or {}).get(what) or "")
 
 
 def digest(record: Record) -> str:

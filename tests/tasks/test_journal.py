@@ -133,10 +133,14 @@ def test_the_address_is_that_of_a_living_up_whose_store_is_elsewhere(tmp_path, m
     born = {"pid": os.getpid(), "started": psutil.Process().create_time()}
     record.write_text(json.dumps({**born, "port": 1, "tracking": "http://127.0.0.1:5000"}))
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
-        monkeypatch.setenv(name, "of another server")
+        monkeypatch.setenv(name, "restored at the end")
+        monkeypatch.delenv(name)
     assert default_address() == "http://127.0.0.1:5000"
     known = ":".join(os.environ[f"MLFLOW_TRACKING_{one}"] for one in ("USERNAME", "PASSWORD"))
     assert known == (tmp_path / "mlruns" / "login").read_text().strip()
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "the user's own")
+    assert default_address() == "http://127.0.0.1:5000"
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "the user's own"
     record.write_text(json.dumps({**born, "started": 1.0, "port": 1, "tracking": "http://127.0.0.1:5000"}))
     assert default_address() == here
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "postgresql://db/mlflow")
@@ -152,7 +156,11 @@ def test_a_command_knows_the_page_of_a_living_up_in_its_folder(tmp_path, monkeyp
     assert page_of(default_address()) is None
     living = {"pid": os.getpid(), "started": psutil.Process().create_time(), "mlflow": "http://127.0.0.1:5000"}
     record.write_text(json.dumps(living))
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "restored at the end")
+        monkeypatch.delenv(name)
     assert page_of(default_address()) == "http://127.0.0.1:5000"
+    assert "MLFLOW_TRACKING_PASSWORD" not in os.environ, "another server, set later, would be sent it"
     assert page_of("sqlite:////elsewhere/mlflow.db") is None, "its page shows another store"
     assert page_of("http://team") == "http://team"
     record.write_text(json.dumps({**living, "started": 1.0}))

@@ -660,3 +660,9 @@ def test_what_makes_a_run_what_it_is_is_found_wherever_it_was_written(tmp_path, 
     found = newest("m", address)
     assert found is not None
     assert found.tags.items() >= known.items()
+    if way == "file":
+        artifact("m", "identity.json", address).write_text("{")
+        assert not newest("m", address).tags.keys() & known.keys()
+    artifact("m", "report.json", address).write_text("[")
+    with pytest.raises(InputError, match=rf"report.json of the run {found.run_id} is damaged: /"):
+        newest("m", address)

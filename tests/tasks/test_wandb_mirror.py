@@ -33,6 +33,17 @@ installed = pytest.mark.skipif(find_spec("wandb") is None, reason="the extra `wa
 AT = 1_790_000_000.0
 
 
+@pytest.mark.parametrize("text", ["{}", '{"key": null}', '{"digest": 1}', "[]", "", "{"])
+def test_a_folder_whose_note_is_damaged_is_nobodys(tmp_path, text):
+    (tmp_path / "wandb" / "run").mkdir(parents=True)
+    note = tmp_path / "wandb" / "run" / "nestor.json"
+    note.write_text('{"key": "a"}')
+    assert Runs(tmp_path).held == {"a": note.parent}
+    assert Runs(tmp_path)._digest_held("a") == ""
+    note.write_text(text)
+    assert Runs(tmp_path).held == {}
+
+
 @pytest.fixture
 def offline(tmp_path, monkeypatch):
     """The environment of the mirror's process, for tests that write in this one; any call over the network is refused
