@@ -2,12 +2,14 @@
 
 Whoever may ask Prefect's API can make deployments there whose steps or settings run any command. The file is the user's
 own; so a deployment is run only where an entry of it has the same flow, the same steps before it and the same
-infrastructure: command, working directory, environment. Names, parameters and schedules may differ."""
+infrastructure: command, working directory, environment. Names, parameters and schedules may differ, but parameters that
+let our flows run code (a pickle, a function by its name) only where the file gives them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ ANYTHING = "NESTOR_ALLOW_ANY_DEPLOYMENT"
 SET = ("command", "working_dir", "env")
 """What of the infrastructure decides what is run."""
 PROJECT = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
+METRICS, ABOVE = ("metric", "objectives", "limits"), {"changes", "search"}
+"""Settings in which `module:attribute` is imported, and the groups that they stand in."""
+_PLAIN = re.compile(r"\s*(gap\s*:|parity\s*:|pinball:[\d.]+\s*$)", re.IGNORECASE)
+"""What has a colon there and is no module."""
 
 
 def deployments_file(folder: Path) -> Path | None:
@@ -26,16 +32,22 @@ def deployments_file(folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def refusal(folder: Path, deployment: Any, infrastructure: Mapping[str, Any]) -> str | None:
+def refusal(
+    folder: Path, deployment: Any, infrastructure: Mapping[str, Any], parameters: Mapping[str, Any] | None = None
+) -> str | None:
     """A sentence on why this deployment of Prefect's is not run, None where it may be. `infrastructure`: what a run
-    would be given that is not the worker's own: `command`, `working_dir`, `env`, as far as they are set."""
+    would be given that is not the worker's own: `command`, `working_dir`, `env`, as far as they are set; `parameters`:
+    those of the flow run."""
     if os.environ.get(ANYTHING, "").lower() in ("1", "true", "yes"):
         return None
     file = deployments_file(folder)
-    wrong = _difference(deployment, infrastructure, list(_entries(folder, file)))
+    wrong = _difference(deployment, infrastructure, entries := list(_entries(folder, file)))
+    missing = "the deployment"
+    if wrong is None:
+        wrong, missing = _coded(deployment, parameters or {}, entries), "the deployment with these `parameters`"
     own = file if file != PROJECT else folder / "prefect.yaml"
     return wrong and (
-        f"Refused: this worker runs what {file} says, and {wrong}. Put the deployment into {own} and start `nestor up` "
+        f"Refused: this worker runs what {file} says, and {wrong}. Put {missing} into {own} and start `nestor up` "
         f"again, or set {ANYTHING}=true for the worker: it then runs whatever its server has."
     )
 
@@ -54,6 +66,44 @@ def _difference(deployment: Any, infrastructure: Mapping[str, Any], entries: lis
     return None
 
 
+def _coded(deployment: Any, parameters: Mapping[str, Any], entries: list[dict[str, Any]]) -> str | None:
+    """What of the parameters lets one of our flows run code though no entry says so. Other flows are their owner's."""
+    of_flow = [entry for entry in entries if entry["entrypoint"] == deployment.entrypoint]
+    if not any(entry["ours"] for entry in of_flow):
+        return None
+    if parameters in [given for entry in of_flow for given in entry["given"]]:
+        return None
+    said = {setting for entry in of_flow for setting in _running(entry["given"][0])}
+    odd = next((setting for setting in _running(parameters) if setting not in said), None)
+    return odd and f"{odd} in the parameters lets a run execute code and is not in the parameters there"
+
+
+def _running(parameters: Any) -> Iterator[str]:
+    """The settings that make a run load a pickle, import a function by its name, or read what is kept elsewhere."""
+    for path, value in _leaves(parameters):
+        if "$ref" in path or (path[-1:] == ["unsafe"] and value):
+            yield f"{'.'.join(path)}: {value}"
+        at = next((place for place, name in enumerate(path) if name in METRICS), 0)
+        is_metric = at > 0 and set(path[1:at]) <= ABOVE
+        for text in () if not is_metric else (".".join(path[at + 1 :]), *str(value).split(",")):
+            if ":" in text and not _PLAIN.match(text):
+                yield f"{'.'.join(path)}: {value}"
+
+
+def _leaves(value: Any, path: Sequence[str] = ()) -> Iterator[tuple[list[str], Any]]:
+    """(names on the way, value) of each value, with dots and lines such as `search.trials=3` taken apart."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, [*path, *(part.strip() for part in str(name).split("."))])
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            # As `paired` takes a line apart: at its last sign.
+            name, sign, rest = one.rpartition("=") if isinstance(one, str) else ("", "", one)
+            yield from _leaves({name: rest} if sign else one, path)
+    else:
+        yield list(path), value
+
+
 def _entries(folder: Path, file: Path | None) -> Iterator[dict[str, Any]]:
     """What is compared of each deployment in the file and in the project's."""
     for place in dict.fromkeys((file, PROJECT)):
@@ -64,11 +114,16 @@ def _entries(folder: Path, file: Path | None) -> Iterator[dict[str, Any]]:
             if not entry.get("entrypoint"):
                 continue
             given = (entry.get("work_pool") or {}).get("job_variables") or {}
+            plain = _filled(entry.get("parameters") or {})
+            timed = [_filled(one.get("parameters") or {}) for one in entry.get("schedules") or []]
             pull = whole.get("pull") if entry.get("pull") is None else entry["pull"]
             yield {
                 "entrypoint": _filled(entry["entrypoint"]),
                 "steps": _steps(pull, folder),
                 "infrastructure": {k: v for k, v in _filled(given).items() if k in SET and v},
+                # Those of the deployment, and with them those of each schedule.
+                "given": [plain, *({**plain, **one} for one in timed)],
+                "ours": place == PROJECT,
             }
 
 

@@ -25,7 +25,7 @@ async def run(
     deployment = await self.client.read_deployment(flow_run.deployment_id) if flow_run.deployment_id else None
     own = await _own(self, flow_run, deployment)
     folder = Path(os.path.expanduser(os.environ.get("NESTOR_HOME") or "."))
-    why = refusal(folder.resolve(), deployment, _set(configuration, own))
+    why = refusal(folder.resolve(), deployment, _set(configuration, own), flow_run.parameters)
     if why is None:
         return await _run(self, flow_run, configuration, task_status)
     self.get_flow_run_logger(flow_run).warning(why)

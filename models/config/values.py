@@ -211,7 +211,7 @@ Signs = Annotated[dict[str, Sign], BeforeValidator(paired), pairs(f" *({'|'.join
 def _priced(value: object) -> object:
     """`["yes:no=5"]` as `{"yes": {"no": "5"}}`; any other value as it came, labels as text."""
     pairs = paired(value)
-    if pairs is value:
+    if isinstance(value, dict) or pairs is value:
         rows = value.items() if isinstance(value, dict) else ()
         inside = {str(k): {str(c): n for c, n in v.items()} if isinstance(v, dict) else v for k, v in rows}
         return inside if isinstance(value, dict) else value

@@ -89,6 +89,18 @@ class _Loader(yaml.SafeLoader):
             raise _refused(event, f"there are more than {LARGEST:,} values, those that *aliases repeat among them")
         return node
 
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """The mapping as it is written, each key once: `<<` later puts what it merges among the keys."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _refused(key, "a name is wanted before the colon, not a list or a mapping")
+            if key.value in lines and key.value != "<<":
+                raise _refused(key, f"{key.value} is given twice, first in line {lines[key.value]}; keep one of them")
+            lines[key.value] = key.start_mark.line + 1
+        return node
+
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         """The node's value; of what yaml has types for the text beside it."""
         if node.tag not in _TYPED or not isinstance(node, yaml.ScalarNode):
@@ -102,13 +114,6 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """The mapping under its keys as they are written."""
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise _refused(key, "a name is wanted before the colon, not a list or a mapping")
-            if key.value in lines and key.value != "<<":
-                raise _refused(key, f"{key.value} is given twice, first in line {lines[key.value]}; keep one of them")
-            lines[key.value] = key.start_mark.line + 1
         self.flatten_mapping(node)
         return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
 

@@ -113,6 +113,67 @@ def test_whoever_wants_more_may_say_so(tmp_path, monkeypatch):
     assert refusal(tmp_path, deployed(pull_steps=[SHELL]), {}) is not None
 
 
+CODE = [
+    ("score", {"score": {"model": "a/1", "data": "a.csv", "out": "b.csv", "unsafe": True}}),
+    ("score", {"score": {"unsafe": "yes"}}),
+    ("score", {"score": {"$ref": {"block_document_id": "an id"}}}),
+    ("watch", {"watch": {"name": "a", "unsafe": 1}}),
+    ("retrain", {"retrain": {"name": "a", "unsafe": True}}),
+    ("retrain", {"retrain": {"changes": ["metric=evil:f"]}}),
+    ("retrain", {"retrain": {"changes": {"metric": "evil:f"}}}),
+    ("retrain", {"retrain": {"changes": {"search.limits.evil:f": 1}}}),
+    ("retrain", {"retrain": {"changes": ["search.objectives=latency,evil:f"]}}),
+    ("train", {"run": {"metric": " evil.inner:f"}}),
+    ("train", {"run": {"metric": "pinball:evil"}}),
+    ("train", {"run": {"search": {"objectives": ["gap:sex", "evil:f"]}}}),
+    ("train", {"run": {"search": {"objectives": "gap:sex, evil:f"}}}),
+    ("train", {"run": {"search": {"limits": ["evil:f=1"]}}}),
+    ("train", {"run": {"search": {"limits": {"evil.inner:f": 1}}}}),
+    ("train", {"run": {"search.limits": {"evil:f": 1}}}),
+]
+PLAIN = [
+    ("score", {"score": {"model": "a/1", "data": "env:ROWS", "query": "select metric, '10:30'", "unsafe": False}}),
+    ("retrain", {"retrain": {"changes": ["metric=pinball:0.9", "split.horizon=7d"], "bound": ["t=10:30"]}}),
+    ("retrain", {"retrain": {"name": "a", "bound": {"limits": "10:30"}}}),
+    ("retrain", {"retrain": {"name": "a", "bound": ["metric=10:30"]}}),
+    ("train", {"run": {"metric": "roc_auc", "data": "sklearn:iris", "target": "metric", "costs": ["yes:no=5"]}}),
+    ("train", {"run": {"search": {"objectives": ["gap:a.b:c", "parity: x"], "limits": {"gap:a.b:c": 1}}}}),
+]
+
+
+def of(flow: str) -> Any:
+    """Our deployment of that flow."""
+    return deployed(entrypoint=f"flows.{flow}.{flow}")
+
+
+@pytest.mark.parametrize(("flow", "parameters"), CODE)
+def test_parameters_that_run_code_are_refused(tmp_path, monkeypatch, flow, parameters):
+    assert "lets a run execute code" in str(refusal(tmp_path, of(flow), {}, parameters))
+    monkeypatch.setenv("NESTOR_ALLOW_ANY_DEPLOYMENT", "true")
+    assert refusal(tmp_path, of(flow), {}, parameters) is None
+
+
+@pytest.mark.parametrize(("flow", "parameters"), PLAIN)
+def test_other_parameters_are_free(tmp_path, flow, parameters):
+    assert refusal(tmp_path, of(flow), {}, parameters) is None
+
+
+@pytest.mark.parametrize(("flow", "parameters"), CODE)
+def test_parameters_that_run_code_are_as_the_file_gives_them(tmp_path, flow, parameters):
+    entry = {"entrypoint": f"flows.{flow}.{flow}", "pull": [HERE]}
+    for said in ({"parameters": parameters}, {"schedules": [{"cron": "0 3 * * 0", "parameters": parameters}]}):
+        (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": [{**entry, **said}]}))
+        assert refusal(tmp_path, of(flow), {}, parameters) is None
+        other = {"score": {"model": "evil/1", "unsafe": True}, "run": {"metric": "more:evil"}}
+        assert refusal(tmp_path, of(flow), {}, other) is not None
+
+
+def test_parameters_of_a_flow_of_ones_own_are_its_owners(tmp_path):
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(FOLDERS_OWN))
+    right = deployed(entrypoint="mine.py:other", pull_steps=[SHELL])
+    assert refusal(tmp_path, right, ENV, {"metric": "10:30", "unsafe": True}) is None
+
+
 @pytest.mark.parametrize(
     ("said", "found"),
     [

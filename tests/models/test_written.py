@@ -97,6 +97,20 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(text, line):
         settings(text.encode())
 
 
+MERGED = "base: &b {x: 1, z: 0}\nmid: &m {<<: *b, x: 2}\n"
+
+
+@pytest.mark.parametrize("merge", ["<<: *m", "<<: [*m, *b]", "<<: [*b, *m]"])
+def test_a_merged_mapping_may_be_merged_again(merge):
+    text = f"{MERGED}top: {{{merge}, y: 1}}\nlow: {{<<: *m, x: 3}}"
+    assert typed(settings(text.encode())) == yaml.safe_load(text)
+
+
+def test_a_key_twice_beside_a_merge_is_refused():
+    with pytest.raises(ValueError, match="line 3: x is given twice"):
+        settings((MERGED + "top: {<<: *m, x: 1, x: 2}").encode())
+
+
 @pytest.mark.parametrize("text", bombs().values(), ids=bombs().keys())
 def test_a_file_that_would_last_for_ever_ends_with_a_sentence(text):
     data, told = text.encode(errors="surrogateescape"), ""
