@@ -7,10 +7,12 @@ with status 400."""
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,16 @@ from models.history import History, coming, told
 from models.spelling import Spelling, Tally
 
 MARKS = ("", "?", "n/a", "#n/a", "nan", "<na>", "null", "\\n", "(null)", "#null!")
-NO_NUMBER = ("na", "none", "-", "--", ".", "nat", "missing", "unknown")
+NO_NUMBER = (
+    "na", "none", "-", "--", "---", ".", "..", "...", "n.a.", "n.a", "nat", "nil", "*", "\u2013", "\u2014", "missing",
+    "unknown", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "not available",
+)  # fmt: skip
 """Words that stand for a missing number or date."""
 LARGEST = 3e38
+FIRST, LAST = np.datetime64("1678-01-01", "us"), np.datetime64("2261-12-31", "us")
+"""Dates outside stand for "never"."""
+LONGEST = 200
+"""Characters of a number or date. What is longer is none, and would keep an expression busy."""
 METHODS = ("predict", "predict_proba")
 
 
@@ -190,10 +199,22 @@ def _number(value: Any, parser: Mapping[str, Any]) -> float:
         return value.total_seconds()
     if not isinstance(value, str):
         return float(value)
-    if parser.get("duration") and (":" in value or value.strip()[-1:].isalpha()):
-        return pd.to_timedelta(value).total_seconds()
-    text = value.replace(parser.get("thousands", ""), "") if parser.get("thousands") else value
-    return float(text.replace(",", ".") if parser.get("decimal") == "," else text)
+    text = _brief(value)
+    if parser.get("duration") and any(re.match(form, text, re.ASCII) for form in DURATIONS):
+        # pandas wants seconds too: 2:03 is 2:03:00.
+        return pd.to_timedelta(re.sub(r"((?:^|[^:\d])\d{1,4}:\d{2})$", r"\1:00", text)).total_seconds()
+    try:
+        return _amount(text, parser)
+    except ValueError:
+        if re.sub(r"\d[\d.,]*", "#", text.lower()) in parser.get("missing", ()):
+            return np.nan
+        raise
+
+
+def _brief(text: str) -> str:
+    if len(text) > LONGEST:
+        raise ValueError(text)
+    return unicodedata.normalize("NFC", text.strip())
 
 
 def _truth(column: pd.Series, parser: Mapping[str, Any], marks: Sequence[str]) -> pd.Series:
@@ -220,36 +241,39 @@ def _dates(column: pd.Series, parser: Mapping[str, Any], marks: Sequence[str]) -
         )
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         instants = column.dt.tz_convert("UTC").dt.tz_localize(None) if column.dt.tz is not None else column
-        return instants.astype("datetime64[us]")
+        return _kept(instants.astype("datetime64[us]"))
     read, bad = _each(column, lambda value: _date(value, parser), marks)
     if bad.any():
         raise _wrong(f"{_at(column, bad)} is no date. Dates are text such as 2024-01-31 or 2024-01-31T10:30:00.")
-    return read.astype("datetime64[us]")
+    return _kept(read.astype("datetime64[us]"))
+
+
+def _kept(instants: pd.Series) -> pd.Series:
+    return instants.where((instants >= FIRST) & (instants <= LAST))
 
 
 def _date(value: Any, parser: Mapping[str, Any]) -> pd.Timestamp:
     if isinstance(value, pd.Period):
         value = value.to_timestamp()
     if isinstance(value, str):
-        value = _parsed(value.strip(), parser.get("format", "ISO8601"))
+        value = _parsed(_brief(value), parser)
     if not isinstance(value, (pd.Timestamp, datetime, date, np.datetime64)):
         raise TypeError("no date")
     instant = pd.Timestamp(value)
     return instant.tz_convert("UTC").tz_localize(None) if instant.tz is not None else instant
 
 
-def _parsed(text: str, form: str) -> pd.Timestamp:
+def _parsed(text: str, parser: Mapping[str, Any]) -> datetime:
+    """By the form of training, or else by ISO 8601."""
+    form, first = parser.get("format", "ISO8601"), parser.get("first", 1969)
+    if form != "ISO8601" and (found := _expression(form).match(text)):
+        return _moment(found.groupdict(""), first)
     try:
         return pd.to_datetime(text, format="ISO8601", utc=True)
     except ValueError:
-        if form == "ISO8601":
-            raise
-    for clock in ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f"):
-        try:
-            return pd.to_datetime(text, format=form + clock, utc=True)
-        except ValueError:
-            continue
-    raise ValueError(text)
+        if found := next(filter(None, (_expression(form).match(text) for form in ISO)), None):
+            return _moment(found.groupdict(""), first)
+        raise
 
 
 def _words(column: pd.Series, marks: Sequence[str]) -> pd.Series:
@@ -265,3 +289,159 @@ def _word(value: Any) -> str:
         return str(pd.Timestamp(value).date())
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     return unicodedata.normalize("NFC", text.strip())
+
+
+# --- Numbers as tasks/data/numeric.py reads them, dates as tasks/data/dates.py: a version cannot carry Arrow ----------
+
+POWER = r"([eE][+-]?\d+)?"
+WHOLE = r"[+-]?\d+"
+PLAIN = rf"[+-]?(\d+\.?\d*|\.\d+){POWER}"
+POINT_GROUPS = rf"[+-]?(\d{{1,3}}(,\d{{3}})+|\d{{1,2}}(,\d{{2}})+,\d{{3}})(\.\d*)?{POWER}"
+COMMA = rf"[+-]?(\d+,\d*|,\d+){POWER}"
+COMMA_GROUPS = rf"[+-]?\d{{1,3}}(\.\d{{3}})+(,\d*)?{POWER}"
+FORMS = {
+    (".", False): (PLAIN,), (".", True): (PLAIN, POINT_GROUPS),
+    (",", False): (WHOLE, COMMA), (",", True): (WHOLE, COMMA, COMMA_GROUPS),
+}  # fmt: skip
+"""By the decimal mark, and whether there is one of thousands."""
+CURRENCY = (
+    r"$\u00a2-\u00a5\u058f\u060b\u07fe\u07ff\u09f2\u09f3\u09fb\u0af1\u0bf9\u0e3f\u17db"
+    r"\u20a0-\u20c0\ua838\ufdfc\ufe69\uff04\uffe0\uffe1\uffe5\uffe6"
+)
+MONEY = (
+    rf"(?:[A-Z]{{0,3}}[{CURRENCY}]|[Rr]s\.?|kr\.?|AED|ARS|AUD|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|"
+    r"INR|JPY|KRW|MXN|MYR|NOK|NZD|PHP|PLN|RON|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR)"
+)
+MINUS = (
+    (r"^[\u2212\u2013] *(\d)", r"-\1"),
+    (r"^([^\d()]*)\( *([^()]*\d[^()]*?) *\)([^\d()]*)$", r"-\1\2\3"),
+    (rf"^([^-]*\d[^-]*?) *- *((?:{MONEY}|%)?)$", r"-\1\2"),
+)
+SIGNS = (
+    (rf"^(?P<minus>[+-]?) *(?P<sign>{MONEY}) *(?P<digit>[+-]?[\d.,])", r"\g<minus>\g<digit>"),
+    (rf"(?P<digit>[\d.,kKmMbBn]) *(?P<sign>{MONEY})$", r"\g<digit>"),
+    (r"(?P<digit>[\d.,]) *(?P<sign>%)$", r"\g<digit>"),
+)
+GROUPING = r"[ \u00a0\u2009\u202f'\u2019]"
+GROUPED = rf"[+-]?\d{{1,3}}(?:{GROUPING}\d{{3}})+"
+DIGITS = rf"[+-]?(?:\d[\d.,]*|[.,]\d+)(?:[eE][+-]?\d+)?|{GROUPED}(?:[.,]\d*)?"
+LETTER, OTHERS = r"[^\W\d_]", r"°'\"\u2032\u2033‰"
+UNIT = (
+    rf"(?:{LETTER}|[{OTHERS}])(?:{LETTER}|[{OTHERS}/²³^·*%. ]){{0,15}}|"
+    rf"(?:(?:{LETTER}|[{OTHERS}])(?:{LETTER}|[{OTHERS}/ ]){{0,14}})?{LETTER}[23]"
+)
+ZEROS = {"k": 3, "K": 3, "M": 6, "mn": 6, "mln": 6, "mio": 6, "Mio": 6, "bn": 9, "Bn": 9, "m": 6, "b": 9, "B": 9}
+
+
+def _amount(text: str, parser: Mapping[str, Any]) -> float:
+    """The number in the style of training; ValueError for another."""
+    if re.fullmatch("[+-]?(?i:inf|infinity|∞)", text):
+        return np.inf
+    number, sign, unit = _taken_apart(text)
+    zeros = f"e{ZEROS[unit]}" if parser.get("scaled") and unit in ZEROS else ""
+    units = (parser.get("unit", ""), *([""] if parser.get("bare") else []))
+    signs = parser.get("signs", ())
+    decimal, thousands = parser.get("decimal", "."), parser.get("thousands", "")
+    number += zeros
+    fits = any(re.fullmatch(form, number, re.ASCII) for form in FORMS[decimal, bool(thousands)])
+    if not fits or not (zeros or unit in units) or (sign not in ("", *signs) if signs else sign == "%"):
+        raise ValueError(text)
+    return float((number.replace(thousands, "") if thousands else number).replace(decimal, "."))
+
+
+def _taken_apart(text: str) -> tuple[str, str, str]:
+    """(the number with its minus before it and no grouping blanks, its sign of money or percent, its unit)."""
+    for pattern, bare in MINUS:
+        text = re.sub(pattern, bare, text)
+    sign, unit = "", ""
+    for pattern, bare in SIGNS:
+        if found := re.search(pattern, text):
+            sign, text = found["sign"], re.sub(pattern, bare, text)
+    if found := re.fullmatch(rf"(?P<number>{DIGITS}) *(?P<unit>{UNIT})?", text):
+        text, unit = found["number"], re.sub(rf"^({LETTER}{{2,}}?)s?\.?$", r"\1", found["unit"] or "")
+    return (re.sub(GROUPING, "", text) if re.fullmatch(rf"{GROUPED}([.,]\d*)?", text) else text), sign, unit
+
+
+SPAN = r"\d{1,4}:[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?"
+DURATIONS = (
+    rf"^[+-]?(?:\d+ ?(?:d|days?)(?:,? ?[+-]?{SPAN})?|{SPAN})$",
+    r"^[+-]?P(?:\d+(?:\.\d+)?D)?(?:T(?:\d+(?:\.\d+)?H)?(?:\d+(?:\.\d+)?M)?(?:\d+(?:\.\d+)?S)?)?$",
+)
+"""As tasks/data/durations.py reads them."""
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTH = (
+    "(?P<name>(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t|tember)?|"
+    "oct(?:ober)?|nov(?:ember)?|dec(?:ember)?))"
+)
+WEST = {"edt": 4, "est": 5, "cdt": 5, "cst": 6, "mdt": 6, "mst": 7, "pdt": 7, "pst": 8}
+CLOCK = (
+    r"(?P<hour>\d{1,2})(?:[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2})(?:[.,:](?P<part>\d{1,9}))?)?)?"
+    r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
+)
+DENSE_CLOCK = r"(?P<hour>\d{2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,]?(?P<part>\d{1,9}))?)?"
+PLACE = r"(?:\[[\w/+-]+\])?"
+ZONE = (
+    rf"(?: ?(?P<zone>Z|z|UTC|GMT|UT|{'|'.join(WEST).upper()}){PLACE})?"
+    rf"(?: ?(?P<offset>[+-]\d{{1,2}}(?::?\d{{2}}(?::?\d{{2}})?)?)(?:{PLACE}| [A-Z]{{2,5}}))?(?: ?\([^()]*\))?"
+)
+FIELDS = {
+    "Y": r"(?P<year>\d{4})", "y": r"(?P<year>\d{4}|\d{2})", "m": r"(?P<month>\d{1,2})", "d": r"(?P<day>\d{1,2})",
+    "b": MONTH, "B": MONTH, "q": r"(?P<quarter>[1-4])", "G": r"(?P<year>\d{4})", "V": r"(?P<week>\d{1,2})",
+    "u": r"(?P<weekday>[1-7])", "X": CLOCK + ZONE,
+}  # fmt: skip
+ISO = ("%Y-%m-%d", "%Y-%m-%d-%X", "%GW%V%u", "%Y-%m")
+
+
+@cache
+def _expression(form: str) -> re.Pattern[str]:
+    """What a format matches: a weekday before it, a clock and a zone after a day."""
+    loose, gap = bool(re.search("%[bBqV]", form)) and form != "%b-%y", r"[ ,./'-]*"
+    dense = form == "%Y%m%d"
+    text = ""
+    for part in re.findall(r"%.|[^%]+", form):
+        field = FIELDS[part[1]] if part[0] == "%" else re.escape(part.strip(" -") if loose else part)
+        if part[0] == "%" and part != "%X" and (dense or "%u" in form):
+            field = field.replace("{1,2}", "{2}")
+        text += (gap if loose and part != "%X" and (text or part[0] != "%") else "") + field
+    tail = r"(?:/\d{4}-\d{2}-\d{2})?"
+    if "%X" not in form and re.search("%[du]", form):
+        start, clock = ("?", DENSE_CLOCK) if dense else ("", CLOCK)
+        tail = rf"(?:(?:,? +(?:at )?|[Tt:]{start}){clock})?{ZONE}(?:/\d{{4}}-.*)?"
+    return re.compile(rf"^(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,? +)?{text}{tail}$", re.ASCII)
+
+
+def _moment(parts: Mapping[str, str], first: int) -> datetime:
+    """In UTC; `first`: the first of the hundred years that two digits of a year mean. ValueError where there is no such
+    day, time or offset."""
+
+    def whole(name: str, missing: int = 0) -> int:
+        return int(parts.get(name) or missing)
+
+    year, month, hour = whole("year"), whole("month", 1), whole("hour")
+    if len(parts["year"]) == 2:
+        year = first + (year - first) % 100
+    if name := parts.get("name"):
+        month = MONTHS.index(name[:3].lower()) + 1
+    elif quarter := whole("quarter"):
+        month = 3 * quarter - 2
+    if half := parts.get("half"):
+        if not 1 <= hour <= 12:
+            raise ValueError(hour)
+        hour = hour % 12 + 12 * (half in "pP")
+    week = parts.get("week")
+    day = date.fromisocalendar(year, int(week), whole("weekday", 1)) if week else date(year, month, whole("day", 1))
+    part = int((parts.get("part") or "").ljust(6, "0")[:6])
+    local = datetime(day.year, day.month, day.day, hour, whole("minute"), whole("second"), part)
+    return local - _ahead(parts.get("offset") or "", parts.get("zone") or "")
+
+
+def _ahead(offset: str, zone: str) -> timedelta:
+    if not offset:
+        return timedelta(hours=-WEST.get(zone.lower(), 0))
+    digits = offset[1:].replace(":", "")
+    digits = (f"0{digits}" if len(digits) == 1 else digits).ljust(6, "0")
+    hours, minutes, seconds = (int(digits[i : i + 2]) for i in (0, 2, 4))
+    if hours >= 16 or minutes >= 60 or seconds >= 60:
+        raise ValueError(offset)
+    return (-1 if offset[0] == "-" else 1) * timedelta(hours=hours, minutes=minutes, seconds=seconds)

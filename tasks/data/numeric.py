@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.data.arrow import pc
+from tasks.data.dates import MONTH
 from tasks.data.words import PLAIN, Words, mask
 
 # Past it float32, in which boosters work, has only infinity.
@@ -223,7 +224,7 @@ def _bare(values: pa.Array) -> _Bare:
 
 def _measure(bare: _Bare, weights: np.ndarray) -> Style:
     """The unit that the numbers have, or that letters stand for zeros, and nothing else of a style. No unit where
-    another is in use too, or where digits are padded as those of codes."""
+    another is in use too, where it is a month (12 May), or where digits are padded as those of codes."""
     number = mask(pc.match_substring_regex(bare.text, ONE))
     coded = bare.unit.filter(pa.array(number)).dictionary_encode()
     units = np.array(coded.dictionary.to_pylist(), object)
@@ -235,6 +236,8 @@ def _measure(bare: _Bare, weights: np.ndarray) -> Style:
         return Style(scaled=True)
     padded = mask(pc.match_substring_regex(bare.text, r"^0\d"))[number].any()
     if padded or not rows.any() or none[most] or rows[most] + rows @ none < needed:
+        return Style()
+    if re.fullmatch(MONTH, units[most]):
         return Style()
     return Style(unit=units[most], bare=bool((rows @ none) > 0))
 

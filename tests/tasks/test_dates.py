@@ -141,6 +141,8 @@ UNREAD = {
     "Japanese": lambda d: f"{d.year}年{d.month}月{d.day}日",
     "the day before the month": zoned("%Y-%d-%m"),
     "days and months by turns": lambda d: d.strftime("%d/%m/%Y" if d.day % 2 else "%m/%d/%Y"),
+    "days of one month": lambda d: f"{d.day} May",
+    "days of one month, in short": lambda d: f"{d.day}. SEPT.",
     "two formats": lambda d: d.strftime("%d %b %Y" if d.day % 2 else "%Y-%m-%d"),
 }
 

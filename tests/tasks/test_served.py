@@ -18,6 +18,11 @@ from sklearn.pipeline import make_pipeline
 from models.columns import prepare
 from models.families import families
 from models.table import Table
+from tasks.data.columns import canonical
+from tasks.data.kinds import infer
+from tasks.data.words import NUMBER_MARKS
+from tasks.served import NO_NUMBER, Served
+from tests.tasks import test_dates, test_numbers
 from tests.versions import Registry
 
 ROWS = 200
@@ -230,3 +235,72 @@ def test_dates_of_the_standard_library(model):
         said(model, rows.assign(month=[day] * 5)), said(model, rows.assign(month=pd.Timestamp(day)))
     )
     assert json.loads(json.dumps(model.predict(rows).tolist()))
+
+
+def both(texts: list[str], kind: str, parser: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """What training reads each text as and what a version does, "refused" where it does not fit."""
+    column = canonical(pd.Series(texts, dtype="str", name="x"), kind, parser)
+    trained = ["refused" if bad else value for value, bad in zip(column.values, column.bad, strict=True)]
+    reader = Served(None, {"reading": {"kinds": {"x": kind}, "parsers": {"x": parser}}}, {})
+    served = []
+    for text in texts:
+        try:
+            served.append(reader.features(pd.DataFrame({"x": [text]}))["x"].iloc[0])
+        except MlflowException:
+            served.append("refused")
+    return trained, served
+
+
+def assert_alike(texts: list[str], kind: str, parser: dict[str, Any]) -> None:
+    for text, trained, served in zip(texts, *both(texts, kind, parser), strict=True):
+        assert served == trained or (pd.isna(served) and pd.isna(trained)), (text, parser, trained, served)
+
+
+DAYS = ["15/03/45", "15/03/29", "15/03/30", "15/03/68", "15/03/69", "15/03/2001", "32/03/45", "15/13/45", "3.4.45"]
+TEXTS: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("date", {"format": "%d/%m/%y", "first": 1930}, DAYS),
+    ("date", {"format": "%d/%m/%y", "first": 1950}, DAYS),
+    ("date", {"format": "%d/%m/%y"}, DAYS),
+    ("date", {"format": "ISO8601"}, ["9999-12-31", "0001-01-01", "1677-12-31", "1678-01-01", "2261-12-31", "2262-01-01",
+                                     "2024-01-31-10.30.00", "2024-1-5", "2024W105", "2024-13-01", "20240131T10"]),
+    ("date", {"format": "%d.%m.%Y"}, ["31.12.9999", "1.1.0001", "31.01.2024 10:30", "31.01.2024 25:00"]),
+    ("date", {"format": "%d %b %Y"}, ["03-Jan-2024", "3 January 2024", "Wed, 3 Jan 2024 05:06 +0100", "3 Foo 2024"]),
+    ("date", {"format": "%m/%d/%Y"}, ["1/31/2024 5:30 PM", "1/31/2024, 12:00 am", "1/31/2024 13:00 PM", "31/1/2024"]),
+    ("date", {"format": "%Y Q%q"}, ["2024 Q3", "2024Q1", "2024-Q4", "2024 Q5"]),
+    ("date", {"format": "%GW%V"}, ["2024W10", "2024-W01", "2021W53", "2020W53"]),
+    ("date", {"format": "%Y%m%d"}, ["20240131", "202401311530", "20240231"]),
+    ("number", {"decimal": ",", "thousands": "."}, ["1.5", "1.500", "1.500,5", "12.34.567", "1,5", "1500", "1.5e3"]),
+    ("number", {"thousands": ","}, ["1,5", "1,500", "1,10,000", "1,500.5", "1,50,00", "15,00", ",5", "1_000", "1.5e3"]),
+    ("number", {"decimal": ","}, ["1,5", "1.5", "1.500", "15", "-,5"]),
+    ("number", {"unit": "kg"}, ["5 kg", "5kg", "5 kgs", "5 lb", "5", "-5 kg", "1e400 kg"]),
+    ("number", {"unit": "kg", "bare": True}, ["5 kg", "5", "5%"]),
+    ("number", {"signs": ["%"]}, ["12%", "12 %", "12", "$12", "(12%)"]),
+    ("number", {"scaled": True}, ["1.5k", "2M", "2bn", "7", "7 kg", "3b"]),
+    ("number", {"missing": ["<#", "n/r"]}, ["<0.5", "<12", "<", "n/r", "N/R", ">5", "12"]),
+    ("number", {"signs": ["$", "EUR"], "thousands": ","}, ["$1,500", "($1,500.25)", "12 EUR", "£3", "USD 3", "-$5"]),
+    ("number", {}, ["5", "+5", "5.", "$5", "5%", "5-", "1 500", "1'500", "\u22125", "inf", "-Infinity", "0x10", "1_0"]),
+    ("number", {"duration": True}, ["2:03", "1 day 02:03:04", "P1DT2H", "90", "25:61"]),
+    ("number", {}, [*NUMBER_MARKS, *map(str.upper, NUMBER_MARKS)]),
+    ("date", {}, [*NUMBER_MARKS, *map(str.upper, NUMBER_MARKS)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "parser", "texts"), TEXTS)
+def test_text_is_read_and_refused_as_in_training(kind, parser, texts):
+    assert_alike(texts, kind, parser)
+
+
+def test_words_for_missing_numbers_are_those_of_training():
+    assert set(NO_NUMBER) <= set(NUMBER_MARKS)
+
+
+@pytest.mark.parametrize("case", test_numbers.READ)
+def test_numbers_in_every_style_of_training(case):
+    texts = test_numbers.written(test_numbers.READ[case])
+    assert_alike([*texts[:6], "soon", "12", "1,5"], "number", infer(pd.Series(texts, name="x"), ".", None).parser)
+
+
+@pytest.mark.parametrize("case", test_dates.FORMS)
+def test_dates_in_every_form_of_training(case):
+    texts = [test_dates.FORMS[case][0](moment) for moment in test_dates.MOMENTS]
+    assert_alike([*texts[:6], "soon"], "date", infer(pd.Series(texts, name="x"), ".", None).parser)
