@@ -6,7 +6,9 @@ user without a password, and options that are known to hold no secret: such an a
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import suppress
 from shlex import quote
 from typing import TYPE_CHECKING
 from urllib.parse import quote as percent
@@ -24,7 +26,7 @@ HARMLESS = {
 """Options of an address whose values are shown, in small letters."""
 _ADDRESS = re.compile(r"((?:--?[\w-]+=)?(?:[\w+.-]+:)*)([A-Za-z][\w+.-]*://)(.*)", re.S)
 """An address, which may stand behind `--data=` or `jdbc:`."""
-_PLAIN = re.compile(r"[^@?#;&=:]*(?::\d+)?(?:/[^@?#;&=]*)?")
+_PLAIN = re.compile(r"[^@?#;&=:/]*(?::\d+)?(?:/[^@?#;&=]*)?")
 """What follows the scheme where nothing can be secret: a host, a port, a path."""
 _HOST = re.compile(r"[\w.-]*|[0-9A-Fa-f:.%]+")
 _SCHEME = re.compile(r"(?<![\w+.-])[A-Za-z][\w+.-]*://")
@@ -37,12 +39,13 @@ _NAMES = (
     r"signature|credential|authorization"
 )
 _PAIR = re.compile(
-    rf"""(?ix) (?<![\w/]) (["']?[\w.-]*(?:{_NAMES})[\w.-]*)
+    rf"""(?ix) (?<![\w./-]) (?=["']?[\w.-]*(?:{_NAMES})) (["']?[\w.-]++)
     ([ \t]*=[ \t]* | %3D | ["'][ \t]*:[ \t]*)
-    ( \{{[^}}\n]*\}} | '[^'\n]*' | "[^"\n]*" | (?:(?!%3B|%26)[^\s&;,'")\]}}])+ )"""
+    ( \{{[^}}\n]{{0,1000}}\}} | '[^'\n]*' | "[^"\n]*" | (?:(?!%3B|%26)[^\s&;,'")\]}}])+ )"""
 )
-"""NAME=VALUE, also percent-encoded, and "NAME": "VALUE", of names under which secrets are kept."""
-_LOGIN = re.compile(r"\b(Bearer|Basic) [\w.~+/=-]{8,}")
+"""NAME=VALUE, also percent-encoded, and "NAME": "VALUE", of names under which secrets are kept. A match
+begins where a word does, and takes it whole: a search that began anew at each sign of a long word would never end."""
+_LOGIN = re.compile(r"\b(Bearer|Basic) ([\w.~+/=-]{8,})")
 
 
 def masked(address: str) -> str:
@@ -89,7 +92,22 @@ def secrets(address: str) -> set[str]:
 
 
 def _without_pairs(text: str) -> str:
-    return _LOGIN.sub(rf"\1 {HIDDEN}", _PAIR.sub(rf"\1\2{HIDDEN}", text))
+    return _LOGIN.sub(_without_login, _PAIR.sub(rf"\1\2{HIDDEN}", text))
+
+
+def _without_login(found: re.Match[str]) -> str:
+    kind, what = found.groups()
+    return f"{kind} {HIDDEN}" if kind == "Bearer" or _is_login(what) else found[0]
+
+
+def _is_login(text: str) -> bool:
+    """Whether it is `name:password` in base64, as HTTP has it, and no word; the last signs may be cut off."""
+    signs = re.sub(r"[^A-Za-z0-9+/]", "", text)
+    whole = signs[: len(signs) - (len(signs) % 4 == 1)]
+    name, colon, _ = b64decode(whole + "==").partition(b":")
+    with suppress(UnicodeDecodeError):
+        return bool(colon) and name.decode().isprintable()
+    return False
 
 
 def _end(text: str, start: int) -> int:
@@ -115,7 +133,7 @@ def _shown(scheme: str, rest: str) -> str:
     except (ArgumentError, ValueError):
         return ""
     host, database = url.host or "", url.database or ""
-    if not _HOST.fullmatch(host) or (host and re.search(r":[^/@]*@", database)):
+    if not _HOST.fullmatch(host) or (host and re.search(r":[^/@:]*@", database)):
         return ""
     user, options, path = _user(url), _options(rest, url), _path(host, database)
     if (user, options, path) == (url.username, rest.partition("?")[2] if url.query else "", database):
@@ -150,7 +168,7 @@ def _option(given: str) -> str:
 
 def _path(host: str, database: str) -> str:
     """The database or path; what follows it on a server, such as `;user=me` or `#token=...`, is not shown."""
-    return re.sub(r"([;#&])[^=]*=.*", rf"\1{HIDDEN}", database, flags=re.S) if host else database
+    return re.sub(r"\A([^;#&]*[;#&])[^=]*=.*", rf"\1{HIDDEN}", database, flags=re.S) if host else database
 
 
 def pages(address: str) -> str:

@@ -23,6 +23,13 @@ where Prefect knows them."""
 
 LEAST = 4
 """Letters of the shortest password that is looked for by itself: one of fewer may be a part of any word."""
+LEAST_OF_VARIABLES = 6
+"""Letters of the shortest that is looked for because of the name of its environment variable."""
+_NAMED = re.compile(
+    "(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|AUTH_STRING|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|PRIVATE_KEY)(?![A-Za-z])",
+    re.I,
+)
+"""Ends of words in the names of environment variables that hold secrets: PGPASSWORD, and not TOKENIZERS_PARALLELISM."""
 _used: set[str] = set()
 """The addresses that this process has used."""
 
@@ -36,9 +43,13 @@ def hushed(text: str) -> str:
 
 def _passwords() -> set[str]:
     variables = {value for value in os.environ.values() if "://" in value}
-    kept = {os.environ[name] for name in os.environ if re.search("PASSWORD|SECRET|TOKEN|AUTH_STRING", name)}
-    found = kept.union(*(secrets(address) for address in {*_used, *variables}))
-    return {text for text in found if len(text) >= LEAST}
+    kept = {value for name, value in os.environ.items() if _NAMED.search(name) and _telling(value)}
+    return kept | {text for address in {*_used, *variables} for text in secrets(address) if len(text) >= LEAST}
+
+
+def _telling(value: str) -> bool:
+    """Whether a variable's value can be a secret: no `false`, and no number, which stand in any text."""
+    return len(value) >= LEAST_OF_VARIABLES and not value.isdigit()
 
 
 class Hushed(io.TextIOBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from base64 import b64encode
 
 import pytest
 
@@ -134,6 +135,36 @@ def test_what_is_called_a_secret_is_not_shown(text):
 )
 def test_a_text_without_secrets_stays(text):
     assert masked_text(text) == text
+
+
+@pytest.mark.parametrize("login", [f"me:{PW}", f":{PW}", f"Müller:{PW}", "nestor:" + "0f" * 16])
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_a_login_is_not_shown_and_a_word_is(login, cut):
+    whole = b64encode(login.encode()).decode()
+    assert masked_text(f"sent Basic {whole[: len(whole) - cut]}") == "sent Basic ***"
+
+
+@pytest.mark.parametrize(
+    "word", ["statistics", "information", "configuration.", "/usr/share/x", "Überblick-2026", "a" * 9]
+)
+def test_what_only_reads_like_a_login_stays(word):
+    assert masked_text(f"Basic {word} of it") == f"Basic {word} of it"
+
+
+LONG = 200_000
+"""Characters for which a search that begins anew at each of them takes hours."""
+UNITS = [
+    "-", ".", "a.a.", "a-", "x=", " ", "'", '"', " '", "\"'", "token", "token ", "token-", "token.", "token=",
+    "token={,", "token='", "token='\"", "token   =", "'token' :", "%3D", "pwd%3D", "{", "Basic ", "Basic aGk6", "a:",
+    ":", ";", "/", "//", "://", "a://", "a://:", "a://x:", "a://'", "a://)", "a://x@", "@", "a://b/c?token=d&",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_long_text_is_done_in_time_that_grows_with_its_length(unit):
+    text = unit * (LONG // len(unit))
+    assert masked_text(text)
+    assert masked_text(f"http://{text}@")
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:5000", "https://tracking.example/mlflow"])
