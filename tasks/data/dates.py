@@ -72,6 +72,9 @@ UNREAD = (
     r"^(?:19|20)\d{2}[ -]?[HST][1-4]$|^[HST][1-4][ -]?(?:19|20)\d{2}$",
 )
 
+DATED = rf"(?s)\d.*[\W_]\d|\d{{8}}|[QWMHST]{GAP}\d|\d{GAP}Q|年|{MONTH}"
+"""What all of these have: one look that spares a column of codes the many."""
+
 
 @dataclass(frozen=True)
 class Dates:
@@ -120,6 +123,8 @@ def parsed(words: Words, parser: dict[str, Any]) -> tuple[np.ndarray, np.ndarray
 def mixed(words: Words, skip: np.ndarray) -> bool:
     """Whether nearly all values look like dates, though no one format reads them."""
     sample, weights = _sample(words, words.counts * ~skip)
+    if weights @ _matching(sample, DATED) < MOST * weights.sum():
+        return False
     looks = np.zeros(len(sample), bool)
     heads = (_expression(form, r"(?:\D.{0,60})?") for form in (*ISO, *FORMS))
     for pattern in (*heads, DAY_MONTH, *UNREAD):
@@ -281,7 +286,7 @@ def _form(sample: pa.Array, rows: np.ndarray, least: float) -> str | None:
     """The format that most rows have, None where that are fewer than this share of them: the first that nearly all
     have."""
     best, most = None, max(1.0, least * rows.sum())
-    if rows @ _matching(sample, r"\d") < most:
+    if rows @ _matching(sample, DATED) < most:
         return None
     for form in (*ISO, DAY_MONTH, *FORMS):
         fits = rows @ _matching(sample, form if form == DAY_MONTH else _expression(form))

@@ -6,14 +6,17 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from email.utils import format_datetime
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from models.config import Run
 from models.errors import InputError
+from tasks.data import dates as reader
 from tasks.data import read, read_like
 from tasks.data.chunks import chunks, opened
 from tasks.data.columns import canonical
@@ -227,3 +230,18 @@ def test_a_type_that_fits_in_part_is_told():
     found, values = looked(["yes", "no", "perhaps"] * 20, "boolean")
     assert values.isna().sum() == 20
     assert "'perhaps'" in noted(found, "unreadable_values")
+
+
+def test_one_look_tells_all_that_any_format_reads_or_knows():
+    parts = {"Y": "2024", "y": "24", "m": "01", "d": "02", "b": "sept", "q": "3", "G": "2024", "V": "05", "u": "1"}
+    known = [
+        reduce(lambda text, part: text.replace(f"%{part}", parts[part]), parts, form)
+        for form in (*reader.ISO, *reader.FORMS)
+    ]
+    written = [text.replace("%X", "10:30") for text in known] + [
+        "20240102", "2.1.24", "W/ 05, 2024", "2024M01", "Q-3 24", "3 Q/24", "2024T1", "S2 2024", "2024\n\n1\n\n2",
+        "2024年1月2", "2024-1-2",
+        "2 de mars de 2024", "1er mars 2024", "2 janvier 2024", "3. März 2024", "Mon, 2 May", "May 2",
+    ]  # fmt: skip
+    assert reader._matching(pa.array(written), reader.DATED).all()
+    assert not reader._matching(pa.array(["A17-B3", "17-B3", "B12", "x.y-2", "1234567"]), reader.DATED).any()
