@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
 
 from models.errors import BudgetError, InputError, NestorError, listed
 from models.families import Family, family
@@ -17,9 +19,12 @@ from tasks.session import Session
 from tasks.suited import refused, suited
 from tasks.tune import study_of
 from tasks.warm import warm_up
+from tasks.workdir import of_other_versions
 
 _SHARE = 0.85
 """Share of the cores that fits get; the rest is the driver's, Prefect's and MLflow's."""
+_PARTS = 5
+"""What is written down of a plan: level, folds, seconds, sizes, notes."""
 
 
 def _searched_everywhere(session: Session) -> Level:
@@ -48,7 +53,7 @@ def _shortlist(session: Session) -> None:
     for name in sorted(session.run.families.keys() - {f.name for f in kept}):
         why = left_out.get(name, "it is not among the families asked for")
         session.note(f"Settings are given for {name}, which is not tried: {why}.")
-    stored, before = session.fixed(session.workdir.read_pickle, "plan"), len(session.notes)
+    stored, before = session.fixed(partial(_stored, session), "plan"), len(session.notes)
     if stored is None:
         session.level = Level(*_start(session), tuple(f.name for f in kept), left_out)
         if session.ledger.limit is not None:
@@ -68,6 +73,14 @@ def _shortlist(session: Session) -> None:
         session.note(f"Fitted without weights, which they can't use: {listed(deaf)}.")
     searches.said(session)
     warm_up(session)
+
+
+def _stored(session: Session, name: str) -> tuple[Any, ...] | None:
+    """What an earlier session wrote down; Damaged where it is not what this version of Nestor writes."""
+    stored = session.workdir.read_pickle(name)
+    if stored is not None and not (isinstance(stored, tuple) and len(stored) == _PARTS):
+        raise of_other_versions(session.workdir.path / f"{name}.pkl", "it holds other parts")
+    return stored
 
 
 def _start(session: Session) -> tuple[int, int]:

@@ -28,7 +28,7 @@ import os
 import pickle
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.ipc
 
-from models.errors import NestorError
+from models.errors import NestorError, shortened
 from tasks import private
 from tasks.lock import alone
 
@@ -52,13 +52,18 @@ class Damaged(NestorError):
     """A file that is there and can't be read."""
 
 
+_ANEW = "Its run can't go on without it. Begin a new run without --resume; versions that are registered are untouched."
+
+
 def damaged(path: Path) -> Damaged:
     """The error that names the file, and says what to do."""
     what = "it is empty" if path.exists() and not path.stat().st_size else "it is not what was written"
-    return Damaged(
-        f"{path} is damaged: {what}. Its run can't go on without it. Begin a new run without --resume; versions that "
-        "are registered are untouched."
-    )
+    return Damaged(f"{path} is damaged: {what}. {_ANEW}")
+
+
+def of_other_versions(path: Path, why: object) -> Damaged:
+    """The error for a whole file that these versions of Nestor and of its libraries can't read."""
+    return Damaged(f"{path} was made with other versions of Nestor or its libraries ({shortened(why, 200)}). {_ANEW}")
 
 
 def write_whole(path: Path, write: Callable[[Any], object], lasting: bool = True) -> None:
@@ -74,7 +79,8 @@ def write_whole(path: Path, write: Callable[[Any], object], lasting: bool = True
             file.close()
             os.replace(file.name, path)
         except BaseException:
-            os.unlink(file.name)
+            with suppress(FileNotFoundError):  # an interrupt may come when it has its name already
+                os.unlink(file.name)
             raise
     if lasting:
         _sync_folder(path.parent)
@@ -154,7 +160,7 @@ class Workdir:
             return np.load(path, mmap_mode="r")
         except FileNotFoundError:
             return None
-        except (ValueError, EOFError, OSError):
+        except (ValueError, EOFError):
             raise damaged(path) from None
 
     def kept_array(self, name: str) -> np.ndarray | None:
@@ -173,8 +179,10 @@ class Workdir:
                 return pickle.load(file)
         except FileNotFoundError:
             return None
-        except MemoryError:
+        except (MemoryError, OSError):
             raise
+        except (ImportError, AttributeError) as error:
+            raise of_other_versions(path, error) from None
         except Exception:  # what a broken pickle raises may be anything
             raise damaged(path) from None
 

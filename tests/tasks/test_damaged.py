@@ -86,6 +86,42 @@ def test_what_was_fixed_before_any_trial_is_named_where_it_is_damaged(whole, tmp
     _to_the_plan(path)  # nothing hangs on it yet
 
 
+def test_a_plan_of_an_earlier_version_is_told_from_a_damaged_one(whole, tmp_path):
+    path = shutil.copytree(whole[0], tmp_path / "run", ignore=shutil.ignore_patterns("fits", "columns"))
+    Workdir(path).write_pickle("plan", Workdir(path).read_pickle("plan")[:4])
+    with pytest.raises(Damaged, match=r"plan.pkl was made with other versions .* Begin a new run without --resume"):
+        _to_the_plan(path)
+
+
+@pytest.mark.parametrize("gone", [b"cno_such_library\nThing\n.", b"cjson\nNoSuchThing\n."])
+def test_what_a_changed_library_can_not_read_is_told_from_what_is_damaged(tmp_path, gone):
+    (tmp_path / "a.pkl").write_bytes(gone)
+    with pytest.raises(Damaged, match=r"a.pkl was made with other versions .*(no_such_library|NoSuchThing)"):
+        Workdir(tmp_path).read_pickle("a")
+    assert Workdir(tmp_path).kept_pickle("a") is None
+
+
+@pytest.mark.parametrize("name", ["read_pickle", "read_array"])
+def test_a_file_that_the_system_refuses_is_not_called_damaged(tmp_path, name):
+    for ending in ("pkl", "npy"):
+        (tmp_path / f"a.{ending}").symlink_to(f"a.{ending}")
+    with pytest.raises(OSError, match="symbolic links"):
+        getattr(Workdir(tmp_path), name)("a")
+
+
+def test_an_interrupt_after_a_file_has_its_name_is_what_is_raised(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def interrupted(*names: str) -> None:
+        replace(*names)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Workdir(tmp_path).write_json("run.json", {})
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
 def _to_the_plan(path: Path) -> None:
     session = begun(RUN, path, pool=_NoPool)
     try:
