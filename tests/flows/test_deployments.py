@@ -18,7 +18,7 @@ import pytest
 import yaml
 from prefect import flow
 from prefect.flows import load_flow_from_entrypoint
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import ValidationError, is_valid_schema, validate
 
@@ -289,7 +289,7 @@ def test_automations_put_there_twice_are_there_once_and_speak_of_this_servers_he
     after = ask(f"{server}/automations/filter", {})
     assert sorted(one["name"] for one in after) == sorted(before)
     [within] = [one["trigger"]["within"] for one in after if one["trigger"]["posture"] == "Proactive"]
-    assert within == 3 * 180 + 30
+    assert within == 3 * (get_current_settings().flows.heartbeat_frequency or 180) + 30
     told = next(one for one in after if one["actions"] == [{"type": "do-nothing"}])
     mine = {"enabled": False, "actions": [{"type": "cancel-flow-run"}]}
     body = {k: told[k] for k in ("name", "description", "trigger")} | mine
