@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from models.address import masked
+from models.address import masked, masked_text
 from models.config import Retrain
 from models.errors import InputError, listed
 from models.markdown import literal
@@ -74,7 +74,7 @@ def offered(data: object, query: str | None, bound: Mapping[str, str], labelled:
         return NO_SOURCE, "they have no target"
     if not isinstance(data, (str, Path)):
         return NO_SOURCE, "a DataFrame can't be read anew"
-    if any(masked(text) != text for text in whole.values()):
+    if any(masked_text(masked(text)) != text for text in whole.values()):
         return NO_SOURCE, "their address holds a password, which no event may carry: name it by env:NAME or secret:NAME"
     return whole, ""
 

@@ -11,7 +11,9 @@ from models.config import Retrain
 from tasks.events import NO_SOURCE
 from tasks.retrain.source import offered
 
-SECRETS = ("postgresql://me:hunter2@host/db", "db://h/d?password=hunter2")
+SECRETS = (
+    "postgresql://me:hunter2@host/db", "db://h/d?password=hunter2", "mysql+pymysql://me@corp:hunter2@host/db",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
