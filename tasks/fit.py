@@ -25,7 +25,7 @@ from models.search import seed_for
 from tasks import checkpoints, measure
 from tasks.brief import Brief, Fit, Job, load
 from tasks.kept import SHARE, WITHOUT_LIMIT, Parts, Training
-from tasks.memory import BEYOND, peak
+from tasks.memory import BEYOND, end_with_parent, peak
 from tasks.parts import as_part, encoded, judging_part, of_refit, rows_of, training_of, with_sealed_rows
 from tasks.workdir import Workdir
 
@@ -62,6 +62,7 @@ def begin(limit_mb: float, threads: int, driver: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)
+    end_with_parent()
     peak.watch(limit_mb, driver)
     if limit_mb and hasattr(resource, "RLIMIT_DATA"):
         resource.setrlimit(

@@ -93,7 +93,6 @@ class Peak:
         """Begins, in a thread of its own; ends the process above the limit, or when the driver is gone. One that is
         above it already ends at once: with so little it could not even start that thread."""
         # Not in __init__: that runs in the fork server, which is another process.
-        _end_with_parent()
         if limit_mb and _held() > limit_mb:
             os._exit(self.EXIT)
         self.limit, self._process, self._driver = limit_mb, psutil.Process(), psutil.Process(driver)
@@ -123,7 +122,7 @@ class Peak:
         os._exit(1)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Has the kernel end this process with its parent, the fork server, and that one end with the driver: a fit that
     lets no other thread have a turn keeps the watch from it. Each worker holds the pipe that keeps the fork server
     alive, so that it could have workers of its own; it has none."""

@@ -88,7 +88,7 @@ def test_the_page_has_a_line_for_each_family_and_folds_the_figures(made):
     assert "Hyperparameters of linear" in page
     assert "naive_bayes" in page
     assert "elsewhere" in page
-    assert "foretells" in body(made["linear"])
+    assert "explains" in body(made["linear"])
     shown = [page.find(esc(made["linear"].figures[name][1])) for name in FIGURES if name in made["linear"].figures]
     assert len(shown) == len(made["linear"].figures) >= 4
     assert -1 not in shown
@@ -109,7 +109,7 @@ def test_what_was_only_tried_in_part_is_told_of(session):
     mine = {fold: trials for (family, fold), trials in session.trials.items() if family == "linear"}
     for whole, in_lack in ((mine, False), ({"1": mine["1"][:3]}, True)):
         one = drawn({**whole, "1": [*whole["1"], *parts]}, True, "roc_auc", 0)
-        assert "3 partial trials do not count" in searched({"linear": one}, ("linear",))
+        assert "3 partial trials are not counted" in searched({"linear": one}, ("linear",))
         assert bool(one.importance.lack) == in_lack
 
 

@@ -95,7 +95,7 @@ def test_it_is_told_and_drawn(loans):
     assert text.startswith("# Learned from 60 trials of 2 runs of loans (roc_auc).")
     assert OTHER in text
     assert "test score" in text
-    assert "its estimate may flatter" in text.splitlines()[-1]
+    assert "its estimate may look too good" in text.splitlines()[-1]
     nothing = replace(found, families={n: replace(one, space=()) for n, one in found.families.items()})
     assert "estimate" not in as_yaml(nothing).splitlines()[-1]
     assert as_values(found)["families"]["linear"]["space"]["strength"]
