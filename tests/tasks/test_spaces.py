@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -71,7 +72,8 @@ def test_a_warm_start_hands_over_what_the_ranges_hold_and_says_what_not(done):
 def test_a_grid_ends_when_all_is_tried_and_its_size_was_told(tmp_path):
     families = {"tree": {"space": {"criterion": "entropy", **_fixed("tree")}, "steps": 2}}
     session, _ = sessions.trained(run(families, strategy="grid", families=("tree",), trials=9), tmp_path)
-    count = int(next(n for n in session.notes if n.startswith("Search grid has ")).split()[3])
+    note = next(n for n in session.notes if "search grid tries this many configurations: " in n)
+    count = int(re.findall(r"\d+", note.rpartition(": ")[2])[0])
     assert {len(trials) for trials in session.trials.values()} == {1 + count}
 
 

@@ -54,7 +54,7 @@ def test_what_is_delivered_says_what_torch_says(grid, rest, params, task, monkey
 
 def test_it_is_for_declared_grids_of_some_size():
     assert "--grid 8x8" in cnn.FAMILY.unsuited(Shape(100, 64, "binary", 2))
-    assert "10,000 places" in cnn.FAMILY.unsuited(Shape(100, 10_000, "binary", 2, grid=(100, 100)))
+    assert "this one has 10,000" in cnn.FAMILY.unsuited(Shape(100, 10_000, "binary", 2, grid=(100, 100)))
     assert not cnn.FAMILY.unsuited(Shape(100, 64, "binary", 2, grid=(8, 8)))
 
 
