@@ -198,6 +198,8 @@ def _header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], int, li
     usual = max(widths, key=lambda w: (widths[w], w))
     start = _start(records, usual)
     line, names = records[start]
+    if start + 1 == len(records):
+        _refuse_closed_too_soon(text, dialect, path)
     last = records[start + 1][0] - 1 if start + 1 < len(records) else None
     end = last if last is not None else text.count("\n") + 1
     skipped = [number for number, _ in records[:start]]
@@ -213,6 +215,15 @@ def _first_quote(text: str, dialect: Dialect, path: Path) -> InputError:
     except StopIteration:
         pass
     return InputError(f"{path} is empty: it holds no records.")
+
+
+def _refuse_closed_too_soon(text: str, dialect: Dialect, path: Path) -> None:
+    """InputError where the record after the header has a quote that is closed before its field ends."""
+    try:
+        next(islice(_records(_lines(text), dialect), SAMPLE_RECORDS, None), None)
+    except _Quote as quote:
+        if "end of data" not in quote.reason:  # what is cut off here may go on
+            raise quote.told(path) from None
 
 
 def _start(records: list[tuple[int, list[str]]], usual: int) -> int:

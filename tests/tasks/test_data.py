@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.pandas import column, data_frames, range_indexes
 
@@ -111,6 +111,7 @@ def test_an_unknown_table_of_scikit_learn_names_the_known() -> None:
     )
 )  # fmt: skip
 def test_csv_gives_back_the_same_numbers(tmp_path_factory: pytest.TempPathFactory, frame: pd.DataFrame) -> None:
+    assume((frame["a"].abs() <= 3e38).any())  # a type that fits no value at all is refused
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     frame.assign(y=np.arange(len(frame)) % 2).to_csv(path, index=False)
     table = read(Run(data=str(path), target="y", types={"a": "number", "b": "number"}))
