@@ -6,7 +6,7 @@ import csv
 import io
 import operator
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from itertools import chain, islice
@@ -193,13 +193,14 @@ def _header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], int, li
     """The names, the lines down to and with them, and what was passed over before them."""
     records = _sample(text, dialect)
     if not records:
-        raise _first_quote(text, dialect, path)
+        quote = _find_quote(text, dialect)
+        raise quote.told(path) if quote else InputError(f"{path} is empty: it holds no records.")
     widths = Counter(len(fields) for _, fields in records)
     usual = max(widths, key=lambda w: (widths[w], w))
     start = _start(records, usual)
     line, names = records[start]
-    if start + 1 == len(records):
-        _refuse_closed_too_soon(text, dialect, path)
+    if start + 1 == len(records) and (quote := _find_quote(text, dialect)) and "end of data" not in quote.reason:
+        raise quote.told(path)  # one that is never closed here may be closed in what follows
     last = records[start + 1][0] - 1 if start + 1 < len(records) else None
     end = last if last is not None else text.count("\n") + 1
     skipped = [number for number, _ in records[:start]]
@@ -207,23 +208,13 @@ def _header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], int, li
     return names, end, [_note("header", said, "warn")] if skipped else []
 
 
-def _first_quote(text: str, dialect: Dialect, path: Path) -> InputError:
+def _find_quote(text: str, dialect: Dialect) -> _Quote | None:
+    """The first quote among the first records that does not pair."""
     try:
-        next(_records(_lines(text), dialect))
+        deque(islice(_records(_lines(text), dialect), SAMPLE_RECORDS), maxlen=0)
     except _Quote as quote:
-        return quote.told(path)
-    except StopIteration:
-        pass
-    return InputError(f"{path} is empty: it holds no records.")
-
-
-def _refuse_closed_too_soon(text: str, dialect: Dialect, path: Path) -> None:
-    """InputError where the record after the header has a quote that is closed before its field ends."""
-    try:
-        next(islice(_records(_lines(text), dialect), SAMPLE_RECORDS, None), None)
-    except _Quote as quote:
-        if "end of data" not in quote.reason:  # what is cut off here may go on
-            raise quote.told(path) from None
+        return quote
+    return None
 
 
 def _start(records: list[tuple[int, list[str]]], usual: int) -> int:
