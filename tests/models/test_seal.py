@@ -92,7 +92,7 @@ def test_the_sealed_share_is_near_its_aim_and_classes_nearer(rows, seed, share):
     own, strata = keys(pd.DataFrame({"x": rng.normal(size=rows)})), (rng.random(rows) < 0.3).astype(int)
     seal, why = choose_seal(own, strata, share=share)
     if seal is None:
-        assert "would not be 30 rows" in why
+        assert "a seal needs 30 rows" in why
         assert (share or 0.2) * rows < 45
         return
     sealed = sealed_rows(seal, own)
@@ -170,9 +170,9 @@ def test_fractions_by_size():
 @pytest.mark.parametrize(
     ("kind", "own", "time", "share", "said"),
     [
-        ("random", np.arange(100), None, None, "would not be 30 rows"),
+        ("random", np.arange(100), None, None, "a seal needs 30 rows"),
         ("group", np.arange(1000) % 8, None, None, "of 5 groups"),
-        ("time", np.arange(1000), np.zeros(1000), None, "one time"),
+        ("time", np.arange(1000), np.zeros(1000), None, "the same time"),
         ("random", np.arange(1000), None, 0.0, "the setting"),
     ],
 )

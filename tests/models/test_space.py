@@ -190,7 +190,7 @@ def test_a_list_is_tried_in_order_and_completed_by_the_default():
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"strenth": 1}, "No hyperparameter of linear 'strenth'. Known: strength, penalty, l1_ratio"),
+        ({"strenth": 1}, "No hyperparameter of linear 'strenth'. Did you mean strength?"),
         (
             {"strength": 1e9},
             "configuration 1 of linear: strength can be from 0.0001 to 1000, not 1000000000.0; --space",
