@@ -91,8 +91,7 @@ def versions(up: Up, env: Mapping[str, str]) -> int:
 def at_work(up: Up) -> psutil.Process | None:
     """The process of a flow run that fits by now: it has children of its own."""
     for process in up.left():
-        command = process.cmdline()
-        if "prefect.flow_engine" in " ".join(command) or "execute" in command:
+        if {"engine", "prefect.engine"} & set(process.cmdline()):
             return process if len(process.children(recursive=True)) > 2 else None
     return None
 
