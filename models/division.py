@@ -13,6 +13,7 @@ import pandas as pd
 from models.config import Run
 from models.errors import InputError, listed
 from models.metric import Metric
+from models.repeats import decide_unit
 from models.seal import Seal, choose_seal, keys, renewed, sealed_rows, work_rows
 from models.split import Plan, plan_for
 from models.table import Finding, Table
@@ -45,12 +46,13 @@ class Division:
 def divided(table: Table, run: Run, metric: Metric, kept: Mapping[str, Any] | None = None) -> Division:
     """The table divided; `kept` is how this name's first run sealed its rows. InputError where that leaves nothing of a
     class to learn from."""
-    whole, _ = plan_for(table, run)
+    repeats = decide_unit(table, run)
+    whole, _ = plan_for(table, run, repeats)
     seal, settings, note, found = _seal(table, run, whole, kept)
     sealed = _sealed(table, seal)
     work_places = np.flatnonzero(work_rows(sealed, whole.keys, table.time, run.split.gap))
     # Keys and copies are told by the source's own columns, whatever history makes of them.
-    plan, findings = plan_for(table.take(work_places), run)
+    plan, findings = plan_for(table.take(work_places), run, repeats)
     stops = [f.message for f in findings if f.verdict == "stop"]
     if stops:
         raise InputError(" ".join(stops))

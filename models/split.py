@@ -16,7 +16,9 @@ import pandas as pd
 
 from models.config import Run
 from models.errors import InputError, listed
-from models.seal import digest, keys, mix
+from models.repeats import Repeats, decide_unit, points
+from models.repeats import codes as unit_codes
+from models.seal import digest, mix
 from models.table import Finding, Table
 
 Rows = np.ndarray
@@ -36,9 +38,6 @@ _SLICES = 4
 """One in so many of the groups known from before is judged in a window of a grouped and time-ordered plan."""
 
 
-_APART = "Rows with equal features and target count as separate observations"
-
-
 class Undivided(InputError):
     """Rows that can't be divided any further."""
 
@@ -49,7 +48,8 @@ class Plan:
 
     kind: Literal["random", "group", "time", "group_time"]
     keys: np.ndarray
-    """A code per row: rows with equal codes are never on two sides. Groups, or copies joined, else all different."""
+    """A code per row: rows with equal codes are never on two sides. Groups, points (rows with equal features), else all
+    different."""
     strata: np.ndarray | None
     """Class codes, or fifths of a numeric target."""
     time: np.ndarray | None
@@ -132,8 +132,8 @@ class _Part:
     """Rows of each key."""
     stratum: np.ndarray
     """Stratum number of each row."""
-    first: np.ndarray
-    """Stratum number of each key's first row: of all its rows, unless a plan is grouped."""
+    rarest: np.ndarray
+    """For each key the stratum number that fewest keys hold, of those of its rows."""
     classes: np.ndarray
     """Stratum number -> the plan's code."""
     counts: np.ndarray
@@ -142,6 +142,8 @@ class _Part:
     """Strata that stay in training."""
     always: np.ndarray
     """Keys that stay in training, since they hold a rare class."""
+    mixed: bool
+    """Whether some key holds several strata."""
 
     @staticmethod
     def of(plan: Plan, rows: Rows) -> _Part:
@@ -149,10 +151,10 @@ class _Part:
         size = np.bincount(key, minlength=len(distinct))
         strata = np.zeros(len(rows), np.int64) if plan.strata is None else plan.strata[rows]
         classes, stratum = np.unique(strata, return_inverse=True)
-        first = stratum[np.unique(key, return_index=True)[1]]
-        pairs = np.unique(key * len(classes) + stratum) if plan.kind == "group" else None
-        owner, held = np.divmod(pairs, len(classes)) if pairs is not None else (np.arange(len(first)), first)
+        owner, held = np.divmod(np.unique(key * len(classes) + stratum), len(classes))
         counts = np.bincount(held, minlength=len(classes))
+        order = np.lexsort((held, counts[held], owner))
+        rarest = held[order[np.unique(owner, return_index=True)[1]]]
         rare, always = np.zeros(len(classes), bool), np.zeros(len(distinct), bool)
         for least in (LEAST, 2) if plan.labels and plan.strata is not None else ():
             scarce = counts < least
@@ -162,7 +164,7 @@ class _Part:
             if several and kept.sum() * 2 <= len(distinct):
                 rare, always = scarce, kept
                 break
-        return _Part(key, size, stratum, first, classes, counts, rare, always)
+        return _Part(key, size, stratum, rarest, classes, counts, rare, always, len(owner) > len(size))
 
 
 def _held(plan: Plan, rows: Rows, count: int, salt: tuple[object, ...]) -> np.ndarray:
@@ -173,8 +175,10 @@ def _held(plan: Plan, rows: Rows, count: int, salt: tuple[object, ...]) -> np.nd
     if plan.kind == "group":
         _spread(part, noise, count, held)
     else:
-        order = np.lexsort((noise, -part.size, part.first))
+        order = np.lexsort((noise, -part.size, part.rarest))
         _deal(order[~part.always[order]], count, held)
+    if part.mixed:
+        _mend(part, held, count)
     return held[part.key]
 
 
@@ -187,8 +191,7 @@ def _deal(order: np.ndarray, count: int, held: np.ndarray) -> None:
 def _spread(part: _Part, noise: np.ndarray, count: int, held: np.ndarray) -> None:
     """Places groups, the largest first, where they add least to the sum of squared class shares and sizes, as
     scikit-learn's StratifiedGroupKFold does in spirit."""
-    width = len(part.classes)
-    table = np.bincount(part.key * width + part.stratum, minlength=len(part.size) * width).reshape(-1, width)
+    width, table = len(part.classes), _by_key(part)
     shares = np.column_stack([table, part.size])
     shares = shares / np.maximum(shares[~part.always].sum(axis=0), 1)
     order = np.lexsort((noise, -part.size))
@@ -199,13 +202,18 @@ def _spread(part: _Part, noise: np.ndarray, count: int, held: np.ndarray) -> Non
         load[fold] += shares[group]
         held[group] = fold
     rest = order[_GREEDY:]
-    rarest = np.where(table[rest] > 0, part.counts, part.counts.max() + 1).argmin(axis=1)
-    _deal(rest[np.lexsort((noise[rest], -part.size[rest], rarest))], count, held)
-    _mend(part, table, held, count)
+    _deal(rest[np.lexsort((noise[rest], -part.size[rest], part.rarest[rest]))], count, held)
 
 
-def _mend(part: _Part, table: np.ndarray, held: np.ndarray, count: int) -> None:
-    """Moves one group of each class whose groups all fell into one fold, so that every training part has the class."""
+def _by_key(part: _Part) -> np.ndarray:
+    """Rows of each key (down) in each stratum (across)."""
+    width = len(part.classes)
+    return np.bincount(part.key * width + part.stratum, minlength=len(part.size) * width).reshape(-1, width)
+
+
+def _mend(part: _Part, held: np.ndarray, count: int) -> None:
+    """Moves one key of each class whose keys all fell into one fold, so that every training part has the class."""
+    table = _by_key(part)
     for c in np.flatnonzero(~part.rare & (part.counts >= 2)):
         owners = np.flatnonzero(table[:, c])
         folds = np.unique(held[owners])
@@ -278,14 +286,17 @@ def _in_turn(plan: Plan, train: Rows, judge: Rows, turn: int, slices: int, salt:
 # --- The plan of a table ---------------------------------------------------------------------------------------------
 
 
-def plan_for(table: Table, run: Run) -> tuple[Plan, tuple[Finding, ...]]:
-    """The plan that the table and the settings ask for, and what was decided on the way."""
+def plan_for(table: Table, run: Run, repeats: Repeats | None = None) -> tuple[Plan, tuple[Finding, ...]]:
+    """The plan that the table and the settings ask for, and what was decided on the way; `repeats` where the unit was
+    decided before, of a whole table of which these are some rows."""
+    repeats = decide_unit(table, run) if repeats is None else repeats
     strata = table.target if table.task != "regression" else _fifths(table.target)
     finding = None
     if table.group is not None:
         codes = _grouped(table.group)
     else:
-        codes, finding = _joined(table, run)
+        codes = unit_codes(points(table), repeats)
+        finding = _copies(codes, repeats)
     kind = {(False, False): "random", (True, False): "group", (False, True): "time", (True, True): "group_time"}[
         (table.group is not None, table.time is not None)
     ]
@@ -306,25 +317,14 @@ def _grouped(group: np.ndarray) -> np.ndarray:
     return codes
 
 
-def _joined(table: Table, run: Run) -> tuple[np.ndarray, Finding | None]:
-    """Codes that join copies (equal features and target), unless the rows' names or chance explain them."""
-    alone = np.arange(table.rows)
-    setting = run.split.copies
-    if setting == "apart" or (setting == "auto" and table.ids is not None):
-        why = "the setting says so" if setting == "apart" else "id columns name each row"
-        return alone, Finding("copies", "pass", f"{_APART}: {why}.")
-    row = keys(table.features)
-    distinct = len(np.unique(row))
-    if setting == "auto" and distinct * 2 < table.rows:
-        why = f"only {distinct:,} of {table.rows:,} rows of features differ, so equal ones arise by chance"
-        return alone, Finding("copies", "pass", f"{_APART}: {why}.")
-    target = np.ascontiguousarray(table.target.astype(np.float64) + 0.0).view(np.uint64)
-    codes, _ = pd.factorize(mix(row ^ mix(target)))
-    if int(codes.max(initial=-1)) + 1 == table.rows:
-        return codes.astype(np.int64), None
-    # How many there are is said once, of the whole table, by the check of duplicate rows.
-    said = "Copies of a row (equal features and target) stay together on one side of every split."
-    return codes.astype(np.int64), Finding("copies", "pass", said)
+def _copies(codes: np.ndarray, repeats: Repeats) -> Finding | None:
+    """How rows with equal features are divided; None where none of these are joined, and nothing was asked."""
+    if repeats.unit == "row":
+        return Finding("copies", "pass", f"Rows with equal features count as separate observations: {repeats.reason}.")
+    if len(np.unique(codes)) == len(codes):
+        return None
+    said = "Rows with equal features, whatever their targets, stay together on one side of every split"
+    return Finding("copies", "pass", f"{said}: {repeats.reason}.")
 
 
 def _described(plan: Plan, run: Run) -> Finding:
