@@ -138,7 +138,8 @@ def choose_seal(
     )
     if best is None:
         least = f"{LEAST_ROWS} rows" + (f" of {LEAST_GROUPS} groups" if "group" in kind else "")
-        return None, f"No rows are sealed: a seal needs {least}, and {100 * fraction:g} % of {rows:,} rows do not give them."
+        why = f"a seal needs {least}, and {100 * fraction:g} % of {rows:,} rows do not give them"
+        return None, f"No rows are sealed: {why}."
     size = int(sealed_rows(best[1], keys, time).sum())
     return best[1], f"{size} of {rows} rows are sealed."
 

@@ -111,5 +111,6 @@ def test_a_model_without_runs_and_one_with_few_trials_are_errors(store, loans):
     with pytest.raises(InputError, match=rf"at most 12 trials of a family \(linear\); {FEWEST} are needed"):
         suggested("small")
     store[1]("past", 30, old=True)
-    with pytest.raises(InputError, match=f"0 runs of past: no trials; {FEWEST} are needed to narrow a space. 1 others {OLD}"):
+    said = f"0 runs of past: no trials; {FEWEST} are needed to narrow a space. 1 others {OLD}"
+    with pytest.raises(InputError, match=said):
         suggested("past")
