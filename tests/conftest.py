@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from models.config import Run
 from tasks.conclude import Concluded
 from tasks.session import Session
 from tests import sessions
+
+# A shell's background jobs and nohup ignore these, and so would whatever a test starts.
+for _asked in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_asked) is signal.SIG_IGN:
+        signal.signal(_asked, signal.default_int_handler if _asked is signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture
