@@ -19,7 +19,7 @@ from flows.hints import as_typed, pages
 from models.outcome import number
 from models.safe import line as plain
 from models.safe import printable
-from models.told import MEANING
+from models.told import MEANING, of_repeats
 
 if TYPE_CHECKING:
     from models.outcome import Interval, Report
@@ -66,6 +66,7 @@ def final_table(report: Report) -> RenderableType:
     parts: list[RenderableType] = ["", _heading(report), _leaderboard(report), "", _numbers(report)]
     parts += ["", _objectives(report)] if report.objectives else []
     parts += ["", Text(plain(report.sentence, 600))] if report.sentence else []
+    parts += [Text(plain(repeats, 900))] if (repeats := of_repeats(report)) else []
     parts += [Text(plain(report.coverage_sentence, 300))] if report.coverage else []
     parts += ["", _noted(report), _left_out(report), _where(report), _last_line(report)]
     return Group(*[part for part in parts if part is not None])

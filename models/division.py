@@ -13,7 +13,7 @@ import pandas as pd
 from models.config import Run
 from models.errors import InputError, listed
 from models.metric import Metric
-from models.repeats import decide_unit
+from models.repeats import Repeats, decide_unit, points
 from models.seal import Seal, choose_seal, keys, renewed, sealed_rows, work_rows
 from models.split import Plan, plan_for
 from models.table import Finding, Table
@@ -36,6 +36,8 @@ class Division:
     findings: tuple[Finding, ...]
     note: str
     """What must be said of the test set; may be empty."""
+    repeats: Repeats
+    """What is divided as one, and why."""
 
     @property
     def sealed_places(self) -> np.ndarray:
@@ -57,8 +59,9 @@ def divided(table: Table, run: Run, metric: Metric, kept: Mapping[str, Any] | No
     if stops:
         raise InputError(" ".join(stops))
     _learnable(table, run, sealed, work_places)
-    measured = _measured(table, sealed, metric)
-    return Division(plan, sealed, work_places, seal, settings, (*found, *findings, *measured), note)
+    shared = [] if table.test is None else list(_shared(table, table.test, whole, work_places, repeats))
+    measured = [*shared, *_measured(table, sealed, metric)]
+    return Division(plan, sealed, work_places, seal, settings, (*found, *findings, *measured), note, repeats)
 
 
 def key_columns(table: Table) -> pd.DataFrame:
@@ -103,6 +106,30 @@ def _seal(
     count = int(sealed_rows(seal, row_keys, table.time).sum())
     said = f"{count:,} of {table.rows:,} rows are sealed until the end."
     return seal, settings, "", [Finding("seal", "pass", said)]
+
+
+def _shared(
+    table: Table, test: np.ndarray, whole: Plan, work_places: np.ndarray, repeats: Repeats
+) -> Iterator[Finding]:
+    """What a given test set shares with the rows for training, and how many of these are left."""
+    train = np.flatnonzero(~test)
+    units = np.isin(whole.keys[train], whole.keys[test])
+    left = f"{len(work_places):,} of {len(train):,} rows for training are left"
+    if units.any():
+        how = {
+            "group": "belong to groups of the given test set",
+            "point": "have the same features as rows of the given test set and count as copies of them",
+        }[repeats.unit if table.group is None else "group"]
+        keep = "" if repeats.unit != "point" else f" ({repeats.reason}; `split.copies: apart` keeps them)"
+        yield Finding("test_set", "warn", f"{units.sum():,} rows {how}, so they do not train: {left}{keep}.")
+    elif len(work_places) < len(train):
+        yield Finding("test_set", "warn", f"Rows that are not earlier than the given test set do not train: {left}.")
+    own = points(table)
+    known = int(np.isin(own[test], own[work_places]).sum())
+    if known:
+        said = f"{known:,} of {test.sum():,} rows of the given test set have features that rows for training have too"
+        why = "their points are too large for one side" if repeats.unit == "point" else repeats.reason
+        yield Finding("test_set", "pass", f"{said}, and these stay: {why}.")
 
 
 def _learnable(table: Table, run: Run, sealed: np.ndarray, work_places: np.ndarray) -> None:

@@ -28,7 +28,7 @@ _CELLS = 2_000_000
 
 
 def interval(
-    metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], trained: Sequence[int], seed: int
+    metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], trained: Sequence[float], seed: int
 ) -> Interval:
     """The score over folds with its 95 % interval; `keys` and `trained` (training rows) are per fold."""
     value = metric.pooled(folds)
@@ -48,7 +48,7 @@ def standard_error(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.nda
     )
 
 
-def spread_error(metric: Metric, folds: Sequence[Fold3], trained: Sequence[int]) -> float:
+def spread_error(metric: Metric, folds: Sequence[Fold3], trained: Sequence[float]) -> float:
     """sqrt((1/K + n_B/n_A) s²): Nadeau and Bengio's correction for training parts that overlap; NaN for one fold."""
     scores = np.array([metric.score(*fold) for fold in folds])
     scores = scores[~np.isnan(scores)]

@@ -5,7 +5,7 @@ positive where a naive report would have flattered."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -34,6 +34,53 @@ class Coverage:
     """The share of rows whose target lay within."""
     size: float
     """Mean width of the intervals, or mean number of labels in the sets."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A score on some of the rows that judge."""
+
+    rows: int
+    share: float
+    """Of the rows that judge."""
+    score: Interval | None
+    """None where there are too few rows, or the metric can't be computed on them."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A score, taken apart by whether training held rows with equal features."""
+
+    seen: Part
+    new: Part
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """How rows that repeat were divided, and what that means for the numbers."""
+
+    unit: Literal["row", "point", "group"]
+    """What was divided as one: a row, a point (all rows with equal features) or a group."""
+    reason: str
+    share: float
+    """Of all rows those whose features another row has too."""
+    cut_points: int
+    """Points that were too large to stay on one side, so that their rows were divided one by one."""
+    cut_rows: int
+    """Their rows."""
+    estimate: Known | None
+    """Over the outer folds; None without these."""
+    test: Known | None
+    """On the sealed rows; training are the work rows."""
+
+
+def parts(repeats: Repeated | None) -> Iterator[tuple[str, Part]]:
+    """`estimate_seen`, `estimate_new`, `test_seen`, `test_new` and what is behind each, as far as it is known."""
+    if repeats is not None:
+        for name, known in (("estimate", repeats.estimate), ("test", repeats.test)):
+            if known is not None:
+                yield f"{name}_seen", known.seen
+                yield f"{name}_new", known.new
 
 
 @dataclass(frozen=True)
@@ -144,6 +191,8 @@ class Report:
     """What gave way and why: no sealed set, time unused, folds shrunk."""
     alias: str | None = None
     """champion or challenger."""
+    repeats: Repeated | None = None
+    """How rows that repeat were divided, and the scores on seen and on new points; None where hardly any repeat."""
     coverage: tuple[Coverage, ...] = ()
     """What intervals or sets of 80, 90 and 95 % cover of the sealed rows; empty without these or outer folds."""
     objectives: tuple[ObjectiveOutcome, ...] = ()

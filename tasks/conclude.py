@@ -16,9 +16,9 @@ from models.conformal import Conformal
 from models.errors import BudgetError, NestorError, listed, shortened
 from models.finish import judged
 from models.metric import Fold3
-from models.outcome import Coverage, FamilyOutcome, Interval
+from models.outcome import Coverage, FamilyOutcome, Interval, Repeated
 from models.split import ALL
-from tasks import coverage, fit, picked
+from tasks import coverage, fit, picked, repeats
 from tasks.assemble import Chosen, array, assembled, delivering, inner_predictions, refits, threshold
 from tasks.session import Session
 from tasks.tune import JUDGE
@@ -45,6 +45,8 @@ class Concluded:
     """What these cover of the sealed rows."""
     threshold: float | None = None
     """From which probability on the delivered model says the positive class; None: plainly."""
+    repeats: Repeated | None = None
+    """How rows that repeat were divided, and the scores on seen and on new points."""
 
 
 def conclude(session: Session) -> Concluded:
@@ -66,9 +68,11 @@ def conclude(session: Session) -> Concluded:
     test, agreement = _opened(session, chosen, outer)
     scores = coverage.scores(session, chosen, shown)
     covered = () if test is None else coverage.on_sealed(session, chosen, scores)
+    judging = None if test is None else _delivered_on_sealed(session, chosen)
+    apart = repeats.outcome(session, () if procedure is None or not shown else outer, judging)
     return Concluded(
         chosen, families, _winner(session, families, alone), procedure, test, optimism, agreement,
-        _beats_constant(session, procedure), shown, scores, covered, threshold(session, chosen),
+        _beats_constant(session, procedure), shown, scores, covered, threshold(session, chosen), apart,
     )  # fmt: skip
 
 
@@ -219,7 +223,7 @@ def _opened(
         session.note(f"The sealed rows could not be predicted: {error.reason}. There is no test score.")
         return None, None
     sealed, keys = session.sealed, session.sealed_keys
-    rows = judged((sealed.target, on_sealed(session, chosen), sealed.weight), threshold(session, chosen))
+    rows = _delivered_on_sealed(session, chosen)
     test = estimate.known(estimate.test_interval(session.metric, rows, keys, session.run.seed))
     if not outer or test is None:
         return test, None
@@ -229,6 +233,13 @@ def _opened(
     ]
     own_keys = [session.keys[session.folds[k].judge] for k, _ in outer]
     return test, estimate.agreement(session.metric, [r for _, r in outer], by_fold, own_keys, keys, session.run.seed)
+
+
+def _delivered_on_sealed(session: Session, chosen: dict[str, Chosen]) -> Fold3:
+    """The sealed rows as the delivered model is judged by them."""
+    assert session.sealed is not None
+    whole = session.sealed.target, on_sealed(session, chosen), session.sealed.weight
+    return judged(whole, threshold(session, chosen))
 
 
 def on_sealed(session: Session, chosen: dict[str, Chosen]) -> np.ndarray:

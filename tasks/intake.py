@@ -12,6 +12,7 @@ from models.division import Division, divided, key_columns
 from models.errors import InputError, shortened
 from models.estimate import time_blocks
 from models.forecast import wide
+from models.repeats import points
 from models.seal import digest, form, keys
 from models.table import Table
 from tasks import progress, workers
@@ -81,7 +82,8 @@ def seal(session: Session) -> None:
         division = divided(table, session.run, session.metric, kept)
         _keep(session, division)
         session.plan, session.work_places = division.plan, division.work_places
-        session.sealed_places = division.sealed_places
+        session.sealed_places, session.repeats = division.sealed_places, division.repeats
+        session.points = points(table)
         full = wide(table)
         session.work = full.take(session.work_places)
         session.found(division.findings)

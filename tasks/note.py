@@ -6,7 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from models.markdown import literal
-from models.told import MEANING, between
+from models.told import MEANING, between, of_repeats
 
 if TYPE_CHECKING:
     from models.outcome import Report
@@ -19,7 +19,7 @@ _WARNINGS = 8
 def of_run(report: Report) -> str:
     """The verdict, the warnings, and what can be done now."""
     warned = [f"- {literal(one.message)}" for one in report.warnings[:_WARNINGS]]
-    parts = [literal(report.sentence), "\n".join(warned), _next(report)]
+    parts = [literal(report.sentence), literal(of_repeats(report)), "\n".join(warned), _next(report)]
     return "\n\n".join(part for part in parts if part)
 
 

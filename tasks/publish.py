@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from models.conformal import percent
-from models.outcome import STATES, FamilyOutcome, Point, Report, Warned, finite
+from models.outcome import STATES, FamilyOutcome, Point, Report, Warned, finite, parts
 from models.told import in_words
 from tasks import coverage, files, picked, pickled, progress, words
 from tasks.conclude import Concluded
@@ -130,6 +130,10 @@ def _numbers(concluded: Concluded | Report) -> dict[str, float]:
     for name, interval in (("estimate", concluded.estimate), ("test", concluded.test)):
         if interval is not None:
             found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    for name, part in parts(concluded.repeats):
+        found[f"share_{name}"] = part.share
+        if part.score is not None:
+            found |= {name: part.score.value, f"{name}_low": part.score.low, f"{name}_high": part.score.high}
     for one in concluded.coverage:
         found |= {f"coverage_{percent(one.level)}": one.covered, f"size_{percent(one.level)}": one.size}
     return {k: float(v) for k, v in found.items() if v is not None}
@@ -177,6 +181,7 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any], tri
         left_out=dict(session.level.left_out),
         notes=tuple(session.notes),
         alias=version["alias"],
+        repeats=concluded.repeats,
         coverage=concluded.coverage,
         objectives=objectives,
         front=tuple(p for p in tried if p.picked or (p.front and session.goal.several)),

@@ -16,7 +16,7 @@ from models import plots
 from models.address import pages
 from models.errors import listed, shortened
 from models.outcome import number
-from models.told import MEANING
+from models.told import MEANING, of_repeats
 from tasks.hyperparameters import searched
 from tasks.page import esc, figure, figures, folded, page, section, table, tile
 from tasks.schedules import schedules
@@ -65,7 +65,7 @@ def report_html(report: Report, details: Details) -> str:
         warnings.simplefilter("ignore")
         parts = [
             _head(report),
-            section("How good it is", _tiles(report), _interval_plot(report), _coverage(report), _notes(report)),
+            section("How good it is", _tiles(report), *_said(report), _notes(report)),
             section("Objectives", _objectives(report), _pareto(report, details), _front(report)),
             section("Families", _leaderboard(report)),
             section("What it predicts", figures(figure(*one) for one in _drawn(report, details))),
@@ -137,8 +137,11 @@ def _point(value: float) -> Interval:
     return Interval(value)
 
 
-def _coverage(report: Report) -> str:
-    return f"<p>{esc(report.coverage_sentence, 300)}</p>\n" if report.coverage else ""
+def _said(report: Report) -> tuple[str, ...]:
+    """What is said of rows that repeat, the intervals drawn, what is said of sets."""
+    repeats, covered = of_repeats(report), report.coverage_sentence
+    told = [f"<p>{esc(said, 1200)}</p>\n" if said else "" for said in (repeats, covered)]
+    return told[0], _interval_plot(report), told[1]
 
 
 def _notes(report: Report) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from models.nested import Trial
     from models.objectives import Goal
     from models.plan import Level
+    from models.repeats import Repeats
     from models.seal import Seal
     from models.split import Fold, Plan
     from models.table import Table
@@ -63,6 +64,8 @@ class Session:
     sealed: Table | None = None
     sealed_keys: np.ndarray
     keys: np.ndarray
+    points: np.ndarray
+    repeats: Repeats
     # shortlist
     plan: Plan
     level: Level

@@ -65,7 +65,7 @@ class Split(Settings):
     id: Names = Field(default=(), title="Id columns")
     """Columns that name a row; else a row is known by its features."""
     copies: Literal["auto", "together", "apart"] = "auto"
-    """Whether rows with equal features and target stay on one side of every fold."""
+    """Whether rows with equal features stay on one side of every split; auto: where they look like copies."""
     sealed: float | None = Field(default=None, title="Sealed share", ge=0, lt=0.9)
     """Share of rows in the sealed test set; empty: 20 % for small tables, less for large ones; 0: none."""
     salt: int | None = Field(default=None, ge=0, lt=100)

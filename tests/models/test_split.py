@@ -244,7 +244,7 @@ def test_copies_are_joined_and_it_is_said():
     [
         ({"copies": "apart"}, {}, 90, "setting"),
         ({}, {"ids": pd.DataFrame({"id": [str(i) for i in range(100)]})}, 90, "id columns"),
-        ({}, {}, 8, "chance"),
+        ({}, {}, 8, "8 points"),
     ],
 )
 def test_copies_stand_alone_where_names_chance_or_the_setting_say_so(settings_, extra, distinct, said):
