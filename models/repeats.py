@@ -117,8 +117,8 @@ def _weighed(table: Table, row_points: np.ndarray, cut: tuple[int, ...]) -> tupl
     again = int(size[size > 1].sum())
     figures = {"share": again / max(1, table.rows), "points": float(len(size)), "rows": float(len(rows))}
     if again < max(2, SOME * table.rows):
-        few = "one point" if len(cut) == 1 else f"{len(cut):,} points"
-        large = f"nearly all of them belong to {few} of more than {CUT_SHARE:.0%} of the rows{' each' * (len(cut) > 1)}"
+        few = "one point" if len(cut) == 1 else f"{len(cut):,} points, each"
+        large = f"nearly all of them belong to {few} of more than {100 * CUT_SHARE:g} % of the rows"
         return ("row", large, figures) if cut else ("point", "hardly any rows repeat", figures)
     seen = _Seen.of(table, rows, code, size)
     figures |= {"chance": seen.chance(), **seen.near(), "even": seen.even(), "beside": seen.beside()}

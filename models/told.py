@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from models.checks import percent
 from models.outcome import Interval, Known, ObjectiveOutcome, Part, Report, number
 from models.seal import LEAST_ROWS
 
@@ -91,7 +92,7 @@ def of_repeats(report: Report) -> str:
         "point": f"They count as copies, which stay on one side of every split: {found.reason}.",
         "group": "Groups decide on which side of a split they stand.",
     }[found.unit]
-    parts = [f"{found.share:.1%} of the rows have the same features as other rows. {how}"]
+    parts = [f"{percent(found.share, 1)} of the rows have the same features as other rows. {how}"]
     if found.cut_points:
         of = "one point that is" if found.cut_points == 1 else f"{found.cut_points:,} points that are"
         parts.append(f"The {found.cut_rows:,} rows of {of} too large for one side are divided one by one.")
@@ -107,7 +108,7 @@ def _parted(name: str, known: Known, unit: str) -> str:
     if not known.seen.rows:
         by = ", by construction" if unit == "point" else ""
         return f"{name}: training held the features of no row that judged{by}, so it is a number for new points."
-    seen = f"{_score(known.seen)} on rows whose features training held ({known.seen.share:.1%})"
+    seen = f"{_score(known.seen)} on rows whose features training held ({percent(known.seen.share, 1)})"
     if not known.new.rows:
         return f"{name}: {seen}; there are no others."
     return f"{name}: {seen}, {_score(known.new)} on others."

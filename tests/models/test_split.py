@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from models.config import Run, Split
 from models.errors import InputError
-from models.split import LEAST, Plan, layout, plan_for
+from models.split import LEAST, Plan, _stop, layout, plan_for
 from models.table import Reading, Table
 
 FIRST = [[2, 4, 6, 9], [0, 1, 3, 11], [5, 7, 8, 10]]
@@ -136,7 +136,7 @@ def test_what_a_fold_does_inside_depends_on_its_training_rows_alone(plan, random
         for (a, b), (c, d) in zip(again, fold.inner, strict=True):
             assert a.tolist() == c.tolist()
             assert b.tolist() == d.tolist()
-        stop = other.holdout(fold.inner[0][0], 0.15, "stop", fold.name, 0)
+        stop = _stop(other, fold.inner[0][0], fold.name, 0)
         assert stop[1].tolist() == fold.stops[0][1].tolist()
         assert number < 3
 
