@@ -2,29 +2,27 @@
 
 The two predictions of a row rise and fall together, so the bootstrap is paired: each replicate draws units (rows,
 groups or blocks of time) once and scores both on them (Efron & Tibshirani 1993, An Introduction to the Bootstrap).
-Its one-sided lower bound is the smaller of the percentile and of Student's t with one degree of freedom less than there
-are units: with few groups the percentile alone is too sure (Cameron, Gelbach & Miller 2008, Review of Economics and
-Statistics 90:414).
+`models/looks.py` makes a lower bound of it, at the level that this look has.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
-from scipy.special import stdtrit
 
 from models.config.gate import Gate
 from models.errors import listed
 from models.estimate import around, deviation, draws, replicates
+from models.looks import LOOKS, level_of, likeliest, lower_bound, skewness, without
 from models.metric import Fold3, Metric
 from models.outcome import Interval, number
-from models.told import between
+from models.told import between, shown
 
 LEAST_ROWS = 200
 LEAST_GROUPS = 20
@@ -35,6 +33,8 @@ MOST_LEVELS = 50
 """Levels that a verdict lists, the greatest losses first; all of them count."""
 FRESH = "rows that arrived since the last opening"
 """The mark of a score to publish on rows that no earlier version of the name had sealed."""
+CHOSEN = "chosen on these rows"
+"""The mark of one on rows that earlier versions had sealed too."""
 MOST_USES = 20
 """Decisions on the same sealed rows after which they are worn: a new salt is advised."""
 
@@ -69,6 +69,8 @@ class Published:
     rows: int
     mark: str
     """What these rows were used for before."""
+    flatters: float = 0.0
+    """What the choice flattered by; it is taken off."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Verdict:
 
     rule: str
     level: float
+    """How sure the gate is to be over the looks of one champion."""
     threshold: float
     """What the gain's lower bound must be above."""
     metric: str = ""
@@ -99,11 +102,20 @@ class Verdict:
     name: str = ""
     champion_version: int | None = None
     challenger_version: int | None = None
+    look: int = 1
+    """How many challengers this champion has met, this one included, since sealed rows were drawn."""
+    sure: float = 0.0
+    """The level that this look has; 0 where nothing is decided."""
     uses: int = 0
     """How often these sealed rows have decided, this time included."""
     notes: tuple[str, ...] = ()
     published: Published | None = None
     """The challenger's score to publish if it becomes champion."""
+
+    @property
+    def confidence(self) -> str:
+        """The level of the lower bound, in words."""
+        return f"{100 * (self.sure or self.level):.4g} % confidence"
 
     @property
     def to_publish(self) -> str:
@@ -112,8 +124,9 @@ class Verdict:
             return ""
         fresh = self.published.mark == FRESH
         rows = f"{self.published.rows:,} rows that {'no earlier version had sealed' if fresh else 'decided'}"
-        flatters = "" if fresh else "; they chose it, so the score may look a little too good"
-        return f"The score to publish is {self.metric} {score}, on {rows}{flatters}."
+        off, value = self.published.flatters, self.published.score.value
+        chosen = "" if shown(value + off) == shown(value) else f"; being chosen flattered it by {shown(off)}, taken off"
+        return f"The score to publish is {self.metric} {score}, on {rows}{chosen}."
 
     @property
     def sentence(self) -> str:
@@ -154,11 +167,14 @@ def decide(
     seed: int = 0,
     subgroup: np.ndarray | None = None,
     costs: tuple[Cost, Cost] | None = None,
+    look: int = 1,
+    fresh: np.ndarray | None = None,
 ) -> Verdict:
     """The verdict on two predictions of the same rows.
 
     `units` says which row, group or block each row belongs to (`unit` which of these it is); `subgroup` the level of
-    each row, `costs` what champion and challenger cost.
+    each row, `costs` what champion and challenger cost, `look` how many challengers this champion has met, `fresh`
+    which rows no earlier version had sealed, as far as that is known.
     """
     rows, distinct = len(target), len(np.unique(units))
     folds: list[Fold3] = [(target, champion, weight), (target, challenger, weight)]
@@ -168,34 +184,101 @@ def decide(
     why = too_few(rows, distinct, unit)
     if why:
         return undecided(gate, why, **known)
-    values = [metric.score(*fold) for fold in folds]
-    drawn = np.concatenate(
-        [
-            np.stack([metric.resample([fold], counts) for fold in folds])
-            for counts in draws([units], replicates(metric, [units, units]), seed)
-        ],
-        axis=1,
-    )
-    gain = metric.gain(values[1]) - metric.gain(values[0])
-    low = lower_bound(gain, (drawn[1] - drawn[0]) * metric.gain(1.0), distinct, gate.level)
+    met = measure(metric, folds, units, seed)
+    sure = level_of(look, gate.level)
+    low = met.low(sure)
     if math.isnan(low):
         return undecided(gate, f"{metric.name} can't be computed on these rows.", **known)
     levels = () if subgroup is None else _levels(metric, folds, subgroup)
     broken = _broken(gate, costs_[1], levels)
-    scores = [around(metric, value, deviation(of)) for value, of in zip(values, drawn, strict=True)]
+    passed = low > threshold(gate)
+    if fresh is not None and too_few(int(fresh.sum()), len(np.unique(units[fresh])), unit):
+        fresh = None
+    least = threshold(gate) if passed and not broken else None
+    scores = [around(metric, value, deviation(of)) for value, of in zip(met.values, met.drawn, strict=True)]
     return Verdict(
-        gate.rule, gate.level, threshold(gate), champion=scores[0], challenger=scores[1], gain=Interval(gain, low),
-        promoted=low > threshold(gate) and not broken, reasons=broken, levels=levels[:MOST_LEVELS], **known,
+        gate.rule, gate.level, threshold(gate), champion=scores[0], challenger=scores[1],
+        gain=Interval(met.gain, low), promoted=passed and not broken, reasons=broken, levels=levels[:MOST_LEVELS],
+        look=look, sure=sure, published=published(met, sure, least, fresh), **known,
     )  # fmt: skip
 
 
-def lower_bound(value: float, replicates: np.ndarray, units: int, level: float) -> float:
-    """The one-sided lower bound of a value; NaN where value or a tenth of the replicates are undefined."""
-    kept = replicates[np.isfinite(replicates)]
-    if not math.isfinite(value) or units < 2 or len(kept) < max(2, 0.9 * len(replicates)):
-        return math.nan
-    error = deviation(kept) * math.sqrt(units / (units - 1))
-    return min(float(np.quantile(kept, 1 - level)), value - float(stdtrit(units - 1, level)) * error)
+@dataclass(frozen=True, eq=False)
+class Met:
+    """Two versions on the same rows: what each scores, and how far that varies."""
+
+    metric: Metric
+    folds: Sequence[Fold3]
+    """The rows with the champion's prediction, and with the challenger's."""
+    units: np.ndarray
+    seed: int
+    values: tuple[float, float]
+    drawn: np.ndarray
+    """The two scores of each replicate: (version, replicate)."""
+    skew: float
+    """The gain's skewness."""
+
+    @property
+    def gain(self) -> float:
+        """Challenger minus champion, turned so that greater is better."""
+        return self.metric.gain(self.values[1]) - self.metric.gain(self.values[0])
+
+    @property
+    def gains(self) -> np.ndarray:
+        """The gain of each replicate."""
+        return (self.drawn[1] - self.drawn[0]) * self.metric.gain(1.0)
+
+    def low(self, sure: float) -> float:
+        """The gain's lower bound at that level; NaN where it or a tenth of the replicates are undefined."""
+        gains, units = self.gains, len(np.unique(self.units))
+        if units < 2 or np.isfinite(gains).sum() < max(2, 0.9 * len(gains)):
+            return math.nan
+        error = deviation(gains) * math.sqrt(units / (units - 1))
+        return lower_bound(self.gain, error, self.skew, units, sure)
+
+
+def measure(metric: Metric, folds: Sequence[Fold3], units: np.ndarray, seed: int) -> Met:
+    """What champion and challenger score on these rows, with the bootstrap of both."""
+    drawn = _again(metric, folds, _counts(metric, units, seed))
+    left = _again(metric, folds, without(units, seed))
+    values = (metric.score(*folds[0]), metric.score(*folds[1]))
+    return Met(metric, folds, units, seed, values, drawn, skewness((left[1] - left[0]) * metric.gain(1.0)))
+
+
+def _counts(metric: Metric, units: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    return (counts for [counts] in draws([units], replicates(metric, [units, units]), seed))
+
+
+def _again(metric: Metric, folds: Sequence[Fold3], counted: Iterable[np.ndarray]) -> np.ndarray:
+    """The scores (prediction, replicate) of several predictions of the same rows."""
+    scores = [np.stack([metric.resample([fold], [counts]) for fold in folds]) for counts in counted]
+    return np.concatenate(scores, axis=1)
+
+
+def published(met: Met, sure: float, least: float | None, fresh: np.ndarray | None) -> Published:
+    """The challenger's score to publish, on fresh rows where there are such.
+
+    Whoever is promoted for a gain on these rows was lucky there more often than not. So where it was promoted for a
+    gain above `least`, what that flatters, as far as the score goes with the gain, is taken off; the interval reaches
+    from the end of the one score's to that of the other's. None: the rule has not chosen."""
+    metric, value, drawn = met.metric, met.values[1], met.drawn[1]
+    if fresh is not None and not fresh.all():
+        target, prediction, weight = met.folds[1]
+        part: Fold3 = target[fresh], prediction[fresh], None if weight is None else weight[fresh]
+        counted = (counts[:, fresh] for counts in _counts(metric, met.units, met.seed))
+        value, drawn = metric.score(*part), _again(metric, [part], counted)[0]
+    rows, mark = len(met.units) if fresh is None else int(fresh.sum()), CHOSEN if fresh is None else FRESH
+    told, gains = around(metric, value, deviation(drawn)), met.gains
+    both = np.isfinite(drawn) & np.isfinite(gains)
+    error = deviation(gains[both])
+    if least is None or not error > 0:
+        return Published(told, rows, mark)
+    passed = least + met.gain - met.low(sure)
+    share = max(0.0, float(np.cov(drawn[both] * metric.gain(1.0), gains[both])[0, 1]) / error**2)
+    flatters = share * (met.gain - likeliest(met.gain, error, passed, least))
+    honest = around(metric, value - metric.gain(flatters), deviation(drawn))
+    ends = (honest.low, told.high) if metric.greater_is_better else (told.low, honest.high)
+    return Published(Interval(honest.value, *ends), rows, mark, flatters)
 
 
 def too_few(rows: int, units: int, unit: Unit) -> str:
@@ -252,13 +335,25 @@ def _decided(verdict: Verdict) -> str:
             f"On {verdict.rows:,} rows{units[verdict.unit]} that neither was trained on, the challenger"
             f"{_version(verdict.challenger_version)} has {verdict.metric} {number(verdict.challenger.value)}, the "
             f"champion{_version(verdict.champion_version)} {number(verdict.champion.value)}.",
-            f"The gain is {number(verdict.gain.value)}; with {100 * verdict.level:g} % confidence it is above "
+            f"The gain is {number(verdict.gain.value)}; with {verdict.confidence} it is above "
             f"{number(verdict.gain.low)}.",
+            *_looked(verdict),
             _asked(verdict),
             *verdict.reasons,
             "The rule promotes the challenger." if verdict.promoted else "By the rule the champion stays.",
         ]
     )
+
+
+def _looked(verdict: Verdict) -> list[str]:
+    """Which level this look has, and why."""
+    if not verdict.sure:
+        return []
+    return [
+        f"Why {100 * verdict.sure:.4g} %: of {LOOKS} challengers that are no better, chance may promote one with a "
+        f"probability of {100 * (1 - verdict.level):.3g} % at most, and this is challenger {verdict.look} of this "
+        f"champion, whose part is {100 * (1 - verdict.sure):.2g} %."
+    ]
 
 
 def _asked(verdict: Verdict) -> str:

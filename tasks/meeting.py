@@ -41,13 +41,15 @@ class SealedRows:
     weight: np.ndarray | None
     run: Mapping[str, Any]
     """The settings of the run."""
+    fresh: np.ndarray | None = None
+    """True where no earlier version of the name had the row sealed; None where nobody has looked."""
 
     def take(self, kept: np.ndarray) -> SealedRows:
         """Those rows where `kept` is true."""
-        weight = None if self.weight is None else self.weight[kept]
+        weight, fresh = (None if part is None else part[kept] for part in (self.weight, self.fresh))
         return replace(
             self, features=self.features[kept].reset_index(drop=True), target=self.target[kept], keys=self.keys[kept],
-            units=self.units[kept], weight=weight,
+            units=self.units[kept], weight=weight, fresh=fresh,
         )  # fmt: skip
 
     @property
@@ -74,9 +76,11 @@ def sealed(path: Path) -> SealedRows | None:
     )  # fmt: skip
 
 
-def meet(champion: Loaded, challenger: Loaded, rows: SealedRows, gate: Gate, sizes: tuple[float, float]) -> Verdict:
+def meet(
+    champion: Loaded, challenger: Loaded, rows: SealedRows, gate: Gate, sizes: tuple[float, float], look: int
+) -> Verdict:
     """The verdict on two tested twins over those of the sealed rows that neither was trained on. `sizes` are their
-    megabytes on disk."""
+    megabytes on disk, `look` says how many challengers this champion has met."""
     why = _strangers(champion, challenger)
     if why:
         return undecided(gate, why)
@@ -103,7 +107,7 @@ def meet(champion: Loaded, challenger: Loaded, rows: SealedRows, gate: Gate, siz
     one, other = (predicted(loaded, left.features, metric, classes) for loaded in (champion, challenger))
     verdict = decide(
         metric, left.target, one, other, left.units, gate, unit=left.unit, weight=left.weight, seed=rows.run["seed"],
-        subgroup=_subgroup(left.features, gate), costs=(costs[0], costs[1]),
+        subgroup=_subgroup(left.features, gate), costs=(costs[0], costs[1]), look=look, fresh=left.fresh,
     )  # fmt: skip
     return replace(verdict, notes=tuple(notes))
 

@@ -16,14 +16,14 @@ import numpy as np
 
 from models.config import Gate
 from models.errors import InputError, NestorError
-from models.estimate import test_interval
-from models.gate import FRESH, MOST_USES, Published, Verdict, too_few, undecided
+from models.gate import CHOSEN, MOST_USES, Verdict, undecided
 from models.outcome import number
 from tasks import pickled
 from tasks.journal import default_address
-from tasks.meeting import SealedRows, among, meet, predicted, sealed
+from tasks.meeting import SealedRows, among, meet, sealed
 from tasks.score import Loaded, find, load
 from tasks.tracking import moves
+from tasks.tracking.challengers import keep_look, look
 from tasks.tracking.moves import Move, whoami
 from tasks.tracking.seal import count_decision
 from tasks.tracking.store import connect, locked
@@ -62,12 +62,17 @@ def gate(
         return undecided(gate, _by_hand(name, challenger_version), **known)
     pair = (champion, challenger_version)
     ours, theirs = (load(f"{name}/{version}", address, tested=True, unsafe=unsafe) for version in pair)
-    verdict = replace(meet(ours, theirs, rows, gate, (size(client, ours), size(client, theirs))), **known)
+    number = look(client, name, *pair, rows.identity)
+    rows = replace(rows, fresh=~_seen(client, theirs, rows))
+    verdict = replace(meet(ours, theirs, rows, gate, (size(client, ours), size(client, theirs)), number), **known)
     if verdict.promoted is None:
         return verdict
+    keep_look(client, address, name, *pair, rows.identity)
     uses = count_decision(client, address, rows.identity, f"{name}/{champion}-{challenger_version}")
-    verdict = replace(verdict, uses=uses, notes=(*verdict.notes, _worn(uses)))
-    return replace(verdict, published=_published(client, theirs, rows, verdict))
+    score = verdict.published
+    if score is not None and score.mark == CHOSEN:
+        score = replace(score, mark=f"{CHOSEN}, use {uses}")
+    return replace(verdict, uses=uses, notes=(*verdict.notes, _worn(uses)), published=score)
 
 
 def _by_hand(name: str, version: int) -> str:
@@ -94,19 +99,6 @@ def _worn(uses: int) -> str:
     if uses <= MOST_USES:
         return told
     return f"{told} That wears them out: draw others with another `split.salt` (0 to 99)."
-
-
-def _published(client: MlflowClient, challenger: Loaded, rows: SealedRows, verdict: Verdict) -> Published:
-    """The score to publish: on rows that no earlier version of this name had sealed, where there are enough; else on
-    those that have just decided, and marked so."""
-    left = rows.take(~_seen(client, challenger, rows))
-    if too_few(len(left.keys), left.distinct, left.unit):
-        assert verdict.challenger is not None
-        return Published(verdict.challenger, verdict.rows, f"chosen on these rows, use {verdict.uses}")
-    metric = rows.metric(challenger.facts["task"], challenger.facts["classes"])
-    prediction = predicted(challenger, left.features, metric, challenger.facts["classes"])
-    score = test_interval(metric, (left.target, prediction, left.weight), left.units, rows.run["seed"])
-    return Published(score, len(left.keys), FRESH)
 
 
 def _seen(client: MlflowClient, challenger: Loaded, rows: SealedRows) -> np.ndarray:
@@ -176,7 +168,8 @@ def _write_down(client: MlflowClient, verdict: Verdict, settled: dict[str, Any])
         for key, value in tags.items():
             client.set_model_version_tag(verdict.name, str(version), key, value)
     if settled["promoted"] and verdict.published is not None:
-        found = {**asdict(verdict.published.score), "rows": verdict.published.rows, "mark": verdict.published.mark}
+        found = asdict(verdict.published)
+        found |= found.pop("score")
         version = str(verdict.challenger_version)
         client.set_model_version_tag(verdict.name, version, "nestor.published", json.dumps(found))
 
@@ -185,15 +178,14 @@ def _briefly(verdict: Verdict) -> str:
     if verdict.gain is None:
         return ""
     gain, low = number(verdict.gain.value), number(verdict.gain.low)
-    return (
-        f"The gain in {verdict.metric} is {gain} on {verdict.rows:,} rows, and above {low} with "
-        f"{100 * verdict.level:g} % confidence."
-    )
+    said = f"The gain in {verdict.metric} is {gain} on {verdict.rows:,} rows"
+    return f"{said}, and above {low} with {verdict.confidence}."
 
 
 def _numbers(verdict: Verdict) -> dict[str, Any]:
     """The verdict's numbers, few enough for a tag of the history."""
-    found: dict[str, Any] = {"rule": verdict.rule, "metric": verdict.metric, "rows": verdict.rows, "uses": verdict.uses}
+    found: dict[str, Any] = {"rule": verdict.rule, "metric": verdict.metric, "rows": verdict.rows, "uses": verdict.uses,
+                             "look": verdict.look, "level": verdict.sure}  # fmt: skip
     if verdict.gain is not None and verdict.champion is not None and verdict.challenger is not None:
         found |= {"gain": verdict.gain.value, "low": verdict.gain.low, "champion": verdict.champion.value,
                   "challenger": verdict.challenger.value}  # fmt: skip

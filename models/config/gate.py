@@ -20,7 +20,8 @@ class Gate(Settings):
     margin: float = Field(default=0.0, ge=0)
     """With `not_worse`: what the challenger may lose at most, in the metric's own unit."""
     level: float = Field(default=0.95, gt=0.5, lt=1)
-    """How sure: the level of the one-sided paired bootstrap."""
+    """How sure: of 20 challengers in a row that are no better than the champion, chance promotes one with a probability
+    of 1 - level at most. Each look has its part of that."""
     approval: Literal["auto", "manual"] = "auto"
     """`manual`: the run pauses, and a person decides in Prefect's page with the verdict in sight."""
     wait: Duration = Field(default=86400.0, gt=0)

@@ -8,6 +8,7 @@ store       the address, the experiment, errors
 orphans     runs whose process is gone
 seal        what a model's first run fixes for the later ones; how often sealed rows were opened, and decided
 moves       who was champion when
+challengers how many challengers a champion has met
 described   descriptions and a view for MLflow's page      opening     how that page opens
 look        `runs` and `artifact`, for any process
 past        a finished run as a later one needs it

@@ -14,9 +14,11 @@ from mlflow import MlflowClient
 from models.config import Gate
 from models.errors import InputError, NestorError
 from models.gate import MOST_USES, Verdict
+from models.looks import level_of
 from tasks import meeting, promote
 from tasks.score import load
 from tasks.tracking import moves
+from tasks.tracking.challengers import REMEMBERED, keep_look, look
 from tasks.tracking.look import history
 from tasks.tracking.seal import count_decision
 from tasks.tracking.store import connect
@@ -127,6 +129,7 @@ def test_the_better_challenger_is_promoted_and_the_loser_becomes_challenger(regi
     assert aliases(registry, name) == {"champion": 2, "challenger": 1}
     assert told(registry, name) == [("first", None, 1), ("promote", 1, 2)]
     assert move.numbers["gain"] == verdict.gain.value
+    assert (move.numbers["look"], move.numbers["level"]) == (1, verdict.sure)
     for version in (1, 2):
         kept = tags(registry, name, version)
         assert Verdict.from_json(json.loads(kept["nestor.verdict"])) == verdict
@@ -135,7 +138,7 @@ def test_the_better_challenger_is_promoted_and_the_loser_becomes_challenger(regi
     assert "nestor.published" not in tags(registry, name, 1)
     published = json.loads(tags(registry, name, 2)["nestor.published"])
     assert published["mark"] == f"chosen on these rows, use {verdict.uses}"
-    assert published["value"] == verdict.challenger.value
+    assert published["value"] == verdict.published.score.value == pytest.approx(verdict.challenger.value, abs=1e-4)
     assert settled(registry, verdict) == move, "told again it changes nothing"
     assert len(told(registry, name)) == 2
 
@@ -363,6 +366,48 @@ def test_the_count_of_a_time_plan_starts_anew_with_its_window(registry):
     verdict = gate(registry, "days", two)
     assert verdict.uses == 1
     assert verdict.unit == "block"
+
+
+def test_looks_are_counted_for_each_champion_and_a_repeated_meeting_once(registry, pair, cloned):
+    """Version 2 is the better one, 1, 3, 4 and 5 are equals."""
+    name, folder = cloned(1, 2, 1, 1, 1), pair[1]
+    looks = lambda *challengers: [promote.gate(name, c, folder, Gate(), registry.address).look for c in challengers]  # noqa: E731
+    assert looks(3, 4, 3) == [1, 2, 1]
+    verdict = promote.gate(name, 2, folder, Gate(), registry.address)
+    assert (verdict.look, verdict.sure) == (3, level_of(3, 0.95))
+    assert verdict.promoted
+    settled(registry, verdict)
+    assert looks(5) == [1], "a new champion begins anew"
+    promote.rollback(name, address=registry.address)
+    assert looks(5, 2) == [4, 3], "one that is rolled back to goes on where it was"
+
+
+def test_a_look_at_which_nothing_is_decided_is_none(registry, pair, cloned):
+    name = cloned(2, 1)
+    few = json.loads((pair[1] / "sealed.json").read_text())["identity"]
+    assert promote.gate(name, 2, registry.folder / "nowhere", Gate(), registry.address).promoted is None
+    assert look(connect(registry.address), name, 1, 2, few) == 1
+
+
+def test_rows_that_arrive_and_windows_that_move_on_make_no_look_fresh_and_a_new_seal_does(registry, cloned):
+    name, client = cloned(2, 1), connect(registry.address)
+    first = {"columns": ["a"], "target": "y", "salt": 3, "kind": "time", "cut": 10}
+    keep_look(client, registry.address, name, 1, 2, first)
+    for later, number in ((first | {"cut": 20}, 2), (first | {"salt": 4}, 1), (first | {"target": "z"}, 1)):
+        assert look(client, name, 1, 3, later) == number
+    given = {"columns": ["a"], "target": "y", "given": 17}
+    keep_look(client, registry.address, name, 1, 2, given)
+    assert look(client, name, 1, 3, given | {"given": 18}) == 2
+
+
+def test_many_challengers_are_counted_though_few_are_remembered(registry, cloned):
+    name, client, seal = cloned(2, 1), connect(registry.address), {"salt": 1}
+    for challenger in range(2, REMEMBERED + 5):
+        keep_look(client, registry.address, name, 1, challenger, seal)
+    assert [look(client, name, 1, c, seal) for c in (REMEMBERED + 4, REMEMBERED + 5)] == [
+        REMEMBERED + 3,
+        REMEMBERED + 4,
+    ]
 
 
 # --- The score to publish --------------------------------------------------------------------------------------------

@@ -1,0 +1,54 @@
+"""How many challengers a champion has met, kept as a tag of its version: it says what level the next look has.
+
+Counted for each seal, whichever of its rows were left: rows that arrive and windows that move on make no look fresh,
+since a champion that is challenged often enough falls by chance on any rows. A new seal begins anew, and so does a new
+champion; one that is rolled back to goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from models.seal import digest
+from tasks.tracking.store import locked
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TAG = "nestor.looks"
+REMEMBERED = 50
+"""Challengers that are remembered by version: one of them that meets the champion again is the same look."""
+
+
+def look(client: MlflowClient, name: str, champion: int, challenger: int, identity: Mapping[str, Any]) -> int:
+    """Which look at sealed rows it is when that challenger meets that champion, counted from 1."""
+    return _look(_met(client, name, champion).get(_seal(identity), {}), challenger)
+
+
+def keep_look(
+    client: MlflowClient, address: str, name: str, champion: int, challenger: int, identity: Mapping[str, Any]
+) -> None:
+    """Writes down that the two have met, and something was decided."""
+    with locked(address):
+        met, seal = _met(client, name, champion), _seal(identity)
+        kept = met.get(seal, {})
+        number, last = _look(kept, challenger), kept.get("last", [])
+        if challenger not in last:
+            met[seal] = {"count": number, "last": [*last, challenger][-REMEMBERED:]}
+            client.set_model_version_tag(name, str(champion), TAG, json.dumps(met))
+
+
+def _look(kept: Mapping[str, Any], challenger: int) -> int:
+    count, last = kept.get("count", 0), kept.get("last", [])
+    return count - len(last) + 1 + last.index(challenger) if challenger in last else count + 1
+
+
+def _met(client: MlflowClient, name: str, champion: int) -> dict[str, Any]:
+    return json.loads(client.get_model_version(name, str(champion)).tags.get(TAG, "{}"))
+
+
+def _seal(identity: Mapping[str, Any]) -> str:
+    """What remains of the sealed rows' identity while rows come and go."""
+    parts = {k: v for k, v in identity.items() if k not in ("cut", "given", "columns")}
+    return f"{digest(sorted(parts.items())):016x}"
