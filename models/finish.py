@@ -55,7 +55,7 @@ def finished(
     `choose`: whether a threshold may be chosen. `pooled`: whether several folds' models will be averaged."""
     made, odds = calibration.chosen(metric, folds, keys, calibrate, pooled)
     shown = [(target, new, weight) for (target, _, weight), new in zip(folds, odds, strict=True)]
-    at = threshold(metric, shown, seed) if choose else None
+    at = threshold(metric, shown, keys, seed) if choose else None
     return Finish(made, at), shown
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from models.costs import bayes_threshold
@@ -33,19 +34,26 @@ def moves(metric: Metric, rows: int) -> bool:
     return metric.needs == "label" and len(metric.classes) == 2 and rows >= least
 
 
-def threshold(metric: Metric, folds: Sequence[Fold3], seed: int) -> float | None:
+def threshold(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float | None:
     """The threshold that is best for the metric over these folds of probabilities, averaged over bootstrap samples,
-    since the best of one sample is mostly noise; None where the plain decision is as good."""
+    since the best of one sample is mostly noise; None where the plain decision is as good. `keys`: rows of one key are
+    drawn together, since of a group's hundred rows one more says nothing new."""
     rows = sum(len(target) for target, _, _ in folds)
     if not moves(metric, rows) or any(len(np.unique(target)) < 2 for target, _, _ in folds):
         return None
     edges = _edges(np.concatenate([odds[:, 1] for _, odds, _ in folds]), usual(metric))
     draw, count = np.random.Generator(np.random.PCG64(seed)), max(1, min(_DRAWS, _CELLS // rows))
-    counts = [draw.multinomial(len(t), np.full(len(t), 1 / len(t)), size=count).astype(float) for t, _, _ in folds]
+    counts = [_drawn(pd.factorize(part)[0], count, draw) for part in keys]
     drawn = _values(metric, folds, counts, edges)
     at = float(edges[np.nan_to_num(drawn, nan=-np.inf).argmax(axis=1)].mean())
     plain, moved = (_whole(metric, folds, edge) for edge in (usual(metric), at))
     return at if moved > plain else None
+
+
+def _drawn(codes: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
+    """How often each row's key was drawn (replicate, row)."""
+    distinct = int(codes.max()) + 1
+    return draw.multinomial(distinct, np.full(distinct, 1 / distinct), size=count).astype(float)[:, codes]
 
 
 def _whole(metric: Metric, folds: Sequence[Fold3], edge: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,23 +50,25 @@ class Brief:
     """Columns of many levels."""
     group: np.ndarray | None = None
     """Each work row's group, in grouped plans."""
+    units: np.ndarray | None = None
+    """The group, point or block of time that each work row is a part of; None where each is one of its own."""
     past: tuple[str, ...] = ()
     """The columns that hold the target at earlier times, the latest first."""
     costs: Priced = field(default_factory=dict)
     class_weight: ClassWeights = ()
-    skewed: bool = False
-    """Whether the target has a long tail."""
+    skewed: frozenset[str] = frozenset()
+    """The folds whose own training rows have a target with a long tail."""
     goal: Goal | None = None
     """What is measured beside the metric."""
     subgroups: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Column -> the code of each work row's subgroup, where subgroups are compared."""
 
-    def shape(self, rows: int, columns: int) -> Shape:
-        """What a family may know of so many training rows and columns."""
+    def shape(self, rows: int, columns: int, fold: str = "") -> Shape:
+        """What a family may know of so many training rows and columns of a fold; "" for what holds in all."""
         metric, season = self.scorer, self.season is not None
         return Shape(
             rows, columns, self.task, len(self.classes), metric.loss, metric.level, self.grid, self.time, season,
-            bool(self.monotone), self.skewed, self.many, len(self.past),
+            bool(self.monotone), fold in self.skewed, self.many, len(self.past),
         )  # fmt: skip
 
     @property
@@ -75,8 +77,9 @@ class Brief:
         return metric_for(self.metric, self.task, self.classes, self.costs)
 
 
-def brief_for(table: Table, run: Run) -> Brief:
-    """What fits are told of the table, and families may know of it, before there is a plan."""
+def brief_for(table: Table, run: Run, whole: Table) -> Brief:
+    """What fits are told of the table of work rows, and families may know of it, before there is a plan. How many
+    levels columns have is of the form of the `whole` table, as their kinds are: no row that judges has a say in it."""
     cells = table.rows * table.features.shape[1]
     threads = 1 if cells < 20_000_000 else 2
     subgroups = pd.DataFrame() if table.subgroups is None else table.subgroups
@@ -84,11 +87,17 @@ def brief_for(table: Table, run: Run) -> Brief:
         "", table.task, table.classes, run.metric, table.kinds, {}, threads, run.seed, run.places,
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
         table.season, costs=run.costs, class_weight=class_weights(run.class_weight, table.classes),
-        skewed=table.task == "regression" and table.history is None and skewed(table.target), orders=table.orders,
-        many=many_levels(table.features, table.kinds), past=table.past, group=table.group,
+        orders=table.orders, many=many_levels(whole.features, whole.kinds), past=table.past, group=table.group,
         goal=goal_for(metric_for(run.metric, table.task, table.classes, run.costs), run.search),
         subgroups={str(name): fairness.codes(column) for name, column in subgroups.items()},
     )  # fmt: skip
+
+
+def with_folds(brief: Brief, plan: str, folds: dict[str, Fold], table: Table) -> Brief:
+    """The brief of a plan with these folds of the table's rows."""
+    tailed = (name for name, fold in folds.items() if skewed(table.target[fold.train]))
+    logs = table.task == "regression" and table.history is None
+    return replace(brief, plan=plan, folds=folds, skewed=frozenset(tailed) if logs else frozenset())
 
 
 @dataclass(frozen=True)

@@ -188,13 +188,13 @@ def _refit(job: Job, workdir: Workdir) -> _Made:
     fold = brief.folds[job.fold]
     known = family(job.family)
     rows, goal = features.iloc[fold.train], np.asarray(target[fold.train])
-    weights, group = rows_of(weight, fold.train), rows_of(brief.group, fold.train)
+    weights, group, units = (rows_of(values, fold.train) for values in (weight, brief.group, brief.units))
     if job.with_sealed:
-        rows, goal, weights, group = with_sealed_rows(workdir, rows, goal, weights, group)
+        rows, goal, weights, group, units = with_sealed_rows(workdir, rows, goal, weights, group, units)
     waits: list[float] = []
-    prepared = of_refit(job, workdir, known, rows, goal, waits)
+    prepared = of_refit(job, workdir, known, rows, goal, units, waits)
     ready = time.time()
-    part = replace(as_part(prepared, goal, weights, brief), group=group)
+    part = replace(as_part(prepared, goal, weights, brief, job.fold), group=group)
     classes = np.unique(part.y)
     began = time.process_time()
     made = fitted(known, job.config, encoded(part, classes), _seed(job, brief), brief.threads)

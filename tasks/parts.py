@@ -27,7 +27,8 @@ def training_of(job: Job, workdir: Workdir, known: Family, waits: list[float]) -
     assert job.inner is not None
     train, judge = fold.inner[job.inner]
     prepared, X_judge = _prepared(job, workdir, known, train, judge, waits)
-    part = part_of(prepared, train, target, weight, brief, fold.stops[job.inner] if known.stops_early else None)
+    stop = fold.stops[job.inner] if known.stops_early else None
+    part = part_of(prepared, train, target, weight, brief, stop, job.fold)
     classes = np.unique(part.y)
     return Training(encoded(part, classes), classes, X_judge, prepared.mb, prepared.ms)
 
@@ -41,28 +42,28 @@ def judging_part(part: Part, training: Training, target: np.ndarray, weight: np.
     return replace(part, X=training.X_judge[known], y=y, weight=rows_of(weight, known), kept={})
 
 
-def of_refit(job: Job, workdir: Workdir, known: Family, rows, goal, waits: list[float]) -> Prepared:
+def of_refit(job: Job, workdir: Workdir, known: Family, rows, goal, units, waits: list[float]) -> Prepared:
     """The fold's whole training part prepared: once for each kind of need, for all members with that need (`waits` as
     in `training_of`). With the sealed rows it is made anew, so that they lie in no file that others map."""
     if job.with_sealed:
-        return _fresh(job, known, rows, goal)
+        return _fresh(job, known, rows, goal, units)
     name = _place(job, known)
     with workdir.alone(name) as waited:
         waits.append(waited)
         kept, X = workdir.kept_pickle(name), workdir.kept_array(name)
         if kept is None or X is None:
-            kept = _fresh(job, known, rows, goal)
+            kept = _fresh(job, known, rows, goal, units)
             X = kept.X
             workdir.write_array(name, X)
             workdir.write_pickle(name, replace(kept, X=np.empty(0)))
     return replace(kept, X=np.array(X))
 
 
-def _fresh(job: Job, known: Family, rows, goal) -> Prepared:
+def _fresh(job: Job, known: Family, rows, goal, units) -> Prepared:
     """These rows of the job's part prepared as the family needs it."""
     brief = load(job.workdir, job.plan)[0]
     seed = seed_for(brief.seed, "columns", job.fold, _of_fold(job))
-    return prepare(rows, brief.kinds, goal, brief.task, known.needs, seed, brief.orders)
+    return prepare(rows, brief.kinds, goal, brief.task, known.needs, seed, brief.orders, units)
 
 
 def _place(job: Job, known: Family) -> str:
@@ -77,8 +78,8 @@ def _of_fold(job: Job) -> int | str:
     return "refit" if job.inner is None else job.inner
 
 
-def with_sealed_rows(workdir: Workdir, rows, goal, weights, group):
-    """Features, target, weights and groups of these rows and the sealed ones."""
+def with_sealed_rows(workdir: Workdir, rows, goal, weights, group, units):
+    """Features, target, weights, groups and units of these rows and the sealed ones, which have none in common."""
     import pandas as pd
 
     def both(own, name: str):
@@ -87,7 +88,10 @@ def with_sealed_rows(workdir: Workdir, rows, goal, weights, group):
 
     frame = pd.concat([rows, workdir.read_frame("sealed")], ignore_index=True)
     whole = np.concatenate([goal, np.asarray(workdir.read_array("sealed_target"))])
-    return frame, whole, both(weights, "weight"), both(group, "group")
+    if units is not None:
+        mine, sealed = (pd.factorize(np.asarray(one))[0] for one in (units, workdir.read_array("sealed_units")))
+        units = np.concatenate([mine, sealed + len(mine)])
+    return frame, whole, both(weights, "weight"), both(group, "group"), units
 
 
 def _prepared(
@@ -110,7 +114,7 @@ def _prepared(
 def _made(job: Job, workdir: Workdir, known: Family, train, judge) -> dict[str, Any]:
     """What is known of the prepared columns of an inner fold, which are written down."""
     (brief, features, target, _), name = load(job.workdir, job.plan), _place(job, known)
-    made = _fresh(job, known, features.iloc[train], np.asarray(target[train]))
+    made = _fresh(job, known, features.iloc[train], np.asarray(target[train]), rows_of(brief.units, train))
     columns = made.transformer
     assert columns is not None
     workdir.write_array(name + "-train", made.X)
@@ -123,10 +127,10 @@ def _made(job: Job, workdir: Workdir, known: Family, train, judge) -> dict[str, 
     return kept
 
 
-def part_of(prepared: Prepared, train, target, weight, brief: Brief, stop) -> Part:
+def part_of(prepared: Prepared, train, target, weight, brief: Brief, stop, fold: str = "") -> Part:
     """The training rows as a family takes them, those for early stopping cut off."""
     y = np.asarray(target[train])
-    whole = replace(as_part(prepared, y, rows_of(weight, train), brief), group=rows_of(brief.group, train))
+    whole = replace(as_part(prepared, y, rows_of(weight, train), brief, fold), group=rows_of(brief.group, train))
     w = whole.weight
     if stop is None or not len(stop[1]):
         return whole
@@ -136,13 +140,13 @@ def part_of(prepared: Prepared, train, target, weight, brief: Brief, stop) -> Pa
     return replace(whole, X=prepared.X[fit], y=y[fit], weight=weight, stop=cut, group=group)
 
 
-def as_part(prepared: Prepared, y: np.ndarray, weight: np.ndarray | None, brief: Brief) -> Part:
+def as_part(prepared: Prepared, y: np.ndarray, weight: np.ndarray | None, brief: Brief, fold: str) -> Part:
     """All these rows as a family takes them, with what is known of single columns."""
     width = prepared.X.shape[1]
     monotone = [brief.monotone.get(name, 0) for name in prepared.plain]
     weight = weighted(weight, y, brief.class_weight)
     return Part(
-        prepared.X, y, weight, brief.shape(len(y), width), prepared.categories,
+        prepared.X, y, weight, brief.shape(len(y), width, fold), prepared.categories,
         monotone=(*monotone, *[0] * (width - len(monotone))) if any(monotone) else (),
         season=prepared.plain.index(brief.season) if brief.season is not None else None,
         past=tuple(prepared.plain.index(name) for name in brief.past), origins=prepared.origins,

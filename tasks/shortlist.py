@@ -8,13 +8,15 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from models.errors import BudgetError, InputError, NestorError, listed
 from models.families import Family, family
 from models.folds import Laid, asked_of, comparable, even, laid, refit_too, unjudged
 from models.outcome import How
 from models.plan import REFIT, Level, affordable
 from tasks import probe, progress, searches
-from tasks.brief import brief_for
+from tasks.brief import brief_for, with_folds
 from tasks.session import Session
 from tasks.suited import refused, suited
 from tasks.tune import study_of
@@ -48,7 +50,7 @@ def shortlist(session: Session) -> None:
 
 
 def _shortlist(session: Session) -> None:
-    session.brief = brief_for(session.work, session.run)
+    session.brief = replace(brief_for(session.work, session.run, session.table), units=_units(session))
     kept, left_out = suited(session.work, session.run, session.brief)
     for name in sorted(session.run.families.keys() - {f.name for f in kept}):
         why = left_out.get(name, "it is not among the families asked for")
@@ -73,6 +75,11 @@ def _shortlist(session: Session) -> None:
         session.note(f"Fitted without weights, which they can't use: {listed(deaf)}.")
     searches.said(session)
     warm_up(session)
+
+
+def _units(session: Session) -> np.ndarray | None:
+    """What each work row is a part of; None where each is one of its own."""
+    return session.keys if len(np.unique(session.keys)) < len(session.keys) else None
 
 
 def _stored(session: Session, name: str) -> tuple[Any, ...] | None:
@@ -139,7 +146,7 @@ def _take(session: Session, found: Laid) -> None:
 
 
 def _brief(session: Session, plan: str) -> None:
-    session.brief = replace(session.brief, plan=plan, folds=session.folds)
+    session.brief = with_folds(session.brief, plan, session.folds, session.work)
     session.workdir.write_pickle(f"briefs/{plan}", session.brief)
 
 

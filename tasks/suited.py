@@ -22,16 +22,16 @@ _DECLARED = 0.2
 cost is an order of magnitude; what passes is measured."""
 
 
-def suited(table: Table, run: Run, told: Brief | None = None) -> tuple[list[Family], dict[str, str]]:
+def suited(table: Table, run: Run, told: Brief | None = None, fold: str = "") -> tuple[list[Family], dict[str, str]]:
     """The families that suit the table's task and size, cheapest first, and why the others do not. No fit. `told` is
-    the table's brief, where it is made."""
+    the table's brief, where it is made; `fold`: in which fold they are searched, "" for what holds in all."""
     _monotone(table, run)
     asked = [usable(name) for name in run.search.families] or list(families().values())
     for name in run.families:
         family(name)
-    told = told or brief_for(table, run)
+    told = told or brief_for(table, run, table)
     _searchable(told, run)
-    shape = told.shape(table.rows, table.features.shape[1])
+    shape = told.shape(table.rows, table.features.shape[1], fold)
     inside = replace(shape, rows=inner_rows(table.rows, run.split))
     found = {one.name: _misfit(one, shape, run) or _unsearched(one, inside, told.scorer, run) for one in asked}
     left_out = {name: why for name, why in found.items() if why}

@@ -24,6 +24,7 @@ from models.profiles import Profile
 from models.schema import Columns, Known, compared
 from models.search import strategy
 from models.table import Finding, Table, Task
+from tasks.brief import brief_for, with_folds
 from tasks.data import decimal_mark, read
 from tasks.data.seen import seen
 from tasks.data.source import load
@@ -107,8 +108,12 @@ def _divided(table: Table, run: Run) -> tuple[Finding, ...]:
     metric, goal = judged_by(table, run)
     division = divided(table, run, metric, _kept_seal(run))
     work = wide(table).take(division.work_places)
-    suited(work, run)
+    told = brief_for(work, run, table)
+    suited(work, run, told)
     folds = laid(work, division.plan, run, asked_of(goal), table)
+    told = with_folds(told, "", {fold.name: fold for fold in folds.folds}, work)
+    for fold in sorted(told.skewed)[:1]:  # where there is one hyperparameter more
+        suited(work, run, told, fold)
     comparable(work, folds.folds, goal)
     notes = [Finding("split_plan", "pass", note) for note in (division.note, *folds.notes) if note]
     signal = check_signal(work.features, work.target, work.task, work.classes)

@@ -126,7 +126,7 @@ def _said(warm: Warm, name: str) -> str:
 
 def shape(session: Session, fold: str) -> Shape:
     """What a search space may depend on in this fold."""
-    return session.brief.shape(len(session.folds[fold].inner[0][0]), session.work.features.shape[1])
+    return session.brief.shape(len(session.folds[fold].inner[0][0]), session.work.features.shape[1], fold)
 
 
 def studies_of(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:

@@ -12,9 +12,8 @@ from benchmarks.search.problem import INNER, OUTER, PLAN
 from models.columns import many_levels
 from models.config import Run
 from models.split import layout, plan_for
-from models.tails import skewed
+from tasks.brief import Brief, with_folds
 from tasks.data import read
-from tasks.fit import Brief
 from tasks.validate import check_form
 from tasks.workdir import Workdir
 
@@ -31,10 +30,10 @@ def lay_out(file: Path, target: str, options: Mapping[str, Any], rows: int, fold
     plan, _ = plan_for(table, run)
     folds = {f.name: f for f in layout(plan, np.arange(table.rows), OUTER, INNER, with_all=False)}
     brief = Brief(
-        PLAN, table.task, table.classes, None, table.kinds, folds, threads=1, seed=0, orders=table.orders,
-        skewed=table.task == "regression" and skewed(table.target), group=table.group,
-        many=many_levels(table.features, table.kinds),
+        PLAN, table.task, table.classes, None, table.kinds, {}, threads=1, seed=0, orders=table.orders,
+        group=table.group, many=many_levels(table.features, table.kinds),
     )  # fmt: skip
+    brief = with_folds(brief, PLAN, folds, table)
     workdir.write_frame("work", table.features)
     workdir.write_array("target", table.target)
     workdir.write_pickle(f"briefs/{PLAN}", brief)

@@ -54,7 +54,7 @@ class Problem:
     def shape(self) -> Shape:
         """What the search space depends on, as in a run."""
         features = Workdir(self.folder).read_frame("work")
-        return self.brief.shape(len(self.brief.folds[FOLD].inner[0][0]), features.shape[1])
+        return self.brief.shape(len(self.brief.folds[FOLD].inner[0][0]), features.shape[1], FOLD)
 
     @property
     def metric(self) -> Metric:

@@ -51,10 +51,11 @@ def prepare(
     needs: Needs,
     seed: int,
     orders: Mapping[str, Sequence[str]] | None = None,
+    units: np.ndarray | None = None,
 ) -> Prepared:
     """The preparation fitted on these training rows, and the rows themselves prepared. `orders`: the levels of each
-    ordered category, lowest first."""
-    given = Given(features, kinds, target, task, needs, seed, orders or {})
+    ordered category, lowest first; `units`: what each row is a part of, where rows are not separate observations."""
+    given = Given(features, kinds, target, task, needs, seed, orders or {}, units)
     kinds_of = (numeric.parts, categories.parts, categories.steps, dates.parts, texts.parts)
     parts = [part for made in kinds_of for part in made(given)]
     transformer = ColumnTransformer(parts, sparse_threshold=0.0, verbose_feature_names_out=False)
@@ -62,6 +63,7 @@ def prepare(
         warnings.simplefilter("ignore")
         X = np.asarray(transformer.fit_transform(features, target), dtype=np.float64)
     texts.slimmed(transformer)
+    categories.slimmed(transformer)
     codes, of = categories.code_columns(transformer), origins(transformer, features)
     return Prepared(transformer, X, codes, numeric.plain(given), of)
 

@@ -11,7 +11,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
-from models.columns.given import Given, Part, finished, floats, named_missing
+from models.columns.given import Given, Part, finished, floats, named_missing, within
 from models.families import Needs
 
 RARE = 5
@@ -47,6 +47,13 @@ def code_columns(transformer: ColumnTransformer) -> tuple[int, ...]:
     return tuple(i for place in places for i in range(place.start, place.stop))
 
 
+def slimmed(transformer: Any) -> None:
+    """Takes away by which rows training rows were encoded: nothing that comes later asks for it."""
+    for step in within(transformer):
+        if isinstance(step, TargetEncoder) and isinstance(step.cv, list):
+            step.cv = 5
+
+
 def _codes(kind: str, needs: Needs) -> Any:
     blank = np.nan if needs.missing else -1
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=blank, encoded_missing_value=blank)
@@ -60,7 +67,8 @@ def _onehot() -> OneHotEncoder:
 
 
 def _means(given: Given) -> TargetEncoder:
-    """Each level's mean of the target, drawn to the mean of all by how few rows it has; training rows get that of the
-    other folds (Micci-Barreca 2001, SIGKDD Explorations 3:27; Pargent et al. 2022, Computational Statistics 37:2671)"""
+    """Each level's mean of the target, drawn to the mean of all by how few rows it has; training rows get that of
+    other units (rows, groups, points, blocks of time) in other folds
+    (Micci-Barreca 2001, SIGKDD Explorations 3:27; Pargent et al. 2022, Computational Statistics 37:2671)"""
     kind = {"binary": "binary", "multiclass": "multiclass", "regression": "continuous"}[given.task]
     return TargetEncoder(target_type=kind, cv=given.folds())  # pyright: ignore[reportArgumentType]

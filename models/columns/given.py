@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -39,6 +39,8 @@ class Given:
     seed: int
     orders: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Ordered category -> its levels, lowest first."""
+    units: np.ndarray | None = None
+    """What each row is a part of (a group, a point, a block of time); None where each is one of its own."""
 
     def of(self, *kinds: str) -> list[str]:
         """The columns of these kinds, kind by kind, in the table's order."""
@@ -58,12 +60,25 @@ class Given:
         """The columns of a kind with more levels."""
         return [c for c in self.of(kind) if self.levels[c] > MOST_CODES]
 
-    def folds(self) -> KFold | StratifiedKFold:
-        """The division of the training rows by which none is encoded by its own target."""
+    def folds(self) -> KFold | StratifiedKFold | list[tuple[np.ndarray, np.ndarray]]:
+        """The division of the training rows by which none is encoded by its own target, or by that of its unit: rows to
+        come are of other units."""
+        units = 0 if self.units is None else len(np.unique(self.units))
+        if 2 <= units < len(self.target):
+            apart = GroupKFold(min(5, units), shuffle=True, random_state=self.seed)
+            return list(apart.split(self.target, groups=self.units))
         if self.task == "regression":
             return KFold(5, shuffle=True, random_state=self.seed)
         rarest = int(np.unique(self.target, return_counts=True)[1].min())
         return StratifiedKFold(max(2, min(5, rarest)), shuffle=True, random_state=self.seed)
+
+
+def within(step: Any) -> Iterator[Any]:
+    """The step and all that stand in it, those that it was made of and those that it fitted."""
+    yield step
+    for name in ("transformers", "transformers_", "steps"):
+        for _, inner, *_ in getattr(step, name, ()):
+            yield from within(inner)
 
 
 def scaled(needs: Needs) -> list[Any]:

@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from models.columns.given import Given, Part, finished, named_missing
+from models.columns.given import Given, Part, finished, named_missing, within
 
 LONG = 8
 """From so many words on average, words tell more than characters do."""
@@ -40,14 +40,12 @@ def parts(given: Given) -> Iterator[Part]:
                 yield f"text_{place}", finished(_characters(given.seed), given.needs), column
 
 
-def slimmed(step: Any) -> None:
+def slimmed(transformer: Any) -> None:
     """Makes the terms' places plain numbers, in whatever is fitted in there: each of scikit-learn's numpy numbers would
     be a file of its own in what skops writes, and writing takes the square of their count."""
-    inner = [last for _, last, *_ in getattr(step, "transformers_", ())] + [s for _, s in getattr(step, "steps", ())]
-    for one in inner:
-        slimmed(one)
-    if isinstance(step, TfidfVectorizer):
-        step.vocabulary_ = {term: int(place) for term, place in step.vocabulary_.items()}
+    for step in within(transformer):
+        if isinstance(step, TfidfVectorizer) and hasattr(step, "vocabulary_"):
+            step.vocabulary_ = {term: int(place) for term, place in step.vocabulary_.items()}
 
 
 def _worded(text: pd.Series, many: int) -> bool:

@@ -25,9 +25,24 @@ def drawn(rows, share=0.1, seed=0, count=4):
     return [(target[r], np.column_stack([1 - odds[r], odds[r]]), None) for r in rows_of]
 
 
+def chosen(metric, folds, seed):
+    """The threshold where each row is a key of its own."""
+    return threshold(metric, folds, [np.arange(len(target)) for target, _, _ in folds], seed)
+
+
+def test_rows_of_one_key_are_drawn_together():
+    """Where each fold is one group, every sample is the rows as they are: the threshold is their own best one."""
+    folds = drawn(400)
+    edges = _edges(np.concatenate([odds[:, 1] for _, odds, _ in folds]), 0.5)
+    for name in ("f1", "balanced_accuracy"):
+        best = edges[_values(metric(name), folds, [np.ones((1, 100))] * 4, edges)[0].argmax()]
+        assert threshold(metric(name), folds, [np.zeros(100)] * 4, 0) == pytest.approx(best, abs=1e-12)
+        assert chosen(metric(name), folds, 0) != pytest.approx(best, abs=1e-12)
+
+
 @pytest.mark.parametrize("name", ["f1", "balanced_accuracy", "mcc"])
 def test_it_is_near_the_best_of_fresh_rows(name):
-    at = threshold(metric(name), drawn(2000), 0)
+    at = chosen(metric(name), drawn(2000), 0)
     target, odds, _ = drawn(40000, seed=1, count=1)[0]
     scores = {edge: metric(name).score(target, said(odds, edge)) for edge in np.linspace(0.02, 0.9, 45)}
     plain, found, best = scores[min(scores, key=lambda e: abs(e - 0.5))], metric(name).score(target, said(odds, at)), 0
@@ -38,7 +53,7 @@ def test_it_is_near_the_best_of_fresh_rows(name):
 def test_balanced_accuracy_is_best_at_the_share_of_the_positive_class():
     folds = drawn(20000)
     share = np.concatenate([target for target, _, _ in folds]).mean()
-    assert threshold(metric("balanced_accuracy"), folds, 0) == pytest.approx(share, abs=0.03)
+    assert chosen(metric("balanced_accuracy"), folds, 0) == pytest.approx(share, abs=0.03)
 
 
 def test_all_thresholds_at_once_are_each_one_scored_alone():
@@ -72,20 +87,20 @@ def test_costs_have_their_own_plain_threshold_and_move_it_on_many_rows_only():
     assert usual(costly) == pytest.approx(0.1)
     assert (moves(costly, 9999), moves(costly, 10000)) == (False, True)
     folds = drawn(12000)
-    at = threshold(costly, folds, 0)
+    at = chosen(costly, folds, 0)
     assert at is None or abs(at - 0.1) < 0.03, "these probabilities are true: the rule is right as it is"
     off = [(target, np.column_stack([1 - odds[:, 1] / 4, odds[:, 1] / 4]), None) for target, odds, _ in folds]
-    assert threshold(costly, off, 0) == pytest.approx(0.025, abs=0.01)
+    assert chosen(costly, off, 0) == pytest.approx(0.025, abs=0.01)
 
 
 def test_a_fold_without_one_of_the_classes_moves_nothing():
     folds = drawn(400)
     folds[1] = (np.zeros_like(folds[1][0]), *folds[1][1:])
-    assert threshold(metric("f1"), folds, 0) is None
+    assert chosen(metric("f1"), folds, 0) is None
 
 
 def test_the_same_seed_finds_the_same():
-    assert threshold(metric("f1"), drawn(500), 7) == threshold(metric("f1"), drawn(500), 7)
+    assert chosen(metric("f1"), drawn(500), 7) == chosen(metric("f1"), drawn(500), 7)
 
 
 def test_codes_are_those_of_the_librarys_classifier():
@@ -102,7 +117,7 @@ def test_finishing_chooses_what_is_best_on_the_folds():
     folds = drawn(1000)
     keys = [np.arange(250) + 250 * i for i in range(4)]
     finish, shown = finished(metric("f1"), folds, keys, "auto", True, 0)
-    assert finish.threshold == threshold(metric("f1"), folds, 0)
+    assert finish.threshold == chosen(metric("f1"), folds, 0)
     assert metric("f1").pooled([judged(f, finish.threshold) for f in shown]) > metric("f1").pooled(folds)
     plain, shown = finished(metric("f1"), folds, keys, "auto", False, 0)
     assert plain == PLAIN

@@ -30,7 +30,7 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
     run = Run(data=frame(task=task), target="target", search={"trials": 2}, drop=("group", "weight"))
     session = begun(run, tmp_path / "run")
     try:
-        session.brief = brief_for(session.work, run)
+        session.brief = brief_for(session.work, run, session.table)
         metrics = asked_of(session.goal)
         shortlist._take(session, even(session.work, session.plan, run, metrics, session.table, 0, inner))
         level = Level(0, inner, ("constant", "linear"), {"lightgbm": "a test"})
