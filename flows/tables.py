@@ -19,7 +19,7 @@ from flows.hints import as_typed, pages
 from models.outcome import number
 from models.safe import line as plain
 from models.safe import printable
-from models.told import MEANING, of_repeats
+from models.told import MEANING, of_repeats, rests
 
 if TYPE_CHECKING:
     from models.outcome import Interval, Report
@@ -108,9 +108,9 @@ def _numbers(report: Report) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
     warm = "; after a warm start it may look too good" if report.warm else ""
-    table.add_row("estimate", interval(report.estimate), f"{MEANING['estimate']}{warm}")
+    table.add_row("estimate", interval(report.estimate), f"{MEANING['estimate']}{rests(report.estimate)}{warm}")
     rely = ": rely on this one" if report.warm and report.test and not report.promoted else ""
-    table.add_row("test", interval(report.test), f"{MEANING['test']}{rely}")
+    table.add_row("test", interval(report.test), f"{MEANING['test']}{rests(report.test)}{rely}")
     table.add_row("optimism", number(report.optimism), MEANING["optimism"])
     table.add_row("agreement", number(report.agreement, 2), MEANING["agreement"])
     return table

@@ -6,19 +6,22 @@ Bootstraps draw keys (rows, groups or blocks of time) within folds and apply the
 An outer score varies for two reasons: which rows judged (the bootstrap) and which rows trained (the spread over
 folds, whose training parts overlap: Nadeau & Bengio 2003, Machine Learning 52:239). Each alone is too short where the
 other rules, so the standard error is the larger. Bates, Hastie & Tibshirani 2023 (JASA) say why the naive one is too
-short.
+short. Of a metric between two bounds the interval is made on the logit scale: near a bound the error is much larger on
+the other side (benchmarks/intervals.py measures what that gains).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
 from models.metric import Fold3, Metric
-from models.outcome import Interval
+from models.outcome import Basis, Interval, Unit
 
 Z95 = 1.959963984540054
 _DRAWS = 20_000_000
@@ -33,12 +36,23 @@ def interval(
     """The score over folds with its 95 % interval; `keys` and `trained` (training rows) are per fold."""
     value = metric.pooled(folds)
     errors = [standard_error(metric, folds, keys, seed), spread_error(metric, folds, trained)]
-    return around(metric, value, max((e for e in errors if not math.isnan(e)), default=math.nan))
+    error = max((e for e in errors if not math.isnan(e)), default=math.nan)
+    return around(metric, value, error, basis(metric, folds, keys))
 
 
 def test_interval(metric: Metric, fold: Fold3, keys: np.ndarray, seed: int) -> Interval:
     """The score of one fixed model on the sealed rows with its 95 % interval."""
-    return around(metric, metric.pooled([fold]), standard_error(metric, [fold], [keys], seed))
+    error = standard_error(metric, [fold], [keys], seed)
+    return around(metric, metric.pooled([fold]), error, basis(metric, [fold], [keys]))
+
+
+def basis(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray]) -> Basis:
+    """What a score of these folds rests on."""
+    targets = np.concatenate([target for target, _, _ in folds])
+    codes = targets if targets.ndim == 1 else targets[:, 0]
+    smallest = np.bincount(codes.astype(np.int64), minlength=len(metric.classes)).min() if metric.classes else None
+    units = sum(len(np.unique(part)) for part in keys)
+    return Basis(len(codes), None if smallest is None else int(smallest), units)
 
 
 def standard_error(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float:
@@ -58,9 +72,11 @@ def spread_error(metric: Metric, folds: Sequence[Fold3], trained: Sequence[float
     return math.sqrt((1 / len(scores) + ratio) * scores.var(ddof=1))
 
 
-def known(found: Interval) -> Interval | None:
-    """The interval; None where its value is undefined, so that nothing is told of it."""
-    return found if math.isfinite(found.value) else None
+def known(found: Interval, unit: Unit = "row") -> Interval | None:
+    """The interval, with what a key stood for; None where its value is undefined, so that nothing is told of it."""
+    if not math.isfinite(found.value):
+        return None
+    return found if found.basis is None else replace(found, basis=replace(found.basis, unit=unit))
 
 
 def optimism(metric: Metric, inner: Sequence[float], outer: Sequence[float]) -> float | None:
@@ -124,8 +140,11 @@ def bbc_interval(
     scores = scores[np.isfinite(scores)]
     if len(scores) < 2:
         return Interval(math.nan)
-    low, high = np.quantile(scores, [0.025, 0.975])
-    return Interval(float(scores.mean()), max(metric.low, float(low)), min(metric.high, float(high)))
+    rests_on, mean = basis(metric, several[0], by_fold), float(scores.mean())
+    low, high = map(float, np.quantile(scores, [0.025, 0.975]))
+    if low == high:
+        return around(metric, mean, 0.0, rests_on)
+    return Interval(mean, max(metric.low, low), min(metric.high, high), rests_on)
 
 
 def chance(metric: Metric, target: np.ndarray, weight: np.ndarray | None = None) -> float:
@@ -164,11 +183,39 @@ def time_blocks(time: np.ndarray) -> np.ndarray:
 # --- Bootstrap draws -------------------------------------------------------------------------------------------------
 
 
-def around(metric: Metric, value: float, error: float) -> Interval:
-    """The value with its 95 % interval, cut at the metric's bounds; alone where there is no error."""
+def around(metric: Metric, value: float, error: float, basis: Basis | None = None) -> Interval:
+    """The value with its 95 % interval; alone where there is no error.
+
+    Of a metric between two bounds it is the one on the logit scale (by the delta method), and of a value on a bound,
+    which no bootstrap ever leaves, the exact one for so many hits in a row (Clopper & Pearson 1934, Biometrika 26:404;
+    "rule of three"). Others are straight and cut at the bound that they may have."""
     if not math.isfinite(value) or not math.isfinite(error):
-        return Interval(value)
-    return Interval(value, max(metric.low, value - Z95 * error), min(metric.high, value + Z95 * error))
+        return Interval(value, basis=basis)
+    width, share = metric.high - metric.low, _share(metric, value)
+    if 0 < share < 1:
+        spread = Z95 * error / (width * share * (1 - share))
+        low, high = (metric.low + width * float(expit(logit(share) + side * spread)) for side in (-1, 1))
+        return Interval(value, low, high, basis)
+    half = Z95 * error
+    if metric.bounded and not error and basis is not None:
+        half = width * (1 - 0.025 ** (1 / max(1, basis.units if metric.kind == "mean" else basis.fewest)))
+    return Interval(value, max(metric.low, value - half), min(metric.high, value + half), basis)
+
+
+def error_of(metric: Metric, found: Interval) -> float | None:
+    """The standard error that `around` made the interval of; None where there was none."""
+    if found.low is None or found.high is None:
+        return None
+    share = _share(metric, found.value)
+    if 0 < share < 1:
+        apart = [abs(logit(_share(metric, end)) - logit(share)) for end in (found.low, found.high)]
+        return float(min(apart)) / Z95 * (metric.high - metric.low) * share * (1 - share)
+    return max(found.high - found.value, found.value - found.low) / Z95
+
+
+def _share(metric: Metric, value: float) -> float:
+    """Where the value lies between the metric's two bounds, 0 to 1; NaN where it has not both."""
+    return (value - metric.low) / (metric.high - metric.low) if metric.bounded else math.nan
 
 
 def deviation(values: np.ndarray) -> float:

@@ -42,6 +42,11 @@ class Gap(Metric):
         return False
 
     @property
+    def bounded(self) -> bool:
+        """Its intervals may reach 0, where all are treated alike, which no interval on the logit scale does."""
+        return False
+
+    @property
     def by_class(self) -> bool:
         """Whether subgroups are compared within each true class."""
         return self.measure == "gap" and self.task != "regression"

@@ -71,6 +71,11 @@ class Metric:
         """Whether a replicate costs a call of its own: such a metric gets fewer of them."""
         return self.source not in (PINBALL, COST) and not any(self.source in known for known in (LOSSES, TABLES, RANKS))
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it lies between two bounds: then its intervals are made on the logit scale."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
     def decided(self, odds: np.ndarray) -> np.ndarray:
         """The class of each row, as a code: the likeliest, or where decisions have costs the one of least expected
         cost (Elkan 2001, IJCAI)."""

@@ -16,6 +16,34 @@ from models.table import Finding
 STATES = ("complete", "pruned", "failed", "timeout", "memory")
 
 
+Unit = Literal["row", "point", "group", "block"]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a score rests on: its uncertainty goes by the fewest of these."""
+
+    rows: int
+    smallest: int | None
+    """Rows of the smallest class, of all that the target has; None in regression."""
+    units: int
+    """What a bootstrap draws: as many as rows, or fewer groups, points or blocks of time."""
+    unit: Unit = "row"
+
+    @property
+    def fewest(self) -> int:
+        """How many observations there are of what is rarest."""
+        return min(self.units, self.rows if self.smallest is None else self.smallest)
+
+    @property
+    def sentence(self) -> str:
+        """`114 rows, 8 of the smallest class, 12 groups`."""
+        parts = [_counted(self.rows, "row")]
+        parts += [] if self.smallest is None else [f"{self.smallest:,} of the smallest class"]
+        parts += [_counted(self.units, self.unit)] if self.unit != "row" else []
+        return ", ".join(parts).replace("blocks", "blocks of time")
+
+
 @dataclass(frozen=True)
 class Interval:
     """A score with its 95 % interval."""
@@ -23,6 +51,8 @@ class Interval:
     value: float
     low: float | None = None
     high: float | None = None
+    basis: Basis | None = None
+    """What it rests on, where that was counted."""
 
 
 @dataclass(frozen=True)
@@ -280,6 +310,10 @@ class Retrained:
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`: every key is always there; null where something is undefined."""
         return finite(asdict(self))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _sized(size: float, sets: bool) -> str:

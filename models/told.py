@@ -141,6 +141,11 @@ def between(interval: Interval | None) -> str:
     return shown(interval.value) + (f" ({shown(ends[0])} to {shown(ends[1])})" if len(ends) == 2 else "")
 
 
+def rests(interval: Interval | None) -> str:
+    """` (114 rows, 8 of the smallest class)`; nothing where it was not counted."""
+    return "" if interval is None or interval.basis is None else f" ({interval.basis.sentence})"
+
+
 def shown(value: float) -> str:
     """Four significant digits, or whole numbers where they are large."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

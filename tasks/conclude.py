@@ -140,7 +140,8 @@ def _interval(session: Session, outer: Sequence[tuple[str, Fold3]]) -> Interval 
     keys = [session.keys[session.folds[k].judge] for k in names]
     sizes = [len(session.folds[k].train) for k in names]
     folds = [rows for _, rows in outer]
-    return estimate.known(estimate.interval(session.metric, folds, keys, sizes, session.run.seed))
+    found = estimate.interval(session.metric, folds, keys, sizes, session.run.seed)
+    return estimate.known(found, session.unit(session.keys))
 
 
 def _families(session: Session, chosen: dict[str, Chosen]) -> tuple[FamilyOutcome, ...]:
@@ -206,7 +207,7 @@ def _without_outer(session: Session, chosen: Chosen) -> Interval | None:
     return estimate.known(estimate.bbc_interval(
         session.metric, session.work.target[rows], found, session.keys[rows], parts, session.run.seed, weight,
         session.goal.chooser([t for _, t in tried], picked.floor(session, chosen.fold)),
-    ))  # fmt: skip
+    ), session.unit(session.keys))  # fmt: skip
 
 
 def _opened(
@@ -224,7 +225,7 @@ def _opened(
         return None, None
     sealed, keys = session.sealed, session.sealed_keys
     rows = _delivered_on_sealed(session, chosen)
-    test = estimate.known(estimate.test_interval(session.metric, rows, keys, session.run.seed))
+    test = estimate.known(estimate.test_interval(session.metric, rows, keys, session.run.seed), session.unit(keys))
     if not outer or test is None:
         return test, None
     by_fold = [

@@ -94,7 +94,8 @@ def _outer_score(session: Session, concluded: Concluded, one: Objective) -> Inte
     keys = [session.keys[session.folds[k].judge] for k in names]
     sizes = [len(session.folds[k].train) for k in names]
     assert one.metric is not None
-    return estimate.known(estimate.interval(one.metric, found, keys, sizes, session.run.seed))
+    taken = estimate.interval(one.metric, found, keys, sizes, session.run.seed)
+    return estimate.known(taken, session.unit(session.keys))
 
 
 def _test(session: Session, concluded: Concluded, one: Objective) -> Interval | None:
@@ -107,7 +108,8 @@ def _test(session: Session, concluded: Concluded, one: Objective) -> Interval | 
     if one.column is not None and sealed.subgroups is not None:
         groups = fairness.codes(sealed.subgroups[one.column])
     metric, told = session.goal.fold(one, judged(rows, threshold(session, concluded.chosen)), rows[1], groups)
-    return estimate.known(estimate.test_interval(metric, told, session.sealed_keys, session.run.seed))
+    keys = session.sealed_keys
+    return estimate.known(estimate.test_interval(metric, told, keys, session.run.seed), session.unit(keys))
 
 
 def delivered_costs(session: Session, concluded: Concluded, model: Path) -> dict[str, float]:

@@ -6,7 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from models.markdown import literal
-from models.told import MEANING, between, of_repeats
+from models.told import MEANING, between, of_repeats, rests
 
 if TYPE_CHECKING:
     from models.outcome import Report
@@ -26,7 +26,7 @@ def of_run(report: Report) -> str:
 def of_version(session: Session, concluded: Concluded) -> str:
     """The version's numbers, and where more is said."""
     scores = (("estimate", concluded.estimate), ("test", concluded.test))
-    told = [f"- {name} {said}: {MEANING[name]}" for name, score in scores if (said := between(score))]
+    told = [f"- {name} {said}: {MEANING[name]}{rests(score)}" for name, score in scores if (said := between(score))]
     more = "The description of its source run says what to do next; the artifacts there hold `report.html`."
     return "\n\n".join([f"Scores ({literal(session.metric.name)})", "\n".join(told), more] if told else [more])
 

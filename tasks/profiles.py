@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from models.estimate import Z95
-from models.outcome import Interval
+from models.estimate import error_of
 from models.profiles import Performance, Profile, predicted, profile
 from tasks.conclude import Concluded, on_sealed
 from tasks.session import Session
@@ -46,7 +45,7 @@ def _performance(session: Session, concluded: Concluded) -> Performance | None:
     return Performance(
         metric=session.run.metric or session.metric.name,
         value=score.value,
-        error=_error(score),
+        error=error_of(session.metric, score),
         rows=rows.rows,
         of="test" if concluded.test else "estimate",
         weight=session.run.weight,
@@ -55,10 +54,3 @@ def _performance(session: Session, concluded: Concluded) -> Performance | None:
         costs=session.run.costs,
         threshold=concluded.threshold,
     )
-
-
-def _error(score: Interval) -> float | None:
-    """The standard error that the interval was made of; it may be cut at one of the metric's bounds, not at both."""
-    if score.low is None or score.high is None:
-        return None
-    return max(score.high - score.value, score.value - score.low) / Z95

@@ -16,7 +16,7 @@ from models import plots
 from models.address import pages
 from models.errors import listed, shortened
 from models.outcome import number
-from models.told import MEANING, of_repeats
+from models.told import MEANING, of_repeats, rests
 from tasks.hyperparameters import searched
 from tasks.page import esc, figure, figures, folded, page, section, table, tile
 from tasks.schedules import schedules
@@ -101,10 +101,11 @@ def _head(report: Report) -> str:
 def _tiles(report: Report) -> str:
     estimate, test = report.estimate, report.test
     warm = "; after a warm start it may look too good" if report.warm else ""
-    said = (_range(estimate) or "of the whole procedure") + warm
+    said = (_range(estimate) or "of the whole procedure") + rests(estimate) + warm
+    held = (_range(test) or "on sealed rows") + rests(test) if test else "no sealed rows"
     tiles = [
         tile("Estimate", number(estimate.value if estimate else None), said),
-        tile("Sealed test", number(test.value if test else None), _range(test) or "no sealed rows"),
+        tile("Sealed test", number(test.value if test else None), held),
         tile("Optimism", number(report.optimism), MEANING["optimism"]),
         tile("Agreement", number(report.agreement, 2), f"{MEANING['agreement']}; beyond 2 or -2 they disagree"),
     ]

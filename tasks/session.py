@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from models.metric import Metric
     from models.nested import Trial
     from models.objectives import Goal
+    from models.outcome import Unit
     from models.plan import Level
     from models.repeats import Repeats
     from models.seal import Seal
@@ -295,6 +296,14 @@ class Session:
         self.openings = self.journal.call("count_opening", seal_id=self.seal_id)
         if self.openings > 1:
             self.note("Choosing among runs by their test scores makes these look too good, a little more each time.")
+
+    def unit(self, keys: np.ndarray) -> Unit:
+        """What a bootstrap draws by these keys."""
+        if self.work.group is not None:
+            return "group"
+        if self.work.time is not None:
+            return "block"
+        return "point" if len(np.unique(keys)) < len(keys) else "row"
 
     @property
     def fits(self) -> Pool:

@@ -15,7 +15,7 @@ from models.markdown import literal
 from models.outcome import Interval, Report, number
 from models.safe import printable
 from models.seal import digest
-from models.told import MEANING
+from models.told import MEANING, rests
 from tasks import shortlist
 from tasks.conclude import Concluded
 from tasks.session import Session
@@ -95,8 +95,8 @@ def verdict(report: Report) -> None:
     scores = [
         f"| {name} | {number(found.value)} | {_interval(found)} | {meaning} |"
         for name, found, meaning in (
-            ("estimate", report.estimate, MEANING["estimate"]),
-            ("test", report.test, MEANING["test"]),
+            ("estimate", report.estimate, MEANING["estimate"] + rests(report.estimate)),
+            ("test", report.test, MEANING["test"] + rests(report.test)),
         )
         if found is not None
     ]

@@ -8,23 +8,34 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import logit
 
 from models import estimate
 from models.estimate import (
     agreement,
+    around,
+    basis,
     bbc_interval,
     chance,
+    error_of,
     interval,
     optimism,
     spread_error,
     standard_error,
     time_blocks,
 )
+from models.fairness import gap
 from models.metric import metric_for
+from models.outcome import Basis
 
 AUC = metric_for("roc_auc", "binary", (0, 1))
 RMSE = metric_for("rmse", "regression", ())
 LOG_LOSS = metric_for("log_loss", "binary", (0, 1))
+ACCURACY = metric_for("accuracy", "binary", (0, 1))
+MCC = metric_for("mcc", "binary", (0, 1))
+COST = metric_for(None, "binary", ("no", "yes"), {"yes": {"no": 5}})
+R2 = metric_for("r2", "regression", ())
+GAP = gap("gap:sex", "gap", ACCURACY)
 
 
 def noisy(rng, rows, skill=1.0):
@@ -89,11 +100,48 @@ def test_an_interval_holds_its_value_within_the_bounds_and_repeats(seed, metric,
     assert found.value == metric.pooled(folds)
 
 
-def test_a_perfect_score_has_an_interval_inside_the_bounds():
+def test_a_perfect_score_promises_no_more_than_its_fewest_rows():
+    """Of 50 hits in a row the exact interval begins where 50 hits have one chance in forty."""
     target = np.arange(100) % 2
     folds, keys = folded(target, np.eye(2)[target], 5)
     found = interval(AUC, folds, keys, [80] * 5, 0)
-    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low**50 == pytest.approx(0.025)
+    assert interval(ACCURACY, folds, keys, [80] * 5, 0).low ** 100 == pytest.approx(0.025)
+    everything = bbc_interval(AUC, target, [np.eye(2)[target]] * 2, np.arange(100), [np.arange(100)], 0)
+    assert everything.low == pytest.approx(found.low)
+
+
+@pytest.mark.parametrize("metric", [AUC, ACCURACY, MCC, COST])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+def test_between_two_bounds_an_interval_is_as_long_on_both_sides_on_the_logit_scale(metric, share):
+    width = metric.high - metric.low
+    found = around(metric, metric.low + share * width, 0.01 * width)
+    low, high = ((end - metric.low) / width for end in (found.low, found.high))
+    assert 0 < low < share < high < 1
+    assert logit(high) - logit(share) == pytest.approx(logit(share) - logit(low))
+    assert logit(high) - logit(share) == pytest.approx(1.96 * 0.01 / (share * (1 - share)), rel=1e-4)
+    assert error_of(metric, found) == pytest.approx(0.01 * width)
+
+
+def test_without_two_bounds_an_interval_stays_straight():
+    for metric, value, ends in ((RMSE, 1.0, (0.0, 2.96)), (R2, 0.5, (-1.46, 1.0)), (GAP, 0.1, (0.0, 1.0))):
+        found = around(metric, value, 1.0)
+        assert (found.low, found.high) == pytest.approx(ends, abs=1e-3)
+
+
+def test_what_a_score_rests_on_is_counted():
+    target = np.array([0] * 9 + [1] * 3)
+    fold = (target, np.column_stack([1 - target, target]) * 0.5, None)
+    groups = np.arange(12) // 3
+    assert basis(AUC, [fold, fold], [groups, groups]) == Basis(24, 6, 8)
+    three = metric_for("log_loss", "multiclass", ("a", "b", "c"))
+    assert basis(three, [fold], [np.arange(12)]).smallest == 0, "a class that is not there is the smallest"
+    assert basis(RMSE, [fold], [groups]) == Basis(12, None, 4)
+    known_by = estimate.known(interval(AUC, [fold, fold], [groups, groups], [12, 12], 0), "group")
+    assert known_by.basis.sentence == "24 rows, 6 of the smallest class, 8 groups"
+    assert Basis(1, None, 1, "block").sentence == "1 row, 1 block"
+    assert Basis(900, None, 30, "block").sentence == "900 rows, 30 blocks of time"
 
 
 def test_an_undefined_score_has_no_interval():
