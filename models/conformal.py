@@ -7,8 +7,10 @@ for classes Vovk 2015, Annals of Mathematics and Artificial Intelligence 74:9, a
 NeurIPS). Around a model that was fitted once more on all rows they are an approximation: it has seen more rows than
 the folds' models had.
 
-What holds: over new rows exchangeable with the outer ones a CV+ interval of level 1 - a covers at least 1 - 2a, and in
-practice about 1 - a. It is a promise about all rows together, none about a kind of row. With groups the folds' new
+What holds: over new rows exchangeable with the outer ones a CV+ interval of level 1 - a covers at least 1 - 2a less
+min(2 (1 - 1/K) / (n/K + 1), (1 - K/n) / (K + 1)), for K equal folds of n rows in all (Barber et al., theorem 4; for
+sets of labels Romano et al., theorem 2), and in practice about 1 - a. It is a promise about all rows together, none
+about a kind of row. With groups the folds' new
 groups stand for new groups, but coverage varies more, as there are fewer groups than rows; over time nothing is
 exchangeable and nothing is promised: the coverage measured on the sealed rows tells. Row weights count for nothing
 here: a share of rows is meant.

@@ -52,7 +52,7 @@ def divided(table: Table, run: Run, metric: Metric, kept: Mapping[str, Any] | No
     whole, _ = plan_for(table, run, repeats)
     seal, settings, note, found = _seal(table, run, whole, kept)
     sealed = _sealed(table, seal)
-    work_places = np.flatnonzero(work_rows(sealed, whole.keys, table.time, run.split.gap))
+    work_places = np.flatnonzero(work_rows(sealed, whole.keys, table.time, run.split.gap or 0, whole.known))
     # Keys and copies are told by the source's own columns, whatever history makes of them.
     plan, findings = plan_for(table.take(work_places), run, repeats)
     stops = [f.message for f in findings if f.verdict == "stop"]

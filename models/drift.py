@@ -3,7 +3,8 @@
 Later rows are counted in the profile's cells, and of every column two questions are asked. Is it more than chance? A
 chi-square test of the two rows of counts, with Holm's correction over all columns (Holm 1979, Scandinavian Journal of
 Statistics 6:65). Is it enough to matter? The population stability index. Only both make an alarm: with many rows any
-trifle is significant, with few any sample has a large index, and of many columns some always look odd.
+trifle is significant, with few any sample has a large index, and of many columns some always look odd. Rows of one
+group or point are alike, so they count for as many as they are worth: by the design effect (Rao & Scott 1981).
 
 Chance alone gives an index of about (cells - 1) (1/then + 1/now) (Yurdakul & Naranjo 2020, Journal of Risk Model
 Validation 14(4)); that much is taken off. Cells that expect fewer than five rows are joined by what both tables hold
@@ -25,7 +26,18 @@ from models.errors import listed, shortened
 from models.estimate import standard_error
 from models.metric import Fold3, Metric
 from models.outcome import finite, number
-from models.profiles import BUCKETS, Column, Performance, Profile, between, buckets, levels, numbers
+from models.profiles import (
+    BUCKETS,
+    Column,
+    Performance,
+    Profile,
+    between,
+    buckets,
+    cell_of,
+    design_effect,
+    levels,
+    numbers,
+)
 
 LEAST = 5
 """Rows that a cell must expect in the smaller table: the usual rule for the chi-square (Cochran 1954)."""
@@ -160,12 +172,16 @@ def compare(
     predictions: pd.DataFrame | None = None,
     level: float = 0.01,
     psi: float = 0.1,
+    units: np.ndarray | None = None,
+    predicted_units: np.ndarray | None = None,
 ) -> Drift:
     """Every column of the later rows against the profile. At most with probability `level` does any column of rows
-    like the first ones alarm; and none whose index is below `psi`."""
-    pairs = [(name, "feature", column, features[name]) for name, column in then.columns.items()]
+    like the first ones alarm; and none whose index is below `psi`. `units`: which group or point each later row is a
+    part of, where they are not observations of their own."""
+    pairs = [(name, "feature", column, features[name], units) for name, column in then.columns.items()]
     if predictions is not None:
-        pairs += [(n, "prediction", c, predictions[n]) for n, c in then.predictions.items() if n in predictions]
+        own = [(n, c) for n, c in then.predictions.items() if n in predictions]
+        pairs += [(n, "prediction", c, predictions[n], predicted_units) for n, c in own]
     found = [_compared(*pair) for pair in pairs]
     enough = min(then.rows, len(features)) >= FEWEST
     tested = [k for k, one in enumerate(found) if not one.moves]
@@ -190,8 +206,9 @@ def worse(then: Performance, metric: Metric, rows: Fold3, keys: np.ndarray, leve
     return PerformanceDrift(metric.name, len(rows[0]), then.value, now, then.error, error, z, p, p <= level)
 
 
-def _compared(name: str, part: str, then: Column, values: pd.Series) -> ColumnDrift:
+def _compared(name: str, part: str, then: Column, values: pd.Series, units: np.ndarray | None) -> ColumnDrift:
     """One column; its p-value is its own still."""
+    worth = then.effect, 1.0 if units is None else design_effect(cell_of(then, values), units)
     names, first, later = _cells(then, values)
     gone = int(values.isna().sum())
     a, b = _joined(then, first, later, gone)
@@ -199,9 +216,9 @@ def _compared(name: str, part: str, then: Column, values: pd.Series) -> ColumnDr
         name=name,
         kind=then.kind,
         part=part,
-        psi=_index(a, b),
+        psi=_index(a, b, worth),
         distance=_distance(a, b),
-        p=1.0 if then.moves else _test(a, b),
+        p=1.0 if then.moves else _test(a / worth[0], b / worth[1]),
         missing=(then.missing / max(1, then.rows), gone / max(1, len(values))),
         mean=(then.mean, _mean(then, values)),
         new_levels=_new(then, names, later),
@@ -252,12 +269,13 @@ def _test(then: np.ndarray, now: np.ndarray) -> float:
     return float(found.pvalue)
 
 
-def _index(then: np.ndarray, now: np.ndarray) -> float:
-    """The population stability index, half a row added to every cell, less what chance gives."""
+def _index(then: np.ndarray, now: np.ndarray, worth: tuple[float, float]) -> float:
+    """The population stability index, half a row added to every cell, less what chance gives to so many rows, of which
+    as many count as one observation as `worth` says."""
     if not then.sum() or not now.sum():
         return 0.0
     p, q = ((one + 0.5) / (one.sum() + 0.5 * len(one)) for one in (then, now))
-    chance = (len(then) - 1) * (1 / then.sum() + 1 / now.sum())
+    chance = (len(then) - 1) * (worth[0] / then.sum() + worth[1] / now.sum())
     return max(0.0, float(((p - q) * np.log(p / q)).sum() - chance))
 
 

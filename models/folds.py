@@ -284,6 +284,8 @@ def instant(value: np.generic) -> str:
 def _undivided(error: Undivided, plan: Plan, run: Run, whole: Table) -> str:
     """Why rows can't be divided into folds."""
     times = 0 if whole.time is None else len(np.unique(whole.time))
+    if plan.known is not None:
+        return f"{error} Shorten --horizon, or give a longer table."
     needed = _needed_times(whole.rows, times, run) if plan.kind == "time" else None
     if needed is None:
         return str(error)
@@ -297,13 +299,13 @@ def _undivided(error: Undivided, plan: Plan, run: Run, whole: Table) -> str:
 def _needed_times(size: int, times: int, run: Run) -> int | None:
     """How many different times would do, more than there are, were so many rows spread evenly over them; None where no
     number would."""
-    rows = np.arange(size, dtype=np.uint64)
+    rows, gap = np.arange(size, dtype=np.uint64), run.split.gap or 0
     for count in range(times + 1, MOST_TIMES):
         time = np.arange(size) * count // size
         seal, _ = choose_seal(rows, None, "time", share=run.split.sealed, time=time)
         sealed = np.zeros(size, bool) if seal is None else sealed_rows(seal, rows, time)
-        left = np.flatnonzero(work_rows(sealed, rows, time, run.split.gap))
-        plan = Plan("time", np.arange(len(left)), None, time[left], run.split.gap, run.seed)
+        left = np.flatnonzero(work_rows(sealed, rows, time, gap))
+        plan = Plan("time", np.arange(len(left)), None, time[left], gap, run.seed)
         if len(left) and any(_divides(plan, *level) for level in _levels(first_level(len(left), run.split), plan)):
             return count
     return None

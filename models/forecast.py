@@ -7,7 +7,7 @@ that Hyndman & Athanasopoulos (Forecasting: Principles and Practice, 3rd ed., 20
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,20 +16,17 @@ import pandas as pd
 from models.config import Run
 from models.config.values import duration
 from models.errors import InputError, listed
-from models.history import History, widened
+from models.history import MONTH, SLACK, History, widened
 from models.labels import label_text
 from models.table import Finding, Table
 
 SECOND, MINUTE, HOUR, DAY = 10**6, 60 * 10**6, 3600 * 10**6, 86400 * 10**6
-MONTH = 2_629_746 * SECOND
-"""A month of the mean Gregorian year."""
-SLACK = 2 * DAY
-"""Months and years are of unequal length: a span of them is taken this much shorter, which on rows a month apart is the
-same row."""
 MOST_INPUTS = 50
 """Of more inputs only the latest known value counts."""
 YEARS = 3
 """From so many years on the month is a column: before, no month has come often enough to tell from a trend."""
+_SAME = 0.9
+"""Share of equal steps from which on 28 or 30 days are days and no months, which differ."""
 _CYCLE = 4
 """Seasons in a mean over the same place in several."""
 
@@ -49,9 +46,14 @@ class Clock:
         """The span of so many steps."""
         return int(count * self.months * MONTH) if self.months else int(count * self.step)
 
-    def safe(self, span: int, horizon: int) -> int:
-        """The span as a lag: of calendar steps a little shorter, and never below the horizon."""
-        return max(horizon, span - SLACK if self.months else span)
+    def lag(self, span: int, horizon: int) -> int:
+        """The span as a lag, never below the horizon: of whole months the calendar's, of what is none a little shorter,
+        which on rows a month apart is the same row."""
+        return max(horizon, span - SLACK if self.months and span % MONTH else span)
+
+    def window(self, span: int) -> int:
+        """The span as that of a mean: of calendar steps so much shorter that it holds no row more."""
+        return span - SLACK if self.months else span
 
     def named(self, span: int) -> str:
         """`24 h`, `7 d`, `3 steps`."""
@@ -78,13 +80,12 @@ def planned(table: Table, run: Run) -> Table:
     at = _ticks(times, clock)
     span = int(at.max() - at.min())
     horizon = _span(split.horizon, clock, "horizon")
-    lag = horizon - SLACK if clock.months and _counted(split.horizon) else horizon
-    if lag * 2 > span:
+    if clock.window(horizon) * 2 > span:
         raise InputError(
             f"A horizon of {clock.named(horizon)} is too long: the table spans {clock.named(span)}, and at least twice "
             "the horizon is needed to learn from. Shorten --horizon or give a longer table."
         )
-    history = _history(table, run, clock, (horizon, lag), span, owner, gap)
+    history = _history(table, run, clock, horizon, span, owner, gap)
     taken = [name for name in history.kinds if name in table.features.columns]
     if taken:
         raise InputError(f"The table has a column {taken[0]!r}, which is what the history's own is called: rename it.")
@@ -120,6 +121,8 @@ def clock_of(times: np.ndarray, owner: np.ndarray) -> tuple[Clock, int]:
         scale = 1e6 / float(common)
         return Clock(10**6, scale=scale), round(float(apart.max()) * scale)
     months = _months(float(np.median(apart)) / DAY)
+    if months and counts.max() >= _SAME * len(apart) and _share_a_month(times, owner):
+        months = 0
     return Clock(int(common), months), int(apart.max())
 
 
@@ -128,6 +131,12 @@ def _months(days: float) -> int:
         if least <= days <= most:
             return months
     return 0
+
+
+def _share_a_month(times: np.ndarray, owner: np.ndarray) -> bool:
+    """Whether some month holds two rows of one series."""
+    months = times.astype("datetime64[us]").astype("datetime64[M]")
+    return bool(pd.DataFrame({"series": owner, "month": months}).duplicated().any())
 
 
 def _ticks(times: np.ndarray, clock: Clock) -> np.ndarray:
@@ -164,31 +173,30 @@ def seasons(clock: Clock, span: int) -> list[int]:
     return [season for season in found if 3 * season <= span]
 
 
-def _history(
-    table: Table, run: Run, clock: Clock, horizon: tuple[int, int], span: int, owner: np.ndarray, gap: int
-) -> History:
+def _history(table: Table, run: Run, clock: Clock, horizon: int, span: int, owner: np.ndarray, gap: int) -> History:
     split, target = run.split, run.target or "target"
     asked = [_span(split.season, clock, "season")] if split.season else seasons(clock, span)
-    first = {season: -(-horizon[0] // season) * season for season in asked}
+    first = {season: -(-horizon // season) * season for season in asked}
     # A week holds the day's pattern too, and is the harder mark; a year ago is long ago.
     base = max((s for s in asked if s <= 7 * DAY), default=asked[0] if asked else None)
     step = clock.steps(1)
-    spans = [horizon[0], horizon[0] + step, *(first[s] + k * s for s in asked for k in range(3 if s == base else 2))]
-    lags = _lags([s for s in spans if s == horizon[0] or 2 * s <= span], clock, horizon)
-    reference = clock.named(first[base]) if base is not None else clock.named(horizon[0])
+    spans = [horizon, horizon + step, *(first[s] + k * s for s in asked for k in range(3 if s == base else 2))]
+    lags = {clock.named(s): clock.lag(s, horizon) for s in sorted(set(spans)) if s == horizon or 2 * s <= span}
+    reference = clock.named(first[base]) if base is not None else clock.named(horizon)
     kept, inputs = _columns(table, run, owner)
     labels = tuple(label_text(label) for label in table.classes)
     windows = _windows(asked, base, step, span, clock)
     usual = clock.named(asked[0]) if asked else next(iter(windows), "")
     return History(
         time=str(split.time), target=target, series=split.series, scale=clock.scale,
-        horizon=(clock.named(horizon[0]), horizon[1]), lags=lags,
+        horizon=(clock.named(horizon), horizon), lags=lags,
         windows=windows,
-        cycles={f"{_CYCLE} x {clock.named(s)}": tuple(clock.safe(first[s] + k * s, horizon[1]) for k in range(_CYCLE))
+        cycles={f"{_CYCLE} x {clock.named(s)}": tuple(clock.lag(first[s] + k * s, horizon) for k in range(_CYCLE))
                 for s in asked if 2 * (first[s] + _CYCLE * s) <= span},
         reference=f"{target} {reference} ago", calendar=_calendar(clock, span), kept=kept, inputs=inputs,
-        input_lags={n: lags[n] for n in dict.fromkeys([clock.named(horizon[0]), reference][: _few(inputs)])},
+        input_lags={n: lags[n] for n in dict.fromkeys([clock.named(horizon), reference][: _few(inputs)])},
         input_windows={usual: windows[usual]} if usual in windows else {}, labels=labels, gap=gap,
+        months=clock.months > 0,
     )  # fmt: skip
 
 
@@ -204,14 +212,9 @@ def _few(inputs: Sequence[str] | dict[str, str]) -> int:
     return 2 if len(inputs) <= MOST_INPUTS else 1
 
 
-def _lags(spans: Iterable[int], clock: Clock, horizon: tuple[int, int]) -> dict[str, int]:
-    """Name -> ticks, the nearest first."""
-    return {clock.named(s): horizon[1] if s == horizon[0] else clock.safe(s, horizon[1]) for s in sorted(set(spans))}
-
-
 def _windows(asked: Sequence[int], base: int | None, step: int, span: int, clock: Clock) -> dict[str, int]:
     wanted = sorted({4 * step, *asked, 4 * base if base else 16 * step})
-    return {clock.named(s): clock.safe(s, 1) for s in wanted if 2 * s <= span and s > step}
+    return {clock.named(s): clock.window(s) for s in wanted if 2 * s <= span and s > step}
 
 
 def _columns(table: Table, run: Run, owner: np.ndarray) -> tuple[tuple[str, ...], dict[str, str]]:

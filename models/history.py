@@ -16,6 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+MONTH = 2_629_746_000_000
+"""Ticks of a month of the mean Gregorian year."""
+SLACK = 2 * 86_400_000_000
+"""By so much a span of months is taken shorter where only ticks are counted: months are of unequal length."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class History:
@@ -50,13 +55,15 @@ class History:
     """The classes as text; empty in regression. Of two, the second counts as 1; of more, the past is a category."""
     gap: int = 0
     """The longest time between two rows of one series in training."""
+    months: bool = False
+    """Whether spans of whole months are the calendar's: a month before March is February, however long that is."""
 
     @property
     def reach(self) -> int:
         """How far before a row its history begins."""
         far = self.horizon[1] + max(self.windows.values(), default=0)
         spans = [*self.lags.values(), *self.input_lags.values(), *(max(c) for c in self.cycles.values()), far]
-        return max(spans)
+        return max(spans) - SLACK * self.months
 
     @property
     def numeric(self) -> bool:
@@ -183,11 +190,25 @@ class _Past:
         if lag not in self._seen:
             place = np.arange(len(self.order))
             known = pd.DataFrame({"at": self.then, "series": self.owner, "place": place})
-            asked = pd.DataFrame({"at": self.at - lag, "series": self.series, "row": np.arange(self.size)})
+            then = np.minimum(as_of(self.at, lag, self.history), latest_known(self.at, self.history))
+            asked = pd.DataFrame({"at": then, "series": self.series, "row": np.arange(self.size)})
             both = pd.merge_asof(_by_time(asked), _by_time(known), on="at", by="series")
             self._seen[lag] = np.full(self.size, -1)
             self._seen[lag][both["row"]] = both["place"].fillna(-1).astype(np.int64)
         return self._seen[lag]
+
+
+def latest_known(at: np.ndarray, history: History) -> np.ndarray:
+    """The latest instants (ticks) whose targets are known when rows of these instants are forecast."""
+    return as_of(at, history.horizon[1], history)
+
+
+def as_of(at: np.ndarray, span: int, history: History) -> np.ndarray:
+    """The instants (ticks) that lie a span before these; of whole months the end of the month so many months before."""
+    if not history.months or span % MONTH:
+        return at - span
+    month = at.astype("datetime64[us]").astype("datetime64[M]")
+    return (month - span // MONTH + 1).astype("datetime64[us]").astype(np.int64) - 1
 
 
 def _by_time(frame: pd.DataFrame) -> pd.DataFrame:
@@ -237,11 +258,12 @@ def _looked_at(rows: pd.DataFrame, new: np.ndarray, history: History) -> list[st
         raise ValueError(f"{twice} rows of the history have the time of another row of their series: which counts?")
     ends = known.groupby("series")["at"].agg(["min", "max"]).reindex(series[new])
     first, last, when = ends["min"].to_numpy(np.float64), ends["max"].to_numpy(np.float64), at[new].astype(np.float64)
+    known_until = latest_known(at[new], history)
     wanted = (
         f"Wanted are rows with known {history.target!r} from {_said(int(when.min()) - history.reach, history)} to "
-        f"{_said(int(when.max()) - history.horizon[1], history)}"
+        f"{_said(int(known_until.max()), history)}"
     )
-    blind = ~(first <= when - history.horizon[1])
+    blind = ~(first <= known_until)
     if blind.all():
         raise ValueError(f"No row to predict has a history {history.horizon[0]} before it. {wanted}.")
     beyond = when > last + history.horizon[1] + history.gap
@@ -260,4 +282,7 @@ def _looked_at(rows: pd.DataFrame, new: np.ndarray, history: History) -> list[st
 
 def _said(at: int, history: History) -> str:
     """The instant as one would write it in the time column."""
-    return f"{at / history.scale:.15g}" if history.scale is not None else f"{pd.Timestamp(at, unit='us')}"
+    if history.scale is not None:
+        return f"{at / history.scale:.15g}"
+    when = pd.Timestamp(at, unit="us")
+    return f"{when.date() if history.months else when}"

@@ -52,6 +52,8 @@ class Column:
     """Levels in all."""
     moves: bool = False
     """Dates, and what a table is ordered by: later rows are later. They are shown and raise no alarm."""
+    effect: float = 1.0
+    """As how many rows one observation counts (the design effect), where rows of a group or point are alike."""
 
     @property
     def whole(self) -> bool:
@@ -94,6 +96,8 @@ class Profile:
     levels: dict[str, dict[str, int]] = field(default_factory=dict)
     """Category -> every level and its rows, by which later rows are told to be written otherwise; empty in versions of
     an older Nestor."""
+    unit: str = "row"
+    """What one observation is: a row, or all rows of a group or point."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -112,11 +116,16 @@ def profile(
     of: str | None = None,
     performance: Performance | None = None,
     moving: Sequence[str] = (),
+    units: np.ndarray | None = None,
+    predicted_units: np.ndarray | None = None,
+    unit: str = "row",
 ) -> Profile:
-    """The table's profile. `predictions`: as `predicted` gives them; `moving`: columns that the table is ordered by."""
-    columns = {str(c): described(features[c], kinds[c], c in moving) for c in features.columns}
-    own = {} if predictions is None else {str(c): _prediction(predictions[c]) for c in predictions.columns}
-    return Profile(len(features), columns, own, of if own else None, performance, every_level(features, kinds))
+    """The table's profile. `predictions`: as `predicted` gives them; `moving`: columns that the table is ordered by;
+    `units`: which group or point, as `unit` says, each row is a part of, where rows are not the observations."""
+    columns = {str(c): described(features[c], kinds[c], c in moving, units) for c in features.columns}
+    said = predictions if predictions is not None else pd.DataFrame()
+    own = {str(c): _prediction(said[c], predicted_units) for c in said.columns}
+    return Profile(len(features), columns, own, of if own else None, performance, every_level(features, kinds), unit)
 
 
 def every_level(features: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, dict[str, int]]:
@@ -145,14 +154,18 @@ def predicted(prediction: np.ndarray, classes: Sequence[Any] = ()) -> pd.DataFra
     return pd.DataFrame({"prediction": likeliest, **dict(list(odds.items())[:CLASSES])})
 
 
-def _prediction(values: pd.Series) -> Column:
-    return described(values, "number" if pd.api.types.is_numeric_dtype(values.dtype) else "category")
+def _prediction(values: pd.Series, units: np.ndarray | None) -> Column:
+    return described(values, "number" if pd.api.types.is_numeric_dtype(values.dtype) else "category", units=units)
 
 
-def described(values: pd.Series, kind: str, moving: bool = False) -> Column:
+def described(values: pd.Series, kind: str, moving: bool = False, units: np.ndarray | None = None) -> Column:
     """One column's profile. Values are canonical: numbers as floats, dates as datetime64, words as text. An ordered
     category is counted as any other."""
-    kind = "category" if kind == "ordered" else kind
+    found = _described(values, "category" if kind == "ordered" else kind, moving)
+    return found if units is None else replace(found, effect=design_effect(cell_of(found, values), units))
+
+
+def _described(values: pd.Series, kind: str, moving: bool) -> Column:
     empty = Column(kind, len(values), int(values.isna().sum()), moves=moving or kind == "date")
     if kind in ("category", "boolean"):
         return _of_levels(empty, values)
@@ -167,6 +180,31 @@ def described(values: pd.Series, kind: str, moving: bool = False) -> Column:
         empty, low=low, high=high, mean=mean, edges=tuple(edges.tolist()), counts=tuple(counts),
         values=tuple(np.unique(found).tolist()) if len(edges) == len(np.unique(found)) + 1 else (),
     )  # fmt: skip
+
+
+def cell_of(column: Column, values: pd.Series) -> np.ndarray:
+    """The number of the cell in which each of these values is counted; what is missing has one of its own."""
+    if column.kind in ("category", "boolean"):
+        return pd.factorize(values)[0]
+    found = numbers(values, column.kind)
+    return np.where(np.isnan(found), -1, np.searchsorted(column.edges, found))
+
+
+def design_effect(cells: np.ndarray, units: np.ndarray) -> float:
+    """By how much more the counts of cells vary than those of as many single rows, since rows of a unit are alike: the
+    first-order correction of a chi-square test (Rao & Scott 1981, JASA 76:221), at least 1."""
+    cell, unit = pd.factorize(cells, use_na_sentinel=False)[0], pd.factorize(units)[0]
+    rows, many = len(cell), int(unit.max(initial=-1)) + 1
+    if many == rows or many < 2 or not cell.any():
+        return 1.0
+    size = np.bincount(unit)
+    pairs, held = np.unique(unit * (cell.max() + 1) + cell, return_counts=True)
+    of, at = np.divmod(pairs, cell.max() + 1)
+    share = np.bincount(cell) / rows
+    # The sum over units of (held - share * size)^2, where most of what they might hold is 0.
+    spread = np.bincount(at, held**2 - 2 * held * share[at] * size[of], len(share)) + share**2 * (size**2).sum()
+    effects = spread * many / (many - 1) / (rows * share)  # of each cell, times (1 - its share)
+    return max(1.0, float(effects.sum() / (len(share) - 1)))
 
 
 def _of_levels(empty: Column, values: pd.Series) -> Column:

@@ -189,13 +189,21 @@ def sealed_rows(seal: Seal, keys: np.ndarray, time: np.ndarray | None = None) ->
     return window & ((drawn < np.uint64(2**62)) | ~np.isin(keys, keys[~window]))
 
 
-def work_rows(sealed: np.ndarray, codes: np.ndarray, time: np.ndarray | None = None, gap: int = 0) -> np.ndarray:
+def work_rows(
+    sealed: np.ndarray,
+    codes: np.ndarray,
+    time: np.ndarray | None = None,
+    gap: int = 0,
+    known: np.ndarray | None = None,
+) -> np.ndarray:
     """True where a row may be worked with: not sealed, no group or copy (the plan's `keys`) in common with a sealed
-    row, and in time plans earlier than all sealed rows, `gap` rows left out."""
+    row, and in time plans earlier than all sealed rows, `gap` rows left out, and no later than what is `known` when the
+    first of them is forecast."""
     work = ~sealed & ~np.isin(codes, codes[sealed])
     if time is None or not sealed.any():
         return work
     work &= time < time[sealed].min()
+    work &= True if known is None else time <= known[sealed].min()
     before = np.sort(time[time < time[sealed].min()])
     if gap and len(before):
         work &= time < before[max(0, len(before) - gap)]

@@ -57,6 +57,9 @@ class Plan:
     seed: int
     labels: bool = True
     """Whether strata are classes, which must not be missing in training, or fifths, which may."""
+    known: np.ndarray | None = None
+    """For each row the latest time whose targets are known when it is forecast: what judges it trains on no later
+    ones. None: on all that are earlier."""
 
     def folds(self, rows: Rows, count: int, *salt: object) -> list[Pair]:
         """(train, judge) row numbers, sorted: at most `count` pairs, as many as `most_folds` allows.
@@ -104,7 +107,7 @@ class Plan:
         """What the rows are divided by, and how many different ones there are."""
         keys = f"{len(np.unique(self.keys[rows])):,}"
         times = "" if self.time is None else f"{len(np.unique(self.time[rows])):,} different times"
-        gap = f" and a gap of {self.gap:,} rows" if self.gap else ""
+        gap = f" and a gap of {self.gap:,} rows" if self.gap else " and a horizon" if self.known is not None else ""
         return {
             "random": f"their classes: {keys} of them are no copies of others",
             "group": f"groups: there are {keys}",
@@ -236,7 +239,8 @@ def _best_part(plan: Plan, rows: Rows, held: np.ndarray, share: float) -> np.nda
 
 
 def _walk(plan: Plan, rows: Rows, count: int, salt: tuple[object, ...], share: float | None = None) -> Iterator[Pair]:
-    """Pairs of earlier rows and a later window, cut between two instants; rows of `gap` places before it left out.
+    """Pairs of earlier rows and a later window, cut between two instants; rows of `gap` places before it left out, and
+    those whose targets are not known yet when the window's first row is forecast.
 
     No key is on both sides: training rows with a key of the window are left out. In grouped plans a window judges all
     groups that are new and a rotating quarter (or one in `count`) of those known from before: were all of them
@@ -246,10 +250,12 @@ def _walk(plan: Plan, rows: Rows, count: int, salt: tuple[object, ...], share: f
         return
     ordered = rows[np.argsort(plan.time[rows], kind="stable")]
     times = plan.time[ordered]
-    starts = _cuts(times, count, plan.gap, share)
+    known = None if plan.known is None else plan.known[ordered]
+    starts = _cuts(times, count, plan.gap, known, share)
     ends = [*starts[1:], len(ordered)]
     for turn, (start, end) in enumerate(zip(starts, ends, strict=False)):
         before = np.searchsorted(times, times[start - plan.gap]) if plan.gap else start
+        before = before if known is None else min(before, np.searchsorted(times, known[start], "right"))
         train, judge = ordered[:before], ordered[start:end]
         if plan.kind == "group_time":
             judge = _in_turn(plan, train, judge, turn, max(count, _SLICES), salt)
@@ -258,11 +264,12 @@ def _walk(plan: Plan, rows: Rows, count: int, salt: tuple[object, ...], share: f
             yield np.sort(train), np.sort(judge)
 
 
-def _cuts(times: np.ndarray, count: int, gap: int, share: float | None) -> list[int]:
+def _cuts(times: np.ndarray, count: int, gap: int, known: np.ndarray | None, share: float | None) -> list[int]:
     """Where windows begin in sorted times: the instants nearest to even windows that leave something before them."""
     begins = np.flatnonzero(np.diff(times)) + 1
     begins = begins[begins > gap]
     begins = begins[times[begins - gap] > times[0]]
+    begins = begins if known is None else begins[known[begins] >= times[0]]
     if not len(begins):
         return []
     size = len(times)
@@ -300,7 +307,8 @@ def plan_for(table: Table, run: Run, repeats: Repeats | None = None) -> tuple[Pl
     kind = {(False, False): "random", (True, False): "group", (False, True): "time", (True, True): "group_time"}[
         (table.group is not None, table.time is not None)
     ]
-    plan = Plan(kind, codes, strata, table.time, run.split.gap, run.seed, table.task != "regression")  # type: ignore[arg-type]
+    known = table.known if run.split.gap is None else None
+    plan = Plan(kind, codes, strata, table.time, run.split.gap or 0, run.seed, table.task != "regression", known)  # type: ignore[arg-type]
     found = (_described(plan, run), finding, _rare_classes(plan, table, run))
     return plan, tuple(f for f in found if f is not None)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from models.history import History
+from models.history import History, latest_known
 
 Task = Literal["binary", "multiclass", "regression"]
 Loss = Literal["squared", "absolute", "quantile"]
@@ -108,6 +108,16 @@ class Table:
         if self.history is None or not self.history.numeric:
             return ()
         return tuple(f"{self.history.target} {lag} ago" for lag in self.history.lags)
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """For each row the latest time whose targets are known when it is forecast; None where nothing is."""
+        if self.history is None or self.time is None:
+            return None
+        scale = self.history.scale
+        if scale is None:
+            return latest_known(self.time, self.history)
+        return (latest_known(np.round(self.time * scale), self.history) + 0.5) / scale
 
     @property
     def rows(self) -> int:

@@ -53,6 +53,15 @@ def rows_of(loaded: Loaded, data: Any) -> Rows:
     return Rows(*read, tuple(speller.notes))
 
 
+def _observations(then: Profile, rows: Rows) -> np.ndarray | None:
+    """Which group or point each row is a part of, where the version was trained on such; None where that can't be
+    told, or each row is an observation of its own."""
+    group = then.performance.group if then.performance else None
+    if then.unit == "group" and group in rows.others:
+        return groups(rows.others[group])
+    return keys(rows.features) if then.unit == "point" else None
+
+
 def labelled(loaded: Loaded, rows: Rows) -> bool:
     """Whether the rows have the target that the version was trained on."""
     target = rows.others.get(loaded.facts["target"])
@@ -78,7 +87,8 @@ def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -
     fresh = np.flatnonzero(~known & seen)
     odds = predictions(loaded, full.iloc[fresh])
     said = predicted(odds, loaded.facts["classes"]) if len(fresh) >= FEWEST else None
-    found = compare(then, rows.features, said, level, psi)
+    units = _observations(then, rows)
+    found = compare(then, rows.features, said, level, psi, units, None if units is None else units[fresh])
     found = replace(found, notes=(*found.notes, *rows.notes))
     if known.any():
         count = int(known.sum())

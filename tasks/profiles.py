@@ -18,6 +18,8 @@ def profiled(session: Session, concluded: Concluded) -> Profile:
     # Later rows are met as they come: by the source's own columns, not by those made of a history.
     work = session.table.take(session.work_places)
     found, of = _reference(session, concluded)
+    unit = session.unit(session.keys)
+    alike = unit in ("group", "point")
     return profile(
         work.features,
         work.kinds,
@@ -25,6 +27,9 @@ def profiled(session: Session, concluded: Concluded) -> Profile:
         of,
         _performance(session, concluded),
         (session.run.split.time,) if session.run.split.time else (),
+        session.keys if alike else None,
+        _reference_keys(session, concluded) if alike else None,
+        unit if alike else "row",
     )
 
 
@@ -34,6 +39,13 @@ def _reference(session: Session, concluded: Concluded) -> tuple[np.ndarray | Non
     if concluded.outer:
         return np.concatenate([prediction for _, (_, prediction, _) in concluded.outer]), "outer"
     return None, None
+
+
+def _reference_keys(session: Session, concluded: Concluded) -> np.ndarray | None:
+    if concluded.test is not None:
+        return session.sealed_keys
+    judged = [session.keys[session.folds[k].judge] for k, _ in concluded.outer]
+    return np.concatenate(judged) if judged else None
 
 
 def _performance(session: Session, concluded: Concluded) -> Performance | None:

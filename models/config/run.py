@@ -60,8 +60,9 @@ class Split(Settings):
     """With `horizon`: inputs that are known ahead for each row, such as a calendar, a price or a weather forecast."""
     season: Span | None = None
     """With `horizon`: after how many steps, or what time, a series is like itself; empty: from the calendar."""
-    gap: int = Field(default=0, ge=0)
-    """With `time`: how many rows (in order of time) are left out between training and judging."""
+    gap: int | None = Field(default=None, ge=0)
+    """With `time`: how many rows (in order of time) are left out between training and judging; empty: with `horizon`
+    those whose targets are not known yet when the first judged row is forecast, else none."""
     id: Names = Field(default=(), title="Id columns")
     """Columns that name a row; else a row is known by its features."""
     copies: Literal["auto", "together", "apart"] = "auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import posixpath
 import re
 from collections.abc import Mapping
@@ -64,8 +65,9 @@ def entry(record: Record, run: str, parent: str | None) -> Entry:
     own = {"nestor.key": record.key, "nestor.run": run, "nestor.kind": record.kind}
     above = {"mlflow.parentRunId": parent} if parent else {}
     above |= {NOTE: record.note} if record.note else {}
-    metrics = {k: [float(v)] for k, v in record.metrics.items() if v is not None}
-    metrics |= {k: [float(x) for x in v if x is not None] for k, v in record.series.items()}
+    # What is undefined is no number: a NaN would be told as one, and no server takes it in JSON.
+    metrics = {k: [float(v)] for k, v in record.metrics.items() if v is not None and math.isfinite(v)}
+    metrics |= {k: [float(x) for x in v if x is not None and math.isfinite(x)] for k, v in record.series.items()}
     ms = [round((t or record.at) * 1000) for t in (record.start, record.end, record.at)]
     return Entry(
         name=_cut(record.name or record.key, NAME),

@@ -14,7 +14,7 @@ from sklearn import datasets
 
 from models.drift import FEWEST, LEAST, Drift, _joined, compare, worse
 from models.metric import metric_for
-from models.profiles import LEVELS, Column, Performance, Profile, described, levels, predicted, profile
+from models.profiles import LEVELS, Column, Performance, Profile, described, design_effect, levels, predicted, profile
 
 
 def tables() -> dict[str, tuple[pd.DataFrame, dict[str, str]]]:
@@ -66,6 +66,35 @@ def test_at_most_one_alarm_over_twenty_random_halves(name: str) -> None:
     found = [compare(profile(one, kinds), other) for one, other in (halves(frame, seed) for seed in range(20))]
     assert sum(one.drifted for one in found) <= 1
     assert all(map(finite, found))
+
+
+def test_rows_that_come_in_groups_raise_no_more_alarms() -> None:
+    """Customers of about ten rows each, who are alike in most columns: other customers are no drift."""
+
+    def drawn(seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+        draw = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(60), draw.integers(1, 20, 60))
+        age, town = draw.normal(40, 10, 60)[groups], draw.integers(0, 8, 60).astype(str)[groups]
+        return pd.DataFrame({"age": age, "town": town, "noise": draw.normal(size=len(groups))}), groups
+
+    kinds, alone, together = {"age": "number", "town": "category", "noise": "number"}, 0, 0
+    for seed in range(20):
+        (first, groups), (later, others) = drawn(seed), drawn(1000 + seed)
+        alone += compare(profile(first, kinds), later).drifted
+        known = profile(first, kinds, units=groups, unit="group")
+        found = compare(known, later, units=others)
+        together += found.drifted
+        assert known.columns["age"].effect > 5 > 1.5 > known.columns["noise"].effect
+    assert (alone, together <= 1) == (20, True)
+    moved = first.assign(age=first["age"] + 40, noise=first["noise"] + 1)
+    assert {c.name for c in compare(known, moved, units=groups).alarms} == {"age", "noise"}
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_design_effect_of_copies_is_how_many_there_are(size: int) -> None:
+    cells = np.random.default_rng(0).integers(0, 5, 3000)
+    units = np.arange(3000)
+    assert design_effect(np.repeat(cells, size), np.repeat(units, size)) == pytest.approx(size, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "diabetes", "many levels", "zeros"])

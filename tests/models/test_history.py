@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.config import Run
+from models.division import divided
 from models.errors import InputError
 from models.forecast import clock_of, planned, wide
 from models.history import History, coming, told, widened
+from models.metric import metric_for
+from models.split import layout
 from models.table import Reading, Table
 
 HOUR = 3600 * 10**6
@@ -220,3 +223,85 @@ def test_the_clock_is_what_most_steps_are():
     assert (clock.named(clock.step), gap) == ("1 h", 7 * HOUR)
     month_ends = pd.date_range("2001-01-31", periods=30, freq="ME").to_numpy("datetime64[us]").astype(np.int64)
     assert clock_of(month_ends, np.zeros(30, np.int64))[0].months == 1
+
+
+@pytest.mark.parametrize("freq", ["MS", "ME", "BMS", "BME", "QS", "QE", "YS", "YE"])
+@pytest.mark.parametrize("horizon", ["1", "2"])
+def test_steps_of_the_calendar_are_rows_however_long_a_month_is(freq, horizon):
+    times = pd.date_range("2001-01-01", periods=60, freq=freq)
+    found = wide(planned(table(times), run(horizon))).features
+    for ago in (int(horizon), int(horizon) + 1):
+        column = found[f"y {ago} step{'s' * (ago > 1)} ago"].to_numpy()
+        np.testing.assert_array_equal(column, np.where(np.arange(60) < ago, np.nan, np.arange(60.0) - ago))
+
+
+def test_within_a_month_rows_of_any_day_are_of_that_month():
+    draw = np.random.default_rng(0)
+    times = pd.date_range("2001-01-01", periods=48, freq="MS") + pd.to_timedelta(draw.integers(0, 28, 48), unit="D")
+    found = wide(planned(table(times), run("1"))).features
+    np.testing.assert_array_equal(found["y 1 step ago"].to_numpy()[1:], np.arange(47.0))
+
+
+def test_thirty_days_are_no_month():
+    times = pd.date_range("2001-01-01", periods=60, freq="30D")
+    assert clock_of(times.to_numpy("datetime64[us]").astype(np.int64), np.zeros(60, np.int64))[0].months == 0
+    found = wide(planned(table(times), run("1"))).features
+    np.testing.assert_array_equal(found["y 30 d ago"].to_numpy()[1:], np.arange(59.0))
+
+
+@pytest.mark.parametrize("horizon", ["40d", "2"])
+def test_no_calendar_column_knows_what_comes_later_than_a_horizon_before_its_row(horizon):
+    times = pd.date_range("2001-01-31", periods=80, freq="ME")
+    plan = planned(table(times), run(horizon))
+    assert plan.known is not None
+    before, now = wide(plan).features, 50
+    later = plan.time > plan.known[now]  # type: ignore[operator]
+    after = wide(replace(plan, target=np.where(later, 1e9, plan.target))).features
+    pd.testing.assert_frame_equal(before[: now + 1], after[: now + 1], check_exact=True)
+    assert not before.equals(after)
+
+
+def test_a_month_that_is_short_of_a_mean_one_is_history_enough():
+    plan = planned(table(pd.date_range("2001-01-01", periods=60, freq="MS")), run("1")).history
+    assert plan is not None
+    frame = pd.DataFrame({"at": pd.to_datetime(["2024-02-01", "2024-03-01"])})
+    made, notes = coming(frame, pd.Series([5.0, np.nan]), plan)
+    assert made["y 1 step ago"].tolist() == [5.0]
+    assert "from 2022-" in notes[0]
+    assert "to 2024-02-29" in notes[0]
+
+
+# --- What may be trained on -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("times", "horizon"),
+    [
+        (pd.date_range("2001-01-01", periods=400, freq="D"), "20d"),
+        (pd.date_range("2001-01-01", periods=400, freq="h"), "12"),
+        (pd.date_range("2001-01-31", periods=200, freq="ME"), "3"),
+        (np.arange(0, 40, 0.1), "7"),
+        (pd.DatetimeIndex(np.tile(pd.date_range("2001-01-01", periods=200, freq="D"), 2)), "9d"),
+    ],
+)
+def test_nothing_is_trained_on_that_is_not_known_yet_when_the_first_judged_row_is_forecast(times, horizon):
+    """At every level, the seal's too: and not less than what is known."""
+    shops = np.repeat([0, 1], len(times) // 2) if not pd.Index(times).is_unique else None
+    how = run(horizon, **({} if shops is None else {"series": "shop"}))
+    whole = planned(table(times, shops), how)
+    division = divided(whole, how, metric_for("rmse", "regression", ()))
+    work, plan = whole.take(division.work_places), division.plan
+    sides = [(whole, division.work_places, division.sealed_places)]
+    for fold in layout(plan, np.arange(work.rows), 3, 3, True):
+        sides += [(work, train, judge) for train, judge in (*fold.inner, *fold.stops, (fold.train, fold.judge))]
+    for of, train, judge in [(of, t, j) for of, t, j in sides if len(j)]:
+        late = of.known[judge].min()
+        assert of.time[train].max() <= late
+        assert of.time[train].max() == of.time[of.time <= late].max()
+
+
+def test_a_gap_that_is_set_stands_in_its_place():
+    times = pd.date_range("2001-01-01", periods=400, freq="D")
+    how = run("20d", gap=0)
+    division = divided(planned(table(times), how), how, metric_for("rmse", "regression", ()))
+    assert division.work_places.max() + 1 == division.sealed_places.min()

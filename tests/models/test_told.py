@@ -19,11 +19,14 @@ from flows.board import Board, drawn
 from flows.tables import final_table
 from models.config.gate import Gate
 from models.gate import Cost, Published, Verdict, undecided
-from models.outcome import Coverage, FamilyOutcome, How, Interval, ObjectiveOutcome, Report, Retrained, number
+from models.outcome import Basis, Coverage, FamilyOutcome, How, Interval, ObjectiveOutcome, Report, Retrained, number
 from models.told import between, in_words, shown
+from tasks.journal import Record
+from tasks.note import of_version
 from tasks.progress import Planned, Tried
 from tasks.report import Details, report_html
 from tasks.stages import artifacts
+from tasks.tracking.entry import entry
 
 UNDEFINED = (math.nan, math.inf, -math.inf)
 NAN = re.compile(r"(?<![A-Za-z])(nan|NaN|inf|Infinity|None)(?![A-Za-z])")
@@ -183,3 +186,24 @@ def test_a_verdict_says_what_is_asked_and_what_came() -> None:
     assert verdict.to_publish == (
         "The score to publish is roc_auc 0.85 (0.8 to 0.9), on 371 rows that no earlier version had sealed."
     )
+
+
+@pytest.mark.parametrize("value", UNDEFINED)
+def test_no_metric_and_no_description_of_a_version_holds_nan(value: float) -> None:
+    record = Record("run", "pipeline", metrics={"bad": value, "good": 1.0}, series={"s": (1.0, value, 2.0)})
+    kept = entry(record, "r", None)
+    assert kept.metrics == {"good": [1.0], "s": [1.0, 2.0]}
+    session = SimpleNamespace(metric=SimpleNamespace(name="roc_auc"))
+    score = Interval(value, value, value, Basis(0, 0, 0))
+    told = of_version(session, SimpleNamespace(estimate=score, test=score))  # type: ignore[arg-type]
+    assert not NAN.search(told)
+
+
+def test_what_a_number_rests_on_is_told_beside_it() -> None:
+    groups = Interval(0.9, 0.8, 0.95, Basis(1140, 8, 12, "group"))
+    report = made(estimate=groups, test=replace(groups, basis=Basis(114, 3, 114)))
+    for told in (screen(final_table(report)), report_html(report, Details(trials=pd.DataFrame()))):
+        assert "(1,140 rows, 8 of the smallest class, 12 groups)" in told
+        assert "(114 rows, 3 of the smallest class)" in told
+    assert report.as_json()["test"]["basis"] == {"rows": 114, "smallest": 3, "units": 114, "unit": "row"}
+    assert Report.from_json(report.as_json()).test == report.test
