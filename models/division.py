@@ -29,6 +29,8 @@ class Division:
     """True where a row of the table is sealed."""
     work_places: np.ndarray
     """The places of the work rows in the table."""
+    young_places: np.ndarray
+    """The places of rows that would be worked with, were they not younger than the sealed ones' horizon."""
     seal: Seal | None
     """None where nothing is sealed, and where the user gave the test rows."""
     settings: dict[str, Any] | None
@@ -52,7 +54,8 @@ def divided(table: Table, run: Run, metric: Metric, kept: Mapping[str, Any] | No
     whole, _ = plan_for(table, run, repeats)
     seal, settings, note, found = _seal(table, run, whole, kept)
     sealed = _sealed(table, seal)
-    work_places = np.flatnonzero(work_rows(sealed, whole.keys, table.time, run.split.gap or 0, whole.known))
+    earlier, work = (work_rows(sealed, whole.keys, whole.time, whole.gap, k) for k in (None, whole.known))
+    work_places = np.flatnonzero(work)
     # Keys and copies are told by the source's own columns, whatever history makes of them.
     plan, findings = plan_for(table.take(work_places), run, repeats)
     stops = [f.message for f in findings if f.verdict == "stop"]
@@ -60,8 +63,8 @@ def divided(table: Table, run: Run, metric: Metric, kept: Mapping[str, Any] | No
         raise InputError(" ".join(stops))
     _learnable(table, run, sealed, work_places)
     shared = [] if table.test is None else list(_shared(table, table.test, whole, work_places, repeats))
-    measured = [*shared, *_measured(table, sealed, metric)]
-    return Division(plan, sealed, work_places, seal, settings, (*found, *findings, *measured), note, repeats)
+    told = (*found, *findings, *shared, *_measured(table, sealed, metric))
+    return Division(plan, sealed, work_places, np.flatnonzero(earlier & ~work), seal, settings, told, note, repeats)
 
 
 def key_columns(table: Table) -> pd.DataFrame:

@@ -93,6 +93,10 @@ def seal(session: Session) -> None:
         row_keys = keys(key_columns(table))
         for prefix, places in (("", session.work_places), ("sealed_", session.sealed_places)):
             session.workdir.write_array(f"{prefix}row_keys", row_keys[places])
+        if len(division.young_places):
+            young = full.take(division.young_places)
+            _write_rows(session, "young", young)
+            _write_units(session, "young", young, _bootstrap_keys(young, row_keys[division.young_places]))
         _write(session, full.take(session.sealed_places) if division.sealed.any() else None)
 
 
@@ -116,19 +120,27 @@ def _bootstrap_keys(table: Table, plan_keys: np.ndarray) -> np.ndarray:
 def _write(session: Session, sealed: Table | None) -> None:
     """Writes work rows and, in files of their own, sealed rows."""
     session.sealed = sealed
-    for prefix, table in (("", session.work), ("sealed_", sealed)):
-        if table is not None:
-            session.workdir.write_frame("sealed" if prefix else "work", table.features)
-            session.workdir.write_array(f"{prefix}target", table.target)
-            if table.weight is not None:
-                session.workdir.write_array(f"{prefix}weight", table.weight)
+    _write_rows(session, "", session.work)
     if sealed is not None:
+        _write_rows(session, "sealed", sealed)
         # Rows were sealed by their keys, so those of one key came in together: they are drawn together.
         session.sealed_keys = _bootstrap_keys(sealed, np.asarray(session.workdir.read_array("sealed_row_keys")))
-        session.workdir.write_array("sealed_units", session.sealed_keys)
-        if sealed.group is not None:
-            session.workdir.write_array("sealed_group", sealed.group)
+        _write_units(session, "sealed", sealed, session.sealed_keys)
         session.workdir.write_json("sealed.json", _sealed_as(session, sealed))
+
+
+def _write_rows(session: Session, name: str, table: Table) -> None:
+    prefix = f"{name}_" if name else ""
+    session.workdir.write_frame(name or "work", table.features)
+    session.workdir.write_array(f"{prefix}target", table.target)
+    if table.weight is not None:
+        session.workdir.write_array(f"{prefix}weight", table.weight)
+
+
+def _write_units(session: Session, name: str, table: Table, units: np.ndarray) -> None:
+    session.workdir.write_array(f"{name}_units", units)
+    if table.group is not None:
+        session.workdir.write_array(f"{name}_group", table.group)
 
 
 def _sealed_as(session: Session, sealed: Table) -> dict[str, Any]:

@@ -79,19 +79,23 @@ def _of_fold(job: Job) -> int | str:
 
 
 def with_sealed_rows(workdir: Workdir, rows, goal, weights, group, units):
-    """Features, target, weights, groups and units of these rows and the sealed ones, which have none in common."""
+    """Features, target, weights, groups and units of these rows, of those that were too young for the sealed ones'
+    horizon, and of the sealed ones."""
     import pandas as pd
 
-    def both(own, name: str):
-        sealed = workdir.read_array(f"sealed_{name}")
-        return None if own is None or sealed is None else np.concatenate([own, sealed])
+    more = [name for name in ("young", "sealed") if workdir.has(f"{name}_target.npy")]
 
-    frame = pd.concat([rows, workdir.read_frame("sealed")], ignore_index=True)
-    whole = np.concatenate([goal, np.asarray(workdir.read_array("sealed_target"))])
-    if units is not None:
-        mine, sealed = (pd.factorize(np.asarray(one))[0] for one in (units, workdir.read_array("sealed_units")))
-        units = np.concatenate([mine, sealed + len(mine)])
-    return frame, whole, both(weights, "weight"), both(group, "group"), units
+    def with_more(own, what: str):
+        others = [workdir.read_array(f"{name}_{what}") for name in more]
+        return None if own is None else np.concatenate([own, *(one for one in others if one is not None)])
+
+    frame = pd.concat([rows, *map(workdir.read_frame, more)], ignore_index=True)
+    if units is not None and group is not None:
+        units = with_more(group, "group")
+    elif units is not None:  # points and blocks of time are in one part each
+        apart = [units, *(workdir.read_array(f"{name}_units") for name in more)]
+        units = np.concatenate([pd.factorize(np.asarray(one))[0] + len(frame) * k for k, one in enumerate(apart)])
+    return frame, with_more(goal, "target"), with_more(weights, "weight"), with_more(group, "group"), units
 
 
 def _prepared(
