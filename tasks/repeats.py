@@ -39,7 +39,8 @@ def _of_folds(session: Session, outer: Sequence[tuple[str, Fold3]]) -> Known:
         keys = [session.keys[fold.judge][mask] for fold, mask in zip(parts, masks, strict=True)]
         # Training parts overlap as they do for whole folds, however few rows of a fold are looked at.
         trained = [len(fold.train) * mask.mean() for fold, mask in zip(parts, masks, strict=True)]
-        return estimate.known(estimate.interval(session.metric, rows, keys, trained, session.run.seed))
+        found = estimate.interval(session.metric, rows, keys, trained, session.run.seed)
+        return estimate.known(found, session.unit(session.keys))
 
     return _known(seen, score)
 
@@ -49,7 +50,8 @@ def _of_test(session: Session, test: Fold3) -> Known:
 
     def score(masks: Sequence[np.ndarray]) -> Interval | None:
         rows, keys = _some(test, masks[0]), session.sealed_keys[masks[0]]
-        return estimate.known(estimate.test_interval(session.metric, rows, keys, session.run.seed))
+        found = estimate.test_interval(session.metric, rows, keys, session.run.seed)
+        return estimate.known(found, session.unit(session.sealed_keys))
 
     return _known([seen], score)
 
