@@ -95,7 +95,7 @@ def with_sealed_rows(workdir: Workdir, rows, goal, weights, group, units):
     elif units is not None:  # points and blocks of time are in one part each
         apart = [units, *(workdir.read_array(f"{name}_units") for name in more)]
         units = np.concatenate([pd.factorize(np.asarray(one))[0] + len(frame) * k for k, one in enumerate(apart)])
-    return frame, with_more(goal, "target"), with_more(weights, "weight"), with_more(group, "group"), units
+    return frame, np.asarray(with_more(goal, "target")), with_more(weights, "weight"), with_more(group, "group"), units
 
 
 def _prepared(
