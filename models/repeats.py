@@ -37,15 +37,17 @@ SOME = 0.01
 """Below this share of rows whose features come again, repeats change no number: they are joined, and little is said."""
 CUT_SHARE, CUT_LEAST = 0.02, 10
 """A point of more rows than a tenth of one of five folds, and than ten, is divided row by row."""
-_SAMPLE, _OTHERS, _WIDTH = 1000, 20_000, 100
-"""How many points are looked at, among how many others, by how many columns."""
+_POINTS, _SAMPLE, _WIDTH = 20_000, 1000, 100
+"""How many points are looked at, of how many of them at neighbours, by how many columns."""
 _LEVELS = 20
 """Of words only so many levels count for distances."""
 _NEAR = 5
 """Neighbours that tell how dense it is."""
 _OFTEN, _SELDOM = 0.5, 0.1
-"""Of the neighbours' differences in the target: from this share on rows of a point differ as separate observations
-would; up to this one as copies do."""
+"""Rows of a point that differ in the target as often as the one share of neighbours do are separate observations, up to
+the other one copies; the first is asked of other evidence too."""
+_MANY = 30
+"""Points that must have equal numbers of rows, before that tells anything."""
 _STEPS = 0.2
 """Numbers that hold under this share of the steps between their ends are near-continuous."""
 _SURE = 1.645
@@ -120,8 +122,10 @@ def _weighed(table: Table, row_points: np.ndarray, cut: tuple[int, ...]) -> tupl
         few = "one point" if len(cut) == 1 else f"{len(cut):,} points, each"
         large = f"nearly all of them belong to {few} of more than {100 * CUT_SHARE:g} % of the rows"
         return ("row", large, figures) if cut else ("point", "hardly any rows repeat", figures)
-    seen = _Seen.of(table, rows, code, size)
-    figures |= {"chance": seen.chance(), **seen.near(), "even": seen.even(), "beside": seen.beside()}
+    looked = _some(np.arange(len(size)), _POINTS)
+    seen = _Seen.of(table, rows[np.isin(code, looked)], row_points)
+    chance = seen.chance() * len(size) / len(looked)  # pairs of rows grow with the square of the points looked at
+    figures |= {"chance": chance, **seen.near(), "even": seen.even(), "beside": seen.beside()}
     figures["fine"] = float(seen.fine())
     return (*_verdict(figures, len(rows)), figures)
 
@@ -136,13 +140,13 @@ def _verdict(f: Mapping[str, float], rows: int) -> tuple[Unit, str]:
         return "point", "nearly every row stands there equally often, as if the table were written several times"
     if few:
         return "row", "so few combinations of values occur that rows repeat by chance"
-    if f["chance"] >= 0.5:
+    if f["chance"] >= _OFTEN:
         return "row", "so few values occur that as many rows repeat by chance"
-    if f["beside"] >= 0.5:
+    if f["beside"] >= _OFTEN:
         return "point", "equal rows stand at one distance from each other in the table, which others do not"
     if agrees:
         return "point", "rows with equal features hardly ever differ in the target, while their neighbours do"
-    if differs and (dense or f["often"] >= 0.5 or not f["denser"] + _SURE * f["denser_error"] < 0.55):
+    if differs and (dense or f["often"] >= _OFTEN or not f["denser"] + _SURE * f["denser_error"] < 0.55):
         return "row", "rows with equal features differ in the target about as often as neighbours do"
     if dense:
         return "row", "rows repeat where rows are dense, as rounded values do"
@@ -156,9 +160,9 @@ class _Seen:
     features: pd.DataFrame
     """Of each point's first row."""
     target: np.ndarray
-    """Of each row."""
+    """Of each row; rows in the order of the file."""
     kind: np.ndarray
-    """Of each row: its class, or a fifth of a numeric target."""
+    """Of each point its class, or a fifth of a numeric target."""
     code: np.ndarray
     """The point of each row."""
     size: np.ndarray
@@ -167,15 +171,18 @@ class _Seen:
     """Rows, point by point."""
     start: np.ndarray
     """Where each point's rows begin in `order`."""
+    place: np.ndarray
+    """Where each row stands in the file."""
 
     @staticmethod
-    def of(table: Table, rows: np.ndarray, code: np.ndarray, size: np.ndarray) -> _Seen:
-        order = np.argsort(code, kind="stable")
-        start = np.concatenate([[0], np.cumsum(size)[:-1]])
-        target = table.target[rows]
+    def of(table: Table, rows: np.ndarray, row_points: np.ndarray) -> _Seen:
+        code, _ = pd.factorize(row_points[rows])
+        size = np.bincount(code)
+        order, start = np.argsort(code, kind="stable"), np.concatenate([[0], np.cumsum(size)[:-1]])
+        first, target = rows[order[start]], table.target[rows]
         cuts = np.quantile(target, [0.2, 0.4, 0.6, 0.8])
-        kind = target if table.classes else np.searchsorted(cuts, target, side="right")
-        return _Seen(table.features.iloc[rows[order[start]]], target, kind, code, size, order, start)
+        kind = table.target[first] if table.classes else np.searchsorted(cuts, table.target[first], side="right")
+        return _Seen(table.features.iloc[first], target, kind, code, size, order, start, rows)
 
     def values(self) -> list[np.ndarray]:
         """Codes of each column's values, over points: in the order of numbers and dates, else of appearance."""
@@ -202,21 +209,22 @@ class _Seen:
         if not pd.api.types.is_numeric_dtype(column.dtype):
             return True
         values = np.sort(np.asarray(distinct, float))
-        step = np.diff(values).min()
-        return len(values) < _STEPS * (1 + (values[-1] - values[0]) / step)
+        values = values[np.isfinite(values)]
+        return len(values) > 2 and len(values) < _STEPS * (1 + np.ptp(values) / np.diff(values).min())
 
     def even(self) -> float:
-        """The share of points whose rows are a multiple of the least number of rows, where that is two or more."""
+        """The share of points whose rows are a multiple of the least number of rows, where that is two or more; 0 where
+        points are so few that this may be chance, or a plan."""
         least = int(np.quantile(self.size, 0.05, method="inverted_cdf"))
-        return float((self.size % least == 0).mean()) if least >= 2 else 0.0
+        return float((self.size % least == 0).mean()) if least >= 2 and len(self.size) >= _MANY else 0.0
 
     def beside(self) -> float:
         """The share of equal rows that stand at the commonest distance from each other; 0 in a table that is sorted by
         a column, where neighbours stand beside each other too."""
-        gaps = np.diff(self.order)[np.diff(self.code[self.order]) == 0]
-        if len(gaps) < 10 or any(_sorted(values[self.code], len(self.size)) for values in self.values()):
-            return 0.0
-        return float(np.unique(gaps, return_counts=True)[1].max() / len(gaps))
+        gaps = np.diff(self.place[self.order])[np.diff(self.code[self.order]) == 0]
+        most = np.unique(gaps, return_counts=True)[1].max(initial=0) / max(len(gaps), 10)
+        sorts = most >= _OFTEN and any(_sorted(values[self.code], len(self.size)) for values in self.values())
+        return 0.0 if sorts else float(most)
 
     def near(self) -> dict[str, float]:
         """`differs`: how often two rows of a point differ in the target; `neighbours`: how often a row of it and of a
@@ -244,14 +252,12 @@ class _Seen:
     def _neighbours(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How far the nearest other points are, and which the nearest three are."""
         matrix = self._matrix()
-        others = np.union1d(_some(np.arange(len(matrix)), _OTHERS), asked)
-        count = min(_NEAR + 1, len(others))
-        found = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(matrix[others])
-        away, near = found.kneighbors(matrix[asked])
-        own = others[near] == asked[:, None]
+        count = min(_NEAR + 1, len(matrix))
+        away, near = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(matrix).kneighbors(matrix[asked])
+        own = near == asked[:, None]
         own[~own.any(axis=1), -1] = True
         shape = (len(asked), count - 1)
-        return away[~own].reshape(shape), others[near[~own]].reshape(shape)[:, :3]
+        return away[~own].reshape(shape), near[~own].reshape(shape)[:, :3]
 
     def _matrix(self) -> np.ndarray:
         """Points as numbers: each column scaled, of words the commonest as 0/1."""
@@ -259,8 +265,9 @@ class _Seen:
         for j in _some(np.arange(self.features.shape[1]), _WIDTH):
             column = self.features.iloc[:, j]
             if column.dtype.kind in "fiubM":
-                value = column.astype("int64").astype(float) if column.dtype.kind == "M" else column.to_numpy(float)
-                value = np.where(np.isnan(value), np.nan_to_num(np.nanmean(value)), value)
+                value = np.where(column.isna(), np.nan, column.to_numpy().astype(float))
+                known = np.isfinite(value)
+                value = np.where(known, value, value[known].mean() if known.any() else 0.0)
                 made.append((value - value.mean()) / (value.std() or 1))
             else:
                 level = pd.factorize(column)[0]
@@ -269,7 +276,7 @@ class _Seen:
 
     def _denser(self, twice: np.ndarray, once: np.ndarray, away: np.ndarray) -> tuple[float, float]:
         """By classes, since one may have been copied more often than others."""
-        distance, kind = away.mean(axis=1), self.kind[self.order[self.start]]
+        distance, kind = away.mean(axis=1), self.kind
         found, weights, errors = [], [], []
         for one in np.unique(kind[twice]):
             a = distance[: len(twice)][kind[twice] == one]

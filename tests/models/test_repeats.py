@@ -61,8 +61,10 @@ def test_the_setting_and_names_decide_before_any_evidence():
         pd.DataFrame({"a": [np.nan] * 60, "b": ["x", None] * 30}),
         pd.DataFrame({"a": pd.to_datetime(["2020-01-01", None] * 30)}),
         pd.DataFrame({"a": np.repeat(np.arange(30), 2), "b": ["u", "v"] * 30}),
+        pd.DataFrame({"a": [1.5, np.inf, np.nan] * 10 + list(range(30)), "b": [np.nan] * 60, "c": [None, "x"] * 30}),
+        pd.DataFrame({"a": pd.to_datetime(np.arange(60) // 2, unit="D"), "b": [True, False] * 30}),
     ],
-    ids=["no columns", "constant", "missing", "dates", "pairs"],
+    ids=["no columns", "constant", "missing", "dates", "pairs", "infinite", "days"],
 )
 @pytest.mark.parametrize("classes", [True, False])
 def test_every_table_gets_a_unit(frame, classes):
@@ -85,6 +87,14 @@ def test_a_point_of_a_tenth_of_a_fold_is_divided_row_by_row_and_smaller_ones_are
     for fold in layout(plan, np.arange(made.rows), 5, 4, False):
         for train, judge in [(fold.train, fold.judge), *fold.inner]:
             assert 0 < (judge < 300).sum() < (train < 300).sum()
+
+
+@pytest.mark.parametrize("rows", [32, 64, 200, 400])
+def test_a_few_states_in_equal_numbers_are_no_table_written_twice(rows):
+    """Two columns of two values, of which the target never errs: no state may be sealed or judged as a whole."""
+    a, b = np.arange(rows) % 2, np.arange(rows) // 2 % 2
+    made = table(pd.DataFrame({"a": a, "b": b}), a ^ b)
+    assert decide_unit(made, run()).unit == "row"
 
 
 def test_a_point_that_is_most_of_what_repeats_is_no_copy():
