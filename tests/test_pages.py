@@ -41,7 +41,7 @@ def page(up) -> Iterator[Any]:
     with opened() as browser:
         page = browser.new_page(viewport={"width": 1100, "height": 900}, http_credentials=known)
         page.set_default_timeout(PATIENCE)
-        page.on("request", asked.append)
+        page.on("request", lambda request: asked.append(request))
         page.goto(up.api.removesuffix("/api"))
         shot(page, "login")
         page.locator("input[type=password]").fill(up.login)
