@@ -25,6 +25,7 @@ from models.config import Run
 from models.repeats import decide_unit, points, repeating
 from models.table import Reading, Table
 from tasks.data import read
+from tasks.page import alone, svg
 from tasks.validate import formed
 
 Made = tuple[pd.DataFrame, np.ndarray]
@@ -120,7 +121,7 @@ def _taken(made: Made, rows: np.ndarray) -> Made:
 
 NATURAL = (states, rounded, lattice, atoms)
 HARM = (copied, appended, joined, oversampled, annotated, twice)
-ROWS, NOISES, SHARES = (500, 4000), (0.0, 0.1, 0.3, 1.0), (0.0, 0.02, 0.05, 0.1, 0.2, 0.43)
+ROWS, NOISES, SHARES = (500, 3000), (0.0, 0.3, 1.0), (0.0, 0.02, 0.05, 0.1, 0.2, 0.43)
 _SHOWN = ("chance", "differs", "neighbours", "denser", "often", "even", "beside")
 
 
@@ -222,11 +223,11 @@ def _drawn(found: Mapping[str, Sequence[float]], path: Path) -> None:
 
     with plots.style():
         figure = Figure(figsize=(5, 3), layout="constrained")
-        axes = figure.add_subplot(xlabel="share of rows that was copied", ylabel="kept together")
+        axes = figure.add_subplot(xlabel="share of rows that was copied", ylabel="how often a point is the unit")
         for colour, (name, line) in zip(plots.SERIES, found.items(), strict=False):
             axes.plot(SHARES, line, marker="o", markersize=3, color=colour, label=name)
         axes.legend()
-        figure.savefig(path, metadata={"Date": None})
+        path.write_text(alone(svg(figure, "How often rows are kept together, by the share that was copied")), "utf-8")
 
 
 if __name__ == "__main__":

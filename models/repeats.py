@@ -146,7 +146,8 @@ def _verdict(f: Mapping[str, float], rows: int) -> tuple[Unit, str]:
         return "point", "equal rows stand at one distance from each other in the table, which others do not"
     if agrees:
         return "point", "rows with equal features hardly ever differ in the target, while their neighbours do"
-    if differs and (dense or f["often"] >= _OFTEN or not f["denser"] + _SURE * f["denser_error"] < 0.55):
+    sparse = f["denser"] + _SURE * f["denser_error"] < 0.55
+    if differs and (dense or f["often"] >= _OFTEN or not (f["fine"] or sparse)):
         return "row", "rows with equal features differ in the target about as often as neighbours do"
     if dense:
         return "row", "rows repeat where rows are dense, as rounded values do"

@@ -30,6 +30,7 @@ def _parts(report: Report) -> Iterator[str]:
     estimate, test = between(report.estimate), between(report.test)
     apart = _apart(report)
     drifts = report.over_time and apart is not None and abs(apart) >= AGREE and bool(estimate and test)
+    yield from (warned.message for warned in report.warnings if warned.code == "test_set")
     if drifts:
         yield f"Expect {report.metric} {test} on new rows: that is what the newest rows gave, which were sealed."
         yield f"Older rows gave {estimate}."

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.outcome import How, Interval, Known, Part, Repeated, Report, parts
+from models.outcome import How, Interval, Known, Part, Repeated, Report, Warned, parts
 from models.seal import LEAST_ROWS
-from models.told import of_repeats
+from models.told import in_words, of_repeats
 from tasks.publish import _numbers
 from tests.sessions import run_over, trained
+
+EMPTY = Report("t", 1, "r", "binary", "roc_auc", "tree", How("nested", 5, 4), None, None, None, None, (), {}, {})
 
 
 def half_repeats(rows=400):
@@ -64,12 +66,16 @@ def part(rows, value=None):
     ],
 )
 def test_what_is_said_of_both_numbers(unit, known, says):
-    empty = Report("t", 1, "r", "binary", "roc_auc", "tree", How("nested", 5, 4), None, None, None, None, (), {}, {})
     found = Repeated(unit, "the reason", 0.43, 0, 0, known, None)
-    said = of_repeats(replace(empty, repeats=found))
+    said = of_repeats(replace(EMPTY, repeats=found))
     assert "43 % of the rows have the same features as other rows" in said
     assert says in said
     assert ("the reason" in said) == (unit != "group")
     assert [name for name, _ in parts(found)] == ["estimate_seen", "estimate_new"]
-    assert Report.from_json(replace(empty, repeats=found).as_json()).repeats == found
-    assert of_repeats(empty) == ""
+    assert Report.from_json(replace(EMPTY, repeats=found).as_json()).repeats == found
+    assert of_repeats(EMPTY) == ""
+
+
+def test_rows_that_a_given_test_set_takes_from_training_are_said_first():
+    warned = (Warned("seal", "Another thing."), Warned("test_set", "40 rows do not train."))
+    assert in_words(replace(EMPTY, warnings=warned)).startswith("40 rows do not train. ")
