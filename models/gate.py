@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from models.config.gate import Gate
 from models.errors import listed
-from models.estimate import around, deviation, draws, replicates
+from models.estimate import around, basis, deviation, draws, replicates
 from models.looks import LOOKS, level_of, likeliest, lower_bound, skewness, without
 from models.metric import Fold3, Metric
 from models.outcome import Interval, number
@@ -195,7 +195,8 @@ def decide(
     if fresh is not None and too_few(int(fresh.sum()), len(np.unique(units[fresh])), unit):
         fresh = None
     least = threshold(gate) if passed and not broken else None
-    scores = [around(metric, value, deviation(of)) for value, of in zip(met.values, met.drawn, strict=True)]
+    rests_on = basis(metric, [folds[0]], [units])
+    scores = [around(metric, value, deviation(of), rests_on) for value, of in zip(met.values, met.drawn, strict=True)]
     return Verdict(
         gate.rule, gate.level, threshold(gate), champion=scores[0], challenger=scores[1],
         gain=Interval(met.gain, low), promoted=passed and not broken, reasons=broken, levels=levels[:MOST_LEVELS],
@@ -261,14 +262,14 @@ def published(met: Met, sure: float, least: float | None, fresh: np.ndarray | No
     Whoever is promoted for a gain on these rows was lucky there more often than not. So where it was promoted for a
     gain above `least`, what that flatters, as far as the score goes with the gain, is taken off; the interval reaches
     from the end of the one score's to that of the other's. None: the rule has not chosen."""
-    metric, value, drawn = met.metric, met.values[1], met.drawn[1]
+    metric, value, drawn, part, units = met.metric, met.values[1], met.drawn[1], met.folds[1], met.units
     if fresh is not None and not fresh.all():
-        target, prediction, weight = met.folds[1]
-        part: Fold3 = target[fresh], prediction[fresh], None if weight is None else weight[fresh]
-        counted = (counts[:, fresh] for counts in _counts(metric, met.units, met.seed))
-        value, drawn = metric.score(*part), _again(metric, [part], counted)[0]
-    rows, mark = len(met.units) if fresh is None else int(fresh.sum()), CHOSEN if fresh is None else FRESH
-    told, gains = around(metric, value, deviation(drawn)), met.gains
+        target, prediction, weight = part
+        part = target[fresh], prediction[fresh], None if weight is None else weight[fresh]
+        counted = (counts[:, fresh] for counts in _counts(metric, units, met.seed))
+        value, drawn, units = metric.score(*part), _again(metric, [part], counted)[0], units[fresh]
+    rows, mark, rests_on = len(units), CHOSEN if fresh is None else FRESH, basis(metric, [part], [units])
+    told, gains = around(metric, value, deviation(drawn), rests_on), met.gains
     both = np.isfinite(drawn) & np.isfinite(gains)
     error = deviation(gains[both])
     if least is None or not error > 0:
@@ -276,9 +277,9 @@ def published(met: Met, sure: float, least: float | None, fresh: np.ndarray | No
     passed = least + met.gain - met.low(sure)
     share = max(0.0, float(np.cov(drawn[both] * metric.gain(1.0), gains[both])[0, 1]) / error**2)
     flatters = share * (met.gain - likeliest(met.gain, error, passed, least))
-    honest = around(metric, value - metric.gain(flatters), deviation(drawn))
+    honest = around(metric, value - metric.gain(flatters), deviation(drawn), rests_on)
     ends = (honest.low, told.high) if metric.greater_is_better else (told.low, honest.high)
-    return Published(Interval(honest.value, *ends), rows, mark, flatters)
+    return Published(Interval(honest.value, *ends, rests_on), rows, mark, flatters)
 
 
 def too_few(rows: int, units: int, unit: Unit) -> str:
