@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from flows.tables import clock, plain
 from models.address import masked
 from models.config import Run
 from models.search import MOST_TRIALS
+from tasks import seals
 from tasks.budget import Ledger
 from tasks.earlier import model_name
 from tasks.journal import Journal, default_address
@@ -35,9 +37,6 @@ class _Unheard:
         """The store's address as a journal has it: by this text a kept seal is found."""
         return masked(default_address())
 
-    def call(self, function: str, **values: Any) -> None:
-        """Knows of no seal."""
-
     def close(self) -> None:
         """Nothing to close."""
 
@@ -45,10 +44,14 @@ class _Unheard:
 class _Dry(Session):
     """A session that leaves nothing behind."""
 
+    def stored_seal(self) -> dict[str, Any] | None:
+        """The seal that MLflow holds, asked by this process."""
+        return None if self.new_store else seals.asked(self.name, default_address())
+
     def record(self, key: str, kind: Any, **values: Any) -> None:
         """Tells nobody."""
 
-    def keep_seal(self, settings: dict[str, Any]) -> None:
+    def keep_seal(self, settings: Mapping[str, Any]) -> None:
         """Leaves it to the first real run to fix the seal."""
 
 

@@ -287,8 +287,18 @@ Salt = Annotated[
         _SPLIT,
         "--salt",
         metavar="N",
-        help="Which of 100 draws the sealed test set is; another once the sealed rows have decided too often.",
+        help="Which of 100 draws the sealed test set is.",
         default="as in the name's first run",
+    ),
+]
+NewSeal = Annotated[
+    bool,
+    typer.Option(
+        "--new-seal",
+        help="Seal other rows than this name has so far: where columns that they are known by are gone, or the sealed "
+        "rows have decided too often. It is written down, and the gate counts anew.",
+        rich_help_panel=_SPLIT,
+        show_default=False,
     ),
 ]
 Name = Annotated[
@@ -416,6 +426,7 @@ FLAGS: dict[tuple[str, ...], str] = {
     ("split", "id"): "--id",
     ("split", "sealed"): "--sealed",
     ("split", "salt"): "--salt",
+    ("split", "new_seal"): "--new-seal",
     ("split", "test_column"): "--test-column",
     ("search", "strategy"): "--search",
     ("search", "trials"): "--trials",

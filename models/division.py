@@ -4,17 +4,18 @@ for `check`, a dry plan and a run, so that what one of them stops at, all do."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from models import sealing
 from models.config import Run
 from models.errors import InputError, listed
 from models.metric import Metric
 from models.repeats import Repeats, decide_unit, points
-from models.seal import Seal, choose_seal, keys, renewed, sealed_rows, work_rows
+from models.seal import Seal, keys, sealed_rows, work_rows
+from models.sealing import Sealing
 from models.split import Plan, plan_for
 from models.table import Finding, Table
 
@@ -34,12 +35,20 @@ class Division:
     seal: Seal | None
     """None where nothing is sealed, and where the user gave the test rows."""
     settings: dict[str, Any] | None
-    """What is to be kept for later runs of this name, where the seal is new."""
+    """What is to be kept of the seal for later runs of this name; None where there is none."""
     findings: tuple[Finding, ...]
     note: str
     """What must be said of the test set; may be empty."""
     repeats: Repeats
     """What is divided as one, and why."""
+    row_keys: np.ndarray
+    """What each row of the table is known by."""
+    made_of: tuple[str, ...]
+    """What these keys are made of: columns, each with what its values are to a key."""
+    points: np.ndarray
+    """A key per row, equal for rows with equal features, as far as the seal knows rows by them."""
+    distinct: int
+    """How many of the work rows differ in what they are known by, but for their order."""
 
     @property
     def sealed_places(self) -> np.ndarray:
@@ -48,67 +57,51 @@ class Division:
 
 
 def divided(table: Table, run: Run, metric: Metric, kept: Mapping[str, Any] | None = None) -> Division:
-    """The table divided; `kept` is how this name's first run sealed its rows. InputError where that leaves nothing of a
-    class to learn from."""
-    repeats = decide_unit(table, run)
+    """The table divided; `kept` is how this name's rows were sealed before. InputError where that can't go on, and
+    where nothing of a class is left to learn from."""
+    kept = None if table.test is not None else kept
+    old, why = (None, "") if kept is None else sealing.before(kept, table, run)
+    table = table if old is not None else replace(table, key=None)
+    key = sealing.key_of(table)
+    # Each row is hashed once, by the source's own columns, whatever history makes of them.
+    hashed = keys(key.columns, old.plain if old is not None else not key.by_name)
+    table = replace(table, points=keys(table.features) if key.by_name else hashed)
+    repeats, told = (decide_unit(table, run), ()) if old is None else sealing.as_before(old, table, run)
     whole, _ = plan_for(table, run, repeats)
-    seal, settings, note, found = _seal(table, run, whole, kept)
-    sealed = _sealed(table, seal)
+    form = old or sealing.template(run, whole, repeats, key, kept)
+    row_keys = form.keys(hashed)
+    if table.test is not None:
+        found = _given(table.test)
+    elif old is not None and kept is not None:
+        found = sealing.held(old, kept, table, row_keys)
+    else:
+        found = sealing.drawn(form, table, run, whole.strata, row_keys, kept, why)
+    sealed = _sealed(table, found.seal, row_keys)
     earlier, work = (work_rows(sealed, whole.keys, whole.time, whole.gap, k) for k in (None, whole.known))
     work_places = np.flatnonzero(work)
-    # Keys and copies are told by the source's own columns, whatever history makes of them.
     plan, findings = plan_for(table.take(work_places), run, repeats)
     stops = [f.message for f in findings if f.verdict == "stop"]
     if stops:
         raise InputError(" ".join(stops))
     _learnable(table, run, sealed, work_places)
-    shared = [] if table.test is None else list(_shared(table, table.test, whole, work_places, repeats))
-    told = (*found, *findings, *shared, *_measured(table, sealed, metric))
-    return Division(plan, sealed, work_places, np.flatnonzero(earlier & ~work), seal, settings, told, note, repeats)
+    shared = () if table.test is None else _shared(table, table.test, whole, work_places, repeats)
+    said = (*found.findings, *told, *findings, *shared, *_measured(table, sealed, metric))
+    return Division(
+        plan, sealed, work_places, np.flatnonzero(earlier & ~work), found.seal, found.settings, said, found.note, repeats, row_keys,
+        sealing.made_of(form), points(table), len(np.unique(hashed[work_places])),
+    )  # fmt: skip
 
 
-def key_columns(table: Table) -> pd.DataFrame:
-    """What a row's key is made of: its group, its ids, else its features."""
-    if table.group_names is not None:
-        return table.group_names
-    return table.features if table.ids is None else table.ids
+def _given(test: np.ndarray) -> Sealing:
+    if not 0 < test.sum() < len(test):
+        raise InputError("The test rows that were given are all the rows, or none.")
+    return Sealing(None, None, note=f"The {int(test.sum()):,} rows that you gave are the sealed test set.")
 
 
-def _sealed(table: Table, seal: Seal | None) -> np.ndarray:
+def _sealed(table: Table, seal: Seal | None, row_keys: np.ndarray) -> np.ndarray:
     if table.test is not None:
         return table.test
-    return np.zeros(table.rows, dtype=bool) if seal is None else sealed_rows(seal, keys(key_columns(table)), table.time)
-
-
-def _seal(
-    table: Table, run: Run, whole: Plan, kept: Mapping[str, Any] | None
-) -> tuple[Seal | None, dict[str, Any] | None, str, list[Finding]]:
-    """The seal, its settings where they are new, a note, and findings."""
-    if table.test is not None:
-        if not 0 < table.test.sum() < table.rows:
-            raise InputError("The test rows that were given are all the rows, or none.")
-        return None, None, f"The {int(table.test.sum()):,} rows that you gave are the sealed test set.", []
-    named = key_columns(table)
-    row_keys = keys(named)
-    target, salt = f"{table.task}:{','.join(named.columns)}", run.split.salt
-    same = kept is not None and kept.get("share") == run.split.sealed and kept.get("target") == target
-    settings = None
-    if kept is not None and same and (salt in (None, kept["salt"]) or kept["kind"] == "time"):
-        own = Seal(kept["kind"], tuple(kept["columns"]), kept["fraction"], kept["salt"], kept["cut"])
-        seal, sentence = renewed(own, table.time), ""
-    else:
-        seal, sentence = choose_seal(
-            row_keys, whole.strata, whole.kind, tuple(named.columns), run.split.sealed, table.time, salt
-        )
-        if seal is None and salt is not None:
-            raise InputError(f"With split.salt {salt} too few rows or too many would be sealed: take another, 0 to 99.")
-        if seal is not None:
-            settings = {**seal.__dict__, "share": run.split.sealed, "target": target, "asked": salt is not None}
-    if seal is None:
-        return None, None, f"{sentence} So there is no test score and no agreement.", []
-    count = int(sealed_rows(seal, row_keys, table.time).sum())
-    said = f"{count:,} of {table.rows:,} rows are sealed until the end."
-    return seal, settings, "", [Finding("seal", "pass", said)]
+    return np.zeros(table.rows, dtype=bool) if seal is None else sealed_rows(seal, row_keys, table.time)
 
 
 def _shared(
@@ -141,7 +134,7 @@ def _learnable(table: Table, run: Run, sealed: np.ndarray, work_places: np.ndarr
     if not len(gone):
         return
     apart = ", or left out to keep these apart (their copies and groups, later rows, the gap in time)"
-    drawn = "Seal fewer rows (--sealed), other ones (--salt, --test)"
+    drawn = "Seal fewer rows (--sealed), other ones (--salt, --test), where the name has a seal with --new-seal"
     raise InputError(
         f"All rows with the target {listed([table.classes[code] for code in gone])} are sealed for the final test"
         f"{'' if sealed[np.isin(table.target, gone)].all() else apart}, so no model could learn what they are. "

@@ -36,7 +36,7 @@ FRESH = "rows that arrived since the last opening"
 CHOSEN = "chosen on these rows"
 """The mark of one on rows that earlier versions had sealed too."""
 MOST_USES = 20
-"""Decisions on the same sealed rows after which they are worn: a new salt is advised."""
+"""Decisions on the same sealed rows after which they are worn: a new seal is advised."""
 
 Unit = Literal["row", "group", "block"]
 

@@ -238,6 +238,8 @@ class Report:
 
     openings: int = 0
     """How many runs of this name have opened this sealed test set, this one included; 0: nobody counted."""
+    seal: int = 1
+    """How manieth seal of this name it is: from 2 on a new one was asked for."""
     over_time: bool = False
     """Whether earlier rows trained and later ones judged."""
     promoted: bool = False

@@ -68,7 +68,7 @@ class Repeats:
 
 def points(table: Table) -> np.ndarray:
     """A uint64 key per row: equal for rows with equal features, whatever their targets."""
-    return keys(table.features)
+    return keys(table.features) if table.points is None else table.points
 
 
 def decide_unit(table: Table, run: Run) -> Repeats:

@@ -23,6 +23,7 @@ from models.table import Finding, Table
 
 Rows = np.ndarray
 Pair = tuple[np.ndarray, np.ndarray]
+Kind = Literal["random", "group", "time", "group_time"]
 
 ALL = "all"
 """Name of the fold that trains on all work rows and judges none."""
@@ -46,7 +47,7 @@ class Undivided(InputError):
 class Plan:
     """What must not be separated, what must be spread evenly, and what must come first."""
 
-    kind: Literal["random", "group", "time", "group_time"]
+    kind: Kind
     keys: np.ndarray
     """A code per row: rows with equal codes are never on two sides. Groups, points (rows with equal features), else all
     different."""
@@ -304,13 +305,18 @@ def plan_for(table: Table, run: Run, repeats: Repeats | None = None) -> tuple[Pl
     else:
         codes = unit_codes(points(table), repeats)
         finding = _copies(codes, repeats)
-    kind = {(False, False): "random", (True, False): "group", (False, True): "time", (True, True): "group_time"}[
-        (table.group is not None, table.time is not None)
-    ]
     known = table.known if run.split.gap is None else None
-    plan = Plan(kind, codes, strata, table.time, run.split.gap or 0, run.seed, table.task != "regression", known)  # type: ignore[arg-type]
+    gap = run.split.gap or 0
+    plan = Plan(kind_of(table), codes, strata, table.time, gap, run.seed, table.task != "regression", known)
     found = (_described(plan, run), finding, _rare_classes(plan, table, run))
     return plan, tuple(f for f in found if f is not None)
+
+
+def kind_of(table: Table) -> Kind:
+    """By what the table's rows are divided."""
+    if table.time is None:
+        return "random" if table.group is None else "group"
+    return "time" if table.group is None else "group_time"
 
 
 def _fifths(target: np.ndarray) -> np.ndarray:

@@ -55,6 +55,26 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Key:
+    """What rows are known by."""
+
+    columns: pd.DataFrame
+    reading: Reading
+    """How the columns are read; kinds `id` and `group` are names."""
+    lacks: str = ""
+    """What a table lacks of the columns that rows are to be known by, as a part of a sentence; then there are none."""
+
+    @property
+    def by_name(self) -> bool:
+        """Whether these are names of rows or of groups."""
+        return bool({"id", "group"} & {*self.reading.kinds.values()})
+
+    def take(self, rows: np.ndarray) -> Key:
+        """The same of these rows, in this order."""
+        return replace(self, columns=self.columns if self.lacks else self.columns.iloc[rows].reset_index(drop=True))
+
+
+@dataclass(frozen=True)
 class Table:
     """A read table. All members have the same number of rows, in the source's order, index 0..n-1."""
 
@@ -88,6 +108,10 @@ class Table:
     """The columns whose subgroups are compared, as canonical text, features or not."""
     test: np.ndarray | None = None
     """True where the user says that the row is sealed (test file or split column)."""
+    key: Key | None = None
+    """What the seal of this name knows rows by; None where it has none."""
+    points: np.ndarray | None = None
+    """A uint64 key per row, equal for rows with equal features; None where nobody has made them yet."""
     findings: tuple[Finding, ...] = ()
     numbers: np.ndarray | None = None
     """Each row's number in its source, counted from 1 after the header; None where no row was left out."""
@@ -153,5 +177,7 @@ class Table:
             ids=None if self.ids is None else self.ids.iloc[rows].reset_index(drop=True),
             subgroups=None if self.subgroups is None else self.subgroups.iloc[rows].reset_index(drop=True),
             test=some(self.test),
+            key=None if self.key is None else self.key.take(rows),
+            points=some(self.points),
             numbers=self.data_rows[rows],
         )

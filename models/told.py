@@ -42,7 +42,7 @@ def _parts(report: Report) -> Iterator[str]:
     yield from _beside(report.objectives)
     yield from _leads(report)
     if test and not drifts:
-        yield f"The sealed test set, {_opened(report.openings)}, gave {test}."
+        yield f"The sealed test set, {_opened(report)}, gave {test}."
     if report.warm and estimate:
         rely = ": rely on the test score, as long as no gate has chosen by it" if test and not report.promoted else ""
         yield f"After a warm start the estimate may look too good{rely}."
@@ -69,9 +69,11 @@ def _leads(report: Report) -> Iterator[str]:
         yield f"The family with the largest share of the model is {report.winner}."
 
 
-def _opened(openings: int) -> str:
-    """How often the sealed rows were looked at, by all runs of the name."""
-    return "opened for the first time" if openings <= 1 else f"opened by {openings:,} runs so far"
+def _opened(report: Report) -> str:
+    """How often the sealed rows were looked at, by all runs of the name, and whether the name had others before."""
+    count = report.openings
+    opened = "opened for the first time" if count <= 1 else f"opened by {count:,} runs so far"
+    return opened if report.seal == 1 else f"number {report.seal} of this name and {opened}"
 
 
 def _agreement(apart: float, warm: bool) -> str:

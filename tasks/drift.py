@@ -15,7 +15,7 @@ from models.estimate import time_blocks
 from models.finish import judged
 from models.metric import metric_for
 from models.profiles import Performance, Profile, predicted
-from models.seal import keys
+from models.seal import COUNTED, PLAIN, keys, numbered
 from tasks import forecast, labels
 from tasks.data import read_with
 from tasks.data.roles import groups, identities, times, weights
@@ -120,15 +120,22 @@ def trained_on(loaded: Loaded, rows: Rows, trained: int) -> np.ndarray:
     made_of, known = _made_of(loaded), loaded.row_keys.get("trained", np.empty(0, np.uint64))
     own = [column for _, column in made_of]
     source = rows.others if made_of and made_of[0][0] in ("group", "id") else rows.features
-    by_chance = source is rows.features and 2 * len(known) < trained
+    by_chance = source is rows.features and 2 * int(loaded.row_keys.get("distinct", len(known))) < trained
     if not made_of or by_chance or not set(own) <= set(source.columns) or source[own].isna().all(axis=None):
         return np.zeros(len(rows.features), bool)
-    return np.isin(keys(source[own] if source is rows.features else identities(source[own])), known)
+    plain = any(form == PLAIN for form, _ in made_of)
+    hashed = keys(source[own], plain) if source is rows.features else keys(identities(source[own]))
+    return np.isin(numbered(hashed) if _counted(loaded) else hashed, known)
+
+
+def _counted(loaded: Loaded) -> bool:
+    """Whether equal rows are told apart by their order."""
+    return COUNTED in loaded.row_keys.get("made_of", ())
 
 
 def _made_of(loaded: Loaded) -> list[tuple[str, str]]:
     """What row keys are made of: role or form, and column."""
-    pairs = [str(one).partition(":") for one in loaded.row_keys.get("made_of", ())]
+    pairs = [str(one).partition(":") for one in loaded.row_keys.get("made_of", ()) if one != COUNTED]
     return [(form, column) for form, _, column in pairs]
 
 

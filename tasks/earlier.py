@@ -18,7 +18,6 @@ from models.config import Run
 from models.config.values import model_name as named
 from models.errors import InputError, listed, shortened, unknown
 from models.outcome import Report
-from models.seal import digest
 from tasks import owner, progress
 from tasks.data.database import is_address, is_table
 from tasks.data.dated import undated
@@ -43,6 +42,8 @@ def described(run: Run) -> dict[str, Any]:
     for name in ("objectives", "limits", "pick"):
         if not whole["search"][name]:
             whole["search"].pop(name)
+    if not run.split.new_seal:
+        whole["split"].pop("new_seal")
     return whole
 
 
@@ -57,20 +58,6 @@ def model_name(run: Run) -> str:
         known = masked(str(run.data))
         raise InputError(f"No name for the model can be made from {known!r}: give one with --name.")
     return name
-
-
-def kept_seal(name: str, address: str) -> dict[str, Any] | None:
-    """How the first run of this name, in the store at this address, sealed its rows, as far as this folder knows."""
-    return Workdir(ROOT / "seals").kept_json(_seal_file(name, address)) or None
-
-
-def keep_seal(name: str, address: str, settings: Mapping[str, Any]) -> None:
-    """Writes it down."""
-    Workdir(ROOT / "seals").write_json(_seal_file(name, address), dict(settings))
-
-
-def _seal_file(name: str, address: str) -> str:
-    return f"{digest(address, name):016x}.json"
 
 
 def _stem(data: str, query: str) -> str:

@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 
 from models.address import masked
-from models.division import Division, divided, key_columns
+from models.division import Division, divided
 from models.errors import InputError, shortened
 from models.estimate import time_blocks
 from models.forecast import wide
-from models.repeats import points
-from models.seal import digest, form, keys
+from models.seal import Seal, digest, form
 from models.table import Table
 from tasks import progress, workers
 from tasks.data import read
 from tasks.earlier import described, flat
 from tasks.session import Session
 from tasks.validate import check_form, check_signal, judged_by, known
+
+_LONG = 4000
+"""Characters of columns' names from which on a digest stands for them: a tag of MLflow holds a few such names."""
 
 
 def take_in(session: Session) -> None:
@@ -28,7 +30,7 @@ def take_in(session: Session) -> None:
     data = session.run.data
     progress.emit(progress.Stage("read", shortened(masked(data)) if isinstance(data, str) else ""))
     with session.ledger.stage("reading"):
-        table = check_form(read(session.run, session.began), session.run)
+        table = check_form(read(session.run, session.began, lambda: session.kept_seal), session.run)
         # skrub takes a second to import: in the fork server once, not in every worker.
         workers.preload("skrub")
         session.table = table
@@ -76,40 +78,43 @@ def seal(session: Session) -> None:
     progress.emit(progress.Stage("seal"))
     with session.ledger.stage("sealing"):
         table = session.table
-        kept = None
-        if table.test is None:
-            kept = session.fixed(session.workdir.read_json, "seal.json") or session.earlier_seal()
-        division = divided(table, session.run, session.metric, kept)
+        division = divided(table, session.run, session.metric, session.kept_seal if table.test is None else None)
         _keep(session, division)
         session.plan, session.work_places = division.plan, division.work_places
         session.sealed_places, session.repeats = division.sealed_places, division.repeats
-        session.points = points(table)
+        session.points = division.points
         full = wide(table)
         session.work = full.take(session.work_places)
         session.found(division.findings)
         if division.note:
             session.note(division.note)
         session.keys = _bootstrap_keys(session.work, session.plan.keys)
-        row_keys = keys(key_columns(table))
         for prefix, places in (("", session.work_places), ("sealed_", session.sealed_places)):
-            session.workdir.write_array(f"{prefix}row_keys", row_keys[places])
+            session.workdir.write_array(f"{prefix}row_keys", division.row_keys[places])
         if len(division.young_places):
             young = full.take(division.young_places)
             _write_rows(session, "young", young)
-            _write_units(session, "young", young, _bootstrap_keys(young, row_keys[division.young_places]))
+            _write_units(session, "young", young, _bootstrap_keys(young, division.row_keys[division.young_places]))
         _write(session, full.take(session.sealed_places) if division.sealed.any() else None)
 
 
 def _keep(session: Session, division: Division) -> None:
-    """What the seal is called, and for later runs of this name how it was drawn."""
-    session.seal = found = division.seal
+    """What the seal is called and what rows are known by, and for later runs of this name how it was drawn."""
+    session.seal, session.made_of, session.distinct = division.seal, division.made_of, division.distinct
+    found = division.seal
     if found is not None:
-        session.seal_id = f"{found.kind}-{found.salt}-{','.join(found.columns)}"
+        session.seal_id = _called(found)
     elif session.table.test is not None:
         session.seal_id = "given"
     if division.settings is not None:
-        session.workdir.write_json("seal.json", division.settings)
         session.keep_seal(division.settings)
+
+
+def _called(seal: Seal) -> str:
+    """What openings of the seal are counted under."""
+    columns = ",".join(seal.columns)
+    known = columns if len(columns) < _LONG else f"{columns[:100]}…{digest(columns):016x}"
+    return f"{seal.kind}-{seal.salt}-{known}" + (f"-{seal.number}" if seal.number > 1 else "")
 
 
 def _bootstrap_keys(table: Table, plan_keys: np.ndarray) -> np.ndarray:
@@ -146,21 +151,18 @@ def _write_units(session: Session, name: str, table: Table, units: np.ndarray) -
 def _sealed_as(session: Session, sealed: Table) -> dict[str, Any]:
     """What a gate must know of the sealed rows: what a bootstrap draws, what their keys are made of, and what makes
     them the same sealed rows as another run's: salt, key columns and target; in time plans the window too."""
-    seal, columns = session.seal, made_of(session.table)
+    seal, columns = session.seal, list(session.made_of)
     identity = {"columns": columns, "target": session.run.target or "target"}
     if seal is None:
         identity["given"] = digest(*np.unique(np.asarray(session.workdir.read_array("sealed_row_keys"))).tolist())
     else:
         identity |= {"salt": seal.salt, "kind": seal.kind, "cut": seal.cut}
     unit = "group" if sealed.group is not None else "block" if sealed.time is not None else "row"
-    return {"unit": unit, "made_of": columns, "identity": identity}
+    return {"unit": unit, "made_of": columns, "forms": forms(sealed), "identity": identity}
 
 
-def made_of(table: Table) -> list[str]:
-    """The columns that a row's key is made of, each with what it is."""
-    for role, frame in (("group", table.group_names), ("id", table.ids)):
-        if frame is not None:
-            return sorted(f"{role}:{column}" for column in frame.columns)
+def forms(table: Table) -> list[str]:
+    """The features, each with what its values are to a key."""
     return sorted(f"{form(kind)}:{column}" for column, kind in table.kinds.items())
 
 

@@ -36,6 +36,8 @@ class SealedRows:
     unit: Unit
     made_of: frozenset[str]
     """The columns that keys are made of, each with its form."""
+    forms: frozenset[str]
+    """The features, each with its form."""
     identity: Mapping[str, Any]
     """What makes these the same sealed rows as another run's: salt, key columns, target."""
     weight: np.ndarray | None
@@ -72,7 +74,8 @@ def sealed(path: Path) -> SealedRows | None:
     weight = workdir.read_array("sealed_weight")
     return SealedRows(
         workdir.read_frame("sealed"), target, keys, units, facts["unit"], frozenset(facts["made_of"]),
-        facts["identity"], None if weight is None else np.asarray(weight), run["run"],
+        frozenset(facts.get("forms", facts["made_of"])), facts["identity"],
+        None if weight is None else np.asarray(weight), run["run"],
     )  # fmt: skip
 
 
@@ -120,7 +123,7 @@ def among(row_keys: Mapping[str, np.ndarray], rows: SealedRows, part: str) -> np
     made_of = frozenset(row_keys["made_of"].tolist())
     if made_of == rows.made_of:
         return np.isin(rows.keys, row_keys[part])
-    if not made_of < rows.made_of:
+    if not made_of <= rows.forms:
         return None
     own = [column.partition(":")[2] for column in made_of]
     return np.isin(keys_of(rows.features[own]), row_keys[part])

@@ -98,7 +98,7 @@ def _worn(uses: int) -> str:
     told = f"These sealed rows have decided {'once' if uses == 1 else f'{uses:,} times'} so far."
     if uses <= MOST_USES:
         return told
-    return f"{told} That wears them out: draw others with another `split.salt` (0 to 99)."
+    return f"{told} That wears them out: draw a new seal (nestor retrain --new-seal)."
 
 
 def _seen(client: MlflowClient, challenger: Loaded, rows: SealedRows) -> np.ndarray:

@@ -21,7 +21,6 @@ from tasks.conclude import Concluded
 from tasks.deliver import delivered, trusted, unsafe
 from tasks.front import delivered_costs, outcomes, points
 from tasks.importance import Drawing
-from tasks.intake import made_of
 from tasks.note import of_run, of_version
 from tasks.profiles import profiled
 from tasks.session import Session
@@ -117,11 +116,13 @@ def _beside(session: Session, concluded: Concluded, model: Any, folder: Path) ->
 
 
 def write_row_keys(session: Session, file: Path) -> None:
-    """Writes which rows this run trained on and which it sealed, by their keys, and what these are made of."""
+    """Writes which rows this run trained on and which it sealed, by their keys, what these are made of, and how many
+    of the trained ones differ in their features."""
     trained, sealed = (
         np.unique(np.asarray(session.workdir.read_array(name))) for name in ("row_keys", "sealed_row_keys")
     )
-    np.savez_compressed(file, trained=trained, sealed=sealed, made_of=np.array(made_of(session.table)))
+    made_of = np.array(session.made_of)
+    np.savez_compressed(file, trained=trained, sealed=sealed, made_of=made_of, distinct=session.distinct)
 
 
 def _numbers(concluded: Concluded | Report) -> dict[str, float]:
@@ -190,6 +191,7 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any], tri
         tracking_uri=session.journal.tracking_uri,
         workdir=str(session.workdir.path),
         openings=session.openings,
+        seal=1 if session.seal is None else session.seal.number,
         over_time=session.run.split.time is not None,
         beats_constant=concluded.beats_constant,
     )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from models.config import Run
 from models.errors import InputError, NestorError
 from models.split import ALL
 from models.table import Finding
-from tasks import earlier, owner, private, progress, signing, wandb_mirror
+from tasks import earlier, owner, private, progress, seals, signing, wandb_mirror
 from tasks.budget import EXIT, Ledger
 from tasks.journal import Journal, Record
 from tasks.libraries import installed
@@ -60,6 +60,10 @@ class Session:
     work: Table
     seal: Seal | None = None
     seal_id: str | None = None
+    made_of: tuple[str, ...]
+    """What row keys are made of: columns, each with what its values are to a key."""
+    distinct: int
+    """How many work rows differ in these columns."""
     work_places: np.ndarray
     sealed_places: np.ndarray
     sealed: Table | None = None
@@ -99,7 +103,9 @@ class Session:
         """Fold -> mean inner score of a constant prediction, once somebody asked."""
         self.default_seconds: dict[str, float] = {}
         self.model_mb: dict[str, float] = {}
-        self._new_store = no_store(journal.tracking_uri)
+        self.new_store = seals.no_store(journal.tracking_uri)
+        self._keeping: threading.Thread | None = None
+        self._held_seal: dict[str, Any] | None = None
         self.recorded = journal.earlier
         self.pool: Pool | None = None
         self.mirror: Mirror | None = None
@@ -271,23 +277,44 @@ class Session:
             )
         self.pool = Pool(self.workers, limit, 1)
 
-    def earlier_seal(self) -> dict[str, Any] | None:
-        """How this name's first run sealed its rows. That never changes, so a copy of our own saves waiting until
-        MLflow is imported; a store that is not there yet holds none."""
-        kept = earlier.kept_seal(self.name, self.journal.tracking_uri)
-        if kept is not None or self._new_store:
-            return kept
-        return self.journal.call("seal_settings", name=self.name)
+    @cached_property
+    def kept_seal(self) -> dict[str, Any] | None:
+        """How this name's rows were sealed before: by this run, before it was resumed, else by earlier ones."""
+        own = self.fixed(self.workdir.read_json, "seal.json")
+        return own or seals.kept(self.name, self.journal.tracking_uri, self.stored_seal)
 
-    def keep_seal(self, settings: dict[str, Any]) -> None:
-        """Has MLflow keep the seal for later runs of this name, without waiting for it."""
-        earlier.keep_seal(self.name, self.journal.tracking_uri, settings)
+    def stored_seal(self) -> dict[str, Any] | None:
+        """The seal that MLflow holds; a store that was not there when the run began holds none."""
+        return None if self.new_store else self.journal.call("seal_settings", name=self.name)
+
+    def keep_seal(self, settings: Mapping[str, Any]) -> None:
+        """Writes the seal down for this run and for later ones, and has MLflow keep it, without waiting for that."""
+        whole = seals.keep(self.name, self.journal.tracking_uri, settings)
+        self.workdir.write_json("seal.json", whole)
 
         def keep() -> None:
             with suppress(NestorError):  # the store is down: the copy of our own holds until a later run
-                self.journal.call("keep_seal_settings", settings=settings, name=self.name)
+                self._held_seal = self.journal.call("keep_seal_settings", settings=whole, name=self.name)
 
-        threading.Thread(target=keep, daemon=True).start()
+        self._keeping = threading.Thread(target=keep, daemon=True)
+        self._keeping.start()
+
+    def agree_on_seal(self) -> None:
+        """Waits until MLflow holds the seal. NestorError where the name has another one there, which a run elsewhere
+        has drawn, and nothing was trained yet."""
+        if self._keeping is None or self.tried:
+            return
+        self._keeping.join()
+        held, own = self._held_seal, self.workdir.read_json("seal.json")
+        if held is None or (seals.same(held, own) and held.get("cut") == own.get("cut")):
+            return
+        seals.keep(self.name, self.journal.tracking_uri, held)
+        (self.workdir.path / "seal.json").unlink()
+        raise NestorError(
+            f"The rows of {self.name} are sealed otherwise in MLflow than in this folder: another run has drawn seal "
+            f"number {held.get('number', 1)} ({held.get('why', 'its first')}). Nothing was trained. The same command "
+            "again goes by that seal."
+        )
 
     def count_opening(self) -> None:
         """Has MLflow count that this seal was opened, once for each run; from the second time on says what follows."""
@@ -358,12 +385,6 @@ class Session:
         if self.mirror is not None:
             self.mirror.close(kill=self.journal.empty)
         self.journal.close()
-
-
-def no_store(address: str) -> bool:
-    """Whether the address is a SQLite file that does not exist."""
-    kind, _, path = address.partition("sqlite:///")
-    return not kind and bool(path) and not Path(path).exists()
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def shortlist(session: Session) -> None:
     with session.ledger.stage("shortlist"):
         session.start_pool()
         _shortlist(session)
+        session.agree_on_seal()
     _tell(session)
 
 

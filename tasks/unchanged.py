@@ -22,6 +22,8 @@ from tasks.workdir import Workdir
 SOURCES = "sources.json"
 """In a model's folder: by fetched table, what was given to get it."""
 
+_ONCE = {"search": "warm_from", "split": "new_seal"}
+
 
 def identity(run: Run, fingerprint: str) -> dict[str, str]:
     """What makes a run over a table with this fingerprint what it is; earlier versions wrote it down as tags."""
@@ -34,9 +36,15 @@ def identity(run: Run, fingerprint: str) -> dict[str, str]:
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A described Run without what says where its table lies and where it is shown, and without its warm start."""
+    """A described Run without what says where its table lies and where it is shown, and without what it asked once."""
     kept = {k: v for k, v in config.items() if k not in ("data", "query", "bound", "name", "tracking")}
-    return {**kept, "search": {k: v for k, v in config["search"].items() if k != "warm_from"}}
+    return without_once(kept)
+
+
+def without_once(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that hold for one run alone: its warm start, and a new seal."""
+    asked = {part: name for part, name in _ONCE.items() if config.get(part)}
+    return {**config, **{part: {k: v for k, v in config[part].items() if k != name} for part, name in asked.items()}}
 
 
 def digest(values: Mapping[str, Any]) -> str:

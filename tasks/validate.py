@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from models import checks, fairness
-from models.address import masked
 from models.checks.constant_columns import unused
 from models.class_weight import class_weights
 from models.config import Run
@@ -24,12 +24,12 @@ from models.profiles import Profile
 from models.schema import Columns, Known, compared
 from models.search import strategy
 from models.table import Finding, Table, Task
+from tasks import seals
 from tasks.brief import brief_for, with_folds
 from tasks.data import decimal_mark, read
 from tasks.data.seen import seen
 from tasks.data.source import load
-from tasks.earlier import kept_seal, model_name
-from tasks.journal import default_address
+from tasks.earlier import model_name
 from tasks.suited import suited
 
 if TYPE_CHECKING:
@@ -92,21 +92,22 @@ def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
     stops wherever training would stop before its first fit."""
     try:
         known(run)
-        table = planned(formed(read(run)), run)
+        kept = cache(partial(_kept_seal, run))
+        table = planned(formed(read(run, kept=kept)), run)
     except InputError as error:
         return None, (Finding("reading", "stop", str(error)),)
     if any(f.verdict == "stop" for f in table.findings):
         return table, table.findings
     try:
-        return table, (*table.findings, *_divided(table, run))
+        return table, (*table.findings, *_divided(table, run, kept()))
     except InputError as error:
         return table, (*table.findings, Finding("split_plan", "stop", str(error)))
 
 
-def _divided(table: Table, run: Run) -> tuple[Finding, ...]:
+def _divided(table: Table, run: Run, kept: dict[str, Any] | None) -> tuple[Finding, ...]:
     """What is found where the rows are divided as training divides them, and in the work rows."""
     metric, goal = judged_by(table, run)
-    division = divided(table, run, metric, _kept_seal(run))
+    division = divided(table, run, metric, kept)
     work = wide(table).take(division.work_places)
     told = brief_for(work, run, table)
     suited(work, run, told)
@@ -121,12 +122,13 @@ def _divided(table: Table, run: Run) -> tuple[Finding, ...]:
 
 
 def _kept_seal(run: Run) -> dict[str, Any] | None:
-    """How this name's first run sealed its rows. Data that needs a name to be given has none here: `check` asks for
+    """How this name's rows were sealed before. Data that needs a name to be given has none here: `check` asks for
     none, and training asks for it before anything else."""
     try:
-        return kept_seal(model_name(run), masked(default_address()))
+        name = model_name(run)
     except InputError:
         return None
+    return seals.kept(name)
 
 
 def check_schema(source: Any, loaded: Loaded, columns: Columns = "stop") -> tuple[Finding, ...]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pandas as pd
 import psutil
 
 from models.config import Run
-from models.division import key_columns
 from models.families import families
-from models.seal import Seal
+from models.repeats import decide_unit
+from models.seal import fraction_for
+from models.sealing import key_of, template
+from models.split import plan_for
 from tasks import conclude as concluding
 from tasks import intake
 from tasks.budget import Ledger
@@ -80,16 +83,14 @@ def begun(
 
 def _salted(session: Session, salt: int) -> None:
     """Fixes the seal as an earlier run of this name would have."""
-    from models.seal import fraction_for
-    from models.split import plan_for
-
-    named = key_columns(session.table)
-    plan, _ = plan_for(session.table, session.run)
-    share = session.run.split.sealed
+    key, share = key_of(session.table), session.run.split.sealed
     fraction = fraction_for(session.table.rows) if share is None else share
-    seal = Seal(plan.kind, tuple(named.columns), fraction, salt)
-    kept = {"share": share, "target": f"{session.table.task}:{','.join(named.columns)}"}
-    session.workdir.write_json("seal.json", {**seal.__dict__, **kept})
+    repeats = decide_unit(session.table, session.run)
+    plan, _ = plan_for(session.table, session.run, repeats)
+    session.kept_seal = replace(
+        template(session.run, plan, repeats, key, None), fraction=fraction, salt=salt
+    ).as_json()  # fmt: skip
+    session.table = replace(session.table, key=key)
 
 
 def tuned(session: Session) -> Session:

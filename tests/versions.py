@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,13 @@ class Inline(Session):
     def start_pool(self) -> None:
         self.pool = NoPool()  # type: ignore[assignment]
 
-    def keep_seal(self, settings: dict[str, Any]) -> None:
+    def keep_seal(self, settings: Mapping[str, Any]) -> None:
+        settings = {"drawn": None, **settings}
+        self.workdir.write_json("seal.json", settings)
         self.journal.call("keep_seal_settings", settings=settings, name=self.name)
 
-    def earlier_seal(self) -> dict[str, Any] | None:
+    @cached_property
+    def kept_seal(self) -> dict[str, Any] | None:
         return self.journal.call("seal_settings", name=self.name)
 
 

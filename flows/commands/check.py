@@ -31,6 +31,8 @@ def check(
     group: o.Group = None,
     time: o.Time = None,
     id: o.Id = None,
+    new_seal: o.NewSeal = False,
+    name: o.Name = None,
     config: o.Config = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -51,6 +53,8 @@ def check(
         ("split", "group"): group,
         ("split", "time"): time,
         ("split", "id"): o.names(id),
+        ("split", "new_seal"): new_seal or None,
+        ("name",): name,
     }
     _look(config, given, as_json)
 

@@ -62,6 +62,7 @@ def retrain(
             show_default=False,
         ),
     ] = None,
+    new_seal: o.NewSeal = False,
     force: Annotated[
         bool, typer.Option("--force", help="Train although nothing has changed since the last run.")
     ] = False,
@@ -127,6 +128,7 @@ def retrain(
         "bound": o.bindings(bound),
         "columns": columns,
         "budget": budget,
+        "new_seal": new_seal or None,
         "force": force or None,
         "warm": False if no_warm else None,
         "overlap": overlap,

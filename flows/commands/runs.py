@@ -25,20 +25,22 @@ def runs(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A model's name.", show_default=False)] = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """List the training runs, newest first; of one model also who was champion when."""
-    from tasks.tracking.look import history
+    """List the training runs, newest first; of one model also who was champion when, and what it has sealed."""
+    from tasks.tracking.look import history, seals
     from tasks.tracking.look import runs as found
 
     rows = found(name)
-    moves = history(name) if name else []
+    moves, sealed = (history(name), seals(name)) if name else ([], [])
     if as_json:
-        show_json({"runs": rows, "moves": moves} if name else rows)
+        show_json({"runs": rows, "moves": moves, "seals": sealed} if name else rows)
     elif not rows:
         show(f"No runs of {shortened(name)!r} yet." if name else "No runs yet: nestor train DATA --target COL")
     else:
         show(_runs_table(rows))
         if moves:
             show("", "champions, newest first", _moves_table(moves))
+        if len(sealed) > 1:
+            show("", "seals, newest first", _seals_table(sealed))
 
 
 def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
@@ -65,6 +67,21 @@ def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
             for row in rows
         ],
         spared=("how", "test", "status"),
+    )
+
+
+def _seals_table(sealed: list[dict[str, Any]]) -> RenderableType:
+    from flows.tables import rows_table
+
+    def when(seconds: float | None) -> str:
+        return "-" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+    return rows_table(
+        ("when", "seal", "share", "rows are known by", "why"),
+        [
+            (when(one["when"]), str(one["number"]), f"{100 * one['share']:g} %", one["columns"], one["why"])
+            for one in sealed
+        ],
     )
 
 

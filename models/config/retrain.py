@@ -40,6 +40,9 @@ class Retrain(Settings):
     """Where columns are missing or of another type than the champion knows: stop, or train on what there is."""
     warm: bool = True
     """Whether the last run's best configurations are tried right after each default."""
+    new_seal: bool = False
+    """Seal other rows than the name has sealed so far, by today's columns and settings: where its key columns are gone,
+    or the sealed rows have decided too often. It is written down with its reason."""
     force: bool = False
     """Train although data, settings and libraries are those of the last run."""
     needs_new: bool = False

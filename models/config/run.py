@@ -70,8 +70,11 @@ class Split(Settings):
     sealed: float | None = Field(default=None, title="Sealed share", ge=0, lt=0.9)
     """Share of rows in the sealed test set; empty: 20 % for small tables, less for large ones; 0: none."""
     salt: int | None = Field(default=None, ge=0, lt=100)
-    """Which of 100 draws the sealed test set is; empty: as in the name's first run, which takes the evenest. Another
-    one once the sealed rows have decided too often. Time plans draw nothing."""
+    """Which of 100 draws the sealed test set is; empty: as in the name's first run, which takes the evenest. Time plans
+    draw nothing."""
+    new_seal: bool = False
+    """Seal other rows than the name has sealed so far, by today's columns and settings. It is written down with its
+    reason, and what the gate counts begins anew. A name's first run needs it not."""
     test_column: Name | None = None
     """A column that is true (or `test`) in the rows to seal, instead of a drawn test set."""
 

@@ -10,9 +10,10 @@ too when the table's numbers write it, as files from R do.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,12 +23,14 @@ from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.objectives import columns_of
 from models.profiles import every_level
+from models.seal import Seal
 from models.table import Finding, Reading, Table
 from tasks.data import places
 from tasks.data.arrow import pc
 from tasks.data.chunks import misfit, refuse_lacking, used
 from tasks.data.columns import Column, canonical, positions, textual, whole_parser
 from tasks.data.headers import refuse_twice
+from tasks.data.keyed import keyed
 from tasks.data.kinds import Inferred, infer
 from tasks.data.notes import Note, at_rows, gathered
 from tasks.data.numeric import writes_comma
@@ -42,9 +45,10 @@ from tasks.data.words import MARKS, NUMBER_MARKS, Words, words
 __all__ = ["fetched", "read", "read_like", "read_with"]
 
 
-def read(run: Run, now: datetime | None = None) -> Table:
+def read(run: Run, now: datetime | None = None, kept: Callable[[], Mapping[str, Any] | None] | None = None) -> Table:
     """The table that the run names, with everything that had to be decided as findings. `now`: when the run began,
-    which dates in its path and in bound values are counted from."""
+    which dates in its path and in bound values are counted from; `kept`: how this name's rows were sealed before, asked
+    for when the source is read."""
     raw = load(run.data, run.query, run.bound, now, room_for(run.budget))
     if not len(raw.frame):
         raise InputError(f"{raw.source} has a header but no rows.")
@@ -58,6 +62,8 @@ def read(run: Run, now: datetime | None = None) -> Table:
     features, reading, notes = _features(raw, mine, run, mark)
     whole = raw.frame[list(mine.needed)]
     test = None if mine.test_column is None else sealed(raw.frame[mine.test_column])
+    known = None if kept is None or test is not None or run.test is not None else kept()
+    key = None if known is None else keyed(raw, Seal.from_json(known), mine, reading, features)
     said: list[Finding] = []
     if run.test is not None:
         features, whole, test = _joined(run, mine, reading, features, whole, now)
@@ -79,6 +85,7 @@ def read(run: Run, now: datetime | None = None) -> Table:
         ids=identities(whole[list(mine.ids)]) if mine.ids else None,
         subgroups=_subgroups(whole, mine, run),
         test=test,
+        key=key,
         findings=(*raw.findings, *gathered(notes), *found.findings, *said),
     )
     table = _with_target(table, found, mine.target)

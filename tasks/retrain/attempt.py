@@ -21,8 +21,9 @@ OPEN = "open.json"
 
 
 def changes(one: Asked, run: Run, fingerprint: str) -> tuple[str, ...]:
-    """What differs from the last run: the table, settings, libraries; empty where nothing does."""
-    return unchanged.changes(one.past.tags, run, fingerprint) if one.past else ("it is the first run",)
+    """What differs from the last run: the table, settings, libraries, a new seal; empty where nothing does."""
+    found = unchanged.changes(one.past.tags, run, fingerprint) if one.past else ("it is the first run",)
+    return (*found, "the seal") if run.split.new_seal else found
 
 
 def begin(one: Asked, run: Run) -> None:

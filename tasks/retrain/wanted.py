@@ -12,6 +12,7 @@ from models.errors import InputError
 from models.table import Table
 from tasks.data.source import load
 from tasks.retrain.source import Asked
+from tasks.unchanged import without_once
 
 
 def settings(one: Asked) -> Run:
@@ -33,6 +34,7 @@ def settings(one: Asked) -> Run:
     elif _at(one.retrain.changes, "budget", "seconds") is not None:
         values = _merged(values, {"search": {"trials": None}})
     values = _there(values, one) if one.retrain.columns == "adapt" else values
+    values = _merged(values, {"split": {"new_seal": True}}) if one.retrain.new_seal else values
     return made({**values, "data": one.data, "name": one.name})
 
 
@@ -58,10 +60,8 @@ def made(values: Mapping[str, Any]) -> Run:
 
 
 def _without_source(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without where the table lies and where warm configurations come from: both are found anew."""
-    kept = {k: v for k, v in values.items() if k not in ("data", "query", "bound")}
-    search = kept.get("search")
-    return {**kept, "search": {k: v for k, v in search.items() if k != "warm_from"}} if search else kept
+    """The settings without where the table lies, which is found anew, and without what that run asked once."""
+    return without_once({k: v for k, v in values.items() if k not in ("data", "query", "bound")})
 
 
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from models.errors import InputError, unknown
+from models.errors import InputError, listed, unknown
+from models.sealing import FIRST
 from tasks.journal import default_address
 from tasks.tracking import moves
+from tasks.tracking.seal import stored
 from tasks.tracking.store import connect, search, sentence
 
 if TYPE_CHECKING:
@@ -40,6 +42,20 @@ def _found(client: MlflowClient, name: str | None = None) -> list[tuple[Run, str
 def history(name: str, address: str | None = None) -> list[dict[str, Any]]:
     """Who was champion when, newest first: number, kind, how, from, to, who, when (unix seconds), why, gate."""
     return [move.as_json() for move in reversed(moves.history(connect(address or default_address()), name))]
+
+
+def seals(name: str, address: str | None = None) -> list[dict[str, Any]]:
+    """The seals of the name, newest first: number, when (unix seconds; None where an earlier version drew it), why,
+    kind, share, salt, and the columns that rows are known by."""
+    kept = stored(connect(address or default_address()), name)
+    if kept is None:
+        return []
+    now = {"number": 1, "drawn": None, "why": FIRST, **kept, "columns": listed(kept["columns"])}
+    return [
+        {"number": one["number"], "when": one["drawn"], "why": one["why"] or FIRST, "kind": one["kind"],
+         "share": one["fraction"], "salt": one["salt"], "columns": one["columns"]}
+        for one in (now, *reversed(kept.get("earlier", ())))
+    ]  # fmt: skip
 
 
 def _versions(client: MlflowClient, names: Iterable[str]) -> dict[str, tuple[int, str | None]]:

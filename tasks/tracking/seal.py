@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from models.seal import digest
+from tasks import seals
 from tasks.tracking.described import SHARED
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.store import experiment, locked
@@ -14,25 +15,54 @@ from tasks.tracking.store import experiment, locked
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+TAG = "nestor.seal"
+MOST = 15_000
+"""Characters that a tag is given at most; MLflow holds 20,000. What is longer stands in several."""
+
+
 def seal_settings(mirror: Mirror, name: str = "") -> dict[str, Any] | None:
     """How the first run of this name sealed its test rows; None before it did."""
-    return _kept(mirror, _experiment_of(mirror, name))
+    return _kept(mirror.client.get_experiment(_experiment_of(mirror, name)).tags)
 
 
-def _kept(mirror: Mirror, experiment_id: str) -> dict[str, Any] | None:
-    tags = mirror.client.get_experiment(experiment_id).tags
-    return json.loads(tags["nestor.seal"]) if "nestor.seal" in tags else None
+def stored(client: MlflowClient, name: str) -> dict[str, Any] | None:
+    """The same of any process; nothing is made in the store."""
+    found = client.get_experiment_by_name(name)
+    return None if found is None else _kept(found.tags)
 
 
 def keep_seal_settings(mirror: Mirror, settings: dict[str, Any], name: str = "") -> dict[str, Any]:
-    """Keeps the settings unless there are some already that nobody asked to replace; those that hold from now on."""
+    """Keeps the settings unless there are some already of another seal that they do not replace; those that hold from
+    now on."""
     own = _experiment_of(mirror, name)
     with locked(mirror.address):
-        kept = _kept(mirror, own)
-        if kept is not None and not settings.get("asked"):
+        kept = _kept(mirror.client.get_experiment(own).tags)
+        if kept is not None and seals.same(kept, settings):
+            cuts = [one["cut"] for one in (kept, settings) if one.get("cut") is not None]
+            settings = {**settings, "cut": max(cuts, default=None)}  # it only ever moves forward
+        elif kept is not None and settings.get("number", 1) <= kept.get("number", 1):
             return kept
-        mirror.client.set_experiment_tag(own, "nestor.seal", json.dumps(settings))
+        if settings != kept:
+            _write(mirror.client, own, json.dumps(settings))
         return settings
+
+
+def _kept(tags: Mapping[str, str]) -> dict[str, Any] | None:
+    text = tags.get(TAG)
+    if text is None:
+        return None
+    found = json.loads(text)
+    return json.loads("".join(tags[tag] for tag in found["parts"])) if "parts" in found else found
+
+
+def _write(client: MlflowClient, own: str, text: str) -> None:
+    """Writes the tag; of a wide table its parts first, under names of their own, so that a kill leaves a whole one."""
+    if len(text) > MOST:
+        parts = {f"{TAG}.{digest(text):016x}.{at}": text[at : at + MOST] for at in range(0, len(text), MOST)}
+        for tag, part in parts.items():
+            client.set_experiment_tag(own, tag, part)
+        text = json.dumps({"parts": list(parts)})
+    client.set_experiment_tag(own, TAG, text)
 
 
 def count_opening(mirror: Mirror, seal_id: str, name: str = "") -> int:

@@ -26,11 +26,11 @@ class Unheard(Journal):
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://someone:secret@127.0.0.1:1"])
 def test_a_dry_run_has_the_seal_that_a_run_has_kept(address, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     rows = "\n".join(f"{k * 37 % 991 / 7:.3f},{k % 7},{'yes' if k % 3 else 'no'}" for k in range(1000))
     Path("t.csv").write_text(f"a,b,y\n{rows}\n")
     run = Run(data="t.csv", target="y", search={"trials": 1, "families": ("constant",)})
     drawn = planned(run)["sealed"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with Unheard(tmp_path / "work", "t", start=False) as journal:
         session = Session(run, "t", Workdir(tmp_path / "work"), Ledger(None, time.time()), journal)
         half = {"kind": "random", "columns": ("a", "b"), "fraction": 0.5, "salt": 3, "cut": None}

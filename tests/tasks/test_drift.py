@@ -15,7 +15,6 @@ import pytest
 from models.errors import InputError, NestorError
 from tasks.deliver import delivered
 from tasks.drift import Rows, compared, rows_of, trained_on
-from tasks.intake import made_of
 from tasks.profiles import profiled
 from tasks.score import Loaded
 from tests.sessions import frame, run_over, trained
@@ -30,7 +29,7 @@ def version(path: Path, plan: str = "random", task: str = "binary", rows: int = 
         "task": session.work.task, "classes": list(session.work.classes), "kinds": session.work.kinds,
         "reading": session.table.reading.__dict__, "target": "target", "metric": session.metric.name,
     }  # fmt: skip
-    keys = {"trained": np.unique(session.workdir.read_array("row_keys")), "made_of": np.array(made_of(session.table))}
+    keys = {"trained": np.unique(session.workdir.read_array("row_keys")), "made_of": np.array(session.made_of)}
     profile = json.loads(json.dumps(profiled(session, concluded).as_json(), allow_nan=False))
     return loaded(twin or model, facts, keys, profile)
 

@@ -183,7 +183,7 @@ def test_rows_that_the_champion_was_trained_on_are_left_out(registry, monkeypatc
     first = registry.train("salted", digits(), poor, split={"sealed": 0.5})
     champion = pd.read_feather(first[1] / "work.arrow")
     kept = json.loads((first[1] / "seal.json").read_text())["salt"]
-    second = registry.train("salted", digits(), good, split={"sealed": 0.5, "salt": 0 if kept else 1})
+    second = registry.train("salted", digits(), good, split={"sealed": 0.5, "salt": 0 if kept else 1, "new_seal": True})
     seen = []
     whole = meeting.predicted
     monkeypatch.setattr(meeting, "predicted", lambda *a: (seen.append(a[1]), whole(*a))[1])
@@ -202,7 +202,9 @@ def test_rows_that_the_champion_was_trained_on_are_left_out(registry, monkeypatc
 def test_the_new_salt_holds_for_later_runs(registry):
     first = registry.begun_seal("resalted", digits())
     other = 0 if first.salt else 1
-    assert registry.begun_seal("resalted", digits(), split={"salt": other}).salt == other
+    with pytest.raises(InputError, match=rf"the salt {other} \(--salt\), and were drawn by {first.salt}.*--new-seal"):
+        registry.begun_seal("resalted", digits(), split={"salt": other})
+    assert registry.begun_seal("resalted", digits(), split={"salt": other, "new_seal": True}).salt == other
     assert registry.begun_seal("resalted", digits()).salt == other
     assert registry.begun_seal("resalted", digits(), split={"salt": other}).salt == other
 
@@ -230,7 +232,7 @@ def test_groups_that_the_champion_was_trained_on_are_left_out(registry):
     split = {"group": "who", "sealed": 0.5}
     first = registry.train("groups", grouped(), poor, split=split)
     kept = json.loads((first[1] / "seal.json").read_text())["salt"]
-    second = registry.train("groups", grouped(), good, split={**split, "salt": 0 if kept else 1})
+    second = registry.train("groups", grouped(), good, split={**split, "salt": 0 if kept else 1, "new_seal": True})
     verdict = gate(registry, "groups", second)
     champion = load("groups/1", registry.address)
     rows = meeting.sealed(second[1])
@@ -259,7 +261,8 @@ def test_without_sealed_rows_nothing_is_decided(registry):
 
 def test_a_column_that_today_lacks_decides_nothing(registry):
     registry.train("lacks", digits(), good)
-    verdict = gate(registry, "lacks", registry.train("lacks", digits().drop(columns="pixel_1_2"), good))
+    less = digits().drop(columns="pixel_1_2")
+    verdict = gate(registry, "lacks", registry.train("lacks", less, good, split={"new_seal": True}))
     assert verdict.promoted is None
     assert "Today's table lacks columns that the champion needs: pixel_1_2" in verdict.sentence
 
@@ -268,18 +271,18 @@ def test_a_column_of_another_kind_decides_nothing(registry):
     frame = digits()
     registry.train("kinds", frame, good)
     words = frame.assign(pixel_1_2=[f"w{v:.0f}" for v in frame["pixel_1_2"]])
-    verdict = gate(registry, "kinds", registry.train("kinds", words, good))
+    verdict = gate(registry, "kinds", registry.train("kinds", words, good, split={"new_seal": True}))
     assert verdict.promoted is None
     assert "pixel_1_2 (was number, is category)" in verdict.sentence
 
 
 def test_a_new_column_leaves_the_champions_rows_known(registry):
-    """Rows are known by all their columns, so a new column makes every key another; the champion's own columns still
-    tell which rows it was trained on."""
+    """A new seal knows rows by the new column too, so every key is another; the champion's own columns still tell which
+    rows it was trained on."""
     frame = digits()
     registry.train("wider", frame, poor)
     wider = frame.assign(more=np.random.default_rng(0).normal(size=len(frame)))
-    second = registry.train("wider", wider, good, split={"sealed": 0.6})
+    second = registry.train("wider", wider, good, split={"sealed": 0.6, "new_seal": True})
     verdict = gate(registry, "wider", second)
     champion = {
         tuple(r) for r in pd.read_feather(registry.folder / f"run{registry.count - 1}" / "work.arrow").to_numpy()
@@ -292,9 +295,16 @@ def test_a_new_column_leaves_the_champions_rows_known(registry):
 def test_rows_known_by_other_ids_decide_nothing(registry):
     frame = digits().assign(key=range(1_797), number=range(1_797))
     registry.train("ids", frame, good, split={"id": "key"})
-    verdict = gate(registry, "ids", registry.train("ids", frame, good, split={"id": "number"}))
+    verdict = gate(registry, "ids", registry.train("ids", frame, good, split={"id": "number", "new_seal": True}))
     assert verdict.promoted is None
     assert "can't be told" in verdict.sentence or "lacks columns" in verdict.sentence
+
+
+def test_ids_that_are_named_later_move_no_row(registry):
+    frame = digits().assign(key=range(1_797))
+    first = registry.begun_seal("named later", frame, drop="key")
+    assert registry.begun_seal("named later", frame, split={"id": "key"}).columns == first.columns
+    assert "key" not in first.columns
 
 
 def test_other_labels_decide_nothing(registry):
@@ -338,7 +348,7 @@ def test_decisions_are_counted_across_names_and_a_repeated_meeting_once(registry
     assert f"have decided {first + 1} times" in gate(registry, two, pair).sentence
 
 
-def test_worn_sealed_rows_advise_a_new_salt_which_counts_anew(registry):
+def test_worn_sealed_rows_advise_a_new_seal_which_counts_anew(registry):
     frame = digits().rename(columns={"pixel_1_2": "worn"})
     registry.train("worn", frame, poor)
     second = registry.train("worn", frame, good)
@@ -349,9 +359,8 @@ def test_worn_sealed_rows_advise_a_new_salt_which_counts_anew(registry):
     verdict = gate(registry, "worn", second)
     assert verdict.uses == MOST_USES + 1
     assert "draw" in verdict.sentence
-    assert "split.salt" in verdict.sentence
-    other = (identity["salt"] + 1) % 100
-    registry.begun_seal("worn", frame, split={"salt": other})
+    assert "--new-seal" in verdict.sentence
+    registry.begun_seal("worn", frame, split={"new_seal": True})
     fresh = json.loads((registry.folder / f"run{registry.count}" / "sealed.json").read_text())["identity"]
     assert count_decision(client, registry.address, fresh, "any") == 1
 
