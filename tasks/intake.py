@@ -150,13 +150,15 @@ def _write_units(session: Session, name: str, table: Table, units: np.ndarray) -
 
 def _sealed_as(session: Session, sealed: Table) -> dict[str, Any]:
     """What a gate must know of the sealed rows: what a bootstrap draws, what their keys are made of, and what makes
-    them the same sealed rows as another run's: salt, key columns and target; in time plans the window too."""
+    them the same sealed rows as another run's: salt, key columns and target; in time plans the window too, and how manieth
+    seal of the name it is, if another one was asked for."""
     seal, columns = session.seal, list(session.made_of)
     identity = {"columns": columns, "target": session.run.target or "target"}
     if seal is None:
         identity["given"] = digest(*np.unique(np.asarray(session.workdir.read_array("sealed_row_keys"))).tolist())
     else:
         identity |= {"salt": seal.salt, "kind": seal.kind, "cut": seal.cut}
+        identity |= {"number": seal.number} if seal.number > 1 else {}  # a time plan's has no other salt
     unit = "group" if sealed.group is not None else "block" if sealed.time is not None else "row"
     return {"unit": unit, "made_of": columns, "forms": forms(sealed), "identity": identity}
 
