@@ -87,8 +87,8 @@ def divided(table: Table, run: Run, metric: Metric, kept: Mapping[str, Any] | No
     shared = () if table.test is None else _shared(table, table.test, whole, work_places, repeats)
     said = (*found.findings, *told, *findings, *shared, *_measured(table, sealed, metric))
     return Division(
-        plan, sealed, work_places, np.flatnonzero(earlier & ~work), found.seal, found.settings, said, found.note, repeats, row_keys,
-        sealing.made_of(form), points(table), len(np.unique(hashed[work_places])),
+        plan, sealed, work_places, np.flatnonzero(earlier & ~work), found.seal, found.settings, said, found.note,
+        repeats, row_keys, sealing.made_of(form), points(table), len(np.unique(hashed[work_places])),
     )  # fmt: skip
 
 

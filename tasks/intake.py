@@ -150,8 +150,8 @@ def _write_units(session: Session, name: str, table: Table, units: np.ndarray) -
 
 def _sealed_as(session: Session, sealed: Table) -> dict[str, Any]:
     """What a gate must know of the sealed rows: what a bootstrap draws, what their keys are made of, and what makes
-    them the same sealed rows as another run's: salt, key columns and target; in time plans the window too, and how manieth
-    seal of the name it is, if another one was asked for."""
+    them the same sealed rows as another run's: salt, key columns and target; in time plans the window too; and how
+    manieth seal of the name it is, where a new one was asked for."""
     seal, columns = session.seal, list(session.made_of)
     identity = {"columns": columns, "target": session.run.target or "target"}
     if seal is None:
