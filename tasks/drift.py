@@ -88,7 +88,8 @@ def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -
     odds = predictions(loaded, full.iloc[fresh])
     said = predicted(odds, loaded.facts["classes"]) if len(fresh) >= FEWEST else None
     units = _observations(then, rows)
-    found = compare(then, rows.features, said, level, psi, units, None if units is None else units[fresh])
+    own = None if units is None else units[fresh]
+    found = compare(then, rows.features, said, level, psi, units, own)
     found = replace(found, notes=(*found.notes, *rows.notes))
     if known.any():
         count = int(known.sum())
@@ -100,7 +101,8 @@ def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -
         found = replace(found, notes=(*found.notes, note))
     if then.performance is None or loaded.facts["target"] not in rows.others:
         return found
-    return _with_performance(found, loaded, then.performance, odds, rows.others.iloc[fresh].reset_index(drop=True))
+    others = rows.others.iloc[fresh].reset_index(drop=True)
+    return _with_performance(found, loaded, then.performance, odds, others, own)
 
 
 def predictions(loaded: Loaded, features: pd.DataFrame) -> np.ndarray:
@@ -147,7 +149,9 @@ def _key_columns(loaded: Loaded) -> list[str]:
 # --- Rows with labels ------------------------------------------------------------------------------------------------
 
 
-def _with_performance(found: Drift, loaded: Loaded, then: Performance, odds: np.ndarray, others: pd.DataFrame) -> Drift:
+def _with_performance(
+    found: Drift, loaded: Loaded, then: Performance, odds: np.ndarray, others: pd.DataFrame, units: np.ndarray | None
+) -> Drift:
     """With the score on the rows whose label the model knows."""
     codes, note = labels.codes(loaded, others[loaded.facts["target"]])
     kept = np.flatnonzero(np.isfinite(codes))
@@ -158,14 +162,16 @@ def _with_performance(found: Drift, loaded: Loaded, then: Performance, odds: np.
     weight = weights(later[then.weight], None) if then.weight in later else None
     metric = metric_for(then.metric, loaded.facts["task"], loaded.facts["classes"], then.costs)
     target = codes[kept] if metric.needs == "value" else codes[kept].astype(np.int64)
-    said = worse(then, metric, judged((target, odds[kept], weight), then.threshold), _units(later, then), found.level)
+    drawn = _drawn(later, then) if units is None else units[kept]
+    said = worse(then, metric, judged((target, odds[kept], weight), then.threshold), drawn, found.level)
     if said is None:
         notes = (*notes, f"The {len(kept)} rows with labels give no score that could be compared.")
     return replace(found, performance=said, notes=notes)
 
 
-def _units(rows: pd.DataFrame, then: Performance) -> np.ndarray:
-    """What the bootstrap draws: groups, blocks of time, else rows."""
+def _drawn(rows: pd.DataFrame, then: Performance) -> np.ndarray:
+    """What the bootstrap draws where these are no groups or points of the training's kind: groups, blocks of time, else
+    rows."""
     if then.group in rows:
         return groups(rows[then.group])
     if then.time in rows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,8 @@ def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _misfit(session: Session, known: Family, fold: str, params: Mapping[str, Any]) -> str:
     """Why the params are no configuration in this fold, the user's ranges kept; empty where they are one."""
-    there = shape(session, fold)
+    # One that says whether to take the logarithm is taken over where some fold asks for that; in others it says nothing.
+    there = replace(shape(session, fold), skewed=bool(session.brief.skewed))
     return misfit(view_of(known, there, session.metric, session.run).family, there, params)
 
 
