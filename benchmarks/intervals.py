@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import expit, ndtri
 
 from benchmarks.stamp import printed
-from models.estimate import Z95, standard_error, test_interval
+from models.estimate import Z95, error_of, test_interval
 from models.metric import Fold3, Metric, metric_for
 
 AUC = metric_for("roc_auc", "binary", (0, 1))
@@ -49,12 +49,12 @@ def _drawn(area: float, positives: int, draws: int) -> Iterator[Fold3]:
 
 def _intervals(metric: Metric, fold: Fold3, seed: int) -> tuple[tuple[float, float], ...]:
     """(low, high), straight and as Nestor makes it."""
-    keys = np.arange(len(fold[0]))
-    value, half = metric.pooled([fold]), Z95 * standard_error(metric, [fold], [keys], seed)
-    found = test_interval(metric, fold, keys, seed)
+    found = test_interval(metric, fold, np.arange(len(fold[0])), seed)
     assert found.low is not None
     assert found.high is not None
-    straight = max(metric.low, value - half), min(metric.high, value + half)
+    # Of a perfect score the bootstrap has no error.
+    half = 0.0 if found.value == metric.high else Z95 * (error_of(metric, found) or 0.0)
+    straight = max(metric.low, found.value - half), min(metric.high, found.value + half)
     return straight, (found.low, found.high)
 
 

@@ -94,7 +94,7 @@ def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _misfit(session: Session, known: Family, fold: str, params: Mapping[str, Any]) -> str:
     """Why the params are no configuration in this fold, the user's ranges kept; empty where they are one."""
-    # One that says whether to take the logarithm is taken over where some fold asks for that; in others it says nothing.
+    # One that says whether to take the logarithm is taken over where some fold asks for that.
     there = replace(shape(session, fold), skewed=bool(session.brief.skewed))
     return misfit(view_of(known, there, session.metric, session.run).family, there, params)
 
