@@ -89,7 +89,7 @@ def planned(table: Table, run: Run) -> Table:
     taken = [name for name in history.kinds if name in table.features.columns]
     if taken:
         raise InputError(f"The table has a column {taken[0]!r}, which is what the history's own is called: rename it.")
-    return replace(table, history=history, findings=(*table.findings, *_told(table, history, clock)))
+    return replace(table, history=history, findings=(*table.findings, *_told(table, run, history, clock)))
 
 
 def wide(table: Table) -> Table:
@@ -267,12 +267,14 @@ def _apart(table: Table, column: str) -> bool:
     return not rows.duplicated().any() and bool(rows["key"].nunique() <= 3 * at_once)
 
 
-def _told(table: Table, history: History, clock: Clock) -> list[Finding]:
+def _told(table: Table, run: Run, history: History, clock: Clock) -> list[Finding]:
     rows = f"every {clock.named(clock.steps(1))}" if clock.months or clock.scale is None else "in steps of a number"
     said = (
         f"A series with rows {rows}, forecast {history.horizon[0]} ahead: {len(history.kinds)} columns are made of "
         f"what was known {history.horizon[0]} before each row. {history.reference!r} is the seasonal-naive forecast."
     )
+    if run.split.gap is None:
+        said += f" Models are judged on rows at least {history.horizon[0]} later than those that they were trained on."
     found = [Finding("series", "pass", said)]
     unknown = [c for c in table.features.columns if c not in history.kept and c != history.time]
     if unknown:
