@@ -54,7 +54,7 @@ class Story:
         os.replace(self.folder / "new.csv", self.folder / "cells.csv")
 
     def next_ended(self, up: Up, schedule: str) -> dict[str, Any]:
-        """The next run of the schedule that has ended."""
+        """The next run of the schedule that has ended and met no other at work."""
 
         def look() -> dict[str, Any] | None:
             fresh = (r for r in up.scheduled(schedule) if r["id"] not in self.seen and r["state_type"] in ENDED)
@@ -63,8 +63,10 @@ class Story:
         run = wait_for(look, PATIENCE)
         assert run, up.errors()
         self.seen.add(run["id"])
-        self.lines.append((run["expected_start_time"][11:16], run["name"], run["state_name"], self.verdict(up, run)))
-        return run
+        told = self.verdict(up, run)
+        self.lines.append((run["expected_start_time"][11:16], run["name"], run["state_name"], told))
+        # A retraining that takes longer than the minute between two slots refuses the next one, as `overlap` says.
+        return self.next_ended(up, schedule) if told.startswith("Another retraining of") else run
 
     def verdict(self, up: Up, run: Mapping[str, Any]) -> str:
         """What the run's page says in one line: the artifact that a retraining leaves, else its state's message."""
