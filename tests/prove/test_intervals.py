@@ -332,7 +332,7 @@ def drawn(source: Source, most: int, seed: int) -> np.ndarray:
 
 
 def test_law_7_agreement_is_standard_normal_over_real_tables(proof: Proof, tmp_path):
-    per_table = scaled(200) // len(sources()) + 1
+    per_table = scaled(100) // len(sources()) + 1
     z: dict[str, list[float]] = defaultdict(list)
     unsealed = 0
     for source in sources():
@@ -372,9 +372,9 @@ def test_law_7_agreement_is_standard_normal_over_real_tables(proof: Proof, tmp_p
     proof.verdict("Law 7: outer folds and sealed rows agree", off)
 
 
-def coverage(source: Source, path: Path, **split: int) -> tuple[str, list[str]]:
-    """What intervals of 100 samples of 500 rows held, in words, and what fails of it."""
-    samples, size = scaled(100), 500
+def coverage(source: Source, path: Path, samples: int, **split: int) -> tuple[str, list[str]]:
+    """What intervals of so many samples of 500 rows held, in words, and what fails of it."""
+    size = 500
     held, off, widths, others = 0, [], [], np.arange(0)
     for seed in range(samples):
         rows = drawn(source, size, seed)
@@ -399,13 +399,13 @@ def coverage(source: Source, path: Path, **split: int) -> tuple[str, list[str]]:
 
 def test_law_8_the_interval_holds_the_score_on_new_rows(proof: Proof, tmp_path):
     named = {s.name: s for s in sources()}
-    said, off = coverage(named.get("adult", named["digits"]), tmp_path, outer=5, inner=2)
+    said, off = coverage(named.get("adult", named["digits"]), tmp_path, scaled(100), outer=5, inner=2)
     proof.say(said)
     proof.verdict("Law 8: the interval holds the score on new rows", off)
 
 
 def test_law_8_states_the_interval_holds_the_score_on_new_rows(proof: Proof, tmp_path):
-    said, off = coverage(next(s for s in sources() if s.name == "few states"), tmp_path, outer=5, inner=1)
+    said, off = coverage(next(s for s in sources() if s.name == "few states"), tmp_path, scaled(60), outer=5, inner=1)
     proof.say(said)
     proof.verdict("Law 8, where rows repeat: the interval holds the score on new rows", off)
 
