@@ -192,7 +192,7 @@ def decide(
     levels = () if subgroup is None else _levels(metric, folds, subgroup)
     broken = _broken(gate, costs_[1], levels)
     passed = low > threshold(gate)
-    if fresh is not None and too_few(int(fresh.sum()), len(np.unique(units[fresh])), unit):
+    if fresh is not None and not _enough(metric, folds[1], units, unit, fresh):
         fresh = None
     least = threshold(gate) if passed and not broken else None
     rests_on = basis(metric, [folds[0]], [units])
@@ -264,8 +264,7 @@ def published(met: Met, sure: float, least: float | None, fresh: np.ndarray | No
     from the end of the one score's to that of the other's. None: the rule has not chosen."""
     metric, value, drawn, part, units = met.metric, met.values[1], met.drawn[1], met.folds[1], met.units
     if fresh is not None and not fresh.all():
-        target, prediction, weight = part
-        part = target[fresh], prediction[fresh], None if weight is None else weight[fresh]
+        part = _those(part, fresh)
         counted = (counts[:, fresh] for counts in _counts(metric, units, met.seed))
         value, drawn, units = metric.score(*part), _again(metric, [part], counted)[0], units[fresh]
     rows, mark, rests_on = len(units), CHOSEN if fresh is None else FRESH, basis(metric, [part], [units])
@@ -280,6 +279,17 @@ def published(met: Met, sure: float, least: float | None, fresh: np.ndarray | No
     honest = around(metric, value - metric.gain(flatters), deviation(drawn), rests_on)
     ends = (honest.low, told.high) if metric.greater_is_better else (told.low, honest.high)
     return Published(Interval(honest.value, *ends, rests_on), rows, mark, flatters)
+
+
+def _enough(metric: Metric, fold: Fold3, units: np.ndarray, unit: Unit, fresh: np.ndarray) -> bool:
+    """Whether a score can be published on the fresh rows alone."""
+    few = too_few(int(fresh.sum()), len(np.unique(units[fresh])), unit)
+    return not few and math.isfinite(metric.score(*_those(fold, fresh)))
+
+
+def _those(fold: Fold3, rows: np.ndarray) -> Fold3:
+    target, prediction, weight = fold
+    return target[rows], prediction[rows], None if weight is None else weight[rows]
 
 
 def too_few(rows: int, units: int, unit: Unit) -> str:
@@ -299,7 +309,7 @@ def _levels(metric: Metric, folds: list[Fold3], subgroup: np.ndarray) -> tuple[L
         rows = np.flatnonzero(codes == code)
         if len(rows) < LEAST_LEVEL:
             continue
-        scores = [metric.score(t[rows], p[rows], None if w is None else w[rows]) for t, p, w in folds]
+        scores = [metric.score(*_those(fold, rows)) for fold in folds]
         gain = metric.gain(scores[1]) - metric.gain(scores[0])
         found += [Level(str(name), len(rows), gain)] if math.isfinite(gain) else []
     return tuple(sorted(found, key=lambda one: one.gain))

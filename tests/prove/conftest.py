@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.tables import tables
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "proofs.md"
 SCALE = float(os.environ.get("NESTOR_PROVE_SCALE", "1"))
@@ -23,6 +25,7 @@ HEAD = """# Proofs
 
 Laws that take hundreds of runs to hold Nestor to; what the words mean is in [estimates.md](estimates.md). Each section
 is written by its test in `tests/prove`: all by `make prove`, one by `python -m pytest -m prove -k law_8`.
+`NESTOR_TABLES`, a folder or list of tables as `benchmarks.tables` takes it, gives laws 7 and 8 more real ones.
 
 `make prove` tries the searches too, by the laws in `tests/models` and `tests/test_searches.py`. Those of the extra
 `bayes` (`gp`, `botorch`) it skips, with a line that says so, until `uv sync --extra bayes` has brought PyTorch. These
@@ -90,6 +93,12 @@ def _machine() -> str:
 def scaled(count: int, least: int = 4) -> int:
     """So many at full size, a share of them in a trial run."""
     return max(least, round(count * SCALE))
+
+
+def more_tables(*only: str) -> list[tuple[Path, str, list[str]]]:
+    """File, target and options of each table, or of those of these names, that `NESTOR_TABLES` tells of."""
+    place = os.environ.get("NESTOR_TABLES")
+    return list(tables(Path(place), list(only))) if place else []
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import warnings
 from collections import defaultdict
@@ -19,7 +18,6 @@ from scipy.special import expit
 from scipy.stats import norm
 from sklearn import datasets
 
-from benchmarks.tables import tables
 from models import estimate
 from models.config import Run
 from models.measures import RANKS
@@ -34,7 +32,7 @@ from tasks.data import read
 from tasks.session import Session
 from tasks.shortlist import shortlist
 from tasks.validate import check_form
-from tests.prove.conftest import SCALE, Proof, scaled
+from tests.prove.conftest import SCALE, Proof, more_tables, scaled
 from tests.sessions import TUNABLE, begun, tuned
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(0)]
@@ -268,8 +266,7 @@ def sources() -> tuple[Source, ...]:
     """scikit-learn's tables, some whose rows repeat, and those of `NESTOR_TABLES`."""
     found = [source(name, f"sklearn:{name}") for name in ("breast_cancer", "wine", "digits", "diabetes")]
     found += [source(name, make(np.random.default_rng(0))) for name, make in REPEATED.items()]
-    place = os.environ.get("NESTOR_TABLES")
-    for file, target, options in tables(Path(place), []) if place else ():
+    for file, target, options in more_tables():
         roles = dict(zip(options[::2], options[1::2], strict=True))
         found.append(source(file.stem, str(file), target, roles.get("--group"), roles.get("--time")))
     return tuple(found)

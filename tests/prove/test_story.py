@@ -13,13 +13,12 @@ import pandas as pd
 import pytest
 from sqlalchemy import create_engine
 
-from tests.prove.conftest import ROOT, SCALE, stamp
+from tests.prove.conftest import ROOT, SCALE, more_tables, stamp
 from tests.sessions import wait_for
 from tests.stack import Up, ask, nestor, postgres, said
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(0)]
 
-ADULT = ROOT.parent / "shared" / "data" / "dev" / "adult.csv"
 WEEK = 4_000
 """Rows that arrive in a week."""
 NEWEST = "select * from people where week = (select max(week) from people)"
@@ -120,9 +119,10 @@ def triggered(up: Up, since: float) -> str:
 
 
 def test_story(tmp_path):
-    if not ADULT.exists():
-        pytest.skip("the table adult.csv is not there")
-    weeks = pd.read_csv(ADULT).sample(frac=1, random_state=0)
+    found = more_tables("adult")
+    if not found:
+        pytest.skip("NESTOR_TABLES tells of no table adult")
+    weeks = pd.read_csv(found[0][0]).sample(frac=1, random_state=0)
     slices = [weeks.iloc[i * WEEK : (i + 1) * WEEK] for i in range(4)]
     slices = slices[:2] + [drifted(one) for one in slices[2:]]
     with postgres() as server:
