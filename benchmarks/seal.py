@@ -1,4 +1,5 @@
-"""What moves a row between sealed rows and others, and what is said: `python -m benchmarks.seal [--retrain]`.
+"""What moves a row between sealed rows and others, and what is said:
+`python -m benchmarks.seal [--retrain] [--only A,B]`.
 
 Each change is made to one table, of which a name's first run has sealed a fifth; then the table is read and divided as
 a training does it. With `--retrain` `nestor retrain` follows each change too, on a name that was trained before."""
@@ -6,6 +7,7 @@ a training does it. With `--retrain` `nestor retrain` follows each change too, o
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -109,10 +111,10 @@ CHANGES: Mapping[str, Change] = {
 }  # fmt: skip
 
 
-def written(frame: pd.DataFrame, form: Mapping[str, Any]) -> str:
+def written(frame: pd.DataFrame, form: Mapping[str, Any], name: str = "loans") -> str:
     """The table as a csv file in this folder; its name."""
-    frame.to_csv("loans.csv", index=False, **form)
-    return "loans.csv"
+    frame.to_csv(f"{name}.csv", index=False, **form)
+    return f"{name}.csv"
 
 
 def sealed(frame: pd.DataFrame, change: Change) -> tuple[pd.Index, list[str]]:
@@ -151,32 +153,38 @@ def apart() -> Iterator[Path]:
             os.chdir(here)
 
 
-def retrained(first: pd.DataFrame, change: Change, folder: Path) -> str:
-    """What a retraining says after the change."""
-    quick = ("--trials", "1", "--families", "linear")
-    done = nestor("train", written(first, {}), "--target", "target", *quick, "--quiet", folder=folder, timeout=300)
+def retrained(first: pd.DataFrame, change: Change, name: str) -> str:
+    """What a retraining of a model of that name says after the change, in the current folder."""
+    quick = ("--target", "target", "--trials", "1", "--families", "linear", "--quiet")
+    done = nestor("train", written(first, {}, name), *quick, folder=Path.cwd(), timeout=600)
     if done.code:
         return done.err
-    written(change.frame(first), change.form)
-    Path("more.json").write_text(pd.Series({"changes": dict(change.settings)}).to_json())
-    more = ("--config", "more.json", "--force", "--columns", "adapt", "--quiet")
-    done = nestor("retrain", "loans", *more, folder=folder, timeout=300)
-    return (done.out if not done.code else done.err).strip().splitlines()[-1]
+    written(change.frame(first), change.form, name)
+    Path("more.json").write_text(json.dumps({"changes": dict(change.settings)}))
+    more = ("--config", "more.json", "--force", "--columns", "adapt", "--json", "--quiet")
+    done = nestor("retrain", name, *more, folder=Path.cwd(), timeout=600)
+    if done.code:
+        return done.err.strip()
+    result = json.loads(done.out)
+    return f"{result['ending']}: {result['report']['sentence']}"
 
 
 def main() -> None:
     """Prints the table of changes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--retrain", action="store_true", help="a retraining after each change")
+    parser.add_argument("--only", default="", help="the changes to make, by name, divided by commas")
     asked, rows = parser.parse_args(), []
-    for name, change in CHANGES.items():
-        with apart() as folder:
-            count, said = moved(table(), change)
-        with apart() as folder:
-            ended = retrained(table(), change, folder) if asked.retrain else ""
-            stop_server(folder)
-        rows.append((name, "stops" if count is None else f"{count:,}", said, ended))
-        print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+    with apart() as folder:
+        for place, (name, change) in enumerate(CHANGES.items()):
+            if asked.only and name not in asked.only.split(","):
+                continue
+            with apart():
+                count, said = moved(table(), change)
+            ended = retrained(table(), change, f"loans{place}") if asked.retrain else ""
+            rows.append((name, "stops" if count is None else f"{count:,}", said, ended))
+            print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+        stop_server(folder)
     printed("What moves a row", HEAD, rows)
 
 
