@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.address import masked
+from models.config import Run
 from models.division import Division, divided
 from models.errors import InputError, shortened
 from models.estimate import time_blocks
@@ -78,7 +79,7 @@ def seal(session: Session) -> None:
     progress.emit(progress.Stage("seal"))
     with session.ledger.stage("sealing"):
         table = session.table
-        division = divided(table, session.run, session.metric, session.kept_seal if table.test is None else None)
+        division = divided(table, _once(session), session.metric, session.kept_seal if table.test is None else None)
         _keep(session, division)
         session.plan, session.work_places = division.plan, division.work_places
         session.sealed_places, session.repeats = division.sealed_places, division.repeats
@@ -96,6 +97,14 @@ def seal(session: Session) -> None:
             _write_rows(session, "young", young)
             _write_units(session, "young", young, _bootstrap_keys(young, division.row_keys[division.young_places]))
         _write(session, full.take(session.sealed_places) if division.sealed.any() else None)
+
+
+def _once(session: Session) -> Run:
+    """The settings; of a run that is resumed without a new seal, which it has drawn before."""
+    run = session.run
+    if not (run.split.new_seal and session.workdir.has("seal.json")):
+        return run
+    return run.model_copy(update={"split": run.split.model_copy(update={"new_seal": False})})
 
 
 def _keep(session: Session, division: Division) -> None:

@@ -90,7 +90,8 @@ def count_decision(client: MlflowClient, address: str, identity: Mapping[str, An
         kept = json.loads(client.get_experiment(own).tags.get(tag, '{"count": 0, "last": []}'))
         if meeting not in kept["last"]:
             # A tag holds 20,000 characters: only the latest meetings are remembered, which may be told again.
-            kept = {"seal": identity, "count": kept["count"] + 1, "last": [*kept["last"], meeting][-50:]}
+            told = {k: v for k, v in identity.items() if k != "columns"}  # a wide table's are longer than a tag
+            kept = {"seal": told, "count": kept["count"] + 1, "last": [*kept["last"], meeting][-50:]}
             client.set_experiment_tag(own, tag, json.dumps(kept))
         return kept["count"]
 

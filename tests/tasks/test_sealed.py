@@ -22,6 +22,7 @@ from tasks.earlier import described
 from tasks.journal import default_address
 from tasks.unchanged import settings
 from tasks.validate import check
+from tests.sessions import begun, run_over
 
 ROWS = 300
 
@@ -156,6 +157,15 @@ def test_a_new_seal_is_asked_for_once(tmp_path: Path, monkeypatch: Any) -> None:
     assert described(run)["split"]["new_seal"]
     assert "new_seal" not in settings(described(run))["split"]
     assert "new_seal" not in described(run.model_copy(update={"split": replace_split(run)}))["split"]
+
+
+def test_a_run_that_is_resumed_goes_on_with_the_seal_that_it_drew(tmp_path: Path) -> None:
+    run = run_over(split={"new_seal": True})
+    for _ in range(2):
+        session = begun(run, tmp_path)
+        session.close()
+        assert session.seal is not None
+        assert session.seal.number == 1
 
 
 def replace_split(run: Run) -> Any:

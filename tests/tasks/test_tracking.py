@@ -33,7 +33,7 @@ from tasks.tracking.entry import NOTE, entry, safe_name, safe_names
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.orphans import close_orphans, lives, process_tags
 from tasks.tracking.past import newest, similar
-from tasks.tracking.seal import count_opening, keep_seal_settings, seal_settings
+from tasks.tracking.seal import count_decision, count_opening, keep_seal_settings, seal_settings, stored
 from tasks.tracking.store import connect, patiently, search
 from tests import wandb_files
 
@@ -483,6 +483,32 @@ def test_the_first_run_fixes_the_seal_and_openings_are_counted_by_run(tmp_path, 
     assert count_opening(mirrors[2], "s") == 3
     assert count_opening(mirrors[2], "other") == 1
     assert keep_seal_settings(mirrors[0], {"salt": 7}, "another") == {"salt": 7}
+
+
+def test_a_seal_is_replaced_by_one_that_was_asked_for_alone_and_a_window_moves_forward(tmp_path, address):
+    mirrors = [written(tmp_path / str(n), address, []) for n in range(2)]
+    first = {"kind": "time", "columns": ["a"], "fraction": 0.2, "salt": 0, "cut": 5, "number": 1}
+    assert keep_seal_settings(mirrors[0], first, "time") == first
+    moved = {**first, "cut": 9, "reading": {}}
+    assert keep_seal_settings(mirrors[1], moved, "time") == moved == seal_settings(mirrors[0], "time")
+    assert keep_seal_settings(mirrors[1], first, "time")["cut"] == 9
+    other = {**first, "fraction": 0.3}
+    assert keep_seal_settings(mirrors[1], other, "time")["fraction"] == 0.2
+    assert keep_seal_settings(mirrors[1], {**other, "number": 2}, "time")["fraction"] == 0.3
+    assert keep_seal_settings(mirrors[0], moved, "time")["number"] == 2
+
+
+def test_the_seal_of_a_wide_table_is_kept_whole(tmp_path, address):
+    mirror = written(tmp_path, address, [])
+    columns = [f"a column of a long name, number {n}" for n in range(2_000)]
+    whole = {"kind": "random", "columns": columns, "fraction": 0.2, "salt": 3, "cut": None, "number": 1}
+    assert keep_seal_settings(mirror, whole, "wide") == whole == seal_settings(mirror, "wide")
+    assert stored(mirror.client, "wide") == whole
+    assert keep_seal_settings(mirror, {**whole, "salt": 4, "number": 2}, "wide")["salt"] == 4
+    assert seal_settings(mirror, "wide")["salt"] == 4
+    assert stored(mirror.client, "never trained") is None
+    identity = {"columns": columns, "target": "y", "salt": 3}
+    assert [count_decision(mirror.client, address, identity, meeting) for meeting in ("one", "two", "one")] == [1, 2, 2]
 
 
 def test_two_commands_may_create_one_database_at_once(tmp_path):
