@@ -20,8 +20,8 @@ from scipy.stats import norm
 LOOKS = 20
 """How many looks in a row share the level; each later one has the part of the last."""
 _PARTS = np.arange(1, LOOKS + 1) ** -0.5 / np.sum(np.arange(1, LOOKS + 1) ** -0.5)
-"""Falling, since most champions that can be beaten are beaten early, and slowly, since some are not: of the shares that
-`benchmarks.looks` tries it loses the fewest looks until a real gain is seen, whenever that comes."""
+"""Falling, since most champions that can be beaten are beaten early, and slowly, since some are not: a gain that comes
+soon is seen nearly as often as with steeper shares, and one that comes late nearly as often as with equal ones."""
 GROUPS = 200
 """Parts of the rows that are left out in turn."""
 _CELLS = 2_000_000
