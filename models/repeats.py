@@ -50,7 +50,7 @@ _MANY = 30
 """Points that must have equal numbers of rows, before that tells anything."""
 _STEPS = 0.2
 """Numbers that hold under this share of the steps between their ends are near-continuous."""
-_SURE = 1.645
+_SURE = 2.33
 
 
 @dataclass(frozen=True)
