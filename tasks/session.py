@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HANGS = 3600.0
+_AGREE = 10.0
+"""Seconds that a run waits at most to hear whether MLflow holds another seal of its name."""
 
 MEMBERS = 4
 """Members that a fold's ensemble is likely to have."""
@@ -302,9 +304,9 @@ class Session:
     def agree_on_seal(self) -> None:
         """Waits until MLflow holds the seal. NestorError where the name has another one there, which a run elsewhere
         has drawn, and nothing was trained yet."""
-        if self._keeping is None or self.tried:
+        if self._keeping is None or self.tried or self.new_store:
             return
-        self._keeping.join()
+        self._keeping.join(_AGREE)
         held, own = self._held_seal, self.workdir.read_json("seal.json")
         if held is None or (seals.same(held, own) and held.get("cut") == own.get("cut")):
             return

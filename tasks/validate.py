@@ -99,7 +99,7 @@ def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
     if any(f.verdict == "stop" for f in table.findings):
         return table, table.findings
     try:
-        return table, (*table.findings, *_divided(table, run, kept()))
+        return table, (*table.findings, *_divided(table, run, kept() if table.test is None else None))
     except InputError as error:
         return table, (*table.findings, Finding("split_plan", "stop", str(error)))
 

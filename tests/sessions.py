@@ -87,9 +87,8 @@ def _salted(session: Session, salt: int) -> None:
     fraction = fraction_for(session.table.rows) if share is None else share
     repeats = decide_unit(session.table, session.run)
     plan, _ = plan_for(session.table, session.run, repeats)
-    session.kept_seal = replace(
-        template(session.run, plan, repeats, key, None), fraction=fraction, salt=salt
-    ).as_json()  # fmt: skip
+    seal = template(session.run, plan, repeats, key, None)
+    session.kept_seal = replace(seal, fraction=fraction, salt=salt).as_json()
     session.table = replace(session.table, key=key)
 
 

@@ -23,8 +23,9 @@ OPEN = "open.json"
 def changes(one: Asked, run: Run, fingerprint: str) -> tuple[str, ...]:
     """What differs from the last run: the table, settings, libraries, a new seal; empty where nothing does."""
     found = unchanged.changes(one.past.tags, run, fingerprint) if one.past else ("it is the first run",)
-    waits = one.past is not None and one.past.config["split"].get("new_seal") and waiting(one) is not None
-    return (*found, "the seal") if run.split.new_seal and not waits else found
+    if not run.split.new_seal or (one.past and one.past.config["split"].get("new_seal") and waiting(one)):
+        return found
+    return (*found, "the seal")
 
 
 def begin(one: Asked, run: Run) -> None:
