@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.seal import CHANGES, Change, apart, sealed, table, written
 from models.config import Run
-from models.errors import InputError
+from models.errors import InputError, NestorError
 from models.seal import Seal, keys, numbered, sealed_rows
 from tasks import seals
 from tasks.data import read
@@ -166,6 +166,24 @@ def test_a_run_that_is_resumed_goes_on_with_the_seal_that_it_drew(tmp_path: Path
         session.close()
         assert session.seal is not None
         assert session.seal.number == 1
+
+
+def test_a_run_stops_where_another_has_drawn_a_seal_of_its_name_meanwhile(tmp_path: Path, monkeypatch: Any) -> None:
+    """Both began while the name had none; MLflow keeps the first one's, and the next start goes by it."""
+    monkeypatch.chdir(tmp_path)
+    session = begun(run_over(), tmp_path / "run")
+    session.agree_on_seal()
+    own = session.workdir.read_json("seal.json")
+    session.new_store, session._held_seal = False, {**own, "salt": own["salt"] + 1}
+    with pytest.raises(NestorError, match=r"sealed otherwise in MLflow.*The same command again goes by that seal"):
+        session.agree_on_seal()
+    session.close()
+    kept = seals.kept("model", session.journal.tracking_uri)
+    assert kept is not None
+    assert kept["salt"] == own["salt"] + 1
+    session = begun(run_over(), tmp_path / "run")
+    session.close()
+    assert session.seal == Seal.from_json(kept)
 
 
 def replace_split(run: Run) -> Any:

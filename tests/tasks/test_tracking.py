@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InputError, NestorError
-from tasks import wandb_mirror
+from tasks import seals, wandb_mirror
 from tasks.journal import STATUS_OF_STATE, Journal, Record
 from tasks.tracking import artifact, runs
 from tasks.tracking.bulk import insert_whole
@@ -33,7 +33,7 @@ from tasks.tracking.entry import NOTE, entry, safe_name, safe_names
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.orphans import close_orphans, lives, process_tags
 from tasks.tracking.past import newest, similar
-from tasks.tracking.seal import count_decision, count_opening, keep_seal_settings, seal_settings, stored
+from tasks.tracking.seal import count_decision, count_opening, keep_seal_settings, seal_settings
 from tasks.tracking.store import connect, patiently, search
 from tests import wandb_files
 
@@ -498,15 +498,18 @@ def test_a_seal_is_replaced_by_one_that_was_asked_for_alone_and_a_window_moves_f
     assert keep_seal_settings(mirrors[0], moved, "time")["number"] == 2
 
 
-def test_the_seal_of_a_wide_table_is_kept_whole(tmp_path, address):
+def test_the_seal_of_a_wide_table_is_kept_whole_and_found_by_who_has_no_copy(tmp_path, address, monkeypatch):
+    """`check` and a dry plan ask as a run does: the copy in their folder, else MLflow."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     mirror = written(tmp_path, address, [])
     columns = [f"a column of a long name, number {n}" for n in range(2_000)]
     whole = {"kind": "random", "columns": columns, "fraction": 0.2, "salt": 3, "cut": None, "number": 1}
     assert keep_seal_settings(mirror, whole, "wide") == whole == seal_settings(mirror, "wide")
-    assert stored(mirror.client, "wide") == whole
+    assert seals.kept("wide") == whole
     assert keep_seal_settings(mirror, {**whole, "salt": 4, "number": 2}, "wide")["salt"] == 4
     assert seal_settings(mirror, "wide")["salt"] == 4
-    assert stored(mirror.client, "never trained") is None
+    assert seals.kept("never trained") is None
     identity = {"columns": columns, "target": "y", "salt": 3}
     assert [count_decision(mirror.client, address, identity, meeting) for meeting in ("one", "two", "one")] == [1, 2, 2]
 
