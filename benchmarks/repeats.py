@@ -174,7 +174,7 @@ def of_tables(place: Path | None) -> Iterator[list[str]]:
     """What is decided of real tables, why, and the figures."""
     for name, made in (*_shipped(), *(_read(place) if place else ())):
         found, share = decide_unit(made, Run(data="none.csv")), repeating(points(made))
-        yield [name, f"{made.rows:,}", f"{share:.2%}", found.unit, found.reason, _figures(found.figures)]
+        yield [name, f"{made.rows:,}", f"{100 * share:.4g} %", found.unit, found.reason, _figures(found.figures)]
 
 
 def _figures(figures: Mapping[str, float]) -> str:
@@ -212,7 +212,7 @@ def main() -> None:
     printed(f"Rows that repeat: natural or copies ({asked.seeds} seeds)", head, of_worlds(asked.seeds))
     found = curves(asked.seeds)
     rows = ([name, *(f"{100 * share:.0f} %" for share in line)] for name, line in found.items())
-    printed("Kept together, by the share of rows that was copied", ("world", *(f"{s:.0%}" for s in SHARES)), rows)
+    printed("Kept together, by the share of rows that was copied", ("world", *(f"{100 * s:g} %" for s in SHARES)), rows)
     if asked.figure:
         _drawn(found, asked.figure)
     printed("Real tables", ("table", "rows", "repeat", "unit", "why", "figures"), of_tables(asked.tables))
