@@ -26,12 +26,13 @@ from prefect import Flow  # noqa: E402
 from prefect.context import FlowRunContext, TagsContext  # noqa: E402
 from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.exceptions import ParameterTypeError, TerminationSignal  # noqa: E402
-from prefect.states import Cancelled, Failed  # noqa: E402
+from prefect.runtime import deployment  # noqa: E402
+from prefect.states import Cancelled, Completed, Failed  # noqa: E402
 
 from flows import cancel, gone  # noqa: E402
 from models.config import problems  # noqa: E402
 from models.config.places import is_settings  # noqa: E402
-from models.errors import Interrupted, NestorError  # noqa: E402
+from models.errors import Interrupted, NestorError, Skipped  # noqa: E402
 from tasks import login  # noqa: E402
 from tasks.full import full, is_full  # noqa: E402
 
@@ -108,8 +109,8 @@ def _tagged() -> TagsContext:
 
 
 def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The function; what the user or the run's time did wrong ends it as Failed with its message and no more, and a
-    run that was cancelled ends as Cancelled."""
+    """The function; what the user or the run's time did wrong ends it as Failed with its message and no more, a run
+    that was cancelled ends as Cancelled, and that of a deployment which another one makes needless as Skipped."""
     signature = inspect.signature(fn, eval_str=True)
 
     @functools.wraps(fn)
@@ -125,6 +126,8 @@ def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
                 raise
             return Cancelled(data=Interrupted(cancel.SENTENCE), message=cancel.SENTENCE)
         except NestorError as error:
+            if isinstance(error, Skipped) and deployment.id:
+                return Completed(name="Skipped", message=str(error))
             return Failed(data=error, message=str(error))
         except Exception as error:
             if not is_full(error):

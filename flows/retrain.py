@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from flows import approval, turn
 from flows.train import train
 from models.config import Retrain
-from models.errors import NestorError
+from models.errors import NestorError, Skipped
 from models.outcome import Report, Retrained
 from tasks import events, workers
 from tasks.retrain import attempt, ending
@@ -43,6 +43,10 @@ def _told_of_failure(retrain: Retrain) -> Iterator[None]:
     """Whoever is to be told is told of a failure too; the champion stays as it was."""
     try:
         yield
+    except Skipped as error:
+        if retrain.needs_new:  # the data that ask for it would be forgotten
+            raise NestorError(str(error)) from None
+        raise
     except Exception as error:
         why = str(error) if isinstance(error, NestorError) else f"{type(error).__name__}: {error}"
         events.failed(retrain.name, flow="retrain", why=why)

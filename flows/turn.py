@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import ConcurrencyLeaseHolder, StateType
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows import gone
-from models.errors import NestorError
+from models.errors import Skipped
 from tasks import owner, progress
 from tasks.earlier import ROOT
 from tasks.unchanged import sign
@@ -41,7 +41,7 @@ _AT_WORK = [StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 
 @contextmanager
 def taken(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) -> Iterator[None]:
-    """Inside the block no other retraining of this model runs. NestorError where one is at work and none may wait.
+    """Inside the block no other retraining of this model runs. Skipped where one is at work and none may wait.
 
     Slots of retrainings whose process is gone are given back first."""
     _give_back()
@@ -113,7 +113,7 @@ def _slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, flow_r
             client.update_global_concurrency_limit(limit, GlobalConcurrencyLimitUpdate(active_slots=0))
             continue
         if overlap == "refuse":
-            raise NestorError(
+            raise Skipped(
                 f"Another retraining of {name} is at work: nothing was trained. Wait until it is done, or let this one "
                 "wait (overlap: queue)."
             )

@@ -1,6 +1,7 @@
 """Every error a user can meet, each with the exit code that `nestor` ends with.
 
 NestorError             1   something failed that the user could not know
+├── Skipped             1   another run does the same just now
 ├── InputError          2   what the user gave is wrong: the table, a column, an option
 ├── BudgetError         3   the budget was too small for any model
 └── Interrupted       130   Ctrl-C or a cancelled run; what is finished is kept
@@ -22,6 +23,10 @@ class NestorError(Exception):
     def __init__(self, message: str = "") -> None:
         """An error with this message, without what may be secret in its addresses: it is shown, logged and kept."""
         super().__init__(masked_text(message))
+
+
+class Skipped(NestorError):
+    """Nothing was done, as another run does the same just now. Of a schedule's slot it is no failure."""
 
 
 class InputError(NestorError):

@@ -333,6 +333,19 @@ def test_a_second_retraining_of_a_model_is_refused_and_one_of_another_model_is_n
         retrained(name="busy")
 
 
+@pytest.mark.parametrize(("needs_new", "state"), [(False, "Skipped"), (True, "Failed")])
+def test_a_deployments_run_that_meets_another_is_skipped_unless_its_data_would_be_forgotten(
+    needs_new, state, home, monkeypatch
+):
+    from flows.retrain import retrain
+
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "of a schedule")
+    with at_work("busy"):
+        found = retrain(Retrain(name="busy", needs_new=needs_new), return_state=True)
+    assert found.name == state
+    assert "Another retraining of busy is at work: nothing was trained" in found.message
+
+
 def test_or_it_waits_for_its_turn(home, monkeypatch):
     from flows import turn
 
