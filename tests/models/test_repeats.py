@@ -109,6 +109,34 @@ def test_the_share_of_repeating_rows_counts_all_of_a_point():
     assert repeating(np.array([], np.uint64)) == 0
 
 
+def badly_made(draw):
+    """A large point, copies in fives, and rows of their own, shuffled."""
+    x = draw.permutation(np.r_[np.zeros(300), np.repeat(np.arange(1.0, 41.0), 5), np.arange(41.0, 541.0)])
+    return pd.DataFrame({"x": x**0.5, "y": (x * 7) ** 1.5}), (x % 2).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("made", "decided"),
+    [(badly_made, "point"), (lambda draw: states(draw, 1000, 0.3), "row"), (lambda draw: atoms(draw, 1000, 1.0), "row")],
+    ids=["copies", "states", "atoms"],
+)
+def test_seal_folds_and_stops_divide_by_one_unit(made, decided):
+    whole = table(*made(np.random.default_rng(0)))
+    division = divided(whole, run(), metric_for("roc_auc", "binary", (0, 1)))
+    assert (division.repeats.unit, division.seal.unit) == (decided, decided)
+    assert len(division.work_places) + division.sealed.sum() == whole.rows
+    units = codes(points(whole), division.repeats)
+    sides = [(units[division.work_places], units[division.sealed])]
+    own = units[division.work_places]
+    for fold in layout(division.plan, np.arange(len(own)), 5, 4, True):
+        sides += [(own[a], own[b]) for a, b in [(fold.train, fold.judge), *fold.inner, *fold.stops]]
+    assert not any(np.isin(a, b).any() for a, b in sides)
+    # What is divided row by row stands on both sides of the seal, in about the same share.
+    common = np.bincount(pd.factorize(points(whole))[0]).argmax()
+    share = (pd.factorize(points(whole))[0] == common)[division.sealed].mean()
+    assert 0 < share < 3 * (pd.factorize(points(whole))[0] == common).mean()
+
+
 # --- Law 1 in small: what remembers points, and knows nothing else, is as good as guessing ---------------------------
 
 
