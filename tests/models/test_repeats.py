@@ -1,5 +1,7 @@
 """Rows that repeat: what is divided as one, and that shuffled labels are not predicted either way."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,7 +119,7 @@ def badly_made(draw):
 
 @pytest.mark.parametrize(
     ("made", "decided"),
-    [(badly_made, "point"), (lambda draw: states(draw, 1000, 0.3), "row"), (lambda draw: atoms(draw, 1000, 1.0), "row")],
+    [(badly_made, "point"), (partial(states, rows=1000, noise=0.3), "row"), (partial(atoms, rows=1000, noise=1), "row")],
     ids=["copies", "states", "atoms"],
 )
 def test_seal_folds_and_stops_divide_by_one_unit(made, decided):
