@@ -119,7 +119,7 @@ def badly_made(draw):
 
 @pytest.mark.parametrize(
     ("made", "decided"),
-    [(badly_made, "point"), (partial(states, rows=1000, noise=0.3), "row"), (partial(atoms, rows=1000, noise=1), "row")],
+    [(badly_made, "point"), (partial(states, rows=900, noise=0.3), "row"), (partial(atoms, rows=900, noise=1), "row")],
     ids=["copies", "states", "atoms"],
 )
 def test_seal_folds_and_stops_divide_by_one_unit(made, decided):
