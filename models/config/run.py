@@ -258,6 +258,11 @@ class Run(Settings):
     def _one_measure(self) -> Run:
         if self.budget.seconds is not None and self.search.trials is not None:
             raise ValueError("give a budget of time or a number of trials, not both")
+        if self.split.new_seal and self.search.warm_from:
+            raise ValueError(
+                "a new seal is drawn among rows on which an earlier run chose its configurations, so the test would "
+                "flatter these: leave out new_seal (--new-seal) or warm_from (--warm-from)"
+            )
         if self.final.deliver == "bag" and self.final.rows == "all":
             raise ValueError("rows: all fits one configuration once more, so it goes with deliver: refit, not with bag")
         if self.final.deliver == "bag" and self.lean:

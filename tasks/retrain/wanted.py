@@ -40,13 +40,13 @@ def settings(one: Asked) -> Run:
 
 def pinned(one: Asked, run: Run, table: Table) -> Run:
     """The Run to train: kinds as the champion knows them, where the new table alone would have them otherwise, and with
-    the last run's best configurations."""
+    the last run's best configurations; without these where a new seal is drawn, of rows that they were chosen on."""
     known = one.champion.reading.kinds if one.champion and one.retrain.columns == "stop" else {}
     other = {c: kind for c, kind in table.reading.kinds.items() if c in known and known[c] != kind}
     types = {**{c: known[c] for c in other}, **run.types}
     parsers = one.champion.reading.parsers if one.champion else {}
     order = {**{c: tuple(parsers[c]["order"]) for c in other if known[c] == "ordered"}, **run.order}
-    warm = one.past.run_id if one.past and one.retrain.warm else None
+    warm = one.past.run_id if one.past and one.retrain.warm and not run.split.new_seal else None
     search = run.search.model_copy(update={"warm_from": warm})
     return run.model_copy(update={"types": types, "order": order, "search": search})
 

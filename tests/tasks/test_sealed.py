@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,15 @@ import pandas as pd
 import pytest
 
 from benchmarks.seal import CHANGES, Change, apart, sealed, table, written
-from models.config import Run
+from models.config import Retrain, Run
 from models.errors import InputError, NestorError
 from models.seal import Seal, keys, numbered, sealed_rows
 from tasks import seals
 from tasks.data import read
 from tasks.earlier import described
 from tasks.journal import default_address
+from tasks.retrain.source import Asked
+from tasks.retrain.wanted import pinned
 from tasks.unchanged import settings
 from tasks.validate import check
 from tests.sessions import begun, run_over
@@ -184,6 +187,19 @@ def test_a_run_stops_where_another_has_drawn_a_seal_of_its_name_meanwhile(tmp_pa
     session = begun(run_over(), tmp_path / "run")
     session.close()
     assert session.seal == Seal.from_json(kept)
+
+
+def test_a_new_seal_goes_without_configurations_that_were_chosen_on_its_rows(
+    first: tuple[pd.DataFrame, pd.Index],
+) -> None:
+    given = {"data": written(first[0], {}), "target": "target"}
+    with pytest.raises(ValueError, match="so the test would flatter"):
+        Run.model_validate({**given, "split": {"new_seal": True}, "search": {"warm_from": "loans"}})
+    past: Any = SimpleNamespace(run_id="abc")
+    for new_seal in (True, False):
+        one = Asked(Retrain(name="loans"), past, None, given["data"], {}, seals._folder())
+        run = Run.model_validate({**given, "split": {"new_seal": new_seal}})
+        assert pinned(one, run, read(run)).search.warm_from == (None if new_seal else "abc")
 
 
 def replace_split(run: Run) -> Any:
