@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import expit, logit, stdtrit
 
 from models.metric import Fold3, Metric
 from models.outcome import Basis, Interval, Unit
@@ -193,12 +193,12 @@ def around(metric: Metric, value: float, error: float, basis: Basis | None = Non
         return Interval(value, basis=basis)
     width, share = metric.high - metric.low, _share(metric, value)
     if 0 < share < 1:
-        spread = Z95 * error / (width * share * (1 - share))
+        spread = _quantile(metric, basis) * error / (width * share * (1 - share))
         low, high = (metric.low + width * float(expit(logit(share) + side * spread)) for side in (-1, 1))
         return Interval(value, low, high, basis)
     half = Z95 * error
     if metric.bounded and not error and basis is not None:
-        half = width * (1 - 0.025 ** (1 / max(1, basis.units if metric.kind == "mean" else basis.fewest)))
+        half = width * (1 - 0.025 ** (1 / max(1, _fewest(metric, basis))))
     return Interval(value, max(metric.low, value - half), min(metric.high, value + half), basis)
 
 
@@ -209,8 +209,22 @@ def error_of(metric: Metric, found: Interval) -> float | None:
     share = _share(metric, found.value)
     if 0 < share < 1:
         apart = [abs(logit(_share(metric, end)) - logit(share)) for end in (found.low, found.high)]
-        return float(min(apart)) / Z95 * (metric.high - metric.low) * share * (1 - share)
+        return float(min(apart)) / _quantile(metric, found.basis) * (metric.high - metric.low) * share * (1 - share)
     return max(found.high - found.value, found.value - found.low) / Z95
+
+
+def _quantile(metric: Metric, basis: Basis | None) -> float:
+    """How many of the bootstrap's standard errors 95 % are: by Student's t, since of few rows the error itself is hardly
+    known; and a bootstrap's error is that of n in place of n - 1."""
+    if basis is None:
+        return Z95
+    few = max(2, _fewest(metric, basis))
+    return float(stdtrit(few - 1, 0.975)) * math.sqrt(few / (few - 1))
+
+
+def _fewest(metric: Metric, basis: Basis) -> int:
+    """How many observations the metric rests on: all of them for a mean, else those of the smallest class."""
+    return basis.units if metric.kind == "mean" else basis.fewest
 
 
 def _share(metric: Metric, value: float) -> float:

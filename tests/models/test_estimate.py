@@ -124,6 +124,16 @@ def test_between_two_bounds_an_interval_is_as_long_on_both_sides_on_the_logit_sc
     assert error_of(metric, found) == pytest.approx(0.01 * width)
 
 
+def test_of_few_rows_an_interval_is_students_and_its_error_is_found_again():
+    few = Basis(500, 8, 500)
+    found, wide = around(AUC, 0.9, 0.02), around(AUC, 0.9, 0.02, few)
+    times = (logit(wide.high) - logit(0.9)) / (logit(found.high) - logit(0.9))
+    assert times == pytest.approx(2.3646 / 1.96 * math.sqrt(8 / 7), rel=1e-4)
+    assert around(ACCURACY, 0.9, 0.02, few).high == pytest.approx(around(ACCURACY, 0.9, 0.02).high, abs=1e-3)
+    for metric in (AUC, ACCURACY, MCC):
+        assert error_of(metric, around(metric, 0.9, 0.02, few)) == pytest.approx(0.02)
+
+
 def test_without_two_bounds_an_interval_stays_straight():
     for metric, value, ends in ((RMSE, 1.0, (0.0, 2.96)), (R2, 0.5, (-1.46, 1.0)), (GAP, 0.1, (0.0, 1.0))):
         found = around(metric, value, 1.0)
