@@ -214,7 +214,7 @@ def error_of(metric: Metric, found: Interval) -> float | None:
 
 
 def _quantile(metric: Metric, basis: Basis | None) -> float:
-    """How many of the bootstrap's standard errors 95 % are: by Student's t, since of few rows the error itself is hardly
+    """How many of the bootstrap's standard errors 95 % are: by Student's t, since of few rows the error is hardly
     known; and a bootstrap's error is that of n in place of n - 1."""
     if basis is None:
         return Z95
