@@ -269,6 +269,8 @@ def _parsed(text: str, parser: Mapping[str, Any]) -> datetime:
     if form != "ISO8601" and (found := _expression(form).match(text)):
         return _moment(found.groupdict(""), first)
     try:
+        if re.search(SHORT_ZONE, text):
+            raise ValueError(text)
         return pd.to_datetime(text, format="ISO8601", utc=True)
     except ValueError:
         if found := next(filter(None, (_expression(form).match(text) for form in ISO)), None):
@@ -383,8 +385,10 @@ DENSE_CLOCK = r"(?P<hour>\d{2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,]?
 PLACE = r"(?:\[[\w/+-]+\])?"
 ZONE = (
     rf"(?: ?(?P<zone>Z|z|UTC|GMT|UT|{'|'.join(WEST).upper()}){PLACE})?"
-    rf"(?: ?(?P<offset>[+-]\d{{1,2}}(?::?\d{{2}}(?::?\d{{2}})?)?)(?:{PLACE}| [A-Z]{{2,5}}))?(?: ?\([^()]*\))?"
+    r"(?: ?(?P<ahead>[+-])(?P<hours>\d{1,2})(?::?(?P<minutes>\d{2})(?::?(?P<seconds>\d{2}))?)?"
+    rf"(?:{PLACE}| [A-Z]{{2,5}}))?(?: ?\([^()]*\))?"
 )
+SHORT_ZONE = r":\d{2}.* ?[+-]\d{3}$"
 FIELDS = {
     "Y": r"(?P<year>\d{4})", "y": r"(?P<year>\d{4}|\d{2})", "m": r"(?P<month>\d{1,2})", "d": r"(?P<day>\d{1,2})",
     "b": MONTH, "B": MONTH, "q": r"(?P<quarter>[1-4])", "G": r"(?P<year>\d{4})", "V": r"(?P<week>\d{1,2})",
@@ -433,15 +437,13 @@ def _moment(parts: Mapping[str, str], first: int) -> datetime:
     day = date.fromisocalendar(year, int(week), whole("weekday", 1)) if week else date(year, month, whole("day", 1))
     part = int((parts.get("part") or "").ljust(6, "0")[:6])
     local = datetime(day.year, day.month, day.day, hour, whole("minute"), whole("second"), part)
-    return local - _ahead(parts.get("offset") or "", parts.get("zone") or "")
+    return local - _ahead(parts)
 
 
-def _ahead(offset: str, zone: str) -> timedelta:
-    if not offset:
-        return timedelta(hours=-WEST.get(zone.lower(), 0))
-    digits = offset[1:].replace(":", "")
-    digits = (f"0{digits}" if len(digits) == 1 else digits).ljust(6, "0")
-    hours, minutes, seconds = (int(digits[i : i + 2]) for i in (0, 2, 4))
+def _ahead(parts: Mapping[str, str]) -> timedelta:
+    if not parts.get("ahead"):
+        return timedelta(hours=-WEST.get((parts.get("zone") or "").lower(), 0))
+    hours, minutes, seconds = (int(parts.get(name) or 0) for name in ("hours", "minutes", "seconds"))
     if hours >= 16 or minutes >= 60 or seconds >= 60:
-        raise ValueError(offset)
-    return (-1 if offset[0] == "-" else 1) * timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        raise ValueError(parts)
+    return (-1 if parts["ahead"] == "-" else 1) * timedelta(hours=hours, minutes=minutes, seconds=seconds)

@@ -12,27 +12,27 @@ import pandas as pd
 from models import checks, fairness
 from models.checks.constant_columns import unused
 from models.class_weight import class_weights
-from models.config import Run
+from models.config import Run, Search
 from models.division import divided
 from models.errors import InputError
-from models.families import family
 from models.folds import asked_of, comparable, laid, unjudged
 from models.forecast import planned, wide
 from models.metric import Metric, metric_for
 from models.objectives import Goal, goal_for
 from models.profiles import Profile
 from models.schema import Columns, Known, compared
-from models.search import strategy
 from models.table import Finding, Table, Task
 from tasks import seals
-from tasks.brief import brief_for, with_folds
 from tasks.data import decimal_mark, read
 from tasks.data.seen import seen
 from tasks.data.source import load
 from tasks.earlier import model_name
-from tasks.suited import suited
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.split import Fold
+    from tasks.brief import Brief
     from tasks.score import Loaded
 
 MOST_STOPS = 8
@@ -71,9 +71,19 @@ def check_signal(
 
 def known(run: Run) -> None:
     """InputError where a family or a search is named that there is not: said before anything is read."""
+    if not _chosen(run):
+        return
+    from models.families import family  # slow to import, as the searches are
+    from models.search import strategy
+
     for name in (*run.search.families, *run.families):
         family(name)
     strategy(run.search.strategy)
+
+
+def _chosen(run: Run) -> bool:
+    """Whether anything is asked of families or of their search; where nothing is, some family suits every table."""
+    return bool(run.search != Search() or run.families or run.monotone)
 
 
 def judged_by(table: Table, run: Run) -> tuple[Metric, Goal]:
@@ -109,16 +119,37 @@ def _divided(table: Table, run: Run, kept: dict[str, Any] | None) -> tuple[Findi
     metric, goal = judged_by(table, run)
     division = divided(table, run, metric, kept)
     work = wide(table).take(division.work_places)
-    told = brief_for(work, run, table)
-    suited(work, run, told)
+    told = _searched(work, run, table)
     folds = laid(work, division.plan, run, asked_of(goal), table)
-    told = with_folds(told, "", {fold.name: fold for fold in folds.folds}, work)
-    for fold in sorted(told.skewed)[:1]:  # where there is one hyperparameter more
-        suited(work, run, told, fold)
+    if told is not None:
+        _searched_in(told, folds.folds, work, run)
     comparable(work, folds.folds, goal)
     notes = [Finding("split_plan", "pass", note) for note in (division.note, *folds.notes) if note]
     signal = check_signal(work.features, work.target, work.task, work.classes)
     return (*division.findings, *unjudged(work, metric, folds.folds), *notes, *signal)
+
+
+def _searched(work: Table, run: Run, whole: Table) -> Brief | None:
+    """The brief of the work rows, as far as anything is asked of families and searches. InputError where no family
+    suits them."""
+    if not _chosen(run):
+        return None
+    from tasks.brief import brief_for  # slow to import, as what follows
+    from tasks.suited import suited
+
+    told = brief_for(work, run, whole)
+    suited(work, run, told)
+    return told
+
+
+def _searched_in(told: Brief, folds: Sequence[Fold], work: Table, run: Run) -> None:
+    """InputError where no family suits a fold."""
+    from tasks.brief import with_folds
+    from tasks.suited import suited
+
+    told = with_folds(told, "", {fold.name: fold for fold in folds}, work)
+    for fold in sorted(told.skewed)[:1]:  # where there is one hyperparameter more
+        suited(work, run, told, fold)
 
 
 def _kept_seal(run: Run) -> dict[str, Any] | None:

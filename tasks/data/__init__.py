@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -59,11 +59,16 @@ def read(run: Run, now: datetime | None = None, kept: Callable[[], Mapping[str, 
         )
     mine = roles(run, list(raw.frame.columns), raw.source, raw.renamed)
     mark = decimal_mark(raw)
-    features, reading, notes = _features(raw, mine, run, mark)
     whole = raw.frame[list(mine.needed)]
     test = None if mine.test_column is None else sealed(raw.frame[mine.test_column])
     known = None if kept is None or test is not None or run.test is not None else kept()
-    key = None if known is None else keyed(raw, Seal.from_json(known), mine, reading, features)
+    seal = None if known is None else Seal.from_json(known)
+    named_by = raw.frame[[c for c in raw.frame.columns if seal is not None and c in seal.columns]]
+    # From here on each column is held once: as text until it is read, as what it was read as from then on.
+    columns, raw = {str(c): column for c, column in raw.frame.items()}, replace(raw, frame=named_by)
+    names = list(columns)
+    features, reading, notes = _features(raw, columns, mine, run, mark)
+    key = None if seal is None else keyed(raw, names, seal, mine, reading, features)
     said: list[Finding] = []
     if run.test is not None:
         features, whole, test = _joined(run, mine, reading, features, whole, now)
@@ -146,12 +151,27 @@ def decimal_mark(raw: Raw) -> str | None:
     return "."
 
 
-def _features(raw: Raw, mine: Roles, run: Run, mark: str | None) -> tuple[pd.DataFrame, Reading, list[Note]]:
-    """The used columns in canonical form, how they were read, and what was decided."""
-    names = mine.features(list(raw.frame.columns))
-    columns = dict(raw.frame.items())
-    asked = {n: run.types.get(n) or _role(n, mine) for n in names}
-    found = {n: _kind(columns[n], mark, asked[n], n == mine.time, run.order.get(n)) for n in names}
+@dataclass(frozen=True)
+class _Feature:
+    """A column that may be learned from, as it was read."""
+
+    kind: str
+    parser: dict[str, Any]
+    notes: tuple[Note, ...]
+    beyond: tuple[Note, ...]
+    """On values that are out of range."""
+    writes_na: bool
+    values: pd.Series | None
+    """In canonical form; None where it is not used."""
+
+
+def _features(
+    raw: Raw, columns: dict[str, pd.Series], mine: Roles, run: Run, mark: str | None
+) -> tuple[pd.DataFrame, Reading, list[Note]]:
+    """The used columns in canonical form, how they were read, and what was decided. What it reads it takes out of
+    `columns`."""
+    every = tuple(columns)
+    found = {n: _feature(columns.pop(n), mark, run, mine) for n in mine.features(every)}
     marks = (*MARKS, "na") if any(f.writes_na for f in found.values()) else MARKS
     kinds = {n: f.kind for n, f in found.items()}
     stay = places.kept(kinds, run)
@@ -165,16 +185,30 @@ def _features(raw: Raw, mine: Roles, run: Run, mark: str | None) -> tuple[pd.Dat
         kinds=kinds,
         parsers={n: f.parser for n, f in found.items() if f.parser},
         renamed=raw.renamed,
-        others=tuple(str(c) for c in columns if c not in found),
+        others=tuple(c for c in every if c not in found),
         pinned=tuple(c for c in kinds if c in stay),
     )
-    kept = {n: f for n, f in found.items() if f.kind not in ("id", "drop")}
-    used = {n: canonical(columns[n], f.kind, f.parser, marks, f.words) for n, f in kept.items()}
-    for name in (n for n in used if run.types.get(n)):
-        _refuse_unfit(columns[name], used[name], found[name].words, run.types[name])
-    notes = [note for f in found.values() for note in f.notes] + _range_notes(used)
-    frame = pd.DataFrame({n: c.values.array for n, c in used.items()}, index=pd.RangeIndex(len(raw.frame)))
-    return frame, reading, notes
+    notes = [note for f in found.values() for note in f.notes] + [n for f in found.values() for n in f.beyond]
+    used = {n: _marked(f.values, f.kind, marks).array for n, f in found.items() if f.values is not None}
+    return pd.DataFrame(used, index=pd.RangeIndex(len(raw.frame))), reading, notes
+
+
+def _feature(column: pd.Series, mark: str | None, run: Run, mine: Roles) -> _Feature:
+    """The column, read. What stands for missing in words is not known before all columns are: see `_marked`."""
+    name = str(column.name)
+    found = _kind(column, mark, run.types.get(name) or _role(name, mine), name == mine.time, run.order.get(name))
+    if found.kind in ("id", "drop"):
+        return _Feature(found.kind, found.parser, found.notes, (), found.writes_na, None)
+    read = canonical(column, found.kind, found.parser, found=found.words)
+    if name in run.types:
+        _refuse_unfit(column, read, found.words, run.types[name])
+    return _Feature(found.kind, found.parser, found.notes, _beyond(name, read), found.writes_na, read.values)
+
+
+def _marked(values: pd.Series, kind: str, marks: tuple[str, ...]) -> pd.Series:
+    """A column in canonical form in which these marks stand for missing too."""
+    words_only = kind in ("category", "ordered", "text")
+    return canonical(values, kind, {}, marks).values if words_only and marks != MARKS else values
 
 
 def _role(name: str, mine: Roles) -> str | None:
@@ -205,14 +239,13 @@ def _refuse_unfit(raw: pd.Series, read: Column, found: Words | None, asked: str)
         )
 
 
-def _range_notes(used: dict[str, Column]) -> list[Note]:
-    notes = []
-    for name, column in used.items():
-        if column.far.any():
-            rows = positions(column.far)
-            check = "far_dates" if column.values.dtype.kind == "M" else "out_of_range"
-            notes.append(Note(check, name, at_rows(rows, int(column.far.sum())), rows))
-    return notes
+def _beyond(name: str, column: Column) -> tuple[Note, ...]:
+    """What is said of values that are out of range."""
+    if not column.far.any():
+        return ()
+    rows = positions(column.far)
+    check = "far_dates" if column.values.dtype.kind == "M" else "out_of_range"
+    return (Note(check, name, at_rows(rows, int(column.far.sum())), rows),)
 
 
 def _joined(

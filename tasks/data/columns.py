@@ -100,8 +100,8 @@ def _number(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Colu
     if parser.get("duration"):
         seconds, good = durations(found, skip)
         good = good | skip
-        if not good.all():  # seconds are written as numbers too
-            read = numbers(found, good)
+        if not good.all():  # seconds are written as numbers too; 5 min are not 5 of them
+            read = numbers(found, good, style=Style.of({}))
             seconds, good = np.where(read.good, read.values, seconds), good | read.good
         return Column(pd.Series(spread(seconds, found.codes, np.nan), name=raw.name), found.rows(~good), _none(raw))
     read = numbers(found, skip, style=Style.of(parser))

@@ -49,8 +49,11 @@ DENSE_CLOCK = r"(?P<hour>\d{2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,]?
 PLACE = r"(?:\[[\w/+-]+\])?"
 ZONE = (
     rf"(?: ?(?P<zone>Z|z|UTC|GMT|UT|{'|'.join(WEST).upper()}){PLACE})?"
-    rf"(?: ?(?P<offset>[+-]\d{{1,2}}(?::?\d{{2}}(?::?\d{{2}})?)?)(?:{PLACE}| [A-Z]{{2,5}}))?(?: ?\([^()]*\))?"
+    r"(?: ?(?P<ahead>[+-])(?P<hours>\d{1,2})(?::?(?P<minutes>\d{2})(?::?(?P<seconds>\d{2}))?)?"
+    rf"(?:{PLACE}| [A-Z]{{2,5}}))?(?: ?\([^()]*\))?"
 )
+SHORT_ZONE = r":\d{2}.* ?[+-]\d{3}$"
+"""+130 is an hour and a half, which pandas takes for thirteen hours."""
 # What ISO8601 stands for beside what pandas reads as that.
 ISO = ("%Y-%m-%d", "%Y-%m-%d-%X", "%GW%V%u", "%Y-%m")
 # Tried in this order; days with the month in digits at its end are looked at by themselves.
@@ -113,6 +116,7 @@ def parsed(words: Words, parser: dict[str, Any]) -> tuple[np.ndarray, np.ndarray
     text = pd.Series(words.values.to_pylist(), dtype="str")
     read = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
     stamps = read.dt.tz_localize(None).astype("datetime64[us]").to_numpy().copy()
+    stamps[words.matching(SHORT_ZONE)] = np.datetime64("NaT")
     for form in ISO:
         if not (left := np.isnat(stamps)).any():
             break
@@ -246,14 +250,11 @@ def _clock(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
 
 def _ahead(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
     """(microseconds ahead of UTC, which are offsets that some place has)."""
-    text = pc.replace_substring(parts.text("offset"), ":", "")
-    digits = pc.replace_substring_regex(pc.replace_substring_regex(text, "^[+-]", ""), r"^(\d)$", r"0\1")
-    digits = pc.utf8_rpad(digits, width=6, padding="0")
-    hour, minute, second = (_whole(pc.utf8_slice_codeunits(digits, i, i + 2)) for i in (0, 2, 4))
-    sign = np.where(mask(pc.starts_with(text, "-")), -1, 1)
+    hours, minutes, seconds = (parts.whole(name) for name in ("hours", "minutes", "seconds"))
+    sign = np.where(mask(pc.equal(parts.text("ahead"), "-")), -1, 1)
     west = np.array([*WEST.values(), 0])[parts.place("zone", list(WEST))]
-    seconds = np.where(parts.given("offset"), sign * (hour * 3600 + minute * 60 + second), -3600 * west)
-    return seconds * 1_000_000, (hour < 16) & (minute < 60) & (second < 60)
+    ahead = np.where(parts.given("ahead"), sign * (hours * 3600 + minutes * 60 + seconds), -3600 * west)
+    return ahead * 1_000_000, (hours < 16) & (minutes < 60) & (seconds < 60)
 
 
 # ---------------------------------------------------------------- the format that values have

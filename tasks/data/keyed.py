@@ -14,11 +14,11 @@ from tasks.data.seen import fitted
 from tasks.data.source import Raw
 
 
-def keyed(raw: Raw, seal: Seal, mine: Roles, reading: Reading, features: pd.DataFrame) -> Key:
-    """What the seal knows the table's rows by; `reading` and `features` are the table's own. Where that can't be had
-    the key says why."""
+def keyed(raw: Raw, there: list[str], seal: Seal, mine: Roles, reading: Reading, features: pd.DataFrame) -> Key:
+    """What the seal knows the table's rows by; `raw` holds at least the columns that it knows, `there` are all that the
+    table has, and `reading` and `features` are its own. Where that can't be had the key says why."""
     known = seal.reading or _taken(seal, mine, reading)
-    why = _lacking(raw, seal.columns, mine.target)
+    why = _lacking(raw.source, there, seal.columns, mine.target)
     if why:
         return Key(features[[]], known, why)
     comma = reading.decimal == ","
@@ -48,9 +48,8 @@ def _taken(seal: Seal, mine: Roles, reading: Reading) -> Reading:
     return read_as(reading, {name: kind(name) for name in seal.columns})
 
 
-def _lacking(raw: Raw, names: tuple[str, ...], target: str) -> str:
+def _lacking(source: str, there: list[str], names: tuple[str, ...], target: str) -> str:
     """What the table lacks of these columns; empty where all are there."""
-    there = list(map(str, raw.frame.columns))
     absent = [name for name in names if name not in there]
     if target in names:
         return f"it knows rows by {listed(names, 4)}, and {shortened(target)!r} is to be the target now"
@@ -58,7 +57,7 @@ def _lacking(raw: Raw, names: tuple[str, ...], target: str) -> str:
         return ""
     hint = near(absent[0], [c for c in there if c not in names])
     also = f" ({hint.strip()})" if "Did you mean" in hint else ""
-    return f"it knows rows by {len(names):,} columns, of which {raw.source} lacks {listed(map(repr, absent))}{also}"
+    return f"it knows rows by {len(names):,} columns, of which {source} lacks {listed(map(repr, absent))}{also}"
 
 
 def _alike(name: str, known: Reading, own: Reading) -> bool:

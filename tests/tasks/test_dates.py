@@ -108,6 +108,17 @@ def test_a_date_is_the_moment_that_it_says_in_training_and_in_scoring(form):
     assert one.bad.tolist() == [False, True]
 
 
+ZONES = {"+1:30": 90, "+130": 90, "+01:30": 90, "-0130": -90, "+5": 300, "-11": -660, "+5:30:30": 330.5, "+12:45": 765}
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y/%m/%d %H:%M ", "%d/%b/%Y:%H:%M:%S "])
+def test_a_zone_is_so_many_hours_and_minutes_ahead_however_it_is_written(form):
+    moment = pd.Timestamp("2024-01-31 10:20")
+    found = infer(pd.Series([d.strftime(form) + "+0100" for d in MOMENTS], name="x"), ".", None)
+    read_as = canonical(pd.Series([moment.strftime(form) + zone for zone in ZONES]), "date", found.parser).values
+    assert read_as.tolist() == [moment - timedelta(minutes=ahead) for ahead in ZONES.values()]
+
+
 @pytest.mark.parametrize("form", ["PostgreSQL", "Oracle", "a comma before milliseconds", "mail", "a quarter", "a week"])
 def test_it_is_a_time_to_split_by_too(form):
     written, meant = FORMS[form]

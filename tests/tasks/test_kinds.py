@@ -15,6 +15,7 @@ from models.families import Needs
 from models.seal import form, keys
 from tasks.data import read, read_like
 from tasks.data.chunks import chunks, opened
+from tasks.data.columns import canonical
 from tests.tasks.test_data import column_read
 
 ROWS = 120
@@ -127,6 +128,13 @@ def test_text_is_read_as_durations(values, seconds):
     found = column_read(values)
     assert found.reading.kinds["x"] == "number"
     np.testing.assert_array_equal(found.features["x"].head(4), seconds)
+
+
+@pytest.mark.parametrize("odd", ["5 min", "2 h", "3 days ago", "5 kg"])
+def test_a_number_with_a_unit_is_no_number_of_seconds(odd):
+    read_as = canonical(pd.Series(["0:05:00", "90", odd]), "number", {"duration": True})
+    assert read_as.values.tolist()[:2] == [300, 90]
+    assert read_as.bad.tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("values", [["10:30 am", "11:45 pm"] * 30, ["1:2:3:4", "5:6"] * 30, ["P", "PT"] * 30])

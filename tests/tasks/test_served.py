@@ -150,9 +150,9 @@ def test_each_column_in_each_of_its_types(model, column, form):
 
 
 def test_what_is_missing_is_missing_in_whatever_form(model):
-    rows = mixed(1, 6)
+    rows, nothing = mixed(1, 6), [None, np.nan, pd.NA, pd.NaT]
     for column in rows.columns.drop("target"):
-        found = [said(model, rows.assign(**{column: value})) for value in (None, np.nan, pd.NA, pd.NaT)]
+        found = [said(model, rows.assign(**changed)) for changed in ({column: value} for value in nothing)]
         for other in found[1:]:
             np.testing.assert_array_equal(found[0], other)
 
@@ -187,8 +187,9 @@ def test_rows_keep_their_order_whatever_their_index(model):
 )  # fmt: skip
 def test_what_does_not_fit_is_a_sentence(model, change, sentence):
     rows = mixed(1, 1)
+    values: dict[str, Any] = {c: [v] if isinstance(v, list) else v for c, v in change.items()}
     with pytest.raises(MlflowException) as caught:
-        model.predict(rows.assign(**{c: [v] if isinstance(v, list) else v for c, v in change.items()}))
+        model.predict(rows.assign(**values))
     assert sentence in caught.value.message
     assert caught.value.get_http_status_code() == 400
 
@@ -216,9 +217,9 @@ def test_a_method_that_the_model_lacks_is_a_sentence(registry, model):
 
 def test_a_version_carries_files_that_need_nothing_of_nestor(registry):
     """Their names tell what they hold, so that versions of two Nestors may be loaded side by side."""
-    import mlflow
+    from mlflow.artifacts import download_artifacts
 
-    where = mlflow.artifacts.download_artifacts("models:/mixed/1", tracking_uri=registry.address)
+    where = download_artifacts("models:/mixed/1", tracking_uri=registry.address)
     from pathlib import Path
 
     (package,) = [p for p in (Path(where) / "code").iterdir() if p.is_dir() and p.name != "__pycache__"]
@@ -263,6 +264,8 @@ TEXTS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("date", {"format": "%d/%m/%y"}, DAYS),
     ("date", {"format": "ISO8601"}, ["9999-12-31", "0001-01-01", "1677-12-31", "1678-01-01", "2261-12-31", "2262-01-01",
                                      "2024-01-31-10.30.00", "2024-1-5", "2024W105", "2024-13-01", "20240131T10"]),
+    *(("date", {"format": form}, [text + zone for zone in test_dates.ZONES]) for form, text in (
+        ("ISO8601", "2024-01-31T10:20"), ("%d %b %Y", "31 Jan 2024 10:20:30"), ("%Y%m%d", "20240131T1020"))),
     ("date", {"format": "%d.%m.%Y"}, ["31.12.9999", "1.1.0001", "31.01.2024 10:30", "31.01.2024 25:00"]),
     ("date", {"format": "%d %b %Y"}, ["03-Jan-2024", "3 January 2024", "Wed, 3 Jan 2024 05:06 +0100", "3 Foo 2024"]),
     ("date", {"format": "%m/%d/%Y"}, ["1/31/2024 5:30 PM", "1/31/2024, 12:00 am", "1/31/2024 13:00 PM", "31/1/2024"]),
@@ -279,7 +282,7 @@ TEXTS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("number", {"missing": ["<#", "n/r"]}, ["<0.5", "<12", "<", "n/r", "N/R", ">5", "12"]),
     ("number", {"signs": ["$", "EUR"], "thousands": ","}, ["$1,500", "($1,500.25)", "12 EUR", "£3", "USD 3", "-$5"]),
     ("number", {}, ["5", "+5", "5.", "$5", "5%", "5-", "1 500", "1'500", "\u22125", "inf", "-Infinity", "0x10", "1_0"]),
-    ("number", {"duration": True}, ["2:03", "1 day 02:03:04", "P1DT2H", "90", "25:61"]),
+    ("number", {"duration": True}, ["2:03", "1 day 02:03:04", "P1DT2H", "90", "25:61", "5 min", "2 h"]),
     ("number", {}, [*NUMBER_MARKS, *map(str.upper, NUMBER_MARKS)]),
     ("date", {}, [*NUMBER_MARKS, *map(str.upper, NUMBER_MARKS)]),
 ]  # fmt: skip
