@@ -73,8 +73,8 @@ Types = Annotated[
         _TABLE,
         "--type",
         metavar="COL=KIND",
-        help="Overrules what the reader infers: number, category, ordered, boolean, date, duration, text, key, id, "
-        "drop. May be repeated.",
+        help="Overrules what the reader infers: number, category, ordered, boolean, date (day-first, month-first), "
+        "duration, text, key, id, drop. May be repeated.",
     ),
 ]
 Order = Annotated[

@@ -217,7 +217,7 @@ class Run(Settings):
     """Columns not to use."""
     types: Kinds = Field(default={}, title="Column kinds")
     """Column kinds that overrule what the reader infers: `zip=category`. Kinds: number, category, ordered, boolean,
-    date, duration, text, key, id, drop."""
+    date (day-first, month-first), duration, text, key, id, drop."""
     order: Orders = Field(default={}, title="Orders of levels")
     """The levels of ordered categories, lowest first: `size=S,M,L`."""
     grid: str | None = Field(default=None, pattern=r"^ *[0-9]+( *x *[0-9]+)? *$")

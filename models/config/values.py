@@ -186,7 +186,10 @@ def _configuration(text: str) -> dict[str, object]:
 Configurations = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_configurations)]
 """Values by hyperparameter, for each configuration; as text `learning_rate=0.05,num_leaves=63`."""
 
-Kind = Literal["number", "category", "ordered", "boolean", "date", "duration", "text", "key", "id", "drop"]
+Kind = Literal[
+    "number", "category", "ordered", "boolean", "date", "day-first", "month-first", "duration", "text", "key", "id",
+    "drop",
+]  # fmt: skip
 Kinds = Annotated[dict[str, Kind], BeforeValidator(paired), pairs(f" *({'|'.join(get_args(Kind))}) *")]
 """Column kinds; in a form and in lists `zip=category`."""
 

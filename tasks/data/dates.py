@@ -7,7 +7,7 @@ it are read with each value as they are there. ISO8601 stands for all that begin
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -26,6 +26,8 @@ MOST = 0.95
 SAMPLE = 1000
 """Distinct values by which a format is thought of; all of them have to confirm it."""
 
+ORDERS = {"day-first": "dm", "month-first": "md"}
+"""What a person may say of days and months in digits -> their order in a format."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 MONTH = (
     "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t|tember)?|oct(?:ober)?|"
@@ -92,10 +94,11 @@ class Dates:
     """Whether more values than a few are no dates."""
 
 
-def dates(words: Words, skip: np.ndarray, least: float = MOST) -> Dates | None:
-    """The distinct values as dates; None where fewer than that share of them are some."""
+def dates(words: Words, skip: np.ndarray, least: float = MOST, asked: str = "date") -> Dates | None:
+    """The distinct values as dates; None where fewer than that share of them are some. `asked`: `day-first` or
+    `month-first`, where a person has said so."""
     weights = words.counts * ~skip
-    parser, note = _parser(words, weights, least)
+    parser, note = _parser(words, weights, least, ORDERS.get(asked))
     if parser is None:
         return None
     values, good = parsed(words, parser)
@@ -122,6 +125,12 @@ def parsed(words: Words, parser: dict[str, Any]) -> tuple[np.ndarray, np.ndarray
             break
         stamps[left] = _stamps(words.values.filter(pa.array(left)), form, first)
     return stamps, ~np.isnat(stamps)
+
+
+def day_order(parser: Mapping[str, Any]) -> str | None:
+    """`day-first` or `month-first`, where dates are written so, both in digits."""
+    first = "".join(re.findall("%(.)", parser.get("format", ""))[:2])
+    return next((name for name, order in ORDERS.items() if order == first), None)
 
 
 def mixed(words: Words, skip: np.ndarray) -> bool:
@@ -271,12 +280,14 @@ def _matching(values: pa.Array, pattern: str) -> np.ndarray:
     return mask(pc.match_substring_regex(values, pattern))
 
 
-def _parser(words: Words, weights: np.ndarray, least: float) -> tuple[dict[str, Any] | None, str]:
+def _parser(
+    words: Words, weights: np.ndarray, least: float, asked: str | None
+) -> tuple[dict[str, Any] | None, str]:
     """How the values write dates, and what had to be decided."""
     sample, rows = _sample(words, weights)
     form = _form(sample, rows, least)
     if form == DAY_MONTH:
-        return _day_month(words, weights)
+        return _day_month(words, weights, asked)
     if form is None or form in ISO:
         return form and {"format": "ISO8601"}, ""
     note = "eight digits, read as year, month, day" if form == "%Y%m%d" else ""
@@ -298,17 +309,18 @@ def _form(sample: pa.Array, rows: np.ndarray, least: float) -> str | None:
     return best
 
 
-def _day_month(words: Words, weights: np.ndarray) -> tuple[dict[str, Any] | None, str]:
-    """Day before month or the reverse: whichever value above 12 decides; `mixed` text is left as text."""
+def _day_month(words: Words, weights: np.ndarray, asked: str | None) -> tuple[dict[str, Any] | None, str]:
+    """Day before month or the reverse: as asked, else whichever a value above 12 decides; `mixed` text is left as
+    text."""
     parts = _Parts(pc.extract_regex(words.values.filter(pa.array(weights > 0)), pattern=DAY_MONTH))
     parts = _Parts(parts.found.filter(pa.array(parts.fits)))
     one, two, three = (parts.whole(name) for name in ("one", "two", "three"))
     long = mask(pc.equal(pc.utf8_length(parts.text("three")), 4))
     mark = str(parts.text("mark")[0])
-    if not long.any() and _year_first(one, two, three):
+    if not asked and not long.any() and _year_first(one, two, three):
         form, note = f"%y{mark}%m{mark}%d", "read as year, month, day"
     else:
-        order, note = _order(one, two, mark)
+        order, note = (asked, "") if asked else _order(one, two, mark)
         if order is None:
             return None, ""
         form = f"%{order[0]}{mark}%{order[1]}{mark}{'%Y' if long.all() else '%y'}"
@@ -332,7 +344,8 @@ def _order(one: np.ndarray, two: np.ndarray, mark: str) -> tuple[str | None, str
         which = "day" if day_first else "month"
         return ("dm" if day_first else "md"), f"read as {which} first, since a value above 12 decides it"
     day_first = mark == "."
-    said = f"no value above 12 tells day from month; read as {'day.month' if day_first else 'month/day'}"
+    said = f"no value above 12 tells day from month; read as {'day.month' if day_first else 'month/day'}; "
+    said += f"if that is wrong, give the type {'month' if day_first else 'day'}-first"
     return ("dm" if day_first else "md"), said
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from models.errors import InputError, listed, shortened
 from tasks.data.arrow import pc
 from tasks.data.columns import canonical, plain, positions, textual
-from tasks.data.dates import MOST, Dates, compact, dates, mixed
+from tasks.data.dates import MOST, ORDERS, Dates, compact, dates, mixed
 from tasks.data.durations import durations
 from tasks.data.notes import Note, at_rows
 from tasks.data.numeric import CODE_DIGITS, Numbers, numbers, unread
@@ -117,7 +117,7 @@ def _typed(raw: pd.Series, name: str, asked: str | None) -> Inferred:
     if pd.api.types.is_timedelta64_dtype(raw.dtype) and asked in (None, "duration", "number"):
         return Inferred("number", {"duration": True}, (Note("durations", name),))
     if asked:
-        return Inferred("number" if asked == "duration" else asked)
+        return Inferred({"duration": "number", **dict.fromkeys(ORDERS, "date")}.get(asked, asked))
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         return Inferred("date")
     if pd.api.types.is_bool_dtype(raw.dtype):
@@ -396,12 +396,12 @@ def _as_asked(found: Words, name: str, decimal: str | None, asked: str) -> Infer
         if asked == "key" and bad.any():
             return Inferred("category")  # words name things as well
         return Inferred(asked, _number_parser(found, read, bad), tuple(_number_notes(found, read, skip, name)))
-    if asked == "date":
-        when = dates(found, skip, least=0.0)
+    if asked in ("date", *ORDERS):
+        when = dates(found, skip, least=0.0, asked=asked)
         if when is None:
-            return Inferred(asked, {"format": "ISO8601"})
+            return Inferred("date", {"format": "ISO8601"})
         bad = ~(when.good | skip)
-        return Inferred(asked, {**when.parser, **_own_marks(found, bad)}, tuple(_date_notes(found, when, skip, name)))
+        return Inferred("date", {**when.parser, **_own_marks(found, bad)}, tuple(_date_notes(found, when, skip, name)))
     if asked == "boolean":
         parser = _truth(found, skip)
         good = found.marked((*parser["true"], *parser["false"], *BITS))

@@ -13,6 +13,7 @@ from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.objectives import columns_of
 from tasks.data.columns import canonical, positions, textual, whole_parser
+from tasks.data.dates import ORDERS
 from tasks.data.headers import column, near, refuse_twice, twice
 from tasks.data.kinds import infer
 from tasks.data.notes import at_rows
@@ -139,7 +140,7 @@ def groups(raw: pd.Series, what: str = "group") -> np.ndarray:
 def times(raw: pd.Series, decimal: str | None, asked: str | None) -> np.ndarray:
     """Sortable times: microseconds (int64) of dates, else numbers (float64)."""
     name = str(raw.name)
-    found = infer(raw, decimal, asked if asked in ("date", "number") else None)
+    found = infer(raw, decimal, asked if asked in ("date", *ORDERS, "number") else None)
     if found.kind not in ("date", "number"):
         found = infer(raw, decimal, "number")
     read = canonical(raw, found.kind, found.parser)

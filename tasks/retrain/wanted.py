@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from models.config import Run, problems
 from models.errors import InputError
-from models.table import Table
+from models.table import Reading, Table
+from tasks.data.dates import day_order
 from tasks.data.source import load
 from tasks.retrain.source import Asked
 from tasks.unchanged import without_once
@@ -43,12 +44,20 @@ def pinned(one: Asked, run: Run, table: Table) -> Run:
     the last run's best configurations; without these where a new seal is drawn, of rows that they were chosen on."""
     known = one.champion.reading.kinds if one.champion and one.retrain.columns == "stop" else {}
     other = {c: kind for c, kind in table.reading.kinds.items() if c in known and known[c] != kind}
-    types = {**{c: known[c] for c in other}, **run.types}
+    orders = day_orders(one.champion.reading, table.reading) if one.champion and known else {}
+    types = {**{c: known[c] for c in other}, **orders, **run.types}
     parsers = one.champion.reading.parsers if one.champion else {}
     order = {**{c: tuple(parsers[c]["order"]) for c in other if known[c] == "ordered"}, **run.order}
     warm = one.past.run_id if one.past and one.retrain.warm and not run.split.new_seal else None
     search = run.search.model_copy(update={"warm_from": warm})
     return run.model_copy(update={"types": types, "order": order, "search": search})
+
+
+def day_orders(known: Reading, new: Reading) -> dict[str, str]:
+    """Date column -> whether days or months come first for the champion, where the new table by itself has it
+    otherwise: a few rows may hold no day above 12."""
+    both = {c: (day_order(known.parsers.get(c, {})), day_order(parser)) for c, parser in new.parsers.items()}
+    return {c: was for c, (was, now) in both.items() if was and now and was != now}
 
 
 def made(values: Mapping[str, Any]) -> Run:

@@ -20,8 +20,10 @@ from tasks.data import dates as reader
 from tasks.data import read, read_like
 from tasks.data.chunks import chunks, opened
 from tasks.data.columns import canonical
+from tasks.data.dates import day_order
 from tasks.data.kinds import Inferred, infer
 from tasks.data.roles import times
+from tasks.retrain.wanted import day_orders
 
 # Of 2023 and 2024, hours and minutes of all sorts.
 MOMENTS = pd.date_range("2023-01-05 00:07:09.123", periods=60, freq="11D13h")
@@ -117,6 +119,22 @@ def test_a_zone_is_so_many_hours_and_minutes_ahead_however_it_is_written(form):
     found = infer(pd.Series([d.strftime(form) + "+0100" for d in MOMENTS], name="x"), ".", None)
     read_as = canonical(pd.Series([moment.strftime(form) + zone for zone in ZONES]), "date", found.parser).values
     assert read_as.tolist() == [moment - timedelta(minutes=ahead) for ahead in ZONES.values()]
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%y", "%m-%d-%Y %H:%M"])
+def test_whether_the_day_comes_first_can_be_said_and_a_retraining_on_few_rows_says_it(form):
+    first = "day-first" if form.startswith("%d") else "month-first"
+    few = pd.Series([f"{d:{form}}" for d in pd.date_range("2024-02-01", periods=9)], name="x")
+    meant = list(pd.date_range("2024-02-01", periods=9))
+    found, values = looked(few, first)
+    assert (found.kind, values.tolist()) == ("date", meant)
+    frames = [pd.DataFrame({"x": x, "y": np.arange(len(x)) % 2}) for x in (few, [f"{d:{form}}" for d in MOMENTS])]
+    new, known = (read(Run(data=frame, target="y")) for frame in frames)
+    types = day_orders(known.reading, new.reading)
+    again = read(Run(data=frames[0], target="y", types=types))
+    assert again.features["x"].tolist() == meant
+    assert day_orders(known.reading, again.reading) == {}
+    assert types == ({} if day_order(new.reading.parsers["x"]) == first else {"x": first})
 
 
 @pytest.mark.parametrize("form", ["PostgreSQL", "Oracle", "a comma before milliseconds", "mail", "a quarter", "a week"])
