@@ -18,8 +18,7 @@ from models.plan import REFIT, Level, affordable
 from tasks import probe, progress, searches
 from tasks.brief import brief_for, with_folds
 from tasks.session import Session
-from tasks.suited import refused, suited
-from tasks.tune import study_of
+from tasks.suited import suited, unsearched
 from tasks.warm import warm_up
 from tasks.workdir import of_other_versions
 
@@ -30,12 +29,9 @@ _PARTS = 5
 
 
 def _searched_everywhere(session: Session) -> Level:
-    """The plan without families that can't be searched in some fold: which choices there are may hang on its rows.
-    InputError as `refused`."""
-    out, level = {}, session.level
-    for name in (n for n in level.families if family(n).tunable):
-        why = next((w for fold in session.folds if (w := study_of(session, name, fold).unsuited)), "")
-        out |= {name: said} if (said := refused(name, why, session.run)) else {}
+    """The plan without families that can't be searched in some fold. InputError as `refused`."""
+    level, columns = session.level, session.work.features.shape[1]
+    out = unsearched(level.families, session.folds.values(), session.brief, columns, session.run)
     kept = tuple(name for name in level.families if name not in out)
     return replace(level, families=kept, left_out={**level.left_out, **out})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from models.config import OfFamily, Run
@@ -10,9 +11,9 @@ from models.families import Family, Shape, families, family, usable
 from models.metric import Metric
 from models.nested import Study
 from models.plan import inner_rows
-from models.search import strategies, strategy
+from models.search import View, strategies, strategy
 from models.space import view_of
-from models.split import ALL
+from models.split import ALL, Fold
 from models.table import Table
 from tasks.brief import Brief, brief_for
 
@@ -84,6 +85,23 @@ def _unsearched(one: Family, shape: Shape, metric: Metric, run: Run) -> str:
             raise InputError(f"{one.name} has nothing to tune: leave out what is set for it in families.{one.name}.")
         return ""
     return refused(one.name, Study(view_of(one, shape, metric, run), ALL, run.search.strategy).unsuited, run)
+
+
+def unsearched(names: Iterable[str], folds: Collection[Fold], told: Brief, columns: int, run: Run) -> dict[str, str]:
+    """The families that can't be searched in some fold, and why: which choices there are may hang on its rows.
+    InputError as `refused`."""
+    found = {}
+    for name in (n for n in names if family(n).tunable):
+        studies = (Study(view_in(name, fold, told, columns, run), fold.name, run.search.strategy) for fold in folds)
+        why = next(filter(None, (study.unsuited for study in studies)), "")
+        found[name] = refused(name, why, run)
+    return {name: why for name, why in found.items() if why}
+
+
+def view_in(family_name: str, fold: Fold, told: Brief, columns: int, run: Run) -> View:
+    """What a search knows of a family in a fold of a table with so many columns."""
+    view = view_of(family(family_name), told.shape(len(fold.inner[0][0]), columns, fold.name), told.scorer, run)
+    return replace(view, inner=len(fold.inner))
 
 
 def refused(family_name: str, why: str, run: Run) -> str:

@@ -22,19 +22,17 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 
 from models.errors import shortened
-from models.families import family
 from models.fidelity import divided
 from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
 from models.schedule import changes, within_reach
 from models.search import BATCH, MOST_TRIALS
-from models.space import view_of
 from tasks import checkpoints, fit, progress
 from tasks.brief import Fit, Job
 from tasks.full import full, is_full
 from tasks.journal import STATUS_OF_STATE
 from tasks.picked import of_family, ranking, tried
 from tasks.session import Session
-from tasks.warm import shape
+from tasks.suited import view_in
 from tasks.workers import NEVER_RUN, FitError
 
 log = logging.getLogger("nestor.tune")
@@ -132,8 +130,8 @@ def _fits(session: Session, study: Study) -> str:
 def study_of(session: Session, family_name: str, fold: str) -> Study:
     """The study of a family on a fold, before its first trial."""
     initial = session.warm.configurations.get(family_name, ()) if session.warm else ()
-    view = view_of(family(family_name), shape(session, fold), session.metric, session.run)
-    view = replace(view, inner=len(session.folds[fold].inner), affords=session.level.configurations.get(family_name))
+    view = view_in(family_name, session.folds[fold], session.brief, session.work.features.shape[1], session.run)
+    view = replace(view, affords=session.level.configurations.get(family_name))
     return Study(view, fold, session.run.search.strategy, initial)
 
 

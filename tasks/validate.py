@@ -119,37 +119,37 @@ def _divided(table: Table, run: Run, kept: dict[str, Any] | None) -> tuple[Findi
     metric, goal = judged_by(table, run)
     division = divided(table, run, metric, kept)
     work = wide(table).take(division.work_places)
-    told = _searched(work, run, table)
+    asked = _asked(work, run, table)
     folds = laid(work, division.plan, run, asked_of(goal), table)
-    if told is not None:
-        _searched_in(told, folds.folds, work, run)
+    if asked is not None:
+        _searchable(*asked, folds.folds, work, run)
     comparable(work, folds.folds, goal)
     notes = [Finding("split_plan", "pass", note) for note in (division.note, *folds.notes) if note]
     signal = check_signal(work.features, work.target, work.task, work.classes)
     return (*division.findings, *unjudged(work, metric, folds.folds), *notes, *signal)
 
 
-def _searched(work: Table, run: Run, whole: Table) -> Brief | None:
-    """The brief of the work rows, as far as anything is asked of families and searches. InputError where no family
-    suits them."""
+def _asked(work: Table, run: Run, whole: Table) -> tuple[list[str], Brief] | None:
+    """The families that suit the work rows, and the brief of these, where anything is asked of families or searches.
+    InputError where no family does."""
     if not _chosen(run):
         return None
     from tasks.brief import brief_for  # slow to import, as what follows
     from tasks.suited import suited
 
     told = brief_for(work, run, whole)
-    suited(work, run, told)
-    return told
+    return [family.name for family in suited(work, run, told)[0]], told
 
 
-def _searched_in(told: Brief, folds: Sequence[Fold], work: Table, run: Run) -> None:
-    """InputError where no family suits a fold."""
+def _searchable(families: list[str], told: Brief, folds: Sequence[Fold], work: Table, run: Run) -> None:
+    """InputError where a family that was asked for by name can't be searched in some fold."""
     from tasks.brief import with_folds
-    from tasks.suited import suited
+    from tasks.suited import suited, unsearched
 
     told = with_folds(told, "", {fold.name: fold for fold in folds}, work)
     for fold in sorted(told.skewed)[:1]:  # where there is one hyperparameter more
         suited(work, run, told, fold)
+    unsearched(families, folds, told, work.features.shape[1], run)
 
 
 def _kept_seal(run: Run) -> dict[str, Any] | None:

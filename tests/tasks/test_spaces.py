@@ -13,6 +13,7 @@ from models.search import BATCH
 from tasks.data import read
 from tasks.shortlist import shortlist
 from tasks.suited import suited
+from tasks.validate import check
 from tests import sessions
 from tests.sessions import begun, frame, run_over
 
@@ -155,8 +156,9 @@ def planned(asked, path, monkeypatch, dear):
 
 def test_what_some_fold_can_not_search_is_told_before_any_search(monkeypatch, tmp_path):
     asked = run(NETS, "time", strategy="manual", families=("linear",))
-    with pytest.raises(InputError, match="No hyperparameter of linear 'l1_ratio'"):
+    with pytest.raises(InputError, match="No hyperparameter of linear 'l1_ratio'") as stopped:
         planned(asked, tmp_path, monkeypatch, dear=60)
+    assert [f.message for f in check(asked)[1] if f.verdict == "stop"] == [str(stopped.value)]
 
 
 def test_a_family_that_was_not_asked_for_by_name_is_left_out_where_some_fold_can_not_search_it(monkeypatch, tmp_path):
