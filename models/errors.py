@@ -13,6 +13,7 @@ import difflib
 from collections.abc import Iterable
 
 from models.address import masked_text
+from models.safe import printable, shortened
 
 
 class NestorError(Exception):
@@ -21,8 +22,9 @@ class NestorError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = "") -> None:
-        """An error with this message, without what may be secret in its addresses: it is shown, logged and kept."""
-        super().__init__(masked_text(message))
+        """An error with this message, without what may be secret in its addresses and what a terminal obeys: it is
+        shown, logged, kept, and told by Prefect."""
+        super().__init__(printable(masked_text(message)))
 
 
 class Skipped(NestorError):
@@ -52,12 +54,6 @@ def listed(names: Iterable[object], most: int = 8, width: int = 40) -> str:
     all_names = [shortened(name, width) for name in names]
     rest = len(all_names) - most
     return ", ".join(all_names[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def shortened(value: object, width: int = 40) -> str:
-    """The value as one line of at most `width` characters."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def unknown(what: str, asked: object, known: Iterable[object]) -> InputError:

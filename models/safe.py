@@ -8,13 +8,17 @@ from __future__ import annotations
 import html
 import json
 
-from models.errors import shortened
-
 
 def printable(text: object) -> str:
     """The text without what a terminal obeys or nobody sees (escape sequences, directions, zero width); its ends of
     lines stay."""
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(text))
+
+
+def shortened(value: object, width: int = 40) -> str:
+    """The value as one line of at most `width` characters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def line(value: object, width: int = 40) -> str:

@@ -14,6 +14,7 @@ from typing import TextIO
 
 from models.address import HIDDEN, masked_text, secrets
 from models.errors import InputError, shortened
+from models.safe import printable
 from tasks import login
 
 server: ContextVar[Callable[[], Mapping[str, str]] | None] = ContextVar("server", default=None)
@@ -70,11 +71,11 @@ class Hushed(io.TextIOBase):
 
 
 class Formatter(logging.Formatter):
-    """Lines of a log without passwords, tracebacks included."""
+    """Lines of a log, tracebacks included, without passwords and without what a terminal obeys."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        return hushed(super().format(record))
+        return printable(hushed(super().format(record)))
 
 
 def named(address: str) -> bool:

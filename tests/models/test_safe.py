@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import sys
 
@@ -13,9 +14,11 @@ from rich.text import Text
 from flows import printing
 from flows.ending import say
 from flows.tables import Safe, findings_table, plain, rows_table
+from models.errors import InputError
 from models.markdown import literal
 from models.safe import in_html, in_json, line, printable
 from models.table import Finding
+from tasks.secret import Formatter
 
 NAMES = {
     "colour": "\x1b[31mred\x1b[0m",
@@ -74,6 +77,18 @@ def test_a_terminal_with_colours_gets_none_but_ours(name):
     console = Safe(file=file, force_terminal=True, width=100, color_system="truecolor")
     console.print(Text(name, style="bold"), markup=False)
     assert harmless(re.sub(r"\x1b\[[01]?m", "", file.getvalue()))
+
+
+def test_errors_and_logs_only_say_it(name):
+    """An error is what Prefect's states, logs and pages tell."""
+    raised = InputError(f"No column {name}.\nIts columns: a")
+    assert harmless(str(raised))
+    assert str(raised).endswith("\nIts columns: a")
+    try:
+        raise ValueError(name) from raised
+    except ValueError:
+        record = logging.LogRecord("nestor", logging.ERROR, __file__, 1, "%s failed", (name,), sys.exc_info())
+    assert harmless(Formatter().format(record))
 
 
 def test_json_says_what_the_data_say(name):
