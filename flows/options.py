@@ -26,8 +26,8 @@ Data = Annotated[
     str | None,
     typer.Argument(
         metavar="DATA",
-        help="A csv (compressed too) or parquet file; with %Y-%m-%d in its path the newest that fits; a database "
-        "address with --query, or where one is kept: env:NAME, secret:NAME; or sklearn:NAME.",
+        help="A csv file, compressed or not, or a parquet file; with %Y-%m-%d in its path the newest that fits. Or a "
+        "database address, with --query; env:NAME or secret:NAME, where one is kept. Or sklearn:NAME.",
         show_default=False,
     ),
 ]
@@ -37,7 +37,8 @@ Query = Annotated[
         _TABLE,
         "--query",
         metavar="SQL",
-        help="What to read where DATA is a database address: a select, with :name for values of --bind; or a table.",
+        help="Where DATA is a database address: a table's name, or a select, in which :name stands for a value of "
+        "--bind.",
     ),
 ]
 Bound = Annotated[
@@ -53,7 +54,9 @@ Target = Annotated[
     str | None,
     _option(_TABLE, "--target", "-t", metavar="COL", help="The column to predict.", default="target, for sklearn:NAME"),
 ]
-Test = Annotated[str | None, _option(_TABLE, "--test", metavar="FILE", help="A table of its own as sealed test set.")]
+Test = Annotated[
+    str | None, _option(_TABLE, "--test", metavar="FILE", help="A separate table that is the sealed test set.")
+]
 TestColumn = Annotated[
     str | None,
     _option(_TABLE, "--test-column", metavar="COL", help="A column that is true (or 'test') in the rows to seal."),
@@ -65,7 +68,9 @@ Task = Annotated[
 Positive = Annotated[
     str | None, _option(_TABLE, "--positive", metavar="LABEL", help="The positive class of a binary target.")
 ]
-Weight = Annotated[str | None, _option(_TABLE, "--weight", metavar="COL", help="Row weights, in fits and in scores.")]
+Weight = Annotated[
+    str | None, _option(_TABLE, "--weight", metavar="COL", help="A column of row weights, for fits and for scores.")
+]
 Drop = Annotated[list[str] | None, _option(_TABLE, "--drop", metavar="A,B", help="Columns not to use.")]
 Types = Annotated[
     list[str] | None,
@@ -73,8 +78,8 @@ Types = Annotated[
         _TABLE,
         "--type",
         metavar="COL=KIND",
-        help="Overrules what the reader infers: number, category, ordered, boolean, date (day-first, month-first), "
-        "duration, text, key, id, drop. May be repeated.",
+        help="How to read a column, whatever it looks like: number, category, ordered, boolean, date "
+        "(day-first, month-first), duration, text, key, id, drop. May be repeated.",
     ),
 ]
 Order = Annotated[
@@ -92,7 +97,7 @@ Grid = Annotated[
         _TABLE,
         "--grid",
         metavar="HxW",
-        help="How the columns of numbers lie on a picture, 8x8 (row by row), or on a signal, 64: for cnn.",
+        help="For cnn: the columns of numbers are a picture, 8x8 (row by row), or a signal, 64.",
     ),
 ]
 Monotone = Annotated[
@@ -101,7 +106,7 @@ Monotone = Annotated[
         _TABLE,
         "--monotone",
         metavar="COL=rising",
-        help="A column with which the prediction may only rise, or only fall (COL=falling). May be repeated.",
+        help="The prediction may only rise with this column, or only fall (COL=falling). May be repeated.",
     ),
 ]
 Metric = Annotated[
@@ -121,8 +126,8 @@ Costs = Annotated[
         _SEARCH,
         "--cost",
         metavar="ACTUAL:SAID=COST",
-        help="What it costs to take a label for another; what is not named costs 1. The metric is then cost. May be "
-        "repeated.",
+        help="What it costs to predict SAID where ACTUAL is true; a mistake that is not named costs 1. The metric is "
+        "then cost. May be repeated.",
     ),
 ]
 ClassWeight = Annotated[
@@ -131,7 +136,7 @@ ClassWeight = Annotated[
         _SEARCH,
         "--class-weight",
         metavar="LABEL=W",
-        help="balanced, or how much more rows of a label count in fits (not in scores). May be repeated.",
+        help="balanced, or how many times as much the rows of a label count in fits (not in scores). May be repeated.",
     ),
 ]
 Objectives = Annotated[
@@ -150,8 +155,8 @@ Limits = Annotated[
         _SEARCH,
         "--limit",
         metavar="NAME=VALUE",
-        help="At most so much of it: latency (ms for one row), size (MB), memory (MB), seconds, gap:COL; of metrics "
-        "that rise at least so much. May be repeated.",
+        help="The most that a model may have: latency (ms for one row), size (MB), memory (MB), seconds, gap:COL; the "
+        "least, of a metric where more is better. May be repeated.",
     ),
 ]
 Pick = Annotated[
@@ -232,19 +237,23 @@ WarmFrom = Annotated[
         help="A run's id, or a model's name: its newest run. Its best configurations are tried after each default.",
     ),
 ]
-Seed = Annotated[str | None, _option(_SEARCH, "--seed", metavar="N", help="What chance starts from.", default="0")]
+Seed = Annotated[
+    str | None, _option(_SEARCH, "--seed", metavar="N", help="The seed of all that is random.", default="0")
+]
 Outer = Annotated[
-    str | None, _option(_SPLIT, "--outer", metavar="K", help="Outer folds: they judge.", default="from the table")
+    str | None, _option(_SPLIT, "--outer", metavar="K", help="How many outer folds judge.", default="from the table")
 ]
 Inner = Annotated[
-    str | None, _option(_SPLIT, "--inner", metavar="J", help="Inner folds: they choose.", default="from the table")
+    str | None,
+    _option(_SPLIT, "--inner", metavar="J", help="How many inner folds choose the settings.", default="from the table"),
 ]
 Group = Annotated[
     str | None,
     _option(_SPLIT, "--group", metavar="COL", help="Rows with equal values never sit on both sides of a split."),
 ]
 Time = Annotated[
-    str | None, _option(_SPLIT, "--time", metavar="COL", help="Earlier rows train, later rows judge, everywhere.")
+    str | None,
+    _option(_SPLIT, "--time", metavar="COL", help="A column of times: earlier rows train, later rows judge."),
 ]
 Horizon = Annotated[
     str | None,
@@ -256,12 +265,16 @@ Horizon = Annotated[
     ),
 ]
 Series = Annotated[
-    str | None, _option(_SPLIT, "--series", metavar="COL", help="With --time: tells the series of a panel apart.")
+    str | None,
+    _option(_SPLIT, "--series", metavar="COL", help="With --time: the column that says which series a row is of."),
 ]
 Known = Annotated[
     list[str] | None,
     _option(
-        _SPLIT, "--known", metavar="A,B", help="Inputs that are known a horizon ahead; of others only the past counts."
+        _SPLIT,
+        "--known",
+        metavar="A,B",
+        help="With --horizon: columns whose later values are known beforehand; of others only the past counts.",
     ),
 ]
 Season = Annotated[
@@ -270,7 +283,7 @@ Season = Annotated[
         _SPLIT,
         "--season",
         metavar="S",
-        help="After how long a series is like itself: 24 (steps), 24h or 7d.",
+        help="With --horizon: after how long a series repeats itself, 24 (steps), 24h or 7d.",
         default="from the calendar",
     ),
 ]
@@ -318,7 +331,7 @@ Deliver = Annotated[
         _RUN,
         "--deliver",
         metavar="HOW",
-        help="bag: the outer folds' models, averaged. refit: one search and fit on all work rows.",
+        help="bag: the outer folds' models, averaged. refit: one model, searched and fitted on all work rows.",
         default="bag; refit with --time, --final-rows all, and for latency or size",
     ),
 ]
@@ -328,7 +341,8 @@ FinalRows = Annotated[
         _RUN,
         "--final-rows",
         metavar="ROWS",
-        help="all: fitted once more with the sealed rows; the tested twin is kept; with a refit alone. work: not.",
+        help="all: with a refit, the model is fitted once more with the sealed rows; the one that was tested is kept "
+        "beside it. work: it is not.",
         default="work; all with --time",
     ),
 ]
@@ -348,8 +362,8 @@ Threshold = Annotated[
         _RUN,
         "--threshold",
         metavar="WHEN",
-        help="auto: where the metric judges labels, the probability from which the positive class is said is chosen on "
-        "inner rows; never.",
+        help="auto: where the metric judges labels, inner rows choose the probability from which on the positive class "
+        "is predicted. never: the likelier class is.",
         default="auto",
     ),
 ]
@@ -365,7 +379,7 @@ Mirror = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    _option(_RUN, "--config", "-c", metavar="FILE", help="A yaml file with the Run's fields; options overrule it."),
+    _option(_RUN, "--config", "-c", metavar="FILE", help="A yaml file of settings; options go before it."),
 ]
 Resume = Annotated[
     str | None,
@@ -383,7 +397,7 @@ AsJson = Annotated[
 Unsafe = Annotated[
     bool,
     typer.Option(
-        "--unsafe", help="A version that is a pickle (tag nestor.unsafe) too: it runs code of who made it.",
+        "--unsafe", help="Load a pickle (tag nestor.unsafe) too: that runs whatever code its maker put in.",
         show_default=False,
     ),
 ]  # fmt: skip

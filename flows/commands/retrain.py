@@ -109,7 +109,7 @@ def retrain(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", metavar="FILE", help="A yaml file with Retrain's fields; options overrule it."),
+        typer.Option("--config", "-c", metavar="FILE", help="A yaml file of settings; options go before it."),
     ] = None,
     unsafe: o.Unsafe = False,
     as_json: o.AsJson = False,

@@ -16,7 +16,9 @@ SENTENCES: dict[str, tuple[Literal["pass", "warn"], str]] = {
     "empty_columns": ("warn", "Columns that hold nothing are not used: {}."),
     "out_of_range": ("warn", "Infinite or too large values count as missing: {}."),
     "far_dates": ("warn", "Dates before 1678 or after 2261 count as missing: {}."),
-    "unreadable_values": ("warn", "Values that don't fit their column count as missing: {}. Type category keeps them."),
+    "unreadable_values": (
+        "warn", "Values that don't fit their column count as missing: {}. The type category keeps them."
+    ),
     "mixed_values": ("warn", "Columns that mix numbers or dates with words are read as categories: {}."),
     "unread_numbers": (
         "warn",
@@ -30,7 +32,7 @@ SENTENCES: dict[str, tuple[Literal["pass", "warn"], str]] = {
     ),
     "codes": ("warn", "Long or zero-padded digits are read as categories, not as numbers: {}."),
     "durations": ("pass", "Durations became seconds: {}."),
-    "keys": ("pass", "Whole numbers that name things, each in many rows: {}."),
+    "keys": ("pass", "Whole numbers that are names, each in many rows: {}."),
     "unordered_levels": ("warn", "Levels that the given order lacks count as missing: {}."),
     "missing_marks": ("warn", "Words and blanks among numbers or dates were read as missing: {}."),
     "case_variants": ("warn", "Levels that differ by upper and lower case only are kept apart: {}."),
