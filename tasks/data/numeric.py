@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -131,7 +132,7 @@ def numbers(words: Words, skip: np.ndarray, decimal: str | None = None, style: S
         good = words.plain & ~skip
         if (good | skip).all():
             return Numbers(_cast(words.values, good), good, STYLES[0], np.zeros(len(good), bool))
-    bare, weights = _bare(words.values), words.counts * ~skip
+    bare, weights = _bare(words), words.counts * ~skip
     measure = style or _measure(bare, weights)
     text, here = _measured(bare, measure)
     if style:
@@ -153,7 +154,7 @@ def unread(words: Words, skip: np.ndarray) -> bool:
     """Whether most values hold one number each, with different units or with signs such as `<`, so that none is read
     for sure."""
     weights = words.counts * ~skip
-    bare = _bare(words.values)
+    bare = _bare(words)
     found = {pair["values"]: pair["counts"] for pair in bare.unit.value_counts().to_pylist()}
     again = [unit for unit, count in found.items() if re.fullmatch(r"\S{2,6}", unit) and count > 1]
     return bool(weights @ (bare.measured(again) | words.matching(ABOUT)) >= 0.5 * weights.sum() > 0)
@@ -167,7 +168,7 @@ def writes_comma(words: Words, skip: np.ndarray) -> bool:
 def comma_votes(words: Words, skip: np.ndarray) -> np.ndarray:
     """Rows in all, those that decimal commas explain, those that nothing else does, those with a comma within digits;
     to be added up over the parts of a column."""
-    text = _bare(words.values).text
+    text = _bare(words).text
     some = words.counts * ~skip
     fits = _fits(text, STYLES[3])
     sure = _fits(text, STYLES[2]) & mask(pc.match_substring(text, ",")) & ~_fits(text, STYLES[1])
@@ -201,11 +202,22 @@ def _fits(text: pa.Array, style: Style) -> np.ndarray:
     return found
 
 
-def _bare(values: pa.Array) -> _Bare:
+_BARE: WeakKeyDictionary[Words, _Bare] = WeakKeyDictionary()
+"""It is asked for more than once, and takes most of the time of reading a column."""
+
+
+def _bare(words: Words) -> _Bare:
     """The values with a minus before the number and without grouping blanks, and what they had besides."""
+    if (found := _BARE.get(words)) is None:
+        found = _BARE[words] = _stripped(words.values)
+    return found
+
+
+def _stripped(values: pa.Array) -> _Bare:
     text = pc.replace_substring_regex(values, rf"^{DASH} *(\d)", r"-\1")
-    text = pc.replace_substring_regex(text, BRACKETS, r"-\1\2\3")
-    text = pc.replace_substring_regex(text, MINUS_LAST, r"-\1\2")
+    for sign, pattern, bare in (("(", BRACKETS, r"-\1\2\3"), ("-", MINUS_LAST, r"-\1\2")):
+        if pc.any(pc.match_substring(text, sign)).as_py():
+            text = pc.replace_substring_regex(text, pattern, bare)
     sign = pa.array([""] * len(text), text.type)
     for pattern, bare in ((BEFORE, r"\1\3"), (AFTER, r"\1")):
         if mask(pc.match_substring_regex(text, pattern)).any():

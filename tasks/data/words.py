@@ -22,7 +22,7 @@ NUMBER_MARKS = (
 PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Words:
     """A column of text: `values` distinct and trimmed; `codes` their place for each row, -1 where there is none."""
 
