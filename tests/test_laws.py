@@ -106,9 +106,23 @@ def spying(known: Family, target: np.ndarray) -> Family:
     return replace(known, name="spy", fit=spy, fidelity="rows")
 
 
-@pytest.fixture(params=PLANS)
-def spied(request, tmp_path, monkeypatch):
+@dataclass(frozen=True)
+class Spied:
+    """A run that was spied on."""
+
+    session: Session
+    seen: tuple[Seen, ...]
+
+
+@pytest.fixture(scope="module", params=PLANS)
+def spied(request, tmp_path_factory):
     """A run to its very end, refit with the sealed rows included, whose one family and whose columns are spies."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        session = spied_on(request.param, tmp_path_factory.mktemp("spied"), monkeypatch)
+    return Spied(session, tuple(SEEN))
+
+
+def spied_on(plan: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     data = frame()
     data.insert(0, "row", np.arange(len(data), dtype=float))
     target = data["target"].eq("yes").to_numpy().astype(int)
@@ -117,11 +131,11 @@ def spied(request, tmp_path, monkeypatch):
     monkeypatch.setattr(models.columns, "ColumnTransformer", SpyColumns)
     SEEN.clear()
     run = run_over(
-        request.param, data, search={"trials": 4, "families": ("spy",), "strategy": "halving"},
+        plan, data, search={"trials": 4, "families": ("spy",), "strategy": "halving"},
         final={"deliver": "refit", "rows": "all"},
     )  # fmt: skip
     run = run.model_copy(update={"types": {**run.types, "row": "number"}})
-    session = begun(run, tmp_path, pool=lambda: INLINE)
+    session = begun(run, folder, pool=lambda: INLINE)
     shortlist(session)
     tuned(session)
     concluded = concluding.conclude(session)
@@ -135,12 +149,13 @@ def numbered(table: Table) -> np.ndarray:
 
 
 def test_what_learns_sees_its_own_training_rows_only(spied):
-    row, sealed = numbered(spied.work), numbered(spied.sealed)
-    learned = [s for s in SEEN if s.by != "transform"]
+    session = spied.session
+    row, sealed = numbered(session.work), numbered(session.sealed)
+    learned = [s for s in spied.seen if s.by != "transform"]
     for by in ("estimator", "stop", "columns"):
-        assert {s.job.fold for s in learned if s.by == by} == set(spied.folds)
+        assert {s.job.fold for s in learned if s.by == by} == set(session.folds)
     for seen in learned:
-        fold = spied.folds[seen.job.fold]
+        fold = session.folds[seen.job.fold]
         allowed = row[fold.train if seen.job.inner is None else fold.inner[seen.job.inner][0]]
         if seen.job.with_sealed:
             assert set(seen.rows) == {*allowed, *sealed}
@@ -153,20 +168,20 @@ def test_what_learns_sees_its_own_training_rows_only(spied):
 
 
 def test_rows_that_judge_are_prepared_for_their_own_fold_only(spied):
-    row = numbered(spied.work)
-    for seen in [s for s in SEEN if s.by == "transform" and s.job != "sealed"]:
-        fold = spied.folds[seen.job.fold]
+    row = numbered(spied.session.work)
+    for seen in [s for s in spied.seen if s.by == "transform" and s.job != "sealed"]:
+        fold = spied.session.folds[seen.job.fold]
         judge = fold.judge if seen.job.inner is None else fold.inner[seen.job.inner][1]
         assert np.isin(seen.rows, row[judge]).all()
 
 
 def test_the_sealed_rows_are_touched_once_everything_is_fixed(spied):
-    sealed = numbered(spied.sealed)
-    touched = [i for i, s in enumerate(SEEN) if np.isin(s.rows, sealed).any()]
-    before = [i for i, s in enumerate(SEEN) if s.job != "sealed" and not s.job.with_sealed]
+    sealed, seen = numbered(spied.session.sealed), spied.seen
+    touched = [i for i, s in enumerate(seen) if np.isin(s.rows, sealed).any()]
+    before = [i for i, s in enumerate(seen) if s.job != "sealed" and not s.job.with_sealed]
     assert touched
     assert min(touched) > max(before)
-    assert {len(SEEN[i].rows) for i in touched if SEEN[i].job == "sealed"} == {len(sealed)}
+    assert {len(seen[i].rows) for i in touched if seen[i].job == "sealed"} == {len(sealed)}
 
 
 @pytest.mark.parametrize("plan", PLANS)

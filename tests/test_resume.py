@@ -1,27 +1,42 @@
 """Killed and resumed equals unbroken: the command itself, with Prefect, MLflow and every process of its own.
 
-Twenty more kills, at other moments and of other processes: tests/prove."""
+The kills are long proofs, here and, twenty more of them, in tests/prove: that a run which was killed and taken up again
+is the unbroken one is looked at in each part by itself too (fits and studies in tests/test_laws.py, searches in
+tests/test_searches.py, MLflow in tests/tasks/test_tracking.py)."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.commands import Command, mirrored, served, steady, studied
+from tests.commands import HERE, Command, asked_for, mirrored, served, steady, studied, watching
 
 TRAIN = (
     "train", "sklearn:breast_cancer", "--trials", "6", "--families", "constant,linear,random_forest",
     "--outer", "2", "--inner", "2", "--workers", "2", "--json", "--quiet",
 )  # fmt: skip
+SCORE = ("score", "breast_cancer", "sklearn:breast_cancer", "--out", "scored.csv", "--json", "--quiet")
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
+    """The report, runs and studies of a run; each address that its processes, and those of a scoring after it, have
+    asked for."""
     with served(tmp_path_factory.mktemp("unbroken")) as folder:
-        return steady(Command(folder, *TRAIN).result()), mirrored(folder), studied(folder)
+        env = watching(folder)
+        report = steady(Command(folder, *TRAIN, env=env).result())
+        found = report, mirrored(folder), studied(folder)
+        Command(folder, *SCORE, env=env).result()
+        return *found, asked_for(folder)
+
+
+def test_commands_ask_for_no_address_but_this_machines(unbroken):
+    addresses = unbroken[-1]
+    assert any("train" in line for line in addresses), "the watch sees nothing"
+    assert [line for line in addresses if not line.startswith(HERE)] == []
 
 
 def test_an_unbroken_run_is_whole_in_mlflow_and_in_its_studies(unbroken):
-    report, runs, studies = unbroken
+    report, runs, studies, _ = unbroken
     assert set(report) == {
         "name", "version", "task", "metric", "winner", "how", "estimate", "test", "optimism", "agreement", "families",
         "trials", "warnings", "left_out", "sentence", "notes", "alias", "warm", "coverage", "objectives", "front",
@@ -35,6 +50,7 @@ def test_an_unbroken_run_is_whole_in_mlflow_and_in_its_studies(unbroken):
     assert trials == {key for key, held in runs.items() if held[1] == "trial"}
 
 
+@pytest.mark.prove
 def test_a_run_that_was_killed_and_resumed_equals_the_unbroken_one(unbroken, tmp_path):
     with served(tmp_path) as folder:
         first = Command(folder, *TRAIN)

@@ -62,7 +62,7 @@ class Fateful(Pool):
 @pytest.fixture(scope="module")
 def pools():
     """Pools by their workers."""
-    made = {workers: Fateful(workers) for workers in (1, 2, 4)}
+    made = {workers: Fateful(workers) for workers in (1, 2)}
     yield made
     for pool in made.values():
         super(Fateful, pool).close()
@@ -132,12 +132,12 @@ def cut_off(folder: Path, family: str) -> None:
 
 def test_a_search_repeats_with_any_number_of_workers_and_goes_on_after_a_kill(strategy, pools, tmp_path):
     family = suiting(strategy)
-    whole, *others = (searched(strategy, family, pools[n], tmp_path / str(n)) for n in (2, 1, 4))
+    whole, alone = (searched(strategy, family, pools[n], tmp_path / str(n)) for n in (2, 1))
     for told in whole.trials.values():
         assert sum(t.share for t in told) > TRIALS - 1
         assert {t.number: t.state for t in told if t.number in FATES} == {3: "failed", 4: "memory"}
         assert len({str((t.params, t.config)) for t in told}) > KEPT
-    assert [trials(other) for other in others] == [trials(whole)] * 2
+    assert trials(alone) == trials(whole)
 
     cut_off(folder := shutil.copytree(tmp_path / "2", tmp_path / "again"), family)
     pools[2].fitted.clear()

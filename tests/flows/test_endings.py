@@ -63,6 +63,7 @@ def ends(how: str) -> None:
         os.kill(os.getpid(), getattr(signal, how))
         signal.pause()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what runs in the background
 for how in ("well", "sentence", "error", "exit", "SIGINT", "SIGTERM"):
     try:
         Called(ends, name="score")(how)
@@ -93,7 +94,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, An
 
 def run(folder: Path, script: str) -> int:
     """The exit code of a process that runs the script in this folder."""
-    return subprocess.run([sys.executable, "-c", script], cwd=folder, env=QUIET, check=False, timeout=300).returncode
+    return subprocess.run([sys.executable, "-c", script], cwd=folder, env=QUIET, check=False, timeout=120).returncode
 
 
 FITTED = """

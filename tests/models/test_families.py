@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import optuna
@@ -15,7 +16,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from models.columns import TRUSTED, Prepared, prepare, transform
-from models.families import Family, Fitted, Part, Shape, families, family, proposed
+from models.families import Family, Fitted, Needs, Part, Shape, families, family, proposed
 from models.families import fitted as fit_one
 from models.search import seed_for
 from tasks.brief import Brief
@@ -42,10 +43,15 @@ LIGHT = ("number", "noise", "flag", "colour", "town")
 """Columns whose preparation loads no large library."""
 
 
+# What many tests ask for is made once: tables, prepared columns, models at their defaults. Nobody changes them.
+
+
+@cache
 def features(rows: int = 200, columns: tuple[str, ...] = LIGHT, seed: int = 0) -> pd.DataFrame:
     return frame(rows, seed=seed)[list(columns)]
 
 
+@cache
 def target(task: str, rows: int = 200, seed: int = 0) -> np.ndarray:
     values = frame(rows, task, seed)["target"]
     return values.to_numpy(float) if task == "regression" else np.unique(values, return_inverse=True)[1]
@@ -55,8 +61,10 @@ def kinds(table: pd.DataFrame) -> dict[str, str]:
     return {c: KINDS.get(c, "number") for c in table.columns}
 
 
-def prepared(known: Family, task: str, table: pd.DataFrame, goal: np.ndarray) -> Prepared:
-    return prepare(table, kinds(table), goal, task, known.needs, 0)  # type: ignore[arg-type]
+@cache
+def prepared(needs: Needs, task: str, rows: int = 200, columns: tuple[str, ...] = LIGHT) -> Prepared:
+    table = features(rows, columns)
+    return prepare(table, kinds(table), target(task, rows), task, needs, 0)  # type: ignore[arg-type]
 
 
 def shape_of(task: str, rows: int, columns: int, classes: int = 2) -> Shape:
@@ -72,8 +80,7 @@ def whole(X: np.ndarray, goal: np.ndarray, weight, task: str, categories=()) -> 
 
 def part(known: Family, task: str, *, rows=200, columns=LIGHT, weight=None, stop=False) -> Part:
     """Training rows as the family wants them; with `stop` the last 40 are those for early stopping."""
-    table, goal = features(rows, columns), target(task, rows)
-    made = prepared(known, task, table, goal)
+    goal, made = target(task, rows), prepared(known.needs, task, rows, columns)
     one = whole(made.X, goal, weight, task, made.categories)
     if not stop:
         return one
@@ -97,6 +104,13 @@ def fitted(known: Family, task: str, one: Part, config=None, seed: int = 3) -> F
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return fit_one(known, config, one, seed, 1)
+
+
+@cache
+def usual(name: str, task: str, stop: bool = False) -> tuple[Part, Fitted]:
+    """A part of the table, and the family's default fitted on it."""
+    one = part(family(name), task, stop=stop)
+    return one, fitted(family(name), task, one)
 
 
 def said(made: Fitted, X: np.ndarray, task: str) -> np.ndarray:
@@ -140,9 +154,11 @@ def test_whatever_lies_in_the_space_can_be_fitted(known, task):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("known", "task"), EACH)
 def test_each_task_with_and_without_weights_gives_finite_predictions(known, task, weighted):
-    weight = np.random.default_rng(0).uniform(0.1, 3, 200) if weighted else None
-    one = part(known, task, weight=weight, stop=known.stops_early)
-    made = fitted(known, task, one)
+    if weighted:
+        one = part(known, task, weight=np.random.default_rng(0).uniform(0.1, 3, 200), stop=known.stops_early)
+        made = fitted(known, task, one)
+    else:
+        one, made = usual(known.name, task, known.stops_early)
     found = said(made, one.X, task)
     assert np.isfinite(found).all()
     if task == "regression":
@@ -155,11 +171,9 @@ def test_each_task_with_and_without_weights_gives_finite_predictions(known, task
 
 @pytest.mark.parametrize(("known", "task"), EACH)
 def test_it_learns_what_a_column_tells(known, task):
-    one = part(known, task)
-    made = fitted(known, task, one)
+    one, made = usual(known.name, task)
     fresh, goal = features(seed=1), target(task, seed=1)
-    table = features()
-    X = transform(prepared(known, task, table, target(task)).transformer, fresh)
+    X = transform(prepared(known.needs, task).transformer, fresh)
     prediction = said(made, X, task)
     score = prediction if task == "regression" else prediction @ np.arange(prediction.shape[1])
     order = goal if task != "multiclass" else np.array([2, 0, 1])[goal]  # high, low, mid
@@ -172,8 +186,8 @@ def test_it_learns_what_a_column_tells(known, task):
 
 @pytest.mark.parametrize(("known", "task"), EACH)
 def test_the_same_seed_fits_the_same_model(known, task):
-    one = part(known, task, stop=known.stops_early)
-    first, second = (said(fitted(known, task, one), one.X, task) for _ in range(2))
+    one, made = usual(known.name, task, known.stops_early)
+    first, second = (said(each, one.X, task) for each in (made, fitted(known, task, one)))
     assert (first == second).all()
 
 
@@ -192,9 +206,9 @@ def test_heavier_rows_pull_the_prediction_to_themselves(known, task):
 
 @pytest.mark.parametrize(("known", "task"), UNWEIGHED)
 def test_a_family_without_weights_says_so_and_takes_no_notice_of_them(known, task):
-    one = part(known, task)
+    one, made = usual(known.name, task)
     heavy = replace(one, weight=np.random.default_rng(0).uniform(0.1, 9, len(one.y)))
-    plain, weighed = (said(fitted(known, task, each), one.X, task) for each in (one, heavy))
+    plain, weighed = (said(each, one.X, task) for each in (made, fitted(known, task, heavy)))
     assert (plain == weighed).all()
 
 
@@ -280,7 +294,7 @@ def test_the_rounds_it_reports_are_those_it_predicts_with(known, task):
 
 @pytest.mark.parametrize("known", [p for p in ONCE if not p.values[0].stops_early])
 def test_a_family_that_does_not_stop_early_reports_no_rounds(known):
-    assert fitted(known, known.tasks[0], part(known, known.tasks[0])).rounds is None
+    assert usual(known.name, known.tasks[0])[1].rounds is None
 
 
 # --- What consumers get ----------------------------------------------------------------------------------------------
@@ -288,8 +302,7 @@ def test_a_family_that_does_not_stop_early_reports_no_rounds(known):
 
 @pytest.mark.parametrize(("known", "task"), EACH)
 def test_it_is_small_and_one_row_is_enough_and_says_what_it_says_among_others(known, task):
-    one = part(known, task)
-    model = fitted(known, task, one)
+    one, model = usual(known.name, task)
     assert len(pickle.dumps(model.model)) / 1e6 < MOST_MB
     if not known.unsuited(replace(one.shape, time=False)):
         alone = np.concatenate([said(model, one.X[i : i + 1], task) for i in range(5)])
@@ -299,7 +312,7 @@ def test_it_is_small_and_one_row_is_enough_and_says_what_it_says_among_others(kn
 @pytest.mark.parametrize(("known", "task"), EACH)
 def test_scikit_learn_can_clone_it(known, task):
     """As whoever cross-validates a delivered model does: unfitted, with the same settings."""
-    model = fitted(known, task, part(known, task)).model
+    model = usual(known.name, task)[1].model
     again = clone(model)
     assert type(again) is type(model)
     assert str(again.get_params()) == str(clone(again).get_params())
@@ -309,7 +322,7 @@ def test_scikit_learn_can_clone_it(known, task):
 def test_saved_and_loaded_with_the_types_it_declares_it_predicts_the_same(known, task):
     columns = (*LIGHT, "day", "words")
     table, goal = features(columns=columns), target(task)
-    made = prepared(known, task, table, goal)
+    made = prepared(known.needs, task, columns=columns)
     model = fitted(known, task, whole(made.X, goal, None, task, made.categories)).model
     pipeline = Pipeline([("columns", made.transformer), ("model", model)])
     stored = skops.io.dumps(pipeline)

@@ -105,7 +105,7 @@ def compared(known: Family, config: dict, part: Part, judge: Part) -> None:
 
 @pytest.mark.usefixtures("exact")
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.prove), True])
 @pytest.mark.parametrize(("known", "task"), EACH)
 def test_a_derivative_is_what_a_small_change_does_to_the_loss(known, task, weighted):
     part, judge = rows(task, 0, weighted=weighted), rows(task, 1, 80, weighted)

@@ -271,14 +271,22 @@ def test_lacking_columns_are_named(world, tmp_path):
 # --- A model that was tampered with -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def forged(world, tmp_path):
-    """A version of its own to tamper with: its folder, the client, and what `load` says of it afterwards."""
+@pytest.fixture(scope="module")
+def victim(world, tmp_path_factory):
+    """A version to tamper with: its client, its folder, and a copy of that."""
     _, address, made = world
-    name = tmp_path.name
-    registered(tmp_path, address, name, *made)
+    registered(tmp_path_factory.mktemp("forged"), address, "forged", *made)
     client = connect(address)
-    folder = Path(client.get_model_version_download_uri(name, "1").removeprefix("file://"))
+    folder = Path(client.get_model_version_download_uri("forged", "1").removeprefix("file://"))
+    return client, folder, shutil.copytree(folder, tmp_path_factory.mktemp("kept") / "whole")
+
+
+@pytest.fixture
+def forged(world, victim):
+    """A version to tamper with, which is made whole afterwards: its folder, the client, its name, and what `load` says
+    of it."""
+    address, (client, folder, kept), name = world[1], victim, "forged"
+    tags = client.get_model_version(name, "1").tags
     assert load(name, address).version == 1
 
     def refused() -> str:
@@ -287,7 +295,11 @@ def forged(world, tmp_path):
         assert error.value.exit_code == 1
         return str(error.value).replace(f"{name}/1", "it")
 
-    return folder, client, name, refused
+    yield folder, client, name, refused
+    shutil.rmtree(folder)
+    shutil.copytree(kept, folder)
+    for tag, value in tags.items():
+        client.set_model_version_tag(name, "1", tag, value)
 
 
 def another_type(folder):

@@ -413,10 +413,10 @@ def test_a_killed_run_is_closed_and_its_replay_is_whole(tmp_path, address):
         from test_tracking import tree
         from tasks.journal import Journal
         journal = Journal({str(tmp_path / "w")!r}, "m", {address!r})
-        for n, record in enumerate(tree(300)):
-            if n == 150:
+        for n, record in enumerate(tree(90)):
+            if n == 40:
                 journal.drain(60)
-            if n == 250:
+            if n == 70:
                 os.kill(os.getpid(), signal.SIGKILL)
             journal.record(record)
     """
@@ -424,11 +424,11 @@ def test_a_killed_run_is_closed_and_its_replay_is_whole(tmp_path, address):
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, check=False)
     with Journal(tmp_path / "w", "m", address) as journal:
         _until(lambda: held(address)["run"]["status"] == "RUNNING")
-        for record in [*tree(300)][250:]:
+        for record in [*tree(90)][70:]:
             journal.record(record)
         assert journal.drain(60) == 0
     found = held(address)
-    assert set(found) == {r.key for r in tree(300)}
+    assert set(found) == {r.key for r in tree(90)}
     assert all(
         run["status"] == STATUS_OF_STATE[run["tags"]["nestor.state"]]
         for k, run in found.items()

@@ -217,6 +217,7 @@ def ended(workdir, seconds=120):
 
 
 @installed
+@pytest.mark.prove
 def test_a_killed_command_and_a_killed_mirror_leave_nothing_twice(tmp_path, offline):
     workdir, records = tmp_path / "w", list(tree(24))
     code = f"""

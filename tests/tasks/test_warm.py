@@ -76,7 +76,7 @@ def test_the_saving_is_measured_against_the_earlier_run(warm):
     assert "linear" in saving_said(session)
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, pytest.param(4, marks=pytest.mark.prove)])
 def test_a_warm_run_repeats_with_any_number_of_workers(workers, warm, earlier, trained):
     assert numbers(*trained(run(workers), past=earlier)) == numbers(*warm)
 

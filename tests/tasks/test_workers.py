@@ -36,14 +36,15 @@ time.sleep(60)
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pool():
+    """Two workers for many tests: whatever became of one fit, the next ones are done."""
     made = Pool(2, MEMORY, 1)
     yield made
     made.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def single():
     made = Pool(1, MEMORY, 1)
     yield made
@@ -93,6 +94,8 @@ marks = pathlib.Path({folder!r})
 before = len(list(marks.iterdir()))
 (marks / str(before)).touch()
 if before < {times}:
+    if signal.{how} != signal.SIGKILL:
+        signal.signal(signal.{how}, signal.SIG_DFL)  # nohup has it ignored
     os.kill({who}, signal.{how})
     signal.pause()
 """
@@ -183,10 +186,11 @@ def test_a_cancelled_fit_says_whether_it_had_begun(single):
     assert [ended(p).reason == NEVER_RUN for p in (at_work, ready, waiting)] == [False, True, True]
 
 
-def test_a_closed_pool_keeps_no_one_waiting(pool):
-    promises = [pool.submit(time.sleep, 60, priority=(0,)) for _ in range(6)]
-    pool.close()
-    assert {ended(p).state for p in [*promises, pool.submit(abs, 1, priority=(0,))]} == {"timeout"}
+def test_a_closed_pool_keeps_no_one_waiting():
+    made = Pool(2, MEMORY, 1)
+    promises = [made.submit(time.sleep, 60, priority=(0,)) for _ in range(6)]
+    made.close()
+    assert {ended(p).state for p in [*promises, made.submit(abs, 1, priority=(0,))]} == {"timeout"}
 
 
 # --- What each may have ----------------------------------------------------------------------------------------------
