@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models import hashes
 from models.drift import FEWEST, Drift, compare, worse
 from models.errors import NestorError
 from models.estimate import time_blocks
@@ -39,8 +40,7 @@ class Rows:
     @property
     def digest(self) -> str:
         """Of the features' content."""
-        hashes = pd.util.hash_pandas_object(self.features, index=False).to_numpy()
-        return hashlib.sha256(hashes.tobytes()).hexdigest()[:32]
+        return hashlib.sha256(hashes.of_rows(self.features).tobytes()).hexdigest()[:32]
 
 
 def rows_of(loaded: Loaded, data: Any) -> Rows:

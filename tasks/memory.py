@@ -32,6 +32,8 @@ _EASE = 2.0
 _PARENT_DEATH = 1
 """PR_SET_PDEATHSIG."""
 
+_LIBC = ctypes.CDLL(None)
+
 _FREE = 0.8
 """Share of the free memory that workers get."""
 
@@ -131,10 +133,20 @@ def end_with_parent() -> None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
+        _LIBC.prctl(_PARENT_DEATH, signal.SIGKILL)
 
 
 peak = Peak()
+
+
+_MANY = 100_000
+
+
+def give_back(rows: int) -> None:
+    """Gives the system back what was freed, once so many rows were worked with that it is worth the milliseconds; else
+    it stays with this process, in pieces too small for the next large thing."""
+    if rows >= _MANY and hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
 
 
 def free() -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from models import hashes
 from models.checks import counted, percent
 from models.table import Finding, Table
 
@@ -18,8 +19,7 @@ def form(table: Table) -> Iterator[Finding]:
     """How many rows repeat an earlier one, target included; a warning from 1 % on."""
     if not table.features.shape[1]:
         return
-    hashes = pd.util.hash_pandas_object(table.features, index=False).to_numpy()
-    rows = pd.DataFrame({"features": hashes, "target": table.target})
+    rows = pd.DataFrame({"features": hashes.of_rows(table.features), "target": table.target})
     again = rows.duplicated().to_numpy()
     if not again.any():
         return

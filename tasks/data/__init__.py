@@ -19,12 +19,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from models import hashes
 from models.config import Run
 from models.errors import InputError, listed, shortened
 from models.objectives import columns_of
 from models.profiles import every_level
 from models.seal import Seal
 from models.table import Finding, Reading, Table
+from tasks import memory
 from tasks.data import places
 from tasks.data.arrow import pc
 from tasks.data.chunks import misfit, refuse_lacking, used
@@ -200,6 +202,7 @@ def _feature(column: pd.Series, mark: str | None, run: Run, mine: Roles) -> _Fea
     if found.kind in ("id", "drop"):
         return _Feature(found.kind, found.parser, found.notes, (), found.writes_na, None)
     read = canonical(column, found.kind, found.parser, found=found.words)
+    memory.give_back(len(column))
     if name in run.types:
         _refuse_unfit(column, read, found.words, run.types[name])
     return _Feature(found.kind, found.parser, found.notes, _beyond(name, read), found.writes_na, read.values)
@@ -312,10 +315,10 @@ def _fingerprint(table: Table) -> str:
     digest.update(repr([(c, table.reading.kinds[c]) for c in table.features.columns]).encode())
     digest.update(repr((table.task, table.classes)).encode())
     if table.features.shape[1]:
-        digest.update(pd.util.hash_pandas_object(table.features, index=False).to_numpy().tobytes())
+        digest.update(hashes.of_rows(table.features).tobytes())
     for values in (table.target, table.weight, table.group, table.time, table.test):
         digest.update(b"-" if values is None else np.ascontiguousarray(values).tobytes())
     for frame in (table.ids, table.subgroups):
         if frame is not None:
-            digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+            digest.update(hashes.of_rows(frame).tobytes())
     return digest.hexdigest()[:32]

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from models.errors import InputError, listed, shortened, unknown
 from models.table import Finding
+from tasks import memory
 from tasks.data import database
 from tasks.data.dated import resolved, undated
 from tasks.data.files import is_parquet, located, pieces
@@ -142,6 +143,7 @@ def _text(path: Path, room: Room) -> Raw:
         findings, whole = (*findings, Finding("header", "pass", said)), whole.select(keys)
     del tables
     frame = whole.to_pandas(self_destruct=True, split_blocks=True)
+    memory.give_back(len(frame))
     frame.columns = pd.Index(form.names, dtype=object)
     return Raw(frame, str(path), path.stem, "csv", coded.name, form.dialect.separator, findings=findings)
 

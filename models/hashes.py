@@ -1,0 +1,26 @@
+"""Hashes of values and of rows, equal to those of pandas. Of a column of words only the different ones become Python's
+texts, and only some of them at a time: a million would take a hundred megabytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from pandas.core.util.hashing import combine_hash_arrays  # pyright: ignore[reportAttributeAccessIssue]
+
+_AT_ONCE = 50_000
+_MISSING = np.uint64(2**64 - 1)
+
+
+def of_rows(frame: pd.DataFrame) -> np.ndarray:
+    """The hash of each row: that of `pd.util.hash_pandas_object` without the index."""
+    return combine_hash_arrays((of_values(column) for _, column in frame.items()), frame.shape[1])
+
+
+def of_values(column: pd.Series) -> np.ndarray:
+    """The hash of each value."""
+    if not isinstance(column.dtype, pd.StringDtype):
+        return pd.util.hash_pandas_object(column, index=False).to_numpy()
+    codes, different = pd.factorize(column.array)
+    parts = (different[i : i + _AT_ONCE].to_numpy(object) for i in range(0, len(different), _AT_ONCE))
+    hashed = [pd.util.hash_array(part, categorize=False) for part in parts]
+    return np.concatenate([*hashed, [_MISSING]])[codes]
