@@ -51,6 +51,14 @@ def single():
     made.close()
 
 
+@pytest.fixture
+def own():
+    """A pool that a test may kill whole."""
+    made = Pool(2, MEMORY, 1)
+    yield made
+    made.close()
+
+
 def ended(promise) -> FitError:
     """The error that the fit ended with."""
     error = promise.exception(60)
@@ -132,26 +140,26 @@ def test_a_fit_that_ends_by_itself_or_by_its_limit_is_not_done_again(single, tmp
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_pool_whose_idle_workers_were_all_killed_goes_on(pool):
-    pids = {pool.submit(os.getpid, priority=(0,)).result(30) for _ in range(20)}
+def test_a_pool_whose_idle_workers_were_all_killed_goes_on(own):
+    pids = {own.submit(os.getpid, priority=(0,)).result(30) for _ in range(20)}
     workers = [p for pid in pids for p in [psutil.Process(pid), *psutil.Process(pid).parent().children()]]
     for process in {p.pid for p in workers if "resource_tracker" not in " ".join(p.cmdline())}:
         os.kill(process, signal.SIGKILL)
     for attempt in range(8):
-        assert pool.submit(abs, -attempt, priority=(0,)).result(60) == attempt
+        assert own.submit(abs, -attempt, priority=(0,)).result(60) == attempt
 
 
-def test_workers_of_a_pool_that_was_given_up_do_not_stay(pool):
+def test_workers_of_a_pool_that_was_given_up_do_not_stay(own):
     def at_work() -> set[int]:
         return {p.pid for p in psutil.Process(parent).children()}
 
-    parent = pool.submit(os.getppid, priority=(0,)).result(30)
+    parent = own.submit(os.getppid, priority=(0,)).result(30)
     before = at_work()
-    os.kill(pool.submit(os.getpid, priority=(0,)).result(30), signal.SIGKILL)
+    os.kill(own.submit(os.getpid, priority=(0,)).result(30), signal.SIGKILL)
 
     def renewed() -> bool:
-        assert pool.submit(abs, -1, priority=(0,)).result(60) == 1
-        return not before & at_work() and len(at_work()) == pool.workers
+        assert own.submit(abs, -1, priority=(0,)).result(60) == 1
+        return not before & at_work() and len(at_work()) == own.workers
 
     assert wait_for(renewed, 60)
 
