@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,41 +21,20 @@ from optuna.storages.journal import JournalFileBackend
 from tests.sessions import family_of, living, wait_for
 
 QUIET = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NESTOR_", "MLFLOW_"))}
-WATCH = """
-import os, sys
-
-def seen(event, args):
-    if event == "socket.connect":
-        note(args[1])
-    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
-        note(args[0])
-    elif event in ("socket.sendto", "socket.sendmsg") and args[1]:
-        note(args[1])
-
-def note(address):
-    host = address[0] if isinstance(address, tuple) else address
-    with open(os.environ["SEEN"], "a") as file:
-        file.write(f"{host!r} {sys.argv[:3]}\\n")
-
-sys.addaudithook(seen)
-"""
-"""Each Python process, children too, runs this as it starts, and notes the addresses that it asks for."""
-HERE = ("'127.0.0.1'", "'::1'", "'localhost'", "b'localhost'", "''", "None", "'/")
-"""How an address on this machine begins; a path is a socket in a folder."""
 TIMES = re.compile(r"seconds|peak_mb|tracking")
 
 
 class Command:
     """A `nestor` command that is at work in a folder."""
 
-    def __init__(self, folder: Path, *arguments: str, env: Mapping[str, str] = QUIET):
+    def __init__(self, folder: Path, *arguments: str):
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self._out, self._err = folder / "out.json", folder / "err.txt"
         code = "from flows.cli import main; main()"
         with self._out.open("wb") as out, self._err.open("ab") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code, *arguments], cwd=folder, env=env, stdout=out, stderr=err
+                [sys.executable, "-P", "-c", code, *arguments], cwd=folder, env=QUIET, stdout=out, stderr=err
             )
 
     @property
@@ -106,21 +85,6 @@ class Command:
         wait_for(lambda: not living(whole), 10)
         assert not living(whole), "these outlived their command"
         return json.loads(self._out.read_text())
-
-
-def watching(folder: Path) -> dict[str, str]:
-    """The environment of commands whose processes note in the folder which addresses they ask for."""
-    site = folder / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(WATCH)
-    (folder / "seen").touch()
-    allowed = {k: v for k, v in QUIET.items() if k != "DO_NOT_TRACK"}
-    return {**allowed, "PYTHONPATH": str(site), "SEEN": str(folder / "seen")}
-
-
-def asked_for(folder: Path) -> list[str]:
-    """The addresses that were asked for, each with who asked."""
-    return (folder / "seen").read_text().splitlines()
 
 
 def _said(process: psutil.Process) -> str:

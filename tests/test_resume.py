@@ -8,35 +8,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.commands import HERE, Command, asked_for, mirrored, served, steady, studied, watching
+from tests.commands import Command, mirrored, served, steady, studied
 
 TRAIN = (
     "train", "sklearn:breast_cancer", "--trials", "6", "--families", "constant,linear,random_forest",
     "--outer", "2", "--inner", "2", "--workers", "2", "--json", "--quiet",
 )  # fmt: skip
-SCORE = ("score", "breast_cancer", "sklearn:breast_cancer", "--out", "scored.csv", "--json", "--quiet")
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    """The report, runs and studies of a run; each address that its processes, and those of a scoring after it, have
-    asked for."""
     with served(tmp_path_factory.mktemp("unbroken")) as folder:
-        env = watching(folder)
-        report = steady(Command(folder, *TRAIN, env=env).result())
-        found = report, mirrored(folder), studied(folder)
-        Command(folder, *SCORE, env=env).result()
-        return *found, asked_for(folder)
-
-
-def test_commands_ask_for_no_address_but_this_machines(unbroken):
-    addresses = unbroken[-1]
-    assert any("train" in line for line in addresses), "the watch sees nothing"
-    assert [line for line in addresses if not line.startswith(HERE)] == []
+        return steady(Command(folder, *TRAIN).result()), mirrored(folder), studied(folder)
 
 
 def test_an_unbroken_run_is_whole_in_mlflow_and_in_its_studies(unbroken):
-    report, runs, studies, _ = unbroken
+    report, runs, studies = unbroken
     assert set(report) == {
         "name", "version", "task", "metric", "winner", "how", "estimate", "test", "optimism", "agreement", "families",
         "trials", "warnings", "left_out", "sentence", "notes", "alias", "warm", "coverage", "objectives", "front",

@@ -36,25 +36,16 @@ time.sleep(60)
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pool():
-    """Two workers for many tests: whatever became of one fit, the next ones are done."""
     made = Pool(2, MEMORY, 1)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def single():
-    made = Pool(1, MEMORY, 1)
     yield made
     made.close()
 
 
 @pytest.fixture
-def own():
-    """A pool that a test may kill whole."""
-    made = Pool(2, MEMORY, 1)
+def single():
+    made = Pool(1, MEMORY, 1)
     yield made
     made.close()
 
@@ -140,26 +131,26 @@ def test_a_fit_that_ends_by_itself_or_by_its_limit_is_not_done_again(single, tmp
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_pool_whose_idle_workers_were_all_killed_goes_on(own):
-    pids = {own.submit(os.getpid, priority=(0,)).result(30) for _ in range(20)}
+def test_a_pool_whose_idle_workers_were_all_killed_goes_on(pool):
+    pids = {pool.submit(os.getpid, priority=(0,)).result(30) for _ in range(20)}
     workers = [p for pid in pids for p in [psutil.Process(pid), *psutil.Process(pid).parent().children()]]
     for process in {p.pid for p in workers if "resource_tracker" not in " ".join(p.cmdline())}:
         os.kill(process, signal.SIGKILL)
     for attempt in range(8):
-        assert own.submit(abs, -attempt, priority=(0,)).result(60) == attempt
+        assert pool.submit(abs, -attempt, priority=(0,)).result(60) == attempt
 
 
-def test_workers_of_a_pool_that_was_given_up_do_not_stay(own):
+def test_workers_of_a_pool_that_was_given_up_do_not_stay(pool):
     def at_work() -> set[int]:
         return {p.pid for p in psutil.Process(parent).children()}
 
-    parent = own.submit(os.getppid, priority=(0,)).result(30)
+    parent = pool.submit(os.getppid, priority=(0,)).result(30)
     before = at_work()
-    os.kill(own.submit(os.getpid, priority=(0,)).result(30), signal.SIGKILL)
+    os.kill(pool.submit(os.getpid, priority=(0,)).result(30), signal.SIGKILL)
 
     def renewed() -> bool:
-        assert own.submit(abs, -1, priority=(0,)).result(60) == 1
-        return not before & at_work() and len(at_work()) == own.workers
+        assert pool.submit(abs, -1, priority=(0,)).result(60) == 1
+        return not before & at_work() and len(at_work()) == pool.workers
 
     assert wait_for(renewed, 60)
 
@@ -194,11 +185,10 @@ def test_a_cancelled_fit_says_whether_it_had_begun(single):
     assert [ended(p).reason == NEVER_RUN for p in (at_work, ready, waiting)] == [False, True, True]
 
 
-def test_a_closed_pool_keeps_no_one_waiting():
-    made = Pool(2, MEMORY, 1)
-    promises = [made.submit(time.sleep, 60, priority=(0,)) for _ in range(6)]
-    made.close()
-    assert {ended(p).state for p in [*promises, made.submit(abs, 1, priority=(0,))]} == {"timeout"}
+def test_a_closed_pool_keeps_no_one_waiting(pool):
+    promises = [pool.submit(time.sleep, 60, priority=(0,)) for _ in range(6)]
+    pool.close()
+    assert {ended(p).state for p in [*promises, pool.submit(abs, 1, priority=(0,))]} == {"timeout"}
 
 
 # --- What each may have ----------------------------------------------------------------------------------------------
