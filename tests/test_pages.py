@@ -110,7 +110,7 @@ def test_a_run_from_the_form_to_the_registry(up, page):
     shown(page, "nestor-progress", of_model("leaderboard", "breast_cancer"), verdict)
     shot(page, "artifacts")
     page.get_by_role("link", name=verdict).or_(page.get_by_text(verdict)).last.click()
-    shown(page, "The run in MLflow", "the procedure, on rows that it had not seen")
+    shown(page, "The run in MLflow", "estimate of the procedure")
     shot(page, "verdict")
     link = page.get_by_role("link", name="The run in MLflow").first.get_attribute("href")
     assert link.startswith(f"{up.mlflow}/#/runs/")

@@ -15,7 +15,6 @@ from models.markdown import literal
 from models.outcome import Interval, Report, number
 from models.safe import printable
 from models.seal import digest
-from models.told import MEANING, rests
 from tasks import shortlist
 from tasks.conclude import Concluded
 from tasks.session import Session
@@ -93,14 +92,11 @@ def verdict(report: Report) -> None:
     version = "no version" if report.version is None else f"version {report.version}"
     version += f", registered as {report.alias}" if report.alias else ""
     scores = [
-        f"| {name} | {number(found.value)} | {_interval(found)} | {meaning} |"
-        for name, found, meaning in (
-            ("estimate", report.estimate, MEANING["estimate"] + rests(report.estimate)),
-            ("test", report.test, MEANING["test"] + rests(report.test)),
-        )
+        f"| {name} | {number(found.value)} | {_interval(found)} | {found.basis.sentence if found.basis else '-'} |"
+        for name, found in (("estimate of the procedure", report.estimate), ("test of the model", report.test))
         if found is not None
     ]
-    head = [f"| {report.metric} | value | 95 % | of |", "|---|---|---|---|"] if scores else []
+    head = [f"| {report.metric} | value | 95 % | rests on |", "|---|---|---|---|"] if scores else []
     notes = [f"- {literal(text)}" for text in (*(w.message for w in report.warnings), *report.notes)]
     parts = [
         f"# {literal(report.name)}: {version}", literal(report.sentence), literal(report.coverage_sentence),
