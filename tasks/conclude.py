@@ -145,12 +145,14 @@ def _interval(session: Session, outer: Sequence[tuple[str, Fold3]]) -> Interval 
 
 
 def _families(session: Session, chosen: dict[str, Chosen]) -> tuple[FamilyOutcome, ...]:
-    """The leaderboard, best inner score first."""
+    """The leaderboard: families that were judged in every fold before others, each by inner score, best first."""
     found = [_family(session, name, chosen) for name in session.level.families]
     worst = -float("inf")
-    return tuple(
-        sorted(found, key=lambda f: session.metric.gain(f.inner) if f.inner is not None else worst, reverse=True)
-    )
+
+    def rank(family: FamilyOutcome) -> tuple[bool, float]:
+        return family.estimate is not None, worst if family.inner is None else session.metric.gain(family.inner)
+
+    return tuple(sorted(found, key=rank, reverse=True))
 
 
 def _family(session: Session, name: str, chosen: dict[str, Chosen]) -> FamilyOutcome:

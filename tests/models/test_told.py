@@ -51,6 +51,12 @@ def test_the_usual_result() -> None:
     )
 
 
+def test_the_best_family_is_one_that_was_judged_in_every_fold() -> None:
+    judged, not_judged = FamilyOutcome("knn", Interval(0.9), 0.91, 3, 1.0), FamilyOutcome("svm", None, 0.99, 3, 1.0)
+    told = made(families=(judged, not_judged), winner="knn").sentence
+    assert "By inner scores the best family that was judged in every fold is knn." in told
+
+
 def test_a_seal_that_was_opened_before_is_not_said_to_be_opened_once() -> None:
     assert "opened by 3 runs so far, gave 0.98" in made(openings=3).sentence
 

@@ -14,7 +14,7 @@ from models.folds import asked_of, even
 from models.plan import Level
 from models.split import ALL
 from tasks import conclude as concluding
-from tasks import fit, shortlist
+from tasks import fit, picked, shortlist
 from tasks.brief import brief_for
 from tasks.deliver import delivered
 from tasks.profiles import profiled
@@ -63,6 +63,23 @@ def test_where_the_search_on_all_work_rows_makes_nothing_a_bag_is_delivered_and_
         session.close()
     assert len(model.estimators_) == len(concluded.chosen) > 1
     assert [note for note in session.notes if "the average of the outer folds' models is delivered" in note]
+
+
+def test_a_family_that_was_not_judged_in_every_fold_leads_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, search = frame()[["number", "target"]], {"trials": 1, "families": ("constant", "linear")}
+    session = begun(Run(data=data, target="target", search=search), tmp_path / "run")
+    try:
+        shortlist.shortlist(session)
+        tuned(session)
+        concluding.conclude(session)
+        best = picked.of_family(session, "linear", "1")
+        (session.workdir.path / (session.job("linear", "1", best.number, {}).file + ".npy")).unlink()
+        families = concluding._families(session, {})
+    finally:
+        session.close()
+    assert [(f.name, f.estimate is None) for f in families] == [("constant", False), ("linear", True)]
+    assert families[1].inner > families[0].inner
 
 
 class Blind(Pool):
