@@ -27,8 +27,7 @@ def test_an_unbroken_run_is_whole_in_mlflow_and_in_its_studies(unbroken):
     assert set(report) == {
         "name", "version", "task", "metric", "winner", "how", "estimate", "test", "optimism", "agreement", "families",
         "trials", "warnings", "left_out", "sentence", "notes", "alias", "warm", "coverage", "objectives", "front",
-        "openings", "seal", "over_time", "promoted", "beats_constant",
-        "pick",
+        "openings", "seal", "repeats", "over_time", "promoted", "beats_constant", "pick",
     }  # fmt: skip
     kinds = [held[1] for held in runs.values()]
     assert {k: kinds.count(k) for k in set(kinds)} == {"pipeline": 1, "family": 3, "fold": 6, "trial": 26}

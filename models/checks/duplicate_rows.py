@@ -25,6 +25,6 @@ def form(table: Table) -> Iterator[Finding]:
         return
     count = int(again.sum())
     share = f"{count:,} of {table.rows:,} rows ({percent(count, table.rows)})"
-    said = f"{share} repeat earlier rows, target included."
+    said = f"{share} are duplicates of earlier rows, target included."
     verdict = "warn" if count >= SOME * table.rows else "pass"
     yield Finding("duplicate_rows", verdict, said, rows=counted(table, np.flatnonzero(again)))
