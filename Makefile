@@ -62,9 +62,8 @@ up: setup
 	@exec $(BIN)/nestor up $(UP)
 
 test: setup
-# By file, as fixtures are shared there; in the order found, as the longest files have the fewest tests. One process more
-# than there are cores: many tests wait for what they have started.
-	@$(BIN)/python -m pytest -q -m 'not prove' -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder --durations=15
+# By file, as fixtures are shared there; in the order found, as the longest files have the fewest tests.
+	@$(BIN)/python -m pytest -q -m 'not prove' -n auto --dist loadfile --no-loadscope-reorder --durations=15
 
 check: setup
 	@$(BIN)/ruff check

@@ -52,7 +52,7 @@ def single():
 
 def ended(promise) -> FitError:
     """The error that the fit ended with."""
-    error = promise.exception(60)
+    error = promise.exception(300)
     assert isinstance(error, FitError)
     return error
 
