@@ -24,7 +24,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.isotonic import IsotonicRegression
 
 from models.measures import LOSSES
-from models.metric import Fold3, Metric
+from models.metric import Fold3, Metric, some_rows
 
 Method = Literal["temperature", "sigmoid", "isotonic"]
 
@@ -88,7 +88,7 @@ def calibrated(estimator: Any, calibration: Calibration) -> CalibratedClassifier
 def fitted(method: Method, fold: Fold3) -> Calibration:
     """The calibration of these rows' probabilities."""
     step = math.ceil(len(fold[0]) / _MOST_ROWS)
-    target, odds, weight = _some(fold, np.arange(0, len(fold[0]), step))
+    target, odds, weight = some_rows(fold, np.arange(0, len(fold[0]), step))
     if method == "temperature":
         return Calibration(method, ((_temperature(target, odds, weight),),))
     fit = _slope if method == "sigmoid" else _steps
@@ -190,13 +190,8 @@ def _crossed(method: Method, whole: Fold3, part: np.ndarray) -> np.ndarray:
     """The probabilities of each part, calibrated by the other parts."""
     crossed = np.empty_like(whole[1])
     for one in np.unique(part):
-        crossed[part == one] = fitted(method, _some(whole, part != one)).applied(whole[1][part == one])
+        crossed[part == one] = fitted(method, some_rows(whole, part != one)).applied(whole[1][part == one])
     return crossed
-
-
-def _some(whole: Fold3, rows: np.ndarray) -> Fold3:
-    target, odds, weight = whole
-    return target[rows], odds[rows], None if weight is None else weight[rows]
 
 
 def _gain(metric: Metric, whole: Fold3, crossed: np.ndarray, codes: np.ndarray) -> tuple[float, float]:

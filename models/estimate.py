@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit, stdtrit
 
-from models.metric import Fold3, Metric
+from models.metric import Fold3, Metric, some_rows
 from models.outcome import Basis, Interval, Unit
 
 Z95 = 1.959963984540054
@@ -126,9 +126,7 @@ def bbc_interval(
     """
     by_fold = [keys[rows] for rows in folds]
     drawn, left = [], []
-    several = [
-        [(target[rows], one[rows], None if weight is None else weight[rows]) for rows in folds] for one in predictions
-    ]
+    several = [[some_rows((target, one, weight), rows) for rows in folds] for one in predictions]
     for counts in draws(by_fold, replicates(metric, by_fold, len(predictions)), seed):
         rest = [(part == 0).astype(float) for part in counts]
         drawn.append(np.stack([metric.resample(one, counts) for one in several]))

@@ -20,7 +20,7 @@ from models.config.gate import Gate
 from models.errors import listed
 from models.estimate import around, basis, deviation, draws, replicates
 from models.looks import LOOKS, level_of, likeliest, lower_bound, skewness, without
-from models.metric import Fold3, Metric
+from models.metric import Fold3, Metric, some_rows
 from models.outcome import Interval, number
 from models.told import between, shown
 
@@ -264,7 +264,7 @@ def published(met: Met, sure: float, least: float | None, fresh: np.ndarray | No
     from the end of the one score's to that of the other's. None: the rule has not chosen."""
     metric, value, drawn, part, units = met.metric, met.values[1], met.drawn[1], met.folds[1], met.units
     if fresh is not None and not fresh.all():
-        part = _those(part, fresh)
+        part = some_rows(part, fresh)
         counted = (counts[:, fresh] for counts in _counts(metric, units, met.seed))
         value, drawn, units = metric.score(*part), _again(metric, [part], counted)[0], units[fresh]
     rows, mark, rests_on = len(units), CHOSEN if fresh is None else FRESH, basis(metric, [part], [units])
@@ -284,12 +284,7 @@ def published(met: Met, sure: float, least: float | None, fresh: np.ndarray | No
 def _enough(metric: Metric, fold: Fold3, units: np.ndarray, unit: Unit, fresh: np.ndarray) -> bool:
     """Whether a score can be published on the fresh rows alone."""
     few = too_few(int(fresh.sum()), len(np.unique(units[fresh])), unit)
-    return not few and math.isfinite(metric.score(*_those(fold, fresh)))
-
-
-def _those(fold: Fold3, rows: np.ndarray) -> Fold3:
-    target, prediction, weight = fold
-    return target[rows], prediction[rows], None if weight is None else weight[rows]
+    return not few and math.isfinite(metric.score(*some_rows(fold, fresh)))
 
 
 def too_few(rows: int, units: int, unit: Unit) -> str:
@@ -309,7 +304,7 @@ def _levels(metric: Metric, folds: list[Fold3], subgroup: np.ndarray) -> tuple[L
         rows = np.flatnonzero(codes == code)
         if len(rows) < LEAST_LEVEL:
             continue
-        scores = [metric.score(*_those(fold, rows)) for fold in folds]
+        scores = [metric.score(*some_rows(fold, rows)) for fold in folds]
         gain = metric.gain(scores[1]) - metric.gain(scores[0])
         found += [Level(str(name), len(rows), gain)] if math.isfinite(gain) else []
     return tuple(sorted(found, key=lambda one: one.gain))

@@ -28,6 +28,13 @@ from models.table import Loss, Task
 Fold3 = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Target, prediction, row weights of one fold's judged rows."""
 
+
+def some_rows(fold: Fold3, rows: np.ndarray) -> Fold3:
+    """These of a fold's rows, as places or as a mask."""
+    target, prediction, weight = fold
+    return target[rows], prediction[rows], None if weight is None else weight[rows]
+
+
 PINBALL, COST = "pinball", "cost"
 _PINBALL = re.compile(r"(?:mean[ _-])?pinball(?:[ _-]loss)?(?::(.*))?")
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -28,10 +27,8 @@ from scipy.stats import rankdata
 from sklearn.neighbors import NearestNeighbors
 
 from models.config import Run
-from models.seal import keys
+from models.seal import Unit, keys
 from models.table import Table
-
-Unit = Literal["row", "point", "group"]
 
 SOME = 0.01
 """Below this share of rows whose features come again, repeats change no number: they are joined, and little is said."""

@@ -20,6 +20,10 @@ import pandas as pd
 
 from models.table import Reading
 
+Kind = Literal["random", "group", "time", "group_time"]
+"""By what rows are divided."""
+Unit = Literal["row", "point", "group"]
+"""What is divided as one."""
 SALTS = 100
 LEAST_ROWS = 30
 LEAST_GROUPS = 5
@@ -112,14 +116,14 @@ def _value(value: Any, plain: bool) -> int:
 class Seal:
     """What a name's first run fixes and later runs keep: enough to say of any row whether it is sealed."""
 
-    kind: Literal["random", "group", "time", "group_time"]
+    kind: Kind
     columns: tuple[str, ...]
     """The columns that a row's key is made of."""
     fraction: float
     salt: int
     cut: float | int | None = None
     """Time plans: rows from this instant on are sealed. It only ever moves forward."""
-    unit: Literal["row", "point", "group"] = "point"
+    unit: Unit = "point"
     """What is sealed whole. With `row`, rows with equal features are told apart by their order."""
     apart: tuple[int, ...] = ()
     """With `point`: the keys of points that are too large for that; their rows are told apart by their order."""
@@ -137,7 +141,7 @@ class Seal:
     @property
     def by_name(self) -> bool:
         """Whether rows are known by names of rows or of groups."""
-        return self.reading is not None and bool({"id", "group"} & {*self.reading.kinds.values()})
+        return self.reading is not None and self.reading.by_name
 
     def keys(self, points: np.ndarray) -> np.ndarray:
         """The keys of rows whose key columns have these hashes, in the order of the file."""
@@ -187,7 +191,7 @@ def fraction_for(rows: int) -> float:
 def choose_seal(
     keys: np.ndarray,
     strata: np.ndarray | None,
-    kind: Literal["random", "group", "time", "group_time"] = "random",
+    kind: Kind = "random",
     columns: tuple[str, ...] = (),
     share: float | None = None,
     time: np.ndarray | None = None,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,12 +17,11 @@ from models.config import Run
 from models.errors import InputError, listed
 from models.repeats import Repeats, decide_unit, points
 from models.repeats import codes as unit_codes
-from models.seal import digest, mix
+from models.seal import Kind, digest, mix
 from models.table import Finding, Table
 
 Rows = np.ndarray
 Pair = tuple[np.ndarray, np.ndarray]
-Kind = Literal["random", "group", "time", "group_time"]
 
 ALL = "all"
 """Name of the fold that trains on all work rows and judges none."""

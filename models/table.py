@@ -53,6 +53,11 @@ class Reading:
     pinned: tuple[str, ...] = ()
     """Columns whose kind or place a person gave: they stay, though they may be constant or empty."""
 
+    @property
+    def by_name(self) -> bool:
+        """Whether some of these columns are names of rows or of groups."""
+        return bool({"id", "group"} & {*self.kinds.values()})
+
 
 @dataclass(frozen=True)
 class Key:
@@ -67,7 +72,7 @@ class Key:
     @property
     def by_name(self) -> bool:
         """Whether these are names of rows or of groups."""
-        return bool({"id", "group"} & {*self.reading.kinds.values()})
+        return self.reading.by_name
 
     def take(self, rows: np.ndarray) -> Key:
         """The same of these rows, in this order."""

@@ -64,7 +64,8 @@ def _z(apart: float | None) -> str:
 def _leads(report: Report) -> Iterator[str]:
     """What the winner is best in; families stand by their inner scores, those without an estimate below the others."""
     if report.families and report.families[0].name == report.winner:
-        unjudged = report.families[0].estimate and any(f.estimate is None and f.inner for f in report.families)
+        others = (f.estimate is None and f.inner is not None for f in report.families)
+        unjudged = report.families[0].estimate is not None and any(others)
         judged = " that was judged in every fold" if unjudged else ""
         yield f"By inner scores the best family{judged} is {report.winner}."
     elif report.families:

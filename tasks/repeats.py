@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from models import estimate
-from models.metric import Fold3
+from models.metric import Fold3, some_rows
 from models.outcome import Interval, Known, Part, Repeated
 from models.repeats import SOME, repeating
 from models.seal import LEAST_ROWS
@@ -35,7 +35,7 @@ def _of_folds(session: Session, outer: Sequence[tuple[str, Fold3]]) -> Known:
     seen = [np.isin(work[fold.judge], work[fold.train]) for fold in parts]
 
     def score(masks: Sequence[np.ndarray]) -> Interval | None:
-        rows = [_some(fold, mask) for (_, fold), mask in zip(outer, masks, strict=True)]
+        rows = [some_rows(fold, mask) for (_, fold), mask in zip(outer, masks, strict=True)]
         keys = [session.keys[fold.judge][mask] for fold, mask in zip(parts, masks, strict=True)]
         # Training parts overlap as they do for whole folds, however few rows of a fold are looked at.
         trained = [len(fold.train) * mask.mean() for fold, mask in zip(parts, masks, strict=True)]
@@ -49,7 +49,7 @@ def _of_test(session: Session, test: Fold3) -> Known:
     seen = np.isin(session.points[session.sealed_places], session.points[session.work_places])
 
     def score(masks: Sequence[np.ndarray]) -> Interval | None:
-        rows, keys = _some(test, masks[0]), session.sealed_keys[masks[0]]
+        rows, keys = some_rows(test, masks[0]), session.sealed_keys[masks[0]]
         found = estimate.test_interval(session.metric, rows, keys, session.run.seed)
         return estimate.known(found, session.unit(session.sealed_keys))
 
@@ -64,8 +64,3 @@ def _known(seen: Sequence[np.ndarray], score: Callable[[Sequence[np.ndarray]], I
         return Part(rows, rows / every, score(masks) if rows >= LEAST_ROWS else None)
 
     return Known(part(seen), part([~mask for mask in seen]))
-
-
-def _some(fold: Fold3, rows: np.ndarray) -> Fold3:
-    target, prediction, weight = fold
-    return target[rows], prediction[rows], None if weight is None else weight[rows]

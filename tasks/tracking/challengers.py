@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from models.seal import digest
+from tasks.tracking.seal import counted
 from tasks.tracking.store import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TAG = "nestor.looks"
-REMEMBERED = 50
-"""Challengers that are remembered by version: one of them that meets the champion again is the same look."""
 
 
 def look(client: MlflowClient, name: str, champion: int, challenger: int, identity: Mapping[str, Any]) -> int:
@@ -32,10 +31,10 @@ def keep_look(
     """Writes down that the two have met, and something was decided."""
     with locked(address):
         met, seal = _met(client, name, champion), _seal(identity)
-        kept = met.get(seal, {})
-        number, last = _look(kept, challenger), kept.get("last", [])
-        if challenger not in last:
-            met[seal] = {"count": number, "last": [*last, challenger][-REMEMBERED:]}
+        before = met.get(seal, {}).get("count", 0)
+        count, last = counted(before, met.get(seal, {}).get("last", []), challenger)
+        if count > before:
+            met[seal] = {"count": count, "last": last}
             client.set_model_version_tag(name, str(champion), TAG, json.dumps(met))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from models.seal import digest
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 TAG = "nestor.seal"
 MOST = 15_000
 """Characters that a tag is given at most; MLflow holds 20,000. What is longer stands in several."""
+REMEMBERED = 50
+"""Of all that were counted the latest, which may be told again."""
+
+
+def counted(count: int, last: Sequence[Any], one: Any) -> tuple[int, list[Any]]:
+    """How many there were and the latest of them, `one` included; one of the latest is told again and counts once."""
+    return (count, [*last]) if one in last else (count + 1, [*last, one][-REMEMBERED:])
 
 
 def seal_settings(mirror: Mirror, name: str = "") -> dict[str, Any] | None:
@@ -71,11 +78,9 @@ def count_opening(mirror: Mirror, seal_id: str, name: str = "") -> int:
     with locked(mirror.address):
         tags = mirror.client.get_experiment(own).tags
         seals = json.loads(tags.get("nestor.openings", "{}"))
-        count, last = seals.get(seal_id, (0, []))
-        short = mirror.run_key[:12]
-        if short not in last:
-            # A tag holds 20,000 characters: only the latest runs are remembered, which are those that can be resumed.
-            count, last = count + 1, [*last, short][-50:]
+        before, latest = seals.get(seal_id, (0, []))
+        count, last = counted(before, latest, mirror.run_key[:12])
+        if count > before:
             mirror.client.set_experiment_tag(own, "nestor.openings", json.dumps({**seals, seal_id: (count, last)}))
         return count
 
@@ -88,12 +93,11 @@ def count_decision(client: MlflowClient, address: str, identity: Mapping[str, An
     tag = f"nestor.decisions.{digest(sorted(identity.items())):016x}"
     with locked(address):
         kept = json.loads(client.get_experiment(own).tags.get(tag, '{"count": 0, "last": []}'))
-        if meeting not in kept["last"]:
-            # A tag holds 20,000 characters: only the latest meetings are remembered, which may be told again.
+        count, last = counted(kept["count"], kept["last"], meeting)
+        if count > kept["count"]:
             told = {k: v for k, v in identity.items() if k != "columns"}  # a wide table's are longer than a tag
-            kept = {"seal": told, "count": kept["count"] + 1, "last": [*kept["last"], meeting][-50:]}
-            client.set_experiment_tag(own, tag, json.dumps(kept))
-        return kept["count"]
+            client.set_experiment_tag(own, tag, json.dumps({"seal": told, "count": count, "last": last}))
+        return count
 
 
 def _experiment_of(mirror: Mirror, name: str) -> str:

@@ -63,7 +63,6 @@ def ends(how: str) -> None:
         os.kill(os.getpid(), getattr(signal, how))
         signal.pause()
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what runs in the background
 for how in ("well", "sentence", "error", "exit", "SIGINT", "SIGTERM"):
     try:
         Called(ends, name="score")(how)

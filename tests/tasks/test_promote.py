@@ -18,9 +18,9 @@ from models.looks import level_of
 from tasks import meeting, promote
 from tasks.score import load
 from tasks.tracking import moves
-from tasks.tracking.challengers import REMEMBERED, keep_look, look
+from tasks.tracking.challengers import keep_look, look
 from tasks.tracking.look import history
-from tasks.tracking.seal import count_decision
+from tasks.tracking.seal import REMEMBERED, count_decision
 from tasks.tracking.store import connect
 from tests.versions import Registry, digits, good, poor
 

@@ -93,8 +93,6 @@ marks = pathlib.Path({folder!r})
 before = len(list(marks.iterdir()))
 (marks / str(before)).touch()
 if before < {times}:
-    if signal.{how} != signal.SIGKILL:
-        signal.signal(signal.{how}, signal.SIG_DFL)  # nohup has it ignored
     os.kill({who}, signal.{how})
     signal.pause()
 """
