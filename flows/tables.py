@@ -19,7 +19,7 @@ from flows.hints import as_typed, pages
 from models.outcome import number
 from models.safe import line as plain
 from models.safe import printable
-from models.told import MEANING, of_repeats, rests
+from models.told import MEANING, further_warnings, of_repeats, rests
 
 if TYPE_CHECKING:
     from models.outcome import Interval, Report
@@ -135,9 +135,10 @@ def _objectives(report: Report) -> RenderableType:
 
 
 def _noted(report: Report) -> RenderableType | None:
-    lines = [Text(f"! {plain(w.message, 300)}", style="yellow") for w in report.warnings[:8]]
-    if len(report.warnings) > 8:
-        lines.append(Text(f"! and {len(report.warnings) - 8} more: see the report", style="yellow"))
+    warned = further_warnings(report)
+    lines = [Text(f"! {plain(w.message, 300)}", style="yellow") for w in warned[:8]]
+    if len(warned) > 8:
+        lines.append(Text(f"! and {len(warned) - 8} more: see the report", style="yellow"))
     lines += [Text(f"· {plain(note, 300)}") for note in report.notes[:8]]
     return Group(*lines, "") if lines else None
 

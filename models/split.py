@@ -306,8 +306,19 @@ def plan_for(table: Table, run: Run, repeats: Repeats | None = None) -> tuple[Pl
     known = table.known if run.split.gap is None else None
     gap = run.split.gap or 0
     plan = Plan(kind_of(table), codes, strata, table.time, gap, run.seed, table.task != "regression", known)
-    found = (_described(plan, run), finding, _rare_classes(plan, table, run))
+    found = (_described(plan, run), finding, _no_gap(table, run), _rare_classes(plan, table, run))
     return plan, tuple(f for f in found if f is not None)
+
+
+def _no_gap(table: Table, run: Run) -> Finding | None:
+    """A warning where targets that nobody knows yet, a horizon ahead, are trained on all the same."""
+    if table.known is None or run.split.gap != 0:
+        return None
+    said = (
+        "Rows train whose targets are not known yet when a row is forecast (split.gap is 0): scores look better than "
+        "forecasts in use will be. Leave split.gap empty for the gap that the horizon asks for."
+    )
+    return Finding("gap", "warn", said)
 
 
 def kind_of(table: Table) -> Kind:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from models.checks import percent
-from models.outcome import Interval, Known, ObjectiveOutcome, Part, Report, number
+from models.outcome import Interval, Known, ObjectiveOutcome, Part, Report, Warned, number
 from models.seal import LEAST_ROWS
 
 MEANING = {
@@ -19,6 +19,10 @@ MEANING = {
 """What each number of a result is."""
 AGREE = 2.0
 """Standard errors between estimate and test score up to which the two agree."""
+_FIRST = "test_set"
+"""The check whose warnings begin the sentence: they say what the scores were taken of."""
+_FEW = 0.05
+"""Share of rows with features that training held under which these rows have no score of their own in words."""
 
 
 def in_words(report: Report) -> str:
@@ -26,11 +30,16 @@ def in_words(report: Report) -> str:
     return " ".join(_parts(report))
 
 
+def further_warnings(report: Report) -> tuple[Warned, ...]:
+    """The warnings that the sentence does not say already."""
+    return tuple(one for one in report.warnings if one.code != _FIRST)
+
+
 def _parts(report: Report) -> Iterator[str]:
     estimate, test = between(report.estimate), between(report.test)
     apart = _apart(report)
     drifts = report.over_time and apart is not None and abs(apart) >= AGREE and bool(estimate and test)
-    yield from (warned.message for warned in report.warnings if warned.code == "test_set")
+    yield from (warned.message for warned in report.warnings if warned.code == _FIRST)
     if drifts:
         yield f"Expect {report.metric} {test} on new rows: that is what the newest rows gave, which were sealed."
         yield f"Older rows gave {estimate}."
@@ -114,6 +123,8 @@ def _parted(name: str, known: Known, unit: str) -> str:
     if not known.seen.rows:
         by = ", by construction" if unit == "point" else ""
         return f"{name}: training held the features of no row that judged{by}, so it is a number for new points."
+    if known.seen.share < _FEW and known.new.rows:
+        return f"{name}: {_score(known.new)} without the {known.seen.rows:,} rows whose features training held."
     seen = f"{_score(known.seen)} on rows whose features training held ({percent(known.seen.share, 1)})"
     if not known.new.rows:
         return f"{name}: {seen}; there are no others."

@@ -6,7 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from models.markdown import literal
-from models.told import MEANING, between, of_repeats, rests
+from models.told import MEANING, between, further_warnings, of_repeats, rests
 
 if TYPE_CHECKING:
     from models.outcome import Report
@@ -18,7 +18,7 @@ _WARNINGS = 8
 
 def of_run(report: Report) -> str:
     """The verdict, the warnings, and what can be done now."""
-    warned = [f"- {literal(one.message)}" for one in report.warnings[:_WARNINGS]]
+    warned = [f"- {literal(one.message)}" for one in further_warnings(report)[:_WARNINGS]]
     parts = [literal(report.sentence), literal(of_repeats(report)), "\n".join(warned), _next(report)]
     return "\n\n".join(part for part in parts if part)
 

@@ -54,7 +54,11 @@ def columns(model: Any, asked: Asked | None = None) -> dict[str, pa.DataType]:
 
 
 def predicted(
-    model: Any, version: int, chunks: Iterable[Chunk], threads: int | None = None, asked: Asked | None = None,
+    model: Any,
+    version: int,
+    chunks: Iterable[Chunk],
+    threads: int | None = None,
+    asked: Asked | None = None,
     costs: Costs = (),
 ) -> Iterator[pa.Table]:
     """For each chunk, in order, the columns that were kept and the predictions beside them.

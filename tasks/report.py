@@ -16,7 +16,7 @@ from models import plots
 from models.address import pages
 from models.errors import listed, shortened
 from models.outcome import number
-from models.told import MEANING, of_repeats, rests
+from models.told import MEANING, further_warnings, of_repeats, rests
 from tasks.hyperparameters import searched
 from tasks.page import esc, figure, figures, folded, page, section, table, tile
 from tasks.schedules import schedules
@@ -146,7 +146,7 @@ def _said(report: Report) -> tuple[str, ...]:
 
 
 def _notes(report: Report) -> str:
-    lines = [f'<li class="warn">{esc(w.message, 600)}</li>' for w in report.warnings]
+    lines = [f'<li class="warn">{esc(w.message, 600)}</li>' for w in further_warnings(report)]
     lines += [f"<li>{esc(note, 600)}</li>" for note in report.notes]
     return f"<ul>{''.join(lines)}</ul>\n" if lines else ""
 

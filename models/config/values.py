@@ -72,9 +72,7 @@ Name = Annotated[str, BeforeValidator(named)]
 
 _BARRED = r"/:@?%\"'\\\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
 """Signs that no model's name has: those by which versions are addressed, and those that can't be seen or typed."""
-ModelName = Annotated[
-    str, Field(pattern=rf"^[^{_BARRED}\s.\-]([^{_BARRED}]*[^{_BARRED}\s])?$", max_length=100)
-]
+ModelName = Annotated[str, Field(pattern=rf"^[^{_BARRED}\s.\-]([^{_BARRED}]*[^{_BARRED}\s])?$", max_length=100)]
 """A model's name in the registry."""
 
 

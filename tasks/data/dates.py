@@ -280,9 +280,7 @@ def _matching(values: pa.Array, pattern: str) -> np.ndarray:
     return mask(pc.match_substring_regex(values, pattern))
 
 
-def _parser(
-    words: Words, weights: np.ndarray, least: float, asked: str | None
-) -> tuple[dict[str, Any] | None, str]:
+def _parser(words: Words, weights: np.ndarray, least: float, asked: str | None) -> tuple[dict[str, Any] | None, str]:
     """How the values write dates, and what had to be decided."""
     sample, rows = _sample(words, weights)
     form = _form(sample, rows, least)

@@ -15,6 +15,7 @@ from models.markdown import literal
 from models.outcome import Interval, Report, number
 from models.safe import printable
 from models.seal import digest
+from models.told import further_warnings
 from tasks import shortlist
 from tasks.conclude import Concluded
 from tasks.session import Session
@@ -97,7 +98,7 @@ def verdict(report: Report) -> None:
         if found is not None
     ]
     head = [f"| {report.metric} | value | 95 % | rests on |", "|---|---|---|---|"] if scores else []
-    notes = [f"- {literal(text)}" for text in (*(w.message for w in report.warnings), *report.notes)]
+    notes = [f"- {literal(text)}" for text in (*(w.message for w in further_warnings(report)), *report.notes)]
     parts = [
         f"# {literal(report.name)}: {version}", literal(report.sentence), literal(report.coverage_sentence),
         "\n".join([*head, *scores]),

@@ -15,12 +15,15 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 from models.columns import prepare
-from models.config import Score
+from models.config import Run, Score
+from models.division import divided
 from models.errors import InputError
 from models.families import families
 from models.table import Table
 from tasks import drift
+from tasks.data import read
 from tasks.score import load, score
+from tasks.validate import check_form, judged_by
 from tests.versions import Registry
 
 SPLIT = {"time": "day", "series": "shop", "horizon": "2d", "known": ("price",)}
@@ -51,6 +54,14 @@ def registry(tmp_path_factory) -> Registry:
     found = Registry(tmp_path_factory.mktemp("store"))
     found.train("sales", sales(), linear, target="sold", split=SPLIT)
     return found
+
+
+@pytest.mark.parametrize(("gap", "warned"), [(None, False), (0, True), (20, False)])
+def test_a_horizon_without_its_gap_is_warned_of(gap, warned):
+    run = Run.model_validate({"data": sales(), "target": "sold", "split": {**SPLIT, "gap": gap}})
+    found = check_form(read(run), run)
+    codes = {f.check for f in divided(found, run, judged_by(found, run)[0], None).findings if f.verdict == "warn"}
+    assert ("gap" in codes) == warned
 
 
 def coming(days: int = 2) -> pd.DataFrame:

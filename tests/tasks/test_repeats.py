@@ -8,7 +8,7 @@ import pytest
 
 from models.outcome import How, Interval, Known, Part, Repeated, Report, Warned, parts
 from models.seal import LEAST_ROWS
-from models.told import in_words, of_repeats
+from models.told import further_warnings, in_words, of_repeats
 from tasks.publish import _numbers
 from tests.sessions import run_over, trained
 
@@ -59,6 +59,7 @@ def part(rows, value=None):
     [
         ("row", Known(part(40, 0.8), part(60, 0.6)), "0.8 (0.7 to 0.9) on rows whose features training held (40 %), 0"),
         ("row", Known(part(LEAST_ROWS - 1), part(71, 0.6)), f"too few ({LEAST_ROWS - 1}) to say on rows"),
+        ("row", Known(part(4), part(96, 0.6)), "0.6 (0.5 to 0.7) without the 4 rows whose features training held."),
         ("row", Known(part(100, 0.8), part(0)), "there are no others"),
         ("row", Known(part(40), part(60, 0.6)), "no number on rows whose"),
         ("point", Known(part(0), part(100, 0.6)), "held the features of no row that judged, by construction"),
@@ -78,4 +79,6 @@ def test_what_is_said_of_both_numbers(unit, known, says):
 
 def test_rows_that_a_given_test_set_takes_from_training_are_said_first():
     warned = (Warned("seal", "Another thing."), Warned("test_set", "40 rows do not train."))
-    assert in_words(replace(EMPTY, warnings=warned)).startswith("40 rows do not train. ")
+    report = replace(EMPTY, warnings=warned)
+    assert in_words(report).startswith("40 rows do not train. ")
+    assert further_warnings(report) == warned[:1]
