@@ -24,9 +24,11 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.stamp import printed
 from models.config import Run
-from models.families import Family, families, proposed
+from models.families import families
+from models.fitting.family import Family
+from models.fitting.fit import proposed
+from models.hashes import seed_for
 from models.plan import first_level
-from models.search import seed_for
 from models.split import layout, plan_for
 from tasks import fit
 from tasks.brief import Brief, Job

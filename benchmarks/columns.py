@@ -24,7 +24,9 @@ from benchmarks.tables import tables
 from models.columns import dates, numeric, prepare, texts, transform
 from models.columns.given import filled, scaled
 from models.config import Run
-from models.families import Family, Part, Shape, families, fitted, proposed
+from models.families import families
+from models.fitting.family import Family, Part, Shape
+from models.fitting.fit import fitted, proposed
 from models.metric import metric_for
 from models.table import Table
 from tasks.data import read

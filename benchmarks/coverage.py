@@ -18,7 +18,7 @@ from benchmarks.command import nestor, patience, stop_server
 from benchmarks.stamp import printed
 from benchmarks.tables import tables
 from models.outcome import number
-from tasks.coverage import FILE
+from tasks.registry.conformal_file import FILE
 from tasks.workdir import Workdir
 
 HEAD = ("table", "made by", "runs", "sealed rows", "80 %", "90 %", "95 %", "mean size at 90 %")

@@ -29,8 +29,10 @@ from benchmarks.stamp import printed
 from models import plots
 from models.families import family
 from models.metric import Metric
-from models.nested import Study, Trial, best_of
+from models.nested import Study
+from models.objectives import best_of
 from models.space import bounded, distributions
+from models.tuning.trial import Trial
 from tasks import fit
 from tasks.brief import Fit, Job
 from tasks.page import alone, svg

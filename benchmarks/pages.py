@@ -16,8 +16,8 @@ from models.config import Retrain, Run, Score, Settings, Watch
 from models.config.places import by_name, is_settings
 
 if TYPE_CHECKING:
-    from models.families import Family
-    from models.search import Strategy
+    from models.fitting.family import Family
+    from models.tuning.strategy import Strategy
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 OF_FAMILIES = {

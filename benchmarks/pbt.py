@@ -29,11 +29,14 @@ from benchmarks.search.problem import INNER, PLAN, Problem, begin
 from benchmarks.stamp import printed
 from benchmarks.tables import tables
 from models import plots
-from models.families import Family, family
-from models.nested import Study, Trial, best_of
+from models.families import family
+from models.fitting.family import Family
+from models.nested import Study
+from models.objectives import best_of
 from models.schedule import extended, rounds
-from models.search import BATCH
 from models.space import at, bounded, distributions
+from models.tuning.strategy import BATCH
+from models.tuning.trial import Trial
 from tasks import fit
 from tasks.brief import Fit, Job
 

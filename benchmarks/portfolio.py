@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from benchmarks.search.collect import lines_of
 from benchmarks.stamp import printed, stamp
 from models.errors import InputError
-from models.families import Shape
+from models.fitting.family import Shape
 from models.metric import metric_for
 from models.portfolio import FILE, Learned, likeness, ordered
 

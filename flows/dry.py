@@ -17,7 +17,7 @@ from flows.begin import EARLY
 from flows.tables import clock, plain
 from models.address import masked
 from models.config import Run
-from models.search import MOST_TRIALS
+from models.tuning.strategy import MOST_TRIALS
 from tasks import seals
 from tasks.budget import Ledger
 from tasks.earlier import model_name

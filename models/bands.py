@@ -4,14 +4,13 @@ components; of wide tables some neighbouring columns."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-if TYPE_CHECKING:
-    from models.families import Part, Shape
+from models.fitting.family import Part, Shape
 
 _MOST = 20
 """Groups at most: a hyperparameter for each is one more direction to search in, and takes rows to tell."""

@@ -12,8 +12,9 @@ from typing import Any
 import optuna
 
 from models import search
-from models.families import Family, Shape, proposed
-from models.search import Strategy
+from models.fitting.family import Family, Shape
+from models.fitting.fit import proposed
+from models.tuning.strategy import Strategy
 
 _DRAWS = 30
 """Random configurations that are enough to meet every branch of a space."""

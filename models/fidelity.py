@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from models.families import Family, Part, Shape
+from models.fitting.family import Family, Part, Shape
 
 ETA = 3
 """From one rung to the next a third goes on, with three times as much (Li et al. 2018, JMLR 18:185, who advise 3 or

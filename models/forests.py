@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from models.families import Fitted, Part
+from models.fitting.family import Fitted, Part
 
 # Enough for the vote to settle, few enough that a bag of five stays small.
 _TREES = 100

@@ -3,6 +3,8 @@ texts, and only some of them at a time: a million would take a hundred megabytes
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 from pandas.core.util.hashing import combine_hash_arrays  # pyright: ignore[reportAttributeAccessIssue]
@@ -24,3 +26,9 @@ def of_values(column: pd.Series) -> np.ndarray:
     parts = (different[i : i + _AT_ONCE].to_numpy(object) for i in range(0, len(different), _AT_ONCE))
     hashed = [pd.util.hash_array(part, categorize=False) for part in parts]
     return np.concatenate([*hashed, [_MISSING]])[codes]
+
+
+def seed_for(*parts: object) -> int:
+    """A seed in 0..2**31-1 from a hash of the parts: the same on every machine and in every session."""
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1

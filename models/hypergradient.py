@@ -12,15 +12,14 @@ Research 23:149). The loss is half the squared error, or the log loss of one (bi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, solve
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit, softmax
 
-if TYPE_CHECKING:
-    from models.families import Part
+from models.fitting.family import Part
 
 DENSE = 1500
 """Up to so many coefficients the Hessian is written out; above, conjugate gradients only multiply by it."""

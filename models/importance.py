@@ -20,10 +20,10 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import create_trial
 
 from models.fanova import Boxes, shares, trees
-from models.nested import Trial
 from models.outcome import Interval
 from models.space import place
 from models.split import ALL
+from models.tuning.trial import Trial
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor

@@ -8,91 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState, create_trial
 
-from models.families import proposed
+from models.fitting.fit import proposed
+from models.hashes import seed_for
 from models.metric import Metric
 from models.objectives import Goal
-from models.schedule import extended, rounds
-from models.search import BATCH, Proposal, Strategy, View, seed_for, strategy
+from models.schedule import extended
+from models.search import strategy
 from models.space import distributions
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One configuration and what came of it."""
-
-    number: int
-    params: Mapping[str, Any]
-    """What the search names; `config` is what `fit` takes."""
-    config: Mapping[str, Any]
-    state: str = "complete"
-    """complete, pruned, failed, timeout or memory."""
-    scores: tuple[float, ...] = ()
-    """Score of each inner fold that was fitted, in the metric's own sense."""
-    rounds: tuple[int, ...] = ()
-    """Best rounds of each inner fold, where the family stops early."""
-    seconds: float = 0.0
-    peak_mb: float = 0.0
-    reason: str = ""
-    start: float = 0.0
-    end: float = 0.0
-    share: float = 1.0
-    """Fidelity: the share of rows, rounds or inner folds that it was given; under 1 it ends as pruned."""
-    parent: int | None = None
-    """The number of the trial that it comes of."""
-    goes_on: bool = False
-    """Whether its training goes on where the parent's ended."""
-    gradient: Mapping[str, float] | None = None
-    """Derivative of the mean inner loss by hyperparameter; empty where it is wanted and was not measured yet."""
-    measures: Mapping[str, float] = field(default_factory=dict)
-    """What was measured beside the score, averaged over the inner folds: other objectives, latency, size."""
-    marks: Mapping[str, Any] = field(default_factory=dict)
-    """What the sampler keeps of it from batch to batch, such as its generation."""
-    distributions: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def inner(self) -> float | None:
-        """Mean inner score; None unless every inner fold was fitted."""
-        return sum(self.scores) / len(self.scores) if self.state == "complete" and self.scores else None
-
-    @property
-    def score(self) -> float | None:
-        """Mean of the scores that it has, whether they are all or not; None where it has none, or did not end well."""
-        ended = self.state in ("complete", "pruned") and bool(self.scores)
-        mean = sum(self.scores) / len(self.scores) if ended else math.nan
-        return mean if math.isfinite(mean) else None
-
-    @property
-    def stoppable(self) -> bool:
-        """Whether it may be stopped after some inner folds: not where it is a part of a fit, and not where it is a step
-        of a schedule, which others may go on from in every fold."""
-        return self.share >= 1 and "steps" not in self.config
-
-    @property
-    def seconds_anew(self) -> float:
-        """Seconds of its fits from nothing: those of a schedule's step made as many more as there are more rounds."""
-        steps = self.config.get("steps")
-        return self.seconds * rounds(self.config) / steps[-1][0] if steps else self.seconds
-
-    @property
-    def refit_config(self) -> dict[str, Any]:
-        """The configuration for more rows: the inner folds' mean best rounds, and no early stopping."""
-        mean = {"rounds": max(1, round(sum(self.rounds) / len(self.rounds)))} if self.rounds else {}
-        return {**self.config, **mean}
-
-
-def best_of(trials: Sequence[Trial], metric: Metric) -> Trial | None:
-    """The complete trial with the best mean inner score; the earlier one, so the default, where equal."""
-    return Goal(metric).best(trials)
+from models.tuning.optuna_trials import frozen
+from models.tuning.strategy import BATCH, Proposal, Strategy, View
+from models.tuning.trial import Trial
 
 
 def hopeless(scores: Sequence[float], best: Trial | None, metric: Metric) -> bool:
@@ -212,42 +144,3 @@ def _within(proposals: Sequence[Proposal], most: float) -> list[Proposal]:
 def _as_complete(trial: Trial) -> Trial:
     """A stopped trial as if the folds it had were all."""
     return replace(trial, state="complete") if trial.state == "pruned" and trial.share == 1 else trial
-
-
-_KEPT = ("number", "config", "state", "scores", "rounds", "seconds", "peak_mb", "reason", "start", "end", "share",
-         "parent", "goes_on", "gradient", "measures", "marks")  # fmt: skip
-"""Fields of a trial that Optuna has no place for; its params and distributions have one."""
-
-
-def frozen(trial: Trial, goal: Goal | Metric) -> optuna.trial.FrozenTrial:
-    """The trial as Optuna stores it: objectives as values, limits as constraints; everything that `thawed` needs is in
-    its user attributes."""
-    goal = Goal(goal) if isinstance(goal, Metric) else goal
-    whole = bool(goal.complete([trial]))
-    ended = TrialState.PRUNED if trial.state == "pruned" else TrialState.FAIL
-    state = TrialState.COMPLETE if whole else ended
-    return create_trial(
-        state=state,
-        values=goal.gains(trial) if whole else None,
-        params=dict(trial.params),
-        distributions=dict(trial.distributions),
-        intermediate_values={} if state == TrialState.FAIL or goal.several else _steps(trial, goal.metric),
-        user_attrs={f"nestor.{name}": getattr(trial, name) for name in _KEPT},
-        system_attrs=dict(trial.marks),
-        constraints=goal.constraints(trial) or None,
-    )
-
-
-def _steps(trial: Trial, metric: Metric) -> dict[int, float]:
-    """The score of each inner fold, by its place; of a part of a fit its mean, by the share in thousandths. A study of
-    several objectives has none: which of two configurations is ahead is not to be said."""
-    if trial.share < 1 and trial.scores:
-        return {round(1000 * trial.share): metric.gain(sum(trial.scores) / len(trial.scores))}
-    return {i: metric.gain(s) for i, s in enumerate(trial.scores)}
-
-
-def thawed(stored: optuna.trial.FrozenTrial) -> Trial:
-    """The trial that `frozen` stored."""
-    kept = {name: stored.user_attrs[f"nestor.{name}"] for name in _KEPT}
-    kept |= {name: tuple(kept[name]) for name in ("scores", "rounds")}
-    return Trial(params=stored.params, distributions=stored.distributions, **kept)

@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from models import fairness
+from models.config import Search
 from models.errors import InputError, listed
 from models.metric import Fold3, Metric, metric_for
-
-if TYPE_CHECKING:
-    from models.config import Search
-    from models.nested import Trial
+from models.tuning.trial import Trial
 
 COSTS: Mapping[str, tuple[str, str]] = {
     "latency": ("ms", "core-milliseconds to predict one row, its columns prepared too"),
@@ -351,3 +349,8 @@ def columns_of(search: Search) -> tuple[str, ...]:
     """The columns whose subgroups the settings compare, each once."""
     parts = [name.strip().partition(":") for name in (*search.objectives, *search.limits)]
     return tuple(dict.fromkeys(column.strip() for kind, _, column in parts if kind in GAPS and column.strip()))
+
+
+def best_of(trials: Sequence[Trial], metric: Metric) -> Trial | None:
+    """The complete trial with the best mean inner score; the earlier one, so the default, where equal."""
+    return Goal(metric).best(trials)

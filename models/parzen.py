@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from models.tuning.strategy import View
+
 if TYPE_CHECKING:
     from optuna.samplers import TPESampler
-
-    from models.search import View
 
 
 def parzen(view: View, startup: int = 9, liar: bool = True) -> TPESampler:

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import LabelBinarizer
 
-from models.families import Shape
+from models.fitting.family import Shape
 
 _DENSE = 0.15
 """A matrix with a smaller share of numbers other than 0 is kept without its zeros."""

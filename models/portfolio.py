@@ -16,9 +16,9 @@ from importlib.resources import files
 from itertools import islice
 from typing import Any
 
-from models.families import Shape
-from models.search import BATCH, Proposal, View
+from models.fitting.family import Shape
 from models.space import moved, untried, walked
+from models.tuning.strategy import BATCH, Proposal, View
 
 FILE = "portfolio.json"
 

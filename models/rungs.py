@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from models.fidelity import ETA, shares
-from models.nested import Trial
-from models.search import BATCH, Proposal, View
+from models.tuning.strategy import BATCH, Proposal, View
+from models.tuning.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,13 @@ the whole schedule, and a refit does too. A checkpoint saves the steps that were
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models.errors import NestorError
-from models.search import BATCH
-
-if TYPE_CHECKING:
-    from models.families import Family, Fitted, Part
-    from models.nested import Trial
+from models.fitting.family import Family, Fitted, Part
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +45,6 @@ def course(
 ) -> Fitted:
     """The family fitted along the configuration's schedule, from a checkpoint where that is the schedule's beginning;
     with the checkpoint of its own end. NestorError where the family can't."""
-    from models.families import Fitted
-
     if known.steps is None:
         raise NestorError(f"{known.name} does not train step by step: it can't follow a schedule.")
     settings = {name: value for name, value in config.items() if name not in ("steps", "rounds")}
@@ -88,9 +82,3 @@ def _runs(schedule: list[Any], name: str) -> groupby:
 
 def _said(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def within_reach(told: Sequence[Trial]) -> set[int]:
-    """The trials that the next batch may go on from: those of the last batch, and those that these went on from."""
-    last = told[-BATCH:]
-    return {t.number for t in last} | {t.parent for t in last if t.goes_on and t.parent is not None}

@@ -201,3 +201,13 @@ def _said(count: int, rows: int) -> Finding:
 
 def _untested(sentence: str) -> str:
     return f"{sentence} So there is no test score and no agreement."
+
+
+def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether both are the same seal, whatever has moved with time."""
+    return all(_plain(one, name) == _plain(other, name) for name in ("number", "kind", "columns", "fraction", "salt"))
+
+
+def _plain(settings: Mapping[str, Any], name: str) -> Any:
+    value = settings.get(name, 1)
+    return list(value) if isinstance(value, tuple) else value

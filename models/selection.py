@@ -10,13 +10,11 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.feature_selection import SelectKBest, f_classif, f_regression
 
-if TYPE_CHECKING:
-    from models.families import Part
+from models.fitting.family import Part
 
 MANY = 30
 """Columns from which on a table may hold enough useless ones for a choice to pay."""

@@ -13,11 +13,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from models.config import OfFamily, Run
 from models.errors import InputError, listed, unknown
-from models.families import Family, Shape, proposed
+from models.fitting.family import Family, Shape
+from models.fitting.fit import proposed
+from models.hashes import seed_for
 from models.metric import Metric
 from models.objectives import goal_for
 from models.ranges import Range
-from models.search import View, seed_for
+from models.tuning.strategy import View
 
 Choose = Callable[[str, BaseDistribution], Any]
 """The value of a hyperparameter of that name and distribution."""

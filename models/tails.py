@@ -7,7 +7,7 @@ goes beyond the targets of the training rows: the exponential of a line drawn fu
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.compose import TransformedTargetRegressor
@@ -15,8 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
 
-if TYPE_CHECKING:
-    from models.families import Part
+from models.fitting.family import Part
 
 _SKEWNESS = 1.0
 """An exponential distribution has 2; a lognormal one, whose logarithm has a standard deviation of 1/3, has 1."""

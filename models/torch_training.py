@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from models.families import Part, Shape
+from models.fitting.family import Part, Shape
 
 if TYPE_CHECKING:
     import torch

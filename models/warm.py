@@ -6,19 +6,33 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FixedTrial
 
-from models.families import Family, Shape, proposed
+from models.fitting.family import Family, Shape
+from models.fitting.fit import proposed
 from models.metric import Metric
-from models.nested import Trial, best_of
-from models.objectives import Goal
+from models.objectives import Goal, best_of
+from models.tuning.trial import Trial
 
 MOST = 3
 """Configurations of a family that are handed over. They share the first batch: one place is left to the sampler."""
 NEAR = 0.001
 """Share of the best inner score within which a score counts as the best one: differences that nobody would pay for."""
+
+
+@dataclass(frozen=True)
+class Warm:
+    """What an earlier run hands over."""
+
+    source: str
+    """Its run id."""
+    configurations: dict[str, list[dict[str, Any]]]
+    """Family -> params to try right after the default."""
+    until: dict[str, list[float]]
+    """Family -> configurations, and seconds of fitting, until its studies were near their best, on average."""
 
 
 def misfit(family: Family, shape: Shape, params: Mapping[str, Any]) -> str:

@@ -17,11 +17,11 @@ from models.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
 from models.families import family
 from models.finish import PLAIN, Finish, finished, judged, of_all
 from models.metric import Fold3
-from models.nested import Trial
 from models.split import ALL
 from models.threshold import moves
+from models.tuning.trial import Trial
 from tasks import picked
-from tasks.session import Session
+from tasks.session import Session, Tried, last_resorts, tried
 from tasks.tune import judging_in_time, refit
 
 
@@ -60,7 +60,7 @@ def _quickest(session: Session) -> dict[str, Chosen]:
     late: where nothing of what was chosen could be refitted there would be no model, although there are trials. What
     learns nothing comes last, but always gets its turn. Empty where all of them fail."""
     late, until = not session.may_judge(), time.monotonic() + session.last_limit()
-    for fold, name, trial in picked.last_resorts(session):
+    for fold, name, trial in last_resorts(session):
         seconds = until - time.monotonic() if family(name).tunable else session.last_limit()
         if seconds <= 0 or refit(session, name, fold, trial, last=seconds) is None:
             continue
@@ -118,7 +118,7 @@ def _settled(session: Session, fold: str) -> Chosen | None:
     )  # fmt: skip
 
 
-def _one(session: Session, fold: str, trials: picked.Tried) -> Chosen | None:
+def _one(session: Session, fold: str, trials: Tried) -> Chosen | None:
     """The one configuration that the goal picks, by inner values alone."""
     key = picked.best(session, fold, trials)
     return key and Chosen(fold, (Member(*key, 1.0),), _trial(session, key[0], fold, key[1]).inner or 0.0)
@@ -131,9 +131,9 @@ def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | No
     return replace(chosen, members=tuple(replace(m, weight=m.weight / whole) for m in members)) if members else None
 
 
-def _weighed(session: Session, fold: str, trials: picked.Tried | None = None) -> Chosen | None:
+def _weighed(session: Session, fold: str, trials: Tried | None = None) -> Chosen | None:
     """The fold's ensemble, by inner scores alone, within the limits; None where no configuration finished within."""
-    trials = picked.tried(session, fold) if trials is None else trials
+    trials = tried(session, fold) if trials is None else trials
     candidates = _candidates(session, fold, trials)
     if not candidates:
         return None
@@ -144,7 +144,7 @@ def _weighed(session: Session, fold: str, trials: picked.Tried | None = None) ->
     return Chosen(fold, *weigh(candidates, targets, weights, session.metric, keeps))
 
 
-def _candidates(session: Session, fold: str, trials: picked.Tried) -> list[Candidate]:
+def _candidates(session: Session, fold: str, trials: Tried) -> list[Candidate]:
     found = []
     for name in session.level.families:
         best = sorted(

@@ -16,7 +16,7 @@ from models.class_weight import ClassWeights, class_weights
 from models.columns import many_levels
 from models.config import Run
 from models.costs import Priced
-from models.families import Shape
+from models.fitting.family import Shape
 from models.metric import Metric, metric_for
 from models.objectives import Goal, goal_for
 from models.split import Fold

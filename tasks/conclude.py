@@ -21,8 +21,7 @@ from models.split import ALL
 from tasks import coverage, fit, picked, repeats
 from tasks.assemble import Chosen, array, assembled, delivering, inner_predictions, refits, threshold
 from tasks.session import Session
-from tasks.tune import JUDGE
-from tasks.workers import FitError
+from tasks.workers import JUDGE, FitError
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +11,10 @@ from models.conformal import Conformal, conformal, coverage
 from models.metric import Fold3
 from models.outcome import Coverage
 from models.split import ALL
-from tasks.predict import vote
 from tasks.session import Session
 
 if TYPE_CHECKING:
     from tasks.assemble import Chosen
-
-FILE = "conformal.json"
 
 
 def scores(session: Session, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]) -> Conformal | None:
@@ -43,24 +38,3 @@ def on_sealed(session: Session, chosen: dict[str, Chosen], kept: Conformal | Non
     arrays = {one.fold: np.asarray(session.workdir.read_array(f"sealed/{one.fold}")) for one in kept.folds}
     said = [chosen[fold].finish.odds(array) for fold, array in arrays.items()]
     return coverage(kept, said, session.sealed.target)
-
-
-def write(kept: Conformal, model: Any, folder: Path) -> Path:
-    """The file in the version's folder: the scores, and by which members of the delivered model they stand."""
-    file = folder / FILE
-    file.write_text(json.dumps(kept.placed(_votes(model, kept)).as_json()), "utf-8")
-    return file
-
-
-def _votes(model: Any, kept: Conformal) -> list[tuple[str, float]]:
-    """Fold and weight of each member of the delivered model; their names say the fold."""
-    whole = vote(model)
-    if not hasattr(whole, "estimators"):
-        return [(kept.folds[0].fold, 1.0)]
-    return [(name.rsplit("_", 2)[1], w) for (name, _), w in zip(whole.estimators, whole.weights, strict=True)]
-
-
-def read(folder: Path) -> Conformal | None:
-    """What a version's folder holds; None where it holds none."""
-    file = folder / FILE
-    return Conformal.from_json(json.loads(file.read_text("utf-8"))) if file.exists() else None

@@ -20,8 +20,8 @@ from models.seal import COUNTED, PLAIN, keys, numbered
 from tasks import forecast, labels
 from tasks.data import read_with
 from tasks.data.roles import groups, identities, times, weights
-from tasks.meeting import predicted as said_by
-from tasks.score import Loaded
+from tasks.registry.load import Loaded
+from tasks.scoring.champion import predicted as said_by
 
 CHUNK = 50_000
 """Rows that are predicted at once."""

@@ -18,10 +18,11 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from models.columns import transform
-from models.families import family, fitted, hypergradient
+from models.families import family
 from models.fidelity import lessened
+from models.fitting.fit import fitted, hypergradient
+from models.hashes import seed_for
 from models.labels import widened
-from models.search import seed_for
 from tasks import checkpoints, measure
 from tasks.brief import Brief, Fit, Job, load
 from tasks.kept import SHARE, WITHOUT_LIMIT, Parts, Training

@@ -19,7 +19,7 @@ from tasks.data.chunks import Chunk, chunks
 if TYPE_CHECKING:
     from tasks.data.rows import Rows
     from tasks.data.spelled import Speller
-    from tasks.score import Loaded
+    from tasks.registry.load import Loaded
 
 
 def named(history: History) -> list[str]:

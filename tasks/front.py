@@ -18,9 +18,8 @@ from models.split import ALL
 from tasks import measure, picked
 from tasks.assemble import Chosen, delivering, threshold
 from tasks.conclude import Concluded, on_sealed
-from tasks.session import Session
-from tasks.tune import JUDGE
-from tasks.workers import FitError
+from tasks.session import Session, tried
+from tasks.workers import JUDGE, FitError
 
 MOST_SECONDS = 120.0
 """For loading the delivered model and predicting a few rows, where the budget leaves so many."""
@@ -144,7 +143,7 @@ def points(session: Session, concluded: Concluded) -> tuple[Point, ...]:
     goal, found = session.goal, []
     for chosen in () if goal.plain else delivering(concluded.chosen):
         members = {(m.family, m.trial) for m in chosen.members}
-        trials = [(n, t) for n, ts in picked.tried(session, chosen.fold).items() for t in goal.complete(ts)]
+        trials = [(n, t) for n, ts in tried(session, chosen.fold).items() for t in goal.complete(ts)]
         kept = [place for place, (_, trial) in enumerate(trials) if goal.keeps(trial)]
         low = picked.floor(session, chosen.fold)  # what is no better than guessing is on no front
         able = [k for k in kept if goal.learned(trials[k][1], low)] or kept

@@ -19,8 +19,8 @@ from models import plots
 from models.errors import listed
 from models.families import families
 from models.importance import Importance, Tried, importance, tried
-from models.nested import Trial
 from models.search_plots import figures
+from models.tuning.trial import Trial
 from tasks.budget import EXIT
 from tasks.page import alone, svg
 from tasks.workers import FitError

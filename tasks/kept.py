@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.families import Part
+from models.fitting.family import Part
 
 SHARE = 0.25
 """Of a worker's memory: what is kept must leave room for the fit itself."""

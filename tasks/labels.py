@@ -15,7 +15,7 @@ from models.spelling import Spelling, Tally
 from tasks.data.target import Target, target
 
 if TYPE_CHECKING:
-    from tasks.score import Loaded
+    from tasks.registry.load import Loaded
 
 
 def codes(loaded: Loaded, column: pd.Series) -> tuple[np.ndarray, str]:

@@ -14,13 +14,13 @@ import pandas as pd
 from models.config import Gate
 from models.errors import listed, unknown
 from models.gate import Cost, Unit, Verdict, decide, too_few, undecided
-from models.labels import label_text, widened
+from models.labels import label_text
 from models.metric import Metric, metric_for
 from models.seal import form
 from models.seal import keys as keys_of
 from tasks import measure
-from tasks.predict import labels
-from tasks.score import Loaded
+from tasks.registry.load import Loaded
+from tasks.scoring.champion import predicted
 from tasks.workdir import Workdir
 
 
@@ -154,25 +154,6 @@ def _labels_apart(champion: Loaded, challenger: Loaded) -> list[str]:
     new, gone = [c for t, c in theirs.items() if t not in ours], [c for t, c in ours.items() if t not in theirs]
     told = [f"The champion does not know the labels {listed(new)}."] if new else []
     return told + [f"None of today's rows has the labels {listed(gone)}, which the champion knows."] * bool(gone)
-
-
-def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: Sequence[Any]) -> np.ndarray:
-    """What the metric scores: values, codes into `classes`, or a probability for each of them.
-
-    Labels are matched by what they say. To a label that the model does not know it gives next to nothing; what it gives
-    to labels that are not in `classes` is shared out among those that are."""
-    rows = features[loaded.columns].apply(loaded.speller().read)
-    if metric.needs == "value":
-        return np.asarray(loaded.model.predict(rows), float)
-    place = {label_text(label): code for code, label in enumerate(classes)}
-    codes = [place.get(label_text(label), -1) for label in loaded.model.classes_]
-    odds = np.asarray(loaded.model.predict_proba(rows), float)
-    whole = widened(odds, codes, len(classes))
-    if metric.needs == "probability":
-        return whole
-    own = labels(loaded.model, rows, odds, loaded.facts.get("costs", ()))
-    said = np.array([place.get(label_text(label), -1) for label in own])
-    return np.where(said >= 0, said, whole.argmax(axis=1))
 
 
 def _subgroup(features: pd.DataFrame, gate: Gate) -> np.ndarray | None:

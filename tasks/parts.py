@@ -11,8 +11,8 @@ import numpy as np
 
 from models.class_weight import weighted
 from models.columns import Prepared, prepare, transform
-from models.families import Family, Part
-from models.search import seed_for
+from models.fitting.family import Family, Part
+from models.hashes import seed_for
 from tasks import measure
 from tasks.brief import Brief, Job, load
 from tasks.kept import Training

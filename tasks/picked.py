@@ -6,7 +6,7 @@ configuration is known only then, and what is over the limit there is not delive
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,30 +19,22 @@ from models.families import families
 from models.finish import judged
 from models.objectives import ADDED
 from models.outcome import number
-from models.split import ALL
+from tasks.session import Tried, tried
 
 if TYPE_CHECKING:
     from models.ensemble import Candidate
     from models.metric import Fold3
-    from models.nested import Trial
     from models.objectives import Limit, Objective
+    from models.tuning.trial import Trial
     from tasks.session import Session
 
 Key = tuple[str, int]
 """Family and number of a trial."""
-Tried = Mapping[str, Sequence["Trial"]]
-"""Family -> its trials in one fold."""
 
 
 def ranking(session: Session, fold: str) -> list[str]:
     """The fold's families by the goal, best first; those without a complete trial are left out."""
     return session.goal.ranked(tried(session, fold), floor(session, fold))
-
-
-def tried(session: Session, fold: str) -> Tried:
-    """The fold's trials by family, in the plan's order: what is equal is decided by it, and not by who was first."""
-    told = {name: session.trials.get((name, fold)) for name in session.level.families}
-    return {name: tuple(trials) for name, trials in told.items() if trials is not None}
 
 
 def floor(session: Session, fold: str) -> float:
@@ -150,21 +142,6 @@ def scored(session: Session, one: Objective, rows: Fold3, odds: np.ndarray, plac
     """The objective's metric, and these work rows as it judges them."""
     groups = None if one.column is None else session.brief.subgroups[one.column][places]
     return session.goal.fold(one, rows, odds, groups)
-
-
-def last_resorts(session: Session) -> list[tuple[str, str, Trial]]:
-    """Fold, family and trial of every complete configuration that keeps the limits by inner values, in a fold that a
-    model can be made of; what learns something first, then the quicker."""
-    goal = session.goal
-    folds = [ALL] if ALL in session.folds and not goal.plain else list(session.folds)
-    found = [
-        (fold, name, trial)
-        for fold in folds
-        for name, trials in tried(session, fold).items()
-        for trial in goal.complete(trials)
-        if goal.keeps(trial)
-    ]
-    return sorted(found, key=lambda one: (not families()[one[1]].tunable, one[2].seconds_anew))
 
 
 def over_all(session: Session, folds: Sequence[str]) -> NestorError | None:

@@ -23,6 +23,7 @@ from models.errors import InputError, NestorError
 from tasks.data.chunks import Chunk
 from tasks.data.dated import FIELDS, PARTS
 from tasks.intervals import Asked
+from tasks.registry.conformal_file import vote
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -85,11 +86,6 @@ def _values(model: Any, version: int, rows: pd.DataFrame, asked: Asked | None, c
         if not classes:
             return [odds, *more, versions]
         return [labels(model, rows, odds, costs), *odds.T, *more, versions]
-
-
-def vote(model: Any) -> Any:
-    """The model without its threshold."""
-    return getattr(model, "estimator_", model)
 
 
 def labels(model: Any, rows: pd.DataFrame, odds: np.ndarray, costs: Costs = ()) -> np.ndarray:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 
-from models.families import Family, family
+from models.families import family
+from models.fitting.family import Family
 from models.plan import LEAST_TRIALS
 from tasks import fit
 from tasks.brief import Fit
+from tasks.planning.studies import default_job
 from tasks.session import Session
-from tasks.tune import SEARCH, default_job
-from tasks.workers import FitError
+from tasks.workers import SEARCH, FitError
 
 _WARM = 1.0
 """Seconds of first fits beside which what libraries load late does not matter."""

@@ -21,7 +21,7 @@ from models.outcome import number
 from tasks import pickled
 from tasks.journal import default_address
 from tasks.meeting import SealedRows, among, meet, sealed
-from tasks.score import Loaded, find, load
+from tasks.registry.load import Loaded, find, load
 from tasks.tracking import moves
 from tasks.tracking.challengers import keep_look, look
 from tasks.tracking.moves import Move, whoami

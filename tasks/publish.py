@@ -16,13 +16,14 @@ import pandas as pd
 from models.conformal import percent
 from models.outcome import STATES, FamilyOutcome, Point, Report, Warned, finite, parts
 from models.told import in_words
-from tasks import coverage, files, picked, pickled, progress, words
+from tasks import files, picked, pickled, progress, words
 from tasks.conclude import Concluded
 from tasks.deliver import delivered, trusted, unsafe
 from tasks.front import delivered_costs, outcomes, points
 from tasks.importance import Drawing
 from tasks.note import of_run, of_version
 from tasks.profiles import profiled
+from tasks.registry.conformal_file import write
 from tasks.session import Session
 from tasks.warm import saving, saving_said
 
@@ -111,7 +112,7 @@ def _beside(session: Session, concluded: Concluded, model: Any, folder: Path) ->
     return [
         folder / "row_keys.npz",
         folder / "profile.json",
-        *([coverage.write(scores, model, folder)] if scores else []),
+        *([write(scores, model, folder)] if scores else []),
     ]
 
 

@@ -36,20 +36,10 @@ def keep(name: str, address: str, settings: Settings) -> dict[str, Any]:
     return whole
 
 
-def same(one: Settings, other: Settings) -> bool:
-    """Whether both are the same seal, whatever has moved with time."""
-    return all(_plain(one, name) == _plain(other, name) for name in ("number", "kind", "columns", "fraction", "salt"))
-
-
 def no_store(address: str) -> bool:
     """Whether the address is a SQLite file that does not exist."""
     kind, _, path = address.partition("sqlite:///")
     return not kind and bool(path) and not Path(path).exists()
-
-
-def _plain(settings: Settings, name: str) -> Any:
-    value = settings.get(name, 1)
-    return list(value) if isinstance(value, tuple) else value
 
 
 def asked(name: str, address: str) -> dict[str, Any] | None:

@@ -9,11 +9,11 @@ from models.config import OfFamily
 from models.errors import listed
 from models.families import family
 from models.nested import Study
-from models.search import Strategy, strategies
+from models.search import strategies
 from models.space import alone, unasked
+from models.tuning.strategy import Strategy
+from tasks.planning.studies import shape, study_of
 from tasks.session import Session
-from tasks.tune import study_of
-from tasks.warm import shape
 
 
 def said(session: Session) -> None:

@@ -18,6 +18,8 @@ import psutil
 
 from models.config import Run
 from models.errors import InputError, NestorError
+from models.families import families
+from models.sealing import same
 from models.split import ALL
 from models.table import Finding
 from tasks import earlier, owner, private, progress, seals, signing, wandb_mirror
@@ -28,7 +30,6 @@ from tasks.workdir import Damaged, Workdir
 
 if TYPE_CHECKING:
     from models.metric import Metric
-    from models.nested import Trial
     from models.objectives import Goal
     from models.outcome import Unit
     from models.plan import Level
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     from models.seal import Seal
     from models.split import Fold, Plan
     from models.table import Table
+    from models.tuning.trial import Trial
+    from models.warm import Warm
     from tasks.brief import Brief, Job
     from tasks.wandb_mirror import Mirror
-    from tasks.warm import Warm
     from tasks.workers import Pool
 
 T = TypeVar("T")
@@ -144,12 +146,11 @@ class Session:
         """Whether a configuration that keeps the limits was fitted on every inner fold of a fold that a model can be
         made of: then the run ends with a model. One that learns nothing counts only where no other is asked for."""
         from models.families import family
-        from tasks import picked
 
         if not self.trials:
             return False
         learns = any(family(name).tunable for name in self.level.families)
-        return any(family(name).tunable or not learns for _, name, _ in picked.last_resorts(self))
+        return any(family(name).tunable or not learns for _, name, _ in last_resorts(self))
 
     @property
     def overtime(self) -> float:
@@ -198,7 +199,7 @@ class Session:
 
     def _judged(self) -> tuple[float, float, float]:
         """Core-seconds of what the end must fit, of what it fits for the leaderboard, and of the longest of these."""
-        from models.nested import best_of
+        from models.objectives import best_of
         from models.plan import REFIT
 
         inner = max(1, self.level.inner)
@@ -254,9 +255,8 @@ class Session:
         """Seconds that the last resort may take, without which there is no model at all: only a hang, or a machine
         where all takes ten times as long, ends it."""
         from models.plan import REFIT
-        from tasks import picked
 
-        first = [trial.seconds_anew for _, _, trial in picked.last_resorts(self)[:1]]
+        first = [trial.seconds_anew for _, _, trial in last_resorts(self)[:1]]
         return max([60.0, *(10 * REFIT * seconds for seconds in first)])
 
     def may_judge(self) -> bool:
@@ -308,7 +308,7 @@ class Session:
             return
         self._keeping.join(_AGREE)
         held, own = self._held_seal, self.workdir.read_json("seal.json")
-        if held is None or (seals.same(held, own) and held.get("cut") == own.get("cut")):
+        if held is None or (same(held, own) and held.get("cut") == own.get("cut")):
             return
         seals.keep(self.name, self.journal.tracking_uri, held)
         (self.workdir.path / "seal.json").unlink()
@@ -418,3 +418,28 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
         session.close()
         if session.journal.empty and not session.tried:  # the table was refused: there is nothing to go on with
             shutil.rmtree(workdir.path, ignore_errors=True)
+
+
+Tried = Mapping[str, Sequence["Trial"]]
+"""Family -> its trials in one fold."""
+
+
+def tried(session: Session, fold: str) -> Tried:
+    """The fold's trials by family, in the plan's order: what is equal is decided by it, and not by who was first."""
+    told = {name: session.trials.get((name, fold)) for name in session.level.families}
+    return {name: tuple(trials) for name, trials in told.items() if trials is not None}
+
+
+def last_resorts(session: Session) -> list[tuple[str, str, Trial]]:
+    """Fold, family and trial of every complete configuration that keeps the limits by inner values, in a fold that a
+    model can be made of; what learns something first, then the quicker."""
+    goal = session.goal
+    folds = [ALL] if ALL in session.folds and not goal.plain else list(session.folds)
+    found = [
+        (fold, name, trial)
+        for fold in folds
+        for name, trials in tried(session, fold).items()
+        for trial in goal.complete(trials)
+        if goal.keeps(trial)
+    ]
+    return sorted(found, key=lambda one: (not families()[one[1]].tunable, one[2].seconds_anew))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from models.errors import BudgetError, InputError, NestorError, listed
-from models.families import Family, family
+from models.families import family
+from models.fitting.family import Family
 from models.folds import Laid, asked_of, comparable, even, laid, refit_too, unjudged
 from models.outcome import How
 from models.plan import REFIT, Level, affordable

@@ -13,7 +13,7 @@ from models.errors import InputError
 from models.families import families
 from models.importance import Importance, Tried, importance, tried
 from models.narrow import FEWEST, Narrowed, narrowed
-from models.nested import Trial
+from models.tuning.trial import Trial
 from tasks.hyperparameters import searched
 from tasks.importance import pictured
 from tasks.page import esc, page, section

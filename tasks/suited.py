@@ -7,15 +7,17 @@ from dataclasses import replace
 
 from models.config import OfFamily, Run
 from models.errors import InputError, listed, unknown
-from models.families import Family, Shape, families, family, usable
+from models.families import families, family, usable
+from models.fitting.family import Family, Shape
 from models.metric import Metric
 from models.nested import Study
 from models.plan import inner_rows
-from models.search import View, strategies, strategy
+from models.search import strategies, strategy
 from models.space import view_of
 from models.split import ALL, Fold
 from models.table import Table
 from tasks.brief import Brief, brief_for
+from tasks.planning.studies import view_in
 
 _PREDICTED = {"binary": "two classes", "multiclass": "more", "regression": "numbers"}
 _DECLARED = 0.2
@@ -96,12 +98,6 @@ def unsearched(names: Iterable[str], folds: Collection[Fold], told: Brief, colum
         why = next(filter(None, (study.unsuited for study in studies)), "")
         found[name] = refused(name, why, run)
     return {name: why for name, why in found.items() if why}
-
-
-def view_in(family_name: str, fold: Fold, told: Brief, columns: int, run: Run) -> View:
-    """What a search knows of a family in a fold of a table with so many columns."""
-    view = view_of(family(family_name), told.shape(len(fold.inner[0][0]), columns, fold.name), told.scorer, run)
-    return replace(view, inner=len(fold.inner))
 
 
 def refused(family_name: str, why: str, run: Run) -> str:

@@ -17,28 +17,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
+from models.tuning.optuna_trials import frozen, thawed
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 
 from models.errors import shortened
 from models.fidelity import divided
-from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
-from models.schedule import changes, within_reach
-from models.search import BATCH, MOST_TRIALS
+from models.nested import Study, hopeless
+from models.objectives import best_of
+from models.schedule import changes
+from models.tuning.strategy import BATCH, MOST_TRIALS, within_reach
+from models.tuning.trial import Trial
 from tasks import checkpoints, fit, progress
 from tasks.brief import Fit, Job
 from tasks.full import full, is_full
 from tasks.journal import STATUS_OF_STATE
-from tasks.picked import of_family, ranking, tried
-from tasks.session import Session
-from tasks.suited import view_in
-from tasks.workers import NEVER_RUN, FitError
+from tasks.picked import of_family, ranking
+from tasks.planning.studies import study_of
+from tasks.session import Session, tried
+from tasks.workers import JUDGE, LAST, NEVER_RUN, SEARCH, FitError
 
 log = logging.getLogger("nestor.tune")
 
-LAST, JUDGE, SEARCH = -1, 0, 1
-"""First part of a fit's priority: judging goes before searching, and the only model before that."""
 
 LEAST = 10.0
 """Seconds that refits together have always: without them there is no model."""
@@ -125,21 +126,6 @@ def broke(session: Session, family_name: str, fold: str, error: Exception) -> No
 def _fits(session: Session, study: Study) -> str:
     """The folder of the study's results."""
     return str(Path(session.job(study.family.name, study.fold, 0, {}).file).parent.parent)
-
-
-def study_of(session: Session, family_name: str, fold: str) -> Study:
-    """The study of a family on a fold, before its first trial."""
-    initial = session.warm.configurations.get(family_name, ()) if session.warm else ()
-    view = view_in(family_name, session.folds[fold], session.brief, session.work.features.shape[1], session.run)
-    view = replace(view, affords=session.level.configurations.get(family_name))
-    return Study(view, fold, session.run.search.strategy, initial)
-
-
-def default_job(session: Session, family_name: str, fold: str) -> Job:
-    """Trial 0 on the first inner fold: the very fit that the study will ask for."""
-    trial = study_of(session, family_name, fold).ask()[0]
-    wanted = trial.gradient is not None
-    return session.job(family_name, fold, 0, trial.config, inner=0, gradient=wanted)
 
 
 def _recall(session: Session, study: Study, store: Store) -> None:

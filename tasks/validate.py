@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from models.split import Fold
     from tasks.brief import Brief
-    from tasks.score import Loaded
+    from tasks.registry.load import Loaded
 
 MOST_STOPS = 8
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,31 +17,21 @@ import pandas as pd
 from optuna.distributions import json_to_distribution
 
 from models.errors import InputError, listed
-from models.families import Family, Shape, families
+from models.families import families
+from models.fitting.family import Family
 from models.metric import Metric, metric_for
-from models.nested import Trial
 from models.objectives import Goal
 from models.search import strategy
 from models.space import view_of
-from models.warm import NEAR, handed_over, misfit, until_best
+from models.tuning.trial import Trial
+from models.warm import NEAR, Warm, handed_over, misfit, until_best
+from tasks.planning.studies import shape
 
 if TYPE_CHECKING:
     from tasks.session import Session
 
 Studies = Mapping[str, Mapping[str, Sequence[Trial]]]
 """Family -> fold -> its trials in order."""
-
-
-@dataclass(frozen=True)
-class Warm:
-    """What an earlier run hands over."""
-
-    source: str
-    """Its run id."""
-    configurations: dict[str, list[dict[str, Any]]]
-    """Family -> params to try right after the default."""
-    until: dict[str, list[float]]
-    """Family -> configurations, and seconds of fitting, until its studies were near their best, on average."""
 
 
 def warm_up(session: Session) -> None:
@@ -123,11 +113,6 @@ def _said(warm: Warm, name: str) -> str:
         f"Warm start from run {warm.source[:12]} of {name}: its best configurations ({listed(counts)}) are tried right "
         "after the defaults."
     )
-
-
-def shape(session: Session, fold: str) -> Shape:
-    """What a search space may depend on in this fold."""
-    return session.brief.shape(len(session.folds[fold].inner[0][0]), session.work.features.shape[1], fold)
 
 
 def studies_of(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:

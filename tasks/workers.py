@@ -268,3 +268,15 @@ def _expired(error: ProcessExpired) -> FitError:
         return FitError("memory", "its process grew over the memory limit of one fit and was ended")
     twice = ", as it was done once more too" if _is_killed(error) else ""
     return FitError("failed", f"its process died (exit code {error.exitcode}{twice})")
+
+
+LAST, JUDGE, SEARCH = -1, 0, 1
+"""First part of a fit's priority: judging goes before searching, and the only model before that."""
+
+
+LAST, JUDGE, SEARCH = -1, 0, 1
+"""First part of a fit's priority: judging goes before searching, and the only model before that."""
+
+
+LAST, JUDGE, SEARCH = -1, 0, 1
+"""First part of a fit's priority: judging goes before searching, and the only model before that."""

@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from models.columns import prepare
 from models.families import families
 from models.table import Table
-from tasks.score import known_types
+from tasks.registry.load import known_types
 from tests.sessions import KINDS, family_of, frame, living, wait_for
 from tests.versions import Registry
 
@@ -129,7 +129,7 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def own(registry: Registry, rows: pd.DataFrame) -> list[Any]:
     """What the model itself says of these rows."""
-    from tasks.score import load
+    from tasks.registry.load import load
 
     loaded = load("loans", registry.address)
     return list(loaded.model.predict(rows[loaded.columns]))

@@ -21,11 +21,13 @@ from models.checks import checks
 from models.columns import TRUSTED
 from models.config import Retrain, Run, Score, Settings, Watch
 from models.config.places import by_name, is_settings
-from models.families import Part, Shape, families
+from models.families import families
+from models.fitting.family import Part, Shape
 from models.metric import metric_for
 from models.nested import Study
 from models.portfolio import knows
-from models.search import View, strategies
+from models.search import strategies
+from models.tuning.strategy import View
 from tasks.data.notes import SENTENCES
 
 ROOT = Path(__file__).resolve().parents[1]

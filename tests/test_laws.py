@@ -22,7 +22,8 @@ from sklearn.compose import ColumnTransformer
 
 import models.columns
 import models.families
-from models.families import Family, families
+from models.families import families
+from models.fitting.family import Family
 from models.seal import keys
 from models.table import Table
 from tasks import conclude as concluding

@@ -12,8 +12,10 @@ import pytest
 
 from models.config import Run
 from models.errors import InputError
-from models.families import Shape, families
-from models.search import seed_for, strategies
+from models.families import families
+from models.fitting.family import Shape
+from models.hashes import seed_for
+from models.search import strategies
 from models.space import at, distributions, walked
 from tasks.brief import Job
 from tasks.intake import read

@@ -32,8 +32,10 @@ from benchmarks.search.lay_out import lay_out
 from benchmarks.search.problem import FAMILIES, INNER, Problem, begin, problems
 from benchmarks.stamp import stamp
 from benchmarks.tables import tables
-from models.families import Shape, family, proposed
-from models.search import seed_for
+from models.families import family
+from models.fitting.family import Shape
+from models.fitting.fit import proposed
+from models.hashes import seed_for
 from models.space import Walk, at, distributions, walked
 
 DATA = Path(__file__).parent / "data"

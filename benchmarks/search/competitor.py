@@ -24,8 +24,9 @@ from optuna.distributions import CategoricalDistribution
 from benchmarks.search.drive import told
 from benchmarks.search.problem import FOLD, INNER, Problem, begin
 from benchmarks.search.race import file, written
-from models.families import family, proposed
+from models.families import family
 from models.fidelity import divided
+from models.fitting.fit import proposed
 from models.space import Walk, at, distributions, nearest
 
 PARTS = 900

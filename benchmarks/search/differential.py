@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.nested import Trial
-from models.search import BATCH, Proposal, Strategy, View, by_chance
 from models.space import at, distributions, place, walked
+from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
+from models.tuning.trial import Trial
 
 _MEMBERS, _WEIGHT, _CROSSING = 12, 0.5, 0.5
 """Weight and crossing as Awad, Mallik & Hutter 2021 (DEHB, IJCAI) have them; members for sixty trials."""

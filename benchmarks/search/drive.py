@@ -9,8 +9,9 @@ from typing import Any
 
 from benchmarks.search.problem import FOLD, INNER
 from models.fidelity import divided
-from models.nested import Study, Trial, hopeless
-from models.search import BATCH, Strategy, View
+from models.nested import Study, hopeless
+from models.tuning.strategy import BATCH, Strategy, View
+from models.tuning.trial import Trial
 
 Fit = Callable[[Trial, int, float], tuple[float | None, float]]
 """The score of a share of a trial's fit on an inner fold, None where it failed, and its seconds."""

@@ -16,10 +16,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from models.config import Run
-from models.families import Family, Shape, family
+from models.families import family
+from models.fitting.family import Family, Shape
 from models.metric import Metric
-from models.search import View
 from models.space import view_of
+from models.tuning.strategy import View
 from tasks import fit
 from tasks.fit import Brief, Job
 from tasks.workdir import Workdir

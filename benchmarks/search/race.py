@@ -25,9 +25,10 @@ from benchmarks.search.drive import NotHere, driven
 from benchmarks.search.problem import begin
 from benchmarks.search.surrogate import DATA, Surrogate, surrogate
 from models.errors import InputError
-from models.nested import Trial
-from models.search import Strategy, View, strategies
+from models.search import strategies
 from models.space import distributions
+from models.tuning.strategy import Strategy, View
+from models.tuning.trial import Trial
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from benchmarks.search.drive import NotHere, driven
 from benchmarks.search.problem import FAMILIES, Problem, begin, problems
 from benchmarks.search.race import file, written
 from models.families import family
-from models.nested import Trial
+from models.tuning.trial import Trial
 
 
 def main() -> None:

@@ -24,9 +24,11 @@ import pandas as pd
 from benchmarks.search.problem import FOLD, begin
 from benchmarks.search.surrogate import DATA, Surrogate, surrogate
 from benchmarks.stamp import printed
-from models.nested import Study, Trial
+from models.nested import Study
 from models.objectives import front
-from models.search import BATCH, strategies
+from models.search import strategies
+from models.tuning.strategy import BATCH
+from models.tuning.trial import Trial
 
 OBJECTIVE = "seconds"
 AT = (20, 60, 200)

@@ -21,10 +21,11 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from benchmarks.search.problem import INNER
 from models.config import Run
-from models.families import Family, Shape, family
+from models.families import family
+from models.fitting.family import Family, Shape
 from models.metric import Metric, metric_for
-from models.search import View
 from models.space import distributions, place, view_of
+from models.tuning.strategy import View
 
 DATA = Path(__file__).parent / "data"
 HEAD = ("problem", "configurations", "failed", "score: R2", "Spearman", "seconds: R2", "Spearman")

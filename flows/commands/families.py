@@ -10,7 +10,7 @@ from flows import options as o
 from flows.printing import show, show_json, show_rows
 
 if TYPE_CHECKING:
-    from models.families import Family
+    from models.fitting.family import Family
 
 EXAMPLES = ("nestor families", "nestor families lightgbm", "nestor families --json")
 

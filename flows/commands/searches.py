@@ -13,7 +13,7 @@ from flows.printing import show, show_json, width
 from models.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from models.search import Strategy
+    from models.tuning.strategy import Strategy
     from tasks.suggest import Suggestion
 
 EXAMPLES = (

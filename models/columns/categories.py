@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from models.columns.given import Given, Part, finished, floats, named_missing, within
-from models.families import Needs
+from models.fitting.family import Needs
 
 RARE = 5
 """Levels of fewer rows share one 0/1 column."""

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from models.columns.given import Given, Part, finished
-from models.families import Needs
+from models.fitting.family import Needs
 
 
 def parts(given: Given) -> Iterator[Part]:

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models.families import Needs
+from models.fitting.family import Needs
 from models.table import Task
 
 MOST_CODES = 30

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from models.columns.given import Given, Part, filled, named_missing, scaled
-from models.families import Needs
+from models.fitting.family import Needs
 
 
 def plain(given: Given) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
 from models.bands import by_group, count, fitted, groups, order, scaled
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 from models.hypergradient import by_penalties, solution
 from models.ranges import wished
 

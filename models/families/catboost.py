@@ -9,7 +9,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from models.families import Family, Fitted, Needs, patience, rounds_within
+from models.fitting.family import Family, Fitted, Needs, patience, rounds_within
 
 _MOST_ROUNDS = 1000
 

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 from scipy.sparse import block_diag, csr_array, eye_array
 
-from models.families import Family, Fitted, Needs, Part
+from models.fitting.family import Family, Fitted, Needs, Part
 from models.perceptron import Layer, linear, normalised, perceptron
 from models.torch_training import course, outputs, train
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 
 _FIXED = {
     "max_bins": 256,

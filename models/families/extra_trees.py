@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-from models.families import Family, Needs
+from models.fitting.family import Family, Needs
 from models.forests import grown
 
 

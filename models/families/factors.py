@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
-from models.families import Family, Fitted, Needs, Shape
+from models.fitting.family import Family, Fitted, Needs, Shape
 
 _SWEEPS = 4
 """Times that each column's vectors are fitted while the others' stand; more fit the training rows only."""

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from models.families import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
+from models.fitting.family import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
 
 _MOST_ROUNDS = 1000
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 
 from models.bands import by_group, count, fitted, groups, order, scaled
-from models.families import Family, Fitted, Needs, up_to
+from models.fitting.family import Family, Fitted, Needs, up_to
 from models.hypergradient import by_features, solution
 
 _FEATURES = 300

@@ -6,7 +6,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 
 
 def _space(trial, shape):

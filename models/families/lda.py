@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 
 
 def _space(trial, shape):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 from models.hypergradient import by_penalties, solution
 from models.ranges import wished
 

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from threadpoolctl import threadpool_limits
 
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 
 _USUAL_EPOCHS = 40
 """Epochs where there are neither rounds nor rows to stop on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sklearn.naive_bayes import GaussianNB
 
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 
 
 def _space(trial, shape):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_array
 
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 from models.perceptron import Layer, beside_inputs, linear, normalised, of_both, perceptron
 from models.torch_training import Trained, advanced, course, outputs, train
 

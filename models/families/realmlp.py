@@ -13,7 +13,7 @@ from math import ceil
 
 import numpy as np
 
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 
 _HIDDEN = {"wide": [256] * 3, "deep": [64] * 5, "shallow": [512]}
 _NONE = np.zeros((1, 0), int)

@@ -17,7 +17,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from models.families import Family, Fitted, Needs, Part, Shape
+from models.fitting.family import Family, Fitted, Needs, Part, Shape
 from models.torch_training import Trained, course, outputs, train
 
 _FEWEST, _MOST = 2, 16

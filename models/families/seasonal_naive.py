@@ -8,7 +8,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
-from models.families import Family, Fitted, Needs, Shape
+from models.fitting.family import Family, Fitted, Needs, Shape
 
 
 def _space(trial, shape):

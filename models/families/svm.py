@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 from sklearn.svm import SVC, SVR
 
-from models.families import Family, Fitted, Needs, up_to
+from models.fitting.family import Family, Fitted, Needs, up_to
 
 _MARGIN_ROWS = 3_000
 """Above so many rows support vectors cost more than they bring: their time grows with the rows' square."""

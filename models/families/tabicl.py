@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from models.families import Family, Fitted, Needs, Shape
+from models.fitting.family import Family, Fitted, Needs, Shape
 
 WEIGHTS = "NESTOR_TABICL_WEIGHTS"
 

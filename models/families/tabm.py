@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 
 _HELD = 0.15
 """Share of rows that judge the epochs."""

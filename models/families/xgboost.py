@@ -9,7 +9,7 @@ import xgboost
 from xgboost import QuantileDMatrix, XGBClassifier, XGBRegressor
 
 from models.boosted import Boosted
-from models.families import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
+from models.fitting.family import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
 
 _MOST_ROUNDS = 1500
 

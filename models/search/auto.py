@@ -10,8 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from models.fidelity import LEAST
 from models.portfolio import knows
 from models.rungs import rungs
-from models.search import MOST_TRIALS, STEPS, Strategy, View, by_chance
 from models.space import apart, distributions, moved, walked
+from models.tuning.strategy import MOST_TRIALS, STEPS, Strategy, View, by_chance
 
 
 def _chosen(view: View) -> tuple[str, str]:

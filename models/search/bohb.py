@@ -15,12 +15,13 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, create_trial
 
-from models.nested import Trial, frozen
 from models.objectives import Goal
 from models.parzen import parzen
 from models.rungs import climbed, richest
-from models.search import Strategy, View
 from models.space import distributions
+from models.tuning.optuna_trials import frozen
+from models.tuning.strategy import Strategy, View
+from models.tuning.trial import Trial
 
 _AT_RANDOM = 1 / 3
 _MORE = 3

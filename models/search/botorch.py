@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
-from models.search import Strategy, View
+from models.tuning.strategy import Strategy, View
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

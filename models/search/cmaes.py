@@ -14,8 +14,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from models.search import BATCH, Strategy, View, seed_for
+from models.hashes import seed_for
 from models.space import at, distributions, place
+from models.tuning.strategy import BATCH, Strategy, View
 
 if TYPE_CHECKING:
     from cmaes import CatCMAwM

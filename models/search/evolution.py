@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from models.nested import Trial
 from models.rungs import Ladder, rungs
-from models.search import BATCH, Proposal, Strategy, View, by_chance
 from models.space import at, distributions, nearest, place, walked
+from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
+from models.tuning.trial import Trial
 
 _POPULATION, _DRAWN = 16, 4
 """Members, and how many of them compete for a child: one in four, as in Real et al., who had 100 and 25."""

@@ -14,7 +14,8 @@ from optuna.samplers.nsgaii import SBXCrossover
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from models.search import Strategy, View, seed_for
+from models.hashes import seed_for
+from models.tuning.strategy import Strategy, View
 
 _GENERATIONS = 5
 """How many there are about in a study, so that small ones are more than their first, random generation."""

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.samplers import GPSampler
 from threadpoolctl import threadpool_limits
 
-from models.search import Strategy, View
+from models.tuning.strategy import Strategy, View
 
 
 class _OneThread(GPSampler):

@@ -15,9 +15,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from models.errors import listed
 from models.families import families
-from models.nested import Trial
-from models.search import BATCH, Proposal, Strategy, View, by_chance
 from models.space import at, key_of, place
+from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
+from models.tuning.trial import Trial
 
 _FIRST, _MOST, _LEAST = 0.1, 0.4, 0.005
 """Lengths as shares of a range, on its own scale: of a first step, at most, and below which it is there."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from models.search import BATCH, MOST_TRIALS, STEPS, Proposal, Strategy, View, by_chance
 from models.space import Walk, apart, untried, walked
+from models.tuning.strategy import BATCH, MOST_TRIALS, STEPS, Proposal, Strategy, View, by_chance
 
 _MOST_WALKS = 2_000
 """Branches that are counted one by one."""

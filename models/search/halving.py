@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 
 from models.rungs import climbed
-from models.search import Strategy, by_chance
+from models.tuning.strategy import Strategy, by_chance
 
 STRATEGY = Strategy(
     name="halving",

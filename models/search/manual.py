@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from models.search import BATCH, MOST_TRIALS, Proposal, Strategy, View, by_chance
 from models.space import completed, untried
+from models.tuning.strategy import BATCH, MOST_TRIALS, Proposal, Strategy, View, by_chance
 
 
 def _listed(view: View) -> list[dict[str, Any]]:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from models.nested import Trial
-from models.search import BATCH, Proposal, Strategy, View, by_chance
 from models.space import at, distributions, nearest
+from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
+from models.tuning.trial import Trial
 
 _GENERATIONS = 10
 """Steps of a population where nobody knows how many configurations there will be."""

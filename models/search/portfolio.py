@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.parzen import parzen
 from models.portfolio import planned
-from models.search import Strategy
+from models.tuning.strategy import Strategy
 
 STRATEGY = Strategy(
     name="portfolio",

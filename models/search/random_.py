@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.search import Strategy, by_chance
+from models.tuning.strategy import Strategy, by_chance
 
 STRATEGY = Strategy(
     name="random",

@@ -10,8 +10,8 @@ from typing import Any
 
 from scipy.stats import qmc
 
-from models.search import BATCH, Proposal, Strategy, View, by_chance
 from models.space import at, distributions, untried, walked
+from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
 
 _SPARE = 8
 """Points that are looked at for each configuration wanted: in a small space of choices many are alike."""

@@ -4,7 +4,7 @@ and proposes where the good outweigh the bad."""
 from __future__ import annotations
 
 from models.parzen import parzen
-from models.search import Strategy
+from models.tuning.strategy import Strategy
 
 STRATEGY = Strategy(
     name="tpe",

@@ -20,7 +20,7 @@ from tasks.data import fetched
 from tasks.data.database import is_address
 from tasks.events import NO_SOURCE
 from tasks.journal import default_address
-from tasks.score import Loaded, load
+from tasks.registry.load import Loaded, load
 from tasks.tracking import Past, moves, newest
 from tasks.tracking.orphans import close_orphans
 from tasks.tracking.store import connect

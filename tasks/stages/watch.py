@@ -18,10 +18,10 @@ from models.outcome import number
 from tasks import drift_page, events, progress
 from tasks.data import fetched
 from tasks.drift import Rows, compared, rows_of
+from tasks.registry.load import Loaded
+from tasks.registry.load import load as load_version
 from tasks.retrain import notice
 from tasks.retrain.source import offered
-from tasks.score import Loaded
-from tasks.score import load as load_version
 from tasks.stages import artifacts
 from tasks.stages.options import PLAIN
 from tasks.tracking import watches

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from models.seal import digest
-from tasks import seals
+from models.sealing import same
 from tasks.tracking.described import SHARED
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.store import experiment, locked
@@ -44,7 +44,7 @@ def keep_seal_settings(mirror: Mirror, settings: dict[str, Any], name: str = "")
     own = _experiment_of(mirror, name)
     with locked(mirror.address):
         kept = _kept(mirror.client.get_experiment(own).tags)
-        if kept is not None and seals.same(kept, settings):
+        if kept is not None and same(kept, settings):
             cuts = [one["cut"] for one in (kept, settings) if one.get("cut") is not None]
             settings = {**settings, "cut": max(cuts, default=None)}  # it only ever moves forward
         elif kept is not None and settings.get("number", 1) <= kept.get("number", 1):

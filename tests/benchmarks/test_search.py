@@ -15,7 +15,8 @@ from benchmarks.search.regret import Scale, marked, over_trials
 from benchmarks.search.several import volume
 from benchmarks.search.surrogate import encoded
 from models.config import Run
-from models.families import Shape, family
+from models.families import family
+from models.fitting.family import Shape
 from models.metric import metric_for
 from models.space import distributions, view_of
 

@@ -12,8 +12,10 @@ import optuna
 import pytest
 
 from models.boosted import Boosted
-from models.families import Fitted, Part, Shape, families, fitted, proposed
-from models.search import seed_for
+from models.families import families
+from models.fitting.family import Fitted, Part, Shape
+from models.fitting.fit import fitted, proposed
+from models.hashes import seed_for
 
 ROUNDS = 60
 

@@ -14,7 +14,8 @@ import skops.io
 
 from models.columns import MOST_CODES, TRUSTED, Prepared, many_levels, prepare, transform
 from models.columns.given import within
-from models.families import Needs, families
+from models.families import families
+from models.fitting.family import Needs
 from tests.sessions import KINDS, frame
 
 NEEDS = sorted({f.needs for f in families().values()}, key=astuple)

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from optuna.distributions import IntDistribution
 
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
 from models.metric import metric_for
-from models.nested import Study, Trial
+from models.nested import Study
 from models.rungs import shares
-from models.search import View, strategy
+from models.search import strategy
 from models.search.evolution import _POPULATION, _other
 from models.space import bounded
+from models.tuning.strategy import View
+from models.tuning.trial import Trial
 
 AUC = metric_for(None, "binary", ("a", "b"))
 SHAPE = Shape(3_000, 12, "binary", 2)

@@ -16,9 +16,11 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from models.columns import TRUSTED, Prepared, prepare, transform
-from models.families import Family, Fitted, Needs, Part, Shape, families, family, proposed
-from models.families import fitted as fit_one
-from models.search import seed_for
+from models.families import families, family
+from models.fitting.family import Family, Fitted, Needs, Part, Shape
+from models.fitting.fit import fitted as fit_one
+from models.fitting.fit import proposed
+from models.hashes import seed_for
 from tasks.brief import Brief
 from tasks.fit import predict
 from tasks.parts import encoded

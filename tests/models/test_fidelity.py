@@ -9,9 +9,11 @@ import numpy as np
 import optuna
 import pytest
 
-from models.families import Part, Shape, families, fitted, proposed, rounds_within
+from models.families import families
 from models.fidelity import divided, lessened, shares
-from models.search import seed_for
+from models.fitting.family import Part, Shape, rounds_within
+from models.fitting.fit import fitted, proposed
+from models.hashes import seed_for
 
 ROWS, ROUNDS, FOLDS = (replace(families()["lightgbm"], fidelity=kind) for kind in ("rows", "rounds", "folds"))
 """One family, as if it counted in each."""

@@ -14,8 +14,10 @@ from optuna.distributions import FloatDistribution
 from sklearn.linear_model import ElasticNet, LogisticRegression
 
 from models import hypergradient as implicit
-from models.families import Family, Part, Shape, families, fitted, hypergradient, proposed
-from models.search import seed_for
+from models.families import families
+from models.fitting.family import Family, Part, Shape
+from models.fitting.fit import fitted, hypergradient, proposed
+from models.hashes import seed_for
 from models.space import at, distributions
 from tasks.kept import Training
 from tasks.parts import encoded, judging_part

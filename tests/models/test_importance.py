@@ -11,8 +11,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.importance import FEWEST, importance, tried
-from models.nested import Trial
 from models.space import value_at
+from models.tuning.trial import Trial
 
 SPACE = {
     "rate": FloatDistribution(1e-5, 1.0, log=True),

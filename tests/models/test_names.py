@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.config import Retrain, Run, Watch
 from models.config.values import ModelName, model_name
-from tasks.score import _parts
+from tasks.registry.load import _parts
 
 NAMES = TypeAdapter(ModelName)
 BAD = ["", " ", "a@b", "a@champion", "a/b", "a:b", "a?b", "a%b", "a'b", 'a"b', "a\\b", ".a", "-a", " a", "a ", "a\n",

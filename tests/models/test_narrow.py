@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
 from models.importance import FEWEST as TELLING
 from models.importance import Hyperparameter, Importance, importance, tried
 from models.narrow import FEWEST, best_of_each, narrowed
-from models.nested import Trial
 from models.space import at, bounded, distributions, place, walked
+from models.tuning.trial import Trial
 
 SPACE = {
     "rate": FloatDistribution(1e-5, 1.0, log=True),

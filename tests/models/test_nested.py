@@ -8,13 +8,18 @@ from functools import cache
 from itertools import islice
 
 import pytest
+from models.tuning.optuna_trials import frozen, thawed
 
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
+from models.hashes import seed_for
 from models.metric import metric_for
-from models.nested import Study, Trial, best_of, frozen, hopeless, thawed
-from models.objectives import Goal, Limit, objective
-from models.search import BATCH, View, seed_for, strategies
+from models.nested import Study, hopeless
+from models.objectives import Goal, Limit, best_of, objective
+from models.search import strategies
 from models.space import at, bounded, distributions, walked
+from models.tuning.strategy import BATCH, View
+from models.tuning.trial import Trial
 
 SHAPE = Shape(500, 12, "binary", 2)
 AUC = metric_for(None, "binary", ("a", "b"))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.families import Part, Shape, families, family, usable
+from models.families import families, family, usable
 from models.families.tabicl import WEIGHTS
+from models.fitting.family import Part, Shape
 
 NEURAL = [f for f in families().values() if f.extra == "neural"]
 

@@ -12,14 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from models.tuning.optuna_trials import frozen, thawed
 
 from models.config import Run
 from models.errors import InputError
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
+from models.hashes import seed_for
 from models.metric import metric_for
-from models.nested import Study, Trial, best_of, frozen, thawed
-from models.objectives import Goal, Limit, Objective, columns_of, front, goal_for, objective, picked
-from models.search import BATCH, View, seed_for, strategies
+from models.nested import Study
+from models.objectives import Goal, Limit, Objective, best_of, columns_of, front, goal_for, objective, picked
+from models.search import strategies
+from models.tuning.strategy import BATCH, View
+from models.tuning.trial import Trial
 
 AUC = metric_for(None, "binary", ("a", "b"))
 RMSE = metric_for(None, "regression", ())

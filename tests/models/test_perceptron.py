@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.special import expit, softmax
 
-from models.families import Shape
+from models.fitting.family import Shape
 from models.perceptron import perceptron
 
 DRAW = np.random.default_rng(0)

@@ -8,14 +8,16 @@ import pytest
 
 import models.portfolio
 from models.config import Search
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
 from models.metric import metric_for
 from models.nested import Study
 from models.objectives import goal_for
 from models.portfolio import Learned, Portfolio, likeness, ordered, planned, portfolio
 from models.ranges import Range
-from models.search import BATCH, View, strategies
+from models.search import strategies
 from models.space import bounded, distributions
+from models.tuning.strategy import BATCH, View
 from tests.models.test_nested import searched
 
 SHAPE = Shape(500, 12, "binary", 2)

@@ -8,12 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
+from models.hashes import seed_for
 from models.metric import metric_for
-from models.nested import Study, Trial
+from models.nested import Study
 from models.objectives import Goal, Limit, objective
 from models.rungs import Ladder, climbed, richest
-from models.search import BATCH, View, seed_for, strategies
+from models.search import strategies
+from models.tuning.strategy import BATCH, View
+from models.tuning.trial import Trial
 
 AUC = metric_for(None, "binary", ("a", "b"))
 RMSE = metric_for(None, "regression", ())

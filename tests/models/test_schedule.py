@@ -17,10 +17,13 @@ import skops.io
 
 from models.columns import TRUSTED
 from models.errors import NestorError
-from models.families import Part, Shape, families, fitted, proposed
-from models.nested import Trial
-from models.schedule import Checkpoint, changes, extended, rounds, within_reach
+from models.families import families
+from models.fitting.family import Part, Shape
+from models.fitting.fit import fitted, proposed
+from models.schedule import Checkpoint, changes, extended, rounds
 from models.space import Walk
+from models.tuning.strategy import within_reach
+from models.tuning.trial import Trial
 
 ROWS = 120
 STEPS = [f for f in families().values() if f.steps is not None]

@@ -11,8 +11,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from models import plots
 from models.importance import importance, tried
-from models.nested import Trial
 from models.search_plots import figures, slices
+from models.tuning.trial import Trial
 
 SPACE = {
     "rate $x$": FloatDistribution(1e-6, 10, log=True),

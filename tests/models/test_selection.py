@@ -13,7 +13,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from models.columns import prepare, transform
-from models.families import Part, Shape, families, family, fitted, proposed
+from models.families import families, family
+from models.fitting.family import Part, Shape
+from models.fitting.fit import fitted, proposed
 from models.selection import MANY, SHARES, selected
 
 SELECTING = [f for f in families().values() if f.selects and f.available]

@@ -12,12 +12,15 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 import models.search.grid
 from models.config import Run
 from models.errors import InputError
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
 from models.metric import metric_for
-from models.nested import Study, Trial
-from models.search import View, strategies
+from models.nested import Study
+from models.search import strategies
 from models.search.grid import _sized, _walks
 from models.space import at, bounded, completed, distributions, place, unasked, view_of, walked
+from models.tuning.strategy import View
+from models.tuning.trial import Trial
 from models.warm import misfit
 
 SHAPE = Shape(500, 12, "binary", 2)

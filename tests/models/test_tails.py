@@ -7,7 +7,9 @@ import optuna
 import pytest
 import skops.io
 
-from models.families import Part, Shape, families, family, fitted, proposed
+from models.families import families, family
+from models.fitting.family import Part, Shape
+from models.fitting.fit import fitted, proposed
 from models.tails import logged, skewed
 
 DRAW = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.families import Part, Shape
+from models.fitting.family import Part, Shape
 from models.torch_training import Course, outputs, train
 
 torch = pytest.importorskip("torch", reason="needs extra neural")

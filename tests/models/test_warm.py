@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
 from models.metric import metric_for
-from models.nested import Trial
+from models.tuning.trial import Trial
 from models.warm import MOST, handed_over, misfit, until_best
 
 AUC = metric_for(None, "binary", ("a", "b"))

@@ -20,9 +20,9 @@ from sklearn import datasets
 
 from models import estimate
 from models.config import Run
+from models.hashes import seed_for
 from models.measures import RANKS
 from models.metric import Metric, metric_for
-from models.search import seed_for
 from models.table import Table
 from tasks import conclude as concluding
 from tasks import fit

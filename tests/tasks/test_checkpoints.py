@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.schedule import Checkpoint, within_reach
+from models.schedule import Checkpoint
+from models.tuning.strategy import within_reach
 from tasks import checkpoints, fit
 from tasks.brief import Job
 from tasks.files import trials_table
+from tasks.planning.studies import study_of
 from tasks.schedules import schedules
 from tasks.shortlist import shortlist
-from tasks.tune import Store, study_of
+from tasks.tune import Store
 from tasks.warm import studies_of
 from tasks.workdir import Workdir
 from tests import sessions

@@ -18,8 +18,7 @@ from tasks import fit, picked, shortlist
 from tasks.brief import brief_for
 from tasks.deliver import delivered
 from tasks.profiles import profiled
-from tasks.tune import JUDGE
-from tasks.workers import Pool
+from tasks.workers import JUDGE, Pool
 from tests.sessions import begun, frame, run_over, tuned
 
 

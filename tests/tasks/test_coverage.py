@@ -27,9 +27,10 @@ from tasks import coverage, fit, intake
 from tasks.budget import Ledger
 from tasks.conclude import Concluded
 from tasks.intervals import asked
-from tasks.predict import vote
 from tasks.publish import publish
-from tasks.score import Loaded, load, score
+from tasks.registry.conformal_file import vote
+from tasks.registry.load import Loaded, load
+from tasks.score import score
 from tasks.session import Session
 from tasks.shortlist import shortlist
 from tasks.workdir import Workdir

@@ -16,7 +16,7 @@ from models.errors import InputError, NestorError
 from tasks.deliver import delivered
 from tasks.drift import Rows, compared, rows_of, trained_on
 from tasks.profiles import profiled
-from tasks.score import Loaded
+from tasks.registry.load import Loaded
 from tests.sessions import frame, run_over, trained
 
 

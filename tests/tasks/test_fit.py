@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from models.columns import Prepared
-from models.families import Part, Shape, family, fitted
+from models.families import family
+from models.fitting.family import Part, Shape
+from models.fitting.fit import fitted
 from models.split import ALL
 from tasks import fit
 from tasks.brief import Brief

@@ -22,7 +22,8 @@ from models.families import families
 from models.table import Table
 from tasks import drift
 from tasks.data import read
-from tasks.score import load, score
+from tasks.registry.load import load
+from tasks.score import score
 from tasks.validate import check_form, judged_by
 from tests.versions import Registry
 

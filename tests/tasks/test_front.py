@@ -25,8 +25,10 @@ from tasks import assemble, conclude, front, measure, picked, progress, publish,
 from tasks.assemble import delivering
 from tasks.deliver import delivered
 from tasks.files import trials_table
+from tasks.planning.studies import study_of
 from tasks.publish import _of_objectives
 from tasks.report import Details, report_html
+from tasks.session import tried
 from tasks.tune import Store
 from tasks.warm import studies_of
 from tasks.workers import Pool
@@ -68,7 +70,7 @@ def test_each_fold_delivers_one_configuration_of_its_front(several):
         assert member.weight == 1
         one = session.trials[member.family, fold][member.trial]
         assert session.goal.keeps(one)
-        others = [t for ts in picked.tried(session, fold).values() for t in session.goal.complete(ts)]
+        others = [t for ts in tried(session, fold).values() for t in session.goal.complete(ts)]
         own = np.array(session.goal.gains(one))
         gains = [np.array(session.goal.gains(t)) for t in others if session.goal.keeps(t)]
         assert not any((g >= own).all() and (g > own).any() for g in gains)
@@ -163,7 +165,7 @@ def test_a_family_is_judged_by_a_configuration_that_could_be_delivered(several, 
     publish._close_fold(session, concluded, "linear", "1")
     assemble._assembled(session)
     for one in (guess, good):
-        tune._report(session, tune.study_of(session, "linear", "1"), one)
+        tune._report(session, study_of(session, "linear", "1"), one)
     family = next(f for f in conclude._families(session, concluded.chosen) if f.name == "linear")
     rest = [picked.of_family(session, "linear", fold).inner for fold in ("2", ALL)]
     assert recorded["linear/1"]["params"]["best.trial"] == 1

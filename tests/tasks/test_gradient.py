@@ -7,9 +7,10 @@ import pytest
 from models.errors import InputError
 from tasks import fit
 from tasks.data import read
+from tasks.planning.studies import default_job
 from tasks.shortlist import shortlist
 from tasks.suited import suited
-from tasks.tune import Store, default_job
+from tasks.tune import Store
 from tests.sessions import begun, frame, run_over, tuned
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.families import Part, Shape, family
+from models.families import family
+from models.fitting.family import Part, Shape
 from tasks import fit
 from tasks.kept import Parts, Training
+from tasks.planning.studies import default_job
 from tasks.shortlist import shortlist
-from tasks.tune import default_job
 from tests.sessions import begun, frame, run_over
 
 FAMILIES = ("lightgbm", "xgboost", "random_forest")

@@ -11,7 +11,7 @@ import pytest
 from models.columns import prepare, transform
 from models.config import Run
 from models.errors import InputError
-from models.families import Needs
+from models.fitting.family import Needs
 from models.seal import form, keys
 from tasks.data import read, read_like
 from tasks.data.chunks import chunks, opened

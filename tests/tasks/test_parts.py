@@ -16,8 +16,8 @@ from models.split import ALL
 from tasks import fit, parts
 from tasks.brief import Fit
 from tasks.kept import Parts
+from tasks.planning.studies import default_job
 from tasks.shortlist import shortlist
-from tasks.tune import default_job
 from tasks.workdir import Workdir
 from tests.sessions import begun, frame, run_over
 

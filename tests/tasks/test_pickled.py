@@ -31,8 +31,9 @@ from tasks.conclude import Concluded
 from tasks.data import read
 from tasks.deliver import unsafe
 from tasks.register import ALWAYS, Files, _dumped, _saved, digest, installed, requirements
+from tasks.registry.load import load
 from tasks.retrain import source
-from tasks.score import load, score
+from tasks.score import score
 from tasks.suited import suited
 from tasks.tracking import moves
 from tasks.tracking.store import connect

@@ -16,7 +16,8 @@ from models.errors import InputError, NestorError
 from models.gate import MOST_USES, Verdict
 from models.looks import level_of
 from tasks import meeting, promote
-from tasks.score import load
+from tasks.registry.load import load
+from tasks.scoring.champion import predicted
 from tasks.tracking import moves
 from tasks.tracking.challengers import keep_look, look
 from tasks.tracking.look import history
@@ -185,7 +186,7 @@ def test_rows_that_the_champion_was_trained_on_are_left_out(registry, monkeypatc
     kept = json.loads((first[1] / "seal.json").read_text())["salt"]
     second = registry.train("salted", digits(), good, split={"sealed": 0.5, "salt": 0 if kept else 1, "new_seal": True})
     seen = []
-    whole = meeting.predicted
+    whole = predicted
     monkeypatch.setattr(meeting, "predicted", lambda *a: (seen.append(a[1]), whole(*a))[1])
     verdict = gate(registry, "salted", second)
     sealed = pd.read_feather(second[1] / "sealed.arrow")

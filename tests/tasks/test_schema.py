@@ -17,7 +17,7 @@ from models.errors import InputError
 from models.profiles import profile
 from models.table import Finding
 from tasks.data import read
-from tasks.score import Loaded
+from tasks.registry.load import Loaded
 from tasks.validate import check_schema
 
 ROWS = 300

@@ -33,7 +33,8 @@ from tasks.data.chunks import Chunk
 from tasks.journal import Journal, Record
 from tasks.predict import predicted
 from tasks.register import digest, register
-from tasks.score import find, known_types, load, score
+from tasks.registry.load import find, known_types, load
+from tasks.score import score
 from tasks.tracking.mirror import Mirror
 from tasks.tracking.store import connect
 from tests import stack

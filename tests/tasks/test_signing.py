@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from models.errors import InputError, NestorError
 from tasks import signing
 from tasks.register import digest
-from tasks.score import load
+from tasks.registry.load import load
 from tasks.tracking.store import connect
 from tests.versions import Registry, digits
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.errors import InputError
-from models.search import BATCH
+from models.tuning.strategy import BATCH
 from tasks.data import read
 from tasks.shortlist import shortlist
 from tasks.suited import suited
@@ -93,7 +93,8 @@ def test_what_was_tried_before_is_not_fitted_again(tmp_path):
 
 def _fixed(name, but=1):
     """All numbers but one at one value: what is left makes a small grid."""
-    from models.families import Shape, family
+    from models.families import family
+    from models.fitting.family import Shape
     from models.space import at, distributions
 
     space = distributions(family(name), Shape(200, 8, "binary", 2))

@@ -16,7 +16,8 @@ from models.spelling import Spelling, Tally, whole
 from tasks import drift
 from tasks.data import read, read_like
 from tasks.data.chunks import chunks, opened
-from tasks.score import Loaded, load, score
+from tasks.registry.load import Loaded, load
+from tasks.score import score
 from tasks.validate import check_schema
 from tests.versions import Registry
 

@@ -12,7 +12,8 @@ from optuna.distributions import distribution_to_json
 
 from flows.suggestion import as_values, as_yaml
 from models.errors import InputError
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
 from models.narrow import FEWEST
 from models.space import at, walked
 from tasks.suggest import OLD, OTHER, suggested, suggestion_html

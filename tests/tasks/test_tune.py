@@ -13,16 +13,19 @@ from typing import Any
 import pytest
 
 from models.errors import BudgetError, NestorError
-from models.nested import Trial, best_of, hopeless
+from models.nested import hopeless
+from models.objectives import best_of
 from models.plan import Level
-from models.search import BATCH
+from models.tuning.strategy import BATCH
+from models.tuning.trial import Trial
 from tasks import tune
 from tasks.brief import Job
 from tasks.conclude import conclude
+from tasks.planning.studies import study_of
 from tasks.shortlist import shortlist
 from tasks.stages.train import tune_one
-from tasks.tune import JUDGE, SEARCH, Store, _or_kept, judging_in_time, stop_in_time
-from tasks.workers import FitError, Pool
+from tasks.tune import Store, _or_kept, judging_in_time, stop_in_time
+from tasks.workers import JUDGE, SEARCH, FitError, Pool
 from tests.sessions import begun, frame, run_over, tuned
 
 FAMILIES = ("constant", "linear", "random_forest")
@@ -214,7 +217,7 @@ def late(tmp_path):
 def test_a_study_that_broke_keeps_nobody_waiting_and_costs_no_other(tmp_path, monkeypatch):
     """Its second attempt is its last; others of its fold go on, and its family is listed without an estimate."""
     session = begun(run(2, ("constant", "linear")), tmp_path)
-    usual = tune.study_of
+    usual = study_of
 
     def broken(session, name, fold):
         if (name, fold) == ("linear", "1"):

@@ -8,7 +8,9 @@ import numpy as np
 import optuna
 import pytest
 
-from models.families import Part, Shape, family, fitted, proposed
+from models.families import family
+from models.fitting.family import Part, Shape
+from models.fitting.fit import fitted, proposed
 
 DRAW = np.random.default_rng(0)
 TASKS = ("binary", "multiclass", "regression")

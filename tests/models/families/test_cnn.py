@@ -9,7 +9,8 @@ import pytest
 from scipy.special import expit, softmax
 
 from models.columns import prepare
-from models.families import Part, Shape, cnn, family
+from models.families import cnn, family
+from models.fitting.family import Part, Shape
 from models.torch_training import train
 
 ROWS = 200

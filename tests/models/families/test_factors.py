@@ -7,8 +7,9 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from models.families import Part, Shape, family
+from models.families import family
 from models.families.factors import _machine, _times
+from models.fitting.family import Part, Shape
 
 FACTORS = family("factors")
 USERS, ITEMS, ROWS = 60, 40, 3000

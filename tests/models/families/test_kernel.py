@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.families import Part, Shape, family, fitted, hypergradient
+from models.families import family
+from models.fitting.family import Part, Shape
+from models.fitting.fit import fitted, hypergradient
 from tests.models.families.test_banded import silent
 
 TASKS = ("binary", "multiclass", "regression")

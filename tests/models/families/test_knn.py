@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import skops.io
 
-from models.families import Part, Shape, family
+from models.families import family
+from models.fitting.family import Part, Shape
 
 
 @pytest.mark.parametrize("p", [1, 2])

@@ -7,7 +7,8 @@ import optuna
 import pytest
 from scipy.special import expit, softmax
 
-from models.families import Part, Shape, family, net
+from models.families import family, net
+from models.fitting.family import Part, Shape
 from models.torch_training import train
 
 torch = pytest.importorskip("torch", reason="needs extra neural")

@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 from optuna.testing import pytest_samplers as optuna_tests
 
-from models.families import Shape, family
+from models.families import family
+from models.fitting.family import Shape
 from models.metric import metric_for
-from models.search import View, strategies
+from models.search import strategies
+from models.tuning.strategy import View
 
 SHAPE = Shape(500, 12, "binary", 2)
 VIEW = View(family("lightgbm"), SHAPE, metric_for(None, "binary", ("a", "b")), (), 7, 7, expected=40)

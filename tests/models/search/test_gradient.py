@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
 from models.metric import metric_for
-from models.nested import Study, Trial
+from models.nested import Study
 from models.objectives import Goal, Limit, objective
-from models.search import BATCH, View
 from models.space import bounded
+from models.tuning.strategy import BATCH, View
+from models.tuning.trial import Trial
 
 RMSE = metric_for(None, "regression", ())
 SHAPE = Shape(500_000, 14, "regression")

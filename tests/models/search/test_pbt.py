@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from models.families import Shape, families
+from models.families import families
+from models.fitting.family import Shape
 from models.metric import metric_for
-from models.nested import Study, Trial, best_of
-from models.objectives import Goal, Limit, objective
+from models.nested import Study
+from models.objectives import Goal, Limit, best_of, objective
 from models.schedule import rounds
-from models.search import BATCH, View
 from models.space import bounded, distributions
+from models.tuning.strategy import BATCH, View
+from models.tuning.trial import Trial
 
 SHAPE = Shape(500, 12, "binary", 2)
 AUC = metric_for(None, "binary", ("a", "b"))

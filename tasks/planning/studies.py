@@ -1,0 +1,46 @@
+"""The studies of a run before their first trial: what each may know, and the fit that all begin with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import optuna
+
+from models.config import Run
+from models.families import family
+from models.fitting.family import Shape
+from models.nested import Study
+from models.space import view_of
+from models.split import Fold
+from models.tuning.strategy import View
+from tasks.brief import Brief, Job
+from tasks.session import Session
+
+# A study is made for each batch: Optuna would tell of every one.
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def view_in(family_name: str, fold: Fold, told: Brief, columns: int, run: Run) -> View:
+    """What a search knows of a family in a fold of a table with so many columns."""
+    view = view_of(family(family_name), told.shape(len(fold.inner[0][0]), columns, fold.name), told.scorer, run)
+    return replace(view, inner=len(fold.inner))
+
+
+def study_of(session: Session, family_name: str, fold: str) -> Study:
+    """The study of a family on a fold, before its first trial."""
+    initial = session.warm.configurations.get(family_name, ()) if session.warm else ()
+    view = view_in(family_name, session.folds[fold], session.brief, session.work.features.shape[1], session.run)
+    view = replace(view, affords=session.level.configurations.get(family_name))
+    return Study(view, fold, session.run.search.strategy, initial)
+
+
+def default_job(session: Session, family_name: str, fold: str) -> Job:
+    """Trial 0 on the first inner fold: the very fit that the study will ask for."""
+    trial = study_of(session, family_name, fold).ask()[0]
+    wanted = trial.gradient is not None
+    return session.job(family_name, fold, 0, trial.config, inner=0, gradient=wanted)
+
+
+def shape(session: Session, fold: str) -> Shape:
+    """What a search space may depend on in this fold."""
+    return session.brief.shape(len(session.folds[fold].inner[0][0]), session.work.features.shape[1], fold)

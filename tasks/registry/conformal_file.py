@@ -1,0 +1,37 @@
+"""The file of a version that holds the conformal scores of its outer rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from models.conformal import Conformal
+
+FILE = "conformal.json"
+
+
+def write(kept: Conformal, model: Any, folder: Path) -> Path:
+    """The file in the version's folder: the scores, and by which members of the delivered model they stand."""
+    file = folder / FILE
+    file.write_text(json.dumps(kept.placed(_votes(model, kept)).as_json()), "utf-8")
+    return file
+
+
+def _votes(model: Any, kept: Conformal) -> list[tuple[str, float]]:
+    """Fold and weight of each member of the delivered model; their names say the fold."""
+    whole = vote(model)
+    if not hasattr(whole, "estimators"):
+        return [(kept.folds[0].fold, 1.0)]
+    return [(name.rsplit("_", 2)[1], w) for (name, _), w in zip(whole.estimators, whole.weights, strict=True)]
+
+
+def read(folder: Path) -> Conformal | None:
+    """What a version's folder holds; None where it holds none."""
+    file = folder / FILE
+    return Conformal.from_json(json.loads(file.read_text("utf-8"))) if file.exists() else None
+
+
+def vote(model: Any) -> Any:
+    """The model without its threshold."""
+    return getattr(model, "estimator_", model)

@@ -1,0 +1,33 @@
+"""What a version predicts, as a metric scores it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.labels import label_text, widened
+from models.metric import Metric
+from tasks.predict import labels
+from tasks.registry.load import Loaded
+
+
+def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: Sequence[Any]) -> np.ndarray:
+    """What the metric scores: values, codes into `classes`, or a probability for each of them.
+
+    Labels are matched by what they say. To a label that the model does not know it gives next to nothing; what it gives
+    to labels that are not in `classes` is shared out among those that are."""
+    rows = features[loaded.columns].apply(loaded.speller().read)
+    if metric.needs == "value":
+        return np.asarray(loaded.model.predict(rows), float)
+    place = {label_text(label): code for code, label in enumerate(classes)}
+    codes = [place.get(label_text(label), -1) for label in loaded.model.classes_]
+    odds = np.asarray(loaded.model.predict_proba(rows), float)
+    whole = widened(odds, codes, len(classes))
+    if metric.needs == "probability":
+        return whole
+    own = labels(loaded.model, rows, odds, loaded.facts.get("costs", ()))
+    said = np.array([place.get(label_text(label), -1) for label in own])
+    return np.where(said >= 0, said, whole.argmax(axis=1))
