@@ -24,18 +24,18 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.stamp import printed
 from models.config import Run
+from models.data.hashes import seed_for
 from models.families import families
 from models.fitting.family import Family
 from models.fitting.fit import proposed
-from models.hashes import seed_for
-from models.plan import first_level
-from models.split import layout, plan_for
-from tasks import fit
-from tasks.brief import Brief, Job
+from models.splitting.budget import first_level
+from models.splitting.split import layout, plan_for
 from tasks.data import read
-from tasks.kept import Parts
-from tasks.validate import check_form
-from tasks.workdir import Workdir
+from tasks.execution import worker
+from tasks.execution.cache import Parts
+from tasks.execution.job import Brief, Job
+from tasks.planning.checks import check_form
+from tasks.run.folder import Workdir
 
 WAYS = ("nothing", "columns", "all")
 WARM = "warm"
@@ -49,7 +49,7 @@ HEAD = (
 def main() -> None:
     """Prints one table; each row is also told on standard error as soon as it is there."""
     asked = _asked()
-    fit.peak.watch(0, os.getpid())
+    worker.peak.watch(0, os.getpid())
     threadpool_limits(1)
     rows = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
@@ -122,8 +122,8 @@ def _compared(known: Family, shape: Any, brief: Brief, asked: argparse.Namespace
 
 def _fitted(known: Family, brief: Brief, config: dict[str, Any], number: int, folder: Path, kept: Parts) -> Any:
     """The score of one fit, as a worker makes it that keeps these parts."""
-    fit.parts = kept
-    return fit.run(Job(str(folder), brief.plan, known.name, "1", number, config, inner=0)).score
+    worker.parts = kept
+    return worker.run(Job(str(folder), brief.plan, known.name, "1", number, config, inner=0)).score
 
 
 def _configurations(known: Family, shape: Any, count: int) -> Iterator[dict[str, Any]]:

@@ -24,11 +24,11 @@ from benchmarks.tables import tables
 from models.columns import dates, numeric, prepare, texts, transform
 from models.columns.given import filled, scaled
 from models.config import Run
+from models.data.table import Table
 from models.families import families
 from models.fitting.family import Family, Part, Shape
 from models.fitting.fit import fitted, proposed
-from models.metric import metric_for
-from models.table import Table
+from models.metrics.metric import metric_for
 from tasks.data import read
 
 FAMILIES = ("linear", "knn", "mlp", "lightgbm")

@@ -112,7 +112,7 @@ class _Watch:
         if process.pid == self.root:
             return "command"
         line = " ".join(process.cmdline())
-        return "tracker" if "tasks.tracking" in line else "server" if "flows.serving" in line else "workers"
+        return "tracker" if "tasks.tracking" in line else "server" if "flows.server.serving" in line else "workers"
 
     def by_role(self) -> dict[str, float]:
         """Core-seconds by role."""
@@ -129,6 +129,6 @@ def patience(budget: str) -> float:
 
 def stop_server(folder: Path) -> None:
     """Ends the folder's server, if there is one."""
-    from flows import server
+    from flows.server import prefect_server
 
-    server.stop(folder / "mlruns")
+    prefect_server.stop(folder / "mlruns")

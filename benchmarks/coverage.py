@@ -19,7 +19,7 @@ from benchmarks.stamp import printed
 from benchmarks.tables import tables
 from models.outcome import number
 from tasks.registry.conformal_file import FILE
-from tasks.workdir import Workdir
+from tasks.run.folder import Workdir
 
 HEAD = ("table", "made by", "runs", "sealed rows", "80 %", "90 %", "95 %", "mean size at 90 %")
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.command import nestor, stop_server
 from benchmarks.stamp import printed
-from models.metric import Metric, metric_for
+from models.metrics.metric import Metric, metric_for
 
 HEAD = ("table", "search", "studies that got there", "seconds until then", "times as fast", "seconds in all", "ahead")
 

@@ -26,17 +26,17 @@ import numpy as np
 from benchmarks.search.lay_out import lay_out
 from benchmarks.search.problem import INNER, PLAN, Problem, begin
 from benchmarks.stamp import printed
-from models import plots
+from models.analysis import plots
 from models.families import family
-from models.metric import Metric
-from models.nested import Study
-from models.objectives import best_of
-from models.space import bounded, distributions
+from models.metrics.metric import Metric
+from models.studies.study import Study
+from models.tuning.goal import best_of
+from models.tuning.space import bounded, distributions
 from models.tuning.trial import Trial
-from tasks import fit
-from tasks.brief import Fit, Job
-from tasks.page import alone, svg
-from tasks.workdir import Workdir
+from tasks.execution import worker
+from tasks.execution.job import Fit, Job
+from tasks.reporting.page_parts import alone, svg
+from tasks.run.folder import Workdir
 
 SEARCHES = ("gradient", "tpe", "random", "grid")
 
@@ -169,7 +169,7 @@ def _fit(problem: Problem, fold: str, trial: Trial, inner: int | None) -> Fit:
     wanted = trial.gradient is not None and inner is not None
     job = Job(str(problem.folder), PLAN, problem.family.name, fold, trial.number, dict(trial.config), inner,
               gradient=wanted)  # fmt: skip
-    done = fit.run(job)
+    done = worker.run(job)
     Path(problem.folder, job.file + ".json").unlink()  # another search's trial of that number is another fit
     return done
 

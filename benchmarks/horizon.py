@@ -17,9 +17,9 @@ from lightgbm import LGBMRegressor
 
 from benchmarks.stamp import printed
 from models.config import Run
-from models.forecast import planned, wide
-from models.split import layout, plan_for
-from models.table import Reading, Table
+from models.data.forecast import planned, wide
+from models.data.table import Reading, Table
+from models.splitting.split import layout, plan_for
 
 DAYS, FOLDS, SOME = 1500, 5, 7
 

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.special import expit, ndtri
 
 from benchmarks.stamp import printed
-from models.estimate import Z95, error_of, test_interval
-from models.metric import Fold3, Metric, metric_for
+from models.evaluation.estimate import Z95, error_of, test_interval
+from models.metrics.metric import Fold3, Metric, metric_for
 
 AUC = metric_for("roc_auc", "binary", (0, 1))
 AREAS, POSITIVES, ROWS = (0.95, 0.98), (8, 25, 100), 500

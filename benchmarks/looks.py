@@ -21,10 +21,10 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks.stamp import printed
-from models.estimate import deviation
-from models.gate import Met, measure, published
-from models.looks import LOOKS, level_of
-from models.metric import Fold3, Metric, metric_for
+from models.evaluation.estimate import deviation
+from models.evaluation.gate import Met, measure, published
+from models.evaluation.looks import LOOKS, level_of
+from models.metrics.metric import Fold3, Metric, metric_for
 
 VERSIONS = LOOKS + 1
 LEVEL = 0.95

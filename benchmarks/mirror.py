@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from benchmarks.stamp import printed
-from tasks.journal import Journal, Record
+from tasks.run.journal import Journal, Record
 
 Way = Callable[[Path, list[Record]], Callable[[], object]]
 """Prepares an empty folder and returns what is to be timed."""
@@ -62,7 +62,7 @@ def _journal(place: Path, records: list[Record]) -> None:
 
 
 def _own_runs(place: Path, records: list[Record]) -> Callable[[], object]:
-    from tasks.tracking.wandb_runs import Runs
+    from tasks.tracking.wandb_mirror.runs import Runs
 
     def write() -> None:
         while runs.follow():
@@ -75,7 +75,7 @@ def _own_runs(place: Path, records: list[Record]) -> Callable[[], object]:
 
 def _mlflow(bulk: bool) -> Way:
     def way(place: Path, records: list[Record]) -> Callable[[], object]:
-        from tasks.tracking.mirror import Mirror
+        from tasks.tracking.mirror.writer import Mirror
 
         _journal(place, records)
         mirror = Mirror(place)
@@ -117,7 +117,7 @@ def _steps_of_the_fold(place: Path, records: list[Record]) -> Callable[[], objec
 def _run(place: Path) -> Any:
     import wandb
 
-    from tasks.tracking.wandb_runs import SILENT
+    from tasks.tracking.wandb_mirror.runs import SILENT
 
     place.mkdir(parents=True)
     return wandb.init(project="m", dir=str(place), mode="offline", settings=wandb.Settings(**SILENT))

@@ -67,7 +67,7 @@ def config() -> str:
 
 def _parts(flow: type[Settings]) -> Iterator[tuple[str, type[Settings], Mapping[str, str]]]:
     """(place, model, option of each field) of a flow's settings and of those in them."""
-    from flows.options import FLAGS
+    from flows.commands.options import FLAGS
 
     if flow is Run:
         options = {".".join(path): flag for path, flag in FLAGS.items()} | OF_FAMILIES
@@ -137,7 +137,7 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 def families() -> str:
     """A table of all families, and a section for each: what it declares, its search space."""
-    from models.declared import facts
+    from models.analysis.cards import facts
     from models.families import families as known
 
     head = ("suits", "tasks", "cost", "comes with")
@@ -146,7 +146,7 @@ def families() -> str:
 
 
 def _family(family: Family) -> str:
-    from models.declared import facts, hyperparameters
+    from models.analysis.cards import facts, hyperparameters
 
     told = [(what, said) for what, said in facts(family).items() if said]
     rows = [
@@ -165,7 +165,7 @@ def searches() -> str:
 
 
 def _search(known: Strategy) -> tuple[str, ...]:
-    from models.declared import what
+    from models.analysis.cards import what
 
     brought = f"extra `{known.extra}`" if known.extra else "the base"
     objectives = "several" if known.several else "one"

@@ -28,17 +28,17 @@ from benchmarks.search.lay_out import lay_out
 from benchmarks.search.problem import INNER, PLAN, Problem, begin
 from benchmarks.stamp import printed
 from benchmarks.tables import tables
-from models import plots
+from models.analysis import plots
 from models.families import family
 from models.fitting.family import Family
-from models.nested import Study
-from models.objectives import best_of
-from models.schedule import extended, rounds
-from models.space import at, bounded, distributions
+from models.fitting.schedule import extended, rounds
+from models.studies.study import Study
+from models.tuning.goal import best_of
+from models.tuning.space import at, bounded, distributions
 from models.tuning.strategy import BATCH
 from models.tuning.trial import Trial
-from tasks import fit
-from tasks.brief import Fit, Job
+from tasks.execution import worker
+from tasks.execution.job import Fit, Job
 
 HEAD = ("table", "metric", "family", "seed", "rounds", "default", "best constant", "its rate", "pbt", "pbt's schedule")
 _SEARCHED = "learning_rate"
@@ -54,12 +54,14 @@ class Runs:
 
     def judged(self, batch: Sequence[Trial]) -> list[Trial]:
         """The trials with their scores on all inner folds."""
-        waiting = [[self.pool.submit(fit.run, self._job(t, j)) for j in range(INNER)] for t in batch]
+        waiting = [[self.pool.submit(worker.run, self._job(t, j)) for j in range(INNER)] for t in batch]
         return [_with(trial, [f.result() for f in futures]) for trial, futures in zip(batch, waiting, strict=True)]
 
     def outer(self, trial: Trial) -> float:
         """The score of its configuration, refitted on the fold's training part, on the fold's rows."""
-        found = self.pool.submit(fit.run, replace(self._job(trial, 0), inner=None, config=trial.refit_config)).result()
+        found = self.pool.submit(
+            worker.run, replace(self._job(trial, 0), inner=None, config=trial.refit_config)
+        ).result()
         assert found.score is not None, "every outer fold has rows to judge"
         return found.score
 

@@ -1,4 +1,4 @@
-"""Learns `models/portfolio.json`, which configurations to try first, from tables on which every family's same
+"""Learns `models/tuning/portfolio.json`, which configurations to try first, from tables on which every family's same
 configurations were fitted (`benchmarks.search.collect --same`), and judges it leave-one-table-out:
 `python -m benchmarks.portfolio DATA [--write] [--onto LARGE]`.
 
@@ -24,8 +24,8 @@ from benchmarks.search.collect import lines_of
 from benchmarks.stamp import printed, stamp
 from models.errors import InputError
 from models.fitting.family import Shape
-from models.metric import metric_for
-from models.portfolio import FILE, Learned, likeness, ordered
+from models.metrics.metric import metric_for
+from models.tuning.portfolio import FILE, Learned, likeness, ordered
 
 KEPT = 12
 """Configurations of a family that the file keeps beside its default."""
@@ -40,7 +40,7 @@ def main() -> None:
     """Prints how good portfolios are on tables that they do not know; with --write makes the file from all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="a folder of parquet files, one for each family and table")
-    parser.add_argument("--write", action="store_true", help="write models/portfolio.json")
+    parser.add_argument("--write", action="store_true", help="write models/tuning/portfolio.json")
     parser.add_argument("--onto", type=Path, help="as DATA, of more rows: learned on DATA, judged here")
     asked = parser.parse_args()
     tables, matrix = _read(asked.data)
@@ -149,7 +149,7 @@ def _write(tables: Mapping[str, Any], families: Matrix) -> None:
         f"  {json.dumps(name)}: [\n" + ",\n".join(f"   {json.dumps(_short(one))}" for one in found) + "\n  ]"
         for name, found in sorted(families.items())
     )
-    place = Path(__file__).parent.parent / "models" / FILE
+    place = Path(__file__).parent.parent / "models" / "tuning" / FILE
     text = f'{{\n "made": {told},\n "tables": {{\n{shapes}\n }},\n "families": {{\n{lists}\n }}\n}}\n'
     place.write_text(text, encoding="utf-8")
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.estimate import chance
-from models.metric import metric_for
-from tasks.brief import load
-from tasks.workdir import Workdir
+from models.evaluation.estimate import chance
+from models.metrics.metric import metric_for
+from tasks.execution.job import load
+from tasks.run.folder import Workdir
 
 
 def references(report: Mapping[str, Any], folder: Path) -> tuple[float | None, float | None]:

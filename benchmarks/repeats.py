@@ -20,13 +20,13 @@ import sklearn.datasets
 
 from benchmarks.stamp import printed
 from benchmarks.tables import tables
-from models import plots
+from models.analysis import plots
 from models.config import Run
-from models.repeats import decide_unit, points, repeating
-from models.table import Reading, Table
+from models.data.table import Reading, Table
+from models.splitting.repeats import decide_unit, points, repeating
 from tasks.data import read
-from tasks.page import alone, svg
-from tasks.validate import formed
+from tasks.planning.checks import formed
+from tasks.reporting.page_parts import alone, svg
 
 Made = tuple[pd.DataFrame, np.ndarray]
 Draw = np.random.Generator

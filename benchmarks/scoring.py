@@ -59,7 +59,7 @@ def _asked() -> argparse.Namespace:
 
 
 def _table(data: str) -> pd.DataFrame:
-    from tasks.data.source import load
+    from tasks.data.sources.source import load
 
     return load(data).frame
 

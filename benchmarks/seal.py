@@ -23,12 +23,12 @@ import pandas as pd
 from benchmarks.command import nestor, stop_server
 from benchmarks.stamp import printed
 from models.config import Run
-from models.division import divided
 from models.errors import InputError
-from tasks import seals
+from models.splitting.division import divided
 from tasks.data import read
-from tasks.journal import default_address
-from tasks.validate import check_form, judged_by
+from tasks.planning.checks import check_form, judged_by
+from tasks.run.journal import default_address
+from tasks.tracking import seal_copy
 
 HEAD = ("change", "rows that moved", "what was said", "a retraining")
 ROWS = 600
@@ -120,11 +120,11 @@ def written(frame: pd.DataFrame, form: Mapping[str, Any], name: str = "loans") -
 def sealed(frame: pd.DataFrame, change: Change) -> tuple[pd.Index, list[str]]:
     """The rows, by the frame's index, that a run over it seals, and what is said of the seal."""
     run = Run.model_validate({"data": written(frame, change.form), "target": "target", **change.settings})
-    name, kept = "loans", seals.kept("loans")
+    name, kept = "loans", seal_copy.kept("loans")
     found = check_form(read(run, kept=lambda: kept), run)
     division = divided(found, run, judged_by(found, run)[0], kept)
     if division.settings is not None:
-        seals.keep(name, default_address(), division.settings)
+        seal_copy.keep(name, default_address(), division.settings)
     said = [f.message for f in division.findings if f.check == "seal"]
     return frame.index[found.data_rows[division.sealed_places] - 1], said
 

@@ -17,7 +17,7 @@ from benchmarks.command import nestor, stop_server
 from benchmarks.stamp import printed
 from benchmarks.tables import interval
 from models.families import families
-from models.metric import metric_for
+from models.metrics.metric import metric_for
 
 HEAD = ("table", "metric", "family", "default", "tuned", "gain", "trials", "core-seconds")
 

@@ -19,8 +19,8 @@ import pandas as pd
 
 from benchmarks.command import nestor, stop_server
 from benchmarks.stamp import printed
-from models.metric import metric_for
-from models.warm import NEAR
+from models.metrics.metric import metric_for
+from models.studies.warm_start import NEAR
 
 SHARES = (0.6, 0.7, 0.8, 0.9, 1.0)
 HEAD = ("table", "family", "retraining", "rows", "cold", "warm", "reached the best: cold", "warm", "test: cold", "warm")

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from flows import ending
 from flows.commands import check, families, promote, report, retrain, rollback, runs, score, searches, train, up, watch
-from tasks import proxy, secret
+from flows.screen import ending
+from tasks.system import proxy, secret_addresses
 
 
 def _examples(*lines: str) -> str:
@@ -61,15 +61,15 @@ for _command in (train, retrain, check, score, watch, promote, rollback, runs, r
 
 def _server() -> dict[str, str]:
     """Prefect's settings for asking its server, once that answers: for an address that is kept in a Secret block."""
-    from flows import server
+    from flows.server import prefect_server
 
-    server.quiet_environment()
-    return server.start().reached()
+    prefect_server.quiet_environment()
+    return prefect_server.start().reached()
 
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
-    secret.server.set(_server)
+    secret_addresses.server.set(_server)
     proxy.spare_this_machine()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

@@ -11,25 +11,26 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from flows.called import Called  # before Prefect: it reads its settings when it is imported
+from flows.server.called import Called  # before Prefect: it reads its settings when it is imported
 
 # isort: split
 from prefect.runtime import flow_run
 
-from flows import approval, turn
+from flows.server import approval, turn
 from flows.train import train
 from models.config import Retrain
 from models.errors import NestorError, Skipped
 from models.outcome import Report, Retrained
-from tasks import events, workers
-from tasks.retrain import attempt, ending
-from tasks.retrain.source import Asked
+from tasks.execution import pool
+from tasks.monitoring import events
+from tasks.retrain import attempt, outcome
+from tasks.retrain.data import Asked
 from tasks.stages import retrain as stages
 
 
 def _retrain(retrain: Retrain) -> Retrained:
     """Trains a challenger on new data, where anything is new, and lets it meet the champion."""
-    workers.refuse_daemon()
+    pool.refuse_daemon()
     with _told_of_failure(retrain), turn.taken(retrain.name, retrain.overlap, str(flow_run.id)):
         result = _went(retrain)
     if retrain.notify:
@@ -67,8 +68,8 @@ def _went(retrain: Retrain) -> Retrained:
     before = attempt.waiting(one)
     if not changed and not retrain.force and before is None:
         if retrain.needs_new:
-            raise NestorError(ending.nothing_new(one))
-        return stages.report(replace(ending.unchanged(one), **more), None)
+            raise NestorError(outcome.nothing_new(one))
+        return stages.report(replace(outcome.unchanged(one), **more), None)
     report, resumed = (before, True) if before and not changed and not retrain.force else _trained(one, run)
     return _met(one, report, changed=changed, resumed=resumed, **more)
 
@@ -88,7 +89,7 @@ def _met(one: Asked, report: Report, **more: Any) -> Retrained:
         asked = approval.asked(verdict, one.retrain.gate)
     promoted = stages.settle(verdict, asked.promote, asked.who, asked.why)
     notes = (*more.pop("notes"), *([asked.note] if asked.note else []))
-    result = ending.ended(one, report, verdict, promoted, approved=asked.promote, notes=notes, **more)
+    result = outcome.ended(one, report, verdict, promoted, approved=asked.promote, notes=notes, **more)
     result = stages.report(result, one.past.run_id if one.past else None)
     attempt.done(one)
     return result

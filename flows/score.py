@@ -6,13 +6,13 @@ The command `nestor score` does the same work without Prefect, which it need not
 
 from __future__ import annotations
 
-from flows.called import Called  # before Prefect: it reads its settings when it is imported
+from flows.server.called import Called  # before Prefect: it reads its settings when it is imported
 
 # isort: split
 from prefect.runtime import flow_run
 
 from models.config import Score
-from tasks.score import Scored
+from tasks.scoring.score import Scored
 from tasks.stages import score as stages
 
 

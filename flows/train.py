@@ -11,26 +11,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from flows import begin
-from flows.called import Called  # before Prefect: it reads its settings when it is imported
+from flows.server import begin
+from flows.server.called import Called  # before Prefect: it reads its settings when it is imported
 
 # isort: split
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import gone, meter
+from flows.server import gone, meter
 from models.config import Run
 from models.config.form import short
 from models.config.run import FIRST
 from models.errors import NestorError
 from models.outcome import Report
-from tasks import budget, progress
-from tasks.earlier import finished, model_name, of_flow_run
+from tasks.run import events, ledger
+from tasks.run.resume import finished, model_name, of_flow_run
 from tasks.session import Session, opened
 from tasks.stages import artifacts
 from tasks.stages import train as stages
-from tasks.tune import stop_in_time
+from tasks.tuning.tune import stop_in_time
 
 
 class Training(Called):
@@ -54,7 +54,7 @@ def _session(run: Run, resume: str | None) -> Iterator[Session]:
         return
     # Prefect's page offers to retry a run that was cancelled or crashed, and Prefect may do so itself.
     again = None if flow_run.id is None else of_flow_run(flow_run.id)
-    with opened(run, again if resume is None else resume, budget.started()) as session:
+    with opened(run, again if resume is None else resume, ledger.started()) as session:
         yield session
 
 
@@ -83,7 +83,7 @@ def _own(session: Session) -> None:
 
 def _tune(session: Session) -> None:
     """Every family on every fold, side by side; ends what still runs when the time is up or the run is stopped."""
-    progress.emit(progress.Stage("tune"))
+    events.emit(events.Stage("tune"))
     over = threading.Event()
     threading.Thread(target=stop_in_time, args=(session, over), daemon=True).start()
     try:
@@ -98,7 +98,7 @@ def _tune(session: Session) -> None:
         raise
     finally:
         over.set()
-    progress.emit(progress.Stage("conclude"))
+    events.emit(events.Stage("conclude"))
 
 
 def _run_name() -> str:

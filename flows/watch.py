@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 
-from flows.called import Called  # before Prefect: it reads its settings when it is imported
+from flows.server.called import Called  # before Prefect: it reads its settings when it is imported
 
 # isort: split
 from prefect.runtime import flow_run
 
 from models.config import Watch
-from models.drift import Watched
-from tasks.drift import labelled
+from models.monitoring.drift import Watched
+from tasks.monitoring.drift import labelled
 from tasks.stages import watch as stages
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from models.address import masked_text
-from models.safe import printable, shortened
+from models.text.address import masked_text
+from models.text.safe import printable, shortened
 
 
 class NestorError(Exception):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from models.table import Finding
+from models.data.table import Finding
 
 STATES = ("complete", "pruned", "failed", "timeout", "memory")
 
@@ -216,7 +216,7 @@ class Report:
     left_out: dict[str, str] = field(default_factory=dict)
     """Family -> the sentence why it was not tried."""
     sentence: str = ""
-    """The result in words, as `models.told.in_words` has them."""
+    """The result in words, as `models.evaluation.verdict.in_words` has them."""
     notes: tuple[str, ...] = ()
     """What gave way and why: no sealed set, time unused, folds shrunk."""
     alias: str | None = None

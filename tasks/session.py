@@ -17,31 +17,35 @@ import numpy as np
 import psutil
 
 from models.config import Run
+from models.data.table import Finding
 from models.errors import InputError, NestorError
 from models.families import families
-from models.sealing import same
-from models.split import ALL
-from models.table import Finding
-from tasks import earlier, owner, private, progress, seals, signing, wandb_mirror
-from tasks.budget import EXIT, Ledger
-from tasks.journal import Journal, Record
-from tasks.libraries import installed
-from tasks.workdir import Damaged, Workdir
+from models.splitting.sealing import same
+from models.splitting.split import ALL
+from tasks.registry import signing
+from tasks.run import events, wandb_mirror
+from tasks.run import resume as earlier
+from tasks.run.folder import Damaged, Workdir
+from tasks.run.journal import Journal, Record
+from tasks.run.ledger import EXIT, Ledger
+from tasks.system import private, process
+from tasks.system.libraries import installed
+from tasks.tracking import seal_copy
 
 if TYPE_CHECKING:
-    from models.metric import Metric
-    from models.objectives import Goal
+    from models.data.table import Table
+    from models.metrics.metric import Metric
     from models.outcome import Unit
-    from models.plan import Level
-    from models.repeats import Repeats
-    from models.seal import Seal
-    from models.split import Fold, Plan
-    from models.table import Table
+    from models.splitting.budget import Level
+    from models.splitting.repeats import Repeats
+    from models.splitting.seal import Seal
+    from models.splitting.split import Fold, Plan
+    from models.studies.warm_start import Warm
+    from models.tuning.goal import Goal
     from models.tuning.trial import Trial
-    from models.warm import Warm
-    from tasks.brief import Brief, Job
-    from tasks.wandb_mirror import Mirror
-    from tasks.workers import Pool
+    from tasks.execution.job import Brief, Job
+    from tasks.execution.pool import Pool
+    from tasks.run.wandb_mirror import Mirror
 
 T = TypeVar("T")
 
@@ -107,7 +111,7 @@ class Session:
         """Fold -> mean inner score of a constant prediction, once somebody asked."""
         self.default_seconds: dict[str, float] = {}
         self.model_mb: dict[str, float] = {}
-        self.new_store = seals.no_store(journal.tracking_uri)
+        self.new_store = seal_copy.no_store(journal.tracking_uri)
         self._keeping: threading.Thread | None = None
         self._held_seal: dict[str, Any] | None = None
         self.recorded = journal.earlier
@@ -117,7 +121,7 @@ class Session:
 
     def job(self, family_name: str, fold: str, trial: int, config: Any, **more: Any) -> Job:
         """A fit of this run's plan."""
-        from tasks.brief import Job
+        from tasks.execution.job import Job
 
         return Job(str(self.workdir.path), self.brief.plan, family_name, fold, trial, dict(config), **more)
 
@@ -184,7 +188,7 @@ class Session:
         """Wall seconds that the end of this run needs, as seen from the fits so far: each fold's ensemble, which takes
         about as long as the best three configurations, and judging the best of other families as far as a tenth of the
         time goes."""
-        from models.plan import REFIT
+        from models.splitting.budget import REFIT
 
         count = sum(len(told) for told in list(self.trials.values()))
         if count != self._judging[0]:
@@ -199,8 +203,8 @@ class Session:
 
     def _judged(self) -> tuple[float, float, float]:
         """Core-seconds of what the end must fit, of what it fits for the leaderboard, and of the longest of these."""
-        from models.objectives import best_of
-        from models.plan import REFIT
+        from models.splitting.budget import REFIT
+        from models.tuning.goal import best_of
 
         inner = max(1, self.level.inner)
         needed, others, longest = 0.0, 0.0, 0.0
@@ -254,7 +258,7 @@ class Session:
     def last_limit(self) -> float:
         """Seconds that the last resort may take, without which there is no model at all: only a hang, or a machine
         where all takes ten times as long, ends it."""
-        from models.plan import REFIT
+        from models.splitting.budget import REFIT
 
         first = [trial.seconds_anew for _, _, trial in last_resorts(self)[:1]]
         return max([60.0, *(10 * REFIT * seconds for seconds in first)])
@@ -266,8 +270,8 @@ class Session:
     def start_pool(self) -> None:
         """Starts the worker processes, each with its share of the memory that is free. InputError where that is too
         little for one to start."""
-        from tasks import memory
-        from tasks.workers import Pool, needed
+        from tasks.execution.pool import Pool, needed
+        from tasks.system import memory
 
         asked, free = self.run.budget, memory.free() / 1e6
         limit = None if asked.memory is None else asked.memory * 1000
@@ -283,7 +287,7 @@ class Session:
     def kept_seal(self) -> dict[str, Any] | None:
         """How this name's rows were sealed before: by this run, before it was resumed, else by earlier ones."""
         own = self.fixed(self.workdir.read_json, "seal.json")
-        return own or seals.kept(self.name, self.journal.tracking_uri, self.stored_seal)
+        return own or seal_copy.kept(self.name, self.journal.tracking_uri, self.stored_seal)
 
     def stored_seal(self) -> dict[str, Any] | None:
         """The seal that MLflow holds; a store that was not there when the run began holds none."""
@@ -291,7 +295,7 @@ class Session:
 
     def keep_seal(self, settings: Mapping[str, Any]) -> None:
         """Writes the seal down for this run and for later ones, and has MLflow keep it, without waiting for that."""
-        whole = seals.keep(self.name, self.journal.tracking_uri, settings)
+        whole = seal_copy.keep(self.name, self.journal.tracking_uri, settings)
         self.workdir.write_json("seal.json", whole)
 
         def keep() -> None:
@@ -310,7 +314,7 @@ class Session:
         held, own = self._held_seal, self.workdir.read_json("seal.json")
         if held is None or (same(held, own) and held.get("cut") == own.get("cut")):
             return
-        seals.keep(self.name, self.journal.tracking_uri, held)
+        seal_copy.keep(self.name, self.journal.tracking_uri, held)
         (self.workdir.path / "seal.json").unlink()
         raise NestorError(
             f"The rows of {self.name} are sealed otherwise in MLflow than in this folder: another run has drawn seal "
@@ -356,13 +360,13 @@ class Session:
         """Keeps a sentence for the report and says it now."""
         if text not in self.notes:
             self.notes.append(text)
-            progress.emit(progress.Said(text))
+            events.emit(events.Said(text))
 
     def found(self, findings: tuple[Finding, ...] | list[Finding]) -> None:
         """Keeps what a check found and shows it."""
         for finding in findings:
             self.findings.append(finding)
-            progress.emit(progress.Saw(finding))
+            events.emit(events.Saw(finding))
 
     def record(self, key: str, kind: Any, **values: Any) -> None:
         """Tells MLflow, by way of the journal; a run that had ended when an earlier session died is not told again."""
@@ -377,7 +381,7 @@ class Session:
             "run": earlier.described(self.run), "name": self.name, "begun": kept.get("begun", time.time()),
             "libraries": installed(),
         }  # fmt: skip
-        now = {**owner.facts(), "state": state, "used": self.ledger.elapsed, "at": time.time()}
+        now = {**process.facts(), "state": state, "used": self.ledger.elapsed, "at": time.time()}
         self.workdir.write_json("run.json", {**kept, **fixed, **now, **more})
 
     def close(self) -> None:
@@ -398,9 +402,9 @@ def opened(run: Run, resume: str | None, origin: float) -> Iterator[Session]:
     workdir = earlier.interrupted(run, name, resume) if resume is not None else None
     if resume is not None and workdir is None:
         none = "no earlier run has these settings and versions of libraries"
-        progress.emit(progress.Said(f"Nothing to resume: {none}. A new run begins."))
+        events.emit(events.Said(f"Nothing to resume: {none}. A new run begins."))
     kept = workdir.read_json("run.json") if workdir else {}
-    if workdir and owner.lives(kept):
+    if workdir and process.lives(kept):
         raise InputError(f"The run in {workdir.path} is still going on, in process {kept['pid']}.")
     workdir = workdir or earlier.fresh(name)
     private.made(workdir.path)

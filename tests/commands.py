@@ -40,7 +40,7 @@ class Command:
     @property
     def processes(self) -> list[psutil.Process]:
         """The command's own process and all below it but the Prefect server, which is meant to live on."""
-        return [p for p in family_of(self.process.pid) if "flows.serving" not in _said(p)]
+        return [p for p in family_of(self.process.pid) if "flows.server.serving" not in _said(p)]
 
     def events(self) -> int:
         """Lines of the run's journal so far."""
@@ -104,12 +104,12 @@ def _parent(process: psutil.Process) -> int:
 @contextmanager
 def served(folder: Path) -> Iterator[Path]:
     """The folder; its Prefect server is ended afterwards."""
-    from flows import server
+    from flows.server import prefect_server
 
     try:
         yield folder
     finally:
-        server.stop(folder / "mlruns")
+        prefect_server.stop(folder / "mlruns")
 
 
 def steady(report: dict[str, Any]) -> dict[str, Any]:

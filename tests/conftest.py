@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from models.config import Run
-from tasks.conclude import Concluded
+from tasks.evaluation.evaluate import Concluded
 from tasks.session import Session
 from tests import sessions
 

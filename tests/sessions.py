@@ -16,20 +16,20 @@ import psutil
 
 from models.config import Run
 from models.families import families
-from models.repeats import decide_unit
-from models.seal import fraction_for
-from models.sealing import key_of, template
-from models.split import plan_for
-from tasks import conclude as concluding
-from tasks import intake
-from tasks.budget import Ledger
-from tasks.conclude import Concluded
-from tasks.journal import Journal
+from models.splitting.repeats import decide_unit
+from models.splitting.seal import fraction_for
+from models.splitting.sealing import key_of, template
+from models.splitting.split import plan_for
+from tasks.evaluation import evaluate as concluding
+from tasks.evaluation.evaluate import Concluded
+from tasks.execution.pool import Pool
+from tasks.planning import load_and_seal
+from tasks.planning.plan import shortlist
+from tasks.run.folder import Workdir
+from tasks.run.journal import Journal
+from tasks.run.ledger import Ledger
 from tasks.session import Session
-from tasks.shortlist import shortlist
-from tasks.tune import tune
-from tasks.workdir import Workdir
-from tasks.workers import Pool
+from tasks.tuning.tune import tune
 
 TUNABLE = tuple(n for n, f in families().items() if f.tunable and f.available and f.safe)
 
@@ -74,10 +74,10 @@ def begun(
     journal.past = past
     session = Local(run, "model", workdir, Ledger(run.seconds, time.time(), used), journal)
     session.made = pool
-    intake.take_in(session)
+    load_and_seal.take_in(session)
     if salt is not None:
         _salted(session, salt)
-    intake.seal(session)
+    load_and_seal.seal(session)
     return session
 
 
@@ -105,7 +105,7 @@ def trained(run: Run, path: Path, **how: Any) -> tuple[Session, Concluded]:
     """A whole run up to its conclusion; its pool is closed."""
     session = begun(run, path, **how)
     try:
-        intake.signal(session)
+        load_and_seal.signal(session)
         shortlist(session)
         return tuned(session), concluding.conclude(session)
     finally:

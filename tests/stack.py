@@ -126,12 +126,12 @@ class Up:
         return self
 
     def __exit__(self, *_: object) -> None:
-        from flows import server
+        from flows.server import prefect_server
 
         with suppress(subprocess.TimeoutExpired):
             self.stop()
         self.process.kill()
-        server.stop(self.folder / "mlruns")
+        prefect_server.stop(self.folder / "mlruns")
 
 
 def command(*words: str) -> list[str]:

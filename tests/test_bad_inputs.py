@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.config import Run
+from models.data.table import Finding, Table
 from models.errors import InputError
-from models.table import Finding, Table
 from tasks.data import read, read_like
 from tasks.data.chunks import chunks, opened
-from tasks.validate import check
+from tasks.planning.checks import check
 
 BAD = Path(__file__).parents[2] / "shared" / "data" / "bad"
 ROWS = 120

@@ -14,8 +14,8 @@ import pytest
 
 from models.config import Run
 from models.errors import InputError
-from tasks import fit
-from tasks.validate import check
+from tasks.execution import worker
+from tasks.planning.checks import check
 from tests.sessions import trained
 from tests.test_laws import Inline
 
@@ -109,7 +109,7 @@ STOPS = {
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fit.peak, "_process", psutil.Process(), raising=False)
+    monkeypatch.setattr(worker.peak, "_process", psutil.Process(), raising=False)
 
 
 def stops_of(run: Run) -> list[str]:

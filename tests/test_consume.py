@@ -24,8 +24,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from models.columns import prepare
+from models.data.table import Table
 from models.families import families
-from models.table import Table
 from tasks.registry.load import known_types
 from tests.sessions import KINDS, family_of, frame, living, wait_for
 from tests.versions import Registry

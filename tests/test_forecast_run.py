@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from models.config import Run
-from models.seal import keys
-from tasks import conclude as concluding
-from tasks.parts import with_sealed_rows
-from tasks.shortlist import shortlist
-from tasks.words import of_forecasts
+from models.splitting.seal import keys
+from tasks.evaluation import evaluate as concluding
+from tasks.execution.inputs import with_sealed_rows
+from tasks.planning.plan import shortlist
+from tasks.reporting.sentences import of_forecasts
 from tests.sessions import begun, repeated, tuned
 from tests.test_laws import Inline
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import server
+from flows.server import prefect_server
 from tests.commands import QUIET
 from tests.stack import command
 
@@ -58,7 +58,7 @@ def watched(tmp_path: Path):
     try:
         yield run
     finally:
-        server.stop(tmp_path / "mlruns")
+        prefect_server.stop(tmp_path / "mlruns")
 
 
 def test_commands_ask_for_no_address_but_this_machines(watched, tmp_path):

@@ -2,7 +2,7 @@
 
 The kills are long proofs, here and, twenty more of them, in tests/prove: that a run which was killed and taken up again
 is the unbroken one is looked at in each part by itself too (fits and studies in tests/test_laws.py, searches in
-tests/test_searches.py, MLflow in tests/tasks/test_tracking.py)."""
+tests/test_searches.py, MLflow in tests/tasks/tracking/test_tracking.py)."""
 
 from __future__ import annotations
 

@@ -11,26 +11,27 @@ from typing import Any
 import pytest
 
 from models.config import Run
+from models.data.hashes import seed_for
 from models.errors import InputError
 from models.families import families
 from models.fitting.family import Shape
-from models.hashes import seed_for
 from models.search import strategies
-from models.space import at, distributions, walked
-from tasks.brief import Job
-from tasks.intake import read
+from models.tuning.space import at, distributions, walked
+from tasks.execution.job import Job
+from tasks.execution.pool import Pool
+from tasks.planning.eligible import suited
+from tasks.planning.load_and_seal import read
+from tasks.planning.plan import shortlist
 from tasks.session import Session
-from tasks.shortlist import shortlist
-from tasks.suited import suited
-from tasks.tune import Store
-from tasks.workers import Pool
+from tasks.tuning.tune import Store
 from tests.sessions import TUNABLE, begun, frame, repeated, run_over, tuned
 
 TRIALS, KEPT = 9, 7
 """Configurations of a study, and its trials that an earlier session left: the default, a batch, half of the next."""
 
 FATES = {3: "raise ValueError('no luck')", 4: "raise MemoryError"}
-"""What the fits of some trials do instead, by number. What a worker's death comes to is in tests/tasks/test_tune.py."""
+"""What the fits of some trials do instead, by number. What a worker's death comes to is in
+tests/tasks/tuning/test_tune.py."""
 
 FEW = {"epochs": 5}
 """A fixed value for what makes fits of a family long, where it has that."""

@@ -21,20 +21,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from models.config import Run
-from models.estimate import standard_error
-from models.profiles import Performance, Profile, predicted, profile
-from models.seal import Seal
-from models.table import Table
-from tasks import intake
-from tasks.budget import Ledger
-from tasks.deliver import model
-from tasks.journal import Journal
-from tasks.publish import example, known_by, write_row_keys
-from tasks.register import register
+from models.data.table import Table
+from models.evaluation.estimate import standard_error
+from models.monitoring.table_profile import Performance, Profile, predicted, profile
+from models.splitting.seal import Seal
+from tasks.evaluation.package import model
+from tasks.planning import load_and_seal
+from tasks.registry.register import register
+from tasks.reporting.publish import example, known_by, write_row_keys
+from tasks.run.folder import Workdir
+from tasks.run.journal import Journal
+from tasks.run.ledger import Ledger
 from tasks.session import Session
 from tasks.tracking.__main__ import CALLS
-from tasks.tracking.mirror import Mirror
-from tasks.workdir import Workdir
+from tasks.tracking.mirror.writer import Mirror
 
 
 def digits(rows: slice = slice(None), classes: int = 2) -> pd.DataFrame:
@@ -151,6 +151,6 @@ class Registry:
         journal = Direct(folder, name, self.address, start=False)
         session = Inline(run, name, Workdir(folder), Ledger(run.seconds, 0.0), journal)
         session.own()
-        intake.take_in(session)
-        intake.seal(session)
+        load_and_seal.take_in(session)
+        load_and_seal.seal(session)
         return session

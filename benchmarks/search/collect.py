@@ -32,11 +32,11 @@ from benchmarks.search.lay_out import lay_out
 from benchmarks.search.problem import FAMILIES, INNER, Problem, begin, problems
 from benchmarks.stamp import stamp
 from benchmarks.tables import tables
+from models.data.hashes import seed_for
 from models.families import family
 from models.fitting.family import Shape
 from models.fitting.fit import proposed
-from models.hashes import seed_for
-from models.space import Walk, at, distributions, walked
+from models.tuning.space import Walk, at, distributions, walked
 
 DATA = Path(__file__).parent / "data"
 _POINTS = 9

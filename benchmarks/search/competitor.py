@@ -25,9 +25,9 @@ from benchmarks.search.drive import told
 from benchmarks.search.problem import FOLD, INNER, Problem, begin
 from benchmarks.search.race import file, written
 from models.families import family
-from models.fidelity import divided
 from models.fitting.fit import proposed
-from models.space import Walk, at, distributions, nearest
+from models.tuning.fidelity import divided
+from models.tuning.space import Walk, at, distributions, nearest
 
 PARTS = 900
 """Of a whole trial: what halving counts in."""

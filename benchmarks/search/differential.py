@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.space import at, distributions, place, walked
+from models.tuning.space import at, distributions, place, walked
 from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
 from models.tuning.trial import Trial
 

@@ -1,4 +1,4 @@
-"""Drives a study as a run does (`tasks/tune.py`), by any way to fit, one trial after the other."""
+"""Drives a study as a run does (`tasks/tuning/tune.py`), by any way to fit, one trial after the other."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.search.problem import FOLD, INNER
-from models.fidelity import divided
-from models.nested import Study, hopeless
+from models.studies.study import Study, hopeless
+from models.tuning.fidelity import divided
 from models.tuning.strategy import BATCH, Strategy, View
 from models.tuning.trial import Trial
 

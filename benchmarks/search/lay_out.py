@@ -11,11 +11,11 @@ import numpy as np
 from benchmarks.search.problem import INNER, OUTER, PLAN
 from models.columns import many_levels
 from models.config import Run
-from models.split import layout, plan_for
-from tasks.brief import Brief, with_folds
+from models.splitting.split import layout, plan_for
 from tasks.data import read
-from tasks.validate import check_form
-from tasks.workdir import Workdir
+from tasks.execution.job import Brief, with_folds
+from tasks.planning.checks import check_form
+from tasks.run.folder import Workdir
 
 
 def lay_out(file: Path, target: str, options: Mapping[str, Any], rows: int, folder: Path) -> Path:

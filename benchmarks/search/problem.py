@@ -18,12 +18,12 @@ from threadpoolctl import threadpool_limits
 from models.config import Run
 from models.families import family
 from models.fitting.family import Family, Shape
-from models.metric import Metric
-from models.space import view_of
+from models.metrics.metric import Metric
+from models.tuning.space import view_of
 from models.tuning.strategy import View
-from tasks import fit
-from tasks.fit import Brief, Job
-from tasks.workdir import Workdir
+from tasks.execution import worker
+from tasks.execution.worker import Brief, Job
+from tasks.run.folder import Workdir
 
 OUTER, INNER, FOLD = 5, 4, "1"
 PLAN = f"{OUTER}x{INNER}"
@@ -80,11 +80,11 @@ class Problem:
         return (done.score if done.score is not None and np.isfinite(done.score) else None), seconds
 
 
-def _run(job: Job) -> tuple[fit.Fit, float]:
+def _run(job: Job) -> tuple[worker.Fit, float]:
     """The fit and its processor seconds; nothing of it stays on disk but the prepared columns."""
     began = time.process_time()
     try:
-        return fit.run(job), time.process_time() - began
+        return worker.run(job), time.process_time() - began
     finally:
         shutil.rmtree(Path(job.workdir, job.file).parent, ignore_errors=True)
 
@@ -93,8 +93,8 @@ def begin(driver: int) -> None:
     """Prepares this process for fits: one core, columns kept in memory, an end when the driving process ends."""
     threadpool_limits(1)
     warnings.simplefilter("ignore")
-    fit.peak.watch(0, driver)
-    fit.parts.room = 1e9
+    worker.peak.watch(0, driver)
+    worker.parts.room = 1e9
 
 
 def problems(folder: Path, families: list[str], only: list[str] | None = None) -> Iterator[Problem]:

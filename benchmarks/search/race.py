@@ -26,7 +26,7 @@ from benchmarks.search.problem import begin
 from benchmarks.search.surrogate import DATA, Surrogate, surrogate
 from models.errors import InputError
 from models.search import strategies
-from models.space import distributions
+from models.tuning.space import distributions
 from models.tuning.strategy import Strategy, View
 from models.tuning.trial import Trial
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.search.surrogate import Surrogate
-from models.metric import Metric
+from models.metrics.metric import Metric
 
 SHARES = np.geomspace(0.02, 1.0, 40)
 """Of the seconds that random search took: where curves over seconds are read off."""

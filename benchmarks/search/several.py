@@ -24,9 +24,9 @@ import pandas as pd
 from benchmarks.search.problem import FOLD, begin
 from benchmarks.search.surrogate import DATA, Surrogate, surrogate
 from benchmarks.stamp import printed
-from models.nested import Study
-from models.objectives import front
 from models.search import strategies
+from models.studies.study import Study
+from models.tuning.goal import front
 from models.tuning.strategy import BATCH
 from models.tuning.trial import Trial
 

@@ -23,8 +23,8 @@ from benchmarks.search.problem import INNER
 from models.config import Run
 from models.families import family
 from models.fitting.family import Family, Shape
-from models.metric import Metric, metric_for
-from models.space import distributions, place, view_of
+from models.metrics.metric import Metric, metric_for
+from models.tuning.space import distributions, place, view_of
 from models.tuning.strategy import View
 
 DATA = Path(__file__).parent / "data"

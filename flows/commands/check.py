@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows import options as o
-from flows.printing import show, show_json
+from flows.commands import options as o
+from flows.screen.printing import show, show_json
 from models.errors import InputError
 
 EXAMPLES = (
@@ -61,8 +61,8 @@ def check(
 
 def _look(config: Path | None, given: o.Given, as_json: bool) -> None:
     run = o.made_run(o.gathered(config, given), given)
-    from flows.tables import findings_line, findings_table
-    from tasks.validate import check as checked
+    from flows.screen.tables import findings_line, findings_table
+    from tasks.planning.checks import check as checked
 
     _, findings = checked(run)
     stops = [f for f in findings if f.verdict == "stop"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import options as o
-from flows.printing import show, show_json, show_rows
+from flows.commands import options as o
+from flows.screen.printing import show, show_json, show_rows
 
 if TYPE_CHECKING:
     from models.fitting.family import Family
@@ -25,7 +25,7 @@ def families(name: _Name = None, as_json: o.AsJson = False) -> None:
     """List the families of models, cheapest first: what they suit, what they cost, whether they are installed.
 
     Cost is the order of magnitude of a default fit, in core-seconds for a million cells (rows times columns)."""
-    from models.declared import facts
+    from models.analysis.cards import facts
     from models.families import families as known
     from models.families import family
 
@@ -43,8 +43,8 @@ def _available(known: Family) -> str:
 
 
 def _one(known: Family, as_json: bool) -> None:
-    from flows.tables import rows_table
-    from models.declared import facts, hyperparameters
+    from flows.screen.tables import rows_table
+    from models.analysis.cards import facts, hyperparameters
 
     space = list(hyperparameters(known))
     told = {**facts(known), "available": _available(known)}

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from flows import ending
-from flows import options as o
-from flows.printing import show, show_json
+from flows.commands import options as o
+from flows.screen import ending
+from flows.screen.printing import show, show_json
 from models.errors import InputError
 
 EXAMPLES = (
@@ -32,7 +32,7 @@ def promote(
     """Make a version the champion, which is what consumers follow; `nestor rollback` undoes it."""
     name, version = _parts(model)
     with redirect_stdout(sys.stderr):
-        from tasks.promote import promote as promoted
+        from tasks.retrain.gate import promote as promoted
 
         ending.log_to_file()
         move = promoted(name, version, why, unsafe=unsafe)

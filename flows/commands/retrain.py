@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import ending
-from flows import options as o
-from flows.printing import show, show_json
+from flows.commands import options as o
+from flows.screen import ending
+from flows.screen.printing import show, show_json
 
 if TYPE_CHECKING:
     from models.config import Retrain
@@ -142,15 +142,15 @@ def retrain(
 
 
 def _run(values: dict[str, Any], as_json: bool, quiet: bool) -> None:
-    from flows import server
+    from flows.server import prefect_server
 
     with ending.interruptible("What is finished is kept; the same command goes on with it."):
-        server.start()
+        prefect_server.start()
         result = _retrained(_made(values), quiet)
     if as_json:
         return show_json(result.as_json())
     if result.report is not None:
-        from flows.tables import final_table
+        from flows.screen.tables import final_table
 
         show(final_table(result.report))
     show(f"\n{result.sentence}")
@@ -163,7 +163,7 @@ def _made(values: dict[str, Any]) -> Retrain:
 
 
 def _retrained(retrain: Retrain, quiet: bool) -> Retrained:
-    from flows.screen import showing
+    from flows.screen.live import showing
 
     with (
         showing(time.time(), retrain.budget, quiet),

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from flows import ending
-from flows import options as o
+from flows.commands import options as o
 from flows.commands.promote import Why
-from flows.printing import show, show_json
+from flows.screen import ending
+from flows.screen.printing import show, show_json
 
 EXAMPLES = (
     "nestor rollback loans",
@@ -26,7 +26,7 @@ def rollback(
 ) -> None:
     """Go back to the previous champion; asked again, to the one before it."""
     with redirect_stdout(sys.stderr):
-        from tasks.promote import rollback as rolled_back
+        from tasks.retrain.gate import rollback as rolled_back
 
         ending.log_to_file()
         move = rolled_back(name, why)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import options as o
-from flows.printing import show, show_json
+from flows.commands import options as o
+from flows.screen.printing import show, show_json
 from models.errors import shortened
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def runs(
 
 
 def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
-    from flows.tables import rows_table
+    from flows.screen.tables import rows_table
     from models.outcome import number
 
     def score_of(value: Any) -> str:
@@ -71,7 +71,7 @@ def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
 
 
 def _seals_table(sealed: list[dict[str, Any]]) -> RenderableType:
-    from flows.tables import rows_table
+    from flows.screen.tables import rows_table
 
     def when(seconds: float | None) -> str:
         return "-" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
@@ -86,7 +86,7 @@ def _seals_table(sealed: list[dict[str, Any]]) -> RenderableType:
 
 
 def _moves_table(moves: list[dict[str, Any]]) -> RenderableType:
-    from flows.tables import rows_table
+    from flows.screen.tables import rows_table
 
     columns = ("when", "from", "to", "move", "by", "who", "why")
     return rows_table(

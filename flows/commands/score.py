@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from flows import ending
-from flows import options as o
-from flows.printing import show, show_json
+from flows.commands import options as o
+from flows.screen import ending
+from flows.screen.printing import show, show_json
 from models.errors import InputError
 
 EXAMPLES = (
@@ -69,7 +69,7 @@ def score(
     """Predict new rows with a registered model; its input is checked against what it was trained on."""
     with ending.interruptible(STOPPED), _progress(quiet) as told, redirect_stdout(sys.stderr):
         from models.config import Score
-        from tasks.score import score as scored
+        from tasks.scoring.score import score as scored
 
         ending.log_to_file()
         found = scored(

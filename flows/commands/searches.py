@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import options as o
-from flows.printing import show, show_json, width
+from flows.commands import options as o
+from flows.screen.printing import show, show_json, width
 from models.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from models.tuning.strategy import Strategy
-    from tasks.suggest import Suggestion
+    from tasks.reporting.suggest import Suggestion
 
 EXAMPLES = (
     "nestor searches",
@@ -53,7 +53,7 @@ def searches(name: _Name = None, suggest: _Suggest = None, out: _Out = None, as_
         return _suggest(suggest, out, as_json)
     if out is not None:
         raise InputError("--out: a page goes with --suggest NAME.")
-    from flows.tables import rows_table
+    from flows.screen.tables import rows_table
     from models.search import strategies as known
 
     if name is not None:
@@ -66,7 +66,7 @@ def searches(name: _Name = None, suggest: _Suggest = None, out: _Out = None, as_
 
 
 def _one(name: str, as_json: bool) -> None:
-    from flows.tables import rows_table
+    from flows.screen.tables import rows_table
     from models.search import strategies
 
     known = strategies().get(name)
@@ -77,7 +77,7 @@ def _one(name: str, as_json: bool) -> None:
 
 
 def _told(known: Strategy) -> dict[str, str]:
-    from models.declared import what
+    from models.analysis.cards import what
 
     return {
         "name": known.name,
@@ -95,8 +95,8 @@ def _available(known: Strategy) -> str:
 
 
 def _suggest(name: str, out: Path | None, as_json: bool) -> None:
-    from flows.suggestion import as_values, as_yaml
-    from tasks.suggest import suggested
+    from flows.screen.suggestion import as_values, as_yaml
+    from tasks.reporting.suggest import suggested
 
     found = suggested(name)
     if out is not None:
@@ -108,7 +108,7 @@ def _suggest(name: str, out: Path | None, as_json: bool) -> None:
 
 
 def _write(found: Suggestion, out: Path) -> None:
-    from tasks.suggest import suggestion_html
+    from tasks.reporting.suggest import suggestion_html
 
     try:
         out.write_text(suggestion_html(found), "utf-8")

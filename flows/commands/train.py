@@ -8,9 +8,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import ending
-from flows import options as o
-from flows.printing import show, show_json
+from flows.commands import options as o
+from flows.screen import ending
+from flows.screen.printing import show, show_json
 
 if TYPE_CHECKING:
     from models.config import Run
@@ -140,17 +140,17 @@ def train(
 
 def _run(config: Path | None, given: o.Given, resume: str | None, dry_run: bool, as_json: bool, quiet: bool) -> None:
     values = o.gathered(config, given)
-    from flows import server
+    from flows.server import prefect_server
 
     with ending.interruptible():
         if dry_run:
             return _plan(o.made_run(values, given), as_json, quiet)
-        server.start()  # before pandas is imported: it needs five seconds, and reading the table hides them
+        prefect_server.start()  # before pandas is imported: it needs five seconds, and reading the table hides them
         report = _trained(o.made_run(values, given), resume, quiet)
     if as_json:
         show_json(report.as_json())
     else:
-        from flows.tables import final_table
+        from flows.screen.tables import final_table
 
         show(final_table(report))
 
@@ -158,16 +158,16 @@ def _run(config: Path | None, given: o.Given, resume: str | None, dry_run: bool,
 def _trained(run: Run, resume: str | None, quiet: bool) -> Report:
     import psutil
 
-    from flows.screen import showing
-    from tasks import budget
+    from flows.screen.live import showing
+    from tasks.run import ledger
 
-    budget.command_started()
+    ledger.command_started()
     with (
         showing(psutil.Process().create_time(), run.seconds, quiet),
         redirect_stdout(sys.stderr),  # standard output is the result's, whatever a library has to say
     ):
-        from flows.begin import begun
-        from tasks.earlier import finished
+        from flows.server.begin import begun
+        from tasks.run.resume import finished
 
         ending.log_to_file()
         if resume is not None and (report := finished(run, resume)):
@@ -180,8 +180,8 @@ def _trained(run: Run, resume: str | None, quiet: bool) -> Report:
 
 
 def _plan(run: Run, as_json: bool, quiet: bool) -> None:
-    from flows.dry import plan_table, planned
-    from flows.screen import showing
+    from flows.commands.dry import plan_table, planned
+    from flows.screen.live import showing
 
     with showing(time.time(), run.seconds, quiet), redirect_stdout(sys.stderr):
         plan = planned(run)

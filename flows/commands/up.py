@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.printing import show
-from tasks import login
+from flows.screen.printing import show
+from tasks.system import login
 
 if TYPE_CHECKING:
     from flows.stack import Plan
@@ -29,14 +29,14 @@ def up(
     no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Leave the deployments as they are.")] = False,
 ) -> None:
     """Start Prefect's and MLflow's servers, a worker and the deployments here, until Ctrl-C."""
-    from flows import server
-    from flows.ending import say
+    from flows.screen.ending import say
+    from flows.server import prefect_server
     from flows.stack import Asked, planned
     from flows.stack import up as run
 
     known = {login.GIVEN: os.environ.get(login.GIVEN) or login.kept(Path("mlruns").resolve())}
     plan = planned(Asked(prefect_port, mlflow_port, workers, pool, not no_deploy), Path.cwd(), os.environ | known)
-    other = server.own_api()
+    other = prefect_server.own_api()
     if other and other != plan.api:
         say(f"PREFECT_API_URL or the active profile names {other}: commands in this shell use that, not this server.")
     say(f"Starting in {plan.folder}; logs are mlruns/logs/up-*.log")

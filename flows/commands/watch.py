@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import ending
-from flows import options as o
-from flows.printing import show, show_json
+from flows.commands import options as o
+from flows.screen import ending
+from flows.screen.printing import show, show_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from models.config import Watch
-    from models.drift import Watched
+    from models.monitoring.drift import Watched
 
 EXAMPLES = (
     "nestor watch loans new.csv",
@@ -81,9 +81,9 @@ def watch(
         "name": name, "data": data, "query": query, "bound": o.bindings(bound), "level": level, "psi": psi,
         "alarm": False if no_alarm else None, "notify": notify, "unsafe": unsafe or None,
     }  # fmt: skip
-    from flows import server
+    from flows.server import prefect_server
 
-    server.start()
+    prefect_server.start()
     found = _watched(_made({k: v for k, v in given.items() if v is not None}), quiet)
     if as_json:
         show_json(found.as_json())
@@ -98,7 +98,7 @@ def _made(values: dict[str, Any]) -> Watch:
 
 
 def _watched(watch: Watch, quiet: bool) -> Watched:
-    from flows.screen import showing
+    from flows.screen.live import showing
 
     with (
         showing(time.time(), None, quiet),
@@ -111,8 +111,8 @@ def _watched(watch: Watch, quiet: bool) -> Watched:
 
 
 def _table(found: Watched) -> RenderableType:
-    from flows.tables import rows_table
-    from tasks.drift_page import table_rows
+    from flows.screen.tables import rows_table
+    from tasks.monitoring.page import table_rows
 
     rows = table_rows(found.drift, _SHOWN)
     return rows_table(list(rows[0]) if rows else ("column",), [list(row.values()) for row in rows])
@@ -122,7 +122,7 @@ def _last_lines(found: Watched) -> list[RenderableType]:
     """Notes, where to read on, and one clear line."""
     from rich.text import Text
 
-    from flows.tables import plain
+    from flows.screen.tables import plain
 
     lines: list[RenderableType] = [Text(f"· {plain(note, 300)}") for note in (*found.drift.notes, *found.notes)]
     told = "  The event nestor.drift was sent." if found.event else ""

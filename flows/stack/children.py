@@ -14,7 +14,7 @@ import psutil
 
 from flows.stack.ask import crash
 from flows.stack.plan import MARK, PART, WORKER, Program
-from tasks import private
+from tasks.system import private
 
 WORKERS_LEAVE, SERVERS_LEAVE = 6.0, 3.0
 """Seconds that they have to end before they are killed."""

@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-from flows import server
+from flows.server import prefect_server
 from flows.stack.children import end_all
 from flows.stack.plan import HOST, Plan
 from models.errors import InputError
-from tasks import login, private
+from tasks.system import login, private
 
 LEAVING = 5.0
 """Seconds that the small server of an earlier command has to let its port go."""
@@ -25,18 +25,18 @@ def claimed(plan: Plan) -> Iterator[None]:
     """Inside the block commands in this folder use the server of this process; raises InputError where another
     `nestor up` is there or a port is taken."""
     private.made(plan.home)
-    with server.locked(plan.home):
-        before = server.recorded(plan.home)
+    with prefect_server.locked(plan.home):
+        before = prefect_server.recorded(plan.home)
         _refuse_second(before)
         if before.get("up"):
             end_all(before["id"])  # what a machine that went down, or a killed keeper, has left
         _refuse_taken(plan.asked.mlflow_port, "--mlflow-port")
         port = plan.asked.prefect_port
-        if port != before.get("port") or server.process_of(before) is None:
+        if port != before.get("port") or prefect_server.process_of(before) is None:
             _refuse_taken(port, "--prefect-port")
         login.kept(plan.home.parent, plan.login)  # commands in this folder know it from there
         elsewhere = {} if plan.store_is_here else {"tracking": plan.mlflow}
-        server.record_it(plan.home, os.getpid(), port, up=True, id=plan.id, mlflow=plan.mlflow, **elsewhere)
+        prefect_server.record_it(plan.home, os.getpid(), port, up=True, id=plan.id, mlflow=plan.mlflow, **elsewhere)
     try:
         # An earlier command's small server ends by itself once it reads that another has taken its place.
         _await_free(port)
@@ -47,7 +47,7 @@ def claimed(plan: Plan) -> Iterator[None]:
 
 
 def _refuse_second(record: dict) -> None:
-    process = server.process_of(record)
+    process = prefect_server.process_of(record)
     if record.get("up") and process is not None:
         raise InputError(
             f"It is up already in this folder: Prefect http://{HOST}:{record['port']}, MLflow {record['mlflow']}. "

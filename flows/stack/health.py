@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.server import healthy
+from flows.server.prefect_server import healthy
 from flows.stack.ask import ask
 from flows.stack.plan import Plan
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from models.errors import InputError
-from tasks import login
+from tasks.system import login
 
 HOST = "127.0.0.1"
 HERE = (HOST, "localhost")
@@ -96,8 +96,8 @@ class Plan:
             ),
             self._program(
                 # One process is enough for one machine, and each more costs 250 MB.
-                "mlflow", "server", "tasks.tracking.serve", "--host", HOST, "--port", str(self.asked.mlflow_port),
-                "--workers", "1",
+                "mlflow", "server", "tasks.tracking.server.serve", "--host", HOST,
+                "--port", str(self.asked.mlflow_port), "--workers", "1",
             ),
         )  # fmt: skip
 

@@ -1,8 +1,9 @@
 """`python -m flows.stack.prefect_command server start ...`: Prefect's own command, behind a door, and with transactions
 that wait for each other where its database is SQLite.
 
-The door (`tasks/door.py`) keeps out pages of other origins, and whoever asks under another host name; Prefect itself
-asks for the login. Its page's own origins are in PREFECT_SERVER_CORS_ALLOWED_ORIGINS, more names in NESTOR_HOSTS.
+The door (`tasks/system/door.py`) keeps out pages of other origins, and whoever asks under another host name; Prefect
+itself asks for the login. Its page's own origins are in PREFECT_SERVER_CORS_ALLOWED_ORIGINS, more names in
+NESTOR_HOSTS.
 
 Prefect begins transactions DEFERRED. One that has read and then writes, while another has written, fails at once with
 `database is locked`, whatever the time-out is (SQLite, "Isolation": SQLITE_BUSY_SNAPSHOT). Begun IMMEDIATE it waits for
@@ -18,7 +19,7 @@ from prefect.server.api import server
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.settings import get_current_settings
 
-from tasks import door
+from tasks.system import door
 
 _begin = AioSqliteConfiguration.begin_transaction
 _create_app = server.create_app

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flows.ending import say
-from flows.serving import keep_layout, lay_out
+from flows.screen.ending import say
+from flows.server.serving import keep_layout, lay_out
 from flows.stack import health
 from flows.stack.allowed import deployments_file
 from flows.stack.children import Child, end_all, started

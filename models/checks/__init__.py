@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.table import Finding, Table, Task
+from models.data.table import Finding, Table, Task
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from models.data.table import Finding, Table
 from models.errors import listed
-from models.table import Finding, Table
 
 PASSED = "There are no columns."
 

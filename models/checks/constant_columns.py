@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from models.checks import first, plural
+from models.data.table import Finding, Table
 from models.errors import listed
-from models.table import Finding, Table
 
 PASSED = "Every column varies."
 

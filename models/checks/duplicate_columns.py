@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from models import hashes
 from models.checks import first, plural
 from models.checks.constant_columns import constant
+from models.data import hashes
+from models.data.table import Finding, Table
 from models.errors import listed
-from models.table import Finding, Table
 
 PASSED = "No two columns hold the same values."
 

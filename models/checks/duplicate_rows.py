@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from models import hashes
 from models.checks import counted, percent
-from models.table import Finding, Table
+from models.data import hashes
+from models.data.table import Finding, Table
 
 SOME = 0.01
 PASSED = "No row repeats another one, target included."

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.checks import Work, percent
+from models.data.table import Finding
 from models.errors import shortened
-from models.table import Finding
 
 SMALL = 0.05
 PASSED = "No class is under 5 % of the rows."

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from models.checks import Work, first
+from models.data.table import Finding
 from models.errors import listed
-from models.table import Finding
 
 # Of a perfect score, in each metric. Honest columns of real tables stay below .98.
 R2, AUC, ERROR = 0.99, 0.995, 0.005

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from models.checks import first
+from models.data.table import Finding, Table
 from models.errors import listed
-from models.table import Finding, Table
 
 SHARE, LEAST = 0.5, 100
 PASSED = "Categories come again often enough."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from models.checks import first, plural
+from models.data.table import Finding, Table
 from models.errors import listed
-from models.table import Finding, Table
 
 MOST = 0.95
 PASSED = "No column is mostly missing."

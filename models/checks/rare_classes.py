@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.checks import counted, plural
+from models.data.table import Finding, Table
 from models.errors import listed, shortened
-from models.table import Finding, Table
 
 FEWEST, MANY = 4, 100
 PASSED = f"Every class has {FEWEST} rows or more."

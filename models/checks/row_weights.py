@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.checks import counted
+from models.data.table import Finding, Table
 from models.errors import listed
-from models.table import Finding, Table
 
 PASSED = "There are no row weights, or all of them are 0 or more."
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.checks import first
+from models.data.table import Finding, Table
 from models.errors import listed
-from models.table import Finding, Table
 
 MARKS = (-9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0, 999999.0, 9999999.0, -999999.0)
 FEWEST = 3

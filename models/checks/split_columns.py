@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from models.table import Finding, Table
+from models.data.table import Finding, Table
 
 FEW_GROUPS = 10
 PASSED = "The rows are of more than one group and time, as far as these were given."

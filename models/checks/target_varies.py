@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from models.data.table import Finding, Table
 from models.errors import shortened
-from models.table import Finding, Table
 
 PASSED = "The target varies."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from models.checks import plural
-from models.table import Finding, Table
+from models.data.table import Finding, Table
 
 PASSED = "There are more rows than columns."
 

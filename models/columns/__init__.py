@@ -17,8 +17,8 @@ from sklearn.compose import ColumnTransformer
 from models.columns import categories, dates, numeric, texts
 from models.columns.given import MOST_CODES, Given
 from models.columns.origins import origins
+from models.data.table import Task
 from models.fitting.family import Needs
-from models.table import Task
 
 __all__ = ["MOST_CODES", "TRUSTED", "Prepared", "many_levels", "prepare", "transform"]
 

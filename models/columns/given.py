@@ -14,8 +14,8 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from models.data.table import Task
 from models.fitting.family import Needs
-from models.table import Task
 
 MOST_CODES = 30
 """Categories with more levels than this are encoded by the target's mean, others by codes or 0/1 columns."""

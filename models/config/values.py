@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, WithJsonSchema
 
-from models.address import masked
 from models.config import form
+from models.text.address import masked
 
 # Prefect shows the pattern that a text does not match: the comment in it is for who reads that.
 _DURATION = r"^(?#a duration such as 90s, 10m or 1h30m) *([0-9]+([.][0-9]+)? *(s|min|m|h|d)? *)+$"

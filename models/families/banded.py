@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
-from models.bands import by_group, count, fitted, groups, order, scaled
+from models.fitting.column_groups import by_group, count, fitted, groups, order, scaled
 from models.fitting.family import Family, Fitted, Needs
-from models.hypergradient import by_penalties, solution
-from models.ranges import wished
+from models.fitting.hypergradient import by_penalties, solution
+from models.fitting.ranges import wished
 
 _L1_CELLS = 2_000_000
 _SPARSE, _SMOOTH = 1 / 100, 1 / 1000

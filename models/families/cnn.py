@@ -12,8 +12,8 @@ import numpy as np
 from scipy.sparse import block_diag, csr_array, eye_array
 
 from models.fitting.family import Family, Fitted, Needs, Part
-from models.perceptron import Layer, linear, normalised, perceptron
-from models.torch_training import course, outputs, train
+from models.fitting.perceptron import Layer, linear, normalised, perceptron
+from models.fitting.torch_training import course, outputs, train
 
 _MOST_PLACES = 4096
 """Of a larger grid the unrolled matrices would be too large to serve."""

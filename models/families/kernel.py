@@ -11,9 +11,9 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 
-from models.bands import by_group, count, fitted, groups, order, scaled
+from models.fitting.column_groups import by_group, count, fitted, groups, order, scaled
 from models.fitting.family import Family, Fitted, Needs, up_to
-from models.hypergradient import by_features, solution
+from models.fitting.hypergradient import by_features, solution
 
 _FEATURES = 300
 """Rows of the training part that the kernel compares with."""

@@ -8,7 +8,7 @@ from typing import Any
 import lightgbm
 from lightgbm import Dataset, LGBMClassifier, LGBMRegressor
 
-from models.boosted import Boosted
+from models.fitting.boosters import Boosted
 from models.fitting.family import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
 
 _MOST_ROUNDS = 1500

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
 from models.fitting.family import Family, Fitted, Needs
-from models.hypergradient import by_penalties, solution
-from models.ranges import wished
+from models.fitting.hypergradient import by_penalties, solution
+from models.fitting.ranges import wished
 
 _L1_CELLS = 1_000_000
 _STEPS = 40

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from models.fitting.family import Family, Fitted, Needs
-from models.perceptron import Layer, beside_inputs, linear, normalised, of_both, perceptron
-from models.torch_training import Trained, advanced, course, outputs, train
+from models.fitting.perceptron import Layer, beside_inputs, linear, normalised, of_both, perceptron
+from models.fitting.torch_training import Trained, advanced, course, outputs, train
 
 _NARROWEST = 1e-5
 """Between two knots of a column, which has variance 1: single precision tells no less apart."""

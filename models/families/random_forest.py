@@ -5,7 +5,7 @@ from __future__ import annotations
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from models.fitting.family import Family, Needs
-from models.forests import grown
+from models.fitting.forests import grown
 
 
 def _space(trial, shape):

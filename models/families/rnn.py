@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from models.fitting.family import Family, Fitted, Needs, Part, Shape
-from models.torch_training import Trained, course, outputs, train
+from models.fitting.torch_training import Trained, course, outputs, train
 
 _FEWEST, _MOST = 2, 16
 """Columns of the past that make an order, and that are read at most."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from models.table import Loss, Task
+from models.data.table import Loss, Task
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

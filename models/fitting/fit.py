@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from sklearn.pipeline import Pipeline
 
 from models.fitting.family import Family, Fitted, Part, Shape
-from models.ranges import Bounded
-from models.schedule import Checkpoint, course
-from models.selection import MANY, SHARES, selected
-from models.tails import aimed, logged, turned_back
+from models.fitting.log_target import aimed, logged, turned_back
+from models.fitting.ranges import Bounded
+from models.fitting.schedule import Checkpoint, course
+from models.fitting.selection import MANY, SHARES, selected
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

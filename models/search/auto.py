@@ -7,10 +7,10 @@ from functools import partial
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from models.fidelity import LEAST
-from models.portfolio import knows
-from models.rungs import rungs
-from models.space import apart, distributions, moved, walked
+from models.tuning.fidelity import LEAST
+from models.tuning.ladders import rungs
+from models.tuning.portfolio import knows
+from models.tuning.space import apart, distributions, moved, walked
 from models.tuning.strategy import MOST_TRIALS, STEPS, Strategy, View, by_chance
 
 

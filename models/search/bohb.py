@@ -15,11 +15,11 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, create_trial
 
-from models.objectives import Goal
-from models.parzen import parzen
-from models.rungs import climbed, richest
-from models.space import distributions
+from models.tuning.goal import Goal
+from models.tuning.ladders import climbed, richest
 from models.tuning.optuna_trials import frozen
+from models.tuning.parzen import parzen
+from models.tuning.space import distributions
 from models.tuning.strategy import Strategy, View
 from models.tuning.trial import Trial
 

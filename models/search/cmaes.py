@@ -14,8 +14,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from models.hashes import seed_for
-from models.space import at, distributions, place
+from models.data.hashes import seed_for
+from models.tuning.space import at, distributions, place
 from models.tuning.strategy import BATCH, Strategy, View
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from models.rungs import Ladder, rungs
-from models.space import at, distributions, nearest, place, walked
+from models.tuning.ladders import Ladder, rungs
+from models.tuning.space import at, distributions, nearest, place, walked
 from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
 from models.tuning.trial import Trial
 

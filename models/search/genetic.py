@@ -14,7 +14,7 @@ from optuna.samplers.nsgaii import SBXCrossover
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from models.hashes import seed_for
+from models.data.hashes import seed_for
 from models.tuning.strategy import Strategy, View
 
 _GENERATIONS = 5

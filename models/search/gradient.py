@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from models.errors import listed
 from models.families import families
-from models.space import at, key_of, place
+from models.tuning.space import at, key_of, place
 from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
 from models.tuning.trial import Trial
 

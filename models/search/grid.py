@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from models.space import Walk, apart, untried, walked
+from models.tuning.space import Walk, apart, untried, walked
 from models.tuning.strategy import BATCH, MOST_TRIALS, STEPS, Proposal, Strategy, View, by_chance
 
 _MOST_WALKS = 2_000

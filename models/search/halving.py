@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from models.rungs import climbed
+from models.tuning.ladders import climbed
 from models.tuning.strategy import Strategy, by_chance
 
 STRATEGY = Strategy(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from models.space import completed, untried
+from models.tuning.space import completed, untried
 from models.tuning.strategy import BATCH, MOST_TRIALS, Proposal, Strategy, View, by_chance
 
 

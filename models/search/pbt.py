@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from models.space import at, distributions, nearest
+from models.tuning.space import at, distributions, nearest
 from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
 from models.tuning.trial import Trial
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.parzen import parzen
-from models.portfolio import planned
+from models.tuning.parzen import parzen
+from models.tuning.portfolio import planned
 from models.tuning.strategy import Strategy
 
 STRATEGY = Strategy(

@@ -10,7 +10,7 @@ from typing import Any
 
 from scipy.stats import qmc
 
-from models.space import at, distributions, untried, walked
+from models.tuning.space import at, distributions, untried, walked
 from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
 
 _SPARE = 8

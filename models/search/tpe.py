@@ -3,7 +3,7 @@ and proposes where the good outweigh the bad."""
 
 from __future__ import annotations
 
-from models.parzen import parzen
+from models.tuning.parzen import parzen
 from models.tuning.strategy import Strategy
 
 STRATEGY = Strategy(

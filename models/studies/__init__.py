@@ -1,2 +1,2 @@
-"""The inner loop: the study of one family on one fold, its trials as Optuna stores them, and what earlier studies hand
+"""The inner loop: the study of one family on one fold, and what earlier studies hand
 over. May import `models.search`, `models.families`, `models.tuning` and what these may."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from models.metric import Metric
-from models.objectives import Goal
+from models.metrics.metric import Metric
+from models.tuning.goal import Goal
 from models.tuning.trial import Trial
 
 _KEPT = ("number", "config", "state", "scores", "rounds", "seconds", "peak_mb", "reason", "start", "end", "share",

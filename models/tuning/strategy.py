@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from models.fitting.family import Family, Shape
-from models.metric import Metric
-from models.objectives import Goal
+from models.metrics.metric import Metric
+from models.tuning.goal import Goal
 from models.tuning.trial import Trial
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.schedule import rounds
+from models.fitting.schedule import rounds
 
 
 @dataclass(frozen=True)

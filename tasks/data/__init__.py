@@ -19,30 +19,30 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from models import hashes
 from models.config import Run
+from models.data import hashes
+from models.data.table import Finding, Reading, Table
 from models.errors import InputError, listed, shortened
-from models.objectives import columns_of
-from models.profiles import every_level
-from models.seal import Seal
-from models.table import Finding, Reading, Table
-from tasks import memory
+from models.monitoring.table_profile import every_level
+from models.splitting.seal import Seal
+from models.tuning.goal import columns_of
 from tasks.data import places
-from tasks.data.arrow import pc
 from tasks.data.chunks import misfit, refuse_lacking, used
-from tasks.data.columns import Column, canonical, positions, textual, whole_parser
+from tasks.data.column_types.arrow import pc
+from tasks.data.column_types.columns import Column, canonical, positions, textual, whole_parser
+from tasks.data.column_types.kinds import Inferred, infer
+from tasks.data.column_types.numeric import writes_comma
+from tasks.data.column_types.target import Target, target
+from tasks.data.column_types.words import MARKS, NUMBER_MARKS, Words, words
 from tasks.data.headers import refuse_twice
 from tasks.data.keyed import keyed
-from tasks.data.kinds import Inferred, infer
 from tasks.data.notes import Note, at_rows, gathered
-from tasks.data.numeric import writes_comma
 from tasks.data.roles import Roles, groups, identities, named, roles, sealed, times, weights
 from tasks.data.room import room_for
 from tasks.data.seen import fitted
-from tasks.data.source import Raw, fetched, load
+from tasks.data.sources.source import Raw, fetched, load
 from tasks.data.spelled import Speller
-from tasks.data.target import Target, target
-from tasks.data.words import MARKS, NUMBER_MARKS, Words, words
+from tasks.system import memory
 
 __all__ = ["fetched", "read", "read_like", "read_with"]
 

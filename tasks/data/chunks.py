@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from models.data.table import Reading
 from models.errors import InputError, listed, shortened
-from models.table import Reading
-from tasks.data.columns import canonical, positions, textual
+from tasks.data.column_types.columns import canonical, positions, textual
+from tasks.data.column_types.numeric import comma_votes, commas_win
+from tasks.data.column_types.words import NUMBER_MARKS, words
 from tasks.data.headers import near, refuse_twice, twice
-from tasks.data.numeric import comma_votes, commas_win
 from tasks.data.rows import SURVEY, Rows, TextRows, opened
 from tasks.data.spelled import Speller
-from tasks.data.words import NUMBER_MARKS, words
 
 __all__ = ["Chunk", "Rows", "chunks", "misfit", "opened", "refuse_lacking", "used"]
 

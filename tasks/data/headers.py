@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from models.data.table import Finding
 from models.errors import InputError, listed, shortened, suggested
-from models.table import Finding
 
 MOST = 100_000
 """Columns that a table may have: each is looked at alone, which takes milliseconds."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from models.data.table import Key, Reading
 from models.errors import listed, shortened
-from models.seal import Seal, form, read_as
-from models.table import Key, Reading
-from tasks.data.columns import positions
+from models.splitting.seal import Seal, form, read_as
+from tasks.data.column_types.columns import positions
 from tasks.data.headers import near
 from tasks.data.roles import Roles, named
 from tasks.data.seen import fitted
-from tasks.data.source import Raw
+from tasks.data.sources.source import Raw
 
 
 def keyed(raw: Raw, there: list[str], seal: Seal, mine: Roles, reading: Reading, features: pd.DataFrame) -> Key:

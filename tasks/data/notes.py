@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from models.data.table import Finding
 from models.errors import listed, shortened
-from models.table import Finding
 
 # check -> (verdict, the sentence that the columns stand in).
 SENTENCES: dict[str, tuple[Literal["pass", "warn"], str]] = {

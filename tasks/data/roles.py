@@ -11,13 +11,13 @@ import pandas as pd
 
 from models.config import Run
 from models.errors import InputError, listed, shortened
-from models.objectives import columns_of
-from tasks.data.columns import canonical, positions, textual, whole_parser
-from tasks.data.dates import ORDERS
+from models.tuning.goal import columns_of
+from tasks.data.column_types.columns import canonical, positions, textual, whole_parser
+from tasks.data.column_types.dates import ORDERS
+from tasks.data.column_types.kinds import infer
+from tasks.data.column_types.words import words
 from tasks.data.headers import column, near, refuse_twice, twice
-from tasks.data.kinds import infer
 from tasks.data.notes import at_rows
-from tasks.data.words import words
 
 SEALED = ("true", "test", "1", "1.0", "yes", "t", "y", "sealed", "holdout")
 WORK = ("false", "train", "0", "0.0", "no", "f", "n", "work", "", "training", "valid", "validation")

@@ -9,7 +9,7 @@ import psutil
 
 from models.config.run import Budget
 from models.errors import InputError
-from tasks.memory import free
+from tasks.system.memory import free
 
 PER_BYTE = 7.0
 """Bytes of memory for each byte of text until the table is read and checked, at most: measured on tables of numbers

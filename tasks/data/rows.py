@@ -9,16 +9,16 @@ from typing import Protocol
 import pandas as pd
 import pyarrow as pa
 
+from models.data.table import Finding
 from models.errors import shortened
-from models.table import Finding
-from tasks.data.files import is_parquet, located
+from tasks.data.formats.parquet import Parquet
+from tasks.data.formats.pieces import source_of
+from tasks.data.formats.stray import FEWEST, headers, totals, uses
+from tasks.data.formats.stream import looked_through
 from tasks.data.headers import named
-from tasks.data.parquet import Parquet
-from tasks.data.pieces import source_of
 from tasks.data.room import room_for
-from tasks.data.source import frame_of, load
-from tasks.data.stray import FEWEST, headers, totals, uses
-from tasks.data.stream import looked_through
+from tasks.data.sources.files import is_parquet, located
+from tasks.data.sources.source import frame_of, load
 
 SURVEY = 50_000
 """Rows at once where the whole table is looked over."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from models.data.table import Reading
 from models.errors import InputError
-from models.schema import Known, Seen, labels
-from models.table import Reading
-from tasks.data.columns import Column, canonical, positions, textual, whole_parser
-from tasks.data.kinds import infer
-from tasks.data.numeric import numbers
-from tasks.data.source import Raw
-from tasks.data.words import NUMBER_MARKS, words
+from models.monitoring.schema import Known, Seen, labels
+from tasks.data.column_types.columns import Column, canonical, positions, textual, whole_parser
+from tasks.data.column_types.kinds import infer
+from tasks.data.column_types.numeric import numbers
+from tasks.data.column_types.words import NUMBER_MARKS, words
+from tasks.data.sources.source import Raw
 
 
 def seen(raw: Raw, reading: Reading, known: Known, decimal: str | None) -> Seen:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from models.data.spelling import refused, tallies
 from models.errors import InputError
-from models.profiles import counted
-from models.spelling import refused, tallies
+from models.monitoring.table_profile import counted
 
 Levels = Mapping[str, Mapping[str, int]]
 """Category -> its levels in training, and their rows."""

@@ -9,11 +9,11 @@ import optuna
 from models.config import Run
 from models.families import family
 from models.fitting.family import Shape
-from models.nested import Study
-from models.space import view_of
-from models.split import Fold
+from models.splitting.split import Fold
+from models.studies.study import Study
+from models.tuning.space import view_of
 from models.tuning.strategy import View
-from tasks.brief import Brief, Job
+from tasks.execution.job import Brief, Job
 from tasks.session import Session
 
 # A study is made for each batch: Optuna would tell of every one.

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.conformal import Conformal
+from models.evaluation.conformal import Conformal
 
 FILE = "conformal.json"
 

@@ -18,18 +18,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from models import calibration
 from models.columns import TRUSTED
-from models.conformal import Conformal
+from models.data.history import History
+from models.data.table import Reading
 from models.errors import InputError, NestorError, listed, unknown
+from models.evaluation import calibration
+from models.evaluation.conformal import Conformal
 from models.families import families
-from models.history import History
-from models.profiles import WIDTH
-from models.table import Reading
-from tasks import pickled, signing
+from models.monitoring.table_profile import WIDTH
 from tasks.data.spelled import Levels, Speller
-from tasks.journal import default_address
-from tasks.registry import conformal_file
+from tasks.registry import conformal_file, pickles, signing
+from tasks.run.journal import default_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -161,7 +160,7 @@ def _unknown_model(client: MlflowClient, name: str) -> InputError:
 
 def _opened(client: MlflowClient, version: ModelVersion, folder: Path, tested: bool, unsafe: bool) -> Loaded:
     label = f"{version.name}/{version.version}"
-    from tasks.register import META
+    from tasks.registry.register import META
 
     files = _files(client, version, folder, label)
     digest = _same(files, version, label)
@@ -206,7 +205,7 @@ def _profile(file: Path) -> dict[str, Any] | None:
 
 def _model_file(files: Path, tested: bool) -> str:
     """The name of the file with the fitted object, whether it is there or not."""
-    names = [f"{name}{form}" for name in ("tested", "model")[not tested :] for form in (".skops", pickled.FORM)]
+    names = [f"{name}{form}" for name in ("tested", "model")[not tested :] for form in (".skops", pickles.FORM)]
     return next((name for name in names if (files / name).exists()), "model.skops")
 
 
@@ -215,12 +214,12 @@ def _model(file: Path, facts: Mapping[str, Any], unsafe: bool, label: str) -> An
     if file.suffix == ".skops":
         import skops.io
 
-        from tasks.register import checked_types
+        from tasks.registry.register import checked_types
 
         return skops.io.load(file, trusted=checked_types(file, known_types(), lambda odd: _strange(label, odd)))
     if not unsafe:
-        raise pickled.refused(label, facts.get("unsafe", []))
-    return pickled.load(file, label, facts.get("unsafe", []))
+        raise pickles.refused(label, facts.get("unsafe", []))
+    return pickles.load(file, label, facts.get("unsafe", []))
 
 
 def _files(client: MlflowClient, version: ModelVersion, folder: Path, label: str) -> Path:
@@ -242,7 +241,7 @@ def _files(client: MlflowClient, version: ModelVersion, folder: Path, label: str
 
 def _same(files: Path, version: ModelVersion, label: str) -> str:
     """The digest of the files, once it is the one that the registry has kept since they were registered."""
-    from tasks.register import digest
+    from tasks.registry.register import digest
 
     kept = version.tags.get("nestor.digest")
     if kept is None and not (files / "nestor.json").exists():
@@ -281,7 +280,7 @@ def known_types() -> set[str]:
 
 
 def _warn_of_versions(file: Path, label: str) -> None:
-    from tasks.register import installed
+    from tasks.registry.register import installed
 
     other = [line for line in file.read_text("utf-8").split() if not installed(line)]
     if other:

@@ -8,11 +8,13 @@ from typing import Any
 
 from models.config import Run
 from models.outcome import Report
-from tasks import earlier, owner, unchanged
 from tasks.data import read
-from tasks.meeting import sealed
-from tasks.retrain.source import Asked
-from tasks.workdir import Damaged, Workdir
+from tasks.retrain.comparison import sealed
+from tasks.retrain.data import Asked
+from tasks.run import fingerprint as unchanged
+from tasks.run import resume
+from tasks.run.folder import Damaged, Workdir
+from tasks.system import process
 
 SPENT = 0.7
 """From this share of its time on a run that was broken off is begun anew: what is left would not do for a good end."""
@@ -30,7 +32,7 @@ def changes(one: Asked, run: Run, fingerprint: str) -> tuple[str, ...]:
 
 def begin(one: Asked, run: Run) -> None:
     """Writes down what is being trained."""
-    one.folder.write_json(OPEN, {"run": earlier.described(run), "since": time.time()})
+    one.folder.write_json(OPEN, {"run": resume.described(run), "since": time.time()})
 
 
 def done(one: Asked) -> None:
@@ -59,12 +61,12 @@ def _whole(folder: Path) -> bool:
 
 def resumable(one: Asked, run: Run) -> str | None:
     """The folder, by name, of a run with these settings over this table that was broken off; None without one."""
-    workdir = earlier.interrupted(run, one.name)
+    workdir = resume.interrupted(run, one.name)
     if workdir is None:
         return None
     kept, table = workdir.read_json("run.json"), workdir.kept_json("table.json")
-    spent = earlier.seconds_used(workdir, kept) / (run.seconds or float("inf"))
-    if kept["state"] == "done" or table is None or spent > SPENT or owner.lives(kept) or _begun_since(one, workdir):
+    spent = resume.seconds_used(workdir, kept) / (run.seconds or float("inf"))
+    if kept["state"] == "done" or table is None or spent > SPENT or process.lives(kept) or _begun_since(one, workdir):
         return None
     return workdir.path.name if table["fingerprint"] == read(run).fingerprint else None
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.labels import label_text, widened
-from models.metric import Metric
-from tasks.predict import labels
+from models.data.labels import label_text, widened
+from models.metrics.metric import Metric
 from tasks.registry.load import Loaded
+from tasks.scoring.predict import labels
 
 
 def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: Sequence[Any]) -> np.ndarray:

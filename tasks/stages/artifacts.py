@@ -11,13 +11,13 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from models.errors import shortened
-from models.markdown import literal
+from models.evaluation.verdict import further_warnings
 from models.outcome import Interval, Report, number
-from models.safe import printable
-from models.seal import digest
-from models.told import further_warnings
-from tasks import shortlist
-from tasks.conclude import Concluded
+from models.splitting.seal import digest
+from models.text.markdown import literal
+from models.text.safe import printable
+from tasks.evaluation.evaluate import Concluded
+from tasks.planning import plan as shortlist
 from tasks.session import Session
 from tasks.tracking.past import page
 

@@ -8,15 +8,17 @@ from dataclasses import replace
 from prefect import task
 
 from models.config import Retrain, Run
-from models.drift import Drift
+from models.data.table import Finding
 from models.errors import InputError, shortened
-from models.gate import Verdict
+from models.evaluation.gate import Verdict
+from models.monitoring.drift import Drift
 from models.outcome import Report, Retrained
-from models.table import Finding
-from tasks import events, progress, promote
 from tasks.data import read
-from tasks.retrain import attempt, ending, notice, source, wanted
-from tasks.retrain.source import Asked
+from tasks.monitoring import events
+from tasks.retrain import attempt, data, gate, outcome, settings
+from tasks.retrain import notify as notice
+from tasks.retrain.data import Asked
+from tasks.run import events as progress
 from tasks.stages import artifacts
 from tasks.stages.options import PLAIN
 
@@ -27,8 +29,8 @@ log = logging.getLogger("nestor.retrain")
 def load(retrain: Retrain) -> Asked:
     """The new data, the last run and the champion."""
     progress.emit(progress.Stage("read", "new data"))
-    found = source.asked(retrain)
-    artifacts.markdown("nestor-retrain-data", source.summary(found))
+    found = data.asked(retrain)
+    artifacts.markdown("nestor-retrain-data", data.summary(found))
     return found
 
 
@@ -36,7 +38,7 @@ def load(retrain: Retrain) -> Asked:
 def check(one: Asked) -> tuple[Finding, ...]:
     """The new table's columns beside the champion's; InputError with all that forbids to go on."""
     progress.emit(progress.Stage("check", "columns"))
-    found = ending.schema(one)
+    found = outcome.schema(one)
     for finding in found:
         progress.emit(progress.Saw(finding))
     stops = [f.message for f in found if f.verdict == "stop"]
@@ -48,7 +50,7 @@ def check(one: Asked) -> tuple[Finding, ...]:
 @task(name="look at drift", task_run_name="look at drift", **PLAIN)
 def drift(one: Asked) -> tuple[Drift | None, str]:
     """The new rows against the champion's training profile: told, never an end."""
-    found, why = ending.drift(one)
+    found, why = outcome.drift(one)
     if why:
         progress.emit(progress.Said(why))
     if found is not None and found.drifted:
@@ -59,22 +61,22 @@ def drift(one: Asked) -> tuple[Drift | None, str]:
 @task(name="anything new", task_run_name="anything new?", **PLAIN)
 def compare(one: Asked) -> tuple[Run, tuple[str, ...]]:
     """The Run to train, and what differs from the last one."""
-    run = wanted.settings(one)
+    run = settings.settings(one)
     table = read(run)
-    return wanted.pinned(one, run, table), attempt.changes(one, run, table.fingerprint)
+    return settings.pinned(one, run, table), attempt.changes(one, run, table.fingerprint)
 
 
 @task(name="meet the champion", task_run_name="meet the champion", **PLAIN)
 def meet(one: Asked, report: Report) -> Verdict | None:
     """The gate's verdict; None where there is no champion to meet."""
     progress.emit(progress.Stage("gate", "challenger meets champion"))
-    return ending.met(one, report)
+    return outcome.met(one, report)
 
 
 @task(name="settle", task_run_name="settle", **PLAIN)
 def settle(verdict: Verdict | None, approved: bool | None, who: str | None, why: str) -> bool:
     """Moves the alias or keeps it; whether the challenger is champion now."""
-    return verdict is not None and promote.settle(verdict, approved, who, why) is not None
+    return verdict is not None and gate.settle(verdict, approved, who, why) is not None
 
 
 @task(name="report", task_run_name="report", **PLAIN)
@@ -83,13 +85,13 @@ def report(result: Retrained, before: str | None) -> Retrained:
     stays: what can't be told is noted and fails nothing."""
     told(result)
     try:
-        ending.write_down(result)
+        outcome.write_down(result)
     except Exception as error:
         note = f"How it ended does not stand on its run in MLflow: {shortened(error, 300)}"
         log.warning(note, exc_info=error)
         result = replace(result, notes=(*result.notes, note))
     key = artifacts.of_model("retrain", result.name)
-    artifacts.markdown(key, ending.markdown(result, before), result.sentence[:300])
+    artifacts.markdown(key, outcome.markdown(result, before), result.sentence[:300])
     return result
 
 

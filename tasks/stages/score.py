@@ -1,13 +1,13 @@
-"""Scoring as a Prefect task; the work is done by the plain functions of `tasks/score.py`."""
+"""Scoring as a Prefect task; the work is done by the plain functions of `tasks/scoring/score.py`."""
 
 from __future__ import annotations
 
 from prefect import task
 
 from models.config import Score
-from models.markdown import literal
-from tasks.score import Scored
-from tasks.score import score as score_rows
+from models.text.markdown import literal
+from tasks.scoring.score import Scored
+from tasks.scoring.score import score as score_rows
 from tasks.stages import artifacts
 from tasks.stages.options import RETRIED
 from tasks.tracking.past import page

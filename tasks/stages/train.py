@@ -13,14 +13,14 @@ from prefect.states import Cancelled
 
 from models.errors import NestorError
 from models.outcome import Report
-from tasks import conclude as concluding
-from tasks import tune
-from tasks.conclude import Concluded
-from tasks.full import full, is_full
-from tasks.publish import publish
+from tasks.evaluation import evaluate as concluding
+from tasks.evaluation.evaluate import Concluded
+from tasks.reporting.publish import publish
 from tasks.session import Session
 from tasks.stages import artifacts
 from tasks.stages.options import PLAIN, RETRIED
+from tasks.system.disk import full, is_full
+from tasks.tuning import tune
 
 log = logging.getLogger("nestor.stages")
 

@@ -1,4 +1,4 @@
-"""The stages of watching as Prefect tasks; the work is done by the plain functions of `tasks/drift.py`."""
+"""The stages of watching as Prefect tasks; the work is done by the plain functions of `tasks/monitoring/drift.py`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from typing import Any
 
 from prefect import task
 
-from models.address import masked
 from models.config import Watch
-from models.drift import Drift, Watched
-from models.markdown import literal
+from models.monitoring.drift import Drift, Watched
 from models.outcome import number
-from tasks import drift_page, events, progress
+from models.text.address import masked
+from models.text.markdown import literal
 from tasks.data import fetched
-from tasks.drift import Rows, compared, rows_of
+from tasks.monitoring import events
+from tasks.monitoring import page as drift_page
+from tasks.monitoring.drift import Rows, compared, rows_of
 from tasks.registry.load import Loaded
 from tasks.registry.load import load as load_version
-from tasks.retrain import notice
-from tasks.retrain.source import offered
+from tasks.retrain import notify
+from tasks.retrain.data import offered
+from tasks.run import events as progress
 from tasks.stages import artifacts
 from tasks.stages.options import PLAIN
 from tasks.tracking import watches
@@ -126,7 +128,7 @@ def tell(watch: Watch, found: Watched, labelled: bool) -> Watched:
             )
         elif why:
             notes.append(f"A retraining can't train on these rows: {why}. It reads the last run's table anew.")
-    said = notice.tell(watch.notify, f"{found.name}: drift", _body(found))
+    said = notify.tell(watch.notify, f"{found.name}: drift", _body(found))
     return replace(found, event=sent, notes=(*notes, *([said] if said else [])))
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from models.errors import InputError, NestorError, unknown
-from tasks.lock import alone
-from tasks.secret import Hushed
-from tasks.tracking.mirror import Mirror
+from tasks.system.lock import alone
+from tasks.system.secret_addresses import Hushed
+from tasks.tracking.mirror.writer import Mirror
 from tasks.tracking.orphans import close_orphans
 from tasks.tracking.store import patiently, sentence
 
@@ -34,8 +34,8 @@ CALLS = {
     "count_opening": "tasks.tracking.seal:count_opening",
     "past": "tasks.tracking.past:past",
     "similar": "tasks.tracking.past:similar",
-    "register": "tasks.register:register",
-    "prepare": "tasks.register:prepare",
+    "register": "tasks.registry.register:register",
+    "prepare": "tasks.registry.register:prepare",
 }
 """What `Journal.call` may ask for, beside `drain` and `stop`: functions of (tracker's `Mirror`, **args)."""
 

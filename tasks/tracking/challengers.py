@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from models.seal import digest
+from models.splitting.seal import digest
 from tasks.tracking.seal import counted
 from tasks.tracking.store import locked
 

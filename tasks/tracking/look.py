@@ -9,8 +9,8 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from models.errors import InputError, listed, unknown
-from models.sealing import FIRST
-from tasks.journal import default_address
+from models.splitting.sealing import FIRST
+from tasks.run.journal import default_address
 from tasks.tracking import moves
 from tasks.tracking.seal import stored
 from tasks.tracking.store import connect, search, sentence

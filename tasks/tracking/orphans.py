@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tasks import owner
+from tasks.system import process
 from tasks.tracking.store import search
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def process_tags(pid: int) -> dict[str, str]:
 def lives(tags: Mapping[str, str]) -> bool:
     """Whether the process that the tags name is alive."""
     try:
-        return owner.process(int(tags["nestor.pid"]), float(tags["nestor.pid_start"])) is not None
+        return process.process(int(tags["nestor.pid"]), float(tags["nestor.pid_start"])) is not None
     except (KeyError, ValueError):
         return False
 

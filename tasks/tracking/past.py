@@ -9,22 +9,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.address import masked
 from models.errors import InputError, shortened, unknown
-from tasks.journal import default_address, page_of
-from tasks.tracking.entry import COLUMNS, TAG
+from models.text.address import masked
+from tasks.run.folder import Damaged, read_json
+from tasks.run.journal import default_address, page_of
 from tasks.tracking.look import held
+from tasks.tracking.mirror.entry import COLUMNS, TAG
 from tasks.tracking.store import connect, search
-from tasks.workdir import Damaged, read_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from tasks.tracking.mirror import Mirror
+    from tasks.tracking.mirror.writer import Mirror
 
 IDENTITY = "identity.json"
-"""The file of a run that says what makes it what it is (`tasks/unchanged.py`)."""
+"""The file of a run that says what makes it what it is (`tasks/run/fingerprint.py`)."""
 ALIKE = 0.5
 """Share of two tables' columns that both have, from which on one model's configurations are tried for the other."""
 _FINISHED = "tags.`nestor.kind` = 'pipeline' and attributes.status = 'FINISHED'"

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from models.seal import digest
-from models.sealing import same
-from tasks.tracking.described import SHARED
-from tasks.tracking.mirror import Mirror
+from models.splitting.seal import digest
+from models.splitting.sealing import same
+from tasks.tracking.mirror.described import SHARED
+from tasks.tracking.mirror.writer import Mirror
 from tasks.tracking.store import experiment, locked
 
 if TYPE_CHECKING:

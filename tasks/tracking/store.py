@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from models.address import masked
 from models.errors import NestorError, shortened
-from tasks import private
-from tasks.lock import alone
-from tasks.proxy import spare_this_machine
-from tasks.secret import hushed
-from tasks.tracking import described
+from models.text.address import masked
+from tasks.system import private
+from tasks.system.lock import alone
+from tasks.system.proxy import spare_this_machine
+from tasks.system.secret_addresses import hushed
+from tasks.tracking.mirror import described
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

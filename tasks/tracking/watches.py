@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.journal import default_address
-from tasks.tracking.entry import NOTE, PARAM, TAG, dataset
+from tasks.run.journal import default_address
+from tasks.tracking.mirror.entry import NOTE, PARAM, TAG, dataset
 from tasks.tracking.orphans import process_tags
 from tasks.tracking.store import connect, experiment
 

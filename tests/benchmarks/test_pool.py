@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.pool import NAMED, UNNAMED, WEKA
-from models.portfolio import portfolio
+from models.tuning.portfolio import portfolio
 
 
 def test_each_table_has_the_kind_of_target_with_which_it_was_collected():

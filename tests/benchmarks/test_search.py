@@ -17,8 +17,8 @@ from benchmarks.search.surrogate import encoded
 from models.config import Run
 from models.families import family
 from models.fitting.family import Shape
-from models.metric import metric_for
-from models.space import distributions, view_of
+from models.metrics.metric import metric_for
+from models.tuning.space import distributions, view_of
 
 SHAPE = Shape(1000, 10, "binary", 2)
 AUC = metric_for("roc_auc", "binary", (0, 1))

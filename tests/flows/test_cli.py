@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows import ending, hints
 from flows.cli import app
-from flows.options import FLAGS, bindings, gathered, kinds, made_run, names, of_families, orders
+from flows.commands.options import FLAGS, bindings, gathered, kinds, made_run, names, of_families, orders
+from flows.screen import ending, hints
 from models.errors import BudgetError, InputError, Interrupted, NestorError
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands]
@@ -298,7 +298,7 @@ def test_one_family_is_shown_with_its_space(tmp_path):
 
 def test_one_search_is_shown_whole_at_any_width_and_all_where_there_is_room(monkeypatch):
     def shown(*words: str, columns: int) -> str:
-        monkeypatch.setattr("flows.printing.width", lambda: columns)
+        monkeypatch.setattr("flows.screen.printing.width", lambda: columns)
         monkeypatch.setattr("flows.commands.searches.width", lambda: columns)
         done = CliRunner().invoke(app, ["searches", *words])
         assert done.exit_code == 0

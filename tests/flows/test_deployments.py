@@ -22,16 +22,16 @@ from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_se
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import ValidationError, is_valid_schema, validate
 
-from flows import automations, meter
-from flows.board import Board
-from flows.serving import lay_out
+from flows.screen.board import Board
+from flows.server import automations, meter
+from flows.server.serving import lay_out
 from models.config import Retrain, Run
 from models.config.form import spelled
 from models.config.run import FIRST, Budget, Search
 from models.families import families
 from models.search import strategies
-from tasks import progress
-from tasks.budget import Ledger
+from tasks.run import events
+from tasks.run.ledger import Ledger
 from tasks.session import Session
 from tasks.tracking.past import page
 from tests.commands import QUIET
@@ -204,13 +204,13 @@ def test_the_share_that_is_done_is_of_the_time_or_of_the_trials():
     assert [meter.share_done(timed, now) for now in (1000.0, 1050.0, 1200.0)] == [0.0, 0.5, 0.99]
     counted = Board(began=1000.0)
     assert meter.share_done(counted, 1000.0) == pytest.approx(0.02)
-    counted.tell(progress.Planned(("linear",), ("0", "1"), "2 x 2", "roc_auc", True, {}, 2))
-    counted.tell(progress.Stage("tune"), 1000.0)
+    counted.tell(events.Planned(("linear",), ("0", "1"), "2 x 2", "roc_auc", True, {}, 2))
+    counted.tell(events.Stage("tune"), 1000.0)
     for fold, number in (("0", 0), ("0", 1)):
-        counted.tell(progress.Tried("linear", fold, number, "complete", 0.9, True))
+        counted.tell(events.Tried("linear", fold, number, "complete", 0.9, True))
     assert meter.share_done(counted, 1010.0) == pytest.approx(0.46)
     assert "10 s left" in counted.summary(1010.0)
-    counted.tell(progress.Stage("register"))
+    counted.tell(events.Stage("register"))
     assert meter.share_done(counted, 1020.0) == pytest.approx(0.97)
 
 
@@ -278,7 +278,7 @@ def test_every_deployment_is_there_with_its_limit_schedule_and_pool(server):
         assert found["concurrency_options"]["collision_strategy"] == "ENQUEUE"
         assert found["enforce_parameter_schema"] is True
         assert [s["active"] for s in found["schedules"]] == [False]
-        assert found["pull_steps"] == [{"flows.place.work_here": {}}]
+        assert found["pull_steps"] == [{"flows.server.place.work_here": {}}]
 
 
 def test_automations_put_there_twice_are_there_once_and_speak_of_this_servers_heartbeat(server, monkeypatch):
@@ -347,7 +347,7 @@ def test_the_page_shows_how_far_a_run_is_and_a_dead_server_costs_nothing(server,
     @flow
     def at_work() -> None:
         with meter.shown(session):
-            progress.emit(progress.Stage("tune"))
+            events.emit(events.Stage("tune"))
             assert wait_for(lambda: any("tune" in text and "left" in text for text in shown()), 20)
             assert 40 < min(shown().values()) < 80
 
@@ -361,7 +361,7 @@ def test_the_page_shows_how_far_a_run_is_and_a_dead_server_costs_nothing(server,
 
 
 def test_work_is_done_in_the_folder_that_the_worker_names(tmp_path, monkeypatch):
-    from flows.place import work_here
+    from flows.server.place import work_here
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").mkdir()

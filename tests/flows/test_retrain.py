@@ -19,8 +19,8 @@ import pytest
 
 from models.config import Gate, Retrain
 from models.errors import InputError, NestorError
-from models.gate import Verdict
-from tasks import progress
+from models.evaluation.gate import Verdict
+from tasks.run import events
 from tests.commands import Command, served
 from tests.sessions import wait_for
 
@@ -62,7 +62,7 @@ def retrained(**values: Any) -> Any:
 @contextmanager
 def prefect() -> Iterator[Any]:
     """A client of the server."""
-    from flows.called import on_server
+    from flows.server.called import on_server
 
     with on_server():
         from prefect import get_client
@@ -169,7 +169,7 @@ def test_settings_that_are_none_are_said_before_anything_is_trained(first):
 @pytest.fixture(scope="module")
 def second(first, bell) -> Any:
     """Better data, a warm start, and a person who is asked."""
-    from flows.approval import Answer
+    from flows.server.approval import Answer
 
     with prefect() as client:
         ended: list[Any] = []
@@ -302,7 +302,7 @@ def at_work(name: str) -> Iterator[threading.Event]:
     from prefect import flow
     from prefect.runtime import flow_run
 
-    from flows import turn
+    from flows.server import turn
 
     begun, go_on = threading.Event(), threading.Event()
 
@@ -347,7 +347,7 @@ def test_a_deployments_run_that_meets_another_is_skipped_unless_its_data_would_b
 
 
 def test_or_it_waits_for_its_turn(home, monkeypatch):
-    from flows import turn
+    from flows.server import turn
 
     monkeypatch.setattr(turn, "POLL", 0.2)
     ended: list[str] = []
@@ -360,7 +360,7 @@ def test_or_it_waits_for_its_turn(home, monkeypatch):
 
     with at_work("queued") as go_on:
         said: list[Any] = []
-        with progress.listening(said.append):
+        with events.listening(said.append):
             waiting = beside(waits)
             assert wait_for(lambda: any("this one waits" in getattr(event, "text", "") for event in said), 60)
         assert not ended
@@ -372,7 +372,7 @@ def test_or_it_waits_for_its_turn(home, monkeypatch):
 def test_a_slot_that_a_forgetful_server_keeps_taken_is_cleared(home):
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
-    from tasks.unchanged import sign
+    from tasks.run.fingerprint import sign
 
     with prefect() as client:
         limit = f"nestor-retrain-{sign('forgotten')}"
@@ -389,7 +389,7 @@ def test_a_slot_that_a_forgetful_server_keeps_taken_is_cleared(home):
 def test_without_a_yes_the_champion_stays(home, answers):
     from prefect import flow
 
-    from flows import approval
+    from flows.server import approval
 
     verdict = Verdict("better", 0.95, 0.0, promoted=True, name="loans", champion_version=1, challenger_version=2)
 
@@ -437,13 +437,13 @@ def test_a_retraining_that_was_killed_is_taken_up_by_the_next_attempt(second, ho
 
 
 def test_a_challenger_that_never_met_the_champion_meets_it_without_being_trained_again(second, monkeypatch):
-    from tasks.retrain import ending
+    from tasks.retrain import outcome
 
     def broken(*_: Any) -> None:
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ending, "met", broken)
+        patch.setattr(outcome, "met", broken)
         with pytest.raises(OSError, match="no space left"):
             retrained(force=True)
     trained, before = len(pipelines()), champion()

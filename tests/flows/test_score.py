@@ -46,7 +46,7 @@ def scored(given: Any) -> Any:
 
 def shown() -> list[Any]:
     """The artifacts, newest first."""
-    from flows.called import on_server
+    from flows.server.called import on_server
 
     with on_server():
         from prefect import get_client
@@ -76,7 +76,7 @@ def test_a_deployments_plain_parameters_do(home):
 def test_what_is_wrong_with_the_input_is_told_and_not_tried_again(home):
     with pytest.raises(InputError, match=r"No model 'digit'\. Did you mean digits"):
         scored({"model": "digit", "data": "new-2024-05-01.csv", "out": "no.csv"})
-    from flows.called import on_server
+    from flows.server.called import on_server
 
     with on_server():
         from prefect import get_client

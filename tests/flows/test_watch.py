@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 
 from models.config import Watch
-from models.drift import Watched
 from models.errors import InputError
-from models.markdown import literal
+from models.monitoring.drift import Watched
+from models.text.markdown import literal
 from tests.sessions import wait_for
 from tests.stack import ask, free_ports, nestor
 from tests.versions import Registry
@@ -207,7 +207,7 @@ def test_how_a_retraining_ended_is_told(api: str) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from models.outcome import Retrained
-    from tasks import events as sent
+    from tasks.monitoring import events as sent
     from tasks.stages.retrain import told
 
     with temporary_settings({PREFECT_API_URL: api}):
@@ -232,7 +232,7 @@ def test_how_a_retraining_ended_is_told(api: str) -> None:
 def test_what_no_server_takes_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from tasks import events as sent
+    from tasks.monitoring import events as sent
 
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}):
         assert not sent.arrived("f", data="new.csv")

@@ -18,20 +18,20 @@ from scipy.special import expit
 from scipy.stats import norm
 from sklearn import datasets
 
-from models import estimate
 from models.config import Run
-from models.hashes import seed_for
-from models.measures import RANKS
-from models.metric import Metric, metric_for
-from models.table import Table
-from tasks import conclude as concluding
-from tasks import fit
-from tasks.assemble import refits
-from tasks.conclude import Concluded
+from models.data.hashes import seed_for
+from models.data.table import Table
+from models.evaluation import estimate
+from models.metrics.formulas import RANKS
+from models.metrics.metric import Metric, metric_for
 from tasks.data import read
+from tasks.evaluation import evaluate as concluding
+from tasks.evaluation.ensemble import refits
+from tasks.evaluation.evaluate import Concluded
+from tasks.execution import worker
+from tasks.planning.checks import check_form
+from tasks.planning.plan import shortlist
 from tasks.session import Session
-from tasks.shortlist import shortlist
-from tasks.validate import check_form
 from tests.prove.conftest import SCALE, Proof, more_tables, scaled
 from tests.sessions import TUNABLE, begun, tuned
 
@@ -449,6 +449,6 @@ def on_others(session: Session, concluded: Concluded, table: Table, rows: np.nda
             pipeline, classes = session.workdir.read_pickle(file)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                total = total + weight * fit.predict(pipeline, features, classes, session.brief)
+                total = total + weight * worker.predict(pipeline, features, classes, session.brief)
         folds.append((target, total, None))
     return session.metric.pooled(folds)

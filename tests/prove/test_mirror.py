@@ -27,7 +27,7 @@ def test_a_killed_and_resumed_run_is_the_same_in_both_mirrors(tmp_path, monkeypa
         assert stopped["run"]["status"] == "KILLED"
         second = Command(folder, *TRAIN, "--mirror", "wandb", "--resume")
         assert second.reached(30), "it ended before its mirror could be killed"
-        mirror = [p for p in second.processes if "tasks.tracking.wandb_writer" in p.cmdline()]
+        mirror = [p for p in second.processes if "tasks.tracking.wandb_mirror.writer" in p.cmdline()]
         mirror[0].kill()
         second.result()
         wait_for(lambda: not living(mirror), 60)

@@ -11,7 +11,7 @@ from scipy.special import expit, softmax
 from models.columns import prepare
 from models.families import cnn, family
 from models.fitting.family import Part, Shape
-from models.torch_training import train
+from models.fitting.torch_training import train
 
 ROWS = 200
 DRAW = np.random.default_rng(0)

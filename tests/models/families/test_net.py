@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 
 from models.families import family, net
 from models.fitting.family import Part, Shape
-from models.torch_training import train
+from models.fitting.torch_training import train
 
 torch = pytest.importorskip("torch", reason="needs extra neural")
 

@@ -10,7 +10,7 @@ from optuna.testing import pytest_samplers as optuna_tests
 
 from models.families import family
 from models.fitting.family import Shape
-from models.metric import metric_for
+from models.metrics.metric import metric_for
 from models.search import strategies
 from models.tuning.strategy import View
 

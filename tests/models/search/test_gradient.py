@@ -9,10 +9,10 @@ import pytest
 
 from models.families import families
 from models.fitting.family import Shape
-from models.metric import metric_for
-from models.nested import Study
-from models.objectives import Goal, Limit, objective
-from models.space import bounded
+from models.metrics.metric import metric_for
+from models.studies.study import Study
+from models.tuning.goal import Goal, Limit, objective
+from models.tuning.space import bounded
 from models.tuning.strategy import BATCH, View
 from models.tuning.trial import Trial
 

@@ -8,11 +8,11 @@ import pytest
 
 from models.families import families
 from models.fitting.family import Shape
-from models.metric import metric_for
-from models.nested import Study
-from models.objectives import Goal, Limit, best_of, objective
-from models.schedule import rounds
-from models.space import bounded, distributions
+from models.fitting.schedule import rounds
+from models.metrics.metric import metric_for
+from models.studies.study import Study
+from models.tuning.goal import Goal, Limit, best_of, objective
+from models.tuning.space import bounded, distributions
 from models.tuning.strategy import BATCH, View
 from models.tuning.trial import Trial
 

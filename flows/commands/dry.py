@@ -1,0 +1,139 @@
+"""The plan of a run without the run: nothing is tuned, registered or told to MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flows.screen.tables import clock, plain
+from flows.server.begin import EARLY
+from models.config import Run
+from models.text.address import masked
+from models.tuning.strategy import MOST_TRIALS
+from tasks.planning.search_plan import most_configurations
+from tasks.run.folder import Workdir
+from tasks.run.journal import Journal, default_address
+from tasks.run.ledger import Ledger
+from tasks.run.resume import model_name
+from tasks.session import Session
+from tasks.tracking import seal_copy
+
+
+class _Unheard:
+    """A journal that nobody reads."""
+
+    earlier: frozenset[str] = frozenset()
+
+    @property
+    def tracking_uri(self) -> str:
+        """The store's address as a journal has it: by this text a kept seal is found."""
+        return masked(default_address())
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class _Dry(Session):
+    """A session that leaves nothing behind."""
+
+    def stored_seal(self) -> dict[str, Any] | None:
+        """The seal that MLflow holds, asked by this process."""
+        return None if self.new_store else seal_copy.asked(self.name, default_address())
+
+    def record(self, key: str, kind: Any, **values: Any) -> None:
+        """Tells nobody."""
+
+    def keep_seal(self, settings: Mapping[str, Any]) -> None:
+        """Leaves it to the first real run to fix the seal."""
+
+
+def planned(run: Run) -> dict[str, Any]:
+    """Reads, checks, seals and plans in a folder that is gone afterwards; the plan as JSON values."""
+    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
+        ledger = Ledger(run.seconds, time.time())
+        session = _Dry(run, model_name(run), Workdir(Path(folder)), ledger, cast(Journal, _Unheard()))
+        try:
+            for name, stage in EARLY:
+                session.once(name, stage)
+            return _told(session)
+        finally:
+            session.close()
+
+
+def _told(session: Session) -> dict[str, Any]:
+    level = session.level
+    studies = _studies(session)
+    return {
+        "name": session.name,
+        "task": session.work.task,
+        "metric": session.metric.name,
+        "objectives": [one.name for one in session.goal.beside],
+        "limits": [limit.words for limit in session.goal.limits],
+        "rows": session.work.rows,
+        "sealed": session.sealed.rows if session.sealed is not None else 0,
+        "how": asdict(level.how),
+        "families": list(level.families),
+        "left_out": dict(level.left_out),
+        "folds": list(session.folds),
+        "trials": max(studies, default=None),
+        "fewest": min(studies, default=None),
+        "fits": sum(studies) * max(1, level.inner) or None,
+        "seconds": session.run.seconds,
+        "notes": session.notes,
+    }
+
+
+def _studies(session: Session) -> list[int]:
+    """About how many configurations each study tries; empty where that is not known."""
+    most = session.level.trials or session.run.search.trials or _affordable(session)
+    every = [(name, fold) for name in session.level.families for fold in session.folds]
+    return [int(min(most, most_configurations(session, *one))) for one in every] if most else []
+
+
+def _affordable(session: Session) -> int | None:
+    """About how many configurations per family and fold the time allows, when all cost what the defaults do."""
+    each = sum(session.default_seconds.get(name, 0.0) for name in session.level.families)
+    if not each or not session.run.seconds:
+        return None
+    inner = max(1, session.level.inner)
+    afforded = int(0.8 * session.run.seconds * session.workers / (each * inner * len(session.folds)))
+    return min(MOST_TRIALS, max(1, afforded))
+
+
+def _work(plan: dict[str, Any]) -> str:
+    """`160 fits, 4 configurations per family and fold`, `100 fits, 1 to 4 configurations per family and fold`."""
+    if not plan["fits"]:
+        return "as many configurations as the time allows"
+    about, fewest, most = "" if plan["seconds"] is None else "about ", plan["fewest"], plan["trials"]
+    count = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    return f"{about}{plan['fits']:,} fits, {about}{count} configuration{'s' * (most != 1)} per family and fold"
+
+
+def plan_table(plan: dict[str, Any]) -> RenderableType:
+    """The plan for people."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    rows = {
+        "table": f"{plan['rows']:,} rows to work with, {plan['sealed']:,} sealed",
+        "judged by": f"{plan['metric']} ({plan['task']})",
+        **({"and by": ", ".join(plan["objectives"])} if plan["objectives"] else {}),
+        **({"within": ", ".join(plan["limits"])} if plan["limits"] else {}),
+        "folds": f"{plan['how']['method']}: {plan['how']['outer']} outer, {plan['how']['inner']} inner",
+        "families": ", ".join(plan["families"]),
+        "work": _work(plan),
+        "time": clock(plan["seconds"]) if plan["seconds"] else "as long as it takes",
+        **{f"not tried: {name}": why for name, why in plan["left_out"].items()},
+    }
+    for name, text in rows.items():
+        table.add_row(Text(plain(name)), Text(plain(text, 400)))
+    notes = [Text(f"· {plain(note, 300)}") for note in plan["notes"]]
+    return Group(Text(plain(plan["name"], 100), style="bold"), table, *notes, Text("Nothing was trained.", style="dim"))

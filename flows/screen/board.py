@@ -1,0 +1,247 @@
+"""What the screen knows of a run, as told by its events, and how that looks. No clock and no terminal in here."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from flows.screen.tables import clock, plain
+from models.data.table import Finding
+from models.outcome import STATES, number
+from tasks.run.events import Event, Planned, Said, Saw, Stage, Tried
+
+_STAGES = ("read", "check", "seal", "shortlist", "tune", "conclude", "register")
+_WORDS = {"timeout": "timed out", "memory": "out of memory"}
+_FAMILY, _CELL = 18, 11
+_LEAST = 3
+"""Families that are shown whatever the height is."""
+
+
+@dataclass
+class Cell:
+    """One family in one fold."""
+
+    trials: int = 0
+    best: float | None = None
+
+
+@dataclass
+class Board:
+    """The state of the display."""
+
+    began: float
+    """time.time() at which the command began."""
+    budget: float | None = None
+    """Wall seconds of the whole command; None where trials are counted."""
+    stage: str = ""
+    note: str = ""
+    plan: Planned | None = None
+    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
+    states: Counter[str] = field(default_factory=Counter)
+    spent: float = 0.0
+    """Trials so far, parts of one counted by their share."""
+    passed: int = 0
+    warned: list[Finding] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    stage_since: float | None = None
+    tuning_since: float | None = None
+
+    def tell(self, event: Event, now: float | None = None) -> None:
+        """Takes the event in."""
+        match event:
+            case Stage(name, note):
+                self.stage, self.note, self.stage_since = name, note, now or time.time()
+                self.tuning_since = self.stage_since if name == "tune" else self.tuning_since
+            case Saw(finding):
+                self.passed += finding.verdict == "pass"
+                self.warned += [finding] if finding.verdict != "pass" else []
+            case Planned():
+                self.plan = event
+            case Tried(family, fold, _, state, inner):
+                self.spent += event.share
+                self._tried(self.cells.setdefault((family, fold), Cell()), state, inner)
+            case Said(text):
+                self.said.append(text)
+
+    def _tried(self, cell: Cell, state: str, inner: float | None) -> None:
+        cell.trials += 1
+        self.states[state] += 1
+        if inner is not None and math.isfinite(inner) and state == "complete" and self._better(inner, cell.best):
+            cell.best = inner
+
+    def _better(self, one: float, other: float | None) -> bool:
+        if other is None or self.plan is None:
+            return True
+        return one > other if self.plan.greater_is_better else one < other
+
+    def mean_best(self, family: str) -> tuple[int, float] | None:
+        """In how many folds the family has a score, and the mean of its best ones."""
+        bests = [c.best for (name, _), c in self.cells.items() if name == family and c.best is not None]
+        return (len(bests), sum(bests) / len(bests)) if bests else None
+
+    def leader(self) -> str | None:
+        """The family with the best mean so far, among those with scores in the most folds."""
+        means = {f: m for f in (self.plan.families if self.plan else ()) if (m := self.mean_best(f))}
+        most = max((folds for folds, _ in means.values()), default=0)
+        sign = 1 if self.plan is None or self.plan.greater_is_better else -1
+        return max((f for f in means if means[f][0] == most), key=lambda f: sign * means[f][1], default=None)
+
+    def done(self, now: float) -> tuple[float, float] | None:
+        """The share that is done and the seconds that are left; None where nothing can be said yet."""
+        if self.budget:
+            return min(1.0, (now - self.began) / self.budget), self.budget - (now - self.began)
+        if not self.plan or not self.plan.trials or self.tuning_since is None:
+            return None
+        wanted = self.plan.trials * len(self.plan.families) * len(self.plan.folds)
+        share = min(1.0, self.spent / max(1, wanted))
+        return share, (now - self.tuning_since) * (1 - share) / share if share else 0.0
+
+    def summary(self, now: float) -> str:
+        """The state as one line, for a log."""
+        parts = [f"{clock(now - self.began)} {self.stage or 'start'}", f"{sum(self.states.values())} trials"]
+        best = self.leader()
+        if best is not None and (mean := self.mean_best(best)):
+            parts.append(f"best {plain(best)} {number(mean[1])}")
+        if (done := self.done(now)) is not None and done[1] > 0:
+            parts.append(f"{clock(done[1])} left")
+        return ", ".join(parts)
+
+
+def drawn(board: Board, width: int, height: int, now: float) -> RenderableType:
+    """The display, in at most so many lines: the time is always there; then families, the best first; then what the
+    checks found."""
+    plan = board.plan
+    top: list[RenderableType] = [_stages(board, now), _bar(board, width, now)]
+    found = _found(board)
+    if plan is None:
+        return Group(*top, *found[: max(0, height - len(top))])
+    top += ["", _plan(plan), _totals(board)]
+    room = height - len(top) - 2  # the head of the grid, and a line that stays free for the cursor
+    families = _ranked(board, plan)[: max(_LEAST, room - 1 if room < len(plan.families) else room)]
+    more = len(plan.families) - len(families)
+    rest = [Text(f"  and {more} more", style="dim")] if more else []
+    spare = max(0, room - len(families) - len(rest))
+    return Group(*top, _grid(board, plan, families, width), *rest, *found[:spare])
+
+
+def _ranked(board: Board, plan: Planned) -> list[str]:
+    """The families, those with scores in the most folds first and of them the best; then as they were planned."""
+    sign = 1 if plan.greater_is_better else -1
+
+    def place(family: str) -> tuple[int, float]:
+        mean = board.mean_best(family)
+        return (-mean[0], -sign * mean[1]) if mean else (0, 0.0)
+
+    return sorted(plan.families, key=place)
+
+
+def _stages(board: Board, now: float) -> Text:
+    text, passed = Text(no_wrap=True, overflow="ellipsis"), board.stage in _STAGES
+    for name in _STAGES:
+        if name == board.stage:
+            text.append(f"● {name}", style="bold cyan")
+            text.append(f" {clock(now - (board.stage_since or now))}", style="cyan")
+            passed = False
+        else:
+            text.append(f"✓ {name}" if passed else f"· {name}", style="green" if passed else "dim")
+        text.append("  ")
+    if board.note:
+        text.append(plain(board.note, 60), style="dim")
+    return text
+
+
+def _plan(plan: Planned) -> Text:
+    sense = "higher" if plan.greater_is_better else "lower"
+    text = Text(f"{plain(plan.how, 60)} · {plain(plan.metric)}, {sense} is better", style="dim")
+    text.append(f" · not tried: {len(plan.left_out)}" if plan.left_out else "")
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _grid(board: Board, plan: Planned, families: Sequence[str], width: int) -> Table:
+    """Families by folds, each cell with its trials and its best inner score; where the terminal is too narrow for that,
+    families by totals."""
+    wide = _FAMILY + _CELL * len(plan.folds) <= width
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=_FAMILY - 1, no_wrap=True, overflow="ellipsis")
+    heads = (
+        [f"fold {f}" if f.isdigit() else plain(f, 9) for f in plan.folds] if wide else ["folds", "trials", "best, mean"]
+    )
+    for _ in heads:
+        table.add_column(justify="right", no_wrap=True, width=_CELL - 1)
+    table.add_row(Text("trials · best" if wide else "", style="dim"), *[Text(h, style="dim") for h in heads])
+    leader = board.leader()
+    for family in families:
+        style = "bold green" if family == leader else ""
+        name = Text(("▸ " if family == leader else "  ") + plain(family, _FAMILY - 3), style=style)
+        cells = _cells(board, plan, family, style) if wide else _sums(board, plan, family, style)
+        table.add_row(name, *cells)
+    return table
+
+
+def _cells(board: Board, plan: Planned, family: str, style: str) -> list[Text]:
+    texts = []
+    for fold in plan.folds:
+        cell = board.cells.get((family, fold))
+        text = Text("·", style="dim") if cell is None else Text(f"{cell.trials} ", style="dim")
+        texts.append(text.append(number(cell.best, 3), style=f"not dim {style}") if cell else text)
+    return texts
+
+
+def _sums(board: Board, plan: Planned, family: str, style: str) -> list[Text]:
+    mean = board.mean_best(family)
+    trials = sum(board.cells[family, f].trials for f in plan.folds if (family, f) in board.cells)
+    return [
+        Text(f"{mean[0] if mean else 0}/{len(plan.folds)}"),
+        Text(str(trials)),
+        Text(number(mean[1] if mean else None), style=style),
+    ]
+
+
+def _totals(board: Board) -> Text:
+    text = Text("trials  ", style="dim", no_wrap=True, overflow="ellipsis")
+    known = [f"{board.states[s]:,} {_WORDS.get(s, s)}" for s in STATES if board.states[s]]
+    text.append(" · ".join(known) or "none yet", style="not dim")
+    leader = board.leader()
+    if leader is not None and (mean := board.mean_best(leader)):
+        text.append("   best  ").append(f"{plain(leader, 24)} {number(mean[1])}", style="not dim bold green")
+    return text
+
+
+def _found(board: Board) -> list[RenderableType]:
+    if not board.passed and not board.warned and not board.said:
+        return []
+    text = Text("checks  ", style="dim").append(f"{board.passed} passed", style="not dim green")
+    text.append(f" · {len(board.warned)} warned" if board.warned else "", style="not dim yellow")
+    lines = [_one_line(f"! {plain(f.message, 160)}", "yellow") for f in board.warned[:4]]
+    if len(board.warned) > 4:
+        lines.append(Text(f"! and {len(board.warned) - 4} more in the report", style="yellow"))
+    lines += [_one_line(f"· {plain(s, 160)}") for s in board.said[-3:]]
+    return [text, *lines]
+
+
+def _one_line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _bar(board: Board, width: int, now: float) -> RenderableType:
+    elapsed, done = now - board.began, board.done(now)
+    text = Text(clock(elapsed), style="bold")
+    if done is None:
+        return text.append(" so far", style="not bold dim")
+    bar = ProgressBar(
+        total=1.0, completed=done[0], width=max(10, min(40, width - 40)), complete_style="cyan", finished_style="cyan"
+    )
+    text.append(f" of {clock(board.budget)}" if board.budget else "", style="not bold")
+    text.append(f" · {clock(done[1])} left" if done[1] > 0 else " · ending", style="not bold dim")
+    table = Table.grid(padding=(0, 2))
+    table.add_row(bar, text)
+    return table

@@ -1,0 +1,45 @@
+"""Results on standard output: a table for people, or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from flows.screen.hints import as_typed
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def show(*parts: RenderableType) -> None:
+    """Prints text and tables."""
+    from flows.screen.tables import Safe
+
+    console = Safe(highlight=False, width=width())
+    for part in parts:
+        console.print(as_typed(part) if isinstance(part, str) else part, markup=False)
+
+
+def width() -> int:
+    """Characters of a line: the terminal's. A pipe has none: what reads it should see whole lines, so 160."""
+    from rich.console import Console
+
+    return Console().width if sys.stdout.isatty() else 160
+
+
+def show_json(value: Any) -> None:
+    """Prints one JSON value."""
+    from models.outcome import finite
+    from models.text.safe import in_json
+
+    print(in_json(json.dumps(finite(value), ensure_ascii=False, allow_nan=False, indent=2)))
+
+
+def show_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool, shown: int) -> None:
+    """Prints rows: as JSON with every column, for people the first `shown` of them."""
+    if as_json:
+        return show_json([dict(zip(columns, row, strict=True)) for row in rows])
+    from flows.screen.tables import rows_table
+
+    show(rows_table(columns[:shown], [row[:shown] for row in rows]))

@@ -1,0 +1,268 @@
+"""What a person reads when a command is done: values in, rich renderables out. Names come from the user's table, so
+every text is a `Text`, never markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from flows.screen.hints import as_typed, pages
+from models.evaluation.verdict import MEANING, further_warnings, of_repeats, rests
+from models.outcome import number
+from models.text.safe import line as plain
+from models.text.safe import printable
+
+if TYPE_CHECKING:
+    from models.data.table import Finding
+    from models.outcome import Interval, Report
+
+VERDICTS = {
+    "pass": ("✓", "green", "pass"),
+    "warn": ("!", "yellow", "warning"),
+    "stop": ("✗", "bold red", "stop"),
+}
+
+
+class Safe(Console):
+    """A console on which no text does more than be read, whoever made it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments, their texts without what a terminal obeys; rich's own signs are segments of control."""
+        for one in super().render(renderable, options):
+            yield one if one.control else Segment(printable(one.text), one.style)
+
+
+def interval(value: Interval | None) -> Text:
+    """`0.9213 [0.9155, 0.9270]`."""
+    if value is None:
+        return Text("-", style="dim")
+    text = Text(number(value.value), style="bold")
+    if value.low is not None and value.high is not None:
+        text.append(f"  [{number(value.low)}, {number(value.high)}]", style="not bold dim")
+    return text
+
+
+def clock(seconds: float) -> str:
+    """`42 s`, `1:12`, `2:03:10`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def final_table(report: Report) -> RenderableType:
+    """The whole report for the terminal: leaderboard, numbers, sentence, what was left out, where to look."""
+    parts: list[RenderableType] = ["", _heading(report), _leaderboard(report), "", _numbers(report)]
+    parts += ["", _objectives(report)] if report.objectives else []
+    parts += ["", Text(plain(report.sentence, 600))] if report.sentence else []
+    parts += [Text(plain(repeats, 900))] if (repeats := of_repeats(report)) else []
+    parts += [Text(plain(report.coverage_sentence, 300))] if report.coverage else []
+    parts += ["", _noted(report), _left_out(report), _where(report), _last_line(report)]
+    return Group(*[part for part in parts if part is not None])
+
+
+def _heading(report: Report) -> Text:
+    how = report.how
+    plan = {
+        "nested": f"{how.outer} outer x {how.inner} inner folds",
+        "bbc": f"{how.inner} folds, no outer loop",
+        "holdout": "one hold-out split",
+    }[how.method]
+    text = Text(plain(report.name, 60), style="bold")
+    return text.append(f"  {plain(report.task)} · {plain(report.metric)} · {plan}", style="not bold dim")
+
+
+def _leaderboard(report: Report) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table.add_column("family", no_wrap=True, max_width=24, overflow="ellipsis")
+    table.add_column("estimate (95 %)", no_wrap=True)
+    for name in ("inner", "trials", "weight"):
+        table.add_column(name, justify="right", no_wrap=True)
+    # `winner` is by inner score; families come as the report ranks them
+    for family in report.families:
+        style = "bold green" if family.name == report.winner else ""
+        table.add_row(
+            Text(("▸ " if family.name == report.winner else "  ") + plain(family.name), style=style),
+            interval(family.estimate),
+            number(family.inner),
+            f"{family.trials:,}",
+            f"{family.weight:.0%}" if family.weight else Text("-", style="dim"),
+        )
+    return table
+
+
+def _numbers(report: Report) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(style="dim")
+    warm = "; after a warm start it may look too good" if report.warm else ""
+    table.add_row("estimate", interval(report.estimate), f"{MEANING['estimate']}{rests(report.estimate)}{warm}")
+    rely = ": rely on this one" if report.warm and report.test and not report.promoted else ""
+    table.add_row("test", interval(report.test), f"{MEANING['test']}{rests(report.test)}{rely}")
+    table.add_row("optimism", number(report.optimism), MEANING["optimism"])
+    table.add_row("agreement", number(report.agreement, 2), MEANING["agreement"])
+    return table
+
+
+def _objectives(report: Report) -> RenderableType:
+    """Each objective of what was picked, and how it was picked."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table.add_column("objective", no_wrap=True, max_width=32, overflow="ellipsis")
+    for name in ("estimate (95 %)", "test", "delivered", "limit"):
+        table.add_column(name, no_wrap=True)
+    for one in report.objectives:
+        side = "≥" if one.greater_is_better else "≤"
+        table.add_row(
+            Text(plain(f"{one.name}, {one.unit}" if one.unit else one.name)),
+            interval(one.estimate),
+            number(one.test.value if one.test else None),
+            number(one.delivered),
+            "-" if one.limit is None else f"{side} {one.limit:g}",
+        )
+    return Group(table, *([Text(plain(report.pick, 600), style="dim")] if report.pick else []))
+
+
+def _noted(report: Report) -> RenderableType | None:
+    warned = further_warnings(report)
+    lines = [Text(f"! {plain(w.message, 300)}", style="yellow") for w in warned[:8]]
+    if len(warned) > 8:
+        lines.append(Text(f"! and {len(warned) - 8} more: see the report", style="yellow"))
+    lines += [Text(f"· {plain(note, 300)}") for note in report.notes[:8]]
+    return Group(*lines, "") if lines else None
+
+
+def _left_out(report: Report) -> RenderableType | None:
+    if not report.left_out:
+        return None
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(style="dim")
+    together: dict[str, list[str]] = {}
+    for name, reason in report.left_out.items():
+        together.setdefault(reason, []).append(name)
+    for reason, names in list(together.items())[:12]:
+        table.add_row("not tried:", Text(plain(f"{', '.join(names)}: {reason}", 300)))
+    return Group(table, "")
+
+
+def _where(report: Report) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    if report.run_id:
+        table.add_row("read on", Text(as_typed(f"nestor report {report.run_id[:12]}")))
+    if report.tracking_uri:
+        table.add_row("every trial", Text(pages(plain(report.tracking_uri, 300))))
+    if report.version is not None:
+        use = f"nestor score {quote(plain(report.name, 100))} new.csv --out scored.csv"
+        table.add_row("use it", Text(as_typed(use)))
+    return table
+
+
+def _last_line(report: Report) -> Text:
+    """One clear line: what is there now."""
+    if report.version is None:
+        return Text("\nDone; no model was registered.", style="bold yellow")
+    place = f"@{report.alias}" if report.alias else f"/{report.version}"
+    trials, took = sum(report.trials.values()), clock(report.seconds.get("total", 0.0))
+    text = Text(f"\nmodels:/{plain(report.name, 100)}{place}", style="bold green")
+    return text.append(f"  version {report.version}, {trials:,} trials, {took}", style="not bold")
+
+
+def findings_table(findings: Sequence[Finding]) -> RenderableType:
+    """Every check with its verdict: stops first, then warnings, then passes."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table.add_column("", no_wrap=True)
+    table.add_column("check", no_wrap=True, overflow="ellipsis", max_width=26)
+    table.add_column("what was found")
+    order = {"stop": 0, "warn": 1, "pass": 2}
+    for finding in sorted(findings, key=lambda f: order[f.verdict]):
+        mark, style, word = VERDICTS[finding.verdict]
+        text = Text(plain(finding.message, 400), style="dim" if finding.verdict == "pass" else "")
+        table.add_row(Text(f"{mark} {word}", style=style), Text(plain(finding.check)), text)
+    return table
+
+
+def findings_line(findings: Sequence[Finding]) -> Text:
+    """`12 passed, 2 warnings, 1 stop.`"""
+    counts = {v: sum(f.verdict == v for f in findings) for v in VERDICTS}
+    text = Text(f"{counts['pass']} passed, {counts['warn']} warning{'s' * (counts['warn'] != 1)}, ")
+    return text.append(
+        f"{counts['stop']} stop{'' if counts['stop'] == 1 else 's'}", style="red" if counts["stop"] else ""
+    )
+
+
+_GAP = 3
+"""Characters between two columns."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows under their columns, where the width takes every column's longest word; else without the columns that can be
+    spared, the first first; else one below the other. (Rich's own table takes what it lacks out of words.)"""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    spared: Sequence[str] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich's way to ask how it looks."""
+        places = range(len(self.columns))
+        for name in ["", *self.spared]:
+            places = [place for place in places if self.columns[place] != name or not name]
+            widths = self._share_width(places, options.max_width)
+            if widths:
+                return [self._draw_table(places, widths)]
+        return self._draw_records()
+
+    def _share_width(self, places: Sequence[int], width: int) -> list[int] | None:
+        """Each column's characters: those of its longest word, and of what is left over what it can use, from left
+        to right; None where that is too much."""
+        texts = [[self.columns[place], *(_as_text(row[place]).plain for row in self.rows)] for place in places]
+        widths = [max(cell_len(word) for text in column for word in text.split() or [""]) for column in texts]
+        room = width - sum(widths) - _GAP * (len(places) - 1)
+        if room < 0:
+            return None
+        for at, column in enumerate(texts):
+            more = min(room, max(map(cell_len, column)) - widths[at])
+            widths[at], room = widths[at] + more, room - more
+        return widths
+
+    def _draw_table(self, places: Sequence[int], widths: Sequence[int]) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+        for place, width in zip(places, widths, strict=True):
+            table.add_column(self.columns[place], width=width)
+        for row in self.rows:
+            table.add_row(*[_as_text(row[place]) for place in places])
+        return table
+
+    def _draw_records(self) -> Iterable[RenderableType]:
+        for row in self.rows:
+            table = Table.grid(padding=(0, 2))
+            table.add_column(style="dim", no_wrap=True)
+            table.add_column(overflow="fold")
+            for name, cell in zip(self.columns, row, strict=True):
+                table.add_row(name, _as_text(cell))
+            yield table
+            yield ""
+
+
+def _as_text(cell: Any) -> Text:
+    return cell if isinstance(cell, Text) else Text(plain(cell, 200))
+
+
+def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], spared: Sequence[str] = ()) -> Rows:
+    """A plain table of texts, numbers and intervals; `spared` names columns that a narrow terminal may lack."""
+    return Rows(columns, [tuple(row) for row in rows], spared)

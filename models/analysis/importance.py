@@ -1,0 +1,375 @@
+"""Which hyperparameters a family's score depended on, and which two together, over all folds and runs of its search.
+
+Two measures: fANOVA (Hutter, Hoos & Leyton-Brown 2014, ICML), the share of what scores vary by over the whole space,
+and PED-ANOVA (Watanabe, Bansal & Hutter 2023, IJCAI; with conditions: arXiv:2601.20800), what tells the best tenth of
+trials from all of them. They answer different questions and need not agree."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import create_trial
+
+from models.analysis.fanova import Boxes, shares, trees
+from models.outcome import Interval
+from models.splitting.split import ALL
+from models.tuning.space import place
+from models.tuning.trial import Trial
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestRegressor
+
+FEWEST = 10
+"""Fewer complete trials than this say nothing of importance."""
+_TREES = 64
+_BAGS = 12
+"""Bootstrap samples for the intervals."""
+_BAG_TREES = 16
+_HELD_OUT = 5
+"""Parts of the configurations of which each in turn is foretold from the others."""
+_TOP = 0.1
+"""Share of trials that PED-ANOVA takes for the best ones, but never under `_TOP_TRIALS` of them."""
+_TOP_TRIALS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """The trials of one family as arrays, from all its studies (folds, perhaps of several runs)."""
+
+    space: Mapping[str, BaseDistribution]
+    """Every hyperparameter that was ever asked for and had a choice, over the widest range it ever had."""
+    params: tuple[Mapping[str, Any], ...]
+    places: np.ndarray
+    """Trials by hyperparameters: where in [0, 1] of its range, on the range's own scale; NaN where not asked for."""
+    gain: np.ndarray
+    """By how much each was better than its study's first trial, the default, on the inner folds that both have;
+    levelled between studies."""
+    study: np.ndarray
+    number: np.ndarray
+    """Which trial of its study each is."""
+    complete: np.ndarray
+    """False: stopped after some inner folds."""
+    parts: int = 0
+    """Parts of trials, which are left out: what they scored is no match for what a whole fit scores."""
+    steps: int = 0
+    """Steps of schedules, left out likewise."""
+    over_all: frozenset[int] = frozenset()
+    """The studies of a refit: over all work rows, which the folds' studies share."""
+
+    @property
+    def studies(self) -> int:
+        """How many there are."""
+        return len(np.unique(self.study))
+
+    def take(self, rows: np.ndarray) -> Tried:
+        """Some of the trials, perhaps some twice."""
+        return replace(
+            self, params=tuple(self.params[k] for k in rows), places=self.places[rows], gain=self.gain[rows],
+            study=self.study[rows], number=self.number[rows], complete=self.complete[rows],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """How much one hyperparameter mattered; all shares with 95 % intervals."""
+
+    name: str
+    trials: int
+    """In how many trials it was asked for; fANOVA's shares are of these."""
+    alone: Interval | None = None
+    """fANOVA: its share of what scores vary by, whatever the others are; None: too few trials."""
+    whole: Interval | None = None
+    """The same with all that it does together with one other."""
+    best: Interval | None = None
+    """PED-ANOVA: its part in what tells the best tenth from all trials; the parts sum to 1. Where it is not always
+    asked for, by how often it is among the best and among all."""
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What mattered in a family's search."""
+
+    trials: int
+    complete: int
+    studies: int
+    explained: float = 0.0
+    """Share of the gains' variance that a forest foretells of configurations that it was not fitted on: near 0, its
+    shares say little."""
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    """What matters most first; what not every trial has, by its share times its trials."""
+    pairs: tuple[tuple[str, str, Interval], ...] = ()
+    """What two do together beyond what each does alone, the largest share first."""
+    lack: str = ""
+    """Why nothing can be said; empty where it can."""
+    left_out: str = ""
+    """How many trials do not count and why, in a sentence; empty where all do."""
+
+
+# --- Trials as arrays ------------------------------------------------------------------------------------------------
+
+
+def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tried:
+    """The trials that have a score and were given whole fits, from all studies of one family, by `FOLD` or `RUN/FOLD`.
+
+    A trial that was stopped early counts with the inner folds that it has: without these the worst configurations would
+    be missing. Gains are cut at Tukey's outer fence below, so that one that diverged is not the whole variance, and
+    levelled: a study whose default had bad luck would else hold all the best trials."""
+    sign = 1.0 if greater_is_better else -1.0
+    rows = [
+        (which, trial, sign * (np.mean(trial.scores) - np.mean(first.scores[: len(trial.scores)])))
+        for which, trials in enumerate(studies.values())
+        if (first := next((t for t in trials if t.inner is not None and math.isfinite(t.inner)), None)) is not None
+        for trial in trials
+        if _whole(trial) and len(trial.scores) <= len(first.scores)
+    ]
+    space = _space([trial for _, trial, _ in rows])
+    rows = [row for row in rows if all(_alike(space.get(n, d), d) for n, d in row[1].distributions.items())]
+    asked = [[place(d, t.params[n]) if n in t.params else math.nan for n, d in space.items()] for _, t, _ in rows]
+    places = np.array(asked, dtype=float).reshape(len(rows), len(space))
+    study = np.array([which for which, _, _ in rows], dtype=int)
+    gain = _fenced(np.array([gain for _, _, gain in rows], dtype=float))
+    return Tried(
+        space,
+        tuple(trial.params for _, trial, _ in rows),
+        places,
+        _levelled(places, gain, study),
+        study,
+        np.array([trial.number for _, trial, _ in rows], dtype=int),
+        np.array([trial.state == "complete" for _, trial, _ in rows], dtype=bool),
+        *(sum(kind(t) and t.score is not None for ts in studies.values() for t in ts) for kind in (_part, _step)),
+        over_all=frozenset(which for which, name in enumerate(studies) if name.rpartition("/")[2] == ALL),
+    )
+
+
+def _whole(trial: Trial) -> bool:
+    """Whether its scores are those of whole fits with these params; a part of one, or of a schedule, is no match."""
+    return trial.stoppable and trial.score is not None
+
+
+def _part(trial: Trial) -> bool:
+    return trial.share < 1
+
+
+def _step(trial: Trial) -> bool:
+    return trial.share >= 1 and not trial.stoppable
+
+
+def _fenced(gain: np.ndarray) -> np.ndarray:
+    if not len(gain):
+        return gain
+    low, high = np.quantile(gain, (0.25, 0.75))
+    return np.maximum(gain, low - 3 * (high - low))
+
+
+def _levelled(places: np.ndarray, gain: np.ndarray, study: np.ndarray) -> np.ndarray:
+    """The gains less what sets each study apart from the others: the median of what a forest over all leaves open."""
+    if len(gain) < FEWEST or len(np.unique(study)) < 2 or not places.shape[1]:
+        return gain
+    left = gain - _forest(_TREES, 0).fit(places, gain).oob_prediction_
+    apart = {one: np.nanmedian(left[study == one]) for one in np.unique(study)}
+    shift = np.nan_to_num([apart[one] for one in study])
+    return gain - shift + shift.mean()
+
+
+def _space(trials: Sequence[Trial]) -> dict[str, BaseDistribution]:
+    found: dict[str, BaseDistribution] = {}
+    for trial in trials:
+        for name, one in trial.distributions.items():
+            found[name] = _joined(found[name], one) if name in found else one
+    return {name: one for name, one in found.items() if not one.single()}
+
+
+def _joined(one: Any, other: Any) -> Any:
+    """A range over both; the first where they are of different kinds."""
+    if one == other or not _alike(one, other):
+        return one
+    if isinstance(one, CategoricalDistribution):
+        return CategoricalDistribution(list(dict.fromkeys((*one.choices, *other.choices))))
+    step: Any = one.step if one.step == other.step else 1 if isinstance(one, IntDistribution) else None
+    return type(one)(min(one.low, other.low), max(one.high, other.high), log=one.log, step=step)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether both are choices, or numbers of one kind on one scale; a family may be changed between two runs."""
+    return type(one) is type(other) and getattr(one, "log", None) == getattr(other, "log", None)
+
+
+def where(found: Tried, names: Sequence[str]) -> np.ndarray:
+    """The trials in which all of these hyperparameters were asked for."""
+    columns = [list(found.space).index(name) for name in names]
+    return np.asarray(~np.isnan(found.places[:, columns]).any(axis=1))
+
+
+# --- How much each matters -------------------------------------------------------------------------------------------
+
+
+def importance(found: Tried, seed: int = 0) -> Importance:
+    """What mattered; the same for the same trials and seed.
+
+    Intervals: by how much the same differs between 12 bootstrap samples of whole studies (of trials, where there are
+    under 3 studies), with a smaller forest for each. A refit's study has the rows of the others, so it counts but is
+    not drawn beside them. What the trees' own chance adds to that is left in."""
+    complete = int(found.complete.sum())
+    counted = Importance(len(found.gain), complete, found.studies, left_out=_left_out(found))
+    if complete < FEWEST:
+        few = f"{complete} complete trials are too few to tell what mattered: {FEWEST} are needed."
+        return replace(counted, lack=f"{few} {counted.left_out}".strip())
+    if np.ptp(found.gain) <= 0 or not found.space:
+        return replace(counted, lack="All trials scored the same." if found.space else "There was nothing to choose.")
+    bags = [found.take(rows) for rows in _samples(found, np.random.default_rng(seed))]
+    best = _ped(found, bags)
+    hyperparameters: list[Hyperparameter] = []
+    pairs: list[tuple[str, str, Interval]] = []
+    explained: float | None = None
+    for columns, mine, rows in _conditions(found):
+        if found.complete[rows].sum() < FEWEST:
+            hyperparameters += [Hyperparameter(columns[k], int(rows.sum())) for k in mine]
+            continue
+        forest = fitted(found, columns, rows, seed)
+        square, drawn = _mean(trees(forest)), _drawn(bags, columns, seed)
+        explained = _foretold(found, columns, rows, seed) if explained is None else explained
+        hyperparameters += [
+            Hyperparameter(
+                columns[k], int(rows.sum()), _interval(square[k, k], drawn[:, k, k]),
+                _interval(square[k].sum(), drawn[:, k].sum(axis=1)), best[columns[k]],
+            )
+            for k in mine
+        ]  # fmt: skip
+        pairs += [
+            (columns[i], columns[k], _interval(square[i, k], drawn[:, i, k]))
+            for i, k in combinations(range(len(columns)), 2)
+            if i in mine or k in mine
+        ]
+    return replace(
+        counted,
+        explained=max(0.0, explained or 0.0),
+        hyperparameters=tuple(sorted(hyperparameters, key=lambda h: -(h.whole.value * h.trials if h.whole else -1.0))),
+        pairs=tuple(sorted(pairs, key=lambda p: -p[2].value)),
+    )
+
+
+def _left_out(found: Tried) -> str:
+    kinds = ((found.parts, "partial trial"), (found.steps, "schedule step"))
+    there = " and ".join(f"{count:,} {kind}{'s' * (count > 1)}" for count, kind in kinds if count)
+    return f"{there} are not counted: their scores can't be compared with those of whole fits." if there else ""
+
+
+def _conditions(found: Tried) -> Iterator[tuple[list[str], list[int], np.ndarray]]:
+    """For each set of trials that some hyperparameters have to themselves: all that are asked for in every one of
+    these, unless it is always the same there, which of them are those, and the trials; first what every trial has."""
+    there, names = ~np.isnan(found.places), list(found.space)
+    for rows in sorted({tuple(column) for column in there.T}, key=lambda r: (-sum(r), r)):
+        trials = np.array(rows)
+        asked = [k for k in range(len(names)) if there[trials, k].all()]
+        columns = [k for k in asked if tuple(there[:, k]) == rows or np.ptp(found.places[trials, k]) > 0]
+        mine = [number for number, k in enumerate(columns) if tuple(there[:, k]) == rows]
+        yield [names[k] for k in columns], mine, trials
+
+
+def fitted(found: Tried, columns: Sequence[str], rows: np.ndarray, seed: int, count: int = _TREES) -> Any:
+    """A forest that foretells the gains of these trials from these hyperparameters' places."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a trial that is in every tree's sample has no score out of it
+        return _forest(count, seed).fit(_of(found, columns, rows), found.gain[rows])
+
+
+def _of(found: Tried, columns: Sequence[str], rows: np.ndarray) -> np.ndarray:
+    """The places of these hyperparameters in these trials."""
+    names = list(found.space)
+    return found.places[rows][:, [names.index(c) for c in columns]]
+
+
+def _foretold(found: Tried, columns: Sequence[str], rows: np.ndarray, seed: int) -> float:
+    """The share of the gains' variance that a forest foretells of configurations that it has not seen. Folds may have
+    tried the same ones, as with a grid, so equal ones are held out together."""
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+
+    X, gain = _of(found, columns, rows), found.gain[rows]
+    alike = np.unique(X, axis=0, return_inverse=True)[1].ravel()
+    parts = min(_HELD_OUT, alike.max() + 1)
+    if parts < 2 or np.ptp(gain) <= 0:
+        return 0.0
+    told = cross_val_predict(_forest(_BAG_TREES, seed), X, gain, groups=alike, cv=GroupKFold(parts))
+    return float(1 - np.sum((gain - told) ** 2) / np.sum((gain - gain.mean()) ** 2))
+
+
+def _forest(count: int, seed: int) -> RandomForestRegressor:
+    """Leaves of three trials: with single ones it learns the scores' noise, which looks like all acting together."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    return RandomForestRegressor(
+        count, min_samples_leaf=3, max_leaf_nodes=64, random_state=seed, oob_score=count == _TREES, n_jobs=1
+    )
+
+
+def _samples(found: Tried, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Rows of whole studies drawn with replacement, those of refits aside where there are others; of trials, where
+    there are too few studies."""
+    every = [int(one) for one in np.unique(found.study)]
+    studies = [one for one in every if one not in found.over_all] or every
+    for _ in range(_BAGS):
+        if len(studies) < 3:
+            yield rng.integers(len(found.gain), size=len(found.gain))
+        else:
+            drawn = rng.choice(studies, len(studies))
+            yield np.concatenate([np.flatnonzero(found.study == one) for one in drawn])
+
+
+def _drawn(bags: Sequence[Tried], columns: Sequence[str], seed: int) -> np.ndarray:
+    """The shares in each sample that has enough trials with these hyperparameters."""
+    found = []
+    for number, bag in enumerate(bags):
+        rows = where(bag, columns)
+        if rows.sum() >= FEWEST and np.ptp(bag.gain[rows]) > 0:
+            found.append(_mean(trees(fitted(bag, columns, rows, seed + number, _BAG_TREES))))
+    return np.array(found).reshape(-1, len(columns), len(columns))
+
+
+def _mean(forest: Sequence[Boxes]) -> np.ndarray:
+    """The shares of all trees that say more than one thing."""
+    found = [shares(tree) for tree in forest if tree.variance > 0]
+    return np.mean(found, axis=0) if found else np.zeros((forest[0].low.shape[1],) * 2)
+
+
+def _interval(value: float, drawn: np.ndarray) -> Interval:
+    """The share with what it is in the samples as its error; the whole range where there are no samples."""
+    error = float(np.std(drawn, ddof=1)) if len(drawn) > 1 else math.inf
+    value = float(min(1.0, max(0.0, value)))
+    return Interval(value, max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error))
+
+
+def _ped(found: Tried, bags: Sequence[Tried]) -> dict[str, Interval]:
+    """Optuna's PED-ANOVA of the trials."""
+    drawn = [_parts(bag) for bag in bags]
+    return {name: _interval(part, np.array([one[name] for one in drawn])) for name, part in _parts(found).items()}
+
+
+def _parts(found: Tried) -> dict[str, float]:
+    """What tells the best from all trials by hyperparameter, summing to 1 unless nothing does."""
+    share = min(0.5, max(_TOP, _TOP_TRIALS / len(found.gain)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of conditions with one trial: they count for nothing
+        parts = PedAnovaImportanceEvaluator(target_quantile=share).evaluate(_study(found))
+    whole = sum(parts.values())
+    return {name: float(parts.get(name, 0.0) / whole) if whole > 0 else 0.0 for name in found.space}
+
+
+def _study(found: Tried) -> optuna.Study:
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(
+        [
+            create_trial(value=float(gain), params=params, distributions={n: found.space[n] for n in params})
+            for gain, every in zip(found.gain, found.params, strict=True)
+            if (params := {n: v for n, v in every.items() if n in found.space})
+        ]
+    )
+    return study

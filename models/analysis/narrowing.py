@@ -1,0 +1,146 @@
+"""A narrower space for the next search, learned from the trials of earlier ones.
+
+A box around the best configurations of earlier searches, as in Perrone et al. 2019 (Learning search spaces for Bayesian
+optimization, NeurIPS); what hardly matters by fANOVA stays at its default, as in van Rijn & Hutter 2018 (KDD)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from models.analysis.importance import Hyperparameter, Importance, Tried
+from models.fitting.ranges import Range
+from models.tuning.space import value_at
+
+FEWEST = 50
+"""Trials of a family under which its space stays as it is."""
+_BEST, _FEWEST_BEST = 0.1, 10
+"""Of each study this share of trials is among the best; of all studies together so many at least."""
+_NARROWEST = 0.25
+"""No range of numbers becomes narrower than this share of what it was, on its own scale."""
+_WHOLE = 0.85
+"""A range that would keep more than this share stays as it is."""
+_END = 0.05
+"""This far from an end of a range is at its end."""
+_HARDLY = 0.1
+"""A hyperparameter hardly matters where the upper end of its share is under this."""
+_FORETOLD = 0.1
+"""Under this share of foretold variance the forest's shares decide nothing."""
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """A hyperparameter's range in the next search."""
+
+    name: str
+    range: Range
+    why: str
+    """In a few words."""
+    fixed: bool = False
+
+
+def narrowed(found: Tried, mattered: Importance, default: Mapping[str, Any]) -> tuple[Narrowed, ...]:
+    """What may be narrowed, in the order in which it mattered; empty where the trials are too few to say."""
+    best = best_of_each(found)
+    if len(found.gain) < FEWEST or len(best) < _FEWEST_BEST or mattered.lack:
+        return ()
+    each = (_fixed(one, mattered, default) or _around(one.name, found, best) for one in mattered.hyperparameters)
+    return tuple(one for one in each if one is not None)
+
+
+def best_of_each(found: Tried) -> np.ndarray:
+    """The best trials of each study: a tenth of all that it tried, and as many of each as make ten together."""
+    studies = np.unique(found.study)
+    fewest = math.ceil(_FEWEST_BEST / max(1, len(studies)))
+    rows: list[int] = []
+    for study in studies:
+        mine = np.flatnonzero((found.study == study) & found.complete)
+        count = max(fewest, math.ceil(_BEST * np.sum(found.study == study)))
+        rows += mine[np.argsort(-found.gain[mine], kind="stable")][:count].tolist()
+    return np.array(rows, dtype=int)
+
+
+def _fixed(one: Hyperparameter, mattered: Importance, default: Mapping[str, Any]) -> Narrowed | None:
+    """The default, where both measures say that the hyperparameter hardly matters."""
+    if one.whole is None or one.best is None or one.name not in default or mattered.explained < _FORETOLD:
+        return None
+    hardly = one.whole.high is not None and one.whole.high < _HARDLY
+    if not hardly or one.best.value > 1 / len(mattered.hyperparameters):
+        return None
+    return Narrowed(one.name, default[one.name], "hardly matters: the default", fixed=True)
+
+
+def _around(name: str, found: Tried, best: np.ndarray) -> Narrowed | None:
+    """The range that holds the best trials, or None where it is about the whole one."""
+    one: Any = found.space[name]
+    places = found.places[:, list(found.space).index(name)]
+    good = places[best][~np.isnan(places[best])]
+    if len(good) < _FEWEST_BEST:
+        return None
+    if isinstance(one, CategoricalDistribution):
+        return _choices(name, one, places[~np.isnan(places)], good)
+    low, high = _box(good)
+    if high - low > _WHOLE:
+        return None
+    said = _numbers(one, low, high)
+    if (said[0], said[1]) == (one.low, one.high):
+        return None
+    return Narrowed(name, said, f"{len(good)} of the best trials lie there{_edge(good)}")
+
+
+def _box(good: np.ndarray) -> tuple[float, float]:
+    """The ends of what holds the best, without a tenth of them where there are many; widened by what so many draws from
+    a range are short of its ends on average, and never narrower than a quarter of the whole."""
+    low, high = np.quantile(good, (0.05, 0.95) if len(good) >= 20 else (0.0, 1.0))
+    more = max((high - low) / (len(good) - 1), (_NARROWEST - (high - low)) / 2)
+    low, high = low - more, high + more
+    shift = max(0.0, -low) - max(0.0, high - 1.0)  # at an end, what would lie beyond it is given on the other side
+    if high - low <= _NARROWEST + 1e-9:
+        low, high = low + shift, high + shift
+    return 0.0 if low < _END else low, 1.0 if high > 1 - _END else high
+
+
+def _edge(good: np.ndarray) -> str:
+    """A hint where a quarter of the best lie at an end of the range: the optimum may be beyond it."""
+    there = max(np.mean(good < _END), np.mean(good > 1 - _END))
+    return "; many at the end of its range, try beyond" if there >= 0.25 else ""
+
+
+def _numbers(one: Any, low: float, high: float) -> list[Any]:
+    """The range in the config's form: outward to two digits, or to whole numbers, and never beyond the old one."""
+    ends = value_at(one, low), value_at(one, high)
+    if isinstance(one, IntDistribution):
+        steps = (ends[0] - one.low) / one.step + 0.5, (ends[1] - one.low) / one.step - 0.5
+        inside = [
+            one.low + one.step * max(0, math.floor(steps[0])),
+            min(one.high, one.low + one.step * math.ceil(steps[1])),
+        ]
+    else:
+        inside = [max(one.low, _outward(ends[0], math.floor)), min(one.high, _outward(ends[1], math.ceil))]
+    return [*inside, "log"] if one.log else inside
+
+
+def _outward(value: float, turned: Any) -> float:
+    """Two digits, rounded by `floor` or `ceil`."""
+    if value == 0:
+        return 0.0
+    digits = 1 - math.floor(math.log10(abs(value)))
+    return round(turned(round(value * 10.0**digits, 6)) / 10.0**digits, max(0, digits))
+
+
+def _choices(name: str, one: BaseDistribution, tried: np.ndarray, good: np.ndarray) -> Narrowed | None:
+    """Without the choices that were tried often enough to be among the best by chance, and never were."""
+    choices = one.choices  # pyright: ignore[reportAttributeAccessIssue]
+    of = [np.floor(places * len(choices)).astype(int) for places in (tried, good)]
+    counts, hits = (np.bincount(codes, minlength=len(choices)) for codes in of)
+    # Where chance would have put three among the best, none there happens by chance in 5 % (the rule of three).
+    kept = [c for c, n, hit in zip(choices, counts, hits, strict=True) if hit or n * len(good) / len(tried) < 3]
+    if len(kept) == len(choices):
+        return None
+    why = f"none of {len(good)} best trials has another"
+    return Narrowed(name, kept[0] if len(kept) == 1 else kept, why, fixed=len(kept) == 1)

@@ -1,0 +1,208 @@
+"""Probabilities that come true as often as they say: how a fold's ensemble is calibrated on its inner rows.
+
+Three ways, those of scikit-learn's `CalibratedClassifierCV`: a sigmoid for each class (Platt 1999), steps that only
+rise (Zadrozny & Elkan 2002, KDD), one temperature for all classes (Guo et al. 2017, ICML). A `Calibration` is plain
+numbers; the library's own objects are made from them, so that what is judged is what is delivered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from sklearn.calibration import (
+    CalibratedClassifierCV,
+    _CalibratedClassifier,
+    _SigmoidCalibration,
+    _TemperatureScaling,
+)
+from sklearn.dummy import DummyClassifier
+from sklearn.isotonic import IsotonicRegression
+
+from models.metrics.formulas import LOSSES
+from models.metrics.metric import Fold3, Metric, some_rows
+
+Method = Literal["temperature", "sigmoid", "isotonic"]
+
+TRUSTED = (
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.calibration._TemperatureScaling",
+)
+"""Types in a calibrated model that skops must be allowed to load."""
+
+LEAST = 500
+"""Below so many inner rows nothing is calibrated."""
+LEAST_STEPS = 1000
+"""Below so many rows steps follow noise: scikit-learn's own warning."""
+_SURE = 1.645
+"""So many standard errors must a gain be worth: one chance in twenty for noise."""
+_MOST_ROWS = 20_000
+"""More rows say nothing more of a curve."""
+_PARTS = 5
+"""Parts to cross-fit over."""
+PROPER = ("neg_log_loss", "neg_brier_score", "d2_log_loss_score", "d2_brier_score")
+"""Metrics that are best for true probabilities."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted calibration as plain numbers."""
+
+    method: Method
+    values: tuple[tuple[float, ...], ...]
+    """For each class (of two the second alone): slope and intercept, or the steps' places and then their heights; for
+    temperature its inverse."""
+
+    def objects(self) -> list[Any]:
+        """The library's own fitted calibrators."""
+        return [_object(self.method, values) for values in self.values]
+
+    def applied(self, odds: np.ndarray) -> np.ndarray:
+        """The probabilities (rows, classes) calibrated, as the object of `calibrated` does it."""
+        made, odds = self.objects(), np.clip(odds, 0, 1)  # a sum of weights may pass 1 by a last digit
+        if self.method == "temperature":
+            return made[0].predict(odds if odds.shape[1] > 2 else np.column_stack([1 - odds[:, 1], odds[:, 1]]))
+        columns = [one.predict(odds[:, c]) for c, one in zip(_columns(odds), made, strict=True)]
+        if odds.shape[1] == 2:
+            return np.column_stack([1 - columns[0], columns[0]])
+        whole = np.column_stack(columns)
+        total = whole.sum(axis=1, keepdims=True)
+        return np.divide(whole, total, out=np.full_like(whole, 1 / len(columns)), where=total != 0)
+
+
+def calibrated(estimator: Any, calibration: Calibration) -> CalibratedClassifierCV:
+    """The fitted classifier with its probabilities calibrated: a library object whose parts are set by hand, since they
+    were fitted on predictions of other rows than the estimator's own."""
+    whole = CalibratedClassifierCV(DummyClassifier(), method=calibration.method)
+    whole.classes_ = estimator.classes_
+    parts = {"classes": estimator.classes_, "method": calibration.method}
+    whole.calibrated_classifiers_ = [_CalibratedClassifier(estimator, calibration.objects(), **parts)]
+    return whole
+
+
+def fitted(method: Method, fold: Fold3) -> Calibration:
+    """The calibration of these rows' probabilities."""
+    step = math.ceil(len(fold[0]) / _MOST_ROWS)
+    target, odds, weight = some_rows(fold, np.arange(0, len(fold[0]), step))
+    if method == "temperature":
+        return Calibration(method, ((_temperature(target, odds, weight),),))
+    fit = _slope if method == "sigmoid" else _steps
+    return Calibration(method, tuple(fit(odds[:, c], target == c, weight) for c in _columns(odds)))
+
+
+def _temperature(target: np.ndarray, odds: np.ndarray, weight: np.ndarray | None) -> float:
+    """The inverse temperature of least log loss: scikit-learn's own to six digits, in a fifth of its time where there
+    are many classes."""
+    logits = np.log(odds + 1e-12)
+    own = logits[np.arange(len(target)), target]
+
+    def loss(power: float) -> float:
+        beta = np.exp(power)
+        return float(np.average(np.log(np.exp(beta * logits).sum(axis=1)) - beta * own, weights=weight))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-7}).x))
+
+
+def _slope(odds: np.ndarray, hit: np.ndarray, weight: np.ndarray | None) -> tuple[float, ...]:
+    made = _SigmoidCalibration().fit(odds, hit, weight)
+    return float(made.a_), float(made.b_)
+
+
+def _steps(odds: np.ndarray, hit: np.ndarray, weight: np.ndarray | None) -> tuple[float, ...]:
+    # Platt's targets bound the steps: a height of 0 or 1 would be punished without end by one row that is otherwise.
+    low, high = 1 / (2 + (~hit).sum()), 1 - 1 / (2 + hit.sum())
+    made = IsotonicRegression(y_min=low, y_max=high, out_of_bounds="clip").fit(odds, hit, weight)
+    return (*map(float, made.X_thresholds_), *map(float, made.y_thresholds_))
+
+
+def _object(method: Method, values: tuple[float, ...]) -> Any:
+    if method == "isotonic":
+        places, heights = np.split(np.array(values), 2)
+        return IsotonicRegression(out_of_bounds="clip").fit(places, heights)
+    made = _SigmoidCalibration() if method == "sigmoid" else _TemperatureScaling()
+    for name, value in zip(("a_", "b_") if method == "sigmoid" else ("beta_",), values, strict=True):
+        setattr(made, name, value)
+    return made
+
+
+def _columns(odds: np.ndarray) -> range:
+    return range(1, 2) if odds.shape[1] == 2 else range(odds.shape[1])
+
+
+# --- Whether, and which ----------------------------------------------------------------------------------------------
+
+
+def wanted(metric: Metric, calibrate: str) -> bool:
+    """Whether this metric reads probabilities as such, or calibration is asked for."""
+    if metric.task == "regression" or calibrate == "never":
+        return False
+    return calibrate == "always" or metric.source in PROPER or bool(metric.costs)
+
+
+def chosen(
+    metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], calibrate: str = "auto", pooled: bool = False
+) -> tuple[Calibration | None, list[np.ndarray]]:
+    """The best calibration of these folds' probabilities, and the probabilities cross-fitted with it. None, and the
+    probabilities as they are, where rows are few or all of one key, or no gain is sure.
+
+    Rows of one key are together in cross-fitting, and count as one in the gain's standard error. The parts cut across
+    folds: each fold's model is off in its own way, and what is delivered is none of them. Where several folds' models
+    are to be averaged (`pooled`), those that are too sure mend each other: softened first they would not be sure enough
+    (Rahaman & Thiery 2021, NeurIPS)."""
+    plain = [odds for _, odds, _ in folds]
+    if not wanted(metric, calibrate) or sum(map(len, plain)) < LEAST:
+        return None, plain
+    whole, codes = _joined(folds), pd.factorize(np.concatenate(keys))[0]
+    if codes.max() < 1:  # nobody is left to calibrate them by
+        return None, plain
+    sizes = [len(odds) for odds in plain]
+    part = codes % _PARTS
+    tried: list[tuple[Method, np.ndarray]] = [(method, _crossed(method, whole, part)) for method in _methods(whole)]
+    gains = [_gain(metric, whole, crossed, codes) for _, crossed in tried]
+    best = int(np.argmax([gain for gain, _ in gains]))
+    if calibrate != "always" and not gains[best][0] > _SURE * gains[best][1]:
+        return None, plain
+    method, crossed = tried[best]
+    made = fitted(method, whole)
+    if calibrate != "always" and pooled and method == "temperature" and made.values[0][0] < 1:
+        return None, plain
+    return made, np.split(crossed, np.cumsum(sizes)[:-1])
+
+
+def _joined(folds: Sequence[Fold3]) -> Fold3:
+    targets, odds, weights = zip(*folds, strict=True)
+    return np.concatenate(targets), np.concatenate(odds), None if weights[0] is None else np.concatenate(weights)
+
+
+def _methods(whole: Fold3) -> tuple[Method, ...]:
+    target, odds, _ = whole
+    if odds.shape[1] > 2:  # a curve for each class made every table worse that was tried, and costs seconds
+        return ("temperature",)
+    return ("temperature", "sigmoid", "isotonic") if len(target) >= LEAST_STEPS else ("temperature", "sigmoid")
+
+
+def _crossed(method: Method, whole: Fold3, part: np.ndarray) -> np.ndarray:
+    """The probabilities of each part, calibrated by the other parts."""
+    crossed = np.empty_like(whole[1])
+    for one in np.unique(part):
+        crossed[part == one] = fitted(method, some_rows(whole, part != one)).applied(whole[1][part == one])
+    return crossed
+
+
+def _gain(metric: Metric, whole: Fold3, crossed: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
+    """By how much the loss is smaller, with its standard error.
+
+    No row counts for more than the surprise of one in all: a forest's probability of 0 that came true costs 36, and
+    three such rows would drown what all others say."""
+    target, odds, weight = whole
+    loss = LOSSES["neg_brier_score" if "brier" in metric.source else "neg_log_loss"]
+    own, most = np.ones(len(target)) if weight is None else weight, math.log(len(target))
+    less = own * (np.minimum(loss(target, odds), most) - np.minimum(loss(target, crossed), most))
+    gain = less.sum() / own.sum()
+    by_key = np.bincount(codes, less - gain * own)
+    return float(gain), float(np.sqrt((by_key**2).sum()) / own.sum())

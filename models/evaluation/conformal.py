@@ -1,0 +1,237 @@
+"""Intervals and sets of labels that hold the true value in a stated share of rows, from the scores of outer rows.
+
+A row's score says how far its target was from what the model of its fold, which had not seen it, predicted: the
+absolute residual, or one minus the probability of the true class. For a new row of a bag each fold's scores stand
+around what *that fold's* members predict: CV+ (Barber, Candes, Ramdas & Tibshirani 2021, Annals of Statistics 49:486;
+for classes Vovk 2015, Annals of Mathematics and Artificial Intelligence 74:9, and Romano, Sesia & Candes 2020,
+NeurIPS). Around a model that was fitted once more on all rows they are an approximation: it has seen more rows than
+the folds' models had.
+
+What holds: over new rows exchangeable with the outer ones a CV+ interval of level 1 - a covers at least 1 - 2a less
+min(2 (1 - 1/K) / (n/K + 1), (1 - K/n) / (K + 1)), for K equal folds of n rows in all (Barber et al., theorem 4; for
+sets of labels Romano et al., theorem 2), and in practice about 1 - a. It is a promise about all rows together, none
+about a kind of row. With groups the folds' new
+groups stand for new groups, but coverage varies more, as there are fewer groups than rows; over time nothing is
+exchangeable and nothing is promised: the coverage measured on the sealed rows tells. Row weights count for nothing
+here: a share of rows is meant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from models.data.table import Task
+from models.errors import InputError
+from models.outcome import Coverage
+
+FORMAT = 1
+MOST = 2000
+"""Scores kept in all."""
+LEVELS = (0.8, 0.9, 0.95)
+"""What is measured on the sealed rows."""
+_HALVINGS = 20
+"""Of the span in which an interval's end lies: what is left of it is added to the interval."""
+
+Method = Literal["cv+", "refit"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Of one fold: `counts[i]` rows whose score is at most `values[i]` and above the value before it."""
+
+    fold: str
+    values: np.ndarray
+    """Rising."""
+    counts: np.ndarray
+    members: tuple[int, ...] = ()
+    """Which of the delivered vote's `estimators_` the scores are around; a model that is no vote is its own first."""
+    weights: tuple[float, ...] = ()
+    """Of the members; they sum to one."""
+
+    def up_to(self, score: np.ndarray, side: Literal["left", "right"]) -> np.ndarray:
+        """How many rows have at most that score, with `left` a smaller one."""
+        return np.concatenate([[0], np.cumsum(self.counts)])[np.searchsorted(self.values, score, side)]
+
+
+@dataclass(frozen=True, eq=False)
+class Conformal:
+    """The scores that a version keeps, as `conformal.json`."""
+
+    task: Task
+    method: Method
+    """`cv+`: each fold's scores around its own members. `refit`: all around the one model, an approximation."""
+    folds: tuple[Scores, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many outer rows the scores are of."""
+        return int(sum(fold.counts.sum() for fold in self.folds))
+
+    @property
+    def highest(self) -> float:
+        """The highest level that so many rows allow."""
+        return self.rows / (self.rows + 1)
+
+    def place(self, level: float) -> int:
+        """Which of the scores, in rising order, bounds that level; InputError where there are too few."""
+        if not 0 < level < 1:
+            raise InputError(f"The level of an interval is between 0 and 1, such as 0.9, not {level:g}.")
+        if level > self.highest:
+            most = math.floor(self.highest * 1e4) / 1e4
+            raise InputError(
+                f"An interval of level {level:g} needs scores of {math.ceil(round(1 / (1 - level), 6)) - 1:,} rows; "
+                f"the outer folds judged {self.rows:,}: the highest level is {most:g}."
+            )
+        # 0.95 * 20 is 19, whatever floats say
+        return math.ceil(round(level * (self.rows + 1), 9))
+
+    def by_fold(self, predictions: np.ndarray) -> list[np.ndarray]:
+        """What each fold's members say together, from what every member of the model says."""
+        return [np.tensordot(fold.weights, predictions[list(fold.members)], 1) for fold in self.folds]
+
+    def placed(self, votes: Sequence[tuple[str, float]]) -> Conformal:
+        """The scores with their members: `votes` are (fold, weight) of each member of the delivered model."""
+        return replace(self, folds=tuple(_placed(fold, votes) for fold in self.folds))
+
+    def as_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        folds = [
+            {
+                "fold": one.fold,
+                "members": list(one.members),
+                "weights": list(one.weights),
+                "scores": one.values.tolist(),
+                "counts": one.counts.tolist(),
+            }
+            for one in self.folds
+        ]
+        return {"format": FORMAT, "task": self.task, "method": self.method, "rows": self.rows, "folds": folds}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Conformal:
+        """What `as_json` wrote; InputError where a later Nestor wrote it in another form."""
+        if value["format"] != FORMAT:
+            raise InputError(f"conformal.json has format {value['format']}; this Nestor knows {FORMAT}: update it.")
+        folds = [
+            Scores(
+                one["fold"],
+                np.array(one["scores"], dtype=float),
+                np.array(one["counts"], dtype=np.int64),
+                tuple(one["members"]),
+                tuple(one["weights"]),
+            )
+            for one in value["folds"]
+        ]
+        return cls(value["task"], value["method"], tuple(folds))
+
+
+def _placed(fold: Scores, votes: Sequence[tuple[str, float]]) -> Scores:
+    own = [i for i, (name, _) in enumerate(votes) if name == fold.fold]
+    whole = sum(votes[i][1] for i in own)
+    return replace(fold, members=tuple(own), weights=tuple(votes[i][1] / whole for i in own))
+
+
+# --- Scores ----------------------------------------------------------------------------------------------------------
+
+
+def scored(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Each row's score: the absolute residual, or one minus the probability of its class (Sadinle, Lei & Wasserman
+    2019, JASA 114:223: of all scores it makes the smallest sets)."""
+    if task == "regression":
+        return np.abs(np.asarray(target, dtype=float) - prediction)
+    return 1 - prediction[np.arange(len(target)), np.asarray(target, dtype=np.int64)]
+
+
+def conformal(
+    task: Task, outer: Iterable[tuple[str, np.ndarray, np.ndarray]], refit: str | None = None
+) -> Conformal | None:
+    """What a version keeps of (fold, target, prediction) of the outer rows; None where there are none, or a prediction
+    is not finite. `refit` names the fold of the one model where no fold's model is delivered."""
+    found = [(fold, scored(task, target, prediction)) for fold, target, prediction in outer if len(target)]
+    if not found or not all(np.isfinite(scores).all() for _, scores in found):
+        return None
+    if refit is not None:
+        found = [(refit, np.concatenate([scores for _, scores in found]))]
+    folds = tuple(Scores(fold, *thinned(scores, MOST // len(found))) for fold, scores in found)
+    return Conformal(task, "cv+" if refit is None else "refit", folds)
+
+
+def thinned(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` values and how many scores each stands for, closest together at the high end, where levels lie.
+
+    Every score is rounded up to a kept one, so what is made of them covers no less than before."""
+    ordered = np.sort(scores)
+    if len(ordered) <= most:
+        return ordered, np.ones(len(ordered), dtype=np.int64)
+    from_top = np.unique(np.geomspace(1, len(ordered), most).round().astype(np.int64))
+    kept = len(ordered) - from_top[::-1]
+    return ordered[kept], np.diff(kept, prepend=-1)
+
+
+# --- What is made of them --------------------------------------------------------------------------------------------
+
+
+def intervals(kept: Conformal, centres: Sequence[np.ndarray], level: float) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest value of each row, from each fold's predictions of it."""
+    place = kept.place(level)
+    low = -_end(kept, [-np.asarray(c, dtype=float) for c in centres], place)
+    high = _end(kept, [np.asarray(c, dtype=float) for c in centres], place)
+    # below a level of one half, models far apart turn the ends round
+    return np.minimum(low, high), np.maximum(low, high)
+
+
+def _end(kept: Conformal, centres: Sequence[np.ndarray], place: int) -> np.ndarray:
+    """The `place`-th smallest of all centre + score, by halving; never less, and more by 2^-20 of the models' span."""
+    middle = _quantile(kept, place)
+    low, high = np.min(centres, axis=0) + middle, np.max(centres, axis=0) + middle
+    for _ in range(_HALVINGS if len(centres) > 1 else 0):
+        half = (low + high) / 2
+        enough = sum(f.up_to(half - c, "right") for f, c in zip(kept.folds, centres, strict=True)) >= place
+        low, high = np.where(enough, low, half), np.where(enough, half, high)
+    return high
+
+
+def _quantile(kept: Conformal, place: int) -> float:
+    """The `place`-th smallest score of all folds."""
+    values = np.concatenate([fold.values for fold in kept.folds])
+    order = np.argsort(values)
+    past = np.cumsum(np.concatenate([fold.counts for fold in kept.folds])[order])
+    return float(values[order][np.searchsorted(past, place)])
+
+
+def sets(kept: Conformal, odds: Sequence[np.ndarray], level: float) -> np.ndarray:
+    """Which classes (rows, classes) are in each row's set, from each fold's probabilities.
+
+    The class that is likeliest by all folds is always in it, so no set is empty: a model that errs less often than the
+    level allows then covers more."""
+    place = kept.place(level)
+    below = sum(f.up_to(1 - np.asarray(o, dtype=float), "left") for f, o in zip(kept.folds, odds, strict=True))
+    inside = np.asarray(below) < place
+    inside[np.arange(len(inside)), np.mean(odds, axis=0).argmax(axis=1)] = True
+    return inside
+
+
+def coverage(
+    kept: Conformal, predictions: Sequence[np.ndarray], target: np.ndarray, levels: Sequence[float] = LEVELS
+) -> tuple[Coverage, ...]:
+    """What share of the targets is covered at each level that so many scores allow, from each fold's predictions."""
+    return tuple(_covered(kept, predictions, target, level) for level in levels if level <= kept.highest)
+
+
+def _covered(kept: Conformal, predictions: Sequence[np.ndarray], target: np.ndarray, level: float) -> Coverage:
+    if kept.task == "regression":
+        low, high = intervals(kept, predictions, level)
+        return Coverage(level, float(np.mean((low <= target) & (target <= high))), float(np.mean(high - low)))
+    inside = sets(kept, predictions, level)
+    own = inside[np.arange(len(target)), np.asarray(target, dtype=np.int64)]
+    return Coverage(level, float(own.mean()), float(inside.sum(axis=1).mean()))
+
+
+def percent(level: float) -> str:
+    """`90` for 0.9, `99.5` for 0.995: how a level is named in columns and metrics."""
+    return f"{100 * level:g}"

@@ -1,0 +1,66 @@
+"""What stands between a fold's averaged probabilities and what is judged and delivered: a calibration and a threshold,
+both chosen on the fold's inner rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.evaluation import calibration
+from models.evaluation.calibration import Calibration
+from models.evaluation.threshold import threshold, usual
+from models.metrics.metric import Fold3, Metric
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The last step of `procedure`; nothing where probabilities and the plain decision are best as they are."""
+
+    calibration: Calibration | None = None
+    threshold: float | None = None
+    """From which probability on the positive class is said; None: the likelier class, or the cheaper one."""
+
+    def odds(self, prediction: np.ndarray) -> np.ndarray:
+        """The prediction, probabilities calibrated."""
+        return prediction if self.calibration is None else self.calibration.applied(prediction)
+
+
+PLAIN = Finish()
+"""Probabilities and decisions as they are."""
+
+
+def judged(fold: Fold3, at: float | None) -> Fold3:
+    """The fold as it is judged: with codes where a threshold decides, else as it is."""
+    target, odds, weight = fold
+    return fold if at is None else (target, said(odds, at), weight)
+
+
+def said(odds: np.ndarray, at: float) -> np.ndarray:
+    """Codes by a threshold, as scikit-learn's `FixedThresholdClassifier` has them."""
+    return (odds[:, 1] >= at).astype(np.int64)
+
+
+def finished(
+    metric: Metric,
+    folds: Sequence[Fold3],
+    keys: Sequence[np.ndarray],
+    calibrate: str,
+    choose: bool,
+    seed: int,
+    pooled: bool = False,
+) -> tuple[Finish, list[Fold3]]:
+    """What is best on these inner folds of the ensemble's probabilities, and the folds calibrated by other rows.
+    `choose`: whether a threshold may be chosen. `pooled`: whether several folds' models will be averaged."""
+    made, odds = calibration.chosen(metric, folds, keys, calibrate, pooled)
+    shown = [(target, new, weight) for (target, _, weight), new in zip(folds, odds, strict=True)]
+    at = threshold(metric, shown, keys, seed) if choose else None
+    return Finish(made, at), shown
+
+
+def of_all(metric: Metric, finishes: Sequence[Finish]) -> float | None:
+    """The threshold of several folds' average: the mean of theirs; None where each decides plainly."""
+    if all(one.threshold is None for one in finishes):
+        return None
+    return float(np.mean([usual(metric) if one.threshold is None else one.threshold for one in finishes]))

@@ -1,0 +1,385 @@
+"""Whether a challenger becomes champion: both predict the same rows, which neither was trained on.
+
+The two predictions of a row rise and fall together, so the bootstrap is paired: each replicate draws units (rows,
+groups or blocks of time) once and scores both on them (Efron & Tibshirani 1993, An Introduction to the Bootstrap).
+`models/evaluation/looks.py` makes a lower bound of it, at the level that this look has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import TypeAdapter
+
+from models.config.gate import Gate
+from models.errors import listed
+from models.evaluation.estimate import around, basis, deviation, draws, replicates
+from models.evaluation.looks import LOOKS, level_of, likeliest, lower_bound, skewness, without
+from models.evaluation.verdict import between, shown
+from models.metrics.metric import Fold3, Metric, some_rows
+from models.outcome import Interval, number
+
+LEAST_ROWS = 200
+LEAST_GROUPS = 20
+"""On fewer nothing is decided."""
+LEAST_LEVEL = 50
+"""Rows that a level of the subgroup column needs before its loss counts."""
+MOST_LEVELS = 50
+"""Levels that a verdict lists, the greatest losses first; all of them count."""
+FRESH = "rows that arrived since the last opening"
+"""The mark of a score to publish on rows that no earlier version of the name had sealed."""
+CHOSEN = "chosen on these rows"
+"""The mark of one on rows that earlier versions had sealed too."""
+MOST_USES = 20
+"""Decisions on the same sealed rows after which they are worn: a new seal is advised."""
+
+Unit = Literal["row", "group", "block"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs who uses it."""
+
+    latency: float
+    """Milliseconds for one row: the median of some."""
+    size: float
+    """Megabytes on disk."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the subgroup column."""
+
+    name: str
+    rows: int
+    gain: float
+    """Challenger minus champion, turned so that greater is better."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The score to publish for a version that became champion."""
+
+    score: Interval
+    rows: int
+    mark: str
+    """What these rows were used for before."""
+    flatters: float = 0.0
+    """What the choice flattered by; it is taken off."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate found. Scores are in the metric's own sense; a gain is positive where the challenger is better."""
+
+    rule: str
+    level: float
+    """How sure the gate is to be over the looks of one champion."""
+    threshold: float
+    """What the gain's lower bound must be above."""
+    metric: str = ""
+    rows: int = 0
+    """Rows that neither version was trained on."""
+    units: int = 0
+    """What the bootstrap drew."""
+    unit: Unit = "row"
+    champion: Interval | None = None
+    challenger: Interval | None = None
+    gain: Interval | None = None
+    """Challenger minus champion with its one-sided lower bound."""
+    promoted: bool | None = None
+    """Whether the rule promotes the challenger; None: nothing is decided, and the champion stays."""
+    reasons: tuple[str, ...] = ()
+    """The limits that the challenger breaks, or why nothing is decided."""
+    champion_cost: Cost | None = None
+    challenger_cost: Cost | None = None
+    levels: tuple[Level, ...] = ()
+    name: str = ""
+    champion_version: int | None = None
+    challenger_version: int | None = None
+    look: int = 1
+    """How many challengers this champion has met, this one included, since sealed rows were drawn."""
+    sure: float = 0.0
+    """The level that this look has; 0 where nothing is decided."""
+    uses: int = 0
+    """How often these sealed rows have decided, this time included."""
+    notes: tuple[str, ...] = ()
+    published: Published | None = None
+    """The challenger's score to publish if it becomes champion."""
+
+    @property
+    def confidence(self) -> str:
+        """The level of the lower bound, in words."""
+        return f"{100 * (self.sure or self.level):.4g} % confidence"
+
+    @property
+    def to_publish(self) -> str:
+        """Which score to publish if the challenger becomes champion; empty where none is known."""
+        if self.published is None or not (score := between(self.published.score)):
+            return ""
+        fresh = self.published.mark == FRESH
+        rows = f"{self.published.rows:,} rows that {'no earlier version had sealed' if fresh else 'decided'}"
+        off, value = self.published.flatters, self.published.score.value
+        chosen = "" if shown(value + off) == shown(value) else f"; being chosen flattered it by {shown(off)}, taken off"
+        return f"The score to publish is {self.metric} {score}, on {rows}{chosen}."
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words and numbers."""
+        told = _undecided(self) if self.gain is None else _decided(self)
+        return " ".join([told, *_cost(self), *self.notes])
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`, with the sentence."""
+        return {**asdict(self), "sentence": self.sentence}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Verdict:
+        """The verdict that `as_json` made the value of."""
+        return TypeAdapter(cls).validate_python({k: v for k, v in value.items() if k != "sentence"})
+
+
+def undecided(gate: Gate, why: str, **known: Any) -> Verdict:
+    """The verdict where nothing can be decided."""
+    return Verdict(gate.rule, gate.level, threshold(gate), reasons=(why,), **known)
+
+
+def threshold(gate: Gate) -> float:
+    """What the gain's lower bound must be above."""
+    return gate.min_gain if gate.rule == "better" else -gate.margin
+
+
+def decide(
+    metric: Metric,
+    target: np.ndarray,
+    champion: np.ndarray,
+    challenger: np.ndarray,
+    units: np.ndarray,
+    gate: Gate,
+    *,
+    unit: Unit = "row",
+    weight: np.ndarray | None = None,
+    seed: int = 0,
+    subgroup: np.ndarray | None = None,
+    costs: tuple[Cost, Cost] | None = None,
+    look: int = 1,
+    fresh: np.ndarray | None = None,
+) -> Verdict:
+    """The verdict on two predictions of the same rows.
+
+    `units` says which row, group or block each row belongs to (`unit` which of these it is); `subgroup` the level of
+    each row, `costs` what champion and challenger cost, `look` how many challengers this champion has met, `fresh`
+    which rows no earlier version had sealed, as far as that is known.
+    """
+    rows, distinct = len(target), len(np.unique(units))
+    folds: list[Fold3] = [(target, champion, weight), (target, challenger, weight)]
+    costs_ = costs or (None, None)
+    known: dict[str, Any] = {"metric": metric.name, "rows": rows, "units": distinct, "unit": unit,
+                             "champion_cost": costs_[0], "challenger_cost": costs_[1]}  # fmt: skip
+    why = too_few(rows, distinct, unit)
+    if why:
+        return undecided(gate, why, **known)
+    met = measure(metric, folds, units, seed)
+    sure = level_of(look, gate.level)
+    low = met.low(sure)
+    if math.isnan(low):
+        return undecided(gate, f"{metric.name} can't be computed on these rows.", **known)
+    levels = () if subgroup is None else _levels(metric, folds, subgroup)
+    broken = _broken(gate, costs_[1], levels)
+    passed = low > threshold(gate)
+    if fresh is not None and not _enough(metric, folds[1], units, unit, fresh):
+        fresh = None
+    least = threshold(gate) if passed and not broken else None
+    rests_on = basis(metric, [folds[0]], [units])
+    scores = [around(metric, value, deviation(of), rests_on) for value, of in zip(met.values, met.drawn, strict=True)]
+    return Verdict(
+        gate.rule, gate.level, threshold(gate), champion=scores[0], challenger=scores[1],
+        gain=Interval(met.gain, low), promoted=passed and not broken, reasons=broken, levels=levels[:MOST_LEVELS],
+        look=look, sure=sure, published=published(met, sure, least, fresh), **known,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Met:
+    """Two versions on the same rows: what each scores, and how far that varies."""
+
+    metric: Metric
+    folds: Sequence[Fold3]
+    """The rows with the champion's prediction, and with the challenger's."""
+    units: np.ndarray
+    seed: int
+    values: tuple[float, float]
+    drawn: np.ndarray
+    """The two scores of each replicate: (version, replicate)."""
+    skew: float
+    """The gain's skewness."""
+
+    @property
+    def gain(self) -> float:
+        """Challenger minus champion, turned so that greater is better."""
+        return self.metric.gain(self.values[1]) - self.metric.gain(self.values[0])
+
+    @property
+    def gains(self) -> np.ndarray:
+        """The gain of each replicate."""
+        return (self.drawn[1] - self.drawn[0]) * self.metric.gain(1.0)
+
+    def low(self, sure: float) -> float:
+        """The gain's lower bound at that level; NaN where it or a tenth of the replicates are undefined."""
+        gains, units = self.gains, len(np.unique(self.units))
+        if units < 2 or np.isfinite(gains).sum() < max(2, 0.9 * len(gains)):
+            return math.nan
+        error = deviation(gains) * math.sqrt(units / (units - 1))
+        return lower_bound(self.gain, error, self.skew, units, sure)
+
+
+def measure(metric: Metric, folds: Sequence[Fold3], units: np.ndarray, seed: int) -> Met:
+    """What champion and challenger score on these rows, with the bootstrap of both."""
+    drawn = _again(metric, folds, _counts(metric, units, seed))
+    left = _again(metric, folds, without(units, seed))
+    values = (metric.score(*folds[0]), metric.score(*folds[1]))
+    return Met(metric, folds, units, seed, values, drawn, skewness((left[1] - left[0]) * metric.gain(1.0)))
+
+
+def _counts(metric: Metric, units: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    return (counts for [counts] in draws([units], replicates(metric, [units, units]), seed))
+
+
+def _again(metric: Metric, folds: Sequence[Fold3], counted: Iterable[np.ndarray]) -> np.ndarray:
+    """The scores (prediction, replicate) of several predictions of the same rows."""
+    scores = [np.stack([metric.resample([fold], [counts]) for fold in folds]) for counts in counted]
+    return np.concatenate(scores, axis=1)
+
+
+def published(met: Met, sure: float, least: float | None, fresh: np.ndarray | None) -> Published:
+    """The challenger's score to publish, on fresh rows where there are such.
+
+    Whoever is promoted for a gain on these rows was lucky there more often than not. So where it was promoted for a
+    gain above `least`, what that flatters, as far as the score goes with the gain, is taken off; the interval reaches
+    from the end of the one score's to that of the other's. None: the rule has not chosen."""
+    metric, value, drawn, part, units = met.metric, met.values[1], met.drawn[1], met.folds[1], met.units
+    if fresh is not None and not fresh.all():
+        part = some_rows(part, fresh)
+        counted = (counts[:, fresh] for counts in _counts(metric, units, met.seed))
+        value, drawn, units = metric.score(*part), _again(metric, [part], counted)[0], units[fresh]
+    rows, mark, rests_on = len(units), CHOSEN if fresh is None else FRESH, basis(metric, [part], [units])
+    told, gains = around(metric, value, deviation(drawn), rests_on), met.gains
+    both = np.isfinite(drawn) & np.isfinite(gains)
+    error = deviation(gains[both])
+    if least is None or not error > 0:
+        return Published(told, rows, mark)
+    passed = least + met.gain - met.low(sure)
+    share = max(0.0, float(np.cov(drawn[both] * metric.gain(1.0), gains[both])[0, 1]) / error**2)
+    flatters = share * (met.gain - likeliest(met.gain, error, passed, least))
+    honest = around(metric, value - metric.gain(flatters), deviation(drawn), rests_on)
+    ends = (honest.low, told.high) if metric.greater_is_better else (told.low, honest.high)
+    return Published(Interval(honest.value, *ends, rests_on), rows, mark, flatters)
+
+
+def _enough(metric: Metric, fold: Fold3, units: np.ndarray, unit: Unit, fresh: np.ndarray) -> bool:
+    """Whether a score can be published on the fresh rows alone."""
+    few = too_few(int(fresh.sum()), len(np.unique(units[fresh])), unit)
+    return not few and math.isfinite(metric.score(*some_rows(fold, fresh)))
+
+
+def too_few(rows: int, units: int, unit: Unit) -> str:
+    """Why these rows decide nothing; empty where they do."""
+    if rows < LEAST_ROWS:
+        return f"{rows:,} rows are left that neither version was trained on, and {LEAST_ROWS} are needed."
+    if unit == "group" and units < LEAST_GROUPS:
+        return f"{units} groups are left that neither version was trained on, and {LEAST_GROUPS} are needed."
+    return ""
+
+
+def _levels(metric: Metric, folds: list[Fold3], subgroup: np.ndarray) -> tuple[Level, ...]:
+    """The levels that have enough rows, and where the metric is defined, the greatest loss first."""
+    codes, names = pd.factorize(np.asarray(subgroup, dtype=object))
+    found = []
+    for code, name in enumerate(names):
+        rows = np.flatnonzero(codes == code)
+        if len(rows) < LEAST_LEVEL:
+            continue
+        scores = [metric.score(*some_rows(fold, rows)) for fold in folds]
+        gain = metric.gain(scores[1]) - metric.gain(scores[0])
+        found += [Level(str(name), len(rows), gain)] if math.isfinite(gain) else []
+    return tuple(sorted(found, key=lambda one: one.gain))
+
+
+def _broken(gate: Gate, cost: Cost | None, levels: tuple[Level, ...]) -> tuple[str, ...]:
+    """A sentence for each limit that the challenger breaks."""
+    found = []
+    if cost and gate.latency is not None and cost.latency > gate.latency:
+        found.append(f"It takes {number(cost.latency)} ms for one row, and {gate.latency:g} ms are allowed.")
+    if cost and gate.size is not None and cost.size > gate.size:
+        found.append(f"It has {number(cost.size)} MB on disk, and {gate.size:g} MB are allowed.")
+    worse = [one for one in levels if gate.subgroup_loss is not None and -one.gain > gate.subgroup_loss]
+    if worse:
+        named = listed([f"{one.name} ({number(-one.gain)} on {one.rows:,} rows)" for one in worse], 4, 60)
+        found.append(f"It loses more than {gate.subgroup_loss:g} on {gate.subgroup} = {named}.")
+    return tuple(found)
+
+
+# --- In words --------------------------------------------------------------------------------------------------------
+
+
+def _undecided(verdict: Verdict) -> str:
+    return f"Nothing is decided, so by the rule the champion stays. {' '.join(verdict.reasons)}".strip()
+
+
+def _decided(verdict: Verdict) -> str:
+    assert verdict.gain is not None
+    assert verdict.champion is not None
+    assert verdict.challenger is not None
+    units = {"row": "", "group": f" in {verdict.units:,} groups", "block": f" in {verdict.units:,} blocks of time"}
+    return " ".join(
+        [
+            f"On {verdict.rows:,} rows{units[verdict.unit]} that neither was trained on, the challenger"
+            f"{_version(verdict.challenger_version)} has {verdict.metric} {number(verdict.challenger.value)}, the "
+            f"champion{_version(verdict.champion_version)} {number(verdict.champion.value)}.",
+            f"The gain is {number(verdict.gain.value)}; with {verdict.confidence} it is above "
+            f"{number(verdict.gain.low)}.",
+            *_looked(verdict),
+            _asked(verdict),
+            *verdict.reasons,
+            "The rule promotes the challenger." if verdict.promoted else "By the rule the champion stays.",
+        ]
+    )
+
+
+def _looked(verdict: Verdict) -> list[str]:
+    """Which level this look has, and why."""
+    if not verdict.sure:
+        return []
+    return [
+        f"Why {100 * verdict.sure:.4g} %: of {LOOKS} challengers that are no better, chance may promote one with a "
+        f"probability of {100 * (1 - verdict.level):.3g} % at most, and this is challenger {verdict.look} of this "
+        f"champion, whose part is {100 * (1 - verdict.sure):.2g} %."
+    ]
+
+
+def _asked(verdict: Verdict) -> str:
+    """What the gain's lower bound must be, and whether it is."""
+    assert verdict.gain is not None
+    enough = verdict.gain.low is not None and verdict.gain.low > verdict.threshold
+    margin = f" (worse by {-verdict.threshold:g} at most)" if verdict.rule == "not_worse" else ""
+    does = "does" if enough else "does not"
+    return f"To be promoted it must surely gain more than {verdict.threshold:g}{margin}, which it {does}."
+
+
+def _cost(verdict: Verdict) -> list[str]:
+    ours, theirs = verdict.champion_cost, verdict.challenger_cost
+    if ours is None or theirs is None:
+        return []
+    return [
+        f"The challenger takes {number(theirs.latency, 3)} ms for one row (the champion {number(ours.latency, 3)} ms) "
+        f"and {number(theirs.size, 3)} MB on disk (the champion {number(ours.size, 3)} MB)."
+    ]
+
+
+def _version(version: int | None) -> str:
+    return "" if version is None else f" (version {version})"

@@ -1,0 +1,43 @@
+"""Weights by class: rows of a class count more in fits, and never in scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from models.data.labels import code_of
+from models.errors import InputError
+
+ClassWeights = tuple[float, ...] | Literal["balanced"]
+"""A factor for each class, or `balanced`; empty: all count the same."""
+
+
+def class_weights(wanted: Mapping[str, float] | str | None, classes: Sequence[Any]) -> ClassWeights:
+    """What a person asks for, by codes; labels that are not named keep 1. InputError for an unknown label."""
+    if not wanted:
+        return ()
+    if not classes:
+        raise InputError("A class weight goes with labels: a regression target has none.")
+    if isinstance(wanted, str):
+        return "balanced"
+    factors = [1.0] * len(classes)
+    for label, factor in wanted.items():
+        factors[code_of(label, classes, "class weights")] = factor
+    return tuple(factors)
+
+
+def weighted(weight: np.ndarray | None, y: np.ndarray, factors: ClassWeights) -> np.ndarray | None:
+    """The row weights of a training part times those of their classes; `balanced`: so that every class weighs the same
+    in these rows and the mean factor is 1 (scikit-learn's `class_weight`, King & Zeng 2001, Political Analysis 9:137).
+    """
+    if not len(factors):
+        return weight
+    own = np.ones(len(y)) if weight is None else np.asarray(weight, float)
+    if factors == "balanced":
+        mass = np.bincount(y, weights=own)
+        there = mass > 0
+        by_class = np.divide(mass.sum() / there.sum(), mass, out=np.zeros(len(mass)), where=there)
+        return own * by_class[y]
+    return own * np.array(factors)[y]

@@ -1,0 +1,348 @@
+"""Whether later rows look otherwise than those that a model was trained on.
+
+Later rows are counted in the profile's cells, and of every column two questions are asked. Is it more than chance? A
+chi-square test of the two rows of counts, with Holm's correction over all columns (Holm 1979, Scandinavian Journal of
+Statistics 6:65). Is it enough to matter? The population stability index. Only both make an alarm: with many rows any
+trifle is significant, with few any sample has a large index, and of many columns some always look odd. Rows of one
+group or point are alike, so they count for as many as they are worth: by the design effect (Rao & Scott 1981).
+
+Chance alone gives an index of about (cells - 1) (1/then + 1/now) (Yurdakul & Naranjo 2020, Journal of Risk Model
+Validation 14(4)); that much is taken off. Cells that expect fewer than five rows are joined by what both tables hold
+together, never by one of them: else the rare levels that happened to be in the first would seem to vanish.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.errors import listed, shortened
+from models.evaluation.estimate import standard_error
+from models.metrics.metric import Fold3, Metric
+from models.monitoring.table_profile import (
+    BUCKETS,
+    Column,
+    Performance,
+    Profile,
+    between,
+    buckets,
+    cell_of,
+    design_effect,
+    levels,
+    numbers,
+)
+from models.outcome import finite, number
+
+LEAST = 5
+"""Rows that a cell must expect in the smaller table: the usual rule for the chi-square (Cochran 1954)."""
+FEWEST = 20
+"""Fewer rows than this say nothing."""
+LABELLED = 50
+"""The same for rows with labels: the error of a score of fewer is not known."""
+
+
+@dataclass(frozen=True)
+class ColumnDrift:
+    """One column, then and now."""
+
+    name: str
+    kind: str
+    part: str
+    """feature or prediction."""
+    psi: float
+    """Population stability index, less what chance gives; 0 is none, from 0.1 on one looks, from 0.25 on it is much."""
+    distance: float
+    """Jensen-Shannon distance, 0 to 1."""
+    p: float
+    """Of the test, corrected for all columns; 1 for a column that raises no alarm."""
+    missing: tuple[float, float]
+    """Share of missing values, then and now."""
+    mean: tuple[float | None, float | None] = (None, None)
+    new_levels: float | None = None
+    """Share of rows with a level that training did not know; None where not every level is known."""
+    alarm: bool = False
+    moves: bool = False
+    """Shown and never an alarm: later rows are later."""
+    bars: tuple[tuple[str, float, float], ...] = ()
+    """What a figure shows: cell, its share then, its share now."""
+
+
+@dataclass(frozen=True)
+class PerformanceDrift:
+    """The published score against the one on later rows with labels."""
+
+    metric: str
+    rows: int
+    then: float
+    now: float
+    then_error: float
+    now_error: float
+    z: float
+    """In standard errors of both; positive: worse now."""
+    p: float
+    """One-sided: how often chance alone makes it so much worse."""
+    alarm: bool
+
+    @property
+    def sentence(self) -> str:
+        """`roc_auc is worse: 0.81 now, 0.90 then`."""
+        verdict = "is worse" if self.alarm else "holds"
+        return f"{self.metric} {verdict}: {number(self.now)} now, {number(self.then)} then"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What watching found."""
+
+    rows: tuple[int, int]
+    """Rows then and now."""
+    columns: tuple[ColumnDrift, ...]
+    """Features and predictions; alarms first, then by index."""
+    level: float
+    psi: float
+    performance: PerformanceDrift | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def alarms(self) -> tuple[ColumnDrift, ...]:
+        """The columns that drift."""
+        return tuple(c for c in self.columns if c.alarm)
+
+    @property
+    def drifted(self) -> bool:
+        """Whether anything alarms."""
+        return bool(self.alarms) or (self.performance is not None and self.performance.alarm)
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in one line that begins with `No drift` or with what drifts."""
+        features = [c for c in self.columns if c.part == "feature"]
+        alarms = [c.name for c in self.alarms if c.part == "feature"]
+        spoken = any(c.part == "prediction" for c in self.columns)
+        drifts = any(c.part == "prediction" for c in self.alarms)
+        parts = [f"{len(alarms)} of {len(features)} columns drift: {listed(alarms)}"] if alarms else []
+        parts += ["predictions drift"] if drifts else []
+        parts += [self.performance.sentence] if self.performance else []
+        count = f"{len(features)} column{'s' * (len(features) != 1)}"
+        same = [count] * (not alarms) + ["predictions"] * (spoken and not drifts)
+        verb = "is" if same == ["1 column"] else "are"
+        parts += [f"{' and '.join(same)} {verb} as in training"] * bool(same)
+        text = "; ".join(parts) + f" ({self.rows[1]:,} rows)."
+        if not self.drifted:
+            return f"No drift: {text}"
+        return text.replace("predictions drift", "Predictions drift") if text.startswith("pred") else text
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        return finite({"drifted": self.drifted, "sentence": self.sentence, **asdict(self)})
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The result of `flows.watch.watch`."""
+
+    name: str
+    version: int
+    """The version that was watched."""
+    data: str
+    drift: Drift
+    run_id: str | None = None
+    """The watch's own run in MLflow."""
+    event: bool = False
+    """Whether the event `nestor.drift` was sent."""
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        found = self.drift.as_json()
+        first = {"name": self.name, "version": self.version, "data": self.data}
+        last = {"run_id": self.run_id, "event": self.event, "notes": [*self.drift.notes, *self.notes]}
+        return {**first, "drifted": found.pop("drifted"), "sentence": found.pop("sentence"), **found, **last}
+
+
+def compare(
+    then: Profile,
+    features: pd.DataFrame,
+    predictions: pd.DataFrame | None = None,
+    level: float = 0.01,
+    psi: float = 0.1,
+    units: np.ndarray | None = None,
+    predicted_units: np.ndarray | None = None,
+) -> Drift:
+    """Every column of the later rows against the profile. At most with probability `level` does any column of rows
+    like the first ones alarm; and none whose index is below `psi`. `units`: which group or point each later row is a
+    part of, where they are not observations of their own."""
+    pairs = [(name, "feature", column, features[name], units) for name, column in then.columns.items()]
+    if predictions is not None:
+        own = [(n, c) for n, c in then.predictions.items() if n in predictions]
+        pairs += [(n, "prediction", c, predictions[n], predicted_units) for n, c in own]
+    found = [_compared(*pair) for pair in pairs]
+    enough = min(then.rows, len(features)) >= FEWEST
+    tested = [k for k, one in enumerate(found) if not one.moves]
+    for k, p in zip(tested, _holm([found[k].p for k in tested]), strict=True):
+        found[k] = replace(found[k], p=p, alarm=enough and p <= level and found[k].psi >= psi)
+    notes = () if enough else (f"{len(features)} rows against {then.rows} say nothing: {FEWEST} are needed.",)
+    order = sorted(found, key=lambda c: (not c.alarm, -c.psi, -c.distance, c.name))
+    return Drift((then.rows, len(features)), tuple(order), level, psi, notes=notes)
+
+
+def worse(then: Performance, metric: Metric, rows: Fold3, keys: np.ndarray, level: float) -> PerformanceDrift | None:
+    """Whether the model scores worse on rows whose labels came later: one-sided, by the standard errors of both
+    scores. `keys`: what the bootstrap draws. None where there are too few rows or no error is known."""
+    if len(rows[0]) < LABELLED or then.error is None:
+        return None
+    now, error = metric.score(*rows), standard_error(metric, [rows], [keys], seed=0)
+    both = math.hypot(then.error, error)
+    z = (metric.gain(then.value) - metric.gain(now)) / both if both else math.nan
+    if not math.isfinite(z):
+        return None
+    p = 0.5 * math.erfc(z / math.sqrt(2))
+    return PerformanceDrift(metric.name, len(rows[0]), then.value, now, then.error, error, z, p, p <= level)
+
+
+def _compared(name: str, part: str, then: Column, values: pd.Series, units: np.ndarray | None) -> ColumnDrift:
+    """One column; its p-value is its own still."""
+    worth = then.effect, 1.0 if units is None else design_effect(cell_of(then, values), units)
+    names, first, later = _cells(then, values)
+    gone = int(values.isna().sum())
+    a, b = _joined(then, first, later, gone)
+    return ColumnDrift(
+        name=name,
+        kind=then.kind,
+        part=part,
+        psi=_index(a, b, worth),
+        distance=_distance(a, b),
+        p=1.0 if then.moves else _test(a / worth[0], b / worth[1]),
+        missing=(then.missing / max(1, then.rows), gone / max(1, len(values))),
+        mean=(then.mean, _mean(then, values)),
+        new_levels=_new(then, names, later),
+        moves=then.moves,
+        bars=_bars(names, first, later, (then.missing, gone), bool(then.edges)),
+    )
+
+
+def _cells(then: Column, values: pd.Series) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The cells' names, and the rows in each then and now."""
+    if then.kind not in ("category", "boolean"):
+        return _ranges(then), np.array(then.counts or [0]), between(then.edges, numbers(values, then.kind))
+    now = levels(values, then.kind)
+    if not then.whole:
+        return [f"bucket {k}" for k in range(BUCKETS)], np.array(then.counts), buckets(now)
+    names = sorted({*then.levels, *now})
+    first, later = (np.array([one.get(n, 0) for n in names], np.int64) for one in (then.levels, now))
+    return names, first, later
+
+
+def _joined(column: Column, then: np.ndarray, now: np.ndarray, gone: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cells joined until each expects LEAST rows in the smaller table: neighbours of a number, of levels the rare
+    with the rare; and a cell for what is missing, kept apart from the values since 999 may stand for it now."""
+    both = then + now
+    rows = then.sum() + column.missing, now.sum() + gone
+    share = min(rows) / max(1, sum(rows))
+    order = np.argsort(-both, kind="stable") if column.whole and not column.edges else np.arange(len(both))
+    place, held, cell = np.zeros(len(both), np.int64), 0.0, 0
+    for k in order:
+        place[k], held = cell, held + both[k] * share
+        if held >= LEAST:
+            cell, held = cell + 1, 0.0
+    place = np.minimum(place, max(0, cell - 1))  # what is left over joins the last
+    first, later = np.bincount(place, weights=then), np.bincount(place, weights=now)
+    if (column.missing + gone) * share >= LEAST:
+        first, later = np.append(first, column.missing), np.append(later, gone)
+    some = first + later > 0  # where no value is there, all are missing
+    return first[some], later[some]
+
+
+def _test(then: np.ndarray, now: np.ndarray) -> float:
+    """The p-value of a chi-square test of homogeneity; 1 where there is nothing to test."""
+    if len(then) < 2 or not then.sum() or not now.sum():
+        return 1.0
+    from scipy.stats import chi2_contingency
+
+    found: Any = chi2_contingency(np.stack([then, now]), correction=False)
+    return float(found.pvalue)
+
+
+def _index(then: np.ndarray, now: np.ndarray, worth: tuple[float, float]) -> float:
+    """The population stability index, half a row added to every cell, less what chance gives to so many rows, of which
+    as many count as one observation as `worth` says."""
+    if not then.sum() or not now.sum():
+        return 0.0
+    p, q = ((one + 0.5) / (one.sum() + 0.5 * len(one)) for one in (then, now))
+    chance = (len(then) - 1) * (worth[0] / then.sum() + worth[1] / now.sum())
+    return max(0.0, float(((p - q) * np.log(p / q)).sum() - chance))
+
+
+def _distance(then: np.ndarray, now: np.ndarray) -> float:
+    """The Jensen-Shannon distance of the shares (Lin 1991, IEEE Transactions on Information Theory 37:145)."""
+    if not then.sum() or not now.sum():
+        return 0.0
+    from scipy.spatial.distance import jensenshannon
+
+    found = float(jensenshannon(then, now, base=2))
+    return found if math.isfinite(found) else 0.0
+
+
+def _holm(values: Sequence[float]) -> list[float]:
+    """Holm's corrected p-values, in the order given."""
+    order = np.argsort(values, kind="stable")
+    found, most = np.ones(len(values)), 0.0
+    for rank, k in enumerate(order):
+        most = max(most, min(1.0, (len(values) - rank) * values[k]))
+        found[k] = most
+    return found.tolist()
+
+
+def _mean(then: Column, values: pd.Series) -> float | None:
+    if then.mean is None:
+        return None
+    found = numbers(values, then.kind)
+    found = np.sort(found[np.isfinite(found)])
+    return float(found.mean()) if len(found) else None
+
+
+def _new(then: Column, names: Sequence[str], now: np.ndarray) -> float | None:
+    if then.kind != "category" or not then.whole:
+        return None
+    return sum(n for name, n in zip(names, now.tolist(), strict=True) if name not in then.levels) / max(1, now.sum())
+
+
+# --- What a figure shows ---------------------------------------------------------------------------------------------
+
+
+def _ranges(then: Column) -> list[str]:
+    """`below 3`, `3 to 5`, ..., `above 9`."""
+    if not then.edges:
+        return ["any"]
+    if then.values:
+        inside = [_mark(value, then) for value in then.values]
+        return [f"below {inside[0]}", *inside, f"above {inside[-1]}"]
+    marks = [_mark(edge, then) for edge in (then.low, *then.edges[1:-1], then.high)]
+    inside = [f"from {a}" if then.kind == "date" else f"{a} to {b}" for a, b in pairwise(marks)]
+    return [f"below {marks[0]}", *inside, f"above {marks[-1]}"]
+
+
+def _mark(value: float | None, then: Column) -> str:
+    value = value or 0.0
+    return str(np.datetime64(round(value), "s"))[:10] if then.kind == "date" else f"{value:.4g}"
+
+
+def _bars(
+    names: Sequence[str], then: np.ndarray, now: np.ndarray, missing: tuple[int, int], ordered: bool, most: int = 14
+) -> tuple[tuple[str, float, float], ...]:
+    """The cells with their shares of all rows; of levels the most frequent, and the rest together."""
+    cells = [*zip(names, then.tolist(), now.tolist(), strict=True), ("missing", *missing)]
+    first, later = max(1, sum(c[1] for c in cells)), max(1, sum(c[2] for c in cells))
+    shown = [(shortened(n), a / first, b / later) for n, a, b in cells if a or b]
+    if ordered:
+        return tuple(shown)
+    shown.sort(key=lambda c: -max(c[1], c[2]))
+    rest = shown[most:]
+    others = [(f"{len(rest)} others", sum(c[1] for c in rest), sum(c[2] for c in rest))] if rest else []
+    return (*shown[:most], *others)

@@ -1,0 +1,260 @@
+"""What a table looked like when a model was trained on it, in counts: small, plain values that a version keeps.
+
+A number is counted between its own tenths; a level for itself, or, where there are many, by the hash of its name; of a
+text only the length is kept, and no row of anything. The levels of categories are kept by name all the same, as the
+fitted model keeps them: by them a level that is written otherwise is known again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import TypeAdapter
+
+from models.errors import shortened
+from models.splitting.seal import digest
+
+BINS = 10
+"""Cells of a number: tenths, as is usual for the population stability index."""
+LEVELS = 100
+"""Levels that are counted one by one; a column of more is counted in buckets of its levels' hashes."""
+BUCKETS = 50
+WIDTH = 40
+"""Characters of a level that count: its beginning stands for all of it."""
+CLASSES = 20
+"""Classes whose probabilities are watched one by one."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column's values were spread. Either `edges` or `levels` or neither (buckets) say what is counted."""
+
+    kind: str
+    """number, date, boolean, category or text; of a text only its length counts, of a date its seconds since 1970."""
+    rows: int
+    missing: int
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    edges: tuple[float, ...] = ()
+    """Of numbers, dates and lengths: the first lies just below the least value, the last just above the greatest."""
+    counts: tuple[int, ...] = ()
+    """Rows between the edges, one cell more than edges: below, ..., above. Without edges: rows by bucket."""
+    values: tuple[float, ...] = ()
+    """The values between the edges, where each cell holds one."""
+    levels: dict[str, int] = field(default_factory=dict)
+    """Level -> rows, most frequent first: every level where there are at most LEVELS, else the most frequent 20."""
+    distinct: int | None = None
+    """Levels in all."""
+    moves: bool = False
+    """Dates, and what a table is ordered by: later rows are later. They are shown and raise no alarm."""
+    effect: float = 1.0
+    """As how many rows one observation counts (the design effect), where rows of a group or point are alike."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether `levels` holds every level."""
+        return self.distinct == len(self.levels)
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A model's published score, and what a later score needs to be taken alike."""
+
+    metric: str
+    value: float
+    error: float | None
+    """Its standard error."""
+    rows: int
+    of: str
+    """test or estimate."""
+    weight: str | None = None
+    group: str | None = None
+    time: str | None = None
+    """Columns, where the run had such."""
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What wrong labels cost, where the metric is cost."""
+    threshold: float | None = None
+    """From which probability on the model says the positive class; None: plainly."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A training table and the model's predictions on rows it was not trained on, as plain values."""
+
+    rows: int
+    columns: dict[str, Column]
+    """The features, in the order of training."""
+    predictions: dict[str, Column] = field(default_factory=dict)
+    of: str | None = None
+    """Whose predictions: of sealed rows, or of outer folds."""
+    performance: Performance | None = None
+    levels: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Category -> every level and its rows, by which later rows are told to be written otherwise; empty in versions of
+    an older Nestor."""
+    unit: str = "row"
+    """What one observation is: a row, or all rows of a group or point."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Profile:
+        """The profile that `as_json` made the value of."""
+        return TypeAdapter(cls).validate_python(value)
+
+
+def profile(
+    features: pd.DataFrame,
+    kinds: Mapping[str, str],
+    predictions: pd.DataFrame | None = None,
+    of: str | None = None,
+    performance: Performance | None = None,
+    moving: Sequence[str] = (),
+    units: np.ndarray | None = None,
+    predicted_units: np.ndarray | None = None,
+    unit: str = "row",
+) -> Profile:
+    """The table's profile. `predictions`: as `predicted` gives them; `moving`: columns that the table is ordered by;
+    `units`: which group or point, as `unit` says, each row is a part of, where rows are not the observations."""
+    columns = {str(c): described(features[c], kinds[c], c in moving, units) for c in features.columns}
+    said = predictions if predictions is not None else pd.DataFrame()
+    own = {str(c): _prediction(said[c], predicted_units) for c in said.columns}
+    return Profile(len(features), columns, own, of if own else None, performance, every_level(features, kinds), unit)
+
+
+def every_level(features: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Category or ordered category -> each of its levels, whole, and its rows."""
+    return {str(c): counted(features[c]) for c in features.columns if kinds[c] in ("category", "ordered")}
+
+
+def counted(values: pd.Series) -> dict[str, int]:
+    """Each value and its rows; what is missing counts nowhere."""
+    return {str(value): int(rows) for value, rows in values.value_counts().items()}
+
+
+def predicted(prediction: np.ndarray, classes: Sequence[Any] = ()) -> pd.DataFrame:
+    """Predictions (values, or probabilities by class) as columns to watch: a value; the probability of the positive
+    class; of several classes the likeliest, and the probability of each.
+
+    Rounded, since the same model says 0.30000000000000004 on another machine."""
+    prediction = np.asarray(prediction, float)
+    if not classes:
+        return pd.DataFrame({"prediction": prediction.reshape(len(prediction)).astype(np.float32).astype(float)})
+    odds = {f"probability of {shortened(c)}": prediction[:, k].round(6) for k, c in enumerate(classes)}
+    if len(classes) == 2:
+        return pd.DataFrame(dict([list(odds.items())[1]]))
+    names = np.array([shortened(c) for c in classes], dtype=object)
+    likeliest = pd.Series(names[prediction.argmax(axis=1)], dtype="str")
+    return pd.DataFrame({"prediction": likeliest, **dict(list(odds.items())[:CLASSES])})
+
+
+def _prediction(values: pd.Series, units: np.ndarray | None) -> Column:
+    return described(values, "number" if pd.api.types.is_numeric_dtype(values.dtype) else "category", units=units)
+
+
+def described(values: pd.Series, kind: str, moving: bool = False, units: np.ndarray | None = None) -> Column:
+    """One column's profile. Values are canonical: numbers as floats, dates as datetime64, words as text. An ordered
+    category is counted as any other."""
+    found = _described(values, "category" if kind == "ordered" else kind, moving)
+    return found if units is None else replace(found, effect=design_effect(cell_of(found, values), units))
+
+
+def _described(values: pd.Series, kind: str, moving: bool) -> Column:
+    empty = Column(kind, len(values), int(values.isna().sum()), moves=moving or kind == "date")
+    if kind in ("category", "boolean"):
+        return _of_levels(empty, values)
+    found = numbers(values, kind)
+    found = np.sort(found[np.isfinite(found)])  # sorted: a mean's last digits depend on the order of rows
+    if not len(found):
+        return empty
+    edges = _edges(found)
+    low, high, mean = (float(x) for x in (found.min(), found.max(), found.mean()))
+    counts = between(edges, numbers(values, kind)).tolist()
+    return replace(
+        empty, low=low, high=high, mean=mean, edges=tuple(edges.tolist()), counts=tuple(counts),
+        values=tuple(np.unique(found).tolist()) if len(edges) == len(np.unique(found)) + 1 else (),
+    )  # fmt: skip
+
+
+def cell_of(column: Column, values: pd.Series) -> np.ndarray:
+    """The number of the cell in which each of these values is counted; what is missing has one of its own."""
+    if column.kind in ("category", "boolean"):
+        return pd.factorize(values)[0]
+    found = numbers(values, column.kind)
+    return np.where(np.isnan(found), -1, np.searchsorted(column.edges, found))
+
+
+def design_effect(cells: np.ndarray, units: np.ndarray) -> float:
+    """By how much more the counts of cells vary than those of as many single rows, since rows of a unit are alike: the
+    first-order correction of a chi-square test (Rao & Scott 1981, JASA 76:221), at least 1."""
+    cell, unit = pd.factorize(cells, use_na_sentinel=False)[0], pd.factorize(units)[0]
+    rows, many = len(cell), int(unit.max(initial=-1)) + 1
+    if many == rows or many < 2 or not cell.any():
+        return 1.0
+    size = np.bincount(unit)
+    pairs, held = np.unique(unit * (cell.max() + 1) + cell, return_counts=True)
+    of, at = np.divmod(pairs, cell.max() + 1)
+    share = np.bincount(cell) / rows
+    # The sum over units of (held - share * size)^2, where most of what they might hold is 0.
+    spread = np.bincount(at, held**2 - 2 * held * share[at] * size[of], len(share)) + share**2 * (size**2).sum()
+    effects = spread * many / (many - 1) / (rows * share)  # of each cell, times (1 - its share)
+    return max(1.0, float(effects.sum() / (len(share) - 1)))
+
+
+def _of_levels(empty: Column, values: pd.Series) -> Column:
+    counts = levels(values, empty.kind)
+    if len(counts) <= LEVELS:
+        return replace(empty, levels=counts, distinct=len(counts))
+    few = dict(list(counts.items())[:20])
+    return replace(empty, levels=few, distinct=len(counts), counts=tuple(buckets(counts).tolist()))
+
+
+def levels(values: pd.Series, kind: str = "category") -> dict[str, int]:
+    """Each level and its rows, most frequent first; a level as the profile writes it: its first 40 characters."""
+    codes, distinct = pd.factorize(values)
+    found: dict[str, int] = {}
+    for value, rows in zip(distinct, np.bincount(codes[codes >= 0], minlength=len(distinct)), strict=True):
+        name = ("true" if value else "false") if kind == "boolean" else str(value)[:WIDTH]
+        found[name] = found.get(name, 0) + int(rows)
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def numbers(values: pd.Series, kind: str) -> np.ndarray:
+    """The column as floats with NaN: seconds of a date, characters of a text."""
+    if kind == "date":
+        ticks = values.to_numpy("datetime64[us]")
+        return np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / 1e6)
+    if kind == "text":
+        return values.str.len().to_numpy(np.float64, na_value=np.nan)
+    return values.to_numpy(np.float64, na_value=np.nan)
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Edges between the tenths, each half way to the next value that occurs: an edge on a value would divide equals."""
+    distinct = np.unique(values)
+    if len(distinct) > BINS:
+        wanted = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1], method="lower"))
+        places = np.searchsorted(distinct, wanted)
+    else:
+        places = np.arange(len(distinct))
+    places = places[places < len(distinct) - 1]
+    room = 1e-6 * (distinct[-1] - distinct[0] or max(1.0, abs(distinct[0])))
+    between = distinct[places] / 2 + distinct[places + 1] / 2
+    return np.concatenate([[distinct[0] - room], between, [distinct[-1] + room]])
+
+
+def between(edges: Sequence[float] | np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rows per cell; what is missing counts nowhere."""
+    return np.bincount(np.searchsorted(edges, values[~np.isnan(values)]), minlength=len(edges) + 1)
+
+
+def buckets(counts: Mapping[str, int]) -> np.ndarray:
+    """Rows by the hash of their level: a division of many levels that owes nothing to how often each occurs."""
+    places = [digest("level", level) % BUCKETS for level in counts]
+    return np.bincount(places, weights=list(counts.values()), minlength=BUCKETS).astype(np.int64)

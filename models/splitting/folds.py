@@ -1,0 +1,319 @@
+"""The folds of a run: as many as its rows allow, so that every part has what training and judging need; or why there
+are none. Nothing is fitted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from models.config import Run
+from models.data.table import Finding, Table
+from models.errors import InputError, listed, shortened
+from models.metrics import fairness
+from models.metrics.fairness import Gap
+from models.metrics.metric import Metric
+from models.splitting.budget import LEVELS, first_level
+from models.splitting.division import counting, defined, undefined
+from models.splitting.seal import choose_seal, sealed_rows, work_rows
+from models.splitting.split import ALL, Fold, Plan, Undivided, layout
+from models.tuning.goal import Goal
+
+MOST_TIMES = 40
+"""How many different times are tried at most, to say how many would do."""
+_GROUPS = 4
+"""In fewer groups than these a class may well be missing on one side: one trains, one chooses, one judges, one more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """Folds that can be trained and judged."""
+
+    outer: int
+    inner: int
+    folds: tuple[Fold, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What a part of a fold lacks."""
+
+    fold: str
+    part: str
+    """`train` or `judge`."""
+    rows: np.ndarray
+    """The part's rows."""
+    metric: Metric | None = None
+    """The metric that can't be computed on them; None where nothing can be learned from them."""
+
+
+def asked_of(goal: Goal) -> tuple[Metric, ...]:
+    """The metric that rows are judged by, and those of other objectives and limits; gaps between subgroups, which want
+    more than rows, are looked at elsewhere."""
+    beside = (one.metric for one in goal.measured if one.metric is not None and not isinstance(one.metric, Gap))
+    return (goal.metric, *beside)
+
+
+def refit_too(run: Run) -> bool:
+    """Whether a search on all work rows is part of the plan: what is delivered is then one pipeline."""
+    if run.final.deliver == "auto":
+        return run.split.time is not None or run.final.rows == "all" or run.lean
+    return run.final.deliver == "refit"
+
+
+def laid(work: Table, plan: Plan, run: Run, metrics: Sequence[Metric], whole: Table) -> Laid:
+    """The folds that the user wants or that suit the table's size, or the first fewer ones in which every part has what
+    it needs; `whole` is the table with its sealed rows. InputError with the cause where there are none such."""
+    start, notes = _start(work, plan, run)
+    try:
+        found = even(work, plan, run, metrics, whole, *start)
+    except InputError as error:
+        return _fewer(error, start, work, plan, run, metrics, whole)
+    if run.split.inner and found.inner < run.split.inner:
+        notes = (*notes, f"{_count(found.inner, 'inner')}: {_wall(plan)} allow no more.")
+    return replace(found, notes=notes)
+
+
+def _fewer(
+    error: InputError, start: tuple[int, int], work: Table, plan: Plan, run: Run, metrics: Sequence[Metric],
+    whole: Table,
+) -> Laid:  # fmt: skip
+    """Fewer folds than `start`, where those would do; the error where none would, or the user fixed their number."""
+    for outer, inner in _levels(start, plan):
+        try:
+            found = even(work, plan, run, metrics, whole, outer, inner)
+        except InputError:
+            continue
+        split = run.split
+        if (split.outer or found.outer, split.inner or found.inner) != (found.outer, found.inner):
+            raise InputError(f"{error} Fewer folds would do: --outer {found.outer} --inner {found.inner}.") from None
+        note = (
+            f"{found.outer} outer x {found.inner} inner folds instead of {start[0]} x {start[1]}: with more of them "
+            "some part would have nothing to learn from, or nothing to be judged by."
+        )
+        return replace(found, notes=(note,))
+    raise error
+
+
+def even(
+    work: Table, plan: Plan, run: Run, metrics: Sequence[Metric], whole: Table, outer: int, inner: int
+) -> Laid:  # fmt: skip
+    """So many outer folds, each with as many inner ones; fewer of these where some fold allows no more. InputError with
+    the cause where some part lacks what it needs."""
+    rows, with_all = np.arange(work.rows), refit_too(run) or not outer
+    try:
+        folds = layout(plan, rows, outer, inner, with_all)
+        most = min(len(fold.inner) for fold in folds)
+        if most < inner:
+            folds = layout(plan, rows, outer, most, with_all)
+    except Undivided as error:
+        raise InputError(_undivided(error, plan, run, whole)) from None
+    _deliverable(work, folds)
+    lacking = list(_lacking(work, metrics, folds))
+    if lacking:
+        raise InputError(_cause(work, plan, lacking, folds))
+    judging = sum(fold.name != ALL for fold in folds)
+    return Laid(judging, min(inner, most), folds)
+
+
+def _start(work: Table, plan: Plan, run: Run) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """(outer, inner) to begin with: what the user wants, or what suits the table's size; outer at most what the
+    smallest class, the groups or the times allow."""
+    wanted, inner = first_level(work.rows, run.split)
+    outer, _ = plan.most_folds(np.arange(work.rows), wanted)
+    if outer < 5 and not run.split.inner:
+        inner = min(inner, max(2, outer - 1))
+    notes = (f"{_count(outer, 'outer')}: {_wall(plan)} allow no more.",) if outer < wanted else ()
+    return (outer, inner), notes
+
+
+def _count(folds: int, kind: str) -> str:
+    return f"{folds or 'No'} {kind} fold{'s' * (folds != 1)}"
+
+
+def _wall(plan: Plan) -> str:
+    return {
+        "random": "the rows of the smallest class",
+        "group": "the groups, or those that hold the smallest class,",
+        "time": "the different times",
+        "group_time": "the groups and times",
+    }[plan.kind]
+
+
+def _levels(start: tuple[int, int], plan: Plan) -> list[tuple[int, int]]:
+    """Fewer folds than at the start, the most first; with an outer loop."""
+    known = (*LEVELS, (2, 1), *([(1, 1)] if plan.time is not None else []))
+    return [(k, j) for k, j in known if 0 < k <= start[0] and j <= start[1] and (k, j) != start]
+
+
+# --- What parts lack -------------------------------------------------------------------------------------------------
+
+
+def _lacking(work: Table, metrics: Sequence[Metric], folds: Sequence[Fold]) -> Iterator[Lack]:
+    """The parts of the search that can't be trained on or judged by; the outer parts where none can be judged by."""
+    for fold in folds:
+        for train, judge in fold.inner:
+            if not _teaches(work, train):
+                yield Lack(fold.name, "train", train)
+            for metric in metrics:
+                if not defined(work, metric, judge):
+                    yield Lack(fold.name, "judge", judge, metric)
+    outer = [fold for fold in folds if fold.name != ALL]
+    if outer and not any(defined(work, metrics[0], fold.judge) for fold in outer):
+        yield from (Lack(fold.name, "judge", fold.judge, metrics[0]) for fold in outer)
+
+
+def _teaches(work: Table, rows: np.ndarray) -> bool:
+    """Whether there is something to learn from these rows: weights, and two classes."""
+    counted = counting(work, rows)
+    return len(np.unique(work.target[counted])) > 1 if work.classes else len(counted) > 0
+
+
+def unjudged(work: Table, metric: Metric, folds: Sequence[Fold]) -> tuple[Finding, ...]:
+    """A warning where some outer folds can't be judged."""
+    whys = {f.name: why for f in folds if f.name != ALL and (why := undefined(work, metric, f.judge))}
+    if not whys:
+        return ()
+    first = next(iter(whys.values()))
+    said = f"In fold {listed(whys)} {first}, so the estimate rests on the other outer folds."
+    return (Finding("split_plan", "warn", said),)
+
+
+def _deliverable(work: Table, folds: Sequence[Fold]) -> None:
+    """InputError where a bag is to be delivered, and the training rows of every fold lack a class."""
+    classes = set(range(len(work.classes)))
+    if not classes or any(fold.name == ALL for fold in folds):
+        return
+    lacking = [classes - set(work.target[fold.train].tolist()) for fold in folds]
+    if all(lacking):
+        labels = listed([work.classes[code] for code in sorted(set.union(*lacking))])
+        raise InputError(
+            f"In every fold the training rows lack at least one of these targets: {labels}. So no model of a bag would "
+            "know them all. Deliver one model fitted on all work rows instead: --deliver refit."
+        )
+
+
+def comparable(work: Table, folds: Sequence[Fold], goal: Goal) -> None:
+    """InputError where some part that judges is too small for the subgroups that are compared."""
+    parts = [rows for f in folds for rows in (f.judge, *(judge for _, judge in f.inner)) if len(rows)]
+    for one in goal.measured:
+        if not isinstance(one.metric, Gap) or work.subgroups is None:
+            continue
+        groups = fairness.codes(work.subgroups[one.column])
+        for rows in parts:
+            if not fairness.comparable(groups[rows], work.target[rows], one.metric.by_class):
+                raise InputError(
+                    f"{one.name} can't be measured: a part of {len(rows):,} judging rows holds no two subgroups with "
+                    f"{fairness.LEAST} rows each{' of one class' * one.metric.by_class}. Give more rows, fewer folds "
+                    "(--outer, --inner), or a column of fewer values."
+                )
+
+
+# --- Why -------------------------------------------------------------------------------------------------------------
+
+
+def _cause(work: Table, plan: Plan, lacking: Sequence[Lack], folds: Sequence[Fold]) -> str:
+    """Why parts lack something: that which most folds suffer from."""
+    struck = {part: {lack.fold for lack in lacking if lack.part == part} for part in ("train", "judge")}
+    part = max(struck, key=lambda name: len(struck[name]))
+    mine = [lack for lack in lacking if lack.part == part]
+    absent = Counter(code for lack in mine for code in _absent(work, lack.rows))
+    one, metric = mine[0], mine[0].metric
+    if not len(counting(work, one.rows)):
+        return (
+            f"In fold {one.fold} all {len(one.rows):,} rows that {part} weigh 0, so they count for nothing. Give more "
+            "rows a weight above 0, or leave out those of weight 0."
+        )
+    if not absent:
+        assert metric is not None
+        return f"In fold {one.fold} {undefined(work, metric, one.rows)}. Choose another metric (--metric)."
+    everywhere = struck[part] >= {f.name for f in folds if f.name != ALL}
+    where = "no part" if everywhere else f"in fold {one.fold} not every part"
+    does = "trains on it" if metric is None else f"that judges holds it, and {metric.name} needs it there"
+    place, advice = _place(work, plan, absent.most_common(1)[0][0], part)
+    return f"{place}, so {where} {does}. {advice}"
+
+
+def _absent(work: Table, rows: np.ndarray) -> list[int]:
+    """The classes that these rows lack, as far as they weigh more than 0."""
+    held = set(work.target[counting(work, rows)].tolist())
+    return [code for code in range(len(work.classes)) if code not in held]
+
+
+def _place(work: Table, plan: Plan, code: int, part: str) -> tuple[str, str]:
+    """Where the rows of a class stand, so that parts lack it (`Class new stands only after 2024-05-31`), and what to
+    do."""
+    name = f"class {shortened(work.classes[code], 30)}"
+    held = counting(work, np.flatnonzero(work.target == code))
+    if not len(held):
+        return f"All rows of {name} weigh 0", "Give them weights above 0, or leave the class out."
+    named = name[0].upper() + name[1:]
+    mine = np.isin(np.arange(work.rows), held)
+    groups = len(np.unique(plan.keys[mine]))
+    if plan.kind in ("group", "group_time") and groups < _GROUPS:
+        told = "is in one group alone" if groups == 1 else f"is in {groups} groups only"
+        return f"{named} {told}", "Give rows of it in more groups, or divide without --group."
+    if plan.time is not None:
+        return f"{named} {_when(plan.time, mine, part)}", "Give rows of it at other times, or divide without --time."
+    count = "one row" if len(held) == 1 else f"{len(held):,} rows"
+    return f"{named} has {count} beside the sealed ones", "Give more rows of it, or leave the class out."
+
+
+def _when(time: np.ndarray, mine: np.ndarray, part: str) -> str:
+    """When a class's rows stand, told by the rows before them where training lacks it, by those after them else."""
+    earlier, later = time[time < time[mine].min()], time[time > time[mine].max()]
+    if part == "train" and len(earlier):
+        return f"stands only after {instant(earlier.max())}"
+    if part == "judge" and len(later):
+        return f"stands only before {instant(later.min())}"
+    return f"stands at {len(np.unique(time[mine])):,} of {len(np.unique(time)):,} different times"
+
+
+def instant(value: np.generic) -> str:
+    """A time as a table has it: `2024-05-31`, with the time of day where it has one, or a number."""
+    if value.dtype.kind == "f":
+        return f"{float(value):.10g}"
+    moment = pd.Timestamp(int(value), unit="us")
+    return str(moment.date()) if moment == moment.normalize() else str(moment)
+
+
+def _undivided(error: Undivided, plan: Plan, run: Run, whole: Table) -> str:
+    """Why rows can't be divided into folds."""
+    times = 0 if whole.time is None else len(np.unique(whole.time))
+    if plan.known is not None:
+        return f"{error} Shorten --horizon, or give a longer table."
+    needed = _needed_times(whole.rows, times, run) if plan.kind == "time" else None
+    if needed is None:
+        return str(error)
+    return (
+        f"{times:,} different times in {whole.rows:,} rows; {needed} are needed: the earliest rows train, later ones "
+        "choose, later ones judge, and the latest are sealed. Give times more exactly, rows of more times, or divide "
+        "without --time."
+    )
+
+
+def _needed_times(size: int, times: int, run: Run) -> int | None:
+    """How many different times would do, more than there are, were so many rows spread evenly over them; None where no
+    number would."""
+    rows, gap = np.arange(size, dtype=np.uint64), run.split.gap or 0
+    for count in range(times + 1, MOST_TIMES):
+        time = np.arange(size) * count // size
+        seal, _ = choose_seal(rows, None, "time", share=run.split.sealed, time=time)
+        sealed = np.zeros(size, bool) if seal is None else sealed_rows(seal, rows, time)
+        left = np.flatnonzero(work_rows(sealed, rows, time, gap))
+        plan = Plan("time", np.arange(len(left)), None, time[left], gap, run.seed)
+        if len(left) and any(_divides(plan, *level) for level in _levels(first_level(len(left), run.split), plan)):
+            return count
+    return None
+
+
+def _divides(plan: Plan, outer: int, inner: int) -> bool:
+    try:
+        layout(plan, np.arange(len(plan.keys)), outer, inner, True)
+    except Undivided:
+        return False
+    return True

@@ -1,0 +1,92 @@
+"""What searches of other tables have taught: configurations of each family that were good on some of them, and which of
+them to try first on a table of this shape.
+
+The file beside this one is data, written by `python -m benchmarks.portfolio`. It names the tables that it learned from:
+nobody should measure a search on those. Configurations cross over, never scores or anything fitted, so an estimate
+stays honest (docs/estimates.md)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.resources import files
+from itertools import islice
+from typing import Any
+
+from models.fitting.family import Shape
+from models.tuning.space import moved, untried, walked
+from models.tuning.strategy import BATCH, Proposal, View
+
+FILE = "portfolio.json"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A configuration, and how far from each table's best it was."""
+
+    params: Mapping[str, Any]
+    regret: Mapping[str, float]
+    """Table -> 0 for the best configuration there was, 1 for one like the median of random ones."""
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """Tables by name, with what is known of their shape, and for each family what was learned on them."""
+
+    tables: Mapping[str, Mapping[str, Any]]
+    families: Mapping[str, Sequence[Learned]]
+    """The first of each family is its default."""
+
+
+@cache
+def portfolio() -> Portfolio:
+    """The portfolio that Nestor comes with."""
+    read = json.loads((files("models.tuning") / FILE).read_text("utf-8"))
+    families = {name: tuple(Learned(**one) for one in found) for name, found in read["families"].items()}
+    return Portfolio(read["tables"], families)
+
+
+def knows(family: str) -> bool:
+    """Whether other tables have taught anything about the family."""
+    return family in portfolio().families
+
+
+def likeness(shape: Shape, table: Mapping[str, Any]) -> float:
+    """Weight in (0, 1] of a table for one of this shape: halved for each doubling of rows or columns between them four
+    times over, and for another kind of target. Two classes and several count alike: with a weight of their own the
+    portfolio was no better on tables left out (`benchmarks/portfolio.py`)."""
+    sizes = (max(1, shape.rows) / table["rows"], max(1, shape.columns) / table["columns"])
+    apart = sum(abs(math.log2(ratio)) for ratio in sizes)
+    other = (shape.task == "regression") != (table["task"] == "regression")
+    return 0.5 ** (apart / 4 + other)
+
+
+def ordered(found: Sequence[Learned], weights: Mapping[str, float], most: int | None = None) -> list[Learned]:
+    """The configurations after the default in the order in which each adds most to those before it: greedy selection by
+    the weighted mean, over tables, of the least regret so far (Feurer et al. 2022, Auto-sklearn 2.0, JMLR 23:261)."""
+    best, rest, chosen = dict(found[0].regret), list(found[1:]), []
+    while rest and (most is None or len(chosen) < most):
+        one = min(rest, key=lambda c: sum(w * min(best[t], c.regret[t]) for t, w in weights.items()))
+        best = {t: min(regret, one.regret[t]) for t, regret in best.items()}
+        rest.remove(one)
+        chosen.append(one)
+    return chosen
+
+
+def planned(view: View) -> list[Proposal]:
+    """A batch: what the portfolio holds for the family and was not tried yet, for the nearest tables first; the sampler
+    has what is left."""
+    known = portfolio()
+    found = known.families.get(view.family.name, ())
+    weights = {name: likeness(view.shape, table) for name, table in known.tables.items()}
+    good = (whole(view, one.params) for one in (ordered(found, weights) if found else ()))
+    batch = [Proposal(params) for params in islice(untried(view, good), BATCH)]
+    return [*batch, *[Proposal()] * (BATCH - len(batch))]
+
+
+def whole(view: View, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The params as a configuration of this table: moved into its ranges, what they lack taken from the default."""
+    return walked(view.family, view.shape, partial(moved, {**view.family.default, **params})).params

@@ -1,0 +1,237 @@
+"""Search spaces as values: which hyperparameters a family has on a table of this shape, the user's own ranges in place
+of the family's, and walks through a space that is only known by being asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from models.config import OfFamily, Run
+from models.data.hashes import seed_for
+from models.errors import InputError, listed, unknown
+from models.fitting.family import Family, Shape
+from models.fitting.fit import proposed
+from models.fitting.ranges import Range
+from models.metrics.metric import Metric
+from models.tuning.goal import goal_for
+from models.tuning.strategy import View
+
+Choose = Callable[[str, BaseDistribution], Any]
+"""The value of a hyperparameter of that name and distribution."""
+
+_WALKS = 100
+"""Random walks after which every branch of a space has been seen."""
+
+
+@dataclass
+class Walk:
+    """A trial whose values come from a function. Behaves as Optuna's trials do where spaces ask them."""
+
+    choose: Choose
+    params: dict[str, Any] = field(default_factory=dict)
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number between the bounds."""
+        return self._chosen(name, FloatDistribution(low, high, log=log, step=step))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number between the bounds."""
+        return self._chosen(name, IntDistribution(low, high, log=log, step=step))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the choices."""
+        return self._chosen(name, CategoricalDistribution(choices))
+
+    def _chosen(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self.params:
+            self.distributions[name] = distribution
+            self.params[name] = self.choose(name, distribution)
+        return self.params[name]
+
+
+def walked(known: Family, shape: Shape, choose: Choose) -> Walk:
+    """The walk through the family's space that takes the values of `choose`: its params and their distributions."""
+    walk = Walk(choose)
+    proposed(known, walk, shape)  # pyright: ignore[reportArgumentType]
+    return walk
+
+
+def distributions(known: Family, shape: Shape) -> dict[str, BaseDistribution]:
+    """Every hyperparameter that the family has on a table of this shape, those that only some choices bring too; in the
+    order in which they are asked."""
+    found: dict[str, BaseDistribution] = {}
+    for number in range(_WALKS):
+        found |= walked(known, shape, lambda n, d, number=number: at(d, _uniform(number, n))).distributions
+    return found
+
+
+def _uniform(*parts: object) -> float:
+    return seed_for(*parts) / 2**31
+
+
+def at(distribution: BaseDistribution, place: float) -> Any:
+    """The value at this place in [0, 1) of the distribution, on its own scale."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[min(len(distribution.choices) - 1, int(place * len(distribution.choices)))]
+    return nearest(distribution, value_at(distribution, place))
+
+
+def value_at(distribution: BaseDistribution, place: float) -> float:
+    """The number at this place of a range of numbers, before it is made whole."""
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    low, high = _ends(distribution)
+    return low * (high / low) ** place if distribution.log else low + place * (high - low)
+
+
+@lru_cache
+def apart(distribution: BaseDistribution, steps: int) -> tuple[Any, ...]:
+    """So many values from end to end of a range of numbers, on its own scale; of whole numbers those that differ."""
+    places = [i / (steps - 1) for i in range(steps)] if steps > 1 else [0.5]
+    return tuple(dict.fromkeys(at(distribution, place) for place in places))
+
+
+def place(distribution: BaseDistribution, value: Any) -> float:
+    """The place in [0, 1] of a value, on the distribution's own scale; of choices, whole numbers and steps the middle
+    of what is theirs: `at` goes back."""
+    if isinstance(distribution, CategoricalDistribution):
+        return (distribution.choices.index(value) + 0.5) / len(distribution.choices)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    low, high = _ends(distribution)
+    if high <= low:
+        return 0.5
+    found = math.log(value / low) / math.log(high / low) if distribution.log else (value - low) / (high - low)
+    return min(1.0, max(0.0, found))
+
+
+def _ends(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
+    """Where a range of numbers begins and ends: with whole numbers and steps half a step further out, so that every
+    value has an equal share of it."""
+    half = (distribution.step or 0.0) / 2
+    return distribution.low - half, distribution.high + half
+
+
+def nearest(distribution: BaseDistribution, value: Any) -> Any:
+    """The value of the distribution that is nearest to a number; a choice that is none becomes the first one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value if value in distribution.choices else distribution.choices[0]
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    step = distribution.step
+    if step:
+        value = distribution.low + round((value - distribution.low) / step) * step
+    value = min(distribution.high, max(distribution.low, value))
+    return int(value) if isinstance(distribution, IntDistribution) else float(value)
+
+
+def untried(view: View, configurations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Those of the configurations that nothing told has tried, each once."""
+    seen = {key_of(trial.params) for trial in view.told}
+    for params in configurations:
+        if (key := key_of(params)) not in seen:
+            seen.add(key)
+            yield params
+
+
+def key_of(params: Mapping[str, Any]) -> str:
+    """Text that is the same for equal params, in whatever order."""
+    return repr(sorted(params.items()))
+
+
+def bounded(known: Family, ranges: Mapping[str, Range], shape: Shape) -> Family:
+    """The family with the user's ranges in place of its own, and the default moved into them; what only the moved one
+    brings is at the middle of its range.
+
+    InputError for a hyperparameter that it has not, or a range that can't be one."""
+    if not ranges:
+        return known
+    narrow = replace(known, ranges=dict(ranges))
+    _all_known(narrow, shape, ranges)
+    distributions(narrow, shape)  # every branch is asked for, so that a wrong range is told before any fit
+
+    return replace(narrow, default={**known.default, **walked(narrow, shape, partial(moved, known.default)).params})
+
+
+def unasked(known: Family, shape: Shape, names: Iterable[str]) -> list[str]:
+    """Those of these hyperparameters that the family leaves out on a table of this shape."""
+    named = list(names)
+    there = distributions(known, shape) if named else {}
+    return [name for name in named if name not in there]
+
+
+def moved(given: Mapping[str, Any], name: str, distribution: BaseDistribution) -> Any:
+    """The given value moved into the distribution; the middle where none is given."""
+    return nearest(distribution, given[name]) if name in given else at(distribution, 0.5)
+
+
+def alone(known: Family, name: str) -> Family:
+    """The family with none of the user's ranges but that of this hyperparameter."""
+    return replace(known, ranges={n: given for n, given in known.ranges.items() if n == name})
+
+
+def _all_known(known: Family, shape: Shape, names: Iterable[str]) -> None:
+    """InputError for a hyperparameter that the family has neither with the user's ranges nor without the others: one of
+    them may bring it, such as `l1_ratio` on large tables, or leave it out."""
+    for name in (n for n in names if n not in known.default):  # mostly none: each costs two hundred walks
+        there = distributions(known, shape) | distributions(alone(known, name), shape)
+        if name not in there:
+            raise unknown(f"hyperparameter of {known.name}", name, there)
+
+
+def completed(known: Family, shape: Shape, given: Mapping[str, Any], called: str) -> dict[str, Any]:
+    """The whole configuration of which a part is given: the rest is the default's. What this table does not ask for is
+    left out.
+
+    InputError for a value that can't be, one that no other goes with, or one that is needed and not there."""
+
+    def chosen(name: str, distribution: BaseDistribution) -> Any:
+        if name not in given and name not in known.default:
+            raise InputError(f"{called} needs {name} too, {ranged(distribution)}.")
+        value = given.get(name, known.default.get(name))
+        if not _holds(distribution, value):
+            wider = f"; --space {known.name}.{name}=RANGE makes that wider"
+            hint = "" if isinstance(distribution, CategoricalDistribution) else wider
+            raise InputError(f"{called}: {name} can be {ranged(distribution)}, not {value!r}{hint}.")
+        return nearest(distribution, value)
+
+    params = walked(known, shape, chosen).params
+    beside = [name for name in given if name not in params and name not in known.default]
+    if beside:
+        _all_known(known, shape, beside)
+        raise InputError(f"{called}: {beside[0]} does not go with the rest of it, {params}.")
+    return params
+
+
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    whole = float(value).is_integer() or not isinstance(distribution, IntDistribution)
+    return whole and distribution._contains(float(value))
+
+
+def ranged(distribution: BaseDistribution) -> str:
+    """The values of a hyperparameter, in words."""
+    if isinstance(distribution, CategoricalDistribution):
+        return "one of " + listed(distribution.choices)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    return f"from {distribution.low:g} to {distribution.high:g}"
+
+
+def view_of(known: Family, shape: Shape, metric: Metric, run: Run) -> View:
+    """What a search of the family may know before its first trial; InputError as `bounded`."""
+    asked, goal = run.families.get(known.name, OfFamily()), goal_for(metric, run.search)
+    narrow = bounded(known, asked.space, shape)
+    _all_known(narrow, shape, (name for name in asked.steps if name))
+    return View(
+        narrow, shape, metric, (), run.seed, run.seed, expected=run.search.trials,
+        directions=goal.directions, limited=bool(goal.limits), configurations=asked.configurations, steps=asked.steps,
+        goal=goal,
+    )  # fmt: skip

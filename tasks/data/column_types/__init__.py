@@ -1,0 +1,1 @@
+"""What a column's text stands for: numbers, dates, durations, categories, and the target."""

@@ -1,0 +1,165 @@
+"""One column in canonical form: its kind and parser are known here; what did not fit is told, not hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tasks.data.column_types.arrow import pc
+from tasks.data.column_types.dates import far, parsed
+from tasks.data.column_types.durations import durations
+from tasks.data.column_types.numeric import Style, kept, numbers
+from tasks.data.column_types.words import MARKS, NUMBER_MARKS, Words, spread, words
+
+FLOATED = r"^([+-]?\d+)\.0+$"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column in canonical form; rows where `bad` did not fit the kind, where `far` lay out of range: both missing."""
+
+    values: pd.Series
+    bad: np.ndarray
+    far: np.ndarray
+
+
+def canonical(
+    raw: pd.Series,
+    kind: str,
+    parser: dict[str, Any],
+    marks: tuple[str, ...] = MARKS,
+    found: Words | None = None,
+) -> Column:
+    """The column as its kind asks. marks: what stands for missing in words (lower case); found: its words if known."""
+    if found is None and (textual(raw) or kind in ("category", "ordered", "text")):
+        found = words(_as_text(raw))
+    if kind in ("number", "key"):
+        return _number(raw, parser, found)
+    if kind == "boolean":
+        return _boolean(raw, parser, found)
+    if kind == "date":
+        return _date(raw, parser, found)
+    found = found or words(_as_text(raw))
+    return _words(raw, marks, written_whole(found) if parser.get("whole") else found)
+
+
+def whole_parser(raw: pd.Series, found: Words | None = None) -> dict[str, Any]:
+    """How words that are whole numbers written 3.0, as pandas writes them where one is missing, become the word 3, as
+    they are read from a column of floats; nothing for others."""
+    found = words(raw) if found is None and textual(raw) else found
+    if found is None or not found.matching(FLOATED).any():
+        return {}
+    return {"whole": True} if (found.matching(r"^[+-]?\d+(\.0+)?$") | found.marked(MARKS)).all() else {}
+
+
+def written_whole(found: Words) -> Words:
+    """The words with 3 in place of 3.0."""
+    return replace(found, values=pc.replace_substring_regex(found.values, FLOATED, r"\1"))
+
+
+def textual(raw: pd.Series) -> bool:
+    """Whether the column's values are text (or a mixture that has to be read as text)."""
+    return not (
+        pd.api.types.is_numeric_dtype(raw.dtype)
+        or pd.api.types.is_datetime64_any_dtype(raw.dtype)
+        or pd.api.types.is_timedelta64_dtype(raw.dtype)
+    )
+
+
+def plain(raw: pd.Series) -> np.ndarray:
+    """A column of numbers, booleans or durations as float64 with NaN."""
+    if pd.api.types.is_timedelta64_dtype(raw.dtype):
+        return raw.dt.total_seconds().to_numpy(np.float64, na_value=np.nan)
+    if pd.api.types.is_complex_dtype(raw.dtype):
+        return raw.to_numpy().real.astype(np.float64)
+    return raw.to_numpy(np.float64, na_value=np.nan)
+
+
+def missing_in_numbers(found: Words, parser: dict[str, Any]) -> np.ndarray:
+    """Which words stand for a missing number or date."""
+    if found.plain.all() and not parser.get("missing"):
+        return ~found.plain
+    return found.marked((*NUMBER_MARKS, *parser.get("missing", ())))
+
+
+def _none(raw: pd.Series) -> np.ndarray:
+    return np.zeros(len(raw), bool)
+
+
+def _number(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:
+    if pd.api.types.is_datetime64_any_dtype(raw.dtype):
+        return Column(pd.Series(np.full(len(raw), np.nan), name=raw.name), raw.notna().to_numpy(), _none(raw))
+    if found is None:
+        values, out = kept(plain(raw))
+        return Column(pd.Series(values, name=raw.name), _none(raw), out)
+    skip = missing_in_numbers(found, parser)
+    if parser.get("duration"):
+        seconds, good = durations(found, skip)
+        good = good | skip
+        if not good.all():  # seconds are written as numbers too; 5 min are not 5 of them
+            read = numbers(found, good, style=Style.of({}))
+            seconds, good = np.where(read.good, read.values, seconds), good | read.good
+        return Column(pd.Series(spread(seconds, found.codes, np.nan), name=raw.name), found.rows(~good), _none(raw))
+    read = numbers(found, skip, style=Style.of(parser))
+    values, out = kept(spread(read.values, found.codes, np.nan))
+    bad = ~(read.good | skip)
+    if bad.any() and parser.get("missing"):
+        bad &= ~found.shaped(parser["missing"])
+    return Column(pd.Series(values, name=raw.name), found.rows(bad), out)
+
+
+def _boolean(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:
+    if found is None:
+        values = plain(raw)
+        bad = ~np.isnan(values) & (values != 0) & (values != 1)
+        return Column(pd.Series(np.where(bad, np.nan, values), name=raw.name), bad, _none(raw))
+    yes = found.marked((*parser.get("true", ("true",)), "true", "1", "1.0"))
+    no = found.marked((*parser.get("false", ("false",)), "false", "0", "0.0"))
+    per_value = np.where(yes, 1.0, np.where(no, 0.0, np.nan))
+    bad = ~(yes | no | missing_in_numbers(found, parser))
+    return Column(pd.Series(spread(per_value, found.codes, np.nan), name=raw.name), found.rows(bad), _none(raw))
+
+
+def _date(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:
+    if pd.api.types.is_datetime64_any_dtype(raw.dtype):
+        aware = raw.dt.tz_convert("UTC").dt.tz_localize(None) if raw.dt.tz is not None else raw
+        values, bad = aware.to_numpy("datetime64[us]"), _none(raw)
+    else:
+        found = found or words(_as_text(raw))
+        stamps, good = parsed(found, parser if "format" in parser else {"format": "ISO8601"})
+        values = spread(stamps, found.codes, np.datetime64("NaT"))
+        bad = found.rows(~(good | missing_in_numbers(found, parser)))
+    out = far(values)
+    values = np.where(out, np.datetime64("NaT", "us"), values)
+    return Column(pd.Series(values, name=raw.name), bad, out)
+
+
+def _words(raw: pd.Series, marks: tuple[str, ...], found: Words) -> Column:
+    codes = np.where(found.rows(found.marked(marks)), -1, found.codes)
+    indices = pa.array(codes, mask=codes < 0)
+    text = pc.take(found.values, indices) if len(found.values) else pa.nulls(len(raw), pa.large_string())
+    return Column(pd.Series(text, dtype="str", name=raw.name), _none(raw), _none(raw))
+
+
+def _as_text(raw: pd.Series) -> pd.Series:
+    """The column as text, in which a whole number is written alike whether it came as 3 or as 3.0."""
+    if isinstance(raw.dtype, pd.CategoricalDtype):
+        raw = raw.astype(raw.cat.categories.dtype if raw.cat.categories.dtype.kind in "fOU" else "object")
+    if pd.api.types.is_bool_dtype(raw.dtype):
+        return raw.astype("object").map({True: "True", False: "False"}).astype("str")
+    if pd.api.types.is_float_dtype(raw.dtype):
+        whole = raw.dropna()
+        if len(whole) and (np.mod(whole.to_numpy(np.float64), 1) == 0).all() and whole.abs().max() < 2**53:
+            return raw.astype("Int64").astype("str").where(raw.notna())
+    if not textual(raw):
+        return raw.astype("str").where(raw.notna())
+    return raw
+
+
+def positions(where: np.ndarray, most: int = 8) -> tuple[int, ...]:
+    """Data rows, counted from 1; bounded."""
+    return tuple(int(i) + 1 for i in np.flatnonzero(where)[:most])

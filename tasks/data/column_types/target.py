@@ -1,0 +1,268 @@
+"""The target: which task it asks for, its classes in their own form, or its numbers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.config import Run
+from models.data.labels import folded
+from models.data.table import Finding, Task
+from models.errors import InputError, listed, shortened
+from tasks.data.column_types.columns import plain, positions, textual
+from tasks.data.column_types.dates import dates
+from tasks.data.column_types.numeric import Numbers, numbers
+from tasks.data.column_types.words import MARKS, NUMBER_MARKS, PLAIN, Words, spread, words
+from tasks.data.notes import at_rows
+
+# Whole numbers with up to this many values are taken for classes, with up to MANY when each is frequent enough.
+FEW, MANY = 10, 30
+# False and true by turns; numbers say so where words do too.
+TRUTH = ("false", "true", "0", "1", "0.0", "1.0")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target of every row; `missing` where it has none (there the value means nothing)."""
+
+    values: np.ndarray
+    task: Task
+    classes: tuple[Any, ...]
+    missing: np.ndarray
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """A target before its task is known: distinct `values` in their own form, and the code of every row."""
+
+    values: list[Any]
+    codes: np.ndarray
+    numbers: np.ndarray | None
+    """Each distinct value as a number, NaN where it is none; None where few are."""
+    signs: str = ""
+
+    @property
+    def counts(self) -> np.ndarray:
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
+
+
+def target(raw: pd.Series, run: Run, decimal: str | None, marks: tuple[str, ...]) -> Target:
+    """The target in canonical form; stops where it can't be one."""
+    name = str(raw.name)
+    if pd.api.types.is_datetime64_any_dtype(raw.dtype):
+        raise InputError(f"The target {name!r} holds dates; a target holds classes or numbers.")
+    findings: list[Finding] = []
+    labels = _from_text(words(raw), decimal, marks, run.task) if textual(raw) else _from_typed(raw)
+    if run.task is None and labels.numbers is None and textual(raw) and _dated(raw, marks):
+        raise InputError(
+            f"The target {name!r} holds dates ({listed(labels.values, 2)}); a target holds classes or numbers."
+        )
+    if not len(labels.values):
+        raise InputError(f"The target {name!r} has no values: all of its {len(raw)} rows are missing.")
+    task = run.task or _task(labels, name, findings)
+    if labels.signs and task == "regression":
+        findings.append(
+            Finding("target_format", "warn", f"The target {name!r} was read as numbers: {labels.signs}.", (name,))
+        )
+    if task == "regression":
+        return _regression(labels, name, findings)
+    return _classes(labels, name, task, run, findings)
+
+
+def _dated(raw: pd.Series, marks: tuple[str, ...]) -> bool:
+    found = words(raw)
+    return len(found.values) > 2 and dates(found, found.marked(marks)) is not None
+
+
+def _from_typed(raw: pd.Series) -> _Labels:
+    """Labels of a column of numbers or truth."""
+    if pd.api.types.is_bool_dtype(raw.dtype):
+        codes = raw.astype("boolean").astype("Int64").fillna(-1).to_numpy(np.int64)
+        return _Labels([False, True], codes, np.array([0.0, 1.0]))
+    if pd.api.types.is_integer_dtype(raw.dtype):
+        codes, values = pd.factorize(raw, sort=True)
+        own: list[Any] = [int(v) for v in values]
+        return _Labels(own, codes.astype(np.int64), np.array([float(v) for v in own]))
+    codes, values = pd.factorize(plain(raw), sort=True)
+    return _Labels([float(v) for v in values], codes.astype(np.int64), np.asarray(values, dtype=np.float64))
+
+
+def _from_text(found: Words, decimal: str | None, marks: tuple[str, ...], task: Task | None) -> _Labels:
+    """Labels of a column of text: numbers and truth where all of it is, else the words (and codes such as 007)."""
+    lower = found.lower.to_pylist()
+    missing = found.marked(marks)
+    said = {v for v, m in zip(lower, missing, strict=True) if not m}
+    if said & {*TRUTH[:2]} and said <= {*TRUTH}:
+        place = np.array([TRUTH.index(v) % 2 if v in said else -1 for v in lower], np.int64)
+        return _Labels([False, True], spread(place, found.codes, -1), np.array([0.0, 1.0]))
+    empty = found.marked(NUMBER_MARKS)
+    read = numbers(found, empty, decimal)
+    some = int((~empty).sum())
+    good = int(read.good.sum())
+    coded = task != "regression" and found.matching(r"^0\d").any()
+    many = good > 2 * FEW and good >= 0.5 * some
+    # A few words such as `3 stars` are classes, in their own form.
+    if some and not coded and (many or (good == some and (task == "regression" or not read.style.unit))):
+        return _numeric(found, read, empty)
+    texts: list[Any] = found.values.to_pylist()
+    order = sorted((i for i in range(len(texts)) if not missing[i]), key=lambda i: texts[i])
+    place = np.full(len(texts), -1, np.int64)
+    place[order] = np.arange(len(order))
+    return _Labels([texts[i] for i in order], spread(place, found.codes, -1), None)
+
+
+def _numeric(found: Words, read: Numbers, empty: np.ndarray) -> _Labels:
+    """Labels that are numbers, as int where all are written whole; words among them stay as NaN, to be told."""
+    whole = found.matching(r"^[+-]?\d+$") | empty
+    texts = found.values.to_pylist()
+    form = (lambda i: int(texts[i])) if whole.all() else (lambda i: float(read.values[i]) if read.good[i] else texts[i])
+    own = {i: form(i) for i in range(len(texts)) if not empty[i]}
+    distinct = sorted(set(own.values()), key=lambda v: (isinstance(v, str), v))
+    at = {v: k for k, v in enumerate(distinct)}
+    place = np.array([at[own[i]] if i in own else -1 for i in range(len(texts))], np.int64)
+    as_number = np.array([np.nan if isinstance(v, str) else float(v) for v in distinct])
+    signs = _signs(texts, read)
+    return _Labels(distinct, spread(place, found.codes, -1), as_number, signs)
+
+
+def _signs(texts: list[str], read: Numbers) -> str:
+    place = next((i for i, t in enumerate(texts) if read.good[i] and not re.search(PLAIN, t)), None)
+    if place is None or not np.isfinite(read.values[place]):
+        return ""
+    return f"{shortened(texts[place], 24)} is {read.values[place]:.15g}"
+
+
+def _task(labels: _Labels, name: str, findings: list[Finding]) -> Task:
+    """The task that the values suggest, and a sentence wherever another reading of numbers was possible."""
+    distinct = len(labels.values)
+    if labels.numbers is None or isinstance(labels.values[0], bool):
+        return "binary" if distinct <= 2 else "multiclass"
+    whole = bool(np.isfinite(labels.numbers).all() and (labels.numbers % 1 == 0).all())
+    if distinct <= 2:
+        return _stated("binary", "two numbers", name, findings, "pass")
+    if not whole:
+        return "regression" if distinct > FEW else _stated("regression", f"{distinct} numbers", name, findings, "warn")
+    counts = labels.counts
+    even = counts.min() >= 0.3 * counts.mean() and counts.min() >= 10
+    few = (distinct <= FEW and counts.mean() >= 5) or (distinct <= MANY and even)
+    verdict = "warn" if distinct <= 100 else "pass"
+    return _stated("multiclass" if few else "regression", f"{distinct} whole numbers", name, findings, verdict)
+
+
+def _stated(task: Task, what: str, name: str, findings: list[Finding], verdict: Any) -> Task:
+    other = "multiclass" if task == "regression" else "regression"
+    said = f"The target {name!r} holds {what}: taken as {task}. To choose otherwise give --task {other}."
+    findings.append(Finding("task", verdict, said, (name,)))
+    return task
+
+
+def _regression(labels: _Labels, name: str, findings: list[Finding]) -> Target:
+    """The target as numbers; stops at words and infinite values."""
+    if labels.numbers is None:
+        shown = listed(map(repr, labels.values), 4, 24)
+        raise InputError(f"The target {name!r} holds words ({shown}), so it can't be a regression; --task multiclass?")
+    values = spread(labels.numbers, labels.codes, np.nan)
+    missing = labels.codes < 0
+    word = np.isnan(values) & ~missing
+    if word.any():
+        rows = positions(word)
+        value = labels.values[int(labels.codes[rows[0] - 1])]
+        raise InputError(
+            f"The target {name!r} holds numbers but for {at_rows(rows, int(word.sum()))}, "
+            f"such as {shortened(value)!r}. Correct or empty these, or give --task multiclass."
+        )
+    infinite = np.isinf(values) | (np.abs(np.where(missing, 0, values)) > 1e300)
+    if infinite.any():
+        rows = positions(infinite)
+        raise InputError(
+            f"The target {name!r} holds inf or numbers too large in {at_rows(rows, int(infinite.sum()))}. "
+            "Correct these values or remove the rows."
+        )
+    return Target(values.astype(np.float64), "regression", (), missing, tuple(findings))
+
+
+def _classes(labels: _Labels, name: str, task: Task, run: Run, findings: list[Finding]) -> Target:
+    """The target as codes into its classes, the positive one last."""
+    values, codes = _one_case(labels, name, findings)
+    present = np.bincount(codes[codes >= 0], minlength=len(values)) > 0
+    place = np.where(present, np.cumsum(present) - 1, -1)
+    codes = spread(place, codes, -1)
+    values = [v for v, p in zip(values, present, strict=True) if p]
+    if any(isinstance(v, float) and not np.isfinite(v) for v in values):
+        raise InputError(f"The target {name!r} holds infinite values; correct them or remove the rows.")
+    _refuse_task(values, task, name, int((codes >= 0).sum()))
+    if len(values) == 2:
+        task = "binary"
+    if run.positive is not None:
+        values, codes = _positive_last(values, codes, run.positive, name)
+    return Target(codes, task, tuple(values), codes < 0, tuple(findings))
+
+
+def _refuse_task(values: list[Any], task: Task, name: str, rows: int) -> None:
+    if task == "binary" and len(values) > 2:
+        raise InputError(f"The target {name!r} has {len(values)} classes ({listed(values, 4)}), so it is not binary.")
+    many = len(values) > 20 and len(values) > 0.5 * rows
+    if many and isinstance(values[0], (int, float)):
+        raise InputError(
+            f"The target {name!r} has {len(values)} different numbers in {rows} rows: give --task regression."
+        )
+    if many:
+        raise InputError(
+            f"The target {name!r} has {len(values)} classes in {rows} rows, such as {listed(values, 2, 24)}: "
+            "it looks like an id or free text. Choose another target."
+        )
+
+
+def _one_case(labels: _Labels, name: str, findings: list[Finding]) -> tuple[list[Any], np.ndarray]:
+    """Labels such as `Yes`, `yes`, `YES` as the most frequent of them; single letters are kept apart."""
+    values, counts = labels.values, labels.counts
+    if not all(isinstance(v, str) for v in values):
+        return _as_words(values), labels.codes
+    spelled: dict[str, list[int]] = {}
+    for place, value in enumerate(values):
+        spelled.setdefault(folded(value), []).append(place)
+    if len(spelled) == len(values):
+        return values, labels.codes
+    first = {p: max(places, key=lambda i: counts[i]) for places in spelled.values() for p in places}
+    kept = sorted(set(first.values()), key=lambda i: values[i])
+    at = {p: k for k, p in enumerate(kept)}
+    joined = [f"{values[p]!r} (as {values[q]!r})" for p, q in first.items() if p != q]
+    findings.append(
+        Finding(
+            "class_spelling",
+            "warn",
+            f"Classes of {name!r} that differ in case or blanks only were joined: {listed(joined, width=80)}.",
+            (name,),
+        )
+    )
+    place = np.array([at[first[i]] for i in range(len(values))], np.int64)
+    return [values[i] for i in kept], spread(place, labels.codes, -1)
+
+
+def _as_words(values: list[Any]) -> list[Any]:
+    """Labels of one form: numbers among words become words."""
+    return [str(v) for v in values] if any(isinstance(v, str) for v in values) else values
+
+
+def _positive_last(values: list[Any], codes: np.ndarray, positive: str, name: str) -> tuple[list[Any], np.ndarray]:
+    if len(values) != 2:
+        raise InputError(f"A positive class is for two classes; the target {name!r} has {len(values)}.")
+    same = [i for i, v in enumerate(values) if str(v).casefold() == positive.strip().casefold() or _equal(v, positive)]
+    if not same:
+        raise InputError(f"The target {name!r} has no class {shortened(positive)!r}. Its classes: {listed(values)}.")
+    return (values, codes) if same[0] == 1 else (values[::-1], np.where(codes >= 0, 1 - codes, -1))
+
+
+def _equal(value: Any, text: str) -> bool:
+    try:
+        return not isinstance(value, (str, bool)) and float(text) == float(value)
+    except ValueError:
+        return False
+
+
+__all__ = ["MARKS", "Target", "target"]

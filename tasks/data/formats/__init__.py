@@ -1,0 +1,1 @@
+"""Bytes as rows: delimited text, parquet, encodings."""

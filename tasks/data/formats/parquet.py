@@ -1,0 +1,170 @@
+"""Parquet files, decoded by a process of its own (decode.py): a damaged one costs a sentence, not this process."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pyarrow as pa
+
+from models.errors import InputError, shortened
+from tasks.data.formats import decode
+from tasks.data.headers import refuse_wide
+from tasks.data.room import Room
+from tasks.data.sources.files import compression, pieces, refuse_changed, state
+
+PIECE = 2**22
+BATCH = 2**16
+"""Rows at once where all are read."""
+
+
+class _Decoder:
+    """One such process."""
+
+    def __init__(self) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-W", "ignore", decode.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            start_new_session=True,  # Ctrl-C is for who asked
+        )
+        self._in, self._out = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def ask(self, what: dict[str, Any]) -> tuple[int, Any]:
+        """The file's rows, and its values as a stream."""
+        self._in.write(json.dumps(what).encode() + b"\n")
+        self._in.flush()
+        head = self._out.readline()
+        if not head:
+            raise EOFError
+        return json.loads(head)["rows"], pa.ipc.open_stream(self._out)
+
+    def finish(self) -> None:
+        """EOFError where the answer was not whole."""
+        if self._out.readline() != b"done\n":
+            raise EOFError
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit code, and what it said last."""
+        for file in (self._in, self._out):
+            with suppress(OSError):
+                file.close()
+        code = self._process.wait()
+        self._said.seek(0)
+        return code, self._said.read().decode("utf-8", "replace").strip()
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.wait()
+        for file in (self._in, self._out, self._said):
+            with suppress(OSError):
+                file.close()
+
+
+_idle: list[_Decoder] = []
+_lock = threading.Lock()
+os.register_at_fork(after_in_child=_idle.clear)
+
+
+@atexit.register
+def _close() -> None:
+    while _idle:
+        _idle.pop().close()
+
+
+@contextmanager
+def _decoder() -> Iterator[_Decoder]:
+    """A process that is free. One that did not finish its answer is not asked again."""
+    with _lock:
+        living = [one for one in _idle if one.alive]
+        found = living.pop() if living else _Decoder()
+        _idle[:] = living
+    try:
+        yield found
+    except BaseException:
+        found.close()
+        raise
+    with _lock:
+        _idle.append(found)
+
+
+class Parquet:
+    """A parquet file, plain or compressed."""
+
+    def __init__(self, path: Path, room: Room):
+        """Stops where its end can't be read. Reading it takes no more memory than there is `room` for."""
+        self._path, self._room = path, room
+        self._spool = None if compression(path) is None else _spooled(path, room)
+        with self._asked(0, None) as (self.rows, stream):
+            self.schema: pa.Schema = stream.read_all().schema
+        refuse_wide(self.schema.names, path)
+
+    def tables(self, rows: int = BATCH, columns: Sequence[int] | None = None) -> Iterator[pa.Table]:
+        """These columns (None: all), at most so many rows at a time; one table of no rows where there are none."""
+        with self._asked(rows, columns) as (_, stream):
+            empty = True
+            for batch in stream:
+                empty = False
+                yield pa.Table.from_batches([batch])
+            if empty:
+                yield stream.schema.empty_table()
+
+    def whole(self) -> pa.Table:
+        """All of it; stops where that is more than there is room for."""
+        found, size = [], 0
+        for table in self.tables():
+            size += table.nbytes
+            self._room.hold_values(size, self._path)
+            found.append(table)
+        return pa.concat_tables(found)
+
+    @contextmanager
+    def _asked(self, rows: int, columns: Sequence[int] | None) -> Iterator[tuple[int, Any]]:
+        """The number of rows, and the stream of these columns."""
+        path, before = self._spool.name if self._spool else str(self._path.absolute()), state(self._path)
+        asked = {"path": path, "rows": rows, "columns": columns and list(columns), "limit": int(self._room.size)}
+        with _decoder() as decoder:
+            try:
+                yield decoder.ask(asked)
+                decoder.finish()
+            except (EOFError, OSError, pa.ArrowException) as error:
+                refuse_changed(self._path, before)
+                raise self._told(*decoder.ended()) from error
+
+    def _told(self, code: int, reason: str) -> InputError:
+        """What the end of the process means."""
+        if code == decode.TOO_LARGE:
+            return self._room.too_large("values that are longer than its size tells", self._path)
+        if code == decode.DAMAGED:
+            what = f"is not a whole parquet file ({shortened(reason, 100)})"
+        else:
+            what = f"is a damaged parquet file: what decodes it ended by signal {-code}" if code < 0 else f"({reason})"
+        return InputError(f"{self._path} {what}; copy or write it again.")
+
+
+def _spooled(path: Path, room: Room) -> Any:
+    """The bytes in a compressed file, on disk: parquet is read from its end."""
+    spool, size = tempfile.NamedTemporaryFile(prefix="nestor-"), 0  # noqa: SIM115
+    for piece in pieces(path, PIECE):
+        size += len(piece)
+        room.hold_values(size, path)
+        spool.write(piece)
+    spool.flush()
+    return spool

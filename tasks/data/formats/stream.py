@@ -1,0 +1,186 @@
+"""A text file of any size as blocks of whole lines: decompressed, decoded and laid out as reading it at once would.
+
+The file is gone through twice. What the whole of it decides (is it utf-8, is there a quote) is seen first."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+
+from models.data.table import Finding
+from models.errors import InputError
+from tasks.data.formats import encoding
+from tasks.data.formats.delimited import HEAD, Layout, Marks, batches, excels, layout, marks
+from tasks.data.headers import refuse_wide
+from tasks.data.room import Room
+from tasks.data.sources.files import compression, pieces, refuse_changed, refuse_markup, state
+
+PIECE = 2**22
+"""Bytes at once: what reading needs, whatever the file's size."""
+LONGEST = 2**26
+"""Characters that a line may have: it is read as a whole."""
+
+
+@dataclass(frozen=True)
+class Coded:
+    """How the bytes become text."""
+
+    name: str
+    codec: str
+    errors: str = "strict"
+    mended: bool = False
+    """Whether stray bytes in utf-8 are read as cp1252."""
+    said: Finding | None = None
+
+    def texts(self, path: Path, room: Room | None = None) -> Iterator[str]:
+        """The text, piece by piece; stops where it is more than there is `room` for."""
+        decoder, size = codecs.getincrementaldecoder(self.codec)(self.errors), 0
+        for piece in pieces(path, PIECE):
+            size += len(piece)
+            if room:
+                room.hold_text(size, path, whole=False)
+            text = decoder.decode(piece)
+            yield encoding.mended(text) if self.mended else text
+        yield decoder.decode(b"", final=True)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text file, looked through."""
+
+    path: Path
+    coded: Coded
+    marks: Marks
+    head: str
+    """Its beginning, which tells the separator and the header."""
+    size: int
+    """Its characters."""
+    lines: int
+    state: tuple[int, ...]
+    """What the file was when it was looked through."""
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Separator, header, quotes."""
+        first = excels(self.head)
+        return layout(self.head[first.end() :] if first else self.head, first and first[1], self.marks, self.path)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The columns as text under the names "0", "1", ..., some rows at a time; one more than the header has where
+        lines end in a separator."""
+        above = self.layout.line + (excels(self.head) is not None)
+        blocks = _beneath(_whole_lines(self.coded.texts(self.path), self.path), above)
+        try:
+            for columns in batches(blocks, self.layout, above, self.path):
+                yield pa.table(columns, names=[str(i) for i in range(len(columns))])
+        except InputError:
+            refuse_changed(self.path, self.state)
+            raise
+        refuse_changed(self.path, self.state)
+
+
+def looked_through(path: Path, room: Room | None = None) -> Text:
+    """The text file, once nothing in its bytes speaks against it, nor that there is `room` for the whole of it."""
+    before = state(path)
+    if room and not compression(path):
+        room.hold_text(before[1], path)
+    coded = _coded(path, room)
+    found, head, size, lines, said = Marks(), [], 0, 0, False
+    for block in _whole_lines(coded.texts(path), path):
+        found |= marks(block)
+        said = said or bool(block.strip())
+        if size < HEAD:
+            head.append(block)
+        size, lines = size + len(block), lines + (block.count("\n") or block.count("\r"))
+    if not said:
+        raise InputError(f"{path} is empty: it holds no text.")
+    text = Text(path, coded, found, "".join(head), size, lines, before)
+    refuse_markup(text.head, path)
+    refuse_wide(text.layout.names, path)
+    if room:
+        room.hold_text(size, path, lines * len(text.layout.names))
+    return text
+
+
+def _coded(path: Path, room: Room | None) -> Coded:
+    """The encoding, by the rules of encoding.py."""
+    name, said = encoding.told(next(pieces(path, 2000), b""), path)
+    coded = Coded(name or "utf-8", name or "utf-8", said=said)
+    line = 1
+    try:
+        for text in coded.texts(path, room):
+            if "\0" in text:
+                raise encoding.nul(path, line + text.count("\n", 0, text.index("\0")))
+            line += text.count("\n")
+    except UnicodeDecodeError as error:
+        line += bytes(error.object[: error.start]).decode(coded.codec, "ignore").count("\n")
+        if name:
+            raise encoding.unlike(name, line, error, path) from error
+        return _other(path, line)
+    return coded
+
+
+def _other(path: Path, line: int) -> Coded:
+    """The encoding of what is not utf-8."""
+    stray = letters = 0
+    for text in Coded("", "utf-8", "surrogateescape").texts(path):
+        if "\0" in text:
+            raise encoding.nul(path, line)
+        more = encoding.stray(text)
+        stray, letters = stray + more[0], letters + more[1]
+    name, said = encoding.other(stray, letters, _head(path, 20 * encoding.SAMPLE), line, path)
+    if name == "utf-8+cp1252":
+        return Coded(name, "utf-8", "surrogateescape", mended=True, said=said)
+    if name != "cp1252":
+        return Coded(name, name, "replace", said=said)
+    open_bytes = any(re.search(b"[\x81\x8d\x8f\x90\x9d]", piece) for piece in pieces(path, PIECE))
+    return Coded(name, "latin-1" if open_bytes else "cp1252", said=said)
+
+
+def _head(path: Path, size: int) -> bytes:
+    found = b""
+    for piece in pieces(path, size):
+        found += piece
+        if len(found) >= size:
+            break
+    return found[:size]
+
+
+def _whole_lines(texts: Iterable[str], path: Path) -> Iterator[str]:
+    """The same text, cut where lines end."""
+    waiting: list[str] = []
+    line = 1
+    for text in texts:
+        # A carriage return that stands last may be half of a line's end.
+        cut = text.rfind("\n") + 1 or text.rfind("\r", 0, len(text) - 1) + 1
+        if not cut:
+            waiting.append(text)
+            if sum(map(len, waiting)) > LONGEST:
+                raise InputError(
+                    f"{path}, line {line}: it is longer than {LONGEST / 1e6:.0f} million characters, which no row of a "
+                    "table is. Is it another kind of file, or do its lines end in another sign?"
+                )
+            continue
+        line += text.count("\n", 0, cut)
+        yield "".join((*waiting, text[:cut]))
+        waiting = [text[cut:]]
+    if rest := "".join(waiting):
+        yield rest
+
+
+def _beneath(blocks: Iterator[str], lines: int) -> Iterator[str]:
+    """The blocks without so many lines at their beginning."""
+    for block in blocks:
+        first = io.StringIO(block, newline="")
+        while lines and first.readline():
+            lines -= 1
+        if rest := first.read():
+            yield from chain([rest], blocks)

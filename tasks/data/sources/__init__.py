@@ -1,0 +1,1 @@
+"""Where rows come from: files, compressed or not, databases, paths with a date in them."""

@@ -1,0 +1,202 @@
+"""What a query gives, as a parquet file: values are bound, never pasted; types are the database's own.
+
+Reading is all that is done: PostgreSQL and SQLite are told so (a transaction that may only read), and nowhere is
+anything committed. That guards against mistakes; against ill will an account that may only read does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from models.errors import InputError, NestorError, listed, shortened
+from models.text.address import HIDDEN, masked
+from tasks.data.formats.pieces import columns, stored
+from tasks.data.headers import near
+from tasks.data.sources.moments import moment
+from tasks.system.secret_addresses import hushed, named, revealed
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine, TextClause
+
+CHUNK = 50_000
+"""Rows that are in memory at once."""
+TABLE = re.compile(r"[^\s;()'\"]+")
+READS = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*(select|with|values|table)\b", re.I | re.S)
+
+
+def is_address(data: object) -> bool:
+    """Whether the data is a database address, or says where one is kept."""
+    return isinstance(data, str) and (named(data) or bool(re.match(r"[a-z][a-z0-9_+]*://", data)))
+
+
+def is_table(query: str) -> bool:
+    """Whether the query is a table's name alone."""
+    return bool(TABLE.fullmatch(query.strip()))
+
+
+def fetched(address: str, query: str | None, bound: Mapping[str, str], now: datetime, folder: Path) -> Path:
+    """The parquet file in `folder` that holds what the query gives; its name is the content's digest. InputError where
+    the address, the query or a bound value is wrong, or nothing comes."""
+    known = masked(address)
+    url = _url(address)
+    if not query:
+        raise InputError(
+            f"{known} is a database: which rows of it? Give --query: a table's name, or such as "
+            '"select * from sales where day >= :since" with --bind since=today-28d.'
+        )
+    values = {name: moment(value, now) for name, value in bound.items()}
+    with _connected(url, known) as connection:
+        asked = _asked(connection, query, values)
+        found = stored(_chunks(connection, asked, known), folder, f"{known} ({shortened(query, 80)})")
+    if found is None:
+        with_values = f" with {listed(f'{name} = {value}' for name, value in values.items())}" if values else ""
+        raise InputError(f"{known}: the query gave no rows{with_values}: {shortened(query, 120)}")
+    return found
+
+
+# ---------------------------------------------------------------- the address
+
+
+def _url(address: str) -> URL:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    try:
+        url = make_url(revealed(address))
+        if url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername="postgresql+psycopg")
+        url.get_dialect()
+    except NoSuchModuleError:
+        raise InputError(
+            f"{masked(address)} is an address of no database that is known here; known are such as "
+            "postgresql://user@host/database and sqlite:///file.db. A file has to be on this machine."
+        ) from None
+    except (ArgumentError, ValueError):
+        raise InputError(f"{masked(address)} is no database address: postgresql://user@host:5432/database.") from None
+    if HIDDEN in address:
+        raise InputError(
+            f"The password of {masked(address)} was never kept. Put the address into an environment variable or a "
+            "Prefect Secret, and name that: env:NAME or secret:NAME."
+        )
+    _refuse_absent(url)
+    return url
+
+
+def _refuse_absent(url: URL) -> None:
+    """SQLite would make an empty file of any name."""
+    file = url.database or ""
+    if url.get_backend_name() == "sqlite" and file and file != ":memory:" and not file.startswith("file:"):
+        path = Path(file).expanduser()
+        if not path.is_file():
+            names = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+            raise InputError(f"No database file {path}.{near(path.name, names) if names else ''}")
+
+
+@contextmanager
+def _connected(url: URL, known: str) -> Iterator[Connection]:
+    """A connection that may only read, and is closed without a commit."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    engine = _engine(url)
+    try:
+        connection = engine.connect()
+    except (SQLAlchemyError, OSError) as error:
+        raise InputError(f"Can't connect to {known}: {_reason(error, url)}.{_advice(error)}") from None
+    try:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+        yield connection
+    finally:
+        connection.close()
+        engine.dispose()
+
+
+def _engine(url: URL) -> Engine:
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    mine = url.drivername == "postgresql+psycopg"
+    patience = {"connect_timeout": 15} if mine and "connect_timeout" not in url.query else {}
+    options = {"postgresql_readonly": True} if url.get_backend_name() == "postgresql" else {}
+    try:
+        return create_engine(url, poolclass=NullPool, connect_args=patience, execution_options=options)
+    except ModuleNotFoundError as error:
+        how = "pip install 'nestor[postgres]' (or psycopg[binary])" if mine else f"install the package {error.name}"
+        raise InputError(f"{url.get_backend_name()} needs the driver {error.name}, which is not here: {how}.") from None
+
+
+def _reason(error: BaseException, url: URL) -> str:
+    """The database's own first line, without the password, whatever it quotes."""
+    text = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+    text = re.sub(r"^connection failed: |^connection to server at .*? failed: |FATAL:\s+|^ERROR:\s+", "", text)
+    return shortened(hushed(text.replace(url.password, HIDDEN) if url.password else text), 200).rstrip(".")
+
+
+def _advice(error: BaseException) -> str:
+    if "password" in str(error).lower():
+        return " The address may hold the password, as env:NAME or secret:NAME; PGPASSWORD and ~/.pgpass count too."
+    return ""
+
+
+# ---------------------------------------------------------------- the query
+
+
+def _asked(connection: Connection, query: str, values: Mapping[str, Any]) -> TextClause:
+    """The query with its values bound; a bare table name means all of its rows."""
+    from sqlalchemy import bindparam, text
+    from sqlalchemy.types import DateTime, NullType
+
+    if is_table(query):
+        quote = connection.dialect.identifier_preparer.quote
+        query = f"select * from {'.'.join(quote(part) for part in query.strip().split('.'))}"
+    if not READS.match(query):
+        raise InputError(f"A query begins with SELECT or WITH, or is a table's name, not {shortened(query, 60)!r}.")
+    asked = text(query)
+    wanted = list(asked._bindparams)
+    lacking = [name for name in wanted if name not in values]
+    if lacking:
+        raise InputError(
+            f"The query needs {listed(f':{name}' for name in lacking)}: give --bind {lacking[0]}=VALUE, such as "
+            f"{lacking[0]}=today-28d. Given: {listed(values) or 'none'}. (A colon that is no name is written \\:.)"
+        )
+    odd = [name for name in values if name not in wanted]
+    if odd:
+        raise InputError(f"The query has no :{odd[0]}; it names {listed(f':{n}' for n in wanted) or 'no value'}.")
+    # Text has no type of its own: the database reads '30' as what it is compared with.
+    types = {str: NullType(), datetime: DateTime(timezone=True)}
+    return asked.bindparams(*(bindparam(n, value, type_=types.get(type(value))) for n, value in values.items()))
+
+
+def _chunks(connection: Connection, asked: TextClause, known: str) -> Iterator[pa.Table]:
+    """The result by chunks, each typed by its values."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    url = connection.engine.url
+    try:
+        result = connection.execution_options(yield_per=CHUNK).execute(asked)
+        names = list(result.keys())
+        for rows in result.partitions():
+            yield columns(names, rows)
+    except SQLAlchemyError as error:
+        if getattr(error, "connection_invalidated", False):
+            raise NestorError(f"{known} broke the connection off: {_reason(error, url)}. Try again.") from None
+        raise InputError(f"{known}: the query can't be run: {_reason(error, url)}.{_tables(connection)}") from None
+
+
+def _tables(connection: Connection) -> str:
+    """` Its tables: ...`, where they can be listed."""
+    from sqlalchemy import inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        connection.rollback()
+        names = inspect(connection).get_table_names()
+    except SQLAlchemyError:
+        return ""
+    return f" Its tables: {listed(names)}." if names else " It holds no tables."

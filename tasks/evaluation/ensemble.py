@@ -1,0 +1,255 @@
+"""What `procedure` makes of each fold: the ensemble of its best configurations by inner scores, every member refitted
+on the fold's training part, and the calibration and the threshold that go with it.
+
+Nothing here looks at B_k or T."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from models.evaluation.calibration import wanted
+from models.evaluation.decision import PLAIN, Finish, finished, judged, of_all
+from models.evaluation.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
+from models.evaluation.threshold import moves
+from models.families import family
+from models.metrics.metric import Fold3
+from models.splitting.split import ALL
+from models.tuning.trial import Trial
+from tasks.session import Session, Tried, last_resorts, tried
+from tasks.tuning import selection
+from tasks.tuning.tune import judging_in_time, refit
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What `procedure` returned in one fold: its members, fitted on the fold's training part."""
+
+    fold: str
+    members: tuple[Member, ...]
+    inner: float
+    """The ensemble's score on inner out-of-fold rows, finished as it is judged."""
+    finish: Finish = PLAIN
+    """Its calibration and threshold."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Of metrics and gaps that are objectives or limited, on inner rows, finished as it is judged."""
+    held: bool = False
+    """Whether a limit kept it from the best calibration or threshold."""
+    last: bool = False
+    """Whether it is only what could be refitted at all: then nothing that is said of the procedure holds for it."""
+
+
+def assembled(session: Session) -> dict[str, Chosen]:
+    """Every fold's ensemble with all its members refitted; folds where nothing finished are left out.
+
+    Beside the members, and after them, each family's best is refitted too: it is judged for the leaderboard as far as
+    the time goes."""
+    with judging_in_time(session):
+        chosen = _assembled(session)
+    if session.ledger.limit is None or (chosen and (session.goal.plain or ALL in chosen or ALL not in session.folds)):
+        return chosen
+    return _quickest(session)
+
+
+def _quickest(session: Session) -> dict[str, Chosen]:
+    """The configuration that was fitted in the fewest seconds and can be refitted within the limits, alone, however
+    late: where nothing of what was chosen could be refitted there would be no model, although there are trials. What
+    learns nothing comes last, but always gets its turn. Empty where all of them fail."""
+    late, until = not session.may_judge(), time.monotonic() + session.last_limit()
+    for fold, name, trial in last_resorts(session):
+        seconds = until - time.monotonic() if family(name).tunable else session.last_limit()
+        if seconds <= 0 or refit(session, name, fold, trial, last=seconds) is None:
+            continue
+        if session.goal.keeps(selection.costed(session, fold, name, [trial])[0]):
+            _tell_last(session, name, fold, late)
+            alone = Chosen(fold, (Member(name, trial.number, 1.0),), trial.inner or 0.0, last=True)
+            return {fold: _finished(session, alone)}
+    return {}
+
+
+def _tell_last(session: Session, name: str, fold: str, late: bool) -> None:
+    why = "Time was too short to refit what was chosen"
+    if not late:
+        why = "What was chosen could not be refitted" + " within the limits" * bool(session.goal.limits)
+    session.note(
+        f"{why}: {name} on fold {fold} is delivered alone, the quickest configuration that could be. It was not chosen "
+        "by its score, so there is no estimate."
+    )
+
+
+def _assembled(session: Session) -> dict[str, Chosen]:
+    weighed = {fold: found for fold, found in _all_weighed(session).items() if found is not None}
+    members = {(m.family, k, m.trial) for k, one in weighed.items() for m in one.members}
+    bests = {
+        (name, k, best.number)
+        for name, k in session.trials
+        if k != ALL and (best := selection.of_family(session, name, k)) is not None
+    }
+    with ThreadPoolExecutor(64) as threads:
+        waiting = {
+            key: threads.submit(refit, session, *key[:2], _trial(session, *key), needed=key in members)
+            for key in sorted(members | bests, key=lambda key: (key not in members, key))
+        }
+    fitted = {key for key, future in waiting.items() if future.result() is not None}
+    kept = {k: one for k in weighed if (one := _of_fitted(weighed[k], fitted)) is not None}
+    return {k: _finished(session, one) for k, one in kept.items()}
+
+
+def _all_weighed(session: Session) -> dict[str, Chosen | None]:
+    """Every fold's choice. Where more than the metric counts its members are refitted already, since their costs as
+    refitted have a say."""
+    if session.goal.plain:
+        return {fold: _weighed(session, fold) for fold in session.folds}
+    with ThreadPoolExecutor(len(session.folds)) as threads:
+        return dict(zip(session.folds, threads.map(lambda fold: _settled(session, fold), session.folds), strict=True))
+
+
+def _settled(session: Session, fold: str) -> Chosen | None:
+    """The fold's one configuration, or with limits alone its ensemble, whose costs as refitted keep the limits."""
+    choose = _one if session.goal.several else _weighed
+    return selection.settled(
+        session, fold, lambda trials: choose(session, fold, trials),
+        lambda found: [(m.family, m.trial) for m in found.members],
+        lambda name, k, trial: refit(session, name, k, trial),
+    )  # fmt: skip
+
+
+def _one(session: Session, fold: str, trials: Tried) -> Chosen | None:
+    """The one configuration that the goal picks, by inner values alone."""
+    key = selection.best(session, fold, trials)
+    return key and Chosen(fold, (Member(*key, 1.0),), _trial(session, key[0], fold, key[1]).inner or 0.0)
+
+
+def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | None:
+    """The ensemble of those members that could be refitted, their weights summing to one again."""
+    members = [m for m in chosen.members if (m.family, chosen.fold, m.trial) in fitted]
+    whole = sum(m.weight for m in members)
+    return replace(chosen, members=tuple(replace(m, weight=m.weight / whole) for m in members)) if members else None
+
+
+def _weighed(session: Session, fold: str, trials: Tried | None = None) -> Chosen | None:
+    """The fold's ensemble, by inner scores alone, within the limits; None where no configuration finished within."""
+    trials = tried(session, fold) if trials is None else trials
+    candidates = _candidates(session, fold, trials)
+    if not candidates:
+        return None
+    parts = [judge for _, judge in session.folds[fold].inner]
+    targets = [session.work.target[rows] for rows in parts]
+    weights = [None if session.work.weight is None else session.work.weight[rows] for rows in parts]
+    keeps = selection.within(session, fold, trials) if session.goal.limits else None
+    return Chosen(fold, *weigh(candidates, targets, weights, session.metric, keeps))
+
+
+def _candidates(session: Session, fold: str, trials: Tried) -> list[Candidate]:
+    found = []
+    for name in session.level.families:
+        best = sorted(
+            (t for t in session.goal.complete(trials.get(name, ())) if session.goal.keeps(t)),
+            key=lambda t: (-session.metric.gain(t.inner or 0.0), t.number),
+        )
+        found += [
+            Candidate(name, t.number, inner_predictions(session, name, fold, t), t.inner or 0.0)
+            for t in best[:MOST_PER_FAMILY]
+        ]
+    return found
+
+
+def _finished(session: Session, chosen: Chosen) -> Chosen:
+    """With the calibration and the threshold that are best on the fold's inner rows, as far as limits are kept with
+    them: its members were chosen within the limits by plain decisions."""
+    choose, calibrate = _may_finish(session, chosen.fold)
+    if not (choose or calibrate or session.goal.scored):
+        return chosen
+    folds = _inner_rows(session, chosen)
+    best, shown = _best(session, chosen.fold, folds, choose) if choose or calibrate else (PLAIN, folds)
+    for finish, rows in ((best, shown), (replace(best, threshold=None), shown), (PLAIN, folds)):
+        values = _values(session, chosen.fold, finish, rows)
+        if _keeps(session, values):
+            break
+    told = [judged(fold, finish.threshold) for fold in rows]
+    inner = chosen.inner if finish == PLAIN else session.metric.pooled(told)
+    return replace(chosen, inner=inner, finish=finish, values=values, held=finish != best)
+
+
+def _may_finish(session: Session, fold: str) -> tuple[bool, bool]:
+    """Whether a threshold may be chosen, and a calibration. Without outer folds nothing would judge what was chosen so:
+    then probabilities and decisions stay as they are."""
+    final, rows = session.run.final, sum(len(judge) for _, judge in session.folds[fold].inner)
+    choose = final.threshold == "auto" and moves(session.metric, rows)
+    calibrate = wanted(session.metric, final.calibrate)
+    if (choose or calibrate) and set(session.folds) == {ALL}:
+        session.note("Without outer folds nothing would judge a calibration or a threshold: none is chosen.")
+        return False, False
+    return choose, calibrate
+
+
+def _best(session: Session, fold: str, folds: Sequence[Fold3], choose: bool) -> tuple[Finish, list[Fold3]]:
+    """The best finish by the metric alone, and the inner rows calibrated."""
+    keys = [session.keys[judge] for _, judge in session.folds[fold].inner]
+    pooled = ALL not in session.folds
+    return finished(session.metric, folds, keys, session.run.final.calibrate, choose, session.run.seed, pooled)
+
+
+def _values(session: Session, fold: str, finish: Finish, rows: Sequence[Fold3]) -> dict[str, float]:
+    """The metrics and gaps that are objectives or limited, of calibrated inner rows decided by the threshold."""
+    odds = [told for _, told, _ in rows]
+    return {
+        one.name: float(np.mean(selection.inner_values(session, fold, one, odds, finish.threshold)))
+        for one in session.goal.scored
+    }
+
+
+def _keeps(session: Session, values: Mapping[str, float]) -> bool:
+    return all(one.excess(values[one.objective.name]) <= 0 for one in session.goal.limits if one.objective.metric)
+
+
+def _inner_rows(session: Session, chosen: Chosen) -> list[Fold3]:
+    """Each inner fold's validation rows with the ensemble's predictions."""
+    members = [
+        [m.weight * part for part in inner_predictions(session, m.family, chosen.fold, trial)]
+        for m in chosen.members
+        for trial in [_trial(session, m.family, chosen.fold, m.trial)]
+    ]
+    odds = [np.sum(parts, axis=0) for parts in zip(*members, strict=True)]
+    parts, work = [judge for _, judge in session.folds[chosen.fold].inner], session.work
+    weights = [None if work.weight is None else work.weight[rows] for rows in parts]
+    return list(zip([work.target[rows] for rows in parts], odds, weights, strict=True))
+
+
+def inner_predictions(session: Session, name: str, fold: str, trial: Trial) -> tuple[np.ndarray, ...]:
+    """What the configuration says of each inner fold's validation rows."""
+    files = [session.job(name, fold, trial.number, {}, inner=j).file for j in range(len(trial.scores))]
+    return tuple(array(session, file) for file in files)
+
+
+def array(session: Session, file: str) -> np.ndarray:
+    """The predictions that a fit left in this file."""
+    found = session.workdir.read_array(file)
+    assert found is not None, f"{file} was written before its trial was told"
+    return np.asarray(found)
+
+
+def _trial(session: Session, family: str, fold: str, number: int) -> Trial:
+    return session.trials[family, fold][number]
+
+
+def refits(session: Session, chosen: Chosen, with_sealed: bool = False) -> list[tuple[str, float]]:
+    """File and weight of each member."""
+    return [
+        (session.job(m.family, chosen.fold, m.trial, {}, with_sealed=with_sealed).file, m.weight)
+        for m in chosen.members
+    ]
+
+
+def delivering(chosen: dict[str, Chosen]) -> list[Chosen]:
+    """The search on all rows where there was one, else every fold's."""
+    return [chosen[ALL]] if ALL in chosen else list(chosen.values())
+
+
+def threshold(session: Session, chosen: dict[str, Chosen]) -> float | None:
+    """The delivered model's threshold; None where it decides plainly."""
+    return of_all(session.metric, [c.finish for c in delivering(chosen)])

@@ -1,0 +1,159 @@
+"""What a run says of its objectives: every configuration's inner values, the Pareto front, what was picked, and what
+the picked ones have on rows that had no part in picking them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from models.evaluation import estimate
+from models.evaluation.decision import judged
+from models.metrics import fairness
+from models.metrics.metric import Fold3
+from models.outcome import Interval, ObjectiveOutcome, Point, number
+from models.splitting.split import ALL
+from models.tuning import goal as objectives
+from models.tuning.goal import ADDED, Objective
+from tasks.evaluation.ensemble import Chosen, delivering, threshold
+from tasks.evaluation.evaluate import Concluded, on_sealed
+from tasks.execution import costs as measure
+from tasks.execution.pool import JUDGE, FitError
+from tasks.session import Session, tried
+from tasks.tuning import selection
+
+MOST_SECONDS = 120.0
+"""For loading the delivered model and predicting a few rows, where the budget leaves so many."""
+
+
+def outcomes(session: Session, concluded: Concluded, costs: Mapping[str, float]) -> tuple[ObjectiveOutcome, ...]:
+    """The metric, then each objective and whatever else is limited; nothing where the metric alone counts. `costs` are
+    those of the delivered model."""
+    goal = session.goal
+    if goal.plain:
+        return ()
+    limits = {limit.objective.name: limit.bound for limit in goal.limits}
+    own = ObjectiveOutcome(
+        goal.metric.name, "the metric", "", goal.metric.greater_is_better, limits.get(goal.metric.name),
+        _mean([c.inner for c in delivering(concluded.chosen)]), concluded.estimate, concluded.test,
+    )  # fmt: skip
+    return (own, *(_outcome(session, concluded, one, limits.get(one.name), costs) for one in goal.measured))
+
+
+def _outcome(
+    session: Session, concluded: Concluded, one: Objective, limit: float | None, costs: Mapping[str, float]
+) -> ObjectiveOutcome:
+    inner = _mean([_inner(session, chosen, one) for chosen in delivering(concluded.chosen)])
+    outer = _outer_cost(session, concluded, one) if one.metric is None else _outer_score(session, concluded, one)
+    test = None if one.metric is None else _test(session, concluded, one)
+    says = (one.name, one.says, one.unit, one.greater_is_better)
+    return ObjectiveOutcome(*says, limit, inner, outer, test, costs.get(one.name))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _inner(session: Session, chosen: Chosen, one: Objective) -> float:
+    """What a fold's choice has on inner rows: of several members the sum of what adds up, the largest memory."""
+    if one.metric is not None:
+        return chosen.values[one.name]
+    trials = [session.trials[m.family, chosen.fold][m.trial] for m in chosen.members]
+    return _together(one, [trial.measures[one.name] for trial in trials])
+
+
+def _together(one: Objective, values: Sequence[float]) -> float:
+    return sum(values) if one.name in ADDED else max(values)
+
+
+def _as_fitted(session: Session, chosen: Chosen, one: Objective) -> float:
+    """A cost of a fold's refitted members."""
+    costs = [
+        selection.costed(session, chosen.fold, m.family, [session.trials[m.family, chosen.fold][m.trial]])[0].measures
+        for m in chosen.members
+    ]
+    return _together(one, [of[one.name] for of in costs])
+
+
+def _outer_cost(session: Session, concluded: Concluded, one: Objective) -> Interval | None:
+    """A cost of what the outer folds refitted, averaged over them; None without outer folds."""
+    folds = [k for k in concluded.chosen if k != ALL]
+    mean = _mean([_as_fitted(session, concluded.chosen[k], one) for k in folds])
+    return None if mean is None else Interval(mean)
+
+
+def _outer_score(session: Session, concluded: Concluded, one: Objective) -> Interval | None:
+    """A metric or a gap of the picked ones on the outer rows, with its interval; None without all outer folds."""
+    names = [k for k in session.folds if k != ALL]
+    if not names or [k for k, _ in concluded.outer] != names:
+        return None
+    found = []
+    for k, rows in concluded.outer:
+        places, at = session.folds[k].judge, concluded.chosen[k].finish.threshold
+        found.append(selection.scored(session, one, judged(rows, at), rows[1], places)[1])
+    keys = [session.keys[session.folds[k].judge] for k in names]
+    sizes = [len(session.folds[k].train) for k in names]
+    assert one.metric is not None
+    taken = estimate.interval(one.metric, found, keys, sizes, session.run.seed)
+    return estimate.known(taken, session.unit(session.keys))
+
+
+def _test(session: Session, concluded: Concluded, one: Objective) -> Interval | None:
+    """A metric or a gap of the delivered model on the sealed rows, which were opened for the test score."""
+    sealed = session.sealed
+    if sealed is None or concluded.test is None:
+        return None
+    rows: Fold3 = (sealed.target, on_sealed(session, concluded.chosen), sealed.weight)
+    groups = None
+    if one.column is not None and sealed.subgroups is not None:
+        groups = fairness.codes(sealed.subgroups[one.column])
+    metric, told = session.goal.fold(one, judged(rows, threshold(session, concluded.chosen)), rows[1], groups)
+    keys = session.sealed_keys
+    return estimate.known(estimate.test_interval(metric, told, keys, session.run.seed), session.unit(keys))
+
+
+def delivered_costs(session: Session, concluded: Concluded, model: Path) -> dict[str, float]:
+    """The costs that count of the model for consumers, in this file: latency and size as it is delivered, the others as
+    its members were fitted. Says where it is over a limit after all."""
+    goal, taken = session.goal, {}
+    if goal.asks("latency", "size"):
+        limit, files = min(MOST_SECONDS, session.refit_limit()), (str(model), str(session.workdir.path))
+        work = session.fits.submit(measure.of_file, *files, priority=(JUDGE, 0), timeout=limit)
+        with suppress(FitError):  # then what its members cost has to do
+            taken = work.result()
+    found = {
+        one.name: taken[one.name] if one.name in taken else max(
+            _as_fitted(session, chosen, one) for chosen in delivering(concluded.chosen)
+        )
+        for one in goal.measured
+        if one.metric is None
+    }  # fmt: skip
+    for limit in goal.limits:
+        value = found.get(limit.objective.name)
+        if value is not None and limit.excess(value) > 0:
+            session.note(
+                f"The delivered model is over a limit: {limit.objective.name} {number(value)}, where "
+                f"{limit.words} was asked. Each of its members kept the limit; averaging them, or fitting them on more "
+                "rows, went over it."
+            )
+    return found
+
+
+def points(session: Session, concluded: Concluded) -> tuple[Point, ...]:
+    """Every complete configuration of what is delivered: its inner values, in the order of `outcomes`."""
+    goal, found = session.goal, []
+    for chosen in () if goal.plain else delivering(concluded.chosen):
+        members = {(m.family, m.trial) for m in chosen.members}
+        trials = [(n, t) for n, ts in tried(session, chosen.fold).items() for t in goal.complete(ts)]
+        kept = [place for place, (_, trial) in enumerate(trials) if goal.keeps(trial)]
+        low = selection.floor(session, chosen.fold)  # what is no better than guessing is on no front
+        able = [k for k in kept if goal.learned(trials[k][1], low)] or kept
+        gains = np.array([goal.gains(trials[k][1]) for k in able]).reshape(len(able), len(goal.directions))
+        on = {able[i] for i in np.flatnonzero(objectives.front(gains))}
+        for place, (name, trial) in enumerate(trials):
+            values = (trial.inner or 0.0, *(trial.measures[one.name] for one in goal.measured))
+            is_picked = (name, trial.number) in members
+            found.append(Point(name, chosen.fold, trial.number, values, place in on, place in kept, is_picked))
+    return tuple(found)

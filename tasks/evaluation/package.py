@@ -1,0 +1,156 @@
+"""The model that consumers get: library classes only, one object, labels in their own form.
+
+The members of every fold (the bag) or of the search on all work rows (the refit) vote with their weights. Members are
+frozen: nothing is fitted here but the vote's list of labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import VotingClassifier, VotingRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.utils import Bunch
+
+from models.columns import TRUSTED
+from models.data.table import Table
+from models.errors import NestorError, listed
+from models.evaluation import calibration
+from models.evaluation.calibration import calibrated
+from models.evaluation.ensemble import Member
+from models.evaluation.threshold import usual
+from models.families import family
+from models.splitting.split import ALL
+from tasks.evaluation.ensemble import Chosen, delivering, refits
+from tasks.evaluation.evaluate import Concluded
+from tasks.session import Session
+from tasks.tuning.tune import refit
+
+Voters = Sequence[tuple[str, Any, float]]
+"""Name, fitted pipeline or calibrated ensemble, and weight."""
+
+
+def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
+    """The model for consumers, and its tested twin where that is another one. NestorError where every member lacks a
+    class."""
+    chosen = concluded.chosen
+    tested = voters(session, delivering(chosen))
+    if not tested:
+        raise _unlearned(session, delivering(chosen))
+    at = usual(session.metric) if concluded.threshold is None else concluded.threshold
+    if ALL not in chosen or not session.joins_sealed:
+        return model(session.work, tested, at), None
+    one = chosen[ALL]
+    if not _with_sealed(session, one.members):
+        session.note("The last fit, with the sealed rows too, did not finish: the tested model is delivered as it is.")
+        return model(session.work, tested, at), None
+    return model(session.work, voters(session, [one], with_sealed=True), at), model(session.work, tested, at)
+
+
+def _with_sealed(session: Session, members: Sequence[Member]) -> bool:
+    """Whether every member could be fitted once more with the sealed rows, all of them side by side."""
+
+    def again(member: Member) -> bool:
+        trial = session.trials[member.family, ALL][member.trial]
+        return refit(session, member.family, ALL, trial, with_sealed=True) is not None
+
+    with ThreadPoolExecutor(len(members)) as threads:
+        return all(threads.map(again, members))
+
+
+def _unlearned(session: Session, chosen: Sequence[Chosen]) -> NestorError:
+    """Which classes the members lack, where the search that would have seen them all came to nothing."""
+    seen = [np.unique(session.work.target[session.folds[one.fold].train]) for one in chosen]
+    lacking = [label for code, label in enumerate(session.work.classes) if not all(code in codes for codes in seen)]
+    why = (
+        "The search on all work rows found no model, and the training rows of every fold lack at least one of these "
+        f"targets: {listed(lacking)}. So none can be delivered."
+    )
+    more = " Go on with --resume and more time: --budget."
+    return NestorError(why if session.ledger.limit is None else why + more)
+
+
+def voters(session: Session, chosen: Sequence[Chosen], with_sealed: bool = False) -> Voters:
+    """Every member with its share: equal for folds, by weight within. A fold that is calibrated votes as one."""
+    found = []
+    for one in chosen:
+        members = _members(session, one, with_sealed)
+        if members and one.finish.calibration is not None:
+            together = calibrated(_vote(session.work, members), one.finish.calibration)
+            members = [(f"calibrated_{one.fold}_{len(members)}", together, 1.0)]
+        found += [(name, fitted, share / len(chosen)) for name, fitted, share in members]
+    return found
+
+
+def _members(session: Session, one: Chosen, with_sealed: bool) -> Voters:
+    """The fold's members; those that lack a class are left out with a word."""
+    found = []
+    files = refits(session, one, with_sealed=with_sealed)
+    for member, (file, share) in zip(one.members, files, strict=True):
+        pipeline, classes = session.workdir.read_pickle(file)
+        if session.work.classes and len(classes) < len(session.work.classes):
+            session.note(f"A model of fold {one.fold} does not know all classes: it was judged, and is not delivered.")
+            continue
+        found.append((f"{member.family}_{one.fold}_{member.trial}", pipeline, share))
+    return found
+
+
+def model(table: Table, voters: Voters, threshold: float = 0.5) -> Any:
+    """One fitted object: a vote over frozen pipelines; in regression a single pipeline stays as it is. With two classes
+    the second is said from the threshold on."""
+    if table.task == "regression" and len(voters) == 1:
+        return voters[0][1]
+    vote = _vote(table, voters, table.classes)
+    if table.task != "binary" or threshold == 0.5:
+        return vote
+    # Fitting it would check labels and nothing else: the vote stands in its place as it is, and is written once.
+    whole = FixedThresholdClassifier(DummyClassifier(), response_method="predict_proba").set_params(threshold=threshold)
+    whole.estimator_ = vote
+    return whole
+
+
+def _vote(table: Table, voters: Voters, labels: Sequence[Any] = ()) -> Any:
+    """The voters' weighted mean; without labels one that speaks the codes that the members know."""
+    names = [(name, FrozenEstimator(pipeline)) for name, pipeline, _ in voters]
+    whole = sum(w for *_, w in voters)
+    weights = [w / whole for *_, w in voters]
+    rows = table.features.head(max(1, len(table.classes)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if table.task == "regression":
+            return _slim(VotingRegressor(names, weights=weights).fit(rows, np.zeros(len(rows))))
+        classes = np.array(labels) if len(labels) else np.arange(len(table.classes))
+        vote = VotingClassifier(names, voting="soft", weights=weights).fit(_as_many(rows, len(classes)), classes)
+        # It sorts the labels; the members' columns stand in the order of the codes, the positive class last.
+        vote.classes_ = vote.le_.classes_ = classes
+        return _slim(vote)
+
+
+def _slim(vote: Any) -> Any:
+    """The vote with its members held once: scikit-learn keeps them thrice (as given, fitted, and by name), and skops
+    would write each of them down."""
+    vote.estimators = [(name, DummyClassifier()) for name, _ in vote.estimators]
+    vote.named_estimators_ = Bunch()
+    return vote
+
+
+def _as_many(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    return rows.iloc[np.arange(count) % len(rows)]
+
+
+def unsafe(concluded: Concluded) -> list[str]:
+    """The families among the delivered members that skops can't hold."""
+    members = [m for one in delivering(concluded.chosen) for m in one.members]
+    return sorted({m.family for m in members if not family(m.family).safe})
+
+
+def trusted(session: Session) -> list[str]:
+    """The types that the delivered model may hold beyond what skops knows."""
+    of_families = (t for name in session.level.families for t in family(name).trusted)
+    return sorted({*TRUSTED, *calibration.TRUSTED, *of_families})

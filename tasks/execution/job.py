@@ -1,0 +1,174 @@
+"""What fits are told, and what comes of them: the values that pass between the driver and its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.columns import many_levels
+from models.config import Run
+from models.data.table import Table, Task
+from models.fitting.family import Shape
+from models.fitting.log_target import skewed
+from models.metrics import fairness
+from models.metrics.class_weight import ClassWeights, class_weights
+from models.metrics.costs import Priced
+from models.metrics.metric import Metric, metric_for
+from models.splitting.split import Fold
+from models.tuning.goal import Goal, goal_for
+from tasks.run.folder import Workdir
+
+
+@dataclass(frozen=True, eq=False)
+class Brief:
+    """What every fit of a plan shares; workers read it once from the run's folder."""
+
+    plan: str
+    """Such as `5x4`."""
+    task: Task
+    classes: tuple[Any, ...]
+    metric: str | None
+    kinds: dict[str, str]
+    folds: dict[str, Fold]
+    threads: int
+    seed: int
+    grid: tuple[int, ...] = ()
+    monotone: Mapping[str, int] = field(default_factory=dict)
+    """Column -> 1 or -1."""
+    time: bool = False
+    season: str | None = None
+    """The column that holds the target one season ago."""
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Ordered category -> its levels, lowest first."""
+    many: int = 0
+    """Columns of many levels."""
+    group: np.ndarray | None = None
+    """Each work row's group, in grouped plans."""
+    units: np.ndarray | None = None
+    """The group, point or block of time that each work row is a part of; None where each is one of its own."""
+    past: tuple[str, ...] = ()
+    """The columns that hold the target at earlier times, the latest first."""
+    costs: Priced = field(default_factory=dict)
+    class_weight: ClassWeights = ()
+    skewed: frozenset[str] = frozenset()
+    """The folds whose own training rows have a target with a long tail."""
+    goal: Goal | None = None
+    """What is measured beside the metric."""
+    subgroups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Column -> the code of each work row's subgroup, where subgroups are compared."""
+
+    def shape(self, rows: int, columns: int, fold: str = "") -> Shape:
+        """What a family may know of so many training rows and columns of a fold; "" for what holds in all."""
+        metric, season = self.scorer, self.season is not None
+        return Shape(
+            rows, columns, self.task, len(self.classes), metric.loss, metric.level, self.grid, self.time, season,
+            bool(self.monotone), fold in self.skewed, self.many, len(self.past),
+        )  # fmt: skip
+
+    @property
+    def scorer(self) -> Metric:
+        """The metric as a value."""
+        return metric_for(self.metric, self.task, self.classes, self.costs)
+
+
+def brief_for(table: Table, run: Run, whole: Table) -> Brief:
+    """What fits are told of the table of work rows, and families may know of it, before there is a plan. How many
+    levels columns have is of the form of the `whole` table, as their kinds are: no row that judges has a say in it."""
+    cells = table.rows * table.features.shape[1]
+    threads = 1 if cells < 20_000_000 else 2
+    subgroups = pd.DataFrame() if table.subgroups is None else table.subgroups
+    return Brief(
+        "", table.task, table.classes, run.metric, table.kinds, {}, threads, run.seed, run.places,
+        {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
+        table.season, costs=run.costs, class_weight=class_weights(run.class_weight, table.classes),
+        orders=table.orders, many=many_levels(whole.features, whole.kinds), past=table.past, group=table.group,
+        goal=goal_for(metric_for(run.metric, table.task, table.classes, run.costs), run.search),
+        subgroups={str(name): fairness.codes(column) for name, column in subgroups.items()},
+    )  # fmt: skip
+
+
+def with_folds(brief: Brief, plan: str, folds: dict[str, Fold], table: Table) -> Brief:
+    """The brief of a plan with these folds of the table's rows."""
+    tailed = (name for name, fold in folds.items() if skewed(table.target[fold.train]))
+    logs = table.task == "regression" and table.history is None
+    return replace(brief, plan=plan, folds=folds, skewed=frozenset(tailed) if logs else frozenset())
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit: a configuration on one inner fold, or (inner None) refitted on the fold's whole training part."""
+
+    workdir: str
+    plan: str
+    """Names the brief: fits of another plan lie elsewhere."""
+    family: str
+    fold: str
+    trial: int
+    config: dict[str, Any]
+    inner: int | None = None
+    share: float = 1.0
+    """Fidelity: the part of its rounds or rows that the fit is given."""
+    again: int | None = None
+    """An earlier trial of the same configuration, given no more; what it fitted whole of this inner fold stands."""
+    goes_on: int | None = None
+    """The trial whose training of the same inner fold this one takes up; None: from nothing."""
+    gradient: bool = False
+    """Whether the loss on the validation rows is differentiated by the hyperparameters."""
+    with_sealed: bool = False
+    """Refit on work and sealed rows together (`final.rows: all`)."""
+
+    @property
+    def file(self) -> str:
+        """Where the result lies, without ending."""
+        part = "all_rows" if self.with_sealed else "refit" if self.inner is None else str(self.inner)
+        return f"fits/{self.plan}/{self.family}/{self.fold}/{self.trial}/{part}"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came of a fit."""
+
+    score: float | None
+    """On the validation rows, or on B_k in a refit; None where there are none to judge."""
+    rounds: int | None
+    seconds: float
+    """Of fitting, predicting and scoring."""
+    preparing: float
+    """Seconds of preparing the columns; near none where another fit has done it."""
+    peak_mb: float
+    start: float
+    end: float
+    model_mb: float = 0.0
+    """Size of a default configuration's model with its columns: what registering it will cost depends on it."""
+    gradient: dict[str, float] | None = None
+    """Derivative of the validation loss by hyperparameter, where it was asked for."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the plan's objectives and limits ask beside the score."""
+    whole: bool = False
+    """Whether it would be the same with a larger share of its rounds or rows."""
+    taken: bool = False
+    """Whether an earlier trial's fit stands for it, so that it cost nothing."""
+
+
+@cache
+def _brief(path: str, plan: str) -> Brief:
+    return Workdir(Path(path)).read_pickle(f"briefs/{plan}")
+
+
+@cache
+def _rows(path: str) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    workdir = Workdir(Path(path))
+    target = workdir.read_array("target")
+    assert target is not None
+    return workdir.read_frame("work"), target, workdir.read_array("weight")
+
+
+def load(path: str, plan: str) -> tuple[Brief, Any, np.ndarray, np.ndarray | None]:
+    """The plan's brief, work features, target and weight; read once in each process."""
+    return _brief(path, plan), *_rows(path)

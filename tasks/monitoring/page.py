@@ -1,0 +1,119 @@
+"""What a person reads of a watch: a self-contained page, and its table as rows."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any
+
+from models.analysis import plots
+from models.monitoring.drift import ColumnDrift, Drift
+from models.outcome import chance, number
+from models.text.markdown import literal
+from tasks.reporting.page_parts import esc, figure, figures, page, section, table, tile
+
+SHOWN = 24
+"""Columns that get a figure."""
+HEADS = ("column", "", "PSI", "distance", "p, corrected", "missing, then", "now", "mean, then", "now", "new levels")
+
+
+def drift_html(name: str, version: int, data: str, drift: Drift) -> str:
+    """The page."""
+    with plots.style(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph that the font for measuring lacks is there in the browser's
+        parts = [
+            _head(name, version, data, drift),
+            _tiles(drift),
+            "".join(f"<p>{esc(note)}</p>\n" for note in drift.notes),
+            section("Columns", table(HEADS, [_row(c) for c in drift.columns], numeric=range(2, len(HEADS)))),
+            section("Then and now", _figures(drift)),
+            section("How it is compared", f"<p>{esc(_how(drift), 2000)}</p>\n"),
+            f"<footer>Nestor, {time.strftime('%Y-%m-%d %H:%M')}</footer>\n",
+        ]
+    return page(f"{name}: watch", parts)
+
+
+def _head(name: str, version: int, data: str, drift: Drift) -> str:
+    meta = " · ".join(esc(part) for part in (f"version {version}", data, f"{drift.rows[1]:,} rows") if part)
+    return (
+        f'<header>\n<h1>{esc(name, 120)}</h1>\n<div class="meta">{meta}</div>\n'
+        f'<p class="headline">{esc(drift.sentence, 1000)}</p>\n</header>\n'
+    )
+
+
+def _tiles(drift: Drift) -> str:
+    said = [c for c in drift.columns if c.part == "prediction"]
+    most = max(drift.columns, key=lambda c: c.psi * (not c.moves), default=None)
+    tiles = [
+        tile("Columns that drift", str(sum(c.part == "feature" for c in drift.alarms)), f"of {_features(drift)}"),
+        tile("Largest PSI", number(most.psi if most else None), most.name if most else ""),
+        tile("Predictions", number(max((c.psi for c in said), default=None)), "largest PSI"),
+    ]
+    if (one := drift.performance) is not None:
+        tiles.append(tile(one.metric, number(one.now), f"{number(one.then)} then; z = {one.z:+.1f}"))
+    return f'<div class="tiles">\n{"".join(tiles)}</div>\n'
+
+
+def _features(drift: Drift) -> int:
+    return sum(c.part == "feature" for c in drift.columns)
+
+
+def _row(column: ColumnDrift) -> tuple[str, ...]:
+    mark = {True: '<span class="stop">drifts</span>', False: ""}[column.alarm]
+    return (
+        esc(column.name), mark or ('<span class="dim">moves</span>' if column.moves else ""),
+        *map(esc, (number(column.psi), number(column.distance), chance(column.p), *(f"{m:.1%}" for m in column.missing),
+                   *map(_mean(column), column.mean), "-" if column.new_levels is None else f"{column.new_levels:.1%}")),
+    )  # fmt: skip
+
+
+def _mean(column: ColumnDrift) -> Any:
+    """How a mean of the column is written; of dates the day."""
+    if column.kind != "date":
+        return number
+    return lambda value: "-" if value is None else time.strftime("%Y-%m-%d", time.gmtime(value))
+
+
+def _figures(drift: Drift) -> str:
+    return figures(
+        figure(plots.then_now(c.name, c.bars), f"PSI {number(c.psi)}{', drifts' if c.alarm else ''}")
+        for c in drift.columns[:SHOWN]
+        if c.bars
+    )
+
+
+def _how(drift: Drift) -> str:
+    return (
+        f"{drift.rows[1]:,} rows against the {drift.rows[0]:,} that the model was trained on. A column drifts if the "
+        f"difference is more than chance (chi-square, Holm's correction over all columns, level {drift.level:g}) and "
+        f"its population stability index, less what chance gives, is at least {drift.psi:g}. Dates, and what the "
+        "table is ordered by, move on by themselves: they are shown and raise no alarm. Predictions are compared with "
+        "those on rows that the model was not trained on; a score, where labels are known, with the published one."
+    )
+
+
+def table_rows(drift: Drift, most: int = 100) -> list[dict[str, Any]]:
+    """The columns as rows of a table, worst first."""
+    return [
+        {
+            "column": c.name, "drifts": "yes" if c.alarm else "moves" if c.moves else "", "psi": number(c.psi),
+            "distance": number(c.distance), "p": chance(c.p), "missing then": f"{c.missing[0]:.1%}",
+            "missing now": f"{c.missing[1]:.1%}", "mean then": _mean(c)(c.mean[0]), "mean now": _mean(c)(c.mean[1]),
+            "new levels": "-" if c.new_levels is None else f"{c.new_levels:.1%}",
+        }
+        for c in drift.columns[:most]
+    ]  # fmt: skip
+
+
+def markdown(name: str, version: int, data: str, drift: Drift) -> str:
+    """The finding for Prefect's page."""
+    alarms = "".join(
+        f"| {literal(c.name)} | {number(c.psi)} | {chance(c.p)} |\n" for c in drift.alarms[:20]
+    )  # fmt: skip
+    parts = [
+        f"**{literal(drift.sentence)}**",
+        f"`{name}` version {version}, trained on {drift.rows[0]:,} rows; {drift.rows[1]:,} rows of {literal(data)}.",
+        f"| drifts | PSI | p |\n| --- | ---: | ---: |\n{alarms}" if alarms else "",
+        *map(literal, drift.notes),
+    ]
+    return "\n\n".join(part for part in parts if part)

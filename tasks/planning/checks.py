@@ -1,0 +1,174 @@
+"""The table's checks: those of form act or stop before any row is cut off, those of signal warn about work rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from models import checks
+from models.checks.constant_columns import unused
+from models.config import Run, Search
+from models.data.forecast import planned, wide
+from models.data.table import Finding, Table, Task
+from models.errors import InputError
+from models.metrics import fairness
+from models.metrics.class_weight import class_weights
+from models.metrics.metric import Metric, metric_for
+from models.monitoring.schema import Columns, Known, compared
+from models.monitoring.table_profile import Profile
+from models.splitting.division import divided
+from models.splitting.folds import asked_of, comparable, laid, unjudged
+from models.tuning.goal import Goal, goal_for
+from tasks.data import decimal_mark, read
+from tasks.data.seen import seen
+from tasks.data.sources.source import load
+from tasks.run.resume import model_name
+from tasks.tracking import seal_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.splitting.split import Fold
+    from tasks.execution.job import Brief
+    from tasks.registry.load import Loaded
+
+MOST_STOPS = 8
+
+
+def check_form(table: Table, run: Run | None = None) -> Table:
+    """The table less its constant columns, with the form checks' findings and, as the run asks, the plan of its
+    history; stops with all that forbids to go on."""
+    table = formed(table)
+    table = table if run is None else planned(table, run)
+    stops = [f.message for f in table.findings if f.verdict == "stop"]
+    if stops:
+        rest = len(stops) - MOST_STOPS
+        more = [f"And {rest} more."] if rest > 0 else []
+        raise InputError(f"{table.reading.source}: " + "\n".join(stops[:MOST_STOPS] + more))
+    return table
+
+
+def formed(table: Table) -> Table:
+    """The same without stopping: stops stand among the findings."""
+    found = checks.form(table)
+    same = unused(table)
+    if not same or len(same) == table.features.shape[1]:
+        return replace(table, findings=(*table.findings, *found))
+    reading = replace(table.reading, kinds=table.reading.kinds | dict.fromkeys(same, "drop"))
+    left = table.features.drop(columns=same)
+    return replace(table, features=left, reading=reading, findings=(*table.findings, *found))
+
+
+def check_signal(
+    features: pd.DataFrame, target: np.ndarray, task: Task, classes: tuple[Any, ...]
+) -> tuple[Finding, ...]:
+    """What the signal checks see in these (work) rows."""
+    return checks.signal(checks.Work(features, target, task, classes))
+
+
+def known(run: Run) -> None:
+    """InputError where a family or a search is named that there is not: said before anything is read."""
+    if not _chosen(run):
+        return
+    from models.families import family  # slow to import, as the searches are
+    from models.search import strategy
+
+    for name in (*run.search.families, *run.families):
+        family(name)
+    strategy(run.search.strategy)
+
+
+def _chosen(run: Run) -> bool:
+    """Whether anything is asked of families or of their search; where nothing is, some family suits every table."""
+    return bool(run.search != Search() or run.families or run.monotone)
+
+
+def judged_by(table: Table, run: Run) -> tuple[Metric, Goal]:
+    """The metric, and all that counts beside it. InputError where the settings do not go with the table."""
+    metric = metric_for(run.metric, table.task, table.classes, run.costs)
+    goal = goal_for(metric, run.search)
+    for one in goal.measured:
+        if isinstance(one.metric, fairness.Gap) and table.subgroups is not None:
+            fairness.check(table.subgroups[one.column], table.target, one.metric.by_class)
+    class_weights(run.class_weight, table.classes)  # an unknown label is said before anything is fitted
+    return metric, goal
+
+
+def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
+    """The table (None where it could not be read) and every finding, stops included: what `nestor check` shows. It
+    stops wherever training would stop before its first fit."""
+    try:
+        known(run)
+        kept = cache(partial(_kept_seal, run))
+        table = planned(formed(read(run, kept=kept)), run)
+    except InputError as error:
+        return None, (Finding("reading", "stop", str(error)),)
+    if any(f.verdict == "stop" for f in table.findings):
+        return table, table.findings
+    try:
+        return table, (*table.findings, *_divided(table, run, kept() if table.test is None else None))
+    except InputError as error:
+        return table, (*table.findings, Finding("split_plan", "stop", str(error)))
+
+
+def _divided(table: Table, run: Run, kept: dict[str, Any] | None) -> tuple[Finding, ...]:
+    """What is found where the rows are divided as training divides them, and in the work rows."""
+    metric, goal = judged_by(table, run)
+    division = divided(table, run, metric, kept)
+    work = wide(table).take(division.work_places)
+    asked = _asked(work, run, table)
+    folds = laid(work, division.plan, run, asked_of(goal), table)
+    if asked is not None:
+        _searchable(*asked, folds.folds, work, run)
+    comparable(work, folds.folds, goal)
+    notes = [Finding("split_plan", "pass", note) for note in (division.note, *folds.notes) if note]
+    signal = check_signal(work.features, work.target, work.task, work.classes)
+    return (*division.findings, *unjudged(work, metric, folds.folds), *notes, *signal)
+
+
+def _asked(work: Table, run: Run, whole: Table) -> tuple[list[str], Brief] | None:
+    """The families that suit the work rows, and the brief of these, where anything is asked of families or searches.
+    InputError where no family does."""
+    if not _chosen(run):
+        return None
+    from tasks.execution.job import brief_for  # slow to import, as what follows
+    from tasks.planning.eligible import suited
+
+    told = brief_for(work, run, whole)
+    return [family.name for family in suited(work, run, told)[0]], told
+
+
+def _searchable(families: list[str], told: Brief, folds: Sequence[Fold], work: Table, run: Run) -> None:
+    """InputError where a family that was asked for by name can't be searched in some fold."""
+    from tasks.execution.job import with_folds
+    from tasks.planning.eligible import suited, unsearched
+
+    told = with_folds(told, "", {fold.name: fold for fold in folds}, work)
+    for fold in sorted(told.skewed)[:1]:  # where there is one hyperparameter more
+        suited(work, run, told, fold)
+    unsearched(families, folds, told, work.features.shape[1], run)
+
+
+def _kept_seal(run: Run) -> dict[str, Any] | None:
+    """How this name's rows were sealed before. Data that needs a name to be given has none here: `check` asks for
+    none, and training asks for it before anything else."""
+    try:
+        name = model_name(run)
+    except InputError:
+        return None
+    return seal_copy.kept(name)
+
+
+def check_schema(source: Any, loaded: Loaded, columns: Columns = "stop") -> tuple[Finding, ...]:
+    """What differs between the table that `source` names (a path, or a DataFrame) and the one that the champion was
+    trained on: `models.monitoring.schema.compared`'s findings. Nothing is raised but for a source that can't be read at
+    all."""
+    raw, reading = load(source), loaded.reading
+    kept = Profile.from_json(loaded.profile).columns if loaded.profile else {}
+    target, classes = loaded.facts["target"], tuple(loaded.facts["classes"])
+    known = Known(reading.kinds, target, classes, tuple(reading.others), tuple(reading.pinned), kept, loaded.levels)
+    return compared(known, seen(raw, reading, known, decimal_mark(raw)), columns)

@@ -1,0 +1,172 @@
+"""A warm start: the best configurations of an earlier run, fixed in the run's folder before anything is tuned, and what
+they saved in the end.
+
+A configuration from a run over some of the same rows was chosen with rows in sight that judge today, so the estimate
+may flatter: the run says so, and the number to publish is its test score."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from optuna.distributions import json_to_distribution
+
+from models.errors import InputError, listed
+from models.families import families
+from models.fitting.family import Family
+from models.metrics.metric import Metric, metric_for
+from models.search import strategy
+from models.studies.warm_start import NEAR, Warm, handed_over, misfit, until_best
+from models.tuning.goal import Goal
+from models.tuning.space import view_of
+from models.tuning.trial import Trial
+from tasks.planning.studies import shape
+
+if TYPE_CHECKING:
+    from tasks.session import Session
+
+Studies = Mapping[str, Mapping[str, Sequence[Trial]]]
+"""Family -> fold -> its trials in order."""
+
+
+def warm_up(session: Session) -> None:
+    """Fixes what the run that the settings name hands over; a resumed run keeps what was fixed first."""
+    asked, kept = session.run.search.warm_from, session.fixed(session.workdir.read_json, "warm.json")
+    if kept is None and (asked is not None or strategy(session.run.search.strategy).remembers):
+        found, notes = (session.journal.call("past", run=asked), []) if asked else _remembered(session)
+        # That there was nothing to hand over is fixed too: later there may be.
+        kept = _fixed(session, found) if found else {"warm": None, "notes": []}
+        kept["notes"] = [*notes, *kept["notes"]]
+        session.workdir.write_json("warm.json", kept)
+    if kept is not None:
+        session.warm = Warm(**kept["warm"]) if kept["warm"] else None
+        for note in kept["notes"]:
+            session.note(note)
+
+
+def _remembered(session: Session) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest finished run of this model, else of the model whose table is most like this one, and a word where it
+    is not this one's; None where there is neither."""
+    try:
+        return session.journal.call("past", run=session.name), []
+    except InputError:
+        columns = list(session.table.kinds)
+        metric = session.metric
+        found = session.journal.call("similar", task=metric.task, metric=metric.name, columns=columns)
+    first = f"There is no earlier run of {session.name}"
+    if found is None:
+        return None, [f"{first}, nor of a model like it, whose configurations could be tried first."]
+    return found, [f"{first}; the table of {found['name']} has {found['shared']} of its {len(columns)} columns."]
+
+
+def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run hands over, as JSON values, and what is said of it."""
+    metric = _metric(session, found)
+    earlier, known = studies_of(pd.read_parquet(found["trials"])), families()
+    kept: dict[str, list[dict[str, Any]]] = {}
+    notes = []
+    for name in (n for n in session.level.families if n in earlier and known[n].tunable):
+        kept[name] = []
+        goal = _goal(session, earlier[name], metric)
+        for params in handed_over(earlier[name], metric, known[name].default, goal=goal):
+            why = next((w for k in session.folds if (w := _misfit(session, known[name], k, params))), "")
+            kept[name] += [] if why else [params]
+            notes += [f"A configuration of {name} is not taken over from the earlier run: {why}."] if why else []
+    until = {name: mean for name in kept if (mean := _until(earlier[name], metric))}
+    warm = Warm(found["run_id"], {n: c for n, c in kept.items() if c}, until)
+    return {"warm": asdict(warm), "notes": [_said(warm, found["name"]), *dict.fromkeys(notes)]}
+
+
+def _misfit(session: Session, known: Family, fold: str, params: Mapping[str, Any]) -> str:
+    """Why the params are no configuration in this fold, the user's ranges kept; empty where they are one."""
+    # One that says whether to take the logarithm is taken over where some fold asks for that.
+    there = replace(shape(session, fold), skewed=bool(session.brief.skewed))
+    return misfit(view_of(known, there, session.metric, session.run).family, there, params)
+
+
+def _goal(session: Session, studies: Mapping[str, Sequence[Trial]], metric: Metric) -> Goal:
+    """What is best in the earlier studies: what this run is after, where they measured all of it; else their metric."""
+    wanted = {one.name for one in session.goal.measured}
+    whole = all(wanted <= set(t.measures) for trials in studies.values() for t in trials if t.inner is not None)
+    return session.goal if whole and metric == session.metric else Goal(metric)
+
+
+def _metric(session: Session, found: Mapping[str, Any]) -> Metric:
+    """The metric of the earlier run."""
+    report = found["report"]
+    if (report["metric"], report["task"]) == (session.metric.name, session.metric.task):
+        return session.metric
+    config = found["config"]
+    return metric_for(config.get("metric"), report["task"], session.table.classes, config.get("costs"))
+
+
+def _said(warm: Warm, name: str) -> str:
+    counts = [f"{len(configurations)} of {family}" for family, configurations in warm.configurations.items()]
+    if not counts:
+        return f"Warm start from run {warm.source[:12]} of {name}: its best configurations were the defaults."
+    return (
+        f"Warm start from run {warm.source[:12]} of {name}: its best configurations ({listed(counts)}) are tried right "
+        "after the defaults."
+    )
+
+
+def studies_of(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
+    """The trials of a run's table."""
+    found: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
+    read = lru_cache(json_to_distribution)
+    for row in table.sort_values("number", kind="stable").to_dict("records"):
+        params, scores = json.loads(row["params"]), tuple(map(float, row["scores"]))
+        config = {"steps": json.loads(row["steps"])} if isinstance(row.get("steps"), str) else {}
+        space = {name: read(one) for name, one in json.loads(row.get("space", "{}")).items()}
+        found[row["family"]][row["fold"]].append(
+            Trial(
+                int(row["number"]), params, config, row["state"], scores, seconds=float(row["seconds"]),
+                share=float(row.get("share", 1.0)), measures=json.loads(row.get("measures", "{}")),
+                distributions=space,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _until(studies: Mapping[str, Sequence[Trial]], metric: Metric) -> list[float]:
+    """`until_best`, averaged over the studies of one family; empty where no study has a score."""
+    found = [f for trials in studies.values() if (f := until_best(trials, metric))]
+    return [sum(f[i] for f in found) / len(found) for i in (0, 1)] if found else []
+
+
+def saving(session: Session) -> dict[str, dict[str, float]]:
+    """By family, and averaged under "": `trials_to_best`, `seconds_to_best`, and after a warm start how much less that
+    is than in the earlier run."""
+    found: dict[str, dict[str, float]] = {}
+    for name in (n for n in session.level.families if families()[n].tunable):
+        studies = {fold: trials for (family, fold), trials in session.trials.items() if family == name}
+        if own := _until(studies, session.metric):
+            earlier = session.warm.until.get(name) if session.warm else None
+            found[name] = {"trials_to_best": own[0], "seconds_to_best": own[1]}
+            if earlier:
+                found[name] |= {"warm_saved_trials": earlier[0] - own[0], "warm_saved_seconds": earlier[1] - own[1]}
+    keys = dict.fromkeys(key for numbers in found.values() for key in numbers)
+    whole = {key: [n[key] for n in found.values() if key in n] for key in keys}
+    return {**found, "": {key: sum(values) / len(values) for key, values in whole.items()}}
+
+
+def saving_said(session: Session) -> str:
+    """What the warm start saved, in words; empty without one."""
+    if session.warm is None:
+        return ""
+    told = []
+    for name, numbers in saving(session).items():
+        if name in session.warm.until:
+            now, before = numbers["trials_to_best"], session.warm.until[name][0]
+            told.append(f"{name} {now:.1f} (before: {before:.1f})")
+    if not told:
+        return ""
+    return (
+        f"Configurations tried in a fold until one was within {100 * NEAR:.1g} % of the best, with the warm start: "
+        f"{listed(told, width=80)}."
+    )

@@ -1,0 +1,374 @@
+"""A fitted pipeline becomes a version in the registry: a model of library classes only, a signature, an example, exact
+requirements, how the table was read, and aliases. It runs inside the tracker's process (`Journal.call`).
+
+A model that skops can't hold is pickled, and marked (`tasks/registry/pickles.py`): files then end in .pkl.
+
+Whoever loads the version needs nothing of ours installed: `mlflow.pyfunc.load_model(uri).predict(frame)` gives labels
+in their own form, with `params={"predict_method": "predict_proba"}` their probabilities. A version's folder holds
+besides MLflow's files
+
+    nestor.json     the reading, the kinds, task, classes, trusted types and what the caller adds
+    tested.skops    the model that every number speaks of, where the delivered one was fitted once more with more rows
+    row_keys.npz    64-bit hashes of what the rows were: `trained` those of the tested model, `sealed` the sealed ones;
+                    `made_of`: the columns that were hashed
+    profile.json    what the training table looked like: what `watch` compares later rows with
+    code/           three of our files as a package: they read rows as the training table was read (served.py)
+    model.sig       the signature of all others, where the environment names a key (`tasks/registry/signing.py`)
+    conformal.json  how far off the predictions of outer rows were: what intervals and sets are made of
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import shutil
+import warnings
+import zipfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import pandas as pd
+
+from models.data import history, spelling
+from models.errors import NestorError, listed
+from tasks.registry import pickles, signing
+from tasks.tracking import moves
+from tasks.tracking.mirror import described
+from tasks.tracking.mirror.writer import Mirror
+from tasks.tracking.store import locked
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import Model, ModelSignature
+
+_SHOWN = ("estimate", "test")
+"""Numbers that a version has as tags too; `nestor.json` in it, and the run, have all."""
+ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
+OURS = ("flows", "tasks", "models", "__main__")
+CARRIED = (history, spelling)
+"""Modules that `served.py` needs: a version carries them beside it."""
+_PLACED = "nestor.placed"
+"""A tag of versions that were given the alias that was due to them."""
+META = "registered_model_meta"
+"""MLflow writes this file into the folder of whatever version it loads."""
+
+
+def prepare(mirror: Mirror) -> None:
+    """Imports what `register` needs: four seconds that may pass while models are still being fitted."""
+    for module in ("mlflow.sklearn", "skops.io"):
+        importlib.import_module(module)
+
+
+def register(
+    mirror: Mirror,
+    *,
+    name: str,
+    model: str,
+    example: str,
+    kinds: Mapping[str, str],
+    task: str,
+    classes: Sequence[Any],
+    reading: Mapping[str, Any],
+    trusted: Sequence[str],
+    beats_constant: bool,
+    tested: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    beside: Sequence[str] = (),
+    unsafe: Sequence[str] = (),
+    description: str = "",
+) -> dict[str, Any]:
+    """The registered version: version, alias (None where it is no better than a constant), run_id, model_uri.
+
+    `model` and `tested` are joblib files; `example` is a parquet file with a few rows of features; the files `beside`
+    are put into the version's folder as they are; `unsafe` names the families in the model that skops can't hold: it is
+    pickled then; `description` is what its page says first. Called again for the same pipeline run (a resume) it finds
+    the version it made."""
+    client, run_id = mirror.client, mirror.run_id()
+    with locked(mirror.address):
+        version = _registered(client, name, mirror.run_key)
+        if version is None:
+            facts = {
+                "task": task,
+                "classes": list(classes),
+                "kinds": dict(kinds),
+                "reading": dict(reading),
+                "trusted": list(trusted),
+                "unsafe": list(unsafe),
+                "metrics": dict(metrics or {}),
+                **(extra or {}),
+            }
+            twin, others = Path(tested) if tested else None, tuple(map(Path, beside))
+            files = Files(Path(model), Path(example), twin, mirror.workdir / "model", others)
+            version = _version(mirror, name, run_id, files, facts, tags or {}, description)
+        alias = _aliased(client, version, beats_constant)
+    return {
+        "version": int(version.version),
+        "alias": alias,
+        "run_id": run_id,
+        "model_uri": f"models:/{name}/{version.version}",
+    }
+
+
+def _registered(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
+    """The version that this pipeline run made before it was stopped."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`nestor.key` = '{key}'")
+    return found[0] if found else None
+
+
+# ---------------------------------------------------------------- the folder
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a version is made of, and where it is put together."""
+
+    model: Path
+    example: Path
+    tested: Path | None
+    folder: Path
+    beside: tuple[Path, ...] = ()
+
+
+def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
+    """Writes the version's folder; its digest."""
+    from mlflow.sklearn import save_model
+
+    fitted, rows = joblib.load(files.model), pd.read_parquet(files.example)
+    shutil.rmtree(files.folder, ignore_errors=True)
+    ending = pickles.FORM if facts["unsafe"] else ".skops"
+    probe = files.folder.with_name(f"model{ending}")
+    form, code = _dumped(fitted, probe, facts), _code(files.folder.parent)
+    save_model(
+        fitted,
+        str(files.folder),
+        mlflow_model=identity,
+        signature=signature(rows, facts),
+        input_example=_example(rows),
+        metadata={"nestor": {"task": facts["task"]}},
+        code_paths=[str(code)],
+        **form,
+    )
+    probe.unlink()
+    # MLflow then hands rows to the class in that file, which makes of them what the model takes.
+    identity.flavors["python_function"]["loader_module"] = f"{code.name}.served"
+    identity.save(str(files.folder / "MLmodel"))
+    if files.tested is not None:
+        _dumped(joblib.load(files.tested), files.folder / f"tested{ending}", facts)
+    for path in files.beside:
+        shutil.copyfile(path, files.folder / path.name)
+    (files.folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
+    signing.sign(files.folder)
+    return digest(files.folder)
+
+
+def _code(folder: Path) -> Path:
+    """A package in that folder of the files that read rows for a version. Its name tells what they hold: a service may
+    load versions of two Nestors side by side."""
+    paths = [Path(__file__).with_name("served.py"), *(Path(str(module.__file__)) for module in CARRIED)]
+    sources = {path.name: path.read_text("utf-8") for path in paths}
+    package = folder / f"nestor_{hashlib.sha256(repr(sources).encode()).hexdigest()[:12]}"
+    package.mkdir(exist_ok=True)
+    for name, text in {**sources, "__init__.py": ""}.items():
+        (package / name).write_text(text.replace("from models.data.", f"from {package.name}."), "utf-8")
+    return package
+
+
+def _dumped(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes the model, and says of its form what MLflow has to know; NestorError where it holds what it must not.
+
+    Without requirements MLflow would load the model in a fresh process to see what it imports: 15 s."""
+    if facts["unsafe"]:
+        pickles.dump(model, file)
+        return {"serialization_format": "pickle", "pip_requirements": requirements(_not_ours(pickles.modules(file)))}
+    import skops.io
+
+    # Arrays and indented JSON: a fifth of the size for half a second.
+    skops.io.dump(model, file, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+    types = checked_types(file, facts["trusted"], _untrusted)
+    with zipfile.ZipFile(file) as archive:
+        named = requirements(_modules(json.loads(archive.read("schema.json"))))
+    return {"serialization_format": "skops", "skops_trusted_types": types, "pip_requirements": named}
+
+
+def _not_ours(modules: set[str]) -> set[str]:
+    """The modules as they are; NestorError where a consumer would need our own."""
+    if ours := sorted(modules.intersection(OURS)):
+        raise NestorError(f"The model holds types of {listed(ours)}: who loads it would need this project.")
+    return modules
+
+
+def checked_types(file: Path, allowed: Collection[str], refusal: Callable[[str], str]) -> list[str]:
+    """The types in a skops file beyond those that skops trusts; NestorError, as `refusal` says it of their names, where
+    some are not allowed or are ours."""
+    import skops.io
+
+    found = sorted(skops.io.get_untrusted_types(file=file))
+    if odd := [t for t in found if t not in allowed or t.split(".")[0] in OURS]:
+        raise NestorError(refusal(listed(odd, width=100)))
+    return found
+
+
+def _untrusted(odd: str) -> str:
+    """Why a model with types that its families do not name is not registered."""
+    return f"The model holds types that its families do not name as trusted: {odd}."
+
+
+def requirements(modules: set[str]) -> list[str]:
+    """Exact versions of the distributions that these top-level modules come from, and of those that load a model."""
+    owners = _owners()
+    named = {owners[m][0] for m in modules if m in owners} | set(ALWAYS)
+    return [f"{n}=={_public(importlib.metadata.version(n))}" for n in sorted(named)]
+
+
+def _public(version: str) -> str:
+    """The version without what names a build of it: `2.13.0+cpu` is in no registry."""
+    return version.partition("+")[0]
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """The distributions that each top-level module comes from: half a second of reading."""
+    return importlib.metadata.packages_distributions()
+
+
+def _modules(node: Any) -> set[str]:
+    """Top-level modules of every class in a skops schema."""
+    if isinstance(node, list):
+        return set().union(*map(_modules, node)) if node else set()
+    if not isinstance(node, dict):
+        return set()
+    own = {node["__module__"].split(".")[0]} if isinstance(node.get("__module__"), str) else set()
+    return own.union(*(_modules(v) for v in node.values()))
+
+
+def _example(rows: pd.DataFrame) -> pd.DataFrame:
+    """A few rows as an input example: what is missing in text is None, since JSON has no NaN."""
+    few = rows.head(5).reset_index(drop=True)
+    text = few.select_dtypes(include=["object", "string"]).columns
+    return few.assign(**{c: few[c].astype(object).where(few[c].notna(), None) for c in text})
+
+
+def signature(rows: pd.DataFrame, facts: Mapping[str, Any]) -> ModelSignature:
+    """The columns, all required, and what is to be predicted: `predict_method`.
+
+    Columns are `any`: MLflow's `double` refuses int64, its `long` a missing value, its `string` a categorical, its
+    `datetime` a zone, and reads milliseconds as nanoseconds. The version's own file takes them all (served.py)."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name=c) for c in rows.columns]
+    method = ParamSchema([ParamSpec("predict_method", "string", "predict")])
+    return ModelSignature(Schema(columns), Schema([ColSpec(_label_type(facts["classes"]))]), method)
+
+
+def _label_type(classes: Sequence[Any]) -> str:
+    kinds = {bool: "boolean", int: "long", float: "double"}
+    return kinds.get(type(classes[0]), "string") if classes else "double"
+
+
+def digest(folder: Path) -> str:
+    """sha256 over names and content of the files in a version's folder."""
+    whole = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != META):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        whole.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return whole.hexdigest()
+
+
+# ---------------------------------------------------------------- the registry
+
+
+def _version(
+    mirror: Mirror,
+    name: str,
+    run_id: str,
+    files: Files,
+    facts: dict[str, Any],
+    tags: Mapping[str, str],
+    description: str,
+) -> ModelVersion:
+    """A new version of the folder. Its tags come with it in one transaction, so that a kill leaves all or nothing."""
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    client, own = mirror.client, {"nestor.key": mirror.run_key}
+    _drop_halves(mirror)
+    logged = client.create_logged_model(mirror.experiment_id, name="model", source_run_id=run_id, tags=own)
+    identity = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        saved = _saved(files, facts, identity)
+    client.log_model_artifacts(logged.model_id, str(files.folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    shutil.rmtree(files.folder, ignore_errors=True)
+    _ensure_model(client, name)
+    numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in facts["metrics"].items() if v is not None and k in _SHOWN}
+    marks, why = ({pickles.TAG: "true"}, pickles.reason(facts["unsafe"])) if facts["unsafe"] else ({}, "")
+    return client.create_model_version(
+        name, f"models:/{logged.model_id}", run_id, tags={**tags, **numbers, **own, **marks, "nestor.digest": saved},
+        model_id=logged.model_id, description="\n\n".join(part for part in (why, description) if part) or None,
+    )  # fmt: skip
+
+
+def _drop_halves(mirror: Mirror) -> None:
+    """Removes what a killed registration of this run had uploaded."""
+    where = f"tags.`nestor.key` = '{mirror.run_key}'"
+    for logged in mirror.client.search_logged_models([mirror.experiment_id], where):
+        mirror.client.delete_logged_model(logged.model_id)
+
+
+def _ensure_model(client: MlflowClient, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name, description=described.model(name))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        if not client.get_registered_model(name).description:
+            client.update_registered_model(name, described.model(name))
+
+
+def _aliased(client: MlflowClient, version: ModelVersion, beats_constant: bool) -> str | None:
+    """Gives the version its alias, once: it may have been promoted or beaten since. A pickle only challenges. What is
+    champion or challenger today is said by MLflow's aliases alone: no tag repeats it."""
+    if _PLACED in version.tags:
+        own = client.get_model_version(version.name, version.version).aliases
+        return next((alias for alias in ("champion", "challenger") if alias in own), None)
+    champion = client.get_registered_model(version.name).aliases.get("champion")
+    alias = _alias(str(version.version), str(champion) if champion else None, beats_constant)
+    if alias == "champion" and pickles.TAG in version.tags:
+        alias = "challenger"
+    if alias == "champion" and not champion:
+        why = "The first version that is better than a constant prediction."
+        moves.move(client, version.name, int(version.version), "first", moves.whoami(), why, "register")
+    elif alias == "challenger":
+        client.set_registered_model_alias(version.name, alias, version.version)
+    client.set_model_version_tag(version.name, version.version, _PLACED, "true")
+    return alias
+
+
+def _alias(version: str, champion: str | None, beats_constant: bool) -> str | None:
+    """The first version that beats the constant is the champion; whoever comes later challenges it."""
+    if champion in (None, version):
+        return "champion" if beats_constant else None
+    return "challenger"
+
+
+def installed(requirement: str) -> bool:
+    """Whether exactly that version is installed here."""
+    name, _, version = requirement.strip().partition("==")
+    try:
+        return _public(importlib.metadata.version(name)) == version
+    except importlib.metadata.PackageNotFoundError:
+        return False

@@ -1,0 +1,128 @@
+"""What mattered in a run's searches: reckoned and drawn by a worker process while the version is being registered.
+
+Nothing waits for it longer than the budget allows: what is not ready then is left out, and where it is of the delivered
+model the run says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.analysis import plots
+from models.analysis.importance import Importance, Tried, importance, tried
+from models.analysis.search_plots import figures
+from models.errors import listed
+from models.families import families
+from models.tuning.trial import Trial
+from tasks.execution.pool import FitError
+from tasks.reporting.page_parts import alone, svg
+from tasks.run.ledger import EXIT
+
+if TYPE_CHECKING:
+    from models.metrics.metric import Metric
+    from tasks.evaluation.evaluate import Concluded
+    from tasks.session import Session
+
+DRAW = 2
+"""First part of its priority: after whatever else there may be."""
+_AFTERWARDS = 4.0
+"""Seconds that are kept for the report and for MLflow once the version is registered."""
+_LONGEST = 60.0
+_LATE = "out of time"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One family's search."""
+
+    importance: Importance
+    figures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Name -> SVG element and caption."""
+
+
+def drawn(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, metric: str, seed: int) -> Drawn:
+    """What mattered in the studies of one family, with its figures."""
+    found = tried(studies, greater_is_better)
+    return pictured(found, importance(found, seed), metric, seed)
+
+
+def pictured(found: Tried, mattered: Importance, metric: str, seed: int) -> Drawn:
+    """What mattered, with its figures."""
+    with plots.style(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # glyphs that the font for measuring lacks
+        made = figures(found, mattered, metric, seed)
+        return Drawn(mattered, {name: (svg(one, caption), caption) for name, (one, caption) in made.items()})
+
+
+def _aside(*what: Any) -> Drawn:
+    """`drawn` in a worker process, at the lowest priority: the process that registers is at a low one."""
+    os.nice(19)
+    return drawn(*what)
+
+
+class Drawing:
+    """The searches of one run, drawn one after the other, those of the delivered model first."""
+
+    def __init__(self, session: Session, concluded: Concluded):
+        """Begins at once."""
+        self.session, self.made, self.lack = session, dict[str, Drawn](), dict[str, str]()
+        ranked = sorted(concluded.families, key=lambda f: -f.weight)
+        self.wanted = [f.name for f in ranked if families()[f.name].tunable]
+        limited = session.ledger.limit is not None
+        self.awaited = [f.name for f in ranked if f.name in self.wanted and (f.weight or not limited)]
+        """Under a budget of time the others are drawn as far as registering takes anyhow."""
+        self._over, self._enough = False, threading.Event()
+        threading.Thread(target=self._draw, daemon=True, name="importance").start()
+
+    def _draw(self) -> None:
+        try:
+            for place, name in enumerate(self.wanted):
+                if place == len(self.awaited):
+                    self._enough.set()
+                if not self._over:
+                    self._one(place, name)
+        finally:  # whatever happens here, the run's end does not wait for ever
+            self._enough.set()
+
+    def _one(self, place: int, name: str) -> None:
+        try:
+            self.made[name] = self._submitted(place, name).result()
+        except FitError as error:
+            self.lack[name] = error.reason
+
+    def _submitted(self, place: int, name: str) -> Future[Drawn]:
+        metric, seed = self.session.metric, self.session.run.seed
+        studies = {fold: trials for (family, fold), trials in self.session.trials.items() if family == name}
+        what = studies, metric.greater_is_better, metric.name, seed
+        return self.session.fits.submit(_aside, *what, priority=(DRAW, place), timeout=_LONGEST)
+
+    def ended(self) -> dict[str, Drawn]:
+        """What there is, by family, as soon as what is awaited is done or the time is up."""
+        ledger = self.session.ledger
+        self._enough.wait(None if ledger.limit is None else max(0.0, ledger.left - EXIT - _AFTERWARDS))
+        self._over, made = True, dict(self.made)
+        self.session.fits.cancel(lambda priority: priority[0] == DRAW)
+        lacking = [name for name in self.awaited if name not in made]
+        for why in dict.fromkeys(self.lack.get(name, _LATE) for name in lacking):
+            names = [name for name in lacking if self.lack.get(name, _LATE) == why]
+            self.session.note(f"Skipped: which hyperparameters of {listed(names, 20)} mattered ({why}).")
+        return made
+
+
+def write_down(made: Mapping[str, Drawn], metric: Metric, folder: Path) -> None:
+    """Writes `importance.json`, and each figure as a file of its own under `figures/`."""
+    families_ = {name: asdict(one.importance) for name, one in made.items()}
+    values = {"metric": metric.name, "greater_is_better": metric.greater_is_better, "families": families_}
+    (folder / "importance.json").write_text(json.dumps(values, indent=1, ensure_ascii=False), "utf-8")
+    for family, one in made.items():
+        for name, (text, _) in one.figures.items():
+            place = folder / "figures" / family
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{name}.svg").write_text(alone(text), "utf-8")

@@ -1,0 +1,44 @@
+"""What a person reads first of a run, or of a version, on MLflow's page: the verdict, and what to do next. Markdown."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from models.evaluation.verdict import MEANING, between, further_warnings, of_repeats, rests
+from models.text.markdown import literal
+
+if TYPE_CHECKING:
+    from models.outcome import Report
+    from tasks.evaluation.evaluate import Concluded
+    from tasks.session import Session
+
+_WARNINGS = 8
+
+
+def of_run(report: Report) -> str:
+    """The verdict, the warnings, and what can be done now."""
+    warned = [f"- {literal(one.message)}" for one in further_warnings(report)[:_WARNINGS]]
+    parts = [literal(report.sentence), literal(of_repeats(report)), "\n".join(warned), _next(report)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def of_version(session: Session, concluded: Concluded) -> str:
+    """The version's numbers, and where more is said."""
+    scores = (("estimate", concluded.estimate), ("test", concluded.test))
+    told = [f"- {name} {said}: {MEANING[name]}{rests(score)}" for name, score in scores if (said := between(score))]
+    more = "The description of its source run says what to do next; the artifacts there hold `report.html`."
+    return "\n\n".join([f"Scores ({literal(session.metric.name)})", "\n".join(told), more] if told else [more])
+
+
+def _next(report: Report) -> str:
+    """What can be done now, as commands that can be typed in the run's folder."""
+    name = quote(report.name)
+    run = (report.run_id or "")[:12]
+    lines = [
+        f"- The whole report is `report.html` under Artifacts; `nestor report {run}` says where.",
+        f"- Predict new rows: `nestor score {name} new.csv --out scored.csv`",
+    ]
+    if report.alias == "challenger":
+        lines.append(f"- It is a challenger: `nestor promote {name}/{report.version}` makes it the champion.")
+    return "## What to do next\n\n" + "\n".join(lines)

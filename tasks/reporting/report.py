@@ -1,0 +1,348 @@
+"""What a person reads in a browser: the whole run on one self-contained page."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from models.analysis import plots
+from models.errors import listed, shortened
+from models.evaluation.verdict import MEANING, further_warnings, of_repeats, rests
+from models.outcome import number
+from models.text.address import pages
+from tasks.reporting.hyperparameters import searched
+from tasks.reporting.page_parts import esc, figure, figures, folded, page, section, table, tile
+from tasks.reporting.schedules import schedules
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from models.data.table import Finding
+    from models.outcome import Interval, ObjectiveOutcome, Point, Report
+    from tasks.reporting.importance import Drawn
+
+_VERDICTS = {"stop": "✗ stop", "warn": "! warning", "pass": "✓ pass"}
+_HOW = {
+    "nested": "{outer} outer folds judge and {inner} inner folds choose: no row judges a choice that it took part in.",
+    "bbc": "There are no outer folds: {inner} folds choose, and a bootstrap (BBC-CV) corrects the score for that.",
+    "holdout": "One split: the rows that judge also chose, and a bootstrap (BBC-CV) corrects the score for that.",
+}
+
+
+@dataclass(frozen=True)
+class Details:
+    """What the page shows beyond the report."""
+
+    trials: pd.DataFrame
+    """family, fold, number, state, inner, seconds, and whatever else there is: a row for each trial."""
+    findings: Sequence[Finding] = ()
+    outer: Mapping[str, np.ndarray] | None = None
+    """target (codes or numbers), prediction (codes, values or probabilities by class) and fold of the outer rows;
+    said: the codes that the metric judged, where it judges labels."""
+    classes: Sequence[Any] = ()
+    chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """A label such as `lightgbm (fold 0)` -> its configuration."""
+    plan: Mapping[str, Any] | None = None
+    greater_is_better: bool = True
+    """The metric's direction."""
+    points: Sequence[Point] = ()
+    """With several objectives or limits: every configuration of what is delivered."""
+    searched: Mapping[str, Drawn] = field(default_factory=dict)
+    """What mattered in each family's search."""
+
+
+def report_html(report: Report, details: Details) -> str:
+    """The page."""
+    with plots.style(), warnings.catch_warnings():
+        # A glyph that the font for measuring lacks is there in the browser's; a plot must never end a run.
+        warnings.simplefilter("ignore")
+        parts = [
+            _head(report),
+            section("How good it is", _tiles(report), *_said(report), _notes(report)),
+            section("Objectives", _objectives(report), _pareto(report, details), _front(report)),
+            section("Families", _leaderboard(report)),
+            section("What it predicts", figures(figure(*one) for one in _drawn(report, details))),
+            section("The search", figures(_searches(report, details)), _states(report)),
+            section("What mattered in the search", _mattered(report, details)),
+            section("Checks", _checks(details)),
+            section("How the numbers were made", _made(report, details)),
+            section("Configurations chosen", _chosen(details)),
+            section("Not tried", _left_out(report)),
+            _foot(report),
+        ]
+    return page(f"{report.name}: {report.metric}", parts)
+
+
+def _range(one: Interval | None) -> str:
+    if one is None or one.low is None or one.high is None:
+        return ""
+    return f"95 % interval {number(one.low)} to {number(one.high)}"
+
+
+def _head(report: Report) -> str:
+    placed = f", registered as {report.alias}" if report.alias else ""  # who is champion later, this page can't know
+    version = f"version {report.version}{placed}" if report.version else ""
+    facts = [report.task, report.metric, version, f"run {report.run_id}" if report.run_id else ""]
+    meta = " · ".join(esc(f) for f in facts if f)
+    sentence = report.sentence or f"{report.winner} leads by inner score."
+    return (
+        f'<header>\n<h1>{esc(report.name, 120)}</h1>\n<div class="meta">{meta}</div>\n'
+        f'<p class="headline">{esc(sentence, 1000)}</p>\n</header>\n'
+    )
+
+
+def _tiles(report: Report) -> str:
+    estimate, test = report.estimate, report.test
+    warm = "; after a warm start it may look too good" if report.warm else ""
+    said = (_range(estimate) or "of the whole procedure") + rests(estimate) + warm
+    held = (_range(test) or "on sealed rows") + rests(test) if test else "no sealed rows"
+    tiles = [
+        tile("Estimate", number(estimate.value if estimate else None), said),
+        tile("Sealed test", number(test.value if test else None), held),
+        tile("Optimism", number(report.optimism), MEANING["optimism"]),
+        tile("Agreement", number(report.agreement, 2), f"{MEANING['agreement']}; beyond 2 or -2 they disagree"),
+    ]
+    return f'<div class="tiles">\n{"".join(tiles)}</div>\n'
+
+
+def _interval_plot(report: Report) -> str:
+    winner = next((f for f in report.families if f.name == report.winner), None)
+    named = [("estimate", report.estimate), ("sealed test", report.test)]
+    rows = [(name, one) for name, one in named if _shown(one)]
+    marks = len(rows)
+    if winner is not None and winner.inner is not None and math.isfinite(winner.inner):
+        rows.append((f"best inner, {winner.name}", _point(winner.inner)))
+    # the constant's score is so far off that beside it all others would be one dot
+    rows += [(f.name, f.estimate) for f in report.families if _shown(f.estimate) and f.name != "constant"]
+    if not rows:
+        return ""
+    caption = "Estimate and test with 95 % intervals, the inner score that chose, and each family's own estimate."
+    drawn = plots.intervals([(n, one) for n, one in rows if one is not None], report.metric, marks)
+    return figures([figure(drawn, caption)])
+
+
+def _shown(one: Interval | None) -> bool:
+    return one is not None and math.isfinite(one.value)
+
+
+def _point(value: float) -> Interval:
+    from models.outcome import Interval
+
+    return Interval(value)
+
+
+def _said(report: Report) -> tuple[str, ...]:
+    """What is said of rows that repeat, the intervals drawn, what is said of sets."""
+    repeats, covered = of_repeats(report), report.coverage_sentence
+    told = [f"<p>{esc(said, 1200)}</p>\n" if said else "" for said in (repeats, covered)]
+    return told[0], _interval_plot(report), told[1]
+
+
+def _notes(report: Report) -> str:
+    lines = [f'<li class="warn">{esc(w.message, 600)}</li>' for w in further_warnings(report)]
+    lines += [f"<li>{esc(note, 600)}</li>" for note in report.notes]
+    return f"<ul>{''.join(lines)}</ul>\n" if lines else ""
+
+
+def _objectives(report: Report) -> str:
+    """What was picked has of each objective, and how it was picked."""
+    rows = [
+        (
+            esc(one.name), esc(one.says), _bound(one), number(one.inner),
+            number(one.estimate.value if one.estimate else None), _low_high(one.estimate),
+            number(one.test.value if one.test else None), number(one.delivered),
+        )
+        for one in report.objectives
+    ]  # fmt: skip
+    heads = ("objective", "what it is", "limit", "inner", "estimate", "95 % interval", "sealed test", "delivered model")
+    said = f"<p>{esc(report.pick, 800)}</p>\n" if report.pick else ""
+    return said + table(heads, rows, numeric=range(2, 8), names=(0,))
+
+
+def _bound(one: ObjectiveOutcome) -> str:
+    return "-" if one.limit is None else f"{'≥' if one.greater_is_better else '≤'} {one.limit:g} {esc(one.unit)}"
+
+
+def _low_high(one: Interval | None) -> str:
+    return f"{number(one.low)} to {number(one.high)}" if one and _range(one) else "-"
+
+
+def _pareto(report: Report, details: Details) -> str:
+    if len(report.objectives) < 2 or not details.points:
+        return ""
+    drawn = plots.pareto(details.points, report.objectives)
+    caption = "Configurations by their inner scores. Bold: the Pareto front; circled: picked; crosses: over a limit."
+    if len(report.objectives) > 2:
+        caption += " A point of the front that looks worse than others in one panel is better in another."
+    return figures([figure(drawn, caption)])
+
+
+def _front(report: Report) -> str:
+    """The points of the front, best by the metric first."""
+    if not report.front:
+        return ""
+    sign = -1 if report.objectives[0].greater_is_better else 1
+    points = sorted(report.front, key=lambda p: (p.fold, sign * p.values[0]))
+    folds = len({p.fold for p in points}) > 1
+    rows = [
+        (esc(p.family), *([esc(p.fold)] if folds else []), f"{p.trial}", *map(number, p.values),
+         "picked" if p.picked else "" if p.front else "dominated")
+        for p in points
+    ]  # fmt: skip
+    heads = ("family", *(["fold"] if folds else []), "trial", *(_head_of(one) for one in report.objectives), "")
+    best = next((k for k, p in enumerate(points) if p.picked), None)
+    whole = table(heads, rows, numeric=range(1 + folds, len(heads) - 1), best=best)
+    whole = f'<div style="margin-top:12px">{whole}</div>\n'
+    return folded(f"The front: {len(rows)} configurations, inner values", whole) if len(rows) > 12 else whole
+
+
+def _head_of(one: ObjectiveOutcome) -> str:
+    return esc(f"{one.name} ({one.unit})" if one.unit else one.name)
+
+
+def _leaderboard(report: Report) -> str:
+    best = next((k for k, f in enumerate(report.families) if f.name == report.winner), None)
+    rows = []
+    for f in report.families:
+        estimate = f.estimate if _shown(f.estimate) else None
+        low_high = f"{number(estimate.low)} to {number(estimate.high)}" if estimate and _range(estimate) else "-"
+        bar = f'<span class="bar" style="width:{max(2, round(60 * f.weight))}px"></span>' if f.weight else ""
+        rows.append((
+            esc(f.name), number(estimate.value if estimate else None), low_high, number(f.inner), f"{f.trials:,}",
+            f"{f.seconds:,.1f}", f"{bar}{f.weight:.0%}" if f.weight else "-",
+        ))  # fmt: skip
+    heads = ("family", "estimate", "95 % interval", "inner", "trials", "core-seconds", "weight in the model")
+    return table(heads, rows, numeric=range(1, 7), best=best)
+
+
+def _left_out(report: Report) -> str:
+    rows = [(esc(name, 40), esc(reason, 600)) for name, reason in report.left_out.items()]
+    many = f"{len(rows)} {'family' if len(rows) == 1 else 'families'}, and why"
+    return folded(many, table((), rows, names=(0,)))
+
+
+def _drawn(report: Report, details: Details) -> Iterator[tuple[Figure, str]]:
+    """The figures that suit the task, from rows that no model had seen."""
+    if details.outer is None or not len(details.outer["target"]):
+        return
+    target, prediction, fold = (np.asarray(details.outer[k]) for k in ("target", "prediction", "fold"))
+    whole = np.isfinite(prediction.astype(float).reshape(len(prediction), -1)).all(axis=1)
+    target, prediction, fold = target[whole], prediction[whole], fold[whole]
+    said = np.asarray(details.outer["said"])[whole] if "said" in details.outer else None
+    if not len(target):
+        return
+    if report.task == "regression":
+        yield from _regression(target.astype(float), prediction.astype(float).reshape(len(target)))
+    elif report.task == "binary" and (score := _positive(prediction)) is not None:
+        yield from _binary(target.astype(int), score, fold, details.classes)
+        if said is not None:
+            yield _confusion(target, said, details)
+    else:
+        likeliest = prediction.argmax(axis=1) if prediction.ndim == 2 else prediction
+        yield _confusion(target, likeliest if said is None else said, details)
+
+
+def _confusion(target: np.ndarray, said: np.ndarray, details: Details) -> tuple[Figure, str]:
+    drawn = plots.confusion(target.astype(int), said.astype(int), details.classes)
+    return drawn, "Rows of each class by the class that was predicted; the darker, the larger the share of the class."
+
+
+def _positive(prediction: np.ndarray) -> np.ndarray | None:
+    """The probability of the positive class; None where the predictions are classes."""
+    if prediction.ndim == 2 and prediction.shape[1] == 2:
+        return prediction[:, 1]
+    one = prediction.reshape(len(prediction)).astype(float)
+    return None if np.isin(one, (0.0, 1.0)).all() or one.min() < 0 or one.max() > 1 else one
+
+
+def _binary(
+    target: np.ndarray, score: np.ndarray, fold: np.ndarray, classes: Sequence[Any]
+) -> Iterator[tuple[Figure, str]]:
+    positive = shortened(classes[1] if len(classes) > 1 else "the positive class", 30)
+    if 0 < target.sum() < len(target):
+        yield plots.roc(target, score, fold), "Thin lines: each outer fold. Thick line: all folds together."
+    yield plots.calibration(target, score), f"On the line, 30 % of the rows given a 30 % chance of {positive} have it."
+    yield plots.scores(target, score, classes or (0, 1)), "The further apart the classes, the easier to tell."
+
+
+def _regression(target: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[Figure, str]]:
+    yield plots.predicted_true(target, prediction), "Points on the line are predicted exactly."
+    yield plots.residuals(target, prediction), "Where the model has found all there is to find, no pattern is left."
+    yield plots.residual_spread(target, prediction), "Rows that are far out are drawn at the edges."
+
+
+def _searches(report: Report, details: Details) -> Iterator[str]:
+    """The trials as they were tried, and the schedules among them."""
+    trials = details.trials
+    if {"family", "fold", "number", "state", "inner"} <= set(trials.columns) and trials["inner"].notna().any():
+        drawn = plots.history(trials, report.metric, details.greater_is_better)
+        yield figure(drawn, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
+    yield schedules(trials, details.greater_is_better)
+
+
+def _mattered(report: Report, details: Details) -> str:
+    shown = [f.name for f in report.families if f.weight or f.name == report.winner]
+    where = "The figures of all families are in MLflow, under figures/." if details.searched else ""
+    return searched(details.searched, shown[:3], where)
+
+
+def _states(report: Report) -> str:
+    counted = [f"{count:,} {esc(state)}" for state, count in report.trials.items() if count]
+    return f'<p class="dim">Trials: {" · ".join(counted)}.</p>\n' if counted else ""
+
+
+def _checks(details: Details) -> str:
+    def rows(*verdicts: str) -> list[tuple[str, str, str]]:
+        return [
+            (f'<span class="{f.verdict}">{_VERDICTS[f.verdict]}</span>', esc(f.check, 40), esc(f.message, 800))
+            for verdict in verdicts
+            for f in details.findings
+            if f.verdict == verdict
+        ]
+
+    heads, passed = ("verdict", "check", "what was found"), rows("pass")
+    shown = table(heads, rows("stop", "warn"), names=(0, 1))
+    return shown + folded(f"{len(passed)} checks passed", table(heads, passed, names=(0, 1)))
+
+
+def _made(report: Report, details: Details) -> str:
+    how = report.how
+    text = _HOW[how.method].format(outer=how.outer, inner=how.inner)
+    facts = {k: v for k, v in (details.plan or {}).items() if k not in ("how", "left_out", "refit")}
+    rows = [(esc(k.replace("_", " "), 40), esc(_told(v), 400)) for k, v in facts.items() if _told(v)]
+    spent = [(esc(k), f"{v:,.1f}") for k, v in report.seconds.items() if v is not None and math.isfinite(v)]
+    seconds = folded("Where the seconds went", table(("", "s"), spent, numeric=(1,)))
+    return f"<p>{text}</p>\n{table((), rows, names=(0,))}{seconds}"
+
+
+def _told(value: Any) -> str:
+    """A plan's value in a line; nothing for what no one reads, such as row numbers."""
+    if isinstance(value, Mapping):
+        return listed([f"{k}: {v}" for k, v in value.items() if not isinstance(v, (list, dict))], 12, 80)
+    if isinstance(value, (list, tuple)):
+        return listed(value, 20) if len(value) <= 100 and not any(isinstance(v, (list, dict)) for v in value) else ""
+    return "" if value is None else str(value)
+
+
+def _chosen(details: Details) -> str:
+    rows = [(esc(label, 60), _parameters(values)) for label, values in details.chosen.items()]
+    whole = table(("model", "configuration"), rows, names=(0,))
+    return folded(f"{len(rows)} configurations", whole) if len(rows) > 6 else whole
+
+
+def _parameters(values: Mapping[str, Any]) -> str:
+    texts = [f"{k}={number(v) if isinstance(v, float) else v}" for k, v in values.items()]
+    return " ".join(f"<code>{esc(t, 80)}</code>" for t in texts) or '<span class="dim">the default</span>'
+
+
+def _foot(report: Report) -> str:
+    where = pages(report.tracking_uri) if report.tracking_uri else ""
+    every = f"<p>Every trial: <code>{esc(where, 400)}</code></p>" if where else ""
+    return f"<footer>{every}<p>Made by Nestor, {time.strftime('%Y-%m-%d %H:%M')}.</p></footer>\n"

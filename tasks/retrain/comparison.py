@@ -1,0 +1,168 @@
+"""Two versions on the sealed rows of a run: which of the rows neither was trained on, what each predicts for them, and
+what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.config import Gate
+from models.data.labels import label_text
+from models.errors import listed, unknown
+from models.evaluation.gate import Cost, Unit, Verdict, decide, too_few, undecided
+from models.metrics.metric import Metric, metric_for
+from models.splitting.seal import form
+from models.splitting.seal import keys as keys_of
+from tasks.execution import costs as measure
+from tasks.registry.load import Loaded
+from tasks.run.folder import Workdir
+from tasks.scoring.champion import predicted
+
+
+@dataclass(frozen=True, eq=False)
+class SealedRows:
+    """The sealed rows of a run, as its folder holds them."""
+
+    features: pd.DataFrame
+    target: np.ndarray
+    keys: np.ndarray
+    units: np.ndarray
+    """What a bootstrap draws."""
+    unit: Unit
+    made_of: frozenset[str]
+    """The columns that keys are made of, each with its form."""
+    forms: frozenset[str]
+    """The features, each with its form."""
+    identity: Mapping[str, Any]
+    """What makes these the same sealed rows as another run's: salt, key columns, target."""
+    weight: np.ndarray | None
+    run: Mapping[str, Any]
+    """The settings of the run."""
+    fresh: np.ndarray | None = None
+    """True where no earlier version of the name had the row sealed; None where nobody has looked."""
+
+    def take(self, kept: np.ndarray) -> SealedRows:
+        """Those rows where `kept` is true."""
+        weight, fresh = (None if part is None else part[kept] for part in (self.weight, self.fresh))
+        return replace(
+            self, features=self.features[kept].reset_index(drop=True), target=self.target[kept], keys=self.keys[kept],
+            units=self.units[kept], weight=weight, fresh=fresh,
+        )  # fmt: skip
+
+    @property
+    def distinct(self) -> int:
+        """How many units there are."""
+        return len(np.unique(self.units))
+
+    def metric(self, task: Any, classes: Sequence[Any]) -> Metric:
+        """What the run was judged by."""
+        return metric_for(self.run["metric"], task, classes, self.run.get("costs"))
+
+
+def sealed(path: Path) -> SealedRows | None:
+    """The sealed rows in a run's folder; None where it sealed none."""
+    workdir = Workdir(path)
+    facts, run = workdir.read_json("sealed.json"), workdir.read_json("run.json")
+    if facts is None:
+        return None
+    target, keys, units = (np.asarray(workdir.read_array(f"sealed_{part}")) for part in ("target", "row_keys", "units"))
+    weight = workdir.read_array("sealed_weight")
+    return SealedRows(
+        workdir.read_frame("sealed"), target, keys, units, facts["unit"], frozenset(facts["made_of"]),
+        frozenset(facts.get("forms", facts["made_of"])), facts["identity"],
+        None if weight is None else np.asarray(weight), run["run"],
+    )  # fmt: skip
+
+
+def meet(
+    champion: Loaded, challenger: Loaded, rows: SealedRows, gate: Gate, sizes: tuple[float, float], look: int
+) -> Verdict:
+    """The verdict on two tested twins over those of the sealed rows that neither was trained on. `sizes` are their
+    megabytes on disk, `look` says how many challengers this champion has met."""
+    why = _strangers(champion, challenger)
+    if why:
+        return undecided(gate, why)
+    trained = [among(one.row_keys, rows, "trained") for one in (champion, challenger)]
+    if trained[0] is None or trained[1] is None:
+        return undecided(gate, "It can't be told which of today's sealed rows the champion was trained on: rows were "
+                               "known by other columns then.")  # fmt: skip
+    left = rows.take(~(trained[0] | trained[1]))
+    some = len(left.keys) < len(rows.keys)
+    notes = [f"{len(left.keys):,} of {len(rows.keys):,} sealed rows remain: the others were trained on."] * some
+    notes += _labels_apart(champion, challenger)
+    metric = rows.metric(challenger.facts["task"], challenger.facts["classes"])
+    costs = tuple(
+        Cost(measure.of_model(one.model, rows.features[one.columns]), size)
+        for one, size in zip((champion, challenger), sizes, strict=True)
+    )
+    why = too_few(len(left.keys), left.distinct, left.unit)
+    if why:
+        return undecided(
+            gate, why, metric=metric.name, rows=len(left.keys), units=left.distinct, unit=left.unit,
+            champion_cost=costs[0], challenger_cost=costs[1], notes=tuple(notes),
+        )  # fmt: skip
+    classes = challenger.facts["classes"]
+    one, other = (predicted(loaded, left.features, metric, classes) for loaded in (champion, challenger))
+    verdict = decide(
+        metric, left.target, one, other, left.units, gate, unit=left.unit, weight=left.weight, seed=rows.run["seed"],
+        subgroup=_subgroup(left.features, gate), costs=(costs[0], costs[1]), look=look, fresh=left.fresh,
+    )  # fmt: skip
+    return replace(verdict, notes=tuple(notes))
+
+
+def among(row_keys: Mapping[str, np.ndarray], rows: SealedRows, part: str) -> np.ndarray | None:
+    """True where a sealed row's key is in that part of a version's row keys; None where that can't be told: rows were
+    known then by columns that today's table lacks or reads otherwise, or by other ids or groups."""
+    if part not in row_keys or "made_of" not in row_keys:
+        return None
+    made_of = frozenset(row_keys["made_of"].tolist())
+    if made_of == rows.made_of:
+        return np.isin(rows.keys, row_keys[part])
+    if not made_of <= rows.forms:
+        return None
+    own = [column.partition(":")[2] for column in made_of]
+    return np.isin(keys_of(rows.features[own]), row_keys[part])
+
+
+def _strangers(champion: Loaded, challenger: Loaded) -> str:
+    """Why the two can't be compared on one table; empty where they can."""
+    ours, theirs = champion.facts, challenger.facts
+    if ours["task"] != theirs["task"] and "regression" in (ours["task"], theirs["task"]):
+        return f"The champion's task is {ours['task']}, the challenger's {theirs['task']}."
+    absent = [c for c in champion.columns if c not in challenger.columns]
+    if absent:
+        return f"Today's table lacks columns that the champion needs: {listed(absent)}."
+    other = [c for c in champion.columns if form(ours["kinds"][c]) != form(theirs["kinds"][c])]
+    if other:
+        named = listed([f"{c} (was {ours['kinds'][c]}, is {theirs['kinds'][c]})" for c in other], 8, 80)
+        return f"Columns are of another kind than the champion knows: {named}."
+    both = {label_text(c) for c in ours["classes"]} & {label_text(c) for c in theirs["classes"]}
+    if theirs["classes"] and len(both) < 2:
+        return (
+            f"The champion knows the labels {listed(ours['classes'], 4)}, today's are {listed(theirs['classes'], 4)}."
+        )
+    return ""
+
+
+def _labels_apart(champion: Loaded, challenger: Loaded) -> list[str]:
+    ours, theirs = ({label_text(c): c for c in one.facts["classes"]} for one in (champion, challenger))
+    new, gone = [c for t, c in theirs.items() if t not in ours], [c for t, c in ours.items() if t not in theirs]
+    told = [f"The champion does not know the labels {listed(new)}."] if new else []
+    return told + [f"None of today's rows has the labels {listed(gone)}, which the champion knows."] * bool(gone)
+
+
+def _subgroup(features: pd.DataFrame, gate: Gate) -> np.ndarray | None:
+    """The level of each row; numbers of more than ten values count by fifths."""
+    if gate.subgroup is None:
+        return None
+    if gate.subgroup not in features.columns:
+        raise unknown("feature for gate.subgroup", gate.subgroup, features.columns)
+    column = features[gate.subgroup]
+    if column.nunique() > 10 and (column.dtype.kind == "f" or column.dtype.kind == "M"):
+        column = pd.qcut(column, 5, duplicates="drop").astype("str")
+    return column.to_numpy(object)

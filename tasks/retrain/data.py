@@ -1,0 +1,142 @@
+"""What a retraining's data is: what it was given, else what the last run was given, read anew."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from models.config import Retrain
+from models.errors import InputError, listed
+from models.text.address import masked, masked_text
+from models.text.markdown import literal
+from tasks.data import fetched
+from tasks.data.sources.database import is_address
+from tasks.monitoring.events import NO_SOURCE
+from tasks.registry.load import Loaded, load
+from tasks.run.fingerprint import folder_of, keep_source
+from tasks.run.folder import Workdir
+from tasks.run.journal import default_address
+from tasks.system import private
+from tasks.tracking import Past, moves, newest
+from tasks.tracking.orphans import close_orphans
+from tasks.tracking.store import connect
+
+KEPT = 3
+"""Tables from a database that stay in a model's folder: an attempt that was broken off goes on with its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Everything that a retraining begins with."""
+
+    retrain: Retrain
+    past: Past | None
+    """The newest finished run of this name."""
+    champion: Loaded | None
+    """Its tested twin: the model that every number speaks of."""
+    data: Any
+    """The new table: a file, `sklearn:NAME` or a DataFrame, the same however often it is read."""
+    source: dict[str, Any]
+    """What was given to get it: data, query and bound; a DataFrame is null."""
+    folder: Workdir
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.retrain.name
+
+
+def asked(retrain: Retrain) -> Asked:
+    """The new data, the last run and the champion. Runs in MLflow whose process is gone are closed first."""
+    address, folder = default_address(), folder_of(retrain.name)
+    private.made(folder.path)
+    close_orphans(connect(address))
+    past = newest(retrain.name, address, folder.path / "past")
+    given = _given(retrain, past)
+    data = fetched(given["data"], given["query"], given["bound"], folder=folder.path)
+    told = _told(given)
+    keep_source(retrain.name, data, told)
+    _tidied(folder)
+    return Asked(retrain, past, _champion(retrain, address), data, told, folder)
+
+
+def offered(data: object, query: str | None, bound: Mapping[str, str], labelled: bool) -> tuple[Mapping[str, str], str]:
+    """Where a retraining may read these rows, as an event carries it, and why it can't where it can't: in an event a
+    password would be there for all to read."""
+    whole = {"data": str(data), "query": query or "", "bound": json.dumps([f"{k}={v}" for k, v in bound.items()])}
+    if not labelled:
+        return NO_SOURCE, "they have no target"
+    if not isinstance(data, (str, Path)):
+        return NO_SOURCE, "a DataFrame can't be read anew"
+    if any(masked_text(masked(text)) != text for text in whole.values()):
+        return NO_SOURCE, "their address holds a password, which no event may carry: name it by env:NAME or secret:NAME"
+    return whole, ""
+
+
+def _champion(retrain: Retrain, address: str) -> Loaded | None:
+    """The champion's tested twin; None before there is one."""
+    client, name = connect(address), retrain.name
+    if not client.search_registered_models(f"name = '{name}'"):
+        return None
+    version = moves.champion(client, name)
+    return None if version is None else load(f"{name}/{version}", address, tested=True, unsafe=retrain.unsafe)
+
+
+def _given(retrain: Retrain, past: Past | None) -> dict[str, Any]:
+    """data, query and bound, each as asked, else as the last run had it."""
+    last = _last(past)
+    # an event that names no table gives an empty text
+    none = retrain.data is None or (isinstance(retrain.data, str) and not retrain.data.strip())
+    data = last["data"] if none else retrain.data
+    if data is None:
+        raise InputError(_nothing(retrain.name, past))
+    if not is_address(data):
+        return {"data": data, "query": retrain.query or None, "bound": retrain.bound}
+    query = retrain.query or last["query"]
+    asked_for = {k: v for k, v in last["bound"].items() if re.search(rf":{re.escape(k)}\b", query or "")}
+    return {"data": data, "query": query, "bound": {**asked_for, **retrain.bound}}
+
+
+def _last(past: Past | None) -> dict[str, Any]:
+    """What the last run was given; nulls where it was a DataFrame or there was none."""
+    kept = json.loads(past.tags.get("nestor.source", "{}")) if past else {}
+    return {"data": kept.get("data"), "query": kept.get("query"), "bound": kept.get("bound") or {}}
+
+
+def _nothing(name: str, past: Past | None) -> str:
+    if past is None:
+        return (
+            f"{name} has never been trained here, so there is no table to read anew. Give data and the target "
+            "(--data FILE, and changes: {target: COLUMN} in --config), or train it: nestor train FILE --target COLUMN "
+            f"--name {name}."
+        )
+    return f"The last run of {name} was given a DataFrame, which can't be read anew: give the new table (--data)."
+
+
+def _told(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, as it is written down: without a password."""
+    data = given["data"]
+    return {**given, "data": None if isinstance(data, pd.DataFrame) else masked(str(data))}
+
+
+def _tidied(folder: Workdir) -> None:
+    """Removes all but the newest tables."""
+    tables = sorted(folder.path.glob("*.parquet"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for old in tables[KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def summary(one: Asked) -> str:
+    """What was found, in a few lines of markdown."""
+    rows = [f"Data: {one.source['data'] or 'a DataFrame'}"]
+    rows += [f"Query: {one.source['query']}"] if one.source["query"] else []
+    rows += [f"With {listed(f'{k} = {v}' for k, v in one.source['bound'].items())}"] if one.source["bound"] else []
+    rows += [f"Last run: {one.past.run_id}" if one.past else "Last run: none"]
+    rows += [f"Champion: version {one.champion.version}" if one.champion else "Champion: none"]
+    return "\n".join(f"- {literal(row)}" for row in rows)

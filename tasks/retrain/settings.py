@@ -1,0 +1,102 @@
+"""The Run to train: the last run's settings with what is to change, the champion's kinds, and the warm start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from models.config import Run, problems
+from models.data.table import Reading, Table
+from models.errors import InputError
+from tasks.data.column_types.dates import day_order
+from tasks.data.sources.source import load
+from tasks.retrain.data import Asked
+from tasks.run.fingerprint import without_once
+
+
+def settings(one: Asked) -> Run:
+    """The Run over the new data as its settings say, before kinds are pinned; InputError where they are none."""
+    last = one.past.config if one.past else {}
+    values = _without_source(_merged(last, one.retrain.changes))
+    if str(values.get("test", "")).startswith("DataFrame of "):
+        raise InputError("The last run's test table was a DataFrame: give it anew, in `changes: {test: ...}`.")
+    if not last and not values.get("target") and not str(one.data).startswith("sklearn:"):
+        raise InputError(
+            f"{one.name} has never been trained here, so its target is not known. Train it first (nestor train DATA "
+            f"--target COLUMN --name {one.name}), or give `changes: {{target: COLUMN}}`."
+        )
+    budget, trials = one.retrain.budget, _at(one.retrain.changes, "search", "trials")
+    if budget is not None:
+        values = _merged(values, {"budget": {"seconds": budget}, "search": {"trials": None}})
+    elif trials is not None:
+        values = _merged(values, {"budget": {"seconds": None}})
+    elif _at(one.retrain.changes, "budget", "seconds") is not None:
+        values = _merged(values, {"search": {"trials": None}})
+    values = _there(values, one) if one.retrain.columns == "adapt" else values
+    values = _merged(values, {"split": {"new_seal": True}}) if one.retrain.new_seal else values
+    return made({**values, "data": one.data, "name": one.name})
+
+
+def pinned(one: Asked, run: Run, table: Table) -> Run:
+    """The Run to train: kinds as the champion knows them, where the new table alone would have them otherwise, and with
+    the last run's best configurations; without these where a new seal is drawn, of rows that they were chosen on."""
+    known = one.champion.reading.kinds if one.champion and one.retrain.columns == "stop" else {}
+    other = {c: kind for c, kind in table.reading.kinds.items() if c in known and known[c] != kind}
+    orders = day_orders(one.champion.reading, table.reading) if one.champion and known else {}
+    types = {**{c: known[c] for c in other}, **orders, **run.types}
+    parsers = one.champion.reading.parsers if one.champion else {}
+    order = {**{c: tuple(parsers[c]["order"]) for c in other if known[c] == "ordered"}, **run.order}
+    warm = one.past.run_id if one.past and one.retrain.warm and not run.split.new_seal else None
+    search = run.search.model_copy(update={"warm_from": warm})
+    return run.model_copy(update={"types": types, "order": order, "search": search})
+
+
+def day_orders(known: Reading, new: Reading) -> dict[str, str]:
+    """Date column -> whether days or months come first for the champion, where the new table by itself has it
+    otherwise: a few rows may hold no day above 12."""
+    both = {c: (day_order(known.parsers.get(c, {})), day_order(parser)) for c, parser in new.parsers.items()}
+    return {c: was for c, (was, now) in both.items() if was and now and was != now}
+
+
+def made(values: Mapping[str, Any]) -> Run:
+    """The Run with these values; InputError that says what is wrong with them."""
+    try:
+        return Run.model_validate(values)
+    except ValidationError as error:
+        raise problems.listed(error, Run) from None
+
+
+def _without_source(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without where the table lies, which is found anew, and without what that run asked once."""
+    return without_once({k: v for k, v in values.items() if k not in ("data", "query", "bound")})
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, those inside of them too, overruled by the changes."""
+    out = dict(values)
+    for key, new in changes.items():
+        old = out.get(key)
+        if key == "budget" and not isinstance(new, Mapping) and new is not None:
+            new = {"seconds": new}
+        out[key] = _merged(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
+    return out
+
+
+def _at(values: Mapping[str, Any], *path: str) -> Any:
+    """The value there; None where there is none."""
+    found: Any = values
+    for key in path:
+        if key == "seconds" and not isinstance(found, Mapping):
+            return found  # `budget: 10m`
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _there(values: Mapping[str, Any], one: Asked) -> dict[str, Any]:
+    """The settings without kinds and dropped columns that the new table lacks."""
+    there = set(load(one.data).frame.columns)
+    types = {c: kind for c, kind in (values.get("types") or {}).items() if c in there}
+    order = {c: levels for c, levels in (values.get("order") or {}).items() if c in there}
+    return {**values, "types": types, "order": order, "drop": [c for c in values.get("drop") or () if c in there]}

@@ -1,0 +1,84 @@
+"""What a run is doing, as events for whoever listens: the screen, Prefect's progress artifact, nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from models.data.table import Finding
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the run begins: read, check, seal, shortlist, tune, conclude, register."""
+
+    name: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Saw:
+    """A check found something."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan is fixed."""
+
+    families: tuple[str, ...]
+    folds: tuple[str, ...]
+    """Names of the folds: "1", "2", ..., and "all" for the search on all work rows."""
+    how: str
+    """Such as `5 outer x 4 inner folds`."""
+    metric: str
+    greater_is_better: bool
+    left_out: dict[str, str]
+    trials: int | None
+    """Configurations per study where a count was asked for."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A trial ended."""
+
+    family: str
+    fold: str
+    number: int
+    state: str
+    inner: float | None
+    """Mean inner score in the metric's own sense."""
+    best: bool
+    """Whether it is the best of its family and fold so far."""
+    share: float = 1.0
+    """What part of a whole trial it was."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A sentence for the user: what gave way, what was decided."""
+
+    text: str
+
+
+Event = Stage | Saw | Planned | Tried | Said
+
+_listeners: list[Callable[[Event], None]] = []
+
+
+def emit(event: Event) -> None:
+    """Tells every listener."""
+    for listener in tuple(_listeners):
+        listener(event)
+
+
+@contextmanager
+def listening(listener: Callable[[Event], None]) -> Iterator[None]:
+    """`listener` is told every event inside the block."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)

@@ -1,0 +1,78 @@
+"""Rows of a series as a version that forecasts takes them: history and new rows in one table.
+
+Rows with a known target are the history; rows with an empty one are those to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from models.data.history import History, coming, widened
+from models.errors import InputError
+from tasks.data.chunks import Chunk, chunks
+from tasks.scoring import labels
+
+if TYPE_CHECKING:
+    from tasks.data.rows import Rows
+    from tasks.data.spelled import Speller
+    from tasks.registry.load import Loaded
+
+
+def named(history: History) -> list[str]:
+    """The columns that say which row a prediction is for: only some of the input's rows get one."""
+    return [history.time, *([history.series] if history.series else [])]
+
+
+def new_rows(
+    loaded: Loaded, history: History, table: Rows, size: int, keep: Sequence[str], speller: Speller
+) -> tuple[Iterator[Chunk], list[str], int]:
+    """The rows to predict, `size` at a time, what is to be said of their history, and how many there are.
+
+    The table is read whole, since a row's features are made of others. InputError where it holds no history, or one
+    that will not do."""
+    goal = history.target
+    if goal not in table.names:
+        raise InputError(
+            f"{table.source} has no column {goal!r}. {loaded.label} forecasts {history.horizon[0]} ahead from what was "
+            f"before: give the recent rows with a known {goal!r}, and the rows to predict with an empty one."
+        )
+    parts = list(chunks(loaded.reading, table, size, list(dict.fromkeys([*keep, goal])), speller))
+    rows = pd.concat([part.features for part in parts], ignore_index=True)
+    kept = pa.concat_tables([part.kept for part in parts], promote_options="permissive")
+    target, strange = past(loaded, history, kept[goal].to_pandas())
+    if strange:  # rows without a label are those to predict
+        raise InputError(f"{table.source}: {strange} Correct them, or leave their rows out of the history.")
+    try:
+        features, notes = coming(rows, target, history)
+    except ValueError as error:
+        raise InputError(f"{table.source}: {error}") from None
+    return _chunks(features, kept.select(list(keep)), size), notes, len(features)
+
+
+def _chunks(features: pd.DataFrame, kept: pa.Table, size: int) -> Iterator[Chunk]:
+    beside = kept.take(pa.array(features.index))
+    for at in range(0, len(features), size):
+        yield Chunk(features.iloc[at : at + size].reset_index(drop=True), beside.slice(at, size))
+
+
+def past(loaded: Loaded, history: History, column: pd.Series) -> tuple[pd.Series, str]:
+    """The target column of later rows as history takes it, and what is to be said of unknown labels."""
+    codes, said = labels.codes(loaded, column)
+    if history.numeric:
+        return pd.Series(codes, dtype="float64"), said
+    return pd.Series([history.labels[int(c)] if np.isfinite(c) else None for c in codes], dtype="str"), said
+
+
+def full(loaded: Loaded, features: pd.DataFrame, column: pd.Series | None) -> tuple[pd.DataFrame, np.ndarray]:
+    """Every row as the version takes it, each with the history before it, and which of them have one; as they are where
+    the version needs none. `column`: the target; None: nothing is known of any row's past."""
+    if (history := loaded.history) is None:
+        return features, np.ones(len(features), bool)
+    nothing = pd.Series(np.full(len(features), np.nan), dtype="float64")
+    target = nothing if column is None else past(loaded, history, column.reset_index(drop=True))[0]
+    wide = widened(features.reset_index(drop=True), target, history)
+    return wide, wide[history.reference].notna().to_numpy()

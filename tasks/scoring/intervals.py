@@ -1,0 +1,60 @@
+"""The columns that intervals and sets of labels add to predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from models.errors import InputError
+from models.evaluation.conformal import Conformal, intervals, percent, sets
+
+BETWEEN = " | "
+"""Stands between the labels of a set."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Levels that a version's scores allow."""
+
+    kept: Conformal
+    levels: tuple[float, ...]
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        """`low_90` and `high_90`, or for classes `set_90`, for each level."""
+        ends = {"set": pa.string()} if self.kept.task != "regression" else {"low": pa.float64(), "high": pa.float64()}
+        return {f"{end}_{percent(level)}": kind for level in self.levels for end, kind in ends.items()}
+
+    def values(self, each: np.ndarray, labels: Sequence[Any]) -> list[np.ndarray]:
+        """What stands in the columns, from what every member of the vote says of the rows."""
+        by_fold = self.kept.by_fold(each)
+        if self.kept.task == "regression":
+            return [end for level in self.levels for end in intervals(self.kept, by_fold, level)]
+        return [named(sets(self.kept, by_fold, level), labels) for level in self.levels]
+
+
+def asked(levels: Sequence[float], kept: Conformal | None, label: str) -> Asked | None:
+    """The levels, each once; None where there are none. InputError where the version, named by its `label`, keeps no
+    scores or too few."""
+    if not levels:
+        return None
+    if kept is None:
+        raise InputError(
+            f"{label} keeps no scores to make intervals of: it was trained without outer folds, or before Nestor kept "
+            "them. Train it anew, with more time or with fewer families."
+        )
+    once = {percent(level): level for level in levels}
+    for level in once.values():
+        kept.place(level)
+    return Asked(kept, tuple(once.values()))
+
+
+def named(inside: np.ndarray, labels: Sequence[Any]) -> np.ndarray:
+    """`a | b` for each row of (rows, classes)."""
+    few, which = np.unique(inside, axis=0, return_inverse=True)
+    texts = [BETWEEN.join(str(label) for label, there in zip(labels, row, strict=True) if there) for row in few]
+    return np.array(texts, dtype=object)[which.reshape(-1)]

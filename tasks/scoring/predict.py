@@ -1,0 +1,158 @@
+"""Predictions for rows that come in chunks, written beside the file that they will be."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as pq
+
+from models.errors import InputError, NestorError
+from models.metrics.costs import Costs
+from tasks.data.chunks import Chunk
+from tasks.data.sources.dated import FIELDS, PARTS
+from tasks.registry.conformal_file import vote
+from tasks.scoring.intervals import Asked
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def output(out: str, now: datetime) -> Path:
+    """The file, with today's date where its name asks for one; InputError where it can't be written."""
+    path = Path(PARTS.sub(lambda m: now.strftime(m[0]) if m[1] in FIELDS else m[0], out)).expanduser()
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"The output is a .csv or a .parquet file, not {path.name!r}.")
+    if not path.parent.is_dir():
+        raise InputError(f"There is no folder {path.parent} to write {path.name} to.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file for the output.")
+    return path
+
+
+def columns(model: Any, asked: Asked | None = None) -> dict[str, pa.DataType]:
+    """What a prediction consists of: the label or number, for classes `probability_<label>`, the intervals or sets that
+    are asked for, and `model_version`."""
+    labels = list(getattr(model, "classes_", []))
+    kind = pa.array(labels).type if labels else pa.float64()
+    return {
+        "prediction": kind,
+        **{f"probability_{label}": pa.float64() for label in labels},
+        **(asked.columns if asked else {}),
+        "model_version": pa.int64(),
+    }
+
+
+def predicted(
+    model: Any,
+    version: int,
+    chunks: Iterable[Chunk],
+    threads: int | None = None,
+    asked: Asked | None = None,
+    costs: Costs = (),
+) -> Iterator[pa.Table]:
+    """For each chunk, in order, the columns that were kept and the predictions beside them.
+
+    Threads do: the libraries predict without Python's lock, and each row's prediction is one thread's work."""
+    types = columns(model, asked)
+
+    def work(chunk: Chunk) -> pa.Table:
+        values = _values(model, version, chunk.features, asked, costs)
+        made = [pa.array(v, kind) for v, kind in zip(values, types.values(), strict=True)]
+        return pa.table([*chunk.kept.columns, *made], names=[*chunk.kept.column_names, *types])
+
+    yield from _in_order(work, chunks, threads or len(os.sched_getaffinity(0)))
+
+
+def _values(model: Any, version: int, rows: pd.DataFrame, asked: Asked | None, costs: Costs) -> list[Any]:
+    """Labels, probabilities, intervals or sets, versions."""
+    classes, versions = list(getattr(model, "classes_", [])), np.full(len(rows), version)
+    if rows.empty:
+        return [[] for _ in range(len(columns(model, asked)) - 1)] + [versions]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        odds, more = _said(model, rows, "predict_proba" if classes else "predict", asked)
+        if not classes:
+            return [odds, *more, versions]
+        return [labels(model, rows, odds, costs), *odds.T, *more, versions]
+
+
+def labels(model: Any, rows: pd.DataFrame, odds: np.ndarray, costs: Costs = ()) -> np.ndarray:
+    """The rows' labels from what the model has said of them: its `predict` does the same after asking all of its
+    members once more. `costs` is the rule that no library class holds: the label of least expected cost."""
+    if costs:
+        codes = (odds @ np.array(costs)).argmin(axis=1)
+    elif (at := getattr(model, "threshold", None)) is not None:
+        codes = (odds[:, 1] >= at).astype(np.int64)
+    elif getattr(model, "voting", None) == "soft":
+        codes = odds.argmax(axis=1)
+    else:
+        return model.predict(rows)
+    return np.asarray(model.classes_)[codes]
+
+
+def _said(model: Any, rows: pd.DataFrame, ask: str, asked: Asked | None) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What the model says, and the intervals or sets; no member of a vote is asked twice."""
+    if asked is None:
+        return getattr(model, ask)(rows), []
+    model = vote(model)
+    each = np.asarray([getattr(member, ask)(rows) for member in getattr(model, "estimators_", [model])])
+    # As the vote itself does it, to the last digit.
+    odds = np.average(each, axis=0, weights=model.weights) if hasattr(model, "estimators_") else each[0]
+    return odds, asked.values(each, getattr(model, "classes_", ()))
+
+
+def _in_order(work: Callable[[In], Out], items: Iterable[In], threads: int) -> Iterator[Out]:
+    """What `work` makes of each item, in their order; no more than one item waits for each thread."""
+    with ThreadPoolExecutor(threads) as pool:
+        at_work: deque[Any] = deque()
+        try:
+            for item in items:
+                at_work.append(pool.submit(work, item))
+                if len(at_work) > threads:
+                    yield at_work.popleft().result()
+            while at_work:
+                yield at_work.popleft().result()
+        finally:
+            for future in at_work:
+                future.cancel()
+
+
+def written(
+    path: Path, tables: Iterator[pa.Table], facts: Mapping[str, str], told: Callable[[int], None] | None = None
+) -> int:
+    """Writes the tables beside `path` and renames, so that a broken scoring leaves no half file; how many rows. A
+    parquet file holds the `facts` as metadata. `told` hears after each table how many rows are written."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    rows = 0
+    try:
+        first = next(tables)
+        with _writer(beside, path.suffix, first.schema.with_metadata(dict(facts))) as writer:
+            for table in chain([first], tables):
+                writer.write_table(table.cast(first.schema))
+                rows += len(table)
+                if told is not None:
+                    told(rows)
+        beside.replace(path)
+    except OSError as error:
+        raise NestorError(f"{path} can't be written: {error.strerror or error}.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return rows
+
+
+def _writer(path: Path, suffix: str, schema: pa.Schema) -> Any:
+    if suffix == ".csv":
+        return arrow_csv.CSVWriter(path, schema)
+    return pq.ParquetWriter(path, schema, compression="zstd")

@@ -1,0 +1,1 @@
+"""What this machine and its users give: processes, locks, memory, disk, logins, secrets. Imports no other room."""

@@ -1,0 +1,120 @@
+"""Addresses that are kept elsewhere: `env:NAME` in the environment, `secret:NAME` in a Prefect Secret block.
+
+So no password stands in a config file, a run, a deployment or a log. Importing this is cheap: the command line does."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import TextIO
+
+from models.errors import InputError, shortened
+from models.text.address import HIDDEN, masked_text, secrets
+from models.text.safe import printable
+from tasks.system import login
+
+server: ContextVar[Callable[[], Mapping[str, str]] | None] = ContextVar("server", default=None)
+"""Waits for the Prefect server and gives Prefect's settings for asking it, by their names; unset inside of a flow,
+where Prefect knows them."""
+
+
+LEAST = 4
+"""Letters of the shortest password that is looked for by itself: one of fewer may be a part of any word."""
+LEAST_OF_VARIABLES = 6
+"""Letters of the shortest that is looked for because of the name of its environment variable."""
+_NAMED = re.compile(
+    "(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|AUTH_STRING|API_?KEY|ACCESS_KEY|ACCOUNT_KEY|PRIVATE_KEY)(?![A-Za-z])",
+    re.I,
+)
+"""Ends of words in the names of environment variables that hold secrets: PGPASSWORD, and not TOKENIZERS_PARALLELISM."""
+_used: set[str] = set()
+"""The addresses that this process has used."""
+
+
+def hushed(text: str) -> str:
+    """The text, such as a library's, without passwords: in addresses, or of one that is used or in the environment."""
+    for password in sorted(_passwords(), key=len, reverse=True):
+        text = text.replace(password, HIDDEN)
+    return masked_text(text)
+
+
+def _passwords() -> set[str]:
+    variables = {value for value in os.environ.values() if "://" in value}
+    kept = {value for name, value in os.environ.items() if _NAMED.search(name) and _telling(value)}
+    return kept | {text for address in {*_used, *variables} for text in secrets(address) if len(text) >= LEAST}
+
+
+def _telling(value: str) -> bool:
+    """Whether a variable's value can be a secret: no `false`, and no number, which stand in any text."""
+    return len(value) >= LEAST_OF_VARIABLES and not value.isdigit()
+
+
+class Hushed(io.TextIOBase):
+    """A stream that writes on what it is given, without passwords."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """What is written goes to `stream`."""
+        self.stream = stream
+
+    def write(self, text: str, /) -> int:
+        """The number of characters taken."""
+        self.stream.write(hushed(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Has the other stream write out."""
+        self.stream.flush()
+
+
+class Formatter(logging.Formatter):
+    """Lines of a log, tracebacks included, without passwords and without what a terminal obeys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        return printable(hushed(super().format(record)))
+
+
+def named(address: str) -> bool:
+    """Whether the address only says where the real one is kept."""
+    return address.startswith(("env:", "secret:"))
+
+
+def revealed(address: str) -> str:
+    """The address that `env:NAME` or `secret:NAME` stands for, others as they are; InputError where there is none."""
+    kind, _, name = address.partition(":")
+    if not named(address):
+        _used.add(address)
+        return address
+    found = _variable(name) if kind == "env" else _block(name)
+    if "://" not in found:
+        raise InputError(f"{address} holds no database address, such as postgresql://user@host/database.")
+    _used.add(found)
+    return found
+
+
+def _variable(name: str) -> str:
+    found = os.environ.get(name)
+    if not found:
+        raise InputError(f"The environment variable {shortened(name)} is not set; it should hold a database address.")
+    return found
+
+
+def _block(name: str) -> str:
+    """What the Secret block of this name holds."""
+    ask = server.get()
+    found = ask() if ask else {}
+    # Slow to import, and few runs read from such an address.
+    from prefect.blocks.system import Secret
+
+    with login.asking(found):
+        try:
+            return str(Secret.load(name).get())  # pyright: ignore[reportAttributeAccessIssue]
+        except ValueError:
+            raise InputError(
+                f"No Secret block {shortened(name)!r} in Prefect. Make it in Prefect's page under Blocks, with a "
+                "database address as its value."
+            ) from None

@@ -1,0 +1,283 @@
+"""The journal's copy in MLflow: each step may be killed and done again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import NestorError
+from tasks.run.journal import Record, joined, read_lines, records_in
+from tasks.run.tracker import FIRST_GUESS
+from tasks.tracking.mirror.bulk import insert_whole
+from tasks.tracking.mirror.entry import PER_CALL, Entry, dataset, entry
+from tasks.tracking.orphans import process_tags
+from tasks.tracking.store import connect, experiment, search, sentence, transient
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger("nestor.tracking")
+
+BATCH = 200
+"""Journal lines that are mirrored between two looks at the calls."""
+
+
+@dataclass
+class Held:
+    """What MLflow holds of one run."""
+
+    run_id: str
+    status: str = "RUNNING"
+    params: set[str] = field(default_factory=set)
+    metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def _same(a: float, b: float | None) -> bool:
+    return b is not None and (a == b or (math.isnan(a) and math.isnan(b)))
+
+
+class Mirror:
+    """Makes MLflow hold what the journal says, as often as it takes."""
+
+    def __init__(self, workdir: Path, on_news: Callable[[dict[str, Any]], None] = lambda news: None) -> None:
+        """Reads the journal's header only; the store is connected at the first use."""
+        self.workdir, self.on_news = workdir, on_news
+        self.process = process_tags(os.getppid()) | {"nestor.workdir": str(workdir)}
+        lines, _ = read_lines(workdir / "events.jsonl")
+        header = next(line for line in lines if "journal" in line)
+        self.run_key: str = header["run"]
+        self.name: str = header["name"]
+        kept = [line["tracking_uri"] for line in lines if "tracking_uri" in line][-1]
+        self.address: str = os.environ.get("NESTOR_STORE") or kept
+        self.held: dict[str, Held] | None = None
+        """By key; None while it must be asked for: at the start, and when a write failed and nobody knows how far."""
+        self.pending: list[dict[str, Any]] = []
+        self.offset, self.mirrored, self.per_record = 0, 0, FIRST_GUESS
+        self.trouble: str | None = None
+        self.failures, self.not_before = 0, 0.0
+        self._client: MlflowClient | None = None
+        self._experiment: str | None = None
+        self._bulk = True
+
+    @property
+    def client(self) -> MlflowClient:
+        """The store; NestorError while it does not answer."""
+        if self._client is None:
+            self._client = connect(self.address)
+        return self._client
+
+    @property
+    def experiment_id(self) -> str:
+        """The experiment with the model's name."""
+        if self._experiment is None:
+            self._experiment = experiment(self.client, self.address, self.name)
+        return self._experiment
+
+    def run_id(self, key: str = "run") -> str:
+        """MLflow's id of the run with that key."""
+        self.follow()
+        if key not in (self.held or {}):
+            self.drain(30)
+        held = (self.held or {}).get(key)
+        if held is None:
+            raise NestorError(f"MLflow holds no run {key!r} yet. {self.trouble or ''}".strip())
+        return held.run_id
+
+    # -- following the journal
+
+    def follow(self) -> bool:
+        """Mirrors the next lines; whether there may be more to do at once."""
+        new, self.offset = read_lines(self.workdir / "events.jsonl", self.offset)
+        self.pending += new
+        if not self.pending or time.monotonic() < self.not_before:
+            return False
+        # After a start the whole journal counts as one batch: an old value must not be written over a newer one.
+        batch = self.pending if self.held is None else self.pending[:BATCH]
+        try:
+            self._mirror(batch)
+        except Exception as error:
+            self._failed(error)
+            return False
+        del self.pending[: len(batch)]
+        self.failures, self.trouble = 0, None
+        self._tell()
+        return bool(self.pending)
+
+    def _mirror(self, lines: list[dict[str, Any]]) -> None:
+        began, count = time.monotonic(), len(records_in(lines))
+        records = joined(lines)
+        if self.held is None:
+            self.held = self._found()
+            self._reopen(records)
+        self.upsert(records)
+        self.mirrored += count
+        if count:
+            took = (time.monotonic() - began) / count
+            self.per_record += (took - self.per_record) * min(1.0, count / 20)
+
+    def _failed(self, error: Exception) -> None:
+        log.warning("mirroring failed: %s", sentence(error), exc_info=error)
+        self.held = None
+        self.failures += 1
+        self.not_before = time.monotonic() + min(0.2 * 2**self.failures, 15)
+        if self.failures >= 2:
+            self.trouble = f"MLflow takes no records ({sentence(error)})."
+        self.mirrored = 0
+        self.pending, self.offset = [], 0
+        self._tell()
+
+    def _tell(self) -> None:
+        self.on_news({"mirrored": self.mirrored, "per_record": self.per_record, "trouble": self.trouble})
+
+    def drain(self, seconds: float) -> int:
+        """Mirrors until nothing is left or the time is over; how many records are left."""
+        until = time.monotonic() + seconds
+        while self.follow() or self.pending or self.failures:
+            if time.monotonic() >= until:
+                break
+            if self.failures:
+                time.sleep(max(0.0, min(self.not_before, until) - time.monotonic()))
+        lines, _ = read_lines(self.workdir / "events.jsonl")
+        return len(records_in(lines)) - self.mirrored
+
+    # -- writing
+
+    def _found(self) -> dict[str, Held]:
+        """What MLflow holds of this pipeline run, by key."""
+        found: dict[str, Held] = {}
+        for run in search(self.client, [self.experiment_id], f"tags.`nestor.run` = '{self.run_key}'"):
+            data = run.data
+            found.setdefault(
+                data.tags["nestor.key"],
+                Held(run.info.run_id, run.info.status, set(data.params), dict(data.metrics), dict(data.tags)),
+            )
+        return found
+
+    def _reopen(self, records: Mapping[str, Record]) -> None:
+        """A run that goes on is RUNNING again, whoever closed it meanwhile."""
+        run, held = records.get("run"), (self.held or {}).get("run")
+        if run and held and run.status is None and held.status != "RUNNING":
+            self.client.update_run(held.run_id, status="RUNNING")
+            held.status = "RUNNING"
+
+    def upsert(self, records: Mapping[str, Record]) -> None:
+        """Makes MLflow hold each record. One that MLflow refuses as such is logged and left out."""
+        assert self.held is not None
+        trials = [r for r in records.values() if self._is_new_and_whole(r)]
+        apart = {r.key for r in trials}
+        for record in records.values():
+            if record.key not in apart:
+                self._one(record)
+        if not self._in_bulk(trials):
+            for record in trials:
+                self._one(record)
+
+    def _is_new_and_whole(self, record: Record) -> bool:
+        whole = record.kind == "trial" and record.status and not record.artifacts and not record.dataset
+        return bool(whole) and record.key not in (self.held or {})
+
+    def _in_bulk(self, trials: list[Record]) -> bool:
+        assert self.held is not None
+        if not self._bulk or not trials:
+            return not trials
+        entries = [(self._entry(r), str(r.status)) for r in trials]
+        try:
+            ids = insert_whole(self.client, self.experiment_id, entries)
+        except Exception as error:
+            if transient(error):
+                raise
+            log.warning("one transaction for many trials failed; going on one by one", exc_info=error)
+            ids = None
+        self._bulk = ids is not None
+        for record, run_id in zip(trials, ids or [], strict=False):
+            self.held[record.key] = Held(run_id, str(record.status))
+        return ids is not None
+
+    def _entry(self, record: Record) -> Entry:
+        assert self.held is not None
+        above = self.held.get(record.parent or "")
+        return entry(record, self.run_key, above.run_id if above else None)
+
+    def _one(self, record: Record) -> None:
+        try:
+            self._upsert_one(record)
+        except Exception as error:
+            if transient(error):
+                raise
+            log.warning("MLflow refuses the record %s", record.key, exc_info=error)
+
+    def _upsert_one(self, record: Record) -> None:
+        assert self.held is not None
+        held = self.held.get(record.key)
+        if held and record.kind == "trial" and held.status == record.status:
+            return
+        new = self._entry(record)
+        if record.kind == "pipeline" and (held is None or held.status == "RUNNING"):
+            new.tags |= self.process
+        if held is None:
+            run = self.client.create_run(self.experiment_id, start_time=new.start, tags=new.tags, run_name=new.name)
+            held = self.held[record.key] = Held(run.info.run_id, tags=dict(new.tags))
+        self._log(held, new)
+        self._attach(held, record)
+        self._settle(held, record, new)
+
+    def _log(self, held: Held, new: Entry) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        params = [Param(k, v) for k, v in new.params.items() if k not in held.params]
+        tags = [RunTag(k, v) for k, v in new.tags.items() if held.tags.get(k) != v]
+        metrics = [
+            Metric(k, v, new.at, step)
+            for k, values in new.metrics.items()
+            for step, v in self._unlogged(held, k, values)
+        ]
+        while params or tags or metrics:
+            self.client.log_batch(held.run_id, metrics[: 10 * PER_CALL], params[:PER_CALL], tags[:PER_CALL])
+            del metrics[: 10 * PER_CALL], params[:PER_CALL], tags[:PER_CALL]
+        held.params |= set(new.params)
+        held.tags |= new.tags
+        held.metrics |= {k: v[-1] for k, v in new.metrics.items()}
+
+    def _unlogged(self, held: Held, key: str, values: list[float]) -> list[tuple[int, float]]:
+        """The steps of a metric that MLflow does not hold."""
+        if len(values) == 1:
+            return [] if _same(values[0], held.metrics.get(key)) else [(0, values[0])]
+        if key not in held.metrics:
+            return list(enumerate(values))
+        logged = {m.step for m in self.client.get_metric_history(held.run_id, key)}
+        return [(step, v) for step, v in enumerate(values) if step not in logged]
+
+    def _attach(self, held: Held, record: Record) -> None:
+        for local, folder in record.artifacts:
+            path = self.workdir / local
+            if not path.exists():
+                log.warning("no file %s to log", path)
+            elif path.is_dir():
+                self.client.log_artifacts(held.run_id, str(path), folder or None)
+            else:
+                self.client.log_artifact(held.run_id, str(path), folder or None)
+        if record.dataset:
+            self.client.log_inputs(held.run_id, [dataset(record.dataset)])
+
+    def _settle(self, held: Held, record: Record, new: Entry) -> None:
+        if record.status and held.status != record.status:
+            self.client.set_terminated(held.run_id, record.status, new.end)
+            held.status = record.status
+            for tag in self.process.keys() & held.tags.keys():  # of no use to anybody from now on
+                self.client.delete_tag(held.run_id, tag)
+                del held.tags[tag]
+
+    def close_open(self) -> None:
+        """Closes what is still open: nobody is left who could."""
+        for key, held in sorted((self.held or {}).items(), reverse=True):
+            if held.status == "RUNNING":
+                log.warning("closing the run %s, which was left open", key)
+                self.client.set_terminated(held.run_id, "KILLED", round(time.time() * 1000))
+                held.status = "KILLED"

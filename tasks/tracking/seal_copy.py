@@ -1,0 +1,58 @@
+"""How a name's rows are sealed, as its first run fixed it: a copy in this folder, and the experiment in MLflow, which
+other machines ask. One place for `check`, a dry plan and a run, so that all stop at the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from models.splitting.seal import digest
+from models.text.address import masked
+from tasks.run.folder import Workdir
+from tasks.run.journal import default_address
+from tasks.run.resume import ROOT
+
+Settings = Mapping[str, Any]
+
+
+def kept(name: str, address: str | None = None, ask: Callable[[], Any] | None = None) -> dict[str, Any] | None:
+    """How this name's rows are sealed in the store at this address, None where it has no seal: by the copy in this
+    folder, which saves waiting for MLflow, else as `ask`, by default the store itself, says."""
+    address = default_address() if address is None else address
+    own = _folder().kept_json(_file(name, address)) or None
+    if own is not None or no_store(address):
+        return own
+    return (ask or (lambda: asked(name, address)))()
+
+
+def keep(name: str, address: str, settings: Settings) -> dict[str, Any]:
+    """The settings as they are written down in this folder: with the time, where the seal is new."""
+    whole = {"drawn": time.time(), **settings}
+    folder, file = _folder(), _file(name, address)
+    if (folder.kept_json(file) or {}).get("number", 1) <= whole.get("number", 1):  # a run that is resumed may be older
+        folder.write_json(file, whole)
+    return whole
+
+
+def no_store(address: str) -> bool:
+    """Whether the address is a SQLite file that does not exist."""
+    kind, _, path = address.partition("sqlite:///")
+    return not kind and bool(path) and not Path(path).exists()
+
+
+def asked(name: str, address: str) -> dict[str, Any] | None:
+    """How this name's rows are sealed, as the store at this address says."""
+    from tasks.tracking.seal import stored  # MLflow takes seconds to import
+    from tasks.tracking.store import connect
+
+    return stored(connect(address), name)
+
+
+def _folder() -> Workdir:
+    return Workdir(ROOT / "seals")
+
+
+def _file(name: str, address: str) -> str:
+    return f"{digest(masked(address), name):016x}.json"

@@ -1,0 +1,64 @@
+"""Targets with a long tail: when their logarithm is offered, and what a model fitted to it predicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+import pytest
+import skops.io
+
+from models.families import families, family
+from models.fitting.family import Part, Shape
+from models.fitting.fit import fitted, proposed
+from models.fitting.log_target import logged, skewed
+
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(300, 3))
+PRICES = np.exp(11 + X @ [1.0, -0.5, 0.2] + 0.1 * DRAW.normal(size=300))
+SHAPE = Shape(300, 3, "regression", skewed=True)
+LOGGING = [f for f in families().values() if f.logs and f.available]
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [(PRICES, True), (-PRICES, False), (PRICES - 2 * PRICES.min(), False), (X[:, 0], False), (np.ones(9), False),
+     (np.arange(9.0), False)],
+)  # fmt: skip
+def test_a_tail_is_seen_where_nothing_is_negative(target, said):
+    assert skewed(target) == said
+    assert skewed(target[::-1]) == said
+
+
+@pytest.mark.parametrize("known", LOGGING, ids=lambda f: f.name)
+def test_the_logarithm_is_asked_for_where_there_is_a_tail(known):
+    study = optuna.create_study()
+    study.enqueue_trial(dict(known.default))
+    assert proposed(known, study.ask(), SHAPE)["log_target"] == known.default["log_target"]
+    assert "log_target" not in proposed(known, study.ask(), Shape(300, 3, "regression"))
+
+
+def test_on_prices_a_line_through_the_logarithm_is_nearer_and_stays_within_what_was_seen():
+    part, known = Part(X, PRICES, None, SHAPE), family("linear")
+    plain, log = (fitted(known, {"strength": 1e-3, "log_target": on}, part, 0, 1).model for on in (False, True))
+    error = {m: np.sqrt(np.mean((m.predict(X) - PRICES) ** 2)) for m in (plain, log)}
+    assert error[log] < 0.5 * error[plain]
+    far = log.predict(np.array([[1e9, 0, 0], [-1e9, 0, 0]]))
+    assert far == pytest.approx([PRICES.max(), PRICES.min()])
+    stored = skops.io.dumps(log)
+    assert not skops.io.get_untrusted_types(data=stored)
+    assert (skops.io.loads(stored).predict(X) == log.predict(X)).all()
+
+
+def test_rows_to_stop_on_are_on_the_same_scale():
+    part = Part(X, PRICES, None, SHAPE, stop=(X, PRICES, None))
+    _, on_logs = logged(part)
+    assert on_logs.stop is not None
+    assert on_logs.y == pytest.approx(on_logs.stop[1])
+    assert (on_logs.y.min(), on_logs.y.max()) == pytest.approx((0, 1))
+
+
+def test_targets_below_zero_are_taken_as_they_are():
+    part = Part(X, PRICES - PRICES.mean(), None, SHAPE)
+    known = family("linear")
+    plain, log = (fitted(known, {"strength": 1.0, "log_target": on}, part, 0, 1).model for on in (False, True))
+    assert (plain.predict(X) == log.predict(X)).all()

@@ -1,0 +1,129 @@
+"""Calibration, threshold and costs in whole runs: chosen on inner rows, judged, and delivered as one library object."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import skops.io
+
+from models.evaluation import calibration
+from models.evaluation.decision import PLAIN, judged
+from tasks.evaluation import ensemble
+from tasks.evaluation import evaluate as concluding
+from tasks.evaluation.package import delivered, trusted
+from tasks.evaluation.table_profile import profiled
+from tasks.planning.plan import shortlist
+from tasks.scoring.predict import labels
+from tests.sessions import begun, frame, run_over, tuned
+
+
+def ended(path, task="binary", **settings):
+    """A run to its end over the table without dates and text; session, what was concluded, the model."""
+    data = frame(task=task).drop(columns=["day", "words"])
+    search = {"trials": 2, "families": ("constant", "linear")}
+    session = begun(run_over("random", data, search=search, **settings), path)
+    try:
+        shortlist(session)
+        concluded = concluding.conclude(tuned(session))
+        model, _ = delivered(session, concluded)
+    finally:
+        session.close()
+    return session, concluded, model
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory):
+    """A run with calibration and threshold, on fewer rows than it would take by itself."""
+    usual, calibration.LEAST = calibration.LEAST, 50
+    try:
+        yield ended(tmp_path_factory.mktemp("moved"), metric="f1", final={"calibrate": "always"})
+    finally:
+        calibration.LEAST = usual
+
+
+@pytest.fixture(scope="module")
+def costly(tmp_path_factory):
+    costs = {"high": {"low": 5}, "low": {"mid": 0.5}}
+    return ended(tmp_path_factory.mktemp("costly"), "multiclass", costs=costs, class_weight="balanced")
+
+
+def test_the_delivered_model_says_what_was_tested(moved, tmp_path):
+    session, concluded, model = moved
+    sealed = session.sealed
+    file = tmp_path / "model.skops"
+    skops.io.dump(model, file)
+    assert set(skops.io.get_untrusted_types(file=file)) <= set(trusted(session))
+    loaded = skops.io.load(file, trusted=skops.io.get_untrusted_types(file=file))
+    odds = loaded.predict_proba(sealed.features)
+    assert np.abs(odds - concluding.on_sealed(session, concluded.chosen)).max() < 1e-12
+    said = loaded.predict(sealed.features)
+    assert said.tolist() == labels(loaded, sealed.features, odds).tolist()
+    assert said.tolist() != np.array(session.work.classes)[odds.argmax(axis=1)].tolist(), "no threshold at work"
+    codes = np.searchsorted(session.work.classes, said)
+    assert session.metric.score(sealed.target, codes, sealed.weight) == concluded.test.value
+
+
+def test_each_fold_was_judged_as_its_inner_rows_would_have_it(moved):
+    session, concluded, _ = moved
+    finishes = [one.finish for one in concluded.chosen.values()]
+    assert all(one.calibration for one in finishes)
+    assert any(one.threshold for one in finishes)
+    outer = [judged(rows, concluded.chosen[k].finish.threshold) for k, rows in concluded.outer]
+    assert concluded.estimate.value == session.metric.pooled(outer)
+    assert concluded.estimate.value != session.metric.pooled([rows for _, rows in concluded.outer])
+    known = " ".join(session.notes)
+    assert "Probabilities are calibrated" in known
+    assert f"The label yes is given from a probability of {concluded.threshold:.3g} on" in known
+
+
+@pytest.mark.parametrize("fold", ["1", "2"])
+def test_what_judges_has_no_part_in_calibration_and_threshold(moved, fold):
+    session, concluded, _ = moved
+    rows = session.folds[fold].judge
+    target = session.work.target.copy()
+    target[rows] = 1 - target[rows]
+    plain = replace(concluded.chosen[fold], finish=PLAIN)
+    usual, calibration.LEAST = calibration.LEAST, 50
+    work, session.work = session.work, replace(session.work, target=target)
+    try:
+        assert ensemble._finished(session, plain) == concluded.chosen[fold]
+    finally:
+        session.work, calibration.LEAST = work, usual
+
+
+def test_later_rows_are_scored_by_the_same_threshold(moved):
+    session, concluded, _ = moved
+    assert profiled(session, concluded).performance.threshold == concluded.threshold
+
+
+def test_several_labels_are_decided_by_their_costs(costly):
+    session, concluded, model = costly
+    sealed, metric = session.sealed, session.metric
+    odds = model.predict_proba(sealed.features)
+    said = labels(model, sealed.features, odds, metric.costs)
+    codes = np.searchsorted(session.work.classes, said)
+    assert metric.score(sealed.target, codes, sealed.weight) == pytest.approx(concluded.test.value)
+    assert said.tolist() != model.predict(sealed.features).tolist(), "the costs change no label"
+    expected, rows = odds @ np.array(metric.costs), np.arange(len(odds))
+    assert expected[rows, codes].mean() < expected[rows, odds.argmax(axis=1)].mean()
+    assert concluded.beats_constant
+
+
+def test_class_weights_count_in_fits_and_not_in_scores(costly):
+    session, concluded, _ = costly
+    assert session.brief.class_weight == "balanced"
+    (_, (target, odds, weight)), *_ = concluded.outer
+    assert np.array_equal(weight, session.work.weight[session.folds[concluded.outer[0][0]].judge])
+    balanced = odds.mean(axis=0)
+    shares = np.bincount(target, minlength=3) / len(target)
+    assert balanced.std() < shares.std(), "weighed alike, rare classes are expected more often than they come"
+
+
+@pytest.mark.parametrize("run", ["moved", "costly"])
+def test_the_page_shows_the_labels_that_were_judged(run, request):
+    session, concluded, _ = request.getfixturevalue(run)
+    folds = {k: rows for k, rows in concluded.outer}
+    rows = [(folds[k][0], codes, folds[k][2]) for k, codes in concluding.decided(session, concluded)]
+    assert session.metric.pooled(rows) == pytest.approx(concluded.estimate.value)

@@ -1,0 +1,349 @@
+"""Whole runs with several objectives and with limits: what is delivered is one point of the front, or members that keep
+the limits, measured again; and the report says so."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from dataclasses import replace
+
+import joblib
+import numpy as np
+import pytest
+from rich.console import Console
+
+from flows.screen.tables import final_table
+from models.config import Run
+from models.errors import InputError, NestorError
+from models.evaluation.decision import PLAIN
+from models.outcome import Report
+from models.splitting.split import ALL
+from models.tuning.goal import Limit, goal_for
+from tasks.evaluation import ensemble, evaluate, objectives
+from tasks.evaluation.ensemble import delivering
+from tasks.evaluation.package import delivered
+from tasks.execution import costs as measure
+from tasks.execution.pool import Pool
+from tasks.planning.studies import study_of
+from tasks.planning.warm_start import studies_of
+from tasks.reporting import publish
+from tasks.reporting.artifacts import trials_table
+from tasks.reporting.publish import _of_objectives
+from tasks.reporting.report import Details, report_html
+from tasks.run import events
+from tasks.session import tried
+from tasks.tuning import selection, tune
+from tasks.tuning.tune import Store
+from tests import sessions
+from tests.sessions import frame, run_over
+
+FORESTS = ("constant", "linear", "random_forest")
+
+
+def run(trials: int = 5, families=("constant", "linear", "tree"), workers: int = 2, rows: int = 480, **search):
+    data = frame(rows).drop(columns=["day", "words"])
+    whole = {"trials": trials, "families": families, **search}
+    return run_over(data=data, search=whole, budget={"workers": workers})
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A run of three objectives; what is measured of costs must not depend on a clock here."""
+    search = {"objectives": ("size", "gap:colour"), "limits": {"accuracy": 0.4}}
+    return sessions.trained(run(**search), tmp_path_factory.mktemp("several"))
+
+
+@pytest.fixture(scope="module")
+def told(several, tmp_path_factory):
+    """The outcomes, and the points, with the delivered model in a file."""
+    session, concluded = several
+    model, _ = delivered(session, concluded)
+    file = tmp_path_factory.mktemp("model") / "model.joblib"
+    joblib.dump(model, file)
+    costs = measure.of_file(str(file), str(session.workdir.path))
+    return objectives.outcomes(session, concluded, {"size": costs["size"]}), objectives.points(session, concluded)
+
+
+def test_each_fold_delivers_one_configuration_of_its_front(several):
+    session, concluded = several
+    assert set(concluded.chosen) == {"1", "2", ALL}
+    for fold, chosen in concluded.chosen.items():
+        (member,) = chosen.members
+        assert member.weight == 1
+        one = session.trials[member.family, fold][member.trial]
+        assert session.goal.keeps(one)
+        others = [t for ts in tried(session, fold).values() for t in session.goal.complete(ts)]
+        own = np.array(session.goal.gains(one))
+        gains = [np.array(session.goal.gains(t)) for t in others if session.goal.keeps(t)]
+        assert not any((g >= own).all() and (g > own).any() for g in gains)
+        assert member.family != "constant"
+
+
+def test_every_objective_has_an_estimate_from_rows_that_picked_nothing(several, told):
+    session, concluded = several
+    metric, size, gap, accuracy = told[0]
+    assert (metric.name, size.name, gap.name, accuracy.name) == ("roc_auc", "size", "gap:colour", "accuracy")
+    assert metric.estimate == concluded.estimate
+    assert gap.estimate.low <= gap.estimate.value <= gap.estimate.high
+    assert 0 <= gap.test.value <= 1
+    assert (size.estimate.low, size.test) == (None, None)
+    assert (accuracy.limit, size.limit) == (0.4, None)
+    (member,) = concluded.chosen[ALL].members
+    assert size.inner == session.trials[member.family, ALL][member.trial].measures["size"]
+    scores = []
+    for fold, (target, odds, _) in concluded.outer:
+        weight = session.work.weight[session.folds[fold].judge]
+        scores.append(np.sum((odds.argmax(axis=1) == target) * weight) / weight.sum())
+    sizes = [len(session.folds[k].judge) for k, _ in concluded.outer]
+    assert min(sizes) > 0
+    assert min(scores) <= accuracy.estimate.value <= max(scores)
+
+
+def test_the_points_are_all_configurations_and_the_front_is_marked(several, told):
+    session, _ = several
+    points = told[1]
+    assert len(points) == sum(t.inner is not None for (_, k), ts in session.trials.items() for t in ts if k == ALL)
+    strong = [p for p in points if p.front]
+    assert [p.front for p in points if p.picked] == [True]
+    for one in strong:
+        gains = np.array([one.values[0], -one.values[1], -one.values[2]])
+        rest = [np.array([p.values[0], -p.values[1], -p.values[2]]) for p in points if p.keeps]
+        assert not any((g >= gains).all() and (g > gains).any() for g in rest)
+
+
+def test_the_report_shows_front_and_pick_everywhere(several, told):
+    session, concluded = several
+    outcomes, points = told
+    report = report_of(session, concluded, outcomes, points)
+    whole = report.as_json()
+    assert [one["name"] for one in whole["objectives"]] == ["roc_auc", "size", "gap:colour", "accuracy"]
+    assert Report.from_json(json.loads(json.dumps(whole))) == report
+    page = report_html(report, Details(trials_table(session), (), points=points))
+    text = re.sub(r"<[^>]+>", " ", page)
+    for word in ("Objectives", "The knee of the Pareto front", "equalized odds difference", "picked", "≥ 0.4"):
+        assert word in text
+    assert {"outer_size", "outer_gap:colour", "outer_gap:colour_low", "test_accuracy", "delivered_size"} <= set(
+        _of_objectives(report)
+    )
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(final_table(report))
+    assert "gap:colour" in console.export_text()
+
+
+def report_of(session, concluded, outcomes, points) -> Report:
+    return Report(
+        "model", 1, "run", "binary", "roc_auc", concluded.winner, session.level.how, concluded.estimate, concluded.test,
+        concluded.optimism, concluded.agreement, concluded.families, {}, {}, objectives=outcomes,
+        front=tuple(p for p in points if p.front), pick=session.goal.words,
+    )  # fmt: skip
+
+
+def test_the_studies_know_every_objective_and_limit(several):
+    session, _ = several
+    stored = Store(session, "linear", "1")._study.trials
+    assert all(len(t.values) == 3 for t in stored if t.values)
+    assert all(set(t.constraints) == {"accuracy"} for t in stored if t.values)
+    assert all(t.state != "pruned" for ts in session.trials.values() for t in ts)
+
+
+def test_a_family_is_judged_by_a_configuration_that_could_be_delivered(several, monkeypatch):
+    """Guessing is small, and no model: it is neither delivered nor what a family is measured by."""
+    session, concluded = several
+    search = Run(data="x", search={"objectives": "size", "pick": "size=1"}).search
+    monkeypatch.setattr(session, "goal", goal_for(session.metric, search))
+    first, second, *_ = session.trials["linear", "1"]
+    guess = replace(first, scores=(0.5, 0.5), measures={"size": 0.001})
+    good = replace(second, scores=(0.9, 0.9), state="complete", measures={"size": 5.0})
+    monkeypatch.setitem(session.trials, ("linear", "1"), [guess, good])
+    recorded, asked, marked = {}, set(), []
+    monkeypatch.setattr(session, "record", lambda key, kind, **values: recorded.update({key: values}))
+
+    def refitted(_, name, fold, one, **how):
+        asked.add((name, fold, one.number))
+        return one
+
+    monkeypatch.setattr(ensemble, "refit", refitted)
+    monkeypatch.setattr(events, "emit", marked.append)
+    publish._close_fold(session, concluded, "linear", "1")
+    ensemble._assembled(session)
+    for one in (guess, good):
+        tune._report(session, study_of(session, "linear", "1"), one)
+    family = next(f for f in evaluate._families(session, concluded.chosen) if f.name == "linear")
+    rest = [selection.of_family(session, "linear", fold).inner for fold in ("2", ALL)]
+    assert recorded["linear/1"]["params"]["best.trial"] == 1
+    assert ("linear", "1", 0) not in asked
+    assert ("linear", "1", 1) in asked
+    assert family.inner == pytest.approx(np.mean([0.9, *rest]))
+    assert [one.best for one in marked if isinstance(one, events.Tried)] == [False, True]
+
+
+def test_a_later_run_learns_what_was_measured(several):
+    session, _ = several
+    studies = studies_of(trials_table(session))
+    assert studies["linear"]["1"][0].measures == session.trials["linear", "1"][0].measures
+
+
+def test_size_and_gaps_repeat_to_the_last_digit(several, trained):
+    session, _ = several
+    search = {"objectives": ("size", "gap:colour"), "limits": {"accuracy": 0.4}}
+    again, _ = trained(run(1, workers=1, **search))
+    assert {key: ts[0].measures for key, ts in again.trials.items()} == {
+        key: ts[0].measures for key, ts in session.trials.items()
+    }
+
+
+# --- Limits alone ----------------------------------------------------------------------------------------------------
+
+LIMIT = 0.12
+"""MB: some of the forests, and one of them beside a linear model."""
+
+
+def test_members_keep_the_limits_together_and_as_delivered(trained):
+    session, concluded = trained(run(families=FORESTS, limits={"size": LIMIT}))
+    free = Sizes(session)
+    for fold, chosen in concluded.chosen.items():
+        assert sum(free.of(m.family, fold, m.trial) for m in chosen.members) <= LIMIT
+    model, _ = delivered(session, concluded)
+    assert measure.megabytes(model) <= LIMIT * 1.1  # the vote around them is a few kilobytes
+    heavy = [t for (_, k), ts in session.trials.items() for t in ts if t.inner is not None and k == ALL]
+    assert any(t.measures["size"] > LIMIT for t in heavy)
+
+
+def test_limits_are_kept_as_decisions_are_judged(tmp_path):
+    """A threshold is chosen after the members: one that would break a limit is not taken."""
+    data = frame(480).drop(columns=["day", "words"])
+    search = {"trials": 1, "families": ("constant", "linear"), "limits": {"parity:colour": 1.0}}
+    settings = run_over(data=data, search=search, metric="f1", budget={"workers": 2})
+    session, concluded = sessions.trained(settings, tmp_path)
+    loose = session.goal
+    (parity,) = loose.measured
+    broken = 0
+    for fold, chosen in concluded.chosen.items():
+        odds = [said for _, said, _ in ensemble._inner_rows(session, chosen)]
+        free = ensemble._finished(session, replace(chosen, finish=PLAIN))
+        plain, moved = (parity_of(session, fold, odds, at) for at in (0.5, free.finish.threshold or 0.5))
+        assert free.values == {"parity:colour": pytest.approx(moved)}
+        if moved > plain:
+            broken += 1
+            session.goal = replace(loose, limits=(Limit(parity, (plain + moved) / 2),))
+            held = ensemble._finished(session, replace(chosen, finish=PLAIN))
+            assert (held.finish.threshold, held.held) == (None, True)
+            assert held.values == {"parity:colour": pytest.approx(plain)}
+            session.goal = loose
+    shown = np.mean([chosen.values["parity:colour"] for chosen in concluded.chosen.values()])
+    assert objectives.outcomes(session, concluded, {})[1].inner == pytest.approx(shown)
+    assert broken, "no threshold that widens the gap: this shows nothing"
+
+
+def parity_of(session, fold: str, odds: list[np.ndarray], at: float) -> float:
+    """How far apart colours are in the weighted share of rows that are said to be yes, the mean over inner folds."""
+    found = []
+    for (_, rows), said in zip(session.folds[fold].inner, odds, strict=True):
+        groups, weight = session.brief.subgroups["colour"][rows], session.work.weight[rows]
+        shares = [
+            np.average(said[groups == g, 1] >= at, weights=weight[groups == g])
+            for g in np.unique(groups)
+            if np.sum(groups == g) >= 10
+        ]
+        found.append(max(shares) - min(shares))
+    return float(np.mean(found))
+
+
+class Sizes:
+    """Of refits, read from their files."""
+
+    def __init__(self, session):
+        self._session = session
+
+    def of(self, family: str, fold: str, trial: int) -> float:
+        return self._session.workdir.read_json(self._session.job(family, fold, trial, {}).file + ".json")["measures"][
+            "size"
+        ]
+
+
+def test_no_more_is_refitted_when_the_rest_is_needed_to_register(several, monkeypatch):
+    """What is refitted by then and keeps the limits is what is chosen among."""
+    session, _ = several
+    rounds = []
+
+    def refitted(name, fold, trial):
+        rounds.append((name, trial.number))
+        monkeypatch.setattr(session.ledger, "limit", 0.001)
+        return object() if len(rounds) == 2 else None
+
+    def two(trials):
+        return [(name, t.number) for name in sorted(trials) for t in session.goal.complete(trials[name])][:2] or None
+
+    found = selection.settled(session, "1", two, lambda found: found, refitted)
+    assert len(rounds) == 2
+    assert found == [rounds[1]]
+
+
+class Slow:
+    """A model that takes long to load."""
+
+    def __reduce__(self):
+        return time.sleep, (40,)
+
+
+def test_measuring_what_is_delivered_takes_no_time_that_registering_needs(several, monkeypatch, tmp_path):
+    session, concluded = several
+    joblib.dump(Slow(), tmp_path / "model.joblib")
+    monkeypatch.setattr(session.ledger, "limit", 0.001)
+    monkeypatch.setattr(session, "pool", Pool(1, 4000, 1))
+    try:
+        began = time.time()
+        costs = objectives.delivered_costs(session, concluded, tmp_path / "model.joblib")
+    finally:
+        session.fits.close()
+    assert time.time() - began < 30
+    (size, *_), chosen = session.goal.measured, delivering(concluded.chosen)
+    assert costs == {"size": max(objectives._as_fitted(session, one, size) for one in chosen)}
+
+
+def test_limits_that_nothing_keeps_end_the_run_with_what_to_loosen(trained):
+    with pytest.raises(NestorError, match=r"None of \d+ configurations keeps .* Loosen --limit size=0.00") as caught:
+        trained(run(1, ("constant", "linear"), limits={"size": 1e-5}))
+    assert caught.value.exit_code == 1
+
+
+# --- What can't be ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({"objectives": "size", "strategy": "halving"}, "for one objective.*Those that can: .*tpe"),
+        ({"objectives": "gap:colours"}, "colours"),
+        ({"objectives": "gap:town"}, "at most 20"),
+    ],
+)
+def test_what_can_not_be_searched_is_said_before_any_fit(trained, search, said):
+    with pytest.raises(InputError, match=said):
+        trained(run(1, **search))
+
+
+def test_subgroups_that_a_fold_has_too_few_rows_of_are_said_before_any_fit(trained):
+    with pytest.raises(InputError, match="judging rows holds no two subgroups"):
+        trained(run(1, rows=150, objectives="gap:colour"))
+
+
+def test_a_column_that_is_dropped_can_still_be_compared(trained):
+    data = frame().drop(columns=["day", "words"])
+    search = {"trials": 1, "families": ("constant", "linear"), "objectives": ("parity:colour",)}
+    session, _ = trained(run_over(data=data, search=search, drop=("group", "when", "colour"), budget={"workers": 2}))
+    assert "colour" not in session.work.features
+    assert all("parity:colour" in t.measures for ts in session.trials.values() for t in ts)
+
+
+def test_latency_and_seconds_are_measured_in_every_fit_and_refit(trained):
+    search = {"objectives": ("latency",), "limits": {"seconds": 60, "memory": 5000}}
+    session, concluded = trained(run(1, ("constant", "linear"), **search))
+    for trials in session.trials.values():
+        assert all(v > 0 for t in trials for v in t.measures.values())
+        assert set(trials[0].measures) == {"latency", "seconds", "memory"}
+    latency = objectives.outcomes(session, concluded, {})[1]
+    assert latency.estimate.value > 0
+    assert 0.1 < latency.estimate.value / latency.inner < 10

@@ -1,0 +1,62 @@
+"""The rows that fits are given: prepared once for all that need the same, and who waits for that does not work."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from models.families import family
+from models.splitting.split import ALL
+from tasks.execution import inputs, worker
+from tasks.execution.cache import Parts
+from tasks.execution.job import Fit
+from tasks.planning.plan import shortlist
+from tasks.planning.studies import default_job
+from tasks.run.folder import Workdir
+from tests.sessions import begun, frame, run_over
+
+FAMILIES = ("linear", "naive_bayes")
+SECONDS = 1.0
+"""That preparing takes longer here than it does."""
+
+
+@pytest.mark.parametrize("inner", [0, None], ids=["search", "refit"])
+def test_columns_are_prepared_once_and_waiting_for_them_is_no_work(tmp_path, monkeypatch, inner):
+    assert len({family(name).needs for name in FAMILIES}) == 1
+    data = frame().drop(columns=["day", "words", "town"])
+    run = run_over(data=data, search={"trials": 1, "families": FAMILIES}, final={"deliver": "refit"})
+    session = begun(run, tmp_path, pool=lambda: None)
+    shortlist(session)
+    monkeypatch.setattr(worker.peak, "_process", psutil.Process(), raising=False)
+    monkeypatch.setattr(worker, "parts", Parts())
+    made = []
+    usual, alone, both = inputs._fresh, Workdir.alone, threading.Barrier(2, timeout=60)
+
+    @contextmanager
+    def asked(workdir, name):
+        both.wait()
+        with alone(workdir, name) as waited:
+            yield waited
+
+    def slow(*what):
+        made.append(what)
+        time.sleep(SECONDS)
+        return usual(*what)
+
+    monkeypatch.setattr(Workdir, "alone", asked)
+    monkeypatch.setattr(inputs, "_fresh", slow)
+
+    def fitted(name: str) -> Fit:
+        return worker.run(replace(default_job(session, name, ALL), inner=inner))
+
+    with ThreadPoolExecutor(2) as threads:
+        quick, long = sorted(threads.map(fitted, FAMILIES), key=lambda done: done.preparing)
+    assert len(made) == 1
+    assert long.preparing >= SECONDS
+    assert 0 <= quick.preparing < long.preparing - SECONDS / 2

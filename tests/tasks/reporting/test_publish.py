@@ -1,0 +1,46 @@
+"""The end of a run: when it counts as done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.evaluation.evaluate import conclude
+from tasks.planning.plan import shortlist
+from tasks.reporting.publish import publish
+from tasks.run import resume
+from tests import sessions
+
+
+class Behind(sessions.Alone):
+    """A journal whose store registers, but takes the records of the run only later."""
+
+    def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
+        registered = {"version": 1, "run_id": "0a1b2c", "alias": "champion"}
+        return registered if name == "register" else super().call(name, timeout=timeout, **args)
+
+    def drain(self, timeout: float) -> int:
+        return 3
+
+    @property
+    def trouble(self) -> str | None:
+        return "MLflow takes no records (disk full)."
+
+
+def test_a_run_is_done_once_mlflow_holds_all_its_records(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sessions, "Alone", Behind)
+    data = sessions.frame()[["number", "flag", "target"]]
+    run = sessions.run_over(data=data, weight=None, drop=(), search={"trials": 1, "families": ("constant", "linear")})
+    session = sessions.begun(run, tmp_path / "mlruns" / "work" / "one")
+    try:
+        session.own()
+        shortlist(session)
+        concluded = conclude(sessions.tuned(session))
+        report = publish(session, concluded)
+        assert report.notes[-1] == (
+            "3 records are not in MLflow yet: `--resume` sends them. MLflow takes no records (disk full)."
+        )
+        assert resume.finished(run, "") is None, "a resume would print the report and hand nothing over"
+        assert resume.interrupted(run, "model") is not None
+    finally:
+        session.close()
