@@ -17,7 +17,7 @@ from flows.commands.options import written
 from models.config.written import typed
 from models.errors import InputError
 
-FILE = Path(__file__).parents[1] / "deployments" / "automations.yaml"
+FILE = Path(__file__).parents[2] / "deployments" / "automations.yaml"
 NOTIFY = "NESTOR_NOTIFY"
 _SUBJECT = "{{ flow.name }} {{ flow_run.name }}: {{ flow_run.state.name }}"
 _BODY = "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}"

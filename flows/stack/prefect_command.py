@@ -1,8 +1,9 @@
 """`python -m flows.stack.prefect_command server start ...`: Prefect's own command, behind a door, and with transactions
 that wait for each other where its database is SQLite.
 
-The door (`tasks/system/door.py`) keeps out pages of other origins, and whoever asks under another host name; Prefect
-itself asks for the login. Its page's own origins are in PREFECT_SERVER_CORS_ALLOWED_ORIGINS, more names in
+The door (`tasks/system/door.py`) keeps out pages of other origins, and whoever asks under another host name; what
+automations do Prefect asks of itself, in its own process, under a name that no network knows. Prefect asks for the
+login. Its page's own origins are in PREFECT_SERVER_CORS_ALLOWED_ORIGINS, more names in
 NESTOR_HOSTS.
 
 Prefect begins transactions DEFERRED. One that has read and then writes, while another has written, fails at once with
@@ -24,6 +25,9 @@ from tasks.system import door
 _begin = AioSqliteConfiguration.begin_transaction
 _create_app = server.create_app
 
+_ITSELF = "prefect-in-memory"
+"""The host name by which Prefect's services, automations among them, ask the server that they are a part of."""
+
 
 def immediately(self: AioSqliteConfiguration, session: Any, with_for_update: bool = False) -> Any:
     """The transaction, begun as Prefect begins those that it knows will write."""
@@ -34,7 +38,7 @@ def create_app(*args: Any, **options: Any) -> door.App:
     """Prefect's app behind the door."""
     api = get_current_settings().server.api
     said = api.cors_allowed_origins if "cors_allowed_origins" in api.model_fields_set else ""  # Prefect's default: all
-    return door.Door(_create_app(*args, **options), map(str.strip, said.split(",")), hosts=door.names())
+    return door.Door(_create_app(*args, **options), map(str.strip, said.split(",")), hosts=door.names(), itself=_ITSELF)
 
 
 if __name__ == "__main__":

@@ -40,10 +40,13 @@ class Door:
     """An ASGI app that refuses what comes from elsewhere."""
 
     def __init__(
-        self, app: App, origins: Iterable[str] = (), login: str = "", hosts: Iterable[str] | None = None
-    ) -> None:
+        self, app: App, origins: Iterable[str] = (), login: str = "", hosts: Iterable[str] | None = None,
+        itself: str | None = None,
+    ) -> None:  # fmt: skip
         """Wraps `app`. `origins`: other pages that may ask; `login`: `name:password` that everybody has to give;
-        `hosts`: the only names by which it may be asked."""
+        `hosts`: the only names by which it may be asked; `itself`: the name by which its own process asks it, over no
+        network."""
+        self.itself = itself
         self.hosts = None if hosts is None else frozenset(hosts)
         self.app, self.origins, self.login = app, frozenset(filter(None, origins)), login
         asked = ["'self'", *sorted(self.origins), *(one.replace("http", "ws", 1) for one in sorted(self.origins))]
@@ -64,7 +67,7 @@ class Door:
 
     def _refusal(self, scope: Any) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
-        if self.hosts is not None and _host(headers) not in self.hosts:
+        if self.hosts is not None and _host(headers) not in self.hosts and not self._asks_itself(scope):
             return PlainTextResponse("Refused: invalid host header.", 400)
         if self._is_foreign(scope, headers):
             return PlainTextResponse("Refused: this comes from a page of another origin.", 403)
@@ -72,6 +75,11 @@ class Door:
             asked = {"WWW-Authenticate": 'Basic realm="Nestor", charset="UTF-8"'}
             return PlainTextResponse("Name and password, please: `nestor up` has said them.", 401, asked)
         return None
+
+    def _asks_itself(self, scope: Any) -> bool:
+        """Whether the call comes from this very process: of one over a network `server` is the socket's address, which
+        no header changes."""
+        return self.itself is not None and (scope.get("server") or ("",))[0] == self.itself
 
     def _is_foreign(self, scope: Any, headers: Headers) -> bool:
         if "*" in self.origins:

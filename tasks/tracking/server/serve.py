@@ -38,7 +38,7 @@ def main() -> None:
     command = mlflow.server._build_uvicorn_command
     mlflow.server._build_uvicorn_command = lambda *given: _behind_door(command(*given))
     # Our app is looked for where this file is, wherever the user is.
-    here = f"--app-dir {shlex.quote(str(Path(__file__).parents[2]))} --no-access-log"
+    here = f"--app-dir {shlex.quote(str(Path(__file__).parents[3]))} --no-access-log"
     cli(["server", *sys.argv[1:], "--uvicorn-opts", here], prog_name="mlflow")
 
 

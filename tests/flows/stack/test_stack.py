@@ -9,7 +9,9 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import uuid
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -181,6 +183,20 @@ def test_a_schedule_fires_and_no_log_tells_of_an_error(up):
     done = wait_for(lambda: [r for r in up.scheduled(schedule) if r["state_type"] in ENDED], 240)
     assert [run["state_name"] for run in done] == ["Completed"]
     assert up.errors() == []
+
+
+def test_drift_sets_a_retraining_off(up):
+    """What an automation does Prefect's server asks of itself: that has to come in by the door too."""
+    resource = {"prefect.resource.id": "nestor.model.nobody"}
+    one = {"id": str(uuid.uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": "nestor.drift"}
+    ask(f"{up.api}/events", [{**one, "resource": resource, "payload": {"name": "nobody"}}])
+
+    def retrainings() -> list[dict]:
+        return ask(f"{up.api}/flow_runs/filter", {"flows": {"name": {"any_": ["retrain"]}}})
+
+    [run] = wait_for(retrainings, 60)
+    assert run["parameters"]["retrain"]["name"] == "nobody"
+    assert "nobody has never been trained here" in up.ended(run["id"], 120)["state"]["message"]
 
 
 @pytest.mark.prove  # half a minute for one setting

@@ -54,6 +54,22 @@ def test_a_page_of_another_origin_is_refused_whatever_it_asks(method, origin):
     assert not came_in(inside("http://localhost:4200", login=LOGIN), method, origin=origin, authorization=basic(LOGIN))
 
 
+def test_the_servers_own_process_comes_in_by_its_name_and_nobody_over_a_network():
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("in")(scope, receive, send)
+
+    async def over_a_network(scope: Any, receive: Any, send: Any) -> None:
+        await guarded({**scope, "server": ("127.0.0.1", 4200)}, receive, send)
+
+    guarded = Door(answer, hosts=names(), itself="server-in-memory")
+    for app, name, code in [
+        (guarded, "server-in-memory", 200),
+        (guarded, "other-in-memory", 400),
+        (over_a_network, "server-in-memory", 400),
+    ]:
+        assert TestClient(app, base_url=f"http://{name}").get("/api/x").status_code == code
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 @pytest.mark.parametrize(("mode", "dest"), [("no-cors", "image"), ("navigate", "iframe"), ("no-cors", "script")])
 def test_nor_may_it_load_or_show_what_is_behind(site, mode, dest):
