@@ -43,7 +43,7 @@ def _command(folder: Path, *arguments: str) -> float:
 def _server(place: Path) -> list[tuple[str, str, str, str]]:
     """The local server: the first on this machine, the first of a project, and one that is there."""
     cache = place / "cache"
-    script = "from flows import server; server.start('mlruns', 120).ready()"
+    script = "from flows.server import prefect_server; prefect_server.start('mlruns', 120).ready()"
     found = []
     for number, what in enumerate(("the first on this machine", "the first of another project", "found alive")):
         folder = place / str(min(number, 1))

@@ -37,7 +37,7 @@ HERE = ("'127.0.0.1'", "'::1'", "'localhost'", "b'localhost'", "''", "None", "'/
 
 ARRIVED = """
 import logging; logging.basicConfig()
-from tasks import events
+from tasks.monitoring import events
 raise SystemExit(4 if events.arrived("iris", data="new.csv") else 0)
 """
 

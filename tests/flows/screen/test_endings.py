@@ -31,10 +31,10 @@ Called(outer, name="retrain")("killed")
 
 OVER_BUDGET = """
 import time
-from flows import begin
+from flows.server import begin
 from flows.server.called import Called, FlowRunContext
 from models.config import Run
-from tasks import budget
+from tasks.run import ledger
 
 def hangs(how: str) -> None:
     session = begin.now()[0]
@@ -42,7 +42,7 @@ def hangs(how: str) -> None:
     session.ledger.limit = 0.0
     time.sleep(600)
 
-budget.command_started()
+ledger.command_started()
 with begin.begun(Run(data="sklearn:iris", budget="10m", search={"families": ("constant",)})):
     Called(hangs, name="train")("over budget")
 """
@@ -99,10 +99,10 @@ def run(folder: Path, script: str) -> int:
 FITTED = """
 import time
 from types import SimpleNamespace
-from flows import begin
-from tasks import budget
-budget.command_started()
-session = SimpleNamespace(ledger=budget.Ledger(1.0, time.time() - 60), recorded=(), deliverable=True)
+from flows.server import begin
+from tasks.run import ledger
+ledger.command_started()
+session = SimpleNamespace(ledger=ledger.Ledger(1.0, time.time() - 60), recorded=(), deliverable=True)
 session.overtime, session.own, session.workdir = OVERTIME, print, SimpleNamespace(read_json=lambda name: None)
 with begin._held_to_time(session, None):
     time.sleep(2)
@@ -118,23 +118,23 @@ STUCK = """
 import os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from flows import begin, server
-from tasks import budget
+from flows.server import begin, prefect_server
+from tasks.run import ledger
 from tasks.run.folder import Workdir
 
 def own(state):
     if sys.argv[1] == "a full disk":
         raise OSError(28, "No space left on device")
 
-budget.command_started()
+ledger.command_started()
 begin._PATIENCE = 0.5
 if sys.argv[1] == "a dead server":
     Workdir(Path()).write_json("run.json", {"flow_run": "begun there"})
 session = SimpleNamespace(
-    ledger=budget.Ledger(1.0, time.time() - 60), recorded=(), deliverable=False, overtime=4.0, own=own,
+    ledger=ledger.Ledger(1.0, time.time() - 60), recorded=(), deliverable=False, overtime=4.0, own=own,
     workdir=Workdir(Path()),
 )
-dead = server.Handle("http://127.0.0.1:9/api", home=Path("prefect"), pid=os.getpid())
+dead = prefect_server.Handle("http://127.0.0.1:9/api", home=Path("prefect"), pid=os.getpid())
 with begin._held_to_time(session, dead):
     time.sleep(60)
 """

@@ -80,9 +80,9 @@ def test_the_next_command_finds_it(root):
 
 def test_a_proxy_in_the_environment_does_not_stand_before_it(root):
     code = f"""
-        from flows import server
-        url = server.start({str(root)!r}).ready()
-        server.quiet_environment({str(root)!r}, url)
+        from flows.server import prefect_server
+        url = prefect_server.start({str(root)!r}).ready()
+        prefect_server.quiet_environment({str(root)!r}, url)
         from prefect.client.orchestration import get_client
         print(get_client(sync_client=True, httpx_settings={{"timeout": 5}}).api_healthcheck())
     """
@@ -95,16 +95,17 @@ def test_a_proxy_in_the_environment_does_not_stand_before_it(root):
 
 def test_two_commands_at_once_share_one_server(root):
     prefect_server.start(root).ready()
-    code = f"from flows import server; print(server.start({str(root)!r}).pid)"
+    code = f"from flows.server import prefect_server; print(prefect_server.start({str(root)!r}).pid)"
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=SILENT) for _ in range(2)]
-    assert len({process.communicate()[0] for process in both}) == 1
+    [pid] = {process.communicate()[0] for process in both}
+    assert pid.strip().isdigit()
 
 
 def test_a_flow_runs_with_its_tasks_recorded_and_nothing_on_the_screen(root, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
-        "import sys\nfrom flows import server\n"
-        "handle = server.start(sys.argv[1])\nserver.quiet_environment(sys.argv[1], handle.url)\n"
+        "import sys\nfrom flows.server import prefect_server\n"
+        "handle = prefect_server.start(sys.argv[1])\nprefect_server.quiet_environment(sys.argv[1], handle.url)\n"
         "from prefect import flow, task\n"
         "@task\ndef one(k): return k\n"
         "@task\ndef bad(): raise ValueError('boo')\n"

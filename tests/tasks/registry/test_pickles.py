@@ -42,7 +42,7 @@ from tests.versions import Registry, digits, good, poor
 
 FILE = """
 from sklearn.neighbors import KNeighborsClassifier
-from models.families import Family, Fitted, Needs
+from models.fitting.family import Family, Fitted, Needs
 
 FAMILY = Family(
     name="odd", suits="tests", cost=1e-6, needs=Needs("onehot", missing=False, scaled=True), default={"k": 5},

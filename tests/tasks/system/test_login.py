@@ -36,7 +36,7 @@ def test_one_that_the_user_gives_is_used_and_kept(tmp_path):
 
 
 def test_processes_that_begin_together_agree(tmp_path):
-    code = f"from pathlib import Path; from tasks import login; print(login.kept(Path({str(tmp_path)!r})))"
+    code = f"from pathlib import Path; from tasks.system import login; print(login.kept(Path({str(tmp_path)!r})))"
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(3)]
     assert len({process.communicate()[0] for process in both}) == 1
 

@@ -287,7 +287,7 @@ def test_a_missing_package_is_said_before_anything_begins(tmp_path):
         import sys
         from models.config import Run
         from models.errors import InputError
-        from tasks import wandb_mirror
+        from tasks.run import wandb_mirror
         sys.path = [sys.argv[1]]
         wandb_mirror.check(Run(data="t.csv"))
         try:
