@@ -5,6 +5,7 @@ A page holds a part between `<!-- begin NAME -->` and `<!-- end NAME -->`; each 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import sys
@@ -67,13 +68,11 @@ def config() -> str:
 
 def _parts(flow: type[Settings]) -> Iterator[tuple[str, type[Settings], Mapping[str, str]]]:
     """(place, model, option of each field) of a flow's settings and of those in them."""
-    from flows.commands.options import FLAGS
+    from flows.commands.options import flags_of
 
-    if flow is Run:
-        options = {".".join(path): flag for path, flag in FLAGS.items()} | OF_FAMILIES
-    else:
-        command = _commands().get(flow.__name__.lower())
-        options = {p.name: _flag_of(p) for p in command.params} if command else {}
+    command = "train" if flow is Run else flow.__name__.lower()
+    rows = importlib.import_module(f"flows.commands.{command}").OPTIONS
+    options = flags_of(rows) | (OF_FAMILIES if flow is Run else {})
     yield "", flow, options
     for name, field in flow.model_fields.items():
         kind: Any = field.annotation
@@ -98,10 +97,6 @@ def _section(place: str, model: type[Settings], options: Mapping[str, str]) -> s
     ]
     title = f"## {place}: {model.__name__}" if place else f"## {model.__name__}"
     return f"{title}\n\n{inspect.getdoc(model)}\n\n{table(('field', 'value', 'default', 'option', 'meaning'), rows)}"
-
-
-def _flag_of(option: Any) -> str:
-    return option.metavar.partition("[")[0] if option.param_type_name == "argument" else option.opts[0]
 
 
 def _shown(default: Any) -> str:

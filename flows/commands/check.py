@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from flows.commands import options as o
+from flows.commands import flags
+from flows.commands.asked import Asked, gathered, made_run
+from flows.commands.options import takes
 from flows.screen.printing import show, show_json
 from models.errors import InputError
+
+if TYPE_CHECKING:
+    from models.data.table import Finding
 
 EXAMPLES = (
     "nestor check loans.csv --target paid",
@@ -15,62 +22,28 @@ EXAMPLES = (
 )
 
 
-def check(
-    data: o.Data = None,
-    query: o.Query = None,
-    bound: o.Bound = None,
-    target: o.Target = None,
-    test: o.Test = None,
-    task: o.Task = None,
-    positive: o.Positive = None,
-    weight: o.Weight = None,
-    drop: o.Drop = None,
-    types: o.Types = None,
-    grid: o.Grid = None,
-    order: o.Order = None,
-    group: o.Group = None,
-    time: o.Time = None,
-    id: o.Id = None,
-    new_seal: o.NewSeal = False,
-    name: o.Name = None,
-    config: o.Config = None,
-    as_json: o.AsJson = False,
-) -> None:
+OPTIONS = flags.of_run(
+    "data", "query", "bound", "target", "test", "task", "positive", "weight", "drop", "types", "grid", "order",
+    "split.group", "split.time", "split.id", "split.new_seal", "name", "",
+)  # fmt: skip
+
+
+@takes(OPTIONS)
+def check(asked: Asked, as_json: flags.AsJson = False) -> None:
     """Look a table over as `train` would, and say what is wrong with it. Exit code 2 where training would stop."""
-    given: o.Given = {
-        ("data",): data,
-        ("query",): query,
-        ("bound",): o.bindings(bound),
-        ("target",): target,
-        ("test",): test,
-        ("task",): task,
-        ("positive",): positive,
-        ("weight",): weight,
-        ("drop",): o.names(drop),
-        ("types",): o.kinds(types),
-        ("grid",): grid,
-        ("order",): o.orders(order),
-        ("split", "group"): group,
-        ("split", "time"): time,
-        ("split", "id"): o.names(id),
-        ("split", "new_seal"): new_seal or None,
-        ("name",): name,
-    }
-    _look(config, given, as_json)
-
-
-def _look(config: Path | None, given: o.Given, as_json: bool) -> None:
-    run = o.made_run(o.gathered(config, given), given)
-    from flows.screen.tables import findings_line, findings_table
+    run = made_run(gathered(asked), asked)
     from tasks.planning.checks import check as checked
 
     _, findings = checked(run)
-    stops = [f for f in findings if f.verdict == "stop"]
-    if as_json:
-        from dataclasses import asdict
-
-        show_json({"ok": not stops, "findings": [asdict(f) for f in findings]})
-    else:
-        show(findings_table(findings), findings_line(findings))
+    stops = any(found.verdict == "stop" for found in findings)
+    _show(findings, stops, as_json)
     if stops:
         raise SystemExit(InputError.exit_code)
+
+
+def _show(findings: Sequence[Finding], stops: bool, as_json: bool) -> None:
+    if as_json:
+        return show_json({"ok": not stops, "findings": [asdict(found) for found in findings]})
+    from flows.screen.tables import findings_line, findings_table
+
+    show(findings_table(findings), findings_line(findings))

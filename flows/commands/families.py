@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands import options as o
+from flows.commands import flags
 from flows.screen.printing import show, show_json, show_rows
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _Name = Annotated[
 ]
 
 
-def families(name: _Name = None, as_json: o.AsJson = False) -> None:
+def families(name: _Name = None, as_json: flags.AsJson = False) -> None:
     """List the families of models, cheapest first: what they suit, what they cost, whether they are installed.
 
     Cost is the order of magnitude of a default fit, in core-seconds for a million cells (rows times columns)."""

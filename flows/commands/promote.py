@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import options as o
+from flows.commands import flags
 from flows.screen import ending
 from flows.screen.printing import show, show_json
 from models.errors import InputError
@@ -26,8 +26,8 @@ def promote(
         str, typer.Argument(metavar="NAME[/VERSION]", help="A registered model; without a version its challenger.")
     ],
     why: Why = "",
-    unsafe: o.Unsafe = False,
-    as_json: o.AsJson = False,
+    unsafe: flags.Unsafe = False,
+    as_json: flags.AsJson = False,
 ) -> None:
     """Make a version the champion, which is what consumers follow; `nestor rollback` undoes it."""
     name, version = _parts(model)

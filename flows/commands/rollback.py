@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import options as o
+from flows.commands import flags
 from flows.commands.promote import Why
 from flows.screen import ending
 from flows.screen.printing import show, show_json
@@ -22,7 +22,7 @@ EXAMPLES = (
 def rollback(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A registered model.")],
     why: Why = "",
-    as_json: o.AsJson = False,
+    as_json: flags.AsJson = False,
 ) -> None:
     """Go back to the previous champion; asked again, to the one before it."""
     with redirect_stdout(sys.stderr):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands import options as o
+from flows.commands import flags
 from flows.screen.printing import show, show_json
 from models.errors import shortened
 
@@ -23,7 +23,7 @@ EXAMPLES = (
 
 def runs(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A model's name.", show_default=False)] = None,
-    as_json: o.AsJson = False,
+    as_json: flags.AsJson = False,
 ) -> None:
     """List the training runs, newest first; of one model also who was champion when, and what it has sealed."""
     from tasks.tracking.look import history, seals

@@ -6,14 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Annotated
 
-import typer
-
-from flows.commands import options as o
+from flows.commands import flags
+from flows.commands.asked import Asked
+from flows.commands.options import Option, takes
+from flows.commands.texts import levels, names
 from flows.screen import ending
 from flows.screen.printing import show, show_json
-from models.errors import InputError
 
 EXAMPLES = (
     "nestor score loans new.csv --out scored.csv",
@@ -26,76 +25,36 @@ LINE_EVERY = 10.0
 """Seconds between lines that tell how far it is, where there is no terminal."""
 
 
-def score(
-    model: Annotated[
-        str, typer.Argument(metavar="NAME[@ALIAS|/VERSION]", help="A registered model; without an alias its champion.")
-    ],
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="The rows to predict: csv (compressed too) or parquet; with %Y-%m-%d in its path the newest that "
-            "fits; or a database address with --query.",
-        ),
-    ],
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Where the predictions go: csv or parquet; %Y-%m-%d becomes today."
-        ),
-    ],
-    keep: Annotated[
-        list[str] | None,
-        typer.Option("--keep", metavar="A,B", help="Columns of the input that the output repeats, such as an id."),
-    ] = None,
-    intervals: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--interval",
-            metavar="LEVEL",
-            help="Such as 0.9: beside each prediction the interval, or for classes the set of labels, that holds the "
-            "true value in 90 % of rows. May be repeated.",
-        ),
-    ] = None,
-    query: o.Query = None,
-    bound: o.Bound = None,
-    chunk: Annotated[
-        int, typer.Option("--chunk", metavar="N", min=1, help="Rows that are read and predicted at once.")
-    ] = 50_000,
-    unsafe: o.Unsafe = False,
-    as_json: o.AsJson = False,
-    quiet: o.Quiet = False,
-) -> None:
+# fmt: off
+OPTIONS = (
+    Option("model", "NAME[@ALIAS|/VERSION]", None, "A registered model; without an alias its champion.", default=...),
+    Option("data", "DATA", None,
+           "The rows to predict: csv (compressed too) or parquet; with %Y-%m-%d in its path the newest that fits; or a "
+           "database address with --query.", default=...),
+    Option("out", "--out -o", "FILE", "Where the predictions go: csv or parquet; %Y-%m-%d becomes today.", default=...),
+    Option("keep", "--keep", "A,B", "Columns of the input that the output repeats, such as an id.", list, names),
+    Option("intervals", "--interval", "LEVEL",
+           "Such as 0.9: beside each prediction the interval, or for classes the set of labels, that holds the true "
+           "value in 90 % of rows. May be repeated.", list, levels),
+    *flags.of_run("query", "bound"),
+    Option("chunk", "--chunk", "N", "Rows that are read and predicted at once.", int, default=50_000, least=1),
+    flags.UNSAFE,
+)
+# fmt: on
+
+
+@takes(OPTIONS)
+def score(asked: Asked, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
     """Predict new rows with a registered model; its input is checked against what it was trained on."""
     with ending.interruptible(STOPPED), _progress(quiet) as told, redirect_stdout(sys.stderr):
-        from models.config import Score
+        from models.config import Score, problems
         from tasks.scoring.score import score as scored
 
         ending.log_to_file()
-        found = scored(
-            Score(
-                model=model, data=data, out=out, keep=o.names(keep) or (), intervals=_levels(intervals), query=query,
-                bound=o.bindings(bound) or {}, chunk=chunk, unsafe=unsafe,
-            ),
-            told=told,
-        )  # fmt: skip
+        found = scored(problems.valid(Score, asked.over({})), told=told)
     for note in found.remarks:
         ending.say(f"Note: {note}")
     show_json(found.as_json()) if as_json else show(found.sentence)
-
-
-def _levels(texts: list[str] | None) -> tuple[float, ...]:
-    """The levels in texts of levels with commas between them; InputError for one that is none."""
-    found = []
-    for text in o.names(texts) or ():
-        try:
-            level = float(text)
-        except ValueError:
-            level = 0.0
-        if not 0 < level < 1:
-            raise InputError(f"--interval: a level between 0 and 1, such as 0.9, is wanted, not {text!r}.")
-        found.append(level)
-    return tuple(found)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands import options as o
+from flows.commands import flags
 from flows.screen.printing import show, show_json, width
 from models.errors import InputError, unknown
 
@@ -45,7 +45,7 @@ _Out = Annotated[
 ]
 
 
-def searches(name: _Name = None, suggest: _Suggest = None, out: _Out = None, as_json: o.AsJson = False) -> None:
+def searches(name: _Name = None, suggest: _Suggest = None, out: _Out = None, as_json: flags.AsJson = False) -> None:
     """List the ways hyperparameters are searched, or suggest narrower spaces from a model's runs."""
     if suggest is not None:
         if name is not None:

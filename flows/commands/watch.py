@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Any
+from operator import not_
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from flows.commands import options as o
+from flows.commands import flags
+from flows.commands.asked import Asked
+from flows.commands.options import Option, takes
 from flows.screen import ending
 from flows.screen.printing import show, show_json
 
@@ -28,63 +29,30 @@ _SHOWN = 30
 """Columns in the table; the rest are in the report."""
 
 
-def watch(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A model's name in the registry; its champion is watched.")
-    ],
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="The new rows, with or without the target: a csv or parquet file; with %Y-%m-%d in its path the "
-            "newest that fits; or a database address with --query.",
-        ),
-    ],
-    query: o.Query = None,
-    bound: o.Bound = None,
-    level: Annotated[
-        str | None,
-        typer.Option(
-            "--level",
-            metavar="P",
-            help="How often all columns together may give a false alarm. Default: 0.01.",
-            show_default=False,
-        ),
-    ] = None,
-    psi: Annotated[
-        str | None,
-        typer.Option(
-            "--psi",
-            metavar="X",
-            help="The least population stability index that counts. Default: 0.1.",
-            show_default=False,
-        ),
-    ] = None,
-    no_alarm: Annotated[
-        bool, typer.Option("--no-alarm", help="Only tell: drift sends no event, so nothing is retrained.")
-    ] = False,
-    notify: Annotated[
-        str | None,
-        typer.Option(
-            "--notify",
-            metavar="BLOCK",
-            show_default=False,
-            help="A Prefect notification block that is told of drift, such as slack-webhook/team.",
-        ),
-    ] = None,
-    unsafe: o.Unsafe = False,
-    as_json: o.AsJson = False,
-    quiet: o.Quiet = False,
-) -> None:
+# fmt: off
+OPTIONS = (
+    Option("name", "NAME", None, "A model's name in the registry; its champion is watched.", default=...),
+    Option("data", "DATA", None,
+           "The new rows, with or without the target: a csv or parquet file; with %Y-%m-%d in its path the newest that "
+           "fits; or a database address with --query.", default=...),
+    *flags.of_run("query", "bound"),
+    Option("level", "--level", "P", "How often all columns together may give a false alarm. Default: 0.01."),
+    Option("psi", "--psi", "X", "The least population stability index that counts. Default: 0.1."),
+    Option("alarm", "--no-alarm", None, "Only tell: drift sends no event, so nothing is retrained.", bool, not_),
+    Option("notify", "--notify", "BLOCK",
+           "A Prefect notification block that is told of drift, such as slack-webhook/team."),
+    flags.UNSAFE,
+)
+# fmt: on
+
+
+@takes(OPTIONS)
+def watch(asked: Asked, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
     """Compare new rows with what the champion was trained on. Exit code 0 whether they drift or not."""
-    given = {
-        "name": name, "data": data, "query": query, "bound": o.bindings(bound), "level": level, "psi": psi,
-        "alarm": False if no_alarm else None, "notify": notify, "unsafe": unsafe or None,
-    }  # fmt: skip
     from flows.server import prefect_server
 
     prefect_server.start()
-    found = _watched(_made({k: v for k, v in given.items() if v is not None}), quiet)
+    found = _watched(_made(asked.over({})), quiet)
     if as_json:
         show_json(found.as_json())
     else:

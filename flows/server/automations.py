@@ -13,7 +13,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
-from flows.commands.options import written
+from flows.commands.asked import written
 from models.config.written import typed
 from models.errors import InputError
 

@@ -9,11 +9,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.commands.options import FLAGS, bindings, gathered, kinds, made_run, names, of_families, orders
+from flows.commands import check, retrain, score, train, watch
+from flows.commands.asked import Asked, gathered, made_run
+from flows.commands.options import takes
 from flows.screen import ending, hints
+from models.config import Gate, Retrain, Run, Score, Watch
+from models.config.places import is_settings
 from models.errors import BudgetError, InputError, Interrupted, NestorError
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands]
@@ -59,32 +64,62 @@ def test_every_command_has_a_purpose_and_examples(command):
     assert f"nestor {command}" in shown.split("Examples")[1]
 
 
-def test_every_field_of_the_run_that_a_person_sets_has_its_option():
-    from models.config import Run, Settings
+def fields(model, above=""):
+    """Every field of the settings and of the groups in them: `split.group`."""
+    for name, field in model.model_fields.items():
+        if is_settings(field.annotation):
+            yield from fields(field.annotation, f"{above}{name}.")
+        else:
+            yield above + name
 
-    def paths(model, above=()):
-        for name, field in model.model_fields.items():
-            inner = field.annotation
-            if isinstance(inner, type) and issubclass(inner, Settings):
-                yield from paths(inner, (*above, name))
-            else:
-                yield (*above, name)
 
-    only_in_a_file = {("split", "gap"), ("split", "copies")}
-    assert set(paths(Run)) - only_in_a_file == set(FLAGS)
+ONLY_IN_A_FILE = {
+    Run: {"split.gap", "split.copies"},
+    Retrain: {"changes", "needs_new", *(f"gate.{name}" for name in fields(Gate) if name not in ("rule", "approval"))},
+    Score: set(),  # these two commands read no file
+    Watch: set(),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"), [(train, Run), (check, Run), (retrain, Retrain), (score, Score), (watch, Watch)]
+)
+def test_every_option_fills_a_field_and_the_help_has_it(command, settings):
+    assert {option.field for option in command.OPTIONS} - {""} <= set(fields(settings))
+    params = typer.main.get_command(app).commands[command.__name__.rpartition(".")[2]].params
+    assert {option.names for option in command.OPTIONS} <= {
+        name for p in params for name in (" ".join(p.opts), p.metavar)
+    }
+
+
+@pytest.mark.parametrize(("command", "settings"), [(train, Run), (retrain, Retrain), (score, Score), (watch, Watch)])
+def test_every_field_has_its_option_or_is_set_in_a_file(command, settings):
+    assert set(fields(settings)) - {option.field for option in command.OPTIONS} == ONLY_IN_A_FILE[settings]
+
+
+def asked(*words, file=None):
+    """What `nestor train` asks for with these words."""
+    found = []
+
+    @takes(train.OPTIONS)
+    def catch(asked: Asked) -> None:
+        found.append(asked)
+
+    words = [*words, "--config", str(file)] if file else words
+    taken = typer.Typer()
+    taken.command()(catch)
+    typer.main.get_command(taken)(list(words), standalone_mode=False)
+    return found[0]
+
+
+def run_of(*words, file=None):
+    known = asked(*words, file=file)
+    return made_run(gathered(known), known)
 
 
 def test_options_make_a_run():
-    given = {
-        ("data",): "t.csv",
-        ("target",): "y",
-        ("types",): kinds(["a=b=category"]),
-        ("drop",): names(["x,y", "z"]),
-        ("budget", "seconds"): "1h30m",
-        ("split", "outer"): "3",
-        ("seed",): None,
-    }
-    run = made_run(gathered(None, given), given)
+    more = ("--drop", "x,y", "--drop", "z", "--budget", "1h30m", "--outer", "3")
+    run = run_of("t.csv", "-t", "y", "--type", "a=b=category", *more)
     assert (run.data, run.types, run.drop, run.seconds) == ("t.csv", {"a=b": "category"}, ("x", "y", "z"), 5400)
     assert (run.split.outer, run.seed) == (3, 0)
 
@@ -92,8 +127,7 @@ def test_options_make_a_run():
 def test_options_overrule_the_file(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("data: t.csv\ntarget: y\nbudget: 5m\nsplit: {outer: 4, inner: 2}\ntypes: {a: id, b: text}\n")
-    given = {("split", "outer"): "3", ("search", "trials"): "7", ("types",): {"a": "date"}}
-    run = made_run(gathered(file, given), given)
+    run = run_of("--outer", "3", "--trials", "7", "--type", "a=date", file=file)
     assert (run.split.outer, run.split.inner, run.search.trials, run.seconds) == (3, 2, 7, None)
     assert run.types == {"a": "date", "b": "text"}
 
@@ -102,18 +136,16 @@ def test_options_overrule_the_file(tmp_path):
 def test_orders_of_levels_overrule_those_of_the_file(tmp_path, form):
     file = tmp_path / "run.yaml"
     file.write_text(f"data: t.csv\norder: {form}\n")
-    given = {("order",): orders(["size=S, M,L", "a b=x,y=z"])}
-    run = made_run(gathered(file, given), given)
+    run = run_of("--order", "size=S, M,L", "--order", "a b=x,y=z", file=file)
     assert run.order == {"size": ("S", "M", "L"), "rank": ("1", "2", "10"), "a b": ("x", "y=z")}
-    assert made_run(gathered(file, {}), {}).order == {"size": ("S", "M"), "rank": ("1", "2", "10")}
+    assert run_of(file=file).order == {"size": ("S", "M"), "rank": ("1", "2", "10")}
 
 
 @pytest.mark.parametrize("text", ["", "# There is nothing to narrow: the best trials lie all over the ranges.\n"])
 def test_a_file_that_says_nothing_changes_nothing(tmp_path, text):
     file = tmp_path / "n.yaml"
     file.write_text(text)
-    given = {("data",): "t.csv", ("search", "trials"): "3"}
-    assert made_run(gathered(file, given), given) == made_run(gathered(None, given), given)
+    assert run_of("t.csv", "--trials", "3", file=file) == run_of("t.csv", "--trials", "3")
 
 
 def test_names_with_dots_in_a_file_are_groups_and_options_overrule_them(tmp_path):
@@ -122,20 +154,19 @@ def test_names_with_dots_in_a_file_are_groups_and_options_overrule_them(tmp_path
         "data: t.csv\nfamilies.lightgbm.space.learning_rate: [0.01, 0.1, log]\nsplit: {outer: 3}\nsplit.inner: 2\n"
         "families: {lightgbm: {steps: 4}}\nsearch.trials: 9\nbudget.workers: 1\ntypes.a.b: number\n"
     )
-    run = made_run(gathered(file, {}), {})
+    run = run_of(file=file)
     assert run.families["lightgbm"].space == {"learning_rate": (0.01, 0.1, "log")}
     assert run.families["lightgbm"].steps == {"": 4}
     assert (run.split.outer, run.split.inner, run.search.trials, run.budget.workers) == (3, 2, 9, 1)
     assert run.types == {"a.b": "number"}  # what is no group of settings is the name of a column
-    given = {("budget", "seconds"): "2m"}
-    assert made_run(gathered(file, given), given).seconds == 120
+    assert run_of("--budget", "2m", file=file).seconds == 120
 
 
 def test_lines_of_families_that_say_nothing_are_told_whatever_the_options(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("data: t.csv\nfamilies: [linear]\n")
     with pytest.raises(InputError, match=r"run.yaml: NAME=VALUE is wanted, not 'linear'"):
-        gathered(file, {("families",): of_families(None, ["linear=5"], None)})
+        run_of("--steps", "linear=5", file=file)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +181,8 @@ def test_lines_of_families_that_say_nothing_are_told_whatever_the_options(tmp_pa
 def test_what_families_are_told_overrules_the_file_one_by_one(tmp_path, form):
     file = tmp_path / "run.yaml"
     file.write_text(f"data: t.csv\nfamilies: {form}\n")
-    asked = of_families(["linear.strength=0.1, 10,log", "tree.criterion=gini"], ["linear=5", "tree.x=2"], None)
-    run = made_run(gathered(file, {("families",): asked}), {("families",): asked})
+    spaces = ["--space", "linear.strength=0.1, 10,log", "--space", "tree.criterion=gini"]
+    run = run_of(*spaces, "--steps", "linear=5", "--steps", "tree.x=2", file=file)
     assert run.families["linear"].space == {"penalty": "l2", "strength": (0.1, 10, "log")}
     assert run.families["linear"].steps == {"strength": 4, "": 5}
     assert run.families["linear"].configurations == ({"strength": 9},)
@@ -159,54 +190,57 @@ def test_what_families_are_told_overrules_the_file_one_by_one(tmp_path, form):
 
 
 def test_configurations_keep_their_order_and_types():
-    asked = of_families(None, None, ["linear.strength=2, penalty=l2", "linear.strength=1e-3", "tree.deep=true"])
-    run = made_run(gathered(None, {("data",): "t.csv", ("families",): asked}), {})
+    texts = ("linear.strength=2, penalty=l2", "linear.strength=1e-3", "tree.deep=true")
+    run = run_of("t.csv", *(word for text in texts for word in ("--configuration", text)))
     assert run.families["linear"].configurations == ({"strength": 2, "penalty": "l2"}, {"strength": 0.001})
     assert run.families["tree"].configurations == ({"deep": True},)
 
 
 @pytest.mark.parametrize(
     ("option", "text"),
-    [(0, "linear=3"), (0, "linear.x="), (1, "linear.x=0"), (1, "linear.x=many"), (1, "=3"), (2, "linear=3")],
+    [
+        ("--space", "linear=3"),
+        ("--space", "linear.x="),
+        ("--steps", "linear.x=0"),
+        ("--steps", "linear.x=many"),
+        ("--steps", "=3"),
+        ("--configuration", "linear=3"),
+    ],
 )
 def test_what_says_nothing_of_a_family_is_told(option, text):
-    names = ("--space", "--steps", "--configuration")
-    with pytest.raises(InputError, match=f"{names[option]} wants such as {names[option]} lightgbm.*not '{text}'"):
-        of_families(*([text] if option == i else None for i in range(3)))
+    with pytest.raises(InputError, match=f"{option} wants such as {option} lightgbm.*not '{text}'"):
+        asked("t.csv", option, text)
 
 
 @pytest.mark.parametrize("form", ["{since: 2026-01-01, low: 3}", "[since=2026-01-01, low=3]"])
 def test_values_for_the_query_overrule_those_of_the_file(tmp_path, form):
     file = tmp_path / "run.yaml"
     file.write_text(f"data: env:DB\nquery: select 1\nbound: {form}\n")
-    given = {("bound",): bindings(["since=today-7d", ":kind=a=b"])}
-    run = made_run(gathered(file, given), given)
+    run = run_of("--bind", "since=today-7d", "--bind", ":kind=a=b", file=file)
     assert run.bound == {"since": "today-7d", "low": "3", "kind": "a=b"}
-    assert (run.query, made_run(gathered(file, {}), {}).bound) == ("select 1", {"since": "2026-01-01", "low": "3"})
+    assert (run.query, run_of(file=file).bound) == ("select 1", {"since": "2026-01-01", "low": "3"})
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("words", "says"),
     [
-        ({("split", "outer"): "1"}, "--outer: should be greater than or equal to 2, not '1'."),
-        ({("task",): "bin"}, "--task: should be 'binary', 'multiclass' or 'regression', not 'bin'."),
-        ({("search", "trials"): "many"}, "--trials: should be a valid integer"),
-        ({("budget", "seconds"): "soon"}, "--budget: a duration such as 90s, 10m or 1h30m is wanted, not 'soon'."),
-        ({("types",): {"zip": "postcode"}}, "--type: should be 'number', 'category'"),
-        ({("name",): "a/b"}, "--name: a name must not have / : @ ? %"),
+        ("--outer 1", "--outer: should be greater than or equal to 2, not '1'."),
+        ("--task bin", "--task: should be 'binary', 'multiclass' or 'regression', not 'bin'."),
+        ("--trials many", "--trials: should be a valid integer"),
+        ("--budget soon", "--budget: a duration such as 90s, 10m or 1h30m is wanted, not 'soon'."),
+        ("--type zip=postcode", "--type: should be 'number', 'category'"),
+        ("--name a/b", "--name: a name must not have / : @ ? %"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_option(given, says):
-    given = {("data",): "t.csv", **given}
+def test_a_wrong_value_is_told_with_its_option(words, says):
     with pytest.raises(InputError) as error:
-        made_run(gathered(None, given), given)
+        run_of("t.csv", *words.split())
     assert str(error.value).startswith(says)
 
 
 def test_many_wrong_values_are_bounded():
-    given = {("data",): "t.csv", ("types",): {f"c{k}": "x" * 500 for k in range(20)}}
     with pytest.raises(InputError) as error:
-        made_run(gathered(None, given), given)
+        run_of("t.csv", *(word for k in range(20) for word in ("--type", f"c{k}={'x' * 500}")))
     assert "(and 17 more)" in str(error.value)
     assert len(str(error.value)) < 800
 
@@ -228,7 +262,7 @@ def test_many_wrong_values_are_bounded():
 def test_a_wrong_config_file_is_told_with_its_field(tmp_path, text, says):
     (tmp_path / "c.yaml").write_text(f"data: t.csv\n{text}\n" if text[0] not in "-" else text)
     with pytest.raises(InputError) as error:
-        made_run(gathered(tmp_path / "c.yaml", {}), {})
+        run_of(file=tmp_path / "c.yaml")
     assert str(error.value).startswith(says)
 
 

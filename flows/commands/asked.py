@@ -1,0 +1,133 @@
+"""What was asked for on a command line and in the file that it names, and the settings that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import InputError, shortened
+
+if TYPE_CHECKING:
+    from models.config import Run, Settings
+
+_BUDGET, _TRIALS = "budget.seconds", "search.trials"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options that were given. What is wrong with their texts has been told; what they stand for is not checked."""
+
+    given: Mapping[str, Any]
+    """Field, such as `split.group`, -> value."""
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """Field -> the flag that it was given by."""
+    file: Path | None = None
+    """The config file."""
+
+    def over(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values of a file, overruled by the options."""
+        for place, value in self.given.items():
+            _put(values, place.split("."), value)
+        return values
+
+
+def gathered(asked: Asked) -> dict[str, Any]:
+    """A Run's values: those of the config file, overruled by the options."""
+    values = _of_run(asked.file) if asked.file else {}
+    if _BUDGET in asked.given and _TRIALS in asked.given:
+        raise InputError("Give --budget (wall time) or --trials (configurations per family and fold), not both.")
+    # an option for one of the two also overrules the file's other one
+    for one, other in (_BUDGET, _TRIALS), (_TRIALS, _BUDGET):
+        group, _, name = other.partition(".")
+        if one in asked.given and isinstance(values.get(group), dict):
+            values[group].pop(name, None)
+    asked.over(values)
+    if values.get("data") in (None, ""):
+        raise InputError("Which table? Give a csv or parquet file, a database address, or sklearn:NAME.")
+    return values
+
+
+def _of_run(path: Path) -> dict[str, Any]:
+    from models.config import Run
+
+    return from_file(path, Run)
+
+
+def made_run(values: dict[str, Any], asked: Asked) -> Run:
+    """The Run with these values; what is wrong with them as one InputError in the words of the command line."""
+    from pydantic import ValidationError
+
+    from models.config import Run
+
+    try:
+        return Run.model_validate(values)
+    except ValidationError as error:
+        problems = [_problem(e, asked.flags) for e in error.errors(include_url=False)]
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise InputError("\n".join(problems[:3]) + more) from None
+
+
+def _problem(error: Any, flags: Mapping[str, str]) -> str:
+    """`--outer: should be greater than or equal to 2, not 1.`"""
+    from models.config import Run
+    from models.config.problems import placed, sentence
+
+    place = [str(part) for part in error["loc"]]
+    flag = flags.get(".".join(place[:2])) or flags.get(place[0] if place else "")
+    return placed(flag or ("config: " + ".".join(place) if place else ""), sentence(error, Run))
+
+
+def from_file(path: Path, model: type[Settings]) -> dict[str, Any]:
+    """The values in a yaml file for these settings, names such as `search.trials` as groups, and `budget: 10m` in its
+    long form."""
+    from models.config.places import unfolded
+
+    values = written(path, "--config")
+    values = {} if values is None else values  # comments alone: `nestor searches --suggest` with nothing to narrow
+    if not isinstance(values, dict):
+        raise InputError(f"--config: {path} must hold fields such as 'target: paid', not {shortened(values)!r}.")
+    if isinstance(values.get("budget"), (str, int, float)):
+        values["budget"] = {"seconds": values["budget"]}
+    try:
+        return unfolded(values, model)
+    except ValueError as error:
+        raise InputError(f"--config: {path}: {error}.") from None
+
+
+def written(path: Path, what: str) -> Any:
+    """The values in a yaml file, each as it is written; InputError, which begins with `what`, where there are none."""
+    from models.config.written import MOST, settings
+    from tasks.data.sources.files import located
+
+    try:
+        with located(path).open("rb") as file:
+            return settings(file.read(MOST + 1))
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{what}: {path} can't be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise InputError(f"{what}: {path} is no file of settings: {shortened(error, 200)}.") from None
+
+
+def over(kept: Any, given: Any) -> Any:
+    """What is given over what is kept, mapping by mapping."""
+    if not (isinstance(kept, dict) and isinstance(given, dict)):
+        return given
+    return {**kept, **{name: over(kept.get(name), value) for name, value in given.items()}}
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    """Puts the value in its place; pairs go over the file's, which may be a mapping or a list."""
+    for key in path[:-1]:
+        inner = values.setdefault(key, {})
+        values = inner if isinstance(inner, dict) else values
+    kept = values.get(path[-1])
+    if isinstance(value, dict) and kept:
+        from models.config.values import paired
+
+        kept = paired(kept)
+        value = over(kept, value) if isinstance(kept, dict) else kept
+    values[path[-1]] = value
