@@ -24,13 +24,13 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.stamp import printed
 from models.config import Run
-from models.data.hashes import seed_for
-from models.families import families
+from models.data.hashes import derive_seed
+from models.families import load_families
 from models.fitting.family import Family
-from models.fitting.fit import proposed
-from models.splitting.budget import first_level
-from models.splitting.split import layout, plan_for
-from tasks.data import read
+from models.fitting.fit import suggest_configuration
+from models.splitting.budget import suggest_fold_counts
+from models.splitting.split import build_folds, make_split_plan
+from tasks.data import read_table
 from tasks.execution import worker
 from tasks.execution.cache import Parts
 from tasks.execution.job import Brief, Job
@@ -64,7 +64,7 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tables", nargs="+", help="files with their targets: FILE:TARGET")
     parser.add_argument("--configurations", type=int, default=12)
-    parser.add_argument("--families", default=",".join(n for n, f in families().items() if f.available and f.safe))
+    parser.add_argument("--families", default=",".join(n for n, f in load_families().items() if f.available and f.safe))
     parser.add_argument("--longest", type=float, default=60.0, help="core-seconds of one way, after which it ends")
     return parser.parse_args()
 
@@ -72,13 +72,13 @@ def _asked() -> argparse.Namespace:
 def _table(place: str, asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, ...]]:
     file, _, target = place.rpartition(":")
     run = Run(data=str(Path(file).resolve()), target=target)
-    table = check_form(read(run), run)
-    plan, _ = plan_for(table, run)
-    outer, inner = first_level(table.rows, run.split)
-    folds = {f.name: f for f in layout(plan, np.arange(table.rows), outer, inner, with_all=False)}
+    table = check_form(read_table(run), run)
+    plan, _ = make_split_plan(table, run)
+    outer, inner = suggest_fold_counts(table.rows, run.split)
+    folds = {f.name: f for f in build_folds(plan, np.arange(table.rows), outer, inner, with_all=False)}
     brief = Brief(f"{outer}x{inner}", table.task, table.classes, None, table.kinds, folds, threads=1, seed=0)
     for name in asked.families.split(","):
-        known = families()[name]
+        known = load_families()[name]
         shape = brief.shape(len(folds["1"].inner[0][0]), table.features.shape[1])
         if not known.unsuited(shape) and table.task in known.tasks:
             for way in (*WAYS, WARM):
@@ -129,10 +129,10 @@ def _fitted(known: Family, brief: Brief, config: dict[str, Any], number: int, fo
 def _configurations(known: Family, shape: Any, count: int) -> Iterator[dict[str, Any]]:
     """The default and random ones, the same in every run."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed_for("caching", known.name)))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=derive_seed("caching", known.name)))
     study.enqueue_trial(dict(known.default))
     for _ in range(count):
-        yield proposed(known, study.ask(), shape)
+        yield suggest_configuration(known, study.ask(), shape)
 
 
 if __name__ == "__main__":

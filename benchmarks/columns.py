@@ -22,14 +22,14 @@ from sklearn.pipeline import make_pipeline
 from benchmarks.stamp import printed
 from benchmarks.tables import tables
 from models.columns import dates, numeric, prepare, texts, transform
-from models.columns.given import filled, scaled
+from models.columns.given import make_imputers, make_scalers
 from models.config import Run
 from models.data.table import Table
-from models.families import families
-from models.fitting.family import Family, Part, Shape
-from models.fitting.fit import fitted, proposed
-from models.metrics.metric import metric_for
-from tasks.data import read
+from models.families import load_families
+from models.fitting.family import Family, Shape, TrainingData
+from models.fitting.fit import fit_family, suggest_configuration
+from models.metrics.metric import make_metric
+from tasks.data import read_table
 
 FAMILIES = ("linear", "knn", "mlp", "lightgbm")
 DRAWS = 3
@@ -39,17 +39,17 @@ HEAD = ("step", "table", "metric", "family", "without", "with")
 def _only_scaled(needs: Any) -> Any:
     if needs.missing and not needs.scaled:
         return "passthrough"
-    return make_pipeline(*filled(needs, indicator=True), *scaled(needs))
+    return make_pipeline(*make_imputers(needs, indicator=True), *make_scalers(needs))
 
 
-def _calendar(column: Any, needs: Any, real: Any = dates._calendar) -> Any:
+def _calendar(column: Any, needs: Any, real: Any = dates._make_date_encoder) -> Any:
     return real(column, replace(needs, scaled=False))
 
 
 STEPS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
-    "outliers clipped": ("number", lambda: patch.object(numeric, "_scaled", _only_scaled)),
-    "cycles of dates": ("date", lambda: patch.object(dates, "_calendar", _calendar)),
-    "words, not characters": ("text", lambda: patch.object(texts, "_worded", lambda *_: False)),
+    "outliers clipped": ("number", lambda: patch.object(numeric, "_make_number_scaler", _only_scaled)),
+    "cycles of dates": ("date", lambda: patch.object(dates, "_make_date_encoder", _calendar)),
+    "words, not characters": ("text", lambda: patch.object(texts, "_shares_words", lambda *_: False)),
 }
 """Step -> the kind of column that it is for, and what undoes it."""
 
@@ -63,14 +63,14 @@ def main() -> None:
     asked = parser.parse_args()
     rows = []
     for file, target, _ in tables(Path(asked.place).resolve(), asked.only.split(",") if asked.only else []):
-        for row in _compared(read(Run(data=str(file), target=target)), file.stem, asked.rows):
+        for row in _compared(read_table(Run(data=str(file), target=target)), file.stem, asked.rows):
             print(" | ".join(row), file=sys.stderr, flush=True)
             rows.append(row)
     printed("Steps of preparation, with and without", HEAD, rows)
 
 
 def _compared(table: Table, name: str, rows: int) -> Iterator[tuple[str, ...]]:
-    known = [f for n, f in families().items() if n in FAMILIES]
+    known = [f for n, f in load_families().items() if n in FAMILIES]
     usual = {f.name: _score(table, f, rows) for f in known}
     for step, (kind, undone) in STEPS.items():
         for one in known if kind in table.kinds.values() else ():
@@ -78,7 +78,7 @@ def _compared(table: Table, name: str, rows: int) -> Iterator[tuple[str, ...]]:
             if one.needs.scaled or kind == "text":
                 with undone():
                     without = _score(table, one, rows)
-                metric = metric_for(None, table.task, table.classes).name
+                metric = make_metric(None, table.task, table.classes).name
                 yield step, name, metric, one.name, f"{without:.4g}", f"{usual[one.name]:.4g}"
 
 
@@ -99,13 +99,13 @@ def _fit(train: Table, judge: Table, one: Family) -> float:
         warnings.simplefilter("ignore")
         made = prepare(train.features, train.kinds, train.target, train.task, one.needs, 0, train.orders)
         shape = Shape(train.rows, made.X.shape[1], train.task, len(train.classes))
-        config = proposed(one, optuna.trial.FixedTrial(dict(one.default)), shape)
+        config = suggest_configuration(one, optuna.trial.FixedTrial(dict(one.default)), shape)
         config |= {"rounds": 100} if one.stops_early else {}
-        part = Part(made.X, train.target, None, shape, made.categories)
-        model = fitted(one, config, part, 0, 1).model
+        part = TrainingData(made.X, train.target, None, shape, made.categories)
+        model = fit_family(one, config, part, 0, 1).model
         X = transform(made.transformer, judge.features)
         said = model.predict(X) if train.task == "regression" else model.predict_proba(X)
-    return metric_for(None, train.task, train.classes).score(judge.target, np.asarray(said, float), None)
+    return make_metric(None, train.task, train.classes).score(judge.target, np.asarray(said, float), None)
 
 
 if __name__ == "__main__":

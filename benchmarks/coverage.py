@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.command import nestor, patience, stop_server
 from benchmarks.stamp import printed
 from benchmarks.tables import tables
-from models.outcome import number
+from models.outcome import format_number
 from tasks.registry.conformal_file import FILE
 from tasks.run.folder import Workdir
 
@@ -73,7 +73,7 @@ def _row(name: str, reports: Sequence[Mapping[str, Any]], folder: Path) -> tuple
         return (name, *[""] * (len(HEAD) - 1))
     found = [{one["level"]: one for one in report["coverage"]} for report in reports]
     covered = (_spread([one[level]["covered"] for one in found if level in one]) for level in (0.8, 0.9, 0.95))
-    size = number(fmean(one[0.9]["size"] for one in found if 0.9 in one), 3)
+    size = format_number(fmean(one[0.9]["size"] for one in found if 0.9 in one), 3)
     unit = "labels" if reports[0]["task"] != "regression" else "wide"
     sealed, method = zip(*(_kept(one, folder) for one in reports), strict=True)
     return name, method[0], str(len(reports)), f"{fmean(sealed):,.0f}", *covered, f"{size} {unit}"

@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.command import nestor, stop_server
 from benchmarks.stamp import printed
-from models.metrics.metric import Metric, metric_for
+from models.metrics.metric import Metric, make_metric
 
 HEAD = ("table", "search", "studies that got there", "seconds until then", "times as fast", "seconds in all", "ahead")
 
@@ -115,7 +115,7 @@ def courses(place: str, search: str, seed: int, asked: Asked, folder: Path) -> l
         raise SystemExit(f"{name}: exit {done.code}: {done.err[-2000:]}")
     work = next(folder.glob(f"mlruns/work/{name}-*"))
     trials = pd.read_parquet(next(folder.glob(f"mlruns/artifacts/**/{done.report['run_id']}/**/trials.parquet")))
-    metric = metric_for(done.report["metric"], done.report["task"], ())
+    metric = make_metric(done.report["metric"], done.report["task"], ())
     return [_course(work, asked.family, fold, part, metric) for fold, part in trials.groupby("fold", sort=True)]
 
 

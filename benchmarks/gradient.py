@@ -27,11 +27,11 @@ from benchmarks.search.lay_out import lay_out
 from benchmarks.search.problem import INNER, PLAN, Problem, begin
 from benchmarks.stamp import printed
 from models.analysis import plots
-from models.families import family
+from models.families import load_family
 from models.metrics.metric import Metric
 from models.studies.study import Study
-from models.tuning.goal import best_of
-from models.tuning.space import bounded, distributions
+from models.tuning.goal import find_best_trial
+from models.tuning.space import apply_ranges, list_distributions
 from models.tuning.trial import Trial
 from tasks.execution import worker
 from tasks.execution.job import Fit, Job
@@ -110,10 +110,10 @@ def _laid_out(file: Path, target: str, rows: int, folder: Path) -> Path:
 def _problem(folder: Path, search: str, model: str) -> Problem:
     """The family with what is held of it, and the same way with long tails everywhere."""
     searched, common, held = MODELS[model]
-    whole = Problem(folder.name, family(common if search == "grid" else searched), folder)
+    whole = Problem(folder.name, load_family(common if search == "grid" else searched), folder)
     held = held | {"log_target": True, "selected": 1.0}
-    ranges = {name: value for name, value in held.items() if name in distributions(whole.family, whole.shape)}
-    return replace(whole, family=bounded(whole.family, ranges, whole.shape))
+    ranges = {name: value for name, value in held.items() if name in list_distributions(whole.family, whole.shape)}
+    return replace(whole, family=apply_ranges(whole.family, ranges, whole.shape))
 
 
 def _searches(folder: Path, search: str, model: str, asked: argparse.Namespace) -> list[Searched]:
@@ -143,7 +143,7 @@ def _searched(problem: Problem, search: str, seed: int, trials: int) -> Searched
 
 def _free(problem: Problem) -> list[str]:
     """The hyperparameters that are searched."""
-    return [name for name, one in distributions(problem.family, problem.shape).items() if not one.single()]
+    return [name for name, one in list_distributions(problem.family, problem.shape).items() if not one.single()]
 
 
 def _steps(names: Sequence[str], trials: int) -> dict[str, int]:
@@ -175,7 +175,7 @@ def _fit(problem: Problem, fold: str, trial: Trial, inner: int | None) -> Fit:
 
 
 def _outer(problem: Problem, fold: str, study: Study) -> float:
-    best = best_of(study.told, problem.metric)
+    best = find_best_trial(study.told, problem.metric)
     assert best is not None, "the default can be fitted"
     score = _fit(problem, fold, best, None).score
     assert score is not None, "every outer fold has rows to judge"
@@ -220,7 +220,7 @@ def _drawn(curves: Mapping[str, Mapping[str, list[Searched]]]) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with plots.style():
+    with plots.apply_style():
         figure = Figure(figsize=(7.2, 2.5 * -(-len(curves) // 2)), layout="constrained")
         FigureCanvasAgg(figure)
         panels: Any = figure.subplots(-(-len(curves) // 2), 2, squeeze=False).ravel()

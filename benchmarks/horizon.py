@@ -17,9 +17,9 @@ from lightgbm import LGBMRegressor
 
 from benchmarks.stamp import printed
 from models.config import Run
-from models.data.forecast import planned, wide
+from models.data.forecast import plan_history, widen_table
 from models.data.table import Reading, Table
-from models.splitting.split import layout, plan_for
+from models.splitting.split import build_folds, make_split_plan
 
 DAYS, FOLDS, SOME = 1500, 5, 7
 
@@ -52,11 +52,11 @@ def _planned(seed: int, horizon: str, gap: int | None) -> tuple[Table, Any]:
     times = at.to_numpy("datetime64[us]").astype(np.int64)
     reading = Reading("generated", "frame", kinds={"at": "date"})
     bare = Table("series", pd.DataFrame({"at": at}), target, "regression", (), reading, "", time=times)
-    table = planned(bare, run)
-    plan, _ = plan_for(table, run)
-    folds = layout(plan, np.arange(DAYS), FOLDS, 1, with_all=False)
+    table = plan_history(bare, run)
+    plan, _ = make_split_plan(table, run)
+    folds = build_folds(plan, np.arange(DAYS), FOLDS, 1, with_all=False)
     near = int(horizon.removesuffix("d"))  # the series has a row each day
-    return wide(table), [(fold.train, fold.judge[:near][:: max(1, near // SOME)]) for fold in folds]
+    return widen_table(table), [(fold.train, fold.judge[:near][:: max(1, near // SOME)]) for fold in folds]
 
 
 def _judged(table: Table, folds: Any) -> float:

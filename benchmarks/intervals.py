@@ -13,10 +13,10 @@ import numpy as np
 from scipy.special import expit, ndtri
 
 from benchmarks.stamp import printed
-from models.evaluation.estimate import Z95, error_of, test_interval
-from models.metrics.metric import Fold3, Metric, metric_for
+from models.evaluation.estimate import Z95, estimate_test_score, recover_error
+from models.metrics.metric import Fold3, Metric, make_metric
 
-AUC = metric_for("roc_auc", "binary", (0, 1))
+AUC = make_metric("roc_auc", "binary", (0, 1))
 AREAS, POSITIVES, ROWS = (0.95, 0.98), (8, 25, 100), 500
 
 
@@ -49,11 +49,11 @@ def _drawn(area: float, positives: int, draws: int) -> Iterator[Fold3]:
 
 def _intervals(metric: Metric, fold: Fold3, seed: int) -> tuple[tuple[float, float], ...]:
     """(low, high), straight and as Nestor makes it."""
-    found = test_interval(metric, fold, np.arange(len(fold[0])), seed)
+    found = estimate_test_score(metric, fold, np.arange(len(fold[0])), seed)
     assert found.low is not None
     assert found.high is not None
     # Of a perfect score the bootstrap has no error.
-    half = 0.0 if found.value == metric.high else Z95 * (error_of(metric, found) or 0.0)
+    half = 0.0 if found.value == metric.high else Z95 * (recover_error(metric, found) or 0.0)
     straight = max(metric.low, found.value - half), min(metric.high, found.value + half)
     return straight, (found.low, found.high)
 

@@ -21,10 +21,10 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks.stamp import printed
-from models.evaluation.estimate import deviation
-from models.evaluation.gate import Met, measure, published
-from models.evaluation.looks import LOOKS, level_of
-from models.metrics.metric import Fold3, Metric, metric_for
+from models.evaluation.estimate import compute_deviation
+from models.evaluation.gate import PairedScores, make_published_score, score_versions
+from models.evaluation.looks import LOOKS, compute_look_level
+from models.metrics.metric import Fold3, Metric, make_metric
 
 VERSIONS = LOOKS + 1
 LEVEL = 0.95
@@ -77,7 +77,7 @@ class World:
         rows = draw.integers(0, len(self.target), self.rows)
         return self.target[rows], draw.permuted(self.odds[:, rows], axis=0)
 
-    def looks(self, seed: int) -> Iterator[Met]:
+    def looks(self, seed: int) -> Iterator[PairedScores]:
         """One champion and challengers in turn, without end of patience."""
         draw = np.random.default_rng(seed)
         target, odds = self.drawn(draw)
@@ -87,7 +87,7 @@ class World:
             own = odds[look + 1]
             challenger = own if look + 1 < self.since else self.challengers(own, target)
             folds: list[Fold3] = [(target, both(one), None) for one in (odds[0], challenger)]
-            yield measure(self.metric, folds, np.arange(self.rows), seed)
+            yield score_versions(self.metric, folds, np.arange(self.rows), seed)
 
 
 def both(odds: np.ndarray) -> np.ndarray:
@@ -113,25 +113,25 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 # --- Rules -----------------------------------------------------------------------------------------------------------
 
 
-def shared(power: float) -> Callable[[Met, int], float]:
+def shared(power: float) -> Callable[[PairedScores, int], float]:
     """The bound where looks share the level by 1 / look ** power."""
     parts = np.arange(1, LOOKS + 1) ** -power
     return lambda met, look: met.low(1 - (1 - LEVEL) * parts[look - 1] / parts.sum())
 
 
-def unpaid(met: Met, look: int) -> float:
+def unpaid(met: PairedScores, look: int) -> float:
     """The bound at the same level for each look: the smaller of percentile and Student's t."""
-    t = met.gain - float(stdtrit(len(met.units) - 1, LEVEL)) * deviation(met.gains)
+    t = met.gain - float(stdtrit(len(met.units) - 1, LEVEL)) * compute_deviation(met.gains)
     return min(float(np.quantile(met.gains, 1 - LEVEL)), t)
 
 
-RULES: dict[str, Callable[[Met, int], float]] = {
+RULES: dict[str, Callable[[PairedScores, int], float]] = {
     "each look at 95 %": unpaid,
-    "ladder": lambda met, look: met.gain - deviation(met.gains),
+    "ladder": lambda met, look: met.gain - compute_deviation(met.gains),
     "6 / (π² look²)": lambda met, look: met.low(1 - (1 - LEVEL) * 6 / (np.pi * look) ** 2),
     "1 / look": shared(1.0),
     "equal parts": shared(0.0),
-    "1 / √look (Nestor's)": lambda met, look: met.low(level_of(look, LEVEL)),
+    "1 / √look (Nestor's)": lambda met, look: met.low(compute_look_level(look, LEVEL)),
 }
 """The lower bound of a gain; above 0 it promotes. The ladder (Blum & Hardt 2015, ICML) asks for a step of one standard
 error; it bounds how far a leaderboard flatters, and not how often."""
@@ -165,7 +165,7 @@ def seen(world: World, sequences: int) -> Seen:
     for seed in range(sequences):
         open_ = set(RULES)
         for look, met in enumerate(world.looks(seed), 1):
-            errors.append(deviation(met.gains))
+            errors.append(compute_deviation(met.gains))
             for name in sorted(open_):
                 if RULES[name](met, look) > 0:
                     first[name].append(look)
@@ -177,10 +177,10 @@ def seen(world: World, sequences: int) -> Seen:
     return Seen(first, off, naive, held, float(np.mean(errors)))
 
 
-def _told(world: World, met: Met, look: int, off: list[float], naive: list[float], held: list[bool]) -> None:
+def _told(world: World, met: PairedScores, look: int, off: list[float], naive: list[float], held: list[bool]) -> None:
     """What is published of a version that was promoted, beside the truth."""
-    score, gain = published(met, level_of(look, LEVEL), 0.0, None).score, world.metric.gain
-    error, truth = deviation(met.drawn[1]), world.truth
+    score, gain = make_published_score(met, compute_look_level(look, LEVEL), 0.0, None).score, world.metric.gain
+    error, truth = compute_deviation(met.drawn[1]), world.truth
     off.append((gain(score.value) - gain(truth)) / error)
     naive.append((gain(met.values[1]) - gain(truth)) / error)
     held.append(score.low is not None and score.high is not None and score.low <= truth <= score.high)
@@ -195,7 +195,7 @@ def main() -> None:
     target, odds = digits()
     rows, scores = [], []
     for metric in ("log_loss", "roc_auc"):
-        equal = World(metric_for(metric, "binary", ("no", "yes")), target, odds, asked.rows)
+        equal = World(make_metric(metric, "binary", ("no", "yes")), target, odds, asked.rows)
         found = seen(equal, asked.sequences)
         worlds = {
             "equal": equal,

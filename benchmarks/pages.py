@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.config import Retrain, Run, Score, Settings, Watch
-from models.config.places import by_name, is_settings
+from models.config.places import find_named_settings, is_settings
 
 if TYPE_CHECKING:
     from models.fitting.family import Family
@@ -78,7 +78,7 @@ def _parts(flow: type[Settings]) -> Iterator[tuple[str, type[Settings], Mapping[
         kind: Any = field.annotation
         if is_settings(kind):
             yield name, kind, options
-        elif each := by_name(kind):
+        elif each := find_named_settings(kind):
             yield f"{name}.NAME", each, options
 
 
@@ -132,20 +132,21 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 def families() -> str:
     """A table of all families, and a section for each: what it declares, its search space."""
-    from models.analysis.cards import facts
-    from models.families import families as known
+    from models.analysis.cards import describe_family
+    from models.families import load_families as known
 
     head = ("suits", "tasks", "cost", "comes with")
-    rows = [(f"[`{f.name}`](#{f.name})", *(facts(f)[h] for h in head)) for f in known().values()]
+    rows = [(f"[`{f.name}`](#{f.name})", *(describe_family(f)[h] for h in head)) for f in known().values()]
     return table(("family", *head), rows) + "\n\n" + "\n\n".join(map(_family, known().values()))
 
 
 def _family(family: Family) -> str:
-    from models.analysis.cards import facts, hyperparameters
+    from models.analysis.cards import describe_family, list_hyperparameters
 
-    told = [(what, said) for what, said in facts(family).items() if said]
+    told = [(what, said) for what, said in describe_family(family).items() if said]
     rows = [
-        (f"`{name}`", ranged, f"`{default}`" if default else "") for name, ranged, default in hyperparameters(family)
+        (f"`{name}`", ranged, f"`{default}`" if default else "")
+        for name, ranged, default in list_hyperparameters(family)
     ]
     space = table(("hyperparameter", "range", "default"), rows) if rows else "There is nothing to search."
     return f"## {family.name}\n\n{table(('declares', ''), told)}\n\n{space}"
@@ -153,18 +154,18 @@ def _family(family: Family) -> str:
 
 def searches() -> str:
     """A row for each strategy."""
-    from models.search import strategies
+    from models.search import load_strategies
 
     head = ("strategy", "what it does", "suits", "cost, and from when on it pays", "objectives", "comes with", "source")
-    return table(head, map(_search, strategies().values()))
+    return table(head, map(_search, load_strategies().values()))
 
 
 def _search(known: Strategy) -> tuple[str, ...]:
-    from models.analysis.cards import what
+    from models.analysis.cards import describe_strategy
 
     brought = f"extra `{known.extra}`" if known.extra else "the base"
     objectives = "several" if known.several else "one"
-    return f"`{known.name}`", what(known), known.suits, known.cost, objectives, brought, known.source
+    return f"`{known.name}`", describe_strategy(known), known.suits, known.cost, objectives, brought, known.source
 
 
 # --- checks.md -------------------------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def _search(known: Strategy) -> tuple[str, ...]:
 
 def checks() -> str:
     """The checks of models/checks, by kind."""
-    from models.checks import checks as known
+    from models.checks import load_checks as known
 
     return "\n\n".join(
         f"### {title}\n\n" + table(("check", "asks", "yields"), [_check(n, m, kind) for n, m in known(kind).items()])

@@ -29,12 +29,12 @@ from benchmarks.search.problem import INNER, PLAN, Problem, begin
 from benchmarks.stamp import printed
 from benchmarks.tables import tables
 from models.analysis import plots
-from models.families import family
+from models.families import load_family
 from models.fitting.family import Family
-from models.fitting.schedule import extended, rounds
+from models.fitting.schedule import count_rounds, extend_schedule
 from models.studies.study import Study
-from models.tuning.goal import best_of
-from models.tuning.space import at, bounded, distributions
+from models.tuning.goal import find_best_trial
+from models.tuning.space import apply_ranges, list_distributions, to_value
 from models.tuning.strategy import BATCH
 from models.tuning.trial import Trial
 from tasks.execution import worker
@@ -87,7 +87,7 @@ def main() -> None:
         for file, target, options in tables(asked.catalog.resolve(), asked.only.split(",")):
             place = lay_out(file, target, _split(options), asked.rows, Path(folder))
             for name in asked.families.split(","):
-                for row in _rows(Problem(place.name, family(name), place), asked, pool):
+                for row in _rows(Problem(place.name, load_family(name), place), asked, pool):
                     rows.append(row)
                     print(" | ".join(row), file=sys.stderr, flush=True)
     title = f"Schedules of the learning rate, {asked.generations} steps, {asked.constants} constants"
@@ -121,15 +121,15 @@ def _rows(problem: Problem, asked: argparse.Namespace, pool: ProcessPoolExecutor
         runs = Runs(problem, str(seed + 1), pool)
         population = _population(runs, seed, 1 + BATCH * asked.generations)
         constants = _constants(runs, population, asked.constants)
-        best = [best_of(trials, problem.metric) for trials in (population[:1], constants, population[1:])]
+        best = [find_best_trial(trials, problem.metric) for trials in (population[:1], constants, population[1:])]
         default, constant, pbt = (b for b in best if b is not None)
         outer = [runs.outer(trial) for trial in (default, constant, pbt)]
         found.append(outer)
         if asked.figures:
             _drawn(asked.figures, f"{problem.name}-{seed}", population, pbt, constant)
-        rate = f"{constant.config['steps'][0][1][_SEARCHED]:.3g}, {rounds(constant.config)} rounds"
+        rate = f"{constant.config['steps'][0][1][_SEARCHED]:.3g}, {count_rounds(constant.config)} rounds"
         yield _row(
-            problem, str(seed), str(max(rounds(t.config) for t in population)), outer, rate, _schedule(pbt.config)
+            problem, str(seed), str(max(count_rounds(t.config) for t in population)), outer, rate, _schedule(pbt.config)
         )
     yield _row(problem, "mean", "", [float(mean) for mean in np.mean(found, axis=0)], "", "")
 
@@ -152,8 +152,8 @@ def _population(runs: Runs, seed: int, trials: int) -> list[Trial]:
 def _alone(problem: Problem) -> Family:
     """The family with every hyperparameter but the learning rate held at its default."""
     default = problem.family.default
-    held = {n: default[n] for n in distributions(problem.family, problem.shape) if n != _SEARCHED}
-    return bounded(problem.family, held, problem.shape)
+    held = {n: default[n] for n in list_distributions(problem.family, problem.shape) if n != _SEARCHED}
+    return apply_ranges(problem.family, held, problem.shape)
 
 
 def _constants(runs: Runs, population: Sequence[Trial], count: int) -> list[Trial]:
@@ -161,8 +161,8 @@ def _constants(runs: Runs, population: Sequence[Trial], count: int) -> list[Tria
     steps."""
     problem, first = runs.problem, population[1]
     step, steps = first.config["steps"][0][0], (len(population) - 1) // BATCH
-    whole = distributions(problem.family, problem.shape)[_SEARCHED]
-    rates = [at(whole, place) for place in np.linspace(0, 1, count)]
+    whole = list_distributions(problem.family, problem.shape)[_SEARCHED]
+    rates = [to_value(whole, place) for place in np.linspace(0, 1, count)]
     base = {name: value for name, value in first.config.items() if name != "steps"}
     found, last = [], {}
     for generation in range(steps):
@@ -176,7 +176,7 @@ def _constants(runs: Runs, population: Sequence[Trial], count: int) -> list[Tria
 def _step(
     problem: Problem, base: Mapping[str, Any], rate: float, step: int, number: int, before: Trial | None
 ) -> Trial:
-    config = extended(problem.family, {**base, _SEARCHED: rate}, step, before.config if before else None)
+    config = extend_schedule(problem.family, {**base, _SEARCHED: rate}, step, before.config if before else None)
     return Trial(number, {}, config, parent=before.number if before else None, goes_on=before is not None)
 
 
@@ -189,8 +189,8 @@ def _drawn(folder: Path, name: str, population: Sequence[Trial], pbt: Trial, con
     """The picture of one search: all members thin, the chosen one thick, the best constant dashed."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [t.config["steps"] for t in population[1:]]
-    with plots.style():
-        drawn = plots.schedules(_SEARCHED, lines, [pbt.config["steps"]], [constant.config["steps"]])
+    with plots.apply_style():
+        drawn = plots.plot_schedules(_SEARCHED, lines, [pbt.config["steps"]], [constant.config["steps"]])
         drawn.savefig(folder / f"{name}.svg")
 
 

@@ -24,15 +24,15 @@ from benchmarks.search.collect import lines_of
 from benchmarks.stamp import printed, stamp
 from models.errors import InputError
 from models.fitting.family import Shape
-from models.metrics.metric import metric_for
-from models.tuning.portfolio import FILE, Learned, likeness, ordered
+from models.metrics.metric import make_metric
+from models.tuning.portfolio import FILE, LearnedConfiguration, order_greedily, weigh_table
 
 KEPT = 12
 """Configurations of a family that the file keeps beside its default."""
 FIRST = (1, 2, 4, 8)
 """After so many configurations beside the default it is judged."""
 
-Matrix = Mapping[str, Sequence[Learned]]
+Matrix = Mapping[str, Sequence[LearnedConfiguration]]
 """Family -> its configurations, the default first."""
 
 
@@ -66,7 +66,7 @@ def _read(folder: Path) -> tuple[dict[str, dict[str, Any]], Matrix]:
         told = json.loads(pq.read_schema(file).metadata[b"problem"])
         family, table, lines = told["family"], told["table"], lines_of(file)
         tables[table] = {k: told["shape"][k] for k in ("rows", "columns", "task", "classes")}
-        metric = metric_for(told["metric"], told["shape"]["task"], tuple(range(told["classes"])))
+        metric = make_metric(told["metric"], told["shape"]["task"], tuple(range(told["classes"])))
         gains = np.array([metric.gain(float(np.mean(line["scores"]))) for line in lines])
         spread = gains.max() - np.median(gains)
         for line, gain in zip(lines, gains, strict=True):
@@ -79,21 +79,27 @@ def _read(folder: Path) -> tuple[dict[str, dict[str, Any]], Matrix]:
                 )
             known |= line["params"]
     whole = {f: {n: r for n, r in by.items() if len(r) == len(tables)} for f, by in regrets.items()}
-    return tables, {f: [Learned(params[f][n], r) for n, r in sorted(by.items())] for f, by in whole.items() if by}
+    return tables, {
+        f: [LearnedConfiguration(params[f][n], r) for n, r in sorted(by.items())] for f, by in whole.items() if by
+    }
 
 
-def kept(found: Sequence[Learned]) -> list[Learned]:
+def kept(found: Sequence[LearnedConfiguration]) -> list[LearnedConfiguration]:
     """The default, and the configurations that a greedy choice over all tables takes."""
-    return [found[0], *ordered(found, dict.fromkeys(found[0].regret, 1.0), KEPT)]
+    return [found[0], *order_greedily(found, dict.fromkeys(found[0].regret, 1.0), KEPT)]
 
 
-def _judged(family: str, found: Sequence[Learned], tables: Mapping[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+def _judged(
+    family: str, found: Sequence[LearnedConfiguration], tables: Mapping[str, dict[str, Any]]
+) -> list[tuple[str, ...]]:
     """A row for each count of configurations: mean least regret, over tables that were left out one at a time."""
     sums = {count: [0.0, 0.0] for count in FIRST}
     for table, shape in tables.items():
-        others = {t: likeness(Shape(**shape), s) for t, s in tables.items() if t != table}
-        known = [Learned(c.params, {t: c.regret[t] for t in others}) for c in found]
-        order = [next(c for c in found if c.params == one.params) for one in ordered(kept(known), others, max(FIRST))]
+        others = {t: weigh_table(Shape(**shape), s) for t, s in tables.items() if t != table}
+        known = [LearnedConfiguration(c.params, {t: c.regret[t] for t in others}) for c in found]
+        order = [
+            next(c for c in found if c.params == one.params) for one in order_greedily(kept(known), others, max(FIRST))
+        ]
         default, rest = found[0].regret[table], sorted(c.regret[table] for c in found[1:])
         for count in FIRST:
             sums[count][0] += min(default, *(c.regret[table] for c in order[:count]))
@@ -112,8 +118,8 @@ def _told_onto(large: Mapping[str, dict[str, Any]], many: Matrix, tables: Mappin
 
 
 def _onto(
-    family: str, many: Sequence[Learned], large: Mapping[str, dict[str, Any]], few: Sequence[Learned],
-    tables: Mapping[str, dict[str, Any]],
+    family: str, many: Sequence[LearnedConfiguration], large: Mapping[str, dict[str, Any]], few:
+    Sequence[LearnedConfiguration], tables: Mapping[str, dict[str, Any]],
 ) -> Iterator[tuple[str, ...]]:  # fmt: skip
     """A row for each count of configurations: mean least regret on the large tables. The same number is the same
     configuration on both."""
@@ -122,8 +128,8 @@ def _onto(
         for table, shape in large.items():
             regret = [c.regret[table] for c in many]
             place = {id(c): n for n, c in enumerate(few[: len(many)])}
-            weights = {t: likeness(Shape(**shape), s) for t, s in tables.items() if t != table}
-            others = ordered(few[: len(many)], weights, count)
+            weights = {t: weigh_table(Shape(**shape), s) for t, s in tables.items() if t != table}
+            others = order_greedily(few[: len(many)], weights, count)
             own = sorted(few[1 : len(many)], key=lambda c, table=table: c.regret[table])[:count]
             tried = [min(regret[0], *(regret[place[id(c)]] for c in one)) for one in (others, own)]
             found.append((*tried, _expected(regret[0], sorted(regret[1:]), count), regret[0]))
@@ -154,7 +160,7 @@ def _write(tables: Mapping[str, Any], families: Matrix) -> None:
     place.write_text(text, encoding="utf-8")
 
 
-def _short(one: Learned) -> dict[str, Any]:
+def _short(one: LearnedConfiguration) -> dict[str, Any]:
     params = {name: float(f"{v:.4g}") if isinstance(v, float) else v for name, v in one.params.items()}
     return {"params": params, "regret": {table: round(regret, 2) for table, regret in one.regret.items()}}
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.evaluation.estimate import chance
-from models.metrics.metric import metric_for
+from models.evaluation.estimate import score_best_constant
+from models.metrics.metric import make_metric
 from tasks.execution.job import load
 from tasks.run.folder import Workdir
 
@@ -23,12 +23,12 @@ def references(report: Mapping[str, Any], folder: Path) -> tuple[float | None, f
     if target is None or report["test"] is None:
         return None, None
     brief, features, work_target, weight = load(str(workdir.path), f"{report['how']['outer']}x{report['how']['inner']}")
-    metric = metric_for(brief.metric, brief.task, brief.classes)
+    metric = make_metric(brief.metric, brief.task, brief.classes)
     model = _lightgbm(brief.task).fit(_plain(features), np.asarray(work_target), sample_weight=weight)
     sealed = _like(_plain(workdir.read_frame("sealed")), _plain(features))
     said = model.predict(sealed) if brief.task == "regression" else model.predict_proba(sealed)
     sealed_weight = workdir.read_array("sealed_weight")
-    level = chance(metric, np.asarray(target), sealed_weight)
+    level = score_best_constant(metric, np.asarray(target), sealed_weight)
     return level, metric.score(np.asarray(target), np.asarray(said, float), sealed_weight)
 
 

@@ -23,8 +23,8 @@ from benchmarks.tables import tables
 from models.analysis import plots
 from models.config import Run
 from models.data.table import Reading, Table
-from models.splitting.repeats import decide_unit, points, repeating
-from tasks.data import read
+from models.splitting.repeats import decide_unit, make_point_keys, measure_repeat_share
+from tasks.data import read_table
 from tasks.planning.checks import formed
 from tasks.reporting.page_parts import alone, svg
 
@@ -173,7 +173,7 @@ def _said(one: Callable[..., Made]) -> str:
 def of_tables(place: Path | None) -> Iterator[list[str]]:
     """What is decided of real tables, why, and the figures."""
     for name, made in (*_shipped(), *(_read(place) if place else ())):
-        found, share = decide_unit(made, Run(data="none.csv")), repeating(points(made))
+        found, share = decide_unit(made, Run(data="none.csv")), measure_repeat_share(make_point_keys(made))
         yield [name, f"{made.rows:,}", f"{100 * share:.4g} %", found.unit, found.reason, _figures(found.figures)]
 
 
@@ -198,7 +198,7 @@ def _two(found: Any, decimals: int = 6) -> Made:
 
 def _read(place: Path) -> Iterator[tuple[str, Table]]:
     for file, target, _ in tables(place, []):
-        yield file.stem, formed(read(Run(data=str(file), target=target)))
+        yield file.stem, formed(read_table(Run(data=str(file), target=target)))
 
 
 def main() -> None:
@@ -221,7 +221,7 @@ def main() -> None:
 def _drawn(found: Mapping[str, Sequence[float]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    with plots.style():
+    with plots.apply_style():
         figure = Figure(figsize=(5, 3), layout="constrained")
         axes = figure.add_subplot(xlabel="share of rows that was copied", ylabel="how often a point is the unit")
         for colour, (name, line) in zip(plots.SERIES, found.items(), strict=False):

@@ -59,9 +59,9 @@ def _asked() -> argparse.Namespace:
 
 
 def _table(data: str) -> pd.DataFrame:
-    from tasks.data.sources.source import load
+    from tasks.data.sources.source import load_raw_table
 
-    return load(data).frame
+    return load_raw_table(data).frame
 
 
 def _train(rows: pd.DataFrame, asked: argparse.Namespace, place: Path) -> None:

@@ -24,8 +24,8 @@ from benchmarks.command import nestor, stop_server
 from benchmarks.stamp import printed
 from models.config import Run
 from models.errors import InputError
-from models.splitting.division import divided
-from tasks.data import read
+from models.splitting.division import divide_table
+from tasks.data import read_table
 from tasks.planning.checks import check_form, judged_by
 from tasks.run.journal import default_address
 from tasks.tracking import seal_copy
@@ -121,8 +121,8 @@ def sealed(frame: pd.DataFrame, change: Change) -> tuple[pd.Index, list[str]]:
     """The rows, by the frame's index, that a run over it seals, and what is said of the seal."""
     run = Run.model_validate({"data": written(frame, change.form), "target": "target", **change.settings})
     name, kept = "loans", seal_copy.kept("loans")
-    found = check_form(read(run, kept=lambda: kept), run)
-    division = divided(found, run, judged_by(found, run)[0], kept)
+    found = check_form(read_table(run, kept=lambda: kept), run)
+    division = divide_table(found, run, judged_by(found, run)[0], kept)
     if division.settings is not None:
         seal_copy.keep(name, default_address(), division.settings)
     said = [f.message for f in division.findings if f.check == "seal"]

@@ -16,8 +16,8 @@ from typing import Any
 from benchmarks.command import nestor, stop_server
 from benchmarks.stamp import printed
 from benchmarks.tables import interval
-from models.families import families
-from models.metrics.metric import metric_for
+from models.families import load_families
+from models.metrics.metric import make_metric
 
 HEAD = ("table", "metric", "family", "default", "tuned", "gain", "trials", "core-seconds")
 
@@ -40,7 +40,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("tables", nargs="+", help="files with their targets: FILE:TARGET")
     parser.add_argument("--trials", type=int, default=9)
     parser.add_argument("--inner", default="2")
-    parser.add_argument("--families", default=",".join(n for n, f in families().items() if f.available and f.safe))
+    parser.add_argument("--families", default=",".join(n for n, f in load_families().items() if f.available and f.safe))
     parser.add_argument("--timeout", type=float, default=3600)
     return parser.parse_args()
 
@@ -49,7 +49,7 @@ def _table(place: str, asked: argparse.Namespace, folder: Path) -> Iterator[tupl
     file, _, target = place.rpartition(":")
     first, tuned = (_run(Path(file), target, trials, asked, folder) for trials in (1, asked.trials))
     defaults = {f["name"]: f["estimate"] for f in first["families"]}
-    metric = metric_for(first["metric"], first["task"], ())
+    metric = make_metric(first["metric"], first["task"], ())
     for one in sorted(tuned["families"], key=lambda f: f["name"]):
         before, after = defaults[one["name"]], one["estimate"]
         gain = f"{metric.gain(after['value']) - metric.gain(before['value']):+.4g}" if before and after else ""

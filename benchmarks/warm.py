@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.command import nestor, stop_server
 from benchmarks.stamp import printed
-from models.metrics.metric import metric_for
+from models.metrics.metric import make_metric
 from models.studies.warm_start import NEAR
 
 SHARES = (0.6, 0.7, 0.8, 0.9, 1.0)
@@ -79,7 +79,7 @@ def _run(file: Path, target: str, how: str, step: int, asked: argparse.Namespace
 
 
 def _compared(table: str, step: int, rows: int, cold: Mapping[str, Any], warm: Mapping[str, Any]) -> Iterator[tuple]:
-    metric = metric_for(cold["metric"], cold["task"], ())
+    metric = make_metric(cold["metric"], cold["task"], ())
     gains = {how: _gains(report, metric) for how, report in (("cold", cold), ("warm", warm))}
     for family in sorted({family for family, _ in gains["cold"]}):
         studies = [key for key in gains["cold"] if key[0] == family]

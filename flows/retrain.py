@@ -19,8 +19,8 @@ from prefect.runtime import flow_run
 from flows.server import approval, turn
 from flows.train import train
 from models.config import Retrain
-from models.errors import NestorError, Skipped
-from models.outcome import Report, Retrained
+from models.errors import NestorError, SkippedRunError
+from models.outcome import Report, RetrainReport
 from tasks.execution import pool
 from tasks.monitoring import events
 from tasks.retrain import attempt, outcome
@@ -28,7 +28,7 @@ from tasks.retrain.data import Asked
 from tasks.stages import retrain as stages
 
 
-def _retrain(retrain: Retrain) -> Retrained:
+def _retrain(retrain: Retrain) -> RetrainReport:
     """Trains a challenger on new data, where anything is new, and lets it meet the champion."""
     pool.refuse_daemon()
     with _told_of_failure(retrain), turn.taken(retrain.name, retrain.overlap, str(flow_run.id)):
@@ -44,7 +44,7 @@ def _told_of_failure(retrain: Retrain) -> Iterator[None]:
     """Whoever is to be told is told of a failure too; the champion stays as it was."""
     try:
         yield
-    except Skipped as error:
+    except SkippedRunError as error:
         if retrain.needs_new:  # the data that ask for it would be forgotten
             raise NestorError(str(error)) from None
         raise
@@ -57,7 +57,7 @@ def _told_of_failure(retrain: Retrain) -> Iterator[None]:
         raise
 
 
-def _went(retrain: Retrain) -> Retrained:
+def _went(retrain: Retrain) -> RetrainReport:
     one = stages.load(retrain)
     findings = stages.check(one)
     drift, note = stages.drift(one)
@@ -81,7 +81,7 @@ def _trained(one: Asked, run: Any) -> tuple[Report, bool]:
     return train(run, resume), resume is not None
 
 
-def _met(one: Asked, report: Report, **more: Any) -> Retrained:
+def _met(one: Asked, report: Report, **more: Any) -> RetrainReport:
     """What came of the challenger."""
     verdict = stages.meet(one, report)
     asked = approval.NOBODY

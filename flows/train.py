@@ -21,7 +21,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.server import gone, meter
 from models.config import Run
-from models.config.form import short
+from models.config.form import shorten_schema
 from models.config.run import FIRST
 from models.errors import NestorError
 from models.outcome import Report
@@ -121,6 +121,6 @@ def _flow(**forms: dict[str, Any]) -> Training:
     )
 
 
-train = _flow(run=short(Run.model_json_schema(), FIRST))
+train = _flow(run=shorten_schema(Run.model_json_schema(), FIRST))
 train_advanced = _flow()
 """The same flow; its form has every setting."""

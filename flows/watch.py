@@ -14,12 +14,12 @@ from flows.server.called import Called  # before Prefect: it reads its settings 
 from prefect.runtime import flow_run
 
 from models.config import Watch
-from models.monitoring.drift import Watched
+from models.monitoring.drift import WatchReport
 from tasks.monitoring.drift import labelled
 from tasks.stages import watch as stages
 
 
-def _watch(watch: Watch) -> Watched:
+def _watch(watch: Watch) -> WatchReport:
     """Compares new rows with what the champion was trained on; drift sends the event `nestor.drift`."""
     begun = time.time()
     loaded = stages.champion(watch)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from models.text.address import masked_text
-from models.text.safe import printable, shortened
+from models.text.address import mask_text
+from models.text.safe import shorten, to_printable
 
 
 class NestorError(Exception):
@@ -24,10 +24,10 @@ class NestorError(Exception):
     def __init__(self, message: str = "") -> None:
         """An error with this message, without what may be secret in its addresses and what a terminal obeys: it is
         shown, logged, kept, and told by Prefect."""
-        super().__init__(printable(masked_text(message)))
+        super().__init__(to_printable(mask_text(message)))
 
 
-class Skipped(NestorError):
+class SkippedRunError(NestorError):
     """Nothing was done, as another run does the same just now. Of a schedule's slot it is no failure."""
 
 
@@ -43,29 +43,29 @@ class BudgetError(NestorError):
     exit_code = 3
 
 
-class Interrupted(NestorError):
+class InterruptedRunError(NestorError):
     """The run was stopped by the user; `--resume` goes on from here."""
 
     exit_code = 130
 
 
-def listed(names: Iterable[object], most: int = 8, width: int = 40) -> str:
+def join_names(names: Iterable[object], most: int = 8, width: int = 40) -> str:
     """The names as one bounded, comma-separated text: at most `most` of them, each cut at `width` characters."""
-    all_names = [shortened(name, width) for name in names]
+    all_names = [shorten(name, width) for name in names]
     rest = len(all_names) - most
     return ", ".join(all_names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def unknown(what: str, asked: object, known: Iterable[object]) -> InputError:
+def make_unknown_error(what: str, asked: object, known: Iterable[object]) -> InputError:
     """`No family 'lniear'. Did you mean linear?`; where nothing is near, what is known; else that there is none."""
-    hint = suggested(asked, known)
-    return InputError(f"No {what} {shortened(asked)!r}" + (f".{hint}" if hint else ": there is none."))
+    hint = suggest_names(asked, known)
+    return InputError(f"No {what} {shorten(asked)!r}" + (f".{hint}" if hint else ": there is none."))
 
 
-def suggested(asked: object, known: Iterable[object], what: str = "Known", most: int = 60) -> str:
+def suggest_names(asked: object, known: Iterable[object], what: str = "Known", most: int = 60) -> str:
     """` Did you mean linear?` for the likely ones of the known names, else ` Known: ...`; empty where none is known."""
     folded = {str(name).casefold(): name for name in known}
     near = difflib.get_close_matches(str(asked).casefold().strip(), list(folded), 3, 0.6)
     if near:
-        return f" Did you mean {listed(folded[name] for name in near)}?"
-    return f" {what}: {listed(folded.values(), most)}." if folded else ""
+        return f" Did you mean {join_names(folded[name] for name in near)}?"
+    return f" {what}: {join_names(folded.values(), most)}." if folded else ""

@@ -38,9 +38,9 @@ class Basis:
     @property
     def sentence(self) -> str:
         """`114 rows, 8 of the smallest class, 12 groups`."""
-        parts = [_counted(self.rows, "row")]
+        parts = [_format_count(self.rows, "row")]
         parts += [] if self.smallest is None else [f"{self.smallest:,} of the smallest class"]
-        parts += [_counted(self.units, self.unit)] if self.unit != "row" else []
+        parts += [_format_count(self.units, self.unit)] if self.unit != "row" else []
         return ", ".join(parts).replace("blocks", "blocks of time")
 
 
@@ -67,7 +67,7 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class Part:
+class SubsetScore:
     """A score on some of the rows that judge."""
 
     rows: int
@@ -78,15 +78,15 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Known:
+class SeenAndNewScores:
     """A score, taken apart by whether training held rows with equal features."""
 
-    seen: Part
-    new: Part
+    seen: SubsetScore
+    new: SubsetScore
 
 
 @dataclass(frozen=True)
-class Repeated:
+class RepeatedRows:
     """How rows that repeat were divided, and what that means for the numbers."""
 
     unit: Literal["row", "point", "group"]
@@ -98,13 +98,13 @@ class Repeated:
     """Points that were too large to stay on one side, so that their rows were divided one by one."""
     cut_rows: int
     """Their rows."""
-    estimate: Known | None
+    estimate: SeenAndNewScores | None
     """Over the outer folds; None without these."""
-    test: Known | None
+    test: SeenAndNewScores | None
     """On the sealed rows; training are the work rows."""
 
 
-def parts(repeats: Repeated | None) -> Iterator[tuple[str, Part]]:
+def list_subset_scores(repeats: RepeatedRows | None) -> Iterator[tuple[str, SubsetScore]]:
     """`estimate_seen`, `estimate_new`, `test_seen`, `test_new` and what is behind each, as far as it is known."""
     if repeats is not None:
         for name, known in (("estimate", repeats.estimate), ("test", repeats.test)):
@@ -114,7 +114,7 @@ def parts(repeats: Repeated | None) -> Iterator[tuple[str, Part]]:
 
 
 @dataclass(frozen=True)
-class How:
+class EvaluationPlan:
     """Which plan was kept to: nested (outer x inner folds), bbc (no outer loop) or holdout."""
 
     method: Literal["nested", "bbc", "holdout"]
@@ -167,7 +167,7 @@ class ObjectiveOutcome:
 
 
 @dataclass(frozen=True)
-class Point:
+class FrontPoint:
     """A configuration among several objectives, or within limits."""
 
     family: str
@@ -184,7 +184,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Warned:
+class ReportWarning:
     """A warning as the JSON shows it."""
 
     code: str
@@ -202,7 +202,7 @@ class Report:
     task: str
     metric: str
     winner: str
-    how: How
+    how: EvaluationPlan
     estimate: Interval | None
     test: Interval | None
     optimism: float | None
@@ -212,22 +212,22 @@ class Report:
     """Trials per state: complete, pruned, failed, timeout, memory."""
     seconds: dict[str, float]
     """total, startup, validation, tuning, conclusion, registration (wall); fitting, tracking, idle (core-seconds)."""
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[ReportWarning, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
     """Family -> the sentence why it was not tried."""
     sentence: str = ""
-    """The result in words, as `models.evaluation.verdict.in_words` has them."""
+    """The result in words, as `models.evaluation.verdict.describe_result` has them."""
     notes: tuple[str, ...] = ()
     """What gave way and why: no sealed set, time unused, folds shrunk."""
     alias: str | None = None
     """champion or challenger."""
-    repeats: Repeated | None = None
+    repeats: RepeatedRows | None = None
     """How rows that repeat were divided, and the scores on seen and on new points; None where hardly any repeat."""
     coverage: tuple[Coverage, ...] = ()
     """What intervals or sets of 80, 90 and 95 % cover of the sealed rows; empty without these or outer folds."""
     objectives: tuple[ObjectiveOutcome, ...] = ()
     """The metric first, then objectives beside it and what else is limited; empty where the metric alone counts."""
-    front: tuple[Point, ...] = ()
+    front: tuple[FrontPoint, ...] = ()
     """The Pareto front of what is delivered, and what was picked."""
     pick: str | None = None
     """How one point of it was picked, in words."""
@@ -258,17 +258,18 @@ class Report:
         sets = self.task != "regression"
         told = (
             f"Prediction {'sets' if sets else 'intervals'} asked to cover {100 * first.level:.3g} % of rows covered "
-            f"{100 * first.covered:.3g} % of the sealed rows, {_sized(first.size, sets)} on average"
+            f"{100 * first.covered:.3g} % of the sealed rows, {_describe_size(first.size, sets)} on average"
         )
         more = (
-            f"asked to cover {100 * one.level:.3g} % covered {100 * one.covered:.3g} %, {_sized(one.size, sets)}"
+            f"asked to cover {100 * one.level:.3g} % covered {100 * one.covered:.3g} %, "
+            f"{_describe_size(one.size, sets)}"
             for one in others
         )
         return "; ".join((told, *more)) + "."
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`; null where something is undefined."""
-        return finite(asdict(self))
+        return to_json_value(asdict(self))
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:
@@ -278,7 +279,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Retrained:
+class RetrainReport:
     """The result of `flows.retrain.retrain`."""
 
     name: str
@@ -311,14 +312,14 @@ class Retrained:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`: every key is always there; null where something is undefined."""
-        return finite(asdict(self))
+        return to_json_value(asdict(self))
 
 
-def _counted(count: int, noun: str) -> str:
+def _format_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def _sized(size: float, sets: bool) -> str:
+def _describe_size(size: float, sets: bool) -> str:
     """How large intervals, or sets of labels, are."""
     if not math.isfinite(size):
         return "without bounds"
@@ -327,12 +328,12 @@ def _sized(size: float, sets: bool) -> str:
     return f"{size:,.0f} wide" if size >= 1000 else f"{size:.3g} wide"
 
 
-def chance(p: float) -> str:
+def format_p_value(p: float) -> str:
     """A p-value as text; one too small for a float is `< 1e-300`."""
-    return "< 1e-300" if p == 0 else number(p)
+    return "< 1e-300" if p == 0 else format_number(p)
 
 
-def number(value: float | None, digits: int = 4) -> str:
+def format_number(value: float | None, digits: int = 4) -> str:
     """`0.9213`, `1,234.5`, `1.2e-07`: about `digits` digits; a dash where there is none."""
     if value is None or not math.isfinite(value):
         return "-"
@@ -343,14 +344,14 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:,.{places}f}"
 
 
-def finite(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """The value for JSON: NaN and infinities are null, whatever is no plain value its text."""
     if isinstance(value, Mapping):
-        return {str(k): finite(v) for k, v in value.items()}
+        return {str(k): to_json_value(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [finite(v) for v in value]
+        return [to_json_value(v) for v in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, (str, int, bool)):
         return value
-    return finite(value.item()) if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else str(value)
+    return to_json_value(value.item()) if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else str(value)

@@ -19,8 +19,8 @@ import psutil
 from models.config import Run
 from models.data.table import Finding
 from models.errors import InputError, NestorError
-from models.families import families
-from models.splitting.sealing import same
+from models.families import load_families
+from models.splitting.sealing import is_same_seal
 from models.splitting.split import ALL
 from tasks.registry import signing
 from tasks.run import events, wandb_mirror
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from models.data.table import Table
     from models.metrics.metric import Metric
     from models.outcome import Unit
-    from models.splitting.budget import Level
-    from models.splitting.repeats import Repeats
+    from models.splitting.budget import RunPlan
+    from models.splitting.repeats import UnitDecision
     from models.splitting.seal import Seal
-    from models.splitting.split import Fold, Plan
-    from models.studies.warm_start import Warm
+    from models.splitting.split import Fold, SplitPlan
+    from models.studies.warm_start import WarmStart
     from models.tuning.goal import Goal
     from models.tuning.trial import Trial
     from tasks.execution.job import Brief, Job
@@ -78,13 +78,13 @@ class Session:
     sealed_keys: np.ndarray
     keys: np.ndarray
     points: np.ndarray
-    repeats: Repeats
+    repeats: UnitDecision
     # shortlist
-    plan: Plan
-    level: Level
+    plan: SplitPlan
+    level: RunPlan
     folds: dict[str, Fold]
     brief: Brief
-    warm: Warm | None = None
+    warm: WarmStart | None = None
     # tune
     trials: dict[tuple[str, str], list[Trial]]
 
@@ -149,12 +149,12 @@ class Session:
     def deliverable(self) -> bool:
         """Whether a configuration that keeps the limits was fitted on every inner fold of a fold that a model can be
         made of: then the run ends with a model. One that learns nothing counts only where no other is asked for."""
-        from models.families import family
+        from models.families import load_family
 
         if not self.trials:
             return False
-        learns = any(family(name).tunable for name in self.level.families)
-        return any(family(name).tunable or not learns for _, name, _ in last_resorts(self))
+        learns = any(load_family(name).tunable for name in self.level.families)
+        return any(load_family(name).tunable or not learns for _, name, _ in last_resorts(self))
 
     @property
     def overtime(self) -> float:
@@ -204,14 +204,16 @@ class Session:
     def _judged(self) -> tuple[float, float, float]:
         """Core-seconds of what the end must fit, of what it fits for the leaderboard, and of the longest of these."""
         from models.splitting.budget import REFIT
-        from models.tuning.goal import best_of
+        from models.tuning.goal import find_best_trial
 
         inner = max(1, self.level.inner)
         needed, others, longest = 0.0, 0.0, 0.0
         likely: list[str] = []
         for fold in self.folds:
             told = {name: tuple(trials) for (name, k), trials in list(self.trials.items()) if k == fold}
-            bests = [(name, self.goal.best(trials) or best_of(trials, self.metric)) for name, trials in told.items()]
+            bests = [
+                (name, self.goal.best(trials) or find_best_trial(trials, self.metric)) for name, trials in told.items()
+            ]
             ranked = sorted(((f, b) for f, b in bests if b), key=lambda b: -self.metric.gain(b[1].inner or 0.0))
             seconds = [REFIT * b.seconds_anew / inner for _, b in ranked]
             times = 2 if fold == ALL and self.joins_sealed else 1
@@ -312,7 +314,7 @@ class Session:
             return
         self._keeping.join(_AGREE)
         held, own = self._held_seal, self.workdir.read_json("seal.json")
-        if held is None or (same(held, own) and held.get("cut") == own.get("cut")):
+        if held is None or (is_same_seal(held, own) and held.get("cut") == own.get("cut")):
             return
         seal_copy.keep(self.name, self.journal.tracking_uri, held)
         (self.workdir.path / "seal.json").unlink()
@@ -446,4 +448,4 @@ def last_resorts(session: Session) -> list[tuple[str, str, Trial]]:
         for trial in goal.complete(trials)
         if goal.keeps(trial)
     ]
-    return sorted(found, key=lambda one: (not families()[one[1]].tunable, one[2].seconds_anew))
+    return sorted(found, key=lambda one: (not load_families()[one[1]].tunable, one[2].seconds_anew))

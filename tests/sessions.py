@@ -15,11 +15,11 @@ import pandas as pd
 import psutil
 
 from models.config import Run
-from models.families import families
+from models.families import load_families
 from models.splitting.repeats import decide_unit
-from models.splitting.seal import fraction_for
-from models.splitting.sealing import key_of, template
-from models.splitting.split import plan_for
+from models.splitting.seal import choose_sealed_fraction
+from models.splitting.sealing import choose_row_key, make_seal_template
+from models.splitting.split import make_split_plan
 from tasks.evaluation import evaluate as concluding
 from tasks.evaluation.evaluate import Concluded
 from tasks.execution.pool import Pool
@@ -31,7 +31,7 @@ from tasks.run.ledger import Ledger
 from tasks.session import Session
 from tasks.tuning.tune import tune
 
-TUNABLE = tuple(n for n, f in families().items() if f.tunable and f.available and f.safe)
+TUNABLE = tuple(n for n, f in load_families().items() if f.tunable and f.available and f.safe)
 
 
 class Alone(Journal):
@@ -83,11 +83,11 @@ def begun(
 
 def _salted(session: Session, salt: int) -> None:
     """Fixes the seal as an earlier run of this name would have."""
-    key, share = key_of(session.table), session.run.split.sealed
-    fraction = fraction_for(session.table.rows) if share is None else share
+    key, share = choose_row_key(session.table), session.run.split.sealed
+    fraction = choose_sealed_fraction(session.table.rows) if share is None else share
     repeats = decide_unit(session.table, session.run)
-    plan, _ = plan_for(session.table, session.run, repeats)
-    seal = template(session.run, plan, repeats, key, None)
+    plan, _ = make_split_plan(session.table, session.run, repeats)
+    seal = make_seal_template(session.run, plan, repeats, key, None)
     session.kept_seal = replace(seal, fraction=fraction, salt=salt).as_json()
     session.table = replace(session.table, key=key)
 

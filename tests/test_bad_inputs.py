@@ -21,8 +21,8 @@ import pytest
 from models.config import Run
 from models.data.table import Finding, Table
 from models.errors import InputError
-from tasks.data import read, read_like
-from tasks.data.chunks import chunks, opened
+from tasks.data import read_like, read_table
+from tasks.data.chunks import open_table, read_chunks
 from tasks.planning.checks import check
 
 BAD = Path(__file__).parents[2] / "shared" / "data" / "bad"
@@ -207,15 +207,15 @@ def test_reads_the_same_table(case: str, text: str, frame: pd.DataFrame, tmp_pat
     path = tmp_path / "a.csv"
     changed = SILENT[case](text)
     path.write_bytes(changed.encode() if isinstance(changed, str) else changed)
-    table = read(Run(data=str(path), target="class"))
-    pd.testing.assert_frame_equal(table.features, read(Run(data=frame, target="class")).features)
+    table = read_table(Run(data=str(path), target="class"))
+    pd.testing.assert_frame_equal(table.features, read_table(Run(data=frame, target="class")).features)
     assert [table.classes[c] for c in table.target] == list(frame["class"])
 
 
 def test_a_zip_of_one_csv_is_read_and_a_workbook_is_not(tmp_path: Path, text: str, seen: Any) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("inside.csv", text)
-    assert read(Run(data=str(tmp_path / "a.zip"), target="class")).rows == ROWS
+    assert read_table(Run(data=str(tmp_path / "a.zip"), target="class")).rows == ROWS
     with zipfile.ZipFile(tmp_path / "b.xlsx", "w") as archive:
         archive.writestr("[Content_Types].xml", "")
     assert "Excel" in seen((tmp_path / "b.xlsx").read_bytes())[1]
@@ -303,9 +303,12 @@ def test_a_feature_that_stands_twice_is_numbered_and_scored_only_where_it_stands
         return str(tmp_path / "a.csv")
 
     double = pd.concat([frame, frame[["age"]].iloc[::-1].reset_index(drop=True)], axis=1)
-    once = read(Run(data=given(frame), target="class")).reading
-    twice = read(Run(data=given(double), target="class")).reading
-    for whole in (lambda like, data: read_like(like, data), lambda like, data: [*chunks(like, opened(data), 50)]):
+    once = read_table(Run(data=given(frame), target="class")).reading
+    twice = read_table(Run(data=given(double), target="class")).reading
+    for whole in (
+        lambda like, data: read_like(like, data),
+        lambda like, data: [*read_chunks(like, open_table(data), 50)],
+    ):
         with pytest.raises(InputError, match=r"holds 'age' 2 times \(columns 1, 5\)"):
             whole(once, given(double))
         whole(twice, given(double))

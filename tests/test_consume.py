@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 
 from models.columns import prepare
 from models.data.table import Table
-from models.families import families
+from models.families import load_families
 from tasks.registry.load import known_types
 from tests.sessions import KINDS, family_of, frame, living, wait_for
 from tests.versions import Registry
@@ -45,7 +45,7 @@ def table(rows: int = 500) -> pd.DataFrame:
 
 def linear(work: Table) -> Any:
     """What the linear family makes of the table."""
-    needs = families()["linear"].needs
+    needs = load_families()["linear"].needs
     columns = prepare(work.features, work.kinds, work.target, work.task, needs, 0).transformer
     return make_pipeline(columns, LogisticRegression(max_iter=500))
 

@@ -17,16 +17,16 @@ from optuna.distributions import BaseDistribution
 import models.families
 import models.search
 from flows.cli import app
-from models.checks import checks
+from models.checks import load_checks
 from models.columns import TRUSTED
 from models.config import Retrain, Run, Score, Settings, Watch
-from models.config.places import by_name, is_settings
-from models.families import families
-from models.fitting.family import Part, Shape
-from models.metrics.metric import metric_for
-from models.search import strategies
+from models.config.places import find_named_settings, is_settings
+from models.families import load_families
+from models.fitting.family import Shape, TrainingData
+from models.metrics.metric import make_metric
+from models.search import load_strategies
 from models.studies.study import Study
-from models.tuning.portfolio import knows
+from models.tuning.portfolio import knows_family
 from models.tuning.strategy import View
 from tasks.data.notes import SENTENCES
 
@@ -55,15 +55,15 @@ def test_generated_parts_are_fresh():
 
 
 def test_families_are_documented():
-    assert set(families()) <= code(page("families.md"))
+    assert set(load_families()) <= code(page("families.md"))
 
 
 def test_strategies_are_documented():
-    assert set(strategies()) <= code(page("searches.md"))
+    assert set(load_strategies()) <= code(page("searches.md"))
 
 
 def test_families_that_the_portfolio_knows_are_named():
-    *known, last = sorted(name for name in families() if knows(name))
+    *known, last = sorted(name for name in load_families() if knows_family(name))
     names = f"The file knows {', '.join(f'`{name}`' for name in known)} and `{last}`;"
     assert names in " ".join(page("searches.md").split())
 
@@ -72,7 +72,7 @@ def settings(model: type[Settings], place: str = "") -> list[str]:
     found = []
     for name, field in model.model_fields.items():
         inner = field.annotation
-        each = by_name(inner)
+        each = find_named_settings(inner)
         found += settings(inner, f"{place}{name}.") if is_settings(inner) else [place + name]
         found += settings(each, f"{place}{name}.NAME.") if each else []
     return found
@@ -82,7 +82,7 @@ def test_settings_are_documented_and_described():
     for flow in (Run, Retrain, Score, Watch):
         assert set(settings(flow)) <= code(page("config.md"))
         kinds = [f.annotation for f in flow.model_fields.values()]
-        for model in (flow, *(each for kind in kinds if is_settings(each := by_name(kind) or kind))):
+        for model in (flow, *(each for kind in kinds if is_settings(each := find_named_settings(kind) or kind))):
             undescribed = [n for n, f in model.model_fields.items() if not f.description]
             assert not [n for n in undescribed if n not in ("split", "search", "budget", "final", "tracking", "gate")]
 
@@ -105,7 +105,7 @@ def test_exit_codes_are_documented():
 
 
 def test_checks_are_documented():
-    in_code = set(checks("form")) | set(checks("signal")) | set(SENTENCES)
+    in_code = set(load_checks("form")) | set(load_checks("signal")) | set(SENTENCES)
     for path in (*(ROOT / "tasks").rglob("*.py"), *(ROOT / "models").rglob("*.py")):
         in_code |= set(re.findall(r'(?:Finding|Note|_note|noted)\(\s*"(\w+)"', path.read_text("utf-8")))
     assert in_code <= code(page("checks.md"))
@@ -144,7 +144,7 @@ def test_nothing_that_is_there_is_said_to_be_missing():
     firsts = re.findall(r"^\| ([^|]+) \|", missing, re.M)
     assert len(firsts) > 2
     said = {word for text in firsts for word in re.findall(r"[a-z_]+", text.lower())}
-    assert not said & {*strategies(), *families()}
+    assert not said & {*load_strategies(), *load_families()}
 
 
 # --- Links and commands ----------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def example(tmp_path, monkeypatch):
 
     yield put
     monkeypatch.undo()
-    for name, registry in ((models.families.__name__, families), (models.search.__name__, strategies)):
+    for name, registry in ((models.families.__name__, load_families), (models.search.__name__, load_strategies)):
         registry.cache_clear()
         for path, _ in examples_in_docs():
             sys.modules.pop(f"{name}.{Path(path).stem}", None)
@@ -218,15 +218,15 @@ def example(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_the_family_in_the_docs_works(example, task):
-    example("models/families/random_features.py", models.families, families)
-    family = families()["random_features"]
+    example("models/families/random_features.py", models.families, load_families)
+    family = load_families()["random_features"]
     draw = np.random.default_rng(0)
     X = draw.normal(size=(120, 4))
     y = {"binary": (X[:, 0] > 0).astype(int), "multiclass": draw.integers(0, 3, 120), "regression": X[:, 0]}[task]
     shape = Shape(120, 4, task, {"binary": 2, "multiclass": 3, "regression": 0}[task])
     first = asked(family, shape).ask()[0]
     assert dict(first.params) == dict(family.default)
-    fits = [family.fit(first.config, Part(X, y, np.ones(120), shape), 1, 1).model for _ in range(2)]
+    fits = [family.fit(first.config, TrainingData(X, y, np.ones(120), shape), 1, 1).model for _ in range(2)]
     predictions = [f.predict(X) if task == "regression" else f.predict_proba(X) for f in fits]
     assert np.array_equal(*predictions)
     loads = skops.io.get_untrusted_types(data=skops.io.dumps(fits[0]))
@@ -234,15 +234,15 @@ def test_the_family_in_the_docs_works(example, task):
 
 
 def asked(family, shape, strategy="tpe", seed=0) -> Study:
-    scorer = metric_for(None, shape.task, tuple(range(shape.classes)))
+    scorer = make_metric(None, shape.task, tuple(range(shape.classes)))
     return Study(View(family, shape, scorer, (), seed, seed), "1", strategy)
 
 
 def test_the_strategy_in_the_docs_works(example):
     from dataclasses import replace
 
-    example("models/search/nearby.py", models.search, strategies)
-    family = families()["lightgbm"]
+    example("models/search/nearby.py", models.search, load_strategies)
+    family = load_families()["lightgbm"]
     told = []
     for _ in range(2):
         study = asked(family, Shape(500, 8, "binary", 2), "nearby", seed=3)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from models.config import Run
-from models.splitting.seal import keys
+from models.splitting.seal import make_row_keys
 from tasks.evaluation import evaluate as concluding
 from tasks.execution.inputs import with_sealed_rows
 from tasks.planning.plan import shortlist
@@ -87,7 +87,7 @@ def test_the_mark_is_the_value_a_week_ago(whole):
 def test_rows_are_known_by_the_tables_own_columns(whole):
     session, _ = whole
     assert "rain" not in session.work.features
-    own = keys(session.table.features)
+    own = make_row_keys(session.table.features)
     np.testing.assert_array_equal(session.workdir.read_array("row_keys"), own[session.work_places])
     np.testing.assert_array_equal(session.workdir.read_array("sealed_row_keys"), own[session.sealed_places])
 

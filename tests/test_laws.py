@@ -23,9 +23,9 @@ from sklearn.compose import ColumnTransformer
 import models.columns
 import models.families
 from models.data.table import Table
-from models.families import families
+from models.families import load_families
 from models.fitting.family import Family
-from models.splitting.seal import keys
+from models.splitting.seal import make_row_keys
 from tasks.evaluation import evaluate as concluding
 from tasks.evaluation.package import delivered
 from tasks.execution import worker
@@ -128,7 +128,7 @@ def spied_on(plan: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Sessio
     data = frame()
     data.insert(0, "row", np.arange(len(data), dtype=float))
     target = data["target"].eq("yes").to_numpy().astype(int)
-    spy = spying(families()["lightgbm"], target)
+    spy = spying(load_families()["lightgbm"], target)
     monkeypatch.setattr(models.families, "families", lambda: {"spy": spy})
     monkeypatch.setattr(models.columns, "ColumnTransformer", SpyColumns)
     SEEN.clear()
@@ -219,7 +219,7 @@ JUDGE = "2"
 """The outer fold whose judging rows are replaced."""
 FEW = ("linear", "lightgbm", "knn")
 """Families with each kind of need; all others where everything is proven."""
-EVERY = tuple(name for name, f in families().items() if f.available and f.safe)
+EVERY = tuple(name for name, f in load_families().items() if f.available and f.safe)
 CASES = {"random": "regression", "group": "binary", "time": "multiclass", "group_time": "regression"}
 
 
@@ -346,7 +346,9 @@ def test_what_workers_map_holds_work_rows_only(exchanges):
     sizes = {p.name: len(np.load(p)) for p in session.workdir.path.glob("*.npy") if not p.name.startswith("sealed")}
     assert set(sizes.values()) == {session.work.rows}
     assert len(session.workdir.read_frame("work")) == session.work.rows
-    assert not np.isin(keys(session.workdir.read_frame("work")), keys(session.workdir.read_frame("sealed"))).any()
+    assert not np.isin(
+        make_row_keys(session.workdir.read_frame("work")), make_row_keys(session.workdir.read_frame("sealed"))
+    ).any()
 
 
 # --- Law 4: what belongs together ------------------------------------------------------------------------------------

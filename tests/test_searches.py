@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from models.config import Run
-from models.data.hashes import seed_for
+from models.data.hashes import derive_seed
 from models.errors import InputError
-from models.families import families
+from models.families import load_families
 from models.fitting.family import Shape
-from models.search import strategies
-from models.tuning.space import at, distributions, walked
+from models.search import load_strategies
+from models.tuning.space import list_distributions, to_value, walk_space
 from tasks.execution.job import Job
 from tasks.execution.pool import Pool
 from tasks.planning.eligible import suited
-from tasks.planning.load_and_seal import read
+from tasks.planning.load_and_seal import read_table
 from tasks.planning.plan import shortlist
 from tasks.session import Session
 from tasks.tuning.tune import Store
@@ -73,8 +73,8 @@ def pools():
 
 def asked(strategy: str, family: str, workers: int = 2) -> Run:
     """A run with this search, which is told what some need to know; one that chooses by that is told nothing."""
-    few = {name: value for name, value in FEW.items() if name in distributions(families()[family], SHAPE)}
-    told = {} if strategies()[strategy].chooses else {"configurations": by_hand(family), "steps": {"": TRIALS - 1}}
+    few = {name: value for name, value in FEW.items() if name in list_distributions(load_families()[family], SHAPE)}
+    told = {} if load_strategies()[strategy].chooses else {"configurations": by_hand(family), "steps": {"": TRIALS - 1}}
     search = {"strategy": strategy, "trials": TRIALS, "families": (family,)}
     settings = {family: {**told, "space": few}}
     return run_over(data=DATA, families=settings, search=search, budget={"workers": workers})
@@ -82,17 +82,20 @@ def asked(strategy: str, family: str, workers: int = 2) -> Run:
 
 def by_hand(family: str) -> list[dict[str, Any]]:
     """As many configurations as there are to try beside the default."""
-    known = families()[family]
-    return [walked(known, SHAPE, lambda n, d, i=i: at(d, seed_for(i, n) / 2**31)).params for i in range(1, TRIALS)]
+    known = load_families()[family]
+    return [
+        walk_space(known, SHAPE, lambda n, d, i=i: to_value(d, derive_seed(i, n) / 2**31)).params
+        for i in range(1, TRIALS)
+    ]
 
 
 @cache
 def suiting(strategy: str) -> str:
     """A family that the strategy can search: the one with a condition, else the cheapest."""
-    for family in sorted(TUNABLE, key=lambda name: (name != "linear", families()[name].cost)):
+    for family in sorted(TUNABLE, key=lambda name: (name != "linear", load_families()[name].cost)):
         run = asked(strategy, family)
         try:
-            suited(read(run), run)
+            suited(read_table(run), run)
         except InputError:
             continue
         return family
@@ -115,10 +118,10 @@ def trials(session: Session) -> dict:
 
 
 @pytest.fixture(params=[pytest.param(s.name, marks=[pytest.mark.prove] * (s.extra == "bayes"), id=s.name)
-                        for s in strategies().values()])  # fmt: skip
+                        for s in load_strategies().values()])  # fmt: skip
 def strategy(request) -> str:
     """Every strategy in turn, those that take long among the long proofs."""
-    known = strategies()[request.param]
+    known = load_strategies()[request.param]
     if not known.available:
         pytest.skip(f"the package {known.package} is missing: {known.install}")
     return known.name

@@ -22,8 +22,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from models.config import Run
 from models.data.table import Table
-from models.evaluation.estimate import standard_error
-from models.monitoring.table_profile import Performance, Profile, predicted, profile
+from models.evaluation.estimate import compute_standard_error
+from models.monitoring.table_profile import Performance, TableProfile, profile_table, to_prediction_columns
 from models.splitting.seal import Seal
 from tasks.evaluation.package import model
 from tasks.planning import load_and_seal
@@ -91,17 +91,17 @@ def poor(work: Table) -> Any:
     return make_pipeline(columns, DummyRegressor() if work.task == "regression" else DummyClassifier())
 
 
-def profiled(session: Session, fitted: Any) -> Profile:
+def profiled(session: Session, fitted: Any) -> TableProfile:
     """The profile that a run would keep."""
     work, sealed, metric = session.work, session.sealed, session.metric
     table = session.table.take(session.work_places)
     if sealed is None:
-        return profile(table.features, table.kinds)
+        return profile_table(table.features, table.kinds)
     said = (fitted.predict_proba if work.classes else fitted.predict)(sealed.features)
     rows = (sealed.target, said, sealed.weight)
-    error = standard_error(metric, [rows], [session.sealed_keys], 0)
+    error = compute_standard_error(metric, [rows], [session.sealed_keys], 0)
     score = Performance(metric.name, metric.score(*rows), error, sealed.rows, "test")
-    return profile(table.features, table.kinds, predicted(said, work.classes), "sealed", score)
+    return profile_table(table.features, table.kinds, to_prediction_columns(said, work.classes), "sealed", score)
 
 
 class Registry:

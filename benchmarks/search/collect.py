@@ -32,11 +32,11 @@ from benchmarks.search.lay_out import lay_out
 from benchmarks.search.problem import FAMILIES, INNER, Problem, begin, problems
 from benchmarks.stamp import stamp
 from benchmarks.tables import tables
-from models.data.hashes import seed_for
-from models.families import family
+from models.data.hashes import derive_seed
+from models.families import load_family
 from models.fitting.family import Shape
-from models.fitting.fit import proposed
-from models.tuning.space import Walk, at, distributions, walked
+from models.fitting.fit import suggest_configuration
+from models.tuning.space import Walk, list_distributions, to_value, walk_space
 
 DATA = Path(__file__).parent / "data"
 _POINTS = 9
@@ -78,12 +78,12 @@ def _split(options: list[str]) -> dict[str, str]:
 
 def configurations(problem: Problem, count: int, same: bool) -> list[dict[str, Any]]:
     """The params of the default and of so many Sobol points, the same in every run."""
-    whole = _everywhere(problem.family.name) if same else list(distributions(problem.family, problem.shape))
-    seed = seed_for("sobol", problem.family.name if same else problem.name)
+    whole = _everywhere(problem.family.name) if same else list(list_distributions(problem.family, problem.shape))
+    seed = derive_seed("sobol", problem.family.name if same else problem.name)
     sobol = qmc.Sobol(len(whole), scramble=True, rng=seed).random_base2(_POINTS)
-    default = walked(problem.family, problem.shape, lambda name, _: problem.family.default[name])
+    default = walk_space(problem.family, problem.shape, lambda name, _: problem.family.default[name])
     places = [dict(zip(whole, point, strict=True)) for point in sobol[:count]]
-    drawn = [walked(problem.family, problem.shape, lambda name, d, p=p: at(d, p[name])) for p in places]
+    drawn = [walk_space(problem.family, problem.shape, lambda name, d, p=p: to_value(d, p[name])) for p in places]
     return [walk.params for walk in (default, *drawn)]
 
 
@@ -92,7 +92,7 @@ def _everywhere(name: str) -> list[str]:
     """The hyperparameters that the family has on any table, in an order that no table changes."""
     few, many = Shape(1000, 100, "binary", 2), Shape(1000, 100, "multiclass", 5)
     shapes = (few, many, Shape(1000, 100, "regression", skewed=True))
-    return sorted({n for shape in shapes for n in distributions(family(name), shape)})
+    return sorted({n for shape in shapes for n in list_distributions(load_family(name), shape)})
 
 
 def _fit(wanted: Mapping[str, Problem], asked: argparse.Namespace) -> None:
@@ -119,7 +119,7 @@ def _evaluated(family_name: str, folder: Path, number: int, count: int, same: bo
     """The problem's name and the line of one configuration: params, every fold's score and seconds."""
     problem, params = _known(family_name, folder, count, same)
     walk = Walk(lambda name, _: params[number][name])
-    config = proposed(problem.family, walk, problem.shape)  # pyright: ignore[reportArgumentType]
+    config = suggest_configuration(problem.family, walk, problem.shape)  # pyright: ignore[reportArgumentType]
     fits = [problem.fitted(config, inner) for inner in range(INNER)]
     scores, seconds = zip(*fits, strict=True)
     return problem.name, {"number": number, "params": params[number], "scores": scores, "seconds": seconds}
@@ -127,7 +127,7 @@ def _evaluated(family_name: str, folder: Path, number: int, count: int, same: bo
 
 @cache
 def _known(family_name: str, folder: Path, count: int, same: bool) -> tuple[Problem, list[dict[str, Any]]]:
-    problem = Problem(folder.name, family(family_name), folder)
+    problem = Problem(folder.name, load_family(family_name), folder)
     return problem, configurations(problem, count, same)
 
 
@@ -161,7 +161,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 def _written(problem: Problem, lines: list[dict[str, Any]], asked: argparse.Namespace) -> None:
     """The problem's parquet file: the number, a column for each hyperparameter (empty where a configuration has none),
     a score and seconds for each fold; what the problem is stands in the file's metadata."""
-    whole = distributions(problem.family, problem.shape)
+    whole = list_distributions(problem.family, problem.shape)
     columns: dict[str, Any] = {"number": [line["number"] for line in lines]}
     columns |= {n: [line["params"].get(n) for line in lines] for n in whole}
     for what, key in (("score", "scores"), ("seconds", "seconds")):

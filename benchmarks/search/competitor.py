@@ -24,10 +24,10 @@ from optuna.distributions import CategoricalDistribution
 from benchmarks.search.drive import told
 from benchmarks.search.problem import FOLD, INNER, Problem, begin
 from benchmarks.search.race import file, written
-from models.families import family
-from models.fitting.fit import proposed
-from models.tuning.fidelity import divided
-from models.tuning.space import Walk, at, distributions, nearest
+from models.families import load_family
+from models.fitting.fit import suggest_configuration
+from models.tuning.fidelity import divide_share
+from models.tuning.space import Walk, list_distributions, to_nearest, to_value
 
 PARTS = 900
 """Of a whole trial: what halving counts in."""
@@ -46,22 +46,22 @@ class Asked:
 
     def __post_init__(self) -> None:
         """Begins to count the tool's own seconds."""
-        self.space = distributions(self.problem.family, self.problem.shape)
-        self.default = {n: self.problem.family.default.get(n, at(d, 0.5)) for n, d in self.space.items()}
+        self.space = list_distributions(self.problem.family, self.problem.shape)
+        self.default = {n: self.problem.family.default.get(n, to_value(d, 0.5)) for n, d in self.space.items()}
         self.since = time.process_time()
 
     def begin(self, params: Mapping[str, Any], share: float = 1.0) -> Callable[[int], float]:
         """Notes a new trial and returns the function that fits it on an inner fold and returns what is gained."""
         asking = time.process_time() - self.since if self.rows else 0.0  # what comes before the first is loading
-        whole = {n: nearest(d, _plain(params[n])) for n, d in self.space.items() if n in params}
+        whole = {n: to_nearest(d, _plain(params[n])) for n, d in self.space.items() if n in params}
         walk = Walk(lambda name, _: whole[name])
-        config = proposed(self.problem.family, walk, self.problem.shape)  # pyright: ignore[reportArgumentType]
+        config = suggest_configuration(self.problem.family, walk, self.problem.shape)  # pyright: ignore[reportArgumentType]
         row: dict[str, Any] = {
             "number": len(self.rows), "state": "pruned", "share": share, "inner": None, "fits": 0, "seconds": 0.0,
             "asking": asking, "params": told(walk.params),
         }  # fmt: skip
         self.rows.append(row)
-        count, part = divided(self.problem.family, share, INNER)
+        count, part = divide_share(self.problem.family, share, INNER)
         gains: list[float] = []
 
         def fit(inner: int) -> float:
@@ -156,7 +156,7 @@ def grid(asked: Asked) -> None:
             if math.prod((counts | {name: min(more, most)}).values()) <= asked.trials:
                 counts[name] = min(more, most)
     values = {
-        name: [asked.default[name]] if n == 1 else [at(asked.space[name], (i + 0.5) / n) for i in range(n)]
+        name: [asked.default[name]] if n == 1 else [to_value(asked.space[name], (i + 0.5) / n) for i in range(n)]
         for name, n in counts.items()
     }
     cv = asked.problem.brief.folds[FOLD].inner
@@ -228,7 +228,7 @@ def ray_tune(asked: Asked) -> None:
 
     def train(params: dict[str, Any]) -> None:
         begin(os.getppid())
-        mine = Asked(Problem(folder.name, family(name), folder), number, 1)
+        mine = Asked(Problem(folder.name, load_family(name), folder), number, 1)
         fit, gains = mine.begin(params), []
         for inner in range(INNER):
             gains.append(fit(inner))
@@ -264,7 +264,7 @@ def main() -> None:
     given = parser.parse_args()
     begin(os.getpid())
     warnings.simplefilter("ignore")
-    asked = Asked(Problem(given.place.name, family(given.family), given.place), given.seed, given.trials)
+    asked = Asked(Problem(given.place.name, load_family(given.family), given.place), given.seed, given.trials)
     TOOLS[given.tool](asked)
     frame = pd.DataFrame(asked.rows).assign(strategy=given.label, problem=asked.problem.name, seed=given.seed)
     written(frame, file(given.folder, f"{given.label}-{given.seed}", asked.problem.name, "real"))

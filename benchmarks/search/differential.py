@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.tuning.space import at, distributions, place, walked
-from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
+from models.tuning.space import list_distributions, to_place, to_value, walk_space
+from models.tuning.strategy import BATCH, Proposal, Strategy, View, make_random_sampler
 from models.tuning.trial import Trial
 
 _MEMBERS, _WEIGHT, _CROSSING = 12, 0.5, 0.5
@@ -35,25 +35,27 @@ def _child(view: View, members: list[Trial | None], slot: int, draw: np.random.G
     if old is None or len(others) < 3:
         return Proposal()
     base, one, two = (others[n] for n in draw.choice(len(others), 3, replace=False))
-    names = list(distributions(view.family, view.shape))
+    names = list(list_distributions(view.family, view.shape))
     spot = {n: [_place(t, n, draw) for t in (old, base, one, two)] for n in names}
     taken = {n for n in names if draw.random() < _CROSSING} | {names[draw.integers(len(names))]}
     child = {n: p[1] + _WEIGHT * (p[2] - p[3]) if n in taken else p[0] for n, p in spot.items()}
     bounded = {n: min(max(value, 0.0), 1.0 - 1e-9) for n, value in child.items()}
-    params = walked(view.family, view.shape, lambda name, distribution: at(distribution, bounded[name])).params
+    params = walk_space(
+        view.family, view.shape, lambda name, distribution: to_value(distribution, bounded[name])
+    ).params
     return Proposal(params, parent=old.number)
 
 
 def _place(trial: Trial, name: str, draw: np.random.Generator) -> float:
     """Where the trial is in the range; anywhere where a condition keeps it from having one."""
-    return place(trial.distributions[name], trial.params[name]) if name in trial.params else draw.random()
+    return to_place(trial.distributions[name], trial.params[name]) if name in trial.params else draw.random()
 
 
 STRATEGY = Strategy(
     name="differential",
     suits="numbers, many of them and many trials",
     cost="next to nothing",
-    sampler=by_chance,
+    sampler=make_random_sampler,
     plan=_plan,
     source="Storn & Price 1997; settings after Awad, Mallik & Hutter 2021",
 )

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.search.problem import FOLD, INNER
-from models.studies.study import Study, hopeless
-from models.tuning.fidelity import divided
+from models.studies.study import Study, is_hopeless
+from models.tuning.fidelity import divide_share
 from models.tuning.strategy import BATCH, Strategy, View
 from models.tuning.trial import Trial
 
@@ -42,9 +42,9 @@ def _tried(study: Study, trial: Trial, best: Trial | None, fit: Fit) -> Trial:
     """The trial with what came of it: all of its folds, or fewer where it is hopeless."""
     if "steps" in trial.config or trial.gradient is not None:
         raise NotHere("gradients of the loss" if trial.gradient is not None else "training that goes on")
-    count, share = divided(study.family, trial.share, INNER)
+    count, share = divide_share(study.family, trial.share, INNER)
     trial = replace(trial, scores=_there(study, trial))
-    while len(trial.scores) < count and not (trial.stoppable and hopeless(trial.scores, best, study.metric)):
+    while len(trial.scores) < count and not (trial.stoppable and is_hopeless(trial.scores, best, study.metric)):
         score, seconds = fit(trial, len(trial.scores), share)
         trial = replace(trial, seconds=trial.seconds + seconds)
         if score is None:
@@ -58,7 +58,7 @@ def _there(study: Study, trial: Trial) -> tuple[float, ...]:
     before = None if trial.parent is None else study.told[trial.parent]
     if before is None or before.share >= trial.share or before.config != trial.config:
         return ()
-    return before.scores if divided(study.family, before.share, INNER)[1] >= 1 else ()
+    return before.scores if divide_share(study.family, before.share, INNER)[1] >= 1 else ()
 
 
 def _row(trial: Trial, asking: float) -> dict[str, Any]:

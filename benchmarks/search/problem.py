@@ -16,10 +16,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from models.config import Run
-from models.families import family
+from models.families import load_family
 from models.fitting.family import Family, Shape
 from models.metrics.metric import Metric
-from models.tuning.space import view_of
+from models.tuning.space import make_view
 from models.tuning.strategy import View
 from tasks.execution import worker
 from tasks.execution.worker import Brief, Job
@@ -65,7 +65,7 @@ class Problem:
     def view(self, seed: int, trials: int) -> View:
         """What a search of so many trials may know before the first one."""
         run = Run(data="", seed=seed, search={"trials": trials})  # type: ignore[arg-type]
-        return view_of(self.family, self.shape, self.metric, run)
+        return make_view(self.family, self.shape, self.metric, run)
 
     def fitted(self, config: Mapping[str, Any], inner: int, share: float = 1.0) -> tuple[float | None, float]:
         """The score of one fit on an inner fold, None where it failed, and its seconds of processor time."""
@@ -101,4 +101,4 @@ def problems(folder: Path, families: list[str], only: list[str] | None = None) -
     """Each of these families on each table that is laid out in the folder, or on those of these names."""
     for place in sorted(p for p in folder.iterdir() if not only or p.name in only):
         for name in families:
-            yield Problem(place.name, family(name), place)
+            yield Problem(place.name, load_family(name), place)

@@ -25,8 +25,8 @@ from benchmarks.search.drive import NotHere, driven
 from benchmarks.search.problem import begin
 from benchmarks.search.surrogate import DATA, Surrogate, surrogate
 from models.errors import InputError
-from models.search import strategies
-from models.tuning.space import distributions
+from models.search import load_strategies
+from models.tuning.space import list_distributions
 from models.tuning.strategy import Strategy, View
 from models.tuning.trial import Trial
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 def raced() -> dict[str, Strategy]:
     """Nestor's strategies by name, and what is only measured beside them."""
-    return strategies() | {differential.STRATEGY.name: differential.STRATEGY}
+    return load_strategies() | {differential.STRATEGY.name: differential.STRATEGY}
 
 
 def _asked() -> argparse.Namespace:
@@ -106,7 +106,7 @@ def coarsest(view: View, strategy: Strategy) -> dict[str, int]:
     steps: dict[str, int] = {}
     if strategy.unsuited(view) and not strategy.unsuited(replace(view, steps={"": 1})):
         steps = {"": 1}
-        for count, name in product((2, 3), distributions(view.family, view.shape)):
+        for count, name in product((2, 3), list_distributions(view.family, view.shape)):
             more = steps | {name: count}
             steps = steps if strategy.unsuited(replace(view, steps=more)) else more
     return steps

@@ -15,7 +15,7 @@ from benchmarks.search.race import raced
 from benchmarks.search.regret import marked, over_seconds, over_trials, scales
 from benchmarks.search.surrogate import DATA, HEAD, Surrogate, quality, surrogate
 from benchmarks.stamp import printed
-from models.search import strategies
+from models.search import load_strategies
 
 RANDOM = "random"
 
@@ -113,7 +113,7 @@ def _by_family(last: pd.DataFrame, known: Mapping[str, Surrogate]) -> Iterator[t
 
 def _hands_over(name: Any) -> bool:
     """Whether it leaves the search to another, with which it would share its rank."""
-    return name in strategies() and strategies()[name].chooses is not None
+    return name in load_strategies() and load_strategies()[name].chooses is not None
 
 
 def plainly(trials: pd.DataFrame, last: pd.DataFrame, whole: list[Any]) -> Iterator[str]:

@@ -18,7 +18,7 @@ import pandas as pd
 from benchmarks.search.drive import NotHere, driven
 from benchmarks.search.problem import FAMILIES, Problem, begin, problems
 from benchmarks.search.race import file, written
-from models.families import family
+from models.families import load_family
 from models.tuning.trial import Trial
 
 
@@ -54,7 +54,7 @@ def _asked() -> argparse.Namespace:
 
 def _run(strategy: str, family_name: str, place: Path, seed: int, trials: int, folder: Path) -> str:
     """Runs a strategy on a problem with a seed and writes its trials down; a line for the screen."""
-    one = Problem(place.name, family(family_name), place)
+    one = Problem(place.name, load_family(family_name), place)
 
     def fit(trial: Trial, inner: int, share: float) -> tuple[float | None, float]:
         return one.fitted(trial.config, inner, share)

@@ -24,9 +24,9 @@ import pandas as pd
 from benchmarks.search.problem import FOLD, begin
 from benchmarks.search.surrogate import DATA, Surrogate, surrogate
 from benchmarks.stamp import printed
-from models.search import strategies
+from models.search import load_strategies
 from models.studies.study import Study
-from models.tuning.goal import front
+from models.tuning.goal import mark_front
 from models.tuning.strategy import BATCH
 from models.tuning.trial import Trial
 
@@ -38,7 +38,7 @@ AT = (20, 60, 200)
 def main() -> None:
     """Prints one table."""
     asked = _asked()
-    able = [n for n, s in strategies().items() if s.several and s.available and not (s.chooses or s.remembers)]
+    able = [n for n, s in load_strategies().items() if s.several and s.available and not (s.chooses or s.remembers)]
     names = asked.only.split(",") if asked.only else able
     places = [
         p for p in sorted(asked.data.glob("*.parquet")) if not asked.problems or p.stem in asked.problems.split(",")
@@ -100,7 +100,7 @@ def _scaled(known: Surrogate, gains: np.ndarray) -> np.ndarray:
 def volume(gains: np.ndarray) -> float:
     """What two gains each dominate together above 0: steps of the front, from the best first gain down."""
     inside = gains[(gains > 0).all(axis=1)]
-    ahead = inside[front(inside)] if len(inside) else inside
+    ahead = inside[mark_front(inside)] if len(inside) else inside
     ahead = ahead[np.argsort(-ahead[:, 0])]
     return float(np.sum(ahead[:, 0] * np.diff(ahead[:, 1], prepend=0.0)))
 

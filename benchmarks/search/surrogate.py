@@ -21,10 +21,10 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from benchmarks.search.problem import INNER
 from models.config import Run
-from models.families import family
+from models.families import load_family
 from models.fitting.family import Family, Shape
-from models.metrics.metric import Metric, metric_for
-from models.tuning.space import distributions, place, view_of
+from models.metrics.metric import Metric, make_metric
+from models.tuning.space import list_distributions, make_view, to_place
 from models.tuning.strategy import View
 
 DATA = Path(__file__).parent / "data"
@@ -62,7 +62,7 @@ class Surrogate:
         """What a search of so many trials, with these further settings, may know before the first one. A part of a fit
         is so many inner folds: all that was collected."""
         run = Run(data="", seed=seed, search={"trials": trials, **search})  # type: ignore[arg-type]
-        return view_of(replace(self.family, fidelity="folds"), self.shape, self.metric, run)
+        return make_view(replace(self.family, fidelity="folds"), self.shape, self.metric, run)
 
     def told(self, params: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """The score and the seconds of each inner fold."""
@@ -77,7 +77,7 @@ class Surrogate:
 
 def encoded(whole: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> np.ndarray:
     """The place of each hyperparameter in its range."""
-    return np.array([place(d, params[n]) if n in params else _ABSENT for n, d in whole.items()], dtype=np.float32)
+    return np.array([to_place(d, params[n]) if n in params else _ABSENT for n, d in whole.items()], dtype=np.float32)
 
 
 def _mean(forest: RandomForestRegressor, places: np.ndarray) -> np.ndarray:
@@ -104,9 +104,9 @@ def surrogate(path: Path) -> Surrogate:
     """The surrogate of a problem's collected configurations."""
     table = pq.read_table(path)
     told = json.loads((table.schema.metadata or {})[b"problem"])
-    known, shape = family(told["family"]), Shape(**(told["shape"] | {"grid": tuple(told["shape"]["grid"])}))
-    metric = metric_for(told["metric"], shape.task, tuple(range(told["classes"])))
-    whole = distributions(known, shape)
+    known, shape = load_family(told["family"]), Shape(**(told["shape"] | {"grid": tuple(told["shape"]["grid"])}))
+    metric = make_metric(told["metric"], shape.task, tuple(range(told["classes"])))
+    whole = list_distributions(known, shape)
     frame = table.to_pandas()
     places = np.array([encoded(whole, _params(whole, row)) for row in frame.to_dict("records")])
     scores, seconds = (frame[[f"{what}_{i}" for i in range(INNER)]].to_numpy(float) for what in ("score", "seconds"))

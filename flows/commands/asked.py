@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.errors import InputError, shortened
+from models.errors import InputError
+from models.text.safe import shorten
 
 if TYPE_CHECKING:
     from models.config import Run, Settings
@@ -72,44 +73,44 @@ def made_run(values: dict[str, Any], asked: Asked) -> Run:
 def _problem(error: Any, flags: Mapping[str, str]) -> str:
     """`--outer: should be greater than or equal to 2, not 1.`"""
     from models.config import Run
-    from models.config.problems import placed, sentence
+    from models.config.problems import add_field_name, describe_problem
 
     place = [str(part) for part in error["loc"]]
     flag = flags.get(".".join(place[:2])) or flags.get(place[0] if place else "")
-    return placed(flag or ("config: " + ".".join(place) if place else ""), sentence(error, Run))
+    return add_field_name(flag or ("config: " + ".".join(place) if place else ""), describe_problem(error, Run))
 
 
 def from_file(path: Path, model: type[Settings]) -> dict[str, Any]:
     """The values in a yaml file for these settings, names such as `search.trials` as groups, and `budget: 10m` in its
     long form."""
-    from models.config.places import unfolded
+    from models.config.places import unfold_groups
 
     values = written(path, "--config")
     values = {} if values is None else values  # comments alone: `nestor searches --suggest` with nothing to narrow
     if not isinstance(values, dict):
-        raise InputError(f"--config: {path} must hold fields such as 'target: paid', not {shortened(values)!r}.")
+        raise InputError(f"--config: {path} must hold fields such as 'target: paid', not {shorten(values)!r}.")
     if isinstance(values.get("budget"), (str, int, float)):
         values["budget"] = {"seconds": values["budget"]}
     try:
-        return unfolded(values, model)
+        return unfold_groups(values, model)
     except ValueError as error:
         raise InputError(f"--config: {path}: {error}.") from None
 
 
 def written(path: Path, what: str) -> Any:
     """The values in a yaml file, each as it is written; InputError, which begins with `what`, where there are none."""
-    from models.config.written import MOST, settings
-    from tasks.data.sources.files import located
+    from models.config.written import MOST, parse_yaml
+    from tasks.data.sources.files import locate_file
 
     try:
-        with located(path).open("rb") as file:
-            return settings(file.read(MOST + 1))
+        with locate_file(path).open("rb") as file:
+            return parse_yaml(file.read(MOST + 1))
     except InputError as error:
         raise InputError(f"{what}: {error}") from None
     except OSError as error:
         raise InputError(f"{what}: {path} can't be read: {error.strerror}.") from None
     except ValueError as error:
-        raise InputError(f"{what}: {path} is no file of settings: {shortened(error, 200)}.") from None
+        raise InputError(f"{what}: {path} is no file of settings: {shorten(error, 200)}.") from None
 
 
 def over(kept: Any, given: Any) -> Any:
@@ -126,8 +127,8 @@ def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
         values = inner if isinstance(inner, dict) else values
     kept = values.get(path[-1])
     if isinstance(value, dict) and kept:
-        from models.config.values import paired
+        from models.config.values import parse_pairs
 
-        kept = paired(kept)
+        kept = parse_pairs(kept)
         value = over(kept, value) if isinstance(kept, dict) else kept
     values[path[-1]] = value

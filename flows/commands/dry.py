@@ -16,7 +16,7 @@ from rich.text import Text
 from flows.screen.tables import clock, plain
 from flows.server.begin import EARLY
 from models.config import Run
-from models.text.address import masked
+from models.text.address import mask_address
 from models.tuning.strategy import MOST_TRIALS
 from tasks.planning.search_plan import most_configurations
 from tasks.run.folder import Workdir
@@ -35,7 +35,7 @@ class _Unheard:
     @property
     def tracking_uri(self) -> str:
         """The store's address as a journal has it: by this text a kept seal is found."""
-        return masked(default_address())
+        return mask_address(default_address())
 
     def close(self) -> None:
         """Nothing to close."""

@@ -25,13 +25,13 @@ def families(name: _Name = None, as_json: flags.AsJson = False) -> None:
     """List the families of models, cheapest first: what they suit, what they cost, whether they are installed.
 
     Cost is the order of magnitude of a default fit, in core-seconds for a million cells (rows times columns)."""
-    from models.analysis.cards import facts
-    from models.families import families as known
-    from models.families import family
+    from models.analysis.cards import describe_family
+    from models.families import load_families as known
+    from models.families import load_family
 
     if name is not None:
-        return _one(family(name), as_json)
-    rows = [{"name": f.name, **facts(f), "available": _available(f)} for f in known().values()]
+        return _one(load_family(name), as_json)
+    rows = [{"name": f.name, **describe_family(f), "available": _available(f)} for f in known().values()]
     if as_json:
         return show_json(rows)
     columns = ("name", *_SHOWN)
@@ -44,10 +44,10 @@ def _available(known: Family) -> str:
 
 def _one(known: Family, as_json: bool) -> None:
     from flows.screen.tables import rows_table
-    from models.analysis.cards import facts, hyperparameters
+    from models.analysis.cards import describe_family, list_hyperparameters
 
-    space = list(hyperparameters(known))
-    told = {**facts(known), "available": _available(known)}
+    space = list(list_hyperparameters(known))
+    told = {**describe_family(known), "available": _available(known)}
     if as_json:
         columns = ("name", "range", "default")
         return show_json({"name": known.name, **told, "space": [dict(zip(columns, row, strict=True)) for row in space]})

@@ -17,7 +17,7 @@ from flows.screen.printing import show, show_json
 
 if TYPE_CHECKING:
     from models.config import Retrain
-    from models.outcome import Retrained
+    from models.outcome import RetrainReport
 
 EXAMPLES = (
     "nestor retrain loans",
@@ -82,10 +82,10 @@ def _gathered(asked: Asked) -> dict[str, Any]:
 def _made(values: dict[str, Any]) -> Retrain:
     from models.config import Retrain, problems
 
-    return problems.valid(Retrain, values)
+    return problems.validate_settings(Retrain, values)
 
 
-def _show(result: Retrained, as_json: bool) -> None:
+def _show(result: RetrainReport, as_json: bool) -> None:
     if as_json:
         return show_json(result.as_json())
     if result.report is not None:
@@ -95,7 +95,7 @@ def _show(result: Retrained, as_json: bool) -> None:
     show(f"\n{result.sentence}")
 
 
-def _retrained(retrain: Retrain, quiet: bool) -> Retrained:
+def _retrained(retrain: Retrain, quiet: bool) -> RetrainReport:
     from flows.screen.live import showing
 
     with (

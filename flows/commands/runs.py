@@ -10,7 +10,7 @@ import typer
 
 from flows.commands import flags
 from flows.screen.printing import show, show_json
-from models.errors import shortened
+from models.text.safe import shorten
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,7 +34,7 @@ def runs(
     if as_json:
         show_json({"runs": rows, "moves": moves, "seals": sealed} if name else rows)
     elif not rows:
-        show(f"No runs of {shortened(name)!r} yet." if name else "No runs yet: nestor train DATA --target COL")
+        show(f"No runs of {shorten(name)!r} yet." if name else "No runs yet: nestor train DATA --target COL")
     else:
         show(_runs_table(rows))
         if moves:
@@ -45,10 +45,10 @@ def runs(
 
 def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
     from flows.screen.tables import rows_table
-    from models.outcome import number
+    from models.outcome import format_number
 
     def score_of(value: Any) -> str:
-        return number(value.get("value") if isinstance(value, Mapping) else value)
+        return format_number(value.get("value") if isinstance(value, Mapping) else value)
 
     columns = ("when", "name", "version", "run", "how", "estimate", "test", "status")
     return rows_table(

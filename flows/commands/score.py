@@ -51,7 +51,7 @@ def score(asked: Asked, as_json: flags.AsJson = False, quiet: flags.Quiet = Fals
         from tasks.scoring.score import score as scored
 
         ending.log_to_file()
-        found = scored(problems.valid(Score, asked.over({})), told=told)
+        found = scored(problems.validate_settings(Score, asked.over({})), told=told)
     for note in found.remarks:
         ending.say(f"Note: {note}")
     show_json(found.as_json()) if as_json else show(found.sentence)

@@ -10,7 +10,7 @@ import typer
 
 from flows.commands import flags
 from flows.screen.printing import show, show_json, width
-from models.errors import InputError, unknown
+from models.errors import InputError, make_unknown_error
 
 if TYPE_CHECKING:
     from models.tuning.strategy import Strategy
@@ -54,7 +54,7 @@ def searches(name: _Name = None, suggest: _Suggest = None, out: _Out = None, as_
     if out is not None:
         raise InputError("--out: a page goes with --suggest NAME.")
     from flows.screen.tables import rows_table
-    from models.search import strategies as known
+    from models.search import load_strategies as known
 
     if name is not None:
         return _one(name, as_json)
@@ -67,21 +67,21 @@ def searches(name: _Name = None, suggest: _Suggest = None, out: _Out = None, as_
 
 def _one(name: str, as_json: bool) -> None:
     from flows.screen.tables import rows_table
-    from models.search import strategies
+    from models.search import load_strategies
 
-    known = strategies().get(name)
+    known = load_strategies().get(name)
     if known is None:
-        raise unknown("search strategy", name, strategies())
+        raise make_unknown_error("search strategy", name, load_strategies())
     told = _told(known)
     return show_json(told) if as_json else show(rows_table((name, ""), list(told.items())[1:]))
 
 
 def _told(known: Strategy) -> dict[str, str]:
-    from models.analysis.cards import what
+    from models.analysis.cards import describe_strategy
 
     return {
         "name": known.name,
-        "what": what(known),
+        "what": describe_strategy(known),
         "suits": known.suits,
         "cost": known.cost,
         "objectives": "several" if known.several else "one",

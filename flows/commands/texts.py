@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from models.errors import InputError, shortened
+from models.errors import InputError
+from models.text.safe import shorten
 
 
 def names(texts: list[str]) -> tuple[str, ...]:
@@ -66,7 +67,7 @@ def _pairs(
     for text in texts:
         name, sign, value = parted(text, "=")
         if not (sign and fine(name, value)):
-            raise InputError(f"{wanted}, not {shortened(text)!r}.")
+            raise InputError(f"{wanted}, not {shorten(text)!r}.")
         found.append((name, value))
     return found
 
@@ -104,6 +105,6 @@ def _of_families(option: str, example: str, texts: list[str], whole: bool = Fals
         fine = sign and family and said.strip() and (hyperparameter or whole)
         if not fine or (whole and not (said.strip().isdecimal() and int(said) > 0)):
             every = ", or lightgbm=3 for all" if whole else ""
-            raise InputError(f"{option} wants such as {option} lightgbm.{example}{every}, not {shortened(text)!r}.")
+            raise InputError(f"{option} wants such as {option} lightgbm.{example}{every}, not {shorten(text)!r}.")
         found.append((family, hyperparameter, said.strip()))
     return found

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from models.config import Watch
-    from models.monitoring.drift import Watched
+    from models.monitoring.drift import WatchReport
 
 EXAMPLES = (
     "nestor watch loans new.csv",
@@ -62,10 +62,10 @@ def watch(asked: Asked, as_json: flags.AsJson = False, quiet: flags.Quiet = Fals
 def _made(values: dict[str, Any]) -> Watch:
     from models.config import Watch, problems
 
-    return problems.valid(Watch, values)
+    return problems.validate_settings(Watch, values)
 
 
-def _watched(watch: Watch, quiet: bool) -> Watched:
+def _watched(watch: Watch, quiet: bool) -> WatchReport:
     from flows.screen.live import showing
 
     with (
@@ -78,7 +78,7 @@ def _watched(watch: Watch, quiet: bool) -> Watched:
         return flow(watch)
 
 
-def _table(found: Watched) -> RenderableType:
+def _table(found: WatchReport) -> RenderableType:
     from flows.screen.tables import rows_table
     from tasks.monitoring.page import table_rows
 
@@ -86,7 +86,7 @@ def _table(found: Watched) -> RenderableType:
     return rows_table(list(rows[0]) if rows else ("column",), [list(row.values()) for row in rows])
 
 
-def _last_lines(found: Watched) -> list[RenderableType]:
+def _last_lines(found: WatchReport) -> list[RenderableType]:
     """Notes, where to read on, and one clear line."""
     from rich.text import Text
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from flows.screen.tables import clock, plain
 from models.data.table import Finding
-from models.outcome import STATES, number
+from models.outcome import STATES, format_number
 from tasks.run.events import Event, Planned, Said, Saw, Stage, Tried
 
 _STAGES = ("read", "check", "seal", "shortlist", "tune", "conclude", "register")
@@ -109,7 +109,7 @@ class Board:
         parts = [f"{clock(now - self.began)} {self.stage or 'start'}", f"{sum(self.states.values())} trials"]
         best = self.leader()
         if best is not None and (mean := self.mean_best(best)):
-            parts.append(f"best {plain(best)} {number(mean[1])}")
+            parts.append(f"best {plain(best)} {format_number(mean[1])}")
         if (done := self.done(now)) is not None and done[1] > 0:
             parts.append(f"{clock(done[1])} left")
         return ", ".join(parts)
@@ -192,7 +192,7 @@ def _cells(board: Board, plan: Planned, family: str, style: str) -> list[Text]:
     for fold in plan.folds:
         cell = board.cells.get((family, fold))
         text = Text("·", style="dim") if cell is None else Text(f"{cell.trials} ", style="dim")
-        texts.append(text.append(number(cell.best, 3), style=f"not dim {style}") if cell else text)
+        texts.append(text.append(format_number(cell.best, 3), style=f"not dim {style}") if cell else text)
     return texts
 
 
@@ -202,7 +202,7 @@ def _sums(board: Board, plan: Planned, family: str, style: str) -> list[Text]:
     return [
         Text(f"{mean[0] if mean else 0}/{len(plan.folds)}"),
         Text(str(trials)),
-        Text(number(mean[1] if mean else None), style=style),
+        Text(format_number(mean[1] if mean else None), style=style),
     ]
 
 
@@ -212,7 +212,7 @@ def _totals(board: Board) -> Text:
     text.append(" · ".join(known) or "none yet", style="not dim")
     leader = board.leader()
     if leader is not None and (mean := board.mean_best(leader)):
-        text.append("   best  ").append(f"{plain(leader, 24)} {number(mean[1])}", style="not dim bold green")
+        text.append("   best  ").append(f"{plain(leader, 24)} {format_number(mean[1])}", style="not dim bold green")
     return text
 
 

@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 
 from flows.screen.hints import as_typed
-from models.errors import Interrupted, NestorError, shortened
-from models.text.address import masked
-from models.text.safe import printable
+from models.errors import InterruptedRunError, NestorError
+from models.text.address import mask_address
+from models.text.safe import shorten, to_printable
 from tasks.system import private
 from tasks.system.disk import full, is_full
 from tasks.system.secret_addresses import Formatter, hushed
@@ -29,11 +29,11 @@ LOGS = Path("mlruns/logs")
 def ended(error: BaseException) -> int:
     """The exit code of a command that this error ended; the user is told in a few lines."""
     if isinstance(error, NestorError):
-        say(f"{'Interrupted' if isinstance(error, Interrupted) else 'Error'}: {error}")
+        say(f"{'Interrupted' if isinstance(error, InterruptedRunError) else 'Error'}: {error}")
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         say("Interrupted.")
-        return Interrupted.exit_code
+        return InterruptedRunError.exit_code
     if isinstance(error, OSError) and error.filename is None and (code := flushed("\n")):
         return code
     if is_full(error):
@@ -41,7 +41,7 @@ def ended(error: BaseException) -> int:
         return NestorError.exit_code
     path = kept(error)
     say(
-        f"Error: {type(error).__name__}: {shortened(hushed(str(error)), 300)}\n"
+        f"Error: {type(error).__name__}: {shorten(hushed(str(error)), 300)}\n"
         "Nestor did not expect this. "
         + (f"The whole story is in {path}: " if path else "")
         + "please report it. What is finished is kept; --resume goes on."
@@ -99,7 +99,7 @@ def again(arguments: list[str]) -> str:
 
 def _told(arguments: list[str]) -> str:
     """A command line without passwords."""
-    return hushed(shlex.join(map(masked, arguments)))
+    return hushed(shlex.join(map(mask_address, arguments)))
 
 
 def with_resume_value(arguments: list[str]) -> list[str]:
@@ -121,7 +121,7 @@ def _no_run(text: str) -> bool:
 def say(text: str) -> None:
     """Writes to standard error, whatever its encoding, and nothing that a terminal obeys; to nobody where it can't be
     written."""
-    text = printable(text)
+    text = to_printable(text)
     encoding = sys.stderr.encoding or "utf-8"
     with suppress(OSError):
         print(as_typed(text).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
@@ -152,4 +152,4 @@ def interruptible(told: str = "") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(told or f"What is finished is kept; go on with\n  {again(sys.argv[1:])}") from None
+        raise InterruptedRunError(told or f"What is finished is kept; go on with\n  {again(sys.argv[1:])}") from None

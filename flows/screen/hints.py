@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from shlex import quote
 
-from models.text.address import pages as address_of
+from models.text.address import locate_pages as address_of
 
 _COMMANDS = r"train|retrain|check|score|watch|promote|rollback|runs|report|families|searches|explain|up"
 _TYPED = re.compile(rf"(?<![\w./@:-])(?:(nestor)(?= (?:{_COMMANDS})\b)|(mlflow)(?= ui\b))")

@@ -30,10 +30,10 @@ def width() -> int:
 
 def show_json(value: Any) -> None:
     """Prints one JSON value."""
-    from models.outcome import finite
-    from models.text.safe import in_json
+    from models.outcome import to_json_value
+    from models.text.safe import escape_json
 
-    print(in_json(json.dumps(finite(value), ensure_ascii=False, allow_nan=False, indent=2)))
+    print(escape_json(json.dumps(to_json_value(value), ensure_ascii=False, allow_nan=False, indent=2)))
 
 
 def show_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool, shown: int) -> None:

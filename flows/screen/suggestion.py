@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.analysis.importance import Importance
-    from models.analysis.narrowing import Narrowed
+    from models.analysis.narrowing import NarrowedRange
     from tasks.reporting.suggest import Learned, Suggestion
 
 
@@ -45,7 +45,7 @@ def _known(mattered: Importance) -> str:
     return f"{trials}; {100 * mattered.explained:.0f} % of the variance explained"
 
 
-def _share(one: Learned, said: Narrowed) -> str:
+def _share(one: Learned, said: NarrowedRange) -> str:
     whole = next((h.whole for h in one.importance.hyperparameters if h.name == said.name), None)
     return f"{whole.value:.2f} ({whole.low:.2f} to {whole.high:.2f})" if whole else "in too few trials"
 
@@ -73,7 +73,7 @@ def _options(found: Suggestion) -> Iterator[str]:
         yield f"#   {' '.join(said)}"
 
 
-def _option(family: str, said: Narrowed) -> str:
+def _option(family: str, said: NarrowedRange) -> str:
     values = said.range if isinstance(said.range, (list, tuple)) else [said.range]
     return f"--space {quote(f'{family}.{said.name}=' + ','.join(_word(v) for v in values))}"
 

@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.screen.hints import as_typed, pages
-from models.evaluation.verdict import MEANING, further_warnings, of_repeats, rests
-from models.outcome import number
-from models.text.safe import line as plain
-from models.text.safe import printable
+from models.evaluation.verdict import MEANING, describe_basis, describe_repeats, list_further_warnings
+from models.outcome import format_number
+from models.text.safe import to_line as plain
+from models.text.safe import to_printable
 
 if TYPE_CHECKING:
     from models.data.table import Finding
@@ -38,16 +38,16 @@ class Safe(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments, their texts without what a terminal obeys; rich's own signs are segments of control."""
         for one in super().render(renderable, options):
-            yield one if one.control else Segment(printable(one.text), one.style)
+            yield one if one.control else Segment(to_printable(one.text), one.style)
 
 
 def interval(value: Interval | None) -> Text:
     """`0.9213 [0.9155, 0.9270]`."""
     if value is None:
         return Text("-", style="dim")
-    text = Text(number(value.value), style="bold")
+    text = Text(format_number(value.value), style="bold")
     if value.low is not None and value.high is not None:
-        text.append(f"  [{number(value.low)}, {number(value.high)}]", style="not bold dim")
+        text.append(f"  [{format_number(value.low)}, {format_number(value.high)}]", style="not bold dim")
     return text
 
 
@@ -66,7 +66,7 @@ def final_table(report: Report) -> RenderableType:
     parts: list[RenderableType] = ["", _heading(report), _leaderboard(report), "", _numbers(report)]
     parts += ["", _objectives(report)] if report.objectives else []
     parts += ["", Text(plain(report.sentence, 600))] if report.sentence else []
-    parts += [Text(plain(repeats, 900))] if (repeats := of_repeats(report)) else []
+    parts += [Text(plain(repeats, 900))] if (repeats := describe_repeats(report)) else []
     parts += [Text(plain(report.coverage_sentence, 300))] if report.coverage else []
     parts += ["", _noted(report), _left_out(report), _where(report), _last_line(report)]
     return Group(*[part for part in parts if part is not None])
@@ -95,7 +95,7 @@ def _leaderboard(report: Report) -> Table:
         table.add_row(
             Text(("▸ " if family.name == report.winner else "  ") + plain(family.name), style=style),
             interval(family.estimate),
-            number(family.inner),
+            format_number(family.inner),
             f"{family.trials:,}",
             f"{family.weight:.0%}" if family.weight else Text("-", style="dim"),
         )
@@ -108,11 +108,13 @@ def _numbers(report: Report) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
     warm = "; after a warm start it may look too good" if report.warm else ""
-    table.add_row("estimate", interval(report.estimate), f"{MEANING['estimate']}{rests(report.estimate)}{warm}")
+    table.add_row(
+        "estimate", interval(report.estimate), f"{MEANING['estimate']}{describe_basis(report.estimate)}{warm}"
+    )
     rely = ": rely on this one" if report.warm and report.test and not report.promoted else ""
-    table.add_row("test", interval(report.test), f"{MEANING['test']}{rests(report.test)}{rely}")
-    table.add_row("optimism", number(report.optimism), MEANING["optimism"])
-    table.add_row("agreement", number(report.agreement, 2), MEANING["agreement"])
+    table.add_row("test", interval(report.test), f"{MEANING['test']}{describe_basis(report.test)}{rely}")
+    table.add_row("optimism", format_number(report.optimism), MEANING["optimism"])
+    table.add_row("agreement", format_number(report.agreement, 2), MEANING["agreement"])
     return table
 
 
@@ -127,15 +129,15 @@ def _objectives(report: Report) -> RenderableType:
         table.add_row(
             Text(plain(f"{one.name}, {one.unit}" if one.unit else one.name)),
             interval(one.estimate),
-            number(one.test.value if one.test else None),
-            number(one.delivered),
+            format_number(one.test.value if one.test else None),
+            format_number(one.delivered),
             "-" if one.limit is None else f"{side} {one.limit:g}",
         )
     return Group(table, *([Text(plain(report.pick, 600), style="dim")] if report.pick else []))
 
 
 def _noted(report: Report) -> RenderableType | None:
-    warned = further_warnings(report)
+    warned = list_further_warnings(report)
     lines = [Text(f"! {plain(w.message, 300)}", style="yellow") for w in warned[:8]]
     if len(warned) > 8:
         lines.append(Text(f"! and {len(warned) - 8} more: see the report", style="yellow"))

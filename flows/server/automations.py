@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
 from flows.commands.asked import written
-from models.config.written import typed
+from models.config.written import apply_yaml_types
 from models.errors import InputError
 
 FILE = Path(__file__).parents[2] / "deployments" / "automations.yaml"
@@ -26,7 +26,7 @@ _BODY = "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
 def apply(file: str | None = None) -> dict[str, list[str]]:
     """The names of the automations, which are on the server now: made, or changed where they were there already.
     Raises InputError where NESTOR_NOTIFY names a block that there is not."""
-    wanted = typed(written(Path(file or FILE), "Automations"))["automations"]
+    wanted = apply_yaml_types(written(Path(file or FILE), "Automations"))["automations"]
     with get_client(sync_client=True) as client:
         notice = _notice(client, os.environ.get(NOTIFY))
         for one in wanted:

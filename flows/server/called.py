@@ -32,7 +32,7 @@ from prefect.states import Cancelled, Completed, Failed  # noqa: E402
 from flows.server import cancel, gone  # noqa: E402
 from models.config import problems  # noqa: E402
 from models.config.places import is_settings  # noqa: E402
-from models.errors import Interrupted, NestorError, Skipped  # noqa: E402
+from models.errors import InterruptedRunError, NestorError, SkippedRunError  # noqa: E402
 from tasks.system import login  # noqa: E402
 from tasks.system.disk import full, is_full  # noqa: E402
 
@@ -121,12 +121,12 @@ def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
                 bound.arguments[name] = _checked(signature.parameters[name].annotation, value)
             with gone.noted(), cancel.obeyed():
                 return fn(*bound.args, **bound.kwargs)
-        except (TerminationSignal, Interrupted):
+        except (TerminationSignal, InterruptedRunError):
             if not cancel.is_cancelled():
                 raise
-            return Cancelled(data=Interrupted(cancel.SENTENCE), message=cancel.SENTENCE)
+            return Cancelled(data=InterruptedRunError(cancel.SENTENCE), message=cancel.SENTENCE)
         except NestorError as error:
-            if isinstance(error, Skipped) and deployment.id:
+            if isinstance(error, SkippedRunError) and deployment.id:
                 return Completed(name="Skipped", message=str(error))
             return Failed(data=error, message=str(error))
         except Exception as error:
@@ -140,4 +140,4 @@ def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def _checked(wanted: Any, value: Any) -> Any:
     """The value as the settings that are wanted; InputError where it is none."""
-    return problems.valid(wanted, value) if is_settings(wanted) else value
+    return problems.validate_settings(wanted, value) if is_settings(wanted) else value

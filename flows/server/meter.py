@@ -14,7 +14,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from flows.screen.board import Board
-from models.errors import shortened
+from models.text.safe import shorten
 from tasks.planning import plan
 from tasks.run import events
 from tasks.session import Session
@@ -54,7 +54,7 @@ def shown(session: Session) -> Iterator[None]:
                 else:
                     update_progress_artifact(artifact, 100 * share, text)
             except Exception as error:
-                log.warning("Prefect does not take the progress: %s", shortened(error, 200))
+                log.warning("Prefect does not take the progress: %s", shorten(error, 200))
                 over.wait(EVERY)
             if last:
                 return

@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import ConcurrencyLeaseHolder, StateType
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from flows.server import gone
-from models.errors import Skipped
+from models.errors import SkippedRunError
 from tasks.run import events
 from tasks.run.fingerprint import sign
 from tasks.run.folder import Workdir
@@ -114,7 +114,7 @@ def _slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, flow_r
             client.update_global_concurrency_limit(limit, GlobalConcurrencyLimitUpdate(active_slots=0))
             continue
         if overlap == "refuse":
-            raise Skipped(
+            raise SkippedRunError(
                 f"Another retraining of {name} is at work: nothing was trained. Wait until it is done, or let this one "
                 "wait (overlap: queue)."
             )

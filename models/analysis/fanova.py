@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes:
+class LeafBoxes:
     """A tree over the unit cube: its leaves' boxes, a row each, which fill the cube, and what each says."""
 
     low: np.ndarray
@@ -60,7 +60,7 @@ class Boxes:
         return (self.covers(one, places) * density) @ self.covers(other, others).T
 
 
-def boxes(tree: Any, columns: int) -> Boxes:
+def to_leaf_boxes(tree: Any, columns: int) -> LeafBoxes:
     """The leaves of one of scikit-learn's trees over the unit cube."""
     low, high = np.zeros((tree.node_count, columns)), np.ones((tree.node_count, columns))
     nodes = zip(
@@ -71,22 +71,22 @@ def boxes(tree: Any, columns: int) -> Boxes:
             low[left], high[left], low[right], high[right] = low[node], high[node], low[node], high[node]
             high[left, column] = low[right, column] = cut
     leaf = np.asarray(tree.children_left) < 0
-    return Boxes(low[leaf], high[leaf], np.asarray(tree.value)[leaf].reshape(leaf.sum(), -1)[:, 0])
+    return LeafBoxes(low[leaf], high[leaf], np.asarray(tree.value)[leaf].reshape(leaf.sum(), -1)[:, 0])
 
 
-def trees(forest: RandomForestRegressor) -> list[Boxes]:
+def list_trees(forest: RandomForestRegressor) -> list[LeafBoxes]:
     """Every tree of a fitted forest."""
-    return [boxes(one.tree_, one.tree_.n_features) for one in forest.estimators_]
+    return [to_leaf_boxes(one.tree_, one.tree_.n_features) for one in forest.estimators_]
 
 
-def shares(tree: Boxes) -> np.ndarray:
+def compute_shares(tree: LeafBoxes) -> np.ndarray:
     """A square of shares of the tree's variance over the cube: on the diagonal what each column does alone, beside it
     what two do together beyond that; nothing where the tree says one thing."""
     columns = tree.low.shape[1]
     found = np.zeros((columns, columns))
     if tree.variance <= 0:
         return found
-    cells = [_cells(tree, column) for column in range(columns)]
+    cells = [_list_cells(tree, column) for column in range(columns)]
     split = [column for column in range(columns) if len(cells[column][0]) > 1]
     for column in split:
         places, sizes = cells[column]
@@ -98,18 +98,20 @@ def shares(tree: Boxes) -> np.ndarray:
     return found / tree.variance
 
 
-def _cells(tree: Boxes, column: int) -> tuple[np.ndarray, np.ndarray]:
+def _list_cells(tree: LeafBoxes, column: int) -> tuple[np.ndarray, np.ndarray]:
     """Middle and size of the parts into which the tree's cuts part a column."""
     edges = np.unique(np.concatenate([tree.low[:, column], tree.high[:, column]]))
     return (edges[1:] + edges[:-1]) / 2, np.diff(edges)
 
 
-def curve(forest: Sequence[Boxes], column: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compute_curve(forest: Sequence[LeafBoxes], column: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the forest says at these places of a column, averaged over all others, and its spread over the trees."""
     said = np.array([tree.mean + tree.along(column, places) for tree in forest])
     return said.mean(axis=0), said.std(axis=0)
 
 
-def surface(forest: Sequence[Boxes], one: int, other: int, places: np.ndarray, others: np.ndarray) -> np.ndarray:
+def compute_surface(
+    forest: Sequence[LeafBoxes], one: int, other: int, places: np.ndarray, others: np.ndarray
+) -> np.ndarray:
     """What the forest says at each pair of places of two columns, averaged over all others."""
     return np.mean([tree.mean + tree.across(one, other, places, others) for tree in forest], axis=0)

@@ -19,10 +19,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import create_trial
 
-from models.analysis.fanova import Boxes, shares, trees
+from models.analysis.fanova import LeafBoxes, compute_shares, list_trees
 from models.outcome import Interval
 from models.splitting.split import ALL
-from models.tuning.space import place
+from models.tuning.space import to_place
 from models.tuning.trial import Trial
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _TOP_TRIALS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
+class TrialTable:
     """The trials of one family as arrays, from all its studies (folds, perhaps of several runs)."""
 
     space: Mapping[str, BaseDistribution]
@@ -70,7 +70,7 @@ class Tried:
         """How many there are."""
         return len(np.unique(self.study))
 
-    def take(self, rows: np.ndarray) -> Tried:
+    def take(self, rows: np.ndarray) -> TrialTable:
         """Some of the trials, perhaps some twice."""
         return replace(
             self, params=tuple(self.params[k] for k in rows), places=self.places[rows], gain=self.gain[rows],
@@ -79,7 +79,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Hyperparameter:
+class HyperparameterImportance:
     """How much one hyperparameter mattered; all shares with 95 % intervals."""
 
     name: str
@@ -104,7 +104,7 @@ class Importance:
     explained: float = 0.0
     """Share of the gains' variance that a forest foretells of configurations that it was not fitted on: near 0, its
     shares say little."""
-    hyperparameters: tuple[Hyperparameter, ...] = ()
+    hyperparameters: tuple[HyperparameterImportance, ...] = ()
     """What matters most first; what not every trial has, by its share times its trials."""
     pairs: tuple[tuple[str, str, Interval], ...] = ()
     """What two do together beyond what each does alone, the largest share first."""
@@ -117,7 +117,7 @@ class Importance:
 # --- Trials as arrays ------------------------------------------------------------------------------------------------
 
 
-def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tried:
+def gather_trials(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> TrialTable:
     """The trials that have a score and were given whole fits, from all studies of one family, by `FOLD` or `RUN/FOLD`.
 
     A trial that was stopped early counts with the inner folds that it has: without these the worst configurations would
@@ -129,68 +129,71 @@ def tried(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool) -> Tr
         for which, trials in enumerate(studies.values())
         if (first := next((t for t in trials if t.inner is not None and math.isfinite(t.inner)), None)) is not None
         for trial in trials
-        if _whole(trial) and len(trial.scores) <= len(first.scores)
+        if _is_whole_fit(trial) and len(trial.scores) <= len(first.scores)
     ]
-    space = _space([trial for _, trial, _ in rows])
-    rows = [row for row in rows if all(_alike(space.get(n, d), d) for n, d in row[1].distributions.items())]
-    asked = [[place(d, t.params[n]) if n in t.params else math.nan for n, d in space.items()] for _, t, _ in rows]
+    space = _join_spaces([trial for _, trial, _ in rows])
+    rows = [row for row in rows if all(_is_alike(space.get(n, d), d) for n, d in row[1].distributions.items())]
+    asked = [[to_place(d, t.params[n]) if n in t.params else math.nan for n, d in space.items()] for _, t, _ in rows]
     places = np.array(asked, dtype=float).reshape(len(rows), len(space))
     study = np.array([which for which, _, _ in rows], dtype=int)
-    gain = _fenced(np.array([gain for _, _, gain in rows], dtype=float))
-    return Tried(
+    gain = _fence_gains(np.array([gain for _, _, gain in rows], dtype=float))
+    return TrialTable(
         space,
         tuple(trial.params for _, trial, _ in rows),
         places,
-        _levelled(places, gain, study),
+        _level_studies(places, gain, study),
         study,
         np.array([trial.number for _, trial, _ in rows], dtype=int),
         np.array([trial.state == "complete" for _, trial, _ in rows], dtype=bool),
-        *(sum(kind(t) and t.score is not None for ts in studies.values() for t in ts) for kind in (_part, _step)),
+        *(
+            sum(kind(t) and t.score is not None for ts in studies.values() for t in ts)
+            for kind in (_is_partial, _is_schedule_step)
+        ),
         over_all=frozenset(which for which, name in enumerate(studies) if name.rpartition("/")[2] == ALL),
     )
 
 
-def _whole(trial: Trial) -> bool:
+def _is_whole_fit(trial: Trial) -> bool:
     """Whether its scores are those of whole fits with these params; a part of one, or of a schedule, is no match."""
     return trial.stoppable and trial.score is not None
 
 
-def _part(trial: Trial) -> bool:
+def _is_partial(trial: Trial) -> bool:
     return trial.share < 1
 
 
-def _step(trial: Trial) -> bool:
+def _is_schedule_step(trial: Trial) -> bool:
     return trial.share >= 1 and not trial.stoppable
 
 
-def _fenced(gain: np.ndarray) -> np.ndarray:
+def _fence_gains(gain: np.ndarray) -> np.ndarray:
     if not len(gain):
         return gain
     low, high = np.quantile(gain, (0.25, 0.75))
     return np.maximum(gain, low - 3 * (high - low))
 
 
-def _levelled(places: np.ndarray, gain: np.ndarray, study: np.ndarray) -> np.ndarray:
+def _level_studies(places: np.ndarray, gain: np.ndarray, study: np.ndarray) -> np.ndarray:
     """The gains less what sets each study apart from the others: the median of what a forest over all leaves open."""
     if len(gain) < FEWEST or len(np.unique(study)) < 2 or not places.shape[1]:
         return gain
-    left = gain - _forest(_TREES, 0).fit(places, gain).oob_prediction_
+    left = gain - _make_forest(_TREES, 0).fit(places, gain).oob_prediction_
     apart = {one: np.nanmedian(left[study == one]) for one in np.unique(study)}
     shift = np.nan_to_num([apart[one] for one in study])
     return gain - shift + shift.mean()
 
 
-def _space(trials: Sequence[Trial]) -> dict[str, BaseDistribution]:
+def _join_spaces(trials: Sequence[Trial]) -> dict[str, BaseDistribution]:
     found: dict[str, BaseDistribution] = {}
     for trial in trials:
         for name, one in trial.distributions.items():
-            found[name] = _joined(found[name], one) if name in found else one
+            found[name] = _join_ranges(found[name], one) if name in found else one
     return {name: one for name, one in found.items() if not one.single()}
 
 
-def _joined(one: Any, other: Any) -> Any:
+def _join_ranges(one: Any, other: Any) -> Any:
     """A range over both; the first where they are of different kinds."""
-    if one == other or not _alike(one, other):
+    if one == other or not _is_alike(one, other):
         return one
     if isinstance(one, CategoricalDistribution):
         return CategoricalDistribution(list(dict.fromkeys((*one.choices, *other.choices))))
@@ -198,12 +201,12 @@ def _joined(one: Any, other: Any) -> Any:
     return type(one)(min(one.low, other.low), max(one.high, other.high), log=one.log, step=step)
 
 
-def _alike(one: Any, other: Any) -> bool:
+def _is_alike(one: Any, other: Any) -> bool:
     """Whether both are choices, or numbers of one kind on one scale; a family may be changed between two runs."""
     return type(one) is type(other) and getattr(one, "log", None) == getattr(other, "log", None)
 
 
-def where(found: Tried, names: Sequence[str]) -> np.ndarray:
+def mark_trials_with(found: TrialTable, names: Sequence[str]) -> np.ndarray:
     """The trials in which all of these hyperparameters were asked for."""
     columns = [list(found.space).index(name) for name in names]
     return np.asarray(~np.isnan(found.places[:, columns]).any(axis=1))
@@ -212,40 +215,40 @@ def where(found: Tried, names: Sequence[str]) -> np.ndarray:
 # --- How much each matters -------------------------------------------------------------------------------------------
 
 
-def importance(found: Tried, seed: int = 0) -> Importance:
+def measure_importance(found: TrialTable, seed: int = 0) -> Importance:
     """What mattered; the same for the same trials and seed.
 
     Intervals: by how much the same differs between 12 bootstrap samples of whole studies (of trials, where there are
     under 3 studies), with a smaller forest for each. A refit's study has the rows of the others, so it counts but is
     not drawn beside them. What the trees' own chance adds to that is left in."""
     complete = int(found.complete.sum())
-    counted = Importance(len(found.gain), complete, found.studies, left_out=_left_out(found))
+    counted = Importance(len(found.gain), complete, found.studies, left_out=_describe_left_out(found))
     if complete < FEWEST:
         few = f"{complete} complete trials are too few to tell what mattered: {FEWEST} are needed."
         return replace(counted, lack=f"{few} {counted.left_out}".strip())
     if np.ptp(found.gain) <= 0 or not found.space:
         return replace(counted, lack="All trials scored the same." if found.space else "There was nothing to choose.")
-    bags = [found.take(rows) for rows in _samples(found, np.random.default_rng(seed))]
-    best = _ped(found, bags)
-    hyperparameters: list[Hyperparameter] = []
+    bags = [found.take(rows) for rows in _draw_samples(found, np.random.default_rng(seed))]
+    best = _measure_ped_anova(found, bags)
+    hyperparameters: list[HyperparameterImportance] = []
     pairs: list[tuple[str, str, Interval]] = []
     explained: float | None = None
-    for columns, mine, rows in _conditions(found):
+    for columns, mine, rows in _list_conditions(found):
         if found.complete[rows].sum() < FEWEST:
-            hyperparameters += [Hyperparameter(columns[k], int(rows.sum())) for k in mine]
+            hyperparameters += [HyperparameterImportance(columns[k], int(rows.sum())) for k in mine]
             continue
-        forest = fitted(found, columns, rows, seed)
-        square, drawn = _mean(trees(forest)), _drawn(bags, columns, seed)
-        explained = _foretold(found, columns, rows, seed) if explained is None else explained
+        forest = fit_gain_forest(found, columns, rows, seed)
+        square, drawn = _average_shares(list_trees(forest)), _compute_sample_shares(bags, columns, seed)
+        explained = _measure_explained(found, columns, rows, seed) if explained is None else explained
         hyperparameters += [
-            Hyperparameter(
-                columns[k], int(rows.sum()), _interval(square[k, k], drawn[:, k, k]),
-                _interval(square[k].sum(), drawn[:, k].sum(axis=1)), best[columns[k]],
+            HyperparameterImportance(
+                columns[k], int(rows.sum()), _make_interval(square[k, k], drawn[:, k, k]),
+                _make_interval(square[k].sum(), drawn[:, k].sum(axis=1)), best[columns[k]],
             )
             for k in mine
         ]  # fmt: skip
         pairs += [
-            (columns[i], columns[k], _interval(square[i, k], drawn[:, i, k]))
+            (columns[i], columns[k], _make_interval(square[i, k], drawn[:, i, k]))
             for i, k in combinations(range(len(columns)), 2)
             if i in mine or k in mine
         ]
@@ -257,13 +260,13 @@ def importance(found: Tried, seed: int = 0) -> Importance:
     )
 
 
-def _left_out(found: Tried) -> str:
+def _describe_left_out(found: TrialTable) -> str:
     kinds = ((found.parts, "partial trial"), (found.steps, "schedule step"))
     there = " and ".join(f"{count:,} {kind}{'s' * (count > 1)}" for count, kind in kinds if count)
     return f"{there} are not counted: their scores can't be compared with those of whole fits." if there else ""
 
 
-def _conditions(found: Tried) -> Iterator[tuple[list[str], list[int], np.ndarray]]:
+def _list_conditions(found: TrialTable) -> Iterator[tuple[list[str], list[int], np.ndarray]]:
     """For each set of trials that some hyperparameters have to themselves: all that are asked for in every one of
     these, unless it is always the same there, which of them are those, and the trials; first what every trial has."""
     there, names = ~np.isnan(found.places), list(found.space)
@@ -275,34 +278,34 @@ def _conditions(found: Tried) -> Iterator[tuple[list[str], list[int], np.ndarray
         yield [names[k] for k in columns], mine, trials
 
 
-def fitted(found: Tried, columns: Sequence[str], rows: np.ndarray, seed: int, count: int = _TREES) -> Any:
+def fit_gain_forest(found: TrialTable, columns: Sequence[str], rows: np.ndarray, seed: int, count: int = _TREES) -> Any:
     """A forest that foretells the gains of these trials from these hyperparameters' places."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a trial that is in every tree's sample has no score out of it
-        return _forest(count, seed).fit(_of(found, columns, rows), found.gain[rows])
+        return _make_forest(count, seed).fit(_take_places(found, columns, rows), found.gain[rows])
 
 
-def _of(found: Tried, columns: Sequence[str], rows: np.ndarray) -> np.ndarray:
+def _take_places(found: TrialTable, columns: Sequence[str], rows: np.ndarray) -> np.ndarray:
     """The places of these hyperparameters in these trials."""
     names = list(found.space)
     return found.places[rows][:, [names.index(c) for c in columns]]
 
 
-def _foretold(found: Tried, columns: Sequence[str], rows: np.ndarray, seed: int) -> float:
+def _measure_explained(found: TrialTable, columns: Sequence[str], rows: np.ndarray, seed: int) -> float:
     """The share of the gains' variance that a forest foretells of configurations that it has not seen. Folds may have
     tried the same ones, as with a grid, so equal ones are held out together."""
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
-    X, gain = _of(found, columns, rows), found.gain[rows]
+    X, gain = _take_places(found, columns, rows), found.gain[rows]
     alike = np.unique(X, axis=0, return_inverse=True)[1].ravel()
     parts = min(_HELD_OUT, alike.max() + 1)
     if parts < 2 or np.ptp(gain) <= 0:
         return 0.0
-    told = cross_val_predict(_forest(_BAG_TREES, seed), X, gain, groups=alike, cv=GroupKFold(parts))
+    told = cross_val_predict(_make_forest(_BAG_TREES, seed), X, gain, groups=alike, cv=GroupKFold(parts))
     return float(1 - np.sum((gain - told) ** 2) / np.sum((gain - gain.mean()) ** 2))
 
 
-def _forest(count: int, seed: int) -> RandomForestRegressor:
+def _make_forest(count: int, seed: int) -> RandomForestRegressor:
     """Leaves of three trials: with single ones it learns the scores' noise, which looks like all acting together."""
     from sklearn.ensemble import RandomForestRegressor
 
@@ -311,7 +314,7 @@ def _forest(count: int, seed: int) -> RandomForestRegressor:
     )
 
 
-def _samples(found: Tried, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _draw_samples(found: TrialTable, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Rows of whole studies drawn with replacement, those of refits aside where there are others; of trials, where
     there are too few studies."""
     every = [int(one) for one in np.unique(found.study)]
@@ -324,46 +327,49 @@ def _samples(found: Tried, rng: np.random.Generator) -> Iterator[np.ndarray]:
             yield np.concatenate([np.flatnonzero(found.study == one) for one in drawn])
 
 
-def _drawn(bags: Sequence[Tried], columns: Sequence[str], seed: int) -> np.ndarray:
+def _compute_sample_shares(bags: Sequence[TrialTable], columns: Sequence[str], seed: int) -> np.ndarray:
     """The shares in each sample that has enough trials with these hyperparameters."""
     found = []
     for number, bag in enumerate(bags):
-        rows = where(bag, columns)
+        rows = mark_trials_with(bag, columns)
         if rows.sum() >= FEWEST and np.ptp(bag.gain[rows]) > 0:
-            found.append(_mean(trees(fitted(bag, columns, rows, seed + number, _BAG_TREES))))
+            found.append(_average_shares(list_trees(fit_gain_forest(bag, columns, rows, seed + number, _BAG_TREES))))
     return np.array(found).reshape(-1, len(columns), len(columns))
 
 
-def _mean(forest: Sequence[Boxes]) -> np.ndarray:
+def _average_shares(forest: Sequence[LeafBoxes]) -> np.ndarray:
     """The shares of all trees that say more than one thing."""
-    found = [shares(tree) for tree in forest if tree.variance > 0]
+    found = [compute_shares(tree) for tree in forest if tree.variance > 0]
     return np.mean(found, axis=0) if found else np.zeros((forest[0].low.shape[1],) * 2)
 
 
-def _interval(value: float, drawn: np.ndarray) -> Interval:
+def _make_interval(value: float, drawn: np.ndarray) -> Interval:
     """The share with what it is in the samples as its error; the whole range where there are no samples."""
     error = float(np.std(drawn, ddof=1)) if len(drawn) > 1 else math.inf
     value = float(min(1.0, max(0.0, value)))
     return Interval(value, max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error))
 
 
-def _ped(found: Tried, bags: Sequence[Tried]) -> dict[str, Interval]:
+def _measure_ped_anova(found: TrialTable, bags: Sequence[TrialTable]) -> dict[str, Interval]:
     """Optuna's PED-ANOVA of the trials."""
-    drawn = [_parts(bag) for bag in bags]
-    return {name: _interval(part, np.array([one[name] for one in drawn])) for name, part in _parts(found).items()}
+    drawn = [_compute_ped_parts(bag) for bag in bags]
+    return {
+        name: _make_interval(part, np.array([one[name] for one in drawn]))
+        for name, part in _compute_ped_parts(found).items()
+    }
 
 
-def _parts(found: Tried) -> dict[str, float]:
+def _compute_ped_parts(found: TrialTable) -> dict[str, float]:
     """What tells the best from all trials by hyperparameter, summing to 1 unless nothing does."""
     share = min(0.5, max(_TOP, _TOP_TRIALS / len(found.gain)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of conditions with one trial: they count for nothing
-        parts = PedAnovaImportanceEvaluator(target_quantile=share).evaluate(_study(found))
+        parts = PedAnovaImportanceEvaluator(target_quantile=share).evaluate(_to_optuna_study(found))
     whole = sum(parts.values())
     return {name: float(parts.get(name, 0.0) / whole) if whole > 0 else 0.0 for name in found.space}
 
 
-def _study(found: Tried) -> optuna.Study:
+def _to_optuna_study(found: TrialTable) -> optuna.Study:
     study = optuna.create_study(direction="maximize")
     study.add_trials(
         [

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from models.analysis.importance import Hyperparameter, Importance, Tried
+from models.analysis.importance import HyperparameterImportance, Importance, TrialTable
 from models.fitting.ranges import Range
-from models.tuning.space import value_at
+from models.tuning.space import to_number
 
 FEWEST = 50
 """Trials of a family under which its space stays as it is."""
@@ -34,7 +34,7 @@ _FORETOLD = 0.1
 
 
 @dataclass(frozen=True)
-class Narrowed:
+class NarrowedRange:
     """A hyperparameter's range in the next search."""
 
     name: str
@@ -44,16 +44,19 @@ class Narrowed:
     fixed: bool = False
 
 
-def narrowed(found: Tried, mattered: Importance, default: Mapping[str, Any]) -> tuple[Narrowed, ...]:
+def narrow_space(found: TrialTable, mattered: Importance, default: Mapping[str, Any]) -> tuple[NarrowedRange, ...]:
     """What may be narrowed, in the order in which it mattered; empty where the trials are too few to say."""
-    best = best_of_each(found)
+    best = find_best_of_studies(found)
     if len(found.gain) < FEWEST or len(best) < _FEWEST_BEST or mattered.lack:
         return ()
-    each = (_fixed(one, mattered, default) or _around(one.name, found, best) for one in mattered.hyperparameters)
+    each = (
+        _fix_at_default(one, mattered, default) or _narrow_range(one.name, found, best)
+        for one in mattered.hyperparameters
+    )
     return tuple(one for one in each if one is not None)
 
 
-def best_of_each(found: Tried) -> np.ndarray:
+def find_best_of_studies(found: TrialTable) -> np.ndarray:
     """The best trials of each study: a tenth of all that it tried, and as many of each as make ten together."""
     studies = np.unique(found.study)
     fewest = math.ceil(_FEWEST_BEST / max(1, len(studies)))
@@ -65,17 +68,19 @@ def best_of_each(found: Tried) -> np.ndarray:
     return np.array(rows, dtype=int)
 
 
-def _fixed(one: Hyperparameter, mattered: Importance, default: Mapping[str, Any]) -> Narrowed | None:
+def _fix_at_default(
+    one: HyperparameterImportance, mattered: Importance, default: Mapping[str, Any]
+) -> NarrowedRange | None:
     """The default, where both measures say that the hyperparameter hardly matters."""
     if one.whole is None or one.best is None or one.name not in default or mattered.explained < _FORETOLD:
         return None
     hardly = one.whole.high is not None and one.whole.high < _HARDLY
     if not hardly or one.best.value > 1 / len(mattered.hyperparameters):
         return None
-    return Narrowed(one.name, default[one.name], "hardly matters: the default", fixed=True)
+    return NarrowedRange(one.name, default[one.name], "hardly matters: the default", fixed=True)
 
 
-def _around(name: str, found: Tried, best: np.ndarray) -> Narrowed | None:
+def _narrow_range(name: str, found: TrialTable, best: np.ndarray) -> NarrowedRange | None:
     """The range that holds the best trials, or None where it is about the whole one."""
     one: Any = found.space[name]
     places = found.places[:, list(found.space).index(name)]
@@ -83,17 +88,17 @@ def _around(name: str, found: Tried, best: np.ndarray) -> Narrowed | None:
     if len(good) < _FEWEST_BEST:
         return None
     if isinstance(one, CategoricalDistribution):
-        return _choices(name, one, places[~np.isnan(places)], good)
-    low, high = _box(good)
+        return _drop_choices(name, one, places[~np.isnan(places)], good)
+    low, high = _find_box(good)
     if high - low > _WHOLE:
         return None
-    said = _numbers(one, low, high)
+    said = _to_config_range(one, low, high)
     if (said[0], said[1]) == (one.low, one.high):
         return None
-    return Narrowed(name, said, f"{len(good)} of the best trials lie there{_edge(good)}")
+    return NarrowedRange(name, said, f"{len(good)} of the best trials lie there{_describe_edge(good)}")
 
 
-def _box(good: np.ndarray) -> tuple[float, float]:
+def _find_box(good: np.ndarray) -> tuple[float, float]:
     """The ends of what holds the best, without a tenth of them where there are many; widened by what so many draws from
     a range are short of its ends on average, and never narrower than a quarter of the whole."""
     low, high = np.quantile(good, (0.05, 0.95) if len(good) >= 20 else (0.0, 1.0))
@@ -105,15 +110,15 @@ def _box(good: np.ndarray) -> tuple[float, float]:
     return 0.0 if low < _END else low, 1.0 if high > 1 - _END else high
 
 
-def _edge(good: np.ndarray) -> str:
+def _describe_edge(good: np.ndarray) -> str:
     """A hint where a quarter of the best lie at an end of the range: the optimum may be beyond it."""
     there = max(np.mean(good < _END), np.mean(good > 1 - _END))
     return "; many at the end of its range, try beyond" if there >= 0.25 else ""
 
 
-def _numbers(one: Any, low: float, high: float) -> list[Any]:
+def _to_config_range(one: Any, low: float, high: float) -> list[Any]:
     """The range in the config's form: outward to two digits, or to whole numbers, and never beyond the old one."""
-    ends = value_at(one, low), value_at(one, high)
+    ends = to_number(one, low), to_number(one, high)
     if isinstance(one, IntDistribution):
         steps = (ends[0] - one.low) / one.step + 0.5, (ends[1] - one.low) / one.step - 0.5
         inside = [
@@ -121,11 +126,11 @@ def _numbers(one: Any, low: float, high: float) -> list[Any]:
             min(one.high, one.low + one.step * math.ceil(steps[1])),
         ]
     else:
-        inside = [max(one.low, _outward(ends[0], math.floor)), min(one.high, _outward(ends[1], math.ceil))]
+        inside = [max(one.low, _round_outward(ends[0], math.floor)), min(one.high, _round_outward(ends[1], math.ceil))]
     return [*inside, "log"] if one.log else inside
 
 
-def _outward(value: float, turned: Any) -> float:
+def _round_outward(value: float, turned: Any) -> float:
     """Two digits, rounded by `floor` or `ceil`."""
     if value == 0:
         return 0.0
@@ -133,7 +138,7 @@ def _outward(value: float, turned: Any) -> float:
     return round(turned(round(value * 10.0**digits, 6)) / 10.0**digits, max(0, digits))
 
 
-def _choices(name: str, one: BaseDistribution, tried: np.ndarray, good: np.ndarray) -> Narrowed | None:
+def _drop_choices(name: str, one: BaseDistribution, tried: np.ndarray, good: np.ndarray) -> NarrowedRange | None:
     """Without the choices that were tried often enough to be among the best by chance, and never were."""
     choices = one.choices  # pyright: ignore[reportAttributeAccessIssue]
     of = [np.floor(places * len(choices)).astype(int) for places in (tried, good)]
@@ -143,4 +148,4 @@ def _choices(name: str, one: BaseDistribution, tried: np.ndarray, good: np.ndarr
     if len(kept) == len(choices):
         return None
     why = f"none of {len(good)} best trials has another"
-    return Narrowed(name, kept[0] if len(kept) == 1 else kept, why, fixed=len(kept) == 1)
+    return NarrowedRange(name, kept[0] if len(kept) == 1 else kept, why, fixed=len(kept) == 1)

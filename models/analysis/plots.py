@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.errors import shortened
+from models.text.safe import shorten
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from models.outcome import Interval, ObjectiveOutcome, Point
+    from models.outcome import FrontPoint, Interval, ObjectiveOutcome
 
 INK, GRID = "#123457", "#abcdef"
 SERIES = ("#3d7fd1", "#e0803a", "#3fa473", "#d2575c", "#9171c7", "#b3864c", "#d272ae", "#5aa7b8", "#8b8f97", "#a6a639")
@@ -53,14 +53,14 @@ Schedule = Sequence[Sequence[Any]]
 """Rounds and the settings that they were trained with, step by step."""
 
 
-def style() -> Any:
+def apply_style() -> Any:
     """A context in which figures are to be made and written."""
     import matplotlib
 
     return matplotlib.rc_context(_STYLE)
 
 
-def _figure(title: str, x: str, y: str, size: tuple[float, float] = (3.5, 2.9)) -> tuple[Figure, Axes]:
+def _make_figure(title: str, x: str, y: str, size: tuple[float, float] = (3.5, 2.9)) -> tuple[Figure, Axes]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -71,49 +71,53 @@ def _figure(title: str, x: str, y: str, size: tuple[float, float] = (3.5, 2.9)) 
     return figure, axes
 
 
-def intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int = 0) -> Figure:
+def plot_intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int = 0) -> Figure:
     """Scores with their intervals, one under the other; the first `marks` rows stand out."""
-    figure, axes = _figure("", shortened(metric), "", (WIDE, 0.8 + 0.24 * len(rows)))
-    low, high = _scores_shown([one for _, one in rows], marks)
+    figure, axes = _make_figure("", shorten(metric), "", (WIDE, 0.8 + 0.24 * len(rows)))
+    low, high = _choose_interval_range([one for _, one in rows], marks)
     for place, (_, one) in enumerate(rows):
         colour = SERIES[0] if place < marks else SERIES[8]
         if one.low is not None and one.high is not None:
-            ends = np.clip([_lowest(one), _highest(one)], low, high)
+            ends = np.clip([_find_lowest(one), _find_highest(one)], low, high)
             axes.plot(ends, [place, place], color=colour, linewidth=2, solid_capstyle="round")
         axes.plot([one.value], [place], "o", color=colour, markersize=5.5)
-        for end, beyond, mark in ((low, _lowest(one) < low, 8), (high, _highest(one) > high, 9)):
+        for end, beyond, mark in ((low, _find_lowest(one) < low, 8), (high, _find_highest(one) > high, 9)):
             if beyond:  # an arrow: it goes on
                 axes.plot([end], [place], marker=mark, color=colour, markersize=6, clip_on=False)
     room = 0.04 * (high - low) or 1e-3
     axes.set_xlim(low - room, high + room)
     axes.locator_params(axis="x", nbins=5)
-    axes.set_yticks(range(len(rows)), [shortened(name, 26) for name, _ in rows])
+    axes.set_yticks(range(len(rows)), [shorten(name, 26) for name, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     return figure
 
 
-def _scores_shown(rows: Sequence[Interval], marks: int) -> tuple[float, float]:
+def _choose_interval_range(rows: Sequence[Interval], marks: int) -> tuple[float, float]:
     """The scores between which a picture shows these: the first `marks` whole, of the others what is not far off."""
-    widths = [_highest(one) - _lowest(one) for one in rows]
-    first = [end for one in rows[:marks] for end in (_lowest(one), _highest(one))]
-    low, high = window(np.array([one.value for one in rows]), 3 * float(np.median(widths)))
+    widths = [_find_highest(one) - _find_lowest(one) for one in rows]
+    first = [end for one in rows[:marks] for end in (_find_lowest(one), _find_highest(one))]
+    low, high = choose_window(np.array([one.value for one in rows]), 3 * float(np.median(widths)))
     near = [one for one in rows if low <= one.value <= high]
-    short = [one for one in near if _highest(one) - _lowest(one) <= 10 * float(np.median(widths))]
-    ends = [*first, *(end for one in short for end in (_lowest(one), _highest(one))), *(one.value for one in near)]
+    short = [one for one in near if _find_highest(one) - _find_lowest(one) <= 10 * float(np.median(widths))]
+    ends = [
+        *first,
+        *(end for one in short for end in (_find_lowest(one), _find_highest(one))),
+        *(one.value for one in near),
+    ]
     return min(ends), max(ends)
 
 
-def _lowest(one: Interval) -> float:
+def _find_lowest(one: Interval) -> float:
     return one.low if one.low is not None and math.isfinite(one.low) else one.value
 
 
-def _highest(one: Interval) -> float:
+def _find_highest(one: Interval) -> float:
     return one.high if one.high is not None and math.isfinite(one.high) else one.value
 
 
-def window(values: np.ndarray, room: float = 0.0) -> tuple[float, float]:
+def choose_window(values: np.ndarray, room: float = 0.0) -> tuple[float, float]:
     """Between which values a picture is drawn: the smallest and the largest, unless these are so far from the middle
     80 % that the others would be one dot. What is nearer than `room` is never far."""
     values = np.sort(values[np.isfinite(values)])
@@ -126,28 +130,28 @@ def window(values: np.ndarray, room: float = 0.0) -> tuple[float, float]:
     return float(near[0]), float(near[-1])
 
 
-def pareto(points: Sequence[Point], objectives: Sequence[ObjectiveOutcome]) -> Figure:
+def plot_pareto(points: Sequence[FrontPoint], objectives: Sequence[ObjectiveOutcome]) -> Figure:
     """Configurations by the first objective and each other one, a panel for each: dominated ones pale, the front
     strong, those over a limit as crosses, the picked ones ringed; limits as lines. The front of two objectives is
     joined; one of more is no line in any panel."""
     first, *others = objectives
-    figure, panels = _panels(len(others))
+    figure, panels = _make_panels(len(others))
     for place, (axes, other) in enumerate(zip(panels, others, strict=True), 1):
-        _configurations(axes, points, place)
+        _plot_configurations(axes, points, place)
         if len(others) == 1:
-            _join(axes, points)
-        axes.set_xlabel(_axis(other))
+            _join_front(axes, points)
+        axes.set_xlabel(_describe_axis(other))
         for one, line in ((other, axes.axvline), (first, axes.axhline)):
             if one.limit is not None:
                 line(one.limit, color=SERIES[3], linewidth=1.0, linestyle="--")
-        _logged(axes, [p.values[place] for p in points])
-        _zoomed(axes, np.array([p.values[0] for p in points]), first.greater_is_better)
-        axes.set_ylabel(_axis(first))
+        _set_log_scale(axes, [p.values[place] for p in points])
+        _set_score_range(axes, np.array([p.values[0] for p in points]), first.greater_is_better)
+        axes.set_ylabel(_describe_axis(first))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
+def _make_panels(count: int) -> tuple[Figure, list[Axes]]:
     """As many panels of one figure, one below the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -157,13 +161,17 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, [figure.add_subplot(count, 1, place) for place in range(1, count + 1)]
 
 
-def _configurations(axes: Axes, points: Sequence[Point], place: int) -> None:
+def _plot_configurations(axes: Axes, points: Sequence[FrontPoint], place: int) -> None:
     """The points by that value and the first one, in the colours of their families."""
     families = list(dict.fromkeys(p.family for p in points))
-    for colour, family in zip(_colours(families), families, strict=True):
+    for colour, family in zip(_pick_colours(families), families, strict=True):
         own = [p for p in points if p.family == family]
-        for shown, alpha, mark in ((_pale(own), 0.3, "o"), (_strong(own), 1.0, "o"), (_over(own), 0.4, "x")):
-            label = shortened(family, 24) if alpha == 1.0 else None
+        for shown, alpha, mark in (
+            (_list_dominated(own), 0.3, "o"),
+            (_list_front(own), 1.0, "o"),
+            (_list_over_limit(own), 0.4, "x"),
+        ):
+            label = shorten(family, 24) if alpha == 1.0 else None
             size = 34 if alpha == 1.0 else 14
             axes.scatter(
                 [p.values[place] for p in shown], [p.values[0] for p in shown], s=size, alpha=alpha, color=colour,
@@ -176,63 +184,63 @@ def _configurations(axes: Axes, points: Sequence[Point], place: int) -> None:
     )  # fmt: skip
 
 
-def _join(axes: Axes, points: Sequence[Point]) -> None:
+def _join_front(axes: Axes, points: Sequence[FrontPoint]) -> None:
     """A line along the front of each fold."""
     for fold in dict.fromkeys(p.fold for p in points):
         ends = sorted((p.values[1], p.values[0]) for p in points if p.fold == fold and p.front)
         axes.plot(*zip(*ends, strict=True), color=SERIES[8], linewidth=0.9, alpha=0.7, zorder=0) if ends else None
 
 
-def _axis(one: ObjectiveOutcome) -> str:
+def _describe_axis(one: ObjectiveOutcome) -> str:
     sense = "higher" if one.greater_is_better else "lower"
     unit = f", {one.unit}" if one.unit else ""
-    return f"{shortened(one.name)}{unit} ({sense} is better)"
+    return f"{shorten(one.name)}{unit} ({sense} is better)"
 
 
-def _strong(points: Sequence[Point]) -> list[Point]:
+def _list_front(points: Sequence[FrontPoint]) -> list[FrontPoint]:
     return [p for p in points if p.front]
 
 
-def _pale(points: Sequence[Point]) -> list[Point]:
+def _list_dominated(points: Sequence[FrontPoint]) -> list[FrontPoint]:
     return [p for p in points if p.keeps and not p.front]
 
 
-def _over(points: Sequence[Point]) -> list[Point]:
+def _list_over_limit(points: Sequence[FrontPoint]) -> list[FrontPoint]:
     return [p for p in points if not p.keeps]
 
 
-def _logged(axes: Axes, values: Sequence[float]) -> None:
+def _set_log_scale(axes: Axes, values: Sequence[float]) -> None:
     """A scale of powers where the values span more than a factor of twenty."""
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")  # matplotlib's own is a formula, which is not set here
 
 
-def history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figure:
+def plot_history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> Figure:
     """Every complete trial as a dot, and by family the best so far, averaged over its folds."""
     from matplotlib.ticker import MaxNLocator
 
     done = trials[trials["inner"].notna() & (trials["state"] == "complete")]
     families = sorted(done["family"].unique(), key=lambda f: -len(done[done["family"] == f]))
     size = (WIDE, 3.0 + 0.17 * math.ceil(len(families) / 2))
-    figure, axes = _figure("", "trial of its study", f"{shortened(metric)}, inner", size)
-    for place, (colour, family) in enumerate(zip(_colours(families), families, strict=True)):
+    figure, axes = _make_figure("", "trial of its study", f"{shorten(metric)}, inner", size)
+    for place, (colour, family) in enumerate(zip(_pick_colours(families), families, strict=True)):
         dashes = ("-", "--", ":")[min(place // len(SERIES), 2)]  # the colours come again
         own = done[done["family"] == family]
         inner = own["inner"].astype(float)
         axes.scatter(own["number"], inner, s=8, alpha=0.45, color=colour, linewidths=0, rasterized=len(own) > 300)
-        best = _best_so_far(own, greater_is_better)
-        line: dict[str, Any] = {"linestyle": dashes, "linewidth": 1.8, "label": shortened(family, 24)}
+        best = _compute_best_so_far(own, greater_is_better)
+        line: dict[str, Any] = {"linestyle": dashes, "linewidth": 1.8, "label": shorten(family, 24)}
         axes.step(best.index, best, where="post", color=colour, **line)
         axes.plot(best.index[-1:], best.iloc[-1:], "o", color=colour, markersize=4)
-    _zoomed(axes, done["inner"].astype(float).to_numpy(), greater_is_better)
+    _set_score_range(axes, done["inner"].astype(float).to_numpy(), greater_is_better)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if families:
         figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
-def _best_so_far(own: pd.DataFrame, greater_is_better: bool) -> pd.Series:
+def _compute_best_so_far(own: pd.DataFrame, greater_is_better: bool) -> pd.Series:
     import pandas as pd
 
     wide = own.pivot_table(index="number", columns="fold", values="inner", aggfunc="first").astype(float)
@@ -242,14 +250,14 @@ def _best_so_far(own: pd.DataFrame, greater_is_better: bool) -> pd.Series:
     return mean.dropna() if len(mean.dropna()) else pd.Series(dtype=float)
 
 
-def _zoomed(axes: Axes, values: np.ndarray, greater_is_better: bool) -> None:
+def _set_score_range(axes: Axes, values: np.ndarray, greater_is_better: bool) -> None:
     if len(values) >= 10:
-        low, high = worth_seeing(values, greater_is_better)
+        low, high = choose_score_range(values, greater_is_better)
         room = 0.06 * (high - low) or 1e-3
         axes.set_ylim(low - room, high + room)
 
 
-def worth_seeing(scores: np.ndarray, greater_is_better: bool) -> tuple[float, float]:
+def choose_score_range(scores: np.ndarray, greater_is_better: bool) -> tuple[float, float]:
     """The scores without the worst twentieth, and without those that are far worse than the better half: however many
     trials diverged, they must not flatten the rest."""
     better = scores if greater_is_better else -scores
@@ -259,75 +267,77 @@ def worth_seeing(scores: np.ndarray, greater_is_better: bool) -> tuple[float, fl
     return (float(worst), float(best)) if greater_is_better else (-float(best), -float(worst))
 
 
-def roc(target: np.ndarray, score: np.ndarray, fold: np.ndarray) -> Figure:
+def plot_roc(target: np.ndarray, score: np.ndarray, fold: np.ndarray) -> Figure:
     """The ROC curve of each outer fold, thin, and of all rows together."""
     from sklearn.metrics import roc_curve
 
-    figure, axes = _figure("ROC, outer rows", "false positive rate", "true positive rate")
+    figure, axes = _make_figure("ROC, outer rows", "false positive rate", "true positive rate")
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1)
     for k in np.unique(fold):
         rows = fold == k
         if 0 < target[rows].sum() < rows.sum():
-            axes.plot(*_thinned(*roc_curve(target[rows], score[rows])[:2]), color=SERIES[0], linewidth=0.8, alpha=0.4)
-    axes.plot(*_thinned(*roc_curve(target, score)[:2]), color=SERIES[0], linewidth=2)
+            axes.plot(
+                *_thin_curve(*roc_curve(target[rows], score[rows])[:2]), color=SERIES[0], linewidth=0.8, alpha=0.4
+            )
+    axes.plot(*_thin_curve(*roc_curve(target, score)[:2]), color=SERIES[0], linewidth=2)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     return figure
 
 
-def _thinned(x: np.ndarray, y: np.ndarray, most: int = 200) -> tuple[np.ndarray, np.ndarray]:
+def _thin_curve(x: np.ndarray, y: np.ndarray, most: int = 200) -> tuple[np.ndarray, np.ndarray]:
     if len(x) <= most:
         return x, y
     chosen = np.unique(np.linspace(0, len(x) - 1, most).astype(int))
     return x[chosen], y[chosen]
 
 
-def calibration(target: np.ndarray, score: np.ndarray) -> Figure:
+def plot_calibration(target: np.ndarray, score: np.ndarray) -> Figure:
     """Predicted against seen share of the positive class, in ten groups of equal size."""
-    figure, axes = _figure("Calibration, outer rows", "predicted probability", "share seen")
+    figure, axes = _make_figure("Calibration, outer rows", "predicted probability", "share seen")
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1)
     groups = np.array_split(np.argsort(score, kind="stable"), min(10, max(1, len(score) // 10)))
     said = np.array([score[g].mean() for g in groups])
     seen = np.array([target[g].mean() for g in groups])
-    low, high = _wilson(seen, np.array([len(g) for g in groups]))
+    low, high = _compute_wilson(seen, np.array([len(g) for g in groups]))
     axes.vlines(said, low, high, color=SERIES[0], linewidth=1.2, alpha=0.5)
     axes.plot(said, seen, "o-", color=SERIES[0], markersize=4, linewidth=1.4)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     return figure
 
 
-def _wilson(share: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+def _compute_wilson(share: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     return middle - half, middle + half
 
 
-def scores(target: np.ndarray, score: np.ndarray, classes: Sequence[Any]) -> Figure:
+def plot_scores(target: np.ndarray, score: np.ndarray, classes: Sequence[Any]) -> Figure:
     """How the predicted probability is spread in each class."""
-    figure, axes = _figure("Predicted probability by class", "predicted probability", "share of the class's rows")
+    figure, axes = _make_figure("Predicted probability by class", "predicted probability", "share of the class's rows")
     edges = [k / 25 for k in range(26)]
     for code, colour in ((0, SERIES[8]), (1, SERIES[0])):
         own = score[target == code]
         if len(own):
-            label = shortened(classes[code], 20)
+            label = shorten(classes[code], 20)
             axes.hist(own, edges, weights=np.full(len(own), 1 / len(own)), color=colour, alpha=0.6, label=label)
     axes.legend(loc="upper center")
     return figure
 
 
-def confusion(target: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], most: int = 12) -> Figure:
+def plot_confusion(target: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], most: int = 12) -> Figure:
     """Of each class's rows, how many were taken for which class; rare classes beyond `most` as one."""
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, (target, predicted), 1)
-    names = [shortened(c, 16) for c in classes]
+    names = [shorten(c, 16) for c in classes]
     if len(classes) > most:
-        counts, names = _lumped(counts, names, most)
+        counts, names = _lump_classes(counts, names, most)
     size = min(2.2 + 0.42 * len(names), WIDE - 0.6)
-    figure, axes = _figure("Confusion, outer rows", "predicted", "true", (size + 0.6, size))
+    figure, axes = _make_figure("Confusion, outer rows", "predicted", "true", (size + 0.6, size))
     share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes.grid(visible=False)
     for (row, column), count in np.ndenumerate(counts):
         colour = SERIES[2] if row == column else SERIES[3]
-        axes.add_patch(_box(column, row, colour, 0.08 + 0.8 * share[row, column] if count else 0.0))
+        axes.add_patch(_make_box(column, row, colour, 0.08 + 0.8 * share[row, column] if count else 0.0))
         text = f"{count:,}" if count else ""
         axes.text(column, row, text, ha="center", va="center", fontsize=8 if len(names) <= 6 else 6)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
@@ -337,13 +347,13 @@ def confusion(target: np.ndarray, predicted: np.ndarray, classes: Sequence[Any],
     return figure
 
 
-def _box(x: float, y: float, colour: str, alpha: float) -> Any:
+def _make_box(x: float, y: float, colour: str, alpha: float) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, color=colour, alpha=min(1.0, alpha), linewidth=0)
 
 
-def _lumped(counts: np.ndarray, names: list[str], most: int) -> tuple[np.ndarray, list[str]]:
+def _lump_classes(counts: np.ndarray, names: list[str], most: int) -> tuple[np.ndarray, list[str]]:
     order = np.argsort(-counts.sum(axis=1), kind="stable")
     group = np.full(len(names), most - 1)
     group[order[: most - 1]] = np.arange(most - 1)
@@ -352,36 +362,38 @@ def _lumped(counts: np.ndarray, names: list[str], most: int) -> tuple[np.ndarray
     return small, [*[names[k] for k in order[: most - 1]], f"{len(names) - most + 1} others"]
 
 
-def predicted_true(target: np.ndarray, prediction: np.ndarray) -> Figure:
+def plot_predicted_true(target: np.ndarray, prediction: np.ndarray) -> Figure:
     """Predicted against true values."""
-    figure, axes = _figure("Predicted and true, outer rows", "predicted", "true")
-    rows = _sample(len(target))
-    ends = window(np.concatenate([target, prediction]))
+    figure, axes = _make_figure("Predicted and true, outer rows", "predicted", "true")
+    rows = _sample_rows(len(target))
+    ends = choose_window(np.concatenate([target, prediction]))
     axes.plot(ends, ends, color=GRID, linewidth=1)
-    _dots(axes, prediction[rows], target[rows], ends, ends)
+    _plot_dots(axes, prediction[rows], target[rows], ends, ends)
     return figure
 
 
-def residuals(target: np.ndarray, prediction: np.ndarray) -> Figure:
+def plot_residuals(target: np.ndarray, prediction: np.ndarray) -> Figure:
     """True minus predicted, along the predicted value."""
-    figure, axes = _figure("Residuals, outer rows", "predicted", "true minus predicted")
-    rows = _sample(len(target))
+    figure, axes = _make_figure("Residuals, outer rows", "predicted", "true minus predicted")
+    rows = _sample_rows(len(target))
     axes.axhline(0, color=GRID, linewidth=1)
     gaps = target - prediction
-    _dots(axes, prediction[rows], gaps[rows], window(prediction), window(gaps))
+    _plot_dots(axes, prediction[rows], gaps[rows], choose_window(prediction), choose_window(gaps))
     return figure
 
 
-def residual_spread(target: np.ndarray, prediction: np.ndarray) -> Figure:
+def plot_residual_spread(target: np.ndarray, prediction: np.ndarray) -> Figure:
     """How the residuals are spread."""
-    figure, axes = _figure("Spread of the residuals", "true minus predicted", "rows")
+    figure, axes = _make_figure("Spread of the residuals", "true minus predicted", "rows")
     gaps = target - prediction
-    axes.hist(np.clip(gaps, *window(gaps)), 40, color=SERIES[0], alpha=0.75)
+    axes.hist(np.clip(gaps, *choose_window(gaps)), 40, color=SERIES[0], alpha=0.75)
     axes.axvline(0, color=INK, linewidth=0.8)
     return figure
 
 
-def _dots(axes: Axes, x: np.ndarray, y: np.ndarray, across: tuple[float, float], along: tuple[float, float]) -> None:
+def _plot_dots(
+    axes: Axes, x: np.ndarray, y: np.ndarray, across: tuple[float, float], along: tuple[float, float]
+) -> None:
     """The rows as dots; those beyond either window as crosses at its edge."""
     alpha = float(np.clip(200 / max(1, len(x)), 0.08, 0.6))
     placed = np.clip(x, *across), np.clip(y, *along)
@@ -395,21 +407,21 @@ def _dots(axes: Axes, x: np.ndarray, y: np.ndarray, across: tuple[float, float],
         axes.figure.legend(loc="outside lower right", fontsize=7.5)  # pyright: ignore
 
 
-def _sample(count: int) -> np.ndarray:
+def _sample_rows(count: int) -> np.ndarray:
     """All rows, or as many as a plot can show, evenly taken."""
     return np.arange(count) if count <= _MOST_POINTS else np.linspace(0, count - 1, _MOST_POINTS).astype(int)
 
 
-def _colours(names: Iterable[str]) -> list[str]:
+def _pick_colours(names: Iterable[str]) -> list[str]:
     return [SERIES[k % len(SERIES)] for k, _ in enumerate(names)]
 
 
-def schedules(
+def plot_schedules(
     setting: str, members: Iterable[Schedule], chosen: Iterable[Schedule], beside: Iterable[Schedule] = ()
 ) -> Figure:
     """A setting that changes while models are trained, by the rounds trained so far: every member's thin, the chosen
     ones' thick, and others dashed beside them."""
-    figure, axes = _figure("", "rounds", shortened(setting, 40), (WIDE, 2.8))
+    figure, axes = _make_figure("", "rounds", shorten(setting, 40), (WIDE, 2.8))
     thin: Any = {"color": SERIES[8], "linewidth": 0.8, "alpha": 0.5}
     for lines, how in (
         (members, thin),
@@ -427,13 +439,13 @@ def schedules(
     return figure
 
 
-def then_now(title: str, bars: Sequence[tuple[str, float, float]]) -> Figure:
+def plot_then_now(title: str, bars: Sequence[tuple[str, float, float]]) -> Figure:
     """Shares of rows by cell, in training and now, side by side."""
-    figure, axes = _figure(shortened(title, 44), "share of rows", "", (3.5, 1.0 + 0.24 * len(bars)))
+    figure, axes = _make_figure(shorten(title, 44), "share of rows", "", (3.5, 1.0 + 0.24 * len(bars)))
     places = np.arange(len(bars))
     axes.barh(places - 0.2, [then for _, then, _ in bars], 0.38, color=SERIES[8], label="training")
     axes.barh(places + 0.2, [now for _, _, now in bars], 0.38, color=SERIES[0], label="now")
-    axes.set_yticks(places, [shortened(name, 22) for name, _, _ in bars])
+    axes.set_yticks(places, [shorten(name, 22) for name, _, _ in bars])
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)

@@ -22,7 +22,7 @@ from models.data.table import Finding, Table, Task
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkRows:
     """The work rows that signal checks look at."""
 
     features: pd.DataFrame
@@ -33,43 +33,45 @@ class Work:
 
 
 @cache
-def checks(kind: str) -> dict[str, ModuleType]:
+def load_checks(kind: str) -> dict[str, ModuleType]:
     """The files in this folder that hold a check of this kind (`form` or `signal`), by name."""
     names = sorted(m.name for m in pkgutil.iter_modules(__path__))
     found = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
     return {name: module for name, module in found.items() if hasattr(module, kind)}
 
 
-def form(table: Table) -> tuple[Finding, ...]:
+def check_form(table: Table) -> tuple[Finding, ...]:
     """What the form checks see in the table, in order of their names."""
-    return tuple(f for name, m in checks("form").items() for f in _told(name, m, m.form, table))
+    return tuple(f for name, m in load_checks("form").items() for f in _run_check(name, m, m.form, table))
 
 
-def signal(work: Work) -> tuple[Finding, ...]:
+def check_signal(work: WorkRows) -> tuple[Finding, ...]:
     """What the signal checks see in the work rows; a warning at most."""
-    return tuple(f for name, m in checks("signal").items() for f in _told(name, m, m.signal, work))
+    return tuple(f for name, m in load_checks("signal").items() for f in _run_check(name, m, m.signal, work))
 
 
-def _told(name: str, module: ModuleType, check: Callable[[Any], Iterable[Finding]], value: object) -> list[Finding]:
+def _run_check(
+    name: str, module: ModuleType, check: Callable[[Any], Iterable[Finding]], value: object
+) -> list[Finding]:
     return list(check(value)) or [Finding(name, "pass", module.PASSED)]
 
 
-def counted(table: Table, places: np.ndarray) -> tuple[int, ...]:
+def take_data_rows(table: Table, places: np.ndarray) -> tuple[int, ...]:
     """The data rows at these places of the table; the first eight."""
     return tuple(int(r) for r in table.data_rows[places[:8]])
 
 
-def first(names: Iterable[object]) -> tuple[str, ...]:
+def take_first_names(names: Iterable[object]) -> tuple[str, ...]:
     """The first eight names, as a finding keeps them."""
     return tuple(str(n) for n in list(names)[:8])
 
 
-def percent(part: float, whole: float) -> str:
+def format_percent(part: float, whole: float) -> str:
     """`60 %`, or `0.4 %` where whole percents would say nothing."""
     share = 100 * part / max(whole, 1)
     return f"{share:.0f} %" if share >= 1 or share == 0 else f"{share:.1g} %"
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
+def format_count(count: int, one: str, many: str | None = None) -> str:
     """`1 row`, `2 rows`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -6,25 +6,25 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from models.checks import first, plural
+from models.checks import format_count, take_first_names
 from models.data.table import Finding, Table
-from models.errors import listed
+from models.errors import join_names
 
 PASSED = "Every column varies."
 
 
-def constant(features: pd.DataFrame) -> list[str]:
+def find_constant_columns(features: pd.DataFrame) -> list[str]:
     """The columns that hold one value, or nothing at all."""
-    return [str(name) for name, column in features.items() if _same(column)]
+    return [str(name) for name, column in features.items() if _is_constant(column)]
 
 
-def unused(table: Table) -> list[str]:
+def find_unused_columns(table: Table) -> list[str]:
     """The constant columns to leave out. Those whose kind or place a person gave stay: a champion may need them, and
     the next table may vary in them."""
-    return [name for name in constant(table.features) if name not in table.reading.pinned]
+    return [name for name in find_constant_columns(table.features) if name not in table.reading.pinned]
 
 
-def _same(column: pd.Series) -> bool:
+def _is_constant(column: pd.Series) -> bool:
     """Whether all values are one, or none is there."""
     if len(column) < 2:
         return True
@@ -37,20 +37,20 @@ def _same(column: pd.Series) -> bool:
 
 def form(table: Table) -> Iterator[Finding]:
     """A warning that names constant columns, which are then not used; a stop where no other is left."""
-    same = constant(table.features)
+    same = find_constant_columns(table.features)
     if not table.features.shape[1]:
         yield Finding("constant_columns", "stop", "There is no feature left to learn from beside the target.")
     elif len(same) == table.features.shape[1]:
-        said = f"No feature varies: all of {plural(len(same), 'column')} are constant ({listed(same)})."
-        yield Finding("constant_columns", "stop", said, first(same))
+        said = f"No feature varies: all of {format_count(len(same), 'column')} are constant ({join_names(same)})."
+        yield Finding("constant_columns", "stop", said, take_first_names(same))
     else:
         pinned = [name for name in same if name in table.reading.pinned]
-        yield from _told([name for name in same if name not in pinned], "not used")
-        yield from _told(pinned, "kept, as was asked")
+        yield from _warn_of_constant([name for name in same if name not in pinned], "not used")
+        yield from _warn_of_constant(pinned, "kept, as was asked")
 
 
-def _told(same: list[str], end: str) -> Iterator[Finding]:
+def _warn_of_constant(same: list[str], end: str) -> Iterator[Finding]:
     if same:
         verb = "is" if len(same) == 1 else "are"
-        said = f"{plural(len(same), 'column')} {verb} constant or empty and {end}: {listed(same)}."
-        yield Finding("constant_columns", "warn", said, first(same))
+        said = f"{format_count(len(same), 'column')} {verb} constant or empty and {end}: {join_names(same)}."
+        yield Finding("constant_columns", "warn", said, take_first_names(same))

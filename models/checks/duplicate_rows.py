@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from models.checks import counted, percent
+from models.checks import format_percent, take_data_rows
 from models.data import hashes
 from models.data.table import Finding, Table
 
@@ -19,12 +19,12 @@ def form(table: Table) -> Iterator[Finding]:
     """How many rows repeat an earlier one, target included; a warning from 1 % on."""
     if not table.features.shape[1]:
         return
-    rows = pd.DataFrame({"features": hashes.of_rows(table.features), "target": table.target})
+    rows = pd.DataFrame({"features": hashes.hash_rows(table.features), "target": table.target})
     again = rows.duplicated().to_numpy()
     if not again.any():
         return
     count = int(again.sum())
-    share = f"{count:,} of {table.rows:,} rows ({percent(count, table.rows)})"
+    share = f"{count:,} of {table.rows:,} rows ({format_percent(count, table.rows)})"
     said = f"{share} are duplicates of earlier rows, target included."
     verdict = "warn" if count >= SOME * table.rows else "pass"
-    yield Finding("duplicate_rows", verdict, said, rows=counted(table, np.flatnonzero(again)))
+    yield Finding("duplicate_rows", verdict, said, rows=take_data_rows(table, np.flatnonzero(again)))

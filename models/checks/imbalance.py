@@ -6,23 +6,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from models.checks import Work, percent
+from models.checks import WorkRows, format_percent
 from models.data.table import Finding
-from models.errors import shortened
+from models.text.safe import shorten
 
 SMALL = 0.05
 PASSED = "No class is under 5 % of the rows."
 
 
-def signal(work: Work) -> Iterator[Finding]:
+def signal(work: WorkRows) -> Iterator[Finding]:
     """A warning where the smallest class of two to twenty holds under 5 % of the rows."""
     if work.task == "regression" or not 2 <= len(work.classes) <= 20:
         return
     counts = np.bincount(work.target.astype(np.int64), minlength=len(work.classes))
     small = int(np.argmin(counts))
     if counts[small] < SMALL * counts.sum():
-        label = shortened(work.classes[small], 24)
-        share = percent(counts[small], counts.sum())
+        label = shorten(work.classes[small], 24)
+        share = format_percent(counts[small], counts.sum())
         only = f"Class {label!r} has only {share} of the rows ({counts[small]:,})"
         said = f"{only}, so accuracy looks better than the model is."
         yield Finding("imbalance", "warn", said)

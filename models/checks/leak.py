@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.checks import Work, first
+from models.checks import WorkRows, take_first_names
 from models.data.table import Finding
-from models.errors import listed
+from models.errors import join_names
 
 # Of a perfect score, in each metric. Honest columns of real tables stay below .98.
 R2, AUC, ERROR = 0.99, 0.995, 0.005
@@ -25,34 +25,36 @@ DISORDER, MOST_TREES = 0.5, 200
 PASSED = "No column alone explains the target."
 
 
-def signal(work: Work) -> Iterator[Finding]:
+def signal(work: WorkRows) -> Iterator[Finding]:
     """A warning that names the columns, with their scores."""
-    rows = _rows(len(work.target), work.features.shape[1])
+    rows = _sample_rows(len(work.target), work.features.shape[1])
     target = work.target[rows]
     if len(rows) < FEWEST_ROWS or len(np.unique(target)) < 2:
         return
     part = work.features.iloc[rows]
-    columns = {str(name): _coded(column) for name, column in part.items()}
-    likely = sorted((_disorder(column, target, work.task), name) for name, column in columns.items())
-    scores = {name: _score(columns[name], target, work.task) for far, name in likely[:MOST_TREES] if far < DISORDER}
+    columns = {str(name): _encode_column(column) for name, column in part.items()}
+    likely = sorted((_measure_disorder(column, target, work.task), name) for name, column in columns.items())
+    scores = {
+        name: _score_column(columns[name], target, work.task) for far, name in likely[:MOST_TREES] if far < DISORDER
+    }
     found = {name: score for name, score in scores.items() if score is not None}
     if found:
-        named = listed(f"{name} ({score:.2%})" for name, score in sorted(found.items(), key=lambda kv: -kv[1]))
+        named = join_names(f"{name} ({score:.2%})" for name, score in sorted(found.items(), key=lambda kv: -kv[1]))
         measure = {"regression": "of its variance", "binary": "AUC"}.get(work.task, "right")
         said = (
             f"One column alone explains over 99 % of the target ({measure}): {named}. If it is only known afterwards, "
             "drop it: with it every score looks too good."
         )
-        yield Finding("leak", "warn", said, first(found))
+        yield Finding("leak", "warn", said, take_first_names(found))
 
 
-def _rows(rows: int, columns: int) -> np.ndarray:
+def _sample_rows(rows: int, columns: int) -> np.ndarray:
     """The rows to look at, shuffled: fewer where there are many columns, so that the check takes a second or two."""
     most = max(300, min(MOST_ROWS, CELLS // max(columns, 1)))
     return np.random.default_rng(0).permutation(rows)[:most]
 
 
-def _coded(column: pd.Series) -> np.ndarray:
+def _encode_column(column: pd.Series) -> np.ndarray:
     """The column as float32, NaN where missing: levels as codes, dates as days."""
     if column.dtype.kind == "M":
         days = (column - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)
@@ -66,7 +68,7 @@ def _coded(column: pd.Series) -> np.ndarray:
         return values.astype(np.float32).reshape(-1, 1)
 
 
-def _disorder(column: np.ndarray, target: np.ndarray, task: str) -> float:
+def _measure_disorder(column: np.ndarray, target: np.ndarray, task: str) -> float:
     """How much neighbours along the column differ in the target, against what chance makes (1): near 0 where the column
     tells it. The idea of Chatterjee's correlation (2021, JASA 116:2009)."""
     along = target[np.argsort(column[:, 0], kind="stable")]
@@ -76,25 +78,25 @@ def _disorder(column: np.ndarray, target: np.ndarray, task: str) -> float:
     return float(np.mean(along[1:] != along[:-1]) / (1 - (shares**2).sum()))
 
 
-def _score(column: np.ndarray, target: np.ndarray, task: str) -> float | None:
+def _score_column(column: np.ndarray, target: np.ndarray, task: str) -> float | None:
     """The column's cross-validated score where it is nearly perfect, else None."""
     if np.isnan(column).mean() > 0.95:
         return None
-    if task == "regression" and (straight := _line(column[:, 0], target)) > R2:
+    if task == "regression" and (straight := _score_line(column[:, 0], target)) > R2:
         return straight
-    whole = _tree(task).fit(column, target)
-    if not _suspicious(_measured(target, _predicted(whole, column, task), task), target, task):
+    whole = _make_tree(task).fit(column, target)
+    if not _is_suspicious(_score_predictions(target, _predict_column(whole, column, task), task), target, task):
         return None  # a tree that does not fit these rows does not fit others
     fold = np.arange(len(target)) % FOLDS
     predicted = np.zeros(len(target))
     for k in range(FOLDS):
-        tree = _tree(task).fit(column[fold != k], target[fold != k])
-        predicted[fold == k] = _predicted(tree, column[fold == k], task)
-    score = _measured(target, predicted, task)
-    return score if _suspicious(score, target, task) else None
+        tree = _make_tree(task).fit(column[fold != k], target[fold != k])
+        predicted[fold == k] = _predict_column(tree, column[fold == k], task)
+    score = _score_predictions(target, predicted, task)
+    return score if _is_suspicious(score, target, task) else None
 
 
-def _line(column: np.ndarray, target: np.ndarray) -> float:
+def _score_line(column: np.ndarray, target: np.ndarray) -> float:
     """The share of variance that a straight line explains."""
     here = np.isfinite(column)
     if here.mean() < 0.9 or np.ptp(column[here]) == 0 or np.ptp(target[here]) == 0:
@@ -102,7 +104,7 @@ def _line(column: np.ndarray, target: np.ndarray) -> float:
     return float(np.corrcoef(column[here].astype(np.float64), target[here])[0, 1] ** 2)
 
 
-def _tree(task: str) -> Any:
+def _make_tree(task: str) -> Any:
     # Slow to import: reading and `nestor check --help` do without.
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -110,7 +112,7 @@ def _tree(task: str) -> Any:
     return kind(max_depth=7, min_samples_leaf=2, random_state=0)
 
 
-def _predicted(tree: Any, column: np.ndarray, task: str) -> np.ndarray:
+def _predict_column(tree: Any, column: np.ndarray, task: str) -> np.ndarray:
     """Probabilities of the last class in binary tasks, else predictions."""
     if task != "binary":
         return tree.predict(column)
@@ -118,7 +120,7 @@ def _predicted(tree: Any, column: np.ndarray, task: str) -> np.ndarray:
     return known[:, -1] if known.shape[1] == 2 else np.full(len(column), float(tree.classes_[0]))
 
 
-def _measured(target: np.ndarray, predicted: np.ndarray, task: str) -> float:
+def _score_predictions(target: np.ndarray, predicted: np.ndarray, task: str) -> float:
     """R2, AUC or accuracy."""
     if task == "regression":
         return 1 - float(((target - predicted) ** 2).sum() / ((target - target.mean()) ** 2).sum())
@@ -130,7 +132,7 @@ def _measured(target: np.ndarray, predicted: np.ndarray, task: str) -> float:
     return float((ranks[positives].sum() - n * (n + 1) / 2) / (n * m))
 
 
-def _suspicious(score: float, target: np.ndarray, task: str) -> bool:
+def _is_suspicious(score: float, target: np.ndarray, task: str) -> bool:
     if task == "regression":
         return score > R2
     if task == "binary":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models.checks import first
+from models.checks import take_first_names
 from models.data.table import Finding, Table
-from models.errors import listed
+from models.errors import join_names
 
 SHARE, LEAST = 0.5, 100
 PASSED = "Categories come again often enough."
@@ -20,6 +20,6 @@ def form(table: Table) -> Iterator[Finding]:
         if levels > LEAST and levels > SHARE * table.rows:
             many[name] = levels
     if many:
-        named = listed(f"{name} ({levels:,})" for name, levels in many.items())
+        named = join_names(f"{name} ({levels:,})" for name, levels in many.items())
         said = f"Categories with nearly as many levels as rows: {named}. If they only name rows, drop them."
-        yield Finding("many_levels", "warn", said, first(many))
+        yield Finding("many_levels", "warn", said, take_first_names(many))

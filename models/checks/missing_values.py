@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models.checks import first, plural
+from models.checks import format_count, take_first_names
 from models.data.table import Finding, Table
-from models.errors import listed
+from models.errors import join_names
 
 MOST = 0.95
 PASSED = "No column is mostly missing."
@@ -17,7 +17,7 @@ def form(table: Table) -> Iterator[Finding]:
     missing = table.features.isna().mean()
     mostly = missing[(missing > MOST) & (missing < 1)].sort_values(ascending=False)
     if len(mostly):
-        named = listed(f"{name} ({100 * share:.1f} %)" for name, share in mostly.items())
-        count = plural(len(mostly), "column")
+        named = join_names(f"{name} ({100 * share:.1f} %)" for name, share in mostly.items())
+        count = format_count(len(mostly), "column")
         said = f"{count} with over {100 * MOST:.0f} % of values missing: {named}. They are used all the same."
-        yield Finding("missing_values", "warn", said, first(mostly.index))
+        yield Finding("missing_values", "warn", said, take_first_names(mostly.index))

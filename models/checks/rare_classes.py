@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from models.checks import counted, plural
+from models.checks import format_count, take_data_rows
 from models.data.table import Finding, Table
-from models.errors import listed, shortened
+from models.errors import join_names
+from models.text.safe import shorten
 
 FEWEST, MANY = 4, 100
 PASSED = f"Every class has {FEWEST} rows or more."
@@ -22,9 +23,9 @@ def form(table: Table) -> Iterator[Finding]:
     rare = np.flatnonzero(counts < FEWEST)
     if len(rare):
         rows = np.flatnonzero(np.isin(table.target, rare))
-        named = listed((_named(table, int(c), int(counts[c])) for c in rare), 4, 90)
+        named = join_names((_describe_class(table, int(c), int(counts[c])) for c in rare), 4, 90)
         said = f"Too rare to be judged, so their rows only train: {named}."
-        yield Finding("rare_classes", "warn", said, rows=counted(table, rows))
+        yield Finding("rare_classes", "warn", said, rows=take_data_rows(table, rows))
     if len(table.classes) > MANY:
         said = (
             f"The target has {len(table.classes):,} classes: training is slow and most classes are judged on few rows."
@@ -36,7 +37,7 @@ def form(table: Table) -> Iterator[Finding]:
         yield Finding("rare_classes", "stop", said)
 
 
-def _named(table: Table, code: int, count: int) -> str:
-    rows = counted(table, np.flatnonzero(table.target == code))
-    label = shortened(table.classes[code], 24)
-    return f"class {label!r} has {plural(count, 'row')} (data row{'s' if count > 1 else ''} {listed(rows)})"
+def _describe_class(table: Table, code: int, count: int) -> str:
+    rows = take_data_rows(table, np.flatnonzero(table.target == code))
+    label = shorten(table.classes[code], 24)
+    return f"class {label!r} has {format_count(count, 'row')} (data row{'s' if count > 1 else ''} {join_names(rows)})"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from models.checks import counted
+from models.checks import take_data_rows
 from models.data.table import Finding, Table
-from models.errors import listed
+from models.errors import join_names
 
 PASSED = "There are no row weights, or all of them are 0 or more."
 
@@ -22,9 +22,9 @@ def form(table: Table) -> Iterator[Finding]:
     if len(bad):
         said = (
             f"Row weights must be numbers from 0 up; {len(bad):,} are not, such as {weight[bad[0]]:.6g} "
-            f"(data rows {listed(counted(table, bad), 5)})."
+            f"(data rows {join_names(take_data_rows(table, bad), 5)})."
         )
-        yield Finding("row_weights", "stop", said, rows=counted(table, bad))
+        yield Finding("row_weights", "stop", said, rows=take_data_rows(table, bad))
     elif not weight.any():
         yield Finding("row_weights", "stop", "All row weights are 0, so no row would count.")
     elif np.mean(weight == 0) > 0.5:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models.checks import plural
+from models.checks import format_count
 from models.data.table import Finding, Table
 
 FEWEST, FEW = 10, 100
@@ -14,7 +14,7 @@ PASSED = f"There are {FEW} rows or more."
 def form(table: Table) -> Iterator[Finding]:
     """A stop under 10 rows, a warning under 100."""
     if table.rows < FEWEST:
-        held = plural(table.rows, "row")
+        held = format_count(table.rows, "row")
         said = f"The table has {held} with a target: not enough to train and judge; at least {FEWEST} are needed."
         yield Finding("rows", "stop", said)
     elif table.rows < FEW:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from models.checks import first
+from models.checks import take_first_names
 from models.data.table import Finding, Table
-from models.errors import listed
+from models.errors import join_names
 
 MARKS = (-9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0, 999999.0, 9999999.0, -999999.0)
 FEWEST = 3
@@ -19,16 +19,16 @@ def form(table: Table) -> Iterator[Finding]:
     """A warning that names columns in which such a number stands alone, far from all others; the numbers are kept."""
     seen = {}
     for name in (c for c, kind in table.kinds.items() if kind == "number"):
-        mark = _mark(table.features[name].to_numpy(np.float64))
+        mark = _find_mark(table.features[name].to_numpy(np.float64))
         if mark is not None:
             seen[name] = mark
     if seen:
-        named = listed(f"{name} ({mark:g})" for name, mark in seen.items())
+        named = join_names(f"{name} ({mark:g})" for name, mark in seen.items())
         said = f"Numbers that look like marks for missing values were kept: {named}. If they are, empty those cells."
-        yield Finding("sentinels", "warn", said, first(seen))
+        yield Finding("sentinels", "warn", said, take_first_names(seen))
 
 
-def _mark(values: np.ndarray) -> float | None:
+def _find_mark(values: np.ndarray) -> float | None:
     """The least or greatest value, where it is a known mark, repeated, and further off than the others are wide."""
     values = values[~np.isnan(values)]
     if not len(values):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.data.table import Finding, Table
-from models.errors import shortened
+from models.text.safe import shorten
 
 PASSED = "The target varies."
 
@@ -15,14 +15,14 @@ PASSED = "The target varies."
 def form(table: Table) -> Iterator[Finding]:
     """A stop where every row has the same target, or a number is none."""
     if table.task == "regression":
-        yield from _numbers(table.target)
+        yield from _check_numbers(table.target)
     elif len(table.classes) < 2:
-        only = f"only one class ({shortened(table.classes[0])!r})" if table.classes else "no class"
+        only = f"only one class ({shorten(table.classes[0])!r})" if table.classes else "no class"
         said = f"The target is constant: it has {only}, and two at least are needed."
         yield Finding("target_varies", "stop", said)
 
 
-def _numbers(target: np.ndarray) -> Iterator[Finding]:
+def _check_numbers(target: np.ndarray) -> Iterator[Finding]:
     if not np.isfinite(target).all():
         yield Finding(
             "target_varies", "stop", "The target holds values that are no finite numbers; correct or remove them."

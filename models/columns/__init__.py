@@ -15,16 +15,16 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 
 from models.columns import categories, dates, numeric, texts
-from models.columns.given import MOST_CODES, Given
-from models.columns.origins import origins
+from models.columns.given import MOST_CODES, PreparationInputs
+from models.columns.origins import trace_origins
 from models.data.table import Task
 from models.fitting.family import Needs
 
-__all__ = ["MOST_CODES", "TRUSTED", "Prepared", "many_levels", "prepare", "transform"]
+__all__ = ["MOST_CODES", "TRUSTED", "PreparedRows", "count_many_levels", "prepare", "transform"]
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedRows:
     """A fitted preparation and the training rows it was fitted on, prepared."""
 
     transformer: ColumnTransformer | None
@@ -52,20 +52,26 @@ def prepare(
     seed: int,
     orders: Mapping[str, Sequence[str]] | None = None,
     units: np.ndarray | None = None,
-) -> Prepared:
+) -> PreparedRows:
     """The preparation fitted on these training rows, and the rows themselves prepared. `orders`: the levels of each
     ordered category, lowest first; `units`: what each row is a part of, where rows are not separate observations."""
-    given = Given(features, kinds, target, task, needs, seed, orders or {}, units)
-    kinds_of = (numeric.parts, categories.parts, categories.steps, dates.parts, texts.parts)
+    given = PreparationInputs(features, kinds, target, task, needs, seed, orders or {}, units)
+    kinds_of = (
+        numeric.make_parts,
+        categories.make_parts,
+        categories.make_order_parts,
+        dates.make_parts,
+        texts.make_parts,
+    )
     parts = [part for made in kinds_of for part in made(given)]
     transformer = ColumnTransformer(parts, sparse_threshold=0.0, verbose_feature_names_out=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         X = np.asarray(transformer.fit_transform(features, target), dtype=np.float64)
-    texts.slimmed(transformer)
-    categories.slimmed(transformer)
-    codes, of = categories.code_columns(transformer), origins(transformer, features)
-    return Prepared(transformer, X, codes, numeric.plain(given), of)
+    texts.simplify_vocabulary(transformer)
+    categories.drop_encoding_folds(transformer)
+    codes, of = categories.find_code_columns(transformer), trace_origins(transformer, features)
+    return PreparedRows(transformer, X, codes, numeric.list_plain_columns(given), of)
 
 
 def transform(transformer: ColumnTransformer, features: pd.DataFrame) -> np.ndarray:
@@ -75,7 +81,7 @@ def transform(transformer: ColumnTransformer, features: pd.DataFrame) -> np.ndar
         return np.asarray(transformer.transform(features), dtype=np.float64)
 
 
-def many_levels(features: pd.DataFrame, kinds: Mapping[str, str]) -> int:
+def count_many_levels(features: pd.DataFrame, kinds: Mapping[str, str]) -> int:
     """How many columns of categories or keys have more than MOST_CODES levels."""
     return sum(features[c].nunique() > MOST_CODES for c in features.columns if kinds[c] in ("category", "key"))
 

@@ -11,7 +11,14 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
-from models.columns.given import Given, Part, finished, floats, named_missing, within
+from models.columns.given import (
+    Part,
+    PreparationInputs,
+    finish_encoder,
+    make_float_step,
+    make_level_imputers,
+    walk_steps,
+)
 from models.fitting.family import Needs
 
 RARE = 5
@@ -21,52 +28,56 @@ CODES = "codes"
 """Beginning of the names of the parts that make codes."""
 
 
-def parts(given: Given) -> Iterator[Part]:
+def make_parts(given: PreparationInputs) -> Iterator[Part]:
     """Categories, whose values are words, and keys, whose values are numbers, apart: their missing marks differ."""
-    for kind, readied in (("category", named_missing), ("key", lambda: [floats()])):
+    for kind, readied in (("category", make_level_imputers), ("key", lambda: [make_float_step()])):
         every = given.needs.categories == "levels"
         few = given.of(kind) if every else given.few(kind)
         many = [] if every else given.many(kind)
         if few and given.needs.categories == "onehot":
-            yield f"levels_{kind}", make_pipeline(*readied(), _onehot()), few
+            yield f"levels_{kind}", make_pipeline(*readied(), _make_onehot_encoder()), few
         elif few:
-            yield f"{CODES}_{kind}", _codes(kind, given.needs), few
+            yield f"{CODES}_{kind}", _make_ordinal_encoder(kind, given.needs), few
         if many:
-            yield f"means_{kind}", finished(make_pipeline(*readied(), _means(given)), given.needs), many
+            yield (
+                f"means_{kind}",
+                finish_encoder(make_pipeline(*readied(), _make_target_encoder(given)), given.needs),
+                many,
+            )
 
 
-def steps(given: Given) -> Iterator[Part]:
+def make_order_parts(given: PreparationInputs) -> Iterator[Part]:
     """0/1 columns of ordered categories."""
     if given.needs.categories == "onehot" and (ordered := given.of("ordered")):
-        yield "steps", make_pipeline(*named_missing(), _onehot()), ordered
+        yield "steps", make_pipeline(*make_level_imputers(), _make_onehot_encoder()), ordered
 
 
-def code_columns(transformer: ColumnTransformer) -> tuple[int, ...]:
+def find_code_columns(transformer: ColumnTransformer) -> tuple[int, ...]:
     """Which prepared columns hold codes."""
     places = [place for name, place in transformer.output_indices_.items() if name.startswith(CODES)]
     return tuple(i for place in places for i in range(place.start, place.stop))
 
 
-def slimmed(transformer: Any) -> None:
+def drop_encoding_folds(transformer: Any) -> None:
     """Takes away by which rows training rows were encoded: nothing that comes later asks for it."""
-    for step in within(transformer):
+    for step in walk_steps(transformer):
         if isinstance(step, TargetEncoder) and isinstance(step.cv, list):
             step.cv = 5
 
 
-def _codes(kind: str, needs: Needs) -> Any:
+def _make_ordinal_encoder(kind: str, needs: Needs) -> Any:
     blank = np.nan if needs.missing else -1
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=blank, encoded_missing_value=blank)
-    return encoder if kind == "category" else make_pipeline(floats(), encoder)
+    return encoder if kind == "category" else make_pipeline(make_float_step(), encoder)
 
 
-def _onehot() -> OneHotEncoder:
+def _make_onehot_encoder() -> OneHotEncoder:
     return OneHotEncoder(
         handle_unknown="infrequent_if_exist", min_frequency=RARE, drop="if_binary", sparse_output=False
     )
 
 
-def _means(given: Given) -> TargetEncoder:
+def _make_target_encoder(given: PreparationInputs) -> TargetEncoder:
     """Each level's mean of the target, drawn to the mean of all by how few rows it has; training rows get that of
     other units (rows, groups, points, blocks of time) in other folds
     (Micci-Barreca 2001, SIGKDD Explorations 3:27; Pargent et al. 2022, Computational Statistics 37:2671)"""

@@ -28,7 +28,7 @@ Part = tuple[str, Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class PreparationInputs:
     """Training rows, what is known of their columns, and what the family needs."""
 
     features: pd.DataFrame
@@ -73,38 +73,38 @@ class Given:
         return StratifiedKFold(max(2, min(5, rarest)), shuffle=True, random_state=self.seed)
 
 
-def within(step: Any) -> Iterator[Any]:
+def walk_steps(step: Any) -> Iterator[Any]:
     """The step and all that stand in it, those that it was made of and those that it fitted."""
     yield step
     for name in ("transformers", "transformers_", "steps"):
         for _, inner, *_ in getattr(step, name, ()):
-            yield from within(inner)
+            yield from walk_steps(inner)
 
 
-def scaled(needs: Needs) -> list[Any]:
+def make_scalers(needs: Needs) -> list[Any]:
     """Steps to mean 0 and variance 1 where the family needs them."""
     return [StandardScaler()] if needs.scaled else []
 
 
-def filled(needs: Needs, indicator: bool = False) -> list[SimpleImputer]:
+def make_imputers(needs: Needs, indicator: bool = False) -> list[SimpleImputer]:
     """Steps that put the median for what is missing where the family can't take that."""
     return [] if needs.missing else [
         SimpleImputer(strategy="median", add_indicator=indicator, keep_empty_features=True)
     ]  # fmt: skip
 
 
-def finished(encoder: Any, needs: Needs) -> Pipeline:
+def finish_encoder(encoder: Any, needs: Needs) -> Pipeline:
     """The encoder, followed by what the family still needs of the numbers that it makes."""
-    return make_pipeline(encoder, *filled(needs), *scaled(needs))
+    return make_pipeline(encoder, *make_imputers(needs), *make_scalers(needs))
 
 
-def floats() -> StandardScaler:
+def make_float_step() -> StandardScaler:
     """A step that leaves numbers as they are and makes floats of them, so that None, as a request over HTTP has it,
     is NaN as in training."""
     return StandardScaler(with_mean=False, with_std=False)
 
 
-def named_missing() -> list[SimpleImputer]:
+def make_level_imputers() -> list[SimpleImputer]:
     """Steps that make of whatever stands for missing one level, the last. Encoders of words take None, as a request
     over HTTP has it, for a level never seen where they were fitted on NaN."""
     marks: tuple[Any, ...] = (np.nan, None)

@@ -9,34 +9,34 @@ import numpy as np
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from models.columns.given import Given, Part, filled, named_missing, scaled
+from models.columns.given import Part, PreparationInputs, make_imputers, make_level_imputers, make_scalers
 from models.fitting.family import Needs
 
 
-def plain(given: Given) -> tuple[str, ...]:
+def list_plain_columns(given: PreparationInputs) -> tuple[str, ...]:
     """The columns that stay one number each; in this order they are the first columns of what is prepared."""
-    return *given.of("ordered", "past"), *_numbers(given)
+    return *given.of("ordered", "past"), *_list_number_columns(given)
 
 
-def _numbers(given: Given) -> list[str]:
+def _list_number_columns(given: PreparationInputs) -> list[str]:
     """A key is beside its target mean a number too, for families that cut numbers and do not weigh them."""
     return [*given.of("number", "boolean"), *(given.many("key") if given.needs.categories == "codes" else [])]
 
 
-def parts(given: Given) -> Iterator[Part]:
+def make_parts(given: PreparationInputs) -> Iterator[Part]:
     """Ordered categories as their places in the order, numbers without outliers where the family asks for scale."""
-    ordered, past, numbers = given.of("ordered"), given.of("past"), _numbers(given)
+    ordered, past, numbers = given.of("ordered"), given.of("past"), _list_number_columns(given)
     if ordered:
-        yield "ordered", _places([list(given.orders[c]) for c in ordered], given.needs), ordered
+        yield "ordered", _make_order_encoder([list(given.orders[c]) for c in ordered], given.needs), ordered
     if past:
         # What the target was is on the target's own scale, and stays in line with it: nothing is clipped.
-        steps = [*filled(given.needs), *scaled(given.needs)]
+        steps = [*make_imputers(given.needs), *make_scalers(given.needs)]
         yield "past", make_pipeline(*steps) if steps else "passthrough", past
     if numbers:
-        yield "numbers", _scaled(given.needs), numbers
+        yield "numbers", _make_number_scaler(given.needs), numbers
 
 
-def _places(orders: list[list[str]], needs: Needs) -> Any:
+def _make_order_encoder(orders: list[list[str]], needs: Needs) -> Any:
     """0, 1, 2, ... in the order; a level that is not in it is missing."""
     encoder = OrdinalEncoder(
         categories=orders,  # pyright: ignore[reportArgumentType]
@@ -44,17 +44,17 @@ def _places(orders: list[list[str]], needs: Needs) -> Any:
         unknown_value=np.nan,
         encoded_missing_value=np.nan,
     )
-    return make_pipeline(*named_missing(), encoder, *filled(needs), *scaled(needs))
+    return make_pipeline(*make_level_imputers(), encoder, *make_imputers(needs), *make_scalers(needs))
 
 
-def _scaled(needs: Needs) -> Any:
+def _make_number_scaler(needs: Needs) -> Any:
     """Robustly scaled and softly clipped, then mean 0 and variance 1: skewed columns and outliers harm neither a linear
     model nor a network (Holzmüller et al. 2024, arXiv:2407.04491; benchmarks/columns.py measures what it gains)."""
     if needs.missing and not needs.scaled:
         return "passthrough"
-    steps = filled(needs, indicator=True)
+    steps = make_imputers(needs, indicator=True)
     if needs.scaled:
         from skrub import SquashingScaler
 
         steps = [*steps, SquashingScaler()]
-    return make_pipeline(*steps, *scaled(needs))
+    return make_pipeline(*steps, *make_scalers(needs))

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 
-def origins(transformer: ColumnTransformer, features: pd.DataFrame) -> tuple[int, ...]:
+def trace_origins(transformer: ColumnTransformer, features: pd.DataFrame) -> tuple[int, ...]:
     """For each prepared column the place of the table's column that it was made of."""
     places = {column: place for place, column in enumerate(features.columns)}
     found: list[int] = []
@@ -20,11 +20,11 @@ def origins(transformer: ColumnTransformer, features: pd.DataFrame) -> tuple[int
         made = transformer.output_indices_[name]
         if width := made.stop - made.start:
             inputs = [places[c] for c in ([columns] if isinstance(columns, str) else columns)]
-            found += _of_outputs(step, inputs, width)
+            found += _trace_outputs(step, inputs, width)
     return tuple(found)
 
 
-def _of_outputs(step: Any, inputs: list[int], width: int) -> list[int]:
+def _trace_outputs(step: Any, inputs: list[int], width: int) -> list[int]:
     """The input that each of a part's outputs comes of: outputs of one input lie together, indicators last."""
     if width == len(inputs):
         return inputs

@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from models.columns.given import Given, Part, finished, named_missing, within
+from models.columns.given import Part, PreparationInputs, finish_encoder, make_level_imputers, walk_steps
 
 LONG = 8
 """From so many words on average, words tell more than characters do."""
@@ -27,28 +27,28 @@ WORDS = {"ngram_range": (1, 2), "min_df": 5, "max_features": 5_000, "sublinear_t
 """Words and pairs of them that stand in five rows or more; the counts' logarithm."""
 
 
-def parts(given: Given) -> Iterator[Part]:
+def make_parts(given: PreparationInputs) -> Iterator[Part]:
     """For each column of text that holds any."""
     for column in given.of("text"):
         text = given.features[column].dropna()
         if text.str.strip().any():
             place = list(given.features.columns).index(column)
             many = int(np.clip(len(given.features) // 30, FEW, MOST))
-            if _worded(text, many):
-                yield f"text_{place}", finished(_words(many, given.seed), given.needs), [column]
+            if _shares_words(text, many):
+                yield f"text_{place}", finish_encoder(_make_word_encoder(many, given.seed), given.needs), [column]
             else:
-                yield f"text_{place}", finished(_characters(given.seed), given.needs), column
+                yield f"text_{place}", finish_encoder(_make_character_encoder(given.seed), given.needs), column
 
 
-def slimmed(transformer: Any) -> None:
+def simplify_vocabulary(transformer: Any) -> None:
     """Makes the terms' places plain numbers, in whatever is fitted in there: each of scikit-learn's numpy numbers would
     be a file of its own in what skops writes, and writing takes the square of their count."""
-    for step in within(transformer):
+    for step in walk_steps(transformer):
         if isinstance(step, TfidfVectorizer) and hasattr(step, "vocabulary_"):
             step.vocabulary_ = {term: int(place) for term, place in step.vocabulary_.items()}
 
 
-def _worded(text: pd.Series, many: int) -> bool:
+def _shares_words(text: pd.Series, many: int) -> bool:
     """Whether the rows share words enough for so many components."""
     some = text.head(LOOKED_AT)
     if some.str.count(r"\w+").mean() < LONG:
@@ -59,16 +59,16 @@ def _worded(text: pd.Series, many: int) -> bool:
         return False
 
 
-def _words(many: int, seed: int) -> Any:
+def _make_word_encoder(many: int, seed: int) -> Any:
     return make_pipeline(
-        *named_missing(),
+        *make_level_imputers(),
         FunctionTransformer(np.ravel),
         TfidfVectorizer(**WORDS),
         TruncatedSVD(many, random_state=seed),
     )
 
 
-def _characters(seed: int) -> Any:
+def _make_character_encoder(seed: int) -> Any:
     """Groups of three and four characters, which forgive what is misspelt or inflected (skrub's default)."""
     from skrub import StringEncoder
 

@@ -5,7 +5,7 @@ from models.config.gate import Gate
 from models.config.retrain import Retrain
 from models.config.run import Budget, Final, Kind, OfFamily, Run, Search, Split, Tracking
 from models.config.score import Score
-from models.config.values import Settings, duration
+from models.config.values import Settings, parse_duration
 from models.config.watch import Watch
 
 __all__ = [
@@ -22,5 +22,5 @@ __all__ = [
     "Split",
     "Tracking",
     "Watch",
-    "duration",
+    "parse_duration",
 ]

@@ -12,19 +12,19 @@ from importlib.util import find_spec
 from typing import Any
 
 
-def title(name: str, _: object) -> str:
+def make_title(name: str, _: object) -> str:
     """`warm_from` as `Warm from`."""
     return name.replace("_", " ").capitalize()
 
 
-def drawn(schema: dict[str, Any], model: type[Any]) -> None:
+def adapt_schema(schema: dict[str, Any], model: type[Any]) -> None:
     """Makes the JSON schema of settings one that Prefect's page draws well."""
     fields = schema.get("properties", {})
     for place, (name, field) in enumerate(fields.items()):
-        fields[name] = {**_plain(field), "position": place}
+        fields[name] = {**_simplify_field(field), "position": place}
 
 
-def _plain(field: dict[str, Any]) -> dict[str, Any]:
+def _simplify_field(field: dict[str, Any]) -> dict[str, Any]:
     """The field as one kind of value; nothing, where it may be left out, is said by leaving it out."""
     kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) == 1:
@@ -33,24 +33,26 @@ def _plain(field: dict[str, Any]) -> dict[str, Any]:
         if "enum" in field:  # Prefect's server takes null for what is not required, but looks it up among these
             field["enum"] = [*field["enum"], None]
     if field.get("type") == "string" and isinstance(field.get("default"), (int, float)):
-        field = {**field, "default": spelled(field["default"])}
+        field = {**field, "default": format_duration(field["default"])}
     idle = {"gt", "lt", "ge", "le"}  # of a bound on what a text stands for, such as a duration
     if field.get("default") in ([], {}, None) or "$ref" in field:
         idle = {*idle, "default"}
     return {k: v for k, v in field.items() if k not in idle}
 
 
-def short(schema: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+def shorten_schema(schema: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
     """The JSON schema of settings with these fields alone, such as `data` and `budget.seconds`. All others may be given
     too, as JSON: no box is drawn for them, and what they hold is checked once the run begins."""
     whole, groups = dict(schema), schema.get("$defs", {})
     known = list(whole["properties"])
-    whole["properties"] = {name: _part(whole["properties"][name], groups, inside) for name, inside in _tree(wanted)}
+    whole["properties"] = {
+        name: _pick_fields(whole["properties"][name], groups, inside) for name, inside in _group_names(wanted)
+    }
     kept = {k: v for k, v in whole.items() if k not in ("$defs", "additionalProperties")}
     return {**kept, "propertyNames": {"enum": known}}
 
 
-def _tree(wanted: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _group_names(wanted: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Each first name with what is wanted within it."""
     parts = [name.partition(".") for name in wanted]
     return [
@@ -58,7 +60,7 @@ def _tree(wanted: Sequence[str]) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _part(field: dict[str, Any], groups: dict[str, Any], inside: Sequence[str]) -> dict[str, Any]:
+def _pick_fields(field: dict[str, Any], groups: dict[str, Any], inside: Sequence[str]) -> dict[str, Any]:
     if not inside:
         return field
     group = groups[field["$ref"].rpartition("/")[2]]
@@ -67,7 +69,7 @@ def _part(field: dict[str, Any], groups: dict[str, Any], inside: Sequence[str]) 
     return {**said, "properties": shown}
 
 
-def empty_if(given: tuple[str, str], other: tuple[str, str], why: str) -> dict[str, Any]:
+def make_exclusion_rule(given: tuple[str, str], other: tuple[str, str], why: str) -> dict[str, Any]:
     """The rule that `other` (group and field) is empty where `given` is not. The server says a text's own words and
     then the pattern that it does not match, so the pattern is the sentence."""
     there = {"properties": {given[1]: {"not": {"type": "null"}}}, "required": [given[1]]}
@@ -78,13 +80,13 @@ def empty_if(given: tuple[str, str], other: tuple[str, str], why: str) -> dict[s
     }
 
 
-def spelled(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration as one would type it: `1d`, `90s`."""
     unit, name = next((u, n) for u, n in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")) if not seconds % u or u == 1)
     return f"{seconds / unit:g}{name}"
 
 
-def files_in(package: str) -> list[str]:
+def list_modules(package: str) -> list[str]:
     """The names of what a package's modules hold: theirs, but for an underscore that keeps one from hiding a standard
     module. None of them is imported: a form is drawn whenever a flow is."""
     spec = find_spec(package)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args, get_origin
 
-from models.config.values import Settings, paired
-from models.config.written import typed
-from models.errors import shortened
+from models.config.values import Settings, parse_pairs
+from models.config.written import apply_yaml_types
+from models.text.safe import shorten
 
 
 def is_settings(kind: Any) -> bool:
@@ -15,38 +15,38 @@ def is_settings(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Settings)
 
 
-def by_name(kind: Any) -> type[Settings] | None:
+def find_named_settings(kind: Any) -> type[Settings] | None:
     """The settings of each name, where a field of that kind has some for each of several names; else None."""
     each = get_args(kind)[1] if get_origin(kind) is dict else None
     return each if is_settings(each) else None
 
 
-def beneath(kind: Any, name: str) -> Any:
+def find_field_kind(kind: Any, name: str) -> Any:
     """The kind of what has that name in a group; None where there is no such thing."""
     if not is_settings(kind):
-        return by_name(kind)
+        return find_named_settings(kind)
     field = kind.model_fields.get(name)
     return field.annotation if field else None
 
 
-def unfolded(values: Any, kind: Any) -> Any:
+def unfold_groups(values: Any, kind: Any) -> Any:
     """The values of a group with names such as `search.trials` as groups, and so in every group among them; lines such
     as `lightgbm.steps=3` are values too where each name has settings. ValueError where a group is a value as well.
 
     What is no group stays as it came: beneath the last one dots belong to the name of a column. Only what single
     families are told is of any type, so there a yaml file's `0.1` is a number at once."""
-    whole = typed(paired(values)) if by_name(kind) else values
-    if not (isinstance(whole, Mapping) and (is_settings(kind) or by_name(kind))):
+    whole = apply_yaml_types(parse_pairs(values)) if find_named_settings(kind) else values
+    if not (isinstance(whole, Mapping) and (is_settings(kind) or find_named_settings(kind))):
         return whole
     found: dict[Any, Any] = {}
     for name, said in whole.items():
         head, dot, rest = str(name).partition(".")
-        inner = unfolded({rest: said} if dot else said, beneath(kind, head))
-        found = _joined(found, {head if dot else name: inner})
+        inner = unfold_groups({rest: said} if dot else said, find_field_kind(kind, head))
+        found = _merge_groups(found, {head if dot else name: inner})
     return found
 
 
-def _joined(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, Any]:
+def _merge_groups(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, Any]:
     whole = dict(one)
     for name, said in other.items():
         kept = whole.get(name)
@@ -54,9 +54,9 @@ def _joined(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, Any]:
         if kept is None or said is None:
             whole[name] = kept if said is None else said
         elif all(groups):
-            whole[name] = _joined(kept, said)
+            whole[name] = _merge_groups(kept, said)
         elif any(groups):
             raise ValueError(f"{name} can't be both a value and a group of fields")
         else:
-            raise ValueError(f"{name} is given twice, as {shortened(kept)} and as {shortened(said)}")
+            raise ValueError(f"{name} is given twice, as {shorten(kept)} and as {shorten(said)}")
     return whole

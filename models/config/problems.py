@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from models.config.places import beneath, is_settings
+from models.config.places import find_field_kind, is_settings
 from models.config.values import Settings
-from models.errors import InputError, shortened, suggested
+from models.errors import InputError, suggest_names
+from models.text.safe import shorten
 
 _MOST = 3
 
@@ -16,30 +17,32 @@ _MOST = 3
 Wanted = TypeVar("Wanted", bound=Settings)
 
 
-def valid(model: type[Wanted], values: Any) -> Wanted:
+def validate_settings(model: type[Wanted], values: Any) -> Wanted:
     """The settings with these values; InputError with what is wrong with them."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise listed(error, model) from None
+        raise to_input_error(error, model) from None
 
 
-def listed(error: ValidationError, model: type[Settings]) -> InputError:
+def to_input_error(error: ValidationError, model: type[Settings]) -> InputError:
     """The first problems by the fields' own names: `split.outer: should be greater than or equal to 2, not 1.`"""
     found = error.errors(include_url=False)
-    problems = [placed(".".join(map(str, problem["loc"])), sentence(problem, model)) for problem in found]
+    problems = [
+        add_field_name(".".join(map(str, problem["loc"])), describe_problem(problem, model)) for problem in found
+    ]
     return InputError("\n".join(problems[:_MOST]) + (f" (and {len(found) - _MOST} more)" if len(found) > _MOST else ""))
 
 
-def placed(where: str, message: str) -> str:
+def add_field_name(where: str, message: str) -> str:
     """The message after the name of what it is about; a sentence where it is about the whole."""
     return f"{where}: {message}" if where else message[:1].upper() + message[1:]
 
 
-def sentence(problem: Any, model: type[Settings]) -> str:
+def describe_problem(problem: Any, model: type[Settings]) -> str:
     """What is wrong with one field, and what came."""
     if problem["type"] == "extra_forbidden":
-        return f"no such field.{suggested(problem['loc'][-1], _fields(model, problem['loc']))}"
+        return f"no such field.{suggest_names(problem['loc'][-1], _list_fields(model, problem['loc']))}"
     if problem["type"] == "missing":
         return "is missing."
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be").rstrip(".")
@@ -48,11 +51,11 @@ def sentence(problem: Any, model: type[Settings]) -> str:
             "a name must not have / : @ ? % \" ' \\ or a control character in it, nor begin with . or -, nor begin or "
             "end with a blank"
         )
-    return f"{message}." if problem["type"] == "value_error" else f"{message}, not {shortened(problem['input'])!r}."
+    return f"{message}." if problem["type"] == "value_error" else f"{message}, not {shorten(problem['input'])!r}."
 
 
-def _fields(model: type[Settings], place: tuple[int | str, ...]) -> list[str]:
+def _list_fields(model: type[Settings], place: tuple[int | str, ...]) -> list[str]:
     kind: Any = model
     for part in place[:-1]:
-        kind = beneath(kind, str(part))
+        kind = find_field_kind(kind, str(part))
     return list(kind.model_fields) if is_settings(kind) else []

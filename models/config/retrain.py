@@ -7,16 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from models.config.gate import Gate
-from models.config.places import unfolded
+from models.config.places import unfold_groups
 from models.config.run import Run
-from models.config.values import Bound, Data, Duration, ModelName, Settings, paired, pairs
+from models.config.values import Bound, Data, Duration, ModelName, Settings, make_pairs_schema, parse_pairs
 
 
-def _of_run(value: object) -> object:
-    return unfolded(paired(value), Run)
+def _unfold_run(value: object) -> object:
+    return unfold_groups(parse_pairs(value), Run)
 
 
-Changes = Annotated[dict[str, Any], BeforeValidator(_of_run), pairs(".+")]
+Changes = Annotated[dict[str, Any], BeforeValidator(_unfold_run), make_pairs_schema(".+")]
 """Fields of a run with their new values; in a form and in lists `search.families=lightgbm`."""
 
 

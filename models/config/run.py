@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from models.config import form
-from models.config.places import unfolded
-from models.config.values import (
+from models.config.places import unfold_groups
+from models.config.values import (  # fmt: skip
     Bound,
     ClassWeight,
     Configurations,
@@ -28,15 +28,15 @@ from models.config.values import (
     Signs,
     Span,
     Steps,
-    pairs,
-)  # fmt: skip
+    make_pairs_schema,
+)
 
 __all__ = ["Budget", "Final", "Kind", "OfFamily", "Run", "Search", "Split", "Tracking"]
 
 
-def _one_of(package: str, many: bool = False) -> dict[str, Any]:
+def _make_choice_schema(package: str, many: bool = False) -> dict[str, Any]:
     """The schema of a name, or of several, from a drop-down. What else is given is refused with the known names."""
-    one = {"type": "string", "enum": form.files_in(package)}
+    one = {"type": "string", "enum": form.list_modules(package)}
     return {"type": "array", "items": one} if many else one
 
 
@@ -92,9 +92,9 @@ class Search(Settings):
     trials: int | None = Field(default=None, ge=1)
     """Instead of a budget of time: configurations per study (family and fold). The result then repeats to the last
     digit."""
-    families: Annotated[Names, WithJsonSchema(_one_of("models.families", many=True))] = ()
+    families: Annotated[Names, WithJsonSchema(_make_choice_schema("models.families", many=True))] = ()
     """The families to consider; empty: all that suit the table. `nestor families` lists them."""
-    strategy: Annotated[str, WithJsonSchema(_one_of("models.search"))] = "auto"
+    strategy: Annotated[str, WithJsonSchema(_make_choice_schema("models.search"))] = "auto"
     """The search strategy; `nestor searches` lists them."""
     warm_from: str | None = None
     """A run (its id, or a model's name: its newest run) whose best configurations are tried right after each default.
@@ -129,11 +129,11 @@ class OfFamily(Settings):
     """For `manual`: configurations to try, in order; what one does not name stays at the default."""
 
 
-def _by_family(value: object) -> object:
-    return unfolded(value, dict[str, OfFamily])
+def _unfold_families(value: object) -> object:
+    return unfold_groups(value, dict[str, OfFamily])
 
 
-Families = Annotated[dict[str, OfFamily], BeforeValidator(_by_family), pairs(".+")]
+Families = Annotated[dict[str, OfFamily], BeforeValidator(_unfold_families), make_pairs_schema(".+")]
 """What families' searches are told; in a form and in lists `lightgbm.space.learning_rate=0.01,0.1,log`."""
 
 
@@ -173,9 +173,9 @@ class Tracking(Settings):
     WANDB_MODE=offline only writes its files."""
 
 
-def _drawn(schema: dict[str, Any], model: type[Any]) -> None:
-    form.drawn(schema, model)
-    schema |= form.empty_if(("search", "trials"), ("budget", "seconds"), "a budget or trials, not both")
+def _adapt_run_schema(schema: dict[str, Any], model: type[Any]) -> None:
+    form.adapt_schema(schema, model)
+    schema |= form.make_exclusion_rule(("search", "trials"), ("budget", "seconds"), "a budget or trials, not both")
 
 
 FIRST = (
@@ -188,7 +188,7 @@ FIRST = (
 class Run(Settings):
     """One training run: a table in, a registered model and an honest estimate out."""
 
-    model_config = ConfigDict(json_schema_extra=_drawn)
+    model_config = ConfigDict(json_schema_extra=_adapt_run_schema)
 
     data: Data
     """A csv or parquet path (compressed csv too; `%Y-%m-%d` in it: the newest file that fits), a database

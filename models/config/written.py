@@ -21,13 +21,13 @@ LONGEST = 100
 _TYPED = {f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "timestamp")}
 
 
-class Written(str):
+class YamlText(str):
     """A text that yaml takes for a number, a truth value or a date."""
 
     value: Any
     """What yaml makes of it."""
 
-    def __new__(cls, text: str, value: Any) -> Written:
+    def __new__(cls, text: str, value: Any) -> YamlText:
         """The text with that value beside it."""
         made = super().__new__(cls, text)
         made.value = value
@@ -38,7 +38,7 @@ class Written(str):
         return str(self), self.value
 
 
-def settings(data: bytes) -> Any:
+def parse_yaml(data: bytes) -> Any:
     """The values in a yaml text; None where it holds none. ValueError with the line where it is no yaml, is too large,
     or says a thing twice."""
     if len(data) > MOST:
@@ -53,13 +53,13 @@ def settings(data: bytes) -> Any:
         raise ValueError(str(error)) from None
 
 
-def typed(value: Any) -> Any:
+def apply_yaml_types(value: Any) -> Any:
     """The value with what yaml makes of the texts in it."""
     if isinstance(value, dict):
-        return {key: typed(one) for key, one in value.items()}
+        return {key: apply_yaml_types(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(map(typed, value))
-    return value.value if isinstance(value, Written) else value
+        return type(value)(map(apply_yaml_types, value))
+    return value.value if isinstance(value, YamlText) else value
 
 
 class _Loader(yaml.SafeLoader):
@@ -75,18 +75,20 @@ class _Loader(yaml.SafeLoader):
         event, before = self.peek_event(), self._size
         self._depth += 1
         if self._depth > DEEPEST:
-            raise _refused(event, f"lists and mappings stand more than {DEEPEST} deep in each other")
+            raise _make_yaml_error(event, f"lists and mappings stand more than {DEEPEST} deep in each other")
         node = super().compose_node(parent, index)
         self._depth -= 1
         if not isinstance(event, yaml.AliasEvent):
             self._size += 1
             self._sizes[node] = self._size - before
         elif node not in self._sizes:
-            raise _refused(event, f"*{event.anchor} stands within what it repeats")
+            raise _make_yaml_error(event, f"*{event.anchor} stands within what it repeats")
         else:
             self._size += self._sizes[node]
         if self._size > LARGEST:
-            raise _refused(event, f"there are more than {LARGEST:,} values, those that *aliases repeat among them")
+            raise _make_yaml_error(
+                event, f"there are more than {LARGEST:,} values, those that *aliases repeat among them"
+            )
         return node
 
     def compose_mapping_node(self, anchor: Any) -> Any:
@@ -95,9 +97,11 @@ class _Loader(yaml.SafeLoader):
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise _refused(key, "a name is wanted before the colon, not a list or a mapping")
+                raise _make_yaml_error(key, "a name is wanted before the colon, not a list or a mapping")
             if key.value in lines and key.value != "<<":
-                raise _refused(key, f"{key.value} is given twice, first in line {lines[key.value]}; keep one of them")
+                raise _make_yaml_error(
+                    key, f"{key.value} is given twice, first in line {lines[key.value]}; keep one of them"
+                )
             lines[key.value] = key.start_mark.line + 1
         return node
 
@@ -108,7 +112,7 @@ class _Loader(yaml.SafeLoader):
         if len(node.value) > LONGEST:
             return node.value
         try:
-            return Written(node.value, super().construct_object(node, deep))
+            return YamlText(node.value, super().construct_object(node, deep))
         except (ValueError, LookupError, AttributeError):  # no such thing after all: a date in the month 13, `!!bool x`
             return node.value
 
@@ -118,5 +122,5 @@ class _Loader(yaml.SafeLoader):
         return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
 
 
-def _refused(at: Any, problem: str) -> yaml.MarkedYAMLError:
+def _make_yaml_error(at: Any, problem: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)

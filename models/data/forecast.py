@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from models.config import Run
-from models.config.values import duration
-from models.data.history import MONTH, SLACK, History, widened
-from models.data.labels import label_text
+from models.config.values import parse_duration
+from models.data.history import MONTH, SLACK, History, widen_rows
+from models.data.labels import to_label_text
 from models.data.table import Finding, Table
-from models.errors import InputError, listed
+from models.errors import InputError, join_names
 
 SECOND, MINUTE, HOUR, DAY = 10**6, 60 * 10**6, 3600 * 10**6, 86400 * 10**6
 MOST_INPUTS = 50
@@ -66,7 +66,7 @@ class Clock:
         return f"{span / SECOND:g} s"
 
 
-def planned(table: Table, run: Run) -> Table:
+def plan_history(table: Table, run: Run) -> Table:
     """The table with the plan of its history, where a horizon is asked for, and what there is to say of it.
 
     InputError where the table can't be a series: no horizon that fits, names that are taken."""
@@ -74,33 +74,33 @@ def planned(table: Table, run: Run) -> Table:
     if split.horizon is None or table.time is None or split.time is None:
         return table
     times, owner = np.asarray(table.time), np.zeros(table.rows, np.int64) if table.series is None else table.series
-    if twice := _twice(table, run, owner):
+    if twice := _check_repeated_times(table, run, owner):
         return replace(table, findings=(*table.findings, twice))
-    clock, gap = clock_of(times, owner)
-    at = _ticks(times, clock)
+    clock, gap = infer_clock(times, owner)
+    at = _to_ticks(times, clock)
     span = int(at.max() - at.min())
-    horizon = _span(split.horizon, clock, "horizon")
+    horizon = _parse_span(split.horizon, clock, "horizon")
     if clock.window(horizon) * 2 > span:
         raise InputError(
             f"A horizon of {clock.named(horizon)} is too long: the table spans {clock.named(span)}, and at least twice "
             "the horizon is needed to learn from. Shorten --horizon or give a longer table."
         )
-    history = _history(table, run, clock, horizon, span, owner, gap)
+    history = _build_history(table, run, clock, horizon, span, owner, gap)
     taken = [name for name in history.kinds if name in table.features.columns]
     if taken:
         raise InputError(f"The table has a column {taken[0]!r}, which is what the history's own is called: rename it.")
-    return replace(table, history=history, findings=(*table.findings, *_told(table, run, history, clock)))
+    return replace(table, history=history, findings=(*table.findings, *_find_history_notes(table, run, history, clock)))
 
 
-def wide(table: Table) -> Table:
+def widen_table(table: Table) -> Table:
     """The table with the columns made of its history in place of inputs that are not known ahead; without a history as
     it is."""
     if table.history is None:
         return table
-    return replace(table, features=widened(table.features, past_of(table), table.history))
+    return replace(table, features=widen_rows(table.features, take_past_target(table), table.history))
 
 
-def past_of(table: Table) -> pd.Series:
+def take_past_target(table: Table) -> pd.Series:
     """The target as history takes it."""
     history = table.history
     if history is not None and not history.numeric:
@@ -108,7 +108,7 @@ def past_of(table: Table) -> pd.Series:
     return pd.Series(table.target.astype(np.float64))
 
 
-def clock_of(times: np.ndarray, owner: np.ndarray) -> tuple[Clock, int]:
+def infer_clock(times: np.ndarray, owner: np.ndarray) -> tuple[Clock, int]:
     """The rows' clock, and the longest time in ticks between two rows of one series."""
     order = np.lexsort((times, owner))
     apart = np.diff(times[order])[np.diff(owner[order]) == 0]
@@ -120,46 +120,46 @@ def clock_of(times: np.ndarray, owner: np.ndarray) -> tuple[Clock, int]:
     if times.dtype.kind == "f":
         scale = 1e6 / float(common)
         return Clock(10**6, scale=scale), round(float(apart.max()) * scale)
-    months = _months(float(np.median(apart)) / DAY)
-    if months and counts.max() >= _SAME * len(apart) and _share_a_month(times, owner):
+    months = _infer_months(float(np.median(apart)) / DAY)
+    if months and counts.max() >= _SAME * len(apart) and _shares_month(times, owner):
         months = 0
     return Clock(int(common), months), int(apart.max())
 
 
-def _months(days: float) -> int:
+def _infer_months(days: float) -> int:
     for months, least, most in ((1, 28, 31), (3, 89, 92), (12, 365, 366)):
         if least <= days <= most:
             return months
     return 0
 
 
-def _share_a_month(times: np.ndarray, owner: np.ndarray) -> bool:
+def _shares_month(times: np.ndarray, owner: np.ndarray) -> bool:
     """Whether some month holds two rows of one series."""
     months = times.astype("datetime64[us]").astype("datetime64[M]")
     return bool(pd.DataFrame({"series": owner, "month": months}).duplicated().any())
 
 
-def _ticks(times: np.ndarray, clock: Clock) -> np.ndarray:
+def _to_ticks(times: np.ndarray, clock: Clock) -> np.ndarray:
     return times if clock.scale is None else np.round(times * clock.scale).astype(np.int64)
 
 
-def _counted(text: str) -> bool:
+def _is_count(text: str) -> bool:
     return re.fullmatch(r"\s*\d+\s*", text) is not None
 
 
-def _span(text: str, clock: Clock, what: str) -> int:
+def _parse_span(text: str, clock: Clock, what: str) -> int:
     """Ticks of `24` (steps) or `24h`; InputError where times are numbers and have no hours."""
-    if _counted(text):
+    if _is_count(text):
         return clock.steps(int(text))
     if clock.scale is not None:
         raise InputError(f"The times are numbers, so the {what} is a number of steps, such as 24, not {text!r}.")
-    return round(float(str(duration(text))) * SECOND)
+    return round(float(str(parse_duration(text))) * SECOND)
 
 
 # --- What is made -----------------------------------------------------------------------------------------------------
 
 
-def seasons(clock: Clock, span: int) -> list[int]:
+def list_seasons(clock: Clock, span: int) -> list[int]:
     """The calendar's seasons for this step that fit three times into the span, the shortest first."""
     if clock.scale is not None:
         return []
@@ -173,9 +173,11 @@ def seasons(clock: Clock, span: int) -> list[int]:
     return [season for season in found if 3 * season <= span]
 
 
-def _history(table: Table, run: Run, clock: Clock, horizon: int, span: int, owner: np.ndarray, gap: int) -> History:
+def _build_history(
+    table: Table, run: Run, clock: Clock, horizon: int, span: int, owner: np.ndarray, gap: int
+) -> History:
     split, target = run.split, run.target or "target"
-    asked = [_span(split.season, clock, "season")] if split.season else seasons(clock, span)
+    asked = [_parse_span(split.season, clock, "season")] if split.season else list_seasons(clock, span)
     first = {season: -(-horizon // season) * season for season in asked}
     # A week holds the day's pattern too, and is the harder mark; a year ago is long ago.
     base = max((s for s in asked if s <= 7 * DAY), default=asked[0] if asked else None)
@@ -183,9 +185,9 @@ def _history(table: Table, run: Run, clock: Clock, horizon: int, span: int, owne
     spans = [horizon, horizon + step, *(first[s] + k * s for s in asked for k in range(3 if s == base else 2))]
     lags = {clock.named(s): clock.lag(s, horizon) for s in sorted(set(spans)) if s == horizon or 2 * s <= span}
     reference = clock.named(first[base]) if base is not None else clock.named(horizon)
-    kept, inputs = _columns(table, run, owner)
-    labels = tuple(label_text(label) for label in table.classes)
-    windows = _windows(asked, base, step, span, clock)
+    kept, inputs = _choose_columns(table, run, owner)
+    labels = tuple(to_label_text(label) for label in table.classes)
+    windows = _choose_windows(asked, base, step, span, clock)
     usual = clock.named(asked[0]) if asked else next(iter(windows), "")
     return History(
         time=str(split.time), target=target, series=split.series, scale=clock.scale,
@@ -193,14 +195,14 @@ def _history(table: Table, run: Run, clock: Clock, horizon: int, span: int, owne
         windows=windows,
         cycles={f"{_CYCLE} x {clock.named(s)}": tuple(clock.lag(first[s] + k * s, horizon) for k in range(_CYCLE))
                 for s in asked if 2 * (first[s] + _CYCLE * s) <= span},
-        reference=f"{target} {reference} ago", calendar=_calendar(clock, span), kept=kept, inputs=inputs,
-        input_lags={n: lags[n] for n in dict.fromkeys([clock.named(horizon), reference][: _few(inputs)])},
+        reference=f"{target} {reference} ago", calendar=_choose_calendar(clock, span), kept=kept, inputs=inputs,
+        input_lags={n: lags[n] for n in dict.fromkeys([clock.named(horizon), reference][: _count_input_lags(inputs)])},
         input_windows={usual: windows[usual]} if usual in windows else {}, labels=labels, gap=gap,
         months=clock.months > 0,
     )  # fmt: skip
 
 
-def _calendar(clock: Clock, span: int) -> tuple[str, ...]:
+def _choose_calendar(clock: Clock, span: int) -> tuple[str, ...]:
     """The parts of the time that vary from row to row and come again."""
     if clock.scale is not None:
         return ()
@@ -208,29 +210,31 @@ def _calendar(clock: Clock, span: int) -> tuple[str, ...]:
     return tuple(part for part, there in parts.items() if there)
 
 
-def _few(inputs: Sequence[str] | dict[str, str]) -> int:
+def _count_input_lags(inputs: Sequence[str] | dict[str, str]) -> int:
     return 2 if len(inputs) <= MOST_INPUTS else 1
 
 
-def _windows(asked: Sequence[int], base: int | None, step: int, span: int, clock: Clock) -> dict[str, int]:
+def _choose_windows(asked: Sequence[int], base: int | None, step: int, span: int, clock: Clock) -> dict[str, int]:
     wanted = sorted({4 * step, *asked, 4 * base if base else 16 * step})
     return {clock.named(s): clock.window(s) for s in wanted if 2 * s <= span and s > step}
 
 
-def _columns(table: Table, run: Run, owner: np.ndarray) -> tuple[tuple[str, ...], dict[str, str]]:
+def _choose_columns(table: Table, run: Run, owner: np.ndarray) -> tuple[tuple[str, ...], dict[str, str]]:
     """The columns that are known ahead, and those of which the past counts."""
     known = run.split.known
     absent = [c for c in known if c not in table.features.columns]
     if absent:
-        raise InputError(f"No feature {absent[0]!r} is known ahead: the features are {listed(table.features.columns)}.")
-    still = _still(table, owner)
+        raise InputError(
+            f"No feature {absent[0]!r} is known ahead: the features are {join_names(table.features.columns)}."
+        )
+    still = _find_still_columns(table, owner)
     always = {run.split.series, *known, *still}
     kept = tuple(c for c in table.features.columns if c in always)
     past = {c: k for c, k in table.kinds.items() if k in ("number", "boolean", "category")}
     return kept, {c: k for c, k in past.items() if c not in {run.split.time, run.split.series, *still}}
 
 
-def _still(table: Table, owner: np.ndarray) -> list[str]:
+def _find_still_columns(table: Table, owner: np.ndarray) -> list[str]:
     """The columns of a panel that never change within a series: they are known ahead."""
     if table.series is None:
         return []
@@ -241,7 +245,7 @@ def _still(table: Table, owner: np.ndarray) -> list[str]:
 # --- What is said -----------------------------------------------------------------------------------------------------
 
 
-def _twice(table: Table, run: Run, owner: np.ndarray) -> Finding | None:
+def _check_repeated_times(table: Table, run: Run, owner: np.ndarray) -> Finding | None:
     """A stop where one series has two rows of one time."""
     rows = pd.DataFrame({"series": owner, "time": table.time})
     twice = rows.duplicated(keep=False).to_numpy()
@@ -250,24 +254,26 @@ def _twice(table: Table, run: Run, owner: np.ndarray) -> Finding | None:
     where = tuple(int(n) for n in table.data_rows[twice][:5])
     if run.split.series is not None:
         said = f"{int(twice.sum()):,} rows have the time of another row of their series {run.split.series!r}"
-        return Finding("series", "stop", f"{said} (data rows {listed(where)}): add them up or keep one.", rows=where)
+        return Finding(
+            "series", "stop", f"{said} (data rows {join_names(where)}): add them up or keep one.", rows=where
+        )
     names = table.features.columns if 2 * twice.sum() > table.rows else ()  # a few are a mistake, not a panel
-    keys = [c for c in names if c != run.split.time and _apart(table, c)]
-    hint = f"Does {listed(keys)} tell several series apart? Then give --series." if keys else (
+    keys = [c for c in names if c != run.split.time and _separates_series(table, c)]
+    hint = f"Does {join_names(keys)} tell several series apart? Then give --series." if keys else (
         "Several series in one table need --series COL; else add up the rows of one time, or keep one of them."
     )  # fmt: skip
-    said = f"{int(twice.sum()):,} rows have the time of another row (data rows {listed(where)})."
+    said = f"{int(twice.sum()):,} rows have the time of another row (data rows {join_names(where)})."
     return Finding("series", "stop", f"{said} {hint}", rows=where)
 
 
-def _apart(table: Table, column: str) -> bool:
+def _separates_series(table: Table, column: str) -> bool:
     """Whether each value of the column has one row per time, and most values are there at once."""
     rows = pd.DataFrame({"key": table.features[column], "time": table.time})
     at_once = rows["time"].value_counts().max()
     return not rows.duplicated().any() and bool(rows["key"].nunique() <= 3 * at_once)
 
 
-def _told(table: Table, run: Run, history: History, clock: Clock) -> list[Finding]:
+def _find_history_notes(table: Table, run: Run, history: History, clock: Clock) -> list[Finding]:
     rows = f"every {clock.named(clock.steps(1))}" if clock.months or clock.scale is None else "in steps of a number"
     said = (
         f"A series with rows {rows}, forecast {history.horizon[0]} ahead: {len(history.kinds)} columns are made of "
@@ -279,7 +285,8 @@ def _told(table: Table, run: Run, history: History, clock: Clock) -> list[Findin
     unknown = [c for c in table.features.columns if c not in history.kept and c != history.time]
     if unknown:
         said = (
-            f"Of {listed(unknown, 6)} only values from {history.horizon[0]} before a row, or earlier, count. Name with "
+            f"Of {join_names(unknown, 6)} only values from {history.horizon[0]} before a row, or earlier, count. Name "
+            "with "
             "--known what is known ahead, such as a calendar, a plan, a price or a weather forecast."
         )
         found.append(Finding("known_ahead", "warn", said, tuple(unknown)))

@@ -13,12 +13,12 @@ _AT_ONCE = 50_000
 _MISSING = np.uint64(2**64 - 1)
 
 
-def of_rows(frame: pd.DataFrame) -> np.ndarray:
+def hash_rows(frame: pd.DataFrame) -> np.ndarray:
     """The hash of each row: that of `pd.util.hash_pandas_object` without the index."""
-    return combine_hash_arrays((of_values(column) for _, column in frame.items()), frame.shape[1])
+    return combine_hash_arrays((hash_values(column) for _, column in frame.items()), frame.shape[1])
 
 
-def of_values(column: pd.Series) -> np.ndarray:
+def hash_values(column: pd.Series) -> np.ndarray:
     """The hash of each value."""
     if not isinstance(column.dtype, pd.StringDtype):
         return pd.util.hash_pandas_object(column, index=False).to_numpy()
@@ -28,7 +28,7 @@ def of_values(column: pd.Series) -> np.ndarray:
     return np.concatenate([*hashed, [_MISSING]])[codes]
 
 
-def seed_for(*parts: object) -> int:
+def derive_seed(*parts: object) -> int:
     """A seed in 0..2**31-1 from a hash of the parts: the same on every machine and in every session."""
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1

@@ -77,12 +77,12 @@ class History:
         found = dict.fromkeys((f"{part} of {self.time}" for part in self.calendar), "number")
         found |= dict.fromkeys((f"{self.target} {lag} ago" for lag in self.lags), own)
         if self.numeric:
-            found |= dict.fromkeys(_means(self, self.target, self.windows), own)
+            found |= dict.fromkeys(_name_means(self, self.target, self.windows), own)
             found |= dict.fromkeys((f"{self.target} mean over {c}" for c in self.cycles), own)
         for column, kind in self.inputs.items():
             found |= dict.fromkeys((f"{column} {lag} ago" for lag in self.input_lags), kind)
             if kind == "number" and column not in self.kept:
-                found |= dict.fromkeys(_means(self, column, self.input_windows), "number")
+                found |= dict.fromkeys(_name_means(self, column, self.input_windows), "number")
         return found
 
     @classmethod
@@ -92,53 +92,55 @@ class History:
         return cls(**{**kept, **lists, "cycles": {name: tuple(lags) for name, lags in kept["cycles"].items()}})
 
 
-def widened(rows: pd.DataFrame, target: pd.Series, history: History) -> pd.DataFrame:
+def widen_rows(rows: pd.DataFrame, target: pd.Series, history: History) -> pd.DataFrame:
     """What a model takes for these rows: the columns known ahead and those made of the past, in the rows' order.
 
     `target` as `told` gives it: rows without one are no history. The rows may come in any order."""
-    own = pd.DataFrame(made(rows, target, history), index=rows.index)
+    own = pd.DataFrame(make_past_columns(rows, target, history), index=rows.index)
     return pd.concat([rows[list(history.kept)], own], axis=1)
 
 
-def told(column: pd.Series, history: History) -> pd.Series:
+def to_past_target(column: pd.Series, history: History) -> pd.Series:
     """The target as history: numbers, or with more than two classes their text; NaN where there is none."""
     if not history.labels:
         return pd.Series(pd.to_numeric(column, errors="coerce"), dtype="float64")
-    texts = column.map(_text, na_action="ignore")
+    texts = column.map(_to_label_text, na_action="ignore")
     if not history.numeric:
         return texts.where(texts.isin(history.labels))
     return texts.map({label: float(code) for code, label in enumerate(history.labels)}).astype("float64")
 
 
-def _text(label: Any) -> str:
+def _to_label_text(label: Any) -> str:
     value = label.item() if isinstance(label, np.generic) else label
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
-def made(rows: pd.DataFrame, target: pd.Series, history: History) -> dict[str, Any]:
+def make_past_columns(rows: pd.DataFrame, target: pd.Series, history: History) -> dict[str, Any]:
     """The columns made of the past, by name, in the order of `history.kinds`."""
     past = _Past(rows, target, history)
-    found = {f"{part} of {history.time}": _part(past.at, part) for part in history.calendar}
+    found = {f"{part} of {history.time}": _take_time_part(past.at, part) for part in history.calendar}
     found |= {f"{history.target} {name} ago": past.ago(history.target, lag) for name, lag in history.lags.items()}
     if history.numeric:
-        for name, window in _means(history, history.target, history.windows).items():
+        for name, window in _name_means(history, history.target, history.windows).items():
             found[name] = past.mean(history.target, window)
         for name, lags in history.cycles.items():
             found[f"{history.target} mean over {name}"] = past.cycle(history.target, lags)
     for column, kind in history.inputs.items():
         found |= {f"{column} {name} ago": past.ago(column, lag) for name, lag in history.input_lags.items()}
         if kind == "number" and column not in history.kept:
-            found |= {name: past.mean(column, w) for name, w in _means(history, column, history.input_windows).items()}
+            found |= {
+                name: past.mean(column, w) for name, w in _name_means(history, column, history.input_windows).items()
+            }
     return found
 
 
-def _part(at: np.ndarray, part: str) -> np.ndarray:
+def _take_time_part(at: np.ndarray, part: str) -> np.ndarray:
     when = pd.DatetimeIndex(at.astype("datetime64[us]"))
     whole = when.hour + when.minute / 60 if part == "hour" else when.day_of_week if part == "weekday" else when.month
     return whole.to_numpy(np.float64)
 
 
-def _means(history: History, column: str, windows: Mapping[str, int]) -> dict[str, int]:
+def _name_means(history: History, column: str, windows: Mapping[str, int]) -> dict[str, int]:
     return {f"{column} mean of {name} until {history.horizon[0]} ago": w for name, w in windows.items()}
 
 
@@ -147,7 +149,7 @@ class _Past:
 
     def __init__(self, rows: pd.DataFrame, target: pd.Series, history: History):
         self.history, self.size = history, len(rows)
-        self.at, self.series = ticks(rows[history.time], history), series_codes(rows, history)
+        self.at, self.series = to_ticks(rows[history.time], history), encode_series(rows, history)
         known = np.flatnonzero(target.notna().to_numpy())
         self.order = known[np.lexsort((self.at[known], self.series[known]))]
         self.owner, self.then = self.series[self.order], self.at[self.order]
@@ -190,20 +192,20 @@ class _Past:
         if lag not in self._seen:
             place = np.arange(len(self.order))
             known = pd.DataFrame({"at": self.then, "series": self.owner, "place": place})
-            then = np.minimum(as_of(self.at, lag, self.history), latest_known(self.at, self.history))
+            then = np.minimum(shift_back(self.at, lag, self.history), find_latest_known(self.at, self.history))
             asked = pd.DataFrame({"at": then, "series": self.series, "row": np.arange(self.size)})
-            both = pd.merge_asof(_by_time(asked), _by_time(known), on="at", by="series")
+            both = pd.merge_asof(_sort_by_time(asked), _sort_by_time(known), on="at", by="series")
             self._seen[lag] = np.full(self.size, -1)
             self._seen[lag][both["row"]] = both["place"].fillna(-1).astype(np.int64)
         return self._seen[lag]
 
 
-def latest_known(at: np.ndarray, history: History) -> np.ndarray:
+def find_latest_known(at: np.ndarray, history: History) -> np.ndarray:
     """The latest instants (ticks) whose targets are known when rows of these instants are forecast."""
-    return as_of(at, history.horizon[1], history)
+    return shift_back(at, history.horizon[1], history)
 
 
-def as_of(at: np.ndarray, span: int, history: History) -> np.ndarray:
+def shift_back(at: np.ndarray, span: int, history: History) -> np.ndarray:
     """The instants (ticks) that lie a span before these; of whole months the end of the month so many months before."""
     if not history.months or span % MONTH:
         return at - span
@@ -211,11 +213,11 @@ def as_of(at: np.ndarray, span: int, history: History) -> np.ndarray:
     return (month - span // MONTH + 1).astype("datetime64[us]").astype(np.int64) - 1
 
 
-def _by_time(frame: pd.DataFrame) -> pd.DataFrame:
+def _sort_by_time(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values("at", kind="stable")
 
 
-def ticks(times: pd.Series, history: History) -> np.ndarray:
+def to_ticks(times: pd.Series, history: History) -> np.ndarray:
     """The times as whole ticks; ValueError where one is missing."""
     if times.isna().any():
         row = int(np.flatnonzero(times.isna())[0]) + 1
@@ -226,17 +228,17 @@ def ticks(times: pd.Series, history: History) -> np.ndarray:
     return instants.to_numpy("datetime64[us]").astype(np.int64)
 
 
-def series_codes(rows: pd.DataFrame, history: History) -> np.ndarray:
+def encode_series(rows: pd.DataFrame, history: History) -> np.ndarray:
     """A number for each row's series; 0 for all where there is one."""
     if history.series is None:
         return np.zeros(len(rows), np.int64)
-    return pd.factorize(rows[history.series].map(_text, na_action="ignore"))[0].astype(np.int64)
+    return pd.factorize(rows[history.series].map(_to_label_text, na_action="ignore"))[0].astype(np.int64)
 
 
 # --- New rows ---------------------------------------------------------------------------------------------------------
 
 
-def coming(rows: pd.DataFrame, target: pd.Series, history: History) -> tuple[pd.DataFrame, list[str]]:
+def prepare_new_rows(rows: pd.DataFrame, target: pd.Series, history: History) -> tuple[pd.DataFrame, list[str]]:
     """The rows without a target as the model takes them, in their order, and what is to be said of their history.
 
     ValueError where there is nothing to predict, or no history to predict it from."""
@@ -246,22 +248,23 @@ def coming(rows: pd.DataFrame, target: pd.Series, history: History) -> tuple[pd.
             f"Every row has a value in {history.target!r}: rows to predict have their time, what is known ahead, and "
             f"an empty {history.target!r}; the rows with a value are their history."
         )
-    notes = _looked_at(rows, new, history)
-    return widened(rows, target, history)[new], notes
+    notes = _check_new_rows(rows, new, history)
+    return widen_rows(rows, target, history)[new], notes
 
 
-def _looked_at(rows: pd.DataFrame, new: np.ndarray, history: History) -> list[str]:
+def _check_new_rows(rows: pd.DataFrame, new: np.ndarray, history: History) -> list[str]:
     """What is to be said of the history of these new rows; ValueError where it is too little."""
-    at, series = ticks(rows[history.time], history), series_codes(rows, history)
+    at, series = to_ticks(rows[history.time], history), encode_series(rows, history)
     known = pd.DataFrame({"series": series[~new], "at": at[~new]})
     if twice := int(known.duplicated().sum()):
         raise ValueError(f"{twice} rows of the history have the time of another row of their series: which counts?")
     ends = known.groupby("series")["at"].agg(["min", "max"]).reindex(series[new])
     first, last, when = ends["min"].to_numpy(np.float64), ends["max"].to_numpy(np.float64), at[new].astype(np.float64)
-    known_until = latest_known(at[new], history)
+    known_until = find_latest_known(at[new], history)
     wanted = (
-        f"Wanted are rows with known {history.target!r} from {_said(int(when.min()) - history.reach, history)} to "
-        f"{_said(int(known_until.max()), history)}"
+        f"Wanted are rows with known {history.target!r} from "
+        f"{_format_instant(int(when.min()) - history.reach, history)} to "
+        f"{_format_instant(int(known_until.max()), history)}"
     )
     blind = ~(first <= known_until)
     if blind.all():
@@ -280,7 +283,7 @@ def _looked_at(rows: pd.DataFrame, new: np.ndarray, history: History) -> list[st
     return some
 
 
-def _said(at: int, history: History) -> str:
+def _format_instant(at: int, history: History) -> str:
     """The instant as one would write it in the time column."""
     if history.scale is not None:
         return f"{at / history.scale:.15g}"

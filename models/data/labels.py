@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from models.data.spelling import whole
-from models.errors import unknown
+from models.data.spelling import parse_whole
+from models.errors import make_unknown_error
 
 FLOOR = 1e-6
 """What a model that never saw a class says of it."""
@@ -17,46 +17,46 @@ _YAML = {"True": ("yes", "true", "on"), "False": ("no", "false", "off")}
 """What yaml makes a truth value of."""
 
 
-def label_text(label: Any) -> str:
+def to_label_text(label: Any) -> str:
     """What a label says: 1, 1.0 and "1" are one."""
     value = label.item() if hasattr(label, "item") else label
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def folded(label: str) -> str:
+def fold_label(label: str) -> str:
     """What labels that differ in case or blanks have in common; a single letter is itself."""
     plain = " ".join(label.split())
     return plain.casefold() if len(plain) > 1 else plain
 
 
-def place(label: Any, classes: Sequence[Any]) -> int | None:
+def match_class(label: Any, classes: Sequence[Any]) -> int | None:
     """The code of the class that the label is: by what it says, else by that less case and blanks, else by its number,
     so that true and 1, 01 and 1 are one; None where there is none, or two."""
-    for form in (label_text, lambda one: folded(label_text(one)), _number):
+    for form in (to_label_text, lambda one: fold_label(to_label_text(one)), _to_number):
         known = [form(one) for one in classes]
         if (meant := form(label)) is not None and known.count(meant) == 1:
             return known.index(meant)
     return None
 
 
-def _number(label: Any) -> int | None:
-    return int(label) if isinstance(label, (bool, np.bool_)) else whole(label_text(label))
+def _to_number(label: Any) -> int | None:
+    return int(label) if isinstance(label, (bool, np.bool_)) else parse_whole(to_label_text(label))
 
 
-def code_of(label: Any, classes: Sequence[Any], what: str) -> int:
+def find_class_code(label: Any, classes: Sequence[Any], what: str) -> int:
     """The code of the class that says this, be it in capitals or not; InputError with the known labels where there is
     none. True stands for `yes` too: yaml that others read makes it of that."""
-    texts = [label_text(one) for one in classes]
-    meant = label_text(label)
+    texts = [to_label_text(one) for one in classes]
+    meant = to_label_text(label)
     if meant not in texts:
         likely = [text for text in texts if text.lower() in _YAML.get(meant, (meant.lower(),))]
         meant = likely[0] if len(likely) == 1 else meant
     if meant not in texts:
-        raise unknown(f"label for {what}", meant, texts)
+        raise make_unknown_error(f"label for {what}", meant, texts)
     return texts.index(meant)
 
 
-def widened(odds: np.ndarray, codes: Sequence[int] | np.ndarray, classes: int) -> np.ndarray:
+def align_probabilities(odds: np.ndarray, codes: Sequence[int] | np.ndarray, classes: int) -> np.ndarray:
     """Probabilities (rows, classes) of those of the classes with these codes. A class that is not among them gets next
     to nothing; what goes to a code below 0, which is none of the classes, is shared out among them. Columns beyond the
     codes say nothing: many a library gives two where a model saw one class alone."""

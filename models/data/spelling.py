@@ -25,13 +25,13 @@ _TRUE, _FALSE = ("true", "t", "yes", "y", "1", "on"), ("false", "f", "no", "n", 
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%Y%m%d", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d %b %Y", "%b %d, %Y")
 
 
-def whole(text: str) -> int | None:
+def parse_whole(text: str) -> int | None:
     """The whole number that the text stands for, be it with zeros before, `.0` or a spreadsheet's guards; else None."""
-    found = _WHOLE.fullmatch(_bare(text))
+    found = _WHOLE.fullmatch(_strip_guards(text))
     return int(found[1] + found[2].replace(",", "")) if found and len(found[2]) < 40 else None
 
 
-def _bare(text: str) -> str:
+def _strip_guards(text: str) -> str:
     found = _GUARDS.fullmatch(text)
     return (found[1] if found[1] is not None else found[2]) if found else text.strip()
 
@@ -47,7 +47,7 @@ class Spelling:
         """The level that the text is, or that the same whole number was in training; None for one never seen."""
         if text in self.levels:
             return text
-        number = whole(text)
+        number = parse_whole(text)
         return None if number is None else self._numbers.get(number)
 
     def perhaps(self, text: str) -> str | None:
@@ -72,7 +72,7 @@ class Spelling:
     @cached_property
     def _numbers(self) -> dict[int, str]:
         """Whole number -> its level, where there is one only."""
-        numbers = {level: whole(level) for level in self.levels}
+        numbers = {level: parse_whole(level) for level in self.levels}
         often = Counter(numbers.values())
         return {number: level for level, number in numbers.items() if number is not None and often[number] == 1}
 
@@ -80,33 +80,36 @@ class Spelling:
     def _forms(self) -> list[tuple]:
         """Each way in which two spellings may be one, and what the levels are by it, the most frequent for each."""
         rising = sorted(self.levels, key=self.levels.__getitem__)
-        found = [(form, {form(level): level for level in rising}) for form in (_folded, _number, _truth, _day)]
+        found = [
+            (form, {form(level): level for level in rising})
+            for form in (_fold_text, _parse_number, _parse_truth, _parse_day)
+        ]
         return [(form, {k: v for k, v in known.items() if k is not None}) for form, known in found]
 
 
-def _folded(text: str) -> str | None:
+def _fold_text(text: str) -> str | None:
     with suppress(UnicodeError):  # utf-8 that was read as cp1252
         text = text.encode("cp1252").decode("utf-8")
-    plain = unicodedata.normalize("NFKD", _bare(text)).casefold()
+    plain = unicodedata.normalize("NFKD", _strip_guards(text)).casefold()
     return "".join(c for c in plain if c.isalnum()) or None
 
 
-def _number(text: str) -> float | None:
-    number = whole(text)
+def _parse_number(text: str) -> float | None:
+    number = parse_whole(text)
     if number is not None:
         return float(number)
     with suppress(ValueError):
-        return float(_bare(text).replace(",", "."))
+        return float(_strip_guards(text).replace(",", "."))
     return None
 
 
-def _truth(text: str) -> bool | None:
-    plain = _bare(text).casefold().removesuffix(".0")
+def _parse_truth(text: str) -> bool | None:
+    plain = _strip_guards(text).casefold().removesuffix(".0")
     return plain in _TRUE if plain in (*_TRUE, *_FALSE) else None
 
 
-def _day(text: str) -> date | None:
-    plain = re.sub(r"[T ]\d\d?:\d\d.*", "", _bare(text))
+def _parse_day(text: str) -> date | None:
+    plain = re.sub(r"[T ]\d\d?:\d\d.*", "", _strip_guards(text))
     for form in _DAYS:
         with suppress(ValueError):
             return datetime.strptime(plain, form).date()
@@ -175,12 +178,13 @@ class Tally:
         """What is to be said where the column is strange."""
         text, known = self._meant or (self.new.most_common(1)[0][0], None)
         said = (
-            f"{self.new.total():,} of {self.rows:,} values of {_short(self.name)!r} were never seen in training, such "
-            f"as {_short(text)!r}; it knew {', '.join(repr(_short(level)) for level in self.spelling.known)}"
+            f"{self.new.total():,} of {self.rows:,} values of {_shorten(self.name)!r} were never seen in training, "
+            "such "
+            f"as {_shorten(text)!r}; it knew {', '.join(repr(_shorten(level)) for level in self.spelling.known)}"
             f"{', ...' if len(self.spelling.levels) > len(self.spelling.known) else ''}."
         )
         if known is not None:
-            return f"{said} Perhaps {_short(text)!r} is {_short(known)!r} there: write the values as in training."
+            return f"{said} Perhaps {_shorten(text)!r} is {_shorten(known)!r} there: write the values as in training."
         return f"{said} Write them as in training. Are they new indeed? Train with such rows, or leave them empty."
 
     @property
@@ -190,31 +194,32 @@ class Tally:
         if self.alike:
             (text, level), _ = self.alike.most_common(1)[0]
             said.append(
-                f"{_short(self.name)!r}: {self.alike.total():,} of {self.rows:,} values are written otherwise than in "
-                f"training and read alike, such as {_short(text)!r} for {level!r}."
+                f"{_shorten(self.name)!r}: {self.alike.total():,} of {self.rows:,} values are written otherwise than "
+                "in "
+                f"training and read alike, such as {_shorten(text)!r} for {level!r}."
             )
         if self.unusual:
-            shown = ", ".join(f"{_short(t)!r} in {n:,}" for t, n in self.new.most_common(3))
+            shown = ", ".join(f"{_shorten(t)!r} in {n:,}" for t, n in self.new.most_common(3))
             said.append(
-                f"{_short(self.name)!r}: {self.new.total():,} of {self.rows:,} values were never seen in training "
+                f"{_shorten(self.name)!r}: {self.new.total():,} of {self.rows:,} values were never seen in training "
                 f"({shown}{' and others' if len(self.new) > 3 else ''}).{self._hint}"
             )
         return said
 
     @property
     def _hint(self) -> str:
-        return "" if self._meant is None else f" Perhaps {_short(self._meant[0])!r} is {self._meant[1]!r} there."
+        return "" if self._meant is None else f" Perhaps {_shorten(self._meant[0])!r} is {self._meant[1]!r} there."
 
 
-def tallies(levels: Mapping[str, Mapping[str, int]]) -> dict[str, Tally]:
+def make_tallies(levels: Mapping[str, Mapping[str, int]]) -> dict[str, Tally]:
     """For each column with these levels nothing counted yet."""
     return {name: Tally(name, Spelling(known)) for name, known in levels.items()}
 
 
-def refused(found: Iterable[Tally], certain: bool = False) -> str:
+def describe_refusals(found: Iterable[Tally], certain: bool = False) -> str:
     """What is to be said of the columns that are strange, or with `certain` misspelt beyond doubt; else empty."""
     return " ".join(one.refusal for one in found if (one.misspelt if certain else one.strange))
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 40 else text[:39] + "…"

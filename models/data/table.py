@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from models.data.history import History, latest_known
+from models.data.history import History, find_latest_known
 
 Task = Literal["binary", "multiclass", "regression"]
 Loss = Literal["squared", "absolute", "quantile"]
@@ -145,8 +145,8 @@ class Table:
             return None
         scale = self.history.scale
         if scale is None:
-            return latest_known(self.time, self.history)
-        return (latest_known(np.round(self.time * scale), self.history) + 0.5) / scale
+            return find_latest_known(self.time, self.history)
+        return (find_latest_known(np.round(self.time * scale), self.history) + 0.5) / scale
 
     @property
     def rows(self) -> int:

@@ -24,7 +24,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.isotonic import IsotonicRegression
 
 from models.metrics.formulas import LOSSES
-from models.metrics.metric import Fold3, Metric, some_rows
+from models.metrics.metric import Fold3, Metric, select_rows
 
 Method = Literal["temperature", "sigmoid", "isotonic"]
 
@@ -60,14 +60,14 @@ class Calibration:
 
     def objects(self) -> list[Any]:
         """The library's own fitted calibrators."""
-        return [_object(self.method, values) for values in self.values]
+        return [_make_calibrator(self.method, values) for values in self.values]
 
     def applied(self, odds: np.ndarray) -> np.ndarray:
-        """The probabilities (rows, classes) calibrated, as the object of `calibrated` does it."""
+        """The probabilities (rows, classes) calibrated, as the object of `calibrate_classifier` does it."""
         made, odds = self.objects(), np.clip(odds, 0, 1)  # a sum of weights may pass 1 by a last digit
         if self.method == "temperature":
             return made[0].predict(odds if odds.shape[1] > 2 else np.column_stack([1 - odds[:, 1], odds[:, 1]]))
-        columns = [one.predict(odds[:, c]) for c, one in zip(_columns(odds), made, strict=True)]
+        columns = [one.predict(odds[:, c]) for c, one in zip(_list_class_columns(odds), made, strict=True)]
         if odds.shape[1] == 2:
             return np.column_stack([1 - columns[0], columns[0]])
         whole = np.column_stack(columns)
@@ -75,7 +75,7 @@ class Calibration:
         return np.divide(whole, total, out=np.full_like(whole, 1 / len(columns)), where=total != 0)
 
 
-def calibrated(estimator: Any, calibration: Calibration) -> CalibratedClassifierCV:
+def calibrate_classifier(estimator: Any, calibration: Calibration) -> CalibratedClassifierCV:
     """The fitted classifier with its probabilities calibrated: a library object whose parts are set by hand, since they
     were fitted on predictions of other rows than the estimator's own."""
     whole = CalibratedClassifierCV(DummyClassifier(), method=calibration.method)
@@ -85,17 +85,17 @@ def calibrated(estimator: Any, calibration: Calibration) -> CalibratedClassifier
     return whole
 
 
-def fitted(method: Method, fold: Fold3) -> Calibration:
+def fit_calibration(method: Method, fold: Fold3) -> Calibration:
     """The calibration of these rows' probabilities."""
     step = math.ceil(len(fold[0]) / _MOST_ROWS)
-    target, odds, weight = some_rows(fold, np.arange(0, len(fold[0]), step))
+    target, odds, weight = select_rows(fold, np.arange(0, len(fold[0]), step))
     if method == "temperature":
-        return Calibration(method, ((_temperature(target, odds, weight),),))
-    fit = _slope if method == "sigmoid" else _steps
-    return Calibration(method, tuple(fit(odds[:, c], target == c, weight) for c in _columns(odds)))
+        return Calibration(method, ((_fit_temperature(target, odds, weight),),))
+    fit = _fit_sigmoid if method == "sigmoid" else _fit_isotonic
+    return Calibration(method, tuple(fit(odds[:, c], target == c, weight) for c in _list_class_columns(odds)))
 
 
-def _temperature(target: np.ndarray, odds: np.ndarray, weight: np.ndarray | None) -> float:
+def _fit_temperature(target: np.ndarray, odds: np.ndarray, weight: np.ndarray | None) -> float:
     """The inverse temperature of least log loss: scikit-learn's own to six digits, in a fifth of its time where there
     are many classes."""
     logits = np.log(odds + 1e-12)
@@ -108,19 +108,19 @@ def _temperature(target: np.ndarray, odds: np.ndarray, weight: np.ndarray | None
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-7}).x))
 
 
-def _slope(odds: np.ndarray, hit: np.ndarray, weight: np.ndarray | None) -> tuple[float, ...]:
+def _fit_sigmoid(odds: np.ndarray, hit: np.ndarray, weight: np.ndarray | None) -> tuple[float, ...]:
     made = _SigmoidCalibration().fit(odds, hit, weight)
     return float(made.a_), float(made.b_)
 
 
-def _steps(odds: np.ndarray, hit: np.ndarray, weight: np.ndarray | None) -> tuple[float, ...]:
+def _fit_isotonic(odds: np.ndarray, hit: np.ndarray, weight: np.ndarray | None) -> tuple[float, ...]:
     # Platt's targets bound the steps: a height of 0 or 1 would be punished without end by one row that is otherwise.
     low, high = 1 / (2 + (~hit).sum()), 1 - 1 / (2 + hit.sum())
     made = IsotonicRegression(y_min=low, y_max=high, out_of_bounds="clip").fit(odds, hit, weight)
     return (*map(float, made.X_thresholds_), *map(float, made.y_thresholds_))
 
 
-def _object(method: Method, values: tuple[float, ...]) -> Any:
+def _make_calibrator(method: Method, values: tuple[float, ...]) -> Any:
     if method == "isotonic":
         places, heights = np.split(np.array(values), 2)
         return IsotonicRegression(out_of_bounds="clip").fit(places, heights)
@@ -130,21 +130,21 @@ def _object(method: Method, values: tuple[float, ...]) -> Any:
     return made
 
 
-def _columns(odds: np.ndarray) -> range:
+def _list_class_columns(odds: np.ndarray) -> range:
     return range(1, 2) if odds.shape[1] == 2 else range(odds.shape[1])
 
 
 # --- Whether, and which ----------------------------------------------------------------------------------------------
 
 
-def wanted(metric: Metric, calibrate: str) -> bool:
+def wants_calibration(metric: Metric, calibrate: str) -> bool:
     """Whether this metric reads probabilities as such, or calibration is asked for."""
     if metric.task == "regression" or calibrate == "never":
         return False
     return calibrate == "always" or metric.source in PROPER or bool(metric.costs)
 
 
-def chosen(
+def choose_calibration(
     metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], calibrate: str = "auto", pooled: bool = False
 ) -> tuple[Calibration | None, list[np.ndarray]]:
     """The best calibration of these folds' probabilities, and the probabilities cross-fitted with it. None, and the
@@ -155,46 +155,48 @@ def chosen(
     are to be averaged (`pooled`), those that are too sure mend each other: softened first they would not be sure enough
     (Rahaman & Thiery 2021, NeurIPS)."""
     plain = [odds for _, odds, _ in folds]
-    if not wanted(metric, calibrate) or sum(map(len, plain)) < LEAST:
+    if not wants_calibration(metric, calibrate) or sum(map(len, plain)) < LEAST:
         return None, plain
-    whole, codes = _joined(folds), pd.factorize(np.concatenate(keys))[0]
+    whole, codes = _join_folds(folds), pd.factorize(np.concatenate(keys))[0]
     if codes.max() < 1:  # nobody is left to calibrate them by
         return None, plain
     sizes = [len(odds) for odds in plain]
     part = codes % _PARTS
-    tried: list[tuple[Method, np.ndarray]] = [(method, _crossed(method, whole, part)) for method in _methods(whole)]
-    gains = [_gain(metric, whole, crossed, codes) for _, crossed in tried]
+    tried: list[tuple[Method, np.ndarray]] = [
+        (method, _cross_fit(method, whole, part)) for method in _list_methods(whole)
+    ]
+    gains = [_measure_gain(metric, whole, crossed, codes) for _, crossed in tried]
     best = int(np.argmax([gain for gain, _ in gains]))
     if calibrate != "always" and not gains[best][0] > _SURE * gains[best][1]:
         return None, plain
     method, crossed = tried[best]
-    made = fitted(method, whole)
+    made = fit_calibration(method, whole)
     if calibrate != "always" and pooled and method == "temperature" and made.values[0][0] < 1:
         return None, plain
     return made, np.split(crossed, np.cumsum(sizes)[:-1])
 
 
-def _joined(folds: Sequence[Fold3]) -> Fold3:
+def _join_folds(folds: Sequence[Fold3]) -> Fold3:
     targets, odds, weights = zip(*folds, strict=True)
     return np.concatenate(targets), np.concatenate(odds), None if weights[0] is None else np.concatenate(weights)
 
 
-def _methods(whole: Fold3) -> tuple[Method, ...]:
+def _list_methods(whole: Fold3) -> tuple[Method, ...]:
     target, odds, _ = whole
     if odds.shape[1] > 2:  # a curve for each class made every table worse that was tried, and costs seconds
         return ("temperature",)
     return ("temperature", "sigmoid", "isotonic") if len(target) >= LEAST_STEPS else ("temperature", "sigmoid")
 
 
-def _crossed(method: Method, whole: Fold3, part: np.ndarray) -> np.ndarray:
+def _cross_fit(method: Method, whole: Fold3, part: np.ndarray) -> np.ndarray:
     """The probabilities of each part, calibrated by the other parts."""
     crossed = np.empty_like(whole[1])
     for one in np.unique(part):
-        crossed[part == one] = fitted(method, some_rows(whole, part != one)).applied(whole[1][part == one])
+        crossed[part == one] = fit_calibration(method, select_rows(whole, part != one)).applied(whole[1][part == one])
     return crossed
 
 
-def _gain(metric: Metric, whole: Fold3, crossed: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
+def _measure_gain(metric: Metric, whole: Fold3, crossed: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
     """By how much the loss is smaller, with its standard error.
 
     No row counts for more than the surprise of one in all: a forest's probability of 0 that came true costs 36, and

@@ -41,7 +41,7 @@ Method = Literal["cv+", "refit"]
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class FoldScores:
     """Of one fold: `counts[i]` rows whose score is at most `values[i]` and above the value before it."""
 
     fold: str
@@ -59,13 +59,13 @@ class Scores:
 
 
 @dataclass(frozen=True, eq=False)
-class Conformal:
+class ConformalScores:
     """The scores that a version keeps, as `conformal.json`."""
 
     task: Task
     method: Method
     """`cv+`: each fold's scores around its own members. `refit`: all around the one model, an approximation."""
-    folds: tuple[Scores, ...]
+    folds: tuple[FoldScores, ...]
 
     @property
     def rows(self) -> int:
@@ -94,9 +94,9 @@ class Conformal:
         """What each fold's members say together, from what every member of the model says."""
         return [np.tensordot(fold.weights, predictions[list(fold.members)], 1) for fold in self.folds]
 
-    def placed(self, votes: Sequence[tuple[str, float]]) -> Conformal:
+    def placed(self, votes: Sequence[tuple[str, float]]) -> ConformalScores:
         """The scores with their members: `votes` are (fold, weight) of each member of the delivered model."""
-        return replace(self, folds=tuple(_placed(fold, votes) for fold in self.folds))
+        return replace(self, folds=tuple(_assign_members(fold, votes) for fold in self.folds))
 
     def as_json(self) -> dict[str, Any]:
         """What `from_json` takes."""
@@ -113,12 +113,12 @@ class Conformal:
         return {"format": FORMAT, "task": self.task, "method": self.method, "rows": self.rows, "folds": folds}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Conformal:
+    def from_json(cls, value: dict[str, Any]) -> ConformalScores:
         """What `as_json` wrote; InputError where a later Nestor wrote it in another form."""
         if value["format"] != FORMAT:
             raise InputError(f"conformal.json has format {value['format']}; this Nestor knows {FORMAT}: update it.")
         folds = [
-            Scores(
+            FoldScores(
                 one["fold"],
                 np.array(one["scores"], dtype=float),
                 np.array(one["counts"], dtype=np.int64),
@@ -130,7 +130,7 @@ class Conformal:
         return cls(value["task"], value["method"], tuple(folds))
 
 
-def _placed(fold: Scores, votes: Sequence[tuple[str, float]]) -> Scores:
+def _assign_members(fold: FoldScores, votes: Sequence[tuple[str, float]]) -> FoldScores:
     own = [i for i, (name, _) in enumerate(votes) if name == fold.fold]
     whole = sum(votes[i][1] for i in own)
     return replace(fold, members=tuple(own), weights=tuple(votes[i][1] / whole for i in own))
@@ -139,7 +139,7 @@ def _placed(fold: Scores, votes: Sequence[tuple[str, float]]) -> Scores:
 # --- Scores ----------------------------------------------------------------------------------------------------------
 
 
-def scored(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def compute_row_scores(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Each row's score: the absolute residual, or one minus the probability of its class (Sadinle, Lei & Wasserman
     2019, JASA 114:223: of all scores it makes the smallest sets)."""
     if task == "regression":
@@ -147,21 +147,21 @@ def scored(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray
     return 1 - prediction[np.arange(len(target)), np.asarray(target, dtype=np.int64)]
 
 
-def conformal(
+def make_conformal_scores(
     task: Task, outer: Iterable[tuple[str, np.ndarray, np.ndarray]], refit: str | None = None
-) -> Conformal | None:
+) -> ConformalScores | None:
     """What a version keeps of (fold, target, prediction) of the outer rows; None where there are none, or a prediction
     is not finite. `refit` names the fold of the one model where no fold's model is delivered."""
-    found = [(fold, scored(task, target, prediction)) for fold, target, prediction in outer if len(target)]
+    found = [(fold, compute_row_scores(task, target, prediction)) for fold, target, prediction in outer if len(target)]
     if not found or not all(np.isfinite(scores).all() for _, scores in found):
         return None
     if refit is not None:
         found = [(refit, np.concatenate([scores for _, scores in found]))]
-    folds = tuple(Scores(fold, *thinned(scores, MOST // len(found))) for fold, scores in found)
-    return Conformal(task, "cv+" if refit is None else "refit", folds)
+    folds = tuple(FoldScores(fold, *thin_scores(scores, MOST // len(found))) for fold, scores in found)
+    return ConformalScores(task, "cv+" if refit is None else "refit", folds)
 
 
-def thinned(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+def thin_scores(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """At most `most` values and how many scores each stands for, closest together at the high end, where levels lie.
 
     Every score is rounded up to a kept one, so what is made of them covers no less than before."""
@@ -176,18 +176,20 @@ def thinned(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
 # --- What is made of them --------------------------------------------------------------------------------------------
 
 
-def intervals(kept: Conformal, centres: Sequence[np.ndarray], level: float) -> tuple[np.ndarray, np.ndarray]:
+def compute_intervals(
+    kept: ConformalScores, centres: Sequence[np.ndarray], level: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and the highest value of each row, from each fold's predictions of it."""
     place = kept.place(level)
-    low = -_end(kept, [-np.asarray(c, dtype=float) for c in centres], place)
-    high = _end(kept, [np.asarray(c, dtype=float) for c in centres], place)
+    low = -_find_end(kept, [-np.asarray(c, dtype=float) for c in centres], place)
+    high = _find_end(kept, [np.asarray(c, dtype=float) for c in centres], place)
     # below a level of one half, models far apart turn the ends round
     return np.minimum(low, high), np.maximum(low, high)
 
 
-def _end(kept: Conformal, centres: Sequence[np.ndarray], place: int) -> np.ndarray:
+def _find_end(kept: ConformalScores, centres: Sequence[np.ndarray], place: int) -> np.ndarray:
     """The `place`-th smallest of all centre + score, by halving; never less, and more by 2^-20 of the models' span."""
-    middle = _quantile(kept, place)
+    middle = _find_quantile(kept, place)
     low, high = np.min(centres, axis=0) + middle, np.max(centres, axis=0) + middle
     for _ in range(_HALVINGS if len(centres) > 1 else 0):
         half = (low + high) / 2
@@ -196,7 +198,7 @@ def _end(kept: Conformal, centres: Sequence[np.ndarray], place: int) -> np.ndarr
     return high
 
 
-def _quantile(kept: Conformal, place: int) -> float:
+def _find_quantile(kept: ConformalScores, place: int) -> float:
     """The `place`-th smallest score of all folds."""
     values = np.concatenate([fold.values for fold in kept.folds])
     order = np.argsort(values)
@@ -204,7 +206,7 @@ def _quantile(kept: Conformal, place: int) -> float:
     return float(values[order][np.searchsorted(past, place)])
 
 
-def sets(kept: Conformal, odds: Sequence[np.ndarray], level: float) -> np.ndarray:
+def compute_label_sets(kept: ConformalScores, odds: Sequence[np.ndarray], level: float) -> np.ndarray:
     """Which classes (rows, classes) are in each row's set, from each fold's probabilities.
 
     The class that is likeliest by all folds is always in it, so no set is empty: a model that errs less often than the
@@ -216,22 +218,24 @@ def sets(kept: Conformal, odds: Sequence[np.ndarray], level: float) -> np.ndarra
     return inside
 
 
-def coverage(
-    kept: Conformal, predictions: Sequence[np.ndarray], target: np.ndarray, levels: Sequence[float] = LEVELS
+def measure_coverage(
+    kept: ConformalScores, predictions: Sequence[np.ndarray], target: np.ndarray, levels: Sequence[float] = LEVELS
 ) -> tuple[Coverage, ...]:
     """What share of the targets is covered at each level that so many scores allow, from each fold's predictions."""
-    return tuple(_covered(kept, predictions, target, level) for level in levels if level <= kept.highest)
+    return tuple(_measure_coverage_at(kept, predictions, target, level) for level in levels if level <= kept.highest)
 
 
-def _covered(kept: Conformal, predictions: Sequence[np.ndarray], target: np.ndarray, level: float) -> Coverage:
+def _measure_coverage_at(
+    kept: ConformalScores, predictions: Sequence[np.ndarray], target: np.ndarray, level: float
+) -> Coverage:
     if kept.task == "regression":
-        low, high = intervals(kept, predictions, level)
+        low, high = compute_intervals(kept, predictions, level)
         return Coverage(level, float(np.mean((low <= target) & (target <= high))), float(np.mean(high - low)))
-    inside = sets(kept, predictions, level)
+    inside = compute_label_sets(kept, predictions, level)
     own = inside[np.arange(len(target)), np.asarray(target, dtype=np.int64)]
     return Coverage(level, float(own.mean()), float(inside.sum(axis=1).mean()))
 
 
-def percent(level: float) -> str:
+def format_level(level: float) -> str:
     """`90` for 0.9, `99.5` for 0.995: how a level is named in columns and metrics."""
     return f"{100 * level:g}"

@@ -10,12 +10,12 @@ import numpy as np
 
 from models.evaluation import calibration
 from models.evaluation.calibration import Calibration
-from models.evaluation.threshold import threshold, usual
+from models.evaluation.threshold import choose_threshold, find_plain_threshold
 from models.metrics.metric import Fold3, Metric
 
 
 @dataclass(frozen=True)
-class Finish:
+class PostProcessing:
     """The last step of `procedure`; nothing where probabilities and the plain decision are best as they are."""
 
     calibration: Calibration | None = None
@@ -27,22 +27,22 @@ class Finish:
         return prediction if self.calibration is None else self.calibration.applied(prediction)
 
 
-PLAIN = Finish()
+PLAIN = PostProcessing()
 """Probabilities and decisions as they are."""
 
 
-def judged(fold: Fold3, at: float | None) -> Fold3:
+def apply_threshold(fold: Fold3, at: float | None) -> Fold3:
     """The fold as it is judged: with codes where a threshold decides, else as it is."""
     target, odds, weight = fold
-    return fold if at is None else (target, said(odds, at), weight)
+    return fold if at is None else (target, to_class_codes(odds, at), weight)
 
 
-def said(odds: np.ndarray, at: float) -> np.ndarray:
+def to_class_codes(odds: np.ndarray, at: float) -> np.ndarray:
     """Codes by a threshold, as scikit-learn's `FixedThresholdClassifier` has them."""
     return (odds[:, 1] >= at).astype(np.int64)
 
 
-def finished(
+def choose_post_processing(
     metric: Metric,
     folds: Sequence[Fold3],
     keys: Sequence[np.ndarray],
@@ -50,17 +50,19 @@ def finished(
     choose: bool,
     seed: int,
     pooled: bool = False,
-) -> tuple[Finish, list[Fold3]]:
+) -> tuple[PostProcessing, list[Fold3]]:
     """What is best on these inner folds of the ensemble's probabilities, and the folds calibrated by other rows.
     `choose`: whether a threshold may be chosen. `pooled`: whether several folds' models will be averaged."""
-    made, odds = calibration.chosen(metric, folds, keys, calibrate, pooled)
+    made, odds = calibration.choose_calibration(metric, folds, keys, calibrate, pooled)
     shown = [(target, new, weight) for (target, _, weight), new in zip(folds, odds, strict=True)]
-    at = threshold(metric, shown, keys, seed) if choose else None
-    return Finish(made, at), shown
+    at = choose_threshold(metric, shown, keys, seed) if choose else None
+    return PostProcessing(made, at), shown
 
 
-def of_all(metric: Metric, finishes: Sequence[Finish]) -> float | None:
+def average_thresholds(metric: Metric, finishes: Sequence[PostProcessing]) -> float | None:
     """The threshold of several folds' average: the mean of theirs; None where each decides plainly."""
     if all(one.threshold is None for one in finishes):
         return None
-    return float(np.mean([usual(metric) if one.threshold is None else one.threshold for one in finishes]))
+    return float(
+        np.mean([find_plain_threshold(metric) if one.threshold is None else one.threshold for one in finishes])
+    )

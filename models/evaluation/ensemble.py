@@ -31,7 +31,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Member:
+class EnsembleMember:
     """A configuration in the ensemble."""
 
     family: str
@@ -39,22 +39,22 @@ class Member:
     weight: float
 
 
-def shortlisted(candidates: Sequence[Candidate], metric: Metric) -> list[Candidate]:
+def shortlist_candidates(candidates: Sequence[Candidate], metric: Metric) -> list[Candidate]:
     """At most three configurations of each family, best first."""
     ranked = sorted(candidates, key=lambda c: (-metric.gain(c.inner), c.family, c.trial))
     return [c for i, c in enumerate(ranked) if sum(d.family == c.family for d in ranked[:i]) < MOST_PER_FAMILY]
 
 
-def weigh(
+def weigh_candidates(
     candidates: Sequence[Candidate],
     targets: Sequence[np.ndarray],
     weights: Sequence[np.ndarray | None],
     metric: Metric,
     keeps: Callable[[Sequence[Candidate], Sequence[np.ndarray]], bool] | None = None,
-) -> tuple[tuple[Member, ...], float]:
+) -> tuple[tuple[EnsembleMember, ...], float]:
     """The members with weights that sum to one, and the ensemble's inner score. With `keeps` only such members go
     together that, with their mean predictions, keep it; each candidate alone has to."""
-    pool = shortlisted(candidates, metric)
+    pool = shortlist_candidates(candidates, metric)
 
     def score(total: Sequence[np.ndarray], size: int) -> float:
         return metric.pooled([(y, p / size, w) for y, p, w in zip(targets, total, weights, strict=True)])
@@ -82,5 +82,5 @@ def weigh(
         total = [t + p for t, p in zip(total, pool[pick].folds, strict=True)]
         best = value
     whole = sum(counts.values())
-    members = tuple(Member(pool[i].family, pool[i].trial, n / whole) for i, n in sorted(counts.items()))
+    members = tuple(EnsembleMember(pool[i].family, pool[i].trial, n / whole) for i, n in sorted(counts.items()))
     return members, best

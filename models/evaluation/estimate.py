@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit, stdtrit
 
-from models.metrics.metric import Fold3, Metric, some_rows
+from models.metrics.metric import Fold3, Metric, select_rows
 from models.outcome import Basis, Interval, Unit
 
 Z95 = 1.959963984540054
@@ -30,23 +30,23 @@ _CELLS = 2_000_000
 """Rows times replicates held at once."""
 
 
-def interval(
+def estimate_score(
     metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], trained: Sequence[float], seed: int
 ) -> Interval:
     """The score over folds with its 95 % interval; `keys` and `trained` (training rows) are per fold."""
     value = metric.pooled(folds)
-    errors = [standard_error(metric, folds, keys, seed), spread_error(metric, folds, trained)]
+    errors = [compute_standard_error(metric, folds, keys, seed), compute_spread_error(metric, folds, trained)]
     error = max((e for e in errors if not math.isnan(e)), default=math.nan)
-    return around(metric, value, error, basis(metric, folds, keys))
+    return make_interval(metric, value, error, count_basis(metric, folds, keys))
 
 
-def test_interval(metric: Metric, fold: Fold3, keys: np.ndarray, seed: int) -> Interval:
+def estimate_test_score(metric: Metric, fold: Fold3, keys: np.ndarray, seed: int) -> Interval:
     """The score of one fixed model on the sealed rows with its 95 % interval."""
-    error = standard_error(metric, [fold], [keys], seed)
-    return around(metric, metric.pooled([fold]), error, basis(metric, [fold], [keys]))
+    error = compute_standard_error(metric, [fold], [keys], seed)
+    return make_interval(metric, metric.pooled([fold]), error, count_basis(metric, [fold], [keys]))
 
 
-def basis(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray]) -> Basis:
+def count_basis(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray]) -> Basis:
     """What a score of these folds rests on."""
     targets = np.concatenate([target for target, _, _ in folds])
     codes = targets if targets.ndim == 1 else targets[:, 0]
@@ -55,14 +55,16 @@ def basis(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray]) ->
     return Basis(len(codes), None if smallest is None else int(smallest), units)
 
 
-def standard_error(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float:
+def compute_standard_error(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float:
     """The bootstrap's standard error, models held fixed; NaN where it can't be had."""
-    return deviation(
-        np.concatenate([metric.resample(folds, counts) for counts in draws(keys, replicates(metric, keys), seed)])
+    return compute_deviation(
+        np.concatenate(
+            [metric.resample(folds, counts) for counts in draw_counts(keys, count_replicates(metric, keys), seed)]
+        )
     )
 
 
-def spread_error(metric: Metric, folds: Sequence[Fold3], trained: Sequence[float]) -> float:
+def compute_spread_error(metric: Metric, folds: Sequence[Fold3], trained: Sequence[float]) -> float:
     """sqrt((1/K + n_B/n_A) s²): Nadeau and Bengio's correction for training parts that overlap; NaN for one fold."""
     scores = np.array([metric.score(*fold) for fold in folds])
     scores = scores[~np.isnan(scores)]
@@ -72,21 +74,21 @@ def spread_error(metric: Metric, folds: Sequence[Fold3], trained: Sequence[float
     return math.sqrt((1 / len(scores) + ratio) * scores.var(ddof=1))
 
 
-def known(found: Interval, unit: Unit = "row") -> Interval | None:
+def keep_defined_interval(found: Interval, unit: Unit = "row") -> Interval | None:
     """The interval, with what a key stood for; None where its value is undefined, so that nothing is told of it."""
     if not math.isfinite(found.value):
         return None
     return found if found.basis is None else replace(found, basis=replace(found.basis, unit=unit))
 
 
-def optimism(metric: Metric, inner: Sequence[float], outer: Sequence[float]) -> float | None:
+def measure_optimism(metric: Metric, inner: Sequence[float], outer: Sequence[float]) -> float | None:
     """How much the inner scores of what was picked flattered, averaged over folds; positive = flattered."""
     gains = [metric.gain(i) - metric.gain(o) for i, o in zip(inner, outer, strict=True)]
     gains = [gain for gain in gains if math.isfinite(gain)]
     return sum(gains) / len(gains) if gains else None
 
 
-def agreement(
+def measure_agreement(
     metric: Metric,
     outer: Sequence[Fold3],
     sealed: Sequence[Fold3],
@@ -100,14 +102,14 @@ def agreement(
     K models meet the same sealed rows, so each replicate draws those once for all K.
     """
     gap = metric.gain(metric.pooled(outer)) - metric.gain(metric.pooled(sealed))
-    ours = standard_error(metric, outer, outer_keys, seed)
-    drawn = draws([sealed_keys], replicates(metric, [sealed_keys] * len(sealed)), seed + 1)
-    theirs = deviation(np.concatenate([metric.resample(sealed, counts * len(sealed)) for counts in drawn]))
+    ours = compute_standard_error(metric, outer, outer_keys, seed)
+    drawn = draw_counts([sealed_keys], count_replicates(metric, [sealed_keys] * len(sealed)), seed + 1)
+    theirs = compute_deviation(np.concatenate([metric.resample(sealed, counts * len(sealed)) for counts in drawn]))
     error = math.hypot(ours, theirs)
     return gap / error if error > 0 and math.isfinite(gap / error) else None
 
 
-def bbc_interval(
+def estimate_by_bbc(
     metric: Metric,
     target: np.ndarray,
     predictions: Sequence[np.ndarray],
@@ -126,8 +128,8 @@ def bbc_interval(
     """
     by_fold = [keys[rows] for rows in folds]
     drawn, left = [], []
-    several = [[some_rows((target, one, weight), rows) for rows in folds] for one in predictions]
-    for counts in draws(by_fold, replicates(metric, by_fold, len(predictions)), seed):
+    several = [[select_rows((target, one, weight), rows) for rows in folds] for one in predictions]
+    for counts in draw_counts(by_fold, count_replicates(metric, by_fold, len(predictions)), seed):
         rest = [(part == 0).astype(float) for part in counts]
         drawn.append(np.stack([metric.resample(one, counts) for one in several]))
         left.append(np.stack([metric.resample(one, rest) for one in several]))
@@ -138,17 +140,17 @@ def bbc_interval(
     scores = scores[np.isfinite(scores)]
     if len(scores) < 2:
         return Interval(math.nan)
-    rests_on, mean = basis(metric, several[0], by_fold), float(scores.mean())
+    rests_on, mean = count_basis(metric, several[0], by_fold), float(scores.mean())
     low, high = map(float, np.quantile(scores, [0.025, 0.975]))
     if low == high:
-        return around(metric, mean, 0.0, rests_on)
+        return make_interval(metric, mean, 0.0, rests_on)
     return Interval(mean, max(metric.low, low), min(metric.high, high), rests_on)
 
 
-def chance(metric: Metric, target: np.ndarray, weight: np.ndarray | None = None) -> float:
+def score_best_constant(metric: Metric, target: np.ndarray, weight: np.ndarray | None = None) -> float:
     """The score of the best constant prediction: what a model must beat."""
     if metric.needs == "value":
-        guesses = [np.full(len(target), value) for value in _constants(metric, target.astype(float), weight)]
+        guesses = [np.full(len(target), value) for value in _list_constants(metric, target.astype(float), weight)]
     elif metric.needs == "label":
         guesses = [np.full(len(target), code) for code in range(len(metric.classes))]
     else:
@@ -158,7 +160,7 @@ def chance(metric: Metric, target: np.ndarray, weight: np.ndarray | None = None)
     return max((s for s in scores if not math.isnan(s)), key=metric.gain, default=math.nan)
 
 
-def _constants(metric: Metric, target: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+def _list_constants(metric: Metric, target: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     """The constants that the usual losses are least for: means of the values and of their logs, and quantiles."""
     own = np.quantile(target, [metric.level], weights=weight, method="inverted_cdf")
     means = [np.average(target, weights=weight)]
@@ -167,7 +169,7 @@ def _constants(metric: Metric, target: np.ndarray, weight: np.ndarray | None) ->
     return np.concatenate([means, own, np.quantile(target, np.linspace(0, 1, 101))])
 
 
-def time_blocks(time: np.ndarray) -> np.ndarray:
+def make_time_blocks(time: np.ndarray) -> np.ndarray:
     """Codes of about sqrt(n) blocks of neighbours in time: the keys of a time plan's bootstrap.
 
     Neighbours are alike, so single rows would promise more than there is (Künsch 1989, Annals of Statistics 17:1217).
@@ -181,7 +183,7 @@ def time_blocks(time: np.ndarray) -> np.ndarray:
 # --- Bootstrap draws -------------------------------------------------------------------------------------------------
 
 
-def around(metric: Metric, value: float, error: float, basis: Basis | None = None) -> Interval:
+def make_interval(metric: Metric, value: float, error: float, basis: Basis | None = None) -> Interval:
     """The value with its 95 % interval; alone where there is no error.
 
     Of a metric between two bounds it is the one on the logit scale (by the delta method), and of a value on a bound,
@@ -189,71 +191,77 @@ def around(metric: Metric, value: float, error: float, basis: Basis | None = Non
     "rule of three"). Others are straight and cut at the bound that they may have."""
     if not math.isfinite(value) or not math.isfinite(error):
         return Interval(value, basis=basis)
-    width, share = metric.high - metric.low, _share(metric, value)
+    width, share = metric.high - metric.low, _to_share(metric, value)
     if 0 < share < 1:
-        spread = _quantile(metric, basis) * error / (width * share * (1 - share))
+        spread = _compute_quantile(metric, basis) * error / (width * share * (1 - share))
         low, high = (metric.low + width * float(expit(logit(share) + side * spread)) for side in (-1, 1))
         return Interval(value, low, high, basis)
     half = Z95 * error
     if metric.bounded and not error and basis is not None:
-        half = width * (1 - 0.025 ** (1 / max(1, _fewest(metric, basis))))
+        half = width * (1 - 0.025 ** (1 / max(1, _count_observations(metric, basis))))
     return Interval(value, max(metric.low, value - half), min(metric.high, value + half), basis)
 
 
-def error_of(metric: Metric, found: Interval) -> float | None:
+def recover_error(metric: Metric, found: Interval) -> float | None:
     """The standard error that `around` made the interval of; None where there was none."""
     if found.low is None or found.high is None:
         return None
-    share = _share(metric, found.value)
+    share = _to_share(metric, found.value)
     if 0 < share < 1:
-        apart = [abs(logit(_share(metric, end)) - logit(share)) for end in (found.low, found.high)]
-        return float(min(apart)) / _quantile(metric, found.basis) * (metric.high - metric.low) * share * (1 - share)
+        apart = [abs(logit(_to_share(metric, end)) - logit(share)) for end in (found.low, found.high)]
+        return (
+            float(min(apart))
+            / _compute_quantile(metric, found.basis)
+            * (metric.high - metric.low)
+            * share
+            * (1 - share)
+        )
     return max(found.high - found.value, found.value - found.low) / Z95
 
 
-def _quantile(metric: Metric, basis: Basis | None) -> float:
+def _compute_quantile(metric: Metric, basis: Basis | None) -> float:
     """How many of the bootstrap's standard errors 95 % are: by Student's t, since of few rows the error is hardly
     known; and a bootstrap's error is that of n in place of n - 1."""
     if basis is None:
         return Z95
-    few = max(2, _fewest(metric, basis))
+    few = max(2, _count_observations(metric, basis))
     return float(stdtrit(few - 1, 0.975)) * math.sqrt(few / (few - 1))
 
 
-def _fewest(metric: Metric, basis: Basis) -> int:
+def _count_observations(metric: Metric, basis: Basis) -> int:
     """How many observations the metric rests on: all of them for a mean, else those of the smallest class."""
     return basis.units if metric.kind == "mean" else basis.fewest
 
 
-def _share(metric: Metric, value: float) -> float:
+def _to_share(metric: Metric, value: float) -> float:
     """Where the value lies between the metric's two bounds, 0 to 1; NaN where it has not both."""
     return (value - metric.low) / (metric.high - metric.low) if metric.bounded else math.nan
 
 
-def deviation(values: np.ndarray) -> float:
+def compute_deviation(values: np.ndarray) -> float:
     """The standard deviation of those replicates that are defined; NaN for fewer than two."""
     values = values[np.isfinite(values)]
     return float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
 
-def replicates(metric: Metric, keys: Sequence[np.ndarray], models: int = 1) -> int:
+def count_replicates(metric: Metric, keys: Sequence[np.ndarray], models: int = 1) -> int:
     """1000 where they are cheap; 200 still give a standard error to 5 %."""
     rows = max(1, sum(len(part) for part in keys) * models)
     least, most = (50, 200) if metric.dear else (100 if models > 1 else 200, 1000)
     return min(most, max(least, _DRAWS * (10 if models > 1 else 1) // rows))
 
 
-def draws(keys: Sequence[np.ndarray], count: int, seed: int) -> Iterator[list[np.ndarray]]:
+def draw_counts(keys: Sequence[np.ndarray], count: int, seed: int) -> Iterator[list[np.ndarray]]:
     """Chunks of counts per fold (replicate, row): how often each row's key was drawn among the keys of its fold."""
     draw = np.random.Generator(np.random.PCG64(seed))
     codes = [pd.factorize(part)[0] for part in keys]
     step = max(1, _CELLS // max(1, sum(len(part) for part in keys)))
     for start in range(0, count, step):
         size = min(step, count - start)
-        yield [_drawn(part, int(part.max(initial=-1)) + 1, size, draw) for part in codes]
+        yield [_draw_fold_counts(part, int(part.max(initial=-1)) + 1, size, draw) for part in codes]
 
 
-def _drawn(codes: np.ndarray, distinct: int, size: int, draw: np.random.Generator) -> np.ndarray:
+def _draw_fold_counts(codes: np.ndarray, distinct: int, size: int, draw: np.random.Generator) -> np.ndarray:
     picks = draw.integers(0, max(1, distinct), size=(size, distinct), dtype=np.int64)
     picks += np.arange(size)[:, None] * distinct
     counts = np.bincount(picks.ravel(), minlength=size * distinct).reshape(size, distinct).astype(float)

@@ -17,12 +17,19 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from models.config.gate import Gate
-from models.errors import listed
-from models.evaluation.estimate import around, basis, deviation, draws, replicates
-from models.evaluation.looks import LOOKS, level_of, likeliest, lower_bound, skewness, without
-from models.evaluation.verdict import between, shown
-from models.metrics.metric import Fold3, Metric, some_rows
-from models.outcome import Interval, number
+from models.errors import join_names
+from models.evaluation.estimate import compute_deviation, count_basis, count_replicates, draw_counts, make_interval
+from models.evaluation.looks import (
+    LOOKS,
+    compute_look_level,
+    compute_lower_bound,
+    compute_skewness,
+    estimate_likeliest_gain,
+    leave_out_parts,
+)
+from models.evaluation.verdict import format_interval, format_score
+from models.metrics.metric import Fold3, Metric, select_rows
+from models.outcome import Interval, format_number
 
 LEAST_ROWS = 200
 LEAST_GROUPS = 20
@@ -42,7 +49,7 @@ Unit = Literal["row", "group", "block"]
 
 
 @dataclass(frozen=True)
-class Cost:
+class ModelCost:
     """What a model costs who uses it."""
 
     latency: float
@@ -52,7 +59,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Level:
+class SubgroupGain:
     """One level of the subgroup column."""
 
     name: str
@@ -62,7 +69,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedScore:
     """The score to publish for a version that became champion."""
 
     score: Interval
@@ -96,9 +103,9 @@ class Verdict:
     """Whether the rule promotes the challenger; None: nothing is decided, and the champion stays."""
     reasons: tuple[str, ...] = ()
     """The limits that the challenger breaks, or why nothing is decided."""
-    champion_cost: Cost | None = None
-    challenger_cost: Cost | None = None
-    levels: tuple[Level, ...] = ()
+    champion_cost: ModelCost | None = None
+    challenger_cost: ModelCost | None = None
+    levels: tuple[SubgroupGain, ...] = ()
     name: str = ""
     champion_version: int | None = None
     challenger_version: int | None = None
@@ -109,7 +116,7 @@ class Verdict:
     uses: int = 0
     """How often these sealed rows have decided, this time included."""
     notes: tuple[str, ...] = ()
-    published: Published | None = None
+    published: PublishedScore | None = None
     """The challenger's score to publish if it becomes champion."""
 
     @property
@@ -120,19 +127,23 @@ class Verdict:
     @property
     def to_publish(self) -> str:
         """Which score to publish if the challenger becomes champion; empty where none is known."""
-        if self.published is None or not (score := between(self.published.score)):
+        if self.published is None or not (score := format_interval(self.published.score)):
             return ""
         fresh = self.published.mark == FRESH
         rows = f"{self.published.rows:,} rows that {'no earlier version had sealed' if fresh else 'decided'}"
         off, value = self.published.flatters, self.published.score.value
-        chosen = "" if shown(value + off) == shown(value) else f"; being chosen flattered it by {shown(off)}, taken off"
+        chosen = (
+            ""
+            if format_score(value + off) == format_score(value)
+            else f"; being chosen flattered it by {format_score(off)}, taken off"
+        )
         return f"The score to publish is {self.metric} {score}, on {rows}{chosen}."
 
     @property
     def sentence(self) -> str:
         """The verdict in words and numbers."""
-        told = _undecided(self) if self.gain is None else _decided(self)
-        return " ".join([told, *_cost(self), *self.notes])
+        told = _explain_undecided(self) if self.gain is None else _describe_decision(self)
+        return " ".join([told, *_describe_costs(self), *self.notes])
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`, with the sentence."""
@@ -144,17 +155,17 @@ class Verdict:
         return TypeAdapter(cls).validate_python({k: v for k, v in value.items() if k != "sentence"})
 
 
-def undecided(gate: Gate, why: str, **known: Any) -> Verdict:
+def make_undecided_verdict(gate: Gate, why: str, **known: Any) -> Verdict:
     """The verdict where nothing can be decided."""
-    return Verdict(gate.rule, gate.level, threshold(gate), reasons=(why,), **known)
+    return Verdict(gate.rule, gate.level, choose_gain_threshold(gate), reasons=(why,), **known)
 
 
-def threshold(gate: Gate) -> float:
+def choose_gain_threshold(gate: Gate) -> float:
     """What the gain's lower bound must be above."""
     return gate.min_gain if gate.rule == "better" else -gate.margin
 
 
-def decide(
+def decide_promotion(
     metric: Metric,
     target: np.ndarray,
     champion: np.ndarray,
@@ -166,7 +177,7 @@ def decide(
     weight: np.ndarray | None = None,
     seed: int = 0,
     subgroup: np.ndarray | None = None,
-    costs: tuple[Cost, Cost] | None = None,
+    costs: tuple[ModelCost, ModelCost] | None = None,
     look: int = 1,
     fresh: np.ndarray | None = None,
 ) -> Verdict:
@@ -181,31 +192,34 @@ def decide(
     costs_ = costs or (None, None)
     known: dict[str, Any] = {"metric": metric.name, "rows": rows, "units": distinct, "unit": unit,
                              "champion_cost": costs_[0], "challenger_cost": costs_[1]}  # fmt: skip
-    why = too_few(rows, distinct, unit)
+    why = explain_too_few(rows, distinct, unit)
     if why:
-        return undecided(gate, why, **known)
-    met = measure(metric, folds, units, seed)
-    sure = level_of(look, gate.level)
+        return make_undecided_verdict(gate, why, **known)
+    met = score_versions(metric, folds, units, seed)
+    sure = compute_look_level(look, gate.level)
     low = met.low(sure)
     if math.isnan(low):
-        return undecided(gate, f"{metric.name} can't be computed on these rows.", **known)
-    levels = () if subgroup is None else _levels(metric, folds, subgroup)
-    broken = _broken(gate, costs_[1], levels)
-    passed = low > threshold(gate)
-    if fresh is not None and not _enough(metric, folds[1], units, unit, fresh):
+        return make_undecided_verdict(gate, f"{metric.name} can't be computed on these rows.", **known)
+    levels = () if subgroup is None else _measure_subgroups(metric, folds, subgroup)
+    broken = _describe_broken_limits(gate, costs_[1], levels)
+    passed = low > choose_gain_threshold(gate)
+    if fresh is not None and not _has_enough_fresh(metric, folds[1], units, unit, fresh):
         fresh = None
-    least = threshold(gate) if passed and not broken else None
-    rests_on = basis(metric, [folds[0]], [units])
-    scores = [around(metric, value, deviation(of), rests_on) for value, of in zip(met.values, met.drawn, strict=True)]
+    least = choose_gain_threshold(gate) if passed and not broken else None
+    rests_on = count_basis(metric, [folds[0]], [units])
+    scores = [
+        make_interval(metric, value, compute_deviation(of), rests_on)
+        for value, of in zip(met.values, met.drawn, strict=True)
+    ]
     return Verdict(
-        gate.rule, gate.level, threshold(gate), champion=scores[0], challenger=scores[1],
+        gate.rule, gate.level, choose_gain_threshold(gate), champion=scores[0], challenger=scores[1],
         gain=Interval(met.gain, low), promoted=passed and not broken, reasons=broken, levels=levels[:MOST_LEVELS],
-        look=look, sure=sure, published=published(met, sure, least, fresh), **known,
+        look=look, sure=sure, published=make_published_score(met, sure, least, fresh), **known,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class Met:
+class PairedScores:
     """Two versions on the same rows: what each scores, and how far that varies."""
 
     metric: Metric
@@ -234,29 +248,33 @@ class Met:
         gains, units = self.gains, len(np.unique(self.units))
         if units < 2 or np.isfinite(gains).sum() < max(2, 0.9 * len(gains)):
             return math.nan
-        error = deviation(gains) * math.sqrt(units / (units - 1))
-        return lower_bound(self.gain, error, self.skew, units, sure)
+        error = compute_deviation(gains) * math.sqrt(units / (units - 1))
+        return compute_lower_bound(self.gain, error, self.skew, units, sure)
 
 
-def measure(metric: Metric, folds: Sequence[Fold3], units: np.ndarray, seed: int) -> Met:
+def score_versions(metric: Metric, folds: Sequence[Fold3], units: np.ndarray, seed: int) -> PairedScores:
     """What champion and challenger score on these rows, with the bootstrap of both."""
-    drawn = _again(metric, folds, _counts(metric, units, seed))
-    left = _again(metric, folds, without(units, seed))
+    drawn = _score_replicates(metric, folds, _draw_unit_counts(metric, units, seed))
+    left = _score_replicates(metric, folds, leave_out_parts(units, seed))
     values = (metric.score(*folds[0]), metric.score(*folds[1]))
-    return Met(metric, folds, units, seed, values, drawn, skewness((left[1] - left[0]) * metric.gain(1.0)))
+    return PairedScores(
+        metric, folds, units, seed, values, drawn, compute_skewness((left[1] - left[0]) * metric.gain(1.0))
+    )
 
 
-def _counts(metric: Metric, units: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    return (counts for [counts] in draws([units], replicates(metric, [units, units]), seed))
+def _draw_unit_counts(metric: Metric, units: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    return (counts for [counts] in draw_counts([units], count_replicates(metric, [units, units]), seed))
 
 
-def _again(metric: Metric, folds: Sequence[Fold3], counted: Iterable[np.ndarray]) -> np.ndarray:
+def _score_replicates(metric: Metric, folds: Sequence[Fold3], counted: Iterable[np.ndarray]) -> np.ndarray:
     """The scores (prediction, replicate) of several predictions of the same rows."""
     scores = [np.stack([metric.resample([fold], [counts]) for fold in folds]) for counts in counted]
     return np.concatenate(scores, axis=1)
 
 
-def published(met: Met, sure: float, least: float | None, fresh: np.ndarray | None) -> Published:
+def make_published_score(
+    met: PairedScores, sure: float, least: float | None, fresh: np.ndarray | None
+) -> PublishedScore:
     """The challenger's score to publish, on fresh rows where there are such.
 
     Whoever is promoted for a gain on these rows was lucky there more often than not. So where it was promoted for a
@@ -264,30 +282,30 @@ def published(met: Met, sure: float, least: float | None, fresh: np.ndarray | No
     from the end of the one score's to that of the other's. None: the rule has not chosen."""
     metric, value, drawn, part, units = met.metric, met.values[1], met.drawn[1], met.folds[1], met.units
     if fresh is not None and not fresh.all():
-        part = some_rows(part, fresh)
-        counted = (counts[:, fresh] for counts in _counts(metric, units, met.seed))
-        value, drawn, units = metric.score(*part), _again(metric, [part], counted)[0], units[fresh]
-    rows, mark, rests_on = len(units), CHOSEN if fresh is None else FRESH, basis(metric, [part], [units])
-    told, gains = around(metric, value, deviation(drawn), rests_on), met.gains
+        part = select_rows(part, fresh)
+        counted = (counts[:, fresh] for counts in _draw_unit_counts(metric, units, met.seed))
+        value, drawn, units = metric.score(*part), _score_replicates(metric, [part], counted)[0], units[fresh]
+    rows, mark, rests_on = len(units), CHOSEN if fresh is None else FRESH, count_basis(metric, [part], [units])
+    told, gains = make_interval(metric, value, compute_deviation(drawn), rests_on), met.gains
     both = np.isfinite(drawn) & np.isfinite(gains)
-    error = deviation(gains[both])
+    error = compute_deviation(gains[both])
     if least is None or not error > 0:
-        return Published(told, rows, mark)
+        return PublishedScore(told, rows, mark)
     passed = least + met.gain - met.low(sure)
     share = max(0.0, float(np.cov(drawn[both] * metric.gain(1.0), gains[both])[0, 1]) / error**2)
-    flatters = share * (met.gain - likeliest(met.gain, error, passed, least))
-    honest = around(metric, value - metric.gain(flatters), deviation(drawn), rests_on)
+    flatters = share * (met.gain - estimate_likeliest_gain(met.gain, error, passed, least))
+    honest = make_interval(metric, value - metric.gain(flatters), compute_deviation(drawn), rests_on)
     ends = (honest.low, told.high) if metric.greater_is_better else (told.low, honest.high)
-    return Published(Interval(honest.value, *ends, rests_on), rows, mark, flatters)
+    return PublishedScore(Interval(honest.value, *ends, rests_on), rows, mark, flatters)
 
 
-def _enough(metric: Metric, fold: Fold3, units: np.ndarray, unit: Unit, fresh: np.ndarray) -> bool:
+def _has_enough_fresh(metric: Metric, fold: Fold3, units: np.ndarray, unit: Unit, fresh: np.ndarray) -> bool:
     """Whether a score can be published on the fresh rows alone."""
-    few = too_few(int(fresh.sum()), len(np.unique(units[fresh])), unit)
-    return not few and math.isfinite(metric.score(*some_rows(fold, fresh)))
+    few = explain_too_few(int(fresh.sum()), len(np.unique(units[fresh])), unit)
+    return not few and math.isfinite(metric.score(*select_rows(fold, fresh)))
 
 
-def too_few(rows: int, units: int, unit: Unit) -> str:
+def explain_too_few(rows: int, units: int, unit: Unit) -> str:
     """Why these rows decide nothing; empty where they do."""
     if rows < LEAST_ROWS:
         return f"{rows:,} rows are left that neither version was trained on, and {LEAST_ROWS} are needed."
@@ -296,7 +314,7 @@ def too_few(rows: int, units: int, unit: Unit) -> str:
     return ""
 
 
-def _levels(metric: Metric, folds: list[Fold3], subgroup: np.ndarray) -> tuple[Level, ...]:
+def _measure_subgroups(metric: Metric, folds: list[Fold3], subgroup: np.ndarray) -> tuple[SubgroupGain, ...]:
     """The levels that have enough rows, and where the metric is defined, the greatest loss first."""
     codes, names = pd.factorize(np.asarray(subgroup, dtype=object))
     found = []
@@ -304,22 +322,22 @@ def _levels(metric: Metric, folds: list[Fold3], subgroup: np.ndarray) -> tuple[L
         rows = np.flatnonzero(codes == code)
         if len(rows) < LEAST_LEVEL:
             continue
-        scores = [metric.score(*some_rows(fold, rows)) for fold in folds]
+        scores = [metric.score(*select_rows(fold, rows)) for fold in folds]
         gain = metric.gain(scores[1]) - metric.gain(scores[0])
-        found += [Level(str(name), len(rows), gain)] if math.isfinite(gain) else []
+        found += [SubgroupGain(str(name), len(rows), gain)] if math.isfinite(gain) else []
     return tuple(sorted(found, key=lambda one: one.gain))
 
 
-def _broken(gate: Gate, cost: Cost | None, levels: tuple[Level, ...]) -> tuple[str, ...]:
+def _describe_broken_limits(gate: Gate, cost: ModelCost | None, levels: tuple[SubgroupGain, ...]) -> tuple[str, ...]:
     """A sentence for each limit that the challenger breaks."""
     found = []
     if cost and gate.latency is not None and cost.latency > gate.latency:
-        found.append(f"It takes {number(cost.latency)} ms for one row, and {gate.latency:g} ms are allowed.")
+        found.append(f"It takes {format_number(cost.latency)} ms for one row, and {gate.latency:g} ms are allowed.")
     if cost and gate.size is not None and cost.size > gate.size:
-        found.append(f"It has {number(cost.size)} MB on disk, and {gate.size:g} MB are allowed.")
+        found.append(f"It has {format_number(cost.size)} MB on disk, and {gate.size:g} MB are allowed.")
     worse = [one for one in levels if gate.subgroup_loss is not None and -one.gain > gate.subgroup_loss]
     if worse:
-        named = listed([f"{one.name} ({number(-one.gain)} on {one.rows:,} rows)" for one in worse], 4, 60)
+        named = join_names([f"{one.name} ({format_number(-one.gain)} on {one.rows:,} rows)" for one in worse], 4, 60)
         found.append(f"It loses more than {gate.subgroup_loss:g} on {gate.subgroup} = {named}.")
     return tuple(found)
 
@@ -327,11 +345,11 @@ def _broken(gate: Gate, cost: Cost | None, levels: tuple[Level, ...]) -> tuple[s
 # --- In words --------------------------------------------------------------------------------------------------------
 
 
-def _undecided(verdict: Verdict) -> str:
+def _explain_undecided(verdict: Verdict) -> str:
     return f"Nothing is decided, so by the rule the champion stays. {' '.join(verdict.reasons)}".strip()
 
 
-def _decided(verdict: Verdict) -> str:
+def _describe_decision(verdict: Verdict) -> str:
     assert verdict.gain is not None
     assert verdict.champion is not None
     assert verdict.challenger is not None
@@ -339,19 +357,20 @@ def _decided(verdict: Verdict) -> str:
     return " ".join(
         [
             f"On {verdict.rows:,} rows{units[verdict.unit]} that neither was trained on, the challenger"
-            f"{_version(verdict.challenger_version)} has {verdict.metric} {number(verdict.challenger.value)}, the "
-            f"champion{_version(verdict.champion_version)} {number(verdict.champion.value)}.",
-            f"The gain is {number(verdict.gain.value)}; with {verdict.confidence} it is above "
-            f"{number(verdict.gain.low)}.",
-            *_looked(verdict),
-            _asked(verdict),
+            f"{_format_version(verdict.challenger_version)} has {verdict.metric} "
+            f"{format_number(verdict.challenger.value)}, the "
+            f"champion{_format_version(verdict.champion_version)} {format_number(verdict.champion.value)}.",
+            f"The gain is {format_number(verdict.gain.value)}; with {verdict.confidence} it is above "
+            f"{format_number(verdict.gain.low)}.",
+            *_explain_level(verdict),
+            _describe_threshold(verdict),
             *verdict.reasons,
             "The rule promotes the challenger." if verdict.promoted else "By the rule the champion stays.",
         ]
     )
 
 
-def _looked(verdict: Verdict) -> list[str]:
+def _explain_level(verdict: Verdict) -> list[str]:
     """Which level this look has, and why."""
     if not verdict.sure:
         return []
@@ -362,7 +381,7 @@ def _looked(verdict: Verdict) -> list[str]:
     ]
 
 
-def _asked(verdict: Verdict) -> str:
+def _describe_threshold(verdict: Verdict) -> str:
     """What the gain's lower bound must be, and whether it is."""
     assert verdict.gain is not None
     enough = verdict.gain.low is not None and verdict.gain.low > verdict.threshold
@@ -371,15 +390,16 @@ def _asked(verdict: Verdict) -> str:
     return f"To be promoted it must surely gain more than {verdict.threshold:g}{margin}, which it {does}."
 
 
-def _cost(verdict: Verdict) -> list[str]:
+def _describe_costs(verdict: Verdict) -> list[str]:
     ours, theirs = verdict.champion_cost, verdict.challenger_cost
     if ours is None or theirs is None:
         return []
     return [
-        f"The challenger takes {number(theirs.latency, 3)} ms for one row (the champion {number(ours.latency, 3)} ms) "
-        f"and {number(theirs.size, 3)} MB on disk (the champion {number(ours.size, 3)} MB)."
+        f"The challenger takes {format_number(theirs.latency, 3)} ms for one row (the champion "
+        f"{format_number(ours.latency, 3)} ms) "
+        f"and {format_number(theirs.size, 3)} MB on disk (the champion {format_number(ours.size, 3)} MB)."
     ]
 
 
-def _version(version: int | None) -> str:
+def _format_version(version: int | None) -> str:
     return "" if version is None else f" (version {version})"

@@ -28,13 +28,13 @@ _CELLS = 2_000_000
 """Rows times parts held at once."""
 
 
-def level_of(look: int, level: float) -> float:
+def compute_look_level(look: int, level: float) -> float:
     """How sure a champion's so-manieth look must be, so that of any 20 in a row at least one errs with a probability of
     1 - level at most."""
     return 1 - (1 - level) * float(_PARTS[min(look, LOOKS) - 1])
 
 
-def without(units: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+def leave_out_parts(units: np.ndarray, seed: int) -> Iterator[np.ndarray]:
     """Chunks of counts (part, row): each part of the units, drawn at random, left out once."""
     codes, distinct = pd.factorize(units)
     parts = min(GROUPS, len(distinct))
@@ -44,7 +44,7 @@ def without(units: np.ndarray, seed: int) -> Iterator[np.ndarray]:
         yield (part[None, :] != np.arange(start, min(start + step, parts))[:, None]).astype(float)
 
 
-def skewness(values: np.ndarray) -> float:
+def compute_skewness(values: np.ndarray) -> float:
     """The skewness of an estimate, from its values where each part of the rows was left out once (Efron & Tibshirani
     1993, chapter 14: six times the acceleration); 0 where nothing can be said."""
     pulls = values[np.isfinite(values)]
@@ -53,7 +53,7 @@ def skewness(values: np.ndarray) -> float:
     return float((pulls**3).sum() / squares**1.5) if squares > 0 else 0.0
 
 
-def lower_bound(value: float, error: float, skew: float, units: int, level: float) -> float:
+def compute_lower_bound(value: float, error: float, skew: float, units: int, level: float) -> float:
     """The one-sided lower bound of a value with that standard error; NaN where either is undefined.
 
     Student's t, with one degree of freedom less than there are units, taken further where the estimate leans to the
@@ -68,7 +68,7 @@ def lower_bound(value: float, error: float, skew: float, units: int, level: floa
     return value - sure * error
 
 
-def likeliest(gain: float, error: float, passed: float, least: float) -> float:
+def estimate_likeliest_gain(gain: float, error: float, passed: float, least: float) -> float:
     """The likeliest true gain, where only gains above `passed` are ever told of: between `least` and the gain.
 
     The maximum of the conditional likelihood (Zhong & Prentice 2008, Biostatistics 9:621)."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from models.metrics.costs import bayes_threshold
+from models.metrics.costs import compute_bayes_threshold
 from models.metrics.metric import COST, Fold3, Metric
 
 LEAST = 50
@@ -23,59 +23,63 @@ _EDGES = 200
 _DRAWS, _CELLS = 100, 20_000_000
 
 
-def usual(metric: Metric) -> float:
+def find_plain_threshold(metric: Metric) -> float:
     """The threshold of the plain decision between two classes: the likelier one, or the cheaper one."""
-    return bayes_threshold(metric.costs) if len(metric.costs) == 2 else 0.5
+    return compute_bayes_threshold(metric.costs) if len(metric.costs) == 2 else 0.5
 
 
-def moves(metric: Metric, rows: int) -> bool:
+def chooses_threshold(metric: Metric, rows: int) -> bool:
     """Whether a threshold is chosen for this metric on so many rows."""
     least = LEAST_PLAIN if metric.source in ("accuracy", COST) else LEAST
     return metric.needs == "label" and len(metric.classes) == 2 and rows >= least
 
 
-def threshold(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float | None:
+def choose_threshold(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float | None:
     """The threshold that is best for the metric over these folds of probabilities, averaged over bootstrap samples,
     since the best of one sample is mostly noise; None where the plain decision is as good. `keys`: rows of one key are
     drawn together, since of a group's hundred rows one more says nothing new."""
     rows = sum(len(target) for target, _, _ in folds)
-    if not moves(metric, rows) or any(len(np.unique(target)) < 2 for target, _, _ in folds):
+    if not chooses_threshold(metric, rows) or any(len(np.unique(target)) < 2 for target, _, _ in folds):
         return None
-    edges = _edges(np.concatenate([odds[:, 1] for _, odds, _ in folds]), usual(metric))
+    edges = _list_thresholds(np.concatenate([odds[:, 1] for _, odds, _ in folds]), find_plain_threshold(metric))
     draw, count = np.random.Generator(np.random.PCG64(seed)), max(1, min(_DRAWS, _CELLS // rows))
-    counts = [_drawn(pd.factorize(part)[0], count, draw) for part in keys]
-    drawn = _values(metric, folds, counts, edges)
+    counts = [_draw_counts(pd.factorize(part)[0], count, draw) for part in keys]
+    drawn = _score_thresholds(metric, folds, counts, edges)
     at = float(edges[np.nan_to_num(drawn, nan=-np.inf).argmax(axis=1)].mean())
-    plain, moved = (_whole(metric, folds, edge) for edge in (usual(metric), at))
+    plain, moved = (_score_at(metric, folds, edge) for edge in (find_plain_threshold(metric), at))
     return at if moved > plain else None
 
 
-def _drawn(codes: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
+def _draw_counts(codes: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
     """How often each row's key was drawn (replicate, row)."""
     distinct = int(codes.max()) + 1
     return draw.multinomial(distinct, np.full(distinct, 1 / distinct), size=count).astype(float)[:, codes]
 
 
-def _whole(metric: Metric, folds: Sequence[Fold3], edge: float) -> float:
-    return float(_values(metric, folds, [np.ones((1, len(target))) for target, _, _ in folds], np.array([edge]))[0, 0])
+def _score_at(metric: Metric, folds: Sequence[Fold3], edge: float) -> float:
+    return float(
+        _score_thresholds(metric, folds, [np.ones((1, len(target))) for target, _, _ in folds], np.array([edge]))[0, 0]
+    )
 
 
-def _edges(odds: np.ndarray, plain: float) -> np.ndarray:
+def _list_thresholds(odds: np.ndarray, plain: float) -> np.ndarray:
     """Where thresholds may lie: between neighbouring quantiles, and at the plain one."""
     levels = np.unique(np.quantile(odds, np.linspace(0, 1, _EDGES + 1)))
     return np.unique([*(levels[1:] + levels[:-1]) / 2, plain])
 
 
-def _values(metric: Metric, folds: Sequence[Fold3], counts: Sequence[np.ndarray], edges: np.ndarray) -> np.ndarray:
+def _score_thresholds(
+    metric: Metric, folds: Sequence[Fold3], counts: Sequence[np.ndarray], edges: np.ndarray
+) -> np.ndarray:
     """How good the metric is (replicate, threshold), greater is better."""
-    tables = [_tables(fold, count, edges) for fold, count in zip(folds, counts, strict=True)]
+    tables = [_count_confusions(fold, count, edges) for fold, count in zip(folds, counts, strict=True)]
     whole = all(weight is None for _, _, weight in folds)
     parts = [sum(tables)] if metric.kind == "mean" else tables  # a mean is pooled over folds, all else averaged
     values = [metric.of_tables(part.reshape(-1, 2, 2), whole).reshape(part.shape[:2]) for part in parts]  # type: ignore[union-attr]
     return np.mean(values, axis=0) * metric.gain(1.0)
 
 
-def _tables(fold: Fold3, counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def _count_confusions(fold: Fold3, counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Confusion matrices (replicate, threshold, true, said) of one fold."""
     target, odds, weight = fold
     passed, size = np.searchsorted(edges, odds[:, 1], side="right"), len(edges) + 1

@@ -6,8 +6,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from models.checks import percent
-from models.outcome import Interval, Known, ObjectiveOutcome, Part, Report, Warned, number
+from models.checks import format_percent
+from models.outcome import (
+    Interval,
+    ObjectiveOutcome,
+    Report,
+    ReportWarning,
+    SeenAndNewScores,
+    SubsetScore,
+    format_number,
+)
 from models.splitting.seal import LEAST_ROWS
 
 MEANING = {
@@ -25,52 +33,55 @@ _FEW = 0.05
 """Share of rows with features that training held under which these rows have no score of their own in words."""
 
 
-def in_words(report: Report) -> str:
+def describe_result(report: Report) -> str:
     """The result in words."""
-    return " ".join(_parts(report))
+    return " ".join(_describe_parts(report))
 
 
-def further_warnings(report: Report) -> tuple[Warned, ...]:
+def list_further_warnings(report: Report) -> tuple[ReportWarning, ...]:
     """The warnings that the sentence does not say already."""
     return tuple(one for one in report.warnings if one.code != _FIRST)
 
 
-def _parts(report: Report) -> Iterator[str]:
-    estimate, test = between(report.estimate), between(report.test)
-    apart = _apart(report)
+def _describe_parts(report: Report) -> Iterator[str]:
+    estimate, test = format_interval(report.estimate), format_interval(report.test)
+    apart = _read_agreement(report)
     drifts = report.over_time and apart is not None and abs(apart) >= AGREE and bool(estimate and test)
     yield from (warned.message for warned in report.warnings if warned.code == _FIRST)
     if drifts:
         yield f"Expect {report.metric} {test} on new rows: that is what the newest rows gave, which were sealed."
         yield f"Older rows gave {estimate}."
-        yield f"The newest are {'harder' if (apart or 0) > 0 else 'easier'} to predict: the table drifts{_z(apart)}."
+        yield (
+            f"The newest are {'harder' if (apart or 0) > 0 else 'easier'} to predict: the table "
+            f"drifts{_format_z(apart)}."
+        )
     elif estimate:
         yield f"Expect {report.metric} {estimate} on new rows."
     else:
         yield "There is no estimate, since not every fold could be judged."
-    yield from _beside(report.objectives)
-    yield from _leads(report)
+    yield from _describe_objectives(report.objectives)
+    yield from _describe_winner(report)
     if test and not drifts:
-        yield f"The sealed test set, {_opened(report)}, gave {test}."
+        yield f"The sealed test set, {_describe_openings(report)}, gave {test}."
     if report.warm and estimate:
         rely = ": rely on the test score, as long as no gate has chosen by it" if test and not report.promoted else ""
         yield f"After a warm start the estimate may look too good{rely}."
     if estimate and test and apart is not None and not drifts:
-        yield _agreement(apart, bool(report.warm))
+        yield _describe_agreement(apart, bool(report.warm))
     if not report.beats_constant:
         yield f"It is no better than a constant prediction{'' if report.alias else ', so it gets no alias'}."
 
 
-def _apart(report: Report) -> float | None:
+def _read_agreement(report: Report) -> float | None:
     z = report.agreement
     return z if z is not None and math.isfinite(z) else None
 
 
-def _z(apart: float | None) -> str:
+def _format_z(apart: float | None) -> str:
     return "" if apart is None else f" (z = {round(apart, 1) + 0.0:+.1f})"
 
 
-def _leads(report: Report) -> Iterator[str]:
+def _describe_winner(report: Report) -> Iterator[str]:
     """What the winner is best in; families stand by their inner scores, those without an estimate below the others."""
     if report.families and report.families[0].name == report.winner:
         others = (f.estimate is None and f.inner is not None for f in report.families)
@@ -81,22 +92,22 @@ def _leads(report: Report) -> Iterator[str]:
         yield f"The family with the largest share of the model is {report.winner}."
 
 
-def _opened(report: Report) -> str:
+def _describe_openings(report: Report) -> str:
     """How often the sealed rows were looked at, by all runs of the name, and whether the name had others before."""
     count = report.openings
     opened = "opened for the first time" if count <= 1 else f"opened by {count:,} runs so far"
     return opened if report.seal == 1 else f"number {report.seal} of this name and {opened}"
 
 
-def _agreement(apart: float, warm: bool) -> str:
+def _describe_agreement(apart: float, warm: bool) -> str:
     if abs(apart) < AGREE:
-        return f"The two agree{_z(apart)}."
+        return f"The two agree{_format_z(apart)}."
     if warm:
-        return f"The two differ by more than chance explains{_z(apart)}."
-    return f"The two DISAGREE by more than chance explains{_z(apart)}: rely on neither before you know why."
+        return f"The two differ by more than chance explains{_format_z(apart)}."
+    return f"The two DISAGREE by more than chance explains{_format_z(apart)}: rely on neither before you know why."
 
 
-def of_repeats(report: Report) -> str:
+def describe_repeats(report: Report) -> str:
     """What is said of rows that repeat: how many, how they were divided and why, and the scores on seen and on new
     points; nothing where hardly any repeat."""
     found = report.repeats
@@ -107,40 +118,42 @@ def of_repeats(report: Report) -> str:
         "point": f"They count as copies, which stay on one side of every split: {found.reason}.",
         "group": "Groups decide on which side of a split they stand.",
     }[found.unit]
-    parts = [f"{percent(found.share, 1)} of the rows have the same features as other rows. {how}"]
+    parts = [f"{format_percent(found.share, 1)} of the rows have the same features as other rows. {how}"]
     if found.cut_points:
         of = "one point that is" if found.cut_points == 1 else f"{found.cut_points:,} points that are"
         parts.append(f"The {found.cut_rows:,} rows of {of} too large for one side are divided one by one.")
     if found.estimate is not None:
-        parts.append(_parted("Estimate", found.estimate, found.unit))
+        parts.append(_describe_seen_and_new("Estimate", found.estimate, found.unit))
     if found.test is not None:
-        parts.append(_parted("Test", found.test, found.unit))
+        parts.append(_describe_seen_and_new("Test", found.test, found.unit))
     return " ".join(parts)
 
 
-def _parted(name: str, known: Known, unit: str) -> str:
+def _describe_seen_and_new(name: str, known: SeenAndNewScores, unit: str) -> str:
     """`Estimate: 0.81 (0.79 to 0.83) on rows whose features training held (38 %), 0.7 (0.66 to 0.74) on others.`"""
     if not known.seen.rows:
         by = ", by construction" if unit == "point" else ""
         return f"{name}: training held the features of no row that judged{by}, so it is a number for new points."
     if known.seen.share < _FEW and known.new.rows:
-        return f"{name}: {_score(known.new)} without the {known.seen.rows:,} rows whose features training held."
-    seen = f"{_score(known.seen)} on rows whose features training held ({percent(known.seen.share, 1)})"
+        return (
+            f"{name}: {_describe_score(known.new)} without the {known.seen.rows:,} rows whose features training held."
+        )
+    seen = f"{_describe_score(known.seen)} on rows whose features training held ({format_percent(known.seen.share, 1)})"
     if not known.new.rows:
         return f"{name}: {seen}; there are no others."
-    return f"{name}: {seen}, {_score(known.new)} on others."
+    return f"{name}: {seen}, {_describe_score(known.new)} on others."
 
 
-def _score(part: Part) -> str:
-    return between(part.score) or ("no number" if part.rows >= LEAST_ROWS else f"too few ({part.rows}) to say")
+def _describe_score(part: SubsetScore) -> str:
+    return format_interval(part.score) or ("no number" if part.rows >= LEAST_ROWS else f"too few ({part.rows}) to say")
 
 
-def _beside(objectives: Sequence[ObjectiveOutcome]) -> Iterator[str]:
+def _describe_objectives(objectives: Sequence[ObjectiveOutcome]) -> Iterator[str]:
     """`Expect gap:sex 0.05 too.`, `The delivered model has latency 3.1 ms.`"""
 
     def listing(values: Sequence[tuple[ObjectiveOutcome, float | None]]) -> str:
         there = [(one, value) for one, value in values if value is not None and math.isfinite(value)]
-        return ", ".join(f"{one.name} {number(value)} {one.unit}".strip() for one, value in there)
+        return ", ".join(f"{one.name} {format_number(value)} {one.unit}".strip() for one, value in there)
 
     others = listing([(one, one.expected) for one in objectives[1:] if one.delivered is None])
     costs = listing([(one, one.delivered) for one in objectives[1:] if one.delivered is not None])
@@ -150,19 +163,21 @@ def _beside(objectives: Sequence[ObjectiveOutcome]) -> Iterator[str]:
         yield f"The delivered model has {costs}."
 
 
-def between(interval: Interval | None) -> str:
+def format_interval(interval: Interval | None) -> str:
     """`0.921 (0.915 to 0.927)`; nothing where the value is undefined."""
     if interval is None or not math.isfinite(interval.value):
         return ""
     ends = [end for end in (interval.low, interval.high) if end is not None and math.isfinite(end)]
-    return shown(interval.value) + (f" ({shown(ends[0])} to {shown(ends[1])})" if len(ends) == 2 else "")
+    return format_score(interval.value) + (
+        f" ({format_score(ends[0])} to {format_score(ends[1])})" if len(ends) == 2 else ""
+    )
 
 
-def rests(interval: Interval | None) -> str:
+def describe_basis(interval: Interval | None) -> str:
     """` (114 rows, 8 of the smallest class)`; nothing where it was not counted."""
     return "" if interval is None or interval.basis is None else f" ({interval.basis.sentence})"
 
 
-def shown(value: float) -> str:
+def format_score(value: float) -> str:
     """Four significant digits, or whole numbers where they are large."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -9,12 +9,12 @@ import importlib
 import pkgutil
 from functools import cache
 
-from models.errors import InputError, unknown
+from models.errors import InputError, make_unknown_error
 from models.fitting.family import Family
 
 
 @cache
-def families() -> dict[str, Family]:
+def load_families() -> dict[str, Family]:
     """Every family in this folder by name, cheapest first, those whose package is missing too."""
     found = [importlib.import_module(f"{__name__}.{m.name}").FAMILY for m in pkgutil.iter_modules(__path__)]
     names = [f.name for f in found]
@@ -23,16 +23,16 @@ def families() -> dict[str, Family]:
     return {f.name: f for f in sorted(found, key=lambda f: (f.cost, f.name))}
 
 
-def family(name: str) -> Family:
+def load_family(name: str) -> Family:
     """The family of that name; InputError with the known ones otherwise."""
-    if name not in families():
-        raise unknown("family", name, families())
-    return families()[name]
+    if name not in load_families():
+        raise make_unknown_error("family", name, load_families())
+    return load_families()[name]
 
 
-def usable(name: str) -> Family:
+def require_family(name: str) -> Family:
     """The family of that name; InputError with what to do where something that it needs is missing."""
-    known = family(name)
+    known = load_family(name)
     if known.lack:
         raise InputError(f"The family {name} can't be used here: {known.lack}")
     return known

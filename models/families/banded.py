@@ -6,41 +6,50 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
-from models.fitting.column_groups import by_group, count, fitted, groups, order, scaled
-from models.fitting.family import Family, Fitted, Needs
-from models.fitting.hypergradient import by_penalties, solution
-from models.fitting.ranges import wished
+from models.fitting.column_groups import (
+    assign_groups,
+    count_groups,
+    find_column_order,
+    fit_linear_model,
+    make_group_scaler,
+    repeat_by_group,
+)
+from models.fitting.family import Family, FittedModel, Needs
+from models.fitting.hypergradient import differentiate_by_penalties, refine_solution
+from models.fitting.ranges import has_user_range
 
 _L1_CELLS = 2_000_000
 _SPARSE, _SMOOTH = 1 / 100, 1 / 1000
 """Of a strength, for each row of a regression: what an elastic net, and what an L2 penalty takes."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {
-        "strengths": [trial.suggest_float(f"strength_{g}", 1e-4, 1e3, log=True) for g in range(count(shape))],
+        "strengths": [trial.suggest_float(f"strength_{g}", 1e-4, 1e3, log=True) for g in range(count_groups(shape))],
         "columns": max(1, shape.columns),
     }
-    affordable = shape.rows * shape.columns * max(1, shape.classes) <= _L1_CELLS or wished(trial, "penalty", "l1_ratio")
+    affordable = shape.rows * shape.columns * max(1, shape.classes) <= _L1_CELLS or has_user_range(
+        trial, "penalty", "l1_ratio"
+    )
     if affordable and trial.suggest_categorical("penalty", ["l2", "elasticnet"]) == "elasticnet":
         config["l1_ratio"] = trial.suggest_float("l1_ratio", 0.05, 1.0)
     return config
 
 
-def _banded(config, part):
+def _assign_strengths(config, part):
     """The group of each column of X, and every group's strength."""
     strengths = np.array(config["strengths"])
-    return groups(part, config["columns"], len(strengths)), strengths
+    return assign_groups(part, config["columns"], len(strengths)), strengths
 
 
 def _fit(config, part, seed, threads):
-    group, strengths = _banded(config, part)
+    group, strengths = _assign_strengths(config, part)
     # A column divided by the root of its strength bears that strength under a penalty of 1.
-    bands = scaled(group, strengths**-0.5)
-    return Fitted(fitted([("bands", bands)], _model(config, part, seed), part))
+    bands = make_group_scaler(group, strengths**-0.5)
+    return FittedModel(fit_linear_model([("bands", bands)], _make_model(config, part, seed), part))
 
 
-def _model(config, part, seed):
+def _make_model(config, part, seed):
     l1 = config.get("l1_ratio")
     if part.shape.task == "regression":
         if l1 is not None:
@@ -51,13 +60,15 @@ def _model(config, part, seed):
     return LogisticRegression(max_iter=500)
 
 
-def _hypergradient(config, part, model, judge, seed):
-    group, strengths = _banded(config, part)
+def _compute_hypergradient(config, part, model, judge, seed):
+    group, strengths = _assign_strengths(config, part)
     roots, l1 = np.sqrt(strengths[group]), config.get("l1_ratio", 0.0)
-    size, unit = _penalty(config, part)
+    size, unit = _compute_penalty(config, part)
     ridge, lasso = size * (1 - l1) * roots**2, size * l1 * unit * roots
-    coef = _by_column(model, roots)
-    by_ridge, by_lasso = by_penalties(solution(part, coef, model["model"].intercept_, ridge, lasso), judge)
+    coef = _reorder_coefficients(model, roots)
+    by_ridge, by_lasso = differentiate_by_penalties(
+        refine_solution(part, coef, model["model"].intercept_, ridge, lasso), judge
+    )
     # By a column's own strength: the ridge is as large, the lasso as large as its root.
     slopes = (by_ridge * ridge + by_lasso * lasso / 2) / roots**2
     found = {f"strength_{g}": slopes[group == g].sum() for g in range(len(strengths))}
@@ -66,14 +77,14 @@ def _hypergradient(config, part, model, judge, seed):
     return found
 
 
-def _by_column(model, roots):
+def _reorder_coefficients(model, roots):
     """The coefficients by the columns of X, which the bands have in another order and on another scale."""
     coef = np.empty_like(np.atleast_2d(model["model"].coef_))
-    coef[:, order(model["bands"])] = model["model"].coef_
+    coef[:, find_column_order(model["bands"])] = model["model"].coef_
     return coef / roots
 
 
-def _penalty(config, part):
+def _compute_penalty(config, part):
     """The whole penalty at strength 1 against a sum over rows of the loss, and what L1 counts coefficients in."""
     if part.shape.task != "regression":
         return 1.0, 1.0
@@ -88,10 +99,10 @@ FAMILY = Family(
     suits="columns of different kinds whose effects add up, where some kinds tell much more than others",
     cost=0.5,
     needs=Needs(categories="onehot", missing=False, scaled=True),
-    default=by_group("strength", 1.0) | {"penalty": "l2", "log_target": True},
-    space=_space,
+    default=repeat_by_group("strength", 1.0) | {"penalty": "l2", "log_target": True},
+    space=_suggest_configuration,
     fit=_fit,
-    hypergradient=_hypergradient,
+    hypergradient=_compute_hypergradient,
     many=True,
     priority=1,
     logs=True,

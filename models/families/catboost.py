@@ -9,12 +9,12 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from models.fitting.family import Family, Fitted, Needs, patience, rounds_within
+from models.fitting.family import Family, FittedModel, Needs, choose_patience, limit_rounds
 
 _MOST_ROUNDS = 1000
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
         "depth": trial.suggest_int("depth", 4, 8),
@@ -31,14 +31,14 @@ def _space(trial, shape):
     return config
 
 
-def _loss(part) -> str:
+def _choose_loss(part) -> str:
     shape = part.shape
     if shape.task != "regression":
         return "MultiClass" if part.y.max() > 1 else "Logloss"
     return {"squared": "RMSE", "absolute": "MAE", "quantile": f"Quantile:alpha={shape.level}"}[shape.loss]
 
 
-def _columns(part) -> ColumnTransformer:
+def _make_code_encoder(part) -> ColumnTransformer:
     """Category codes first and as integers, in a frame: CatBoost takes no category from an array of floats."""
     how: dict[str, Any] = {"unknown_value": -1, "encoded_missing_value": -1, "dtype": np.int64}
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", **how)
@@ -48,7 +48,7 @@ def _columns(part) -> ColumnTransformer:
     return columns.set_output(transform="pandas")
 
 
-def _model(config, part, seed, threads, rounds):
+def _make_model(config, part, seed, threads, rounds):
     """The library's own model, before its fit."""
     from catboost import CatBoostClassifier, CatBoostRegressor
 
@@ -60,7 +60,7 @@ def _model(config, part, seed, threads, rounds):
     # What depends on the number of rounds where it is not given: leaf estimation, above, and max_ctr_complexity.
     return (CatBoostRegressor if part.shape.task == "regression" else CatBoostClassifier)(
         iterations=rounds,
-        loss_function=_loss(part),
+        loss_function=_choose_loss(part),
         # Tuple and text, since scikit-learn clones no model that hands out copies of its lists.
         cat_features=tuple(range(len(part.categories))) or None,
         boosting_type="Plain",
@@ -73,13 +73,13 @@ def _model(config, part, seed, threads, rounds):
     )
 
 
-def _coded(part) -> tuple[ColumnTransformer | None, Any]:
+def _encode_rows(part) -> tuple[ColumnTransformer | None, Any]:
     """What makes categories codes, None where there are none, and the rows as CatBoost takes them."""
-    columns = _columns(part) if part.categories else None
+    columns = _make_code_encoder(part) if part.categories else None
     return columns, part.X if columns is None else columns.fit_transform(part.X)
 
 
-def _delivered(columns, model):
+def _to_pipeline(columns, model):
     return model if columns is None else Pipeline([("columns", columns), ("model", model)])
 
 
@@ -87,32 +87,32 @@ def _fit(config, part, seed, threads):
     from catboost import Pool
 
     rounds = config.get("rounds")
-    most = rounds_within(part.share, _MOST_ROUNDS, config["learning_rate"])
-    model: Any = _model(config, part, seed, threads, rounds or most)
-    columns, X = _coded(part)
+    most = limit_rounds(part.share, _MOST_ROUNDS, config["learning_rate"])
+    model: Any = _make_model(config, part, seed, threads, rounds or most)
+    columns, X = _encode_rows(part)
     if rounds is None and part.stop is not None:
         Xs, ys, weight = part.stop
         Xs = Xs if columns is None else columns.transform(Xs)
         held = Pool(Xs, ys, cat_features=list(range(len(part.categories))), weight=weight)
-        wait = patience(config["learning_rate"])
+        wait = choose_patience(config["learning_rate"])
         model.fit(X, part.y, sample_weight=part.weight, eval_set=held, early_stopping_rounds=wait, use_best_model=True)
         rounds = int(model.tree_count_)
     else:
         model.fit(X, part.y, sample_weight=part.weight)
-    return Fitted(_delivered(columns, model), rounds)
+    return FittedModel(_to_pipeline(columns, model), rounds)
 
 
-def _steps(config, part, seed, threads, before):
+def _train_steps(config, part, seed, threads, before):
     done = before.tree_count_ if before is not None else 0
     # Drawn anew: else every step would sample the rows and columns of the one before. Without shrinkage, which it uses
     # under monotone constraints and can't go on with.
     settings = {**config, "model_shrink_rate": 0.0}
-    model: Any = _model(settings, part, (seed + done) % 2**31, threads, config["rounds"])
-    columns, X = _coded(part)
+    model: Any = _make_model(settings, part, (seed + done) % 2**31, threads, config["rounds"])
+    columns, X = _encode_rows(part)
     model.fit(X, part.y, sample_weight=part.weight, init_model=before)
     # A copy knows its trees alone, as one that comes from a file does; the model itself would go on with the state of
     # its training, its draws among it.
-    return Fitted(_delivered(columns, model), None, model.copy())
+    return FittedModel(_to_pipeline(columns, model), None, model.copy())
 
 
 FAMILY = Family(
@@ -131,13 +131,13 @@ FAMILY = Family(
         "leaf_estimation_iterations": 3,
         "grow_policy": "SymmetricTree",
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
     fidelity="rounds",
     most_rounds=_MOST_ROUNDS,
     stops_early=True,
-    steps=_steps,
+    steps=_train_steps,
     explores=("learning_rate", "depth", "l2_leaf_reg", "subsample", "colsample_bylevel"),
     monotone=True,
     threads=True,

@@ -11,9 +11,9 @@ from math import prod
 import numpy as np
 from scipy.sparse import block_diag, csr_array, eye_array
 
-from models.fitting.family import Family, Fitted, Needs, Part
-from models.fitting.perceptron import Layer, linear, normalised, perceptron
-from models.fitting.torch_training import course, outputs, train
+from models.fitting.family import Family, FittedModel, Needs, TrainingData
+from models.fitting.perceptron import Layer, build_perceptron, fold_normalisation, to_layer
+from models.fitting.torch_training import count_outputs, make_training_settings, train_module
 
 _MOST_PLACES = 4096
 """Of a larger grid the unrolled matrices would be too large to serve."""
@@ -21,7 +21,7 @@ _SMALL = 100
 """On a grid of so many places a convolution may be taken at each of them."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {
         "layers": trial.suggest_int("layers", 1, 3),
         "channels": trial.suggest_int("channels", 8, 32, log=True),
@@ -39,7 +39,7 @@ def _space(trial, shape):
     }
 
 
-def _unsuited(shape) -> str:
+def _explain_unsuited(shape) -> str:
     if not shape.grid:
         return "it needs to know how the columns lie: --grid 8x8 for a picture, --grid 64 for a signal"
     if (places := prod(shape.grid)) > _MOST_PLACES:
@@ -49,10 +49,12 @@ def _unsuited(shape) -> str:
 
 def _fit(config, part, seed, threads):
     lens = _Lens.of(config, part)
-    network = lambda: _network(config, lens, outputs(part))  # noqa: E731
-    made = train(network, part, course(config, len(part.y), part.share), seed, threads, config.get("rounds"))
+    network = lambda: _build_network(config, lens, count_outputs(part))  # noqa: E731
+    made = train_module(
+        network, part, make_training_settings(config, len(part.y), part.share), seed, threads, config.get("rounds")
+    )
     layers = lens.layers(made.module)
-    return Fitted(perceptron(layers, "relu", part.shape, made.centre, made.spread), made.rounds)
+    return FittedModel(build_perceptron(layers, "relu", part.shape, made.centre, made.spread), made.rounds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ class _Lens:
     spread: np.ndarray
 
     @classmethod
-    def of(cls, config, part: Part) -> _Lens:
+    def of(cls, config, part: TrainingData) -> _Lens:
         # A signal is a picture of one line.
         high, wide = (1, *part.shape.grid)[-2:]
         sizes, places = [(high, wide)], high * wide
@@ -93,12 +95,12 @@ class _Lens:
         rest = len(self.centre) - self.places
         both = csr_array(np.hstack([np.eye(rest), -np.eye(rest)]))
         found: list[Layer] = []
-        for before, after, conv in zip(self.sizes, self.sizes[1:], _convolutions(module), strict=False):
+        for before, after, conv in zip(self.sizes, self.sizes[1:], _read_convolutions(module), strict=False):
             matrix, added = self._unrolled(conv, before, after)
             by = both if not found else eye_array(2 * rest)
             found.append((csr_array(block_diag([matrix, by])), np.concatenate([added, np.zeros(2 * rest)])))
-        found[0] = _scaled(found[0], self.centre, self.spread)
-        inner, last = (linear(part) for part in module.head if part.__class__.__name__ == "Linear")
+        found[0] = _rescale_layer(found[0], self.centre, self.spread)
+        inner, last = (to_layer(part) for part in module.head if part.__class__.__name__ == "Linear")
         seen, others = np.split(inner[0], [len(inner[0]) - rest])
         return [*found, (np.vstack([seen, others, -others]), inner[1]), last]
 
@@ -120,13 +122,13 @@ class _Lens:
         return matrix, np.repeat(added, prod(after))
 
 
-def _scaled(layer: Layer, centre: np.ndarray, spread: np.ndarray) -> Layer:
+def _rescale_layer(layer: Layer, centre: np.ndarray, spread: np.ndarray) -> Layer:
     """The layer on columns as they come instead of columns of mean 0 and variance 1."""
     matrix = csr_array(layer[0].multiply(1 / spread[:, None]))
     return matrix, layer[1] - centre @ matrix
 
 
-def _convolutions(module) -> list[Layer]:
+def _read_convolutions(module) -> list[Layer]:
     """Weights (channels, height, width, outputs) and what is added, normalisation folded in."""
     found: list[Layer] = []
     for part in module.convolutions:
@@ -134,11 +136,11 @@ def _convolutions(module) -> list[Layer]:
             weight = part.weight.detach().numpy().astype(np.float64).transpose(1, 2, 3, 0)
             found.append((weight, part.bias.detach().numpy().astype(np.float64)))
         elif part.__class__.__name__ == "BatchNorm2d":
-            found[-1] = normalised(found[-1], part)
+            found[-1] = fold_normalisation(found[-1], part)
     return found
 
 
-def _network(config, lens: _Lens, count: int):
+def _build_network(config, lens: _Lens, count: int):
     """The network: convolutions, then two linear layers over all they found and the rest of the columns."""
     import torch
     from torch import nn
@@ -190,7 +192,7 @@ FAMILY = Family(
         "epochs": 25,
         "log_target": False,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
     fidelity="rounds",
@@ -200,7 +202,7 @@ FAMILY = Family(
     logs=True,
     threads=True,
     gpu=True,
-    unsuited=_unsuited,
+    unsuited=_explain_unsuited,
     most_cells=1e7,
     package="torch",
     extra="neural",

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
-from models.fitting.family import Family, Fitted, Needs
+from models.fitting.family import Family, FittedModel, Needs
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {}
 
 
 def _fit(config, part, seed, threads):
-    model = _regressor(part.shape) if part.shape.task == "regression" else DummyClassifier(strategy="prior")
-    return Fitted(model.fit(part.X, part.y, sample_weight=part.weight))
+    model = _make_regressor(part.shape) if part.shape.task == "regression" else DummyClassifier(strategy="prior")
+    return FittedModel(model.fit(part.X, part.y, sample_weight=part.weight))
 
 
-def _regressor(shape):
+def _make_regressor(shape):
     if shape.loss == "squared":
         return DummyRegressor(strategy="mean")
     return DummyRegressor(strategy="quantile", quantile=shape.level)
@@ -28,7 +28,7 @@ FAMILY = Family(
     cost=0.0001,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={},
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
     priority=1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.fitting.family import Family, Fitted, Needs
+from models.fitting.family import Family, FittedModel, Needs
 
 _FIXED = {
     "max_bins": 256,
@@ -15,7 +15,7 @@ _FIXED = {
 model already. More jobs are more processes, which are not ours to start."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
         "interactions": trial.suggest_categorical("interactions", ["0x", "0.5x", "1x", "2x", "4x"]),
@@ -37,10 +37,10 @@ def _fit(config, part, seed, threads):
         **_FIXED,
         **config,
     )
-    return Fitted(model.fit(part.X, part.y, sample_weight=part.weight))
+    return FittedModel(model.fit(part.X, part.y, sample_weight=part.weight))
 
 
-def _unsuited(shape):
+def _explain_unsuited(shape):
     return "with so many classes it is slow, and nobody can read it" if shape.classes > 10 else ""
 
 
@@ -57,11 +57,11 @@ FAMILY = Family(
         "max_leaves": 2,
         "min_samples_leaf": 4,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     priority=3,
     monotone=True,
-    unsuited=_unsuited,
+    unsuited=_explain_unsuited,
     most_cells=2e6,
     package="interpret",
     extra="interpret",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from models.fitting.family import Family, Needs
-from models.fitting.forests import grown
+from models.fitting.forests import fit_forest
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {
         "max_features": trial.suggest_float("max_features", 0.1, 1.0),
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 20, log=True),
@@ -21,7 +21,7 @@ def _space(trial, shape):
 
 def _fit(config, part, seed, threads):
     forest = ExtraTreesRegressor if part.shape.task == "regression" else ExtraTreesClassifier
-    return grown(forest, config, part, seed, threads)
+    return fit_forest(forest, config, part, seed, threads)
 
 
 FAMILY = Family(
@@ -30,7 +30,7 @@ FAMILY = Family(
     cost=5.5,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={"max_features": 0.5, "min_samples_leaf": 1, "min_samples_split": 2, "criterion": "gini"},
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     monotone=True,
     threads=True,

@@ -19,13 +19,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
-from models.fitting.family import Family, Fitted, Needs, Shape
+from models.fitting.family import Family, FittedModel, Needs, Shape
 
 _SWEEPS = 4
 """Times that each column's vectors are fitted while the others' stand; more fit the training rows only."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {"damping": trial.suggest_float("damping", 0.3, 100.0, log=True)}
     if shape.task == "regression" and (rank := trial.suggest_categorical("rank", [0, 4, 8, 16])):
         config |= {"rank": rank, "factor_damping": trial.suggest_float("factor_damping", 5.0, 100.0, log=True)}
@@ -39,33 +39,33 @@ def _fit(config, part, seed, threads):
         sparse_threshold=1.0,
     )
     wide: Any = sparse.csr_matrix(columns.fit_transform(part.X))
-    apart: Any = wide if part.group is None else sparse.hstack([wide, _onehot(part.group)], format="csr")
+    apart: Any = wide if part.group is None else sparse.hstack([wide, _encode_groups(part.group)], format="csr")
     if part.shape.task != "regression":
         model = LogisticRegression(C=1 / config["damping"], max_iter=300).fit(apart, part.y, sample_weight=part.weight)
-        return Fitted(make_pipeline(columns, _without(model, wide.shape[1])))
+        return FittedModel(make_pipeline(columns, _drop_columns(model, wide.shape[1])))
     effects: Any = Ridge(config["damping"], solver="sparse_cg", tol=1e-3).fit(apart, part.y, sample_weight=part.weight)
     left = part.y - effects.predict(apart)
-    effects = _without(effects, wide.shape[1])
+    effects = _drop_columns(effects, wide.shape[1])
     if not config.get("rank") or len(part.categories) < 2:
-        return Fitted(make_pipeline(columns, effects))
+        return FittedModel(make_pipeline(columns, effects))
     ends = np.cumsum([len(levels) for levels in columns.named_transformers_["levels"].categories_])
     blocks = [wide[:, end - size : end] for end, size in zip(ends, np.diff(ends, prepend=0), strict=True)]
-    vectors = _vectors(blocks, left, part.weight, config, seed)
-    return Fitted(make_pipeline(columns, *_machine(np.vstack(vectors), effects)))
+    vectors = _fit_vectors(blocks, left, part.weight, config, seed)
+    return FittedModel(make_pipeline(columns, *_build_machine(np.vstack(vectors), effects)))
 
 
-def _onehot(group: np.ndarray) -> Any:
+def _encode_groups(group: np.ndarray) -> Any:
     codes = np.unique(group, return_inverse=True)[1]
     return sparse.csr_matrix((np.ones(len(codes)), (np.arange(len(codes)), codes)))
 
 
-def _without(model: Any, columns: int) -> Any:
+def _drop_columns(model: Any, columns: int) -> Any:
     """The model of the first columns alone: what the others add is 0."""
     model.coef_, model.n_features_in_ = model.coef_[..., :columns], columns
     return model
 
 
-def _vectors(blocks: Sequence[Any], left: np.ndarray, weight, config, seed: int) -> list[np.ndarray]:
+def _fit_vectors(blocks: Sequence[Any], left: np.ndarray, weight, config, seed: int) -> list[np.ndarray]:
     """A vector for each level of each column, by alternating least squares (Rendle et al. 2011, SIGIR): while the
     others stand, what a column's vectors add is linear in them."""
     rank, draw = config["rank"], np.random.default_rng(seed)
@@ -76,19 +76,19 @@ def _vectors(blocks: Sequence[Any], left: np.ndarray, weight, config, seed: int)
             total = np.sum(beside, axis=0)
             among = ((total**2).sum(axis=1) - np.sum([(one**2).sum(axis=1) for one in beside], axis=0)) / 2
             line = Ridge(config["factor_damping"], solver="sparse_cg", fit_intercept=False, tol=1e-3)
-            line.fit(_times(block, total), left - among, sample_weight=weight)
+            line.fit(_multiply_block(block, total), left - among, sample_weight=weight)
             vectors[k] = line.coef_.reshape(block.shape[1], rank)
     return vectors
 
 
-def _times(block: Any, total: np.ndarray) -> sparse.csr_matrix:
+def _multiply_block(block: Any, total: np.ndarray) -> sparse.csr_matrix:
     """Each row's 1 in the block, in the columns of its level's vector, times the row's `total`."""
     rank, rows = total.shape[1], np.repeat(np.arange(len(total)), np.diff(block.indptr))
     places = (block.indices[:, None] * rank + np.arange(rank)).ravel()
     return sparse.csr_matrix((total[rows].ravel(), places, block.indptr * rank), (len(total), block.shape[1] * rank))
 
 
-def _machine(vectors: np.ndarray, effects: Any) -> tuple[FeatureUnion, Ridge]:
+def _build_machine(vectors: np.ndarray, effects: Any) -> tuple[FeatureUnion, Ridge]:
     """Steps of scikit-learn that add the products of all pairs: half of what the square of a row's sum of vectors has
     over its vectors' squares, and these are effects of levels."""
     levels, rank = vectors.shape
@@ -103,7 +103,7 @@ def _machine(vectors: np.ndarray, effects: Any) -> tuple[FeatureUnion, Ridge]:
     return FeatureUnion([("effects", "passthrough"), ("squares", squares)]), effects
 
 
-def _unsuited(shape: Shape) -> str:
+def _explain_unsuited(shape: Shape) -> str:
     return "" if shape.many >= 2 else "it needs two columns of many levels, such as users and items"
 
 
@@ -113,11 +113,11 @@ FAMILY = Family(
     cost=1.5,
     needs=Needs(categories="levels", missing=False, scaled=True),
     default={"damping": 4.0, "rank": 8, "factor_damping": 25.0},
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     fidelity="folds",  # some of the rows leave most levels next to none
     priority=1,
-    unsuited=_unsuited,
+    unsuited=_explain_unsuited,
     most_cells=2e8,
     source="damping after Koren, Bell & Volinsky 2009 (their 10 and 25 rows); ranks and their damping tried on "
     "MovieLens (docs/columns.md)",

@@ -8,12 +8,12 @@ from typing import Any
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from models.fitting.family import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
+from models.fitting.family import Family, FittedModel, Needs, choose_patience, limit_rounds, refuse_monotone_quantile
 
 _MOST_ROUNDS = 1000
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
         "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 4, 255, log=True),
@@ -23,7 +23,7 @@ def _space(trial, shape):
     }
 
 
-def _loss(part) -> dict[str, Any]:
+def _choose_loss(part) -> dict[str, Any]:
     shape = part.shape
     # Leaves that are set to a median or a quantile after the tree is grown break its order.
     if shape.task != "regression" or shape.loss == "squared" or part.monotone:
@@ -32,10 +32,10 @@ def _loss(part) -> dict[str, Any]:
 
 
 def _fit(config, part, seed, threads):
-    given: dict[str, Any] = {**_loss(part), **config}
+    given: dict[str, Any] = {**_choose_loss(part), **config}
     rounds = given.pop("rounds", None)
     stopping = rounds is None and part.stop is not None
-    most = rounds or rounds_within(part.share, _MOST_ROUNDS, given["learning_rate"])
+    most = rounds or limit_rounds(part.share, _MOST_ROUNDS, given["learning_rate"])
     settings: dict[str, Any] = {
         "early_stopping": stopping,
         "categorical_features": list(part.categories) or None,
@@ -43,7 +43,7 @@ def _fit(config, part, seed, threads):
     }
     model = (HistGradientBoostingRegressor if part.shape.task == "regression" else HistGradientBoostingClassifier)(
         max_iter=most,
-        n_iter_no_change=patience(given["learning_rate"]),
+        n_iter_no_change=choose_patience(given["learning_rate"]),
         random_state=seed,
         **settings,
         **given,
@@ -56,24 +56,24 @@ def _fit(config, part, seed, threads):
     with threadpool_limits(threads, user_api="openmp"):
         model.fit(part.X, part.y, sample_weight=part.weight, **held)
     if not stopping:
-        return Fitted(model, rounds)
+        return FittedModel(model, rounds)
     whole = model.n_iter_ < most
-    return Fitted(model, _cut(model), whole=whole)
+    return FittedModel(model, _cut_rounds(model), whole=whole)
 
 
-def _steps(config, part, seed, threads, model):
+def _train_steps(config, part, seed, threads, model):
     if model is None:
         made = _fit(config, part, seed, threads).model
-        return Fitted(made, None, made)
+        return FittedModel(made, None, made)
     settings = {name: value for name, value in config.items() if name != "rounds"}
     model = copy.deepcopy(model).set_params(**settings, max_iter=model.n_iter_ + config["rounds"], warm_start=True)
     with threadpool_limits(threads, user_api="openmp"):
         model.fit(part.X, part.y, sample_weight=part.weight)
     model.set_params(warm_start=False)
-    return Fitted(model, None, model)
+    return FittedModel(model, None, model)
 
 
-def _cut(model) -> int:
+def _cut_rounds(model) -> int:
     """The rounds at which the stopping rows were told best; the later ones are taken off the model.
 
     Scikit-learn stops as others do, but keeps the rounds in which it waited for a gain."""
@@ -94,18 +94,18 @@ FAMILY = Family(
         "max_features": 0.9,
         "l2_regularization": 1e-5,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
     fidelity="rounds",
     most_rounds=_MOST_ROUNDS,
     priority=3,
     stops_early=True,
-    steps=_steps,
+    steps=_train_steps,
     explores=("learning_rate", "max_leaf_nodes", "min_samples_leaf", "max_features", "l2_regularization"),
     monotone=True,
     threads=True,
-    unsuited=no_monotone_quantile,
+    unsuited=refuse_monotone_quantile,
     trusted=(
         "functools.partial",  # around `check_array`, in the step that takes category codes apart; skops asks for both
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",

@@ -11,9 +11,16 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 
-from models.fitting.column_groups import by_group, count, fitted, groups, order, scaled
-from models.fitting.family import Family, Fitted, Needs, up_to
-from models.fitting.hypergradient import by_features, solution
+from models.fitting.column_groups import (
+    assign_groups,
+    count_groups,
+    find_column_order,
+    fit_linear_model,
+    make_group_scaler,
+    repeat_by_group,
+)
+from models.fitting.family import Family, FittedModel, Needs, limit_rows
+from models.fitting.hypergradient import differentiate_by_features, refine_solution
 
 _FEATURES = 300
 """Rows of the training part that the kernel compares with."""
@@ -25,9 +32,9 @@ _GAMMA = 0.5
 """Makes the lengths those of exp(-distance**2 / 2)."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {
-        "lengths": [trial.suggest_float(f"length_{g}", 0.1, 30.0, log=True) for g in range(count(shape))],
+        "lengths": [trial.suggest_float(f"length_{g}", 0.1, 30.0, log=True) for g in range(count_groups(shape))],
         "strength": trial.suggest_float("strength", 1e-4, 1e2, log=True),
         "columns": max(1, shape.columns),
     }
@@ -37,32 +44,34 @@ def _fit(config, part, seed, threads):
     lengths = np.array(config["lengths"])
     # In lengths that grow with the root of the columns, as distances do: 1 then means the same for every table.
     scale = 1 / (lengths * np.sqrt(part.X.shape[1]))
-    bands = scaled(groups(part, config["columns"], len(lengths)), scale)
+    bands = make_group_scaler(assign_groups(part, config["columns"], len(lengths)), scale)
     features = Nystroem(gamma=_GAMMA, n_components=min(_FEATURES, len(part.y)), random_state=seed)
     regression = part.shape.task == "regression"
     last = Ridge(alpha=config["strength"]) if regression else LogisticRegression(C=1 / config["strength"], max_iter=300)
-    return Fitted(fitted([("bands", bands), ("features", features)], last, part))
+    return FittedModel(fit_linear_model([("bands", bands), ("features", features)], last, part))
 
 
-def _hypergradient(config, part, model, judge, seed):
+def _compute_hypergradient(config, part, model, judge, seed):
     """By way of the kernel's own weights, the features' through its root: that root need not be differentiated."""
     bands, features, last = model["bands"], model["features"], model["model"]
     rows, judged, landmarks = bands.transform(part.X), bands.transform(judge.X), features.components_
     on, judged_on = (replace(one, X=features.transform(X)) for one, X in ((part, rows), (judge, judged)))
     width = on.X.shape[1]
-    at = solution(on, last.coef_, last.intercept_, np.full(width, config["strength"]), np.zeros(width))
-    by_judged, by_rows, pull = by_features(at, judged_on)
+    at = refine_solution(on, last.coef_, last.intercept_, np.full(width, config["strength"]), np.zeros(width))
+    by_judged, by_rows, pull = differentiate_by_features(at, judged_on)
     root, coef = features.normalization_, at.beta[:, :-1]
     between = -config["strength"] * (pull @ root).T @ (coef @ root)
     slopes = np.zeros(part.X.shape[1])
     for X, pulled in ((judged, by_judged @ root), (rows, by_rows @ root), (landmarks, between)):
-        slopes[order(bands)] += _by_distance(rbf_kernel(X, landmarks, gamma=_GAMMA) * pulled, X, landmarks)
-    group = groups(part, config["columns"], len(config["lengths"]))
+        slopes[find_column_order(bands)] += _sum_distances(
+            rbf_kernel(X, landmarks, gamma=_GAMMA) * pulled, X, landmarks
+        )
+    group = assign_groups(part, config["columns"], len(config["lengths"]))
     found = {f"length_{g}": slopes[group == g].sum() / length for g, length in enumerate(config["lengths"])}
     return found | {"strength": -(pull * coef).sum()}
 
 
-def _by_distance(pulled, X, Z):
+def _sum_distances(pulled, X, Z):
     """(columns,): the squared distances of rows of X from rows of Z, each times what pulls at that pair, added up."""
     return pulled.sum(axis=1) @ X**2 + pulled.sum(axis=0) @ Z**2 - 2 * (X * (pulled @ Z)).sum(axis=0)
 
@@ -72,14 +81,14 @@ FAMILY = Family(
     suits="small tables of numbers with smooth effects, some columns of which tell much more than others",
     cost=1.0,
     needs=Needs(categories="onehot", missing=False, scaled=True),
-    default=by_group("length", 1.0) | {"strength": 0.1, "log_target": True},
-    space=_space,
+    default=repeat_by_group("length", 1.0) | {"strength": 0.1, "log_target": True},
+    space=_suggest_configuration,
     fit=_fit,
-    hypergradient=_hypergradient,
+    hypergradient=_compute_hypergradient,
     many=True,
     priority=1,
     logs=True,
-    unsuited=up_to(_MOST_ROWS),
+    unsuited=limit_rows(_MOST_ROWS),
     most_cells=5e6,
     source="lengths from a tenth to thirty times the root of the columns, around scikit-learn's gamma='scale'; "
     "strength as C of svm's",

@@ -6,10 +6,10 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
-from models.fitting.family import Family, Fitted, Needs
+from models.fitting.family import Family, FittedModel, Needs
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {
         "n_neighbors": trial.suggest_int("n_neighbors", 1, 100, log=True),
         "weights": trial.suggest_categorical("weights", ["uniform", "distance"]),
@@ -26,7 +26,7 @@ def _fit(config, part, seed, threads):
     # Trees of neighbours are types that skops does not know, and bring little where rows are few.
     model = neighbors(algorithm="brute", n_jobs=threads, **settings)
     scaled = QuantileTransformer(n_quantiles=min(1000, len(part.y)), random_state=seed)
-    return Fitted((make_pipeline(scaled, model) if ranks else model).fit(part.X, part.y))
+    return FittedModel((make_pipeline(scaled, model) if ranks else model).fit(part.X, part.y))
 
 
 FAMILY = Family(
@@ -42,7 +42,7 @@ FAMILY = Family(
         "selected": 1.0,
         "log_target": False,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     fidelity="folds",  # how many neighbours are best depends on how many rows there are
     selects=True,

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from models.fitting.family import Family, Fitted, Needs
+from models.fitting.family import Family, FittedModel, Needs
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {"shrinkage": trial.suggest_float("shrinkage", 1e-4, 1.0, log=True)}
 
 
 def _fit(config, part, seed, threads):
-    return Fitted(LinearDiscriminantAnalysis(solver="lsqr", **config).fit(part.X, part.y))
+    return FittedModel(LinearDiscriminantAnalysis(solver="lsqr", **config).fit(part.X, part.y))
 
 
 FAMILY = Family(
@@ -22,7 +22,7 @@ FAMILY = Family(
     cost=0.2,
     needs=Needs(categories="onehot", missing=False, scaled=True),
     default={"shrinkage": 0.02, "selected": 1.0},
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     tasks=("binary", "multiclass"),
     priority=3,

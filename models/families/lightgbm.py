@@ -8,8 +8,8 @@ from typing import Any
 import lightgbm
 from lightgbm import Dataset, LGBMClassifier, LGBMRegressor
 
-from models.fitting.boosters import Boosted
-from models.fitting.family import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
+from models.fitting.boosters import BinnedBooster
+from models.fitting.family import Family, FittedModel, Needs, choose_patience, limit_rounds, refuse_monotone_quantile
 
 _MOST_ROUNDS = 1500
 
@@ -17,7 +17,7 @@ _BINS = {"max_bin": 255, "feature_pre_filter": False, "force_col_wise": True, "v
 """What belongs to the binned rows, the same in every fit of a study. Without the filter they serve any leaf size."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
         "num_leaves": trial.suggest_int("num_leaves", 4, 255, log=True),
@@ -31,7 +31,7 @@ def _space(trial, shape):
     return config
 
 
-def _objective(part) -> dict[str, Any]:
+def _choose_objective(part) -> dict[str, Any]:
     shape = part.shape
     if shape.task != "regression":
         return {"objective": "multiclass" if part.y.max() > 1 else "binary"}
@@ -41,14 +41,14 @@ def _objective(part) -> dict[str, Any]:
     return {"objective": "quantile", "alpha": shape.level} if shape.loss == "quantile" else {"objective": "l1"}
 
 
-def _settings(config, part, seed, threads) -> dict[str, Any]:
+def _build_settings(config, part, seed, threads) -> dict[str, Any]:
     """Names that both of the library's interfaces know."""
     held = {"monotone_constraints": list(part.monotone)} if any(part.monotone) else {}
     fixed = {**_BINS, "subsample_freq": 1, "n_jobs": threads, "random_state": seed, "deterministic": True}
-    return {**fixed, **held, **_objective(part), **config}
+    return {**fixed, **held, **_choose_objective(part), **config}
 
 
-def _binned(part, settings) -> tuple[Dataset, Dataset]:
+def _bin_rows(part, settings) -> tuple[Dataset, Dataset]:
     """The training rows in bins of their own, and the rows to stop on in the same bins; made once for a part."""
     if "lightgbm" not in part.kept:
         how = {
@@ -63,45 +63,45 @@ def _binned(part, settings) -> tuple[Dataset, Dataset]:
 
 def _fit(config, part, seed, threads):
     given = {name: value for name, value in config.items() if name != "rounds"}
-    rounds, settings = config.get("rounds"), _settings(given, part, seed, threads)
+    rounds, settings = config.get("rounds"), _build_settings(given, part, seed, threads)
     if rounds is None and part.stop is not None:
-        return _stopped(part, settings)
-    most = rounds_within(part.share, _MOST_ROUNDS, settings["learning_rate"])
-    return Fitted(_grown(settings, rounds or most, part), rounds)
+        return _fit_with_stopping(part, settings)
+    most = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
+    return FittedModel(_grow_model(settings, rounds or most, part), rounds)
 
 
-def _grown(settings, rounds, part, booster=None):
+def _grow_model(settings, rounds, part, booster=None):
     """The library's own model of so many rounds, after those of the booster."""
     model = (LGBMRegressor if part.shape.task == "regression" else LGBMClassifier)(n_estimators=rounds, **settings)
     with_categories: dict[str, Any] = {"categorical_feature": list(part.categories)} if part.categories else {}
     return model.fit(part.X, part.y, sample_weight=part.weight, init_model=booster, **with_categories)
 
 
-def _steps(config, part, seed, threads, booster):
+def _train_steps(config, part, seed, threads, booster):
     given = {name: value for name, value in config.items() if name != "rounds"}
     # Drawn anew: else every step would sample the rows and columns of the one before.
     done = booster.current_iteration() if booster is not None else 0
-    settings = _settings(given, part, (seed + done) % 2**31, threads)
-    model = _grown(settings, config["rounds"], part, booster)
+    settings = _build_settings(given, part, (seed + done) % 2**31, threads)
+    model = _grow_model(settings, config["rounds"], part, booster)
     # Made again of its text, as it would keep what it went on from, whose trees are among its own.
     model._Booster = lightgbm.Booster(model_str=model.booster_.model_to_string())
-    return Fitted(model, None, model.booster_)
+    return FittedModel(model, None, model.booster_)
 
 
-def _stopped(part, settings) -> Fitted:
-    train, stop = _binned(part, settings)
+def _fit_with_stopping(part, settings) -> FittedModel:
+    train, stop = _bin_rows(part, settings)
     several = {"num_class": int(part.y.max()) + 1} if settings["objective"] == "multiclass" else {}
     trees: list[int] = []
-    halt = lightgbm.early_stopping(patience(settings["learning_rate"]), verbose=False)
-    most = rounds_within(part.share, _MOST_ROUNDS, settings["learning_rate"])
+    halt = lightgbm.early_stopping(choose_patience(settings["learning_rate"]), verbose=False)
+    most = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
     booster = lightgbm.train(
         {**settings, **several}, train, most, valid_sets=[stop],
         callbacks=[lambda env: trees.append(env.model.current_iteration()), halt],
     )  # fmt: skip
     rounds = max(1, booster.best_iteration or most)
     # A round that finds no split adds no tree: the best round's number may be larger than that of its trees.
-    model = Boosted(partial(booster.predict, num_iteration=max(1, trees[rounds - 1])))
-    return Fitted(model, rounds, whole=len(trees) < most)
+    model = BinnedBooster(partial(booster.predict, num_iteration=max(1, trees[rounds - 1])))
+    return FittedModel(model, rounds, whole=len(trees) < most)
 
 
 FAMILY = Family(
@@ -119,14 +119,14 @@ FAMILY = Family(
         "reg_lambda": 1e-5,
         "extra_trees": False,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
     fidelity="rounds",
     most_rounds=_MOST_ROUNDS,
     priority=1,
     stops_early=True,
-    steps=_steps,
+    steps=_train_steps,
     explores=(
         "learning_rate",
         "num_leaves",
@@ -139,7 +139,7 @@ FAMILY = Family(
     ),
     monotone=True,
     threads=True,
-    unsuited=no_monotone_quantile,
+    unsuited=refuse_monotone_quantile,
     trusted=(
         "collections.OrderedDict",
         "lightgbm.basic.Booster",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
-from models.fitting.family import Family, Fitted, Needs
-from models.fitting.hypergradient import by_penalties, solution
-from models.fitting.ranges import wished
+from models.fitting.family import Family, FittedModel, Needs
+from models.fitting.hypergradient import differentiate_by_penalties, refine_solution
+from models.fitting.ranges import has_user_range
 
 _L1_CELLS = 1_000_000
 _STEPS = 40
@@ -17,11 +17,11 @@ _NEAR = 1e-3
 """Residuals below this share of the target's spread count as this large."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {"strength": trial.suggest_float("strength", 1e-4, 1e3, log=True)}
     # The solvers that can do L1 take ten times as long: on larger tables that buys more elsewhere.
     times = max(1, shape.classes) if shape.loss == "squared" else _STEPS
-    affordable = shape.rows * shape.columns * times <= _L1_CELLS or wished(trial, "penalty", "l1_ratio")
+    affordable = shape.rows * shape.columns * times <= _L1_CELLS or has_user_range(trial, "penalty", "l1_ratio")
     if affordable and trial.suggest_categorical("penalty", ["l2", "elasticnet"]) == "elasticnet":
         config["l1_ratio"] = trial.suggest_float("l1_ratio", 0.05, 1.0)
     return config
@@ -29,11 +29,11 @@ def _space(trial, shape):
 
 def _fit(config, part, seed, threads):
     if part.shape.task == "regression":
-        return Fitted(_regression(config, part, seed))
-    return Fitted(_classifier(config, seed).fit(part.X, part.y, sample_weight=part.weight))
+        return FittedModel(_fit_regression(config, part, seed))
+    return FittedModel(_make_classifier(config, seed).fit(part.X, part.y, sample_weight=part.weight))
 
 
-def _classifier(config, seed):
+def _make_classifier(config, seed):
     inverse = 1.0 / config["strength"]
     if "l1_ratio" in config:
         return LogisticRegression(
@@ -42,7 +42,7 @@ def _classifier(config, seed):
     return LogisticRegression(C=inverse, max_iter=300)
 
 
-def _regression(config, part, seed):
+def _fit_regression(config, part, seed):
     """Fitted on the target in units of its spread, so that a strength means the same whatever the target counts."""
     spread, rows = float(part.y.std()) or 1.0, len(part.y)
     if "l1_ratio" in config:
@@ -53,12 +53,12 @@ def _regression(config, part, seed):
     if part.shape.loss == "squared":
         model.fit(part.X, part.y / spread, sample_weight=part.weight)
     else:
-        _reweighted(model, part, spread)
+        _fit_quantile(model, part, spread)
     model.coef_, model.intercept_ = model.coef_ * spread, model.intercept_ * spread
     return model
 
 
-def _reweighted(model, part, spread):
+def _fit_quantile(model, part, spread):
     """Fits the quantile by least squares over and over, each time with rows weighted by one over their residual.
 
     Hunter & Lange 2000, Journal of Computational and Graphical Statistics 9:60. Ends where `QuantileRegressor`'s linear
@@ -71,18 +71,18 @@ def _reweighted(model, part, spread):
         residual = y - model.predict(part.X)
 
 
-def _hypergradient(config, part, model, judge, seed):
-    size, unit = _penalty(config, part)
+def _compute_hypergradient(config, part, model, judge, seed):
+    size, unit = _compute_penalty(config, part)
     l1 = config.get("l1_ratio", 0.0)
     ridge, lasso = size * (1 - l1), size * l1 * unit
     columns = np.ones(part.X.shape[1])
-    found = solution(part, model.coef_, model.intercept_, ridge * columns, lasso * columns)
-    by_ridge, by_lasso = (slopes.sum() for slopes in by_penalties(found, judge))
+    found = refine_solution(part, model.coef_, model.intercept_, ridge * columns, lasso * columns)
+    by_ridge, by_lasso = (slopes.sum() for slopes in differentiate_by_penalties(found, judge))
     by_strength = (by_ridge * ridge + by_lasso * lasso) / config["strength"]
     return {"strength": by_strength} | ({"l1_ratio": size * (by_lasso * unit - by_ridge)} if l1 else {})
 
 
-def _penalty(config, part):
+def _compute_penalty(config, part):
     """The whole penalty against a sum over rows of the loss, and what L1 counts coefficients in."""
     if part.shape.task != "regression":
         return config["strength"], 1.0
@@ -99,9 +99,9 @@ FAMILY = Family(
     cost=0.3,
     needs=Needs(categories="onehot", missing=False, scaled=True),
     default={"strength": 1.0, "penalty": "l2", "selected": 1.0, "log_target": True},
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
-    hypergradient=_hypergradient,
+    hypergradient=_compute_hypergradient,
     losses=("squared", "absolute", "quantile"),
     priority=1,
     selects=True,

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from threadpoolctl import threadpool_limits
 
-from models.fitting.family import Family, Fitted, Needs
+from models.fitting.family import Family, FittedModel, Needs
 
 _USUAL_EPOCHS = 40
 """Epochs where there are neither rounds nor rows to stop on."""
@@ -22,7 +22,7 @@ _BATCHES = 200
 _FLOOR = 1e-7
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {
         "layers": trial.suggest_int("layers", 1, 3),
         "width": trial.suggest_int("width", 16, 512, log=True),
@@ -39,47 +39,49 @@ def _space(trial, shape):
 
 
 def _fit(config, part, seed, threads):
-    model = _network(config, part, seed)
+    model = _build_network(config, part, seed)
     with threadpool_limits(threads):  # of so small products more threads only wait for each other
         rounds = _train(model, config, part)
-    return Fitted(_finished(model, part, seed), rounds)
+    return FittedModel(_finish_network(model, part, seed), rounds)
 
 
-def _steps(config, part, seed, threads, model):
+def _train_steps(config, part, seed, threads, model):
     first = {} if model is not None or part.shape.task == "regression" else {"classes": np.unique(part.y)}
-    model = _network(config, part, seed) if model is None else copy.deepcopy(model)
-    model.set_params(alpha=config["l2"], batch_size=_batch(config, part), learning_rate_init=config["learning_rate"])
+    model = _build_network(config, part, seed) if model is None else copy.deepcopy(model)
+    model.set_params(
+        alpha=config["l2"], batch_size=_choose_batch_size(config, part), learning_rate_init=config["learning_rate"]
+    )
     if hasattr(model, "_optimizer"):
         model._optimizer.learning_rate_init = model._optimizer.learning_rate = config["learning_rate"]
-    X, y, weight = _rows(part)
+    X, y, weight = _prepare_rows(part)
     with threadpool_limits(threads):
         for _ in range(config["rounds"]):
             model.partial_fit(X, y, **weight, **first)
             first = {}
-    return Fitted(_finished(copy.deepcopy(model), part, seed), None, model)
+    return FittedModel(_finish_network(copy.deepcopy(model), part, seed), None, model)
 
 
-def _batch(config, part) -> int:
+def _choose_batch_size(config, part) -> int:
     return min(len(part.y), max(config["batch_size"], len(part.y) // _BATCHES))
 
 
-def _network(config, part, seed) -> Any:
+def _build_network(config, part, seed) -> Any:
     """The network before its first epoch."""
     return (MLPRegressor if part.shape.task == "regression" else MLPClassifier)(
         hidden_layer_sizes=(config["width"],) * config["layers"],
         activation=config["activation"],
         solver=config["solver"],
         learning_rate_init=config["learning_rate"],
-        batch_size=_batch(config, part),  # pyright: ignore[reportArgumentType]
+        batch_size=_choose_batch_size(config, part),  # pyright: ignore[reportArgumentType]
         alpha=config["l2"],
         # A number would shuffle every epoch alike.
         random_state=np.random.RandomState(seed),  # pyright: ignore[reportArgumentType]
     )
 
 
-def _finished(model, part, seed) -> Any:
+def _finish_network(model, part, seed) -> Any:
     """The trained network without what only training needs, and on the target's own scale."""
-    mean, spread = _scale(part)
+    mean, spread = _measure_scale(part)
     model.set_params(random_state=seed)
     del model._optimizer  # as large as the model, and of no use any more
     if part.shape.task == "regression":  # the last layer is linear: it takes the target's scale upon itself
@@ -88,15 +90,15 @@ def _finished(model, part, seed) -> Any:
     return model
 
 
-def _scale(part) -> tuple[float, float]:
+def _measure_scale(part) -> tuple[float, float]:
     """Mean and standard deviation of a regression's target."""
     regression = part.shape.task == "regression"
     return (float(part.y.mean()), float(part.y.std()) or 1.0) if regression else (0.0, 1.0)
 
 
-def _rows(part) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+def _prepare_rows(part) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """The rows as the network is trained on them, and their weights by the name of the argument."""
-    mean, spread = _scale(part)
+    mean, spread = _measure_scale(part)
     y = (part.y - mean) / spread if spread != 1.0 or mean else part.y
     return (
         part.X.astype(np.float32),
@@ -107,7 +109,7 @@ def _rows(part) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
 
 def _train(model, config, part):
     """Trains epoch by epoch and returns how many the kept weights have seen."""
-    (X, y, weight), (mean, spread) = _rows(part), _scale(part)
+    (X, y, weight), (mean, spread) = _prepare_rows(part), _measure_scale(part)
     first = {} if part.shape.task == "regression" else {"classes": np.unique(part.y)}
     fixed = config.get("rounds") or (None if part.stop is not None else ceil(part.share * _USUAL_EPOCHS))
     best, mark, kept, since, epoch = np.inf, np.inf, None, 0, 0
@@ -118,7 +120,7 @@ def _train(model, config, part):
         model._optimizer.learning_rate_init = model._optimizer.learning_rate = rate
         if fixed:
             continue
-        loss = _loss(model, part.stop, mean, spread)
+        loss = _measure_loss(model, part.stop, mean, spread)
         if loss < best:
             best, kept = loss, (epoch, [c.copy() for c in model.coefs_], [i.copy() for i in model.intercepts_])
         mark, since = (loss, 0) if loss < mark * (1 - config["tolerance"]) else (mark, since + 1)
@@ -130,7 +132,7 @@ def _train(model, config, part):
     return epoch
 
 
-def _loss(model, stop, mean, spread):
+def _measure_loss(model, stop, mean, spread):
     """Mean squared error in units of the target's spread, or log loss, on the rows to stop on."""
     X, y, weight = stop
     X = X.astype(np.float32)
@@ -160,13 +162,13 @@ FAMILY = Family(
         "selected": 1.0,
         "log_target": True,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     fidelity="rounds",
     most_rounds=300,
     architecture=("layers", "width", "activation"),
     stops_early=True,
-    steps=_steps,
+    steps=_train_steps,
     explores=("learning_rate", "batch_size", "l2"),
     selects=True,
     logs=True,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from sklearn.naive_bayes import GaussianNB
 
-from models.fitting.family import Family, Fitted, Needs
+from models.fitting.family import Family, FittedModel, Needs
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {"var_smoothing": trial.suggest_float("var_smoothing", 1e-9, 10.0, log=True)}
 
 
 def _fit(config, part, seed, threads):
-    return Fitted(GaussianNB(**config).fit(part.X, part.y, sample_weight=part.weight))
+    return FittedModel(GaussianNB(**config).fit(part.X, part.y, sample_weight=part.weight))
 
 
 FAMILY = Family(
@@ -21,7 +21,7 @@ FAMILY = Family(
     cost=0.05,
     needs=Needs(categories="onehot", missing=False, scaled=True),
     default={"var_smoothing": 0.02, "selected": 1.0},
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     tasks=("binary", "multiclass"),
     priority=3,

@@ -10,15 +10,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_array
 
-from models.fitting.family import Family, Fitted, Needs
-from models.fitting.perceptron import Layer, beside_inputs, linear, normalised, of_both, perceptron
-from models.fitting.torch_training import Trained, advanced, course, outputs, train
+from models.fitting.family import Family, FittedModel, Needs
+from models.fitting.perceptron import (
+    Layer,
+    build_perceptron,
+    double_inputs,
+    fold_normalisation,
+    pass_inputs_on,
+    to_layer,
+)
+from models.fitting.torch_training import (
+    TrainedModule,
+    continue_training,
+    count_outputs,
+    make_training_settings,
+    train_module,
+)
 
 _NARROWEST = 1e-5
 """Between two knots of a column, which has variance 1: single precision tells no less apart."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {
         "layers": trial.suggest_int("layers", 1, 4),
         "width": trial.suggest_int("width", 32, 512, log=True),
@@ -45,30 +58,32 @@ def _space(trial, shape):
 
 
 def _fit(config, part, seed, threads):
-    knots, count = _knots(part.X, config["bins"]), outputs(part)
-    pieces = _Pieces.of(knots, part.X.shape[1]) if knots else None
-    network = lambda: _network(config, part.X.shape[1], pieces, count)  # noqa: E731
-    made = train(network, part, course(config, len(part.y), part.share), seed, threads, config.get("rounds"))
-    return Fitted(_delivered(made, pieces, config, part), made.rounds)
+    knots, count = _place_knots(part.X, config["bins"]), count_outputs(part)
+    pieces = _PiecewiseEncoding.of(knots, part.X.shape[1]) if knots else None
+    network = lambda: _build_network(config, part.X.shape[1], pieces, count)  # noqa: E731
+    made = train_module(
+        network, part, make_training_settings(config, len(part.y), part.share), seed, threads, config.get("rounds")
+    )
+    return FittedModel(_to_perceptron(made, pieces, config, part), made.rounds)
 
 
-def _steps(config, part, seed, threads, state):
-    knots, count = _knots(part.X, config["bins"]), outputs(part)
-    pieces = _Pieces.of(knots, part.X.shape[1]) if knots else None
-    network = lambda: _network(config, part.X.shape[1], pieces, count)  # noqa: E731
-    now = replace(course(config, len(part.y)), schedule="constant")
-    made, state = advanced(network, part, now, seed, threads, config["rounds"], state)
-    return Fitted(_delivered(made, pieces, config, part), None, state)
+def _train_steps(config, part, seed, threads, state):
+    knots, count = _place_knots(part.X, config["bins"]), count_outputs(part)
+    pieces = _PiecewiseEncoding.of(knots, part.X.shape[1]) if knots else None
+    network = lambda: _build_network(config, part.X.shape[1], pieces, count)  # noqa: E731
+    now = replace(make_training_settings(config, len(part.y)), schedule="constant")
+    made, state = continue_training(network, part, now, seed, threads, config["rounds"], state)
+    return FittedModel(_to_perceptron(made, pieces, config, part), None, state)
 
 
-def _delivered(made: Trained, pieces: _Pieces | None, config, part):
+def _to_perceptron(made: TrainedModule, pieces: _PiecewiseEncoding | None, config, part):
     """The trained network as scikit-learn's perceptron."""
-    first, *others = _layers(made.module)
+    first, *others = _read_layers(made.module)
     layers = [*(pieces.layers(first) if pieces else [first]), *others]
-    return perceptron(layers, config["activation"], part.shape, made.centre, made.spread)
+    return build_perceptron(layers, config["activation"], part.shape, made.centre, made.spread)
 
 
-def _network(config, columns: int, pieces: _Pieces | None, count: int):
+def _build_network(config, columns: int, pieces: _PiecewiseEncoding | None, count: int):
     """The network: linear layers, each with what is wanted of normalisation, activation and dropout."""
     from torch import nn
 
@@ -79,12 +94,12 @@ def _network(config, columns: int, pieces: _Pieces | None, count: int):
         hidden += [nn.BatchNorm1d(config["width"])] if config["normalised"] else []
         hidden.append(nn.ReLU() if config["activation"] == "relu" else nn.Tanh())
         hidden += [nn.Dropout(config["dropout"])] if config["dropout"] else []
-        parts += [_residual(hidden)] if place and config["connection"] == "residual" else hidden
+        parts += [_make_residual(hidden)] if place and config["connection"] == "residual" else hidden
         width = config["width"]
     return nn.Sequential(*parts, nn.Linear(width, count))
 
 
-def _residual(hidden):
+def _make_residual(hidden):
     """A module that adds what these modules make of its input to the input (He et al. 2016, CVPR)."""
     from torch import nn
 
@@ -99,32 +114,32 @@ def _residual(hidden):
     return Residual()
 
 
-def _layers(module) -> list[Layer]:
+def _read_layers(module) -> list[Layer]:
     """The trained network's layers, normalisation folded in."""
     found: list[Layer] = []
     added = False
     for part in module:
         if part.__class__.__name__ == "Residual":
-            (layer,) = _layers(part.inside)
-            found.append(beside_inputs(of_both(layer) if added else layer, added))
+            (layer,) = _read_layers(part.inside)
+            found.append(pass_inputs_on(double_inputs(layer) if added else layer, added))
             added = True
         elif part.__class__.__name__ == "Linear":
-            found.append(of_both(linear(part)) if added else linear(part))
+            found.append(double_inputs(to_layer(part)) if added else to_layer(part))
         elif part.__class__.__name__ == "BatchNorm1d":
-            found[-1] = normalised(found[-1], part)
+            found[-1] = fold_normalisation(found[-1], part)
     return found
 
 
 # --- Numbers as pieces ----------------------------------------------------------------------------------------------
 
 
-def _knots(X: np.ndarray, bins: int) -> dict[int, np.ndarray]:
+def _place_knots(X: np.ndarray, bins: int) -> dict[int, np.ndarray]:
     """Where the pieces of each column of more than two values end."""
-    found = {column: _quantiles(X[:, column], bins) for column in range(X.shape[1] if bins else 0)}
+    found = {column: _choose_quantiles(X[:, column], bins) for column in range(X.shape[1] if bins else 0)}
     return {column: knots for column, knots in found.items() if len(knots) > 2}
 
 
-def _quantiles(values: np.ndarray, bins: int) -> np.ndarray:
+def _choose_quantiles(values: np.ndarray, bins: int) -> np.ndarray:
     """Quantiles; where one value is so frequent that most of them are it, those of the different values. Some that are
     too close together are left out."""
     shares = np.linspace(0, 1, bins + 1)
@@ -135,7 +150,7 @@ def _quantiles(values: np.ndarray, bins: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pieces:
+class _PiecewiseEncoding:
     """The piecewise-linear encoding of Gorishniy, Rubachev & Babenko (2022, NeurIPS): for each two knots that follow
     each other in a column a number that rises from 0 to 1 between them. Columns without knots stay as they are."""
 
@@ -146,7 +161,7 @@ class _Pieces:
     """Columns without knots; they come behind the pieces."""
 
     @classmethod
-    def of(cls, knots: Mapping[int, np.ndarray], columns: int) -> _Pieces:
+    def of(cls, knots: Mapping[int, np.ndarray], columns: int) -> _PiecewiseEncoding:
         return cls(
             np.repeat(list(knots), [len(k) - 1 for k in knots.values()]),
             np.concatenate([k[:-1] for k in knots.values()]),
@@ -213,7 +228,7 @@ FAMILY = Family(
         "bins": 16,
         "log_target": False,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
     fidelity="rounds",
@@ -221,7 +236,7 @@ FAMILY = Family(
     architecture=("layers", "width", "activation", "normalised", "dropout", "connection", "embedding", "bins"),
     priority=2,
     stops_early=True,
-    steps=_steps,
+    steps=_train_steps,
     explores=("learning_rate", "weight_decay", "l1", "batch_size"),
     logs=True,
     threads=True,

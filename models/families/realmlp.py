@@ -13,14 +13,14 @@ from math import ceil
 
 import numpy as np
 
-from models.fitting.family import Family, Fitted, Needs
+from models.fitting.family import Family, FittedModel, Needs
 
 _HIDDEN = {"wide": [256] * 3, "deep": [64] * 5, "shallow": [512]}
 _NONE = np.zeros((1, 0), int)
 """No rows to judge epochs by."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {
         "n_epochs": trial.suggest_int("n_epochs", 32, 256, log=True),
         "lr": trial.suggest_float("lr", 2e-2, 0.3, log=True),
@@ -61,7 +61,7 @@ def _fit(config, part, seed, threads):
         model.fit(part.X, part.y, X_val=X, y_val=y, cat_indicator=kinds)
         rounds = max(1, model.fit_params_["stop_epoch"][metric])
     model.to("cpu")  # whoever loads it may have no GPU
-    return Fitted(model, rounds)
+    return FittedModel(model, rounds)
 
 
 FAMILY = Family(
@@ -81,7 +81,7 @@ FAMILY = Family(
         "add_front_scale": True,
         "ls_eps": 0.0,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     fidelity="rounds",
     most_rounds=256,

@@ -17,14 +17,14 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from models.fitting.family import Family, Fitted, Needs, Part, Shape
-from models.fitting.torch_training import Trained, course, outputs, train
+from models.fitting.family import Family, FittedModel, Needs, Shape, TrainingData
+from models.fitting.torch_training import TrainedModule, count_outputs, make_training_settings, train_module
 
 _FEWEST, _MOST = 2, 16
 """Columns of the past that make an order, and that are read at most."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {
         "cell": trial.suggest_categorical("cell", ["gru", "lstm"]),
         "window": trial.suggest_int("window", _FEWEST, _MOST),
@@ -43,12 +43,14 @@ def _space(trial, shape):
 def _fit(config, part, seed, threads):
     steps = list(part.past[: config["window"]])[::-1]
     others = [column for column in range(part.X.shape[1]) if column not in part.past]
-    build = lambda: _network(config, steps, others, outputs(part))  # noqa: E731
-    made = train(build, part, course(config, len(part.y), part.share), seed, threads, config.get("rounds"))
-    return Fitted(_delivered(made, part), made.rounds)
+    build = lambda: _build_network(config, steps, others, count_outputs(part))  # noqa: E731
+    made = train_module(
+        build, part, make_training_settings(config, len(part.y), part.share), seed, threads, config.get("rounds")
+    )
+    return FittedModel(_to_pipeline(made, part), made.rounds)
 
 
-def _network(config, steps: list[int], others: list[int], count: int) -> Any:
+def _build_network(config, steps: list[int], others: list[int], count: int) -> Any:
     """The network: `body` reads the steps in order and says how its memory ends, `head` predicts from that."""
     import torch
     from torch import nn
@@ -70,7 +72,7 @@ def _network(config, steps: list[int], others: list[int], count: int) -> Any:
     return nn.Sequential(body, head)
 
 
-def _delivered(made: Trained, part: Part) -> Pipeline:
+def _to_pipeline(made: TrainedModule, part: TrainingData) -> Pipeline:
     """The network as a pipeline of library classes: numbers to tensors, the graph, and scikit-learn's linear model."""
     import torch
 
@@ -81,12 +83,12 @@ def _delivered(made: Trained, part: Part) -> Pipeline:
             ("tensor", FunctionTransformer(torch.as_tensor, kw_args={"dtype": torch.float32})),
             ("steps", FunctionTransformer(graph)),
             ("numbers", FunctionTransformer(np.asarray, kw_args={"dtype": np.float64})),
-            ("head", _head(last, made, part.shape)),
+            ("head", _to_linear_model(last, made, part.shape)),
         ]
     )
 
 
-def _head(last: Any, made: Trained, shape: Shape) -> Any:
+def _to_linear_model(last: Any, made: TrainedModule, shape: Shape) -> Any:
     weight, added = last.weight.detach().numpy().astype(float), last.bias.detach().numpy().astype(float)
     if shape.task == "regression":
         line: Any = LinearRegression()
@@ -98,7 +100,7 @@ def _head(last: Any, made: Trained, shape: Shape) -> Any:
     return line
 
 
-def _unsuited(shape: Shape) -> str:
+def _explain_unsuited(shape: Shape) -> str:
     return "" if shape.time and shape.past >= _FEWEST else "it reads a series' past: --time and --horizon"
 
 
@@ -118,7 +120,7 @@ FAMILY = Family(
         "batch_size": 128,
         "epochs": 30,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
     fidelity="rounds",
@@ -126,7 +128,7 @@ FAMILY = Family(
     stops_early=True,
     threads=True,
     gpu=True,
-    unsuited=_unsuited,
+    unsuited=_explain_unsuited,
     package="torch",
     extra="neural",
     safe=False,

@@ -8,10 +8,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
-from models.fitting.family import Family, Fitted, Needs, Shape
+from models.fitting.family import Family, FittedModel, Needs, Shape
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {}
 
 
@@ -22,10 +22,10 @@ def _fit(config, part, seed, threads):
     line = LinearRegression()
     model = make_pipeline(picked, line).fit(part.X, part.y)
     line.coef_, line.intercept_ = np.ones(1), 0.0
-    return Fitted(model)
+    return FittedModel(model)
 
 
-def _unsuited(shape: Shape) -> str:
+def _explain_unsuited(shape: Shape) -> str:
     return "" if shape.season else "it needs a forecast: --time and --horizon"
 
 
@@ -35,12 +35,12 @@ FAMILY = Family(
     cost=0.0001,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={},
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     tasks=("regression",),
     priority=1,
     tunable=False,
     weights=False,
-    unsuited=_unsuited,
+    unsuited=_explain_unsuited,
     source="Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd ed. (2021), section 5.2",
 )

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 from sklearn.svm import SVC, SVR
 
-from models.fitting.family import Family, Fitted, Needs, up_to
+from models.fitting.family import Family, FittedModel, Needs, limit_rows
 
 _MARGIN_ROWS = 3_000
 """Above so many rows support vectors cost more than they bring: their time grows with the rows' square."""
@@ -28,7 +28,7 @@ _EXACT: dict[str, Any] = {"polynomial": "poly", "rbf": "rbf"}
 """What support vectors call these kernels."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {
         "kernel": trial.suggest_categorical("kernel", ["polynomial", "rbf", "laplacian"]),
         "gamma": trial.suggest_float("gamma", 0.03, 3.0, log=True),
@@ -49,19 +49,19 @@ def _fit(config, part, seed, threads):
     if config["kernel"] == "polynomial":
         kernel |= {"degree": config["degree"], "coef0": 1}
     if part.shape.task == "regression":
-        return Fitted(_regressor(config, kernel, part, seed))
+        return FittedModel(_fit_regressor(config, kernel, part, seed))
     rarest = int(np.unique(part.y, return_counts=True)[1].min())
     if config.get("machine") == "margin" and rarest >= 3:
         # SVC's own probabilities are to go from scikit-learn; this is what its notes put in their place.
         machine = SVC(kernel=_EXACT[config["kernel"]], C=config["C"], max_iter=100_000, random_state=seed, **kernel)
         model = CalibratedClassifierCV(machine, ensemble=False, cv=3)  # pyright: ignore[reportArgumentType]
-        return Fitted(model.fit(part.X, part.y, sample_weight=part.weight))
+        return FittedModel(model.fit(part.X, part.y, sample_weight=part.weight))
     last = LogisticRegression(C=config["C"], max_iter=100)
-    model = make_pipeline(_features(config, kernel, part, seed), last)
-    return Fitted(model.fit(part.X, part.y, logisticregression__sample_weight=part.weight))
+    model = make_pipeline(_make_features(config, kernel, part, seed), last)
+    return FittedModel(model.fit(part.X, part.y, logisticregression__sample_weight=part.weight))
 
 
-def _regressor(config, kernel, part, seed):
+def _fit_regressor(config, kernel, part, seed):
     """Fitted on targets from 0 to 1; what it predicts stays between them, as cubes soon leave every bound."""
     if config.get("machine") == "margin":
         spread = float(part.y.std() / (np.ptp(part.y) or 1.0))
@@ -70,13 +70,13 @@ def _regressor(config, kernel, part, seed):
         )
         weight = {"sample_weight": part.weight}
     else:
-        machine = make_pipeline(_features(config, kernel, part, seed), Ridge(alpha=1 / config["C"]))
+        machine = make_pipeline(_make_features(config, kernel, part, seed), Ridge(alpha=1 / config["C"]))
         weight = {"ridge__sample_weight": part.weight}
     ends = QuantileTransformer(n_quantiles=2, subsample=None)  # pyright: ignore[reportArgumentType]
     return TransformedTargetRegressor(machine, transformer=ends, check_inverse=False).fit(part.X, part.y, **weight)
 
 
-def _features(config, kernel, part, seed):
+def _make_features(config, kernel, part, seed):
     most = max(100, int(_FEATURE_CELLS / len(part.y)))
     count = min(config["components"], most, len(part.y))
     return Nystroem(config["kernel"], n_components=count, random_state=seed, **kernel)
@@ -97,11 +97,11 @@ FAMILY = Family(
         "selected": 1.0,
         "log_target": True,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     selects=True,
     logs=True,
-    unsuited=up_to(_MOST_ROWS),
+    unsuited=limit_rows(_MOST_ROWS),
     most_cells=5e6,
     source="C and gamma on log scales around 1 and 1 / (columns x variance) after Hsu, Chang & Lin 2003 (A practical "
     "guide to support vector classification) and scikit-learn's gamma='scale'; degrees after auto-sklearn's",

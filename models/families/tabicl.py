@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from models.fitting.family import Family, Fitted, Needs, Shape
+from models.fitting.family import Family, FittedModel, Needs, Shape
 
 WEIGHTS = "NESTOR_TABICL_WEIGHTS"
 
@@ -32,7 +32,7 @@ _FROZEN = {
 """Which layers fine-tuning leaves as they are."""
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {
         "estimators": trial.suggest_int("estimators", 2, 16, log=True),
         "epochs": trial.suggest_int("epochs", 0, 30),
@@ -46,11 +46,11 @@ def _space(trial, shape):
 def _fit(config, part, seed, threads):
     tabicl = importlib.import_module("tabicl")  # which a type checker takes for this file
     kind = "regressor" if part.shape.task == "regression" else "classifier"
-    common = {"model_path": _file(kind), "allow_auto_download": False, "random_state": seed}
+    common = {"model_path": _find_weights(kind), "allow_auto_download": False, "random_state": seed}
     if not config["epochs"]:
         plain = tabicl.TabICLRegressor if kind == "regressor" else tabicl.TabICLClassifier
         model = plain(n_estimators=config["estimators"], n_jobs=threads, **common).fit(part.X, part.y)
-        return Fitted(_whole(model))
+        return FittedModel(_keep_weights(model))
     judged = {} if kind == "regressor" else {"eval_metric": "log_loss"}
     tuned = tabicl.FinetunedTabICLRegressor if kind == "regressor" else tabicl.FinetunedTabICLClassifier
     model = tuned(
@@ -64,11 +64,11 @@ def _fit(config, part, seed, threads):
     with warnings.catch_warnings():  # that it writes no checkpoints
         warnings.simplefilter("ignore")
         model.fit(part.X, part.y)
-    _whole(model._final_estimator_)
-    return Fitted(model)
+    _keep_weights(model._final_estimator_)
+    return FittedModel(model)
 
 
-def _whole(model: Any) -> Any:
+def _keep_weights(model: Any) -> Any:
     """The model so that every pickle of it holds its weights.
 
     The library leaves them out unless a mark is set, which a pickle then loses: a second one would quietly load the
@@ -79,25 +79,25 @@ def _whole(model: Any) -> Any:
     return model
 
 
-def _file(kind: str) -> Path | None:
+def _find_weights(kind: str) -> Path | None:
     """The file of weights; None where there is none."""
     folder = os.environ.get(WEIGHTS)
     file = Path(folder) / _FILES[kind] if folder else None
     return file if file is not None and file.is_file() else None
 
 
-def _missing() -> str:
+def _explain_missing() -> str:
     if find_spec("transformers") is None:
         return "its fine-tuning needs the package transformers: uv pip install transformers"
-    if any(_file(kind) for kind in _FILES):
+    if any(_find_weights(kind) for kind in _FILES):
         return ""
     found = f"holds neither {_FILES['classifier']} nor {_FILES['regressor']}" if WEIGHTS in os.environ else "is not set"
     return f"its weights are missing: {WEIGHTS} names the folder that holds them, and {found}"
 
 
-def _unsuited(shape: Shape) -> str:
+def _explain_unsuited(shape: Shape) -> str:
     kind = "regressor" if shape.task == "regression" else "classifier"
-    return "" if _file(kind) else f"{WEIGHTS} holds no {_FILES[kind]}"
+    return "" if _find_weights(kind) else f"{WEIGHTS} holds no {_FILES[kind]}"
 
 
 FAMILY = Family(
@@ -106,17 +106,17 @@ FAMILY = Family(
     cost=3000.0,
     needs=Needs(categories="codes", missing=False, scaled=False),
     default={"estimators": 8, "epochs": 0, "learning_rate": 1e-5, "frozen": "nothing"},
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     priority=3,
     weights=False,
     threads=True,
     gpu=True,
-    unsuited=_unsuited,
+    unsuited=_explain_unsuited,
     most_cells=5_000_000,
     package="tabicl",
     extra="neural",
-    missing=_missing,
+    missing=_explain_missing,
     safe=False,
     source="Qu et al. 2025 and the package's own defaults: learning rate from a tenth to ten times, at most 30 epochs",
 )

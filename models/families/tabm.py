@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.fitting.family import Family, Fitted, Needs
+from models.fitting.family import Family, FittedModel, Needs
 
 _HELD = 0.15
 """Share of rows that judge the epochs."""
 _MOST_EPOCHS, _PATIENCE = 200, 16
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {
         "lr": trial.suggest_float("lr", 1e-4, 3e-3, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-5, 0.1, log=True),
@@ -49,11 +49,11 @@ def _fit(config, part, seed, threads):
         **config,
     )
     kinds = [column in part.categories for column in range(part.X.shape[1])]
-    model.fit(part.X, part.y, val_idxs=_held(part, seed), cat_indicator=kinds)
-    return Fitted(_on_cpu(model))
+    model.fit(part.X, part.y, val_idxs=_choose_validation_rows(part, seed), cat_indicator=kinds)
+    return FittedModel(_move_to_cpu(model))
 
 
-def _held(part, seed: int) -> np.ndarray:
+def _choose_validation_rows(part, seed: int) -> np.ndarray:
     """The rows that judge: the last ones in time, else drawn so that each class keeps one in training."""
     count = len(part.y)
     wanted = max(1, round(_HELD * count))
@@ -66,7 +66,7 @@ def _held(part, seed: int) -> np.ndarray:
     return np.sort(order[:wanted])
 
 
-def _on_cpu(model):
+def _move_to_cpu(model):
     """The model where whoever loads it can use it; the library moves only RealMLP."""
     import torch
 
@@ -91,7 +91,7 @@ FAMILY = Family(
         "d_embedding": 16,
         "num_emb_n_bins": 48,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     priority=3,
     weights=False,

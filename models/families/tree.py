@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from models.fitting.family import Family, Fitted, Needs
+from models.fitting.family import Family, FittedModel, Needs
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     config = {
         "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 3, 64, log=True),
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 60, log=True),
@@ -22,14 +22,14 @@ def _fit(config, part, seed, threads):
     shape, held = part.shape, list(part.monotone) if any(part.monotone) else None
     if shape.task != "regression":
         model = DecisionTreeClassifier(random_state=seed, monotonic_cst=held, **config)
-        return Fitted(model.fit(part.X, part.y, sample_weight=part.weight))
+        return FittedModel(model.fit(part.X, part.y, sample_weight=part.weight))
     settings = dict(config)
     if shape.loss == "absolute":
         settings["criterion"] = "absolute_error"
     # What a leaf must gain is a share of the target's spread, whatever the target counts.
     settings["ccp_alpha"] *= float(part.y.std() if shape.loss == "absolute" else part.y.var())
     model = DecisionTreeRegressor(random_state=seed, monotonic_cst=held, **settings)
-    return Fitted(model.fit(part.X, part.y, sample_weight=part.weight))
+    return FittedModel(model.fit(part.X, part.y, sample_weight=part.weight))
 
 
 FAMILY = Family(
@@ -38,7 +38,7 @@ FAMILY = Family(
     cost=0.25,
     needs=Needs(categories="codes", missing=True, scaled=False),
     default={"max_leaf_nodes": 16, "min_samples_leaf": 7, "ccp_alpha": 1e-4, "criterion": "gini"},
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     losses=("squared", "absolute"),
     priority=3,

@@ -8,13 +8,13 @@ from typing import Any
 import xgboost
 from xgboost import QuantileDMatrix, XGBClassifier, XGBRegressor
 
-from models.fitting.boosters import Boosted
-from models.fitting.family import Family, Fitted, Needs, no_monotone_quantile, patience, rounds_within
+from models.fitting.boosters import BinnedBooster
+from models.fitting.family import Family, FittedModel, Needs, choose_patience, limit_rounds, refuse_monotone_quantile
 
 _MOST_ROUNDS = 1500
 
 
-def _space(trial, shape):
+def _suggest_configuration(trial, shape):
     return {
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
         "max_depth": trial.suggest_int("max_depth", 2, 10),
@@ -26,7 +26,7 @@ def _space(trial, shape):
     }
 
 
-def _types(part) -> dict[str, Any]:
+def _list_feature_types(part) -> dict[str, Any]:
     """Tells XGBoost which columns hold category codes: `c`, the others `q`."""
     if not part.categories:
         return {}
@@ -36,7 +36,7 @@ def _types(part) -> dict[str, Any]:
     return {"enable_categorical": True, "feature_types": kinds}
 
 
-def _objective(part) -> dict[str, Any]:
+def _choose_objective(part) -> dict[str, Any]:
     shape = part.shape
     if shape.task != "regression":
         return {"objective": "multi:softprob" if part.y.max() > 1 else "binary:logistic"}
@@ -48,17 +48,17 @@ def _objective(part) -> dict[str, Any]:
     return {"objective": "reg:absoluteerror"}
 
 
-def _settings(config, part, seed, threads) -> dict[str, Any]:
+def _build_settings(config, part, seed, threads) -> dict[str, Any]:
     """Names that both of the library's interfaces know."""
     held = {"monotone_constraints": tuple(part.monotone)} if any(part.monotone) else {}
     fixed = {"tree_method": "hist", "max_bin": 256, "n_jobs": threads, "random_state": seed, "verbosity": 0}
-    return {**fixed, **held, **_objective(part), **config}
+    return {**fixed, **held, **_choose_objective(part), **config}
 
 
-def _binned(part, settings) -> tuple[QuantileDMatrix, QuantileDMatrix]:
+def _bin_rows(part, settings) -> tuple[QuantileDMatrix, QuantileDMatrix]:
     """The training rows in bins of their own, and the rows to stop on in the same bins; made once for a part."""
     if "xgboost" not in part.kept:
-        how = {"max_bin": settings["max_bin"], "nthread": settings["n_jobs"], **_types(part)}
+        how = {"max_bin": settings["max_bin"], "nthread": settings["n_jobs"], **_list_feature_types(part)}
         train = QuantileDMatrix(part.X, part.y, weight=part.weight, **how)
         X, y, weight = part.stop
         part.kept["xgboost"] = train, QuantileDMatrix(X, y, weight=weight, ref=train, **how)
@@ -67,44 +67,44 @@ def _binned(part, settings) -> tuple[QuantileDMatrix, QuantileDMatrix]:
 
 def _fit(config, part, seed, threads):
     given = {name: value for name, value in config.items() if name != "rounds"}
-    rounds, settings = config.get("rounds"), _settings(given, part, seed, threads)
+    rounds, settings = config.get("rounds"), _build_settings(given, part, seed, threads)
     if rounds is None and part.stop is not None:
-        return _stopped(part, settings)
-    most = rounds_within(part.share, _MOST_ROUNDS, settings["learning_rate"])
-    return Fitted(_grown(settings, rounds or most, part), rounds)
+        return _fit_with_stopping(part, settings)
+    most = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
+    return FittedModel(_grow_model(settings, rounds or most, part), rounds)
 
 
-def _grown(settings, rounds, part, booster=None):
+def _grow_model(settings, rounds, part, booster=None):
     """The library's own model of so many rounds, after those of the booster."""
     model = (XGBRegressor if part.shape.task == "regression" else XGBClassifier)(
-        n_estimators=rounds, **_types(part), **settings
+        n_estimators=rounds, **_list_feature_types(part), **settings
     )
     return model.fit(part.X, part.y, sample_weight=part.weight, verbose=False, xgb_model=booster)
 
 
-def _steps(config, part, seed, threads, booster):
+def _train_steps(config, part, seed, threads, booster):
     given = {name: value for name, value in config.items() if name != "rounds"}
     # Drawn anew in every step and by round: a booster in memory goes on drawing where it stopped, one that comes from
     # a file can't.
     how = {"seed_per_iteration": True} if booster is not None else {}
     done = booster.num_boosted_rounds() if booster is not None else 0
-    settings = _settings(given, part, (seed + done) % 2**31, threads)
-    model = _grown({**settings, **how}, config["rounds"], part, booster)
-    return Fitted(model, None, model.get_booster())
+    settings = _build_settings(given, part, (seed + done) % 2**31, threads)
+    model = _grow_model({**settings, **how}, config["rounds"], part, booster)
+    return FittedModel(model, None, model.get_booster())
 
 
-def _stopped(part, settings) -> Fitted:
-    train, stop = _binned(part, settings)
+def _fit_with_stopping(part, settings) -> FittedModel:
+    train, stop = _bin_rows(part, settings)
     several = {"num_class": int(part.y.max()) + 1} if settings["objective"].startswith("multi") else {}
-    wait = patience(settings["learning_rate"])
-    most = rounds_within(part.share, _MOST_ROUNDS, settings["learning_rate"])
+    wait = choose_patience(settings["learning_rate"])
+    most = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
     booster = xgboost.train(
         {**settings, **several}, train, most, evals=[(stop, "stop")], early_stopping_rounds=wait,
         verbose_eval=False,
     )  # fmt: skip
     rounds = int(booster.best_iteration) + 1
-    model = Boosted(partial(booster.inplace_predict, iteration_range=(0, rounds)))
-    return Fitted(model, rounds, whole=booster.num_boosted_rounds() < most)
+    model = BinnedBooster(partial(booster.inplace_predict, iteration_range=(0, rounds)))
+    return FittedModel(model, rounds, whole=booster.num_boosted_rounds() < most)
 
 
 FAMILY = Family(
@@ -121,14 +121,14 @@ FAMILY = Family(
         "reg_alpha": 1e-5,
         "reg_lambda": 1.0,
     },
-    space=_space,
+    space=_suggest_configuration,
     fit=_fit,
     losses=("squared", "absolute", "quantile"),
     fidelity="rounds",
     most_rounds=_MOST_ROUNDS,
     priority=1,
     stops_early=True,
-    steps=_steps,
+    steps=_train_steps,
     explores=(
         "learning_rate",
         "max_depth",
@@ -140,7 +140,7 @@ FAMILY = Family(
     ),
     monotone=True,
     threads=True,
-    unsuited=no_monotone_quantile,
+    unsuited=refuse_monotone_quantile,
     trusted=("xgboost.core.Booster", "xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor"),
     source="TabArena's XGBoost space (Erickson et al. 2025, arXiv:2506.16791), learning rate from 0.02 up for short "
     "budgets",

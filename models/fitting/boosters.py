@@ -12,7 +12,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Boosted:
+class BinnedBooster:
     """Predicts as the library's scikit-learn class does after the same training."""
 
     says: Callable[[Any], Any]

@@ -10,29 +10,29 @@ import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-from models.fitting.family import Part, Shape
+from models.fitting.family import Shape, TrainingData
 
 _MOST = 20
 """Groups at most: a hyperparameter for each is one more direction to search in, and takes rows to tell."""
 
 
-def count(shape: Shape) -> int:
+def count_groups(shape: Shape) -> int:
     """How many groups a table of this shape has."""
     return min(_MOST, max(1, shape.columns))
 
 
-def by_group(name: str, value: float) -> dict[str, float]:
+def repeat_by_group(name: str, value: float) -> dict[str, float]:
     """The default of a hyperparameter that every group has, for as many groups as there can be."""
     return {f"{name}_{group}": value for group in range(_MOST)}
 
 
-def groups(part: Part, columns: int, count: int) -> np.ndarray:
+def assign_groups(part: TrainingData, columns: int, count: int) -> np.ndarray:
     """(columns of X,): the group of each, where the table had so many columns."""
     origins = np.array(part.origins or range(part.X.shape[1]))
     return np.minimum(origins * count // columns, count - 1)
 
 
-def scaled(groups: np.ndarray, scale: np.ndarray) -> ColumnTransformer:
+def make_group_scaler(groups: np.ndarray, scale: np.ndarray) -> ColumnTransformer:
     """Each column times the scale of its group; group by group, so in the order of `order`."""
     return ColumnTransformer(
         [(str(g), "passthrough", np.flatnonzero(groups == g).tolist()) for g in np.unique(groups)],
@@ -41,7 +41,7 @@ def scaled(groups: np.ndarray, scale: np.ndarray) -> ColumnTransformer:
     )
 
 
-def fitted(steps: Sequence[tuple[str, Any]], last: Any, part: Part) -> Pipeline:
+def fit_linear_model(steps: Sequence[tuple[str, Any]], last: Any, part: TrainingData) -> Pipeline:
     """The steps and the linear model `last` fitted, on the target of a regression in units of its spread, so that a
     penalty means the same whatever the target counts; coefficients are those of the target itself."""
     model = Pipeline([*steps, ("model", last)])
@@ -53,6 +53,6 @@ def fitted(steps: Sequence[tuple[str, Any]], last: Any, part: Part) -> Pipeline:
     return model
 
 
-def order(bands: ColumnTransformer) -> np.ndarray:
+def find_column_order(bands: ColumnTransformer) -> np.ndarray:
     """(columns,): for each column that `scaled` makes, which column of X it is."""
     return np.concatenate([columns for _, _, columns in bands.transformers])

@@ -61,7 +61,7 @@ class Shape:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class TrainingData:
     """Prepared training rows, and those cut from them to stop early on."""
 
     X: np.ndarray
@@ -91,7 +91,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModel:
     """A fitted library object, and how many rounds it found best where it stops early."""
 
     model: Any
@@ -102,11 +102,11 @@ class Fitted:
     """After `steps`: what the next step goes on from; after a schedule: the `Checkpoint` of its end."""
 
 
-def _always(shape: Shape) -> str:
+def _accept_all(shape: Shape) -> str:
     return ""
 
 
-def _nothing() -> str:
+def _lack_nothing() -> str:
     return ""
 
 
@@ -124,7 +124,7 @@ class Family:
     """Parameters of trial 0; must lie in the space. With `selects` and `logs` theirs are among them."""
     space: Callable[[BaseTrial, Shape], dict[str, Any]]
     """Names a configuration: asks the trial for each parameter and returns what `fit` takes."""
-    fit: Callable[[Mapping[str, Any], Part, int, int], Fitted]
+    fit: Callable[[Mapping[str, Any], TrainingData, int, int], FittedModel]
     """`fit(config, part, seed, threads)`; with `config["rounds"]` set, exactly so many rounds and no early stopping."""
     source: str
     """Where the ranges come from."""
@@ -139,13 +139,15 @@ class Family:
     of the whole fit, so there are only fewer inner folds."""
     most_rounds: int = 0
     """With `rounds`: how many a whole fit has at most."""
-    steps: Callable[[Mapping[str, Any], Part, int, int, Any], Fitted] | None = None
+    steps: Callable[[Mapping[str, Any], TrainingData, int, int, Any], FittedModel] | None = None
     """`steps(config, part, seed, threads, checkpoint)`: trains `config["rounds"]` rounds more from where one of its
     checkpoints ended (None: from nothing), and leaves that one as it was; so a schedule of hyperparameters can be
     fitted. None: it does not train step by step."""
     explores: tuple[str, ...] = ()
     """With `steps`: the hyperparameters that may change between two steps."""
-    hypergradient: Callable[[Mapping[str, Any], Part, Any, Part, int], Mapping[str, float]] | None = None
+    hypergradient: Callable[[Mapping[str, Any], TrainingData, Any, TrainingData, int], Mapping[str, float]] | None = (
+        None
+    )
     """`hypergradient(config, part, model, judge, seed)`: derivative of the mean loss on the validation rows `judge`
     (log loss, or squared error) by the value of each hyperparameter that allows one, for the model that `fit` made of
     the configuration and the part. None: there is none."""
@@ -171,7 +173,7 @@ class Family:
     """Whether one fit can use several threads."""
     gpu: bool = False
     """Whether it takes a GPU where there is one; it then repeats to some digits only."""
-    unsuited: Callable[[Shape], str] = _always
+    unsuited: Callable[[Shape], str] = _accept_all
     """Why it can't be tried on tables of this shape, in words; empty where it can."""
     most_cells: float = float("inf")
     """Above so many cells in a training part it is not tried."""
@@ -179,7 +181,7 @@ class Family:
     """The module that must be there beyond the base install."""
     extra: str = ""
     """The extra of `pyproject.toml` that brings it."""
-    missing: Callable[[], str] = _nothing
+    missing: Callable[[], str] = _lack_nothing
     """What else it lacks on this machine, such as weights, and how to give it, in a sentence; empty: nothing."""
     trusted: tuple[str, ...] = ()
     """Types beyond scikit-learn's plain ones that skops must be allowed to load."""
@@ -207,18 +209,18 @@ class Family:
         return f"uv sync --extra {self.extra}"
 
 
-def up_to(rows: int) -> Callable[[Shape], str]:
+def limit_rows(rows: int) -> Callable[[Shape], str]:
     """The `unsuited` of a family that takes no more rows than these."""
     return lambda shape: f"it takes at most {rows:,} rows, and there are {shape.rows:,}" if shape.rows > rows else ""
 
 
-def no_monotone_quantile(shape: Shape) -> str:
+def refuse_monotone_quantile(shape: Shape) -> str:
     """The `unsuited` of a family that fits quantiles, and holds columns monotone, but not both."""
     both = shape.monotone and shape.loss == "quantile"
     return "it can't keep to monotone columns where it fits a quantile" if both else ""
 
 
-def patience(learning_rate: float) -> int:
+def choose_patience(learning_rate: float) -> int:
     """Rounds without a gain after which a booster stops: slow learning needs more before "no better" means anything."""
     return int(min(75, max(15, 1.5 / learning_rate)))
 
@@ -227,7 +229,7 @@ _STEPS = 30.0
 """Rounds times learning rate of a long boosting: nine of ten on real tables found their best rounds before."""
 
 
-def rounds_within(share: float, most: int, learning_rate: float) -> int:
+def limit_rounds(share: float, most: int, learning_rate: float) -> int:
     """Rounds that a booster may take at this share of a whole fit, which may take `most`.
 
     How far boosting has come is about rounds times learning rate (Friedman 2001, Annals of Statistics 29:1189). So slow

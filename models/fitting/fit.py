@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.pipeline import Pipeline
 
-from models.fitting.family import Family, Fitted, Part, Shape
-from models.fitting.log_target import aimed, logged, turned_back
-from models.fitting.ranges import Bounded
-from models.fitting.schedule import Checkpoint, course
-from models.fitting.selection import MANY, SHARES, selected
+from models.fitting.family import Family, FittedModel, Shape, TrainingData
+from models.fitting.log_target import aim_validation_targets, restore_target, transform_target
+from models.fitting.ranges import BoundedTrial
+from models.fitting.schedule import Checkpoint, fit_along_schedule
+from models.fitting.selection import MANY, SHARES, select_columns
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 
-def proposed(known: Family, trial: BaseTrial, shape: Shape) -> dict[str, Any]:
+def suggest_configuration(known: Family, trial: BaseTrial, shape: Shape) -> dict[str, Any]:
     """The configuration that the trial names, what is common to several families included."""
     if known.ranges:
-        trial = Bounded(trial, known.ranges)  # type: ignore[assignment]
+        trial = BoundedTrial(trial, known.ranges)  # type: ignore[assignment]
     config = known.space(trial, shape)
     if known.selects and shape.columns >= MANY:
         config["selected"] = trial.suggest_categorical("selected", SHARES)
@@ -32,46 +32,46 @@ def proposed(known: Family, trial: BaseTrial, shape: Shape) -> dict[str, Any]:
     return config
 
 
-def fitted(
+def fit_family(
     known: Family,
     config: Mapping[str, Any],
-    part: Part,
+    part: TrainingData,
     seed: int,
     threads: int,
     begun: Checkpoint | None = None,
-) -> Fitted:
-    """The family fitted on the part with a configuration of `proposed`: on the columns that it selects and the target
-    as it asks for it, both of which stay parts of the model. Along its schedule where it has one, from the checkpoint
-    `begun` of the same part where that is the schedule's beginning."""
+) -> FittedModel:
+    """The family fitted on the part with a configuration of `suggest_configuration`: on the columns that it selects and
+    the target as it asks for it, both of which stay parts of the model. Along its schedule where it has one, from the
+    checkpoint `begun` of the same part where that is the schedule's beginning."""
     settings = dict(config)
     share, log = settings.pop("selected", 1.0), settings.pop("log_target", False)
     if log and part.y.min() >= 0:
-        transformer, on_logs = logged(part)
-        made = fitted(known, {**settings, "selected": share}, on_logs, seed, threads, begun)
-        return replace(made, model=turned_back(made.model, transformer, part))
+        transformer, on_logs = transform_target(part)
+        made = fit_family(known, {**settings, "selected": share}, on_logs, seed, threads, begun)
+        return replace(made, model=restore_target(made.model, transformer, part))
     if share < 1:
-        selection, narrow = selected(part, share)
-        made = fitted(known, settings, narrow, seed, threads, begun)
+        selection, narrow = select_columns(part, share)
+        made = fit_family(known, settings, narrow, seed, threads, begun)
         return replace(made, model=Pipeline([("selected", selection), ("model", made.model)]))
     if "steps" in settings:
-        return course(known, settings, part, seed, threads, begun)
+        return fit_along_schedule(known, settings, part, seed, threads, begun)
     return known.fit(settings, part, seed, threads)
 
 
-def hypergradient(
-    known: Family, config: Mapping[str, Any], part: Part, model: Any, judge: Part, seed: int
+def compute_hypergradient(
+    known: Family, config: Mapping[str, Any], part: TrainingData, model: Any, judge: TrainingData, seed: int
 ) -> dict[str, float]:
     """The family's hypergradient for the model that `fitted` made of this configuration and part; empty where it has
     none, or where it is no finite number."""
     settings = dict(config)
     share, log = settings.pop("selected", 1.0), settings.pop("log_target", False)
     if log and part.y.min() >= 0:
-        transformer, on_logs = logged(part)
+        transformer, on_logs = transform_target(part)
         inner = model.regressor_.estimator
-        rows = aimed(judge, transformer, inner)
-        return hypergradient(known, {**settings, "selected": share}, on_logs, inner, rows, seed)
+        rows = aim_validation_targets(judge, transformer, inner)
+        return compute_hypergradient(known, {**settings, "selected": share}, on_logs, inner, rows, seed)
     if share < 1:
-        selection, part = selected(part, share)
+        selection, part = select_columns(part, share)
         model, judge = model["model"], replace(judge, X=selection.transform(judge.X))
     found = known.hypergradient(settings, part, model, judge, seed) if known.hypergradient else {}
     return {name: float(slope) for name, slope in found.items() if math.isfinite(slope)}

@@ -19,7 +19,7 @@ from scipy.linalg import LinAlgError, solve
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit, softmax
 
-from models.fitting.family import Part
+from models.fitting.family import TrainingData
 
 DENSE = 1500
 """Up to so many coefficients the Hessian is written out; above, conjugate gradients only multiply by it."""
@@ -38,7 +38,7 @@ _SMALL = 1e-10
 class Solution:
     """Where a penalised linear model is least, or near there."""
 
-    part: Part
+    part: TrainingData
     """The training rows. A class's code is its column among the coefficients."""
     beta: np.ndarray
     """(1 or classes, columns + 1): coefficients, the intercept last."""
@@ -55,115 +55,117 @@ class Solution:
     @property
     def gradient(self) -> np.ndarray:
         """Of the penalised training loss, by beta."""
-        data = _gathered(_slopes(self.part, self.beta), self.part.X)
+        data = _gather_by_beta(_compute_slopes(self.part, self.beta), self.part.X)
         return data + np.append(self.ridge, 0.0) * self.beta + np.append(self.lasso, 0.0) * np.sign(self.beta)
 
 
-def solution(part: Part, coef: np.ndarray, intercept: np.ndarray, ridge: np.ndarray, lasso: np.ndarray) -> Solution:
+def refine_solution(
+    part: TrainingData, coef: np.ndarray, intercept: np.ndarray, ridge: np.ndarray, lasso: np.ndarray
+) -> Solution:
     """The coefficients of a fitted model, taken by Newton's method to where the gradient is zero on those that are not
     zero: solvers stop earlier than derivatives can bear. A coefficient that would change its sign becomes zero."""
     beta = np.column_stack([np.atleast_2d(coef), np.atleast_1d(intercept)]).astype(float)
     at = Solution(part, beta, ridge, lasso)
-    tiny = _SMALL * max(1.0, float(np.abs(_gathered(_slopes(part, 0 * beta), part.X)).max()))
+    tiny = _SMALL * max(1.0, float(np.abs(_gather_by_beta(_compute_slopes(part, 0 * beta), part.X)).max()))
     for _ in range(_NEWTON):
         rest = np.abs(at.gradient[at.free]).max(initial=0.0)
         if rest <= tiny:
             break
-        new = _stepped(at)
+        new = _take_newton_step(at)
         if not np.abs(new.gradient[new.free]).max(initial=0.0) < rest and (new.free == at.free).all():
             break
         at = new
     return at
 
 
-def _stepped(at: Solution) -> Solution:
+def _take_newton_step(at: Solution) -> Solution:
     beta = at.beta.copy()
-    beta[at.free] -= _solved(at, at.gradient[at.free])
+    beta[at.free] -= _solve_hessian(at, at.gradient[at.free])
     turned = (beta * at.beta < 0) & (np.append(at.lasso, 0.0) > 0)
     return replace(at, beta=np.where(turned, 0.0, beta))
 
 
-def adjoint(at: Solution, pull: np.ndarray) -> np.ndarray:
+def solve_adjoint(at: Solution, pull: np.ndarray) -> np.ndarray:
     """What the Hessian takes to `pull`, the derivative of some loss by beta; zero where beta can't move."""
     found = np.zeros_like(at.beta)
-    found[at.free] = _solved(at, pull[at.free])
+    found[at.free] = _solve_hessian(at, pull[at.free])
     return found
 
 
-def by_penalties(at: Solution, judge: Part) -> tuple[np.ndarray, np.ndarray]:
+def differentiate_by_penalties(at: Solution, judge: TrainingData) -> tuple[np.ndarray, np.ndarray]:
     """Derivative of the mean loss on the validation rows (log loss, or squared error) by each column's ridge and by
     each column's lasso."""
-    moved = adjoint(at, _gathered(mean_slopes(judge, at.beta), judge.X))[:, :-1]
+    moved = solve_adjoint(at, _gather_by_beta(compute_mean_slopes(judge, at.beta), judge.X))[:, :-1]
     coef = at.beta[:, :-1]
     return -(moved * coef).sum(axis=0), -(moved * np.sign(coef)).sum(axis=0)
 
 
-def by_features(at: Solution, judge: Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def differentiate_by_features(at: Solution, judge: TrainingData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Derivative of the mean loss on the validation rows by each cell of their X and by each cell of the training X,
     where the coefficients move as the latter tells them; and how the former pulls at the coefficients, (1 or classes,
     columns): what is derived by the penalty is minus the sum of that times them (Keerthi, Sindhwani & Chapelle 2006,
     NeurIPS)."""
-    pull = mean_slopes(judge, at.beta)
-    moved, coef = adjoint(at, _gathered(pull, judge.X)), at.beta[:, :-1]
-    turned = _turned(at, _margins(at.part.X, moved))
-    return pull @ coef, -_slopes(at.part, at.beta) @ moved[:, :-1] - turned @ coef, moved[:, :-1]
+    pull = compute_mean_slopes(judge, at.beta)
+    moved, coef = solve_adjoint(at, _gather_by_beta(pull, judge.X)), at.beta[:, :-1]
+    turned = _move_slopes(at, _compute_margins(at.part.X, moved))
+    return pull @ coef, -_compute_slopes(at.part, at.beta) @ moved[:, :-1] - turned @ coef, moved[:, :-1]
 
 
-def mean_slopes(judge: Part, beta: np.ndarray) -> np.ndarray:
+def compute_mean_slopes(judge: TrainingData, beta: np.ndarray) -> np.ndarray:
     """(rows, 1 or classes): derivative of the mean validation loss by what the model says of each row."""
     mass = float(len(judge.y) if judge.weight is None else judge.weight.sum()) or 1.0
-    return _slopes(judge, beta) * (2 if judge.shape.task == "regression" else 1) / mass
+    return _compute_slopes(judge, beta) * (2 if judge.shape.task == "regression" else 1) / mass
 
 
-def _gathered(slopes: np.ndarray, X: np.ndarray) -> np.ndarray:
+def _gather_by_beta(slopes: np.ndarray, X: np.ndarray) -> np.ndarray:
     """Derivatives by beta of a sum over rows, from those by what the model says of each row."""
     return np.column_stack([slopes.T @ X, slopes.sum(axis=0)])
 
 
-def _margins(X: np.ndarray, beta: np.ndarray) -> np.ndarray:
+def _compute_margins(X: np.ndarray, beta: np.ndarray) -> np.ndarray:
     return X @ beta[:, :-1].T + beta[:, -1]
 
 
-def _said(part: Part, beta: np.ndarray) -> np.ndarray:
+def _predict_rows(part: TrainingData, beta: np.ndarray) -> np.ndarray:
     """(rows, 1 or classes): predicted values, or probabilities."""
-    margins = _margins(part.X, beta)
+    margins = _compute_margins(part.X, beta)
     if part.shape.task == "regression":
         return margins
     return expit(margins) if len(beta) == 1 else softmax(margins, axis=1)
 
 
-def _slopes(part: Part, beta: np.ndarray) -> np.ndarray:
+def _compute_slopes(part: TrainingData, beta: np.ndarray) -> np.ndarray:
     """Derivative of each row's weighted loss by what the model says of it."""
     goal = part.y[:, None] if len(beta) == 1 else np.eye(len(beta))[part.y]
-    slopes = _said(part, beta) - goal
+    slopes = _predict_rows(part, beta) - goal
     return slopes if part.weight is None else slopes * part.weight[:, None]
 
 
-def _curving(at: Solution) -> tuple[np.ndarray, np.ndarray]:
+def _prepare_curvature(at: Solution) -> tuple[np.ndarray, np.ndarray]:
     """Row weights, and what the model says: the second derivatives of the rows' losses are made of them."""
     weight = np.ones(len(at.part.y)) if at.part.weight is None else at.part.weight
-    return weight, _said(at.part, at.beta)
+    return weight, _predict_rows(at.part, at.beta)
 
 
-def _solved(at: Solution, goal: np.ndarray) -> np.ndarray:
+def _solve_hessian(at: Solution, goal: np.ndarray) -> np.ndarray:
     """The Hessian's inverse, on the entries that are free, times the goal."""
     if len(goal) > DENSE:
-        operator: Any = LinearOperator((len(goal),) * 2, matvec=lambda v: _times(at, v), dtype=float)  # pyright: ignore
+        operator: Any = LinearOperator((len(goal),) * 2, matvec=lambda v: _multiply_hessian(at, v), dtype=float)  # pyright: ignore
         return cg(operator, goal, rtol=1e-10, maxiter=10 * len(goal))[0]
-    hessian = _hessian(at)[np.ix_(at.free.ravel(), at.free.ravel())]
+    hessian = _build_hessian(at)[np.ix_(at.free.ravel(), at.free.ravel())]
     try:
         return solve(hessian, goal, assume_a="pos", check_finite=False)
     except LinAlgError:  # columns that say the same, and no ridge
         return np.linalg.lstsq(hessian, goal)[0]
 
 
-def _hessian(at: Solution) -> np.ndarray:
-    (outputs, width), (weight, said) = at.beta.shape, _curving(at)
+def _build_hessian(at: Solution) -> np.ndarray:
+    (outputs, width), (weight, said) = at.beta.shape, _prepare_curvature(at)
     blocks = np.empty((outputs, width, outputs, width))
     for a in range(outputs):
         for b in range(a + 1):
             curve = weight * (1.0 if at.part.shape.task == "regression" else said[:, a] * ((a == b) - said[:, b]))
-            blocks[a, :, b] = _products(at.part.X, curve)
+            blocks[a, :, b] = _sum_products(at.part.X, curve)
             blocks[b, :, a] = blocks[a, :, b].T
         blocks[a, :, a] += np.diag(np.append(at.ridge, 0.0))
     if outputs > 1:  # a number added to all intercepts changes nothing: of such solutions the one that adds none
@@ -171,7 +173,7 @@ def _hessian(at: Solution) -> np.ndarray:
     return blocks.reshape(at.beta.size, at.beta.size)
 
 
-def _products(X: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _sum_products(X: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weighted sums over rows of all products of two columns, a column of ones the last; by chunks of rows, as X may
     fill much of the memory."""
     found = np.zeros((X.shape[1] + 1,) * 2)
@@ -184,20 +186,20 @@ def _products(X: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return found
 
 
-def _times(at: Solution, free: np.ndarray) -> np.ndarray:
+def _multiply_hessian(at: Solution, free: np.ndarray) -> np.ndarray:
     """The Hessian on the free entries times these, without writing it out."""
     whole = np.zeros_like(at.beta)
     whole[at.free] = free
-    turned = _turned(at, _margins(at.part.X, whole))
-    found = _gathered(turned, at.part.X) + np.append(at.ridge, 0.0) * whole
+    turned = _move_slopes(at, _compute_margins(at.part.X, whole))
+    found = _gather_by_beta(turned, at.part.X) + np.append(at.ridge, 0.0) * whole
     if len(whole) > 1:
-        found[:, -1] += _curving(at)[0].mean() * whole[:, -1].sum()
+        found[:, -1] += _prepare_curvature(at)[0].mean() * whole[:, -1].sum()
     return found[at.free]
 
 
-def _turned(at: Solution, margins: np.ndarray) -> np.ndarray:
+def _move_slopes(at: Solution, margins: np.ndarray) -> np.ndarray:
     """How each training row's slopes change when what the model says of it moves by so much."""
-    weight, said = _curving(at)
+    weight, said = _prepare_curvature(at)
     if at.part.shape.task != "regression":
         margins = said * (margins - (said * margins).sum(axis=1, keepdims=True))
     return weight[:, None] * margins

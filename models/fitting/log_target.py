@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
 
-from models.fitting.family import Part
+from models.fitting.family import TrainingData
 
 _SKEWNESS = 1.0
 """An exponential distribution has 2; a lognormal one, whose logarithm has a standard deviation of 1/3, has 1."""
@@ -24,7 +24,7 @@ _STEP = 1e-6
 """Of a scale from 0 to 1, for derivatives."""
 
 
-def skewed(target: np.ndarray) -> bool:
+def is_skewed(target: np.ndarray) -> bool:
     """Whether the target is nowhere negative and its skewness is above 1."""
     values = np.sort(target)  # the same answer whatever the order of the rows
     apart = values - values.mean()
@@ -32,7 +32,7 @@ def skewed(target: np.ndarray) -> bool:
     return bool(values[0] >= 0 and spread > 0 and (apart**3).mean() > _SKEWNESS * spread**3)
 
 
-def logged(part: Part) -> tuple[Pipeline, Part]:
+def transform_target(part: TrainingData) -> tuple[Pipeline, TrainingData]:
     """The transformer of the target, and the part with log(1 + y), brought to 0..1, for y."""
     # Two quantiles are the least and the greatest: a scale from 0 to 1 that, turned back, ends there.
     ends = QuantileTransformer(n_quantiles=2, subsample=None)  # pyright: ignore[reportArgumentType]
@@ -44,19 +44,19 @@ def logged(part: Part) -> tuple[Pipeline, Part]:
     return transformer, replace(part, y=y, stop=(X, transformer.transform(held[:, None])[:, 0], weight), kept={})
 
 
-def aimed(judge: Part, transformer: Pipeline, model: Any) -> Part:
+def aim_validation_targets(judge: TrainingData, transformer: Pipeline, model: Any) -> TrainingData:
     """The validation rows with such targets on the transformer's scale that the squared error there has, at what the
     model says, the slope that the squared error of the target itself has."""
     said = model.predict(judge.X)
-    above, at, below = (_back(transformer, said + step) for step in (_STEP, 0.0, -_STEP))
+    above, at, below = (_invert_target(transformer, said + step) for step in (_STEP, 0.0, -_STEP))
     return replace(judge, y=said - (above - below) / (2 * _STEP) * (at - judge.y), kept={})
 
 
-def _back(transformer: Pipeline, values: np.ndarray) -> np.ndarray:
+def _invert_target(transformer: Pipeline, values: np.ndarray) -> np.ndarray:
     return transformer.inverse_transform(values[:, None])[:, 0]
 
 
-def turned_back(model: Any, transformer: Pipeline, part: Part) -> TransformedTargetRegressor:
+def restore_target(model: Any, transformer: Pipeline, part: TrainingData) -> TransformedTargetRegressor:
     """The model fitted on the logged part, predicting the target itself."""
     whole = TransformedTargetRegressor(FrozenEstimator(model), transformer=transformer, check_inverse=False)
     return whole.fit(part.X, part.y)

@@ -22,19 +22,19 @@ Layer = tuple[Any, np.ndarray]
 """A matrix (inputs, outputs), dense or sparse, and what is added."""
 
 
-def normalised(layer: Layer, norm: Any) -> Layer:
+def fold_normalisation(layer: Layer, norm: Any) -> Layer:
     """The linear layer with the batch normalisation after it (a module of PyTorch, one channel for each output)."""
     matrix, added = layer
-    scale = _numbers(norm.weight) / np.sqrt(_numbers(norm.running_var) + norm.eps)
-    return matrix * scale, (added - _numbers(norm.running_mean)) * scale + _numbers(norm.bias)
+    scale = _to_array(norm.weight) / np.sqrt(_to_array(norm.running_var) + norm.eps)
+    return matrix * scale, (added - _to_array(norm.running_mean)) * scale + _to_array(norm.bias)
 
 
-def linear(module: Any) -> Layer:
+def to_layer(module: Any) -> Layer:
     """A linear module of PyTorch as a layer."""
-    return _numbers(module.weight).T, _numbers(module.bias)
+    return _to_array(module.weight).T, _to_array(module.bias)
 
 
-def beside_inputs(layer: Layer, both: bool) -> Layer:
+def pass_inputs_on(layer: Layer, both: bool) -> Layer:
     """The layer with its inputs, of which none is below 0, passed on beside its outputs: rectified units leave them as
     they are. With `both` the inputs are two halves, and their sum is passed on."""
     matrix, added = layer
@@ -43,13 +43,13 @@ def beside_inputs(layer: Layer, both: bool) -> Layer:
     return np.hstack([matrix, passed]), np.concatenate([added, np.zeros(len(same))])
 
 
-def of_both(layer: Layer) -> Layer:
+def double_inputs(layer: Layer) -> Layer:
     """The layer for inputs that come as two halves, of whose sum it is."""
     matrix, added = layer
     return np.vstack([matrix, matrix]), added
 
 
-def perceptron(
+def build_perceptron(
     layers: Sequence[Layer], activation: str, shape: Shape, centre: float = 0.0, spread: float = 1.0
 ) -> MLPClassifier | MLPRegressor:
     """Scikit-learn's perceptron of these layers; in regression it predicts `centre + spread * output`."""
@@ -59,7 +59,7 @@ def perceptron(
     widths = tuple(int(matrix.shape[1]) for matrix, _ in hidden)
     kind = MLPRegressor if shape.task == "regression" else MLPClassifier
     model: Any = kind(hidden_layer_sizes=widths, activation=activation)
-    model.coefs_ = [_stored(matrix) for matrix, _ in [*hidden, (last, added)]]
+    model.coefs_ = [_compress_matrix(matrix) for matrix, _ in [*hidden, (last, added)]]
     model.intercepts_ = [one for _, one in [*hidden, (last, added)]]
     model.n_layers_, model.n_features_in_ = len(layers) + 1, int(layers[0][0].shape[0])
     model.n_outputs_ = int(last.shape[1])
@@ -71,12 +71,12 @@ def perceptron(
     return model
 
 
-def _stored(matrix: Any) -> Any:
+def _compress_matrix(matrix: Any) -> Any:
     """In single precision, as it was learned; sparse where most is 0."""
     if isinstance(matrix, np.ndarray):
         return np.ascontiguousarray(matrix, np.float32)
     return csr_array(matrix) if matrix.nnz < _DENSE * np.prod(matrix.shape) else matrix.toarray()
 
 
-def _numbers(tensor: Any) -> np.ndarray:
+def _to_array(tensor: Any) -> np.ndarray:
     return tensor.detach().cpu().numpy().astype(np.float64)

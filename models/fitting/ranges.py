@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.errors import InputError, listed
+from models.errors import InputError, join_names
 
 Range = Sequence[Any] | float | int | str | bool
 """`[low, high]`, `[low, high, "log"]`, `[low, high, "linear"]`, a list of choices, or one fixed value."""
 
 
-def wished(trial: Any, *names: str) -> bool:
+def has_user_range(trial: Any, *names: str) -> bool:
     """Whether the user has a range for one of these hyperparameters of the trial: then they are asked for, whatever
     that costs."""
-    return isinstance(trial, Bounded) and not trial.ranges.keys().isdisjoint(names)
+    return isinstance(trial, BoundedTrial) and not trial.ranges.keys().isdisjoint(names)
 
 
 @dataclass
-class Bounded:
+class BoundedTrial:
     """A trial that is asked for the family's ranges and asks on for the user's."""
 
     trial: Any
@@ -43,13 +43,13 @@ class Bounded:
         kept = list(given) if isinstance(given, (list, tuple)) else [given]
         for one in kept:
             if one not in choices:
-                raise InputError(f"{name} can be one of {listed(choices)}, not {one!r}.")
+                raise InputError(f"{name} can be one of {join_names(choices)}, not {one!r}.")
         return self.trial.suggest_categorical(name, kept)
 
     def _bounds(self, name: str, low: float, high: float, how: dict[str, Any]) -> tuple[float, float]:
         if name not in self.ranges:
             return low, high
-        low, high, scale = _numbers(name, self.ranges[name])
+        low, high, scale = _parse_range(name, self.ranges[name])
         how["log"] = how.get("log", False) if scale is None else scale == "log"
         if low == high <= 0:  # one fixed value has no scale: no penalty at all is 0
             how["log"] = False
@@ -58,7 +58,7 @@ class Bounded:
         return low, high
 
 
-def _numbers(name: str, given: Range) -> tuple[float, float, str | None]:
+def _parse_range(name: str, given: Range) -> tuple[float, float, str | None]:
     parts: list[Any] = list(given) if isinstance(given, (list, tuple)) else [given, given]
     scale = parts.pop() if len(parts) == 3 and parts[2] in ("log", "linear") else None
     numbers = [p for p in parts if isinstance(p, (int, float)) and not isinstance(p, bool) and math.isfinite(p)]

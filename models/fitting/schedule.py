@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from models.errors import NestorError
-from models.fitting.family import Family, Fitted, Part
+from models.fitting.family import Family, FittedModel, TrainingData
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Checkpoint:
     """What the family's `steps` goes on from."""
 
 
-def extended(
+def extend_schedule(
     known: Family, config: Mapping[str, Any], rounds: int, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The configuration with one more step: so many rounds with its own settings, after the schedule of the
@@ -35,29 +35,34 @@ def extended(
     return {**config, "steps": [*(before["steps"] if before else []), [rounds, settings]]}
 
 
-def rounds(config: Mapping[str, Any]) -> int:
+def count_rounds(config: Mapping[str, Any]) -> int:
     """The rounds of the configuration's whole schedule; 0 without one."""
     return sum(count for count, _ in config.get("steps", ()))
 
 
-def course(
-    known: Family, config: Mapping[str, Any], part: Part, seed: int, threads: int, begun: Checkpoint | None = None
-) -> Fitted:
+def fit_along_schedule(
+    known: Family,
+    config: Mapping[str, Any],
+    part: TrainingData,
+    seed: int,
+    threads: int,
+    begun: Checkpoint | None = None,
+) -> FittedModel:
     """The family fitted along the configuration's schedule, from a checkpoint where that is the schedule's beginning;
     with the checkpoint of its own end. NestorError where the family can't."""
     if known.steps is None:
         raise NestorError(f"{known.name} does not train step by step: it can't follow a schedule.")
     settings = {name: value for name, value in config.items() if name not in ("steps", "rounds")}
     schedule = config["steps"]
-    done, made = _done(schedule, begun), Fitted(None, None, begun and begun.state)
+    done, made = _count_done_steps(schedule, begun), FittedModel(None, None, begun and begun.state)
     for count, changed in schedule[done:]:
         state = made.checkpoint if done else None
         made = known.steps({**settings, **changed, "rounds": count}, part, seed, threads, state)
         done += 1
-    return Fitted(made.model, None, Checkpoint(schedule, made.checkpoint))
+    return FittedModel(made.model, None, Checkpoint(schedule, made.checkpoint))
 
 
-def _done(schedule: list[Any], begun: Checkpoint | None) -> int:
+def _count_done_steps(schedule: list[Any], begun: Checkpoint | None) -> int:
     """How many steps of the schedule the checkpoint has behind it; 0 where it is of another schedule."""
     if begun is None or len(begun.schedule) >= len(schedule):
         return 0
@@ -65,20 +70,20 @@ def _done(schedule: list[Any], begun: Checkpoint | None) -> int:
     return count if begun.schedule == schedule[:count] else 0
 
 
-def changes(config: Mapping[str, Any]) -> dict[str, str]:
+def describe_changes(config: Mapping[str, Any]) -> dict[str, str]:
     """What changes along the schedule, for people: `schedule.learning_rate` -> `40 x 0.1, 20 x 0.05`, in rounds."""
     found = {}
     for name in config["steps"][0][1] if "steps" in config else ():
-        runs = [(value, sum(count for count, _ in same)) for value, same in _runs(config["steps"], name)]
+        runs = [(value, sum(count for count, _ in same)) for value, same in _group_steps(config["steps"], name)]
         if len(runs) > 1:
-            found[f"schedule.{name}"] = ", ".join(f"{count} x {_said(value)}" for value, count in runs)
+            found[f"schedule.{name}"] = ", ".join(f"{count} x {_format_setting(value)}" for value, count in runs)
     return found
 
 
-def _runs(schedule: list[Any], name: str) -> groupby:
+def _group_steps(schedule: list[Any], name: str) -> groupby:
     """The steps of a schedule by the value of a setting, those that follow each other with the same one together."""
     return groupby(((count, settings[name]) for count, settings in schedule), key=lambda step: step[1])
 
 
-def _said(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.feature_selection import SelectKBest, f_classif, f_regression
 
-from models.fitting.family import Part
+from models.fitting.family import TrainingData
 
 MANY = 30
 """Columns from which on a table may hold enough useless ones for a choice to pay."""
@@ -23,7 +23,7 @@ SHARES = (1.0, 0.5, 0.25, 0.1, 0.05)
 """Shares of the columns that may be kept: all of them, and then about half as many each time."""
 
 
-def selected(part: Part, share: float) -> tuple[SelectKBest, Part]:
+def select_columns(part: TrainingData, share: float) -> tuple[SelectKBest, TrainingData]:
     """The selection fitted on the part's rows, and the part with the columns that stay: at least one."""
     judge = f_regression if part.shape.task == "regression" else f_classif
     selection = SelectKBest(judge, k=math.ceil(share * part.X.shape[1]))
@@ -31,10 +31,10 @@ def selected(part: Part, share: float) -> tuple[SelectKBest, Part]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says which columns are constant; they come last
         selection.fit(part.X[told], part.y[told])
-    return selection, _narrowed(part, np.flatnonzero(np.asarray(selection.get_support())))
+    return selection, _keep_columns(part, np.flatnonzero(np.asarray(selection.get_support())))
 
 
-def _narrowed(part: Part, kept: np.ndarray) -> Part:
+def _keep_columns(part: TrainingData, kept: np.ndarray) -> TrainingData:
     """The part with these columns only, and what it says of single columns moved along."""
     place = {int(old): new for new, old in enumerate(kept)}
     stop = None if part.stop is None else (part.stop[0][:, kept], *part.stop[1:])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from models.fitting.family import Part, Shape
+from models.fitting.family import Shape, TrainingData
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ _LEAST_L1 = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class TrainingSettings:
     """How training goes."""
 
     epochs: int
@@ -51,13 +51,13 @@ class Course:
     """Penalty on the sum of absolute weights; biases and normalisations go free, here and in the decay."""
 
 
-def course(config: Mapping[str, Any], rows: int, share: float = 1.0) -> Course:
+def make_training_settings(config: Mapping[str, Any], rows: int, share: float = 1.0) -> TrainingSettings:
     """The course of a configuration with `epochs`, `batch_size`, `learning_rate`, `optimizer`, `schedule`,
     `weight_decay` and maybe `l1`, on so many rows: small tables get smaller batches. With a `share` of its epochs it is
     a short training that comes to its end, schedule and all."""
     # A step of plain descent is about ten times as short as one of Adam's.
     faster = 10.0 if config["optimizer"] == "sgd" else 1.0
-    return Course(
+    return TrainingSettings(
         epochs=math.ceil(share * config["epochs"]),
         patience=max(8, config["epochs"] // 3),
         batch_size=max(16, min(config["batch_size"], rows // _LEAST_STEPS)),
@@ -70,7 +70,7 @@ def course(config: Mapping[str, Any], rows: int, share: float = 1.0) -> Course:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedModule:
     """A module with its best weights, on the CPU and in evaluation mode, and what its outputs mean."""
 
     module: torch.nn.Module
@@ -81,48 +81,58 @@ class Trained:
     """In regression the prediction is `centre + spread * output`."""
 
 
-def outputs(part: Part) -> int:
+def count_outputs(part: TrainingData) -> int:
     """How many numbers a module has to give for a row: one, or in multiclass tasks one for each class of the part."""
     return int(part.y.max()) + 1 if part.shape.task == "multiclass" else 1
 
 
-def train(
-    build: Callable[[], torch.nn.Module], part: Part, course: Course, seed: int, threads: int, rounds: int | None = None
-) -> Trained:
+def train_module(
+    build: Callable[[], torch.nn.Module],
+    part: TrainingData,
+    course: TrainingSettings,
+    seed: int,
+    threads: int,
+    rounds: int | None = None,
+) -> TrainedModule:
     """The module that `build` makes, trained on the part.
 
     `part.X` may have any shape whose first axis is rows; so has `part.stop`. The module takes float32 of that shape
     and gives (rows, `outputs(part)`): logits in classification, the scaled target in regression. With `rounds`
     exactly so many epochs and no early stopping. FloatingPointError where the loss is no number any more."""
-    with _chance(seed, threads):
-        return _trained(build(), part, course, seed, rounds)
+    with _fix_randomness(seed, threads):
+        return _train_until_best(build(), part, course, seed, rounds)
 
 
-def advanced(
+def continue_training(
     build: Callable[[], torch.nn.Module],
-    part: Part,
-    course: Course,
+    part: TrainingData,
+    course: TrainingSettings,
     seed: int,
     threads: int,
     rounds: int,
     state: Mapping[str, Any] | None = None,
-) -> tuple[Trained, dict[str, Any]]:
+) -> tuple[TrainedModule, dict[str, Any]]:
     """As `train`, so many epochs more from a state that an earlier call returned (None: from nothing); and the state of
     their end: weights, what the optimiser remembers, and chance. The learning rate is the course's throughout."""
-    with _chance(seed, threads):
-        return _advanced(build(), part, course, seed, rounds, state)
+    with _fix_randomness(seed, threads):
+        return _continue_module(build(), part, course, seed, rounds, state)
 
 
-def _advanced(
-    module: torch.nn.Module, part: Part, course: Course, seed: int, rounds: int, state: Mapping[str, Any] | None
-) -> tuple[Trained, dict[str, Any]]:
+def _continue_module(
+    module: torch.nn.Module,
+    part: TrainingData,
+    course: TrainingSettings,
+    seed: int,
+    rounds: int,
+    state: Mapping[str, Any] | None,
+) -> tuple[TrainedModule, dict[str, Any]]:
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    centre, spread = _scale(part)
-    rows = _Rows(part.X, part.y, part.weight, part.shape, centre, spread, device)
-    loss, module = _loss(part.shape), module.to(device)
-    steps, order = _Steps(module, course), torch.Generator().manual_seed(seed)
+    centre, spread = _measure_scale(part)
+    rows = _TensorRows(part.X, part.y, part.weight, part.shape, centre, spread, device)
+    loss, module = _make_loss(part.shape), module.to(device)
+    steps, order = _OptimizerSteps(module, course), torch.Generator().manual_seed(seed)
     if state is not None:
         module.load_state_dict(state["module"])
         steps.take_up(state["optimizer"])
@@ -134,11 +144,11 @@ def _advanced(
     steps.check()
     ended = {"module": module.state_dict(), "optimizer": steps.optimizer.state_dict()}
     chance = {"order": order.get_state(), "chance": torch.get_rng_state()}
-    return Trained(module.cpu().eval(), rounds, centre, spread), {**copy.deepcopy(ended), **chance}
+    return TrainedModule(module.cpu().eval(), rounds, centre, spread), {**copy.deepcopy(ended), **chance}
 
 
 @contextmanager
-def _chance(seed: int, threads: int) -> Iterator[None]:
+def _fix_randomness(seed: int, threads: int) -> Iterator[None]:
     """Everything random starts from the seed, algorithms repeat, and so many threads are used; as before afterwards."""
     import torch
 
@@ -154,15 +164,17 @@ def _chance(seed: int, threads: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[1])
 
 
-def _trained(module: torch.nn.Module, part: Part, course: Course, seed: int, rounds: int | None) -> Trained:
+def _train_until_best(
+    module: torch.nn.Module, part: TrainingData, course: TrainingSettings, seed: int, rounds: int | None
+) -> TrainedModule:
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    centre, spread = _scale(part)
-    rows = _Rows(part.X, part.y, part.weight, part.shape, centre, spread, device)
-    held = None if part.stop is None or rounds else _Rows(*part.stop, part.shape, centre, spread, device)
-    loss, module = _loss(part.shape), module.to(device)
-    steps, order = _Steps(module, course), torch.Generator().manual_seed(seed)
+    centre, spread = _measure_scale(part)
+    rows = _TensorRows(part.X, part.y, part.weight, part.shape, centre, spread, device)
+    held = None if part.stop is None or rounds else _TensorRows(*part.stop, part.shape, centre, spread, device)
+    loss, module = _make_loss(part.shape), module.to(device)
+    steps, order = _OptimizerSteps(module, course), torch.Generator().manual_seed(seed)
     best, weights, made, epoch = math.inf, None, 0, 0
     for epoch in range(1, (rounds or course.epochs) + 1):
         steps.begin(epoch)
@@ -175,10 +187,10 @@ def _trained(module: torch.nn.Module, part: Part, course: Course, seed: int, rou
     steps.check()
     if weights is not None:
         module.load_state_dict(weights)
-    return Trained(module.cpu().eval(), made or epoch, centre, spread)
+    return TrainedModule(module.cpu().eval(), made or epoch, centre, spread)
 
 
-class _Rows:
+class _TensorRows:
     """Rows as tensors on the device; weights have mean 1."""
 
     def __init__(self, X: np.ndarray, y: np.ndarray, weight, shape: Shape, centre: float, spread: float, device):
@@ -212,10 +224,10 @@ class _Rows:
         return value if math.isfinite(value) else math.inf
 
 
-class _Steps:
+class _OptimizerSteps:
     """The optimiser with its schedule and penalties."""
 
-    def __init__(self, module: torch.nn.Module, course: Course):
+    def __init__(self, module: torch.nn.Module, course: TrainingSettings):
         import torch
 
         self.course, self.all = course, [p for p in module.parameters() if p.requires_grad]
@@ -263,7 +275,7 @@ class _Steps:
             raise FloatingPointError(f"training ran away at a learning rate of {self.course.learning_rate:g}")
 
 
-def _scale(part: Part) -> tuple[float, float]:
+def _measure_scale(part: TrainingData) -> tuple[float, float]:
     """Weighted mean and standard deviation of a regression's target."""
     if part.shape.task != "regression":
         return 0.0, 1.0
@@ -272,7 +284,7 @@ def _scale(part: Part) -> tuple[float, float]:
     return centre, spread or 1.0
 
 
-def _loss(shape: Shape) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+def _make_loss(shape: Shape) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
     """The weighted mean loss of (outputs, goal, weight)."""
     import torch
     from torch.nn import functional as F

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.data.labels import code_of
+from models.data.labels import find_class_code
 from models.errors import InputError
 
 ClassWeights = tuple[float, ...] | Literal["balanced"]
 """A factor for each class, or `balanced`; empty: all count the same."""
 
 
-def class_weights(wanted: Mapping[str, float] | str | None, classes: Sequence[Any]) -> ClassWeights:
+def encode_class_weights(wanted: Mapping[str, float] | str | None, classes: Sequence[Any]) -> ClassWeights:
     """What a person asks for, by codes; labels that are not named keep 1. InputError for an unknown label."""
     if not wanted:
         return ()
@@ -24,11 +24,11 @@ def class_weights(wanted: Mapping[str, float] | str | None, classes: Sequence[An
         return "balanced"
     factors = [1.0] * len(classes)
     for label, factor in wanted.items():
-        factors[code_of(label, classes, "class weights")] = factor
+        factors[find_class_code(label, classes, "class weights")] = factor
     return tuple(factors)
 
 
-def weighted(weight: np.ndarray | None, y: np.ndarray, factors: ClassWeights) -> np.ndarray | None:
+def apply_class_weights(weight: np.ndarray | None, y: np.ndarray, factors: ClassWeights) -> np.ndarray | None:
     """The row weights of a training part times those of their classes; `balanced`: so that every class weighs the same
     in these rows and the mean factor is 1 (scikit-learn's `class_weight`, King & Zeng 2001, Political Analysis 9:137).
     """

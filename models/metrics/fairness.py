@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from models.errors import InputError, listed, shortened
-from models.metrics.formulas import mean_where, ratio
+from models.errors import InputError, join_names
+from models.metrics.formulas import average_known, divide_safely
 from models.metrics.metric import Fold3, Metric
+from models.text.safe import shorten
 
 LEAST = 10
 """Rows that a rate must rest on to count: of fewer the largest difference is mostly chance."""
@@ -55,7 +56,7 @@ class Gap(Metric):
         """The gap (B,), averaged over folds, when row i of fold k counts `counts[k][b, i]` times; NaN where no two
         subgroups have rows enough."""
         values = np.stack([self._of_fold(fold, count) for fold, count in zip(folds, counts, strict=True)], axis=1)
-        return mean_where(values, np.ones_like(values))
+        return average_known(values, np.ones_like(values))
 
     def _of_fold(self, fold: Fold3, counts: np.ndarray) -> np.ndarray:
         both, prediction, weight = fold
@@ -68,8 +69,8 @@ class Gap(Metric):
         return self._of_rates(target.astype(np.int64), codes, group, mass)
 
     def _of_means(self, value: np.ndarray, group: np.ndarray, mass: np.ndarray) -> np.ndarray:
-        whole, sums = (_summed(group, mass * part, group.max() + 1) for part in (1.0, value))
-        return _widest(ratio(sums, whole, np.nan)[:, :, None], (np.bincount(group) >= LEAST)[:, None])
+        whole, sums = (_sum_by_place(group, mass * part, group.max() + 1) for part in (1.0, value))
+        return _find_widest_gap(divide_safely(sums, whole, np.nan)[:, :, None], (np.bincount(group) >= LEAST)[:, None])
 
     def _of_rates(self, target: np.ndarray, said: np.ndarray, group: np.ndarray, mass: np.ndarray) -> np.ndarray:
         groups, classes = int(group.max()) + 1, len(self.classes)
@@ -77,18 +78,18 @@ class Gap(Metric):
         place = group * classes + given
         rows = np.bincount(place, minlength=groups * classes).reshape(groups, classes)
         shape = (len(mass), groups, classes, classes)
-        cells = _summed(place * classes + said, mass, groups * classes * classes).reshape(shape)
-        rates = ratio(cells, cells.sum(axis=3, keepdims=True), np.nan)
-        return _widest(rates.reshape(len(mass), groups, -1), np.repeat(rows >= LEAST, classes, axis=1))
+        cells = _sum_by_place(place * classes + said, mass, groups * classes * classes).reshape(shape)
+        rates = divide_safely(cells, cells.sum(axis=3, keepdims=True), np.nan)
+        return _find_widest_gap(rates.reshape(len(mass), groups, -1), np.repeat(rows >= LEAST, classes, axis=1))
 
 
-def _summed(place: np.ndarray, mass: np.ndarray, size: int) -> np.ndarray:
+def _sum_by_place(place: np.ndarray, mass: np.ndarray, size: int) -> np.ndarray:
     """The rows' mass (B, n) summed by place: (B, size)."""
     chosen = sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(size, len(place)))
     return np.asarray(chosen @ mass.T).T
 
 
-def _widest(rates: np.ndarray, enough: np.ndarray) -> np.ndarray:
+def _find_widest_gap(rates: np.ndarray, enough: np.ndarray) -> np.ndarray:
     """Of rates (B, group, rate) the largest difference between two groups that have rows enough (group, rate)."""
     compared = enough.sum(axis=0) >= 2
     if not compared.any():
@@ -98,7 +99,7 @@ def _widest(rates: np.ndarray, enough: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(spread), spread, 0.0).max(axis=1)
 
 
-def gap(name: str, measure: Literal["gap", "parity"], metric: Metric) -> Gap:
+def make_gap(name: str, measure: Literal["gap", "parity"], metric: Metric) -> Gap:
     """The gap of that name for the metric's task; decisions are those of the metric."""
     value = metric.task == "regression"
     high = math.inf if value else 1.0
@@ -108,7 +109,7 @@ def gap(name: str, measure: Literal["gap", "parity"], metric: Metric) -> Gap:
     )  # fmt: skip
 
 
-def in_words(measure: str, column: str, task: str) -> str:
+def describe_gap(measure: str, column: str, task: str) -> str:
     """What a gap is, in the field's terms."""
     kinds = {
         ("gap", True): "largest difference of the mean absolute error",
@@ -119,29 +120,29 @@ def in_words(measure: str, column: str, task: str) -> str:
     return f"{kinds[measure, task == 'regression']} between subgroups of {column}"
 
 
-def codes(column: pd.Series) -> np.ndarray:
+def encode_subgroups(column: pd.Series) -> np.ndarray:
     """Each row's subgroup as a code; missing values are a subgroup too."""
     return pd.factorize(column, use_na_sentinel=False)[0].astype(np.int64)
 
 
-def check(column: pd.Series, target: np.ndarray, by_class: bool) -> None:
+def check_subgroups(column: pd.Series, target: np.ndarray, by_class: bool) -> None:
     """InputError where the column's subgroups can't be compared: too many of them, or too few rows in them."""
     group, levels = pd.factorize(column, use_na_sentinel=False)
-    name = shortened(column.name)
+    name = shorten(column.name)
     if len(levels) > MOST_GROUPS:
         raise InputError(
             f"A gap between the subgroups of {name} needs at most {MOST_GROUPS} of them, not {len(levels):,} "
-            f"({listed(levels, 3)}, ...). Give a column of few values, such as classes of age instead of ages."
+            f"({join_names(levels, 3)}, ...). Give a column of few values, such as classes of age instead of ages."
         )
-    if not comparable(group, target, by_class):
-        sizes = listed([f"{level}: {count}" for level, count in zip(levels, np.bincount(group), strict=True)])
+    if not has_comparable_subgroups(group, target, by_class):
+        sizes = join_names([f"{level}: {count}" for level, count in zip(levels, np.bincount(group), strict=True)])
         raise InputError(
             f"A gap between the subgroups of {name} needs two of them with {LEAST} rows each"
             f"{' of one class' * by_class}, in every part that judges. There are {sizes}."
         )
 
 
-def comparable(group: np.ndarray, target: np.ndarray, by_class: bool) -> bool:
+def has_comparable_subgroups(group: np.ndarray, target: np.ndarray, by_class: bool) -> bool:
     """Whether two subgroups have rows enough, of one class where classes are told apart."""
     kinds = [target == code for code in np.unique(target)] if by_class else [np.ones(len(group), bool)]
     return any((np.bincount(group[kind]) >= LEAST).sum() >= 2 for kind in kinds)

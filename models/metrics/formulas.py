@@ -20,54 +20,54 @@ FLOOR = float(np.finfo(np.float64).eps)
 # --- Row losses: the metric is their weighted mean, or its square root -----------------------------------------------
 
 
-def _chosen(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _take_true_probability(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     return prediction[np.arange(len(target)), target]
 
 
-def _brier(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _brier_loss(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Squared distance to the one-hot target; half of it for two classes (scikit-learn's `scale_by_half='auto'`)."""
-    squares = (prediction**2).sum(axis=1) - 2 * _chosen(target, prediction) + 1
+    squares = (prediction**2).sum(axis=1) - 2 * _take_true_probability(target, prediction) + 1
     return squares / 2 if prediction.shape[1] == 2 else squares
 
 
-def _in_top_two(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    own = _chosen(target, prediction)[:, None]
+def _is_in_top_two(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    own = _take_true_probability(target, prediction)[:, None]
     later = np.arange(prediction.shape[1]) > target[:, None]
     ahead = (prediction > own) | ((prediction == own) & later)
     return (ahead.sum(axis=1) < 2).astype(float)
 
 
-def _poisson(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _poisson_deviance(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     ratio = np.where(target > 0, target, 1) / prediction
     return np.where(prediction > 0, 2 * (np.where(target > 0, target, 0) * np.log(ratio) - target + prediction), np.nan)
 
 
-def _gamma(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _gamma_deviance(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     return np.where(prediction > 0, 2 * (np.log(prediction / target) + target / prediction - 1), np.nan)
 
 
-def _squared_log(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _squared_log_error(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     return (np.log1p(target) - np.log1p(prediction)) ** 2
 
 
-def pinball(target: np.ndarray, prediction: np.ndarray, level: float) -> np.ndarray:
+def pinball_loss(target: np.ndarray, prediction: np.ndarray, level: float) -> np.ndarray:
     """What each row adds to the pinball loss: scikit-learn's `mean_pinball_loss` with `alpha=level`."""
     short = target - prediction
     return np.maximum(level * short, (level - 1) * short)
 
 
 LOSSES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "neg_log_loss": lambda t, p: -np.log(np.clip(_chosen(t, p), FLOOR, 1 - FLOOR)),
-    "neg_brier_score": _brier,
-    "top_k_accuracy": _in_top_two,
+    "neg_log_loss": lambda t, p: -np.log(np.clip(_take_true_probability(t, p), FLOOR, 1 - FLOOR)),
+    "neg_brier_score": _brier_loss,
+    "top_k_accuracy": _is_in_top_two,
     "neg_mean_absolute_error": lambda t, p: np.abs(t - p),
     "neg_mean_squared_error": lambda t, p: (t - p) ** 2,
     "neg_root_mean_squared_error": lambda t, p: (t - p) ** 2,
     "neg_mean_absolute_percentage_error": lambda t, p: np.abs(t - p) / np.maximum(np.abs(t), FLOOR),
-    "neg_mean_squared_log_error": _squared_log,
-    "neg_root_mean_squared_log_error": _squared_log,
-    "neg_mean_poisson_deviance": _poisson,
-    "neg_mean_gamma_deviance": _gamma,
+    "neg_mean_squared_log_error": _squared_log_error,
+    "neg_root_mean_squared_log_error": _squared_log_error,
+    "neg_mean_poisson_deviance": _poisson_deviance,
+    "neg_mean_gamma_deviance": _gamma_deviance,
     "accuracy": lambda t, p: (t == p).astype(float),
 }
 
@@ -75,18 +75,18 @@ LOSSES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 # --- Functions of the confusion matrix (replicate, true class, predicted class) --------------------------------------
 
 
-def ratio(above: np.ndarray, below: np.ndarray, empty: float = 0.0) -> np.ndarray:
+def divide_safely(above: np.ndarray, below: np.ndarray, empty: float = 0.0) -> np.ndarray:
     """The quotient, and `empty` where the divisor is 0."""
     return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, empty), where=below != 0)
 
 
-def mean_where(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def average_known(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The weighted mean along the last axis of what is not NaN; NaN where nothing is left."""
     weights = np.where(np.isnan(values), 0.0, weights)
-    return ratio((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
+    return divide_safely((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
 
 
-def _by_class(above: str, average: str) -> Callable[[np.ndarray], np.ndarray]:
+def _make_class_average(above: str, average: str) -> Callable[[np.ndarray], np.ndarray]:
     """f1, precision, recall or jaccard over confusion matrices, averaged over classes as scikit-learn does."""
 
     def value(table: np.ndarray) -> np.ndarray:
@@ -95,49 +95,49 @@ def _by_class(above: str, average: str) -> Callable[[np.ndarray], np.ndarray]:
         parts = {"f1": (2 * hit, true + said), "precision": (hit, said), "recall": (hit, true),
                  "jaccard": (hit, true + said - hit)}[above]  # fmt: skip
         if average == "micro":
-            return ratio(parts[0].sum(axis=1), parts[1].sum(axis=1), np.nan)
+            return divide_safely(parts[0].sum(axis=1), parts[1].sum(axis=1), np.nan)
         if average == "binary":
-            return ratio(parts[0][:, 1], parts[1][:, 1])
-        return mean_where(ratio(*parts), present if average == "macro" else true)
+            return divide_safely(parts[0][:, 1], parts[1][:, 1])
+        return average_known(divide_safely(*parts), present if average == "macro" else true)
 
     return value
 
 
-def _balanced(table: np.ndarray) -> np.ndarray:
+def _balanced_accuracy(table: np.ndarray) -> np.ndarray:
     true = table.sum(axis=2)
-    return mean_where(ratio(np.einsum("bii->bi", table), true), (true > 0).astype(float))
+    return average_known(divide_safely(np.einsum("bii->bi", table), true), (true > 0).astype(float))
 
 
-def _matthews(table: np.ndarray) -> np.ndarray:
+def _matthews_correlation(table: np.ndarray) -> np.ndarray:
     true, said, rows = table.sum(axis=2), table.sum(axis=1), table.sum(axis=(1, 2))
     both = np.einsum("bii->b", table) * rows - (true * said).sum(axis=1)
     spread = (rows**2 - (said**2).sum(axis=1)) * (rows**2 - (true**2).sum(axis=1))
-    return ratio(both, np.sqrt(np.maximum(spread, 0)))
+    return divide_safely(both, np.sqrt(np.maximum(spread, 0)))
 
 
-def _likelihood_ratio(said: int) -> Callable[[np.ndarray], np.ndarray]:
+def _make_likelihood_ratio(said: int) -> Callable[[np.ndarray], np.ndarray]:
     def value(table: np.ndarray) -> np.ndarray:
-        rate = ratio(table[:, :, said], table.sum(axis=2), np.nan)
-        return ratio(rate[:, 1], rate[:, 0], np.nan)
+        rate = divide_safely(table[:, :, said], table.sum(axis=2), np.nan)
+        return divide_safely(rate[:, 1], rate[:, 0], np.nan)
 
     return value
 
 
 TABLES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "balanced_accuracy": _balanced,
-    "matthews_corrcoef": _matthews,
-    "positive_likelihood_ratio": _likelihood_ratio(1),
-    "neg_negative_likelihood_ratio": _likelihood_ratio(0),
-    **{above: _by_class(above, "binary") for above in ("f1", "precision", "recall", "jaccard")},
+    "balanced_accuracy": _balanced_accuracy,
+    "matthews_corrcoef": _matthews_correlation,
+    "positive_likelihood_ratio": _make_likelihood_ratio(1),
+    "neg_negative_likelihood_ratio": _make_likelihood_ratio(0),
+    **{above: _make_class_average(above, "binary") for above in ("f1", "precision", "recall", "jaccard")},
     **{
-        f"{above}_{average}": _by_class(above, average)
+        f"{above}_{average}": _make_class_average(above, average)
         for above in ("f1", "precision", "recall", "jaccard")
         for average in ("macro", "micro", "weighted")
     },
 }
 
 
-def confusions(target: np.ndarray, said: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
+def count_confusions(target: np.ndarray, said: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
     """Confusion matrices (replicate, true, predicted), one sparse product for all replicates."""
     pairs = target * classes + said
     chosen = sparse.csr_array(
@@ -159,45 +159,45 @@ def _auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.nda
     left, right = (np.searchsorted(score[down], score[up], side) for side in ("left", "right"))
     beaten = below[:, left] if np.array_equal(left, right) else (below[:, left] + below[:, right]) / 2
     own = weights[:, up]
-    return ratio(np.einsum("bi,bi->b", own, beaten), own.sum(axis=1) * below[:, -1], np.nan)
+    return divide_safely(np.einsum("bi,bi->b", own, beaten), own.sum(axis=1) * below[:, -1], np.nan)
 
 
-def _precision_curve(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _average_precision(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Average precision for each row of `weights`; one step for each distinct score."""
     order = np.argsort(-score, kind="stable")
     last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
     ordered = weights[:, order]
     hits = np.cumsum(ordered * positive[order], axis=1)[:, last]
     steps = np.diff(hits, axis=1, prepend=0.0)
-    precision = ratio(hits, np.cumsum(ordered, axis=1)[:, last])
-    return ratio(np.einsum("bi,bi->b", steps, precision), hits[:, -1], np.nan)
+    precision = divide_safely(hits, np.cumsum(ordered, axis=1)[:, last])
+    return divide_safely(np.einsum("bi,bi->b", steps, precision), hits[:, -1], np.nan)
 
 
 Ranked = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def _one_class(rank: Ranked) -> Ranked:
+def _rank_one_class(rank: Ranked) -> Ranked:
     """The rank metric of the positive class where there are two, else the plain mean over classes that occur."""
 
     def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if prediction.shape[1] == 2:
             return rank(target == 1, prediction[:, 1], weights)
-        return _over_classes(rank, False)(target, prediction, weights)
+        return _average_over_classes(rank, False)(target, prediction, weights)
 
     return value
 
 
-def _over_classes(rank: Ranked, weighted: bool) -> Ranked:
+def _average_over_classes(rank: Ranked, weighted: bool) -> Ranked:
     def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
         columns = range(prediction.shape[1])
         values = np.stack([rank(target == c, prediction[:, c], weights) for c in columns], axis=1)
         shares = np.stack([weights[:, target == c].sum(axis=1) for c in columns], axis=1)
-        return mean_where(values, shares if weighted else (shares > 0).astype(float))
+        return average_known(values, shares if weighted else (shares > 0).astype(float))
 
     return value
 
 
-def _over_pairs(weighted: bool) -> Ranked:
+def _average_over_pairs(weighted: bool) -> Ranked:
     """Mean AUC over pairs of classes (Hand & Till 2001, Machine Learning 45:171)."""
 
     def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -210,12 +210,12 @@ def _over_pairs(weighted: bool) -> Ranked:
                 values.append(both / 2)
                 shares.append(part.sum(axis=1))
         share = np.stack(shares, axis=1)
-        return mean_where(np.stack(values, axis=1), share if weighted else (share > 0).astype(float))
+        return average_known(np.stack(values, axis=1), share if weighted else (share > 0).astype(float))
 
     return value
 
 
-def _explained(centred: bool) -> Ranked:
+def _make_explained_variance(centred: bool) -> Ranked:
     """r2, or explained variance where the error's mean is taken off first."""
 
     def value(target: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -225,20 +225,20 @@ def _explained(centred: bool) -> Ranked:
         shift = error.mean() if centred else 0.0
         sums = weights @ np.stack([np.ones_like(error), around, around**2, error - shift, (error - shift) ** 2], axis=1)
         total, first, second, miss, misses = sums.T
-        spread = second - ratio(first**2, total)
-        left = misses - ratio(miss**2, total) if centred else misses
-        return 1 - ratio(left, np.where(spread > 1e-12 * second, spread, 0.0), np.nan)
+        spread = second - divide_safely(first**2, total)
+        left = misses - divide_safely(miss**2, total) if centred else misses
+        return 1 - divide_safely(left, np.where(spread > 1e-12 * second, spread, 0.0), np.nan)
 
     return value
 
 
 RANKS: Mapping[str, Ranked] = {
-    "roc_auc": _one_class(_auc),
-    "roc_auc_ovr": _over_classes(_auc, False),
-    "roc_auc_ovr_weighted": _over_classes(_auc, True),
-    "roc_auc_ovo": _over_pairs(False),
-    "roc_auc_ovo_weighted": _over_pairs(True),
-    "average_precision": _one_class(_precision_curve),
-    "r2": _explained(False),
-    "explained_variance": _explained(True),
+    "roc_auc": _rank_one_class(_auc),
+    "roc_auc_ovr": _average_over_classes(_auc, False),
+    "roc_auc_ovr_weighted": _average_over_classes(_auc, True),
+    "roc_auc_ovo": _average_over_pairs(False),
+    "roc_auc_ovo_weighted": _average_over_pairs(True),
+    "average_precision": _rank_one_class(_average_precision),
+    "r2": _make_explained_variance(False),
+    "explained_variance": _make_explained_variance(True),
 }

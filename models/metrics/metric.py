@@ -1,6 +1,6 @@
 """A metric as one frozen value: name, direction, bounds, what it scores, and the one way it is taken over folds.
 
-Every number comes from the same place: a metric is a function of row weights (`_values`), and a score is that
+Every number comes from the same place: a metric is a function of row weights (`_score_replicates`), and a score is that
 function at the rows' own weights, a bootstrap replicate the same function at weights times counts. So estimate and
 interval can't drift apart, and sorting is done once for all replicates.
 """
@@ -21,15 +21,16 @@ import numpy as np
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from models.data.table import Loss, Task
-from models.errors import InputError, listed, shortened, unknown
-from models.metrics.costs import Costs, Priced, matrix
-from models.metrics.formulas import LOSSES, RANKS, TABLES, confusions, mean_where, pinball, ratio
+from models.errors import InputError, join_names, make_unknown_error
+from models.metrics.costs import Costs, Priced, build_cost_matrix
+from models.metrics.formulas import LOSSES, RANKS, TABLES, average_known, count_confusions, divide_safely, pinball_loss
+from models.text.safe import shorten
 
 Fold3 = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Target, prediction, row weights of one fold's judged rows."""
 
 
-def some_rows(fold: Fold3, rows: np.ndarray) -> Fold3:
+def select_rows(fold: Fold3, rows: np.ndarray) -> Fold3:
     """These of a fold's rows, as places or as a mask."""
     target, prediction, weight = fold
     return target[rows], prediction[rows], None if weight is None else weight[rows]
@@ -94,10 +95,10 @@ class Metric:
             return TABLES[self.source](tables)
         if self.kind == "mean":
             gains = np.array(self.costs) if self.costs else np.eye(tables.shape[1])
-            return ratio((tables * gains).sum(axis=(1, 2)), tables.sum(axis=(1, 2)), np.nan)
+            return divide_safely((tables * gains).sum(axis=(1, 2)), tables.sum(axis=(1, 2)), np.nan)
         # Only which pairs occur and how heavy they are matters, so a call costs the same at any number of rows.
         target, prediction = np.divmod(np.arange(tables[0].size), tables.shape[1])
-        return np.array([_defined(self, target, prediction, row, whole) for row in tables.reshape(len(tables), -1)])
+        return np.array([_call_or_nan(self, target, prediction, row, whole) for row in tables.reshape(len(tables), -1)])
 
     def score(self, target: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> float:
         """The metric in its own sense; NaN where it is undefined or a prediction is not finite."""
@@ -117,19 +118,19 @@ class Metric:
 
     def resample(self, folds: Sequence[Fold3], counts: Sequence[np.ndarray]) -> np.ndarray:
         """The metric (B,) when row i of fold k counts `counts[k][b, i]` times."""
-        sized = [(_typed(self, fold), count) for fold, count in zip(folds, counts, strict=True) if len(fold[0])]
+        sized = [(_cast_fold(self, fold), count) for fold, count in zip(folds, counts, strict=True) if len(fold[0])]
         replicates = len(counts[0]) if len(counts) else 1
         if not sized or not all(np.isfinite(prediction).all() for (_, prediction, _), _ in sized):
             return np.full(replicates, np.nan)
-        parts = [_fold_parts(self, fold, count) for fold, count in sized]
+        parts = [_sum_fold(self, fold, count) for fold, count in sized]
         if self.kind == "fold":
             values = np.stack([above for above, _ in parts], axis=1)
-            return mean_where(values, np.ones_like(values))
-        mean = ratio(sum(above for above, _ in parts), sum(below for _, below in parts), np.nan)  # type: ignore[arg-type]
+            return average_known(values, np.ones_like(values))
+        mean = divide_safely(sum(above for above, _ in parts), sum(below for _, below in parts), np.nan)  # type: ignore[arg-type]
         return np.sqrt(mean) if self.kind == "root_mean" else mean
 
 
-def _typed(metric: Metric, fold: Fold3) -> Fold3:
+def _cast_fold(metric: Metric, fold: Fold3) -> Fold3:
     """Codes and probabilities, codes and codes, or values and values."""
     target, prediction, weight = fold
     if metric.needs == "value":
@@ -142,34 +143,34 @@ def _typed(metric: Metric, fold: Fold3) -> Fold3:
     return np.asarray(target).astype(np.int64, copy=False), prediction, weight
 
 
-def _fold_parts(metric: Metric, fold: Fold3, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sum_fold(metric: Metric, fold: Fold3, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numerator and denominator of a mean in one fold; for a fold metric its value and ones."""
     target, prediction, weight = fold
     if metric.kind != "fold":
         with np.errstate(divide="ignore", invalid="ignore"):
-            losses = row_losses(metric, target, prediction)
+            losses = compute_row_losses(metric, target, prediction)
         own = np.ones(len(target)) if weight is None else np.asarray(weight, float)
         above, below = (counts @ np.stack([losses * own, own], axis=1)).T
         return above, below
-    values = [_values(metric, target, prediction, weight, part) for part in _chunks(counts)]
+    values = [_score_replicates(metric, target, prediction, weight, part) for part in _chunk_counts(counts)]
     return np.concatenate(values), np.ones(len(counts))
 
 
-def row_losses(metric: Metric, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def compute_row_losses(metric: Metric, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """What each row adds to a metric that is a mean over rows."""
     if metric.source == PINBALL:
-        return pinball(target, prediction, metric.level)
+        return pinball_loss(target, prediction, metric.level)
     if metric.source == COST:
         return np.array(metric.costs)[target, prediction]
     return LOSSES[metric.source](target, prediction)
 
 
-def _chunks(counts: np.ndarray) -> Iterator[np.ndarray]:
+def _chunk_counts(counts: np.ndarray) -> Iterator[np.ndarray]:
     step = max(1, _CELLS // max(1, counts.shape[1]))
     return (counts[start : start + step] for start in range(0, len(counts), step))
 
 
-def _values(
+def _score_replicates(
     metric: Metric, target: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None, counts: np.ndarray
 ) -> np.ndarray:
     """A fold metric (B,) at the rows' weights times counts."""
@@ -177,19 +178,19 @@ def _values(
     if metric.source in RANKS:
         return RANKS[metric.source](target, prediction, weights)
     if metric.needs == "label":
-        return metric.of_tables(confusions(target, prediction, weights, len(metric.classes)), weight is None)
+        return metric.of_tables(count_confusions(target, prediction, weights, len(metric.classes)), weight is None)
     # A function without sample_weight takes repeated rows, which stand for counts but not for weights.
-    return np.array([_defined(metric, target, prediction, row, weight is None) for row in weights])
+    return np.array([_call_or_nan(metric, target, prediction, row, weight is None) for row in weights])
 
 
 # --- Metrics by scorer: whatever has no formula above ----------------------------------------------------------------
 
 
 @lru_cache(maxsize=64)
-def _function(source: str) -> tuple[Callable[..., float], dict[str, Any], bool, Any]:
+def _resolve_function(source: str) -> tuple[Callable[..., float], dict[str, Any], bool, Any]:
     """The metric function behind a scorer's name or import path, its arguments, whether greater is better, and the
     response it wants (None for a plain function)."""
-    found = _imported(source) if ":" in source else get_scorer(source)
+    found = _import_metric(source) if ":" in source else get_scorer(source)
     if hasattr(found, "_score_func"):
         kwargs = {k: v for k, v in found._kwargs.items() if not (k == "pos_label" and v is None)}
         return found._score_func, kwargs, found._sign > 0, getattr(found, "_response_method", "predict")
@@ -198,53 +199,55 @@ def _function(source: str) -> tuple[Callable[..., float], dict[str, Any], bool, 
     return found, {}, not name.endswith(("_loss", "_error", "_deviance", "_ratio")), None
 
 
-def _imported(source: str) -> Any:
+def _import_metric(source: str) -> Any:
     module, _, attribute = source.partition(":")
     try:
         found = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"The metric {shortened(source, 60)!r} can't be imported: {shortened(error, 120)}.") from error
+        raise InputError(f"The metric {shorten(source, 60)!r} can't be imported: {shorten(error, 120)}.") from error
     if not callable(found):
-        raise InputError(f"The metric {shortened(source, 60)!r} is no scorer and no function of (y_true, y_pred).")
+        raise InputError(f"The metric {shorten(source, 60)!r} is no scorer and no function of (y_true, y_pred).")
     return found
 
 
 @lru_cache(maxsize=64)
-def _parameters(source: str) -> frozenset[str]:
+def _list_parameters(source: str) -> frozenset[str]:
     try:
-        return frozenset(inspect.signature(_function(source)[0]).parameters)
+        return frozenset(inspect.signature(_resolve_function(source)[0]).parameters)
     except (TypeError, ValueError):
         return frozenset()
 
 
-def _defined(metric: Metric, target: np.ndarray, prediction: np.ndarray, weights: np.ndarray, whole: bool) -> float:
+def _call_or_nan(metric: Metric, target: np.ndarray, prediction: np.ndarray, weights: np.ndarray, whole: bool) -> float:
     """The function's value, or NaN where it refuses, as many do in a fold that holds one class."""
     try:
-        return _called(metric, target, prediction, weights, whole)
+        return _call_function(metric, target, prediction, weights, whole)
     except ValueError:
         return math.nan
 
 
-def _called(metric: Metric, target: np.ndarray, prediction: np.ndarray, weights: np.ndarray, whole: bool) -> float:
-    function, kwargs, _, _ = _function(metric.source)
+def _call_function(
+    metric: Metric, target: np.ndarray, prediction: np.ndarray, weights: np.ndarray, whole: bool
+) -> float:
+    function, kwargs, _, _ = _resolve_function(metric.source)
     kwargs = dict(kwargs)
     kept = weights > 0
     target, prediction, weights = target[kept], prediction[kept], weights[kept]
     if not len(target):
         return math.nan
-    if "sample_weight" not in _parameters(metric.source):
+    if "sample_weight" not in _list_parameters(metric.source):
         if not whole:
             raise InputError(f"The metric {metric.name!r} takes no row weights; choose another or leave out `weight`.")
         times = np.rint(weights).astype(int)
         target, prediction = np.repeat(target, times), np.repeat(prediction, times, axis=0)
     elif not (weights == 1).all():
         kwargs["sample_weight"] = weights
-    return float(function(*_spoken(metric, target, prediction, kwargs), **kwargs))
+    return float(function(*_to_function_inputs(metric, target, prediction, kwargs), **kwargs))
 
 
-def _spoken(
+def _to_function_inputs(
     metric: Metric, target: np.ndarray, prediction: np.ndarray, kwargs: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Target and prediction as the function knows them: a user's own function gets the labels' own form."""
@@ -252,13 +255,13 @@ def _spoken(
         return target, prediction
     own = ":" in metric.source
     labels = np.array(metric.classes) if own else np.arange(len(metric.classes))
-    if own and len(labels) == 2 and "pos_label" in _parameters(metric.source):
+    if own and len(labels) == 2 and "pos_label" in _list_parameters(metric.source):
         kwargs.setdefault("pos_label", metric.classes[1])
     if metric.needs == "label":
         return labels[target], labels[prediction]
-    if "labels" in _parameters(metric.source):
+    if "labels" in _list_parameters(metric.source):
         kwargs.setdefault("labels", labels)
-    two = prediction.shape[1] == 2 and (not own or _function(metric.source)[3] is not None)
+    two = prediction.shape[1] == 2 and (not own or _resolve_function(metric.source)[3] is not None)
     return labels[target], prediction[:, 1] if two else prediction
 
 
@@ -348,40 +351,41 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 
 
-def metric_names(task: Task) -> tuple[str, ...]:
+def list_metric_names(task: Task) -> tuple[str, ...]:
     """The names, as shown, of every scikit-learn scorer that fits the task."""
     fits = {"regression": _REGRESSION, "binary": _BINARY | _CLASSES, "multiclass": _MULTICLASS | _CLASSES}[task]
-    return tuple(sorted(_shown(name) for name in fits & set(get_scorer_names())))
+    return tuple(sorted(_to_shown_name(name) for name in fits & set(get_scorer_names())))
 
 
-def metric_for(name: str | None, task: Task, classes: Sequence[Any], costs: Priced | None = None) -> Metric:
+def make_metric(name: str | None, task: Task, classes: Sequence[Any], costs: Priced | None = None) -> Metric:
     """The metric of that name for the task; for None `cost` where there are costs, else the task's default."""
     source = (COST if costs else _DEFAULT[task]) if name is None else name.strip()
     if source.lower() == COST or costs:
-        return _costly(source, task, tuple(classes), costs)
-    if (quantile := _PINBALL.fullmatch(source.lower())) and not _module(source):
-        return _pinball(quantile[1], task)
+        return _make_cost_metric(source, task, tuple(classes), costs)
+    if (quantile := _PINBALL.fullmatch(source.lower())) and not _is_importable(source):
+        return _make_pinball_metric(quantile[1], task)
     if ":" in source:
-        return _own(source, task, tuple(classes))
-    full = _full(source)
+        return _make_imported_metric(source, task, tuple(classes))
+    full = _find_scorer_name(source)
     if full is None:
-        raise unknown("metric", source, _known(task))
-    if _shown(full) not in metric_names(task):
+        raise make_unknown_error("metric", source, _list_known_names(task))
+    if _to_shown_name(full) not in list_metric_names(task):
         raise InputError(
-            f"The metric {_shown(full)!r} does not fit a {task} target. Those that do: {listed(_known(task), 60)}."
+            f"The metric {_to_shown_name(full)!r} does not fit a {task} target. Those that do: "
+            f"{join_names(_list_known_names(task), 60)}."
         )
-    return _named(full, task, tuple(classes))
+    return _make_scorer_metric(full, task, tuple(classes))
 
 
-def _known(task: Task) -> tuple[str, ...]:
-    return (*metric_names(task), "pinball:0.9" if task == "regression" else COST)
+def _list_known_names(task: Task) -> tuple[str, ...]:
+    return (*list_metric_names(task), "pinball:0.9" if task == "regression" else COST)
 
 
-def _shown(full: str) -> str:
+def _to_shown_name(full: str) -> str:
     return _SHOWN.get(full, full.removeprefix("neg_"))
 
 
-def _full(name: str) -> str | None:
+def _find_scorer_name(name: str) -> str | None:
     """scikit-learn's scorer name for a name, a short form or a metric function's name."""
     key = name.lower().replace("-", "_").replace(" ", "_")
     known = set(get_scorer_names())
@@ -392,13 +396,13 @@ def _full(name: str) -> str | None:
     return None
 
 
-def _named(full: str, task: Task, classes: tuple[Any, ...]) -> Metric:
-    greater, response = _function(full)[2:]
+def _make_scorer_metric(full: str, task: Task, classes: tuple[Any, ...]) -> Metric:
+    greater, response = _resolve_function(full)[2:]
     high = 1.0 if greater else math.inf
     if full == "neg_brier_score":
         high = 1.0 if len(classes) == 2 else 2.0
     return Metric(
-        name=_shown(full),
+        name=_to_shown_name(full),
         greater_is_better=greater,
         needs="value" if task == "regression" else "label" if response == "predict" else "probability",
         kind="root_mean" if full.startswith("neg_root") else "mean" if full in LOSSES else "fold",
@@ -410,11 +414,12 @@ def _named(full: str, task: Task, classes: tuple[Any, ...]) -> Metric:
     )
 
 
-def _pinball(level: str | None, task: Task) -> Metric:
+def _make_pinball_metric(level: str | None, task: Task) -> Metric:
     """The loss that the quantile of this level is least for (Koenker & Bassett 1978, Econometrica 46:33)."""
     if task != "regression":
         raise InputError(
-            f"The metric 'pinball' does not fit a {task} target. Those that do: {listed(_known(task), 60)}."
+            f"The metric 'pinball' does not fit a {task} target. Those that do: "
+            f"{join_names(_list_known_names(task), 60)}."
         )
     try:
         share = 0.5 if level is None else float(level)
@@ -422,32 +427,32 @@ def _pinball(level: str | None, task: Task) -> Metric:
         share = math.nan
     if not 0 < share < 1:
         raise InputError(
-            f"The metric pinball wants a level between 0 and 1, such as pinball:0.9, not {shortened(level)!r}."
+            f"The metric pinball wants a level between 0 and 1, such as pinball:0.9, not {shorten(level)!r}."
         )
     return Metric(f"{PINBALL}:{share:g}", False, "value", "mean", 0.0, math.inf, PINBALL, task, level=share)
 
 
-def _module(source: str) -> bool:
+def _is_importable(source: str) -> bool:
     """Whether the name is `module:attribute` of a module that is there and happens to be called as a metric is."""
     module, _, attribute = source.partition(":")
     return attribute.isidentifier() and find_spec(module) is not None
 
 
-def _costly(source: str, task: Task, classes: tuple[Any, ...], costs: Priced | None) -> Metric:
+def _make_cost_metric(source: str, task: Task, classes: tuple[Any, ...], costs: Priced | None) -> Metric:
     if task == "regression":
         raise InputError("Costs are those of right and wrong labels: they do not fit a regression target.")
     if source.lower() != COST:
-        raise InputError(f"With costs the metric is cost, not {shortened(source)!r}: leave out one of the two.")
+        raise InputError(f"With costs the metric is cost, not {shorten(source)!r}: leave out one of the two.")
     if not costs:
         raise InputError("The metric cost wants costs, such as --cost yes:no=5 (a yes that is taken for a no costs 5).")
-    table = matrix(costs, classes)
+    table = build_cost_matrix(costs, classes)
     low, high = min(map(min, table)), max(map(max, table))
     return Metric(COST, False, "label", "mean", low, high, COST, task, classes, costs=table)
 
 
-def _own(source: str, task: Task, classes: tuple[Any, ...]) -> Metric:
+def _make_imported_metric(source: str, task: Task, classes: tuple[Any, ...]) -> Metric:
     """The metric of an import path, tried once on a few rows so that a wrong one stops before any fit."""
-    _, _, greater, response = _function(source)
+    _, _, greater, response = _resolve_function(source)
     needs = "value" if task == "regression" else "label" if response in ("predict", None) else "probability"
     metric = Metric(source, greater, needs, "fold", -math.inf, math.inf, source, task, classes)
     codes = np.repeat(np.arange(max(2, len(classes))), 3)
@@ -456,10 +461,10 @@ def _own(source: str, task: Task, classes: tuple[Any, ...]) -> Metric:
     try:
         if needs == "label":
             prediction = prediction.argmax(axis=1)
-        _called(metric, target, prediction, np.ones(len(codes)), True)
+        _call_function(metric, target, prediction, np.ones(len(codes)), True)
     except Exception as error:
         raise InputError(
-            f"The metric {shortened(source, 60)!r} fails on a {task} target (it must be a scorer of make_scorer or a "
-            f"function of y_true, y_pred): {type(error).__name__}: {shortened(error, 160)}."
+            f"The metric {shorten(source, 60)!r} fails on a {task} target (it must be a scorer of make_scorer or a "
+            f"function of y_true, y_pred): {type(error).__name__}: {shorten(error, 160)}."
         ) from error
     return metric

@@ -22,22 +22,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.errors import listed, shortened
-from models.evaluation.estimate import standard_error
+from models.errors import join_names
+from models.evaluation.estimate import compute_standard_error
 from models.metrics.metric import Fold3, Metric
 from models.monitoring.table_profile import (
     BUCKETS,
-    Column,
+    ColumnProfile,
     Performance,
-    Profile,
-    between,
-    buckets,
-    cell_of,
-    design_effect,
-    levels,
-    numbers,
+    TableProfile,
+    compute_design_effect,
+    count_buckets,
+    count_by_edges,
+    count_levels,
+    find_cells,
+    to_numbers,
 )
-from models.outcome import finite, number
+from models.outcome import format_number, to_json_value
+from models.text.safe import shorten
 
 LEAST = 5
 """Rows that a cell must expect in the smaller table: the usual rule for the chi-square (Cochran 1954)."""
@@ -93,7 +94,7 @@ class PerformanceDrift:
     def sentence(self) -> str:
         """`roc_auc is worse: 0.81 now, 0.90 then`."""
         verdict = "is worse" if self.alarm else "holds"
-        return f"{self.metric} {verdict}: {number(self.now)} now, {number(self.then)} then"
+        return f"{self.metric} {verdict}: {format_number(self.now)} now, {format_number(self.then)} then"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Drift:
         alarms = [c.name for c in self.alarms if c.part == "feature"]
         spoken = any(c.part == "prediction" for c in self.columns)
         drifts = any(c.part == "prediction" for c in self.alarms)
-        parts = [f"{len(alarms)} of {len(features)} columns drift: {listed(alarms)}"] if alarms else []
+        parts = [f"{len(alarms)} of {len(features)} columns drift: {join_names(alarms)}"] if alarms else []
         parts += ["predictions drift"] if drifts else []
         parts += [self.performance.sentence] if self.performance else []
         count = f"{len(features)} column{'s' * (len(features) != 1)}"
@@ -140,11 +141,11 @@ class Drift:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
-        return finite({"drifted": self.drifted, "sentence": self.sentence, **asdict(self)})
+        return to_json_value({"drifted": self.drifted, "sentence": self.sentence, **asdict(self)})
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchReport:
     """The result of `flows.watch.watch`."""
 
     name: str
@@ -166,8 +167,8 @@ class Watched:
         return {**first, "drifted": found.pop("drifted"), "sentence": found.pop("sentence"), **found, **last}
 
 
-def compare(
-    then: Profile,
+def measure_drift(
+    then: TableProfile,
     features: pd.DataFrame,
     predictions: pd.DataFrame | None = None,
     level: float = 0.01,
@@ -182,22 +183,24 @@ def compare(
     if predictions is not None:
         own = [(n, c) for n, c in then.predictions.items() if n in predictions]
         pairs += [(n, "prediction", c, predictions[n], predicted_units) for n, c in own]
-    found = [_compared(*pair) for pair in pairs]
+    found = [_compare_column(*pair) for pair in pairs]
     enough = min(then.rows, len(features)) >= FEWEST
     tested = [k for k, one in enumerate(found) if not one.moves]
-    for k, p in zip(tested, _holm([found[k].p for k in tested]), strict=True):
+    for k, p in zip(tested, _correct_by_holm([found[k].p for k in tested]), strict=True):
         found[k] = replace(found[k], p=p, alarm=enough and p <= level and found[k].psi >= psi)
     notes = () if enough else (f"{len(features)} rows against {then.rows} say nothing: {FEWEST} are needed.",)
     order = sorted(found, key=lambda c: (not c.alarm, -c.psi, -c.distance, c.name))
     return Drift((then.rows, len(features)), tuple(order), level, psi, notes=notes)
 
 
-def worse(then: Performance, metric: Metric, rows: Fold3, keys: np.ndarray, level: float) -> PerformanceDrift | None:
+def measure_performance_drift(
+    then: Performance, metric: Metric, rows: Fold3, keys: np.ndarray, level: float
+) -> PerformanceDrift | None:
     """Whether the model scores worse on rows whose labels came later: one-sided, by the standard errors of both
     scores. `keys`: what the bootstrap draws. None where there are too few rows or no error is known."""
     if len(rows[0]) < LABELLED or then.error is None:
         return None
-    now, error = metric.score(*rows), standard_error(metric, [rows], [keys], seed=0)
+    now, error = metric.score(*rows), compute_standard_error(metric, [rows], [keys], seed=0)
     both = math.hypot(then.error, error)
     z = (metric.gain(then.value) - metric.gain(now)) / both if both else math.nan
     if not math.isfinite(z):
@@ -206,40 +209,46 @@ def worse(then: Performance, metric: Metric, rows: Fold3, keys: np.ndarray, leve
     return PerformanceDrift(metric.name, len(rows[0]), then.value, now, then.error, error, z, p, p <= level)
 
 
-def _compared(name: str, part: str, then: Column, values: pd.Series, units: np.ndarray | None) -> ColumnDrift:
+def _compare_column(
+    name: str, part: str, then: ColumnProfile, values: pd.Series, units: np.ndarray | None
+) -> ColumnDrift:
     """One column; its p-value is its own still."""
-    worth = then.effect, 1.0 if units is None else design_effect(cell_of(then, values), units)
-    names, first, later = _cells(then, values)
+    worth = then.effect, 1.0 if units is None else compute_design_effect(find_cells(then, values), units)
+    names, first, later = _count_cells(then, values)
     gone = int(values.isna().sum())
-    a, b = _joined(then, first, later, gone)
+    a, b = _join_cells(then, first, later, gone)
     return ColumnDrift(
         name=name,
         kind=then.kind,
         part=part,
-        psi=_index(a, b, worth),
-        distance=_distance(a, b),
-        p=1.0 if then.moves else _test(a / worth[0], b / worth[1]),
+        psi=_compute_psi(a, b, worth),
+        distance=_compute_distance(a, b),
+        p=1.0 if then.moves else _test_homogeneity(a / worth[0], b / worth[1]),
         missing=(then.missing / max(1, then.rows), gone / max(1, len(values))),
-        mean=(then.mean, _mean(then, values)),
-        new_levels=_new(then, names, later),
+        mean=(then.mean, _compute_mean(then, values)),
+        new_levels=_measure_new_levels(then, names, later),
         moves=then.moves,
-        bars=_bars(names, first, later, (then.missing, gone), bool(then.edges)),
+        bars=_make_bars(names, first, later, (then.missing, gone), bool(then.edges)),
     )
 
 
-def _cells(then: Column, values: pd.Series) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _count_cells(then: ColumnProfile, values: pd.Series) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The cells' names, and the rows in each then and now."""
     if then.kind not in ("category", "boolean"):
-        return _ranges(then), np.array(then.counts or [0]), between(then.edges, numbers(values, then.kind))
-    now = levels(values, then.kind)
+        return (
+            _name_ranges(then),
+            np.array(then.counts or [0]),
+            count_by_edges(then.edges, to_numbers(values, then.kind)),
+        )
+    now = count_levels(values, then.kind)
     if not then.whole:
-        return [f"bucket {k}" for k in range(BUCKETS)], np.array(then.counts), buckets(now)
+        return [f"bucket {k}" for k in range(BUCKETS)], np.array(then.counts), count_buckets(now)
     names = sorted({*then.levels, *now})
     first, later = (np.array([one.get(n, 0) for n in names], np.int64) for one in (then.levels, now))
     return names, first, later
 
 
-def _joined(column: Column, then: np.ndarray, now: np.ndarray, gone: int) -> tuple[np.ndarray, np.ndarray]:
+def _join_cells(column: ColumnProfile, then: np.ndarray, now: np.ndarray, gone: int) -> tuple[np.ndarray, np.ndarray]:
     """The cells joined until each expects LEAST rows in the smaller table: neighbours of a number, of levels the rare
     with the rare; and a cell for what is missing, kept apart from the values since 999 may stand for it now."""
     both = then + now
@@ -259,7 +268,7 @@ def _joined(column: Column, then: np.ndarray, now: np.ndarray, gone: int) -> tup
     return first[some], later[some]
 
 
-def _test(then: np.ndarray, now: np.ndarray) -> float:
+def _test_homogeneity(then: np.ndarray, now: np.ndarray) -> float:
     """The p-value of a chi-square test of homogeneity; 1 where there is nothing to test."""
     if len(then) < 2 or not then.sum() or not now.sum():
         return 1.0
@@ -269,7 +278,7 @@ def _test(then: np.ndarray, now: np.ndarray) -> float:
     return float(found.pvalue)
 
 
-def _index(then: np.ndarray, now: np.ndarray, worth: tuple[float, float]) -> float:
+def _compute_psi(then: np.ndarray, now: np.ndarray, worth: tuple[float, float]) -> float:
     """The population stability index, half a row added to every cell, less what chance gives to so many rows, of which
     as many count as one observation as `worth` says."""
     if not then.sum() or not now.sum():
@@ -279,7 +288,7 @@ def _index(then: np.ndarray, now: np.ndarray, worth: tuple[float, float]) -> flo
     return max(0.0, float(((p - q) * np.log(p / q)).sum() - chance))
 
 
-def _distance(then: np.ndarray, now: np.ndarray) -> float:
+def _compute_distance(then: np.ndarray, now: np.ndarray) -> float:
     """The Jensen-Shannon distance of the shares (Lin 1991, IEEE Transactions on Information Theory 37:145)."""
     if not then.sum() or not now.sum():
         return 0.0
@@ -289,7 +298,7 @@ def _distance(then: np.ndarray, now: np.ndarray) -> float:
     return found if math.isfinite(found) else 0.0
 
 
-def _holm(values: Sequence[float]) -> list[float]:
+def _correct_by_holm(values: Sequence[float]) -> list[float]:
     """Holm's corrected p-values, in the order given."""
     order = np.argsort(values, kind="stable")
     found, most = np.ones(len(values)), 0.0
@@ -299,15 +308,15 @@ def _holm(values: Sequence[float]) -> list[float]:
     return found.tolist()
 
 
-def _mean(then: Column, values: pd.Series) -> float | None:
+def _compute_mean(then: ColumnProfile, values: pd.Series) -> float | None:
     if then.mean is None:
         return None
-    found = numbers(values, then.kind)
+    found = to_numbers(values, then.kind)
     found = np.sort(found[np.isfinite(found)])
     return float(found.mean()) if len(found) else None
 
 
-def _new(then: Column, names: Sequence[str], now: np.ndarray) -> float | None:
+def _measure_new_levels(then: ColumnProfile, names: Sequence[str], now: np.ndarray) -> float | None:
     if then.kind != "category" or not then.whole:
         return None
     return sum(n for name, n in zip(names, now.tolist(), strict=True) if name not in then.levels) / max(1, now.sum())
@@ -316,30 +325,30 @@ def _new(then: Column, names: Sequence[str], now: np.ndarray) -> float | None:
 # --- What a figure shows ---------------------------------------------------------------------------------------------
 
 
-def _ranges(then: Column) -> list[str]:
+def _name_ranges(then: ColumnProfile) -> list[str]:
     """`below 3`, `3 to 5`, ..., `above 9`."""
     if not then.edges:
         return ["any"]
     if then.values:
-        inside = [_mark(value, then) for value in then.values]
+        inside = [_format_edge(value, then) for value in then.values]
         return [f"below {inside[0]}", *inside, f"above {inside[-1]}"]
-    marks = [_mark(edge, then) for edge in (then.low, *then.edges[1:-1], then.high)]
+    marks = [_format_edge(edge, then) for edge in (then.low, *then.edges[1:-1], then.high)]
     inside = [f"from {a}" if then.kind == "date" else f"{a} to {b}" for a, b in pairwise(marks)]
     return [f"below {marks[0]}", *inside, f"above {marks[-1]}"]
 
 
-def _mark(value: float | None, then: Column) -> str:
+def _format_edge(value: float | None, then: ColumnProfile) -> str:
     value = value or 0.0
     return str(np.datetime64(round(value), "s"))[:10] if then.kind == "date" else f"{value:.4g}"
 
 
-def _bars(
+def _make_bars(
     names: Sequence[str], then: np.ndarray, now: np.ndarray, missing: tuple[int, int], ordered: bool, most: int = 14
 ) -> tuple[tuple[str, float, float], ...]:
     """The cells with their shares of all rows; of levels the most frequent, and the rest together."""
     cells = [*zip(names, then.tolist(), now.tolist(), strict=True), ("missing", *missing)]
     first, later = max(1, sum(c[1] for c in cells)), max(1, sum(c[2] for c in cells))
-    shown = [(shortened(n), a / first, b / later) for n, a, b in cells if a or b]
+    shown = [(shorten(n), a / first, b / later) for n, a, b in cells if a or b]
     if ordered:
         return tuple(shown)
     shown.sort(key=lambda c: -max(c[1], c[2]))

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
-from models.errors import shortened
-from models.splitting.seal import digest
+from models.splitting.seal import digest_values
+from models.text.safe import shorten
 
 BINS = 10
 """Cells of a number: tenths, as is usual for the population stability index."""
@@ -30,7 +30,7 @@ CLASSES = 20
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnProfile:
     """How one column's values were spread. Either `edges` or `levels` or neither (buckets) say what is counted."""
 
     kind: str
@@ -83,13 +83,13 @@ class Performance:
 
 
 @dataclass(frozen=True)
-class Profile:
+class TableProfile:
     """A training table and the model's predictions on rows it was not trained on, as plain values."""
 
     rows: int
-    columns: dict[str, Column]
+    columns: dict[str, ColumnProfile]
     """The features, in the order of training."""
-    predictions: dict[str, Column] = field(default_factory=dict)
+    predictions: dict[str, ColumnProfile] = field(default_factory=dict)
     of: str | None = None
     """Whose predictions: of sealed rows, or of outer folds."""
     performance: Performance | None = None
@@ -104,12 +104,12 @@ class Profile:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Profile:
+    def from_json(cls, value: Mapping[str, Any]) -> TableProfile:
         """The profile that `as_json` made the value of."""
         return TypeAdapter(cls).validate_python(value)
 
 
-def profile(
+def profile_table(
     features: pd.DataFrame,
     kinds: Mapping[str, str],
     predictions: pd.DataFrame | None = None,
@@ -119,26 +119,29 @@ def profile(
     units: np.ndarray | None = None,
     predicted_units: np.ndarray | None = None,
     unit: str = "row",
-) -> Profile:
-    """The table's profile. `predictions`: as `predicted` gives them; `moving`: columns that the table is ordered by;
-    `units`: which group or point, as `unit` says, each row is a part of, where rows are not the observations."""
-    columns = {str(c): described(features[c], kinds[c], c in moving, units) for c in features.columns}
+) -> TableProfile:
+    """The table's profile. `predictions`: as `to_prediction_columns` gives them; `moving`: columns that the table is
+    ordered by; `units`: which group or point, as `unit` says, each row is a part of, where rows are not the
+    observations."""
+    columns = {str(c): profile_column(features[c], kinds[c], c in moving, units) for c in features.columns}
     said = predictions if predictions is not None else pd.DataFrame()
-    own = {str(c): _prediction(said[c], predicted_units) for c in said.columns}
-    return Profile(len(features), columns, own, of if own else None, performance, every_level(features, kinds), unit)
+    own = {str(c): _profile_prediction(said[c], predicted_units) for c in said.columns}
+    return TableProfile(
+        len(features), columns, own, of if own else None, performance, count_every_level(features, kinds), unit
+    )
 
 
-def every_level(features: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, dict[str, int]]:
+def count_every_level(features: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, dict[str, int]]:
     """Category or ordered category -> each of its levels, whole, and its rows."""
-    return {str(c): counted(features[c]) for c in features.columns if kinds[c] in ("category", "ordered")}
+    return {str(c): count_values(features[c]) for c in features.columns if kinds[c] in ("category", "ordered")}
 
 
-def counted(values: pd.Series) -> dict[str, int]:
+def count_values(values: pd.Series) -> dict[str, int]:
     """Each value and its rows; what is missing counts nowhere."""
     return {str(value): int(rows) for value, rows in values.value_counts().items()}
 
 
-def predicted(prediction: np.ndarray, classes: Sequence[Any] = ()) -> pd.DataFrame:
+def to_prediction_columns(prediction: np.ndarray, classes: Sequence[Any] = ()) -> pd.DataFrame:
     """Predictions (values, or probabilities by class) as columns to watch: a value; the probability of the positive
     class; of several classes the likeliest, and the probability of each.
 
@@ -146,51 +149,53 @@ def predicted(prediction: np.ndarray, classes: Sequence[Any] = ()) -> pd.DataFra
     prediction = np.asarray(prediction, float)
     if not classes:
         return pd.DataFrame({"prediction": prediction.reshape(len(prediction)).astype(np.float32).astype(float)})
-    odds = {f"probability of {shortened(c)}": prediction[:, k].round(6) for k, c in enumerate(classes)}
+    odds = {f"probability of {shorten(c)}": prediction[:, k].round(6) for k, c in enumerate(classes)}
     if len(classes) == 2:
         return pd.DataFrame(dict([list(odds.items())[1]]))
-    names = np.array([shortened(c) for c in classes], dtype=object)
+    names = np.array([shorten(c) for c in classes], dtype=object)
     likeliest = pd.Series(names[prediction.argmax(axis=1)], dtype="str")
     return pd.DataFrame({"prediction": likeliest, **dict(list(odds.items())[:CLASSES])})
 
 
-def _prediction(values: pd.Series, units: np.ndarray | None) -> Column:
-    return described(values, "number" if pd.api.types.is_numeric_dtype(values.dtype) else "category", units=units)
+def _profile_prediction(values: pd.Series, units: np.ndarray | None) -> ColumnProfile:
+    return profile_column(values, "number" if pd.api.types.is_numeric_dtype(values.dtype) else "category", units=units)
 
 
-def described(values: pd.Series, kind: str, moving: bool = False, units: np.ndarray | None = None) -> Column:
+def profile_column(
+    values: pd.Series, kind: str, moving: bool = False, units: np.ndarray | None = None
+) -> ColumnProfile:
     """One column's profile. Values are canonical: numbers as floats, dates as datetime64, words as text. An ordered
     category is counted as any other."""
-    found = _described(values, "category" if kind == "ordered" else kind, moving)
-    return found if units is None else replace(found, effect=design_effect(cell_of(found, values), units))
+    found = _profile_values(values, "category" if kind == "ordered" else kind, moving)
+    return found if units is None else replace(found, effect=compute_design_effect(find_cells(found, values), units))
 
 
-def _described(values: pd.Series, kind: str, moving: bool) -> Column:
-    empty = Column(kind, len(values), int(values.isna().sum()), moves=moving or kind == "date")
+def _profile_values(values: pd.Series, kind: str, moving: bool) -> ColumnProfile:
+    empty = ColumnProfile(kind, len(values), int(values.isna().sum()), moves=moving or kind == "date")
     if kind in ("category", "boolean"):
-        return _of_levels(empty, values)
-    found = numbers(values, kind)
+        return _profile_levels(empty, values)
+    found = to_numbers(values, kind)
     found = np.sort(found[np.isfinite(found)])  # sorted: a mean's last digits depend on the order of rows
     if not len(found):
         return empty
-    edges = _edges(found)
+    edges = _choose_edges(found)
     low, high, mean = (float(x) for x in (found.min(), found.max(), found.mean()))
-    counts = between(edges, numbers(values, kind)).tolist()
+    counts = count_by_edges(edges, to_numbers(values, kind)).tolist()
     return replace(
         empty, low=low, high=high, mean=mean, edges=tuple(edges.tolist()), counts=tuple(counts),
         values=tuple(np.unique(found).tolist()) if len(edges) == len(np.unique(found)) + 1 else (),
     )  # fmt: skip
 
 
-def cell_of(column: Column, values: pd.Series) -> np.ndarray:
+def find_cells(column: ColumnProfile, values: pd.Series) -> np.ndarray:
     """The number of the cell in which each of these values is counted; what is missing has one of its own."""
     if column.kind in ("category", "boolean"):
         return pd.factorize(values)[0]
-    found = numbers(values, column.kind)
+    found = to_numbers(values, column.kind)
     return np.where(np.isnan(found), -1, np.searchsorted(column.edges, found))
 
 
-def design_effect(cells: np.ndarray, units: np.ndarray) -> float:
+def compute_design_effect(cells: np.ndarray, units: np.ndarray) -> float:
     """By how much more the counts of cells vary than those of as many single rows, since rows of a unit are alike: the
     first-order correction of a chi-square test (Rao & Scott 1981, JASA 76:221), at least 1."""
     cell, unit = pd.factorize(cells, use_na_sentinel=False)[0], pd.factorize(units)[0]
@@ -207,15 +212,15 @@ def design_effect(cells: np.ndarray, units: np.ndarray) -> float:
     return max(1.0, float(effects.sum() / (len(share) - 1)))
 
 
-def _of_levels(empty: Column, values: pd.Series) -> Column:
-    counts = levels(values, empty.kind)
+def _profile_levels(empty: ColumnProfile, values: pd.Series) -> ColumnProfile:
+    counts = count_levels(values, empty.kind)
     if len(counts) <= LEVELS:
         return replace(empty, levels=counts, distinct=len(counts))
     few = dict(list(counts.items())[:20])
-    return replace(empty, levels=few, distinct=len(counts), counts=tuple(buckets(counts).tolist()))
+    return replace(empty, levels=few, distinct=len(counts), counts=tuple(count_buckets(counts).tolist()))
 
 
-def levels(values: pd.Series, kind: str = "category") -> dict[str, int]:
+def count_levels(values: pd.Series, kind: str = "category") -> dict[str, int]:
     """Each level and its rows, most frequent first; a level as the profile writes it: its first 40 characters."""
     codes, distinct = pd.factorize(values)
     found: dict[str, int] = {}
@@ -225,7 +230,7 @@ def levels(values: pd.Series, kind: str = "category") -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def numbers(values: pd.Series, kind: str) -> np.ndarray:
+def to_numbers(values: pd.Series, kind: str) -> np.ndarray:
     """The column as floats with NaN: seconds of a date, characters of a text."""
     if kind == "date":
         ticks = values.to_numpy("datetime64[us]")
@@ -235,7 +240,7 @@ def numbers(values: pd.Series, kind: str) -> np.ndarray:
     return values.to_numpy(np.float64, na_value=np.nan)
 
 
-def _edges(values: np.ndarray) -> np.ndarray:
+def _choose_edges(values: np.ndarray) -> np.ndarray:
     """Edges between the tenths, each half way to the next value that occurs: an edge on a value would divide equals."""
     distinct = np.unique(values)
     if len(distinct) > BINS:
@@ -249,12 +254,12 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return np.concatenate([[distinct[0] - room], between, [distinct[-1] + room]])
 
 
-def between(edges: Sequence[float] | np.ndarray, values: np.ndarray) -> np.ndarray:
+def count_by_edges(edges: Sequence[float] | np.ndarray, values: np.ndarray) -> np.ndarray:
     """Rows per cell; what is missing counts nowhere."""
     return np.bincount(np.searchsorted(edges, values[~np.isnan(values)]), minlength=len(edges) + 1)
 
 
-def buckets(counts: Mapping[str, int]) -> np.ndarray:
+def count_buckets(counts: Mapping[str, int]) -> np.ndarray:
     """Rows by the hash of their level: a division of many levels that owes nothing to how often each occurs."""
-    places = [digest("level", level) % BUCKETS for level in counts]
+    places = [digest_values("level", level) % BUCKETS for level in counts]
     return np.bincount(places, weights=list(counts.values()), minlength=BUCKETS).astype(np.int64)

@@ -8,22 +8,22 @@ import importlib
 import pkgutil
 from functools import cache
 
-from models.errors import InputError, unknown
+from models.errors import InputError, make_unknown_error
 from models.tuning.strategy import Strategy
 
 
 @cache
-def strategies() -> dict[str, Strategy]:
+def load_strategies() -> dict[str, Strategy]:
     """Every strategy in this folder by name, those whose package is missing too."""
     found = [importlib.import_module(f"{__name__}.{m.name}").STRATEGY for m in pkgutil.iter_modules(__path__)]
     return {s.name: s for s in sorted(found, key=lambda s: s.name)}
 
 
-def strategy(name: str) -> Strategy:
+def require_strategy(name: str) -> Strategy:
     """The strategy of that name; InputError with the known ones, or with what to install, otherwise."""
-    if name not in strategies():
-        raise unknown("search strategy", name, strategies())
-    known = strategies()[name]
+    if name not in load_strategies():
+        raise make_unknown_error("search strategy", name, load_strategies())
+    known = load_strategies()[name]
     if not known.available:
         raise InputError(
             f"The search {name} can't be used here: the package {known.package} is missing: {known.install}"

@@ -8,23 +8,23 @@ from functools import partial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from models.tuning.fidelity import LEAST
-from models.tuning.ladders import rungs
-from models.tuning.portfolio import knows
-from models.tuning.space import apart, distributions, moved, walked
-from models.tuning.strategy import MOST_TRIALS, STEPS, Strategy, View, by_chance
+from models.tuning.ladders import list_rungs
+from models.tuning.portfolio import knows_family
+from models.tuning.space import list_distributions, move_into_range, spread_values, walk_space
+from models.tuning.strategy import MOST_TRIALS, STEPS, Strategy, View, make_random_sampler
 
 
-def _chosen(view: View) -> tuple[str, str]:
+def _choose_strategy(view: View) -> tuple[str, str]:
     """The strategy's name, and the reason in words."""
     if view.configurations:
         return "manual", "its configurations are listed in the settings"
     if view.steps:
         return "grid", "the steps of its grid are set"
-    if 1 < (size := _choices(view)) < (MOST_TRIALS if view.room is None else view.room):
+    if 1 < (size := _count_choices(view)) < (MOST_TRIALS if view.room is None else view.room):
         return "grid", f"there are only {size:.0f} configurations, so all of them can be tried"
     if len(view.directions) == 1 and _tells_early(view):
         return "bohb", f"with {view.shape.rows:,} rows a part of its training already tells good settings from bad"
-    if knows(view.family.name):
+    if knows_family(view.family.name):
         return "portfolio", "started from settings that did well on similar tables"
     return "tpe", "there are no settings from other tables to start from"
 
@@ -32,22 +32,22 @@ def _chosen(view: View) -> tuple[str, str]:
 def _tells_early(view: View) -> bool:
     """Whether the family is trained in rounds, and there are so many rows and so much room that ladders of parts are as
     long as they get: what was learned on other tables is of fewer rows."""
-    return view.family.fidelity == "rounds" and rungs(view)[0] == LEAST
+    return view.family.fidelity == "rounds" and list_rungs(view)[0] == LEAST
 
 
-def _choices(view: View) -> float:
+def _count_choices(view: View) -> float:
     """How many configurations there are at most; infinite where a grid would have but some of them."""
-    default = walked(view.family, view.shape, partial(moved, view.family.default)).distributions
-    if not all(map(_counted, default.values())):
+    default = walk_space(view.family, view.shape, partial(move_into_range, view.family.default)).distributions
+    if not all(map(_count_values, default.values())):
         return math.inf  # as good as always, and all branches take long to look at
-    return math.prod(_counted(one) or math.inf for one in distributions(view.family, view.shape).values())
+    return math.prod(_count_values(one) or math.inf for one in list_distributions(view.family, view.shape).values())
 
 
-def _counted(one: BaseDistribution) -> int:
+def _count_values(one: BaseDistribution) -> int:
     """How many values there are, if a grid would try them all; else 0."""
     if isinstance(one, CategoricalDistribution):
         return len(one.choices)
-    tried = len(apart(one, STEPS))
+    tried = len(spread_values(one, STEPS))
     whole = one.single() or (isinstance(one, IntDistribution) and tried == (one.high - one.low) // one.step + 1)
     return tried if whole else 0
 
@@ -56,8 +56,8 @@ STRATEGY = Strategy(
     name="auto",
     suits="the default: takes the search that suits objectives, number of trials, space and family, and says which",
     cost="that of the search it takes",
-    sampler=by_chance,
-    chooses=_chosen,
+    sampler=make_random_sampler,
+    chooses=_choose_strategy,
     several=True,
     source="docs/results.md measures what it rests on",
 )

@@ -16,10 +16,10 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, create_trial
 
 from models.tuning.goal import Goal
-from models.tuning.ladders import climbed, richest
-from models.tuning.optuna_trials import frozen
-from models.tuning.parzen import parzen
-from models.tuning.space import distributions
+from models.tuning.ladders import climb_ladders, find_richest_rung
+from models.tuning.optuna_trials import to_optuna
+from models.tuning.parzen import make_parzen_sampler
+from models.tuning.space import list_distributions
 from models.tuning.strategy import Strategy, View
 from models.tuning.trial import Trial
 
@@ -29,14 +29,14 @@ _MORE = 3
 its two densities' least, and 2 more)."""
 
 
-class _OfOneShare(BaseSampler):
+class _OneShareSampler(BaseSampler):
     """A Parzen estimator over the trials of one share, which stand in a study of their own."""
 
     def __init__(self, view: View):
-        known = richest(view, len(distributions(view.family, view.shape)) + _MORE)
+        known = find_richest_rung(view, len(list_distributions(view.family, view.shape)) + _MORE)
         self._study = optuna.create_study(direction="maximize")
-        self._study.add_trials([_known(view, trial) for trial in known])
-        self._estimator = parzen(view, startup=1, liar=False)
+        self._study.add_trials([_to_whole_trial(view, trial) for trial in known])
+        self._estimator = make_parzen_sampler(view, startup=1, liar=False)
         self._random, self._draw = RandomSampler(seed=view.seed), np.random.default_rng(view.seed)
         self._known = bool(known)
         self._now: Any = self._random
@@ -59,12 +59,12 @@ class _OfOneShare(BaseSampler):
         return self._now.sample_independent(self._study, trial, param_name, param_distribution)
 
 
-def _known(view: View, trial: Trial) -> FrozenTrial:
+def _to_whole_trial(view: View, trial: Trial) -> FrozenTrial:
     """A part of a trial as if it were the whole, as all are; a whole one as it ended: where it was stopped after some
     inner folds, its scores are those of no others."""
     goal = view.goal or Goal(view.metric)
     if trial.share == 1:
-        return frozen(trial, goal)
+        return to_optuna(trial, goal)
     assert trial.score is not None
     return create_trial(
         value=view.metric.gain(trial.score), params=dict(trial.params), distributions=dict(trial.distributions),
@@ -76,7 +76,7 @@ STRATEGY = Strategy(
     name="bohb",
     suits="slow families and large tables, from some tens of trials on",
     cost="milliseconds a trial; pays from about thirty trials' worth",
-    sampler=_OfOneShare,
-    plan=partial(climbed, several=True),
+    sampler=_OneShareSampler,
+    plan=partial(climb_ladders, several=True),
     source="Falkner, Klein & Hutter 2018, ICML (PMLR 80), with Optuna's multivariate TPESampler as the estimator",
 )

@@ -20,7 +20,7 @@ _alone = threading.Lock()
 """BoTorch draws from torch's one generator, which is seeded for each proposal: studies take turns."""
 
 
-def _sampler(view: View) -> BaseSampler:
+def _make_sampler(view: View) -> BaseSampler:
     from optuna.exceptions import ExperimentalWarning
     from optuna_integration.botorch import BoTorchSampler, qlogei_candidates_func, qnehvi_candidates_func
 
@@ -46,7 +46,7 @@ STRATEGY = Strategy(
     name="botorch",
     suits="as gp, by the library that research on Bayesian optimization uses; several objectives with noise",
     cost="a second or two a trial; with one objective no better than random search where it was measured",
-    sampler=_sampler,
+    sampler=_make_sampler,
     several=True,
     stopped=False,
     package="botorch",

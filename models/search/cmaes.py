@@ -14,8 +14,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from models.data.hashes import seed_for
-from models.tuning.space import at, distributions, place
+from models.data.hashes import derive_seed
+from models.tuning.space import list_distributions, to_place, to_value
 from models.tuning.strategy import BATCH, Strategy, View
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _WHOLE = 64
 _MARK = "cmaes"
 
 
-class CmaEs(BaseSampler):
+class CmaEsSampler(BaseSampler):
     """CatCMA with margin. Its distribution is made anew from the generations that are told, each as it was drawn: from
     the trials' marks and the order of their scores."""
 
@@ -59,17 +59,20 @@ class CmaEs(BaseSampler):
         self._raise_error_if_multi_objective(study)
         if not search_space:
             return {}
-        numbers, wholes, choices = _parted(search_space)
+        numbers, wholes, choices = _split_space(search_space)
         model = self._adapted(study, search_space)
-        model.reseed_rng(seed_for(self._seed, trial.number))
+        model.reseed_rng(derive_seed(self._seed, trial.number))
         drawn = model.ask()
-        kept = {"generation": model.generation, "v": _listed(drawn._v_raw), "c": _listed(drawn.c)}
+        kept = {"generation": model.generation, "v": _to_list(drawn._v_raw), "c": _to_list(drawn.c)}
         study._storage.set_trial_system_attr(trial._trial_id, _MARK, kept)
-        values = {n: at(d, float(x)) for (n, d), x in zip(numbers.items(), _each(drawn.x), strict=True)}
+        values = {n: to_value(d, float(x)) for (n, d), x in zip(numbers.items(), _or_empty(drawn.x), strict=True)}
         values |= {
-            n: _values(d)[_nearest(_levels(d), z)] for (n, d), z in zip(wholes.items(), _each(drawn.z), strict=True)
+            n: _list_values(d)[_find_nearest(_list_levels(d), z)]
+            for (n, d), z in zip(wholes.items(), _or_empty(drawn.z), strict=True)
         }
-        return values | {n: d.choices[np.argmax(c)] for (n, d), c in zip(choices.items(), _each(drawn.c), strict=True)}
+        return values | {
+            n: d.choices[np.argmax(c)] for (n, d), c in zip(choices.items(), _or_empty(drawn.c), strict=True)
+        }
 
     def _adapted(self, study: Study, space: Mapping[str, BaseDistribution]) -> CatCMAwM:
         from cmaes import CatCMAwM
@@ -80,23 +83,23 @@ class CmaEs(BaseSampler):
             of_it = [t for t in told if t.system_attrs[_MARK]["generation"] == generation][: model.population_size]
             if len(of_it) < model.population_size:
                 return model
-            ranked = sorted(of_it, key=lambda t: _rank(study, t))
+            ranked = sorted(of_it, key=lambda t: _rank_trial(study, t))
             marks = [t.system_attrs[_MARK] for t in ranked]
-            solutions = [CatCMAwM.Solution(c=_array(m["c"], bool), _v_raw=_array(m["v"], float)) for m in marks]
+            solutions = [CatCMAwM.Solution(c=_to_array(m["c"], bool), _v_raw=_to_array(m["v"], float)) for m in marks]
             model.tell([(solution, float(order)) for order, solution in enumerate(solutions)])
         raise AssertionError("unreachable")
 
     def _fresh(self, space: Mapping[str, BaseDistribution]) -> CatCMAwM:
         from cmaes import CatCMAwM
 
-        numbers, wholes, choices = _parted(space)
+        numbers, wholes, choices = _split_space(space)
         both = {**numbers, **wholes}
-        mean = [place(d, self._start[n]) if n in self._start else 0.5 for n, d in both.items()]
+        mean = [to_place(d, self._start[n]) if n in self._start else 0.5 for n, d in both.items()]
         # A whole batch more or less: what is asked beyond a generation's size is fitted for nothing.
         population = BATCH * math.ceil((4 + 3 * math.log(len(space))) / BATCH)
         return CatCMAwM(
             x_space=[[0.0, 1.0]] * len(numbers) or None,
-            z_space=[_levels(d) for d in wholes.values()] or None,
+            z_space=[_list_levels(d) for d in wholes.values()] or None,
             c_space=[len(d.choices) for d in choices.values()] or None,
             population_size=population,
             mean=np.array(mean) if both else None,
@@ -106,26 +109,26 @@ class CmaEs(BaseSampler):
         )
 
 
-def _parted(space: Mapping[str, BaseDistribution]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def _split_space(space: Mapping[str, BaseDistribution]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Numbers, whole numbers of few values, and choices."""
     choices = {n: d for n, d in space.items() if isinstance(d, CategoricalDistribution)}
-    wholes = {n: d for n, d in space.items() if isinstance(d, IntDistribution) and len(_values(d)) <= _WHOLE}
+    wholes = {n: d for n, d in space.items() if isinstance(d, IntDistribution) and len(_list_values(d)) <= _WHOLE}
     return {n: d for n, d in space.items() if n not in choices and n not in wholes}, wholes, choices
 
 
-def _values(distribution: IntDistribution) -> range:
+def _list_values(distribution: IntDistribution) -> range:
     return range(distribution.low, distribution.high + 1, distribution.step)
 
 
-def _levels(distribution: IntDistribution) -> list[float]:
-    return [place(distribution, value) for value in _values(distribution)]
+def _list_levels(distribution: IntDistribution) -> list[float]:
+    return [to_place(distribution, value) for value in _list_values(distribution)]
 
 
-def _nearest(levels: list[float], value: float) -> int:
+def _find_nearest(levels: list[float], value: float) -> int:
     return int(np.argmin(np.abs(np.array(levels) - value)))
 
 
-def _rank(study: Study, trial: FrozenTrial) -> tuple[float, float, int]:
+def _rank_trial(study: Study, trial: FrozenTrial) -> tuple[float, float, int]:
     """Feasible ones by their score, then the others by how far they are off, then what failed."""
     if trial.state != TrialState.COMPLETE or trial.value is None:
         return math.inf, 0.0, trial.number
@@ -133,27 +136,27 @@ def _rank(study: Study, trial: FrozenTrial) -> tuple[float, float, int]:
     return violated, trial.value if study.direction.name == "MINIMIZE" else -trial.value, trial.number
 
 
-def _listed(array: np.ndarray | None) -> list[Any] | None:
+def _to_list(array: np.ndarray | None) -> list[Any] | None:
     return None if array is None else array.tolist()
 
 
-def _array(values: list[Any] | None, kind: type) -> np.ndarray | None:
+def _to_array(values: list[Any] | None, kind: type) -> np.ndarray | None:
     return None if values is None else np.array(values, kind)
 
 
-def _each(array: np.ndarray | None) -> Any:
+def _or_empty(array: np.ndarray | None) -> Any:
     return () if array is None else array
 
 
-def _sampler(view: View) -> CmaEs:
-    return CmaEs(view.seed, view.study_seed, distributions(view.family, view.shape), view.family.default)
+def _make_sampler(view: View) -> CmaEsSampler:
+    return CmaEsSampler(view.seed, view.study_seed, list_distributions(view.family, view.shape), view.family.default)
 
 
 STRATEGY = Strategy(
     name="cmaes",
     suits="many trials over numbers that depend on each other; one objective",
     cost="milliseconds a trial; pays after some generations of 8 to 16 trials",
-    sampler=_sampler,
+    sampler=_make_sampler,
     stopped=False,
     package="cmaes",
     source="CMA-ES: Hansen & Ostermeier 2001, Evol. Comp. 9:159; CatCMA with margin: Hamano et al. 2025, "

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from models.tuning.ladders import Ladder, rungs
-from models.tuning.space import at, distributions, nearest, place, walked
-from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
+from models.tuning.ladders import Ladder, list_rungs
+from models.tuning.space import list_distributions, to_nearest, to_place, to_value, walk_space
+from models.tuning.strategy import BATCH, Proposal, Strategy, View, make_random_sampler
 from models.tuning.trial import Trial
 
 _POPULATION, _DRAWN = 16, 4
@@ -28,77 +28,79 @@ _TRIES = 20
 
 def _plan(view: View) -> list[Proposal]:
     """Who is trained longer, and for the other places children, or members of the first population."""
-    shares, draw = rungs(view), np.random.default_rng(view.seed)
+    shares, draw = list_rungs(view), np.random.default_rng(view.seed)
     longer = Ladder(shares, tuple(view.told[1:])).going_on(view.ahead)[:BATCH]
     members = [t for t in view.told[1:] if t.share == shares[0]]
     known = [dict(t.params) for t in view.told]
     for number in range(len(members), len(members) + BATCH - len(longer)):
-        parent = _winner(view, members[-_POPULATION:], draw) if number >= _POPULATION else None
-        child = _new(view, parent, known, draw)
+        parent = _pick_winner(view, members[-_POPULATION:], draw) if number >= _POPULATION else None
+        child = _make_child(view, parent, known, draw)
         known.append(child)
         longer.append(Proposal(child, share=shares[0], parent=parent.number if parent else None))
     return longer
 
 
-def _winner(view: View, population: list[Trial], draw: np.random.Generator) -> Trial | None:
+def _pick_winner(view: View, population: list[Trial], draw: np.random.Generator) -> Trial | None:
     """The best of some members drawn with replacement; None where all of these failed."""
     drawn = [population[n] for n in draw.integers(len(population), size=_DRAWN)]
     scored = [t for t in drawn if t.score is not None]
     return max(scored, key=view.ahead, default=None)
 
 
-def _new(view: View, parent: Trial | None, known: list[dict[str, Any]], draw: np.random.Generator) -> dict[str, Any]:
+def _make_child(
+    view: View, parent: Trial | None, known: list[dict[str, Any]], draw: np.random.Generator
+) -> dict[str, Any]:
     """A mutated parent, or where there is none a random architecture; one that is not known yet, if it can be found."""
     found: dict[str, Any] = {}
     for _ in range(_TRIES):
-        found = _mutated(view, parent, draw) if parent else _random(view, draw)
+        found = _mutate_parent(view, parent, draw) if parent else _draw_architecture(view, draw)
         if found not in known:
             break
     return found
 
 
-def _random(view: View, draw: np.random.Generator) -> dict[str, Any]:
+def _draw_architecture(view: View, draw: np.random.Generator) -> dict[str, Any]:
     def choose(name: str, distribution: BaseDistribution) -> Any:
         if name in view.family.architecture:
-            return at(distribution, draw.random())
-        return nearest(distribution, view.family.default[name])
+            return to_value(distribution, draw.random())
+        return to_nearest(distribution, view.family.default[name])
 
-    return walked(view.family, view.shape, choose).params
+    return walk_space(view.family, view.shape, choose).params
 
 
-def _mutated(view: View, parent: Trial, draw: np.random.Generator) -> dict[str, Any]:
+def _mutate_parent(view: View, parent: Trial, draw: np.random.Generator) -> dict[str, Any]:
     """The parent's params with another value of one that is architecture. What only that value brings is drawn."""
     free = [n for n in view.family.architecture if n in parent.params and not parent.distributions[n].single()]
     chosen = free[draw.integers(len(free))] if free else ""
 
     def choose(name: str, distribution: BaseDistribution) -> Any:
         if name == chosen:
-            return _other(distribution, parent.params[name], draw)
+            return _draw_other(distribution, parent.params[name], draw)
         if name in parent.params:
-            return nearest(distribution, parent.params[name])
-        return at(distribution, draw.random())
+            return to_nearest(distribution, parent.params[name])
+        return to_value(distribution, draw.random())
 
-    return walked(view.family, view.shape, choose).params
+    return walk_space(view.family, view.shape, choose).params
 
 
-def _other(distribution: BaseDistribution, value: Any, draw: np.random.Generator) -> Any:
+def _draw_other(distribution: BaseDistribution, value: Any, draw: np.random.Generator) -> Any:
     """Another choice, or a number nearby that is another one."""
     if isinstance(distribution, CategoricalDistribution):
         others = [choice for choice in distribution.choices if choice != value]
         return others[draw.integers(len(others))]
     found = value
     for _ in range(_TRIES):
-        moved = place(distribution, value) + draw.uniform(-_STEP, _STEP)
-        found = at(distribution, min(max(moved, 0.0), 1.0 - 1e-9))
+        moved = to_place(distribution, value) + draw.uniform(-_STEP, _STEP)
+        found = to_value(distribution, min(max(moved, 0.0), 1.0 - 1e-9))
         if found != value:
             break
     return found
 
 
-def _unsuited(view: View) -> str:
+def _explain_unsuited(view: View) -> str:
     if not view.family.architecture:
         return "it has no architecture to search; take tpe for it"
-    spaces = distributions(view.family, view.shape)
+    spaces = list_distributions(view.family, view.shape)
     if all(spaces[name].single() for name in view.family.architecture if name in spaces):
         return "nothing of its architecture is left to be searched"
     return ""
@@ -108,9 +110,9 @@ STRATEGY = Strategy(
     name="evolution",
     suits="the architecture of a network: depth, width, activation and the like; the rest stays at the default",
     cost="next to nothing; pays from about ten trials' worth",
-    sampler=by_chance,
+    sampler=make_random_sampler,
     plan=_plan,
-    unsuited=_unsuited,
+    unsuited=_explain_unsuited,
     source="regularised evolution: Real et al. 2019, AAAI (arXiv:1802.01548); who is trained longer as in ASHA (Li et "
     "al. 2020, MLSys)",
 )

@@ -14,7 +14,7 @@ from optuna.samplers.nsgaii import SBXCrossover
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from models.data.hashes import seed_for
+from models.data.hashes import derive_seed
 from models.tuning.strategy import Strategy, View
 
 _GENERATIONS = 5
@@ -31,7 +31,7 @@ _ANEW = 10
 """Children that are made, at most, to find one that nobody has tried."""
 
 
-class _Conditions(BaseGASampler):
+class _ConditionalSampler(BaseGASampler):
     """What Optuna's genetic samplers lack here: inheriting what only some parents have, and the default among the first
     generation. The rest of what they know, a trial's generation, is in its marks."""
 
@@ -78,11 +78,11 @@ class _Conditions(BaseGASampler):
         return found
 
 
-class Genetic(_Conditions, NSGAIISampler):
+class Genetic(_ConditionalSampler, NSGAIISampler):
     """NSGA-II in spaces with conditions."""
 
 
-class GeneticOfMany(_Conditions, NSGAIIISampler):
+class GeneticOfMany(_ConditionalSampler, NSGAIIISampler):
     """NSGA-III in spaces with conditions, whose parents are the same in all batches of a generation."""
 
     study_seed = 0
@@ -91,14 +91,14 @@ class GeneticOfMany(_Conditions, NSGAIIISampler):
         """The parents of that generation. NSGA-III draws among equals: here by a chance of the generation's own."""
         chance = self._rng.rng
         before = chance.get_state()
-        chance.seed(seed_for(self.study_seed, generation))
+        chance.seed(derive_seed(self.study_seed, generation))
         try:
             return super().select_parent(study, generation)
         finally:
             chance.set_state(before)
 
 
-def _sampler(view: View) -> BaseSampler:
+def _make_sampler(view: View) -> BaseSampler:
     whole = view.room or _USUAL * _GENERATIONS
     population = min(_MOST, max(_LEAST, 4 * round(whole / _GENERATIONS / 4)))
     kind = GeneticOfMany if len(view.directions) > 2 else Genetic
@@ -115,7 +115,7 @@ STRATEGY = Strategy(
     name="genetic",
     suits="several objectives, and rough spaces with many trials; the last to use where trials are few",
     cost="milliseconds a trial; pays after a generation, 8 to 48 trials by how many there will be",
-    sampler=_sampler,
+    sampler=_make_sampler,
     several=True,
     stopped=False,
     source="NSGA-II: Deb et al. 2002, IEEE TEC 6:182; NSGA-III: Deb & Jain 2014, IEEE TEC 18:577; Optuna's samplers",

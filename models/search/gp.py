@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from models.tuning.strategy import Strategy, View
 
 
-class _OneThread(GPSampler):
+class _OneThreadSampler(GPSampler):
     """GPSampler without torch's further threads, which only wait for each other over matrices this small."""
 
     def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
@@ -19,15 +19,15 @@ class _OneThread(GPSampler):
             return super().sample_relative(study, trial, search_space)
 
 
-def _sampler(view: View) -> GPSampler:
-    return _OneThread(seed=view.seed, n_startup_trials=5, warn_independent_sampling=False)
+def _make_sampler(view: View) -> GPSampler:
+    return _OneThreadSampler(seed=view.seed, n_startup_trials=5, warn_independent_sampling=False)
 
 
 STRATEGY = Strategy(
     name="gp",
     suits="costly fits, few trials, and hyperparameters that are mostly numbers; what only some choices bring is drawn",
     cost="0.1 to 2 seconds a trial, most with many choices; pays from about twenty trials on where these take longer",
-    sampler=_sampler,
+    sampler=_make_sampler,
     several=True,
     stopped=False,
     package="torch",

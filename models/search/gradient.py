@@ -13,10 +13,10 @@ from itertools import islice
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from models.errors import listed
-from models.families import families
-from models.tuning.space import at, key_of, place
-from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
+from models.errors import join_names
+from models.families import load_families
+from models.tuning.space import make_key, to_place, to_value
+from models.tuning.strategy import BATCH, Proposal, Strategy, View, make_random_sampler
 from models.tuning.trial import Trial
 
 _FIRST, _MOST, _LEAST = 0.1, 0.4, 0.005
@@ -37,42 +37,46 @@ Slopes = Mapping[str, float]
 def _plan(view: View) -> Sequence[Proposal]:
     """Steps with the best choices and, in up to half of the batch, others' starts and steps; where there are no more
     steps to make, starts drawn from the space."""
-    ways = _ways(view)
-    found = [] if not ways else [*islice(_aside(view, ways), BATCH // 2), *_steps(view, _best(view, ways[0]))]
-    seen, fresh = {key_of(t.params) for t in view.told}, []
+    ways = _group_by_start(view)
+    found = (
+        []
+        if not ways
+        else [*islice(_propose_aside(view, ways), BATCH // 2), *_propose_steps(view, _find_best(view, ways[0]))]
+    )
+    seen, fresh = {make_key(t.params) for t in view.told}, []
     for proposal in found:
-        if key_of(proposal.params) not in seen:
-            seen.add(key_of(proposal.params))
+        if make_key(proposal.params) not in seen:
+            seen.add(make_key(proposal.params))
             fresh.append(proposal)
     return (fresh + [Proposal(gradient=True)] * BATCH)[:BATCH]
 
 
-def _ways(view: View) -> list[list[Trial]]:
+def _group_by_start(view: View) -> list[list[Trial]]:
     """Trials to step from, by the start that they come of; the way with the best trial first."""
     ways: dict[int, list[Trial]] = {}
     for trial in view.told:
         if trial.gradient and trial.inner is not None and math.isfinite(trial.inner):
-            ways.setdefault(_start(view, trial), []).append(trial)
-    return sorted(ways.values(), key=lambda way: view.ahead(_best(view, way)), reverse=True)
+            ways.setdefault(_find_start(view, trial), []).append(trial)
+    return sorted(ways.values(), key=lambda way: view.ahead(_find_best(view, way)), reverse=True)
 
 
-def _start(view: View, trial: Trial) -> int:
+def _find_start(view: View, trial: Trial) -> int:
     while trial.parent is not None:
         trial = view.told[trial.parent]
     return trial.number
 
 
-def _fixed(trial: Trial) -> str:
-    return key_of({name: value for name, value in trial.params.items() if name not in (trial.gradient or {})})
+def _key_fixed(trial: Trial) -> str:
+    return make_key({name: value for name, value in trial.params.items() if name not in (trial.gradient or {})})
 
 
-def _best(view: View, way: Sequence[Trial]) -> Trial:
+def _find_best(view: View, way: Sequence[Trial]) -> Trial:
     return max(way, key=view.ahead)
 
 
-def _aside(view: View, ways: Sequence[Sequence[Trial]]) -> Iterator[Proposal]:
+def _propose_aside(view: View, ways: Sequence[Sequence[Trial]]) -> Iterator[Proposal]:
     """The best trial with one choice changed that nobody has tried, then a step for each way that is young."""
-    best = _best(view, ways[0])
+    best = _find_best(view, ways[0])
     chosen = {n: v for n, v in best.params.items() if isinstance(best.distributions[n], CategoricalDistribution)}
     for name in chosen:
         for choice in best.distributions[name].choices:
@@ -81,34 +85,34 @@ def _aside(view: View, ways: Sequence[Sequence[Trial]]) -> Iterator[Proposal]:
                 yield Proposal({**best.params, name: choice}, gradient=True)
     for way in ways[1:]:
         if len(way) < _CHANCES:
-            yield from islice(_steps(view, _best(view, way)), 1)
+            yield from islice(_propose_steps(view, _find_best(view, way)), 1)
 
 
-def _steps(view: View, trial: Trial) -> Iterator[Proposal]:
+def _propose_steps(view: View, trial: Trial) -> Iterator[Proposal]:
     """Steps from the trial, of lengths that were not tried from it yet; within the bounds."""
     tried = sum(other.parent == trial.number for other in view.told)
-    here, move = _places(trial), _move(view, trial)
+    here, move = _find_places(trial), _choose_move(view, trial)
     for length in _LENGTHS[tried:]:
         there = {name: min(1.0, max(0.0, here[name] + length * by)) for name, by in move.items()}
         if max((abs(there[name] - here[name]) for name in there), default=0.0) >= _LEAST:
-            moved = {name: at(trial.distributions[name], place) for name, place in there.items()}
+            moved = {name: to_value(trial.distributions[name], place) for name, place in there.items()}
             yield Proposal({**trial.params, **moved}, parent=trial.number, gradient=True)
 
 
-def _move(view: View, trial: Trial) -> dict[str, float]:
+def _choose_move(view: View, trial: Trial) -> dict[str, float]:
     """By hyperparameter the step of length 1, as a share of its range."""
-    slopes, here = _slopes(trial), _places(trial)
+    slopes, here = _compute_slopes(trial), _find_places(trial)
     before = None if trial.parent is None else view.told[trial.parent]
-    if before is None or not before.gradient or _fixed(before) != _fixed(trial):
+    if before is None or not before.gradient or _key_fixed(before) != _key_fixed(trial):
         return {name: -math.copysign(_FIRST, slope) for name, slope in slopes.items()}
-    earlier, there = _slopes(before), _places(before)
+    earlier, there = _compute_slopes(before), _find_places(before)
     return {
-        name: _secant(slope, earlier.get(name, 0.0), here[name] - there.get(name, here[name]))
+        name: _compute_secant(slope, earlier.get(name, 0.0), here[name] - there.get(name, here[name]))
         for name, slope in slopes.items()
     }
 
 
-def _secant(slope: float, before: float, moved: float) -> float:
+def _compute_secant(slope: float, before: float, moved: float) -> float:
     """The move to where the slope would be zero if it went on changing as it did over the last move."""
     if not moved or before * moved >= 0:  # it did not move, or not by its own slope
         return -math.copysign(abs(moved) or _FIRST, slope)
@@ -118,7 +122,7 @@ def _secant(slope: float, before: float, moved: float) -> float:
     return max(-_MOST, min(_MOST, times * moved))
 
 
-def _slopes(trial: Trial) -> Slopes:
+def _compute_slopes(trial: Trial) -> Slopes:
     """The trial's gradient by places in the ranges: by the logarithm where that is searched."""
     found = {}
     for name, slope in (trial.gradient or {}).items():
@@ -129,14 +133,14 @@ def _slopes(trial: Trial) -> Slopes:
     return found
 
 
-def _places(trial: Trial) -> dict[str, float]:
-    return {name: place(trial.distributions[name], trial.params[name]) for name in _slopes(trial)}
+def _find_places(trial: Trial) -> dict[str, float]:
+    return {name: to_place(trial.distributions[name], trial.params[name]) for name in _compute_slopes(trial)}
 
 
-def _unsuited(view: View) -> str:
+def _explain_unsuited(view: View) -> str:
     if view.family.hypergradient is None:
-        able = [known.name for known in families().values() if known.hypergradient]
-        return f"its hyperparameters have no derivatives; those of {listed(able)} have"
+        able = [known.name for known in load_families().values() if known.hypergradient]
+        return f"its hyperparameters have no derivatives; those of {join_names(able)} have"
     if view.shape.task == "regression" and view.shape.loss != "squared":
         return f"the metric {view.metric.name} asks for a median or a quantile, and derivatives are of squared errors"
     return ""
@@ -146,9 +150,9 @@ STRATEGY = Strategy(
     name="gradient",
     suits="penalties of linear models and lengths of kernels, above all many: one for each group of columns",
     cost="about another fit a trial; pays from the first batch on",
-    sampler=by_chance,
+    sampler=make_random_sampler,
     plan=_plan,
-    unsuited=_unsuited,
+    unsuited=_explain_unsuited,
     gradient=True,
     source="Pedregosa 2016, ICML (HOAG); Bertrand et al. 2022, JMLR 23:149; steps after Fahlman 1988",
 )

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from models.tuning.space import Walk, apart, untried, walked
-from models.tuning.strategy import BATCH, MOST_TRIALS, STEPS, Proposal, Strategy, View, by_chance
+from models.tuning.space import Walk, skip_tried, spread_values, walk_space
+from models.tuning.strategy import BATCH, MOST_TRIALS, STEPS, Proposal, Strategy, View, make_random_sampler
 
 _MOST_WALKS = 2_000
 """Branches that are counted one by one."""
@@ -20,14 +20,14 @@ _ABSURD = 10_000
 """A grid of more is not to be had by a larger `--trials`."""
 
 
-def _values(view: View, name: str, distribution: BaseDistribution) -> Sequence[Any]:
+def _list_values(view: View, name: str, distribution: BaseDistribution) -> Sequence[Any]:
     """All choices, or as many numbers as the user wants."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
-    return apart(distribution, view.steps.get(name, view.steps.get("", STEPS)))
+    return spread_values(distribution, view.steps.get(name, view.steps.get("", STEPS)))
 
 
-def _walks(view: View, held: tuple[type, ...] = (), end: int = 0) -> Iterator[Walk]:
+def _walk_grid(view: View, held: tuple[type, ...] = (), end: int = 0) -> Iterator[Walk]:
     """Every way through the space by the values of the grid: what only some choices bring varies under these alone.
     Of the kinds that are `held` each stays at its first value, or with an `end` of -1 at its last."""
     taken: list[int] = []
@@ -35,7 +35,7 @@ def _walks(view: View, held: tuple[type, ...] = (), end: int = 0) -> Iterator[Wa
         counts: list[int] = []
 
         def choose(name: str, distribution: BaseDistribution, counts: list[int] = counts) -> Any:
-            values = _values(view, name, distribution)
+            values = _list_values(view, name, distribution)
             if isinstance(distribution, held):
                 values = (values[end],)
             if len(counts) == len(taken):
@@ -43,7 +43,7 @@ def _walks(view: View, held: tuple[type, ...] = (), end: int = 0) -> Iterator[Wa
             counts.append(len(values))
             return values[taken[len(counts) - 1]]
 
-        yield walked(view.family, view.shape, choose)
+        yield walk_space(view.family, view.shape, choose)
         while taken and taken[-1] + 1 == counts[len(taken) - 1]:
             taken.pop()
         if not taken:
@@ -51,36 +51,36 @@ def _walks(view: View, held: tuple[type, ...] = (), end: int = 0) -> Iterator[Wa
         taken[-1] += 1
 
 
-def _size(view: View) -> float:
+def _count_configurations(view: View) -> float:
     """How many configurations the grid has, where no condition hangs on a fraction; at least so many, where there are
     more branches than are counted."""
-    return _sized(view)[0]
+    return _measure_grid(view)[0]
 
 
-def _sized(view: View) -> tuple[int, bool]:
+def _measure_grid(view: View) -> tuple[int, bool]:
     """The size, and whether it is that of the whole grid. With many branches those of choices alone are walked, once
     with all numbers at their lower ends, once at their upper: the same size twice, and no condition hangs on them."""
-    found, whole = _counted(view, (FloatDistribution,))
+    found, whole = _count_branches(view, (FloatDistribution,))
     if whole:
         return found, True
     numbers = (FloatDistribution, IntDistribution)
-    ends = [_counted(view, numbers, end) for end in (0, -1)]
+    ends = [_count_branches(view, numbers, end) for end in (0, -1)]
     sizes = [size for size, _ in ends]
     return max(found, min(sizes)), all(whole for _, whole in ends) and len(set(sizes)) == 1
 
 
-def _counted(view: View, held: tuple[type, ...], end: int = 0) -> tuple[int, bool]:
+def _count_branches(view: View, held: tuple[type, ...], end: int = 0) -> tuple[int, bool]:
     """How many configurations there are on the first `_MOST_WALKS` branches, and whether these are all."""
     found = 0
-    for number, walk in enumerate(_walks(view, held, end)):
+    for number, walk in enumerate(_walk_grid(view, held, end)):
         if number == _MOST_WALKS:
             return found, False
-        found += math.prod(len(_values(view, n, d)) for n, d in walk.distributions.items() if isinstance(d, held))
+        found += math.prod(len(_list_values(view, n, d)) for n, d in walk.distributions.items() if isinstance(d, held))
     return found, True
 
 
-def _unsuited(view: View) -> str:
-    (size, whole), name = _sized(view), view.family.name
+def _explain_unsuited(view: View) -> str:
+    (size, whole), name = _measure_grid(view), view.family.name
     most = (view.expected or MOST_TRIALS) - 1
     if whole and size <= most:
         return ""
@@ -96,19 +96,19 @@ def _unsuited(view: View) -> str:
 
 def _plan(view: View) -> Sequence[Proposal]:
     """The next of the combinations. In random order, so that a search cut short has seen all of the space."""
-    points = [walk.params for walk in _walks(view)]
+    points = [walk.params for walk in _walk_grid(view)]
     order = np.random.default_rng(view.study_seed).permutation(len(points))
-    return [Proposal(params) for params in islice(untried(view, (points[i] for i in order)), BATCH)]
+    return [Proposal(params) for params in islice(skip_tried(view, (points[i] for i in order)), BATCH)]
 
 
 STRATEGY = Strategy(
     name="grid",
     suits="one to three hyperparameters whose every combination is to be seen",
     cost="none, but its size multiplies with each hyperparameter; ends when all are tried",
-    sampler=by_chance,
+    sampler=make_random_sampler,
     plan=_plan,
-    size=_size,
-    unsuited=_unsuited,
+    size=_count_configurations,
+    unsuited=_explain_unsuited,
     reads=("steps",),
     several=True,
     source="the full factorial design; its order is random, as in Optuna's GridSampler",

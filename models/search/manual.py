@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from models.tuning.space import completed, untried
-from models.tuning.strategy import BATCH, MOST_TRIALS, Proposal, Strategy, View, by_chance
+from models.tuning.space import complete_configuration, skip_tried
+from models.tuning.strategy import BATCH, MOST_TRIALS, Proposal, Strategy, View, make_random_sampler
 
 
-def _listed(view: View) -> list[dict[str, Any]]:
+def _list_configurations(view: View) -> list[dict[str, Any]]:
     """The user's configurations, whole; InputError for one that can't be."""
     return [
-        completed(view.family, view.shape, given, f"configuration {number} of {view.family.name}")
+        complete_configuration(view.family, view.shape, given, f"configuration {number} of {view.family.name}")
         for number, given in enumerate(view.configurations, 1)
     ]
 
 
-def _unsuited(view: View) -> str:
-    listed, name = len(_listed(view)), view.family.name
+def _explain_unsuited(view: View) -> str:
+    listed, name = len(_list_configurations(view)), view.family.name
     if not listed:
         return (
             f"no configuration of it is listed: give families.{name}.configurations, or --configuration {name}.H=VALUE"
@@ -31,17 +31,17 @@ def _unsuited(view: View) -> str:
 
 def _plan(view: View) -> Sequence[Proposal]:
     """The next of the list."""
-    return [Proposal(params) for params in islice(untried(view, _listed(view)), BATCH)]
+    return [Proposal(params) for params in islice(skip_tried(view, _list_configurations(view)), BATCH)]
 
 
 STRATEGY = Strategy(
     name="manual",
     suits="a handful of configurations that you know, such as those of a paper, judged like any other search",
     cost="none; ends with the list",
-    sampler=by_chance,
+    sampler=make_random_sampler,
     plan=_plan,
     size=lambda view: len(view.configurations),
-    unsuited=_unsuited,
+    unsuited=_explain_unsuited,
     reads=("configurations",),
     several=True,
     source="the settings: `families.NAME.configurations`, `--configuration`",

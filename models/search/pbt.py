@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from models.tuning.space import at, distributions, nearest
-from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
+from models.tuning.space import list_distributions, to_nearest, to_value
+from models.tuning.strategy import BATCH, Proposal, Strategy, View, make_random_sampler
 from models.tuning.trial import Trial
 
 _GENERATIONS = 10
@@ -41,23 +41,23 @@ _LEAST_STEP = 5
 
 def _plan(view: View) -> list[Proposal]:
     """A new population's first step, or the next step of its members."""
-    generations = _generations(view)
+    generations = _count_steps(view)
     draw = np.random.default_rng(view.seed)
-    step = max(_LEAST_STEP, round(_rounds(view) / generations))
+    step = max(_LEAST_STEP, round(_count_rounds(view) / generations))
     begun = (len(view.told) - 1) // BATCH
-    members = [_better(view, trial) for trial in view.told[-BATCH:]] if begun % generations else []
+    members = [_take_better(view, trial) for trial in view.told[-BATCH:]] if begun % generations else []
     apart = {m.number: m for m in members if m}.values()  # several may go back to one: it has one place among the best
     ranked = sorted(apart, key=view.ahead, reverse=True)
     if not ranked:
-        return _population(view, draw, step, first=begun == 0)
+        return _draw_population(view, draw, step, first=begun == 0)
     last = {trial.number for trial in view.told[-BATCH:]}
     strong = ranked[: max(1, BATCH // 2)]
     weak = [strong[place] for place in draw.integers(len(strong), size=BATCH - len(strong))]
-    proposals = [_next(view, m, step, None if m.number in last else draw) for m in strong]
-    return proposals + [_next(view, m, step, draw) for m in weak]
+    proposals = [_propose_next(view, m, step, None if m.number in last else draw) for m in strong]
+    return proposals + [_propose_next(view, m, step, draw) for m in weak]
 
 
-def _generations(view: View) -> int:
+def _count_steps(view: View) -> int:
     """Steps of one population."""
     if view.room is None:
         return _GENERATIONS
@@ -65,7 +65,7 @@ def _generations(view: View) -> int:
     return math.ceil(batches / math.ceil(batches / _MOST_GENERATIONS))
 
 
-def _rounds(view: View) -> float:
+def _count_rounds(view: View) -> float:
     """Rounds of a member's whole training."""
     found = view.told[0].rounds
     if found:
@@ -74,50 +74,51 @@ def _rounds(view: View) -> float:
     return view.family.most_rounds or _USUAL_ROUNDS
 
 
-def _better(view: View, trial: Trial) -> Trial | None:
+def _take_better(view: View, trial: Trial) -> Trial | None:
     """The trial, or the one that it went on from where its score has fallen; None where neither has one."""
     before = next((t for t in view.told if trial.goes_on and t.number == trial.parent), None)
     known = [t for t in (before, trial) if t is not None and t.inner is not None and math.isfinite(t.inner)]
     return max(known, key=view.ahead, default=None)
 
 
-def _population(view: View, draw: np.random.Generator, step: int, first: bool) -> list[Proposal]:
+def _draw_population(view: View, draw: np.random.Generator, step: int, first: bool) -> list[Proposal]:
     """Members spread evenly over each explored hyperparameter (a latin hypercube). What can't change while training
     goes on is the default's in the first population, and drawn in later ones."""
-    explored = {n: d for n, d in distributions(view.family, view.shape).items() if n in view.family.explores}
+    explored = {n: d for n, d in list_distributions(view.family, view.shape).items() if n in view.family.explores}
     places = {n: (draw.permutation(BATCH) + draw.random(BATCH)) / BATCH for n in explored}
     fixed = dict(view.family.default) if first else {}
     return [
-        Proposal({**fixed, **{n: at(explored[n], places[n][i]) for n in explored}}, rounds=step) for i in range(BATCH)
+        Proposal({**fixed, **{n: to_value(explored[n], places[n][i]) for n in explored}}, rounds=step)
+        for i in range(BATCH)
     ]
 
 
-def _next(view: View, member: Trial, step: int, draw: np.random.Generator | None) -> Proposal:
+def _propose_next(view: View, member: Trial, step: int, draw: np.random.Generator | None) -> Proposal:
     """The member's next step: with its settings, or with others where there is something to draw them from."""
     params = dict(member.params)
     if draw is not None:
         known = {n: member.distributions[n] for n in view.family.explores if n in member.distributions}
-        params |= {n: _explored(d, params[n], draw) for n, d in known.items()}
+        params |= {n: _explore_value(d, params[n], draw) for n, d in known.items()}
     return Proposal(params, parent=member.number, goes_on=True, rounds=step)
 
 
-def _explored(distribution: BaseDistribution, value: Any, draw: np.random.Generator) -> Any:
+def _explore_value(distribution: BaseDistribution, value: Any, draw: np.random.Generator) -> Any:
     """A value nearby, or now and then any."""
     if draw.random() < _ANEW:
-        return at(distribution, draw.random())
+        return to_value(distribution, draw.random())
     if isinstance(distribution, CategoricalDistribution):
         return value
     moved = value * _FACTORS[draw.integers(2)]
     if isinstance(distribution, IntDistribution):
         moved = math.floor(moved) if moved < value else math.ceil(moved)  # a small number moves too
-    return nearest(distribution, moved)
+    return to_nearest(distribution, moved)
 
 
-def _unsuited(view: View) -> str:
+def _explain_unsuited(view: View) -> str:
     known = view.family
     if known.steps is None:
         return "it does not train step by step"
-    spaces = distributions(known, view.shape)
+    spaces = list_distributions(known, view.shape)
     if all(spaces[name].single() for name in known.explores if name in spaces):
         return "nothing that may change while it trains is left to be searched"
     return ""
@@ -127,9 +128,9 @@ STRATEGY = Strategy(
     name="pbt",
     suits="boosting and networks, where settings such as the learning rate should change while they train",
     cost="four trainings of three times the default's rounds, in as many steps as there are batches; from 21 trials on",
-    sampler=by_chance,
+    sampler=make_random_sampler,
     plan=_plan,
-    unsuited=_unsuited,
+    unsuited=_explain_unsuited,
     source="Jaderberg et al. 2017, arXiv:1711.09846; that the better half of so few goes on, and that who got "
     "worse goes back, is ours",
 )

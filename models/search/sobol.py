@@ -10,8 +10,8 @@ from typing import Any
 
 from scipy.stats import qmc
 
-from models.tuning.space import at, distributions, untried, walked
-from models.tuning.strategy import BATCH, Proposal, Strategy, View, by_chance
+from models.tuning.space import list_distributions, skip_tried, to_value, walk_space
+from models.tuning.strategy import BATCH, Proposal, Strategy, View, make_random_sampler
 
 _SPARE = 8
 """Points that are looked at for each configuration wanted: in a small space of choices many are alike."""
@@ -20,15 +20,15 @@ _alone = threading.Lock()
 """SciPy fills a table that all engines share when the first one is made."""
 
 
-def _points(view: View) -> Iterator[dict[str, Any]]:
+def _draw_points(view: View) -> Iterator[dict[str, Any]]:
     """The sequence through the space: a point has a place for every hyperparameter, also for those not asked there."""
-    names = list(distributions(view.family, view.shape))
-    for point in _cube(len(names), _SPARE * (len(view.told) + BATCH), view.study_seed):
+    names = list(list_distributions(view.family, view.shape))
+    for point in _draw_cube(len(names), _SPARE * (len(view.told) + BATCH), view.study_seed):
         places = dict(zip(names, point, strict=True))
-        yield walked(view.family, view.shape, lambda n, d, places=places: at(d, places[n])).params
+        yield walk_space(view.family, view.shape, lambda n, d, places=places: to_value(d, places[n])).params
 
 
-def _cube(dimensions: int, least: int, seed: int) -> list[list[float]]:
+def _draw_cube(dimensions: int, least: int, seed: int) -> list[list[float]]:
     with _alone:
         engine = qmc.Sobol(dimensions, scramble=True, rng=seed)
         return engine.random_base2(math.ceil(math.log2(least))).tolist()
@@ -36,14 +36,14 @@ def _cube(dimensions: int, least: int, seed: int) -> list[list[float]]:
 
 def _plan(view: View) -> Sequence[Proposal]:
     """The sequence's next points."""
-    return [Proposal(params) for params in islice(untried(view, _points(view)), BATCH)]
+    return [Proposal(params) for params in islice(skip_tried(view, _draw_points(view)), BATCH)]
 
 
 STRATEGY = Strategy(
     name="sobol",
     suits="to see a whole space evenly before narrowing it, and as a better random search where trials are few",
     cost="milliseconds a batch; pays at once",
-    sampler=by_chance,
+    sampler=make_random_sampler,
     plan=_plan,
     several=True,
     source="Sobol' 1967, USSR Comp. Math. 7:86; scrambled after Owen 1998, J. Complexity 14:466; scipy.stats.qmc",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.config import Split
-from models.outcome import How
+from models.outcome import EvaluationPlan
 from models.splitting.split import INNER_SHARE
 
 LEVELS = ((5, 4), (5, 3), (3, 3), (5, 1), (3, 1), (0, 5), (0, 1))
@@ -35,7 +35,7 @@ REFIT = 1.6
 
 
 @dataclass(frozen=True)
-class Level:
+class RunPlan:
     """What the run will do."""
 
     outer: int
@@ -50,13 +50,13 @@ class Level:
     """By family, about how many configurations a study of it has time for, where the clock decides."""
 
     @property
-    def how(self) -> How:
+    def how(self) -> EvaluationPlan:
         """The plan as the report names it."""
         method = "nested" if self.outer else "bbc" if self.inner > 1 else "holdout"
-        return How(method, self.outer, self.inner)
+        return EvaluationPlan(method, self.outer, self.inner)
 
 
-def first_level(rows: int, split: Split) -> tuple[int, int]:
+def suggest_fold_counts(rows: int, split: Split) -> tuple[int, int]:
     """(outer, inner) that the table's size suggests: a large table needs no repeated validation inside.
 
     Four inner folds to 4,000 rows, three to 10,000, one split above."""
@@ -64,24 +64,24 @@ def first_level(rows: int, split: Split) -> tuple[int, int]:
     return (split.outer or 5, split.inner or inner)
 
 
-def inner_rows(rows: int, split: Split) -> int:
+def estimate_inner_rows(rows: int, split: Split) -> int:
     """About how many rows a fit of the search is trained on: an outer fold's training part without an inner one's
     judging part, in plans without time."""
-    outer, inner = first_level(rows, split)
+    outer, inner = suggest_fold_counts(rows, split)
     return round(rows * (1 - 1 / outer) * (1 - (1 / inner if inner > 1 else INNER_SHARE)))
 
 
-def searches(outer: int, refit_too: bool) -> int:
+def count_searches(outer: int, refit_too: bool) -> int:
     """How many searches a family has: one in each outer fold, and one on all rows where that is refitted."""
     return outer + (1 if refit_too or not outer else 0)
 
 
-def needed(outer: int, inner: int, seconds: Mapping[str, float], trials: int, refit_too: bool) -> float:
+def estimate_core_seconds(outer: int, inner: int, seconds: Mapping[str, float], trials: int, refit_too: bool) -> float:
     """Core-seconds of `trials` configurations of every family in every fold, and of judging the best."""
-    return searches(outer, refit_too) * (inner * trials + REFIT) * sum(seconds.values())
+    return count_searches(outer, refit_too) * (inner * trials + REFIT) * sum(seconds.values())
 
 
-def affordable(
+def choose_affordable_plan(
     seconds: Mapping[str, float],
     core_seconds: float,
     start: tuple[int, int],
@@ -89,48 +89,48 @@ def affordable(
     refit_too: bool,
     keep: int = 2,
     priority: Mapping[str, int] | None = None,
-) -> Level:
+) -> RunPlan:
     """The first level, and the families, that leave every kept family its default and four more configurations.
 
     `seconds` are those of one default inner fit of each family at `start`; of equal `priority` the cheapest is kept
     first. What is dear, and what comes after the first `CORE`, goes before folds do, but never the last `keep`; with
     `fixed` the folds are the user's and any family may go."""
-    levels = [start] if fixed else [start, *(level for level in LEVELS if _after(level, start))]
+    levels = [start] if fixed else [start, *(level for level in LEVELS if _comes_after(level, start))]
     order = sorted(seconds, key=lambda f: ((priority or {}).get(f, 1), seconds[f], f))
     first = {f for f, rank in (priority or {}).items() if rank == 1}
     least, kept = min(keep, len(order)), []
-    for (outer, inner), most in _attempts(levels, max(CORE, keep), keep):
+    for (outer, inner), most in _list_attempts(levels, max(CORE, keep), keep):
 
         def time(*families: str, outer: int = outer, inner: int = inner) -> float:
             trials = 1 if (outer, inner) == (0, 1) else LEAST_TRIALS
-            return needed(outer, inner, {f: seconds[f] for f in families}, trials, refit_too)
+            return estimate_core_seconds(outer, inner, {f: seconds[f] for f in families}, trials, refit_too)
 
         kept = []
         for name in order:
             kept += [name] if time(*kept, name) <= core_seconds else []
         core = [f for f in order if f in first or time(f) <= DEAR * core_seconds][:most]
         if len(kept) >= least and set(core) <= set(kept):
-            return _level(outer, inner, kept, seconds, core_seconds, refit_too)
+            return _make_run_plan(outer, inner, kept, seconds, core_seconds, refit_too)
     outer, inner = levels[-1]
     cheapest = sorted(seconds, key=lambda f: (f not in kept, seconds[f], f))
-    return _level(outer, inner, cheapest[: max(len(kept), keep)], seconds, core_seconds, refit_too)
+    return _make_run_plan(outer, inner, cheapest[: max(len(kept), keep)], seconds, core_seconds, refit_too)
 
 
-def _attempts(levels: Sequence[tuple[int, int]], core: int, least: int) -> Iterator[tuple[tuple[int, int], int]]:
+def _list_attempts(levels: Sequence[tuple[int, int]], core: int, least: int) -> Iterator[tuple[tuple[int, int], int]]:
     """Levels with how many families must stay: an outer loop over few families comes before none."""
     for most in range(core, least - 1, -1):
         yield from ((level, most) for level in levels if level[0])
     yield from ((level, most) for level in levels if not level[0] for most in range(core, least - 1, -1))
 
 
-def _after(level: tuple[int, int], start: tuple[int, int]) -> bool:
+def _comes_after(level: tuple[int, int], start: tuple[int, int]) -> bool:
     place = LEVELS.index(start) if start in LEVELS else -1
     return LEVELS.index(level) > place and level[0] <= start[0] and (level[1] <= start[1] or not level[0])
 
 
-def _level(
+def _make_run_plan(
     outer: int, inner: int, kept: list[str], seconds: Mapping[str, float], core_seconds: float, refit_too: bool
-) -> Level:  # fmt: skip
+) -> RunPlan:  # fmt: skip
     left_out = {
         f: f"left out to give the other families more of the {core_seconds:.0f} core-seconds (one fit of it takes "
         f"{seconds[f]:.2g} s)"
@@ -138,14 +138,14 @@ def _level(
         if f not in kept
     }
     tuned = min(len(kept), LEAST_TUNED)
-    return Level(
+    return RunPlan(
         outer, inner, tuple(kept), left_out, 1 if (outer, inner) == (0, 1) else None,
-        _tuned(outer or 1, inner, [seconds[f] for f in kept], core_seconds),
-        {f: core_seconds / (searches(outer, refit_too) * inner * tuned * seconds[f]) for f in kept},
+        _count_tuned_families(outer or 1, inner, [seconds[f] for f in kept], core_seconds),
+        {f: core_seconds / (count_searches(outer, refit_too) * inner * tuned * seconds[f]) for f in kept},
     )  # fmt: skip
 
 
-def _tuned(folds: int, inner: int, seconds: list[float], core_seconds: float) -> int:
+def _count_tuned_families(folds: int, inner: int, seconds: list[float], core_seconds: float) -> int:
     """How many families, were they the dearest, could be tuned in every fold once all defaults are fitted."""
     dearest = sorted(seconds, reverse=True)
     for count in range(MOST_TUNED, LEAST_TUNED, -1):

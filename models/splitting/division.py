@@ -11,20 +11,20 @@ import numpy as np
 
 from models.config import Run
 from models.data.table import Finding, Table
-from models.errors import InputError, listed
+from models.errors import InputError, join_names
 from models.metrics.metric import Metric
 from models.splitting import sealing
-from models.splitting.repeats import Repeats, decide_unit, points
-from models.splitting.seal import Seal, keys, sealed_rows, work_rows
-from models.splitting.sealing import Sealing
-from models.splitting.split import Plan, plan_for
+from models.splitting.repeats import UnitDecision, decide_unit, make_point_keys
+from models.splitting.seal import Seal, make_row_keys, mark_sealed_rows, mark_work_rows
+from models.splitting.sealing import TableSeal
+from models.splitting.split import SplitPlan, make_split_plan
 
 
 @dataclass(frozen=True, eq=False)
 class Division:
     """Sealed rows, work rows, and how the work rows are divided further."""
 
-    plan: Plan
+    plan: SplitPlan
     """Of the work rows."""
     sealed: np.ndarray
     """True where a row of the table is sealed."""
@@ -39,7 +39,7 @@ class Division:
     findings: tuple[Finding, ...]
     note: str
     """What must be said of the test set; may be empty."""
-    repeats: Repeats
+    repeats: UnitDecision
     """What is divided as one, and why."""
     row_keys: np.ndarray
     """What each row of the table is known by."""
@@ -56,56 +56,56 @@ class Division:
         return np.flatnonzero(self.sealed)
 
 
-def divided(table: Table, run: Run, metric: Metric, kept: Mapping[str, Any] | None = None) -> Division:
+def divide_table(table: Table, run: Run, metric: Metric, kept: Mapping[str, Any] | None = None) -> Division:
     """The table divided; `kept` is how this name's rows were sealed before. InputError where that can't go on, and
     where nothing of a class is left to learn from."""
     kept = None if table.test is not None else kept
-    old, why = (None, "") if kept is None else sealing.before(kept, table, run)
+    old, why = (None, "") if kept is None else sealing.restore_seal(kept, table, run)
     table = table if old is not None else replace(table, key=None)
-    key = sealing.key_of(table)
+    key = sealing.choose_row_key(table)
     # Each row is hashed once, by the source's own columns, whatever history makes of them.
-    hashed = keys(key.columns, old.plain if old is not None else not key.by_name)
-    table = replace(table, points=keys(table.features) if key.by_name else hashed)
-    repeats, told = (decide_unit(table, run), ()) if old is None else sealing.as_before(old, table, run)
-    whole, _ = plan_for(table, run, repeats)
-    form = old or sealing.template(run, whole, repeats, key, kept)
+    hashed = make_row_keys(key.columns, old.plain if old is not None else not key.by_name)
+    table = replace(table, points=make_row_keys(table.features) if key.by_name else hashed)
+    repeats, told = (decide_unit(table, run), ()) if old is None else sealing.restore_unit(old, table, run)
+    whole, _ = make_split_plan(table, run, repeats)
+    form = old or sealing.make_seal_template(run, whole, repeats, key, kept)
     row_keys = form.keys(hashed)
     if table.test is not None:
-        found = _given(table.test)
+        found = _seal_given_rows(table.test)
     elif old is not None and kept is not None:
-        found = sealing.held(old, kept, table, row_keys)
+        found = sealing.apply_seal(old, kept, table, row_keys)
     else:
-        found = sealing.drawn(form, table, run, whole.strata, row_keys, kept, why)
-    sealed = _sealed(table, found.seal, row_keys)
-    earlier, work = (work_rows(sealed, whole.keys, whole.time, whole.gap, k) for k in (None, whole.known))
+        found = sealing.draw_seal(form, table, run, whole.strata, row_keys, kept, why)
+    sealed = _mark_test_rows(table, found.seal, row_keys)
+    earlier, work = (mark_work_rows(sealed, whole.keys, whole.time, whole.gap, k) for k in (None, whole.known))
     work_places = np.flatnonzero(work)
-    plan, findings = plan_for(table.take(work_places), run, repeats)
+    plan, findings = make_split_plan(table.take(work_places), run, repeats)
     stops = [f.message for f in findings if f.verdict == "stop"]
     if stops:
         raise InputError(" ".join(stops))
-    _learnable(table, run, sealed, work_places)
-    shared = () if table.test is None else _shared(table, table.test, whole, work_places, repeats)
-    said = (*found.findings, *told, *findings, *shared, *_measured(table, sealed, metric))
+    _refuse_unlearnable_classes(table, run, sealed, work_places)
+    shared = () if table.test is None else _find_shared_rows(table, table.test, whole, work_places, repeats)
+    said = (*found.findings, *told, *findings, *shared, *_check_sealed_metric(table, sealed, metric))
     return Division(
         plan, sealed, work_places, np.flatnonzero(earlier & ~work), found.seal, found.settings, said, found.note,
-        repeats, row_keys, sealing.made_of(form), points(table), len(np.unique(hashed[work_places])),
+        repeats, row_keys, sealing.list_key_parts(form), make_point_keys(table), len(np.unique(hashed[work_places])),
     )  # fmt: skip
 
 
-def _given(test: np.ndarray) -> Sealing:
+def _seal_given_rows(test: np.ndarray) -> TableSeal:
     if not 0 < test.sum() < len(test):
         raise InputError("The test rows that were given are all the rows, or none.")
-    return Sealing(None, None, note=f"The {int(test.sum()):,} rows that you gave are the sealed test set.")
+    return TableSeal(None, None, note=f"The {int(test.sum()):,} rows that you gave are the sealed test set.")
 
 
-def _sealed(table: Table, seal: Seal | None, row_keys: np.ndarray) -> np.ndarray:
+def _mark_test_rows(table: Table, seal: Seal | None, row_keys: np.ndarray) -> np.ndarray:
     if table.test is not None:
         return table.test
-    return np.zeros(table.rows, dtype=bool) if seal is None else sealed_rows(seal, row_keys, table.time)
+    return np.zeros(table.rows, dtype=bool) if seal is None else mark_sealed_rows(seal, row_keys, table.time)
 
 
-def _shared(
-    table: Table, test: np.ndarray, whole: Plan, work_places: np.ndarray, repeats: Repeats
+def _find_shared_rows(
+    table: Table, test: np.ndarray, whole: SplitPlan, work_places: np.ndarray, repeats: UnitDecision
 ) -> Iterator[Finding]:
     """What a given test set shares with the rows for training, and how many of these are left."""
     train = np.flatnonzero(~test)
@@ -120,7 +120,7 @@ def _shared(
         yield Finding("test_set", "warn", f"{units.sum():,} rows {how}, so they do not train: {left}{keep}.")
     elif len(work_places) < len(train):
         yield Finding("test_set", "warn", f"Rows that are not earlier than the given test set do not train: {left}.")
-    own = points(table)
+    own = make_point_keys(table)
     known = int(np.isin(own[test], own[work_places]).sum())
     if known:
         said = f"{known:,} of {test.sum():,} rows of the given test set have features that rows for training have too"
@@ -128,7 +128,7 @@ def _shared(
         yield Finding("test_set", "pass", f"{said}, and these stay: {why}.")
 
 
-def _learnable(table: Table, run: Run, sealed: np.ndarray, work_places: np.ndarray) -> None:
+def _refuse_unlearnable_classes(table: Table, run: Run, sealed: np.ndarray, work_places: np.ndarray) -> None:
     """InputError where the sealed rows, and what is left out beside them, took every row of a class."""
     gone = np.setdiff1d(np.arange(len(table.classes)), table.target[work_places])
     if not len(gone):
@@ -136,45 +136,47 @@ def _learnable(table: Table, run: Run, sealed: np.ndarray, work_places: np.ndarr
     apart = ", or left out to keep these apart (their copies and groups, later rows, the gap in time)"
     drawn = "Seal fewer rows (--sealed), other ones (--salt, --test), where the name has a seal with --new-seal"
     raise InputError(
-        f"All rows with the target {listed([table.classes[code] for code in gone])} are sealed for the final test"
+        f"All rows with the target {join_names([table.classes[code] for code in gone])} are sealed for the final test"
         f"{'' if sealed[np.isin(table.target, gone)].all() else apart}, so no model could learn what they are. "
         f"{drawn if table.test is None else 'Give other test rows'}"
         f"{', take a smaller gap (split.gap)' if run.split.gap else ''}, or leave these rows out of the table."
     )
 
 
-def _measured(table: Table, sealed: np.ndarray, metric: Metric) -> list[Finding]:
+def _check_sealed_metric(table: Table, sealed: np.ndarray, metric: Metric) -> list[Finding]:
     """A warning where the metric can't be computed on the sealed rows."""
     rows = np.flatnonzero(sealed)
-    why = undefined(table, metric, rows) if len(rows) else ""
+    why = explain_undefined_metric(table, metric, rows) if len(rows) else ""
     return [Finding("seal", "warn", f"The sealed rows can't give a test score: {why}.")] if why else []
 
 
-def undefined(table: Table, metric: Metric, rows: np.ndarray) -> str:
+def explain_undefined_metric(table: Table, metric: Metric, rows: np.ndarray) -> str:
     """Why the metric can't be computed on these rows, whatever is predicted; empty where it can."""
     if table.weight is not None and not table.weight[rows].any():
         return f"all {len(rows):,} rows weigh 0"
-    if defined(table, metric, rows):
+    if is_metric_defined(table, metric, rows):
         return ""
-    held = np.unique(table.target[counting(table, rows)])
+    held = np.unique(table.target[take_weighted_rows(table, rows)])
     if len(held) > 1:
         return f"{metric.name} can't be computed on these {len(rows):,} rows"
     only = f"class {table.classes[int(held[0])]}" if table.classes else f"the target {held[0]:g}"
     return f"the {len(rows):,} rows all have {only}, and {metric.name} can't be computed on them"
 
 
-def counting(table: Table, rows: np.ndarray) -> np.ndarray:
+def take_weighted_rows(table: Table, rows: np.ndarray) -> np.ndarray:
     """Those of the rows that weigh more than 0."""
     return rows if table.weight is None else rows[table.weight[rows] > 0]
 
 
-def defined(table: Table, metric: Metric, rows: np.ndarray) -> bool:
+def is_metric_defined(table: Table, metric: Metric, rows: np.ndarray) -> bool:
     """Whether the metric has a value on these rows for some prediction."""
     weight = None if table.weight is None else table.weight[rows]
-    return any(not np.isnan(metric.score(table.target[rows], guess, weight)) for guess in _guesses(table, metric, rows))
+    return any(
+        not np.isnan(metric.score(table.target[rows], guess, weight)) for guess in _make_guesses(table, metric, rows)
+    )
 
 
-def _guesses(table: Table, metric: Metric, rows: np.ndarray) -> Iterator[np.ndarray]:
+def _make_guesses(table: Table, metric: Metric, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Predictions nearly as good as can be; of labels also one label for all rows, since some ratios want mistakes."""
     target = table.target[rows]
     if metric.needs == "value":

@@ -12,14 +12,15 @@ import pandas as pd
 
 from models.config import Run
 from models.data.table import Finding, Table
-from models.errors import InputError, listed, shortened
+from models.errors import InputError, join_names
 from models.metrics import fairness
 from models.metrics.fairness import Gap
 from models.metrics.metric import Metric
-from models.splitting.budget import LEVELS, first_level
-from models.splitting.division import counting, defined, undefined
-from models.splitting.seal import choose_seal, sealed_rows, work_rows
-from models.splitting.split import ALL, Fold, Plan, Undivided, layout
+from models.splitting.budget import LEVELS, suggest_fold_counts
+from models.splitting.division import explain_undefined_metric, is_metric_defined, take_weighted_rows
+from models.splitting.seal import choose_seal, mark_sealed_rows, mark_work_rows
+from models.splitting.split import ALL, Fold, SplitPlan, UndividedRowsError, build_folds
+from models.text.safe import shorten
 from models.tuning.goal import Goal
 
 MOST_TIMES = 40
@@ -29,7 +30,7 @@ _GROUPS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Laid:
+class FoldLayout:
     """Folds that can be trained and judged."""
 
     outer: int
@@ -39,7 +40,7 @@ class Laid:
 
 
 @dataclass(frozen=True)
-class Lack:
+class FoldDeficit:
     """What a part of a fold lacks."""
 
     fold: str
@@ -51,41 +52,41 @@ class Lack:
     """The metric that can't be computed on them; None where nothing can be learned from them."""
 
 
-def asked_of(goal: Goal) -> tuple[Metric, ...]:
+def list_required_metrics(goal: Goal) -> tuple[Metric, ...]:
     """The metric that rows are judged by, and those of other objectives and limits; gaps between subgroups, which want
     more than rows, are looked at elsewhere."""
     beside = (one.metric for one in goal.measured if one.metric is not None and not isinstance(one.metric, Gap))
     return (goal.metric, *beside)
 
 
-def refit_too(run: Run) -> bool:
+def includes_refit(run: Run) -> bool:
     """Whether a search on all work rows is part of the plan: what is delivered is then one pipeline."""
     if run.final.deliver == "auto":
         return run.split.time is not None or run.final.rows == "all" or run.lean
     return run.final.deliver == "refit"
 
 
-def laid(work: Table, plan: Plan, run: Run, metrics: Sequence[Metric], whole: Table) -> Laid:
+def choose_folds(work: Table, plan: SplitPlan, run: Run, metrics: Sequence[Metric], whole: Table) -> FoldLayout:
     """The folds that the user wants or that suit the table's size, or the first fewer ones in which every part has what
     it needs; `whole` is the table with its sealed rows. InputError with the cause where there are none such."""
-    start, notes = _start(work, plan, run)
+    start, notes = _choose_start(work, plan, run)
     try:
-        found = even(work, plan, run, metrics, whole, *start)
+        found = make_even_folds(work, plan, run, metrics, whole, *start)
     except InputError as error:
-        return _fewer(error, start, work, plan, run, metrics, whole)
+        return _try_fewer_folds(error, start, work, plan, run, metrics, whole)
     if run.split.inner and found.inner < run.split.inner:
-        notes = (*notes, f"{_count(found.inner, 'inner')}: {_wall(plan)} allow no more.")
+        notes = (*notes, f"{_describe_fold_count(found.inner, 'inner')}: {_describe_limit(plan)} allow no more.")
     return replace(found, notes=notes)
 
 
-def _fewer(
-    error: InputError, start: tuple[int, int], work: Table, plan: Plan, run: Run, metrics: Sequence[Metric],
+def _try_fewer_folds(
+    error: InputError, start: tuple[int, int], work: Table, plan: SplitPlan, run: Run, metrics: Sequence[Metric],
     whole: Table,
-) -> Laid:  # fmt: skip
+) -> FoldLayout:  # fmt: skip
     """Fewer folds than `start`, where those would do; the error where none would, or the user fixed their number."""
-    for outer, inner in _levels(start, plan):
+    for outer, inner in _list_fewer_folds(start, plan):
         try:
-            found = even(work, plan, run, metrics, whole, outer, inner)
+            found = make_even_folds(work, plan, run, metrics, whole, outer, inner)
         except InputError:
             continue
         split = run.split
@@ -99,43 +100,45 @@ def _fewer(
     raise error
 
 
-def even(
-    work: Table, plan: Plan, run: Run, metrics: Sequence[Metric], whole: Table, outer: int, inner: int
-) -> Laid:  # fmt: skip
+def make_even_folds(
+    work: Table, plan: SplitPlan, run: Run, metrics: Sequence[Metric], whole: Table, outer: int, inner: int
+) -> FoldLayout:  # fmt: skip
     """So many outer folds, each with as many inner ones; fewer of these where some fold allows no more. InputError with
     the cause where some part lacks what it needs."""
-    rows, with_all = np.arange(work.rows), refit_too(run) or not outer
+    rows, with_all = np.arange(work.rows), includes_refit(run) or not outer
     try:
-        folds = layout(plan, rows, outer, inner, with_all)
+        folds = build_folds(plan, rows, outer, inner, with_all)
         most = min(len(fold.inner) for fold in folds)
         if most < inner:
-            folds = layout(plan, rows, outer, most, with_all)
-    except Undivided as error:
-        raise InputError(_undivided(error, plan, run, whole)) from None
-    _deliverable(work, folds)
-    lacking = list(_lacking(work, metrics, folds))
+            folds = build_folds(plan, rows, outer, most, with_all)
+    except UndividedRowsError as error:
+        raise InputError(_explain_undivided(error, plan, run, whole)) from None
+    _refuse_incomplete_bag(work, folds)
+    lacking = list(_find_deficits(work, metrics, folds))
     if lacking:
-        raise InputError(_cause(work, plan, lacking, folds))
+        raise InputError(_explain_deficits(work, plan, lacking, folds))
     judging = sum(fold.name != ALL for fold in folds)
-    return Laid(judging, min(inner, most), folds)
+    return FoldLayout(judging, min(inner, most), folds)
 
 
-def _start(work: Table, plan: Plan, run: Run) -> tuple[tuple[int, int], tuple[str, ...]]:
+def _choose_start(work: Table, plan: SplitPlan, run: Run) -> tuple[tuple[int, int], tuple[str, ...]]:
     """(outer, inner) to begin with: what the user wants, or what suits the table's size; outer at most what the
     smallest class, the groups or the times allow."""
-    wanted, inner = first_level(work.rows, run.split)
+    wanted, inner = suggest_fold_counts(work.rows, run.split)
     outer, _ = plan.most_folds(np.arange(work.rows), wanted)
     if outer < 5 and not run.split.inner:
         inner = min(inner, max(2, outer - 1))
-    notes = (f"{_count(outer, 'outer')}: {_wall(plan)} allow no more.",) if outer < wanted else ()
+    notes = (
+        (f"{_describe_fold_count(outer, 'outer')}: {_describe_limit(plan)} allow no more.",) if outer < wanted else ()
+    )
     return (outer, inner), notes
 
 
-def _count(folds: int, kind: str) -> str:
+def _describe_fold_count(folds: int, kind: str) -> str:
     return f"{folds or 'No'} {kind} fold{'s' * (folds != 1)}"
 
 
-def _wall(plan: Plan) -> str:
+def _describe_limit(plan: SplitPlan) -> str:
     return {
         "random": "the rows of the smallest class",
         "group": "the groups, or those that hold the smallest class,",
@@ -144,7 +147,7 @@ def _wall(plan: Plan) -> str:
     }[plan.kind]
 
 
-def _levels(start: tuple[int, int], plan: Plan) -> list[tuple[int, int]]:
+def _list_fewer_folds(start: tuple[int, int], plan: SplitPlan) -> list[tuple[int, int]]:
     """Fewer folds than at the start, the most first; with an outer loop."""
     known = (*LEVELS, (2, 1), *([(1, 1)] if plan.time is not None else []))
     return [(k, j) for k, j in known if 0 < k <= start[0] and j <= start[1] and (k, j) != start]
@@ -153,59 +156,59 @@ def _levels(start: tuple[int, int], plan: Plan) -> list[tuple[int, int]]:
 # --- What parts lack -------------------------------------------------------------------------------------------------
 
 
-def _lacking(work: Table, metrics: Sequence[Metric], folds: Sequence[Fold]) -> Iterator[Lack]:
+def _find_deficits(work: Table, metrics: Sequence[Metric], folds: Sequence[Fold]) -> Iterator[FoldDeficit]:
     """The parts of the search that can't be trained on or judged by; the outer parts where none can be judged by."""
     for fold in folds:
         for train, judge in fold.inner:
-            if not _teaches(work, train):
-                yield Lack(fold.name, "train", train)
+            if not _can_learn_from(work, train):
+                yield FoldDeficit(fold.name, "train", train)
             for metric in metrics:
-                if not defined(work, metric, judge):
-                    yield Lack(fold.name, "judge", judge, metric)
+                if not is_metric_defined(work, metric, judge):
+                    yield FoldDeficit(fold.name, "judge", judge, metric)
     outer = [fold for fold in folds if fold.name != ALL]
-    if outer and not any(defined(work, metrics[0], fold.judge) for fold in outer):
-        yield from (Lack(fold.name, "judge", fold.judge, metrics[0]) for fold in outer)
+    if outer and not any(is_metric_defined(work, metrics[0], fold.judge) for fold in outer):
+        yield from (FoldDeficit(fold.name, "judge", fold.judge, metrics[0]) for fold in outer)
 
 
-def _teaches(work: Table, rows: np.ndarray) -> bool:
+def _can_learn_from(work: Table, rows: np.ndarray) -> bool:
     """Whether there is something to learn from these rows: weights, and two classes."""
-    counted = counting(work, rows)
+    counted = take_weighted_rows(work, rows)
     return len(np.unique(work.target[counted])) > 1 if work.classes else len(counted) > 0
 
 
-def unjudged(work: Table, metric: Metric, folds: Sequence[Fold]) -> tuple[Finding, ...]:
+def find_unjudged_folds(work: Table, metric: Metric, folds: Sequence[Fold]) -> tuple[Finding, ...]:
     """A warning where some outer folds can't be judged."""
-    whys = {f.name: why for f in folds if f.name != ALL and (why := undefined(work, metric, f.judge))}
+    whys = {f.name: why for f in folds if f.name != ALL and (why := explain_undefined_metric(work, metric, f.judge))}
     if not whys:
         return ()
     first = next(iter(whys.values()))
-    said = f"In fold {listed(whys)} {first}, so the estimate rests on the other outer folds."
+    said = f"In fold {join_names(whys)} {first}, so the estimate rests on the other outer folds."
     return (Finding("split_plan", "warn", said),)
 
 
-def _deliverable(work: Table, folds: Sequence[Fold]) -> None:
+def _refuse_incomplete_bag(work: Table, folds: Sequence[Fold]) -> None:
     """InputError where a bag is to be delivered, and the training rows of every fold lack a class."""
     classes = set(range(len(work.classes)))
     if not classes or any(fold.name == ALL for fold in folds):
         return
     lacking = [classes - set(work.target[fold.train].tolist()) for fold in folds]
     if all(lacking):
-        labels = listed([work.classes[code] for code in sorted(set.union(*lacking))])
+        labels = join_names([work.classes[code] for code in sorted(set.union(*lacking))])
         raise InputError(
             f"In every fold the training rows lack at least one of these targets: {labels}. So no model of a bag would "
             "know them all. Deliver one model fitted on all work rows instead: --deliver refit."
         )
 
 
-def comparable(work: Table, folds: Sequence[Fold], goal: Goal) -> None:
+def refuse_small_subgroups(work: Table, folds: Sequence[Fold], goal: Goal) -> None:
     """InputError where some part that judges is too small for the subgroups that are compared."""
     parts = [rows for f in folds for rows in (f.judge, *(judge for _, judge in f.inner)) if len(rows)]
     for one in goal.measured:
         if not isinstance(one.metric, Gap) or work.subgroups is None:
             continue
-        groups = fairness.codes(work.subgroups[one.column])
+        groups = fairness.encode_subgroups(work.subgroups[one.column])
         for rows in parts:
-            if not fairness.comparable(groups[rows], work.target[rows], one.metric.by_class):
+            if not fairness.has_comparable_subgroups(groups[rows], work.target[rows], one.metric.by_class):
                 raise InputError(
                     f"{one.name} can't be measured: a part of {len(rows):,} judging rows holds no two subgroups with "
                     f"{fairness.LEAST} rows each{' of one class' * one.metric.by_class}. Give more rows, fewer folds "
@@ -216,39 +219,41 @@ def comparable(work: Table, folds: Sequence[Fold], goal: Goal) -> None:
 # --- Why -------------------------------------------------------------------------------------------------------------
 
 
-def _cause(work: Table, plan: Plan, lacking: Sequence[Lack], folds: Sequence[Fold]) -> str:
+def _explain_deficits(work: Table, plan: SplitPlan, lacking: Sequence[FoldDeficit], folds: Sequence[Fold]) -> str:
     """Why parts lack something: that which most folds suffer from."""
     struck = {part: {lack.fold for lack in lacking if lack.part == part} for part in ("train", "judge")}
     part = max(struck, key=lambda name: len(struck[name]))
     mine = [lack for lack in lacking if lack.part == part]
-    absent = Counter(code for lack in mine for code in _absent(work, lack.rows))
+    absent = Counter(code for lack in mine for code in _list_absent_classes(work, lack.rows))
     one, metric = mine[0], mine[0].metric
-    if not len(counting(work, one.rows)):
+    if not len(take_weighted_rows(work, one.rows)):
         return (
             f"In fold {one.fold} all {len(one.rows):,} rows that {part} weigh 0, so they count for nothing. Give more "
             "rows a weight above 0, or leave out those of weight 0."
         )
     if not absent:
         assert metric is not None
-        return f"In fold {one.fold} {undefined(work, metric, one.rows)}. Choose another metric (--metric)."
+        return (
+            f"In fold {one.fold} {explain_undefined_metric(work, metric, one.rows)}. Choose another metric (--metric)."
+        )
     everywhere = struck[part] >= {f.name for f in folds if f.name != ALL}
     where = "no part" if everywhere else f"in fold {one.fold} not every part"
     does = "trains on it" if metric is None else f"that judges holds it, and {metric.name} needs it there"
-    place, advice = _place(work, plan, absent.most_common(1)[0][0], part)
+    place, advice = _describe_class_place(work, plan, absent.most_common(1)[0][0], part)
     return f"{place}, so {where} {does}. {advice}"
 
 
-def _absent(work: Table, rows: np.ndarray) -> list[int]:
+def _list_absent_classes(work: Table, rows: np.ndarray) -> list[int]:
     """The classes that these rows lack, as far as they weigh more than 0."""
-    held = set(work.target[counting(work, rows)].tolist())
+    held = set(work.target[take_weighted_rows(work, rows)].tolist())
     return [code for code in range(len(work.classes)) if code not in held]
 
 
-def _place(work: Table, plan: Plan, code: int, part: str) -> tuple[str, str]:
+def _describe_class_place(work: Table, plan: SplitPlan, code: int, part: str) -> tuple[str, str]:
     """Where the rows of a class stand, so that parts lack it (`Class new stands only after 2024-05-31`), and what to
     do."""
-    name = f"class {shortened(work.classes[code], 30)}"
-    held = counting(work, np.flatnonzero(work.target == code))
+    name = f"class {shorten(work.classes[code], 30)}"
+    held = take_weighted_rows(work, np.flatnonzero(work.target == code))
     if not len(held):
         return f"All rows of {name} weigh 0", "Give them weights above 0, or leave the class out."
     named = name[0].upper() + name[1:]
@@ -258,22 +263,25 @@ def _place(work: Table, plan: Plan, code: int, part: str) -> tuple[str, str]:
         told = "is in one group alone" if groups == 1 else f"is in {groups} groups only"
         return f"{named} {told}", "Give rows of it in more groups, or divide without --group."
     if plan.time is not None:
-        return f"{named} {_when(plan.time, mine, part)}", "Give rows of it at other times, or divide without --time."
+        return (
+            f"{named} {_describe_class_times(plan.time, mine, part)}",
+            "Give rows of it at other times, or divide without --time.",
+        )
     count = "one row" if len(held) == 1 else f"{len(held):,} rows"
     return f"{named} has {count} beside the sealed ones", "Give more rows of it, or leave the class out."
 
 
-def _when(time: np.ndarray, mine: np.ndarray, part: str) -> str:
+def _describe_class_times(time: np.ndarray, mine: np.ndarray, part: str) -> str:
     """When a class's rows stand, told by the rows before them where training lacks it, by those after them else."""
     earlier, later = time[time < time[mine].min()], time[time > time[mine].max()]
     if part == "train" and len(earlier):
-        return f"stands only after {instant(earlier.max())}"
+        return f"stands only after {format_instant(earlier.max())}"
     if part == "judge" and len(later):
-        return f"stands only before {instant(later.min())}"
+        return f"stands only before {format_instant(later.min())}"
     return f"stands at {len(np.unique(time[mine])):,} of {len(np.unique(time)):,} different times"
 
 
-def instant(value: np.generic) -> str:
+def format_instant(value: np.generic) -> str:
     """A time as a table has it: `2024-05-31`, with the time of day where it has one, or a number."""
     if value.dtype.kind == "f":
         return f"{float(value):.10g}"
@@ -281,12 +289,12 @@ def instant(value: np.generic) -> str:
     return str(moment.date()) if moment == moment.normalize() else str(moment)
 
 
-def _undivided(error: Undivided, plan: Plan, run: Run, whole: Table) -> str:
+def _explain_undivided(error: UndividedRowsError, plan: SplitPlan, run: Run, whole: Table) -> str:
     """Why rows can't be divided into folds."""
     times = 0 if whole.time is None else len(np.unique(whole.time))
     if plan.known is not None:
         return f"{error} Shorten --horizon, or give a longer table."
-    needed = _needed_times(whole.rows, times, run) if plan.kind == "time" else None
+    needed = _count_needed_times(whole.rows, times, run) if plan.kind == "time" else None
     if needed is None:
         return str(error)
     return (
@@ -296,24 +304,26 @@ def _undivided(error: Undivided, plan: Plan, run: Run, whole: Table) -> str:
     )
 
 
-def _needed_times(size: int, times: int, run: Run) -> int | None:
+def _count_needed_times(size: int, times: int, run: Run) -> int | None:
     """How many different times would do, more than there are, were so many rows spread evenly over them; None where no
     number would."""
     rows, gap = np.arange(size, dtype=np.uint64), run.split.gap or 0
     for count in range(times + 1, MOST_TIMES):
         time = np.arange(size) * count // size
         seal, _ = choose_seal(rows, None, "time", share=run.split.sealed, time=time)
-        sealed = np.zeros(size, bool) if seal is None else sealed_rows(seal, rows, time)
-        left = np.flatnonzero(work_rows(sealed, rows, time, gap))
-        plan = Plan("time", np.arange(len(left)), None, time[left], gap, run.seed)
-        if len(left) and any(_divides(plan, *level) for level in _levels(first_level(len(left), run.split), plan)):
+        sealed = np.zeros(size, bool) if seal is None else mark_sealed_rows(seal, rows, time)
+        left = np.flatnonzero(mark_work_rows(sealed, rows, time, gap))
+        plan = SplitPlan("time", np.arange(len(left)), None, time[left], gap, run.seed)
+        if len(left) and any(
+            _can_divide(plan, *level) for level in _list_fewer_folds(suggest_fold_counts(len(left), run.split), plan)
+        ):
             return count
     return None
 
 
-def _divides(plan: Plan, outer: int, inner: int) -> bool:
+def _can_divide(plan: SplitPlan, outer: int, inner: int) -> bool:
     try:
-        layout(plan, np.arange(len(plan.keys)), outer, inner, True)
-    except Undivided:
+        build_folds(plan, np.arange(len(plan.keys)), outer, inner, True)
+    except UndividedRowsError:
         return False
     return True

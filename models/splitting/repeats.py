@@ -28,7 +28,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from models.config import Run
 from models.data.table import Table
-from models.splitting.seal import Unit, keys
+from models.splitting.seal import Unit, make_row_keys
 
 SOME = 0.01
 """Below this share of rows whose features come again, repeats change no number: they are joined, and little is said."""
@@ -51,7 +51,7 @@ _SURE = 2.33
 
 
 @dataclass(frozen=True)
-class Repeats:
+class UnitDecision:
     """What the rows of a table are divided by, and why."""
 
     unit: Unit
@@ -63,37 +63,37 @@ class Repeats:
     """Keys of points that are too large to stay on one side: their rows are divided one by one."""
 
 
-def points(table: Table) -> np.ndarray:
+def make_point_keys(table: Table) -> np.ndarray:
     """A uint64 key per row: equal for rows with equal features, whatever their targets."""
-    return keys(table.features) if table.points is None else table.points
+    return make_row_keys(table.features) if table.points is None else table.points
 
 
-def decide_unit(table: Table, run: Run) -> Repeats:
+def decide_unit(table: Table, run: Run) -> UnitDecision:
     """What the rows of the table are divided by: its groups, else by the setting, else by the evidence."""
     if table.group is not None:
-        return Repeats("group", "groups are named")
+        return UnitDecision("group", "groups are named")
     setting = run.split.copies
     if setting == "apart":
-        return Repeats("row", "the setting says so")
+        return UnitDecision("row", "the setting says so")
     if setting == "auto" and table.ids is not None:
-        return Repeats("row", "id columns name each row")
+        return UnitDecision("row", "id columns name each row")
     if setting == "auto" and table.time is not None:
-        return Repeats("row", "they are told apart by their time")
+        return UnitDecision("row", "they are told apart by their time")
     if setting == "together":
-        return Repeats("point", "the setting says so")
-    row_points = points(table)
+        return UnitDecision("point", "the setting says so")
+    row_points = make_point_keys(table)
     distinct, sizes = np.unique(row_points, return_counts=True)
     cut = tuple(int(key) for key in distinct[sizes > max(CUT_LEAST, CUT_SHARE * table.rows)])
-    unit, reason, figures = _weighed(table, row_points, cut)
-    return Repeats(unit, reason, figures, cut if unit == "point" else ())
+    unit, reason, figures = _weigh_evidence(table, row_points, cut)
+    return UnitDecision(unit, reason, figures, cut if unit == "point" else ())
 
 
-def repeating(row_points: np.ndarray) -> float:
+def measure_repeat_share(row_points: np.ndarray) -> float:
     """The share of rows whose features another row has too."""
     return float(pd.Series(row_points).duplicated(keep=False).mean()) if len(row_points) else 0.0
 
 
-def codes(row_points: np.ndarray, repeats: Repeats) -> np.ndarray:
+def encode_units(row_points: np.ndarray, repeats: UnitDecision) -> np.ndarray:
     """Codes of the units: those of points, or one for each row, or of points but for the rows of those that are cut."""
     alone = np.arange(len(row_points))
     if repeats.unit == "row":
@@ -108,7 +108,7 @@ def codes(row_points: np.ndarray, repeats: Repeats) -> np.ndarray:
 # --- The evidence ----------------------------------------------------------------------------------------------------
 
 
-def _weighed(table: Table, row_points: np.ndarray, cut: tuple[int, ...]) -> tuple[Unit, str, dict[str, float]]:
+def _weigh_evidence(table: Table, row_points: np.ndarray, cut: tuple[int, ...]) -> tuple[Unit, str, dict[str, float]]:
     """The unit, why, and the figures: of all rows but those of points that are too large to stay together anyway."""
     rows = np.flatnonzero(~np.isin(row_points, np.array(cut, np.uint64)))
     code, _ = pd.factorize(row_points[rows])
@@ -119,15 +119,15 @@ def _weighed(table: Table, row_points: np.ndarray, cut: tuple[int, ...]) -> tupl
         few = "one point" if len(cut) == 1 else f"{len(cut):,} points, each"
         large = f"nearly all of them belong to {few} of more than {100 * CUT_SHARE:g} % of the rows"
         return ("row", large, figures) if cut else ("point", "hardly any rows repeat", figures)
-    looked = _some(np.arange(len(size)), _POINTS)
-    seen = _Seen.of(table, rows[np.isin(code, looked)], row_points)
+    looked = _take_evenly(np.arange(len(size)), _POINTS)
+    seen = _PointRows.of(table, rows[np.isin(code, looked)], row_points)
     chance = seen.chance() * len(size) / len(looked)  # pairs of rows grow with the square of the points looked at
     figures |= {"chance": chance, **seen.near(), "even": seen.even(), "beside": seen.beside()}
     figures["fine"] = float(seen.fine())
-    return (*_verdict(figures, len(rows)), figures)
+    return (*_decide_by_figures(figures, len(rows)), figures)
 
 
-def _verdict(f: Mapping[str, float], rows: int) -> tuple[Unit, str]:
+def _decide_by_figures(f: Mapping[str, float], rows: int) -> tuple[Unit, str]:
     """The unit and why. Missing figures are NaN, and every comparison with them is false."""
     differs = f["differs"] >= _OFTEN * f["neighbours"]
     agrees = f["neighbours"] >= 0.1 and f["differs"] <= _SELDOM * f["neighbours"]
@@ -152,7 +152,7 @@ def _verdict(f: Mapping[str, float], rows: int) -> tuple[Unit, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
+class _PointRows:
     """Rows as their points."""
 
     features: pd.DataFrame
@@ -173,14 +173,14 @@ class _Seen:
     """Where each row stands in the file."""
 
     @staticmethod
-    def of(table: Table, rows: np.ndarray, row_points: np.ndarray) -> _Seen:
+    def of(table: Table, rows: np.ndarray, row_points: np.ndarray) -> _PointRows:
         code, _ = pd.factorize(row_points[rows])
         size = np.bincount(code)
         order, start = np.argsort(code, kind="stable"), np.concatenate([[0], np.cumsum(size)[:-1]])
         first, target = rows[order[start]], table.target[rows]
         cuts = np.quantile(target, [0.2, 0.4, 0.6, 0.8])
         kind = table.target[first] if table.classes else np.searchsorted(cuts, table.target[first], side="right")
-        return _Seen(table.features.iloc[first], target, kind, code, size, order, start, rows)
+        return _PointRows(table.features.iloc[first], target, kind, code, size, order, start, rows)
 
     def values(self) -> list[np.ndarray]:
         """Codes of each column's values, over points: in the order of numbers and dates, else of appearance."""
@@ -221,13 +221,13 @@ class _Seen:
         a column, where neighbours stand beside each other too."""
         gaps = np.diff(self.place[self.order])[np.diff(self.code[self.order]) == 0]
         most = np.unique(gaps, return_counts=True)[1].max(initial=0) / max(len(gaps), 10)
-        sorts = most >= _OFTEN and any(_sorted(values[self.code], len(self.size)) for values in self.values())
+        sorts = most >= _OFTEN and any(_is_sorted(values[self.code], len(self.size)) for values in self.values())
         return 0.0 if sorts else float(most)
 
     def near(self) -> dict[str, float]:
         """`differs`: how often two rows of a point differ in the target; `neighbours`: how often a row of it and of a
         near point do; `denser`: how often a point that repeats has nearer neighbours than one that does not."""
-        twice, once = (_some(np.flatnonzero(mask), _SAMPLE) for mask in (self.size > 1, self.size == 1))
+        twice, once = (_take_evenly(np.flatnonzero(mask), _SAMPLE) for mask in (self.size > 1, self.size == 1))
         asked = np.concatenate([twice, once])
         away, near = self._neighbours(asked)
         count = len(twice)
@@ -260,7 +260,7 @@ class _Seen:
     def _matrix(self) -> np.ndarray:
         """Points as numbers: each column scaled, of words the commonest as 0/1."""
         made = []
-        for j in _some(np.arange(self.features.shape[1]), _WIDTH):
+        for j in _take_evenly(np.arange(self.features.shape[1]), _WIDTH):
             column = self.features.iloc[:, j]
             if column.dtype.kind in "fiubM":
                 value = np.where(column.isna(), np.nan, column.to_numpy().astype(float))
@@ -291,13 +291,13 @@ class _Seen:
         return float(share @ found), float(np.sqrt((share**2) @ np.square(errors)))
 
 
-def _sorted(values: np.ndarray, points: int) -> bool:
+def _is_sorted(values: np.ndarray, points: int) -> bool:
     """Whether rows stand in the order of a column's values (codes), or in blocks of them."""
     steps = np.diff(values)
     blocks = (steps != 0).sum() + 1 <= 1.2 * (levels := len(np.unique(values))) and levels <= points / 4
     return bool(blocks or max((steps >= 0).mean(), (steps <= 0).mean()) >= 0.95)
 
 
-def _some(values: np.ndarray, most: int) -> np.ndarray:
+def _take_evenly(values: np.ndarray, most: int) -> np.ndarray:
     """At most so many of the values, evenly."""
     return values[:: max(1, -(-len(values) // most))]

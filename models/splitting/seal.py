@@ -37,7 +37,7 @@ _MISSING = 0x9E6D_5A1C_33B7_F04D
 """The one mark for a missing value, of whatever kind."""
 
 
-def mix(values: np.ndarray) -> np.ndarray:
+def mix_bits(values: np.ndarray) -> np.ndarray:
     """Each uint64 scrambled so that every bit depends on every bit (splitmix64's finaliser)."""
     x = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -45,12 +45,12 @@ def mix(values: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def digest(*parts: object) -> int:
+def digest_values(*parts: object) -> int:
     """A stable 64-bit number of plain values."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
 
-def keys(frame: pd.DataFrame, plain: bool = False) -> np.ndarray:
+def make_row_keys(frame: pd.DataFrame, plain: bool = False) -> np.ndarray:
     """A uint64 key per row: equal for rows whose columns hold equal values, in whatever order the columns stand.
 
     Numbers count as float64 (-0.0 is 0.0, 1 is 1.0), text as NFC without blanks around it, dates as UTC instants.
@@ -58,55 +58,57 @@ def keys(frame: pd.DataFrame, plain: bool = False) -> np.ndarray:
     """
     total = np.zeros(len(frame), np.uint64)
     for place, name in enumerate(frame.columns):
-        column = np.full(len(frame), digest("column", str(name)), np.uint64)
-        total += mix(column ^ _hashed(frame.iloc[:, place], plain))
-    return mix(total)
+        column = np.full(len(frame), digest_values("column", str(name)), np.uint64)
+        total += mix_bits(column ^ _hash_column(frame.iloc[:, place], plain))
+    return mix_bits(total)
 
 
-def numbered(points: np.ndarray) -> np.ndarray:
+def number_repeats(points: np.ndarray) -> np.ndarray:
     """The keys, those that occur again each with how-manieth of its kind it is; the first of a kind stays as it is."""
     codes, _ = pd.factorize(points)
     order = np.argsort(codes, kind="stable")
     begins = np.flatnonzero(np.diff(codes[order], prepend=-1))
     nth = np.empty(len(codes), np.int64)
     nth[order] = np.arange(len(codes)) - np.repeat(begins, np.diff(begins, append=len(codes)))
-    return np.where(nth == 0, points, mix(points ^ mix(nth.astype(np.uint64))))
+    return np.where(nth == 0, points, mix_bits(points ^ mix_bits(nth.astype(np.uint64))))
 
 
-def form(kind: str) -> str:
+def to_key_form(kind: str) -> str:
     """What values of a kind are to a key: text, dates or numbers; names of rows or of groups are text too."""
     texts = {"category": "text", "ordered": "text", "text": "text", "id": "id", "group": "group"}
     return texts.get(kind, "date" if kind == "date" else "number")
 
 
-def _hashed(column: pd.Series, plain: bool) -> np.ndarray:
+def _hash_column(column: pd.Series, plain: bool) -> np.ndarray:
     dtype = column.dtype
     if isinstance(dtype, pd.DatetimeTZDtype) or np.dtype("M8[ns]").kind == getattr(dtype, "kind", ""):
-        return _dates(column)
+        return _hash_dates(column)
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_numeric_dtype(dtype):
-        return _numbers(column.to_numpy(np.float64, na_value=np.nan))
+        return _hash_numbers(column.to_numpy(np.float64, na_value=np.nan))
     codes, distinct = pd.factorize(column)
-    marks = np.array([_value(value, plain) for value in distinct] + [_MISSING], np.uint64)
+    marks = np.array([_hash_value(value, plain) for value in distinct] + [_MISSING], np.uint64)
     return marks[codes]
 
 
-def _numbers(values: np.ndarray) -> np.ndarray:
-    bits = mix((values + 0.0).view(np.uint64))
+def _hash_numbers(values: np.ndarray) -> np.ndarray:
+    bits = mix_bits((values + 0.0).view(np.uint64))
     return np.where(np.isnan(values), np.uint64(_MISSING), bits)
 
 
-def _dates(column: pd.Series) -> np.ndarray:
+def _hash_dates(column: pd.Series) -> np.ndarray:
     instants = pd.to_datetime(column, utc=True).dt.tz_localize(None)
     ticks = instants.to_numpy("datetime64[us]").astype(np.int64)
-    return np.where(instants.isna(), np.uint64(_MISSING), mix(ticks.view(np.uint64) ^ np.uint64(digest("date"))))
+    return np.where(
+        instants.isna(), np.uint64(_MISSING), mix_bits(ticks.view(np.uint64) ^ np.uint64(digest_values("date")))
+    )
 
 
-def _value(value: Any, plain: bool) -> int:
+def _hash_value(value: Any, plain: bool) -> int:
     """The hash of one distinct value: a number as a number, anything else by its text."""
     if isinstance(value, (bool, int, float, np.number, np.bool_)):
-        return int(_numbers(np.array([float(value)]))[0])
+        return int(_hash_numbers(np.array([float(value)]))[0])
     text = unicodedata.normalize("NFC", str(value).strip())
-    return digest("text", _WHOLE.sub(r"\1\2", text) if plain else text)
+    return digest_values("text", _WHOLE.sub(r"\1\2", text) if plain else text)
 
 
 # --- The seal --------------------------------------------------------------------------------------------------------
@@ -148,10 +150,10 @@ class Seal:
         if self.by_name:
             return points
         if self.unit == "row":
-            return numbered(points)
+            return number_repeats(points)
         if not self.apart:
             return points
-        return np.where(np.isin(points, np.array(self.apart, np.uint64)), numbered(points), points)
+        return np.where(np.isin(points, np.array(self.apart, np.uint64)), number_repeats(points), points)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -173,7 +175,7 @@ _READ = ("decimal", "missing", "kinds", "parsers")
 """What of a reading is needed to read columns the same way."""
 
 
-def read_as(reading: Reading, kinds: Mapping[str, str]) -> Reading:
+def make_key_reading(reading: Reading, kinds: Mapping[str, str]) -> Reading:
     """How these columns are read, as kinds and as a table's reading say; without the order of levels, which is no part
     of a value."""
     parsers = {name: {k: v for k, v in reading.parsers.get(name, {}).items() if k != "order"} for name in kinds}
@@ -183,7 +185,7 @@ def read_as(reading: Reading, kinds: Mapping[str, str]) -> Reading:
     )  # fmt: skip
 
 
-def fraction_for(rows: int) -> float:
+def choose_sealed_fraction(rows: int) -> float:
     """The share to seal: 20 % of up to 10,000 rows, 10 % of up to 100,000, beyond that what gives 20,000."""
     return 0.2 if rows <= 10_000 else 0.1 if rows <= 100_000 else 20_000 / rows
 
@@ -205,12 +207,12 @@ def choose_seal(
     plans seal the latest window instead.
     """
     rows = len(keys)
-    fraction = fraction_for(rows) if share is None else share
+    fraction = choose_sealed_fraction(rows) if share is None else share
     if fraction == 0:
         return None, "No rows are sealed: the setting says so."
     first = Seal(kind, columns, fraction, 0)
     if kind in ("time", "group_time"):
-        cut = None if time is None else _cut(time, fraction)
+        cut = None if time is None else _find_cut(time, fraction)
         if cut is None:
             return None, "No rows are sealed: all rows have the same time."
         first = replace(first, cut=cut)
@@ -219,7 +221,11 @@ def choose_seal(
     codes = np.zeros(rows, np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
     shares = np.bincount(codes) / max(1, rows)
     best = min(
-        ((distance, seal) for seal in seals if (distance := _distance(seal, keys, time, codes, shares)) is not None),
+        (
+            (distance, seal)
+            for seal in seals
+            if (distance := _measure_distance(seal, keys, time, codes, shares)) is not None
+        ),
         key=lambda pair: (pair[0], pair[1].salt),
         default=None,
     )
@@ -227,15 +233,15 @@ def choose_seal(
         least = f"{LEAST_ROWS} rows" + (f" of {LEAST_GROUPS} groups" if "group" in kind else "")
         why = f"a seal needs {least}, and {100 * fraction:g} % of {rows:,} rows do not give them"
         return None, f"No rows are sealed: {why}."
-    size = int(sealed_rows(best[1], keys, time).sum())
+    size = int(mark_sealed_rows(best[1], keys, time).sum())
     return best[1], f"{size} of {rows} rows are sealed."
 
 
-def _distance(
+def _measure_distance(
     seal: Seal, keys: np.ndarray, time: np.ndarray | None, codes: np.ndarray, shares: np.ndarray
 ) -> float | None:
     """How far the sealed rows' class shares are from the table's; None if the draw is not allowed."""
-    sealed = sealed_rows(seal, keys, time)
+    sealed = mark_sealed_rows(seal, keys, time)
     size = int(sealed.sum())
     expected = seal.fraction * len(keys)
     if seal.cut is None and not 0.75 * expected <= size <= 1.25 * expected:
@@ -246,7 +252,7 @@ def _distance(
     return float(((own - shares) ** 2 / shares).sum())
 
 
-def _cut(time: np.ndarray, fraction: float) -> float | int | None:
+def _find_cut(time: np.ndarray, fraction: float) -> float | int | None:
     """The instant nearest to the wanted place, so that a tie in time is never cut in two."""
     times = np.sort(time)
     begins = np.flatnonzero(np.diff(times)) + 1
@@ -255,19 +261,19 @@ def _cut(time: np.ndarray, fraction: float) -> float | int | None:
     return times[begins[np.abs(begins - len(times) * (1 - fraction)).argmin()]].item()
 
 
-def renewed(seal: Seal, time: np.ndarray | None) -> Seal:
+def renew_seal(seal: Seal, time: np.ndarray | None) -> Seal:
     """The seal for a later table: the window of a time plan moves on to the latest rows, and never back."""
-    cut = None if time is None or seal.cut is None else _cut(time, seal.fraction)
+    cut = None if time is None or seal.cut is None else _find_cut(time, seal.fraction)
     return seal if cut is None or seal.cut is None else replace(seal, cut=max(seal.cut, cut))
 
 
-def sealed_rows(seal: Seal, keys: np.ndarray, time: np.ndarray | None = None) -> np.ndarray:
+def mark_sealed_rows(seal: Seal, keys: np.ndarray, time: np.ndarray | None = None) -> np.ndarray:
     """True where a row is sealed. A random or grouped seal asks of a row nothing but its key.
 
     In a grouped and time-ordered plan, of the latest window all groups that are new in it and a drawn quarter of the
     others: were all sealed, groups that are there throughout would leave no rows to work with.
     """
-    drawn = mix(keys ^ mix(np.full(1, digest("seal", seal.salt), np.uint64)))
+    drawn = mix_bits(keys ^ mix_bits(np.full(1, digest_values("seal", seal.salt), np.uint64)))
     if seal.cut is None or time is None:
         return drawn < np.uint64(min(seal.fraction, 1 - 2**-53) * 2.0**64)
     window = time >= seal.cut
@@ -276,7 +282,7 @@ def sealed_rows(seal: Seal, keys: np.ndarray, time: np.ndarray | None = None) ->
     return window & ((drawn < np.uint64(2**62)) | ~np.isin(keys, keys[~window]))
 
 
-def work_rows(
+def mark_work_rows(
     sealed: np.ndarray,
     codes: np.ndarray,
     time: np.ndarray | None = None,

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from models.checks.constant_columns import constant
+from models.checks.constant_columns import find_constant_columns
 from models.config import Run
 from models.data.table import Finding, Key, Table
-from models.errors import InputError, listed
-from models.splitting.repeats import Repeats, decide_unit, points
-from models.splitting.seal import COUNTED, PLAIN, Seal, choose_seal, read_as, renewed, sealed_rows
-from models.splitting.seal import form as form_of
-from models.splitting.split import Plan, kind_of
+from models.errors import InputError, join_names
+from models.splitting.repeats import UnitDecision, decide_unit, make_point_keys
+from models.splitting.seal import COUNTED, PLAIN, Seal, choose_seal, make_key_reading, mark_sealed_rows, renew_seal
+from models.splitting.seal import to_key_form as form_of
+from models.splitting.split import SplitPlan, find_split_kind
 
 FIRST, ASKED = "the first run of the name", "it was asked for"
 """Why a seal was drawn, where nothing stood in the way of an earlier one."""
@@ -30,7 +30,7 @@ _DIVIDED = {
 
 
 @dataclass(frozen=True)
-class Sealing:
+class TableSeal:
     """What a table's seal is, and what is said of it."""
 
     seal: Seal | None
@@ -42,22 +42,22 @@ class Sealing:
     """What must be said of the test set; may be empty."""
 
 
-def key_of(table: Table) -> Key:
+def choose_row_key(table: Table) -> Key:
     """What a row is known by: the columns that its name's seal fixed, else its group, its ids, or its features but for
     constant ones, which tell no row from another and may change from table to table."""
     if table.key is not None and not table.key.lacks:
         return table.key
     for kind, frame in (("group", table.group_names), ("id", table.ids)):
         if frame is not None:
-            return Key(frame, read_as(table.reading, dict.fromkeys(map(str, frame.columns), kind)))
+            return Key(frame, make_key_reading(table.reading, dict.fromkeys(map(str, frame.columns), kind)))
     # Those whose kind nobody gave are left out before.
     pinned = table.features[[c for c in table.reading.pinned if c in table.features.columns]]
-    same = {*constant(pinned)} if len(pinned.columns) < len(table.features.columns) else set()
+    same = {*find_constant_columns(pinned)} if len(pinned.columns) < len(table.features.columns) else set()
     own = {c: kind for c, kind in table.kinds.items() if c not in same}
-    return Key(table.features[[*own]] if same else table.features, read_as(table.reading, own))
+    return Key(table.features[[*own]] if same else table.features, make_key_reading(table.reading, own))
 
 
-def made_of(seal: Seal) -> tuple[str, ...]:
+def list_key_parts(seal: Seal) -> tuple[str, ...]:
     """What a seal's keys are made of: columns, each with what its values are to a key."""
     assert seal.reading is not None
     counted = not seal.by_name and (seal.unit == "row" or seal.apart)
@@ -70,33 +70,33 @@ def made_of(seal: Seal) -> tuple[str, ...]:
 # --- The seal that a name has ----------------------------------------------------------------------------------------
 
 
-def before(kept: Mapping[str, Any], table: Table, run: Run) -> tuple[Seal | None, str]:
+def restore_seal(kept: Mapping[str, Any], table: Table, run: Run) -> tuple[Seal | None, str]:
     """The seal that was kept; or None and why a new one is drawn, where the run asks for that. InputError where it
     can't be kept and none is asked for."""
     seal = Seal.from_json(kept)
-    why = _hindered(seal, table, run)
+    why = _explain_hindrance(seal, table, run)
     if run.split.new_seal:
         return None, why or ASKED
     if why:
-        raise _refused(why)
+        raise _make_seal_error(why)
     if seal.reading is None or (table.key is not None and table.key.lacks):
         # One that an earlier version drew, or a time plan's: from now on as this table's columns are read.
-        key = key_of(table)
+        key = choose_row_key(table)
         seal = replace(seal, reading=key.reading, columns=tuple(map(str, key.columns.columns)))
         seal = replace(seal, unit="row") if seal.by_name and seal.unit == "point" else seal
     return seal, ""
 
 
-def _hindered(seal: Seal, table: Table, run: Run) -> str:
+def _explain_hindrance(seal: Seal, table: Table, run: Run) -> str:
     """Why the seal can't be kept, as a part of a sentence; empty where it can."""
     asked, split = run.split.sealed, run.split
-    kind = kind_of(table)
+    kind = find_split_kind(table)
     if table.key is not None and table.key.lacks and kind != "time":  # a time plan seals by the time alone
         return table.key.lacks
     if kind != seal.kind:
         return f"rows were sealed {_DIVIDED[seal.kind]}, and are to be divided {_DIVIDED[kind]}"
     if "group" in kind and seal.columns != (split.group,):
-        return f"rows were sealed by the group {listed(seal.columns)}, and are to be divided by {split.group}"
+        return f"rows were sealed by the group {join_names(seal.columns)}, and are to be divided by {split.group}"
     if table.time is not None and seal.time not in (None, split.time):
         return f"rows were sealed by the time {seal.time}, and are to be divided by {split.time}"
     dates = table.time is not None and table.time.dtype.kind == "i"
@@ -110,7 +110,7 @@ def _hindered(seal: Seal, table: Table, run: Run) -> str:
     return ""
 
 
-def _refused(why: str) -> InputError:
+def _make_seal_error(why: str) -> InputError:
     """The error where a seal can't be kept."""
     return InputError(
         f"What this name has sealed can't stay sealed: {why}. Leave that as it was when the seal was drawn, or train "
@@ -119,17 +119,17 @@ def _refused(why: str) -> InputError:
     )
 
 
-def as_before(seal: Seal, table: Table, run: Run) -> tuple[Repeats, tuple[Finding, ...]]:
+def restore_unit(seal: Seal, table: Table, run: Run) -> tuple[UnitDecision, tuple[Finding, ...]]:
     """What rows are divided by under that seal, whatever would be decided today, and a word where that is otherwise.
     InputError where the user wants it otherwise."""
     found = decide_unit(table, run)
     if seal.kind == "time":  # its seal knows no units
         return found, ()
     kept = replace(found, unit=seal.unit, cut=seal.apart)
-    if seal.unit == found.unit or len(np.unique(points(table))) == table.rows:
+    if seal.unit == found.unit or len(np.unique(make_point_keys(table))) == table.rows:
         return kept, ()
     if run.split.copies != "auto" and not seal.by_name:
-        raise _refused(f"rows with equal features {_UNITS[seal.unit]} in it, and are not to (split.copies)")
+        raise _make_seal_error(f"rows with equal features {_UNITS[seal.unit]} in it, and are not to (split.copies)")
     said = (
         f"Rows with equal features {_UNITS[seal.unit]} in the seal of this name, and so in all parts. By today's rows "
         f"they would {_UNITS[found.unit]}: {found.reason}. --new-seal decides anew."
@@ -137,21 +137,23 @@ def as_before(seal: Seal, table: Table, run: Run) -> tuple[Repeats, tuple[Findin
     return replace(kept, reason="so this name's seal was drawn"), (Finding("seal", "warn", said),)
 
 
-def held(seal: Seal, kept: Mapping[str, Any], table: Table, row_keys: np.ndarray) -> Sealing:
+def apply_seal(seal: Seal, kept: Mapping[str, Any], table: Table, row_keys: np.ndarray) -> TableSeal:
     """The seal that the name has, over a later table."""
-    now = renewed(seal, table.time)
+    now = renew_seal(seal, table.time)
     settings = {"drawn": None, **kept, **now.as_json()}
     if not seal.fraction:
-        return Sealing(None, settings, (), _untested("No rows are sealed: so this name's seal was drawn."))
-    count = int(sealed_rows(now, row_keys, table.time).sum())
-    note = "" if count else _untested("None of these rows is sealed by the seal of this name.")
-    return Sealing(now, settings, (_said(count, table.rows),), note)
+        return TableSeal(None, settings, (), _explain_untested("No rows are sealed: so this name's seal was drawn."))
+    count = int(mark_sealed_rows(now, row_keys, table.time).sum())
+    note = "" if count else _explain_untested("None of these rows is sealed by the seal of this name.")
+    return TableSeal(now, settings, (_make_sealed_finding(count, table.rows),), note)
 
 
 # --- A new seal ------------------------------------------------------------------------------------------------------
 
 
-def template(run: Run, plan: Plan, repeats: Repeats, key: Key, kept: Mapping[str, Any] | None) -> Seal:
+def make_seal_template(
+    run: Run, plan: SplitPlan, repeats: UnitDecision, key: Key, kept: Mapping[str, Any] | None
+) -> Seal:
     """A new seal of which all but the share, the salt and the cut is known."""
     number = 1 if kept is None else kept.get("number", 1) + 1
     columns = tuple(map(str, key.columns.columns))
@@ -161,10 +163,10 @@ def template(run: Run, plan: Plan, repeats: Repeats, key: Key, kept: Mapping[str
     )  # fmt: skip
 
 
-def drawn(
+def draw_seal(
     like: Seal, table: Table, run: Run, strata: np.ndarray | None, row_keys: np.ndarray,
     kept: Mapping[str, Any] | None, why: str,
-) -> Sealing:  # fmt: skip
+) -> TableSeal:  # fmt: skip
     """A new seal like that; `kept` is the one that it replaces, and `why`."""
     used = () if kept is None else [kept["salt"], *(one["salt"] for one in kept.get("earlier", ()))]
     salt, share = run.split.salt, run.split.sealed
@@ -174,40 +176,43 @@ def drawn(
     if seal is None and kept is not None and share != 0:
         raise InputError(f"No new seal can be drawn. {sentence}")
     whole = like if seal is None else replace(like, fraction=seal.fraction, salt=seal.salt, cut=seal.cut)
-    settings = {**whole.as_json(), "why": why if kept is not None else FIRST, "earlier": _earlier(kept)}
-    told = () if kept is None else (_replaced(whole, why),)
+    settings = {**whole.as_json(), "why": why if kept is not None else FIRST, "earlier": _list_earlier_seals(kept)}
+    told = () if kept is None else (_make_new_seal_finding(whole, why),)
     if seal is None:
-        return Sealing(None, settings if kept is not None else None, told, _untested(sentence))
-    count = int(sealed_rows(whole, row_keys, table.time).sum())
-    return Sealing(whole, settings, (_said(count, table.rows), *told))
+        return TableSeal(None, settings if kept is not None else None, told, _explain_untested(sentence))
+    count = int(mark_sealed_rows(whole, row_keys, table.time).sum())
+    return TableSeal(whole, settings, (_make_sealed_finding(count, table.rows), *told))
 
 
-def _earlier(kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _list_earlier_seals(kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """The seals that came before, the oldest first, without how they were read."""
     if kept is None:
         return []
     last = {name: kept.get(name) for name in _HELD} | {"number": kept.get("number", 1)}
-    return [*kept.get("earlier", ()), {**last, "columns": listed(kept["columns"])}]
+    return [*kept.get("earlier", ()), {**last, "columns": join_names(kept["columns"])}]
 
 
-def _replaced(seal: Seal, why: str) -> Finding:
+def _make_new_seal_finding(seal: Seal, why: str) -> Finding:
     said = f"A new seal is drawn, number {seal.number} of this name: {why}. Rows that were sealed may train now."
     return Finding("seal", "warn", said)
 
 
-def _said(count: int, rows: int) -> Finding:
+def _make_sealed_finding(count: int, rows: int) -> Finding:
     return Finding("seal", "pass", f"{count:,} of {rows:,} rows are sealed until the end.")
 
 
-def _untested(sentence: str) -> str:
+def _explain_untested(sentence: str) -> str:
     return f"{sentence} So there is no test score and no agreement."
 
 
-def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def is_same_seal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether both are the same seal, whatever has moved with time."""
-    return all(_plain(one, name) == _plain(other, name) for name in ("number", "kind", "columns", "fraction", "salt"))
+    return all(
+        _to_plain_value(one, name) == _to_plain_value(other, name)
+        for name in ("number", "kind", "columns", "fraction", "salt")
+    )
 
 
-def _plain(settings: Mapping[str, Any], name: str) -> Any:
+def _to_plain_value(settings: Mapping[str, Any], name: str) -> Any:
     value = settings.get(name, 1)
     return list(value) if isinstance(value, tuple) else value

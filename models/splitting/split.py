@@ -15,10 +15,10 @@ import pandas as pd
 
 from models.config import Run
 from models.data.table import Finding, Table
-from models.errors import InputError, listed
-from models.splitting.repeats import Repeats, decide_unit, points
-from models.splitting.repeats import codes as unit_codes
-from models.splitting.seal import Kind, digest, mix
+from models.errors import InputError, join_names
+from models.splitting.repeats import UnitDecision, decide_unit, make_point_keys
+from models.splitting.repeats import encode_units as unit_codes
+from models.splitting.seal import Kind, digest_values, mix_bits
 
 Rows = np.ndarray
 Pair = tuple[np.ndarray, np.ndarray]
@@ -37,12 +37,12 @@ _SLICES = 4
 """One in so many of the groups known from before is judged in a window of a grouped and time-ordered plan."""
 
 
-class Undivided(InputError):
+class UndividedRowsError(InputError):
     """Rows that can't be divided any further."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class SplitPlan:
     """What must not be separated, what must be spread evenly, and what must come first."""
 
     kind: Kind
@@ -68,13 +68,13 @@ class Plan:
         """
         rows = np.sort(rows)
         if self.time is not None:
-            pairs = list(_walk(self, rows, count, salt))
+            pairs = list(_walk_forward(self, rows, count, salt))
         else:
             count = self.most_folds(rows, count)[0]
-            held = _held(self, rows, count, salt) if count else rows
+            held = _assign_folds(self, rows, count, salt) if count else rows
             pairs = [(rows[held != k], rows[held == k]) for k in range(count)]
         if not pairs:
-            raise Undivided(f"{len(rows):,} rows can't be divided by {self._wall(rows)}.")
+            raise UndividedRowsError(f"{len(rows):,} rows can't be divided by {self._wall(rows)}.")
         return pairs
 
     def holdout(self, rows: Rows, share: float, *salt: object) -> Pair:
@@ -82,10 +82,10 @@ class Plan:
         separated, the second part is empty."""
         rows = np.sort(rows)
         if self.time is not None:
-            pairs = list(_walk(self, rows, 1, salt, share))
+            pairs = list(_walk_forward(self, rows, 1, salt, share))
             return pairs[0] if pairs else (rows, rows[:0])
-        held = _held(self, rows, max(2, round(1 / share)), salt)
-        judged = _best_part(self, rows, held, share)
+        held = _assign_folds(self, rows, max(2, round(1 / share)), salt)
+        judged = _choose_held_out(self, rows, held, share)
         return rows[~judged], rows[judged]
 
     def most_folds(self, rows: Rows, wanted: int) -> tuple[int, tuple[int, ...]]:
@@ -95,8 +95,8 @@ class Plan:
         of two or three keys is judged as well: a fold with one class would measure nothing.
         """
         if self.time is not None:
-            return len(list(_walk(self, np.sort(rows), wanted, ()))), ()
-        part = _Part.of(self, np.sort(rows))
+            return len(list(_walk_forward(self, np.sort(rows), wanted, ()))), ()
+        part = _KeyedRows.of(self, np.sort(rows))
         free = int((~part.always).sum())
         judged = part.counts[~part.rare & (part.counts > 1)] if self.labels else part.counts[:0]
         count = int(judged.min(initial=min(wanted, free)))
@@ -115,17 +115,17 @@ class Plan:
         }[self.kind]
 
 
-def _noise(plan: Plan, size: int, salt: tuple[object, ...]) -> np.ndarray:
+def _draw_noise(plan: SplitPlan, size: int, salt: tuple[object, ...]) -> np.ndarray:
     """A number per position, drawn by hash from the plan's seed and the salt."""
-    start = np.uint64(digest(plan.seed, *salt))
-    return mix(np.arange(size, dtype=np.uint64) ^ mix(np.full(1, start)))
+    start = np.uint64(digest_values(plan.seed, *salt))
+    return mix_bits(np.arange(size, dtype=np.uint64) ^ mix_bits(np.full(1, start)))
 
 
 # --- Random and grouped plans ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Part:
+class _KeyedRows:
     """Some rows seen as keys and classes, both numbered by what occurs in these rows alone."""
 
     key: np.ndarray
@@ -148,7 +148,7 @@ class _Part:
     """Whether some key holds several strata."""
 
     @staticmethod
-    def of(plan: Plan, rows: Rows) -> _Part:
+    def of(plan: SplitPlan, rows: Rows) -> _KeyedRows:
         key, distinct = pd.factorize(plan.keys[rows])
         size = np.bincount(key, minlength=len(distinct))
         strata = np.zeros(len(rows), np.int64) if plan.strata is None else plan.strata[rows]
@@ -166,34 +166,34 @@ class _Part:
             if several and kept.sum() * 2 <= len(distinct):
                 rare, always = scarce, kept
                 break
-        return _Part(key, size, stratum, rarest, classes, counts, rare, always, len(owner) > len(size))
+        return _KeyedRows(key, size, stratum, rarest, classes, counts, rare, always, len(owner) > len(size))
 
 
-def _held(plan: Plan, rows: Rows, count: int, salt: tuple[object, ...]) -> np.ndarray:
+def _assign_folds(plan: SplitPlan, rows: Rows, count: int, salt: tuple[object, ...]) -> np.ndarray:
     """The fold that judges each row; -1 for rows that always train."""
-    part = _Part.of(plan, rows)
-    noise = _noise(plan, len(part.size), salt)
+    part = _KeyedRows.of(plan, rows)
+    noise = _draw_noise(plan, len(part.size), salt)
     held = np.full(len(part.size), -1)
     if plan.kind == "group":
-        _spread(part, noise, count, held)
+        _spread_groups(part, noise, count, held)
     else:
         order = np.lexsort((noise, -part.size, part.rarest))
-        _deal(order[~part.always[order]], count, held)
+        _deal_keys(order[~part.always[order]], count, held)
     if part.mixed:
-        _mend(part, held, count)
+        _mend_folds(part, held, count)
     return held[part.key]
 
 
-def _deal(order: np.ndarray, count: int, held: np.ndarray) -> None:
+def _deal_keys(order: np.ndarray, count: int, held: np.ndarray) -> None:
     """Deals the keys in turn. Since the deal goes on from stratum to stratum, folds differ by one key in each stratum
     and by one in all."""
     held[order] = np.arange(len(order)) % max(1, count)
 
 
-def _spread(part: _Part, noise: np.ndarray, count: int, held: np.ndarray) -> None:
+def _spread_groups(part: _KeyedRows, noise: np.ndarray, count: int, held: np.ndarray) -> None:
     """Places groups, the largest first, where they add least to the sum of squared class shares and sizes, as
     scikit-learn's StratifiedGroupKFold does in spirit."""
-    width, table = len(part.classes), _by_key(part)
+    width, table = len(part.classes), _count_by_key(part)
     shares = np.column_stack([table, part.size])
     shares = shares / np.maximum(shares[~part.always].sum(axis=0), 1)
     order = np.lexsort((noise, -part.size))
@@ -204,18 +204,18 @@ def _spread(part: _Part, noise: np.ndarray, count: int, held: np.ndarray) -> Non
         load[fold] += shares[group]
         held[group] = fold
     rest = order[_GREEDY:]
-    _deal(rest[np.lexsort((noise[rest], -part.size[rest], part.rarest[rest]))], count, held)
+    _deal_keys(rest[np.lexsort((noise[rest], -part.size[rest], part.rarest[rest]))], count, held)
 
 
-def _by_key(part: _Part) -> np.ndarray:
+def _count_by_key(part: _KeyedRows) -> np.ndarray:
     """Rows of each key (down) in each stratum (across)."""
     width = len(part.classes)
     return np.bincount(part.key * width + part.stratum, minlength=len(part.size) * width).reshape(-1, width)
 
 
-def _mend(part: _Part, held: np.ndarray, count: int) -> None:
+def _mend_folds(part: _KeyedRows, held: np.ndarray, count: int) -> None:
     """Moves one key of each class whose keys all fell into one fold, so that every training part has the class."""
-    table = _by_key(part)
+    table = _count_by_key(part)
     for c in np.flatnonzero(~part.rare & (part.counts >= 2)):
         owners = np.flatnonzero(table[:, c])
         folds = np.unique(held[owners])
@@ -223,7 +223,7 @@ def _mend(part: _Part, held: np.ndarray, count: int) -> None:
             held[owners[np.argmin(part.size[owners])]] = (folds[0] + 1) % count
 
 
-def _best_part(plan: Plan, rows: Rows, held: np.ndarray, share: float) -> np.ndarray:
+def _choose_held_out(plan: SplitPlan, rows: Rows, held: np.ndarray, share: float) -> np.ndarray:
     """The rows of that part which has most of the classes and is nearest to the share; none if all rows are one."""
     parts = np.unique(held[held >= 0])
     if len(parts) == 0 or len(np.unique(held)) < 2:
@@ -237,7 +237,9 @@ def _best_part(plan: Plan, rows: Rows, held: np.ndarray, share: float) -> np.nda
 # --- Time plans ------------------------------------------------------------------------------------------------------
 
 
-def _walk(plan: Plan, rows: Rows, count: int, salt: tuple[object, ...], share: float | None = None) -> Iterator[Pair]:
+def _walk_forward(
+    plan: SplitPlan, rows: Rows, count: int, salt: tuple[object, ...], share: float | None = None
+) -> Iterator[Pair]:
     """Pairs of earlier rows and a later window, cut between two instants; rows of `gap` places before it left out, and
     those whose targets are not known yet when the window's first row is forecast.
 
@@ -250,20 +252,22 @@ def _walk(plan: Plan, rows: Rows, count: int, salt: tuple[object, ...], share: f
     ordered = rows[np.argsort(plan.time[rows], kind="stable")]
     times = plan.time[ordered]
     known = None if plan.known is None else plan.known[ordered]
-    starts = _cuts(times, count, plan.gap, known, share)
+    starts = _find_window_starts(times, count, plan.gap, known, share)
     ends = [*starts[1:], len(ordered)]
     for turn, (start, end) in enumerate(zip(starts, ends, strict=False)):
         before = np.searchsorted(times, times[start - plan.gap]) if plan.gap else start
         before = before if known is None else min(before, np.searchsorted(times, known[start], "right"))
         train, judge = ordered[:before], ordered[start:end]
         if plan.kind == "group_time":
-            judge = _in_turn(plan, train, judge, turn, max(count, _SLICES), salt)
+            judge = _take_window_rows(plan, train, judge, turn, max(count, _SLICES), salt)
         train = train[~np.isin(plan.keys[train], plan.keys[judge])]
         if len(train) and len(judge):
             yield np.sort(train), np.sort(judge)
 
 
-def _cuts(times: np.ndarray, count: int, gap: int, known: np.ndarray | None, share: float | None) -> list[int]:
+def _find_window_starts(
+    times: np.ndarray, count: int, gap: int, known: np.ndarray | None, share: float | None
+) -> list[int]:
     """Where windows begin in sorted times: the instants nearest to even windows that leave something before them."""
     begins = np.flatnonzero(np.diff(times)) + 1
     begins = begins[begins > gap]
@@ -279,11 +283,13 @@ def _cuts(times: np.ndarray, count: int, gap: int, known: np.ndarray | None, sha
     return [int(begins[i]) for i in np.unique(nearest)]
 
 
-def _in_turn(plan: Plan, train: Rows, judge: Rows, turn: int, slices: int, salt: tuple[object, ...]) -> Rows:
+def _take_window_rows(
+    plan: SplitPlan, train: Rows, judge: Rows, turn: int, slices: int, salt: tuple[object, ...]
+) -> Rows:
     """The window's rows of new groups and of this turn's slice of known ones."""
     groups = pd.unique(plan.keys[np.concatenate([train, judge])])
     known = np.isin(groups, plan.keys[train]) & np.isin(groups, plan.keys[judge])
-    ranked = groups[known][np.argsort(_noise(plan, len(groups), salt)[known], kind="stable")]
+    ranked = groups[known][np.argsort(_draw_noise(plan, len(groups), salt)[known], kind="stable")]
     take = min(max(1, len(ranked) // slices), len(ranked) - 1) if len(ranked) else 0
     resting = np.delete(ranked, (turn * take + np.arange(take)) % max(1, len(ranked)))
     return judge[~np.isin(plan.keys[judge], resting)]
@@ -292,25 +298,29 @@ def _in_turn(plan: Plan, train: Rows, judge: Rows, turn: int, slices: int, salt:
 # --- The plan of a table ---------------------------------------------------------------------------------------------
 
 
-def plan_for(table: Table, run: Run, repeats: Repeats | None = None) -> tuple[Plan, tuple[Finding, ...]]:
+def make_split_plan(
+    table: Table, run: Run, repeats: UnitDecision | None = None
+) -> tuple[SplitPlan, tuple[Finding, ...]]:
     """The plan that the table and the settings ask for, and what was decided on the way; `repeats` where the unit was
     decided before, of a whole table of which these are some rows."""
     repeats = decide_unit(table, run) if repeats is None else repeats
-    strata = table.target if table.task != "regression" else _fifths(table.target)
+    strata = table.target if table.task != "regression" else _cut_into_fifths(table.target)
     finding = None
     if table.group is not None:
-        codes = _grouped(table.group)
+        codes = _encode_groups(table.group)
     else:
-        codes = unit_codes(points(table), repeats)
-        finding = _copies(codes, repeats)
+        codes = unit_codes(make_point_keys(table), repeats)
+        finding = _check_copies(codes, repeats)
     known = table.known if run.split.gap is None else None
     gap = run.split.gap or 0
-    plan = Plan(kind_of(table), codes, strata, table.time, gap, run.seed, table.task != "regression", known)
-    found = (_described(plan, run), finding, _no_gap(table, run), _rare_classes(plan, table, run))
+    plan = SplitPlan(
+        find_split_kind(table), codes, strata, table.time, gap, run.seed, table.task != "regression", known
+    )
+    found = (_check_plan(plan, run), finding, _check_gap(table, run), _find_rare_classes(plan, table, run))
     return plan, tuple(f for f in found if f is not None)
 
 
-def _no_gap(table: Table, run: Run) -> Finding | None:
+def _check_gap(table: Table, run: Run) -> Finding | None:
     """A warning where targets that nobody knows yet, a horizon ahead, are trained on all the same."""
     if table.known is None or run.split.gap != 0:
         return None
@@ -321,18 +331,18 @@ def _no_gap(table: Table, run: Run) -> Finding | None:
     return Finding("gap", "warn", said)
 
 
-def kind_of(table: Table) -> Kind:
+def find_split_kind(table: Table) -> Kind:
     """By what the table's rows are divided."""
     if table.time is None:
         return "random" if table.group is None else "group"
     return "time" if table.group is None else "group_time"
 
 
-def _fifths(target: np.ndarray) -> np.ndarray:
+def _cut_into_fifths(target: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.quantile(target, [0.2, 0.4, 0.6, 0.8]), target, side="right")
 
 
-def _grouped(group: np.ndarray) -> np.ndarray:
+def _encode_groups(group: np.ndarray) -> np.ndarray:
     """Group codes; a row without one (negative) is a group of its own."""
     alone = group < 0
     codes = group.astype(np.int64)
@@ -340,7 +350,7 @@ def _grouped(group: np.ndarray) -> np.ndarray:
     return codes
 
 
-def _copies(codes: np.ndarray, repeats: Repeats) -> Finding | None:
+def _check_copies(codes: np.ndarray, repeats: UnitDecision) -> Finding | None:
     """How rows with equal features are divided; None where none of these are joined, and nothing was asked."""
     if repeats.unit == "row":
         return Finding("copies", "pass", f"Rows with equal features count as separate observations: {repeats.reason}.")
@@ -350,7 +360,7 @@ def _copies(codes: np.ndarray, repeats: Repeats) -> Finding | None:
     return Finding("copies", "pass", f"{said}: {repeats.reason}.")
 
 
-def _described(plan: Plan, run: Run) -> Finding:
+def _check_plan(plan: SplitPlan, run: Run) -> Finding:
     said = {
         "random": "Rows are divided at random, with about the same share of each class (or of low and high targets) in "
         "every part.",
@@ -367,14 +377,14 @@ def _described(plan: Plan, run: Run) -> Finding:
     return Finding("split_plan", "pass", said[plan.kind])
 
 
-def _rare_classes(plan: Plan, table: Table, run: Run) -> Finding | None:
+def _find_rare_classes(plan: SplitPlan, table: Table, run: Run) -> Finding | None:
     if not table.classes or plan.time is not None:
         return None
     _, rare = plan.most_folds(np.arange(table.rows), run.split.outer or 5)
     if not rare:
         return None
     unit = "groups" if plan.kind == "group" else "rows"
-    named = listed(table.classes[c] for c in rare)
+    named = join_names(table.classes[c] for c in rare)
     message = f"These classes have too few {unit} to be judged, so they only train: {named}."
     return Finding("rare_classes", "warn", message)
 
@@ -396,26 +406,26 @@ class Fold:
     """For each inner training part (fit, stop) rows for early stopping; no stop rows where none may be separated."""
 
 
-def layout(plan: Plan, work_rows: Rows, outer: int, inner: int, with_all: bool) -> tuple[Fold, ...]:
+def build_folds(plan: SplitPlan, work_rows: Rows, outer: int, inner: int, with_all: bool) -> tuple[Fold, ...]:
     """The outer folds with their inner splits and stops; `outer=0`: only `all`; `inner=1`: one split each."""
     work = np.sort(work_rows)
     pairs = plan.folds(work, outer, "outer") if outer else []
-    folds = [_fold(plan, str(k), train, judge, inner) for k, (train, judge) in enumerate(pairs, 1)]
+    folds = [_build_fold(plan, str(k), train, judge, inner) for k, (train, judge) in enumerate(pairs, 1)]
     if with_all or not outer:
-        folds.append(_fold(plan, ALL, work, work[:0], inner))
+        folds.append(_build_fold(plan, ALL, work, work[:0], inner))
     return tuple(folds)
 
 
-def _fold(plan: Plan, name: str, train: Rows, judge: Rows, inner: int) -> Fold:
+def _build_fold(plan: SplitPlan, name: str, train: Rows, judge: Rows, inner: int) -> Fold:
     one = inner == 1
     pairs = [plan.holdout(train, INNER_SHARE, name)] if one else plan.folds(train, inner, "inner", name)
     if not len(pairs[0][1]):
-        raise Undivided(f"Fold {name} has {len(train):,} training rows, which can't be divided any further.")
-    stops = [_stop(plan, part, name, j) for j, (part, _) in enumerate(pairs)]
+        raise UndividedRowsError(f"Fold {name} has {len(train):,} training rows, which can't be divided any further.")
+    stops = [_split_stop_rows(plan, part, name, j) for j, (part, _) in enumerate(pairs)]
     return Fold(name, train, judge, tuple(pairs), tuple(stops))
 
 
-def _stop(plan: Plan, part: Rows, *salt: object) -> Pair:
+def _split_stop_rows(plan: SplitPlan, part: Rows, *salt: object) -> Pair:
     """(fit, stop) rows for early stopping; no stop rows where what is left to fit would be of one class alone."""
     fit, stop = plan.holdout(part, STOP_SHARE, "stop", *salt)
     if plan.labels and plan.strata is not None and len(np.unique(plan.strata[fit])) < 2:

@@ -15,19 +15,19 @@ from typing import Any
 
 import optuna
 
-from models.data.hashes import seed_for
-from models.fitting.fit import proposed
-from models.fitting.schedule import extended
+from models.data.hashes import derive_seed
+from models.fitting.fit import suggest_configuration
+from models.fitting.schedule import extend_schedule
 from models.metrics.metric import Metric
-from models.search import strategy
+from models.search import require_strategy
 from models.tuning.goal import Goal
-from models.tuning.optuna_trials import frozen
-from models.tuning.space import distributions
+from models.tuning.optuna_trials import to_optuna
+from models.tuning.space import list_distributions
 from models.tuning.strategy import BATCH, Proposal, Strategy, View
 from models.tuning.trial import Trial
 
 
-def hopeless(scores: Sequence[float], best: Trial | None, metric: Metric) -> bool:
+def is_hopeless(scores: Sequence[float], best: Trial | None, metric: Metric) -> bool:
     """Whether a configuration with these scores so far is worse than the worst fold of the best one.
 
     The "forgiving" rule of Bergman et al. 2024 (AutoML conference, PMLR 256)."""
@@ -46,13 +46,13 @@ class Study:
         self.family, self.metric, self.fold, self.initial = view.family, view.metric, fold, initial
         self.goal = view.goal or Goal(view.metric)
         self.seed = view.study_seed
-        self._view = replace(view, study_seed=seed_for(self.seed, self.family.name, fold))
-        self.strategy = strategy(search) if isinstance(search, str) else search
+        self._view = replace(view, study_seed=derive_seed(self.seed, self.family.name, fold))
+        self.strategy = require_strategy(search) if isinstance(search, str) else search
         self.why = ""
         """Why this strategy, where another one chose it."""
         while self.strategy.chooses is not None:
             name, self.why = self.strategy.chooses(self._view)
-            self.strategy = strategy(name)
+            self.strategy = require_strategy(name)
         self.told: list[Trial] = []
         self._study: optuna.Study
 
@@ -89,29 +89,31 @@ class Study:
             told = zip(proposals, self.initial, strict=False)
             begin = {"share": 1.0, "parent": None, "goes_on": False}
             proposals[: len(self.initial)] = [replace(proposal, params=params, **begin) for proposal, params in told]
-        return self._asked(_within(proposals[:BATCH], most), view)
+        return self._asked(_limit_batch(proposals[:BATCH], most), view)
 
     @cached_property
     def settled(self) -> bool:
         """Whether the user fixed every choice that there was, so that the default is the only configuration."""
-        return all(one.single() for one in distributions(self.family, self._view.shape).values())
+        return all(one.single() for one in list_distributions(self.family, self._view.shape).values())
 
     def _batch(self) -> View:
         batch = (len(self.told) + BATCH - 1) // BATCH
-        return replace(self._view, told=tuple(self.told), seed=seed_for(self.seed, self.family.name, self.fold, batch))
+        return replace(
+            self._view, told=tuple(self.told), seed=derive_seed(self.seed, self.family.name, self.fold, batch)
+        )
 
     def _asked(self, proposals: Sequence[Proposal], view: View) -> list[Trial]:
         # Made anew from what was told: a resumed search can know no more and no less than one that went on.
         self._study = optuna.create_study(directions=view.directions, sampler=self.strategy.sampler(view))
         shown = self.told if self.strategy.stopped else [_as_complete(trial) for trial in self.told]
-        self._study.add_trials([frozen(trial, self.goal) for trial in shown])
+        self._study.add_trials([to_optuna(trial, self.goal) for trial in shown])
         for proposal in proposals:
             self._study.enqueue_trial(dict(proposal.params))
         return [self._named(proposal, view) for proposal in proposals]
 
     def _named(self, proposal: Proposal, view: View) -> Trial:
         asked = self._study.ask()
-        config = self._composed(proposal, proposed(self.family, asked, view.shape))
+        config = self._composed(proposal, suggest_configuration(self.family, asked, view.shape))
         kept = self._study.get_trials(deepcopy=False)[asked.number].system_attrs
         return Trial(
             asked.number, asked.params, config, share=proposal.share, parent=proposal.parent, goes_on=proposal.goes_on,
@@ -124,7 +126,7 @@ class Study:
         if proposal.rounds is None:
             return config
         before = next((t.config for t in self.told if proposal.goes_on and t.number == proposal.parent), None)
-        return extended(self.family, config, proposal.rounds, before)
+        return extend_schedule(self.family, config, proposal.rounds, before)
 
     def tell(self, batch: Sequence[Trial]) -> None:
         """Takes the finished trials of the batch asked last, in order of their numbers."""
@@ -135,7 +137,7 @@ class Study:
         self.told += trials
 
 
-def _within(proposals: Sequence[Proposal], most: float) -> list[Proposal]:
+def _limit_batch(proposals: Sequence[Proposal], most: float) -> list[Proposal]:
     """The first of them that together are no more than so many configurations."""
     sums = accumulate(proposal.share for proposal in proposals)
     return [proposal for proposal, spent in zip(proposals, sums, strict=True) if spent <= most + 1e-9]

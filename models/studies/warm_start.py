@@ -12,9 +12,9 @@ from typing import Any
 from optuna.trial import FixedTrial
 
 from models.fitting.family import Family, Shape
-from models.fitting.fit import proposed
+from models.fitting.fit import suggest_configuration
 from models.metrics.metric import Metric
-from models.tuning.goal import Goal, best_of
+from models.tuning.goal import Goal, find_best_trial
 from models.tuning.trial import Trial
 
 MOST = 3
@@ -24,7 +24,7 @@ NEAR = 0.001
 
 
 @dataclass(frozen=True)
-class Warm:
+class WarmStart:
     """What an earlier run hands over."""
 
     source: str
@@ -35,13 +35,13 @@ class Warm:
     """Family -> configurations, and seconds of fitting, until its studies were near their best, on average."""
 
 
-def misfit(family: Family, shape: Shape, params: Mapping[str, Any]) -> str:
+def explain_misfit(family: Family, shape: Shape, params: Mapping[str, Any]) -> str:
     """Why these params are no configuration of the family for a table of this shape; empty where they are one."""
     asked = FixedTrial(dict(params))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a value out of range is told below
-            proposed(family, asked, shape)
+            suggest_configuration(family, asked, shape)
     except ValueError as error:
         return str(error)
     gone = [name for name in params if name not in asked.distributions]
@@ -51,7 +51,7 @@ def misfit(family: Family, shape: Shape, params: Mapping[str, Any]) -> str:
     return f"{out[0]} = {params[out[0]]} is out of range" if out else ""
 
 
-def handed_over(
+def choose_initial_params(
     studies: Mapping[str, Sequence[Trial]],
     metric: Metric,
     default: Mapping[str, Any],
@@ -76,9 +76,9 @@ def handed_over(
     return tuple(found[:most])
 
 
-def until_best(trials: Sequence[Trial], metric: Metric) -> tuple[int, float] | None:
+def count_until_best(trials: Sequence[Trial], metric: Metric) -> tuple[int, float] | None:
     """How many trials, and seconds of fitting, until a score was within `NEAR` of the best; None without one."""
-    best = best_of(trials, metric)
+    best = find_best_trial(trials, metric)
     if best is None or best.inner is None:
         return None
     wanted = metric.gain(best.inner) - NEAR * abs(best.inner)

@@ -48,34 +48,34 @@ begins where a word does, and takes it whole: a search that began anew at each s
 _LOGIN = re.compile(r"\b(Bearer|Basic) ([\w.~+/=-]{8,})")
 
 
-def masked(address: str) -> str:
+def mask_address(address: str) -> str:
     """The address with `***` for whatever may be secret in it; any other text as it came."""
     parts = _ADDRESS.fullmatch(address)
     if parts is None or _PLAIN.fullmatch(parts[3]):
         return address
     before, scheme, rest = parts.groups()
-    shown = _shown(scheme, rest) or _shown(scheme, f"{HIDDEN}@{rest.rpartition('@')[2]}")
+    shown = _show_address(scheme, rest) or _show_address(scheme, f"{HIDDEN}@{rest.rpartition('@')[2]}")
     return before + (shown or scheme + HIDDEN)
 
 
-def masked_text(text: str) -> str:
+def mask_text(text: str) -> str:
     """The text with every address in it masked, and with `***` for what is called a password, a token or the like."""
-    return "".join(_pieces(text))
+    return "".join(_mask_pieces(text))
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _mask_pieces(text: str) -> Iterator[str]:
     """The text's parts in order, its addresses masked."""
     done = 0
     for start in _SCHEME.finditer(text):
         if start.start() >= done:
-            end = _end(text, start.end())
-            yield _without_pairs(text[done : start.start()])
-            yield masked(text[start.start() : end])
+            end = _find_end(text, start.end())
+            yield _mask_pairs(text[done : start.start()])
+            yield mask_address(text[start.start() : end])
             done = end
-    yield _without_pairs(text[done:])
+    yield _mask_pairs(text[done:])
 
 
-def secrets(address: str) -> set[str]:
+def extract_passwords(address: str) -> set[str]:
     """The passwords in an address, as they are and as they stand in it."""
     if not (parts := _ADDRESS.fullmatch(address)) or _PLAIN.fullmatch(parts[3]):
         return set()
@@ -91,11 +91,11 @@ def secrets(address: str) -> set[str]:
     return {form for text in found for form in (text, percent(text, safe=""))}
 
 
-def _without_pairs(text: str) -> str:
-    return _LOGIN.sub(_without_login, _PAIR.sub(rf"\1\2{HIDDEN}", text))
+def _mask_pairs(text: str) -> str:
+    return _LOGIN.sub(_mask_login, _PAIR.sub(rf"\1\2{HIDDEN}", text))
 
 
-def _without_login(found: re.Match[str]) -> str:
+def _mask_login(found: re.Match[str]) -> str:
     kind, what = found.groups()
     return f"{kind} {HIDDEN}" if kind == "Bearer" or _is_login(what) else found[0]
 
@@ -110,7 +110,7 @@ def _is_login(text: str) -> bool:
     return False
 
 
-def _end(text: str, start: int) -> int:
+def _find_end(text: str, start: int) -> int:
     """Where the address ends whose scheme ends at `start`: with its word, but for the signs that close a sentence; a
     password may hold blanks and quotes, so a word that breaks off in one goes on to the last @ of its line."""
     word = _WORD.match(text, start)
@@ -123,7 +123,7 @@ def _end(text: str, start: int) -> int:
     return start + len(found.rstrip(".,:;)}" if "[" in found else ".,:;)]}"))
 
 
-def _shown(scheme: str, rest: str) -> str:
+def _show_address(scheme: str, rest: str) -> str:
     """The address as it is shown; empty where it can't be taken apart with certainty."""
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
@@ -135,7 +135,7 @@ def _shown(scheme: str, rest: str) -> str:
     host, database = url.host or "", url.database or ""
     if not _HOST.fullmatch(host) or (host and re.search(r":[^/@:]*@", database)):
         return ""
-    user, options, path = _user(url), _options(rest, url), _path(host, database)
+    user, options, path = _show_user(url), _show_options(rest, url), _show_path(host, database)
     if (user, options, path) == (url.username, rest.partition("?")[2] if url.query else "", database):
         return scheme + rest
     where = f"[{host}]" if ":" in host else host
@@ -144,7 +144,7 @@ def _shown(scheme: str, rest: str) -> str:
     return f"{scheme}{user + '@' if user else ''}{where}{port}{folder}{'?' + options if options else ''}"
 
 
-def _user(url: URL) -> str | None:
+def _show_user(url: URL) -> str | None:
     """The user where a database needs no password: over HTTP it is often a token."""
     if url.username is None and url.password is None:
         return None
@@ -154,23 +154,23 @@ def _user(url: URL) -> str | None:
     return url.username if known and url.password is None and ":" not in (url.username or "") else HIDDEN
 
 
-def _options(rest: str, url: URL) -> str:
+def _show_options(rest: str, url: URL) -> str:
     """The options, with the values of those alone that hold no secret."""
     if not url.query and "?" not in rest.rpartition("@")[2]:
         return ""
-    return "&".join(map(_option, rest.rpartition("?")[2].split("&")))
+    return "&".join(map(_show_option, rest.rpartition("?")[2].split("&")))
 
 
-def _option(given: str) -> str:
+def _show_option(given: str) -> str:
     name, sign, _ = given.partition("=")
     return given if name.lower() in HARMLESS else f"{name}={HIDDEN}" if sign else HIDDEN
 
 
-def _path(host: str, database: str) -> str:
+def _show_path(host: str, database: str) -> str:
     """The database or path; what follows it on a server, such as `;user=me` or `#token=...`, is not shown."""
     return re.sub(r"\A([^;#&]*[;#&])[^=]*=.*", rf"\1{HIDDEN}", database, flags=re.S) if host else database
 
 
-def pages(address: str) -> str:
+def locate_pages(address: str) -> str:
     """Where a person looks at what an MLflow store holds: a server's own address, or the command that shows a file."""
     return address if address.startswith("http") else f"mlflow ui --backend-store-uri {quote(address)}"

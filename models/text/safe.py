@@ -1,7 +1,7 @@
 """Texts that hold names and values of somebody's table, made safe for where they are shown: a name may hold escape
 sequences, links, signs that turn the direction of reading. In data, models and files it stays what it is.
 
-For markdown: `models.text.markdown.literal`."""
+For markdown: `models.text.markdown.escape_markdown`."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import html
 import json
 
 
-def printable(text: object) -> str:
+def to_printable(text: object) -> str:
     """The text without what a terminal obeys or nobody sees (escape sequences, directions, zero width); its ends of
     lines stay."""
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(text))
 
 
-def shortened(value: object, width: int = 40) -> str:
+def shorten(value: object, width: int = 40) -> str:
     """The value as one line of at most `width` characters."""
     text = " ".join(str(value).split())
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def line(value: object, width: int = 40) -> str:
+def to_line(value: object, width: int = 40) -> str:
     """The value as one line of at most `width` printable characters."""
-    return printable(shortened(value, width))
+    return to_printable(shorten(value, width))
 
 
-def in_html(value: object, width: int = 200) -> str:
+def escape_html(value: object, width: int = 200) -> str:
     """Such a line for html."""
-    return html.escape(line(value, width))
+    return html.escape(to_line(value, width))
 
 
-def in_json(text: str) -> str:
+def escape_json(text: str) -> str:
     """JSON that says the same, with escapes for what a terminal obeys."""
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)

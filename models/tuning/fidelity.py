@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from models.fitting.family import Family, Part, Shape
+from models.fitting.family import Family, Shape, TrainingData
 
 ETA = 3
 """From one rung to the next a third goes on, with three times as much (Li et al. 2018, JMLR 18:185, who advise 3 or
@@ -28,7 +28,7 @@ LEAST = 1 / ETA**_MOST_DIVIDED
 """The least share of a trial that there is, on many rows."""
 
 
-def shares(known: Family, shape: Shape, inner: int | None = None) -> tuple[float, ...]:
+def list_shares(known: Family, shape: Shape, inner: int | None = None) -> tuple[float, ...]:
     """The shares of a trial that tell enough of it, the least first; the last is 1. What counts in folds alone, and
     small tables, have a third only; what counts in folds has no parts where one fold is more than a third of them."""
     times = int(math.log(max(1.0, shape.rows / _LEAST_ROWS), ETA) + 1e-9)
@@ -37,15 +37,15 @@ def shares(known: Family, shape: Shape, inner: int | None = None) -> tuple[float
     return tuple(1 / ETA**n for n in range(times, -1, -1))
 
 
-def divided(known: Family, share: float, inner: int) -> tuple[int, float]:
+def divide_share(known: Family, share: float, inner: int) -> tuple[int, float]:
     """On how many of the inner folds a trial of this share is fitted, and the share of a fit on each of them."""
     count = min(inner, max(1, math.floor(share * inner + 1e-9)))
     return count, 1.0 if known.fidelity == "folds" or share >= 1 else min(1.0, share * inner / count)
 
 
-def lessened(
-    known: Family, config: Mapping[str, Any], part: Part, share: float, seed: int
-) -> tuple[Mapping[str, Any], Part]:
+def reduce_fit(
+    known: Family, config: Mapping[str, Any], part: TrainingData, share: float, seed: int
+) -> tuple[Mapping[str, Any], TrainingData]:
     """The configuration and the training rows for this share of a fit, in rounds or in rows as the family declares.
 
     Rows for early stopping stay what they are, so rounds may end before their share is over; without such rows it is
@@ -54,39 +54,39 @@ def lessened(
         return config, part
     if known.fidelity == "rounds":
         return config, replace(part, share=share)
-    rows = np.flatnonzero(_latest(part, share) if part.shape.time else _drawn(part, share, seed))
+    rows = np.flatnonzero(_choose_latest(part, share) if part.shape.time else _draw_rows(part, share, seed))
     weight = None if part.weight is None else part.weight[rows]
     group = None if part.group is None else part.group[rows]
     return config, replace(part, X=part.X[rows], y=part.y[rows], weight=weight, group=group, kept={})
 
 
-def _latest(part: Part, share: float) -> np.ndarray:
+def _choose_latest(part: TrainingData, share: float) -> np.ndarray:
     """Which rows stay where they are in order of time: the latest, and of each class the latest two."""
     kept = np.zeros(len(part.y), bool)
-    kept[-_count(share, len(part.y)) :] = True
-    for one in _classes(part):
+    kept[-_count_rows(share, len(part.y)) :] = True
+    for one in _split_classes(part):
         kept[np.flatnonzero(one)[-2:]] = True
     return kept
 
 
-def _drawn(part: Part, share: float, seed: int) -> np.ndarray:
+def _draw_rows(part: TrainingData, share: float, seed: int) -> np.ndarray:
     """Which rows stay, drawn so that every class keeps its share of them. Groups stay whole: each class has those that
     come first until they hold its share."""
     units = np.arange(len(part.y)) if part.group is None else np.unique(part.group, return_inverse=True)[1]
     place = np.random.default_rng(seed).permutation(units.max() + 1)[units]
     chosen = np.zeros(len(place), bool)
-    for one in _classes(part):
+    for one in _split_classes(part):
         ranked = np.sort(place[one])
-        chosen[place[one & (place <= ranked[_count(share, len(ranked)) - 1])]] = True
+        chosen[place[one & (place <= ranked[_count_rows(share, len(ranked)) - 1])]] = True
     return chosen[place]
 
 
-def _classes(part: Part) -> list[np.ndarray]:
+def _split_classes(part: TrainingData) -> list[np.ndarray]:
     """The rows of each class; in regression all rows."""
     if part.shape.task == "regression":
         return [np.ones(len(part.y), bool)]
     return [part.y == label for label in np.unique(part.y)]
 
 
-def _count(share: float, rows: int) -> int:
+def _count_rows(share: float, rows: int) -> int:
     return min(rows, max(2, math.ceil(share * rows)))

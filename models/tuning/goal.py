@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 
 from models.config import Search
-from models.errors import InputError, listed
+from models.errors import InputError, join_names
 from models.metrics import fairness
-from models.metrics.metric import Fold3, Metric, metric_for
+from models.metrics.metric import Fold3, Metric, make_metric
 from models.tuning.trial import Trial
 
 COSTS: Mapping[str, tuple[str, str]] = {
@@ -161,7 +161,7 @@ class Goal:
     def learned(self, trial: Trial, floor: float) -> bool:
         """Whether a complete trial's metric gains more than `floor`, what a constant prediction does, by more than the
         standard error of its inner folds' mean."""
-        return self.metric.gain(trial.inner or 0.0) - _error(trial) > floor
+        return self.metric.gain(trial.inner or 0.0) - _compute_standard_error(trial) > floor
 
     def complete(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials of which every value is there."""
@@ -171,7 +171,7 @@ class Goal:
     def _picked(self, trials: Sequence[Trial]) -> Trial | None:
         if not trials:
             return None
-        return trials[picked(np.array([self.gains(t) for t in trials]), self.importance, self.grains)]
+        return trials[pick_point(np.array([self.gains(t) for t in trials]), self.importance, self.grains)]
 
     def chooser(self, trials: Sequence[Trial], floor: float = -math.inf) -> Callable[[np.ndarray], np.ndarray] | None:
         """What picks among these trials, were the metric's gains others: (trial, column) -> the row of each column.
@@ -179,14 +179,14 @@ class Goal:
         if not self.several:
             return None
         beside = np.array([self.gains(t)[1:] for t in trials])
-        least = floor + np.array([_error(t) for t in trials])
+        least = floor + np.array([_compute_standard_error(t) for t in trials])
 
         def choose(gains: np.ndarray) -> np.ndarray:
             rows = []
             for column in gains.T:
                 open_ = np.flatnonzero(column > least) if (column > least).any() else np.arange(len(column))
                 points = np.column_stack([column, beside])[open_]
-                rows.append(open_[picked(points, self.importance, self.grains)])
+                rows.append(open_[pick_point(points, self.importance, self.grains)])
             return np.array(rows)
 
         return choose
@@ -243,29 +243,29 @@ class Goal:
     def words(self) -> str:
         """How one configuration is picked, in a sentence."""
         if not self.several:
-            limits = listed([limit.words for limit in self.limits], 20)
+            limits = join_names([limit.words for limit in self.limits], 20)
             return f"The best {self.metric.name} within the limits is picked: {limits}, of all members together."
-        kept = f"that keep {listed([limit.words for limit in self.limits], 20)}" if self.limits else "tried"
+        kept = f"that keep {join_names([limit.words for limit in self.limits], 20)}" if self.limits else "tried"
         if self.rule == "limits":
             return f"Of the configurations {kept} the one with the best {self.metric.name} is picked."
         point = "The knee" if self.rule == "knee" else "The point"
-        whole = f"{point} of the Pareto front of {listed([self.metric.name, *(o.name for o in self.beside)], 20)}"
+        whole = f"{point} of the Pareto front of {join_names([self.metric.name, *(o.name for o in self.beside)], 20)}"
         if self.rule == "knee":
             how = ": the point farthest from the line between its ends"
         else:
-            how = f" with the largest sum of {listed([f'{w:g} x {name}' for name, w in self.weights.items()], 20)}"
+            how = f" with the largest sum of {join_names([f'{w:g} x {name}' for name, w in self.weights.items()], 20)}"
         within = f" Only configurations {kept} count." if self.limits else ""
         scale = "each objective scaled from 0 at its worst to 1 at its best value on the front"
         return f"{whole} is picked{how}, {scale}.{within}"
 
 
-def _error(trial: Trial) -> float:
+def _compute_standard_error(trial: Trial) -> float:
     """The standard error of the mean of the inner folds' scores; 0 where there is one fold."""
     count = len(trial.scores)
     return float(np.std(trial.scores, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
 
 
-def front(gains: np.ndarray) -> np.ndarray:
+def mark_front(gains: np.ndarray) -> np.ndarray:
     """Which rows of (points, objectives) no other row dominates: is at least as good in all and better in one."""
     order = np.lexsort(-gains.T[::-1])  # who dominates a point comes before it
     on = np.zeros(len(gains), dtype=bool)
@@ -275,7 +275,7 @@ def front(gains: np.ndarray) -> np.ndarray:
     return on
 
 
-def scaled(gains: np.ndarray, grains: np.ndarray | float = 0.0) -> np.ndarray:
+def scale_gains(gains: np.ndarray, grains: np.ndarray | float = 0.0) -> np.ndarray:
     """The points of a front, each objective from 0 at its worst to 1 at its best value among them. Where these differ
     by no more than the grain, a share of them, all are 0: scaling would make much of nothing."""
     low, high = gains.min(axis=0), gains.max(axis=0)
@@ -283,15 +283,15 @@ def scaled(gains: np.ndarray, grains: np.ndarray | float = 0.0) -> np.ndarray:
     return np.where(apart, (gains - low) / np.where(apart, high - low, 1.0), 0.0)
 
 
-def picked(gains: np.ndarray, importance: np.ndarray, grains: np.ndarray | float = 0.0) -> int:
+def pick_point(gains: np.ndarray, importance: np.ndarray, grains: np.ndarray | float = 0.0) -> int:
     """The row of the front with the largest weighted sum of scaled gains; where equal the better metric (the first
     column), then the earlier one.
 
     Equal weights are the knee: between scaled ends (1, 0) and (0, 1) the sum grows with the distance from their line
     (Das 1999, Structural Optimization 18:107; Branke et al. 2004, PPSN VIII); of more objectives from the plane
     through the corners."""
-    places = np.flatnonzero(front(gains))
-    value = scaled(gains[places], grains) @ importance
+    places = np.flatnonzero(mark_front(gains))
+    value = scale_gains(gains[places], grains) @ importance
     best = np.flatnonzero(value >= value.max() - 1e-12)
     return int(max(places[best], key=lambda place: (gains[place, 0], -place)))
 
@@ -299,10 +299,10 @@ def picked(gains: np.ndarray, importance: np.ndarray, grains: np.ndarray | float
 # --- Names -----------------------------------------------------------------------------------------------------------
 
 
-def goal_for(metric: Metric, search: Search) -> Goal:
+def make_goal(metric: Metric, search: Search) -> Goal:
     """What the settings of a search ask for beside the metric; InputError for names that are no objectives."""
-    beside = tuple(objective(name, metric) for name in search.objectives)
-    limits = tuple(Limit(objective(name, metric, own=True), bound) for name, bound in search.limits.items())
+    beside = tuple(make_objective(name, metric) for name in search.objectives)
+    limits = tuple(Limit(make_objective(name, metric, own=True), bound) for name, bound in search.limits.items())
     names = [metric.name, *(o.name for o in beside)]
     for name in names:
         if names.count(name) > 1:
@@ -310,14 +310,14 @@ def goal_for(metric: Metric, search: Search) -> Goal:
     rule = "knee" if search.pick is None and beside else search.pick or "limits"
     if isinstance(rule, str):
         return Goal(metric, beside, limits, rule)
-    weights = {objective(name, metric, own=True).name: weight for name, weight in rule.items()}
+    weights = {make_objective(name, metric, own=True).name: weight for name, weight in rule.items()}
     for name in weights:
         if name not in names:
-            raise InputError(f"A weight is given for {name}, which is no objective. Objectives: {listed(names)}.")
+            raise InputError(f"A weight is given for {name}, which is no objective. Objectives: {join_names(names)}.")
     return Goal(metric, beside, limits, "weights", weights)
 
 
-def objective(name: str, metric: Metric, own: bool = False) -> Objective:
+def make_objective(name: str, metric: Metric, own: bool = False) -> Objective:
     """The objective of that name beside the metric; `own`: the metric itself may be named too."""
     name = name.strip()
     if name in COSTS:
@@ -329,28 +329,28 @@ def objective(name: str, metric: Metric, own: bool = False) -> Objective:
         raise InputError(f"{name!r} lacks the column whose subgroups are compared, such as {kind}:sex.")
     if kind in GAPS and colon:
         measure = GAPS[kind == "parity"]
-        made = fairness.gap(f"{kind}:{column}", measure, metric)
-        return Objective(made.name, fairness.in_words(measure, column, metric.task), "", made, column)
-    found = metric if own and name == metric.name else _metric(name, metric)
+        made = fairness.make_gap(f"{kind}:{column}", measure, metric)
+        return Objective(made.name, fairness.describe_gap(measure, column, metric.task), "", made, column)
+    found = metric if own and name == metric.name else _make_objective_metric(name, metric)
     return Objective(found.name, "a metric of the predictions", "", found)
 
 
-def _metric(name: str, metric: Metric) -> Metric:
+def _make_objective_metric(name: str, metric: Metric) -> Metric:
     if name == "cost" and metric.name == name:
         return metric
     try:
-        return metric_for(name, metric.task, metric.classes)
+        return make_metric(name, metric.task, metric.classes)
     except InputError as error:
-        more = f"Beside metrics there are {listed(COSTS)}, gap:COLUMN and parity:COLUMN."
+        more = f"Beside metrics there are {join_names(COSTS)}, gap:COLUMN and parity:COLUMN."
         raise InputError(f"{name} can't be an objective or a limit. {error} {more}") from None
 
 
-def columns_of(search: Search) -> tuple[str, ...]:
+def list_compared_columns(search: Search) -> tuple[str, ...]:
     """The columns whose subgroups the settings compare, each once."""
     parts = [name.strip().partition(":") for name in (*search.objectives, *search.limits)]
     return tuple(dict.fromkeys(column.strip() for kind, _, column in parts if kind in GAPS and column.strip()))
 
 
-def best_of(trials: Sequence[Trial], metric: Metric) -> Trial | None:
+def find_best_trial(trials: Sequence[Trial], metric: Metric) -> Trial | None:
     """The complete trial with the best mean inner score; the earlier one, so the default, where equal."""
     return Goal(metric).best(trials)

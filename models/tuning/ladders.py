@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from models.tuning.fidelity import ETA, shares
+from models.tuning.fidelity import ETA, list_shares
 from models.tuning.strategy import BATCH, Proposal, View
 from models.tuning.trial import Trial
 
@@ -38,30 +38,30 @@ class Ladder:
         best = [
             Proposal(t.params, share=above, parent=t.number)
             for share, above in reversed(list(pairwise(self.shares)))
-            for t in _best_third([t for t in self.trials if t.share == share], ahead)
+            for t in _take_best_third([t for t in self.trials if t.share == share], ahead)
         ]
         return [proposal for proposal in best if proposal.parent not in gone]
 
 
-def _best_third(rung: Sequence[Trial], ahead: Callable[[Trial], tuple[float, ...]]) -> list[Trial]:
+def _take_best_third(rung: Sequence[Trial], ahead: Callable[[Trial], tuple[float, ...]]) -> list[Trial]:
     """The best of the rung, the best first; one that failed counts, but is never among them."""
     ranked = sorted((t for t in rung if t.score is not None), key=ahead, reverse=True)
     return ranked[: len(rung) // ETA]
 
 
-def rungs(view: View) -> tuple[float, ...]:
+def list_rungs(view: View) -> tuple[float, ...]:
     """The shares of the rungs, the least first; no more of them than half of the configurations that there is room for.
     One on its way to the top costs as much as a whole one on each rung, and batches of four go on beside it."""
-    found = shares(view.family, view.shape, view.inner)
+    found = list_shares(view.family, view.shape, view.inner)
     most = len(found) if view.room is None else max(1, math.floor(view.room / 2))
     return found[-most:]
 
 
-def climbed(view: View, several: bool) -> list[Proposal]:
+def climb_ladders(view: View, several: bool) -> list[Proposal]:
     """The next batch: who goes on, and for the other places new configurations on the first rung. With `several` there
     is a ladder from every rung on, as in Hyperband (Li et al. 2018, JMLR 18:185), and the one that has cost least so
     far is given the next new configuration."""
-    ladders = _ladders(view, several)
+    ladders = _build_ladders(view, several)
     going = [(ladder, p) for ladder in ladders for p in ladder.going_on(view.ahead)]
     batch = sorted(going, key=lambda pair: -pair[1].share)[:BATCH]
     while len(batch) < BATCH:
@@ -71,10 +71,10 @@ def climbed(view: View, several: bool) -> list[Proposal]:
     return [proposal for _, proposal in batch]
 
 
-def _ladders(view: View, several: bool) -> list[Ladder]:
+def _build_ladders(view: View, several: bool) -> list[Ladder]:
     """One ladder of all rungs, or one from each rung on, each with what began on its first rung and what came of that.
     The default belongs to none."""
-    shares, tried = rungs(view), view.told[1:]
+    shares, tried = list_rungs(view), view.told[1:]
     began: dict[int, float] = {}
     for trial in tried:
         began[trial.number] = trial.share if trial.parent is None else began[trial.parent]
@@ -82,10 +82,10 @@ def _ladders(view: View, several: bool) -> list[Ladder]:
     return [Ladder(top, tuple(t for t in tried if began[t.number] == top[0])) for top in tops]
 
 
-def richest(view: View, least: int) -> list[Trial]:
+def find_richest_rung(view: View, least: int) -> list[Trial]:
     """The trials with a score at the largest share that has at least so many; none where no share has. Of whole trials
     those that were stopped after some inner folds come along, and do not count."""
-    for share in reversed(rungs(view)):
+    for share in reversed(list_rungs(view)):
         rung = [t for t in view.told if t.share == share and t.score is not None]
         if sum(t.share < 1 or t.state == "complete" for t in rung) >= least:
             return rung

@@ -14,7 +14,7 @@ _KEPT = ("number", "config", "state", "scores", "rounds", "seconds", "peak_mb", 
 """Fields of a trial that Optuna has no place for; its params and distributions have one."""
 
 
-def frozen(trial: Trial, goal: Goal | Metric) -> optuna.trial.FrozenTrial:
+def to_optuna(trial: Trial, goal: Goal | Metric) -> optuna.trial.FrozenTrial:
     """The trial as Optuna stores it: objectives as values, limits as constraints; everything that `thawed` needs is in
     its user attributes."""
     goal = Goal(goal) if isinstance(goal, Metric) else goal
@@ -26,14 +26,16 @@ def frozen(trial: Trial, goal: Goal | Metric) -> optuna.trial.FrozenTrial:
         values=goal.gains(trial) if whole else None,
         params=dict(trial.params),
         distributions=dict(trial.distributions),
-        intermediate_values={} if state == TrialState.FAIL or goal.several else _steps(trial, goal.metric),
+        intermediate_values={}
+        if state == TrialState.FAIL or goal.several
+        else _to_intermediate_values(trial, goal.metric),
         user_attrs={f"nestor.{name}": getattr(trial, name) for name in _KEPT},
         system_attrs=dict(trial.marks),
         constraints=goal.constraints(trial) or None,
     )
 
 
-def _steps(trial: Trial, metric: Metric) -> dict[int, float]:
+def _to_intermediate_values(trial: Trial, metric: Metric) -> dict[int, float]:
     """The score of each inner fold, by its place; of a part of a fit its mean, by the share in thousandths. A study of
     several objectives has none: which of two configurations is ahead is not to be said."""
     if trial.share < 1 and trial.scores:
@@ -41,7 +43,7 @@ def _steps(trial: Trial, metric: Metric) -> dict[int, float]:
     return {i: metric.gain(s) for i, s in enumerate(trial.scores)}
 
 
-def thawed(stored: optuna.trial.FrozenTrial) -> Trial:
+def from_optuna(stored: optuna.trial.FrozenTrial) -> Trial:
     """The trial that `frozen` stored."""
     kept = {name: stored.user_attrs[f"nestor.{name}"] for name in _KEPT}
     kept |= {name: tuple(kept[name]) for name in ("scores", "rounds")}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from optuna.samplers import TPESampler
 
 
-def parzen(view: View, startup: int = 9, liar: bool = True) -> TPESampler:
+def make_parzen_sampler(view: View, startup: int = 9, liar: bool = True) -> TPESampler:
     """A fresh sampler, random until so many trials are told: proposes where good configurations are dense and bad ones
     are not (Bergstra et al. 2011, NeurIPS; Watanabe 2023, arXiv:2304.11127). Multivariate: how hyperparameters go
     together counts. Grouped: those that only some choices bring too. A liar takes what runs beside it for poor."""

@@ -17,14 +17,14 @@ from itertools import islice
 from typing import Any
 
 from models.fitting.family import Shape
-from models.tuning.space import moved, untried, walked
+from models.tuning.space import move_into_range, skip_tried, walk_space
 from models.tuning.strategy import BATCH, Proposal, View
 
 FILE = "portfolio.json"
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedConfiguration:
     """A configuration, and how far from each table's best it was."""
 
     params: Mapping[str, Any]
@@ -37,24 +37,24 @@ class Portfolio:
     """Tables by name, with what is known of their shape, and for each family what was learned on them."""
 
     tables: Mapping[str, Mapping[str, Any]]
-    families: Mapping[str, Sequence[Learned]]
+    families: Mapping[str, Sequence[LearnedConfiguration]]
     """The first of each family is its default."""
 
 
 @cache
-def portfolio() -> Portfolio:
+def load_portfolio() -> Portfolio:
     """The portfolio that Nestor comes with."""
     read = json.loads((files("models.tuning") / FILE).read_text("utf-8"))
-    families = {name: tuple(Learned(**one) for one in found) for name, found in read["families"].items()}
+    families = {name: tuple(LearnedConfiguration(**one) for one in found) for name, found in read["families"].items()}
     return Portfolio(read["tables"], families)
 
 
-def knows(family: str) -> bool:
+def knows_family(family: str) -> bool:
     """Whether other tables have taught anything about the family."""
-    return family in portfolio().families
+    return family in load_portfolio().families
 
 
-def likeness(shape: Shape, table: Mapping[str, Any]) -> float:
+def weigh_table(shape: Shape, table: Mapping[str, Any]) -> float:
     """Weight in (0, 1] of a table for one of this shape: halved for each doubling of rows or columns between them four
     times over, and for another kind of target. Two classes and several count alike: with a weight of their own the
     portfolio was no better on tables left out (`benchmarks/portfolio.py`)."""
@@ -64,7 +64,9 @@ def likeness(shape: Shape, table: Mapping[str, Any]) -> float:
     return 0.5 ** (apart / 4 + other)
 
 
-def ordered(found: Sequence[Learned], weights: Mapping[str, float], most: int | None = None) -> list[Learned]:
+def order_greedily(
+    found: Sequence[LearnedConfiguration], weights: Mapping[str, float], most: int | None = None
+) -> list[LearnedConfiguration]:
     """The configurations after the default in the order in which each adds most to those before it: greedy selection by
     the weighted mean, over tables, of the least regret so far (Feurer et al. 2022, Auto-sklearn 2.0, JMLR 23:261)."""
     best, rest, chosen = dict(found[0].regret), list(found[1:]), []
@@ -76,17 +78,17 @@ def ordered(found: Sequence[Learned], weights: Mapping[str, float], most: int | 
     return chosen
 
 
-def planned(view: View) -> list[Proposal]:
+def plan_portfolio(view: View) -> list[Proposal]:
     """A batch: what the portfolio holds for the family and was not tried yet, for the nearest tables first; the sampler
     has what is left."""
-    known = portfolio()
+    known = load_portfolio()
     found = known.families.get(view.family.name, ())
-    weights = {name: likeness(view.shape, table) for name, table in known.tables.items()}
-    good = (whole(view, one.params) for one in (ordered(found, weights) if found else ()))
-    batch = [Proposal(params) for params in islice(untried(view, good), BATCH)]
+    weights = {name: weigh_table(view.shape, table) for name, table in known.tables.items()}
+    good = (adapt_params(view, one.params) for one in (order_greedily(found, weights) if found else ()))
+    batch = [Proposal(params) for params in islice(skip_tried(view, good), BATCH)]
     return [*batch, *[Proposal()] * (BATCH - len(batch))]
 
 
-def whole(view: View, params: Mapping[str, Any]) -> dict[str, Any]:
+def adapt_params(view: View, params: Mapping[str, Any]) -> dict[str, Any]:
     """The params as a configuration of this table: moved into its ranges, what they lack taken from the default."""
-    return walked(view.family, view.shape, partial(moved, {**view.family.default, **params})).params
+    return walk_space(view.family, view.shape, partial(move_into_range, {**view.family.default, **params})).params

@@ -12,13 +12,13 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.config import OfFamily, Run
-from models.data.hashes import seed_for
-from models.errors import InputError, listed, unknown
+from models.data.hashes import derive_seed
+from models.errors import InputError, join_names, make_unknown_error
 from models.fitting.family import Family, Shape
-from models.fitting.fit import proposed
+from models.fitting.fit import suggest_configuration
 from models.fitting.ranges import Range
 from models.metrics.metric import Metric
-from models.tuning.goal import goal_for
+from models.tuning.goal import make_goal
 from models.tuning.strategy import View
 
 Choose = Callable[[str, BaseDistribution], Any]
@@ -57,68 +57,70 @@ class Walk:
         return self.params[name]
 
 
-def walked(known: Family, shape: Shape, choose: Choose) -> Walk:
+def walk_space(known: Family, shape: Shape, choose: Choose) -> Walk:
     """The walk through the family's space that takes the values of `choose`: its params and their distributions."""
     walk = Walk(choose)
-    proposed(known, walk, shape)  # pyright: ignore[reportArgumentType]
+    suggest_configuration(known, walk, shape)  # pyright: ignore[reportArgumentType]
     return walk
 
 
-def distributions(known: Family, shape: Shape) -> dict[str, BaseDistribution]:
+def list_distributions(known: Family, shape: Shape) -> dict[str, BaseDistribution]:
     """Every hyperparameter that the family has on a table of this shape, those that only some choices bring too; in the
     order in which they are asked."""
     found: dict[str, BaseDistribution] = {}
     for number in range(_WALKS):
-        found |= walked(known, shape, lambda n, d, number=number: at(d, _uniform(number, n))).distributions
+        found |= walk_space(
+            known, shape, lambda n, d, number=number: to_value(d, _draw_uniform(number, n))
+        ).distributions
     return found
 
 
-def _uniform(*parts: object) -> float:
-    return seed_for(*parts) / 2**31
+def _draw_uniform(*parts: object) -> float:
+    return derive_seed(*parts) / 2**31
 
 
-def at(distribution: BaseDistribution, place: float) -> Any:
+def to_value(distribution: BaseDistribution, place: float) -> Any:
     """The value at this place in [0, 1) of the distribution, on its own scale."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[min(len(distribution.choices) - 1, int(place * len(distribution.choices)))]
-    return nearest(distribution, value_at(distribution, place))
+    return to_nearest(distribution, to_number(distribution, place))
 
 
-def value_at(distribution: BaseDistribution, place: float) -> float:
+def to_number(distribution: BaseDistribution, place: float) -> float:
     """The number at this place of a range of numbers, before it is made whole."""
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
-    low, high = _ends(distribution)
+    low, high = _find_ends(distribution)
     return low * (high / low) ** place if distribution.log else low + place * (high - low)
 
 
 @lru_cache
-def apart(distribution: BaseDistribution, steps: int) -> tuple[Any, ...]:
+def spread_values(distribution: BaseDistribution, steps: int) -> tuple[Any, ...]:
     """So many values from end to end of a range of numbers, on its own scale; of whole numbers those that differ."""
     places = [i / (steps - 1) for i in range(steps)] if steps > 1 else [0.5]
-    return tuple(dict.fromkeys(at(distribution, place) for place in places))
+    return tuple(dict.fromkeys(to_value(distribution, place) for place in places))
 
 
-def place(distribution: BaseDistribution, value: Any) -> float:
+def to_place(distribution: BaseDistribution, value: Any) -> float:
     """The place in [0, 1] of a value, on the distribution's own scale; of choices, whole numbers and steps the middle
     of what is theirs: `at` goes back."""
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.choices.index(value) + 0.5) / len(distribution.choices)
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
-    low, high = _ends(distribution)
+    low, high = _find_ends(distribution)
     if high <= low:
         return 0.5
     found = math.log(value / low) / math.log(high / low) if distribution.log else (value - low) / (high - low)
     return min(1.0, max(0.0, found))
 
 
-def _ends(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
+def _find_ends(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
     """Where a range of numbers begins and ends: with whole numbers and steps half a step further out, so that every
     value has an equal share of it."""
     half = (distribution.step or 0.0) / 2
     return distribution.low - half, distribution.high + half
 
 
-def nearest(distribution: BaseDistribution, value: Any) -> Any:
+def to_nearest(distribution: BaseDistribution, value: Any) -> Any:
     """The value of the distribution that is nearest to a number; a choice that is none becomes the first one."""
     if isinstance(distribution, CategoricalDistribution):
         return value if value in distribution.choices else distribution.choices[0]
@@ -130,21 +132,21 @@ def nearest(distribution: BaseDistribution, value: Any) -> Any:
     return int(value) if isinstance(distribution, IntDistribution) else float(value)
 
 
-def untried(view: View, configurations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def skip_tried(view: View, configurations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Those of the configurations that nothing told has tried, each once."""
-    seen = {key_of(trial.params) for trial in view.told}
+    seen = {make_key(trial.params) for trial in view.told}
     for params in configurations:
-        if (key := key_of(params)) not in seen:
+        if (key := make_key(params)) not in seen:
             seen.add(key)
             yield params
 
 
-def key_of(params: Mapping[str, Any]) -> str:
+def make_key(params: Mapping[str, Any]) -> str:
     """Text that is the same for equal params, in whatever order."""
     return repr(sorted(params.items()))
 
 
-def bounded(known: Family, ranges: Mapping[str, Range], shape: Shape) -> Family:
+def apply_ranges(known: Family, ranges: Mapping[str, Range], shape: Shape) -> Family:
     """The family with the user's ranges in place of its own, and the default moved into them; what only the moved one
     brings is at the middle of its range.
 
@@ -152,39 +154,41 @@ def bounded(known: Family, ranges: Mapping[str, Range], shape: Shape) -> Family:
     if not ranges:
         return known
     narrow = replace(known, ranges=dict(ranges))
-    _all_known(narrow, shape, ranges)
-    distributions(narrow, shape)  # every branch is asked for, so that a wrong range is told before any fit
+    _check_known(narrow, shape, ranges)
+    list_distributions(narrow, shape)  # every branch is asked for, so that a wrong range is told before any fit
 
-    return replace(narrow, default={**known.default, **walked(narrow, shape, partial(moved, known.default)).params})
+    return replace(
+        narrow, default={**known.default, **walk_space(narrow, shape, partial(move_into_range, known.default)).params}
+    )
 
 
-def unasked(known: Family, shape: Shape, names: Iterable[str]) -> list[str]:
+def find_unasked(known: Family, shape: Shape, names: Iterable[str]) -> list[str]:
     """Those of these hyperparameters that the family leaves out on a table of this shape."""
     named = list(names)
-    there = distributions(known, shape) if named else {}
+    there = list_distributions(known, shape) if named else {}
     return [name for name in named if name not in there]
 
 
-def moved(given: Mapping[str, Any], name: str, distribution: BaseDistribution) -> Any:
+def move_into_range(given: Mapping[str, Any], name: str, distribution: BaseDistribution) -> Any:
     """The given value moved into the distribution; the middle where none is given."""
-    return nearest(distribution, given[name]) if name in given else at(distribution, 0.5)
+    return to_nearest(distribution, given[name]) if name in given else to_value(distribution, 0.5)
 
 
-def alone(known: Family, name: str) -> Family:
+def keep_one_range(known: Family, name: str) -> Family:
     """The family with none of the user's ranges but that of this hyperparameter."""
     return replace(known, ranges={n: given for n, given in known.ranges.items() if n == name})
 
 
-def _all_known(known: Family, shape: Shape, names: Iterable[str]) -> None:
+def _check_known(known: Family, shape: Shape, names: Iterable[str]) -> None:
     """InputError for a hyperparameter that the family has neither with the user's ranges nor without the others: one of
     them may bring it, such as `l1_ratio` on large tables, or leave it out."""
     for name in (n for n in names if n not in known.default):  # mostly none: each costs two hundred walks
-        there = distributions(known, shape) | distributions(alone(known, name), shape)
+        there = list_distributions(known, shape) | list_distributions(keep_one_range(known, name), shape)
         if name not in there:
-            raise unknown(f"hyperparameter of {known.name}", name, there)
+            raise make_unknown_error(f"hyperparameter of {known.name}", name, there)
 
 
-def completed(known: Family, shape: Shape, given: Mapping[str, Any], called: str) -> dict[str, Any]:
+def complete_configuration(known: Family, shape: Shape, given: Mapping[str, Any], called: str) -> dict[str, Any]:
     """The whole configuration of which a part is given: the rest is the default's. What this table does not ask for is
     left out.
 
@@ -192,18 +196,18 @@ def completed(known: Family, shape: Shape, given: Mapping[str, Any], called: str
 
     def chosen(name: str, distribution: BaseDistribution) -> Any:
         if name not in given and name not in known.default:
-            raise InputError(f"{called} needs {name} too, {ranged(distribution)}.")
+            raise InputError(f"{called} needs {name} too, {describe_range(distribution)}.")
         value = given.get(name, known.default.get(name))
         if not _holds(distribution, value):
             wider = f"; --space {known.name}.{name}=RANGE makes that wider"
             hint = "" if isinstance(distribution, CategoricalDistribution) else wider
-            raise InputError(f"{called}: {name} can be {ranged(distribution)}, not {value!r}{hint}.")
-        return nearest(distribution, value)
+            raise InputError(f"{called}: {name} can be {describe_range(distribution)}, not {value!r}{hint}.")
+        return to_nearest(distribution, value)
 
-    params = walked(known, shape, chosen).params
+    params = walk_space(known, shape, chosen).params
     beside = [name for name in given if name not in params and name not in known.default]
     if beside:
-        _all_known(known, shape, beside)
+        _check_known(known, shape, beside)
         raise InputError(f"{called}: {beside[0]} does not go with the rest of it, {params}.")
     return params
 
@@ -217,19 +221,19 @@ def _holds(distribution: BaseDistribution, value: Any) -> bool:
     return whole and distribution._contains(float(value))
 
 
-def ranged(distribution: BaseDistribution) -> str:
+def describe_range(distribution: BaseDistribution) -> str:
     """The values of a hyperparameter, in words."""
     if isinstance(distribution, CategoricalDistribution):
-        return "one of " + listed(distribution.choices)
+        return "one of " + join_names(distribution.choices)
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
     return f"from {distribution.low:g} to {distribution.high:g}"
 
 
-def view_of(known: Family, shape: Shape, metric: Metric, run: Run) -> View:
-    """What a search of the family may know before its first trial; InputError as `bounded`."""
-    asked, goal = run.families.get(known.name, OfFamily()), goal_for(metric, run.search)
-    narrow = bounded(known, asked.space, shape)
-    _all_known(narrow, shape, (name for name in asked.steps if name))
+def make_view(known: Family, shape: Shape, metric: Metric, run: Run) -> View:
+    """What a search of the family may know before its first trial; InputError as `apply_ranges`."""
+    asked, goal = run.families.get(known.name, OfFamily()), make_goal(metric, run.search)
+    narrow = apply_ranges(known, asked.space, shape)
+    _check_known(narrow, shape, (name for name in asked.steps if name))
     return View(
         narrow, shape, metric, (), run.seed, run.seed, expected=run.search.trials,
         directions=goal.directions, limited=bool(goal.limits), configurations=asked.configurations, steps=asked.steps,

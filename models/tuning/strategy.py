@@ -97,19 +97,19 @@ class View:
         return -over, self.metric.gain(trial.score or 0.0), -trial.number
 
 
-def drawn(view: View) -> Sequence[Proposal]:
+def leave_to_sampler(view: View) -> Sequence[Proposal]:
     """A whole batch that is left to the sampler."""
     return (Proposal(),) * BATCH
 
 
-def by_chance(view: View) -> BaseSampler:
+def make_random_sampler(view: View) -> BaseSampler:
     """The sampler that draws what proposals leave open evenly over the space: Optuna's RandomSampler."""
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=view.seed)
 
 
-def _at_hand(view: View) -> str:
+def _accept_all(view: View) -> str:
     return ""
 
 
@@ -126,10 +126,10 @@ class Strategy:
     """A fresh sampler for a batch: completes what proposals leave open. Seeded by `view.seed`, it finds all it knows in
     the study's told trials."""
     source: str
-    plan: Callable[[View], Sequence[Proposal]] = drawn
+    plan: Callable[[View], Sequence[Proposal]] = leave_to_sampler
     """The next batch: `BATCH` proposals, fewer only where they are the last ones, none where there is no more. Batches
     of one size are what a resumed search can take up."""
-    unsuited: Callable[[View], str] = _at_hand
+    unsuited: Callable[[View], str] = _accept_all
     """Why it can't search this family's space, in words with what would; empty where it can. Asked before any fit."""
     size: Callable[[View], float] | None = None
     """How many configurations it will try beside the default, where that is fixed before it begins."""
@@ -162,7 +162,7 @@ class Strategy:
         return f"uv sync --extra {self.extra}" if self.extra else "uv sync"
 
 
-def within_reach(told: Sequence[Trial]) -> set[int]:
+def find_reachable(told: Sequence[Trial]) -> set[int]:
     """The trials that the next batch may go on from: those of the last batch, and those that these went on from."""
     last = told[-BATCH:]
     return {t.number for t in last} | {t.parent for t in last if t.goes_on and t.parent is not None}

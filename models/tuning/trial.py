@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.fitting.schedule import rounds
+from models.fitting.schedule import count_rounds
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Trial:
     def seconds_anew(self) -> float:
         """Seconds of its fits from nothing: those of a schedule's step made as many more as there are more rounds."""
         steps = self.config.get("steps")
-        return self.seconds * rounds(self.config) / steps[-1][0] if steps else self.seconds
+        return self.seconds * count_rounds(self.config) / steps[-1][0] if steps else self.seconds
 
     @property
     def refit_config(self) -> dict[str, Any]:

@@ -22,60 +22,72 @@ import pyarrow as pa
 from models.config import Run
 from models.data import hashes
 from models.data.table import Finding, Reading, Table
-from models.errors import InputError, listed, shortened
-from models.monitoring.table_profile import every_level
+from models.errors import InputError, join_names
+from models.monitoring.table_profile import count_every_level
 from models.splitting.seal import Seal
-from models.tuning.goal import columns_of
+from models.text.safe import shorten
+from models.tuning.goal import list_compared_columns
 from tasks.data import places
-from tasks.data.chunks import misfit, refuse_lacking, used
+from tasks.data.chunks import list_used_columns, make_misfit_error, refuse_lacking
 from tasks.data.column_types.arrow import pc
-from tasks.data.column_types.columns import Column, canonical, positions, textual, whole_parser
-from tasks.data.column_types.kinds import Inferred, infer
+from tasks.data.column_types.columns import CanonicalColumn, is_textual, list_data_rows, make_whole_parser, to_canonical
+from tasks.data.column_types.kinds import InferredKind, infer_kind
 from tasks.data.column_types.numeric import writes_comma
-from tasks.data.column_types.target import Target, target
-from tasks.data.column_types.words import MARKS, NUMBER_MARKS, Words, words
-from tasks.data.headers import refuse_twice
-from tasks.data.keyed import keyed
-from tasks.data.notes import Note, at_rows, gathered
-from tasks.data.roles import Roles, groups, identities, named, roles, sealed, times, weights
-from tasks.data.room import room_for
-from tasks.data.seen import fitted
-from tasks.data.sources.source import Raw, fetched, load
+from tasks.data.column_types.target import Target, read_target
+from tasks.data.column_types.words import MARKS, NUMBER_MARKS, DistinctWords, to_distinct_words
+from tasks.data.headers import refuse_same_names
+from tasks.data.keyed import read_row_key
+from tasks.data.notes import ColumnNote, describe_rows, gather_findings
+from tasks.data.roles import (
+    ColumnRoles,
+    assign_roles,
+    encode_groups,
+    read_ids,
+    read_split_column,
+    read_times,
+    read_weights,
+    to_names,
+)
+from tasks.data.room import measure_room
+from tasks.data.seen import apply_reading
+from tasks.data.sources.source import RawTable, fetch_data, load_raw_table
 from tasks.data.spelled import Speller
 from tasks.system import memory
 
-__all__ = ["fetched", "read", "read_like", "read_with"]
+__all__ = ["fetch_data", "read_like", "read_table", "read_with"]
 
 
-def read(run: Run, now: datetime | None = None, kept: Callable[[], Mapping[str, Any] | None] | None = None) -> Table:
+def read_table(
+    run: Run, now: datetime | None = None, kept: Callable[[], Mapping[str, Any] | None] | None = None
+) -> Table:
     """The table that the run names, with everything that had to be decided as findings. `now`: when the run began,
     which dates in its path and in bound values are counted from; `kept`: how this name's rows were sealed before, asked
     for when the source is read."""
-    raw = load(run.data, run.query, run.bound, now, room_for(run.budget))
+    raw = load_raw_table(run.data, run.query, run.bound, now, measure_room(run.budget))
     if not len(raw.frame):
         raise InputError(f"{raw.source} has a header but no rows.")
     if raw.frame.shape[1] == 1:
         raise InputError(
-            f"{raw.source} has one column only ({shortened(raw.frame.columns[0])!r}); a target and at least one "
+            f"{raw.source} has one column only ({shorten(raw.frame.columns[0])!r}); a target and at least one "
             "feature are needed. In a csv file commas, semicolons, tabs or | divide columns; blanks and colons do not."
         )
-    mine = roles(run, list(raw.frame.columns), raw.source, raw.renamed)
-    mark = decimal_mark(raw)
+    mine = assign_roles(run, list(raw.frame.columns), raw.source, raw.renamed)
+    mark = find_decimal_mark(raw)
     whole = raw.frame[list(mine.needed)]
-    test = None if mine.test_column is None else sealed(raw.frame[mine.test_column])
+    test = None if mine.test_column is None else read_split_column(raw.frame[mine.test_column])
     known = None if kept is None or test is not None or run.test is not None else kept()
     seal = None if known is None else Seal.from_json(known)
     named_by = raw.frame[[c for c in raw.frame.columns if seal is not None and c in seal.columns]]
     # From here on each column is held once: as text until it is read, as what it was read as from then on.
     columns, raw = {str(c): column for c, column in raw.frame.items()}, replace(raw, frame=named_by)
     names = list(columns)
-    features, reading, notes = _features(raw, columns, mine, run, mark)
-    key = None if seal is None else keyed(raw, names, seal, mine, reading, features)
+    features, reading, notes = _read_features(raw, columns, mine, run, mark)
+    key = None if seal is None else read_row_key(raw, names, seal, mine, reading, features)
     said: list[Finding] = []
     if run.test is not None:
-        features, whole, test = _joined(run, mine, reading, features, whole, now)
-    found = target(whole[mine.target], run, mark, reading.missing)
-    said += _unseen_classes(found, test)
+        features, whole, test = _join_test_table(run, mine, reading, features, whole, now)
+    found = read_target(whole[mine.target], run, mark, reading.missing)
+    said += _find_unseen_classes(found, test)
     table = Table(
         name=run.name or raw.name,
         features=features,
@@ -84,32 +96,32 @@ def read(run: Run, now: datetime | None = None, kept: Callable[[], Mapping[str, 
         classes=found.classes,
         reading=reading,
         fingerprint="",
-        weight=None if mine.weight is None else weights(whole[mine.weight], mark),
-        group=None if mine.group is None else groups(whole[mine.group]),
-        group_names=None if mine.group is None else identities(whole[[mine.group]]),
-        time=None if mine.time is None else times(whole[mine.time], mark, run.types.get(mine.time)),
-        series=None if mine.series is None else groups(whole[mine.series], "series"),
-        ids=identities(whole[list(mine.ids)]) if mine.ids else None,
-        subgroups=_subgroups(whole, mine, run),
+        weight=None if mine.weight is None else read_weights(whole[mine.weight], mark),
+        group=None if mine.group is None else encode_groups(whole[mine.group]),
+        group_names=None if mine.group is None else read_ids(whole[[mine.group]]),
+        time=None if mine.time is None else read_times(whole[mine.time], mark, run.types.get(mine.time)),
+        series=None if mine.series is None else encode_groups(whole[mine.series], "series"),
+        ids=read_ids(whole[list(mine.ids)]) if mine.ids else None,
+        subgroups=_take_subgroups(whole, mine, run),
         test=test,
         key=key,
-        findings=(*raw.findings, *gathered(notes), *found.findings, *said),
+        findings=(*raw.findings, *gather_findings(notes), *found.findings, *said),
     )
-    table = _with_target(table, found, mine.target)
-    return replace(table, fingerprint=_fingerprint(table))
+    table = _drop_targetless_rows(table, found, mine.target)
+    return replace(table, fingerprint=_compute_fingerprint(table))
 
 
-def _subgroups(whole: pd.DataFrame, mine: Roles, run: Run) -> pd.DataFrame | None:
+def _take_subgroups(whole: pd.DataFrame, mine: ColumnRoles, run: Run) -> pd.DataFrame | None:
     """The columns whose subgroups are compared, under the names that the run gives them."""
-    asked = zip(columns_of(run.search), mine.subgroups, strict=True)
-    found = {name: named(whole[column]).array for name, column in asked}
+    asked = zip(list_compared_columns(run.search), mine.subgroups, strict=True)
+    found = {name: to_names(whole[column]).array for name, column in asked}
     return pd.DataFrame(found, index=pd.RangeIndex(len(whole))) if found else None
 
 
 def read_like(reading: Reading, source: object) -> pd.DataFrame:
     """The features of a later table, read as the first was, in its column order; stops where a column is missing or a
     value does not fit. Extra columns, another order and levels never seen are fine."""
-    return _like(reading, load(source))
+    return _read_features_like(reading, load_raw_table(source))
 
 
 def read_with(
@@ -117,37 +129,39 @@ def read_with(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The features as `read_like` gives them, spelled as the speller does, and those of the columns `names` that the
     table has, as they came. InputError where a column's levels are known ones that are written otherwise."""
-    raw = load(source)
-    features = _like(reading, raw, speller)
+    raw = load_raw_table(source)
+    features = _read_features_like(reading, raw, speller)
     speller.refuse(raw.source, certain=True)
     return features, raw.frame[[n for n in names if n in raw.frame.columns]]
 
 
-def _like(reading: Reading, raw: Raw, speller: Speller | None = None) -> pd.DataFrame:
+def _read_features_like(reading: Reading, raw: RawTable, speller: Speller | None = None) -> pd.DataFrame:
     speller = speller or Speller({})
     refuse_lacking(reading, list(raw.frame.columns), raw.source, raw.renamed)
-    comma = decimal_mark(raw) == ","
-    columns = {c: speller.read(_fitting(raw.frame[c], reading, comma, raw.source)) for c in used(reading)}
+    comma = find_decimal_mark(raw) == ","
+    columns = {
+        c: speller.read(_read_column_like(raw.frame[c], reading, comma, raw.source)) for c in list_used_columns(reading)
+    }
     return pd.DataFrame(columns, index=pd.RangeIndex(len(raw.frame)))
 
 
-def _fitting(column: pd.Series, reading: Reading, comma: bool, source: str) -> pd.Series:
+def _read_column_like(column: pd.Series, reading: Reading, comma: bool, source: str) -> pd.Series:
     """The column in canonical form; stops at the first value that does not fit its kind."""
     name = str(column.name)
-    kind, read = reading.kinds[name], fitted(column, reading, comma)
+    kind, read = reading.kinds[name], apply_reading(column, reading, comma)
     if read.bad.any():
-        raise misfit(source, column, kind, read.bad)
+        raise make_misfit_error(source, column, kind, read.bad)
     return read.values.reset_index(drop=True)
 
 
-def decimal_mark(raw: Raw) -> str | None:
+def find_decimal_mark(raw: RawTable) -> str | None:
     """`,` where some column of a text file can only be read with decimal commas."""
     if raw.format != "csv":
         return None
     for name in raw.frame.columns:
         array = pa.array(raw.frame[name])
         if pc.any(pc.match_substring_regex(array, r"\d,\d")).as_py():
-            found = words(raw.frame[name])
+            found = to_distinct_words(raw.frame[name])
             if writes_comma(found, found.marked(NUMBER_MARKS)):
                 return ","
     return "."
@@ -159,24 +173,24 @@ class _Feature:
 
     kind: str
     parser: dict[str, Any]
-    notes: tuple[Note, ...]
-    beyond: tuple[Note, ...]
+    notes: tuple[ColumnNote, ...]
+    beyond: tuple[ColumnNote, ...]
     """On values that are out of range."""
     writes_na: bool
     values: pd.Series | None
     """In canonical form; None where it is not used."""
 
 
-def _features(
-    raw: Raw, columns: dict[str, pd.Series], mine: Roles, run: Run, mark: str | None
-) -> tuple[pd.DataFrame, Reading, list[Note]]:
+def _read_features(
+    raw: RawTable, columns: dict[str, pd.Series], mine: ColumnRoles, run: Run, mark: str | None
+) -> tuple[pd.DataFrame, Reading, list[ColumnNote]]:
     """The used columns in canonical form, how they were read, and what was decided. What it reads it takes out of
     `columns`."""
     every = tuple(columns)
-    found = {n: _feature(columns.pop(n), mark, run, mine) for n in mine.features(every)}
+    found = {n: _read_feature(columns.pop(n), mark, run, mine) for n in mine.features(every)}
     marks = (*MARKS, "na") if any(f.writes_na for f in found.values()) else MARKS
     kinds = {n: f.kind for n, f in found.items()}
-    stay = places.kept(kinds, run)
+    stay = places.find_kept_columns(kinds, run)
     reading = Reading(
         source=raw.source if raw.format != "frame" else "frame",
         format=raw.format,
@@ -191,109 +205,111 @@ def _features(
         pinned=tuple(c for c in kinds if c in stay),
     )
     notes = [note for f in found.values() for note in f.notes] + [n for f in found.values() for n in f.beyond]
-    used = {n: _marked(f.values, f.kind, marks).array for n, f in found.items() if f.values is not None}
+    used = {n: _apply_marks(f.values, f.kind, marks).array for n, f in found.items() if f.values is not None}
     return pd.DataFrame(used, index=pd.RangeIndex(len(raw.frame))), reading, notes
 
 
-def _feature(column: pd.Series, mark: str | None, run: Run, mine: Roles) -> _Feature:
-    """The column, read. What stands for missing in words is not known before all columns are: see `_marked`."""
+def _read_feature(column: pd.Series, mark: str | None, run: Run, mine: ColumnRoles) -> _Feature:
+    """The column, read. What stands for missing in words is not known before all columns are: see `_apply_marks`."""
     name = str(column.name)
-    found = _kind(column, mark, run.types.get(name) or _role(name, mine), name == mine.time, run.order.get(name))
+    found = _infer_column_kind(
+        column, mark, run.types.get(name) or _find_role_kind(name, mine), name == mine.time, run.order.get(name)
+    )
     if found.kind in ("id", "drop"):
         return _Feature(found.kind, found.parser, found.notes, (), found.writes_na, None)
-    read = canonical(column, found.kind, found.parser, found=found.words)
+    read = to_canonical(column, found.kind, found.parser, found=found.words)
     memory.give_back(len(column))
     if name in run.types:
         _refuse_unfit(column, read, found.words, run.types[name])
-    return _Feature(found.kind, found.parser, found.notes, _beyond(name, read), found.writes_na, read.values)
+    return _Feature(found.kind, found.parser, found.notes, _find_out_of_range(name, read), found.writes_na, read.values)
 
 
-def _marked(values: pd.Series, kind: str, marks: tuple[str, ...]) -> pd.Series:
+def _apply_marks(values: pd.Series, kind: str, marks: tuple[str, ...]) -> pd.Series:
     """A column in canonical form in which these marks stand for missing too."""
     words_only = kind in ("category", "ordered", "text")
-    return canonical(values, kind, {}, marks).values if words_only and marks != MARKS else values
+    return to_canonical(values, kind, {}, marks).values if words_only and marks != MARKS else values
 
 
-def _role(name: str, mine: Roles) -> str | None:
+def _find_role_kind(name: str, mine: ColumnRoles) -> str | None:
     """The kind that a column's role asks for: numbers that name series are names."""
     return "category" if name == mine.series else None
 
 
-def _kind(
+def _infer_column_kind(
     column: pd.Series, mark: str | None, asked: str | None, is_time: bool, order: Sequence[str] | None = None
-) -> Inferred:
+) -> InferredKind:
     """The column's kind; the time column is a date or a number, never an id."""
-    found = infer(column, mark, asked, order)
+    found = infer_kind(column, mark, asked, order)
     if is_time and found.kind in ("id", "key", "category"):
-        return infer(column, mark, "number")
-    if found.kind == "category" and textual(column):
-        return replace(found, parser=found.parser | whole_parser(column, found.words))
+        return infer_kind(column, mark, "number")
+    if found.kind == "category" and is_textual(column):
+        return replace(found, parser=found.parser | make_whole_parser(column, found.words))
     return found
 
 
-def _refuse_unfit(raw: pd.Series, read: Column, found: Words | None, asked: str) -> None:
+def _refuse_unfit(raw: pd.Series, read: CanonicalColumn, found: DistinctWords | None, asked: str) -> None:
     """Stops where not one value is of the kind that was asked for."""
     there = raw.notna().to_numpy() if found is None else found.rows(~found.marked(NUMBER_MARKS))
     if there.any() and read.values.isna().all():
-        row = positions(there, 1)[0]
+        row = list_data_rows(there, 1)[0]
         raise InputError(
-            f"The type {asked} is given for the column {shortened(raw.name)!r}, and no value of it is one: "
-            f"{shortened(str(raw.iloc[row - 1]))!r} in data row {row}. Leave out its type, or give another."
+            f"The type {asked} is given for the column {shorten(raw.name)!r}, and no value of it is one: "
+            f"{shorten(str(raw.iloc[row - 1]))!r} in data row {row}. Leave out its type, or give another."
         )
 
 
-def _beyond(name: str, column: Column) -> tuple[Note, ...]:
+def _find_out_of_range(name: str, column: CanonicalColumn) -> tuple[ColumnNote, ...]:
     """What is said of values that are out of range."""
     if not column.far.any():
         return ()
-    rows = positions(column.far)
+    rows = list_data_rows(column.far)
     check = "far_dates" if column.values.dtype.kind == "M" else "out_of_range"
-    return (Note(check, name, at_rows(rows, int(column.far.sum())), rows),)
+    return (ColumnNote(check, name, describe_rows(rows, int(column.far.sum())), rows),)
 
 
-def _joined(
-    run: Run, mine: Roles, reading: Reading, features: pd.DataFrame, whole: pd.DataFrame, now: datetime | None
+def _join_test_table(
+    run: Run, mine: ColumnRoles, reading: Reading, features: pd.DataFrame, whole: pd.DataFrame, now: datetime | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """The table with the rows of the test table beneath, and which those are."""
     if mine.test_column is not None:
         raise InputError("Give a test table or a split column, not both.")
-    later = load(run.test, now=now, room=room_for(run.budget))
+    later = load_raw_table(run.test, now=now, room=measure_room(run.budget))
     lacking = [c for c in mine.needed if c not in later.frame.columns]
     if lacking:
         raise InputError(
-            f"{later.source} lacks the column {shortened(lacking[0])!r}, which the test table has to hold too."
+            f"{later.source} lacks the column {shorten(lacking[0])!r}, which the test table has to hold too."
         )
-    refuse_twice(mine.named, list(later.frame.columns), later.renamed, later.source)
+    refuse_same_names(mine.named, list(later.frame.columns), later.renamed, later.source)
     if not len(later.frame):
         raise InputError(f"{later.source} has a header but no rows.")
-    both = {c: _stacked(whole[c], later.frame[c]) for c in mine.needed}
+    both = {c: _stack_columns(whole[c], later.frame[c]) for c in mine.needed}
     test = np.arange(len(features) + len(later.frame)) >= len(features)
-    speller = Speller(every_level(features, reading.kinds))
-    joined = pd.concat([features, _like(reading, later, speller)], ignore_index=True)
+    speller = Speller(count_every_level(features, reading.kinds))
+    joined = pd.concat([features, _read_features_like(reading, later, speller)], ignore_index=True)
     speller.refuse(later.source)
     return joined, pd.DataFrame(both), test
 
 
-def _stacked(first: pd.Series, second: pd.Series) -> pd.Series:
+def _stack_columns(first: pd.Series, second: pd.Series) -> pd.Series:
     """One column under the other; as text where their types differ."""
-    if textual(first) != textual(second):
+    if is_textual(first) != is_textual(second):
         first, second = (c.astype("object").where(c.notna()).astype("str") for c in (first, second))
     return pd.concat([first, second], ignore_index=True)
 
 
-def _unseen_classes(found: Target, test: np.ndarray | None) -> list[Finding]:
+def _find_unseen_classes(found: Target, test: np.ndarray | None) -> list[Finding]:
     if test is None or found.task == "regression":
         return []
     known = set(found.values[~test & ~found.missing].tolist())
     unseen = [found.classes[c] for c in sorted(set(found.values[test & ~found.missing].tolist()) - known)]
     said = (
-        f"Targets that stand in the test rows only can't be learned: {listed(unseen)}. Leave those rows out of the "
+        f"Targets that stand in the test rows only can't be learned: {join_names(unseen)}. Leave those rows out of the "
         "test set, or give training rows with these targets too."
     )
     return [Finding("unseen_classes", "stop", said)] if unseen else []
 
 
-def _with_target(table: Table, found: Target, name: str) -> Table:
+def _drop_targetless_rows(table: Table, found: Target, name: str) -> Table:
     """The table without the rows that have no target."""
     if not found.missing.any():
         return table
@@ -302,23 +318,23 @@ def _with_target(table: Table, found: Target, name: str) -> Table:
     for part, where in (("test", table.test), ("training", None if table.test is None else ~table.test)):
         if where is not None and found.missing[where].all():
             raise InputError(f"The target {name!r} has no values in the {part} rows.")
-    rows = positions(found.missing)
+    rows = list_data_rows(found.missing)
     count = int(found.missing.sum())
-    said = f"{count:,} of {table.rows:,} rows have no target {name!r} and were left out: {at_rows(rows, count)}."
+    said = f"{count:,} of {table.rows:,} rows have no target {name!r} and were left out: {describe_rows(rows, count)}."
     finding = Finding("missing_target", "warn", said, (name,), rows)
     return replace(table.take(np.flatnonzero(~found.missing)), findings=(*table.findings, finding))
 
 
-def _fingerprint(table: Table) -> str:
+def _compute_fingerprint(table: Table) -> str:
     """Hex digest over names, kinds, features, target, roles: the content, not the file's form."""
     digest = hashlib.sha256()
     digest.update(repr([(c, table.reading.kinds[c]) for c in table.features.columns]).encode())
     digest.update(repr((table.task, table.classes)).encode())
     if table.features.shape[1]:
-        digest.update(hashes.of_rows(table.features).tobytes())
+        digest.update(hashes.hash_rows(table.features).tobytes())
     for values in (table.target, table.weight, table.group, table.time, table.test):
         digest.update(b"-" if values is None else np.ascontiguousarray(values).tobytes())
     for frame in (table.ids, table.subgroups):
         if frame is not None:
-            digest.update(hashes.of_rows(frame).tobytes())
+            digest.update(hashes.hash_rows(frame).tobytes())
     return digest.hexdigest()[:32]

@@ -14,15 +14,24 @@ import pandas as pd
 import pyarrow as pa
 
 from models.data.table import Reading
-from models.errors import InputError, listed, shortened
-from tasks.data.column_types.columns import canonical, positions, textual
-from tasks.data.column_types.numeric import comma_votes, commas_win
-from tasks.data.column_types.words import NUMBER_MARKS, words
-from tasks.data.headers import near, refuse_twice, twice
-from tasks.data.rows import SURVEY, Rows, TextRows, opened
+from models.errors import InputError, join_names
+from models.text.safe import shorten
+from tasks.data.column_types.columns import is_textual, list_data_rows, to_canonical
+from tasks.data.column_types.numeric import count_comma_votes, has_comma_majority
+from tasks.data.column_types.words import NUMBER_MARKS, to_distinct_words
+from tasks.data.headers import list_same_names, refuse_same_names, suggest_near_names
+from tasks.data.rows import SURVEY, TableRows, TextRows, open_table
 from tasks.data.spelled import Speller
 
-__all__ = ["Chunk", "Rows", "chunks", "misfit", "opened", "refuse_lacking", "used"]
+__all__ = [
+    "Chunk",
+    "TableRows",
+    "list_used_columns",
+    "make_misfit_error",
+    "open_table",
+    "read_chunks",
+    "refuse_lacking",
+]
 
 
 @dataclass(frozen=True)
@@ -35,60 +44,66 @@ class Chunk:
     """The columns that were asked for, as they came."""
 
 
-def chunks(
-    reading: Reading, table: Rows, rows: int, keep: Sequence[str] = (), speller: Speller | None = None
+def read_chunks(
+    reading: Reading, table: TableRows, rows: int, keep: Sequence[str] = (), speller: Speller | None = None
 ) -> Iterator[Chunk]:
     """The rows of a later table, at most `rows` at a time, in their order; at least one chunk, be it empty. InputError
     before the first where a column is missing, at the first value that does not fit its column's kind, and after the
     last where the speller has never seen most values of a column."""
     speller = speller or Speller({})
-    wanted = used(reading)
+    wanted = list_used_columns(reading)
     refuse_lacking(reading, table.names, table.source, table.renamed)
     if lacking := [c for c in keep if c not in table.names]:
-        raise InputError(f"No column {lacking[0]!r} to keep in {table.source}.{near(lacking[0], table.names)}")
-    like = _surveyed(reading, table, wanted)
+        raise InputError(
+            f"No column {lacking[0]!r} to keep in {table.source}.{suggest_near_names(lacking[0], table.names)}"
+        )
+    like = _survey_table(reading, table, wanted)
     columns = [c for c in table.names if c in {*wanted, *keep}]
     first = 0
     for frame in table.frames(rows, columns):
         read = {c: speller.read(like.read(frame[c], first)) for c in wanted}
-        yield Chunk(pd.DataFrame(read, index=pd.RangeIndex(len(frame))), _kept(frame, keep))
+        yield Chunk(pd.DataFrame(read, index=pd.RangeIndex(len(frame))), _keep_columns(frame, keep))
         first += len(frame)
     speller.refuse(table.source)
 
 
-def used(reading: Reading) -> list[str]:
+def list_used_columns(reading: Reading) -> list[str]:
     """The columns that are used, in the order of training."""
     return [c for c, kind in reading.kinds.items() if kind not in ("id", "drop")]
 
 
 def refuse_lacking(reading: Reading, names: Sequence[str], source: str, renamed: Mapping[str, str]) -> None:
-    """Stops where a column that is used is not there, or stands twice where it stood once; `renamed`: what columns that
-    were renamed are called in the source."""
+    """Stops where a column that is used is not there, or stands twice where it stood once; `match_renamed_columns`:
+    what columns that were renamed are called in the source."""
     known = [*reading.kinds, *reading.others]
-    again = [c for c in used(reading) if twice(c, names, renamed) not in ([], twice(c, known, reading.renamed))]
-    refuse_twice([(c, "a column that the model looks at") for c in again], names, renamed, source)
-    lacking = [c for c in used(reading) if c not in names]
+    again = [
+        c
+        for c in list_used_columns(reading)
+        if list_same_names(c, names, renamed) not in ([], list_same_names(c, known, reading.renamed))
+    ]
+    refuse_same_names([(c, "a column that the model looks at") for c in again], names, renamed, source)
+    lacking = [c for c in list_used_columns(reading) if c not in names]
     if lacking:
         spare = [c for c in names if c not in reading.kinds]
-        hint = near(lacking[0], spare) if len(lacking) == 1 else ""
+        hint = suggest_near_names(lacking[0], spare) if len(lacking) == 1 else ""
         hint = hint if "Did you mean" in hint else ""
-        told = listed((f"{c!r} ({reading.kinds[c]})" for c in lacking), width=60)
+        told = join_names((f"{c!r} ({reading.kinds[c]})" for c in lacking), width=60)
         raise InputError(
             f"{source} lacks the column{'s'[: len(lacking) > 1]} {told}.{hint} Every column that was trained on has to "
             "be there; single values may be empty."
         )
 
 
-def misfit(source: str, column: pd.Series, kind: str, bad: np.ndarray, first: int = 0) -> InputError:
+def make_misfit_error(source: str, column: pd.Series, kind: str, bad: np.ndarray, first: int = 0) -> InputError:
     """For values that are not of their column's kind; `first`: the rows above."""
-    row = positions(bad, 1)[0]
+    row = list_data_rows(bad, 1)[0]
     what = {
         "number": "is no number", "key": "is no number", "date": "is no date of the known form",
         "boolean": "is neither true nor false",
     }  # fmt: skip
     more = f" ({int(bad.sum())} such values)" if bad.sum() > 1 else ""
     return InputError(
-        f"{source}, column {shortened(column.name)!r}, data row {row + first}: {shortened(column.iloc[row - 1])!r} "
+        f"{source}, column {shorten(column.name)!r}, data row {row + first}: {shorten(column.iloc[row - 1])!r} "
         f"{what.get(kind, 'does not fit')}{more}. The column was a {kind} in training: correct it, or leave it empty."
     )
 
@@ -97,7 +112,7 @@ def misfit(source: str, column: pd.Series, kind: str, bad: np.ndarray, first: in
 
 
 @dataclass(frozen=True)
-class _Like:
+class _ReadingPlan:
     """How the columns of a later table are read, once the whole of it was looked over."""
 
     reading: Reading
@@ -111,9 +126,9 @@ class _Like:
         """The column in canonical form; stops at the first value that does not fit its kind."""
         name = str(column.name)
         kind = self.reading.kinds[name]
-        read = canonical(self._words(column), kind, self.parser(name), self.reading.missing)
+        read = to_canonical(self._words(column), kind, self.parser(name), self.reading.missing)
         if read.bad.any():
-            raise misfit(self.source, column, kind, read.bad, first)
+            raise make_misfit_error(self.source, column, kind, read.bad, first)
         return read.values.reset_index(drop=True)
 
     def parser(self, name: str) -> dict[str, Any]:
@@ -124,19 +139,19 @@ class _Like:
     def _words(self, column: pd.Series) -> pd.Series:
         if (whole := self.whole.get(str(column.name))) is None:
             return column
-        floats = _floats(column)
+        floats = _to_floats(column)
         return (floats.astype("Int64") if whole else floats).astype("str").where(floats.notna())
 
 
-def _surveyed(reading: Reading, table: Rows, wanted: Sequence[str]) -> _Like:
+def _survey_table(reading: Reading, table: TableRows, wanted: Sequence[str]) -> _ReadingPlan:
     """How the table is read. The whole of it is looked over only where it may matter."""
     if isinstance(table, TextRows):
-        return _Like(reading, table.source, _by_comma(reading, table, wanted))
+        return _ReadingPlan(reading, table.source, _find_comma_columns(reading, table, wanted))
     mixed = [c for c in wanted if reading.kinds[c] in ("category", "ordered", "text", "date")]
-    return _Like(reading, table.source, whole=_whole(table, mixed))
+    return _ReadingPlan(reading, table.source, whole=_find_whole_columns(table, mixed))
 
 
-def _by_comma(reading: Reading, table: TextRows, wanted: Sequence[str]) -> frozenset[str]:
+def _find_comma_columns(reading: Reading, table: TextRows, wanted: Sequence[str]) -> frozenset[str]:
     """The columns of numbers that are read with decimal commas: where some column of the file can only be read so,
     those that can't be read otherwise."""
     if not table.commas:
@@ -145,22 +160,22 @@ def _by_comma(reading: Reading, table: TextRows, wanted: Sequence[str]) -> froze
     numbers = [c for c in wanted if reading.kinds[c] in ("number", "key")]
     for frame in table.frames(SURVEY, table.names):
         for name in table.names:
-            found = words(frame[name])
-            votes[name] = votes[name] + comma_votes(found, found.marked(NUMBER_MARKS))
+            found = to_distinct_words(frame[name])
+            votes[name] = votes[name] + count_comma_votes(found, found.marked(NUMBER_MARKS))
         for name in numbers:
             bad[name] |= bool(
-                canonical(frame[name], "number", reading.parsers.get(name, {}), reading.missing).bad.any()
+                to_canonical(frame[name], "number", reading.parsers.get(name, {}), reading.missing).bad.any()
             )
-    return frozenset(c for c in numbers if bad[c]) if any(map(commas_win, votes.values())) else frozenset()
+    return frozenset(c for c in numbers if bad[c]) if any(map(has_comma_majority, votes.values())) else frozenset()
 
 
-def _whole(table: Rows, columns: Sequence[str]) -> dict[str, bool]:
+def _find_whole_columns(table: TableRows, columns: Sequence[str]) -> dict[str, bool]:
     """Which of these columns hold floats, and whether those are whole numbers throughout."""
     found: dict[str, bool] = {}
     some: set[str] = set()
     for frame in table.frames(SURVEY, columns) if columns else ():
         for name in columns:
-            if (floats := _floats(frame[name])) is None:
+            if (floats := _to_floats(frame[name])) is None:
                 continue
             values = floats.dropna().to_numpy(np.float64)
             fine = bool((np.mod(values, 1) == 0).all() and (not len(values) or np.abs(values).max() < 2**53))
@@ -169,18 +184,18 @@ def _whole(table: Rows, columns: Sequence[str]) -> dict[str, bool]:
     return {name: fine and name in some for name, fine in found.items()}
 
 
-def _floats(column: pd.Series) -> Any:
+def _to_floats(column: pd.Series) -> Any:
     """The column's floats, also where they are the levels of a categorical; None where it holds others."""
     dtype = column.cat.categories.dtype if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
     return column.astype(dtype) if pd.api.types.is_float_dtype(dtype) else None
 
 
-def _kept(frame: pd.DataFrame, keep: Sequence[str]) -> pa.Table:
+def _keep_columns(frame: pd.DataFrame, keep: Sequence[str]) -> pa.Table:
     """The columns as they came, each of one type in all chunks."""
-    return pa.table({name: _typed(frame[name]) for name in keep})
+    return pa.table({name: _to_arrow_array(frame[name]) for name in keep})
 
 
-def _typed(column: pd.Series) -> Any:
-    if isinstance(column.dtype, pd.CategoricalDtype) or (textual(column) and column.dtype == object):
+def _to_arrow_array(column: pd.Series) -> Any:
+    if isinstance(column.dtype, pd.CategoricalDtype) or (is_textual(column) and column.dtype == object):
         return pa.array([None if pd.isna(v) else str(v) for v in column.astype(object)], pa.large_string())
     return pa.array(column, from_pandas=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from models.data.table import Finding
-from models.errors import InputError, listed, shortened, suggested
+from models.errors import InputError, join_names, suggest_names
+from models.text.safe import shorten
 
 MOST = 100_000
 """Columns that a table may have: each is looked at alone, which takes milliseconds."""
@@ -22,21 +23,21 @@ def refuse_wide(names: Sequence[str], path: Path) -> None:
         )
 
 
-def named(given: Sequence[object]) -> tuple[list[str], dict[str, str], list[Finding]]:
+def clean_names(given: Sequence[object]) -> tuple[list[str], dict[str, str], list[Finding]]:
     """The names, {name: name in the source} where they differ, and what is to be said."""
     source = [".".join(str(p) for p in g if str(p)) if isinstance(g, tuple) else str(g) for g in given]
-    plain = [_plain(name, place) for place, name in enumerate(source, 1)]
-    unique = _unique(plain)
+    plain = [_clean_name(name, place) for place, name in enumerate(source, 1)]
+    unique = _number_duplicates(plain)
     renamed = {new: old for new, old in zip(unique, source, strict=True) if new != old}
-    return unique, renamed, _findings(source, plain, unique)
+    return unique, renamed, _find_name_problems(source, plain, unique)
 
 
-def _plain(name: str, place: int) -> str:
+def _clean_name(name: str, place: int) -> str:
     """The name in NFC without blanks around it, so that equal-looking names are equal; `column 3` for none."""
     return unicodedata.normalize("NFC", " ".join(name.replace("\ufeff", "").split())) or f"column {place}"
 
 
-def _unique(names: list[str]) -> list[str]:
+def _number_duplicates(names: list[str]) -> list[str]:
     """The names with `.2`, `.3` behind those that stood before."""
     taken, unique = set(names), []
     seen: set[str] = set()
@@ -49,31 +50,31 @@ def _unique(names: list[str]) -> list[str]:
     return unique
 
 
-def twice(name: str, names: Iterable[str], renamed: Mapping[str, str]) -> list[str]:
+def list_same_names(name: str, names: Iterable[str], renamed: Mapping[str, str]) -> list[str]:
     """The names of all columns that the header calls `name`, where that are two or more."""
-    same = [n for n in names if n == name or _plain(renamed.get(n, n), 0) == name]
+    same = [n for n in names if n == name or _clean_name(renamed.get(n, n), 0) == name]
     return same if name in same and len(same) > 1 else []
 
 
-def refuse_twice(
+def refuse_same_names(
     asked: Iterable[tuple[str, str]], names: Sequence[str], renamed: Mapping[str, str], source: str
 ) -> None:
     """Stops at the first of the (name, what it is) that stands more than once in the header: nothing tells which is
     meant."""
     for name, what in asked:
-        if same := twice(name, names, renamed):
-            places = listed(names.index(n) + 1 for n in same)
+        if same := list_same_names(name, names, renamed):
+            places = join_names(names.index(n) + 1 for n in same)
             raise InputError(
-                f"The header of {source} holds {shortened(name, 60)!r} {len(same)} times (columns {places}), and it is "
+                f"The header of {source} holds {shorten(name, 60)!r} {len(same)} times (columns {places}), and it is "
                 f"{what}: which one is meant? Give each column a name of its own."
             )
 
 
-def _findings(source: list[str], plain: list[str], unique: list[str]) -> list[Finding]:
+def _find_name_problems(source: list[str], plain: list[str], unique: list[str]) -> list[Finding]:
     found = []
     again = [(p, u) for p, u in zip(plain, unique, strict=True) if p != u]
     if again:
-        pairs = listed((f"{p} (now {u})" for p, u in again), width=80)
+        pairs = join_names((f"{p} (now {u})" for p, u in again), width=80)
         found.append(
             Finding("column_names", "warn", f"Column names that stand more than once were numbered: {pairs}.",
                     tuple(u for _, u in again[:8]))
@@ -81,18 +82,20 @@ def _findings(source: list[str], plain: list[str], unique: list[str]) -> list[Fi
     empty = [u for s, u in zip(source, unique, strict=True) if not s.strip()]
     if empty:
         found.append(
-            Finding("column_names", "warn", f"Columns without a name were named: {listed(empty)}.", tuple(empty[:8]))
+            Finding(
+                "column_names", "warn", f"Columns without a name were named: {join_names(empty)}.", tuple(empty[:8])
+            )
         )
     trimmed = [u for s, u in zip(source, plain, strict=True) if s != u and s.strip()]
     if trimmed:
-        found.append(Finding("column_names", "pass", f"Blanks in column names were trimmed: {listed(trimmed)}."))
+        found.append(Finding("column_names", "pass", f"Blanks in column names were trimmed: {join_names(trimmed)}."))
     values = sum(_is_number(s) for s in source)
-    if 2 * values >= len(source) and not _counted(source):
+    if 2 * values >= len(source) and not _has_rising_numbers(source):
         found.append(
             Finding(
                 "column_names",
                 "warn",
-                f"Many column names are numbers ({listed(source, 4)}): is the header line missing?",
+                f"Many column names are numbers ({join_names(source, 4)}): is the header line missing?",
             )
         )
     return found
@@ -106,21 +109,21 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _counted(source: list[str]) -> bool:
+def _has_rising_numbers(source: list[str]) -> bool:
     """Whether the names are whole numbers that rise, as in a table of pixels or years."""
     numbers = [int(s) for s in source if s.strip().isdigit()]
     return len(numbers) >= sum(map(_is_number, source)) and numbers == sorted(set(numbers))
 
 
-def column(asked: str, names: Iterable[str], what: str, where: str) -> str:
+def find_column(asked: str, names: Iterable[str], what: str, where: str) -> str:
     """The column's name as the table has it; stops with the near ones where it has none."""
     known = list(names)
-    for candidate in (asked, _plain(asked, 0)):
+    for candidate in (asked, _clean_name(asked, 0)):
         if candidate in known:
             return candidate
-    raise InputError(f"No column {shortened(asked, 60)!r} in {where} ({what}).{near(asked, known)}")
+    raise InputError(f"No column {shorten(asked, 60)!r} in {where} ({what}).{suggest_near_names(asked, known)}")
 
 
-def near(asked: str, known: Sequence[str]) -> str:
+def suggest_near_names(asked: str, known: Sequence[str]) -> str:
     """` Did you mean ...?` for the likely names; else the names there are."""
-    return suggested(asked, known, "Its columns", 8)
+    return suggest_names(asked, known, "Its columns", 8)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.data.table import Finding
-from models.errors import listed, shortened
+from models.errors import join_names
+from models.text.safe import shorten
 
 # check -> (verdict, the sentence that the columns stand in).
 SENTENCES: dict[str, tuple[Literal["pass", "warn"], str]] = {
@@ -41,7 +42,7 @@ SENTENCES: dict[str, tuple[Literal["pass", "warn"], str]] = {
 
 
 @dataclass(frozen=True)
-class Note:
+class ColumnNote:
     """What was seen in one column."""
 
     check: str
@@ -50,22 +51,22 @@ class Note:
     rows: tuple[int, ...] = ()
 
 
-def gathered(notes: Iterable[Note]) -> list[Finding]:
+def gather_findings(notes: Iterable[ColumnNote]) -> list[Finding]:
     """One finding per check, with at most eight columns in words."""
-    by_check: dict[str, list[Note]] = {}
+    by_check: dict[str, list[ColumnNote]] = {}
     for note in notes:
         by_check.setdefault(note.check, []).append(note)
-    return [_finding(check, found) for check, found in by_check.items()]
+    return [_make_finding(check, found) for check, found in by_check.items()]
 
 
-def _finding(check: str, notes: list[Note]) -> Finding:
+def _make_finding(check: str, notes: list[ColumnNote]) -> Finding:
     verdict, sentence = SENTENCES[check]
-    items = listed((f"{shortened(n.column)} ({n.text})" if n.text else n.column for n in notes), width=160)
+    items = join_names((f"{shorten(n.column)} ({n.text})" if n.text else n.column for n in notes), width=160)
     columns = tuple(n.column for n in notes[:8])
     return Finding(check, verdict, sentence.format(items), columns, tuple(r for n in notes[:8] for r in n.rows)[:8])
 
 
-def at_rows(rows: tuple[int, ...], count: int | None = None) -> str:
+def describe_rows(rows: tuple[int, ...], count: int | None = None) -> str:
     """`data row 7` or `data rows 7, 8 and 3 more`."""
     count = len(rows) if count is None else count
     shown = ", ".join(map(str, rows[:5]))

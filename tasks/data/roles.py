@@ -10,21 +10,22 @@ import numpy as np
 import pandas as pd
 
 from models.config import Run
-from models.errors import InputError, listed, shortened
-from models.tuning.goal import columns_of
-from tasks.data.column_types.columns import canonical, positions, textual, whole_parser
+from models.errors import InputError, join_names
+from models.text.safe import shorten
+from models.tuning.goal import list_compared_columns
+from tasks.data.column_types.columns import is_textual, list_data_rows, make_whole_parser, to_canonical
 from tasks.data.column_types.dates import ORDERS
-from tasks.data.column_types.kinds import infer
-from tasks.data.column_types.words import words
-from tasks.data.headers import column, near, refuse_twice, twice
-from tasks.data.notes import at_rows
+from tasks.data.column_types.kinds import infer_kind
+from tasks.data.column_types.words import to_distinct_words
+from tasks.data.headers import find_column, list_same_names, refuse_same_names, suggest_near_names
+from tasks.data.notes import describe_rows
 
 SEALED = ("true", "test", "1", "1.0", "yes", "t", "y", "sealed", "holdout")
 WORK = ("false", "train", "0", "0.0", "no", "f", "n", "work", "", "training", "valid", "validation")
 
 
 @dataclass(frozen=True)
-class Roles:
+class ColumnRoles:
     """Names as the table has them."""
 
     target: str
@@ -60,28 +61,32 @@ class Roles:
         return [n for n in names if n not in others]
 
 
-def roles(run: Run, names: Sequence[str], source: str, renamed: Mapping[str, str] = MappingProxyType({})) -> Roles:
+def assign_roles(
+    run: Run, names: Sequence[str], source: str, renamed: Mapping[str, str] = MappingProxyType({})
+) -> ColumnRoles:
     """The roles that the run gives; stops at a column that the table lacks, is asked for twice or stands twice in the
-    header. `renamed`: what columns that were renamed are called in the source."""
+    header. `match_renamed_columns`: what columns that were renamed are called in the source."""
     wanted = run.target or ("target" if str(run.data).startswith("sklearn:") else None)
     if wanted is None:
-        raise InputError(f"Which column of {source} is the target? Give --target. Its columns: {listed(names, 20)}.")
+        raise InputError(
+            f"Which column of {source} is the target? Give --target. Its columns: {join_names(names, 20)}."
+        )
 
     def one(name: str | None, what: str) -> str | None:
-        return None if name is None else column(name, names, what, source)
+        return None if name is None else find_column(name, names, what, source)
 
-    found = Roles(
-        column(wanted, names, "the target", source),
+    found = ColumnRoles(
+        find_column(wanted, names, "the target", source),
         one(run.weight, "the weights"),
         one(run.split.group, "the groups"),
         one(run.split.time, "the time"),
         one(run.split.series, "the series"),
-        tuple(column(n, names, "an id", source) for n in run.split.id),
+        tuple(find_column(n, names, "an id", source) for n in run.split.id),
         one(run.split.test_column, "the split column"),
-        tuple(column(n, names, "to drop", source) for n in run.drop),
-        tuple(column(n, names, "to compare subgroups of", source) for n in columns_of(run.search)),
+        tuple(find_column(n, names, "to drop", source) for n in run.drop),
+        tuple(find_column(n, names, "to compare subgroups of", source) for n in list_compared_columns(run.search)),
     )
-    refuse_twice([*found.named, *_in_options(run, names, renamed)], names, renamed, source)
+    refuse_same_names([*found.named, *_list_option_columns(run, names, renamed)], names, renamed, source)
     others = (found.weight, found.group, found.time, found.series, *found.ids, found.test_column, *found.dropped)
     if found.target in others:
         raise InputError(
@@ -91,61 +96,65 @@ def roles(run: Run, names: Sequence[str], source: str, renamed: Mapping[str, str
     unknown_types = [n for n in run.types if n not in names]
     if unknown_types:
         raise InputError(
-            f"A type is given for {shortened(unknown_types[0])!r}, which {source} lacks.{near(unknown_types[0], names)}"
+            f"A type is given for {shorten(unknown_types[0])!r}, which {source} "
+            f"lacks.{suggest_near_names(unknown_types[0], names)}"
         )
     unordered = [n for n in run.order if n not in names]
     if unordered:
         raise InputError(
-            f"An order is given for {shortened(unordered[0])!r}, which {source} lacks.{near(unordered[0], names)}"
+            f"An order is given for {shorten(unordered[0])!r}, which {source} "
+            f"lacks.{suggest_near_names(unordered[0], names)}"
         )
     if found.target in run.types:
         raise InputError(f"A type is given for the target {found.target!r}; choose by --task instead.")
     return found
 
 
-def _in_options(run: Run, names: Sequence[str], renamed: Mapping[str, str]) -> list[tuple[str, str]]:
+def _list_option_columns(run: Run, names: Sequence[str], renamed: Mapping[str, str]) -> list[tuple[str, str]]:
     """(name, what it is) for each column that is to be dropped or has a type or an order given, unless all that the
     header calls so have."""
     given = {"to be dropped": run.drop, "given a type": tuple(run.types), "given an order": tuple(run.order)}
-    return [(n, what) for what, some in given.items() for n in some if not {*twice(n, names, renamed)} <= {*some}]
+    return [
+        (n, what) for what, some in given.items() for n in some if not {*list_same_names(n, names, renamed)} <= {*some}
+    ]
 
 
 def _refuse_missing(missing: np.ndarray, name: str, what: str) -> None:
     if missing.any():
-        rows = at_rows(positions(missing), int(missing.sum()))
+        rows = describe_rows(list_data_rows(missing), int(missing.sum()))
         raise InputError(f"The {what} column {name!r} has no usable value in {rows}; fill these or remove the rows.")
 
 
-def weights(raw: pd.Series, decimal: str | None) -> np.ndarray:
+def read_weights(raw: pd.Series, decimal: str | None) -> np.ndarray:
     """Row weights as float64."""
-    found = infer(raw, decimal, "number")
-    read = canonical(raw, "number", found.parser)
+    found = infer_kind(raw, decimal, "number")
+    read = to_canonical(raw, "number", found.parser)
     values = read.values.to_numpy(np.float64)
     _refuse_missing(np.isnan(values), str(raw.name), "weight")
     return values
 
 
-def named(raw: pd.Series) -> pd.Series:
+def to_names(raw: pd.Series) -> pd.Series:
     """A column of names as canonical text; a whole number is one name, written 3 or 3.0."""
-    return canonical(raw, "category", whole_parser(raw)).values
+    return to_canonical(raw, "category", make_whole_parser(raw)).values
 
 
-def groups(raw: pd.Series, what: str = "group") -> np.ndarray:
+def encode_groups(raw: pd.Series, what: str = "group") -> np.ndarray:
     """Codes of the groups, or of `what` else they are, in order of appearance."""
-    text = named(raw)
+    text = to_names(raw)
     _refuse_missing(text.isna().to_numpy(), str(raw.name), what)
     return pd.factorize(text)[0].astype(np.int64)
 
 
-def times(raw: pd.Series, decimal: str | None, asked: str | None) -> np.ndarray:
+def read_times(raw: pd.Series, decimal: str | None, asked: str | None) -> np.ndarray:
     """Sortable times: microseconds (int64) of dates, else numbers (float64)."""
     name = str(raw.name)
-    found = infer(raw, decimal, asked if asked in ("date", *ORDERS, "number") else None)
+    found = infer_kind(raw, decimal, asked if asked in ("date", *ORDERS, "number") else None)
     if found.kind not in ("date", "number"):
-        found = infer(raw, decimal, "number")
-    read = canonical(raw, found.kind, found.parser)
+        found = infer_kind(raw, decimal, "number")
+    read = to_canonical(raw, found.kind, found.parser)
     if read.values.isna().all():
-        shown = listed(map(repr, raw.dropna().astype("str").unique()[:3]), 3, 24)
+        shown = join_names(map(repr, raw.dropna().astype("str").unique()[:3]), 3, 24)
         raise InputError(
             f"The time column {name!r} holds neither dates nor numbers (such as {shown}); write dates as 2024-01-31."
         )
@@ -155,23 +164,23 @@ def times(raw: pd.Series, decimal: str | None, asked: str | None) -> np.ndarray:
     return read.values.to_numpy(np.float64)
 
 
-def identities(raw: pd.DataFrame) -> pd.DataFrame:
+def read_ids(raw: pd.DataFrame) -> pd.DataFrame:
     """The id columns as canonical text."""
-    text = pd.DataFrame({name: named(raw[name]) for name in raw.columns})
+    text = pd.DataFrame({name: to_names(raw[name]) for name in raw.columns})
     for name in text.columns:
         _refuse_missing(text[name].isna().to_numpy(), str(name), "id")
     return text.reset_index(drop=True)
 
 
-def sealed(raw: pd.Series) -> np.ndarray:
+def read_split_column(raw: pd.Series) -> np.ndarray:
     """True in the rows that the split column seals."""
-    text = raw if textual(raw) else raw.astype("object").astype("str")
-    found = words(text)
+    text = raw if is_textual(raw) else raw.astype("object").astype("str")
+    found = to_distinct_words(text)
     yes, no = found.marked(SEALED), found.marked(WORK)
     if not (yes | no).all():
         odd = found.some(~(yes | no), 1)[0]
         raise InputError(
-            f"The split column {str(raw.name)!r} holds {shortened(odd)!r}; it has to hold true or test for the sealed "
+            f"The split column {str(raw.name)!r} holds {shorten(odd)!r}; it has to hold true or test for the sealed "
             "rows, false or train for the others."
         )
     chosen = found.rows(yes)

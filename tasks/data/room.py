@@ -21,7 +21,7 @@ SHARE = 0.9
 
 
 @dataclass(frozen=True)
-class Room:
+class MemoryRoom:
     """The memory that reading may take."""
 
     size: float
@@ -34,11 +34,11 @@ class Room:
     def hold_text(self, size: int, path: Path, cells: int = 0, whole: bool = True) -> None:
         """Stops where so many bytes of text, or so many values, can't be held. Where that is not the `whole` yet,
         nobody knows which share of it would fit."""
-        self._hold(PER_BYTE * size + PER_CELL * cells, f"{_amount(size)} of text", path, whole)
+        self._hold(PER_BYTE * size + PER_CELL * cells, f"{_format_size(size)} of text", path, whole)
 
     def hold_values(self, size: float, path: Path) -> None:
         """Stops where values of so many bytes, which are copied once more, can't be held."""
-        self._hold(2 * size, f"{_amount(size)} of values", path, whole=False)
+        self._hold(2 * size, f"{_format_size(size)} of values", path, whole=False)
 
     def too_large(self, what: str, path: Path, share: float | None = None) -> InputError:
         """For a file that holds more than there is room for; `share` of its rows would fit."""
@@ -51,24 +51,24 @@ class Room:
     def _hold(self, need: float, what: str, path: Path, whole: bool) -> None:
         if need > self.size:
             share = self.size / need if whole else None
-            raise self.too_large(f"{what}{'' if whole else ' or more'}, which take {_amount(need)}", path, share)
+            raise self.too_large(f"{what}{'' if whole else ' or more'}, which take {_format_size(need)}", path, share)
 
 
-def room_for(budget: Budget | None = None) -> Room:
+def measure_room(budget: Budget | None = None) -> MemoryRoom:
     """The memory that reading may take now: what is free, and with a budget of memory no more than all fits together
     may have, each of which holds the table too."""
     here = SHARE * free()
-    found = Room(here, f"{_amount(here)} are free", "use a machine with more memory")
+    found = MemoryRoom(here, f"{_format_size(here)} are free", "use a machine with more memory")
     if budget is None or budget.memory is None:
         return found
     workers = budget.workers or psutil.cpu_count() or 1
     given = 1e9 * budget.memory * workers
     if given >= here:
         return found
-    why = f"{workers} worker{'s'[: workers > 1]} with {budget.memory:g} GB each (--memory) have {_amount(given)}"
-    return Room(given, why, "give more (--memory)")
+    why = f"{workers} worker{'s'[: workers > 1]} with {budget.memory:g} GB each (--memory) have {_format_size(given)}"
+    return MemoryRoom(given, why, "give more (--memory)")
 
 
-def _amount(size: float) -> str:
+def _format_size(size: float) -> str:
     """`2.1 GB`, `310 MB`."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.1f} KB"

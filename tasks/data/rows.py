@@ -10,21 +10,21 @@ import pandas as pd
 import pyarrow as pa
 
 from models.data.table import Finding
-from models.errors import shortened
-from tasks.data.formats.parquet import Parquet
-from tasks.data.formats.pieces import source_of
-from tasks.data.formats.stray import FEWEST, headers, totals, uses
-from tasks.data.formats.stream import looked_through
-from tasks.data.headers import named
-from tasks.data.room import room_for
-from tasks.data.sources.files import is_parquet, located
-from tasks.data.sources.source import frame_of, load
+from models.text.safe import shorten
+from tasks.data.formats.parquet import ParquetReader
+from tasks.data.formats.pieces import read_source
+from tasks.data.formats.stray import FEWEST, count_uses, find_total_words, mark_repeated_headers
+from tasks.data.formats.stream import inspect_text
+from tasks.data.headers import clean_names
+from tasks.data.room import measure_room
+from tasks.data.sources.files import is_parquet, locate_file
+from tasks.data.sources.source import load_raw_table, to_frame
 
 SURVEY = 50_000
 """Rows at once where the whole table is looked over."""
 
 
-class Rows(Protocol):
+class TableRows(Protocol):
     """A table that can be gone through again and again; nothing of it but one part is in memory."""
 
     source: str
@@ -53,7 +53,7 @@ class FrameRows:
 
     def __init__(self, data: object):
         """Stops where there is no such table."""
-        raw = load(data)
+        raw = load_raw_table(data)
         self._frame, self.source, self.findings = raw.frame, raw.source, raw.findings
         self.names, self.renamed, self.rows = list(raw.frame.columns), raw.renamed, len(raw.frame)
 
@@ -68,16 +68,16 @@ class ParquetRows:
 
     def __init__(self, path: Path):
         """Stops where the file is no whole one."""
-        self._file = Parquet(path, room_for())
+        self._file = ParquetReader(path, measure_room())
         schema = self._file.schema
-        self.source, self.rows = source_of(schema) or str(path), self._file.rows
-        self.names, self.renamed, said = named(schema.names)
+        self.source, self.rows = read_source(schema) or str(path), self._file.rows
+        self.names, self.renamed, said = clean_names(schema.names)
         self.findings = tuple(said)
 
     def frames(self, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """These columns, at most so many rows at a time."""
         for table in self._file.tables(rows, [self.names.index(c) for c in columns]):
-            yield frame_of(table).set_axis(pd.Index(list(columns), dtype=object), axis=1)
+            yield to_frame(table).set_axis(pd.Index(list(columns), dtype=object), axis=1)
 
 
 class TextRows:
@@ -87,9 +87,9 @@ class TextRows:
 
     def __init__(self, path: Path):
         """Stops where the file is no table."""
-        self._text, self.source = looked_through(path), str(path)
+        self._text, self.source = inspect_text(path), str(path)
         form, coded, found = self._text.layout, self._text.coded, self._text.marks
-        self.names, self.renamed, said = named(list(form.names))
+        self.names, self.renamed, said = clean_names(list(form.names))
         self._said = {str(n): f for n, f in enumerate((*([coded.said] if coded.said else []), *form.findings, *said))}
         # Between commas a field with a comma needs quotes.
         self.commas = found.commas and (form.dialect.separator != "," or found.quotes)
@@ -112,10 +112,10 @@ class TextRows:
     def _data(self, rows: int) -> Iterator[pd.DataFrame]:
         """The rows, but for header lines that came again."""
         first = 0
-        for table in _evenly(self._text.tables(), rows):
+        for table in _rechunk_tables(self._text.tables(), rows):
             table = table.select(range(len(self.names)))  # without the empty one where lines end in a separator
             frame = table.to_pandas().set_axis(pd.Index(self.names, dtype=object), axis=1)
-            again = headers(frame, self.renamed)
+            again = mark_repeated_headers(frame, self.renamed)
             if again.any():
                 row = first + int(again.argmax()) + 1
                 said = f"The header stands in the data again (first as data row {row}); such lines are left out."
@@ -127,23 +127,23 @@ class TextRows:
 
     def _without_total(self, last: pd.DataFrame, count: int) -> pd.DataFrame:
         """The last rows without a line of totals: a word that no other row of the file uses."""
-        for name, word in totals(last.iloc[-1]) if count >= FEWEST else []:
-            if sum(uses(frame, name, word) for frame in self._data(SURVEY)) == 1:
-                said = f"The last row ({shortened(word)!r}) looks like a line of totals and was left out."
+        for name, word in find_total_words(last.iloc[-1]) if count >= FEWEST else []:
+            if sum(count_uses(frame, name, word) for frame in self._data(SURVEY)) == 1:
+                said = f"The last row ({shorten(word)!r}) looks like a line of totals and was left out."
                 self._said["total"] = Finding("totals_row", "warn", said, rows=(count,))
                 return last.iloc[:-1]
         return last
 
 
-def opened(data: object) -> Rows:
+def open_table(data: object) -> TableRows:
     """The table behind a path, `sklearn:NAME` or a DataFrame; stops where there is none."""
     if not isinstance(data, (str, Path)) or str(data).startswith("sklearn:"):
         return FrameRows(data)
-    path = located(data)
+    path = locate_file(data)
     return ParquetRows(path) if is_parquet(path) else TextRows(path)
 
 
-def _evenly(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+def _rechunk_tables(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
     """The same rows, so many at a time."""
     waiting: list[pa.Table] = []
     count = 0

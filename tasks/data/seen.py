@@ -7,74 +7,74 @@ import pandas as pd
 
 from models.data.table import Reading
 from models.errors import InputError
-from models.monitoring.schema import Known, Seen, labels
-from tasks.data.column_types.columns import Column, canonical, positions, textual, whole_parser
-from tasks.data.column_types.kinds import infer
-from tasks.data.column_types.numeric import numbers
-from tasks.data.column_types.words import NUMBER_MARKS, words
-from tasks.data.sources.source import Raw
+from models.monitoring.schema import ChampionSchema, ObservedTable, count_labels
+from tasks.data.column_types.columns import CanonicalColumn, is_textual, list_data_rows, make_whole_parser, to_canonical
+from tasks.data.column_types.kinds import infer_kind
+from tasks.data.column_types.numeric import parse_numbers
+from tasks.data.column_types.words import NUMBER_MARKS, to_distinct_words
+from tasks.data.sources.source import RawTable
 
 
-def seen(raw: Raw, reading: Reading, known: Known, decimal: str | None) -> Seen:
+def observe_table(raw: RawTable, reading: Reading, known: ChampionSchema, decimal: str | None) -> ObservedTable:
     """What there is to compare: nothing stops here, whatever the columns hold."""
     frame = raw.frame
     if not len(frame):
         raise InputError(f"{raw.source} has a header but no rows.")
-    own = {str(c): infer(frame[c], decimal) for c in frame.columns}
+    own = {str(c): infer_kind(frame[c], decimal) for c in frame.columns}
     there = [c for c in known.used if c in own]
-    read = {c: _told(fitted(frame[c], reading, decimal == ","), frame[c], reading) for c in there}
-    odd = {c: _odd(frame[c], column.bad) for c, column in read.items() if column.bad.any()}
+    read = {c: _read_for_training(apply_reading(frame[c], reading, decimal == ","), frame[c], reading) for c in there}
+    odd = {c: _count_odd_values(frame[c], column.bad) for c, column in read.items() if column.bad.any()}
     strange = [c for c in own if c not in known.kinds and c not in known.others and c != known.target]
-    extra = {c: canonical(frame[c], own[c].kind, own[c].parser, reading.missing, own[c].words) for c in strange}
+    extra = {c: to_canonical(frame[c], own[c].kind, own[c].parser, reading.missing, own[c].words) for c in strange}
     counted = None
     if known.target in own:
         if known.classes:
-            counted = labels(canonical(frame[known.target], "category", {}, reading.missing).values)
+            counted = count_labels(to_canonical(frame[known.target], "category", {}, reading.missing).values)
         else:
-            odd |= _odd_target(frame[known.target], decimal)
-    return Seen(
+            odd |= _find_odd_target(frame[known.target], decimal)
+    return ObservedTable(
         {c: found.kind for c, found in own.items()},
-        _framed(read, len(frame)),
+        _make_frame(read, len(frame)),
         odd,
-        _framed({c: column for c, column in extra.items() if own[c].kind not in ("drop",)}, len(frame)),
+        _make_frame({c: column for c, column in extra.items() if own[c].kind not in ("drop",)}, len(frame)),
         counted,
     )
 
 
-def _told(read: Column, column: pd.Series, reading: Reading) -> Column:
+def _read_for_training(read: CanonicalColumn, column: pd.Series, reading: Reading) -> CanonicalColumn:
     """The column as a training on this table would read it: with 3 for 3.0, whatever the champion makes of that."""
     kind = reading.kinds[str(column.name)]
-    parser = whole_parser(column) if kind == "category" and textual(column) else {}
-    return canonical(column, kind, parser, reading.missing) if parser else read
+    parser = make_whole_parser(column) if kind == "category" and is_textual(column) else {}
+    return to_canonical(column, kind, parser, reading.missing) if parser else read
 
 
-def fitted(column: pd.Series, reading: Reading, comma: bool) -> Column:
+def apply_reading(column: pd.Series, reading: Reading, comma: bool) -> CanonicalColumn:
     """The column in canonical form, read as the first table's was."""
     name = str(column.name)
     kind, parser = reading.kinds[name], reading.parsers.get(name, {})
-    read = canonical(column, kind, parser, reading.missing)
-    if read.bad.any() and kind in ("number", "key") and comma and textual(column):
+    read = to_canonical(column, kind, parser, reading.missing)
+    if read.bad.any() and kind in ("number", "key") and comma and is_textual(column):
         # This file writes decimal commas throughout, whatever the first one did.
-        read = canonical(column, kind, {**parser, "decimal": ",", "thousands": "."}, reading.missing)
+        read = to_canonical(column, kind, {**parser, "decimal": ",", "thousands": "."}, reading.missing)
     return read
 
 
-def _framed(columns: dict[str, Column], rows: int) -> pd.DataFrame:
+def _make_frame(columns: dict[str, CanonicalColumn], rows: int) -> pd.DataFrame:
     return pd.DataFrame({c: column.values.array for c, column in columns.items()}, index=pd.RangeIndex(rows))
 
 
-def _odd(column: pd.Series, bad: np.ndarray) -> tuple[int, str, int]:
+def _count_odd_values(column: pd.Series, bad: np.ndarray) -> tuple[int, str, int]:
     """How many there are, the first of them, and its data row."""
-    row = positions(bad, 1)[0]
+    row = list_data_rows(bad, 1)[0]
     return int(bad.sum()), str(column.iloc[row - 1]), row
 
 
-def _odd_target(column: pd.Series, decimal: str | None) -> dict[str, tuple[int, str, int]]:
+def _find_odd_target(column: pd.Series, decimal: str | None) -> dict[str, tuple[int, str, int]]:
     """The values of a target that should be numbers and are none."""
-    if not textual(column):
+    if not is_textual(column):
         bad = column.notna().to_numpy() & (not pd.api.types.is_numeric_dtype(column.dtype))
     else:
-        found = words(column)
+        found = to_distinct_words(column)
         empty = found.marked(NUMBER_MARKS)
-        bad = found.rows(~(numbers(found, empty, decimal).good | empty))
-    return {str(column.name): _odd(column, bad)} if bad.any() else {}
+        bad = found.rows(~(parse_numbers(found, empty, decimal).good | empty))
+    return {str(column.name): _count_odd_values(column, bad)} if bad.any() else {}

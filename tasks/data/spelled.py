@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from models.data.spelling import refused, tallies
+from models.data.spelling import describe_refusals, make_tallies
 from models.errors import InputError
-from models.monitoring.table_profile import counted
+from models.monitoring.table_profile import count_values
 
 Levels = Mapping[str, Mapping[str, int]]
 """Category -> its levels in training, and their rows."""
@@ -19,18 +19,18 @@ class Speller:
 
     def __init__(self, levels: Levels):
         """Columns that are not among these stay as they are."""
-        self._tallies = tallies(levels)
+        self._tallies = make_tallies(levels)
 
     def read(self, column: pd.Series) -> pd.Series:
         """A column in canonical form with each level as the version spells it."""
         tally = self._tallies.get(str(column.name))
-        other = tally.add(counted(column)) if tally else {}
+        other = tally.add(count_values(column)) if tally else {}
         return column.where(~column.isin(list(other)), column.map(other)) if other else column
 
     def refuse(self, source: str, certain: bool = False) -> None:
         """InputError where most values of a column were never seen; `certain`: only where they are known ones that are
         written otherwise."""
-        if said := refused(self._tallies.values(), certain):
+        if said := describe_refusals(self._tallies.values(), certain):
             raise InputError(f"{source}: {said}")
 
     @property

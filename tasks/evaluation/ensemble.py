@@ -12,11 +12,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.evaluation.calibration import wanted
-from models.evaluation.decision import PLAIN, Finish, finished, judged, of_all
-from models.evaluation.ensemble import MOST_PER_FAMILY, Candidate, Member, weigh
-from models.evaluation.threshold import moves
-from models.families import family
+from models.evaluation.calibration import wants_calibration
+from models.evaluation.decision import (
+    PLAIN,
+    PostProcessing,
+    apply_threshold,
+    average_thresholds,
+    choose_post_processing,
+)
+from models.evaluation.ensemble import MOST_PER_FAMILY, Candidate, EnsembleMember, weigh_candidates
+from models.evaluation.threshold import chooses_threshold
+from models.families import load_family
 from models.metrics.metric import Fold3
 from models.splitting.split import ALL
 from models.tuning.trial import Trial
@@ -30,10 +36,10 @@ class Chosen:
     """What `procedure` returned in one fold: its members, fitted on the fold's training part."""
 
     fold: str
-    members: tuple[Member, ...]
+    members: tuple[EnsembleMember, ...]
     inner: float
     """The ensemble's score on inner out-of-fold rows, finished as it is judged."""
-    finish: Finish = PLAIN
+    finish: PostProcessing = PLAIN
     """Its calibration and threshold."""
     values: Mapping[str, float] = field(default_factory=dict)
     """Of metrics and gaps that are objectives or limited, on inner rows, finished as it is judged."""
@@ -61,12 +67,12 @@ def _quickest(session: Session) -> dict[str, Chosen]:
     learns nothing comes last, but always gets its turn. Empty where all of them fail."""
     late, until = not session.may_judge(), time.monotonic() + session.last_limit()
     for fold, name, trial in last_resorts(session):
-        seconds = until - time.monotonic() if family(name).tunable else session.last_limit()
+        seconds = until - time.monotonic() if load_family(name).tunable else session.last_limit()
         if seconds <= 0 or refit(session, name, fold, trial, last=seconds) is None:
             continue
         if session.goal.keeps(selection.costed(session, fold, name, [trial])[0]):
             _tell_last(session, name, fold, late)
-            alone = Chosen(fold, (Member(name, trial.number, 1.0),), trial.inner or 0.0, last=True)
+            alone = Chosen(fold, (EnsembleMember(name, trial.number, 1.0),), trial.inner or 0.0, last=True)
             return {fold: _finished(session, alone)}
     return {}
 
@@ -121,7 +127,7 @@ def _settled(session: Session, fold: str) -> Chosen | None:
 def _one(session: Session, fold: str, trials: Tried) -> Chosen | None:
     """The one configuration that the goal picks, by inner values alone."""
     key = selection.best(session, fold, trials)
-    return key and Chosen(fold, (Member(*key, 1.0),), _trial(session, key[0], fold, key[1]).inner or 0.0)
+    return key and Chosen(fold, (EnsembleMember(*key, 1.0),), _trial(session, key[0], fold, key[1]).inner or 0.0)
 
 
 def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | None:
@@ -141,7 +147,7 @@ def _weighed(session: Session, fold: str, trials: Tried | None = None) -> Chosen
     targets = [session.work.target[rows] for rows in parts]
     weights = [None if session.work.weight is None else session.work.weight[rows] for rows in parts]
     keeps = selection.within(session, fold, trials) if session.goal.limits else None
-    return Chosen(fold, *weigh(candidates, targets, weights, session.metric, keeps))
+    return Chosen(fold, *weigh_candidates(candidates, targets, weights, session.metric, keeps))
 
 
 def _candidates(session: Session, fold: str, trials: Tried) -> list[Candidate]:
@@ -170,7 +176,7 @@ def _finished(session: Session, chosen: Chosen) -> Chosen:
         values = _values(session, chosen.fold, finish, rows)
         if _keeps(session, values):
             break
-    told = [judged(fold, finish.threshold) for fold in rows]
+    told = [apply_threshold(fold, finish.threshold) for fold in rows]
     inner = chosen.inner if finish == PLAIN else session.metric.pooled(told)
     return replace(chosen, inner=inner, finish=finish, values=values, held=finish != best)
 
@@ -179,22 +185,24 @@ def _may_finish(session: Session, fold: str) -> tuple[bool, bool]:
     """Whether a threshold may be chosen, and a calibration. Without outer folds nothing would judge what was chosen so:
     then probabilities and decisions stay as they are."""
     final, rows = session.run.final, sum(len(judge) for _, judge in session.folds[fold].inner)
-    choose = final.threshold == "auto" and moves(session.metric, rows)
-    calibrate = wanted(session.metric, final.calibrate)
+    choose = final.threshold == "auto" and chooses_threshold(session.metric, rows)
+    calibrate = wants_calibration(session.metric, final.calibrate)
     if (choose or calibrate) and set(session.folds) == {ALL}:
         session.note("Without outer folds nothing would judge a calibration or a threshold: none is chosen.")
         return False, False
     return choose, calibrate
 
 
-def _best(session: Session, fold: str, folds: Sequence[Fold3], choose: bool) -> tuple[Finish, list[Fold3]]:
+def _best(session: Session, fold: str, folds: Sequence[Fold3], choose: bool) -> tuple[PostProcessing, list[Fold3]]:
     """The best finish by the metric alone, and the inner rows calibrated."""
     keys = [session.keys[judge] for _, judge in session.folds[fold].inner]
     pooled = ALL not in session.folds
-    return finished(session.metric, folds, keys, session.run.final.calibrate, choose, session.run.seed, pooled)
+    return choose_post_processing(
+        session.metric, folds, keys, session.run.final.calibrate, choose, session.run.seed, pooled
+    )
 
 
-def _values(session: Session, fold: str, finish: Finish, rows: Sequence[Fold3]) -> dict[str, float]:
+def _values(session: Session, fold: str, finish: PostProcessing, rows: Sequence[Fold3]) -> dict[str, float]:
     """The metrics and gaps that are objectives or limited, of calibrated inner rows decided by the threshold."""
     odds = [told for _, told, _ in rows]
     return {
@@ -252,4 +260,4 @@ def delivering(chosen: dict[str, Chosen]) -> list[Chosen]:
 
 def threshold(session: Session, chosen: dict[str, Chosen]) -> float | None:
     """The delivered model's threshold; None where it decides plainly."""
-    return of_all(session.metric, [c.finish for c in delivering(chosen)])
+    return average_thresholds(session.metric, [c.finish for c in delivering(chosen)])

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.errors import BudgetError, NestorError, listed, shortened
+from models.errors import BudgetError, NestorError, join_names
 from models.evaluation import estimate
-from models.evaluation.conformal import Conformal
-from models.evaluation.decision import judged
+from models.evaluation.conformal import ConformalScores
+from models.evaluation.decision import apply_threshold
 from models.metrics.metric import Fold3
-from models.outcome import Coverage, FamilyOutcome, Interval, Repeated
+from models.outcome import Coverage, FamilyOutcome, Interval, RepeatedRows
 from models.splitting.split import ALL
+from models.text.safe import shorten
 from tasks.evaluation import conformal as coverage
 from tasks.evaluation import repeats
 from tasks.evaluation.ensemble import Chosen, array, assembled, delivering, inner_predictions, refits, threshold
@@ -41,13 +42,13 @@ class Concluded:
     beats_constant: bool
     outer: tuple[tuple[str, Fold3], ...]
     """Out-of-fold rows of the outer folds: fold, (target, prediction, weight); probabilities calibrated."""
-    conformal: Conformal | None = None
+    conformal: ConformalScores | None = None
     """The outer rows' scores, from which intervals and sets are made."""
     coverage: tuple[Coverage, ...] = ()
     """What these cover of the sealed rows."""
     threshold: float | None = None
     """From which probability on the delivered model says the positive class; None: plainly."""
-    repeats: Repeated | None = None
+    repeats: RepeatedRows | None = None
     """How rows that repeat were divided, and the scores on seen and on new points."""
 
 
@@ -60,7 +61,7 @@ def conclude(session: Session) -> Concluded:
         session.note("The search on all work rows made no model: the average of the outer folds' models is delivered.")
     _tell_finish(session, chosen)
     shown = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
-    outer = tuple((k, judged(rows, chosen[k].finish.threshold)) for k, rows in shown)
+    outer = tuple((k, apply_threshold(rows, chosen[k].finish.threshold)) for k, rows in shown)
     alone = any(one.last for one in chosen.values())
     procedure = None if alone else _interval(session, outer)
     optimism = _optimism(session, chosen, outer)
@@ -86,7 +87,7 @@ def _nothing(session: Session) -> NestorError:
     reasons = Counter(t.reason for trials in session.trials.values() for t in trials if t.state == "failed")
     if reasons:
         why, times = reasons.most_common(1)[0]
-        return NestorError(f"No configuration could be fitted. {times:,} fits failed with: {shortened(why, 200)}")
+        return NestorError(f"No configuration could be fitted. {times:,} fits failed with: {shorten(why, 200)}")
     if session.broken:
         why, times = Counter(session.broken.values()).most_common(1)[0]
         return NestorError(f"No configuration could be fitted. {times:,} searches ended with: {why}")
@@ -96,7 +97,7 @@ def _nothing(session: Session) -> NestorError:
 
 def decided(session: Session, concluded: Concluded) -> list[tuple[str, np.ndarray]]:
     """The codes of the outer rows, fold by fold, as they were judged."""
-    rows = [(k, judged(one, concluded.chosen[k].finish.threshold)[1]) for k, one in concluded.outer]
+    rows = [(k, apply_threshold(one, concluded.chosen[k].finish.threshold)[1]) for k, one in concluded.outer]
     return [(k, session.metric.decided(said) if said.ndim == 2 else said) for k, said in rows]
 
 
@@ -109,7 +110,7 @@ def _tell_finish(session: Session, chosen: dict[str, Chosen]) -> None:
         session.note(f"Probabilities are calibrated on inner rows: {how}.")
     held = [c.fold for c in delivered if c.held]
     if held:
-        limits = listed([limit.words for limit in session.goal.limits if limit.objective.metric])
+        limits = join_names([limit.words for limit in session.goal.limits if limit.objective.metric])
         session.note(
             f"In {len(held)} of {len(delivered)} folds the calibration or threshold that is best for "
             f"{session.metric.name} is not used: with it the inner rows would not keep {limits}."
@@ -142,8 +143,8 @@ def _interval(session: Session, outer: Sequence[tuple[str, Fold3]]) -> Interval 
     keys = [session.keys[session.folds[k].judge] for k in names]
     sizes = [len(session.folds[k].train) for k in names]
     folds = [rows for _, rows in outer]
-    found = estimate.interval(session.metric, folds, keys, sizes, session.run.seed)
-    return estimate.known(found, session.unit(session.keys))
+    found = estimate.estimate_score(session.metric, folds, keys, sizes, session.run.seed)
+    return estimate.keep_defined_interval(found, session.unit(session.keys))
 
 
 def _families(session: Session, chosen: dict[str, Chosen]) -> tuple[FamilyOutcome, ...]:
@@ -190,7 +191,7 @@ def _optimism(session: Session, chosen: dict[str, Chosen], outer: Sequence[tuple
     """Inner minus outer score of what was picked."""
     if not outer:
         return None
-    return estimate.optimism(
+    return estimate.measure_optimism(
         session.metric, [chosen[k].inner for k, _ in outer], [session.metric.score(*rows) for _, rows in outer]
     )
 
@@ -208,7 +209,7 @@ def _without_outer(session: Session, chosen: Chosen) -> Interval | None:
     ]
     found = [np.concatenate(inner_predictions(session, name, chosen.fold, t)) for name, t in tried]
     weight = None if session.work.weight is None else session.work.weight[rows]
-    return estimate.known(estimate.bbc_interval(
+    return estimate.keep_defined_interval(estimate.estimate_by_bbc(
         session.metric, session.work.target[rows], found, session.keys[rows], parts, session.run.seed, weight,
         session.goal.chooser([t for _, t in tried], selection.floor(session, chosen.fold)),
     ), session.unit(session.keys))  # fmt: skip
@@ -229,22 +230,26 @@ def _opened(
         return None, None
     sealed, keys = session.sealed, session.sealed_keys
     rows = _delivered_on_sealed(session, chosen)
-    test = estimate.known(estimate.test_interval(session.metric, rows, keys, session.run.seed), session.unit(keys))
+    test = estimate.keep_defined_interval(
+        estimate.estimate_test_score(session.metric, rows, keys, session.run.seed), session.unit(keys)
+    )
     if not outer or test is None:
         return test, None
     by_fold = [
-        judged((sealed.target, fold_on_sealed(session, chosen[k]), sealed.weight), chosen[k].finish.threshold)
+        apply_threshold((sealed.target, fold_on_sealed(session, chosen[k]), sealed.weight), chosen[k].finish.threshold)
         for k, _ in outer
     ]
     own_keys = [session.keys[session.folds[k].judge] for k, _ in outer]
-    return test, estimate.agreement(session.metric, [r for _, r in outer], by_fold, own_keys, keys, session.run.seed)
+    return test, estimate.measure_agreement(
+        session.metric, [r for _, r in outer], by_fold, own_keys, keys, session.run.seed
+    )
 
 
 def _delivered_on_sealed(session: Session, chosen: dict[str, Chosen]) -> Fold3:
     """The sealed rows as the delivered model is judged by them."""
     assert session.sealed is not None
     whole = session.sealed.target, on_sealed(session, chosen), session.sealed.weight
-    return judged(whole, threshold(session, chosen))
+    return apply_threshold(whole, threshold(session, chosen))
 
 
 def on_sealed(session: Session, chosen: dict[str, Chosen]) -> np.ndarray:
@@ -273,5 +278,5 @@ def _beats_constant(session: Session, procedure: Interval | None) -> bool:
     """Whether the estimate is on the better side of the best constant prediction."""
     if procedure is None:
         return False
-    level = estimate.chance(session.metric, session.work.target, session.work.weight)
+    level = estimate.score_best_constant(session.metric, session.work.target, session.work.weight)
     return session.metric.gain(procedure.value) > session.metric.gain(level)

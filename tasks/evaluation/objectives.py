@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from models.evaluation import estimate
-from models.evaluation.decision import judged
+from models.evaluation.decision import apply_threshold
 from models.metrics import fairness
 from models.metrics.metric import Fold3
-from models.outcome import Interval, ObjectiveOutcome, Point, number
+from models.outcome import FrontPoint, Interval, ObjectiveOutcome, format_number
 from models.splitting.split import ALL
 from models.tuning import goal as objectives
 from models.tuning.goal import ADDED, Objective
@@ -92,12 +92,12 @@ def _outer_score(session: Session, concluded: Concluded, one: Objective) -> Inte
     found = []
     for k, rows in concluded.outer:
         places, at = session.folds[k].judge, concluded.chosen[k].finish.threshold
-        found.append(selection.scored(session, one, judged(rows, at), rows[1], places)[1])
+        found.append(selection.scored(session, one, apply_threshold(rows, at), rows[1], places)[1])
     keys = [session.keys[session.folds[k].judge] for k in names]
     sizes = [len(session.folds[k].train) for k in names]
     assert one.metric is not None
-    taken = estimate.interval(one.metric, found, keys, sizes, session.run.seed)
-    return estimate.known(taken, session.unit(session.keys))
+    taken = estimate.estimate_score(one.metric, found, keys, sizes, session.run.seed)
+    return estimate.keep_defined_interval(taken, session.unit(session.keys))
 
 
 def _test(session: Session, concluded: Concluded, one: Objective) -> Interval | None:
@@ -108,10 +108,12 @@ def _test(session: Session, concluded: Concluded, one: Objective) -> Interval | 
     rows: Fold3 = (sealed.target, on_sealed(session, concluded.chosen), sealed.weight)
     groups = None
     if one.column is not None and sealed.subgroups is not None:
-        groups = fairness.codes(sealed.subgroups[one.column])
-    metric, told = session.goal.fold(one, judged(rows, threshold(session, concluded.chosen)), rows[1], groups)
+        groups = fairness.encode_subgroups(sealed.subgroups[one.column])
+    metric, told = session.goal.fold(one, apply_threshold(rows, threshold(session, concluded.chosen)), rows[1], groups)
     keys = session.sealed_keys
-    return estimate.known(estimate.test_interval(metric, told, keys, session.run.seed), session.unit(keys))
+    return estimate.keep_defined_interval(
+        estimate.estimate_test_score(metric, told, keys, session.run.seed), session.unit(keys)
+    )
 
 
 def delivered_costs(session: Session, concluded: Concluded, model: Path) -> dict[str, float]:
@@ -134,14 +136,14 @@ def delivered_costs(session: Session, concluded: Concluded, model: Path) -> dict
         value = found.get(limit.objective.name)
         if value is not None and limit.excess(value) > 0:
             session.note(
-                f"The delivered model is over a limit: {limit.objective.name} {number(value)}, where "
+                f"The delivered model is over a limit: {limit.objective.name} {format_number(value)}, where "
                 f"{limit.words} was asked. Each of its members kept the limit; averaging them, or fitting them on more "
                 "rows, went over it."
             )
     return found
 
 
-def points(session: Session, concluded: Concluded) -> tuple[Point, ...]:
+def points(session: Session, concluded: Concluded) -> tuple[FrontPoint, ...]:
     """Every complete configuration of what is delivered: its inner values, in the order of `outcomes`."""
     goal, found = session.goal, []
     for chosen in () if goal.plain else delivering(concluded.chosen):
@@ -151,9 +153,9 @@ def points(session: Session, concluded: Concluded) -> tuple[Point, ...]:
         low = selection.floor(session, chosen.fold)  # what is no better than guessing is on no front
         able = [k for k in kept if goal.learned(trials[k][1], low)] or kept
         gains = np.array([goal.gains(trials[k][1]) for k in able]).reshape(len(able), len(goal.directions))
-        on = {able[i] for i in np.flatnonzero(objectives.front(gains))}
+        on = {able[i] for i in np.flatnonzero(objectives.mark_front(gains))}
         for place, (name, trial) in enumerate(trials):
             values = (trial.inner or 0.0, *(trial.measures[one.name] for one in goal.measured))
             is_picked = (name, trial.number) in members
-            found.append(Point(name, chosen.fold, trial.number, values, place in on, place in kept, is_picked))
+            found.append(FrontPoint(name, chosen.fold, trial.number, values, place in on, place in kept, is_picked))
     return tuple(found)

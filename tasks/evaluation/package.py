@@ -20,12 +20,12 @@ from sklearn.utils import Bunch
 
 from models.columns import TRUSTED
 from models.data.table import Table
-from models.errors import NestorError, listed
+from models.errors import NestorError, join_names
 from models.evaluation import calibration
-from models.evaluation.calibration import calibrated
-from models.evaluation.ensemble import Member
-from models.evaluation.threshold import usual
-from models.families import family
+from models.evaluation.calibration import calibrate_classifier
+from models.evaluation.ensemble import EnsembleMember
+from models.evaluation.threshold import find_plain_threshold
+from models.families import load_family
 from models.splitting.split import ALL
 from tasks.evaluation.ensemble import Chosen, delivering, refits
 from tasks.evaluation.evaluate import Concluded
@@ -43,7 +43,7 @@ def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
     tested = voters(session, delivering(chosen))
     if not tested:
         raise _unlearned(session, delivering(chosen))
-    at = usual(session.metric) if concluded.threshold is None else concluded.threshold
+    at = find_plain_threshold(session.metric) if concluded.threshold is None else concluded.threshold
     if ALL not in chosen or not session.joins_sealed:
         return model(session.work, tested, at), None
     one = chosen[ALL]
@@ -53,10 +53,10 @@ def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
     return model(session.work, voters(session, [one], with_sealed=True), at), model(session.work, tested, at)
 
 
-def _with_sealed(session: Session, members: Sequence[Member]) -> bool:
+def _with_sealed(session: Session, members: Sequence[EnsembleMember]) -> bool:
     """Whether every member could be fitted once more with the sealed rows, all of them side by side."""
 
-    def again(member: Member) -> bool:
+    def again(member: EnsembleMember) -> bool:
         trial = session.trials[member.family, ALL][member.trial]
         return refit(session, member.family, ALL, trial, with_sealed=True) is not None
 
@@ -70,7 +70,7 @@ def _unlearned(session: Session, chosen: Sequence[Chosen]) -> NestorError:
     lacking = [label for code, label in enumerate(session.work.classes) if not all(code in codes for codes in seen)]
     why = (
         "The search on all work rows found no model, and the training rows of every fold lack at least one of these "
-        f"targets: {listed(lacking)}. So none can be delivered."
+        f"targets: {join_names(lacking)}. So none can be delivered."
     )
     more = " Go on with --resume and more time: --budget."
     return NestorError(why if session.ledger.limit is None else why + more)
@@ -82,7 +82,7 @@ def voters(session: Session, chosen: Sequence[Chosen], with_sealed: bool = False
     for one in chosen:
         members = _members(session, one, with_sealed)
         if members and one.finish.calibration is not None:
-            together = calibrated(_vote(session.work, members), one.finish.calibration)
+            together = calibrate_classifier(_vote(session.work, members), one.finish.calibration)
             members = [(f"calibrated_{one.fold}_{len(members)}", together, 1.0)]
         found += [(name, fitted, share / len(chosen)) for name, fitted, share in members]
     return found
@@ -147,10 +147,10 @@ def _as_many(rows: pd.DataFrame, count: int) -> pd.DataFrame:
 def unsafe(concluded: Concluded) -> list[str]:
     """The families among the delivered members that skops can't hold."""
     members = [m for one in delivering(concluded.chosen) for m in one.members]
-    return sorted({m.family for m in members if not family(m.family).safe})
+    return sorted({m.family for m in members if not load_family(m.family).safe})
 
 
 def trusted(session: Session) -> list[str]:
     """The types that the delivered model may hold beyond what skops knows."""
-    of_families = (t for name in session.level.families for t in family(name).trusted)
+    of_families = (t for name in session.level.families for t in load_family(name).trusted)
     return sorted({*TRUSTED, *calibration.TRUSTED, *of_families})

@@ -7,60 +7,60 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from models.evaluation import estimate
-from models.metrics.metric import Fold3, some_rows
-from models.outcome import Interval, Known, Part, Repeated
-from models.splitting.repeats import SOME, repeating
+from models.metrics.metric import Fold3, select_rows
+from models.outcome import Interval, RepeatedRows, SeenAndNewScores, SubsetScore
+from models.splitting.repeats import SOME, measure_repeat_share
 from models.splitting.seal import LEAST_ROWS
 from models.splitting.split import ALL
 from tasks.session import Session
 
 
-def outcome(session: Session, outer: Sequence[tuple[str, Fold3]], test: Fold3 | None) -> Repeated | None:
+def outcome(session: Session, outer: Sequence[tuple[str, Fold3]], test: Fold3 | None) -> RepeatedRows | None:
     """What is said of rows that repeat; None where hardly any do, and where a series' past becomes columns, which no
     other row has. `outer` are the rows of each outer fold, `test` the sealed ones, as they were judged."""
-    share = repeating(session.points)
+    share = measure_repeat_share(session.points)
     if share < SOME or session.table.history is not None:
         return None
     found = session.repeats
     large = np.isin(session.points, np.array(found.cut, np.uint64))
-    return Repeated(
+    return RepeatedRows(
         found.unit, found.reason, share, len(found.cut), int(large.sum()),
         _of_folds(session, outer) if outer else None, None if test is None else _of_test(session, test),
     )  # fmt: skip
 
 
-def _of_folds(session: Session, outer: Sequence[tuple[str, Fold3]]) -> Known:
+def _of_folds(session: Session, outer: Sequence[tuple[str, Fold3]]) -> SeenAndNewScores:
     work = session.points[session.work_places]
     parts = [session.folds[k] for k, _ in outer if k != ALL]
     seen = [np.isin(work[fold.judge], work[fold.train]) for fold in parts]
 
     def score(masks: Sequence[np.ndarray]) -> Interval | None:
-        rows = [some_rows(fold, mask) for (_, fold), mask in zip(outer, masks, strict=True)]
+        rows = [select_rows(fold, mask) for (_, fold), mask in zip(outer, masks, strict=True)]
         keys = [session.keys[fold.judge][mask] for fold, mask in zip(parts, masks, strict=True)]
         # Training parts overlap as they do for whole folds, however few rows of a fold are looked at.
         trained = [len(fold.train) * mask.mean() for fold, mask in zip(parts, masks, strict=True)]
-        found = estimate.interval(session.metric, rows, keys, trained, session.run.seed)
-        return estimate.known(found, session.unit(session.keys))
+        found = estimate.estimate_score(session.metric, rows, keys, trained, session.run.seed)
+        return estimate.keep_defined_interval(found, session.unit(session.keys))
 
     return _known(seen, score)
 
 
-def _of_test(session: Session, test: Fold3) -> Known:
+def _of_test(session: Session, test: Fold3) -> SeenAndNewScores:
     seen = np.isin(session.points[session.sealed_places], session.points[session.work_places])
 
     def score(masks: Sequence[np.ndarray]) -> Interval | None:
-        rows, keys = some_rows(test, masks[0]), session.sealed_keys[masks[0]]
-        found = estimate.test_interval(session.metric, rows, keys, session.run.seed)
-        return estimate.known(found, session.unit(session.sealed_keys))
+        rows, keys = select_rows(test, masks[0]), session.sealed_keys[masks[0]]
+        found = estimate.estimate_test_score(session.metric, rows, keys, session.run.seed)
+        return estimate.keep_defined_interval(found, session.unit(session.sealed_keys))
 
     return _known([seen], score)
 
 
-def _known(seen: Sequence[np.ndarray], score: Callable[[Sequence[np.ndarray]], Interval | None]) -> Known:
+def _known(seen: Sequence[np.ndarray], score: Callable[[Sequence[np.ndarray]], Interval | None]) -> SeenAndNewScores:
     every = sum(len(mask) for mask in seen)
 
-    def part(masks: Sequence[np.ndarray]) -> Part:
+    def part(masks: Sequence[np.ndarray]) -> SubsetScore:
         rows = int(sum(mask.sum() for mask in masks))
-        return Part(rows, rows / every, score(masks) if rows >= LEAST_ROWS else None)
+        return SubsetScore(rows, rows / every, score(masks) if rows >= LEAST_ROWS else None)
 
-    return Known(part(seen), part([~mask for mask in seen]))
+    return SeenAndNewScores(part(seen), part([~mask for mask in seen]))

@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from models.evaluation.estimate import error_of
-from models.monitoring.table_profile import Performance, Profile, predicted, profile
+from models.evaluation.estimate import recover_error
+from models.monitoring.table_profile import Performance, TableProfile, profile_table, to_prediction_columns
 from tasks.evaluation.evaluate import Concluded, on_sealed
 from tasks.session import Session
 
 
-def profiled(session: Session, concluded: Concluded) -> Profile:
+def profiled(session: Session, concluded: Concluded) -> TableProfile:
     """The work rows, and the tested model's predictions on rows that it was not trained on: the sealed ones, else those
     of the outer folds."""
     # Later rows are met as they come: by the source's own columns, not by those made of a history.
@@ -20,10 +20,10 @@ def profiled(session: Session, concluded: Concluded) -> Profile:
     found, of = _reference(session, concluded)
     unit = session.unit(session.keys)
     alike = unit in ("group", "point")
-    return profile(
+    return profile_table(
         work.features,
         work.kinds,
-        None if found is None else predicted(found, work.classes),
+        None if found is None else to_prediction_columns(found, work.classes),
         of,
         _performance(session, concluded),
         (session.run.split.time,) if session.run.split.time else (),
@@ -57,7 +57,7 @@ def _performance(session: Session, concluded: Concluded) -> Performance | None:
     return Performance(
         metric=session.run.metric or session.metric.name,
         value=score.value,
-        error=error_of(session.metric, score),
+        error=recover_error(session.metric, score),
         rows=rows.rows,
         of="test" if concluded.test else "estimate",
         weight=session.run.weight,

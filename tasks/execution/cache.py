@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.fitting.family import Part
+from models.fitting.family import TrainingData
 
 SHARE = 0.25
 """Of a worker's memory: what is kept must leave room for the fit itself."""
@@ -27,7 +27,7 @@ one in a bin, for which there are several libraries; CatBoost keeps four more.""
 class Training:
     """What fits of one inner fold share, whatever their configuration."""
 
-    part: Part
+    part: TrainingData
     classes: np.ndarray
     """Values of the target that occur in the part."""
     X_judge: np.ndarray

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from models.columns import Prepared, prepare, transform
-from models.data.hashes import seed_for
-from models.fitting.family import Family, Part
-from models.metrics.class_weight import weighted
+from models.columns import PreparedRows, prepare, transform
+from models.data.hashes import derive_seed
+from models.fitting.family import Family, TrainingData
+from models.metrics.class_weight import apply_class_weights
 from tasks.execution import costs
 from tasks.execution.cache import Training
 from tasks.execution.job import Brief, Job, load
@@ -33,7 +33,7 @@ def training_of(job: Job, workdir: Workdir, known: Family, waits: list[float]) -
     return Training(encoded(part, classes), classes, X_judge, prepared.mb, prepared.ms)
 
 
-def judging_part(part: Part, training: Training, target: np.ndarray, weight: np.ndarray | None) -> Part:
+def judging_part(part: TrainingData, training: Training, target: np.ndarray, weight: np.ndarray | None) -> TrainingData:
     """The validation rows as training rows are; those of classes that training lacks go, nothing is learned of them."""
     if part.shape.task == "regression":
         return replace(part, X=training.X_judge, y=target, weight=weight, kept={})
@@ -42,7 +42,7 @@ def judging_part(part: Part, training: Training, target: np.ndarray, weight: np.
     return replace(part, X=training.X_judge[known], y=y, weight=rows_of(weight, known), kept={})
 
 
-def of_refit(job: Job, workdir: Workdir, known: Family, rows, goal, units, waits: list[float]) -> Prepared:
+def of_refit(job: Job, workdir: Workdir, known: Family, rows, goal, units, waits: list[float]) -> PreparedRows:
     """The fold's whole training part prepared: once for each kind of need, for all members with that need (`waits` as
     in `training_of`). With the sealed rows it is made anew, so that they lie in no file that others map."""
     if job.with_sealed:
@@ -59,10 +59,10 @@ def of_refit(job: Job, workdir: Workdir, known: Family, rows, goal, units, waits
     return replace(kept, X=np.array(X))
 
 
-def _fresh(job: Job, known: Family, rows, goal, units) -> Prepared:
+def _fresh(job: Job, known: Family, rows, goal, units) -> PreparedRows:
     """These rows of the job's part prepared as the family needs it."""
     brief = load(job.workdir, job.plan)[0]
-    seed = seed_for(brief.seed, "columns", job.fold, _of_fold(job))
+    seed = derive_seed(brief.seed, "columns", job.fold, _of_fold(job))
     return prepare(rows, brief.kinds, goal, brief.task, known.needs, seed, brief.orders, units)
 
 
@@ -100,7 +100,7 @@ def with_sealed_rows(workdir: Workdir, rows, goal, weights, group, units):
 
 def _prepared(
     job: Job, workdir: Workdir, known: Family, train, judge, waits: list[float]
-) -> tuple[Prepared, np.ndarray]:
+) -> tuple[PreparedRows, np.ndarray]:
     """Prepared training rows and validation rows; made once for each inner fold and kind of need, then mapped."""
     name = _place(job, known)
     with workdir.alone(name) as waited:
@@ -112,7 +112,7 @@ def _prepared(
     assert X_train is not None
     assert X_judge is not None
     about = {name: tuple(kept.get(name, ())) for name in ("categories", "plain", "origins")}
-    return Prepared(None, X_train, **about, mb=kept["mb"], ms=kept.get("ms", 0.0)), X_judge
+    return PreparedRows(None, X_train, **about, mb=kept["mb"], ms=kept.get("ms", 0.0)), X_judge
 
 
 def _made(job: Job, workdir: Workdir, known: Family, train, judge) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _made(job: Job, workdir: Workdir, known: Family, train, judge) -> dict[str, 
     return kept
 
 
-def part_of(prepared: Prepared, train, target, weight, brief: Brief, stop, fold: str = "") -> Part:
+def part_of(prepared: PreparedRows, train, target, weight, brief: Brief, stop, fold: str = "") -> TrainingData:
     """The training rows as a family takes them, those for early stopping cut off."""
     y = np.asarray(target[train])
     whole = replace(as_part(prepared, y, rows_of(weight, train), brief, fold), group=rows_of(brief.group, train))
@@ -144,12 +144,12 @@ def part_of(prepared: Prepared, train, target, weight, brief: Brief, stop, fold:
     return replace(whole, X=prepared.X[fit], y=y[fit], weight=weight, stop=cut, group=group)
 
 
-def as_part(prepared: Prepared, y: np.ndarray, weight: np.ndarray | None, brief: Brief, fold: str) -> Part:
+def as_part(prepared: PreparedRows, y: np.ndarray, weight: np.ndarray | None, brief: Brief, fold: str) -> TrainingData:
     """All these rows as a family takes them, with what is known of single columns."""
     width = prepared.X.shape[1]
     monotone = [brief.monotone.get(name, 0) for name in prepared.plain]
-    weight = weighted(weight, y, brief.class_weight)
-    return Part(
+    weight = apply_class_weights(weight, y, brief.class_weight)
+    return TrainingData(
         prepared.X, y, weight, brief.shape(len(y), width, fold), prepared.categories,
         monotone=(*monotone, *[0] * (width - len(monotone))) if any(monotone) else (),
         season=prepared.plain.index(brief.season) if brief.season is not None else None,
@@ -157,7 +157,7 @@ def as_part(prepared: Prepared, y: np.ndarray, weight: np.ndarray | None, brief:
     )  # fmt: skip
 
 
-def encoded(part: Part, classes: np.ndarray) -> Part:
+def encoded(part: TrainingData, classes: np.ndarray) -> TrainingData:
     """The part with its classes as 0..m-1, where groups or time left some out; early-stopping rows of others go."""
     if part.shape.task == "regression" or len(classes) == part.shape.classes:
         return part

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.columns import many_levels
+from models.columns import count_many_levels
 from models.config import Run
 from models.data.table import Table, Task
 from models.fitting.family import Shape
-from models.fitting.log_target import skewed
+from models.fitting.log_target import is_skewed
 from models.metrics import fairness
-from models.metrics.class_weight import ClassWeights, class_weights
+from models.metrics.class_weight import ClassWeights, encode_class_weights
 from models.metrics.costs import Priced
-from models.metrics.metric import Metric, metric_for
+from models.metrics.metric import Metric, make_metric
 from models.splitting.split import Fold
-from models.tuning.goal import Goal, goal_for
+from models.tuning.goal import Goal, make_goal
 from tasks.run.folder import Workdir
 
 
@@ -74,7 +74,7 @@ class Brief:
     @property
     def scorer(self) -> Metric:
         """The metric as a value."""
-        return metric_for(self.metric, self.task, self.classes, self.costs)
+        return make_metric(self.metric, self.task, self.classes, self.costs)
 
 
 def brief_for(table: Table, run: Run, whole: Table) -> Brief:
@@ -86,16 +86,16 @@ def brief_for(table: Table, run: Run, whole: Table) -> Brief:
     return Brief(
         "", table.task, table.classes, run.metric, table.kinds, {}, threads, run.seed, run.places,
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
-        table.season, costs=run.costs, class_weight=class_weights(run.class_weight, table.classes),
-        orders=table.orders, many=many_levels(whole.features, whole.kinds), past=table.past, group=table.group,
-        goal=goal_for(metric_for(run.metric, table.task, table.classes, run.costs), run.search),
-        subgroups={str(name): fairness.codes(column) for name, column in subgroups.items()},
+        table.season, costs=run.costs, class_weight=encode_class_weights(run.class_weight, table.classes),
+        orders=table.orders, many=count_many_levels(whole.features, whole.kinds), past=table.past, group=table.group,
+        goal=make_goal(make_metric(run.metric, table.task, table.classes, run.costs), run.search),
+        subgroups={str(name): fairness.encode_subgroups(column) for name, column in subgroups.items()},
     )  # fmt: skip
 
 
 def with_folds(brief: Brief, plan: str, folds: dict[str, Fold], table: Table) -> Brief:
     """The brief of a plan with these folds of the table's rows."""
-    tailed = (name for name, fold in folds.items() if skewed(table.target[fold.train]))
+    tailed = (name for name, fold in folds.items() if is_skewed(table.target[fold.train]))
     logs = table.task == "regression" and table.history is None
     return replace(brief, plan=plan, folds=folds, skewed=frozenset(tailed) if logs else frozenset())
 

@@ -24,7 +24,8 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from models.errors import InputError, NestorError, shortened
+from models.errors import InputError, NestorError
+from models.text.safe import shorten
 from tasks.execution import worker
 from tasks.system import memory
 
@@ -253,7 +254,7 @@ def _is_killed(error: BaseException | None) -> bool:
 
 
 def _cause(error: BaseException) -> str:
-    return shortened(error.__cause__ or error, 200)
+    return shorten(error.__cause__ or error, 200)
 
 
 def _none_came(error: BaseException) -> FitError:

@@ -20,9 +20,9 @@ _watching = threading.Thread(target=_watch, daemon=True)
 _watching.start()
 
 import tasks.execution.worker  # noqa: E402, F401
-from models.families import families  # noqa: E402
+from models.families import load_families  # noqa: E402
 
-families()
+load_families()
 
 _loaded.set()
 _watching.join()  # a process of several threads must not be forked

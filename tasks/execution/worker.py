@@ -18,11 +18,11 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from models.columns import transform
-from models.data.hashes import seed_for
-from models.data.labels import widened
-from models.families import family
-from models.fitting.fit import fitted, hypergradient
-from models.tuning.fidelity import lessened
+from models.data.hashes import derive_seed
+from models.data.labels import align_probabilities
+from models.families import load_family
+from models.fitting.fit import compute_hypergradient, fit_family
+from models.tuning.fidelity import reduce_fit
 from tasks.execution import checkpoints
 from tasks.execution import costs as measure
 from tasks.execution.cache import SHARE, WITHOUT_LIMIT, Parts, Training
@@ -128,17 +128,17 @@ def _inner(job: Job, workdir: Workdir) -> _Made:
     brief, _, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     assert job.inner is not None
-    judge, known = fold.inner[job.inner][1], family(job.family)
+    judge, known = fold.inner[job.inner][1], load_family(job.family)
     waits: list[float] = []
     training = parts.get(
         (job.workdir, job.plan, job.fold, job.inner, known.needs, known.stops_early),
         lambda: training_of(job, workdir, known, waits),
     )
     ready = time.time()
-    config, part = lessened(known, job.config, training.part, job.share, _seed(job, brief))
+    config, part = reduce_fit(known, job.config, training.part, job.share, _seed(job, brief))
     begun = None if job.goes_on is None else checkpoints.read(workdir, replace(job, trial=job.goes_on).file)
     began = time.process_time()
-    made = fitted(known, config, part, _seed(job, brief), brief.threads, begun)
+    made = fit_family(known, config, part, _seed(job, brief), brief.threads, begun)
     spent = time.process_time() - began
     prediction = predict(made.model, training.X_judge, training.classes, brief)
     score = brief.scorer.score(target[judge], prediction, rows_of(weight, judge))
@@ -155,7 +155,7 @@ def _inner(job: Job, workdir: Workdir) -> _Made:
     slopes = None
     if job.gradient:
         rows = judging_part(part, training, target[judge], rows_of(weight, judge))
-        slopes = hypergradient(known, config, part, made.model, rows, _seed(job, brief))
+        slopes = compute_hypergradient(known, config, part, made.model, rows, _seed(job, brief))
     whole = job.share >= 1 or made.whole
     return _Made(score, made.rounds, ready, sum(waits), size, slopes, measures, whole)
 
@@ -188,7 +188,7 @@ def _refit(job: Job, workdir: Workdir) -> _Made:
     """Fitted on the fold's whole training part, judged on B_k where there is one."""
     brief, features, target, weight = load(job.workdir, job.plan)
     fold = brief.folds[job.fold]
-    known = family(job.family)
+    known = load_family(job.family)
     rows, goal = features.iloc[fold.train], np.asarray(target[fold.train])
     weights, group, units = (rows_of(values, fold.train) for values in (weight, brief.group, brief.units))
     if job.with_sealed:
@@ -199,7 +199,7 @@ def _refit(job: Job, workdir: Workdir) -> _Made:
     part = replace(as_part(prepared, goal, weights, brief, job.fold), group=group)
     classes = np.unique(part.y)
     began = time.process_time()
-    made = fitted(known, job.config, encoded(part, classes), _seed(job, brief), brief.threads)
+    made = fit_family(known, job.config, encoded(part, classes), _seed(job, brief), brief.threads)
     spent = time.process_time() - began
     columns = prepared.transformer
     assert columns is not None
@@ -225,7 +225,7 @@ def predict(model: Any, X: Any, classes: np.ndarray, brief: Brief) -> np.ndarray
     if brief.task == "regression":
         return np.asarray(model.predict(X), dtype=np.float64)
     some = np.asarray(model.predict_proba(X), dtype=np.float64)
-    return some if len(classes) == len(brief.classes) else widened(some, classes, len(brief.classes))
+    return some if len(classes) == len(brief.classes) else align_probabilities(some, classes, len(brief.classes))
 
 
 def predict_sealed(path: str, plan: str, files: list[tuple[str, float]], name: str) -> None:
@@ -243,4 +243,4 @@ def predict_sealed(path: str, plan: str, files: list[tuple[str, float]], name: s
 
 
 def _seed(job: Job, brief: Brief) -> int:
-    return seed_for(brief.seed, "fit", job.family, job.fold, job.inner)
+    return derive_seed(brief.seed, "fit", job.family, job.fold, job.inner)

@@ -11,14 +11,14 @@ import pandas as pd
 
 from models.data import hashes
 from models.errors import NestorError
-from models.evaluation.decision import judged
-from models.evaluation.estimate import time_blocks
-from models.metrics.metric import metric_for
-from models.monitoring.drift import FEWEST, Drift, compare, worse
-from models.monitoring.table_profile import Performance, Profile, predicted
-from models.splitting.seal import COUNTED, PLAIN, keys, numbered
+from models.evaluation.decision import apply_threshold
+from models.evaluation.estimate import make_time_blocks
+from models.metrics.metric import make_metric
+from models.monitoring.drift import FEWEST, Drift, measure_drift, measure_performance_drift
+from models.monitoring.table_profile import Performance, TableProfile, to_prediction_columns
+from models.splitting.seal import COUNTED, PLAIN, make_row_keys, number_repeats
 from tasks.data import read_with
-from tasks.data.roles import groups, identities, times, weights
+from tasks.data.roles import encode_groups, read_ids, read_times, read_weights
 from tasks.registry.load import Loaded
 from tasks.scoring import forecast, labels
 from tasks.scoring.champion import predicted as said_by
@@ -40,7 +40,7 @@ class Rows:
     @property
     def digest(self) -> str:
         """Of the features' content."""
-        return hashlib.sha256(hashes.of_rows(self.features).tobytes()).hexdigest()[:32]
+        return hashlib.sha256(hashes.hash_rows(self.features).tobytes()).hexdigest()[:32]
 
 
 def rows_of(loaded: Loaded, data: Any) -> Rows:
@@ -53,13 +53,13 @@ def rows_of(loaded: Loaded, data: Any) -> Rows:
     return Rows(*read, tuple(speller.notes))
 
 
-def _observations(then: Profile, rows: Rows) -> np.ndarray | None:
+def _observations(then: TableProfile, rows: Rows) -> np.ndarray | None:
     """Which group or point each row is a part of, where the version was trained on such; None where that can't be
     told, or each row is an observation of its own."""
     group = then.performance.group if then.performance else None
     if then.unit == "group" and group in rows.others:
-        return groups(rows.others[group])
-    return keys(rows.features) if then.unit == "point" else None
+        return encode_groups(rows.others[group])
+    return make_row_keys(rows.features) if then.unit == "point" else None
 
 
 def labelled(loaded: Loaded, rows: Rows) -> bool:
@@ -68,17 +68,17 @@ def labelled(loaded: Loaded, rows: Rows) -> bool:
     return target is not None and bool(target.notna().any())
 
 
-def profile_of(loaded: Loaded) -> Profile:
+def profile_of(loaded: Loaded) -> TableProfile:
     """The version's profile; NestorError where it has none."""
     if loaded.profile is None:
         label = f"{loaded.name}/{loaded.version}"
         raise NestorError(f"{label} keeps no profile of its training table: an older Nestor made it. Train it again.")
-    return Profile.from_json(loaded.profile)
+    return TableProfile.from_json(loaded.profile)
 
 
 def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -> Drift:
-    """The rows (a path, a DataFrame, or `Rows`) against the version's profile: every column, the predictions, and where
-    rows have labels the score. `loaded` holds the tested model, of which the profile speaks.
+    """The rows (a path, a DataFrame, or `TableRows`) against the version's profile: every column, the predictions, and
+    where rows have labels the score. `loaded` holds the tested model, of which the profile speaks.
 
     Of rows that the model was trained on, predictions and score would tell nothing: it is too sure of them."""
     then, rows = profile_of(loaded), data if isinstance(data, Rows) else rows_of(loaded, data)
@@ -86,10 +86,10 @@ def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -
     full, seen = forecast.full(loaded, rows.features, rows.others.get(loaded.facts["target"]))
     fresh = np.flatnonzero(~known & seen)
     odds = predictions(loaded, full.iloc[fresh])
-    said = predicted(odds, loaded.facts["classes"]) if len(fresh) >= FEWEST else None
+    said = to_prediction_columns(odds, loaded.facts["classes"]) if len(fresh) >= FEWEST else None
     units = _observations(then, rows)
     own = None if units is None else units[fresh]
-    found = compare(then, rows.features, said, level, psi, units, own)
+    found = measure_drift(then, rows.features, said, level, psi, units, own)
     found = replace(found, notes=(*found.notes, *rows.notes))
     if known.any():
         count = int(known.sum())
@@ -108,7 +108,7 @@ def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -
 def predictions(loaded: Loaded, features: pd.DataFrame) -> np.ndarray:
     """Values, or a probability for each class of the version, chunk by chunk."""
     task, classes = loaded.facts["task"], loaded.facts["classes"]
-    usual = metric_for(None, task, classes)
+    usual = make_metric(None, task, classes)
     parts = [said_by(loaded, features.iloc[at : at + CHUNK], usual, classes) for at in range(0, len(features), CHUNK)]
     return np.concatenate(parts) if parts else np.zeros((0, len(classes)) if classes else 0)
 
@@ -126,8 +126,8 @@ def trained_on(loaded: Loaded, rows: Rows, trained: int) -> np.ndarray:
     if not made_of or by_chance or not set(own) <= set(source.columns) or source[own].isna().all(axis=None):
         return np.zeros(len(rows.features), bool)
     plain = any(form == PLAIN for form, _ in made_of)
-    hashed = keys(source[own], plain) if source is rows.features else keys(identities(source[own]))
-    return np.isin(numbered(hashed) if _counted(loaded) else hashed, known)
+    hashed = make_row_keys(source[own], plain) if source is rows.features else make_row_keys(read_ids(source[own]))
+    return np.isin(number_repeats(hashed) if _counted(loaded) else hashed, known)
 
 
 def _counted(loaded: Loaded) -> bool:
@@ -159,11 +159,13 @@ def _with_performance(
     if not len(kept):
         return replace(found, notes=notes)
     later = others.iloc[kept].reset_index(drop=True)
-    weight = weights(later[then.weight], None) if then.weight in later else None
-    metric = metric_for(then.metric, loaded.facts["task"], loaded.facts["classes"], then.costs)
+    weight = read_weights(later[then.weight], None) if then.weight in later else None
+    metric = make_metric(then.metric, loaded.facts["task"], loaded.facts["classes"], then.costs)
     target = codes[kept] if metric.needs == "value" else codes[kept].astype(np.int64)
     drawn = _drawn(later, then) if units is None else units[kept]
-    said = worse(then, metric, judged((target, odds[kept], weight), then.threshold), drawn, found.level)
+    said = measure_performance_drift(
+        then, metric, apply_threshold((target, odds[kept], weight), then.threshold), drawn, found.level
+    )
     if said is None:
         notes = (*notes, f"The {len(kept)} rows with labels give no score that could be compared.")
     return replace(found, performance=said, notes=notes)
@@ -173,7 +175,7 @@ def _drawn(rows: pd.DataFrame, then: Performance) -> np.ndarray:
     """What the bootstrap draws where these are no groups or points of the training's kind: groups, blocks of time, else
     rows."""
     if then.group in rows:
-        return groups(rows[then.group])
+        return encode_groups(rows[then.group])
     if then.time in rows:
-        return time_blocks(times(rows[then.time], None, None))
+        return make_time_blocks(read_times(rows[then.time], None, None))
     return np.arange(len(rows))

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from models.errors import shortened
+from models.text.safe import shorten
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -43,7 +43,7 @@ def drift(
     z of the score's loss where labels are known; `run_id` of the watch in MLflow; `source` of the rows, where a
     retraining may read and learn from them: as `NO_SOURCE`, to the letter."""
     more = {
-        "columns": [shortened(c, 100) for c in columns[:MOST]],
+        "columns": [shorten(c, 100) for c in columns[:MOST]],
         **{f"train_{k}": Exact(v) for k, v in source.items()},
     }
     return _sent(
@@ -103,7 +103,7 @@ def _trouble(event: str, name: str, payload: Mapping[str, Any]) -> str:
                 )
             client.request("POST", "/events", json=[_made(event, name, payload)]).raise_for_status()
     except Exception as error:
-        return shortened(error, 200)
+        return shorten(error, 200)
     return ""
 
 
@@ -134,4 +134,4 @@ def _made(event: str, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
 def _said(value: Any) -> Any:
     if isinstance(value, Exact):
         return str(value)
-    return shortened(value, 1000) if isinstance(value, str) else value
+    return shorten(value, 1000) if isinstance(value, str) else value

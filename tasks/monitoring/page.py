@@ -8,8 +8,8 @@ from typing import Any
 
 from models.analysis import plots
 from models.monitoring.drift import ColumnDrift, Drift
-from models.outcome import chance, number
-from models.text.markdown import literal
+from models.outcome import format_number, format_p_value
+from models.text.markdown import escape_markdown
 from tasks.reporting.page_parts import esc, figure, figures, page, section, table, tile
 
 SHOWN = 24
@@ -19,7 +19,7 @@ HEADS = ("column", "", "PSI", "distance", "p, corrected", "missing, then", "now"
 
 def drift_html(name: str, version: int, data: str, drift: Drift) -> str:
     """The page."""
-    with plots.style(), warnings.catch_warnings():
+    with plots.apply_style(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that the font for measuring lacks is there in the browser's
         parts = [
             _head(name, version, data, drift),
@@ -46,11 +46,11 @@ def _tiles(drift: Drift) -> str:
     most = max(drift.columns, key=lambda c: c.psi * (not c.moves), default=None)
     tiles = [
         tile("Columns that drift", str(sum(c.part == "feature" for c in drift.alarms)), f"of {_features(drift)}"),
-        tile("Largest PSI", number(most.psi if most else None), most.name if most else ""),
-        tile("Predictions", number(max((c.psi for c in said), default=None)), "largest PSI"),
+        tile("Largest PSI", format_number(most.psi if most else None), most.name if most else ""),
+        tile("Predictions", format_number(max((c.psi for c in said), default=None)), "largest PSI"),
     ]
     if (one := drift.performance) is not None:
-        tiles.append(tile(one.metric, number(one.now), f"{number(one.then)} then; z = {one.z:+.1f}"))
+        tiles.append(tile(one.metric, format_number(one.now), f"{format_number(one.then)} then; z = {one.z:+.1f}"))
     return f'<div class="tiles">\n{"".join(tiles)}</div>\n'
 
 
@@ -62,21 +62,22 @@ def _row(column: ColumnDrift) -> tuple[str, ...]:
     mark = {True: '<span class="stop">drifts</span>', False: ""}[column.alarm]
     return (
         esc(column.name), mark or ('<span class="dim">moves</span>' if column.moves else ""),
-        *map(esc, (number(column.psi), number(column.distance), chance(column.p), *(f"{m:.1%}" for m in column.missing),
-                   *map(_mean(column), column.mean), "-" if column.new_levels is None else f"{column.new_levels:.1%}")),
+        *map(esc, (format_number(column.psi), format_number(column.distance), format_p_value(column.p),
+                   *(f"{m:.1%}" for m in column.missing), *map(_mean(column), column.mean),
+                   "-" if column.new_levels is None else f"{column.new_levels:.1%}")),
     )  # fmt: skip
 
 
 def _mean(column: ColumnDrift) -> Any:
     """How a mean of the column is written; of dates the day."""
     if column.kind != "date":
-        return number
+        return format_number
     return lambda value: "-" if value is None else time.strftime("%Y-%m-%d", time.gmtime(value))
 
 
 def _figures(drift: Drift) -> str:
     return figures(
-        figure(plots.then_now(c.name, c.bars), f"PSI {number(c.psi)}{', drifts' if c.alarm else ''}")
+        figure(plots.plot_then_now(c.name, c.bars), f"PSI {format_number(c.psi)}{', drifts' if c.alarm else ''}")
         for c in drift.columns[:SHOWN]
         if c.bars
     )
@@ -96,8 +97,8 @@ def table_rows(drift: Drift, most: int = 100) -> list[dict[str, Any]]:
     """The columns as rows of a table, worst first."""
     return [
         {
-            "column": c.name, "drifts": "yes" if c.alarm else "moves" if c.moves else "", "psi": number(c.psi),
-            "distance": number(c.distance), "p": chance(c.p), "missing then": f"{c.missing[0]:.1%}",
+            "column": c.name, "drifts": "yes" if c.alarm else "moves" if c.moves else "", "psi": format_number(c.psi),
+            "distance": format_number(c.distance), "p": format_p_value(c.p), "missing then": f"{c.missing[0]:.1%}",
             "missing now": f"{c.missing[1]:.1%}", "mean then": _mean(c)(c.mean[0]), "mean now": _mean(c)(c.mean[1]),
             "new levels": "-" if c.new_levels is None else f"{c.new_levels:.1%}",
         }
@@ -108,12 +109,13 @@ def table_rows(drift: Drift, most: int = 100) -> list[dict[str, Any]]:
 def markdown(name: str, version: int, data: str, drift: Drift) -> str:
     """The finding for Prefect's page."""
     alarms = "".join(
-        f"| {literal(c.name)} | {number(c.psi)} | {chance(c.p)} |\n" for c in drift.alarms[:20]
+        f"| {escape_markdown(c.name)} | {format_number(c.psi)} | {format_p_value(c.p)} |\n" for c in drift.alarms[:20]
     )  # fmt: skip
     parts = [
-        f"**{literal(drift.sentence)}**",
-        f"`{name}` version {version}, trained on {drift.rows[0]:,} rows; {drift.rows[1]:,} rows of {literal(data)}.",
+        f"**{escape_markdown(drift.sentence)}**",
+        f"`{name}` version {version}, trained on {drift.rows[0]:,} rows; {drift.rows[1]:,} rows of "
+        f"{escape_markdown(data)}.",
         f"| drifts | PSI | p |\n| --- | ---: | ---: |\n{alarms}" if alarms else "",
-        *map(literal, drift.notes),
+        *map(escape_markdown, drift.notes),
     ]
     return "\n\n".join(part for part in parts if part)

@@ -10,22 +10,22 @@ import numpy as np
 import pandas as pd
 
 from models import checks
-from models.checks.constant_columns import unused
+from models.checks.constant_columns import find_unused_columns
 from models.config import Run, Search
-from models.data.forecast import planned, wide
+from models.data.forecast import plan_history, widen_table
 from models.data.table import Finding, Table, Task
 from models.errors import InputError
 from models.metrics import fairness
-from models.metrics.class_weight import class_weights
-from models.metrics.metric import Metric, metric_for
-from models.monitoring.schema import Columns, Known, compared
-from models.monitoring.table_profile import Profile
-from models.splitting.division import divided
-from models.splitting.folds import asked_of, comparable, laid, unjudged
-from models.tuning.goal import Goal, goal_for
-from tasks.data import decimal_mark, read
-from tasks.data.seen import seen
-from tasks.data.sources.source import load
+from models.metrics.class_weight import encode_class_weights
+from models.metrics.metric import Metric, make_metric
+from models.monitoring.schema import ChampionSchema, Columns, compare_schemas
+from models.monitoring.table_profile import TableProfile
+from models.splitting.division import divide_table
+from models.splitting.folds import choose_folds, find_unjudged_folds, list_required_metrics, refuse_small_subgroups
+from models.tuning.goal import Goal, make_goal
+from tasks.data import find_decimal_mark, read_table
+from tasks.data.seen import observe_table
+from tasks.data.sources.source import load_raw_table
 from tasks.run.resume import model_name
 from tasks.tracking import seal_copy
 
@@ -43,7 +43,7 @@ def check_form(table: Table, run: Run | None = None) -> Table:
     """The table less its constant columns, with the form checks' findings and, as the run asks, the plan of its
     history; stops with all that forbids to go on."""
     table = formed(table)
-    table = table if run is None else planned(table, run)
+    table = table if run is None else plan_history(table, run)
     stops = [f.message for f in table.findings if f.verdict == "stop"]
     if stops:
         rest = len(stops) - MOST_STOPS
@@ -54,8 +54,8 @@ def check_form(table: Table, run: Run | None = None) -> Table:
 
 def formed(table: Table) -> Table:
     """The same without stopping: stops stand among the findings."""
-    found = checks.form(table)
-    same = unused(table)
+    found = checks.check_form(table)
+    same = find_unused_columns(table)
     if not same or len(same) == table.features.shape[1]:
         return replace(table, findings=(*table.findings, *found))
     reading = replace(table.reading, kinds=table.reading.kinds | dict.fromkeys(same, "drop"))
@@ -67,19 +67,19 @@ def check_signal(
     features: pd.DataFrame, target: np.ndarray, task: Task, classes: tuple[Any, ...]
 ) -> tuple[Finding, ...]:
     """What the signal checks see in these (work) rows."""
-    return checks.signal(checks.Work(features, target, task, classes))
+    return checks.check_signal(checks.WorkRows(features, target, task, classes))
 
 
 def known(run: Run) -> None:
     """InputError where a family or a search is named that there is not: said before anything is read."""
     if not _chosen(run):
         return
-    from models.families import family  # slow to import, as the searches are
-    from models.search import strategy
+    from models.families import load_family  # slow to import, as the searches are
+    from models.search import require_strategy
 
     for name in (*run.search.families, *run.families):
-        family(name)
-    strategy(run.search.strategy)
+        load_family(name)
+    require_strategy(run.search.strategy)
 
 
 def _chosen(run: Run) -> bool:
@@ -89,12 +89,12 @@ def _chosen(run: Run) -> bool:
 
 def judged_by(table: Table, run: Run) -> tuple[Metric, Goal]:
     """The metric, and all that counts beside it. InputError where the settings do not go with the table."""
-    metric = metric_for(run.metric, table.task, table.classes, run.costs)
-    goal = goal_for(metric, run.search)
+    metric = make_metric(run.metric, table.task, table.classes, run.costs)
+    goal = make_goal(metric, run.search)
     for one in goal.measured:
         if isinstance(one.metric, fairness.Gap) and table.subgroups is not None:
-            fairness.check(table.subgroups[one.column], table.target, one.metric.by_class)
-    class_weights(run.class_weight, table.classes)  # an unknown label is said before anything is fitted
+            fairness.check_subgroups(table.subgroups[one.column], table.target, one.metric.by_class)
+    encode_class_weights(run.class_weight, table.classes)  # an unknown label is said before anything is fitted
     return metric, goal
 
 
@@ -104,7 +104,7 @@ def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
     try:
         known(run)
         kept = cache(partial(_kept_seal, run))
-        table = planned(formed(read(run, kept=kept)), run)
+        table = plan_history(formed(read_table(run, kept=kept)), run)
     except InputError as error:
         return None, (Finding("reading", "stop", str(error)),)
     if any(f.verdict == "stop" for f in table.findings):
@@ -118,16 +118,16 @@ def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
 def _divided(table: Table, run: Run, kept: dict[str, Any] | None) -> tuple[Finding, ...]:
     """What is found where the rows are divided as training divides them, and in the work rows."""
     metric, goal = judged_by(table, run)
-    division = divided(table, run, metric, kept)
-    work = wide(table).take(division.work_places)
+    division = divide_table(table, run, metric, kept)
+    work = widen_table(table).take(division.work_places)
     asked = _asked(work, run, table)
-    folds = laid(work, division.plan, run, asked_of(goal), table)
+    folds = choose_folds(work, division.plan, run, list_required_metrics(goal), table)
     if asked is not None:
         _searchable(*asked, folds.folds, work, run)
-    comparable(work, folds.folds, goal)
+    refuse_small_subgroups(work, folds.folds, goal)
     notes = [Finding("split_plan", "pass", note) for note in (division.note, *folds.notes) if note]
     signal = check_signal(work.features, work.target, work.task, work.classes)
-    return (*division.findings, *unjudged(work, metric, folds.folds), *notes, *signal)
+    return (*division.findings, *find_unjudged_folds(work, metric, folds.folds), *notes, *signal)
 
 
 def _asked(work: Table, run: Run, whole: Table) -> tuple[list[str], Brief] | None:
@@ -165,10 +165,12 @@ def _kept_seal(run: Run) -> dict[str, Any] | None:
 
 def check_schema(source: Any, loaded: Loaded, columns: Columns = "stop") -> tuple[Finding, ...]:
     """What differs between the table that `source` names (a path, or a DataFrame) and the one that the champion was
-    trained on: `models.monitoring.schema.compared`'s findings. Nothing is raised but for a source that can't be read at
-    all."""
-    raw, reading = load(source), loaded.reading
-    kept = Profile.from_json(loaded.profile).columns if loaded.profile else {}
+    trained on: `models.monitoring.schema.compare_schemas`'s findings. Nothing is raised but for a source that can't be
+    read at all."""
+    raw, reading = load_raw_table(source), loaded.reading
+    kept = TableProfile.from_json(loaded.profile).columns if loaded.profile else {}
     target, classes = loaded.facts["target"], tuple(loaded.facts["classes"])
-    known = Known(reading.kinds, target, classes, tuple(reading.others), tuple(reading.pinned), kept, loaded.levels)
-    return compared(known, seen(raw, reading, known, decimal_mark(raw)), columns)
+    known = ChampionSchema(
+        reading.kinds, target, classes, tuple(reading.others), tuple(reading.pinned), kept, loaded.levels
+    )
+    return compare_schemas(known, observe_table(raw, reading, known, find_decimal_mark(raw)), columns)

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from models.config import OfFamily, Run
 from models.data.table import Table
-from models.errors import InputError, listed, unknown
-from models.families import families, family, usable
+from models.errors import InputError, join_names, make_unknown_error
+from models.families import load_families, load_family, require_family
 from models.fitting.family import Family, Shape
 from models.metrics.metric import Metric
-from models.search import strategies, strategy
-from models.splitting.budget import inner_rows
+from models.search import load_strategies, require_strategy
+from models.splitting.budget import estimate_inner_rows
 from models.splitting.split import ALL, Fold
 from models.studies.study import Study
-from models.tuning.space import view_of
+from models.tuning.space import make_view
 from tasks.execution.job import Brief, brief_for
 from tasks.planning.studies import view_in
 
@@ -29,13 +29,13 @@ def suited(table: Table, run: Run, told: Brief | None = None, fold: str = "") ->
     """The families that suit the table's task and size, cheapest first, and why the others do not. No fit. `told` is
     the table's brief, where it is made; `fold`: in which fold they are searched, "" for what holds in all."""
     _monotone(table, run)
-    asked = [usable(name) for name in run.search.families] or list(families().values())
+    asked = [require_family(name) for name in run.search.families] or list(load_families().values())
     for name in run.families:
-        family(name)
+        load_family(name)
     told = told or brief_for(table, run, table)
     _searchable(told, run)
     shape = told.shape(table.rows, table.features.shape[1], fold)
-    inside = replace(shape, rows=inner_rows(table.rows, run.split))
+    inside = replace(shape, rows=estimate_inner_rows(table.rows, run.split))
     found = {one.name: _misfit(one, shape, run) or _unsearched(one, inside, told.scorer, run) for one in asked}
     left_out = {name: why for name, why in found.items() if why}
     kept = [f for f in sorted(asked, key=lambda f: (f.cost, f.name)) if f.name not in left_out]
@@ -50,7 +50,7 @@ def _monotone(table: Table, run: Run) -> None:
     kinds = table.reading.kinds
     for column in run.monotone:
         if column not in kinds:
-            raise unknown("column", column, table.kinds)
+            raise make_unknown_error("column", column, table.kinds)
         if kinds[column] not in ("number", "boolean", "drop"):
             raise InputError(f"{column} can't be monotone: its kind is {kinds[column]}, and only numbers can.")
     if run.monotone and table.task == "multiclass":
@@ -64,7 +64,7 @@ def _misfit(one: Family, shape: Shape, run: Run) -> str:
         return one.lack
     if not one.safe and not named:
         return "its models can only be saved as pickles, which may run code when loaded; allow it by name (--families)"
-    if one.many and not named and not strategy(run.search.strategy).gradient:
+    if one.many and not named and not require_strategy(run.search.strategy).gradient:
         return "it has very many hyperparameters: name it (--families), or take --search gradient"
     if shape.task not in one.tasks:
         return f"it can only predict {' or '.join(_PREDICTED[task] for task in one.tasks)}"
@@ -86,14 +86,14 @@ def _unsearched(one: Family, shape: Shape, metric: Metric, run: Run) -> str:
         if run.families.get(one.name, OfFamily()) != OfFamily():
             raise InputError(f"{one.name} has nothing to tune: leave out what is set for it in families.{one.name}.")
         return ""
-    return refused(one.name, Study(view_of(one, shape, metric, run), ALL, run.search.strategy).unsuited, run)
+    return refused(one.name, Study(make_view(one, shape, metric, run), ALL, run.search.strategy).unsuited, run)
 
 
 def unsearched(names: Iterable[str], folds: Collection[Fold], told: Brief, columns: int, run: Run) -> dict[str, str]:
     """The families that can't be searched in some fold, and why: which choices there are may hang on its rows.
     InputError as `refused`."""
     found = {}
-    for name in (n for n in names if family(n).tunable):
+    for name in (n for n in names if load_family(n).tunable):
         studies = (Study(view_in(name, fold, told, columns, run), fold.name, run.search.strategy) for fold in folds)
         why = next(filter(None, (study.unsuited for study in studies)), "")
         found[name] = refused(name, why, run)
@@ -111,8 +111,10 @@ def refused(family_name: str, why: str, run: Run) -> str:
 
 def _searchable(told: Brief, run: Run) -> None:
     """InputError where several objectives are asked of a search that knows one only."""
-    asked, goal = strategy(run.search.strategy), told.goal
+    asked, goal = require_strategy(run.search.strategy), told.goal
     if goal is not None and goal.several and not asked.several and asked.chooses is None:
-        able = listed((name for name, one in strategies().items() if one.several or one.chooses is not None), 30)
-        names = listed([goal.metric.name, *(o.name for o in goal.beside)])
+        able = join_names(
+            (name for name, one in load_strategies().items() if one.several or one.chooses is not None), 30
+        )
+        names = join_names([goal.metric.name, *(o.name for o in goal.beside)])
         raise InputError(f"The search {asked.name} is for one objective, not for {names}. Those that can: {able}.")

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from models.config import Run
-from models.data.forecast import wide
+from models.data.forecast import widen_table
 from models.data.table import Table
-from models.errors import InputError, shortened
-from models.evaluation.estimate import time_blocks
-from models.splitting.division import Division, divided
-from models.splitting.seal import Seal, digest, form
-from models.text.address import masked
-from tasks.data import read
+from models.errors import InputError
+from models.evaluation.estimate import make_time_blocks
+from models.splitting.division import Division, divide_table
+from models.splitting.seal import Seal, digest_values, to_key_form
+from models.text.address import mask_address
+from models.text.safe import shorten
+from tasks.data import read_table
 from tasks.execution import pool
 from tasks.planning.checks import check_form, check_signal, judged_by, known
 from tasks.run import events
@@ -30,9 +31,9 @@ def take_in(session: Session) -> None:
     """Reads the table, checks its form, and has the workers' server load what they need."""
     known(session.run)
     data = session.run.data
-    events.emit(events.Stage("read", shortened(masked(data)) if isinstance(data, str) else ""))
+    events.emit(events.Stage("read", shorten(mask_address(data)) if isinstance(data, str) else ""))
     with session.ledger.stage("reading"):
-        table = check_form(read(session.run, session.began, lambda: session.kept_seal), session.run)
+        table = check_form(read_table(session.run, session.began, lambda: session.kept_seal), session.run)
         # skrub takes a second to import: in the fork server once, not in every worker.
         pool.preload("skrub")
         session.table = table
@@ -80,12 +81,14 @@ def seal(session: Session) -> None:
     events.emit(events.Stage("seal"))
     with session.ledger.stage("sealing"):
         table = session.table
-        division = divided(table, _once(session), session.metric, session.kept_seal if table.test is None else None)
+        division = divide_table(
+            table, _once(session), session.metric, session.kept_seal if table.test is None else None
+        )
         _keep(session, division)
         session.plan, session.work_places = division.plan, division.work_places
         session.sealed_places, session.repeats = division.sealed_places, division.repeats
         session.points = division.points
-        full = wide(table)
+        full = widen_table(table)
         session.work = full.take(session.work_places)
         session.found(division.findings)
         if division.note:
@@ -123,13 +126,13 @@ def _keep(session: Session, division: Division) -> None:
 def _called(seal: Seal) -> str:
     """What openings of the seal are counted under."""
     columns = ",".join(seal.columns)
-    known = columns if len(columns) < _LONG else f"{columns[:100]}…{digest(columns):016x}"
+    known = columns if len(columns) < _LONG else f"{columns[:100]}…{digest_values(columns):016x}"
     return f"{seal.kind}-{seal.salt}-{known}" + (f"-{seal.number}" if seal.number > 1 else "")
 
 
 def _bootstrap_keys(table: Table, plan_keys: np.ndarray) -> np.ndarray:
     """What a bootstrap draws: groups, blocks of time, else rows with their copies."""
-    return time_blocks(table.time) if table.time is not None and table.group is None else plan_keys
+    return make_time_blocks(table.time) if table.time is not None and table.group is None else plan_keys
 
 
 def _write(session: Session, sealed: Table | None) -> None:
@@ -165,7 +168,9 @@ def _sealed_as(session: Session, sealed: Table) -> dict[str, Any]:
     seal, columns = session.seal, list(session.made_of)
     identity = {"columns": columns, "target": session.run.target or "target"}
     if seal is None:
-        identity["given"] = digest(*np.unique(np.asarray(session.workdir.read_array("sealed_row_keys"))).tolist())
+        identity["given"] = digest_values(
+            *np.unique(np.asarray(session.workdir.read_array("sealed_row_keys"))).tolist()
+        )
     else:
         identity |= {"salt": seal.salt, "kind": seal.kind, "cut": seal.cut}
         identity |= {"number": seal.number} if seal.number > 1 else {}  # a time plan's has no other salt
@@ -175,7 +180,7 @@ def _sealed_as(session: Session, sealed: Table) -> dict[str, Any]:
 
 def forms(table: Table) -> list[str]:
     """The features, each with what its values are to a key."""
-    return sorted(f"{form(kind)}:{column}" for column, kind in table.kinds.items())
+    return sorted(f"{to_key_form(kind)}:{column}" for column, kind in table.kinds.items())
 
 
 def signal(session: Session) -> None:

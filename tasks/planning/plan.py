@@ -10,12 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from models.errors import BudgetError, InputError, NestorError, listed
-from models.families import family
+from models.errors import BudgetError, InputError, NestorError, join_names
+from models.families import load_family
 from models.fitting.family import Family
-from models.outcome import How
-from models.splitting.budget import REFIT, Level, affordable
-from models.splitting.folds import Laid, asked_of, comparable, even, laid, refit_too, unjudged
+from models.outcome import EvaluationPlan
+from models.splitting.budget import REFIT, RunPlan, choose_affordable_plan
+from models.splitting.folds import (
+    FoldLayout,
+    choose_folds,
+    find_unjudged_folds,
+    includes_refit,
+    list_required_metrics,
+    make_even_folds,
+    refuse_small_subgroups,
+)
 from tasks.execution.job import brief_for, with_folds
 from tasks.planning import search_plan, timing
 from tasks.planning.eligible import suited, unsearched
@@ -30,7 +38,7 @@ _PARTS = 5
 """What is written down of a plan: level, folds, seconds, sizes, notes."""
 
 
-def _searched_everywhere(session: Session) -> Level:
+def _searched_everywhere(session: Session) -> RunPlan:
     """The plan without families that can't be searched in some fold. InputError as `refused`."""
     level, columns = session.level, session.work.features.shape[1]
     out = unsearched(level.families, session.folds.values(), session.brief, columns, session.run)
@@ -56,7 +64,7 @@ def _shortlist(session: Session) -> None:
         session.note(f"Settings are given for {name}, which is not tried: {why}.")
     stored, before = session.fixed(partial(_stored, session), "plan"), len(session.notes)
     if stored is None:
-        session.level = Level(*_start(session), tuple(f.name for f in kept), left_out)
+        session.level = RunPlan(*_start(session), tuple(f.name for f in kept), left_out)
         if session.ledger.limit is not None:
             session.level = _timed(session, kept)
         parts = (session.level, session.folds, session.default_seconds, session.model_mb, session.notes[before:])
@@ -66,12 +74,12 @@ def _shortlist(session: Session) -> None:
         for note in said:
             session.note(note)
         _brief(session, f"{session.level.outer}x{session.level.inner}")
-    session.found(unjudged(session.work, session.metric, tuple(session.folds.values())))
+    session.found(find_unjudged_folds(session.work, session.metric, tuple(session.folds.values())))
     session.level = _searched_everywhere(session)
-    comparable(session.work, tuple(session.folds.values()), session.goal)
-    deaf = [name for name in session.level.families if family(name).tunable and not family(name).weights]
+    refuse_small_subgroups(session.work, tuple(session.folds.values()), session.goal)
+    deaf = [name for name in session.level.families if load_family(name).tunable and not load_family(name).weights]
     if deaf and (session.run.weight or session.run.class_weight):
-        session.note(f"Fitted without weights, which they can't use: {listed(deaf)}.")
+        session.note(f"Fitted without weights, which they can't use: {join_names(deaf)}.")
     search_plan.said(session)
     warm_up(session)
 
@@ -92,14 +100,14 @@ def _stored(session: Session, name: str) -> tuple[Any, ...] | None:
 def _start(session: Session) -> tuple[int, int]:
     """(outer, inner) to begin with, laid out: what the user wants, or what suits the table's size; both at most what
     its smallest class, its groups or its times allow."""
-    found = laid(session.work, session.plan, session.run, asked_of(session.goal), session.table)
+    found = choose_folds(session.work, session.plan, session.run, list_required_metrics(session.goal), session.table)
     for note in found.notes:
         session.note(note)
     _take(session, found)
     return found.outer, found.inner
 
 
-def _timed(session: Session, kept: list[Family]) -> Level:
+def _timed(session: Session, kept: list[Family]) -> RunPlan:
     """The plan that the time allows, laid out, from one default fit of each family in the folds laid out before."""
     start = session.level.outer, session.level.inner
     session.ledger.afford(session.ledger.registration)
@@ -109,27 +117,29 @@ def _timed(session: Session, kept: list[Family]) -> Level:
     wall = session.ledger.left - session.ledger.registration - 2.0
     if not first:
         raise _nothing(session, ended, any(error.state == "timeout" for error in none.values()))
-    level = affordable(
-        {name: seconds for name, seconds in first.items() if family(name).tunable},
+    level = choose_affordable_plan(
+        {name: seconds for name, seconds in first.items() if load_family(name).tunable},
         max(0.0, wall) * session.workers * _SHARE,
         start,
         fixed=session.run.split.outer is not None,
-        refit_too=refit_too(session.run),
+        refit_too=includes_refit(session.run),
         keep=len(first) if session.run.search.families else 2,
-        priority={name: family(name).priority for name in first},
+        priority={name: load_family(name).priority for name in first},
     )
     if (level.outer, level.inner) != start:
         level = replace(level, **_laid_anew(session, start, level))
-    references = tuple(name for name in first if not family(name).tunable)
+    references = tuple(name for name in first if not load_family(name).tunable)
     out = {**session.level.left_out, **ended, **level.left_out}
     return replace(level, families=(*references, *level.families), left_out=out)
 
 
-def _laid_anew(session: Session, start: tuple[int, int], level: Level) -> dict[str, int]:
+def _laid_anew(session: Session, start: tuple[int, int], level: RunPlan) -> dict[str, int]:
     """The folds of the plan that the time allows; those laid out before where a part of it would lack a class."""
-    short, metrics = f"There is too little time for {start[0]} x {start[1]} folds", asked_of(session.goal)
+    short, metrics = f"There is too little time for {start[0]} x {start[1]} folds", list_required_metrics(session.goal)
     try:
-        found = even(session.work, session.plan, session.run, metrics, session.table, level.outer, level.inner)
+        found = make_even_folds(
+            session.work, session.plan, session.run, metrics, session.table, level.outer, level.inner
+        )
     except InputError:
         session.note(f"{short}, but with fewer a part of the rows would lack what it needs: they are kept.")
         return {"outer": start[0], "inner": start[1]}
@@ -138,7 +148,7 @@ def _laid_anew(session: Session, start: tuple[int, int], level: Level) -> dict[s
     return {"outer": found.outer, "inner": found.inner}
 
 
-def _take(session: Session, found: Laid) -> None:
+def _take(session: Session, found: FoldLayout) -> None:
     """Writes down what every fit of a plan with these folds shares."""
     session.folds = {f.name: f for f in found.folds}
     _brief(session, f"{found.outer}x{found.inner}")
@@ -162,7 +172,7 @@ def _nothing(session: Session, ended: Mapping[str, str], slow: bool) -> NestorEr
     )
 
 
-def named(how: How) -> str:
+def named(how: EvaluationPlan) -> str:
     """The plan in words."""
     if how.method == "nested":
         return f"{how.outer} outer x {how.inner} inner folds"

@@ -6,11 +6,11 @@ import math
 from collections import defaultdict
 
 from models.config import OfFamily
-from models.errors import listed
-from models.families import family
-from models.search import strategies
+from models.errors import join_names
+from models.families import load_family
+from models.search import load_strategies
 from models.studies.study import Study
-from models.tuning.space import alone, unasked
+from models.tuning.space import find_unasked, keep_one_range
 from models.tuning.strategy import Strategy
 from tasks.planning.studies import shape, study_of
 from tasks.session import Session
@@ -22,7 +22,7 @@ def said(session: Session) -> None:
     taken: dict[tuple[str, str], list[str]] = defaultdict(list)
     sizes: dict[str, list[str]] = defaultdict(list)
     unread: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name in (n for n in session.level.families if family(n).tunable):
+    for name in (n for n in session.level.families if load_family(n).tunable):
         study = study_of(session, name, next(iter(session.folds)))
         taken[study.strategy.name, study.why] += [name]
         if study.size is not None:
@@ -30,22 +30,26 @@ def said(session: Session) -> None:
         for setting in _unread(session, name, study.strategy):
             unread[study.strategy.name, setting] += [name]
         for why, left in _idle(session, study).items():
-            session.note(f"What is set for {listed(left)} has no effect: {why}.")
+            session.note(f"What is set for {join_names(left)} has no effect: {why}.")
     alone = 1 in (session.level.trials, session.run.search.trials)  # the defaults and no more: nothing is searched
     for (search, why), names in taken.items():
         if why and not alone:
-            session.note(f"Search {search} for {listed(names, 30)}: {why}.")
+            session.note(f"Search {search} for {join_names(names, 30)}: {why}.")
     for search, counts in sizes.items():
-        session.note(f"After the defaults, search {search} tries this many configurations: {listed(counts, 30)}.")
+        session.note(f"After the defaults, search {search} tries this many configurations: {join_names(counts, 30)}.")
     for (search, setting), names in unread.items():
-        readers = listed([f"--search {known.name}" for known in strategies().values() if setting in known.reads])
-        session.note(f"Search {search} does not use the {setting} set for {listed(names, 30)}: they are for {readers}.")
+        readers = join_names(
+            [f"--search {known.name}" for known in load_strategies().values() if setting in known.reads]
+        )
+        session.note(
+            f"Search {search} does not use the {setting} set for {join_names(names, 30)}: they are for {readers}."
+        )
 
 
 def _unread(session: Session, family_name: str, search: Strategy) -> list[str]:
     """What the user set for the family and its search does not read."""
     told = session.run.families.get(family_name, OfFamily())
-    known = sorted({setting for one in strategies().values() for setting in one.reads})
+    known = sorted({setting for one in load_strategies().values() for setting in one.reads})
     return [setting for setting in known if getattr(told, setting) and setting not in search.reads]
 
 
@@ -57,10 +61,10 @@ def _idle(session: Session, study: Study) -> dict[str, list[str]]:
     listed_too = (name for one in told.configurations for name in one)
     names = dict.fromkeys(name for name in (*told.space, *told.steps, *listed_too) if name)
     idle: dict[str, list[str]] = defaultdict(list)
-    for name in unasked(known, there, names):
+    for name in find_unasked(known, there, names):
         here = f"{known.name} does not search it on a table like this"
         beside = f"it does not go together with the other settings of {known.name}"
-        idle[here if unasked(alone(known, name), there, [name]) else beside] += [name]
+        idle[here if find_unasked(keep_one_range(known, name), there, [name]) else beside] += [name]
     return idle
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import optuna
 
 from models.config import Run
-from models.families import family
+from models.families import load_family
 from models.fitting.family import Shape
 from models.splitting.split import Fold
 from models.studies.study import Study
-from models.tuning.space import view_of
+from models.tuning.space import make_view
 from models.tuning.strategy import View
 from tasks.execution.job import Brief, Job
 from tasks.session import Session
@@ -22,7 +22,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 def view_in(family_name: str, fold: Fold, told: Brief, columns: int, run: Run) -> View:
     """What a search knows of a family in a fold of a table with so many columns."""
-    view = view_of(family(family_name), told.shape(len(fold.inner[0][0]), columns, fold.name), told.scorer, run)
+    view = make_view(load_family(family_name), told.shape(len(fold.inner[0][0]), columns, fold.name), told.scorer, run)
     return replace(view, inner=len(fold.inner))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 
-from models.families import family
+from models.families import load_family
 from models.fitting.family import Family
 from models.splitting.budget import LEAST_TRIALS
 from tasks.execution import worker
@@ -63,8 +63,8 @@ def _measured(session: Session, kept: list[Family], limit: float) -> tuple[dict[
 def _default(session: Session, name: str, fold: str, limit: float) -> Future[Fit]:
     job = default_job(session, name, fold)
     # What can't be tuned costs nothing and is the last resort: it is never too slow.
-    timeout = limit if family(name).tunable else session.refit_limit()
-    place = family(name).priority if family(name).tunable else 0
+    timeout = limit if load_family(name).tunable else session.refit_limit()
+    place = load_family(name).priority if load_family(name).tunable else 0
     return session.fits.submit(worker.run, job, priority=(SEARCH, place), timeout=timeout)
 
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from optuna.distributions import json_to_distribution
 
-from models.errors import InputError, listed
-from models.families import families
+from models.errors import InputError, join_names
+from models.families import load_families
 from models.fitting.family import Family
-from models.metrics.metric import Metric, metric_for
-from models.search import strategy
-from models.studies.warm_start import NEAR, Warm, handed_over, misfit, until_best
+from models.metrics.metric import Metric, make_metric
+from models.search import require_strategy
+from models.studies.warm_start import NEAR, WarmStart, choose_initial_params, count_until_best, explain_misfit
 from models.tuning.goal import Goal
-from models.tuning.space import view_of
+from models.tuning.space import make_view
 from models.tuning.trial import Trial
 from tasks.planning.studies import shape
 
@@ -37,14 +37,14 @@ Studies = Mapping[str, Mapping[str, Sequence[Trial]]]
 def warm_up(session: Session) -> None:
     """Fixes what the run that the settings name hands over; a resumed run keeps what was fixed first."""
     asked, kept = session.run.search.warm_from, session.fixed(session.workdir.read_json, "warm.json")
-    if kept is None and (asked is not None or strategy(session.run.search.strategy).remembers):
+    if kept is None and (asked is not None or require_strategy(session.run.search.strategy).remembers):
         found, notes = (session.journal.call("past", run=asked), []) if asked else _remembered(session)
         # That there was nothing to hand over is fixed too: later there may be.
         kept = _fixed(session, found) if found else {"warm": None, "notes": []}
         kept["notes"] = [*notes, *kept["notes"]]
         session.workdir.write_json("warm.json", kept)
     if kept is not None:
-        session.warm = Warm(**kept["warm"]) if kept["warm"] else None
+        session.warm = WarmStart(**kept["warm"]) if kept["warm"] else None
         for note in kept["notes"]:
             session.note(note)
 
@@ -67,18 +67,18 @@ def _remembered(session: Session) -> tuple[dict[str, Any] | None, list[str]]:
 def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:
     """What the run hands over, as JSON values, and what is said of it."""
     metric = _metric(session, found)
-    earlier, known = studies_of(pd.read_parquet(found["trials"])), families()
+    earlier, known = studies_of(pd.read_parquet(found["trials"])), load_families()
     kept: dict[str, list[dict[str, Any]]] = {}
     notes = []
     for name in (n for n in session.level.families if n in earlier and known[n].tunable):
         kept[name] = []
         goal = _goal(session, earlier[name], metric)
-        for params in handed_over(earlier[name], metric, known[name].default, goal=goal):
+        for params in choose_initial_params(earlier[name], metric, known[name].default, goal=goal):
             why = next((w for k in session.folds if (w := _misfit(session, known[name], k, params))), "")
             kept[name] += [] if why else [params]
             notes += [f"A configuration of {name} is not taken over from the earlier run: {why}."] if why else []
     until = {name: mean for name in kept if (mean := _until(earlier[name], metric))}
-    warm = Warm(found["run_id"], {n: c for n, c in kept.items() if c}, until)
+    warm = WarmStart(found["run_id"], {n: c for n, c in kept.items() if c}, until)
     return {"warm": asdict(warm), "notes": [_said(warm, found["name"]), *dict.fromkeys(notes)]}
 
 
@@ -86,7 +86,7 @@ def _misfit(session: Session, known: Family, fold: str, params: Mapping[str, Any
     """Why the params are no configuration in this fold, the user's ranges kept; empty where they are one."""
     # One that says whether to take the logarithm is taken over where some fold asks for that.
     there = replace(shape(session, fold), skewed=bool(session.brief.skewed))
-    return misfit(view_of(known, there, session.metric, session.run).family, there, params)
+    return explain_misfit(make_view(known, there, session.metric, session.run).family, there, params)
 
 
 def _goal(session: Session, studies: Mapping[str, Sequence[Trial]], metric: Metric) -> Goal:
@@ -102,15 +102,16 @@ def _metric(session: Session, found: Mapping[str, Any]) -> Metric:
     if (report["metric"], report["task"]) == (session.metric.name, session.metric.task):
         return session.metric
     config = found["config"]
-    return metric_for(config.get("metric"), report["task"], session.table.classes, config.get("costs"))
+    return make_metric(config.get("metric"), report["task"], session.table.classes, config.get("costs"))
 
 
-def _said(warm: Warm, name: str) -> str:
+def _said(warm: WarmStart, name: str) -> str:
     counts = [f"{len(configurations)} of {family}" for family, configurations in warm.configurations.items()]
     if not counts:
         return f"Warm start from run {warm.source[:12]} of {name}: its best configurations were the defaults."
     return (
-        f"Warm start from run {warm.source[:12]} of {name}: its best configurations ({listed(counts)}) are tried right "
+        f"Warm start from run {warm.source[:12]} of {name}: its best configurations ({join_names(counts)}) are tried "
+        "right "
         "after the defaults."
     )
 
@@ -134,8 +135,8 @@ def studies_of(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
 
 
 def _until(studies: Mapping[str, Sequence[Trial]], metric: Metric) -> list[float]:
-    """`until_best`, averaged over the studies of one family; empty where no study has a score."""
-    found = [f for trials in studies.values() if (f := until_best(trials, metric))]
+    """`count_until_best`, averaged over the studies of one family; empty where no study has a score."""
+    found = [f for trials in studies.values() if (f := count_until_best(trials, metric))]
     return [sum(f[i] for f in found) / len(found) for i in (0, 1)] if found else []
 
 
@@ -143,7 +144,7 @@ def saving(session: Session) -> dict[str, dict[str, float]]:
     """By family, and averaged under "": `trials_to_best`, `seconds_to_best`, and after a warm start how much less that
     is than in the earlier run."""
     found: dict[str, dict[str, float]] = {}
-    for name in (n for n in session.level.families if families()[n].tunable):
+    for name in (n for n in session.level.families if load_families()[n].tunable):
         studies = {fold: trials for (family, fold), trials in session.trials.items() if family == name}
         if own := _until(studies, session.metric):
             earlier = session.warm.until.get(name) if session.warm else None
@@ -168,5 +169,5 @@ def saving_said(session: Session) -> str:
         return ""
     return (
         f"Configurations tried in a fold until one was within {100 * NEAR:.1g} % of the best, with the warm start: "
-        f"{listed(told, width=80)}."
+        f"{join_names(told, width=80)}."
     )

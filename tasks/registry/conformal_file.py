@@ -6,19 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.evaluation.conformal import Conformal
+from models.evaluation.conformal import ConformalScores
 
 FILE = "conformal.json"
 
 
-def write(kept: Conformal, model: Any, folder: Path) -> Path:
+def write(kept: ConformalScores, model: Any, folder: Path) -> Path:
     """The file in the version's folder: the scores, and by which members of the delivered model they stand."""
     file = folder / FILE
     file.write_text(json.dumps(kept.placed(_votes(model, kept)).as_json()), "utf-8")
     return file
 
 
-def _votes(model: Any, kept: Conformal) -> list[tuple[str, float]]:
+def _votes(model: Any, kept: ConformalScores) -> list[tuple[str, float]]:
     """Fold and weight of each member of the delivered model; their names say the fold."""
     whole = vote(model)
     if not hasattr(whole, "estimators"):
@@ -26,10 +26,10 @@ def _votes(model: Any, kept: Conformal) -> list[tuple[str, float]]:
     return [(name.rsplit("_", 2)[1], w) for (name, _), w in zip(whole.estimators, whole.weights, strict=True)]
 
 
-def read(folder: Path) -> Conformal | None:
+def read(folder: Path) -> ConformalScores | None:
     """What a version's folder holds; None where it holds none."""
     file = folder / FILE
-    return Conformal.from_json(json.loads(file.read_text("utf-8"))) if file.exists() else None
+    return ConformalScores.from_json(json.loads(file.read_text("utf-8"))) if file.exists() else None
 
 
 def vote(model: Any) -> Any:

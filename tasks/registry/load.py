@@ -21,10 +21,10 @@ import numpy as np
 from models.columns import TRUSTED
 from models.data.history import History
 from models.data.table import Reading
-from models.errors import InputError, NestorError, listed, unknown
+from models.errors import InputError, NestorError, join_names, make_unknown_error
 from models.evaluation import calibration
-from models.evaluation.conformal import Conformal
-from models.families import families
+from models.evaluation.conformal import ConformalScores
+from models.families import load_families
 from models.monitoring.table_profile import WIDTH
 from tasks.data.spelled import Levels, Speller
 from tasks.registry import conformal_file, pickles, signing
@@ -55,7 +55,7 @@ class Loaded:
     """`trained` and `sealed`: sorted hashes of what the rows were; empty where the version keeps none."""
     profile: dict[str, Any] | None
     """`profile.json`, where the version keeps one."""
-    conformal: Conformal | None = None
+    conformal: ConformalScores | None = None
     """The scores of outer rows, where the version keeps them."""
 
     @property
@@ -125,11 +125,11 @@ def find(client: MlflowClient, model: str) -> ModelVersion:
         raise _unknown_model(client, name)
     aliases = client.get_registered_model(name).aliases
     if alias is not None and alias not in aliases:
-        raise unknown(f"alias of {name}", alias, sorted(aliases))
+        raise make_unknown_error(f"alias of {name}", alias, sorted(aliases))
     wanted = number or aliases.get(alias or "champion") or versions[0].version
     found = [v for v in versions if str(v.version) == str(wanted)]
     if not found:
-        raise unknown(f"version of {name}", number, [v.version for v in versions])
+        raise make_unknown_error(f"version of {name}", number, [v.version for v in versions])
     return found[0]
 
 
@@ -155,7 +155,9 @@ def _parts(model: str) -> tuple[str, str | None, str | None]:
 
 def _unknown_model(client: MlflowClient, name: str) -> InputError:
     known = sorted(m.name for m in client.search_registered_models())
-    return unknown("model", name, known) if known else InputError(f"No model {name!r}: none is registered yet.")
+    return (
+        make_unknown_error("model", name, known) if known else InputError(f"No model {name!r}: none is registered yet.")
+    )
 
 
 def _opened(client: MlflowClient, version: ModelVersion, folder: Path, tested: bool, unsafe: bool) -> Loaded:
@@ -276,7 +278,7 @@ def _strange(label: str, odd: str) -> str:
 
 def known_types() -> set[str]:
     """What a version may hold, whatever its own list says: whoever forges a model forges its list."""
-    return {*TRUSTED, *calibration.TRUSTED, *(t for family in families().values() for t in family.trusted)}
+    return {*TRUSTED, *calibration.TRUSTED, *(t for family in load_families().values() for t in family.trusted)}
 
 
 def _warn_of_versions(file: Path, label: str) -> None:
@@ -284,4 +286,4 @@ def _warn_of_versions(file: Path, label: str) -> None:
 
     other = [line for line in file.read_text("utf-8").split() if not installed(line)]
     if other:
-        log.warning("%s was made with other versions than are installed here: %s", label, listed(other))
+        log.warning("%s was made with other versions than are installed here: %s", label, join_names(other))

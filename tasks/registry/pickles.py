@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models.errors import InputError, NestorError, listed
-from models.families import families
+from models.errors import InputError, NestorError, join_names
+from models.families import load_families
 
 TAG = "nestor.unsafe"
 
@@ -24,7 +24,8 @@ FORM = ".pkl"
 def reason(names: Sequence[str]) -> str:
     """`It holds tabm, whose models can only be pickled: ...`"""
     return (
-        f"It holds {listed(names)}, whose models can only be pickled: loading a pickle runs whatever code it names, so "
+        f"It holds {join_names(names)}, whose models can only be pickled: loading a pickle runs whatever code it "
+        "names, so "
         "a person has to say that this is wanted."
     )
 
@@ -45,8 +46,8 @@ def dump(model: Any, file: Path) -> None:
 def load(file: Path, label: str, names: Sequence[str]) -> Any:
     """The model; InputError where a family's package is missing, NestorError where its parts are not those of then."""
     for name in names:
-        if name in families() and not families()[name].installed:
-            raise InputError(f"{label} can't be loaded here: {families()[name].lack}")
+        if name in load_families() and not load_families()[name].installed:
+            raise InputError(f"{label} can't be loaded here: {load_families()[name].lack}")
     with _quietly():
         try:
             with file.open("rb") as kept:

@@ -36,7 +36,7 @@ import joblib
 import pandas as pd
 
 from models.data import history, spelling
-from models.errors import NestorError, listed
+from models.errors import NestorError, join_names
 from tasks.registry import pickles, signing
 from tasks.tracking import moves
 from tasks.tracking.mirror import described
@@ -202,7 +202,7 @@ def _dumped(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _not_ours(modules: set[str]) -> set[str]:
     """The modules as they are; NestorError where a consumer would need our own."""
     if ours := sorted(modules.intersection(OURS)):
-        raise NestorError(f"The model holds types of {listed(ours)}: who loads it would need this project.")
+        raise NestorError(f"The model holds types of {join_names(ours)}: who loads it would need this project.")
     return modules
 
 
@@ -213,7 +213,7 @@ def checked_types(file: Path, allowed: Collection[str], refusal: Callable[[str],
 
     found = sorted(skops.io.get_untrusted_types(file=file))
     if odd := [t for t in found if t not in allowed or t.split(".")[0] in OURS]:
-        raise NestorError(refusal(listed(odd, width=100)))
+        raise NestorError(refusal(join_names(odd, width=100)))
     return found
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.sklearn import load_model
 
-from models.data.history import History, coming, told
+from models.data.history import History, prepare_new_rows, to_past_target
 from models.data.spelling import Spelling, Tally
 
 MARKS = ("", "?", "n/a", "#n/a", "nan", "<na>", "null", "\\n", "(null)", "#null!")
@@ -76,12 +76,12 @@ class Served:
         goal = self.history.target
         if goal not in rows.columns:
             raise _wrong(f"The rows have no column {goal!r}: its known values are the history.")
-        target = told(rows[goal], self.history)
+        target = to_past_target(rows[goal], self.history)
         if (bad := (rows[goal].notna() & target.isna())).any():
             wanted = "no number" if not self.history.labels else f"none of {', '.join(self.history.labels)}"
             raise _wrong(f"{_at(rows[goal], bad)} is {wanted}. Rows without a value are those to predict.")
         try:
-            table, notes = coming(self._read(rows), target, self.history)
+            table, notes = prepare_new_rows(self._read(rows), target, self.history)
         except ValueError as error:
             raise _wrong(str(error)) from None
         for note in notes:

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from models.errors import InputError, NestorError, shortened
+from models.errors import InputError, NestorError
+from models.text.safe import shorten
 from tasks.tracking.store import sentence
 
 FILE = "model.sig"
@@ -28,7 +29,7 @@ def _key(variable: str) -> Path | None:
     if find_spec("model_signing") is None:
         raise InputError(f"{variable} needs the package model-signing: uv sync --extra signing.")
     if not Path(named).is_file():
-        raise InputError(f"{variable}: there is no key file {shortened(named, 200)}.")
+        raise InputError(f"{variable}: there is no key file {shorten(named, 200)}.")
     return Path(named)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from optuna.distributions import distribution_to_json
 
-from models.fitting.schedule import changes
-from models.outcome import Point, Report
+from models.fitting.schedule import describe_changes
+from models.outcome import FrontPoint, Report
 from tasks.evaluation.evaluate import Concluded, decided
 from tasks.reporting.importance import Drawn, write_down
 from tasks.run.fingerprint import identity
@@ -20,7 +20,7 @@ from tasks.session import Session
 
 
 def write(
-    session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn], tried: tuple[Point, ...]
+    session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn], tried: tuple[FrontPoint, ...]
 ) -> None:
     """Writes what the pipeline run holds beside its numbers. `tried` are the points of what is delivered."""
     folder = session.workdir.path / "artifacts"
@@ -78,13 +78,13 @@ def split_table(session: Session) -> pd.DataFrame:
 
 def _page(
     session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn], trials: pd.DataFrame,
-    tried: tuple[Point, ...],
+    tried: tuple[FrontPoint, ...],
 ) -> str:  # fmt: skip
     from tasks.reporting.report import Details, report_html
 
     rows = [r for _, r in concluded.outer]
     chosen = {
-        f"{m.family} (fold {k}, weight {m.weight:.2f})": {**trial.params, **changes(trial.config)}
+        f"{m.family} (fold {k}, weight {m.weight:.2f})": {**trial.params, **describe_changes(trial.config)}
         for k, c in concluded.chosen.items()
         for m in c.members
         for trial in [session.trials[m.family, k][m.trial]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from models.analysis.importance import Hyperparameter, Importance
-from models.errors import listed
+from models.analysis.importance import HyperparameterImportance, Importance
+from models.errors import join_names
 from models.outcome import Interval
 from tasks.reporting.importance import Drawn
 from tasks.reporting.page_parts import card, esc, figures, folded, table
@@ -50,7 +50,7 @@ def _most(mattered: Importance) -> str:
 
 def _together(mattered: Importance) -> str:
     told = [f"{one} and {other} {share.value:.2f}" for one, other, share in mattered.pairs if share.value >= 0.02]
-    return esc(listed(told[:1], width=100)) or "-"
+    return esc(join_names(told[:1], width=100)) or "-"
 
 
 def _of(mattered: Importance) -> str:
@@ -62,7 +62,7 @@ def _each(mattered: Importance) -> str:
     return table(heads, [_row(one) for one in mattered.hyperparameters], numeric=(1, 2, 3, 4), names=(0,))
 
 
-def _row(one: Hyperparameter) -> tuple[str, ...]:
+def _row(one: HyperparameterImportance) -> tuple[str, ...]:
     return (esc(one.name), *(_share(i) for i in (one.whole, one.alone, one.best)), f"{one.trials:,}")
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.analysis import plots
-from models.analysis.importance import Importance, Tried, importance, tried
-from models.analysis.search_plots import figures
-from models.errors import listed
-from models.families import families
+from models.analysis.importance import Importance, TrialTable, gather_trials, measure_importance
+from models.analysis.search_plots import plot_search
+from models.errors import join_names
+from models.families import load_families
 from models.tuning.trial import Trial
 from tasks.execution.pool import FitError
 from tasks.reporting.page_parts import alone, svg
@@ -49,15 +49,15 @@ class Drawn:
 
 def drawn(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, metric: str, seed: int) -> Drawn:
     """What mattered in the studies of one family, with its figures."""
-    found = tried(studies, greater_is_better)
-    return pictured(found, importance(found, seed), metric, seed)
+    found = gather_trials(studies, greater_is_better)
+    return pictured(found, measure_importance(found, seed), metric, seed)
 
 
-def pictured(found: Tried, mattered: Importance, metric: str, seed: int) -> Drawn:
+def pictured(found: TrialTable, mattered: Importance, metric: str, seed: int) -> Drawn:
     """What mattered, with its figures."""
-    with plots.style(), warnings.catch_warnings():
+    with plots.apply_style(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # glyphs that the font for measuring lacks
-        made = figures(found, mattered, metric, seed)
+        made = plot_search(found, mattered, metric, seed)
         return Drawn(mattered, {name: (svg(one, caption), caption) for name, (one, caption) in made.items()})
 
 
@@ -74,7 +74,7 @@ class Drawing:
         """Begins at once."""
         self.session, self.made, self.lack = session, dict[str, Drawn](), dict[str, str]()
         ranked = sorted(concluded.families, key=lambda f: -f.weight)
-        self.wanted = [f.name for f in ranked if families()[f.name].tunable]
+        self.wanted = [f.name for f in ranked if load_families()[f.name].tunable]
         limited = session.ledger.limit is not None
         self.awaited = [f.name for f in ranked if f.name in self.wanted and (f.weight or not limited)]
         """Under a budget of time the others are drawn as far as registering takes anyhow."""
@@ -112,7 +112,7 @@ class Drawing:
         lacking = [name for name in self.awaited if name not in made]
         for why in dict.fromkeys(self.lack.get(name, _LATE) for name in lacking):
             names = [name for name in lacking if self.lack.get(name, _LATE) == why]
-            self.session.note(f"Skipped: which hyperparameters of {listed(names, 20)} mattered ({why}).")
+            self.session.note(f"Skipped: which hyperparameters of {join_names(names, 20)} mattered ({why}).")
         return made
 
 

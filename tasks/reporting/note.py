@@ -5,8 +5,8 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from models.evaluation.verdict import MEANING, between, further_warnings, of_repeats, rests
-from models.text.markdown import literal
+from models.evaluation.verdict import MEANING, describe_basis, describe_repeats, format_interval, list_further_warnings
+from models.text.markdown import escape_markdown
 
 if TYPE_CHECKING:
     from models.outcome import Report
@@ -18,17 +18,26 @@ _WARNINGS = 8
 
 def of_run(report: Report) -> str:
     """The verdict, the warnings, and what can be done now."""
-    warned = [f"- {literal(one.message)}" for one in further_warnings(report)[:_WARNINGS]]
-    parts = [literal(report.sentence), literal(of_repeats(report)), "\n".join(warned), _next(report)]
+    warned = [f"- {escape_markdown(one.message)}" for one in list_further_warnings(report)[:_WARNINGS]]
+    parts = [
+        escape_markdown(report.sentence),
+        escape_markdown(describe_repeats(report)),
+        "\n".join(warned),
+        _next(report),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
 def of_version(session: Session, concluded: Concluded) -> str:
     """The version's numbers, and where more is said."""
     scores = (("estimate", concluded.estimate), ("test", concluded.test))
-    told = [f"- {name} {said}: {MEANING[name]}{rests(score)}" for name, score in scores if (said := between(score))]
+    told = [
+        f"- {name} {said}: {MEANING[name]}{describe_basis(score)}"
+        for name, score in scores
+        if (said := format_interval(score))
+    ]
     more = "The description of its source run says what to do next; the artifacts there hold `report.html`."
-    return "\n\n".join([f"Scores ({literal(session.metric.name)})", "\n".join(told), more] if told else [more])
+    return "\n\n".join([f"Scores ({escape_markdown(session.metric.name)})", "\n".join(told), more] if told else [more])
 
 
 def _next(report: Report) -> str:

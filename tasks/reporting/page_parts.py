@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from models.analysis.plots import GRID, INK, WIDE
-from models.text.safe import in_html
+from models.text.safe import escape_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 def esc(value: object, width: int = 300) -> str:
     """The value as one line of html text."""
-    return in_html(value, width)
+    return escape_html(value, width)
 
 
 def page(title: str, parts: Iterable[str]) -> str:

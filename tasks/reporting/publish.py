@@ -13,9 +13,9 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from models.evaluation.conformal import percent
-from models.evaluation.verdict import in_words
-from models.outcome import STATES, FamilyOutcome, Point, Report, Warned, finite, parts
+from models.evaluation.conformal import format_level
+from models.evaluation.verdict import describe_result
+from models.outcome import STATES, FamilyOutcome, FrontPoint, Report, ReportWarning, list_subset_scores, to_json_value
 from tasks.evaluation.evaluate import Concluded
 from tasks.evaluation.objectives import delivered_costs, outcomes, points
 from tasks.evaluation.package import delivered, trusted, unsafe
@@ -135,12 +135,12 @@ def _numbers(concluded: Concluded | Report) -> dict[str, float]:
     for name, interval in (("estimate", concluded.estimate), ("test", concluded.test)):
         if interval is not None:
             found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    for name, part in parts(concluded.repeats):
+    for name, part in list_subset_scores(concluded.repeats):
         found[f"share_{name}"] = part.share
         if part.score is not None:
             found |= {name: part.score.value, f"{name}_low": part.score.low, f"{name}_high": part.score.high}
     for one in concluded.coverage:
-        found |= {f"coverage_{percent(one.level)}": one.covered, f"size_{percent(one.level)}": one.size}
+        found |= {f"coverage_{format_level(one.level)}": one.covered, f"size_{format_level(one.level)}": one.size}
     return {k: float(v) for k, v in found.items() if v is not None}
 
 
@@ -156,7 +156,7 @@ def _of_objectives(report: Report) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _report(session: Session, concluded: Concluded, version: dict[str, Any], tried: tuple[Point, ...]) -> Report:
+def _report(session: Session, concluded: Concluded, version: dict[str, Any], tried: tuple[FrontPoint, ...]) -> Report:
     sentences.unused(session)
     if names := unsafe(concluded):
         alone = "This version is saved as a pickle, so it does not become champion by itself."
@@ -182,7 +182,7 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any], tri
         families=concluded.families,
         trials={state: states.get(state, 0) for state in STATES},
         seconds=_seconds(session),
-        warnings=tuple(Warned(f.check, f.message, f.columns) for f in session.findings if f.verdict == "warn"),
+        warnings=tuple(ReportWarning(f.check, f.message, f.columns) for f in session.findings if f.verdict == "warn"),
         left_out=dict(session.level.left_out),
         notes=tuple(session.notes),
         alias=version["alias"],
@@ -199,7 +199,7 @@ def _report(session: Session, concluded: Concluded, version: dict[str, Any], tri
         over_time=session.run.split.time is not None,
         beats_constant=concluded.beats_constant,
     )
-    return replace(report, sentence=in_words(report))
+    return replace(report, sentence=describe_result(report))
 
 
 def _seconds(session: Session) -> dict[str, float]:
@@ -232,7 +232,7 @@ def _close_fold(session: Session, concluded: Concluded, name: str, fold: str) ->
         session.record(f"{name}/{fold}", "fold", parent=name, status="FAILED")
         return
     judged = session.workdir.kept_json(session.job(name, fold, best.number, {}).file + ".json") or {}
-    metrics = finite({"inner": best.inner, "outer": judged.get("score")})
+    metrics = to_json_value({"inner": best.inner, "outer": judged.get("score")})
     members = concluded.chosen[fold].members if fold in concluded.chosen else ()
     weight = sum(m.weight for m in members if m.family == name)
     session.record(

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from models.analysis import plots
-from models.errors import listed, shortened
-from models.evaluation.verdict import MEANING, further_warnings, of_repeats, rests
-from models.outcome import number
-from models.text.address import pages
+from models.errors import join_names
+from models.evaluation.verdict import MEANING, describe_basis, describe_repeats, list_further_warnings
+from models.outcome import format_number
+from models.text.address import locate_pages
+from models.text.safe import shorten
 from tasks.reporting.hyperparameters import searched
 from tasks.reporting.page_parts import esc, figure, figures, folded, page, section, table, tile
 from tasks.reporting.schedules import schedules
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from models.data.table import Finding
-    from models.outcome import Interval, ObjectiveOutcome, Point, Report
+    from models.outcome import FrontPoint, Interval, ObjectiveOutcome, Report
     from tasks.reporting.importance import Drawn
 
 _VERDICTS = {"stop": "✗ stop", "warn": "! warning", "pass": "✓ pass"}
@@ -52,7 +53,7 @@ class Details:
     plan: Mapping[str, Any] | None = None
     greater_is_better: bool = True
     """The metric's direction."""
-    points: Sequence[Point] = ()
+    points: Sequence[FrontPoint] = ()
     """With several objectives or limits: every configuration of what is delivered."""
     searched: Mapping[str, Drawn] = field(default_factory=dict)
     """What mattered in each family's search."""
@@ -60,7 +61,7 @@ class Details:
 
 def report_html(report: Report, details: Details) -> str:
     """The page."""
-    with plots.style(), warnings.catch_warnings():
+    with plots.apply_style(), warnings.catch_warnings():
         # A glyph that the font for measuring lacks is there in the browser's; a plot must never end a run.
         warnings.simplefilter("ignore")
         parts = [
@@ -83,7 +84,7 @@ def report_html(report: Report, details: Details) -> str:
 def _range(one: Interval | None) -> str:
     if one is None or one.low is None or one.high is None:
         return ""
-    return f"95 % interval {number(one.low)} to {number(one.high)}"
+    return f"95 % interval {format_number(one.low)} to {format_number(one.high)}"
 
 
 def _head(report: Report) -> str:
@@ -101,13 +102,13 @@ def _head(report: Report) -> str:
 def _tiles(report: Report) -> str:
     estimate, test = report.estimate, report.test
     warm = "; after a warm start it may look too good" if report.warm else ""
-    said = (_range(estimate) or "of the whole procedure") + rests(estimate) + warm
-    held = (_range(test) or "on sealed rows") + rests(test) if test else "no sealed rows"
+    said = (_range(estimate) or "of the whole procedure") + describe_basis(estimate) + warm
+    held = (_range(test) or "on sealed rows") + describe_basis(test) if test else "no sealed rows"
     tiles = [
-        tile("Estimate", number(estimate.value if estimate else None), said),
-        tile("Sealed test", number(test.value if test else None), held),
-        tile("Optimism", number(report.optimism), MEANING["optimism"]),
-        tile("Agreement", number(report.agreement, 2), f"{MEANING['agreement']}; beyond 2 or -2 they disagree"),
+        tile("Estimate", format_number(estimate.value if estimate else None), said),
+        tile("Sealed test", format_number(test.value if test else None), held),
+        tile("Optimism", format_number(report.optimism), MEANING["optimism"]),
+        tile("Agreement", format_number(report.agreement, 2), f"{MEANING['agreement']}; beyond 2 or -2 they disagree"),
     ]
     return f'<div class="tiles">\n{"".join(tiles)}</div>\n'
 
@@ -124,7 +125,7 @@ def _interval_plot(report: Report) -> str:
     if not rows:
         return ""
     caption = "Estimate and test with 95 % intervals, the inner score that chose, and each family's own estimate."
-    drawn = plots.intervals([(n, one) for n, one in rows if one is not None], report.metric, marks)
+    drawn = plots.plot_intervals([(n, one) for n, one in rows if one is not None], report.metric, marks)
     return figures([figure(drawn, caption)])
 
 
@@ -140,13 +141,13 @@ def _point(value: float) -> Interval:
 
 def _said(report: Report) -> tuple[str, ...]:
     """What is said of rows that repeat, the intervals drawn, what is said of sets."""
-    repeats, covered = of_repeats(report), report.coverage_sentence
+    repeats, covered = describe_repeats(report), report.coverage_sentence
     told = [f"<p>{esc(said, 1200)}</p>\n" if said else "" for said in (repeats, covered)]
     return told[0], _interval_plot(report), told[1]
 
 
 def _notes(report: Report) -> str:
-    lines = [f'<li class="warn">{esc(w.message, 600)}</li>' for w in further_warnings(report)]
+    lines = [f'<li class="warn">{esc(w.message, 600)}</li>' for w in list_further_warnings(report)]
     lines += [f"<li>{esc(note, 600)}</li>" for note in report.notes]
     return f"<ul>{''.join(lines)}</ul>\n" if lines else ""
 
@@ -155,9 +156,9 @@ def _objectives(report: Report) -> str:
     """What was picked has of each objective, and how it was picked."""
     rows = [
         (
-            esc(one.name), esc(one.says), _bound(one), number(one.inner),
-            number(one.estimate.value if one.estimate else None), _low_high(one.estimate),
-            number(one.test.value if one.test else None), number(one.delivered),
+            esc(one.name), esc(one.says), _bound(one), format_number(one.inner),
+            format_number(one.estimate.value if one.estimate else None), _low_high(one.estimate),
+            format_number(one.test.value if one.test else None), format_number(one.delivered),
         )
         for one in report.objectives
     ]  # fmt: skip
@@ -171,13 +172,13 @@ def _bound(one: ObjectiveOutcome) -> str:
 
 
 def _low_high(one: Interval | None) -> str:
-    return f"{number(one.low)} to {number(one.high)}" if one and _range(one) else "-"
+    return f"{format_number(one.low)} to {format_number(one.high)}" if one and _range(one) else "-"
 
 
 def _pareto(report: Report, details: Details) -> str:
     if len(report.objectives) < 2 or not details.points:
         return ""
-    drawn = plots.pareto(details.points, report.objectives)
+    drawn = plots.plot_pareto(details.points, report.objectives)
     caption = "Configurations by their inner scores. Bold: the Pareto front; circled: picked; crosses: over a limit."
     if len(report.objectives) > 2:
         caption += " A point of the front that looks worse than others in one panel is better in another."
@@ -192,7 +193,7 @@ def _front(report: Report) -> str:
     points = sorted(report.front, key=lambda p: (p.fold, sign * p.values[0]))
     folds = len({p.fold for p in points}) > 1
     rows = [
-        (esc(p.family), *([esc(p.fold)] if folds else []), f"{p.trial}", *map(number, p.values),
+        (esc(p.family), *([esc(p.fold)] if folds else []), f"{p.trial}", *map(format_number, p.values),
          "picked" if p.picked else "" if p.front else "dominated")
         for p in points
     ]  # fmt: skip
@@ -212,10 +213,13 @@ def _leaderboard(report: Report) -> str:
     rows = []
     for f in report.families:
         estimate = f.estimate if _shown(f.estimate) else None
-        low_high = f"{number(estimate.low)} to {number(estimate.high)}" if estimate and _range(estimate) else "-"
+        low_high = (
+            f"{format_number(estimate.low)} to {format_number(estimate.high)}" if estimate and _range(estimate) else "-"
+        )
         bar = f'<span class="bar" style="width:{max(2, round(60 * f.weight))}px"></span>' if f.weight else ""
         rows.append((
-            esc(f.name), number(estimate.value if estimate else None), low_high, number(f.inner), f"{f.trials:,}",
+            esc(f.name), format_number(estimate.value if estimate else None), low_high, format_number(f.inner),
+            f"{f.trials:,}",
             f"{f.seconds:,.1f}", f"{bar}{f.weight:.0%}" if f.weight else "-",
         ))  # fmt: skip
     heads = ("family", "estimate", "95 % interval", "inner", "trials", "core-seconds", "weight in the model")
@@ -250,7 +254,7 @@ def _drawn(report: Report, details: Details) -> Iterator[tuple[Figure, str]]:
 
 
 def _confusion(target: np.ndarray, said: np.ndarray, details: Details) -> tuple[Figure, str]:
-    drawn = plots.confusion(target.astype(int), said.astype(int), details.classes)
+    drawn = plots.plot_confusion(target.astype(int), said.astype(int), details.classes)
     return drawn, "Rows of each class by the class that was predicted; the darker, the larger the share of the class."
 
 
@@ -265,24 +269,30 @@ def _positive(prediction: np.ndarray) -> np.ndarray | None:
 def _binary(
     target: np.ndarray, score: np.ndarray, fold: np.ndarray, classes: Sequence[Any]
 ) -> Iterator[tuple[Figure, str]]:
-    positive = shortened(classes[1] if len(classes) > 1 else "the positive class", 30)
+    positive = shorten(classes[1] if len(classes) > 1 else "the positive class", 30)
     if 0 < target.sum() < len(target):
-        yield plots.roc(target, score, fold), "Thin lines: each outer fold. Thick line: all folds together."
-    yield plots.calibration(target, score), f"On the line, 30 % of the rows given a 30 % chance of {positive} have it."
-    yield plots.scores(target, score, classes or (0, 1)), "The further apart the classes, the easier to tell."
+        yield plots.plot_roc(target, score, fold), "Thin lines: each outer fold. Thick line: all folds together."
+    yield (
+        plots.plot_calibration(target, score),
+        f"On the line, 30 % of the rows given a 30 % chance of {positive} have it.",
+    )
+    yield plots.plot_scores(target, score, classes or (0, 1)), "The further apart the classes, the easier to tell."
 
 
 def _regression(target: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[Figure, str]]:
-    yield plots.predicted_true(target, prediction), "Points on the line are predicted exactly."
-    yield plots.residuals(target, prediction), "Where the model has found all there is to find, no pattern is left."
-    yield plots.residual_spread(target, prediction), "Rows that are far out are drawn at the edges."
+    yield plots.plot_predicted_true(target, prediction), "Points on the line are predicted exactly."
+    yield (
+        plots.plot_residuals(target, prediction),
+        "Where the model has found all there is to find, no pattern is left.",
+    )
+    yield plots.plot_residual_spread(target, prediction), "Rows that are far out are drawn at the edges."
 
 
 def _searches(report: Report, details: Details) -> Iterator[str]:
     """The trials as they were tried, and the schedules among them."""
     trials = details.trials
     if {"family", "fold", "number", "state", "inner"} <= set(trials.columns) and trials["inner"].notna().any():
-        drawn = plots.history(trials, report.metric, details.greater_is_better)
+        drawn = plots.plot_history(trials, report.metric, details.greater_is_better)
         yield figure(drawn, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
     yield schedules(trials, details.greater_is_better)
 
@@ -325,9 +335,11 @@ def _made(report: Report, details: Details) -> str:
 def _told(value: Any) -> str:
     """A plan's value in a line; nothing for what no one reads, such as row numbers."""
     if isinstance(value, Mapping):
-        return listed([f"{k}: {v}" for k, v in value.items() if not isinstance(v, (list, dict))], 12, 80)
+        return join_names([f"{k}: {v}" for k, v in value.items() if not isinstance(v, (list, dict))], 12, 80)
     if isinstance(value, (list, tuple)):
-        return listed(value, 20) if len(value) <= 100 and not any(isinstance(v, (list, dict)) for v in value) else ""
+        return (
+            join_names(value, 20) if len(value) <= 100 and not any(isinstance(v, (list, dict)) for v in value) else ""
+        )
     return "" if value is None else str(value)
 
 
@@ -338,11 +350,11 @@ def _chosen(details: Details) -> str:
 
 
 def _parameters(values: Mapping[str, Any]) -> str:
-    texts = [f"{k}={number(v) if isinstance(v, float) else v}" for k, v in values.items()]
+    texts = [f"{k}={format_number(v) if isinstance(v, float) else v}" for k, v in values.items()]
     return " ".join(f"<code>{esc(t, 80)}</code>" for t in texts) or '<span class="dim">the default</span>'
 
 
 def _foot(report: Report) -> str:
-    where = pages(report.tracking_uri) if report.tracking_uri else ""
+    where = locate_pages(report.tracking_uri) if report.tracking_uri else ""
     every = f"<p>Every trial: <code>{esc(where, 400)}</code></p>" if where else ""
     return f"<footer>{every}<p>Made by Nestor, {time.strftime('%Y-%m-%d %H:%M')}.</p></footer>\n"

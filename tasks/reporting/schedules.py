@@ -33,7 +33,7 @@ def _of_family(name: str, own: pd.DataFrame, greater_is_better: bool) -> str:
     if setting is None:
         return ""
     caption = f"{name}: {setting} while models were trained. Thin: every member; thick: each fold's best."
-    return figure(plots.schedules(setting, members, chosen), caption)
+    return figure(plots.plot_schedules(setting, members, chosen), caption)
 
 
 def _changed(members: Sequence[Any]) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.evaluation.verdict import shown
-from models.families import families
+from models.evaluation.verdict import format_score
+from models.families import load_families
 from tasks.evaluation.evaluate import Concluded
 from tasks.session import Session
 
@@ -16,15 +16,15 @@ def of_forecasts(session: Session, concluded: Concluded) -> str:
         f"To forecast a row, this model needs earlier rows too: those whose {history.target!r} was known "
         f"{history.horizon[0]} before it."
     )
-    marks = [f for f in concluded.families if not families()[f.name].tunable and f.estimate is not None]
+    marks = [f for f in concluded.families if not load_families()[f.name].tunable and f.estimate is not None]
     if concluded.estimate is None or not marks:
         return said
     gain = session.metric.gain
     best = max(marks, key=lambda f: gain(f.estimate.value))  # pyright: ignore[reportOptionalMemberAccess]
     assert best.estimate is not None
     verb = "beats" if gain(concluded.estimate.value) > gain(best.estimate.value) else "does NOT beat"
-    own = f"{session.metric.name} {shown(concluded.estimate.value)}"
-    return f"{said} With {own} it {verb} the reference {best.name}, which has {shown(best.estimate.value)}."
+    own = f"{session.metric.name} {format_score(concluded.estimate.value)}"
+    return f"{said} With {own} it {verb} the reference {best.name}, which has {format_score(best.estimate.value)}."
 
 
 def unused(session: Session) -> None:

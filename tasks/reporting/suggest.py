@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from models.analysis.importance import Importance, Tried, importance, tried
-from models.analysis.narrowing import FEWEST, Narrowed, narrowed
+from models.analysis.importance import Importance, TrialTable, gather_trials, measure_importance
+from models.analysis.narrowing import FEWEST, NarrowedRange, narrow_space
 from models.errors import InputError
-from models.families import families
+from models.families import load_families
 from models.tuning.trial import Trial
 from tasks.planning.warm_start import studies_of
 from tasks.reporting.hyperparameters import searched
@@ -28,10 +28,10 @@ OTHER = "had another metric or task than the newest one"
 class Learned:
     """What a family's searches in all runs say."""
 
-    tried: Tried
+    tried: TrialTable
     """Of all runs and folds."""
     importance: Importance
-    space: tuple[Narrowed, ...]
+    space: tuple[NarrowedRange, ...]
     """What may be narrowed; empty: nothing."""
 
 
@@ -85,13 +85,13 @@ def _judged(run: Past) -> tuple[str, str]:
 
 
 def _tunable(family: str) -> bool:
-    return family in families() and families()[family].tunable
+    return family in load_families() and load_families()[family].tunable
 
 
 def _learned(family: str, studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, seed: int) -> Learned:
-    found = tried(studies, greater_is_better)
-    mattered = importance(found, seed)
-    return Learned(found, mattered, narrowed(found, mattered, families()[family].default))
+    found = gather_trials(studies, greater_is_better)
+    mattered = measure_importance(found, seed)
+    return Learned(found, mattered, narrow_space(found, mattered, load_families()[family].default))
 
 
 def _too_few(name: str, runs: int, learned: Mapping[str, Learned], left_out: Mapping[str, int]) -> InputError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.config import Run
 from models.outcome import Report
-from tasks.data import read
+from tasks.data import read_table
 from tasks.retrain.comparison import sealed
 from tasks.retrain.data import Asked
 from tasks.run import fingerprint as unchanged
@@ -68,7 +68,7 @@ def resumable(one: Asked, run: Run) -> str | None:
     spent = resume.seconds_used(workdir, kept) / (run.seconds or float("inf"))
     if kept["state"] == "done" or table is None or spent > SPENT or process.lives(kept) or _begun_since(one, workdir):
         return None
-    return workdir.path.name if table["fingerprint"] == read(run).fingerprint else None
+    return workdir.path.name if table["fingerprint"] == read_table(run).fingerprint else None
 
 
 def _begun_since(one: Asked, workdir: Workdir) -> bool:

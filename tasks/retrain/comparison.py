@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from models.config import Gate
-from models.data.labels import label_text
-from models.errors import listed, unknown
-from models.evaluation.gate import Cost, Unit, Verdict, decide, too_few, undecided
-from models.metrics.metric import Metric, metric_for
-from models.splitting.seal import form
-from models.splitting.seal import keys as keys_of
+from models.data.labels import to_label_text
+from models.errors import join_names, make_unknown_error
+from models.evaluation.gate import ModelCost, Unit, Verdict, decide_promotion, explain_too_few, make_undecided_verdict
+from models.metrics.metric import Metric, make_metric
+from models.splitting.seal import make_row_keys as keys_of
+from models.splitting.seal import to_key_form
 from tasks.execution import costs as measure
 from tasks.registry.load import Loaded
 from tasks.run.folder import Workdir
@@ -61,7 +61,7 @@ class SealedRows:
 
     def metric(self, task: Any, classes: Sequence[Any]) -> Metric:
         """What the run was judged by."""
-        return metric_for(self.run["metric"], task, classes, self.run.get("costs"))
+        return make_metric(self.run["metric"], task, classes, self.run.get("costs"))
 
 
 def sealed(path: Path) -> SealedRows | None:
@@ -86,29 +86,29 @@ def meet(
     megabytes on disk, `look` says how many challengers this champion has met."""
     why = _strangers(champion, challenger)
     if why:
-        return undecided(gate, why)
+        return make_undecided_verdict(gate, why)
     trained = [among(one.row_keys, rows, "trained") for one in (champion, challenger)]
     if trained[0] is None or trained[1] is None:
-        return undecided(gate, "It can't be told which of today's sealed rows the champion was trained on: rows were "
-                               "known by other columns then.")  # fmt: skip
+        unknown = "which of today's sealed rows the champion was trained on: rows were known by other columns then"
+        return make_undecided_verdict(gate, f"It can't be told {unknown}.")
     left = rows.take(~(trained[0] | trained[1]))
     some = len(left.keys) < len(rows.keys)
     notes = [f"{len(left.keys):,} of {len(rows.keys):,} sealed rows remain: the others were trained on."] * some
     notes += _labels_apart(champion, challenger)
     metric = rows.metric(challenger.facts["task"], challenger.facts["classes"])
     costs = tuple(
-        Cost(measure.of_model(one.model, rows.features[one.columns]), size)
+        ModelCost(measure.of_model(one.model, rows.features[one.columns]), size)
         for one, size in zip((champion, challenger), sizes, strict=True)
     )
-    why = too_few(len(left.keys), left.distinct, left.unit)
+    why = explain_too_few(len(left.keys), left.distinct, left.unit)
     if why:
-        return undecided(
+        return make_undecided_verdict(
             gate, why, metric=metric.name, rows=len(left.keys), units=left.distinct, unit=left.unit,
             champion_cost=costs[0], challenger_cost=costs[1], notes=tuple(notes),
         )  # fmt: skip
     classes = challenger.facts["classes"]
     one, other = (predicted(loaded, left.features, metric, classes) for loaded in (champion, challenger))
-    verdict = decide(
+    verdict = decide_promotion(
         metric, left.target, one, other, left.units, gate, unit=left.unit, weight=left.weight, seed=rows.run["seed"],
         subgroup=_subgroup(left.features, gate), costs=(costs[0], costs[1]), look=look, fresh=left.fresh,
     )  # fmt: skip
@@ -136,24 +136,25 @@ def _strangers(champion: Loaded, challenger: Loaded) -> str:
         return f"The champion's task is {ours['task']}, the challenger's {theirs['task']}."
     absent = [c for c in champion.columns if c not in challenger.columns]
     if absent:
-        return f"Today's table lacks columns that the champion needs: {listed(absent)}."
-    other = [c for c in champion.columns if form(ours["kinds"][c]) != form(theirs["kinds"][c])]
+        return f"Today's table lacks columns that the champion needs: {join_names(absent)}."
+    other = [c for c in champion.columns if to_key_form(ours["kinds"][c]) != to_key_form(theirs["kinds"][c])]
     if other:
-        named = listed([f"{c} (was {ours['kinds'][c]}, is {theirs['kinds'][c]})" for c in other], 8, 80)
+        named = join_names([f"{c} (was {ours['kinds'][c]}, is {theirs['kinds'][c]})" for c in other], 8, 80)
         return f"Columns are of another kind than the champion knows: {named}."
-    both = {label_text(c) for c in ours["classes"]} & {label_text(c) for c in theirs["classes"]}
+    both = {to_label_text(c) for c in ours["classes"]} & {to_label_text(c) for c in theirs["classes"]}
     if theirs["classes"] and len(both) < 2:
         return (
-            f"The champion knows the labels {listed(ours['classes'], 4)}, today's are {listed(theirs['classes'], 4)}."
+            f"The champion knows the labels {join_names(ours['classes'], 4)}, today's are "
+            f"{join_names(theirs['classes'], 4)}."
         )
     return ""
 
 
 def _labels_apart(champion: Loaded, challenger: Loaded) -> list[str]:
-    ours, theirs = ({label_text(c): c for c in one.facts["classes"]} for one in (champion, challenger))
+    ours, theirs = ({to_label_text(c): c for c in one.facts["classes"]} for one in (champion, challenger))
     new, gone = [c for t, c in theirs.items() if t not in ours], [c for t, c in ours.items() if t not in theirs]
-    told = [f"The champion does not know the labels {listed(new)}."] if new else []
-    return told + [f"None of today's rows has the labels {listed(gone)}, which the champion knows."] * bool(gone)
+    told = [f"The champion does not know the labels {join_names(new)}."] if new else []
+    return told + [f"None of today's rows has the labels {join_names(gone)}, which the champion knows."] * bool(gone)
 
 
 def _subgroup(features: pd.DataFrame, gate: Gate) -> np.ndarray | None:
@@ -161,7 +162,7 @@ def _subgroup(features: pd.DataFrame, gate: Gate) -> np.ndarray | None:
     if gate.subgroup is None:
         return None
     if gate.subgroup not in features.columns:
-        raise unknown("feature for gate.subgroup", gate.subgroup, features.columns)
+        raise make_unknown_error("feature for gate.subgroup", gate.subgroup, features.columns)
     column = features[gate.subgroup]
     if column.nunique() > 10 and (column.dtype.kind == "f" or column.dtype.kind == "M"):
         column = pd.qcut(column, 5, duplicates="drop").astype("str")

@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 
 from models.config import Retrain
-from models.errors import InputError, listed
-from models.text.address import masked, masked_text
-from models.text.markdown import literal
-from tasks.data import fetched
+from models.errors import InputError, join_names
+from models.text.address import mask_address, mask_text
+from models.text.markdown import escape_markdown
+from tasks.data import fetch_data
 from tasks.data.sources.database import is_address
 from tasks.monitoring.events import NO_SOURCE
 from tasks.registry.load import Loaded, load
@@ -59,7 +59,7 @@ def asked(retrain: Retrain) -> Asked:
     close_orphans(connect(address))
     past = newest(retrain.name, address, folder.path / "past")
     given = _given(retrain, past)
-    data = fetched(given["data"], given["query"], given["bound"], folder=folder.path)
+    data = fetch_data(given["data"], given["query"], given["bound"], folder=folder.path)
     told = _told(given)
     keep_source(retrain.name, data, told)
     _tidied(folder)
@@ -74,7 +74,7 @@ def offered(data: object, query: str | None, bound: Mapping[str, str], labelled:
         return NO_SOURCE, "they have no target"
     if not isinstance(data, (str, Path)):
         return NO_SOURCE, "a DataFrame can't be read anew"
-    if any(masked_text(masked(text)) != text for text in whole.values()):
+    if any(mask_text(mask_address(text)) != text for text in whole.values()):
         return NO_SOURCE, "their address holds a password, which no event may carry: name it by env:NAME or secret:NAME"
     return whole, ""
 
@@ -122,7 +122,7 @@ def _nothing(name: str, past: Past | None) -> str:
 def _told(given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, as it is written down: without a password."""
     data = given["data"]
-    return {**given, "data": None if isinstance(data, pd.DataFrame) else masked(str(data))}
+    return {**given, "data": None if isinstance(data, pd.DataFrame) else mask_address(str(data))}
 
 
 def _tidied(folder: Workdir) -> None:
@@ -136,7 +136,7 @@ def summary(one: Asked) -> str:
     """What was found, in a few lines of markdown."""
     rows = [f"Data: {one.source['data'] or 'a DataFrame'}"]
     rows += [f"Query: {one.source['query']}"] if one.source["query"] else []
-    rows += [f"With {listed(f'{k} = {v}' for k, v in one.source['bound'].items())}"] if one.source["bound"] else []
+    rows += [f"With {join_names(f'{k} = {v}' for k, v in one.source['bound'].items())}"] if one.source["bound"] else []
     rows += [f"Last run: {one.past.run_id}" if one.past else "Last run: none"]
     rows += [f"Champion: version {one.champion.version}" if one.champion else "Champion: none"]
-    return "\n".join(f"- {literal(row)}" for row in rows)
+    return "\n".join(f"- {escape_markdown(row)}" for row in rows)

@@ -16,8 +16,8 @@ import numpy as np
 
 from models.config import Gate
 from models.errors import InputError, NestorError
-from models.evaluation.gate import CHOSEN, MOST_USES, Verdict, undecided
-from models.outcome import number
+from models.evaluation.gate import CHOSEN, MOST_USES, Verdict, make_undecided_verdict
+from models.outcome import format_number
 from tasks.registry import pickles
 from tasks.registry.load import Loaded, find, load
 from tasks.retrain.comparison import SealedRows, among, meet, sealed
@@ -52,14 +52,14 @@ def gate(
     champion = moves.champion(client, name)
     known: dict[str, Any] = {"name": name, "champion_version": champion, "challenger_version": challenger_version}
     if champion is None:
-        return undecided(gate, f"{name} has no champion to meet.", **known)
+        return make_undecided_verdict(gate, f"{name} has no champion to meet.", **known)
     if champion == challenger_version:
-        return undecided(gate, f"Version {champion} is the champion itself.", **known)
+        return make_undecided_verdict(gate, f"Version {champion} is the champion itself.", **known)
     rows = sealed(workdir)
     if rows is None:
-        return undecided(gate, "The run sealed no rows on which the two could meet.", **known)
+        return make_undecided_verdict(gate, "The run sealed no rows on which the two could meet.", **known)
     if pickles.TAG in client.get_model_version(name, str(challenger_version)).tags:
-        return undecided(gate, _by_hand(name, challenger_version), **known)
+        return make_undecided_verdict(gate, _by_hand(name, challenger_version), **known)
     pair = (champion, challenger_version)
     ours, theirs = (load(f"{name}/{version}", address, tested=True, unsafe=unsafe) for version in pair)
     number = look(client, name, *pair, rows.identity)
@@ -177,7 +177,7 @@ def _write_down(client: MlflowClient, verdict: Verdict, settled: dict[str, Any])
 def _briefly(verdict: Verdict) -> str:
     if verdict.gain is None:
         return ""
-    gain, low = number(verdict.gain.value), number(verdict.gain.low)
+    gain, low = format_number(verdict.gain.value), format_number(verdict.gain.low)
     said = f"The gain in {verdict.metric} is {gain} on {verdict.rows:,} rows"
     return f"{said}, and above {low} with {verdict.confidence}."
 

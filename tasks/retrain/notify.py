@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from models.errors import shortened
+from models.text.safe import shorten
 
 log = logging.getLogger("nestor.retrain")
 
@@ -24,7 +24,7 @@ def tell(block: str | None, subject: str, body: str) -> str:
         with loaded.raise_on_failure():  # pyright: ignore[reportAttributeAccessIssue]
             loaded.notify(body=body, subject=subject)  # pyright: ignore[reportAttributeAccessIssue]
     except Exception as error:
-        said = f"Nobody was told: the block {block} failed ({shortened(error, 200)})."
+        said = f"Nobody was told: the block {block} failed ({shorten(error, 200)})."
         log.warning(said, exc_info=error)
         return said
     return ""

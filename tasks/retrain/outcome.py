@@ -9,13 +9,13 @@ from shlex import quote
 from typing import Any
 
 from models.data.table import Finding
-from models.errors import NestorError, listed
+from models.errors import NestorError, join_names
 from models.evaluation.gate import Verdict
-from models.evaluation.verdict import in_words
+from models.evaluation.verdict import describe_result
 from models.monitoring.drift import Drift
-from models.outcome import Report, Retrained, number
-from models.text.address import masked
-from models.text.markdown import literal
+from models.outcome import Report, RetrainReport, format_number
+from models.text.address import mask_address
+from models.text.markdown import escape_markdown
 from tasks.monitoring import drift as drifting
 from tasks.planning.checks import check_schema
 from tasks.retrain.data import Asked
@@ -59,20 +59,20 @@ def nothing_new(one: Asked) -> str:
     )
 
 
-def unchanged(one: Asked) -> Retrained:
+def unchanged(one: Asked) -> RetrainReport:
     """Nothing was trained, since nothing has changed."""
     assert one.past is not None
     said = (
         f"Nothing has changed since run {one.past.run_id[:12]}: the same table, settings and libraries. {one.name} was "
         "not trained again; with force (--force) it is."
     )
-    return Retrained(
+    return RetrainReport(
         one.name, "unchanged", said, one.champion.version if one.champion else None, run_id=one.past.run_id,
-        source=one.source, tracking_uri=masked(default_address()),
+        source=one.source, tracking_uri=mask_address(default_address()),
     )  # fmt: skip
 
 
-def ended(one: Asked, report: Report, verdict: Verdict | None, promoted: bool, **more: Any) -> Retrained:
+def ended(one: Asked, report: Report, verdict: Verdict | None, promoted: bool, **more: Any) -> RetrainReport:
     """What came of the version that was trained."""
     if verdict is not None:
         ending, champion = ("promoted", report.version) if promoted else ("kept", verdict.champion_version)
@@ -80,8 +80,8 @@ def ended(one: Asked, report: Report, verdict: Verdict | None, promoted: bool, *
         ending, champion = ("first", report.version) if report.alias == "champion" else ("kept", None)
     if promoted:  # the report was made when the version was registered
         report = replace(report, alias="champion", promoted=True)
-        report = replace(report, sentence=in_words(report))
-    return Retrained(
+        report = replace(report, sentence=describe_result(report))
+    return RetrainReport(
         one.name, ending, _sentence(one.name, ending, champion, report, verdict, more.get("approved")), champion,
         report.version, report.run_id, one.source, report=report, verdict=verdict and verdict.as_json(),
         tracking_uri=report.tracking_uri, **more,
@@ -106,7 +106,7 @@ def _sentence(
     return " ".join(part for part in parts if part)
 
 
-def write_down(result: Retrained) -> None:
+def write_down(result: RetrainReport) -> None:
     """The ending on the run in MLflow, so that it is found there too."""
     if result.run_id is None or result.ending == "unchanged":
         return
@@ -115,20 +115,20 @@ def write_down(result: Retrained) -> None:
     past.write_down(result.run_id, tags, {"retrain.json": json.dumps(kept, indent=1, default=str, ensure_ascii=False)})
 
 
-def markdown(result: Retrained, before: str | None = None) -> str:
+def markdown(result: RetrainReport, before: str | None = None) -> str:
     """The page's text: how it ended and why, with links to the runs; `before` is the last one."""
-    parts = [f"# {literal(result.name)}: {result.ending}", literal(result.sentence)]
+    parts = [f"# {escape_markdown(result.name)}: {result.ending}", escape_markdown(result.sentence)]
     if result.verdict is not None:
         parts.append(_numbers(result.verdict))
     if result.changed:
-        parts.append(f"What had changed: {literal(', '.join(result.changed))}.")
+        parts.append(f"What had changed: {escape_markdown(', '.join(result.changed))}.")
     if result.findings:
-        found = (f"- {_MARKS[f.verdict]} {literal(f.message)}" for f in result.findings)
+        found = (f"- {_MARKS[f.verdict]} {escape_markdown(f.message)}" for f in result.findings)
         parts.append("## Columns\n\n" + "\n".join(found))
     if result.drift is not None:
         parts.append("## Drift\n\n" + _drifted(result.drift))
     if result.notes:
-        parts.append("## Notes\n\n" + "\n".join(f"- {literal(note)}" for note in result.notes))
+        parts.append("## Notes\n\n" + "\n".join(f"- {escape_markdown(note)}" for note in result.notes))
     runs = [("new", result.run_id if result.ending != "unchanged" else None), ("last", before)]
     parts.append("## In MLflow\n\n" + "\n".join(f"- {label} run: {_link(run)}" for label, run in runs if run))
     return "\n\n".join(parts)
@@ -145,15 +145,21 @@ def _numbers(verdict: dict[str, Any]) -> str:
     for who in ("champion", "challenger"):
         one, version = verdict[who], verdict[f"{who}_version"]
         if one is not None:
-            rows.append(f"| {who} {version} | {number(one['value'], 5)} | {_range(one)} |")
+            rows.append(f"| {who} {version} | {format_number(one['value'], 5)} | {_range(one)} |")
     return "\n".join(rows) if len(rows) > 2 else ""
 
 
 def _range(one: dict[str, Any]) -> str:
-    return "" if one["low"] is None or one["high"] is None else f"{number(one['low'], 5)} to {number(one['high'], 5)}"
+    return (
+        ""
+        if one["low"] is None or one["high"] is None
+        else f"{format_number(one['low'], 5)} to {format_number(one['high'], 5)}"
+    )
 
 
 def _drifted(found: dict[str, Any]) -> str:
     alarms = [c["name"] for c in found["columns"] if c["alarm"]]
     rows = f"Of {found['rows'][1]:,} new rows, beside the {found['rows'][0]:,} that the champion was trained on,"
-    return f"{rows} these columns drift: {literal(listed(alarms))}." if alarms else f"{rows} no column drifts."
+    return (
+        f"{rows} these columns drift: {escape_markdown(join_names(alarms))}." if alarms else f"{rows} no column drifts."
+    )

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from models.config import Run, problems
 from models.data.table import Reading, Table
 from models.errors import InputError
-from tasks.data.column_types.dates import day_order
-from tasks.data.sources.source import load
+from tasks.data.column_types.dates import find_day_order
+from tasks.data.sources.source import load_raw_table
 from tasks.retrain.data import Asked
 from tasks.run.fingerprint import without_once
 
@@ -56,7 +56,7 @@ def pinned(one: Asked, run: Run, table: Table) -> Run:
 def day_orders(known: Reading, new: Reading) -> dict[str, str]:
     """Date column -> whether days or months come first for the champion, where the new table by itself has it
     otherwise: a few rows may hold no day above 12."""
-    both = {c: (day_order(known.parsers.get(c, {})), day_order(parser)) for c, parser in new.parsers.items()}
+    both = {c: (find_day_order(known.parsers.get(c, {})), find_day_order(parser)) for c, parser in new.parsers.items()}
     return {c: was for c, (was, now) in both.items() if was and now and was != now}
 
 
@@ -65,7 +65,7 @@ def made(values: Mapping[str, Any]) -> Run:
     try:
         return Run.model_validate(values)
     except ValidationError as error:
-        raise problems.listed(error, Run) from None
+        raise problems.to_input_error(error, Run) from None
 
 
 def _without_source(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _at(values: Mapping[str, Any], *path: str) -> Any:
 
 def _there(values: Mapping[str, Any], one: Asked) -> dict[str, Any]:
     """The settings without kinds and dropped columns that the new table lacks."""
-    there = set(load(one.data).frame.columns)
+    there = set(load_raw_table(one.data).frame.columns)
     types = {c: kind for c, kind in (values.get("types") or {}).items() if c in there}
     order = {c: levels for c, levels in (values.get("order") or {}).items() if c in there}
     return {**values, "types": types, "order": order, "drop": [c for c in values.get("drop") or () if c in there]}

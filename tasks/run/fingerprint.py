@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from models.config import Run
-from models.errors import listed
-from models.splitting.seal import digest as hashed
+from models.errors import join_names
+from models.splitting.seal import digest_values as hashed
 from tasks.run import resume
 from tasks.run.folder import Workdir
 from tasks.run.resume import described, model_name
@@ -88,4 +88,4 @@ def changes(tags: Mapping[str, str], run: Run, fingerprint: str) -> tuple[str, .
     other = [
         f"{n} {before.get(n, '-')} → {after.get(n, '-')}" for n in {**before, **after} if before.get(n) != after.get(n)
     ]
-    return (*found, *([f"libraries ({listed(other)})"] if other else []))
+    return (*found, *([f"libraries ({join_names(other)})"] if other else []))

@@ -38,7 +38,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.ipc
 
-from models.errors import NestorError, shortened
+from models.errors import NestorError
+from models.text.safe import shorten
 from tasks.system import private
 from tasks.system.lock import alone
 
@@ -63,7 +64,7 @@ def damaged(path: Path) -> Damaged:
 
 def of_other_versions(path: Path, why: object) -> Damaged:
     """The error for a whole file that these versions of Nestor and of its libraries can't read."""
-    return Damaged(f"{path} was made with other versions of Nestor or its libraries ({shortened(why, 200)}). {_ANEW}")
+    return Damaged(f"{path} was made with other versions of Nestor or its libraries ({shorten(why, 200)}). {_ANEW}")
 
 
 def write_whole(path: Path, write: Callable[[Any], object], lasting: bool = True) -> None:

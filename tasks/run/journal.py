@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from models.errors import InputError, NestorError
-from models.text.address import HIDDEN, masked
+from models.text.address import HIDDEN, mask_address
 from tasks.run.tracker import FIRST_GUESS, Gone, Tracker, plain
 from tasks.system import login, private, process
 
@@ -167,7 +167,7 @@ def _with_password(address: str) -> str:
     """The address as it can be used; InputError where a journal's has no password any more and none is set."""
     if HIDDEN not in address:
         return address
-    if masked(default_address()) == masked(address):
+    if mask_address(default_address()) == mask_address(address):
         return default_address()
     raise InputError(f"This run's MLflow is {address}: set MLFLOW_TRACKING_URI to that address with its password.")
 
@@ -194,7 +194,7 @@ class Journal:
             raise InputError(f"{path} belongs to the model {header['name']!r}, not to {name!r}.")
         self.run_key: str = header["run"] if header else uuid.uuid4().hex
         self._address = _with_password(tracking_uri or (header or {}).get("tracking_uri") or default_address())
-        self.tracking_uri: str = masked(self._address)
+        self.tracking_uri: str = mask_address(self._address)
         """Without a password: this one is written down and shown."""
         records = records_in(lines)
         self._written = len(records)

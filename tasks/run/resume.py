@@ -14,12 +14,13 @@ from typing import Any
 import pandas as pd
 
 from models.config import Run
-from models.config.values import model_name as named
-from models.errors import InputError, listed, shortened, unknown
+from models.config.values import to_model_name as named
+from models.errors import InputError, join_names, make_unknown_error
 from models.outcome import Report
-from models.text.address import masked
+from models.text.address import mask_address
+from models.text.safe import shorten
 from tasks.data.sources.database import is_address, is_table
-from tasks.data.sources.dated import undated
+from tasks.data.sources.dated import remove_date
 from tasks.run import events
 from tasks.run.folder import Workdir, damaged
 from tasks.system import process
@@ -56,7 +57,7 @@ def model_name(run: Run) -> str:
         return "model"
     name = named(_stem(str(run.data), run.query or ""))
     if not name:
-        known = masked(str(run.data))
+        known = mask_address(str(run.data))
         raise InputError(f"No name for the model can be made from {known!r}: give one with --name.")
     return name
 
@@ -65,7 +66,7 @@ def _stem(data: str, query: str) -> str:
     """What the data calls itself; nothing for a query of several words."""
     if is_address(data):
         return query.rpartition(".")[2] if is_table(query) else ""
-    return undated(data.removeprefix("sklearn:") if data.startswith("sklearn:") else Path(data).name).split(".")[0]
+    return remove_date(data.removeprefix("sklearn:") if data.startswith("sklearn:") else Path(data).name).split(".")[0]
 
 
 def fresh(name: str) -> Workdir:
@@ -102,7 +103,9 @@ def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
         if not wanted and not _other(here, kept, timed=kept["state"] == "done"):
             return workdir
     if wanted:
-        raise unknown(f"run in {ROOT / 'work'} called", wanted, [workdir.path.name for workdir, _ in _runs()])
+        raise make_unknown_error(
+            f"run in {ROOT / 'work'} called", wanted, [workdir.path.name for workdir, _ in _runs()]
+        )
     return None
 
 
@@ -152,13 +155,13 @@ def _other(here: Mapping[str, Any], kept: Mapping[str, Any], timed: bool = False
 
 
 def _shown(value: Any) -> str:
-    return "none" if value is None else shortened(value)
+    return "none" if value is None else shorten(value)
 
 
 def _refuse_other(other: Mapping[str, str], run: str) -> None:
     """InputError where settings differ: trials by two metrics, or of two plans, are no one run."""
     if other:
-        told = listed((f"{key} ({values})" for key, values in other.items()), width=120)
+        told = join_names((f"{key} ({values})" for key, values in other.items()), width=120)
         raise InputError(
             f"The run {run} has other settings: {told}. It goes on with its own, of which only --budget, --workers and "
             "--memory may differ. Or start a new run without --resume."

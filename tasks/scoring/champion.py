@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.data.labels import label_text, widened
+from models.data.labels import align_probabilities, to_label_text
 from models.metrics.metric import Metric
 from tasks.registry.load import Loaded
 from tasks.scoring.predict import labels
@@ -22,12 +22,12 @@ def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: S
     rows = features[loaded.columns].apply(loaded.speller().read)
     if metric.needs == "value":
         return np.asarray(loaded.model.predict(rows), float)
-    place = {label_text(label): code for code, label in enumerate(classes)}
-    codes = [place.get(label_text(label), -1) for label in loaded.model.classes_]
+    place = {to_label_text(label): code for code, label in enumerate(classes)}
+    codes = [place.get(to_label_text(label), -1) for label in loaded.model.classes_]
     odds = np.asarray(loaded.model.predict_proba(rows), float)
-    whole = widened(odds, codes, len(classes))
+    whole = align_probabilities(odds, codes, len(classes))
     if metric.needs == "probability":
         return whole
     own = labels(loaded.model, rows, odds, loaded.facts.get("costs", ()))
-    said = np.array([place.get(label_text(label), -1) for label in own])
+    said = np.array([place.get(to_label_text(label), -1) for label in own])
     return np.where(said >= 0, said, whole.argmax(axis=1))

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from models.data.history import History, coming, widened
+from models.data.history import History, prepare_new_rows, widen_rows
 from models.errors import InputError
-from tasks.data.chunks import Chunk, chunks
+from tasks.data.chunks import Chunk, read_chunks
 from tasks.scoring import labels
 
 if TYPE_CHECKING:
-    from tasks.data.rows import Rows
+    from tasks.data.rows import TableRows
     from tasks.data.spelled import Speller
     from tasks.registry.load import Loaded
 
@@ -28,7 +28,7 @@ def named(history: History) -> list[str]:
 
 
 def new_rows(
-    loaded: Loaded, history: History, table: Rows, size: int, keep: Sequence[str], speller: Speller
+    loaded: Loaded, history: History, table: TableRows, size: int, keep: Sequence[str], speller: Speller
 ) -> tuple[Iterator[Chunk], list[str], int]:
     """The rows to predict, `size` at a time, what is to be said of their history, and how many there are.
 
@@ -40,14 +40,14 @@ def new_rows(
             f"{table.source} has no column {goal!r}. {loaded.label} forecasts {history.horizon[0]} ahead from what was "
             f"before: give the recent rows with a known {goal!r}, and the rows to predict with an empty one."
         )
-    parts = list(chunks(loaded.reading, table, size, list(dict.fromkeys([*keep, goal])), speller))
+    parts = list(read_chunks(loaded.reading, table, size, list(dict.fromkeys([*keep, goal])), speller))
     rows = pd.concat([part.features for part in parts], ignore_index=True)
     kept = pa.concat_tables([part.kept for part in parts], promote_options="permissive")
     target, strange = past(loaded, history, kept[goal].to_pandas())
     if strange:  # rows without a label are those to predict
         raise InputError(f"{table.source}: {strange} Correct them, or leave their rows out of the history.")
     try:
-        features, notes = coming(rows, target, history)
+        features, notes = prepare_new_rows(rows, target, history)
     except ValueError as error:
         raise InputError(f"{table.source}: {error}") from None
     return _chunks(features, kept.select(list(keep)), size), notes, len(features)
@@ -74,5 +74,5 @@ def full(loaded: Loaded, features: pd.DataFrame, column: pd.Series | None) -> tu
         return features, np.ones(len(features), bool)
     nothing = pd.Series(np.full(len(features), np.nan), dtype="float64")
     target = nothing if column is None else past(loaded, history, column.reset_index(drop=True))[0]
-    wide = widened(features.reset_index(drop=True), target, history)
+    wide = widen_rows(features.reset_index(drop=True), target, history)
     return wide, wide[history.reference].notna().to_numpy()

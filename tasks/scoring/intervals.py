@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.errors import InputError
-from models.evaluation.conformal import Conformal, intervals, percent, sets
+from models.evaluation.conformal import ConformalScores, compute_intervals, compute_label_sets, format_level
 
 BETWEEN = " | "
 """Stands between the labels of a set."""
@@ -20,24 +20,24 @@ BETWEEN = " | "
 class Asked:
     """Levels that a version's scores allow."""
 
-    kept: Conformal
+    kept: ConformalScores
     levels: tuple[float, ...]
 
     @property
     def columns(self) -> dict[str, pa.DataType]:
         """`low_90` and `high_90`, or for classes `set_90`, for each level."""
         ends = {"set": pa.string()} if self.kept.task != "regression" else {"low": pa.float64(), "high": pa.float64()}
-        return {f"{end}_{percent(level)}": kind for level in self.levels for end, kind in ends.items()}
+        return {f"{end}_{format_level(level)}": kind for level in self.levels for end, kind in ends.items()}
 
     def values(self, each: np.ndarray, labels: Sequence[Any]) -> list[np.ndarray]:
         """What stands in the columns, from what every member of the vote says of the rows."""
         by_fold = self.kept.by_fold(each)
         if self.kept.task == "regression":
-            return [end for level in self.levels for end in intervals(self.kept, by_fold, level)]
-        return [named(sets(self.kept, by_fold, level), labels) for level in self.levels]
+            return [end for level in self.levels for end in compute_intervals(self.kept, by_fold, level)]
+        return [named(compute_label_sets(self.kept, by_fold, level), labels) for level in self.levels]
 
 
-def asked(levels: Sequence[float], kept: Conformal | None, label: str) -> Asked | None:
+def asked(levels: Sequence[float], kept: ConformalScores | None, label: str) -> Asked | None:
     """The levels, each once; None where there are none. InputError where the version, named by its `label`, keeps no
     scores or too few."""
     if not levels:
@@ -47,7 +47,7 @@ def asked(levels: Sequence[float], kept: Conformal | None, label: str) -> Asked 
             f"{label} keeps no scores to make intervals of: it was trained without outer folds, or before Nestor kept "
             "them. Train it anew, with more time or with fewer families."
         )
-    once = {percent(level): level for level in levels}
+    once = {format_level(level): level for level in levels}
     for level in once.values():
         kept.place(level)
     return Asked(kept, tuple(once.values()))

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from models.config import Run
-from models.data.labels import label_text, place
+from models.data.labels import match_class, to_label_text
 from models.data.spelling import Spelling, Tally
-from models.errors import InputError, listed
-from tasks.data.column_types.target import Target, target
+from models.errors import InputError, join_names
+from tasks.data.column_types.target import Target, read_target
 
 if TYPE_CHECKING:
     from tasks.registry.load import Loaded
@@ -26,23 +26,23 @@ def codes(loaded: Loaded, column: pd.Series) -> tuple[np.ndarray, str]:
     if empty.all():
         return np.full(len(column), np.nan), ""
     run = Run(data="", target=facts["target"], task="regression" if facts["task"] == "regression" else "multiclass")
-    found = target(column, run, reading.decimal, reading.missing)
+    found = read_target(column, run, reading.decimal, reading.missing)
     if facts["task"] == "regression":
         return np.where(found.missing, np.nan, found.values), ""
-    places = [place(label, facts["classes"]) for label in found.classes]
+    places = [match_class(label, facts["classes"]) for label in found.classes]
     own = np.array([np.nan if code is None else code for code in places])
     strange = [label for label, code in zip(found.classes, places, strict=True) if code is None]
     _refuse(found, strange, facts)
-    note = f"The model does not know the labels {listed(strange)}; their rows have no score." if strange else ""
+    note = f"The model does not know the labels {join_names(strange)}; their rows have no score." if strange else ""
     return np.where(found.missing, np.nan, own[np.where(found.missing, 0, found.values)]), note
 
 
 def _refuse(found: Target, strange: Sequence[Any], facts: dict[str, Any]) -> None:
     """InputError where most rows have one of the strange labels."""
-    tally = Tally(facts["target"], Spelling({label_text(label): 2 for label in facts["classes"]}))
+    tally = Tally(facts["target"], Spelling({to_label_text(label): 2 for label in facts["classes"]}))
     rows = np.bincount(found.values[~found.missing], minlength=len(found.classes))
-    known = label_text(facts["classes"][0])
+    known = to_label_text(facts["classes"][0])
     for label, count in zip(found.classes, rows.tolist(), strict=True):
-        tally.count({label_text(label) if label in strange else known: count})
+        tally.count({to_label_text(label) if label in strange else known: count})
     if tally.strange:
         raise InputError(tally.refusal)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.config import Score
-from models.errors import InputError, listed
-from tasks.data import fetched
-from tasks.data.chunks import chunks, opened
+from models.errors import InputError, join_names
+from tasks.data import fetch_data
+from tasks.data.chunks import open_table, read_chunks
 from tasks.registry.load import Loaded, load
 from tasks.scoring import forecast, predict
 from tasks.scoring.intervals import asked
@@ -56,7 +56,7 @@ class Scored:
     @property
     def remarks(self) -> list[str]:
         """The notes, and what was ignored, in sentences."""
-        said = f"Columns that {self.model}/{self.version} does not know are ignored: {listed(self.ignored)}."
+        said = f"Columns that {self.model}/{self.version} does not know are ignored: {join_names(self.ignored)}."
         return [*self.notes, *([said] if self.ignored else [])]
 
     def as_json(self) -> dict[str, Any]:
@@ -78,12 +78,12 @@ def score(score: Score, address: str | None = None, told: Callable[[int, int | N
     loaded = load(score.model, address, unsafe=score.unsafe)
     wanted = asked(score.intervals, loaded.conformal, loaded.label)
     with tempfile.TemporaryDirectory(prefix="nestor-", ignore_cleanup_errors=True) as folder:
-        data = fetched(score.data, score.query, score.bound, folder=Path(folder), now=now)
-        began, table, speller = time.monotonic(), opened(data), loaded.speller()
+        data = fetch_data(score.data, score.query, score.bound, folder=Path(folder), now=now)
+        began, table, speller = time.monotonic(), open_table(data), loaded.speller()
         keep, own = score.keep, predict.columns(loaded.model, wanted)
         if (history := loaded.history) is None:
             keep = _kept(keep, own)
-            parts, said, count = chunks(loaded.reading, table, score.chunk, keep, speller), [], table.rows
+            parts, said, count = read_chunks(loaded.reading, table, score.chunk, keep, speller), [], table.rows
         else:
             keep = _kept([*forecast.named(history), *keep], own)
             parts, said, count = forecast.new_rows(loaded, history, table, score.chunk, keep, speller)
@@ -101,9 +101,9 @@ def score(score: Score, address: str | None = None, told: Callable[[int, int | N
 
 
 def _warned(loaded: Loaded) -> tuple[str, ...]:
-    return (f"{loaded.label} is a pickle, loaded since --unsafe was said (it holds {listed(loaded.unsafe)}).",) * bool(
-        loaded.unsafe
-    )
+    return (
+        f"{loaded.label} is a pickle, loaded since --unsafe was said (it holds {join_names(loaded.unsafe)}).",
+    ) * bool(loaded.unsafe)
 
 
 def _kept(keep: Sequence[str], own: Collection[str]) -> list[str]:

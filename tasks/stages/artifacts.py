@@ -10,12 +10,11 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from models.errors import shortened
-from models.evaluation.verdict import further_warnings
-from models.outcome import Interval, Report, number
-from models.splitting.seal import digest
-from models.text.markdown import literal
-from models.text.safe import printable
+from models.evaluation.verdict import list_further_warnings
+from models.outcome import Interval, Report, format_number
+from models.splitting.seal import digest_values
+from models.text.markdown import escape_markdown
+from models.text.safe import shorten, to_printable
 from tasks.evaluation.evaluate import Concluded
 from tasks.planning import plan as shortlist
 from tasks.session import Session
@@ -28,25 +27,25 @@ def of_model(what: str, name: str) -> str:
     """The key of what is shown of one model, such as `nestor-verdict-loans`: under it Prefect's page keeps the history
     of that model. A name with other signs than a key may have gets a few more that tell it apart."""
     plain = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
-    return f"nestor-{what}-{plain}" + ("" if plain == name else f"-{digest(name) % 16**6:06x}")
+    return f"nestor-{what}-{plain}" + ("" if plain == name else f"-{digest_values(name) % 16**6:06x}")
 
 
 def markdown(key: str, text: str, description: str = "") -> None:
     """Shows a text under `key`, which is `nestor-` and lower-case words."""
-    _kept(create_markdown_artifact, key, markdown=text, description=literal(description) or None)
+    _kept(create_markdown_artifact, key, markdown=text, description=escape_markdown(description) or None)
 
 
 def table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
     """Shows a table, a dict for each row."""
-    safe = [{name: printable(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
-    _kept(create_table_artifact, key, table=safe, description=literal(description))
+    safe = [{name: to_printable(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
+    _kept(create_table_artifact, key, table=safe, description=escape_markdown(description))
 
 
 def _kept(create: Callable[..., Any], key: str, **what: Any) -> None:
     try:
         create(key=key, **what)
     except Exception as error:
-        log.warning("Prefect does not take the artifact %s: %s", key, shortened(error, 200))
+        log.warning("Prefect does not take the artifact %s: %s", key, shorten(error, 200))
 
 
 def checks(session: Session) -> None:
@@ -67,7 +66,10 @@ def seal(session: Session) -> None:
 
 def plan(session: Session) -> None:
     """Folds, families, and what was left out why."""
-    left = "".join(f"\n- {literal(name)} is not tried: {literal(why)}" for name, why in session.level.left_out.items())
+    left = "".join(
+        f"\n- {escape_markdown(name)} is not tried: {escape_markdown(why)}"
+        for name, why in session.level.left_out.items()
+    )
     text = f"{shortlist.named(session.level.how)}; families: {', '.join(session.level.families)}.{left}"
     markdown("nestor-plan", text, f"Plan of {session.name}")
 
@@ -77,9 +79,9 @@ def leaderboard(session: Session, concluded: Concluded) -> None:
     rows = [
         {
             "family": f.name,
-            f"estimate ({session.metric.name})": number(f.estimate.value if f.estimate else None),
+            f"estimate ({session.metric.name})": format_number(f.estimate.value if f.estimate else None),
             "95 %": _interval(f.estimate),
-            "inner": number(f.inner),
+            "inner": format_number(f.inner),
             "trials": f.trials,
             "weight": f"{f.weight:.0%}",
         }
@@ -93,19 +95,23 @@ def verdict(report: Report) -> None:
     version = "no version" if report.version is None else f"version {report.version}"
     version += f", registered as {report.alias}" if report.alias else ""
     scores = [
-        f"| {name} | {number(found.value)} | {_interval(found)} | {found.basis.sentence if found.basis else '-'} |"
+        f"| {name} | {format_number(found.value)} | {_interval(found)} | "
+        f"{found.basis.sentence if found.basis else '-'} |"
         for name, found in (("estimate of the procedure", report.estimate), ("test of the model", report.test))
         if found is not None
     ]
     head = [f"| {report.metric} | value | 95 % | rests on |", "|---|---|---|---|"] if scores else []
-    notes = [f"- {literal(text)}" for text in (*(w.message for w in further_warnings(report)), *report.notes)]
+    notes = [
+        f"- {escape_markdown(text)}" for text in (*(w.message for w in list_further_warnings(report)), *report.notes)
+    ]
     parts = [
-        f"# {literal(report.name)}: {version}", literal(report.sentence), literal(report.coverage_sentence),
+        f"# {escape_markdown(report.name)}: {version}", escape_markdown(report.sentence),
+        escape_markdown(report.coverage_sentence),
         "\n".join([*head, *scores]),
         "\n".join(notes), _in_mlflow(report),
     ]  # fmt: skip
     text = "\n\n".join(part for part in parts if part)
-    markdown(of_model("verdict", report.name), text, shortened(report.sentence, 200))
+    markdown(of_model("verdict", report.name), text, shorten(report.sentence, 200))
 
 
 def _in_mlflow(report: Report) -> str:
@@ -118,4 +124,4 @@ def _in_mlflow(report: Report) -> str:
 
 
 def _interval(found: Interval | None) -> str:
-    return "-" if found is None or found.low is None else f"{number(found.low)} to {number(found.high)}"
+    return "-" if found is None or found.low is None else f"{format_number(found.low)} to {format_number(found.high)}"

@@ -9,11 +9,12 @@ from prefect import task
 
 from models.config import Retrain, Run
 from models.data.table import Finding
-from models.errors import InputError, shortened
+from models.errors import InputError
 from models.evaluation.gate import Verdict
 from models.monitoring.drift import Drift
-from models.outcome import Report, Retrained
-from tasks.data import read
+from models.outcome import Report, RetrainReport
+from models.text.safe import shorten
+from tasks.data import read_table
 from tasks.monitoring import events
 from tasks.retrain import attempt, data, gate, outcome, settings
 from tasks.retrain import notify as notice
@@ -62,7 +63,7 @@ def drift(one: Asked) -> tuple[Drift | None, str]:
 def compare(one: Asked) -> tuple[Run, tuple[str, ...]]:
     """The Run to train, and what differs from the last one."""
     run = settings.settings(one)
-    table = read(run)
+    table = read_table(run)
     return settings.pinned(one, run, table), attempt.changes(one, run, table.fingerprint)
 
 
@@ -80,14 +81,14 @@ def settle(verdict: Verdict | None, approved: bool | None, who: str | None, why:
 
 
 @task(name="report", task_run_name="report", **PLAIN)
-def report(result: Retrained, before: str | None) -> Retrained:
+def report(result: RetrainReport, before: str | None) -> RetrainReport:
     """How it ended, told to automations, on the run in MLflow and on Prefect's page. The alias has moved by now, or
     stays: what can't be told is noted and fails nothing."""
     told(result)
     try:
         outcome.write_down(result)
     except Exception as error:
-        note = f"How it ended does not stand on its run in MLflow: {shortened(error, 300)}"
+        note = f"How it ended does not stand on its run in MLflow: {shorten(error, 300)}"
         log.warning(note, exc_info=error)
         result = replace(result, notes=(*result.notes, note))
     key = artifacts.of_model("retrain", result.name)
@@ -95,7 +96,7 @@ def report(result: Retrained, before: str | None) -> Retrained:
     return result
 
 
-def told(result: Retrained) -> bool:
+def told(result: RetrainReport) -> bool:
     """Sends the event that says how it ended; whether the server has it."""
     more = {"why": result.sentence, "run_id": result.run_id}
     if result.ending in ("promoted", "first") and result.champion is not None:

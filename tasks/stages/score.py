@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from models.config import Score
-from models.text.markdown import literal
+from models.text.markdown import escape_markdown
 from tasks.scoring.score import Scored
 from tasks.scoring.score import score as score_rows
 from tasks.stages import artifacts
@@ -27,14 +27,16 @@ def score(score: Score) -> Scored:
 
 def _told(done: Scored) -> str:
     link = page(done.run_id) if done.run_id else None
-    version = f"{literal(done.model)}, version {done.version}" + (f" ([its run in MLflow]({link}))" if link else "")
+    version = f"{escape_markdown(done.model)}, version {done.version}" + (
+        f" ([its run in MLflow]({link}))" if link else ""
+    )
     facts = {
         "rows": f"{done.rows:,}",
         "seconds": f"{done.seconds:.1f}",
         "model": version,
-        "from": literal(done.data),
-        "to": literal(done.out),
+        "from": escape_markdown(done.data),
+        "to": escape_markdown(done.out),
     }
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    remarks = [f"- {literal(remark)}" for remark in done.remarks]
-    return "\n".join([literal(done.sentence), "", "|  |  |", "| --- | --- |", rows, "", *remarks])
+    remarks = [f"- {escape_markdown(remark)}" for remark in done.remarks]
+    return "\n".join([escape_markdown(done.sentence), "", "|  |  |", "| --- | --- |", rows, "", *remarks])

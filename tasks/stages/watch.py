@@ -11,11 +11,11 @@ from typing import Any
 from prefect import task
 
 from models.config import Watch
-from models.monitoring.drift import Drift, Watched
-from models.outcome import number
-from models.text.address import masked
-from models.text.markdown import literal
-from tasks.data import fetched
+from models.monitoring.drift import Drift, WatchReport
+from models.outcome import format_number
+from models.text.address import mask_address
+from models.text.markdown import escape_markdown
+from tasks.data import fetch_data
 from tasks.monitoring import events
 from tasks.monitoring import page as drift_page
 from tasks.monitoring.drift import Rows, compared, rows_of
@@ -42,7 +42,7 @@ def load(watch: Watch, loaded: Loaded) -> Rows:
     """The new rows, read as the training table was."""
     progress.emit(progress.Stage("read", "new rows"))
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        return rows_of(loaded, fetched(watch.data, watch.query, watch.bound, folder=Path(folder)))
+        return rows_of(loaded, fetch_data(watch.data, watch.query, watch.bound, folder=Path(folder)))
 
 
 @task(name="compare", task_run_name="compare", **PLAIN)
@@ -53,10 +53,10 @@ def compare(watch: Watch, loaded: Loaded, rows: Rows) -> Drift:
 
 
 @task(name="report", task_run_name="report", **PLAIN)
-def report(watch: Watch, loaded: Loaded, rows: Rows, drift: Drift, begun: float) -> Watched:
+def report(watch: Watch, loaded: Loaded, rows: Rows, drift: Drift, begun: float) -> WatchReport:
     """A run in MLflow, and what Prefect's page shows."""
-    data = masked(watch.model_dump(mode="json")["data"])
-    found = Watched(watch.name, loaded.version, data, drift)
+    data = mask_address(watch.model_dump(mode="json")["data"])
+    found = WatchReport(watch.name, loaded.version, data, drift)
     run_id = watches.keep(
         watch.name,
         begun=begun,
@@ -71,7 +71,7 @@ def report(watch: Watch, loaded: Loaded, rows: Rows, drift: Drift, begun: float)
             "drift.json": json.dumps(found.as_json(), indent=1, ensure_ascii=False, allow_nan=False),
             "drift.html": drift_page.drift_html(watch.name, loaded.version, data, drift),
         },
-        note=f"{literal(drift.sentence)}\n\nThe whole finding is `drift.html` under Artifacts.",
+        note=f"{escape_markdown(drift.sentence)}\n\nThe whole finding is `drift.html` under Artifacts.",
     )  # fmt: skip
     _show(replace(found, run_id=run_id))
     return replace(found, run_id=run_id)
@@ -97,7 +97,7 @@ def _metrics(drift: Drift) -> dict[str, float]:
 _PARTS = {"feature": "max_psi", "prediction": "prediction_psi"}
 
 
-def _show(found: Watched) -> None:
+def _show(found: WatchReport) -> None:
     link = page(found.run_id) if found.run_id else None
     text = drift_page.markdown(found.name, found.version, found.data, found.drift)
     more = f"\n\n[The run in MLflow]({link})" if link else f"\n\nMLflow run `{found.run_id}`"
@@ -107,7 +107,7 @@ def _show(found: Watched) -> None:
 
 
 @task(name="tell", task_run_name="tell", **PLAIN)
-def tell(watch: Watch, found: Watched, labelled: bool) -> Watched:
+def tell(watch: Watch, found: WatchReport, labelled: bool) -> WatchReport:
     """The event for automations, with where to read the rows if they are `labelled`, and the notification block; what
     could not be told is noted."""
     if not found.drift.drifted:
@@ -132,6 +132,6 @@ def tell(watch: Watch, found: Watched, labelled: bool) -> Watched:
     return replace(found, event=sent, notes=(*notes, *([said] if said else [])))
 
 
-def _body(found: Watched) -> str:
-    lines = [f"- {c.name}: PSI {number(c.psi)}" for c in found.drift.alarms[:20]]
+def _body(found: WatchReport) -> str:
+    lines = [f"- {c.name}: PSI {format_number(c.psi)}" for c in found.drift.alarms[:20]]
     return "\n".join([f"{found.drift.sentence} Version {found.version}, {found.data}.", *lines])

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TextIO
 
-from models.errors import InputError, shortened
-from models.text.address import HIDDEN, masked_text, secrets
-from models.text.safe import printable
+from models.errors import InputError
+from models.text.address import HIDDEN, extract_passwords, mask_text
+from models.text.safe import shorten, to_printable
 from tasks.system import login
 
 server: ContextVar[Callable[[], Mapping[str, str]] | None] = ContextVar("server", default=None)
@@ -39,13 +39,15 @@ def hushed(text: str) -> str:
     """The text, such as a library's, without passwords: in addresses, or of one that is used or in the environment."""
     for password in sorted(_passwords(), key=len, reverse=True):
         text = text.replace(password, HIDDEN)
-    return masked_text(text)
+    return mask_text(text)
 
 
 def _passwords() -> set[str]:
     variables = {value for value in os.environ.values() if "://" in value}
     kept = {value for name, value in os.environ.items() if _NAMED.search(name) and _telling(value)}
-    return kept | {text for address in {*_used, *variables} for text in secrets(address) if len(text) >= LEAST}
+    return kept | {
+        text for address in {*_used, *variables} for text in extract_passwords(address) if len(text) >= LEAST
+    }
 
 
 def _telling(value: str) -> bool:
@@ -75,7 +77,7 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        return printable(hushed(super().format(record)))
+        return to_printable(hushed(super().format(record)))
 
 
 def named(address: str) -> bool:
@@ -99,7 +101,7 @@ def revealed(address: str) -> str:
 def _variable(name: str) -> str:
     found = os.environ.get(name)
     if not found:
-        raise InputError(f"The environment variable {shortened(name)} is not set; it should hold a database address.")
+        raise InputError(f"The environment variable {shorten(name)} is not set; it should hold a database address.")
     return found
 
 
@@ -115,6 +117,6 @@ def _block(name: str) -> str:
             return str(Secret.load(name).get())  # pyright: ignore[reportAttributeAccessIssue]
         except ValueError:
             raise InputError(
-                f"No Secret block {shortened(name)!r} in Prefect. Make it in Prefect's page under Blocks, with a "
+                f"No Secret block {shorten(name)!r} in Prefect. Make it in Prefect's page under Blocks, with a "
                 "database address as its value."
             ) from None

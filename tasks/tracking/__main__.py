@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from models.errors import InputError, NestorError, unknown
+from models.errors import InputError, NestorError, make_unknown_error
 from tasks.system.lock import alone
 from tasks.system.secret_addresses import Hushed
 from tasks.tracking.mirror.writer import Mirror
@@ -104,7 +104,7 @@ class Server:
 
 def _function(name: str) -> Callable[..., Any]:
     if name not in CALLS:
-        raise unknown("call", name, CALLS)
+        raise make_unknown_error("call", name, CALLS)
     module, _, function = CALLS[name].partition(":")
     return getattr(importlib.import_module(module), function)
 

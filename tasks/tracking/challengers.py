@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from models.splitting.seal import digest
+from models.splitting.seal import digest_values
 from tasks.tracking.seal import counted
 from tasks.tracking.store import locked
 
@@ -50,4 +50,4 @@ def _met(client: MlflowClient, name: str, champion: int) -> dict[str, Any]:
 def _seal(identity: Mapping[str, Any]) -> str:
     """What remains of the sealed rows' identity while rows come and go."""
     parts = {k: v for k, v in identity.items() if k not in ("cut", "given", "columns")}
-    return f"{digest(sorted(parts.items())):016x}"
+    return f"{digest_values(sorted(parts.items())):016x}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from models.errors import InputError, listed, unknown
+from models.errors import InputError, join_names, make_unknown_error
 from models.splitting.sealing import FIRST
 from tasks.run.journal import default_address
 from tasks.tracking import moves
@@ -35,7 +35,9 @@ def _found(client: MlflowClient, name: str | None = None) -> list[tuple[Run, str
     names = {k: v for k, v in known.items() if name in (None, v)}
     found = list(search(client, list(names), "tags.`nestor.kind` = 'pipeline'")) if names else []
     if name is not None and not found:
-        raise unknown("runs of", name, sorted({names_of for names_of in known.values() if names_of != "Default"}))
+        raise make_unknown_error(
+            "runs of", name, sorted({names_of for names_of in known.values() if names_of != "Default"})
+        )
     return [(run, names[run.info.experiment_id]) for run in found]
 
 
@@ -50,7 +52,7 @@ def seals(name: str, address: str | None = None) -> list[dict[str, Any]]:
     kept = stored(connect(address or default_address()), name)
     if kept is None:
         return []
-    now = {"number": 1, "drawn": None, "why": FIRST, **kept, "columns": listed(kept["columns"])}
+    now = {"number": 1, "drawn": None, "why": FIRST, **kept, "columns": join_names(kept["columns"])}
     return [
         {"number": one["number"], "when": one["drawn"], "why": one["why"] or FIRST, "kind": one["kind"],
          "share": one["fraction"], "salt": one["salt"], "columns": one["columns"]}
@@ -112,5 +114,5 @@ def _named_run(client: MlflowClient, run: str) -> str:
     exact = [run_id for its, run_id in found if run in (its, run_id)]
     near = [run_id for _, run_id in found if len(run) >= 4 and run_id.startswith(run)]
     if not exact and len(near) != 1:
-        raise unknown("run", run, [run_id[:8] for _, run_id in found])
+        raise make_unknown_error("run", run, [run_id[:8] for _, run_id in found])
     return (exact or near)[0]

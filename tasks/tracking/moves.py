@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.errors import shortened
+from models.text.safe import shorten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -104,8 +104,8 @@ def move(
     """Makes the version champion and writes it down; who was it becomes challenger."""
     moves = mend(client, name)
     begun = Move(
-        (moves[-1].number if moves else 0) + 1, kind, champion(client, name), to, shortened(who, WHO), time.time(),
-        shortened(why, WHY), how, dict(numbers or {}), done=False,
+        (moves[-1].number if moves else 0) + 1, kind, champion(client, name), to, shorten(who, WHO), time.time(),
+        shorten(why, WHY), how, dict(numbers or {}), done=False,
     )  # fmt: skip
     _write(client, name, begun)
     client.set_registered_model_alias(name, "champion", str(to))

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.errors import InputError, shortened, unknown
-from models.text.address import masked
+from models.errors import InputError, make_unknown_error
+from models.text.address import mask_address
+from models.text.safe import shorten
 from tasks.run.folder import Damaged, read_json
 from tasks.run.journal import default_address, page_of
 from tasks.tracking.look import held
@@ -62,8 +63,8 @@ def every(name: str, address: str | None = None, into: str | Path | None = None)
     found = list(search(client, [experiment.experiment_id], _FINISHED)) if experiment else []
     if not found:
         if known := {e.name for e in client.search_experiments()} - {"Default"}:
-            raise unknown("model with a finished run", name, sorted(known))
-        raise InputError(f"No run of {shortened(name)!r}, nor of any other model, yet: nestor train DATA --target COL")
+            raise make_unknown_error("model with a finished run", name, sorted(known))
+        raise InputError(f"No run of {shorten(name)!r}, nor of any other model, yet: nestor train DATA --target COL")
     return [_searched(client, run, name, Path(into) / run.info.run_id if into else None) for run in found]
 
 
@@ -123,7 +124,7 @@ def _by_id(client: MlflowClient, run: str) -> Run:
     runs = list(search(client, known, _FINISHED)) if known else []
     found = [r for r in runs if len(run) >= 4 and r.info.run_id.startswith(run)]
     if len(found) != 1:
-        raise unknown("finished run or model", run, [r.info.run_id[:12] for r in runs])
+        raise make_unknown_error("finished run or model", run, [r.info.run_id[:12] for r in runs])
     return found[0]
 
 
@@ -152,7 +153,7 @@ def write_down(run_id: str, tags: Mapping[str, str], files: Mapping[str, str], a
     """Adds tags and small text files to a run that has ended: what came of its model."""
     client = connect(address or default_address())
     for key, value in tags.items():
-        client.set_tag(run_id, key, shortened(value, TAG))
+        client.set_tag(run_id, key, shorten(value, TAG))
     for name, text in files.items():
         client.log_text(run_id, text, name)
 
@@ -160,4 +161,4 @@ def write_down(run_id: str, tags: Mapping[str, str], files: Mapping[str, str], a
 def page(run_id: str, address: str | None = None) -> str | None:
     """The address of the run's page. None where MLflow is a database and no server is known beside it."""
     where = page_of(address or default_address())
-    return f"{masked(where).rstrip('/')}/#/runs/{run_id}" if where else None
+    return f"{mask_address(where).rstrip('/')}/#/runs/{run_id}" if where else None

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from models.splitting.seal import digest
-from models.splitting.sealing import same
+from models.splitting.seal import digest_values
+from models.splitting.sealing import is_same_seal
 from tasks.tracking.mirror.described import SHARED
 from tasks.tracking.mirror.writer import Mirror
 from tasks.tracking.store import experiment, locked
@@ -44,7 +44,7 @@ def keep_seal_settings(mirror: Mirror, settings: dict[str, Any], name: str = "")
     own = _experiment_of(mirror, name)
     with locked(mirror.address):
         kept = _kept(mirror.client.get_experiment(own).tags)
-        if kept is not None and same(kept, settings):
+        if kept is not None and is_same_seal(kept, settings):
             cuts = [one["cut"] for one in (kept, settings) if one.get("cut") is not None]
             settings = {**settings, "cut": max(cuts, default=None)}  # it only ever moves forward
         elif kept is not None and settings.get("number", 1) <= kept.get("number", 1):
@@ -65,7 +65,7 @@ def _kept(tags: Mapping[str, str]) -> dict[str, Any] | None:
 def _write(client: MlflowClient, own: str, text: str) -> None:
     """Writes the tag; of a wide table its parts first, under names of their own, so that a kill leaves a whole one."""
     if len(text) > MOST:
-        parts = {f"{TAG}.{digest(text):016x}.{at}": text[at : at + MOST] for at in range(0, len(text), MOST)}
+        parts = {f"{TAG}.{digest_values(text):016x}.{at}": text[at : at + MOST] for at in range(0, len(text), MOST)}
         for tag, part in parts.items():
             client.set_experiment_tag(own, tag, part)
         text = json.dumps({"parts": list(parts)})
@@ -90,7 +90,7 @@ def count_decision(client: MlflowClient, address: str, identity: Mapping[str, An
     is told again counts once."""
     # MLflow's own first experiment holds what is counted across names.
     own = experiment(client, address, SHARED)
-    tag = f"nestor.decisions.{digest(sorted(identity.items())):016x}"
+    tag = f"nestor.decisions.{digest_values(sorted(identity.items())):016x}"
     with locked(address):
         kept = json.loads(client.get_experiment(own).tags.get(tag, '{"count": 0, "last": []}'))
         count, last = counted(kept["count"], kept["last"], meeting)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.splitting.seal import digest
-from models.text.address import masked
+from models.splitting.seal import digest_values
+from models.text.address import mask_address
 from tasks.run.folder import Workdir
 from tasks.run.journal import default_address
 from tasks.run.resume import ROOT
@@ -55,4 +55,4 @@ def _folder() -> Workdir:
 
 
 def _file(name: str, address: str) -> str:
-    return f"{digest(masked(address), name):016x}.json"
+    return f"{digest_values(mask_address(address), name):016x}.json"

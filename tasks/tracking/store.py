@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from models.errors import NestorError, shortened
-from models.text.address import masked
+from models.errors import NestorError
+from models.text.address import mask_address
+from models.text.safe import shorten
 from tasks.system import private
 from tasks.system.lock import alone
 from tasks.system.proxy import spare_this_machine
@@ -59,9 +60,11 @@ def connect(address: str) -> MlflowClient:
             client.get_experiment_by_name("nestor")
         return client
     except ModuleNotFoundError as error:
-        raise NestorError(f"MLflow at {masked(address)} needs the package {error.name!r}, which is missing.") from error
+        raise NestorError(
+            f"MLflow at {mask_address(address)} needs the package {error.name!r}, which is missing."
+        ) from error
     except Exception as error:
-        raise NestorError(f"MLflow at {masked(address)} does not answer: {sentence(error)}") from error
+        raise NestorError(f"MLflow at {mask_address(address)} does not answer: {sentence(error)}") from error
 
 
 def _use(mlflow: Any, address: str) -> None:
@@ -91,7 +94,7 @@ def _lay_out(address: str) -> None:
 
 def sentence(error: BaseException) -> str:
     """The error's first line, bounded, without passwords."""
-    return shortened(hushed(str(error).strip().split("\n")[0]) or type(error).__name__, 300)
+    return shorten(hushed(str(error).strip().split("\n")[0]) or type(error).__name__, 300)
 
 
 @contextmanager

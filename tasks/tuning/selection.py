@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.errors import NestorError, listed
-from models.evaluation.decision import judged
-from models.evaluation.estimate import chance
-from models.families import families
-from models.outcome import number
+from models.errors import NestorError, join_names
+from models.evaluation.decision import apply_threshold
+from models.evaluation.estimate import score_best_constant
+from models.families import load_families
+from models.outcome import format_number
 from models.tuning.goal import ADDED
 from tasks.session import Tried, tried
 
@@ -40,7 +40,7 @@ def ranking(session: Session, fold: str) -> list[str]:
 def floor(session: Session, fold: str) -> float:
     """The best gain of the metric in this fold without any learning: of a constant prediction, and of families that
     have nothing to tune."""
-    marks = [t for name, trials in tried(session, fold).items() if not families()[name].tunable for t in trials]
+    marks = [t for name, trials in tried(session, fold).items() if not load_families()[name].tunable for t in trials]
     scores = [_guessed(session, fold), *(t.inner for t in marks if t.inner is not None)]
     return max((gain for gain in map(session.metric.gain, scores) if math.isfinite(gain)), default=-math.inf)
 
@@ -50,7 +50,7 @@ def _guessed(session: Session, fold: str) -> float:
     if fold not in session.guessed:
         target, weight = session.work.target, session.work.weight
         parts = [(target[rows], None if weight is None else weight[rows]) for _, rows in session.folds[fold].inner]
-        session.guessed[fold] = float(np.mean([chance(session.metric, *part) for part in parts]))
+        session.guessed[fold] = float(np.mean([score_best_constant(session.metric, *part) for part in parts]))
     return session.guessed[fold]
 
 
@@ -133,7 +133,7 @@ def inner_values(
     found = []
     for (_, rows), odds in zip(session.folds[fold].inner, predictions, strict=True):
         weight = None if session.work.weight is None else session.work.weight[rows]
-        metric, told = scored(session, one, judged((session.work.target[rows], odds, weight), at), odds, rows)
+        metric, told = scored(session, one, apply_threshold((session.work.target[rows], odds, weight), at), odds, rows)
         found.append(metric.score(*told))
     return found
 
@@ -160,13 +160,14 @@ def over_all(session: Session, folds: Sequence[str]) -> NestorError | None:
     has, loosen = [], []
     for limit in goal.limits:
         value = goal.value(limit.objective, nearest.inner, nearest.measures)
-        has.append(f"{limit.objective.name} {number(value)} {limit.objective.unit}".strip())
+        has.append(f"{limit.objective.name} {format_number(value)} {limit.objective.unit}".strip())
         if limit.excess(value) > 0:
             loosen.append(f"--limit {limit.objective.name}={_loosened(limit, value):g}")
-    limits = listed([limit.words for limit in goal.limits])
+    limits = join_names([limit.words for limit in goal.limits])
     return NestorError(
         f"None of {len(whole):,} configurations keeps the limits ({limits}) when it is fitted on all rows. The "
-        f"nearest, of {name}, has {listed(has)}. Loosen {listed(loosen)}, name leaner families, or search longer."
+        f"nearest, of {name}, has {join_names(has)}. Loosen {join_names(loosen)}, name leaner families, or search "
+        "longer."
     )
 
 

@@ -21,13 +21,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 
-from models.errors import shortened
-from models.fitting.schedule import changes
-from models.studies.study import Study, hopeless
-from models.tuning.fidelity import divided
-from models.tuning.goal import best_of
-from models.tuning.optuna_trials import frozen, thawed
-from models.tuning.strategy import BATCH, MOST_TRIALS, within_reach
+from models.fitting.schedule import describe_changes
+from models.studies.study import Study, is_hopeless
+from models.text.safe import shorten
+from models.tuning.fidelity import divide_share
+from models.tuning.goal import find_best_trial
+from models.tuning.optuna_trials import from_optuna, to_optuna
+from models.tuning.strategy import BATCH, MOST_TRIALS, find_reachable
 from models.tuning.trial import Trial
 from tasks.execution import checkpoints, worker
 from tasks.execution.job import Fit, Job
@@ -69,12 +69,12 @@ class Store:
         self._study = optuna.create_study(
             storage=storage, study_name=name, directions=self.goal.directions, load_if_exists=True
         )
-        self.trials = {t.number: t for t in map(thawed, self._study.trials)}
+        self.trials = {t.number: t for t in map(from_optuna, self._study.trials)}
 
     def keep(self, trial: Trial) -> None:
         """Writes the trial down, once."""
         if trial.number not in self.trials:
-            self._study.add_trial(frozen(trial, self.goal))
+            self._study.add_trial(to_optuna(trial, self.goal))
             self.trials[trial.number] = trial
 
 
@@ -106,7 +106,7 @@ def tune(session: Session, family_name: str, fold: str) -> None:
         study.tell(batch)
         with session.news:
             session.news.notify_all()
-        checkpoints.tidy(session.workdir, _fits(session, study), within_reach(study.told))
+        checkpoints.tidy(session.workdir, _fits(session, study), find_reachable(study.told))
         for trial in batch:
             _report(session, study, trial)
         if len(came) < len(asked):
@@ -117,7 +117,7 @@ def tune(session: Session, family_name: str, fold: str) -> None:
 
 def broke(session: Session, family_name: str, fold: str, error: Exception) -> None:
     """Says that a study ended with an error; its trials until then count, and nobody waits for it."""
-    reason = shortened(f"{type(error).__name__}: {error}", 200)
+    reason = shorten(f"{type(error).__name__}: {error}", 200)
     session.broken[family_name, fold] = reason
     with session.news:
         session.news.notify_all()
@@ -199,7 +199,7 @@ def _screened(session: Session, study: Study) -> bool:
     mine = study.best
     if mine is None:
         return spent >= 5
-    rivals = [best_of(trials, session.metric) for trials in tried(session, study.fold).values()]
+    rivals = [find_best_trial(trials, session.metric) for trials in tried(session, study.fold).values()]
     gains = [session.metric.gain(r.inner) for r in rivals if r is not None and r.inner is not None]
     better = sum(gain > session.metric.gain(mine.inner or 0.0) for gain in gains)
     return better >= places
@@ -226,7 +226,7 @@ def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial
     def go_on(trial: Trial) -> None:
         if len(trial.scores) == _parts(session, study, trial)[0]:
             finished[trial.number] = replace(trial, state="complete" if trial.share >= 1 else "pruned")
-        elif trial.stoppable and not session.goal.several and hopeless(trial.scores, best, session.metric):
+        elif trial.stoppable and not session.goal.several and is_hopeless(trial.scores, best, session.metric):
             finished[trial.number] = replace(trial, state="pruned")
         else:
             running[_submit(session, study, trial)] = trial
@@ -249,7 +249,7 @@ def _evaluated(session: Session, study: Study, asked: list[Trial]) -> list[Trial
 
 def _parts(session: Session, study: Study, trial: Trial) -> tuple[int, float]:
     """How many inner folds the trial is fitted on, and the share of a fit on each."""
-    return divided(study.family, trial.share, len(session.folds[study.fold].inner))
+    return divide_share(study.family, trial.share, len(session.folds[study.fold].inner))
 
 
 def _again(study: Study, trial: Trial) -> int | None:
@@ -317,7 +317,7 @@ def _report(session: Session, study: Study, trial: Trial) -> None:
         f"{name}/{fold}/{trial.number}",
         "trial",
         parent=f"{name}/{fold}",
-        params={**trial.params, **changes(trial.config)},
+        params={**trial.params, **describe_changes(trial.config)},
         metrics={**trial.measures, "seconds": trial.seconds, "peak_mb": trial.peak_mb}
         | ({"share": trial.share} if trial.share < 1 else {})
         | ({"inner": trial.inner} if trial.inner is not None else {}),

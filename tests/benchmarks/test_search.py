@@ -15,18 +15,18 @@ from benchmarks.search.regret import Scale, marked, over_trials
 from benchmarks.search.several import volume
 from benchmarks.search.surrogate import encoded
 from models.config import Run
-from models.families import family
+from models.families import load_family
 from models.fitting.family import Shape
-from models.metrics.metric import metric_for
-from models.tuning.space import distributions, view_of
+from models.metrics.metric import make_metric
+from models.tuning.space import list_distributions, make_view
 
 SHAPE = Shape(1000, 10, "binary", 2)
-AUC = metric_for("roc_auc", "binary", (0, 1))
+AUC = make_metric("roc_auc", "binary", (0, 1))
 
 
 def view(name="lightgbm", trials=12):
-    known = replace(family(name), fidelity="folds")
-    return view_of(known, SHAPE, AUC, Run(data="", search={"trials": trials}))
+    known = replace(load_family(name), fidelity="folds")
+    return make_view(known, SHAPE, AUC, Run(data="", search={"trials": trials}))
 
 
 def peak(trial, inner, share):
@@ -61,7 +61,7 @@ def test_a_failed_fit_ends_the_trial_and_not_the_study():
 
 
 def test_what_a_configuration_has_not_is_told_apart():
-    whole = distributions(family("linear"), SHAPE)
+    whole = list_distributions(load_family("linear"), SHAPE)
     places = dict(zip(whole, encoded(whole, {"strength": 1.0, "penalty": "l2"}), strict=True))
     assert places["l1_ratio"] == -1
     assert 0 <= places["strength"] <= 1

@@ -19,7 +19,7 @@ from flows.commands.options import takes
 from flows.screen import ending, hints
 from models.config import Gate, Retrain, Run, Score, Watch
 from models.config.places import is_settings
-from models.errors import BudgetError, InputError, Interrupted, NestorError
+from models.errors import BudgetError, InputError, InterruptedRunError, NestorError
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands]
 HEAVY = ("pandas", "numpy", "prefect", "mlflow", "sklearn", "optuna", "matplotlib", "psutil")
@@ -397,7 +397,7 @@ def test_an_interrupted_command_names_the_one_that_goes_on(words):
         (NestorError("x"), 1),
         (InputError("x"), 2),
         (BudgetError("x"), 3),
-        (Interrupted("x"), 130),
+        (InterruptedRunError("x"), 130),
         (KeyboardInterrupt(), 130),
     ],
 )

@@ -26,10 +26,10 @@ from flows.screen.board import Board
 from flows.server import automations, meter
 from flows.server.serving import lay_out
 from models.config import Retrain, Run
-from models.config.form import spelled
+from models.config.form import format_duration
 from models.config.run import FIRST, Budget, Search
-from models.families import families
-from models.search import strategies
+from models.families import load_families
+from models.search import load_strategies
 from tasks.run import events
 from tasks.run.ledger import Ledger
 from tasks.session import Session
@@ -132,8 +132,8 @@ def test_a_budget_may_be_a_number_of_trials():
 def test_drop_downs_name_what_there_is():
     assert form("train")["properties"]["run"]["properties"]["search"]["properties"]["families"]["items"]["enum"]
     search = form("train-advanced")["definitions"]["Search"]["properties"]
-    assert search["families"]["items"]["enum"] == sorted(families())
-    assert search["strategy"]["enum"] == sorted(strategies())
+    assert search["families"]["items"]["enum"] == sorted(load_families())
+    assert search["strategy"]["enum"] == sorted(load_strategies())
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_lines_of_a_form_become_what_they_stand_for():
     changed = Retrain(name="a", changes=cast(Any, ["search.families=linear,lightgbm", "split.outer=3", "seed=4"]))
     whole = Run(data="a.csv", **changed.changes)
     assert (whole.search.families, whole.split.outer, whole.seed) == (("linear", "lightgbm"), 3, 4)
-    assert [spelled(s) for s in (86400, 5400, 600, 90)] == ["1d", "90m", "10m", "90s"]
+    assert [format_duration(s) for s in (86400, 5400, 600, 90)] == ["1d", "90m", "10m", "90s"]
 
 
 # -- how far a run is

@@ -18,8 +18,8 @@ import pytest
 
 from models.config import Watch
 from models.errors import InputError
-from models.monitoring.drift import Watched
-from models.text.markdown import literal
+from models.monitoring.drift import WatchReport
+from models.text.markdown import escape_markdown
 from tests.sessions import wait_for
 from tests.stack import ask, free_ports, nestor
 from tests.versions import Registry
@@ -75,8 +75,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, api: str) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def watched(home: Path) -> Callable[..., Watched]:
-    def watch(data: Any, **more: Any) -> Watched:
+def watched(home: Path) -> Callable[..., WatchReport]:
+    def watch(data: Any, **more: Any) -> WatchReport:
         from flows.watch import watch
 
         # a context of its own: Prefect keeps settings in it
@@ -103,7 +103,7 @@ def artifact(api: str, key: str) -> dict[str, Any]:
     return ask(f"{api}/artifacts/{key}/latest")
 
 
-def test_drift_is_told_everywhere(home: Path, api: str, watched: Callable[..., Watched]) -> None:
+def test_drift_is_told_everywhere(home: Path, api: str, watched: Callable[..., WatchReport]) -> None:
     since = time.time()
     found = watched(week(1).assign(x1=lambda t: t["x1"] + 2), level=0.02)
     assert found.drift.drifted
@@ -134,12 +134,12 @@ def test_drift_is_told_everywhere(home: Path, api: str, watched: Callable[..., W
     assert found.drift.sentence in page
     assert page.count("<svg") == len(found.drift.columns)
 
-    assert literal(found.drift.sentence) in artifact(api, "nestor-drift-loans")["data"]
+    assert escape_markdown(found.drift.sentence) in artifact(api, "nestor-drift-loans")["data"]
     rows = json.loads(artifact(api, "nestor-drift-columns-loans")["data"])
     assert (rows[0]["column"], rows[0]["drifts"]) == ("x1", "yes")
 
 
-def test_without_drift_or_alarm_no_event_is_sent(api: str, watched: Callable[..., Watched]) -> None:
+def test_without_drift_or_alarm_no_event_is_sent(api: str, watched: Callable[..., WatchReport]) -> None:
     since = time.time() + 2  # beyond the second of an event before
     wait_for(lambda: time.time() > since, 3)
     same = watched(week(2))
@@ -153,12 +153,12 @@ def test_without_drift_or_alarm_no_event_is_sent(api: str, watched: Callable[...
     assert len(events(api, since)) == 1
 
 
-def test_a_notification_that_fails_is_noted(watched: Callable[..., Watched]) -> None:
+def test_a_notification_that_fails_is_noted(watched: Callable[..., WatchReport]) -> None:
     found = watched(week(5).assign(x0=9.0), notify="slack-webhook/nobody", alarm=False)
     assert any("slack-webhook/nobody" in note for note in found.notes)
 
 
-def test_watches_are_no_training_runs(home: Path, watched: Callable[..., Watched]) -> None:
+def test_watches_are_no_training_runs(home: Path, watched: Callable[..., WatchReport]) -> None:
     from tasks.tracking import runs
 
     watched(week(6))
@@ -187,7 +187,7 @@ def test_the_command(home: Path, api: str) -> None:
     assert "100.0%" in next(line for line in lines if line.startswith("town"))
 
 
-def test_wrong_input_ends_with_2(home: Path, api: str, watched: Callable[..., Watched]) -> None:
+def test_wrong_input_ends_with_2(home: Path, api: str, watched: Callable[..., WatchReport]) -> None:
     week(8).drop(columns="x3").to_csv(home / "less.csv", index=False)
     said = nestor(home, "watch", "loans", "less.csv", "--json", env={"PREFECT_API_URL": api})
     assert said.returncode == 2
@@ -206,14 +206,14 @@ def test_wrong_input_ends_with_2(home: Path, api: str, watched: Callable[..., Wa
 def test_how_a_retraining_ended_is_told(api: str) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from models.outcome import Retrained
+    from models.outcome import RetrainReport
     from tasks.monitoring import events as sent
     from tasks.stages.retrain import told
 
     with temporary_settings({PREFECT_API_URL: api}):
-        assert told(Retrained("a", "promoted", "Better.", 3, 3, verdict={"champion_version": 2}))
-        assert told(Retrained("b", "kept", "No gain.", 2, 4))
-        assert told(Retrained("c", "kept", "None beats a constant.", None, 4))
+        assert told(RetrainReport("a", "promoted", "Better.", 3, 3, verdict={"champion_version": 2}))
+        assert told(RetrainReport("b", "kept", "No gain.", 2, 4))
+        assert told(RetrainReport("c", "kept", "None beats a constant.", None, 4))
         assert sent.failed("d", flow="retrain", why="The table is gone.")
         assert sent.arrived("e", data="new.csv")
     where = {"resource": {"id": [f"nestor.model.{name}" for name in "abcde"]}}
@@ -243,30 +243,30 @@ def test_a_promotion_stands_where_mlflow_is_gone_when_it_is_to_be_written_down(
 ) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from models.outcome import Retrained
+    from models.outcome import RetrainReport
     from tasks.stages.retrain import report
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_ports(1)[0]}")
     with temporary_settings({PREFECT_API_URL: api}):
-        done = report.fn(Retrained("g", "first", "The first.", 1, 1, run_id="0" * 32), None)
+        done = report.fn(RetrainReport("g", "first", "The first.", 1, 1, run_id="0" * 32), None)
     [note] = done.notes
     assert "does not stand on its run in MLflow" in note
     where = {"resource": {"id": ["nestor.model.g"]}}
     assert wait_for(lambda: ask(f"{api}/events/filter", {"filter": where})["events"], 60)
-    assert literal(note) in artifact(api, "nestor-retrain-g")["data"]
+    assert escape_markdown(note) in artifact(api, "nestor-retrain-g")["data"]
 
 
 def test_a_page_that_no_server_takes_costs_nothing(home: Path) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from models.config import Score
-    from models.outcome import Retrained
+    from models.outcome import RetrainReport
     from tasks.stages import retrain, score, watch
 
     week(11, 50).to_csv("dead.csv", index=False)
     asked = Watch(name="loans", data="dead.csv")
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}):
-        assert retrain.report.fn(Retrained("h", "kept", "No gain.", 2, 4), None).notes == ()
+        assert retrain.report.fn(RetrainReport("h", "kept", "No gain.", 2, 4), None).notes == ()
         assert score.score.fn(Score(model="loans", data="dead.csv", out="dead.parquet")).rows == 50
         loaded = watch.champion.fn(asked)
         rows = watch.load.fn(asked, loaded)

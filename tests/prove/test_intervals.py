@@ -19,12 +19,12 @@ from scipy.stats import norm
 from sklearn import datasets
 
 from models.config import Run
-from models.data.hashes import seed_for
+from models.data.hashes import derive_seed
 from models.data.table import Table
 from models.evaluation import estimate
 from models.metrics.formulas import RANKS
-from models.metrics.metric import Metric, metric_for
-from tasks.data import read
+from models.metrics.metric import Metric, make_metric
+from tasks.data import read_table
 from tasks.evaluation import evaluate as concluding
 from tasks.evaluation.ensemble import refits
 from tasks.evaluation.evaluate import Concluded
@@ -96,7 +96,7 @@ def noise(runs: Iterator[Run], path: Path) -> Noise:
         assert found is not None
         assert found.low is not None
         assert found.high is not None
-        chance = 0.5 if metric.name == "roc_auc" else estimate.chance(metric, session.work.target)
+        chance = 0.5 if metric.name == "roc_auc" else estimate.score_best_constant(metric, session.work.target)
         gains.append(metric.gain(found.value) - metric.gain(chance))
         if min(metric.gain(found.low), metric.gain(found.high)) > metric.gain(chance):
             fooled.append(seed)
@@ -277,7 +277,7 @@ def source(
 ) -> Source:
     """The table, its time left out."""
     run = Run(data=data, target=target, split={"group": group}, drop=(time,) if time else ())
-    return Source(name, check_form(read(run)), group)
+    return Source(name, check_form(read_table(run)), group)
 
 
 def states(draw: np.random.Generator, rows: int = 20_000) -> pd.DataFrame:
@@ -319,7 +319,7 @@ REPEATED: Mapping[str, Callable[[np.random.Generator], pd.DataFrame]] = {
 
 def drawn(source: Source, most: int, seed: int) -> np.ndarray:
     """At most so many rows (whole groups, where there are groups), drawn at random."""
-    draw = np.random.default_rng(seed_for(source.name, seed))
+    draw = np.random.default_rng(derive_seed(source.name, seed))
     if source.group is None or source.table.group is None:
         return np.sort(draw.choice(source.table.rows, min(most, source.table.rows), replace=False))
     groups = draw.permutation(np.unique(source.table.group))
@@ -336,7 +336,7 @@ def test_law_7_agreement_is_standard_normal_over_real_tables(proof: Proof, tmp_p
         for seed in range(per_table):
             split = {"outer": 3, "inner": 1, "sealed": 0.3}
             run = source.run(drawn(source, 600, seed), seed, **split)
-            folder, salt = tmp_path / f"{source.name}-{seed}", seed_for(source.name, seed)
+            folder, salt = tmp_path / f"{source.name}-{seed}", derive_seed(source.name, seed)
             concluded = searched(run, folder, salt)[1]
             shutil.rmtree(folder)
             unsealed += concluded.agreement is None
@@ -408,7 +408,7 @@ def test_law_8_states_the_interval_holds_the_score_on_new_rows(proof: Proof, tmp
 
 
 def test_law_8_test_the_interval_holds_the_score_where_positives_are_few(proof: Proof):
-    metric, trials, negatives = metric_for("roc_auc", "binary", ("no", "yes")), scaled(300, 50), 400
+    metric, trials, negatives = make_metric("roc_auc", "binary", ("no", "yes")), scaled(300, 50), 400
     rows, off = [], []
     for auc in (0.8, 0.95, 0.98):
         for positives in (8, 25, 100):
@@ -429,7 +429,7 @@ def one_test(metric: Metric, positive: np.ndarray, auc: float, seed: int) -> tup
     """The ends of one test score's interval."""
     scores = np.random.default_rng(seed).normal(size=len(positive)) + positive * math.sqrt(2) * norm.ppf(auc)
     odds = np.stack([expit(-scores), expit(scores)], axis=1)
-    found = estimate.test_interval(metric, (positive.astype(int), odds, None), np.arange(len(positive)), seed)
+    found = estimate.estimate_test_score(metric, (positive.astype(int), odds, None), np.arange(len(positive)), seed)
     assert found.low is not None
     assert found.high is not None
     return found.low, found.high

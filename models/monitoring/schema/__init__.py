@@ -11,28 +11,28 @@ from typing import Literal
 
 from models.data.table import Finding
 from models.monitoring.schema import contents, names
-from models.monitoring.schema.values import Known, Seen, label, labels
+from models.monitoring.schema.values import ChampionSchema, ObservedTable, count_labels, normalise_label
 
-__all__ = ["Columns", "Known", "Seen", "compared", "label", "labels"]
+__all__ = ["ChampionSchema", "Columns", "ObservedTable", "compare_schemas", "count_labels", "normalise_label"]
 
 Columns = Literal["stop", "adapt"]
 
 
-def compared(known: Known, seen: Seen, columns: Columns = "stop") -> tuple[Finding, ...]:
+def compare_schemas(known: ChampionSchema, seen: ObservedTable, columns: Columns = "stop") -> tuple[Finding, ...]:
     """What differs, a finding for each check; one `schema` that passes where nothing does. Missing and retyped columns
     stop, or with `adapt` warn; a target that is missing or of another type stops always."""
     verdict = "stop" if columns == "stop" else "warn"
-    pairs = names.renamed(known, seen)
+    pairs = names.match_renamed_columns(known, seen)
     looks: list[Iterator[Finding]] = [
-        names.target_there(known, seen),
-        names.missing(known, seen, pairs, verdict),
-        names.paired(pairs, verdict),
-        names.extra(known, seen, pairs),
-        contents.retyped(known, seen, verdict),
-        contents.empty(known, seen),
-        contents.new_levels(known, seen, verdict),
-        contents.out_of_range(known, seen),
-        contents.classes(known, seen),
+        names.check_target(known, seen),
+        names.find_missing_columns(known, seen, pairs, verdict),
+        names.find_renamed_columns(pairs, verdict),
+        names.find_extra_columns(known, seen, pairs),
+        contents.find_retyped_columns(known, seen, verdict),
+        contents.find_emptied_columns(known, seen),
+        contents.find_new_levels(known, seen, verdict),
+        contents.find_out_of_range(known, seen),
+        contents.find_class_changes(known, seen),
     ]
     found = tuple(finding for look in looks for finding in look)
     return found or (

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from models.data.table import Finding
-from models.monitoring.table_profile import Column
+from models.monitoring.table_profile import ColumnProfile
 
 
 @dataclass(frozen=True)
-class Known:
+class ChampionSchema:
     """What a champion knows of its training table."""
 
     kinds: Mapping[str, str]
@@ -25,7 +25,7 @@ class Known:
     """Columns that were there and no features: weights, groups, ids, dropped ones."""
     pinned: tuple[str, ...] = ()
     """Columns whose kind a person gave, whatever they look like."""
-    columns: Mapping[str, Column] = field(default_factory=dict)
+    columns: Mapping[str, ColumnProfile] = field(default_factory=dict)
     """The training profile; empty where the version has none."""
     levels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Category -> every level and its rows, where they are known."""
@@ -37,7 +37,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedTable:
     """A new table."""
 
     kinds: Mapping[str, str]
@@ -52,12 +52,12 @@ class Seen:
     """The target's labels and their rows; None where there is no target or it is a number."""
 
 
-def noted(check: str, verdict: Any, names: Iterable[str], sentence: str) -> Finding:
+def make_finding(check: str, verdict: Any, names: Iterable[str], sentence: str) -> Finding:
     """The finding, with its first eight columns."""
     return Finding(check, verdict, sentence, tuple(names)[:8])
 
 
-def label(value: object) -> str:
+def normalise_label(value: object) -> str:
     """A label as text that is the same for 1, 1.0 and "1", for True and "true"."""
     text = str(value).strip()
     if text.casefold() in ("true", "false"):
@@ -68,6 +68,6 @@ def label(value: object) -> str:
         return text
 
 
-def labels(values: Sequence[Any] | pd.Series) -> dict[str, int]:
+def count_labels(values: Sequence[Any] | pd.Series) -> dict[str, int]:
     """The labels in a column and their rows, most frequent first; nothing for missing ones."""
     return {str(k): int(n) for k, n in pd.Series(values).dropna().astype(str).value_counts().items()}

@@ -10,16 +10,16 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.data.column_types.arrow import pc
-from tasks.data.column_types.dates import far, parsed
-from tasks.data.column_types.durations import durations
-from tasks.data.column_types.numeric import Style, kept, numbers
-from tasks.data.column_types.words import MARKS, NUMBER_MARKS, Words, spread, words
+from tasks.data.column_types.dates import apply_date_parser, mark_far_dates
+from tasks.data.column_types.durations import parse_durations
+from tasks.data.column_types.numeric import NumberStyle, drop_out_of_range, parse_numbers
+from tasks.data.column_types.words import MARKS, NUMBER_MARKS, DistinctWords, spread_to_rows, to_distinct_words
 
 FLOATED = r"^([+-]?\d+)\.0+$"
 
 
 @dataclass(frozen=True)
-class Column:
+class CanonicalColumn:
     """A column in canonical form; rows where `bad` did not fit the kind, where `far` lay out of range: both missing."""
 
     values: pd.Series
@@ -27,41 +27,41 @@ class Column:
     far: np.ndarray
 
 
-def canonical(
+def to_canonical(
     raw: pd.Series,
     kind: str,
     parser: dict[str, Any],
     marks: tuple[str, ...] = MARKS,
-    found: Words | None = None,
-) -> Column:
+    found: DistinctWords | None = None,
+) -> CanonicalColumn:
     """The column as its kind asks. marks: what stands for missing in words (lower case); found: its words if known."""
-    if found is None and (textual(raw) or kind in ("category", "ordered", "text")):
-        found = words(_as_text(raw))
+    if found is None and (is_textual(raw) or kind in ("category", "ordered", "text")):
+        found = to_distinct_words(_as_text(raw))
     if kind in ("number", "key"):
-        return _number(raw, parser, found)
+        return _read_numbers(raw, parser, found)
     if kind == "boolean":
-        return _boolean(raw, parser, found)
+        return _read_booleans(raw, parser, found)
     if kind == "date":
-        return _date(raw, parser, found)
-    found = found or words(_as_text(raw))
-    return _words(raw, marks, written_whole(found) if parser.get("whole") else found)
+        return _read_dates(raw, parser, found)
+    found = found or to_distinct_words(_as_text(raw))
+    return _read_words(raw, marks, drop_zero_decimals(found) if parser.get("whole") else found)
 
 
-def whole_parser(raw: pd.Series, found: Words | None = None) -> dict[str, Any]:
+def make_whole_parser(raw: pd.Series, found: DistinctWords | None = None) -> dict[str, Any]:
     """How words that are whole numbers written 3.0, as pandas writes them where one is missing, become the word 3, as
     they are read from a column of floats; nothing for others."""
-    found = words(raw) if found is None and textual(raw) else found
+    found = to_distinct_words(raw) if found is None and is_textual(raw) else found
     if found is None or not found.matching(FLOATED).any():
         return {}
     return {"whole": True} if (found.matching(r"^[+-]?\d+(\.0+)?$") | found.marked(MARKS)).all() else {}
 
 
-def written_whole(found: Words) -> Words:
+def drop_zero_decimals(found: DistinctWords) -> DistinctWords:
     """The words with 3 in place of 3.0."""
     return replace(found, values=pc.replace_substring_regex(found.values, FLOATED, r"\1"))
 
 
-def textual(raw: pd.Series) -> bool:
+def is_textual(raw: pd.Series) -> bool:
     """Whether the column's values are text (or a mixture that has to be read as text)."""
     return not (
         pd.api.types.is_numeric_dtype(raw.dtype)
@@ -70,7 +70,7 @@ def textual(raw: pd.Series) -> bool:
     )
 
 
-def plain(raw: pd.Series) -> np.ndarray:
+def to_floats(raw: pd.Series) -> np.ndarray:
     """A column of numbers, booleans or durations as float64 with NaN."""
     if pd.api.types.is_timedelta64_dtype(raw.dtype):
         return raw.dt.total_seconds().to_numpy(np.float64, na_value=np.nan)
@@ -79,70 +79,76 @@ def plain(raw: pd.Series) -> np.ndarray:
     return raw.to_numpy(np.float64, na_value=np.nan)
 
 
-def missing_in_numbers(found: Words, parser: dict[str, Any]) -> np.ndarray:
+def mark_missing_numbers(found: DistinctWords, parser: dict[str, Any]) -> np.ndarray:
     """Which words stand for a missing number or date."""
     if found.plain.all() and not parser.get("missing"):
         return ~found.plain
     return found.marked((*NUMBER_MARKS, *parser.get("missing", ())))
 
 
-def _none(raw: pd.Series) -> np.ndarray:
+def _mark_none(raw: pd.Series) -> np.ndarray:
     return np.zeros(len(raw), bool)
 
 
-def _number(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:
+def _read_numbers(raw: pd.Series, parser: dict[str, Any], found: DistinctWords | None) -> CanonicalColumn:
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
-        return Column(pd.Series(np.full(len(raw), np.nan), name=raw.name), raw.notna().to_numpy(), _none(raw))
+        return CanonicalColumn(
+            pd.Series(np.full(len(raw), np.nan), name=raw.name), raw.notna().to_numpy(), _mark_none(raw)
+        )
     if found is None:
-        values, out = kept(plain(raw))
-        return Column(pd.Series(values, name=raw.name), _none(raw), out)
-    skip = missing_in_numbers(found, parser)
+        values, out = drop_out_of_range(to_floats(raw))
+        return CanonicalColumn(pd.Series(values, name=raw.name), _mark_none(raw), out)
+    skip = mark_missing_numbers(found, parser)
     if parser.get("duration"):
-        seconds, good = durations(found, skip)
+        seconds, good = parse_durations(found, skip)
         good = good | skip
         if not good.all():  # seconds are written as numbers too; 5 min are not 5 of them
-            read = numbers(found, good, style=Style.of({}))
+            read = parse_numbers(found, good, style=NumberStyle.of({}))
             seconds, good = np.where(read.good, read.values, seconds), good | read.good
-        return Column(pd.Series(spread(seconds, found.codes, np.nan), name=raw.name), found.rows(~good), _none(raw))
-    read = numbers(found, skip, style=Style.of(parser))
-    values, out = kept(spread(read.values, found.codes, np.nan))
+        return CanonicalColumn(
+            pd.Series(spread_to_rows(seconds, found.codes, np.nan), name=raw.name), found.rows(~good), _mark_none(raw)
+        )
+    read = parse_numbers(found, skip, style=NumberStyle.of(parser))
+    values, out = drop_out_of_range(spread_to_rows(read.values, found.codes, np.nan))
     bad = ~(read.good | skip)
     if bad.any() and parser.get("missing"):
         bad &= ~found.shaped(parser["missing"])
-    return Column(pd.Series(values, name=raw.name), found.rows(bad), out)
+    return CanonicalColumn(pd.Series(values, name=raw.name), found.rows(bad), out)
 
 
-def _boolean(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:
+def _read_booleans(raw: pd.Series, parser: dict[str, Any], found: DistinctWords | None) -> CanonicalColumn:
     if found is None:
-        values = plain(raw)
+        values = to_floats(raw)
         bad = ~np.isnan(values) & (values != 0) & (values != 1)
-        return Column(pd.Series(np.where(bad, np.nan, values), name=raw.name), bad, _none(raw))
+        return CanonicalColumn(pd.Series(np.where(bad, np.nan, values), name=raw.name), bad, _mark_none(raw))
     yes = found.marked((*parser.get("true", ("true",)), "true", "1", "1.0"))
     no = found.marked((*parser.get("false", ("false",)), "false", "0", "0.0"))
     per_value = np.where(yes, 1.0, np.where(no, 0.0, np.nan))
-    bad = ~(yes | no | missing_in_numbers(found, parser))
-    return Column(pd.Series(spread(per_value, found.codes, np.nan), name=raw.name), found.rows(bad), _none(raw))
+    bad = ~(yes | no | mark_missing_numbers(found, parser))
+    return CanonicalColumn(
+        pd.Series(spread_to_rows(per_value, found.codes, np.nan), name=raw.name), found.rows(bad), _mark_none(raw)
+    )
 
 
-def _date(raw: pd.Series, parser: dict[str, Any], found: Words | None) -> Column:
+def _read_dates(raw: pd.Series, parser: dict[str, Any], found: DistinctWords | None) -> CanonicalColumn:
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         aware = raw.dt.tz_convert("UTC").dt.tz_localize(None) if raw.dt.tz is not None else raw
-        values, bad = aware.to_numpy("datetime64[us]"), _none(raw)
+        values, bad = aware.to_numpy("datetime64[us]"), _mark_none(raw)
     else:
-        found = found or words(_as_text(raw))
-        stamps, good = parsed(found, parser if "format" in parser else {"format": "ISO8601"})
-        values = spread(stamps, found.codes, np.datetime64("NaT"))
-        bad = found.rows(~(good | missing_in_numbers(found, parser)))
-    out = far(values)
+        found = found or to_distinct_words(_as_text(raw))
+        stamps, good = apply_date_parser(found, parser if "format" in parser else {"format": "ISO8601"})
+        values = spread_to_rows(stamps, found.codes, np.datetime64("NaT"))
+        bad = found.rows(~(good | mark_missing_numbers(found, parser)))
+    out = mark_far_dates(values)
     values = np.where(out, np.datetime64("NaT", "us"), values)
-    return Column(pd.Series(values, name=raw.name), bad, out)
+    return CanonicalColumn(pd.Series(values, name=raw.name), bad, out)
 
 
-def _words(raw: pd.Series, marks: tuple[str, ...], found: Words) -> Column:
+def _read_words(raw: pd.Series, marks: tuple[str, ...], found: DistinctWords) -> CanonicalColumn:
     codes = np.where(found.rows(found.marked(marks)), -1, found.codes)
     indices = pa.array(codes, mask=codes < 0)
     text = pc.take(found.values, indices) if len(found.values) else pa.nulls(len(raw), pa.large_string())
-    return Column(pd.Series(text, dtype="str", name=raw.name), _none(raw), _none(raw))
+    return CanonicalColumn(pd.Series(text, dtype="str", name=raw.name), _mark_none(raw), _mark_none(raw))
 
 
 def _as_text(raw: pd.Series) -> pd.Series:
@@ -155,11 +161,11 @@ def _as_text(raw: pd.Series) -> pd.Series:
         whole = raw.dropna()
         if len(whole) and (np.mod(whole.to_numpy(np.float64), 1) == 0).all() and whole.abs().max() < 2**53:
             return raw.astype("Int64").astype("str").where(raw.notna())
-    if not textual(raw):
+    if not is_textual(raw):
         return raw.astype("str").where(raw.notna())
     return raw
 
 
-def positions(where: np.ndarray, most: int = 8) -> tuple[int, ...]:
+def list_data_rows(where: np.ndarray, most: int = 8) -> tuple[int, ...]:
     """Data rows, counted from 1; bounded."""
     return tuple(int(i) + 1 for i in np.flatnonzero(where)[:most])

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.data.column_types.arrow import pc
-from tasks.data.column_types.words import Words, mask
+from tasks.data.column_types.words import DistinctWords, to_mask
 
 # Nanoseconds, in which many a library counts, end in these years; tables write 0001 and 9999 for "never".
 FIRST_YEAR, LAST_YEAR = 1678, 2261
@@ -82,7 +82,7 @@ DATED = rf"(?s)\d.*[\W_]\d|\d{{8}}|[QWMHST]{GAP}\d|\d{GAP}Q|年|{MONTH}"
 
 
 @dataclass(frozen=True)
-class Dates:
+class ParsedDates:
     """Text values read as dates: NaT where `good` is false."""
 
     values: np.ndarray
@@ -94,27 +94,27 @@ class Dates:
     """Whether more values than a few are no dates."""
 
 
-def dates(words: Words, skip: np.ndarray, least: float = MOST, asked: str = "date") -> Dates | None:
+def parse_dates(words: DistinctWords, skip: np.ndarray, least: float = MOST, asked: str = "date") -> ParsedDates | None:
     """The distinct values as dates; None where fewer than that share of them are some. `asked`: `day-first` or
     `month-first`, where a person has said so."""
     weights = words.counts * ~skip
-    parser, note = _parser(words, weights, least, ORDERS.get(asked))
+    parser, note = _infer_parser(words, weights, least, ORDERS.get(asked))
     if parser is None:
         return None
-    values, good = parsed(words, parser)
+    values, good = apply_date_parser(words, parser)
     good = good & ~skip
     if weights @ good < least * weights.sum() or not good.any():
         return None
     if "first" in parser:
-        note = "; ".join(filter(None, (note, _span(values[good], parser["first"]))))
-    return Dates(values, good, parser, note, bool(weights @ good < MOST * weights.sum()))
+        note = "; ".join(filter(None, (note, _describe_years(values[good], parser["first"]))))
+    return ParsedDates(values, good, parser, note, bool(weights @ good < MOST * weights.sum()))
 
 
-def parsed(words: Words, parser: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def apply_date_parser(words: DistinctWords, parser: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """(datetime64[us], which could be read) by a parser that is known."""
     form, first = parser["format"], parser.get("first", 1969)
     if form != "ISO8601":
-        stamps = _stamps(words.values, form, first)
+        stamps = _to_stamps(words.values, form, first)
         return stamps, ~np.isnat(stamps)
     text = pd.Series(words.values.to_pylist(), dtype="str")
     read = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
@@ -123,29 +123,29 @@ def parsed(words: Words, parser: dict[str, Any]) -> tuple[np.ndarray, np.ndarray
     for form in ISO:
         if not (left := np.isnat(stamps)).any():
             break
-        stamps[left] = _stamps(words.values.filter(pa.array(left)), form, first)
+        stamps[left] = _to_stamps(words.values.filter(pa.array(left)), form, first)
     return stamps, ~np.isnat(stamps)
 
 
-def day_order(parser: Mapping[str, Any]) -> str | None:
+def find_day_order(parser: Mapping[str, Any]) -> str | None:
     """`day-first` or `month-first`, where dates are written so, both in digits."""
     first = "".join(re.findall("%(.)", parser.get("format", ""))[:2])
     return next((name for name, order in ORDERS.items() if order == first), None)
 
 
-def mixed(words: Words, skip: np.ndarray) -> bool:
+def has_mixed_dates(words: DistinctWords, skip: np.ndarray) -> bool:
     """Whether nearly all values look like dates, though no one format reads them."""
-    sample, weights = _sample(words, words.counts * ~skip)
-    if weights @ _matching(sample, DATED) < MOST * weights.sum():
+    sample, weights = _sample_values(words, words.counts * ~skip)
+    if weights @ _match_values(sample, DATED) < MOST * weights.sum():
         return False
     looks = np.zeros(len(sample), bool)
-    heads = (_expression(form, r"(?:\D.{0,60})?") for form in (*ISO, *FORMS))
+    heads = (_make_expression(form, r"(?:\D.{0,60})?") for form in (*ISO, *FORMS))
     for pattern in (*heads, DAY_MONTH, *UNREAD):
-        looks |= _matching(sample, pattern)
+        looks |= _match_values(sample, pattern)
     return bool(weights @ looks >= MOST * weights.sum() > 0)
 
 
-def compact(words: Words, good: np.ndarray) -> bool:
+def has_compact_dates(words: DistinctWords, good: np.ndarray) -> bool:
     """Whether plain numbers are rather dates such as 20240131 or 01.2024."""
     if good.sum() < 5:
         return False
@@ -155,7 +155,7 @@ def compact(words: Words, good: np.ndarray) -> bool:
 # ---------------------------------------------------------------- by a known format
 
 
-def _expression(form: str, tail: str | None = None) -> str:
+def _make_expression(form: str, tail: str | None = None) -> str:
     """The format as a regular expression. Where the month has a name, or there is a quarter or a week, it does not
     matter what stands between the parts."""
     loose = bool(re.search("%[bBqV]", form)) and form != "%b-%y"
@@ -170,10 +170,10 @@ def _expression(form: str, tail: str | None = None) -> str:
         else:
             literal = part.strip(" -") if loose else part
             text += GAP + re.escape(literal) if loose else re.escape(literal)
-    return rf"^{WEEKDAY}{text}{_tail(form) if tail is None else tail}$"
+    return rf"^{WEEKDAY}{text}{_make_tail(form) if tail is None else tail}$"
 
 
-def _tail(form: str) -> str:
+def _make_tail(form: str) -> str:
     """What may follow the day: nothing behind a month or a week, which has no clock."""
     if "%X" in form or not re.search("%[du]", form):
         return r"(?:/\d{4}-\d{2}-\d{2})?"
@@ -182,7 +182,7 @@ def _tail(form: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _FormatParts:
     """What the groups of a format found in each value."""
 
     found: Any
@@ -196,11 +196,11 @@ class _Parts:
 
     def whole(self, name: str, missing: int = 0) -> np.ndarray:
         """The group's digits as int64."""
-        return _whole(self.text(name), missing)
+        return _to_integers(self.text(name), missing)
 
     def given(self, name: str) -> np.ndarray:
         """Where the group holds something."""
-        return mask(pc.not_equal(self.text(name), ""))
+        return to_mask(pc.not_equal(self.text(name), ""))
 
     def place(self, name: str, known: Sequence[str]) -> np.ndarray:
         """The place of the group's first three letters among those that are known, -1 where they are not."""
@@ -210,29 +210,29 @@ class _Parts:
     @property
     def fits(self) -> np.ndarray:
         """Where the format does."""
-        return mask(pc.is_valid(self.found))
+        return to_mask(pc.is_valid(self.found))
 
 
-def _whole(text: Any, missing: int = 0) -> np.ndarray:
+def _to_integers(text: Any, missing: int = 0) -> np.ndarray:
     some = pc.if_else(pc.not_equal(text, ""), text, pa.scalar(None, text.type))
     return pc.fill_null(pc.cast(some, pa.int64()), missing).to_numpy(zero_copy_only=False)
 
 
-def _stamps(text: pa.Array, form: str, first: int) -> np.ndarray:
+def _to_stamps(text: pa.Array, form: str, first: int) -> np.ndarray:
     """datetime64[us], NaT where the format does not fit; `first`: the first of the hundred years that two digits of a
     year mean."""
-    parts = _Parts(pc.extract_regex(text, pattern=_expression(form)))
-    days, dated = _days(parts, first)
-    clock, timed = _clock(parts)
-    ahead, placed = _ahead(parts)
+    parts = _FormatParts(pc.extract_regex(text, pattern=_make_expression(form)))
+    days, dated = _to_days(parts, first)
+    clock, timed = _to_microseconds(parts)
+    ahead, placed = _to_offsets(parts)
     stamps = days.astype("datetime64[us]") + (clock - ahead).astype("timedelta64[us]")
     return np.where(parts.fits & dated & timed & placed, stamps, np.datetime64("NaT", "us"))
 
 
-def _days(parts: _Parts, first: int) -> tuple[np.ndarray, np.ndarray]:
+def _to_days(parts: _FormatParts, first: int) -> tuple[np.ndarray, np.ndarray]:
     """(datetime64[D], which are days of the calendar)."""
     year, month, quarter = parts.whole("year", 1970), parts.whole("month", 1), parts.whole("quarter")
-    year = np.where(mask(pc.equal(pc.utf8_length(parts.text("year")), 2)), first + (year - first) % 100, year)
+    year = np.where(to_mask(pc.equal(pc.utf8_length(parts.text("year")), 2)), first + (year - first) % 100, year)
     month = np.where(parts.given("name"), parts.place("name", MONTHS) + 1, month)
     month = np.where(quarter > 0, 3 * quarter - 2, month)
     starts = (year - 1970).astype("datetime64[Y]")
@@ -246,21 +246,21 @@ def _days(parts: _Parts, first: int) -> tuple[np.ndarray, np.ndarray]:
     return days, (month >= 1) & (month <= 12) & (days.astype("datetime64[M]") == months)
 
 
-def _clock(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
+def _to_microseconds(parts: _FormatParts) -> tuple[np.ndarray, np.ndarray]:
     """(microseconds since midnight, which are times of a day)."""
     hour, minute, second = (parts.whole(name) for name in ("hour", "minute", "second"))
     twelve = parts.given("half")
-    late = mask(pc.equal(pc.utf8_lower(parts.text("half")), "p"))
+    late = to_mask(pc.equal(pc.utf8_lower(parts.text("half")), "p"))
     fine = np.where(twelve, (hour >= 1) & (hour <= 12), hour < 24) & (minute < 60) & (second < 60)
     hour = np.where(twelve, hour % 12 + 12 * late, hour)
     part = pc.utf8_slice_codeunits(pc.utf8_rpad(parts.text("part"), width=6, padding="0"), 0, 6)
-    return (hour * 3600 + minute * 60 + second) * 1_000_000 + _whole(part), fine
+    return (hour * 3600 + minute * 60 + second) * 1_000_000 + _to_integers(part), fine
 
 
-def _ahead(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
+def _to_offsets(parts: _FormatParts) -> tuple[np.ndarray, np.ndarray]:
     """(microseconds ahead of UTC, which are offsets that some place has)."""
     hours, minutes, seconds = (parts.whole(name) for name in ("hours", "minutes", "seconds"))
-    sign = np.where(mask(pc.equal(parts.text("ahead"), "-")), -1, 1)
+    sign = np.where(to_mask(pc.equal(parts.text("ahead"), "-")), -1, 1)
     west = np.array([*WEST.values(), 0])[parts.place("zone", list(WEST))]
     ahead = np.where(parts.given("ahead"), sign * (hours * 3600 + minutes * 60 + seconds), -3600 * west)
     return ahead * 1_000_000, (hours < 16) & (minutes < 60) & (seconds < 60)
@@ -269,37 +269,39 @@ def _ahead(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
 # ---------------------------------------------------------------- the format that values have
 
 
-def _sample(words: Words, weights: np.ndarray) -> tuple[pa.Array, np.ndarray]:
+def _sample_values(words: DistinctWords, weights: np.ndarray) -> tuple[pa.Array, np.ndarray]:
     """Some of the distinct values that count, spread evenly over them, and how many rows hold each."""
     places = np.flatnonzero(weights)
     some = places[np.unique(np.linspace(0, len(places) - 1, min(SAMPLE, len(places))).astype(np.int64))]
     return words.values.take(pa.array(some)), weights[some]
 
 
-def _matching(values: pa.Array, pattern: str) -> np.ndarray:
-    return mask(pc.match_substring_regex(values, pattern))
+def _match_values(values: pa.Array, pattern: str) -> np.ndarray:
+    return to_mask(pc.match_substring_regex(values, pattern))
 
 
-def _parser(words: Words, weights: np.ndarray, least: float, asked: str | None) -> tuple[dict[str, Any] | None, str]:
+def _infer_parser(
+    words: DistinctWords, weights: np.ndarray, least: float, asked: str | None
+) -> tuple[dict[str, Any] | None, str]:
     """How the values write dates, and what had to be decided."""
-    sample, rows = _sample(words, weights)
-    form = _form(sample, rows, least)
+    sample, rows = _sample_values(words, weights)
+    form = _choose_format(sample, rows, least)
     if form == DAY_MONTH:
-        return _day_month(words, weights, asked)
+        return _infer_day_month(words, weights, asked)
     if form is None or form in ISO:
         return form and {"format": "ISO8601"}, ""
     note = "eight digits, read as year, month, day" if form == "%Y%m%d" else ""
-    return {"format": form, **_century(words, weights, form)}, note
+    return {"format": form, **_infer_century(words, weights, form)}, note
 
 
-def _form(sample: pa.Array, rows: np.ndarray, least: float) -> str | None:
+def _choose_format(sample: pa.Array, rows: np.ndarray, least: float) -> str | None:
     """The format that most rows have, None where that are fewer than this share of them: the first that nearly all
     have."""
     best, most = None, max(1.0, least * rows.sum())
-    if rows @ _matching(sample, DATED) < most:
+    if rows @ _match_values(sample, DATED) < most:
         return None
     for form in (*ISO, DAY_MONTH, *FORMS):
-        fits = rows @ _matching(sample, form if form == DAY_MONTH else _expression(form))
+        fits = rows @ _match_values(sample, form if form == DAY_MONTH else _make_expression(form))
         if fits >= MOST * rows.sum():
             return form
         if fits >= most and (best is None or fits > most):
@@ -307,25 +309,25 @@ def _form(sample: pa.Array, rows: np.ndarray, least: float) -> str | None:
     return best
 
 
-def _day_month(words: Words, weights: np.ndarray, asked: str | None) -> tuple[dict[str, Any] | None, str]:
+def _infer_day_month(words: DistinctWords, weights: np.ndarray, asked: str | None) -> tuple[dict[str, Any] | None, str]:
     """Day before month or the reverse: as asked, else whichever a value above 12 decides; `mixed` text is left as
     text."""
-    parts = _Parts(pc.extract_regex(words.values.filter(pa.array(weights > 0)), pattern=DAY_MONTH))
-    parts = _Parts(parts.found.filter(pa.array(parts.fits)))
+    parts = _FormatParts(pc.extract_regex(words.values.filter(pa.array(weights > 0)), pattern=DAY_MONTH))
+    parts = _FormatParts(parts.found.filter(pa.array(parts.fits)))
     one, two, three = (parts.whole(name) for name in ("one", "two", "three"))
-    long = mask(pc.equal(pc.utf8_length(parts.text("three")), 4))
+    long = to_mask(pc.equal(pc.utf8_length(parts.text("three")), 4))
     mark = str(parts.text("mark")[0])
-    if not asked and not long.any() and _year_first(one, two, three):
+    if not asked and not long.any() and _is_year_first(one, two, three):
         form, note = f"%y{mark}%m{mark}%d", "read as year, month, day"
     else:
-        order, note = (asked, "") if asked else _order(one, two, mark)
+        order, note = (asked, "") if asked else _infer_order(one, two, mark)
         if order is None:
             return None, ""
         form = f"%{order[0]}{mark}%{order[1]}{mark}{'%Y' if long.all() else '%y'}"
-    return {"format": form, **_century(words, weights, form)}, note
+    return {"format": form, **_infer_century(words, weights, form)}, note
 
 
-def _year_first(one: np.ndarray, two: np.ndarray, three: np.ndarray) -> bool:
+def _is_year_first(one: np.ndarray, two: np.ndarray, three: np.ndarray) -> bool:
     """Whether it is the first of three pairs of digits that holds the year: the last never passes 31, and years come
     again more often than days."""
     if (three > 31).any() or (three < 1).any() or (two > 12).any() or (two < 1).any():
@@ -333,7 +335,7 @@ def _year_first(one: np.ndarray, two: np.ndarray, three: np.ndarray) -> bool:
     return bool((one > 31).any() or len(np.unique(one)) < len(np.unique(three)))
 
 
-def _order(one: np.ndarray, two: np.ndarray, mark: str) -> tuple[str | None, str]:
+def _infer_order(one: np.ndarray, two: np.ndarray, mark: str) -> tuple[str | None, str]:
     """`dm` or `md`, None where values contradict each other, and how it was decided."""
     day_first, month_first = bool((one > 12).any()), bool((two > 12).any())
     if day_first and month_first:
@@ -347,13 +349,13 @@ def _order(one: np.ndarray, two: np.ndarray, mark: str) -> tuple[str | None, str
     return ("dm" if day_first else "md"), said
 
 
-def _century(words: Words, weights: np.ndarray, form: str) -> dict[str, int]:
+def _infer_century(words: DistinctWords, weights: np.ndarray, form: str) -> dict[str, int]:
     """The first of the hundred years that years of two digits mean: 1950, unless that would tear years apart which
     belong together, as those of birth from 1930 to 2008."""
     if "%y" not in form:
         return {}
-    parts = _Parts(pc.extract_regex(words.values.filter(pa.array(weights > 0)), pattern=_expression(form)))
-    there = np.unique(parts.whole("year")[mask(pc.equal(pc.utf8_length(parts.text("year")), 2))])
+    parts = _FormatParts(pc.extract_regex(words.values.filter(pa.array(weights > 0)), pattern=_make_expression(form)))
+    there = np.unique(parts.whole("year")[to_mask(pc.equal(pc.utf8_length(parts.text("year")), 2))])
     if not len(there):
         return {"first": 1950}
     # The years that no value has, as runs (after, before) on the circle of a hundred.
@@ -365,7 +367,7 @@ def _century(words: Words, weights: np.ndarray, form: str) -> dict[str, int]:
     return {"first": 1900 + cut % 100}
 
 
-def _span(values: np.ndarray, first: int) -> str:
+def _describe_years(values: np.ndarray, first: int) -> str:
     """What years of two digits were taken for, and how many dates that puts in the future."""
     low, high = (str(v)[:4] for v in (values.min(), values.max()))
     later = int((values > np.datetime64(date.today(), "us")).sum())
@@ -373,7 +375,7 @@ def _span(values: np.ndarray, first: int) -> str:
     return f"years of two digits are taken from {first} to {first + 99}: here {low} to {high}{future}"
 
 
-def far(values: np.ndarray) -> np.ndarray:
+def mark_far_dates(values: np.ndarray) -> np.ndarray:
     """Which dates lie in years that stand for "never"."""
     first, last = np.datetime64(f"{FIRST_YEAR}-01-01", "us"), np.datetime64(f"{LAST_YEAR}-12-31", "us")
     with np.errstate(invalid="ignore"):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tasks.data.column_types.words import Words
+from tasks.data.column_types.words import DistinctWords
 
 CLOCK = r"\d{1,4}:[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?"
 DAYS = rf"^[+-]?(?:\d+ ?(?:d|days?)(?:,? ?[+-]?{CLOCK})?|{CLOCK})$"
 ISO = r"^[+-]?P(?:\d+(?:\.\d+)?D)?(?:T(?:\d+(?:\.\d+)?H)?(?:\d+(?:\.\d+)?M)?(?:\d+(?:\.\d+)?S)?)?$"
 
 
-def durations(found: Words, skip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def parse_durations(found: DistinctWords, skip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(seconds, which values are durations) of the distinct words."""
     looks = (found.matching(DAYS) | found.matching(ISO)) & ~skip & (found.counts > 0)
     values = np.full(len(looks), np.nan)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tasks.data.column_types.arrow import pc
 from tasks.data.column_types.dates import MONTH
-from tasks.data.column_types.words import PLAIN, Words, mask
+from tasks.data.column_types.words import PLAIN, DistinctWords, to_mask
 
 # Past it float32, in which boosters work, has only infinity.
 LARGEST = 3e38
@@ -55,7 +55,7 @@ ABOUT = rf"^(?:[<>≤≥~≈±]=?|c\.|ca\.?) *(?:{DIGITS})$|^(?:{DIGITS}) *(?:[+
 
 
 @dataclass(frozen=True)
-class Style:
+class NumberStyle:
     """How a column writes numbers."""
 
     decimal: str = "."
@@ -77,7 +77,7 @@ class Style:
         return (WHOLE, COMMA, COMMA_GROUPS) if self.thousands else (WHOLE, COMMA)
 
     @classmethod
-    def of(cls, parser: Mapping[str, Any]) -> Style:
+    def of(cls, parser: Mapping[str, Any]) -> NumberStyle:
         """The style that a reading keeps for a column."""
         kept = {name: parser[name] for name in ("decimal", "thousands", "unit", "bare", "scaled") if name in parser}
         return cls(**kept, signs=tuple(parser.get("signs", ())))
@@ -85,28 +85,28 @@ class Style:
     @property
     def parser(self) -> dict[str, Any]:
         """What a reading keeps of it."""
-        plain = Style()
+        plain = NumberStyle()
         kept = {name: getattr(self, name) for name in ("decimal", "thousands", "unit", "bare", "scaled")}
         found = {name: value for name, value in kept.items() if value != getattr(plain, name)}
         return {**found, **({"signs": list(self.signs)} if self.signs else {})}
 
 
-STYLES = (Style("."), Style(".", ","), Style(","), Style(",", "."))
+STYLES = (NumberStyle("."), NumberStyle(".", ","), NumberStyle(","), NumberStyle(",", "."))
 
 
 @dataclass(frozen=True)
-class Numbers:
+class ParsedNumbers:
     """Text values read as numbers: NaN where `good` is false; the style's `signs` tell what was taken off."""
 
     values: np.ndarray
     good: np.ndarray
-    style: Style
+    style: NumberStyle
     bare: np.ndarray
     """Which lack the unit or the percent sign that others have."""
 
 
 @dataclass(frozen=True)
-class _Bare:
+class _BareNumbers:
     """Values without signs: the number's text, the sign of money or percent and the unit that it had, if any."""
 
     text: pa.Array
@@ -115,14 +115,16 @@ class _Bare:
 
     def signed(self, signs: tuple[str, ...]) -> np.ndarray:
         """Which have one of these signs."""
-        return mask(pc.is_in(self.sign, value_set=pa.array(signs, self.sign.type)))
+        return to_mask(pc.is_in(self.sign, value_set=pa.array(signs, self.sign.type)))
 
     def measured(self, units: Iterable[str]) -> np.ndarray:
         """Which have one of these units."""
-        return mask(pc.is_in(self.unit, value_set=pa.array(list(units), self.unit.type)))
+        return to_mask(pc.is_in(self.unit, value_set=pa.array(list(units), self.unit.type)))
 
 
-def numbers(words: Words, skip: np.ndarray, decimal: str | None = None, style: Style | None = None) -> Numbers:
+def parse_numbers(
+    words: DistinctWords, skip: np.ndarray, decimal: str | None = None, style: NumberStyle | None = None
+) -> ParsedNumbers:
     """The distinct values as numbers, in the style that fits most rows; `skip`: values known to be missing.
 
     decimal: the mark that the rest of the table uses, which decides where `1,234` or `1.234` may be either.
@@ -131,60 +133,60 @@ def numbers(words: Words, skip: np.ndarray, decimal: str | None = None, style: S
     if plain and decimal != ",":
         good = words.plain & ~skip
         if (good | skip).all():
-            return Numbers(_cast(words.values, good), good, STYLES[0], np.zeros(len(good), bool))
-    bare, weights = _bare(words), words.counts * ~skip
-    measure = style or _measure(bare, weights)
-    text, here = _measured(bare, measure)
+            return ParsedNumbers(_cast_numbers(words.values, good), good, STYLES[0], np.zeros(len(good), bool))
+    bare, weights = _strip_words(words), words.counts * ~skip
+    measure = style or _infer_unit(bare, weights)
+    text, here = _apply_unit(bare, measure)
     if style:
         here &= bare.signed(("", *style.signs)) if style.signs else ~bare.signed(("%",))
-    chosen = style or replace(_style(text, weights * here, decimal), **measure.parser)
-    good = _fits(text, chosen) & here & ~skip
+    chosen = style or replace(_choose_style(text, weights * here, decimal), **measure.parser)
+    good = _match_style(text, chosen) & here & ~skip
     if chosen.thousands:
         text = pc.replace_substring(text, chosen.thousands, "")
     if chosen.decimal == ",":
         text = pc.replace_substring(text, ",", ".")
-    infinite = mask(pc.match_substring_regex(text, INFINITE)) & ~skip
-    values, good = np.where(infinite, np.inf, _cast(text, good)), good | infinite
+    infinite = to_mask(pc.match_substring_regex(text, INFINITE)) & ~skip
+    values, good = np.where(infinite, np.inf, _cast_numbers(text, good)), good | infinite
     signs = style.signs if style else tuple(sorted({*bare.sign.filter(pa.array(good)).unique().to_pylist()} - {""}))
     lacking = bare.measured([""]) & (measure.unit != "") | ~bare.signed(("%",)) & ("%" in (signs or ()))
-    return Numbers(values, good, replace(chosen, signs=signs), lacking)
+    return ParsedNumbers(values, good, replace(chosen, signs=signs), lacking)
 
 
-def unread(words: Words, skip: np.ndarray) -> bool:
+def has_unread_numbers(words: DistinctWords, skip: np.ndarray) -> bool:
     """Whether most values hold one number each, with different units or with signs such as `<`, so that none is read
     for sure."""
     weights = words.counts * ~skip
-    bare = _bare(words)
+    bare = _strip_words(words)
     found = {pair["values"]: pair["counts"] for pair in bare.unit.value_counts().to_pylist()}
     again = [unit for unit, count in found.items() if re.fullmatch(r"\S{2,6}", unit) and count > 1]
     return bool(weights @ (bare.measured(again) | words.matching(ABOUT)) >= 0.5 * weights.sum() > 0)
 
 
-def writes_comma(words: Words, skip: np.ndarray) -> bool:
+def writes_comma(words: DistinctWords, skip: np.ndarray) -> bool:
     """Whether this is a column of numbers that only a decimal comma explains: `0,5` and no `1,234`."""
-    return commas_win(comma_votes(words, skip))
+    return has_comma_majority(count_comma_votes(words, skip))
 
 
-def comma_votes(words: Words, skip: np.ndarray) -> np.ndarray:
+def count_comma_votes(words: DistinctWords, skip: np.ndarray) -> np.ndarray:
     """Rows in all, those that decimal commas explain, those that nothing else does, those with a comma within digits;
     to be added up over the parts of a column."""
-    text = _bare(words).text
+    text = _strip_words(words).text
     some = words.counts * ~skip
-    fits = _fits(text, STYLES[3])
-    sure = _fits(text, STYLES[2]) & mask(pc.match_substring(text, ",")) & ~_fits(text, STYLES[1])
+    fits = _match_style(text, STYLES[3])
+    sure = _match_style(text, STYLES[2]) & to_mask(pc.match_substring(text, ",")) & ~_match_style(text, STYLES[1])
     return np.array([some.sum(), some @ fits, some @ sure, words.counts @ words.matching(r"\d,\d")])
 
 
-def commas_win(votes: np.ndarray) -> bool:
+def has_comma_majority(votes: np.ndarray) -> bool:
     """Whether the votes are those of a column with decimal commas."""
     rows, fits, sure, some = votes
     return bool(some and fits >= 0.9 * rows and sure > 0 and sure >= 0.2 * fits)
 
 
-def _style(text: pa.Array, weights: np.ndarray, decimal: str | None) -> Style:
+def _choose_style(text: pa.Array, weights: np.ndarray, decimal: str | None) -> NumberStyle:
     """The style that fits the most rows; between equals the table's decimal mark, then the simpler."""
     order = sorted(STYLES, key=lambda s: s.decimal != (decimal or "."))
-    fits = {style: int(weights @ _fits(text, style)) for style in order}
+    fits = {style: int(weights @ _match_style(text, style)) for style in order}
     if decimal == ",":
         # Within a table of decimal commas `1.234` is a thousand, unless some values can't be.
         plain = fits[STYLES[0]]
@@ -195,32 +197,32 @@ def _style(text: pa.Array, weights: np.ndarray, decimal: str | None) -> Style:
     return next(s for s in (STYLES[1], STYLES[2], STYLES[3]) if fits[s] == best)
 
 
-def _fits(text: pa.Array, style: Style) -> np.ndarray:
+def _match_style(text: pa.Array, style: NumberStyle) -> np.ndarray:
     found = np.zeros(len(text), bool)
     for pattern in style.patterns:
-        found |= mask(pc.match_substring_regex(text, pattern))
+        found |= to_mask(pc.match_substring_regex(text, pattern))
     return found
 
 
-_BARE: WeakKeyDictionary[Words, _Bare] = WeakKeyDictionary()
+_BARE: WeakKeyDictionary[DistinctWords, _BareNumbers] = WeakKeyDictionary()
 """It is asked for more than once, and takes most of the time of reading a column."""
 
 
-def _bare(words: Words) -> _Bare:
+def _strip_words(words: DistinctWords) -> _BareNumbers:
     """The values with a minus before the number and without grouping blanks, and what they had besides."""
     if (found := _BARE.get(words)) is None:
-        found = _BARE[words] = _stripped(words.values)
+        found = _BARE[words] = _strip_values(words.values)
     return found
 
 
-def _stripped(values: pa.Array) -> _Bare:
+def _strip_values(values: pa.Array) -> _BareNumbers:
     text = pc.replace_substring_regex(values, rf"^{DASH} *(\d)", r"-\1")
     for sign, pattern, bare in (("(", BRACKETS, r"-\1\2\3"), ("-", MINUS_LAST, r"-\1\2")):
         if pc.any(pc.match_substring(text, sign)).as_py():
             text = pc.replace_substring_regex(text, pattern, bare)
     sign = pa.array([""] * len(text), text.type)
     for pattern, bare in ((BEFORE, r"\1\3"), (AFTER, r"\1")):
-        if mask(pc.match_substring_regex(text, pattern)).any():
+        if to_mask(pc.match_substring_regex(text, pattern)).any():
             found = pc.struct_field(pc.extract_regex(text, pattern=pattern), "money")
             sign = pc.if_else(pc.is_valid(found), found, sign)
             text = pc.replace_substring_regex(text, pattern, bare)
@@ -228,16 +230,16 @@ def _stripped(values: pa.Array) -> _Bare:
     text = pc.replace_substring_regex(text, PERCENT, r"\1")
     parts = pc.extract_regex(text, pattern=WITH_UNIT)
     text = pc.if_else(pc.is_valid(parts), pc.struct_field(parts, "number"), text)
-    if mask(spaced := pc.match_substring_regex(text, SPACED)).any():
+    if to_mask(spaced := pc.match_substring_regex(text, SPACED)).any():
         text = pc.if_else(spaced, pc.replace_substring_regex(text, GROUPING, ""), text)
     unit = pc.fill_null(pc.struct_field(parts, "unit"), "")
-    return _Bare(text, sign, pc.replace_substring_regex(unit, r"^(\pL{2,}?)s?\.?$", r"\1"))
+    return _BareNumbers(text, sign, pc.replace_substring_regex(unit, r"^(\pL{2,}?)s?\.?$", r"\1"))
 
 
-def _measure(bare: _Bare, weights: np.ndarray) -> Style:
+def _infer_unit(bare: _BareNumbers, weights: np.ndarray) -> NumberStyle:
     """The unit that the numbers have, or that letters stand for zeros, and nothing else of a style. No unit where
     another is in use too, where it is a month (12 May), or where digits are padded as those of codes."""
-    number = mask(pc.match_substring_regex(bare.text, ONE))
+    number = to_mask(pc.match_substring_regex(bare.text, ONE))
     coded = bare.unit.filter(pa.array(number)).dictionary_encode()
     units = np.array(coded.dictionary.to_pylist(), object)
     rows = np.bincount(coded.indices.to_numpy(), weights[number], len(units)) if len(units) else np.zeros(0)
@@ -245,16 +247,16 @@ def _measure(bare: _Bare, weights: np.ndarray) -> Style:
     scales, none = np.isin(units, [*letters]), units == ""
     most, needed = int(np.argmax(rows)) if rows.any() else 0, 0.95 * rows.sum()
     if rows @ scales > 0 and rows @ (scales | none) >= needed:
-        return Style(scaled=True)
-    padded = mask(pc.match_substring_regex(bare.text, r"^0\d"))[number].any()
+        return NumberStyle(scaled=True)
+    padded = to_mask(pc.match_substring_regex(bare.text, r"^0\d"))[number].any()
     if padded or not rows.any() or none[most] or rows[most] + rows @ none < needed:
-        return Style()
+        return NumberStyle()
     if re.fullmatch(MONTH, units[most]):
-        return Style()
-    return Style(unit=units[most], bare=bool((rows @ none) > 0))
+        return NumberStyle()
+    return NumberStyle(unit=units[most], bare=bool((rows @ none) > 0))
 
 
-def _measured(bare: _Bare, style: Style) -> tuple[pa.Array, np.ndarray]:
+def _apply_unit(bare: _BareNumbers, style: NumberStyle) -> tuple[pa.Array, np.ndarray]:
     """(the numbers' text, which are in the style's unit)."""
     if not style.scaled:
         return bare.text, bare.measured([style.unit, *([""] if style.bare else [])])
@@ -265,7 +267,7 @@ def _measured(bare: _Bare, style: Style) -> tuple[pa.Array, np.ndarray]:
     return text, bare.measured(["", *SCALES, *COMPANIONS])
 
 
-def _cast(text: pa.Array, good: np.ndarray) -> np.ndarray:
+def _cast_numbers(text: pa.Array, good: np.ndarray) -> np.ndarray:
     """float64, rounded correctly; NaN where not good."""
     if good.all():
         return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
@@ -273,7 +275,7 @@ def _cast(text: pa.Array, good: np.ndarray) -> np.ndarray:
     return pc.cast(chosen, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
 
 
-def kept(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def drop_out_of_range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The numbers with NaN for those that are infinite or too large, and which those are."""
     with np.errstate(invalid="ignore"):
         out = np.abs(values) > LARGEST

@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 
 from models.config import Run
-from models.data.labels import folded
+from models.data.labels import fold_label
 from models.data.table import Finding, Task
-from models.errors import InputError, listed, shortened
-from tasks.data.column_types.columns import plain, positions, textual
-from tasks.data.column_types.dates import dates
-from tasks.data.column_types.numeric import Numbers, numbers
-from tasks.data.column_types.words import MARKS, NUMBER_MARKS, PLAIN, Words, spread, words
-from tasks.data.notes import at_rows
+from models.errors import InputError, join_names
+from models.text.safe import shorten
+from tasks.data.column_types.columns import is_textual, list_data_rows, to_floats
+from tasks.data.column_types.dates import parse_dates
+from tasks.data.column_types.numeric import ParsedNumbers, parse_numbers
+from tasks.data.column_types.words import MARKS, NUMBER_MARKS, PLAIN, DistinctWords, spread_to_rows, to_distinct_words
+from tasks.data.notes import describe_rows
 
 # Whole numbers with up to this many values are taken for classes, with up to MANY when each is frequent enough.
 FEW, MANY = 10, 30
@@ -51,32 +52,32 @@ class _Labels:
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
 
 
-def target(raw: pd.Series, run: Run, decimal: str | None, marks: tuple[str, ...]) -> Target:
+def read_target(raw: pd.Series, run: Run, decimal: str | None, marks: tuple[str, ...]) -> Target:
     """The target in canonical form; stops where it can't be one."""
     name = str(raw.name)
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         raise InputError(f"The target {name!r} holds dates; a target holds classes or numbers.")
     findings: list[Finding] = []
-    labels = _from_text(words(raw), decimal, marks, run.task) if textual(raw) else _from_typed(raw)
-    if run.task is None and labels.numbers is None and textual(raw) and _dated(raw, marks):
+    labels = _from_text(to_distinct_words(raw), decimal, marks, run.task) if is_textual(raw) else _from_typed(raw)
+    if run.task is None and labels.numbers is None and is_textual(raw) and _has_dates(raw, marks):
         raise InputError(
-            f"The target {name!r} holds dates ({listed(labels.values, 2)}); a target holds classes or numbers."
+            f"The target {name!r} holds dates ({join_names(labels.values, 2)}); a target holds classes or numbers."
         )
     if not len(labels.values):
         raise InputError(f"The target {name!r} has no values: all of its {len(raw)} rows are missing.")
-    task = run.task or _task(labels, name, findings)
+    task = run.task or _infer_task(labels, name, findings)
     if labels.signs and task == "regression":
         findings.append(
             Finding("target_format", "warn", f"The target {name!r} was read as numbers: {labels.signs}.", (name,))
         )
     if task == "regression":
-        return _regression(labels, name, findings)
-    return _classes(labels, name, task, run, findings)
+        return _make_regression_target(labels, name, findings)
+    return _make_class_target(labels, name, task, run, findings)
 
 
-def _dated(raw: pd.Series, marks: tuple[str, ...]) -> bool:
-    found = words(raw)
-    return len(found.values) > 2 and dates(found, found.marked(marks)) is not None
+def _has_dates(raw: pd.Series, marks: tuple[str, ...]) -> bool:
+    found = to_distinct_words(raw)
+    return len(found.values) > 2 and parse_dates(found, found.marked(marks)) is not None
 
 
 def _from_typed(raw: pd.Series) -> _Labels:
@@ -88,35 +89,35 @@ def _from_typed(raw: pd.Series) -> _Labels:
         codes, values = pd.factorize(raw, sort=True)
         own: list[Any] = [int(v) for v in values]
         return _Labels(own, codes.astype(np.int64), np.array([float(v) for v in own]))
-    codes, values = pd.factorize(plain(raw), sort=True)
+    codes, values = pd.factorize(to_floats(raw), sort=True)
     return _Labels([float(v) for v in values], codes.astype(np.int64), np.asarray(values, dtype=np.float64))
 
 
-def _from_text(found: Words, decimal: str | None, marks: tuple[str, ...], task: Task | None) -> _Labels:
+def _from_text(found: DistinctWords, decimal: str | None, marks: tuple[str, ...], task: Task | None) -> _Labels:
     """Labels of a column of text: numbers and truth where all of it is, else the words (and codes such as 007)."""
     lower = found.lower.to_pylist()
     missing = found.marked(marks)
     said = {v for v, m in zip(lower, missing, strict=True) if not m}
     if said & {*TRUTH[:2]} and said <= {*TRUTH}:
         place = np.array([TRUTH.index(v) % 2 if v in said else -1 for v in lower], np.int64)
-        return _Labels([False, True], spread(place, found.codes, -1), np.array([0.0, 1.0]))
+        return _Labels([False, True], spread_to_rows(place, found.codes, -1), np.array([0.0, 1.0]))
     empty = found.marked(NUMBER_MARKS)
-    read = numbers(found, empty, decimal)
+    read = parse_numbers(found, empty, decimal)
     some = int((~empty).sum())
     good = int(read.good.sum())
     coded = task != "regression" and found.matching(r"^0\d").any()
     many = good > 2 * FEW and good >= 0.5 * some
     # A few words such as `3 stars` are classes, in their own form.
     if some and not coded and (many or (good == some and (task == "regression" or not read.style.unit))):
-        return _numeric(found, read, empty)
+        return _from_numbers(found, read, empty)
     texts: list[Any] = found.values.to_pylist()
     order = sorted((i for i in range(len(texts)) if not missing[i]), key=lambda i: texts[i])
     place = np.full(len(texts), -1, np.int64)
     place[order] = np.arange(len(order))
-    return _Labels([texts[i] for i in order], spread(place, found.codes, -1), None)
+    return _Labels([texts[i] for i in order], spread_to_rows(place, found.codes, -1), None)
 
 
-def _numeric(found: Words, read: Numbers, empty: np.ndarray) -> _Labels:
+def _from_numbers(found: DistinctWords, read: ParsedNumbers, empty: np.ndarray) -> _Labels:
     """Labels that are numbers, as int where all are written whole; words among them stay as NaN, to be told."""
     whole = found.matching(r"^[+-]?\d+$") | empty
     texts = found.values.to_pylist()
@@ -126,72 +127,74 @@ def _numeric(found: Words, read: Numbers, empty: np.ndarray) -> _Labels:
     at = {v: k for k, v in enumerate(distinct)}
     place = np.array([at[own[i]] if i in own else -1 for i in range(len(texts))], np.int64)
     as_number = np.array([np.nan if isinstance(v, str) else float(v) for v in distinct])
-    signs = _signs(texts, read)
-    return _Labels(distinct, spread(place, found.codes, -1), as_number, signs)
+    signs = _describe_signs(texts, read)
+    return _Labels(distinct, spread_to_rows(place, found.codes, -1), as_number, signs)
 
 
-def _signs(texts: list[str], read: Numbers) -> str:
+def _describe_signs(texts: list[str], read: ParsedNumbers) -> str:
     place = next((i for i, t in enumerate(texts) if read.good[i] and not re.search(PLAIN, t)), None)
     if place is None or not np.isfinite(read.values[place]):
         return ""
-    return f"{shortened(texts[place], 24)} is {read.values[place]:.15g}"
+    return f"{shorten(texts[place], 24)} is {read.values[place]:.15g}"
 
 
-def _task(labels: _Labels, name: str, findings: list[Finding]) -> Task:
+def _infer_task(labels: _Labels, name: str, findings: list[Finding]) -> Task:
     """The task that the values suggest, and a sentence wherever another reading of numbers was possible."""
     distinct = len(labels.values)
     if labels.numbers is None or isinstance(labels.values[0], bool):
         return "binary" if distinct <= 2 else "multiclass"
     whole = bool(np.isfinite(labels.numbers).all() and (labels.numbers % 1 == 0).all())
     if distinct <= 2:
-        return _stated("binary", "two numbers", name, findings, "pass")
+        return _state_task("binary", "two numbers", name, findings, "pass")
     if not whole:
-        return "regression" if distinct > FEW else _stated("regression", f"{distinct} numbers", name, findings, "warn")
+        return (
+            "regression" if distinct > FEW else _state_task("regression", f"{distinct} numbers", name, findings, "warn")
+        )
     counts = labels.counts
     even = counts.min() >= 0.3 * counts.mean() and counts.min() >= 10
     few = (distinct <= FEW and counts.mean() >= 5) or (distinct <= MANY and even)
     verdict = "warn" if distinct <= 100 else "pass"
-    return _stated("multiclass" if few else "regression", f"{distinct} whole numbers", name, findings, verdict)
+    return _state_task("multiclass" if few else "regression", f"{distinct} whole numbers", name, findings, verdict)
 
 
-def _stated(task: Task, what: str, name: str, findings: list[Finding], verdict: Any) -> Task:
+def _state_task(task: Task, what: str, name: str, findings: list[Finding], verdict: Any) -> Task:
     other = "multiclass" if task == "regression" else "regression"
     said = f"The target {name!r} holds {what}: taken as {task}. To choose otherwise give --task {other}."
     findings.append(Finding("task", verdict, said, (name,)))
     return task
 
 
-def _regression(labels: _Labels, name: str, findings: list[Finding]) -> Target:
+def _make_regression_target(labels: _Labels, name: str, findings: list[Finding]) -> Target:
     """The target as numbers; stops at words and infinite values."""
     if labels.numbers is None:
-        shown = listed(map(repr, labels.values), 4, 24)
+        shown = join_names(map(repr, labels.values), 4, 24)
         raise InputError(f"The target {name!r} holds words ({shown}), so it can't be a regression; --task multiclass?")
-    values = spread(labels.numbers, labels.codes, np.nan)
+    values = spread_to_rows(labels.numbers, labels.codes, np.nan)
     missing = labels.codes < 0
     word = np.isnan(values) & ~missing
     if word.any():
-        rows = positions(word)
+        rows = list_data_rows(word)
         value = labels.values[int(labels.codes[rows[0] - 1])]
         raise InputError(
-            f"The target {name!r} holds numbers but for {at_rows(rows, int(word.sum()))}, "
-            f"such as {shortened(value)!r}. Correct or empty these, or give --task multiclass."
+            f"The target {name!r} holds numbers but for {describe_rows(rows, int(word.sum()))}, "
+            f"such as {shorten(value)!r}. Correct or empty these, or give --task multiclass."
         )
     infinite = np.isinf(values) | (np.abs(np.where(missing, 0, values)) > 1e300)
     if infinite.any():
-        rows = positions(infinite)
+        rows = list_data_rows(infinite)
         raise InputError(
-            f"The target {name!r} holds inf or numbers too large in {at_rows(rows, int(infinite.sum()))}. "
+            f"The target {name!r} holds inf or numbers too large in {describe_rows(rows, int(infinite.sum()))}. "
             "Correct these values or remove the rows."
         )
     return Target(values.astype(np.float64), "regression", (), missing, tuple(findings))
 
 
-def _classes(labels: _Labels, name: str, task: Task, run: Run, findings: list[Finding]) -> Target:
+def _make_class_target(labels: _Labels, name: str, task: Task, run: Run, findings: list[Finding]) -> Target:
     """The target as codes into its classes, the positive one last."""
-    values, codes = _one_case(labels, name, findings)
+    values, codes = _join_case_variants(labels, name, findings)
     present = np.bincount(codes[codes >= 0], minlength=len(values)) > 0
     place = np.where(present, np.cumsum(present) - 1, -1)
-    codes = spread(place, codes, -1)
+    codes = spread_to_rows(place, codes, -1)
     values = [v for v, p in zip(values, present, strict=True) if p]
     if any(isinstance(v, float) and not np.isfinite(v) for v in values):
         raise InputError(f"The target {name!r} holds infinite values; correct them or remove the rows.")
@@ -199,13 +202,15 @@ def _classes(labels: _Labels, name: str, task: Task, run: Run, findings: list[Fi
     if len(values) == 2:
         task = "binary"
     if run.positive is not None:
-        values, codes = _positive_last(values, codes, run.positive, name)
+        values, codes = _put_positive_last(values, codes, run.positive, name)
     return Target(codes, task, tuple(values), codes < 0, tuple(findings))
 
 
 def _refuse_task(values: list[Any], task: Task, name: str, rows: int) -> None:
     if task == "binary" and len(values) > 2:
-        raise InputError(f"The target {name!r} has {len(values)} classes ({listed(values, 4)}), so it is not binary.")
+        raise InputError(
+            f"The target {name!r} has {len(values)} classes ({join_names(values, 4)}), so it is not binary."
+        )
     many = len(values) > 20 and len(values) > 0.5 * rows
     if many and isinstance(values[0], (int, float)):
         raise InputError(
@@ -213,19 +218,19 @@ def _refuse_task(values: list[Any], task: Task, name: str, rows: int) -> None:
         )
     if many:
         raise InputError(
-            f"The target {name!r} has {len(values)} classes in {rows} rows, such as {listed(values, 2, 24)}: "
+            f"The target {name!r} has {len(values)} classes in {rows} rows, such as {join_names(values, 2, 24)}: "
             "it looks like an id or free text. Choose another target."
         )
 
 
-def _one_case(labels: _Labels, name: str, findings: list[Finding]) -> tuple[list[Any], np.ndarray]:
+def _join_case_variants(labels: _Labels, name: str, findings: list[Finding]) -> tuple[list[Any], np.ndarray]:
     """Labels such as `Yes`, `yes`, `YES` as the most frequent of them; single letters are kept apart."""
     values, counts = labels.values, labels.counts
     if not all(isinstance(v, str) for v in values):
         return _as_words(values), labels.codes
     spelled: dict[str, list[int]] = {}
     for place, value in enumerate(values):
-        spelled.setdefault(folded(value), []).append(place)
+        spelled.setdefault(fold_label(value), []).append(place)
     if len(spelled) == len(values):
         return values, labels.codes
     first = {p: max(places, key=lambda i: counts[i]) for places in spelled.values() for p in places}
@@ -236,12 +241,12 @@ def _one_case(labels: _Labels, name: str, findings: list[Finding]) -> tuple[list
         Finding(
             "class_spelling",
             "warn",
-            f"Classes of {name!r} that differ in case or blanks only were joined: {listed(joined, width=80)}.",
+            f"Classes of {name!r} that differ in case or blanks only were joined: {join_names(joined, width=80)}.",
             (name,),
         )
     )
     place = np.array([at[first[i]] for i in range(len(values))], np.int64)
-    return [values[i] for i in kept], spread(place, labels.codes, -1)
+    return [values[i] for i in kept], spread_to_rows(place, labels.codes, -1)
 
 
 def _as_words(values: list[Any]) -> list[Any]:
@@ -249,20 +254,22 @@ def _as_words(values: list[Any]) -> list[Any]:
     return [str(v) for v in values] if any(isinstance(v, str) for v in values) else values
 
 
-def _positive_last(values: list[Any], codes: np.ndarray, positive: str, name: str) -> tuple[list[Any], np.ndarray]:
+def _put_positive_last(values: list[Any], codes: np.ndarray, positive: str, name: str) -> tuple[list[Any], np.ndarray]:
     if len(values) != 2:
         raise InputError(f"A positive class is for two classes; the target {name!r} has {len(values)}.")
-    same = [i for i, v in enumerate(values) if str(v).casefold() == positive.strip().casefold() or _equal(v, positive)]
+    same = [
+        i for i, v in enumerate(values) if str(v).casefold() == positive.strip().casefold() or _is_equal(v, positive)
+    ]
     if not same:
-        raise InputError(f"The target {name!r} has no class {shortened(positive)!r}. Its classes: {listed(values)}.")
+        raise InputError(f"The target {name!r} has no class {shorten(positive)!r}. Its classes: {join_names(values)}.")
     return (values, codes) if same[0] == 1 else (values[::-1], np.where(codes >= 0, 1 - codes, -1))
 
 
-def _equal(value: Any, text: str) -> bool:
+def _is_equal(value: Any, text: str) -> bool:
     try:
         return not isinstance(value, (str, bool)) and float(text) == float(value)
     except ValueError:
         return False
 
 
-__all__ = ["MARKS", "Target", "target"]
+__all__ = ["MARKS", "Target", "read_target"]

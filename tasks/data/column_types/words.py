@@ -23,7 +23,7 @@ PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
+class DistinctWords:
     """A column of text: `values` distinct and trimmed; `codes` their place for each row, -1 where there is none."""
 
     values: pa.Array
@@ -48,7 +48,7 @@ class Words:
 
     def marked(self, marks: tuple[str, ...]) -> np.ndarray:
         """Which values stand for a missing one."""
-        return mask(pc.is_in(self.lower, value_set=_value_set(marks)))
+        return to_mask(pc.is_in(self.lower, value_set=_make_value_set(marks)))
 
     @cached_property
     def shapes(self) -> pa.Array:
@@ -58,15 +58,15 @@ class Words:
 
     def shaped(self, shapes: Iterable[str]) -> np.ndarray:
         """Which values have one of these shapes."""
-        return mask(pc.is_in(self.shapes, value_set=_value_set(tuple(shapes))))
+        return to_mask(pc.is_in(self.shapes, value_set=_make_value_set(tuple(shapes))))
 
     def matching(self, pattern: str) -> np.ndarray:
         """Which values match the pattern."""
-        return mask(pc.match_substring_regex(self.values, pattern))
+        return to_mask(pc.match_substring_regex(self.values, pattern))
 
     def rows(self, chosen: np.ndarray) -> np.ndarray:
         """Which rows hold one of the chosen values."""
-        return spread(chosen, self.codes, False)
+        return spread_to_rows(chosen, self.codes, False)
 
     def some(self, chosen: np.ndarray, most: int = 3) -> list[str]:
         """A few of the chosen values, most frequent first."""
@@ -76,16 +76,16 @@ class Words:
 
 
 @cache
-def _value_set(marks: tuple[str, ...]) -> pa.Array:
+def _make_value_set(marks: tuple[str, ...]) -> pa.Array:
     return pa.array(marks, pa.large_string())
 
 
-def mask(found: pa.Array) -> np.ndarray:
+def to_mask(found: pa.Array) -> np.ndarray:
     """An Arrow array of truth as numpy's."""
     return found.to_numpy(zero_copy_only=False).astype(bool)
 
 
-def spread(per_value: np.ndarray, codes: np.ndarray, missing: object) -> np.ndarray:
+def spread_to_rows(per_value: np.ndarray, codes: np.ndarray, missing: object) -> np.ndarray:
     """What is known per value, for every row."""
     if not len(per_value):
         return np.full(len(codes), missing, dtype=per_value.dtype)
@@ -94,33 +94,35 @@ def spread(per_value: np.ndarray, codes: np.ndarray, missing: object) -> np.ndar
     return found
 
 
-def words(column: pd.Series) -> Words:
+def to_distinct_words(column: pd.Series) -> DistinctWords:
     """The words of a text column; values of other types as their text."""
-    given = _text(column)
+    given = _to_arrow_text(column)
     array = pc.utf8_trim_whitespace(given)
     if not pc.all(pc.string_is_ascii(array)).as_py():
         array = pc.utf8_normalize(array, form="NFC")
     coded = array.dictionary_encode()
     indices = coded.indices.fill_null(-1) if coded.null_count else coded.indices
-    words = Words(coded.dictionary, indices.to_numpy())
-    return replace(words, blanks=pc.sum(pc.match_substring_regex(given, r"^\s+$")).as_py()) if _empty(words) else words
+    words = DistinctWords(coded.dictionary, indices.to_numpy())
+    return (
+        replace(words, blanks=pc.sum(pc.match_substring_regex(given, r"^\s+$")).as_py()) if _has_empty(words) else words
+    )
 
 
-def _empty(words: Words) -> bool:
+def _has_empty(words: DistinctWords) -> bool:
     return bool(pc.any(pc.equal(words.values, "")).as_py())
 
 
-def _text(column: pd.Series) -> pa.Array:
+def _to_arrow_text(column: pd.Series) -> pa.Array:
     try:
         array = pa.array(column, pa.large_string(), from_pandas=True)
     except (pa.ArrowException, TypeError):
-        array = pa.array([None if _null(v) else _word(v) for v in column], pa.large_string())
+        array = pa.array([None if _is_null(v) else _to_word(v) for v in column], pa.large_string())
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def _word(value: object) -> str:
+def _to_word(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _null(value: object) -> bool:
+def _is_null(value: object) -> bool:
     return value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and value != value)

@@ -20,25 +20,25 @@ DAMAGED, TOO_LARGE = 3, 4
 """Exit codes."""
 
 
-def serve() -> None:
+def answer_requests() -> None:
     """Answers until standard input ends."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         try:
-            _answer(**json.loads(line))
+            _answer_request(**json.loads(line))
         except (MemoryError, pa.ArrowMemoryError):
-            _end(TOO_LARGE, "memory")
+            _end_with_reason(TOO_LARGE, "memory")
         except (pa.ArrowException, OSError, ValueError) as error:
-            _end(DAMAGED, str(error))
+            _end_with_reason(DAMAGED, str(error))
 
 
-def _end(code: int, reason: str) -> None:
+def _end_with_reason(code: int, reason: str) -> None:
     print(" ".join(reason.split())[:300], file=sys.stderr, flush=True)
     sys.exit(code)
 
 
-def _answer(path: str, rows: int, columns: list[int] | None, limit: int) -> None:
-    _limit(limit)
+def _answer_request(path: str, rows: int, columns: list[int] | None, limit: int) -> None:
+    _limit_memory(limit)
     # Pages of a mapped file would count as memory; a buffer reads a column of a large row group in parts.
     file = pq.ParquetFile(path, buffer_size=2**20)
     schema = file.schema_arrow
@@ -50,18 +50,18 @@ def _answer(path: str, rows: int, columns: list[int] | None, limit: int) -> None
     print(json.dumps({"rows": file.metadata.num_rows}), flush=True)
     with ipc.new_stream(sys.stdout.buffer, wanted) as stream:
         for batch in file.iter_batches(rows, columns=some) if rows else ():
-            _write(stream, batch, some or places, wanted)
+            _write_batch(stream, batch, some or places, wanted)
     print("done", flush=True)
 
 
-def _write(stream: Any, batch: Any, some: list[Any], wanted: pa.Schema) -> None:
+def _write_batch(stream: Any, batch: Any, some: list[Any], wanted: pa.Schema) -> None:
     """Writes a batch, once it is what it says: texts that are no utf-8, for one, end in a crash later."""
     batch = batch.select(some)
     batch.validate(full=True)
     stream.write(batch.cast(wanted) if batch.schema != wanted else batch)
 
 
-def _limit(more: int) -> None:
+def _limit_memory(more: int) -> None:
     """Lets this process grow by so many bytes."""
     with open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
@@ -71,4 +71,4 @@ def _limit(more: int) -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    answer_requests()

@@ -40,7 +40,7 @@ class Dialect:
 
 
 @dataclass(frozen=True)
-class Marks:
+class TextMarks:
     """What a whole text holds that decides how it is read."""
 
     quotes: bool = False
@@ -53,13 +53,13 @@ class Marks:
     commas: bool = False
     """Digits around a comma."""
 
-    def __or__(self, other: Marks) -> Marks:
+    def __or__(self, other: TextMarks) -> TextMarks:
         """What either holds."""
-        return Marks(*map(operator.or_, astuple(self), astuple(other)))
+        return TextMarks(*map(operator.or_, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True)
-class Layout:
+class TextLayout:
     """How a text is laid out."""
 
     dialect: Dialect
@@ -71,10 +71,10 @@ class Layout:
     findings: tuple[Finding, ...]
 
 
-def marks(text: str) -> Marks:
+def find_marks(text: str) -> TextMarks:
     """The marks in a text, or in some whole lines of one."""
     quotes = '"' in text
-    return Marks(
+    return TextMarks(
         quotes=quotes,
         spaced=quotes and bool(re.search(r'[,;\t|] +"', text)),
         escaped=quotes and '\\"' in text and bool(re.search(r'\\"[^,;\t|\r\n]', text)),
@@ -83,49 +83,51 @@ def marks(text: str) -> Marks:
     )
 
 
-def excels(text: str) -> re.Match[str] | None:
+def match_excel_line(text: str) -> re.Match[str] | None:
     """Excel's own first line, which names the separator."""
     return re.match(r"sep=(.)\r?\n", text)
 
 
-def layout(head: str, separator: str | None, found: Marks, path: Path) -> Layout:
+def find_layout(head: str, separator: str | None, found: TextMarks, path: Path) -> TextLayout:
     """The layout of the text that begins so; `separator`: the one that it names itself."""
     csv.field_size_limit(LARGEST)
     escape = "\\" if found.escaped and not found.doubled else None
-    dialect = Dialect(separator or _separator(head), escape, found.spaced)
-    names, line, findings = _header(head, dialect, path)
-    if separator is None and dialect.separator not in _expected(path):
-        findings += [_note("separator", f"{path.name}: the columns are separated by {NAMES[dialect.separator]}s.")]
-    return Layout(dialect, names, line, not found.quotes and escape is None, tuple(findings))
+    dialect = Dialect(separator or _choose_separator(head), escape, found.spaced)
+    names, line, findings = _find_header(head, dialect, path)
+    if separator is None and dialect.separator not in _find_usual_separator(path):
+        findings += [
+            _make_finding("separator", f"{path.name}: the columns are separated by {NAMES[dialect.separator]}s.")
+        ]
+    return TextLayout(dialect, names, line, not found.quotes and escape is None, tuple(findings))
 
 
-def batches(blocks: Iterable[str], form: Layout, before: int, path: Path) -> Iterator[list[pa.Array]]:
+def read_batches(blocks: Iterable[str], form: TextLayout, before: int, path: Path) -> Iterator[list[pa.Array]]:
     """The columns of some rows at a time, from blocks of whole lines beneath the header; `before`: the lines above."""
     blocks, line, first = iter(blocks), before + 1, True
     for block in blocks:
-        columns = _quick(block, form)
+        columns = _parse_quickly(block, form)
         if columns is None:  # the careful parser goes on from here, and names the line that is wrong
-            lines = chain(_lines(block), chain.from_iterable(map(_lines, blocks)))
-            yield from _batches(_records(lines, form.dialect, line), len(form.names), 0, path, first)
+            lines = chain(_split_lines(block), chain.from_iterable(map(_split_lines, blocks)))
+            yield from _parse_carefully(_read_records(lines, form.dialect, line), len(form.names), 0, path, first)
             return
         yield columns
         line, first = line + (block.count("\n") or block.count("\r")), False
 
 
-def _expected(path: Path) -> str:
+def _find_usual_separator(path: Path) -> str:
     return "\t" if ".tsv" in path.name or ".tab" in path.name else ","
 
 
-def _note(check: str, message: str, verdict: str = "pass") -> Finding:
+def _make_finding(check: str, message: str, verdict: str = "pass") -> Finding:
     return Finding(check, "warn" if verdict == "warn" else "pass", message)
 
 
-def _lines(text: str) -> Iterable[str]:
+def _split_lines(text: str) -> Iterable[str]:
     """The lines with their ends, whatever those are."""
     return io.StringIO(text, newline="")
 
 
-def _records(lines: Iterable[str], dialect: Dialect, line: int = 1) -> Iterator[tuple[int, list[str]]]:
+def _read_records(lines: Iterable[str], dialect: Dialect, line: int = 1) -> Iterator[tuple[int, list[str]]]:
     """(first line, fields) of every record that is not blank; `line`: the number of the first."""
     reader = csv.reader(
         lines,
@@ -141,13 +143,13 @@ def _records(lines: Iterable[str], dialect: Dialect, line: int = 1) -> Iterator[
         except StopIteration:
             return
         except csv.Error as error:
-            raise _Quote(line, str(error)) from error
+            raise _UnpairedQuoteError(line, str(error)) from error
         if fields:
             yield line, fields
         line = begin + reader.line_num
 
 
-class _Quote(Exception):
+class _UnpairedQuoteError(Exception):
     """A record, from this line on, whose quotes don't pair."""
 
     def __init__(self, line: int, reason: str) -> None:
@@ -166,22 +168,22 @@ class _Quote(Exception):
         )
 
 
-def _sample(text: str, dialect: Dialect) -> list[tuple[int, list[str]]]:
+def _sample_records(text: str, dialect: Dialect) -> list[tuple[int, list[str]]]:
     """The first records, as far as the quotes pair."""
     found: list[tuple[int, list[str]]] = []
     try:
-        for record in islice(_records(_lines(text[:HEAD]), dialect), SAMPLE_RECORDS):
+        for record in islice(_read_records(_split_lines(text[:HEAD]), dialect), SAMPLE_RECORDS):
             found.append(record)
-    except _Quote:
+    except _UnpairedQuoteError:
         pass
     return found
 
 
-def _separator(text: str) -> str:
+def _choose_separator(text: str) -> str:
     """The separator under which most of the first records have one and the same number of fields above 1."""
     best, best_rank = SEPARATORS[0], (0.0, 1)
     for separator in SEPARATORS:
-        widths = [len(fields) for _, fields in _sample(text, Dialect(separator))]
+        widths = [len(fields) for _, fields in _sample_records(text, Dialect(separator))]
         usual, times = Counter(w for w in widths if w > 1).most_common(1)[0] if any(w > 1 for w in widths) else (1, 0)
         rank = (round(times / max(len(widths), 1), 2), usual)
         if usual > 1 and rank > best_rank:
@@ -189,15 +191,15 @@ def _separator(text: str) -> str:
     return best
 
 
-def _header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], int, list[Finding]]:
+def _find_header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], int, list[Finding]]:
     """The names, the lines down to and with them, and what was passed over before them."""
-    records = _sample(text, dialect)
+    records = _sample_records(text, dialect)
     if not records:
         quote = _find_quote(text, dialect)
         raise quote.told(path) if quote else InputError(f"{path} is empty: it holds no records.")
     widths = Counter(len(fields) for _, fields in records)
     usual = max(widths, key=lambda w: (widths[w], w))
-    start = _start(records, usual)
+    start = _find_header_place(records, usual)
     line, names = records[start]
     if start + 1 == len(records) and (quote := _find_quote(text, dialect)) and "end of data" not in quote.reason:
         raise quote.told(path)  # one that is never closed here may be closed in what follows
@@ -205,19 +207,19 @@ def _header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], int, li
     end = last if last is not None else text.count("\n") + 1
     skipped = [number for number, _ in records[:start]]
     said = f"{path.name}: {len(skipped)} lines before the header (line {line}) were passed over."
-    return names, end, [_note("header", said, "warn")] if skipped else []
+    return names, end, [_make_finding("header", said, "warn")] if skipped else []
 
 
-def _find_quote(text: str, dialect: Dialect) -> _Quote | None:
+def _find_quote(text: str, dialect: Dialect) -> _UnpairedQuoteError | None:
     """The first quote among the first records that does not pair."""
     try:
-        deque(islice(_records(_lines(text), dialect), SAMPLE_RECORDS), maxlen=0)
-    except _Quote as quote:
+        deque(islice(_read_records(_split_lines(text), dialect), SAMPLE_RECORDS), maxlen=0)
+    except _UnpairedQuoteError as quote:
         return quote
     return None
 
 
-def _start(records: list[tuple[int, list[str]]], usual: int) -> int:
+def _find_header_place(records: list[tuple[int, list[str]]], usual: int) -> int:
     """The header's place: the first record but for titles of one field and lines of comment."""
     for place, (_, fields) in enumerate(records[: MOST_PREAMBLE + 1]):
         filled = sum(bool(f.strip()) for f in fields)
@@ -227,7 +229,7 @@ def _start(records: list[tuple[int, list[str]]], usual: int) -> int:
     return 0
 
 
-def _quick(text: str, form: Layout) -> list[pa.ChunkedArray] | None:
+def _parse_quickly(text: str, form: TextLayout) -> list[pa.ChunkedArray] | None:
     """The columns by Arrow's parser; None where the careful one has to look."""
     if not form.quick:
         return None
@@ -246,7 +248,7 @@ def _quick(text: str, form: Layout) -> list[pa.ChunkedArray] | None:
     return table.columns
 
 
-def _batches(
+def _parse_carefully(
     records: Iterator[tuple[int, list[str]]], wanted: int, before: int, path: Path, first: bool = True
 ) -> Iterator[list[pa.Array]]:
     """The columns of some records at a time; a batch that is the `first` decides whether lines end in a separator."""
@@ -258,7 +260,7 @@ def _batches(
             first = False
             _refuse_ragged(batch, width, wanted, before, path)
             yield [pa.array(column, pa.string()) for column in zip(*(f for _, f in batch), strict=True)]
-    except _Quote as quote:
+    except _UnpairedQuoteError as quote:
         raise quote.told(path, before) from quote
 
 
@@ -268,11 +270,12 @@ def _refuse_ragged(batch: list[tuple[int, list[str]]], width: int, wanted: int, 
     if bad:
         more = f" ({len(bad)} such lines at least)" if len(bad) > 1 else ""
         raise InputError(
-            f"{path}, line {bad[0][0]}: {bad[0][1]} fields, but the header has {wanted}{more}. {_advice(batch, wanted)}"
+            f"{path}, line {bad[0][0]}: {bad[0][1]} fields, but the header has {wanted}{more}. "
+            f"{_advise_on_fields(batch, wanted)}"
         )
 
 
-def _advice(batch: list[tuple[int, list[str]]], wanted: int) -> str:
+def _advise_on_fields(batch: list[tuple[int, list[str]]], wanted: int) -> str:
     if all(len(fields) == wanted + 1 for _, fields in batch):
         return "Every line has one more: if the first column names the rows, give it a name in the header too."
     return 'Put quotes (") around fields that hold the separator, or repair the line.'

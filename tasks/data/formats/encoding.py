@@ -25,21 +25,21 @@ WESTERN_SHARE = 0.3
 SAMPLE = 100_000
 
 
-def told(head: bytes, path: Path) -> tuple[str | None, Finding | None]:
+def detect_encoding(head: bytes, path: Path) -> tuple[str | None, Finding | None]:
     """The encoding that the first bytes give away, and what is to be said; None for both where they don't."""
     for mark, name in MARKS:
         if head.startswith(mark):
             return name, None
-    silent = _utf16_without_mark(head)
-    return silent, _said(f"{path.name} holds utf-16 without a byte order mark") if silent else None
+    silent = _detect_utf16(head)
+    return silent, _make_finding(f"{path.name} holds utf-16 without a byte order mark") if silent else None
 
 
-def unlike(name: str, line: int, error: UnicodeDecodeError, path: Path) -> InputError:
+def make_mismatch_error(name: str, line: int, error: UnicodeDecodeError, path: Path) -> InputError:
     """For text that is not what its first bytes promise."""
     return InputError(f"{path} begins as {name} but line {line} can't be read so ({error.reason}); save it as utf-8.")
 
 
-def _utf16_without_mark(data: bytes) -> str | None:
+def _detect_utf16(data: bytes) -> str | None:
     """`utf-16-le` or `utf-16-be` where every second byte of the first lines is NUL."""
     head = data[:2000]
     half = len(head) // 2
@@ -48,34 +48,34 @@ def _utf16_without_mark(data: bytes) -> str | None:
     return "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
 
 
-def nul(path: Path, line: int) -> InputError:
+def make_nul_error(path: Path, line: int) -> InputError:
     """For a NUL byte in a text."""
     return InputError(
         f"{path}, line {line}: a NUL byte, which no text holds. The file is damaged or no csv; write it again."
     )
 
 
-def stray(patched: str) -> tuple[int, int]:
+def count_stray_bytes(patched: str) -> tuple[int, int]:
     """How many bytes are no utf-8, and how many letters beyond ASCII are: of text decoded with surrogateescape."""
     return len(re.findall("[\udc80-\udcff]", patched)), len(re.findall(r"[^\x00-\x7f\udc80-\udcff]", patched))
 
 
-def mended(patched: str) -> str:
+def mend_text(patched: str) -> str:
     """The text with its stray bytes read as cp1252."""
-    return re.sub("[\udc80-\udcff]", lambda m: _western(bytes([ord(m[0]) - 0xDC00])), patched)
+    return re.sub("[\udc80-\udcff]", lambda m: _decode_western(bytes([ord(m[0]) - 0xDC00])), patched)
 
 
-def other(stray: int, letters: int, head: bytes, line: int, path: Path) -> tuple[str, Finding]:
+def choose_other_encoding(stray: int, letters: int, head: bytes, line: int, path: Path) -> tuple[str, Finding]:
     """The encoding of a text that is not utf-8 from its first bytes, and what is to be said."""
     if letters > 3 * stray:
         said = f"{path.name} is utf-8 but for {stray} byte{'s'[: stray > 1]} (line {line}), read as cp1252"
-        return "utf-8+cp1252", _said(said)
-    name = _guess(head)
+        return "utf-8+cp1252", _make_finding(said)
+    name = _guess_encoding(head)
     note = " (latin-1)" if name == "cp1252" else ""
-    return name, _said(f"{path.name} is not utf-8 (line {line}); it was read with encoding {name}{note}")
+    return name, _make_finding(f"{path.name} is not utf-8 (line {line}); it was read with encoding {name}{note}")
 
 
-def _western(data: bytes) -> str:
+def _decode_western(data: bytes) -> str:
     """cp1252, with latin-1 for the five bytes that cp1252 leaves open."""
     try:
         return data.decode("cp1252")
@@ -83,11 +83,11 @@ def _western(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def _guess(data: bytes) -> str:
+def _guess_encoding(data: bytes) -> str:
     """The encoding's name: cp1252 where its letters look Western, else charset-normalizer's guess."""
     sample = b"\n".join(line for line in data[: 20 * SAMPLE].splitlines() if not line.isascii())[:SAMPLE]
-    high = [c for c in _western(sample) if ord(c) > 127]
-    letters = sum(c.isalpha() for c in _western(sample))
+    high = [c for c in _decode_western(sample) if ord(c) > 127]
+    letters = sum(c.isalpha() for c in _decode_western(sample))
     western = sum(bool(WESTERN.match(c)) for c in high)
     if western >= 0.9 * len(high) and len(high) <= WESTERN_SHARE * letters:
         return "cp1252"
@@ -98,5 +98,5 @@ def _guess(data: bytes) -> str:
     return best.encoding if best is not None and not best.encoding.startswith("utf") else "cp1252"
 
 
-def _said(text: str) -> Finding:
+def _make_finding(text: str) -> Finding:
     return Finding("encoding", "warn", f"{text}. If letters look wrong, save the file as utf-8.")

@@ -16,11 +16,12 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
-from models.errors import InputError, shortened
+from models.errors import InputError
+from models.text.safe import shorten
 from tasks.data.formats import decode
 from tasks.data.headers import refuse_wide
-from tasks.data.room import Room
-from tasks.data.sources.files import compression, pieces, refuse_changed, state
+from tasks.data.room import MemoryRoom
+from tasks.data.sources.files import detect_compression, read_file_state, read_pieces, refuse_changed
 
 PIECE = 2**22
 BATCH = 2**16
@@ -84,13 +85,13 @@ os.register_at_fork(after_in_child=_idle.clear)
 
 
 @atexit.register
-def _close() -> None:
+def _close_idle() -> None:
     while _idle:
         _idle.pop().close()
 
 
 @contextmanager
-def _decoder() -> Iterator[_Decoder]:
+def _borrow_decoder() -> Iterator[_Decoder]:
     """A process that is free. One that did not finish its answer is not asked again."""
     with _lock:
         living = [one for one in _idle if one.alive]
@@ -105,13 +106,13 @@ def _decoder() -> Iterator[_Decoder]:
         _idle.append(found)
 
 
-class Parquet:
+class ParquetReader:
     """A parquet file, plain or compressed."""
 
-    def __init__(self, path: Path, room: Room):
+    def __init__(self, path: Path, room: MemoryRoom):
         """Stops where its end can't be read. Reading it takes no more memory than there is `room` for."""
         self._path, self._room = path, room
-        self._spool = None if compression(path) is None else _spooled(path, room)
+        self._spool = None if detect_compression(path) is None else _spool_file(path, room)
         with self._asked(0, None) as (self.rows, stream):
             self.schema: pa.Schema = stream.read_all().schema
         refuse_wide(self.schema.names, path)
@@ -138,9 +139,9 @@ class Parquet:
     @contextmanager
     def _asked(self, rows: int, columns: Sequence[int] | None) -> Iterator[tuple[int, Any]]:
         """The number of rows, and the stream of these columns."""
-        path, before = self._spool.name if self._spool else str(self._path.absolute()), state(self._path)
+        path, before = self._spool.name if self._spool else str(self._path.absolute()), read_file_state(self._path)
         asked = {"path": path, "rows": rows, "columns": columns and list(columns), "limit": int(self._room.size)}
-        with _decoder() as decoder:
+        with _borrow_decoder() as decoder:
             try:
                 yield decoder.ask(asked)
                 decoder.finish()
@@ -153,16 +154,16 @@ class Parquet:
         if code == decode.TOO_LARGE:
             return self._room.too_large("values that are longer than its size tells", self._path)
         if code == decode.DAMAGED:
-            what = f"is not a whole parquet file ({shortened(reason, 100)})"
+            what = f"is not a whole parquet file ({shorten(reason, 100)})"
         else:
             what = f"is a damaged parquet file: what decodes it ended by signal {-code}" if code < 0 else f"({reason})"
         return InputError(f"{self._path} {what}; copy or write it again.")
 
 
-def _spooled(path: Path, room: Room) -> Any:
+def _spool_file(path: Path, room: MemoryRoom) -> Any:
     """The bytes in a compressed file, on disk: parquet is read from its end."""
     spool, size = tempfile.NamedTemporaryFile(prefix="nestor-"), 0  # noqa: SIM115
-    for piece in pieces(path, PIECE):
+    for piece in read_pieces(path, PIECE):
         size += len(piece)
         room.hold_values(size, path)
         spool.write(piece)

@@ -15,69 +15,69 @@ SOURCE = b"nestor.source"
 """Under this key the file says where its rows came from."""
 
 
-def source_of(schema: pa.Schema) -> str | None:
+def read_source(schema: pa.Schema) -> str | None:
     """Where the rows of a file with this schema came from; None where it does not say."""
     source = (schema.metadata or {}).get(SOURCE)
     return source.decode("utf-8", "replace") if source else None
 
 
-def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
+def to_arrow_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
     """The rows as columns, each of the type that its values have; of text where they have no common one."""
-    return pa.Table.from_arrays([_array(values) for values in zip(*rows, strict=True)], names=list(names))
+    return pa.Table.from_arrays([_to_array(values) for values in zip(*rows, strict=True)], names=list(names))
 
 
-def _array(values: Sequence[Any]) -> pa.Array:
+def _to_array(values: Sequence[Any]) -> pa.Array:
     try:
         found = pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return _texts(values)
-    return _texts(values) if isinstance(found.type, pa.BaseExtensionType) else found
+        return _to_texts(values)
+    return _to_texts(values) if isinstance(found.type, pa.BaseExtensionType) else found
 
 
-def _texts(values: Iterable[Any]) -> pa.Array:
+def _to_texts(values: Iterable[Any]) -> pa.Array:
     return pa.array([None if v is None else str(v) for v in values], pa.string())
 
 
-def stored(chunks: Iterable[pa.Table], folder: Path, source: str) -> Path | None:
+def store_chunks(chunks: Iterable[pa.Table], folder: Path, source: str) -> Path | None:
     """The parquet file in `folder` that holds all chunks, under the digest of its content; None without any row.
 
     Types are known at the end only (a column may be empty for a million rows), so the chunks wait in files."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as beside:
-        parts = [_put_by(chunk, Path(beside) / f"{n}.arrow") for n, chunk in enumerate(chunks)]
+        parts = [_write_part(chunk, Path(beside) / f"{n}.arrow") for n, chunk in enumerate(chunks)]
         if not parts:
             return None
         whole = Path(beside) / "whole.parquet"
-        _joined(parts, whole, source)
+        _join_parts(parts, whole, source)
         with whole.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         return whole.replace(folder / f"table-{digest}.parquet")
 
 
-def _put_by(chunk: pa.Table, path: Path) -> Path:
+def _write_part(chunk: pa.Table, path: Path) -> Path:
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, chunk.schema) as writer:
         writer.write_table(chunk)
     return path
 
 
-def _joined(parts: Sequence[Path], path: Path, source: str) -> None:
+def _join_parts(parts: Sequence[Path], path: Path, source: str) -> None:
     """Writes the parts under each other, in the types that hold all of them."""
-    schemas = [_opened(part).schema for part in parts]
-    types = [_common([schema.field(i).type for schema in schemas]) for i in range(len(schemas[0]))]
+    schemas = [_open_part(part).schema for part in parts]
+    types = [_find_common_type([schema.field(i).type for schema in schemas]) for i in range(len(schemas[0]))]
     fields = [pa.field(name, kind) for name, kind in zip(schemas[0].names, types, strict=True)]
     schema = pa.schema(fields, metadata={SOURCE: source.encode()})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for part in parts:
-            given = _opened(part).columns
-            arrays = [_cast(column, kind) for column, kind in zip(given, types, strict=True)]
+            given = _open_part(part).columns
+            arrays = [_cast_column(column, kind) for column, kind in zip(given, types, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def _opened(part: Path) -> pa.Table:
+def _open_part(part: Path) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(part))).read_all()
 
 
-def _common(types: Sequence[pa.DataType]) -> pa.DataType:
+def _find_common_type(types: Sequence[pa.DataType]) -> pa.DataType:
     """The type that holds values of all these; text where there is none."""
     try:
         schemas = [pa.schema([("0", kind)]) for kind in types]
@@ -86,8 +86,8 @@ def _common(types: Sequence[pa.DataType]) -> pa.DataType:
         return pa.string()
 
 
-def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+def _cast_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     try:
         return column.cast(kind)
     except pa.ArrowException:
-        return pa.chunked_array([_texts(column.to_pylist())], pa.string())
+        return pa.chunked_array([_to_texts(column.to_pylist())], pa.string())

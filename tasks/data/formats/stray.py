@@ -6,30 +6,30 @@ import numpy as np
 import pandas as pd
 
 from models.data.table import Finding
-from models.errors import shortened
+from models.text.safe import shorten
 
 TOTALS = ("total", "totals", "grand total", "subtotal", "sum", "sums", "total:", "sum:", "gesamt", "summe")
 FEWEST = 10
 
 
-def without_strays(frame: pd.DataFrame, renamed: dict[str, str]) -> tuple[pd.DataFrame, list[Finding]]:
+def drop_stray_rows(frame: pd.DataFrame, renamed: dict[str, str]) -> tuple[pd.DataFrame, list[Finding]]:
     """The frame without such rows, and what is to be said."""
     findings = []
-    again = headers(frame, renamed)
+    again = mark_repeated_headers(frame, renamed)
     if again.any():
         rows = tuple(int(i) + 1 for i in np.flatnonzero(again)[:8])
         said = f"The header stands in the data again ({again.sum()} times, first as data row {rows[0]}); left out."
         findings.append(Finding("repeated_header", "warn", said, rows=rows))
         frame = frame[~again]
-    total = _total(frame) if len(frame) >= FEWEST else None
+    total = _find_total(frame) if len(frame) >= FEWEST else None
     if total:
-        said = f"The last row ({shortened(total)!r}) looks like a line of totals and was left out."
+        said = f"The last row ({shorten(total)!r}) looks like a line of totals and was left out."
         findings.append(Finding("totals_row", "warn", said, rows=(len(frame),)))
         frame = frame.iloc[:-1]
     return frame.reset_index(drop=True), findings
 
 
-def headers(frame: pd.DataFrame, renamed: dict[str, str]) -> np.ndarray:
+def mark_repeated_headers(frame: pd.DataFrame, renamed: dict[str, str]) -> np.ndarray:
     """Which rows hold the names of their own columns, as where csv files were joined end to end."""
     again = np.full(len(frame), frame.shape[1] > 1)
     for name in frame.columns[:20]:
@@ -39,18 +39,18 @@ def headers(frame: pd.DataFrame, renamed: dict[str, str]) -> np.ndarray:
     return again
 
 
-def _total(frame: pd.DataFrame) -> str | None:
+def _find_total(frame: pd.DataFrame) -> str | None:
     """The word by which the last row calls itself a total, where no other row uses it."""
-    called = totals(frame.iloc[-1])
-    return next((word for name, word in called if uses(frame, name, word) == 1), None)
+    called = find_total_words(frame.iloc[-1])
+    return next((word for name, word in called if count_uses(frame, name, word) == 1), None)
 
 
-def totals(row: pd.Series) -> list[tuple[str, str]]:
+def find_total_words(row: pd.Series) -> list[tuple[str, str]]:
     """(column, word) for the words by which the row may call itself a total."""
     words = [(str(name), str(value).strip()) for name, value in row.items() if isinstance(value, str)]
     return [(name, word) for name, word in words if word.casefold() in TOTALS]
 
 
-def uses(frame: pd.DataFrame, name: str, word: str) -> int:
+def count_uses(frame: pd.DataFrame, name: str, word: str) -> int:
     """How many rows of the column hold that word."""
     return int((frame[name].str.strip() == word).sum())

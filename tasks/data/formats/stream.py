@@ -18,10 +18,18 @@ import pyarrow as pa
 from models.data.table import Finding
 from models.errors import InputError
 from tasks.data.formats import encoding
-from tasks.data.formats.delimited import HEAD, Layout, Marks, batches, excels, layout, marks
+from tasks.data.formats.delimited import (
+    HEAD,
+    TextLayout,
+    TextMarks,
+    find_layout,
+    find_marks,
+    match_excel_line,
+    read_batches,
+)
 from tasks.data.headers import refuse_wide
-from tasks.data.room import Room
-from tasks.data.sources.files import compression, pieces, refuse_changed, refuse_markup, state
+from tasks.data.room import MemoryRoom
+from tasks.data.sources.files import detect_compression, read_file_state, read_pieces, refuse_changed, refuse_markup
 
 PIECE = 2**22
 """Bytes at once: what reading needs, whatever the file's size."""
@@ -30,7 +38,7 @@ LONGEST = 2**26
 
 
 @dataclass(frozen=True)
-class Coded:
+class TextEncoding:
     """How the bytes become text."""
 
     name: str
@@ -40,25 +48,25 @@ class Coded:
     """Whether stray bytes in utf-8 are read as cp1252."""
     said: Finding | None = None
 
-    def texts(self, path: Path, room: Room | None = None) -> Iterator[str]:
+    def texts(self, path: Path, room: MemoryRoom | None = None) -> Iterator[str]:
         """The text, piece by piece; stops where it is more than there is `room` for."""
         decoder, size = codecs.getincrementaldecoder(self.codec)(self.errors), 0
-        for piece in pieces(path, PIECE):
+        for piece in read_pieces(path, PIECE):
             size += len(piece)
             if room:
                 room.hold_text(size, path, whole=False)
             text = decoder.decode(piece)
-            yield encoding.mended(text) if self.mended else text
+            yield encoding.mend_text(text) if self.mended else text
         yield decoder.decode(b"", final=True)
 
 
 @dataclass(frozen=True)
-class Text:
+class TextFile:
     """A text file, looked through."""
 
     path: Path
-    coded: Coded
-    marks: Marks
+    coded: TextEncoding
+    marks: TextMarks
     head: str
     """Its beginning, which tells the separator and the header."""
     size: int
@@ -68,18 +76,18 @@ class Text:
     """What the file was when it was looked through."""
 
     @cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> TextLayout:
         """Separator, header, quotes."""
-        first = excels(self.head)
-        return layout(self.head[first.end() :] if first else self.head, first and first[1], self.marks, self.path)
+        first = match_excel_line(self.head)
+        return find_layout(self.head[first.end() :] if first else self.head, first and first[1], self.marks, self.path)
 
     def tables(self) -> Iterator[pa.Table]:
         """The columns as text under the names "0", "1", ..., some rows at a time; one more than the header has where
         lines end in a separator."""
-        above = self.layout.line + (excels(self.head) is not None)
-        blocks = _beneath(_whole_lines(self.coded.texts(self.path), self.path), above)
+        above = self.layout.line + (match_excel_line(self.head) is not None)
+        blocks = _skip_lines(_cut_at_lines(self.coded.texts(self.path), self.path), above)
         try:
-            for columns in batches(blocks, self.layout, above, self.path):
+            for columns in read_batches(blocks, self.layout, above, self.path):
                 yield pa.table(columns, names=[str(i) for i in range(len(columns))])
         except InputError:
             refuse_changed(self.path, self.state)
@@ -87,22 +95,22 @@ class Text:
         refuse_changed(self.path, self.state)
 
 
-def looked_through(path: Path, room: Room | None = None) -> Text:
+def inspect_text(path: Path, room: MemoryRoom | None = None) -> TextFile:
     """The text file, once nothing in its bytes speaks against it, nor that there is `room` for the whole of it."""
-    before = state(path)
-    if room and not compression(path):
+    before = read_file_state(path)
+    if room and not detect_compression(path):
         room.hold_text(before[1], path)
-    coded = _coded(path, room)
-    found, head, size, lines, said = Marks(), [], 0, 0, False
-    for block in _whole_lines(coded.texts(path), path):
-        found |= marks(block)
+    coded = _find_encoding(path, room)
+    found, head, size, lines, said = TextMarks(), [], 0, 0, False
+    for block in _cut_at_lines(coded.texts(path), path):
+        found |= find_marks(block)
         said = said or bool(block.strip())
         if size < HEAD:
             head.append(block)
         size, lines = size + len(block), lines + (block.count("\n") or block.count("\r"))
     if not said:
         raise InputError(f"{path} is empty: it holds no text.")
-    text = Text(path, coded, found, "".join(head), size, lines, before)
+    text = TextFile(path, coded, found, "".join(head), size, lines, before)
     refuse_markup(text.head, path)
     refuse_wide(text.layout.names, path)
     if room:
@@ -110,51 +118,51 @@ def looked_through(path: Path, room: Room | None = None) -> Text:
     return text
 
 
-def _coded(path: Path, room: Room | None) -> Coded:
+def _find_encoding(path: Path, room: MemoryRoom | None) -> TextEncoding:
     """The encoding, by the rules of encoding.py."""
-    name, said = encoding.told(next(pieces(path, 2000), b""), path)
-    coded = Coded(name or "utf-8", name or "utf-8", said=said)
+    name, said = encoding.detect_encoding(next(read_pieces(path, 2000), b""), path)
+    coded = TextEncoding(name or "utf-8", name or "utf-8", said=said)
     line = 1
     try:
         for text in coded.texts(path, room):
             if "\0" in text:
-                raise encoding.nul(path, line + text.count("\n", 0, text.index("\0")))
+                raise encoding.make_nul_error(path, line + text.count("\n", 0, text.index("\0")))
             line += text.count("\n")
     except UnicodeDecodeError as error:
         line += bytes(error.object[: error.start]).decode(coded.codec, "ignore").count("\n")
         if name:
-            raise encoding.unlike(name, line, error, path) from error
-        return _other(path, line)
+            raise encoding.make_mismatch_error(name, line, error, path) from error
+        return _find_other_encoding(path, line)
     return coded
 
 
-def _other(path: Path, line: int) -> Coded:
+def _find_other_encoding(path: Path, line: int) -> TextEncoding:
     """The encoding of what is not utf-8."""
     stray = letters = 0
-    for text in Coded("", "utf-8", "surrogateescape").texts(path):
+    for text in TextEncoding("", "utf-8", "surrogateescape").texts(path):
         if "\0" in text:
-            raise encoding.nul(path, line)
-        more = encoding.stray(text)
+            raise encoding.make_nul_error(path, line)
+        more = encoding.count_stray_bytes(text)
         stray, letters = stray + more[0], letters + more[1]
-    name, said = encoding.other(stray, letters, _head(path, 20 * encoding.SAMPLE), line, path)
+    name, said = encoding.choose_other_encoding(stray, letters, _read_head(path, 20 * encoding.SAMPLE), line, path)
     if name == "utf-8+cp1252":
-        return Coded(name, "utf-8", "surrogateescape", mended=True, said=said)
+        return TextEncoding(name, "utf-8", "surrogateescape", mended=True, said=said)
     if name != "cp1252":
-        return Coded(name, name, "replace", said=said)
-    open_bytes = any(re.search(b"[\x81\x8d\x8f\x90\x9d]", piece) for piece in pieces(path, PIECE))
-    return Coded(name, "latin-1" if open_bytes else "cp1252", said=said)
+        return TextEncoding(name, name, "replace", said=said)
+    open_bytes = any(re.search(b"[\x81\x8d\x8f\x90\x9d]", piece) for piece in read_pieces(path, PIECE))
+    return TextEncoding(name, "latin-1" if open_bytes else "cp1252", said=said)
 
 
-def _head(path: Path, size: int) -> bytes:
+def _read_head(path: Path, size: int) -> bytes:
     found = b""
-    for piece in pieces(path, size):
+    for piece in read_pieces(path, size):
         found += piece
         if len(found) >= size:
             break
     return found[:size]
 
 
-def _whole_lines(texts: Iterable[str], path: Path) -> Iterator[str]:
+def _cut_at_lines(texts: Iterable[str], path: Path) -> Iterator[str]:
     """The same text, cut where lines end."""
     waiting: list[str] = []
     line = 1
@@ -176,7 +184,7 @@ def _whole_lines(texts: Iterable[str], path: Path) -> Iterator[str]:
         yield rest
 
 
-def _beneath(blocks: Iterator[str], lines: int) -> Iterator[str]:
+def _skip_lines(blocks: Iterator[str], lines: int) -> Iterator[str]:
     """The blocks without so many lines at their beginning."""
     for block in blocks:
         first = io.StringIO(block, newline="")

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from models.errors import InputError, NestorError, listed, shortened
-from models.text.address import HIDDEN, masked
-from tasks.data.formats.pieces import columns, stored
-from tasks.data.headers import near
-from tasks.data.sources.moments import moment
+from models.errors import InputError, NestorError, join_names
+from models.text.address import HIDDEN, mask_address
+from models.text.safe import shorten
+from tasks.data.formats.pieces import store_chunks, to_arrow_table
+from tasks.data.headers import suggest_near_names
+from tasks.data.sources.moments import parse_moment
 from tasks.system.secret_addresses import hushed, named, revealed
 
 if TYPE_CHECKING:
@@ -40,30 +41,30 @@ def is_table(query: str) -> bool:
     return bool(TABLE.fullmatch(query.strip()))
 
 
-def fetched(address: str, query: str | None, bound: Mapping[str, str], now: datetime, folder: Path) -> Path:
+def fetch_query(address: str, query: str | None, bound: Mapping[str, str], now: datetime, folder: Path) -> Path:
     """The parquet file in `folder` that holds what the query gives; its name is the content's digest. InputError where
     the address, the query or a bound value is wrong, or nothing comes."""
-    known = masked(address)
-    url = _url(address)
+    known = mask_address(address)
+    url = _make_url(address)
     if not query:
         raise InputError(
             f"{known} is a database: which rows of it? Give --query: a table's name, or such as "
             '"select * from sales where day >= :since" with --bind since=today-28d.'
         )
-    values = {name: moment(value, now) for name, value in bound.items()}
-    with _connected(url, known) as connection:
-        asked = _asked(connection, query, values)
-        found = stored(_chunks(connection, asked, known), folder, f"{known} ({shortened(query, 80)})")
+    values = {name: parse_moment(value, now) for name, value in bound.items()}
+    with _open_connection(url, known) as connection:
+        asked = _bind_query(connection, query, values)
+        found = store_chunks(_read_chunks(connection, asked, known), folder, f"{known} ({shorten(query, 80)})")
     if found is None:
-        with_values = f" with {listed(f'{name} = {value}' for name, value in values.items())}" if values else ""
-        raise InputError(f"{known}: the query gave no rows{with_values}: {shortened(query, 120)}")
+        with_values = f" with {join_names(f'{name} = {value}' for name, value in values.items())}" if values else ""
+        raise InputError(f"{known}: the query gave no rows{with_values}: {shorten(query, 120)}")
     return found
 
 
 # ---------------------------------------------------------------- the address
 
 
-def _url(address: str) -> URL:
+def _make_url(address: str) -> URL:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -74,14 +75,17 @@ def _url(address: str) -> URL:
         url.get_dialect()
     except NoSuchModuleError:
         raise InputError(
-            f"{masked(address)} is an address of no database that is known here; known are such as "
+            f"{mask_address(address)} is an address of no database that is known here; known are such as "
             "postgresql://user@host/database and sqlite:///file.db. A file has to be on this machine."
         ) from None
     except (ArgumentError, ValueError):
-        raise InputError(f"{masked(address)} is no database address: postgresql://user@host:5432/database.") from None
+        raise InputError(
+            f"{mask_address(address)} is no database address: postgresql://user@host:5432/database."
+        ) from None
     if HIDDEN in address:
         raise InputError(
-            f"The password of {masked(address)} was never kept. Put the address into an environment variable or a "
+            f"The password of {mask_address(address)} was never kept. Put the address into an environment variable or "
+            "a "
             "Prefect Secret, and name that: env:NAME or secret:NAME."
         )
     _refuse_absent(url)
@@ -95,19 +99,21 @@ def _refuse_absent(url: URL) -> None:
         path = Path(file).expanduser()
         if not path.is_file():
             names = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-            raise InputError(f"No database file {path}.{near(path.name, names) if names else ''}")
+            raise InputError(f"No database file {path}.{suggest_near_names(path.name, names) if names else ''}")
 
 
 @contextmanager
-def _connected(url: URL, known: str) -> Iterator[Connection]:
+def _open_connection(url: URL, known: str) -> Iterator[Connection]:
     """A connection that may only read, and is closed without a commit."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    engine = _engine(url)
+    engine = _make_engine(url)
     try:
         connection = engine.connect()
     except (SQLAlchemyError, OSError) as error:
-        raise InputError(f"Can't connect to {known}: {_reason(error, url)}.{_advice(error)}") from None
+        raise InputError(
+            f"Can't connect to {known}: {_describe_reason(error, url)}.{_advise_on_password(error)}"
+        ) from None
     try:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA query_only = ON")
@@ -117,7 +123,7 @@ def _connected(url: URL, known: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _engine(url: URL) -> Engine:
+def _make_engine(url: URL) -> Engine:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
@@ -131,14 +137,14 @@ def _engine(url: URL) -> Engine:
         raise InputError(f"{url.get_backend_name()} needs the driver {error.name}, which is not here: {how}.") from None
 
 
-def _reason(error: BaseException, url: URL) -> str:
+def _describe_reason(error: BaseException, url: URL) -> str:
     """The database's own first line, without the password, whatever it quotes."""
     text = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
     text = re.sub(r"^connection failed: |^connection to server at .*? failed: |FATAL:\s+|^ERROR:\s+", "", text)
-    return shortened(hushed(text.replace(url.password, HIDDEN) if url.password else text), 200).rstrip(".")
+    return shorten(hushed(text.replace(url.password, HIDDEN) if url.password else text), 200).rstrip(".")
 
 
-def _advice(error: BaseException) -> str:
+def _advise_on_password(error: BaseException) -> str:
     if "password" in str(error).lower():
         return " The address may hold the password, as env:NAME or secret:NAME; PGPASSWORD and ~/.pgpass count too."
     return ""
@@ -147,7 +153,7 @@ def _advice(error: BaseException) -> str:
 # ---------------------------------------------------------------- the query
 
 
-def _asked(connection: Connection, query: str, values: Mapping[str, Any]) -> TextClause:
+def _bind_query(connection: Connection, query: str, values: Mapping[str, Any]) -> TextClause:
     """The query with its values bound; a bare table name means all of its rows."""
     from sqlalchemy import bindparam, text
     from sqlalchemy.types import DateTime, NullType
@@ -156,24 +162,24 @@ def _asked(connection: Connection, query: str, values: Mapping[str, Any]) -> Tex
         quote = connection.dialect.identifier_preparer.quote
         query = f"select * from {'.'.join(quote(part) for part in query.strip().split('.'))}"
     if not READS.match(query):
-        raise InputError(f"A query begins with SELECT or WITH, or is a table's name, not {shortened(query, 60)!r}.")
+        raise InputError(f"A query begins with SELECT or WITH, or is a table's name, not {shorten(query, 60)!r}.")
     asked = text(query)
     wanted = list(asked._bindparams)
     lacking = [name for name in wanted if name not in values]
     if lacking:
         raise InputError(
-            f"The query needs {listed(f':{name}' for name in lacking)}: give --bind {lacking[0]}=VALUE, such as "
-            f"{lacking[0]}=today-28d. Given: {listed(values) or 'none'}. (A colon that is no name is written \\:.)"
+            f"The query needs {join_names(f':{name}' for name in lacking)}: give --bind {lacking[0]}=VALUE, such as "
+            f"{lacking[0]}=today-28d. Given: {join_names(values) or 'none'}. (A colon that is no name is written \\:.)"
         )
     odd = [name for name in values if name not in wanted]
     if odd:
-        raise InputError(f"The query has no :{odd[0]}; it names {listed(f':{n}' for n in wanted) or 'no value'}.")
+        raise InputError(f"The query has no :{odd[0]}; it names {join_names(f':{n}' for n in wanted) or 'no value'}.")
     # Text has no type of its own: the database reads '30' as what it is compared with.
     types = {str: NullType(), datetime: DateTime(timezone=True)}
     return asked.bindparams(*(bindparam(n, value, type_=types.get(type(value))) for n, value in values.items()))
 
 
-def _chunks(connection: Connection, asked: TextClause, known: str) -> Iterator[pa.Table]:
+def _read_chunks(connection: Connection, asked: TextClause, known: str) -> Iterator[pa.Table]:
     """The result by chunks, each typed by its values."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -182,14 +188,16 @@ def _chunks(connection: Connection, asked: TextClause, known: str) -> Iterator[p
         result = connection.execution_options(yield_per=CHUNK).execute(asked)
         names = list(result.keys())
         for rows in result.partitions():
-            yield columns(names, rows)
+            yield to_arrow_table(names, rows)
     except SQLAlchemyError as error:
         if getattr(error, "connection_invalidated", False):
-            raise NestorError(f"{known} broke the connection off: {_reason(error, url)}. Try again.") from None
-        raise InputError(f"{known}: the query can't be run: {_reason(error, url)}.{_tables(connection)}") from None
+            raise NestorError(f"{known} broke the connection off: {_describe_reason(error, url)}. Try again.") from None
+        raise InputError(
+            f"{known}: the query can't be run: {_describe_reason(error, url)}.{_describe_tables(connection)}"
+        ) from None
 
 
-def _tables(connection: Connection) -> str:
+def _describe_tables(connection: Connection) -> str:
     """` Its tables: ...`, where they can be listed."""
     from sqlalchemy import inspect
     from sqlalchemy.exc import SQLAlchemyError
@@ -199,4 +207,4 @@ def _tables(connection: Connection) -> str:
         names = inspect(connection).get_table_names()
     except SQLAlchemyError:
         return ""
-    return f" Its tables: {listed(names)}." if names else " It holds no tables."
+    return f" Its tables: {join_names(names)}." if names else " It holds no tables."

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from models.data.table import Finding
-from models.errors import InputError, listed
+from models.errors import InputError, join_names
 
 # strftime's fields that a path may hold, as what they look like in a name.
 FIELDS = {
@@ -19,44 +19,44 @@ FIELDS = {
 PARTS = re.compile(r"%(.)", re.S)
 
 
-def dated(path: str | Path) -> bool:
+def has_date_field(path: str | Path) -> bool:
     """Whether the path holds a field of a date and is no file as it stands."""
     return any(m[1] in FIELDS for m in PARTS.finditer(str(path))) and not Path(path).expanduser().exists()
 
 
-def resolved(path: str | Path, today: date) -> tuple[Path, Finding | None]:
+def resolve_path(path: str | Path, today: date) -> tuple[Path, Finding | None]:
     """The newest file that fits the path's pattern and is not of after today, and what is to be said; a path without
     a pattern as it is. InputError where no file fits."""
-    if not dated(path):
+    if not has_date_field(path):
         return Path(path), None
     pattern = str(Path(path).expanduser())
-    found = sorted(_fitting(pattern))
+    found = sorted(_find_fitting_files(pattern))
     past = [(when, file) for when, file in found if when.date() <= today]
     if not past:
-        raise InputError(_none(Path(pattern), [file for _, file in found], today))
+        raise InputError(_explain_no_file(Path(pattern), [file for _, file in found], today))
     newest = past[-1][1]
     said = f"{newest} is the newest of {len(past)} file{'s'[: len(past) > 1]} that fit {path}."
     return newest, Finding("newest_file", "pass", said)
 
 
-def undated(name: str) -> str:
+def remove_date(name: str) -> str:
     """The name without its date and the signs around it: `sales` for `sales-%Y-%m-%d`."""
     field = rf"%[{''.join(FIELDS)}]"
     return re.sub(rf"[-_. ]*{field}(?:[-_.:T ]*{field})*", "", name)
 
 
-def _fitting(pattern: str) -> list[tuple[datetime, Path]]:
+def _find_fitting_files(pattern: str) -> list[tuple[datetime, Path]]:
     """(its time, file) for each file that fits."""
     fields = list(dict.fromkeys(m[1] for m in PARTS.finditer(pattern) if m[1] in FIELDS))
     if not {"Y", "y", "G"} & set(fields):
         raise InputError(f"{pattern} holds no year (%Y), so it can't be told which file is the newest.")
-    expression, stars = _expression(pattern)
+    expression, stars = _make_expression(pattern)
     found = [(re.fullmatch(expression, file), Path(file)) for file in glob.glob(stars)]
-    times = [(_time(fields, match), file) for match, file in found if match and file.is_file()]
+    times = [(_parse_time(fields, match), file) for match, file in found if match and file.is_file()]
     return [(when, file) for when, file in times if when is not None]
 
 
-def _expression(pattern: str) -> tuple[str, str]:
+def _make_expression(pattern: str) -> tuple[str, str]:
     """The pattern as a regular expression, in which a field that comes again is the same, and as a glob."""
     expression, stars, seen = "", "", set[str]()
     for part in re.split(r"(%.)", pattern, flags=re.S):
@@ -72,7 +72,7 @@ def _expression(pattern: str) -> tuple[str, str]:
     return expression, stars
 
 
-def _time(fields: list[str], match: re.Match[str]) -> datetime | None:
+def _parse_time(fields: list[str], match: re.Match[str]) -> datetime | None:
     """The time in a file's name; None where there is no such day."""
     names, values = [*fields], [match[f] for f in fields]
     if "V" in names:  # a week begins on its Monday
@@ -83,15 +83,15 @@ def _time(fields: list[str], match: re.Match[str]) -> datetime | None:
         return None
 
 
-def _none(pattern: Path, later: list[Path], today: date) -> str:
+def _explain_no_file(pattern: Path, later: list[Path], today: date) -> str:
     """What there is instead of a file that fits."""
     if later:
         return f"No file that fits {pattern} is of {today} or before: the first is {later[0]}."
-    folder = next(p for p in pattern.parents if not dated(p))
+    folder = next(p for p in pattern.parents if not has_date_field(p))
     if not folder.is_dir():
         return f"No file fits {pattern}: there is no folder {folder}."
     wanted = today.strftime(pattern.relative_to(folder).parts[0])
     names = sorted(p.name for p in folder.iterdir())
     near = difflib.get_close_matches(wanted, names, 3, 0.5) or names
-    held = f" The folder {folder} holds {listed(near)}." if near else f" The folder {folder} is empty."
+    held = f" The folder {folder} holds {join_names(near)}." if near else f" The folder {folder} is empty."
     return f"No file fits {pattern}, which today would be {today.strftime(str(pattern))}.{held}"

@@ -17,7 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from models.errors import InputError, listed, shortened
+from models.errors import InputError, join_names
+from models.text.safe import shorten
 
 # First bytes -> what the file is and what to do about it. Each was once saved under a name that ends in csv.
 FOREIGN = {
@@ -48,22 +49,23 @@ COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
 
 
-def located(path: str | Path) -> Path:
+def locate_file(path: str | Path) -> Path:
     """The path of a file that is there; stops with the nearest names where it is not."""
     found = Path(path).expanduser()
     try:
         if found.is_dir():
             inside = sorted(p.name for p in found.iterdir() if p.is_file())
             raise InputError(
-                f"{found} is a folder; give one file. " + (f"It holds {listed(inside)}." if inside else "It is empty.")
+                f"{found} is a folder; give one file. "
+                + (f"It holds {join_names(inside)}." if inside else "It is empty.")
             )
         if found.is_symlink() and not found.exists():
             raise InputError(f"The link {found} leads to {found.readlink()}, which is not there.")
         if not found.exists():
-            raise InputError(f"No file {found}.{_neighbours(found)}")
+            raise InputError(f"No file {found}.{_suggest_neighbours(found)}")
         _refuse_endless(found)
     except OSError as error:
-        raise InputError(f"{shortened(found, 200)} can't be read: {error.strerror or error}.") from error
+        raise InputError(f"{shorten(found, 200)} can't be read: {error.strerror or error}.") from error
     return found
 
 
@@ -78,13 +80,13 @@ def _refuse_endless(path: Path) -> None:
         )
 
 
-def _neighbours(path: Path) -> str:
+def _suggest_neighbours(path: Path) -> str:
     """` Near it: ...`, the files whose names are close, or that of the nearest folder that exists."""
     if not path.parent.is_dir():
         return f" There is no folder {path.parent} either."
     names = sorted(p.name for p in path.parent.iterdir())
     near = difflib.get_close_matches(path.name, names, 3, 0.6) or [n for n in names if n.split(".")[0] == path.stem][:3]
-    return f" Did you mean {listed(near)}?" if near else ""
+    return f" Did you mean {join_names(near)}?" if near else ""
 
 
 def refuse_foreign(data: bytes, path: Path) -> None:
@@ -94,46 +96,46 @@ def refuse_foreign(data: bytes, path: Path) -> None:
             raise InputError(f"{path} is {what}.")
     if data.startswith(ZIP):
         raise InputError(f"{path} is an Excel workbook; save the sheet as csv.")
-    if inner := _kind(data):
+    if inner := _match_compression(data):
         raise InputError(f"{path} is compressed twice: there is {inner} in it. Unpack it once.")
 
 
-def compression(path: Path) -> str | None:
+def detect_compression(path: Path) -> str | None:
     """How the file is compressed: gzip, bz2, xz, zstd, zip or not."""
     try:
         with path.open("rb") as file:
             start = file.read(6)
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
-    return "zip" if start.startswith(ZIP) else _kind(start)
+    return "zip" if start.startswith(ZIP) else _match_compression(start)
 
 
-def _kind(start: bytes) -> str | None:
+def _match_compression(start: bytes) -> str | None:
     return next((kind for first, kind in COMPRESSED.items() if start.startswith(first)), None)
 
 
-def pieces(path: Path, size: int) -> Iterator[bytes]:
+def read_pieces(path: Path, size: int) -> Iterator[bytes]:
     """The bytes in the file, decompressed, at most so many at a time; stops where they are no table."""
-    kind, first = compression(path), True
+    kind, first = detect_compression(path), True
     try:
-        with _stream(path, kind) as stream:
+        with _open_stream(path, kind) as stream:
             while piece := stream.read(size):
                 if first:
                     refuse_foreign(piece, path)
                 first = False
                 yield piece
     except BROKEN as error:
-        raise _broken(path, kind, error) from error
+        raise _make_broken_error(path, kind, error) from error
     if first:
         raise InputError(f"{path} is empty: it holds 0 bytes.")
 
 
 def is_parquet(path: Path) -> bool:
     """Whether the file, decompressed, is a parquet file."""
-    return next(pieces(path, 4000)).startswith(b"PAR1")
+    return next(read_pieces(path, 4000)).startswith(b"PAR1")
 
 
-def state(path: Path) -> tuple[int, ...]:
+def read_file_state(path: Path) -> tuple[int, ...]:
     """What is another where somebody has written to the file."""
     now = path.stat()
     return now.st_ino, now.st_size, now.st_mtime_ns
@@ -141,16 +143,16 @@ def state(path: Path) -> tuple[int, ...]:
 
 def refuse_changed(path: Path, before: tuple[int, ...]) -> None:
     """Stops where the file is not what it was `before`: what one look at it told does not hold for the next."""
-    if state(path) != before:
+    if read_file_state(path) != before:
         raise InputError(f"{path} changed while it was read. Wait until it is written, or give a copy.")
 
 
 @contextmanager
-def _stream(path: Path, kind: str | None) -> Iterator[Any]:
+def _open_stream(path: Path, kind: str | None) -> Iterator[Any]:
     """The file open for reading, decompressed."""
     if kind == "zip":
         with zipfile.ZipFile(path) as archive:
-            member = _member(archive, path)
+            member = _find_member(archive, path)
             with path.open("rb") if member is None else archive.open(member) as stream:
                 yield stream
     elif kind == "zstd":
@@ -162,19 +164,19 @@ def _stream(path: Path, kind: str | None) -> Iterator[Any]:
             yield stream
 
 
-def _broken(path: Path, kind: str | None, error: Exception) -> InputError:
+def _make_broken_error(path: Path, kind: str | None, error: Exception) -> InputError:
     if kind is None:
-        return InputError(f"{path} can't be read: {shortened(error, 80)}.")
-    return InputError(f"{path} is a broken or cut-off {kind} file ({shortened(error, 80)}); copy or make it again.")
+        return InputError(f"{path} can't be read: {shorten(error, 80)}.")
+    return InputError(f"{path} is a broken or cut-off {kind} file ({shorten(error, 80)}); copy or make it again.")
 
 
-def _member(archive: zipfile.ZipFile, path: Path) -> str | None:
+def _find_member(archive: zipfile.ZipFile, path: Path) -> str | None:
     """The name of the archive's one file; None in an Excel workbook."""
     names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX")]
     if "[Content_Types].xml" in names:
         return None
     if len(names) != 1:
-        raise InputError(f"{path} is a zip archive of {len(names)} files ({listed(names)}); give one file.")
+        raise InputError(f"{path} is a zip archive of {len(names)} files ({join_names(names)}); give one file.")
     return names[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from models.text.markdown import literal
+from models.text.markdown import escape_markdown
 from tasks.tracking.mirror.entry import NOTE
 
 SHARED = "Default"
@@ -24,7 +24,8 @@ def experiment(name: str) -> dict[str, str]:
     if name == SHARED:
         return {}
     said = (
-        f"Runs that trained or watched the model {literal(name)}. **Views > Training runs** has one row for each "
+        f"Runs that trained or watched the model {escape_markdown(name)}. **Views > Training runs** has one row for "
+        "each "
         "training; all other rows are its families, folds and trials."
     )
     return {
@@ -44,6 +45,7 @@ def _view() -> dict[str, object]:
 def model(name: str) -> str:
     """The description of a registered model."""
     return (
-        f"Versions of {literal(name)}, each from one run of Nestor. `models:/{name}@champion` is the version to use; "
+        f"Versions of {escape_markdown(name)}, each from one run of Nestor. `models:/{name}@champion` is the version "
+        "to use; "
         f"`@challenger` waits for a decision. `nestor runs {name}` tells who was champion when."
     )

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.text.address import masked_text
+from models.text.address import mask_text
 from tasks.run.folder import Workdir
 from tasks.run.journal import Record, joined, read_lines
 from tasks.tracking.mirror.entry import NOTE, entry, safe_names
@@ -229,7 +229,7 @@ def _without_passwords(value: Any) -> Any:
         return {k: _without_passwords(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_passwords(v) for v in value]
-    return masked_text(value) if isinstance(value, str) else value
+    return mask_text(value) if isinstance(value, str) else value
 
 
 def _moment(ms: int) -> str:

@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from models.errors import shortened
+from models.text.safe import shorten
 from tasks.run.folder import Workdir
 from tasks.system.lock import alone
 from tasks.system.secret_addresses import Hushed
@@ -78,7 +78,7 @@ class Upload:
             return self._process is None
         if self._process.returncode != 0:
             lines = (self.folder / "sync.log").read_text("utf-8", "replace").strip().splitlines()
-            self.said = shortened(lines[-1] if lines else "wandb sync failed", 200)
+            self.said = shorten(lines[-1] if lines else "wandb sync failed", 200)
         self._process = None
         return True
 

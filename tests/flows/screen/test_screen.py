@@ -12,7 +12,7 @@ from flows.screen import tables
 from flows.screen.board import Board, drawn
 from flows.screen.live import line, showing
 from models.data.table import Finding
-from models.outcome import FamilyOutcome, How, Interval, Report, Warned, finite
+from models.outcome import EvaluationPlan, FamilyOutcome, Interval, Report, ReportWarning, to_json_value
 from tasks.run import events as progress
 from tasks.run.events import Planned, Said, Saw, Stage, Tried
 
@@ -152,14 +152,15 @@ def test_quiet_is_quiet():
 def report(**more):
     values = {
         "name": WEIRD, "version": 3, "run_id": "3f2a91c0d4e5f607", "task": "binary", "metric": "roc_auc",
-        "winner": "[red]forest", "how": How("nested", 5, 4), "estimate": Interval(0.9213, 0.9155, 0.927),
+        "winner": "[red]forest", "how": EvaluationPlan("nested", 5, 4), "estimate": Interval(0.9213, 0.9155, 0.927),
         "test": Interval(0.9182), "optimism": 0.0041, "agreement": 0.31,
         "families": (
             FamilyOutcome("[red]forest", Interval(0.92, 0.91, 0.93), 0.93, 212, 3.0, (), 0.7),
             FamilyOutcome("linear", None, None, 5, 0.1),
         ),
         "trials": {"complete": 217}, "seconds": {"total": 119.2},
-        "warnings": tuple(Warned("w", f"{WEIRD} {k}") for k in range(12)), "left_out": {WEIRD: "too [b]slow[/b]"},
+        "warnings": tuple(ReportWarning("w", f"{WEIRD} {k}") for k in range(12)),
+        "left_out": {WEIRD: "too [b]slow[/b]"},
         "sentence": "In words.", "notes": ("A note.",), "alias": "champion", "tracking_uri": "sqlite:////a b/mlflow.db",
     }  # fmt: skip
     return Report(**{**values, **more})
@@ -181,7 +182,7 @@ def test_the_final_table(width):
 @pytest.mark.parametrize("method", ["bbc", "holdout"])
 def test_the_final_table_without_what_may_be_absent(method):
     absent = dict.fromkeys(("version", "run_id", "estimate", "test", "optimism", "agreement", "alias", "tracking_uri"))
-    bare = report(**absent, how=How(method, 0, 4), families=(), warnings=(), left_out={}, notes=())
+    bare = report(**absent, how=EvaluationPlan(method, 0, 4), families=(), warnings=(), left_out={}, notes=())
     assert "no model was registered" in text(tables.final_table(bare))
 
 
@@ -195,7 +196,7 @@ def test_values_for_json_are_plain_and_finite():
     import numpy as np
 
     value = {1: (math.nan, math.inf, 1.5), "a": np.float64(2.0), "b": np.int64(3), "c": {"d"}, "e": np.float64("nan")}
-    assert finite(value) == {"1": [None, None, 1.5], "a": 2.0, "b": 3, "c": ["d"], "e": None}
+    assert to_json_value(value) == {"1": [None, None, 1.5], "a": 2.0, "b": 3, "c": ["d"], "e": None}
 
 
 def test_findings_stand_with_stops_first():

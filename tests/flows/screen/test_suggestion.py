@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from flows.screen.suggestion import as_yaml
-from models.analysis.importance import Hyperparameter, Importance, tried
-from models.analysis.narrowing import Narrowed
+from models.analysis.importance import HyperparameterImportance, Importance, gather_trials
+from models.analysis.narrowing import NarrowedRange
 from models.config import Run
 from models.outcome import Interval
 from tasks.reporting.suggest import Learned, Suggestion
@@ -29,8 +29,10 @@ WORDS = {"kernel": ["rbf", "laplacian"], "machine": "smooth", "kind": ["no", "a 
 
 def learned(space, trials=120):
     share = Interval(0.3, 0.1, 0.5)
-    mattered = Importance(trials, trials, 4, 0.5, tuple(Hyperparameter(n, trials, share, share, share) for n in space))
-    return Learned(tried({}, True), mattered, tuple(Narrowed(n, r, "so it is") for n, r in space.items()))
+    mattered = Importance(
+        trials, trials, 4, 0.5, tuple(HyperparameterImportance(n, trials, share, share, share) for n in space)
+    )
+    return Learned(gather_trials({}, True), mattered, tuple(NarrowedRange(n, r, "so it is") for n, r in space.items()))
 
 
 def suggestion(**families):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from models.analysis.importance import FEWEST, importance, tried
-from models.tuning.space import value_at
+from models.analysis.importance import FEWEST, gather_trials, measure_importance
+from models.tuning.space import to_number
 from models.tuning.trial import Trial
 
 SPACE = {
@@ -58,7 +58,7 @@ def studies(folds=4, trials=30, noise=0.02, sign=1, seed=0):
 
 @pytest.fixture(scope="module")
 def mattered():
-    return importance(tried(studies(), True))
+    return measure_importance(gather_trials(studies(), True))
 
 
 def shares(mattered, kind):
@@ -99,14 +99,14 @@ def test_two_that_only_matter_together_are_a_pair():
     params = [{**DEFAULT, "rate": 10 ** rng.uniform(-5, 0), "depth": int(rng.integers(1, 9))} for _ in range(120)]
     either = [(p["rate"] > 10**-2.5) != (p["depth"] > 4) for p in params]
     found = {"1": [trial(k, p, [float(e)]) for k, (p, e) in enumerate(zip(params, either, strict=True))]}
-    one, other, share = importance(tried(found, True)).pairs[0]
+    one, other, share = measure_importance(gather_trials(found, True)).pairs[0]
     assert {one, other} == {"rate", "depth"}
     assert share.value > 0.4
 
 
 def test_the_same_trials_and_seed_say_the_same():
-    few = tried(studies(folds=2, trials=7), True)
-    one, again, other = (importance(few, seed=seed) for seed in (0, 0, 1))
+    few = gather_trials(studies(folds=2, trials=7), True)
+    one, again, other = (measure_importance(few, seed=seed) for seed in (0, 0, 1))
     assert one == again != other
 
 
@@ -121,11 +121,11 @@ def test_a_search_over_the_rows_of_all_folds_is_no_further_study_to_draw():
     one, two = (idle({**found, key: other}) for key in ("5", "all"))
     assert one.value == two.value
     assert one.high - one.low > 2 * (two.high - two.low) > 0
-    assert tried({**found, "run/all": other}, True).over_all == {4}
+    assert gather_trials({**found, "run/all": other}, True).over_all == {4}
 
 
 def idle(found):
-    return next(h.whole for h in importance(tried(found, True)).hyperparameters if h.name == "idle")
+    return next(h.whole for h in measure_importance(gather_trials(found, True)).hyperparameters if h.name == "idle")
 
 
 def test_what_is_foretold_is_of_configurations_that_were_not_seen_in_another_fold():
@@ -134,26 +134,26 @@ def test_what_is_foretold_is_of_configurations_that_were_not_seen_in_another_fol
     params = [DEFAULT, *(drawn(rng) for _ in range(29))]
     luck = rng.normal(size=30)
     found = {str(fold): [trial(k, p, [luck[k]]) for k, p in enumerate(params)] for fold in range(5)}
-    assert importance(tried(found, True)).explained < 0.2
+    assert measure_importance(gather_trials(found, True)).explained < 0.2
 
 
 def test_less_is_better_is_only_a_sign(mattered):
     turned = {fold: [replace(t, scores=tuple(-s for s in t.scores)) for t in ts] for fold, ts in studies().items()}
-    assert importance(tried(turned, False)) == mattered
+    assert measure_importance(gather_trials(turned, False)) == mattered
 
 
 def test_gains_are_over_the_default_on_the_inner_folds_that_both_have():
     """The first inner fold is hard: against the default's mean a stopped trial would look worse than it was."""
     found = {"1": [trial(0, DEFAULT, (0.0, 1.0, 1.0)), trial(1, {**DEFAULT, "depth": 2}, (0.1,), "pruned"),
                    trial(2, {**DEFAULT, "depth": 3}, (0.1, 1.1, 1.1))]}  # fmt: skip
-    assert tried(found, True).gain == pytest.approx([0.0, 0.1, 0.1])
+    assert gather_trials(found, True).gain == pytest.approx([0.0, 0.1, 0.1])
 
 
 def test_a_default_with_bad_luck_does_not_set_its_fold_apart():
     found = studies(folds=3, trials=20)
     first = found["1"][0]
     found["1"][0] = replace(first, scores=tuple(s - 5 for s in first.scores))
-    gains = tried(found, True)
+    gains = gather_trials(found, True)
     medians = [np.median(gains.gain[(gains.study == k) & (gains.number > 0)]) for k in range(3)]
     assert np.ptp(medians) < 1
 
@@ -172,13 +172,13 @@ def test_a_default_with_bad_luck_does_not_set_its_fold_apart():
 def test_what_has_no_score_of_whole_fits_is_left_out(odd):
     found = studies(folds=1, trials=3)
     found["0"].append(odd)
-    assert len(tried(found, True).gain) == 3
+    assert len(gather_trials(found, True).gain) == 3
 
 
 def test_one_that_diverged_is_not_the_whole_variance(mattered):
     found = studies()
     found["0"][5] = replace(found["0"][5], scores=(-1e9, -1e9, -1e9))
-    assert shares(importance(tried(found, True)), "alone")["rate"] == pytest.approx(
+    assert shares(measure_importance(gather_trials(found, True)), "alone")["rate"] == pytest.approx(
         shares(mattered, "alone")["rate"], abs=0.15
     )
 
@@ -204,7 +204,7 @@ IN_PART = {
     ],
 )
 def test_why_nothing_can_be_said(found, why):
-    mattered = importance(tried(found, True))
+    mattered = measure_importance(gather_trials(found, True))
     assert re.search(why, mattered.lack)
     assert not mattered.hyperparameters
 
@@ -213,7 +213,7 @@ def test_a_condition_with_few_trials_is_named_without_shares():
     found = {"1": [t for t in studies(folds=1, trials=40)["0"] if t.params["kind"] != "c"]}
     rare = studies(folds=1, trials=60, seed=5)["0"]
     found["1"] += [t for t in rare if t.params["kind"] == "c"][:4]
-    power = next(h for h in importance(tried(found, True)).hyperparameters if h.name == "power")
+    power = next(h for h in measure_importance(gather_trials(found, True)).hyperparameters if h.name == "power")
     assert (power.trials, power.alone) == (4, None)
 
 
@@ -231,14 +231,14 @@ def run_with(place, **space):
     ],
 )
 def test_ranges_of_several_runs_are_joined(first, second, both):
-    found = tried({"1": [run_with(0, depth=first)], "2": [run_with(1, depth=second)]}, True)
+    found = gather_trials({"1": [run_with(0, depth=first)], "2": [run_with(1, depth=second)]}, True)
     assert found.space["depth"] == both
     assert len(found.gain) == 2
 
 
 def test_numbers_without_steps_get_none_and_choices_are_all_kept():
     narrow = {"idle": FloatDistribution(0.2, 0.5), "kind": CategoricalDistribution(["a"])}
-    space = tried({"1": [run_with(0, **narrow)], "2": [run_with(1)]}, True).space
+    space = gather_trials({"1": [run_with(0, **narrow)], "2": [run_with(1)]}, True).space
     assert space["idle"] == FloatDistribution(0.0, 1.0)
     assert set(space["kind"].choices) == {"a", "b", "c"}
 
@@ -246,7 +246,7 @@ def test_numbers_without_steps_get_none_and_choices_are_all_kept():
 def test_what_a_family_asked_before_it_was_changed_is_left_out():
     old = run_with(1, depth=CategoricalDistribution([4, 6]))
     other_scale = run_with(1, rate=FloatDistribution(0.0, 1.0))
-    found = tried({"1": [run_with(0)], "2": [old], "3": [other_scale]}, True)
+    found = gather_trials({"1": [run_with(0)], "2": [old], "3": [other_scale]}, True)
     assert len(found.gain) == 1
     assert found.space == SPACE
 
@@ -255,5 +255,5 @@ def test_what_a_family_asked_before_it_was_changed_is_left_out():
                                  IntDistribution(2, 9), FloatDistribution(-1, 3)])  # fmt: skip
 def test_places_and_values_are_each_others_inverse(one):
     for value in (one.low, one.high, (one.low + one.high) // 2 or 1):
-        found = tried({"1": [Trial(0, {"x": value}, {}, "complete", (1.0,), distributions={"x": one})]}, True)
-        assert value_at(one, found.places[0, 0]) == pytest.approx(value)
+        found = gather_trials({"1": [Trial(0, {"x": value}, {}, "complete", (1.0,), distributions={"x": one})]}, True)
+        assert to_number(one, found.places[0, 0]) == pytest.approx(value)

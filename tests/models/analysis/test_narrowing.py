@@ -12,11 +12,11 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.analysis.importance import FEWEST as TELLING
-from models.analysis.importance import Hyperparameter, Importance, importance, tried
-from models.analysis.narrowing import FEWEST, best_of_each, narrowed
-from models.families import families
+from models.analysis.importance import HyperparameterImportance, Importance, gather_trials, measure_importance
+from models.analysis.narrowing import FEWEST, find_best_of_studies, narrow_space
+from models.families import load_families
 from models.fitting.family import Shape
-from models.tuning.space import at, bounded, distributions, place, walked
+from models.tuning.space import apply_ranges, list_distributions, to_place, to_value, walk_space
 from models.tuning.trial import Trial
 
 SPACE = {
@@ -44,18 +44,18 @@ def studies(trials=60, folds=4, best=1e-3, seed=0, sharp=1):
 
 def plainly(found):
     """An importance that names the hyperparameters and says nothing of them: no forest is fitted."""
-    return Importance(120, 120, 4, hyperparameters=tuple(Hyperparameter(n, 120) for n in found.space))
+    return Importance(120, 120, 4, hyperparameters=tuple(HyperparameterImportance(n, 120) for n in found.space))
 
 
 def boxed(**how):
-    found = tried(studies(**how), True)
-    return {one.name: one for one in narrowed(found, plainly(found), DEFAULT)}
+    found = gather_trials(studies(**how), True)
+    return {one.name: one for one in narrow_space(found, plainly(found), DEFAULT)}
 
 
 @cache
 def suggested(**how):
-    found = tried(studies(**how), True)
-    return {one.name: one for one in narrowed(found, importance(found), DEFAULT)}
+    found = gather_trials(studies(**how), True)
+    return {one.name: one for one in narrow_space(found, measure_importance(found), DEFAULT)}
 
 
 def test_the_box_holds_the_optimum_and_is_narrower():
@@ -95,26 +95,26 @@ def test_each_study_gives_its_own_best():
     whole = studies(trials=20)
     whole["0"] = [t if k == 0 else Trial(t.number, t.params, {}, t.state, (t.scores[0] + 5,) * 2, distributions=SPACE)
                   for k, t in enumerate(whole["0"])]  # fmt: skip
-    found = tried(whole, True)
-    assert np.bincount(found.study[best_of_each(found)]).tolist() == [3, 3, 3, 3]
+    found = gather_trials(whole, True)
+    assert np.bincount(found.study[find_best_of_studies(found)]).tolist() == [3, 3, 3, 3]
 
 
-@pytest.mark.parametrize("name", sorted(n for n, f in families().items() if f.tunable and "binary" in f.tasks))
+@pytest.mark.parametrize("name", sorted(n for n, f in load_families().items() if f.tunable and "binary" in f.tasks))
 def test_the_family_takes_what_is_suggested(name):
     """Random trials over the family's own space, whose scores are better the lower their first hyperparameters are."""
-    known, rng = families()[name], np.random.default_rng(0)
+    known, rng = load_families()[name], np.random.default_rng(0)
     shape = Shape(1_000, 20, "binary", 2, grid=(4, 5))
-    wide = distributions(known, shape)
+    wide = list_distributions(known, shape)
 
     def one(number):
-        walk = walked(known, shape, lambda n, d: known.default[n] if number == 0 else at(d, rng.uniform()))
-        score = -sum(place(d, walk.params[n]) / 2**k for k, (n, d) in enumerate(walk.distributions.items()))
+        walk = walk_space(known, shape, lambda n, d: known.default[n] if number == 0 else to_value(d, rng.uniform()))
+        score = -sum(to_place(d, walk.params[n]) / 2**k for k, (n, d) in enumerate(walk.distributions.items()))
         return Trial(number, walk.params, {}, "complete", (score,), distributions=walk.distributions)
 
-    found = tried({str(fold): [one(k) for k in range(40)] for fold in range(3)}, True)
-    ranges = {one.name: one.range for one in narrowed(found, plainly(found), known.default)}
+    found = gather_trials({str(fold): [one(k) for k in range(40)] for fold in range(3)}, True)
+    ranges = {one.name: one.range for one in narrow_space(found, plainly(found), known.default)}
     assert ranges
-    inside = distributions(bounded(known, ranges, shape), shape)
+    inside = list_distributions(apply_ranges(known, ranges, shape), shape)
     for hyperparameter in (n for n in ranges if n in inside):
         narrow, whole = inside[hyperparameter], wide[hyperparameter]
         if hasattr(whole, "choices"):

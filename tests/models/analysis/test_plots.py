@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.analysis import plots
-from models.outcome import Interval, ObjectiveOutcome, Point
+from models.outcome import FrontPoint, Interval, ObjectiveOutcome
 
 NAMES = ("roc_auc", "latency", "size", "gap:sex")
 
@@ -16,15 +16,15 @@ def pareto(count: int):
     draw = np.random.default_rng(0)
     values = np.column_stack([draw.uniform(0.6, 0.9, 12), 10.0 ** draw.uniform(-2, 1, 12), draw.uniform(1, 9, (12, 2))])
     points = [
-        Point("linear" if k % 2 else "tree", "1", k, tuple(one[:count]), True, True, k == 3)
+        FrontPoint("linear" if k % 2 else "tree", "1", k, tuple(one[:count]), True, True, k == 3)
         for k, one in enumerate(values)
     ]
     outcomes = [
         ObjectiveOutcome(name, name, "", place == 0, 5.0 if name == "size" else None, None, None, None)
         for place, name in enumerate(NAMES[:count])
     ]
-    with plots.style():
-        figure = plots.pareto(points, outcomes)
+    with plots.apply_style():
+        figure = plots.plot_pareto(points, outcomes)
         figure.canvas.draw()
     return values, figure
 
@@ -68,13 +68,13 @@ SHAPES = {
 def test_a_window_shows_all_but_what_would_flatten_it(shape, share, far):
     values = SHAPES[shape]
     outliers = np.full(max(1, int(share * len(values))) if share else 0, far)
-    assert plots.window(np.r_[outliers, values, np.nan]) == (values.min(), values.max())
+    assert plots.choose_window(np.r_[outliers, values, np.nan]) == (values.min(), values.max())
 
 
 def test_a_window_of_nothing_and_of_one_value_is_a_window():
-    assert plots.window(np.array([np.nan])) == (0.0, 1.0)
-    assert plots.window(np.array([3.0])) == (3.0, 3.0)
-    assert plots.window(np.zeros(20)) == (0.0, 0.0)
+    assert plots.choose_window(np.array([np.nan])) == (0.0, 1.0)
+    assert plots.choose_window(np.array([3.0])) == (3.0, 3.0)
+    assert plots.choose_window(np.zeros(20)) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("diverged", [0.02, 0.2, 0.45])
@@ -82,19 +82,19 @@ def test_a_window_of_nothing_and_of_one_value_is_a_window():
 def test_trials_that_diverged_do_not_flatten_the_others(diverged, greater):
     good = DRAW.uniform(0.8, 0.9, 200)
     bad = np.full(int(diverged * 200), -1e6 if greater else 1e6)
-    low, high = plots.worth_seeing(np.r_[bad, good], greater)
+    low, high = plots.choose_score_range(np.r_[bad, good], greater)
     assert low >= 0.5
     assert high <= 1.2
     assert (high if greater else low) == (good.max() if greater else good.min())
 
 
 @pytest.mark.parametrize("far", [(), (3,), (3, 50, 51)])
-@pytest.mark.parametrize("draw", [plots.predicted_true, plots.residuals])
+@pytest.mark.parametrize("draw", [plots.plot_predicted_true, plots.plot_residuals])
 def test_every_row_is_drawn_and_those_far_out_are_named(draw, far):
     target = np.linspace(0, 100, 200)
     prediction = target + DRAW.normal(size=200)
     target[list(far)] = 1e7
-    with plots.style():
+    with plots.apply_style():
         figure = draw(target, prediction)
         figure.canvas.draw()
     [axes] = figure.axes
@@ -108,8 +108,8 @@ def test_every_row_is_drawn_and_those_far_out_are_named(draw, far):
 def test_an_interval_that_goes_on_ends_in_an_arrow_and_the_first_rows_are_whole():
     near = [Interval(0.8 + k / 100, 0.78, 0.86) for k in range(5)]
     rows = [Interval(0.5, 0.1, 0.9), *near, Interval(-3e5, -9e5, 2e5)]
-    with plots.style():
-        figure = plots.intervals([(f"row {k}", one) for k, one in enumerate(rows)], "r2", 1)
+    with plots.apply_style():
+        figure = plots.plot_intervals([(f"row {k}", one) for k, one in enumerate(rows)], "r2", 1)
         figure.canvas.draw()
     [axes] = figure.axes
     low, high = axes.get_xlim()

@@ -10,8 +10,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.analysis import plots
-from models.analysis.importance import importance, tried
-from models.analysis.search_plots import figures, slices
+from models.analysis.importance import gather_trials, measure_importance
+from models.analysis.search_plots import plot_search, plot_slices
 from models.tuning.trial import Trial
 
 SPACE = {
@@ -35,16 +35,16 @@ def searched(trials=24, names=tuple(SPACE), conditional=False):
         space = {n: SPACE[n] for n in chosen}
         return Trial(number, {n: params[n] for n in chosen}, {}, "complete", (score,), distributions=space)
 
-    return tried({"1": [one(k) for k in range(trials)]}, True)
+    return gather_trials({"1": [one(k) for k in range(trials)]}, True)
 
 
 def drawn(found):
-    with plots.style():
+    with plots.apply_style():
         return {name: (svg(figure), caption) for name, (figure, caption) in made(found).items()}
 
 
 def made(found):
-    return figures(found, importance(found), "cost $")
+    return plot_search(found, measure_importance(found), "cost $")
 
 
 def svg(figure):
@@ -75,8 +75,8 @@ def test_one_hyperparameter_has_no_pairs():
 
 
 def test_ticks_are_the_ranges_own_values():
-    with plots.style():
-        figure, _ = slices(searched(), list(SPACE), "cost")
+    with plots.apply_style():
+        figure, _ = plot_slices(searched(), list(SPACE), "cost")
     ticks = {axes.get_title("left"): [t.get_text() for t in axes.get_xticklabels()] for axes in figure.axes}
     assert ticks["none or some"] == ["None", "some <b>", "0.5"]
     assert {"0.0001", "0.01"} & set(ticks["rate $x$"])

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from models import checks
-from models.checks import Work
+from models.checks import WorkRows
 from models.data.table import Finding, Reading, Table
 
 ROWS = 200
@@ -35,11 +35,11 @@ def numeric(**columns: Any) -> dict[str, Any]:
 
 
 def found(name: str, **changes: Any) -> list[Finding]:
-    return [f for f in checks.form(replace(SOUND, **changes)) if f.check == name and f.verdict != "pass"]
+    return [f for f in checks.check_form(replace(SOUND, **changes)) if f.check == name and f.verdict != "pass"]
 
 
 def test_every_file_is_a_check_with_a_sentence_for_sound_tables() -> None:
-    modules = checks.checks("form") | checks.checks("signal")
+    modules = checks.load_checks("form") | checks.load_checks("signal")
     assert modules
     for name, module in modules.items():
         assert module.PASSED.endswith("."), name
@@ -47,10 +47,10 @@ def test_every_file_is_a_check_with_a_sentence_for_sound_tables() -> None:
 
 
 def test_a_sound_table_passes_every_check() -> None:
-    assert {f.verdict for f in checks.form(SOUND)} == {"pass"}
-    work = Work(SOUND.features, SOUND.target, "binary", SOUND.classes)
-    assert {f.verdict for f in checks.signal(work)} == {"pass"}
-    assert {f.check for f in checks.form(SOUND)} == set(checks.checks("form"))
+    assert {f.verdict for f in checks.check_form(SOUND)} == {"pass"}
+    work = WorkRows(SOUND.features, SOUND.target, "binary", SOUND.classes)
+    assert {f.verdict for f in checks.check_signal(work)} == {"pass"}
+    assert {f.check for f in checks.check_form(SOUND)} == set(checks.load_checks("form"))
 
 
 WIDE = numeric(**{f"c{i}": DRAW.normal(size=ROWS) for i in range(300)})
@@ -94,7 +94,7 @@ def test_a_column_with_gaps_and_one_value_is_kept() -> None:
 
 def test_messages_are_bounded() -> None:
     long = {f"{i}" + "n" * 3000: np.ones(ROWS) for i in range(50)}
-    for finding in checks.form(
+    for finding in checks.check_form(
         replace(SOUND, **numeric(a=SOUND.features["a"], **long), classes=("y" * 3000, "n" * 3000))
     ):
         assert len(finding.message) < 1000
@@ -104,7 +104,11 @@ def test_messages_are_bounded() -> None:
 def signals(
     name: str, features: pd.DataFrame, target: np.ndarray, task: Any, classes: tuple[Any, ...] = ()
 ) -> list[Finding]:
-    return [f for f in checks.signal(Work(features, target, task, classes)) if f.check == name and f.verdict == "warn"]
+    return [
+        f
+        for f in checks.check_signal(WorkRows(features, target, task, classes))
+        if f.check == name and f.verdict == "warn"
+    ]
 
 
 def test_leaks_are_seen_in_every_task() -> None:

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import skops.io
 
-from models.columns import MOST_CODES, TRUSTED, Prepared, many_levels, prepare, transform
-from models.columns.given import within
-from models.families import families
+from models.columns import MOST_CODES, TRUSTED, PreparedRows, count_many_levels, prepare, transform
+from models.columns.given import walk_steps
+from models.families import load_families
 from models.fitting.family import Needs
 from tests.sessions import KINDS, frame
 
-NEEDS = sorted({f.needs for f in families().values()}, key=astuple)
+NEEDS = sorted({f.needs for f in load_families().values()}, key=astuple)
 EVERY = [Needs(c, m, s) for c in ("codes", "onehot", "levels") for m in (True, False) for s in (True, False)]  # type: ignore[arg-type]
 COLUMNS = ["number", "noise", "flag", "colour", "town", "day", "words", "grade", "shop", "user", "essay"]
 MINE = {"grade": "ordered", "shop": "key", "user": "key", "essay": "text"}
@@ -51,7 +51,9 @@ def goal(task: str = "regression", rows: int = 240) -> np.ndarray:
     return values.to_numpy(float) if task == "regression" else np.unique(values, return_inverse=True)[1]
 
 
-def made(features: pd.DataFrame, needs: Needs, target: np.ndarray | None = None, task: str = "regression") -> Prepared:
+def made(
+    features: pd.DataFrame, needs: Needs, target: np.ndarray | None = None, task: str = "regression"
+) -> PreparedRows:
     target = goal() if target is None else target
     return prepare(features, kinds(features), target, task, needs, 0, ORDERS)  # type: ignore[arg-type]
 
@@ -141,7 +143,7 @@ def test_no_row_is_encoded_by_the_targets_of_its_own_unit(task):
     )
     assert abs(np.corrcoef(alone.X[:, -1], target == target.max())[0, 1]) > 0.7
     assert np.ptp(apart.X, axis=0) == pytest.approx(0, abs=0.3), "but the folds' means differ a little"
-    assert not [one for one in within(apart.transformer) if isinstance(getattr(one, "cv", 5), list)]
+    assert not [one for one in walk_steps(apart.transformer) if isinstance(getattr(one, "cv", 5), list)]
 
 
 def test_many_levels_become_one_number_each():
@@ -235,7 +237,7 @@ def test_families_that_ask_for_levels_get_the_code_of_each():
         pairs = pd.DataFrame({"code": codes[:, place], "level": features[column]}).drop_duplicates()
         assert pairs["code"].is_unique
         assert (pairs["code"] == -1).sum() == pairs["level"].isna().sum()
-    assert many_levels(features, kinds(features)) == 2
+    assert count_many_levels(features, kinds(features)) == 2
 
 
 def test_an_outlier_does_not_squeeze_the_other_values_where_scale_is_asked_for():

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from models.config import Gate, Retrain, Run, Score
-from models.config.places import unfolded
-from models.config.problems import valid
+from models.config.places import unfold_groups
+from models.config.problems import validate_settings
 from models.errors import InputError
-from tasks.data import read
+from tasks.data import read_table
 
 LIGHTGBM = {"lightgbm": {"space": {"learning_rate": [0.01, 0.1], "num_leaves": 15}}}
 
@@ -27,7 +27,7 @@ LIGHTGBM = {"lightgbm": {"space": {"learning_rate": [0.01, 0.1], "num_leaves": 1
     ],
 )
 def test_dots_are_groups_at_every_depth(said):
-    assert unfolded(said, Run) == {"families": LIGHTGBM}
+    assert unfold_groups(said, Run) == {"families": LIGHTGBM}
     changed = Retrain(name="a", changes=said)
     assert changed.changes == {"families": LIGHTGBM}
     assert Run(data="t.csv", **changed.changes) == Run.model_validate({"data": "t.csv", "families": LIGHTGBM})
@@ -42,7 +42,7 @@ def test_single_families_are_read_so_in_python_and_in_lines_too():
     lines: Any = ["lightgbm.space.learning_rate=0.01,0.1", "lightgbm.space.num_leaves=15"]
     dotted: Any = {"lightgbm.space": {"learning_rate": [0.01, 0.1], "num_leaves": 15}}
     assert Run(data="t.csv", families=lines) == Run(data="t.csv", families=dotted)
-    assert unfolded({"families": lines}, Run)["families"]["lightgbm"]["space"] == {
+    assert unfold_groups({"families": lines}, Run)["families"]["lightgbm"]["space"] == {
         "learning_rate": "0.01,0.1",
         "num_leaves": "15",
     }
@@ -58,7 +58,7 @@ def test_single_families_are_read_so_in_python_and_in_lines_too():
 )
 def test_what_is_said_twice_is_told(said, why):
     with pytest.raises(InputError, match=why):
-        valid(Retrain, {"name": "a", "changes": said})
+        validate_settings(Retrain, {"name": "a", "changes": said})
 
 
 def test_columns_that_are_called_by_numbers_are_named_by_them():
@@ -76,7 +76,7 @@ def test_columns_that_are_called_by_numbers_are_named_by_them():
 def test_a_frame_whose_columns_are_numbers_is_read_by_them():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(60, 3)))
-    table = read(Run(data=frame, target=2, drop=0))  # type: ignore[arg-type]
+    table = read_table(Run(data=frame, target=2, drop=0))  # type: ignore[arg-type]
     assert list(table.features) == ["1"]
     np.testing.assert_array_equal(table.target, frame[2])
 
@@ -84,4 +84,4 @@ def test_a_frame_whose_columns_are_numbers_is_read_by_them():
 @pytest.mark.parametrize("wrong", [True, ["y"], {"y": 1}, object()])
 def test_what_names_no_column_is_told_in_a_line(wrong):
     with pytest.raises(InputError, match=r"^target: should be a valid string, not "):
-        valid(Run, {"data": "t.csv", "target": wrong})
+        validate_settings(Run, {"data": "t.csv", "target": wrong})

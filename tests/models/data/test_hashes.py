@@ -25,6 +25,6 @@ COLUMNS = {
 def test_they_are_those_of_pandas(rows, monkeypatch):
     monkeypatch.setattr(hashes, "_AT_ONCE", 7)
     frame = pd.DataFrame(COLUMNS).head(rows)
-    assert hashes.of_rows(frame).tolist() == pd.util.hash_pandas_object(frame, index=False).tolist()
+    assert hashes.hash_rows(frame).tolist() == pd.util.hash_pandas_object(frame, index=False).tolist()
     for name in frame:
-        assert hashes.of_values(frame[name]).tolist() == pd.util.hash_pandas_object(frame[name], index=False).tolist()
+        assert hashes.hash_values(frame[name]).tolist() == pd.util.hash_pandas_object(frame[name], index=False).tolist()

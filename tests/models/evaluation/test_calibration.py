@@ -9,8 +9,15 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
-from models.evaluation.calibration import LEAST, LEAST_STEPS, Calibration, calibrated, chosen, fitted
-from models.metrics.metric import metric_for
+from models.evaluation.calibration import (
+    LEAST,
+    LEAST_STEPS,
+    Calibration,
+    calibrate_classifier,
+    choose_calibration,
+    fit_calibration,
+)
+from models.metrics.metric import make_metric
 
 METHODS = ("temperature", "sigmoid", "isotonic")
 
@@ -45,16 +52,16 @@ def parts(target, odds, count=4, weight=None):
 
 
 def metric(classes, name="log_loss"):
-    return metric_for(name, "binary" if classes == 2 else "multiclass", tuple(range(classes)))
+    return make_metric(name, "binary" if classes == 2 else "multiclass", tuple(range(classes)))
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_what_is_judged_is_what_the_library_predicts(method, classes):
     fold = (*drawn(800, classes, 3.0), None)
-    made = fitted(method, fold)
+    made = fit_calibration(method, fold)
     new = drawn(200, classes, 3.0, seed=1)[1]
-    whole = calibrated(Said().fit(new[:classes], np.arange(classes)), made)
+    whole = calibrate_classifier(Said().fit(new[:classes], np.arange(classes)), made)
     assert np.array_equal(whole.predict_proba(new), made.applied(new))
     assert made.applied(new).sum(axis=1) == pytest.approx(1)
 
@@ -68,14 +75,14 @@ def test_it_is_fitted_as_the_library_fits_it(method, classes):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         library.fit(odds, target, weight)
-    ours = fitted(method, (target, odds, weight)).applied(odds)
+    ours = fit_calibration(method, (target, odds, weight)).applied(odds)
     bound = 0.02 if method == "isotonic" else 1e-6  # the steps' ends are bounded here
     assert np.abs(ours - library.predict_proba(odds)).max() < bound
 
 
 def test_steps_never_say_never():
     target, odds = drawn(800, 2, 3.0)
-    said = fitted("isotonic", (target, odds, None)).applied(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    said = fit_calibration("isotonic", (target, odds, None)).applied(np.array([[1.0, 0.0], [0.0, 1.0]]))
     assert said.min() > 0
 
 
@@ -83,7 +90,7 @@ def test_steps_never_say_never():
 @pytest.mark.parametrize("power", [0.4, 3.0])
 def test_probabilities_that_are_off_are_mended(classes, power):
     target, odds = drawn(2000, classes, power)
-    made, crossed = chosen(metric(classes), *parts(target, odds))
+    made, crossed = choose_calibration(metric(classes), *parts(target, odds))
     assert made is not None
     fresh = drawn(4000, classes, power, seed=5)
     true = drawn(4000, classes, 1.0, seed=5)[1]
@@ -96,7 +103,7 @@ def test_probabilities_that_are_off_are_mended(classes, power):
 def test_true_probabilities_are_left_alone_in_nineteen_of_twenty_tables():
     kept = 0
     for seed in range(8):
-        made, crossed = chosen(metric(2), *parts(*drawn(600, seed=seed)))
+        made, crossed = choose_calibration(metric(2), *parts(*drawn(600, seed=seed)))
         kept += made is not None
         assert made is not None or np.array_equal(np.concatenate(crossed), drawn(600, seed=seed)[1])
     assert kept <= 1
@@ -108,8 +115,10 @@ def test_copies_of_rows_are_no_more_evidence():
     for seed in range(6):
         target, odds = (np.repeat(values, 10, axis=0) for values in drawn(520, 6, 1.08, seed))
         folds, rows = parts(target, odds)
-        sure.append([chosen(metric(6), folds, keys)[0] is not None for keys in (rows, [r // 10 for r in rows])])
-        alone = chosen(metric(6), *parts(*drawn(520, 6, 1.08, seed)))[0] is not None
+        sure.append(
+            [choose_calibration(metric(6), folds, keys)[0] is not None for keys in (rows, [r // 10 for r in rows])]
+        )
+        alone = choose_calibration(metric(6), *parts(*drawn(520, 6, 1.08, seed)))[0] is not None
         assert sure[-1][1] == alone
     assert sum(apart for apart, _ in sure) > sum(together for _, together in sure)
 
@@ -119,7 +128,9 @@ def test_each_row_is_calibrated_by_rows_of_other_keys():
     target, odds = drawn(1000, 3, 3.0)
     rows = np.arange(1000)
     turned = np.where(rows % 5 == 2, (target + 1) % 3, target)
-    one, two = (np.concatenate(chosen(metric(3), *parts(each, odds), "always")[1]) for each in (target, turned))
+    one, two = (
+        np.concatenate(choose_calibration(metric(3), *parts(each, odds), "always")[1]) for each in (target, turned)
+    )
     same = (one == two).all(axis=1)
     assert same[rows % 5 == 2].all()
     assert not same[rows % 5 != 2].any()
@@ -138,13 +149,13 @@ def test_each_row_is_calibrated_by_rows_of_other_keys():
     ],
 )
 def test_it_is_for_metrics_that_read_probabilities_and_for_those_who_ask(name, calibrate, rows, done):
-    made, _ = chosen(metric(2, name), *parts(*drawn(rows, 2, 3.0)), calibrate)
+    made, _ = choose_calibration(metric(2, name), *parts(*drawn(rows, 2, 3.0)), calibrate)
     assert (made is not None) == done
 
 
 def test_one_inner_fold_is_cross_fitted_over_its_keys():
     target, odds = drawn(2000, 2, 3.0)
-    made, crossed = chosen(metric(2), [(target, odds, None)], [np.arange(2000)])
+    made, crossed = choose_calibration(metric(2), [(target, odds, None)], [np.arange(2000)])
     assert made is not None
     assert metric(2).score(target, crossed[0]) < metric(2).score(target, odds)
 
@@ -153,20 +164,20 @@ def test_one_inner_fold_is_cross_fitted_over_its_keys():
 def test_rows_of_one_key_are_left_as_they_are(calibrate):
     """One inner split may judge one group alone: no other would be there to be calibrated by."""
     target, odds = drawn(2000, 3, 3.0)
-    made, shown = chosen(metric(3), [(target, odds, None)], [np.full(2000, 7)], calibrate)
+    made, shown = choose_calibration(metric(3), [(target, odds, None)], [np.full(2000, 7)], calibrate)
     assert made is None
     assert np.array_equal(shown[0], odds)
 
 
 @pytest.mark.parametrize(("power", "pooled", "done"), [(3.0, True, False), (3.0, False, True), (0.4, True, True)])
 def test_members_of_a_bag_that_are_too_sure_are_left_to_each_other(power, pooled, done):
-    made, _ = chosen(metric(3), *parts(*drawn(1000, 3, power)), pooled=pooled)
+    made, _ = choose_calibration(metric(3), *parts(*drawn(1000, 3, power)), pooled=pooled)
     assert (made is not None) == done
 
 
 def test_steps_need_rows_and_several_classes_one_temperature():
-    few = chosen(metric(2), *parts(*drawn(LEAST_STEPS - 1, 2, 3.0)))[0]
-    many = chosen(metric(6), *parts(*drawn(2000, 6, 3.0)))[0]
+    few = choose_calibration(metric(2), *parts(*drawn(LEAST_STEPS - 1, 2, 3.0)))[0]
+    many = choose_calibration(metric(6), *parts(*drawn(2000, 6, 3.0)))[0]
     assert few is not None
     assert few.method != "isotonic"
     assert many is not None
@@ -174,5 +185,5 @@ def test_steps_need_rows_and_several_classes_one_temperature():
 
 
 def test_it_is_plain_numbers():
-    made = fitted("sigmoid", (*drawn(800, 3, 3.0), None))
+    made = fit_calibration("sigmoid", (*drawn(800, 3, 3.0), None))
     assert Calibration(**asdict(made)) == made

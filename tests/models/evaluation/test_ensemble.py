@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evaluation.ensemble import MOST_MEMBERS, MOST_PER_FAMILY, Candidate, shortlisted, weigh
-from models.metrics.metric import metric_for
+from models.evaluation.ensemble import MOST_MEMBERS, MOST_PER_FAMILY, Candidate, shortlist_candidates, weigh_candidates
+from models.metrics.metric import make_metric
 
 METRICS = {
-    "binary": metric_for(None, "binary", ("a", "b")),
-    "multiclass": metric_for(None, "multiclass", ("a", "b", "c")),
-    "regression": metric_for(None, "regression", ()),
+    "binary": make_metric(None, "binary", ("a", "b")),
+    "multiclass": make_metric(None, "multiclass", ("a", "b", "c")),
+    "regression": make_metric(None, "regression", ()),
 }
 FOLDS, ROWS = 3, 40
 
@@ -53,7 +53,7 @@ def inner(metric, targets, folds) -> float:
 def test_weights_sum_to_one_over_few_members_and_never_lose_to_the_best_alone(task, seed, count):
     metric = METRICS[task]
     candidates, targets = pool(task, count, seed)
-    members, score = weigh(candidates, targets, [None] * FOLDS, metric)
+    members, score = weigh_candidates(candidates, targets, [None] * FOLDS, metric)
     assert sum(m.weight for m in members) == pytest.approx(1)
     assert all(m.weight > 0 for m in members)
     assert len(members) <= MOST_MEMBERS
@@ -67,22 +67,22 @@ def test_weights_sum_to_one_over_few_members_and_never_lose_to_the_best_alone(ta
 @pytest.mark.parametrize("task", METRICS)
 def test_the_order_of_candidates_does_not_matter(task):
     candidates, targets = pool(task, 8)
-    first = weigh(candidates, targets, [None] * FOLDS, METRICS[task])
+    first = weigh_candidates(candidates, targets, [None] * FOLDS, METRICS[task])
     random.Random(0).shuffle(candidates)
-    assert weigh(candidates, targets, [None] * FOLDS, METRICS[task]) == first
+    assert weigh_candidates(candidates, targets, [None] * FOLDS, METRICS[task]) == first
 
 
 @pytest.mark.parametrize("task", METRICS)
 def test_two_that_err_differently_are_better_together(task):
     candidates, targets = pool(task, 2)
-    members, _ = weigh(candidates, targets, [None] * FOLDS, METRICS[task])
+    members, _ = weigh_candidates(candidates, targets, [None] * FOLDS, METRICS[task])
     assert len(members) == 2
 
 
 def test_a_copy_of_the_best_adds_nothing():
     candidates, targets = pool("regression", 1)
     twin = Candidate("b", 9, candidates[0].folds, candidates[0].inner)
-    members, _ = weigh([*candidates, twin], targets, [None] * FOLDS, METRICS["regression"])
+    members, _ = weigh_candidates([*candidates, twin], targets, [None] * FOLDS, METRICS["regression"])
     assert [(m.family, m.weight) for m in members] == [("a", 1.0)]
 
 
@@ -90,12 +90,12 @@ def test_rows_of_no_weight_do_not_choose():
     candidates, targets = pool("regression", 2)
     good = Candidate("good", 0, tuple(np.where(np.arange(ROWS) < 20, y, 9.0) for y in targets), 1.0)
     weights = [np.where(np.arange(ROWS) < 20, 1.0, 0.0)] * FOLDS
-    members, score = weigh([good, *candidates], targets, weights, METRICS["regression"])
+    members, score = weigh_candidates([good, *candidates], targets, weights, METRICS["regression"])
     assert [m.family for m in members] == ["good"]
     assert score == 0
 
 
 def test_at_most_three_of_a_family_go_on_the_best_first():
     candidates, _ = pool("regression", 9, names="a")
-    kept = shortlisted(candidates, METRICS["regression"])
+    kept = shortlist_candidates(candidates, METRICS["regression"])
     assert [c.inner for c in kept] == sorted(c.inner for c in candidates)[:MOST_PER_FAMILY]

@@ -9,15 +9,21 @@ import pytest
 from scipy.signal import lfilter
 
 from models.config import Gate
-from models.evaluation.estimate import time_blocks
-from models.evaluation.gate import FRESH, Cost, Published, Verdict, decide, measure
-from models.evaluation.looks import LOOKS, level_of, likeliest, lower_bound, skewness
-from models.metrics.metric import metric_for
+from models.evaluation.estimate import make_time_blocks
+from models.evaluation.gate import FRESH, ModelCost, PublishedScore, Verdict, decide_promotion, score_versions
+from models.evaluation.looks import (
+    LOOKS,
+    compute_look_level,
+    compute_lower_bound,
+    compute_skewness,
+    estimate_likeliest_gain,
+)
+from models.metrics.metric import make_metric
 from models.outcome import Interval
 
-LOSS = metric_for("log_loss", "binary", ("no", "yes"))
-AUC = metric_for("roc_auc", "binary", ("no", "yes"))
-RMSE = metric_for("rmse", "regression", ())
+LOSS = make_metric("log_loss", "binary", ("no", "yes"))
+AUC = make_metric("roc_auc", "binary", ("no", "yes"))
+RMSE = make_metric("rmse", "regression", ())
 SIMULATIONS = 80
 
 
@@ -49,7 +55,7 @@ def drifting(rng, n, alike=0.6):
     """Values and two models whose losses go on from one row to the next; blocks of time as units."""
     target = rng.normal(size=n)
     errors = lfilter([np.sqrt(1 - alike**2)], [1, -alike], rng.normal(size=(2, n + 50)))[:, 50:]
-    return target, target + np.exp(errors[0] / 2), target + np.exp(errors[1] / 2), time_blocks(np.arange(n))
+    return target, target + np.exp(errors[0] / 2), target + np.exp(errors[1] / 2), make_time_blocks(np.arange(n))
 
 
 def promoted(simulate, metric, gate=None, seeds=SIMULATIONS, **how):
@@ -58,7 +64,7 @@ def promoted(simulate, metric, gate=None, seeds=SIMULATIONS, **how):
     for seed in range(seeds):
         target, champion, challenger, *units = simulate(np.random.default_rng(seed))
         drawn = units[0] if units else np.arange(len(target))
-        found += decide(metric, target, champion, challenger, drawn, gate, **how).promoted is True
+        found += decide_promotion(metric, target, champion, challenger, drawn, gate, **how).promoted is True
     return found / seeds
 
 
@@ -68,7 +74,7 @@ def surely(simulate, metric, level=0.95, seeds=SIMULATIONS):
     for seed in range(seeds):
         target, champion, challenger, *units = simulate(np.random.default_rng(seed))
         folds = [(target, champion, None), (target, challenger, None)]
-        found += measure(metric, folds, units[0] if units else np.arange(len(target)), seed).low(level) > 0
+        found += score_versions(metric, folds, units[0] if units else np.arange(len(target)), seed).low(level) > 0
     return found / seeds
 
 
@@ -97,22 +103,22 @@ def sequence(seed, fresh):
 def test_twenty_challengers_that_are_no_better_rarely_succeed_by_chance(fresh, sequences):
     def succeeds(seed):
         looks = enumerate(sequence(seed, fresh), 1)
-        return any(decide(LOSS, *three, np.arange(200), Gate(), look=look).promoted for look, three in looks)
+        return any(decide_promotion(LOSS, *three, np.arange(200), Gate(), look=look).promoted for look, three in looks)
 
     assert sum(succeeds(seed) for seed in range(sequences)) / sequences <= most(0.05, sequences)
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
 def test_any_twenty_looks_in_a_row_share_what_the_level_leaves(level):
-    risks = [1 - level_of(look, level) for look in range(1, 3 * LOOKS)]
+    risks = [1 - compute_look_level(look, level) for look in range(1, 3 * LOOKS)]
     assert sum(risks[:LOOKS]) == pytest.approx(1 - level)
     assert all(0 < later <= earlier for earlier, later in pairwise(risks))
 
 
 def test_a_verdict_says_which_level_its_look_has_and_why():
     target, champion, challenger = rows(np.random.default_rng(0), 300)
-    verdict = decide(LOSS, target, champion, challenger, np.arange(300), Gate(), look=4)
-    assert (verdict.look, verdict.sure) == (4, level_of(4, 0.95))
+    verdict = decide_promotion(LOSS, target, champion, challenger, np.arange(300), Gate(), look=4)
+    assert (verdict.look, verdict.sure) == (4, compute_look_level(4, 0.95))
     sure = f"{100 * verdict.sure:.4g} %"
     for part in (f"with {sure} confidence", f"Why {sure}: of {LOOKS} challengers", "5 % at most", "challenger 4 of"):
         assert part in verdict.sentence
@@ -124,7 +130,7 @@ def test_the_score_to_publish_is_as_good_as_it_says_though_a_look_has_chosen_it(
     off = []
     for seed in range(200):
         target, champion, challenger = rows(np.random.default_rng(seed), 200, (1.0, 0.6))
-        verdict = decide(LOSS, target, champion, challenger, np.arange(200), Gate())
+        verdict = decide_promotion(LOSS, target, champion, challenger, np.arange(200), Gate())
         if verdict.promoted:
             score, stands = verdict.published.score, verdict.challenger.value
             off.append((truth - stands, truth - score.value, score.low <= truth <= score.high, stands - score.low))
@@ -139,7 +145,7 @@ def test_the_score_to_publish_is_as_good_as_it_says_though_a_look_has_chosen_it(
 def test_nothing_is_taken_off_where_the_gain_is_beyond_doubt_or_the_rule_has_not_chosen():
     for noise in ((2.0, 0.3), (0.3, 2.0)):
         target, champion, challenger = rows(np.random.default_rng(0), 400, noise)
-        verdict = decide(LOSS, target, champion, challenger, np.arange(400), Gate())
+        verdict = decide_promotion(LOSS, target, champion, challenger, np.arange(400), Gate())
         assert verdict.published.score.value == pytest.approx(verdict.challenger.value, abs=1e-6)
         assert (verdict.published.rows, verdict.published.mark) == (400, "chosen on these rows")
 
@@ -148,7 +154,7 @@ def test_fresh_rows_are_published_where_there_are_enough():
     target, champion, challenger = rows(np.random.default_rng(0), 500, (2.0, 0.3))
     for count in (199, 200):
         fresh = np.arange(500) < count
-        verdict = decide(LOSS, target, champion, challenger, np.arange(500), Gate(), fresh=fresh)
+        verdict = decide_promotion(LOSS, target, champion, challenger, np.arange(500), Gate(), fresh=fresh)
         enough = count == 200
         assert (verdict.published.rows, verdict.published.mark == FRESH) == (count if enough else 500, enough)
         own = LOSS.score(target[fresh], challenger[fresh]) if enough else verdict.challenger.value
@@ -168,8 +174,10 @@ def test_a_model_that_is_mostly_better_and_seldom_very_wrong_gains_nothing_by_it
     rng, n = np.random.default_rng(0), 200
     gains = np.exp(0.5) - rng.lognormal(size=(2_000, n))
     alone = (gains.sum(axis=1, keepdims=True) - gains) / (n - 1)
-    found = zip(gains.mean(axis=1), gains.std(axis=1) / np.sqrt(n), map(skewness, alone), strict=True)
-    bounds = np.array([[lower_bound(m, e, s, n, 0.95), lower_bound(m, e, 0.0, n, 0.95)] for m, e, s in found])
+    found = zip(gains.mean(axis=1), gains.std(axis=1) / np.sqrt(n), map(compute_skewness, alone), strict=True)
+    bounds = np.array(
+        [[compute_lower_bound(m, e, s, n, 0.95), compute_lower_bound(m, e, 0.0, n, 0.95)] for m, e, s in found]
+    )
     corrected, students = (bounds > 0).mean(axis=0)
     assert students > 0.08
     assert corrected < 0.075
@@ -201,13 +209,13 @@ def test_blocks_of_time_are_drawn_whole():
 
 def test_rows_that_repeat_each_other_make_it_no_surer():
     target, champion, challenger = rows(np.random.default_rng(1), 300, (1.2, 1.0))
-    once = decide(LOSS, target, champion, challenger, np.arange(300), Gate())
+    once = decide_promotion(LOSS, target, champion, challenger, np.arange(300), Gate())
     times = np.repeat(np.arange(300), 9)
-    nine = decide(LOSS, target[times], champion[times], challenger[times], times, Gate())
+    nine = decide_promotion(LOSS, target[times], champion[times], challenger[times], times, Gate())
     assert nine.gain.value == pytest.approx(once.gain.value)
     assert nine.gain.low == pytest.approx(once.gain.low)
     assert (nine.rows, nine.units) == (2_700, 300)
-    free = decide(LOSS, target[times], champion[times], challenger[times], np.arange(2_700), Gate())
+    free = decide_promotion(LOSS, target[times], champion[times], challenger[times], np.arange(2_700), Gate())
     assert free.gain.low > once.gain.low + 0.5 * (once.gain.value - once.gain.low)
 
 
@@ -225,16 +233,18 @@ def test_min_gain_asks_for_more_than_a_better_model():
 
 def test_the_same_model_is_neither_better_nor_worse():
     target, champion, _ = rows(np.random.default_rng(0), 300)
-    verdict = decide(LOSS, target, champion, champion, np.arange(300), Gate())
+    verdict = decide_promotion(LOSS, target, champion, champion, np.arange(300), Gate())
     assert verdict.promoted is False
     assert verdict.gain == Interval(0, 0)
-    assert decide(LOSS, target, champion, champion, np.arange(300), Gate(rule="not_worse", margin=0.01)).promoted
+    assert decide_promotion(
+        LOSS, target, champion, champion, np.arange(300), Gate(rule="not_worse", margin=0.01)
+    ).promoted
 
 
 def test_a_gain_is_positive_where_the_challenger_is_better_in_either_direction():
     target, champion, challenger = rows(np.random.default_rng(0), 400, (2.0, 0.3))
     for metric in (LOSS, AUC):
-        verdict = decide(metric, target, champion, challenger, np.arange(400), Gate())
+        verdict = decide_promotion(metric, target, champion, challenger, np.arange(400), Gate())
         assert verdict.gain.value > verdict.gain.low > 0
         assert verdict.champion.low < verdict.champion.value < verdict.champion.high
 
@@ -246,23 +256,25 @@ def test_too_few_rows_or_groups_decide_nothing(size, unit, why):
     n = size if unit == "row" else 400
     target, champion, challenger = rows(np.random.default_rng(0), n, (3.0, 0.1))
     units = np.arange(n) if unit == "row" else np.arange(n) % size
-    verdict = decide(LOSS, target, champion, challenger, units, Gate(), unit=unit, costs=(Cost(1, 1), Cost(2, 2)))
+    verdict = decide_promotion(
+        LOSS, target, champion, challenger, units, Gate(), unit=unit, costs=(ModelCost(1, 1), ModelCost(2, 2))
+    )
     assert verdict.promoted is None
     assert verdict.gain is None
     assert why in verdict.sentence
     assert "the champion stays" in verdict.sentence
-    assert verdict.challenger_cost == Cost(2, 2)
+    assert verdict.challenger_cost == ModelCost(2, 2)
 
 
 def test_one_row_and_one_group_more_decide():
     target, champion, challenger = rows(np.random.default_rng(0), 200, (3.0, 0.1))
-    assert decide(LOSS, target, champion, challenger, np.arange(200), Gate()).promoted
-    assert decide(LOSS, target, champion, challenger, np.arange(200) % 20, Gate(), unit="group").promoted
+    assert decide_promotion(LOSS, target, champion, challenger, np.arange(200), Gate()).promoted
+    assert decide_promotion(LOSS, target, champion, challenger, np.arange(200) % 20, Gate(), unit="group").promoted
 
 
 def test_a_metric_that_is_not_defined_decides_nothing():
     _, champion, challenger = rows(np.random.default_rng(0), 300)
-    verdict = decide(AUC, np.zeros(300, int), champion, challenger, np.arange(300), Gate())
+    verdict = decide_promotion(AUC, np.zeros(300, int), champion, challenger, np.arange(300), Gate())
     assert verdict.promoted is None
     assert "roc_auc" in verdict.sentence
 
@@ -276,12 +288,12 @@ def test_a_metric_that_is_not_defined_decides_nothing():
 )
 def test_a_limit_that_is_broken_keeps_the_champion_and_says_so(limits, words):
     target, champion, challenger = rows(np.random.default_rng(0), 400, (2.0, 0.3))
-    costs = (Cost(1.0, 1.0), Cost(6.0, 2.0))
-    verdict = decide(LOSS, target, champion, challenger, np.arange(400), Gate(**limits), costs=costs)
+    costs = (ModelCost(1.0, 1.0), ModelCost(6.0, 2.0))
+    verdict = decide_promotion(LOSS, target, champion, challenger, np.arange(400), Gate(**limits), costs=costs)
     assert verdict.promoted is False
     assert verdict.gain.low > 0
     assert words in verdict.sentence
-    assert decide(LOSS, target, champion, challenger, np.arange(400), Gate(), costs=costs).promoted
+    assert decide_promotion(LOSS, target, champion, challenger, np.arange(400), Gate(), costs=costs).promoted
 
 
 def test_no_level_may_lose_more_than_the_limit_and_small_levels_do_not_count():
@@ -290,13 +302,13 @@ def test_no_level_may_lose_more_than_the_limit_and_small_levels_do_not_count():
     for name in ("some", "few"):
         challenger[level == name] = 0.5 - 0.3 * (2 * np.eye(2)[target[level == name]] - 1)
     gate = Gate(subgroup="town", subgroup_loss=0.05)
-    verdict = decide(LOSS, target, champion, challenger, np.arange(1_000), gate, subgroup=level)
+    verdict = decide_promotion(LOSS, target, champion, challenger, np.arange(1_000), gate, subgroup=level)
     assert [one.name for one in verdict.levels] == ["some", "many"]
     assert verdict.promoted is False
     assert "town = some" in verdict.sentence
     only_few = np.where(level == "some", "few", level)[level != "some"]
     rest = level != "some"
-    verdict = decide(
+    verdict = decide_promotion(
         LOSS, target[rest], champion[rest], challenger[rest], np.arange(rest.sum()), gate, subgroup=only_few
     )
     assert verdict.promoted
@@ -305,15 +317,15 @@ def test_no_level_may_lose_more_than_the_limit_and_small_levels_do_not_count():
 def test_weights_count():
     target, champion, challenger = rows(np.random.default_rng(0), 400, (1.0, 1.0))
     better = (challenger[np.arange(400), target] > champion[np.arange(400), target]).astype(float)
-    assert not decide(LOSS, target, champion, challenger, np.arange(400), Gate()).promoted
-    assert decide(LOSS, target, champion, challenger, np.arange(400), Gate(), weight=0.01 + better).promoted
+    assert not decide_promotion(LOSS, target, champion, challenger, np.arange(400), Gate()).promoted
+    assert decide_promotion(LOSS, target, champion, challenger, np.arange(400), Gate(), weight=0.01 + better).promoted
 
 
 def test_the_bound_is_students_t_and_lower_where_the_gain_leans_to_the_left():
     # qt(0.95, 9) = 1.8331 in R
-    assert lower_bound(1.0, 0.5, 0.0, 10, 0.95) == pytest.approx(1 - 1.8331 * 0.5, abs=1e-4)
-    assert lower_bound(1.0, 0.5, 0.0, 10**7, 0.95) == pytest.approx(1 - 1.6449 * 0.5, abs=1e-4)
-    bounds = [lower_bound(0.0, 1.0, skew, 300, 0.99) for skew in (0.5, 0.0, -0.02, -0.1, -0.3)]
+    assert compute_lower_bound(1.0, 0.5, 0.0, 10, 0.95) == pytest.approx(1 - 1.8331 * 0.5, abs=1e-4)
+    assert compute_lower_bound(1.0, 0.5, 0.0, 10**7, 0.95) == pytest.approx(1 - 1.6449 * 0.5, abs=1e-4)
+    bounds = [compute_lower_bound(0.0, 1.0, skew, 300, 0.99) for skew in (0.5, 0.0, -0.02, -0.1, -0.3)]
     assert bounds == sorted(bounds, reverse=True)
     assert bounds[0] == bounds[1] > bounds[2] > bounds[4] > -np.inf
 
@@ -323,16 +335,18 @@ def test_the_likeliest_gain_is_where_the_gain_is_expected_among_those_that_pass(
     for true in (0.0, 1.5, 3.0):
         seen = true + rng.normal(size=400_000)
         mean = seen[seen > 2.5].mean()
-        assert likeliest(mean, 1.0, 2.5, -9.0) == pytest.approx(true, abs=0.06)
-        assert 0 <= likeliest(mean, 1.0, 2.5, 0.0) <= mean
+        assert estimate_likeliest_gain(mean, 1.0, 2.5, -9.0) == pytest.approx(true, abs=0.06)
+        assert 0 <= estimate_likeliest_gain(mean, 1.0, 2.5, 0.0) <= mean
 
 
 def test_a_verdict_survives_its_json():
     target, champion, challenger = rows(np.random.default_rng(0), 300, (2.0, 0.3))
-    verdict = decide(LOSS, target, champion, challenger, np.arange(300), Gate(), costs=(Cost(1, 1), Cost(1, 1)))
+    verdict = decide_promotion(
+        LOSS, target, champion, challenger, np.arange(300), Gate(), costs=(ModelCost(1, 1), ModelCost(1, 1))
+    )
     whole = replace(
         verdict, name="loans", champion_version=2, challenger_version=3, uses=4, notes=("A note.",),
-        published=Published(Interval(0.5, 0.4, 0.6), 300, "chosen on these rows, use 4"),
+        published=PublishedScore(Interval(0.5, 0.4, 0.6), 300, "chosen on these rows, use 4"),
     )  # fmt: skip
     found = whole.as_json()
     assert Verdict.from_json(found) == whole

@@ -5,15 +5,29 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import FixedThresholdClassifier
 
-from models.evaluation.decision import PLAIN, Finish, finished, judged, of_all, said
-from models.evaluation.threshold import LEAST, _edges, _values, moves, threshold, usual
-from models.metrics.metric import metric_for
+from models.evaluation.decision import (
+    PLAIN,
+    PostProcessing,
+    apply_threshold,
+    average_thresholds,
+    choose_post_processing,
+    to_class_codes,
+)
+from models.evaluation.threshold import (
+    LEAST,
+    _list_thresholds,
+    _score_thresholds,
+    choose_threshold,
+    chooses_threshold,
+    find_plain_threshold,
+)
+from models.metrics.metric import make_metric
 
 COSTS = {"1": {"0": 9}}
 
 
 def metric(name, costs=None):
-    return metric_for(name, "binary", (0, 1), costs)
+    return make_metric(name, "binary", (0, 1), costs)
 
 
 def drawn(rows, share=0.1, seed=0, count=4):
@@ -27,16 +41,16 @@ def drawn(rows, share=0.1, seed=0, count=4):
 
 def chosen(metric, folds, seed):
     """The threshold where each row is a key of its own."""
-    return threshold(metric, folds, [np.arange(len(target)) for target, _, _ in folds], seed)
+    return choose_threshold(metric, folds, [np.arange(len(target)) for target, _, _ in folds], seed)
 
 
 def test_rows_of_one_key_are_drawn_together():
     """Where each fold is one group, every sample is the rows as they are: the threshold is their own best one."""
     folds = drawn(400)
-    edges = _edges(np.concatenate([odds[:, 1] for _, odds, _ in folds]), 0.5)
+    edges = _list_thresholds(np.concatenate([odds[:, 1] for _, odds, _ in folds]), 0.5)
     for name in ("f1", "balanced_accuracy"):
-        best = edges[_values(metric(name), folds, [np.ones((1, 100))] * 4, edges)[0].argmax()]
-        assert threshold(metric(name), folds, [np.zeros(100)] * 4, 0) == pytest.approx(best, abs=1e-12)
+        best = edges[_score_thresholds(metric(name), folds, [np.ones((1, 100))] * 4, edges)[0].argmax()]
+        assert choose_threshold(metric(name), folds, [np.zeros(100)] * 4, 0) == pytest.approx(best, abs=1e-12)
         assert chosen(metric(name), folds, 0) != pytest.approx(best, abs=1e-12)
 
 
@@ -44,8 +58,12 @@ def test_rows_of_one_key_are_drawn_together():
 def test_it_is_near_the_best_of_fresh_rows(name):
     at = chosen(metric(name), drawn(2000), 0)
     target, odds, _ = drawn(40000, seed=1, count=1)[0]
-    scores = {edge: metric(name).score(target, said(odds, edge)) for edge in np.linspace(0.02, 0.9, 45)}
-    plain, found, best = scores[min(scores, key=lambda e: abs(e - 0.5))], metric(name).score(target, said(odds, at)), 0
+    scores = {edge: metric(name).score(target, to_class_codes(odds, edge)) for edge in np.linspace(0.02, 0.9, 45)}
+    plain, found, best = (
+        scores[min(scores, key=lambda e: abs(e - 0.5))],
+        metric(name).score(target, to_class_codes(odds, at)),
+        0,
+    )
     best = max(scores.values())
     assert best - found < 0.15 * (best - plain)
 
@@ -60,9 +78,9 @@ def test_all_thresholds_at_once_are_each_one_scored_alone():
     for name in ("f1", "balanced_accuracy", "accuracy", "mcc"):
         for weight in (None, np.random.default_rng(3).uniform(0.5, 2, 100)):
             folds = [(target, odds, weight) for target, odds, _ in drawn(400)]
-            edges = _edges(np.concatenate([odds[:, 1] for _, odds, _ in folds]), 0.5)[::20]
-            values = _values(metric(name), folds, [np.ones((1, 100))] * 4, edges)[0]
-            alone = [metric(name).pooled([judged(fold, edge) for fold in folds]) for edge in edges]
+            edges = _list_thresholds(np.concatenate([odds[:, 1] for _, odds, _ in folds]), 0.5)[::20]
+            values = _score_thresholds(metric(name), folds, [np.ones((1, 100))] * 4, edges)[0]
+            alone = [metric(name).pooled([apply_threshold(fold, edge) for fold in folds]) for edge in edges]
             assert values == pytest.approx(alone)
 
 
@@ -78,14 +96,14 @@ def test_all_thresholds_at_once_are_each_one_scored_alone():
     ],
 )
 def test_it_is_for_metrics_of_labels_and_enough_rows(name, rows, does):
-    assert moves(metric(name), rows) == does
-    assert not moves(metric_for("f1_macro", "multiclass", (0, 1, 2)), rows)
+    assert chooses_threshold(metric(name), rows) == does
+    assert not chooses_threshold(make_metric("f1_macro", "multiclass", (0, 1, 2)), rows)
 
 
 def test_costs_have_their_own_plain_threshold_and_move_it_on_many_rows_only():
     costly = metric(None, COSTS)
-    assert usual(costly) == pytest.approx(0.1)
-    assert (moves(costly, 9999), moves(costly, 10000)) == (False, True)
+    assert find_plain_threshold(costly) == pytest.approx(0.1)
+    assert (chooses_threshold(costly, 9999), chooses_threshold(costly, 10000)) == (False, True)
     folds = drawn(12000)
     at = chosen(costly, folds, 0)
     assert at is None or abs(at - 0.1) < 0.03, "these probabilities are true: the rule is right as it is"
@@ -110,21 +128,21 @@ def test_codes_are_those_of_the_librarys_classifier():
 
     odds = np.column_stack([[0.7, 0.6, 0.5], [0.3, 0.4, 0.5]])
     model = FixedThresholdClassifier(Said(), threshold=0.4, response_method="predict_proba").fit(odds, [0, 1, 0])
-    assert model.predict(odds).tolist() == said(odds, 0.4).tolist() == [0, 1, 1]
+    assert model.predict(odds).tolist() == to_class_codes(odds, 0.4).tolist() == [0, 1, 1]
 
 
 def test_finishing_chooses_what_is_best_on_the_folds():
     folds = drawn(1000)
     keys = [np.arange(250) + 250 * i for i in range(4)]
-    finish, shown = finished(metric("f1"), folds, keys, "auto", True, 0)
+    finish, shown = choose_post_processing(metric("f1"), folds, keys, "auto", True, 0)
     assert finish.threshold == chosen(metric("f1"), folds, 0)
-    assert metric("f1").pooled([judged(f, finish.threshold) for f in shown]) > metric("f1").pooled(folds)
-    plain, shown = finished(metric("f1"), folds, keys, "auto", False, 0)
+    assert metric("f1").pooled([apply_threshold(f, finish.threshold) for f in shown]) > metric("f1").pooled(folds)
+    plain, shown = choose_post_processing(metric("f1"), folds, keys, "auto", False, 0)
     assert plain == PLAIN
     assert metric("f1").pooled(shown) == metric("f1").pooled(folds)
 
 
 def test_several_folds_agree_on_their_mean_and_a_plain_one_counts_as_what_it_does():
-    assert of_all(metric("f1"), [PLAIN, PLAIN]) is None
-    assert of_all(metric("f1"), [Finish(None, 0.3), PLAIN]) == pytest.approx(0.4)
-    assert of_all(metric(None, COSTS), [Finish(None, 0.3), PLAIN]) == pytest.approx(0.2)
+    assert average_thresholds(metric("f1"), [PLAIN, PLAIN]) is None
+    assert average_thresholds(metric("f1"), [PostProcessing(None, 0.3), PLAIN]) == pytest.approx(0.4)
+    assert average_thresholds(metric(None, COSTS), [PostProcessing(None, 0.3), PLAIN]) == pytest.approx(0.2)

@@ -18,9 +18,19 @@ from rich.console import Console
 from flows.screen.board import Board, drawn
 from flows.screen.tables import final_table
 from models.config.gate import Gate
-from models.evaluation.gate import Cost, Published, Verdict, undecided
-from models.evaluation.verdict import between, in_words, shown
-from models.outcome import Basis, Coverage, FamilyOutcome, How, Interval, ObjectiveOutcome, Report, Retrained, number
+from models.evaluation.gate import ModelCost, PublishedScore, Verdict, make_undecided_verdict
+from models.evaluation.verdict import describe_result, format_interval, format_score
+from models.outcome import (
+    Basis,
+    Coverage,
+    EvaluationPlan,
+    FamilyOutcome,
+    Interval,
+    ObjectiveOutcome,
+    Report,
+    RetrainReport,
+    format_number,
+)
 from tasks.reporting.note import of_version
 from tasks.reporting.report import Details, report_html
 from tasks.run.events import Planned, Tried
@@ -35,13 +45,14 @@ NAN = re.compile(r"(?<![A-Za-z])(nan|NaN|inf|Infinity|None)(?![A-Za-z])")
 def made(**more: Any) -> Report:
     values: dict[str, Any] = {
         "name": "loans", "version": 2, "run_id": "r", "task": "binary", "metric": "roc_auc", "winner": "svm",
-        "how": How("nested", 5, 4), "estimate": Interval(0.99, 0.98, 1.0), "test": Interval(0.98, 0.97, 0.99),
+        "how": EvaluationPlan("nested", 5, 4), "estimate": Interval(0.99, 0.98, 1.0),
+        "test": Interval(0.98, 0.97, 0.99),
         "optimism": 0.01, "agreement": 0.5, "trials": {"complete": 3}, "seconds": {"total": 9.0}, "openings": 1,
         "families": (FamilyOutcome("svm", None, 0.99, 3, 1.0, weight=1.0), FamilyOutcome("knn", None, 0.9, 3, 1.0)),
         "alias": "champion",
     }  # fmt: skip
     report = Report(**{**values, **more})
-    return replace(report, sentence=in_words(report))
+    return replace(report, sentence=describe_result(report))
 
 
 def test_the_usual_result() -> None:
@@ -159,27 +170,28 @@ def test_the_board_shows_no_nan(value: float) -> None:
 
 @pytest.mark.parametrize("value", UNDEFINED)
 def test_no_number_is_shown_as_nan(value: float) -> None:
-    assert number(value) == "-"
-    assert between(Interval(value)) == ""
-    assert between(Interval(1.5, value, 2.0)) == "1.5"
-    assert shown(1.5) == "1.5"
+    assert format_number(value) == "-"
+    assert format_interval(Interval(value)) == ""
+    assert format_interval(Interval(1.5, value, 2.0)) == "1.5"
+    assert format_score(1.5) == "1.5"
 
 
 VERDICTS = [
     Verdict("better", 0.95, 0.0, "roc_auc", 300, 300, "row", Interval(v), Interval(v), Interval(v, v), False,
-            champion_cost=Cost(v, v), challenger_cost=Cost(v, v), published=Published(Interval(v), 3, "x"))
+            champion_cost=ModelCost(v, v), challenger_cost=ModelCost(v, v),
+            published=PublishedScore(Interval(v), 3, "x"))
     for v in UNDEFINED
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("verdict", [*VERDICTS, undecided(Gate(), "Why.")])
+@pytest.mark.parametrize("verdict", [*VERDICTS, make_undecided_verdict(Gate(), "Why.")])
 def test_no_verdict_holds_nan(verdict: Verdict) -> None:
     assert not NAN.search(verdict.sentence + verdict.to_publish)
-    json.dumps(Retrained("m", "kept", "", 1, verdict=verdict.as_json()).as_json(), allow_nan=False)
+    json.dumps(RetrainReport("m", "kept", "", 1, verdict=verdict.as_json()).as_json(), allow_nan=False)
 
 
 def test_a_verdict_says_what_is_asked_and_what_came() -> None:
-    score = Published(Interval(0.85, 0.8, 0.9), 371, "rows that arrived since the last opening")
+    score = PublishedScore(Interval(0.85, 0.8, 0.9), 371, "rows that arrived since the last opening")
     verdict = Verdict(
         "better", 0.95, 0.0, "roc_auc", 371, 371, "row", Interval(0.5), Interval(0.8464), Interval(0.3464, 0.3105),
         True, champion_version=1, challenger_version=2, published=score,

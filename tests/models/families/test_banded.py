@@ -8,20 +8,20 @@ import numpy as np
 import optuna
 import pytest
 
-from models.families import family
-from models.fitting.family import Part, Shape
-from models.fitting.fit import fitted, proposed
+from models.families import load_family
+from models.fitting.family import Shape, TrainingData
+from models.fitting.fit import fit_family, suggest_configuration
 
 DRAW = np.random.default_rng(0)
 TASKS = ("binary", "multiclass", "regression")
 
 
-def part(task: str, columns: int = 6, origins: tuple[int, ...] = (0, 0, 1, 2, 3, 3)) -> Part:
+def part(task: str, columns: int = 6, origins: tuple[int, ...] = (0, 0, 1, 2, 3, 3)) -> TrainingData:
     X = DRAW.normal(size=(200, columns))
     said = X @ np.linspace(1, 2, columns)
     y = said if task == "regression" else np.digitize(said, [-1, 1] if task == "multiclass" else [0])
     shape = Shape(200, 4, task, 0 if task == "regression" else int(y.max()) + 1)  # type: ignore[arg-type]
-    return Part(X, y, None, shape, origins=origins)
+    return TrainingData(X, y, None, shape, origins=origins)
 
 
 def config(strengths: list[float], columns: int = 4, **more) -> dict:
@@ -33,11 +33,11 @@ def said(model, X: np.ndarray) -> np.ndarray:
     return np.asarray(model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X))
 
 
-def model_of(name: str, settings: dict, one: Part):
-    return fitted(family(name), settings, one, 0, 1).model
+def model_of(name: str, settings: dict, one: TrainingData):
+    return fit_family(load_family(name), settings, one, 0, 1).model
 
 
-def silent(model, one: Part) -> list[bool]:
+def silent(model, one: TrainingData) -> list[bool]:
     """For each column whether the predictions stay where they are when its rows are turned round."""
     before, found = said(model, one.X), []
     for column in range(one.X.shape[1]):
@@ -78,5 +78,7 @@ def test_of_wide_tables_neighbouring_columns_share_a_penalty():
 @pytest.mark.parametrize(("columns", "groups"), [(1, 1), (7, 7), (300, 20)])
 def test_the_space_has_a_strength_for_each_column_and_at_most_twenty(columns, groups):
     shape = replace(part("binary").shape, columns=columns)
-    found = proposed(family("banded"), optuna.trial.FixedTrial(dict(family("banded").default)), shape)
+    found = suggest_configuration(
+        load_family("banded"), optuna.trial.FixedTrial(dict(load_family("banded").default)), shape
+    )
     assert len(found["strengths"]) == groups

@@ -11,11 +11,11 @@ import numpy as np
 import optuna
 import pytest
 
-from models.data.hashes import seed_for
-from models.families import families
-from models.fitting.boosters import Boosted
-from models.fitting.family import Fitted, Part, Shape
-from models.fitting.fit import fitted, proposed
+from models.data.hashes import derive_seed
+from models.families import load_families
+from models.fitting.boosters import BinnedBooster
+from models.fitting.family import FittedModel, Shape, TrainingData
+from models.fitting.fit import fit_family, suggest_configuration
 
 ROUNDS = 60
 
@@ -24,7 +24,7 @@ def cases(declares) -> list:
     """Every family that declares it, skipped where its package is missing."""
     return [
         pytest.param(f, id=f.name, marks=[] if f.available else pytest.mark.skip(reason=f"needs extra {f.extra}"))
-        for f in families().values()
+        for f in load_families().values()
         if declares(f)
     ]
 
@@ -40,7 +40,7 @@ def shape(task: str, rows: int, columns: int, **more) -> Shape:
     return Shape(rows, columns, task, classes, **{"grid": (columns,), "time": True, **more})  # type: ignore[arg-type]
 
 
-def as_wanted(known, one: Part) -> Part:
+def as_wanted(known, one: TrainingData) -> TrainingData:
     """The part without missing values where the family takes none."""
     if known.needs.missing:
         return one
@@ -48,18 +48,18 @@ def as_wanted(known, one: Part) -> Part:
     return replace(one, X=np.nan_to_num(one.X), stop=stop)
 
 
-def default(known, one: Part) -> dict:
+def default(known, one: TrainingData) -> dict:
     asked = optuna.trial.FixedTrial(dict(known.default))
-    return {**proposed(known, asked, one.shape), **({"rounds": ROUNDS} if known.stops_early else {})}
+    return {**suggest_configuration(known, asked, one.shape), **({"rounds": ROUNDS} if known.stops_early else {})}
 
 
-def fit(known, one: Part, config=None) -> Fitted:
+def fit(known, one: TrainingData, config=None) -> FittedModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return fitted(known, default(known, one) if config is None else config, one, 3, 1)
+        return fit_family(known, default(known, one) if config is None else config, one, 3, 1)
 
 
-def said(made: Fitted, X: np.ndarray, task: str = "regression") -> np.ndarray:
+def said(made: FittedModel, X: np.ndarray, task: str = "regression") -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return np.asarray(made.model.predict(X) if task == "regression" else made.model.predict_proba(X))
@@ -68,7 +68,7 @@ def said(made: Fitted, X: np.ndarray, task: str = "regression") -> np.ndarray:
 # --- Monotone columns ------------------------------------------------------------------------------------------------
 
 
-def wavy(task: str, sign: int, rows: int = 400, **more) -> Part:
+def wavy(task: str, sign: int, rows: int = 400, **more) -> TrainingData:
     """The target rises and falls with the second column, and is held to one of both; the first one is a category."""
     draw = np.random.default_rng(0)
     X = np.column_stack([draw.integers(0, 4, rows), draw.normal(size=(rows, 2))])
@@ -76,10 +76,10 @@ def wavy(task: str, sign: int, rows: int = 400, **more) -> Part:
     y = sign * X[:, 1] + 1.5 * np.sin(4 * X[:, 1]) + (X[:, 0] == 1) + draw.normal(scale=0.3, size=rows)
     goal = y if task == "regression" else (y > np.median(y)).astype(int)
     held = shape(task, rows, 3, monotone=True, **more)
-    return Part(X, goal, None, held, (0,), monotone=(0, sign, 0))
+    return TrainingData(X, goal, None, held, (0,), monotone=(0, sign, 0))
 
 
-def steps(known, one: Part, task: str) -> np.ndarray:
+def steps(known, one: TrainingData, task: str) -> np.ndarray:
     """How predictions change from point to point along the second column, for 40 rows."""
     made = fit(known, one)
     rows = [np.where(np.arange(3) == 1, at, one.X[:40]) for at in np.linspace(-2.5, 2.5, 50)]
@@ -111,12 +111,12 @@ def test_whatever_the_loss_it_keeps_to_the_constraint_or_says_that_it_can_not(kn
 # --- Losses ----------------------------------------------------------------------------------------------------------
 
 
-def spread(rows: int, seed: int, loss: str, level: float) -> Part:
+def spread(rows: int, seed: int, loss: str, level: float) -> TrainingData:
     """Numbers that spread the wider the larger the second column is."""
     draw = np.random.default_rng(seed)
     X = draw.uniform(size=(rows, 3))
     y = 2 * X[:, 0] + (0.5 + X[:, 1]) * draw.normal(size=rows)
-    return Part(X, y, None, shape("regression", rows, 3, loss=loss, level=level))
+    return TrainingData(X, y, None, shape("regression", rows, 3, loss=loss, level=level))
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
@@ -131,7 +131,7 @@ def test_with_an_absolute_loss_it_predicts_the_median_and_not_the_mean(known):
     draw = np.random.default_rng(0)
     X, y = draw.uniform(size=(800, 3)), draw.lognormal(0, 1.5, 800)  # its median is 1, its mean 3
     made = {
-        loss: said(fit(known, Part(X, y, None, shape("regression", 800, 3, loss=loss))), X).mean()
+        loss: said(fit(known, TrainingData(X, y, None, shape("regression", 800, 3, loss=loss))), X).mean()
         for loss in ("absolute", "squared")
     }
     assert made["absolute"] < 1.8
@@ -141,7 +141,7 @@ def test_with_an_absolute_loss_it_predicts_the_median_and_not_the_mean(known):
 # --- Shared datasets -------------------------------------------------------------------------------------------------
 
 
-def stopping(task: str, rows: int = 240) -> Part:
+def stopping(task: str, rows: int = 240) -> TrainingData:
     """Rows to fit on, with weights and a category, and rows to stop on, one of them with a level never seen."""
     draw = np.random.default_rng(0)
     X = np.column_stack([draw.integers(0, 4, rows), draw.normal(size=(rows, 3))])
@@ -151,7 +151,7 @@ def stopping(task: str, rows: int = 240) -> Part:
     goal = {"regression": y, "binary": (y > 0).astype(int), "multiclass": np.digitize(y, [-0.5, 0.8])}[task]
     weight, cut = draw.uniform(0.5, 2, rows), rows - 60
     held = X[cut:], goal[cut:], weight[cut:]
-    return Part(X[:cut], goal[:cut], weight[:cut], shape(task, cut, 4), (0,), held)
+    return TrainingData(X[:cut], goal[:cut], weight[:cut], shape(task, cut, 4), (0,), held)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -161,19 +161,19 @@ def test_what_is_kept_of_a_part_changes_no_prediction(known, task):
     one = as_wanted(known, stopping(task))
     anywhere = np.random.default_rng(1).normal(scale=2, size=(400, 4))
     anywhere[:, 0] = np.arange(400) % 5
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed_for(known.name)))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=derive_seed(known.name)))
     study.enqueue_trial(dict(known.default))
     for _ in range(3):
-        config = proposed(known, study.ask(), one.shape)
+        config = suggest_configuration(known, study.ask(), one.shape)
         shared = fit(known, one, config)
         if not one.kept:
             return
         alone = fit(known, replace(one, kept={}), config)
         assert shared.rounds == alone.rounds
         assert (said(shared, anywhere, task) == said(alone, anywhere, task)).all()
-        if isinstance(shared.model, Boosted):
+        if isinstance(shared.model, BinnedBooster):
             refit = fit(known, replace(one, stop=None, kept={}), {**config, "rounds": shared.rounds})
-            assert not isinstance(refit.model, Boosted)
+            assert not isinstance(refit.model, BinnedBooster)
             assert (said(shared, anywhere, task) == said(refit, anywhere, task)).all()
 
 

@@ -9,16 +9,16 @@ import pytest
 from scipy.special import expit, softmax
 
 from models.columns import prepare
-from models.families import cnn, family
-from models.fitting.family import Part, Shape
-from models.fitting.torch_training import train
+from models.families import cnn, load_family
+from models.fitting.family import Shape, TrainingData
+from models.fitting.torch_training import train_module
 
 ROWS = 200
 DRAW = np.random.default_rng(0)
 
 
 def config(grid: tuple[int, ...], **params) -> dict:
-    known = family("cnn")
+    known = load_family("cnn")
     trial = optuna.trial.FixedTrial({**known.default, "channels": 8, **params})
     return {**known.space(trial, Shape(ROWS, 20, "regression", grid=grid)), "rounds": 3}
 
@@ -38,11 +38,11 @@ def config(grid: tuple[int, ...], **params) -> dict:
 def test_what_is_delivered_says_what_torch_says(grid, rest, params, task, monkeypatch):
     torch = pytest.importorskip("torch", reason="needs extra neural")
     kept = []
-    monkeypatch.setattr(cnn, "train", lambda *given: kept.append(train(*given)) or kept[0])
+    monkeypatch.setattr(cnn, "train", lambda *given: kept.append(train_module(*given)) or kept[0])
     X = DRAW.normal(7, 3, size=(ROWS, int(np.prod(grid)) + rest))
     y = X[:, 0] * 10 + 1000 if task == "regression" else np.digitize(X[:, 0], [6, 8] if task == "multiclass" else [7])
     shape = Shape(ROWS, X.shape[1], task, {"regression": 0, "binary": 2, "multiclass": 3}[task], grid=grid)
-    model = cnn.FAMILY.fit(config(grid, **params), Part(X, y, None, shape), 1, 1).model
+    model = cnn.FAMILY.fit(config(grid, **params), TrainingData(X, y, None, shape), 1, 1).model
     with torch.no_grad():
         said = kept[0].module(torch.as_tensor(X, dtype=torch.float32)).double().numpy()
     if task == "regression":

@@ -7,11 +7,11 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from models.families import family
-from models.families.factors import _machine, _times
-from models.fitting.family import Part, Shape
+from models.families import load_family
+from models.families.factors import _build_machine, _multiply_block
+from models.fitting.family import Shape, TrainingData
 
-FACTORS = family("factors")
+FACTORS = load_family("factors")
 USERS, ITEMS, ROWS = 60, 40, 3000
 CONFIG = {"damping": 2.0, "rank": 0, "factor_damping": 5.0}
 
@@ -28,7 +28,7 @@ def ratings(product: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 
 def fitted(X: np.ndarray, y: np.ndarray, group: np.ndarray | None = None, **config):
     shape = Shape(len(y), X.shape[1], "regression", many=2)
-    part = Part(X, y, None, shape, tuple(range(X.shape[1])), group=group)
+    part = TrainingData(X, y, None, shape, tuple(range(X.shape[1])), group=group)
     return FACTORS.fit({**CONFIG, **config}, part, 0, 1).model
 
 
@@ -69,14 +69,14 @@ def test_a_pair_adds_the_product_of_its_vectors():
     rows = sparse.csr_matrix(np.array([[1, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0]], float))
     effects = Ridge().fit(rows, draw.normal(size=3))
     plain = effects.predict(rows)
-    union, machine = _machine(vectors, effects)
+    union, machine = _build_machine(vectors, effects)
     pairs = [vectors[0] @ vectors[4], vectors[2] @ vectors[6], 0.0]
     np.testing.assert_allclose(machine.predict(union.transform(rows)), plain + pairs)
 
 
 def test_rows_of_a_block_are_spread_over_their_levels_vector():
     block = sparse.csr_matrix(np.array([[0, 1.0], [0, 0], [1, 0]]))
-    made = _times(block, np.array([[1.0, 2], [3, 4], [5, 6]])).toarray()
+    made = _multiply_block(block, np.array([[1.0, 2], [3, 4], [5, 6]])).toarray()
     np.testing.assert_array_equal(made, [[0, 0, 1, 2], [0, 0, 0, 0], [5, 6, 0, 0]])
 
 

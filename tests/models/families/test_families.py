@@ -15,12 +15,12 @@ import skops.io
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from models.columns import TRUSTED, Prepared, prepare, transform
-from models.data.hashes import seed_for
-from models.families import families, family
-from models.fitting.family import Family, Fitted, Needs, Part, Shape
-from models.fitting.fit import fitted as fit_one
-from models.fitting.fit import proposed
+from models.columns import TRUSTED, PreparedRows, prepare, transform
+from models.data.hashes import derive_seed
+from models.families import load_families, load_family
+from models.fitting.family import Family, FittedModel, Needs, Shape, TrainingData
+from models.fitting.fit import fit_family as fit_one
+from models.fitting.fit import suggest_configuration
 from tasks.execution.inputs import encoded
 from tasks.execution.job import Brief
 from tasks.execution.worker import predict
@@ -33,8 +33,10 @@ def _marks(known: Family) -> list:
     return [] if known.available else [pytest.mark.skip(reason=f"{known.name} needs extra {known.extra}")]
 
 
-EACH = [pytest.param(f, task, id=f"{f.name}-{task}", marks=_marks(f)) for f in families().values() for task in f.tasks]
-ONCE = [pytest.param(f, id=f.name, marks=_marks(f)) for f in families().values()]
+EACH = [
+    pytest.param(f, task, id=f"{f.name}-{task}", marks=_marks(f)) for f in load_families().values() for task in f.tasks
+]
+ONCE = [pytest.param(f, id=f.name, marks=_marks(f)) for f in load_families().values()]
 STOPPING = [case for case in EACH if case.values[0].stops_early]
 WEIGHED = [case for case in EACH if case.values[0].weights]
 UNWEIGHED = [case for case in EACH if not case.values[0].weights]
@@ -64,7 +66,7 @@ def kinds(table: pd.DataFrame) -> dict[str, str]:
 
 
 @cache
-def prepared(needs: Needs, task: str, rows: int = 200, columns: tuple[str, ...] = LIGHT) -> Prepared:
+def prepared(needs: Needs, task: str, rows: int = 200, columns: tuple[str, ...] = LIGHT) -> PreparedRows:
     table = features(rows, columns)
     return prepare(table, kinds(table), target(task, rows), task, needs, 0)  # type: ignore[arg-type]
 
@@ -75,12 +77,12 @@ def shape_of(task: str, rows: int, columns: int, classes: int = 2) -> Shape:
     return Shape(rows, columns, task, classes, grid=(columns,), time=True, season=True, many=2, past=2)  # type: ignore[arg-type]
 
 
-def whole(X: np.ndarray, goal: np.ndarray, weight, task: str, categories=()) -> Part:
+def whole(X: np.ndarray, goal: np.ndarray, weight, task: str, categories=()) -> TrainingData:
     shape = shape_of(task, len(goal), X.shape[1], len(np.unique(goal)))
-    return Part(X, goal, weight, shape, categories, season=0, past=tuple(range(X.shape[1]))[:2])
+    return TrainingData(X, goal, weight, shape, categories, season=0, past=tuple(range(X.shape[1]))[:2])
 
 
-def part(known: Family, task: str, *, rows=200, columns=LIGHT, weight=None, stop=False) -> Part:
+def part(known: Family, task: str, *, rows=200, columns=LIGHT, weight=None, stop=False) -> TrainingData:
     """Training rows as the family wants them; with `stop` the last 40 are those for early stopping."""
     goal, made = target(task, rows), prepared(known.needs, task, rows, columns)
     one = whole(made.X, goal, weight, task, made.categories)
@@ -96,10 +98,10 @@ def part(known: Family, task: str, *, rows=200, columns=LIGHT, weight=None, stop
 def config_of(known: Family, task: str, params=None, rows=200, columns=10) -> dict:
     """What `fit` takes, for the default or for these parameters."""
     trial = optuna.trial.FixedTrial(dict(known.default if params is None else params))
-    return proposed(known, trial, shape_of(task, rows, columns))
+    return suggest_configuration(known, trial, shape_of(task, rows, columns))
 
 
-def fitted(known: Family, task: str, one: Part, config=None, seed: int = 3) -> Fitted:
+def fitted(known: Family, task: str, one: TrainingData, config=None, seed: int = 3) -> FittedModel:
     config = config_of(known, task) if config is None else config
     if known.stops_early and one.stop is None:
         config = {"rounds": 40, **config}
@@ -109,13 +111,13 @@ def fitted(known: Family, task: str, one: Part, config=None, seed: int = 3) -> F
 
 
 @cache
-def usual(name: str, task: str, stop: bool = False) -> tuple[Part, Fitted]:
+def usual(name: str, task: str, stop: bool = False) -> tuple[TrainingData, FittedModel]:
     """A part of the table, and the family's default fitted on it."""
-    one = part(family(name), task, stop=stop)
-    return one, fitted(family(name), task, one)
+    one = part(load_family(name), task, stop=stop)
+    return one, fitted(load_family(name), task, one)
 
 
-def said(made: Fitted, X: np.ndarray, task: str) -> np.ndarray:
+def said(made: FittedModel, X: np.ndarray, task: str) -> np.ndarray:
     """Values, or probabilities."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -133,7 +135,7 @@ def test_the_default_lies_in_the_space(known, task, cells):
     trial = study.ask()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        proposed(known, trial, shape_of(task, *cells))
+        suggest_configuration(known, trial, shape_of(task, *cells))
     assert trial.params == {name: known.default[name] for name in trial.params}
     outside = [n for n, d in trial.distributions.items() if not d._contains(d.to_internal_repr(known.default[n]))]
     assert not outside
@@ -143,10 +145,10 @@ def test_the_default_lies_in_the_space(known, task, cells):
 @pytest.mark.parametrize(("known", "task"), EACH)
 def test_whatever_lies_in_the_space_can_be_fitted(known, task):
     one = part(known, task, rows=80, stop=known.stops_early)
-    seed = seed_for(known.name, task)
+    seed = derive_seed(known.name, task)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     for _ in range(4 if known.tunable else 1):
-        made = fitted(known, task, one, proposed(known, study.ask(), one.shape))
+        made = fitted(known, task, one, suggest_configuration(known, study.ask(), one.shape))
         assert np.isfinite(said(made, one.X, task)).all()
 
 
@@ -334,7 +336,7 @@ def test_saved_and_loaded_with_the_types_it_declares_it_predicts_the_same(known,
     loaded = skops.io.loads(stored, trusted=sorted(needed))
     odd = awkward(table)
     for rows in (table, odd):
-        ours, theirs = (said(Fitted(one), rows, task) for one in (pipeline, loaded))
+        ours, theirs = (said(FittedModel(one), rows, task) for one in (pipeline, loaded))
         assert (ours == theirs).all()
         assert np.isfinite(ours).all()
 
@@ -355,7 +357,7 @@ def awkward(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_families_are_told_apart_by_name_and_ordered_by_cost():
-    known = list(families().values())
+    known = list(load_families().values())
     assert [f.cost for f in known] == sorted(f.cost for f in known)
-    assert all(family(f.name) is f for f in known)
+    assert all(load_family(f.name) is f for f in known)
     assert all(f.suits and f.source for f in known)

@@ -7,9 +7,9 @@ import optuna
 import pytest
 from scipy.special import expit, softmax
 
-from models.families import family, net
-from models.fitting.family import Part, Shape
-from models.fitting.torch_training import train
+from models.families import load_family, net
+from models.fitting.family import Shape, TrainingData
+from models.fitting.torch_training import train_module
 
 torch = pytest.importorskip("torch", reason="needs extra neural")
 
@@ -27,7 +27,7 @@ GOALS = {
 
 
 def config(task: str, **params) -> dict:
-    known = family("net")
+    known = load_family("net")
     trial = optuna.trial.FixedTrial({**known.default, **params})
     return {**known.space(trial, Shape(ROWS, 6, task, 3)), "rounds": 5}  # type: ignore[arg-type]
 
@@ -47,9 +47,9 @@ def config(task: str, **params) -> dict:
 @pytest.mark.parametrize("task", GOALS)
 def test_what_is_delivered_says_what_torch_says(task, params, monkeypatch):
     kept = []
-    monkeypatch.setattr(net, "train", lambda *given: kept.append(train(*given)) or kept[0])
+    monkeypatch.setattr(net, "train", lambda *given: kept.append(train_module(*given)) or kept[0])
     shape = Shape(ROWS, 6, task, 0 if task == "regression" else len(np.unique(GOALS[task])))
-    model = net.FAMILY.fit(config(task, **params), Part(X, GOALS[task], None, shape), 1, 1).model
+    model = net.FAMILY.fit(config(task, **params), TrainingData(X, GOALS[task], None, shape), 1, 1).model
     odd = np.vstack([X, 5 * X, X.min(axis=0), np.zeros(6)])
     with torch.no_grad():
         said = kept[0].module(torch.as_tensor(odd, dtype=torch.float32)).double().numpy()
@@ -62,7 +62,7 @@ def test_what_is_delivered_says_what_torch_says(task, params, monkeypatch):
 
 
 def test_pieces_rise_between_the_quantiles_and_are_flat_outside():
-    part = Part(X[:, :1], X[:, 0] ** 2, None, Shape(ROWS, 1, "regression"))
+    part = TrainingData(X[:, :1], X[:, 0] ** 2, None, Shape(ROWS, 1, "regression"))
     model = net.FAMILY.fit(config("regression", bins=4), part, 1, 1).model
     knots = np.quantile(X[:, 0], [0, 0.25, 0.5, 0.75, 1], method="nearest")
     low, lower, high, higher = model.predict([[knots[0]], [-1e3], [knots[-1]], [1e3]])
@@ -74,7 +74,7 @@ def test_pieces_rise_between_the_quantiles_and_are_flat_outside():
 def test_knots_are_values_of_the_column_also_where_nearly_all_are_one():
     rare = np.where(np.arange(400) % 10, 0.0, np.arange(400))
     flag = np.arange(400) % 2
-    knots = net._knots(np.column_stack([rare, flag, np.ones(400)]), 8)
+    knots = net._place_knots(np.column_stack([rare, flag, np.ones(400)]), 8)
     assert list(knots) == [0]
     assert len(knots[0]) == 9
     assert set(knots[0]) <= set(rare)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.families import families, family, usable
+from models.families import load_families, load_family, require_family
 from models.families.tabicl import WEIGHTS
-from models.fitting.family import Part, Shape
+from models.fitting.family import Shape, TrainingData
 
-NEURAL = [f for f in families().values() if f.extra == "neural"]
+NEURAL = [f for f in load_families().values() if f.extra == "neural"]
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def anywhere(monkeypatch):
     """tabicl as it is where its packages are installed, without weights."""
     monkeypatch.delenv(WEIGHTS, raising=False)
     monkeypatch.setattr("models.families.tabicl.find_spec", lambda name: True)
-    return replace(family("tabicl"), package="")
+    return replace(load_family("tabicl"), package="")
 
 
 @pytest.mark.parametrize("known", NEURAL, ids=lambda f: f.name)
@@ -30,7 +30,7 @@ def test_a_family_whose_package_is_missing_says_what_to_install(known, monkeypat
     assert not known.available
     assert known.lack == f"the package {known.package} is missing: uv sync --extra neural"
     with pytest.raises(InputError, match=f"The family {known.name} can't be used here: the package"):
-        usable(known.name)
+        require_family(known.name)
 
 
 def test_a_model_without_its_weights_says_where_they_are_looked_for(anywhere, tmp_path, monkeypatch):
@@ -50,8 +50,8 @@ def test_weights_for_one_task_are_enough_for_that_task(anywhere, tmp_path, monke
 
 @pytest.mark.parametrize("shape", [Shape(9, 4, "binary", 2, time=True), Shape(9, 4, "binary", 2, past=4)])
 def test_a_recurrent_network_needs_a_past_to_read(shape):
-    assert "--horizon" in family("rnn").unsuited(shape)
-    assert family("rnn").unsuited(replace(shape, time=True, past=4)) == ""
+    assert "--horizon" in load_family("rnn").unsuited(shape)
+    assert load_family("rnn").unsuited(replace(shape, time=True, past=4)) == ""
 
 
 # --- Where PyTorch is -------------------------------------------------------------------------------------------------
@@ -66,17 +66,17 @@ def drawn(task: str, rows: int = 120) -> tuple[np.ndarray, np.ndarray]:
     return X, {"binary": (value > 0).astype(int), "multiclass": np.digitize(value, [-1, 1])}.get(task, 50 + 9 * value)
 
 
-def part(task: str, rows: int = 120, **more) -> Part:
+def part(task: str, rows: int = 120, **more) -> TrainingData:
     X, y = drawn(task, rows)
     classes = 0 if task == "regression" else len(np.unique(y))
-    return Part(X, y, None, Shape(rows, 4, task, classes, time=True, past=2), past=(0, 1), **more)  # type: ignore[arg-type]
+    return TrainingData(X, y, None, Shape(rows, 4, task, classes, time=True, past=2), past=(0, 1), **more)  # type: ignore[arg-type]
 
 
 def said(model, X, task):
     return model.predict(X) if task == "regression" else model.predict_proba(X)
 
 
-@pytest.mark.skipif(not family("rnn").available, reason="needs extra neural")
+@pytest.mark.skipif(not load_family("rnn").available, reason="needs extra neural")
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_a_delivered_recurrent_network_says_what_pytorch_says(task, cell, monkeypatch):
@@ -87,9 +87,9 @@ def test_a_delivered_recurrent_network_says_what_pytorch_says(task, cell, monkey
     trained = []
     whole = rnn.train
     monkeypatch.setattr(rnn, "train", lambda *a: trained.append(whole(*a)) or trained[-1])
-    config = {**family("rnn").default, "cell": cell, "optimizer": "adamw", "schedule": "cosine", "layers": 2}
+    config = {**load_family("rnn").default, "cell": cell, "optimizer": "adamw", "schedule": "cosine", "layers": 2}
     one = part(task)
-    found = said(family("rnn").fit({**config, "rounds": 3}, one, 1, 1).model, one.X, task)
+    found = said(load_family("rnn").fit({**config, "rounds": 3}, one, 1, 1).model, one.X, task)
     with torch.no_grad():
         raw = trained[0].module(torch.as_tensor(one.X, dtype=torch.float32)).numpy().astype(float)
     if task == "regression":
@@ -101,25 +101,25 @@ def test_a_delivered_recurrent_network_says_what_pytorch_says(task, cell, monkey
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(not family("rnn").available, reason="needs extra neural")
+@pytest.mark.skipif(not load_family("rnn").available, reason="needs extra neural")
 def test_a_recurrent_network_reads_the_past_in_order_and_no_more_of_it_than_its_window():
     """Four lags, a window of two: the two oldest change nothing, the newest are no set but a sequence."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 4))
     shape = Shape(300, 4, "regression", time=True, past=4)
-    one = Part(X, X[:, 0] * (X[:, 1] > 0), None, shape, past=(0, 1, 2, 3))
-    config = {**family("rnn").default, "window": 2, "optimizer": "adamw", "schedule": "cosine", "rounds": 5}
-    model = family("rnn").fit(config, one, 1, 1).model
+    one = TrainingData(X, X[:, 0] * (X[:, 1] > 0), None, shape, past=(0, 1, 2, 3))
+    config = {**load_family("rnn").default, "window": 2, "optimizer": "adamw", "schedule": "cosine", "rounds": 5}
+    model = load_family("rnn").fit(config, one, 1, 1).model
     np.testing.assert_array_equal(model.predict(X), model.predict(np.column_stack([X[:, :2], X[:, :2]])))
     assert not np.allclose(model.predict(X), model.predict(X[:, [1, 0, 2, 3]]))
 
 
-@pytest.mark.skipif(not family("rnn").available, reason="needs extra neural")
+@pytest.mark.skipif(not load_family("rnn").available, reason="needs extra neural")
 def test_a_pickled_recurrent_network_needs_no_part_of_this_project(tmp_path):
     from tasks.registry.pickles import dump, modules
 
-    config = {**family("rnn").default, "optimizer": "adamw", "schedule": "cosine", "rounds": 1}
-    dump(family("rnn").fit(config, part("binary"), 1, 1).model, tmp_path / "model.pkl")
+    config = {**load_family("rnn").default, "optimizer": "adamw", "schedule": "cosine", "rounds": 1}
+    dump(load_family("rnn").fit(config, part("binary"), 1, 1).model, tmp_path / "model.pkl")
     assert (
         {"torch", "sklearn"}
         <= modules(tmp_path / "model.pkl")
@@ -141,7 +141,7 @@ def checkpoints(folder) -> None:
         torch.save(kept, folder / f"tabicl-{kind}-v2-20260212.ckpt")
 
 
-@pytest.mark.skipif(not family("tabicl").installed, reason="needs extra neural")
+@pytest.mark.skipif(not load_family("tabicl").installed, reason="needs extra neural")
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("epochs", [0, 2])
 def test_a_pre_trained_model_is_fitted_and_kept_with_its_weights(task, epochs, tmp_path, monkeypatch):
@@ -152,9 +152,9 @@ def test_a_pre_trained_model_is_fitted_and_kept_with_its_weights(task, epochs, t
     monkeypatch.setenv(WEIGHTS, str(tmp_path))
     one = part(task)
     config = {"estimators": 2, "epochs": epochs, "learning_rate": 1e-3, "frozen": "columns"}
-    model = family("tabicl").fit(config, one, 1, 1).model
+    model = load_family("tabicl").fit(config, one, 1, 1).model
     before = said(model, one.X, task)
-    again = said(family("tabicl").fit(config, one, 1, 1).model, one.X, task)
+    again = said(load_family("tabicl").fit(config, one, 1, 1).model, one.X, task)
     np.testing.assert_array_equal(before, again)
     for file in tmp_path.iterdir():
         file.unlink()

@@ -13,16 +13,16 @@ import pytest
 from optuna.distributions import FloatDistribution
 from sklearn.linear_model import ElasticNet, LogisticRegression
 
-from models.data.hashes import seed_for
-from models.families import families
+from models.data.hashes import derive_seed
+from models.families import load_families
 from models.fitting import hypergradient as implicit
-from models.fitting.family import Family, Part, Shape
-from models.fitting.fit import fitted, hypergradient, proposed
-from models.tuning.space import at, distributions
+from models.fitting.family import Family, Shape, TrainingData
+from models.fitting.fit import compute_hypergradient, fit_family, suggest_configuration
+from models.tuning.space import list_distributions, to_value
 from tasks.execution.cache import Training
 from tasks.execution.inputs import encoded, judging_part
 
-ABLE = [f for f in families().values() if f.hypergradient is not None]
+ABLE = [f for f in load_families().values() if f.hypergradient is not None]
 EACH = [pytest.param(f, task, id=f"{f.name}-{task}") for f in ABLE for task in f.tasks]
 CHANGE = 1e-4
 """Of a hyperparameter's logarithm."""
@@ -44,7 +44,7 @@ def _fitting(model, settings: dict) -> dict:
     return settings if not getattr(model, "l1_ratio", 0) or "solver" not in settings else {**settings, "solver": "saga"}
 
 
-def rows(task: str, seed: int, count: int = 120, weighted: bool = False) -> Part:
+def rows(task: str, seed: int, count: int = 120, weighted: bool = False) -> TrainingData:
     """Six columns of four originals; of prices the tail is long."""
     draw = np.random.default_rng(seed)
     X = draw.normal(size=(count, 6)) * [1, 1, 1, 0.2, 1, 1]
@@ -52,28 +52,28 @@ def rows(task: str, seed: int, count: int = 120, weighted: bool = False) -> Part
     cuts = [-0.7, 0.6] if task == "multiclass" else [0.0]
     y = np.exp(said / 2) * 10 if task == "regression" else np.digitize(said, cuts)
     shape = Shape(count, 4, task, 0 if task == "regression" else int(y.max()) + 1, skewed=True)  # type: ignore[arg-type]
-    return Part(X, y, draw.uniform(0.2, 3, count) if weighted else None, shape, origins=(0, 0, 1, 2, 3, 3))
+    return TrainingData(X, y, draw.uniform(0.2, 3, count) if weighted else None, shape, origins=(0, 0, 1, 2, 3, 3))
 
 
 def configurations(known: Family, shape: Shape) -> Iterator[dict]:
     """The default, and each choice of the space once, with penalties that leave something of the model."""
-    spans = {n: d for n, d in distributions(known, shape).items() if isinstance(d, FloatDistribution) and d.log}
-    known = replace(known, ranges={name: [at(d, 0.3), at(d, 0.7)] for name, d in spans.items()})
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed_for(known.name)))
+    spans = {n: d for n, d in list_distributions(known, shape).items() if isinstance(d, FloatDistribution) and d.log}
+    known = replace(known, ranges={name: [to_value(d, 0.3), to_value(d, 0.7)] for name, d in spans.items()})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=derive_seed(known.name)))
     study.enqueue_trial(dict(known.default))
     seen = set()
     for _ in range(12):
         trial = study.ask()
-        config = proposed(known, trial, shape)
+        config = suggest_configuration(known, trial, shape)
         choices = str({n: v for n, v in trial.params.items() if not isinstance(v, float)})
         if choices not in seen:
             seen.add(choices)
             yield config
 
 
-def loss(known: Family, config: dict, part: Part, judge: Part) -> float:
+def loss(known: Family, config: dict, part: TrainingData, judge: TrainingData) -> float:
     """The mean loss on the judging rows that a derivative is wanted of."""
-    model = fitted(known, config, part, 0, 1).model
+    model = fit_family(known, config, part, 0, 1).model
     if part.shape.task == "regression":
         return float(np.average((model.predict(judge.X) - judge.y) ** 2, weights=judge.weight))
     odds = model.predict_proba(judge.X)[np.arange(len(judge.y)), judge.y]
@@ -90,11 +90,11 @@ def moved(config: dict, name: str, by: float) -> tuple[dict, float]:
     return {**config, f"{stem}s": values}, before
 
 
-def derived(known: Family, config: dict, part: Part, judge: Part) -> dict[str, float]:
-    return hypergradient(known, config, part, fitted(known, config, part, 0, 1).model, judge, 0)
+def derived(known: Family, config: dict, part: TrainingData, judge: TrainingData) -> dict[str, float]:
+    return compute_hypergradient(known, config, part, fit_family(known, config, part, 0, 1).model, judge, 0)
 
 
-def compared(known: Family, config: dict, part: Part, judge: Part) -> None:
+def compared(known: Family, config: dict, part: TrainingData, judge: TrainingData) -> None:
     """Every derivative against the central difference."""
     found = derived(known, config, part, judge)
     assert found
@@ -133,7 +133,7 @@ def test_a_class_that_training_lacks_is_left_out_of_the_loss(known, absent):
 @pytest.mark.usefixtures("exact")
 @pytest.mark.filterwarnings("ignore")
 def test_columns_that_were_not_selected_count_for_nothing():
-    known, part, judge = families()["linear"], rows("binary", 0), rows("binary", 1)
+    known, part, judge = load_families()["linear"], rows("binary", 0), rows("binary", 1)
     compared(known, {"strength": 3.0, "selected": 0.5}, part, judge)
 
 
@@ -153,7 +153,7 @@ def test_where_solvers_stop_early_the_derivative_is_still_that_of_the_least(know
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_without_writing_the_hessian_out_it_is_the_same(task, monkeypatch):
-    known, part, judge = families()["banded"], rows(task, 0, weighted=True), rows(task, 1)
+    known, part, judge = load_families()["banded"], rows(task, 0, weighted=True), rows(task, 1)
     config = next(configurations(known, part.shape))
     written = derived(known, config, part, judge)
     monkeypatch.setattr(implicit, "DENSE", 0)
@@ -161,7 +161,7 @@ def test_without_writing_the_hessian_out_it_is_the_same(task, monkeypatch):
 
 
 def test_what_is_no_finite_number_is_left_out():
-    known, part = families()["linear"], rows("regression", 0)
+    known, part = load_families()["linear"], rows("regression", 0)
     judge = replace(part, y=np.full(len(part.y), np.nan))
     assert derived(known, {"strength": 1.0}, part, judge) == {}
-    assert derived(families()["lda"], {"shrinkage": 0.1}, rows("binary", 0), rows("binary", 1)) == {}
+    assert derived(load_families()["lda"], {"shrinkage": 0.1}, rows("binary", 0), rows("binary", 1)) == {}

@@ -7,16 +7,16 @@ import optuna
 import pytest
 import skops.io
 
-from models.families import families, family
-from models.fitting.family import Part, Shape
-from models.fitting.fit import fitted, proposed
-from models.fitting.log_target import logged, skewed
+from models.families import load_families, load_family
+from models.fitting.family import Shape, TrainingData
+from models.fitting.fit import fit_family, suggest_configuration
+from models.fitting.log_target import is_skewed, transform_target
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(300, 3))
 PRICES = np.exp(11 + X @ [1.0, -0.5, 0.2] + 0.1 * DRAW.normal(size=300))
 SHAPE = Shape(300, 3, "regression", skewed=True)
-LOGGING = [f for f in families().values() if f.logs and f.available]
+LOGGING = [f for f in load_families().values() if f.logs and f.available]
 
 
 @pytest.mark.parametrize(
@@ -25,21 +25,21 @@ LOGGING = [f for f in families().values() if f.logs and f.available]
      (np.arange(9.0), False)],
 )  # fmt: skip
 def test_a_tail_is_seen_where_nothing_is_negative(target, said):
-    assert skewed(target) == said
-    assert skewed(target[::-1]) == said
+    assert is_skewed(target) == said
+    assert is_skewed(target[::-1]) == said
 
 
 @pytest.mark.parametrize("known", LOGGING, ids=lambda f: f.name)
 def test_the_logarithm_is_asked_for_where_there_is_a_tail(known):
     study = optuna.create_study()
     study.enqueue_trial(dict(known.default))
-    assert proposed(known, study.ask(), SHAPE)["log_target"] == known.default["log_target"]
-    assert "log_target" not in proposed(known, study.ask(), Shape(300, 3, "regression"))
+    assert suggest_configuration(known, study.ask(), SHAPE)["log_target"] == known.default["log_target"]
+    assert "log_target" not in suggest_configuration(known, study.ask(), Shape(300, 3, "regression"))
 
 
 def test_on_prices_a_line_through_the_logarithm_is_nearer_and_stays_within_what_was_seen():
-    part, known = Part(X, PRICES, None, SHAPE), family("linear")
-    plain, log = (fitted(known, {"strength": 1e-3, "log_target": on}, part, 0, 1).model for on in (False, True))
+    part, known = TrainingData(X, PRICES, None, SHAPE), load_family("linear")
+    plain, log = (fit_family(known, {"strength": 1e-3, "log_target": on}, part, 0, 1).model for on in (False, True))
     error = {m: np.sqrt(np.mean((m.predict(X) - PRICES) ** 2)) for m in (plain, log)}
     assert error[log] < 0.5 * error[plain]
     far = log.predict(np.array([[1e9, 0, 0], [-1e9, 0, 0]]))
@@ -50,15 +50,15 @@ def test_on_prices_a_line_through_the_logarithm_is_nearer_and_stays_within_what_
 
 
 def test_rows_to_stop_on_are_on_the_same_scale():
-    part = Part(X, PRICES, None, SHAPE, stop=(X, PRICES, None))
-    _, on_logs = logged(part)
+    part = TrainingData(X, PRICES, None, SHAPE, stop=(X, PRICES, None))
+    _, on_logs = transform_target(part)
     assert on_logs.stop is not None
     assert on_logs.y == pytest.approx(on_logs.stop[1])
     assert (on_logs.y.min(), on_logs.y.max()) == pytest.approx((0, 1))
 
 
 def test_targets_below_zero_are_taken_as_they_are():
-    part = Part(X, PRICES - PRICES.mean(), None, SHAPE)
-    known = family("linear")
-    plain, log = (fitted(known, {"strength": 1.0, "log_target": on}, part, 0, 1).model for on in (False, True))
+    part = TrainingData(X, PRICES - PRICES.mean(), None, SHAPE)
+    known = load_family("linear")
+    plain, log = (fit_family(known, {"strength": 1.0, "log_target": on}, part, 0, 1).model for on in (False, True))
     assert (plain.predict(X) == log.predict(X)).all()

@@ -17,16 +17,16 @@ import skops.io
 
 from models.columns import TRUSTED
 from models.errors import NestorError
-from models.families import families
-from models.fitting.family import Part, Shape
-from models.fitting.fit import fitted, proposed
-from models.fitting.schedule import Checkpoint, changes, extended, rounds
+from models.families import load_families
+from models.fitting.family import Shape, TrainingData
+from models.fitting.fit import fit_family, suggest_configuration
+from models.fitting.schedule import Checkpoint, count_rounds, describe_changes, extend_schedule
 from models.tuning.space import Walk
-from models.tuning.strategy import within_reach
+from models.tuning.strategy import find_reachable
 from models.tuning.trial import Trial
 
 ROWS = 120
-STEPS = [f for f in families().values() if f.steps is not None]
+STEPS = [f for f in load_families().values() if f.steps is not None]
 CASES = [
     pytest.param(f, task, id=f"{f.name}-{task}", marks=[] if f.available else pytest.mark.skip(reason=f.lack))
     for f in STEPS
@@ -43,23 +43,25 @@ PLAIN = [case for case in ONCE if case.id in ("lightgbm", "xgboost", "hist_gradi
 
 
 @cache
-def part(task: str) -> Part:
+def part(task: str) -> TrainingData:
     rng = np.random.default_rng(1)
     X = rng.normal(size=(ROWS, 4))
     value = X[:, 0] + X[:, 1] * X[:, 2] + rng.normal(size=ROWS)
     y = {"binary": (value > 0).astype(int), "multiclass": np.digitize(value, [-1, 1]), "regression": value + 9}[task]
-    return Part(X, y, rng.uniform(0.5, 2, ROWS), Shape(ROWS, 4, task, {"regression": 0}.get(task, int(y.max()) + 1)))  # type: ignore[arg-type]
+    return TrainingData(
+        X, y, rng.uniform(0.5, 2, ROWS), Shape(ROWS, 4, task, {"regression": 0}.get(task, int(y.max()) + 1))
+    )  # type: ignore[arg-type]
 
 
 def config(known, task: str, **more) -> dict:
     default = {**known.default, **more}
-    return proposed(known, Walk(lambda name, _: default[name]), part(task).shape)  # pyright: ignore[reportArgumentType]
+    return suggest_configuration(known, Walk(lambda name, _: default[name]), part(task).shape)  # pyright: ignore[reportArgumentType]
 
 
 def scheduled(known, base, *steps) -> dict:
     found = None
     for count, factor in steps:
-        found = extended(known, {**base, "learning_rate": factor * base["learning_rate"]}, count, found)
+        found = extend_schedule(known, {**base, "learning_rate": factor * base["learning_rate"]}, count, found)
     assert found is not None
     return found
 
@@ -67,7 +69,7 @@ def scheduled(known, base, *steps) -> dict:
 def fit(known, settings, task, begun=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return fitted(known, settings, part(task), 3, 1, begun)
+        return fit_family(known, settings, part(task), 3, 1, begun)
 
 
 def said(made, task) -> np.ndarray:
@@ -96,14 +98,14 @@ def test_a_schedule_goes_on_with_categories_and_with_what_is_held_monotone(known
     X[:, 3] = rng.choice([*range(14), np.nan], 600)
     y = (X[:, 1] + np.isin(X[:, 3], (2, 3, 5, 7)) > 0.5).astype(int)
     shape = Shape(600, 4, "binary", 2, monotone=True)
-    one = Part(X, y, None, shape, categories=(3,), monotone=(0, 1, 0, 0))
-    base = proposed(known, Walk(lambda name, _: known.default[name]), shape)  # pyright: ignore[reportArgumentType]
+    one = TrainingData(X, y, None, shape, categories=(3,), monotone=(0, 1, 0, 0))
+    base = suggest_configuration(known, Walk(lambda name, _: known.default[name]), shape)  # pyright: ignore[reportArgumentType]
     whole = scheduled(known, base, (9, 1.0), (9, 0.5), (9, 2.0))
-    first = fitted(known, {**whole, "steps": whole["steps"][:1]}, one, 3, 1)
+    first = fit_family(known, {**whole, "steps": whole["steps"][:1]}, one, 3, 1)
     begun = pickle.loads(pickle.dumps(first.checkpoint))
-    model = fitted(known, whole, one, 3, 1).model
+    model = fit_family(known, whole, one, 3, 1).model
     expected = model.predict_proba(X)
-    np.testing.assert_array_equal(fitted(known, whole, one, 3, 1, begun).model.predict_proba(X), expected)
+    np.testing.assert_array_equal(fit_family(known, whole, one, 3, 1, begun).model.predict_proba(X), expected)
     other = X.copy()
     other[:, 3] = np.where(np.isin(X[:, 3], (2, 3, 5, 7)), 4, 5)
     assert np.abs(model.predict_proba(other) - expected).max() > 0.05
@@ -132,7 +134,7 @@ def test_one_step_is_a_plain_fit_of_so_many_rounds(known):
 
 
 def test_a_checkpoint_of_another_schedule_is_not_taken_up():
-    known = families()["lightgbm"]
+    known = load_families()["lightgbm"]
     base = config(known, "binary")
     whole, other = (scheduled(known, base, (4, 1.0), (3, f)) for f in (0.5, 2.0))
     longer = fit(known, scheduled(known, base, (4, 1.0), (3, 0.5), (3, 1.0)), "binary").checkpoint
@@ -163,7 +165,7 @@ def test_columns_and_the_logarithm_are_fixed_over_a_schedule_and_only_library_cl
 
 
 def test_a_family_that_does_not_train_step_by_step_says_so():
-    known = families()["linear"]
+    known = load_families()["linear"]
     with pytest.raises(NestorError, match="linear does not train step by step"):
         fit(known, {**config(known, "binary"), "steps": [[3, {}]]}, "binary")
 
@@ -174,8 +176,8 @@ def test_the_docs_name_the_families_that_train_step_by_step_and_the_networks_tha
     assert found is not None
     named, others = found.groups()
     assert set(re.findall(r"`(\w+)`", named)) == {known.name for known in STEPS}
-    lacking = {f.name for f in families().values() if f.steps is None}
-    in_rounds = {name for name in lacking if families()[name].fidelity == "rounds"}
+    lacking = {f.name for f in load_families().values() if f.steps is None}
+    in_rounds = {name for name in lacking if load_families()[name].fidelity == "rounds"}
     assert in_rounds <= set(re.findall(r"`(\w+)`", others)) <= lacking
 
 
@@ -186,18 +188,18 @@ def test_explored_hyperparameters_are_there():
 
 
 def test_a_schedule_in_words():
-    known = families()["lightgbm"]
+    known = load_families()["lightgbm"]
     base = config(known, "binary")
     whole = scheduled(known, base, (40, 1.0), (20, 1.0), (20, 0.5))
-    assert rounds(whole) == 80
-    assert changes(whole) == {"schedule.learning_rate": "60 x 0.1, 20 x 0.05"}
-    assert changes(base) == {}
-    assert rounds(base) == 0
+    assert count_rounds(whole) == 80
+    assert describe_changes(whole) == {"schedule.learning_rate": "60 x 0.1, 20 x 0.05"}
+    assert describe_changes(base) == {}
+    assert count_rounds(base) == 0
 
 
 def test_checkpoints_within_reach_are_those_of_the_last_batch_and_of_what_it_went_on_from():
     first = [Trial(n, {}, {}) for n in range(5)]
     second = [Trial(n, {}, {}, parent=p, goes_on=True) for n, p in ((5, 1), (6, 2), (7, 3), (8, 2))]
     third = [Trial(n, {}, {}, parent=p, goes_on=True) for n, p in ((9, 5), (10, 2), (11, 5))]
-    assert within_reach([*first, *second, *third, Trial(12, {}, {}, parent=4)]) == {9, 10, 11, 12, 5, 2}
-    assert within_reach([]) == set()
+    assert find_reachable([*first, *second, *third, Trial(12, {}, {}, parent=4)]) == {9, 10, 11, 12, 5, 2}
+    assert find_reachable([]) == set()

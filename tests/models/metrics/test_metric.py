@@ -25,11 +25,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models.errors import InputError
-from models.metrics.formulas import confusions
-from models.metrics.metric import metric_for, metric_names
+from models.metrics.formulas import count_confusions
+from models.metrics.metric import list_metric_names, make_metric
 
 TASKS = ("binary", "multiclass", "regression")
-NAMED = [(task, name) for task in TASKS for name in metric_names(task)]
+NAMED = [(task, name) for task in TASKS for name in list_metric_names(task)]
 
 
 @cache
@@ -49,7 +49,7 @@ def predicted(task):
 
 def named(task, name):
     classes = () if task == "regression" else tuple(range(2 if task == "binary" else 3))
-    return metric_for(name, task, classes)
+    return make_metric(name, task, classes)
 
 
 def library_value(metric, target, prediction, **extra):
@@ -196,7 +196,7 @@ def test_names_in_their_usual_forms(asked, task, shown):
 @pytest.mark.parametrize("name", get_scorer_names())
 def test_every_scorer_is_taken_or_refused_with_a_message(name):
     for task in TASKS:
-        if any(named(task, shown).source == name for shown in metric_names(task)):
+        if any(named(task, shown).source == name for shown in list_metric_names(task)):
             assert named(task, name).source == name
         else:
             with pytest.raises(InputError, match="does not fit"):
@@ -245,7 +245,7 @@ def test_own_scorers_see_labels_in_their_own_form(own_metrics):
     target, prediction, weight = predicted("binary")
     labels = np.array(["no", "yes"])
     said = labels[prediction.argmax(axis=1)]
-    own = {name: metric_for(f"{own_metrics}:{name}", "binary", ("no", "yes")) for name in ("f2", "own_log", "cost")}
+    own = {name: make_metric(f"{own_metrics}:{name}", "binary", ("no", "yes")) for name in ("f2", "own_log", "cost")}
     assert own["f2"].score(target, prediction, weight) == pytest.approx(
         fbeta_score(labels[target], said, beta=2, pos_label="yes", sample_weight=weight)
     )
@@ -259,7 +259,7 @@ def test_own_scorers_see_labels_in_their_own_form(own_metrics):
 def test_own_scorers_resample_as_repeated_rows(own_metrics):
     for task, name, classes in [("multiclass", "kappa", ("a", "b", "c")), ("regression", "pinball_loss", ())]:
         target, prediction, weight = predicted(task)
-        metric = metric_for(f"{own_metrics}:{name}", task, classes)
+        metric = make_metric(f"{own_metrics}:{name}", task, classes)
         times = weight.astype(int)
         repeated = metric.score(np.repeat(target, times), np.repeat(prediction, times, axis=0))
         assert metric.resample([(target, prediction, None)], [weight[None]]) == pytest.approx(repeated)
@@ -319,7 +319,7 @@ def test_the_cost_is_that_of_the_decisions_of_least_expected_cost(task, weighted
     target, odds, weight = predicted(task)
     weight = weight if weighted else None
     labels, given = LABELS[task], COSTS[task]
-    metric = metric_for(None, task, labels, given)
+    metric = make_metric(None, task, labels, given)
 
     def price(actual, said):
         return given.get(labels[actual], {}).get(labels[said], float(actual != said))
@@ -336,7 +336,7 @@ def test_the_cost_is_that_of_the_decisions_of_least_expected_cost(task, weighted
 
 def test_the_cost_resamples_as_repeated_rows():
     target, odds, weight = predicted("multiclass")
-    metric = metric_for("cost", "multiclass", LABELS["multiclass"], COSTS["multiclass"])
+    metric = make_metric("cost", "multiclass", LABELS["multiclass"], COSTS["multiclass"])
     repeated = metric.score(*(np.repeat(values, weight.astype(int), axis=0) for values in (target, odds)))
     assert metric.resample([(target, odds, None)], [weight[None]]) == pytest.approx(repeated)
 
@@ -354,7 +354,7 @@ def test_the_cost_resamples_as_repeated_rows():
 )
 def test_costs_that_make_no_sense_are_refused(name, task, costs, said):
     with pytest.raises(InputError, match=said):
-        metric_for(name, task, LABELS.get(task, ()), costs)
+        make_metric(name, task, LABELS.get(task, ()), costs)
 
 
 @pytest.mark.parametrize("task", COSTS)
@@ -362,7 +362,7 @@ def test_confusion_matrices_are_scored_as_their_rows_are(task):
     target, odds, weight = predicted(task)
     for metric in (
         *(named(task, name) for name in ("accuracy", "balanced_accuracy", "f1_macro", "mcc")),
-        metric_for(None, task, LABELS[task], COSTS[task]),
+        make_metric(None, task, LABELS[task], COSTS[task]),
     ):
-        tables = confusions(target, metric.decided(odds), weight[None], len(LABELS[task]))
+        tables = count_confusions(target, metric.decided(odds), weight[None], len(LABELS[task]))
         assert metric.of_tables(tables) == pytest.approx(metric.score(target, odds, weight))

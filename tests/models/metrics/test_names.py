@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from models.config import Retrain, Run, Watch
-from models.config.values import ModelName, model_name
+from models.config.values import ModelName, to_model_name
 from tasks.registry.load import _parts
 
 NAMES = TypeAdapter(ModelName)
@@ -33,7 +33,7 @@ def test_a_name_that_is_taken_can_be_asked_for(text):
     try:
         name = NAMES.validate_python(text)
     except ValidationError:
-        name = model_name(text)  # what a file would be called
+        name = to_model_name(text)  # what a file would be called
         if not name:
             return
         assert NAMES.validate_python(name) == name

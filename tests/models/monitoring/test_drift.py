@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import datasets
 
-from models.metrics.metric import metric_for
-from models.monitoring.drift import FEWEST, LEAST, Drift, _joined, compare, worse
+from models.metrics.metric import make_metric
+from models.monitoring.drift import FEWEST, LEAST, Drift, _join_cells, measure_drift, measure_performance_drift
 from models.monitoring.table_profile import (
     LEVELS,
-    Column,
+    ColumnProfile,
     Performance,
-    Profile,
-    described,
-    design_effect,
-    levels,
-    predicted,
-    profile,
+    TableProfile,
+    compute_design_effect,
+    count_levels,
+    profile_column,
+    profile_table,
+    to_prediction_columns,
 )
 
 
@@ -73,7 +73,9 @@ def finite(found: Drift) -> bool:
 @pytest.mark.parametrize("name", TABLES)
 def test_at_most_one_alarm_over_twenty_random_halves(name: str) -> None:
     frame, kinds = TABLES[name]
-    found = [compare(profile(one, kinds), other) for one, other in (halves(frame, seed) for seed in range(20))]
+    found = [
+        measure_drift(profile_table(one, kinds), other) for one, other in (halves(frame, seed) for seed in range(20))
+    ]
     assert sum(one.drifted for one in found) <= 1
     assert all(map(finite, found))
 
@@ -90,56 +92,59 @@ def test_rows_that_come_in_groups_raise_no_more_alarms() -> None:
     kinds, alone, together = {"age": "number", "town": "category", "noise": "number"}, 0, 0
     for seed in range(20):
         (first, groups), (later, others) = drawn(seed), drawn(1000 + seed)
-        alone += compare(profile(first, kinds), later).drifted
-        known = profile(first, kinds, units=groups, unit="group")
-        found = compare(known, later, units=others)
+        alone += measure_drift(profile_table(first, kinds), later).drifted
+        known = profile_table(first, kinds, units=groups, unit="group")
+        found = measure_drift(known, later, units=others)
         together += found.drifted
         assert known.columns["age"].effect > 5 > 1.5 > known.columns["noise"].effect
     assert (alone, together <= 1) == (20, True)
     moved = first.assign(age=first["age"] + 40, noise=first["noise"] + 1)
-    assert {c.name for c in compare(known, moved, units=groups).alarms} == {"age", "noise"}
+    assert {c.name for c in measure_drift(known, moved, units=groups).alarms} == {"age", "noise"}
 
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_the_design_effect_of_copies_is_how_many_there_are(size: int) -> None:
     cells = np.random.default_rng(0).integers(0, 5, 3000)
     units = np.arange(3000)
-    assert design_effect(np.repeat(cells, size), np.repeat(units, size)) == pytest.approx(size, rel=0.01)
+    assert compute_design_effect(np.repeat(cells, size), np.repeat(units, size)) == pytest.approx(size, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "diabetes", "many levels", "zeros"])
 def test_few_later_rows_raise_no_more_alarms(name: str) -> None:
     frame, kinds = TABLES[name]
-    found = [compare(profile(one, kinds), other) for one, other in (halves(frame, seed, 0.9) for seed in range(20))]
+    found = [
+        measure_drift(profile_table(one, kinds), other)
+        for one, other in (halves(frame, seed, 0.9) for seed in range(20))
+    ]
     assert sum(one.drifted for one in found) <= 1
 
 
 def test_significance_alone_and_size_alone_are_no_alarm() -> None:
     draw = np.random.default_rng(0)
-    big = profile(pd.DataFrame({"a": draw.normal(size=200_000)}), {"a": "number"})
-    trifle = compare(big, pd.DataFrame({"a": draw.normal(0.05, 1, 200_000)}))
+    big = profile_table(pd.DataFrame({"a": draw.normal(size=200_000)}), {"a": "number"})
+    trifle = measure_drift(big, pd.DataFrame({"a": draw.normal(0.05, 1, 200_000)}))
     assert trifle.columns[0].p < 1e-10
     assert trifle.columns[0].psi < 0.01
     assert not trifle.drifted
-    small = profile(pd.DataFrame({"a": [0.0, 1.0] * 15}), {"a": "number"})
-    noise = compare(small, pd.DataFrame({"a": [0.0] * 18 + [1.0] * 7}))
+    small = profile_table(pd.DataFrame({"a": [0.0, 1.0] * 15}), {"a": "number"})
+    noise = measure_drift(small, pd.DataFrame({"a": [0.0] * 18 + [1.0] * 7}))
     assert noise.columns[0].psi > 0.05
     assert noise.columns[0].p > 0.01
     assert not noise.drifted
 
 
 def test_too_few_rows_say_nothing() -> None:
-    known = profile(pd.DataFrame({"a": np.arange(100.0)}), {"a": "number"})
-    found = compare(known, pd.DataFrame({"a": np.full(FEWEST - 1, 1e6)}))
+    known = profile_table(pd.DataFrame({"a": np.arange(100.0)}), {"a": "number"})
+    found = measure_drift(known, pd.DataFrame({"a": np.full(FEWEST - 1, 1e6)}))
     assert not found.drifted
     assert "say nothing" in found.notes[0]
-    assert not compare(known, pd.DataFrame({"a": np.empty(0)})).drifted
+    assert not measure_drift(known, pd.DataFrame({"a": np.empty(0)})).drifted
 
 
 def test_dates_and_what_the_table_is_ordered_by_move_on() -> None:
     frame = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=300, freq="h"), "n": np.arange(300.0)})
-    known = profile(frame, {"day": "date", "n": "number"}, moving=("n",))
-    found = compare(known, frame.assign(day=frame["day"] + pd.Timedelta("90D"), n=frame["n"] + 300))
+    known = profile_table(frame, {"day": "date", "n": "number"}, moving=("n",))
+    found = measure_drift(known, frame.assign(day=frame["day"] + pd.Timedelta("90D"), n=frame["n"] + 300))
     assert not found.drifted
     assert all(c.moves and c.psi > 1 for c in found.columns)
 
@@ -152,7 +157,7 @@ def test_a_shifted_column_is_found_and_it_alone(name: str) -> None:
     frame, kinds = TABLES[name]
     one, other = halves(frame, 0)
     column = frame.columns[3]
-    found = compare(profile(one, kinds), other.assign(**{column: other[column] + frame[column].std()}))
+    found = measure_drift(profile_table(one, kinds), other.assign(**{column: other[column] + frame[column].std()}))
     assert [c.name for c in found.alarms] == [column]
     assert found.sentence.startswith(f"1 of {frame.shape[1]} columns drift: ")
 
@@ -163,10 +168,10 @@ def words(rows: int, size: int, seed: int) -> pd.DataFrame:
 
 @pytest.mark.parametrize("size", [3, 60, 100, 101, 5_000])
 def test_levels_that_are_new_or_change_are_found_however_many_there_are(size: int) -> None:
-    known = profile(words(3_000, size, 0), {"w": "category"})
-    assert not compare(known, words(3_000, size, 1)).drifted
+    known = profile_table(words(3_000, size, 0), {"w": "category"})
+    assert not measure_drift(known, words(3_000, size, 1)).drifted
     new = words(3_000, size, 1)["w"].mask(np.arange(3_000) % 3 == 0, "never seen")
-    found = compare(known, pd.DataFrame({"w": new})).columns[0]
+    found = measure_drift(known, pd.DataFrame({"w": new})).columns[0]
     assert found.alarm
     assert found.new_levels == (pytest.approx(1 / 3) if size <= LEVELS else None)
 
@@ -174,27 +179,27 @@ def test_levels_that_are_new_or_change_are_found_however_many_there_are(size: in
 def test_missing_values_that_become_999_are_found() -> None:
     draw = np.random.default_rng(0)
     values = pd.Series(draw.normal(size=2_000)).mask(draw.random(2_000) < 0.2)
-    known = profile(pd.DataFrame({"a": values}), {"a": "number"})
+    known = profile_table(pd.DataFrame({"a": values}), {"a": "number"})
     for other in (values.fillna(999.0), values.fillna(-999.0), values.fillna(values.median())):
-        assert compare(known, pd.DataFrame({"a": other})).drifted
+        assert measure_drift(known, pd.DataFrame({"a": other})).drifted
 
 
 def test_values_that_go_missing_at_random_are_found() -> None:
     draw = np.random.default_rng(0)
     frame = pd.DataFrame({"a": draw.normal(size=1_000), "w": draw.choice(["x", "y"], 1_000)})
-    known = profile(frame, {"a": "number", "w": "category"})
-    found = compare(known, frame.mask(draw.random(frame.shape) < 0.3))
+    known = profile_table(frame, {"a": "number", "w": "category"})
+    found = measure_drift(known, frame.mask(draw.random(frame.shape) < 0.3))
     assert {c.name for c in found.alarms} == {"a", "w"}
     assert all(c.missing == (0, pytest.approx(0.3, abs=0.05)) for c in found.columns)
 
 
 def test_a_constant_that_changes_is_found_and_one_that_stays_is_not() -> None:
-    known = profile(pd.DataFrame({"a": np.full(100, 3.0)}), {"a": "number"})
-    assert not compare(known, pd.DataFrame({"a": np.full(100, 3.0)})).drifted
-    assert compare(known, pd.DataFrame({"a": np.full(100, 3.1)})).drifted
-    assert compare(known, pd.DataFrame({"a": np.full(100, np.nan)})).drifted
-    empty = profile(pd.DataFrame({"a": np.full(100, np.nan)}), {"a": "number"})
-    assert compare(empty, pd.DataFrame({"a": np.full(100, 3.0)})).drifted
+    known = profile_table(pd.DataFrame({"a": np.full(100, 3.0)}), {"a": "number"})
+    assert not measure_drift(known, pd.DataFrame({"a": np.full(100, 3.0)})).drifted
+    assert measure_drift(known, pd.DataFrame({"a": np.full(100, 3.1)})).drifted
+    assert measure_drift(known, pd.DataFrame({"a": np.full(100, np.nan)})).drifted
+    empty = profile_table(pd.DataFrame({"a": np.full(100, np.nan)}), {"a": "number"})
+    assert measure_drift(empty, pd.DataFrame({"a": np.full(100, 3.0)})).drifted
 
 
 @pytest.mark.parametrize("kind", ["boolean", "text"])
@@ -203,9 +208,9 @@ def test_booleans_and_lengths_of_texts_count(kind: str) -> None:
     flags = pd.Series(draw.integers(0, 2, 500).astype(float))
     one = flags if kind == "boolean" else pd.Series([" ".join(["oak"] * n) for n in draw.integers(3, 9, 500)])
     other = flags * 0 if kind == "boolean" else one + " and so on"
-    known = profile(pd.DataFrame({"a": one}), {"a": kind})
-    assert not compare(known, pd.DataFrame({"a": one.sample(frac=1, random_state=0)})).drifted
-    assert compare(known, pd.DataFrame({"a": other})).drifted
+    known = profile_table(pd.DataFrame({"a": one}), {"a": kind})
+    assert not measure_drift(known, pd.DataFrame({"a": one.sample(frac=1, random_state=0)})).drifted
+    assert measure_drift(known, pd.DataFrame({"a": other})).drifted
     assert "oak" not in json.dumps(known.as_json()), "no text is kept"
 
 
@@ -218,21 +223,25 @@ def test_the_order_of_rows_is_nothing_and_every_number_is_finite(values: list[fl
     frame = pd.DataFrame({"a": values, "b": [str(v)[:2] for v in values]})
     kinds = {"a": "number", "b": "category"}
     mixed = frame.sample(frac=1, random_state=seed).reset_index(drop=True)
-    assert profile(frame, kinds) == profile(mixed, kinds)
-    known = profile(frame, kinds)
+    assert profile_table(frame, kinds) == profile_table(mixed, kinds)
+    known = profile_table(frame, kinds)
     assert sum(known.columns["a"].counts) + known.columns["a"].missing == len(values)
-    found = compare(known, mixed)
+    found = measure_drift(known, mixed)
     assert finite(found)
     assert all(c.psi == 0 for c in found.columns)
-    assert compare(known, mixed) == compare(known, frame)
+    assert measure_drift(known, mixed) == measure_drift(known, frame)
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), min_size=1, max_size=30), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_cells_are_joined_until_each_expects_enough(cells: list[tuple[int, int]], ordered: bool) -> None:
     then, now = (np.array(one) for one in zip(*cells, strict=True))
-    column = Column("number", int(then.sum()), 0, edges=(0.0,)) if ordered else Column("category", 0, 0, distinct=0)
-    first, later = _joined(column, then, now, 0)
+    column = (
+        ColumnProfile("number", int(then.sum()), 0, edges=(0.0,))
+        if ordered
+        else ColumnProfile("category", 0, 0, distinct=0)
+    )
+    first, later = _join_cells(column, then, now, 0)
     assert (first.sum(), later.sum()) == (then.sum(), now.sum())
     share = min(then.sum(), now.sum()) / max(1, then.sum() + now.sum())
     assert len(first) <= 1 or ((first + later) * share >= LEAST).all()
@@ -244,15 +253,15 @@ def test_a_profile_is_small_plain_and_comes_back_as_it_was() -> None:
     words = {f"w{i}": pd.Series(draw.integers(0, 100, 5_000)).map("level {}".format) for i in range(25)}
     frame = pd.DataFrame(numbers | words)
     kinds = {c: "number" if c.startswith("n") else "category" for c in frame.columns}
-    known = profile(frame, kinds, predicted(draw.random((500, 2)), ("no", "yes")), "sealed")
+    known = profile_table(frame, kinds, to_prediction_columns(draw.random((500, 2)), ("no", "yes")), "sealed")
     text = json.dumps(known.as_json(), allow_nan=False)
     assert len(text) < 100_000
-    assert Profile.from_json(json.loads(text)) == known
+    assert TableProfile.from_json(json.loads(text)) == known
 
 
 def test_levels_are_as_the_profile_writes_them() -> None:
-    assert levels(pd.Series(["b", "a", "b", None, "x" * 60])) == {"b": 2, "a": 1, "x" * 40: 1}
-    column = described(pd.Series(range(200)).astype(str), "category")
+    assert count_levels(pd.Series(["b", "a", "b", None, "x" * 60])) == {"b": 2, "a": 1, "x" * 40: 1}
+    column = profile_column(pd.Series(range(200)).astype(str), "category")
     assert column.distinct == 200
     assert not column.whole
     assert len(column.levels) == 20
@@ -261,21 +270,26 @@ def test_levels_are_as_the_profile_writes_them() -> None:
 
 def test_predictions_are_told_apart_from_noise_in_the_last_digit() -> None:
     odds = np.tile([[0.3, 0.7], [0.1 + 0.2, 1 - 0.3]], (50, 1))
-    known = profile(pd.DataFrame(index=range(100)), {}, predicted(odds, ("no", "yes")), "sealed")
-    found = compare(known, pd.DataFrame(index=range(100)), predicted(odds + 1e-15, ("no", "yes")))
+    known = profile_table(pd.DataFrame(index=range(100)), {}, to_prediction_columns(odds, ("no", "yes")), "sealed")
+    found = measure_drift(known, pd.DataFrame(index=range(100)), to_prediction_columns(odds + 1e-15, ("no", "yes")))
     assert not found.drifted
     assert [c.name for c in found.columns] == ["probability of yes"]
-    several = predicted(np.eye(3)[[0, 1, 2, 2]], ("a", "b", "c"))
+    several = to_prediction_columns(np.eye(3)[[0, 1, 2, 2]], ("a", "b", "c"))
     assert several["prediction"].tolist() == ["a", "b", "c", "c"]
     assert list(several) == ["prediction", *(f"probability of {c}" for c in "abc")]
 
 
 def test_predictions_drift_though_no_column_does() -> None:
     draw = np.random.default_rng(0)
-    known = profile(
-        pd.DataFrame({"a": draw.normal(size=500)}), {"a": "number"}, predicted(draw.normal(size=300)), "outer"
+    known = profile_table(
+        pd.DataFrame({"a": draw.normal(size=500)}),
+        {"a": "number"},
+        to_prediction_columns(draw.normal(size=300)),
+        "outer",
     )
-    found = compare(known, pd.DataFrame({"a": draw.normal(size=500)}), predicted(draw.normal(2, 1, 500)))
+    found = measure_drift(
+        known, pd.DataFrame({"a": draw.normal(size=500)}), to_prediction_columns(draw.normal(2, 1, 500))
+    )
     assert found.sentence.startswith("Predictions drift; 1 column is as in training")
 
 
@@ -288,7 +302,9 @@ def scored(gap: float, rows: int, seed: int, error: float | None = 0.02) -> tupl
     then = Performance("rmse", 1.0, error, 1_000, "test")
     target = draw.normal(size=rows)
     said = target + draw.normal(0, 1 + gap, rows)
-    found = worse(then, metric_for("rmse", "regression", ()), (target, said, None), np.arange(rows), 0.01)
+    found = measure_performance_drift(
+        then, make_metric("rmse", "regression", ()), (target, said, None), np.arange(rows), 0.01
+    )
     return None if found is None else (found.z, found.alarm)
 
 
@@ -299,10 +315,10 @@ def test_a_worse_score_alarms_a_better_one_and_an_equal_one_do_not() -> None:
     assert sum(alarms) <= 5
     for greater, label in ((True, 0.9), (False, 0.2)):
         then = Performance("roc_auc" if greater else "log_loss", label, 0.01, 500, "test")
-        metric = metric_for(then.metric, "binary", (0, 1))
+        metric = make_metric(then.metric, "binary", (0, 1))
         target = np.tile([0, 1], 100)
         poor = np.tile([0.5, 0.5], (200, 1)) + np.linspace(0, 0.01, 200)[:, None] * [1, -1]
-        found = worse(then, metric, (target, poor, None), np.arange(200), 0.01)
+        found = measure_performance_drift(then, metric, (target, poor, None), np.arange(200), 0.01)
         assert found is not None
         assert found.z > 3
         assert found.alarm

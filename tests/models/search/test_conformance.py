@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 from optuna.testing import pytest_samplers as optuna_tests
 
-from models.families import family
+from models.families import load_family
 from models.fitting.family import Shape
-from models.metrics.metric import metric_for
-from models.search import strategies
+from models.metrics.metric import make_metric
+from models.search import load_strategies
 from models.tuning.strategy import View
 
 SHAPE = Shape(500, 12, "binary", 2)
-VIEW = View(family("lightgbm"), SHAPE, metric_for(None, "binary", ("a", "b")), (), 7, 7, expected=40)
-ALL = [s for s in strategies().values() if s.available]
+VIEW = View(load_family("lightgbm"), SHAPE, make_metric(None, "binary", ("a", "b")), (), 7, 7, expected=40)
+ALL = [s for s in load_strategies().values() if s.available]
 SLOW = [s.name for s in ALL if s.extra == "bayes"]
 # Of the strategies that only plan, one stands for all: they leave nothing, or chance, to the same sampler.
 QUICK = list({type(s.sampler(VIEW)): s.name for s in ALL if s.name not in SLOW}.values())
@@ -30,7 +30,7 @@ def makes(names, **changes):
         def made():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return strategies()[request.param].sampler(replace(VIEW, **changes))
+                return load_strategies()[request.param].sampler(replace(VIEW, **changes))
 
         return made
 
@@ -47,12 +47,12 @@ class TestSamplersThatLearn(optuna_tests.RelativeSamplerTestCase):
 
 
 class TestSamplersOfSeveralObjectives(optuna_tests.MultiObjectiveSamplerTestCase):
-    sampler = makes([n for n in QUICK if strategies()[n].several], directions=("maximize", "minimize", "minimize"))
+    sampler = makes([n for n in QUICK if load_strategies()[n].several], directions=("maximize", "minimize", "minimize"))
 
 
 class TestSamplersOfOneObjective(optuna_tests.SingleOnlySamplerTestCase):
     # What only plans for one objective leaves nothing to its sampler that hangs on how many there are.
-    sampler = makes([n for n in QUICK if not strategies()[n].several])
+    sampler = makes([n for n in QUICK if not load_strategies()[n].several])
 
 
 @pytest.mark.prove

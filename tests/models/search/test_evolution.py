@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from optuna.distributions import IntDistribution
 
-from models.families import families
+from models.families import load_families
 from models.fitting.family import Shape
-from models.metrics.metric import metric_for
-from models.search import strategy
-from models.search.evolution import _POPULATION, _other
+from models.metrics.metric import make_metric
+from models.search import require_strategy
+from models.search.evolution import _POPULATION, _draw_other
 from models.studies.study import Study
-from models.tuning.ladders import shares
-from models.tuning.space import bounded
+from models.tuning.fidelity import list_shares
+from models.tuning.space import apply_ranges
 from models.tuning.strategy import View
 from models.tuning.trial import Trial
 
-AUC = metric_for(None, "binary", ("a", "b"))
+AUC = make_metric(None, "binary", ("a", "b"))
 SHAPE = Shape(3_000, 12, "binary", 2)
-NETWORKS = [pytest.param(f, id=f.name) for f in families().values() if f.architecture]
+NETWORKS = [pytest.param(f, id=f.name) for f in load_families().values() if f.architecture]
 
 
 def view(known) -> View:
@@ -45,7 +45,7 @@ def evolved(known, units: float = 14) -> list[Trial]:
 @pytest.mark.parametrize("known", NETWORKS)
 def test_a_child_differs_from_its_parent_in_one_thing_and_its_parent_is_young(known):
     told = evolved(known)
-    least = shares(known, SHAPE)[0]
+    least = list_shares(known, SHAPE)[0]
     members = [t for t in told[1:] if t.share == least]
     children = [t for t in members if t.parent is not None]
     assert len(members) - len(children) == _POPULATION
@@ -64,7 +64,7 @@ def test_a_whole_number_mutates_wherever_it_is_in_its_range(ends):
     """A depth that no child can leave would fill the population."""
     one, draw = IntDistribution(*ends[:2], step=(*ends, 1)[2]), np.random.default_rng(0)
     for value in range(one.low, one.high + 1, one.step):
-        others = [_other(one, value, draw) for _ in range(60)]
+        others = [_draw_other(one, value, draw) for _ in range(60)]
         assert others.count(value) < 20
         assert {value - one.step, value + one.step} & {v for v in range(one.low, one.high + 1)} <= set(others)
 
@@ -79,7 +79,7 @@ def test_what_is_no_architecture_stays_at_the_default(known):
 @pytest.mark.parametrize("known", NETWORKS)
 def test_generations_get_better_and_the_best_are_trained_whole(known):
     told = evolved(known)
-    least = shares(known, SHAPE)[0]
+    least = list_shares(known, SHAPE)[0]
     first, last = (
         [worth(t) for t in told[1:] if t.share == least and (t.parent is None) == beginning]
         for beginning in (True, False)
@@ -93,7 +93,7 @@ def test_generations_get_better_and_the_best_are_trained_whole(known):
 
 
 def test_a_family_without_an_architecture_is_told_so():
-    assert "no architecture" in strategy("evolution").unsuited(view(families()["lightgbm"]))
-    fixed = bounded(families()["mlp"], {"layers": 2, "width": 64, "activation": "relu"}, SHAPE)
-    assert "left to be searched" in strategy("evolution").unsuited(view(fixed))
-    assert not strategy("evolution").unsuited(view(families()["mlp"]))
+    assert "no architecture" in require_strategy("evolution").unsuited(view(load_families()["lightgbm"]))
+    fixed = apply_ranges(load_families()["mlp"], {"layers": 2, "width": 64, "activation": "relu"}, SHAPE)
+    assert "left to be searched" in require_strategy("evolution").unsuited(view(fixed))
+    assert not require_strategy("evolution").unsuited(view(load_families()["mlp"]))

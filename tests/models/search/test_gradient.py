@@ -7,23 +7,23 @@ from dataclasses import replace
 
 import pytest
 
-from models.families import families
+from models.families import load_families
 from models.fitting.family import Shape
-from models.metrics.metric import metric_for
+from models.metrics.metric import make_metric
 from models.studies.study import Study
-from models.tuning.goal import Goal, Limit, objective
-from models.tuning.space import bounded
+from models.tuning.goal import Goal, Limit, make_objective
+from models.tuning.space import apply_ranges
 from models.tuning.strategy import BATCH, View
 from models.tuning.trial import Trial
 
-RMSE = metric_for(None, "regression", ())
+RMSE = make_metric(None, "regression", ())
 SHAPE = Shape(500_000, 14, "regression")
 """So large that linear models have no choice of penalty."""
 BEST = {f"strength_{g}": 10.0 ** (g % 5 - 2) for g in range(14)}
 
 
 def study(name: str = "banded", shape: Shape = SHAPE, metric=RMSE, ranges=None, strategy: str = "gradient") -> Study:
-    known = bounded(families()[name], ranges or {}, shape)
+    known = apply_ranges(load_families()[name], ranges or {}, shape)
     return Study(View(known, shape, metric, (), 0, 0), "1", strategy)
 
 
@@ -54,7 +54,13 @@ def test_fourteen_penalties_are_found_in_twenty_trials():
 def test_steps_are_made_from_what_keeps_the_limits_and_not_from_a_better_score_that_breaks_them():
     best = min(searched(study(), 5), key=lambda t: t.scores[0]).number
     view = View(
-        families()["banded"], SHAPE, RMSE, (), 0, 0, goal=Goal(RMSE, limits=(Limit(objective("size", RMSE), 1.0),))
+        load_families()["banded"],
+        SHAPE,
+        RMSE,
+        (),
+        0,
+        0,
+        goal=Goal(RMSE, limits=(Limit(make_objective("size", RMSE), 1.0),)),
     )
     one = Study(view, "1", "gradient")
     searched(one, 5, lambda t: replace(bowl(t), measures={"size": 2.0 if t.number == best else 0.5}))
@@ -126,7 +132,7 @@ def test_trials_without_a_gradient_are_no_place_to_step_from():
     assert any(t.parent is not None for t in found)
 
 
-@pytest.mark.parametrize("known", [f for f in families().values() if f.tunable], ids=lambda f: f.name)
+@pytest.mark.parametrize("known", [f for f in load_families().values() if f.tunable], ids=lambda f: f.name)
 def test_a_family_without_derivatives_says_so_and_names_those_that_have_some(known):
     said = study(known.name).unsuited
     assert bool(said) == (known.hypergradient is None)
@@ -137,7 +143,7 @@ def test_a_family_without_derivatives_says_so_and_names_those_that_have_some(kno
 
 def test_a_median_or_a_quantile_has_none():
     for name in ("mae", "pinball:0.9"):
-        metric = metric_for(name, "regression", ())
+        metric = make_metric(name, "regression", ())
         shape = replace(SHAPE, loss=metric.loss, level=metric.level)
         assert metric.name in study("linear", shape, metric).unsuited
-    assert not study("linear", SHAPE, metric_for("r2", "regression", ())).unsuited
+    assert not study("linear", SHAPE, make_metric("r2", "regression", ())).unsuited

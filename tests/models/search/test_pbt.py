@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from models.families import families
+from models.families import load_families
 from models.fitting.family import Shape
-from models.fitting.schedule import rounds
-from models.metrics.metric import metric_for
+from models.fitting.schedule import count_rounds
+from models.metrics.metric import make_metric
 from models.studies.study import Study
-from models.tuning.goal import Goal, Limit, best_of, objective
-from models.tuning.space import bounded, distributions
+from models.tuning.goal import Goal, Limit, find_best_trial, make_objective
+from models.tuning.space import apply_ranges, list_distributions
 from models.tuning.strategy import BATCH, View
 from models.tuning.trial import Trial
 
 SHAPE = Shape(500, 12, "binary", 2)
-AUC = metric_for(None, "binary", ("a", "b"))
-KNOWN = families()["lightgbm"]
+AUC = make_metric(None, "binary", ("a", "b"))
+KNOWN = load_families()["lightgbm"]
 
 
 def study(known=KNOWN, expected: int | None = 1 + 5 * BATCH, seed: int = 0) -> Study:
@@ -45,7 +45,9 @@ def explored(trial: Trial) -> dict:
 
 
 def test_who_keeps_the_limits_is_stronger_than_who_breaks_them():
-    view = View(KNOWN, SHAPE, AUC, (), 0, 0, expected=21, goal=Goal(AUC, limits=(Limit(objective("size", AUC), 1.0),)))
+    view = View(
+        KNOWN, SHAPE, AUC, (), 0, 0, expected=21, goal=Goal(AUC, limits=(Limit(make_objective("size", AUC), 1.0),))
+    )
     one = Study(view, "1", "pbt")
     one.tell([replace(scored(one.ask()[0], 0.5), measures={"size": 0.5})])
     sizes = iter((0.5, 2.0, 1.5, 0.5))
@@ -119,7 +121,7 @@ def test_a_refit_is_reckoned_with_by_the_rounds_of_the_whole_schedule():
 def test_the_best_of_all_generations_is_chosen_and_refitted_along_its_own_schedule():
     one = study()
     told(one, 0.5, 0.6, 0.9, 0.7, 0.8, 0.95, 0.8, 0.8, 0.8, 0.6, 0.6, 0.6, 0.6)
-    best = best_of(one.told, AUC)
+    best = find_best_trial(one.told, AUC)
     assert best is not None
     assert best.number == 5
     assert len(best.refit_config["steps"]) == 2
@@ -130,21 +132,21 @@ def test_rounds_are_three_times_the_defaults_in_as_many_steps_as_there_are_batch
     one = study(expected=expected)
     told(one, 0.5, *([0.6, 0.61, 0.62, 0.63] * steps))
     first = one.told[1].config
-    assert rounds(first) == round(3 * 50 / steps)
+    assert count_rounds(first) == round(3 * 50 / steps)
     assert one.ask()[0].parent is None, "another population begins"
 
 
 def test_a_population_covers_the_range_of_every_hyperparameter():
     one = study()
     told(one, 0.5)
-    known = distributions(KNOWN, SHAPE)["learning_rate"]
+    known = list_distributions(KNOWN, SHAPE)["learning_rate"]
     rates = sorted(t.params["learning_rate"] for t in one.ask())
     edges = [known.low * (known.high / known.low) ** (n / BATCH) for n in range(BATCH + 1)]  # type: ignore[attr-defined]
     assert all(low <= rate <= high for low, rate, high in zip(edges, rates, edges[1:], strict=False))
 
 
 def test_what_does_not_change_while_training_goes_on_is_the_defaults_then_its_parents():
-    one = study(families()["mlp"])
+    one = study(load_families()["mlp"])
     told(one, 0.5, 0.6, 0.9, 0.7, 0.8)
     for trial in [*one.told[1:], *one.ask()]:
         assert trial.params["width"] == 128
@@ -152,8 +154,8 @@ def test_what_does_not_change_while_training_goes_on_is_the_defaults_then_its_pa
 
 
 def test_families_without_steps_or_without_anything_to_explore_are_not_suited():
-    assert study(families()["linear"]).unsuited == "it does not train step by step"
-    fixed = bounded(KNOWN, {name: KNOWN.default[name] for name in KNOWN.explores}, SHAPE)
+    assert study(load_families()["linear"]).unsuited == "it does not train step by step"
+    fixed = apply_ranges(KNOWN, {name: KNOWN.default[name] for name in KNOWN.explores}, SHAPE)
     assert "left to be searched" in study(fixed).unsuited
-    alone = bounded(KNOWN, {name: KNOWN.default[name] for name in KNOWN.explores if name != "subsample"}, SHAPE)
+    alone = apply_ranges(KNOWN, {name: KNOWN.default[name] for name in KNOWN.explores if name != "subsample"}, SHAPE)
     assert not study(alone).unsuited

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.config import Split
-from models.splitting.budget import CORE, LEAST_TRIALS, LEVELS, affordable, first_level, needed, searches
+from models.splitting.budget import (
+    CORE,
+    LEAST_TRIALS,
+    LEVELS,
+    choose_affordable_plan,
+    count_searches,
+    estimate_core_seconds,
+    suggest_fold_counts,
+)
 
 SECONDS = st.dictionaries(st.sampled_from("abcdefg"), st.floats(0.01, 50), min_size=1)
 ORDER = {level: i for i, level in enumerate(LEVELS)}
@@ -16,14 +24,14 @@ ORDER = {level: i for i, level in enumerate(LEVELS)}
 @given(SECONDS, st.floats(0, 50_000), st.floats(1, 10), st.sampled_from(LEVELS[:4]), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_more_time_buys_fewer_folds_only_for_more_families(seconds, time, more, start, refit):
-    less = affordable(seconds, time, start, fixed=False, refit_too=refit)
-    rich = affordable(seconds, time * more, start, fixed=False, refit_too=refit)
+    less = choose_affordable_plan(seconds, time, start, fixed=False, refit_too=refit)
+    rich = choose_affordable_plan(seconds, time * more, start, fixed=False, refit_too=refit)
     places = [ORDER[level.outer, level.inner] for level in (rich, less)]
     assert places[0] <= places[1] or set(less.families) < set(rich.families)
     if places[0] == places[1]:
         assert set(less.families) <= set(rich.families)
     for level, given_seconds in ((less, time), (rich, time * more)):
-        each = searches(level.outer, refit) * level.inner * min(3, len(level.families))
+        each = count_searches(level.outer, refit) * level.inner * min(3, len(level.families))
         assert set(level.configurations) == set(level.families)
         for name, count in level.configurations.items():
             assert count * each * seconds[name] == pytest.approx(given_seconds)
@@ -32,10 +40,10 @@ def test_more_time_buys_fewer_folds_only_for_more_families(seconds, time, more, 
 @given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_every_kept_family_has_its_default_and_four_more_in_every_fold_or_all_gave_way(seconds, time, start, refit):
-    level = affordable(seconds, time, start, fixed=False, refit_too=refit)
+    level = choose_affordable_plan(seconds, time, start, fixed=False, refit_too=refit)
     kept = {f: seconds[f] for f in level.families}
     if (level.outer, level.inner) != LEVELS[-1]:
-        assert needed(level.outer, level.inner, kept, LEAST_TRIALS, refit) <= time
+        assert estimate_core_seconds(level.outer, level.inner, kept, LEAST_TRIALS, refit) <= time
         assert level.trials is None
     else:
         assert level.trials == 1
@@ -44,7 +52,7 @@ def test_every_kept_family_has_its_default_and_four_more_in_every_fold_or_all_ga
 @given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.integers(1, 4))
 @settings(max_examples=300, deadline=None)
 def test_the_dearest_fall_out_first_with_a_sentence_and_the_last_few_never(seconds, time, start, keep):
-    level = affordable(seconds, time, start, fixed=False, refit_too=False, keep=keep)
+    level = choose_affordable_plan(seconds, time, start, fixed=False, refit_too=False, keep=keep)
     assert set(level.families) | set(level.left_out) == set(seconds)
     assert len(level.families) >= min(keep, len(seconds))
     if level.left_out:
@@ -55,7 +63,7 @@ def test_the_dearest_fall_out_first_with_a_sentence_and_the_last_few_never(secon
 @given(SECONDS, st.floats(0, 50_000), st.floats(1, 10))
 @settings(max_examples=200, deadline=None)
 def test_more_time_tunes_no_fewer_families_of_the_same_plan(seconds, time, more):
-    less, rich = (affordable(seconds, t, (5, 4), fixed=False, refit_too=False) for t in (time, time * more))
+    less, rich = (choose_affordable_plan(seconds, t, (5, 4), fixed=False, refit_too=False) for t in (time, time * more))
     assert 3 <= less.tuned <= 6
     if (less.outer, less.inner, less.families) == (rich.outer, rich.inner, rich.families):
         assert less.tuned <= rich.tuned
@@ -67,11 +75,11 @@ PRIORITY = {f: 1 + i % 3 for i, f in enumerate("abcdefg")}
 @given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_none_is_left_out_that_would_fit_beside_those_of_its_own_priority_and_better(seconds, time, start, refit):
-    level = affordable(seconds, time, start, fixed=False, refit_too=refit, priority=PRIORITY)
+    level = choose_affordable_plan(seconds, time, start, fixed=False, refit_too=refit, priority=PRIORITY)
     for name in level.left_out:
         beside = {f: seconds[f] for f in level.families if PRIORITY[f] <= PRIORITY[name]}
         trials = level.trials or LEAST_TRIALS
-        assert needed(level.outer, level.inner, {**beside, name: seconds[name]}, trials, refit) > time
+        assert estimate_core_seconds(level.outer, level.inner, {**beside, name: seconds[name]}, trials, refit) > time
 
 
 @given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]))
@@ -80,8 +88,10 @@ def test_folds_never_give_way_to_families_of_the_last_priority_beyond_the_first_
     """Many cheap families beside four better ones cost no folds."""
     many = {f"z{i}": 0.01 for i in range(9)}
     best = {f"a{f}": s for f, s in seconds.items()}
-    alone = affordable(best, time, start, fixed=False, refit_too=False)
-    crowd = affordable({**best, **many}, time, start, fixed=False, refit_too=False, priority=dict.fromkeys(many, 3))
+    alone = choose_affordable_plan(best, time, start, fixed=False, refit_too=False)
+    crowd = choose_affordable_plan(
+        {**best, **many}, time, start, fixed=False, refit_too=False, priority=dict.fromkeys(many, 3)
+    )
     if len(alone.families) >= CORE:
         assert ORDER[crowd.outer, crowd.inner] <= ORDER[alone.outer, alone.inner]
 
@@ -89,7 +99,7 @@ def test_folds_never_give_way_to_families_of_the_last_priority_beyond_the_first_
 @given(SECONDS, st.floats(0, 50_000))
 @settings(max_examples=100, deadline=None)
 def test_folds_that_the_user_fixed_stay(seconds, time):
-    level = affordable(seconds, time, (4, 2), fixed=True, refit_too=False)
+    level = choose_affordable_plan(seconds, time, (4, 2), fixed=True, refit_too=False)
     assert (level.outer, level.inner) == (4, 2)
 
 
@@ -97,7 +107,9 @@ def test_the_order_of_giving_way():
     """One family whose fit takes a second: what is done with less and less time."""
     seen = set()
     for start in ((5, 4), (2, 4)):  # where groups allow two folds only, none at all come next
-        done = [affordable({"f": 1.0}, time, start, fixed=False, refit_too=False) for time in range(120, -1, -1)]
+        done = [
+            choose_affordable_plan({"f": 1.0}, time, start, fixed=False, refit_too=False) for time in range(120, -1, -1)
+        ]
         levels = [(level.outer, level.inner) for level in done]
         places = [ORDER.get(level, -1) for level in levels]
         assert places == sorted(places)
@@ -108,16 +120,20 @@ def test_the_order_of_giving_way():
 
 @pytest.mark.parametrize(("rows", "level"), [(100, (5, 4)), (4_000, (5, 4)), (4_001, (5, 3)), (10_001, (5, 1))])
 def test_large_tables_need_no_repeated_validation_inside(rows, level):
-    assert first_level(rows, Split()) == level
-    assert first_level(rows, Split(outer=3, inner=2)) == (3, 2)
+    assert suggest_fold_counts(rows, Split()) == level
+    assert suggest_fold_counts(rows, Split(outer=3, inner=2)) == (3, 2)
 
 
 def test_a_dear_family_of_the_first_priority_stays_while_fewer_folds_hold_it():
     """Five folds of what is cheap are worth less than three with the family that one would try first."""
     seconds = {"best": 3.6, "cheap": 0.1, "other": 0.2}
-    level = affordable(seconds, 132, (5, 1), fixed=False, refit_too=False, priority={"best": 1, "cheap": 2, "other": 3})
+    level = choose_affordable_plan(
+        seconds, 132, (5, 1), fixed=False, refit_too=False, priority={"best": 1, "cheap": 2, "other": 3}
+    )
     assert "best" in level.families
     assert level.outer
-    level = affordable(seconds, 80, (5, 1), fixed=False, refit_too=False, priority={"best": 1, "cheap": 2, "other": 3})
+    level = choose_affordable_plan(
+        seconds, 80, (5, 1), fixed=False, refit_too=False, priority={"best": 1, "cheap": 2, "other": 3}
+    )
     assert (level.outer, level.inner) == (3, 1)
     assert "best" in level.families

@@ -9,10 +9,17 @@ import pytest
 from benchmarks import repeats as worlds
 from benchmarks.repeats import atoms, continuous, copied, lattice, states, table
 from models.config import Run, Split
-from models.metrics.metric import metric_for
-from models.splitting.division import divided
-from models.splitting.repeats import CUT_LEAST, Repeats, codes, decide_unit, points, repeating
-from models.splitting.split import layout, plan_for
+from models.metrics.metric import make_metric
+from models.splitting.division import divide_table
+from models.splitting.repeats import (
+    CUT_LEAST,
+    UnitDecision,
+    decide_unit,
+    encode_units,
+    make_point_keys,
+    measure_repeat_share,
+)
+from models.splitting.split import build_folds, make_split_plan
 
 
 def run(**split):
@@ -81,12 +88,12 @@ def test_a_point_of_a_tenth_of_a_fold_is_divided_row_by_row_and_smaller_ones_are
     made = table(pd.DataFrame({"x": x**0.5, "y": (x * 7) ** 1.5}), (x % 2).astype(int))
     found = decide_unit(made, run())
     assert found.unit == "point"
-    assert found.cut == (int(points(made)[0]),)
-    unit_codes = codes(points(made), found)
+    assert found.cut == (int(make_point_keys(made)[0]),)
+    unit_codes = encode_units(make_point_keys(made), found)
     assert len(np.unique(unit_codes[:300])) == 300
     assert len(np.unique(unit_codes[300 : 300 + CUT_LEAST])) == 1
-    plan, _ = plan_for(made, run(), found)
-    for fold in layout(plan, np.arange(made.rows), 5, 4, False):
+    plan, _ = make_split_plan(made, run(), found)
+    for fold in build_folds(plan, np.arange(made.rows), 5, 4, False):
         for train, judge in [(fold.train, fold.judge), *fold.inner]:
             assert 0 < (judge < 300).sum() < (train < 300).sum()
 
@@ -107,8 +114,8 @@ def test_a_point_that_is_most_of_what_repeats_is_no_copy():
 
 
 def test_the_share_of_repeating_rows_counts_all_of_a_point():
-    assert repeating(np.array([1, 1, 1, 2, 3], np.uint64)) == pytest.approx(0.6)
-    assert repeating(np.array([], np.uint64)) == 0
+    assert measure_repeat_share(np.array([1, 1, 1, 2, 3], np.uint64)) == pytest.approx(0.6)
+    assert measure_repeat_share(np.array([], np.uint64)) == 0
 
 
 def badly_made(draw):
@@ -124,19 +131,19 @@ def badly_made(draw):
 )
 def test_seal_folds_and_stops_divide_by_one_unit(made, decided):
     whole = table(*made(np.random.default_rng(0)))
-    division = divided(whole, run(), metric_for("roc_auc", "binary", (0, 1)))
+    division = divide_table(whole, run(), make_metric("roc_auc", "binary", (0, 1)))
     assert (division.repeats.unit, division.seal.unit) == (decided, decided)
     assert len(division.work_places) + division.sealed.sum() == whole.rows
-    units = codes(points(whole), division.repeats)
+    units = encode_units(make_point_keys(whole), division.repeats)
     sides = [(units[division.work_places], units[division.sealed])]
     own = units[division.work_places]
-    for fold in layout(division.plan, np.arange(len(own)), 5, 4, True):
+    for fold in build_folds(division.plan, np.arange(len(own)), 5, 4, True):
         sides += [(own[a], own[b]) for a, b in [(fold.train, fold.judge), *fold.inner, *fold.stops]]
     assert not any(np.isin(a, b).any() for a, b in sides)
     # What is divided row by row stands on both sides of the seal, in about the same share.
-    common = np.bincount(pd.factorize(points(whole))[0]).argmax()
-    share = (pd.factorize(points(whole))[0] == common)[division.sealed].mean()
-    assert 0 < share < 3 * (pd.factorize(points(whole))[0] == common).mean()
+    common = np.bincount(pd.factorize(make_point_keys(whole))[0]).argmax()
+    share = (pd.factorize(make_point_keys(whole))[0] == common)[division.sealed].mean()
+    assert 0 < share < 3 * (pd.factorize(make_point_keys(whole))[0] == common).mean()
 
 
 # --- Law 1 in small: what remembers points, and knows nothing else, is as good as guessing ---------------------------
@@ -145,13 +152,13 @@ def test_seal_folds_and_stops_divide_by_one_unit(made, decided):
 @pytest.mark.parametrize("copies", ["together", "apart", "auto"])
 @pytest.mark.parametrize("world", [atoms, states, "one point"])
 def test_shuffled_labels_are_remembered_neither_rightly_nor_wrongly(world, copies):
-    metric, gaps = metric_for("roc_auc", "binary", (0, 1)), []
+    metric, gaps = make_metric("roc_auc", "binary", (0, 1)), []
     for seed in range(24):
         draw = np.random.default_rng(seed)
         features = _one_point(draw) if world == "one point" else world(draw, 250, 1.0)[0]
         made = table(features, (draw.random(len(features)) < 0.3).astype(np.int64))
-        plan, _ = plan_for(made, run(copies=copies))
-        code = pd.factorize(points(made))[0]
+        plan, _ = make_split_plan(made, run(copies=copies))
+        code = pd.factorize(make_point_keys(made))[0]
         scores = []
         for train, judge in plan.folds(np.arange(made.rows), 5, "outer"):
             held = np.bincount(code[train], made.target[train], len(made.target)) + 1
@@ -175,7 +182,7 @@ def given(made, test):
 
 
 def found_by(made, **split):
-    division = divided(made, run(**split), metric_for("roc_auc", "binary", (0, 1)))
+    division = divide_table(made, run(**split), make_metric("roc_auc", "binary", (0, 1)))
     return division, [f for f in division.findings if f.check == "test_set"]
 
 
@@ -198,5 +205,5 @@ def test_copies_of_a_given_test_set_do_not_train_and_it_is_said_how_many_are_lef
 
 
 def test_units_are_those_that_were_decided():
-    assert codes(np.array([5, 5, 7], np.uint64), Repeats("row", "")).tolist() == [0, 1, 2]
-    assert codes(np.array([5, 5, 7], np.uint64), Repeats("point", "")).tolist() == [0, 0, 1]
+    assert encode_units(np.array([5, 5, 7], np.uint64), UnitDecision("row", "")).tolist() == [0, 1, 2]
+    assert encode_units(np.array([5, 5, 7], np.uint64), UnitDecision("point", "")).tolist() == [0, 0, 1]

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.splitting.seal import Seal, choose_seal, fraction_for, keys, renewed, sealed_rows, work_rows
+from models.splitting.seal import (
+    Seal,
+    choose_seal,
+    choose_sealed_fraction,
+    make_row_keys,
+    mark_sealed_rows,
+    mark_work_rows,
+    renew_seal,
+)
 
 PINNED = ["0xfe7f52470b793247", "0x377ae93d1d5be870", "0x2da223a6c95e817d"]
 
@@ -28,7 +36,7 @@ def frame(rows=400, seed=0):
 def test_keys_are_the_same_for_ever():
     """Pinned: a change here would unseal rows of registered models."""
     known = pd.DataFrame({"a": [1.5, -0.0, None], "b": ["x", " é", None], "c": pd.to_datetime(["2024-05-01"] * 3)})
-    assert [hex(int(k)) for k in keys(known)] == PINNED
+    assert [hex(int(k)) for k in make_row_keys(known)] == PINNED
 
 
 @given(st.randoms(use_true_random=False))
@@ -39,7 +47,7 @@ def test_order_of_rows_and_columns_moves_no_row(random):
     random.shuffle(order)
     columns = list(whole.columns)
     random.shuffle(columns)
-    assert (keys(whole.iloc[order][columns]) == keys(whole)[order]).all()
+    assert (make_row_keys(whole.iloc[order][columns]) == make_row_keys(whole)[order]).all()
 
 
 @pytest.mark.parametrize(
@@ -63,25 +71,28 @@ def test_order_of_rows_and_columns_moves_no_row(random):
 )
 def test_the_same_value_in_another_dress_is_the_same_key(column, other):
     whole = frame()
-    assert (keys(whole.assign(**{column: other(whole[column])})) == keys(whole)).all()
+    assert (make_row_keys(whole.assign(**{column: other(whole[column])})) == make_row_keys(whole)).all()
 
 
 @pytest.mark.parametrize("missing", [np.nan, None, pd.NA, pd.NaT])
 def test_missing_is_one_mark(missing):
-    reference = keys(pd.DataFrame({"x": [1.0, np.nan]}))
-    assert (keys(pd.DataFrame({"x": pd.Series([1.0, missing], dtype=object)})) == reference).all()
-    assert keys(pd.DataFrame({"x": pd.Series([missing], dtype=object)}))[0] != keys(pd.DataFrame({"x": [0.0]}))[0]
+    reference = make_row_keys(pd.DataFrame({"x": [1.0, np.nan]}))
+    assert (make_row_keys(pd.DataFrame({"x": pd.Series([1.0, missing], dtype=object)})) == reference).all()
+    assert (
+        make_row_keys(pd.DataFrame({"x": pd.Series([missing], dtype=object)}))[0]
+        != make_row_keys(pd.DataFrame({"x": [0.0]}))[0]
+    )
 
 
 @given(st.lists(st.tuples(st.integers(-5, 5), st.sampled_from(["a", "b", "1", ""])), min_size=2, max_size=40))
 @settings(max_examples=60, deadline=None)
 def test_keys_are_equal_exactly_where_rows_are(rows):
-    found = keys(pd.DataFrame(rows, columns=["n", "t"]))
+    found = make_row_keys(pd.DataFrame(rows, columns=["n", "t"]))
     assert len(set(found)) == len(set(rows))
 
 
 def test_a_value_in_another_column_is_another_key():
-    a, b = keys(pd.DataFrame({"x": [1.0, 2.0], "y": [2.0, 1.0]}))
+    a, b = make_row_keys(pd.DataFrame({"x": [1.0, 2.0], "y": [2.0, 1.0]}))
     assert a != b
 
 
@@ -89,14 +100,14 @@ def test_a_value_in_another_column_is_another_key():
 @settings(max_examples=40, deadline=None)
 def test_the_sealed_share_is_near_its_aim_and_classes_nearer(rows, seed, share):
     rng = np.random.default_rng(seed)
-    own, strata = keys(pd.DataFrame({"x": rng.normal(size=rows)})), (rng.random(rows) < 0.3).astype(int)
+    own, strata = make_row_keys(pd.DataFrame({"x": rng.normal(size=rows)})), (rng.random(rows) < 0.3).astype(int)
     seal, why = choose_seal(own, strata, share=share)
     if seal is None:
         assert "a seal needs 30 rows" in why
         assert (share or 0.2) * rows < 45
         return
-    sealed = sealed_rows(seal, own)
-    assert 0.75 <= sealed.mean() / (share or fraction_for(rows)) <= 1.25
+    sealed = mark_sealed_rows(seal, own)
+    assert 0.75 <= sealed.mean() / (share or choose_sealed_fraction(rows)) <= 1.25
     assert sealed.sum() >= 30
     assert abs(strata[sealed].mean() - strata.mean()) < (0.03 if sealed.sum() > 60 else 0.1)
 
@@ -106,19 +117,22 @@ def test_the_sealed_share_is_near_its_aim_and_classes_nearer(rows, seed, share):
 def test_adding_rows_never_moves_an_old_row(seed, more):
     """Law 6, for tables whose name's first run chose the seal."""
     old = frame(400, seed)
-    seal, _ = choose_seal(keys(old), None)
+    seal, _ = choose_seal(make_row_keys(old), None)
     both = pd.concat([frame(more, seed + 1000), old]).sample(frac=1, random_state=seed)
-    side = dict(zip(keys(both), sealed_rows(renewed(seal, None), keys(both)), strict=True))
-    assert all(side[key] == sealed for key, sealed in zip(keys(old), sealed_rows(seal, keys(old)), strict=True))
+    side = dict(zip(make_row_keys(both), mark_sealed_rows(renew_seal(seal, None), make_row_keys(both)), strict=True))
+    assert all(
+        side[key] == sealed
+        for key, sealed in zip(make_row_keys(old), mark_sealed_rows(seal, make_row_keys(old)), strict=True)
+    )
 
 
 @given(st.integers(0, 50))
 @settings(max_examples=30, deadline=None)
 def test_copies_and_groups_fall_on_one_side(seed):
     rng = np.random.default_rng(seed)
-    group = keys(pd.DataFrame({"g": rng.integers(0, 60, 600)}))
+    group = make_row_keys(pd.DataFrame({"g": rng.integers(0, 60, 600)}))
     seal, _ = choose_seal(group, rng.integers(0, 2, 600), "group", ("g",))
-    sealed = sealed_rows(seal, group)
+    sealed = mark_sealed_rows(seal, group)
     assert not np.isin(group[sealed], group[~sealed]).any()
     assert len(np.unique(group[sealed])) >= 5
 
@@ -129,17 +143,17 @@ def test_time_only_ever_unseals(seed, weeks, kind):
     """Law 6 for time plans: as rows come, the window moves on; what was work is never sealed."""
     rng = np.random.default_rng(seed)
     time = np.sort(rng.integers(0, 300, 500 + 100 * weeks))
-    own = keys(pd.DataFrame({"g": rng.integers(0, 40, len(time))}))
+    own = make_row_keys(pd.DataFrame({"g": rng.integers(0, 40, len(time))}))
     first = slice(0, 500)
     seal, _ = choose_seal(own[first], None, kind, time=time[first])
-    before = sealed_rows(seal, own[first], time[first])
+    before = mark_sealed_rows(seal, own[first], time[first])
     assert before.sum() >= 30
     if kind == "time":
         assert time[first][~before].max() < time[first][before].min()
         assert before.mean() == pytest.approx(0.2, abs=0.03)
-    later = sealed_rows(renewed(seal, time), own, time)[first]
+    later = mark_sealed_rows(renew_seal(seal, time), own, time)[first]
     assert not (later & ~before).any()
-    assert renewed(renewed(seal, time), time[first]) == renewed(seal, time)
+    assert renew_seal(renew_seal(seal, time), time[first]) == renew_seal(seal, time)
 
 
 @given(st.integers(0, 200), st.integers(0, 9), st.sampled_from(["random", "group", "time", "group_time"]))
@@ -148,10 +162,10 @@ def test_work_rows_share_no_key_with_sealed_ones_and_come_first(seed, gap, kind)
     rng = np.random.default_rng(seed)
     time = rng.integers(0, 90, 600) if "time" in kind else None
     codes = rng.integers(0, 50, 600) if "group" in kind else np.arange(600)
-    own = keys(pd.DataFrame({"g": codes}))
+    own = make_row_keys(pd.DataFrame({"g": codes}))
     seal, _ = choose_seal(own, None, kind, time=time)
-    sealed = sealed_rows(seal, own, time)
-    work = work_rows(sealed, codes, time, gap)
+    sealed = mark_sealed_rows(seal, own, time)
+    work = mark_work_rows(sealed, codes, time, gap)
     assert not (work & sealed).any()
     assert not np.isin(codes[work], codes[sealed]).any()
     assert work.sum() > 100
@@ -164,7 +178,7 @@ def test_work_rows_share_no_key_with_sealed_ones_and_come_first(seed, gap, kind)
 
 
 def test_fractions_by_size():
-    assert [fraction_for(n) for n in (100, 10_000, 10_001, 100_000, 400_000)] == [0.2, 0.2, 0.1, 0.1, 0.05]
+    assert [choose_sealed_fraction(n) for n in (100, 10_000, 10_001, 100_000, 400_000)] == [0.2, 0.2, 0.1, 0.1, 0.05]
 
 
 @pytest.mark.parametrize(
@@ -177,23 +191,23 @@ def test_fractions_by_size():
     ],
 )
 def test_where_there_is_no_seal_a_sentence_says_why(kind, own, time, share, said):
-    seal, why = choose_seal(keys(pd.DataFrame({"k": own})), None, kind, share=share, time=time)
+    seal, why = choose_seal(make_row_keys(pd.DataFrame({"k": own})), None, kind, share=share, time=time)
     assert seal is None
     assert said in why
 
 
 def test_the_same_table_draws_the_same_seal():
-    own = keys(frame(500))
+    own = make_row_keys(frame(500))
     assert choose_seal(own, None) == choose_seal(own[::-1], None)
     assert isinstance(choose_seal(own, None)[0], Seal)
 
 
 def test_a_salt_that_is_asked_for_is_taken_or_refused():
-    own = keys(pd.DataFrame({"k": np.arange(2_000)}))
+    own = make_row_keys(pd.DataFrame({"k": np.arange(2_000)}))
     seal, _ = choose_seal(own, None, salt=37)
     assert seal is not None
     assert seal.salt == 37
-    few = keys(pd.DataFrame({"k": np.arange(150)}))
+    few = make_row_keys(pd.DataFrame({"k": np.arange(150)}))
     found = [choose_seal(few, None, salt=salt)[0] for salt in range(100)]
     assert None in found
     assert choose_seal(few, None)[0] in found

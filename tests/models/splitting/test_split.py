@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models.config import Run, Split
 from models.data.table import Reading, Table
 from models.errors import InputError
-from models.splitting.split import LEAST, Plan, _stop, layout, plan_for
+from models.splitting.split import LEAST, SplitPlan, _split_stop_rows, build_folds, make_split_plan
 
 FIRST = [[2, 4, 6, 9], [0, 1, 3, 11], [5, 7, 8, 10]]
 KINDS = ("random", "group", "time", "group_time")
@@ -32,7 +32,7 @@ def plans(draw, kinds=KINDS, labels=(True, False)):
         strata = np.where(rng.random(rows) < draw(st.sampled_from([0, 0.5])), strata, strata[keys])
     time = rng.integers(0, draw(st.integers(40, 400)), rows) if "time" in kind else None
     gap = draw(st.integers(0, 6)) if time is not None else 0
-    return Plan(kind, keys, strata, time, gap, seed, draw(st.sampled_from(labels)))
+    return SplitPlan(kind, keys, strata, time, gap, seed, draw(st.sampled_from(labels)))
 
 
 def levels(fold):
@@ -43,7 +43,7 @@ def levels(fold):
 @given(plans(), st.integers(2, 5), st.sampled_from([1, 2, 4]))
 @settings(max_examples=120, deadline=None)
 def test_no_key_is_on_two_sides_at_any_level(plan, outer, inner):
-    for fold in layout(plan, np.arange(len(plan.keys)), outer, inner, True):
+    for fold in build_folds(plan, np.arange(len(plan.keys)), outer, inner, True):
         for train, other in levels(fold):
             assert not np.isin(plan.keys[train], plan.keys[other]).any()
             assert (np.diff(train) > 0).all()
@@ -53,7 +53,7 @@ def test_no_key_is_on_two_sides_at_any_level(plan, outer, inner):
 @given(plans(), st.integers(2, 5), st.sampled_from([1, 3]))
 @settings(max_examples=60, deadline=None)
 def test_inner_and_stop_rows_come_from_the_training_part(plan, outer, inner):
-    for fold in layout(plan, np.arange(0, len(plan.keys)), outer, inner, True):
+    for fold in build_folds(plan, np.arange(0, len(plan.keys)), outer, inner, True):
         assert len(fold.inner) == len(fold.stops)
         for (train, validation), (fit, stop) in zip(fold.inner, fold.stops, strict=True):
             assert len(train)
@@ -67,7 +67,7 @@ def test_inner_and_stop_rows_come_from_the_training_part(plan, outer, inner):
 @settings(max_examples=80, deadline=None)
 def test_time_trains_before_it_judges_with_the_gap_left_out(plan, outer):
     rows = np.arange(len(plan.keys))
-    for fold in layout(plan, rows, outer, 3, True):
+    for fold in build_folds(plan, rows, outer, 3, True):
         wholes = [rows, *(fold.train for _ in fold.inner), *(train for train, _ in fold.inner)]
         for whole, (train, other) in zip(wholes, levels(fold), strict=True):
             if not len(other):
@@ -94,7 +94,7 @@ def test_every_row_is_judged_once_but_for_rare_classes(plan, wanted):
 @given(plans(kinds=("random", "group"), labels=(True,)), st.integers(2, 6))
 @settings(max_examples=120, deadline=None)
 def test_every_class_with_two_keys_is_in_every_training_part(plan, wanted):
-    for fold in layout(plan, np.arange(len(plan.keys)), wanted, 3, True):
+    for fold in build_folds(plan, np.arange(len(plan.keys)), wanted, 3, True):
         for train, other in levels(fold):
             both = np.concatenate([train, other])
             for code in np.unique(plan.strata[both]):
@@ -120,7 +120,7 @@ def test_classes_of_fewer_than_four_keys_are_never_judged(plan, wanted):
 def test_what_a_fold_does_inside_depends_on_its_training_rows_alone(plan, random):
     """The exchange law: keys, strata and times of judged rows may be anything; inner splits stay."""
     work = np.arange(len(plan.keys))
-    for number, fold in enumerate(layout(plan, work, 3, 3, False)):
+    for number, fold in enumerate(build_folds(plan, work, 3, 3, False)):
         order = list(fold.judge)
         random.shuffle(order)
         changed = {}
@@ -130,13 +130,13 @@ def test_what_a_fold_does_inside_depends_on_its_training_rows_alone(plan, random
                 changed[name] = column.copy()
                 changed[name][fold.judge] = column[order]
         changed["keys"][fold.judge] += 1000
-        other = Plan(**{**vars(plan), **changed})
+        other = SplitPlan(**{**vars(plan), **changed})
         again = other.folds(fold.train, 3, "inner", fold.name)
         assert len(again) == len(fold.inner)
         for (a, b), (c, d) in zip(again, fold.inner, strict=True):
             assert a.tolist() == c.tolist()
             assert b.tolist() == d.tolist()
-        stop = _stop(other, fold.inner[0][0], fold.name, 0)
+        stop = _split_stop_rows(other, fold.inner[0][0], fold.name, 0)
         assert stop[1].tolist() == fold.stops[0][1].tolist()
         assert number < 3
 
@@ -146,13 +146,13 @@ def test_what_a_fold_does_inside_depends_on_its_training_rows_alone(plan, random
 def test_codes_are_names_only(plan):
     """Other numbers for the same keys (other tables' order of levels) change nothing."""
     rows = np.arange(len(plan.keys))
-    other = Plan(**{**vars(plan), "keys": (plan.keys * 7919 + 13) % 100_003})
+    other = SplitPlan(**{**vars(plan), "keys": (plan.keys * 7919 + 13) % 100_003})
     for (_, a), (_, b) in zip(plan.folds(rows, 4, "x"), other.folds(rows, 4, "x"), strict=True):
         assert a.tolist() == b.tolist()
 
 
 def test_the_same_seed_and_salt_give_the_same_folds_for_ever():
-    plan = Plan("random", np.arange(12), None, None, 0, 7)
+    plan = SplitPlan("random", np.arange(12), None, None, 0, 7)
     assert [judge.tolist() for _, judge in plan.folds(np.arange(12), 3, "outer")] == FIRST
     other = plan.folds(np.arange(12), 3, "inner")
     assert [judge.tolist() for _, judge in other] != FIRST
@@ -161,7 +161,7 @@ def test_the_same_seed_and_salt_give_the_same_folds_for_ever():
 @given(plans(kinds=("random",), labels=(False,)), st.integers(2, 5))
 @settings(max_examples=40, deadline=None)
 def test_random_folds_are_even_in_size_and_strata(plan, count):
-    plan = Plan("random", np.arange(len(plan.keys)), plan.strata, None, 0, plan.seed, False)
+    plan = SplitPlan("random", np.arange(len(plan.keys)), plan.strata, None, 0, plan.seed, False)
     held = [judge for _, judge in plan.folds(np.arange(len(plan.keys)), count)]
     for per in ([len(h) for h in held], *([(plan.strata[h] == c).sum() for h in held] for c in np.unique(plan.strata))):
         assert max(per) - min(per) <= 1
@@ -172,7 +172,7 @@ def test_groups_are_balanced_in_size_and_class():
     sizes = rng.geometric(0.02, 120)
     keys = np.repeat(np.arange(120), sizes)
     strata = (rng.random(len(keys)) < np.repeat(rng.beta(1, 3, 120), sizes)).astype(int)
-    plan = Plan("group", keys, strata, None, 0, 0)
+    plan = SplitPlan("group", keys, strata, None, 0, 0)
     pairs = plan.folds(np.arange(len(keys)), 5)
     shares = [strata[judge].mean() for _, judge in pairs]
     assert max(len(j) for _, j in pairs) < 1.1 * min(len(j) for _, j in pairs)
@@ -180,28 +180,28 @@ def test_groups_are_balanced_in_size_and_class():
 
 
 def test_holding_out_takes_about_the_share():
-    plan = Plan("random", np.arange(1000), np.arange(1000) % 3, None, 0, 0)
+    plan = SplitPlan("random", np.arange(1000), np.arange(1000) % 3, None, 0, 0)
     for share in (0.1, 0.15, 0.2, 0.5):
         assert len(plan.holdout(np.arange(1000), share)[1]) == pytest.approx(1000 * share, rel=0.06)
-    time = Plan("time", np.arange(1000), None, np.arange(1000), 0, 0)
+    time = SplitPlan("time", np.arange(1000), None, np.arange(1000), 0, 0)
     assert time.holdout(np.arange(1000), 0.2)[1].tolist() == list(range(800, 1000))
 
 
 def test_where_nothing_may_be_separated_there_are_no_stop_rows():
-    one = Plan("group", np.zeros(50, int), np.arange(50) % 2, None, 0, 0)
+    one = SplitPlan("group", np.zeros(50, int), np.arange(50) % 2, None, 0, 0)
     train, stop = one.holdout(np.arange(50), 0.15)
     assert len(train) == 50
     assert not len(stop)
     with pytest.raises(InputError, match="can't be divided"):
         one.folds(np.arange(50), 5)
     with pytest.raises(InputError, match="can't be divided"):
-        Plan("time", np.arange(50), None, np.zeros(50), 0, 0).folds(np.arange(50), 5)
+        SplitPlan("time", np.arange(50), None, np.zeros(50), 0, 0).folds(np.arange(50), 5)
 
 
 def test_stores_open_throughout_leave_rows_to_train_on():
     time = np.repeat(np.arange(100), 10)
-    plan = Plan("group_time", np.tile(np.arange(10), 100), None, time, 0, 0, False)
-    folds = layout(plan, np.arange(1000), 5, 3, True)
+    plan = SplitPlan("group_time", np.tile(np.arange(10), 100), None, time, 0, 0, False)
+    folds = build_folds(plan, np.arange(1000), 5, 3, True)
     assert len(folds) == 6
     assert all(len(fold.train) > 100 for fold in folds)
     assert len({key for fold in folds for key in plan.keys[fold.judge]}) >= 5
@@ -209,7 +209,7 @@ def test_stores_open_throughout_leave_rows_to_train_on():
 
 def test_two_scarce_classes_are_still_judged():
     """With one class of three keys, folds without it would measure nothing: it is judged in three folds."""
-    plan = Plan("random", np.arange(40), (np.arange(40) < 3).astype(int), None, 0, 0)
+    plan = SplitPlan("random", np.arange(40), (np.arange(40) < 3).astype(int), None, 0, 0)
     assert plan.most_folds(np.arange(40), 5) == (3, ())
     assert all(len(np.unique(plan.strata[judge])) == 2 for _, judge in plan.folds(np.arange(40), 5))
 
@@ -233,7 +233,7 @@ def run(**split):
 
 def test_copies_are_joined_and_it_is_said():
     x = np.r_[np.arange(90.0), np.arange(10.0)]
-    plan, findings = plan_for(table({"x": x}, np.arange(100) % 2), run())
+    plan, findings = make_split_plan(table({"x": x}, np.arange(100) % 2), run())
     assert (plan.keys[:10] == plan.keys[90:]).all()
     assert len(np.unique(plan.keys)) == 90
     assert "stay together" in " ".join(f.message for f in findings)
@@ -249,19 +249,19 @@ def test_copies_are_joined_and_it_is_said():
 )
 def test_copies_stand_alone_where_names_chance_or_the_setting_say_so(settings_, extra, distinct, said):
     x = np.arange(100.0) % distinct
-    plan, findings = plan_for(table({"x": x}, np.arange(100) % 2, **extra), run(**settings_))
+    plan, findings = make_split_plan(table({"x": x}, np.arange(100) % 2, **extra), run(**settings_))
     assert len(np.unique(plan.keys)) == 100
     assert said in " ".join(f.message for f in findings)
 
 
 def test_rows_with_equal_features_are_one_point_whatever_their_targets():
     x = np.r_[np.arange(90.0), np.arange(10.0)]
-    plan, _ = plan_for(table({"x": x}, np.r_[np.zeros(90, int), np.ones(10, int)]), run())
+    plan, _ = make_split_plan(table({"x": x}, np.r_[np.zeros(90, int), np.ones(10, int)]), run())
     assert len(np.unique(plan.keys)) == 90
 
 
 def test_the_setting_joins_copies_that_chance_would_explain():
-    plan, _ = plan_for(table({"x": np.arange(100.0) % 8}, np.arange(100) % 2), run(copies="together"))
+    plan, _ = make_split_plan(table({"x": np.arange(100.0) % 8}, np.arange(100) % 2), run(copies="together"))
     assert len(np.unique(plan.keys)) == 8
 
 
@@ -273,7 +273,7 @@ def test_kinds_follow_from_group_and_time():
         (None, some, "time"),
         (some % 6, some, "group_time"),
     ]:
-        plan, findings = plan_for(
+        plan, findings = make_split_plan(
             table({"x": some * 1.0}, some * 1.0, group=group, time=time), run(group="g", time="t")
         )
         assert plan.kind == kind
@@ -283,14 +283,14 @@ def test_kinds_follow_from_group_and_time():
 
 def test_two_groups_are_too_few():
     some = np.arange(60)
-    _, findings = plan_for(table({"x": some * 1.0}, some * 1.0, group=some % 2), run(group="g"))
+    _, findings = make_split_plan(table({"x": some * 1.0}, some * 1.0, group=some % 2), run(group="g"))
     assert findings[0].verdict == "stop"
     assert "at least 3" in findings[0].message
 
 
 def test_rare_classes_are_named():
     target = np.r_[np.arange(96) % 2, 2, 2]
-    _, findings = plan_for(table({"x": np.arange(98.0)}, target), run())
+    _, findings = make_split_plan(table({"x": np.arange(98.0)}, target), run())
     assert [f.message for f in findings if f.check == "rare_classes"] == [
         "These classes have too few rows to be judged, so they only train: c2."
     ]
@@ -298,15 +298,15 @@ def test_rare_classes_are_named():
 
 def test_rows_without_a_group_are_groups_of_their_own():
     group = np.r_[np.arange(50) % 5, np.full(10, -1)]
-    plan, _ = plan_for(table({"x": np.arange(60.0)}, np.arange(60.0), group=group), run(group="g"))
+    plan, _ = make_split_plan(table({"x": np.arange(60.0)}, np.arange(60.0), group=group), run(group="g"))
     assert len(np.unique(plan.keys)) == 15
 
 
 def test_early_stopping_never_leaves_one_class_to_fit():
     """A class that comes late: what is held out to stop by would take all of it."""
     time = np.arange(100)
-    plan = Plan("time", time, (time >= 30).astype(int), time, 0, 0)
-    (fold,) = layout(plan, time, 0, 5, True)
+    plan = SplitPlan("time", time, (time >= 30).astype(int), time, 0, 0)
+    (fold,) = build_folds(plan, time, 0, 5, True)
     for (train, _), (fit, stop) in zip(fold.inner, fold.stops, strict=True):
         assert len(np.unique(plan.strata[fit])) == len(np.unique(plan.strata[train]))
         assert len(stop) == 0 or len(fit) < len(train)

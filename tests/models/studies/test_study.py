@@ -9,25 +9,25 @@ from itertools import islice
 
 import pytest
 
-from models.data.hashes import seed_for
-from models.families import families
+from models.data.hashes import derive_seed
+from models.families import load_families
 from models.fitting.family import Shape
-from models.metrics.metric import metric_for
-from models.search import strategies
-from models.studies.study import Study, hopeless
-from models.tuning.goal import Goal, Limit, best_of, objective
-from models.tuning.optuna_trials import frozen, thawed
-from models.tuning.space import at, bounded, distributions, walked
+from models.metrics.metric import make_metric
+from models.search import load_strategies
+from models.studies.study import Study, is_hopeless
+from models.tuning.goal import Goal, Limit, find_best_trial, make_objective
+from models.tuning.optuna_trials import from_optuna, to_optuna
+from models.tuning.space import apply_ranges, list_distributions, to_value, walk_space
 from models.tuning.strategy import BATCH, View
 from models.tuning.trial import Trial
 
 SHAPE = Shape(500, 12, "binary", 2)
-AUC = metric_for(None, "binary", ("a", "b"))
-RMSE = metric_for(None, "regression", ())
-TUNABLE = [f for f in families().values() if f.tunable]
-STRATEGIES = [s.name for s in strategies().values() if s.available]
-SPACES = {f.name: distributions(f, SHAPE) for f in TUNABLE}
-SLOW = [s.name for s in strategies().values() if s.extra == "bayes"]
+AUC = make_metric(None, "binary", ("a", "b"))
+RMSE = make_metric(None, "regression", ())
+TUNABLE = [f for f in load_families().values() if f.tunable]
+STRATEGIES = [s.name for s in load_strategies().values() if s.available]
+SPACES = {f.name: list_distributions(f, SHAPE) for f in TUNABLE}
+SLOW = [s.name for s in load_strategies().values() if s.extra == "bayes"]
 
 
 def study(known, fold="1", metric=AUC, strategy="tpe", seed=0, initial=()) -> Study:
@@ -39,13 +39,16 @@ def study(known, fold="1", metric=AUC, strategy="tpe", seed=0, initial=()) -> St
 
 def listed(known, shape=SHAPE) -> list[dict]:
     """Forty configurations, as a user might list them."""
-    return [walked(known, shape, lambda n, d, i=i: at(d, seed_for(known.name, i, n) / 2**31)).params for i in range(40)]
+    return [
+        walk_space(known, shape, lambda n, d, i=i: to_value(d, derive_seed(known.name, i, n) / 2**31)).params
+        for i in range(40)
+    ]
 
 
 @cache
 def suited(strategy, many=2):
     """Families that the strategy can search: the one with a condition first, then as chance has them."""
-    by_chance = sorted(TUNABLE, key=lambda f: (f.name != "linear", seed_for(strategy, f.name)))
+    by_chance = sorted(TUNABLE, key=lambda f: (f.name != "linear", derive_seed(strategy, f.name)))
     return list(islice((f for f in by_chance if not study(f, strategy=strategy).unsuited), many))
 
 
@@ -58,7 +61,7 @@ def over_strategies(many=2):
     quick = [pytest.param(s, i, id=f"{s}-{i}") for s in STRATEGIES if s not in SLOW for i in range(many)]
     slow = [pytest.param(s, 0, id=s, marks=pytest.mark.prove) for s in STRATEGIES if s in SLOW]
     lacking = [pytest.param(s.name, 0, id=s.name, marks=[pytest.mark.prove, _lacks(s)])
-               for s in strategies().values() if not s.available]  # fmt: skip
+               for s in load_strategies().values() if not s.available]  # fmt: skip
     return pytest.mark.parametrize(("strategy", "place"), quick + slow + lacking)
 
 
@@ -75,10 +78,10 @@ def enough(strategy) -> int:
 
 def result(trial: Trial) -> Trial:
     """Some outcome that depends on the configuration: of nine trials seven complete, one pruned, one failed."""
-    score = 0.5 + seed_for(sorted(trial.params.items())) / 2**32
+    score = 0.5 + derive_seed(sorted(trial.params.items())) / 2**32
     if trial.gradient is not None:  # some slope for each number that is searched in logs, as penalties are
         logs = [name for name, one in trial.distributions.items() if getattr(one, "log", False)]
-        trial = replace(trial, gradient={name: seed_for(name, score) / 2**31 - 0.5 for name in logs})
+        trial = replace(trial, gradient={name: derive_seed(name, score) / 2**31 - 0.5 for name in logs})
     if trial.number % 9 == 5:
         return replace(trial, state="failed", reason="no luck")
     if trial.number % 9 == 7:
@@ -115,14 +118,16 @@ def test_the_default_comes_first_and_alone_then_batches(strategy, place):
     assert 2 - min(t.share for t in third) < sum(t.share for t in third) <= 2 or len(third) == BATCH
 
 
-@pytest.mark.parametrize("known", [f for f in families().values() if not f.tunable], ids=lambda f: f.name)
+@pytest.mark.parametrize("known", [f for f in load_families().values() if not f.tunable], ids=lambda f: f.name)
 def test_a_family_without_a_choice_is_asked_once(known):
     assert len(searched(study(known))) == 1
 
 
 @pytest.mark.parametrize("known", TUNABLE, ids=lambda f: f.name)
 def test_a_family_whose_every_choice_the_user_fixed_is_asked_once(known):
-    fixed = bounded(known, {name: known.default.get(name, at(d, 0.5)) for name, d in SPACES[known.name].items()}, SHAPE)
+    fixed = apply_ranges(
+        known, {name: known.default.get(name, to_value(d, 0.5)) for name, d in SPACES[known.name].items()}, SHAPE
+    )
     assert len(searched(study(fixed, strategy="random"))) == 1
 
 
@@ -138,22 +143,22 @@ def test_a_search_taken_up_again_after_any_batch_goes_on_as_if_unbroken(strategy
 
 def stored(trial: Trial, metric) -> Trial:
     """The trial as a session that begins later finds it: by way of a file of JSON."""
-    kept = frozen(trial, metric)
+    kept = to_optuna(trial, metric)
     kept.user_attrs = json.loads(json.dumps(kept.user_attrs))
-    return thawed(kept)
+    return from_optuna(kept)
 
 
 @over_strategies()
 def test_what_is_proposed_lies_in_the_users_ranges_and_keeps_to_the_conditions(strategy, place):
     known, shape = family_at(strategy, place), SHAPE
-    space = distributions(known, shape)
-    names = sorted(space, key=lambda n: seed_for(strategy, n))
-    fixed = {n: at(space[n], 0.7) for n in names[:1] if len(names) > 2}
+    space = list_distributions(known, shape)
+    names = sorted(space, key=lambda n: derive_seed(strategy, n))
+    fixed = {n: to_value(space[n], 0.7) for n in names[:1] if len(names) > 2}
     ranges = {n: _half(space[n]) for n in names[:3]} | fixed
-    narrow = bounded(known, ranges, shape)
+    narrow = apply_ranges(known, ranges, shape)
     one = study(narrow, strategy=strategy)
     for trial in searched(one, enough(strategy)):
-        allowed = walked(narrow, shape, lambda n, d, trial=trial: trial.params[n]).distributions
+        allowed = walk_space(narrow, shape, lambda n, d, trial=trial: trial.params[n]).distributions
         assert trial.params.keys() == allowed.keys()
         assert all(d._contains(d.to_internal_repr(trial.params[n])) for n, d in allowed.items())
         assert all(trial.params.get(n, value) == value for n, value in fixed.items())
@@ -164,7 +169,7 @@ def _half(distribution):
     """The lower half of a range, or the first half of the choices, two at least."""
     if hasattr(distribution, "choices"):
         return list(distribution.choices[: max(2, len(distribution.choices) // 2)])
-    return [at(distribution, 0.0), at(distribution, 0.5)]
+    return [to_value(distribution, 0.0), to_value(distribution, 0.5)]
 
 
 @over_strategies(many=1)
@@ -201,7 +206,7 @@ def test_folds_and_seeds_search_differently_but_begin_with_the_default(strategy,
 
 def test_the_sampler_learns_from_what_it_is_told():
     """Else "unbroken" and "resumed" would agree whatever was recalled."""
-    known = families()["linear"]
+    known = load_families()["linear"]
     one, other = study(known), study(known)
     while len(one.told) < 21:
         one.tell([replace(t, scores=(1 / (1 + t.params["strength"]),) * 2) for t in one.ask()])
@@ -218,8 +223,8 @@ def of_four(known, strategy, limited) -> Study:
     """A study of four trials on a table of which parts tell much; the user listed three configurations, and wants the
     smallest grid."""
     large = replace(SHAPE, rows=30_000)
-    limits = (Limit(objective("size", AUC), 1.0),) if limited else ()
-    told = {} if strategies()[strategy].chooses else {"configurations": listed(known, large)[:3], "steps": {"": 1}}
+    limits = (Limit(make_objective("size", AUC), 1.0),) if limited else ()
+    told = {} if load_strategies()[strategy].chooses else {"configurations": listed(known, large)[:3], "steps": {"": 1}}
     goal = {"goal": Goal(AUC, limits=limits), "limited": limited}
     return Study(View(known, large, AUC, (), 0, 0, expected=4, inner=4, **told, **goal), "1", strategy)
 
@@ -233,7 +238,7 @@ def well(trial: Trial) -> Trial:
 @pytest.mark.parametrize("limited", [False, True], ids=["free", "limited"])
 @over_strategies(many=1)
 def test_four_trials_are_enough_to_find_what_is_no_default(strategy, place, limited):
-    known = next(f for f in (families()["linear"], *TUNABLE) if not of_four(f, strategy, limited).unsuited)
+    known = next(f for f in (load_families()["linear"], *TUNABLE) if not of_four(f, strategy, limited).unsuited)
     one, again = (of_four(known, strategy, limited) for _ in range(2))
     for each in (one, again):
         while asked := each.ask(4 - each.spent):
@@ -272,12 +277,12 @@ def test_a_warm_search_taken_up_again_goes_on_as_if_unbroken(known):
     whole = searched(study(known, initial=handed(known)))
     for told in (1, 5, 21):
         again = study(known, initial=handed(known))
-        again.recall([thawed(frozen(t, AUC)) for t in whole[:told]])
+        again.recall([from_optuna(to_optuna(t, AUC)) for t in whole[:told]])
         assert [(t.params, t.config) for t in searched(again)] == [(t.params, t.config) for t in whole]
 
 
 def test_a_short_warm_study_tries_the_best_of_what_was_handed_over():
-    known = families()["linear"]
+    known = load_families()["linear"]
     one = study(known, initial=handed(known))
     assert [dict(t.params) for t in searched(one, 2)][1:] == handed(known)[:1]
 
@@ -288,9 +293,9 @@ def test_a_short_warm_study_tries_the_best_of_what_was_handed_over():
 @pytest.mark.parametrize("state", ["complete", "pruned", "failed", "timeout", "memory"])
 def test_a_trial_is_stored_whole(state):
     scores = {"complete": (0.5, 0.75), "pruned": (0.25,)}.get(state, ())
-    asked = study(families()["lightgbm"]).ask()[0]
+    asked = study(load_families()["lightgbm"]).ask()[0]
     trial = replace(asked, state=state, scores=scores, rounds=(7,), reason="ä", end=9.5)
-    again = thawed(frozen(trial, AUC))
+    again = from_optuna(to_optuna(trial, AUC))
     assert again == trial
     assert again.distributions == trial.distributions
 
@@ -312,11 +317,11 @@ def test_the_best_is_the_earlier_of_equals_and_never_a_number_that_is_none():
         states = ["failed" if s is None else "complete" for s in inner]
         return [Trial(i, {}, {}, states[i], () if s is None else (s,)) for i, s in enumerate(inner)]
 
-    assert best_of(trials(0.5, 0.75, 0.75), AUC).number == 1
-    assert best_of(trials(0.5, 0.75, 0.25), RMSE).number == 2
-    assert best_of(trials(None, float("nan"), 0.1), AUC).number == 2
-    assert best_of(trials(None, float("inf")), AUC) is None
-    assert best_of([], AUC) is None
+    assert find_best_trial(trials(0.5, 0.75, 0.75), AUC).number == 1
+    assert find_best_trial(trials(0.5, 0.75, 0.25), RMSE).number == 2
+    assert find_best_trial(trials(None, float("nan"), 0.1), AUC).number == 2
+    assert find_best_trial(trials(None, float("inf")), AUC) is None
+    assert find_best_trial([], AUC) is None
 
 
 @pytest.mark.parametrize(
@@ -335,5 +340,5 @@ def test_the_best_is_the_earlier_of_equals_and_never_a_number_that_is_none():
 )
 def test_a_configuration_is_stopped_when_it_is_worse_than_the_worst_fold_of_the_best(metric, scores, stopped):
     best = Trial(0, {}, {}, scores=(0.7, 0.8, 0.75))
-    assert hopeless(scores, best, metric) is stopped
-    assert not hopeless(scores, None, metric)
+    assert is_hopeless(scores, best, metric) is stopped
+    assert not is_hopeless(scores, None, metric)

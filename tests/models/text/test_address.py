@@ -7,7 +7,7 @@ from base64 import b64encode
 
 import pytest
 
-from models.text.address import HIDDEN, masked, masked_text, pages
+from models.text.address import HIDDEN, locate_pages, mask_address, mask_text
 
 PW = "kAn4rY"
 """What must not be seen."""
@@ -73,15 +73,15 @@ OPEN = [
 
 @pytest.mark.parametrize("address", SECRETIVE)
 def test_an_address_is_shown_without_what_is_secret_in_it(address):
-    shown = masked(address)
+    shown = mask_address(address)
     assert PW not in shown
     assert SECRETIVE[address] == shown
-    assert masked(shown) == shown
+    assert mask_address(shown) == shown
 
 
 @pytest.mark.parametrize("address", OPEN)
 def test_an_address_with_nothing_secret_is_shown_as_it_is(address):
-    assert masked(address) == address
+    assert mask_address(address) == address
 
 
 SENTENCES = [
@@ -96,9 +96,9 @@ SENTENCES = [
 @pytest.mark.parametrize("sentence", SENTENCES)
 @pytest.mark.parametrize("address", SECRETIVE)
 def test_a_text_that_repeats_an_address_is_shown_without_what_is_secret_in_it(address, sentence):
-    shown = masked_text(sentence.format(address))
+    shown = mask_text(sentence.format(address))
     assert PW not in shown
-    assert masked_text(shown) == shown
+    assert mask_text(shown) == shown
     start, end = sentence.split("{}")
     assert shown.startswith(start)
     if not any(sign in address for sign in "' \"") and address != f"http://host:{PW}/":
@@ -120,8 +120,8 @@ def test_a_text_that_repeats_an_address_is_shown_without_what_is_secret_in_it(ad
     ],
 )
 def test_what_is_called_a_secret_is_not_shown(text):
-    assert PW not in masked_text(text)
-    assert masked_text(masked_text(text)) == masked_text(text)
+    assert PW not in mask_text(text)
+    assert mask_text(mask_text(text)) == mask_text(text)
 
 
 @pytest.mark.parametrize(
@@ -134,21 +134,21 @@ def test_what_is_called_a_secret_is_not_shown(text):
     ],
 )
 def test_a_text_without_secrets_stays(text):
-    assert masked_text(text) == text
+    assert mask_text(text) == text
 
 
 @pytest.mark.parametrize("login", [f"me:{PW}", f":{PW}", f"Müller:{PW}", "nestor:" + "0f" * 16])
 @pytest.mark.parametrize("cut", [0, 1, 2, 3])
 def test_a_login_is_not_shown_and_a_word_is(login, cut):
     whole = b64encode(login.encode()).decode()
-    assert masked_text(f"sent Basic {whole[: len(whole) - cut]}") == "sent Basic ***"
+    assert mask_text(f"sent Basic {whole[: len(whole) - cut]}") == "sent Basic ***"
 
 
 @pytest.mark.parametrize(
     "word", ["statistics", "information", "configuration.", "/usr/share/x", "Überblick-2026", "a" * 9]
 )
 def test_what_only_reads_like_a_login_stays(word):
-    assert masked_text(f"Basic {word} of it") == f"Basic {word} of it"
+    assert mask_text(f"Basic {word} of it") == f"Basic {word} of it"
 
 
 LONG = 200_000
@@ -163,15 +163,15 @@ UNITS = [
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_long_text_is_done_in_time_that_grows_with_its_length(unit):
     text = unit * (LONG // len(unit))
-    assert masked_text(text)
-    assert masked_text(f"http://{text}@")
+    assert mask_text(text)
+    assert mask_text(f"http://{text}@")
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:5000", "https://tracking.example/mlflow"])
 def test_a_server_is_looked_at_where_it_is(address):
-    assert pages(masked(address)) == address
+    assert locate_pages(mask_address(address)) == address
 
 
 @pytest.mark.parametrize("address", ["sqlite:////a folder/mlflow.db", f"postgresql://{HIDDEN}@db/mlflow"])
 def test_what_shows_a_store_can_be_pasted_into_a_shell(address):
-    assert shlex.split(pages(address)) == ["mlflow", "ui", "--backend-store-uri", address]
+    assert shlex.split(locate_pages(address)) == ["mlflow", "ui", "--backend-store-uri", address]

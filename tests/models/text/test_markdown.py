@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from models.text.markdown import literal
+from models.text.markdown import escape_markdown
 
 TEXTS = [
     "roc_auc and log_loss", "**bold**", "[a link](http://x)", "![a picture](http://x/p.png)", "<img src=x onerror=y>",
@@ -16,7 +16,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_text_is_there_and_nothing_in_it_is_markup(text):
-    shown = literal(text)
+    shown = escape_markdown(text)
     assert "\n" not in shown
     assert "<" not in shown
     bare = re.sub(r"\\.", "", shown)

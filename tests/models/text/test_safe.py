@@ -16,8 +16,8 @@ from flows.screen.ending import say
 from flows.screen.tables import Safe, findings_table, plain, rows_table
 from models.data.table import Finding
 from models.errors import InputError
-from models.text.markdown import literal
-from models.text.safe import in_html, in_json, line, printable
+from models.text.markdown import escape_markdown
+from models.text.safe import escape_html, escape_json, to_line, to_printable
 from tasks.system.secret_addresses import Formatter
 
 NAMES = {
@@ -53,12 +53,12 @@ def harmless(text: str) -> bool:
 
 
 def test_a_line_is_one_line_of_signs_that_can_be_seen(name):
-    assert harmless(line(name))
-    assert "\n" not in line(name)
-    assert len(line(name)) <= 40
-    assert plain(name, 60) == line(name, 60)
-    assert harmless(printable(name))
-    assert printable("Größe 目标 é\nnext") == "Größe 目标 é\nnext"
+    assert harmless(to_line(name))
+    assert "\n" not in to_line(name)
+    assert len(to_line(name)) <= 40
+    assert plain(name, 60) == to_line(name, 60)
+    assert harmless(to_printable(name))
+    assert to_printable("Größe 目标 é\nnext") == "Größe 目标 é\nnext"
 
 
 def test_a_terminal_only_writes_it(name, capsys):
@@ -92,14 +92,14 @@ def test_errors_and_logs_only_say_it(name):
 
 
 def test_json_says_what_the_data_say(name):
-    written = in_json(json.dumps({"a": name}, ensure_ascii=False))
+    written = escape_json(json.dumps({"a": name}, ensure_ascii=False))
     assert harmless(written)
     assert json.loads(written) == {"a": name}
 
 
 def test_html_and_markdown_show_it(name):
-    assert not re.search("[<>\"']", in_html(name, 200).replace("&#x27;", ""))
-    shown = literal(name)
+    assert not re.search("[<>\"']", escape_html(name, 200).replace("&#x27;", ""))
+    shown = escape_markdown(name)
     assert harmless(shown)
     assert not re.search(r"<|(?<!\\)[\[\]`*|]|://|\bwww\.|\w@\w|^#|^\d+\.", shown)
 

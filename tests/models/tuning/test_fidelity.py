@@ -9,28 +9,28 @@ import numpy as np
 import optuna
 import pytest
 
-from models.data.hashes import seed_for
-from models.families import families
-from models.fitting.family import Part, Shape, rounds_within
-from models.fitting.fit import fitted, proposed
-from models.tuning.fidelity import divided, lessened, shares
+from models.data.hashes import derive_seed
+from models.families import load_families
+from models.fitting.family import Shape, TrainingData, limit_rounds
+from models.fitting.fit import fit_family, suggest_configuration
+from models.tuning.fidelity import divide_share, list_shares, reduce_fit
 
-ROWS, ROUNDS, FOLDS = (replace(families()["lightgbm"], fidelity=kind) for kind in ("rows", "rounds", "folds"))
+ROWS, ROUNDS, FOLDS = (replace(load_families()["lightgbm"], fidelity=kind) for kind in ("rows", "rounds", "folds"))
 """One family, as if it counted in each."""
 
 
-def numbered(rows: int = 300, task: str = "multiclass", **about) -> Part:
+def numbered(rows: int = 300, task: str = "multiclass", **about) -> TrainingData:
     """Rows whose first column is their number; classes of 60, 30 and 10 %, or numbers, some rows to stop on."""
     row = np.arange(rows)
     y = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])[row % 10] if task != "regression" else row.astype(float)
     shape = Shape(rows, 1, task, 3 if task != "regression" else 0, time=about.pop("time", False))  # type: ignore[arg-type]
     stop = np.arange(1000, 1040)[:, None].astype(float), np.zeros(40, int), None
-    return Part(row[:, None].astype(float), y, row * 2.0, shape, stop=stop, kept={"binned": 1}, **about)
+    return TrainingData(row[:, None].astype(float), y, row * 2.0, shape, stop=stop, kept={"binned": 1}, **about)
 
 
-def kept(part: Part, share: float, seed: int = 0) -> np.ndarray:
+def kept(part: TrainingData, share: float, seed: int = 0) -> np.ndarray:
     """The numbers of the rows that stay."""
-    less = lessened(ROWS, {}, part, share, seed)[1]
+    less = reduce_fit(ROWS, {}, part, share, seed)[1]
     rows = less.X[:, 0].astype(int)
     np.testing.assert_array_equal(less.y, part.y[rows])
     np.testing.assert_array_equal(less.weight, rows * 2.0)
@@ -53,23 +53,23 @@ def kept(part: Part, share: float, seed: int = 0) -> np.ndarray:
     ],
 )  # fmt: skip
 def test_a_share_of_a_trial_is_first_one_of_its_inner_folds_then_one_of_a_fit(share, inner, found):
-    assert divided(ROUNDS, share, inner) == pytest.approx(found)
-    assert divided(FOLDS, share, inner) == (found[0], 1.0)
+    assert divide_share(ROUNDS, share, inner) == pytest.approx(found)
+    assert divide_share(FOLDS, share, inner) == (found[0], 1.0)
 
 
 @pytest.mark.parametrize(("rows", "least"), [(50, 1), (700, 1), (2_300, 2), (7_000, 3), (10**6, 3)])
 def test_the_more_rows_there_are_the_less_of_them_tell_enough(rows, least):
-    found = shares(ROWS, Shape(rows, 5, "binary", 2))
+    found = list_shares(ROWS, Shape(rows, 5, "binary", 2))
     assert found == (*(3.0**-n for n in range(least, 0, -1)), 1.0)
-    assert shares(FOLDS, Shape(rows, 5, "binary", 2)) == (1 / 3, 1.0)
+    assert list_shares(FOLDS, Shape(rows, 5, "binary", 2)) == (1 / 3, 1.0)
 
 
 @pytest.mark.parametrize("inner", range(1, 11))
 @pytest.mark.parametrize("known", [ROWS, ROUNDS, FOLDS], ids=lambda f: f.fidelity)
 def test_a_part_of_a_trial_costs_no_more_than_it_counts(known, inner):
     for rows in (50, 2_300, 10**6):
-        for share in shares(known, Shape(rows, 5, "binary", 2), inner):
-            count, part = divided(known, share, inner)
+        for share in list_shares(known, Shape(rows, 5, "binary", 2), inner):
+            count, part = divide_share(known, share, inner)
             assert count * part / inner <= share + 1e-9
 
 
@@ -111,39 +111,39 @@ def test_in_order_of_time_the_latest_rows_stay_and_no_class_is_lost():
 def test_rows_are_not_touched_where_rounds_or_folds_are_counted():
     part = numbered()
     for known in (ROUNDS, FOLDS):
-        less = lessened(known, {"a": 1}, part, 1 / 9, 0)
+        less = reduce_fit(known, {"a": 1}, part, 1 / 9, 0)
         assert less[0] == {"a": 1}
         assert less[1].X is part.X
         assert less[1].kept is part.kept
-    assert lessened(ROWS, {}, part, 1.0, 0)[1] is part
+    assert reduce_fit(ROWS, {}, part, 1.0, 0)[1] is part
 
 
 # --- Rounds ----------------------------------------------------------------------------------------------------------
 
 
 def test_slow_learners_are_given_more_rounds():
-    assert [rounds_within(1 / 9, 1500, rate) for rate in (0.3, 0.1, 0.02)] == [12, 34, 167]
-    assert [rounds_within(1.0, 1500, rate) for rate in (0.3, 0.02)] == [1500, 1500]
-    assert rounds_within(1e-9, 1500, 0.1) == 1
+    assert [limit_rounds(1 / 9, 1500, rate) for rate in (0.3, 0.1, 0.02)] == [12, 34, 167]
+    assert [limit_rounds(1.0, 1500, rate) for rate in (0.3, 0.02)] == [1500, 1500]
+    assert limit_rounds(1e-9, 1500, 0.1) == 1
 
 
-def easy(known, rows: int = 360) -> Part:
+def easy(known, rows: int = 360) -> TrainingData:
     """Rows that many rounds go on learning from."""
     draw = np.random.default_rng(0)
     X = draw.normal(size=(rows, 4))
     y = (np.sin(3 * X[:, 0]) + X[:, 1] * X[:, 2] > 0).astype(int)
     shape = Shape(300, 4, "binary", 2, grid=(4,), time=known.fidelity != "rows", season=True, many=2, past=2)
-    return Part(X[:300], y[:300], None, shape, stop=(X[300:], y[300:], None), season=0, past=(0, 1))
+    return TrainingData(X[:300], y[:300], None, shape, stop=(X[300:], y[300:], None), season=0, past=(0, 1))
 
 
-def made(known, part: Part, share: float):
-    config = proposed(known, optuna.trial.FixedTrial(dict(known.default)), part.shape)  # type: ignore[arg-type]
+def made(known, part: TrainingData, share: float):
+    config = suggest_configuration(known, optuna.trial.FixedTrial(dict(known.default)), part.shape)  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return fitted(known, *lessened(known, config, part, share, 0), seed_for(known.name), 1)
+        return fit_family(known, *reduce_fit(known, config, part, share, 0), derive_seed(known.name), 1)
 
 
-COUNTING = [f for f in families().values() if f.fidelity == "rounds" and f.tunable]
+COUNTING = [f for f in load_families().values() if f.fidelity == "rounds" and f.tunable]
 
 
 def rounds_of(made) -> int:
@@ -194,7 +194,7 @@ def test_a_family_that_counts_in_rounds_takes_fewer_and_says_when_more_would_cha
     "known",
     [
         pytest.param(f, id=f.name, marks=[] if f.available else pytest.mark.skip(reason=f"needs extra {f.extra}"))
-        for f in families().values()
+        for f in load_families().values()
         if f.fidelity == "rows" and f.tunable and f.safe
     ],
 )
@@ -206,7 +206,7 @@ def test_a_family_that_counts_in_rows_learns_from_some(known):
 
 
 def test_every_family_says_what_a_part_of_a_fit_is():
-    for known in families().values():
+    for known in load_families().values():
         assert known.fidelity in ("rounds", "rows", "folds")
         assert (known.most_rounds > 0) == (known.fidelity == "rounds")
         assert known.fidelity != "rounds" or known.stops_early

@@ -14,22 +14,32 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from models.config import Run
-from models.data.hashes import seed_for
+from models.data.hashes import derive_seed
 from models.errors import InputError
-from models.families import families
+from models.families import load_families
 from models.fitting.family import Shape
-from models.metrics.metric import metric_for
-from models.search import strategies
+from models.metrics.metric import make_metric
+from models.search import load_strategies
 from models.studies.study import Study
-from models.tuning.goal import Goal, Limit, Objective, best_of, columns_of, front, goal_for, objective, picked
-from models.tuning.optuna_trials import frozen, thawed
+from models.tuning.goal import (
+    Goal,
+    Limit,
+    Objective,
+    find_best_trial,
+    list_compared_columns,
+    make_goal,
+    make_objective,
+    mark_front,
+    pick_point,
+)
+from models.tuning.optuna_trials import from_optuna, to_optuna
 from models.tuning.strategy import BATCH, View
 from models.tuning.trial import Trial
 
-AUC = metric_for(None, "binary", ("a", "b"))
-RMSE = metric_for(None, "regression", ())
+AUC = make_metric(None, "binary", ("a", "b"))
+RMSE = make_metric(None, "regression", ())
 POINTS = arrays(float, st.tuples(st.integers(1, 25), st.integers(1, 4)), elements=st.integers(0, 6).map(float))
-LATENCY, SIZE, F1 = (objective(name, AUC) for name in ("latency", "size", "f1"))
+LATENCY, SIZE, F1 = (make_objective(name, AUC) for name in ("latency", "size", "f1"))
 
 
 def trial(number: int, inner: float | None, **measures: float) -> Trial:
@@ -38,7 +48,7 @@ def trial(number: int, inner: float | None, **measures: float) -> Trial:
 
 
 def goal(**search) -> Goal:
-    return goal_for(AUC, Run(data="x", search=search).search)
+    return make_goal(AUC, Run(data="x", search=search).search)
 
 
 def dominates(one: np.ndarray, other: np.ndarray) -> bool:
@@ -51,27 +61,27 @@ def dominates(one: np.ndarray, other: np.ndarray) -> bool:
 @given(POINTS)
 def test_the_front_is_what_no_point_dominates(points):
     wanted = [not any(dominates(other, one) for other in points) for one in points]
-    assert front(points).tolist() == wanted
+    assert mark_front(points).tolist() == wanted
 
 
 @given(POINTS, st.data())
 def test_the_pick_lies_on_the_front_whatever_the_weights(points, data):
     weights = data.draw(arrays(float, points.shape[1], elements=st.floats(0, 5)))
-    assert front(points)[picked(points, weights)]
+    assert mark_front(points)[pick_point(points, weights)]
 
 
 @given(POINTS, st.integers(0, 3), st.floats(0.5, 9), st.floats(-5, 5))
 def test_the_knee_does_not_depend_on_the_units(points, column, times, more):
     other = points.copy()
     other[:, column % points.shape[1]] = other[:, column % points.shape[1]] * times + more
-    assert picked(points, np.ones(points.shape[1])) == picked(other, np.ones(points.shape[1]))
+    assert pick_point(points, np.ones(points.shape[1])) == pick_point(other, np.ones(points.shape[1]))
 
 
 def test_the_knee_is_farthest_from_the_line_between_the_ends():
     points = np.array([[0.0, 1.0], [0.5, 0.95], [0.9, 0.9], [0.95, 0.4], [1.0, 0.0], [0.2, 0.2]])
     ends = points[4] - points[0]
     away = [abs(ends[0] * (p - points[0])[1] - ends[1] * (p - points[0])[0]) for p in points[:5]]
-    assert picked(points, np.ones(2)) == int(np.argmax(away)) == 2
+    assert pick_point(points, np.ones(2)) == int(np.argmax(away)) == 2
 
 
 def test_differences_that_nobody_would_pay_for_do_not_pick():
@@ -82,7 +92,7 @@ def test_differences_that_nobody_would_pay_for_do_not_pick():
 
 
 def test_of_a_front_without_a_knee_the_better_metric_is_picked():
-    assert picked(np.array([[0.0, 1.0], [0.3, 0.3], [1.0, 0.0]]), np.ones(2)) == 2
+    assert pick_point(np.array([[0.0, 1.0], [0.3, 0.3], [1.0, 0.0]]), np.ones(2)) == 2
 
 
 # --- One objective and no limits is what it was ----------------------------------------------------------------------
@@ -96,11 +106,11 @@ def test_the_metric_alone_picks_the_best_mean_score_and_the_earlier_of_equals(in
     finite = [t for t in trials if t.inner is not None and math.isfinite(t.inner)]
     wanted = max(finite, key=lambda t: (metric.gain(t.inner or 0.0), -t.number), default=None)
     assert Goal(metric).best(trials) is wanted
-    assert best_of(trials, metric) is wanted
+    assert find_best_trial(trials, metric) is wanted
 
 
 def test_the_metric_alone_is_told_as_one_value_without_constraints():
-    told = frozen(trial(0, 0.7, latency=3.0), Goal(AUC))
+    told = to_optuna(trial(0, 0.7, latency=3.0), Goal(AUC))
     assert (told.value, told.constraints) == (0.7, {})
     assert Goal(AUC).plain
     assert goal().plain
@@ -199,22 +209,22 @@ def test_bbc_chooses_by_the_same_rule():
 def test_a_study_is_told_gains_and_constraints_and_keeps_the_trial_whole():
     one = goal(objectives=["latency", "f1"], limits={"size": 2})
     whole = Trial(0, {}, {}, scores=(0.7, 0.9), measures={"latency": 3.0, "f1": 0.5, "size": 3.0})
-    told = frozen(whole, one)
+    told = to_optuna(whole, one)
     assert told.values == [pytest.approx(0.8), -3.0, 0.5]
     assert told.constraints == {"size": pytest.approx(0.5)}
-    assert thawed(told) == whole
+    assert from_optuna(told) == whole
     study = optuna.create_study(directions=one.directions)
-    study.add_trials([told, frozen(Trial(1, {}, {}, "failed"), one)])
+    study.add_trials([told, to_optuna(Trial(1, {}, {}, "failed"), one)])
     assert len(study.get_trials()) == 2
 
 
 def test_a_stopped_trial_of_several_objectives_tells_of_no_steps():
     stopped = Trial(0, {}, {}, "pruned", (0.7,), measures={"latency": 3.0})
-    assert frozen(stopped, goal(objectives="latency")).intermediate_values == {}
-    assert frozen(stopped, Goal(AUC)).intermediate_values == {0: 0.7}
+    assert to_optuna(stopped, goal(objectives="latency")).intermediate_values == {}
+    assert to_optuna(stopped, Goal(AUC)).intermediate_values == {0: 0.7}
 
 
-KNOWN = families()["linear"]
+KNOWN = load_families()["linear"]
 SHAPE = Shape(500, 12, "binary", 2)
 
 
@@ -234,20 +244,20 @@ def searched(one: Study, trials: int = 13) -> list[Trial]:
 
 def result(asked: Trial) -> Trial:
     """Some outcome that depends on the configuration: one in nine fails, and about half are over the limit."""
-    draws = [seed_for(sorted(asked.params.items()), name) / 2**31 for name in ("score", "latency", "size")]
+    draws = [derive_seed(sorted(asked.params.items()), name) / 2**31 for name in ("score", "latency", "size")]
     if asked.number % 9 == 5:
         return replace(asked, state="failed", reason="no luck")
     return replace(asked, scores=(draws[0], draws[0] / 2), measures={"latency": draws[1], "size": draws[2]})
 
 
-SEVERAL = [n for n, s in strategies().items() if s.several and s.available and s.chooses is None]
+SEVERAL = [n for n, s in load_strategies().items() if s.several and s.available and s.chooses is None]
 
 
 @pytest.mark.parametrize("strategy", SEVERAL)
 def test_a_search_for_several_objectives_taken_up_again_goes_on_as_if_unbroken(strategy):
     whole = searched(study(strategy))
     again = study(strategy)
-    again.recall([thawed(frozen(t, again.goal)) for t in whole[:5]])
+    again.recall([from_optuna(to_optuna(t, again.goal)) for t in whole[:5]])
     assert [(t.params, t.config) for t in searched(again)] == [(t.params, t.config) for t in whole]
 
 
@@ -271,7 +281,7 @@ def test_objectives_are_metrics_costs_and_gaps():
     assert [o.greater_is_better for o in found.measured] == [False, True, False, False, False]
     assert [o.column for o in found.beside] == [None, None, "marital status", "sex"]
     several = Run(data="x", search={"objectives": "gap:a,parity:a", "limits": {"gap:b": 1}})
-    assert columns_of(several.search) == ("a", "b")
+    assert list_compared_columns(several.search) == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -331,20 +341,20 @@ def test_costs_come_with_their_units():
 @pytest.mark.parametrize("beside", [(LATENCY,), (LATENCY, SIZE)], ids=["nsga2", "nsga3"])
 def test_all_batches_of_a_generation_have_the_same_parents(beside):
     goal = Goal(AUC, beside)
-    seen = View(families()["linear"], SHAPE, AUC, (), 0, 0, expected=60, directions=goal.directions, goal=goal)
+    seen = View(load_families()["linear"], SHAPE, AUC, (), 0, 0, expected=60, directions=goal.directions, goal=goal)
     one = Study(seen, "1", "genetic")
     while len(one.told) < 37:
         asked = one.ask()
-        draws = [tuple(seed_for(t.number, n) / 2**31 for n in range(3)) for t in asked]
+        draws = [tuple(derive_seed(t.number, n) / 2**31 for n in range(3)) for t in asked]
         each = [dict(zip((o.name for o in beside), draw, strict=False)) for draw in draws]
         one.tell([replace(t, scores=d[2:], measures=m) for t, d, m in zip(asked, draws, each, strict=True)])
     second = [t for t in one.told if [g for name, g in t.marks.items() if name.endswith("generation")] == [2]]
     assert len(second) == 12
     found = []
     for count in range(second[0].number, 37, BATCH):
-        sampler = strategies()["genetic"].sampler(replace(seen, seed=count))
+        sampler = load_strategies()["genetic"].sampler(replace(seen, seed=count))
         study = optuna.create_study(directions=goal.directions)
-        study.add_trials([frozen(t, goal) for t in one.told[:count]])
+        study.add_trials([to_optuna(t, goal) for t in one.told[:count]])
         found.append([t.number for t in sampler.get_parent_population(study, 2)])  # type: ignore[attr-defined]
     assert len(found) == 3
     assert len(found[0]) == 12

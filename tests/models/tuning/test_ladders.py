@@ -8,20 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.data.hashes import seed_for
-from models.families import families
+from models.data.hashes import derive_seed
+from models.families import load_families
 from models.fitting.family import Shape
-from models.metrics.metric import metric_for
-from models.search import strategies
+from models.metrics.metric import make_metric
+from models.search import load_strategies
 from models.studies.study import Study
-from models.tuning.goal import Goal, Limit, objective
-from models.tuning.ladders import Ladder, climbed, richest
+from models.tuning.goal import Goal, Limit, make_objective
+from models.tuning.ladders import Ladder, climb_ladders, find_richest_rung
 from models.tuning.strategy import BATCH, View
 from models.tuning.trial import Trial
 
-AUC = metric_for(None, "binary", ("a", "b"))
-RMSE = metric_for(None, "regression", ())
-KNOWN = families()["linear"]
+AUC = make_metric(None, "binary", ("a", "b"))
+RMSE = make_metric(None, "regression", ())
+KNOWN = load_families()["linear"]
 SHAPE = Shape(3_000, 12, "binary", 2)
 THIRD, NINTH = 1 / 3, 1 / 9
 
@@ -70,9 +70,9 @@ def test_equal_scores_go_on_in_order_of_their_numbers():
 @pytest.mark.parametrize("several", [False, True])
 def test_a_batch_is_full_and_begins_with_who_goes_on(several):
     told = [trial(0, 1.0, 0.5), *(trial(n, NINTH, n / 100) for n in range(1, 25))]
-    batch = climbed(view(told), several)
+    batch = climb_ladders(view(told), several)
     assert [(p.parent, p.share) for p in batch[:BATCH]] == [(n, THIRD) for n in (24, 23, 22, 21)]
-    first = climbed(view(told[:1]), several)
+    first = climb_ladders(view(told[:1]), several)
     assert len(first) == BATCH
     assert all(p.parent is None and not p.params for p in first)
     assert {p.share for p in first} == ({NINTH, THIRD, 1.0} if several else {NINTH})
@@ -83,13 +83,13 @@ def test_a_batch_is_full_and_begins_with_who_goes_on(several):
 
 def suited(view: View) -> list[str]:
     """The strategies that can search this family's space, but for those that are slow to ask."""
-    quick = (s for s in strategies().values() if s.available and s.extra != "bayes" and s.chooses is None)
+    quick = (s for s in load_strategies().values() if s.available and s.extra != "bayes" and s.chooses is None)
     return [s.name for s in quick if not s.unsuited(view)]
 
 
 def ended(one: Trial, **more) -> Trial:
     """The trial with a score by its params."""
-    score = seed_for(sorted(one.params.items())) / 2**32
+    score = derive_seed(sorted(one.params.items())) / 2**32
     slopes = {name: score - 0.2 for name in ("strength",) if name in one.params}
     return replace(
         one, scores=(score,) * 4, rounds=(10,) * 4, state="complete" if one.share == 1 else "pruned",
@@ -98,12 +98,12 @@ def ended(one: Trial, **more) -> Trial:
 
 
 BEGUN = [
-    pytest.param(name, View(families()[family], replace(SHAPE, rows=rows), AUC, (), 0, 0, inner=4, steps={"": 5},
-                            configurations=[dict(families()[family].default, **{number: value})
+    pytest.param(name, View(load_families()[family], replace(SHAPE, rows=rows), AUC, (), 0, 0, inner=4, steps={"": 5},
+                            configurations=[dict(load_families()[family].default, **{number: value})
                                             for value in range(20, 60)]), id=f"{name}-{family}-{rows}")
     for family, number in (("linear", "strength"), ("mlp", "width"))
     for rows in (600, 30_000)
-    for name in suited(View(families()[family], SHAPE, AUC, (), 0, 0, steps={"": 5}, configurations=[{}]))
+    for name in suited(View(load_families()[family], SHAPE, AUC, (), 0, 0, steps={"": 5}, configurations=[{}]))
 ]  # fmt: skip
 
 
@@ -127,7 +127,7 @@ LARGE = [pytest.param(*one.values, id=one.id, marks=pytest.mark.prove) for one i
 @pytest.mark.parametrize(("name", "begun"), [*SMALL, *LARGE])
 def test_who_keeps_a_limit_goes_before_who_breaks_it_with_a_better_score(name, begun):
     """The better the score, the larger the model: without an eye on its size only ones that are too large are left."""
-    goal = Goal(AUC, limits=(Limit(objective("size", AUC), 0.12),))
+    goal = Goal(AUC, limits=(Limit(make_objective("size", AUC), 0.12),))
     study = Study(replace(begun, goal=goal, limited=True, expected=30), "1", name)
     while asked := study.ask(30 - study.spent):
         scored = [ended(one) for one in asked]
@@ -149,7 +149,7 @@ def simulated(name: str, units: float, noise: float = 0.0, seed: int = 0) -> Stu
     return study
 
 
-CLIMBING = [name for name in ("halving", "hyperband", "bohb") if name in strategies()]
+CLIMBING = [name for name in ("halving", "hyperband", "bohb") if name in load_strategies()]
 
 
 @pytest.mark.parametrize("name", CLIMBING)
@@ -162,9 +162,9 @@ def test_parts_of_a_trial_count_by_their_share(name):
 @pytest.mark.parametrize("name", CLIMBING)
 @pytest.mark.parametrize("inner", [1, 2])
 def test_where_one_fold_is_more_than_a_third_what_counts_in_folds_has_whole_trials_alone(name, inner):
-    study = Study(replace(view(()), family=families()["knn"], inner=inner), "1", name)
+    study = Study(replace(view(()), family=load_families()["knn"], inner=inner), "1", name)
     while study.spent < 13 and (asked := study.ask(13 - study.spent)):
-        study.tell([replace(t, scores=(seed_for(t.number) / 2**31,)) for t in asked])
+        study.tell([replace(t, scores=(derive_seed(t.number) / 2**31,)) for t in asked])
     assert len(study.told) == 13
     assert {t.share for t in study.told} == {1.0}
 
@@ -197,27 +197,27 @@ def test_with_parts_that_tell_the_truth_it_finds_better_ones_than_random_for_the
 def test_an_estimator_learns_from_the_largest_share_that_enough_were_given():
     told = [trial(n, NINTH, 0.5) for n in range(9)] + [trial(9 + n, THIRD, 0.5) for n in range(3)]
     told += [trial(12, 1.0, 0.5), trial(13, 1.0, None)]
-    assert {t.share for t in richest(view(told), 1)} == {1.0}
-    assert {t.share for t in richest(view(told), 2)} == {THIRD}
-    assert {t.share for t in richest(view(told), 4)} == {NINTH}
-    assert richest(view(told), 10) == []
+    assert {t.share for t in find_richest_rung(view(told), 1)} == {1.0}
+    assert {t.share for t in find_richest_rung(view(told), 2)} == {THIRD}
+    assert {t.share for t in find_richest_rung(view(told), 4)} == {NINTH}
+    assert find_richest_rung(view(told), 10) == []
 
 
 def test_whole_trials_that_were_stopped_are_not_enough_to_learn_from_and_never_pass_for_complete():
     """They have the mean of some inner folds: of the worst ones, as they were stopped there."""
     stopped = [trial(n, 1.0, 0.9, state="pruned") for n in range(20, 24)]
     told = [trial(n, THIRD, 0.5) for n in range(5)] + [trial(n, 1.0, 0.5) for n in range(10, 13)] + stopped
-    assert {t.share for t in richest(view(told), 4)} == {THIRD}
-    assert [t.number for t in richest(view(told), 3)] == [10, 11, 12, 20, 21, 22, 23]
+    assert {t.share for t in find_richest_rung(view(told), 4)} == {THIRD}
+    assert [t.number for t in find_richest_rung(view(told), 3)] == [10, 11, 12, 20, 21, 22, 23]
     more = [replace(t, params={}) for t in (*told, *(trial(n, 1.0, 0.5) for n in range(30, 40)))]
-    study = strategies()["bohb"].sampler(view(more))._study
+    study = load_strategies()["bohb"].sampler(view(more))._study
     assert [t.state.name for t in study.trials] == ["COMPLETE"] * 3 + ["PRUNED"] * 4 + ["COMPLETE"] * 10
     assert all(t.intermediate_values == {0: 0.9} for t in study.trials[3:7])
 
 
 @pytest.mark.parametrize("share", [NINTH, 1.0])
 def test_the_estimator_is_told_by_how_much_a_trial_is_over_its_limits(share):
-    goal = Goal(AUC, limits=(Limit(objective("size", AUC), 2.0),))
+    goal = Goal(AUC, limits=(Limit(make_objective("size", AUC), 2.0),))
     told = [replace(trial(n, share, 0.5), params={}, measures={"size": float(n)}) for n in range(1, 8)]
-    study = strategies()["bohb"].sampler(replace(view(told), goal=goal, limited=True))._study
+    study = load_strategies()["bohb"].sampler(replace(view(told), goal=goal, limited=True))._study
     assert [t.constraints["size"] for t in study.trials] == [(n - 2) / 2 for n in range(1, 8)]

@@ -8,15 +8,22 @@ import pytest
 
 import models.tuning.portfolio
 from models.config import Search
-from models.families import families
+from models.families import load_families
 from models.fitting.family import Shape
 from models.fitting.ranges import Range
-from models.metrics.metric import metric_for
-from models.search import strategies
+from models.metrics.metric import make_metric
+from models.search import load_strategies
 from models.studies.study import Study
-from models.tuning.goal import goal_for
-from models.tuning.portfolio import Learned, Portfolio, likeness, ordered, planned, portfolio
-from models.tuning.space import bounded, distributions
+from models.tuning.goal import make_goal
+from models.tuning.portfolio import (
+    LearnedConfiguration,
+    Portfolio,
+    load_portfolio,
+    order_greedily,
+    plan_portfolio,
+    weigh_table,
+)
+from models.tuning.space import apply_ranges, list_distributions
 from models.tuning.strategy import BATCH, View
 from tests.models.studies.test_study import searched
 
@@ -25,10 +32,10 @@ TABLES = {
     "near": {"rows": 500, "columns": 12, "task": "binary", "classes": 2},
     "far": {"rows": 60_000, "columns": 200, "task": "regression", "classes": 0},
 }
-DEFAULT = Learned({}, {"near": 1.0, "far": 1.0})
-SLOW = Learned({"learning_rate": 0.02, "num_leaves": 8}, {"near": 0.1, "far": 0.9})
-QUICK = Learned({"learning_rate": 0.3, "num_leaves": 200}, {"near": 0.9, "far": 0.1})
-POOR = Learned({"learning_rate": 0.05}, {"near": 0.95, "far": 0.95})
+DEFAULT = LearnedConfiguration({}, {"near": 1.0, "far": 1.0})
+SLOW = LearnedConfiguration({"learning_rate": 0.02, "num_leaves": 8}, {"near": 0.1, "far": 0.9})
+QUICK = LearnedConfiguration({"learning_rate": 0.3, "num_leaves": 200}, {"near": 0.9, "far": 0.1})
+POOR = LearnedConfiguration({"learning_rate": 0.05}, {"near": 0.95, "far": 0.95})
 
 
 @pytest.fixture
@@ -38,33 +45,33 @@ def taught(monkeypatch):
 
 
 def view(shape: Shape = SHAPE, ranges: dict[str, Range] | None = None, name: str = "lightgbm") -> View:
-    known = bounded(families()[name], ranges or {}, shape)
-    return View(known, shape, metric_for(None, shape.task, tuple(range(shape.classes))), (), 0, 0)
+    known = apply_ranges(load_families()[name], ranges or {}, shape)
+    return View(known, shape, make_metric(None, shape.task, tuple(range(shape.classes))), (), 0, 0)
 
 
 def test_tables_alike_weigh_more():
-    weights = {name: likeness(SHAPE, table) for name, table in TABLES.items()}
+    weights = {name: weigh_table(SHAPE, table) for name, table in TABLES.items()}
     assert 0 < weights["far"] < weights["near"] == 1
 
 
 def test_each_choice_adds_most_to_those_before():
-    order = ordered((DEFAULT, POOR, QUICK, SLOW), {"near": 1.0, "far": 0.9})
+    order = order_greedily((DEFAULT, POOR, QUICK, SLOW), {"near": 1.0, "far": 0.9})
     assert order == [SLOW, QUICK, POOR]
-    assert ordered((DEFAULT, POOR, QUICK, SLOW), {"near": 0.1, "far": 1.0}, 1) == [QUICK]
+    assert order_greedily((DEFAULT, POOR, QUICK, SLOW), {"near": 0.1, "far": 1.0}, 1) == [QUICK]
 
 
 def test_what_was_good_on_like_tables_comes_first_then_the_sampler(taught):
-    batch = planned(view())
+    batch = plan_portfolio(view())
     assert len(batch) == BATCH
     assert [dict(p.params).get("learning_rate") for p in batch[:3]] == [0.02, 0.3, 0.05]
-    assert batch[0].params["reg_alpha"] == families()["lightgbm"].default["reg_alpha"]
+    assert batch[0].params["reg_alpha"] == load_families()["lightgbm"].default["reg_alpha"]
     assert dict(batch[3].params) == {}
 
 
 def test_it_stays_in_the_ranges_of_the_user(taught):
     narrow = view(ranges={"learning_rate": [0.04, 0.06]})
-    for proposal in planned(narrow)[:3]:
-        inside = distributions(narrow.family, SHAPE)["learning_rate"]
+    for proposal in plan_portfolio(narrow)[:3]:
+        inside = list_distributions(narrow.family, SHAPE)["learning_rate"]
         assert inside.low <= proposal.params["learning_rate"] <= inside.high
 
 
@@ -80,8 +87,8 @@ def test_nothing_is_tried_twice_and_a_broken_search_goes_on_with_the_next(taught
 
 @pytest.mark.parametrize("name", ["portfolio", "meta"])
 def test_several_objectives_begin_with_the_same_configurations_and_all_of_them_count_then(taught, name):
-    assert strategies()[name].several
-    goal = goal_for(view().metric, Search(objectives=("size",)))
+    assert load_strategies()[name].several
+    goal = make_goal(view().metric, Search(objectives=("size",)))
     both = replace(view(), directions=goal.directions, goal=goal)
 
     def tried(view: View, sign: int = 1) -> list:
@@ -98,12 +105,12 @@ def test_several_objectives_begin_with_the_same_configurations_and_all_of_them_c
 
 
 def test_a_family_that_nothing_was_learned_of_is_left_to_the_sampler(taught):
-    assert [dict(p.params) for p in planned(view(name="linear"))] == [{}] * BATCH
+    assert [dict(p.params) for p in plan_portfolio(view(name="linear"))] == [{}] * BATCH
 
 
 def test_auto_says_what_it_takes(taught):
-    default = families()["lightgbm"].default
-    held = {n: default[n] for n in distributions(families()["lightgbm"], SHAPE)}
+    default = load_families()["lightgbm"].default
+    held = {n: default[n] for n in list_distributions(load_families()["lightgbm"], SHAPE)}
     few = view(ranges={**held, "num_leaves": [30, 32], "min_child_samples": [19, 20]})
     for asked, taken in (
         (view(), "portfolio"),
@@ -127,13 +134,13 @@ def test_auto_says_what_it_takes(taught):
         assert study.why
 
 
-@pytest.mark.parametrize("name", sorted(portfolio().families))
+@pytest.mark.parametrize("name", sorted(load_portfolio().families))
 def test_what_it_holds_are_configurations_of_its_families(name):
     """A range that was narrowed, or a hyperparameter that is gone, would make a part of the file dead."""
-    known = families()[name]
+    known = load_families()[name]
     shapes = [SHAPE, replace(SHAPE, task="multiclass", classes=4), replace(SHAPE, task="regression", skewed=True)]
-    whole = {n for shape in shapes for n in distributions(known, replace(shape, columns=100))}
-    for one in portfolio().families[name]:
+    whole = {n for shape in shapes for n in list_distributions(known, replace(shape, columns=100))}
+    for one in load_portfolio().families[name]:
         assert set(one.params) <= whole
-        assert set(one.regret) == set(portfolio().tables)
-    assert "portfolio" in strategies()
+        assert set(one.regret) == set(load_portfolio().tables)
+    assert "portfolio" in load_strategies()

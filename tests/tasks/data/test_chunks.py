@@ -14,10 +14,10 @@ import pytest
 
 from models.config import Run
 from models.errors import InputError
-from tasks.data import read, read_like
+from tasks.data import read_like, read_table
 from tasks.data import rows as sources
-from tasks.data.chunks import chunks, opened
-from tasks.data.formats.delimited import _batches
+from tasks.data.chunks import open_table, read_chunks
+from tasks.data.formats.delimited import _parse_carefully
 from tests.sessions import frame as table_of_each_kind
 
 ROWS = 17
@@ -43,7 +43,7 @@ def reading(tmp_path_factory):
     path = tmp_path_factory.mktemp("first") / "first.csv"
     plain(300).to_csv(path, index=False)
     types = {"zip": "category", "colour": "category", "day": "date", "flag": "boolean", "number": "number"}
-    return read(Run(data=str(path), target="y", types=types)).reading
+    return read_table(Run(data=str(path), target="y", types=types)).reading
 
 
 def csv_of(frame, **how):
@@ -105,7 +105,7 @@ PACKED = {
 
 
 def together(reading, path, rows, keep=()):
-    found = list(chunks(reading, opened(path), rows, keep))
+    found = list(read_chunks(reading, open_table(path), rows, keep))
     assert all(len(c.features) <= rows for c in found)
     kept = pa.concat_tables([c.kept for c in found])
     return pd.concat([c.features for c in found], ignore_index=True), kept
@@ -219,7 +219,7 @@ def test_frames_and_parquet(reading, tmp_path, name):
 
 def test_parquet_with_names_that_arrow_takes_for_paths(tmp_path):
     first = pd.DataFrame({"a.b": RNG.normal(size=60), "a": RNG.normal(size=60), "y": RNG.normal(size=60)})
-    reading = read(Run(data=first, target="y")).reading
+    reading = read_table(Run(data=first, target="y")).reading
     first.to_parquet(tmp_path / "new.parquet")
     same(reading, str(tmp_path / "new.parquet"), 7)
 
@@ -227,7 +227,7 @@ def test_parquet_with_names_that_arrow_takes_for_paths(tmp_path):
 def test_a_table_of_each_kind(tmp_path):
     frame = table_of_each_kind(200)
     frame.to_csv(tmp_path / "first.csv", index=False)
-    reading = read(Run(data=str(tmp_path / "first.csv"), target="target")).reading
+    reading = read_table(Run(data=str(tmp_path / "first.csv"), target="target")).reading
     same(reading, str(tmp_path / "first.csv"), 33)
 
 
@@ -255,7 +255,7 @@ def test_a_value_that_does_not_fit_is_told_with_its_row(reading, tmp_path):
 
 def test_a_missing_column_is_told_before_the_first_row(reading):
     with pytest.raises(InputError, match=r"lacks the column 'number' \(number\).*Did you mean Number"):
-        next(chunks(reading, opened(SIMPLE.rename(columns={"number": "Number"})), 5))
+        next(read_chunks(reading, open_table(SIMPLE.rename(columns={"number": "Number"})), 5))
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_missing_column_is_told_before_the_first_row(reading):
 def test_what_is_no_table_is_told_as_reading_at_once_tells_it(reading, tmp_path, data, said):
     path = tmp_path / "new.csv"
     path.write_bytes(data)
-    for attempt in (lambda: read_like(reading, str(path)), lambda: list(opened(str(path)).frames(5, ["a"]))):
+    for attempt in (lambda: read_like(reading, str(path)), lambda: list(open_table(str(path)).frames(5, ["a"]))):
         with pytest.raises(InputError, match=said):
             attempt()
 
@@ -286,7 +286,7 @@ def test_memory_does_not_grow_with_rows(tmp_path):
     pq.write_table(table, tmp_path / "new.parquet", row_group_size=60_000)
     table.to_pandas().to_csv(tmp_path / "new.csv", index=False)
     for name in ("new.parquet", "new.csv"):
-        source = opened(str(tmp_path / name))
+        source = open_table(str(tmp_path / name))
         held = [len(f) for f in source.frames(1_000, ["a", "b"])]
         assert (max(held), sum(held)) == (1_000, 60_000)
     assert sources.SURVEY <= 100_000
@@ -294,6 +294,6 @@ def test_memory_does_not_grow_with_rows(tmp_path):
 
 def test_the_first_batch_alone_tells_that_lines_end_in_a_separator(tmp_path):
     records = [(2, ["1", "2", ""]), (3, ["1", "2", ""])]
-    assert [len(b) for b in _batches(iter(records), 2, 0, tmp_path)] == [3]
+    assert [len(b) for b in _parse_carefully(iter(records), 2, 0, tmp_path)] == [3]
     with pytest.raises(InputError, match="3 fields, but the header has 2"):
-        list(_batches(iter(records), 2, 0, tmp_path, first=False))
+        list(_parse_carefully(iter(records), 2, 0, tmp_path, first=False))

@@ -18,7 +18,7 @@ from hypothesis.extra.pandas import column, data_frames, range_indexes
 from models.config import Run
 from models.data.table import Reading, Table
 from models.errors import InputError
-from tasks.data import read, read_like
+from tasks.data import read_like, read_table
 
 ROWS = 60
 
@@ -42,10 +42,10 @@ def column_read(values: list[Any], name: str = "x", tmp_path: Path | None = None
     """The table whose column `x` holds the values, read from csv text where a folder is given."""
     frame = pd.DataFrame({name: values, "class": [i % 2 for i in range(len(values))]})
     if tmp_path is None:
-        return read(Run(data=frame, target="class", **settings))
+        return read_table(Run(data=frame, target="class", **settings))
     path = tmp_path / "a.csv"
     frame.to_csv(path, index=False)
-    return read(Run(data=str(path), target="class", **settings))
+    return read_table(Run(data=str(path), target="class", **settings))
 
 
 @pytest.mark.parametrize("form", ["csv", "csv.gz", "csv.bz2", "csv.xz", "parquet", "frame"])
@@ -55,7 +55,7 @@ def test_every_format_gives_the_same_table(form: str, frame: pd.DataFrame, tmp_p
         frame.to_parquet(path)
     elif form != "frame":
         frame.to_csv(path, index=False)
-    table = read(Run(data=frame if form == "frame" else str(path), target="class"))
+    table = read_table(Run(data=frame if form == "frame" else str(path), target="class"))
     assert table.name == ("frame" if form == "frame" else "loans")
     assert table.kinds == {
         "age": "number",
@@ -64,7 +64,7 @@ def test_every_format_gives_the_same_table(form: str, frame: pd.DataFrame, tmp_p
         "member": "boolean",
         "since": "date",
     }
-    assert table.fingerprint == read(Run(data=frame, target="class")).fingerprint
+    assert table.fingerprint == read_table(Run(data=frame, target="class")).fingerprint
     pd.testing.assert_series_equal(table.features["income"], frame["income"])
     pd.testing.assert_series_equal(table.features["since"], frame["since"].astype("datetime64[us]"))
     assert list(table.features.dtypes.astype(str)) == ["float64", "float64", "str", "float64", "datetime64[us]"]
@@ -76,7 +76,7 @@ def test_zstd_is_read(frame: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "a.csv.zst"
     with pa.output_stream(path, compression="zstd") as stream:
         stream.write(frame.to_csv(index=False).encode())
-    assert read(Run(data=str(path), target="class")).rows == ROWS
+    assert read_table(Run(data=str(path), target="class")).rows == ROWS
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ def test_zstd_is_read(frame: pd.DataFrame, tmp_path: Path) -> None:
     ],
 )
 def test_scikit_learns_tables(name: str, task: str, classes: tuple[object, ...], columns: int) -> None:
-    table = read(Run(data=f"sklearn:{name}"))
+    table = read_table(Run(data=f"sklearn:{name}"))
     assert (table.task, table.classes, table.features.shape[1], table.name) == (task, classes, columns, name)
 
 
 def test_an_unknown_table_of_scikit_learn_names_the_known() -> None:
     with pytest.raises(InputError, match="Known: breast_cancer"):
-        read(Run(data="sklearn:boston"))
+        read_table(Run(data="sklearn:boston"))
     with pytest.raises(InputError, match=r"Did you mean iris\?"):
-        read(Run(data="sklearn:iri"))
+        read_table(Run(data="sklearn:iri"))
 
 
 @settings(max_examples=40, deadline=None)
@@ -114,7 +114,7 @@ def test_csv_gives_back_the_same_numbers(tmp_path_factory: pytest.TempPathFactor
     assume((frame["a"].abs() <= 3e38).any())  # a type that fits no value at all is refused
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     frame.assign(y=np.arange(len(frame)) % 2).to_csv(path, index=False)
-    table = read(Run(data=str(path), target="y", types={"a": "number", "b": "number"}))
+    table = read_table(Run(data=str(path), target="y", types={"a": "number", "b": "number"}))
     for name in ("a", "b"):
         known = frame[name].to_numpy(np.float64)
         known = np.where(np.abs(known) > 3e38, np.nan, known)
@@ -224,7 +224,7 @@ def test_the_users_types_overrule(tmp_path: Path) -> None:
 def test_na_counts_in_words_where_numbers_write_it(tmp_path: Path) -> None:
     frame = pd.DataFrame({"n": ["1", "NA", "3"] * 20, "c": ["NA", "DE", "FR"] * 20, "class": [0, 1] * 30})
     frame.to_csv(tmp_path / "a.csv", index=False)
-    table = read(Run(data=str(tmp_path / "a.csv"), target="class"))
+    table = read_table(Run(data=str(tmp_path / "a.csv"), target="class"))
     assert table.features["c"].isna().sum() == 20
 
 
@@ -253,30 +253,30 @@ def test_the_task_is_seen_from_the_target(
     frame = pd.DataFrame({"x": np.arange(ROWS) % 7, "y": [values[i % len(values)] for i in range(ROWS)]})
     if isinstance(values[0], str):
         frame.to_csv(tmp_path / "a.csv", index=False)
-    table = read(Run(data=str(tmp_path / "a.csv") if isinstance(values[0], str) else frame, target="y"))
+    table = read_table(Run(data=str(tmp_path / "a.csv") if isinstance(values[0], str) else frame, target="y"))
     assert (table.task, table.classes) == (task, classes)
     assert [type(c) for c in table.classes] == [type(c) for c in classes]
     assert table.target.dtype == (np.float64 if task == "regression" else np.int64)
 
 
 def test_an_integer_target_says_how_to_choose_otherwise(frame: pd.DataFrame) -> None:
-    table = read(Run(data=frame, target="age"))
+    table = read_table(Run(data=frame, target="age"))
     assert any("taken as regression" in f.message and "--task multiclass" in f.message for f in table.findings)
-    assert read(Run(data=frame.assign(y=np.arange(ROWS) % 3), target="y", task="regression")).task == "regression"
+    assert read_table(Run(data=frame.assign(y=np.arange(ROWS) % 3), target="y", task="regression")).task == "regression"
 
 
 def test_the_positive_class_is_last(frame: pd.DataFrame) -> None:
-    table = read(Run(data=frame, target="class", positive="no"))
+    table = read_table(Run(data=frame, target="class", positive="no"))
     assert table.classes == ("yes", "no")
     assert [table.classes[c] for c in table.target] == list(frame["class"])
     with pytest.raises(InputError, match="no class 'maybe'"):
-        read(Run(data=frame, target="class", positive="maybe"))
+        read_table(Run(data=frame, target="class", positive="maybe"))
 
 
 def test_rows_without_target_are_left_out_of_every_member(frame: pd.DataFrame) -> None:
     gaps = frame.assign(g=np.arange(ROWS), w=1.0).astype({"class": object})
     gaps.loc[[3, 9], "class"] = None
-    table = read(Run(data=gaps, target="class", weight="w", split={"group": "g"}))
+    table = read_table(Run(data=gaps, target="class", weight="w", split={"group": "g"}))
     assert table.rows == len(table.features) == len(table.weight) == len(table.group) == ROWS - 2
     assert any(f.check == "missing_target" and f.rows == (4, 10) for f in table.findings)
 
@@ -287,7 +287,7 @@ def test_roles_are_no_features(frame: pd.DataFrame) -> None:
     )
     run = Run(data=more, target="class", weight="w", drop="age",
               split={"group": "g", "time": "since", "id": "key", "test_column": "s"})  # fmt: skip
-    table = read(run)
+    table = read_table(run)
     assert list(table.features) == ["income", "city", "member", "since"]
     assert table.ids["key"][3] == "k3"
     assert table.group.max() == 11
@@ -315,19 +315,19 @@ def test_roles_are_no_features(frame: pd.DataFrame) -> None:
 )
 def test_wrong_settings_are_told(settings: dict[str, Any], says: str, frame: pd.DataFrame) -> None:
     with pytest.raises(InputError, match=says):
-        read(Run(**{"data": frame, "target": "class", **settings}))
+        read_table(Run(**{"data": frame, "target": "class", **settings}))
 
 
 def test_fingerprints_follow_the_content(frame: pd.DataFrame) -> None:
-    one = read(Run(data=frame, target="class")).fingerprint
-    assert one == read(Run(data=frame.copy(), target="class")).fingerprint
-    assert one != read(Run(data=frame.assign(income=frame["income"] + 1), target="class")).fingerprint
-    assert one != read(Run(data=frame, target="class", drop="age")).fingerprint
+    one = read_table(Run(data=frame, target="class")).fingerprint
+    assert one == read_table(Run(data=frame.copy(), target="class")).fingerprint
+    assert one != read_table(Run(data=frame.assign(income=frame["income"] + 1), target="class")).fingerprint
+    assert one != read_table(Run(data=frame, target="class", drop="age")).fingerprint
 
 
 def test_the_reading_is_plain_json(frame: pd.DataFrame, tmp_path: Path) -> None:
     frame.assign(p=[f"${i},000" for i in range(ROWS)]).to_csv(tmp_path / "a.csv", index=False, sep=";")
-    table = read(Run(data=str(tmp_path / "a.csv"), target="class"))
+    table = read_table(Run(data=str(tmp_path / "a.csv"), target="class"))
     back = json.loads(json.dumps(asdict(table.reading)))
     reading = Reading(**{**back, "missing": tuple(back["missing"])})
     pd.testing.assert_frame_equal(read_like(reading, str(tmp_path / "a.csv")), table.features)
@@ -335,7 +335,7 @@ def test_the_reading_is_plain_json(frame: pd.DataFrame, tmp_path: Path) -> None:
 
 def test_the_next_table_is_read_as_the_first(frame: pd.DataFrame, tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "a.csv", index=False)
-    first = read(Run(data=str(tmp_path / "a.csv"), target="class"))
+    first = read_table(Run(data=str(tmp_path / "a.csv"), target="class"))
     later = frame[["city", "since", "member", "income", "age"]].assign(bonus=1, city="Atlantis")
     forms = [later, str(tmp_path / "b.csv"), str(tmp_path / "b.parquet")]
     later.to_csv(tmp_path / "b.csv", index=False, sep=";", decimal=",", encoding="utf-16")
@@ -361,7 +361,7 @@ def test_one_row_of_one_column_can_be_scored(tmp_path: Path) -> None:
 
 
 def test_the_next_table_must_fit(frame: pd.DataFrame) -> None:
-    reading = read(Run(data=frame, target="class")).reading
+    reading = read_table(Run(data=frame, target="class")).reading
     with pytest.raises(InputError, match=r"lacks the column 'city'.* Did you mean City"):
         read_like(reading, frame.rename(columns={"city": "City"}))
     with pytest.raises(InputError, match="column 'age', data row 2: 'old' is no number"):
@@ -373,14 +373,14 @@ def test_the_next_table_must_fit(frame: pd.DataFrame) -> None:
 
 
 def test_ids_and_unused_columns_may_be_absent(frame: pd.DataFrame) -> None:
-    table = read(Run(data=frame.assign(id=np.arange(ROWS)), target="class"))
+    table = read_table(Run(data=frame.assign(id=np.arange(ROWS)), target="class"))
     assert table.reading.kinds["id"] == "id"
     assert list(read_like(table.reading, frame)) == list(table.features)
 
 
 def test_arrows_and_sparse_types_are_pandas_types(frame: pd.DataFrame) -> None:
-    plain = read(Run(data=frame, target="class"))
-    arrow = read(Run(data=frame.convert_dtypes(dtype_backend="pyarrow"), target="class"))
+    plain = read_table(Run(data=frame, target="class"))
+    arrow = read_table(Run(data=frame.convert_dtypes(dtype_backend="pyarrow"), target="class"))
     pd.testing.assert_frame_equal(arrow.features, plain.features)
     sparse = column_read(pd.arrays.SparseArray([0.0, 1.0, 2.0] * 20))
     assert sparse.features["x"].tolist() == [0.0, 1.0, 2.0] * 20
@@ -392,7 +392,7 @@ DEV = Path(__file__).parents[4] / "shared" / "data"
 @pytest.mark.skipif(not (DEV / "catalog.csv").exists(), reason="the shared tables are not here")
 def test_the_shared_tables_have_the_task_that_the_catalog_says() -> None:
     for row in pd.read_csv(DEV / "catalog.csv").to_dict("records"):
-        table = read(Run(data=str(DEV / row["path"]), target=row["target"]))
+        table = read_table(Run(data=str(DEV / row["path"]), target=row["target"]))
         assert (table.task, table.rows) == (row["task"], row["rows"]), row["name"]
         if row["task"] != "regression":
             assert len(table.classes) == row["classes"], row["name"]

@@ -16,13 +16,13 @@ import pytest
 
 from models.config import Run
 from models.errors import InputError
-from tasks.data import read, read_like
-from tasks.data.chunks import chunks, opened
+from tasks.data import read_like, read_table
+from tasks.data.chunks import open_table, read_chunks
 from tasks.data.column_types import dates as reader
-from tasks.data.column_types.columns import canonical
-from tasks.data.column_types.dates import day_order
-from tasks.data.column_types.kinds import Inferred, infer
-from tasks.data.roles import times
+from tasks.data.column_types.columns import to_canonical
+from tasks.data.column_types.dates import find_day_order
+from tasks.data.column_types.kinds import InferredKind, infer_kind
+from tasks.data.roles import read_times
 from tasks.retrain.settings import day_orders
 
 # Of 2023 and 2024, hours and minutes of all sorts.
@@ -87,13 +87,13 @@ FORMS: dict[str, tuple[Callable[[pd.Timestamp], str], Callable[[pd.Timestamp], p
 }  # fmt: skip
 
 
-def looked(values: Sequence[Any], asked: str | None = None) -> tuple[Inferred, pd.Series]:
+def looked(values: Sequence[Any], asked: str | None = None) -> tuple[InferredKind, pd.Series]:
     raw = pd.Series(list(values), name="x")
-    found = infer(raw, ".", asked)
-    return found, canonical(raw, found.kind, found.parser).values
+    found = infer_kind(raw, ".", asked)
+    return found, to_canonical(raw, found.kind, found.parser).values
 
 
-def noted(found: Inferred, check: str) -> str:
+def noted(found: InferredKind, check: str) -> str:
     return "; ".join(n.text for n in found.notes if n.check == check)
 
 
@@ -105,7 +105,7 @@ def test_a_date_is_the_moment_that_it_says_in_training_and_in_scoring(form):
     assert values.tolist() == [meant(d) for d in MOMENTS]
     assert json.loads(json.dumps(found.parser)) == found.parser
     # One row of the next table, and a row that no form fits.
-    one = canonical(pd.Series([written(MOMENTS[7]), "soon"]), "date", found.parser)
+    one = to_canonical(pd.Series([written(MOMENTS[7]), "soon"]), "date", found.parser)
     assert one.values[0] == meant(MOMENTS[7])
     assert one.bad.tolist() == [False, True]
 
@@ -116,8 +116,8 @@ ZONES = {"+1:30": 90, "+130": 90, "+01:30": 90, "-0130": -90, "+5": 300, "-11": 
 @pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y/%m/%d %H:%M ", "%d/%b/%Y:%H:%M:%S "])
 def test_a_zone_is_so_many_hours_and_minutes_ahead_however_it_is_written(form):
     moment = pd.Timestamp("2024-01-31 10:20")
-    found = infer(pd.Series([d.strftime(form) + "+0100" for d in MOMENTS], name="x"), ".", None)
-    read_as = canonical(pd.Series([moment.strftime(form) + zone for zone in ZONES]), "date", found.parser).values
+    found = infer_kind(pd.Series([d.strftime(form) + "+0100" for d in MOMENTS], name="x"), ".", None)
+    read_as = to_canonical(pd.Series([moment.strftime(form) + zone for zone in ZONES]), "date", found.parser).values
     assert read_as.tolist() == [moment - timedelta(minutes=ahead) for ahead in ZONES.values()]
 
 
@@ -129,18 +129,18 @@ def test_whether_the_day_comes_first_can_be_said_and_a_retraining_on_few_rows_sa
     found, values = looked(few, first)
     assert (found.kind, values.tolist()) == ("date", meant)
     frames = [pd.DataFrame({"x": x, "y": np.arange(len(x)) % 2}) for x in (few, [f"{d:{form}}" for d in MOMENTS])]
-    new, known = (read(Run(data=frame, target="y")) for frame in frames)
+    new, known = (read_table(Run(data=frame, target="y")) for frame in frames)
     types = day_orders(known.reading, new.reading)
-    again = read(Run(data=frames[0], target="y", types=types))
+    again = read_table(Run(data=frames[0], target="y", types=types))
     assert again.features["x"].tolist() == meant
     assert day_orders(known.reading, again.reading) == {}
-    assert types == ({} if day_order(new.reading.parsers["x"]) == first else {"x": first})
+    assert types == ({} if find_day_order(new.reading.parsers["x"]) == first else {"x": first})
 
 
 @pytest.mark.parametrize("form", ["PostgreSQL", "Oracle", "a comma before milliseconds", "mail", "a quarter", "a week"])
 def test_it_is_a_time_to_split_by_too(form):
     written, meant = FORMS[form]
-    order = times(pd.Series([written(d) for d in MOMENTS], name="x"), ".", None)
+    order = read_times(pd.Series([written(d) for d in MOMENTS], name="x"), ".", None)
     assert order.tolist() == pd.DatetimeIndex([meant(d) for d in MOMENTS]).as_unit("us").asi8.tolist()
 
 
@@ -151,12 +151,12 @@ def test_periods_are_dates(every, form, tmp_path):
     path = tmp_path / f"a.{form}"
     if form != "frame":
         getattr(frame, f"to_{form}")(path, **({"index": False} if form == "csv" else {}))
-    table = read(Run(data=frame if form == "frame" else str(path), target="y"))
+    table = read_table(Run(data=frame if form == "frame" else str(path), target="y"))
     assert table.kinds["x"] == "date"
     assert table.features["x"].is_monotonic_increasing
     assert table.features["x"].nunique() == frame["x"].nunique()
     pd.testing.assert_frame_equal(read_like(table.reading, frame), table.features)
-    parts = chunks(table.reading, opened(frame if form == "frame" else str(path)), 25)
+    parts = read_chunks(table.reading, open_table(frame if form == "frame" else str(path)), 25)
     pd.testing.assert_frame_equal(pd.concat([p.features for p in parts], ignore_index=True), table.features)
 
 
@@ -228,7 +228,7 @@ def test_years_of_two_digits_are_those_that_belong_together_and_that_is_told(fir
     assert sorted(set(values.dt.year)) == list(range(first, last + 1))
     assert f"here {first} to {last}" in noted(found, "date_format")
     # The next table is read by the same hundred years, whatever it holds.
-    later = canonical(pd.Series(born(last, last, form)), "date", found.parser).values
+    later = to_canonical(pd.Series(born(last, last, form)), "date", found.parser).values
     assert set(later.dt.year) == {last}
 
 
@@ -239,7 +239,7 @@ def test_dates_in_the_future_are_counted():
 
 
 def test_a_reading_of_before_keeps_its_pivot():
-    values = canonical(pd.Series(["01/02/68", "01/02/69"]), "date", {"format": "%d/%m/%y"}).values
+    values = to_canonical(pd.Series(["01/02/68", "01/02/69"]), "date", {"format": "%d/%m/%y"}).values
     assert values.dt.year.tolist() == [2068, 1969]
 
 
@@ -249,7 +249,7 @@ def test_a_type_that_fits_no_value_stops(asked):
     with pytest.raises(
         InputError, match=f"The type {asked} is given for the column 'x', and no value of it is one: 'red'"
     ):
-        read(Run(data=frame, target="y", types={"x": asked}))
+        read_table(Run(data=frame, target="y", types={"x": asked}))
 
 
 def test_a_type_that_fits_in_part_is_told():
@@ -272,5 +272,5 @@ def test_one_look_tells_all_that_any_format_reads_or_knows():
         "2024年1月2", "2024-1-2",
         "2 de mars de 2024", "1er mars 2024", "2 janvier 2024", "3. März 2024", "Mon, 2 May", "May 2",
     ]  # fmt: skip
-    assert reader._matching(pa.array(written), reader.DATED).all()
-    assert not reader._matching(pa.array(["A17-B3", "17-B3", "B12", "x.y-2", "1234567"]), reader.DATED).any()
+    assert reader._match_values(pa.array(written), reader.DATED).all()
+    assert not reader._match_values(pa.array(["A17-B3", "17-B3", "B12", "x.y-2", "1234567"]), reader.DATED).any()

@@ -21,9 +21,9 @@ import pytest
 
 from models.config import Run
 from models.errors import InputError
-from tasks.data import read
-from tasks.data.rows import opened
-from tasks.data.sources.source import load
+from tasks.data import read_table
+from tasks.data.rows import open_table
+from tasks.data.sources.source import load_raw_table
 from tasks.system import memory
 
 ROWS = 3000
@@ -48,7 +48,7 @@ TEXT = frame().to_csv(index=False).encode()
 def refused(path: Path, run: dict | None = None) -> str:
     """What is said of the file, by who reads it whole."""
     with pytest.raises(InputError) as error:
-        read(Run.model_validate({"data": str(path), "target": "y", **(run or {})}))
+        read_table(Run.model_validate({"data": str(path), "target": "y", **(run or {})}))
     return str(error.value)
 
 
@@ -73,7 +73,7 @@ def test_text_that_is_too_large_is_refused_with_figures_and_what_to_do(tmp_path,
     for part in ("KB of text", "2 workers with 0.0001 GB each (--memory) have", "a sample of its rows"):
         assert part in said
     assert ("of its rows would fit" in said) == (end == "csv")  # of others only the beginning was unpacked
-    read(Run.model_validate({"data": str(path), "target": "y", "budget": {"memory": 1}}))
+    read_table(Run.model_validate({"data": str(path), "target": "y", "budget": {"memory": 1}}))
 
 
 def test_many_small_values_count_too(tmp_path):
@@ -167,7 +167,7 @@ def test_what_has_no_end_is_not_waited_for(tmp_path, monkeypatch, make, what):
     make(Path("t.csv"))
     assert what in refused(Path("t.csv"))
     with pytest.raises(InputError, match=what):
-        opened("t.csv")
+        open_table("t.csv")
 
 
 def twice(data: bytes, path: Path) -> None:
@@ -188,7 +188,7 @@ def test_compressed_twice_is_told(tmp_path, pack):
 def test_a_file_that_grows_while_it_is_read_is_told(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(TEXT)
-    table = opened(str(path))
+    table = open_table(str(path))
     with path.open("a") as file:
         file.write("1,2,x,0\n")
     with pytest.raises(InputError, match="changed while it was read"):
@@ -212,13 +212,13 @@ def test_a_damaged_parquet_file_is_a_sentence_or_a_table(tmp_path, seed):
             data[chance.randrange(4, len(data) - 4)] = chance.choice([0, 127, 128, 255, chance.randrange(256)])
         path.write_bytes(data)
         try:
-            load(str(path))
+            load_raw_table(str(path))
             said = ""
         except InputError as error:
             said = str(error)
         assert not said or "copy or write it again" in said or "too large" in said
     path.write_bytes(whole)
-    assert load(str(path)).frame.shape == (ROWS, 4)
+    assert load_raw_table(str(path)).frame.shape == (ROWS, 4)
 
 
 def test_texts_that_are_no_utf8_are_a_sentence(tmp_path):
@@ -237,19 +237,19 @@ def decoders() -> list[psutil.Process]:
 def test_what_ends_the_decoding_process_does_not_end_this_one(tmp_path, end):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": RNG.normal(size=200_000)}), path)  # more than a pipe holds: it is still at work
-    tables = opened(str(path)).frames(10, ["a"])
+    tables = open_table(str(path)).frames(10, ["a"])
     next(tables)
     for child in decoders():
         child.send_signal(end)
     with pytest.raises(InputError, match=f"damaged parquet file: .*signal {end.value}"):
         list(tables)
-    assert len(load(str(path)).frame) == 200_000
+    assert len(load_raw_table(str(path)).frame) == 200_000
 
 
 def test_who_stops_reading_halfway_leaves_nothing_behind(tmp_path):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.Table.from_pandas(frame()), path)
     for _ in range(3):
-        next(opened(str(path)).frames(10, ["a"]))
+        next(open_table(str(path)).frames(10, ["a"]))
     assert len(decoders()) <= 1
-    assert load(str(path)).frame["c"].isin(["x", "y"]).all()
+    assert load_raw_table(str(path)).frame["c"].isin(["x", "y"]).all()

@@ -12,10 +12,10 @@ from models.columns import prepare, transform
 from models.config import Run
 from models.errors import InputError
 from models.fitting.family import Needs
-from models.splitting.seal import form, keys
-from tasks.data import read, read_like
-from tasks.data.chunks import chunks, opened
-from tasks.data.column_types.columns import canonical
+from models.splitting.seal import make_row_keys, to_key_form
+from tasks.data import read_like, read_table
+from tasks.data.chunks import open_table, read_chunks
+from tasks.data.column_types.columns import to_canonical
 from tests.tasks.data.test_data import column_read
 
 ROWS = 120
@@ -55,7 +55,7 @@ def sources(tmp_path_factory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "frame"])
 def test_every_source_gives_the_same_columns(sources, form):
-    found, like = read(run_over(sources[form])), read(run_over(sources["frame"]))
+    found, like = read_table(run_over(sources[form])), read_table(run_over(sources["frame"]))
     assert found.kinds == {
         "cut": "ordered", "band": "ordered", "wait": "number", "clock": "number", "span": "number", "userId": "key"
     }  # fmt: skip
@@ -70,16 +70,16 @@ def test_every_source_gives_the_same_columns(sources, form):
 @pytest.mark.parametrize("first", ["csv", "parquet"])
 @pytest.mark.parametrize("later", ["csv", "parquet", "frame"])
 def test_the_next_table_is_read_alike_at_once_and_by_chunks(sources, first, later):
-    known = read(run_over(sources[first]))
+    known = read_table(run_over(sources[first]))
     at_once = read_like(known.reading, sources[later])
     pd.testing.assert_frame_equal(at_once, known.features)
-    parts = [c.features for c in chunks(known.reading, opened(sources[later]), 50)]
+    parts = [c.features for c in read_chunks(known.reading, open_table(sources[later]), 50)]
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), at_once)
 
 
 @pytest.mark.parametrize("needs", NEEDS, ids=lambda n: n.categories)
 def test_what_is_read_is_prepared_and_one_row_later_too(sources, needs):
-    known = read(run_over(sources["parquet"]))
+    known = read_table(run_over(sources["parquet"]))
     made = prepare(known.features, known.kinds, known.target, known.task, needs, 0, known.orders)
     later = transform(made.transformer, read_like(known.reading, sources["frame"].head(1)))
     plain = len(made.plain)
@@ -91,11 +91,11 @@ def test_a_key_is_to_a_row_what_the_number_was():
     """The rows that a seal holds stay those that it held before keys were told from numbers."""
     values = [float(i % 7) for i in range(60)]
     key, number = (column_read(values, "userId", types={"userId": kind}) for kind in ("key", "number"))
-    assert (keys(key.features) == keys(number.features)).all()
-    assert (form("key"), form("ordered")) == (form("number"), form("category"))
+    assert (make_row_keys(key.features) == make_row_keys(number.features)).all()
+    assert (to_key_form("key"), to_key_form("ordered")) == (to_key_form("number"), to_key_form("category"))
     words = column_read(list("ab" * 30))
     ranked = column_read(list("ab" * 30), order={"x": ("b", "a")})
-    assert (keys(words.features) == keys(ranked.features)).all()
+    assert (make_row_keys(words.features) == make_row_keys(ranked.features)).all()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_text_is_read_as_durations(values, seconds):
 
 @pytest.mark.parametrize("odd", ["5 min", "2 h", "3 days ago", "5 kg"])
 def test_a_number_with_a_unit_is_no_number_of_seconds(odd):
-    read_as = canonical(pd.Series(["0:05:00", "90", odd]), "number", {"duration": True})
+    read_as = to_canonical(pd.Series(["0:05:00", "90", odd]), "number", {"duration": True})
     assert read_as.values.tolist()[:2] == [300, 90]
     assert read_as.bad.tolist() == [False, False, True]
 

@@ -15,9 +15,9 @@ from models.config import Run
 from models.data.table import Reading
 from models.errors import InputError
 from tasks.data import read_like
-from tasks.data.column_types.columns import canonical
-from tasks.data.column_types.kinds import Inferred, infer
-from tasks.data.column_types.target import target
+from tasks.data.column_types.columns import to_canonical
+from tasks.data.column_types.kinds import InferredKind, infer_kind
+from tasks.data.column_types.target import read_target
 from tests.tasks.data.test_data import column_read
 
 ROWS, RUN = 120, Run(data="a.csv", target="y")
@@ -73,17 +73,17 @@ READ: dict[str, Case] = {
 }  # fmt: skip
 
 
-def looked(values: Sequence[Any], asked: str | None = None, decimal: str = ".") -> tuple[Inferred, pd.Series]:
+def looked(values: Sequence[Any], asked: str | None = None, decimal: str = ".") -> tuple[InferredKind, pd.Series]:
     raw = pd.Series(list(values), name="x")
-    found = infer(raw, decimal, asked)
-    return found, canonical(raw, found.kind, found.parser).values
+    found = infer_kind(raw, decimal, asked)
+    return found, to_canonical(raw, found.kind, found.parser).values
 
 
 def written(case: Case) -> list[str]:
     return [case[0](i, v) for i, v in enumerate(VALUES)]
 
 
-def noted(found: Inferred, check: str) -> str:
+def noted(found: InferredKind, check: str) -> str:
     return "; ".join(n.text for n in found.notes if n.check == check)
 
 
@@ -96,7 +96,7 @@ def test_numbers_are_what_they_mean_in_training_and_in_scoring(case, asked):
     assert noted(found, "number_format")
     assert json.loads(json.dumps(found.parser)) == found.parser
     # One row of the next table, and one that is none.
-    one = canonical(pd.Series([READ[case][0](3, VALUES[3]), "soon"]), "number", found.parser)
+    one = to_canonical(pd.Series([READ[case][0](3, VALUES[3]), "soon"]), "number", found.parser)
     np.testing.assert_allclose(one.values[0], READ[case][1](3, VALUES[3]), rtol=1e-15)
     assert one.bad.tolist() == [False, True]
 
@@ -128,7 +128,7 @@ def test_mostly_numbers_are_numbers_and_the_rest_is_told_with_figures(case, shar
 
 def test_what_is_written_as_the_missing_were_is_missing_in_the_next_table():
     found, _ = looked([f"<{v}" if i % 5 == 0 else f"{v}" for i, v in enumerate(VALUES)])
-    later = canonical(pd.Series(["<0.07", "0.7", "> 0.7", "0,7", "1.2.3"]), "number", found.parser)
+    later = to_canonical(pd.Series(["<0.07", "0.7", "> 0.7", "0,7", "1.2.3"]), "number", found.parser)
     assert later.values.isna().tolist() == [True, False, True, True, True]
     assert later.bad.tolist() == [False, False, True, True, True]
 
@@ -190,7 +190,7 @@ def test_truth_in_words_and_numbers_is_truth(mixture):
     meant = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
     assert values[: len(mixture)].fillna(-1).tolist() == [meant.get(str(v).lower(), -1) for v in mixture]
     run = column_read([1, 2] * 30).reading  # any reading: its marks are those of every table
-    goal = target(pd.Series(mixture * 30, name="y"), RUN, ".", run.missing)
+    goal = read_target(pd.Series(mixture * 30, name="y"), RUN, ".", run.missing)
     assert (goal.task, goal.classes) == ("binary", (False, True))
 
 
@@ -200,9 +200,9 @@ def test_other_mixtures_are_no_truth(mixture):
 
 
 def test_a_target_in_units_is_a_number_and_few_words_are_classes():
-    goal = target(pd.Series([f"{v} kg" for v in VALUES], name="y"), RUN, ".", ("",))
+    goal = read_target(pd.Series([f"{v} kg" for v in VALUES], name="y"), RUN, ".", ("",))
     assert goal.task == "regression"
     assert goal.values.tolist() == VALUES.tolist()
     assert "100.0 kg" in goal.findings[0].message or "kg is" in goal.findings[0].message
-    goal = target(pd.Series(["36 months", "60 months"] * 30, name="y"), RUN, ".", ("",))
+    goal = read_target(pd.Series(["36 months", "60 months"] * 30, name="y"), RUN, ".", ("",))
     assert goal.classes == ("36 months", "60 months")

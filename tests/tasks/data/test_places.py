@@ -8,7 +8,7 @@ import pytest
 
 from models.config import Run
 from models.errors import InputError
-from tasks.data import read
+from tasks.data import read_table
 from tasks.planning.checks import check_form
 
 
@@ -21,8 +21,8 @@ def picture(**others) -> pd.DataFrame:
 
 def test_a_constant_pixel_stays_where_it_is() -> None:
     frame = picture(colour=["red", "blue"] * 30)
-    placed = check_form(read(Run(data=frame, target="y", grid="2x2")))
-    loose = check_form(read(Run(data=frame, target="y")))
+    placed = check_form(read_table(Run(data=frame, target="y", grid="2x2")))
+    loose = check_form(read_table(Run(data=frame, target="y")))
     assert list(placed.features) == ["p0", "p1", "p2", "p3", "colour"]
     assert list(loose.features) == ["p1", "p2", "p3", "colour"]
 
@@ -36,9 +36,9 @@ def test_a_constant_pixel_stays_where_it_is() -> None:
 )
 def test_a_grid_that_the_numbers_do_not_fill_is_an_error(frame: pd.DataFrame, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        read(Run(data=frame, target="y", grid="2x2"))
+        read_table(Run(data=frame, target="y", grid="2x2"))
 
 
 def test_what_is_dropped_has_no_place() -> None:
-    table = read(Run(data=picture(z=np.arange(60) / 7), target="y", grid="2x2", drop="z"))
+    table = read_table(Run(data=picture(z=np.arange(60) / 7), target="y", grid="2x2", drop="z"))
     assert list(table.features) == ["p0", "p1", "p2", "p3"]

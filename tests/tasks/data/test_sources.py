@@ -23,11 +23,11 @@ from flows.screen import ending
 from models.config import Run
 from models.data.table import Table
 from models.errors import InputError
-from tasks.data import fetched, read
-from tasks.data.formats.pieces import columns, stored
-from tasks.data.sources.dated import resolved, undated
-from tasks.data.sources.moments import moment
-from tasks.data.sources.source import load
+from tasks.data import fetch_data, read_table
+from tasks.data.formats.pieces import store_chunks, to_arrow_table
+from tasks.data.sources.dated import remove_date, resolve_path
+from tasks.data.sources.moments import parse_moment
+from tasks.data.sources.source import load_raw_table
 from tasks.run.folder import Workdir
 from tasks.run.resume import described, model_name
 from tasks.system import secret_addresses
@@ -64,7 +64,7 @@ def put(folder: Path, *names: str) -> None:
 )
 def test_the_newest_file_that_fits_is_chosen(tmp_path: Path, pattern: str, there: list[str], chosen: int) -> None:
     put(tmp_path, *there)
-    path, said = resolved(tmp_path / pattern, NOW.date())
+    path, said = resolve_path(tmp_path / pattern, NOW.date())
     assert path == tmp_path / there[chosen]
     assert said is not None
     assert str(path) in said.message
@@ -73,7 +73,7 @@ def test_the_newest_file_that_fits_is_chosen(tmp_path: Path, pattern: str, there
 @pytest.mark.parametrize("name", ["growth%.csv", "a-%Y.csv", "50%.csv", "plain.csv", "%q.csv"])
 def test_a_path_that_is_no_pattern_or_a_file_as_it_stands_is_itself(tmp_path: Path, name: str) -> None:
     put(tmp_path, name, "a-2026.csv")
-    assert resolved(tmp_path / name, NOW.date()) == (tmp_path / name, None)
+    assert resolve_path(tmp_path / name, NOW.date()) == (tmp_path / name, None)
 
 
 @pytest.mark.parametrize(
@@ -92,18 +92,18 @@ def test_where_no_file_fits_the_pattern_and_what_there_is_are_said(
 ) -> None:
     put(tmp_path, *there)
     with pytest.raises(InputError, match=says) as error:
-        resolved(tmp_path / pattern, NOW.date())
+        resolve_path(tmp_path / pattern, NOW.date())
     assert str(tmp_path / pattern) in str(error.value)
 
 
 def test_a_dated_path_is_read_and_the_file_is_said(tmp_path: Path) -> None:
     put(tmp_path, "sales-2026-03-10.csv", "sales-2026-03-20.csv")
     run = Run(data=str(tmp_path / "sales-%Y-%m-%d.csv"), target="y")
-    table = read(run, NOW)
+    table = read_table(run, NOW)
     assert table.reading.source == str(tmp_path / "sales-2026-03-10.csv")
     assert (table.name, model_name(run)) == ("sales", "sales")
     assert "newest_file" in {f.check for f in table.findings}
-    assert fetched(run.data, folder=tmp_path, now=NOW) == table.reading.source
+    assert fetch_data(run.data, folder=tmp_path, now=NOW) == table.reading.source
 
 
 def test_a_resumed_run_counts_dates_from_when_it_began(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ class NoPool:
      ("sales.csv", "sales.csv")],
 )  # fmt: skip
 def test_a_name_without_its_date(name: str, bare: str) -> None:
-    assert undated(name) == bare
+    assert remove_date(name) == bare
 
 
 @pytest.mark.parametrize("form", ["csv.zst", "parquet.zst"])
@@ -135,7 +135,7 @@ def test_zstd_is_read_from_a_dated_path(tmp_path: Path, form: str) -> None:
     assert whole is not None
     with pa.output_stream(tmp_path / f"s-2026-03-01.{form}", compression="zstd") as stream:
         stream.write(whole)
-    assert read(Run(data=str(tmp_path / f"s-%Y-%m-%d.{form}"), target="y"), NOW).rows == 30
+    assert read_table(Run(data=str(tmp_path / f"s-%Y-%m-%d.{form}"), target="y"), NOW).rows == 30
 
 
 # ---------------------------------------------------------------- moments
@@ -159,14 +159,14 @@ def test_zstd_is_read_from_a_dated_path(tmp_path: Path, form: str) -> None:
     ],
 )
 def test_a_moment_is_counted_from_now(text: str, value: object) -> None:
-    assert moment(text, NOW) == value
-    assert type(moment(text, NOW)) is type(value)
+    assert parse_moment(text, NOW) == value
+    assert type(parse_moment(text, NOW)) is type(value)
 
 
 @pytest.mark.parametrize("text", ["today-7", "today-7m", "now-x", "today-12h", "today - ", "today-999999w"])
 def test_what_begins_like_a_moment_and_is_none_is_refused(text: str) -> None:
     with pytest.raises(InputError):
-        moment(text, NOW)
+        parse_moment(text, NOW)
 
 
 # ---------------------------------------------------------------- SQLite
@@ -189,7 +189,7 @@ def shop(tmp_path: Path) -> str:
 
 def test_a_query_gives_the_rows_that_its_bound_values_ask_for(shop: str) -> None:
     run = Run(data=shop, query=SINCE, bound={"since": "today-28d"}, target="kind", name="sales")
-    table = read(run, NOW)
+    table = read_table(run, NOW)
     assert table.rows == 29
     assert table.kinds == {"day": "date", "pieces": "number", "price": "number", "zip": "category"}
     assert table.features["pieces"].isna().sum() == 3
@@ -198,17 +198,19 @@ def test_a_query_gives_the_rows_that_its_bound_values_ask_for(shop: str) -> None
 
 def test_a_table_s_name_means_all_its_rows_and_names_the_model(shop: str) -> None:
     run = Run(data=shop, query="sales", target="kind")
-    assert (read(run).rows, model_name(run)) == (ROWS, "sales")
+    assert (read_table(run).rows, model_name(run)) == (ROWS, "sales")
 
 
 def test_what_is_fetched_is_read_as_the_same_table(shop: str, tmp_path: Path) -> None:
-    path = fetched(shop, SINCE, {"since": "today-28d"}, folder=tmp_path / "here", now=NOW)
-    assert fetched(shop, SINCE, {"since": "2026-02-11"}, folder=tmp_path / "here", now=NOW) == path  # the same content
-    assert fetched(shop, "sales", {}, folder=tmp_path / "here", now=NOW) != path
+    path = fetch_data(shop, SINCE, {"since": "today-28d"}, folder=tmp_path / "here", now=NOW)
+    assert (
+        fetch_data(shop, SINCE, {"since": "2026-02-11"}, folder=tmp_path / "here", now=NOW) == path
+    )  # the same content
+    assert fetch_data(shop, "sales", {}, folder=tmp_path / "here", now=NOW) != path
     assert sorted(p.name for p in (tmp_path / "here").iterdir()) == sorted({Path(path).name} | set(_tables(tmp_path)))
     one, other = (
-        read(Run(data=path, target="kind")),
-        read(Run(data=shop, query=SINCE, bound={"since": "today-28d"}, target="kind"), NOW),
+        read_table(Run(data=path, target="kind")),
+        read_table(Run(data=shop, query=SINCE, bound={"since": "today-28d"}, target="kind"), NOW),
     )
     assert one.fingerprint == other.fingerprint
     assert one.reading.source == other.reading.source == f"{shop} ({SINCE})"
@@ -220,15 +222,15 @@ def _tables(folder: Path) -> list[str]:
 
 def test_other_data_is_fetched_as_it_is(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": [1]})
-    assert fetched(frame, folder=tmp_path) is frame
-    assert fetched("sklearn:iris", folder=tmp_path) == "sklearn:iris"
+    assert fetch_data(frame, folder=tmp_path) is frame
+    assert fetch_data("sklearn:iris", folder=tmp_path) == "sklearn:iris"
 
 
 def test_a_value_is_bound_and_never_pasted(shop: str) -> None:
     evil = "'; drop table sales; --"
     with pytest.raises(InputError, match="gave no rows with kind = '; drop table"):
-        load(shop, "select * from sales where kind = :kind", {"kind": evil})
-    assert len(load(shop, "sales").frame) == ROWS
+        load_raw_table(shop, "select * from sales where kind = :kind", {"kind": evil})
+    assert len(load_raw_table(shop, "sales").frame) == ROWS
 
 
 @pytest.mark.parametrize(
@@ -261,22 +263,22 @@ def test_what_is_wrong_is_one_sentence_without_a_password(
     shop: str, address: str, query: str | None, bound: dict[str, str], says: str
 ) -> None:
     with pytest.raises(InputError, match=says) as error:
-        load(address.format(shop=shop), query, bound, NOW)
+        load_raw_table(address.format(shop=shop), query, bound, NOW)
     assert "ter2" not in str(error.value)
     assert "\n" not in str(error.value)
-    assert len(load(shop, "sales").frame) == ROWS  # nothing was harmed
+    assert len(load_raw_table(shop, "sales").frame) == ROWS  # nothing was harmed
 
 
 def test_a_database_file_is_not_made_by_asking_for_it(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        load(f"sqlite:///{tmp_path}/new.db", "t")
+        load_raw_table(f"sqlite:///{tmp_path}/new.db", "t")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_driver_is_told_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(InputError, match=r"pip install 'nestor\[postgres\]'"):
-        load("postgresql://me@127.0.0.1:1/db", "t")
+        load_raw_table("postgresql://me@127.0.0.1:1/db", "t")
 
 
 # ---------------------------------------------------------------- chunks
@@ -284,13 +286,15 @@ def test_a_missing_driver_is_told_with_its_install_line(monkeypatch: pytest.Monk
 
 def test_chunks_of_other_types_become_one_column(tmp_path: Path) -> None:
     chunks = [
-        columns(["a", "a", "b", "c"], [(None, 1, Decimal("1.5"), None), (None, 2, None, None)]),
-        columns(["a", "a", "b", "c"], [(date(2026, 1, 1), 2.5, Decimal("100.25"), "x"), (None, None, None, None)]),
-        columns(["a", "a", "b", "c"], [(None, 3, 7, 8)]),
+        to_arrow_table(["a", "a", "b", "c"], [(None, 1, Decimal("1.5"), None), (None, 2, None, None)]),
+        to_arrow_table(
+            ["a", "a", "b", "c"], [(date(2026, 1, 1), 2.5, Decimal("100.25"), "x"), (None, None, None, None)]
+        ),
+        to_arrow_table(["a", "a", "b", "c"], [(None, 3, 7, 8)]),
     ]
-    path = stored(iter(chunks), tmp_path, "here")
+    path = store_chunks(iter(chunks), tmp_path, "here")
     assert path is not None
-    frame = load(str(path)).frame
+    frame = load_raw_table(str(path)).frame
     assert list(frame.columns) == ["a", "a.2", "b", "c"]
     assert frame["a"].dropna().tolist() == [pd.Timestamp("2026-01-01")]
     assert frame["a.2"].dropna().tolist() == [1, 2, 2.5, 3]
@@ -299,7 +303,7 @@ def test_chunks_of_other_types_become_one_column(tmp_path: Path) -> None:
 
 
 def test_nothing_is_stored_of_no_rows(tmp_path: Path) -> None:
-    assert stored(iter([]), tmp_path, "here") is None
+    assert store_chunks(iter([]), tmp_path, "here") is None
     assert not list(tmp_path.iterdir())
 
 
@@ -337,7 +341,7 @@ def address(server: stack.Postgres, password: str | None = "pass:w%40rd", driver
 
 
 def test_postgresql_gives_typed_columns(postgres: stack.Postgres) -> None:
-    table: Table = read(Run(data=address(postgres), query="sales", target="back", name="sales"), NOW)
+    table: Table = read_table(Run(data=address(postgres), query="sales", target="back", name="sales"), NOW)
     assert table.rows == ROWS
     assert table.kinds | {} == {
         "day": "date", "at": "date", "price": "number", "pieces": "number", "member": "boolean",
@@ -368,7 +372,7 @@ def test_postgresql_binds_what_values_mean(
 ) -> None:
     if bound is None:  # even in a comment a name is a name
         query, bound = query.replace(":since?", ""), {}
-    assert len(load(address(postgres), query, bound, NOW).frame) == rows
+    assert len(load_raw_table(address(postgres), query, bound, NOW).frame) == rows
 
 
 @pytest.mark.parametrize(
@@ -386,13 +390,13 @@ def test_postgresql_binds_what_values_mean(
 )
 def test_postgresql_says_what_is_wrong_and_nothing_is_changed(postgres: stack.Postgres, query: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        load(address(postgres), query, {}, NOW)
+        load_raw_table(address(postgres), query, {}, NOW)
     assert postgres.say("select count(*) from sales", "reader") == [(ROWS,)]
 
 
 def test_a_database_that_quotes_the_password_is_not_repeated(postgres: stack.Postgres) -> None:
     with pytest.raises(InputError, match=r'invalid input syntax for type integer: "\*\*\*"'):
-        load(address(postgres), "select cast('pass:w@rd' as int)")
+        load_raw_table(address(postgres), "select cast('pass:w@rd' as int)")
 
 
 def test_postgresql_s_reads_may_write_nothing(postgres: stack.Postgres) -> None:
@@ -400,7 +404,7 @@ def test_postgresql_s_reads_may_write_nothing(postgres: stack.Postgres) -> None:
         "create or replace function spoil() returns int language sql as 'delete from sales returning 1'", "reader"
     )
     with pytest.raises(InputError, match="read-only transaction"):
-        load(address(postgres), "select spoil()")
+        load_raw_table(address(postgres), "select spoil()")
     assert postgres.say("select count(*) from sales", "reader") == [(ROWS,)]
 
 
@@ -417,7 +421,7 @@ def test_a_refused_connection_is_told_without_the_password(
 ) -> None:
     known = address(postgres, password)
     with pytest.raises(InputError, match=says) as error:
-        load(known if port is None else known.replace(str(postgres.port), str(port)), "sales")
+        load_raw_table(known if port is None else known.replace(str(postgres.port), str(port)), "sales")
     assert "Can't connect to postgresql://" in str(error.value)
     assert "wr0ng" not in str(error.value)
 
@@ -430,7 +434,7 @@ def test_an_address_may_be_kept_in_the_environment(
     postgres: stack.Postgres, monkeypatch: pytest.MonkeyPatch, driver: str
 ) -> None:
     monkeypatch.setenv("SALES_DB", address(postgres, driver=driver))
-    raw = load("env:SALES_DB", "sales")
+    raw = load_raw_table("env:SALES_DB", "sales")
     assert (len(raw.frame), raw.source) == (ROWS, "env:SALES_DB (sales)")
     assert model_name(Run(data="env:SALES_DB", query="public.sales")) == "sales"
 
@@ -442,9 +446,9 @@ def test_a_secret_is_asked_of_the_server_that_is_said(monkeypatch: pytest.Monkey
 
     with prefect_test_harness(server_startup_timeout=180):
         Secret(value=shop).save("shop-db")  # pyright: ignore[reportArgumentType]
-        assert len(load("secret:shop-db", "sales").frame) == ROWS
+        assert len(load_raw_table("secret:shop-db", "sales").frame) == ROWS
         with pytest.raises(InputError, match="No Secret block 'none' in Prefect"):
-            load("secret:none", "sales")
+            load_raw_table("secret:none", "sales")
         asked: list[int] = []
         token = secret_addresses.server.set(lambda: asked.append(1) or {})
         assert secret_addresses.revealed("secret:shop-db") == shop
@@ -455,7 +459,7 @@ def test_a_secret_is_asked_of_the_server_that_is_said(monkeypatch: pytest.Monkey
 def test_an_address_with_no_scheme_is_not_shown_since_it_may_be_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALES_DB", "hunter2")
     with pytest.raises(InputError, match="env:SALES_DB holds no database address") as error:
-        load("env:SALES_DB", "sales")
+        load_raw_table("env:SALES_DB", "sales")
     assert "hunter2" not in str(error.value)
 
 
@@ -485,7 +489,7 @@ def test_the_log_and_the_command_to_go_on_with_hold_no_password(
 
 def test_libraries_log_no_password(postgres: stack.Postgres, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
-        load(address(postgres), "sales")
+        load_raw_table(address(postgres), "sales")
     assert "w@rd" not in caplog.text
     assert "w%40rd" not in caplog.text
 
@@ -494,10 +498,10 @@ def test_a_link_to_nothing_says_where_it_leads(tmp_path):
     link = tmp_path / "broken.csv"
     link.symlink_to("nowhere.csv")
     with pytest.raises(InputError, match=r"The link .*/broken.csv leads to nowhere.csv, which is not there\.$"):
-        load(str(link))
+        load_raw_table(str(link))
     (tmp_path / "nowhere.csv").write_text("a,b\n1,2\n")
-    assert list(load(str(link)).frame) == ["a", "b"]
+    assert list(load_raw_table(str(link)).frame) == ["a", "b"]
     link.unlink()
     link.symlink_to(link.name)
     with pytest.raises(InputError, match=r"leads to broken.csv, which is not there|can't be read"):
-        load(str(link))
+        load_raw_table(str(link))

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from models.config import Run, Score
-from models.data.labels import place
-from models.data.spelling import Spelling, Tally, whole
+from models.data.labels import match_class
+from models.data.spelling import Spelling, Tally, parse_whole
 from models.errors import InputError
-from tasks.data import read, read_like
-from tasks.data.chunks import chunks, opened
+from tasks.data import read_like, read_table
+from tasks.data.chunks import open_table, read_chunks
 from tasks.monitoring import drift
 from tasks.planning.checks import check_schema
 from tasks.registry.load import Loaded, load
@@ -62,7 +62,7 @@ def loaded(registry: Registry) -> Loaded:
 def features(loaded: Loaded, data: Any, rows: int = 7) -> tuple[pd.DataFrame, list[str]]:
     """What the model is given, and the notes, as scoring reads some rows at a time."""
     speller = loaded.speller()
-    parts = [chunk.features for chunk in chunks(loaded.reading, opened(data), rows, (), speller)]
+    parts = [chunk.features for chunk in read_chunks(loaded.reading, open_table(data), rows, (), speller)]
     return pd.concat(parts, ignore_index=True), speller.notes
 
 
@@ -187,7 +187,7 @@ def test_a_retraining_stops_at_other_spellings_and_reads_whole_floats_as_whole(l
     frame = shops(seed=2)
     frame.assign(shop=frame["shop"] + ".0").to_csv(tmp_path / "floats.csv", index=False)
     assert {f.verdict for f in check_schema(str(tmp_path / "floats.csv"), loaded)} == {"pass"}
-    table = read(Run(data=str(tmp_path / "floats.csv"), target="y", types=TYPES))
+    table = read_table(Run(data=str(tmp_path / "floats.csv"), target="y", types=TYPES))
     assert set(table.features["shop"]) == {"1", "2", "5"}
     zeros = ("shop", lambda v: f"0{v}", "Perhaps '0"), ("zip", int, "perhaps '")
     for column, change, said in (*UNLIKE.values(), *zeros):
@@ -200,10 +200,10 @@ def test_a_retraining_stops_at_other_spellings_and_reads_whole_floats_as_whole(l
 def test_a_test_table_is_read_as_the_training_table():
     frame, later = shops(), shops(40, seed=1)
     run = Run(data=frame, target="y", types=TYPES, test=later.assign(zip=later["zip"].str.lstrip("0")))
-    table = read(run)
+    table = read_table(run)
     assert set(table.features["zip"]) == {"00501", "02134", "08028"}
     with pytest.raises(InputError, match=r"40 of 40 values of 'town'.*Perhaps 'new york' is 'New York' there"):
-        read(run.model_copy(update={"test": later.assign(town=later["town"].str.lower())}))
+        read_table(run.model_copy(update={"test": later.assign(town=later["town"].str.lower())}))
 
 
 @pytest.mark.parametrize("role", ["group", "id", "category"])
@@ -214,7 +214,7 @@ def test_names_that_are_whole_numbers_are_the_same_in_csv_and_in_parquet(tmp_pat
     frame.astype({"shop": float}).to_csv(tmp_path / "a.csv", index=False)
     frame.to_csv(tmp_path / "b.csv", index=False)
     frame.to_parquet(tmp_path / "c.parquet")
-    tables = [read(Run(data=str(tmp_path / name), target="y", **run)) for name in ("a.csv", "b.csv", "c.parquet")]
+    tables = [read_table(Run(data=str(tmp_path / name), target="y", **run)) for name in ("a.csv", "b.csv", "c.parquet")]
     kept = [{"group": t.group_names, "id": t.ids, "category": t.features[["zip"]]}[role] for t in tables]
     for other in kept[1:]:
         pd.testing.assert_frame_equal(kept[0], other)
@@ -225,7 +225,7 @@ def test_names_that_are_whole_numbers_are_the_same_in_csv_and_in_parquet(tmp_pat
 
 def test_versions_and_other_fractions_stay_words(tmp_path):
     shops().assign(shop=lambda f: f["shop"].map({"1": "1.0", "2": "1.1", "5": "2.0"})).to_csv(tmp_path / "a.csv")
-    table = read(Run(data=str(tmp_path / "a.csv"), target="y", types=TYPES))
+    table = read_table(Run(data=str(tmp_path / "a.csv"), target="y", types=TYPES))
     assert set(table.features["shop"]) == {"1.0", "1.1", "2.0"}
 
 
@@ -239,7 +239,7 @@ def test_versions_and_other_fractions_stay_words(tmp_path):
     ],
 )  # fmt: skip
 def test_a_label_is_the_class_that_it_means(label, classes, code):
-    assert place(label, classes) == code
+    assert match_class(label, classes) == code
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_label_is_the_class_that_it_means(label, classes, code):
     ],
 )  # fmt: skip
 def test_the_whole_number_behind_a_text(text, number):
-    assert whole(text) == number
+    assert parse_whole(text) == number
 
 
 def test_columns_in_which_ever_new_levels_come_are_no_reason_to_stop():

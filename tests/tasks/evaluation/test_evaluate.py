@@ -10,8 +10,8 @@ import pytest
 
 from models.config import Run
 from models.errors import BudgetError
-from models.splitting.budget import Level
-from models.splitting.folds import asked_of, even
+from models.splitting.budget import RunPlan
+from models.splitting.folds import list_required_metrics, make_even_folds
 from models.splitting.split import ALL
 from tasks.evaluation import evaluate as concluding
 from tasks.evaluation.package import delivered
@@ -32,9 +32,9 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
     session = begun(run, tmp_path / "run")
     try:
         session.brief = brief_for(session.work, run, session.table)
-        metrics = asked_of(session.goal)
-        plan._take(session, even(session.work, session.plan, run, metrics, session.table, 0, inner))
-        level = Level(0, inner, ("constant", "linear"), {"lightgbm": "a test"})
+        metrics = list_required_metrics(session.goal)
+        plan._take(session, make_even_folds(session.work, session.plan, run, metrics, session.table, 0, inner))
+        level = RunPlan(0, inner, ("constant", "linear"), {"lightgbm": "a test"})
         session.workdir.write_pickle("plan", (level, session.folds, {}, {}, ()))
         plan.shortlist(session)
         concluded = concluding.conclude(tuned(session))

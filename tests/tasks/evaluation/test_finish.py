@@ -9,7 +9,7 @@ import pytest
 import skops.io
 
 from models.evaluation import calibration
-from models.evaluation.decision import PLAIN, judged
+from models.evaluation.decision import PLAIN, apply_threshold
 from tasks.evaluation import ensemble
 from tasks.evaluation import evaluate as concluding
 from tasks.evaluation.package import delivered, trusted
@@ -70,7 +70,7 @@ def test_each_fold_was_judged_as_its_inner_rows_would_have_it(moved):
     finishes = [one.finish for one in concluded.chosen.values()]
     assert all(one.calibration for one in finishes)
     assert any(one.threshold for one in finishes)
-    outer = [judged(rows, concluded.chosen[k].finish.threshold) for k, rows in concluded.outer]
+    outer = [apply_threshold(rows, concluded.chosen[k].finish.threshold) for k, rows in concluded.outer]
     assert concluded.estimate.value == session.metric.pooled(outer)
     assert concluded.estimate.value != session.metric.pooled([rows for _, rows in concluded.outer])
     known = " ".join(session.notes)

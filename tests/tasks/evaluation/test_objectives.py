@@ -20,7 +20,7 @@ from models.errors import InputError, NestorError
 from models.evaluation.decision import PLAIN
 from models.outcome import Report
 from models.splitting.split import ALL
-from models.tuning.goal import Limit, goal_for
+from models.tuning.goal import Limit, make_goal
 from tasks.evaluation import ensemble, evaluate, objectives
 from tasks.evaluation.ensemble import delivering
 from tasks.evaluation.package import delivered
@@ -152,7 +152,7 @@ def test_a_family_is_judged_by_a_configuration_that_could_be_delivered(several, 
     """Guessing is small, and no model: it is neither delivered nor what a family is measured by."""
     session, concluded = several
     search = Run(data="x", search={"objectives": "size", "pick": "size=1"}).search
-    monkeypatch.setattr(session, "goal", goal_for(session.metric, search))
+    monkeypatch.setattr(session, "goal", make_goal(session.metric, search))
     first, second, *_ = session.trials["linear", "1"]
     guess = replace(first, scores=(0.5, 0.5), measures={"size": 0.001})
     good = replace(second, scores=(0.9, 0.9), state="complete", measures={"size": 5.0})

@@ -13,9 +13,9 @@ from sklearn.pipeline import make_pipeline
 
 from models.config import Run
 from models.errors import InputError, NestorError
-from models.evaluation.ensemble import Member
+from models.evaluation.ensemble import EnsembleMember
 from models.splitting.split import ALL
-from tasks.data import read
+from tasks.data import read_table
 from tasks.evaluation.ensemble import Chosen
 from tasks.evaluation.evaluate import Concluded, conclude
 from tasks.evaluation.package import delivered, model
@@ -29,7 +29,7 @@ from tests.sessions import begun, frame, run_over, tuned
 def test_the_positive_class_may_be_either(positive, tmp_path):
     size = np.random.default_rng(0).normal(size=300)
     frame = pd.DataFrame({"size": size, "sold": np.where(size > 0, "no", "yes")})
-    table = read(Run(data=frame, target="sold", positive=positive))
+    table = read_table(Run(data=frame, target="sold", positive=positive))
     assert table.classes[1] == positive
     fitted = make_pipeline(LogisticRegression()).fit(table.features, table.target)
     file = tmp_path / "model.skops"
@@ -110,7 +110,7 @@ def test_the_last_fits_with_the_sealed_rows_are_asked_for_together(tmp_path, poo
     session = begun(run_over("time", data, search=search), tmp_path, pool=pool)
     shortlist(session)
     tuned(session)
-    members = tuple(Member(name, 0, 0.5) for name in search["families"])
+    members = tuple(EnsembleMember(name, 0, 0.5) for name in search["families"])
     for one in members:
         refit(session, one.family, ALL, session.trials[one.family, ALL][0])
     chosen = {ALL: Chosen(ALL, members, 0.0)}

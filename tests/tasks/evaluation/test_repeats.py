@@ -6,13 +6,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.evaluation.verdict import further_warnings, in_words, of_repeats
-from models.outcome import How, Interval, Known, Part, Repeated, Report, Warned, parts
+from models.evaluation.verdict import describe_repeats, describe_result, list_further_warnings
+from models.outcome import (
+    EvaluationPlan,
+    Interval,
+    RepeatedRows,
+    Report,
+    ReportWarning,
+    SeenAndNewScores,
+    SubsetScore,
+    list_subset_scores,
+)
 from models.splitting.seal import LEAST_ROWS
 from tasks.reporting.publish import _numbers
 from tests.sessions import run_over, trained
 
-EMPTY = Report("t", 1, "r", "binary", "roc_auc", "tree", How("nested", 5, 4), None, None, None, None, (), {}, {})
+EMPTY = Report(
+    "t", 1, "r", "binary", "roc_auc", "tree", EvaluationPlan("nested", 5, 4), None, None, None, None, (), {}, {}
+)
 
 
 def half_repeats(rows=400):
@@ -51,34 +62,46 @@ def test_scores_are_taken_apart_by_what_training_held(tmp_path, monkeypatch, cop
 
 
 def part(rows, value=None):
-    return Part(rows, rows / 100, None if value is None else Interval(value, value - 0.1, value + 0.1))
+    return SubsetScore(rows, rows / 100, None if value is None else Interval(value, value - 0.1, value + 0.1))
 
 
 @pytest.mark.parametrize(
     ("unit", "known", "says"),
     [
-        ("row", Known(part(40, 0.8), part(60, 0.6)), "0.8 (0.7 to 0.9) on rows whose features training held (40 %), 0"),
-        ("row", Known(part(LEAST_ROWS - 1), part(71, 0.6)), f"too few ({LEAST_ROWS - 1}) to say on rows"),
-        ("row", Known(part(4), part(96, 0.6)), "0.6 (0.5 to 0.7) without the 4 rows whose features training held."),
-        ("row", Known(part(100, 0.8), part(0)), "there are no others"),
-        ("row", Known(part(40), part(60, 0.6)), "no number on rows whose"),
-        ("point", Known(part(0), part(100, 0.6)), "held the features of no row that judged, by construction"),
-        ("group", Known(part(0), part(100, 0.6)), "held the features of no row that judged, so it is"),
+        (
+            "row",
+            SeenAndNewScores(part(40, 0.8), part(60, 0.6)),
+            "0.8 (0.7 to 0.9) on rows whose features training held (40 %), 0",
+        ),
+        ("row", SeenAndNewScores(part(LEAST_ROWS - 1), part(71, 0.6)), f"too few ({LEAST_ROWS - 1}) to say on rows"),
+        (
+            "row",
+            SeenAndNewScores(part(4), part(96, 0.6)),
+            "0.6 (0.5 to 0.7) without the 4 rows whose features training held.",
+        ),
+        ("row", SeenAndNewScores(part(100, 0.8), part(0)), "there are no others"),
+        ("row", SeenAndNewScores(part(40), part(60, 0.6)), "no number on rows whose"),
+        (
+            "point",
+            SeenAndNewScores(part(0), part(100, 0.6)),
+            "held the features of no row that judged, by construction",
+        ),
+        ("group", SeenAndNewScores(part(0), part(100, 0.6)), "held the features of no row that judged, so it is"),
     ],
 )
 def test_what_is_said_of_both_numbers(unit, known, says):
-    found = Repeated(unit, "the reason", 0.43, 0, 0, known, None)
-    said = of_repeats(replace(EMPTY, repeats=found))
+    found = RepeatedRows(unit, "the reason", 0.43, 0, 0, known, None)
+    said = describe_repeats(replace(EMPTY, repeats=found))
     assert "43 % of the rows have the same features as other rows" in said
     assert says in said
     assert ("the reason" in said) == (unit != "group")
-    assert [name for name, _ in parts(found)] == ["estimate_seen", "estimate_new"]
+    assert [name for name, _ in list_subset_scores(found)] == ["estimate_seen", "estimate_new"]
     assert Report.from_json(replace(EMPTY, repeats=found).as_json()).repeats == found
-    assert of_repeats(EMPTY) == ""
+    assert describe_repeats(EMPTY) == ""
 
 
 def test_rows_that_a_given_test_set_takes_from_training_are_said_first():
-    warned = (Warned("seal", "Another thing."), Warned("test_set", "40 rows do not train."))
+    warned = (ReportWarning("seal", "Another thing."), ReportWarning("test_set", "40 rows do not train."))
     report = replace(EMPTY, warnings=warned)
-    assert in_words(report).startswith("40 rows do not train. ")
-    assert further_warnings(report) == warned[:1]
+    assert describe_result(report).startswith("40 rows do not train. ")
+    assert list_further_warnings(report) == warned[:1]

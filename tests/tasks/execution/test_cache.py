@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.families import family
-from models.fitting.family import Part, Shape
+from models.families import load_family
+from models.fitting.family import Shape, TrainingData
 from tasks.execution import worker
 from tasks.execution.cache import Parts, Training
 from tasks.planning.plan import shortlist
@@ -17,7 +17,7 @@ FAMILIES = ("lightgbm", "xgboost", "random_forest")
 
 
 def training(rows: int) -> Training:
-    one = Part(np.zeros((rows, 10)), np.zeros(rows), None, Shape(rows, 10, "regression"))
+    one = TrainingData(np.zeros((rows, 10)), np.zeros(rows), None, Shape(rows, 10, "regression"))
     return Training(one, np.zeros(1), np.zeros((5, 10)))
 
 
@@ -54,7 +54,9 @@ def test_what_there_is_no_room_for_is_made_and_not_kept(room):
 def test_rows_to_stop_on_count_too():
     one = training(100)
     stop = (np.zeros((100, 10)), np.zeros(100), None)
-    with_stop = Training(Part(one.part.X, one.part.y, None, one.part.shape, stop=stop), one.classes, one.X_judge)
+    with_stop = Training(
+        TrainingData(one.part.X, one.part.y, None, one.part.shape, stop=stop), one.classes, one.X_judge
+    )
     assert with_stop.bytes == 2 * one.bytes
 
 
@@ -77,7 +79,10 @@ def test_scores_and_predictions_are_the_same_with_and_without(session, monkeypat
         monkeypatch.setattr(worker, "parts", kept(room))
         for name in FAMILIES:
             for number, settings in enumerate(configs):
-                config = {**default_job(session, name, "1").config, **(settings if family(name).stops_early else {})}
+                config = {
+                    **default_job(session, name, "1").config,
+                    **(settings if load_family(name).stops_early else {}),
+                }
                 job = session.job(name, "1", number, config, inner=0)
                 score = worker._inner(job, session.workdir).score
                 found[name, number, room] = score, session.workdir.read_array(job.file).tolist()
@@ -85,4 +90,4 @@ def test_scores_and_predictions_are_the_same_with_and_without(session, monkeypat
     for name, number, _ in found:
         assert found[name, number, 1e9] == found[name, number, 0.0]
         assert found[name, 0, 1e9] == found[name, 2, 1e9]
-        assert (found[name, 0, 1e9] != found[name, 1, 1e9]) == family(name).stops_early
+        assert (found[name, 0, 1e9] != found[name, 1, 1e9]) == load_family(name).stops_early

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from models.fitting.schedule import Checkpoint
-from models.tuning.strategy import within_reach
+from models.tuning.strategy import find_reachable
 from tasks.execution import checkpoints, worker
 from tasks.execution.job import Job
 from tasks.planning.plan import shortlist
@@ -177,4 +177,4 @@ def test_what_the_next_batch_goes_on_from_is_within_reach(unbroken):
         for end in (5, 9):
             parents = {t.parent for t in trials[end : end + 4] if t.goes_on}
             assert parents
-            assert parents <= within_reach(trials[:end])
+            assert parents <= find_reachable(trials[:end])

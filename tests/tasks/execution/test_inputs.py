@@ -11,7 +11,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from models.families import family
+from models.families import load_family
 from models.splitting.split import ALL
 from tasks.execution import inputs, worker
 from tasks.execution.cache import Parts
@@ -28,7 +28,7 @@ SECONDS = 1.0
 
 @pytest.mark.parametrize("inner", [0, None], ids=["search", "refit"])
 def test_columns_are_prepared_once_and_waiting_for_them_is_no_work(tmp_path, monkeypatch, inner):
-    assert len({family(name).needs for name in FAMILIES}) == 1
+    assert len({load_family(name).needs for name in FAMILIES}) == 1
     data = frame().drop(columns=["day", "words", "town"])
     run = run_over(data=data, search={"trials": 1, "families": FAMILIES}, final={"deliver": "refit"})
     session = begun(run, tmp_path, pool=lambda: None)

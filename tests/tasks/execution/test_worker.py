@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.columns import Prepared
-from models.families import family
-from models.fitting.family import Part, Shape
-from models.fitting.fit import fitted
+from models.columns import PreparedRows
+from models.families import load_family
+from models.fitting.family import Shape, TrainingData
+from models.fitting.fit import fit_family
 from models.splitting.split import ALL
 from tasks.execution import worker
 from tasks.execution.inputs import encoded, part_of
@@ -22,7 +22,7 @@ def test_groups_and_targets_go_with_their_rows_and_those_to_stop_by_are_cut_off(
     row = np.arange(20)
     train = row[::2]
     brief = Brief("2x2", "regression", (), None, {}, {}, 1, 0, group=row * 10)
-    prepared = Prepared(None, train[:, None].astype(float), ())
+    prepared = PreparedRows(None, train[:, None].astype(float), ())
     for stop in (None, (train[[0, 2, 5]], train[[1, 3]])):
         part = part_of(prepared, train, row * 100, row * 1000, brief, stop)
         kept = train if stop is None else stop[0]
@@ -39,12 +39,12 @@ def test_a_training_part_that_lacks_classes_says_those_that_it_has(name, rounds,
     """These have two columns where they saw one class alone."""
     X, y = np.random.default_rng(0).normal(size=(60, 2)), np.resize(seen, 60)
     X[:, 0] += 4 * y
-    config = {k: v for k, v in family(name).default.items() if k not in ("selected", "log_target")} | rounds
+    config = {k: v for k, v in load_family(name).default.items() if k not in ("selected", "log_target")} | rounds
     for labels in ("ab", "abc")[max(seen) > 1 :]:
         brief = Brief("2x2", "binary" if len(labels) == 2 else "multiclass", tuple(labels), None, {}, {}, 1, 0)
         shape = Shape(60, 2, brief.task, len(labels))
-        part = encoded(Part(X, y, None, shape, stop=None if rounds else (X, y, None)), np.array(seen))
-        odds = predict(fitted(family(name), config, part, 0, 1).model, X, np.array(seen), brief)
+        part = encoded(TrainingData(X, y, None, shape, stop=None if rounds else (X, y, None)), np.array(seen))
+        odds = predict(fit_family(load_family(name), config, part, 0, 1).model, X, np.array(seen), brief)
         assert odds.shape == (60, len(labels))
         assert odds.sum(axis=1) == pytest.approx(1)
         assert (odds.argmax(axis=1) == y).all()
@@ -56,10 +56,10 @@ def test_the_last_fit_with_the_sealed_rows_knows_their_groups_too(tmp_path, monk
     run = run_over("group", plain, search={"trials": 1, "families": ("linear",)}, final={"rows": "all"})
     session = begun(run, tmp_path, pool=lambda: None)
     shortlist(session)
-    seen: list[Part] = []
-    monkeypatch.setattr(worker, "fitted", lambda *asked: (seen.append(asked[2]), fitted(*asked))[1])
+    seen: list[TrainingData] = []
+    monkeypatch.setattr(worker, "fitted", lambda *asked: (seen.append(asked[2]), fit_family(*asked))[1])
     for with_sealed in (False, True):
-        job = session.job("linear", ALL, 0, dict(family("linear").default), with_sealed=with_sealed)
+        job = session.job("linear", ALL, 0, dict(load_family("linear").default), with_sealed=with_sealed)
         worker._refit(job, session.workdir)
     (twin, last), groups = seen, session.table.group
     assert groups is not None

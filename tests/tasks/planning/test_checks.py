@@ -11,7 +11,7 @@ import pytest
 
 from models.config import Run
 from models.errors import InputError
-from tasks.data import read
+from tasks.data import read_table
 from tasks.planning.checks import check, check_form, check_signal
 from tests import sessions
 
@@ -25,7 +25,7 @@ def frame() -> pd.DataFrame:
 
 
 def test_constant_columns_are_dropped_and_told(frame: pd.DataFrame) -> None:
-    table = check_form(read(Run(data=frame, target="y")))
+    table = check_form(read_table(Run(data=frame, target="y")))
     assert list(table.features) == ["a", "b"]
     assert table.reading.kinds["same"] == "drop"
     assert any(f.check == "constant_columns" and f.columns == ("same",) for f in table.findings)
@@ -33,7 +33,7 @@ def test_constant_columns_are_dropped_and_told(frame: pd.DataFrame) -> None:
 
 def test_all_stops_come_at_once(frame: pd.DataFrame) -> None:
     with pytest.raises(InputError, match=r"(?s)No feature varies.*1 row.*only one class"):
-        check_form(read(Run(data=frame.head(1), target="y")))
+        check_form(read_table(Run(data=frame.head(1), target="y")))
 
 
 def test_check_tells_stops_instead_of_raising(frame: pd.DataFrame) -> None:
@@ -69,12 +69,12 @@ def test_a_label_that_only_given_test_rows_have_is_told_and_stops(frame: pd.Data
     _, findings = check(run)
     assert [f.check for f in findings if f.verdict == "stop"] == ["unseen_classes"]
     with pytest.raises(InputError, match=r"test rows only can't be learned: new\. Leave those rows out of"):
-        check_form(read(run), run)
+        check_form(read_table(run), run)
 
 
 def test_a_constant_column_stays_where_its_kind_is_given() -> None:
     frame = pd.DataFrame({"a": [1, 2, 3, 4] * 10, "b": 1, "c": None, "d": "x", "y": [0, 1] * 20})
-    table = check_form(read(Run(data=frame, target="y", types={"b": "number", "c": "category"})))
+    table = check_form(read_table(Run(data=frame, target="y", types={"b": "number", "c": "category"})))
     assert table.kinds == {"a": "number", "b": "number", "c": "category"}
     assert table.reading.kinds["d"] == "drop"
     told = [f.message for f in table.findings if f.check == "constant_columns"]
@@ -101,21 +101,21 @@ def test_rows_are_named_as_the_source_counts_them() -> None:
 def test_constant_columns_alone_stop_whoever_gave_their_kind() -> None:
     frame = pd.DataFrame({"a": 1, "y": [0, 1] * 20})
     with pytest.raises(InputError, match="No feature varies"):
-        check_form(read(Run(data=frame, target="y", types={"a": "number"})))
+        check_form(read_table(Run(data=frame, target="y", types={"a": "number"})))
 
 
 def test_an_id_stays_where_its_kind_is_given() -> None:
     frame = pd.DataFrame({"id": range(1, 41), "key": [f"k{i}" for i in range(40)], "a": [1, 2] * 20, "y": [0, 1] * 20})
-    pinned = read(Run(data=frame, target="y", types={"id": "number", "key": "category"}))
+    pinned = read_table(Run(data=frame, target="y", types={"id": "number", "key": "category"}))
     assert pinned.kinds == {"id": "number", "key": "category", "a": "number"}
     assert pinned.reading.pinned == ("id", "key")
-    assert read(Run(data=frame, target="y")).kinds == {"a": "number"}
+    assert read_table(Run(data=frame, target="y")).kinds == {"a": "number"}
 
 
 def test_the_kinds_of_a_table_pin_those_of_the_next() -> None:
-    first = read(Run(data=frame_of_kinds(0), target="y"))
+    first = read_table(Run(data=frame_of_kinds(0), target="y"))
     later = frame_of_kinds(1).assign(flag=True, day=None, town="Rome", note=None)
-    table = check_form(read(Run(data=later, target="y", types=first.kinds)))
+    table = check_form(read_table(Run(data=later, target="y", types=first.kinds)))
     assert table.kinds == first.kinds
     assert list(table.features.dtypes) == list(first.features.dtypes)
 

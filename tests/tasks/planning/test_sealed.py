@@ -16,8 +16,8 @@ import pytest
 from benchmarks.seal import CHANGES, Change, apart, sealed, table, written
 from models.config import Retrain, Run
 from models.errors import InputError, NestorError
-from models.splitting.seal import Seal, keys, numbered, sealed_rows
-from tasks.data import read
+from models.splitting.seal import Seal, make_row_keys, mark_sealed_rows, number_repeats
+from tasks.data import read_table
 from tasks.planning.checks import check
 from tasks.retrain.data import Asked
 from tasks.retrain.settings import pinned
@@ -102,8 +102,8 @@ def test_a_seal_of_an_earlier_version_means_what_it_meant(first: tuple[pd.DataFr
     assert kept is not None
     names = ("kind", "columns", "fraction", "salt", "cut")
     old = {**{name: kept[name] for name in names}, "share": None, "target": "binary:number", "asked": False}
-    then = read(Run(data=written(whole, {}), target="target")).features[kept["columns"]]
-    before = whole.index[sealed_rows(Seal.from_json(old), keys(then))]
+    then = read_table(Run(data=written(whole, {}), target="target")).features[kept["columns"]]
+    before = whole.index[mark_sealed_rows(Seal.from_json(old), make_row_keys(then))]
     seal_copy.keep("loans", default_address(), old)
     for name in ("nothing", "a column added", "numbers read as levels"):
         assert sealed(CHANGES[name].frame(whole), CHANGES[name])[0].equals(before)
@@ -135,11 +135,11 @@ def test_rows_that_repeat_stay_where_they_were(unit: str, more: int, tmp_path: P
 
 
 def test_the_first_of_equal_rows_keeps_the_key_of_its_point() -> None:
-    points = keys(pd.DataFrame({"a": [1, 2, 1, 1, 2, 3]}))
-    found = numbered(points)
+    points = make_row_keys(pd.DataFrame({"a": [1, 2, 1, 1, 2, 3]}))
+    found = number_repeats(points)
     assert (found == points).tolist() == [True, True, False, False, False, True]
     assert len(set(found)) == 6
-    assert (numbered(points[:4]) == found[:4]).all()
+    assert (number_repeats(points[:4]) == found[:4]).all()
 
 
 def test_a_time_plan_never_seals_again_what_it_gave_back(tmp_path: Path, monkeypatch: Any) -> None:
@@ -199,7 +199,7 @@ def test_a_new_seal_goes_without_configurations_that_were_chosen_on_its_rows(
     for new_seal in (True, False):
         one = Asked(Retrain(name="loans"), past, None, given["data"], {}, seal_copy._folder())
         run = Run.model_validate({**given, "split": {"new_seal": new_seal}})
-        assert pinned(one, run, read(run)).search.warm_from == (None if new_seal else "abc")
+        assert pinned(one, run, read_table(run)).search.warm_from == (None if new_seal else "abc")
 
 
 def replace_split(run: Run) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 from models.errors import InputError
 from models.tuning.strategy import BATCH
-from tasks.data import read
+from tasks.data import read_table
 from tasks.planning.checks import check
 from tasks.planning.eligible import suited
 from tasks.planning.plan import shortlist
@@ -93,13 +93,13 @@ def test_what_was_tried_before_is_not_fitted_again(tmp_path):
 
 def _fixed(name, but=1):
     """All numbers but one at one value: what is left makes a small grid."""
-    from models.families import family
+    from models.families import load_family
     from models.fitting.family import Shape
-    from models.tuning.space import at, distributions
+    from models.tuning.space import list_distributions, to_value
 
-    space = distributions(family(name), Shape(200, 8, "binary", 2))
+    space = list_distributions(load_family(name), Shape(200, 8, "binary", 2))
     numbers = [n for n, d in space.items() if not hasattr(d, "choices")]
-    return {n: at(space[n], 0.5) for n in numbers[but:]}
+    return {n: to_value(space[n], 0.5) for n in numbers[but:]}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_search_is_checked_on_the_rows_that_it_will_have(monkeypatch):
     """60 training rows of 240: two outer folds, two inner ones."""
     listed = run(NETS, strategy="manual", families=("linear",))
     grid = run({"linear": {"steps": 2}}, strategy="grid", families=("linear",), trials=4)
-    table = read(listed)
+    table = read_table(listed)
     dear_from(90, monkeypatch, table)
     assert [f.name for f in suited(table, listed)[0]] == ["linear"]
     with pytest.raises(InputError, match="its grid has 6 configurations"):

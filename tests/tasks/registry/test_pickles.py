@@ -23,9 +23,9 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 import models.families as families
 from models.config import Gate, Retrain, Run, Score
 from models.errors import InputError, NestorError
-from models.evaluation.ensemble import Member
+from models.evaluation.ensemble import EnsembleMember
 from models.splitting.split import ALL
-from tasks.data import read
+from tasks.data import read_table
 from tasks.evaluation.ensemble import Chosen
 from tasks.evaluation.evaluate import Concluded
 from tasks.evaluation.package import unsafe
@@ -42,12 +42,12 @@ from tests.versions import Registry, digits, good, poor
 
 FILE = """
 from sklearn.neighbors import KNeighborsClassifier
-from models.fitting.family import Family, Fitted, Needs
+from models.fitting.family import Family, FittedModel, Needs
 
 FAMILY = Family(
     name="odd", suits="tests", cost=1e-6, needs=Needs("onehot", missing=False, scaled=True), default={"k": 5},
     space=lambda trial, shape: {"k": trial.suggest_int("k", 1, 9)}, tasks=("binary",), source="none", safe=False,
-    fit=lambda config, part, seed, threads: Fitted(KNeighborsClassifier(config["k"]).fit(part.X, part.y)),
+    fit=lambda config, part, seed, threads: FittedModel(KNeighborsClassifier(config["k"]).fit(part.X, part.y)),
 )
 """
 
@@ -94,18 +94,18 @@ def aliases(registry, name):
 
 def test_only_who_names_such_a_family_gets_it(odd):
     run = Run(data=digits(), target="target")
-    kept, left_out = suited(read(run), run)
+    kept, left_out = suited(read_table(run), run)
     assert left_out["odd"].endswith("as pickles, which may run code when loaded; allow it by name (--families)")
     assert "odd" not in [f.name for f in kept]
     run = Run(data=digits(), target="target", search={"families": "odd,linear"})
-    kept, left_out = suited(read(run), run)
+    kept, left_out = suited(read_table(run), run)
     assert [f.name for f in kept] == ["odd", "linear"]
     assert left_out == {}
 
 
 def test_only_delivered_members_make_a_version_unsafe(odd):
     def of(**chosen):
-        made = {k: Chosen(k, tuple(Member(f, 0, 1.0) for f in names), 0.0) for k, names in chosen.items()}
+        made = {k: Chosen(k, tuple(EnsembleMember(f, 0, 1.0) for f in names), 0.0) for k, names in chosen.items()}
         return unsafe(Concluded(made, (), "", None, None, None, None, True, ()))
 
     assert of(one=["linear"], two=["odd", "linear"]) == ["odd"]

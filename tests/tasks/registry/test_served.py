@@ -17,9 +17,9 @@ from sklearn.pipeline import make_pipeline
 
 from models.columns import prepare
 from models.data.table import Table
-from models.families import families
-from tasks.data.column_types.columns import canonical
-from tasks.data.column_types.kinds import infer
+from models.families import load_families
+from tasks.data.column_types.columns import to_canonical
+from tasks.data.column_types.kinds import infer_kind
 from tasks.data.column_types.words import NUMBER_MARKS
 from tasks.registry.served import NO_NUMBER, Served
 from tests.tasks.data import test_dates, test_numbers
@@ -59,7 +59,7 @@ def mixed(seed: int = 0, rows: int = ROWS) -> pd.DataFrame:
 
 def linear(work: Table) -> Any:
     """What the linear family makes of the table."""
-    needs = families()["linear"].needs
+    needs = load_families()["linear"].needs
     made = prepare(work.features, work.kinds, work.target, work.task, needs, 0, work.orders)
     return make_pipeline(made.transformer, LogisticRegression(max_iter=500) if work.classes else Ridge())
 
@@ -240,7 +240,7 @@ def test_dates_of_the_standard_library(model):
 
 def both(texts: list[str], kind: str, parser: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """What training reads each text as and what a version does, "refused" where it does not fit."""
-    column = canonical(pd.Series(texts, dtype="str", name="x"), kind, parser)
+    column = to_canonical(pd.Series(texts, dtype="str", name="x"), kind, parser)
     trained = ["refused" if bad else value for value, bad in zip(column.values, column.bad, strict=True)]
     reader = Served(None, {"reading": {"kinds": {"x": kind}, "parsers": {"x": parser}}}, {})
     served = []
@@ -300,10 +300,10 @@ def test_words_for_missing_numbers_are_those_of_training():
 @pytest.mark.parametrize("case", test_numbers.READ)
 def test_numbers_in_every_style_of_training(case):
     texts = test_numbers.written(test_numbers.READ[case])
-    assert_alike([*texts[:6], "soon", "12", "1,5"], "number", infer(pd.Series(texts, name="x"), ".", None).parser)
+    assert_alike([*texts[:6], "soon", "12", "1,5"], "number", infer_kind(pd.Series(texts, name="x"), ".", None).parser)
 
 
 @pytest.mark.parametrize("case", test_dates.FORMS)
 def test_dates_in_every_form_of_training(case):
     texts = [test_dates.FORMS[case][0](moment) for moment in test_dates.MOMENTS]
-    assert_alike([*texts[:6], "soon"], "date", infer(pd.Series(texts, name="x"), ".", None).parser)
+    assert_alike([*texts[:6], "soon"], "date", infer_kind(pd.Series(texts, name="x"), ".", None).parser)

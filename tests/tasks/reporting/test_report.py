@@ -10,7 +10,7 @@ import pytest
 
 from models.analysis import plots
 from models.data.table import Finding
-from models.outcome import FamilyOutcome, How, Interval, Report, Warned
+from models.outcome import EvaluationPlan, FamilyOutcome, Interval, Report, ReportWarning
 from tasks.reporting.page_parts import esc
 from tasks.reporting.report import Details, report_html
 
@@ -63,14 +63,15 @@ def trials(families=("lightgbm", EVIL)):
 def report(**more):
     values = {
         "name": EVIL, "version": 1, "run_id": "abc", "task": "binary", "metric": "roc_auc", "winner": EVIL,
-        "how": How("nested", 5, 4), "estimate": Interval(0.92, 0.91, 0.93), "test": Interval(0.91, 0.9, 0.92),
+        "how": EvaluationPlan("nested", 5, 4), "estimate": Interval(0.92, 0.91, 0.93),
+        "test": Interval(0.91, 0.9, 0.92),
         "optimism": 0.01, "agreement": 0.4,
         "families": (
             FamilyOutcome(EVIL, Interval(0.92, 0.91, 0.93), 0.93, 100, 3.0, (), 0.7),
             FamilyOutcome("linear", None, None, 5, 0.1),
         ),
         "trials": {"complete": 150, "pruned": 50}, "seconds": {"total": 60.0, "tuning": float("nan")},
-        "warnings": (Warned("w", EVIL),), "left_out": {EVIL: EVIL}, "sentence": EVIL, "notes": (EVIL,),
+        "warnings": (ReportWarning("w", EVIL),), "left_out": {EVIL: EVIL}, "sentence": EVIL, "notes": (EVIL,),
         "alias": "champion", "tracking_uri": EVIL,
     }  # fmt: skip
     return Report(**{**values, **more})
@@ -152,7 +153,7 @@ def test_a_page_of_a_run_with_next_to_nothing():
     empty = Details(trials=pd.DataFrame())
     bare = report(version=None, run_id=None, estimate=None, test=None, optimism=None, agreement=None, families=(),
                   trials={}, seconds={}, warnings=(), left_out={}, notes=(), sentence="", alias=None, tracking_uri=None,
-                  how=How("holdout", 0, 1))  # fmt: skip
+                  how=EvaluationPlan("holdout", 0, 1))  # fmt: skip
     page = Page(report_html(bare, empty))
     assert "svg" not in page.tags
     assert "leads by inner score" in "".join(page.words)

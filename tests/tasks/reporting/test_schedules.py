@@ -25,7 +25,7 @@ def trials(*rows: Sequence[Any]) -> pd.DataFrame:
 @pytest.fixture
 def drawn(monkeypatch) -> list[tuple[Any, ...]]:
     """What is drawn, which it still is."""
-    seen, draw = [], plots.schedules
+    seen, draw = [], plots.plot_schedules
 
     def noted(*given: Any):
         seen.append(given)
@@ -60,8 +60,8 @@ def test_where_nothing_changed_or_nothing_has_a_schedule_there_is_no_figure():
 
 
 def test_members_are_thin_the_chosen_thick_and_others_dashed():
-    with plots.style():
-        axes = plots.schedules("learning_rate", [FALLING, FALLING[:1]], [FALLING], [FALLING[1:]]).axes[0]
+    with plots.apply_style():
+        axes = plots.plot_schedules("learning_rate", [FALLING, FALLING[:1]], [FALLING], [FALLING[1:]]).axes[0]
     widths = [line.get_linewidth() for line in axes.lines]
     assert widths[0] == widths[1] < widths[2] < widths[3]
     assert [line.get_linestyle() for line in axes.lines] == ["-", "-", "--", "-"]
@@ -70,8 +70,8 @@ def test_members_are_thin_the_chosen_thick_and_others_dashed():
 
 
 def test_learning_rates_far_apart_are_on_a_log_scale_with_plain_numbers():
-    with plots.style():
-        figure = plots.schedules("learning_rate", [FALLING, [[20, {"learning_rate": 0.001}]]], [])
+    with plots.apply_style():
+        figure = plots.plot_schedules("learning_rate", [FALLING, [[20, {"learning_rate": 0.001}]]], [])
         figure.canvas.draw()
     axes = figure.axes[0]
     assert axes.get_yscale() == "log"

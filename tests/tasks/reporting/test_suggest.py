@@ -13,13 +13,13 @@ from optuna.distributions import distribution_to_json
 from flows.screen.suggestion import as_values, as_yaml
 from models.analysis.narrowing import FEWEST
 from models.errors import InputError
-from models.families import families
+from models.families import load_families
 from models.fitting.family import Shape
-from models.tuning.space import at, walked
+from models.tuning.space import to_value, walk_space
 from tasks.reporting.suggest import OLD, OTHER, suggested, suggestion_html
 from tasks.tracking.store import connect
 
-FAMILY = families()["linear"]
+FAMILY = load_families()["linear"]
 
 
 def table(trials, seed=0):
@@ -28,9 +28,9 @@ def table(trials, seed=0):
     rows = []
     for fold in ("1", "2"):
         for number in range(trials):
-            walk = walked(
+            walk = walk_space(
                 FAMILY, Shape(800, 10, "binary", 2),
-                lambda n, d, number=number: FAMILY.default[n] if number == 0 else at(d, rng.uniform()),
+                lambda n, d, number=number: FAMILY.default[n] if number == 0 else to_value(d, rng.uniform()),
             )  # fmt: skip
             score = 0.8 - 0.02 * np.log10(walk.params["strength"]) ** 2 + rng.normal(scale=0.003)
             space = {n: distribution_to_json(d) for n, d in walk.distributions.items()}

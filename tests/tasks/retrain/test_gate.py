@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from models.config import Gate
 from models.errors import InputError, NestorError
 from models.evaluation.gate import MOST_USES, Verdict
-from models.evaluation.looks import level_of
+from models.evaluation.looks import compute_look_level
 from tasks.registry.load import load
 from tasks.retrain import comparison
 from tasks.retrain import gate as promote
@@ -385,7 +385,7 @@ def test_looks_are_counted_for_each_champion_and_a_repeated_meeting_once(registr
     looks = lambda *challengers: [promote.gate(name, c, folder, Gate(), registry.address).look for c in challengers]  # noqa: E731
     assert looks(3, 4, 3) == [1, 2, 1]
     verdict = promote.gate(name, 2, folder, Gate(), registry.address)
-    assert (verdict.look, verdict.sure) == (3, level_of(3, 0.95))
+    assert (verdict.look, verdict.sure) == (3, compute_look_level(3, 0.95))
     assert verdict.promoted
     settled(registry, verdict)
     assert looks(5) == [1], "a new champion begins anew"

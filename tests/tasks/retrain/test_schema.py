@@ -15,8 +15,8 @@ import pytest
 from models.config import Run
 from models.data.table import Finding
 from models.errors import InputError
-from models.monitoring.table_profile import profile
-from tasks.data import read
+from models.monitoring.table_profile import profile_table
+from tasks.data import read_table
 from tasks.planning.checks import check_schema
 from tasks.registry.load import Loaded
 
@@ -46,9 +46,9 @@ def champion(frame: pd.DataFrame | None = None, kept: bool = True, **settings: A
     run = Run(
         data=loans() if frame is None else frame, **{"target": "paid", "split": {"group": "customer"}, **settings}
     )
-    table = read(run)
+    table = read_table(run)
     facts = {"reading": asdict(table.reading), "target": run.target, "classes": table.classes, "kinds": table.kinds}
-    whole = profile(table.features, table.kinds).as_json() if kept else None
+    whole = profile_table(table.features, table.kinds).as_json() if kept else None
     plain = json.loads(json.dumps({"facts": facts, "profile": whole}))
     values = {"name": "loans", "version": 1, "model": None, "run_id": "1", "digest": "", "row_keys": {}, **plain}
     return Loaded(**{f.name: values[f.name] for f in fields(Loaded) if f.name in values})

@@ -18,9 +18,9 @@ from models.columns import prepare
 from models.config import Run, Score
 from models.data.table import Table
 from models.errors import InputError
-from models.families import families
-from models.splitting.division import divided
-from tasks.data import read
+from models.families import load_families
+from models.splitting.division import divide_table
+from tasks.data import read_table
 from tasks.monitoring import drift
 from tasks.planning.checks import check_form, judged_by
 from tasks.registry.load import load
@@ -45,7 +45,7 @@ def sales(days: int = 150, seed: int = 0) -> pd.DataFrame:
 
 def linear(work: Table) -> Any:
     """What the linear family makes of the table."""
-    needs = families()["linear"].needs
+    needs = load_families()["linear"].needs
     made = prepare(work.features, work.kinds, work.target, work.task, needs, 0)
     return make_pipeline(made.transformer, Ridge(alpha=0.1))
 
@@ -60,8 +60,8 @@ def registry(tmp_path_factory) -> Registry:
 @pytest.mark.parametrize(("gap", "warned"), [(None, False), (0, True), (20, False)])
 def test_a_horizon_without_its_gap_is_warned_of(gap, warned):
     run = Run.model_validate({"data": sales(), "target": "sold", "split": {**SPLIT, "gap": gap}})
-    found = check_form(read(run), run)
-    codes = {f.check for f in divided(found, run, judged_by(found, run)[0], None).findings if f.verdict == "warn"}
+    found = check_form(read_table(run), run)
+    codes = {f.check for f in divide_table(found, run, judged_by(found, run)[0], None).findings if f.verdict == "warn"}
     assert ("gap" in codes) == warned
 
 

@@ -28,7 +28,7 @@ from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
 from models.config import Run, Score
 from models.errors import InputError, NestorError
-from tasks.data import read
+from tasks.data import read_table
 from tasks.data.chunks import Chunk
 from tasks.registry.load import find, known_types, load
 from tasks.registry.register import digest, register
@@ -59,7 +59,7 @@ def wine(folder):
     frame.loc[::9, "colour"] = ""
     frame["target"] = np.array(["01", "02", "x, y"])[frame["target"]]
     frame.to_csv(folder / "wine.csv", index=False)
-    table = read(Run(data=str(folder / "wine.csv"), target="target"))
+    table = read_table(Run(data=str(folder / "wine.csv"), target="target"))
     numbers = [c for c, kind in table.kinds.items() if kind == "number"]
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
     columns = ColumnTransformer([("n", "passthrough", numbers), ("c", codes, ["colour"])])
@@ -73,7 +73,7 @@ def wine(folder):
 
 def sugar(folder):
     load_diabetes(as_frame=True).frame.to_csv(folder / "sugar.csv", index=False)
-    table = read(Run(data=str(folder / "sugar.csv"), target="target"))
+    table = read_table(Run(data=str(folder / "sugar.csv"), target="target"))
     return make_pipeline(ColumnTransformer([("n", "passthrough", list(table.features))]), Ridge()).fit(
         table.features, table.target
     ), table

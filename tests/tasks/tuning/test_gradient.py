@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.errors import InputError
-from tasks.data import read
+from tasks.data import read_table
 from tasks.execution import worker
 from tasks.planning.eligible import suited
 from tasks.planning.plan import shortlist
@@ -68,7 +68,7 @@ def test_trials_are_told_with_their_mean_gradient_and_kept_with_it(session):
 
 def test_a_family_of_many_penalties_is_tried_where_it_is_named_or_searched_by_gradient():
     plain, by_gradient, named = run(strategy="tpe"), run(strategy="gradient"), run(strategy="tpe", families="banded")
-    table = read(plain)
+    table = read_table(plain)
     assert "--search gradient" in suited(table, plain)[1]["banded"]
     assert [f.name for f in suited(table, named)[0]] == ["banded"]
     kept, left_out = suited(table, by_gradient)
@@ -79,4 +79,4 @@ def test_a_family_of_many_penalties_is_tried_where_it_is_named_or_searched_by_gr
 def test_where_no_family_is_left_the_search_is_refused_with_those_that_would_do():
     wanted = run(strategy="gradient", families=("lightgbm", "tree"))
     with pytest.raises(InputError, match="linear"):
-        suited(read(wanted), wanted)
+        suited(read_table(wanted), wanted)

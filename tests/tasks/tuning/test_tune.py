@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from models.errors import BudgetError, NestorError
-from models.splitting.budget import Level
-from models.studies.study import hopeless
-from models.tuning.goal import best_of
+from models.splitting.budget import RunPlan
+from models.studies.study import is_hopeless
+from models.tuning.goal import find_best_trial
 from models.tuning.strategy import BATCH
 from models.tuning.trial import Trial
 from tasks.evaluation.evaluate import conclude
@@ -179,8 +179,8 @@ def test_a_configuration_that_is_bad_on_its_first_inner_fold_is_stopped_there(st
 
 def condemned(trials: list[Trial], metric) -> set[int]:
     """Numbers of the trials whose first inner fold is worse than the worst one of the best trial told before theirs."""
-    best = {one.number: best_of(trials[: 1 + (one.number - 1) // BATCH * BATCH], metric) for one in trials[1:]}
-    return {one.number for one in trials[1:] if hopeless(one.scores[:1], best[one.number], metric)}
+    best = {one.number: find_best_trial(trials[: 1 + (one.number - 1) // BATCH * BATCH], metric) for one in trials[1:]}
+    return {one.number for one in trials[1:] if is_hopeless(one.scores[:1], best[one.number], metric)}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def late(tmp_path):
     """A session whose time is up, without a plan of its own."""
     session = begun(run(1), tmp_path)
     session.start_pool()
-    session.level, session.folds, session.ledger.limit = Level(1, 1, (), {}), {"1": None}, 0.001
+    session.level, session.folds, session.ledger.limit = RunPlan(1, 1, (), {}), {"1": None}, 0.001
     over = threading.Event()
     threading.Thread(target=stop_in_time, args=(session, over), daemon=True).start()
     yield session
