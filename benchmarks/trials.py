@@ -41,7 +41,7 @@ def _row(family: str, data: str, trials: str, folder: Path) -> Iterator[tuple[st
     yield (
         family,
         str(count),
-        f"{count / max(seconds['tuning'], 1e-9):.1f}",
+        f"{count / max(seconds['tune'], 1e-9):.1f}",
         f"{1000 * seconds['fitting'] / count:.0f}",
         f"{1000 * tracker / count:.0f}, start and registration included",
     )

@@ -1,12 +1,11 @@
 """From a table to a registered model with an honest estimate.
 
-read and check -> seal -> check the signal -> shortlist -> tune every family in every fold -> conclude -> register
+read -> seal -> check -> plan -> tune every family in every fold -> evaluate -> register
 
 In Python: `from flows.train import train; report = train(Run(data=frame, target="y"))`."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -25,12 +24,15 @@ from models.config.form import shorten_schema
 from models.config.run import FIRST
 from models.errors import NestorError
 from models.outcome import Report
-from tasks.run import events, ledger
+from tasks.context import RunContext, open_run
+from tasks.run import ledger
 from tasks.run.resume import finished, model_name, of_flow_run
-from tasks.session import Session, opened
+from tasks.run.stage import TUNE
 from tasks.stages import artifacts
 from tasks.stages import train as stages
-from tasks.tuning.tune import stop_in_time
+from tasks.tuning.running import RunningStudies
+from tasks.tuning.tune import searching_in_time
+from tasks.values import RunPlan, Studies
 
 
 class Training(Called):
@@ -47,58 +49,57 @@ class Training(Called):
 
 
 @contextmanager
-def _session(run: Run, resume: str | None) -> Iterator[Session]:
-    """The session that a call has begun, else one of this flow's own."""
-    if (begun := begin.now()) is not None:
-        yield begun[0]
+def _context(run: Run, resume: str | None) -> Iterator[tuple[RunContext, RunPlan | None]]:
+    """The services of the run, and its plan where a command has made it already."""
+    if (beginning := begin.now()) is not None:
+        yield beginning.context, beginning.plan
         return
     # Prefect's page offers to retry a run that was cancelled or crashed, and Prefect may do so itself.
     again = None if flow_run.id is None else of_flow_run(flow_run.id)
-    with opened(run, again if resume is None else resume, ledger.started()) as session:
-        yield session
+    with open_run(run, again if resume is None else resume, ledger.started()) as context:
+        yield context, None
 
 
 def _train(run: Run, resume: str | None = None) -> Report:
     """Trains, estimates and registers a model of this table."""
-    with _session(run, resume) as session, meter.shown(session):
-        _own(session)
-        for name, stage in begin.EARLY:
-            stages.early.with_options(name=name, task_run_name=name)(session, name, stage)
-        _tune(session)
-        session.grant_end()
-        with session.ledger.stage("conclusion"):
-            concluded = stages.conclude(session)
+    with _context(run, resume) as (context, early), meter.shown(context, early):
+        _note_flow_run(context)
+        table = stages.load(context, early)
+        sealed = stages.seal(table, early)
+        stages.check(sealed, early)
+        plan = stages.make_plan(sealed, early)
+        studies = _tune(plan)
+        evaluation = stages.evaluate(studies)
         # Shown by the flow and not by a stage: Prefect's page puts these first.
-        artifacts.leaderboard(session, concluded)
-        report = stages.register(session, concluded)
+        artifacts.leaderboard(evaluation)
+        report = stages.register(evaluation)
         artifacts.verdict(report)
         return report
 
 
-def _own(session: Session) -> None:
+def _note_flow_run(context: RunContext) -> None:
     """Notes which flow run this is, and closes the tasks that an earlier attempt at it left open."""
-    session.own(flow_run=str(flow_run.id))
+    context.write_state(flow_run=str(flow_run.id))
     gone.close(str(flow_run.id))
 
 
-def _tune(session: Session) -> None:
-    """Every family on every fold, side by side; ends what still runs when the time is up or the run is stopped."""
-    events.emit(events.Stage("tune"))
-    over = threading.Event()
-    threading.Thread(target=stop_in_time, args=(session, over), daemon=True).start()
-    try:
-        with session.ledger.stage("tuning"):
-            order = [(f, k) for f in session.level.families for k in session.folds]
-            futures = [stages.tune_one.submit(session, f, k) for f, k in order]
-            session.journal.prepare()
+def _tune(plan: RunPlan) -> Studies:
+    """The studies of every family on every fold, side by side; what still runs when the time is up, or when the run is
+    stopped, is ended."""
+    running = RunningStudies(plan)
+    with plan.context.stage(TUNE), searching_in_time(running):
+        try:
+            futures = [
+                stages.tune_one.submit(running, name, fold) for name in plan.scope.families for fold in plan.folds
+            ]
+            plan.context.journal.prepare()
             for future in as_completed(futures):
                 future.result()
-    except BaseException:
-        session.stop()
-        raise
-    finally:
-        over.set()
-    events.emit(events.Stage("conclude"))
+        except BaseException:
+            running.stop()
+            raise
+    running.deadline.grant_end()
+    return running.studies()
 
 
 def _run_name() -> str:

@@ -56,16 +56,16 @@ def join_names(names: Iterable[object], most: int = 8, width: int = 40) -> str:
     return ", ".join(all_names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def make_unknown_error(what: str, asked: object, known: Iterable[object]) -> InputError:
+def make_unknown_error(kind: str, word: object, known: Iterable[object]) -> InputError:
     """`No family 'lniear'. Did you mean linear?`; where nothing is near, what is known; else that there is none."""
-    hint = suggest_names(asked, known)
-    return InputError(f"No {what} {shorten(asked)!r}" + (f".{hint}" if hint else ": there is none."))
+    hint = suggest_names(word, known)
+    return InputError(f"No {kind} {shorten(word)!r}" + (f".{hint}" if hint else ": there is none."))
 
 
-def suggest_names(asked: object, known: Iterable[object], what: str = "Known", most: int = 60) -> str:
+def suggest_names(word: object, known: Iterable[object], label: str = "Known", most: int = 60) -> str:
     """` Did you mean linear?` for the likely ones of the known names, else ` Known: ...`; empty where none is known."""
     folded = {str(name).casefold(): name for name in known}
-    near = difflib.get_close_matches(str(asked).casefold().strip(), list(folded), 3, 0.6)
+    near = difflib.get_close_matches(str(word).casefold().strip(), list(folded), 3, 0.6)
     if near:
         return f" Did you mean {join_names(folded[name] for name in near)}?"
-    return f" {what}: {join_names(folded.values(), most)}." if folded else ""
+    return f" {label}: {join_names(folded.values(), most)}." if folded else ""

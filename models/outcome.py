@@ -107,10 +107,10 @@ class RepeatedRows:
 def list_subset_scores(repeats: RepeatedRows | None) -> Iterator[tuple[str, SubsetScore]]:
     """`estimate_seen`, `estimate_new`, `test_seen`, `test_new` and what is behind each, as far as it is known."""
     if repeats is not None:
-        for name, known in (("estimate", repeats.estimate), ("test", repeats.test)):
-            if known is not None:
-                yield f"{name}_seen", known.seen
-                yield f"{name}_new", known.new
+        for name, score in (("estimate", repeats.estimate), ("test", repeats.test)):
+            if score is not None:
+                yield f"{name}_seen", score.seen
+                yield f"{name}_new", score.new
 
 
 @dataclass(frozen=True)
@@ -256,16 +256,16 @@ class Report:
             return ""
         first, *others = self.coverage
         sets = self.task != "regression"
-        told = (
+        sentence = (
             f"Prediction {'sets' if sets else 'intervals'} asked to cover {100 * first.level:.3g} % of rows covered "
             f"{100 * first.covered:.3g} % of the sealed rows, {_describe_size(first.size, sets)} on average"
         )
-        more = (
-            f"asked to cover {100 * one.level:.3g} % covered {100 * one.covered:.3g} %, "
-            f"{_describe_size(one.size, sets)}"
-            for one in others
+        clauses = (
+            f"asked to cover {100 * coverage.level:.3g} % covered {100 * coverage.covered:.3g} %, "
+            f"{_describe_size(coverage.size, sets)}"
+            for coverage in others
         )
-        return "; ".join((told, *more)) + "."
+        return "; ".join((sentence, *clauses)) + "."
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`; null where something is undefined."""
@@ -274,7 +274,7 @@ class Report:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:
         """The report that `as_json` made the value of; of what covers nothing that can be measured nothing is left."""
-        measured = [one for one in value.get("coverage", ()) if None not in one.values()]
+        measured = [coverage for coverage in value.get("coverage", ()) if None not in coverage.values()]
         return TypeAdapter(cls).validate_python({**value, "coverage": measured})
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from models.config import Run
 from tasks.evaluation.evaluate import Concluded
-from tasks.session import Session
 from tests import sessions
 
 # A shell's background jobs and nohup ignore these, and so would whatever a test starts.
@@ -21,11 +20,11 @@ for _asked in (signal.SIGINT, signal.SIGHUP):
 
 
 @pytest.fixture
-def trained(tmp_path: Path) -> Callable[..., tuple[Session, Concluded]]:
-    """`trained(run, **how)`: a run without Prefect and MLflow up to its conclusion."""
+def trained(tmp_path: Path) -> Callable[..., Concluded]:
+    """`trained(run, **how)`: a run without Prefect and MLflow up to its evaluation."""
     count = iter(range(1_000))
 
-    def train(run: Run, **how: Any) -> tuple[Session, Concluded]:
+    def train(run: Run, **how: Any) -> Concluded:
         return sessions.trained(run, tmp_path / str(next(count)), **how)
 
     return train

@@ -20,6 +20,7 @@ from models.splitting.repeats import decide_unit
 from models.splitting.seal import choose_sealed_fraction
 from models.splitting.sealing import choose_row_key, make_seal_template
 from models.splitting.split import make_split_plan
+from tasks.context import RunContext
 from tasks.evaluation import evaluate as concluding
 from tasks.evaluation.evaluate import Concluded
 from tasks.execution.pool import Pool
@@ -28,8 +29,9 @@ from tasks.planning.plan import shortlist
 from tasks.run.folder import Workdir
 from tasks.run.journal import Journal
 from tasks.run.ledger import Ledger
-from tasks.session import Session
+from tasks.tuning.running import RunningStudies
 from tasks.tuning.tune import tune
+from tasks.values import LoadedTable, RunPlan, SealedTable, Studies
 
 TUNABLE = tuple(n for n, f in load_families().items() if f.tunable and f.available and f.safe)
 
@@ -46,16 +48,16 @@ class Alone(Journal):
         return {"count_opening": 1, "keep_seal_settings": args.get("settings"), "past": self.past}.get(name)
 
 
-class Local(Session):
-    """A session whose pool a test may choose."""
+class Local(RunContext):
+    """A context whose pool a test may choose."""
 
     made: Callable[[], Any] | None = None
 
     def start_pool(self) -> None:
         if self.made is None:
-            self.pool = Pool(self.workers, self.run.budget.memory * 1000 if self.run.budget.memory else 4000, 1)
+            self._pool = Pool(self.workers, self.run.budget.memory * 1000 if self.run.budget.memory else 4000, 1)
         else:
-            self.pool = self.made()
+            self._pool = self.made()
 
 
 def begun(
@@ -65,69 +67,65 @@ def begun(
     salt: int | None = None,
     past: dict[str, Any] | None = None,
     used: float = 0.0,
-) -> Session:
-    """A session over `path` whose rows are read and sealed; `salt` seals by that salt instead of the best of 100;
-    `past` is the earlier run of a warm start; `used` are seconds that earlier sessions took."""
-    workdir = Workdir(path)
+) -> SealedTable:
+    """The table of a run over `path`, read and sealed; `salt` seals by that salt instead of the best of 100; `past` is
+    the earlier run of a warm start; `used` are seconds that earlier attempts took."""
     path.mkdir(parents=True, exist_ok=True)
     journal = Alone(path, "model")
     journal.past = past
-    session = Local(run, "model", workdir, Ledger(run.seconds, time.time(), used), journal)
-    session.made = pool
-    load_and_seal.take_in(session)
-    if salt is not None:
-        _salted(session, salt)
-    load_and_seal.seal(session)
-    return session
+    context = Local(run, "model", Workdir(path), Ledger(run.seconds, time.time(), used), journal)
+    context.made = pool
+    loaded = load_and_seal.take_in(context)
+    return load_and_seal.seal(loaded if salt is None else _salted(loaded, salt))
 
 
-def _salted(session: Session, salt: int) -> None:
-    """Fixes the seal as an earlier run of this name would have."""
-    key, share = choose_row_key(session.table), session.run.split.sealed
-    fraction = choose_sealed_fraction(session.table.rows) if share is None else share
-    repeats = decide_unit(session.table, session.run)
-    plan, _ = make_split_plan(session.table, session.run, repeats)
-    seal = make_seal_template(session.run, plan, repeats, key, None)
-    session.kept_seal = replace(seal, fraction=fraction, salt=salt).as_json()
-    session.table = replace(session.table, key=key)
+def _salted(loaded: LoadedTable, salt: int) -> LoadedTable:
+    """The table whose seal is fixed as an earlier run of this name would have."""
+    key, share = choose_row_key(loaded.table), loaded.run.split.sealed
+    fraction = choose_sealed_fraction(loaded.table.rows) if share is None else share
+    repeats = decide_unit(loaded.table, loaded.run)
+    plan, _ = make_split_plan(loaded.table, loaded.run, repeats)
+    seal = make_seal_template(loaded.run, plan, repeats, key, None)
+    loaded.context.seals.earlier = replace(seal, fraction=fraction, salt=salt).as_json()
+    return replace(loaded, table=replace(loaded.table, key=key))
 
 
-def tuned(session: Session) -> Session:
-    """The session with every family tuned in every fold, side by side."""
+def tuned(plan: RunPlan) -> Studies:
+    """The plan with every family tuned in every fold, side by side."""
+    running = RunningStudies(plan)
     with ThreadPoolExecutor(64) as threads:
-        futures = [threads.submit(tune, session, f, k) for f in session.level.families for k in session.folds]
+        futures = [threads.submit(tune, running, f, k) for f in plan.scope.families for k in plan.folds]
         for future in futures:
             future.result()
-    return session
+    return running.studies()
 
 
-def trained(run: Run, path: Path, **how: Any) -> tuple[Session, Concluded]:
-    """A whole run up to its conclusion; its pool is closed."""
-    session = begun(run, path, **how)
+def trained(run: Run, path: Path, **how: Any) -> Concluded:
+    """A whole run up to its evaluation; its pool is closed."""
+    sealed = begun(run, path, **how)
     try:
-        load_and_seal.signal(session)
-        shortlist(session)
-        return tuned(session), concluding.conclude(session)
+        load_and_seal.signal(sealed)
+        return concluding.conclude(tuned(shortlist(sealed)))
     finally:
-        session.close()
+        sealed.context.close()
 
 
-def numbers(session: Session, concluded: Concluded) -> dict[str, Any]:
+def numbers(evaluation: Concluded) -> dict[str, Any]:
     """Everything that a run with a count of trials must repeat to the last digit: all but times."""
     return {
-        "trials": {key: [repeated(t) for t in trials] for key, trials in sorted(session.trials.items())},
-        "chosen": concluded.chosen,
-        "families": [(f.name, f.estimate, f.inner, f.trials, f.trials_by_fold, f.weight) for f in concluded.families],
-        "winner": concluded.winner,
-        "estimate": concluded.estimate,
-        "test": concluded.test,
-        "optimism": concluded.optimism,
-        "agreement": concluded.agreement,
-        "scores": concluded.conformal and concluded.conformal.as_json(),
-        "coverage": concluded.coverage,
-        "predictions": [(k, prediction.tolist()) for k, (_, prediction, _) in concluded.outer],
-        "notes": session.notes,
-        "findings": session.findings,
+        "trials": {key: [repeated(t) for t in trials] for key, trials in sorted(evaluation.trials.items())},
+        "chosen": evaluation.chosen,
+        "families": [(f.name, f.estimate, f.inner, f.trials, f.trials_by_fold, f.weight) for f in evaluation.families],
+        "winner": evaluation.winner,
+        "estimate": evaluation.estimate,
+        "test": evaluation.test,
+        "optimism": evaluation.optimism,
+        "agreement": evaluation.agreement,
+        "scores": evaluation.conformal and evaluation.conformal.as_json(),
+        "coverage": evaluation.coverage,
+        "predictions": [(k, prediction.tolist()) for k, (_, prediction, _) in evaluation.outer],
+        "notes": evaluation.context.notes,
+        "findings": evaluation.context.findings,
     }
 
 

@@ -173,12 +173,12 @@ def agrees(run: Run, folder: Path) -> None:
             trained(run, folder, pool=Inline)
         assert "\n".join(stops) in str(raised.value)
         return
-    session, concluded = trained(run, folder, pool=Inline)
-    states = {t.state for trials in session.trials.values() for t in trials}
-    assert states <= {"complete", "pruned"}, {t.reason for trials in session.trials.values() for t in trials}
-    assert concluded.estimate is None or math.isfinite(concluded.estimate.value)
-    assert concluded.test is None or math.isfinite(concluded.test.value)
-    said = [*session.notes, *(f.message for f in session.findings)]
+    evaluation = trained(run, folder, pool=Inline)
+    states = {t.state for trials in evaluation.trials.values() for t in trials}
+    assert states <= {"complete", "pruned"}, {t.reason for trials in evaluation.trials.values() for t in trials}
+    assert evaluation.estimate is None or math.isfinite(evaluation.estimate.value)
+    assert evaluation.test is None or math.isfinite(evaluation.test.value)
+    said = [*evaluation.context.notes, *(f.message for f in evaluation.context.findings)]
     assert not [text for text in said if _NAN.search(text)]
 
 

@@ -27,12 +27,13 @@ from models.families import load_families
 from models.fitting.family import Family
 from models.splitting.seal import make_row_keys
 from tasks.evaluation import evaluate as concluding
+from tasks.evaluation.evaluate import Concluded
 from tasks.evaluation.package import delivered
 from tasks.execution import worker
 from tasks.execution.pool import FitError
 from tasks.planning import load_and_seal
 from tasks.planning.plan import shortlist
-from tasks.session import Session
+from tasks.values import RunPlan
 from tests import sessions
 from tests.sessions import PLANS, begun, frame, numbers, repeated, run_over, tuned, wait_for
 
@@ -112,7 +113,7 @@ def spying(known: Family, target: np.ndarray) -> Family:
 class Spied:
     """A run that was spied on."""
 
-    session: Session
+    evaluation: Concluded
     seen: tuple[Seen, ...]
 
 
@@ -120,16 +121,16 @@ class Spied:
 def spied(request, tmp_path_factory):
     """A run to its very end, refit with the sealed rows included, whose one family and whose columns are spies."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        session = spied_on(request.param, tmp_path_factory.mktemp("spied"), monkeypatch)
-    return Spied(session, tuple(SEEN))
+        evaluation = spied_on(request.param, tmp_path_factory.mktemp("spied"), monkeypatch)
+    return Spied(evaluation, tuple(SEEN))
 
 
-def spied_on(plan: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+def spied_on(plan: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Concluded:
     data = frame()
     data.insert(0, "row", np.arange(len(data), dtype=float))
     target = data["target"].eq("yes").to_numpy().astype(int)
     spy = spying(load_families()["lightgbm"], target)
-    monkeypatch.setattr(models.families, "families", lambda: {"spy": spy})
+    monkeypatch.setattr(models.families, "load_families", lambda: {"spy": spy})
     monkeypatch.setattr(models.columns, "ColumnTransformer", SpyColumns)
     SEEN.clear()
     run = run_over(
@@ -137,13 +138,11 @@ def spied_on(plan: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Sessio
         final={"deliver": "refit", "rows": "all"},
     )  # fmt: skip
     run = run.model_copy(update={"types": {**run.types, "row": "number"}})
-    session = begun(run, folder, pool=lambda: INLINE)
-    shortlist(session)
-    tuned(session)
-    concluded = concluding.conclude(session)
-    delivered(session, concluded)
-    session.close()
-    return session
+    sealed = begun(run, folder, pool=lambda: INLINE)
+    evaluation = concluding.conclude(tuned(shortlist(sealed)))
+    delivered(evaluation)
+    sealed.context.close()
+    return evaluation
 
 
 def numbered(table: Table) -> np.ndarray:
@@ -151,13 +150,13 @@ def numbered(table: Table) -> np.ndarray:
 
 
 def test_what_learns_sees_its_own_training_rows_only(spied):
-    session = spied.session
-    row, sealed = numbered(session.work), numbered(session.sealed)
+    evaluation = spied.evaluation
+    row, sealed = numbered(evaluation.work_rows), numbered(evaluation.sealed_rows)
     learned = [s for s in spied.seen if s.by != "transform"]
     for by in ("estimator", "stop", "columns"):
-        assert {s.job.fold for s in learned if s.by == by} == set(session.folds)
+        assert {s.job.fold for s in learned if s.by == by} == set(evaluation.folds)
     for seen in learned:
-        fold = session.folds[seen.job.fold]
+        fold = evaluation.folds[seen.job.fold]
         allowed = row[fold.train if seen.job.inner is None else fold.inner[seen.job.inner][0]]
         if seen.job.with_sealed:
             assert set(seen.rows) == {*allowed, *sealed}
@@ -170,15 +169,15 @@ def test_what_learns_sees_its_own_training_rows_only(spied):
 
 
 def test_rows_that_judge_are_prepared_for_their_own_fold_only(spied):
-    row = numbered(spied.session.work)
+    row = numbered(spied.evaluation.work_rows)
     for seen in [s for s in spied.seen if s.by == "transform" and s.job != "sealed"]:
-        fold = spied.session.folds[seen.job.fold]
+        fold = spied.evaluation.folds[seen.job.fold]
         judge = fold.judge if seen.job.inner is None else fold.inner[seen.job.inner][1]
         assert np.isin(seen.rows, row[judge]).all()
 
 
 def test_the_sealed_rows_are_touched_once_everything_is_fixed(spied):
-    sealed, seen = numbered(spied.session.sealed), spied.seen
+    sealed, seen = numbered(spied.evaluation.sealed_rows), spied.seen
     touched = [i for i, s in enumerate(seen) if np.isin(s.rows, sealed).any()]
     before = [i for i, s in enumerate(seen) if s.job != "sealed" and not s.job.with_sealed]
     assert touched
@@ -189,7 +188,7 @@ def test_the_sealed_rows_are_touched_once_everything_is_fixed(spied):
 @pytest.mark.parametrize("plan", PLANS)
 def test_a_run_gets_to_its_last_choice_with_the_sealed_rows_away(plan, tmp_path):
     search = {"trials": 1, "families": ("linear", "lightgbm")}
-    session = begun(
+    sealed = begun(
         run_over(plan, frame().drop(columns=["day", "words"]), search=search, final={"deliver": "refit"}), tmp_path
     )
     try:
@@ -198,19 +197,16 @@ def test_a_run_gets_to_its_last_choice_with_the_sealed_rows_away(plan, tmp_path)
         arrays = {f"sealed_{name}.npy" for name in ("target", "weight", "row_keys", "units", *grouped)}
         assert {p.name for p in files} == {"sealed.arrow", "sealed.json", *arrays}
         away = [p.rename(p.with_name("away_" + p.name)) for p in files]
-        opened, session.sealed = session.sealed, None
-        shortlist(session)
-        tuned(session)
-        early = concluding.conclude(session)
+        studies = tuned(shortlist(replace(sealed, sealed_rows=None)))
+        early = concluding.conclude(studies)
         assert early.test is None
         for path in away:
             path.rename(path.with_name(path.name.removeprefix("away_")))
-        session.sealed = opened
-        late = concluding.conclude(session)
+        late = concluding.conclude(replace(studies, sealed_rows=sealed.sealed_rows))
         assert late.test is not None
         assert (late.chosen, late.estimate, late.optimism) == (early.chosen, early.estimate, early.optimism)
     finally:
-        session.close()
+        sealed.context.close()
 
 
 # --- Law 3b: exchange -------------------------------------------------------------------------------------------------
@@ -255,41 +251,42 @@ class Exchange:
             data = data.assign(target=data["target"] + 20)
         self.how, search = how, {"trials": 2, "families": names}
         self.run = run_over(plan, data, search=search, metric=metric)
-        self.whole, self.concluded = self._run(folder / "whole", None, judge=False, sealed=False)
-        self.probe = self.whole.work.features.iloc[self.whole.folds[JUDGE].train[:40]]
-        self.both, self.both_concluded = self._run(folder / "both", self.whole, judge=True, sealed=True)
-        self.sealed, self.sealed_concluded = self._run(folder / "sealed", self.whole, judge=False, sealed=True)
+        self.whole = self._run(folder / "whole", None, judge=False, seal=False)
+        self.probe = self.whole.work_rows.features.iloc[self.whole.folds[JUDGE].train[:40]]
+        self.both = self._run(folder / "both", self.whole, judge=True, seal=True)
+        self.sealed = self._run(folder / "sealed", self.whole, judge=False, seal=True)
 
-    def _run(self, folder: Path, like: Session | None, judge: bool, sealed: bool):
-        session = begun(self.run, folder, **self.how)
+    def _run(self, folder: Path, like: Concluded | None, judge: bool, seal: bool) -> Concluded:
+        sealed = begun(self.run, folder, **self.how)
         try:
             if like is not None:
-                session.workdir.write_pickle("plan", like.workdir.read_pickle("plan"))
-                session.work = replaced(session.work, like.folds[JUDGE].judge) if judge else session.work
-                held = session.sealed
-                load_and_seal._write(
-                    session, replaced(held, np.arange(held.rows)) if sealed and held is not None else held
+                sealed.context.folder.write_pickle("plan", like.context.folder.read_pickle("plan"))
+                work, held = sealed.work_rows, sealed.sealed_rows
+                sealed = replace(
+                    sealed,
+                    work_rows=replaced(work, like.folds[JUDGE].judge) if judge else work,
+                    sealed_rows=replaced(held, np.arange(held.rows)) if seal and held is not None else held,
                 )
-            shortlist(session)
-            return tuned(session), concluding.conclude(session)
+                load_and_seal._write(sealed)
+            return concluding.conclude(tuned(shortlist(sealed)))
         finally:
-            session.close()
+            sealed.context.close()
 
-    def made(self, session: Session, fold: str) -> dict[str, Any]:
+    def made(self, plan: RunPlan, fold: str) -> dict[str, Any]:
         """What was made for a fold before it was judged: prepared columns, inner scores and predictions, and what the
         refitted models say of the probe."""
-        path = session.workdir.path
+        path = plan.context.folder.path
         found: dict[str, Any] = {
             str(p.relative_to(path)): p.read_bytes()
             for pattern in (f"columns/*/{fold}-*.npy", f"fits/*/*/{fold}/*/[0-9].npy")
             for p in path.glob(pattern)
         }
         for place in path.glob(f"fits/*/*/{fold}/*/[0-9].json"):
-            kept = session.workdir.read_json(str(place.relative_to(path)))
+            kept = plan.context.folder.read_json(str(place.relative_to(path)))
             found[str(place.relative_to(path))] = kept["score"], kept["rounds"]
         for place in path.glob(f"fits/*/*/{fold}/*/refit.pkl"):
-            pipeline, classes = session.workdir.read_pickle(str(place.relative_to(path).with_suffix("")))
-            prediction = worker.predict(pipeline, self.probe, classes, session.brief)
+            pipeline, classes = plan.context.folder.read_pickle(str(place.relative_to(path).with_suffix("")))
+            prediction = worker.predict(pipeline, self.probe, classes, plan.fit_context)
             found[str(place.relative_to(path))] = prediction.tobytes()
         return found
 
@@ -307,22 +304,22 @@ def exchanges(tmp_path_factory):
 
 def assert_nothing_changed_but_scores(runs: Exchange) -> None:
     """B_k and T replaced change nothing that fold k made before it was judged; T replaced changes nothing before T."""
-    whole, both, sealed = (runs.made(session, JUDGE) for session in (runs.whole, runs.both, runs.sealed))
-    assert len({Path(name).parts[2] for name in whole if name.startswith("fits")}) == len(runs.whole.level.families)
+    whole, both, sealed = (runs.made(one, JUDGE) for one in (runs.whole, runs.both, runs.sealed))
+    assert len({Path(name).parts[2] for name in whole if name.startswith("fits")}) == len(runs.whole.scope.families)
     assert [name for name in whole if both.get(name) != whole[name]] == []
     assert sorted(both) == sorted(whole) == sorted(sealed)
-    for name in runs.whole.level.families:
+    for name in runs.whole.scope.families:
         trials = [[repeated(t) for t in s.trials[name, JUDGE]] for s in (runs.whole, runs.both)]
         assert trials[0] == trials[1]
-    assert runs.both_concluded.chosen[JUDGE] == runs.concluded.chosen[JUDGE]
-    outer = [dict(c.outer)[JUDGE] for c in (runs.concluded, runs.both_concluded)]
+    assert runs.both.chosen[JUDGE] == runs.whole.chosen[JUDGE]
+    outer = [dict(c.outer)[JUDGE] for c in (runs.whole, runs.both)]
     assert not np.array_equal(outer[0][1], outer[1][1]), "replacing changed nothing: this law would hold of anything"
 
-    before, after = numbers(runs.whole, runs.concluded), numbers(runs.sealed, runs.sealed_concluded)
+    before, after = numbers(runs.whole), numbers(runs.sealed)
     assert before.pop("test") != after.pop("test")
     assert before.pop("agreement") != after.pop("agreement")
     kept = before.pop("coverage"), after.pop("coverage")
-    classes = len(runs.whole.work.classes)  # sets that hold every class cover all rows, whichever these are
+    classes = len(runs.whole.work_rows.classes)  # sets that hold every class cover all rows, whichever these are
     assert kept[0] != kept[1] or all(one.size == classes for one in kept[0])
     assert before == after
     assert all(runs.made(runs.whole, k) == runs.made(runs.sealed, k) for k in runs.whole.folds)
@@ -342,13 +339,12 @@ def test_replaced_rows_change_nothing_whatever_the_family(plan, task, tmp_path):
 
 
 def test_what_workers_map_holds_work_rows_only(exchanges):
-    session = exchanges("random").whole
-    sizes = {p.name: len(np.load(p)) for p in session.workdir.path.glob("*.npy") if not p.name.startswith("sealed")}
-    assert set(sizes.values()) == {session.work.rows}
-    assert len(session.workdir.read_frame("work")) == session.work.rows
-    assert not np.isin(
-        make_row_keys(session.workdir.read_frame("work")), make_row_keys(session.workdir.read_frame("sealed"))
-    ).any()
+    evaluation = exchanges("random").whole
+    folder = evaluation.context.folder
+    sizes = {p.name: len(np.load(p)) for p in folder.path.glob("*.npy") if not p.name.startswith("sealed")}
+    assert set(sizes.values()) == {evaluation.work_rows.rows}
+    assert len(folder.read_frame("work")) == evaluation.work_rows.rows
+    assert not np.isin(make_row_keys(folder.read_frame("work")), make_row_keys(folder.read_frame("sealed"))).any()
 
 
 # --- Law 4: what belongs together ------------------------------------------------------------------------------------
@@ -358,20 +354,19 @@ def test_what_workers_map_holds_work_rows_only(exchanges):
 def test_no_group_and_no_copy_is_on_two_sides_of_any_split_of_a_run(plan, tmp_path):
     data = frame()
     data = pd.concat([data, data.sample(30, random_state=0)], ignore_index=True)
-    session = begun(run_over(plan, data, search={"trials": 1}), tmp_path)
-    shortlist(session)
-    session.close()
-    work, sealed = session.work, session.sealed
-    unit = named(work) if "group" in plan else names_of_rows(work)
-    held = named(sealed) if "group" in plan else names_of_rows(sealed)
-    sides = [(unit, held)]
-    for fold in session.folds.values():
+    sealed = begun(run_over(plan, data, search={"trials": 1}), tmp_path)
+    folds = shortlist(sealed).folds
+    sealed.context.close()
+    work, held = sealed.work_rows, sealed.sealed_rows
+    unit, held_unit = (named(rows) if "group" in plan else names_of_rows(rows) for rows in (work, held))
+    sides = [(unit, held_unit)]
+    for fold in folds.values():
         for one, other in ((fold.train, fold.judge), *fold.inner, *fold.stops):
             sides.append((unit[one], unit[other]))
             if work.time is not None and len(other):
                 assert work.time[one].max() < work.time[other].min()
     if work.time is not None:
-        assert work.time.max() < sealed.time.min()
+        assert work.time.max() < held.time.min()
     else:
         assert len(set(unit)) < work.rows, "there is nothing here that could be torn apart"
     assert not [(a, b) for a, b in sides if np.isin(a, b).any()]
@@ -404,17 +399,17 @@ trained(run_over(**{settings!r}), Path({path!r}))
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    return numbers(*sessions.trained(run_over(**REPEATED, budget={"workers": 2}), tmp_path_factory.mktemp("unbroken")))
+    return numbers(sessions.trained(run_over(**REPEATED, budget={"workers": 2}), tmp_path_factory.mktemp("unbroken")))
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_count_of_trials_repeats_to_the_last_digit_with_any_number_of_workers(workers, unbroken, trained):
-    assert numbers(*trained(run_over(**REPEATED, budget={"workers": workers}))) == unbroken
+    assert numbers(trained(run_over(**REPEATED, budget={"workers": workers}))) == unbroken
 
 
 def test_another_seed_tries_other_configurations(unbroken, trained):
     run = run_over(**{**REPEATED, "search": {"trials": 2, "families": ("linear",)}, "seed": 1})
-    other = numbers(*trained(run))
+    other = numbers(trained(run))
     assert other["trials"]["linear", "1"][1] != unbroken["trials"]["linear", "1"][1]
 
 
@@ -427,4 +422,4 @@ def test_killed_and_resumed_equals_unbroken(unbroken, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert wait_for(lambda whole=whole: not sessions.living(whole), 20)
-    assert numbers(*sessions.trained(run_over(**REPEATED, budget={"workers": 2}), tmp_path)) == unbroken
+    assert numbers(sessions.trained(run_over(**REPEATED, budget={"workers": 2}), tmp_path)) == unbroken

@@ -22,12 +22,12 @@ from tasks.execution.pool import Pool
 from tasks.planning.eligible import suited
 from tasks.planning.load_and_seal import read_table
 from tasks.planning.plan import shortlist
-from tasks.session import Session
 from tasks.tuning.tune import Store
+from tasks.values import Studies
 from tests.sessions import TUNABLE, begun, frame, repeated, run_over, tuned
 
 TRIALS, KEPT = 9, 7
-"""Configurations of a study, and its trials that an earlier session left: the default, a batch, half of the next."""
+"""Configurations of a study, and its trials that an earlier attempt left: the default, a batch, half of the next."""
 
 FATES = {3: "raise ValueError('no luck')", 4: "raise MemoryError"}
 """What the fits of some trials do instead, by number. What a worker's death comes to is in
@@ -42,7 +42,7 @@ DATA = frame(160).drop(columns=["day", "words", "town"])
 
 
 class Fateful(Pool):
-    """The pool, in which some trials fail. Many sessions share it: starting workers takes longer than their fits."""
+    """The pool, in which some trials fail. Many runs share it: starting workers takes longer than their fits."""
 
     def __init__(self, workers: int):
         super().__init__(workers, 1500, 1)
@@ -59,7 +59,7 @@ class Fateful(Pool):
         return super().submit(work, *args, **how)
 
     def close(self) -> None:
-        """Stays for the next session."""
+        """Stays for the next run."""
 
 
 @pytest.fixture(scope="module")
@@ -102,19 +102,18 @@ def suiting(strategy: str) -> str:
     raise AssertionError(f"{strategy} can search no family")
 
 
-def searched(strategy: str, family: str, pool: Fateful, folder: Path) -> Session:
-    """A session whose every study came to its end."""
-    session = begun(asked(strategy, family, pool.workers), folder, pool=lambda: pool)
+def searched(strategy: str, family: str, pool: Fateful, folder: Path) -> Studies:
+    """The studies of a run, each at its end."""
+    sealed = begun(asked(strategy, family, pool.workers), folder, pool=lambda: pool)
     try:
-        shortlist(session)
-        return tuned(session)
+        return tuned(shortlist(sealed))
     finally:
-        session.close()
+        sealed.context.close()
 
 
-def trials(session: Session) -> dict:
+def trials(studies: Studies) -> dict:
     """All that the studies must repeat."""
-    return {key: [repeated(t) for t in told] for key, told in sorted(session.trials.items())}
+    return {key: [repeated(t) for t in told] for key, told in sorted(studies.trials.items())}
 
 
 @pytest.fixture(params=[pytest.param(s.name, marks=[pytest.mark.prove] * (s.extra == "bayes"), id=s.name)

@@ -25,6 +25,7 @@ from models.data.table import Table
 from models.evaluation.estimate import compute_standard_error
 from models.monitoring.table_profile import Performance, TableProfile, profile_table, to_prediction_columns
 from models.splitting.seal import Seal
+from tasks.context import RunContext
 from tasks.evaluation.package import model
 from tasks.planning import load_and_seal
 from tasks.registry.register import register
@@ -32,9 +33,10 @@ from tasks.reporting.publish import example, known_by, write_row_keys
 from tasks.run.folder import Workdir
 from tasks.run.journal import Journal
 from tasks.run.ledger import Ledger
-from tasks.session import Session
 from tasks.tracking.__main__ import CALLS
 from tasks.tracking.mirror.writer import Mirror
+from tasks.tracking.seal_book import SealBook
+from tasks.values import SealedTable
 
 
 def digits(rows: slice = slice(None), classes: int = 2) -> pd.DataFrame:
@@ -60,19 +62,23 @@ class NoPool:
         """Nothing is open."""
 
 
-class Inline(Session):
-    """A session that starts no worker and keeps its seal before it goes on."""
+class Inline(RunContext):
+    """A context that starts no worker."""
 
     def start_pool(self) -> None:
-        self.pool = NoPool()  # type: ignore[assignment]
+        self._pool = NoPool()  # type: ignore[assignment]
 
-    def keep_seal(self, settings: Mapping[str, Any]) -> None:
+
+class Waiting(SealBook):
+    """Keeps the seal in MLflow before it goes on."""
+
+    def write(self, settings: Mapping[str, Any]) -> None:
         settings = {"drawn": None, **settings}
-        self.workdir.write_json("seal.json", settings)
+        self.folder.write_json("seal.json", settings)
         self.journal.call("keep_seal_settings", settings=settings, name=self.name)
 
     @cached_property
-    def kept_seal(self) -> dict[str, Any] | None:
+    def earlier(self) -> dict[str, Any] | None:
         return self.journal.call("seal_settings", name=self.name)
 
 
@@ -91,15 +97,15 @@ def poor(work: Table) -> Any:
     return make_pipeline(columns, DummyRegressor() if work.task == "regression" else DummyClassifier())
 
 
-def profiled(session: Session, fitted: Any) -> TableProfile:
+def profiled(whole: SealedTable, fitted: Any) -> TableProfile:
     """The profile that a run would keep."""
-    work, sealed, metric = session.work, session.sealed, session.metric
-    table = session.table.take(session.work_places)
+    work, sealed, metric = whole.work_rows, whole.sealed_rows, whole.metric
+    table = whole.table.take(whole.division.work_places)
     if sealed is None:
         return profile_table(table.features, table.kinds)
     said = (fitted.predict_proba if work.classes else fitted.predict)(sealed.features)
     rows = (sealed.target, said, sealed.weight)
-    error = compute_standard_error(metric, [rows], [session.sealed_keys], 0)
+    error = compute_standard_error(metric, [rows], [whole.sealed_keys], 0)
     score = Performance(metric.name, metric.score(*rows), error, sealed.rows, "test")
     return profile_table(table.features, table.kinds, to_prediction_columns(said, work.classes), "sealed", score)
 
@@ -116,41 +122,40 @@ class Registry:
     ) -> tuple[int, Path]:  # fmt: skip
         """Version and folder of a run over the table; the model is `make(work)` fitted on the work rows. `unsafe` names
         the families for which it is pickled."""
-        session = self.begun(name, Run(data=data, target=target, name=name, **run))
-        work, folder = session.work, session.workdir.path
+        sealed = self.begun(name, Run(data=data, target=target, name=name, **run))
+        work, folder = sealed.work_rows, sealed.context.folder.path
         fitted = make(work).fit(work.features, work.target)
         joblib.dump(model(work, [("one", fitted, 1.0)]), folder / "model.joblib")
         skops.io.dump(joblib.load(folder / "model.joblib"), folder / "types.skops")
-        example(session).to_parquet(folder / "example.parquet")
-        write_row_keys(session, folder / "row_keys.npz")
-        (folder / "profile.json").write_text(json.dumps(profiled(session, fitted).as_json()))
-        session.record("run", "pipeline", status="FINISHED")
+        example(sealed).to_parquet(folder / "example.parquet")
+        write_row_keys(sealed, folder / "row_keys.npz")
+        (folder / "profile.json").write_text(json.dumps(profiled(sealed, fitted).as_json()))
+        sealed.context.record("run", "pipeline", status="FINISHED")
         found = register(
             Mirror(folder), name=name, model=str(folder / "model.joblib"), example=str(folder / "example.parquet"),
-            kinds=work.kinds, task=work.task, classes=work.classes, reading=vars(session.table.reading),
+            kinds=work.kinds, task=work.task, classes=work.classes, reading=vars(sealed.table.reading),
             trusted=skops.io.get_untrusted_types(file=folder / "types.skops"), beats_constant=True,
-            extra=known_by(session), unsafe=unsafe,
+            extra=known_by(sealed), unsafe=unsafe,
             beside=[str(folder / "row_keys.npz"), str(folder / "profile.json")],
         )  # fmt: skip
-        session.own("done")
-        session.close()
+        sealed.context.write_state("done")
+        sealed.context.close()
         return found["version"], folder
 
     def begun_seal(self, name: str, data: pd.DataFrame, **run: Any) -> Seal:
         """The seal of a run that ends there."""
-        session = self.begun(name, Run(data=data, target="target", name=name, **run))
-        session.close()
-        assert session.seal is not None
-        return session.seal
+        sealed = self.begun(name, Run(data=data, target="target", name=name, **run))
+        sealed.context.close()
+        assert sealed.division.seal is not None
+        return sealed.division.seal
 
-    def begun(self, name: str, run: Run) -> Session:
-        """A session whose rows are read and sealed."""
+    def begun(self, name: str, run: Run) -> SealedTable:
+        """A table whose rows are read and sealed."""
         self.count += 1
         folder = self.folder / f"run{self.count}"
         folder.mkdir()
         journal = Direct(folder, name, self.address, start=False)
-        session = Inline(run, name, Workdir(folder), Ledger(run.seconds, 0.0), journal)
-        session.own()
-        load_and_seal.take_in(session)
-        load_and_seal.seal(session)
-        return session
+        context = Inline(run, name, Workdir(folder), Ledger(run.seconds, 0.0), journal)
+        context.seals = Waiting(name, context.folder, journal)
+        context.write_state()
+        return load_and_seal.seal(load_and_seal.take_in(context))

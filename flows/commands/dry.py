@@ -14,97 +14,99 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.screen.tables import clock, plain
-from flows.server.begin import EARLY
+from flows.server.begin import prepare
 from models.config import Run
 from models.text.address import mask_address
 from models.tuning.strategy import MOST_TRIALS
+from tasks.context import RunContext
 from tasks.planning.search_plan import most_configurations
 from tasks.run.folder import Workdir
-from tasks.run.journal import Journal, default_address
+from tasks.run.journal import Journal, Record, default_address
 from tasks.run.ledger import Ledger
 from tasks.run.resume import model_name
-from tasks.session import Session
 from tasks.tracking import seal_copy
+from tasks.tracking.seal_book import SealBook
+from tasks.values import RunPlan
 
 
 class _Unheard:
     """A journal that nobody reads."""
 
     earlier: frozenset[str] = frozenset()
+    empty = True
 
     @property
     def tracking_uri(self) -> str:
         """The store's address as a journal has it: by this text a kept seal is found."""
         return mask_address(default_address())
 
+    def record(self, record: Record) -> None:
+        """Tells nobody."""
+
     def close(self) -> None:
         """Nothing to close."""
 
 
-class _Dry(Session):
-    """A session that leaves nothing behind."""
+class _DrySeals(SealBook):
+    """How the name's rows are sealed so far; nothing is fixed."""
 
-    def stored_seal(self) -> dict[str, Any] | None:
+    def ask_store(self) -> dict[str, Any] | None:
         """The seal that MLflow holds, asked by this process."""
-        return None if self.new_store else seal_copy.asked(self.name, default_address())
+        return None if self.store_is_new else seal_copy.asked(self.name, default_address())
 
-    def record(self, key: str, kind: Any, **values: Any) -> None:
-        """Tells nobody."""
-
-    def keep_seal(self, settings: Mapping[str, Any]) -> None:
+    def write(self, settings: Mapping[str, Any]) -> None:
         """Leaves it to the first real run to fix the seal."""
 
 
 def planned(run: Run) -> dict[str, Any]:
     """Reads, checks, seals and plans in a folder that is gone afterwards; the plan as JSON values."""
-    with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        ledger = Ledger(run.seconds, time.time())
-        session = _Dry(run, model_name(run), Workdir(Path(folder)), ledger, cast(Journal, _Unheard()))
+    with tempfile.TemporaryDirectory(prefix="nestor-") as path:
+        folder, journal = Workdir(Path(path)), cast(Journal, _Unheard())
+        context = RunContext(run, model_name(run), folder, Ledger(run.seconds, time.time()), journal)
+        context.seals = _DrySeals(context.name, folder, journal)
         try:
-            for name, stage in EARLY:
-                session.once(name, stage)
-            return _told(session)
+            return _told(prepare(context))
         finally:
-            session.close()
+            context.close()
 
 
-def _told(session: Session) -> dict[str, Any]:
-    level = session.level
-    studies = _studies(session)
+def _told(plan: RunPlan) -> dict[str, Any]:
+    scope, run = plan.scope, plan.run
+    studies = _studies(plan)
     return {
-        "name": session.name,
-        "task": session.work.task,
-        "metric": session.metric.name,
-        "objectives": [one.name for one in session.goal.beside],
-        "limits": [limit.words for limit in session.goal.limits],
-        "rows": session.work.rows,
-        "sealed": session.sealed.rows if session.sealed is not None else 0,
-        "how": asdict(level.how),
-        "families": list(level.families),
-        "left_out": dict(level.left_out),
-        "folds": list(session.folds),
+        "name": plan.context.name,
+        "task": plan.work_rows.task,
+        "metric": plan.metric.name,
+        "objectives": [one.name for one in plan.goal.beside],
+        "limits": [limit.words for limit in plan.goal.limits],
+        "rows": plan.work_rows.rows,
+        "sealed": plan.sealed_rows.rows if plan.sealed_rows is not None else 0,
+        "how": asdict(scope.how),
+        "families": list(scope.families),
+        "left_out": dict(scope.left_out),
+        "folds": list(plan.folds),
         "trials": max(studies, default=None),
         "fewest": min(studies, default=None),
-        "fits": sum(studies) * max(1, level.inner) or None,
-        "seconds": session.run.seconds,
-        "notes": session.notes,
+        "fits": sum(studies) * max(1, scope.inner) or None,
+        "seconds": run.seconds,
+        "notes": plan.context.notes,
     }
 
 
-def _studies(session: Session) -> list[int]:
+def _studies(plan: RunPlan) -> list[int]:
     """About how many configurations each study tries; empty where that is not known."""
-    most = session.level.trials or session.run.search.trials or _affordable(session)
-    every = [(name, fold) for name in session.level.families for fold in session.folds]
-    return [int(min(most, most_configurations(session, *one))) for one in every] if most else []
+    most = plan.scope.trials or plan.run.search.trials or _affordable(plan)
+    every = [(name, fold) for name in plan.scope.families for fold in plan.folds]
+    return [int(min(most, most_configurations(plan, *one))) for one in every] if most else []
 
 
-def _affordable(session: Session) -> int | None:
+def _affordable(plan: RunPlan) -> int | None:
     """About how many configurations per family and fold the time allows, when all cost what the defaults do."""
-    each = sum(session.default_seconds.get(name, 0.0) for name in session.level.families)
-    if not each or not session.run.seconds:
+    each = sum(plan.default_seconds.get(name, 0.0) for name in plan.scope.families)
+    if not each or not plan.run.seconds:
         return None
-    inner = max(1, session.level.inner)
-    afforded = int(0.8 * session.run.seconds * session.workers / (each * inner * len(session.folds)))
+    inner = max(1, plan.scope.inner)
+    afforded = int(0.8 * plan.run.seconds * plan.context.workers / (each * inner * len(plan.folds)))
     return min(MOST_TRIALS, max(1, afforded))
 
 

@@ -16,9 +16,10 @@ from rich.text import Text
 from flows.screen.tables import clock, plain
 from models.data.table import Finding
 from models.outcome import STATES, format_number
-from tasks.run.events import Event, Planned, Said, Saw, Stage, Tried
+from tasks.run.events import Began, Event, Planned, Said, Saw, Tried
+from tasks.run.stage import STAGES, TUNE
 
-_STAGES = ("read", "check", "seal", "shortlist", "tune", "conclude", "register")
+_STAGES = tuple(stage.name for stage in STAGES)
 _WORDS = {"timeout": "timed out", "memory": "out of memory"}
 _FAMILY, _CELL = 18, 11
 _LEAST = 3
@@ -57,9 +58,9 @@ class Board:
     def tell(self, event: Event, now: float | None = None) -> None:
         """Takes the event in."""
         match event:
-            case Stage(name, note):
+            case Began(name, note):
                 self.stage, self.note, self.stage_since = name, note, now or time.time()
-                self.tuning_since = self.stage_since if name == "tune" else self.tuning_since
+                self.tuning_since = self.stage_since if name == TUNE.name else self.tuning_since
             case Saw(finding):
                 self.passed += finding.verdict == "pass"
                 self.warned += [finding] if finding.verdict != "pass" else []

@@ -15,7 +15,7 @@ from flows.screen.board import Board, drawn
 from flows.screen.ending import say
 from flows.screen.tables import Safe, plain
 from tasks.run import events
-from tasks.run.events import Event, Planned, Said, Saw, Stage
+from tasks.run.events import Began, Event, Planned, Said, Saw
 
 LINE_EVERY = 10.0
 """Seconds between plain lines that tell how far a stage is."""
@@ -101,7 +101,7 @@ def _lines(board: Board, console: Console) -> Iterator[None]:
 def line(event: Event) -> str | None:
     """The event as a line of a log; None for those that only count."""
     match event:
-        case Stage(name, note):
+        case Began(name, note):
             return f"{name}: {plain(note, 200)}" if note else name
         case Saw(finding) if finding.verdict != "pass":
             return f"{finding.verdict}: {plain(finding.message, 400)}"

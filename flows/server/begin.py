@@ -6,63 +6,76 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import NoReturn
 
 from flows.screen import ending
 from flows.server import prefect_server
 from models.config import Run
 from models.errors import BudgetError
+from tasks.context import RunContext, open_run
 from tasks.execution import pool
 from tasks.planning import load_and_seal, plan
 from tasks.run import ledger
-from tasks.session import Session, opened
 from tasks.system import login, secret_addresses
-
-EARLY = (
-    ("read and check", load_and_seal.take_in),
-    ("seal", load_and_seal.seal),
-    ("check the signal", load_and_seal.signal),
-    ("shortlist", plan.shortlist),
-)
-"""The stages before tuning, in order. They need no server."""
+from tasks.system.watching import watching
+from tasks.values import RunPlan
 
 _PATIENCE = 10.0
 """Seconds that a command which is over its budget has for saying so, on the screen, in its folder and to Prefect."""
 
-_begun: ContextVar[tuple[Session, prefect_server.Handle] | None] = ContextVar("begun", default=None)
+
+@dataclass(frozen=True)
+class Beginning:
+    """What this process has begun."""
+
+    context: RunContext
+    plan: RunPlan
+    handle: prefect_server.Handle
 
 
-def now() -> tuple[Session, prefect_server.Handle] | None:
-    """The session that this process has begun, and its server."""
+_begun: ContextVar[Beginning | None] = ContextVar("begun", default=None)
+
+
+def now() -> Beginning | None:
+    """What this process has begun; None where a flow was called by itself."""
     return _begun.get()
+
+
+def prepare(context: RunContext) -> RunPlan:
+    """The stages before tuning, one after the other. They need no server."""
+    table = load_and_seal.take_in(context)
+    sealed = load_and_seal.seal(table)
+    load_and_seal.signal(sealed)
+    return plan.shortlist(sealed)
 
 
 @contextmanager
 def served() -> Iterator[dict[str, str]]:
-    """Prefect's settings for asking the begun session's server, once it answers; it is kept alive inside the block."""
-    session, handle = _begun.get() or (None, prefect_server.start())
+    """Prefect's settings for asking the begun run's server, once it answers; it is kept alive inside the block."""
+    beginning = _begun.get()
+    handle = beginning.handle if beginning else prefect_server.start()
     settings = handle.reached()
-    if session is not None:
-        session.afford_end()
+    if beginning is not None:
+        beginning.context.afford_end()
     with handle.guarded():
         yield settings
 
 
 @contextmanager
-def begun(run: Run, resume: str | None = None) -> Iterator[Session]:
-    """A session whose early stages are done; the flow called inside the block goes on with it."""
+def begun(run: Run, resume: str | None = None) -> Iterator[None]:
+    """The flow called inside the block goes on with a run whose stages before tuning are done."""
     pool.refuse_daemon()
     origin = ledger.started()
     handle = prefect_server.start()
-    with opened(run, resume, origin) as session, _held_to_time(session, handle):
+    with open_run(run, resume, origin) as context, _held_to_time(context, handle):
         with _secrets(handle):
-            for name, stage in EARLY:
-                session.once(name, stage)
-        token = _begun.set((session, handle))
+            beginning = Beginning(context, prepare(context), handle)
+        token = _begun.set(beginning)
         try:
-            yield session
+            yield
         finally:
             _begun.reset(token)
 
@@ -82,15 +95,15 @@ def _secrets(handle: prefect_server.Handle) -> Iterator[None]:
         secret_addresses.server.reset(token)
 
 
-def _close(session: Session, handle: prefect_server.Handle, why: str) -> None:
+def _close(context: RunContext, handle: prefect_server.Handle, why: str) -> None:
     """Says why the run ends, and has Prefect show it as failed where it has begun there: nobody else can, once this
     process is gone. A later command closes what could not be closed now."""
     with suppress(Exception):
         ending.say(f"Error: {why}")
     with suppress(Exception):  # a full disk, say
-        session.own("stopped")
+        context.write_state("stopped")
     with suppress(Exception):
-        flow_run = (session.workdir.read_json("run.json") or {}).get("flow_run")
+        flow_run = (context.folder.read_json("run.json") or {}).get("flow_run")
         if flow_run is None:
             return
         from prefect.states import Failed
@@ -101,36 +114,35 @@ def _close(session: Session, handle: prefect_server.Handle, why: str) -> None:
             gone.close(flow_run, Failed(message=why))
 
 
-def _end(session: Session, handle: prefect_server.Handle, why: str) -> NoReturn:
+def _end(context: RunContext, handle: prefect_server.Handle, why: str) -> NoReturn:
     """Ends this process with the exit code of a budget that is over, whatever hangs or fails meanwhile."""
     try:
-        closing = threading.Thread(target=_close, args=[session, handle, why], daemon=True, name="closing")
+        closing = threading.Thread(target=_close, args=[context, handle, why], daemon=True, name="closing")
         closing.start()
         closing.join(_PATIENCE)
     finally:
         os._exit(BudgetError.exit_code)
 
 
-@contextmanager
-def _held_to_time(session: Session, handle: prefect_server.Handle) -> Iterator[None]:
+def _held_to_time(context: RunContext, handle: prefect_server.Handle) -> AbstractContextManager[None]:
     """Inside the block a command that overruns its budget is ended: a last resort against what no worker process can be
     killed for, such as a table that takes minutes to read. Once there is something to deliver the run may take the
     time that its end needs."""
-    over = threading.Event()
+    limit = context.ledger.limit
+    if limit is None or not ledger.is_command() or context.is_resumed_with_records:
+        return nullcontext()
+    usual = max(4.0, 0.04 * limit)
 
-    def watch(limit: float) -> None:
-        while not over.wait(0.2):
-            if session.ledger.left < 0 and session.ledger.left < -session.overtime:
-                late = "the end hangs" if session.deliverable else "no model can be made of what is fitted so far"
-                why = (
-                    f"The budget of {limit:.0f} s is over, and {late}. What is finished is kept: the same command with "
-                    "--resume and a larger --budget goes on."
-                )
-                _end(session, handle, why)
+    def look() -> None:
+        if context.ledger.left > -usual:
+            return
+        overtime = context.overtime()
+        if context.ledger.left < -usual - (overtime or 0.0):
+            late = "the end hangs" if overtime is not None else "no model can be made of what is fitted so far"
+            why = (
+                f"The budget of {limit:.0f} s is over, and {late}. What is finished is kept: the same command with "
+                "--resume and a larger --budget goes on."
+            )
+            _end(context, handle, why)
 
-    if session.ledger.limit is not None and ledger.is_command() and not session.recorded:
-        threading.Thread(target=watch, args=[session.ledger.limit], daemon=True, name="overtime").start()
-    try:
-        yield
-    finally:
-        over.set()
+    return watching(look, "overtime")

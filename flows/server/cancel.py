@@ -6,7 +6,6 @@ is raised in the main thread, once, every stage ends what it has started, and th
 
 from __future__ import annotations
 
-import contextvars
 import signal
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,8 @@ from prefect import get_client
 from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.runtime import flow_run
 
+from tasks.system.watching import watching
+
 EVERY = 1.0
 """Seconds between two looks at the run's state."""
 SENTENCE = "Cancelled. What is finished is kept: Retry on this page, or the same command with --resume, goes on."
@@ -30,23 +31,19 @@ def obeyed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    over, before = threading.Event(), signal.getsignal(signal.SIGTERM)
-    ids = _own_ids()
+    before, ids = signal.getsignal(signal.SIGTERM), _own_ids()
 
-    def watch() -> None:
-        while not over.wait(EVERY):
-            if is_cancelled(ids):
-                signal.raise_signal(signal.SIGTERM)  # Python runs the handler in the main thread
-                return
+    def look() -> bool:
+        cancelled = is_cancelled(ids)
+        if cancelled:
+            signal.raise_signal(signal.SIGTERM)  # Python runs the handler in the main thread
+        return cancelled
 
     signal.signal(signal.SIGTERM, _once())
-    # The context holds the server's address.
-    looking = contextvars.copy_context()
-    threading.Thread(target=looking.run, args=(watch,), daemon=True, name="cancel").start()
     try:
-        yield
+        with watching(look, "cancel", EVERY):
+            yield
     finally:
-        over.set()
         signal.signal(signal.SIGTERM, before)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import threading
 import time
@@ -15,67 +14,61 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from flows.screen.board import Board
 from models.text.safe import shorten
-from tasks.planning import plan
+from tasks.context import RunContext
+from tasks.planning.plan import planned
 from tasks.run import events
-from tasks.session import Session
+from tasks.run.stage import EVALUATE, STAGES, TUNE
+from tasks.system.watching import watching
+from tasks.values import RunPlan
 
 EVERY = 3.0
 """Seconds between two looks; the page itself looks less often."""
-_LATER = {"conclude": 0.93, "register": 0.97}
-"""How far these stages are where trials are counted: tuning is the first nine tenths."""
-
 log = logging.getLogger("nestor.meter")
 
 
 @contextmanager
-def shown(session: Session) -> Iterator[None]:
+def shown(context: RunContext, plan: RunPlan | None) -> Iterator[None]:
     """Inside the block the run's page shows how far it is. What the server does not take is left out: the run goes on
     at its own pace, since only a thread of its own waits for the server."""
-    board, lock, over = Board(session.ledger.origin, session.ledger.limit), threading.Lock(), threading.Event()
-    if hasattr(session, "level"):  # the command has planned before the flow began
-        board.tell(plan.planned(session))
-    ended = ["stopped"]
+    board, lock = Board(context.ledger.origin, context.ledger.limit), threading.Lock()
+    if plan is not None:  # the command has planned before the flow began
+        board.tell(planned(plan))
+    artifact: list[UUID] = []
+    outcome: list[str] = []
 
     def told(event: events.Event) -> None:
         with lock:
             board.tell(event)
 
     def draw() -> None:
-        artifact: UUID | None = None
-        while True:
-            last = over.wait(EVERY if artifact else 0.0)
-            with lock:
-                share, text = share_done(board, time.time()), board.summary(time.time())
-            if last:
-                share, text = (1.0, f"{text}: done") if ended[0] == "done" else (share, f"{text}: {ended[0]}")
-            try:
-                if artifact is None:
-                    artifact = cast(UUID, create_progress_artifact(100 * share, "nestor-progress", text))
-                else:
-                    update_progress_artifact(artifact, 100 * share, text)
-            except Exception as error:
-                log.warning("Prefect does not take the progress: %s", shorten(error, 200))
-                over.wait(EVERY)
-            if last:
-                return
+        with lock:
+            share, text = share_done(board, time.time()), board.summary(time.time())
+        if outcome:
+            share, text = (1.0 if outcome == ["done"] else share), f"{text}: {outcome[0]}"
+        try:
+            if artifact:
+                update_progress_artifact(artifact[0], 100 * share, text)
+            else:
+                artifact.append(cast(UUID, create_progress_artifact(100 * share, "nestor-progress", text)))
+        except Exception as error:
+            log.warning("Prefect does not take the progress: %s", shorten(error, 200))
 
-    # The context holds the flow run, whose artifact it is, and the server's address.
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(draw,), daemon=True, name="meter")
-    thread.start()
-    try:
-        with events.listening(told):
+    # The watch's context holds the flow run, whose artifact it is, and the server's address.
+    with events.listening(told), watching(draw, "meter", EVERY, last=draw):
+        try:
             yield
-        ended[0] = "done"
-    finally:
-        over.set()
-        thread.join(2.0)
+        except BaseException:
+            outcome.append("stopped")
+            raise
+        outcome.append("done")
 
 
 def share_done(board: Board, now: float) -> float:
     """The share that is done, 1 only at the very end."""
-    if board.budget is None and board.stage in _LATER:
-        return _LATER[board.stage]
+    begins = {stage.name: stage.begins for stage in STAGES if stage != TUNE}
+    if board.budget is None and board.stage in begins:
+        return begins[board.stage]
     done = board.done(now)
     if done is None:
-        return 0.02
-    return min(0.99, done[0] if board.budget else 0.02 + 0.88 * done[0])
+        return TUNE.begins
+    return min(0.99, done[0] if board.budget else TUNE.begins + (EVALUATE.begins - TUNE.begins) * done[0])

@@ -15,13 +15,12 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ import psutil
 from models.errors import NestorError
 from tasks.system import login, private, proxy
 from tasks.system import process as owner
+from tasks.system.watching import watching
 
 IDLE = 600.0
 """Seconds without a request or an open connection after which a server ends."""
@@ -93,22 +93,17 @@ class Handle:
         known = {"PREFECT_API_AUTH_STRING": login.kept(self.home.parent)} if self.home else {}
         return {"PREFECT_API_URL": url, **known}
 
-    @contextmanager
-    def guarded(self, every: float = 1.0) -> Iterator[None]:
+    def guarded(self, every: float = 1.0) -> AbstractContextManager[None]:
         """Inside the block a server of our own that dies is started anew at the same address."""
-        over = threading.Event()
+        home = self.home
+        if home is None:
+            return nullcontext()
 
-        def guard(home: Path) -> None:
-            while not over.wait(every):
-                if process_of(recorded(home)) is None:
-                    start(home.parent)
+        def guard() -> None:
+            if process_of(recorded(home)) is None:
+                start(home.parent)
 
-        if self.home:
-            threading.Thread(target=guard, args=[self.home], daemon=True, name="server-guard").start()
-        try:
-            yield
-        finally:
-            over.set()
+        return watching(guard, "server-guard", every)
 
 
 def start(root: Path | str = "mlruns", idle: float = IDLE) -> Handle:

@@ -6,8 +6,6 @@ taken although no other retraining runs is stale (a server that is started anew 
 
 from __future__ import annotations
 
-import contextvars
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +28,7 @@ from tasks.run.fingerprint import sign
 from tasks.run.folder import Workdir
 from tasks.run.resume import ROOT
 from tasks.system import process
+from tasks.system.watching import watching
 
 LEASE = 60.0
 """Seconds that a lease lasts; the server allows no less."""
@@ -52,14 +51,10 @@ def taken(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) -> I
         lease = _slot(client, name, limit, overlap, flow_run_id)
     kept = _records() / f"{flow_run_id}.json"
     _write(kept, name, limit, lease, flow_run_id)
-    over = threading.Event()
-    # which server is used stands in this thread's context
-    renewing = contextvars.copy_context()
-    threading.Thread(target=renewing.run, args=(_renewing, lease, over), daemon=True, name="lease").start()
     try:
-        yield
+        with watching(lambda: _renew(lease), "lease", EVERY):
+            yield
     finally:
-        over.set()
         # a server that is gone by now must not cost the result: the next retraining clears the slot
         with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
             client.release_concurrency_slots_with_lease(lease)
@@ -124,11 +119,10 @@ def _slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, flow_r
         time.sleep(POLL)
 
 
-def _renewing(lease: UUID, over: threading.Event) -> None:
-    """Renews the lease until it is over. A server that does not answer for a while costs the slot, not the run."""
-    while not over.wait(EVERY):
-        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
-            client.renew_concurrency_lease(lease, LEASE)
+def _renew(lease: UUID) -> None:
+    """Renews the lease. A server that does not answer for a while costs the slot, not the run."""
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        client.renew_concurrency_lease(lease, LEASE)
 
 
 def _others(client: SyncPrefectClient, name: str, flow_run_id: str) -> bool:

@@ -54,10 +54,10 @@ class LeafBoxes:
         """The mean over all other columns at these places of one, less the mean over the cube."""
         return self.covers(column, places) @ (self.weight / self.width[:, column])
 
-    def across(self, one: int, other: int, places: np.ndarray, others: np.ndarray) -> np.ndarray:
+    def across(self, column: int, other: int, places: np.ndarray, others: np.ndarray) -> np.ndarray:
         """The mean over all but two columns at each pair of places, less the mean over the cube."""
-        density = self.weight / (self.width[:, one] * self.width[:, other])
-        return (self.covers(one, places) * density) @ self.covers(other, others).T
+        density = self.weight / (self.width[:, column] * self.width[:, other])
+        return (self.covers(column, places) * density) @ self.covers(other, others).T
 
 
 def to_leaf_boxes(tree: Any, columns: int) -> LeafBoxes:
@@ -76,26 +76,26 @@ def to_leaf_boxes(tree: Any, columns: int) -> LeafBoxes:
 
 def list_trees(forest: RandomForestRegressor) -> list[LeafBoxes]:
     """Every tree of a fitted forest."""
-    return [to_leaf_boxes(one.tree_, one.tree_.n_features) for one in forest.estimators_]
+    return [to_leaf_boxes(estimator.tree_, estimator.tree_.n_features) for estimator in forest.estimators_]
 
 
 def compute_shares(tree: LeafBoxes) -> np.ndarray:
     """A square of shares of the tree's variance over the cube: on the diagonal what each column does alone, beside it
     what two do together beyond that; nothing where the tree says one thing."""
     columns = tree.low.shape[1]
-    found = np.zeros((columns, columns))
+    shares = np.zeros((columns, columns))
     if tree.variance <= 0:
-        return found
+        return shares
     cells = [_list_cells(tree, column) for column in range(columns)]
-    split = [column for column in range(columns) if len(cells[column][0]) > 1]
-    for column in split:
+    candidates = [column for column in range(columns) if len(cells[column][0]) > 1]
+    for column in candidates:
         places, sizes = cells[column]
-        found[column, column] = sizes @ tree.along(column, places) ** 2
-    for one, other in combinations(split, 2):
-        (places, sizes), (others, breadths) = cells[one], cells[other]
-        whole = sizes @ tree.across(one, other, places, others) ** 2 @ breadths
-        found[one, other] = found[other, one] = max(0.0, whole - found[one, one] - found[other, other])
-    return found / tree.variance
+        shares[column, column] = sizes @ tree.along(column, places) ** 2
+    for column, other in combinations(candidates, 2):
+        (places, sizes), (others, breadths) = cells[column], cells[other]
+        total = sizes @ tree.across(column, other, places, others) ** 2 @ breadths
+        shares[column, other] = shares[other, column] = max(0.0, total - shares[column, column] - shares[other, other])
+    return shares / tree.variance
 
 
 def _list_cells(tree: LeafBoxes, column: int) -> tuple[np.ndarray, np.ndarray]:
@@ -106,12 +106,12 @@ def _list_cells(tree: LeafBoxes, column: int) -> tuple[np.ndarray, np.ndarray]:
 
 def compute_curve(forest: Sequence[LeafBoxes], column: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the forest says at these places of a column, averaged over all others, and its spread over the trees."""
-    said = np.array([tree.mean + tree.along(column, places) for tree in forest])
-    return said.mean(axis=0), said.std(axis=0)
+    curves = np.array([tree.mean + tree.along(column, places) for tree in forest])
+    return curves.mean(axis=0), curves.std(axis=0)
 
 
 def compute_surface(
-    forest: Sequence[LeafBoxes], one: int, other: int, places: np.ndarray, others: np.ndarray
+    forest: Sequence[LeafBoxes], column: int, other: int, places: np.ndarray, others: np.ndarray
 ) -> np.ndarray:
     """What the forest says at each pair of places of two columns, averaged over all others."""
-    return np.mean([tree.mean + tree.across(one, other, places, others) for tree in forest], axis=0)
+    return np.mean([tree.mean + tree.across(column, other, places, others) for tree in forest], axis=0)

@@ -125,17 +125,19 @@ def gather_trials(studies: Mapping[str, Sequence[Trial]], greater_is_better: boo
     levelled: a study whose default had bad luck would else hold all the best trials."""
     sign = 1.0 if greater_is_better else -1.0
     rows = [
-        (which, trial, sign * (np.mean(trial.scores) - np.mean(first.scores[: len(trial.scores)])))
-        for which, trials in enumerate(studies.values())
+        (index, trial, sign * (np.mean(trial.scores) - np.mean(first.scores[: len(trial.scores)])))
+        for index, trials in enumerate(studies.values())
         if (first := next((t for t in trials if t.inner is not None and math.isfinite(t.inner)), None)) is not None
         for trial in trials
         if _is_whole_fit(trial) and len(trial.scores) <= len(first.scores)
     ]
     space = _join_spaces([trial for _, trial, _ in rows])
     rows = [row for row in rows if all(_is_alike(space.get(n, d), d) for n, d in row[1].distributions.items())]
-    asked = [[to_place(d, t.params[n]) if n in t.params else math.nan for n, d in space.items()] for _, t, _ in rows]
-    places = np.array(asked, dtype=float).reshape(len(rows), len(space))
-    study = np.array([which for which, _, _ in rows], dtype=int)
+    coordinates = [
+        [to_place(d, t.params[n]) if n in t.params else math.nan for n, d in space.items()] for _, t, _ in rows
+    ]
+    places = np.array(coordinates, dtype=float).reshape(len(rows), len(space))
+    study = np.array([index for index, _, _ in rows], dtype=int)
     gain = _fence_gains(np.array([gain for _, _, gain in rows], dtype=float))
     return TrialTable(
         space,
@@ -149,7 +151,7 @@ def gather_trials(studies: Mapping[str, Sequence[Trial]], greater_is_better: boo
             sum(kind(t) and t.score is not None for ts in studies.values() for t in ts)
             for kind in (_is_partial, _is_schedule_step)
         ),
-        over_all=frozenset(which for which, name in enumerate(studies) if name.rpartition("/")[2] == ALL),
+        over_all=frozenset(index for index, name in enumerate(studies) if name.rpartition("/")[2] == ALL),
     )
 
 
@@ -177,132 +179,142 @@ def _level_studies(places: np.ndarray, gain: np.ndarray, study: np.ndarray) -> n
     """The gains less what sets each study apart from the others: the median of what a forest over all leaves open."""
     if len(gain) < FEWEST or len(np.unique(study)) < 2 or not places.shape[1]:
         return gain
-    left = gain - _make_forest(_TREES, 0).fit(places, gain).oob_prediction_
-    apart = {one: np.nanmedian(left[study == one]) for one in np.unique(study)}
-    shift = np.nan_to_num([apart[one] for one in study])
+    residuals = gain - _make_forest(_TREES, 0).fit(places, gain).oob_prediction_
+    medians = {number: np.nanmedian(residuals[study == number]) for number in np.unique(study)}
+    shift = np.nan_to_num([medians[number] for number in study])
     return gain - shift + shift.mean()
 
 
 def _join_spaces(trials: Sequence[Trial]) -> dict[str, BaseDistribution]:
-    found: dict[str, BaseDistribution] = {}
+    space: dict[str, BaseDistribution] = {}
     for trial in trials:
-        for name, one in trial.distributions.items():
-            found[name] = _join_ranges(found[name], one) if name in found else one
-    return {name: one for name, one in found.items() if not one.single()}
+        for name, distribution in trial.distributions.items():
+            space[name] = _join_ranges(space[name], distribution) if name in space else distribution
+    return {name: distribution for name, distribution in space.items() if not distribution.single()}
 
 
-def _join_ranges(one: Any, other: Any) -> Any:
+def _join_ranges(distribution: Any, other: Any) -> Any:
     """A range over both; the first where they are of different kinds."""
-    if one == other or not _is_alike(one, other):
-        return one
-    if isinstance(one, CategoricalDistribution):
-        return CategoricalDistribution(list(dict.fromkeys((*one.choices, *other.choices))))
-    step: Any = one.step if one.step == other.step else 1 if isinstance(one, IntDistribution) else None
-    return type(one)(min(one.low, other.low), max(one.high, other.high), log=one.log, step=step)
+    if distribution == other or not _is_alike(distribution, other):
+        return distribution
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution(list(dict.fromkeys((*distribution.choices, *other.choices))))
+    step: Any = (
+        distribution.step
+        if distribution.step == other.step
+        else 1
+        if isinstance(distribution, IntDistribution)
+        else None
+    )
+    return type(distribution)(
+        min(distribution.low, other.low), max(distribution.high, other.high), log=distribution.log, step=step
+    )
 
 
-def _is_alike(one: Any, other: Any) -> bool:
+def _is_alike(distribution: Any, other: Any) -> bool:
     """Whether both are choices, or numbers of one kind on one scale; a family may be changed between two runs."""
-    return type(one) is type(other) and getattr(one, "log", None) == getattr(other, "log", None)
+    return type(distribution) is type(other) and getattr(distribution, "log", None) == getattr(other, "log", None)
 
 
-def mark_trials_with(found: TrialTable, names: Sequence[str]) -> np.ndarray:
+def mark_trials_with(table: TrialTable, names: Sequence[str]) -> np.ndarray:
     """The trials in which all of these hyperparameters were asked for."""
-    columns = [list(found.space).index(name) for name in names]
-    return np.asarray(~np.isnan(found.places[:, columns]).any(axis=1))
+    columns = [list(table.space).index(name) for name in names]
+    return np.asarray(~np.isnan(table.places[:, columns]).any(axis=1))
 
 
 # --- How much each matters -------------------------------------------------------------------------------------------
 
 
-def measure_importance(found: TrialTable, seed: int = 0) -> Importance:
+def measure_importance(table: TrialTable, seed: int = 0) -> Importance:
     """What mattered; the same for the same trials and seed.
 
     Intervals: by how much the same differs between 12 bootstrap samples of whole studies (of trials, where there are
     under 3 studies), with a smaller forest for each. A refit's study has the rows of the others, so it counts but is
     not drawn beside them. What the trees' own chance adds to that is left in."""
-    complete = int(found.complete.sum())
-    counted = Importance(len(found.gain), complete, found.studies, left_out=_describe_left_out(found))
-    if complete < FEWEST:
-        few = f"{complete} complete trials are too few to tell what mattered: {FEWEST} are needed."
-        return replace(counted, lack=f"{few} {counted.left_out}".strip())
-    if np.ptp(found.gain) <= 0 or not found.space:
-        return replace(counted, lack="All trials scored the same." if found.space else "There was nothing to choose.")
-    bags = [found.take(rows) for rows in _draw_samples(found, np.random.default_rng(seed))]
-    best = _measure_ped_anova(found, bags)
+    count = int(table.complete.sum())
+    importance = Importance(len(table.gain), count, table.studies, left_out=_describe_left_out(table))
+    if count < FEWEST:
+        sentence = f"{count} complete trials are too few to tell what mattered: {FEWEST} are needed."
+        return replace(importance, lack=f"{sentence} {importance.left_out}".strip())
+    if np.ptp(table.gain) <= 0 or not table.space:
+        return replace(
+            importance, lack="All trials scored the same." if table.space else "There was nothing to choose."
+        )
+    bags = [table.take(rows) for rows in _draw_samples(table, np.random.default_rng(seed))]
+    best = _measure_ped_anova(table, bags)
     hyperparameters: list[HyperparameterImportance] = []
     pairs: list[tuple[str, str, Interval]] = []
-    explained: float | None = None
-    for columns, mine, rows in _list_conditions(found):
-        if found.complete[rows].sum() < FEWEST:
-            hyperparameters += [HyperparameterImportance(columns[k], int(rows.sum())) for k in mine]
+    share: float | None = None
+    for columns, positions, rows in _list_conditions(table):
+        if table.complete[rows].sum() < FEWEST:
+            hyperparameters += [HyperparameterImportance(columns[k], int(rows.sum())) for k in positions]
             continue
-        forest = fit_gain_forest(found, columns, rows, seed)
-        square, drawn = _average_shares(list_trees(forest)), _compute_sample_shares(bags, columns, seed)
-        explained = _measure_explained(found, columns, rows, seed) if explained is None else explained
+        forest = fit_gain_forest(table, columns, rows, seed)
+        square, samples = _average_shares(list_trees(forest)), _compute_sample_shares(bags, columns, seed)
+        share = _measure_explained(table, columns, rows, seed) if share is None else share
         hyperparameters += [
             HyperparameterImportance(
-                columns[k], int(rows.sum()), _make_interval(square[k, k], drawn[:, k, k]),
-                _make_interval(square[k].sum(), drawn[:, k].sum(axis=1)), best[columns[k]],
+                columns[k], int(rows.sum()), _make_interval(square[k, k], samples[:, k, k]),
+                _make_interval(square[k].sum(), samples[:, k].sum(axis=1)), best[columns[k]],
             )
-            for k in mine
+            for k in positions
         ]  # fmt: skip
         pairs += [
-            (columns[i], columns[k], _make_interval(square[i, k], drawn[:, i, k]))
+            (columns[i], columns[k], _make_interval(square[i, k], samples[:, i, k]))
             for i, k in combinations(range(len(columns)), 2)
-            if i in mine or k in mine
+            if i in positions or k in positions
         ]
     return replace(
-        counted,
-        explained=max(0.0, explained or 0.0),
+        importance,
+        explained=max(0.0, share or 0.0),
         hyperparameters=tuple(sorted(hyperparameters, key=lambda h: -(h.whole.value * h.trials if h.whole else -1.0))),
         pairs=tuple(sorted(pairs, key=lambda p: -p[2].value)),
     )
 
 
-def _describe_left_out(found: TrialTable) -> str:
-    kinds = ((found.parts, "partial trial"), (found.steps, "schedule step"))
-    there = " and ".join(f"{count:,} {kind}{'s' * (count > 1)}" for count, kind in kinds if count)
-    return f"{there} are not counted: their scores can't be compared with those of whole fits." if there else ""
+def _describe_left_out(table: TrialTable) -> str:
+    kinds = ((table.parts, "partial trial"), (table.steps, "schedule step"))
+    trials = " and ".join(f"{count:,} {kind}{'s' * (count > 1)}" for count, kind in kinds if count)
+    return f"{trials} are not counted: their scores can't be compared with those of whole fits." if trials else ""
 
 
-def _list_conditions(found: TrialTable) -> Iterator[tuple[list[str], list[int], np.ndarray]]:
+def _list_conditions(table: TrialTable) -> Iterator[tuple[list[str], list[int], np.ndarray]]:
     """For each set of trials that some hyperparameters have to themselves: all that are asked for in every one of
     these, unless it is always the same there, which of them are those, and the trials; first what every trial has."""
-    there, names = ~np.isnan(found.places), list(found.space)
-    for rows in sorted({tuple(column) for column in there.T}, key=lambda r: (-sum(r), r)):
+    presence, names = ~np.isnan(table.places), list(table.space)
+    for rows in sorted({tuple(column) for column in presence.T}, key=lambda r: (-sum(r), r)):
         trials = np.array(rows)
-        asked = [k for k in range(len(names)) if there[trials, k].all()]
-        columns = [k for k in asked if tuple(there[:, k]) == rows or np.ptp(found.places[trials, k]) > 0]
-        mine = [number for number, k in enumerate(columns) if tuple(there[:, k]) == rows]
-        yield [names[k] for k in columns], mine, trials
+        indices = [k for k in range(len(names)) if presence[trials, k].all()]
+        columns = [k for k in indices if tuple(presence[:, k]) == rows or np.ptp(table.places[trials, k]) > 0]
+        positions = [number for number, k in enumerate(columns) if tuple(presence[:, k]) == rows]
+        yield [names[k] for k in columns], positions, trials
 
 
-def fit_gain_forest(found: TrialTable, columns: Sequence[str], rows: np.ndarray, seed: int, count: int = _TREES) -> Any:
+def fit_gain_forest(table: TrialTable, columns: Sequence[str], rows: np.ndarray, seed: int, count: int = _TREES) -> Any:
     """A forest that foretells the gains of these trials from these hyperparameters' places."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a trial that is in every tree's sample has no score out of it
-        return _make_forest(count, seed).fit(_take_places(found, columns, rows), found.gain[rows])
+        return _make_forest(count, seed).fit(_take_places(table, columns, rows), table.gain[rows])
 
 
-def _take_places(found: TrialTable, columns: Sequence[str], rows: np.ndarray) -> np.ndarray:
+def _take_places(table: TrialTable, columns: Sequence[str], rows: np.ndarray) -> np.ndarray:
     """The places of these hyperparameters in these trials."""
-    names = list(found.space)
-    return found.places[rows][:, [names.index(c) for c in columns]]
+    names = list(table.space)
+    return table.places[rows][:, [names.index(c) for c in columns]]
 
 
-def _measure_explained(found: TrialTable, columns: Sequence[str], rows: np.ndarray, seed: int) -> float:
+def _measure_explained(table: TrialTable, columns: Sequence[str], rows: np.ndarray, seed: int) -> float:
     """The share of the gains' variance that a forest foretells of configurations that it has not seen. Folds may have
     tried the same ones, as with a grid, so equal ones are held out together."""
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
-    X, gain = _take_places(found, columns, rows), found.gain[rows]
-    alike = np.unique(X, axis=0, return_inverse=True)[1].ravel()
-    parts = min(_HELD_OUT, alike.max() + 1)
+    X, gain = _take_places(table, columns, rows), table.gain[rows]
+    groups = np.unique(X, axis=0, return_inverse=True)[1].ravel()
+    parts = min(_HELD_OUT, groups.max() + 1)
     if parts < 2 or np.ptp(gain) <= 0:
         return 0.0
-    told = cross_val_predict(_make_forest(_BAG_TREES, seed), X, gain, groups=alike, cv=GroupKFold(parts))
-    return float(1 - np.sum((gain - told) ** 2) / np.sum((gain - gain.mean()) ** 2))
+    predictions = cross_val_predict(_make_forest(_BAG_TREES, seed), X, gain, groups=groups, cv=GroupKFold(parts))
+    return float(1 - np.sum((gain - predictions) ** 2) / np.sum((gain - gain.mean()) ** 2))
 
 
 def _make_forest(count: int, seed: int) -> RandomForestRegressor:
@@ -314,68 +326,68 @@ def _make_forest(count: int, seed: int) -> RandomForestRegressor:
     )
 
 
-def _draw_samples(found: TrialTable, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _draw_samples(table: TrialTable, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Rows of whole studies drawn with replacement, those of refits aside where there are others; of trials, where
     there are too few studies."""
-    every = [int(one) for one in np.unique(found.study)]
-    studies = [one for one in every if one not in found.over_all] or every
+    numbers = [int(study) for study in np.unique(table.study)]
+    studies = [study for study in numbers if study not in table.over_all] or numbers
     for _ in range(_BAGS):
         if len(studies) < 3:
-            yield rng.integers(len(found.gain), size=len(found.gain))
+            yield rng.integers(len(table.gain), size=len(table.gain))
         else:
-            drawn = rng.choice(studies, len(studies))
-            yield np.concatenate([np.flatnonzero(found.study == one) for one in drawn])
+            sample = rng.choice(studies, len(studies))
+            yield np.concatenate([np.flatnonzero(table.study == study) for study in sample])
 
 
 def _compute_sample_shares(bags: Sequence[TrialTable], columns: Sequence[str], seed: int) -> np.ndarray:
     """The shares in each sample that has enough trials with these hyperparameters."""
-    found = []
+    shares = []
     for number, bag in enumerate(bags):
         rows = mark_trials_with(bag, columns)
         if rows.sum() >= FEWEST and np.ptp(bag.gain[rows]) > 0:
-            found.append(_average_shares(list_trees(fit_gain_forest(bag, columns, rows, seed + number, _BAG_TREES))))
-    return np.array(found).reshape(-1, len(columns), len(columns))
+            shares.append(_average_shares(list_trees(fit_gain_forest(bag, columns, rows, seed + number, _BAG_TREES))))
+    return np.array(shares).reshape(-1, len(columns), len(columns))
 
 
 def _average_shares(forest: Sequence[LeafBoxes]) -> np.ndarray:
     """The shares of all trees that say more than one thing."""
-    found = [compute_shares(tree) for tree in forest if tree.variance > 0]
-    return np.mean(found, axis=0) if found else np.zeros((forest[0].low.shape[1],) * 2)
+    shares = [compute_shares(tree) for tree in forest if tree.variance > 0]
+    return np.mean(shares, axis=0) if shares else np.zeros((forest[0].low.shape[1],) * 2)
 
 
-def _make_interval(value: float, drawn: np.ndarray) -> Interval:
+def _make_interval(value: float, samples: np.ndarray) -> Interval:
     """The share with what it is in the samples as its error; the whole range where there are no samples."""
-    error = float(np.std(drawn, ddof=1)) if len(drawn) > 1 else math.inf
+    error = float(np.std(samples, ddof=1)) if len(samples) > 1 else math.inf
     value = float(min(1.0, max(0.0, value)))
     return Interval(value, max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error))
 
 
-def _measure_ped_anova(found: TrialTable, bags: Sequence[TrialTable]) -> dict[str, Interval]:
+def _measure_ped_anova(table: TrialTable, bags: Sequence[TrialTable]) -> dict[str, Interval]:
     """Optuna's PED-ANOVA of the trials."""
-    drawn = [_compute_ped_parts(bag) for bag in bags]
+    samples = [_compute_ped_parts(bag) for bag in bags]
     return {
-        name: _make_interval(part, np.array([one[name] for one in drawn]))
-        for name, part in _compute_ped_parts(found).items()
+        name: _make_interval(part, np.array([sample[name] for sample in samples]))
+        for name, part in _compute_ped_parts(table).items()
     }
 
 
-def _compute_ped_parts(found: TrialTable) -> dict[str, float]:
+def _compute_ped_parts(table: TrialTable) -> dict[str, float]:
     """What tells the best from all trials by hyperparameter, summing to 1 unless nothing does."""
-    share = min(0.5, max(_TOP, _TOP_TRIALS / len(found.gain)))
+    share = min(0.5, max(_TOP, _TOP_TRIALS / len(table.gain)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of conditions with one trial: they count for nothing
-        parts = PedAnovaImportanceEvaluator(target_quantile=share).evaluate(_to_optuna_study(found))
-    whole = sum(parts.values())
-    return {name: float(parts.get(name, 0.0) / whole) if whole > 0 else 0.0 for name in found.space}
+        parts = PedAnovaImportanceEvaluator(target_quantile=share).evaluate(_to_optuna_study(table))
+    total = sum(parts.values())
+    return {name: float(parts.get(name, 0.0) / total) if total > 0 else 0.0 for name in table.space}
 
 
-def _to_optuna_study(found: TrialTable) -> optuna.Study:
+def _to_optuna_study(table: TrialTable) -> optuna.Study:
     study = optuna.create_study(direction="maximize")
     study.add_trials(
         [
-            create_trial(value=float(gain), params=params, distributions={n: found.space[n] for n in params})
-            for gain, every in zip(found.gain, found.params, strict=True)
-            if (params := {n: v for n, v in every.items() if n in found.space})
+            create_trial(value=float(gain), params=params, distributions={n: table.space[n] for n in params})
+            for gain, settings in zip(table.gain, table.params, strict=True)
+            if (params := {n: v for n, v in settings.items() if n in table.space})
         ]
     )
     return study

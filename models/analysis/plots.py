@@ -74,15 +74,15 @@ def _make_figure(title: str, x: str, y: str, size: tuple[float, float] = (3.5, 2
 def plot_intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int = 0) -> Figure:
     """Scores with their intervals, one under the other; the first `marks` rows stand out."""
     figure, axes = _make_figure("", shorten(metric), "", (WIDE, 0.8 + 0.24 * len(rows)))
-    low, high = _choose_interval_range([one for _, one in rows], marks)
-    for place, (_, one) in enumerate(rows):
+    low, high = _choose_interval_range([interval for _, interval in rows], marks)
+    for place, (_, interval) in enumerate(rows):
         colour = SERIES[0] if place < marks else SERIES[8]
-        if one.low is not None and one.high is not None:
-            ends = np.clip([_find_lowest(one), _find_highest(one)], low, high)
+        if interval.low is not None and interval.high is not None:
+            ends = np.clip([_find_lowest(interval), _find_highest(interval)], low, high)
             axes.plot(ends, [place, place], color=colour, linewidth=2, solid_capstyle="round")
-        axes.plot([one.value], [place], "o", color=colour, markersize=5.5)
-        for end, beyond, mark in ((low, _find_lowest(one) < low, 8), (high, _find_highest(one) > high, 9)):
-            if beyond:  # an arrow: it goes on
+        axes.plot([interval.value], [place], "o", color=colour, markersize=5.5)
+        for end, overflow, mark in ((low, _find_lowest(interval) < low, 8), (high, _find_highest(interval) > high, 9)):
+            if overflow:  # an arrow: it goes on
                 axes.plot([end], [place], marker=mark, color=colour, markersize=6, clip_on=False)
     room = 0.04 * (high - low) or 1e-3
     axes.set_xlim(low - room, high + room)
@@ -96,25 +96,29 @@ def plot_intervals(rows: Sequence[tuple[str, Interval]], metric: str, marks: int
 
 def _choose_interval_range(rows: Sequence[Interval], marks: int) -> tuple[float, float]:
     """The scores between which a picture shows these: the first `marks` whole, of the others what is not far off."""
-    widths = [_find_highest(one) - _find_lowest(one) for one in rows]
-    first = [end for one in rows[:marks] for end in (_find_lowest(one), _find_highest(one))]
-    low, high = choose_window(np.array([one.value for one in rows]), 3 * float(np.median(widths)))
-    near = [one for one in rows if low <= one.value <= high]
-    short = [one for one in near if _find_highest(one) - _find_lowest(one) <= 10 * float(np.median(widths))]
+    widths = [_find_highest(interval) - _find_lowest(interval) for interval in rows]
+    first = [end for interval in rows[:marks] for end in (_find_lowest(interval), _find_highest(interval))]
+    low, high = choose_window(np.array([interval.value for interval in rows]), 3 * float(np.median(widths)))
+    inliers = [interval for interval in rows if low <= interval.value <= high]
+    short = [
+        interval
+        for interval in inliers
+        if _find_highest(interval) - _find_lowest(interval) <= 10 * float(np.median(widths))
+    ]
     ends = [
         *first,
-        *(end for one in short for end in (_find_lowest(one), _find_highest(one))),
-        *(one.value for one in near),
+        *(end for interval in short for end in (_find_lowest(interval), _find_highest(interval))),
+        *(interval.value for interval in inliers),
     ]
     return min(ends), max(ends)
 
 
-def _find_lowest(one: Interval) -> float:
-    return one.low if one.low is not None and math.isfinite(one.low) else one.value
+def _find_lowest(interval: Interval) -> float:
+    return interval.low if interval.low is not None and math.isfinite(interval.low) else interval.value
 
 
-def _find_highest(one: Interval) -> float:
-    return one.high if one.high is not None and math.isfinite(one.high) else one.value
+def _find_highest(interval: Interval) -> float:
+    return interval.high if interval.high is not None and math.isfinite(interval.high) else interval.value
 
 
 def choose_window(values: np.ndarray, room: float = 0.0) -> tuple[float, float]:
@@ -126,8 +130,8 @@ def choose_window(values: np.ndarray, room: float = 0.0) -> tuple[float, float]:
     cut = max(1, len(values) // 10) if len(values) > 3 else 0
     low, high = values[cut], values[len(values) - 1 - cut]
     room = max(room, _FAR * (high - low)) or math.inf
-    near = values[(values >= low - room) & (values <= high + room)]
-    return float(near[0]), float(near[-1])
+    inliers = values[(values >= low - room) & (values <= high + room)]
+    return float(inliers[0]), float(inliers[-1])
 
 
 def plot_pareto(points: Sequence[FrontPoint], objectives: Sequence[ObjectiveOutcome]) -> Figure:
@@ -141,9 +145,9 @@ def plot_pareto(points: Sequence[FrontPoint], objectives: Sequence[ObjectiveOutc
         if len(others) == 1:
             _join_front(axes, points)
         axes.set_xlabel(_describe_axis(other))
-        for one, line in ((other, axes.axvline), (first, axes.axhline)):
-            if one.limit is not None:
-                line(one.limit, color=SERIES[3], linewidth=1.0, linestyle="--")
+        for objective, line in ((other, axes.axvline), (first, axes.axhline)):
+            if objective.limit is not None:
+                line(objective.limit, color=SERIES[3], linewidth=1.0, linestyle="--")
         _set_log_scale(axes, [p.values[place] for p in points])
         _set_score_range(axes, np.array([p.values[0] for p in points]), first.greater_is_better)
         axes.set_ylabel(_describe_axis(first))
@@ -165,21 +169,21 @@ def _plot_configurations(axes: Axes, points: Sequence[FrontPoint], place: int) -
     """The points by that value and the first one, in the colours of their families."""
     families = list(dict.fromkeys(p.family for p in points))
     for colour, family in zip(_pick_colours(families), families, strict=True):
-        own = [p for p in points if p.family == family]
-        for shown, alpha, mark in (
-            (_list_dominated(own), 0.3, "o"),
-            (_list_front(own), 1.0, "o"),
-            (_list_over_limit(own), 0.4, "x"),
+        members = [p for p in points if p.family == family]
+        for group, alpha, mark in (
+            (_list_dominated(members), 0.3, "o"),
+            (_list_front(members), 1.0, "o"),
+            (_list_over_limit(members), 0.4, "x"),
         ):
             label = shorten(family, 24) if alpha == 1.0 else None
             size = 34 if alpha == 1.0 else 14
             axes.scatter(
-                [p.values[place] for p in shown], [p.values[0] for p in shown], s=size, alpha=alpha, color=colour,
+                [p.values[place] for p in group], [p.values[0] for p in group], s=size, alpha=alpha, color=colour,
                 marker=mark, linewidths=1.0 if mark == "x" else 0, label=label,
             )  # fmt: skip
-    chosen = [p for p in points if p.picked]
+    picks = [p for p in points if p.picked]
     axes.scatter(
-        [p.values[place] for p in chosen], [p.values[0] for p in chosen], s=130, facecolors="none", edgecolors=INK,
+        [p.values[place] for p in picks], [p.values[0] for p in picks], s=130, facecolors="none", edgecolors=INK,
         linewidths=1.6, zorder=4,
     )  # fmt: skip
 
@@ -191,10 +195,10 @@ def _join_front(axes: Axes, points: Sequence[FrontPoint]) -> None:
         axes.plot(*zip(*ends, strict=True), color=SERIES[8], linewidth=0.9, alpha=0.7, zorder=0) if ends else None
 
 
-def _describe_axis(one: ObjectiveOutcome) -> str:
-    sense = "higher" if one.greater_is_better else "lower"
-    unit = f", {one.unit}" if one.unit else ""
-    return f"{shorten(one.name)}{unit} ({sense} is better)"
+def _describe_axis(objective: ObjectiveOutcome) -> str:
+    sense = "higher" if objective.greater_is_better else "lower"
+    unit = f", {objective.unit}" if objective.unit else ""
+    return f"{shorten(objective.name)}{unit} ({sense} is better)"
 
 
 def _list_front(points: Sequence[FrontPoint]) -> list[FrontPoint]:
@@ -220,32 +224,32 @@ def plot_history(trials: pd.DataFrame, metric: str, greater_is_better: bool) -> 
     """Every complete trial as a dot, and by family the best so far, averaged over its folds."""
     from matplotlib.ticker import MaxNLocator
 
-    done = trials[trials["inner"].notna() & (trials["state"] == "complete")]
-    families = sorted(done["family"].unique(), key=lambda f: -len(done[done["family"] == f]))
+    rows = trials[trials["inner"].notna() & (trials["state"] == "complete")]
+    families = sorted(rows["family"].unique(), key=lambda f: -len(rows[rows["family"] == f]))
     size = (WIDE, 3.0 + 0.17 * math.ceil(len(families) / 2))
     figure, axes = _make_figure("", "trial of its study", f"{shorten(metric)}, inner", size)
     for place, (colour, family) in enumerate(zip(_pick_colours(families), families, strict=True)):
         dashes = ("-", "--", ":")[min(place // len(SERIES), 2)]  # the colours come again
-        own = done[done["family"] == family]
-        inner = own["inner"].astype(float)
-        axes.scatter(own["number"], inner, s=8, alpha=0.45, color=colour, linewidths=0, rasterized=len(own) > 300)
-        best = _compute_best_so_far(own, greater_is_better)
+        group = rows[rows["family"] == family]
+        scores = group["inner"].astype(float)
+        axes.scatter(group["number"], scores, s=8, alpha=0.45, color=colour, linewidths=0, rasterized=len(group) > 300)
+        best = _compute_best_so_far(group, greater_is_better)
         line: dict[str, Any] = {"linestyle": dashes, "linewidth": 1.8, "label": shorten(family, 24)}
         axes.step(best.index, best, where="post", color=colour, **line)
         axes.plot(best.index[-1:], best.iloc[-1:], "o", color=colour, markersize=4)
-    _set_score_range(axes, done["inner"].astype(float).to_numpy(), greater_is_better)
+    _set_score_range(axes, rows["inner"].astype(float).to_numpy(), greater_is_better)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if families:
         figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
-def _compute_best_so_far(own: pd.DataFrame, greater_is_better: bool) -> pd.Series:
+def _compute_best_so_far(group: pd.DataFrame, greater_is_better: bool) -> pd.Series:
     import pandas as pd
 
-    wide = own.pivot_table(index="number", columns="fold", values="inner", aggfunc="first").astype(float)
-    wide = wide.reindex(range(int(wide.index.max()) + 1))
-    best = wide.cummax() if greater_is_better else wide.cummin()
+    table = group.pivot_table(index="number", columns="fold", values="inner", aggfunc="first").astype(float)
+    table = table.reindex(range(int(table.index.max()) + 1))
+    best = table.cummax() if greater_is_better else table.cummin()
     mean = best.ffill().mean(axis=1)
     return mean.dropna() if len(mean.dropna()) else pd.Series(dtype=float)
 
@@ -260,8 +264,8 @@ def _set_score_range(axes: Axes, values: np.ndarray, greater_is_better: bool) ->
 def choose_score_range(scores: np.ndarray, greater_is_better: bool) -> tuple[float, float]:
     """The scores without the worst twentieth, and without those that are far worse than the better half: however many
     trials diverged, they must not flatten the rest."""
-    better = scores if greater_is_better else -scores
-    worst, middle, best = np.quantile(better, (0.05, 0.5, 1.0), method="closest_observation")
+    gains = scores if greater_is_better else -scores
+    worst, middle, best = np.quantile(gains, (0.05, 0.5, 1.0), method="closest_observation")
     if best > middle:
         worst = max(worst, best - 2 * _FAR * (best - middle))
     return (float(worst), float(best)) if greater_is_better else (-float(best), -float(worst))
@@ -284,11 +288,11 @@ def plot_roc(target: np.ndarray, score: np.ndarray, fold: np.ndarray) -> Figure:
     return figure
 
 
-def _thin_curve(x: np.ndarray, y: np.ndarray, most: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    if len(x) <= most:
+def _thin_curve(x: np.ndarray, y: np.ndarray, limit: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    if len(x) <= limit:
         return x, y
-    chosen = np.unique(np.linspace(0, len(x) - 1, most).astype(int))
-    return x[chosen], y[chosen]
+    indices = np.unique(np.linspace(0, len(x) - 1, limit).astype(int))
+    return x[indices], y[indices]
 
 
 def plot_calibration(target: np.ndarray, score: np.ndarray) -> Figure:
@@ -296,11 +300,11 @@ def plot_calibration(target: np.ndarray, score: np.ndarray) -> Figure:
     figure, axes = _make_figure("Calibration, outer rows", "predicted probability", "share seen")
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1)
     groups = np.array_split(np.argsort(score, kind="stable"), min(10, max(1, len(score) // 10)))
-    said = np.array([score[g].mean() for g in groups])
-    seen = np.array([target[g].mean() for g in groups])
-    low, high = _compute_wilson(seen, np.array([len(g) for g in groups]))
-    axes.vlines(said, low, high, color=SERIES[0], linewidth=1.2, alpha=0.5)
-    axes.plot(said, seen, "o-", color=SERIES[0], markersize=4, linewidth=1.4)
+    predictions = np.array([score[g].mean() for g in groups])
+    shares = np.array([target[g].mean() for g in groups])
+    low, high = _compute_wilson(shares, np.array([len(g) for g in groups]))
+    axes.vlines(predictions, low, high, color=SERIES[0], linewidth=1.2, alpha=0.5)
+    axes.plot(predictions, shares, "o-", color=SERIES[0], markersize=4, linewidth=1.4)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     return figure
 
@@ -316,10 +320,12 @@ def plot_scores(target: np.ndarray, score: np.ndarray, classes: Sequence[Any]) -
     figure, axes = _make_figure("Predicted probability by class", "predicted probability", "share of the class's rows")
     edges = [k / 25 for k in range(26)]
     for code, colour in ((0, SERIES[8]), (1, SERIES[0])):
-        own = score[target == code]
-        if len(own):
+        scores = score[target == code]
+        if len(scores):
             label = shorten(classes[code], 20)
-            axes.hist(own, edges, weights=np.full(len(own), 1 / len(own)), color=colour, alpha=0.6, label=label)
+            axes.hist(
+                scores, edges, weights=np.full(len(scores), 1 / len(scores)), color=colour, alpha=0.6, label=label
+            )
     axes.legend(loc="upper center")
     return figure
 
@@ -357,9 +363,9 @@ def _lump_classes(counts: np.ndarray, names: list[str], most: int) -> tuple[np.n
     order = np.argsort(-counts.sum(axis=1), kind="stable")
     group = np.full(len(names), most - 1)
     group[order[: most - 1]] = np.arange(most - 1)
-    small = np.zeros((most, most), dtype=int)
-    np.add.at(small, (group[:, None], group[None, :]), counts)
-    return small, [*[names[k] for k in order[: most - 1]], f"{len(names) - most + 1} others"]
+    matrix = np.zeros((most, most), dtype=int)
+    np.add.at(matrix, (group[:, None], group[None, :]), counts)
+    return matrix, [*[names[k] for k in order[: most - 1]], f"{len(names) - most + 1} others"]
 
 
 def plot_predicted_true(target: np.ndarray, prediction: np.ndarray) -> Figure:
@@ -392,18 +398,26 @@ def plot_residual_spread(target: np.ndarray, prediction: np.ndarray) -> Figure:
 
 
 def _plot_dots(
-    axes: Axes, x: np.ndarray, y: np.ndarray, across: tuple[float, float], along: tuple[float, float]
+    axes: Axes, x: np.ndarray, y: np.ndarray, x_window: tuple[float, float], y_window: tuple[float, float]
 ) -> None:
     """The rows as dots; those beyond either window as crosses at its edge."""
     alpha = float(np.clip(200 / max(1, len(x)), 0.08, 0.6))
-    placed = np.clip(x, *across), np.clip(y, *along)
-    far = (placed[0] != x) | (placed[1] != y)
+    points = np.clip(x, *x_window), np.clip(y, *y_window)
+    outliers = (points[0] != x) | (points[1] != y)
     axes.scatter(
-        placed[0][~far], placed[1][~far], s=9, alpha=alpha, color=SERIES[0], linewidths=0, rasterized=len(x) > 300
+        points[0][~outliers],
+        points[1][~outliers],
+        s=9,
+        alpha=alpha,
+        color=SERIES[0],
+        linewidths=0,
+        rasterized=len(x) > 300,
     )
-    if far.any():
-        label = f"{far.sum():,} farther out"
-        axes.scatter(placed[0][far], placed[1][far], s=22, marker="x", color=SERIES[3], linewidths=1.2, label=label)
+    if outliers.any():
+        label = f"{outliers.sum():,} farther out"
+        axes.scatter(
+            points[0][outliers], points[1][outliers], s=22, marker="x", color=SERIES[3], linewidths=1.2, label=label
+        )
         axes.figure.legend(loc="outside lower right", fontsize=7.5)  # pyright: ignore
 
 
@@ -417,21 +431,21 @@ def _pick_colours(names: Iterable[str]) -> list[str]:
 
 
 def plot_schedules(
-    setting: str, members: Iterable[Schedule], chosen: Iterable[Schedule], beside: Iterable[Schedule] = ()
+    setting: str, members: Iterable[Schedule], picks: Iterable[Schedule], references: Iterable[Schedule] = ()
 ) -> Figure:
     """A setting that changes while models are trained, by the rounds trained so far: every member's thin, the chosen
     ones' thick, and others dashed beside them."""
     figure, axes = _make_figure("", "rounds", shorten(setting, 40), (WIDE, 2.8))
     thin: Any = {"color": SERIES[8], "linewidth": 0.8, "alpha": 0.5}
-    for lines, how in (
+    for lines, style in (
         (members, thin),
-        (beside, {"color": SERIES[1], "linewidth": 1.6, "linestyle": "--"}),
-        (chosen, {"color": SERIES[0], "linewidth": 2.2}),
+        (references, {"color": SERIES[1], "linewidth": 1.6, "linestyle": "--"}),
+        (picks, {"color": SERIES[0], "linewidth": 2.2}),
     ):
         for schedule in lines:
             ends = np.cumsum([count for count, _ in schedule])
             values = [settings[setting] for _, settings in schedule]
-            axes.step([0, *ends], [values[0], *values], where="pre", **how)
+            axes.step([0, *ends], [values[0], *values], where="pre", **style)
     low, high = axes.dataLim.intervaly
     if low > 0 and high > 10 * low:
         axes.set_yscale("log")
@@ -443,8 +457,8 @@ def plot_then_now(title: str, bars: Sequence[tuple[str, float, float]]) -> Figur
     """Shares of rows by cell, in training and now, side by side."""
     figure, axes = _make_figure(shorten(title, 44), "share of rows", "", (3.5, 1.0 + 0.24 * len(bars)))
     places = np.arange(len(bars))
-    axes.barh(places - 0.2, [then for _, then, _ in bars], 0.38, color=SERIES[8], label="training")
-    axes.barh(places + 0.2, [now for _, _, now in bars], 0.38, color=SERIES[0], label="now")
+    axes.barh(places - 0.2, [share for _, share, _ in bars], 0.38, color=SERIES[8], label="training")
+    axes.barh(places + 0.2, [share for _, _, share in bars], 0.38, color=SERIES[0], label="now")
     axes.set_yticks(places, [shorten(name, 22) for name, _, _ in bars])
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)

@@ -36,8 +36,8 @@ class WorkRows:
 def load_checks(kind: str) -> dict[str, ModuleType]:
     """The files in this folder that hold a check of this kind (`form` or `signal`), by name."""
     names = sorted(m.name for m in pkgutil.iter_modules(__path__))
-    found = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
-    return {name: module for name, module in found.items() if hasattr(module, kind)}
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name: module for name, module in modules.items() if hasattr(module, kind)}
 
 
 def check_form(table: Table) -> tuple[Finding, ...]:
@@ -66,12 +66,12 @@ def take_first_names(names: Iterable[object]) -> tuple[str, ...]:
     return tuple(str(n) for n in list(names)[:8])
 
 
-def format_percent(part: float, whole: float) -> str:
+def format_percent(part: float, total: float) -> str:
     """`60 %`, or `0.4 %` where whole percents would say nothing."""
-    share = 100 * part / max(whole, 1)
+    share = 100 * part / max(total, 1)
     return f"{share:.0f} %" if share >= 1 or share == 0 else f"{share:.1g} %"
 
 
-def format_count(count: int, one: str, many: str | None = None) -> str:
+def format_count(count: int, singular: str, plural: str | None = None) -> str:
     """`1 row`, `2 rows`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

@@ -19,5 +19,5 @@ def form(table: Table) -> Iterator[Finding]:
         for kind, _ in Counter(kinds.values()).most_common()
     ]
     if parts:
-        said = f"How columns were read: {'; '.join(parts)}. To choose otherwise give --type COLUMN=KIND."
-        yield Finding("column_kinds", "pass", said)
+        sentence = f"How columns were read: {'; '.join(parts)}. To choose otherwise give --type COLUMN=KIND."
+        yield Finding("column_kinds", "pass", sentence)

@@ -37,20 +37,20 @@ def _is_constant(column: pd.Series) -> bool:
 
 def form(table: Table) -> Iterator[Finding]:
     """A warning that names constant columns, which are then not used; a stop where no other is left."""
-    same = find_constant_columns(table.features)
+    names = find_constant_columns(table.features)
     if not table.features.shape[1]:
         yield Finding("constant_columns", "stop", "There is no feature left to learn from beside the target.")
-    elif len(same) == table.features.shape[1]:
-        said = f"No feature varies: all of {format_count(len(same), 'column')} are constant ({join_names(same)})."
-        yield Finding("constant_columns", "stop", said, take_first_names(same))
+    elif len(names) == table.features.shape[1]:
+        sentence = f"No feature varies: all of {format_count(len(names), 'column')} are constant ({join_names(names)})."
+        yield Finding("constant_columns", "stop", sentence, take_first_names(names))
     else:
-        pinned = [name for name in same if name in table.reading.pinned]
-        yield from _warn_of_constant([name for name in same if name not in pinned], "not used")
+        pinned = [name for name in names if name in table.reading.pinned]
+        yield from _warn_of_constant([name for name in names if name not in pinned], "not used")
         yield from _warn_of_constant(pinned, "kept, as was asked")
 
 
-def _warn_of_constant(same: list[str], end: str) -> Iterator[Finding]:
-    if same:
-        verb = "is" if len(same) == 1 else "are"
-        said = f"{format_count(len(same), 'column')} {verb} constant or empty and {end}: {join_names(same)}."
-        yield Finding("constant_columns", "warn", said, take_first_names(same))
+def _warn_of_constant(names: list[str], end: str) -> Iterator[Finding]:
+    if names:
+        verb = "is" if len(names) == 1 else "are"
+        sentence = f"{format_count(len(names), 'column')} {verb} constant or empty and {end}: {join_names(names)}."
+        yield Finding("constant_columns", "warn", sentence, take_first_names(names))

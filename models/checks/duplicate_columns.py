@@ -17,25 +17,25 @@ PASSED = "No two columns hold the same values."
 
 def form(table: Table) -> Iterator[Finding]:
     """A warning that names columns which repeat an earlier one; they are kept, since trees don't mind."""
-    same = {*find_constant_columns(table.features)}
-    twins = _find_twins(table.features, [c for c in table.features.columns if c not in same])
+    constants = {*find_constant_columns(table.features)}
+    twins = _find_twins(table.features, [c for c in table.features.columns if c not in constants])
     if twins:
-        named = join_names((f"{later} (as {earlier})" for later, earlier in twins), width=90)
-        said = (
-            f"{format_count(len(twins), 'column')} with the same values as another: {named}. One of each pair is "
+        names = join_names((f"{later} (as {earlier})" for later, earlier in twins), width=90)
+        sentence = (
+            f"{format_count(len(twins), 'column')} with the same values as another: {names}. One of each pair is "
             "enough."
         )
-        yield Finding("duplicate_columns", "warn", said, take_first_names(later for later, _ in twins))
+        yield Finding("duplicate_columns", "warn", sentence, take_first_names(later for later, _ in twins))
 
 
 def _find_twins(features: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, str]]:
     """(later, earlier) for each of the columns that repeats an earlier one."""
-    seen: dict[int, str] = {}
+    originals: dict[int, str] = {}
     twins = []
     for name in names:
         column = features[name]
         mark = hash(hashes.hash_values(column).tobytes())
-        if mark in seen and column.reset_index(drop=True).equals(features[seen[mark]].reset_index(drop=True)):
-            twins.append((str(name), seen[mark]))
-        seen.setdefault(mark, str(name))
+        if mark in originals and column.reset_index(drop=True).equals(features[originals[mark]].reset_index(drop=True)):
+            twins.append((str(name), originals[mark]))
+        originals.setdefault(mark, str(name))
     return twins

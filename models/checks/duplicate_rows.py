@@ -20,11 +20,11 @@ def form(table: Table) -> Iterator[Finding]:
     if not table.features.shape[1]:
         return
     rows = pd.DataFrame({"features": hashes.hash_rows(table.features), "target": table.target})
-    again = rows.duplicated().to_numpy()
-    if not again.any():
+    repeats = rows.duplicated().to_numpy()
+    if not repeats.any():
         return
-    count = int(again.sum())
+    count = int(repeats.sum())
     share = f"{count:,} of {table.rows:,} rows ({format_percent(count, table.rows)})"
-    said = f"{share} are duplicates of earlier rows, target included."
+    sentence = f"{share} are duplicates of earlier rows, target included."
     verdict = "warn" if count >= SOME * table.rows else "pass"
-    yield Finding("duplicate_rows", verdict, said, rows=take_data_rows(table, np.flatnonzero(again)))
+    yield Finding("duplicate_rows", verdict, sentence, rows=take_data_rows(table, np.flatnonzero(repeats)))

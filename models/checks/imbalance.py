@@ -19,10 +19,10 @@ def signal(work: WorkRows) -> Iterator[Finding]:
     if work.task == "regression" or not 2 <= len(work.classes) <= 20:
         return
     counts = np.bincount(work.target.astype(np.int64), minlength=len(work.classes))
-    small = int(np.argmin(counts))
-    if counts[small] < SMALL * counts.sum():
-        label = shorten(work.classes[small], 24)
-        share = format_percent(counts[small], counts.sum())
-        only = f"Class {label!r} has only {share} of the rows ({counts[small]:,})"
-        said = f"{only}, so accuracy looks better than the model is."
-        yield Finding("imbalance", "warn", said)
+    rarest = int(np.argmin(counts))
+    if counts[rarest] < SMALL * counts.sum():
+        label = shorten(work.classes[rarest], 24)
+        share = format_percent(counts[rarest], counts.sum())
+        clause = f"Class {label!r} has only {share} of the rows ({counts[rarest]:,})"
+        sentence = f"{clause}, so accuracy looks better than the model is."
+        yield Finding("imbalance", "warn", sentence)

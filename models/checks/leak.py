@@ -33,25 +33,27 @@ def signal(work: WorkRows) -> Iterator[Finding]:
         return
     part = work.features.iloc[rows]
     columns = {str(name): _encode_column(column) for name, column in part.items()}
-    likely = sorted((_measure_disorder(column, target, work.task), name) for name, column in columns.items())
+    candidates = sorted((_measure_disorder(column, target, work.task), name) for name, column in columns.items())
     scores = {
-        name: _score_column(columns[name], target, work.task) for far, name in likely[:MOST_TREES] if far < DISORDER
+        name: _score_column(columns[name], target, work.task)
+        for disorder, name in candidates[:MOST_TREES]
+        if disorder < DISORDER
     }
-    found = {name: score for name, score in scores.items() if score is not None}
-    if found:
-        named = join_names(f"{name} ({score:.2%})" for name, score in sorted(found.items(), key=lambda kv: -kv[1]))
+    leaks = {name: score for name, score in scores.items() if score is not None}
+    if leaks:
+        names = join_names(f"{name} ({score:.2%})" for name, score in sorted(leaks.items(), key=lambda kv: -kv[1]))
         measure = {"regression": "of its variance", "binary": "AUC"}.get(work.task, "right")
-        said = (
-            f"One column alone explains over 99 % of the target ({measure}): {named}. If it is only known afterwards, "
+        sentence = (
+            f"One column alone explains over 99 % of the target ({measure}): {names}. If it is only known afterwards, "
             "drop it: with it every score looks too good."
         )
-        yield Finding("leak", "warn", said, take_first_names(found))
+        yield Finding("leak", "warn", sentence, take_first_names(leaks))
 
 
 def _sample_rows(rows: int, columns: int) -> np.ndarray:
     """The rows to look at, shuffled: fewer where there are many columns, so that the check takes a second or two."""
-    most = max(300, min(MOST_ROWS, CELLS // max(columns, 1)))
-    return np.random.default_rng(0).permutation(rows)[:most]
+    limit = max(300, min(MOST_ROWS, CELLS // max(columns, 1)))
+    return np.random.default_rng(0).permutation(rows)[:limit]
 
 
 def _encode_column(column: pd.Series) -> np.ndarray:
@@ -71,21 +73,21 @@ def _encode_column(column: pd.Series) -> np.ndarray:
 def _measure_disorder(column: np.ndarray, target: np.ndarray, task: str) -> float:
     """How much neighbours along the column differ in the target, against what chance makes (1): near 0 where the column
     tells it. The idea of Chatterjee's correlation (2021, JASA 116:2009)."""
-    along = target[np.argsort(column[:, 0], kind="stable")]
+    values = target[np.argsort(column[:, 0], kind="stable")]
     if task == "regression":
-        return float(np.mean(np.diff(along) ** 2) / (2 * np.var(along)))
-    shares = np.bincount(along.astype(np.int64)) / len(along)
-    return float(np.mean(along[1:] != along[:-1]) / (1 - (shares**2).sum()))
+        return float(np.mean(np.diff(values) ** 2) / (2 * np.var(values)))
+    shares = np.bincount(values.astype(np.int64)) / len(values)
+    return float(np.mean(values[1:] != values[:-1]) / (1 - (shares**2).sum()))
 
 
 def _score_column(column: np.ndarray, target: np.ndarray, task: str) -> float | None:
     """The column's cross-validated score where it is nearly perfect, else None."""
     if np.isnan(column).mean() > 0.95:
         return None
-    if task == "regression" and (straight := _score_line(column[:, 0], target)) > R2:
-        return straight
-    whole = _make_tree(task).fit(column, target)
-    if not _is_suspicious(_score_predictions(target, _predict_column(whole, column, task), task), target, task):
+    if task == "regression" and (line_score := _score_line(column[:, 0], target)) > R2:
+        return line_score
+    tree = _make_tree(task).fit(column, target)
+    if not _is_suspicious(_score_predictions(target, _predict_column(tree, column, task), task), target, task):
         return None  # a tree that does not fit these rows does not fit others
     fold = np.arange(len(target)) % FOLDS
     predicted = np.zeros(len(target))
@@ -98,10 +100,10 @@ def _score_column(column: np.ndarray, target: np.ndarray, task: str) -> float | 
 
 def _score_line(column: np.ndarray, target: np.ndarray) -> float:
     """The share of variance that a straight line explains."""
-    here = np.isfinite(column)
-    if here.mean() < 0.9 or np.ptp(column[here]) == 0 or np.ptp(target[here]) == 0:
+    mask = np.isfinite(column)
+    if mask.mean() < 0.9 or np.ptp(column[mask]) == 0 or np.ptp(target[mask]) == 0:
         return 0.0
-    return float(np.corrcoef(column[here].astype(np.float64), target[here])[0, 1] ** 2)
+    return float(np.corrcoef(column[mask].astype(np.float64), target[mask])[0, 1] ** 2)
 
 
 def _make_tree(task: str) -> Any:
@@ -116,8 +118,8 @@ def _predict_column(tree: Any, column: np.ndarray, task: str) -> np.ndarray:
     """Probabilities of the last class in binary tasks, else predictions."""
     if task != "binary":
         return tree.predict(column)
-    known = tree.predict_proba(column)
-    return known[:, -1] if known.shape[1] == 2 else np.full(len(column), float(tree.classes_[0]))
+    probabilities = tree.predict_proba(column)
+    return probabilities[:, -1] if probabilities.shape[1] == 2 else np.full(len(column), float(tree.classes_[0]))
 
 
 def _score_predictions(target: np.ndarray, predicted: np.ndarray, task: str) -> float:

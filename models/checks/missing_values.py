@@ -14,10 +14,10 @@ PASSED = "No column is mostly missing."
 
 def form(table: Table) -> Iterator[Finding]:
     """A warning that names columns of which over 95 % is missing; they are kept, since a gap may tell something."""
-    missing = table.features.isna().mean()
-    mostly = missing[(missing > MOST) & (missing < 1)].sort_values(ascending=False)
-    if len(mostly):
-        named = join_names(f"{name} ({100 * share:.1f} %)" for name, share in mostly.items())
-        count = format_count(len(mostly), "column")
-        said = f"{count} with over {100 * MOST:.0f} % of values missing: {named}. They are used all the same."
-        yield Finding("missing_values", "warn", said, take_first_names(mostly.index))
+    shares = table.features.isna().mean()
+    gaps = shares[(shares > MOST) & (shares < 1)].sort_values(ascending=False)
+    if len(gaps):
+        names = join_names(f"{name} ({100 * share:.1f} %)" for name, share in gaps.items())
+        count = format_count(len(gaps), "column")
+        sentence = f"{count} with over {100 * MOST:.0f} % of values missing: {names}. They are used all the same."
+        yield Finding("missing_values", "warn", sentence, take_first_names(gaps.index))

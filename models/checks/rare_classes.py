@@ -20,21 +20,21 @@ def form(table: Table) -> Iterator[Finding]:
     if table.task == "regression" or len(table.classes) < 2:
         return
     counts = np.bincount(table.target.astype(np.int64), minlength=len(table.classes))
-    rare = np.flatnonzero(counts < FEWEST)
-    if len(rare):
-        rows = np.flatnonzero(np.isin(table.target, rare))
-        named = join_names((_describe_class(table, int(c), int(counts[c])) for c in rare), 4, 90)
-        said = f"Too rare to be judged, so their rows only train: {named}."
-        yield Finding("rare_classes", "warn", said, rows=take_data_rows(table, rows))
+    codes = np.flatnonzero(counts < FEWEST)
+    if len(codes):
+        rows = np.flatnonzero(np.isin(table.target, codes))
+        names = join_names((_describe_class(table, int(c), int(counts[c])) for c in codes), 4, 90)
+        sentence = f"Too rare to be judged, so their rows only train: {names}."
+        yield Finding("rare_classes", "warn", sentence, rows=take_data_rows(table, rows))
     if len(table.classes) > MANY:
-        said = (
+        sentence = (
             f"The target has {len(table.classes):,} classes: training is slow and most classes are judged on few rows."
         )
-        yield Finding("rare_classes", "warn", said)
+        yield Finding("rare_classes", "warn", sentence)
     if (counts >= FEWEST).sum() < 2:
-        enough = int((counts >= FEWEST).sum())
-        said = f"{enough} of {len(counts)} classes have {FEWEST} rows or more; at least two such classes are needed."
-        yield Finding("rare_classes", "stop", said)
+        count = int((counts >= FEWEST).sum())
+        sentence = f"{count} of {len(counts)} classes have {FEWEST} rows or more; at least two such classes are needed."
+        yield Finding("rare_classes", "stop", sentence)
 
 
 def _describe_class(table: Table, code: int, count: int) -> str:

@@ -18,15 +18,15 @@ def form(table: Table) -> Iterator[Finding]:
     weight = table.weight
     if weight is None:
         return
-    bad = np.flatnonzero(~np.isfinite(weight) | (weight < 0))
-    if len(bad):
-        said = (
-            f"Row weights must be numbers from 0 up; {len(bad):,} are not, such as {weight[bad[0]]:.6g} "
-            f"(data rows {join_names(take_data_rows(table, bad), 5)})."
+    places = np.flatnonzero(~np.isfinite(weight) | (weight < 0))
+    if len(places):
+        sentence = (
+            f"Row weights must be numbers from 0 up; {len(places):,} are not, such as {weight[places[0]]:.6g} "
+            f"(data rows {join_names(take_data_rows(table, places), 5)})."
         )
-        yield Finding("row_weights", "stop", said, rows=take_data_rows(table, bad))
+        yield Finding("row_weights", "stop", sentence, rows=take_data_rows(table, places))
     elif not weight.any():
         yield Finding("row_weights", "stop", "All row weights are 0, so no row would count.")
     elif np.mean(weight == 0) > 0.5:
-        said = f"{100 * np.mean(weight == 0):.0f} % of the row weights are 0: those rows don't count."
-        yield Finding("row_weights", "warn", said)
+        sentence = f"{100 * np.mean(weight == 0):.0f} % of the row weights are 0: those rows don't count."
+        yield Finding("row_weights", "warn", sentence)

@@ -17,15 +17,17 @@ PASSED = "No number looks like a mark for a missing value."
 
 def form(table: Table) -> Iterator[Finding]:
     """A warning that names columns in which such a number stands alone, far from all others; the numbers are kept."""
-    seen = {}
+    marks = {}
     for name in (c for c, kind in table.kinds.items() if kind == "number"):
         mark = _find_mark(table.features[name].to_numpy(np.float64))
         if mark is not None:
-            seen[name] = mark
-    if seen:
-        named = join_names(f"{name} ({mark:g})" for name, mark in seen.items())
-        said = f"Numbers that look like marks for missing values were kept: {named}. If they are, empty those cells."
-        yield Finding("sentinels", "warn", said, take_first_names(seen))
+            marks[name] = mark
+    if marks:
+        names = join_names(f"{name} ({mark:g})" for name, mark in marks.items())
+        sentence = (
+            f"Numbers that look like marks for missing values were kept: {names}. If they are, empty those cells."
+        )
+        yield Finding("sentinels", "warn", sentence, take_first_names(marks))
 
 
 def _find_mark(values: np.ndarray) -> float | None:
@@ -35,7 +37,7 @@ def _find_mark(values: np.ndarray) -> float | None:
         return None
     for end in (values.min(), values.max()):
         others = values[values != end]
-        again = end in MARKS and len(values) - len(others) >= FEWEST and len(others) > 0
-        if again and np.abs(others - end).min() > max(np.ptp(others), 1.0):
+        sentinel = end in MARKS and len(values) - len(others) >= FEWEST and len(others) > 0
+        if sentinel and np.abs(others - end).min() > max(np.ptp(others), 1.0):
             return float(end)
     return None

@@ -17,9 +17,9 @@ def form(table: Table) -> Iterator[Finding]:
     if table.task == "regression":
         yield from _check_numbers(table.target)
     elif len(table.classes) < 2:
-        only = f"only one class ({shorten(table.classes[0])!r})" if table.classes else "no class"
-        said = f"The target is constant: it has {only}, and two at least are needed."
-        yield Finding("target_varies", "stop", said)
+        classes = f"only one class ({shorten(table.classes[0])!r})" if table.classes else "no class"
+        sentence = f"The target is constant: it has {classes}, and two at least are needed."
+        yield Finding("target_varies", "stop", sentence)
 
 
 def _check_numbers(target: np.ndarray) -> Iterator[Finding]:
@@ -28,5 +28,5 @@ def _check_numbers(target: np.ndarray) -> Iterator[Finding]:
             "target_varies", "stop", "The target holds values that are no finite numbers; correct or remove them."
         )
     elif len(target) and target.min() == target.max():
-        said = f"The target is constant: every row holds {target[0]:.15g}; there is nothing to predict."
-        yield Finding("target_varies", "stop", said)
+        sentence = f"The target is constant: every row holds {target[0]:.15g}; there is nothing to predict."
+        yield Finding("target_varies", "stop", sentence)

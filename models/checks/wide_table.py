@@ -14,7 +14,7 @@ def form(table: Table) -> Iterator[Finding]:
     """A warning where columns outnumber rows: then some column fits the target by chance."""
     columns = table.features.shape[1]
     if columns > table.rows:
-        said = (
+        sentence = (
             f"{columns:,} columns for {format_count(table.rows, 'row')}: some fit by chance; trust nested scores only."
         )
-        yield Finding("wide_table", "warn", said)
+        yield Finding("wide_table", "warn", sentence)

@@ -55,23 +55,23 @@ def prepare(
 ) -> PreparedRows:
     """The preparation fitted on these training rows, and the rows themselves prepared. `orders`: the levels of each
     ordered category, lowest first; `units`: what each row is a part of, where rows are not separate observations."""
-    given = PreparationInputs(features, kinds, target, task, needs, seed, orders or {}, units)
-    kinds_of = (
+    inputs = PreparationInputs(features, kinds, target, task, needs, seed, orders or {}, units)
+    makers = (
         numeric.make_parts,
         categories.make_parts,
         categories.make_order_parts,
         dates.make_parts,
         texts.make_parts,
     )
-    parts = [part for made in kinds_of for part in made(given)]
+    parts = [part for maker in makers for part in maker(inputs)]
     transformer = ColumnTransformer(parts, sparse_threshold=0.0, verbose_feature_names_out=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         X = np.asarray(transformer.fit_transform(features, target), dtype=np.float64)
     texts.simplify_vocabulary(transformer)
     categories.drop_encoding_folds(transformer)
-    codes, of = categories.find_code_columns(transformer), trace_origins(transformer, features)
-    return PreparedRows(transformer, X, codes, numeric.list_plain_columns(given), of)
+    codes, origins = categories.find_code_columns(transformer), trace_origins(transformer, features)
+    return PreparedRows(transformer, X, codes, numeric.list_plain_columns(inputs), origins)
 
 
 def transform(transformer: ColumnTransformer, features: pd.DataFrame) -> np.ndarray:

@@ -28,28 +28,28 @@ CODES = "codes"
 """Beginning of the names of the parts that make codes."""
 
 
-def make_parts(given: PreparationInputs) -> Iterator[Part]:
+def make_parts(inputs: PreparationInputs) -> Iterator[Part]:
     """Categories, whose values are words, and keys, whose values are numbers, apart: their missing marks differ."""
-    for kind, readied in (("category", make_level_imputers), ("key", lambda: [make_float_step()])):
-        every = given.needs.categories == "levels"
-        few = given.of(kind) if every else given.few(kind)
-        many = [] if every else given.many(kind)
-        if few and given.needs.categories == "onehot":
-            yield f"levels_{kind}", make_pipeline(*readied(), _make_onehot_encoder()), few
+    for kind, steps in (("category", make_level_imputers), ("key", lambda: [make_float_step()])):
+        all_levels = inputs.needs.categories == "levels"
+        few = inputs.of(kind) if all_levels else inputs.few(kind)
+        many = [] if all_levels else inputs.many(kind)
+        if few and inputs.needs.categories == "onehot":
+            yield f"levels_{kind}", make_pipeline(*steps(), _make_onehot_encoder()), few
         elif few:
-            yield f"{CODES}_{kind}", _make_ordinal_encoder(kind, given.needs), few
+            yield f"{CODES}_{kind}", _make_ordinal_encoder(kind, inputs.needs), few
         if many:
             yield (
                 f"means_{kind}",
-                finish_encoder(make_pipeline(*readied(), _make_target_encoder(given)), given.needs),
+                finish_encoder(make_pipeline(*steps(), _make_target_encoder(inputs)), inputs.needs),
                 many,
             )
 
 
-def make_order_parts(given: PreparationInputs) -> Iterator[Part]:
+def make_order_parts(inputs: PreparationInputs) -> Iterator[Part]:
     """0/1 columns of ordered categories."""
-    if given.needs.categories == "onehot" and (ordered := given.of("ordered")):
-        yield "steps", make_pipeline(*make_level_imputers(), _make_onehot_encoder()), ordered
+    if inputs.needs.categories == "onehot" and (columns := inputs.of("ordered")):
+        yield "steps", make_pipeline(*make_level_imputers(), _make_onehot_encoder()), columns
 
 
 def find_code_columns(transformer: ColumnTransformer) -> tuple[int, ...]:
@@ -77,9 +77,9 @@ def _make_onehot_encoder() -> OneHotEncoder:
     )
 
 
-def _make_target_encoder(given: PreparationInputs) -> TargetEncoder:
+def _make_target_encoder(inputs: PreparationInputs) -> TargetEncoder:
     """Each level's mean of the target, drawn to the mean of all by how few rows it has; training rows get that of
     other units (rows, groups, points, blocks of time) in other folds
     (Micci-Barreca 2001, SIGKDD Explorations 3:27; Pargent et al. 2022, Computational Statistics 37:2671)"""
-    kind = {"binary": "binary", "multiclass": "multiclass", "regression": "continuous"}[given.task]
-    return TargetEncoder(target_type=kind, cv=given.folds())  # pyright: ignore[reportArgumentType]
+    kind = {"binary": "binary", "multiclass": "multiclass", "regression": "continuous"}[inputs.task]
+    return TargetEncoder(target_type=kind, cv=inputs.folds())  # pyright: ignore[reportArgumentType]

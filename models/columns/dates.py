@@ -11,15 +11,15 @@ from models.columns.given import Part, PreparationInputs, finish_encoder
 from models.fitting.family import Needs
 
 
-def make_parts(given: PreparationInputs) -> Iterator[Part]:
+def make_parts(inputs: PreparationInputs) -> Iterator[Part]:
     """For each date its calendar, and how far it lies from the others: seconds since 1970, which for all families is
     the age against the latest date of training, since trees cut numbers wherever they begin and others get them
     scaled."""
-    for column in given.of("date"):
-        place = list(given.features.columns).index(column)
+    for column in inputs.of("date"):
+        place = list(inputs.features.columns).index(column)
         yield (
             f"date_{place}",
-            finish_encoder(_make_date_encoder(given.features[column], given.needs), given.needs),
+            finish_encoder(_make_date_encoder(inputs.features[column], inputs.needs), inputs.needs),
             column,
         )
 

@@ -65,8 +65,8 @@ class PreparationInputs:
         come are of other units."""
         units = 0 if self.units is None else len(np.unique(self.units))
         if 2 <= units < len(self.target):
-            apart = GroupKFold(min(5, units), shuffle=True, random_state=self.seed)
-            return list(apart.split(self.target, groups=self.units))
+            splitter = GroupKFold(min(5, units), shuffle=True, random_state=self.seed)
+            return list(splitter.split(self.target, groups=self.units))
         if self.task == "regression":
             return KFold(5, shuffle=True, random_state=self.seed)
         rarest = int(np.unique(self.target, return_counts=True)[1].min())
@@ -77,8 +77,8 @@ def walk_steps(step: Any) -> Iterator[Any]:
     """The step and all that stand in it, those that it was made of and those that it fitted."""
     yield step
     for name in ("transformers", "transformers_", "steps"):
-        for _, inner, *_ in getattr(step, name, ()):
-            yield from walk_steps(inner)
+        for _, child, *_ in getattr(step, name, ()):
+            yield from walk_steps(child)
 
 
 def make_scalers(needs: Needs) -> list[Any]:

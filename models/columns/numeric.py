@@ -13,27 +13,27 @@ from models.columns.given import Part, PreparationInputs, make_imputers, make_le
 from models.fitting.family import Needs
 
 
-def list_plain_columns(given: PreparationInputs) -> tuple[str, ...]:
+def list_plain_columns(inputs: PreparationInputs) -> tuple[str, ...]:
     """The columns that stay one number each; in this order they are the first columns of what is prepared."""
-    return *given.of("ordered", "past"), *_list_number_columns(given)
+    return *inputs.of("ordered", "past"), *_list_number_columns(inputs)
 
 
-def _list_number_columns(given: PreparationInputs) -> list[str]:
+def _list_number_columns(inputs: PreparationInputs) -> list[str]:
     """A key is beside its target mean a number too, for families that cut numbers and do not weigh them."""
-    return [*given.of("number", "boolean"), *(given.many("key") if given.needs.categories == "codes" else [])]
+    return [*inputs.of("number", "boolean"), *(inputs.many("key") if inputs.needs.categories == "codes" else [])]
 
 
-def make_parts(given: PreparationInputs) -> Iterator[Part]:
+def make_parts(inputs: PreparationInputs) -> Iterator[Part]:
     """Ordered categories as their places in the order, numbers without outliers where the family asks for scale."""
-    ordered, past, numbers = given.of("ordered"), given.of("past"), _list_number_columns(given)
+    ordered, past, numbers = inputs.of("ordered"), inputs.of("past"), _list_number_columns(inputs)
     if ordered:
-        yield "ordered", _make_order_encoder([list(given.orders[c]) for c in ordered], given.needs), ordered
+        yield "ordered", _make_order_encoder([list(inputs.orders[c]) for c in ordered], inputs.needs), ordered
     if past:
         # What the target was is on the target's own scale, and stays in line with it: nothing is clipped.
-        steps = [*make_imputers(given.needs), *make_scalers(given.needs)]
+        steps = [*make_imputers(inputs.needs), *make_scalers(inputs.needs)]
         yield "past", make_pipeline(*steps) if steps else "passthrough", past
     if numbers:
-        yield "numbers", _make_number_scaler(given.needs), numbers
+        yield "numbers", _make_number_scaler(inputs.needs), numbers
 
 
 def _make_order_encoder(orders: list[list[str]], needs: Needs) -> Any:

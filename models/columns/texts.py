@@ -27,17 +27,17 @@ WORDS = {"ngram_range": (1, 2), "min_df": 5, "max_features": 5_000, "sublinear_t
 """Words and pairs of them that stand in five rows or more; the counts' logarithm."""
 
 
-def make_parts(given: PreparationInputs) -> Iterator[Part]:
+def make_parts(inputs: PreparationInputs) -> Iterator[Part]:
     """For each column of text that holds any."""
-    for column in given.of("text"):
-        text = given.features[column].dropna()
+    for column in inputs.of("text"):
+        text = inputs.features[column].dropna()
         if text.str.strip().any():
-            place = list(given.features.columns).index(column)
-            many = int(np.clip(len(given.features) // 30, FEW, MOST))
-            if _shares_words(text, many):
-                yield f"text_{place}", finish_encoder(_make_word_encoder(many, given.seed), given.needs), [column]
+            place = list(inputs.features.columns).index(column)
+            count = int(np.clip(len(inputs.features) // 30, FEW, MOST))
+            if _shares_words(text, count):
+                yield f"text_{place}", finish_encoder(_make_word_encoder(count, inputs.seed), inputs.needs), [column]
             else:
-                yield f"text_{place}", finish_encoder(_make_character_encoder(given.seed), given.needs), column
+                yield f"text_{place}", finish_encoder(_make_character_encoder(inputs.seed), inputs.needs), column
 
 
 def simplify_vocabulary(transformer: Any) -> None:
@@ -48,23 +48,23 @@ def simplify_vocabulary(transformer: Any) -> None:
             step.vocabulary_ = {term: int(place) for term, place in step.vocabulary_.items()}
 
 
-def _shares_words(text: pd.Series, many: int) -> bool:
+def _shares_words(text: pd.Series, count: int) -> bool:
     """Whether the rows share words enough for so many components."""
-    some = text.head(LOOKED_AT)
-    if some.str.count(r"\w+").mean() < LONG:
+    sample = text.head(LOOKED_AT)
+    if sample.str.count(r"\w+").mean() < LONG:
         return False
     try:
-        return len(TfidfVectorizer(**WORDS).fit(some).vocabulary_) > 2 * many
+        return len(TfidfVectorizer(**WORDS).fit(sample).vocabulary_) > 2 * count
     except ValueError:  # there is none
         return False
 
 
-def _make_word_encoder(many: int, seed: int) -> Any:
+def _make_word_encoder(count: int, seed: int) -> Any:
     return make_pipeline(
         *make_level_imputers(),
         FunctionTransformer(np.ravel),
         TfidfVectorizer(**WORDS),
-        TruncatedSVD(many, random_state=seed),
+        TruncatedSVD(count, random_state=seed),
     )
 
 

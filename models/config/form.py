@@ -28,55 +28,56 @@ def _simplify_field(field: dict[str, Any]) -> dict[str, Any]:
     """The field as one kind of value; nothing, where it may be left out, is said by leaving it out."""
     kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) == 1:
-        inner = {k: v for k, v in kinds[0].items() if k != "title"}
-        field = {**{k: v for k, v in field.items() if k not in ("anyOf", "default")}, **inner}
+        details = {k: v for k, v in kinds[0].items() if k != "title"}
+        field = {**{k: v for k, v in field.items() if k not in ("anyOf", "default")}, **details}
         if "enum" in field:  # Prefect's server takes null for what is not required, but looks it up among these
             field["enum"] = [*field["enum"], None]
     if field.get("type") == "string" and isinstance(field.get("default"), (int, float)):
         field = {**field, "default": format_duration(field["default"])}
-    idle = {"gt", "lt", "ge", "le"}  # of a bound on what a text stands for, such as a duration
+    constraints = {"gt", "lt", "ge", "le"}  # of a bound on what a text stands for, such as a duration
     if field.get("default") in ([], {}, None) or "$ref" in field:
-        idle = {*idle, "default"}
-    return {k: v for k, v in field.items() if k not in idle}
+        constraints = {*constraints, "default"}
+    return {k: v for k, v in field.items() if k not in constraints}
 
 
-def shorten_schema(schema: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+def shorten_schema(schema: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The JSON schema of settings with these fields alone, such as `data` and `budget.seconds`. All others may be given
     too, as JSON: no box is drawn for them, and what they hold is checked once the run begins."""
-    whole, groups = dict(schema), schema.get("$defs", {})
-    known = list(whole["properties"])
-    whole["properties"] = {
-        name: _pick_fields(whole["properties"][name], groups, inside) for name, inside in _group_names(wanted)
+    shortened, groups = dict(schema), schema.get("$defs", {})
+    fields = list(shortened["properties"])
+    shortened["properties"] = {
+        name: _pick_fields(shortened["properties"][name], groups, inside) for name, inside in _group_names(names)
     }
-    kept = {k: v for k, v in whole.items() if k not in ("$defs", "additionalProperties")}
-    return {**kept, "propertyNames": {"enum": known}}
+    rest = {k: v for k, v in shortened.items() if k not in ("$defs", "additionalProperties")}
+    return {**rest, "propertyNames": {"enum": fields}}
 
 
-def _group_names(wanted: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _group_names(names: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Each first name with what is wanted within it."""
-    parts = [name.partition(".") for name in wanted]
+    parts = [name.partition(".") for name in names]
     return [
-        (one, [rest for first, _, rest in parts if first == one and rest]) for one in dict.fromkeys(p[0] for p in parts)
+        (head, [rest for first, _, rest in parts if first == head and rest])
+        for head in dict.fromkeys(p[0] for p in parts)
     ]
 
 
-def _pick_fields(field: dict[str, Any], groups: dict[str, Any], inside: Sequence[str]) -> dict[str, Any]:
-    if not inside:
+def _pick_fields(field: dict[str, Any], groups: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    if not names:
         return field
     group = groups[field["$ref"].rpartition("/")[2]]
-    shown = {name: group["properties"][name] for name in inside}
-    said = {k: v for k, v in {**group, **field}.items() if k not in ("$ref", "additionalProperties")}
-    return {**said, "properties": shown}
+    properties = {name: group["properties"][name] for name in names}
+    merged = {k: v for k, v in {**group, **field}.items() if k not in ("$ref", "additionalProperties")}
+    return {**merged, "properties": properties}
 
 
-def make_exclusion_rule(given: tuple[str, str], other: tuple[str, str], why: str) -> dict[str, Any]:
+def make_exclusion_rule(given: tuple[str, str], other: tuple[str, str], reason: str) -> dict[str, Any]:
     """The rule that `other` (group and field) is empty where `given` is not. The server says a text's own words and
     then the pattern that it does not match, so the pattern is the sentence."""
-    there = {"properties": {given[1]: {"not": {"type": "null"}}}, "required": [given[1]]}
-    refused = {"properties": {other[1]: {"pattern": f"^(?#{why})$"}}}
+    presence = {"properties": {given[1]: {"not": {"type": "null"}}}, "required": [given[1]]}
+    pattern = {"properties": {other[1]: {"pattern": f"^(?#{reason})$"}}}
     return {
-        "if": {"properties": {given[0]: there}, "required": [given[0]]},
-        "then": {"properties": {other[0]: refused}},
+        "if": {"properties": {given[0]: presence}, "required": [given[0]]},
+        "then": {"properties": {other[0]: pattern}},
     }
 
 

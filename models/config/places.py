@@ -17,8 +17,8 @@ def is_settings(kind: Any) -> bool:
 
 def find_named_settings(kind: Any) -> type[Settings] | None:
     """The settings of each name, where a field of that kind has some for each of several names; else None."""
-    each = get_args(kind)[1] if get_origin(kind) is dict else None
-    return each if is_settings(each) else None
+    group = get_args(kind)[1] if get_origin(kind) is dict else None
+    return group if is_settings(group) else None
 
 
 def find_field_kind(kind: Any, name: str) -> Any:
@@ -35,28 +35,28 @@ def unfold_groups(values: Any, kind: Any) -> Any:
 
     What is no group stays as it came: beneath the last one dots belong to the name of a column. Only what single
     families are told is of any type, so there a yaml file's `0.1` is a number at once."""
-    whole = apply_yaml_types(parse_pairs(values)) if find_named_settings(kind) else values
-    if not (isinstance(whole, Mapping) and (is_settings(kind) or find_named_settings(kind))):
-        return whole
-    found: dict[Any, Any] = {}
-    for name, said in whole.items():
+    pairs = apply_yaml_types(parse_pairs(values)) if find_named_settings(kind) else values
+    if not (isinstance(pairs, Mapping) and (is_settings(kind) or find_named_settings(kind))):
+        return pairs
+    groups: dict[Any, Any] = {}
+    for name, value in pairs.items():
         head, dot, rest = str(name).partition(".")
-        inner = unfold_groups({rest: said} if dot else said, find_field_kind(kind, head))
-        found = _merge_groups(found, {head if dot else name: inner})
-    return found
+        group = unfold_groups({rest: value} if dot else value, find_field_kind(kind, head))
+        groups = _merge_groups(groups, {head if dot else name: group})
+    return groups
 
 
-def _merge_groups(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, Any]:
-    whole = dict(one)
-    for name, said in other.items():
-        kept = whole.get(name)
-        groups = isinstance(kept, Mapping), isinstance(said, Mapping)
-        if kept is None or said is None:
-            whole[name] = kept if said is None else said
+def _merge_groups(group: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, Any]:
+    merged = dict(group)
+    for name, value in other.items():
+        previous = merged.get(name)
+        groups = isinstance(previous, Mapping), isinstance(value, Mapping)
+        if previous is None or value is None:
+            merged[name] = previous if value is None else value
         elif all(groups):
-            whole[name] = _merge_groups(kept, said)
+            merged[name] = _merge_groups(previous, value)
         elif any(groups):
             raise ValueError(f"{name} can't be both a value and a group of fields")
         else:
-            raise ValueError(f"{name} is given twice, as {shorten(kept)} and as {shorten(said)}")
-    return whole
+            raise ValueError(f"{name} is given twice, as {shorten(previous)} and as {shorten(value)}")
+    return merged

@@ -27,16 +27,18 @@ def validate_settings(model: type[Wanted], values: Any) -> Wanted:
 
 def to_input_error(error: ValidationError, model: type[Settings]) -> InputError:
     """The first problems by the fields' own names: `split.outer: should be greater than or equal to 2, not 1.`"""
-    found = error.errors(include_url=False)
+    errors = error.errors(include_url=False)
     problems = [
-        add_field_name(".".join(map(str, problem["loc"])), describe_problem(problem, model)) for problem in found
+        add_field_name(".".join(map(str, problem["loc"])), describe_problem(problem, model)) for problem in errors
     ]
-    return InputError("\n".join(problems[:_MOST]) + (f" (and {len(found) - _MOST} more)" if len(found) > _MOST else ""))
+    return InputError(
+        "\n".join(problems[:_MOST]) + (f" (and {len(errors) - _MOST} more)" if len(errors) > _MOST else "")
+    )
 
 
-def add_field_name(where: str, message: str) -> str:
+def add_field_name(place: str, message: str) -> str:
     """The message after the name of what it is about; a sentence where it is about the whole."""
-    return f"{where}: {message}" if where else message[:1].upper() + message[1:]
+    return f"{place}: {message}" if place else message[:1].upper() + message[1:]
 
 
 def describe_problem(problem: Any, model: type[Settings]) -> str:

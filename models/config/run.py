@@ -36,8 +36,8 @@ __all__ = ["Budget", "Final", "Kind", "OfFamily", "Run", "Search", "Split", "Tra
 
 def _make_choice_schema(package: str, many: bool = False) -> dict[str, Any]:
     """The schema of a name, or of several, from a drop-down. What else is given is refused with the known names."""
-    one = {"type": "string", "enum": form.list_modules(package)}
-    return {"type": "array", "items": one} if many else one
+    schema = {"type": "string", "enum": form.list_modules(package)}
+    return {"type": "array", "items": schema} if many else schema
 
 
 class Split(Settings):

@@ -24,8 +24,8 @@ def parse_duration(text: object) -> object:
     if not isinstance(text, str):
         return text
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
-    whole = "".join(n + u for n, u in parts)
-    if not parts or whole != re.sub(r"\s", "", text.lower()) or any(u not in _UNITS for _, u in parts):
+    spelling = "".join(n + u for n, u in parts)
+    if not parts or spelling != re.sub(r"\s", "", text.lower()) or any(u not in _UNITS for _, u in parts):
         raise ValueError(f"a duration such as 90s, 10m or 1h30m is wanted, not {text!r}")
     return sum(float(n) * _UNITS[u] for n, u in parts)
 
@@ -48,10 +48,10 @@ def parse_span(value: object) -> object:
     """Steps or a duration as text: 24 as `24`, `7d` as it came; ValueError for what is neither."""
     text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
     try:
-        fine = int(text) > 0 if text.isdecimal() else float(str(parse_duration(text))) > 0
+        valid = int(text) > 0 if text.isdecimal() else float(str(parse_duration(text))) > 0
     except ValueError:
-        fine = False
-    if not fine:
+        valid = False
+    if not valid:
         raise ValueError(f"a number of steps such as 24, or a duration such as 24h or 7d, is wanted, not {value!r}")
     return text
 
@@ -62,8 +62,8 @@ Span = Annotated[str, BeforeValidator(parse_span), WithJsonSchema({"type": "stri
 
 def to_name(value: object) -> object:
     """The name of a frame's column as text, as the reader writes it: 1 as `1`; any other value as it came."""
-    whole = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return str(value) if whole else value
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return str(value) if number else value
 
 
 Name = Annotated[str, BeforeValidator(to_name)]
@@ -96,7 +96,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_parse_names)]
 def _parse_levels(value: object) -> object:
     """`"0.8,0.9"`, 0.9 and `["0.8,0.9", 0.95]` as numbers each."""
     parts = value if isinstance(value, (list, tuple)) else (value,)
-    return tuple(part for one in parts for part in (one.split(",") if isinstance(one, str) else (one,)))
+    return tuple(part for item in parts for part in (item.split(",") if isinstance(item, str) else (item,)))
 
 
 Levels = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_parse_levels)]
@@ -106,7 +106,7 @@ Levels = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValida
 def parse_pairs(value: object) -> object:
     """`["zip=category"]` as `{"zip": "category"}`; any other value as it came."""
     if isinstance(value, dict):
-        return {to_name(name): said for name, said in value.items()}
+        return {to_name(name): text for name, text in value.items()}
     if not isinstance(value, (list, tuple)):
         return value
     parts = [re.match(r"(.+)=(.+)", str(pair)) for pair in value]
@@ -152,7 +152,7 @@ def _parse_scalar(text: str) -> object:
 
 def _parse_ranges(value: object) -> object:
     pairs = parse_pairs(value)
-    return {name: _parse_range(said) for name, said in pairs.items()} if isinstance(pairs, dict) else pairs
+    return {name: _parse_range(text) for name, text in pairs.items()} if isinstance(pairs, dict) else pairs
 
 
 Ranges = Annotated[dict[str, Any], BeforeValidator(_parse_ranges), make_pairs_schema(".+")]
@@ -216,15 +216,15 @@ def _parse_prices(value: object) -> object:
     pairs = parse_pairs(value)
     if isinstance(value, dict) or pairs is value:
         rows = value.items() if isinstance(value, dict) else ()
-        inside = {str(k): {str(c): n for c, n in v.items()} if isinstance(v, dict) else v for k, v in rows}
-        return inside if isinstance(value, dict) else value
-    whole: dict[str, dict[str, str]] = {}
+        labels = {str(k): {str(c): n for c, n in v.items()} if isinstance(v, dict) else v for k, v in rows}
+        return labels if isinstance(value, dict) else value
+    prices: dict[str, dict[str, str]] = {}
     for pair, cost in cast(dict[str, str], pairs).items():
-        actual, colon, said = pair.partition(":")
-        if not (actual.strip() and colon and said.strip()):
+        actual, colon, predicted = pair.partition(":")
+        if not (actual.strip() and colon and predicted.strip()):
             raise ValueError(f"ACTUAL:PREDICTED=COST is wanted, such as yes:no=5, not {pair}={cost}")
-        whole.setdefault(actual.strip(), {})[said.strip()] = cost
-    return whole
+        prices.setdefault(actual.strip(), {})[predicted.strip()] = cost
+    return prices
 
 
 Prices = Annotated[
@@ -239,12 +239,12 @@ def _parse_class_weight(value: object) -> object:
         return value if value is None else "balanced"
     try:
         pairs = parse_pairs(value.split(",") if isinstance(value, str) else value)
-        found = {str(label): float(weight) for label, weight in cast(dict[Any, Any], pairs).items()}
+        weights = {str(label): float(weight) for label, weight in cast(dict[Any, Any], pairs).items()}
     except (ValueError, TypeError, AttributeError):
-        found = {}
-    if not found or not all(0 < weight < float("inf") for weight in found.values()):
+        weights = {}
+    if not weights or not all(0 < weight < float("inf") for weight in weights.values()):
         raise ValueError(f"balanced, or positive weights by label such as yes=5, are wanted, not {value!r}")
-    return found
+    return weights
 
 
 ClassWeight = Annotated[
@@ -267,19 +267,19 @@ Limits = Annotated[dict[str, FiniteFloat], BeforeValidator(parse_pairs), make_pa
 
 def _parse_pick(value: object) -> object:
     """`["latency=1"]` and `"latency=1,roc_auc=3"` as weights, `["knee"]` as `knee`."""
-    one = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
-    if one in (None, "", "knee", "limits"):
-        return one or None
+    choice = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
+    if choice in (None, "", "knee", "limits"):
+        return choice or None
     lines = [value] if isinstance(value, str) else value
     if isinstance(lines, (list, tuple)):
         lines = [part for line in lines for part in str(line).split(",")]
     try:
-        found = {str(name): float(weight) for name, weight in cast(dict[Any, Any], parse_pairs(lines)).items()}
+        weights = {str(name): float(weight) for name, weight in cast(dict[Any, Any], parse_pairs(lines)).items()}
     except (ValueError, TypeError, AttributeError):
-        found = {}
-    if not found or not all(0 <= weight < float("inf") for weight in found.values()) or not any(found.values()):
+        weights = {}
+    if not weights or not all(0 <= weight < float("inf") for weight in weights.values()) or not any(weights.values()):
         raise ValueError(f"knee, limits, or weights such as roc_auc=3,latency=1 are wanted, not {value!r}")
-    return found
+    return weights
 
 
 Pick = Annotated[

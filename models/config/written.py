@@ -29,9 +29,9 @@ class YamlText(str):
 
     def __new__(cls, text: str, value: Any) -> YamlText:
         """The text with that value beside it."""
-        made = super().__new__(cls, text)
-        made.value = value
-        return made
+        instance = super().__new__(cls, text)
+        instance.value = value
+        return instance
 
     def __getnewargs__(self) -> tuple[str, Any]:  # type: ignore[override]
         """What pickling keeps."""
@@ -47,8 +47,8 @@ def parse_yaml(data: bytes) -> Any:
         return _Loader(data.decode("utf-8-sig")).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ValueError(f"{where}{error.problem or error.context}") from None
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{place}{error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
 
@@ -56,7 +56,7 @@ def parse_yaml(data: bytes) -> Any:
 def apply_yaml_types(value: Any) -> Any:
     """The value with what yaml makes of the texts in it."""
     if isinstance(value, dict):
-        return {key: apply_yaml_types(one) for key, one in value.items()}
+        return {key: apply_yaml_types(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(map(apply_yaml_types, value))
     return value.value if isinstance(value, YamlText) else value
@@ -72,7 +72,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """The next node, counted: an alias is as large as what it repeats, since whoever walks over it repeats it."""
-        event, before = self.peek_event(), self._size
+        event, start = self.peek_event(), self._size
         self._depth += 1
         if self._depth > DEEPEST:
             raise _make_yaml_error(event, f"lists and mappings stand more than {DEEPEST} deep in each other")
@@ -80,7 +80,7 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         if not isinstance(event, yaml.AliasEvent):
             self._size += 1
-            self._sizes[node] = self._size - before
+            self._sizes[node] = self._size - start
         elif node not in self._sizes:
             raise _make_yaml_error(event, f"*{event.anchor} stands within what it repeats")
         else:
@@ -122,5 +122,5 @@ class _Loader(yaml.SafeLoader):
         return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
 
 
-def _make_yaml_error(at: Any, problem: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+def _make_yaml_error(place: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)

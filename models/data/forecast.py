@@ -74,11 +74,11 @@ def plan_history(table: Table, run: Run) -> Table:
     if split.horizon is None or table.time is None or split.time is None:
         return table
     times, owner = np.asarray(table.time), np.zeros(table.rows, np.int64) if table.series is None else table.series
-    if twice := _check_repeated_times(table, run, owner):
-        return replace(table, findings=(*table.findings, twice))
+    if finding := _check_repeated_times(table, run, owner):
+        return replace(table, findings=(*table.findings, finding))
     clock, gap = infer_clock(times, owner)
-    at = _to_ticks(times, clock)
-    span = int(at.max() - at.min())
+    ticks = _to_ticks(times, clock)
+    span = int(ticks.max() - ticks.min())
     horizon = _parse_span(split.horizon, clock, "horizon")
     if clock.window(horizon) * 2 > span:
         raise InputError(
@@ -86,9 +86,11 @@ def plan_history(table: Table, run: Run) -> Table:
             "the horizon is needed to learn from. Shorten --horizon or give a longer table."
         )
     history = _build_history(table, run, clock, horizon, span, owner, gap)
-    taken = [name for name in history.kinds if name in table.features.columns]
-    if taken:
-        raise InputError(f"The table has a column {taken[0]!r}, which is what the history's own is called: rename it.")
+    clashes = [name for name in history.kinds if name in table.features.columns]
+    if clashes:
+        raise InputError(
+            f"The table has a column {clashes[0]!r}, which is what the history's own is called: rename it."
+        )
     return replace(table, history=history, findings=(*table.findings, *_find_history_notes(table, run, history, clock)))
 
 
@@ -111,24 +113,24 @@ def take_past_target(table: Table) -> pd.Series:
 def infer_clock(times: np.ndarray, owner: np.ndarray) -> tuple[Clock, int]:
     """The rows' clock, and the longest time in ticks between two rows of one series."""
     order = np.lexsort((times, owner))
-    apart = np.diff(times[order])[np.diff(owner[order]) == 0]
-    apart = apart[apart > 0]
-    if not len(apart):
+    gaps = np.diff(times[order])[np.diff(owner[order]) == 0]
+    gaps = gaps[gaps > 0]
+    if not len(gaps):
         raise InputError("No series has two rows at different times, so there is no past to learn from. See --series.")
-    steps, counts = np.unique(apart, return_counts=True)
-    common = steps[counts.argmax()] if counts.max() * 2 >= len(apart) else np.median(apart)
+    steps, counts = np.unique(gaps, return_counts=True)
+    step = steps[counts.argmax()] if counts.max() * 2 >= len(gaps) else np.median(gaps)
     if times.dtype.kind == "f":
-        scale = 1e6 / float(common)
-        return Clock(10**6, scale=scale), round(float(apart.max()) * scale)
-    months = _infer_months(float(np.median(apart)) / DAY)
-    if months and counts.max() >= _SAME * len(apart) and _shares_month(times, owner):
+        scale = 1e6 / float(step)
+        return Clock(10**6, scale=scale), round(float(gaps.max()) * scale)
+    months = _infer_months(float(np.median(gaps)) / DAY)
+    if months and counts.max() >= _SAME * len(gaps) and _shares_month(times, owner):
         months = 0
-    return Clock(int(common), months), int(apart.max())
+    return Clock(int(step), months), int(gaps.max())
 
 
 def _infer_months(days: float) -> int:
-    for months, least, most in ((1, 28, 31), (3, 89, 92), (12, 365, 366)):
-        if least <= days <= most:
+    for months, low, high in ((1, 28, 31), (3, 89, 92), (12, 365, 366)):
+        if low <= days <= high:
             return months
     return 0
 
@@ -147,12 +149,12 @@ def _is_count(text: str) -> bool:
     return re.fullmatch(r"\s*\d+\s*", text) is not None
 
 
-def _parse_span(text: str, clock: Clock, what: str) -> int:
+def _parse_span(text: str, clock: Clock, option: str) -> int:
     """Ticks of `24` (steps) or `24h`; InputError where times are numbers and have no hours."""
     if _is_count(text):
         return clock.steps(int(text))
     if clock.scale is not None:
-        raise InputError(f"The times are numbers, so the {what} is a number of steps, such as 24, not {text!r}.")
+        raise InputError(f"The times are numbers, so the {option} is a number of steps, such as 24, not {text!r}.")
     return round(float(str(parse_duration(text))) * SECOND)
 
 
@@ -164,40 +166,40 @@ def list_seasons(clock: Clock, span: int) -> list[int]:
     if clock.scale is not None:
         return []
     if clock.months:
-        found = [12 * MONTH] if clock.months < 12 else []
+        seasons = [12 * MONTH] if clock.months < 12 else []
     elif clock.step < DAY:
-        found = [DAY, 7 * DAY]
+        seasons = [DAY, 7 * DAY]
     else:
         # 52 weeks and not a year: the same day of the week.
-        found = [season for season in (7 * DAY, 364 * DAY) if season > clock.step]
-    return [season for season in found if 3 * season <= span]
+        seasons = [season for season in (7 * DAY, 364 * DAY) if season > clock.step]
+    return [season for season in seasons if 3 * season <= span]
 
 
 def _build_history(
     table: Table, run: Run, clock: Clock, horizon: int, span: int, owner: np.ndarray, gap: int
 ) -> History:
     split, target = run.split, run.target or "target"
-    asked = [_parse_span(split.season, clock, "season")] if split.season else list_seasons(clock, span)
-    first = {season: -(-horizon // season) * season for season in asked}
+    seasons = [_parse_span(split.season, clock, "season")] if split.season else list_seasons(clock, span)
+    starts = {season: -(-horizon // season) * season for season in seasons}
     # A week holds the day's pattern too, and is the harder mark; a year ago is long ago.
-    base = max((s for s in asked if s <= 7 * DAY), default=asked[0] if asked else None)
+    base = max((season for season in seasons if season <= 7 * DAY), default=seasons[0] if seasons else None)
     step = clock.steps(1)
-    spans = [horizon, horizon + step, *(first[s] + k * s for s in asked for k in range(3 if s == base else 2))]
+    spans = [horizon, horizon + step, *(starts[s] + k * s for s in seasons for k in range(3 if s == base else 2))]
     lags = {clock.named(s): clock.lag(s, horizon) for s in sorted(set(spans)) if s == horizon or 2 * s <= span}
-    reference = clock.named(first[base]) if base is not None else clock.named(horizon)
-    kept, inputs = _choose_columns(table, run, owner)
+    reference = clock.named(starts[base]) if base is not None else clock.named(horizon)
+    columns, inputs = _choose_columns(table, run, owner)
     labels = tuple(to_label_text(label) for label in table.classes)
-    windows = _choose_windows(asked, base, step, span, clock)
-    usual = clock.named(asked[0]) if asked else next(iter(windows), "")
+    windows = _choose_windows(seasons, base, step, span, clock)
+    window = clock.named(seasons[0]) if seasons else next(iter(windows), "")
     return History(
         time=str(split.time), target=target, series=split.series, scale=clock.scale,
         horizon=(clock.named(horizon), horizon), lags=lags,
         windows=windows,
-        cycles={f"{_CYCLE} x {clock.named(s)}": tuple(clock.lag(first[s] + k * s, horizon) for k in range(_CYCLE))
-                for s in asked if 2 * (first[s] + _CYCLE * s) <= span},
-        reference=f"{target} {reference} ago", calendar=_choose_calendar(clock, span), kept=kept, inputs=inputs,
+        cycles={f"{_CYCLE} x {clock.named(s)}": tuple(clock.lag(starts[s] + k * s, horizon) for k in range(_CYCLE))
+                for s in seasons if 2 * (starts[s] + _CYCLE * s) <= span},
+        reference=f"{target} {reference} ago", calendar=_choose_calendar(clock, span), kept=columns, inputs=inputs,
         input_lags={n: lags[n] for n in dict.fromkeys([clock.named(horizon), reference][: _count_input_lags(inputs)])},
-        input_windows={usual: windows[usual]} if usual in windows else {}, labels=labels, gap=gap,
+        input_windows={window: windows[window]} if window in windows else {}, labels=labels, gap=gap,
         months=clock.months > 0,
     )  # fmt: skip
 
@@ -207,39 +209,39 @@ def _choose_calendar(clock: Clock, span: int) -> tuple[str, ...]:
     if clock.scale is not None:
         return ()
     parts = {"hour": clock.step < DAY, "weekday": clock.step < 7 * DAY, "month": span >= YEARS * 12 * MONTH - DAY}
-    return tuple(part for part, there in parts.items() if there)
+    return tuple(part for part, flag in parts.items() if flag)
 
 
 def _count_input_lags(inputs: Sequence[str] | dict[str, str]) -> int:
     return 2 if len(inputs) <= MOST_INPUTS else 1
 
 
-def _choose_windows(asked: Sequence[int], base: int | None, step: int, span: int, clock: Clock) -> dict[str, int]:
-    wanted = sorted({4 * step, *asked, 4 * base if base else 16 * step})
-    return {clock.named(s): clock.window(s) for s in wanted if 2 * s <= span and s > step}
+def _choose_windows(seasons: Sequence[int], base: int | None, step: int, span: int, clock: Clock) -> dict[str, int]:
+    widths = sorted({4 * step, *seasons, 4 * base if base else 16 * step})
+    return {clock.named(s): clock.window(s) for s in widths if 2 * s <= span and s > step}
 
 
 def _choose_columns(table: Table, run: Run, owner: np.ndarray) -> tuple[tuple[str, ...], dict[str, str]]:
     """The columns that are known ahead, and those of which the past counts."""
-    known = run.split.known
-    absent = [c for c in known if c not in table.features.columns]
-    if absent:
+    inputs = run.split.known
+    missing = [c for c in inputs if c not in table.features.columns]
+    if missing:
         raise InputError(
-            f"No feature {absent[0]!r} is known ahead: the features are {join_names(table.features.columns)}."
+            f"No feature {missing[0]!r} is known ahead: the features are {join_names(table.features.columns)}."
         )
-    still = _find_still_columns(table, owner)
-    always = {run.split.series, *known, *still}
-    kept = tuple(c for c in table.features.columns if c in always)
+    constants = _find_still_columns(table, owner)
+    columns = {run.split.series, *inputs, *constants}
+    names = tuple(c for c in table.features.columns if c in columns)
     past = {c: k for c, k in table.kinds.items() if k in ("number", "boolean", "category")}
-    return kept, {c: k for c, k in past.items() if c not in {run.split.time, run.split.series, *still}}
+    return names, {c: k for c, k in past.items() if c not in {run.split.time, run.split.series, *constants}}
 
 
 def _find_still_columns(table: Table, owner: np.ndarray) -> list[str]:
     """The columns of a panel that never change within a series: they are known ahead."""
     if table.series is None:
         return []
-    most = table.features.groupby(owner).nunique(dropna=False).max()
-    return [str(c) for c in most.index if most[c] <= 1]
+    counts = table.features.groupby(owner).nunique(dropna=False).max()
+    return [str(c) for c in counts.index if counts[c] <= 1]
 
 
 # --- What is said -----------------------------------------------------------------------------------------------------
@@ -248,46 +250,48 @@ def _find_still_columns(table: Table, owner: np.ndarray) -> list[str]:
 def _check_repeated_times(table: Table, run: Run, owner: np.ndarray) -> Finding | None:
     """A stop where one series has two rows of one time."""
     rows = pd.DataFrame({"series": owner, "time": table.time})
-    twice = rows.duplicated(keep=False).to_numpy()
-    if not twice.any():
+    repeats = rows.duplicated(keep=False).to_numpy()
+    if not repeats.any():
         return None
-    where = tuple(int(n) for n in table.data_rows[twice][:5])
+    places = tuple(int(n) for n in table.data_rows[repeats][:5])
     if run.split.series is not None:
-        said = f"{int(twice.sum()):,} rows have the time of another row of their series {run.split.series!r}"
+        sentence = f"{int(repeats.sum()):,} rows have the time of another row of their series {run.split.series!r}"
         return Finding(
-            "series", "stop", f"{said} (data rows {join_names(where)}): add them up or keep one.", rows=where
+            "series", "stop", f"{sentence} (data rows {join_names(places)}): add them up or keep one.", rows=places
         )
-    names = table.features.columns if 2 * twice.sum() > table.rows else ()  # a few are a mistake, not a panel
+    names = table.features.columns if 2 * repeats.sum() > table.rows else ()  # a few are a mistake, not a panel
     keys = [c for c in names if c != run.split.time and _separates_series(table, c)]
     hint = f"Does {join_names(keys)} tell several series apart? Then give --series." if keys else (
         "Several series in one table need --series COL; else add up the rows of one time, or keep one of them."
     )  # fmt: skip
-    said = f"{int(twice.sum()):,} rows have the time of another row (data rows {join_names(where)})."
-    return Finding("series", "stop", f"{said} {hint}", rows=where)
+    sentence = f"{int(repeats.sum()):,} rows have the time of another row (data rows {join_names(places)})."
+    return Finding("series", "stop", f"{sentence} {hint}", rows=places)
 
 
 def _separates_series(table: Table, column: str) -> bool:
     """Whether each value of the column has one row per time, and most values are there at once."""
     rows = pd.DataFrame({"key": table.features[column], "time": table.time})
-    at_once = rows["time"].value_counts().max()
-    return not rows.duplicated().any() and bool(rows["key"].nunique() <= 3 * at_once)
+    peak = rows["time"].value_counts().max()
+    return not rows.duplicated().any() and bool(rows["key"].nunique() <= 3 * peak)
 
 
 def _find_history_notes(table: Table, run: Run, history: History, clock: Clock) -> list[Finding]:
     rows = f"every {clock.named(clock.steps(1))}" if clock.months or clock.scale is None else "in steps of a number"
-    said = (
+    sentence = (
         f"A series with rows {rows}, forecast {history.horizon[0]} ahead: {len(history.kinds)} columns are made of "
         f"what was known {history.horizon[0]} before each row. {history.reference!r} is the seasonal-naive forecast."
     )
     if run.split.gap is None:
-        said += f" Models are judged on rows at least {history.horizon[0]} later than those that they were trained on."
-    found = [Finding("series", "pass", said)]
-    unknown = [c for c in table.features.columns if c not in history.kept and c != history.time]
-    if unknown:
-        said = (
-            f"Of {join_names(unknown, 6)} only values from {history.horizon[0]} before a row, or earlier, count. Name "
+        sentence += (
+            f" Models are judged on rows at least {history.horizon[0]} later than those that they were trained on."
+        )
+    findings = [Finding("series", "pass", sentence)]
+    columns = [c for c in table.features.columns if c not in history.kept and c != history.time]
+    if columns:
+        sentence = (
+            f"Of {join_names(columns, 6)} only values from {history.horizon[0]} before a row, or earlier, count. Name "
             "with "
             "--known what is known ahead, such as a calendar, a plan, a price or a weather forecast."
         )
-        found.append(Finding("known_ahead", "warn", said, tuple(unknown)))
-    return found
+        findings.append(Finding("known_ahead", "warn", sentence, tuple(columns)))
+    return findings

@@ -22,10 +22,10 @@ def hash_values(column: pd.Series) -> np.ndarray:
     """The hash of each value."""
     if not isinstance(column.dtype, pd.StringDtype):
         return pd.util.hash_pandas_object(column, index=False).to_numpy()
-    codes, different = pd.factorize(column.array)
-    parts = (different[i : i + _AT_ONCE].to_numpy(object) for i in range(0, len(different), _AT_ONCE))
-    hashed = [pd.util.hash_array(part, categorize=False) for part in parts]
-    return np.concatenate([*hashed, [_MISSING]])[codes]
+    codes, levels = pd.factorize(column.array)
+    parts = (levels[i : i + _AT_ONCE].to_numpy(object) for i in range(0, len(levels), _AT_ONCE))
+    hashes = [pd.util.hash_array(part, categorize=False) for part in parts]
+    return np.concatenate([*hashes, [_MISSING]])[codes]
 
 
 def derive_seed(*parts: object) -> int:

@@ -61,8 +61,8 @@ class History:
     @property
     def reach(self) -> int:
         """How far before a row its history begins."""
-        far = self.horizon[1] + max(self.windows.values(), default=0)
-        spans = [*self.lags.values(), *self.input_lags.values(), *(max(c) for c in self.cycles.values()), far]
+        longest = self.horizon[1] + max(self.windows.values(), default=0)
+        spans = [*self.lags.values(), *self.input_lags.values(), *(max(c) for c in self.cycles.values()), longest]
         return max(spans) - SLACK * self.months
 
     @property
@@ -73,31 +73,31 @@ class History:
     @property
     def kinds(self) -> dict[str, str]:
         """Kind of each column that is made; `past`: a number that the target was."""
-        own = "past" if self.numeric else "category"
-        found = dict.fromkeys((f"{part} of {self.time}" for part in self.calendar), "number")
-        found |= dict.fromkeys((f"{self.target} {lag} ago" for lag in self.lags), own)
+        target_kind = "past" if self.numeric else "category"
+        kinds = dict.fromkeys((f"{part} of {self.time}" for part in self.calendar), "number")
+        kinds |= dict.fromkeys((f"{self.target} {lag} ago" for lag in self.lags), target_kind)
         if self.numeric:
-            found |= dict.fromkeys(_name_means(self, self.target, self.windows), own)
-            found |= dict.fromkeys((f"{self.target} mean over {c}" for c in self.cycles), own)
+            kinds |= dict.fromkeys(_name_means(self, self.target, self.windows), target_kind)
+            kinds |= dict.fromkeys((f"{self.target} mean over {c}" for c in self.cycles), target_kind)
         for column, kind in self.inputs.items():
-            found |= dict.fromkeys((f"{column} {lag} ago" for lag in self.input_lags), kind)
+            kinds |= dict.fromkeys((f"{column} {lag} ago" for lag in self.input_lags), kind)
             if kind == "number" and column not in self.kept:
-                found |= dict.fromkeys(_name_means(self, column, self.input_windows), "number")
-        return found
+                kinds |= dict.fromkeys(_name_means(self, column, self.input_windows), "number")
+        return kinds
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> History:
+    def from_json(cls, values: Mapping[str, Any]) -> History:
         """The history that `dataclasses.asdict` made a mapping of, were it through JSON or not."""
-        lists = {k: tuple(kept[k]) for k in ("horizon", "calendar", "kept", "labels")}
-        return cls(**{**kept, **lists, "cycles": {name: tuple(lags) for name, lags in kept["cycles"].items()}})
+        tuples = {k: tuple(values[k]) for k in ("horizon", "calendar", "kept", "labels")}
+        return cls(**{**values, **tuples, "cycles": {name: tuple(lags) for name, lags in values["cycles"].items()}})
 
 
 def widen_rows(rows: pd.DataFrame, target: pd.Series, history: History) -> pd.DataFrame:
     """What a model takes for these rows: the columns known ahead and those made of the past, in the rows' order.
 
     `target` as `told` gives it: rows without one are no history. The rows may come in any order."""
-    own = pd.DataFrame(make_past_columns(rows, target, history), index=rows.index)
-    return pd.concat([rows[list(history.kept)], own], axis=1)
+    past = pd.DataFrame(make_past_columns(rows, target, history), index=rows.index)
+    return pd.concat([rows[list(history.kept)], past], axis=1)
 
 
 def to_past_target(column: pd.Series, history: History) -> pd.Series:
@@ -118,26 +118,28 @@ def _to_label_text(label: Any) -> str:
 def make_past_columns(rows: pd.DataFrame, target: pd.Series, history: History) -> dict[str, Any]:
     """The columns made of the past, by name, in the order of `history.kinds`."""
     past = _Past(rows, target, history)
-    found = {f"{part} of {history.time}": _take_time_part(past.at, part) for part in history.calendar}
-    found |= {f"{history.target} {name} ago": past.ago(history.target, lag) for name, lag in history.lags.items()}
+    columns = {f"{part} of {history.time}": _take_time_part(past.at, part) for part in history.calendar}
+    columns |= {f"{history.target} {name} ago": past.ago(history.target, lag) for name, lag in history.lags.items()}
     if history.numeric:
         for name, window in _name_means(history, history.target, history.windows).items():
-            found[name] = past.mean(history.target, window)
+            columns[name] = past.mean(history.target, window)
         for name, lags in history.cycles.items():
-            found[f"{history.target} mean over {name}"] = past.cycle(history.target, lags)
+            columns[f"{history.target} mean over {name}"] = past.cycle(history.target, lags)
     for column, kind in history.inputs.items():
-        found |= {f"{column} {name} ago": past.ago(column, lag) for name, lag in history.input_lags.items()}
+        columns |= {f"{column} {name} ago": past.ago(column, lag) for name, lag in history.input_lags.items()}
         if kind == "number" and column not in history.kept:
-            found |= {
+            columns |= {
                 name: past.mean(column, w) for name, w in _name_means(history, column, history.input_windows).items()
             }
-    return found
+    return columns
 
 
-def _take_time_part(at: np.ndarray, part: str) -> np.ndarray:
-    when = pd.DatetimeIndex(at.astype("datetime64[us]"))
-    whole = when.hour + when.minute / 60 if part == "hour" else when.day_of_week if part == "weekday" else when.month
-    return whole.to_numpy(np.float64)
+def _take_time_part(instants: np.ndarray, part: str) -> np.ndarray:
+    times = pd.DatetimeIndex(instants.astype("datetime64[us]"))
+    values = (
+        times.hour + times.minute / 60 if part == "hour" else times.day_of_week if part == "weekday" else times.month
+    )
+    return values.to_numpy(np.float64)
 
 
 def _name_means(history: History, column: str, windows: Mapping[str, int]) -> dict[str, int]:
@@ -150,8 +152,8 @@ class _Past:
     def __init__(self, rows: pd.DataFrame, target: pd.Series, history: History):
         self.history, self.size = history, len(rows)
         self.at, self.series = to_ticks(rows[history.time], history), encode_series(rows, history)
-        known = np.flatnonzero(target.notna().to_numpy())
-        self.order = known[np.lexsort((self.at[known], self.series[known]))]
+        places = np.flatnonzero(target.notna().to_numpy())
+        self.order = places[np.lexsort((self.at[places], self.series[places]))]
         self.owner, self.then = self.series[self.order], self.at[self.order]
         self.values = {history.target: target.to_numpy()[self.order]}
         for column in history.inputs:
@@ -184,32 +186,32 @@ class _Past:
         number = values.dtype.kind in "fiub"
         if not len(values):
             return np.full(self.size, np.nan)
-        found = pd.Series(values[place]).where(place >= 0)
-        return found.to_numpy(np.float64) if number else found.astype("str").where(found.notna()).array
+        column = pd.Series(values[place]).where(place >= 0)
+        return column.to_numpy(np.float64) if number else column.astype("str").where(column.notna()).array
 
     def _places(self, lag: int) -> np.ndarray:
         """For each row the place of the latest known one at its time less the lag; -1 where there is none."""
         if lag not in self._seen:
             place = np.arange(len(self.order))
-            known = pd.DataFrame({"at": self.then, "series": self.owner, "place": place})
-            then = np.minimum(shift_back(self.at, lag, self.history), find_latest_known(self.at, self.history))
-            asked = pd.DataFrame({"at": then, "series": self.series, "row": np.arange(self.size)})
-            both = pd.merge_asof(_sort_by_time(asked), _sort_by_time(known), on="at", by="series")
+            rows = pd.DataFrame({"at": self.then, "series": self.owner, "place": place})
+            limits = np.minimum(shift_back(self.at, lag, self.history), find_latest_known(self.at, self.history))
+            queries = pd.DataFrame({"at": limits, "series": self.series, "row": np.arange(self.size)})
+            matches = pd.merge_asof(_sort_by_time(queries), _sort_by_time(rows), on="at", by="series")
             self._seen[lag] = np.full(self.size, -1)
-            self._seen[lag][both["row"]] = both["place"].fillna(-1).astype(np.int64)
+            self._seen[lag][matches["row"]] = matches["place"].fillna(-1).astype(np.int64)
         return self._seen[lag]
 
 
-def find_latest_known(at: np.ndarray, history: History) -> np.ndarray:
+def find_latest_known(instants: np.ndarray, history: History) -> np.ndarray:
     """The latest instants (ticks) whose targets are known when rows of these instants are forecast."""
-    return shift_back(at, history.horizon[1], history)
+    return shift_back(instants, history.horizon[1], history)
 
 
-def shift_back(at: np.ndarray, span: int, history: History) -> np.ndarray:
+def shift_back(instants: np.ndarray, span: int, history: History) -> np.ndarray:
     """The instants (ticks) that lie a span before these; of whole months the end of the month so many months before."""
     if not history.months or span % MONTH:
-        return at - span
-    month = at.astype("datetime64[us]").astype("datetime64[M]")
+        return instants - span
+    month = instants.astype("datetime64[us]").astype("datetime64[M]")
     return (month - span // MONTH + 1).astype("datetime64[us]").astype(np.int64) - 1
 
 
@@ -254,38 +256,42 @@ def prepare_new_rows(rows: pd.DataFrame, target: pd.Series, history: History) ->
 
 def _check_new_rows(rows: pd.DataFrame, new: np.ndarray, history: History) -> list[str]:
     """What is to be said of the history of these new rows; ValueError where it is too little."""
-    at, series = to_ticks(rows[history.time], history), encode_series(rows, history)
-    known = pd.DataFrame({"series": series[~new], "at": at[~new]})
-    if twice := int(known.duplicated().sum()):
-        raise ValueError(f"{twice} rows of the history have the time of another row of their series: which counts?")
-    ends = known.groupby("series")["at"].agg(["min", "max"]).reindex(series[new])
-    first, last, when = ends["min"].to_numpy(np.float64), ends["max"].to_numpy(np.float64), at[new].astype(np.float64)
-    known_until = find_latest_known(at[new], history)
-    wanted = (
+    instants, series = to_ticks(rows[history.time], history), encode_series(rows, history)
+    past = pd.DataFrame({"series": series[~new], "at": instants[~new]})
+    if repeats := int(past.duplicated().sum()):
+        raise ValueError(f"{repeats} rows of the history have the time of another row of their series: which counts?")
+    ends = past.groupby("series")["at"].agg(["min", "max"]).reindex(series[new])
+    first, last, times = (
+        ends["min"].to_numpy(np.float64),
+        ends["max"].to_numpy(np.float64),
+        instants[new].astype(np.float64),
+    )
+    known_until = find_latest_known(instants[new], history)
+    sentence = (
         f"Wanted are rows with known {history.target!r} from "
-        f"{_format_instant(int(when.min()) - history.reach, history)} to "
+        f"{_format_instant(int(times.min()) - history.reach, history)} to "
         f"{_format_instant(int(known_until.max()), history)}"
     )
     blind = ~(first <= known_until)
     if blind.all():
-        raise ValueError(f"No row to predict has a history {history.horizon[0]} before it. {wanted}.")
-    beyond = when > last + history.horizon[1] + history.gap
-    if beyond.any():
+        raise ValueError(f"No row to predict has a history {history.horizon[0]} before it. {sentence}.")
+    late = times > last + history.horizon[1] + history.gap
+    if late.any():
         raise ValueError(
-            f"{int(beyond.sum())} of {int(new.sum())} rows to predict are later than the model looks ahead: "
-            f"{history.horizon[0]} from the last known {history.target!r}. {wanted}; or train with a longer horizon."
+            f"{int(late.sum())} of {int(new.sum())} rows to predict are later than the model looks ahead: "
+            f"{history.horizon[0]} from the last known {history.target!r}. {sentence}; or train with a longer horizon."
         )
-    some = []
+    notes = []
     if blind.any():
-        some.append(f"{int(blind.sum())} of {int(new.sum())} rows to predict have no history at all. {wanted}.")
-    elif (first > when - history.reach).any():
-        some.append(f"The history is shorter than the model can use: what is missing counts as unknown. {wanted}.")
-    return some
+        notes.append(f"{int(blind.sum())} of {int(new.sum())} rows to predict have no history at all. {sentence}.")
+    elif (first > times - history.reach).any():
+        notes.append(f"The history is shorter than the model can use: what is missing counts as unknown. {sentence}.")
+    return notes
 
 
-def _format_instant(at: int, history: History) -> str:
+def _format_instant(instant: int, history: History) -> str:
     """The instant as one would write it in the time column."""
     if history.scale is not None:
-        return f"{at / history.scale:.15g}"
-    when = pd.Timestamp(at, unit="us")
-    return f"{when.date() if history.months else when}"
+        return f"{instant / history.scale:.15g}"
+    timestamp = pd.Timestamp(instant, unit="us")
+    return f"{timestamp.date() if history.months else timestamp}"

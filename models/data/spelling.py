@@ -27,13 +27,13 @@ _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%Y%m%d", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "
 
 def parse_whole(text: str) -> int | None:
     """The whole number that the text stands for, be it with zeros before, `.0` or a spreadsheet's guards; else None."""
-    found = _WHOLE.fullmatch(_strip_guards(text))
-    return int(found[1] + found[2].replace(",", "")) if found and len(found[2]) < 40 else None
+    match = _WHOLE.fullmatch(_strip_guards(text))
+    return int(match[1] + match[2].replace(",", "")) if match and len(match[2]) < 40 else None
 
 
 def _strip_guards(text: str) -> str:
-    found = _GUARDS.fullmatch(text)
-    return (found[1] if found[1] is not None else found[2]) if found else text.strip()
+    match = _GUARDS.fullmatch(text)
+    return (match[1] if match[1] is not None else match[2]) if match else text.strip()
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Spelling:
 
     def perhaps(self, text: str) -> str | None:
         """A level that may be meant: alike but for case, blanks, accents or signs, or the same number, truth or day."""
-        for form, known in self._forms:
+        for form, levels in self._forms:
             key = form(text)
-            if key is not None and key in known:
-                return known[key]
+            if key is not None and key in levels:
+                return levels[key]
         return None
 
     @cached_property
@@ -66,25 +66,25 @@ class Spelling:
     @cached_property
     def known(self) -> list[str]:
         """The most frequent levels, in order."""
-        most = sorted(self.levels, key=lambda level: (-self.levels[level], level))[:3]
-        return sorted(most)
+        top = sorted(self.levels, key=lambda level: (-self.levels[level], level))[:3]
+        return sorted(top)
 
     @cached_property
     def _numbers(self) -> dict[int, str]:
         """Whole number -> its level, where there is one only."""
         numbers = {level: parse_whole(level) for level in self.levels}
-        often = Counter(numbers.values())
-        return {number: level for level, number in numbers.items() if number is not None and often[number] == 1}
+        counts = Counter(numbers.values())
+        return {number: level for level, number in numbers.items() if number is not None and counts[number] == 1}
 
     @cached_property
     def _forms(self) -> list[tuple]:
         """Each way in which two spellings may be one, and what the levels are by it, the most frequent for each."""
-        rising = sorted(self.levels, key=self.levels.__getitem__)
-        found = [
-            (form, {form(level): level for level in rising})
+        levels = sorted(self.levels, key=self.levels.__getitem__)
+        tables = [
+            (form, {form(level): level for level in levels})
             for form in (_fold_text, _parse_number, _parse_truth, _parse_day)
         ]
-        return [(form, {k: v for k, v in known.items() if k is not None}) for form, known in found]
+        return [(form, {k: v for k, v in table.items() if k is not None}) for form, table in tables]
 
 
 def _fold_text(text: str) -> str | None:
@@ -132,11 +132,11 @@ class Tally:
     def add(self, counts: Mapping[str, int]) -> dict[str, str]:
         """Counts these values; what is to be written otherwise, and how."""
         level = {text: self.spelling.level(text) for text in counts}
-        other = {text: known for text, known in level.items() if known not in (None, text)}
-        self.count({text: rows for text, rows in counts.items() if text not in other})
-        self.rows += sum(counts[text] for text in other)
-        self.alike.update({(text, known): counts[text] for text, known in other.items()})
-        return other
+        changes = {text: match for text, match in level.items() if match not in (None, text)}
+        self.count({text: rows for text, rows in counts.items() if text not in changes})
+        self.rows += sum(counts[text] for text in changes)
+        self.alike.update({(text, match): counts[text] for text, match in changes.items()})
+        return changes
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Counts these values as they are written."""
@@ -171,40 +171,42 @@ class Tally:
     def _meant(self) -> tuple[str, str] | None:
         """A frequent new level and the known one that it may be."""
         pairs = ((text, self.spelling.perhaps(text)) for text, _ in self.new.most_common(50))
-        return next(((text, known) for text, known in pairs if known is not None), None)
+        return next(((text, match) for text, match in pairs if match is not None), None)
 
     @property
     def refusal(self) -> str:
         """What is to be said where the column is strange."""
-        text, known = self._meant or (self.new.most_common(1)[0][0], None)
-        said = (
+        text, match = self._meant or (self.new.most_common(1)[0][0], None)
+        sentence = (
             f"{self.new.total():,} of {self.rows:,} values of {_shorten(self.name)!r} were never seen in training, "
             "such "
             f"as {_shorten(text)!r}; it knew {', '.join(repr(_shorten(level)) for level in self.spelling.known)}"
             f"{', ...' if len(self.spelling.levels) > len(self.spelling.known) else ''}."
         )
-        if known is not None:
-            return f"{said} Perhaps {_shorten(text)!r} is {_shorten(known)!r} there: write the values as in training."
-        return f"{said} Write them as in training. Are they new indeed? Train with such rows, or leave them empty."
+        if match is not None:
+            return (
+                f"{sentence} Perhaps {_shorten(text)!r} is {_shorten(match)!r} there: write the values as in training."
+            )
+        return f"{sentence} Write them as in training. Are they new indeed? Train with such rows, or leave them empty."
 
     @property
     def notes(self) -> list[str]:
         """What is to be said where the column is not strange."""
-        said = []
+        notes = []
         if self.alike:
             (text, level), _ = self.alike.most_common(1)[0]
-            said.append(
+            notes.append(
                 f"{_shorten(self.name)!r}: {self.alike.total():,} of {self.rows:,} values are written otherwise than "
                 "in "
                 f"training and read alike, such as {_shorten(text)!r} for {level!r}."
             )
         if self.unusual:
-            shown = ", ".join(f"{_shorten(t)!r} in {n:,}" for t, n in self.new.most_common(3))
-            said.append(
+            examples = ", ".join(f"{_shorten(t)!r} in {n:,}" for t, n in self.new.most_common(3))
+            notes.append(
                 f"{_shorten(self.name)!r}: {self.new.total():,} of {self.rows:,} values were never seen in training "
-                f"({shown}{' and others' if len(self.new) > 3 else ''}).{self._hint}"
+                f"({examples}{' and others' if len(self.new) > 3 else ''}).{self._hint}"
             )
-        return said
+        return notes
 
     @property
     def _hint(self) -> str:
@@ -213,12 +215,12 @@ class Tally:
 
 def make_tallies(levels: Mapping[str, Mapping[str, int]]) -> dict[str, Tally]:
     """For each column with these levels nothing counted yet."""
-    return {name: Tally(name, Spelling(known)) for name, known in levels.items()}
+    return {name: Tally(name, Spelling(counts)) for name, counts in levels.items()}
 
 
-def describe_refusals(found: Iterable[Tally], certain: bool = False) -> str:
+def describe_refusals(tallies: Iterable[Tally], certain: bool = False) -> str:
     """What is to be said of the columns that are strange, or with `certain` misspelt beyond doubt; else empty."""
-    return " ".join(one.refusal for one in found if (one.misspelt if certain else one.strange))
+    return " ".join(tally.refusal for tally in tallies if (tally.misspelt if certain else tally.strange))
 
 
 def _shorten(text: str) -> str:

@@ -156,8 +156,8 @@ class Table:
     @property
     def kinds(self) -> dict[str, str]:
         """Kind of each used feature, in column order."""
-        own = self.reading.kinds if self.history is None else {**self.history.kinds, **self.reading.kinds}
-        return {c: own[c] for c in self.features.columns}
+        kinds = self.reading.kinds if self.history is None else {**self.history.kinds, **self.reading.kinds}
+        return {c: kinds[c] for c in self.features.columns}
 
     @property
     def orders(self) -> dict[str, tuple[str, ...]]:

@@ -64,25 +64,27 @@ class Calibration:
 
     def applied(self, odds: np.ndarray) -> np.ndarray:
         """The probabilities (rows, classes) calibrated, as the object of `calibrate_classifier` does it."""
-        made, odds = self.objects(), np.clip(odds, 0, 1)  # a sum of weights may pass 1 by a last digit
+        calibrators, odds = self.objects(), np.clip(odds, 0, 1)  # a sum of weights may pass 1 by a last digit
         if self.method == "temperature":
-            return made[0].predict(odds if odds.shape[1] > 2 else np.column_stack([1 - odds[:, 1], odds[:, 1]]))
-        columns = [one.predict(odds[:, c]) for c, one in zip(_list_class_columns(odds), made, strict=True)]
+            return calibrators[0].predict(odds if odds.shape[1] > 2 else np.column_stack([1 - odds[:, 1], odds[:, 1]]))
+        columns = [
+            calibrator.predict(odds[:, c]) for c, calibrator in zip(_list_class_columns(odds), calibrators, strict=True)
+        ]
         if odds.shape[1] == 2:
             return np.column_stack([1 - columns[0], columns[0]])
-        whole = np.column_stack(columns)
-        total = whole.sum(axis=1, keepdims=True)
-        return np.divide(whole, total, out=np.full_like(whole, 1 / len(columns)), where=total != 0)
+        probabilities = np.column_stack(columns)
+        total = probabilities.sum(axis=1, keepdims=True)
+        return np.divide(probabilities, total, out=np.full_like(probabilities, 1 / len(columns)), where=total != 0)
 
 
 def calibrate_classifier(estimator: Any, calibration: Calibration) -> CalibratedClassifierCV:
     """The fitted classifier with its probabilities calibrated: a library object whose parts are set by hand, since they
     were fitted on predictions of other rows than the estimator's own."""
-    whole = CalibratedClassifierCV(DummyClassifier(), method=calibration.method)
-    whole.classes_ = estimator.classes_
+    classifier = CalibratedClassifierCV(DummyClassifier(), method=calibration.method)
+    classifier.classes_ = estimator.classes_
     parts = {"classes": estimator.classes_, "method": calibration.method}
-    whole.calibrated_classifiers_ = [_CalibratedClassifier(estimator, calibration.objects(), **parts)]
-    return whole
+    classifier.calibrated_classifiers_ = [_CalibratedClassifier(estimator, calibration.objects(), **parts)]
+    return classifier
 
 
 def fit_calibration(method: Method, fold: Fold3) -> Calibration:
@@ -99,35 +101,35 @@ def _fit_temperature(target: np.ndarray, odds: np.ndarray, weight: np.ndarray | 
     """The inverse temperature of least log loss: scikit-learn's own to six digits, in a fifth of its time where there
     are many classes."""
     logits = np.log(odds + 1e-12)
-    own = logits[np.arange(len(target)), target]
+    true_logits = logits[np.arange(len(target)), target]
 
     def loss(power: float) -> float:
         beta = np.exp(power)
-        return float(np.average(np.log(np.exp(beta * logits).sum(axis=1)) - beta * own, weights=weight))
+        return float(np.average(np.log(np.exp(beta * logits).sum(axis=1)) - beta * true_logits, weights=weight))
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-7}).x))
 
 
 def _fit_sigmoid(odds: np.ndarray, hit: np.ndarray, weight: np.ndarray | None) -> tuple[float, ...]:
-    made = _SigmoidCalibration().fit(odds, hit, weight)
-    return float(made.a_), float(made.b_)
+    model = _SigmoidCalibration().fit(odds, hit, weight)
+    return float(model.a_), float(model.b_)
 
 
 def _fit_isotonic(odds: np.ndarray, hit: np.ndarray, weight: np.ndarray | None) -> tuple[float, ...]:
     # Platt's targets bound the steps: a height of 0 or 1 would be punished without end by one row that is otherwise.
     low, high = 1 / (2 + (~hit).sum()), 1 - 1 / (2 + hit.sum())
-    made = IsotonicRegression(y_min=low, y_max=high, out_of_bounds="clip").fit(odds, hit, weight)
-    return (*map(float, made.X_thresholds_), *map(float, made.y_thresholds_))
+    model = IsotonicRegression(y_min=low, y_max=high, out_of_bounds="clip").fit(odds, hit, weight)
+    return (*map(float, model.X_thresholds_), *map(float, model.y_thresholds_))
 
 
 def _make_calibrator(method: Method, values: tuple[float, ...]) -> Any:
     if method == "isotonic":
         places, heights = np.split(np.array(values), 2)
         return IsotonicRegression(out_of_bounds="clip").fit(places, heights)
-    made = _SigmoidCalibration() if method == "sigmoid" else _TemperatureScaling()
+    calibrator = _SigmoidCalibration() if method == "sigmoid" else _TemperatureScaling()
     for name, value in zip(("a_", "b_") if method == "sigmoid" else ("beta_",), values, strict=True):
-        setattr(made, name, value)
-    return made
+        setattr(calibrator, name, value)
+    return calibrator
 
 
 def _list_class_columns(odds: np.ndarray) -> range:
@@ -154,26 +156,26 @@ def choose_calibration(
     folds: each fold's model is off in its own way, and what is delivered is none of them. Where several folds' models
     are to be averaged (`pooled`), those that are too sure mend each other: softened first they would not be sure enough
     (Rahaman & Thiery 2021, NeurIPS)."""
-    plain = [odds for _, odds, _ in folds]
-    if not wants_calibration(metric, calibrate) or sum(map(len, plain)) < LEAST:
-        return None, plain
-    whole, codes = _join_folds(folds), pd.factorize(np.concatenate(keys))[0]
+    raw = [odds for _, odds, _ in folds]
+    if not wants_calibration(metric, calibrate) or sum(map(len, raw)) < LEAST:
+        return None, raw
+    fold, codes = _join_folds(folds), pd.factorize(np.concatenate(keys))[0]
     if codes.max() < 1:  # nobody is left to calibrate them by
-        return None, plain
-    sizes = [len(odds) for odds in plain]
+        return None, raw
+    sizes = [len(odds) for odds in raw]
     part = codes % _PARTS
-    tried: list[tuple[Method, np.ndarray]] = [
-        (method, _cross_fit(method, whole, part)) for method in _list_methods(whole)
+    candidates: list[tuple[Method, np.ndarray]] = [
+        (method, _cross_fit(method, fold, part)) for method in _list_methods(fold)
     ]
-    gains = [_measure_gain(metric, whole, crossed, codes) for _, crossed in tried]
+    gains = [_measure_gain(metric, fold, crossed, codes) for _, crossed in candidates]
     best = int(np.argmax([gain for gain, _ in gains]))
     if calibrate != "always" and not gains[best][0] > _SURE * gains[best][1]:
-        return None, plain
-    method, crossed = tried[best]
-    made = fit_calibration(method, whole)
-    if calibrate != "always" and pooled and method == "temperature" and made.values[0][0] < 1:
-        return None, plain
-    return made, np.split(crossed, np.cumsum(sizes)[:-1])
+        return None, raw
+    method, crossed = candidates[best]
+    calibration = fit_calibration(method, fold)
+    if calibrate != "always" and pooled and method == "temperature" and calibration.values[0][0] < 1:
+        return None, raw
+    return calibration, np.split(crossed, np.cumsum(sizes)[:-1])
 
 
 def _join_folds(folds: Sequence[Fold3]) -> Fold3:
@@ -181,30 +183,32 @@ def _join_folds(folds: Sequence[Fold3]) -> Fold3:
     return np.concatenate(targets), np.concatenate(odds), None if weights[0] is None else np.concatenate(weights)
 
 
-def _list_methods(whole: Fold3) -> tuple[Method, ...]:
-    target, odds, _ = whole
+def _list_methods(fold: Fold3) -> tuple[Method, ...]:
+    target, odds, _ = fold
     if odds.shape[1] > 2:  # a curve for each class made every table worse that was tried, and costs seconds
         return ("temperature",)
     return ("temperature", "sigmoid", "isotonic") if len(target) >= LEAST_STEPS else ("temperature", "sigmoid")
 
 
-def _cross_fit(method: Method, whole: Fold3, part: np.ndarray) -> np.ndarray:
+def _cross_fit(method: Method, fold: Fold3, part: np.ndarray) -> np.ndarray:
     """The probabilities of each part, calibrated by the other parts."""
-    crossed = np.empty_like(whole[1])
-    for one in np.unique(part):
-        crossed[part == one] = fit_calibration(method, select_rows(whole, part != one)).applied(whole[1][part == one])
+    crossed = np.empty_like(fold[1])
+    for number in np.unique(part):
+        crossed[part == number] = fit_calibration(method, select_rows(fold, part != number)).applied(
+            fold[1][part == number]
+        )
     return crossed
 
 
-def _measure_gain(metric: Metric, whole: Fold3, crossed: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
+def _measure_gain(metric: Metric, fold: Fold3, crossed: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
     """By how much the loss is smaller, with its standard error.
 
     No row counts for more than the surprise of one in all: a forest's probability of 0 that came true costs 36, and
     three such rows would drown what all others say."""
-    target, odds, weight = whole
+    target, odds, weight = fold
     loss = LOSSES["neg_brier_score" if "brier" in metric.source else "neg_log_loss"]
-    own, most = np.ones(len(target)) if weight is None else weight, math.log(len(target))
-    less = own * (np.minimum(loss(target, odds), most) - np.minimum(loss(target, crossed), most))
-    gain = less.sum() / own.sum()
-    by_key = np.bincount(codes, less - gain * own)
-    return float(gain), float(np.sqrt((by_key**2).sum()) / own.sum())
+    weights, ceiling = np.ones(len(target)) if weight is None else weight, math.log(len(target))
+    savings = weights * (np.minimum(loss(target, odds), ceiling) - np.minimum(loss(target, crossed), ceiling))
+    gain = savings.sum() / weights.sum()
+    by_key = np.bincount(codes, savings - gain * weights)
+    return float(gain), float(np.sqrt((by_key**2).sum()) / weights.sum())

@@ -82,10 +82,10 @@ class ConformalScores:
         if not 0 < level < 1:
             raise InputError(f"The level of an interval is between 0 and 1, such as 0.9, not {level:g}.")
         if level > self.highest:
-            most = math.floor(self.highest * 1e4) / 1e4
+            highest = math.floor(self.highest * 1e4) / 1e4
             raise InputError(
                 f"An interval of level {level:g} needs scores of {math.ceil(round(1 / (1 - level), 6)) - 1:,} rows; "
-                f"the outer folds judged {self.rows:,}: the highest level is {most:g}."
+                f"the outer folds judged {self.rows:,}: the highest level is {highest:g}."
             )
         # 0.95 * 20 is 19, whatever floats say
         return math.ceil(round(level * (self.rows + 1), 9))
@@ -102,13 +102,13 @@ class ConformalScores:
         """What `from_json` takes."""
         folds = [
             {
-                "fold": one.fold,
-                "members": list(one.members),
-                "weights": list(one.weights),
-                "scores": one.values.tolist(),
-                "counts": one.counts.tolist(),
+                "fold": fold.fold,
+                "members": list(fold.members),
+                "weights": list(fold.weights),
+                "scores": fold.values.tolist(),
+                "counts": fold.counts.tolist(),
             }
-            for one in self.folds
+            for fold in self.folds
         ]
         return {"format": FORMAT, "task": self.task, "method": self.method, "rows": self.rows, "folds": folds}
 
@@ -119,21 +119,21 @@ class ConformalScores:
             raise InputError(f"conformal.json has format {value['format']}; this Nestor knows {FORMAT}: update it.")
         folds = [
             FoldScores(
-                one["fold"],
-                np.array(one["scores"], dtype=float),
-                np.array(one["counts"], dtype=np.int64),
-                tuple(one["members"]),
-                tuple(one["weights"]),
+                fold["fold"],
+                np.array(fold["scores"], dtype=float),
+                np.array(fold["counts"], dtype=np.int64),
+                tuple(fold["members"]),
+                tuple(fold["weights"]),
             )
-            for one in value["folds"]
+            for fold in value["folds"]
         ]
         return cls(value["task"], value["method"], tuple(folds))
 
 
 def _assign_members(fold: FoldScores, votes: Sequence[tuple[str, float]]) -> FoldScores:
-    own = [i for i, (name, _) in enumerate(votes) if name == fold.fold]
-    whole = sum(votes[i][1] for i in own)
-    return replace(fold, members=tuple(own), weights=tuple(votes[i][1] / whole for i in own))
+    places = [i for i, (name, _) in enumerate(votes) if name == fold.fold]
+    total = sum(votes[i][1] for i in places)
+    return replace(fold, members=tuple(places), weights=tuple(votes[i][1] / total for i in places))
 
 
 # --- Scores ----------------------------------------------------------------------------------------------------------
@@ -152,12 +152,12 @@ def make_conformal_scores(
 ) -> ConformalScores | None:
     """What a version keeps of (fold, target, prediction) of the outer rows; None where there are none, or a prediction
     is not finite. `refit` names the fold of the one model where no fold's model is delivered."""
-    found = [(fold, compute_row_scores(task, target, prediction)) for fold, target, prediction in outer if len(target)]
-    if not found or not all(np.isfinite(scores).all() for _, scores in found):
+    pairs = [(fold, compute_row_scores(task, target, prediction)) for fold, target, prediction in outer if len(target)]
+    if not pairs or not all(np.isfinite(scores).all() for _, scores in pairs):
         return None
     if refit is not None:
-        found = [(refit, np.concatenate([scores for _, scores in found]))]
-    folds = tuple(FoldScores(fold, *thin_scores(scores, MOST // len(found))) for fold, scores in found)
+        pairs = [(refit, np.concatenate([scores for _, scores in pairs]))]
+    folds = tuple(FoldScores(fold, *thin_scores(scores, MOST // len(pairs))) for fold, scores in pairs)
     return ConformalScores(task, "cv+" if refit is None else "refit", folds)
 
 
@@ -168,72 +168,74 @@ def thin_scores(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     ordered = np.sort(scores)
     if len(ordered) <= most:
         return ordered, np.ones(len(ordered), dtype=np.int64)
-    from_top = np.unique(np.geomspace(1, len(ordered), most).round().astype(np.int64))
-    kept = len(ordered) - from_top[::-1]
-    return ordered[kept], np.diff(kept, prepend=-1)
+    ranks = np.unique(np.geomspace(1, len(ordered), most).round().astype(np.int64))
+    places = len(ordered) - ranks[::-1]
+    return ordered[places], np.diff(places, prepend=-1)
 
 
 # --- What is made of them --------------------------------------------------------------------------------------------
 
 
 def compute_intervals(
-    kept: ConformalScores, centres: Sequence[np.ndarray], level: float
+    scores: ConformalScores, centres: Sequence[np.ndarray], level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and the highest value of each row, from each fold's predictions of it."""
-    place = kept.place(level)
-    low = -_find_end(kept, [-np.asarray(c, dtype=float) for c in centres], place)
-    high = _find_end(kept, [np.asarray(c, dtype=float) for c in centres], place)
+    place = scores.place(level)
+    low = -_find_end(scores, [-np.asarray(c, dtype=float) for c in centres], place)
+    high = _find_end(scores, [np.asarray(c, dtype=float) for c in centres], place)
     # below a level of one half, models far apart turn the ends round
     return np.minimum(low, high), np.maximum(low, high)
 
 
-def _find_end(kept: ConformalScores, centres: Sequence[np.ndarray], place: int) -> np.ndarray:
+def _find_end(scores: ConformalScores, centres: Sequence[np.ndarray], place: int) -> np.ndarray:
     """The `place`-th smallest of all centre + score, by halving; never less, and more by 2^-20 of the models' span."""
-    middle = _find_quantile(kept, place)
+    middle = _find_quantile(scores, place)
     low, high = np.min(centres, axis=0) + middle, np.max(centres, axis=0) + middle
     for _ in range(_HALVINGS if len(centres) > 1 else 0):
         half = (low + high) / 2
-        enough = sum(f.up_to(half - c, "right") for f, c in zip(kept.folds, centres, strict=True)) >= place
+        enough = sum(f.up_to(half - c, "right") for f, c in zip(scores.folds, centres, strict=True)) >= place
         low, high = np.where(enough, low, half), np.where(enough, half, high)
     return high
 
 
-def _find_quantile(kept: ConformalScores, place: int) -> float:
+def _find_quantile(scores: ConformalScores, place: int) -> float:
     """The `place`-th smallest score of all folds."""
-    values = np.concatenate([fold.values for fold in kept.folds])
+    values = np.concatenate([fold.values for fold in scores.folds])
     order = np.argsort(values)
-    past = np.cumsum(np.concatenate([fold.counts for fold in kept.folds])[order])
-    return float(values[order][np.searchsorted(past, place)])
+    totals = np.cumsum(np.concatenate([fold.counts for fold in scores.folds])[order])
+    return float(values[order][np.searchsorted(totals, place)])
 
 
-def compute_label_sets(kept: ConformalScores, odds: Sequence[np.ndarray], level: float) -> np.ndarray:
+def compute_label_sets(scores: ConformalScores, odds: Sequence[np.ndarray], level: float) -> np.ndarray:
     """Which classes (rows, classes) are in each row's set, from each fold's probabilities.
 
     The class that is likeliest by all folds is always in it, so no set is empty: a model that errs less often than the
     level allows then covers more."""
-    place = kept.place(level)
-    below = sum(f.up_to(1 - np.asarray(o, dtype=float), "left") for f, o in zip(kept.folds, odds, strict=True))
-    inside = np.asarray(below) < place
-    inside[np.arange(len(inside)), np.mean(odds, axis=0).argmax(axis=1)] = True
-    return inside
+    place = scores.place(level)
+    counts = sum(f.up_to(1 - np.asarray(o, dtype=float), "left") for f, o in zip(scores.folds, odds, strict=True))
+    sets = np.asarray(counts) < place
+    sets[np.arange(len(sets)), np.mean(odds, axis=0).argmax(axis=1)] = True
+    return sets
 
 
 def measure_coverage(
-    kept: ConformalScores, predictions: Sequence[np.ndarray], target: np.ndarray, levels: Sequence[float] = LEVELS
+    scores: ConformalScores, predictions: Sequence[np.ndarray], target: np.ndarray, levels: Sequence[float] = LEVELS
 ) -> tuple[Coverage, ...]:
     """What share of the targets is covered at each level that so many scores allow, from each fold's predictions."""
-    return tuple(_measure_coverage_at(kept, predictions, target, level) for level in levels if level <= kept.highest)
+    return tuple(
+        _measure_coverage_at(scores, predictions, target, level) for level in levels if level <= scores.highest
+    )
 
 
 def _measure_coverage_at(
-    kept: ConformalScores, predictions: Sequence[np.ndarray], target: np.ndarray, level: float
+    scores: ConformalScores, predictions: Sequence[np.ndarray], target: np.ndarray, level: float
 ) -> Coverage:
-    if kept.task == "regression":
-        low, high = compute_intervals(kept, predictions, level)
+    if scores.task == "regression":
+        low, high = compute_intervals(scores, predictions, level)
         return Coverage(level, float(np.mean((low <= target) & (target <= high))), float(np.mean(high - low)))
-    inside = compute_label_sets(kept, predictions, level)
-    own = inside[np.arange(len(target)), np.asarray(target, dtype=np.int64)]
-    return Coverage(level, float(own.mean()), float(inside.sum(axis=1).mean()))
+    sets = compute_label_sets(scores, predictions, level)
+    hits = sets[np.arange(len(target)), np.asarray(target, dtype=np.int64)]
+    return Coverage(level, float(hits.mean()), float(sets.sum(axis=1).mean()))
 
 
 def format_level(level: float) -> str:

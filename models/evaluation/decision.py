@@ -31,15 +31,15 @@ PLAIN = PostProcessing()
 """Probabilities and decisions as they are."""
 
 
-def apply_threshold(fold: Fold3, at: float | None) -> Fold3:
+def apply_threshold(fold: Fold3, threshold: float | None) -> Fold3:
     """The fold as it is judged: with codes where a threshold decides, else as it is."""
     target, odds, weight = fold
-    return fold if at is None else (target, to_class_codes(odds, at), weight)
+    return fold if threshold is None else (target, to_class_codes(odds, threshold), weight)
 
 
-def to_class_codes(odds: np.ndarray, at: float) -> np.ndarray:
+def to_class_codes(odds: np.ndarray, threshold: float) -> np.ndarray:
     """Codes by a threshold, as scikit-learn's `FixedThresholdClassifier` has them."""
-    return (odds[:, 1] >= at).astype(np.int64)
+    return (odds[:, 1] >= threshold).astype(np.int64)
 
 
 def choose_post_processing(
@@ -53,16 +53,21 @@ def choose_post_processing(
 ) -> tuple[PostProcessing, list[Fold3]]:
     """What is best on these inner folds of the ensemble's probabilities, and the folds calibrated by other rows.
     `choose`: whether a threshold may be chosen. `pooled`: whether several folds' models will be averaged."""
-    made, odds = calibration.choose_calibration(metric, folds, keys, calibrate, pooled)
-    shown = [(target, new, weight) for (target, _, weight), new in zip(folds, odds, strict=True)]
-    at = choose_threshold(metric, shown, keys, seed) if choose else None
-    return PostProcessing(made, at), shown
+    calibrator, odds = calibration.choose_calibration(metric, folds, keys, calibrate, pooled)
+    outputs = [(target, new, weight) for (target, _, weight), new in zip(folds, odds, strict=True)]
+    threshold = choose_threshold(metric, outputs, keys, seed) if choose else None
+    return PostProcessing(calibrator, threshold), outputs
 
 
 def average_thresholds(metric: Metric, finishes: Sequence[PostProcessing]) -> float | None:
     """The threshold of several folds' average: the mean of theirs; None where each decides plainly."""
-    if all(one.threshold is None for one in finishes):
+    if all(processing.threshold is None for processing in finishes):
         return None
     return float(
-        np.mean([find_plain_threshold(metric) if one.threshold is None else one.threshold for one in finishes])
+        np.mean(
+            [
+                find_plain_threshold(metric) if processing.threshold is None else processing.threshold
+                for processing in finishes
+            ]
+        )
     )

@@ -41,8 +41,8 @@ class EnsembleMember:
 
 def shortlist_candidates(candidates: Sequence[Candidate], metric: Metric) -> list[Candidate]:
     """At most three configurations of each family, best first."""
-    ranked = sorted(candidates, key=lambda c: (-metric.gain(c.inner), c.family, c.trial))
-    return [c for i, c in enumerate(ranked) if sum(d.family == c.family for d in ranked[:i]) < MOST_PER_FAMILY]
+    ranking = sorted(candidates, key=lambda c: (-metric.gain(c.inner), c.family, c.trial))
+    return [c for i, c in enumerate(ranking) if sum(d.family == c.family for d in ranking[:i]) < MOST_PER_FAMILY]
 
 
 def weigh_candidates(
@@ -70,17 +70,17 @@ def weigh_candidates(
     total = list(pool[0].folds)
     best = score(total, 1)
     for size in range(2, _ROUNDS + 1):
-        open_ = range(len(pool)) if len(counts) < MOST_MEMBERS else sorted(counts)
-        open_ = [i for i in open_ if fits(i, size)]
-        if not open_:
+        places = range(len(pool)) if len(counts) < MOST_MEMBERS else sorted(counts)
+        places = [i for i in places if fits(i, size)]
+        if not places:
             break
-        trials = [(score([t + p for t, p in zip(total, pool[i].folds, strict=True)], size), i) for i in open_]
-        value, pick = max(trials, key=lambda t: (metric.gain(t[0]), -t[1]))
+        trials = [(score([t + p for t, p in zip(total, pool[i].folds, strict=True)], size), i) for i in places]
+        value, choice = max(trials, key=lambda t: (metric.gain(t[0]), -t[1]))
         if metric.gain(value) <= metric.gain(best) + _GAIN * abs(best) / size:
             break
-        counts[pick] = counts.get(pick, 0) + 1
-        total = [t + p for t, p in zip(total, pool[pick].folds, strict=True)]
+        counts[choice] = counts.get(choice, 0) + 1
+        total = [t + p for t, p in zip(total, pool[choice].folds, strict=True)]
         best = value
-    whole = sum(counts.values())
-    members = tuple(EnsembleMember(pool[i].family, pool[i].trial, n / whole) for i, n in sorted(counts.items()))
+    rounds = sum(counts.values())
+    members = tuple(EnsembleMember(pool[i].family, pool[i].trial, n / rounds) for i, n in sorted(counts.items()))
     return members, best

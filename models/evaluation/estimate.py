@@ -74,11 +74,11 @@ def compute_spread_error(metric: Metric, folds: Sequence[Fold3], trained: Sequen
     return math.sqrt((1 / len(scores) + ratio) * scores.var(ddof=1))
 
 
-def keep_defined_interval(found: Interval, unit: Unit = "row") -> Interval | None:
+def keep_defined_interval(interval: Interval, unit: Unit = "row") -> Interval | None:
     """The interval, with what a key stood for; None where its value is undefined, so that nothing is told of it."""
-    if not math.isfinite(found.value):
+    if not math.isfinite(interval.value):
         return None
-    return found if found.basis is None else replace(found, basis=replace(found.basis, unit=unit))
+    return interval if interval.basis is None else replace(interval, basis=replace(interval.basis, unit=unit))
 
 
 def measure_optimism(metric: Metric, inner: Sequence[float], outer: Sequence[float]) -> float | None:
@@ -102,10 +102,12 @@ def measure_agreement(
     K models meet the same sealed rows, so each replicate draws those once for all K.
     """
     gap = metric.gain(metric.pooled(outer)) - metric.gain(metric.pooled(sealed))
-    ours = compute_standard_error(metric, outer, outer_keys, seed)
-    drawn = draw_counts([sealed_keys], count_replicates(metric, [sealed_keys] * len(sealed)), seed + 1)
-    theirs = compute_deviation(np.concatenate([metric.resample(sealed, counts * len(sealed)) for counts in drawn]))
-    error = math.hypot(ours, theirs)
+    outer_error = compute_standard_error(metric, outer, outer_keys, seed)
+    samples = draw_counts([sealed_keys], count_replicates(metric, [sealed_keys] * len(sealed)), seed + 1)
+    sealed_error = compute_deviation(
+        np.concatenate([metric.resample(sealed, counts * len(sealed)) for counts in samples])
+    )
+    error = math.hypot(outer_error, sealed_error)
     return gap / error if error > 0 and math.isfinite(gap / error) else None
 
 
@@ -127,24 +129,24 @@ def estimate_by_bbc(
     picks a row of gains (configuration, replicate) for each column, where that is not the largest.
     """
     by_fold = [keys[rows] for rows in folds]
-    drawn, left = [], []
-    several = [[select_rows((target, one, weight), rows) for rows in folds] for one in predictions]
+    selections, tests = [], []
+    configurations = [[select_rows((target, prediction, weight), rows) for rows in folds] for prediction in predictions]
     for counts in draw_counts(by_fold, count_replicates(metric, by_fold, len(predictions)), seed):
-        rest = [(part == 0).astype(float) for part in counts]
-        drawn.append(np.stack([metric.resample(one, counts) for one in several]))
-        left.append(np.stack([metric.resample(one, rest) for one in several]))
-    gains = np.concatenate(drawn, axis=1) * (1 if metric.greater_is_better else -1)
-    whole = np.where(np.isnan(gains), -np.inf, gains)
-    best = whole.argmax(axis=0) if choose is None else choose(whole)
-    scores = np.take_along_axis(np.concatenate(left, axis=1), best[None], axis=0)[0]
+        complements = [(part == 0).astype(float) for part in counts]
+        selections.append(np.stack([metric.resample(configuration, counts) for configuration in configurations]))
+        tests.append(np.stack([metric.resample(configuration, complements) for configuration in configurations]))
+    gains = np.concatenate(selections, axis=1) * (1 if metric.greater_is_better else -1)
+    values = np.where(np.isnan(gains), -np.inf, gains)
+    best = values.argmax(axis=0) if choose is None else choose(values)
+    scores = np.take_along_axis(np.concatenate(tests, axis=1), best[None], axis=0)[0]
     scores = scores[np.isfinite(scores)]
     if len(scores) < 2:
         return Interval(math.nan)
-    rests_on, mean = count_basis(metric, several[0], by_fold), float(scores.mean())
+    basis, mean = count_basis(metric, configurations[0], by_fold), float(scores.mean())
     low, high = map(float, np.quantile(scores, [0.025, 0.975]))
     if low == high:
-        return make_interval(metric, mean, 0.0, rests_on)
-    return Interval(mean, max(metric.low, low), min(metric.high, high), rests_on)
+        return make_interval(metric, mean, 0.0, basis)
+    return Interval(mean, max(metric.low, low), min(metric.high, high), basis)
 
 
 def score_best_constant(metric: Metric, target: np.ndarray, weight: np.ndarray | None = None) -> float:
@@ -162,11 +164,11 @@ def score_best_constant(metric: Metric, target: np.ndarray, weight: np.ndarray |
 
 def _list_constants(metric: Metric, target: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     """The constants that the usual losses are least for: means of the values and of their logs, and quantiles."""
-    own = np.quantile(target, [metric.level], weights=weight, method="inverted_cdf")
+    quantile = np.quantile(target, [metric.level], weights=weight, method="inverted_cdf")
     means = [np.average(target, weights=weight)]
     if target.min() > -1:
         means.append(np.expm1(np.average(np.log1p(target), weights=weight)))
-    return np.concatenate([means, own, np.quantile(target, np.linspace(0, 1, 101))])
+    return np.concatenate([means, quantile, np.quantile(target, np.linspace(0, 1, 101))])
 
 
 def make_time_blocks(time: np.ndarray) -> np.ndarray:
@@ -202,21 +204,21 @@ def make_interval(metric: Metric, value: float, error: float, basis: Basis | Non
     return Interval(value, max(metric.low, value - half), min(metric.high, value + half), basis)
 
 
-def recover_error(metric: Metric, found: Interval) -> float | None:
+def recover_error(metric: Metric, interval: Interval) -> float | None:
     """The standard error that `around` made the interval of; None where there was none."""
-    if found.low is None or found.high is None:
+    if interval.low is None or interval.high is None:
         return None
-    share = _to_share(metric, found.value)
+    share = _to_share(metric, interval.value)
     if 0 < share < 1:
-        apart = [abs(logit(_to_share(metric, end)) - logit(share)) for end in (found.low, found.high)]
+        distances = [abs(logit(_to_share(metric, end)) - logit(share)) for end in (interval.low, interval.high)]
         return (
-            float(min(apart))
-            / _compute_quantile(metric, found.basis)
+            float(min(distances))
+            / _compute_quantile(metric, interval.basis)
             * (metric.high - metric.low)
             * share
             * (1 - share)
         )
-    return max(found.high - found.value, found.value - found.low) / Z95
+    return max(interval.high - interval.value, interval.value - interval.low) / Z95
 
 
 def _compute_quantile(metric: Metric, basis: Basis | None) -> float:
@@ -224,8 +226,8 @@ def _compute_quantile(metric: Metric, basis: Basis | None) -> float:
     known; and a bootstrap's error is that of n in place of n - 1."""
     if basis is None:
         return Z95
-    few = max(2, _count_observations(metric, basis))
-    return float(stdtrit(few - 1, 0.975)) * math.sqrt(few / (few - 1))
+    count = max(2, _count_observations(metric, basis))
+    return float(stdtrit(count - 1, 0.975)) * math.sqrt(count / (count - 1))
 
 
 def _count_observations(metric: Metric, basis: Basis) -> int:
@@ -253,16 +255,16 @@ def count_replicates(metric: Metric, keys: Sequence[np.ndarray], models: int = 1
 
 def draw_counts(keys: Sequence[np.ndarray], count: int, seed: int) -> Iterator[list[np.ndarray]]:
     """Chunks of counts per fold (replicate, row): how often each row's key was drawn among the keys of its fold."""
-    draw = np.random.Generator(np.random.PCG64(seed))
+    generator = np.random.Generator(np.random.PCG64(seed))
     codes = [pd.factorize(part)[0] for part in keys]
     step = max(1, _CELLS // max(1, sum(len(part) for part in keys)))
     for start in range(0, count, step):
         size = min(step, count - start)
-        yield [_draw_fold_counts(part, int(part.max(initial=-1)) + 1, size, draw) for part in codes]
+        yield [_draw_fold_counts(part, int(part.max(initial=-1)) + 1, size, generator) for part in codes]
 
 
-def _draw_fold_counts(codes: np.ndarray, distinct: int, size: int, draw: np.random.Generator) -> np.ndarray:
-    picks = draw.integers(0, max(1, distinct), size=(size, distinct), dtype=np.int64)
+def _draw_fold_counts(codes: np.ndarray, distinct: int, size: int, generator: np.random.Generator) -> np.ndarray:
+    picks = generator.integers(0, max(1, distinct), size=(size, distinct), dtype=np.int64)
     picks += np.arange(size)[:, None] * distinct
     counts = np.bincount(picks.ravel(), minlength=size * distinct).reshape(size, distinct).astype(float)
     return counts if distinct == len(codes) else counts[:, codes]

@@ -131,19 +131,19 @@ class Verdict:
             return ""
         fresh = self.published.mark == FRESH
         rows = f"{self.published.rows:,} rows that {'no earlier version had sealed' if fresh else 'decided'}"
-        off, value = self.published.flatters, self.published.score.value
-        chosen = (
+        optimism, value = self.published.flatters, self.published.score.value
+        clause = (
             ""
-            if format_score(value + off) == format_score(value)
-            else f"; being chosen flattered it by {format_score(off)}, taken off"
+            if format_score(value + optimism) == format_score(value)
+            else f"; being chosen flattered it by {format_score(optimism)}, taken off"
         )
-        return f"The score to publish is {self.metric} {score}, on {rows}{chosen}."
+        return f"The score to publish is {self.metric} {score}, on {rows}{clause}."
 
     @property
     def sentence(self) -> str:
         """The verdict in words and numbers."""
-        told = _explain_undecided(self) if self.gain is None else _describe_decision(self)
-        return " ".join([told, *_describe_costs(self), *self.notes])
+        sentence = _explain_undecided(self) if self.gain is None else _describe_decision(self)
+        return " ".join([sentence, *_describe_costs(self), *self.notes])
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`, with the sentence."""
@@ -155,9 +155,9 @@ class Verdict:
         return TypeAdapter(cls).validate_python({k: v for k, v in value.items() if k != "sentence"})
 
 
-def make_undecided_verdict(gate: Gate, why: str, **known: Any) -> Verdict:
+def make_undecided_verdict(gate: Gate, reason: str, **fields: Any) -> Verdict:
     """The verdict where nothing can be decided."""
-    return Verdict(gate.rule, gate.level, choose_gain_threshold(gate), reasons=(why,), **known)
+    return Verdict(gate.rule, gate.level, choose_gain_threshold(gate), reasons=(reason,), **fields)
 
 
 def choose_gain_threshold(gate: Gate) -> float:
@@ -190,31 +190,31 @@ def decide_promotion(
     rows, distinct = len(target), len(np.unique(units))
     folds: list[Fold3] = [(target, champion, weight), (target, challenger, weight)]
     costs_ = costs or (None, None)
-    known: dict[str, Any] = {"metric": metric.name, "rows": rows, "units": distinct, "unit": unit,
+    fields: dict[str, Any] = {"metric": metric.name, "rows": rows, "units": distinct, "unit": unit,
                              "champion_cost": costs_[0], "challenger_cost": costs_[1]}  # fmt: skip
-    why = explain_too_few(rows, distinct, unit)
-    if why:
-        return make_undecided_verdict(gate, why, **known)
-    met = score_versions(metric, folds, units, seed)
-    sure = compute_look_level(look, gate.level)
-    low = met.low(sure)
+    reason = explain_too_few(rows, distinct, unit)
+    if reason:
+        return make_undecided_verdict(gate, reason, **fields)
+    pair = score_versions(metric, folds, units, seed)
+    confidence = compute_look_level(look, gate.level)
+    low = pair.low(confidence)
     if math.isnan(low):
-        return make_undecided_verdict(gate, f"{metric.name} can't be computed on these rows.", **known)
+        return make_undecided_verdict(gate, f"{metric.name} can't be computed on these rows.", **fields)
     levels = () if subgroup is None else _measure_subgroups(metric, folds, subgroup)
-    broken = _describe_broken_limits(gate, costs_[1], levels)
+    breaches = _describe_broken_limits(gate, costs_[1], levels)
     passed = low > choose_gain_threshold(gate)
     if fresh is not None and not _has_enough_fresh(metric, folds[1], units, unit, fresh):
         fresh = None
-    least = choose_gain_threshold(gate) if passed and not broken else None
-    rests_on = count_basis(metric, [folds[0]], [units])
+    least = choose_gain_threshold(gate) if passed and not breaches else None
+    basis = count_basis(metric, [folds[0]], [units])
     scores = [
-        make_interval(metric, value, compute_deviation(of), rests_on)
-        for value, of in zip(met.values, met.drawn, strict=True)
+        make_interval(metric, value, compute_deviation(replicates), basis)
+        for value, replicates in zip(pair.values, pair.drawn, strict=True)
     ]
     return Verdict(
         gate.rule, gate.level, choose_gain_threshold(gate), champion=scores[0], challenger=scores[1],
-        gain=Interval(met.gain, low), promoted=passed and not broken, reasons=broken, levels=levels[:MOST_LEVELS],
-        look=look, sure=sure, published=make_published_score(met, sure, least, fresh), **known,
+        gain=Interval(pair.gain, low), promoted=passed and not breaches, reasons=breaches, levels=levels[:MOST_LEVELS],
+        look=look, sure=confidence, published=make_published_score(pair, confidence, least, fresh), **fields,
     )  # fmt: skip
 
 
@@ -243,22 +243,28 @@ class PairedScores:
         """The gain of each replicate."""
         return (self.drawn[1] - self.drawn[0]) * self.metric.gain(1.0)
 
-    def low(self, sure: float) -> float:
+    def low(self, confidence: float) -> float:
         """The gain's lower bound at that level; NaN where it or a tenth of the replicates are undefined."""
         gains, units = self.gains, len(np.unique(self.units))
         if units < 2 or np.isfinite(gains).sum() < max(2, 0.9 * len(gains)):
             return math.nan
         error = compute_deviation(gains) * math.sqrt(units / (units - 1))
-        return compute_lower_bound(self.gain, error, self.skew, units, sure)
+        return compute_lower_bound(self.gain, error, self.skew, units, confidence)
 
 
 def score_versions(metric: Metric, folds: Sequence[Fold3], units: np.ndarray, seed: int) -> PairedScores:
     """What champion and challenger score on these rows, with the bootstrap of both."""
-    drawn = _score_replicates(metric, folds, _draw_unit_counts(metric, units, seed))
-    left = _score_replicates(metric, folds, leave_out_parts(units, seed))
+    replicates = _score_replicates(metric, folds, _draw_unit_counts(metric, units, seed))
+    jackknife = _score_replicates(metric, folds, leave_out_parts(units, seed))
     values = (metric.score(*folds[0]), metric.score(*folds[1]))
     return PairedScores(
-        metric, folds, units, seed, values, drawn, compute_skewness((left[1] - left[0]) * metric.gain(1.0))
+        metric,
+        folds,
+        units,
+        seed,
+        values,
+        replicates,
+        compute_skewness((jackknife[1] - jackknife[0]) * metric.gain(1.0)),
     )
 
 
@@ -266,43 +272,43 @@ def _draw_unit_counts(metric: Metric, units: np.ndarray, seed: int) -> Iterator[
     return (counts for [counts] in draw_counts([units], count_replicates(metric, [units, units]), seed))
 
 
-def _score_replicates(metric: Metric, folds: Sequence[Fold3], counted: Iterable[np.ndarray]) -> np.ndarray:
+def _score_replicates(metric: Metric, folds: Sequence[Fold3], chunks: Iterable[np.ndarray]) -> np.ndarray:
     """The scores (prediction, replicate) of several predictions of the same rows."""
-    scores = [np.stack([metric.resample([fold], [counts]) for fold in folds]) for counts in counted]
+    scores = [np.stack([metric.resample([fold], [counts]) for fold in folds]) for counts in chunks]
     return np.concatenate(scores, axis=1)
 
 
 def make_published_score(
-    met: PairedScores, sure: float, least: float | None, fresh: np.ndarray | None
+    pair: PairedScores, confidence: float, least: float | None, fresh: np.ndarray | None
 ) -> PublishedScore:
     """The challenger's score to publish, on fresh rows where there are such.
 
     Whoever is promoted for a gain on these rows was lucky there more often than not. So where it was promoted for a
     gain above `least`, what that flatters, as far as the score goes with the gain, is taken off; the interval reaches
     from the end of the one score's to that of the other's. None: the rule has not chosen."""
-    metric, value, drawn, part, units = met.metric, met.values[1], met.drawn[1], met.folds[1], met.units
+    metric, value, replicates, part, units = pair.metric, pair.values[1], pair.drawn[1], pair.folds[1], pair.units
     if fresh is not None and not fresh.all():
         part = select_rows(part, fresh)
-        counted = (counts[:, fresh] for counts in _draw_unit_counts(metric, units, met.seed))
-        value, drawn, units = metric.score(*part), _score_replicates(metric, [part], counted)[0], units[fresh]
-    rows, mark, rests_on = len(units), CHOSEN if fresh is None else FRESH, count_basis(metric, [part], [units])
-    told, gains = make_interval(metric, value, compute_deviation(drawn), rests_on), met.gains
-    both = np.isfinite(drawn) & np.isfinite(gains)
-    error = compute_deviation(gains[both])
+        chunks = (counts[:, fresh] for counts in _draw_unit_counts(metric, units, pair.seed))
+        value, replicates, units = metric.score(*part), _score_replicates(metric, [part], chunks)[0], units[fresh]
+    rows, mark, basis = len(units), CHOSEN if fresh is None else FRESH, count_basis(metric, [part], [units])
+    interval, gains = make_interval(metric, value, compute_deviation(replicates), basis), pair.gains
+    mask = np.isfinite(replicates) & np.isfinite(gains)
+    error = compute_deviation(gains[mask])
     if least is None or not error > 0:
-        return PublishedScore(told, rows, mark)
-    passed = least + met.gain - met.low(sure)
-    share = max(0.0, float(np.cov(drawn[both] * metric.gain(1.0), gains[both])[0, 1]) / error**2)
-    flatters = share * (met.gain - estimate_likeliest_gain(met.gain, error, passed, least))
-    honest = make_interval(metric, value - metric.gain(flatters), compute_deviation(drawn), rests_on)
-    ends = (honest.low, told.high) if metric.greater_is_better else (told.low, honest.high)
-    return PublishedScore(Interval(honest.value, *ends, rests_on), rows, mark, flatters)
+        return PublishedScore(interval, rows, mark)
+    threshold = least + pair.gain - pair.low(confidence)
+    share = max(0.0, float(np.cov(replicates[mask] * metric.gain(1.0), gains[mask])[0, 1]) / error**2)
+    optimism = share * (pair.gain - estimate_likeliest_gain(pair.gain, error, threshold, least))
+    corrected = make_interval(metric, value - metric.gain(optimism), compute_deviation(replicates), basis)
+    ends = (corrected.low, interval.high) if metric.greater_is_better else (interval.low, corrected.high)
+    return PublishedScore(Interval(corrected.value, *ends, basis), rows, mark, optimism)
 
 
 def _has_enough_fresh(metric: Metric, fold: Fold3, units: np.ndarray, unit: Unit, fresh: np.ndarray) -> bool:
     """Whether a score can be published on the fresh rows alone."""
-    few = explain_too_few(int(fresh.sum()), len(np.unique(units[fresh])), unit)
-    return not few and math.isfinite(metric.score(*select_rows(fold, fresh)))
+    reason = explain_too_few(int(fresh.sum()), len(np.unique(units[fresh])), unit)
+    return not reason and math.isfinite(metric.score(*select_rows(fold, fresh)))
 
 
 def explain_too_few(rows: int, units: int, unit: Unit) -> str:
@@ -317,29 +323,31 @@ def explain_too_few(rows: int, units: int, unit: Unit) -> str:
 def _measure_subgroups(metric: Metric, folds: list[Fold3], subgroup: np.ndarray) -> tuple[SubgroupGain, ...]:
     """The levels that have enough rows, and where the metric is defined, the greatest loss first."""
     codes, names = pd.factorize(np.asarray(subgroup, dtype=object))
-    found = []
+    gains = []
     for code, name in enumerate(names):
         rows = np.flatnonzero(codes == code)
         if len(rows) < LEAST_LEVEL:
             continue
         scores = [metric.score(*select_rows(fold, rows)) for fold in folds]
         gain = metric.gain(scores[1]) - metric.gain(scores[0])
-        found += [SubgroupGain(str(name), len(rows), gain)] if math.isfinite(gain) else []
-    return tuple(sorted(found, key=lambda one: one.gain))
+        gains += [SubgroupGain(str(name), len(rows), gain)] if math.isfinite(gain) else []
+    return tuple(sorted(gains, key=lambda level: level.gain))
 
 
 def _describe_broken_limits(gate: Gate, cost: ModelCost | None, levels: tuple[SubgroupGain, ...]) -> tuple[str, ...]:
     """A sentence for each limit that the challenger breaks."""
-    found = []
+    sentences = []
     if cost and gate.latency is not None and cost.latency > gate.latency:
-        found.append(f"It takes {format_number(cost.latency)} ms for one row, and {gate.latency:g} ms are allowed.")
+        sentences.append(f"It takes {format_number(cost.latency)} ms for one row, and {gate.latency:g} ms are allowed.")
     if cost and gate.size is not None and cost.size > gate.size:
-        found.append(f"It has {format_number(cost.size)} MB on disk, and {gate.size:g} MB are allowed.")
-    worse = [one for one in levels if gate.subgroup_loss is not None and -one.gain > gate.subgroup_loss]
-    if worse:
-        named = join_names([f"{one.name} ({format_number(-one.gain)} on {one.rows:,} rows)" for one in worse], 4, 60)
-        found.append(f"It loses more than {gate.subgroup_loss:g} on {gate.subgroup} = {named}.")
-    return tuple(found)
+        sentences.append(f"It has {format_number(cost.size)} MB on disk, and {gate.size:g} MB are allowed.")
+    losses = [level for level in levels if gate.subgroup_loss is not None and -level.gain > gate.subgroup_loss]
+    if losses:
+        names = join_names(
+            [f"{level.name} ({format_number(-level.gain)} on {level.rows:,} rows)" for level in losses], 4, 60
+        )
+        sentences.append(f"It loses more than {gate.subgroup_loss:g} on {gate.subgroup} = {names}.")
+    return tuple(sentences)
 
 
 # --- In words --------------------------------------------------------------------------------------------------------
@@ -384,20 +392,20 @@ def _explain_level(verdict: Verdict) -> list[str]:
 def _describe_threshold(verdict: Verdict) -> str:
     """What the gain's lower bound must be, and whether it is."""
     assert verdict.gain is not None
-    enough = verdict.gain.low is not None and verdict.gain.low > verdict.threshold
+    passes = verdict.gain.low is not None and verdict.gain.low > verdict.threshold
     margin = f" (worse by {-verdict.threshold:g} at most)" if verdict.rule == "not_worse" else ""
-    does = "does" if enough else "does not"
-    return f"To be promoted it must surely gain more than {verdict.threshold:g}{margin}, which it {does}."
+    verb = "does" if passes else "does not"
+    return f"To be promoted it must surely gain more than {verdict.threshold:g}{margin}, which it {verb}."
 
 
 def _describe_costs(verdict: Verdict) -> list[str]:
-    ours, theirs = verdict.champion_cost, verdict.challenger_cost
-    if ours is None or theirs is None:
+    champion, challenger = verdict.champion_cost, verdict.challenger_cost
+    if champion is None or challenger is None:
         return []
     return [
-        f"The challenger takes {format_number(theirs.latency, 3)} ms for one row (the champion "
-        f"{format_number(ours.latency, 3)} ms) "
-        f"and {format_number(theirs.size, 3)} MB on disk (the champion {format_number(ours.size, 3)} MB)."
+        f"The challenger takes {format_number(challenger.latency, 3)} ms for one row (the champion "
+        f"{format_number(champion.latency, 3)} ms) "
+        f"and {format_number(challenger.size, 3)} MB on disk (the champion {format_number(champion.size, 3)} MB)."
     ]
 
 

@@ -62,10 +62,10 @@ def compute_lower_bound(value: float, error: float, skew: float, units: int, lev
     well."""
     if units < 2 or not math.isfinite(value + error):
         return math.nan
-    sure = float(stdtrit(units - 1, level))
+    quantile = float(stdtrit(units - 1, level))
     if skew < -1e-6:
-        sure = max(sure, 3 / skew * float(np.cbrt(1 + skew * (sure - skew / 6)) - 1))
-    return value - sure * error
+        quantile = max(quantile, 3 / skew * float(np.cbrt(1 + skew * (quantile - skew / 6)) - 1))
+    return value - quantile * error
 
 
 def estimate_likeliest_gain(gain: float, error: float, passed: float, least: float) -> float:
@@ -76,7 +76,7 @@ def estimate_likeliest_gain(gain: float, error: float, passed: float, least: flo
         return gain
 
     def surplus(true: float) -> float:
-        short = (passed - true) / error
-        return true + error * math.exp(float(norm.logpdf(short)) - float(log_ndtr(-short))) - gain
+        distance = (passed - true) / error
+        return true + error * math.exp(float(norm.logpdf(distance)) - float(log_ndtr(-distance))) - gain
 
     return least if surplus(least) >= 0 else bisect(surplus, least, gain)  # pyright: ignore[reportReturnType]

@@ -30,8 +30,8 @@ def find_plain_threshold(metric: Metric) -> float:
 
 def chooses_threshold(metric: Metric, rows: int) -> bool:
     """Whether a threshold is chosen for this metric on so many rows."""
-    least = LEAST_PLAIN if metric.source in ("accuracy", COST) else LEAST
-    return metric.needs == "label" and len(metric.classes) == 2 and rows >= least
+    minimum = LEAST_PLAIN if metric.source in ("accuracy", COST) else LEAST
+    return metric.needs == "label" and len(metric.classes) == 2 and rows >= minimum
 
 
 def choose_threshold(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float | None:
@@ -42,18 +42,18 @@ def choose_threshold(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.n
     if not chooses_threshold(metric, rows) or any(len(np.unique(target)) < 2 for target, _, _ in folds):
         return None
     edges = _list_thresholds(np.concatenate([odds[:, 1] for _, odds, _ in folds]), find_plain_threshold(metric))
-    draw, count = np.random.Generator(np.random.PCG64(seed)), max(1, min(_DRAWS, _CELLS // rows))
-    counts = [_draw_counts(pd.factorize(part)[0], count, draw) for part in keys]
-    drawn = _score_thresholds(metric, folds, counts, edges)
-    at = float(edges[np.nan_to_num(drawn, nan=-np.inf).argmax(axis=1)].mean())
-    plain, moved = (_score_at(metric, folds, edge) for edge in (find_plain_threshold(metric), at))
-    return at if moved > plain else None
+    generator, count = np.random.Generator(np.random.PCG64(seed)), max(1, min(_DRAWS, _CELLS // rows))
+    counts = [_draw_counts(pd.factorize(part)[0], count, generator) for part in keys]
+    scores = _score_thresholds(metric, folds, counts, edges)
+    threshold = float(edges[np.nan_to_num(scores, nan=-np.inf).argmax(axis=1)].mean())
+    plain_score, score = (_score_at(metric, folds, edge) for edge in (find_plain_threshold(metric), threshold))
+    return threshold if score > plain_score else None
 
 
-def _draw_counts(codes: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
+def _draw_counts(codes: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
     """How often each row's key was drawn (replicate, row)."""
     distinct = int(codes.max()) + 1
-    return draw.multinomial(distinct, np.full(distinct, 1 / distinct), size=count).astype(float)[:, codes]
+    return generator.multinomial(distinct, np.full(distinct, 1 / distinct), size=count).astype(float)[:, codes]
 
 
 def _score_at(metric: Metric, folds: Sequence[Fold3], edge: float) -> float:
@@ -73,19 +73,19 @@ def _score_thresholds(
 ) -> np.ndarray:
     """How good the metric is (replicate, threshold), greater is better."""
     tables = [_count_confusions(fold, count, edges) for fold, count in zip(folds, counts, strict=True)]
-    whole = all(weight is None for _, _, weight in folds)
+    unweighted = all(weight is None for _, _, weight in folds)
     parts = [sum(tables)] if metric.kind == "mean" else tables  # a mean is pooled over folds, all else averaged
-    values = [metric.of_tables(part.reshape(-1, 2, 2), whole).reshape(part.shape[:2]) for part in parts]  # type: ignore[union-attr]
+    values = [metric.of_tables(part.reshape(-1, 2, 2), unweighted).reshape(part.shape[:2]) for part in parts]  # type: ignore[union-attr]
     return np.mean(values, axis=0) * metric.gain(1.0)
 
 
 def _count_confusions(fold: Fold3, counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Confusion matrices (replicate, threshold, true, said) of one fold."""
     target, odds, weight = fold
-    passed, size = np.searchsorted(edges, odds[:, 1], side="right"), len(edges) + 1
-    place = target * size + passed
+    ranks, size = np.searchsorted(edges, odds[:, 1], side="right"), len(edges) + 1
+    place = target * size + ranks
     by_place = sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(2 * size, len(place)))
     mass = np.asarray(by_place @ (counts if weight is None else counts * weight).T).T.reshape(len(counts), 2, size)
-    no = np.cumsum(mass, axis=2)[:, :, :-1]
-    yes = mass.sum(axis=2, keepdims=True) - no
-    return np.stack([no, yes], axis=3).transpose(0, 2, 1, 3)
+    negatives = np.cumsum(mass, axis=2)[:, :, :-1]
+    positives = mass.sum(axis=2, keepdims=True) - negatives
+    return np.stack([negatives, positives], axis=3).transpose(0, 2, 1, 3)

@@ -40,21 +40,18 @@ def describe_result(report: Report) -> str:
 
 def list_further_warnings(report: Report) -> tuple[ReportWarning, ...]:
     """The warnings that the sentence does not say already."""
-    return tuple(one for one in report.warnings if one.code != _FIRST)
+    return tuple(warning for warning in report.warnings if warning.code != _FIRST)
 
 
 def _describe_parts(report: Report) -> Iterator[str]:
     estimate, test = format_interval(report.estimate), format_interval(report.test)
-    apart = _read_agreement(report)
-    drifts = report.over_time and apart is not None and abs(apart) >= AGREE and bool(estimate and test)
-    yield from (warned.message for warned in report.warnings if warned.code == _FIRST)
+    z = _read_agreement(report)
+    drifts = report.over_time and z is not None and abs(z) >= AGREE and bool(estimate and test)
+    yield from (warning.message for warning in report.warnings if warning.code == _FIRST)
     if drifts:
         yield f"Expect {report.metric} {test} on new rows: that is what the newest rows gave, which were sealed."
         yield f"Older rows gave {estimate}."
-        yield (
-            f"The newest are {'harder' if (apart or 0) > 0 else 'easier'} to predict: the table "
-            f"drifts{_format_z(apart)}."
-        )
+        yield (f"The newest are {'harder' if (z or 0) > 0 else 'easier'} to predict: the table drifts{_format_z(z)}.")
     elif estimate:
         yield f"Expect {report.metric} {estimate} on new rows."
     else:
@@ -64,10 +61,10 @@ def _describe_parts(report: Report) -> Iterator[str]:
     if test and not drifts:
         yield f"The sealed test set, {_describe_openings(report)}, gave {test}."
     if report.warm and estimate:
-        rely = ": rely on the test score, as long as no gate has chosen by it" if test and not report.promoted else ""
-        yield f"After a warm start the estimate may look too good{rely}."
-    if estimate and test and apart is not None and not drifts:
-        yield _describe_agreement(apart, bool(report.warm))
+        advice = ": rely on the test score, as long as no gate has chosen by it" if test and not report.promoted else ""
+        yield f"After a warm start the estimate may look too good{advice}."
+    if estimate and test and z is not None and not drifts:
+        yield _describe_agreement(z, bool(report.warm))
     if not report.beats_constant:
         yield f"It is no better than a constant prediction{'' if report.alias else ', so it gets no alias'}."
 
@@ -77,8 +74,8 @@ def _read_agreement(report: Report) -> float | None:
     return z if z is not None and math.isfinite(z) else None
 
 
-def _format_z(apart: float | None) -> str:
-    return "" if apart is None else f" (z = {round(apart, 1) + 0.0:+.1f})"
+def _format_z(z: float | None) -> str:
+    return "" if z is None else f" (z = {round(z, 1) + 0.0:+.1f})"
 
 
 def _describe_winner(report: Report) -> Iterator[str]:
@@ -86,8 +83,8 @@ def _describe_winner(report: Report) -> Iterator[str]:
     if report.families and report.families[0].name == report.winner:
         others = (f.estimate is None and f.inner is not None for f in report.families)
         unjudged = report.families[0].estimate is not None and any(others)
-        judged = " that was judged in every fold" if unjudged else ""
-        yield f"By inner scores the best family{judged} is {report.winner}."
+        clause = " that was judged in every fold" if unjudged else ""
+        yield f"By inner scores the best family{clause} is {report.winner}."
     elif report.families:
         yield f"The family with the largest share of the model is {report.winner}."
 
@@ -95,53 +92,55 @@ def _describe_winner(report: Report) -> Iterator[str]:
 def _describe_openings(report: Report) -> str:
     """How often the sealed rows were looked at, by all runs of the name, and whether the name had others before."""
     count = report.openings
-    opened = "opened for the first time" if count <= 1 else f"opened by {count:,} runs so far"
-    return opened if report.seal == 1 else f"number {report.seal} of this name and {opened}"
+    history = "opened for the first time" if count <= 1 else f"opened by {count:,} runs so far"
+    return history if report.seal == 1 else f"number {report.seal} of this name and {history}"
 
 
-def _describe_agreement(apart: float, warm: bool) -> str:
-    if abs(apart) < AGREE:
-        return f"The two agree{_format_z(apart)}."
+def _describe_agreement(z: float, warm: bool) -> str:
+    if abs(z) < AGREE:
+        return f"The two agree{_format_z(z)}."
     if warm:
-        return f"The two differ by more than chance explains{_format_z(apart)}."
-    return f"The two DISAGREE by more than chance explains{_format_z(apart)}: rely on neither before you know why."
+        return f"The two differ by more than chance explains{_format_z(z)}."
+    return f"The two DISAGREE by more than chance explains{_format_z(z)}: rely on neither before you know why."
 
 
 def describe_repeats(report: Report) -> str:
     """What is said of rows that repeat: how many, how they were divided and why, and the scores on seen and on new
     points; nothing where hardly any repeat."""
-    found = report.repeats
-    if found is None:
+    repeats = report.repeats
+    if repeats is None:
         return ""
-    how = {
-        "row": f"They count as separate observations: {found.reason}.",
-        "point": f"They count as copies, which stay on one side of every split: {found.reason}.",
+    rule = {
+        "row": f"They count as separate observations: {repeats.reason}.",
+        "point": f"They count as copies, which stay on one side of every split: {repeats.reason}.",
         "group": "Groups decide on which side of a split they stand.",
-    }[found.unit]
-    parts = [f"{format_percent(found.share, 1)} of the rows have the same features as other rows. {how}"]
-    if found.cut_points:
-        of = "one point that is" if found.cut_points == 1 else f"{found.cut_points:,} points that are"
-        parts.append(f"The {found.cut_rows:,} rows of {of} too large for one side are divided one by one.")
-    if found.estimate is not None:
-        parts.append(_describe_seen_and_new("Estimate", found.estimate, found.unit))
-    if found.test is not None:
-        parts.append(_describe_seen_and_new("Test", found.test, found.unit))
+    }[repeats.unit]
+    parts = [f"{format_percent(repeats.share, 1)} of the rows have the same features as other rows. {rule}"]
+    if repeats.cut_points:
+        points = "one point that is" if repeats.cut_points == 1 else f"{repeats.cut_points:,} points that are"
+        parts.append(f"The {repeats.cut_rows:,} rows of {points} too large for one side are divided one by one.")
+    if repeats.estimate is not None:
+        parts.append(_describe_seen_and_new("Estimate", repeats.estimate, repeats.unit))
+    if repeats.test is not None:
+        parts.append(_describe_seen_and_new("Test", repeats.test, repeats.unit))
     return " ".join(parts)
 
 
-def _describe_seen_and_new(name: str, known: SeenAndNewScores, unit: str) -> str:
+def _describe_seen_and_new(name: str, scores: SeenAndNewScores, unit: str) -> str:
     """`Estimate: 0.81 (0.79 to 0.83) on rows whose features training held (38 %), 0.7 (0.66 to 0.74) on others.`"""
-    if not known.seen.rows:
-        by = ", by construction" if unit == "point" else ""
-        return f"{name}: training held the features of no row that judged{by}, so it is a number for new points."
-    if known.seen.share < _FEW and known.new.rows:
+    if not scores.seen.rows:
+        reason = ", by construction" if unit == "point" else ""
+        return f"{name}: training held the features of no row that judged{reason}, so it is a number for new points."
+    if scores.seen.share < _FEW and scores.new.rows:
         return (
-            f"{name}: {_describe_score(known.new)} without the {known.seen.rows:,} rows whose features training held."
+            f"{name}: {_describe_score(scores.new)} without the {scores.seen.rows:,} rows whose features training held."
         )
-    seen = f"{_describe_score(known.seen)} on rows whose features training held ({format_percent(known.seen.share, 1)})"
-    if not known.new.rows:
-        return f"{name}: {seen}; there are no others."
-    return f"{name}: {seen}, {_describe_score(known.new)} on others."
+    sentence = (
+        f"{_describe_score(scores.seen)} on rows whose features training held ({format_percent(scores.seen.share, 1)})"
+    )
+    if not scores.new.rows:
+        return f"{name}: {sentence}; there are no others."
+    return f"{name}: {sentence}, {_describe_score(scores.new)} on others."
 
 
 def _describe_score(part: SubsetScore) -> str:
@@ -152,11 +151,15 @@ def _describe_objectives(objectives: Sequence[ObjectiveOutcome]) -> Iterator[str
     """`Expect gap:sex 0.05 too.`, `The delivered model has latency 3.1 ms.`"""
 
     def listing(values: Sequence[tuple[ObjectiveOutcome, float | None]]) -> str:
-        there = [(one, value) for one, value in values if value is not None and math.isfinite(value)]
-        return ", ".join(f"{one.name} {format_number(value)} {one.unit}".strip() for one, value in there)
+        pairs = [(objective, value) for objective, value in values if value is not None and math.isfinite(value)]
+        return ", ".join(
+            f"{objective.name} {format_number(value)} {objective.unit}".strip() for objective, value in pairs
+        )
 
-    others = listing([(one, one.expected) for one in objectives[1:] if one.delivered is None])
-    costs = listing([(one, one.delivered) for one in objectives[1:] if one.delivered is not None])
+    others = listing([(objective, objective.expected) for objective in objectives[1:] if objective.delivered is None])
+    costs = listing(
+        [(objective, objective.delivered) for objective in objectives[1:] if objective.delivered is not None]
+    )
     if others:
         yield f"Expect {others} too."
     if costs:

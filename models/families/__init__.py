@@ -16,11 +16,11 @@ from models.fitting.family import Family
 @cache
 def load_families() -> dict[str, Family]:
     """Every family in this folder by name, cheapest first, those whose package is missing too."""
-    found = [importlib.import_module(f"{__name__}.{m.name}").FAMILY for m in pkgutil.iter_modules(__path__)]
-    names = [f.name for f in found]
+    families = [importlib.import_module(f"{__name__}.{m.name}").FAMILY for m in pkgutil.iter_modules(__path__)]
+    names = [f.name for f in families]
     if len(set(names)) < len(names):
         raise ValueError(f"two families share a name: {sorted(names)}")
-    return {f.name: f for f in sorted(found, key=lambda f: (f.cost, f.name))}
+    return {f.name: f for f in sorted(families, key=lambda f: (f.cost, f.name))}
 
 
 def load_family(name: str) -> Family:
@@ -32,7 +32,7 @@ def load_family(name: str) -> Family:
 
 def require_family(name: str) -> Family:
     """The family of that name; InputError with what to do where something that it needs is missing."""
-    known = load_family(name)
-    if known.lack:
-        raise InputError(f"The family {name} can't be used here: {known.lack}")
-    return known
+    family = load_family(name)
+    if family.lack:
+        raise InputError(f"The family {name} can't be used here: {family.lack}")
+    return family

@@ -71,10 +71,10 @@ def _compute_hypergradient(config, part, model, judge, seed):
     )
     # By a column's own strength: the ridge is as large, the lasso as large as its root.
     slopes = (by_ridge * ridge + by_lasso * lasso / 2) / roots**2
-    found = {f"strength_{g}": slopes[group == g].sum() for g in range(len(strengths))}
+    gradient = {f"strength_{g}": slopes[group == g].sum() for g in range(len(strengths))}
     if l1:
-        found["l1_ratio"] = size * (by_lasso @ (unit * roots) - by_ridge @ roots**2)
-    return found
+        gradient["l1_ratio"] = size * (by_lasso @ (unit * roots) - by_ridge @ roots**2)
+    return gradient
 
 
 def _reorder_coefficients(model, roots):

@@ -40,8 +40,8 @@ def _choose_loss(part) -> str:
 
 def _make_code_encoder(part) -> ColumnTransformer:
     """Category codes first and as integers, in a frame: CatBoost takes no category from an array of floats."""
-    how: dict[str, Any] = {"unknown_value": -1, "encoded_missing_value": -1, "dtype": np.int64}
-    codes = OrdinalEncoder(handle_unknown="use_encoded_value", **how)
+    options: dict[str, Any] = {"unknown_value": -1, "encoded_missing_value": -1, "dtype": np.int64}
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", **options)
     columns = ColumnTransformer(
         [("codes", codes, list(part.categories))], remainder="passthrough", verbose_feature_names_out=False
     )
@@ -55,8 +55,8 @@ def _make_model(config, part, seed, threads, rounds):
     settings: dict[str, Any] = {"leaf_estimation_iterations": 1, **config}
     settings.pop("rounds", None)
     if any(part.monotone):
-        rest = [c for c in range(part.X.shape[1]) if c not in part.categories]
-        settings["monotone_constraints"] = f"({','.join(str(part.monotone[c]) for c in (*part.categories, *rest))})"
+        others = [c for c in range(part.X.shape[1]) if c not in part.categories]
+        settings["monotone_constraints"] = f"({','.join(str(part.monotone[c]) for c in (*part.categories, *others))})"
     # What depends on the number of rounds where it is not given: leaf estimation, above, and max_ctr_complexity.
     return (CatBoostRegressor if part.shape.task == "regression" else CatBoostClassifier)(
         iterations=rounds,
@@ -87,29 +87,31 @@ def _fit(config, part, seed, threads):
     from catboost import Pool
 
     rounds = config.get("rounds")
-    most = limit_rounds(part.share, _MOST_ROUNDS, config["learning_rate"])
-    model: Any = _make_model(config, part, seed, threads, rounds or most)
+    limit = limit_rounds(part.share, _MOST_ROUNDS, config["learning_rate"])
+    model: Any = _make_model(config, part, seed, threads, rounds or limit)
     columns, X = _encode_rows(part)
     if rounds is None and part.stop is not None:
         Xs, ys, weight = part.stop
         Xs = Xs if columns is None else columns.transform(Xs)
-        held = Pool(Xs, ys, cat_features=list(range(len(part.categories))), weight=weight)
-        wait = choose_patience(config["learning_rate"])
-        model.fit(X, part.y, sample_weight=part.weight, eval_set=held, early_stopping_rounds=wait, use_best_model=True)
+        pool = Pool(Xs, ys, cat_features=list(range(len(part.categories))), weight=weight)
+        patience = choose_patience(config["learning_rate"])
+        model.fit(
+            X, part.y, sample_weight=part.weight, eval_set=pool, early_stopping_rounds=patience, use_best_model=True
+        )
         rounds = int(model.tree_count_)
     else:
         model.fit(X, part.y, sample_weight=part.weight)
     return FittedModel(_to_pipeline(columns, model), rounds)
 
 
-def _train_steps(config, part, seed, threads, before):
-    done = before.tree_count_ if before is not None else 0
+def _train_steps(config, part, seed, threads, booster):
+    count = booster.tree_count_ if booster is not None else 0
     # Drawn anew: else every step would sample the rows and columns of the one before. Without shrinkage, which it uses
     # under monotone constraints and can't go on with.
     settings = {**config, "model_shrink_rate": 0.0}
-    model: Any = _make_model(settings, part, (seed + done) % 2**31, threads, config["rounds"])
+    model: Any = _make_model(settings, part, (seed + count) % 2**31, threads, config["rounds"])
     columns, X = _encode_rows(part)
-    model.fit(X, part.y, sample_weight=part.weight, init_model=before)
+    model.fit(X, part.y, sample_weight=part.weight, init_model=booster)
     # A copy knows its trees alone, as one that comes from a file does; the model itself would go on with the state of
     # its training, its draws among it.
     return FittedModel(_to_pipeline(columns, model), None, model.copy())

@@ -50,11 +50,11 @@ def _explain_unsuited(shape) -> str:
 def _fit(config, part, seed, threads):
     lens = _Lens.of(config, part)
     network = lambda: _build_network(config, lens, count_outputs(part))  # noqa: E731
-    made = train_module(
+    result = train_module(
         network, part, make_training_settings(config, len(part.y), part.share), seed, threads, config.get("rounds")
     )
-    layers = lens.layers(made.module)
-    return FittedModel(build_perceptron(layers, "relu", part.shape, made.centre, made.spread), made.rounds)
+    layers = lens.layers(result.module)
+    return FittedModel(build_perceptron(layers, "relu", part.shape, result.centre, result.spread), result.rounds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +72,11 @@ class _Lens:
     @classmethod
     def of(cls, config, part: TrainingData) -> _Lens:
         # A signal is a picture of one line.
-        high, wide = (1, *part.shape.grid)[-2:]
-        sizes, places = [(high, wide)], high * wide
+        height, width = (1, *part.shape.grid)[-2:]
+        sizes, places = [(height, width)], height * width
         for _ in range(config["layers"]):
-            high, wide = -(-high // config["stride"]), -(-wide // config["stride"])
-            sizes.append((high, wide))
+            height, width = -(-height // config["stride"]), -(-width // config["stride"])
+            sizes.append((height, width))
         picture, rest = np.split(part.X, [places], axis=1)
         centre = np.concatenate([np.full(places, picture.mean()), rest.mean(axis=0)])
         spread = np.concatenate([np.full(places, picture.std()), rest.std(axis=0)])
@@ -93,33 +93,35 @@ class _Lens:
         A convolution is a matrix of mostly nothing. The rest of the columns goes by it as two units for each,
         max(0, x) and max(0, -x), whose difference is x."""
         rest = len(self.centre) - self.places
-        both = csr_array(np.hstack([np.eye(rest), -np.eye(rest)]))
-        found: list[Layer] = []
+        doubling = csr_array(np.hstack([np.eye(rest), -np.eye(rest)]))
+        layers: list[Layer] = []
         for before, after, conv in zip(self.sizes, self.sizes[1:], _read_convolutions(module), strict=False):
-            matrix, added = self._unrolled(conv, before, after)
-            by = both if not found else eye_array(2 * rest)
-            found.append((csr_array(block_diag([matrix, by])), np.concatenate([added, np.zeros(2 * rest)])))
-        found[0] = _rescale_layer(found[0], self.centre, self.spread)
-        inner, last = (to_layer(part) for part in module.head if part.__class__.__name__ == "Linear")
-        seen, others = np.split(inner[0], [len(inner[0]) - rest])
-        return [*found, (np.vstack([seen, others, -others]), inner[1]), last]
+            matrix, bias = self._unrolled(conv, before, after)
+            block = doubling if not layers else eye_array(2 * rest)
+            layers.append((csr_array(block_diag([matrix, block])), np.concatenate([bias, np.zeros(2 * rest)])))
+        layers[0] = _rescale_layer(layers[0], self.centre, self.spread)
+        hidden, output = (to_layer(part) for part in module.head if part.__class__.__name__ == "Linear")
+        pixels, others = np.split(hidden[0], [len(hidden[0]) - rest])
+        return [*layers, (np.vstack([pixels, others, -others]), hidden[1]), output]
 
     def _unrolled(self, conv: Layer, before: tuple[int, int], after: tuple[int, int]) -> Layer:
         """The convolution as a matrix from all channels of all places before to those after, channel by channel."""
-        weight, added = conv
-        channels, high, wide, out = weight.shape
-        here = np.indices((*after, high, wide)).reshape(4, -1)
-        y, x = (self.stride * here[axis] + here[axis + 2] - size // 2 for axis, size in enumerate((high, wide)))
-        inside = (y >= 0) & (y < before[0]) & (x >= 0) & (x < before[1])
-        (i, j, dy, dx), y, x = here[:, inside], y[inside], x[inside]
+        weight, bias = conv
+        channels, height, width, outputs = weight.shape
+        indices = np.indices((*after, height, width)).reshape(4, -1)
+        y, x = (
+            self.stride * indices[axis] + indices[axis + 2] - size // 2 for axis, size in enumerate((height, width))
+        )
+        mask = (y >= 0) & (y < before[0]) & (x >= 0) & (x < before[1])
+        (i, j, dy, dx), y, x = indices[:, mask], y[mask], x[mask]
         source, goal = y * before[1] + x, i * after[1] + j
         rows = source + prod(before) * np.arange(channels)[:, None, None]
-        columns = goal + prod(after) * np.arange(out)[:, None]
+        columns = goal + prod(after) * np.arange(outputs)[:, None]
         rows, columns = np.broadcast_arrays(rows, columns)
         values = weight[:, dy, dx, :].transpose(0, 2, 1)
-        shape = channels * prod(before), out * prod(after)
+        shape = channels * prod(before), outputs * prod(after)
         matrix = csr_array((values.ravel(), (rows.ravel(), columns.ravel())), shape=shape)
-        return matrix, np.repeat(added, prod(after))
+        return matrix, np.repeat(bias, prod(after))
 
 
 def _rescale_layer(layer: Layer, centre: np.ndarray, spread: np.ndarray) -> Layer:
@@ -130,14 +132,14 @@ def _rescale_layer(layer: Layer, centre: np.ndarray, spread: np.ndarray) -> Laye
 
 def _read_convolutions(module) -> list[Layer]:
     """Weights (channels, height, width, outputs) and what is added, normalisation folded in."""
-    found: list[Layer] = []
+    layers: list[Layer] = []
     for part in module.convolutions:
         if part.__class__.__name__ == "Conv2d":
             weight = part.weight.detach().numpy().astype(np.float64).transpose(1, 2, 3, 0)
-            found.append((weight, part.bias.detach().numpy().astype(np.float64)))
+            layers.append((weight, part.bias.detach().numpy().astype(np.float64)))
         elif part.__class__.__name__ == "BatchNorm2d":
-            found[-1] = fold_normalisation(found[-1], part)
-    return found
+            layers[-1] = fold_normalisation(layers[-1], part)
+    return layers
 
 
 def _build_network(config, lens: _Lens, count: int):
@@ -155,19 +157,19 @@ def _build_network(config, lens: _Lens, count: int):
         def forward(self, X):
             X = (X - self.centre) / self.spread
             picture = X[:, : lens.places].reshape(-1, 1, *lens.sizes[0])
-            seen = self.convolutions(picture).flatten(1)
-            return self.head(torch.cat([seen, X[:, lens.places :]], dim=1))
+            features = self.convolutions(picture).flatten(1)
+            return self.head(torch.cat([features, X[:, lens.places :]], dim=1))
 
-    convolutions, before, channels = [], 1, config["channels"]
+    convolutions, depth, channels = [], 1, config["channels"]
     for _ in range(config["layers"]):
         pad = tuple(size // 2 for size in lens.kernel)
-        convolutions.append(nn.Conv2d(before, channels, lens.kernel, lens.stride, pad))
+        convolutions.append(nn.Conv2d(depth, channels, lens.kernel, lens.stride, pad))
         convolutions += [nn.BatchNorm2d(channels)] if config["normalised"] else []
         convolutions.append(nn.ReLU())
-        before = channels
-    seen = channels * prod(lens.sizes[-1]) + len(lens.centre) - lens.places
-    drop = nn.Dropout(config["dropout"])
-    head = [drop, nn.Linear(seen, config["width"]), nn.ReLU(), drop, nn.Linear(config["width"], count)]
+        depth = channels
+    inputs = channels * prod(lens.sizes[-1]) + len(lens.centre) - lens.places
+    dropout = nn.Dropout(config["dropout"])
+    head = [dropout, nn.Linear(inputs, config["width"]), nn.ReLU(), dropout, nn.Linear(config["width"], count)]
     return Network(lens.centre, lens.spread, convolutions, head)
 
 

@@ -38,19 +38,19 @@ def _fit(config, part, seed, threads):
         [("levels", OneHotEncoder(handle_unknown="ignore"), list(part.categories)), ("others", "passthrough", others)],
         sparse_threshold=1.0,
     )
-    wide: Any = sparse.csr_matrix(columns.fit_transform(part.X))
-    apart: Any = wide if part.group is None else sparse.hstack([wide, _encode_groups(part.group)], format="csr")
+    matrix: Any = sparse.csr_matrix(columns.fit_transform(part.X))
+    design: Any = matrix if part.group is None else sparse.hstack([matrix, _encode_groups(part.group)], format="csr")
     if part.shape.task != "regression":
-        model = LogisticRegression(C=1 / config["damping"], max_iter=300).fit(apart, part.y, sample_weight=part.weight)
-        return FittedModel(make_pipeline(columns, _drop_columns(model, wide.shape[1])))
-    effects: Any = Ridge(config["damping"], solver="sparse_cg", tol=1e-3).fit(apart, part.y, sample_weight=part.weight)
-    left = part.y - effects.predict(apart)
-    effects = _drop_columns(effects, wide.shape[1])
+        model = LogisticRegression(C=1 / config["damping"], max_iter=300).fit(design, part.y, sample_weight=part.weight)
+        return FittedModel(make_pipeline(columns, _drop_columns(model, matrix.shape[1])))
+    effects: Any = Ridge(config["damping"], solver="sparse_cg", tol=1e-3).fit(design, part.y, sample_weight=part.weight)
+    residual = part.y - effects.predict(design)
+    effects = _drop_columns(effects, matrix.shape[1])
     if not config.get("rank") or len(part.categories) < 2:
         return FittedModel(make_pipeline(columns, effects))
     ends = np.cumsum([len(levels) for levels in columns.named_transformers_["levels"].categories_])
-    blocks = [wide[:, end - size : end] for end, size in zip(ends, np.diff(ends, prepend=0), strict=True)]
-    vectors = _fit_vectors(blocks, left, part.weight, config, seed)
+    blocks = [matrix[:, end - size : end] for end, size in zip(ends, np.diff(ends, prepend=0), strict=True)]
+    vectors = _fit_vectors(blocks, residual, part.weight, config, seed)
     return FittedModel(make_pipeline(columns, *_build_machine(np.vstack(vectors), effects)))
 
 
@@ -65,18 +65,20 @@ def _drop_columns(model: Any, columns: int) -> Any:
     return model
 
 
-def _fit_vectors(blocks: Sequence[Any], left: np.ndarray, weight, config, seed: int) -> list[np.ndarray]:
+def _fit_vectors(blocks: Sequence[Any], residual: np.ndarray, weight, config, seed: int) -> list[np.ndarray]:
     """A vector for each level of each column, by alternating least squares (Rendle et al. 2011, SIGIR): while the
     others stand, what a column's vectors add is linear in them."""
-    rank, draw = config["rank"], np.random.default_rng(seed)
-    vectors = [draw.normal(0, 0.1, (block.shape[1], rank)) for block in blocks]
+    rank, generator = config["rank"], np.random.default_rng(seed)
+    vectors = [generator.normal(0, 0.1, (block.shape[1], rank)) for block in blocks]
     for _ in range(_SWEEPS):
         for k, block in enumerate(blocks):
-            beside = [b @ v for j, (b, v) in enumerate(zip(blocks, vectors, strict=True)) if j != k]
-            total = np.sum(beside, axis=0)
-            among = ((total**2).sum(axis=1) - np.sum([(one**2).sum(axis=1) for one in beside], axis=0)) / 2
+            products = [b @ v for j, (b, v) in enumerate(zip(blocks, vectors, strict=True)) if j != k]
+            total = np.sum(products, axis=0)
+            interactions = (
+                (total**2).sum(axis=1) - np.sum([(product**2).sum(axis=1) for product in products], axis=0)
+            ) / 2
             line = Ridge(config["factor_damping"], solver="sparse_cg", fit_intercept=False, tol=1e-3)
-            line.fit(_multiply_block(block, total), left - among, sample_weight=weight)
+            line.fit(_multiply_block(block, total), residual - interactions, sample_weight=weight)
             vectors[k] = line.coef_.reshape(block.shape[1], rank)
     return vectors
 

@@ -32,39 +32,39 @@ def _choose_loss(part) -> dict[str, Any]:
 
 
 def _fit(config, part, seed, threads):
-    given: dict[str, Any] = {**_choose_loss(part), **config}
-    rounds = given.pop("rounds", None)
+    options: dict[str, Any] = {**_choose_loss(part), **config}
+    rounds = options.pop("rounds", None)
     stopping = rounds is None and part.stop is not None
-    most = rounds or limit_rounds(part.share, _MOST_ROUNDS, given["learning_rate"])
+    limit = rounds or limit_rounds(part.share, _MOST_ROUNDS, options["learning_rate"])
     settings: dict[str, Any] = {
         "early_stopping": stopping,
         "categorical_features": list(part.categories) or None,
         "monotonic_cst": list(part.monotone) if any(part.monotone) else None,
     }
     model = (HistGradientBoostingRegressor if part.shape.task == "regression" else HistGradientBoostingClassifier)(
-        max_iter=most,
-        n_iter_no_change=choose_patience(given["learning_rate"]),
+        max_iter=limit,
+        n_iter_no_change=choose_patience(options["learning_rate"]),
         random_state=seed,
         **settings,
-        **given,
+        **options,
     )
-    held: dict[str, Any] = {}
+    validation: dict[str, Any] = {}
     if stopping:
         assert part.stop is not None
         X, y, weight = part.stop
-        held = {"X_val": X, "y_val": y, "sample_weight_val": weight}
+        validation = {"X_val": X, "y_val": y, "sample_weight_val": weight}
     with threadpool_limits(threads, user_api="openmp"):
-        model.fit(part.X, part.y, sample_weight=part.weight, **held)
+        model.fit(part.X, part.y, sample_weight=part.weight, **validation)
     if not stopping:
         return FittedModel(model, rounds)
-    whole = model.n_iter_ < most
+    whole = model.n_iter_ < limit
     return FittedModel(model, _cut_rounds(model), whole=whole)
 
 
 def _train_steps(config, part, seed, threads, model):
     if model is None:
-        made = _fit(config, part, seed, threads).model
-        return FittedModel(made, None, made)
+        booster = _fit(config, part, seed, threads).model
+        return FittedModel(booster, None, booster)
     settings = {name: value for name, value in config.items() if name != "rounds"}
     model = copy.deepcopy(model).set_params(**settings, max_iter=model.n_iter_ + config["rounds"], warm_start=True)
     with threadpool_limits(threads, user_api="openmp"):

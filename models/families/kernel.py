@@ -47,33 +47,35 @@ def _fit(config, part, seed, threads):
     bands = make_group_scaler(assign_groups(part, config["columns"], len(lengths)), scale)
     features = Nystroem(gamma=_GAMMA, n_components=min(_FEATURES, len(part.y)), random_state=seed)
     regression = part.shape.task == "regression"
-    last = Ridge(alpha=config["strength"]) if regression else LogisticRegression(C=1 / config["strength"], max_iter=300)
-    return FittedModel(fit_linear_model([("bands", bands), ("features", features)], last, part))
+    head = Ridge(alpha=config["strength"]) if regression else LogisticRegression(C=1 / config["strength"], max_iter=300)
+    return FittedModel(fit_linear_model([("bands", bands), ("features", features)], head, part))
 
 
 def _compute_hypergradient(config, part, model, judge, seed):
     """By way of the kernel's own weights, the features' through its root: that root need not be differentiated."""
-    bands, features, last = model["bands"], model["features"], model["model"]
-    rows, judged, landmarks = bands.transform(part.X), bands.transform(judge.X), features.components_
-    on, judged_on = (replace(one, X=features.transform(X)) for one, X in ((part, rows), (judge, judged)))
-    width = on.X.shape[1]
-    at = refine_solution(on, last.coef_, last.intercept_, np.full(width, config["strength"]), np.zeros(width))
-    by_judged, by_rows, pull = differentiate_by_features(at, judged_on)
-    root, coef = features.normalization_, at.beta[:, :-1]
-    between = -config["strength"] * (pull @ root).T @ (coef @ root)
+    bands, features, head = model["bands"], model["features"], model["model"]
+    rows, judge_rows, landmarks = bands.transform(part.X), bands.transform(judge.X), features.components_
+    training, validation = (replace(data, X=features.transform(X)) for data, X in ((part, rows), (judge, judge_rows)))
+    width = training.X.shape[1]
+    solution = refine_solution(
+        training, head.coef_, head.intercept_, np.full(width, config["strength"]), np.zeros(width)
+    )
+    by_judged, by_rows, pull = differentiate_by_features(solution, validation)
+    root, coef = features.normalization_, solution.beta[:, :-1]
+    landmark_pull = -config["strength"] * (pull @ root).T @ (coef @ root)
     slopes = np.zeros(part.X.shape[1])
-    for X, pulled in ((judged, by_judged @ root), (rows, by_rows @ root), (landmarks, between)):
+    for X, weights in ((judge_rows, by_judged @ root), (rows, by_rows @ root), (landmarks, landmark_pull)):
         slopes[find_column_order(bands)] += _sum_distances(
-            rbf_kernel(X, landmarks, gamma=_GAMMA) * pulled, X, landmarks
+            rbf_kernel(X, landmarks, gamma=_GAMMA) * weights, X, landmarks
         )
     group = assign_groups(part, config["columns"], len(config["lengths"]))
-    found = {f"length_{g}": slopes[group == g].sum() / length for g, length in enumerate(config["lengths"])}
-    return found | {"strength": -(pull * coef).sum()}
+    gradient = {f"length_{g}": slopes[group == g].sum() / length for g, length in enumerate(config["lengths"])}
+    return gradient | {"strength": -(pull * coef).sum()}
 
 
-def _sum_distances(pulled, X, Z):
+def _sum_distances(weights, X, Z):
     """(columns,): the squared distances of rows of X from rows of Z, each times what pulls at that pair, added up."""
-    return pulled.sum(axis=1) @ X**2 + pulled.sum(axis=0) @ Z**2 - 2 * (X * (pulled @ Z)).sum(axis=0)
+    return weights.sum(axis=1) @ X**2 + weights.sum(axis=0) @ Z**2 - 2 * (X * (weights @ Z)).sum(axis=0)
 
 
 FAMILY = Family(

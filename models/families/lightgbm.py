@@ -43,31 +43,31 @@ def _choose_objective(part) -> dict[str, Any]:
 
 def _build_settings(config, part, seed, threads) -> dict[str, Any]:
     """Names that both of the library's interfaces know."""
-    held = {"monotone_constraints": list(part.monotone)} if any(part.monotone) else {}
-    fixed = {**_BINS, "subsample_freq": 1, "n_jobs": threads, "random_state": seed, "deterministic": True}
-    return {**fixed, **held, **_choose_objective(part), **config}
+    constraints = {"monotone_constraints": list(part.monotone)} if any(part.monotone) else {}
+    defaults = {**_BINS, "subsample_freq": 1, "n_jobs": threads, "random_state": seed, "deterministic": True}
+    return {**defaults, **constraints, **_choose_objective(part), **config}
 
 
 def _bin_rows(part, settings) -> tuple[Dataset, Dataset]:
     """The training rows in bins of their own, and the rows to stop on in the same bins; made once for a part."""
     if "lightgbm" not in part.kept:
-        how = {
+        options = {
             "categorical_feature": list(part.categories),
             "params": {name: settings[name] for name in (*_BINS, "random_state", "n_jobs")},
         }
-        train = Dataset(part.X, part.y, weight=part.weight, **how).construct()
+        train = Dataset(part.X, part.y, weight=part.weight, **options).construct()
         X, y, weight = part.stop
-        part.kept["lightgbm"] = train, Dataset(X, y, weight=weight, reference=train, **how).construct()
+        part.kept["lightgbm"] = train, Dataset(X, y, weight=weight, reference=train, **options).construct()
     return part.kept["lightgbm"]
 
 
 def _fit(config, part, seed, threads):
-    given = {name: value for name, value in config.items() if name != "rounds"}
-    rounds, settings = config.get("rounds"), _build_settings(given, part, seed, threads)
+    parameters = {name: value for name, value in config.items() if name != "rounds"}
+    rounds, settings = config.get("rounds"), _build_settings(parameters, part, seed, threads)
     if rounds is None and part.stop is not None:
         return _fit_with_stopping(part, settings)
-    most = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
-    return FittedModel(_grow_model(settings, rounds or most, part), rounds)
+    limit = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
+    return FittedModel(_grow_model(settings, rounds or limit, part), rounds)
 
 
 def _grow_model(settings, rounds, part, booster=None):
@@ -78,10 +78,10 @@ def _grow_model(settings, rounds, part, booster=None):
 
 
 def _train_steps(config, part, seed, threads, booster):
-    given = {name: value for name, value in config.items() if name != "rounds"}
+    parameters = {name: value for name, value in config.items() if name != "rounds"}
     # Drawn anew: else every step would sample the rows and columns of the one before.
-    done = booster.current_iteration() if booster is not None else 0
-    settings = _build_settings(given, part, (seed + done) % 2**31, threads)
+    count = booster.current_iteration() if booster is not None else 0
+    settings = _build_settings(parameters, part, (seed + count) % 2**31, threads)
     model = _grow_model(settings, config["rounds"], part, booster)
     # Made again of its text, as it would keep what it went on from, whose trees are among its own.
     model._Booster = lightgbm.Booster(model_str=model.booster_.model_to_string())
@@ -90,18 +90,18 @@ def _train_steps(config, part, seed, threads, booster):
 
 def _fit_with_stopping(part, settings) -> FittedModel:
     train, stop = _bin_rows(part, settings)
-    several = {"num_class": int(part.y.max()) + 1} if settings["objective"] == "multiclass" else {}
+    classes = {"num_class": int(part.y.max()) + 1} if settings["objective"] == "multiclass" else {}
     trees: list[int] = []
-    halt = lightgbm.early_stopping(choose_patience(settings["learning_rate"]), verbose=False)
-    most = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
+    stopper = lightgbm.early_stopping(choose_patience(settings["learning_rate"]), verbose=False)
+    limit = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
     booster = lightgbm.train(
-        {**settings, **several}, train, most, valid_sets=[stop],
-        callbacks=[lambda env: trees.append(env.model.current_iteration()), halt],
+        {**settings, **classes}, train, limit, valid_sets=[stop],
+        callbacks=[lambda env: trees.append(env.model.current_iteration()), stopper],
     )  # fmt: skip
-    rounds = max(1, booster.best_iteration or most)
+    rounds = max(1, booster.best_iteration or limit)
     # A round that finds no split adds no tree: the best round's number may be larger than that of its trees.
     model = BinnedBooster(partial(booster.predict, num_iteration=max(1, trees[rounds - 1])))
-    return FittedModel(model, rounds, whole=len(trees) < most)
+    return FittedModel(model, rounds, whole=len(trees) < limit)
 
 
 FAMILY = Family(

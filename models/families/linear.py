@@ -66,8 +66,8 @@ def _fit_quantile(model, part, spread):
     y, tilt = part.y / spread, 2 * part.shape.level - 1
     residual = y - np.quantile(y, part.shape.level)
     for _ in range(_STEPS):
-        apart = _NEAR + np.abs(residual)
-        model.fit(part.X, y + tilt * apart, sample_weight=(1 if part.weight is None else part.weight) / apart)
+        distances = _NEAR + np.abs(residual)
+        model.fit(part.X, y + tilt * distances, sample_weight=(1 if part.weight is None else part.weight) / distances)
         residual = y - model.predict(part.X)
 
 
@@ -76,8 +76,8 @@ def _compute_hypergradient(config, part, model, judge, seed):
     l1 = config.get("l1_ratio", 0.0)
     ridge, lasso = size * (1 - l1), size * l1 * unit
     columns = np.ones(part.X.shape[1])
-    found = refine_solution(part, model.coef_, model.intercept_, ridge * columns, lasso * columns)
-    by_ridge, by_lasso = (slopes.sum() for slopes in differentiate_by_penalties(found, judge))
+    solution = refine_solution(part, model.coef_, model.intercept_, ridge * columns, lasso * columns)
+    by_ridge, by_lasso = (slopes.sum() for slopes in differentiate_by_penalties(solution, judge))
     by_strength = (by_ridge * ridge + by_lasso * lasso) / config["strength"]
     return {"strength": by_strength} | ({"l1_ratio": size * (by_lasso * unit - by_ridge)} if l1 else {})
 

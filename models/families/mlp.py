@@ -46,7 +46,7 @@ def _fit(config, part, seed, threads):
 
 
 def _train_steps(config, part, seed, threads, model):
-    first = {} if model is not None or part.shape.task == "regression" else {"classes": np.unique(part.y)}
+    classes = {} if model is not None or part.shape.task == "regression" else {"classes": np.unique(part.y)}
     model = _build_network(config, part, seed) if model is None else copy.deepcopy(model)
     model.set_params(
         alpha=config["l2"], batch_size=_choose_batch_size(config, part), learning_rate_init=config["learning_rate"]
@@ -56,8 +56,8 @@ def _train_steps(config, part, seed, threads, model):
     X, y, weight = _prepare_rows(part)
     with threadpool_limits(threads):
         for _ in range(config["rounds"]):
-            model.partial_fit(X, y, **weight, **first)
-            first = {}
+            model.partial_fit(X, y, **weight, **classes)
+            classes = {}
     return FittedModel(_finish_network(copy.deepcopy(model), part, seed), None, model)
 
 
@@ -110,25 +110,25 @@ def _prepare_rows(part) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
 def _train(model, config, part):
     """Trains epoch by epoch and returns how many the kept weights have seen."""
     (X, y, weight), (mean, spread) = _prepare_rows(part), _measure_scale(part)
-    first = {} if part.shape.task == "regression" else {"classes": np.unique(part.y)}
-    fixed = config.get("rounds") or (None if part.stop is not None else ceil(part.share * _USUAL_EPOCHS))
-    best, mark, kept, since, epoch = np.inf, np.inf, None, 0, 0
-    for epoch in range(1, (fixed or ceil(part.share * config["epochs"])) + 1):
-        model.partial_fit(X, y, **weight, **first)
-        first = {}
+    classes = {} if part.shape.task == "regression" else {"classes": np.unique(part.y)}
+    rounds = config.get("rounds") or (None if part.stop is not None else ceil(part.share * _USUAL_EPOCHS))
+    best, mark, state, since, epoch = np.inf, np.inf, None, 0, 0
+    for epoch in range(1, (rounds or ceil(part.share * config["epochs"])) + 1):
+        model.partial_fit(X, y, **weight, **classes)
+        classes = {}
         rate = config["learning_rate"] * 0.5 ** (epoch / config["halving"])
         model._optimizer.learning_rate_init = model._optimizer.learning_rate = rate
-        if fixed:
+        if rounds:
             continue
         loss = _measure_loss(model, part.stop, mean, spread)
         if loss < best:
-            best, kept = loss, (epoch, [c.copy() for c in model.coefs_], [i.copy() for i in model.intercepts_])
+            best, state = loss, (epoch, [c.copy() for c in model.coefs_], [i.copy() for i in model.intercepts_])
         mark, since = (loss, 0) if loss < mark * (1 - config["tolerance"]) else (mark, since + 1)
         if since >= config["patience"]:
             break
-    if kept is None:
+    if state is None:
         return epoch
-    epoch, model.coefs_, model.intercepts_ = kept
+    epoch, model.coefs_, model.intercepts_ = state
     return epoch
 
 
@@ -137,8 +137,8 @@ def _measure_loss(model, stop, mean, spread):
     X, y, weight = stop
     X = X.astype(np.float32)
     if hasattr(model, "predict_proba"):
-        of_own = model.predict_proba(X)[np.arange(len(y)), y]
-        return float(np.average(-np.log(np.maximum(of_own, _FLOOR)), weights=weight))
+        probabilities = model.predict_proba(X)[np.arange(len(y)), y]
+        return float(np.average(-np.log(np.maximum(probabilities, _FLOOR)), weights=weight))
     return float(np.average((model.predict(X) - (y - mean) / spread) ** 2, weights=weight))
 
 

@@ -61,26 +61,26 @@ def _fit(config, part, seed, threads):
     knots, count = _place_knots(part.X, config["bins"]), count_outputs(part)
     pieces = _PiecewiseEncoding.of(knots, part.X.shape[1]) if knots else None
     network = lambda: _build_network(config, part.X.shape[1], pieces, count)  # noqa: E731
-    made = train_module(
+    result = train_module(
         network, part, make_training_settings(config, len(part.y), part.share), seed, threads, config.get("rounds")
     )
-    return FittedModel(_to_perceptron(made, pieces, config, part), made.rounds)
+    return FittedModel(_to_perceptron(result, pieces, config, part), result.rounds)
 
 
 def _train_steps(config, part, seed, threads, state):
     knots, count = _place_knots(part.X, config["bins"]), count_outputs(part)
     pieces = _PiecewiseEncoding.of(knots, part.X.shape[1]) if knots else None
     network = lambda: _build_network(config, part.X.shape[1], pieces, count)  # noqa: E731
-    now = replace(make_training_settings(config, len(part.y)), schedule="constant")
-    made, state = continue_training(network, part, now, seed, threads, config["rounds"], state)
-    return FittedModel(_to_perceptron(made, pieces, config, part), None, state)
+    course = replace(make_training_settings(config, len(part.y)), schedule="constant")
+    result, state = continue_training(network, part, course, seed, threads, config["rounds"], state)
+    return FittedModel(_to_perceptron(result, pieces, config, part), None, state)
 
 
-def _to_perceptron(made: TrainedModule, pieces: _PiecewiseEncoding | None, config, part):
+def _to_perceptron(result: TrainedModule, pieces: _PiecewiseEncoding | None, config, part):
     """The trained network as scikit-learn's perceptron."""
-    first, *others = _read_layers(made.module)
+    first, *others = _read_layers(result.module)
     layers = [*(pieces.layers(first) if pieces else [first]), *others]
-    return build_perceptron(layers, config["activation"], part.shape, made.centre, made.spread)
+    return build_perceptron(layers, config["activation"], part.shape, result.centre, result.spread)
 
 
 def _build_network(config, columns: int, pieces: _PiecewiseEncoding | None, count: int):
@@ -116,18 +116,18 @@ def _make_residual(hidden):
 
 def _read_layers(module) -> list[Layer]:
     """The trained network's layers, normalisation folded in."""
-    found: list[Layer] = []
-    added = False
+    layers: list[Layer] = []
+    residual = False
     for part in module:
         if part.__class__.__name__ == "Residual":
             (layer,) = _read_layers(part.inside)
-            found.append(pass_inputs_on(double_inputs(layer) if added else layer, added))
-            added = True
+            layers.append(pass_inputs_on(double_inputs(layer) if residual else layer, residual))
+            residual = True
         elif part.__class__.__name__ == "Linear":
-            found.append(double_inputs(to_layer(part)) if added else to_layer(part))
+            layers.append(double_inputs(to_layer(part)) if residual else to_layer(part))
         elif part.__class__.__name__ == "BatchNorm1d":
-            found[-1] = fold_normalisation(found[-1], part)
-    return found
+            layers[-1] = fold_normalisation(layers[-1], part)
+    return layers
 
 
 # --- Numbers as pieces ----------------------------------------------------------------------------------------------
@@ -135,8 +135,8 @@ def _read_layers(module) -> list[Layer]:
 
 def _place_knots(X: np.ndarray, bins: int) -> dict[int, np.ndarray]:
     """Where the pieces of each column of more than two values end."""
-    found = {column: _choose_quantiles(X[:, column], bins) for column in range(X.shape[1] if bins else 0)}
-    return {column: knots for column, knots in found.items() if len(knots) > 2}
+    quantiles = {column: _choose_quantiles(X[:, column], bins) for column in range(X.shape[1] if bins else 0)}
+    return {column: knots for column, knots in quantiles.items() if len(knots) > 2}
 
 
 def _choose_quantiles(values: np.ndarray, bins: int) -> np.ndarray:
@@ -200,9 +200,9 @@ class _PiecewiseEncoding:
         slopes = np.concatenate([1 / self.wide, 1 / self.wide, np.ones(others), -np.ones(others)])
         units, inputs = 2 * (count + others), int(columns.max()) + 1
         matrix = csr_array((slopes, (columns, np.arange(units))), shape=(inputs, units))
-        added = np.concatenate([-self.low / self.wide, -self.low / self.wide - 1, np.zeros(2 * others)])
+        bias = np.concatenate([-self.low / self.wide, -self.low / self.wide - 1, np.zeros(2 * others)])
         rows, rest = np.split(first[0], [count])
-        return [(matrix, added), (np.vstack([rows, -rows, rest, -rest]), first[1])]
+        return [(matrix, bias), (np.vstack([rows, -rows, rest, -rest]), first[1])]
 
 
 FAMILY = Family(

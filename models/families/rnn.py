@@ -44,10 +44,10 @@ def _fit(config, part, seed, threads):
     steps = list(part.past[: config["window"]])[::-1]
     others = [column for column in range(part.X.shape[1]) if column not in part.past]
     build = lambda: _build_network(config, steps, others, count_outputs(part))  # noqa: E731
-    made = train_module(
+    result = train_module(
         build, part, make_training_settings(config, len(part.y), part.share), seed, threads, config.get("rounds")
     )
-    return FittedModel(_to_pipeline(made, part), made.rounds)
+    return FittedModel(_to_pipeline(result, part), result.rounds)
 
 
 def _build_network(config, steps: list[int], others: list[int], count: int) -> Any:
@@ -58,44 +58,44 @@ def _build_network(config, steps: list[int], others: list[int], count: int) -> A
     class Body(nn.Module):
         def __init__(self):
             super().__init__()
-            drop = config["dropout"] if config["layers"] > 1 else 0.0
+            dropout = config["dropout"] if config["layers"] > 1 else 0.0
             cell = nn.GRU if config["cell"] == "gru" else nn.LSTM
-            self.cell = cell(1 + len(others), config["hidden"], config["layers"], batch_first=True, dropout=drop)
+            self.cell = cell(1 + len(others), config["hidden"], config["layers"], batch_first=True, dropout=dropout)
             self.drop = nn.Dropout(config["dropout"])
 
         def forward(self, X):
             past = X[:, steps].unsqueeze(2)
-            beside = X[:, others].unsqueeze(1).expand(-1, len(steps), -1)
-            return self.drop(self.cell(torch.cat([past, beside], dim=2))[0][:, -1])
+            context = X[:, others].unsqueeze(1).expand(-1, len(steps), -1)
+            return self.drop(self.cell(torch.cat([past, context], dim=2))[0][:, -1])
 
     body, head = Body(), nn.Linear(config["hidden"], count)
     return nn.Sequential(body, head)
 
 
-def _to_pipeline(made: TrainedModule, part: TrainingData) -> Pipeline:
+def _to_pipeline(result: TrainedModule, part: TrainingData) -> Pipeline:
     """The network as a pipeline of library classes: numbers to tensors, the graph, and scikit-learn's linear model."""
     import torch
 
-    body, last = made.module
+    body, head = result.module
     graph = torch.fx.symbolic_trace(body.requires_grad_(False).eval())
     return Pipeline(
         [
             ("tensor", FunctionTransformer(torch.as_tensor, kw_args={"dtype": torch.float32})),
             ("steps", FunctionTransformer(graph)),
             ("numbers", FunctionTransformer(np.asarray, kw_args={"dtype": np.float64})),
-            ("head", _to_linear_model(last, made, part.shape)),
+            ("head", _to_linear_model(head, result, part.shape)),
         ]
     )
 
 
-def _to_linear_model(last: Any, made: TrainedModule, shape: Shape) -> Any:
-    weight, added = last.weight.detach().numpy().astype(float), last.bias.detach().numpy().astype(float)
+def _to_linear_model(layer: Any, result: TrainedModule, shape: Shape) -> Any:
+    weight, bias = layer.weight.detach().numpy().astype(float), layer.bias.detach().numpy().astype(float)
     if shape.task == "regression":
         line: Any = LinearRegression()
-        line.coef_, line.intercept_ = weight[0] * made.spread, float(added[0] * made.spread + made.centre)
+        line.coef_, line.intercept_ = weight[0] * result.spread, float(bias[0] * result.spread + result.centre)
     else:
         line = LogisticRegression()
-        line.coef_, line.intercept_, line.classes_ = weight, added, np.arange(max(2, len(weight)))
+        line.coef_, line.intercept_, line.classes_ = weight, bias, np.arange(max(2, len(weight)))
     line.n_features_in_ = weight.shape[1]
     return line
 

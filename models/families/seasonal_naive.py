@@ -18,9 +18,9 @@ def _suggest_configuration(trial, shape):
 def _fit(config, part, seed, threads):
     season = part.season
     # Rows before the first season is over have the mean.
-    picked = ColumnTransformer([("season", SimpleImputer(keep_empty_features=True), [season])])
+    column = ColumnTransformer([("season", SimpleImputer(keep_empty_features=True), [season])])
     line = LinearRegression()
-    model = make_pipeline(picked, line).fit(part.X, part.y)
+    model = make_pipeline(column, line).fit(part.X, part.y)
     line.coef_, line.intercept_ = np.ones(1), 0.0
     return FittedModel(model)
 

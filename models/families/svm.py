@@ -56,8 +56,8 @@ def _fit(config, part, seed, threads):
         machine = SVC(kernel=_EXACT[config["kernel"]], C=config["C"], max_iter=100_000, random_state=seed, **kernel)
         model = CalibratedClassifierCV(machine, ensemble=False, cv=3)  # pyright: ignore[reportArgumentType]
         return FittedModel(model.fit(part.X, part.y, sample_weight=part.weight))
-    last = LogisticRegression(C=config["C"], max_iter=100)
-    model = make_pipeline(_make_features(config, kernel, part, seed), last)
+    head = LogisticRegression(C=config["C"], max_iter=100)
+    model = make_pipeline(_make_features(config, kernel, part, seed), head)
     return FittedModel(model.fit(part.X, part.y, logisticregression__sample_weight=part.weight))
 
 
@@ -77,8 +77,8 @@ def _fit_regressor(config, kernel, part, seed):
 
 
 def _make_features(config, kernel, part, seed):
-    most = max(100, int(_FEATURE_CELLS / len(part.y)))
-    count = min(config["components"], most, len(part.y))
+    limit = max(100, int(_FEATURE_CELLS / len(part.y)))
+    count = min(config["components"], limit, len(part.y))
     return Nystroem(config["kernel"], n_components=count, random_state=seed, **kernel)
 
 

@@ -46,20 +46,20 @@ def _suggest_configuration(trial, shape):
 def _fit(config, part, seed, threads):
     tabicl = importlib.import_module("tabicl")  # which a type checker takes for this file
     kind = "regressor" if part.shape.task == "regression" else "classifier"
-    common = {"model_path": _find_weights(kind), "allow_auto_download": False, "random_state": seed}
+    options = {"model_path": _find_weights(kind), "allow_auto_download": False, "random_state": seed}
     if not config["epochs"]:
-        plain = tabicl.TabICLRegressor if kind == "regressor" else tabicl.TabICLClassifier
-        model = plain(n_estimators=config["estimators"], n_jobs=threads, **common).fit(part.X, part.y)
+        builder = tabicl.TabICLRegressor if kind == "regressor" else tabicl.TabICLClassifier
+        model = builder(n_estimators=config["estimators"], n_jobs=threads, **options).fit(part.X, part.y)
         return FittedModel(_keep_weights(model))
-    judged = {} if kind == "regressor" else {"eval_metric": "log_loss"}
-    tuned = tabicl.FinetunedTabICLRegressor if kind == "regressor" else tabicl.FinetunedTabICLClassifier
-    model = tuned(
+    metric = {} if kind == "regressor" else {"eval_metric": "log_loss"}
+    builder = tabicl.FinetunedTabICLRegressor if kind == "regressor" else tabicl.FinetunedTabICLClassifier
+    model = builder(
         epochs=config["epochs"],
         learning_rate=config["learning_rate"],
         n_estimators_inference=config["estimators"],
         **_FROZEN[config["frozen"]],
-        **judged,
-        **common,
+        **metric,
+        **options,
     )
     with warnings.catch_warnings():  # that it writes no checkpoints
         warnings.simplefilter("ignore")
@@ -91,8 +91,10 @@ def _explain_missing() -> str:
         return "its fine-tuning needs the package transformers: uv pip install transformers"
     if any(_find_weights(kind) for kind in _FILES):
         return ""
-    found = f"holds neither {_FILES['classifier']} nor {_FILES['regressor']}" if WEIGHTS in os.environ else "is not set"
-    return f"its weights are missing: {WEIGHTS} names the folder that holds them, and {found}"
+    status = (
+        f"holds neither {_FILES['classifier']} nor {_FILES['regressor']}" if WEIGHTS in os.environ else "is not set"
+    )
+    return f"its weights are missing: {WEIGHTS} names the folder that holds them, and {status}"
 
 
 def _explain_unsuited(shape: Shape) -> str:

@@ -56,23 +56,23 @@ def _fit(config, part, seed, threads):
 def _choose_validation_rows(part, seed: int) -> np.ndarray:
     """The rows that judge: the last ones in time, else drawn so that each class keeps one in training."""
     count = len(part.y)
-    wanted = max(1, round(_HELD * count))
+    size = max(1, round(_HELD * count))
     if part.shape.time:
-        return np.arange(count - wanted, count)
+        return np.arange(count - size, count)
     order = np.random.default_rng(seed).permutation(count)
     if part.shape.task != "regression":
         first = np.unique(part.y[order], return_index=True)[1]
         order = np.delete(order, first)
-    return np.sort(order[:wanted])
+    return np.sort(order[:size])
 
 
 def _move_to_cpu(model):
     """The model where whoever loads it can use it; the library moves only RealMLP."""
     import torch
 
-    for one in model.alg_interface_.sub_split_interfaces:
-        one.model_.to("cpu")
-        one.device_ = torch.device("cpu")
+    for interface in model.alg_interface_.sub_split_interfaces:
+        interface.model_.to("cpu")
+        interface.device_ = torch.device("cpu")
     return model
 
 

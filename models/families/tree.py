@@ -19,16 +19,16 @@ def _suggest_configuration(trial, shape):
 
 
 def _fit(config, part, seed, threads):
-    shape, held = part.shape, list(part.monotone) if any(part.monotone) else None
+    shape, constraints = part.shape, list(part.monotone) if any(part.monotone) else None
     if shape.task != "regression":
-        model = DecisionTreeClassifier(random_state=seed, monotonic_cst=held, **config)
+        model = DecisionTreeClassifier(random_state=seed, monotonic_cst=constraints, **config)
         return FittedModel(model.fit(part.X, part.y, sample_weight=part.weight))
     settings = dict(config)
     if shape.loss == "absolute":
         settings["criterion"] = "absolute_error"
     # What a leaf must gain is a share of the target's spread, whatever the target counts.
     settings["ccp_alpha"] *= float(part.y.std() if shape.loss == "absolute" else part.y.var())
-    model = DecisionTreeRegressor(random_state=seed, monotonic_cst=held, **settings)
+    model = DecisionTreeRegressor(random_state=seed, monotonic_cst=constraints, **settings)
     return FittedModel(model.fit(part.X, part.y, sample_weight=part.weight))
 
 

@@ -50,28 +50,28 @@ def _choose_objective(part) -> dict[str, Any]:
 
 def _build_settings(config, part, seed, threads) -> dict[str, Any]:
     """Names that both of the library's interfaces know."""
-    held = {"monotone_constraints": tuple(part.monotone)} if any(part.monotone) else {}
-    fixed = {"tree_method": "hist", "max_bin": 256, "n_jobs": threads, "random_state": seed, "verbosity": 0}
-    return {**fixed, **held, **_choose_objective(part), **config}
+    constraints = {"monotone_constraints": tuple(part.monotone)} if any(part.monotone) else {}
+    defaults = {"tree_method": "hist", "max_bin": 256, "n_jobs": threads, "random_state": seed, "verbosity": 0}
+    return {**defaults, **constraints, **_choose_objective(part), **config}
 
 
 def _bin_rows(part, settings) -> tuple[QuantileDMatrix, QuantileDMatrix]:
     """The training rows in bins of their own, and the rows to stop on in the same bins; made once for a part."""
     if "xgboost" not in part.kept:
-        how = {"max_bin": settings["max_bin"], "nthread": settings["n_jobs"], **_list_feature_types(part)}
-        train = QuantileDMatrix(part.X, part.y, weight=part.weight, **how)
+        options = {"max_bin": settings["max_bin"], "nthread": settings["n_jobs"], **_list_feature_types(part)}
+        train = QuantileDMatrix(part.X, part.y, weight=part.weight, **options)
         X, y, weight = part.stop
-        part.kept["xgboost"] = train, QuantileDMatrix(X, y, weight=weight, ref=train, **how)
+        part.kept["xgboost"] = train, QuantileDMatrix(X, y, weight=weight, ref=train, **options)
     return part.kept["xgboost"]
 
 
 def _fit(config, part, seed, threads):
-    given = {name: value for name, value in config.items() if name != "rounds"}
-    rounds, settings = config.get("rounds"), _build_settings(given, part, seed, threads)
+    parameters = {name: value for name, value in config.items() if name != "rounds"}
+    rounds, settings = config.get("rounds"), _build_settings(parameters, part, seed, threads)
     if rounds is None and part.stop is not None:
         return _fit_with_stopping(part, settings)
-    most = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
-    return FittedModel(_grow_model(settings, rounds or most, part), rounds)
+    limit = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
+    return FittedModel(_grow_model(settings, rounds or limit, part), rounds)
 
 
 def _grow_model(settings, rounds, part, booster=None):
@@ -83,28 +83,28 @@ def _grow_model(settings, rounds, part, booster=None):
 
 
 def _train_steps(config, part, seed, threads, booster):
-    given = {name: value for name, value in config.items() if name != "rounds"}
+    parameters = {name: value for name, value in config.items() if name != "rounds"}
     # Drawn anew in every step and by round: a booster in memory goes on drawing where it stopped, one that comes from
     # a file can't.
-    how = {"seed_per_iteration": True} if booster is not None else {}
-    done = booster.num_boosted_rounds() if booster is not None else 0
-    settings = _build_settings(given, part, (seed + done) % 2**31, threads)
-    model = _grow_model({**settings, **how}, config["rounds"], part, booster)
+    extras = {"seed_per_iteration": True} if booster is not None else {}
+    count = booster.num_boosted_rounds() if booster is not None else 0
+    settings = _build_settings(parameters, part, (seed + count) % 2**31, threads)
+    model = _grow_model({**settings, **extras}, config["rounds"], part, booster)
     return FittedModel(model, None, model.get_booster())
 
 
 def _fit_with_stopping(part, settings) -> FittedModel:
     train, stop = _bin_rows(part, settings)
-    several = {"num_class": int(part.y.max()) + 1} if settings["objective"].startswith("multi") else {}
-    wait = choose_patience(settings["learning_rate"])
-    most = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
+    classes = {"num_class": int(part.y.max()) + 1} if settings["objective"].startswith("multi") else {}
+    patience = choose_patience(settings["learning_rate"])
+    limit = limit_rounds(part.share, _MOST_ROUNDS, settings["learning_rate"])
     booster = xgboost.train(
-        {**settings, **several}, train, most, evals=[(stop, "stop")], early_stopping_rounds=wait,
+        {**settings, **classes}, train, limit, evals=[(stop, "stop")], early_stopping_rounds=patience,
         verbose_eval=False,
     )  # fmt: skip
     rounds = int(booster.best_iteration) + 1
     model = BinnedBooster(partial(booster.inplace_predict, iteration_range=(0, rounds)))
-    return FittedModel(model, rounds, whole=booster.num_boosted_rounds() < most)
+    return FittedModel(model, rounds, whole=booster.num_boosted_rounds() < limit)
 
 
 FAMILY = Family(

@@ -24,5 +24,5 @@ class BinnedBooster:
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (rows, classes)."""
-        found = self.says(X)
-        return found if found.ndim == 2 else np.column_stack([1 - found, found])
+        probabilities = self.says(X)
+        return probabilities if probabilities.ndim == 2 else np.column_stack([1 - probabilities, probabilities])

@@ -216,8 +216,8 @@ def limit_rows(rows: int) -> Callable[[Shape], str]:
 
 def refuse_monotone_quantile(shape: Shape) -> str:
     """The `unsuited` of a family that fits quantiles, and holds columns monotone, but not both."""
-    both = shape.monotone and shape.loss == "quantile"
-    return "it can't keep to monotone columns where it fits a quantile" if both else ""
+    conflict = shape.monotone and shape.loss == "quantile"
+    return "it can't keep to monotone columns where it fits a quantile" if conflict else ""
 
 
 def choose_patience(learning_rate: float) -> int:

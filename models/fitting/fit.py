@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 
-def suggest_configuration(known: Family, trial: BaseTrial, shape: Shape) -> dict[str, Any]:
+def suggest_configuration(family: Family, trial: BaseTrial, shape: Shape) -> dict[str, Any]:
     """The configuration that the trial names, what is common to several families included."""
-    if known.ranges:
-        trial = BoundedTrial(trial, known.ranges)  # type: ignore[assignment]
-    config = known.space(trial, shape)
-    if known.selects and shape.columns >= MANY:
+    if family.ranges:
+        trial = BoundedTrial(trial, family.ranges)  # type: ignore[assignment]
+    config = family.space(trial, shape)
+    if family.selects and shape.columns >= MANY:
         config["selected"] = trial.suggest_categorical("selected", SHARES)
-    if known.logs and shape.skewed and shape.task == "regression":
+    if family.logs and shape.skewed and shape.task == "regression":
         config["log_target"] = trial.suggest_categorical("log_target", [False, True])
     return config
 
 
 def fit_family(
-    known: Family,
+    family: Family,
     config: Mapping[str, Any],
     part: TrainingData,
     seed: int,
@@ -47,19 +47,19 @@ def fit_family(
     share, log = settings.pop("selected", 1.0), settings.pop("log_target", False)
     if log and part.y.min() >= 0:
         transformer, on_logs = transform_target(part)
-        made = fit_family(known, {**settings, "selected": share}, on_logs, seed, threads, begun)
-        return replace(made, model=restore_target(made.model, transformer, part))
+        result = fit_family(family, {**settings, "selected": share}, on_logs, seed, threads, begun)
+        return replace(result, model=restore_target(result.model, transformer, part))
     if share < 1:
         selection, narrow = select_columns(part, share)
-        made = fit_family(known, settings, narrow, seed, threads, begun)
-        return replace(made, model=Pipeline([("selected", selection), ("model", made.model)]))
+        result = fit_family(family, settings, narrow, seed, threads, begun)
+        return replace(result, model=Pipeline([("selected", selection), ("model", result.model)]))
     if "steps" in settings:
-        return fit_along_schedule(known, settings, part, seed, threads, begun)
-    return known.fit(settings, part, seed, threads)
+        return fit_along_schedule(family, settings, part, seed, threads, begun)
+    return family.fit(settings, part, seed, threads)
 
 
 def compute_hypergradient(
-    known: Family, config: Mapping[str, Any], part: TrainingData, model: Any, judge: TrainingData, seed: int
+    family: Family, config: Mapping[str, Any], part: TrainingData, model: Any, judge: TrainingData, seed: int
 ) -> dict[str, float]:
     """The family's hypergradient for the model that `fitted` made of this configuration and part; empty where it has
     none, or where it is no finite number."""
@@ -67,11 +67,11 @@ def compute_hypergradient(
     share, log = settings.pop("selected", 1.0), settings.pop("log_target", False)
     if log and part.y.min() >= 0:
         transformer, on_logs = transform_target(part)
-        inner = model.regressor_.estimator
-        rows = aim_validation_targets(judge, transformer, inner)
-        return compute_hypergradient(known, {**settings, "selected": share}, on_logs, inner, rows, seed)
+        regressor = model.regressor_.estimator
+        rows = aim_validation_targets(judge, transformer, regressor)
+        return compute_hypergradient(family, {**settings, "selected": share}, on_logs, regressor, rows, seed)
     if share < 1:
         selection, part = select_columns(part, share)
         model, judge = model["model"], replace(judge, X=selection.transform(judge.X))
-    found = known.hypergradient(settings, part, model, judge, seed) if known.hypergradient else {}
-    return {name: float(slope) for name, slope in found.items() if math.isfinite(slope)}
+    slopes = family.hypergradient(settings, part, model, judge, seed) if family.hypergradient else {}
+    return {name: float(slope) for name, slope in slopes.items() if math.isfinite(slope)}

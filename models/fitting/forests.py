@@ -18,8 +18,8 @@ def fit_forest(
     # Grown to single rows of a large table it weighs hundreds of megabytes in a bag and gains nothing.
     smallest = max(1, part.shape.rows // 1_500)
     settings = {**config, "min_samples_leaf": max(smallest, config["min_samples_leaf"])}
-    held = list(part.monotone) if any(part.monotone) else None
-    model = forest(n_estimators=_TREES, n_jobs=threads, random_state=seed, monotonic_cst=held, **settings)
+    constraints = list(part.monotone) if any(part.monotone) else None
+    model = forest(n_estimators=_TREES, n_jobs=threads, random_state=seed, monotonic_cst=constraints, **settings)
     model.fit(part.X, part.y, sample_weight=part.weight)
     # The forest adds votes up in the order its threads finish: one thread repeats to the last digit.
     return FittedModel(model.set_params(n_jobs=1))

@@ -65,50 +65,57 @@ def refine_solution(
     """The coefficients of a fitted model, taken by Newton's method to where the gradient is zero on those that are not
     zero: solvers stop earlier than derivatives can bear. A coefficient that would change its sign becomes zero."""
     beta = np.column_stack([np.atleast_2d(coef), np.atleast_1d(intercept)]).astype(float)
-    at = Solution(part, beta, ridge, lasso)
-    tiny = _SMALL * max(1.0, float(np.abs(_gather_by_beta(_compute_slopes(part, 0 * beta), part.X)).max()))
+    solution = Solution(part, beta, ridge, lasso)
+    tolerance = _SMALL * max(1.0, float(np.abs(_gather_by_beta(_compute_slopes(part, 0 * beta), part.X)).max()))
     for _ in range(_NEWTON):
-        rest = np.abs(at.gradient[at.free]).max(initial=0.0)
-        if rest <= tiny:
+        residual = np.abs(solution.gradient[solution.free]).max(initial=0.0)
+        if residual <= tolerance:
             break
-        new = _take_newton_step(at)
-        if not np.abs(new.gradient[new.free]).max(initial=0.0) < rest and (new.free == at.free).all():
+        candidate = _take_newton_step(solution)
+        if (
+            not np.abs(candidate.gradient[candidate.free]).max(initial=0.0) < residual
+            and (candidate.free == solution.free).all()
+        ):
             break
-        at = new
-    return at
+        solution = candidate
+    return solution
 
 
-def _take_newton_step(at: Solution) -> Solution:
-    beta = at.beta.copy()
-    beta[at.free] -= _solve_hessian(at, at.gradient[at.free])
-    turned = (beta * at.beta < 0) & (np.append(at.lasso, 0.0) > 0)
-    return replace(at, beta=np.where(turned, 0.0, beta))
+def _take_newton_step(solution: Solution) -> Solution:
+    beta = solution.beta.copy()
+    beta[solution.free] -= _solve_hessian(solution, solution.gradient[solution.free])
+    flips = (beta * solution.beta < 0) & (np.append(solution.lasso, 0.0) > 0)
+    return replace(solution, beta=np.where(flips, 0.0, beta))
 
 
-def solve_adjoint(at: Solution, pull: np.ndarray) -> np.ndarray:
+def solve_adjoint(solution: Solution, pull: np.ndarray) -> np.ndarray:
     """What the Hessian takes to `pull`, the derivative of some loss by beta; zero where beta can't move."""
-    found = np.zeros_like(at.beta)
-    found[at.free] = _solve_hessian(at, pull[at.free])
-    return found
+    adjoint = np.zeros_like(solution.beta)
+    adjoint[solution.free] = _solve_hessian(solution, pull[solution.free])
+    return adjoint
 
 
-def differentiate_by_penalties(at: Solution, judge: TrainingData) -> tuple[np.ndarray, np.ndarray]:
+def differentiate_by_penalties(solution: Solution, judge: TrainingData) -> tuple[np.ndarray, np.ndarray]:
     """Derivative of the mean loss on the validation rows (log loss, or squared error) by each column's ridge and by
     each column's lasso."""
-    moved = solve_adjoint(at, _gather_by_beta(compute_mean_slopes(judge, at.beta), judge.X))[:, :-1]
-    coef = at.beta[:, :-1]
-    return -(moved * coef).sum(axis=0), -(moved * np.sign(coef)).sum(axis=0)
+    adjoint = solve_adjoint(solution, _gather_by_beta(compute_mean_slopes(judge, solution.beta), judge.X))[:, :-1]
+    coef = solution.beta[:, :-1]
+    return -(adjoint * coef).sum(axis=0), -(adjoint * np.sign(coef)).sum(axis=0)
 
 
-def differentiate_by_features(at: Solution, judge: TrainingData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def differentiate_by_features(solution: Solution, judge: TrainingData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Derivative of the mean loss on the validation rows by each cell of their X and by each cell of the training X,
     where the coefficients move as the latter tells them; and how the former pulls at the coefficients, (1 or classes,
     columns): what is derived by the penalty is minus the sum of that times them (Keerthi, Sindhwani & Chapelle 2006,
     NeurIPS)."""
-    pull = compute_mean_slopes(judge, at.beta)
-    moved, coef = solve_adjoint(at, _gather_by_beta(pull, judge.X)), at.beta[:, :-1]
-    turned = _move_slopes(at, _compute_margins(at.part.X, moved))
-    return pull @ coef, -_compute_slopes(at.part, at.beta) @ moved[:, :-1] - turned @ coef, moved[:, :-1]
+    pull = compute_mean_slopes(judge, solution.beta)
+    adjoint, coef = solve_adjoint(solution, _gather_by_beta(pull, judge.X)), solution.beta[:, :-1]
+    shifts = _move_slopes(solution, _compute_margins(solution.part.X, adjoint))
+    return (
+        pull @ coef,
+        -_compute_slopes(solution.part, solution.beta) @ adjoint[:, :-1] - shifts @ coef,
+        adjoint[:, :-1],
+    )
 
 
 def compute_mean_slopes(judge: TrainingData, beta: np.ndarray) -> np.ndarray:
@@ -141,65 +148,67 @@ def _compute_slopes(part: TrainingData, beta: np.ndarray) -> np.ndarray:
     return slopes if part.weight is None else slopes * part.weight[:, None]
 
 
-def _prepare_curvature(at: Solution) -> tuple[np.ndarray, np.ndarray]:
+def _prepare_curvature(solution: Solution) -> tuple[np.ndarray, np.ndarray]:
     """Row weights, and what the model says: the second derivatives of the rows' losses are made of them."""
-    weight = np.ones(len(at.part.y)) if at.part.weight is None else at.part.weight
-    return weight, _predict_rows(at.part, at.beta)
+    weight = np.ones(len(solution.part.y)) if solution.part.weight is None else solution.part.weight
+    return weight, _predict_rows(solution.part, solution.beta)
 
 
-def _solve_hessian(at: Solution, goal: np.ndarray) -> np.ndarray:
+def _solve_hessian(solution: Solution, goal: np.ndarray) -> np.ndarray:
     """The Hessian's inverse, on the entries that are free, times the goal."""
     if len(goal) > DENSE:
-        operator: Any = LinearOperator((len(goal),) * 2, matvec=lambda v: _multiply_hessian(at, v), dtype=float)  # pyright: ignore
+        operator: Any = LinearOperator((len(goal),) * 2, matvec=lambda v: _multiply_hessian(solution, v), dtype=float)  # pyright: ignore
         return cg(operator, goal, rtol=1e-10, maxiter=10 * len(goal))[0]
-    hessian = _build_hessian(at)[np.ix_(at.free.ravel(), at.free.ravel())]
+    hessian = _build_hessian(solution)[np.ix_(solution.free.ravel(), solution.free.ravel())]
     try:
         return solve(hessian, goal, assume_a="pos", check_finite=False)
     except LinAlgError:  # columns that say the same, and no ridge
         return np.linalg.lstsq(hessian, goal)[0]
 
 
-def _build_hessian(at: Solution) -> np.ndarray:
-    (outputs, width), (weight, said) = at.beta.shape, _prepare_curvature(at)
+def _build_hessian(solution: Solution) -> np.ndarray:
+    (outputs, width), (weight, predictions) = solution.beta.shape, _prepare_curvature(solution)
     blocks = np.empty((outputs, width, outputs, width))
     for a in range(outputs):
         for b in range(a + 1):
-            curve = weight * (1.0 if at.part.shape.task == "regression" else said[:, a] * ((a == b) - said[:, b]))
-            blocks[a, :, b] = _sum_products(at.part.X, curve)
+            curve = weight * (
+                1.0 if solution.part.shape.task == "regression" else predictions[:, a] * ((a == b) - predictions[:, b])
+            )
+            blocks[a, :, b] = _sum_products(solution.part.X, curve)
             blocks[b, :, a] = blocks[a, :, b].T
-        blocks[a, :, a] += np.diag(np.append(at.ridge, 0.0))
+        blocks[a, :, a] += np.diag(np.append(solution.ridge, 0.0))
     if outputs > 1:  # a number added to all intercepts changes nothing: of such solutions the one that adds none
         blocks[:, -1, :, -1] += weight.mean()
-    return blocks.reshape(at.beta.size, at.beta.size)
+    return blocks.reshape(solution.beta.size, solution.beta.size)
 
 
 def _sum_products(X: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weighted sums over rows of all products of two columns, a column of ones the last; by chunks of rows, as X may
     fill much of the memory."""
-    found = np.zeros((X.shape[1] + 1,) * 2)
+    sums = np.zeros((X.shape[1] + 1,) * 2)
     step = max(1, _CHUNK // X.shape[1])
-    for begin in range(0, len(X), step):
-        rows, heavy = X[begin : begin + step], weight[begin : begin + step, None]
-        found[:-1, :-1] += rows.T @ (rows * heavy)
-    found[-1] = np.append(weight @ X, weight.sum())
-    found[:, -1] = found[-1]
-    return found
+    for start in range(0, len(X), step):
+        rows, weights = X[start : start + step], weight[start : start + step, None]
+        sums[:-1, :-1] += rows.T @ (rows * weights)
+    sums[-1] = np.append(weight @ X, weight.sum())
+    sums[:, -1] = sums[-1]
+    return sums
 
 
-def _multiply_hessian(at: Solution, free: np.ndarray) -> np.ndarray:
+def _multiply_hessian(solution: Solution, free: np.ndarray) -> np.ndarray:
     """The Hessian on the free entries times these, without writing it out."""
-    whole = np.zeros_like(at.beta)
-    whole[at.free] = free
-    turned = _move_slopes(at, _compute_margins(at.part.X, whole))
-    found = _gather_by_beta(turned, at.part.X) + np.append(at.ridge, 0.0) * whole
-    if len(whole) > 1:
-        found[:, -1] += _prepare_curvature(at)[0].mean() * whole[:, -1].sum()
-    return found[at.free]
+    vector = np.zeros_like(solution.beta)
+    vector[solution.free] = free
+    shifts = _move_slopes(solution, _compute_margins(solution.part.X, vector))
+    product = _gather_by_beta(shifts, solution.part.X) + np.append(solution.ridge, 0.0) * vector
+    if len(vector) > 1:
+        product[:, -1] += _prepare_curvature(solution)[0].mean() * vector[:, -1].sum()
+    return product[solution.free]
 
 
-def _move_slopes(at: Solution, margins: np.ndarray) -> np.ndarray:
+def _move_slopes(solution: Solution, margins: np.ndarray) -> np.ndarray:
     """How each training row's slopes change when what the model says of it moves by so much."""
-    weight, said = _prepare_curvature(at)
-    if at.part.shape.task != "regression":
-        margins = said * (margins - (said * margins).sum(axis=1, keepdims=True))
+    weight, predictions = _prepare_curvature(solution)
+    if solution.part.shape.task != "regression":
+        margins = predictions * (margins - (predictions * margins).sum(axis=1, keepdims=True))
     return weight[:, None] * margins

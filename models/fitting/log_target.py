@@ -27,29 +27,29 @@ _STEP = 1e-6
 def is_skewed(target: np.ndarray) -> bool:
     """Whether the target is nowhere negative and its skewness is above 1."""
     values = np.sort(target)  # the same answer whatever the order of the rows
-    apart = values - values.mean()
-    spread = float(np.sqrt((apart**2).mean()))
-    return bool(values[0] >= 0 and spread > 0 and (apart**3).mean() > _SKEWNESS * spread**3)
+    deviations = values - values.mean()
+    spread = float(np.sqrt((deviations**2).mean()))
+    return bool(values[0] >= 0 and spread > 0 and (deviations**3).mean() > _SKEWNESS * spread**3)
 
 
 def transform_target(part: TrainingData) -> tuple[Pipeline, TrainingData]:
     """The transformer of the target, and the part with log(1 + y), brought to 0..1, for y."""
     # Two quantiles are the least and the greatest: a scale from 0 to 1 that, turned back, ends there.
-    ends = QuantileTransformer(n_quantiles=2, subsample=None)  # pyright: ignore[reportArgumentType]
-    transformer = make_pipeline(FunctionTransformer(np.log1p, np.expm1, check_inverse=False), ends)
+    scaler = QuantileTransformer(n_quantiles=2, subsample=None)  # pyright: ignore[reportArgumentType]
+    transformer = make_pipeline(FunctionTransformer(np.log1p, np.expm1, check_inverse=False), scaler)
     y = transformer.fit_transform(part.y[:, None])[:, 0]
     if part.stop is None:
         return transformer, replace(part, y=y, kept={})
-    X, held, weight = part.stop
-    return transformer, replace(part, y=y, stop=(X, transformer.transform(held[:, None])[:, 0], weight), kept={})
+    X, targets, weight = part.stop
+    return transformer, replace(part, y=y, stop=(X, transformer.transform(targets[:, None])[:, 0], weight), kept={})
 
 
 def aim_validation_targets(judge: TrainingData, transformer: Pipeline, model: Any) -> TrainingData:
     """The validation rows with such targets on the transformer's scale that the squared error there has, at what the
     model says, the slope that the squared error of the target itself has."""
-    said = model.predict(judge.X)
-    above, at, below = (_invert_target(transformer, said + step) for step in (_STEP, 0.0, -_STEP))
-    return replace(judge, y=said - (above - below) / (2 * _STEP) * (at - judge.y), kept={})
+    predictions = model.predict(judge.X)
+    above, centre, below = (_invert_target(transformer, predictions + step) for step in (_STEP, 0.0, -_STEP))
+    return replace(judge, y=predictions - (above - below) / (2 * _STEP) * (centre - judge.y), kept={})
 
 
 def _invert_target(transformer: Pipeline, values: np.ndarray) -> np.ndarray:
@@ -58,5 +58,5 @@ def _invert_target(transformer: Pipeline, values: np.ndarray) -> np.ndarray:
 
 def restore_target(model: Any, transformer: Pipeline, part: TrainingData) -> TransformedTargetRegressor:
     """The model fitted on the logged part, predicting the target itself."""
-    whole = TransformedTargetRegressor(FrozenEstimator(model), transformer=transformer, check_inverse=False)
-    return whole.fit(part.X, part.y)
+    regressor = TransformedTargetRegressor(FrozenEstimator(model), transformer=transformer, check_inverse=False)
+    return regressor.fit(part.X, part.y)

@@ -24,9 +24,9 @@ Layer = tuple[Any, np.ndarray]
 
 def fold_normalisation(layer: Layer, norm: Any) -> Layer:
     """The linear layer with the batch normalisation after it (a module of PyTorch, one channel for each output)."""
-    matrix, added = layer
+    matrix, bias = layer
     scale = _to_array(norm.weight) / np.sqrt(_to_array(norm.running_var) + norm.eps)
-    return matrix * scale, (added - _to_array(norm.running_mean)) * scale + _to_array(norm.bias)
+    return matrix * scale, (bias - _to_array(norm.running_mean)) * scale + _to_array(norm.bias)
 
 
 def to_layer(module: Any) -> Layer:
@@ -37,32 +37,32 @@ def to_layer(module: Any) -> Layer:
 def pass_inputs_on(layer: Layer, both: bool) -> Layer:
     """The layer with its inputs, of which none is below 0, passed on beside its outputs: rectified units leave them as
     they are. With `both` the inputs are two halves, and their sum is passed on."""
-    matrix, added = layer
-    same = np.eye(matrix.shape[1])
-    passed = np.vstack([same, same]) if both else same
-    return np.hstack([matrix, passed]), np.concatenate([added, np.zeros(len(same))])
+    matrix, bias = layer
+    identity = np.eye(matrix.shape[1])
+    passage = np.vstack([identity, identity]) if both else identity
+    return np.hstack([matrix, passage]), np.concatenate([bias, np.zeros(len(identity))])
 
 
 def double_inputs(layer: Layer) -> Layer:
     """The layer for inputs that come as two halves, of whose sum it is."""
-    matrix, added = layer
-    return np.vstack([matrix, matrix]), added
+    matrix, bias = layer
+    return np.vstack([matrix, matrix]), bias
 
 
 def build_perceptron(
     layers: Sequence[Layer], activation: str, shape: Shape, centre: float = 0.0, spread: float = 1.0
 ) -> MLPClassifier | MLPRegressor:
     """Scikit-learn's perceptron of these layers; in regression it predicts `centre + spread * output`."""
-    *hidden, (last, added) = layers
+    *hidden, (output, bias) = layers
     if shape.task == "regression":
-        last, added = last * spread, added * spread + centre
+        output, bias = output * spread, bias * spread + centre
     widths = tuple(int(matrix.shape[1]) for matrix, _ in hidden)
     kind = MLPRegressor if shape.task == "regression" else MLPClassifier
     model: Any = kind(hidden_layer_sizes=widths, activation=activation)
-    model.coefs_ = [_compress_matrix(matrix) for matrix, _ in [*hidden, (last, added)]]
-    model.intercepts_ = [one for _, one in [*hidden, (last, added)]]
+    model.coefs_ = [_compress_matrix(matrix) for matrix, _ in [*hidden, (output, bias)]]
+    model.intercepts_ = [intercept for _, intercept in [*hidden, (output, bias)]]
     model.n_layers_, model.n_features_in_ = len(layers) + 1, int(layers[0][0].shape[0])
-    model.n_outputs_ = int(last.shape[1])
+    model.n_outputs_ = int(output.shape[1])
     model.out_activation_ = {"regression": "identity", "binary": "logistic", "multiclass": "softmax"}[shape.task]
     if isinstance(model, MLPClassifier):
         classes = np.arange(max(2, model.n_outputs_))

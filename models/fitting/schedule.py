@@ -26,11 +26,11 @@ class Checkpoint:
 
 
 def extend_schedule(
-    known: Family, config: Mapping[str, Any], rounds: int, before: Mapping[str, Any] | None = None
+    family: Family, config: Mapping[str, Any], rounds: int, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The configuration with one more step: so many rounds with its own settings, after the schedule of the
     configuration `before` it."""
-    settings = {name: config[name] for name in known.explores if name in config}
+    settings = {name: config[name] for name in family.explores if name in config}
     # Lists: they are the same when they come back from a file.
     return {**config, "steps": [*(before["steps"] if before else []), [rounds, settings]]}
 
@@ -41,7 +41,7 @@ def count_rounds(config: Mapping[str, Any]) -> int:
 
 
 def fit_along_schedule(
-    known: Family,
+    family: Family,
     config: Mapping[str, Any],
     part: TrainingData,
     seed: int,
@@ -50,16 +50,16 @@ def fit_along_schedule(
 ) -> FittedModel:
     """The family fitted along the configuration's schedule, from a checkpoint where that is the schedule's beginning;
     with the checkpoint of its own end. NestorError where the family can't."""
-    if known.steps is None:
-        raise NestorError(f"{known.name} does not train step by step: it can't follow a schedule.")
+    if family.steps is None:
+        raise NestorError(f"{family.name} does not train step by step: it can't follow a schedule.")
     settings = {name: value for name, value in config.items() if name not in ("steps", "rounds")}
     schedule = config["steps"]
-    done, made = _count_done_steps(schedule, begun), FittedModel(None, None, begun and begun.state)
-    for count, changed in schedule[done:]:
-        state = made.checkpoint if done else None
-        made = known.steps({**settings, **changed, "rounds": count}, part, seed, threads, state)
-        done += 1
-    return FittedModel(made.model, None, Checkpoint(schedule, made.checkpoint))
+    position, result = _count_done_steps(schedule, begun), FittedModel(None, None, begun and begun.state)
+    for count, changes in schedule[position:]:
+        state = result.checkpoint if position else None
+        result = family.steps({**settings, **changes, "rounds": count}, part, seed, threads, state)
+        position += 1
+    return FittedModel(result.model, None, Checkpoint(schedule, result.checkpoint))
 
 
 def _count_done_steps(schedule: list[Any], begun: Checkpoint | None) -> int:
@@ -72,12 +72,12 @@ def _count_done_steps(schedule: list[Any], begun: Checkpoint | None) -> int:
 
 def describe_changes(config: Mapping[str, Any]) -> dict[str, str]:
     """What changes along the schedule, for people: `schedule.learning_rate` -> `40 x 0.1, 20 x 0.05`, in rounds."""
-    found = {}
+    changes = {}
     for name in config["steps"][0][1] if "steps" in config else ():
-        runs = [(value, sum(count for count, _ in same)) for value, same in _group_steps(config["steps"], name)]
+        runs = [(value, sum(count for count, _ in steps)) for value, steps in _group_steps(config["steps"], name)]
         if len(runs) > 1:
-            found[f"schedule.{name}"] = ", ".join(f"{count} x {_format_setting(value)}" for value, count in runs)
-    return found
+            changes[f"schedule.{name}"] = ", ".join(f"{count} x {_format_setting(value)}" for value, count in runs)
+    return changes
 
 
 def _group_steps(schedule: list[Any], name: str) -> groupby:

@@ -27,24 +27,24 @@ def select_columns(part: TrainingData, share: float) -> tuple[SelectKBest, Train
     """The selection fitted on the part's rows, and the part with the columns that stay: at least one."""
     judge = f_regression if part.shape.task == "regression" else f_classif
     selection = SelectKBest(judge, k=math.ceil(share * part.X.shape[1]))
-    told = slice(None) if part.weight is None else part.weight > 0
+    rows = slice(None) if part.weight is None else part.weight > 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says which columns are constant; they come last
-        selection.fit(part.X[told], part.y[told])
+        selection.fit(part.X[rows], part.y[rows])
     return selection, _keep_columns(part, np.flatnonzero(np.asarray(selection.get_support())))
 
 
-def _keep_columns(part: TrainingData, kept: np.ndarray) -> TrainingData:
+def _keep_columns(part: TrainingData, columns: np.ndarray) -> TrainingData:
     """The part with these columns only, and what it says of single columns moved along."""
-    place = {int(old): new for new, old in enumerate(kept)}
-    stop = None if part.stop is None else (part.stop[0][:, kept], *part.stop[1:])
+    place = {int(old): new for new, old in enumerate(columns)}
+    stop = None if part.stop is None else (part.stop[0][:, columns], *part.stop[1:])
     return replace(
         part,
-        X=part.X[:, kept],
-        shape=replace(part.shape, columns=len(kept)),
+        X=part.X[:, columns],
+        shape=replace(part.shape, columns=len(columns)),
         categories=tuple(place[c] for c in part.categories if c in place),
-        monotone=tuple(part.monotone[c] for c in kept) if part.monotone else (),
-        origins=tuple(part.origins[c] for c in kept) if part.origins else (),
+        monotone=tuple(part.monotone[c] for c in columns) if part.monotone else (),
+        origins=tuple(part.origins[c] for c in columns) if part.origins else (),
         season=None if part.season is None else place.get(part.season),
         stop=stop,
         kept={},

@@ -140,11 +140,11 @@ def _continue_module(
         torch.set_rng_state(state["chance"])
     for _ in range(rounds):
         for batch in rows.batches(course.batch_size, order):
-            steps.step(lambda one=batch: loss(module(one[0]), one[1], one[2]))
+            steps.step(lambda tensors=batch: loss(module(tensors[0]), tensors[1], tensors[2]))
     steps.check()
-    ended = {"module": module.state_dict(), "optimizer": steps.optimizer.state_dict()}
+    snapshot = {"module": module.state_dict(), "optimizer": steps.optimizer.state_dict()}
     chance = {"order": order.get_state(), "chance": torch.get_rng_state()}
-    return TrainedModule(module.cpu().eval(), rounds, centre, spread), {**copy.deepcopy(ended), **chance}
+    return TrainedModule(module.cpu().eval(), rounds, centre, spread), {**copy.deepcopy(snapshot), **chance}
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def _fix_randomness(seed: int, threads: int) -> Iterator[None]:
     """Everything random starts from the seed, algorithms repeat, and so many threads are used; as before afterwards."""
     import torch
 
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    settings = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -160,8 +160,8 @@ def _fix_randomness(seed: int, threads: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(True, warn_only=True)
             yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_num_threads(settings[0])
+        torch.use_deterministic_algorithms(settings[1])
 
 
 def _train_until_best(
@@ -172,22 +172,22 @@ def _train_until_best(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     centre, spread = _measure_scale(part)
     rows = _TensorRows(part.X, part.y, part.weight, part.shape, centre, spread, device)
-    held = None if part.stop is None or rounds else _TensorRows(*part.stop, part.shape, centre, spread, device)
+    validation = None if part.stop is None or rounds else _TensorRows(*part.stop, part.shape, centre, spread, device)
     loss, module = _make_loss(part.shape), module.to(device)
     steps, order = _OptimizerSteps(module, course), torch.Generator().manual_seed(seed)
-    best, weights, made, epoch = math.inf, None, 0, 0
+    best, weights, best_epoch, epoch = math.inf, None, 0, 0
     for epoch in range(1, (rounds or course.epochs) + 1):
         steps.begin(epoch)
         for batch in rows.batches(course.batch_size, order):
-            steps.step(lambda one=batch: loss(module(one[0]), one[1], one[2]))
-        if held is not None and (now := held.judged(module, loss)) < best:
-            best, weights, made = now, copy.deepcopy(module.state_dict()), epoch
-        if held is not None and epoch - made >= course.patience:
+            steps.step(lambda tensors=batch: loss(module(tensors[0]), tensors[1], tensors[2]))
+        if validation is not None and (value := validation.judged(module, loss)) < best:
+            best, weights, best_epoch = value, copy.deepcopy(module.state_dict()), epoch
+        if validation is not None and epoch - best_epoch >= course.patience:
             break
     steps.check()
     if weights is not None:
         module.load_state_dict(weights)
-    return TrainedModule(module.cpu().eval(), made or epoch, centre, spread)
+    return TrainedModule(module.cpu().eval(), best_epoch or epoch, centre, spread)
 
 
 class _TensorRows:
@@ -218,8 +218,8 @@ class _TensorRows:
 
         module.eval()
         with torch.no_grad():
-            found = torch.cat([module(some) for some in self.X.split(_EVALUATED)])
-            value = float(loss(found, self.goal, self.weight))
+            outputs = torch.cat([module(rows) for rows in self.X.split(_EVALUATED)])
+            value = float(loss(outputs, self.goal, self.weight))
         module.train()
         return value if math.isfinite(value) else math.inf
 
@@ -246,10 +246,10 @@ class _OptimizerSteps:
 
     def take_up(self, state: dict[str, Any]) -> None:
         """Remembers what an earlier optimiser did, with this course's learning rate and penalties."""
-        now = [{name: group[name] for name in ("lr", "weight_decay")} for group in self.optimizer.param_groups]
+        settings = [{name: group[name] for name in ("lr", "weight_decay")} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(copy.deepcopy(state))
-        for group, own in zip(self.optimizer.param_groups, now, strict=True):
-            group.update(own)
+        for group, setting in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(setting)
 
     def begin(self, epoch: int) -> None:
         """Sets the learning rate of this epoch."""
@@ -289,15 +289,15 @@ def _make_loss(shape: Shape) -> Callable[[torch.Tensor, torch.Tensor, torch.Tens
     import torch
     from torch.nn import functional as F
 
-    def each(found: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+    def each(outputs: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         if shape.task == "multiclass":
-            return F.cross_entropy(found, goal, reduction="none")
-        one = found.squeeze(1)
+            return F.cross_entropy(outputs, goal, reduction="none")
+        values = outputs.squeeze(1)
         if shape.task == "binary":
-            return F.binary_cross_entropy_with_logits(one, goal, reduction="none")
-        above = goal - one
+            return F.binary_cross_entropy_with_logits(values, goal, reduction="none")
+        residual = goal - values
         if shape.loss == "quantile":
-            return torch.maximum(shape.level * above, (shape.level - 1) * above)
-        return above.abs() if shape.loss == "absolute" else above.square()
+            return torch.maximum(shape.level * residual, (shape.level - 1) * residual)
+        return residual.abs() if shape.loss == "absolute" else residual.square()
 
-    return lambda found, goal, weight: (each(found, goal) * weight).mean()
+    return lambda outputs, goal, weight: (each(outputs, goal) * weight).mean()

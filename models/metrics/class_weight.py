@@ -14,16 +14,16 @@ ClassWeights = tuple[float, ...] | Literal["balanced"]
 """A factor for each class, or `balanced`; empty: all count the same."""
 
 
-def encode_class_weights(wanted: Mapping[str, float] | str | None, classes: Sequence[Any]) -> ClassWeights:
+def encode_class_weights(weights: Mapping[str, float] | str | None, classes: Sequence[Any]) -> ClassWeights:
     """What a person asks for, by codes; labels that are not named keep 1. InputError for an unknown label."""
-    if not wanted:
+    if not weights:
         return ()
     if not classes:
         raise InputError("A class weight goes with labels: a regression target has none.")
-    if isinstance(wanted, str):
+    if isinstance(weights, str):
         return "balanced"
     factors = [1.0] * len(classes)
-    for label, factor in wanted.items():
+    for label, factor in weights.items():
         factors[find_class_code(label, classes, "class weights")] = factor
     return tuple(factors)
 
@@ -34,10 +34,10 @@ def apply_class_weights(weight: np.ndarray | None, y: np.ndarray, factors: Class
     """
     if not len(factors):
         return weight
-    own = np.ones(len(y)) if weight is None else np.asarray(weight, float)
+    weights = np.ones(len(y)) if weight is None else np.asarray(weight, float)
     if factors == "balanced":
-        mass = np.bincount(y, weights=own)
-        there = mass > 0
-        by_class = np.divide(mass.sum() / there.sum(), mass, out=np.zeros(len(mass)), where=there)
-        return own * by_class[y]
-    return own * np.array(factors)[y]
+        mass = np.bincount(y, weights=weights)
+        present = mass > 0
+        by_class = np.divide(mass.sum() / present.sum(), mass, out=np.zeros(len(mass)), where=present)
+        return weights * by_class[y]
+    return weights * np.array(factors)[y]

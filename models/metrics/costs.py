@@ -24,9 +24,9 @@ def build_cost_matrix(costs: Priced, classes: Sequence[Any]) -> Costs:
     codes = range(len(classes))
     table = [[float(i != j) for j in codes] for i in codes]
     for actual, row in costs.items():
-        for said, cost in row.items():
-            table[find_class_code(actual, classes, "costs")][find_class_code(said, classes, "costs")] = _check_cost(
-                cost, actual, said
+        for predicted, cost in row.items():
+            table[find_class_code(actual, classes, "costs")][find_class_code(predicted, classes, "costs")] = (
+                _check_cost(cost, actual, predicted)
             )
     best = [j for j in codes if all(row[j] <= min(row) for row in table)]
     if best:
@@ -37,10 +37,10 @@ def build_cost_matrix(costs: Priced, classes: Sequence[Any]) -> Costs:
     return tuple(map(tuple, table))
 
 
-def _check_cost(cost: object, actual: object, said: object) -> float:
+def _check_cost(cost: object, actual: object, predicted: object) -> float:
     value = float(cost)  # type: ignore[arg-type]
     if not math.isfinite(value):
-        raise InputError(f"The cost of taking {actual} for {said} must be a finite number, not {value}.")
+        raise InputError(f"The cost of taking {actual} for {predicted} must be a finite number, not {value}.")
     return value
 
 

@@ -59,34 +59,34 @@ class Gap(Metric):
         return average_known(values, np.ones_like(values))
 
     def _of_fold(self, fold: Fold3, counts: np.ndarray) -> np.ndarray:
-        both, prediction, weight = fold
-        target, group = both[:, 0], both[:, 1].astype(np.int64)
+        targets, prediction, weight = fold
+        target, group = targets[:, 0], targets[:, 1].astype(np.int64)
         mass = counts if weight is None else counts * np.asarray(weight, float)
         if self.needs == "value":
-            said = np.asarray(prediction, float).reshape(len(target))
-            return self._of_means(np.abs(said - target) if self.measure == "gap" else said, group, mass)
+            values = np.asarray(prediction, float).reshape(len(target))
+            return self._of_means(np.abs(values - target) if self.measure == "gap" else values, group, mass)
         codes = self.decided(prediction) if prediction.ndim == 2 else prediction.astype(np.int64)
         return self._of_rates(target.astype(np.int64), codes, group, mass)
 
     def _of_means(self, value: np.ndarray, group: np.ndarray, mass: np.ndarray) -> np.ndarray:
-        whole, sums = (_sum_by_place(group, mass * part, group.max() + 1) for part in (1.0, value))
-        return _find_widest_gap(divide_safely(sums, whole, np.nan)[:, :, None], (np.bincount(group) >= LEAST)[:, None])
+        totals, sums = (_sum_by_place(group, mass * part, group.max() + 1) for part in (1.0, value))
+        return _find_widest_gap(divide_safely(sums, totals, np.nan)[:, :, None], (np.bincount(group) >= LEAST)[:, None])
 
-    def _of_rates(self, target: np.ndarray, said: np.ndarray, group: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    def _of_rates(self, target: np.ndarray, predicted: np.ndarray, group: np.ndarray, mass: np.ndarray) -> np.ndarray:
         groups, classes = int(group.max()) + 1, len(self.classes)
-        given = target if self.measure == "gap" else np.zeros_like(target)
-        place = group * classes + given
+        strata = target if self.measure == "gap" else np.zeros_like(target)
+        place = group * classes + strata
         rows = np.bincount(place, minlength=groups * classes).reshape(groups, classes)
         shape = (len(mass), groups, classes, classes)
-        cells = _sum_by_place(place * classes + said, mass, groups * classes * classes).reshape(shape)
+        cells = _sum_by_place(place * classes + predicted, mass, groups * classes * classes).reshape(shape)
         rates = divide_safely(cells, cells.sum(axis=3, keepdims=True), np.nan)
         return _find_widest_gap(rates.reshape(len(mass), groups, -1), np.repeat(rows >= LEAST, classes, axis=1))
 
 
 def _sum_by_place(place: np.ndarray, mass: np.ndarray, size: int) -> np.ndarray:
     """The rows' mass (B, n) summed by place: (B, size)."""
-    chosen = sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(size, len(place)))
-    return np.asarray(chosen @ mass.T).T
+    incidence = sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(size, len(place)))
+    return np.asarray(incidence @ mass.T).T
 
 
 def _find_widest_gap(rates: np.ndarray, enough: np.ndarray) -> np.ndarray:

@@ -31,9 +31,9 @@ def _brier_loss(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def _is_in_top_two(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    own = _take_true_probability(target, prediction)[:, None]
+    probability = _take_true_probability(target, prediction)[:, None]
     later = np.arange(prediction.shape[1]) > target[:, None]
-    ahead = (prediction > own) | ((prediction == own) & later)
+    ahead = (prediction > probability) | ((prediction == probability) & later)
     return (ahead.sum(axis=1) < 2).astype(float)
 
 
@@ -75,9 +75,11 @@ LOSSES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 # --- Functions of the confusion matrix (replicate, true class, predicted class) --------------------------------------
 
 
-def divide_safely(above: np.ndarray, below: np.ndarray, empty: float = 0.0) -> np.ndarray:
+def divide_safely(numerator: np.ndarray, denominator: np.ndarray, empty: float = 0.0) -> np.ndarray:
     """The quotient, and `empty` where the divisor is 0."""
-    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, empty), where=below != 0)
+    return np.divide(
+        numerator, denominator, out=np.full(np.broadcast(numerator, denominator).shape, empty), where=denominator != 0
+    )
 
 
 def average_known(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -86,14 +88,14 @@ def average_known(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return divide_safely((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
 
 
-def _make_class_average(above: str, average: str) -> Callable[[np.ndarray], np.ndarray]:
+def _make_class_average(measure: str, average: str) -> Callable[[np.ndarray], np.ndarray]:
     """f1, precision, recall or jaccard over confusion matrices, averaged over classes as scikit-learn does."""
 
     def value(table: np.ndarray) -> np.ndarray:
-        hit, true, said = np.einsum("bii->bi", table), table.sum(axis=2), table.sum(axis=1)
-        present = (true + said > 0).astype(float)
-        parts = {"f1": (2 * hit, true + said), "precision": (hit, said), "recall": (hit, true),
-                 "jaccard": (hit, true + said - hit)}[above]  # fmt: skip
+        hit, true, predicted = np.einsum("bii->bi", table), table.sum(axis=2), table.sum(axis=1)
+        present = (true + predicted > 0).astype(float)
+        parts = {"f1": (2 * hit, true + predicted), "precision": (hit, predicted), "recall": (hit, true),
+                 "jaccard": (hit, true + predicted - hit)}[measure]  # fmt: skip
         if average == "micro":
             return divide_safely(parts[0].sum(axis=1), parts[1].sum(axis=1), np.nan)
         if average == "binary":
@@ -109,15 +111,15 @@ def _balanced_accuracy(table: np.ndarray) -> np.ndarray:
 
 
 def _matthews_correlation(table: np.ndarray) -> np.ndarray:
-    true, said, rows = table.sum(axis=2), table.sum(axis=1), table.sum(axis=(1, 2))
-    both = np.einsum("bii->b", table) * rows - (true * said).sum(axis=1)
-    spread = (rows**2 - (said**2).sum(axis=1)) * (rows**2 - (true**2).sum(axis=1))
-    return divide_safely(both, np.sqrt(np.maximum(spread, 0)))
+    true, predicted, rows = table.sum(axis=2), table.sum(axis=1), table.sum(axis=(1, 2))
+    covariance = np.einsum("bii->b", table) * rows - (true * predicted).sum(axis=1)
+    spread = (rows**2 - (predicted**2).sum(axis=1)) * (rows**2 - (true**2).sum(axis=1))
+    return divide_safely(covariance, np.sqrt(np.maximum(spread, 0)))
 
 
-def _make_likelihood_ratio(said: int) -> Callable[[np.ndarray], np.ndarray]:
+def _make_likelihood_ratio(predicted: int) -> Callable[[np.ndarray], np.ndarray]:
     def value(table: np.ndarray) -> np.ndarray:
-        rate = divide_safely(table[:, :, said], table.sum(axis=2), np.nan)
+        rate = divide_safely(table[:, :, predicted], table.sum(axis=2), np.nan)
         return divide_safely(rate[:, 1], rate[:, 0], np.nan)
 
     return value
@@ -128,22 +130,22 @@ TABLES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "matthews_corrcoef": _matthews_correlation,
     "positive_likelihood_ratio": _make_likelihood_ratio(1),
     "neg_negative_likelihood_ratio": _make_likelihood_ratio(0),
-    **{above: _make_class_average(above, "binary") for above in ("f1", "precision", "recall", "jaccard")},
+    **{measure: _make_class_average(measure, "binary") for measure in ("f1", "precision", "recall", "jaccard")},
     **{
-        f"{above}_{average}": _make_class_average(above, average)
-        for above in ("f1", "precision", "recall", "jaccard")
+        f"{measure}_{average}": _make_class_average(measure, average)
+        for measure in ("f1", "precision", "recall", "jaccard")
         for average in ("macro", "micro", "weighted")
     },
 }
 
 
-def count_confusions(target: np.ndarray, said: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
+def count_confusions(target: np.ndarray, predicted: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
     """Confusion matrices (replicate, true, predicted), one sparse product for all replicates."""
-    pairs = target * classes + said
-    chosen = sparse.csr_array(
+    pairs = target * classes + predicted
+    incidence = sparse.csr_array(
         (np.ones(len(pairs)), (pairs, np.arange(len(pairs)))), shape=(classes * classes, len(pairs))
     )
-    return np.asarray(chosen @ weights.T).T.reshape(len(weights), classes, classes)
+    return np.asarray(incidence @ weights.T).T.reshape(len(weights), classes, classes)
 
 
 # --- Rank metrics and others that need all rows of a fold at once ----------------------------------------------------
@@ -158,8 +160,8 @@ def _auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.nda
     np.cumsum(weights[:, down], axis=1, out=below[:, 1:])
     left, right = (np.searchsorted(score[down], score[up], side) for side in ("left", "right"))
     beaten = below[:, left] if np.array_equal(left, right) else (below[:, left] + below[:, right]) / 2
-    own = weights[:, up]
-    return divide_safely(np.einsum("bi,bi->b", own, beaten), own.sum(axis=1) * below[:, -1], np.nan)
+    mass = weights[:, up]
+    return divide_safely(np.einsum("bi,bi->b", mass, beaten), mass.sum(axis=1) * below[:, -1], np.nan)
 
 
 def _average_precision(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -206,8 +208,8 @@ def _average_over_pairs(weighted: bool) -> Ranked:
             for b in range(a):
                 rows = np.flatnonzero((target == a) | (target == b))
                 is_a, part = target[rows] == a, weights[:, rows]
-                both = _auc(is_a, prediction[rows, a], part) + _auc(~is_a, prediction[rows, b], part)
-                values.append(both / 2)
+                areas = _auc(is_a, prediction[rows, a], part) + _auc(~is_a, prediction[rows, b], part)
+                values.append(areas / 2)
                 shares.append(part.sum(axis=1))
         share = np.stack(shares, axis=1)
         return average_known(np.stack(values, axis=1), share if weighted else (share > 0).astype(float))
@@ -226,8 +228,8 @@ def _make_explained_variance(centred: bool) -> Ranked:
         sums = weights @ np.stack([np.ones_like(error), around, around**2, error - shift, (error - shift) ** 2], axis=1)
         total, first, second, miss, misses = sums.T
         spread = second - divide_safely(first**2, total)
-        left = misses - divide_safely(miss**2, total) if centred else misses
-        return 1 - divide_safely(left, np.where(spread > 1e-12 * second, spread, 0.0), np.nan)
+        residual = misses - divide_safely(miss**2, total) if centred else misses
+        return 1 - divide_safely(residual, np.where(spread > 1e-12 * second, spread, 0.0), np.nan)
 
     return value
 

@@ -77,7 +77,7 @@ class Metric:
     @property
     def dear(self) -> bool:
         """Whether a replicate costs a call of its own: such a metric gets fewer of them."""
-        return self.source not in (PINBALL, COST) and not any(self.source in known for known in (LOSSES, TABLES, RANKS))
+        return self.source not in (PINBALL, COST) and not any(self.source in table for table in (LOSSES, TABLES, RANKS))
 
     @property
     def bounded(self) -> bool:
@@ -124,9 +124,9 @@ class Metric:
             return np.full(replicates, np.nan)
         parts = [_sum_fold(self, fold, count) for fold, count in sized]
         if self.kind == "fold":
-            values = np.stack([above for above, _ in parts], axis=1)
+            values = np.stack([value for value, _ in parts], axis=1)
             return average_known(values, np.ones_like(values))
-        mean = divide_safely(sum(above for above, _ in parts), sum(below for _, below in parts), np.nan)  # type: ignore[arg-type]
+        mean = divide_safely(sum(value for value, _ in parts), sum(mass for _, mass in parts), np.nan)  # type: ignore[arg-type]
         return np.sqrt(mean) if self.kind == "root_mean" else mean
 
 
@@ -149,9 +149,9 @@ def _sum_fold(metric: Metric, fold: Fold3, counts: np.ndarray) -> tuple[np.ndarr
     if metric.kind != "fold":
         with np.errstate(divide="ignore", invalid="ignore"):
             losses = compute_row_losses(metric, target, prediction)
-        own = np.ones(len(target)) if weight is None else np.asarray(weight, float)
-        above, below = (counts @ np.stack([losses * own, own], axis=1)).T
-        return above, below
+        weights = np.ones(len(target)) if weight is None else np.asarray(weight, float)
+        numerator, denominator = (counts @ np.stack([losses * weights, weights], axis=1)).T
+        return numerator, denominator
     values = [_score_replicates(metric, target, prediction, weight, part) for part in _chunk_counts(counts)]
     return np.concatenate(values), np.ones(len(counts))
 
@@ -190,26 +190,26 @@ def _score_replicates(
 def _resolve_function(source: str) -> tuple[Callable[..., float], dict[str, Any], bool, Any]:
     """The metric function behind a scorer's name or import path, its arguments, whether greater is better, and the
     response it wants (None for a plain function)."""
-    found = _import_metric(source) if ":" in source else get_scorer(source)
-    if hasattr(found, "_score_func"):
-        kwargs = {k: v for k, v in found._kwargs.items() if not (k == "pos_label" and v is None)}
-        return found._score_func, kwargs, found._sign > 0, getattr(found, "_response_method", "predict")
-    name = getattr(found, "__name__", "")
+    scorer = _import_metric(source) if ":" in source else get_scorer(source)
+    if hasattr(scorer, "_score_func"):
+        kwargs = {k: v for k, v in scorer._kwargs.items() if not (k == "pos_label" and v is None)}
+        return scorer._score_func, kwargs, scorer._sign > 0, getattr(scorer, "_response_method", "predict")
+    name = getattr(scorer, "__name__", "")
     # scikit-learn's own convention for function names.
-    return found, {}, not name.endswith(("_loss", "_error", "_deviance", "_ratio")), None
+    return scorer, {}, not name.endswith(("_loss", "_error", "_deviance", "_ratio")), None
 
 
 def _import_metric(source: str) -> Any:
     module, _, attribute = source.partition(":")
     try:
-        found = importlib.import_module(module)
+        function = importlib.import_module(module)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            function = getattr(function, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"The metric {shorten(source, 60)!r} can't be imported: {shorten(error, 120)}.") from error
-    if not callable(found):
+    if not callable(function):
         raise InputError(f"The metric {shorten(source, 60)!r} is no scorer and no function of (y_true, y_pred).")
-    return found
+    return function
 
 
 @lru_cache(maxsize=64)
@@ -233,8 +233,8 @@ def _call_function(
 ) -> float:
     function, kwargs, _, _ = _resolve_function(metric.source)
     kwargs = dict(kwargs)
-    kept = weights > 0
-    target, prediction, weights = target[kept], prediction[kept], weights[kept]
+    mask = weights > 0
+    target, prediction, weights = target[mask], prediction[mask], weights[mask]
     if not len(target):
         return math.nan
     if "sample_weight" not in _list_parameters(metric.source):
@@ -253,16 +253,16 @@ def _to_function_inputs(
     """Target and prediction as the function knows them: a user's own function gets the labels' own form."""
     if metric.needs == "value":
         return target, prediction
-    own = ":" in metric.source
-    labels = np.array(metric.classes) if own else np.arange(len(metric.classes))
-    if own and len(labels) == 2 and "pos_label" in _list_parameters(metric.source):
+    imported = ":" in metric.source
+    labels = np.array(metric.classes) if imported else np.arange(len(metric.classes))
+    if imported and len(labels) == 2 and "pos_label" in _list_parameters(metric.source):
         kwargs.setdefault("pos_label", metric.classes[1])
     if metric.needs == "label":
         return labels[target], labels[prediction]
     if "labels" in _list_parameters(metric.source):
         kwargs.setdefault("labels", labels)
-    two = prediction.shape[1] == 2 and (not own or _resolve_function(metric.source)[3] is not None)
-    return labels[target], prediction[:, 1] if two else prediction
+    binary = prediction.shape[1] == 2 and (not imported or _resolve_function(metric.source)[3] is not None)
+    return labels[target], prediction[:, 1] if binary else prediction
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------

@@ -131,9 +131,9 @@ class Drift:
         parts += ["predictions drift"] if drifts else []
         parts += [self.performance.sentence] if self.performance else []
         count = f"{len(features)} column{'s' * (len(features) != 1)}"
-        same = [count] * (not alarms) + ["predictions"] * (spoken and not drifts)
-        verb = "is" if same == ["1 column"] else "are"
-        parts += [f"{' and '.join(same)} {verb} as in training"] * bool(same)
+        nouns = [count] * (not alarms) + ["predictions"] * (spoken and not drifts)
+        verb = "is" if nouns == ["1 column"] else "are"
+        parts += [f"{' and '.join(nouns)} {verb} as in training"] * bool(nouns)
         text = "; ".join(parts) + f" ({self.rows[1]:,} rows)."
         if not self.drifted:
             return f"No drift: {text}"
@@ -161,14 +161,14 @@ class WatchReport:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
-        found = self.drift.as_json()
-        first = {"name": self.name, "version": self.version, "data": self.data}
-        last = {"run_id": self.run_id, "event": self.event, "notes": [*self.drift.notes, *self.notes]}
-        return {**first, "drifted": found.pop("drifted"), "sentence": found.pop("sentence"), **found, **last}
+        drift = self.drift.as_json()
+        head = {"name": self.name, "version": self.version, "data": self.data}
+        tail = {"run_id": self.run_id, "event": self.event, "notes": [*self.drift.notes, *self.notes]}
+        return {**head, "drifted": drift.pop("drifted"), "sentence": drift.pop("sentence"), **drift, **tail}
 
 
 def measure_drift(
-    then: TableProfile,
+    profile: TableProfile,
     features: pd.DataFrame,
     predictions: pd.DataFrame | None = None,
     level: float = 0.01,
@@ -179,179 +179,190 @@ def measure_drift(
     """Every column of the later rows against the profile. At most with probability `level` does any column of rows
     like the first ones alarm; and none whose index is below `psi`. `units`: which group or point each later row is a
     part of, where they are not observations of their own."""
-    pairs = [(name, "feature", column, features[name], units) for name, column in then.columns.items()]
+    pairs = [(name, "feature", column, features[name], units) for name, column in profile.columns.items()]
     if predictions is not None:
-        own = [(n, c) for n, c in then.predictions.items() if n in predictions]
-        pairs += [(n, "prediction", c, predictions[n], predicted_units) for n, c in own]
-    found = [_compare_column(*pair) for pair in pairs]
-    enough = min(then.rows, len(features)) >= FEWEST
-    tested = [k for k, one in enumerate(found) if not one.moves]
-    for k, p in zip(tested, _correct_by_holm([found[k].p for k in tested]), strict=True):
-        found[k] = replace(found[k], p=p, alarm=enough and p <= level and found[k].psi >= psi)
-    notes = () if enough else (f"{len(features)} rows against {then.rows} say nothing: {FEWEST} are needed.",)
-    order = sorted(found, key=lambda c: (not c.alarm, -c.psi, -c.distance, c.name))
-    return Drift((then.rows, len(features)), tuple(order), level, psi, notes=notes)
+        profiles = [(n, c) for n, c in profile.predictions.items() if n in predictions]
+        pairs += [(n, "prediction", c, predictions[n], predicted_units) for n, c in profiles]
+    columns = [_compare_column(*pair) for pair in pairs]
+    enough = min(profile.rows, len(features)) >= FEWEST
+    tested = [k for k, column in enumerate(columns) if not column.moves]
+    for k, p in zip(tested, _correct_by_holm([columns[k].p for k in tested]), strict=True):
+        columns[k] = replace(columns[k], p=p, alarm=enough and p <= level and columns[k].psi >= psi)
+    notes = () if enough else (f"{len(features)} rows against {profile.rows} say nothing: {FEWEST} are needed.",)
+    order = sorted(columns, key=lambda c: (not c.alarm, -c.psi, -c.distance, c.name))
+    return Drift((profile.rows, len(features)), tuple(order), level, psi, notes=notes)
 
 
 def measure_performance_drift(
-    then: Performance, metric: Metric, rows: Fold3, keys: np.ndarray, level: float
+    performance: Performance, metric: Metric, rows: Fold3, keys: np.ndarray, level: float
 ) -> PerformanceDrift | None:
     """Whether the model scores worse on rows whose labels came later: one-sided, by the standard errors of both
     scores. `keys`: what the bootstrap draws. None where there are too few rows or no error is known."""
-    if len(rows[0]) < LABELLED or then.error is None:
+    if len(rows[0]) < LABELLED or performance.error is None:
         return None
-    now, error = metric.score(*rows), compute_standard_error(metric, [rows], [keys], seed=0)
-    both = math.hypot(then.error, error)
-    z = (metric.gain(then.value) - metric.gain(now)) / both if both else math.nan
+    score, error = metric.score(*rows), compute_standard_error(metric, [rows], [keys], seed=0)
+    joint_error = math.hypot(performance.error, error)
+    z = (metric.gain(performance.value) - metric.gain(score)) / joint_error if joint_error else math.nan
     if not math.isfinite(z):
         return None
     p = 0.5 * math.erfc(z / math.sqrt(2))
-    return PerformanceDrift(metric.name, len(rows[0]), then.value, now, then.error, error, z, p, p <= level)
-
-
-def _compare_column(
-    name: str, part: str, then: ColumnProfile, values: pd.Series, units: np.ndarray | None
-) -> ColumnDrift:
-    """One column; its p-value is its own still."""
-    worth = then.effect, 1.0 if units is None else compute_design_effect(find_cells(then, values), units)
-    names, first, later = _count_cells(then, values)
-    gone = int(values.isna().sum())
-    a, b = _join_cells(then, first, later, gone)
-    return ColumnDrift(
-        name=name,
-        kind=then.kind,
-        part=part,
-        psi=_compute_psi(a, b, worth),
-        distance=_compute_distance(a, b),
-        p=1.0 if then.moves else _test_homogeneity(a / worth[0], b / worth[1]),
-        missing=(then.missing / max(1, then.rows), gone / max(1, len(values))),
-        mean=(then.mean, _compute_mean(then, values)),
-        new_levels=_measure_new_levels(then, names, later),
-        moves=then.moves,
-        bars=_make_bars(names, first, later, (then.missing, gone), bool(then.edges)),
+    return PerformanceDrift(
+        metric.name, len(rows[0]), performance.value, score, performance.error, error, z, p, p <= level
     )
 
 
-def _count_cells(then: ColumnProfile, values: pd.Series) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _compare_column(
+    name: str, part: str, profile: ColumnProfile, values: pd.Series, units: np.ndarray | None
+) -> ColumnDrift:
+    """One column; its p-value is its own still."""
+    worth = profile.effect, 1.0 if units is None else compute_design_effect(find_cells(profile, values), units)
+    names, first, later = _count_cells(profile, values)
+    missing = int(values.isna().sum())
+    a, b = _join_cells(profile, first, later, missing)
+    return ColumnDrift(
+        name=name,
+        kind=profile.kind,
+        part=part,
+        psi=_compute_psi(a, b, worth),
+        distance=_compute_distance(a, b),
+        p=1.0 if profile.moves else _test_homogeneity(a / worth[0], b / worth[1]),
+        missing=(profile.missing / max(1, profile.rows), missing / max(1, len(values))),
+        mean=(profile.mean, _compute_mean(profile, values)),
+        new_levels=_measure_new_levels(profile, names, later),
+        moves=profile.moves,
+        bars=_make_bars(names, first, later, (profile.missing, missing), bool(profile.edges)),
+    )
+
+
+def _count_cells(profile: ColumnProfile, values: pd.Series) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The cells' names, and the rows in each then and now."""
-    if then.kind not in ("category", "boolean"):
+    if profile.kind not in ("category", "boolean"):
         return (
-            _name_ranges(then),
-            np.array(then.counts or [0]),
-            count_by_edges(then.edges, to_numbers(values, then.kind)),
+            _name_ranges(profile),
+            np.array(profile.counts or [0]),
+            count_by_edges(profile.edges, to_numbers(values, profile.kind)),
         )
-    now = count_levels(values, then.kind)
-    if not then.whole:
-        return [f"bucket {k}" for k in range(BUCKETS)], np.array(then.counts), count_buckets(now)
-    names = sorted({*then.levels, *now})
-    first, later = (np.array([one.get(n, 0) for n in names], np.int64) for one in (then.levels, now))
+    levels = count_levels(values, profile.kind)
+    if not profile.whole:
+        return [f"bucket {k}" for k in range(BUCKETS)], np.array(profile.counts), count_buckets(levels)
+    names = sorted({*profile.levels, *levels})
+    first, later = (np.array([counts.get(n, 0) for n in names], np.int64) for counts in (profile.levels, levels))
     return names, first, later
 
 
-def _join_cells(column: ColumnProfile, then: np.ndarray, now: np.ndarray, gone: int) -> tuple[np.ndarray, np.ndarray]:
+def _join_cells(
+    column: ColumnProfile, reference: np.ndarray, current: np.ndarray, missing: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The cells joined until each expects LEAST rows in the smaller table: neighbours of a number, of levels the rare
     with the rare; and a cell for what is missing, kept apart from the values since 999 may stand for it now."""
-    both = then + now
-    rows = then.sum() + column.missing, now.sum() + gone
+    totals = reference + current
+    rows = reference.sum() + column.missing, current.sum() + missing
     share = min(rows) / max(1, sum(rows))
-    order = np.argsort(-both, kind="stable") if column.whole and not column.edges else np.arange(len(both))
-    place, held, cell = np.zeros(len(both), np.int64), 0.0, 0
+    order = np.argsort(-totals, kind="stable") if column.whole and not column.edges else np.arange(len(totals))
+    place, expected, cell = np.zeros(len(totals), np.int64), 0.0, 0
     for k in order:
-        place[k], held = cell, held + both[k] * share
-        if held >= LEAST:
-            cell, held = cell + 1, 0.0
+        place[k], expected = cell, expected + totals[k] * share
+        if expected >= LEAST:
+            cell, expected = cell + 1, 0.0
     place = np.minimum(place, max(0, cell - 1))  # what is left over joins the last
-    first, later = np.bincount(place, weights=then), np.bincount(place, weights=now)
-    if (column.missing + gone) * share >= LEAST:
-        first, later = np.append(first, column.missing), np.append(later, gone)
-    some = first + later > 0  # where no value is there, all are missing
-    return first[some], later[some]
+    first, later = np.bincount(place, weights=reference), np.bincount(place, weights=current)
+    if (column.missing + missing) * share >= LEAST:
+        first, later = np.append(first, column.missing), np.append(later, missing)
+    filled = first + later > 0  # where no value is there, all are missing
+    return first[filled], later[filled]
 
 
-def _test_homogeneity(then: np.ndarray, now: np.ndarray) -> float:
+def _test_homogeneity(reference: np.ndarray, current: np.ndarray) -> float:
     """The p-value of a chi-square test of homogeneity; 1 where there is nothing to test."""
-    if len(then) < 2 or not then.sum() or not now.sum():
+    if len(reference) < 2 or not reference.sum() or not current.sum():
         return 1.0
     from scipy.stats import chi2_contingency
 
-    found: Any = chi2_contingency(np.stack([then, now]), correction=False)
-    return float(found.pvalue)
+    test: Any = chi2_contingency(np.stack([reference, current]), correction=False)
+    return float(test.pvalue)
 
 
-def _compute_psi(then: np.ndarray, now: np.ndarray, worth: tuple[float, float]) -> float:
+def _compute_psi(reference: np.ndarray, current: np.ndarray, worth: tuple[float, float]) -> float:
     """The population stability index, half a row added to every cell, less what chance gives to so many rows, of which
     as many count as one observation as `worth` says."""
-    if not then.sum() or not now.sum():
+    if not reference.sum() or not current.sum():
         return 0.0
-    p, q = ((one + 0.5) / (one.sum() + 0.5 * len(one)) for one in (then, now))
-    chance = (len(then) - 1) * (worth[0] / then.sum() + worth[1] / now.sum())
+    p, q = ((counts + 0.5) / (counts.sum() + 0.5 * len(counts)) for counts in (reference, current))
+    chance = (len(reference) - 1) * (worth[0] / reference.sum() + worth[1] / current.sum())
     return max(0.0, float(((p - q) * np.log(p / q)).sum() - chance))
 
 
-def _compute_distance(then: np.ndarray, now: np.ndarray) -> float:
+def _compute_distance(reference: np.ndarray, current: np.ndarray) -> float:
     """The Jensen-Shannon distance of the shares (Lin 1991, IEEE Transactions on Information Theory 37:145)."""
-    if not then.sum() or not now.sum():
+    if not reference.sum() or not current.sum():
         return 0.0
     from scipy.spatial.distance import jensenshannon
 
-    found = float(jensenshannon(then, now, base=2))
-    return found if math.isfinite(found) else 0.0
+    distance = float(jensenshannon(reference, current, base=2))
+    return distance if math.isfinite(distance) else 0.0
 
 
 def _correct_by_holm(values: Sequence[float]) -> list[float]:
     """Holm's corrected p-values, in the order given."""
     order = np.argsort(values, kind="stable")
-    found, most = np.ones(len(values)), 0.0
+    p_values, bound = np.ones(len(values)), 0.0
     for rank, k in enumerate(order):
-        most = max(most, min(1.0, (len(values) - rank) * values[k]))
-        found[k] = most
-    return found.tolist()
+        bound = max(bound, min(1.0, (len(values) - rank) * values[k]))
+        p_values[k] = bound
+    return p_values.tolist()
 
 
-def _compute_mean(then: ColumnProfile, values: pd.Series) -> float | None:
-    if then.mean is None:
+def _compute_mean(profile: ColumnProfile, values: pd.Series) -> float | None:
+    if profile.mean is None:
         return None
-    found = to_numbers(values, then.kind)
-    found = np.sort(found[np.isfinite(found)])
-    return float(found.mean()) if len(found) else None
+    numbers = to_numbers(values, profile.kind)
+    numbers = np.sort(numbers[np.isfinite(numbers)])
+    return float(numbers.mean()) if len(numbers) else None
 
 
-def _measure_new_levels(then: ColumnProfile, names: Sequence[str], now: np.ndarray) -> float | None:
-    if then.kind != "category" or not then.whole:
+def _measure_new_levels(profile: ColumnProfile, names: Sequence[str], counts: np.ndarray) -> float | None:
+    if profile.kind != "category" or not profile.whole:
         return None
-    return sum(n for name, n in zip(names, now.tolist(), strict=True) if name not in then.levels) / max(1, now.sum())
+    return sum(n for name, n in zip(names, counts.tolist(), strict=True) if name not in profile.levels) / max(
+        1, counts.sum()
+    )
 
 
 # --- What a figure shows ---------------------------------------------------------------------------------------------
 
 
-def _name_ranges(then: ColumnProfile) -> list[str]:
+def _name_ranges(profile: ColumnProfile) -> list[str]:
     """`below 3`, `3 to 5`, ..., `above 9`."""
-    if not then.edges:
+    if not profile.edges:
         return ["any"]
-    if then.values:
-        inside = [_format_edge(value, then) for value in then.values]
-        return [f"below {inside[0]}", *inside, f"above {inside[-1]}"]
-    marks = [_format_edge(edge, then) for edge in (then.low, *then.edges[1:-1], then.high)]
-    inside = [f"from {a}" if then.kind == "date" else f"{a} to {b}" for a, b in pairwise(marks)]
-    return [f"below {marks[0]}", *inside, f"above {marks[-1]}"]
+    if profile.values:
+        ranges = [_format_edge(value, profile) for value in profile.values]
+        return [f"below {ranges[0]}", *ranges, f"above {ranges[-1]}"]
+    marks = [_format_edge(edge, profile) for edge in (profile.low, *profile.edges[1:-1], profile.high)]
+    ranges = [f"from {a}" if profile.kind == "date" else f"{a} to {b}" for a, b in pairwise(marks)]
+    return [f"below {marks[0]}", *ranges, f"above {marks[-1]}"]
 
 
-def _format_edge(value: float | None, then: ColumnProfile) -> str:
+def _format_edge(value: float | None, profile: ColumnProfile) -> str:
     value = value or 0.0
-    return str(np.datetime64(round(value), "s"))[:10] if then.kind == "date" else f"{value:.4g}"
+    return str(np.datetime64(round(value), "s"))[:10] if profile.kind == "date" else f"{value:.4g}"
 
 
 def _make_bars(
-    names: Sequence[str], then: np.ndarray, now: np.ndarray, missing: tuple[int, int], ordered: bool, most: int = 14
+    names: Sequence[str],
+    reference: np.ndarray,
+    current: np.ndarray,
+    missing: tuple[int, int],
+    ordered: bool,
+    most: int = 14,
 ) -> tuple[tuple[str, float, float], ...]:
     """The cells with their shares of all rows; of levels the most frequent, and the rest together."""
-    cells = [*zip(names, then.tolist(), now.tolist(), strict=True), ("missing", *missing)]
+    cells = [*zip(names, reference.tolist(), current.tolist(), strict=True), ("missing", *missing)]
     first, later = max(1, sum(c[1] for c in cells)), max(1, sum(c[2] for c in cells))
-    shown = [(shorten(n), a / first, b / later) for n, a, b in cells if a or b]
+    bars = [(shorten(n), a / first, b / later) for n, a, b in cells if a or b]
     if ordered:
-        return tuple(shown)
-    shown.sort(key=lambda c: -max(c[1], c[2]))
-    rest = shown[most:]
+        return tuple(bars)
+    bars.sort(key=lambda c: -max(c[1], c[2]))
+    rest = bars[most:]
     others = [(f"{len(rest)} others", sum(c[1] for c in rest), sum(c[2] for c in rest))] if rest else []
-    return (*shown[:most], *others)
+    return (*bars[:most], *others)

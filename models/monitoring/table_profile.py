@@ -124,10 +124,16 @@ def profile_table(
     ordered by; `units`: which group or point, as `unit` says, each row is a part of, where rows are not the
     observations."""
     columns = {str(c): profile_column(features[c], kinds[c], c in moving, units) for c in features.columns}
-    said = predictions if predictions is not None else pd.DataFrame()
-    own = {str(c): _profile_prediction(said[c], predicted_units) for c in said.columns}
+    frame = predictions if predictions is not None else pd.DataFrame()
+    profiles = {str(c): _profile_prediction(frame[c], predicted_units) for c in frame.columns}
     return TableProfile(
-        len(features), columns, own, of if own else None, performance, count_every_level(features, kinds), unit
+        len(features),
+        columns,
+        profiles,
+        of if profiles else None,
+        performance,
+        count_every_level(features, kinds),
+        unit,
     )
 
 
@@ -166,24 +172,26 @@ def profile_column(
 ) -> ColumnProfile:
     """One column's profile. Values are canonical: numbers as floats, dates as datetime64, words as text. An ordered
     category is counted as any other."""
-    found = _profile_values(values, "category" if kind == "ordered" else kind, moving)
-    return found if units is None else replace(found, effect=compute_design_effect(find_cells(found, values), units))
+    profile = _profile_values(values, "category" if kind == "ordered" else kind, moving)
+    return (
+        profile if units is None else replace(profile, effect=compute_design_effect(find_cells(profile, values), units))
+    )
 
 
 def _profile_values(values: pd.Series, kind: str, moving: bool) -> ColumnProfile:
     empty = ColumnProfile(kind, len(values), int(values.isna().sum()), moves=moving or kind == "date")
     if kind in ("category", "boolean"):
         return _profile_levels(empty, values)
-    found = to_numbers(values, kind)
-    found = np.sort(found[np.isfinite(found)])  # sorted: a mean's last digits depend on the order of rows
-    if not len(found):
+    numbers = to_numbers(values, kind)
+    numbers = np.sort(numbers[np.isfinite(numbers)])  # sorted: a mean's last digits depend on the order of rows
+    if not len(numbers):
         return empty
-    edges = _choose_edges(found)
-    low, high, mean = (float(x) for x in (found.min(), found.max(), found.mean()))
+    edges = _choose_edges(numbers)
+    low, high, mean = (float(x) for x in (numbers.min(), numbers.max(), numbers.mean()))
     counts = count_by_edges(edges, to_numbers(values, kind)).tolist()
     return replace(
         empty, low=low, high=high, mean=mean, edges=tuple(edges.tolist()), counts=tuple(counts),
-        values=tuple(np.unique(found).tolist()) if len(edges) == len(np.unique(found)) + 1 else (),
+        values=tuple(np.unique(numbers).tolist()) if len(edges) == len(np.unique(numbers)) + 1 else (),
     )  # fmt: skip
 
 
@@ -191,8 +199,8 @@ def find_cells(column: ColumnProfile, values: pd.Series) -> np.ndarray:
     """The number of the cell in which each of these values is counted; what is missing has one of its own."""
     if column.kind in ("category", "boolean"):
         return pd.factorize(values)[0]
-    found = to_numbers(values, column.kind)
-    return np.where(np.isnan(found), -1, np.searchsorted(column.edges, found))
+    numbers = to_numbers(values, column.kind)
+    return np.where(np.isnan(numbers), -1, np.searchsorted(column.edges, numbers))
 
 
 def compute_design_effect(cells: np.ndarray, units: np.ndarray) -> float:
@@ -204,10 +212,12 @@ def compute_design_effect(cells: np.ndarray, units: np.ndarray) -> float:
         return 1.0
     size = np.bincount(unit)
     pairs, held = np.unique(unit * (cell.max() + 1) + cell, return_counts=True)
-    of, at = np.divmod(pairs, cell.max() + 1)
+    owners, places = np.divmod(pairs, cell.max() + 1)
     share = np.bincount(cell) / rows
     # The sum over units of (held - share * size)^2, where most of what they might hold is 0.
-    spread = np.bincount(at, held**2 - 2 * held * share[at] * size[of], len(share)) + share**2 * (size**2).sum()
+    spread = (
+        np.bincount(places, held**2 - 2 * held * share[places] * size[owners], len(share)) + share**2 * (size**2).sum()
+    )
     effects = spread * many / (many - 1) / (rows * share)  # of each cell, times (1 - its share)
     return max(1.0, float(effects.sum() / (len(share) - 1)))
 
@@ -223,11 +233,11 @@ def _profile_levels(empty: ColumnProfile, values: pd.Series) -> ColumnProfile:
 def count_levels(values: pd.Series, kind: str = "category") -> dict[str, int]:
     """Each level and its rows, most frequent first; a level as the profile writes it: its first 40 characters."""
     codes, distinct = pd.factorize(values)
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for value, rows in zip(distinct, np.bincount(codes[codes >= 0], minlength=len(distinct)), strict=True):
         name = ("true" if value else "false") if kind == "boolean" else str(value)[:WIDTH]
-        found[name] = found.get(name, 0) + int(rows)
-    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+        counts[name] = counts.get(name, 0) + int(rows)
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def to_numbers(values: pd.Series, kind: str) -> np.ndarray:
@@ -244,8 +254,8 @@ def _choose_edges(values: np.ndarray) -> np.ndarray:
     """Edges between the tenths, each half way to the next value that occurs: an edge on a value would divide equals."""
     distinct = np.unique(values)
     if len(distinct) > BINS:
-        wanted = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1], method="lower"))
-        places = np.searchsorted(distinct, wanted)
+        quantiles = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1], method="lower"))
+        places = np.searchsorted(distinct, quantiles)
     else:
         places = np.arange(len(distinct))
     places = places[places < len(distinct) - 1]

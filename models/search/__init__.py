@@ -15,17 +15,17 @@ from models.tuning.strategy import Strategy
 @cache
 def load_strategies() -> dict[str, Strategy]:
     """Every strategy in this folder by name, those whose package is missing too."""
-    found = [importlib.import_module(f"{__name__}.{m.name}").STRATEGY for m in pkgutil.iter_modules(__path__)]
-    return {s.name: s for s in sorted(found, key=lambda s: s.name)}
+    strategies = [importlib.import_module(f"{__name__}.{m.name}").STRATEGY for m in pkgutil.iter_modules(__path__)]
+    return {s.name: s for s in sorted(strategies, key=lambda s: s.name)}
 
 
 def require_strategy(name: str) -> Strategy:
     """The strategy of that name; InputError with the known ones, or with what to install, otherwise."""
     if name not in load_strategies():
         raise make_unknown_error("search strategy", name, load_strategies())
-    known = load_strategies()[name]
-    if not known.available:
+    strategy = load_strategies()[name]
+    if not strategy.available:
         raise InputError(
-            f"The search {name} can't be used here: the package {known.package} is missing: {known.install}"
+            f"The search {name} can't be used here: the package {strategy.package} is missing: {strategy.install}"
         )
-    return known
+    return strategy

@@ -40,15 +40,20 @@ def _count_choices(view: View) -> float:
     default = walk_space(view.family, view.shape, partial(move_into_range, view.family.default)).distributions
     if not all(map(_count_values, default.values())):
         return math.inf  # as good as always, and all branches take long to look at
-    return math.prod(_count_values(one) or math.inf for one in list_distributions(view.family, view.shape).values())
+    return math.prod(
+        _count_values(distribution) or math.inf for distribution in list_distributions(view.family, view.shape).values()
+    )
 
 
-def _count_values(one: BaseDistribution) -> int:
+def _count_values(distribution: BaseDistribution) -> int:
     """How many values there are, if a grid would try them all; else 0."""
-    if isinstance(one, CategoricalDistribution):
-        return len(one.choices)
-    tried = len(spread_values(one, STEPS))
-    whole = one.single() or (isinstance(one, IntDistribution) and tried == (one.high - one.low) // one.step + 1)
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    tried = len(spread_values(distribution, STEPS))
+    whole = distribution.single() or (
+        isinstance(distribution, IntDistribution)
+        and tried == (distribution.high - distribution.low) // distribution.step + 1
+    )
     return tried if whole else 0
 
 

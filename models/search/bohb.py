@@ -33,12 +33,12 @@ class _OneShareSampler(BaseSampler):
     """A Parzen estimator over the trials of one share, which stand in a study of their own."""
 
     def __init__(self, view: View):
-        known = find_richest_rung(view, len(list_distributions(view.family, view.shape)) + _MORE)
+        trials = find_richest_rung(view, len(list_distributions(view.family, view.shape)) + _MORE)
         self._study = optuna.create_study(direction="maximize")
-        self._study.add_trials([_to_whole_trial(view, trial) for trial in known])
+        self._study.add_trials([_to_whole_trial(view, trial) for trial in trials])
         self._estimator = make_parzen_sampler(view, startup=1, liar=False)
         self._random, self._draw = RandomSampler(seed=view.seed), np.random.default_rng(view.seed)
-        self._known = bool(known)
+        self._known = bool(trials)
         self._now: Any = self._random
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:

@@ -62,28 +62,28 @@ class CmaEsSampler(BaseSampler):
         numbers, wholes, choices = _split_space(search_space)
         model = self._adapted(study, search_space)
         model.reseed_rng(derive_seed(self._seed, trial.number))
-        drawn = model.ask()
-        kept = {"generation": model.generation, "v": _to_list(drawn._v_raw), "c": _to_list(drawn.c)}
-        study._storage.set_trial_system_attr(trial._trial_id, _MARK, kept)
-        values = {n: to_value(d, float(x)) for (n, d), x in zip(numbers.items(), _or_empty(drawn.x), strict=True)}
+        sample = model.ask()
+        marks = {"generation": model.generation, "v": _to_list(sample._v_raw), "c": _to_list(sample.c)}
+        study._storage.set_trial_system_attr(trial._trial_id, _MARK, marks)
+        values = {n: to_value(d, float(x)) for (n, d), x in zip(numbers.items(), _or_empty(sample.x), strict=True)}
         values |= {
             n: _list_values(d)[_find_nearest(_list_levels(d), z)]
-            for (n, d), z in zip(wholes.items(), _or_empty(drawn.z), strict=True)
+            for (n, d), z in zip(wholes.items(), _or_empty(sample.z), strict=True)
         }
         return values | {
-            n: d.choices[np.argmax(c)] for (n, d), c in zip(choices.items(), _or_empty(drawn.c), strict=True)
+            n: d.choices[np.argmax(c)] for (n, d), c in zip(choices.items(), _or_empty(sample.c), strict=True)
         }
 
     def _adapted(self, study: Study, space: Mapping[str, BaseDistribution]) -> CatCMAwM:
         from cmaes import CatCMAwM
 
         model = self._fresh(space)
-        told = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and _MARK in t.system_attrs]
+        trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and _MARK in t.system_attrs]
         for generation in itertools.count():
-            of_it = [t for t in told if t.system_attrs[_MARK]["generation"] == generation][: model.population_size]
-            if len(of_it) < model.population_size:
+            members = [t for t in trials if t.system_attrs[_MARK]["generation"] == generation][: model.population_size]
+            if len(members) < model.population_size:
                 return model
-            ranked = sorted(of_it, key=lambda t: _rank_trial(study, t))
+            ranked = sorted(members, key=lambda t: _rank_trial(study, t))
             marks = [t.system_attrs[_MARK] for t in ranked]
             solutions = [CatCMAwM.Solution(c=_to_array(m["c"], bool), _v_raw=_to_array(m["v"], float)) for m in marks]
             model.tell([(solution, float(order)) for order, solution in enumerate(solutions)])
@@ -93,8 +93,8 @@ class CmaEsSampler(BaseSampler):
         from cmaes import CatCMAwM
 
         numbers, wholes, choices = _split_space(space)
-        both = {**numbers, **wholes}
-        mean = [to_place(d, self._start[n]) if n in self._start else 0.5 for n, d in both.items()]
+        axes = {**numbers, **wholes}
+        mean = [to_place(d, self._start[n]) if n in self._start else 0.5 for n, d in axes.items()]
         # A whole batch more or less: what is asked beyond a generation's size is fitted for nothing.
         population = BATCH * math.ceil((4 + 3 * math.log(len(space))) / BATCH)
         return CatCMAwM(
@@ -102,9 +102,9 @@ class CmaEsSampler(BaseSampler):
             z_space=[_list_levels(d) for d in wholes.values()] or None,
             c_space=[len(d.choices) for d in choices.values()] or None,
             population_size=population,
-            mean=np.array(mean) if both else None,
-            sigma=_SIGMA if both else None,
-            cov=np.eye(len(both)) if both else None,
+            mean=np.array(mean) if axes else None,
+            sigma=_SIGMA if axes else None,
+            cov=np.eye(len(axes)) if axes else None,
             seed=self._study_seed,
         )
 

@@ -31,32 +31,32 @@ def _plan(view: View) -> list[Proposal]:
     shares, draw = list_rungs(view), np.random.default_rng(view.seed)
     longer = Ladder(shares, tuple(view.told[1:])).going_on(view.ahead)[:BATCH]
     members = [t for t in view.told[1:] if t.share == shares[0]]
-    known = [dict(t.params) for t in view.told]
+    configurations = [dict(t.params) for t in view.told]
     for number in range(len(members), len(members) + BATCH - len(longer)):
         parent = _pick_winner(view, members[-_POPULATION:], draw) if number >= _POPULATION else None
-        child = _make_child(view, parent, known, draw)
-        known.append(child)
+        child = _make_child(view, parent, configurations, draw)
+        configurations.append(child)
         longer.append(Proposal(child, share=shares[0], parent=parent.number if parent else None))
     return longer
 
 
 def _pick_winner(view: View, population: list[Trial], draw: np.random.Generator) -> Trial | None:
     """The best of some members drawn with replacement; None where all of these failed."""
-    drawn = [population[n] for n in draw.integers(len(population), size=_DRAWN)]
-    scored = [t for t in drawn if t.score is not None]
+    members = [population[n] for n in draw.integers(len(population), size=_DRAWN)]
+    scored = [t for t in members if t.score is not None]
     return max(scored, key=view.ahead, default=None)
 
 
 def _make_child(
-    view: View, parent: Trial | None, known: list[dict[str, Any]], draw: np.random.Generator
+    view: View, parent: Trial | None, configurations: list[dict[str, Any]], draw: np.random.Generator
 ) -> dict[str, Any]:
     """A mutated parent, or where there is none a random architecture; one that is not known yet, if it can be found."""
-    found: dict[str, Any] = {}
+    child: dict[str, Any] = {}
     for _ in range(_TRIES):
-        found = _mutate_parent(view, parent, draw) if parent else _draw_architecture(view, draw)
-        if found not in known:
+        child = _mutate_parent(view, parent, draw) if parent else _draw_architecture(view, draw)
+        if child not in configurations:
             break
-    return found
+    return child
 
 
 def _draw_architecture(view: View, draw: np.random.Generator) -> dict[str, Any]:
@@ -70,11 +70,11 @@ def _draw_architecture(view: View, draw: np.random.Generator) -> dict[str, Any]:
 
 def _mutate_parent(view: View, parent: Trial, draw: np.random.Generator) -> dict[str, Any]:
     """The parent's params with another value of one that is architecture. What only that value brings is drawn."""
-    free = [n for n in view.family.architecture if n in parent.params and not parent.distributions[n].single()]
-    chosen = free[draw.integers(len(free))] if free else ""
+    names = [n for n in view.family.architecture if n in parent.params and not parent.distributions[n].single()]
+    target = names[draw.integers(len(names))] if names else ""
 
     def choose(name: str, distribution: BaseDistribution) -> Any:
-        if name == chosen:
+        if name == target:
             return _draw_other(distribution, parent.params[name], draw)
         if name in parent.params:
             return to_nearest(distribution, parent.params[name])
@@ -88,13 +88,13 @@ def _draw_other(distribution: BaseDistribution, value: Any, draw: np.random.Gene
     if isinstance(distribution, CategoricalDistribution):
         others = [choice for choice in distribution.choices if choice != value]
         return others[draw.integers(len(others))]
-    found = value
+    neighbour = value
     for _ in range(_TRIES):
-        moved = to_place(distribution, value) + draw.uniform(-_STEP, _STEP)
-        found = to_value(distribution, min(max(moved, 0.0), 1.0 - 1e-9))
-        if found != value:
+        place = to_place(distribution, value) + draw.uniform(-_STEP, _STEP)
+        neighbour = to_value(distribution, min(max(place, 0.0), 1.0 - 1e-9))
+        if neighbour != value:
             break
-    return found
+    return neighbour
 
 
 def _explain_unsuited(view: View) -> str:

@@ -40,17 +40,17 @@ class _ConditionalSampler(BaseGASampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Every hyperparameter that was ever asked for, where its range is always the same."""
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        found = {name: d for t in complete for name, d in t.distributions.items() if not d.single()}
-        moved = {name for t in complete for name, d in t.distributions.items() if found.get(name) != d}
-        return {name: d for name, d in found.items() if name not in moved}
+        space = {name: d for t in complete for name, d in t.distributions.items() if not d.single()}
+        varying = {name for t in complete for name, d in t.distributions.items() if space.get(name) != d}
+        return {name: d for name, d in space.items() if name not in varying}
 
     def get_population(self, study: Study, generation: int) -> list[FrozenTrial]:
         """The trials of that generation; the default and what was handed over are of the first."""
-        found = super().get_population(study, generation)
+        members = super().get_population(study, generation)
         if generation:
-            return found
+            return members
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [t for t in complete if self._get_generation_key() not in t.system_attrs] + found
+        return [t for t in complete if self._get_generation_key() not in t.system_attrs] + members
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -70,12 +70,12 @@ class _ConditionalSampler(BaseGASampler):
 
     def _inherited(self, names: list[str], parents: list[FrozenTrial], draw: np.random.Generator) -> dict[str, Any]:
         """What only some parents have, each from one of them; now and then left out, so that it is drawn anew."""
-        found = {}
+        params = {}
         for name in names:
             values = [p.params[name] for p in parents if name in p.params]
             if values and draw.random() > _MUTATED:
-                found[name] = values[draw.integers(len(values))]
-        return found
+                params[name] = values[draw.integers(len(values))]
+        return params
 
 
 class Genetic(_ConditionalSampler, NSGAIISampler):
@@ -90,25 +90,25 @@ class GeneticOfMany(_ConditionalSampler, NSGAIIISampler):
     def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
         """The parents of that generation. NSGA-III draws among equals: here by a chance of the generation's own."""
         chance = self._rng.rng
-        before = chance.get_state()
+        state = chance.get_state()
         chance.seed(derive_seed(self.study_seed, generation))
         try:
             return super().select_parent(study, generation)
         finally:
-            chance.set_state(before)
+            chance.set_state(state)
 
 
 def _make_sampler(view: View) -> BaseSampler:
-    whole = view.room or _USUAL * _GENERATIONS
-    population = min(_MOST, max(_LEAST, 4 * round(whole / _GENERATIONS / 4)))
+    trials = view.room or _USUAL * _GENERATIONS
+    population = min(_MOST, max(_LEAST, 4 * round(trials / _GENERATIONS / 4)))
     kind = GeneticOfMany if len(view.directions) > 2 else Genetic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        made = kind(population_size=population, crossover=SBXCrossover(), seed=view.seed)
-    made.seed = view.seed
-    if isinstance(made, GeneticOfMany):
-        made.study_seed = view.study_seed
-    return made
+        sampler = kind(population_size=population, crossover=SBXCrossover(), seed=view.seed)
+    sampler.seed = view.seed
+    if isinstance(sampler, GeneticOfMany):
+        sampler.study_seed = view.study_seed
+    return sampler
 
 
 STRATEGY = Strategy(

@@ -38,15 +38,15 @@ def _plan(view: View) -> Sequence[Proposal]:
     """Steps with the best choices and, in up to half of the batch, others' starts and steps; where there are no more
     steps to make, starts drawn from the space."""
     ways = _group_by_start(view)
-    found = (
+    proposals = (
         []
         if not ways
         else [*islice(_propose_aside(view, ways), BATCH // 2), *_propose_steps(view, _find_best(view, ways[0]))]
     )
-    seen, fresh = {make_key(t.params) for t in view.told}, []
-    for proposal in found:
-        if make_key(proposal.params) not in seen:
-            seen.add(make_key(proposal.params))
+    keys, fresh = {make_key(t.params) for t in view.told}, []
+    for proposal in proposals:
+        if make_key(proposal.params) not in keys:
+            keys.add(make_key(proposal.params))
             fresh.append(proposal)
     return (fresh + [Proposal(gradient=True)] * BATCH)[:BATCH]
 
@@ -77,10 +77,10 @@ def _find_best(view: View, way: Sequence[Trial]) -> Trial:
 def _propose_aside(view: View, ways: Sequence[Sequence[Trial]]) -> Iterator[Proposal]:
     """The best trial with one choice changed that nobody has tried, then a step for each way that is young."""
     best = _find_best(view, ways[0])
-    chosen = {n: v for n, v in best.params.items() if isinstance(best.distributions[n], CategoricalDistribution)}
-    for name in chosen:
+    choices = {n: v for n, v in best.params.items() if isinstance(best.distributions[n], CategoricalDistribution)}
+    for name in choices:
         for choice in best.distributions[name].choices:
-            changed = {**chosen, name: choice}
+            changed = {**choices, name: choice}
             if not any(changed.items() <= trial.params.items() for trial in view.told):
                 yield Proposal({**best.params, name: choice}, gradient=True)
     for way in ways[1:]:
@@ -91,46 +91,50 @@ def _propose_aside(view: View, ways: Sequence[Sequence[Trial]]) -> Iterator[Prop
 def _propose_steps(view: View, trial: Trial) -> Iterator[Proposal]:
     """Steps from the trial, of lengths that were not tried from it yet; within the bounds."""
     tried = sum(other.parent == trial.number for other in view.told)
-    here, move = _find_places(trial), _choose_move(view, trial)
+    start, move = _find_places(trial), _choose_move(view, trial)
     for length in _LENGTHS[tried:]:
-        there = {name: min(1.0, max(0.0, here[name] + length * by)) for name, by in move.items()}
-        if max((abs(there[name] - here[name]) for name in there), default=0.0) >= _LEAST:
-            moved = {name: to_value(trial.distributions[name], place) for name, place in there.items()}
-            yield Proposal({**trial.params, **moved}, parent=trial.number, gradient=True)
+        target = {name: min(1.0, max(0.0, start[name] + length * by)) for name, by in move.items()}
+        if max((abs(target[name] - start[name]) for name in target), default=0.0) >= _LEAST:
+            params = {name: to_value(trial.distributions[name], place) for name, place in target.items()}
+            yield Proposal({**trial.params, **params}, parent=trial.number, gradient=True)
 
 
 def _choose_move(view: View, trial: Trial) -> dict[str, float]:
     """By hyperparameter the step of length 1, as a share of its range."""
-    slopes, here = _compute_slopes(trial), _find_places(trial)
-    before = None if trial.parent is None else view.told[trial.parent]
-    if before is None or not before.gradient or _key_fixed(before) != _key_fixed(trial):
+    slopes, places = _compute_slopes(trial), _find_places(trial)
+    parent = None if trial.parent is None else view.told[trial.parent]
+    if parent is None or not parent.gradient or _key_fixed(parent) != _key_fixed(trial):
         return {name: -math.copysign(_FIRST, slope) for name, slope in slopes.items()}
-    earlier, there = _compute_slopes(before), _find_places(before)
+    earlier, parent_places = _compute_slopes(parent), _find_places(parent)
     return {
-        name: _compute_secant(slope, earlier.get(name, 0.0), here[name] - there.get(name, here[name]))
+        name: _compute_secant(slope, earlier.get(name, 0.0), places[name] - parent_places.get(name, places[name]))
         for name, slope in slopes.items()
     }
 
 
-def _compute_secant(slope: float, before: float, moved: float) -> float:
+def _compute_secant(slope: float, before: float, step: float) -> float:
     """The move to where the slope would be zero if it went on changing as it did over the last move."""
-    if not moved or before * moved >= 0:  # it did not move, or not by its own slope
-        return -math.copysign(abs(moved) or _FIRST, slope)
+    if not step or before * step >= 0:  # it did not move, or not by its own slope
+        return -math.copysign(abs(step) or _FIRST, slope)
     times = slope / (before - slope) if before != slope else math.inf
     if slope * before > 0 and not 0 < times < _GROWTH:
         times = _GROWTH
-    return max(-_MOST, min(_MOST, times * moved))
+    return max(-_MOST, min(_MOST, times * step))
 
 
 def _compute_slopes(trial: Trial) -> Slopes:
     """The trial's gradient by places in the ranges: by the logarithm where that is searched."""
-    found = {}
+    slopes = {}
     for name, slope in (trial.gradient or {}).items():
-        one = trial.distributions[name]
-        assert isinstance(one, FloatDistribution)
-        if one.high > one.low and slope:
-            found[name] = slope * (trial.params[name] * math.log(one.high / one.low) if one.log else one.high - one.low)
-    return found
+        distribution = trial.distributions[name]
+        assert isinstance(distribution, FloatDistribution)
+        if distribution.high > distribution.low and slope:
+            slopes[name] = slope * (
+                trial.params[name] * math.log(distribution.high / distribution.low)
+                if distribution.log
+                else distribution.high - distribution.low
+            )
+    return slopes
 
 
 def _find_places(trial: Trial) -> dict[str, float]:
@@ -139,7 +143,7 @@ def _find_places(trial: Trial) -> dict[str, float]:
 
 def _explain_unsuited(view: View) -> str:
     if view.family.hypergradient is None:
-        able = [known.name for known in load_families().values() if known.hypergradient]
+        able = [family.name for family in load_families().values() if family.hypergradient]
         return f"its hyperparameters have no derivatives; those of {join_names(able)} have"
     if view.shape.task == "regression" and view.shape.loss != "squared":
         return f"the metric {view.metric.name} asks for a median or a quantile, and derivatives are of squared errors"

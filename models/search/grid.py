@@ -30,7 +30,7 @@ def _list_values(view: View, name: str, distribution: BaseDistribution) -> Seque
 def _walk_grid(view: View, held: tuple[type, ...] = (), end: int = 0) -> Iterator[Walk]:
     """Every way through the space by the values of the grid: what only some choices bring varies under these alone.
     Of the kinds that are `held` each stays at its first value, or with an `end` of -1 at its last."""
-    taken: list[int] = []
+    path: list[int] = []
     while True:
         counts: list[int] = []
 
@@ -38,17 +38,17 @@ def _walk_grid(view: View, held: tuple[type, ...] = (), end: int = 0) -> Iterato
             values = _list_values(view, name, distribution)
             if isinstance(distribution, held):
                 values = (values[end],)
-            if len(counts) == len(taken):
-                taken.append(0)
+            if len(counts) == len(path):
+                path.append(0)
             counts.append(len(values))
-            return values[taken[len(counts) - 1]]
+            return values[path[len(counts) - 1]]
 
         yield walk_space(view.family, view.shape, choose)
-        while taken and taken[-1] + 1 == counts[len(taken) - 1]:
-            taken.pop()
-        if not taken:
+        while path and path[-1] + 1 == counts[len(path) - 1]:
+            path.pop()
+        if not path:
             return
-        taken[-1] += 1
+        path[-1] += 1
 
 
 def _count_configurations(view: View) -> float:
@@ -60,35 +60,35 @@ def _count_configurations(view: View) -> float:
 def _measure_grid(view: View) -> tuple[int, bool]:
     """The size, and whether it is that of the whole grid. With many branches those of choices alone are walked, once
     with all numbers at their lower ends, once at their upper: the same size twice, and no condition hangs on them."""
-    found, whole = _count_branches(view, (FloatDistribution,))
+    count, whole = _count_branches(view, (FloatDistribution,))
     if whole:
-        return found, True
+        return count, True
     numbers = (FloatDistribution, IntDistribution)
     ends = [_count_branches(view, numbers, end) for end in (0, -1)]
     sizes = [size for size, _ in ends]
-    return max(found, min(sizes)), all(whole for _, whole in ends) and len(set(sizes)) == 1
+    return max(count, min(sizes)), all(whole for _, whole in ends) and len(set(sizes)) == 1
 
 
 def _count_branches(view: View, held: tuple[type, ...], end: int = 0) -> tuple[int, bool]:
     """How many configurations there are on the first `_MOST_WALKS` branches, and whether these are all."""
-    found = 0
+    count = 0
     for number, walk in enumerate(_walk_grid(view, held, end)):
         if number == _MOST_WALKS:
-            return found, False
-        found += math.prod(len(_list_values(view, n, d)) for n, d in walk.distributions.items() if isinstance(d, held))
-    return found, True
+            return count, False
+        count += math.prod(len(_list_values(view, n, d)) for n, d in walk.distributions.items() if isinstance(d, held))
+    return count, True
 
 
 def _explain_unsuited(view: View) -> str:
     (size, whole), name = _measure_grid(view), view.family.name
-    most = (view.expected or MOST_TRIALS) - 1
-    if whole and size <= most:
+    limit = (view.expected or MOST_TRIALS) - 1
+    if whole and size <= limit:
         return ""
-    said = f"{size:,}" if whole else f"at least {size:,}"
+    number = f"{size:,}" if whole else f"at least {size:,}"
     room = f"--trials {view.expected} leaves" if view.expected else "a study tries without --trials"
     raised = f"give --trials {size + 1}, or " if whole and size <= _ABSURD else ""
     return (
-        f"its grid has {said} configurations, more than the {most:,} that {room} beside the default: {raised}"
+        f"its grid has {number} configurations, more than the {limit:,} that {room} beside the default: {raised}"
         f"take fewer steps (--steps {name}=2, --steps {name}.HYPERPARAMETER=1) or fix some hyperparameters "
         f"(--space {name}.HYPERPARAMETER=VALUE)"
     )

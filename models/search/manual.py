@@ -13,8 +13,8 @@ from models.tuning.strategy import BATCH, MOST_TRIALS, Proposal, Strategy, View,
 def _list_configurations(view: View) -> list[dict[str, Any]]:
     """The user's configurations, whole; InputError for one that can't be."""
     return [
-        complete_configuration(view.family, view.shape, given, f"configuration {number} of {view.family.name}")
-        for number, given in enumerate(view.configurations, 1)
+        complete_configuration(view.family, view.shape, configuration, f"configuration {number} of {view.family.name}")
+        for number, configuration in enumerate(view.configurations, 1)
     ]
 
 

@@ -46,8 +46,10 @@ def _plan(view: View) -> list[Proposal]:
     step = max(_LEAST_STEP, round(_count_rounds(view) / generations))
     begun = (len(view.told) - 1) // BATCH
     members = [_take_better(view, trial) for trial in view.told[-BATCH:]] if begun % generations else []
-    apart = {m.number: m for m in members if m}.values()  # several may go back to one: it has one place among the best
-    ranked = sorted(apart, key=view.ahead, reverse=True)
+    distinct = {
+        m.number: m for m in members if m
+    }.values()  # several may go back to one: it has one place among the best
+    ranked = sorted(distinct, key=view.ahead, reverse=True)
     if not ranked:
         return _draw_population(view, draw, step, first=begun == 0)
     last = {trial.number for trial in view.told[-BATCH:]}
@@ -67,18 +69,18 @@ def _count_steps(view: View) -> int:
 
 def _count_rounds(view: View) -> float:
     """Rounds of a member's whole training."""
-    found = view.told[0].rounds
-    if found:
-        longest = _LONGER * sum(found) / len(found)
+    rounds = view.told[0].rounds
+    if rounds:
+        longest = _LONGER * sum(rounds) / len(rounds)
         return min(longest, view.family.most_rounds or longest)
     return view.family.most_rounds or _USUAL_ROUNDS
 
 
 def _take_better(view: View, trial: Trial) -> Trial | None:
     """The trial, or the one that it went on from where its score has fallen; None where neither has one."""
-    before = next((t for t in view.told if trial.goes_on and t.number == trial.parent), None)
-    known = [t for t in (before, trial) if t is not None and t.inner is not None and math.isfinite(t.inner)]
-    return max(known, key=view.ahead, default=None)
+    origin = next((t for t in view.told if trial.goes_on and t.number == trial.parent), None)
+    candidates = [t for t in (origin, trial) if t is not None and t.inner is not None and math.isfinite(t.inner)]
+    return max(candidates, key=view.ahead, default=None)
 
 
 def _draw_population(view: View, draw: np.random.Generator, step: int, first: bool) -> list[Proposal]:
@@ -97,8 +99,8 @@ def _propose_next(view: View, member: Trial, step: int, draw: np.random.Generato
     """The member's next step: with its settings, or with others where there is something to draw them from."""
     params = dict(member.params)
     if draw is not None:
-        known = {n: member.distributions[n] for n in view.family.explores if n in member.distributions}
-        params |= {n: _explore_value(d, params[n], draw) for n, d in known.items()}
+        distributions = {n: member.distributions[n] for n in view.family.explores if n in member.distributions}
+        params |= {n: _explore_value(d, params[n], draw) for n, d in distributions.items()}
     return Proposal(params, parent=member.number, goes_on=True, rounds=step)
 
 
@@ -108,18 +110,18 @@ def _explore_value(distribution: BaseDistribution, value: Any, draw: np.random.G
         return to_value(distribution, draw.random())
     if isinstance(distribution, CategoricalDistribution):
         return value
-    moved = value * _FACTORS[draw.integers(2)]
+    neighbour = value * _FACTORS[draw.integers(2)]
     if isinstance(distribution, IntDistribution):
-        moved = math.floor(moved) if moved < value else math.ceil(moved)  # a small number moves too
-    return to_nearest(distribution, moved)
+        neighbour = math.floor(neighbour) if neighbour < value else math.ceil(neighbour)  # a small number moves too
+    return to_nearest(distribution, neighbour)
 
 
 def _explain_unsuited(view: View) -> str:
-    known = view.family
-    if known.steps is None:
+    family = view.family
+    if family.steps is None:
         return "it does not train step by step"
-    spaces = list_distributions(known, view.shape)
-    if all(spaces[name].single() for name in known.explores if name in spaces):
+    spaces = list_distributions(family, view.shape)
+    if all(spaces[name].single() for name in family.explores if name in spaces):
         return "nothing that may change while it trains is left to be searched"
     return ""
 

@@ -35,7 +35,7 @@ REFIT = 1.6
 
 
 @dataclass(frozen=True)
-class RunPlan:
+class SearchScope:
     """What the run will do."""
 
     outer: int
@@ -89,7 +89,7 @@ def choose_affordable_plan(
     refit_too: bool,
     keep: int = 2,
     priority: Mapping[str, int] | None = None,
-) -> RunPlan:
+) -> SearchScope:
     """The first level, and the families, that leave every kept family its default and four more configurations.
 
     `seconds` are those of one default inner fit of each family at `start`; of equal `priority` the cheapest is kept
@@ -98,22 +98,22 @@ def choose_affordable_plan(
     levels = [start] if fixed else [start, *(level for level in LEVELS if _comes_after(level, start))]
     order = sorted(seconds, key=lambda f: ((priority or {}).get(f, 1), seconds[f], f))
     first = {f for f, rank in (priority or {}).items() if rank == 1}
-    least, kept = min(keep, len(order)), []
+    least, names = min(keep, len(order)), []
     for (outer, inner), most in _list_attempts(levels, max(CORE, keep), keep):
 
         def time(*families: str, outer: int = outer, inner: int = inner) -> float:
             trials = 1 if (outer, inner) == (0, 1) else LEAST_TRIALS
             return estimate_core_seconds(outer, inner, {f: seconds[f] for f in families}, trials, refit_too)
 
-        kept = []
+        names = []
         for name in order:
-            kept += [name] if time(*kept, name) <= core_seconds else []
+            names += [name] if time(*names, name) <= core_seconds else []
         core = [f for f in order if f in first or time(f) <= DEAR * core_seconds][:most]
-        if len(kept) >= least and set(core) <= set(kept):
-            return _make_run_plan(outer, inner, kept, seconds, core_seconds, refit_too)
+        if len(names) >= least and set(core) <= set(names):
+            return _make_run_plan(outer, inner, names, seconds, core_seconds, refit_too)
     outer, inner = levels[-1]
-    cheapest = sorted(seconds, key=lambda f: (f not in kept, seconds[f], f))
-    return _make_run_plan(outer, inner, cheapest[: max(len(kept), keep)], seconds, core_seconds, refit_too)
+    cheapest = sorted(seconds, key=lambda f: (f not in names, seconds[f], f))
+    return _make_run_plan(outer, inner, cheapest[: max(len(names), keep)], seconds, core_seconds, refit_too)
 
 
 def _list_attempts(levels: Sequence[tuple[int, int]], core: int, least: int) -> Iterator[tuple[tuple[int, int], int]]:
@@ -129,19 +129,19 @@ def _comes_after(level: tuple[int, int], start: tuple[int, int]) -> bool:
 
 
 def _make_run_plan(
-    outer: int, inner: int, kept: list[str], seconds: Mapping[str, float], core_seconds: float, refit_too: bool
-) -> RunPlan:  # fmt: skip
+    outer: int, inner: int, families: list[str], seconds: Mapping[str, float], core_seconds: float, refit_too: bool
+) -> SearchScope:  # fmt: skip
     left_out = {
         f: f"left out to give the other families more of the {core_seconds:.0f} core-seconds (one fit of it takes "
         f"{seconds[f]:.2g} s)"
         for f in seconds
-        if f not in kept
+        if f not in families
     }
-    tuned = min(len(kept), LEAST_TUNED)
-    return RunPlan(
-        outer, inner, tuple(kept), left_out, 1 if (outer, inner) == (0, 1) else None,
-        _count_tuned_families(outer or 1, inner, [seconds[f] for f in kept], core_seconds),
-        {f: core_seconds / (count_searches(outer, refit_too) * inner * tuned * seconds[f]) for f in kept},
+    tuned = min(len(families), LEAST_TUNED)
+    return SearchScope(
+        outer, inner, tuple(families), left_out, 1 if (outer, inner) == (0, 1) else None,
+        _count_tuned_families(outer or 1, inner, [seconds[f] for f in families], core_seconds),
+        {f: core_seconds / (count_searches(outer, refit_too) * inner * tuned * seconds[f]) for f in families},
     )  # fmt: skip
 
 

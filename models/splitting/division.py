@@ -56,39 +56,41 @@ class Division:
         return np.flatnonzero(self.sealed)
 
 
-def divide_table(table: Table, run: Run, metric: Metric, kept: Mapping[str, Any] | None = None) -> Division:
-    """The table divided; `kept` is how this name's rows were sealed before. InputError where that can't go on, and
+def divide_table(table: Table, run: Run, metric: Metric, record: Mapping[str, Any] | None = None) -> Division:
+    """The table divided; `record` is how this name's rows were sealed before. InputError where that can't go on, and
     where nothing of a class is left to learn from."""
-    kept = None if table.test is not None else kept
-    old, why = (None, "") if kept is None else sealing.restore_seal(kept, table, run)
-    table = table if old is not None else replace(table, key=None)
+    record = None if table.test is not None else record
+    seal, reason = (None, "") if record is None else sealing.restore_seal(record, table, run)
+    table = table if seal is not None else replace(table, key=None)
     key = sealing.choose_row_key(table)
     # Each row is hashed once, by the source's own columns, whatever history makes of them.
-    hashed = make_row_keys(key.columns, old.plain if old is not None else not key.by_name)
+    hashed = make_row_keys(key.columns, seal.plain if seal is not None else not key.by_name)
     table = replace(table, points=make_row_keys(table.features) if key.by_name else hashed)
-    repeats, told = (decide_unit(table, run), ()) if old is None else sealing.restore_unit(old, table, run)
-    whole, _ = make_split_plan(table, run, repeats)
-    form = old or sealing.make_seal_template(run, whole, repeats, key, kept)
-    row_keys = form.keys(hashed)
+    repeats, unit_findings = (decide_unit(table, run), ()) if seal is None else sealing.restore_unit(seal, table, run)
+    whole_plan, _ = make_split_plan(table, run, repeats)
+    draft = seal or sealing.make_seal_template(run, whole_plan, repeats, key, record)
+    row_keys = draft.keys(hashed)
     if table.test is not None:
-        found = _seal_given_rows(table.test)
-    elif old is not None and kept is not None:
-        found = sealing.apply_seal(old, kept, table, row_keys)
+        draw = _seal_given_rows(table.test)
+    elif seal is not None and record is not None:
+        draw = sealing.apply_seal(seal, record, table, row_keys)
     else:
-        found = sealing.draw_seal(form, table, run, whole.strata, row_keys, kept, why)
-    sealed = _mark_test_rows(table, found.seal, row_keys)
-    earlier, work = (mark_work_rows(sealed, whole.keys, whole.time, whole.gap, k) for k in (None, whole.known))
+        draw = sealing.draw_seal(draft, table, run, whole_plan.strata, row_keys, record, reason)
+    sealed = _mark_test_rows(table, draw.seal, row_keys)
+    earlier, work = (
+        mark_work_rows(sealed, whole_plan.keys, whole_plan.time, whole_plan.gap, k) for k in (None, whole_plan.known)
+    )
     work_places = np.flatnonzero(work)
     plan, findings = make_split_plan(table.take(work_places), run, repeats)
     stops = [f.message for f in findings if f.verdict == "stop"]
     if stops:
         raise InputError(" ".join(stops))
     _refuse_unlearnable_classes(table, run, sealed, work_places)
-    shared = () if table.test is None else _find_shared_rows(table, table.test, whole, work_places, repeats)
-    said = (*found.findings, *told, *findings, *shared, *_check_sealed_metric(table, sealed, metric))
+    shared = () if table.test is None else _find_shared_rows(table, table.test, whole_plan, work_places, repeats)
+    remarks = (*draw.findings, *unit_findings, *findings, *shared, *_check_sealed_metric(table, sealed, metric))
     return Division(
-        plan, sealed, work_places, np.flatnonzero(earlier & ~work), found.seal, found.settings, said, found.note,
-        repeats, row_keys, sealing.list_key_parts(form), make_point_keys(table), len(np.unique(hashed[work_places])),
+        plan, sealed, work_places, np.flatnonzero(earlier & ~work), draw.seal, draw.settings, remarks, draw.note,
+        repeats, row_keys, sealing.list_key_parts(draft), make_point_keys(table), len(np.unique(hashed[work_places])),
     )  # fmt: skip
 
 
@@ -105,40 +107,44 @@ def _mark_test_rows(table: Table, seal: Seal | None, row_keys: np.ndarray) -> np
 
 
 def _find_shared_rows(
-    table: Table, test: np.ndarray, whole: SplitPlan, work_places: np.ndarray, repeats: UnitDecision
+    table: Table, test: np.ndarray, plan: SplitPlan, work_places: np.ndarray, repeats: UnitDecision
 ) -> Iterator[Finding]:
     """What a given test set shares with the rows for training, and how many of these are left."""
     train = np.flatnonzero(~test)
-    units = np.isin(whole.keys[train], whole.keys[test])
-    left = f"{len(work_places):,} of {len(train):,} rows for training are left"
+    units = np.isin(plan.keys[train], plan.keys[test])
+    remainder = f"{len(work_places):,} of {len(train):,} rows for training are left"
     if units.any():
-        how = {
+        relation = {
             "group": "belong to groups of the given test set",
             "point": "have the same features as rows of the given test set and count as copies of them",
         }[repeats.unit if table.group is None else "group"]
-        keep = "" if repeats.unit != "point" else f" ({repeats.reason}; `split.copies: apart` keeps them)"
-        yield Finding("test_set", "warn", f"{units.sum():,} rows {how}, so they do not train: {left}{keep}.")
+        hint = "" if repeats.unit != "point" else f" ({repeats.reason}; `split.copies: apart` keeps them)"
+        yield Finding("test_set", "warn", f"{units.sum():,} rows {relation}, so they do not train: {remainder}{hint}.")
     elif len(work_places) < len(train):
-        yield Finding("test_set", "warn", f"Rows that are not earlier than the given test set do not train: {left}.")
-    own = make_point_keys(table)
-    known = int(np.isin(own[test], own[work_places]).sum())
-    if known:
-        said = f"{known:,} of {test.sum():,} rows of the given test set have features that rows for training have too"
-        why = "their points are too large for one side" if repeats.unit == "point" else repeats.reason
-        yield Finding("test_set", "pass", f"{said}, and these stay: {why}.")
+        yield Finding(
+            "test_set", "warn", f"Rows that are not earlier than the given test set do not train: {remainder}."
+        )
+    points = make_point_keys(table)
+    copies = int(np.isin(points[test], points[work_places]).sum())
+    if copies:
+        sentence = (
+            f"{copies:,} of {test.sum():,} rows of the given test set have features that rows for training have too"
+        )
+        reason = "their points are too large for one side" if repeats.unit == "point" else repeats.reason
+        yield Finding("test_set", "pass", f"{sentence}, and these stay: {reason}.")
 
 
 def _refuse_unlearnable_classes(table: Table, run: Run, sealed: np.ndarray, work_places: np.ndarray) -> None:
     """InputError where the sealed rows, and what is left out beside them, took every row of a class."""
-    gone = np.setdiff1d(np.arange(len(table.classes)), table.target[work_places])
-    if not len(gone):
+    codes = np.setdiff1d(np.arange(len(table.classes)), table.target[work_places])
+    if not len(codes):
         return
-    apart = ", or left out to keep these apart (their copies and groups, later rows, the gap in time)"
-    drawn = "Seal fewer rows (--sealed), other ones (--salt, --test), where the name has a seal with --new-seal"
+    exclusions = ", or left out to keep these apart (their copies and groups, later rows, the gap in time)"
+    advice = "Seal fewer rows (--sealed), other ones (--salt, --test), where the name has a seal with --new-seal"
     raise InputError(
-        f"All rows with the target {join_names([table.classes[code] for code in gone])} are sealed for the final test"
-        f"{'' if sealed[np.isin(table.target, gone)].all() else apart}, so no model could learn what they are. "
-        f"{drawn if table.test is None else 'Give other test rows'}"
+        f"All rows with the target {join_names([table.classes[code] for code in codes])} are sealed for the final test"
+        f"{'' if sealed[np.isin(table.target, codes)].all() else exclusions}, so no model could learn what they are. "
+        f"{advice if table.test is None else 'Give other test rows'}"
         f"{', take a smaller gap (split.gap)' if run.split.gap else ''}, or leave these rows out of the table."
     )
 
@@ -146,8 +152,8 @@ def _refuse_unlearnable_classes(table: Table, run: Run, sealed: np.ndarray, work
 def _check_sealed_metric(table: Table, sealed: np.ndarray, metric: Metric) -> list[Finding]:
     """A warning where the metric can't be computed on the sealed rows."""
     rows = np.flatnonzero(sealed)
-    why = explain_undefined_metric(table, metric, rows) if len(rows) else ""
-    return [Finding("seal", "warn", f"The sealed rows can't give a test score: {why}.")] if why else []
+    reason = explain_undefined_metric(table, metric, rows) if len(rows) else ""
+    return [Finding("seal", "warn", f"The sealed rows can't give a test score: {reason}.")] if reason else []
 
 
 def explain_undefined_metric(table: Table, metric: Metric, rows: np.ndarray) -> str:
@@ -156,10 +162,10 @@ def explain_undefined_metric(table: Table, metric: Metric, rows: np.ndarray) -> 
         return f"all {len(rows):,} rows weigh 0"
     if is_metric_defined(table, metric, rows):
         return ""
-    held = np.unique(table.target[take_weighted_rows(table, rows)])
-    if len(held) > 1:
+    values = np.unique(table.target[take_weighted_rows(table, rows)])
+    if len(values) > 1:
         return f"{metric.name} can't be computed on these {len(rows):,} rows"
-    only = f"class {table.classes[int(held[0])]}" if table.classes else f"the target {held[0]:g}"
+    only = f"class {table.classes[int(values[0])]}" if table.classes else f"the target {values[0]:g}"
     return f"the {len(rows):,} rows all have {only}, and {metric.name} can't be computed on them"
 
 

@@ -55,8 +55,12 @@ class FoldDeficit:
 def list_required_metrics(goal: Goal) -> tuple[Metric, ...]:
     """The metric that rows are judged by, and those of other objectives and limits; gaps between subgroups, which want
     more than rows, are looked at elsewhere."""
-    beside = (one.metric for one in goal.measured if one.metric is not None and not isinstance(one.metric, Gap))
-    return (goal.metric, *beside)
+    metrics = (
+        objective.metric
+        for objective in goal.measured
+        if objective.metric is not None and not isinstance(objective.metric, Gap)
+    )
+    return (goal.metric, *metrics)
 
 
 def includes_refit(run: Run) -> bool:
@@ -71,12 +75,12 @@ def choose_folds(work: Table, plan: SplitPlan, run: Run, metrics: Sequence[Metri
     it needs; `whole` is the table with its sealed rows. InputError with the cause where there are none such."""
     start, notes = _choose_start(work, plan, run)
     try:
-        found = make_even_folds(work, plan, run, metrics, whole, *start)
+        layout = make_even_folds(work, plan, run, metrics, whole, *start)
     except InputError as error:
         return _try_fewer_folds(error, start, work, plan, run, metrics, whole)
-    if run.split.inner and found.inner < run.split.inner:
-        notes = (*notes, f"{_describe_fold_count(found.inner, 'inner')}: {_describe_limit(plan)} allow no more.")
-    return replace(found, notes=notes)
+    if run.split.inner and layout.inner < run.split.inner:
+        notes = (*notes, f"{_describe_fold_count(layout.inner, 'inner')}: {_describe_limit(plan)} allow no more.")
+    return replace(layout, notes=notes)
 
 
 def _try_fewer_folds(
@@ -86,17 +90,17 @@ def _try_fewer_folds(
     """Fewer folds than `start`, where those would do; the error where none would, or the user fixed their number."""
     for outer, inner in _list_fewer_folds(start, plan):
         try:
-            found = make_even_folds(work, plan, run, metrics, whole, outer, inner)
+            layout = make_even_folds(work, plan, run, metrics, whole, outer, inner)
         except InputError:
             continue
         split = run.split
-        if (split.outer or found.outer, split.inner or found.inner) != (found.outer, found.inner):
-            raise InputError(f"{error} Fewer folds would do: --outer {found.outer} --inner {found.inner}.") from None
+        if (split.outer or layout.outer, split.inner or layout.inner) != (layout.outer, layout.inner):
+            raise InputError(f"{error} Fewer folds would do: --outer {layout.outer} --inner {layout.inner}.") from None
         note = (
-            f"{found.outer} outer x {found.inner} inner folds instead of {start[0]} x {start[1]}: with more of them "
+            f"{layout.outer} outer x {layout.inner} inner folds instead of {start[0]} x {start[1]}: with more of them "
             "some part would have nothing to learn from, or nothing to be judged by."
         )
-        return replace(found, notes=(note,))
+        return replace(layout, notes=(note,))
     raise error
 
 
@@ -114,9 +118,9 @@ def make_even_folds(
     except UndividedRowsError as error:
         raise InputError(_explain_undivided(error, plan, run, whole)) from None
     _refuse_incomplete_bag(work, folds)
-    lacking = list(_find_deficits(work, metrics, folds))
-    if lacking:
-        raise InputError(_explain_deficits(work, plan, lacking, folds))
+    deficits = list(_find_deficits(work, metrics, folds))
+    if deficits:
+        raise InputError(_explain_deficits(work, plan, deficits, folds))
     judging = sum(fold.name != ALL for fold in folds)
     return FoldLayout(judging, min(inner, most), folds)
 
@@ -124,12 +128,14 @@ def make_even_folds(
 def _choose_start(work: Table, plan: SplitPlan, run: Run) -> tuple[tuple[int, int], tuple[str, ...]]:
     """(outer, inner) to begin with: what the user wants, or what suits the table's size; outer at most what the
     smallest class, the groups or the times allow."""
-    wanted, inner = suggest_fold_counts(work.rows, run.split)
-    outer, _ = plan.most_folds(np.arange(work.rows), wanted)
+    suggestion, inner = suggest_fold_counts(work.rows, run.split)
+    outer, _ = plan.most_folds(np.arange(work.rows), suggestion)
     if outer < 5 and not run.split.inner:
         inner = min(inner, max(2, outer - 1))
     notes = (
-        (f"{_describe_fold_count(outer, 'outer')}: {_describe_limit(plan)} allow no more.",) if outer < wanted else ()
+        (f"{_describe_fold_count(outer, 'outer')}: {_describe_limit(plan)} allow no more.",)
+        if outer < suggestion
+        else ()
     )
     return (outer, inner), notes
 
@@ -149,8 +155,8 @@ def _describe_limit(plan: SplitPlan) -> str:
 
 def _list_fewer_folds(start: tuple[int, int], plan: SplitPlan) -> list[tuple[int, int]]:
     """Fewer folds than at the start, the most first; with an outer loop."""
-    known = (*LEVELS, (2, 1), *([(1, 1)] if plan.time is not None else []))
-    return [(k, j) for k, j in known if 0 < k <= start[0] and j <= start[1] and (k, j) != start]
+    levels = (*LEVELS, (2, 1), *([(1, 1)] if plan.time is not None else []))
+    return [(k, j) for k, j in levels if 0 < k <= start[0] and j <= start[1] and (k, j) != start]
 
 
 # --- What parts lack -------------------------------------------------------------------------------------------------
@@ -178,12 +184,14 @@ def _can_learn_from(work: Table, rows: np.ndarray) -> bool:
 
 def find_unjudged_folds(work: Table, metric: Metric, folds: Sequence[Fold]) -> tuple[Finding, ...]:
     """A warning where some outer folds can't be judged."""
-    whys = {f.name: why for f in folds if f.name != ALL and (why := explain_undefined_metric(work, metric, f.judge))}
-    if not whys:
+    reasons = {
+        f.name: reason for f in folds if f.name != ALL and (reason := explain_undefined_metric(work, metric, f.judge))
+    }
+    if not reasons:
         return ()
-    first = next(iter(whys.values()))
-    said = f"In fold {join_names(whys)} {first}, so the estimate rests on the other outer folds."
-    return (Finding("split_plan", "warn", said),)
+    cause = next(iter(reasons.values()))
+    sentence = f"In fold {join_names(reasons)} {cause}, so the estimate rests on the other outer folds."
+    return (Finding("split_plan", "warn", sentence),)
 
 
 def _refuse_incomplete_bag(work: Table, folds: Sequence[Fold]) -> None:
@@ -191,9 +199,9 @@ def _refuse_incomplete_bag(work: Table, folds: Sequence[Fold]) -> None:
     classes = set(range(len(work.classes)))
     if not classes or any(fold.name == ALL for fold in folds):
         return
-    lacking = [classes - set(work.target[fold.train].tolist()) for fold in folds]
-    if all(lacking):
-        labels = join_names([work.classes[code] for code in sorted(set.union(*lacking))])
+    deficits = [classes - set(work.target[fold.train].tolist()) for fold in folds]
+    if all(deficits):
+        labels = join_names([work.classes[code] for code in sorted(set.union(*deficits))])
         raise InputError(
             f"In every fold the training rows lack at least one of these targets: {labels}. So no model of a bag would "
             "know them all. Deliver one model fitted on all work rows instead: --deliver refit."
@@ -203,15 +211,17 @@ def _refuse_incomplete_bag(work: Table, folds: Sequence[Fold]) -> None:
 def refuse_small_subgroups(work: Table, folds: Sequence[Fold], goal: Goal) -> None:
     """InputError where some part that judges is too small for the subgroups that are compared."""
     parts = [rows for f in folds for rows in (f.judge, *(judge for _, judge in f.inner)) if len(rows)]
-    for one in goal.measured:
-        if not isinstance(one.metric, Gap) or work.subgroups is None:
+    for objective in goal.measured:
+        if not isinstance(objective.metric, Gap) or work.subgroups is None:
             continue
-        groups = fairness.encode_subgroups(work.subgroups[one.column])
+        groups = fairness.encode_subgroups(work.subgroups[objective.column])
         for rows in parts:
-            if not fairness.has_comparable_subgroups(groups[rows], work.target[rows], one.metric.by_class):
+            if not fairness.has_comparable_subgroups(groups[rows], work.target[rows], objective.metric.by_class):
                 raise InputError(
-                    f"{one.name} can't be measured: a part of {len(rows):,} judging rows holds no two subgroups with "
-                    f"{fairness.LEAST} rows each{' of one class' * one.metric.by_class}. Give more rows, fewer folds "
+                    f"{objective.name} can't be measured: a part of {len(rows):,} judging rows holds no two subgroups "
+                    "with "
+                    f"{fairness.LEAST} rows each{' of one class' * objective.metric.by_class}. Give more rows, fewer "
+                    "folds "
                     "(--outer, --inner), or a column of fewer values."
                 )
 
@@ -219,25 +229,25 @@ def refuse_small_subgroups(work: Table, folds: Sequence[Fold], goal: Goal) -> No
 # --- Why -------------------------------------------------------------------------------------------------------------
 
 
-def _explain_deficits(work: Table, plan: SplitPlan, lacking: Sequence[FoldDeficit], folds: Sequence[Fold]) -> str:
+def _explain_deficits(work: Table, plan: SplitPlan, deficits: Sequence[FoldDeficit], folds: Sequence[Fold]) -> str:
     """Why parts lack something: that which most folds suffer from."""
-    struck = {part: {lack.fold for lack in lacking if lack.part == part} for part in ("train", "judge")}
+    struck = {part: {deficit.fold for deficit in deficits if deficit.part == part} for part in ("train", "judge")}
     part = max(struck, key=lambda name: len(struck[name]))
-    mine = [lack for lack in lacking if lack.part == part]
-    absent = Counter(code for lack in mine for code in _list_absent_classes(work, lack.rows))
-    one, metric = mine[0], mine[0].metric
-    if not len(take_weighted_rows(work, one.rows)):
+    part_deficits = [deficit for deficit in deficits if deficit.part == part]
+    absent = Counter(code for deficit in part_deficits for code in _list_absent_classes(work, deficit.rows))
+    top, metric = part_deficits[0], part_deficits[0].metric
+    if not len(take_weighted_rows(work, top.rows)):
         return (
-            f"In fold {one.fold} all {len(one.rows):,} rows that {part} weigh 0, so they count for nothing. Give more "
+            f"In fold {top.fold} all {len(top.rows):,} rows that {part} weigh 0, so they count for nothing. Give more "
             "rows a weight above 0, or leave out those of weight 0."
         )
     if not absent:
         assert metric is not None
         return (
-            f"In fold {one.fold} {explain_undefined_metric(work, metric, one.rows)}. Choose another metric (--metric)."
+            f"In fold {top.fold} {explain_undefined_metric(work, metric, top.rows)}. Choose another metric (--metric)."
         )
     everywhere = struck[part] >= {f.name for f in folds if f.name != ALL}
-    where = "no part" if everywhere else f"in fold {one.fold} not every part"
+    where = "no part" if everywhere else f"in fold {top.fold} not every part"
     does = "trains on it" if metric is None else f"that judges holds it, and {metric.name} needs it there"
     place, advice = _describe_class_place(work, plan, absent.most_common(1)[0][0], part)
     return f"{place}, so {where} {does}. {advice}"
@@ -245,40 +255,40 @@ def _explain_deficits(work: Table, plan: SplitPlan, lacking: Sequence[FoldDefici
 
 def _list_absent_classes(work: Table, rows: np.ndarray) -> list[int]:
     """The classes that these rows lack, as far as they weigh more than 0."""
-    held = set(work.target[take_weighted_rows(work, rows)].tolist())
-    return [code for code in range(len(work.classes)) if code not in held]
+    codes = set(work.target[take_weighted_rows(work, rows)].tolist())
+    return [code for code in range(len(work.classes)) if code not in codes]
 
 
 def _describe_class_place(work: Table, plan: SplitPlan, code: int, part: str) -> tuple[str, str]:
     """Where the rows of a class stand, so that parts lack it (`Class new stands only after 2024-05-31`), and what to
     do."""
     name = f"class {shorten(work.classes[code], 30)}"
-    held = take_weighted_rows(work, np.flatnonzero(work.target == code))
-    if not len(held):
+    rows = take_weighted_rows(work, np.flatnonzero(work.target == code))
+    if not len(rows):
         return f"All rows of {name} weigh 0", "Give them weights above 0, or leave the class out."
-    named = name[0].upper() + name[1:]
-    mine = np.isin(np.arange(work.rows), held)
-    groups = len(np.unique(plan.keys[mine]))
+    subject = name[0].upper() + name[1:]
+    mask = np.isin(np.arange(work.rows), rows)
+    groups = len(np.unique(plan.keys[mask]))
     if plan.kind in ("group", "group_time") and groups < _GROUPS:
-        told = "is in one group alone" if groups == 1 else f"is in {groups} groups only"
-        return f"{named} {told}", "Give rows of it in more groups, or divide without --group."
+        clause = "is in one group alone" if groups == 1 else f"is in {groups} groups only"
+        return f"{subject} {clause}", "Give rows of it in more groups, or divide without --group."
     if plan.time is not None:
         return (
-            f"{named} {_describe_class_times(plan.time, mine, part)}",
+            f"{subject} {_describe_class_times(plan.time, mask, part)}",
             "Give rows of it at other times, or divide without --time.",
         )
-    count = "one row" if len(held) == 1 else f"{len(held):,} rows"
-    return f"{named} has {count} beside the sealed ones", "Give more rows of it, or leave the class out."
+    count = "one row" if len(rows) == 1 else f"{len(rows):,} rows"
+    return f"{subject} has {count} beside the sealed ones", "Give more rows of it, or leave the class out."
 
 
-def _describe_class_times(time: np.ndarray, mine: np.ndarray, part: str) -> str:
+def _describe_class_times(time: np.ndarray, mask: np.ndarray, part: str) -> str:
     """When a class's rows stand, told by the rows before them where training lacks it, by those after them else."""
-    earlier, later = time[time < time[mine].min()], time[time > time[mine].max()]
+    earlier, later = time[time < time[mask].min()], time[time > time[mask].max()]
     if part == "train" and len(earlier):
         return f"stands only after {format_instant(earlier.max())}"
     if part == "judge" and len(later):
         return f"stands only before {format_instant(later.min())}"
-    return f"stands at {len(np.unique(time[mine])):,} of {len(np.unique(time)):,} different times"
+    return f"stands at {len(np.unique(time[mask])):,} of {len(np.unique(time)):,} different times"
 
 
 def format_instant(value: np.generic) -> str:
@@ -312,10 +322,10 @@ def _count_needed_times(size: int, times: int, run: Run) -> int | None:
         time = np.arange(size) * count // size
         seal, _ = choose_seal(rows, None, "time", share=run.split.sealed, time=time)
         sealed = np.zeros(size, bool) if seal is None else mark_sealed_rows(seal, rows, time)
-        left = np.flatnonzero(mark_work_rows(sealed, rows, time, gap))
-        plan = SplitPlan("time", np.arange(len(left)), None, time[left], gap, run.seed)
-        if len(left) and any(
-            _can_divide(plan, *level) for level in _list_fewer_folds(suggest_fold_counts(len(left), run.split), plan)
+        work = np.flatnonzero(mark_work_rows(sealed, rows, time, gap))
+        plan = SplitPlan("time", np.arange(len(work)), None, time[work], gap, run.seed)
+        if len(work) and any(
+            _can_divide(plan, *level) for level in _list_fewer_folds(suggest_fold_counts(len(work), run.split), plan)
         ):
             return count
     return None

@@ -95,14 +95,14 @@ def measure_repeat_share(row_points: np.ndarray) -> float:
 
 def encode_units(row_points: np.ndarray, repeats: UnitDecision) -> np.ndarray:
     """Codes of the units: those of points, or one for each row, or of points but for the rows of those that are cut."""
-    alone = np.arange(len(row_points))
+    singles = np.arange(len(row_points))
     if repeats.unit == "row":
-        return alone
+        return singles
     joined = pd.factorize(row_points)[0].astype(np.int64)
     if not repeats.cut:
         return joined
     large = np.isin(row_points, np.array(repeats.cut, np.uint64))
-    return np.where(large, len(alone) + alone, joined)
+    return np.where(large, len(singles) + singles, joined)
 
 
 # --- The evidence ----------------------------------------------------------------------------------------------------
@@ -113,17 +113,17 @@ def _weigh_evidence(table: Table, row_points: np.ndarray, cut: tuple[int, ...]) 
     rows = np.flatnonzero(~np.isin(row_points, np.array(cut, np.uint64)))
     code, _ = pd.factorize(row_points[rows])
     size = np.bincount(code)
-    again = int(size[size > 1].sum())
-    figures = {"share": again / max(1, table.rows), "points": float(len(size)), "rows": float(len(rows))}
-    if again < max(2, SOME * table.rows):
-        few = "one point" if len(cut) == 1 else f"{len(cut):,} points, each"
-        large = f"nearly all of them belong to {few} of more than {100 * CUT_SHARE:g} % of the rows"
+    repetitions = int(size[size > 1].sum())
+    figures = {"share": repetitions / max(1, table.rows), "points": float(len(size)), "rows": float(len(rows))}
+    if repetitions < max(2, SOME * table.rows):
+        phrase = "one point" if len(cut) == 1 else f"{len(cut):,} points, each"
+        large = f"nearly all of them belong to {phrase} of more than {100 * CUT_SHARE:g} % of the rows"
         return ("row", large, figures) if cut else ("point", "hardly any rows repeat", figures)
     looked = _take_evenly(np.arange(len(size)), _POINTS)
-    seen = _PointRows.of(table, rows[np.isin(code, looked)], row_points)
-    chance = seen.chance() * len(size) / len(looked)  # pairs of rows grow with the square of the points looked at
-    figures |= {"chance": chance, **seen.near(), "even": seen.even(), "beside": seen.beside()}
-    figures["fine"] = float(seen.fine())
+    points = _PointRows.of(table, rows[np.isin(code, looked)], row_points)
+    chance = points.chance() * len(size) / len(looked)  # pairs of rows grow with the square of the points looked at
+    figures |= {"chance": chance, **points.near(), "even": points.even(), "beside": points.beside()}
+    figures["fine"] = float(points.fine())
     return (*_decide_by_figures(figures, len(rows)), figures)
 
 
@@ -190,11 +190,11 @@ class _PointRows:
     def chance(self) -> float:
         """Pairs of equal rows if columns were independent, as a share of those that there are. How often a column's
         values meet is seen in rows of different points, so that copies have no part in it."""
-        n, same, log = float(self.size.sum()), float((self.size.astype(float) ** 2).sum()), 0.0
+        n, squares, log = float(self.size.sum()), float((self.size.astype(float) ** 2).sum()), 0.0
         for column in self.values():
             equal = float((np.bincount(column + 1, self.size) ** 2).sum())
-            log += np.log(max(equal - same, 0.5) / max(n * n - same, 1))
-        return float(np.exp(log) * n * (n - 1) / (same - n))
+            log += np.log(max(equal - squares, 0.5) / max(n * n - squares, 1))
+        return float(np.exp(log) * n * (n - 1) / (squares - n))
 
     def fine(self) -> bool:
         """Whether some column tells nearly all points apart by near-continuous numbers, or by names."""
@@ -220,22 +220,22 @@ class _PointRows:
         """The share of equal rows that stand at the commonest distance from each other; 0 in a table that is sorted by
         a column, where neighbours stand beside each other too."""
         gaps = np.diff(self.place[self.order])[np.diff(self.code[self.order]) == 0]
-        most = np.unique(gaps, return_counts=True)[1].max(initial=0) / max(len(gaps), 10)
-        sorts = most >= _OFTEN and any(_is_sorted(values[self.code], len(self.size)) for values in self.values())
-        return 0.0 if sorts else float(most)
+        share = np.unique(gaps, return_counts=True)[1].max(initial=0) / max(len(gaps), 10)
+        sorts = share >= _OFTEN and any(_is_sorted(values[self.code], len(self.size)) for values in self.values())
+        return 0.0 if sorts else float(share)
 
     def near(self) -> dict[str, float]:
         """`differs`: how often two rows of a point differ in the target; `neighbours`: how often a row of it and of a
         near point do; `denser`: how often a point that repeats has nearer neighbours than one that does not."""
         twice, once = (_take_evenly(np.flatnonzero(mask), _SAMPLE) for mask in (self.size > 1, self.size == 1))
-        asked = np.concatenate([twice, once])
-        away, near = self._neighbours(asked)
+        sample = np.concatenate([twice, once])
+        distances, near = self._neighbours(sample)
         count = len(twice)
         differs = np.mean([self._within(point) for point in twice])
-        first = self.target[self.order[self.start]]
-        neighbours = (first[twice][:, None] != first[near[:count]]).mean()
+        targets = self.target[self.order[self.start]]
+        neighbours = (targets[twice][:, None] != targets[near[:count]]).mean()
         enough = (self.size[twice] - 1).sum() * neighbours >= 10
-        denser, error = self._denser(twice, once, away)
+        denser, error = self._denser(twice, once, distances)
         often = self.size[self.size > 1]
         return {
             "differs": float(differs) if enough else np.nan, "neighbours": float(neighbours) if enough else np.nan,
@@ -243,52 +243,54 @@ class _PointRows:
         }  # fmt: skip
 
     def _within(self, point: int) -> float:
-        mine = self.target[self.order[self.start[point] : self.start[point] + self.size[point]]]
-        count = np.unique(mine, return_counts=True)[1]
-        return 1 - (count * (count - 1)).sum() / (len(mine) * (len(mine) - 1))
+        targets = self.target[self.order[self.start[point] : self.start[point] + self.size[point]]]
+        count = np.unique(targets, return_counts=True)[1]
+        return 1 - (count * (count - 1)).sum() / (len(targets) * (len(targets) - 1))
 
-    def _neighbours(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _neighbours(self, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How far the nearest other points are, and which the nearest three are."""
         matrix = self._matrix()
         count = min(_NEAR + 1, len(matrix))
-        away, near = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(matrix).kneighbors(matrix[asked])
-        own = near == asked[:, None]
-        own[~own.any(axis=1), -1] = True
-        shape = (len(asked), count - 1)
-        return away[~own].reshape(shape), near[~own].reshape(shape)[:, :3]
+        distances, near = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(matrix).kneighbors(matrix[sample])
+        self_mask = near == sample[:, None]
+        self_mask[~self_mask.any(axis=1), -1] = True
+        shape = (len(sample), count - 1)
+        return distances[~self_mask].reshape(shape), near[~self_mask].reshape(shape)[:, :3]
 
     def _matrix(self) -> np.ndarray:
         """Points as numbers: each column scaled, of words the commonest as 0/1."""
-        made = []
+        blocks = []
         for j in _take_evenly(np.arange(self.features.shape[1]), _WIDTH):
             column = self.features.iloc[:, j]
             if column.dtype.kind in "fiubM":
                 value = np.where(column.isna(), np.nan, column.to_numpy().astype(float))
-                known = np.isfinite(value)
-                value = np.where(known, value, value[known].mean() if known.any() else 0.0)
-                made.append((value - value.mean()) / (value.std() or 1))
+                finite = np.isfinite(value)
+                value = np.where(finite, value, value[finite].mean() if finite.any() else 0.0)
+                blocks.append((value - value.mean()) / (value.std() or 1))
             else:
                 level = pd.factorize(column)[0]
-                made.extend((level == one) / np.sqrt(2) for one in np.argsort(-np.bincount(level + 1))[:_LEVELS] - 1)
-        return np.column_stack(made).astype(np.float32)
+                blocks.extend(
+                    (level == code) / np.sqrt(2) for code in np.argsort(-np.bincount(level + 1))[:_LEVELS] - 1
+                )
+        return np.column_stack(blocks).astype(np.float32)
 
-    def _denser(self, twice: np.ndarray, once: np.ndarray, away: np.ndarray) -> tuple[float, float]:
+    def _denser(self, twice: np.ndarray, once: np.ndarray, distances: np.ndarray) -> tuple[float, float]:
         """By classes, since one may have been copied more often than others."""
-        distance, kind = away.mean(axis=1), self.kind
-        found, weights, errors = [], [], []
-        for one in np.unique(kind[twice]):
-            a = distance[: len(twice)][kind[twice] == one]
-            b = distance[len(twice) :][kind[once] == one]
+        distance, kind = distances.mean(axis=1), self.kind
+        areas, weights, errors = [], [], []
+        for group in np.unique(kind[twice]):
+            a = distance[: len(twice)][kind[twice] == group]
+            b = distance[len(twice) :][kind[once] == group]
             if len(a) >= 5 and len(b) >= 5:
                 rank = rankdata(np.concatenate([a, b]))
-                above = rank[: len(a)].sum() - len(a) * (len(a) + 1) / 2
-                found.append(1 - above / (len(a) * len(b)))
+                statistic = rank[: len(a)].sum() - len(a) * (len(a) + 1) / 2
+                areas.append(1 - statistic / (len(a) * len(b)))
                 weights.append(len(a))
                 errors.append(np.sqrt((len(a) + len(b) + 1) / (12 * len(a) * len(b))))
-        if not found:
+        if not areas:
             return np.nan, np.nan
         share = np.array(weights) / sum(weights)
-        return float(share @ found), float(np.sqrt((share**2) @ np.square(errors)))
+        return float(share @ areas), float(np.sqrt((share**2) @ np.square(errors)))
 
 
 def _is_sorted(values: np.ndarray, points: int) -> bool:

@@ -157,18 +157,25 @@ class Seal:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        read = None if self.reading is None else {name: getattr(self.reading, name) for name in _READ}
-        return {**asdict(self), "reading": read}
+        reading = None if self.reading is None else {name: getattr(self.reading, name) for name in _READ}
+        return {**asdict(self), "reading": reading}
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Seal:
+    def from_json(cls, record: Mapping[str, Any]) -> Seal:
         """The seal that `as_json` made the value of, or an earlier version wrote down."""
-        own = {f.name: kept[f.name] for f in fields(cls) if f.name in kept}
-        if own.get("reading") is not None:
-            read = {**own["reading"], "missing": tuple(own["reading"]["missing"])}
-            own["reading"] = Reading(source="", format="frame", **read)
-        unit = own.get("unit") or ("group" if "group" in own["kind"] else "point")
-        return cls(**{**own, "columns": tuple(own["columns"]), "unit": unit, "apart": tuple(own.get("apart", ()))})
+        settings = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        if settings.get("reading") is not None:
+            reading = {**settings["reading"], "missing": tuple(settings["reading"]["missing"])}
+            settings["reading"] = Reading(source="", format="frame", **reading)
+        unit = settings.get("unit") or ("group" if "group" in settings["kind"] else "point")
+        return cls(
+            **{
+                **settings,
+                "columns": tuple(settings["columns"]),
+                "unit": unit,
+                "apart": tuple(settings.get("apart", ())),
+            }
+        )
 
 
 _READ = ("decimal", "missing", "kinds", "parsers")
@@ -210,14 +217,14 @@ def choose_seal(
     fraction = choose_sealed_fraction(rows) if share is None else share
     if fraction == 0:
         return None, "No rows are sealed: the setting says so."
-    first = Seal(kind, columns, fraction, 0)
+    template = Seal(kind, columns, fraction, 0)
     if kind in ("time", "group_time"):
         cut = None if time is None else _find_cut(time, fraction)
         if cut is None:
             return None, "No rows are sealed: all rows have the same time."
-        first = replace(first, cut=cut)
+        template = replace(template, cut=cut)
     salts = [n for n in range(SALTS) if n not in used] if salt is None else [salt]
-    seals = [first] if kind == "time" else [replace(first, salt=one) for one in salts]
+    seals = [template] if kind == "time" else [replace(template, salt=salt) for salt in salts]
     codes = np.zeros(rows, np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
     shares = np.bincount(codes) / max(1, rows)
     best = min(
@@ -230,9 +237,9 @@ def choose_seal(
         default=None,
     )
     if best is None:
-        least = f"{LEAST_ROWS} rows" + (f" of {LEAST_GROUPS} groups" if "group" in kind else "")
-        why = f"a seal needs {least}, and {100 * fraction:g} % of {rows:,} rows do not give them"
-        return None, f"No rows are sealed: {why}."
+        minimum = f"{LEAST_ROWS} rows" + (f" of {LEAST_GROUPS} groups" if "group" in kind else "")
+        reason = f"a seal needs {minimum}, and {100 * fraction:g} % of {rows:,} rows do not give them"
+        return None, f"No rows are sealed: {reason}."
     size = int(mark_sealed_rows(best[1], keys, time).sum())
     return best[1], f"{size} of {rows} rows are sealed."
 
@@ -248,8 +255,8 @@ def _measure_distance(
         return None
     if size < LEAST_ROWS or ("group" in seal.kind and len(np.unique(keys[sealed])) < LEAST_GROUPS):
         return None
-    own = np.bincount(codes[sealed], minlength=len(shares)) / size
-    return float(((own - shares) ** 2 / shares).sum())
+    sealed_shares = np.bincount(codes[sealed], minlength=len(shares)) / size
+    return float(((sealed_shares - shares) ** 2 / shares).sum())
 
 
 def _find_cut(time: np.ndarray, fraction: float) -> float | int | None:
@@ -273,13 +280,13 @@ def mark_sealed_rows(seal: Seal, keys: np.ndarray, time: np.ndarray | None = Non
     In a grouped and time-ordered plan, of the latest window all groups that are new in it and a drawn quarter of the
     others: were all sealed, groups that are there throughout would leave no rows to work with.
     """
-    drawn = mix_bits(keys ^ mix_bits(np.full(1, digest_values("seal", seal.salt), np.uint64)))
+    hashes = mix_bits(keys ^ mix_bits(np.full(1, digest_values("seal", seal.salt), np.uint64)))
     if seal.cut is None or time is None:
-        return drawn < np.uint64(min(seal.fraction, 1 - 2**-53) * 2.0**64)
+        return hashes < np.uint64(min(seal.fraction, 1 - 2**-53) * 2.0**64)
     window = time >= seal.cut
     if seal.kind == "time":
         return window
-    return window & ((drawn < np.uint64(2**62)) | ~np.isin(keys, keys[~window]))
+    return window & ((hashes < np.uint64(2**62)) | ~np.isin(keys, keys[~window]))
 
 
 def mark_work_rows(
@@ -297,7 +304,7 @@ def mark_work_rows(
         return work
     work &= time < time[sealed].min()
     work &= True if known is None else time <= known[sealed].min()
-    before = np.sort(time[time < time[sealed].min()])
-    if gap and len(before):
-        work &= time < before[max(0, len(before) - gap)]
+    earlier = np.sort(time[time < time[sealed].min()])
+    if gap and len(earlier):
+        work &= time < earlier[max(0, len(earlier) - gap)]
     return work

@@ -52,9 +52,9 @@ def choose_row_key(table: Table) -> Key:
             return Key(frame, make_key_reading(table.reading, dict.fromkeys(map(str, frame.columns), kind)))
     # Those whose kind nobody gave are left out before.
     pinned = table.features[[c for c in table.reading.pinned if c in table.features.columns]]
-    same = {*find_constant_columns(pinned)} if len(pinned.columns) < len(table.features.columns) else set()
-    own = {c: kind for c, kind in table.kinds.items() if c not in same}
-    return Key(table.features[[*own]] if same else table.features, make_key_reading(table.reading, own))
+    constants = {*find_constant_columns(pinned)} if len(pinned.columns) < len(table.features.columns) else set()
+    kinds = {c: kind for c, kind in table.kinds.items() if c not in constants}
+    return Key(table.features[[*kinds]] if constants else table.features, make_key_reading(table.reading, kinds))
 
 
 def list_key_parts(seal: Seal) -> tuple[str, ...]:
@@ -70,15 +70,15 @@ def list_key_parts(seal: Seal) -> tuple[str, ...]:
 # --- The seal that a name has ----------------------------------------------------------------------------------------
 
 
-def restore_seal(kept: Mapping[str, Any], table: Table, run: Run) -> tuple[Seal | None, str]:
+def restore_seal(record: Mapping[str, Any], table: Table, run: Run) -> tuple[Seal | None, str]:
     """The seal that was kept; or None and why a new one is drawn, where the run asks for that. InputError where it
     can't be kept and none is asked for."""
-    seal = Seal.from_json(kept)
-    why = _explain_hindrance(seal, table, run)
+    seal = Seal.from_json(record)
+    reason = _explain_hindrance(seal, table, run)
     if run.split.new_seal:
-        return None, why or ASKED
-    if why:
-        raise _make_seal_error(why)
+        return None, reason or ASKED
+    if reason:
+        raise _make_seal_error(reason)
     if seal.reading is None or (table.key is not None and table.key.lacks):
         # One that an earlier version drew, or a time plan's: from now on as this table's columns are read.
         key = choose_row_key(table)
@@ -89,7 +89,7 @@ def restore_seal(kept: Mapping[str, Any], table: Table, run: Run) -> tuple[Seal 
 
 def _explain_hindrance(seal: Seal, table: Table, run: Run) -> str:
     """Why the seal can't be kept, as a part of a sentence; empty where it can."""
-    asked, split = run.split.sealed, run.split
+    share, split = run.split.sealed, run.split
     kind = find_split_kind(table)
     if table.key is not None and table.key.lacks and kind != "time":  # a time plan seals by the time alone
         return table.key.lacks
@@ -101,19 +101,21 @@ def _explain_hindrance(seal: Seal, table: Table, run: Run) -> str:
         return f"rows were sealed by the time {seal.time}, and are to be divided by {split.time}"
     dates = table.time is not None and table.time.dtype.kind == "i"
     if table.time is not None and seal.cut is not None and isinstance(seal.cut, float) == dates:
-        read = ("numbers", "dates")
-        return f"the time {split.time} was read as {read[not dates]} when rows were sealed, and is now as {read[dates]}"
-    if asked is not None and not isclose(asked, seal.fraction, rel_tol=1e-6):
-        return f"{100 * asked:g} % of the rows are to be sealed (--sealed), and it seals {100 * seal.fraction:g} %"
+        kinds = ("numbers", "dates")
+        return (
+            f"the time {split.time} was read as {kinds[not dates]} when rows were sealed, and is now as {kinds[dates]}"
+        )
+    if share is not None and not isclose(share, seal.fraction, rel_tol=1e-6):
+        return f"{100 * share:g} % of the rows are to be sealed (--sealed), and it seals {100 * seal.fraction:g} %"
     if split.salt not in (None, seal.salt) and seal.kind != "time":
         return f"rows are to be drawn by the salt {split.salt} (--salt), and were drawn by {seal.salt}"
     return ""
 
 
-def _make_seal_error(why: str) -> InputError:
+def _make_seal_error(cause: str) -> InputError:
     """The error where a seal can't be kept."""
     return InputError(
-        f"What this name has sealed can't stay sealed: {why}. Leave that as it was when the seal was drawn, or train "
+        f"What this name has sealed can't stay sealed: {cause}. Leave that as it was when the seal was drawn, or train "
         "under another name (--name), or draw a new seal (--new-seal): that is written down with its reason, and what "
         "the gate counts begins anew."
     )
@@ -122,40 +124,40 @@ def _make_seal_error(why: str) -> InputError:
 def restore_unit(seal: Seal, table: Table, run: Run) -> tuple[UnitDecision, tuple[Finding, ...]]:
     """What rows are divided by under that seal, whatever would be decided today, and a word where that is otherwise.
     InputError where the user wants it otherwise."""
-    found = decide_unit(table, run)
+    decision = decide_unit(table, run)
     if seal.kind == "time":  # its seal knows no units
-        return found, ()
-    kept = replace(found, unit=seal.unit, cut=seal.apart)
-    if seal.unit == found.unit or len(np.unique(make_point_keys(table))) == table.rows:
-        return kept, ()
+        return decision, ()
+    sealed_decision = replace(decision, unit=seal.unit, cut=seal.apart)
+    if seal.unit == decision.unit or len(np.unique(make_point_keys(table))) == table.rows:
+        return sealed_decision, ()
     if run.split.copies != "auto" and not seal.by_name:
         raise _make_seal_error(f"rows with equal features {_UNITS[seal.unit]} in it, and are not to (split.copies)")
-    said = (
+    sentence = (
         f"Rows with equal features {_UNITS[seal.unit]} in the seal of this name, and so in all parts. By today's rows "
-        f"they would {_UNITS[found.unit]}: {found.reason}. --new-seal decides anew."
+        f"they would {_UNITS[decision.unit]}: {decision.reason}. --new-seal decides anew."
     )
-    return replace(kept, reason="so this name's seal was drawn"), (Finding("seal", "warn", said),)
+    return replace(sealed_decision, reason="so this name's seal was drawn"), (Finding("seal", "warn", sentence),)
 
 
-def apply_seal(seal: Seal, kept: Mapping[str, Any], table: Table, row_keys: np.ndarray) -> TableSeal:
+def apply_seal(seal: Seal, record: Mapping[str, Any], table: Table, row_keys: np.ndarray) -> TableSeal:
     """The seal that the name has, over a later table."""
-    now = renew_seal(seal, table.time)
-    settings = {"drawn": None, **kept, **now.as_json()}
+    current = renew_seal(seal, table.time)
+    settings = {"drawn": None, **record, **current.as_json()}
     if not seal.fraction:
         return TableSeal(None, settings, (), _explain_untested("No rows are sealed: so this name's seal was drawn."))
-    count = int(mark_sealed_rows(now, row_keys, table.time).sum())
+    count = int(mark_sealed_rows(current, row_keys, table.time).sum())
     note = "" if count else _explain_untested("None of these rows is sealed by the seal of this name.")
-    return TableSeal(now, settings, (_make_sealed_finding(count, table.rows),), note)
+    return TableSeal(current, settings, (_make_sealed_finding(count, table.rows),), note)
 
 
 # --- A new seal ------------------------------------------------------------------------------------------------------
 
 
 def make_seal_template(
-    run: Run, plan: SplitPlan, repeats: UnitDecision, key: Key, kept: Mapping[str, Any] | None
+    run: Run, plan: SplitPlan, repeats: UnitDecision, key: Key, record: Mapping[str, Any] | None
 ) -> Seal:
     """A new seal of which all but the share, the salt and the cut is known."""
-    number = 1 if kept is None else kept.get("number", 1) + 1
+    number = 1 if record is None else record.get("number", 1) + 1
     columns = tuple(map(str, key.columns.columns))
     return Seal(
         plan.kind, columns, 0.0, 0, unit=repeats.unit, apart=repeats.cut, reading=key.reading, time=run.split.time,
@@ -164,37 +166,41 @@ def make_seal_template(
 
 
 def draw_seal(
-    like: Seal, table: Table, run: Run, strata: np.ndarray | None, row_keys: np.ndarray,
-    kept: Mapping[str, Any] | None, why: str,
+    template: Seal, table: Table, run: Run, strata: np.ndarray | None, row_keys: np.ndarray,
+    record: Mapping[str, Any] | None, why: str,
 ) -> TableSeal:  # fmt: skip
-    """A new seal like that; `kept` is the one that it replaces, and `why`."""
-    used = () if kept is None else [kept["salt"], *(one["salt"] for one in kept.get("earlier", ()))]
+    """A new seal like that; `record` is the one that it replaces, and `why`."""
+    salts = () if record is None else [record["salt"], *(seal["salt"] for seal in record.get("earlier", ()))]
     salt, share = run.split.salt, run.split.sealed
-    seal, sentence = choose_seal(row_keys, strata, like.kind, like.columns, share, table.time, salt, used)
+    seal, sentence = choose_seal(row_keys, strata, template.kind, template.columns, share, table.time, salt, salts)
     if seal is None and salt is not None:
         raise InputError(f"With split.salt {salt} too few rows or too many would be sealed: take another, 0 to 99.")
-    if seal is None and kept is not None and share != 0:
+    if seal is None and record is not None and share != 0:
         raise InputError(f"No new seal can be drawn. {sentence}")
-    whole = like if seal is None else replace(like, fraction=seal.fraction, salt=seal.salt, cut=seal.cut)
-    settings = {**whole.as_json(), "why": why if kept is not None else FIRST, "earlier": _list_earlier_seals(kept)}
-    told = () if kept is None else (_make_new_seal_finding(whole, why),)
+    new_seal = template if seal is None else replace(template, fraction=seal.fraction, salt=seal.salt, cut=seal.cut)
+    settings = {
+        **new_seal.as_json(),
+        "why": why if record is not None else FIRST,
+        "earlier": _list_earlier_seals(record),
+    }
+    findings = () if record is None else (_make_new_seal_finding(new_seal, why),)
     if seal is None:
-        return TableSeal(None, settings if kept is not None else None, told, _explain_untested(sentence))
-    count = int(mark_sealed_rows(whole, row_keys, table.time).sum())
-    return TableSeal(whole, settings, (_make_sealed_finding(count, table.rows), *told))
+        return TableSeal(None, settings if record is not None else None, findings, _explain_untested(sentence))
+    count = int(mark_sealed_rows(new_seal, row_keys, table.time).sum())
+    return TableSeal(new_seal, settings, (_make_sealed_finding(count, table.rows), *findings))
 
 
-def _list_earlier_seals(kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _list_earlier_seals(record: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """The seals that came before, the oldest first, without how they were read."""
-    if kept is None:
+    if record is None:
         return []
-    last = {name: kept.get(name) for name in _HELD} | {"number": kept.get("number", 1)}
-    return [*kept.get("earlier", ()), {**last, "columns": join_names(kept["columns"])}]
+    latest = {name: record.get(name) for name in _HELD} | {"number": record.get("number", 1)}
+    return [*record.get("earlier", ()), {**latest, "columns": join_names(record["columns"])}]
 
 
-def _make_new_seal_finding(seal: Seal, why: str) -> Finding:
-    said = f"A new seal is drawn, number {seal.number} of this name: {why}. Rows that were sealed may train now."
-    return Finding("seal", "warn", said)
+def _make_new_seal_finding(seal: Seal, reason: str) -> Finding:
+    sentence = f"A new seal is drawn, number {seal.number} of this name: {reason}. Rows that were sealed may train now."
+    return Finding("seal", "warn", sentence)
 
 
 def _make_sealed_finding(count: int, rows: int) -> Finding:
@@ -205,10 +211,10 @@ def _explain_untested(sentence: str) -> str:
     return f"{sentence} So there is no test score and no agreement."
 
 
-def is_same_seal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def is_same_seal(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Whether both are the same seal, whatever has moved with time."""
     return all(
-        _to_plain_value(one, name) == _to_plain_value(other, name)
+        _to_plain_value(first, name) == _to_plain_value(second, name)
         for name in ("number", "kind", "columns", "fraction", "salt")
     )
 

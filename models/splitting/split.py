@@ -71,8 +71,8 @@ class SplitPlan:
             pairs = list(_walk_forward(self, rows, count, salt))
         else:
             count = self.most_folds(rows, count)[0]
-            held = _assign_folds(self, rows, count, salt) if count else rows
-            pairs = [(rows[held != k], rows[held == k]) for k in range(count)]
+            assignment = _assign_folds(self, rows, count, salt) if count else rows
+            pairs = [(rows[assignment != k], rows[assignment == k]) for k in range(count)]
         if not pairs:
             raise UndividedRowsError(f"{len(rows):,} rows can't be divided by {self._wall(rows)}.")
         return pairs
@@ -84,8 +84,8 @@ class SplitPlan:
         if self.time is not None:
             pairs = list(_walk_forward(self, rows, 1, salt, share))
             return pairs[0] if pairs else (rows, rows[:0])
-        held = _assign_folds(self, rows, max(2, round(1 / share)), salt)
-        judged = _choose_held_out(self, rows, held, share)
+        assignment = _assign_folds(self, rows, max(2, round(1 / share)), salt)
+        judged = _choose_held_out(self, rows, assignment, share)
         return rows[~judged], rows[judged]
 
     def most_folds(self, rows: Rows, wanted: int) -> tuple[int, tuple[int, ...]]:
@@ -153,18 +153,18 @@ class _KeyedRows:
         size = np.bincount(key, minlength=len(distinct))
         strata = np.zeros(len(rows), np.int64) if plan.strata is None else plan.strata[rows]
         classes, stratum = np.unique(strata, return_inverse=True)
-        owner, held = np.divmod(np.unique(key * len(classes) + stratum), len(classes))
-        counts = np.bincount(held, minlength=len(classes))
-        order = np.lexsort((held, counts[held], owner))
-        rarest = held[order[np.unique(owner, return_index=True)[1]]]
+        owner, pair_strata = np.divmod(np.unique(key * len(classes) + stratum), len(classes))
+        counts = np.bincount(pair_strata, minlength=len(classes))
+        order = np.lexsort((pair_strata, counts[pair_strata], owner))
+        rarest = pair_strata[order[np.unique(owner, return_index=True)[1]]]
         rare, always = np.zeros(len(classes), bool), np.zeros(len(distinct), bool)
         for least in (LEAST, 2) if plan.labels and plan.strata is not None else ():
             scarce = counts < least
-            kept = np.isin(np.arange(len(distinct)), owner[scarce[held]])
+            train_keys = np.isin(np.arange(len(distinct)), owner[scarce[pair_strata]])
             several = least == 2 or (~scarce).sum() >= min(2, len(classes))
             # Large groups that hold a few rows of a rare class each: were all kept back, nothing would be judged.
-            if several and kept.sum() * 2 <= len(distinct):
-                rare, always = scarce, kept
+            if several and train_keys.sum() * 2 <= len(distinct):
+                rare, always = scarce, train_keys
                 break
         return _KeyedRows(key, size, stratum, rarest, classes, counts, rare, always, len(owner) > len(size))
 
@@ -173,24 +173,24 @@ def _assign_folds(plan: SplitPlan, rows: Rows, count: int, salt: tuple[object, .
     """The fold that judges each row; -1 for rows that always train."""
     part = _KeyedRows.of(plan, rows)
     noise = _draw_noise(plan, len(part.size), salt)
-    held = np.full(len(part.size), -1)
+    assignment = np.full(len(part.size), -1)
     if plan.kind == "group":
-        _spread_groups(part, noise, count, held)
+        _spread_groups(part, noise, count, assignment)
     else:
         order = np.lexsort((noise, -part.size, part.rarest))
-        _deal_keys(order[~part.always[order]], count, held)
+        _deal_keys(order[~part.always[order]], count, assignment)
     if part.mixed:
-        _mend_folds(part, held, count)
-    return held[part.key]
+        _mend_folds(part, assignment, count)
+    return assignment[part.key]
 
 
-def _deal_keys(order: np.ndarray, count: int, held: np.ndarray) -> None:
+def _deal_keys(order: np.ndarray, count: int, assignment: np.ndarray) -> None:
     """Deals the keys in turn. Since the deal goes on from stratum to stratum, folds differ by one key in each stratum
     and by one in all."""
-    held[order] = np.arange(len(order)) % max(1, count)
+    assignment[order] = np.arange(len(order)) % max(1, count)
 
 
-def _spread_groups(part: _KeyedRows, noise: np.ndarray, count: int, held: np.ndarray) -> None:
+def _spread_groups(part: _KeyedRows, noise: np.ndarray, count: int, assignment: np.ndarray) -> None:
     """Places groups, the largest first, where they add least to the sum of squared class shares and sizes, as
     scikit-learn's StratifiedGroupKFold does in spirit."""
     width, table = len(part.classes), _count_by_key(part)
@@ -202,9 +202,9 @@ def _spread_groups(part: _KeyedRows, noise: np.ndarray, count: int, held: np.nda
     for group in order[:_GREEDY]:
         fold = int(np.argmin(load @ shares[group]))
         load[fold] += shares[group]
-        held[group] = fold
+        assignment[group] = fold
     rest = order[_GREEDY:]
-    _deal_keys(rest[np.lexsort((noise[rest], -part.size[rest], part.rarest[rest]))], count, held)
+    _deal_keys(rest[np.lexsort((noise[rest], -part.size[rest], part.rarest[rest]))], count, assignment)
 
 
 def _count_by_key(part: _KeyedRows) -> np.ndarray:
@@ -213,25 +213,25 @@ def _count_by_key(part: _KeyedRows) -> np.ndarray:
     return np.bincount(part.key * width + part.stratum, minlength=len(part.size) * width).reshape(-1, width)
 
 
-def _mend_folds(part: _KeyedRows, held: np.ndarray, count: int) -> None:
+def _mend_folds(part: _KeyedRows, assignment: np.ndarray, count: int) -> None:
     """Moves one key of each class whose keys all fell into one fold, so that every training part has the class."""
     table = _count_by_key(part)
     for c in np.flatnonzero(~part.rare & (part.counts >= 2)):
         owners = np.flatnonzero(table[:, c])
-        folds = np.unique(held[owners])
+        folds = np.unique(assignment[owners])
         if len(folds) == 1 and folds[0] >= 0 and count > 1:
-            held[owners[np.argmin(part.size[owners])]] = (folds[0] + 1) % count
+            assignment[owners[np.argmin(part.size[owners])]] = (folds[0] + 1) % count
 
 
-def _choose_held_out(plan: SplitPlan, rows: Rows, held: np.ndarray, share: float) -> np.ndarray:
+def _choose_held_out(plan: SplitPlan, rows: Rows, assignment: np.ndarray, share: float) -> np.ndarray:
     """The rows of that part which has most of the classes and is nearest to the share; none if all rows are one."""
-    parts = np.unique(held[held >= 0])
-    if len(parts) == 0 or len(np.unique(held)) < 2:
+    parts = np.unique(assignment[assignment >= 0])
+    if len(parts) == 0 or len(np.unique(assignment)) < 2:
         return np.zeros(len(rows), bool)
-    strata = held * 0 if plan.strata is None else plan.strata[rows]
-    sizes = {k: ((held == k).sum(), len(np.unique(strata[held == k]))) for k in parts}
+    strata = assignment * 0 if plan.strata is None else plan.strata[rows]
+    sizes = {k: ((assignment == k).sum(), len(np.unique(strata[assignment == k]))) for k in parts}
     best = min(parts, key=lambda k: (-sizes[k][1], abs(sizes[k][0] - share * len(rows))))
-    return held == best
+    return assignment == best
 
 
 # --- Time plans ------------------------------------------------------------------------------------------------------
@@ -255,9 +255,9 @@ def _walk_forward(
     starts = _find_window_starts(times, count, plan.gap, known, share)
     ends = [*starts[1:], len(ordered)]
     for turn, (start, end) in enumerate(zip(starts, ends, strict=False)):
-        before = np.searchsorted(times, times[start - plan.gap]) if plan.gap else start
-        before = before if known is None else min(before, np.searchsorted(times, known[start], "right"))
-        train, judge = ordered[:before], ordered[start:end]
+        cut = np.searchsorted(times, times[start - plan.gap]) if plan.gap else start
+        cut = cut if known is None else min(cut, np.searchsorted(times, known[start], "right"))
+        train, judge = ordered[:cut], ordered[start:end]
         if plan.kind == "group_time":
             judge = _take_window_rows(plan, train, judge, turn, max(count, _SLICES), salt)
         train = train[~np.isin(plan.keys[train], plan.keys[judge])]
@@ -276,10 +276,10 @@ def _find_window_starts(
     if not len(begins):
         return []
     size = len(times)
-    wanted = np.array([size * (1 - share)]) if share else size * np.arange(2, count + 2) / (count + 2)
-    right = np.searchsorted(begins, wanted).clip(0, len(begins) - 1)
+    targets = np.array([size * (1 - share)]) if share else size * np.arange(2, count + 2) / (count + 2)
+    right = np.searchsorted(begins, targets).clip(0, len(begins) - 1)
     left = (right - 1).clip(0)
-    nearest = np.where(wanted - begins[left] <= begins[right] - wanted, left, right)
+    nearest = np.where(targets - begins[left] <= begins[right] - targets, left, right)
     return [int(begins[i]) for i in np.unique(nearest)]
 
 
@@ -316,19 +316,19 @@ def make_split_plan(
     plan = SplitPlan(
         find_split_kind(table), codes, strata, table.time, gap, run.seed, table.task != "regression", known
     )
-    found = (_check_plan(plan, run), finding, _check_gap(table, run), _find_rare_classes(plan, table, run))
-    return plan, tuple(f for f in found if f is not None)
+    findings = (_check_plan(plan, run), finding, _check_gap(table, run), _find_rare_classes(plan, table, run))
+    return plan, tuple(f for f in findings if f is not None)
 
 
 def _check_gap(table: Table, run: Run) -> Finding | None:
     """A warning where targets that nobody knows yet, a horizon ahead, are trained on all the same."""
     if table.known is None or run.split.gap != 0:
         return None
-    said = (
+    sentence = (
         "Rows train whose targets are not known yet when a row is forecast (split.gap is 0): scores look better than "
         "forecasts in use will be. Leave split.gap empty for the gap that the horizon asks for."
     )
-    return Finding("gap", "warn", said)
+    return Finding("gap", "warn", sentence)
 
 
 def find_split_kind(table: Table) -> Kind:
@@ -344,9 +344,9 @@ def _cut_into_fifths(target: np.ndarray) -> np.ndarray:
 
 def _encode_groups(group: np.ndarray) -> np.ndarray:
     """Group codes; a row without one (negative) is a group of its own."""
-    alone = group < 0
+    singles = group < 0
     codes = group.astype(np.int64)
-    codes[alone] = codes.max(initial=0) + 1 + np.arange(alone.sum())
+    codes[singles] = codes.max(initial=0) + 1 + np.arange(singles.sum())
     return codes
 
 
@@ -356,12 +356,12 @@ def _check_copies(codes: np.ndarray, repeats: UnitDecision) -> Finding | None:
         return Finding("copies", "pass", f"Rows with equal features count as separate observations: {repeats.reason}.")
     if len(np.unique(codes)) == len(codes):
         return None
-    said = "Rows with equal features, whatever their targets, stay together on one side of every split"
-    return Finding("copies", "pass", f"{said}: {repeats.reason}.")
+    sentence = "Rows with equal features, whatever their targets, stay together on one side of every split"
+    return Finding("copies", "pass", f"{sentence}: {repeats.reason}.")
 
 
 def _check_plan(plan: SplitPlan, run: Run) -> Finding:
-    said = {
+    sentences = {
         "random": "Rows are divided at random, with about the same share of each class (or of low and high targets) in "
         "every part.",
         "group": f"Rows are divided by {run.split.group!r}: no group is on both sides of a split.",
@@ -374,7 +374,7 @@ def _check_plan(plan: SplitPlan, run: Run) -> Finding:
     if plan.kind in ("group", "group_time") and groups < 3:
         message = f"{run.split.group!r} has {groups} groups; at least 3 are needed to train, to choose and to judge."
         return Finding("split_plan", "stop", message, (str(run.split.group),))
-    return Finding("split_plan", "pass", said[plan.kind])
+    return Finding("split_plan", "pass", sentences[plan.kind])
 
 
 def _find_rare_classes(plan: SplitPlan, table: Table, run: Run) -> Finding | None:
@@ -384,8 +384,8 @@ def _find_rare_classes(plan: SplitPlan, table: Table, run: Run) -> Finding | Non
     if not rare:
         return None
     unit = "groups" if plan.kind == "group" else "rows"
-    named = join_names(table.classes[c] for c in rare)
-    message = f"These classes have too few {unit} to be judged, so they only train: {named}."
+    labels = join_names(table.classes[c] for c in rare)
+    message = f"These classes have too few {unit} to be judged, so they only train: {labels}."
     return Finding("rare_classes", "warn", message)
 
 
@@ -417,8 +417,8 @@ def build_folds(plan: SplitPlan, work_rows: Rows, outer: int, inner: int, with_a
 
 
 def _build_fold(plan: SplitPlan, name: str, train: Rows, judge: Rows, inner: int) -> Fold:
-    one = inner == 1
-    pairs = [plan.holdout(train, INNER_SHARE, name)] if one else plan.folds(train, inner, "inner", name)
+    single = inner == 1
+    pairs = [plan.holdout(train, INNER_SHARE, name)] if single else plan.folds(train, inner, "inner", name)
     if not len(pairs[0][1]):
         raise UndividedRowsError(f"Fold {name} has {len(train):,} training rows, which can't be divided any further.")
     stops = [_split_stop_rows(plan, part, name, j) for j, (part, _) in enumerate(pairs)]

@@ -86,15 +86,15 @@ class Study:
         view = self._batch()
         proposals = list(self.strategy.plan(view))
         if len(self.told) == 1:
-            told = zip(proposals, self.initial, strict=False)
+            pairs = zip(proposals, self.initial, strict=False)
             begin = {"share": 1.0, "parent": None, "goes_on": False}
-            proposals[: len(self.initial)] = [replace(proposal, params=params, **begin) for proposal, params in told]
+            proposals[: len(self.initial)] = [replace(proposal, params=params, **begin) for proposal, params in pairs]
         return self._asked(_limit_batch(proposals[:BATCH], most), view)
 
     @cached_property
     def settled(self) -> bool:
         """Whether the user fixed every choice that there was, so that the default is the only configuration."""
-        return all(one.single() for one in list_distributions(self.family, self._view.shape).values())
+        return all(distribution.single() for distribution in list_distributions(self.family, self._view.shape).values())
 
     def _batch(self) -> View:
         batch = (len(self.told) + BATCH - 1) // BATCH
@@ -105,35 +105,35 @@ class Study:
     def _asked(self, proposals: Sequence[Proposal], view: View) -> list[Trial]:
         # Made anew from what was told: a resumed search can know no more and no less than one that went on.
         self._study = optuna.create_study(directions=view.directions, sampler=self.strategy.sampler(view))
-        shown = self.told if self.strategy.stopped else [_as_complete(trial) for trial in self.told]
-        self._study.add_trials([to_optuna(trial, self.goal) for trial in shown])
+        trials = self.told if self.strategy.stopped else [_as_complete(trial) for trial in self.told]
+        self._study.add_trials([to_optuna(trial, self.goal) for trial in trials])
         for proposal in proposals:
             self._study.enqueue_trial(dict(proposal.params))
         return [self._named(proposal, view) for proposal in proposals]
 
     def _named(self, proposal: Proposal, view: View) -> Trial:
-        asked = self._study.ask()
-        config = self._composed(proposal, suggest_configuration(self.family, asked, view.shape))
-        kept = self._study.get_trials(deepcopy=False)[asked.number].system_attrs
+        trial = self._study.ask()
+        config = self._composed(proposal, suggest_configuration(self.family, trial, view.shape))
+        marks = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
         return Trial(
-            asked.number, asked.params, config, share=proposal.share, parent=proposal.parent, goes_on=proposal.goes_on,
-            gradient={} if proposal.gradient else None, distributions=asked.distributions,
-            marks={name: mark for name, mark in kept.items() if name != "fixed_params"},
+            trial.number, trial.params, config, share=proposal.share, parent=proposal.parent, goes_on=proposal.goes_on,
+            gradient={} if proposal.gradient else None, distributions=trial.distributions,
+            marks={name: mark for name, mark in marks.items() if name != "fixed_params"},
         )  # fmt: skip
 
     def _composed(self, proposal: Proposal, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration with the schedule of those that it goes on from and its own step, where it is one."""
         if proposal.rounds is None:
             return config
-        before = next((t.config for t in self.told if proposal.goes_on and t.number == proposal.parent), None)
-        return extend_schedule(self.family, config, proposal.rounds, before)
+        parent_config = next((t.config for t in self.told if proposal.goes_on and t.number == proposal.parent), None)
+        return extend_schedule(self.family, config, proposal.rounds, parent_config)
 
     def tell(self, batch: Sequence[Trial]) -> None:
         """Takes the finished trials of the batch asked last, in order of their numbers."""
         self.told += sorted(batch, key=lambda t: t.number)
 
     def recall(self, trials: Sequence[Trial]) -> None:
-        """Takes trials told in an earlier session, as if they had been asked and told here."""
+        """Takes trials told in an earlier attempt, as if they had been asked and told here."""
         self.told += trials
 
 

@@ -37,17 +37,17 @@ class WarmStart:
 
 def explain_misfit(family: Family, shape: Shape, params: Mapping[str, Any]) -> str:
     """Why these params are no configuration of the family for a table of this shape; empty where they are one."""
-    asked = FixedTrial(dict(params))
+    trial = FixedTrial(dict(params))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a value out of range is told below
-            suggest_configuration(family, asked, shape)
+            suggest_configuration(family, trial, shape)
     except ValueError as error:
         return str(error)
-    gone = [name for name in params if name not in asked.distributions]
-    if gone:
-        return f"there is no hyperparameter {gone[0]!r} any more"
-    out = [n for n, range_ in asked.distributions.items() if not range_._contains(range_.to_internal_repr(params[n]))]
+    missing = [name for name in params if name not in trial.distributions]
+    if missing:
+        return f"there is no hyperparameter {missing[0]!r} any more"
+    out = [n for n, range_ in trial.distributions.items() if not range_._contains(range_.to_internal_repr(params[n]))]
     return f"{out[0]} = {params[out[0]]} is out of range" if out else ""
 
 
@@ -66,14 +66,14 @@ def choose_initial_params(
         # A schedule's last settings alone are another configuration than the one that was scored.
         best = (goal or Goal(metric)).best([t for t in trials if "steps" not in t.config])
         if best is not None:
-            first = trials[0].inner
-            ahead = metric.gain(best.inner or 0.0) - metric.gain(first) if first is not None else 0.0
-            ranked.append((-ahead, fold, dict(best.params)))
-    found: list[dict[str, Any]] = []
+            baseline = trials[0].inner
+            margin = metric.gain(best.inner or 0.0) - metric.gain(baseline) if baseline is not None else 0.0
+            ranked.append((-margin, fold, dict(best.params)))
+    configurations: list[dict[str, Any]] = []
     for _, _, params in sorted(ranked, key=lambda r: r[:2]):
-        if params not in found and not params.items() <= dict(default).items():
-            found.append(params)
-    return tuple(found[:most])
+        if params not in configurations and not params.items() <= dict(default).items():
+            configurations.append(params)
+    return tuple(configurations[:most])
 
 
 def count_until_best(trials: Sequence[Trial], metric: Metric) -> tuple[int, float] | None:
@@ -81,10 +81,10 @@ def count_until_best(trials: Sequence[Trial], metric: Metric) -> tuple[int, floa
     best = find_best_trial(trials, metric)
     if best is None or best.inner is None:
         return None
-    wanted = metric.gain(best.inner) - NEAR * abs(best.inner)
+    threshold = metric.gain(best.inner) - NEAR * abs(best.inner)
     seconds = 0.0
     for count, trial in enumerate(trials, 1):
         seconds += trial.seconds
-        if trial.inner is not None and metric.gain(trial.inner) >= wanted:
+        if trial.inner is not None and metric.gain(trial.inner) >= threshold:
             return count, seconds
     return None

@@ -53,9 +53,9 @@ def mask_address(address: str) -> str:
     parts = _ADDRESS.fullmatch(address)
     if parts is None or _PLAIN.fullmatch(parts[3]):
         return address
-    before, scheme, rest = parts.groups()
-    shown = _show_address(scheme, rest) or _show_address(scheme, f"{HIDDEN}@{rest.rpartition('@')[2]}")
-    return before + (shown or scheme + HIDDEN)
+    prefix, scheme, rest = parts.groups()
+    masked = _show_address(scheme, rest) or _show_address(scheme, f"{HIDDEN}@{rest.rpartition('@')[2]}")
+    return prefix + (masked or scheme + HIDDEN)
 
 
 def mask_text(text: str) -> str:
@@ -86,25 +86,25 @@ def extract_passwords(address: str) -> set[str]:
         url = make_url(parts[2] + parts[3])
     except (ArgumentError, ValueError):
         return set()
-    named = [value for name, value in url.query.items() if re.search(_NAMES, name, re.I)]
-    found = {text for text in (url.password, *named) if isinstance(text, str)}
-    return {form for text in found for form in (text, percent(text, safe=""))}
+    options = [value for name, value in url.query.items() if re.search(_NAMES, name, re.I)]
+    passwords = {text for text in (url.password, *options) if isinstance(text, str)}
+    return {form for text in passwords for form in (text, percent(text, safe=""))}
 
 
 def _mask_pairs(text: str) -> str:
     return _LOGIN.sub(_mask_login, _PAIR.sub(rf"\1\2{HIDDEN}", text))
 
 
-def _mask_login(found: re.Match[str]) -> str:
-    kind, what = found.groups()
-    return f"{kind} {HIDDEN}" if kind == "Bearer" or _is_login(what) else found[0]
+def _mask_login(match: re.Match[str]) -> str:
+    kind, secret = match.groups()
+    return f"{kind} {HIDDEN}" if kind == "Bearer" or _is_login(secret) else match[0]
 
 
 def _is_login(text: str) -> bool:
     """Whether it is `name:password` in base64, as HTTP has it, and no word; the last signs may be cut off."""
     signs = re.sub(r"[^A-Za-z0-9+/]", "", text)
-    whole = signs[: len(signs) - (len(signs) % 4 == 1)]
-    name, colon, _ = b64decode(whole + "==").partition(b":")
+    body = signs[: len(signs) - (len(signs) % 4 == 1)]
+    name, colon, _ = b64decode(body + "==").partition(b":")
     with suppress(UnicodeDecodeError):
         return bool(colon) and name.decode().isprintable()
     return False
@@ -119,8 +119,8 @@ def _find_end(text: str, start: int) -> int:
     assert line is not None
     if "@" not in word[0] and "@" in line[0] and _BEGUN.match(line[0]):
         word = _WORD.match(text, start + line[0].rindex("@") + 1) or word
-    found = text[start : word.end()]
-    return start + len(found.rstrip(".,:;)}" if "[" in found else ".,:;)]}"))
+    address = text[start : word.end()]
+    return start + len(address.rstrip(".,:;)}" if "[" in address else ".,:;)]}"))
 
 
 def _show_address(scheme: str, rest: str) -> str:
@@ -150,8 +150,8 @@ def _show_user(url: URL) -> str | None:
         return None
     from sqlalchemy.dialects import __all__ as databases
 
-    known = url.get_backend_name() in (*databases, "postgres", "mariadb")
-    return url.username if known and url.password is None and ":" not in (url.username or "") else HIDDEN
+    is_database = url.get_backend_name() in (*databases, "postgres", "mariadb")
+    return url.username if is_database and url.password is None and ":" not in (url.username or "") else HIDDEN
 
 
 def _show_options(rest: str, url: URL) -> str:
@@ -161,9 +161,9 @@ def _show_options(rest: str, url: URL) -> str:
     return "&".join(map(_show_option, rest.rpartition("?")[2].split("&")))
 
 
-def _show_option(given: str) -> str:
-    name, sign, _ = given.partition("=")
-    return given if name.lower() in HARMLESS else f"{name}={HIDDEN}" if sign else HIDDEN
+def _show_option(option: str) -> str:
+    name, sign, _ = option.partition("=")
+    return option if name.lower() in HARMLESS else f"{name}={HIDDEN}" if sign else HIDDEN
 
 
 def _show_path(host: str, database: str) -> str:

@@ -28,31 +28,31 @@ LEAST = 1 / ETA**_MOST_DIVIDED
 """The least share of a trial that there is, on many rows."""
 
 
-def list_shares(known: Family, shape: Shape, inner: int | None = None) -> tuple[float, ...]:
+def list_shares(family: Family, shape: Shape, inner: int | None = None) -> tuple[float, ...]:
     """The shares of a trial that tell enough of it, the least first; the last is 1. What counts in folds alone, and
     small tables, have a third only; what counts in folds has no parts where one fold is more than a third of them."""
     times = int(math.log(max(1.0, shape.rows / _LEAST_ROWS), ETA) + 1e-9)
     by_folds = 0 if inner is not None and inner < ETA else 1
-    times = by_folds if known.fidelity == "folds" else min(_MOST_DIVIDED, max(1, times))
+    times = by_folds if family.fidelity == "folds" else min(_MOST_DIVIDED, max(1, times))
     return tuple(1 / ETA**n for n in range(times, -1, -1))
 
 
-def divide_share(known: Family, share: float, inner: int) -> tuple[int, float]:
+def divide_share(family: Family, share: float, inner: int) -> tuple[int, float]:
     """On how many of the inner folds a trial of this share is fitted, and the share of a fit on each of them."""
     count = min(inner, max(1, math.floor(share * inner + 1e-9)))
-    return count, 1.0 if known.fidelity == "folds" or share >= 1 else min(1.0, share * inner / count)
+    return count, 1.0 if family.fidelity == "folds" or share >= 1 else min(1.0, share * inner / count)
 
 
 def reduce_fit(
-    known: Family, config: Mapping[str, Any], part: TrainingData, share: float, seed: int
+    family: Family, config: Mapping[str, Any], part: TrainingData, share: float, seed: int
 ) -> tuple[Mapping[str, Any], TrainingData]:
     """The configuration and the training rows for this share of a fit, in rounds or in rows as the family declares.
 
     Rows for early stopping stay what they are, so rounds may end before their share is over; without such rows it is
     the family's share of what it takes then. Smaller shares of the rows are some of those of larger ones."""
-    if share >= 1 or known.fidelity == "folds":
+    if share >= 1 or family.fidelity == "folds":
         return config, part
-    if known.fidelity == "rounds":
+    if family.fidelity == "rounds":
         return config, replace(part, share=share)
     rows = np.flatnonzero(_choose_latest(part, share) if part.shape.time else _draw_rows(part, share, seed))
     weight = None if part.weight is None else part.weight[rows]
@@ -62,11 +62,11 @@ def reduce_fit(
 
 def _choose_latest(part: TrainingData, share: float) -> np.ndarray:
     """Which rows stay where they are in order of time: the latest, and of each class the latest two."""
-    kept = np.zeros(len(part.y), bool)
-    kept[-_count_rows(share, len(part.y)) :] = True
-    for one in _split_classes(part):
-        kept[np.flatnonzero(one)[-2:]] = True
-    return kept
+    mask = np.zeros(len(part.y), bool)
+    mask[-_count_rows(share, len(part.y)) :] = True
+    for members in _split_classes(part):
+        mask[np.flatnonzero(members)[-2:]] = True
+    return mask
 
 
 def _draw_rows(part: TrainingData, share: float, seed: int) -> np.ndarray:
@@ -74,11 +74,11 @@ def _draw_rows(part: TrainingData, share: float, seed: int) -> np.ndarray:
     come first until they hold its share."""
     units = np.arange(len(part.y)) if part.group is None else np.unique(part.group, return_inverse=True)[1]
     place = np.random.default_rng(seed).permutation(units.max() + 1)[units]
-    chosen = np.zeros(len(place), bool)
-    for one in _split_classes(part):
-        ranked = np.sort(place[one])
-        chosen[place[one & (place <= ranked[_count_rows(share, len(ranked)) - 1])]] = True
-    return chosen[place]
+    mask = np.zeros(len(place), bool)
+    for members in _split_classes(part):
+        ranked = np.sort(place[members])
+        mask[place[members & (place <= ranked[_count_rows(share, len(ranked)) - 1])]] = True
+    return mask[place]
 
 
 def _split_classes(part: TrainingData) -> list[np.ndarray]:

@@ -72,8 +72,8 @@ class Limit:
 
     def excess(self, value: float) -> float:
         """By how much, in shares of the bound, the value is on the wrong side; not above 0 where the limit is kept."""
-        over = self.objective.gain(self.bound) - self.objective.gain(value)
-        return over / max(abs(self.bound), 1e-9)
+        excess = self.objective.gain(self.bound) - self.objective.gain(value)
+        return excess / max(abs(self.bound), 1e-9)
 
     @property
     def words(self) -> str:
@@ -131,13 +131,13 @@ class Goal:
 
     def value(self, objective: Objective, inner: float | None, measures: Mapping[str, float]) -> float:
         """The value of an objective, or of a limit, the metric's own included; NaN where it was not measured."""
-        found = inner if objective.name == self.metric.name else measures.get(objective.name)
-        return math.nan if found is None else found
+        value = inner if objective.name == self.metric.name else measures.get(objective.name)
+        return math.nan if value is None else value
 
     def gains(self, trial: Trial) -> tuple[float, ...]:
         """The metric's and the objectives' values of a complete trial, greater is better."""
-        beside = (o.gain(self.value(o, trial.inner, trial.measures)) for o in self.beside)
-        return (self.metric.gain(math.nan if trial.inner is None else trial.inner), *beside)
+        gains = (o.gain(self.value(o, trial.inner, trial.measures)) for o in self.beside)
+        return (self.metric.gain(math.nan if trial.inner is None else trial.inner), *gains)
 
     def constraints(self, trial: Trial) -> dict[str, float]:
         """As Optuna has them: kept where not above 0; those that were measured."""
@@ -146,17 +146,17 @@ class Goal:
 
     def keeps(self, trial: Trial) -> bool:
         """Whether the trial keeps all limits."""
-        found = self.constraints(trial)
-        return len(found) == len(self.limits) and all(over <= 0 for over in found.values())
+        excesses = self.constraints(trial)
+        return len(excesses) == len(self.limits) and all(excess <= 0 for excess in excesses.values())
 
     def best(self, trials: Sequence[Trial], floor: float = -math.inf) -> Trial | None:
         """The complete trial that is picked among those that keep the limits; the earlier one where equal. Where there
         are several objectives only those count that have learned something, as long as there are such: guessing is
         quick, small and fair, and no model."""
-        kept = [t for t in self.complete(trials) if self.keeps(t)]
+        candidates = [t for t in self.complete(trials) if self.keeps(t)]
         if self.several:
-            return self._picked([t for t in kept if self.learned(t, floor)] or kept)
-        return max(kept, key=lambda t: (self.metric.gain(t.inner or 0.0), -t.number), default=None)
+            return self._picked([t for t in candidates if self.learned(t, floor)] or candidates)
+        return max(candidates, key=lambda t: (self.metric.gain(t.inner or 0.0), -t.number), default=None)
 
     def learned(self, trial: Trial, floor: float) -> bool:
         """Whether a complete trial's metric gains more than `floor`, what a constant prediction does, by more than the
@@ -165,8 +165,8 @@ class Goal:
 
     def complete(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials of which every value is there."""
-        found = [t for t in trials if t.inner is not None]
-        return [t for t in found if all(map(math.isfinite, self.gains(t)))]
+        candidates = [t for t in trials if t.inner is not None]
+        return [t for t in candidates if all(map(math.isfinite, self.gains(t)))]
 
     def _picked(self, trials: Sequence[Trial]) -> Trial | None:
         if not trials:
@@ -178,14 +178,14 @@ class Goal:
         None where the largest gain decides."""
         if not self.several:
             return None
-        beside = np.array([self.gains(t)[1:] for t in trials])
-        least = floor + np.array([_compute_standard_error(t) for t in trials])
+        other_gains = np.array([self.gains(t)[1:] for t in trials])
+        threshold = floor + np.array([_compute_standard_error(t) for t in trials])
 
         def choose(gains: np.ndarray) -> np.ndarray:
             rows = []
             for column in gains.T:
-                open_ = np.flatnonzero(column > least) if (column > least).any() else np.arange(len(column))
-                points = np.column_stack([column, beside])[open_]
+                open_ = np.flatnonzero(column > threshold) if (column > threshold).any() else np.arange(len(column))
+                points = np.column_stack([column, other_gains])[open_]
                 rows.append(open_[pick_point(points, self.importance, self.grains)])
             return np.array(rows)
 
@@ -211,19 +211,19 @@ class Goal:
 
     def over(self, trial: Trial) -> float:
         """By how much a trial is over the limits, all in all, in shares of them."""
-        return sum(max(0.0, over) for over in self.constraints(trial).values())
+        return sum(max(0.0, excess) for excess in self.constraints(trial).values())
 
     def ranked(self, families: Mapping[str, Sequence[Trial]], floor: float = -math.inf) -> list[str]:
         """The families in the order in which they would be picked, were those before not there; then those that keep
         no limit, the nearest first. Families without a complete trial are left out."""
-        left = {name: self.complete(trials) for name, trials in families.items()}
-        whose = {id(t): name for name, trials in left.items() for t in trials}
+        by_family = {name: self.complete(trials) for name, trials in families.items()}
+        owners = {id(t): name for name, trials in by_family.items() for t in trials}
         order: list[str] = []
         while (
-            best := self.best([t for n, trials in left.items() if n not in order for t in trials], floor)
+            best := self.best([t for n, trials in by_family.items() if n not in order for t in trials], floor)
         ) is not None:
-            order.append(whose[id(best)])
-        near = {n: nearest for n, trials in left.items() if n not in order and (nearest := self.nearest(trials))}
+            order.append(owners[id(best)])
+        near = {n: nearest for n, trials in by_family.items() if n not in order and (nearest := self.nearest(trials))}
         return order + sorted(near, key=lambda n: (self.over(near[n]), -self.metric.gain(near[n].inner or 0.0)))
 
     def fold(
@@ -232,12 +232,12 @@ class Goal:
         """The objective's metric and the rows as it judges them. `rows` are as the run's metric judges them, decisions
         made; `odds` are the predictions before these; `groups` the rows' subgroups."""
         assert objective.metric is not None
-        target, said, weight = rows
-        if objective.metric.needs == "label" and said.ndim == 2:
-            said = self.metric.decided(said)
-        told = said if objective.metric.needs == "label" else odds
-        both = target if objective.column is None else np.column_stack([target, groups])  # type: ignore[list-item]
-        return objective.metric, (both, told, weight)
+        target, decisions, weight = rows
+        if objective.metric.needs == "label" and decisions.ndim == 2:
+            decisions = self.metric.decided(decisions)
+        prediction = decisions if objective.metric.needs == "label" else odds
+        targets = target if objective.column is None else np.column_stack([target, groups])  # type: ignore[list-item]
+        return objective.metric, (targets, prediction, weight)
 
     @property
     def words(self) -> str:
@@ -245,18 +245,18 @@ class Goal:
         if not self.several:
             limits = join_names([limit.words for limit in self.limits], 20)
             return f"The best {self.metric.name} within the limits is picked: {limits}, of all members together."
-        kept = f"that keep {join_names([limit.words for limit in self.limits], 20)}" if self.limits else "tried"
+        condition = f"that keep {join_names([limit.words for limit in self.limits], 20)}" if self.limits else "tried"
         if self.rule == "limits":
-            return f"Of the configurations {kept} the one with the best {self.metric.name} is picked."
+            return f"Of the configurations {condition} the one with the best {self.metric.name} is picked."
         point = "The knee" if self.rule == "knee" else "The point"
-        whole = f"{point} of the Pareto front of {join_names([self.metric.name, *(o.name for o in self.beside)], 20)}"
+        subject = f"{point} of the Pareto front of {join_names([self.metric.name, *(o.name for o in self.beside)], 20)}"
         if self.rule == "knee":
-            how = ": the point farthest from the line between its ends"
+            rule = ": the point farthest from the line between its ends"
         else:
-            how = f" with the largest sum of {join_names([f'{w:g} x {name}' for name, w in self.weights.items()], 20)}"
-        within = f" Only configurations {kept} count." if self.limits else ""
+            rule = f" with the largest sum of {join_names([f'{w:g} x {name}' for name, w in self.weights.items()], 20)}"
+        within = f" Only configurations {condition} count." if self.limits else ""
         scale = "each objective scaled from 0 at its worst to 1 at its best value on the front"
-        return f"{whole} is picked{how}, {scale}.{within}"
+        return f"{subject} is picked{rule}, {scale}.{within}"
 
 
 def _compute_standard_error(trial: Trial) -> float:
@@ -268,19 +268,19 @@ def _compute_standard_error(trial: Trial) -> float:
 def mark_front(gains: np.ndarray) -> np.ndarray:
     """Which rows of (points, objectives) no other row dominates: is at least as good in all and better in one."""
     order = np.lexsort(-gains.T[::-1])  # who dominates a point comes before it
-    on = np.zeros(len(gains), dtype=bool)
+    mask = np.zeros(len(gains), dtype=bool)
     for place in order:
-        ahead = gains[on]
-        on[place] = not ((ahead >= gains[place]).all(axis=1) & (ahead > gains[place]).any(axis=1)).any()
-    return on
+        front = gains[mask]
+        mask[place] = not ((front >= gains[place]).all(axis=1) & (front > gains[place]).any(axis=1)).any()
+    return mask
 
 
 def scale_gains(gains: np.ndarray, grains: np.ndarray | float = 0.0) -> np.ndarray:
     """The points of a front, each objective from 0 at its worst to 1 at its best value among them. Where these differ
     by no more than the grain, a share of them, all are 0: scaling would make much of nothing."""
     low, high = gains.min(axis=0), gains.max(axis=0)
-    apart = high - low > grains * np.maximum(np.abs(low), np.abs(high))
-    return np.where(apart, (gains - low) / np.where(apart, high - low, 1.0), 0.0)
+    distinct = high - low > grains * np.maximum(np.abs(low), np.abs(high))
+    return np.where(distinct, (gains - low) / np.where(distinct, high - low, 1.0), 0.0)
 
 
 def pick_point(gains: np.ndarray, importance: np.ndarray, grains: np.ndarray | float = 0.0) -> int:
@@ -301,20 +301,20 @@ def pick_point(gains: np.ndarray, importance: np.ndarray, grains: np.ndarray | f
 
 def make_goal(metric: Metric, search: Search) -> Goal:
     """What the settings of a search ask for beside the metric; InputError for names that are no objectives."""
-    beside = tuple(make_objective(name, metric) for name in search.objectives)
+    objectives = tuple(make_objective(name, metric) for name in search.objectives)
     limits = tuple(Limit(make_objective(name, metric, own=True), bound) for name, bound in search.limits.items())
-    names = [metric.name, *(o.name for o in beside)]
+    names = [metric.name, *(o.name for o in objectives)]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{name} is asked for twice: the metric is an objective already, and each other once.")
-    rule = "knee" if search.pick is None and beside else search.pick or "limits"
+    rule = "knee" if search.pick is None and objectives else search.pick or "limits"
     if isinstance(rule, str):
-        return Goal(metric, beside, limits, rule)
+        return Goal(metric, objectives, limits, rule)
     weights = {make_objective(name, metric, own=True).name: weight for name, weight in rule.items()}
     for name in weights:
         if name not in names:
             raise InputError(f"A weight is given for {name}, which is no objective. Objectives: {join_names(names)}.")
-    return Goal(metric, beside, limits, "weights", weights)
+    return Goal(metric, objectives, limits, "weights", weights)
 
 
 def make_objective(name: str, metric: Metric, own: bool = False) -> Objective:
@@ -329,10 +329,10 @@ def make_objective(name: str, metric: Metric, own: bool = False) -> Objective:
         raise InputError(f"{name!r} lacks the column whose subgroups are compared, such as {kind}:sex.")
     if kind in GAPS and colon:
         measure = GAPS[kind == "parity"]
-        made = fairness.make_gap(f"{kind}:{column}", measure, metric)
-        return Objective(made.name, fairness.describe_gap(measure, column, metric.task), "", made, column)
-    found = metric if own and name == metric.name else _make_objective_metric(name, metric)
-    return Objective(found.name, "a metric of the predictions", "", found)
+        gap = fairness.make_gap(f"{kind}:{column}", measure, metric)
+        return Objective(gap.name, fairness.describe_gap(measure, column, metric.task), "", gap, column)
+    objective_metric = metric if own and name == metric.name else _make_objective_metric(name, metric)
+    return Objective(objective_metric.name, "a metric of the predictions", "", objective_metric)
 
 
 def _make_objective_metric(name: str, metric: Metric) -> Metric:
@@ -341,8 +341,8 @@ def _make_objective_metric(name: str, metric: Metric) -> Metric:
     try:
         return make_metric(name, metric.task, metric.classes)
     except InputError as error:
-        more = f"Beside metrics there are {join_names(COSTS)}, gap:COLUMN and parity:COLUMN."
-        raise InputError(f"{name} can't be an objective or a limit. {error} {more}") from None
+        hint = f"Beside metrics there are {join_names(COSTS)}, gap:COLUMN and parity:COLUMN."
+        raise InputError(f"{name} can't be an objective or a limit. {error} {hint}") from None
 
 
 def list_compared_columns(search: Search) -> tuple[str, ...]:

@@ -34,13 +34,13 @@ class Ladder:
         """Who goes on: the best third of each rung but the last, as far as they did not yet, from the top rung down.
         `ahead` is larger for the better of two."""
         share_of = {t.number: t.share for t in self.trials}
-        gone = {t.parent for t in self.trials if t.share > share_of.get(t.parent or 0, 1.0)}
-        best = [
-            Proposal(t.params, share=above, parent=t.number)
-            for share, above in reversed(list(pairwise(self.shares)))
+        parents = {t.parent for t in self.trials if t.share > share_of.get(t.parent or 0, 1.0)}
+        proposals = [
+            Proposal(t.params, share=next_share, parent=t.number)
+            for share, next_share in reversed(list(pairwise(self.shares)))
             for t in _take_best_third([t for t in self.trials if t.share == share], ahead)
         ]
-        return [proposal for proposal in best if proposal.parent not in gone]
+        return [proposal for proposal in proposals if proposal.parent not in parents]
 
 
 def _take_best_third(rung: Sequence[Trial], ahead: Callable[[Trial], tuple[float, ...]]) -> list[Trial]:
@@ -52,9 +52,9 @@ def _take_best_third(rung: Sequence[Trial], ahead: Callable[[Trial], tuple[float
 def list_rungs(view: View) -> tuple[float, ...]:
     """The shares of the rungs, the least first; no more of them than half of the configurations that there is room for.
     One on its way to the top costs as much as a whole one on each rung, and batches of four go on beside it."""
-    found = list_shares(view.family, view.shape, view.inner)
-    most = len(found) if view.room is None else max(1, math.floor(view.room / 2))
-    return found[-most:]
+    shares = list_shares(view.family, view.shape, view.inner)
+    limit = len(shares) if view.room is None else max(1, math.floor(view.room / 2))
+    return shares[-limit:]
 
 
 def climb_ladders(view: View, several: bool) -> list[Proposal]:
@@ -65,9 +65,9 @@ def climb_ladders(view: View, several: bool) -> list[Proposal]:
     going = [(ladder, p) for ladder in ladders for p in ladder.going_on(view.ahead)]
     batch = sorted(going, key=lambda pair: -pair[1].share)[:BATCH]
     while len(batch) < BATCH:
-        spent = [ladder.spent + math.fsum(p.share for of, p in batch if of is ladder) for ladder in ladders]
-        least = ladders[spent.index(min(spent))]
-        batch.append((least, Proposal(share=least.shares[0])))
+        spent = [ladder.spent + math.fsum(p.share for owner, p in batch if owner is ladder) for ladder in ladders]
+        cheapest = ladders[spent.index(min(spent))]
+        batch.append((cheapest, Proposal(share=cheapest.shares[0])))
     return [proposal for _, proposal in batch]
 
 

@@ -45,6 +45,6 @@ def _to_intermediate_values(trial: Trial, metric: Metric) -> dict[int, float]:
 
 def from_optuna(stored: optuna.trial.FrozenTrial) -> Trial:
     """The trial that `frozen` stored."""
-    kept = {name: stored.user_attrs[f"nestor.{name}"] for name in _KEPT}
-    kept |= {name: tuple(kept[name]) for name in ("scores", "rounds")}
-    return Trial(params=stored.params, distributions=stored.distributions, **kept)
+    fields = {name: stored.user_attrs[f"nestor.{name}"] for name in _KEPT}
+    fields |= {name: tuple(fields[name]) for name in ("scores", "rounds")}
+    return Trial(params=stored.params, distributions=stored.distributions, **fields)

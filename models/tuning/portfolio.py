@@ -44,9 +44,12 @@ class Portfolio:
 @cache
 def load_portfolio() -> Portfolio:
     """The portfolio that Nestor comes with."""
-    read = json.loads((files("models.tuning") / FILE).read_text("utf-8"))
-    families = {name: tuple(LearnedConfiguration(**one) for one in found) for name, found in read["families"].items()}
-    return Portfolio(read["tables"], families)
+    content = json.loads((files("models.tuning") / FILE).read_text("utf-8"))
+    families = {
+        name: tuple(LearnedConfiguration(**fields) for fields in entries)
+        for name, entries in content["families"].items()
+    }
+    return Portfolio(content["tables"], families)
 
 
 def knows_family(family: str) -> bool:
@@ -59,33 +62,36 @@ def weigh_table(shape: Shape, table: Mapping[str, Any]) -> float:
     times over, and for another kind of target. Two classes and several count alike: with a weight of their own the
     portfolio was no better on tables left out (`benchmarks/portfolio.py`)."""
     sizes = (max(1, shape.rows) / table["rows"], max(1, shape.columns) / table["columns"])
-    apart = sum(abs(math.log2(ratio)) for ratio in sizes)
-    other = (shape.task == "regression") != (table["task"] == "regression")
-    return 0.5 ** (apart / 4 + other)
+    distance = sum(abs(math.log2(ratio)) for ratio in sizes)
+    mismatch = (shape.task == "regression") != (table["task"] == "regression")
+    return 0.5 ** (distance / 4 + mismatch)
 
 
 def order_greedily(
-    found: Sequence[LearnedConfiguration], weights: Mapping[str, float], most: int | None = None
+    configurations: Sequence[LearnedConfiguration], weights: Mapping[str, float], most: int | None = None
 ) -> list[LearnedConfiguration]:
     """The configurations after the default in the order in which each adds most to those before it: greedy selection by
     the weighted mean, over tables, of the least regret so far (Feurer et al. 2022, Auto-sklearn 2.0, JMLR 23:261)."""
-    best, rest, chosen = dict(found[0].regret), list(found[1:]), []
-    while rest and (most is None or len(chosen) < most):
-        one = min(rest, key=lambda c: sum(w * min(best[t], c.regret[t]) for t, w in weights.items()))
-        best = {t: min(regret, one.regret[t]) for t, regret in best.items()}
-        rest.remove(one)
-        chosen.append(one)
-    return chosen
+    regrets, rest, order = dict(configurations[0].regret), list(configurations[1:]), []
+    while rest and (most is None or len(order) < most):
+        configuration = min(rest, key=lambda c: sum(w * min(regrets[t], c.regret[t]) for t, w in weights.items()))
+        regrets = {t: min(regret, configuration.regret[t]) for t, regret in regrets.items()}
+        rest.remove(configuration)
+        order.append(configuration)
+    return order
 
 
 def plan_portfolio(view: View) -> list[Proposal]:
     """A batch: what the portfolio holds for the family and was not tried yet, for the nearest tables first; the sampler
     has what is left."""
-    known = load_portfolio()
-    found = known.families.get(view.family.name, ())
-    weights = {name: weigh_table(view.shape, table) for name, table in known.tables.items()}
-    good = (adapt_params(view, one.params) for one in (order_greedily(found, weights) if found else ()))
-    batch = [Proposal(params) for params in islice(skip_tried(view, good), BATCH)]
+    portfolio = load_portfolio()
+    configurations = portfolio.families.get(view.family.name, ())
+    weights = {name: weigh_table(view.shape, table) for name, table in portfolio.tables.items()}
+    candidates = (
+        adapt_params(view, configuration.params)
+        for configuration in (order_greedily(configurations, weights) if configurations else ())
+    )
+    batch = [Proposal(params) for params in islice(skip_tried(view, candidates), BATCH)]
     return [*batch, *[Proposal()] * (BATCH - len(batch))]
 
 

@@ -57,22 +57,22 @@ class Walk:
         return self.params[name]
 
 
-def walk_space(known: Family, shape: Shape, choose: Choose) -> Walk:
+def walk_space(family: Family, shape: Shape, choose: Choose) -> Walk:
     """The walk through the family's space that takes the values of `choose`: its params and their distributions."""
     walk = Walk(choose)
-    suggest_configuration(known, walk, shape)  # pyright: ignore[reportArgumentType]
+    suggest_configuration(family, walk, shape)  # pyright: ignore[reportArgumentType]
     return walk
 
 
-def list_distributions(known: Family, shape: Shape) -> dict[str, BaseDistribution]:
+def list_distributions(family: Family, shape: Shape) -> dict[str, BaseDistribution]:
     """Every hyperparameter that the family has on a table of this shape, those that only some choices bring too; in the
     order in which they are asked."""
-    found: dict[str, BaseDistribution] = {}
+    distributions: dict[str, BaseDistribution] = {}
     for number in range(_WALKS):
-        found |= walk_space(
-            known, shape, lambda n, d, number=number: to_value(d, _draw_uniform(number, n))
+        distributions |= walk_space(
+            family, shape, lambda n, d, number=number: to_value(d, _draw_uniform(number, n))
         ).distributions
-    return found
+    return distributions
 
 
 def _draw_uniform(*parts: object) -> float:
@@ -109,8 +109,8 @@ def to_place(distribution: BaseDistribution, value: Any) -> float:
     low, high = _find_ends(distribution)
     if high <= low:
         return 0.5
-    found = math.log(value / low) / math.log(high / low) if distribution.log else (value - low) / (high - low)
-    return min(1.0, max(0.0, found))
+    place = math.log(value / low) / math.log(high / low) if distribution.log else (value - low) / (high - low)
+    return min(1.0, max(0.0, place))
 
 
 def _find_ends(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
@@ -134,10 +134,10 @@ def to_nearest(distribution: BaseDistribution, value: Any) -> Any:
 
 def skip_tried(view: View, configurations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Those of the configurations that nothing told has tried, each once."""
-    seen = {make_key(trial.params) for trial in view.told}
+    keys = {make_key(trial.params) for trial in view.told}
     for params in configurations:
-        if (key := make_key(params)) not in seen:
-            seen.add(key)
+        if (key := make_key(params)) not in keys:
+            keys.add(key)
             yield params
 
 
@@ -146,69 +146,69 @@ def make_key(params: Mapping[str, Any]) -> str:
     return repr(sorted(params.items()))
 
 
-def apply_ranges(known: Family, ranges: Mapping[str, Range], shape: Shape) -> Family:
+def apply_ranges(family: Family, ranges: Mapping[str, Range], shape: Shape) -> Family:
     """The family with the user's ranges in place of its own, and the default moved into them; what only the moved one
     brings is at the middle of its range.
 
     InputError for a hyperparameter that it has not, or a range that can't be one."""
     if not ranges:
-        return known
-    narrow = replace(known, ranges=dict(ranges))
+        return family
+    narrow = replace(family, ranges=dict(ranges))
     _check_known(narrow, shape, ranges)
     list_distributions(narrow, shape)  # every branch is asked for, so that a wrong range is told before any fit
 
     return replace(
-        narrow, default={**known.default, **walk_space(narrow, shape, partial(move_into_range, known.default)).params}
+        narrow, default={**family.default, **walk_space(narrow, shape, partial(move_into_range, family.default)).params}
     )
 
 
-def find_unasked(known: Family, shape: Shape, names: Iterable[str]) -> list[str]:
+def find_unasked(family: Family, shape: Shape, names: Iterable[str]) -> list[str]:
     """Those of these hyperparameters that the family leaves out on a table of this shape."""
-    named = list(names)
-    there = list_distributions(known, shape) if named else {}
-    return [name for name in named if name not in there]
+    keys = list(names)
+    distributions = list_distributions(family, shape) if keys else {}
+    return [name for name in keys if name not in distributions]
 
 
-def move_into_range(given: Mapping[str, Any], name: str, distribution: BaseDistribution) -> Any:
+def move_into_range(values: Mapping[str, Any], name: str, distribution: BaseDistribution) -> Any:
     """The given value moved into the distribution; the middle where none is given."""
-    return to_nearest(distribution, given[name]) if name in given else to_value(distribution, 0.5)
+    return to_nearest(distribution, values[name]) if name in values else to_value(distribution, 0.5)
 
 
-def keep_one_range(known: Family, name: str) -> Family:
+def keep_one_range(family: Family, name: str) -> Family:
     """The family with none of the user's ranges but that of this hyperparameter."""
-    return replace(known, ranges={n: given for n, given in known.ranges.items() if n == name})
+    return replace(family, ranges={n: range_ for n, range_ in family.ranges.items() if n == name})
 
 
-def _check_known(known: Family, shape: Shape, names: Iterable[str]) -> None:
+def _check_known(family: Family, shape: Shape, names: Iterable[str]) -> None:
     """InputError for a hyperparameter that the family has neither with the user's ranges nor without the others: one of
     them may bring it, such as `l1_ratio` on large tables, or leave it out."""
-    for name in (n for n in names if n not in known.default):  # mostly none: each costs two hundred walks
-        there = list_distributions(known, shape) | list_distributions(keep_one_range(known, name), shape)
-        if name not in there:
-            raise make_unknown_error(f"hyperparameter of {known.name}", name, there)
+    for name in (n for n in names if n not in family.default):  # mostly none: each costs two hundred walks
+        distributions = list_distributions(family, shape) | list_distributions(keep_one_range(family, name), shape)
+        if name not in distributions:
+            raise make_unknown_error(f"hyperparameter of {family.name}", name, distributions)
 
 
-def complete_configuration(known: Family, shape: Shape, given: Mapping[str, Any], called: str) -> dict[str, Any]:
+def complete_configuration(family: Family, shape: Shape, values: Mapping[str, Any], label: str) -> dict[str, Any]:
     """The whole configuration of which a part is given: the rest is the default's. What this table does not ask for is
     left out.
 
     InputError for a value that can't be, one that no other goes with, or one that is needed and not there."""
 
     def chosen(name: str, distribution: BaseDistribution) -> Any:
-        if name not in given and name not in known.default:
-            raise InputError(f"{called} needs {name} too, {describe_range(distribution)}.")
-        value = given.get(name, known.default.get(name))
+        if name not in values and name not in family.default:
+            raise InputError(f"{label} needs {name} too, {describe_range(distribution)}.")
+        value = values.get(name, family.default.get(name))
         if not _holds(distribution, value):
-            wider = f"; --space {known.name}.{name}=RANGE makes that wider"
+            wider = f"; --space {family.name}.{name}=RANGE makes that wider"
             hint = "" if isinstance(distribution, CategoricalDistribution) else wider
-            raise InputError(f"{called}: {name} can be {describe_range(distribution)}, not {value!r}{hint}.")
+            raise InputError(f"{label}: {name} can be {describe_range(distribution)}, not {value!r}{hint}.")
         return to_nearest(distribution, value)
 
-    params = walk_space(known, shape, chosen).params
-    beside = [name for name in given if name not in params and name not in known.default]
-    if beside:
-        _check_known(known, shape, beside)
-        raise InputError(f"{called}: {beside[0]} does not go with the rest of it, {params}.")
+    params = walk_space(family, shape, chosen).params
+    extra = [name for name in values if name not in params and name not in family.default]
+    if extra:
+        _check_known(family, shape, extra)
+        raise InputError(f"{label}: {extra[0]} does not go with the rest of it, {params}.")
     return params
 
 
@@ -229,13 +229,13 @@ def describe_range(distribution: BaseDistribution) -> str:
     return f"from {distribution.low:g} to {distribution.high:g}"
 
 
-def make_view(known: Family, shape: Shape, metric: Metric, run: Run) -> View:
+def make_view(family: Family, shape: Shape, metric: Metric, run: Run) -> View:
     """What a search of the family may know before its first trial; InputError as `apply_ranges`."""
-    asked, goal = run.families.get(known.name, OfFamily()), make_goal(metric, run.search)
-    narrow = apply_ranges(known, asked.space, shape)
-    _check_known(narrow, shape, (name for name in asked.steps if name))
+    entry, goal = run.families.get(family.name, OfFamily()), make_goal(metric, run.search)
+    narrow = apply_ranges(family, entry.space, shape)
+    _check_known(narrow, shape, (name for name in entry.steps if name))
     return View(
         narrow, shape, metric, (), run.seed, run.seed, expected=run.search.trials,
-        directions=goal.directions, limited=bool(goal.limits), configurations=asked.configurations, steps=asked.steps,
+        directions=goal.directions, limited=bool(goal.limits), configurations=entry.configurations, steps=entry.steps,
         goal=goal,
     )  # fmt: skip

@@ -93,8 +93,8 @@ class View:
     def ahead(self, trial: Trial) -> tuple[float, ...]:
         """Larger for the better of two trials with a score, parts of trials too: over the limits by less, then the
         better mean score, then the earlier one."""
-        over = self.goal.over(trial) if self.goal else 0.0
-        return -over, self.metric.gain(trial.score or 0.0), -trial.number
+        excess = self.goal.over(trial) if self.goal else 0.0
+        return -excess, self.metric.gain(trial.score or 0.0), -trial.number
 
 
 def leave_to_sampler(view: View) -> Sequence[Proposal]:
@@ -162,7 +162,7 @@ class Strategy:
         return f"uv sync --extra {self.extra}" if self.extra else "uv sync"
 
 
-def find_reachable(told: Sequence[Trial]) -> set[int]:
+def find_reachable(trials: Sequence[Trial]) -> set[int]:
     """The trials that the next batch may go on from: those of the last batch, and those that these went on from."""
-    last = told[-BATCH:]
-    return {t.number for t in last} | {t.parent for t in last if t.goes_on and t.parent is not None}
+    batch = trials[-BATCH:]
+    return {t.number for t in batch} | {t.parent for t in batch if t.goes_on and t.parent is not None}

@@ -71,51 +71,51 @@ def read_table(
             f"{raw.source} has one column only ({shorten(raw.frame.columns[0])!r}); a target and at least one "
             "feature are needed. In a csv file commas, semicolons, tabs or | divide columns; blanks and colons do not."
         )
-    mine = assign_roles(run, list(raw.frame.columns), raw.source, raw.renamed)
+    roles = assign_roles(run, list(raw.frame.columns), raw.source, raw.renamed)
     mark = find_decimal_mark(raw)
-    whole = raw.frame[list(mine.needed)]
-    test = None if mine.test_column is None else read_split_column(raw.frame[mine.test_column])
-    known = None if kept is None or test is not None or run.test is not None else kept()
-    seal = None if known is None else Seal.from_json(known)
+    frame = raw.frame[list(roles.needed)]
+    test = None if roles.test_column is None else read_split_column(raw.frame[roles.test_column])
+    record = None if kept is None or test is not None or run.test is not None else kept()
+    seal = None if record is None else Seal.from_json(record)
     named_by = raw.frame[[c for c in raw.frame.columns if seal is not None and c in seal.columns]]
     # From here on each column is held once: as text until it is read, as what it was read as from then on.
     columns, raw = {str(c): column for c, column in raw.frame.items()}, replace(raw, frame=named_by)
     names = list(columns)
-    features, reading, notes = _read_features(raw, columns, mine, run, mark)
-    key = None if seal is None else read_row_key(raw, names, seal, mine, reading, features)
-    said: list[Finding] = []
+    features, reading, notes = _read_features(raw, columns, roles, run, mark)
+    key = None if seal is None else read_row_key(raw, names, seal, roles, reading, features)
+    findings: list[Finding] = []
     if run.test is not None:
-        features, whole, test = _join_test_table(run, mine, reading, features, whole, now)
-    found = read_target(whole[mine.target], run, mark, reading.missing)
-    said += _find_unseen_classes(found, test)
+        features, frame, test = _join_test_table(run, roles, reading, features, frame, now)
+    target = read_target(frame[roles.target], run, mark, reading.missing)
+    findings += _find_unseen_classes(target, test)
     table = Table(
         name=run.name or raw.name,
         features=features,
-        target=found.values,
-        task=found.task,
-        classes=found.classes,
+        target=target.values,
+        task=target.task,
+        classes=target.classes,
         reading=reading,
         fingerprint="",
-        weight=None if mine.weight is None else read_weights(whole[mine.weight], mark),
-        group=None if mine.group is None else encode_groups(whole[mine.group]),
-        group_names=None if mine.group is None else read_ids(whole[[mine.group]]),
-        time=None if mine.time is None else read_times(whole[mine.time], mark, run.types.get(mine.time)),
-        series=None if mine.series is None else encode_groups(whole[mine.series], "series"),
-        ids=read_ids(whole[list(mine.ids)]) if mine.ids else None,
-        subgroups=_take_subgroups(whole, mine, run),
+        weight=None if roles.weight is None else read_weights(frame[roles.weight], mark),
+        group=None if roles.group is None else encode_groups(frame[roles.group]),
+        group_names=None if roles.group is None else read_ids(frame[[roles.group]]),
+        time=None if roles.time is None else read_times(frame[roles.time], mark, run.types.get(roles.time)),
+        series=None if roles.series is None else encode_groups(frame[roles.series], "series"),
+        ids=read_ids(frame[list(roles.ids)]) if roles.ids else None,
+        subgroups=_take_subgroups(frame, roles, run),
         test=test,
         key=key,
-        findings=(*raw.findings, *gather_findings(notes), *found.findings, *said),
+        findings=(*raw.findings, *gather_findings(notes), *target.findings, *findings),
     )
-    table = _drop_targetless_rows(table, found, mine.target)
+    table = _drop_targetless_rows(table, target, roles.target)
     return replace(table, fingerprint=_compute_fingerprint(table))
 
 
-def _take_subgroups(whole: pd.DataFrame, mine: ColumnRoles, run: Run) -> pd.DataFrame | None:
+def _take_subgroups(frame: pd.DataFrame, roles: ColumnRoles, run: Run) -> pd.DataFrame | None:
     """The columns whose subgroups are compared, under the names that the run gives them."""
-    asked = zip(list_compared_columns(run.search), mine.subgroups, strict=True)
-    found = {name: to_names(whole[column]).array for name, column in asked}
-    return pd.DataFrame(found, index=pd.RangeIndex(len(whole))) if found else None
+    pairs = zip(list_compared_columns(run.search), roles.subgroups, strict=True)
+    subgroups = {name: to_names(frame[column]).array for name, column in pairs}
+    return pd.DataFrame(subgroups, index=pd.RangeIndex(len(frame))) if subgroups else None
 
 
 def read_like(reading: Reading, source: object) -> pd.DataFrame:
@@ -148,10 +148,10 @@ def _read_features_like(reading: Reading, raw: RawTable, speller: Speller | None
 def _read_column_like(column: pd.Series, reading: Reading, comma: bool, source: str) -> pd.Series:
     """The column in canonical form; stops at the first value that does not fit its kind."""
     name = str(column.name)
-    kind, read = reading.kinds[name], apply_reading(column, reading, comma)
-    if read.bad.any():
-        raise make_misfit_error(source, column, kind, read.bad)
-    return read.values.reset_index(drop=True)
+    kind, canonical = reading.kinds[name], apply_reading(column, reading, comma)
+    if canonical.bad.any():
+        raise make_misfit_error(source, column, kind, canonical.bad)
+    return canonical.values.reset_index(drop=True)
 
 
 def find_decimal_mark(raw: RawTable) -> str | None:
@@ -161,8 +161,8 @@ def find_decimal_mark(raw: RawTable) -> str | None:
     for name in raw.frame.columns:
         array = pa.array(raw.frame[name])
         if pc.any(pc.match_substring_regex(array, r"\d,\d")).as_py():
-            found = to_distinct_words(raw.frame[name])
-            if writes_comma(found, found.marked(NUMBER_MARKS)):
+            words = to_distinct_words(raw.frame[name])
+            if writes_comma(words, words.marked(NUMBER_MARKS)):
                 return ","
     return "."
 
@@ -182,14 +182,14 @@ class _Feature:
 
 
 def _read_features(
-    raw: RawTable, columns: dict[str, pd.Series], mine: ColumnRoles, run: Run, mark: str | None
+    raw: RawTable, columns: dict[str, pd.Series], roles: ColumnRoles, run: Run, mark: str | None
 ) -> tuple[pd.DataFrame, Reading, list[ColumnNote]]:
     """The used columns in canonical form, how they were read, and what was decided. What it reads it takes out of
     `columns`."""
-    every = tuple(columns)
-    found = {n: _read_feature(columns.pop(n), mark, run, mine) for n in mine.features(every)}
-    marks = (*MARKS, "na") if any(f.writes_na for f in found.values()) else MARKS
-    kinds = {n: f.kind for n, f in found.items()}
+    names = tuple(columns)
+    features = {n: _read_feature(columns.pop(n), mark, run, roles) for n in roles.features(names)}
+    marks = (*MARKS, "na") if any(f.writes_na for f in features.values()) else MARKS
+    kinds = {n: f.kind for n, f in features.items()}
     stay = places.find_kept_columns(kinds, run)
     reading = Reading(
         source=raw.source if raw.format != "frame" else "frame",
@@ -199,29 +199,36 @@ def _read_features(
         decimal=mark or ".",
         missing=marks,
         kinds=kinds,
-        parsers={n: f.parser for n, f in found.items() if f.parser},
+        parsers={n: f.parser for n, f in features.items() if f.parser},
         renamed=raw.renamed,
-        others=tuple(c for c in every if c not in found),
+        others=tuple(c for c in names if c not in features),
         pinned=tuple(c for c in kinds if c in stay),
     )
-    notes = [note for f in found.values() for note in f.notes] + [n for f in found.values() for n in f.beyond]
-    used = {n: _apply_marks(f.values, f.kind, marks).array for n, f in found.items() if f.values is not None}
-    return pd.DataFrame(used, index=pd.RangeIndex(len(raw.frame))), reading, notes
+    notes = [note for f in features.values() for note in f.notes] + [n for f in features.values() for n in f.beyond]
+    values = {n: _apply_marks(f.values, f.kind, marks).array for n, f in features.items() if f.values is not None}
+    return pd.DataFrame(values, index=pd.RangeIndex(len(raw.frame))), reading, notes
 
 
-def _read_feature(column: pd.Series, mark: str | None, run: Run, mine: ColumnRoles) -> _Feature:
+def _read_feature(column: pd.Series, mark: str | None, run: Run, roles: ColumnRoles) -> _Feature:
     """The column, read. What stands for missing in words is not known before all columns are: see `_apply_marks`."""
     name = str(column.name)
-    found = _infer_column_kind(
-        column, mark, run.types.get(name) or _find_role_kind(name, mine), name == mine.time, run.order.get(name)
+    inference = _infer_column_kind(
+        column, mark, run.types.get(name) or _find_role_kind(name, roles), name == roles.time, run.order.get(name)
     )
-    if found.kind in ("id", "drop"):
-        return _Feature(found.kind, found.parser, found.notes, (), found.writes_na, None)
-    read = to_canonical(column, found.kind, found.parser, found=found.words)
+    if inference.kind in ("id", "drop"):
+        return _Feature(inference.kind, inference.parser, inference.notes, (), inference.writes_na, None)
+    canonical = to_canonical(column, inference.kind, inference.parser, found=inference.words)
     memory.give_back(len(column))
     if name in run.types:
-        _refuse_unfit(column, read, found.words, run.types[name])
-    return _Feature(found.kind, found.parser, found.notes, _find_out_of_range(name, read), found.writes_na, read.values)
+        _refuse_unfit(column, canonical, inference.words, run.types[name])
+    return _Feature(
+        inference.kind,
+        inference.parser,
+        inference.notes,
+        _find_out_of_range(name, canonical),
+        inference.writes_na,
+        canonical.values,
+    )
 
 
 def _apply_marks(values: pd.Series, kind: str, marks: tuple[str, ...]) -> pd.Series:
@@ -230,30 +237,30 @@ def _apply_marks(values: pd.Series, kind: str, marks: tuple[str, ...]) -> pd.Ser
     return to_canonical(values, kind, {}, marks).values if words_only and marks != MARKS else values
 
 
-def _find_role_kind(name: str, mine: ColumnRoles) -> str | None:
+def _find_role_kind(name: str, roles: ColumnRoles) -> str | None:
     """The kind that a column's role asks for: numbers that name series are names."""
-    return "category" if name == mine.series else None
+    return "category" if name == roles.series else None
 
 
 def _infer_column_kind(
-    column: pd.Series, mark: str | None, asked: str | None, is_time: bool, order: Sequence[str] | None = None
+    column: pd.Series, mark: str | None, kind: str | None, is_time: bool, order: Sequence[str] | None = None
 ) -> InferredKind:
     """The column's kind; the time column is a date or a number, never an id."""
-    found = infer_kind(column, mark, asked, order)
-    if is_time and found.kind in ("id", "key", "category"):
+    inference = infer_kind(column, mark, kind, order)
+    if is_time and inference.kind in ("id", "key", "category"):
         return infer_kind(column, mark, "number")
-    if found.kind == "category" and is_textual(column):
-        return replace(found, parser=found.parser | make_whole_parser(column, found.words))
-    return found
+    if inference.kind == "category" and is_textual(column):
+        return replace(inference, parser=inference.parser | make_whole_parser(column, inference.words))
+    return inference
 
 
-def _refuse_unfit(raw: pd.Series, read: CanonicalColumn, found: DistinctWords | None, asked: str) -> None:
+def _refuse_unfit(raw: pd.Series, canonical: CanonicalColumn, words: DistinctWords | None, kind: str) -> None:
     """Stops where not one value is of the kind that was asked for."""
-    there = raw.notna().to_numpy() if found is None else found.rows(~found.marked(NUMBER_MARKS))
-    if there.any() and read.values.isna().all():
-        row = list_data_rows(there, 1)[0]
+    present = raw.notna().to_numpy() if words is None else words.rows(~words.marked(NUMBER_MARKS))
+    if present.any() and canonical.values.isna().all():
+        row = list_data_rows(present, 1)[0]
         raise InputError(
-            f"The type {asked} is given for the column {shorten(raw.name)!r}, and no value of it is one: "
+            f"The type {kind} is given for the column {shorten(raw.name)!r}, and no value of it is one: "
             f"{shorten(str(raw.iloc[row - 1]))!r} in data row {row}. Leave out its type, or give another."
         )
 
@@ -268,26 +275,26 @@ def _find_out_of_range(name: str, column: CanonicalColumn) -> tuple[ColumnNote, 
 
 
 def _join_test_table(
-    run: Run, mine: ColumnRoles, reading: Reading, features: pd.DataFrame, whole: pd.DataFrame, now: datetime | None
+    run: Run, roles: ColumnRoles, reading: Reading, features: pd.DataFrame, frame: pd.DataFrame, now: datetime | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """The table with the rows of the test table beneath, and which those are."""
-    if mine.test_column is not None:
+    if roles.test_column is not None:
         raise InputError("Give a test table or a split column, not both.")
-    later = load_raw_table(run.test, now=now, room=measure_room(run.budget))
-    lacking = [c for c in mine.needed if c not in later.frame.columns]
-    if lacking:
+    test_table = load_raw_table(run.test, now=now, room=measure_room(run.budget))
+    missing = [c for c in roles.needed if c not in test_table.frame.columns]
+    if missing:
         raise InputError(
-            f"{later.source} lacks the column {shorten(lacking[0])!r}, which the test table has to hold too."
+            f"{test_table.source} lacks the column {shorten(missing[0])!r}, which the test table has to hold too."
         )
-    refuse_same_names(mine.named, list(later.frame.columns), later.renamed, later.source)
-    if not len(later.frame):
-        raise InputError(f"{later.source} has a header but no rows.")
-    both = {c: _stack_columns(whole[c], later.frame[c]) for c in mine.needed}
-    test = np.arange(len(features) + len(later.frame)) >= len(features)
+    refuse_same_names(roles.named, list(test_table.frame.columns), test_table.renamed, test_table.source)
+    if not len(test_table.frame):
+        raise InputError(f"{test_table.source} has a header but no rows.")
+    columns = {c: _stack_columns(frame[c], test_table.frame[c]) for c in roles.needed}
+    test = np.arange(len(features) + len(test_table.frame)) >= len(features)
     speller = Speller(count_every_level(features, reading.kinds))
-    joined = pd.concat([features, _read_features_like(reading, later, speller)], ignore_index=True)
-    speller.refuse(later.source)
-    return joined, pd.DataFrame(both), test
+    joined = pd.concat([features, _read_features_like(reading, test_table, speller)], ignore_index=True)
+    speller.refuse(test_table.source)
+    return joined, pd.DataFrame(columns), test
 
 
 def _stack_columns(first: pd.Series, second: pd.Series) -> pd.Series:
@@ -297,32 +304,34 @@ def _stack_columns(first: pd.Series, second: pd.Series) -> pd.Series:
     return pd.concat([first, second], ignore_index=True)
 
 
-def _find_unseen_classes(found: Target, test: np.ndarray | None) -> list[Finding]:
-    if test is None or found.task == "regression":
+def _find_unseen_classes(target: Target, test: np.ndarray | None) -> list[Finding]:
+    if test is None or target.task == "regression":
         return []
-    known = set(found.values[~test & ~found.missing].tolist())
-    unseen = [found.classes[c] for c in sorted(set(found.values[test & ~found.missing].tolist()) - known)]
-    said = (
+    classes = set(target.values[~test & ~target.missing].tolist())
+    unseen = [target.classes[c] for c in sorted(set(target.values[test & ~target.missing].tolist()) - classes)]
+    sentence = (
         f"Targets that stand in the test rows only can't be learned: {join_names(unseen)}. Leave those rows out of the "
         "test set, or give training rows with these targets too."
     )
-    return [Finding("unseen_classes", "stop", said)] if unseen else []
+    return [Finding("unseen_classes", "stop", sentence)] if unseen else []
 
 
-def _drop_targetless_rows(table: Table, found: Target, name: str) -> Table:
+def _drop_targetless_rows(table: Table, target: Target, name: str) -> Table:
     """The table without the rows that have no target."""
-    if not found.missing.any():
+    if not target.missing.any():
         return table
-    if found.missing.all():
-        raise InputError(f"The target {name!r} has no values: all of its {len(found.missing)} rows are missing.")
+    if target.missing.all():
+        raise InputError(f"The target {name!r} has no values: all of its {len(target.missing)} rows are missing.")
     for part, where in (("test", table.test), ("training", None if table.test is None else ~table.test)):
-        if where is not None and found.missing[where].all():
+        if where is not None and target.missing[where].all():
             raise InputError(f"The target {name!r} has no values in the {part} rows.")
-    rows = list_data_rows(found.missing)
-    count = int(found.missing.sum())
-    said = f"{count:,} of {table.rows:,} rows have no target {name!r} and were left out: {describe_rows(rows, count)}."
-    finding = Finding("missing_target", "warn", said, (name,), rows)
-    return replace(table.take(np.flatnonzero(~found.missing)), findings=(*table.findings, finding))
+    rows = list_data_rows(target.missing)
+    count = int(target.missing.sum())
+    sentence = (
+        f"{count:,} of {table.rows:,} rows have no target {name!r} and were left out: {describe_rows(rows, count)}."
+    )
+    finding = Finding("missing_target", "warn", sentence, (name,), rows)
+    return replace(table.take(np.flatnonzero(~target.missing)), findings=(*table.findings, finding))
 
 
 def _compute_fingerprint(table: Table) -> str:

@@ -51,18 +51,18 @@ def read_chunks(
     before the first where a column is missing, at the first value that does not fit its column's kind, and after the
     last where the speller has never seen most values of a column."""
     speller = speller or Speller({})
-    wanted = list_used_columns(reading)
+    names = list_used_columns(reading)
     refuse_lacking(reading, table.names, table.source, table.renamed)
-    if lacking := [c for c in keep if c not in table.names]:
+    if missing := [c for c in keep if c not in table.names]:
         raise InputError(
-            f"No column {lacking[0]!r} to keep in {table.source}.{suggest_near_names(lacking[0], table.names)}"
+            f"No column {missing[0]!r} to keep in {table.source}.{suggest_near_names(missing[0], table.names)}"
         )
-    like = _survey_table(reading, table, wanted)
-    columns = [c for c in table.names if c in {*wanted, *keep}]
+    plan = _survey_table(reading, table, names)
+    columns = [c for c in table.names if c in {*names, *keep}]
     first = 0
     for frame in table.frames(rows, columns):
-        read = {c: speller.read(like.read(frame[c], first)) for c in wanted}
-        yield Chunk(pd.DataFrame(read, index=pd.RangeIndex(len(frame))), _keep_columns(frame, keep))
+        values = {c: speller.read(plan.read(frame[c], first)) for c in names}
+        yield Chunk(pd.DataFrame(values, index=pd.RangeIndex(len(frame))), _keep_columns(frame, keep))
         first += len(frame)
     speller.refuse(table.source)
 
@@ -75,21 +75,21 @@ def list_used_columns(reading: Reading) -> list[str]:
 def refuse_lacking(reading: Reading, names: Sequence[str], source: str, renamed: Mapping[str, str]) -> None:
     """Stops where a column that is used is not there, or stands twice where it stood once; `match_renamed_columns`:
     what columns that were renamed are called in the source."""
-    known = [*reading.kinds, *reading.others]
-    again = [
+    columns = [*reading.kinds, *reading.others]
+    duplicates = [
         c
         for c in list_used_columns(reading)
-        if list_same_names(c, names, renamed) not in ([], list_same_names(c, known, reading.renamed))
+        if list_same_names(c, names, renamed) not in ([], list_same_names(c, columns, reading.renamed))
     ]
-    refuse_same_names([(c, "a column that the model looks at") for c in again], names, renamed, source)
-    lacking = [c for c in list_used_columns(reading) if c not in names]
-    if lacking:
+    refuse_same_names([(c, "a column that the model looks at") for c in duplicates], names, renamed, source)
+    absent = [c for c in list_used_columns(reading) if c not in names]
+    if absent:
         spare = [c for c in names if c not in reading.kinds]
-        hint = suggest_near_names(lacking[0], spare) if len(lacking) == 1 else ""
+        hint = suggest_near_names(absent[0], spare) if len(absent) == 1 else ""
         hint = hint if "Did you mean" in hint else ""
-        told = join_names((f"{c!r} ({reading.kinds[c]})" for c in lacking), width=60)
+        items = join_names((f"{c!r} ({reading.kinds[c]})" for c in absent), width=60)
         raise InputError(
-            f"{source} lacks the column{'s'[: len(lacking) > 1]} {told}.{hint} Every column that was trained on has to "
+            f"{source} lacks the column{'s'[: len(absent) > 1]} {items}.{hint} Every column that was trained on has to "
             "be there; single values may be empty."
         )
 
@@ -97,14 +97,14 @@ def refuse_lacking(reading: Reading, names: Sequence[str], source: str, renamed:
 def make_misfit_error(source: str, column: pd.Series, kind: str, bad: np.ndarray, first: int = 0) -> InputError:
     """For values that are not of their column's kind; `first`: the rows above."""
     row = list_data_rows(bad, 1)[0]
-    what = {
+    words = {
         "number": "is no number", "key": "is no number", "date": "is no date of the known form",
         "boolean": "is neither true nor false",
     }  # fmt: skip
-    more = f" ({int(bad.sum())} such values)" if bad.sum() > 1 else ""
+    tail = f" ({int(bad.sum())} such values)" if bad.sum() > 1 else ""
     return InputError(
         f"{source}, column {shorten(column.name)!r}, data row {row + first}: {shorten(column.iloc[row - 1])!r} "
-        f"{what.get(kind, 'does not fit')}{more}. The column was a {kind} in training: correct it, or leave it empty."
+        f"{words.get(kind, 'does not fit')}{tail}. The column was a {kind} in training: correct it, or leave it empty."
     )
 
 
@@ -126,10 +126,10 @@ class _ReadingPlan:
         """The column in canonical form; stops at the first value that does not fit its kind."""
         name = str(column.name)
         kind = self.reading.kinds[name]
-        read = to_canonical(self._words(column), kind, self.parser(name), self.reading.missing)
-        if read.bad.any():
-            raise make_misfit_error(self.source, column, kind, read.bad, first)
-        return read.values.reset_index(drop=True)
+        canonical = to_canonical(self._words(column), kind, self.parser(name), self.reading.missing)
+        if canonical.bad.any():
+            raise make_misfit_error(self.source, column, kind, canonical.bad, first)
+        return canonical.values.reset_index(drop=True)
 
     def parser(self, name: str) -> dict[str, Any]:
         """How the column's text becomes its kind."""
@@ -143,25 +143,25 @@ class _ReadingPlan:
         return (floats.astype("Int64") if whole else floats).astype("str").where(floats.notna())
 
 
-def _survey_table(reading: Reading, table: TableRows, wanted: Sequence[str]) -> _ReadingPlan:
+def _survey_table(reading: Reading, table: TableRows, names: Sequence[str]) -> _ReadingPlan:
     """How the table is read. The whole of it is looked over only where it may matter."""
     if isinstance(table, TextRows):
-        return _ReadingPlan(reading, table.source, _find_comma_columns(reading, table, wanted))
-    mixed = [c for c in wanted if reading.kinds[c] in ("category", "ordered", "text", "date")]
+        return _ReadingPlan(reading, table.source, _find_comma_columns(reading, table, names))
+    mixed = [c for c in names if reading.kinds[c] in ("category", "ordered", "text", "date")]
     return _ReadingPlan(reading, table.source, whole=_find_whole_columns(table, mixed))
 
 
-def _find_comma_columns(reading: Reading, table: TextRows, wanted: Sequence[str]) -> frozenset[str]:
+def _find_comma_columns(reading: Reading, table: TextRows, names: Sequence[str]) -> frozenset[str]:
     """The columns of numbers that are read with decimal commas: where some column of the file can only be read so,
     those that can't be read otherwise."""
     if not table.commas:
         return frozenset()
-    votes, bad = dict.fromkeys(table.names, np.zeros(4)), dict.fromkeys(wanted, False)
-    numbers = [c for c in wanted if reading.kinds[c] in ("number", "key")]
+    votes, bad = dict.fromkeys(table.names, np.zeros(4)), dict.fromkeys(names, False)
+    numbers = [c for c in names if reading.kinds[c] in ("number", "key")]
     for frame in table.frames(SURVEY, table.names):
         for name in table.names:
-            found = to_distinct_words(frame[name])
-            votes[name] = votes[name] + count_comma_votes(found, found.marked(NUMBER_MARKS))
+            words = to_distinct_words(frame[name])
+            votes[name] = votes[name] + count_comma_votes(words, words.marked(NUMBER_MARKS))
         for name in numbers:
             bad[name] |= bool(
                 to_canonical(frame[name], "number", reading.parsers.get(name, {}), reading.missing).bad.any()
@@ -171,17 +171,17 @@ def _find_comma_columns(reading: Reading, table: TextRows, wanted: Sequence[str]
 
 def _find_whole_columns(table: TableRows, columns: Sequence[str]) -> dict[str, bool]:
     """Which of these columns hold floats, and whether those are whole numbers throughout."""
-    found: dict[str, bool] = {}
-    some: set[str] = set()
+    by_column: dict[str, bool] = {}
+    filled: set[str] = set()
     for frame in table.frames(SURVEY, columns) if columns else ():
         for name in columns:
             if (floats := _to_floats(frame[name])) is None:
                 continue
             values = floats.dropna().to_numpy(np.float64)
             fine = bool((np.mod(values, 1) == 0).all() and (not len(values) or np.abs(values).max() < 2**53))
-            found[name] = found.get(name, True) and fine
-            some |= {name} if len(values) else set()
-    return {name: fine and name in some for name, fine in found.items()}
+            by_column[name] = by_column.get(name, True) and fine
+            filled |= {name} if len(values) else set()
+    return {name: fine and name in filled for name, fine in by_column.items()}
 
 
 def _to_floats(column: pd.Series) -> Any:

@@ -23,13 +23,13 @@ def refuse_wide(names: Sequence[str], path: Path) -> None:
         )
 
 
-def clean_names(given: Sequence[object]) -> tuple[list[str], dict[str, str], list[Finding]]:
+def clean_names(columns: Sequence[object]) -> tuple[list[str], dict[str, str], list[Finding]]:
     """The names, {name: name in the source} where they differ, and what is to be said."""
-    source = [".".join(str(p) for p in g if str(p)) if isinstance(g, tuple) else str(g) for g in given]
-    plain = [_clean_name(name, place) for place, name in enumerate(source, 1)]
-    unique = _number_duplicates(plain)
+    source = [".".join(str(p) for p in g if str(p)) if isinstance(g, tuple) else str(g) for g in columns]
+    names = [_clean_name(name, place) for place, name in enumerate(source, 1)]
+    unique = _number_duplicates(names)
     renamed = {new: old for new, old in zip(unique, source, strict=True) if new != old}
-    return unique, renamed, _find_name_problems(source, plain, unique)
+    return unique, renamed, _find_name_problems(source, names, unique)
 
 
 def _clean_name(name: str, place: int) -> str:
@@ -52,53 +52,53 @@ def _number_duplicates(names: list[str]) -> list[str]:
 
 def list_same_names(name: str, names: Iterable[str], renamed: Mapping[str, str]) -> list[str]:
     """The names of all columns that the header calls `name`, where that are two or more."""
-    same = [n for n in names if n == name or _clean_name(renamed.get(n, n), 0) == name]
-    return same if name in same and len(same) > 1 else []
+    matches = [n for n in names if n == name or _clean_name(renamed.get(n, n), 0) == name]
+    return matches if name in matches and len(matches) > 1 else []
 
 
 def refuse_same_names(
-    asked: Iterable[tuple[str, str]], names: Sequence[str], renamed: Mapping[str, str], source: str
+    columns: Iterable[tuple[str, str]], names: Sequence[str], renamed: Mapping[str, str], source: str
 ) -> None:
     """Stops at the first of the (name, what it is) that stands more than once in the header: nothing tells which is
     meant."""
-    for name, what in asked:
-        if same := list_same_names(name, names, renamed):
-            places = join_names(names.index(n) + 1 for n in same)
+    for name, role in columns:
+        if copies := list_same_names(name, names, renamed):
+            places = join_names(names.index(n) + 1 for n in copies)
             raise InputError(
-                f"The header of {source} holds {shorten(name, 60)!r} {len(same)} times (columns {places}), and it is "
-                f"{what}: which one is meant? Give each column a name of its own."
+                f"The header of {source} holds {shorten(name, 60)!r} {len(copies)} times (columns {places}), and it is "
+                f"{role}: which one is meant? Give each column a name of its own."
             )
 
 
-def _find_name_problems(source: list[str], plain: list[str], unique: list[str]) -> list[Finding]:
-    found = []
-    again = [(p, u) for p, u in zip(plain, unique, strict=True) if p != u]
-    if again:
-        pairs = join_names((f"{p} (now {u})" for p, u in again), width=80)
-        found.append(
+def _find_name_problems(source: list[str], names: list[str], unique: list[str]) -> list[Finding]:
+    findings = []
+    duplicates = [(p, u) for p, u in zip(names, unique, strict=True) if p != u]
+    if duplicates:
+        pairs = join_names((f"{p} (now {u})" for p, u in duplicates), width=80)
+        findings.append(
             Finding("column_names", "warn", f"Column names that stand more than once were numbered: {pairs}.",
-                    tuple(u for _, u in again[:8]))
+                    tuple(u for _, u in duplicates[:8]))
         )  # fmt: skip
     empty = [u for s, u in zip(source, unique, strict=True) if not s.strip()]
     if empty:
-        found.append(
+        findings.append(
             Finding(
                 "column_names", "warn", f"Columns without a name were named: {join_names(empty)}.", tuple(empty[:8])
             )
         )
-    trimmed = [u for s, u in zip(source, plain, strict=True) if s != u and s.strip()]
+    trimmed = [u for s, u in zip(source, names, strict=True) if s != u and s.strip()]
     if trimmed:
-        found.append(Finding("column_names", "pass", f"Blanks in column names were trimmed: {join_names(trimmed)}."))
+        findings.append(Finding("column_names", "pass", f"Blanks in column names were trimmed: {join_names(trimmed)}."))
     values = sum(_is_number(s) for s in source)
     if 2 * values >= len(source) and not _has_rising_numbers(source):
-        found.append(
+        findings.append(
             Finding(
                 "column_names",
                 "warn",
                 f"Many column names are numbers ({join_names(source, 4)}): is the header line missing?",
             )
         )
-    return found
+    return findings
 
 
 def _is_number(text: str) -> bool:
@@ -115,15 +115,15 @@ def _has_rising_numbers(source: list[str]) -> bool:
     return len(numbers) >= sum(map(_is_number, source)) and numbers == sorted(set(numbers))
 
 
-def find_column(asked: str, names: Iterable[str], what: str, where: str) -> str:
+def find_column(name: str, names: Iterable[str], role: str, where: str) -> str:
     """The column's name as the table has it; stops with the near ones where it has none."""
-    known = list(names)
-    for candidate in (asked, _clean_name(asked, 0)):
-        if candidate in known:
+    columns = list(names)
+    for candidate in (name, _clean_name(name, 0)):
+        if candidate in columns:
             return candidate
-    raise InputError(f"No column {shorten(asked, 60)!r} in {where} ({what}).{suggest_near_names(asked, known)}")
+    raise InputError(f"No column {shorten(name, 60)!r} in {where} ({role}).{suggest_near_names(name, columns)}")
 
 
-def suggest_near_names(asked: str, known: Sequence[str]) -> str:
+def suggest_near_names(name: str, names: Sequence[str]) -> str:
     """` Did you mean ...?` for the likely names; else the names there are."""
-    return suggest_names(asked, known, "Its columns", 8)
+    return suggest_names(name, names, "Its columns", 8)

@@ -56,7 +56,7 @@ def gather_findings(notes: Iterable[ColumnNote]) -> list[Finding]:
     by_check: dict[str, list[ColumnNote]] = {}
     for note in notes:
         by_check.setdefault(note.check, []).append(note)
-    return [_make_finding(check, found) for check, found in by_check.items()]
+    return [_make_finding(check, column_notes) for check, column_notes in by_check.items()]
 
 
 def _make_finding(check: str, notes: list[ColumnNote]) -> Finding:
@@ -69,6 +69,6 @@ def _make_finding(check: str, notes: list[ColumnNote]) -> Finding:
 def describe_rows(rows: tuple[int, ...], count: int | None = None) -> str:
     """`data row 7` or `data rows 7, 8 and 3 more`."""
     count = len(rows) if count is None else count
-    shown = ", ".join(map(str, rows[:5]))
+    listing = ", ".join(map(str, rows[:5]))
     rest = count - len(rows[:5])
-    return f"data row{'s' if count > 1 else ''} {shown}" + (f" and {rest} more" if rest > 0 else "")
+    return f"data row{'s' if count > 1 else ''} {listing}" + (f" and {rest} more" if rest > 0 else "")

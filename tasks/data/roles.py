@@ -42,8 +42,8 @@ class ColumnRoles:
     @property
     def needed(self) -> tuple[str, ...]:
         """Columns that every table of the run has to hold, besides its features."""
-        some = (self.target, self.weight, self.group, self.time, self.series, *self.ids, *self.subgroups)
-        return tuple(dict.fromkeys(c for c in some if c is not None))
+        columns = (self.target, self.weight, self.group, self.time, self.series, *self.ids, *self.subgroups)
+        return tuple(dict.fromkeys(c for c in columns if c is not None))
 
     @property
     def named(self) -> list[tuple[str, str]]:
@@ -52,8 +52,8 @@ class ColumnRoles:
             "the target": self.target, "the weight": self.weight, "the group": self.group, "the time": self.time,
             "the series": self.series, "the split column": self.test_column,
         }  # fmt: skip
-        several = [(n, "an id") for n in self.ids] + [(n, "to compare subgroups of") for n in self.subgroups]
-        return [(name, what) for what, name in single.items() if name is not None] + several
+        others = [(n, "an id") for n in self.ids] + [(n, "to compare subgroups of") for n in self.subgroups]
+        return [(name, role) for role, name in single.items() if name is not None] + others
 
     def features(self, names: Sequence[str]) -> list[str]:
         """The columns to learn from; time and series are among them."""
@@ -66,17 +66,17 @@ def assign_roles(
 ) -> ColumnRoles:
     """The roles that the run gives; stops at a column that the table lacks, is asked for twice or stands twice in the
     header. `match_renamed_columns`: what columns that were renamed are called in the source."""
-    wanted = run.target or ("target" if str(run.data).startswith("sklearn:") else None)
-    if wanted is None:
+    target = run.target or ("target" if str(run.data).startswith("sklearn:") else None)
+    if target is None:
         raise InputError(
             f"Which column of {source} is the target? Give --target. Its columns: {join_names(names, 20)}."
         )
 
-    def one(name: str | None, what: str) -> str | None:
-        return None if name is None else find_column(name, names, what, source)
+    def one(name: str | None, role: str) -> str | None:
+        return None if name is None else find_column(name, names, role, source)
 
-    found = ColumnRoles(
-        find_column(wanted, names, "the target", source),
+    roles = ColumnRoles(
+        find_column(target, names, "the target", source),
         one(run.weight, "the weights"),
         one(run.split.group, "the groups"),
         one(run.split.time, "the time"),
@@ -86,11 +86,11 @@ def assign_roles(
         tuple(find_column(n, names, "to drop", source) for n in run.drop),
         tuple(find_column(n, names, "to compare subgroups of", source) for n in list_compared_columns(run.search)),
     )
-    refuse_same_names([*found.named, *_list_option_columns(run, names, renamed)], names, renamed, source)
-    others = (found.weight, found.group, found.time, found.series, *found.ids, found.test_column, *found.dropped)
-    if found.target in others:
+    refuse_same_names([*roles.named, *_list_option_columns(run, names, renamed)], names, renamed, source)
+    others = (roles.weight, roles.group, roles.time, roles.series, *roles.ids, roles.test_column, *roles.dropped)
+    if roles.target in others:
         raise InputError(
-            f"The target {found.target!r} is asked for in another role too (weight, group, time, series, id, split or "
+            f"The target {roles.target!r} is asked for in another role too (weight, group, time, series, id, split or "
             "drop)."
         )
     unknown_types = [n for n in run.types if n not in names]
@@ -105,31 +105,34 @@ def assign_roles(
             f"An order is given for {shorten(unordered[0])!r}, which {source} "
             f"lacks.{suggest_near_names(unordered[0], names)}"
         )
-    if found.target in run.types:
-        raise InputError(f"A type is given for the target {found.target!r}; choose by --task instead.")
-    return found
+    if roles.target in run.types:
+        raise InputError(f"A type is given for the target {roles.target!r}; choose by --task instead.")
+    return roles
 
 
 def _list_option_columns(run: Run, names: Sequence[str], renamed: Mapping[str, str]) -> list[tuple[str, str]]:
     """(name, what it is) for each column that is to be dropped or has a type or an order given, unless all that the
     header calls so have."""
-    given = {"to be dropped": run.drop, "given a type": tuple(run.types), "given an order": tuple(run.order)}
+    options = {"to be dropped": run.drop, "given a type": tuple(run.types), "given an order": tuple(run.order)}
     return [
-        (n, what) for what, some in given.items() for n in some if not {*list_same_names(n, names, renamed)} <= {*some}
+        (n, role)
+        for role, columns in options.items()
+        for n in columns
+        if not {*list_same_names(n, names, renamed)} <= {*columns}
     ]
 
 
-def _refuse_missing(missing: np.ndarray, name: str, what: str) -> None:
+def _refuse_missing(missing: np.ndarray, name: str, role: str) -> None:
     if missing.any():
         rows = describe_rows(list_data_rows(missing), int(missing.sum()))
-        raise InputError(f"The {what} column {name!r} has no usable value in {rows}; fill these or remove the rows.")
+        raise InputError(f"The {role} column {name!r} has no usable value in {rows}; fill these or remove the rows.")
 
 
 def read_weights(raw: pd.Series, decimal: str | None) -> np.ndarray:
     """Row weights as float64."""
-    found = infer_kind(raw, decimal, "number")
-    read = to_canonical(raw, "number", found.parser)
-    values = read.values.to_numpy(np.float64)
+    inference = infer_kind(raw, decimal, "number")
+    canonical = to_canonical(raw, "number", inference.parser)
+    values = canonical.values.to_numpy(np.float64)
     _refuse_missing(np.isnan(values), str(raw.name), "weight")
     return values
 
@@ -146,22 +149,22 @@ def encode_groups(raw: pd.Series, what: str = "group") -> np.ndarray:
     return pd.factorize(text)[0].astype(np.int64)
 
 
-def read_times(raw: pd.Series, decimal: str | None, asked: str | None) -> np.ndarray:
+def read_times(raw: pd.Series, decimal: str | None, kind: str | None) -> np.ndarray:
     """Sortable times: microseconds (int64) of dates, else numbers (float64)."""
     name = str(raw.name)
-    found = infer_kind(raw, decimal, asked if asked in ("date", *ORDERS, "number") else None)
-    if found.kind not in ("date", "number"):
-        found = infer_kind(raw, decimal, "number")
-    read = to_canonical(raw, found.kind, found.parser)
-    if read.values.isna().all():
-        shown = join_names(map(repr, raw.dropna().astype("str").unique()[:3]), 3, 24)
+    inference = infer_kind(raw, decimal, kind if kind in ("date", *ORDERS, "number") else None)
+    if inference.kind not in ("date", "number"):
+        inference = infer_kind(raw, decimal, "number")
+    canonical = to_canonical(raw, inference.kind, inference.parser)
+    if canonical.values.isna().all():
+        examples = join_names(map(repr, raw.dropna().astype("str").unique()[:3]), 3, 24)
         raise InputError(
-            f"The time column {name!r} holds neither dates nor numbers (such as {shown}); write dates as 2024-01-31."
+            f"The time column {name!r} holds neither dates nor numbers (such as {examples}); write dates as 2024-01-31."
         )
-    _refuse_missing(read.values.isna().to_numpy(), name, "time")
-    if found.kind == "date":
-        return read.values.to_numpy("datetime64[us]").astype(np.int64)
-    return read.values.to_numpy(np.float64)
+    _refuse_missing(canonical.values.isna().to_numpy(), name, "time")
+    if inference.kind == "date":
+        return canonical.values.to_numpy("datetime64[us]").astype(np.int64)
+    return canonical.values.to_numpy(np.float64)
 
 
 def read_ids(raw: pd.DataFrame) -> pd.DataFrame:
@@ -175,15 +178,15 @@ def read_ids(raw: pd.DataFrame) -> pd.DataFrame:
 def read_split_column(raw: pd.Series) -> np.ndarray:
     """True in the rows that the split column seals."""
     text = raw if is_textual(raw) else raw.astype("object").astype("str")
-    found = to_distinct_words(text)
-    yes, no = found.marked(SEALED), found.marked(WORK)
+    words = to_distinct_words(text)
+    yes, no = words.marked(SEALED), words.marked(WORK)
     if not (yes | no).all():
-        odd = found.some(~(yes | no), 1)[0]
+        word = words.some(~(yes | no), 1)[0]
         raise InputError(
-            f"The split column {str(raw.name)!r} holds {shorten(odd)!r}; it has to hold true or test for the sealed "
+            f"The split column {str(raw.name)!r} holds {shorten(word)!r}; it has to hold true or test for the sealed "
             "rows, false or train for the others."
         )
-    chosen = found.rows(yes)
-    if not chosen.any() or chosen.all():
-        raise InputError(f"The split column {str(raw.name)!r} seals {'all' if chosen.all() else 'none'} of the rows.")
-    return chosen
+    mask = words.rows(yes)
+    if not mask.any() or mask.all():
+        raise InputError(f"The split column {str(raw.name)!r} seals {'all' if mask.all() else 'none'} of the rows.")
+    return mask

@@ -40,33 +40,35 @@ class MemoryRoom:
         """Stops where values of so many bytes, which are copied once more, can't be held."""
         self._hold(2 * size, f"{_format_size(size)} of values", path, whole=False)
 
-    def too_large(self, what: str, path: Path, share: float | None = None) -> InputError:
+    def too_large(self, load: str, path: Path, share: float | None = None) -> InputError:
         """For a file that holds more than there is room for; `share` of its rows would fit."""
         fits = f" At most {share:.0%} of its rows would fit." if share else ""
         return InputError(
-            f"{path} is too large for the memory that there is: it holds {what}, but {self.why}.{fits} Take a sample "
+            f"{path} is too large for the memory that there is: it holds {load}, but {self.why}.{fits} Take a sample "
             f"of its rows, or fewer columns, or a parquet file, whose numbers take less, or {self.remedy}."
         )
 
-    def _hold(self, need: float, what: str, path: Path, whole: bool) -> None:
+    def _hold(self, need: float, load: str, path: Path, whole: bool) -> None:
         if need > self.size:
             share = self.size / need if whole else None
-            raise self.too_large(f"{what}{'' if whole else ' or more'}, which take {_format_size(need)}", path, share)
+            raise self.too_large(f"{load}{'' if whole else ' or more'}, which take {_format_size(need)}", path, share)
 
 
 def measure_room(budget: Budget | None = None) -> MemoryRoom:
     """The memory that reading may take now: what is free, and with a budget of memory no more than all fits together
     may have, each of which holds the table too."""
-    here = SHARE * free()
-    found = MemoryRoom(here, f"{_format_size(here)} are free", "use a machine with more memory")
+    size = SHARE * free()
+    room = MemoryRoom(size, f"{_format_size(size)} are free", "use a machine with more memory")
     if budget is None or budget.memory is None:
-        return found
+        return room
     workers = budget.workers or psutil.cpu_count() or 1
-    given = 1e9 * budget.memory * workers
-    if given >= here:
-        return found
-    why = f"{workers} worker{'s'[: workers > 1]} with {budget.memory:g} GB each (--memory) have {_format_size(given)}"
-    return MemoryRoom(given, why, "give more (--memory)")
+    allowance = 1e9 * budget.memory * workers
+    if allowance >= size:
+        return room
+    reason = (
+        f"{workers} worker{'s'[: workers > 1]} with {budget.memory:g} GB each (--memory) have {_format_size(allowance)}"
+    )
+    return MemoryRoom(allowance, reason, "give more (--memory)")
 
 
 def _format_size(size: float) -> str:

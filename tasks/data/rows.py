@@ -71,8 +71,8 @@ class ParquetRows:
         self._file = ParquetReader(path, measure_room())
         schema = self._file.schema
         self.source, self.rows = read_source(schema) or str(path), self._file.rows
-        self.names, self.renamed, said = clean_names(schema.names)
-        self.findings = tuple(said)
+        self.names, self.renamed, findings = clean_names(schema.names)
+        self.findings = tuple(findings)
 
     def frames(self, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """These columns, at most so many rows at a time."""
@@ -88,11 +88,13 @@ class TextRows:
     def __init__(self, path: Path):
         """Stops where the file is no table."""
         self._text, self.source = inspect_text(path), str(path)
-        form, coded, found = self._text.layout, self._text.coded, self._text.marks
-        self.names, self.renamed, said = clean_names(list(form.names))
-        self._said = {str(n): f for n, f in enumerate((*([coded.said] if coded.said else []), *form.findings, *said))}
+        layout, coded, marks = self._text.layout, self._text.coded, self._text.marks
+        self.names, self.renamed, findings = clean_names(list(layout.names))
+        self._said = {
+            str(n): f for n, f in enumerate((*([coded.said] if coded.said else []), *layout.findings, *findings))
+        }
         # Between commas a field with a comma needs quotes.
-        self.commas = found.commas and (form.dialect.separator != "," or found.quotes)
+        self.commas = marks.commas and (layout.dialect.separator != "," or marks.quotes)
         """Whether a field may hold digits around a comma."""
 
     @property
@@ -115,12 +117,12 @@ class TextRows:
         for table in _rechunk_tables(self._text.tables(), rows):
             table = table.select(range(len(self.names)))  # without the empty one where lines end in a separator
             frame = table.to_pandas().set_axis(pd.Index(self.names, dtype=object), axis=1)
-            again = mark_repeated_headers(frame, self.renamed)
-            if again.any():
-                row = first + int(again.argmax()) + 1
-                said = f"The header stands in the data again (first as data row {row}); such lines are left out."
-                self._said.setdefault("again", Finding("repeated_header", "warn", said, rows=(row,)))
-                frame = frame[~again].reset_index(drop=True)
+            repeats = mark_repeated_headers(frame, self.renamed)
+            if repeats.any():
+                row = first + int(repeats.argmax()) + 1
+                sentence = f"The header stands in the data again (first as data row {row}); such lines are left out."
+                self._said.setdefault("again", Finding("repeated_header", "warn", sentence, rows=(row,)))
+                frame = frame[~repeats].reset_index(drop=True)
             first += len(frame)
             if len(frame):
                 yield frame
@@ -129,8 +131,8 @@ class TextRows:
         """The last rows without a line of totals: a word that no other row of the file uses."""
         for name, word in find_total_words(last.iloc[-1]) if count >= FEWEST else []:
             if sum(count_uses(frame, name, word) for frame in self._data(SURVEY)) == 1:
-                said = f"The last row ({shorten(word)!r}) looks like a line of totals and was left out."
-                self._said["total"] = Finding("totals_row", "warn", said, rows=(count,))
+                sentence = f"The last row ({shorten(word)!r}) looks like a line of totals and was left out."
+                self._said["total"] = Finding("totals_row", "warn", sentence, rows=(count,))
                 return last.iloc[:-1]
         return last
 
@@ -145,15 +147,15 @@ def open_table(data: object) -> TableRows:
 
 def _rechunk_tables(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
     """The same rows, so many at a time."""
-    waiting: list[pa.Table] = []
+    parts: list[pa.Table] = []
     count = 0
     for table in tables:
         while count + len(table) >= rows:
             cut = rows - count
-            yield pa.concat_tables([*waiting, table.slice(0, cut)])
-            waiting, count, table = [], 0, table.slice(cut)
+            yield pa.concat_tables([*parts, table.slice(0, cut)])
+            parts, count, table = [], 0, table.slice(cut)
         if len(table):
-            waiting.append(table)
+            parts.append(table)
             count += len(table)
-    if waiting:
-        yield pa.concat_tables(waiting)
+    if parts:
+        yield pa.concat_tables(parts)

@@ -24,14 +24,14 @@ class Speller:
     def read(self, column: pd.Series) -> pd.Series:
         """A column in canonical form with each level as the version spells it."""
         tally = self._tallies.get(str(column.name))
-        other = tally.add(count_values(column)) if tally else {}
-        return column.where(~column.isin(list(other)), column.map(other)) if other else column
+        spellings = tally.add(count_values(column)) if tally else {}
+        return column.where(~column.isin(list(spellings)), column.map(spellings)) if spellings else column
 
     def refuse(self, source: str, certain: bool = False) -> None:
         """InputError where most values of a column were never seen; `certain`: only where they are known ones that are
         written otherwise."""
-        if said := describe_refusals(self._tallies.values(), certain):
-            raise InputError(f"{source}: {said}")
+        if refusal := describe_refusals(self._tallies.values(), certain):
+            raise InputError(f"{source}: {refusal}")
 
     @property
     def notes(self) -> list[str]:

@@ -11,30 +11,30 @@ from models.evaluation.conformal import ConformalScores, make_conformal_scores, 
 from models.metrics.metric import Fold3
 from models.outcome import Coverage
 from models.splitting.split import ALL
-from tasks.session import Session
+from tasks.values import RunPlan
 
 if TYPE_CHECKING:
     from tasks.evaluation.ensemble import Chosen
 
 
-def scores(session: Session, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]) -> ConformalScores | None:
+def scores(plan: RunPlan, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]) -> ConformalScores | None:
     """The scores of those folds whose members are delivered; all of them around the one model where there is one. None
     without outer rows: inner ones chose the configuration, their scores would flatter."""
     refit = ALL if ALL in chosen else None
-    rows = [(k, target, said) for k, (target, said, _) in outer if refit is not None or _knows_all(session, k)]
-    return make_conformal_scores(session.work.task, rows, refit)
+    rows = [(k, target, said) for k, (target, said, _) in outer if refit is not None or _knows_all(plan, k)]
+    return make_conformal_scores(plan.work_rows.task, rows, refit)
 
 
-def _knows_all(session: Session, fold: str) -> bool:
+def _knows_all(plan: RunPlan, fold: str) -> bool:
     """Whether the fold's training part holds every class: members that lack one are not delivered."""
-    known = np.unique(session.work.target[session.folds[fold].train])
-    return session.work.task == "regression" or len(known) == len(session.work.classes)
+    known = np.unique(plan.work_rows.target[plan.folds[fold].train])
+    return plan.work_rows.task == "regression" or len(known) == len(plan.work_rows.classes)
 
 
-def on_sealed(session: Session, chosen: dict[str, Chosen], kept: ConformalScores | None) -> tuple[Coverage, ...]:
+def on_sealed(plan: RunPlan, chosen: dict[str, Chosen], kept: ConformalScores | None) -> tuple[Coverage, ...]:
     """What is covered of the sealed rows, once the tested models have predicted them."""
-    if kept is None or session.sealed is None:
+    if kept is None or plan.sealed_rows is None:
         return ()
-    arrays = {one.fold: np.asarray(session.workdir.read_array(f"sealed/{one.fold}")) for one in kept.folds}
+    arrays = {one.fold: np.asarray(plan.context.folder.read_array(f"sealed/{one.fold}")) for one in kept.folds}
     said = [chosen[fold].finish.odds(array) for fold, array in arrays.items()]
-    return measure_coverage(kept, said, session.sealed.target)
+    return measure_coverage(kept, said, plan.sealed_rows.target)

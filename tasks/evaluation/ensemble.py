@@ -26,9 +26,11 @@ from models.families import load_family
 from models.metrics.metric import Fold3
 from models.splitting.split import ALL
 from models.tuning.trial import Trial
-from tasks.session import Session, Tried, last_resorts, tried
+from tasks.context import RunContext
 from tasks.tuning import selection
+from tasks.tuning.deadline import Deadline
 from tasks.tuning.tune import judging_in_time, refit
+from tasks.values import RunPlan, Studies, TrialsOfFold
 
 
 @dataclass(frozen=True)
@@ -49,85 +51,85 @@ class Chosen:
     """Whether it is only what could be refitted at all: then nothing that is said of the procedure holds for it."""
 
 
-def assembled(session: Session) -> dict[str, Chosen]:
+def assembled(studies: Studies) -> dict[str, Chosen]:
     """Every fold's ensemble with all its members refitted; folds where nothing finished are left out.
 
     Beside the members, and after them, each family's best is refitted too: it is judged for the leaderboard as far as
     the time goes."""
-    with judging_in_time(session):
-        chosen = _assembled(session)
-    if session.ledger.limit is None or (chosen and (session.goal.plain or ALL in chosen or ALL not in session.folds)):
-        return chosen
-    return _quickest(session)
+    with judging_in_time(studies.context):
+        chosen = _assembled(studies)
+    suffices = chosen and (studies.goal.plain or ALL in chosen or ALL not in studies.folds)
+    return chosen if suffices or studies.context.ledger.limit is None else _quickest(studies)
 
 
-def _quickest(session: Session) -> dict[str, Chosen]:
+def _quickest(studies: Studies) -> dict[str, Chosen]:
     """The configuration that was fitted in the fewest seconds and can be refitted within the limits, alone, however
     late: where nothing of what was chosen could be refitted there would be no model, although there are trials. What
     learns nothing comes last, but always gets its turn. Empty where all of them fail."""
-    late, until = not session.may_judge(), time.monotonic() + session.last_limit()
-    for fold, name, trial in last_resorts(session):
-        seconds = until - time.monotonic() if load_family(name).tunable else session.last_limit()
-        if seconds <= 0 or refit(session, name, fold, trial, last=seconds) is None:
+    late, deadline = not studies.context.ledger.may_judge(), Deadline(studies, studies.trials)
+    until = time.monotonic() + deadline.last_limit()
+    for fold, name, trial in deadline.list_last_resorts():
+        seconds = until - time.monotonic() if load_family(name).tunable else deadline.last_limit()
+        if seconds <= 0 or refit(studies, name, fold, trial, last=seconds) is None:
             continue
-        if session.goal.keeps(selection.costed(session, fold, name, [trial])[0]):
-            _tell_last(session, name, fold, late)
+        if studies.goal.keeps(selection.costed(studies, fold, name, [trial])[0]):
+            _tell_last(studies, name, fold, late)
             alone = Chosen(fold, (EnsembleMember(name, trial.number, 1.0),), trial.inner or 0.0, last=True)
-            return {fold: _finished(session, alone)}
+            return {fold: _finished(studies, alone)}
     return {}
 
 
-def _tell_last(session: Session, name: str, fold: str, late: bool) -> None:
+def _tell_last(plan: RunPlan, name: str, fold: str, late: bool) -> None:
     why = "Time was too short to refit what was chosen"
     if not late:
-        why = "What was chosen could not be refitted" + " within the limits" * bool(session.goal.limits)
-    session.note(
+        why = "What was chosen could not be refitted" + " within the limits" * bool(plan.goal.limits)
+    plan.context.note(
         f"{why}: {name} on fold {fold} is delivered alone, the quickest configuration that could be. It was not chosen "
         "by its score, so there is no estimate."
     )
 
 
-def _assembled(session: Session) -> dict[str, Chosen]:
-    weighed = {fold: found for fold, found in _all_weighed(session).items() if found is not None}
+def _assembled(studies: Studies) -> dict[str, Chosen]:
+    weighed = {fold: found for fold, found in _all_weighed(studies).items() if found is not None}
     members = {(m.family, k, m.trial) for k, one in weighed.items() for m in one.members}
     bests = {
         (name, k, best.number)
-        for name, k in session.trials
-        if k != ALL and (best := selection.of_family(session, name, k)) is not None
+        for name, k in studies.trials
+        if k != ALL and (best := selection.of_family(studies, name, k)) is not None
     }
     with ThreadPoolExecutor(64) as threads:
         waiting = {
-            key: threads.submit(refit, session, *key[:2], _trial(session, *key), needed=key in members)
+            key: threads.submit(refit, studies, *key[:2], _trial(studies, *key), needed=key in members)
             for key in sorted(members | bests, key=lambda key: (key not in members, key))
         }
     fitted = {key for key, future in waiting.items() if future.result() is not None}
     kept = {k: one for k in weighed if (one := _of_fitted(weighed[k], fitted)) is not None}
-    return {k: _finished(session, one) for k, one in kept.items()}
+    return {k: _finished(studies, one) for k, one in kept.items()}
 
 
-def _all_weighed(session: Session) -> dict[str, Chosen | None]:
+def _all_weighed(studies: Studies) -> dict[str, Chosen | None]:
     """Every fold's choice. Where more than the metric counts its members are refitted already, since their costs as
     refitted have a say."""
-    if session.goal.plain:
-        return {fold: _weighed(session, fold) for fold in session.folds}
-    with ThreadPoolExecutor(len(session.folds)) as threads:
-        return dict(zip(session.folds, threads.map(lambda fold: _settled(session, fold), session.folds), strict=True))
+    if studies.goal.plain:
+        return {fold: _weighed(studies, fold) for fold in studies.folds}
+    with ThreadPoolExecutor(len(studies.folds)) as threads:
+        return dict(zip(studies.folds, threads.map(lambda fold: _settled(studies, fold), studies.folds), strict=True))
 
 
-def _settled(session: Session, fold: str) -> Chosen | None:
+def _settled(studies: Studies, fold: str) -> Chosen | None:
     """The fold's one configuration, or with limits alone its ensemble, whose costs as refitted keep the limits."""
-    choose = _one if session.goal.several else _weighed
+    choose = _one if studies.goal.several else _weighed
     return selection.settled(
-        session, fold, lambda trials: choose(session, fold, trials),
+        studies, fold, lambda trials: choose(studies, fold, trials),
         lambda found: [(m.family, m.trial) for m in found.members],
-        lambda name, k, trial: refit(session, name, k, trial),
+        lambda name, k, trial: refit(studies, name, k, trial),
     )  # fmt: skip
 
 
-def _one(session: Session, fold: str, trials: Tried) -> Chosen | None:
+def _one(studies: Studies, fold: str, trials: TrialsOfFold) -> Chosen | None:
     """The one configuration that the goal picks, by inner values alone."""
-    key = selection.best(session, fold, trials)
-    return key and Chosen(fold, (EnsembleMember(*key, 1.0),), _trial(session, key[0], fold, key[1]).inner or 0.0)
+    key = selection.best(studies, fold, trials)
+    return key and Chosen(fold, (EnsembleMember(*key, 1.0),), _trial(studies, key[0], fold, key[1]).inner or 0.0)
 
 
 def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | None:
@@ -137,119 +139,116 @@ def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | No
     return replace(chosen, members=tuple(replace(m, weight=m.weight / whole) for m in members)) if members else None
 
 
-def _weighed(session: Session, fold: str, trials: Tried | None = None) -> Chosen | None:
+def _weighed(studies: Studies, fold: str, trials: TrialsOfFold | None = None) -> Chosen | None:
     """The fold's ensemble, by inner scores alone, within the limits; None where no configuration finished within."""
-    trials = tried(session, fold) if trials is None else trials
-    candidates = _candidates(session, fold, trials)
+    trials = studies.of_fold(fold) if trials is None else trials
+    candidates = _candidates(studies, fold, trials)
     if not candidates:
         return None
-    parts = [judge for _, judge in session.folds[fold].inner]
-    targets = [session.work.target[rows] for rows in parts]
-    weights = [None if session.work.weight is None else session.work.weight[rows] for rows in parts]
-    keeps = selection.within(session, fold, trials) if session.goal.limits else None
-    return Chosen(fold, *weigh_candidates(candidates, targets, weights, session.metric, keeps))
+    parts = [judge for _, judge in studies.folds[fold].inner]
+    targets = [studies.work_rows.target[rows] for rows in parts]
+    weights = [None if studies.work_rows.weight is None else studies.work_rows.weight[rows] for rows in parts]
+    keeps = selection.within(studies, fold, trials) if studies.goal.limits else None
+    return Chosen(fold, *weigh_candidates(candidates, targets, weights, studies.metric, keeps))
 
 
-def _candidates(session: Session, fold: str, trials: Tried) -> list[Candidate]:
+def _candidates(plan: RunPlan, fold: str, trials: TrialsOfFold) -> list[Candidate]:
     found = []
-    for name in session.level.families:
+    for name in plan.scope.families:
         best = sorted(
-            (t for t in session.goal.complete(trials.get(name, ())) if session.goal.keeps(t)),
-            key=lambda t: (-session.metric.gain(t.inner or 0.0), t.number),
+            (t for t in plan.goal.complete(trials.get(name, ())) if plan.goal.keeps(t)),
+            key=lambda t: (-plan.metric.gain(t.inner or 0.0), t.number),
         )
         found += [
-            Candidate(name, t.number, inner_predictions(session, name, fold, t), t.inner or 0.0)
+            Candidate(name, t.number, inner_predictions(plan, name, fold, t), t.inner or 0.0)
             for t in best[:MOST_PER_FAMILY]
         ]
     return found
 
 
-def _finished(session: Session, chosen: Chosen) -> Chosen:
+def _finished(studies: Studies, chosen: Chosen) -> Chosen:
     """With the calibration and the threshold that are best on the fold's inner rows, as far as limits are kept with
     them: its members were chosen within the limits by plain decisions."""
-    choose, calibrate = _may_finish(session, chosen.fold)
-    if not (choose or calibrate or session.goal.scored):
+    choose, calibrate = _may_finish(studies, chosen.fold)
+    if not (choose or calibrate or studies.goal.scored):
         return chosen
-    folds = _inner_rows(session, chosen)
-    best, shown = _best(session, chosen.fold, folds, choose) if choose or calibrate else (PLAIN, folds)
+    folds = _inner_rows(studies, chosen)
+    best, shown = _best(studies, chosen.fold, folds, choose) if choose or calibrate else (PLAIN, folds)
     for finish, rows in ((best, shown), (replace(best, threshold=None), shown), (PLAIN, folds)):
-        values = _values(session, chosen.fold, finish, rows)
-        if _keeps(session, values):
+        values = _values(studies, chosen.fold, finish, rows)
+        if _keeps(studies, values):
             break
     told = [apply_threshold(fold, finish.threshold) for fold in rows]
-    inner = chosen.inner if finish == PLAIN else session.metric.pooled(told)
+    inner = chosen.inner if finish == PLAIN else studies.metric.pooled(told)
     return replace(chosen, inner=inner, finish=finish, values=values, held=finish != best)
 
 
-def _may_finish(session: Session, fold: str) -> tuple[bool, bool]:
+def _may_finish(plan: RunPlan, fold: str) -> tuple[bool, bool]:
     """Whether a threshold may be chosen, and a calibration. Without outer folds nothing would judge what was chosen so:
     then probabilities and decisions stay as they are."""
-    final, rows = session.run.final, sum(len(judge) for _, judge in session.folds[fold].inner)
-    choose = final.threshold == "auto" and chooses_threshold(session.metric, rows)
-    calibrate = wants_calibration(session.metric, final.calibrate)
-    if (choose or calibrate) and set(session.folds) == {ALL}:
-        session.note("Without outer folds nothing would judge a calibration or a threshold: none is chosen.")
+    final, rows = plan.run.final, sum(len(judge) for _, judge in plan.folds[fold].inner)
+    choose = final.threshold == "auto" and chooses_threshold(plan.metric, rows)
+    calibrate = wants_calibration(plan.metric, final.calibrate)
+    if (choose or calibrate) and set(plan.folds) == {ALL}:
+        plan.context.note("Without outer folds nothing would judge a calibration or a threshold: none is chosen.")
         return False, False
     return choose, calibrate
 
 
-def _best(session: Session, fold: str, folds: Sequence[Fold3], choose: bool) -> tuple[PostProcessing, list[Fold3]]:
+def _best(plan: RunPlan, fold: str, folds: Sequence[Fold3], choose: bool) -> tuple[PostProcessing, list[Fold3]]:
     """The best finish by the metric alone, and the inner rows calibrated."""
-    keys = [session.keys[judge] for _, judge in session.folds[fold].inner]
-    pooled = ALL not in session.folds
-    return choose_post_processing(
-        session.metric, folds, keys, session.run.final.calibrate, choose, session.run.seed, pooled
-    )
+    keys = [plan.keys[judge] for _, judge in plan.folds[fold].inner]
+    pooled = ALL not in plan.folds
+    return choose_post_processing(plan.metric, folds, keys, plan.run.final.calibrate, choose, plan.run.seed, pooled)
 
 
-def _values(session: Session, fold: str, finish: PostProcessing, rows: Sequence[Fold3]) -> dict[str, float]:
+def _values(plan: RunPlan, fold: str, finish: PostProcessing, rows: Sequence[Fold3]) -> dict[str, float]:
     """The metrics and gaps that are objectives or limited, of calibrated inner rows decided by the threshold."""
     odds = [told for _, told, _ in rows]
     return {
-        one.name: float(np.mean(selection.inner_values(session, fold, one, odds, finish.threshold)))
-        for one in session.goal.scored
+        one.name: float(np.mean(selection.inner_values(plan, fold, one, odds, finish.threshold)))
+        for one in plan.goal.scored
     }
 
 
-def _keeps(session: Session, values: Mapping[str, float]) -> bool:
-    return all(one.excess(values[one.objective.name]) <= 0 for one in session.goal.limits if one.objective.metric)
+def _keeps(plan: RunPlan, values: Mapping[str, float]) -> bool:
+    return all(one.excess(values[one.objective.name]) <= 0 for one in plan.goal.limits if one.objective.metric)
 
 
-def _inner_rows(session: Session, chosen: Chosen) -> list[Fold3]:
+def _inner_rows(studies: Studies, chosen: Chosen) -> list[Fold3]:
     """Each inner fold's validation rows with the ensemble's predictions."""
     members = [
-        [m.weight * part for part in inner_predictions(session, m.family, chosen.fold, trial)]
+        [m.weight * part for part in inner_predictions(studies, m.family, chosen.fold, trial)]
         for m in chosen.members
-        for trial in [_trial(session, m.family, chosen.fold, m.trial)]
+        for trial in [_trial(studies, m.family, chosen.fold, m.trial)]
     ]
     odds = [np.sum(parts, axis=0) for parts in zip(*members, strict=True)]
-    parts, work = [judge for _, judge in session.folds[chosen.fold].inner], session.work
+    parts, work = [judge for _, judge in studies.folds[chosen.fold].inner], studies.work_rows
     weights = [None if work.weight is None else work.weight[rows] for rows in parts]
     return list(zip([work.target[rows] for rows in parts], odds, weights, strict=True))
 
 
-def inner_predictions(session: Session, name: str, fold: str, trial: Trial) -> tuple[np.ndarray, ...]:
+def inner_predictions(plan: RunPlan, name: str, fold: str, trial: Trial) -> tuple[np.ndarray, ...]:
     """What the configuration says of each inner fold's validation rows."""
-    files = [session.job(name, fold, trial.number, {}, inner=j).file for j in range(len(trial.scores))]
-    return tuple(array(session, file) for file in files)
+    files = [plan.job(name, fold, trial.number, {}, inner=j).file for j in range(len(trial.scores))]
+    return tuple(array(plan.context, file) for file in files)
 
 
-def array(session: Session, file: str) -> np.ndarray:
+def array(context: RunContext, file: str) -> np.ndarray:
     """The predictions that a fit left in this file."""
-    found = session.workdir.read_array(file)
+    found = context.folder.read_array(file)
     assert found is not None, f"{file} was written before its trial was told"
     return np.asarray(found)
 
 
-def _trial(session: Session, family: str, fold: str, number: int) -> Trial:
-    return session.trials[family, fold][number]
+def _trial(studies: Studies, family: str, fold: str, number: int) -> Trial:
+    return studies.trials[family, fold][number]
 
 
-def refits(session: Session, chosen: Chosen, with_sealed: bool = False) -> list[tuple[str, float]]:
+def refits(plan: RunPlan, chosen: Chosen, with_sealed: bool = False) -> list[tuple[str, float]]:
     """File and weight of each member."""
     return [
-        (session.job(m.family, chosen.fold, m.trial, {}, with_sealed=with_sealed).file, m.weight)
-        for m in chosen.members
+        (plan.job(m.family, chosen.fold, m.trial, {}, with_sealed=with_sealed).file, m.weight) for m in chosen.members
     ]
 
 
@@ -258,6 +257,6 @@ def delivering(chosen: dict[str, Chosen]) -> list[Chosen]:
     return [chosen[ALL]] if ALL in chosen else list(chosen.values())
 
 
-def threshold(session: Session, chosen: dict[str, Chosen]) -> float | None:
+def threshold(plan: RunPlan, chosen: dict[str, Chosen]) -> float | None:
     """The delivered model's threshold; None where it decides plainly."""
-    return average_thresholds(session.metric, [c.finish for c in delivering(chosen)])
+    return average_thresholds(plan.metric, [c.finish for c in delivering(chosen)])

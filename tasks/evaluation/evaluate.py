@@ -19,18 +19,20 @@ from models.metrics.metric import Fold3
 from models.outcome import Coverage, FamilyOutcome, Interval, RepeatedRows
 from models.splitting.split import ALL
 from models.text.safe import shorten
+from tasks.context import RunContext
 from tasks.evaluation import conformal as coverage
 from tasks.evaluation import repeats
 from tasks.evaluation.ensemble import Chosen, array, assembled, delivering, inner_predictions, refits, threshold
 from tasks.execution import worker
 from tasks.execution.pool import JUDGE, FitError
-from tasks.session import Session
+from tasks.run.stage import EVALUATE
 from tasks.tuning import selection
+from tasks.values import RunPlan, Studies, advance
 
 
-@dataclass(frozen=True, eq=False)
-class Concluded:
-    """Every number of the run, and what is delivered."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Concluded(Studies):
+    """The studies, every number of the run, and what is delivered."""
 
     chosen: dict[str, Chosen]
     families: tuple[FamilyOutcome, ...]
@@ -50,233 +52,258 @@ class Concluded:
     """From which probability on the delivered model says the positive class; None: plainly."""
     repeats: RepeatedRows | None = None
     """How rows that repeat were divided, and the scores on seen and on new points."""
+    openings: int = 0
+    """How many runs of this name have opened the sealed rows, this one included; 0 where there are none."""
 
 
-def conclude(session: Session) -> Concluded:
+def conclude(studies: Studies) -> Concluded:
     """Weighs, refits, judges, and opens the sealed rows once."""
-    chosen = assembled(session)
-    if not delivering(chosen) or (ALL in session.folds and ALL not in chosen and not session.goal.plain):
-        raise _nothing(session)
-    if ALL in session.folds and ALL not in chosen:
-        session.note("The search on all work rows made no model: the average of the outer folds' models is delivered.")
-    _tell_finish(session, chosen)
-    shown = tuple((k, _judged(session, k, chosen[k])) for k in session.folds if k != ALL and k in chosen)
+    with studies.context.stage(EVALUATE):
+        return _evaluate(studies)
+
+
+def _evaluate(studies: Studies) -> Concluded:
+    chosen = assembled(studies)
+    if not delivering(chosen) or (ALL in studies.folds and ALL not in chosen and not studies.goal.plain):
+        raise _nothing(studies)
+    if ALL in studies.folds and ALL not in chosen:
+        studies.context.note(
+            "The search on all work rows made no model: the average of the outer folds' models is delivered."
+        )
+    _tell_finish(studies, chosen)
+    shown = tuple((k, _judged(studies, k, chosen[k])) for k in studies.folds if k != ALL and k in chosen)
     outer = tuple((k, apply_threshold(rows, chosen[k].finish.threshold)) for k, rows in shown)
     alone = any(one.last for one in chosen.values())
-    procedure = None if alone else _interval(session, outer)
-    optimism = _optimism(session, chosen, outer)
+    procedure = None if alone else _interval(studies, outer)
+    optimism = _optimism(studies, chosen, outer)
     if ALL in chosen and not outer and not alone:
-        procedure = _without_outer(session, chosen[ALL])
-    families = _families(session, chosen)
-    test, agreement = _opened(session, chosen, outer)
-    scores = coverage.scores(session, chosen, shown)
-    covered = () if test is None else coverage.on_sealed(session, chosen, scores)
-    judging = None if test is None else _delivered_on_sealed(session, chosen)
-    apart = repeats.outcome(session, () if procedure is None or not shown else outer, judging)
-    return Concluded(
-        chosen, families, _winner(session, families, alone), procedure, test, optimism, agreement,
-        _beats_constant(session, procedure), shown, scores, covered, threshold(session, chosen), apart,
+        procedure = _without_outer(studies, chosen[ALL])
+    families = _families(studies, chosen)
+    openings = _count_opening(studies)
+    test, agreement = _opened(studies, chosen, outer)
+    scores = coverage.scores(studies, chosen, shown)
+    covered = () if test is None else coverage.on_sealed(studies, chosen, scores)
+    judging = None if test is None else _delivered_on_sealed(studies, chosen)
+    apart = repeats.outcome(studies, () if procedure is None or not shown else outer, judging)
+    return advance(
+        Concluded, studies, chosen=chosen, families=families, winner=_winner(studies, families, alone),
+        estimate=procedure, test=test, optimism=optimism, agreement=agreement,
+        beats_constant=_beats_constant(studies, procedure), outer=shown, conformal=scores, coverage=covered,
+        threshold=threshold(studies, chosen), repeats=apart, openings=openings,
     )  # fmt: skip
 
 
-def _nothing(session: Session) -> NestorError:
+def _nothing(studies: Studies) -> NestorError:
     """Why there is no model: limits that nothing keeps, too little time, or what most fits failed of."""
-    over = selection.over_all(session, [ALL] if ALL in session.folds else list(session.folds))
+    over = selection.over_all(studies, [ALL] if ALL in studies.folds else list(studies.folds))
     if over is not None:
         return over
-    reasons = Counter(t.reason for trials in session.trials.values() for t in trials if t.state == "failed")
+    reasons = Counter(t.reason for trials in studies.trials.values() for t in trials if t.state == "failed")
     if reasons:
         why, times = reasons.most_common(1)[0]
         return NestorError(f"No configuration could be fitted. {times:,} fits failed with: {shorten(why, 200)}")
-    if session.broken:
-        why, times = Counter(session.broken.values()).most_common(1)[0]
+    if studies.broken:
+        why, times = Counter(studies.broken.values()).most_common(1)[0]
         return NestorError(f"No configuration could be fitted. {times:,} searches ended with: {why}")
-    used = session.ledger.elapsed
+    used = studies.context.ledger.elapsed
     return BudgetError(f"Nothing could be fitted in {used:.0f} s. Give more time: --budget {3 * used:.0f}s.")
 
 
-def decided(session: Session, concluded: Concluded) -> list[tuple[str, np.ndarray]]:
+def decided(evaluation: Concluded) -> list[tuple[str, np.ndarray]]:
     """The codes of the outer rows, fold by fold, as they were judged."""
-    rows = [(k, apply_threshold(one, concluded.chosen[k].finish.threshold)[1]) for k, one in concluded.outer]
-    return [(k, session.metric.decided(said) if said.ndim == 2 else said) for k, said in rows]
+    rows = [(k, apply_threshold(one, evaluation.chosen[k].finish.threshold)[1]) for k, one in evaluation.outer]
+    return [(k, evaluation.metric.decided(said) if said.ndim == 2 else said) for k, said in rows]
 
 
-def _tell_finish(session: Session, chosen: dict[str, Chosen]) -> None:
+def _tell_finish(plan: RunPlan, chosen: dict[str, Chosen]) -> None:
     """Says what was calibrated and which threshold holds."""
     delivered = delivering(chosen)
     methods = Counter(c.finish.calibration.method for c in delivered if c.finish.calibration)
     if methods:
         how = ", ".join(f"{method} in {n} of {len(delivered)} folds" for method, n in methods.items())
-        session.note(f"Probabilities are calibrated on inner rows: {how}.")
+        plan.context.note(f"Probabilities are calibrated on inner rows: {how}.")
     held = [c.fold for c in delivered if c.held]
     if held:
-        limits = join_names([limit.words for limit in session.goal.limits if limit.objective.metric])
-        session.note(
+        limits = join_names([limit.words for limit in plan.goal.limits if limit.objective.metric])
+        plan.context.note(
             f"In {len(held)} of {len(delivered)} folds the calibration or threshold that is best for "
-            f"{session.metric.name} is not used: with it the inner rows would not keep {limits}."
+            f"{plan.metric.name} is not used: with it the inner rows would not keep {limits}."
         )
-    at = threshold(session, chosen)
+    at = threshold(plan, chosen)
     if at is not None:
         folds = [c.finish.threshold for c in delivered if c.finish.threshold is not None]
-        session.note(
-            f"The label {session.work.classes[1]} is given from a probability of {at:.3g} on, a threshold chosen "
+        plan.context.note(
+            f"The label {plan.work_rows.classes[1]} is given from a probability of {at:.3g} on, a threshold chosen "
             f"on inner rows: in {len(folds)} of {len(delivered)} folds, between {min(folds):.3g} and {max(folds):.3g}."
         )
 
 
-def _judged(session: Session, fold: str, chosen: Chosen) -> Fold3:
+def _judged(plan: RunPlan, fold: str, chosen: Chosen) -> Fold3:
     """B_k's rows with the fold's ensemble predictions, calibrated."""
-    prediction = sum(w * array(session, file) for file, w in refits(session, chosen))
-    return _scored(session, fold, chosen.finish.odds(np.asarray(prediction)))
+    prediction = sum(w * array(plan.context, file) for file, w in refits(plan, chosen))
+    return _scored(plan, fold, chosen.finish.odds(np.asarray(prediction)))
 
 
-def _scored(session: Session, fold: str, prediction: np.ndarray) -> Fold3:
-    rows, weight = session.folds[fold].judge, session.work.weight
-    return session.work.target[rows], prediction, None if weight is None else weight[rows]
+def _scored(plan: RunPlan, fold: str, prediction: np.ndarray) -> Fold3:
+    rows, weight = plan.folds[fold].judge, plan.work_rows.weight
+    return plan.work_rows.target[rows], prediction, None if weight is None else weight[rows]
 
 
-def _interval(session: Session, outer: Sequence[tuple[str, Fold3]]) -> Interval | None:
+def _interval(plan: RunPlan, outer: Sequence[tuple[str, Fold3]]) -> Interval | None:
     """The score over all outer folds; None without a prediction in every fold."""
-    names = [k for k in session.folds if k != ALL]
+    names = [k for k in plan.folds if k != ALL]
     if not names or [k for k, _ in outer] != names:
         return None
-    keys = [session.keys[session.folds[k].judge] for k in names]
-    sizes = [len(session.folds[k].train) for k in names]
+    keys = [plan.keys[plan.folds[k].judge] for k in names]
+    sizes = [len(plan.folds[k].train) for k in names]
     folds = [rows for _, rows in outer]
-    found = estimate.estimate_score(session.metric, folds, keys, sizes, session.run.seed)
-    return estimate.keep_defined_interval(found, session.unit(session.keys))
+    found = estimate.estimate_score(plan.metric, folds, keys, sizes, plan.run.seed)
+    return estimate.keep_defined_interval(found, plan.unit(plan.keys))
 
 
-def _families(session: Session, chosen: dict[str, Chosen]) -> tuple[FamilyOutcome, ...]:
+def _families(studies: Studies, chosen: dict[str, Chosen]) -> tuple[FamilyOutcome, ...]:
     """The leaderboard: families that were judged in every fold before others, each by inner score, best first."""
-    found = [_family(session, name, chosen) for name in session.level.families]
+    found = [_family(studies, name, chosen) for name in studies.scope.families]
     worst = -float("inf")
 
     def rank(family: FamilyOutcome) -> tuple[bool, float]:
-        return family.estimate is not None, worst if family.inner is None else session.metric.gain(family.inner)
+        return family.estimate is not None, worst if family.inner is None else studies.metric.gain(family.inner)
 
     return tuple(sorted(found, key=rank, reverse=True))
 
 
-def _family(session: Session, name: str, chosen: dict[str, Chosen]) -> FamilyOutcome:
-    trials = {k: session.trials.get((name, k), []) for k in session.folds}
-    bests = {k: selection.of_family(session, name, k) for k in trials}
+def _family(studies: Studies, name: str, chosen: dict[str, Chosen]) -> FamilyOutcome:
+    trials = {k: studies.trials.get((name, k), []) for k in studies.folds}
+    bests = {k: selection.of_family(studies, name, k) for k in trials}
     judged = []
-    for k in (k for k in session.folds if k != ALL):
+    for k in (k for k in studies.folds if k != ALL):
         best = bests[k]
-        file = session.job(name, k, best.number, {}).file if best else ""
-        if best and session.workdir.has(file + ".npy"):
-            judged.append((k, _scored(session, k, array(session, file))))
+        file = studies.job(name, k, best.number, {}).file if best else ""
+        if best and studies.context.folder.has(file + ".npy"):
+            judged.append((k, _scored(studies, k, array(studies.context, file))))
     delivered = delivering(chosen)
     weight = sum(m.weight for c in delivered for m in c.members if m.family == name) / max(1, len(delivered))
     inner = [b.inner for b in bests.values() if b is not None and b.inner is not None]
     return FamilyOutcome(
         name,
-        _interval(session, judged),
+        _interval(studies, judged),
         sum(inner) / len(inner) if inner else None,
         sum(map(len, trials.values())),
-        session.ledger.fitting.get(name, 0.0),
+        studies.context.ledger.fitting.get(name, 0.0),
         tuple(len(t) for t in trials.values()),
         weight,
     )
 
 
-def _winner(session: Session, families: Sequence[FamilyOutcome], alone: bool) -> str:
-    if (session.goal.several or alone) and families:
+def _winner(plan: RunPlan, families: Sequence[FamilyOutcome], alone: bool) -> str:
+    if (plan.goal.several or alone) and families:
         return max(families, key=lambda family: family.weight).name
     return families[0].name if families else "constant"
 
 
-def _optimism(session: Session, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]) -> float | None:
+def _optimism(plan: RunPlan, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]) -> float | None:
     """Inner minus outer score of what was picked."""
     if not outer:
         return None
     return estimate.measure_optimism(
-        session.metric, [chosen[k].inner for k, _ in outer], [session.metric.score(*rows) for _, rows in outer]
+        plan.metric, [chosen[k].inner for k, _ in outer], [plan.metric.score(*rows) for _, rows in outer]
     )
 
 
-def _without_outer(session: Session, chosen: Chosen) -> Interval | None:
+def _without_outer(studies: Studies, chosen: Chosen) -> Interval | None:
     """BBC-CV over the configurations that finished every fold; for one hold-out its score, with an interval."""
-    fold = session.folds[chosen.fold]
+    fold = studies.folds[chosen.fold]
     rows = np.concatenate([judge for _, judge in fold.inner])
     parts = np.split(np.arange(len(rows)), np.cumsum([len(judge) for _, judge in fold.inner])[:-1])
     tried = [
         (name, t)
-        for name in session.level.families
-        for t in session.trials.get((name, chosen.fold), [])
-        if t.inner is not None and session.goal.keeps(t)
+        for name in studies.scope.families
+        for t in studies.trials.get((name, chosen.fold), [])
+        if t.inner is not None and studies.goal.keeps(t)
     ]
-    found = [np.concatenate(inner_predictions(session, name, chosen.fold, t)) for name, t in tried]
-    weight = None if session.work.weight is None else session.work.weight[rows]
+    found = [np.concatenate(inner_predictions(studies, name, chosen.fold, t)) for name, t in tried]
+    weight = None if studies.work_rows.weight is None else studies.work_rows.weight[rows]
     return estimate.keep_defined_interval(estimate.estimate_by_bbc(
-        session.metric, session.work.target[rows], found, session.keys[rows], parts, session.run.seed, weight,
-        session.goal.chooser([t for _, t in tried], selection.floor(session, chosen.fold)),
-    ), session.unit(session.keys))  # fmt: skip
+        studies.metric, studies.work_rows.target[rows], found, studies.keys[rows], parts, studies.run.seed, weight,
+        studies.goal.chooser([t for _, t in tried], selection.floor(studies, chosen.fold)),
+    ), studies.unit(studies.keys))  # fmt: skip
+
+
+def _count_opening(plan: RunPlan) -> int:
+    """Has MLflow count that this seal is opened, once for each run; from the second time on says what follows."""
+    if plan.seal_id is None or plan.sealed_rows is None:
+        return 0
+    openings = plan.context.journal.call("count_opening", seal_id=plan.seal_id)
+    if openings > 1:
+        plan.context.note(
+            "Choosing among runs by their test scores makes these look too good, a little more each time."
+        )
+    return openings
 
 
 def _opened(
-    session: Session, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]
+    studies: Studies, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]
 ) -> tuple[Interval | None, float | None]:
     """The delivered model's score on the sealed rows, and how it agrees with the outer folds; nothing of both where
     these rows could not be predicted."""
-    if session.sealed is None:
+    if studies.sealed_rows is None:
         return None, None
-    session.count_opening()
     try:
-        _predict_sealed(session, chosen.values())
+        _predict_sealed(studies, chosen.values())
     except FitError as error:
-        session.note(f"The sealed rows could not be predicted: {error.reason}. There is no test score.")
+        studies.context.note(f"The sealed rows could not be predicted: {error.reason}. There is no test score.")
         return None, None
-    sealed, keys = session.sealed, session.sealed_keys
-    rows = _delivered_on_sealed(session, chosen)
+    sealed, keys = studies.sealed_rows, studies.sealed_keys
+    rows = _delivered_on_sealed(studies, chosen)
     test = estimate.keep_defined_interval(
-        estimate.estimate_test_score(session.metric, rows, keys, session.run.seed), session.unit(keys)
+        estimate.estimate_test_score(studies.metric, rows, keys, studies.run.seed), studies.unit(keys)
     )
     if not outer or test is None:
         return test, None
     by_fold = [
-        apply_threshold((sealed.target, fold_on_sealed(session, chosen[k]), sealed.weight), chosen[k].finish.threshold)
+        apply_threshold(
+            (sealed.target, fold_on_sealed(studies.context, chosen[k]), sealed.weight), chosen[k].finish.threshold
+        )
         for k, _ in outer
     ]
-    own_keys = [session.keys[session.folds[k].judge] for k, _ in outer]
+    own_keys = [studies.keys[studies.folds[k].judge] for k, _ in outer]
     return test, estimate.measure_agreement(
-        session.metric, [r for _, r in outer], by_fold, own_keys, keys, session.run.seed
+        studies.metric, [r for _, r in outer], by_fold, own_keys, keys, studies.run.seed
     )
 
 
-def _delivered_on_sealed(session: Session, chosen: dict[str, Chosen]) -> Fold3:
+def _delivered_on_sealed(plan: RunPlan, chosen: dict[str, Chosen]) -> Fold3:
     """The sealed rows as the delivered model is judged by them."""
-    assert session.sealed is not None
-    whole = session.sealed.target, on_sealed(session, chosen), session.sealed.weight
-    return apply_threshold(whole, threshold(session, chosen))
+    assert plan.sealed_rows is not None
+    whole = plan.sealed_rows.target, on_sealed(plan.context, chosen), plan.sealed_rows.weight
+    return apply_threshold(whole, threshold(plan, chosen))
 
 
-def on_sealed(session: Session, chosen: dict[str, Chosen]) -> np.ndarray:
+def on_sealed(context: RunContext, chosen: dict[str, Chosen]) -> np.ndarray:
     """What the delivered model, the tested one, says of the sealed rows, once they were opened."""
-    return np.mean([fold_on_sealed(session, one) for one in delivering(chosen)], axis=0)
+    return np.mean([fold_on_sealed(context, one) for one in delivering(chosen)], axis=0)
 
 
-def fold_on_sealed(session: Session, chosen: Chosen) -> np.ndarray:
+def fold_on_sealed(context: RunContext, chosen: Chosen) -> np.ndarray:
     """What one fold's ensemble says of the sealed rows, calibrated."""
-    return chosen.finish.odds(array(session, f"sealed/{chosen.fold}"))
+    return chosen.finish.odds(array(context, f"sealed/{chosen.fold}"))
 
 
-def _predict_sealed(session: Session, chosen: Iterable[Chosen]) -> None:
-    names = {f"sealed/{one.fold}": refits(session, one) for one in chosen}
-    plan, limit = (str(session.workdir.path), session.brief.plan), session.sealed_limit()
+def _predict_sealed(plan: RunPlan, chosen: Iterable[Chosen]) -> None:
+    names = {f"sealed/{one.fold}": refits(plan, one) for one in chosen}
+    place, limit = (str(plan.context.folder.path), plan.fit_context.plan), plan.context.ledger.sealed_limit()
     waiting = [
-        session.fits.submit(worker.predict_sealed, *plan, members, name, priority=(JUDGE, 0), timeout=limit)
+        plan.context.pool.submit(worker.predict_sealed, *place, members, name, priority=(JUDGE, 0), timeout=limit)
         for name, members in names.items()
-        if session.workdir.kept_array(name) is None
+        if plan.context.folder.kept_array(name) is None
     ]
     for one in waiting:
         one.result()
 
 
-def _beats_constant(session: Session, procedure: Interval | None) -> bool:
+def _beats_constant(plan: RunPlan, procedure: Interval | None) -> bool:
     """Whether the estimate is on the better side of the best constant prediction."""
     if procedure is None:
         return False
-    level = estimate.score_best_constant(session.metric, session.work.target, session.work.weight)
-    return session.metric.gain(procedure.value) > session.metric.gain(level)
+    level = estimate.score_best_constant(plan.metric, plan.work_rows.target, plan.work_rows.weight)
+    return plan.metric.gain(procedure.value) > plan.metric.gain(level)

@@ -21,33 +21,33 @@ from tasks.evaluation.ensemble import Chosen, delivering, threshold
 from tasks.evaluation.evaluate import Concluded, on_sealed
 from tasks.execution import costs as measure
 from tasks.execution.pool import JUDGE, FitError
-from tasks.session import Session, tried
 from tasks.tuning import selection
+from tasks.values import Studies
 
 MOST_SECONDS = 120.0
 """For loading the delivered model and predicting a few rows, where the budget leaves so many."""
 
 
-def outcomes(session: Session, concluded: Concluded, costs: Mapping[str, float]) -> tuple[ObjectiveOutcome, ...]:
+def outcomes(evaluation: Concluded, costs: Mapping[str, float]) -> tuple[ObjectiveOutcome, ...]:
     """The metric, then each objective and whatever else is limited; nothing where the metric alone counts. `costs` are
     those of the delivered model."""
-    goal = session.goal
+    goal = evaluation.goal
     if goal.plain:
         return ()
     limits = {limit.objective.name: limit.bound for limit in goal.limits}
     own = ObjectiveOutcome(
         goal.metric.name, "the metric", "", goal.metric.greater_is_better, limits.get(goal.metric.name),
-        _mean([c.inner for c in delivering(concluded.chosen)]), concluded.estimate, concluded.test,
+        _mean([c.inner for c in delivering(evaluation.chosen)]), evaluation.estimate, evaluation.test,
     )  # fmt: skip
-    return (own, *(_outcome(session, concluded, one, limits.get(one.name), costs) for one in goal.measured))
+    return (own, *(_outcome(evaluation, one, limits.get(one.name), costs) for one in goal.measured))
 
 
 def _outcome(
-    session: Session, concluded: Concluded, one: Objective, limit: float | None, costs: Mapping[str, float]
+    evaluation: Concluded, one: Objective, limit: float | None, costs: Mapping[str, float]
 ) -> ObjectiveOutcome:
-    inner = _mean([_inner(session, chosen, one) for chosen in delivering(concluded.chosen)])
-    outer = _outer_cost(session, concluded, one) if one.metric is None else _outer_score(session, concluded, one)
-    test = None if one.metric is None else _test(session, concluded, one)
+    inner = _mean([_inner(evaluation, chosen, one) for chosen in delivering(evaluation.chosen)])
+    outer = _outer_cost(evaluation, one) if one.metric is None else _outer_score(evaluation, one)
+    test = None if one.metric is None else _test(evaluation, one)
     says = (one.name, one.says, one.unit, one.greater_is_better)
     return ObjectiveOutcome(*says, limit, inner, outer, test, costs.get(one.name))
 
@@ -56,11 +56,11 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _inner(session: Session, chosen: Chosen, one: Objective) -> float:
+def _inner(studies: Studies, chosen: Chosen, one: Objective) -> float:
     """What a fold's choice has on inner rows: of several members the sum of what adds up, the largest memory."""
     if one.metric is not None:
         return chosen.values[one.name]
-    trials = [session.trials[m.family, chosen.fold][m.trial] for m in chosen.members]
+    trials = [studies.trials[m.family, chosen.fold][m.trial] for m in chosen.members]
     return _together(one, [trial.measures[one.name] for trial in trials])
 
 
@@ -68,66 +68,71 @@ def _together(one: Objective, values: Sequence[float]) -> float:
     return sum(values) if one.name in ADDED else max(values)
 
 
-def _as_fitted(session: Session, chosen: Chosen, one: Objective) -> float:
+def _as_fitted(studies: Studies, chosen: Chosen, one: Objective) -> float:
     """A cost of a fold's refitted members."""
     costs = [
-        selection.costed(session, chosen.fold, m.family, [session.trials[m.family, chosen.fold][m.trial]])[0].measures
+        selection.costed(studies, chosen.fold, m.family, [studies.trials[m.family, chosen.fold][m.trial]])[0].measures
         for m in chosen.members
     ]
     return _together(one, [of[one.name] for of in costs])
 
 
-def _outer_cost(session: Session, concluded: Concluded, one: Objective) -> Interval | None:
+def _outer_cost(evaluation: Concluded, one: Objective) -> Interval | None:
     """A cost of what the outer folds refitted, averaged over them; None without outer folds."""
-    folds = [k for k in concluded.chosen if k != ALL]
-    mean = _mean([_as_fitted(session, concluded.chosen[k], one) for k in folds])
+    folds = [k for k in evaluation.chosen if k != ALL]
+    mean = _mean([_as_fitted(evaluation, evaluation.chosen[k], one) for k in folds])
     return None if mean is None else Interval(mean)
 
 
-def _outer_score(session: Session, concluded: Concluded, one: Objective) -> Interval | None:
+def _outer_score(evaluation: Concluded, one: Objective) -> Interval | None:
     """A metric or a gap of the picked ones on the outer rows, with its interval; None without all outer folds."""
-    names = [k for k in session.folds if k != ALL]
-    if not names or [k for k, _ in concluded.outer] != names:
+    names = [k for k in evaluation.folds if k != ALL]
+    if not names or [k for k, _ in evaluation.outer] != names:
         return None
     found = []
-    for k, rows in concluded.outer:
-        places, at = session.folds[k].judge, concluded.chosen[k].finish.threshold
-        found.append(selection.scored(session, one, apply_threshold(rows, at), rows[1], places)[1])
-    keys = [session.keys[session.folds[k].judge] for k in names]
-    sizes = [len(session.folds[k].train) for k in names]
+    for k, rows in evaluation.outer:
+        places, at = evaluation.folds[k].judge, evaluation.chosen[k].finish.threshold
+        found.append(selection.scored(evaluation, one, apply_threshold(rows, at), rows[1], places)[1])
+    keys = [evaluation.keys[evaluation.folds[k].judge] for k in names]
+    sizes = [len(evaluation.folds[k].train) for k in names]
     assert one.metric is not None
-    taken = estimate.estimate_score(one.metric, found, keys, sizes, session.run.seed)
-    return estimate.keep_defined_interval(taken, session.unit(session.keys))
+    taken = estimate.estimate_score(one.metric, found, keys, sizes, evaluation.run.seed)
+    return estimate.keep_defined_interval(taken, evaluation.unit(evaluation.keys))
 
 
-def _test(session: Session, concluded: Concluded, one: Objective) -> Interval | None:
+def _test(evaluation: Concluded, one: Objective) -> Interval | None:
     """A metric or a gap of the delivered model on the sealed rows, which were opened for the test score."""
-    sealed = session.sealed
-    if sealed is None or concluded.test is None:
+    sealed = evaluation.sealed_rows
+    if sealed is None or evaluation.test is None:
         return None
-    rows: Fold3 = (sealed.target, on_sealed(session, concluded.chosen), sealed.weight)
+    rows: Fold3 = (sealed.target, on_sealed(evaluation.context, evaluation.chosen), sealed.weight)
     groups = None
     if one.column is not None and sealed.subgroups is not None:
         groups = fairness.encode_subgroups(sealed.subgroups[one.column])
-    metric, told = session.goal.fold(one, apply_threshold(rows, threshold(session, concluded.chosen)), rows[1], groups)
-    keys = session.sealed_keys
+    metric, told = evaluation.goal.fold(
+        one, apply_threshold(rows, threshold(evaluation, evaluation.chosen)), rows[1], groups
+    )
+    keys = evaluation.sealed_keys
     return estimate.keep_defined_interval(
-        estimate.estimate_test_score(metric, told, keys, session.run.seed), session.unit(keys)
+        estimate.estimate_test_score(metric, told, keys, evaluation.run.seed), evaluation.unit(keys)
     )
 
 
-def delivered_costs(session: Session, concluded: Concluded, model: Path) -> dict[str, float]:
+def delivered_costs(evaluation: Concluded, model: Path) -> dict[str, float]:
     """The costs that count of the model for consumers, in this file: latency and size as it is delivered, the others as
     its members were fitted. Says where it is over a limit after all."""
-    goal, taken = session.goal, {}
+    goal, taken = evaluation.goal, {}
     if goal.asks("latency", "size"):
-        limit, files = min(MOST_SECONDS, session.refit_limit()), (str(model), str(session.workdir.path))
-        work = session.fits.submit(measure.of_file, *files, priority=(JUDGE, 0), timeout=limit)
+        limit, files = (
+            min(MOST_SECONDS, evaluation.context.ledger.refit_limit()),
+            (str(model), str(evaluation.context.folder.path)),
+        )
+        work = evaluation.context.pool.submit(measure.of_file, *files, priority=(JUDGE, 0), timeout=limit)
         with suppress(FitError):  # then what its members cost has to do
             taken = work.result()
     found = {
         one.name: taken[one.name] if one.name in taken else max(
-            _as_fitted(session, chosen, one) for chosen in delivering(concluded.chosen)
+            _as_fitted(evaluation, chosen, one) for chosen in delivering(evaluation.chosen)
         )
         for one in goal.measured
         if one.metric is None
@@ -135,7 +140,7 @@ def delivered_costs(session: Session, concluded: Concluded, model: Path) -> dict
     for limit in goal.limits:
         value = found.get(limit.objective.name)
         if value is not None and limit.excess(value) > 0:
-            session.note(
+            evaluation.context.note(
                 f"The delivered model is over a limit: {limit.objective.name} {format_number(value)}, where "
                 f"{limit.words} was asked. Each of its members kept the limit; averaging them, or fitting them on more "
                 "rows, went over it."
@@ -143,14 +148,14 @@ def delivered_costs(session: Session, concluded: Concluded, model: Path) -> dict
     return found
 
 
-def points(session: Session, concluded: Concluded) -> tuple[FrontPoint, ...]:
+def points(evaluation: Concluded) -> tuple[FrontPoint, ...]:
     """Every complete configuration of what is delivered: its inner values, in the order of `outcomes`."""
-    goal, found = session.goal, []
-    for chosen in () if goal.plain else delivering(concluded.chosen):
+    goal, found = evaluation.goal, []
+    for chosen in () if goal.plain else delivering(evaluation.chosen):
         members = {(m.family, m.trial) for m in chosen.members}
-        trials = [(n, t) for n, ts in tried(session, chosen.fold).items() for t in goal.complete(ts)]
+        trials = [(n, t) for n, ts in evaluation.of_fold(chosen.fold).items() for t in goal.complete(ts)]
         kept = [place for place, (_, trial) in enumerate(trials) if goal.keeps(trial)]
-        low = selection.floor(session, chosen.fold)  # what is no better than guessing is on no front
+        low = selection.floor(evaluation, chosen.fold)  # what is no better than guessing is on no front
         able = [k for k in kept if goal.learned(trials[k][1], low)] or kept
         gains = np.array([goal.gains(trials[k][1]) for k in able]).reshape(len(able), len(goal.directions))
         on = {able[i] for i in np.flatnonzero(objectives.mark_front(gains))}

@@ -29,73 +29,79 @@ from models.families import load_family
 from models.splitting.split import ALL
 from tasks.evaluation.ensemble import Chosen, delivering, refits
 from tasks.evaluation.evaluate import Concluded
-from tasks.session import Session
 from tasks.tuning.tune import refit
+from tasks.values import RunPlan, Studies
 
 Voters = Sequence[tuple[str, Any, float]]
 """Name, fitted pipeline or calibrated ensemble, and weight."""
 
 
-def delivered(session: Session, concluded: Concluded) -> tuple[Any, Any | None]:
+def delivered(evaluation: Concluded) -> tuple[Any, Any | None]:
     """The model for consumers, and its tested twin where that is another one. NestorError where every member lacks a
     class."""
-    chosen = concluded.chosen
-    tested = voters(session, delivering(chosen))
+    chosen = evaluation.chosen
+    tested = voters(evaluation, delivering(chosen))
     if not tested:
-        raise _unlearned(session, delivering(chosen))
-    at = find_plain_threshold(session.metric) if concluded.threshold is None else concluded.threshold
-    if ALL not in chosen or not session.joins_sealed:
-        return model(session.work, tested, at), None
+        raise _unlearned(evaluation, delivering(chosen))
+    at = find_plain_threshold(evaluation.metric) if evaluation.threshold is None else evaluation.threshold
+    if ALL not in chosen or not evaluation.joins_sealed:
+        return model(evaluation.work_rows, tested, at), None
     one = chosen[ALL]
-    if not _with_sealed(session, one.members):
-        session.note("The last fit, with the sealed rows too, did not finish: the tested model is delivered as it is.")
-        return model(session.work, tested, at), None
-    return model(session.work, voters(session, [one], with_sealed=True), at), model(session.work, tested, at)
+    if not _with_sealed(evaluation, one.members):
+        evaluation.context.note(
+            "The last fit, with the sealed rows too, did not finish: the tested model is delivered as it is."
+        )
+        return model(evaluation.work_rows, tested, at), None
+    return model(evaluation.work_rows, voters(evaluation, [one], with_sealed=True), at), model(
+        evaluation.work_rows, tested, at
+    )
 
 
-def _with_sealed(session: Session, members: Sequence[EnsembleMember]) -> bool:
+def _with_sealed(studies: Studies, members: Sequence[EnsembleMember]) -> bool:
     """Whether every member could be fitted once more with the sealed rows, all of them side by side."""
 
     def again(member: EnsembleMember) -> bool:
-        trial = session.trials[member.family, ALL][member.trial]
-        return refit(session, member.family, ALL, trial, with_sealed=True) is not None
+        trial = studies.trials[member.family, ALL][member.trial]
+        return refit(studies, member.family, ALL, trial, with_sealed=True) is not None
 
     with ThreadPoolExecutor(len(members)) as threads:
         return all(threads.map(again, members))
 
 
-def _unlearned(session: Session, chosen: Sequence[Chosen]) -> NestorError:
+def _unlearned(plan: RunPlan, chosen: Sequence[Chosen]) -> NestorError:
     """Which classes the members lack, where the search that would have seen them all came to nothing."""
-    seen = [np.unique(session.work.target[session.folds[one.fold].train]) for one in chosen]
-    lacking = [label for code, label in enumerate(session.work.classes) if not all(code in codes for codes in seen)]
+    seen = [np.unique(plan.work_rows.target[plan.folds[one.fold].train]) for one in chosen]
+    lacking = [label for code, label in enumerate(plan.work_rows.classes) if not all(code in codes for codes in seen)]
     why = (
         "The search on all work rows found no model, and the training rows of every fold lack at least one of these "
         f"targets: {join_names(lacking)}. So none can be delivered."
     )
     more = " Go on with --resume and more time: --budget."
-    return NestorError(why if session.ledger.limit is None else why + more)
+    return NestorError(why if plan.context.ledger.limit is None else why + more)
 
 
-def voters(session: Session, chosen: Sequence[Chosen], with_sealed: bool = False) -> Voters:
+def voters(plan: RunPlan, chosen: Sequence[Chosen], with_sealed: bool = False) -> Voters:
     """Every member with its share: equal for folds, by weight within. A fold that is calibrated votes as one."""
     found = []
     for one in chosen:
-        members = _members(session, one, with_sealed)
+        members = _members(plan, one, with_sealed)
         if members and one.finish.calibration is not None:
-            together = calibrate_classifier(_vote(session.work, members), one.finish.calibration)
+            together = calibrate_classifier(_vote(plan.work_rows, members), one.finish.calibration)
             members = [(f"calibrated_{one.fold}_{len(members)}", together, 1.0)]
         found += [(name, fitted, share / len(chosen)) for name, fitted, share in members]
     return found
 
 
-def _members(session: Session, one: Chosen, with_sealed: bool) -> Voters:
+def _members(plan: RunPlan, one: Chosen, with_sealed: bool) -> Voters:
     """The fold's members; those that lack a class are left out with a word."""
     found = []
-    files = refits(session, one, with_sealed=with_sealed)
+    files = refits(plan, one, with_sealed=with_sealed)
     for member, (file, share) in zip(one.members, files, strict=True):
-        pipeline, classes = session.workdir.read_pickle(file)
-        if session.work.classes and len(classes) < len(session.work.classes):
-            session.note(f"A model of fold {one.fold} does not know all classes: it was judged, and is not delivered.")
+        pipeline, classes = plan.context.folder.read_pickle(file)
+        if plan.work_rows.classes and len(classes) < len(plan.work_rows.classes):
+            plan.context.note(
+                f"A model of fold {one.fold} does not know all classes: it was judged, and is not delivered."
+            )
             continue
         found.append((f"{member.family}_{one.fold}_{member.trial}", pipeline, share))
     return found
@@ -144,13 +150,13 @@ def _as_many(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     return rows.iloc[np.arange(count) % len(rows)]
 
 
-def unsafe(concluded: Concluded) -> list[str]:
+def unsafe(chosen: dict[str, Chosen]) -> list[str]:
     """The families among the delivered members that skops can't hold."""
-    members = [m for one in delivering(concluded.chosen) for m in one.members]
+    members = [m for one in delivering(chosen) for m in one.members]
     return sorted({m.family for m in members if not load_family(m.family).safe})
 
 
-def trusted(session: Session) -> list[str]:
+def trusted(plan: RunPlan) -> list[str]:
     """The types that the delivered model may hold beyond what skops knows."""
-    of_families = (t for name in session.level.families for t in load_family(name).trusted)
+    of_families = (t for name in plan.scope.families for t in load_family(name).trusted)
     return sorted({*TRUSTED, *calibration.TRUSTED, *of_families})

@@ -12,46 +12,46 @@ from models.outcome import Interval, RepeatedRows, SeenAndNewScores, SubsetScore
 from models.splitting.repeats import SOME, measure_repeat_share
 from models.splitting.seal import LEAST_ROWS
 from models.splitting.split import ALL
-from tasks.session import Session
+from tasks.values import RunPlan
 
 
-def outcome(session: Session, outer: Sequence[tuple[str, Fold3]], test: Fold3 | None) -> RepeatedRows | None:
+def outcome(plan: RunPlan, outer: Sequence[tuple[str, Fold3]], test: Fold3 | None) -> RepeatedRows | None:
     """What is said of rows that repeat; None where hardly any do, and where a series' past becomes columns, which no
     other row has. `outer` are the rows of each outer fold, `test` the sealed ones, as they were judged."""
-    share = measure_repeat_share(session.points)
-    if share < SOME or session.table.history is not None:
+    share = measure_repeat_share(plan.division.points)
+    if share < SOME or plan.table.history is not None:
         return None
-    found = session.repeats
-    large = np.isin(session.points, np.array(found.cut, np.uint64))
+    found = plan.division.repeats
+    large = np.isin(plan.division.points, np.array(found.cut, np.uint64))
     return RepeatedRows(
         found.unit, found.reason, share, len(found.cut), int(large.sum()),
-        _of_folds(session, outer) if outer else None, None if test is None else _of_test(session, test),
+        _of_folds(plan, outer) if outer else None, None if test is None else _of_test(plan, test),
     )  # fmt: skip
 
 
-def _of_folds(session: Session, outer: Sequence[tuple[str, Fold3]]) -> SeenAndNewScores:
-    work = session.points[session.work_places]
-    parts = [session.folds[k] for k, _ in outer if k != ALL]
+def _of_folds(plan: RunPlan, outer: Sequence[tuple[str, Fold3]]) -> SeenAndNewScores:
+    work = plan.division.points[plan.division.work_places]
+    parts = [plan.folds[k] for k, _ in outer if k != ALL]
     seen = [np.isin(work[fold.judge], work[fold.train]) for fold in parts]
 
     def score(masks: Sequence[np.ndarray]) -> Interval | None:
         rows = [select_rows(fold, mask) for (_, fold), mask in zip(outer, masks, strict=True)]
-        keys = [session.keys[fold.judge][mask] for fold, mask in zip(parts, masks, strict=True)]
+        keys = [plan.keys[fold.judge][mask] for fold, mask in zip(parts, masks, strict=True)]
         # Training parts overlap as they do for whole folds, however few rows of a fold are looked at.
         trained = [len(fold.train) * mask.mean() for fold, mask in zip(parts, masks, strict=True)]
-        found = estimate.estimate_score(session.metric, rows, keys, trained, session.run.seed)
-        return estimate.keep_defined_interval(found, session.unit(session.keys))
+        found = estimate.estimate_score(plan.metric, rows, keys, trained, plan.run.seed)
+        return estimate.keep_defined_interval(found, plan.unit(plan.keys))
 
     return _known(seen, score)
 
 
-def _of_test(session: Session, test: Fold3) -> SeenAndNewScores:
-    seen = np.isin(session.points[session.sealed_places], session.points[session.work_places])
+def _of_test(plan: RunPlan, test: Fold3) -> SeenAndNewScores:
+    seen = np.isin(plan.division.points[plan.division.sealed_places], plan.division.points[plan.division.work_places])
 
     def score(masks: Sequence[np.ndarray]) -> Interval | None:
-        rows, keys = select_rows(test, masks[0]), session.sealed_keys[masks[0]]
-        found = estimate.estimate_test_score(session.metric, rows, keys, session.run.seed)
-        return estimate.keep_defined_interval(found, session.unit(session.sealed_keys))
+        rows, keys = select_rows(test, masks[0]), plan.sealed_keys[masks[0]]
+        found = estimate.estimate_test_score(plan.metric, rows, keys, plan.run.seed)
+        return estimate.keep_defined_interval(found, plan.unit(plan.sealed_keys))
 
     return _known([seen], score)
 

@@ -1,2 +1,2 @@
 """What is fixed before anything is tuned: the table read, checked and sealed, the families and folds, the studies. May
-import `tasks.session` and what it may."""
+import `tasks.values` and what it may."""

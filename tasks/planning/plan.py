@@ -14,7 +14,7 @@ from models.errors import BudgetError, InputError, NestorError, join_names
 from models.families import load_family
 from models.fitting.family import Family
 from models.outcome import EvaluationPlan
-from models.splitting.budget import REFIT, RunPlan, choose_affordable_plan
+from models.splitting.budget import REFIT, SearchScope, choose_affordable_plan
 from models.splitting.folds import (
     FoldLayout,
     choose_folds,
@@ -24,13 +24,15 @@ from models.splitting.folds import (
     make_even_folds,
     refuse_small_subgroups,
 )
-from tasks.execution.job import brief_for, with_folds
+from models.splitting.split import Fold
+from tasks.execution.job import Brief, brief_for, with_folds
 from tasks.planning import search_plan, timing
 from tasks.planning.eligible import suited, unsearched
 from tasks.planning.warm_start import warm_up
 from tasks.run import events
-from tasks.run.folder import of_other_versions
-from tasks.session import Session
+from tasks.run.folder import Workdir, of_other_versions
+from tasks.run.stage import PLAN
+from tasks.values import RunPlan, SealedTable, advance
 
 _SHARE = 0.85
 """Share of the cores that fits get; the rest is the driver's, Prefect's and MLflow's."""
@@ -38,136 +40,151 @@ _PARTS = 5
 """What is written down of a plan: level, folds, seconds, sizes, notes."""
 
 
-def _searched_everywhere(session: Session) -> RunPlan:
-    """The plan without families that can't be searched in some fold. InputError as `refused`."""
-    level, columns = session.level, session.work.features.shape[1]
-    out = unsearched(level.families, session.folds.values(), session.brief, columns, session.run)
-    kept = tuple(name for name in level.families if name not in out)
-    return replace(level, families=kept, left_out={**level.left_out, **out})
+def shortlist(sealed: SealedTable) -> RunPlan:
+    """Families and folds, fixed, written down and told."""
+    context = sealed.context
+    with context.stage(PLAN):
+        context.start_pool()
+        plan = _shortlist(sealed)
+        context.seals.agree()
+    _tell(plan)
+    return plan
 
 
-def shortlist(session: Session) -> None:
-    """Fixes families and folds, writes both down, and says what they are."""
-    events.emit(events.Stage("shortlist"))
-    with session.ledger.stage("shortlist"):
-        session.start_pool()
-        _shortlist(session)
-        session.agree_on_seal()
-    _tell(session)
-
-
-def _shortlist(session: Session) -> None:
-    session.brief = replace(brief_for(session.work, session.run, session.table), units=_units(session))
-    kept, left_out = suited(session.work, session.run, session.brief)
-    for name in sorted(session.run.families.keys() - {f.name for f in kept}):
+def _shortlist(sealed: SealedTable) -> RunPlan:
+    run, context, work = sealed.run, sealed.context, sealed.work_rows
+    fit_context = replace(brief_for(work, run, sealed.table), units=_units(sealed))
+    suiting, left_out = suited(work, run, fit_context)
+    for name in sorted(run.families.keys() - {f.name for f in suiting}):
         why = left_out.get(name, "it is not among the families asked for")
-        session.note(f"Settings are given for {name}, which is not tried: {why}.")
-    stored, before = session.fixed(partial(_stored, session), "plan"), len(session.notes)
+        context.note(f"Settings are given for {name}, which is not tried: {why}.")
+    plan = _fix_plan(sealed, fit_context, suiting, left_out)
+    folds = tuple(plan.folds.values())
+    context.add_findings(find_unjudged_folds(work, plan.metric, folds))
+    plan = _keep_searchable(plan)
+    refuse_small_subgroups(work, folds, plan.goal)
+    deaf = [name for name in plan.scope.families if load_family(name).tunable and not load_family(name).weights]
+    if deaf and (run.weight or run.class_weight):
+        context.note(f"Fitted without weights, which they can't use: {join_names(deaf)}.")
+    search_plan.said(plan)
+    return replace(plan, warm_start=warm_up(plan))
+
+
+def _fix_plan(sealed: SealedTable, fit_context: Brief, suiting: list[Family], left_out: Mapping[str, str]) -> RunPlan:
+    """The plan as an earlier attempt at this run fixed it, else as it is made, and fixed, now."""
+    context = sealed.context
+    stored, before = context.folder.read_fixed(partial(_stored, context.folder), "plan"), len(context.notes)
     if stored is None:
-        session.level = RunPlan(*_start(session), tuple(f.name for f in kept), left_out)
-        if session.ledger.limit is not None:
-            session.level = _timed(session, kept)
-        parts = (session.level, session.folds, session.default_seconds, session.model_mb, session.notes[before:])
-        session.workdir.write_pickle("plan", parts)
-    else:
-        session.level, session.folds, session.default_seconds, session.model_mb, said = stored
-        for note in said:
-            session.note(note)
-        _brief(session, f"{session.level.outer}x{session.level.inner}")
-    session.found(find_unjudged_folds(session.work, session.metric, tuple(session.folds.values())))
-    session.level = _searched_everywhere(session)
-    refuse_small_subgroups(session.work, tuple(session.folds.values()), session.goal)
-    deaf = [name for name in session.level.families if load_family(name).tunable and not load_family(name).weights]
-    if deaf and (session.run.weight or session.run.class_weight):
-        session.note(f"Fitted without weights, which they can't use: {join_names(deaf)}.")
-    search_plan.said(session)
-    warm_up(session)
+        plan = _start(sealed, fit_context, suiting, left_out)
+        if context.ledger.limit is not None:
+            plan = _timed(plan, suiting)
+        parts = (plan.scope, plan.folds, plan.default_seconds, plan.model_mb, context.notes[before:])
+        context.folder.write_pickle("plan", parts)
+        return plan
+    scope, folds, default_seconds, model_mb, notes = stored
+    for note in notes:
+        context.note(note)
+    return advance(
+        RunPlan, sealed, scope=scope, folds=folds, default_seconds=default_seconds, model_mb=model_mb,
+        fit_context=_brief(sealed, fit_context, f"{scope.outer}x{scope.inner}", folds),
+    )  # fmt: skip
 
 
-def _units(session: Session) -> np.ndarray | None:
+def _units(sealed: SealedTable) -> np.ndarray | None:
     """What each work row is a part of; None where each is one of its own."""
-    return session.keys if len(np.unique(session.keys)) < len(session.keys) else None
+    return sealed.keys if len(np.unique(sealed.keys)) < len(sealed.keys) else None
 
 
-def _stored(session: Session, name: str) -> tuple[Any, ...] | None:
-    """What an earlier session wrote down; Damaged where it is not what this version of Nestor writes."""
-    stored = session.workdir.read_pickle(name)
+def _stored(folder: Workdir, name: str) -> tuple[Any, ...] | None:
+    """What an earlier attempt wrote down; Damaged where it is not what this version of Nestor writes."""
+    stored = folder.read_pickle(name)
     if stored is not None and not (isinstance(stored, tuple) and len(stored) == _PARTS):
-        raise of_other_versions(session.workdir.path / f"{name}.pkl", "it holds other parts")
+        raise of_other_versions(folder.path / f"{name}.pkl", "it holds other parts")
     return stored
 
 
-def _start(session: Session) -> tuple[int, int]:
-    """(outer, inner) to begin with, laid out: what the user wants, or what suits the table's size; both at most what
-    its smallest class, its groups or its times allow."""
-    found = choose_folds(session.work, session.plan, session.run, list_required_metrics(session.goal), session.table)
-    for note in found.notes:
-        session.note(note)
-    _take(session, found)
-    return found.outer, found.inner
+def _keep_searchable(plan: RunPlan) -> RunPlan:
+    """The plan without families that can't be searched in some fold. InputError as `refused`."""
+    scope, columns = plan.scope, plan.work_rows.features.shape[1]
+    out = unsearched(scope.families, plan.folds.values(), plan.fit_context, columns, plan.run)
+    families = tuple(name for name in scope.families if name not in out)
+    return replace(plan, scope=replace(scope, families=families, left_out={**scope.left_out, **out}))
 
 
-def _timed(session: Session, kept: list[Family]) -> RunPlan:
-    """The plan that the time allows, laid out, from one default fit of each family in the folds laid out before."""
-    start = session.level.outer, session.level.inner
-    session.ledger.afford(session.ledger.registration)
-    first, none = timing.probed(session, kept)
+def _start(sealed: SealedTable, fit_context: Brief, suiting: list[Family], left_out: Mapping[str, str]) -> RunPlan:
+    """The plan to begin with: the folds that the user wants, or that suit the table's size; both at most what its
+    smallest class, its groups or its times allow."""
+    metrics = list_required_metrics(sealed.goal)
+    layout = choose_folds(sealed.work_rows, sealed.division.plan, sealed.run, metrics, sealed.table)
+    for note in layout.notes:
+        sealed.context.note(note)
+    scope = SearchScope(layout.outer, layout.inner, tuple(f.name for f in suiting), left_out)
+    return advance(RunPlan, sealed, scope=scope, **_take(sealed, fit_context, layout))
+
+
+def _timed(plan: RunPlan, suiting: list[Family]) -> RunPlan:
+    """The plan that the time allows, from one default fit of each family in the folds laid out before."""
+    start, ledger, run = (plan.scope.outer, plan.scope.inner), plan.context.ledger, plan.run
+    ledger.afford(ledger.registration)
+    first, model_mb, none = timing.probed(plan, suiting)
     ended = {name: f"its first fit, with default settings, failed: {error.reason}" for name, error in none.items()}
-    session.default_seconds = first
-    wall = session.ledger.left - session.ledger.registration - 2.0
+    wall = ledger.left - ledger.registration - 2.0
     if not first:
-        raise _nothing(session, ended, any(error.state == "timeout" for error in none.values()))
-    level = choose_affordable_plan(
+        raise _nothing(plan, ended, any(error.state == "timeout" for error in none.values()))
+    scope = choose_affordable_plan(
         {name: seconds for name, seconds in first.items() if load_family(name).tunable},
-        max(0.0, wall) * session.workers * _SHARE,
+        max(0.0, wall) * plan.context.workers * _SHARE,
         start,
-        fixed=session.run.split.outer is not None,
-        refit_too=includes_refit(session.run),
-        keep=len(first) if session.run.search.families else 2,
+        fixed=run.split.outer is not None,
+        refit_too=includes_refit(run),
+        keep=len(first) if run.search.families else 2,
         priority={name: load_family(name).priority for name in first},
     )
-    if (level.outer, level.inner) != start:
-        level = replace(level, **_laid_anew(session, start, level))
     references = tuple(name for name in first if not load_family(name).tunable)
-    out = {**session.level.left_out, **ended, **level.left_out}
-    return replace(level, families=(*references, *level.families), left_out=out)
+    out = {**plan.scope.left_out, **ended, **scope.left_out}
+    scope = replace(scope, families=(*references, *scope.families), left_out=out)
+    plan = replace(plan, scope=scope, default_seconds=first, model_mb=model_mb)
+    return plan if (scope.outer, scope.inner) == start else _laid_anew(plan, start)
 
 
-def _laid_anew(session: Session, start: tuple[int, int], level: RunPlan) -> dict[str, int]:
-    """The folds of the plan that the time allows; those laid out before where a part of it would lack a class."""
-    short, metrics = f"There is too little time for {start[0]} x {start[1]} folds", list_required_metrics(session.goal)
+def _laid_anew(plan: RunPlan, start: tuple[int, int]) -> RunPlan:
+    """The plan in the folds that the time allows; in those laid out before where a part of them would lack a class."""
+    short, metrics = f"There is too little time for {start[0]} x {start[1]} folds", list_required_metrics(plan.goal)
+    scope = plan.scope
     try:
-        found = make_even_folds(
-            session.work, session.plan, session.run, metrics, session.table, level.outer, level.inner
+        layout = make_even_folds(
+            plan.work_rows, plan.division.plan, plan.run, metrics, plan.table, scope.outer, scope.inner
         )
     except InputError:
-        session.note(f"{short}, but with fewer a part of the rows would lack what it needs: they are kept.")
-        return {"outer": start[0], "inner": start[1]}
-    session.note(f"{short}: the plan is {named(level.how)}.")
-    _take(session, found)
-    return {"outer": found.outer, "inner": found.inner}
+        plan.context.note(f"{short}, but with fewer a part of the rows would lack what it needs: they are kept.")
+        return replace(plan, scope=replace(scope, outer=start[0], inner=start[1]))
+    plan.context.note(f"{short}: the plan is {named(scope.how)}.")
+    scope = replace(scope, outer=layout.outer, inner=layout.inner)
+    return replace(plan, scope=scope, **_take(plan, plan.fit_context, layout))
 
 
-def _take(session: Session, found: FoldLayout) -> None:
-    """Writes down what every fit of a plan with these folds shares."""
-    session.folds = {f.name: f for f in found.folds}
-    _brief(session, f"{found.outer}x{found.inner}")
+def _take(sealed: SealedTable, fit_context: Brief, layout: FoldLayout) -> dict[str, Any]:
+    """The folds of a layout, and what every fit of a plan with them is told."""
+    folds = {fold.name: fold for fold in layout.folds}
+    return {"folds": folds, "fit_context": _brief(sealed, fit_context, f"{layout.outer}x{layout.inner}", folds)}
 
 
-def _brief(session: Session, plan: str) -> None:
-    session.brief = with_folds(session.brief, plan, session.folds, session.work)
-    session.workdir.write_pickle(f"briefs/{plan}", session.brief)
+def _brief(sealed: SealedTable, fit_context: Brief, plan: str, folds: Mapping[str, Fold]) -> Brief:
+    """What every fit of the plan of that name is told, written down for the workers."""
+    told = with_folds(fit_context, plan, dict(folds), sealed.work_rows)
+    sealed.context.folder.write_pickle(f"briefs/{plan}", told)
+    return told
 
 
-def _nothing(session: Session, ended: Mapping[str, str], slow: bool) -> NestorError:
+def _nothing(plan: RunPlan, ended: Mapping[str, str], slow: bool) -> NestorError:
     """What to raise where no family finished one fit: with more time it might, if one was slow."""
-    table = f"this table of {session.work.rows:,} rows and {session.work.features.shape[1]} columns"
+    table = f"this table of {plan.work_rows.rows:,} rows and {plan.work_rows.features.shape[1]} columns"
     reasons = "".join(f"\n  {name}: {why}" for name, why in ended.items())
     if not slow:
         return NestorError(f"No family could be fitted on {table}:{reasons}")
-    need = 3 * session.ledger.elapsed + 10 * timing.SHARE * (session.ledger.limit or 0)
+    need = 3 * plan.context.ledger.elapsed + 10 * timing.SHARE * (plan.context.ledger.limit or 0)
     return BudgetError(
-        f"{session.ledger.limit:.0f} s are too little for {table}: no family finished one fit. Try --budget "
+        f"{plan.context.ledger.limit:.0f} s are too little for {table}: no family finished one fit. Try --budget "
         f"{need:.0f}s.{reasons}"
     )
 
@@ -181,22 +198,22 @@ def named(how: EvaluationPlan) -> str:
     return "one hold-out split, with default settings"
 
 
-def planned(session: Session) -> events.Planned:
+def planned(plan: RunPlan) -> events.Planned:
     """The plan as whoever shows it wants it."""
-    level = session.level
+    scope = plan.scope
     return events.Planned(
-        level.families, tuple(session.folds), named(level.how), session.metric.name,
-        session.metric.greater_is_better, dict(level.left_out), session.run.search.trials,
+        scope.families, tuple(plan.folds), named(scope.how), plan.metric.name, plan.metric.greater_is_better,
+        dict(scope.left_out), plan.run.search.trials,
     )  # fmt: skip
 
 
-def _tell(session: Session) -> None:
+def _tell(plan: RunPlan) -> None:
     """Tells the screen and MLflow of families and folds."""
-    level = session.level
-    events.emit(planned(session))
-    for name in level.families:
-        session.record(name, "family", parent="run")
-        for fold in session.folds:
-            session.record(f"{name}/{fold}", "fold", parent=name)
-    session.workdir.write_json("plan.json", {"how": asdict(level.how), "families": level.families,
-                                             "left_out": level.left_out, "refit": REFIT})  # fmt: skip
+    context, scope = plan.context, plan.scope
+    events.emit(planned(plan))
+    for name in scope.families:
+        context.record(name, "family", parent="run")
+        for fold in plan.folds:
+            context.record(f"{name}/{fold}", "fold", parent=name)
+    facts = {"how": asdict(scope.how), "families": scope.families, "left_out": scope.left_out, "refit": REFIT}
+    context.folder.write_json("plan.json", facts)

@@ -14,7 +14,7 @@ from models.studies.study import Study
 from models.tuning.space import make_view
 from models.tuning.strategy import View
 from tasks.execution.job import Brief, Job
-from tasks.session import Session
+from tasks.values import RunPlan
 
 # A study is made for each batch: Optuna would tell of every one.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -26,21 +26,21 @@ def view_in(family_name: str, fold: Fold, told: Brief, columns: int, run: Run) -
     return replace(view, inner=len(fold.inner))
 
 
-def study_of(session: Session, family_name: str, fold: str) -> Study:
+def study_of(plan: RunPlan, family_name: str, fold: str) -> Study:
     """The study of a family on a fold, before its first trial."""
-    initial = session.warm.configurations.get(family_name, ()) if session.warm else ()
-    view = view_in(family_name, session.folds[fold], session.brief, session.work.features.shape[1], session.run)
-    view = replace(view, affords=session.level.configurations.get(family_name))
-    return Study(view, fold, session.run.search.strategy, initial)
+    initial = plan.warm_start.configurations.get(family_name, ()) if plan.warm_start else ()
+    view = view_in(family_name, plan.folds[fold], plan.fit_context, plan.work_rows.features.shape[1], plan.run)
+    view = replace(view, affords=plan.scope.configurations.get(family_name))
+    return Study(view, fold, plan.run.search.strategy, initial)
 
 
-def default_job(session: Session, family_name: str, fold: str) -> Job:
+def default_job(plan: RunPlan, family_name: str, fold: str) -> Job:
     """Trial 0 on the first inner fold: the very fit that the study will ask for."""
-    trial = study_of(session, family_name, fold).ask()[0]
+    trial = study_of(plan, family_name, fold).ask()[0]
     wanted = trial.gradient is not None
-    return session.job(family_name, fold, 0, trial.config, inner=0, gradient=wanted)
+    return plan.job(family_name, fold, 0, trial.config, inner=0, gradient=wanted)
 
 
-def shape(session: Session, fold: str) -> Shape:
+def shape(plan: RunPlan, fold: str) -> Shape:
     """What a search space may depend on in this fold."""
-    return session.brief.shape(len(session.folds[fold].inner[0][0]), session.work.features.shape[1], fold)
+    return plan.fit_context.shape(len(plan.folds[fold].inner[0][0]), plan.work_rows.features.shape[1], fold)

@@ -28,53 +28,55 @@ from models.tuning.trial import Trial
 from tasks.planning.studies import shape
 
 if TYPE_CHECKING:
-    from tasks.session import Session
+    from tasks.values import RunPlan, Studies
 
-Studies = Mapping[str, Mapping[str, Sequence[Trial]]]
+EarlierStudies = Mapping[str, Mapping[str, Sequence[Trial]]]
 """Family -> fold -> its trials in order."""
 
 
-def warm_up(session: Session) -> None:
-    """Fixes what the run that the settings name hands over; a resumed run keeps what was fixed first."""
-    asked, kept = session.run.search.warm_from, session.fixed(session.workdir.read_json, "warm.json")
-    if kept is None and (asked is not None or require_strategy(session.run.search.strategy).remembers):
-        found, notes = (session.journal.call("past", run=asked), []) if asked else _remembered(session)
+def warm_up(plan: RunPlan) -> WarmStart | None:
+    """What the run that the settings name hands over, fixed; a resumed run keeps what was fixed first."""
+    folder, asked = plan.context.folder, plan.run.search.warm_from
+    kept = folder.read_fixed(folder.read_json, "warm.json")
+    if kept is None and (asked is not None or require_strategy(plan.run.search.strategy).remembers):
+        found, notes = (plan.context.journal.call("past", run=asked), []) if asked else _remembered(plan)
         # That there was nothing to hand over is fixed too: later there may be.
-        kept = _fixed(session, found) if found else {"warm": None, "notes": []}
+        kept = _fixed(plan, found) if found else {"warm": None, "notes": []}
         kept["notes"] = [*notes, *kept["notes"]]
-        session.workdir.write_json("warm.json", kept)
-    if kept is not None:
-        session.warm = WarmStart(**kept["warm"]) if kept["warm"] else None
-        for note in kept["notes"]:
-            session.note(note)
+        folder.write_json("warm.json", kept)
+    if kept is None:
+        return None
+    for note in kept["notes"]:
+        plan.context.note(note)
+    return WarmStart(**kept["warm"]) if kept["warm"] else None
 
 
-def _remembered(session: Session) -> tuple[dict[str, Any] | None, list[str]]:
+def _remembered(plan: RunPlan) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest finished run of this model, else of the model whose table is most like this one, and a word where it
     is not this one's; None where there is neither."""
     try:
-        return session.journal.call("past", run=session.name), []
+        return plan.context.journal.call("past", run=plan.context.name), []
     except InputError:
-        columns = list(session.table.kinds)
-        metric = session.metric
-        found = session.journal.call("similar", task=metric.task, metric=metric.name, columns=columns)
-    first = f"There is no earlier run of {session.name}"
+        columns = list(plan.table.kinds)
+        metric = plan.metric
+        found = plan.context.journal.call("similar", task=metric.task, metric=metric.name, columns=columns)
+    first = f"There is no earlier run of {plan.context.name}"
     if found is None:
         return None, [f"{first}, nor of a model like it, whose configurations could be tried first."]
     return found, [f"{first}; the table of {found['name']} has {found['shared']} of its {len(columns)} columns."]
 
 
-def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:
+def _fixed(plan: RunPlan, found: Mapping[str, Any]) -> dict[str, Any]:
     """What the run hands over, as JSON values, and what is said of it."""
-    metric = _metric(session, found)
+    metric = _metric(plan, found)
     earlier, known = studies_of(pd.read_parquet(found["trials"])), load_families()
     kept: dict[str, list[dict[str, Any]]] = {}
     notes = []
-    for name in (n for n in session.level.families if n in earlier and known[n].tunable):
+    for name in (n for n in plan.scope.families if n in earlier and known[n].tunable):
         kept[name] = []
-        goal = _goal(session, earlier[name], metric)
+        goal = _goal(plan, earlier[name], metric)
         for params in choose_initial_params(earlier[name], metric, known[name].default, goal=goal):
-            why = next((w for k in session.folds if (w := _misfit(session, known[name], k, params))), "")
+            why = next((w for k in plan.folds if (w := _misfit(plan, known[name], k, params))), "")
             kept[name] += [] if why else [params]
             notes += [f"A configuration of {name} is not taken over from the earlier run: {why}."] if why else []
     until = {name: mean for name in kept if (mean := _until(earlier[name], metric))}
@@ -82,27 +84,27 @@ def _fixed(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:
     return {"warm": asdict(warm), "notes": [_said(warm, found["name"]), *dict.fromkeys(notes)]}
 
 
-def _misfit(session: Session, known: Family, fold: str, params: Mapping[str, Any]) -> str:
+def _misfit(plan: RunPlan, known: Family, fold: str, params: Mapping[str, Any]) -> str:
     """Why the params are no configuration in this fold, the user's ranges kept; empty where they are one."""
     # One that says whether to take the logarithm is taken over where some fold asks for that.
-    there = replace(shape(session, fold), skewed=bool(session.brief.skewed))
-    return explain_misfit(make_view(known, there, session.metric, session.run).family, there, params)
+    there = replace(shape(plan, fold), skewed=bool(plan.fit_context.skewed))
+    return explain_misfit(make_view(known, there, plan.metric, plan.run).family, there, params)
 
 
-def _goal(session: Session, studies: Mapping[str, Sequence[Trial]], metric: Metric) -> Goal:
+def _goal(plan: RunPlan, studies: Mapping[str, Sequence[Trial]], metric: Metric) -> Goal:
     """What is best in the earlier studies: what this run is after, where they measured all of it; else their metric."""
-    wanted = {one.name for one in session.goal.measured}
+    wanted = {one.name for one in plan.goal.measured}
     whole = all(wanted <= set(t.measures) for trials in studies.values() for t in trials if t.inner is not None)
-    return session.goal if whole and metric == session.metric else Goal(metric)
+    return plan.goal if whole and metric == plan.metric else Goal(metric)
 
 
-def _metric(session: Session, found: Mapping[str, Any]) -> Metric:
+def _metric(plan: RunPlan, found: Mapping[str, Any]) -> Metric:
     """The metric of the earlier run."""
     report = found["report"]
-    if (report["metric"], report["task"]) == (session.metric.name, session.metric.task):
-        return session.metric
+    if (report["metric"], report["task"]) == (plan.metric.name, plan.metric.task):
+        return plan.metric
     config = found["config"]
-    return make_metric(config.get("metric"), report["task"], session.table.classes, config.get("costs"))
+    return make_metric(config.get("metric"), report["task"], plan.table.classes, config.get("costs"))
 
 
 def _said(warm: WarmStart, name: str) -> str:
@@ -140,14 +142,14 @@ def _until(studies: Mapping[str, Sequence[Trial]], metric: Metric) -> list[float
     return [sum(f[i] for f in found) / len(found) for i in (0, 1)] if found else []
 
 
-def saving(session: Session) -> dict[str, dict[str, float]]:
+def saving(studies: Studies) -> dict[str, dict[str, float]]:
     """By family, and averaged under "": `trials_to_best`, `seconds_to_best`, and after a warm start how much less that
     is than in the earlier run."""
     found: dict[str, dict[str, float]] = {}
-    for name in (n for n in session.level.families if load_families()[n].tunable):
-        studies = {fold: trials for (family, fold), trials in session.trials.items() if family == name}
-        if own := _until(studies, session.metric):
-            earlier = session.warm.until.get(name) if session.warm else None
+    for name in (n for n in studies.scope.families if load_families()[n].tunable):
+        by_fold = {fold: trials for (family, fold), trials in studies.trials.items() if family == name}
+        if own := _until(by_fold, studies.metric):
+            earlier = studies.warm_start.until.get(name) if studies.warm_start else None
             found[name] = {"trials_to_best": own[0], "seconds_to_best": own[1]}
             if earlier:
                 found[name] |= {"warm_saved_trials": earlier[0] - own[0], "warm_saved_seconds": earlier[1] - own[1]}
@@ -156,14 +158,14 @@ def saving(session: Session) -> dict[str, dict[str, float]]:
     return {**found, "": {key: sum(values) / len(values) for key, values in whole.items()}}
 
 
-def saving_said(session: Session) -> str:
+def saving_said(studies: Studies) -> str:
     """What the warm start saved, in words; empty without one."""
-    if session.warm is None:
+    if studies.warm_start is None:
         return ""
     told = []
-    for name, numbers in saving(session).items():
-        if name in session.warm.until:
-            now, before = numbers["trials_to_best"], session.warm.until[name][0]
+    for name, numbers in saving(studies).items():
+        if name in studies.warm_start.until:
+            now, before = numbers["trials_to_best"], studies.warm_start.until[name][0]
             told.append(f"{name} {now:.1f} (before: {before:.1f})")
     if not told:
         return ""

@@ -27,7 +27,6 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ import pandas as pd
 from models.data import history, spelling
 from models.errors import NestorError, join_names
 from tasks.registry import pickles, signing
+from tasks.registry.new_version import NewVersion
 from tasks.tracking import moves
 from tasks.tracking.mirror import described
 from tasks.tracking.mirror.writer import Mirror
@@ -66,55 +66,21 @@ def prepare(mirror: Mirror) -> None:
         importlib.import_module(module)
 
 
-def register(
-    mirror: Mirror,
-    *,
-    name: str,
-    model: str,
-    example: str,
-    kinds: Mapping[str, str],
-    task: str,
-    classes: Sequence[Any],
-    reading: Mapping[str, Any],
-    trusted: Sequence[str],
-    beats_constant: bool,
-    tested: str | None = None,
-    metrics: Mapping[str, float] | None = None,
-    tags: Mapping[str, str] | None = None,
-    extra: Mapping[str, Any] | None = None,
-    beside: Sequence[str] = (),
-    unsafe: Sequence[str] = (),
-    description: str = "",
-) -> dict[str, Any]:
+def register(mirror: Mirror, **values: Any) -> dict[str, Any]:
     """The registered version: version, alias (None where it is no better than a constant), run_id, model_uri.
 
-    `model` and `tested` are joblib files; `example` is a parquet file with a few rows of features; the files `beside`
-    are put into the version's folder as they are; `unsafe` names the families in the model that skops can't hold: it is
-    pickled then; `description` is what its page says first. Called again for the same pipeline run (a resume) it finds
-    the version it made."""
+    `values` are those of a `NewVersion`. Called again for the same pipeline run (a resume) it finds the version it
+    made."""
+    new = NewVersion(**values)
     client, run_id = mirror.client, mirror.run_id()
     with locked(mirror.address):
-        version = _registered(client, name, mirror.run_key)
-        if version is None:
-            facts = {
-                "task": task,
-                "classes": list(classes),
-                "kinds": dict(kinds),
-                "reading": dict(reading),
-                "trusted": list(trusted),
-                "unsafe": list(unsafe),
-                "metrics": dict(metrics or {}),
-                **(extra or {}),
-            }
-            twin, others = Path(tested) if tested else None, tuple(map(Path, beside))
-            files = Files(Path(model), Path(example), twin, mirror.workdir / "model", others)
-            version = _version(mirror, name, run_id, files, facts, tags or {}, description)
-        alias = _aliased(client, version, beats_constant)
+        version = _registered(client, new.name, mirror.run_key) or _version(mirror, run_id, new)
+        alias = _aliased(client, version, new.beats_constant)
     return {
         "version": int(version.version),
         "alias": alias,
         "run_id": run_id,
-        "model_uri": f"models:/{name}/{version.version}",
+        "model_uri": f"models:/{new.name}/{version.version}",
     }
 
 
@@ -127,47 +93,36 @@ def _registered(client: MlflowClient, name: str, key: str) -> ModelVersion | Non
 # ---------------------------------------------------------------- the folder
 
 
-@dataclass(frozen=True)
-class Files:
-    """What a version is made of, and where it is put together."""
-
-    model: Path
-    example: Path
-    tested: Path | None
-    folder: Path
-    beside: tuple[Path, ...] = ()
-
-
-def _saved(files: Files, facts: dict[str, Any], identity: Model) -> str:
+def _saved(new: NewVersion, folder: Path, identity: Model) -> str:
     """Writes the version's folder; its digest."""
     from mlflow.sklearn import save_model
 
-    fitted, rows = joblib.load(files.model), pd.read_parquet(files.example)
-    shutil.rmtree(files.folder, ignore_errors=True)
-    ending = pickles.FORM if facts["unsafe"] else ".skops"
-    probe = files.folder.with_name(f"model{ending}")
-    form, code = _dumped(fitted, probe, facts), _code(files.folder.parent)
+    fitted, rows, facts = joblib.load(new.model), pd.read_parquet(new.example), new.facts
+    shutil.rmtree(folder, ignore_errors=True)
+    ending = pickles.FORM if new.unsafe else ".skops"
+    probe = folder.with_name(f"model{ending}")
+    form, code = _dumped(fitted, probe, facts), _code(folder.parent)
     save_model(
         fitted,
-        str(files.folder),
+        str(folder),
         mlflow_model=identity,
         signature=signature(rows, facts),
         input_example=_example(rows),
-        metadata={"nestor": {"task": facts["task"]}},
+        metadata={"nestor": {"task": new.task}},
         code_paths=[str(code)],
         **form,
     )
     probe.unlink()
     # MLflow then hands rows to the class in that file, which makes of them what the model takes.
     identity.flavors["python_function"]["loader_module"] = f"{code.name}.served"
-    identity.save(str(files.folder / "MLmodel"))
-    if files.tested is not None:
-        _dumped(joblib.load(files.tested), files.folder / f"tested{ending}", facts)
-    for path in files.beside:
-        shutil.copyfile(path, files.folder / path.name)
-    (files.folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
-    signing.sign(files.folder)
-    return digest(files.folder)
+    identity.save(str(folder / "MLmodel"))
+    if new.tested is not None:
+        _dumped(joblib.load(new.tested), folder / f"tested{ending}", facts)
+    for path in map(Path, new.beside):
+        shutil.copyfile(path, folder / path.name)
+    (folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
+    signing.sign(folder)
+    return digest(folder)
 
 
 def _code(folder: Path) -> Path:
@@ -287,36 +242,29 @@ def digest(folder: Path) -> str:
 # ---------------------------------------------------------------- the registry
 
 
-def _version(
-    mirror: Mirror,
-    name: str,
-    run_id: str,
-    files: Files,
-    facts: dict[str, Any],
-    tags: Mapping[str, str],
-    description: str,
-) -> ModelVersion:
+def _version(mirror: Mirror, run_id: str, new: NewVersion) -> ModelVersion:
     """A new version of the folder. Its tags come with it in one transaction, so that a kill leaves all or nothing."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
-    client, own = mirror.client, {"nestor.key": mirror.run_key}
+    client, own, folder = mirror.client, {"nestor.key": mirror.run_key}, mirror.workdir / "model"
     _drop_halves(mirror)
     logged = client.create_logged_model(mirror.experiment_id, name="model", source_run_id=run_id, tags=own)
     identity = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        saved = _saved(files, facts, identity)
-    client.log_model_artifacts(logged.model_id, str(files.folder))
+        saved = _saved(new, folder, identity)
+    client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    shutil.rmtree(files.folder, ignore_errors=True)
-    _ensure_model(client, name)
-    numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in facts["metrics"].items() if v is not None and k in _SHOWN}
-    marks, why = ({pickles.TAG: "true"}, pickles.reason(facts["unsafe"])) if facts["unsafe"] else ({}, "")
+    shutil.rmtree(folder, ignore_errors=True)
+    _ensure_model(client, new.name)
+    numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in new.metrics.items() if v is not None and k in _SHOWN}
+    marks, why = ({pickles.TAG: "true"}, pickles.reason(new.unsafe)) if new.unsafe else ({}, "")
+    tags = {**new.tags, **numbers, **own, **marks, "nestor.digest": saved}
     return client.create_model_version(
-        name, f"models:/{logged.model_id}", run_id, tags={**tags, **numbers, **own, **marks, "nestor.digest": saved},
-        model_id=logged.model_id, description="\n\n".join(part for part in (why, description) if part) or None,
+        new.name, f"models:/{logged.model_id}", run_id, tags=tags,
+        model_id=logged.model_id, description="\n\n".join(part for part in (why, new.description) if part) or None,
     )  # fmt: skip
 
 

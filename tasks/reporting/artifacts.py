@@ -16,40 +16,38 @@ from tasks.evaluation.evaluate import Concluded, decided
 from tasks.reporting.importance import Drawn, write_down
 from tasks.run.fingerprint import identity
 from tasks.run.resume import described
-from tasks.session import Session
+from tasks.values import RunPlan, Studies
 
 
-def write(
-    session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn], tried: tuple[FrontPoint, ...]
-) -> None:
+def write(evaluation: Concluded, report: Report, searched: Mapping[str, Drawn], tried: tuple[FrontPoint, ...]) -> None:
     """Writes what the pipeline run holds beside its numbers. `tried` are the points of what is delivered."""
-    folder = session.workdir.path / "artifacts"
+    folder = evaluation.context.folder.path / "artifacts"
     folder.mkdir(exist_ok=True)
-    trials = trials_table(session)
+    trials = trials_table(evaluation)
     trials.to_parquet(folder / "trials.parquet")
-    split_table(session).to_parquet(folder / "split_plan.parquet")
+    split_table(evaluation).to_parquet(folder / "split_plan.parquet")
     board = [
         {**asdict(f), **{f"estimate_{k}": v for k, v in asdict(f.estimate).items()}} if f.estimate else asdict(f)
-        for f in concluded.families
+        for f in evaluation.families
     ]
     pd.DataFrame(board).drop(columns=["estimate"], errors="ignore").to_csv(folder / "leaderboard.csv", index=False)
     for name, value in (
-        ("config.json", described(session.run)),
-        ("identity.json", identity(session.run, session.table.fingerprint)),
-        ("checks.json", [asdict(f) for f in session.findings]),
+        ("config.json", described(evaluation.run)),
+        ("identity.json", identity(evaluation.run, evaluation.table.fingerprint)),
+        ("checks.json", [asdict(f) for f in evaluation.context.findings]),
         ("report.json", report.as_json()),
-        ("plan.json", session.workdir.read_json("plan.json")),
-        ("chosen.json", {k: [asdict(m) for m in c.members] for k, c in concluded.chosen.items()}),
+        ("plan.json", evaluation.context.folder.read_json("plan.json")),
+        ("chosen.json", {k: [asdict(m) for m in c.members] for k, c in evaluation.chosen.items()}),
     ):
         text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
         (folder / name).write_text(text, "utf-8")
-    write_down(searched, session.metric, folder)
-    page = _page(session, concluded, report, searched, trials, tried)
+    write_down(searched, evaluation.metric, folder)
+    page = _page(evaluation, report, searched, trials, tried)
     (folder / "report.html").write_text(page, "utf-8")
-    session.workdir.write_json("report.json", report.as_json())
+    evaluation.context.folder.write_json("report.json", report.as_json())
 
 
-def trials_table(session: Session) -> pd.DataFrame:
+def trials_table(studies: Studies) -> pd.DataFrame:
     """Every trial of the run, a row each."""
     return pd.DataFrame(
         {
@@ -60,34 +58,34 @@ def trials_table(session: Session) -> pd.DataFrame:
             "measures": json.dumps(dict(t.measures)),
             "space": json.dumps({n: distribution_to_json(d) for n, d in t.distributions.items()}),
         }
-        for (name, fold), trials in session.trials.items()
+        for (name, fold), trials in studies.trials.items()
         for t in trials
     )  # fmt: skip
 
 
-def split_table(session: Session) -> pd.DataFrame:
+def split_table(plan: RunPlan) -> pd.DataFrame:
     """Where each row of the table was: sealed, work or left out, and for work rows the outer fold that it judged."""
-    rows = pd.Index(session.table.data_rows, name="row")
+    rows = pd.Index(plan.table.data_rows, name="row")
     found = pd.DataFrame({"part": "left out", "judged_in": ""}, index=rows)
-    found.iloc[session.sealed_places, 0] = "sealed"
-    found.iloc[session.work_places, 0] = "work"
-    for name, fold in session.folds.items():
-        found.iloc[session.work_places[fold.judge], 1] = name
+    found.iloc[plan.division.sealed_places, 0] = "sealed"
+    found.iloc[plan.division.work_places, 0] = "work"
+    for name, fold in plan.folds.items():
+        found.iloc[plan.division.work_places[fold.judge], 1] = name
     return found.reset_index()
 
 
 def _page(
-    session: Session, concluded: Concluded, report: Report, searched: Mapping[str, Drawn], trials: pd.DataFrame,
+    evaluation: Concluded, report: Report, searched: Mapping[str, Drawn], trials: pd.DataFrame,
     tried: tuple[FrontPoint, ...],
 ) -> str:  # fmt: skip
     from tasks.reporting.report import Details, report_html
 
-    rows = [r for _, r in concluded.outer]
+    rows = [r for _, r in evaluation.outer]
     chosen = {
         f"{m.family} (fold {k}, weight {m.weight:.2f})": {**trial.params, **describe_changes(trial.config)}
-        for k, c in concluded.chosen.items()
+        for k, c in evaluation.chosen.items()
         for m in c.members
-        for trial in [session.trials[m.family, k][m.trial]]
+        for trial in [evaluation.trials[m.family, k][m.trial]]
     }
     outer = None
     if rows:
@@ -96,10 +94,10 @@ def _page(
             "prediction": np.concatenate([r[1] for r in rows]),
             "fold": np.concatenate([np.full(len(r[0]), i) for i, r in enumerate(rows)]),
         }
-        if session.metric.needs == "label":
-            outer["said"] = np.concatenate([said for _, said in decided(session, concluded)])
+        if evaluation.metric.needs == "label":
+            outer["said"] = np.concatenate([said for _, said in decided(evaluation)])
     return report_html(report, Details(
-        trials=trials, findings=tuple(session.findings), outer=outer,
-        classes=session.work.classes, chosen=chosen, plan=session.workdir.read_json("plan.json"),
-        greater_is_better=session.metric.greater_is_better, searched=searched, points=tried,
+        trials=trials, findings=tuple(evaluation.context.findings), outer=outer,
+        classes=evaluation.work_rows.classes, chosen=chosen, plan=evaluation.context.folder.read_json("plan.json"),
+        greater_is_better=evaluation.metric.greater_is_better, searched=searched, points=tried,
     ))  # fmt: skip

@@ -28,7 +28,6 @@ from tasks.run.ledger import EXIT
 if TYPE_CHECKING:
     from models.metrics.metric import Metric
     from tasks.evaluation.evaluate import Concluded
-    from tasks.session import Session
 
 DRAW = 2
 """First part of its priority: after whatever else there may be."""
@@ -70,12 +69,12 @@ def _aside(*what: Any) -> Drawn:
 class Drawing:
     """The searches of one run, drawn one after the other, those of the delivered model first."""
 
-    def __init__(self, session: Session, concluded: Concluded):
+    def __init__(self, evaluation: Concluded):
         """Begins at once."""
-        self.session, self.made, self.lack = session, dict[str, Drawn](), dict[str, str]()
-        ranked = sorted(concluded.families, key=lambda f: -f.weight)
+        self.evaluation, self.made, self.lack = evaluation, dict[str, Drawn](), dict[str, str]()
+        ranked = sorted(evaluation.families, key=lambda f: -f.weight)
         self.wanted = [f.name for f in ranked if load_families()[f.name].tunable]
-        limited = session.ledger.limit is not None
+        limited = evaluation.context.ledger.limit is not None
         self.awaited = [f.name for f in ranked if f.name in self.wanted and (f.weight or not limited)]
         """Under a budget of time the others are drawn as far as registering takes anyhow."""
         self._over, self._enough = False, threading.Event()
@@ -98,21 +97,21 @@ class Drawing:
             self.lack[name] = error.reason
 
     def _submitted(self, place: int, name: str) -> Future[Drawn]:
-        metric, seed = self.session.metric, self.session.run.seed
-        studies = {fold: trials for (family, fold), trials in self.session.trials.items() if family == name}
+        metric, seed = self.evaluation.metric, self.evaluation.run.seed
+        studies = {fold: trials for (family, fold), trials in self.evaluation.trials.items() if family == name}
         what = studies, metric.greater_is_better, metric.name, seed
-        return self.session.fits.submit(_aside, *what, priority=(DRAW, place), timeout=_LONGEST)
+        return self.evaluation.context.pool.submit(_aside, *what, priority=(DRAW, place), timeout=_LONGEST)
 
     def ended(self) -> dict[str, Drawn]:
         """What there is, by family, as soon as what is awaited is done or the time is up."""
-        ledger = self.session.ledger
+        ledger = self.evaluation.context.ledger
         self._enough.wait(None if ledger.limit is None else max(0.0, ledger.left - EXIT - _AFTERWARDS))
         self._over, made = True, dict(self.made)
-        self.session.fits.cancel(lambda priority: priority[0] == DRAW)
+        self.evaluation.context.pool.cancel(lambda priority: priority[0] == DRAW)
         lacking = [name for name in self.awaited if name not in made]
         for why in dict.fromkeys(self.lack.get(name, _LATE) for name in lacking):
             names = [name for name in lacking if self.lack.get(name, _LATE) == why]
-            self.session.note(f"Skipped: which hyperparameters of {join_names(names, 20)} mattered ({why}).")
+            self.evaluation.context.note(f"Skipped: which hyperparameters of {join_names(names, 20)} mattered ({why}).")
         return made
 
 

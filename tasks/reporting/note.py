@@ -11,7 +11,6 @@ from models.text.markdown import escape_markdown
 if TYPE_CHECKING:
     from models.outcome import Report
     from tasks.evaluation.evaluate import Concluded
-    from tasks.session import Session
 
 _WARNINGS = 8
 
@@ -28,16 +27,18 @@ def of_run(report: Report) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def of_version(session: Session, concluded: Concluded) -> str:
+def of_version(evaluation: Concluded) -> str:
     """The version's numbers, and where more is said."""
-    scores = (("estimate", concluded.estimate), ("test", concluded.test))
+    scores = (("estimate", evaluation.estimate), ("test", evaluation.test))
     told = [
         f"- {name} {said}: {MEANING[name]}{describe_basis(score)}"
         for name, score in scores
         if (said := format_interval(score))
     ]
     more = "The description of its source run says what to do next; the artifacts there hold `report.html`."
-    return "\n\n".join([f"Scores ({escape_markdown(session.metric.name)})", "\n".join(told), more] if told else [more])
+    return "\n\n".join(
+        [f"Scores ({escape_markdown(evaluation.metric.name)})", "\n".join(told), more] if told else [more]
+    )
 
 
 def _next(report: Report) -> str:

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from models.evaluation.verdict import format_score
 from models.families import load_families
+from tasks.context import RunContext
 from tasks.evaluation.evaluate import Concluded
-from tasks.session import Session
 
 
-def of_forecasts(session: Session, concluded: Concluded) -> str:
+def of_forecasts(evaluation: Concluded) -> str:
     """What must be known of a model that forecasts, and whether it is better than the references."""
-    history = session.table.history
+    history = evaluation.table.history
     assert history is not None
     said = (
         f"To forecast a row, this model needs earlier rows too: those whose {history.target!r} was known "
         f"{history.horizon[0]} before it."
     )
-    marks = [f for f in concluded.families if not load_families()[f.name].tunable and f.estimate is not None]
-    if concluded.estimate is None or not marks:
+    marks = [f for f in evaluation.families if not load_families()[f.name].tunable and f.estimate is not None]
+    if evaluation.estimate is None or not marks:
         return said
-    gain = session.metric.gain
+    gain = evaluation.metric.gain
     best = max(marks, key=lambda f: gain(f.estimate.value))  # pyright: ignore[reportOptionalMemberAccess]
     assert best.estimate is not None
-    verb = "beats" if gain(concluded.estimate.value) > gain(best.estimate.value) else "does NOT beat"
-    own = f"{session.metric.name} {format_score(concluded.estimate.value)}"
+    verb = "beats" if gain(evaluation.estimate.value) > gain(best.estimate.value) else "does NOT beat"
+    own = f"{evaluation.metric.name} {format_score(evaluation.estimate.value)}"
     return f"{said} With {own} it {verb} the reference {best.name}, which has {format_score(best.estimate.value)}."
 
 
-def unused(session: Session) -> None:
+def unused(context: RunContext) -> None:
     """Says why, where less than nine tenths of the time was used."""
-    limit, used = session.ledger.limit, session.ledger.elapsed
+    limit, used = context.ledger.limit, context.ledger.elapsed
     if limit is not None and used < 0.9 * limit:
-        kept = session.ledger.registration
-        session.note(
+        kept = context.ledger.registration
+        context.note(
             f"{limit - used:.0f} of {limit:.0f} s were left over: the end took less time than was kept for it "
             f"({kept:.0f} s to register), or there was nothing left to try."
         )

@@ -10,10 +10,10 @@ from models.data.table import Finding
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A stage of the run begins: read, check, seal, shortlist, tune, conclude, register."""
+class Began:
+    """A stage began: of a training one of `tasks.run.stage`, of other flows a word of theirs."""
 
-    name: str
+    stage: str
     note: str = ""
 
 
@@ -63,7 +63,7 @@ class Said:
     text: str
 
 
-Event = Stage | Saw | Planned | Tried | Said
+Event = Began | Saw | Planned | Tried | Said
 
 _listeners: list[Callable[[Event], None]] = []
 

@@ -31,7 +31,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,8 @@ from tasks.system import private
 from tasks.system.lock import alone
 
 log = logging.getLogger("nestor.files")
+
+T = TypeVar("T")
 
 AGAIN = ("fits/", "columns/")
 """Folders of what is made again where it is lost."""
@@ -197,7 +199,7 @@ class Workdir:
         for place, (_, column) in enumerate(frame.items()):
             if column.dtype == "float64":  # as it stands, NaN and all
                 table = table.set_column(place, table.field(place), pa.array(column.to_numpy()))
-        # Made again from the source whenever a session begins.
+        # Made again from the source whenever a run is taken up.
         write_whole(self.path / f"{name}.arrow", lambda file: _put(table.combine_chunks(), file), lasting=False)
 
     def read_frame(self, name: str) -> pd.DataFrame:
@@ -214,6 +216,21 @@ class Workdir:
         path = self.path / f"{name}.lock"
         private.made(path.parent)
         return alone(path)
+
+    @property
+    def has_trials(self) -> bool:
+        """Whether a search has begun here."""
+        return any((self.path / "studies").glob("*"))
+
+    def read_fixed(self, read: Callable[[str], T], name: str) -> T | None:
+        """What an earlier attempt fixed before any trial, as `read` finds it by that name; None where there is none, or
+        where it is damaged and no trial hangs on it yet. Damaged otherwise: trials of two plans are no one run."""
+        try:
+            return read(name)
+        except Damaged:
+            if self.has_trials:
+                raise
+            return None
 
     def has(self, name: str) -> bool:
         """Whether the file is there."""

@@ -199,7 +199,7 @@ class Journal:
         records = records_in(lines)
         self._written = len(records)
         self.earlier = frozenset(record.key for record in records if record.kind == "trial")
-        """Keys of the trials that an earlier session recorded."""
+        """Keys of the trials that an earlier attempt recorded."""
         file = path.open("ab")
         file.truncate(end)
         opening = {"resumed": time.time()} if header else {"journal": 1, "run": self.run_key, "name": name}

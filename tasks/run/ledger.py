@@ -26,6 +26,9 @@ PER_MEMBER = 0.25
 PER_MB = 0.05
 """Seconds more for each MB of a pipeline."""
 
+HANGS = 3600.0
+"""Seconds after which a fit is held to hang where no clock may decide."""
+
 _origin: list[float] = []
 
 
@@ -56,13 +59,14 @@ class Ledger:
         self.preparing = 0.0
         """Core-seconds of preparing columns so far."""
         self.recalled = 0.0
-        """Core-seconds of fits that earlier sessions made."""
+        """Core-seconds of fits that earlier attempts made."""
+        self._booked: set[str] = set()
         self._open: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the command began, those of interrupted sessions included."""
+        """Seconds since the command began, those of interrupted attempts included."""
         return time.time() - self.origin
 
     @property
@@ -87,21 +91,34 @@ class Ledger:
         finally:
             self.stages[name] += time.time() - self._open.pop(name)
 
-    def began(self, name: str) -> bool:
-        """Whether a stage is under way or over."""
-        return name in self._open or name in self.stages
+    def seconds_in(self, stage: str) -> float:
+        """Seconds that a stage has taken so far; 0 where it has not begun."""
+        return self.stages[stage] + (time.time() - self._open[stage] if stage in self._open else 0.0)
 
-    def open_for(self, name: str) -> float:
-        """Seconds that a stage that is under way has taken so far."""
-        return time.time() - self._open[name] if name in self._open else 0.0
-
-    def fitted(self, family: str, seconds: float, preparing: float, ended: float) -> None:
+    def book_fit(self, family: str, seconds: float, preparing: float, ended: float, file: str | None = None) -> None:
         """Books a fit's core-seconds, those of preparing its columns included: the end prepares as much again. One that
-        ended before this session began was read from disk."""
+        ended before this process began was read from disk. A fit that is asked for more than once, as refits are where
+        limits are looked at, is known by its `file` and booked once."""
         with self._lock:
+            if file in self._booked:
+                return
+            if file is not None:
+                self._booked.add(file)
             self.fitting[family] += seconds + preparing
             self.preparing += preparing
             self.recalled += (seconds + preparing) * (ended < self.start)
+
+    def refit_limit(self) -> float:
+        """Seconds that one refit may take."""
+        return HANGS if self.limit is None else max(2.0, self.left - self.registration)
+
+    def sealed_limit(self) -> float:
+        """Seconds that predicting the sealed rows may take: without them there is no result, so it has some always."""
+        return max(30.0, self.refit_limit())
+
+    def may_judge(self) -> bool:
+        """Whether there is time for more than registering and the way out."""
+        return self.left > self.registration + EXIT
 
     def reserve(self, refits: float, longest: float, workers: int) -> float:
         """Wall seconds that the end needs, when its refits are `refits` core-seconds, the longest one `longest`."""

@@ -195,8 +195,8 @@ def _left(kept: dict[str, Any]) -> bool:
 
 
 def seconds_used(workdir: Workdir, kept: dict[str, Any]) -> float:
-    """Seconds that earlier sessions of this run took, the last one to the last event it wrote down. What passed between
-    two sessions is nobody's."""
+    """Seconds that earlier attempts of this run took, the last one to the last event it wrote down. What passed between
+    two attempts is nobody's."""
     if not kept:
         return 0.0
     last = max((p.stat().st_mtime for p in workdir.path.glob("events.jsonl")), default=0.0)

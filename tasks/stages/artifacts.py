@@ -15,10 +15,11 @@ from models.outcome import Interval, Report, format_number
 from models.splitting.seal import digest_values
 from models.text.markdown import escape_markdown
 from models.text.safe import shorten, to_printable
+from tasks.context import RunContext
 from tasks.evaluation.evaluate import Concluded
 from tasks.planning import plan as shortlist
-from tasks.session import Session
 from tasks.tracking.past import page
+from tasks.values import RunPlan, SealedTable
 
 log = logging.getLogger("nestor.artifacts")
 
@@ -48,46 +49,45 @@ def _kept(create: Callable[..., Any], key: str, **what: Any) -> None:
         log.warning("Prefect does not take the artifact %s: %s", key, shorten(error, 200))
 
 
-def checks(session: Session) -> None:
+def checks(context: RunContext) -> None:
     """What the checks found, of both kinds."""
     rows = [
         {"check": f.check, "verdict": f.verdict, "what": f.message, "columns": ", ".join(f.columns)[:200]}
-        for f in session.findings
+        for f in context.findings
     ]
-    table("nestor-checks", rows, f"Checks of {session.name}")
+    table("nestor-checks", rows, f"Checks of {context.name}")
 
 
-def seal(session: Session) -> None:
+def seal(sealed: SealedTable) -> None:
     """How many rows were put aside."""
-    rows = session.sealed.rows if session.sealed is not None else 0
-    text = f"{rows:,} rows sealed for the final test, {session.work.rows:,} rows to work with."
-    markdown("nestor-seal", text, f"Rows of {session.name}")
+    rows = sealed.sealed_rows.rows if sealed.sealed_rows is not None else 0
+    text = f"{rows:,} rows sealed for the final test, {sealed.work_rows.rows:,} rows to work with."
+    markdown("nestor-seal", text, f"Rows of {sealed.context.name}")
 
 
-def plan(session: Session) -> None:
+def plan(plan: RunPlan) -> None:
     """Folds, families, and what was left out why."""
     left = "".join(
-        f"\n- {escape_markdown(name)} is not tried: {escape_markdown(why)}"
-        for name, why in session.level.left_out.items()
+        f"\n- {escape_markdown(name)} is not tried: {escape_markdown(why)}" for name, why in plan.scope.left_out.items()
     )
-    text = f"{shortlist.named(session.level.how)}; families: {', '.join(session.level.families)}.{left}"
-    markdown("nestor-plan", text, f"Plan of {session.name}")
+    text = f"{shortlist.named(plan.scope.how)}; families: {', '.join(plan.scope.families)}.{left}"
+    markdown("nestor-plan", text, f"Plan of {plan.context.name}")
 
 
-def leaderboard(session: Session, concluded: Concluded) -> None:
+def leaderboard(evaluation: Concluded) -> None:
     """The families, best inner score first."""
     rows = [
         {
             "family": f.name,
-            f"estimate ({session.metric.name})": format_number(f.estimate.value if f.estimate else None),
+            f"estimate ({evaluation.metric.name})": format_number(f.estimate.value if f.estimate else None),
             "95 %": _interval(f.estimate),
             "inner": format_number(f.inner),
             "trials": f.trials,
             "weight": f"{f.weight:.0%}",
         }
-        for f in concluded.families
+        for f in evaluation.families
     ]
-    table(of_model("leaderboard", session.name), rows, f"Leaderboard of {session.name}")
+    table(of_model("leaderboard", evaluation.context.name), rows, f"Leaderboard of {evaluation.context.name}")
 
 
 def verdict(report: Report) -> None:

@@ -29,7 +29,7 @@ log = logging.getLogger("nestor.retrain")
 @task(name="load", task_run_name="load", **PLAIN)
 def load(retrain: Retrain) -> Asked:
     """The new data, the last run and the champion."""
-    progress.emit(progress.Stage("read", "new data"))
+    progress.emit(progress.Began("read", "new data"))
     found = data.asked(retrain)
     artifacts.markdown("nestor-retrain-data", data.summary(found))
     return found
@@ -38,7 +38,7 @@ def load(retrain: Retrain) -> Asked:
 @task(name="check the schema", task_run_name="check the schema", **PLAIN)
 def check(one: Asked) -> tuple[Finding, ...]:
     """The new table's columns beside the champion's; InputError with all that forbids to go on."""
-    progress.emit(progress.Stage("check", "columns"))
+    progress.emit(progress.Began("check", "columns"))
     found = outcome.schema(one)
     for finding in found:
         progress.emit(progress.Saw(finding))
@@ -70,7 +70,7 @@ def compare(one: Asked) -> tuple[Run, tuple[str, ...]]:
 @task(name="meet the champion", task_run_name="meet the champion", **PLAIN)
 def meet(one: Asked, report: Report) -> Verdict | None:
     """The gate's verdict; None where there is no champion to meet."""
-    progress.emit(progress.Stage("gate", "challenger meets champion"))
+    progress.emit(progress.Began("gate", "challenger meets champion"))
     return outcome.met(one, report)
 
 

@@ -1,5 +1,8 @@
 """The stages of training as Prefect tasks: names, retries, and what Prefect's page shows of each. The work itself is
-done by the plain functions of the other modules."""
+done by the plain functions of the other modules.
+
+Those before tuning are given the plan, where the command has made it while Prefect's server started: then there is
+nothing to do but to show it."""
 
 from __future__ import annotations
 
@@ -10,42 +13,78 @@ from typing import Any
 from prefect import task
 from prefect.runtime import task_run
 from prefect.states import Cancelled
+from prefect.tasks import Task
+from prefect.utilities.annotations import quote
 
 from models.errors import NestorError
 from models.outcome import Report
-from tasks.evaluation import evaluate as concluding
+from tasks.context import RunContext
+from tasks.evaluation import evaluate as evaluating
 from tasks.evaluation.evaluate import Concluded
+from tasks.planning import load_and_seal
+from tasks.planning import plan as planning
 from tasks.reporting.publish import publish
-from tasks.session import Session
+from tasks.run.stage import CHECK, EVALUATE, PLAN, READ, REGISTER, SEAL, TUNE, Stage
 from tasks.stages import artifacts
 from tasks.stages.options import PLAIN, RETRIED
 from tasks.system.disk import full, is_full
 from tasks.tuning import tune
+from tasks.tuning.running import RunningStudies
+from tasks.values import LoadedTable, RunPlan, SealedTable, Studies
 
 log = logging.getLogger("nestor.stages")
 
 
-@task(**PLAIN)
-def early(session: Session, name: str, stage: Callable[[Session], None]) -> None:
-    """A stage before tuning, unless the command ran it while the server started; shows what it found."""
-    session.once(name, stage)
-    if name in _SHOW:
-        _SHOW[name](session)
+class _StageTask(Task[Any, Any]):
+    """A task that is handed its values as they are: Prefect would look for futures in every trial of them."""
+
+    def __call__(self, *values: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What the stage hands on."""
+        return super().__call__(*map(quote, values))
 
 
-_SHOW = {"seal": artifacts.seal, "check the signal": artifacts.checks, "shortlist": artifacts.plan}
-"""What Prefect's page shows of a stage; the findings of both checks stand in one table."""
+def _stage(stage: Stage) -> Callable[[Callable[..., Any]], _StageTask]:
+    """Makes a function a Prefect task of this stage's name."""
+    return lambda function: _StageTask(
+        function, name=stage.name, task_run_name=stage.name, description=stage.words, **PLAIN
+    )
 
 
-@task(
-    name="tune",
-    task_run_name="{family}/{fold}",
-    **RETRIED,
-)
-def tune_one(session: Session, family: str, fold: str) -> Any:
+@_stage(READ)
+def load(context: RunContext, early: RunPlan | None) -> LoadedTable:
+    """The table, read and checked."""
+    return early or load_and_seal.take_in(context)
+
+
+@_stage(SEAL)
+def seal(loaded: LoadedTable, early: RunPlan | None) -> SealedTable:
+    """The table with its rows divided."""
+    sealed = early or load_and_seal.seal(loaded)
+    artifacts.seal(sealed)
+    return sealed
+
+
+@_stage(CHECK)
+def check(sealed: SealedTable, early: RunPlan | None) -> None:
+    """Looks at the features and the target of the work rows; shows what all checks found."""
+    if early is None:
+        load_and_seal.signal(sealed)
+    artifacts.checks(sealed.context)
+
+
+@_stage(PLAN)
+def make_plan(sealed: SealedTable, early: RunPlan | None) -> RunPlan:
+    """Families and folds."""
+    plan = early or planning.shortlist(sealed)
+    artifacts.plan(plan)
+    return plan
+
+
+@task(name=TUNE.name, description=TUNE.words, task_run_name="{family}/{fold}", **RETRIED)
+def tune_one(running: RunningStudies, family: str, fold: str) -> Any:
     """One family on one outer fold. What breaks twice ends here and costs no other."""
     try:
-        tune.tune(session, family, fold)
+        tune.tune(running, family, fold)
     except NestorError:
         raise
     except Exception as error:
@@ -54,19 +93,19 @@ def tune_one(session: Session, family: str, fold: str) -> Any:
         if task_run.run_count <= RETRIED["retries"]:
             raise
         log.warning("%s/%s ended early.", family, fold, exc_info=True)
-        tune.broke(session, family, fold, error)
-    if session.stopped:
+        tune.broke(running, family, fold, error)
+    if running.stopped:
         return Cancelled(message="Stopped; what is finished is kept.")
-    return f"{len(session.trials.get((family, fold), ()))} trials"
+    return f"{len(running.trials.get((family, fold), ()))} trials"
 
 
-@task(name="conclude", task_run_name="conclude", **PLAIN)
-def conclude(session: Session) -> Concluded:
-    """Weighs, judges, and opens the sealed rows once."""
-    return concluding.conclude(session)
+@_stage(EVALUATE)
+def evaluate(studies: Studies) -> Concluded:
+    """Every number of the run, and what is delivered; the sealed rows are opened once."""
+    return evaluating.conclude(studies)
 
 
-@task(name="register", task_run_name="register", **PLAIN)
-def register(session: Session, concluded: Concluded) -> Report:
-    """Makes a version in the registry and the report of the run."""
-    return publish(session, concluded)
+@_stage(REGISTER)
+def register(evaluation: Concluded) -> Report:
+    """A version in the registry, and the report of the run."""
+    return publish(evaluation)

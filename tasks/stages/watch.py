@@ -33,14 +33,14 @@ from tasks.tracking.past import page
 @task(name="load the champion", task_run_name="load the champion", **PLAIN)
 def champion(watch: Watch) -> Loaded:
     """The tested model: the profile and the published score speak of it."""
-    progress.emit(progress.Stage("read", watch.name))
+    progress.emit(progress.Began("read", watch.name))
     return load_version(watch.name, tested=True, unsafe=watch.unsafe)
 
 
 @task(name="load", task_run_name="load", **PLAIN)
 def load(watch: Watch, loaded: Loaded) -> Rows:
     """The new rows, read as the training table was."""
-    progress.emit(progress.Stage("read", "new rows"))
+    progress.emit(progress.Began("read", "new rows"))
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         return rows_of(loaded, fetch_data(watch.data, watch.query, watch.bound, folder=Path(folder)))
 
@@ -48,7 +48,7 @@ def load(watch: Watch, loaded: Loaded) -> Rows:
 @task(name="compare", task_run_name="compare", **PLAIN)
 def compare(watch: Watch, loaded: Loaded, rows: Rows) -> Drift:
     """Every column, the predictions, and where there are labels the score."""
-    progress.emit(progress.Stage("check", "drift"))
+    progress.emit(progress.Began("check", "drift"))
     return compared(loaded, rows, watch.level, watch.psi)
 
 

@@ -59,7 +59,7 @@ class Server:
 
     def run(self) -> None:
         """Works until it is told to stop or the parent is gone."""
-        # The tracker of an earlier session may still be closing what its dead parent left.
+        # The tracker of an earlier attempt may still be closing what its dead parent left.
         with alone(self.workdir / "tracker.lock"):
             mirror = Mirror(self.workdir, self._send)
             try:

@@ -19,57 +19,56 @@ from models.evaluation.estimate import score_best_constant
 from models.families import load_families
 from models.outcome import format_number
 from models.tuning.goal import ADDED
-from tasks.session import Tried, tried
 
 if TYPE_CHECKING:
     from models.evaluation.ensemble import Candidate
     from models.metrics.metric import Fold3
     from models.tuning.goal import Limit, Objective
     from models.tuning.trial import Trial
-    from tasks.session import Session
+    from tasks.values import RunPlan, Studies, TrialsOfFold
 
 Key = tuple[str, int]
 """Family and number of a trial."""
 
 
-def ranking(session: Session, fold: str) -> list[str]:
+def ranking(studies: Studies, fold: str) -> list[str]:
     """The fold's families by the goal, best first; those without a complete trial are left out."""
-    return session.goal.ranked(tried(session, fold), floor(session, fold))
+    return studies.goal.ranked(studies.of_fold(fold), floor(studies, fold))
 
 
-def floor(session: Session, fold: str) -> float:
+def floor(studies: Studies, fold: str) -> float:
     """The best gain of the metric in this fold without any learning: of a constant prediction, and of families that
     have nothing to tune."""
-    marks = [t for name, trials in tried(session, fold).items() if not load_families()[name].tunable for t in trials]
-    scores = [_guessed(session, fold), *(t.inner for t in marks if t.inner is not None)]
-    return max((gain for gain in map(session.metric.gain, scores) if math.isfinite(gain)), default=-math.inf)
+    marks = [t for name, trials in studies.of_fold(fold).items() if not load_families()[name].tunable for t in trials]
+    scores = [_guessed(studies, fold), *(t.inner for t in marks if t.inner is not None)]
+    return max((gain for gain in map(studies.metric.gain, scores) if math.isfinite(gain)), default=-math.inf)
 
 
-def _guessed(session: Session, fold: str) -> float:
+def _guessed(plan: RunPlan, fold: str) -> float:
     """The mean over the inner folds of the score of the best constant prediction."""
-    if fold not in session.guessed:
-        target, weight = session.work.target, session.work.weight
-        parts = [(target[rows], None if weight is None else weight[rows]) for _, rows in session.folds[fold].inner]
-        session.guessed[fold] = float(np.mean([score_best_constant(session.metric, *part) for part in parts]))
-    return session.guessed[fold]
+    if fold not in plan.guesses:
+        target, weight = plan.work_rows.target, plan.work_rows.weight
+        parts = [(target[rows], None if weight is None else weight[rows]) for _, rows in plan.folds[fold].inner]
+        plan.guesses[fold] = float(np.mean([score_best_constant(plan.metric, *part) for part in parts]))
+    return plan.guesses[fold]
 
 
-def best(session: Session, fold: str, trials: Tried) -> Key | None:
+def best(studies: Studies, fold: str, trials: TrialsOfFold) -> Key | None:
     """Family and number of the trial that the goal picks among these; None where none keeps the limits."""
     whole = [(name, trial) for name, ones in trials.items() for trial in ones]
-    found = session.goal.best([trial for _, trial in whole], floor(session, fold))
+    found = studies.goal.best([trial for _, trial in whole], floor(studies, fold))
     return next(((name, trial.number) for name, trial in whole if trial is found), None)
 
 
-def of_family(session: Session, name: str, fold: str) -> Trial | None:
+def of_family(studies: Studies, name: str, fold: str) -> Trial | None:
     """The family's configuration that the goal would pick in this fold, were there no other family; None where none
     keeps the limits."""
-    least = floor(session, fold) if session.goal.several else -math.inf
-    return session.goal.best(session.trials.get((name, fold), ()), least)
+    least = floor(studies, fold) if studies.goal.several else -math.inf
+    return studies.goal.best(studies.trials.get((name, fold), ()), least)
 
 
 def settled(
-    session: Session, fold: str, choose: Callable[[Tried], Any], keys: Callable[[Any], Collection[Key]],
+    studies: Studies, fold: str, choose: Callable[[TrialsOfFold], Any], keys: Callable[[Any], Collection[Key]],
     refitted: Callable[[str, str, Trial], object | None],
 ) -> Any:  # fmt: skip
     """What `choose` makes of the fold's trials, once all that it takes (`keys`) is refitted and keeps the limits as it
@@ -77,48 +76,50 @@ def settled(
     rest of the time is needed to register it chooses among what is refitted by then."""
     done: dict[Key, bool] = {}
     while True:
-        more = not done or session.may_judge()
-        left = {n: [t for t in ts if done.get((n, t.number), more)] for n, ts in tried(session, fold).items()}
-        found = choose({name: as_refitted(session, fold, name, trials) for name, trials in left.items()})
+        more = not done or studies.context.ledger.may_judge()
+        left = {n: [t for t in ts if done.get((n, t.number), more)] for n, ts in studies.of_fold(fold).items()}
+        found = choose({name: as_refitted(studies, fold, name, trials) for name, trials in left.items()})
         new = [] if found is None else [key for key in keys(found) if key not in done]
         if not new:
             return found
         with ThreadPoolExecutor(len(new)) as threads:
-            trials = [session.trials[name, fold][place] for name, place in new]
+            trials = [studies.trials[name, fold][place] for name, place in new]
             fits = threads.map(lambda one: refitted(one[0][0], fold, one[1]), zip(new, trials, strict=True))
             done |= {key: fit is not None for key, fit in zip(new, fits, strict=True)}
 
 
-def as_refitted(session: Session, fold: str, name: str, trials: Sequence[Trial]) -> list[Trial]:
+def as_refitted(plan: RunPlan, fold: str, name: str, trials: Sequence[Trial]) -> list[Trial]:
     """The trials with the costs of their refits, where these were made and limits alone are asked; among several
     objectives inner values are compared, and those are left out whose refit is over a limit."""
-    now = costed(session, fold, name, trials)
-    if not session.goal.several:
+    now = costed(plan, fold, name, trials)
+    if not plan.goal.several:
         return now
-    keeps = session.goal.keeps
+    keeps = plan.goal.keeps
     return [trial for trial, then in zip(trials, now, strict=True) if keeps(then) or not keeps(trial)]
 
 
-def costed(session: Session, fold: str, name: str, trials: Sequence[Trial]) -> list[Trial]:
+def costed(plan: RunPlan, fold: str, name: str, trials: Sequence[Trial]) -> list[Trial]:
     """The trials, those that were refitted with the costs of that."""
-    files = [session.job(name, fold, trial.number, {}).file + ".json" for trial in trials]
-    fits = [session.workdir.kept_json(file) or {"measures": {}} for file in files]
+    files = [plan.job(name, fold, trial.number, {}).file + ".json" for trial in trials]
+    fits = [plan.context.folder.kept_json(file) or {"measures": {}} for file in files]
     return [replace(t, measures={**t.measures, **f["measures"]}) for t, f in zip(trials, fits, strict=True)]
 
 
-def within(session: Session, fold: str, trials: Tried) -> Callable[[Sequence[Candidate], Sequence[np.ndarray]], bool]:
+def within(
+    plan: RunPlan, fold: str, trials: TrialsOfFold
+) -> Callable[[Sequence[Candidate], Sequence[np.ndarray]], bool]:
     """Whether several members together keep the limits: costs add up, memory is the largest; metrics and gaps are those
     of their mean prediction on the inner rows."""
     by_key = {(name, trial.number): trial for name, ones in trials.items() for trial in ones}
 
     def keeps(members: Sequence[Candidate], predictions: Sequence[np.ndarray]) -> bool:
-        for limit in session.goal.limits:
+        for limit in plan.goal.limits:
             one = limit.objective
             if one.metric is None:
                 costs = [by_key[m.family, m.trial].measures[one.name] for m in members]
                 value = sum(costs) if one.name in ADDED else max(costs)
             else:
-                value = float(np.mean(inner_values(session, fold, one, predictions)))
+                value = float(np.mean(inner_values(plan, fold, one, predictions)))
             if not limit.excess(value) <= 0:
                 return False
         return True
@@ -127,31 +128,31 @@ def within(session: Session, fold: str, trials: Tried) -> Callable[[Sequence[Can
 
 
 def inner_values(
-    session: Session, fold: str, one: Objective, predictions: Sequence[np.ndarray], at: float | None = None
+    plan: RunPlan, fold: str, one: Objective, predictions: Sequence[np.ndarray], at: float | None = None
 ) -> list[float]:
     """A metric or a gap of these predictions on each inner fold's validation rows, decided by the threshold `at`."""
     found = []
-    for (_, rows), odds in zip(session.folds[fold].inner, predictions, strict=True):
-        weight = None if session.work.weight is None else session.work.weight[rows]
-        metric, told = scored(session, one, apply_threshold((session.work.target[rows], odds, weight), at), odds, rows)
+    for (_, rows), odds in zip(plan.folds[fold].inner, predictions, strict=True):
+        weight = None if plan.work_rows.weight is None else plan.work_rows.weight[rows]
+        metric, told = scored(plan, one, apply_threshold((plan.work_rows.target[rows], odds, weight), at), odds, rows)
         found.append(metric.score(*told))
     return found
 
 
-def scored(session: Session, one: Objective, rows: Fold3, odds: np.ndarray, places: np.ndarray) -> Any:
+def scored(plan: RunPlan, one: Objective, rows: Fold3, odds: np.ndarray, places: np.ndarray) -> Any:
     """The objective's metric, and these work rows as it judges them."""
-    groups = None if one.column is None else session.brief.subgroups[one.column][places]
-    return session.goal.fold(one, rows, odds, groups)
+    groups = None if one.column is None else plan.fit_context.subgroups[one.column][places]
+    return plan.goal.fold(one, rows, odds, groups)
 
 
-def over_all(session: Session, folds: Sequence[str]) -> NestorError | None:
+def over_all(studies: Studies, folds: Sequence[str]) -> NestorError | None:
     """What to say where no configuration keeps the limits in these folds; None where nothing was complete at all."""
-    goal = session.goal
+    goal = studies.goal
     whole = [
         (name, trial)
         for fold in folds
-        for name, trials in tried(session, fold).items()
-        for trial in goal.complete(costed(session, fold, name, trials))
+        for name, trials in studies.of_fold(fold).items()
+        for trial in goal.complete(costed(studies, fold, name, trials))
     ]
     nearest = goal.nearest([trial for _, trial in whole])
     if nearest is None or not goal.limits:

@@ -30,9 +30,9 @@ from models.config.form import format_duration
 from models.config.run import FIRST, Budget, Search
 from models.families import load_families
 from models.search import load_strategies
+from tasks.context import RunContext
 from tasks.run import events
 from tasks.run.ledger import Ledger
-from tasks.session import Session
 from tasks.tracking.past import page
 from tests.commands import QUIET
 from tests.sessions import wait_for
@@ -205,12 +205,12 @@ def test_the_share_that_is_done_is_of_the_time_or_of_the_trials():
     counted = Board(began=1000.0)
     assert meter.share_done(counted, 1000.0) == pytest.approx(0.02)
     counted.tell(events.Planned(("linear",), ("0", "1"), "2 x 2", "roc_auc", True, {}, 2))
-    counted.tell(events.Stage("tune"), 1000.0)
+    counted.tell(events.Began("tune"), 1000.0)
     for fold, number in (("0", 0), ("0", 1)):
         counted.tell(events.Tried("linear", fold, number, "complete", 0.9, True))
     assert meter.share_done(counted, 1010.0) == pytest.approx(0.46)
     assert "10 s left" in counted.summary(1010.0)
-    counted.tell(events.Stage("register"))
+    counted.tell(events.Began("register"))
     assert meter.share_done(counted, 1020.0) == pytest.approx(0.97)
 
 
@@ -342,19 +342,19 @@ def test_the_page_shows_how_far_a_run_is_and_a_dead_server_costs_nothing(server,
         found = ask(f"{server}/artifacts/filter", where)
         return {one["description"]: one["data"] for one in found}
 
-    session = cast(Session, SimpleNamespace(ledger=Ledger(60.0, time.time() - 30)))
+    context = cast(RunContext, SimpleNamespace(ledger=Ledger(60.0, time.time() - 30)))
 
     @flow
     def at_work() -> None:
-        with meter.shown(session):
-            events.emit(events.Stage("tune"))
+        with meter.shown(context, None):
+            events.emit(events.Began("tune"))
             assert wait_for(lambda: any("tune" in text and "left" in text for text in shown()), 20)
             assert 40 < min(shown().values()) < 80
 
     at_work()
     assert wait_for(lambda: any(text.endswith("done") and share == 100 for text, share in shown().items()), 5)
     began, threads = time.monotonic(), threading.active_count()
-    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}), meter.shown(session):
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}), meter.shown(context, None):
         pass
     assert time.monotonic() - began < 5
     assert threading.active_count() <= threads + 1

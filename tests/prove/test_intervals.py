@@ -31,7 +31,6 @@ from tasks.evaluation.evaluate import Concluded
 from tasks.execution import worker
 from tasks.planning.checks import check_form
 from tasks.planning.plan import shortlist
-from tasks.session import Session
 from tests.prove.conftest import SCALE, Proof, more_tables, scaled
 from tests.sessions import TUNABLE, begun, tuned
 
@@ -41,14 +40,13 @@ CHEAP = ("linear", "lightgbm")
 GROUPED = " (grouped)"
 
 
-def searched(run: Run, path: Path, salt: int | None = None) -> tuple[Session, Concluded]:
-    """A run to its conclusion."""
-    session = begun(run, path, salt=salt)
+def searched(run: Run, path: Path, salt: int | None = None) -> Concluded:
+    """A run up to its evaluation."""
+    sealed = begun(run, path, salt=salt)
     try:
-        shortlist(session)
-        return tuned(session), concluding.conclude(session)
+        return concluding.conclude(tuned(shortlist(sealed)))
     finally:
-        session.close()
+        sealed.context.close()
 
 
 # --- Laws 1 and 2: noise ---------------------------------------------------------------------------------------------
@@ -90,13 +88,13 @@ def noise(runs: Iterator[Run], path: Path) -> Noise:
     """Each run's estimate against the best constant prediction of its own rows."""
     gains, fooled, metric = [], [], None
     for seed, run in enumerate(runs):
-        session, concluded = searched(run, path / str(seed))
+        evaluation = searched(run, path / str(seed))
         shutil.rmtree(path / str(seed))
-        metric, found = session.metric, concluded.estimate
+        metric, found = evaluation.metric, evaluation.estimate
         assert found is not None
         assert found.low is not None
         assert found.high is not None
-        chance = 0.5 if metric.name == "roc_auc" else estimate.score_best_constant(metric, session.work.target)
+        chance = 0.5 if metric.name == "roc_auc" else estimate.score_best_constant(metric, evaluation.work_rows.target)
         gains.append(metric.gain(found.value) - metric.gain(chance))
         if min(metric.gain(found.low), metric.gain(found.high)) > metric.gain(chance):
             fooled.append(seed)
@@ -337,11 +335,11 @@ def test_law_7_agreement_is_standard_normal_over_real_tables(proof: Proof, tmp_p
             split = {"outer": 3, "inner": 1, "sealed": 0.3}
             run = source.run(drawn(source, 600, seed), seed, **split)
             folder, salt = tmp_path / f"{source.name}-{seed}", derive_seed(source.name, seed)
-            concluded = searched(run, folder, salt)[1]
+            evaluation = searched(run, folder, salt)
             shutil.rmtree(folder)
-            unsealed += concluded.agreement is None
-            if concluded.agreement is not None:
-                z[f"{source.name}{GROUPED if source.group else ''}"].append(concluded.agreement)
+            unsealed += evaluation.agreement is None
+            if evaluation.agreement is not None:
+                z[f"{source.name}{GROUPED if source.group else ''}"].append(evaluation.agreement)
     every = np.concatenate([np.array(v) for v in z.values()])
     mean, spread = float(every.mean()), float(every.std(ddof=1))
     repeats = {s.name: 100 * float(s.table.features.duplicated(keep=False).mean()) for s in sources()}
@@ -375,18 +373,18 @@ def coverage(source: Source, path: Path, samples: int, **split: int) -> tuple[st
     held, off, widths, others = 0, [], [], np.arange(0)
     for seed in range(samples):
         rows = drawn(source, size, seed)
-        session, concluded = searched(source.run(rows, seed, sealed=0, **split), path / str(seed))
+        evaluation = searched(source.run(rows, seed, sealed=0, **split), path / str(seed))
         others = np.setdiff1d(np.arange(source.table.rows), rows)
-        score, found = on_others(session, concluded, source.table, others), concluded.estimate
+        score, found = on_others(evaluation, source.table, others), evaluation.estimate
         assert found is not None
         assert found.low is not None
         assert found.high is not None
         shutil.rmtree(path / str(seed))
         held += found.low <= score <= found.high
-        off.append(session.metric.gain(found.value) - session.metric.gain(score))
+        off.append(evaluation.metric.gain(found.value) - evaluation.metric.gain(score))
         widths.append(found.high - found.low)
     said = f"""{samples} samples of {size} rows of {source.name} ({source.table.rows:,} rows), {split["outer"]} x
-        {split["inner"]} folds, {" and ".join(CHEAP)} in their defaults: the members' {session.metric.name} on all
+        {split["inner"]} folds, {" and ".join(CHEAP)} in their defaults: the members' {evaluation.metric.name} on all
         {len(others):,} other rows lies in the interval in **{held} of {samples}** samples; 88 to 99 of 100 are asked
         for. The estimate is off by {np.mean(off):+.4f} on average (positive = it flattered), by
         {np.std(off, ddof=1):.4f} in standard deviation; the interval is {np.mean(widths):.4f} wide."""
@@ -435,20 +433,20 @@ def one_test(metric: Metric, positive: np.ndarray, auc: float, seed: int) -> tup
     return found.low, found.high
 
 
-def on_others(session: Session, concluded: Concluded, table: Table, rows: np.ndarray) -> float:
+def on_others(evaluation: Concluded, table: Table, rows: np.ndarray) -> float:
     """The members' score on rows that none of them saw: each fold's ensemble on all, by the metric's own definition."""
-    features = table.features.iloc[rows][list(session.work.features.columns)]
-    codes = {label: code for code, label in enumerate(session.work.classes)}
+    features = table.features.iloc[rows][list(evaluation.work_rows.features.columns)]
+    codes = {label: code for code, label in enumerate(evaluation.work_rows.classes)}
     target = table.target[rows]
     if codes:
         target = np.array([codes[table.classes[code]] for code in target])
     folds = []
-    for one in concluded.chosen.values():
+    for one in evaluation.chosen.values():
         total = np.zeros(())
-        for file, weight in refits(session, one):
-            pipeline, classes = session.workdir.read_pickle(file)
+        for file, weight in refits(evaluation, one):
+            pipeline, classes = evaluation.context.folder.read_pickle(file)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                total = total + weight * worker.predict(pipeline, features, classes, session.brief)
+                total = total + weight * worker.predict(pipeline, features, classes, evaluation.fit_context)
         folds.append((target, total, None))
-    return session.metric.pooled(folds)
+    return evaluation.metric.pooled(folds)

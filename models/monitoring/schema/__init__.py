@@ -18,23 +18,23 @@ __all__ = ["ChampionSchema", "Columns", "ObservedTable", "compare_schemas", "cou
 Columns = Literal["stop", "adapt"]
 
 
-def compare_schemas(known: ChampionSchema, seen: ObservedTable, columns: Columns = "stop") -> tuple[Finding, ...]:
+def compare_schemas(champion: ChampionSchema, table: ObservedTable, columns: Columns = "stop") -> tuple[Finding, ...]:
     """What differs, a finding for each check; one `schema` that passes where nothing does. Missing and retyped columns
     stop, or with `adapt` warn; a target that is missing or of another type stops always."""
     verdict = "stop" if columns == "stop" else "warn"
-    pairs = names.match_renamed_columns(known, seen)
+    pairs = names.match_renamed_columns(champion, table)
     looks: list[Iterator[Finding]] = [
-        names.check_target(known, seen),
-        names.find_missing_columns(known, seen, pairs, verdict),
+        names.check_target(champion, table),
+        names.find_missing_columns(champion, table, pairs, verdict),
         names.find_renamed_columns(pairs, verdict),
-        names.find_extra_columns(known, seen, pairs),
-        contents.find_retyped_columns(known, seen, verdict),
-        contents.find_emptied_columns(known, seen),
-        contents.find_new_levels(known, seen, verdict),
-        contents.find_out_of_range(known, seen),
-        contents.find_class_changes(known, seen),
+        names.find_extra_columns(champion, table, pairs),
+        contents.find_retyped_columns(champion, table, verdict),
+        contents.find_emptied_columns(champion, table),
+        contents.find_new_levels(champion, table, verdict),
+        contents.find_out_of_range(champion, table),
+        contents.find_class_changes(champion, table),
     ]
-    found = tuple(finding for look in looks for finding in look)
-    return found or (
-        Finding("schema", "pass", f"All {len(known.used)} columns are there, as the champion knows them."),
+    findings = tuple(finding for look in looks for finding in look)
+    return findings or (
+        Finding("schema", "pass", f"All {len(champion.used)} columns are there, as the champion knows them."),
     )

@@ -23,120 +23,132 @@ _TYPED = ("number", "key", "date", "boolean")
 """Kinds that a value may not fit."""
 
 
-def find_retyped_columns(known: ChampionSchema, seen: ObservedTable, verdict: str) -> Iterator[Finding]:
+def find_retyped_columns(champion: ChampionSchema, table: ObservedTable, verdict: str) -> Iterator[Finding]:
     """Columns of another type; odd values in columns that kept theirs are told apart."""
-    other = {c: _describe_other_type(known, seen, c) for c in seen.features.columns}
-    found = {c: said for c, said in other.items() if said}
-    if found:
+    reasons = {c: _describe_other_type(champion, table, c) for c in table.features.columns}
+    columns = {c: reason for c, reason in reasons.items() if reason}
+    if columns:
         ends = "Correct the source, or train with what can be read (columns: adapt)." if verdict == "stop" else ""
-        said = f"Columns are of another type: {join_names((f'{c} ({s})' for c, s in found.items()), width=140)}. {ends}"
-        yield make_finding("data_type", verdict, found, said.strip())
-    few = {c: odd for c, odd in seen.odd.items() if c not in found and c in known.used}
-    if few:
-        items = (f"{c} ({shorten(value, 24)!r} in data row {row}, {n:,} in all)" for c, (n, value, row) in few.items())
-        said = f"Some values don't fit their column and count as missing: {join_names(items, width=140)}."
-        yield make_finding("odd_values", "warn", few, said)
+        sentence = (
+            f"Columns are of another type: {join_names((f'{c} ({s})' for c, s in columns.items()), width=140)}. {ends}"
+        )
+        yield make_finding("data_type", verdict, columns, sentence.strip())
+    examples = {c: example for c, example in table.odd.items() if c not in columns and c in champion.used}
+    if examples:
+        items = (
+            f"{c} ({shorten(value, 24)!r} in data row {row}, {n:,} in all)" for c, (n, value, row) in examples.items()
+        )
+        sentence = f"Some values don't fit their column and count as missing: {join_names(items, width=140)}."
+        yield make_finding("odd_values", "warn", examples, sentence)
 
 
-def _describe_other_type(known: ChampionSchema, seen: ObservedTable, name: str) -> str | None:
+def _describe_other_type(champion: ChampionSchema, table: ObservedTable, name: str) -> str | None:
     """What is to be said of a column that has changed its type; None of one that has not."""
-    kind, now = known.kinds[name], seen.kinds[name]
+    kind, new_kind = champion.kinds[name], table.kinds[name]
     if kind in _TYPED:
-        count, example, row = seen.odd.get(name, (0, "", 0))
-        there = count + int(seen.features[name].notna().sum())
-        if there and count >= RETYPED * there:
-            return f"{kind} before, now {shorten(example, 24)!r} in data row {row} and {count:,} of {there:,} values"
+        count, example, row = table.odd.get(name, (0, "", 0))
+        total = count + int(table.features[name].notna().sum())
+        if total and count >= RETYPED * total:
+            return f"{kind} before, now {shorten(example, 24)!r} in data row {row} and {count:,} of {total:,} values"
         return None
-    if now not in _TYPED or name in known.pinned or _has_familiar_levels(known, seen, name):
+    if new_kind not in _TYPED or name in champion.pinned or _has_familiar_levels(champion, table, name):
         return None
-    return f"{kind} before, now {now}{_suggest_spelling(known, seen, name)}"
+    return f"{kind} before, now {new_kind}{_suggest_spelling(champion, table, name)}"
 
 
-def _suggest_spelling(known: ChampionSchema, seen: ObservedTable, name: str) -> str:
+def _suggest_spelling(champion: ChampionSchema, table: ObservedTable, name: str) -> str:
     """A value of the column and the level that it may be, written otherwise."""
-    spelling = Spelling(known.levels.get(name, {}))
+    spelling = Spelling(champion.levels.get(name, {}))
     pairs = (
-        (text, spelling.perhaps(text)) for text in count_values(seen.features[name]) if text not in spelling.levels
+        (text, spelling.perhaps(text)) for text in count_values(table.features[name]) if text not in spelling.levels
     )
     pair = next((pair for pair in pairs if pair[1] is not None), None)
     return f"; perhaps {pair[0]!r} was {pair[1]!r}" if pair else ""
 
 
-def _has_familiar_levels(known: ChampionSchema, seen: ObservedTable, name: str) -> bool:
+def _has_familiar_levels(champion: ChampionSchema, table: ObservedTable, name: str) -> bool:
     """Whether the levels are those of before all the same: 1, 2 and 3 were codes then too."""
-    was = known.columns.get(name)
-    if was is None or not was.levels:
+    profile = champion.columns.get(name)
+    if profile is None or not profile.levels:
         return False
-    now = count_levels(seen.features[name])
-    rows = max(1, sum(now.values()))
-    usual = sum(was.levels.values()) / max(1, was.rows - was.missing)
-    return sum(n for level, n in now.items() if level in was.levels) >= 0.5 * usual * rows
+    counts = count_levels(table.features[name])
+    rows = max(1, sum(counts.values()))
+    usual = sum(profile.levels.values()) / max(1, profile.rows - profile.missing)
+    return sum(n for level, n in counts.items() if level in profile.levels) >= 0.5 * usual * rows
 
 
-def find_emptied_columns(known: ChampionSchema, seen: ObservedTable) -> Iterator[Finding]:
+def find_emptied_columns(champion: ChampionSchema, table: ObservedTable) -> Iterator[Finding]:
     """Columns that held values and hold none now."""
-    there = seen.features.columns[seen.features.isna().all().to_numpy()] if len(seen.features) else []
-    names = [str(c) for c in there if c not in seen.odd and _was_filled(known.columns.get(str(c)))]
+    columns = table.features.columns[table.features.isna().all().to_numpy()] if len(table.features) else []
+    names = [str(c) for c in columns if c not in table.odd and _was_filled(champion.columns.get(str(c)))]
     if names:
-        said = f"Columns that held values hold none now: {join_names(names, width=60)}. Is their source broken?"
-        yield make_finding("completeness", "warn", names, said)
+        sentence = f"Columns that held values hold none now: {join_names(names, width=60)}. Is their source broken?"
+        yield make_finding("completeness", "warn", names, sentence)
 
 
-def _was_filled(was: ColumnProfile | None) -> bool:
-    return was is None or was.missing < was.rows
+def _was_filled(profile: ColumnProfile | None) -> bool:
+    return profile is None or profile.missing < profile.rows
 
 
-def find_new_levels(known: ChampionSchema, seen: ObservedTable, verdict: str) -> Iterator[Finding]:
+def find_new_levels(champion: ChampionSchema, table: ObservedTable, verdict: str) -> Iterator[Finding]:
     """Levels that the training table did not hold: of most rows, or of some."""
-    found = _tally_levels(known, seen)
-    strange = [one for one in found if one.strange]
+    tallies = _tally_levels(champion, table)
+    strange = [tally for tally in tallies if tally.strange]
     if strange:
         ends = " Or train with what there is (columns: adapt)." if verdict == "stop" else ""
         yield make_finding("categorical_values", verdict, [c.name for c in strange], describe_refusals(strange) + ends)
-    new = {one.name: dict(one.new.most_common()) for one in found if one.unusual and one not in strange}
-    if new:
-        items = join_names((f"{c} ({_describe_counts(fresh)})" for c, fresh in new.items()), width=140)
-        said = f"Categories hold levels that the champion never saw, and reads as missing: {items}."
-        yield make_finding("categorical_values", "warn", new, said)
+    new_levels = {
+        tally.name: dict(tally.new.most_common()) for tally in tallies if tally.unusual and tally not in strange
+    }
+    if new_levels:
+        items = join_names((f"{c} ({_describe_counts(counts)})" for c, counts in new_levels.items()), width=140)
+        sentence = f"Categories hold levels that the champion never saw, and reads as missing: {items}."
+        yield make_finding("categorical_values", "warn", new_levels, sentence)
 
 
-def _tally_levels(known: ChampionSchema, seen: ObservedTable) -> list[Tally]:
+def _tally_levels(champion: ChampionSchema, table: ObservedTable) -> list[Tally]:
     """What columns of the champion's kind hold. A level that is written otherwise is a new one: to read it as the
     champion does would change what the new table is."""
-    there = {c: tally for c, tally in make_tallies(known.levels).items() if c in seen.features}
-    found = [tally for c, tally in there.items() if not _describe_other_type(known, seen, c)]
-    for tally in found:
-        tally.count(count_values(seen.features[tally.name]))
-    return found
+    by_column = {c: tally for c, tally in make_tallies(champion.levels).items() if c in table.features}
+    tallies = [tally for c, tally in by_column.items() if not _describe_other_type(champion, table, c)]
+    for tally in tallies:
+        tally.count(count_values(table.features[tally.name]))
+    return tallies
 
 
-def _describe_counts(found: Mapping[str, int]) -> str:
-    return join_names((f"{shorten(level, 24)!r} in {n:,} rows" for level, n in found.items()), 3, 60)
+def _describe_counts(counts: Mapping[str, int]) -> str:
+    return join_names((f"{shorten(level, 24)!r} in {n:,} rows" for level, n in counts.items()), 3, 60)
 
 
-def find_out_of_range(known: ChampionSchema, seen: ObservedTable) -> Iterator[Finding]:
+def find_out_of_range(champion: ChampionSchema, table: ObservedTable) -> Iterator[Finding]:
     """Numbers below or above all that were trained on: a warning where they are many, or far out."""
     beyond: dict[str, tuple[float, str]] = {}
-    for name, was in known.columns.items():
-        if was.kind != "number" or was.low is None or was.high is None or was.moves or name not in seen.features:
+    for name, profile in champion.columns.items():
+        if (
+            profile.kind != "number"
+            or profile.low is None
+            or profile.high is None
+            or profile.moves
+            or name not in table.features
+        ):
             continue
-        values = seen.features[name].to_numpy(np.float64)
+        values = table.features[name].to_numpy(np.float64)
         values = values[~np.isnan(values)]
-        out = values[(values < was.low) | (values > was.high)]
+        out = values[(values < profile.low) | (values > profile.high)]
         if len(out):
-            worst = out[np.argmax(np.maximum(was.low - out, out - was.high))]
-            far = max(was.low - worst, worst - was.high) > (was.high - was.low)
+            worst = out[np.argmax(np.maximum(profile.low - out, out - profile.high))]
+            far = max(profile.low - worst, worst - profile.high) > (profile.high - profile.low)
             share = len(out) / len(values)
-            said = f"{name} ({len(out):,} outside of {was.low:.6g} to {was.high:.6g}, such as {worst:.6g})"
-            beyond[name] = (max(share, float(far)), said)
+            sentence = f"{name} ({len(out):,} outside of {profile.low:.6g} to {profile.high:.6g}, such as {worst:.6g})"
+            beyond[name] = (max(share, float(far)), sentence)
     for verdict, judge in _VERDICTS:
-        chosen = {c: said for c, (share, said) in beyond.items() if judge(share)}
-        if chosen:
+        columns = {c: sentence for c, (share, sentence) in beyond.items() if judge(share)}
+        if columns:
             yield make_finding(
                 "range",
                 verdict,
-                chosen,
-                f"Numbers out of the range trained on: {join_names(chosen.values(), width=140)}.",
+                columns,
+                f"Numbers out of the range trained on: {join_names(columns.values(), width=140)}.",
             )
 
 
@@ -146,32 +158,34 @@ _VERDICTS: tuple[tuple[str, Callable[[float], bool]], ...] = (
 )
 
 
-def find_class_changes(known: ChampionSchema, seen: ObservedTable) -> Iterator[Finding]:
+def find_class_changes(champion: ChampionSchema, table: ObservedTable) -> Iterator[Finding]:
     """Labels that came or went; a target of numbers that is none any more."""
-    if known.target in seen.odd:
-        count, example, row = seen.odd[known.target]
-        said = f"The target {shorten(known.target, 60)!r} was a number, now {shorten(example, 24)!r} in data row {row}"
-        yield make_finding("data_type", "stop", [known.target], f"{said} ({count:,} such values). Correct it.")
-    if seen.labels is None or not known.classes:
+    if champion.target in table.odd:
+        count, example, row = table.odd[champion.target]
+        sentence = (
+            f"The target {shorten(champion.target, 60)!r} was a number, now {shorten(example, 24)!r} in data row {row}"
+        )
+        yield make_finding("data_type", "stop", [champion.target], f"{sentence} ({count:,} such values). Correct it.")
+    if table.labels is None or not champion.classes:
         return
-    mine = {normalise_label(c) for c in known.classes}
-    new = {k: n for k, n in seen.labels.items() if normalise_label(k) not in mine}
-    gone = [c for c in known.classes if normalise_label(c) not in {normalise_label(k) for k in seen.labels}]
-    tally = _tally_labels(known, seen.labels, mine)
+    classes = {normalise_label(c) for c in champion.classes}
+    new_labels = {k: n for k, n in table.labels.items() if normalise_label(k) not in classes}
+    lost_classes = [c for c in champion.classes if normalise_label(c) not in {normalise_label(k) for k in table.labels}]
+    tally = _tally_labels(champion, table.labels, classes)
     if tally.strange:
-        yield make_finding("target_classes", "stop", [known.target], tally.refusal)
-    elif new:
-        said = f"The target holds classes that the champion can't predict: {_describe_counts(new)}."
-        yield make_finding("target_classes", "warn", [known.target], said)
-    if gone:
-        said = f"The target lacks classes that the champion knows: {join_names(gone)}."
-        yield make_finding("target_classes", "warn", [known.target], said)
+        yield make_finding("target_classes", "stop", [champion.target], tally.refusal)
+    elif new_labels:
+        sentence = f"The target holds classes that the champion can't predict: {_describe_counts(new_labels)}."
+        yield make_finding("target_classes", "warn", [champion.target], sentence)
+    if lost_classes:
+        sentence = f"The target lacks classes that the champion knows: {join_names(lost_classes)}."
+        yield make_finding("target_classes", "warn", [champion.target], sentence)
 
 
-def _tally_labels(known: ChampionSchema, now: Mapping[str, int], mine: set[str]) -> Tally:
+def _tally_labels(champion: ChampionSchema, counts: Mapping[str, int], classes: set[str]) -> Tally:
     """The target's labels as levels of it, those that say the same as a class as that class."""
-    own = next(iter(mine))
-    found = Tally(known.target, Spelling(dict.fromkeys(mine, 2)))
-    for text, rows in now.items():
-        found.count({own if normalise_label(text) in mine else text: rows})
-    return found
+    label = next(iter(classes))
+    tally = Tally(champion.target, Spelling(dict.fromkeys(classes, 2)))
+    for text, rows in counts.items():
+        tally.count({label if normalise_label(text) in classes else text: rows})
+    return tally

@@ -47,18 +47,18 @@ def to_canonical(
     return _read_words(raw, marks, drop_zero_decimals(found) if parser.get("whole") else found)
 
 
-def make_whole_parser(raw: pd.Series, found: DistinctWords | None = None) -> dict[str, Any]:
+def make_whole_parser(raw: pd.Series, words: DistinctWords | None = None) -> dict[str, Any]:
     """How words that are whole numbers written 3.0, as pandas writes them where one is missing, become the word 3, as
     they are read from a column of floats; nothing for others."""
-    found = to_distinct_words(raw) if found is None and is_textual(raw) else found
-    if found is None or not found.matching(FLOATED).any():
+    words = to_distinct_words(raw) if words is None and is_textual(raw) else words
+    if words is None or not words.matching(FLOATED).any():
         return {}
-    return {"whole": True} if (found.matching(r"^[+-]?\d+(\.0+)?$") | found.marked(MARKS)).all() else {}
+    return {"whole": True} if (words.matching(r"^[+-]?\d+(\.0+)?$") | words.marked(MARKS)).all() else {}
 
 
-def drop_zero_decimals(found: DistinctWords) -> DistinctWords:
+def drop_zero_decimals(words: DistinctWords) -> DistinctWords:
     """The words with 3 in place of 3.0."""
-    return replace(found, values=pc.replace_substring_regex(found.values, FLOATED, r"\1"))
+    return replace(words, values=pc.replace_substring_regex(words.values, FLOATED, r"\1"))
 
 
 def is_textual(raw: pd.Series) -> bool:
@@ -79,75 +79,75 @@ def to_floats(raw: pd.Series) -> np.ndarray:
     return raw.to_numpy(np.float64, na_value=np.nan)
 
 
-def mark_missing_numbers(found: DistinctWords, parser: dict[str, Any]) -> np.ndarray:
+def mark_missing_numbers(words: DistinctWords, parser: dict[str, Any]) -> np.ndarray:
     """Which words stand for a missing number or date."""
-    if found.plain.all() and not parser.get("missing"):
-        return ~found.plain
-    return found.marked((*NUMBER_MARKS, *parser.get("missing", ())))
+    if words.plain.all() and not parser.get("missing"):
+        return ~words.plain
+    return words.marked((*NUMBER_MARKS, *parser.get("missing", ())))
 
 
 def _mark_none(raw: pd.Series) -> np.ndarray:
     return np.zeros(len(raw), bool)
 
 
-def _read_numbers(raw: pd.Series, parser: dict[str, Any], found: DistinctWords | None) -> CanonicalColumn:
+def _read_numbers(raw: pd.Series, parser: dict[str, Any], words: DistinctWords | None) -> CanonicalColumn:
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         return CanonicalColumn(
             pd.Series(np.full(len(raw), np.nan), name=raw.name), raw.notna().to_numpy(), _mark_none(raw)
         )
-    if found is None:
+    if words is None:
         values, out = drop_out_of_range(to_floats(raw))
         return CanonicalColumn(pd.Series(values, name=raw.name), _mark_none(raw), out)
-    skip = mark_missing_numbers(found, parser)
+    skip = mark_missing_numbers(words, parser)
     if parser.get("duration"):
-        seconds, good = parse_durations(found, skip)
+        seconds, good = parse_durations(words, skip)
         good = good | skip
         if not good.all():  # seconds are written as numbers too; 5 min are not 5 of them
-            read = parse_numbers(found, good, style=NumberStyle.of({}))
-            seconds, good = np.where(read.good, read.values, seconds), good | read.good
+            numbers = parse_numbers(words, good, style=NumberStyle.of({}))
+            seconds, good = np.where(numbers.good, numbers.values, seconds), good | numbers.good
         return CanonicalColumn(
-            pd.Series(spread_to_rows(seconds, found.codes, np.nan), name=raw.name), found.rows(~good), _mark_none(raw)
+            pd.Series(spread_to_rows(seconds, words.codes, np.nan), name=raw.name), words.rows(~good), _mark_none(raw)
         )
-    read = parse_numbers(found, skip, style=NumberStyle.of(parser))
-    values, out = drop_out_of_range(spread_to_rows(read.values, found.codes, np.nan))
-    bad = ~(read.good | skip)
+    numbers = parse_numbers(words, skip, style=NumberStyle.of(parser))
+    values, out = drop_out_of_range(spread_to_rows(numbers.values, words.codes, np.nan))
+    bad = ~(numbers.good | skip)
     if bad.any() and parser.get("missing"):
-        bad &= ~found.shaped(parser["missing"])
-    return CanonicalColumn(pd.Series(values, name=raw.name), found.rows(bad), out)
+        bad &= ~words.shaped(parser["missing"])
+    return CanonicalColumn(pd.Series(values, name=raw.name), words.rows(bad), out)
 
 
-def _read_booleans(raw: pd.Series, parser: dict[str, Any], found: DistinctWords | None) -> CanonicalColumn:
-    if found is None:
+def _read_booleans(raw: pd.Series, parser: dict[str, Any], words: DistinctWords | None) -> CanonicalColumn:
+    if words is None:
         values = to_floats(raw)
         bad = ~np.isnan(values) & (values != 0) & (values != 1)
         return CanonicalColumn(pd.Series(np.where(bad, np.nan, values), name=raw.name), bad, _mark_none(raw))
-    yes = found.marked((*parser.get("true", ("true",)), "true", "1", "1.0"))
-    no = found.marked((*parser.get("false", ("false",)), "false", "0", "0.0"))
+    yes = words.marked((*parser.get("true", ("true",)), "true", "1", "1.0"))
+    no = words.marked((*parser.get("false", ("false",)), "false", "0", "0.0"))
     per_value = np.where(yes, 1.0, np.where(no, 0.0, np.nan))
-    bad = ~(yes | no | mark_missing_numbers(found, parser))
+    bad = ~(yes | no | mark_missing_numbers(words, parser))
     return CanonicalColumn(
-        pd.Series(spread_to_rows(per_value, found.codes, np.nan), name=raw.name), found.rows(bad), _mark_none(raw)
+        pd.Series(spread_to_rows(per_value, words.codes, np.nan), name=raw.name), words.rows(bad), _mark_none(raw)
     )
 
 
-def _read_dates(raw: pd.Series, parser: dict[str, Any], found: DistinctWords | None) -> CanonicalColumn:
+def _read_dates(raw: pd.Series, parser: dict[str, Any], words: DistinctWords | None) -> CanonicalColumn:
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         aware = raw.dt.tz_convert("UTC").dt.tz_localize(None) if raw.dt.tz is not None else raw
         values, bad = aware.to_numpy("datetime64[us]"), _mark_none(raw)
     else:
-        found = found or to_distinct_words(_as_text(raw))
-        stamps, good = apply_date_parser(found, parser if "format" in parser else {"format": "ISO8601"})
-        values = spread_to_rows(stamps, found.codes, np.datetime64("NaT"))
-        bad = found.rows(~(good | mark_missing_numbers(found, parser)))
+        words = words or to_distinct_words(_as_text(raw))
+        stamps, good = apply_date_parser(words, parser if "format" in parser else {"format": "ISO8601"})
+        values = spread_to_rows(stamps, words.codes, np.datetime64("NaT"))
+        bad = words.rows(~(good | mark_missing_numbers(words, parser)))
     out = mark_far_dates(values)
     values = np.where(out, np.datetime64("NaT", "us"), values)
     return CanonicalColumn(pd.Series(values, name=raw.name), bad, out)
 
 
-def _read_words(raw: pd.Series, marks: tuple[str, ...], found: DistinctWords) -> CanonicalColumn:
-    codes = np.where(found.rows(found.marked(marks)), -1, found.codes)
+def _read_words(raw: pd.Series, marks: tuple[str, ...], words: DistinctWords) -> CanonicalColumn:
+    codes = np.where(words.rows(words.marked(marks)), -1, words.codes)
     indices = pa.array(codes, mask=codes < 0)
-    text = pc.take(found.values, indices) if len(found.values) else pa.nulls(len(raw), pa.large_string())
+    text = pc.take(words.values, indices) if len(words.values) else pa.nulls(len(raw), pa.large_string())
     return CanonicalColumn(pd.Series(text, dtype="str", name=raw.name), _mark_none(raw), _mark_none(raw))
 
 
@@ -158,8 +158,8 @@ def _as_text(raw: pd.Series) -> pd.Series:
     if pd.api.types.is_bool_dtype(raw.dtype):
         return raw.astype("object").map({True: "True", False: "False"}).astype("str")
     if pd.api.types.is_float_dtype(raw.dtype):
-        whole = raw.dropna()
-        if len(whole) and (np.mod(whole.to_numpy(np.float64), 1) == 0).all() and whole.abs().max() < 2**53:
+        values = raw.dropna()
+        if len(values) and (np.mod(values.to_numpy(np.float64), 1) == 0).all() and values.abs().max() < 2**53:
             return raw.astype("Int64").astype("str").where(raw.notna())
     if not is_textual(raw):
         return raw.astype("str").where(raw.notna())

@@ -117,13 +117,13 @@ def apply_date_parser(words: DistinctWords, parser: dict[str, Any]) -> tuple[np.
         stamps = _to_stamps(words.values, form, first)
         return stamps, ~np.isnat(stamps)
     text = pd.Series(words.values.to_pylist(), dtype="str")
-    read = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
-    stamps = read.dt.tz_localize(None).astype("datetime64[us]").to_numpy().copy()
+    times = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+    stamps = times.dt.tz_localize(None).astype("datetime64[us]").to_numpy().copy()
     stamps[words.matching(SHORT_ZONE)] = np.datetime64("NaT")
     for form in ISO:
-        if not (left := np.isnat(stamps)).any():
+        if not (unread := np.isnat(stamps)).any():
             break
-        stamps[left] = _to_stamps(words.values.filter(pa.array(left)), form, first)
+        stamps[unread] = _to_stamps(words.values.filter(pa.array(unread)), form, first)
     return stamps, ~np.isnat(stamps)
 
 
@@ -214,8 +214,8 @@ class _FormatParts:
 
 
 def _to_integers(text: Any, missing: int = 0) -> np.ndarray:
-    some = pc.if_else(pc.not_equal(text, ""), text, pa.scalar(None, text.type))
-    return pc.fill_null(pc.cast(some, pa.int64()), missing).to_numpy(zero_copy_only=False)
+    digits = pc.if_else(pc.not_equal(text, ""), text, pa.scalar(None, text.type))
+    return pc.fill_null(pc.cast(digits, pa.int64()), missing).to_numpy(zero_copy_only=False)
 
 
 def _to_stamps(text: pa.Array, form: str, first: int) -> np.ndarray:
@@ -224,8 +224,8 @@ def _to_stamps(text: pa.Array, form: str, first: int) -> np.ndarray:
     parts = _FormatParts(pc.extract_regex(text, pattern=_make_expression(form)))
     days, dated = _to_days(parts, first)
     clock, timed = _to_microseconds(parts)
-    ahead, placed = _to_offsets(parts)
-    stamps = days.astype("datetime64[us]") + (clock - ahead).astype("timedelta64[us]")
+    offsets, placed = _to_offsets(parts)
+    stamps = days.astype("datetime64[us]") + (clock - offsets).astype("timedelta64[us]")
     return np.where(parts.fits & dated & timed & placed, stamps, np.datetime64("NaT", "us"))
 
 
@@ -262,8 +262,8 @@ def _to_offsets(parts: _FormatParts) -> tuple[np.ndarray, np.ndarray]:
     hours, minutes, seconds = (parts.whole(name) for name in ("hours", "minutes", "seconds"))
     sign = np.where(to_mask(pc.equal(parts.text("ahead"), "-")), -1, 1)
     west = np.array([*WEST.values(), 0])[parts.place("zone", list(WEST))]
-    ahead = np.where(parts.given("ahead"), sign * (hours * 3600 + minutes * 60 + seconds), -3600 * west)
-    return ahead * 1_000_000, (hours < 16) & (minutes < 60) & (seconds < 60)
+    offsets = np.where(parts.given("ahead"), sign * (hours * 3600 + minutes * 60 + seconds), -3600 * west)
+    return offsets * 1_000_000, (hours < 16) & (minutes < 60) & (seconds < 60)
 
 
 # ---------------------------------------------------------------- the format that values have
@@ -272,8 +272,8 @@ def _to_offsets(parts: _FormatParts) -> tuple[np.ndarray, np.ndarray]:
 def _sample_values(words: DistinctWords, weights: np.ndarray) -> tuple[pa.Array, np.ndarray]:
     """Some of the distinct values that count, spread evenly over them, and how many rows hold each."""
     places = np.flatnonzero(weights)
-    some = places[np.unique(np.linspace(0, len(places) - 1, min(SAMPLE, len(places))).astype(np.int64))]
-    return words.values.take(pa.array(some)), weights[some]
+    sample = places[np.unique(np.linspace(0, len(places) - 1, min(SAMPLE, len(places))).astype(np.int64))]
+    return words.values.take(pa.array(sample)), weights[sample]
 
 
 def _match_values(values: pa.Array, pattern: str) -> np.ndarray:
@@ -281,13 +281,13 @@ def _match_values(values: pa.Array, pattern: str) -> np.ndarray:
 
 
 def _infer_parser(
-    words: DistinctWords, weights: np.ndarray, least: float, asked: str | None
+    words: DistinctWords, weights: np.ndarray, least: float, preset: str | None
 ) -> tuple[dict[str, Any] | None, str]:
     """How the values write dates, and what had to be decided."""
     sample, rows = _sample_values(words, weights)
     form = _choose_format(sample, rows, least)
     if form == DAY_MONTH:
-        return _infer_day_month(words, weights, asked)
+        return _infer_day_month(words, weights, preset)
     if form is None or form in ISO:
         return form and {"format": "ISO8601"}, ""
     note = "eight digits, read as year, month, day" if form == "%Y%m%d" else ""
@@ -309,44 +309,46 @@ def _choose_format(sample: pa.Array, rows: np.ndarray, least: float) -> str | No
     return best
 
 
-def _infer_day_month(words: DistinctWords, weights: np.ndarray, asked: str | None) -> tuple[dict[str, Any] | None, str]:
+def _infer_day_month(
+    words: DistinctWords, weights: np.ndarray, preset: str | None
+) -> tuple[dict[str, Any] | None, str]:
     """Day before month or the reverse: as asked, else whichever a value above 12 decides; `mixed` text is left as
     text."""
     parts = _FormatParts(pc.extract_regex(words.values.filter(pa.array(weights > 0)), pattern=DAY_MONTH))
     parts = _FormatParts(parts.found.filter(pa.array(parts.fits)))
-    one, two, three = (parts.whole(name) for name in ("one", "two", "three"))
+    first, second, third = (parts.whole(name) for name in ("one", "two", "three"))
     long = to_mask(pc.equal(pc.utf8_length(parts.text("three")), 4))
     mark = str(parts.text("mark")[0])
-    if not asked and not long.any() and _is_year_first(one, two, three):
+    if not preset and not long.any() and _is_year_first(first, second, third):
         form, note = f"%y{mark}%m{mark}%d", "read as year, month, day"
     else:
-        order, note = (asked, "") if asked else _infer_order(one, two, mark)
+        order, note = (preset, "") if preset else _infer_order(first, second, mark)
         if order is None:
             return None, ""
         form = f"%{order[0]}{mark}%{order[1]}{mark}{'%Y' if long.all() else '%y'}"
     return {"format": form, **_infer_century(words, weights, form)}, note
 
 
-def _is_year_first(one: np.ndarray, two: np.ndarray, three: np.ndarray) -> bool:
+def _is_year_first(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> bool:
     """Whether it is the first of three pairs of digits that holds the year: the last never passes 31, and years come
     again more often than days."""
-    if (three > 31).any() or (three < 1).any() or (two > 12).any() or (two < 1).any():
+    if (third > 31).any() or (third < 1).any() or (second > 12).any() or (second < 1).any():
         return False
-    return bool((one > 31).any() or len(np.unique(one)) < len(np.unique(three)))
+    return bool((first > 31).any() or len(np.unique(first)) < len(np.unique(third)))
 
 
-def _infer_order(one: np.ndarray, two: np.ndarray, mark: str) -> tuple[str | None, str]:
+def _infer_order(first: np.ndarray, second: np.ndarray, mark: str) -> tuple[str | None, str]:
     """`dm` or `md`, None where values contradict each other, and how it was decided."""
-    day_first, month_first = bool((one > 12).any()), bool((two > 12).any())
+    day_first, month_first = bool((first > 12).any()), bool((second > 12).any())
     if day_first and month_first:
         return None, ""
     if day_first or month_first:
         which = "day" if day_first else "month"
         return ("dm" if day_first else "md"), f"read as {which} first, since a value above 12 decides it"
     day_first = mark == "."
-    said = f"no value above 12 tells day from month; read as {'day.month' if day_first else 'month/day'}; "
-    said += f"if that is wrong, give the type {'month' if day_first else 'day'}-first"
-    return ("dm" if day_first else "md"), said
+    note = f"no value above 12 tells day from month; read as {'day.month' if day_first else 'month/day'}; "
+    note += f"if that is wrong, give the type {'month' if day_first else 'day'}-first"
+    return ("dm" if day_first else "md"), note
 
 
 def _infer_century(words: DistinctWords, weights: np.ndarray, form: str) -> dict[str, int]:
@@ -355,11 +357,11 @@ def _infer_century(words: DistinctWords, weights: np.ndarray, form: str) -> dict
     if "%y" not in form:
         return {}
     parts = _FormatParts(pc.extract_regex(words.values.filter(pa.array(weights > 0)), pattern=_make_expression(form)))
-    there = np.unique(parts.whole("year")[to_mask(pc.equal(pc.utf8_length(parts.text("year")), 2))])
-    if not len(there):
+    years = np.unique(parts.whole("year")[to_mask(pc.equal(pc.utf8_length(parts.text("year")), 2))])
+    if not len(years):
         return {"first": 1950}
     # The years that no value has, as runs (after, before) on the circle of a hundred.
-    runs = [(int(a), int(b)) for a, b in zip(there, np.append(there[1:], there[0] + 100), strict=True)]
+    runs = [(int(a), int(b)) for a, b in zip(years, np.append(years[1:], years[0] + 100), strict=True)]
     after, before = max(runs, key=lambda run: run[1] - run[0])
     if before - after <= 10:
         return {"first": 1950}

@@ -12,14 +12,14 @@ DAYS = rf"^[+-]?(?:\d+ ?(?:d|days?)(?:,? ?[+-]?{CLOCK})?|{CLOCK})$"
 ISO = r"^[+-]?P(?:\d+(?:\.\d+)?D)?(?:T(?:\d+(?:\.\d+)?H)?(?:\d+(?:\.\d+)?M)?(?:\d+(?:\.\d+)?S)?)?$"
 
 
-def parse_durations(found: DistinctWords, skip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def parse_durations(words: DistinctWords, skip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(seconds, which values are durations) of the distinct words."""
-    looks = (found.matching(DAYS) | found.matching(ISO)) & ~skip & (found.counts > 0)
+    looks = (words.matching(DAYS) | words.matching(ISO)) & ~skip & (words.counts > 0)
     values = np.full(len(looks), np.nan)
     if looks.any():
-        text = pd.Series(found.values.to_pylist(), dtype="str")[looks]
+        text = pd.Series(words.values.to_pylist(), dtype="str")[looks]
         # pandas wants seconds too: 2:03 is 2:03:00.
         text = text.str.replace(r"((?:^|[^:\d])\d{1,4}:\d{2})$", r"\1:00", regex=True)
-        read = pd.to_timedelta(text, errors="coerce").dt.total_seconds()
-        values[looks] = read.to_numpy(np.float64, na_value=np.nan)
+        seconds = pd.to_timedelta(text, errors="coerce").dt.total_seconds()
+        values[looks] = seconds.to_numpy(np.float64, na_value=np.nan)
     return values, ~np.isnan(values)

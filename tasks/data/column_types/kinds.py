@@ -63,9 +63,9 @@ def infer_kind(
     if isinstance(raw.dtype, pd.CategoricalDtype) and asked in (None, "category"):
         return InferredKind("category")
     if is_textual(raw):
-        found = to_distinct_words(raw)
-        told = _infer_as_asked(found, name, decimal, asked) if asked else _infer_text(found, name, decimal)
-        return replace(told, words=found)
+        words = to_distinct_words(raw)
+        inference = _infer_as_asked(words, name, decimal, asked) if asked else _infer_text(words, name, decimal)
+        return replace(inference, words=words)
     return _infer_typed(raw, name, asked)
 
 
@@ -80,18 +80,22 @@ def infer_order(raw: pd.Series, order: Sequence[str] | None) -> InferredKind:
         pd.Series(order or (raw.cat.categories if _has_order(raw) else raw.dropna().unique()), name=raw.name)
     )
     if order or _has_order(raw):
-        there = to_canonical(raw, "ordered", {}).values.dropna().unique()
-        odd = sorted(set(there) - set(levels))
-        if odd and len(odd) == len(there):
+        column_levels = to_canonical(raw, "ordered", {}).values.dropna().unique()
+        unknown_levels = sorted(set(column_levels) - set(levels))
+        if unknown_levels and len(unknown_levels) == len(column_levels):
             raise InputError(
                 f"The order of {shorten(raw.name)!r}, {join_names(levels, 5, 24)}, holds none of the column's levels: "
-                f"{join_names(odd, 5, 24)}. Write the levels as the table does, lowest first: "
-                f"--order '{shorten(raw.name)}={','.join(odd[:3])}', or order: in the config."
+                f"{join_names(unknown_levels, 5, 24)}. Write the levels as the table does, lowest first: "
+                f"--order '{shorten(raw.name)}={','.join(unknown_levels[:3])}', or order: in the config."
             )
-        notes = (ColumnNote("unordered_levels", str(raw.name), join_names(odd, 3, 24)),) if odd else ()
+        notes = (
+            (ColumnNote("unordered_levels", str(raw.name), join_names(unknown_levels, 3, 24)),)
+            if unknown_levels
+            else ()
+        )
         return InferredKind("ordered", {"order": levels}, notes)
     numbered = {level: re.search(r"-?\d+(?:\.\d+)?", level) for level in levels}
-    values = {level: float(found[0]) for level, found in numbered.items() if found}
+    values = {level: float(match[0]) for level, match in numbered.items() if match}
     if len(values) < len(levels) or len(set(values.values())) < len(levels):
         raise InputError(
             f"In which order are the levels of {shorten(raw.name)!r}, {join_names(levels, 5, 24)}? Say it, lowest "
@@ -112,16 +116,16 @@ def _is_nested(raw: pd.Series) -> bool:
         return True
     if raw.dtype != object:
         return False
-    some = raw.dropna().head(100)
-    return any(not isinstance(v, PLAIN_VALUES) for v in some)
+    sample = raw.dropna().head(100)
+    return any(not isinstance(v, PLAIN_VALUES) for v in sample)
 
 
-def _infer_typed(raw: pd.Series, name: str, asked: str | None) -> InferredKind:
+def _infer_typed(raw: pd.Series, name: str, kind: str | None) -> InferredKind:
     """The kind of a column whose type the source already knows."""
-    if pd.api.types.is_timedelta64_dtype(raw.dtype) and asked in (None, "duration", "number"):
+    if pd.api.types.is_timedelta64_dtype(raw.dtype) and kind in (None, "duration", "number"):
         return InferredKind("number", {"duration": True}, (ColumnNote("durations", name),))
-    if asked:
-        return InferredKind({"duration": "number", **dict.fromkeys(ORDERS, "date")}.get(asked, asked))
+    if kind:
+        return InferredKind({"duration": "number", **dict.fromkeys(ORDERS, "date")}.get(kind, kind))
     if pd.api.types.is_datetime64_any_dtype(raw.dtype):
         return InferredKind("date")
     if pd.api.types.is_bool_dtype(raw.dtype):
@@ -131,12 +135,12 @@ def _infer_typed(raw: pd.Series, name: str, asked: str | None) -> InferredKind:
         return InferredKind("id", notes=(ColumnNote("id_columns", name, "counts the rows"),))
     if pd.api.types.is_integer_dtype(raw.dtype) and len(values) and np.nanmax(np.abs(values), initial=0) > 2**53:
         return InferredKind("category", notes=(ColumnNote("codes", name, f"such as {raw.dropna().iloc[0]}"),))
-    whole = values[~np.isnan(values)]
-    if _is_whole(whole) and len(whole) == len(values) and pd.api.types.is_float_dtype(raw.dtype):
-        counter = _counts_rows([int(v) for v in whole], name)
+    present = values[~np.isnan(values)]
+    if _is_whole(present) and len(present) == len(values) and pd.api.types.is_float_dtype(raw.dtype):
+        counter = _counts_rows([int(v) for v in present], name)
         if counter:
             return InferredKind("id", notes=(ColumnNote("id_columns", name, "counts the rows"),))
-    return _make_key(name) if _names_things(whole, name) else InferredKind("number")
+    return _make_key(name) if _names_things(present, name) else InferredKind("number")
 
 
 def _names_things(values: np.ndarray, name: str) -> bool:
@@ -167,25 +171,25 @@ def _counts_rows(values: list[int], name: str) -> bool:
     return named or (high - low + 1 == size and (low in (0, 1) or low > 9_999))
 
 
-def _infer_text(found: DistinctWords, name: str, decimal: str | None) -> InferredKind:
+def _infer_text(words: DistinctWords, name: str, decimal: str | None) -> InferredKind:
     """The kind of a column of text, from its distinct values."""
-    skip = ~found.plain if found.plain.all() else found.marked(NUMBER_MARKS)
-    some = int(found.counts @ ~skip)
-    if not some:
-        empty = not len(found.values) or found.marked(MARKS).all()
+    skip = ~words.plain if words.plain.all() else words.marked(NUMBER_MARKS)
+    count = int(words.counts @ ~skip)
+    if not count:
+        empty = not len(words.values) or words.marked(MARKS).all()
         return _make_empty(name) if empty else InferredKind("category")
-    lasting = None if found.plain.all() else _infer_duration(found, skip, name)
-    if lasting:
-        return lasting
-    truth = None if found.plain.all() else _infer_boolean(found, skip)
-    if truth:
-        return truth
-    if not found.plain.all() and found.counts @ found.matching(r"\d|(?i:inf)|∞") < HALF * some:
-        return _infer_label(found, name)
+    duration = None if words.plain.all() else _infer_duration(words, skip, name)
+    if duration:
+        return duration
+    boolean = None if words.plain.all() else _infer_boolean(words, skip)
+    if boolean:
+        return boolean
+    if not words.plain.all() and words.counts @ words.matching(r"\d|(?i:inf)|∞") < HALF * count:
+        return _infer_label(words, name)
     return (
-        _infer_number(found, skip, some, name, decimal)
-        or _infer_date(found, skip, name)
-        or _infer_unread_text(found, skip, name)
+        _infer_number(words, skip, count, name, decimal)
+        or _infer_date(words, skip, name)
+        or _infer_unread_text(words, skip, name)
     )
 
 
@@ -193,205 +197,205 @@ def _make_empty(name: str) -> InferredKind:
     return InferredKind("drop", notes=(ColumnNote("empty_columns", name),))
 
 
-def _infer_date(found: DistinctWords, skip: np.ndarray, name: str) -> InferredKind | None:
+def _infer_date(words: DistinctWords, skip: np.ndarray, name: str) -> InferredKind | None:
     """A column of dates, or of what looks like them and can't be read; None where the words are something else."""
-    when = parse_dates(found, skip)
-    if when is None and has_mixed_dates(found, skip):
-        return InferredKind("category", notes=(ColumnNote("mixed_dates", name, join_names(found.some(~skip, 2))),))
-    when = when or parse_dates(found, skip, HALF)
+    dates = parse_dates(words, skip)
+    if dates is None and has_mixed_dates(words, skip):
+        return InferredKind("category", notes=(ColumnNote("mixed_dates", name, join_names(words.some(~skip, 2))),))
+    dates = dates or parse_dates(words, skip, HALF)
     # Versions such as 1.2.10 look like days of years of two digits, in part.
-    if when is None or (when.odd and "first" in when.parser):
+    if dates is None or (dates.odd and "first" in dates.parser):
         return None
-    bad = ~(when.good | skip)
-    if when.odd and _has_repeated_levels(found, name):
+    bad = ~(dates.good | skip)
+    if dates.odd and _has_repeated_levels(words, name):
         return InferredKind(
-            "category", notes=(ColumnNote("mixed_values", name, _describe_part(found, when.good, skip, "dates")),)
+            "category", notes=(ColumnNote("mixed_values", name, _describe_part(words, dates.good, skip, "dates")),)
         )
-    notes = (*_find_date_notes(found, when, skip, name), *_find_missing_marks(found, skip, name))
-    parser = {**when.parser, **_collect_marks(found, bad)}
-    return InferredKind("date", parser, notes, writes_na=bool(found.marked(("na",)).any()))
+    notes = (*_find_date_notes(words, dates, skip, name), *_find_missing_marks(words, skip, name))
+    parser = {**dates.parser, **_collect_marks(words, bad)}
+    return InferredKind("date", parser, notes, writes_na=bool(words.marked(("na",)).any()))
 
 
-def _infer_unread_text(found: DistinctWords, skip: np.ndarray, name: str) -> InferredKind:
+def _infer_unread_text(words: DistinctWords, skip: np.ndarray, name: str) -> InferredKind:
     """Words, in which there may be numbers that can't be read; those are no names of rows."""
-    label = _infer_label(found, name)
-    if label.kind == "category" or not has_unread_numbers(found, skip):
+    label = _infer_label(words, name)
+    if label.kind == "category" or not has_unread_numbers(words, skip):
         return label
     return InferredKind(
-        "text", notes=(ColumnNote("unread_numbers", name, f"such as {join_names(found.some(~skip, 2), 2, 24)}"),)
+        "text", notes=(ColumnNote("unread_numbers", name, f"such as {join_names(words.some(~skip, 2), 2, 24)}"),)
     )
 
 
-def _infer_duration(found: DistinctWords, skip: np.ndarray, name: str, least: float = MOST) -> InferredKind | None:
+def _infer_duration(words: DistinctWords, skip: np.ndarray, name: str, least: float = MOST) -> InferredKind | None:
     """A column of durations, as seconds; None where fewer than that share of the values are some."""
-    _, good = parse_durations(found, skip)
-    some = int(found.counts @ ~skip)
-    if not good.any() or found.counts @ good < least * some:
+    _, good = parse_durations(words, skip)
+    count = int(words.counts @ ~skip)
+    if not good.any() or words.counts @ good < least * count:
         return None
     bad = ~(good | skip)
-    notes = (ColumnNote("durations", name), *_find_unreadable(found, good, skip, name, "durations"))
-    return InferredKind("number", {"duration": True, **_collect_marks(found, bad)}, notes)
+    notes = (ColumnNote("durations", name), *_find_unreadable(words, good, skip, name, "durations"))
+    return InferredKind("number", {"duration": True, **_collect_marks(words, bad)}, notes)
 
 
-def _infer_boolean(found: DistinctWords, skip: np.ndarray) -> InferredKind | None:
+def _infer_boolean(words: DistinctWords, skip: np.ndarray) -> InferredKind | None:
     """true and false, also with 1 and 0 among them; yes and no stay words, since such columns meet a third word sooner
     or later."""
     if int((~skip).sum()) > 8:
         return None
-    said = {v for v, s in zip(found.lower.to_pylist(), skip, strict=True) if not s}
-    if {"t", "f"} == said - BITS:
+    values = {v for v, s in zip(words.lower.to_pylist(), skip, strict=True) if not s}
+    if {"t", "f"} == values - BITS:
         return InferredKind("boolean", {"true": ["t"], "false": ["f"]})
-    if not said & WORDS or said - WORDS - BITS:
+    if not values & WORDS or values - WORDS - BITS:
         return None
     return InferredKind("boolean", {"true": ["true"], "false": ["false"]})
 
 
 def _infer_number(
-    found: DistinctWords, skip: np.ndarray, some: int, name: str, decimal: str | None
+    words: DistinctWords, skip: np.ndarray, count: int, name: str, decimal: str | None
 ) -> InferredKind | None:
     """A number column, its ids and its codes; None where the words are something else."""
-    read = parse_numbers(found, skip, decimal)
-    bad = ~(read.good | skip)
-    good = int(found.counts @ read.good)
-    distinct = int(read.good.sum())
+    numbers = parse_numbers(words, skip, decimal)
+    bad = ~(numbers.good | skip)
+    good = int(words.counts @ numbers.good)
+    distinct = int(numbers.good.sum())
     if not good:
         return None
-    whole = _is_whole(read.values[read.good])
-    coded = _infer_codes(found, read, name) if whole and not bad.any() else None
-    if coded:
-        return coded
-    if has_compact_dates(found, read.good) and parse_dates(found, skip) is not None:
+    is_whole = _is_whole(numbers.values[numbers.good])
+    codes = _infer_codes(words, numbers, name) if is_whole and not bad.any() else None
+    if codes:
+        return codes
+    if has_compact_dates(words, numbers.good) and parse_dates(words, skip) is not None:
         return None
     if (
-        whole
+        is_whole
         and not bad.any()
-        and _names_things(spread_to_rows(read.values, found.codes, np.nan)[found.rows(read.good)], name)
+        and _names_things(spread_to_rows(numbers.values, words.codes, np.nan)[words.rows(numbers.good)], name)
     ):
-        return _make_key(name, _make_number_parser(found, read, bad))
-    few_words = int(bad.sum()) <= 3 and good >= HALF * some and distinct > 2 * FEW_NUMBERS
-    if bad.any() and not ((good >= MOST * some or few_words) and distinct > FEW_NUMBERS):
-        if good < HALF * some:
+        return _make_key(name, _make_number_parser(words, numbers, bad))
+    few_words = int(bad.sum()) <= 3 and good >= HALF * count and distinct > 2 * FEW_NUMBERS
+    if bad.any() and not ((good >= MOST * count or few_words) and distinct > FEW_NUMBERS):
+        if good < HALF * count:
             return None
         if distinct <= FEW_NUMBERS:
-            return _infer_label(found, name)
-        if _has_repeated_levels(found, name):
+            return _infer_label(words, name)
+        if _has_repeated_levels(words, name):
             return InferredKind(
-                "category", notes=(ColumnNote("mixed_values", name, _describe_part(found, read.good, skip)),)
+                "category", notes=(ColumnNote("mixed_values", name, _describe_part(words, numbers.good, skip)),)
             )
-    notes = (*_find_number_notes(found, read, skip, name), *_find_missing_marks(found, skip, name))
+    notes = (*_find_number_notes(words, numbers, skip, name), *_find_missing_marks(words, skip, name))
     return InferredKind(
-        "number", _make_number_parser(found, read, bad), notes, writes_na=bool(found.marked(("na",)).any())
+        "number", _make_number_parser(words, numbers, bad), notes, writes_na=bool(words.marked(("na",)).any())
     )
 
 
-def _has_repeated_levels(found: DistinctWords, name: str) -> bool:
+def _has_repeated_levels(words: DistinctWords, name: str) -> bool:
     """Whether these are levels: no names of rows, no text, and most in more than one row."""
-    real = ~found.marked(MARKS)
-    return _infer_label(found, name).kind == "category" and 2 * int(real.sum()) <= int(found.counts @ real)
+    real = ~words.marked(MARKS)
+    return _infer_label(words, name).kind == "category" and 2 * int(real.sum()) <= int(words.counts @ real)
 
 
-def _describe_part(found: DistinctWords, good: np.ndarray, skip: np.ndarray, what: str = "numbers") -> str:
+def _describe_part(words: DistinctWords, good: np.ndarray, skip: np.ndarray, noun: str = "numbers") -> str:
     """`96 of 120 values are numbers; others such as '<0.5'`"""
     bad = ~(good | skip)
-    odd = join_names(map(repr, found.some(bad, 2)), 2, 24)
-    return f"{found.counts @ good:,} of {found.counts @ ~skip:,} values are {what}; others such as {odd}"
+    examples = join_names(map(repr, words.some(bad, 2)), 2, 24)
+    return f"{words.counts @ good:,} of {words.counts @ ~skip:,} values are {noun}; others such as {examples}"
 
 
-def _infer_codes(found: DistinctWords, read: ParsedNumbers, name: str) -> InferredKind | None:
+def _infer_codes(words: DistinctWords, numbers: ParsedNumbers, name: str) -> InferredKind | None:
     """Row counters, and digits that are names: 00123, or more of them than a number keeps."""
-    texts = found.values
-    long = found.matching(CODE_DIGITS)
-    padded = found.matching(r"^0\d+$")
-    unique = len(texts) == int((found.codes >= 0).sum())
-    if unique and found.matching(r"^-?\d+(\.0)?$").all():
+    texts = words.values
+    long = words.matching(CODE_DIGITS)
+    padded = words.matching(r"^0\d+$")
+    unique = len(texts) == int((words.codes >= 0).sum())
+    if unique and words.matching(r"^-?\d+(\.0)?$").all():
         counter = _counts_rows([int(t.removesuffix(".0")) for t in texts.to_pylist()], name)
         if counter:
             return InferredKind("id", notes=(ColumnNote("id_columns", name, "counts the rows"),))
-    if long.any() and found.matching(r"^-?\d+$")[read.good].all():
+    if long.any() and words.matching(r"^-?\d+$")[numbers.good].all():
         if unique and len(texts) >= ENOUGH:
             return InferredKind("id", notes=(ColumnNote("id_columns", name, "long unique digits"),))
-        return InferredKind("category", notes=(ColumnNote("codes", name, f"such as {found.some(long, 1)[0]}"),))
-    same_length = len(pc.unique(pc.utf8_length(texts.filter(~found.marked(NUMBER_MARKS))))) == 1
-    if padded.any() and same_length and found.matching(r"^\d+$")[read.good].all():
-        return InferredKind("category", notes=(ColumnNote("codes", name, f"such as {found.some(padded, 1)[0]}"),))
+        return InferredKind("category", notes=(ColumnNote("codes", name, f"such as {words.some(long, 1)[0]}"),))
+    same_length = len(pc.unique(pc.utf8_length(texts.filter(~words.marked(NUMBER_MARKS))))) == 1
+    if padded.any() and same_length and words.matching(r"^\d+$")[numbers.good].all():
+        return InferredKind("category", notes=(ColumnNote("codes", name, f"such as {words.some(padded, 1)[0]}"),))
     return None
 
 
-def _make_number_parser(found: DistinctWords, read: ParsedNumbers, bad: np.ndarray) -> dict[str, Any]:
-    return read.style.parser | _collect_marks(found, bad, shaped=True)
+def _make_number_parser(words: DistinctWords, numbers: ParsedNumbers, bad: np.ndarray) -> dict[str, Any]:
+    return numbers.style.parser | _collect_marks(words, bad, shaped=True)
 
 
-def _collect_marks(found: DistinctWords, bad: np.ndarray, shaped: bool = False) -> dict[str, Any]:
+def _collect_marks(words: DistinctWords, bad: np.ndarray, shaped: bool = False) -> dict[str, Any]:
     """The words that this column was read with as missing, or their shapes; where the next table holds them, they are
     so again."""
     if not bad.any():
         return {}
-    written = (found.shapes if shaped else found.lower).to_pylist()
-    some = sorted(np.flatnonzero(bad), key=lambda i: -found.counts[i])
-    marks = dict.fromkeys(written[i] for i in some if len(written[i]) <= LONGEST_MARK)
+    written = (words.shapes if shaped else words.lower).to_pylist()
+    places = sorted(np.flatnonzero(bad), key=lambda i: -words.counts[i])
+    marks = dict.fromkeys(written[i] for i in places if len(written[i]) <= LONGEST_MARK)
     return {"missing": list(marks)[:MOST_MARKS]}
 
 
-def _find_number_notes(found: DistinctWords, read: ParsedNumbers, skip: np.ndarray, name: str) -> list[ColumnNote]:
-    notes = _find_unreadable(found, read.good, skip, name, "numbers")
-    plain = found.plain[read.good & np.isfinite(read.values)].all()
-    return notes if plain else [*notes, ColumnNote("number_format", name, _describe_format(found, read))]
+def _find_number_notes(words: DistinctWords, numbers: ParsedNumbers, skip: np.ndarray, name: str) -> list[ColumnNote]:
+    notes = _find_unreadable(words, numbers.good, skip, name, "numbers")
+    plain = words.plain[numbers.good & np.isfinite(numbers.values)].all()
+    return notes if plain else [*notes, ColumnNote("number_format", name, _describe_format(words, numbers))]
 
 
 def _find_unreadable(
-    found: DistinctWords, good: np.ndarray, skip: np.ndarray, name: str, what: str
+    words: DistinctWords, good: np.ndarray, skip: np.ndarray, name: str, noun: str
 ) -> list[ColumnNote]:
     """What is neither of the column's kind nor missing, where there is such: with rows, or with figures if much."""
     bad = ~(good | skip)
     if not bad.any():
         return []
-    rows = found.rows(bad)
+    rows = words.rows(bad)
     text = (
-        f"{join_names(map(repr, found.some(bad, 4)), 3, 24)} in {describe_rows(list_data_rows(rows), int(rows.sum()))}"
+        f"{join_names(map(repr, words.some(bad, 4)), 3, 24)} in {describe_rows(list_data_rows(rows), int(rows.sum()))}"
     )
-    many = rows.sum() > (1 - MOST) * (found.counts @ ~skip)
+    many = rows.sum() > (1 - MOST) * (words.counts @ ~skip)
     return [
         ColumnNote(
-            "unreadable_values", name, _describe_part(found, good, skip, what) if many else text, list_data_rows(rows)
+            "unreadable_values", name, _describe_part(words, good, skip, noun) if many else text, list_data_rows(rows)
         )
     ]
 
 
-def _find_missing_marks(found: DistinctWords, skip: np.ndarray, name: str) -> list[ColumnNote]:
+def _find_missing_marks(words: DistinctWords, skip: np.ndarray, name: str) -> list[ColumnNote]:
     """What stood for missing, besides nothing at all."""
-    marks = skip & (found.counts > 0) & ~found.matching("^$")
-    said = [f"{found.values[int(i)].as_py()!r} in {found.counts[i]:,}" for i in np.flatnonzero(marks)[:4]]
-    said += [f"blanks in {found.blanks:,}"] if found.blanks else []
-    return [ColumnNote("missing_marks", name, f"{join_names(said)} rows")] if said else []
+    marks = skip & (words.counts > 0) & ~words.matching("^$")
+    items = [f"{words.values[int(i)].as_py()!r} in {words.counts[i]:,}" for i in np.flatnonzero(marks)[:4]]
+    items += [f"blanks in {words.blanks:,}"] if words.blanks else []
+    return [ColumnNote("missing_marks", name, f"{join_names(items)} rows")] if items else []
 
 
-def _describe_format(found: DistinctWords, read: ParsedNumbers) -> str:
+def _describe_format(words: DistinctWords, numbers: ParsedNumbers) -> str:
     """`$250,000 is 250000`, and a word of care where signs are mixed."""
-    odd = read.good & np.isfinite(read.values) & ~found.matching(r"^[+-]?\d*\.?\d*$")
-    lengths = pc.utf8_length(found.values).to_numpy()
-    place = int(np.argmax(np.where(odd if odd.any() else read.good, lengths, -1)))
-    text = f"{shorten(found.values[place].as_py(), 24)} is {read.values[place]:.15g}"
-    currencies = [s for s in read.style.signs or () if s != "%"]
+    unusual = numbers.good & np.isfinite(numbers.values) & ~words.matching(r"^[+-]?\d*\.?\d*$")
+    lengths = pc.utf8_length(words.values).to_numpy()
+    place = int(np.argmax(np.where(unusual if unusual.any() else numbers.good, lengths, -1)))
+    text = f"{shorten(words.values[place].as_py(), 24)} is {numbers.values[place]:.15g}"
+    currencies = [s for s in numbers.style.signs or () if s != "%"]
     if len(currencies) > 1:
         text += f"; currencies are mixed: {join_names(currencies)}"
-    bare = read.bare & read.good
-    if bare.any() and not bare[read.good].all():
-        text += f"; {int(found.counts @ bare)} values have no {read.style.unit or '%'}"
+    bare = numbers.bare & numbers.good
+    if bare.any() and not bare[numbers.good].all():
+        text += f"; {int(words.counts @ bare)} values have no {numbers.style.unit or '%'}"
     return text
 
 
-def _find_date_notes(found: DistinctWords, when: ParsedDates, skip: np.ndarray, name: str) -> list[ColumnNote]:
-    decided = [ColumnNote("date_format", name, when.note)] if when.note else []
-    return decided + _find_unreadable(found, when.good, skip, name, "dates")
+def _find_date_notes(words: DistinctWords, dates: ParsedDates, skip: np.ndarray, name: str) -> list[ColumnNote]:
+    decided = [ColumnNote("date_format", name, dates.note)] if dates.note else []
+    return decided + _find_unreadable(words, dates.good, skip, name, "dates")
 
 
-def _infer_label(found: DistinctWords, name: str) -> InferredKind:
+def _infer_label(words: DistinctWords, name: str) -> InferredKind:
     """id, free text or category: from how often values come again and how many words they have."""
-    real = ~found.marked(MARKS)
-    distinct, rows = int(real.sum()), int(found.counts @ real)
+    real = ~words.marked(MARKS)
+    distinct, rows = int(real.sum()), int(words.counts @ real)
     if not distinct:
         return _make_empty(name)
-    texts = found.values.filter(real)
+    texts = words.values.filter(real)
     lengths = pc.utf8_length(texts).to_numpy()
     spaces = pc.count_substring_regex(texts, r"\s+").to_numpy()
     wordy = float(spaces.mean()) >= 3 or float(lengths.mean()) > 60
@@ -399,56 +403,56 @@ def _infer_label(found: DistinctWords, name: str) -> InferredKind:
         return InferredKind("text", notes=(ColumnNote("free_text", name),))
     if rows >= ENOUGH and distinct >= 0.98 * rows:
         if (spaces > 0).mean() <= 0.1:
-            return InferredKind("id", notes=(ColumnNote("id_columns", name, _describe_unique(found, real)),))
+            return InferredKind("id", notes=(ColumnNote("id_columns", name, _describe_unique(words, real)),))
         return InferredKind("text", notes=(ColumnNote("free_text", name),))
-    return InferredKind("category", notes=_find_case_variants(found, real, name))
+    return InferredKind("category", notes=_find_case_variants(words, real, name))
 
 
-def _describe_unique(found: DistinctWords, real: np.ndarray) -> str:
-    distinct, rows = int(real.sum()), int(found.counts @ real)
-    return f"{distinct:,} different values in {rows:,} rows, such as {shorten(found.some(real, 1)[0], 24)!r}"
+def _describe_unique(words: DistinctWords, real: np.ndarray) -> str:
+    distinct, rows = int(real.sum()), int(words.counts @ real)
+    return f"{distinct:,} different values in {rows:,} rows, such as {shorten(words.some(real, 1)[0], 24)!r}"
 
 
-def _find_case_variants(found: DistinctWords, real: np.ndarray, name: str) -> tuple[ColumnNote, ...]:
-    lower = [v for v, r in zip(found.lower.to_pylist(), real, strict=True) if r] if real.sum() <= 1000 else []
+def _find_case_variants(words: DistinctWords, real: np.ndarray, name: str) -> tuple[ColumnNote, ...]:
+    lower = [v for v, r in zip(words.lower.to_pylist(), real, strict=True) if r] if real.sum() <= 1000 else []
     twice = sorted({v for v in lower if lower.count(v) > 1}) if len(set(lower)) < len(lower) else []
     return (ColumnNote("case_variants", name, join_names(twice, 3, 20)),) if twice else ()
 
 
-def _infer_as_asked(found: DistinctWords, name: str, decimal: str | None, asked: str) -> InferredKind:
+def _infer_as_asked(words: DistinctWords, name: str, decimal: str | None, kind: str) -> InferredKind:
     """The parser of a column of text whose kind the user gave; InputError where not one value is of that kind."""
-    skip = found.marked(NUMBER_MARKS)
-    if asked == "duration":
-        return _infer_duration(found, skip, name, least=0.0) or InferredKind("number", {"duration": True})
-    if asked in ("number", "key"):
-        read = parse_numbers(found, skip, decimal)
-        bad = ~(read.good | skip)
-        if asked == "key" and bad.any():
+    skip = words.marked(NUMBER_MARKS)
+    if kind == "duration":
+        return _infer_duration(words, skip, name, least=0.0) or InferredKind("number", {"duration": True})
+    if kind in ("number", "key"):
+        numbers = parse_numbers(words, skip, decimal)
+        bad = ~(numbers.good | skip)
+        if kind == "key" and bad.any():
             return InferredKind("category")  # words name things as well
         return InferredKind(
-            asked, _make_number_parser(found, read, bad), tuple(_find_number_notes(found, read, skip, name))
+            kind, _make_number_parser(words, numbers, bad), tuple(_find_number_notes(words, numbers, skip, name))
         )
-    if asked in ("date", *ORDERS):
-        when = parse_dates(found, skip, least=0.0, asked=asked)
-        if when is None:
+    if kind in ("date", *ORDERS):
+        dates = parse_dates(words, skip, least=0.0, asked=kind)
+        if dates is None:
             return InferredKind("date", {"format": "ISO8601"})
-        bad = ~(when.good | skip)
+        bad = ~(dates.good | skip)
         return InferredKind(
-            "date", {**when.parser, **_collect_marks(found, bad)}, tuple(_find_date_notes(found, when, skip, name))
+            "date", {**dates.parser, **_collect_marks(words, bad)}, tuple(_find_date_notes(words, dates, skip, name))
         )
-    if asked == "boolean":
-        parser = _make_truth_parser(found, skip)
-        good = found.marked((*parser["true"], *parser["false"], *BITS))
+    if kind == "boolean":
+        parser = _make_truth_parser(words, skip)
+        good = words.marked((*parser["true"], *parser["false"], *BITS))
         bad = ~(good | skip)
         return InferredKind(
-            asked, {**parser, **_collect_marks(found, bad)}, tuple(_find_unreadable(found, good, skip, name, asked))
+            kind, {**parser, **_collect_marks(words, bad)}, tuple(_find_unreadable(words, good, skip, name, kind))
         )
-    return InferredKind(asked)
+    return InferredKind(kind)
 
 
-def _make_truth_parser(found: DistinctWords, skip: np.ndarray) -> dict[str, Any]:
-    known = {"true": ["true", "t", "yes", "y", "1", "on"], "false": ["false", "f", "no", "n", "0", "off"]}
-    said = sorted({v for v, s in zip(found.lower.to_pylist(), skip, strict=True) if not s})
-    if len(said) == 2 and not set(said) <= {*known["true"], *known["false"]}:
-        return {"true": [said[1]], "false": [said[0]]}
-    return known
+def _make_truth_parser(words: DistinctWords, skip: np.ndarray) -> dict[str, Any]:
+    truths = {"true": ["true", "t", "yes", "y", "1", "on"], "false": ["false", "f", "no", "n", "0", "off"]}
+    values = sorted({v for v, s in zip(words.lower.to_pylist(), skip, strict=True) if not s})
+    if len(values) == 2 and not set(values) <= {*truths["true"], *truths["false"]}:
+        return {"true": [values[1]], "false": [values[0]]}
+    return truths

@@ -79,16 +79,16 @@ class NumberStyle:
     @classmethod
     def of(cls, parser: Mapping[str, Any]) -> NumberStyle:
         """The style that a reading keeps for a column."""
-        kept = {name: parser[name] for name in ("decimal", "thousands", "unit", "bare", "scaled") if name in parser}
-        return cls(**kept, signs=tuple(parser.get("signs", ())))
+        options = {name: parser[name] for name in ("decimal", "thousands", "unit", "bare", "scaled") if name in parser}
+        return cls(**options, signs=tuple(parser.get("signs", ())))
 
     @property
     def parser(self) -> dict[str, Any]:
         """What a reading keeps of it."""
-        plain = NumberStyle()
-        kept = {name: getattr(self, name) for name in ("decimal", "thousands", "unit", "bare", "scaled")}
-        found = {name: value for name, value in kept.items() if value != getattr(plain, name)}
-        return {**found, **({"signs": list(self.signs)} if self.signs else {})}
+        default = NumberStyle()
+        options = {name: getattr(self, name) for name in ("decimal", "thousands", "unit", "bare", "scaled")}
+        changes = {name: value for name, value in options.items() if value != getattr(default, name)}
+        return {**changes, **({"signs": list(self.signs)} if self.signs else {})}
 
 
 STYLES = (NumberStyle("."), NumberStyle(".", ","), NumberStyle(","), NumberStyle(",", "."))
@@ -136,20 +136,20 @@ def parse_numbers(
             return ParsedNumbers(_cast_numbers(words.values, good), good, STYLES[0], np.zeros(len(good), bool))
     bare, weights = _strip_words(words), words.counts * ~skip
     measure = style or _infer_unit(bare, weights)
-    text, here = _apply_unit(bare, measure)
+    text, mask = _apply_unit(bare, measure)
     if style:
-        here &= bare.signed(("", *style.signs)) if style.signs else ~bare.signed(("%",))
-    chosen = style or replace(_choose_style(text, weights * here, decimal), **measure.parser)
-    good = _match_style(text, chosen) & here & ~skip
-    if chosen.thousands:
-        text = pc.replace_substring(text, chosen.thousands, "")
-    if chosen.decimal == ",":
+        mask &= bare.signed(("", *style.signs)) if style.signs else ~bare.signed(("%",))
+    final_style = style or replace(_choose_style(text, weights * mask, decimal), **measure.parser)
+    good = _match_style(text, final_style) & mask & ~skip
+    if final_style.thousands:
+        text = pc.replace_substring(text, final_style.thousands, "")
+    if final_style.decimal == ",":
         text = pc.replace_substring(text, ",", ".")
     infinite = to_mask(pc.match_substring_regex(text, INFINITE)) & ~skip
     values, good = np.where(infinite, np.inf, _cast_numbers(text, good)), good | infinite
     signs = style.signs if style else tuple(sorted({*bare.sign.filter(pa.array(good)).unique().to_pylist()} - {""}))
-    lacking = bare.measured([""]) & (measure.unit != "") | ~bare.signed(("%",)) & ("%" in (signs or ()))
-    return ParsedNumbers(values, good, replace(chosen, signs=signs), lacking)
+    unmarked = bare.measured([""]) & (measure.unit != "") | ~bare.signed(("%",)) & ("%" in (signs or ()))
+    return ParsedNumbers(values, good, replace(final_style, signs=signs), unmarked)
 
 
 def has_unread_numbers(words: DistinctWords, skip: np.ndarray) -> bool:
@@ -157,9 +157,9 @@ def has_unread_numbers(words: DistinctWords, skip: np.ndarray) -> bool:
     for sure."""
     weights = words.counts * ~skip
     bare = _strip_words(words)
-    found = {pair["values"]: pair["counts"] for pair in bare.unit.value_counts().to_pylist()}
-    again = [unit for unit, count in found.items() if re.fullmatch(r"\S{2,6}", unit) and count > 1]
-    return bool(weights @ (bare.measured(again) | words.matching(ABOUT)) >= 0.5 * weights.sum() > 0)
+    units = {pair["values"]: pair["counts"] for pair in bare.unit.value_counts().to_pylist()}
+    repeats = [unit for unit, count in units.items() if re.fullmatch(r"\S{2,6}", unit) and count > 1]
+    return bool(weights @ (bare.measured(repeats) | words.matching(ABOUT)) >= 0.5 * weights.sum() > 0)
 
 
 def writes_comma(words: DistinctWords, skip: np.ndarray) -> bool:
@@ -171,16 +171,16 @@ def count_comma_votes(words: DistinctWords, skip: np.ndarray) -> np.ndarray:
     """Rows in all, those that decimal commas explain, those that nothing else does, those with a comma within digits;
     to be added up over the parts of a column."""
     text = _strip_words(words).text
-    some = words.counts * ~skip
+    weights = words.counts * ~skip
     fits = _match_style(text, STYLES[3])
     sure = _match_style(text, STYLES[2]) & to_mask(pc.match_substring(text, ",")) & ~_match_style(text, STYLES[1])
-    return np.array([some.sum(), some @ fits, some @ sure, words.counts @ words.matching(r"\d,\d")])
+    return np.array([weights.sum(), weights @ fits, weights @ sure, words.counts @ words.matching(r"\d,\d")])
 
 
 def has_comma_majority(votes: np.ndarray) -> bool:
     """Whether the votes are those of a column with decimal commas."""
-    rows, fits, sure, some = votes
-    return bool(some and fits >= 0.9 * rows and sure > 0 and sure >= 0.2 * fits)
+    rows, fits, sure, commas = votes
+    return bool(commas and fits >= 0.9 * rows and sure > 0 and sure >= 0.2 * fits)
 
 
 def _choose_style(text: pa.Array, weights: np.ndarray, decimal: str | None) -> NumberStyle:
@@ -198,10 +198,10 @@ def _choose_style(text: pa.Array, weights: np.ndarray, decimal: str | None) -> N
 
 
 def _match_style(text: pa.Array, style: NumberStyle) -> np.ndarray:
-    found = np.zeros(len(text), bool)
+    fits = np.zeros(len(text), bool)
     for pattern in style.patterns:
-        found |= to_mask(pc.match_substring_regex(text, pattern))
-    return found
+        fits |= to_mask(pc.match_substring_regex(text, pattern))
+    return fits
 
 
 _BARE: WeakKeyDictionary[DistinctWords, _BareNumbers] = WeakKeyDictionary()
@@ -210,22 +210,22 @@ _BARE: WeakKeyDictionary[DistinctWords, _BareNumbers] = WeakKeyDictionary()
 
 def _strip_words(words: DistinctWords) -> _BareNumbers:
     """The values with a minus before the number and without grouping blanks, and what they had besides."""
-    if (found := _BARE.get(words)) is None:
-        found = _BARE[words] = _strip_values(words.values)
-    return found
+    if (numbers := _BARE.get(words)) is None:
+        numbers = _BARE[words] = _strip_values(words.values)
+    return numbers
 
 
 def _strip_values(values: pa.Array) -> _BareNumbers:
     text = pc.replace_substring_regex(values, rf"^{DASH} *(\d)", r"-\1")
-    for sign, pattern, bare in (("(", BRACKETS, r"-\1\2\3"), ("-", MINUS_LAST, r"-\1\2")):
+    for sign, pattern, replacement in (("(", BRACKETS, r"-\1\2\3"), ("-", MINUS_LAST, r"-\1\2")):
         if pc.any(pc.match_substring(text, sign)).as_py():
-            text = pc.replace_substring_regex(text, pattern, bare)
+            text = pc.replace_substring_regex(text, pattern, replacement)
     sign = pa.array([""] * len(text), text.type)
-    for pattern, bare in ((BEFORE, r"\1\3"), (AFTER, r"\1")):
+    for pattern, replacement in ((BEFORE, r"\1\3"), (AFTER, r"\1")):
         if to_mask(pc.match_substring_regex(text, pattern)).any():
-            found = pc.struct_field(pc.extract_regex(text, pattern=pattern), "money")
-            sign = pc.if_else(pc.is_valid(found), found, sign)
-            text = pc.replace_substring_regex(text, pattern, bare)
+            money = pc.struct_field(pc.extract_regex(text, pattern=pattern), "money")
+            sign = pc.if_else(pc.is_valid(money), money, sign)
+            text = pc.replace_substring_regex(text, pattern, replacement)
     sign = pc.if_else(pc.match_substring_regex(text, PERCENT), "%", sign)
     text = pc.replace_substring_regex(text, PERCENT, r"\1")
     parts = pc.extract_regex(text, pattern=WITH_UNIT)
@@ -240,20 +240,20 @@ def _infer_unit(bare: _BareNumbers, weights: np.ndarray) -> NumberStyle:
     """The unit that the numbers have, or that letters stand for zeros, and nothing else of a style. No unit where
     another is in use too, where it is a month (12 May), or where digits are padded as those of codes."""
     number = to_mask(pc.match_substring_regex(bare.text, ONE))
-    coded = bare.unit.filter(pa.array(number)).dictionary_encode()
-    units = np.array(coded.dictionary.to_pylist(), object)
-    rows = np.bincount(coded.indices.to_numpy(), weights[number], len(units)) if len(units) else np.zeros(0)
+    encoding = bare.unit.filter(pa.array(number)).dictionary_encode()
+    units = np.array(encoding.dictionary.to_pylist(), object)
+    rows = np.bincount(encoding.indices.to_numpy(), weights[number], len(units)) if len(units) else np.zeros(0)
     letters = {*SCALES, *(COMPANIONS if {*units} & {*SCALES} or not bare.signed(("", "%")).all() else {})}
     scales, none = np.isin(units, [*letters]), units == ""
-    most, needed = int(np.argmax(rows)) if rows.any() else 0, 0.95 * rows.sum()
+    common, needed = int(np.argmax(rows)) if rows.any() else 0, 0.95 * rows.sum()
     if rows @ scales > 0 and rows @ (scales | none) >= needed:
         return NumberStyle(scaled=True)
     padded = to_mask(pc.match_substring_regex(bare.text, r"^0\d"))[number].any()
-    if padded or not rows.any() or none[most] or rows[most] + rows @ none < needed:
+    if padded or not rows.any() or none[common] or rows[common] + rows @ none < needed:
         return NumberStyle()
-    if re.fullmatch(MONTH, units[most]):
+    if re.fullmatch(MONTH, units[common]):
         return NumberStyle()
-    return NumberStyle(unit=units[most], bare=bool((rows @ none) > 0))
+    return NumberStyle(unit=units[common], bare=bool((rows @ none) > 0))
 
 
 def _apply_unit(bare: _BareNumbers, style: NumberStyle) -> tuple[pa.Array, np.ndarray]:
@@ -271,8 +271,8 @@ def _cast_numbers(text: pa.Array, good: np.ndarray) -> np.ndarray:
     """float64, rounded correctly; NaN where not good."""
     if good.all():
         return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
-    chosen = pc.if_else(pa.array(good), text, pa.scalar(None, text.type))
-    return pc.cast(chosen, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    texts = pc.if_else(pa.array(good), text, pa.scalar(None, text.type))
+    return pc.cast(texts, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
 
 
 def drop_out_of_range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

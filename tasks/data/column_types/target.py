@@ -76,8 +76,8 @@ def read_target(raw: pd.Series, run: Run, decimal: str | None, marks: tuple[str,
 
 
 def _has_dates(raw: pd.Series, marks: tuple[str, ...]) -> bool:
-    found = to_distinct_words(raw)
-    return len(found.values) > 2 and parse_dates(found, found.marked(marks)) is not None
+    words = to_distinct_words(raw)
+    return len(words.values) > 2 and parse_dates(words, words.marked(marks)) is not None
 
 
 def _from_typed(raw: pd.Series) -> _Labels:
@@ -87,55 +87,59 @@ def _from_typed(raw: pd.Series) -> _Labels:
         return _Labels([False, True], codes, np.array([0.0, 1.0]))
     if pd.api.types.is_integer_dtype(raw.dtype):
         codes, values = pd.factorize(raw, sort=True)
-        own: list[Any] = [int(v) for v in values]
-        return _Labels(own, codes.astype(np.int64), np.array([float(v) for v in own]))
+        labels: list[Any] = [int(v) for v in values]
+        return _Labels(labels, codes.astype(np.int64), np.array([float(v) for v in labels]))
     codes, values = pd.factorize(to_floats(raw), sort=True)
     return _Labels([float(v) for v in values], codes.astype(np.int64), np.asarray(values, dtype=np.float64))
 
 
-def _from_text(found: DistinctWords, decimal: str | None, marks: tuple[str, ...], task: Task | None) -> _Labels:
+def _from_text(words: DistinctWords, decimal: str | None, marks: tuple[str, ...], task: Task | None) -> _Labels:
     """Labels of a column of text: numbers and truth where all of it is, else the words (and codes such as 007)."""
-    lower = found.lower.to_pylist()
-    missing = found.marked(marks)
-    said = {v for v, m in zip(lower, missing, strict=True) if not m}
-    if said & {*TRUTH[:2]} and said <= {*TRUTH}:
-        place = np.array([TRUTH.index(v) % 2 if v in said else -1 for v in lower], np.int64)
-        return _Labels([False, True], spread_to_rows(place, found.codes, -1), np.array([0.0, 1.0]))
-    empty = found.marked(NUMBER_MARKS)
-    read = parse_numbers(found, empty, decimal)
-    some = int((~empty).sum())
-    good = int(read.good.sum())
-    coded = task != "regression" and found.matching(r"^0\d").any()
-    many = good > 2 * FEW and good >= 0.5 * some
+    lower = words.lower.to_pylist()
+    missing = words.marked(marks)
+    values = {v for v, m in zip(lower, missing, strict=True) if not m}
+    if values & {*TRUTH[:2]} and values <= {*TRUTH}:
+        place = np.array([TRUTH.index(v) % 2 if v in values else -1 for v in lower], np.int64)
+        return _Labels([False, True], spread_to_rows(place, words.codes, -1), np.array([0.0, 1.0]))
+    empty = words.marked(NUMBER_MARKS)
+    numbers = parse_numbers(words, empty, decimal)
+    count = int((~empty).sum())
+    good = int(numbers.good.sum())
+    coded = task != "regression" and words.matching(r"^0\d").any()
+    many = good > 2 * FEW and good >= 0.5 * count
     # A few words such as `3 stars` are classes, in their own form.
-    if some and not coded and (many or (good == some and (task == "regression" or not read.style.unit))):
-        return _from_numbers(found, read, empty)
-    texts: list[Any] = found.values.to_pylist()
+    if count and not coded and (many or (good == count and (task == "regression" or not numbers.style.unit))):
+        return _from_numbers(words, numbers, empty)
+    texts: list[Any] = words.values.to_pylist()
     order = sorted((i for i in range(len(texts)) if not missing[i]), key=lambda i: texts[i])
     place = np.full(len(texts), -1, np.int64)
     place[order] = np.arange(len(order))
-    return _Labels([texts[i] for i in order], spread_to_rows(place, found.codes, -1), None)
+    return _Labels([texts[i] for i in order], spread_to_rows(place, words.codes, -1), None)
 
 
-def _from_numbers(found: DistinctWords, read: ParsedNumbers, empty: np.ndarray) -> _Labels:
+def _from_numbers(words: DistinctWords, numbers: ParsedNumbers, empty: np.ndarray) -> _Labels:
     """Labels that are numbers, as int where all are written whole; words among them stay as NaN, to be told."""
-    whole = found.matching(r"^[+-]?\d+$") | empty
-    texts = found.values.to_pylist()
-    form = (lambda i: int(texts[i])) if whole.all() else (lambda i: float(read.values[i]) if read.good[i] else texts[i])
-    own = {i: form(i) for i in range(len(texts)) if not empty[i]}
-    distinct = sorted(set(own.values()), key=lambda v: (isinstance(v, str), v))
-    at = {v: k for k, v in enumerate(distinct)}
-    place = np.array([at[own[i]] if i in own else -1 for i in range(len(texts))], np.int64)
+    wholes = words.matching(r"^[+-]?\d+$") | empty
+    texts = words.values.to_pylist()
+    to_label = (
+        (lambda i: int(texts[i]))
+        if wholes.all()
+        else (lambda i: float(numbers.values[i]) if numbers.good[i] else texts[i])
+    )
+    labels = {i: to_label(i) for i in range(len(texts)) if not empty[i]}
+    distinct = sorted(set(labels.values()), key=lambda v: (isinstance(v, str), v))
+    places = {v: k for k, v in enumerate(distinct)}
+    place = np.array([places[labels[i]] if i in labels else -1 for i in range(len(texts))], np.int64)
     as_number = np.array([np.nan if isinstance(v, str) else float(v) for v in distinct])
-    signs = _describe_signs(texts, read)
-    return _Labels(distinct, spread_to_rows(place, found.codes, -1), as_number, signs)
+    signs = _describe_signs(texts, numbers)
+    return _Labels(distinct, spread_to_rows(place, words.codes, -1), as_number, signs)
 
 
-def _describe_signs(texts: list[str], read: ParsedNumbers) -> str:
-    place = next((i for i, t in enumerate(texts) if read.good[i] and not re.search(PLAIN, t)), None)
-    if place is None or not np.isfinite(read.values[place]):
+def _describe_signs(texts: list[str], numbers: ParsedNumbers) -> str:
+    place = next((i for i, t in enumerate(texts) if numbers.good[i] and not re.search(PLAIN, t)), None)
+    if place is None or not np.isfinite(numbers.values[place]):
         return ""
-    return f"{shorten(texts[place], 24)} is {read.values[place]:.15g}"
+    return f"{shorten(texts[place], 24)} is {numbers.values[place]:.15g}"
 
 
 def _infer_task(labels: _Labels, name: str, findings: list[Finding]) -> Task:
@@ -143,10 +147,10 @@ def _infer_task(labels: _Labels, name: str, findings: list[Finding]) -> Task:
     distinct = len(labels.values)
     if labels.numbers is None or isinstance(labels.values[0], bool):
         return "binary" if distinct <= 2 else "multiclass"
-    whole = bool(np.isfinite(labels.numbers).all() and (labels.numbers % 1 == 0).all())
+    is_whole = bool(np.isfinite(labels.numbers).all() and (labels.numbers % 1 == 0).all())
     if distinct <= 2:
         return _state_task("binary", "two numbers", name, findings, "pass")
-    if not whole:
+    if not is_whole:
         return (
             "regression" if distinct > FEW else _state_task("regression", f"{distinct} numbers", name, findings, "warn")
         )
@@ -157,18 +161,20 @@ def _infer_task(labels: _Labels, name: str, findings: list[Finding]) -> Task:
     return _state_task("multiclass" if few else "regression", f"{distinct} whole numbers", name, findings, verdict)
 
 
-def _state_task(task: Task, what: str, name: str, findings: list[Finding], verdict: Any) -> Task:
+def _state_task(task: Task, content: str, name: str, findings: list[Finding], verdict: Any) -> Task:
     other = "multiclass" if task == "regression" else "regression"
-    said = f"The target {name!r} holds {what}: taken as {task}. To choose otherwise give --task {other}."
-    findings.append(Finding("task", verdict, said, (name,)))
+    sentence = f"The target {name!r} holds {content}: taken as {task}. To choose otherwise give --task {other}."
+    findings.append(Finding("task", verdict, sentence, (name,)))
     return task
 
 
 def _make_regression_target(labels: _Labels, name: str, findings: list[Finding]) -> Target:
     """The target as numbers; stops at words and infinite values."""
     if labels.numbers is None:
-        shown = join_names(map(repr, labels.values), 4, 24)
-        raise InputError(f"The target {name!r} holds words ({shown}), so it can't be a regression; --task multiclass?")
+        examples = join_names(map(repr, labels.values), 4, 24)
+        raise InputError(
+            f"The target {name!r} holds words ({examples}), so it can't be a regression; --task multiclass?"
+        )
     values = spread_to_rows(labels.numbers, labels.codes, np.nan)
     missing = labels.codes < 0
     word = np.isnan(values) & ~missing
@@ -228,15 +234,15 @@ def _join_case_variants(labels: _Labels, name: str, findings: list[Finding]) -> 
     values, counts = labels.values, labels.counts
     if not all(isinstance(v, str) for v in values):
         return _as_words(values), labels.codes
-    spelled: dict[str, list[int]] = {}
+    spellings: dict[str, list[int]] = {}
     for place, value in enumerate(values):
-        spelled.setdefault(fold_label(value), []).append(place)
-    if len(spelled) == len(values):
+        spellings.setdefault(fold_label(value), []).append(place)
+    if len(spellings) == len(values):
         return values, labels.codes
-    first = {p: max(places, key=lambda i: counts[i]) for places in spelled.values() for p in places}
-    kept = sorted(set(first.values()), key=lambda i: values[i])
-    at = {p: k for k, p in enumerate(kept)}
-    joined = [f"{values[p]!r} (as {values[q]!r})" for p, q in first.items() if p != q]
+    leaders = {p: max(places, key=lambda i: counts[i]) for places in spellings.values() for p in places}
+    order = sorted(set(leaders.values()), key=lambda i: values[i])
+    codes = {p: k for k, p in enumerate(order)}
+    joined = [f"{values[p]!r} (as {values[q]!r})" for p, q in leaders.items() if p != q]
     findings.append(
         Finding(
             "class_spelling",
@@ -245,8 +251,8 @@ def _join_case_variants(labels: _Labels, name: str, findings: list[Finding]) -> 
             (name,),
         )
     )
-    place = np.array([at[first[i]] for i in range(len(values))], np.int64)
-    return [values[i] for i in kept], spread_to_rows(place, labels.codes, -1)
+    place = np.array([codes[leaders[i]] for i in range(len(values))], np.int64)
+    return [values[i] for i in order], spread_to_rows(place, labels.codes, -1)
 
 
 def _as_words(values: list[Any]) -> list[Any]:
@@ -257,12 +263,12 @@ def _as_words(values: list[Any]) -> list[Any]:
 def _put_positive_last(values: list[Any], codes: np.ndarray, positive: str, name: str) -> tuple[list[Any], np.ndarray]:
     if len(values) != 2:
         raise InputError(f"A positive class is for two classes; the target {name!r} has {len(values)}.")
-    same = [
+    matches = [
         i for i, v in enumerate(values) if str(v).casefold() == positive.strip().casefold() or _is_equal(v, positive)
     ]
-    if not same:
+    if not matches:
         raise InputError(f"The target {name!r} has no class {shorten(positive)!r}. Its classes: {join_names(values)}.")
-    return (values, codes) if same[0] == 1 else (values[::-1], np.where(codes >= 0, 1 - codes, -1))
+    return (values, codes) if matches[0] == 1 else (values[::-1], np.where(codes >= 0, 1 - codes, -1))
 
 
 def _is_equal(value: Any, text: str) -> bool:

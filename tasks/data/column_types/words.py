@@ -64,13 +64,13 @@ class DistinctWords:
         """Which values match the pattern."""
         return to_mask(pc.match_substring_regex(self.values, pattern))
 
-    def rows(self, chosen: np.ndarray) -> np.ndarray:
+    def rows(self, mask: np.ndarray) -> np.ndarray:
         """Which rows hold one of the chosen values."""
-        return spread_to_rows(chosen, self.codes, False)
+        return spread_to_rows(mask, self.codes, False)
 
-    def some(self, chosen: np.ndarray, most: int = 3) -> list[str]:
+    def some(self, mask: np.ndarray, most: int = 3) -> list[str]:
         """A few of the chosen values, most frequent first."""
-        places = np.flatnonzero(chosen)
+        places = np.flatnonzero(mask)
         order = places[np.argsort(-self.counts[places], kind="stable")][:most]
         return [self.values[int(i)].as_py() for i in order]
 
@@ -80,31 +80,31 @@ def _make_value_set(marks: tuple[str, ...]) -> pa.Array:
     return pa.array(marks, pa.large_string())
 
 
-def to_mask(found: pa.Array) -> np.ndarray:
+def to_mask(array: pa.Array) -> np.ndarray:
     """An Arrow array of truth as numpy's."""
-    return found.to_numpy(zero_copy_only=False).astype(bool)
+    return array.to_numpy(zero_copy_only=False).astype(bool)
 
 
 def spread_to_rows(per_value: np.ndarray, codes: np.ndarray, missing: object) -> np.ndarray:
     """What is known per value, for every row."""
     if not len(per_value):
         return np.full(len(codes), missing, dtype=per_value.dtype)
-    found = per_value[codes]
-    found[codes < 0] = missing
-    return found
+    values = per_value[codes]
+    values[codes < 0] = missing
+    return values
 
 
 def to_distinct_words(column: pd.Series) -> DistinctWords:
     """The words of a text column; values of other types as their text."""
-    given = _to_arrow_text(column)
-    array = pc.utf8_trim_whitespace(given)
+    texts = _to_arrow_text(column)
+    array = pc.utf8_trim_whitespace(texts)
     if not pc.all(pc.string_is_ascii(array)).as_py():
         array = pc.utf8_normalize(array, form="NFC")
     coded = array.dictionary_encode()
     indices = coded.indices.fill_null(-1) if coded.null_count else coded.indices
     words = DistinctWords(coded.dictionary, indices.to_numpy())
     return (
-        replace(words, blanks=pc.sum(pc.match_substring_regex(given, r"^\s+$")).as_py()) if _has_empty(words) else words
+        replace(words, blanks=pc.sum(pc.match_substring_regex(texts, r"^\s+$")).as_py()) if _has_empty(words) else words
     )
 
 

@@ -45,29 +45,29 @@ def _answer_request(path: str, rows: int, columns: list[int] | None, limit: int)
     places = list(range(len(schema))) if columns is None else columns
     # Arrow takes a name with a point for a path, and knows each name once.
     plain = len(set(schema.names)) == len(schema) and not any("." in name for name in schema.names)
-    some = [schema.names[i] for i in places] if plain else None
-    wanted = pa.schema([schema.field(i) for i in places], schema.metadata)
+    names = [schema.names[i] for i in places] if plain else None
+    selection = pa.schema([schema.field(i) for i in places], schema.metadata)
     print(json.dumps({"rows": file.metadata.num_rows}), flush=True)
-    with ipc.new_stream(sys.stdout.buffer, wanted) as stream:
-        for batch in file.iter_batches(rows, columns=some) if rows else ():
-            _write_batch(stream, batch, some or places, wanted)
+    with ipc.new_stream(sys.stdout.buffer, selection) as stream:
+        for batch in file.iter_batches(rows, columns=names) if rows else ():
+            _write_batch(stream, batch, names or places, selection)
     print("done", flush=True)
 
 
-def _write_batch(stream: Any, batch: Any, some: list[Any], wanted: pa.Schema) -> None:
+def _write_batch(stream: Any, batch: Any, columns: list[Any], schema: pa.Schema) -> None:
     """Writes a batch, once it is what it says: texts that are no utf-8, for one, end in a crash later."""
-    batch = batch.select(some)
+    batch = batch.select(columns)
     batch.validate(full=True)
-    stream.write(batch.cast(wanted) if batch.schema != wanted else batch)
+    stream.write(batch.cast(schema) if batch.schema != schema else batch)
 
 
-def _limit_memory(more: int) -> None:
+def _limit_memory(growth: int) -> None:
     """Lets this process grow by so many bytes."""
     with open("/proc/self/statm") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
+        current = int(file.read().split()[0]) * resource.getpagesize()
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    wanted = now + more
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    limit = current + growth
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 if __name__ == "__main__":

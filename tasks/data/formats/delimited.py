@@ -88,27 +88,27 @@ def match_excel_line(text: str) -> re.Match[str] | None:
     return re.match(r"sep=(.)\r?\n", text)
 
 
-def find_layout(head: str, separator: str | None, found: TextMarks, path: Path) -> TextLayout:
+def find_layout(head: str, separator: str | None, marks: TextMarks, path: Path) -> TextLayout:
     """The layout of the text that begins so; `separator`: the one that it names itself."""
     csv.field_size_limit(LARGEST)
-    escape = "\\" if found.escaped and not found.doubled else None
-    dialect = Dialect(separator or _choose_separator(head), escape, found.spaced)
+    escape = "\\" if marks.escaped and not marks.doubled else None
+    dialect = Dialect(separator or _choose_separator(head), escape, marks.spaced)
     names, line, findings = _find_header(head, dialect, path)
     if separator is None and dialect.separator not in _find_usual_separator(path):
         findings += [
             _make_finding("separator", f"{path.name}: the columns are separated by {NAMES[dialect.separator]}s.")
         ]
-    return TextLayout(dialect, names, line, not found.quotes and escape is None, tuple(findings))
+    return TextLayout(dialect, names, line, not marks.quotes and escape is None, tuple(findings))
 
 
-def read_batches(blocks: Iterable[str], form: TextLayout, before: int, path: Path) -> Iterator[list[pa.Array]]:
+def read_batches(blocks: Iterable[str], layout: TextLayout, before: int, path: Path) -> Iterator[list[pa.Array]]:
     """The columns of some rows at a time, from blocks of whole lines beneath the header; `before`: the lines above."""
     blocks, line, first = iter(blocks), before + 1, True
     for block in blocks:
-        columns = _parse_quickly(block, form)
+        columns = _parse_quickly(block, layout)
         if columns is None:  # the careful parser goes on from here, and names the line that is wrong
             lines = chain(_split_lines(block), chain.from_iterable(map(_split_lines, blocks)))
-            yield from _parse_carefully(_read_records(lines, form.dialect, line), len(form.names), 0, path, first)
+            yield from _parse_carefully(_read_records(lines, layout.dialect, line), len(layout.names), 0, path, first)
             return
         yield columns
         line, first = line + (block.count("\n") or block.count("\r")), False
@@ -157,26 +157,26 @@ class _UnpairedQuoteError(Exception):
         self.line, self.reason = line, reason
 
     def told(self, path: Path, before: int = 0) -> InputError:
-        what = "is closed before its field ends"
+        fault = "is closed before its field ends"
         if "end of data" in self.reason:
-            what = "is never closed"
+            fault = "is never closed"
         elif "field limit" in self.reason:
-            what = f"is not closed within {LARGEST / 1e6:.0f} million characters"
+            fault = f"is not closed within {LARGEST / 1e6:.0f} million characters"
         return InputError(
-            f'{path}, line {self.line + before}: a quote (") that is opened in this record {what}. '
+            f'{path}, line {self.line + before}: a quote (") that is opened in this record {fault}. '
             f'Close it, or double it ("") where it is part of the text.'
         )
 
 
 def _sample_records(text: str, dialect: Dialect) -> list[tuple[int, list[str]]]:
     """The first records, as far as the quotes pair."""
-    found: list[tuple[int, list[str]]] = []
+    records: list[tuple[int, list[str]]] = []
     try:
         for record in islice(_read_records(_split_lines(text[:HEAD]), dialect), SAMPLE_RECORDS):
-            found.append(record)
+            records.append(record)
     except _UnpairedQuoteError:
         pass
-    return found
+    return records
 
 
 def _choose_separator(text: str) -> str:
@@ -206,8 +206,8 @@ def _find_header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], in
     last = records[start + 1][0] - 1 if start + 1 < len(records) else None
     end = last if last is not None else text.count("\n") + 1
     skipped = [number for number, _ in records[:start]]
-    said = f"{path.name}: {len(skipped)} lines before the header (line {line}) were passed over."
-    return names, end, [_make_finding("header", said, "warn")] if skipped else []
+    sentence = f"{path.name}: {len(skipped)} lines before the header (line {line}) were passed over."
+    return names, end, [_make_finding("header", sentence, "warn")] if skipped else []
 
 
 def _find_quote(text: str, dialect: Dialect) -> _UnpairedQuoteError | None:
@@ -229,16 +229,16 @@ def _find_header_place(records: list[tuple[int, list[str]]], usual: int) -> int:
     return 0
 
 
-def _parse_quickly(text: str, form: TextLayout) -> list[pa.ChunkedArray] | None:
+def _parse_quickly(text: str, layout: TextLayout) -> list[pa.ChunkedArray] | None:
     """The columns by Arrow's parser; None where the careful one has to look."""
-    if not form.quick:
+    if not layout.quick:
         return None
-    keys = [str(i) for i in range(len(form.names))]
+    keys = [str(i) for i in range(len(layout.names))]
     try:
         table = arrow_csv.read_csv(
             io.BytesIO(text.encode("utf-8", "surrogatepass")),
             read_options=arrow_csv.ReadOptions(column_names=keys, block_size=2**25),
-            parse_options=arrow_csv.ParseOptions(delimiter=form.dialect.separator, quote_char=False),
+            parse_options=arrow_csv.ParseOptions(delimiter=layout.dialect.separator, quote_char=False),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(keys, pa.string()), strings_can_be_null=False
             ),
@@ -249,33 +249,33 @@ def _parse_quickly(text: str, form: TextLayout) -> list[pa.ChunkedArray] | None:
 
 
 def _parse_carefully(
-    records: Iterator[tuple[int, list[str]]], wanted: int, before: int, path: Path, first: bool = True
+    records: Iterator[tuple[int, list[str]]], field_count: int, before: int, path: Path, first: bool = True
 ) -> Iterator[list[pa.Array]]:
     """The columns of some records at a time; a batch that is the `first` decides whether lines end in a separator."""
-    width = wanted
+    width = field_count
     try:
         while batch := list(islice(records, BATCH)):
             if first and all(len(f) == width + 1 and not f[-1].strip() for _, f in batch):
                 width += 1
             first = False
-            _refuse_ragged(batch, width, wanted, before, path)
+            _refuse_ragged(batch, width, field_count, before, path)
             yield [pa.array(column, pa.string()) for column in zip(*(f for _, f in batch), strict=True)]
     except _UnpairedQuoteError as quote:
         raise quote.told(path, before) from quote
 
 
-def _refuse_ragged(batch: list[tuple[int, list[str]]], width: int, wanted: int, before: int, path: Path) -> None:
-    extra = width > wanted
-    bad = [(line + before, len(f)) for line, f in batch if len(f) != width or (extra and f[-1].strip())]
-    if bad:
-        more = f" ({len(bad)} such lines at least)" if len(bad) > 1 else ""
+def _refuse_ragged(batch: list[tuple[int, list[str]]], width: int, field_count: int, before: int, path: Path) -> None:
+    extra = width > field_count
+    faults = [(line + before, len(f)) for line, f in batch if len(f) != width or (extra and f[-1].strip())]
+    if faults:
+        hint = f" ({len(faults)} such lines at least)" if len(faults) > 1 else ""
         raise InputError(
-            f"{path}, line {bad[0][0]}: {bad[0][1]} fields, but the header has {wanted}{more}. "
-            f"{_advise_on_fields(batch, wanted)}"
+            f"{path}, line {faults[0][0]}: {faults[0][1]} fields, but the header has {field_count}{hint}. "
+            f"{_advise_on_fields(batch, field_count)}"
         )
 
 
-def _advise_on_fields(batch: list[tuple[int, list[str]]], wanted: int) -> str:
-    if all(len(fields) == wanted + 1 for _, fields in batch):
+def _advise_on_fields(batch: list[tuple[int, list[str]]], field_count: int) -> str:
+    if all(len(fields) == field_count + 1 for _, fields in batch):
         return "Every line has one more: if the first column names the rows, give it a name in the header too."
     return 'Put quotes (") around fields that hold the separator, or repair the line.'

@@ -68,8 +68,8 @@ def mend_text(patched: str) -> str:
 def choose_other_encoding(stray: int, letters: int, head: bytes, line: int, path: Path) -> tuple[str, Finding]:
     """The encoding of a text that is not utf-8 from its first bytes, and what is to be said."""
     if letters > 3 * stray:
-        said = f"{path.name} is utf-8 but for {stray} byte{'s'[: stray > 1]} (line {line}), read as cp1252"
-        return "utf-8+cp1252", _make_finding(said)
+        sentence = f"{path.name} is utf-8 but for {stray} byte{'s'[: stray > 1]} (line {line}), read as cp1252"
+        return "utf-8+cp1252", _make_finding(sentence)
     name = _guess_encoding(head)
     note = " (latin-1)" if name == "cp1252" else ""
     return name, _make_finding(f"{path.name} is not utf-8 (line {line}); it was read with encoding {name}{note}")

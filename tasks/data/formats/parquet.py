@@ -47,9 +47,9 @@ class _Decoder:
         """Whether it still runs."""
         return self._process.poll() is None
 
-    def ask(self, what: dict[str, Any]) -> tuple[int, Any]:
+    def ask(self, request: dict[str, Any]) -> tuple[int, Any]:
         """The file's rows, and its values as a stream."""
-        self._in.write(json.dumps(what).encode() + b"\n")
+        self._in.write(json.dumps(request).encode() + b"\n")
         self._in.flush()
         head = self._out.readline()
         if not head:
@@ -94,16 +94,16 @@ def _close_idle() -> None:
 def _borrow_decoder() -> Iterator[_Decoder]:
     """A process that is free. One that did not finish its answer is not asked again."""
     with _lock:
-        living = [one for one in _idle if one.alive]
-        found = living.pop() if living else _Decoder()
+        living = [decoder for decoder in _idle if decoder.alive]
+        decoder = living.pop() if living else _Decoder()
         _idle[:] = living
     try:
-        yield found
+        yield decoder
     except BaseException:
-        found.close()
+        decoder.close()
         raise
     with _lock:
-        _idle.append(found)
+        _idle.append(decoder)
 
 
 class ParquetReader:
@@ -129,24 +129,24 @@ class ParquetReader:
 
     def whole(self) -> pa.Table:
         """All of it; stops where that is more than there is room for."""
-        found, size = [], 0
+        tables, size = [], 0
         for table in self.tables():
             size += table.nbytes
             self._room.hold_values(size, self._path)
-            found.append(table)
-        return pa.concat_tables(found)
+            tables.append(table)
+        return pa.concat_tables(tables)
 
     @contextmanager
     def _asked(self, rows: int, columns: Sequence[int] | None) -> Iterator[tuple[int, Any]]:
         """The number of rows, and the stream of these columns."""
-        path, before = self._spool.name if self._spool else str(self._path.absolute()), read_file_state(self._path)
-        asked = {"path": path, "rows": rows, "columns": columns and list(columns), "limit": int(self._room.size)}
+        path, state = self._spool.name if self._spool else str(self._path.absolute()), read_file_state(self._path)
+        request = {"path": path, "rows": rows, "columns": columns and list(columns), "limit": int(self._room.size)}
         with _borrow_decoder() as decoder:
             try:
-                yield decoder.ask(asked)
+                yield decoder.ask(request)
                 decoder.finish()
             except (EOFError, OSError, pa.ArrowException) as error:
-                refuse_changed(self._path, before)
+                refuse_changed(self._path, state)
                 raise self._told(*decoder.ended()) from error
 
     def _told(self, code: int, reason: str) -> InputError:
@@ -154,10 +154,10 @@ class ParquetReader:
         if code == decode.TOO_LARGE:
             return self._room.too_large("values that are longer than its size tells", self._path)
         if code == decode.DAMAGED:
-            what = f"is not a whole parquet file ({shorten(reason, 100)})"
+            fault = f"is not a whole parquet file ({shorten(reason, 100)})"
         else:
-            what = f"is a damaged parquet file: what decodes it ended by signal {-code}" if code < 0 else f"({reason})"
-        return InputError(f"{self._path} {what}; copy or write it again.")
+            fault = f"is a damaged parquet file: what decodes it ended by signal {-code}" if code < 0 else f"({reason})"
+        return InputError(f"{self._path} {fault}; copy or write it again.")
 
 
 def _spool_file(path: Path, room: MemoryRoom) -> Any:

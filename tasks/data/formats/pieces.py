@@ -28,10 +28,10 @@ def to_arrow_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Ta
 
 def _to_array(values: Sequence[Any]) -> pa.Array:
     try:
-        found = pa.array(values)
+        array = pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return _to_texts(values)
-    return _to_texts(values) if isinstance(found.type, pa.BaseExtensionType) else found
+    return _to_texts(values) if isinstance(array.type, pa.BaseExtensionType) else array
 
 
 def _to_texts(values: Iterable[Any]) -> pa.Array:
@@ -43,15 +43,15 @@ def store_chunks(chunks: Iterable[pa.Table], folder: Path, source: str) -> Path 
 
     Types are known at the end only (a column may be empty for a million rows), so the chunks wait in files."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as beside:
-        parts = [_write_part(chunk, Path(beside) / f"{n}.arrow") for n, chunk in enumerate(chunks)]
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as workspace:
+        parts = [_write_part(chunk, Path(workspace) / f"{n}.arrow") for n, chunk in enumerate(chunks)]
         if not parts:
             return None
-        whole = Path(beside) / "whole.parquet"
-        _join_parts(parts, whole, source)
-        with whole.open("rb") as file:
+        target = Path(workspace) / "whole.parquet"
+        _join_parts(parts, target, source)
+        with target.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        return whole.replace(folder / f"table-{digest}.parquet")
+        return target.replace(folder / f"table-{digest}.parquet")
 
 
 def _write_part(chunk: pa.Table, path: Path) -> Path:
@@ -68,8 +68,8 @@ def _join_parts(parts: Sequence[Path], path: Path, source: str) -> None:
     schema = pa.schema(fields, metadata={SOURCE: source.encode()})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for part in parts:
-            given = _open_part(part).columns
-            arrays = [_cast_column(column, kind) for column, kind in zip(given, types, strict=True)]
+            columns = _open_part(part).columns
+            arrays = [_cast_column(column, kind) for column, kind in zip(columns, types, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 

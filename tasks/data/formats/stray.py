@@ -15,34 +15,36 @@ FEWEST = 10
 def drop_stray_rows(frame: pd.DataFrame, renamed: dict[str, str]) -> tuple[pd.DataFrame, list[Finding]]:
     """The frame without such rows, and what is to be said."""
     findings = []
-    again = mark_repeated_headers(frame, renamed)
-    if again.any():
-        rows = tuple(int(i) + 1 for i in np.flatnonzero(again)[:8])
-        said = f"The header stands in the data again ({again.sum()} times, first as data row {rows[0]}); left out."
-        findings.append(Finding("repeated_header", "warn", said, rows=rows))
-        frame = frame[~again]
+    repeats = mark_repeated_headers(frame, renamed)
+    if repeats.any():
+        rows = tuple(int(i) + 1 for i in np.flatnonzero(repeats)[:8])
+        sentence = (
+            f"The header stands in the data again ({repeats.sum()} times, first as data row {rows[0]}); left out."
+        )
+        findings.append(Finding("repeated_header", "warn", sentence, rows=rows))
+        frame = frame[~repeats]
     total = _find_total(frame) if len(frame) >= FEWEST else None
     if total:
-        said = f"The last row ({shorten(total)!r}) looks like a line of totals and was left out."
-        findings.append(Finding("totals_row", "warn", said, rows=(len(frame),)))
+        sentence = f"The last row ({shorten(total)!r}) looks like a line of totals and was left out."
+        findings.append(Finding("totals_row", "warn", sentence, rows=(len(frame),)))
         frame = frame.iloc[:-1]
     return frame.reset_index(drop=True), findings
 
 
 def mark_repeated_headers(frame: pd.DataFrame, renamed: dict[str, str]) -> np.ndarray:
     """Which rows hold the names of their own columns, as where csv files were joined end to end."""
-    again = np.full(len(frame), frame.shape[1] > 1)
+    repeats = np.full(len(frame), frame.shape[1] > 1)
     for name in frame.columns[:20]:
-        if not again.any():
+        if not repeats.any():
             break
-        again = again & (frame[name] == renamed.get(name, name)).fillna(False).to_numpy(bool)
-    return again
+        repeats = repeats & (frame[name] == renamed.get(name, name)).fillna(False).to_numpy(bool)
+    return repeats
 
 
 def _find_total(frame: pd.DataFrame) -> str | None:
     """The word by which the last row calls itself a total, where no other row uses it."""
-    called = find_total_words(frame.iloc[-1])
-    return next((word for name, word in called if count_uses(frame, name, word) == 1), None)
+    totals = find_total_words(frame.iloc[-1])
+    return next((word for name, word in totals if count_uses(frame, name, word) == 1), None)
 
 
 def find_total_words(row: pd.Series) -> list[tuple[str, str]]:

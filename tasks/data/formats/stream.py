@@ -78,16 +78,21 @@ class TextFile:
     @cached_property
     def layout(self) -> TextLayout:
         """Separator, header, quotes."""
-        first = match_excel_line(self.head)
-        return find_layout(self.head[first.end() :] if first else self.head, first and first[1], self.marks, self.path)
+        excel_line = match_excel_line(self.head)
+        return find_layout(
+            self.head[excel_line.end() :] if excel_line else self.head,
+            excel_line and excel_line[1],
+            self.marks,
+            self.path,
+        )
 
     def tables(self) -> Iterator[pa.Table]:
         """The columns as text under the names "0", "1", ..., some rows at a time; one more than the header has where
         lines end in a separator."""
-        above = self.layout.line + (match_excel_line(self.head) is not None)
-        blocks = _skip_lines(_cut_at_lines(self.coded.texts(self.path), self.path), above)
+        lines_above = self.layout.line + (match_excel_line(self.head) is not None)
+        blocks = _skip_lines(_cut_at_lines(self.coded.texts(self.path), self.path), lines_above)
         try:
-            for columns in read_batches(blocks, self.layout, above, self.path):
+            for columns in read_batches(blocks, self.layout, lines_above, self.path):
                 yield pa.table(columns, names=[str(i) for i in range(len(columns))])
         except InputError:
             refuse_changed(self.path, self.state)
@@ -97,20 +102,20 @@ class TextFile:
 
 def inspect_text(path: Path, room: MemoryRoom | None = None) -> TextFile:
     """The text file, once nothing in its bytes speaks against it, nor that there is `room` for the whole of it."""
-    before = read_file_state(path)
+    state = read_file_state(path)
     if room and not detect_compression(path):
-        room.hold_text(before[1], path)
+        room.hold_text(state[1], path)
     coded = _find_encoding(path, room)
-    found, head, size, lines, said = TextMarks(), [], 0, 0, False
+    marks, head, size, lines, has_text = TextMarks(), [], 0, 0, False
     for block in _cut_at_lines(coded.texts(path), path):
-        found |= find_marks(block)
-        said = said or bool(block.strip())
+        marks |= find_marks(block)
+        has_text = has_text or bool(block.strip())
         if size < HEAD:
             head.append(block)
         size, lines = size + len(block), lines + (block.count("\n") or block.count("\r"))
-    if not said:
+    if not has_text:
         raise InputError(f"{path} is empty: it holds no text.")
-    text = TextFile(path, coded, found, "".join(head), size, lines, before)
+    text = TextFile(path, coded, marks, "".join(head), size, lines, state)
     refuse_markup(text.head, path)
     refuse_wide(text.layout.names, path)
     if room:
@@ -120,8 +125,8 @@ def inspect_text(path: Path, room: MemoryRoom | None = None) -> TextFile:
 
 def _find_encoding(path: Path, room: MemoryRoom | None) -> TextEncoding:
     """The encoding, by the rules of encoding.py."""
-    name, said = encoding.detect_encoding(next(read_pieces(path, 2000), b""), path)
-    coded = TextEncoding(name or "utf-8", name or "utf-8", said=said)
+    name, finding = encoding.detect_encoding(next(read_pieces(path, 2000), b""), path)
+    coded = TextEncoding(name or "utf-8", name or "utf-8", said=finding)
     line = 1
     try:
         for text in coded.texts(path, room):
@@ -142,53 +147,53 @@ def _find_other_encoding(path: Path, line: int) -> TextEncoding:
     for text in TextEncoding("", "utf-8", "surrogateescape").texts(path):
         if "\0" in text:
             raise encoding.make_nul_error(path, line)
-        more = encoding.count_stray_bytes(text)
-        stray, letters = stray + more[0], letters + more[1]
-    name, said = encoding.choose_other_encoding(stray, letters, _read_head(path, 20 * encoding.SAMPLE), line, path)
+        counts = encoding.count_stray_bytes(text)
+        stray, letters = stray + counts[0], letters + counts[1]
+    name, finding = encoding.choose_other_encoding(stray, letters, _read_head(path, 20 * encoding.SAMPLE), line, path)
     if name == "utf-8+cp1252":
-        return TextEncoding(name, "utf-8", "surrogateescape", mended=True, said=said)
+        return TextEncoding(name, "utf-8", "surrogateescape", mended=True, said=finding)
     if name != "cp1252":
-        return TextEncoding(name, name, "replace", said=said)
+        return TextEncoding(name, name, "replace", said=finding)
     open_bytes = any(re.search(b"[\x81\x8d\x8f\x90\x9d]", piece) for piece in read_pieces(path, PIECE))
-    return TextEncoding(name, "latin-1" if open_bytes else "cp1252", said=said)
+    return TextEncoding(name, "latin-1" if open_bytes else "cp1252", said=finding)
 
 
 def _read_head(path: Path, size: int) -> bytes:
-    found = b""
+    head = b""
     for piece in read_pieces(path, size):
-        found += piece
-        if len(found) >= size:
+        head += piece
+        if len(head) >= size:
             break
-    return found[:size]
+    return head[:size]
 
 
 def _cut_at_lines(texts: Iterable[str], path: Path) -> Iterator[str]:
     """The same text, cut where lines end."""
-    waiting: list[str] = []
+    pieces: list[str] = []
     line = 1
     for text in texts:
         # A carriage return that stands last may be half of a line's end.
         cut = text.rfind("\n") + 1 or text.rfind("\r", 0, len(text) - 1) + 1
         if not cut:
-            waiting.append(text)
-            if sum(map(len, waiting)) > LONGEST:
+            pieces.append(text)
+            if sum(map(len, pieces)) > LONGEST:
                 raise InputError(
                     f"{path}, line {line}: it is longer than {LONGEST / 1e6:.0f} million characters, which no row of a "
                     "table is. Is it another kind of file, or do its lines end in another sign?"
                 )
             continue
         line += text.count("\n", 0, cut)
-        yield "".join((*waiting, text[:cut]))
-        waiting = [text[cut:]]
-    if rest := "".join(waiting):
+        yield "".join((*pieces, text[:cut]))
+        pieces = [text[cut:]]
+    if rest := "".join(pieces):
         yield rest
 
 
 def _skip_lines(blocks: Iterator[str], lines: int) -> Iterator[str]:
     """The blocks without so many lines at their beginning."""
     for block in blocks:
-        first = io.StringIO(block, newline="")
-        while lines and first.readline():
+        reader = io.StringIO(block, newline="")
+        while lines and reader.readline():
             lines -= 1
-        if rest := first.read():
+        if rest := reader.read():
             yield from chain([rest], blocks)

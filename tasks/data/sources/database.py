@@ -44,21 +44,21 @@ def is_table(query: str) -> bool:
 def fetch_query(address: str, query: str | None, bound: Mapping[str, str], now: datetime, folder: Path) -> Path:
     """The parquet file in `folder` that holds what the query gives; its name is the content's digest. InputError where
     the address, the query or a bound value is wrong, or nothing comes."""
-    known = mask_address(address)
+    label = mask_address(address)
     url = _make_url(address)
     if not query:
         raise InputError(
-            f"{known} is a database: which rows of it? Give --query: a table's name, or such as "
+            f"{label} is a database: which rows of it? Give --query: a table's name, or such as "
             '"select * from sales where day >= :since" with --bind since=today-28d.'
         )
     values = {name: parse_moment(value, now) for name, value in bound.items()}
-    with _open_connection(url, known) as connection:
-        asked = _bind_query(connection, query, values)
-        found = store_chunks(_read_chunks(connection, asked, known), folder, f"{known} ({shorten(query, 80)})")
-    if found is None:
+    with _open_connection(url, label) as connection:
+        statement = _bind_query(connection, query, values)
+        path = store_chunks(_read_chunks(connection, statement, label), folder, f"{label} ({shorten(query, 80)})")
+    if path is None:
         with_values = f" with {join_names(f'{name} = {value}' for name, value in values.items())}" if values else ""
-        raise InputError(f"{known}: the query gave no rows{with_values}: {shorten(query, 120)}")
-    return found
+        raise InputError(f"{label}: the query gave no rows{with_values}: {shorten(query, 120)}")
+    return path
 
 
 # ---------------------------------------------------------------- the address
@@ -103,7 +103,7 @@ def _refuse_absent(url: URL) -> None:
 
 
 @contextmanager
-def _open_connection(url: URL, known: str) -> Iterator[Connection]:
+def _open_connection(url: URL, label: str) -> Iterator[Connection]:
     """A connection that may only read, and is closed without a commit."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -112,7 +112,7 @@ def _open_connection(url: URL, known: str) -> Iterator[Connection]:
         connection = engine.connect()
     except (SQLAlchemyError, OSError) as error:
         raise InputError(
-            f"Can't connect to {known}: {_describe_reason(error, url)}.{_advise_on_password(error)}"
+            f"Can't connect to {label}: {_describe_reason(error, url)}.{_advise_on_password(error)}"
         ) from None
     try:
         if engine.dialect.name == "sqlite":
@@ -127,14 +127,20 @@ def _make_engine(url: URL) -> Engine:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    mine = url.drivername == "postgresql+psycopg"
-    patience = {"connect_timeout": 15} if mine and "connect_timeout" not in url.query else {}
+    is_postgres = url.drivername == "postgresql+psycopg"
+    patience = {"connect_timeout": 15} if is_postgres and "connect_timeout" not in url.query else {}
     options = {"postgresql_readonly": True} if url.get_backend_name() == "postgresql" else {}
     try:
         return create_engine(url, poolclass=NullPool, connect_args=patience, execution_options=options)
     except ModuleNotFoundError as error:
-        how = "pip install 'nestor[postgres]' (or psycopg[binary])" if mine else f"install the package {error.name}"
-        raise InputError(f"{url.get_backend_name()} needs the driver {error.name}, which is not here: {how}.") from None
+        advice = (
+            "pip install 'nestor[postgres]' (or psycopg[binary])"
+            if is_postgres
+            else f"install the package {error.name}"
+        )
+        raise InputError(
+            f"{url.get_backend_name()} needs the driver {error.name}, which is not here: {advice}."
+        ) from None
 
 
 def _describe_reason(error: BaseException, url: URL) -> str:
@@ -163,37 +169,39 @@ def _bind_query(connection: Connection, query: str, values: Mapping[str, Any]) -
         query = f"select * from {'.'.join(quote(part) for part in query.strip().split('.'))}"
     if not READS.match(query):
         raise InputError(f"A query begins with SELECT or WITH, or is a table's name, not {shorten(query, 60)!r}.")
-    asked = text(query)
-    wanted = list(asked._bindparams)
-    lacking = [name for name in wanted if name not in values]
-    if lacking:
+    statement = text(query)
+    names = list(statement._bindparams)
+    missing = [name for name in names if name not in values]
+    if missing:
         raise InputError(
-            f"The query needs {join_names(f':{name}' for name in lacking)}: give --bind {lacking[0]}=VALUE, such as "
-            f"{lacking[0]}=today-28d. Given: {join_names(values) or 'none'}. (A colon that is no name is written \\:.)"
+            f"The query needs {join_names(f':{name}' for name in missing)}: give --bind {missing[0]}=VALUE, such as "
+            f"{missing[0]}=today-28d. Given: {join_names(values) or 'none'}. (A colon that is no name is written \\:.)"
         )
-    odd = [name for name in values if name not in wanted]
-    if odd:
-        raise InputError(f"The query has no :{odd[0]}; it names {join_names(f':{n}' for n in wanted) or 'no value'}.")
+    surplus = [name for name in values if name not in names]
+    if surplus:
+        raise InputError(
+            f"The query has no :{surplus[0]}; it names {join_names(f':{n}' for n in names) or 'no value'}."
+        )
     # Text has no type of its own: the database reads '30' as what it is compared with.
     types = {str: NullType(), datetime: DateTime(timezone=True)}
-    return asked.bindparams(*(bindparam(n, value, type_=types.get(type(value))) for n, value in values.items()))
+    return statement.bindparams(*(bindparam(n, value, type_=types.get(type(value))) for n, value in values.items()))
 
 
-def _read_chunks(connection: Connection, asked: TextClause, known: str) -> Iterator[pa.Table]:
+def _read_chunks(connection: Connection, statement: TextClause, label: str) -> Iterator[pa.Table]:
     """The result by chunks, each typed by its values."""
     from sqlalchemy.exc import SQLAlchemyError
 
     url = connection.engine.url
     try:
-        result = connection.execution_options(yield_per=CHUNK).execute(asked)
+        result = connection.execution_options(yield_per=CHUNK).execute(statement)
         names = list(result.keys())
         for rows in result.partitions():
             yield to_arrow_table(names, rows)
     except SQLAlchemyError as error:
         if getattr(error, "connection_invalidated", False):
-            raise NestorError(f"{known} broke the connection off: {_describe_reason(error, url)}. Try again.") from None
+            raise NestorError(f"{label} broke the connection off: {_describe_reason(error, url)}. Try again.") from None
         raise InputError(
-            f"{known}: the query can't be run: {_describe_reason(error, url)}.{_describe_tables(connection)}"
+            f"{label}: the query can't be run: {_describe_reason(error, url)}.{_describe_tables(connection)}"
         ) from None
 
 

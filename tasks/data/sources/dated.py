@@ -30,13 +30,13 @@ def resolve_path(path: str | Path, today: date) -> tuple[Path, Finding | None]:
     if not has_date_field(path):
         return Path(path), None
     pattern = str(Path(path).expanduser())
-    found = sorted(_find_fitting_files(pattern))
-    past = [(when, file) for when, file in found if when.date() <= today]
+    files = sorted(_find_fitting_files(pattern))
+    past = [(time, file) for time, file in files if time.date() <= today]
     if not past:
-        raise InputError(_explain_no_file(Path(pattern), [file for _, file in found], today))
+        raise InputError(_explain_no_file(Path(pattern), [file for _, file in files], today))
     newest = past[-1][1]
-    said = f"{newest} is the newest of {len(past)} file{'s'[: len(past) > 1]} that fit {path}."
-    return newest, Finding("newest_file", "pass", said)
+    sentence = f"{newest} is the newest of {len(past)} file{'s'[: len(past) > 1]} that fit {path}."
+    return newest, Finding("newest_file", "pass", sentence)
 
 
 def remove_date(name: str) -> str:
@@ -51,20 +51,20 @@ def _find_fitting_files(pattern: str) -> list[tuple[datetime, Path]]:
     if not {"Y", "y", "G"} & set(fields):
         raise InputError(f"{pattern} holds no year (%Y), so it can't be told which file is the newest.")
     expression, stars = _make_expression(pattern)
-    found = [(re.fullmatch(expression, file), Path(file)) for file in glob.glob(stars)]
-    times = [(_parse_time(fields, match), file) for match, file in found if match and file.is_file()]
-    return [(when, file) for when, file in times if when is not None]
+    matches = [(re.fullmatch(expression, file), Path(file)) for file in glob.glob(stars)]
+    times = [(_parse_time(fields, match), file) for match, file in matches if match and file.is_file()]
+    return [(time, file) for time, file in times if time is not None]
 
 
 def _make_expression(pattern: str) -> tuple[str, str]:
     """The pattern as a regular expression, in which a field that comes again is the same, and as a glob."""
-    expression, stars, seen = "", "", set[str]()
+    expression, stars, names = "", "", set[str]()
     for part in re.split(r"(%.)", pattern, flags=re.S):
         name = part[1:] if part.startswith("%") else ""
         if name in FIELDS:
-            expression += f"(?P={name})" if name in seen else f"(?P<{name}>{FIELDS[name]})"
+            expression += f"(?P={name})" if name in names else f"(?P<{name}>{FIELDS[name]})"
             stars += "*"
-            seen.add(name)
+            names.add(name)
         else:
             literal = "%" if part == "%%" else part
             expression += re.escape(literal)
@@ -90,8 +90,8 @@ def _explain_no_file(pattern: Path, later: list[Path], today: date) -> str:
     folder = next(p for p in pattern.parents if not has_date_field(p))
     if not folder.is_dir():
         return f"No file fits {pattern}: there is no folder {folder}."
-    wanted = today.strftime(pattern.relative_to(folder).parts[0])
+    name = today.strftime(pattern.relative_to(folder).parts[0])
     names = sorted(p.name for p in folder.iterdir())
-    near = difflib.get_close_matches(wanted, names, 3, 0.5) or names
-    held = f" The folder {folder} holds {join_names(near)}." if near else f" The folder {folder} is empty."
-    return f"No file fits {pattern}, which today would be {today.strftime(str(pattern))}.{held}"
+    near = difflib.get_close_matches(name, names, 3, 0.5) or names
+    contents = f" The folder {folder} holds {join_names(near)}." if near else f" The folder {folder} is empty."
+    return f"No file fits {pattern}, which today would be {today.strftime(str(pattern))}.{contents}"

@@ -51,22 +51,21 @@ BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.
 
 def locate_file(path: str | Path) -> Path:
     """The path of a file that is there; stops with the nearest names where it is not."""
-    found = Path(path).expanduser()
+    file = Path(path).expanduser()
     try:
-        if found.is_dir():
-            inside = sorted(p.name for p in found.iterdir() if p.is_file())
+        if file.is_dir():
+            names = sorted(p.name for p in file.iterdir() if p.is_file())
             raise InputError(
-                f"{found} is a folder; give one file. "
-                + (f"It holds {join_names(inside)}." if inside else "It is empty.")
+                f"{file} is a folder; give one file. " + (f"It holds {join_names(names)}." if names else "It is empty.")
             )
-        if found.is_symlink() and not found.exists():
-            raise InputError(f"The link {found} leads to {found.readlink()}, which is not there.")
-        if not found.exists():
-            raise InputError(f"No file {found}.{_suggest_neighbours(found)}")
-        _refuse_endless(found)
+        if file.is_symlink() and not file.exists():
+            raise InputError(f"The link {file} leads to {file.readlink()}, which is not there.")
+        if not file.exists():
+            raise InputError(f"No file {file}.{_suggest_neighbours(file)}")
+        _refuse_endless(file)
     except OSError as error:
-        raise InputError(f"{shorten(found, 200)} can't be read: {error.strerror or error}.") from error
-    return found
+        raise InputError(f"{shorten(file, 200)} can't be read: {error.strerror or error}.") from error
+    return file
 
 
 def _refuse_endless(path: Path) -> None:
@@ -91,9 +90,9 @@ def _suggest_neighbours(path: Path) -> str:
 
 def refuse_foreign(data: bytes, path: Path) -> None:
     """Stops where the bytes, or the first of them, are no table."""
-    for start, what in FOREIGN.items():
+    for start, content in FOREIGN.items():
         if data.startswith(start):
-            raise InputError(f"{path} is {what}.")
+            raise InputError(f"{path} is {content}.")
     if data.startswith(ZIP):
         raise InputError(f"{path} is an Excel workbook; save the sheet as csv.")
     if inner := _match_compression(data):
@@ -111,7 +110,7 @@ def detect_compression(path: Path) -> str | None:
 
 
 def _match_compression(start: bytes) -> str | None:
-    return next((kind for first, kind in COMPRESSED.items() if start.startswith(first)), None)
+    return next((kind for signature, kind in COMPRESSED.items() if start.startswith(signature)), None)
 
 
 def read_pieces(path: Path, size: int) -> Iterator[bytes]:
@@ -137,8 +136,8 @@ def is_parquet(path: Path) -> bool:
 
 def read_file_state(path: Path) -> tuple[int, ...]:
     """What is another where somebody has written to the file."""
-    now = path.stat()
-    return now.st_ino, now.st_size, now.st_mtime_ns
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def refuse_changed(path: Path, before: tuple[int, ...]) -> None:
@@ -183,6 +182,6 @@ def _find_member(archive: zipfile.ZipFile, path: Path) -> str | None:
 def refuse_markup(text: str, path: Path) -> None:
     """Stops where the text is html, xml, json, ... in place of csv."""
     start = text[:4000].lstrip().lower()
-    for pattern, what in TEXTUAL:
+    for pattern, content in TEXTUAL:
         if re.match(pattern, start):
-            raise InputError(f"{path} is {what}.")
+            raise InputError(f"{path} is {content}.")

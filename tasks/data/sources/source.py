@@ -58,14 +58,14 @@ def load_raw_table(
     where it is larger than there is `room` for (None: all memory that is free). `now` is what dates in the path and in
     `bound` are counted from."""
     raw = _load_data(data, query, bound or {}, now or datetime.now().astimezone(), room or measure_room())
-    frame, renamed, said = raw.frame.reset_index(drop=True), {}, []
+    frame, renamed, findings = raw.frame.reset_index(drop=True), {}, []
     if raw.format != "sklearn":
-        names, renamed, said = clean_names(list(frame.columns))
+        names, renamed, findings = clean_names(list(frame.columns))
         frame = frame.set_axis(pd.Index(names, dtype=object), axis=1)
     if raw.format == "csv":
         frame, strays = drop_stray_rows(frame, renamed)
-        said += strays
-    return replace(raw, frame=frame, renamed=renamed, findings=(*raw.findings, *said))
+        findings += strays
+    return replace(raw, frame=frame, renamed=renamed, findings=(*raw.findings, *findings))
 
 
 def fetch_data(
@@ -89,8 +89,8 @@ def fetch_data(
 
 def _refuse_query(data: object, query: str | None, bound: Mapping[str, str]) -> None:
     if query or bound:
-        what = shorten(data, 80) if isinstance(data, (str, Path)) else f"a {type(data).__name__}"
-        raise InputError(f"A query and its values go with a database address; the data is {what}.")
+        data_name = shorten(data, 80) if isinstance(data, (str, Path)) else f"a {type(data).__name__}"
+        raise InputError(f"A query and its values go with a database address; the data is {data_name}.")
 
 
 def _load_data(data: object, query: str | None, bound: Mapping[str, str], now: datetime, room: MemoryRoom) -> RawTable:
@@ -106,10 +106,10 @@ def _load_data(data: object, query: str | None, bound: Mapping[str, str], now: d
     if isinstance(data, str) and data.startswith("sklearn:"):
         return _load_sklearn(data.removeprefix("sklearn:"))
     if isinstance(data, (str, Path)):
-        path, said = resolve_path(data, now.date())
+        path, finding = resolve_path(data, now.date())
         raw = _read_file(locate_file(path), room)
         name = _find_stem(remove_date(Path(data).name))
-        return replace(raw, name=name, findings=(said, *raw.findings)) if said else raw
+        return replace(raw, name=name, findings=(finding, *raw.findings)) if finding else raw
     raise InputError(f"Data is a path, a database address, sklearn:NAME or a DataFrame, not a {type(data).__name__}.")
 
 
@@ -117,12 +117,12 @@ def _read_file(path: Path, room: MemoryRoom) -> RawTable:
     raw = _read_parquet(path, room) if is_parquet(path) else _read_text(path, room)
     unlike = raw.format == "parquet" and path.suffix.lower() in (".csv", ".tsv", ".txt")
     unlike |= raw.format == "csv" and path.suffix.lower() in (".parquet", ".pq")
-    said = (
+    findings = (
         (Finding("format", "warn", f"{path.name} holds {raw.format} in spite of its name, and was read so."),)
         if unlike
         else ()
     )
-    return replace(raw, name=_find_stem(path.name), findings=(*said, *raw.findings))
+    return replace(raw, name=_find_stem(path.name), findings=(*findings, *raw.findings))
 
 
 def _find_stem(name: str) -> str:
@@ -135,20 +135,20 @@ def _read_text(path: Path, room: MemoryRoom) -> RawTable:
     if path.suffix.lower() in (".parquet", ".pq") and b"\0" in next(read_pieces(path, 4000)):
         raise InputError(f"{path} is not a parquet file: it does not begin with PAR1; copy or write it again.")
     text = inspect_text(path, room)
-    form, coded = text.layout, text.coded
+    layout, coded = text.layout, text.coded
     tables = list(text.tables())
-    keys = [str(i) for i in range(len(form.names))]
+    keys = [str(i) for i in range(len(layout.names))]
     # One block per column is what Arrow has; names come later, since here they may stand twice.
-    whole = pa.concat_tables(tables) if tables else pa.table({key: pa.array([], pa.string()) for key in keys})
-    findings = (*((coded.said,) if coded.said else ()), *form.findings)
-    if whole.num_columns > len(keys):
-        said = f"{path.name}: each line ends in a separator; the empty last column was left out."
-        findings, whole = (*findings, Finding("header", "pass", said)), whole.select(keys)
+    table = pa.concat_tables(tables) if tables else pa.table({key: pa.array([], pa.string()) for key in keys})
+    findings = (*((coded.said,) if coded.said else ()), *layout.findings)
+    if table.num_columns > len(keys):
+        sentence = f"{path.name}: each line ends in a separator; the empty last column was left out."
+        findings, table = (*findings, Finding("header", "pass", sentence)), table.select(keys)
     del tables
-    frame = whole.to_pandas(self_destruct=True, split_blocks=True)
+    frame = table.to_pandas(self_destruct=True, split_blocks=True)
     memory.give_back(len(frame))
-    frame.columns = pd.Index(form.names, dtype=object)
-    return RawTable(frame, str(path), path.stem, "csv", coded.name, form.dialect.separator, findings=findings)
+    frame.columns = pd.Index(layout.names, dtype=object)
+    return RawTable(frame, str(path), path.stem, "csv", coded.name, layout.dialect.separator, findings=findings)
 
 
 def _read_parquet(path: Path, room: MemoryRoom) -> RawTable:
@@ -186,11 +186,11 @@ def _to_series(column: pa.ChunkedArray) -> pd.Series:
 def _to_plain_types(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with Arrow's and sparse columns in pandas' own types."""
     columns = [_to_plain_type(frame.iloc[:, i]) for i in range(frame.shape[1])]
-    if all(new is None for new in columns):
+    if all(column is None for column in columns):
         return frame
-    kept = [frame.iloc[:, i] if new is None else new for i, new in enumerate(columns)]
-    whole = pd.concat([c.reset_index(drop=True) for c in kept], axis=1)
-    return whole.set_axis(frame.columns, axis=1)
+    series = [frame.iloc[:, i] if column is None else column for i, column in enumerate(columns)]
+    result = pd.concat([c.reset_index(drop=True) for c in series], axis=1)
+    return result.set_axis(frame.columns, axis=1)
 
 
 def _to_plain_type(column: pd.Series) -> pd.Series | None:
@@ -218,12 +218,12 @@ def _load_sklearn(name: str) -> RawTable:
 
     bunch = getattr(datasets, f"load_{name}")(as_frame=True)
     frame, target = bunch.data, bunch.target
-    said: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()
     if isinstance(target, pd.DataFrame):
-        said = (
+        findings = (
             Finding("target_column", "pass", f"Of the targets {join_names(target.columns)} the first is predicted."),
         )
         target = target.iloc[:, 0]
     if name in ("breast_cancer", "wine", "iris"):
         target = pd.Series(np.asarray(bunch.target_names, dtype=object)[target.to_numpy()], dtype="str")
-    return RawTable(frame.assign(target=target.to_numpy()), f"sklearn:{name}", name, "sklearn", findings=said)
+    return RawTable(frame.assign(target=target.to_numpy()), f"sklearn:{name}", name, "sklearn", findings=findings)

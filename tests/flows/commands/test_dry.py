@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from flows.commands.dry import planned
 from models.config import Run
 from tasks.run.folder import Workdir
 from tasks.run.journal import Journal
-from tasks.run.ledger import Ledger
-from tasks.session import Session
+from tasks.tracking.seal_book import SealBook
 
 
 class Unheard(Journal):
@@ -32,9 +30,9 @@ def test_a_dry_run_has_the_seal_that_a_run_has_kept(address, tmp_path, monkeypat
     drawn = planned(run)["sealed"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with Unheard(tmp_path / "work", "t", start=False) as journal:
-        session = Session(run, "t", Workdir(tmp_path / "work"), Ledger(None, time.time()), journal)
+        seals = SealBook("t", Workdir(tmp_path / "work"), journal)
         half = {"kind": "random", "columns": ("a", "b"), "fraction": 0.5, "salt": 3, "cut": None}
-        session.keep_seal({**half, "share": None, "target": "binary:a,b"})
+        seals.write({**half, "share": None, "target": "binary:a,b"})
     assert planned(run)["sealed"] > 2 * drawn > 0
 
 

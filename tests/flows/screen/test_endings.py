@@ -37,9 +37,9 @@ from models.config import Run
 from tasks.run import ledger
 
 def hangs(how: str) -> None:
-    session = begin.now()[0]
-    session.own(flow_run=str(FlowRunContext.get().flow_run.id))
-    session.ledger.limit = 0.0
+    context = begin.now().context
+    context.write_state(flow_run=str(FlowRunContext.get().flow_run.id))
+    context.ledger.limit = 0.0
     time.sleep(600)
 
 ledger.command_started()
@@ -102,9 +102,10 @@ from types import SimpleNamespace
 from flows.server import begin
 from tasks.run import ledger
 ledger.command_started()
-session = SimpleNamespace(ledger=ledger.Ledger(1.0, time.time() - 60), recorded=(), deliverable=True)
-session.overtime, session.own, session.workdir = OVERTIME, print, SimpleNamespace(read_json=lambda name: None)
-with begin._held_to_time(session, None):
+context = SimpleNamespace(ledger=ledger.Ledger(1.0, time.time() - 60), is_resumed_with_records=False)
+context.overtime, context.write_state = lambda: OVERTIME, print
+context.folder = SimpleNamespace(read_json=lambda name: None)
+with begin._held_to_time(context, None):
     time.sleep(2)
 """
 
@@ -122,7 +123,7 @@ from flows.server import begin, prefect_server
 from tasks.run import ledger
 from tasks.run.folder import Workdir
 
-def own(state):
+def write_state(state):
     if sys.argv[1] == "a full disk":
         raise OSError(28, "No space left on device")
 
@@ -130,12 +131,12 @@ ledger.command_started()
 begin._PATIENCE = 0.5
 if sys.argv[1] == "a dead server":
     Workdir(Path()).write_json("run.json", {"flow_run": "begun there"})
-session = SimpleNamespace(
-    ledger=ledger.Ledger(1.0, time.time() - 60), recorded=(), deliverable=False, overtime=4.0, own=own,
-    workdir=Workdir(Path()),
+context = SimpleNamespace(
+    ledger=ledger.Ledger(1.0, time.time() - 60), is_resumed_with_records=False, overtime=lambda: None,
+    write_state=write_state, folder=Workdir(Path()),
 )
 dead = prefect_server.Handle("http://127.0.0.1:9/api", home=Path("prefect"), pid=os.getpid())
-with begin._held_to_time(session, dead):
+with begin._held_to_time(context, dead):
     time.sleep(60)
 """
 

@@ -14,7 +14,7 @@ from flows.screen.live import line, showing
 from models.data.table import Finding
 from models.outcome import EvaluationPlan, FamilyOutcome, Interval, Report, ReportWarning, to_json_value
 from tasks.run import events as progress
-from tasks.run.events import Planned, Said, Saw, Stage, Tried
+from tasks.run.events import Began, Planned, Said, Saw, Tried
 
 WEIRD = "Über 50k? - größer/кто 目标 [red]x[/red] [/] \x1b[31m\n\u202e"
 FOLDS = tuple("12345")
@@ -57,12 +57,12 @@ def widths(shown):
 
 
 STORY = (
-    Stage("read", WEIRD),
-    Stage("check"),
+    Began("read", WEIRD),
+    Began("check"),
     Saw(Finding("rows", "pass", "Enough.")),
     *(Saw(Finding(f"c{k}", "warn", f"{WEIRD} {k} " + "long " * 50)) for k in range(6)),
     planned(),
-    Stage("tune"),
+    Began("tune"),
     tried("linear", "1", 0.8),
     tried("linear", "1", 0.9),
     tried("linear", "2", 0.7),
@@ -106,7 +106,7 @@ def test_the_leader_has_scores_in_the_most_folds_and_the_better_mean():
 
 
 def test_a_count_of_trials_tells_what_is_left():
-    made = board(planned(trials=2), Stage("tune"), *[tried("linear", f, 0.5) for f in FOLDS], budget=None)
+    made = board(planned(trials=2), Began("tune"), *[tried("linear", f, 0.5) for f in FOLDS], budget=None)
     assert made.done(20.0) == (0.25, 30.0)  # 5 of 20 trials in the 10 s since tuning began
 
 
@@ -137,7 +137,7 @@ def test_a_line_tells_how_far_it_is_now_and_then(monkeypatch):
     monkeypatch.setattr("flows.screen.live.LINE_EVERY", 0.0)
     console = Console(width=80, file=io.StringIO())
     with showing(time.time(), 60.0, console=console):
-        for event in (planned(), Stage("tune"), tried("linear", "1", 0.5)):
+        for event in (planned(), Began("tune"), tried("linear", "1", 0.5)):
             progress.emit(event)
     assert "tune, 1 trials, best linear 0.5000, 1:00 left" in console.file.getvalue()
 
@@ -145,7 +145,7 @@ def test_a_line_tells_how_far_it_is_now_and_then(monkeypatch):
 def test_quiet_is_quiet():
     console = Console(file=io.StringIO())
     with showing(time.time(), 60.0, quiet=True, console=console):
-        progress.emit(Stage("read"))
+        progress.emit(Began("read"))
     assert console.file.getvalue() == ""
 
 
@@ -220,7 +220,7 @@ def test_the_time_is_on_the_screen_whatever_its_height(height):
 
 @pytest.mark.parametrize("stage", ["conclude", "register"])
 def test_a_stage_without_trials_shows_that_time_goes_by(stage):
-    made = board(*STORY, Stage(stage))
+    made = board(*STORY, Began(stage))
     assert f"● {stage} 35 s" in text(drawn(made, 80, 24, 45.0))
     assert f"● {stage} 36 s" in text(drawn(made, 80, 24, 46.0))
 

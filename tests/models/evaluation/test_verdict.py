@@ -153,8 +153,9 @@ def test_no_artifact_of_prefects_page_holds_nan(value: float, monkeypatch: pytes
     monkeypatch.setattr(artifacts, "_kept", lambda create, key, **what: shown.append(what))
     monkeypatch.setattr(artifacts, "_in_mlflow", lambda report: "")
     family = FamilyOutcome("svm", Interval(value, value, value), value, 3, 1.0, weight=1.0)
-    session = SimpleNamespace(metric=SimpleNamespace(name="roc_auc"), name="m")
-    artifacts.leaderboard(session, SimpleNamespace(families=(family,)))  # type: ignore[arg-type]
+    metric, context = SimpleNamespace(name="roc_auc"), SimpleNamespace(name="m")
+    evaluation = SimpleNamespace(metric=metric, context=context, families=(family,))
+    artifacts.leaderboard(evaluation)  # type: ignore[arg-type]
     artifacts.verdict(made(estimate=family.estimate, test=family.estimate, agreement=value, families=(family,)))
     assert len(shown) == 2
     assert not NAN.search(repr([{**one, "description": ""} for one in shown]))
@@ -211,9 +212,9 @@ def test_no_metric_and_no_description_of_a_version_holds_nan(value: float) -> No
     record = Record("run", "pipeline", metrics={"bad": value, "good": 1.0}, series={"s": (1.0, value, 2.0)})
     kept = entry(record, "r", None)
     assert kept.metrics == {"good": [1.0], "s": [1.0, 2.0]}
-    session = SimpleNamespace(metric=SimpleNamespace(name="roc_auc"))
     score = Interval(value, value, value, Basis(0, 0, 0))
-    told = of_version(session, SimpleNamespace(estimate=score, test=score))  # type: ignore[arg-type]
+    evaluation = SimpleNamespace(metric=SimpleNamespace(name="roc_auc"), estimate=score, test=score)
+    told = of_version(evaluation)  # type: ignore[arg-type]
     assert not NAN.search(told)
 
 

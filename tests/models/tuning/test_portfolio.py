@@ -41,7 +41,7 @@ POOR = LearnedConfiguration({"learning_rate": 0.05}, {"near": 0.95, "far": 0.95}
 @pytest.fixture
 def taught(monkeypatch):
     known = Portfolio(TABLES, {"lightgbm": (DEFAULT, POOR, QUICK, SLOW)})
-    monkeypatch.setattr(models.tuning.portfolio, "portfolio", lambda: known)
+    monkeypatch.setattr(models.tuning.portfolio, "load_portfolio", lambda: known)
 
 
 def view(shape: Shape = SHAPE, ranges: dict[str, Range] | None = None, name: str = "lightgbm") -> View:

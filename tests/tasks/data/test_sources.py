@@ -110,8 +110,8 @@ def test_a_resumed_run_counts_dates_from_when_it_began(tmp_path: Path) -> None:
     put(tmp_path, "sales-2026-03-10.csv", "sales-2026-03-20.csv")
     run = Run(data=str(tmp_path / "sales-%Y-%m-%d.csv"), target="y")
     Workdir(tmp_path / "run").write_json("run.json", {"begun": NOW.timestamp()})
-    session = begun(run, tmp_path / "run", pool=NoPool)
-    assert session.table.reading.source == str(tmp_path / "sales-2026-03-10.csv")
+    sealed = begun(run, tmp_path / "run", pool=NoPool)
+    assert sealed.table.reading.source == str(tmp_path / "sales-2026-03-10.csv")
 
 
 class NoPool:

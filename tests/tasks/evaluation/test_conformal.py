@@ -35,7 +35,6 @@ from tasks.run.folder import Workdir
 from tasks.run.ledger import Ledger
 from tasks.scoring.intervals import asked
 from tasks.scoring.score import score
-from tasks.session import Session
 from tests.sessions import Local, tuned
 from tests.versions import Direct
 
@@ -45,16 +44,15 @@ class Trained:
     """A version from a whole run."""
 
     name: str
-    session: Session
-    concluded: Concluded
+    evaluation: Concluded
     report: Report
     address: str
 
     def scored(self, *levels: float, data: pd.DataFrame | None = None, **more: Any) -> pd.DataFrame:
         """What `nestor score` writes of the sealed rows."""
-        assert self.session.sealed is not None
-        rows = self.session.sealed.features if data is None else data
-        out = self.session.workdir.path / "scored.parquet"
+        assert self.evaluation.sealed_rows is not None
+        rows = self.evaluation.sealed_rows.features if data is None else data
+        out = self.evaluation.context.folder.path / "scored.parquet"
         score(Score(model=self.name, data=rows, out=str(out), intervals=levels, **more), self.address)
         return pd.read_parquet(out)
 
@@ -98,20 +96,18 @@ def trained(store: Path, name: str, data: pd.DataFrame, split: dict[str, Any] | 
     search = {"trials": 2, "families": ("constant", "linear")}
     settings = Run(data=data, target="target", search=search, split={"outer": 3, "inner": 2, **(split or {})}, **run)
     journal = Told(folder, name, address, start=False)
-    session = Local(settings, name, Workdir(folder), Ledger(None, time.time()), journal)
-    session.made = AtOnce
+    context = Local(settings, name, Workdir(folder), Ledger(None, time.time()), journal)
+    context.made = AtOnce
     worker.peak._process = psutil.Process()
     try:
-        session.own()
-        load_and_seal.take_in(session)
-        load_and_seal.seal(session)
-        shortlist(session)
-        concluded = concluding.conclude(tuned(session))
-        session.record("run", "pipeline")
-        report = publish(session, concluded)
+        context.write_state()
+        sealed = load_and_seal.seal(load_and_seal.take_in(context))
+        evaluation = concluding.conclude(tuned(shortlist(sealed)))
+        context.record("run", "pipeline")
+        report = publish(evaluation)
     finally:
-        session.close()
-    return Trained(name, session, concluded, report, address)
+        context.close()
+    return Trained(name, evaluation, report, address)
 
 
 @pytest.fixture(scope="module")
@@ -148,19 +144,19 @@ def hard_wine() -> pd.DataFrame:
 def test_each_folds_members_are_those_that_were_judged(sugar, wine, odd):
     """What the version's file says of members, applied to the judged rows, is what was scored to make the file."""
     assert isinstance(odd.loaded().model, FixedThresholdClassifier)
-    assert all(one.finish.calibration for one in odd.concluded.chosen.values())
+    assert all(one.finish.calibration for one in odd.evaluation.chosen.values())
     for one in (sugar, wine, odd):
         loaded = one.loaded()
         kept = loaded.conformal
         assert kept is not None
-        assert (kept.method, kept.rows) == ("cv+", one.session.work.rows)
-        work = one.session.work
+        assert (kept.method, kept.rows) == ("cv+", one.evaluation.work_rows.rows)
+        work = one.evaluation.work_rows
         ask = "predict_proba" if work.classes else "predict"
         each = np.array([getattr(m, ask)(work.features) for m in vote(loaded.model).estimators_])
         for fold, said, (name, (target, judged, _)) in zip(
-            kept.folds, kept.by_fold(each), one.concluded.outer, strict=True
+            kept.folds, kept.by_fold(each), one.evaluation.outer, strict=True
         ):
-            rows = one.session.folds[name].judge
+            rows = one.evaluation.folds[name].judge
             assert np.allclose(said[rows], judged)
             own = np.abs(target - judged) if not work.classes else 1 - judged[np.arange(len(rows)), target]
             assert fold.fold == name
@@ -170,7 +166,7 @@ def test_each_folds_members_are_those_that_were_judged(sugar, wine, odd):
 
 
 def test_scoring_the_sealed_rows_covers_what_the_report_says(sugar):
-    found, target = sugar.scored(0.8, 0.9, 0.95), sugar.session.sealed.target
+    found, target = sugar.scored(0.8, 0.9, 0.95), sugar.evaluation.sealed_rows.target
     assert list(found) == [
         "prediction", "low_80", "high_80", "low_90", "high_90", "low_95", "high_95", "model_version",
     ]  # fmt: skip
@@ -186,7 +182,7 @@ def test_scoring_the_sealed_rows_covers_what_the_report_says(sugar):
 @pytest.mark.parametrize("which", ["wine", "odd"])
 def test_sets_of_the_sealed_rows_cover_what_the_report_says(which, request):
     one = request.getfixturevalue(which)
-    found, sealed = one.scored(0.8, 0.95), one.session.sealed
+    found, sealed = one.scored(0.8, 0.95), one.evaluation.sealed_rows
     assert list(found)[-3:] == ["set_80", "set_95", "model_version"]
     truth = np.array(sealed.classes)[sealed.target]
     for said in one.report.coverage:
@@ -212,7 +208,7 @@ def test_predictions_are_the_same_with_and_without(which, request):
 
 def test_a_csv_holds_them_too_and_no_rows_do(sugar, tmp_path):
     out = tmp_path / "out.csv"
-    rows = sugar.session.sealed.features
+    rows = sugar.evaluation.sealed_rows.features
     score(Score(model="sugar", data=rows.head(3), out=str(out), intervals="0.5,0.99", keep="age"), sugar.address)
     assert list(pd.read_csv(out)) == [
         "age", "prediction", "low_50", "high_50", "low_99", "high_99", "model_version",
@@ -224,12 +220,12 @@ def test_a_csv_holds_them_too_and_no_rows_do(sugar, tmp_path):
 def test_what_can_not_be_is_said_before_a_row_is_read(sugar, tmp_path):
     with pytest.raises(InputError, match=r"of level 0\.999 needs scores of 999 rows; .* judged 3\d\d: .* is 0\.99\d\d"):
         sugar.scored(0.9, 0.999)
-    taken = sugar.session.sealed.features.assign(low_90=1)
+    taken = sugar.evaluation.sealed_rows.features.assign(low_90=1)
     with pytest.raises(InputError, match="The output has a column 'low_90' of its own"):
         sugar.scored(0.9, data=taken, keep=("low_90",))
-    session_less = sugar.loaded()
+    loaded = sugar.loaded()
     with pytest.raises(InputError, match=r"sugar/1 keeps no scores to make intervals of: .* without outer folds"):
-        asked([0.9], None, session_less.label)
+        asked([0.9], None, loaded.label)
 
 
 def test_the_report_tells_of_coverage_everywhere(sugar, wine):
@@ -238,7 +234,7 @@ def test_the_report_tells_of_coverage_everywhere(sugar, wine):
     assert Report.from_json(json.loads(json.dumps(sugar.report.as_json()))).coverage == sugar.report.coverage
     assert sugar.report.coverage_sentence.startswith("Prediction intervals asked to cover 80 % of rows covered ")
     assert wine.report.coverage_sentence.startswith("Prediction sets asked to cover 80 % of rows covered ")
-    page = (sugar.session.workdir.path / "artifacts" / "report.html").read_text("utf-8")
+    page = (sugar.evaluation.context.folder.path / "artifacts" / "report.html").read_text("utf-8")
     assert sugar.report.coverage_sentence in page
     from rich.console import Console
 
@@ -255,20 +251,20 @@ def test_a_refitted_model_says_that_it_is_one(store):
     one = trained(store, "days", frame.assign(day=days), split={"time": "day"})
     kept = one.loaded().conformal
     assert (kept.method, len(kept.folds)) == ("refit", 1)
-    found = one.scored(0.9, data=one.session.sealed.features)
+    found = one.scored(0.9, data=one.evaluation.sealed_rows.features)
     width = found["high_90"] - found["low_90"]
     assert np.allclose(width, width.iloc[0])
     assert np.allclose(found["prediction"], (found["high_90"] + found["low_90"]) / 2)
     assert len(one.report.coverage) == 3
 
 
-def test_folds_whose_members_lack_a_class_and_are_not_delivered_count_for_nothing(wine, monkeypatch):
-    session, concluded = wine.session, wine.concluded
-    lacks = session.folds["2"].train[0]
-    fewer = replace(session.folds["2"], train=np.array([lacks]))
-    monkeypatch.setitem(session.folds, "2", fewer)
-    kept = conformal.scores(session, concluded.chosen, concluded.outer)
-    assert [f.fold for f in kept.folds] == [k for k, _ in concluded.outer if k != "2"]
+def test_folds_whose_members_lack_a_class_and_are_not_delivered_count_for_nothing(wine):
+    evaluation = wine.evaluation
+    lacks = evaluation.folds["2"].train[0]
+    fewer = replace(evaluation.folds["2"], train=np.array([lacks]))
+    plan = replace(evaluation, folds={**evaluation.folds, "2": fewer})
+    kept = conformal.scores(plan, evaluation.chosen, evaluation.outer)
+    assert [f.fold for f in kept.folds] == [k for k, _ in evaluation.outer if k != "2"]
 
 
 PAGE = (Path(__file__).parents[3] / "docs" / "consume.md").read_text("utf-8")
@@ -278,7 +274,7 @@ def test_the_lines_of_the_docs_make_the_same_without_this_project(sugar, wine, o
     names: dict[str, Any] = {}
     exec(re.findall(r"<!-- tested: between -->\n```python\n(.*?)```", PAGE, re.S)[0], names)
     for one in (sugar, wine, odd):
-        loaded, found, rows = one.loaded(), one.scored(0.8, 0.95), one.session.sealed.features
+        loaded, found, rows = one.loaded(), one.scored(0.8, 0.95), one.evaluation.sealed_rows.features
         kept = json.loads(json.dumps(loaded.conformal.as_json()))
         for level in (0.8, 0.95):
             if one is sugar:

@@ -20,17 +20,16 @@ from tests.sessions import begun, frame, run_over, tuned
 
 
 def ended(path, task="binary", **settings):
-    """A run to its end over the table without dates and text; session, what was concluded, the model."""
+    """A run to its end over the table without dates and text; its evaluation and the model."""
     data = frame(task=task).drop(columns=["day", "words"])
     search = {"trials": 2, "families": ("constant", "linear")}
-    session = begun(run_over("random", data, search=search, **settings), path)
+    sealed = begun(run_over("random", data, search=search, **settings), path)
     try:
-        shortlist(session)
-        concluded = concluding.conclude(tuned(session))
-        model, _ = delivered(session, concluded)
+        evaluation = concluding.conclude(tuned(shortlist(sealed)))
+        model, _ = delivered(evaluation)
     finally:
-        session.close()
-    return session, concluded, model
+        sealed.context.close()
+    return evaluation, model
 
 
 @pytest.fixture(scope="module")
@@ -50,72 +49,72 @@ def costly(tmp_path_factory):
 
 
 def test_the_delivered_model_says_what_was_tested(moved, tmp_path):
-    session, concluded, model = moved
-    sealed = session.sealed
+    evaluation, model = moved
+    sealed = evaluation.sealed_rows
     file = tmp_path / "model.skops"
     skops.io.dump(model, file)
-    assert set(skops.io.get_untrusted_types(file=file)) <= set(trusted(session))
+    assert set(skops.io.get_untrusted_types(file=file)) <= set(trusted(evaluation))
     loaded = skops.io.load(file, trusted=skops.io.get_untrusted_types(file=file))
     odds = loaded.predict_proba(sealed.features)
-    assert np.abs(odds - concluding.on_sealed(session, concluded.chosen)).max() < 1e-12
+    assert np.abs(odds - concluding.on_sealed(evaluation.context, evaluation.chosen)).max() < 1e-12
     said = loaded.predict(sealed.features)
     assert said.tolist() == labels(loaded, sealed.features, odds).tolist()
-    assert said.tolist() != np.array(session.work.classes)[odds.argmax(axis=1)].tolist(), "no threshold at work"
-    codes = np.searchsorted(session.work.classes, said)
-    assert session.metric.score(sealed.target, codes, sealed.weight) == concluded.test.value
+    assert said.tolist() != np.array(evaluation.work_rows.classes)[odds.argmax(axis=1)].tolist(), "no threshold at work"
+    codes = np.searchsorted(evaluation.work_rows.classes, said)
+    assert evaluation.metric.score(sealed.target, codes, sealed.weight) == evaluation.test.value
 
 
 def test_each_fold_was_judged_as_its_inner_rows_would_have_it(moved):
-    session, concluded, _ = moved
-    finishes = [one.finish for one in concluded.chosen.values()]
+    evaluation, _ = moved
+    finishes = [one.finish for one in evaluation.chosen.values()]
     assert all(one.calibration for one in finishes)
     assert any(one.threshold for one in finishes)
-    outer = [apply_threshold(rows, concluded.chosen[k].finish.threshold) for k, rows in concluded.outer]
-    assert concluded.estimate.value == session.metric.pooled(outer)
-    assert concluded.estimate.value != session.metric.pooled([rows for _, rows in concluded.outer])
-    known = " ".join(session.notes)
+    outer = [apply_threshold(rows, evaluation.chosen[k].finish.threshold) for k, rows in evaluation.outer]
+    assert evaluation.estimate.value == evaluation.metric.pooled(outer)
+    assert evaluation.estimate.value != evaluation.metric.pooled([rows for _, rows in evaluation.outer])
+    known = " ".join(evaluation.context.notes)
     assert "Probabilities are calibrated" in known
-    assert f"The label yes is given from a probability of {concluded.threshold:.3g} on" in known
+    assert f"The label yes is given from a probability of {evaluation.threshold:.3g} on" in known
 
 
 @pytest.mark.parametrize("fold", ["1", "2"])
 def test_what_judges_has_no_part_in_calibration_and_threshold(moved, fold):
-    session, concluded, _ = moved
-    rows = session.folds[fold].judge
-    target = session.work.target.copy()
+    evaluation, _ = moved
+    rows = evaluation.folds[fold].judge
+    target = evaluation.work_rows.target.copy()
     target[rows] = 1 - target[rows]
-    plain = replace(concluded.chosen[fold], finish=PLAIN)
+    plain = replace(evaluation.chosen[fold], finish=PLAIN)
     usual, calibration.LEAST = calibration.LEAST, 50
-    work, session.work = session.work, replace(session.work, target=target)
+    changed = replace(evaluation, work_rows=replace(evaluation.work_rows, target=target))
     try:
-        assert ensemble._finished(session, plain) == concluded.chosen[fold]
+        assert ensemble._finished(changed, plain) == evaluation.chosen[fold]
     finally:
-        session.work, calibration.LEAST = work, usual
+        calibration.LEAST = usual
 
 
 def test_later_rows_are_scored_by_the_same_threshold(moved):
-    session, concluded, _ = moved
-    assert profiled(session, concluded).performance.threshold == concluded.threshold
+    evaluation, _ = moved
+    assert profiled(evaluation).performance.threshold == evaluation.threshold
 
 
 def test_several_labels_are_decided_by_their_costs(costly):
-    session, concluded, model = costly
-    sealed, metric = session.sealed, session.metric
+    evaluation, model = costly
+    sealed, metric = evaluation.sealed_rows, evaluation.metric
     odds = model.predict_proba(sealed.features)
     said = labels(model, sealed.features, odds, metric.costs)
-    codes = np.searchsorted(session.work.classes, said)
-    assert metric.score(sealed.target, codes, sealed.weight) == pytest.approx(concluded.test.value)
+    codes = np.searchsorted(evaluation.work_rows.classes, said)
+    assert metric.score(sealed.target, codes, sealed.weight) == pytest.approx(evaluation.test.value)
     assert said.tolist() != model.predict(sealed.features).tolist(), "the costs change no label"
     expected, rows = odds @ np.array(metric.costs), np.arange(len(odds))
     assert expected[rows, codes].mean() < expected[rows, odds.argmax(axis=1)].mean()
-    assert concluded.beats_constant
+    assert evaluation.beats_constant
 
 
 def test_class_weights_count_in_fits_and_not_in_scores(costly):
-    session, concluded, _ = costly
-    assert session.brief.class_weight == "balanced"
-    (_, (target, odds, weight)), *_ = concluded.outer
-    assert np.array_equal(weight, session.work.weight[session.folds[concluded.outer[0][0]].judge])
+    evaluation, _ = costly
+    assert evaluation.fit_context.class_weight == "balanced"
+    (_, (target, odds, weight)), *_ = evaluation.outer
+    assert np.array_equal(weight, evaluation.work_rows.weight[evaluation.folds[evaluation.outer[0][0]].judge])
     balanced = odds.mean(axis=0)
     shares = np.bincount(target, minlength=3) / len(target)
     assert balanced.std() < shares.std(), "weighed alike, rare classes are expected more often than they come"
@@ -123,7 +122,7 @@ def test_class_weights_count_in_fits_and_not_in_scores(costly):
 
 @pytest.mark.parametrize("run", ["moved", "costly"])
 def test_the_page_shows_the_labels_that_were_judged(run, request):
-    session, concluded, _ = request.getfixturevalue(run)
-    folds = {k: rows for k, rows in concluded.outer}
-    rows = [(folds[k][0], codes, folds[k][2]) for k, codes in concluding.decided(session, concluded)]
-    assert session.metric.pooled(rows) == pytest.approx(concluded.estimate.value)
+    evaluation, _ = request.getfixturevalue(run)
+    folds = {k: rows for k, rows in evaluation.outer}
+    rows = [(folds[k][0], codes, folds[k][2]) for k, codes in concluding.decided(evaluation)]
+    assert evaluation.metric.pooled(rows) == pytest.approx(evaluation.estimate.value)

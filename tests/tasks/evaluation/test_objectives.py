@@ -7,7 +7,7 @@ import io
 import json
 import re
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import joblib
 import numpy as np
@@ -33,9 +33,10 @@ from tasks.reporting.artifacts import trials_table
 from tasks.reporting.publish import _of_objectives
 from tasks.reporting.report import Details, report_html
 from tasks.run import events
-from tasks.session import tried
 from tasks.tuning import selection, tune
+from tasks.tuning.running import RunningStudies
 from tasks.tuning.tune import Store
+from tasks.values import RunPlan, Studies
 from tests import sessions
 from tests.sessions import frame, run_over
 
@@ -58,53 +59,53 @@ def several(tmp_path_factory):
 @pytest.fixture(scope="module")
 def told(several, tmp_path_factory):
     """The outcomes, and the points, with the delivered model in a file."""
-    session, concluded = several
-    model, _ = delivered(session, concluded)
+    evaluation = several
+    model, _ = delivered(evaluation)
     file = tmp_path_factory.mktemp("model") / "model.joblib"
     joblib.dump(model, file)
-    costs = measure.of_file(str(file), str(session.workdir.path))
-    return objectives.outcomes(session, concluded, {"size": costs["size"]}), objectives.points(session, concluded)
+    costs = measure.of_file(str(file), str(evaluation.context.folder.path))
+    return objectives.outcomes(evaluation, {"size": costs["size"]}), objectives.points(evaluation)
 
 
 def test_each_fold_delivers_one_configuration_of_its_front(several):
-    session, concluded = several
-    assert set(concluded.chosen) == {"1", "2", ALL}
-    for fold, chosen in concluded.chosen.items():
+    evaluation = several
+    assert set(evaluation.chosen) == {"1", "2", ALL}
+    for fold, chosen in evaluation.chosen.items():
         (member,) = chosen.members
         assert member.weight == 1
-        one = session.trials[member.family, fold][member.trial]
-        assert session.goal.keeps(one)
-        others = [t for ts in tried(session, fold).values() for t in session.goal.complete(ts)]
-        own = np.array(session.goal.gains(one))
-        gains = [np.array(session.goal.gains(t)) for t in others if session.goal.keeps(t)]
+        one = evaluation.trials[member.family, fold][member.trial]
+        assert evaluation.goal.keeps(one)
+        others = [t for ts in evaluation.of_fold(fold).values() for t in evaluation.goal.complete(ts)]
+        own = np.array(evaluation.goal.gains(one))
+        gains = [np.array(evaluation.goal.gains(t)) for t in others if evaluation.goal.keeps(t)]
         assert not any((g >= own).all() and (g > own).any() for g in gains)
         assert member.family != "constant"
 
 
 def test_every_objective_has_an_estimate_from_rows_that_picked_nothing(several, told):
-    session, concluded = several
+    evaluation = several
     metric, size, gap, accuracy = told[0]
     assert (metric.name, size.name, gap.name, accuracy.name) == ("roc_auc", "size", "gap:colour", "accuracy")
-    assert metric.estimate == concluded.estimate
+    assert metric.estimate == evaluation.estimate
     assert gap.estimate.low <= gap.estimate.value <= gap.estimate.high
     assert 0 <= gap.test.value <= 1
     assert (size.estimate.low, size.test) == (None, None)
     assert (accuracy.limit, size.limit) == (0.4, None)
-    (member,) = concluded.chosen[ALL].members
-    assert size.inner == session.trials[member.family, ALL][member.trial].measures["size"]
+    (member,) = evaluation.chosen[ALL].members
+    assert size.inner == evaluation.trials[member.family, ALL][member.trial].measures["size"]
     scores = []
-    for fold, (target, odds, _) in concluded.outer:
-        weight = session.work.weight[session.folds[fold].judge]
+    for fold, (target, odds, _) in evaluation.outer:
+        weight = evaluation.work_rows.weight[evaluation.folds[fold].judge]
         scores.append(np.sum((odds.argmax(axis=1) == target) * weight) / weight.sum())
-    sizes = [len(session.folds[k].judge) for k, _ in concluded.outer]
+    sizes = [len(evaluation.folds[k].judge) for k, _ in evaluation.outer]
     assert min(sizes) > 0
     assert min(scores) <= accuracy.estimate.value <= max(scores)
 
 
 def test_the_points_are_all_configurations_and_the_front_is_marked(several, told):
-    session, _ = several
+    evaluation = several
     points = told[1]
-    assert len(points) == sum(t.inner is not None for (_, k), ts in session.trials.items() for t in ts if k == ALL)
+    assert len(points) == sum(t.inner is not None for (_, k), ts in evaluation.trials.items() for t in ts if k == ALL)
     strong = [p for p in points if p.front]
     assert [p.front for p in points if p.picked] == [True]
     for one in strong:
@@ -114,13 +115,13 @@ def test_the_points_are_all_configurations_and_the_front_is_marked(several, told
 
 
 def test_the_report_shows_front_and_pick_everywhere(several, told):
-    session, concluded = several
+    evaluation = several
     outcomes, points = told
-    report = report_of(session, concluded, outcomes, points)
+    report = report_of(evaluation, outcomes, points)
     whole = report.as_json()
     assert [one["name"] for one in whole["objectives"]] == ["roc_auc", "size", "gap:colour", "accuracy"]
     assert Report.from_json(json.loads(json.dumps(whole))) == report
-    page = report_html(report, Details(trials_table(session), (), points=points))
+    page = report_html(report, Details(trials_table(evaluation), (), points=points))
     text = re.sub(r"<[^>]+>", " ", page)
     for word in ("Objectives", "The knee of the Pareto front", "equalized odds difference", "picked", "≥ 0.4"):
         assert word in text
@@ -132,33 +133,39 @@ def test_the_report_shows_front_and_pick_everywhere(several, told):
     assert "gap:colour" in console.export_text()
 
 
-def report_of(session, concluded, outcomes, points) -> Report:
+def report_of(evaluation, outcomes, points) -> Report:
     return Report(
-        "model", 1, "run", "binary", "roc_auc", concluded.winner, session.level.how, concluded.estimate, concluded.test,
-        concluded.optimism, concluded.agreement, concluded.families, {}, {}, objectives=outcomes,
-        front=tuple(p for p in points if p.front), pick=session.goal.words,
+        "model", 1, "run", "binary", "roc_auc", evaluation.winner, evaluation.scope.how, evaluation.estimate,
+        evaluation.test, evaluation.optimism, evaluation.agreement, evaluation.families, {}, {}, objectives=outcomes,
+        front=tuple(p for p in points if p.front), pick=evaluation.goal.words,
     )  # fmt: skip
 
 
 def test_the_studies_know_every_objective_and_limit(several):
-    session, _ = several
-    stored = Store(session, "linear", "1")._study.trials
+    evaluation = several
+    stored = Store(evaluation, "linear", "1")._study.trials
     assert all(len(t.values) == 3 for t in stored if t.values)
     assert all(set(t.constraints) == {"accuracy"} for t in stored if t.values)
-    assert all(t.state != "pruned" for ts in session.trials.values() for t in ts)
+    assert all(t.state != "pruned" for ts in evaluation.trials.values() for t in ts)
+
+
+def running_again(studies: Studies) -> RunningStudies:
+    """The studies as they were while they ran."""
+    running = RunningStudies(RunPlan(**{one.name: getattr(studies, one.name) for one in fields(RunPlan)}))
+    running.trials.update({key: list(told) for key, told in studies.trials.items()})
+    return running
 
 
 def test_a_family_is_judged_by_a_configuration_that_could_be_delivered(several, monkeypatch):
     """Guessing is small, and no model: it is neither delivered nor what a family is measured by."""
-    session, concluded = several
     search = Run(data="x", search={"objectives": "size", "pick": "size=1"}).search
-    monkeypatch.setattr(session, "goal", make_goal(session.metric, search))
-    first, second, *_ = session.trials["linear", "1"]
+    first, second, *_ = several.trials["linear", "1"]
     guess = replace(first, scores=(0.5, 0.5), measures={"size": 0.001})
     good = replace(second, scores=(0.9, 0.9), state="complete", measures={"size": 5.0})
-    monkeypatch.setitem(session.trials, ("linear", "1"), [guess, good])
+    trials = {**several.trials, ("linear", "1"): (guess, good)}
+    evaluation = replace(several, goal=make_goal(several.metric, search), trials=trials)
     recorded, asked, marked = {}, set(), []
-    monkeypatch.setattr(session, "record", lambda key, kind, **values: recorded.update({key: values}))
+    monkeypatch.setattr(evaluation.context, "record", lambda key, kind, **values: recorded.update({key: values}))
 
     def refitted(_, name, fold, one, **how):
         asked.add((name, fold, one.number))
@@ -166,12 +173,13 @@ def test_a_family_is_judged_by_a_configuration_that_could_be_delivered(several, 
 
     monkeypatch.setattr(ensemble, "refit", refitted)
     monkeypatch.setattr(events, "emit", marked.append)
-    publish._close_fold(session, concluded, "linear", "1")
-    ensemble._assembled(session)
+    publish._close_fold(evaluation, "linear", "1")
+    ensemble._assembled(evaluation)
+    running = running_again(evaluation)
     for one in (guess, good):
-        tune._report(session, study_of(session, "linear", "1"), one)
-    family = next(f for f in evaluate._families(session, concluded.chosen) if f.name == "linear")
-    rest = [selection.of_family(session, "linear", fold).inner for fold in ("2", ALL)]
+        tune._report(running, study_of(evaluation, "linear", "1"), one)
+    family = next(f for f in evaluate._families(evaluation, evaluation.chosen) if f.name == "linear")
+    rest = [selection.of_family(evaluation, "linear", fold).inner for fold in ("2", ALL)]
     assert recorded["linear/1"]["params"]["best.trial"] == 1
     assert ("linear", "1", 0) not in asked
     assert ("linear", "1", 1) in asked
@@ -180,17 +188,17 @@ def test_a_family_is_judged_by_a_configuration_that_could_be_delivered(several, 
 
 
 def test_a_later_run_learns_what_was_measured(several):
-    session, _ = several
-    studies = studies_of(trials_table(session))
-    assert studies["linear"]["1"][0].measures == session.trials["linear", "1"][0].measures
+    evaluation = several
+    known = studies_of(trials_table(evaluation))
+    assert known["linear"]["1"][0].measures == evaluation.trials["linear", "1"][0].measures
 
 
 def test_size_and_gaps_repeat_to_the_last_digit(several, trained):
-    session, _ = several
+    evaluation = several
     search = {"objectives": ("size", "gap:colour"), "limits": {"accuracy": 0.4}}
-    again, _ = trained(run(1, workers=1, **search))
+    again = trained(run(1, workers=1, **search))
     assert {key: ts[0].measures for key, ts in again.trials.items()} == {
-        key: ts[0].measures for key, ts in session.trials.items()
+        key: ts[0].measures for key, ts in evaluation.trials.items()
     }
 
 
@@ -201,13 +209,13 @@ LIMIT = 0.12
 
 
 def test_members_keep_the_limits_together_and_as_delivered(trained):
-    session, concluded = trained(run(families=FORESTS, limits={"size": LIMIT}))
-    free = Sizes(session)
-    for fold, chosen in concluded.chosen.items():
+    evaluation = trained(run(families=FORESTS, limits={"size": LIMIT}))
+    free = Sizes(evaluation)
+    for fold, chosen in evaluation.chosen.items():
         assert sum(free.of(m.family, fold, m.trial) for m in chosen.members) <= LIMIT
-    model, _ = delivered(session, concluded)
+    model, _ = delivered(evaluation)
     assert measure.megabytes(model) <= LIMIT * 1.1  # the vote around them is a few kilobytes
-    heavy = [t for (_, k), ts in session.trials.items() for t in ts if t.inner is not None and k == ALL]
+    heavy = [t for (_, k), ts in evaluation.trials.items() for t in ts if t.inner is not None and k == ALL]
     assert any(t.measures["size"] > LIMIT for t in heavy)
 
 
@@ -216,32 +224,31 @@ def test_limits_are_kept_as_decisions_are_judged(tmp_path):
     data = frame(480).drop(columns=["day", "words"])
     search = {"trials": 1, "families": ("constant", "linear"), "limits": {"parity:colour": 1.0}}
     settings = run_over(data=data, search=search, metric="f1", budget={"workers": 2})
-    session, concluded = sessions.trained(settings, tmp_path)
-    loose = session.goal
+    evaluation = sessions.trained(settings, tmp_path)
+    loose = evaluation.goal
     (parity,) = loose.measured
     broken = 0
-    for fold, chosen in concluded.chosen.items():
-        odds = [said for _, said, _ in ensemble._inner_rows(session, chosen)]
-        free = ensemble._finished(session, replace(chosen, finish=PLAIN))
-        plain, moved = (parity_of(session, fold, odds, at) for at in (0.5, free.finish.threshold or 0.5))
+    for fold, chosen in evaluation.chosen.items():
+        odds = [said for _, said, _ in ensemble._inner_rows(evaluation, chosen)]
+        free = ensemble._finished(evaluation, replace(chosen, finish=PLAIN))
+        plain, moved = (parity_of(evaluation, fold, odds, at) for at in (0.5, free.finish.threshold or 0.5))
         assert free.values == {"parity:colour": pytest.approx(moved)}
         if moved > plain:
             broken += 1
-            session.goal = replace(loose, limits=(Limit(parity, (plain + moved) / 2),))
-            held = ensemble._finished(session, replace(chosen, finish=PLAIN))
+            strict = replace(evaluation, goal=replace(loose, limits=(Limit(parity, (plain + moved) / 2),)))
+            held = ensemble._finished(strict, replace(chosen, finish=PLAIN))
             assert (held.finish.threshold, held.held) == (None, True)
             assert held.values == {"parity:colour": pytest.approx(plain)}
-            session.goal = loose
-    shown = np.mean([chosen.values["parity:colour"] for chosen in concluded.chosen.values()])
-    assert objectives.outcomes(session, concluded, {})[1].inner == pytest.approx(shown)
+    shown = np.mean([chosen.values["parity:colour"] for chosen in evaluation.chosen.values()])
+    assert objectives.outcomes(evaluation, {})[1].inner == pytest.approx(shown)
     assert broken, "no threshold that widens the gap: this shows nothing"
 
 
-def parity_of(session, fold: str, odds: list[np.ndarray], at: float) -> float:
+def parity_of(plan: RunPlan, fold: str, odds: list[np.ndarray], at: float) -> float:
     """How far apart colours are in the weighted share of rows that are said to be yes, the mean over inner folds."""
     found = []
-    for (_, rows), said in zip(session.folds[fold].inner, odds, strict=True):
-        groups, weight = session.brief.subgroups["colour"][rows], session.work.weight[rows]
+    for (_, rows), said in zip(plan.folds[fold].inner, odds, strict=True):
+        groups, weight = plan.fit_context.subgroups["colour"][rows], plan.work_rows.weight[rows]
         shares = [
             np.average(said[groups == g, 1] >= at, weights=weight[groups == g])
             for g in np.unique(groups)
@@ -254,29 +261,28 @@ def parity_of(session, fold: str, odds: list[np.ndarray], at: float) -> float:
 class Sizes:
     """Of refits, read from their files."""
 
-    def __init__(self, session):
-        self._session = session
+    def __init__(self, plan: RunPlan):
+        self._plan = plan
 
     def of(self, family: str, fold: str, trial: int) -> float:
-        return self._session.workdir.read_json(self._session.job(family, fold, trial, {}).file + ".json")["measures"][
-            "size"
-        ]
+        file = self._plan.job(family, fold, trial, {}).file + ".json"
+        return self._plan.context.folder.read_json(file)["measures"]["size"]
 
 
 def test_no_more_is_refitted_when_the_rest_is_needed_to_register(several, monkeypatch):
     """What is refitted by then and keeps the limits is what is chosen among."""
-    session, _ = several
+    evaluation = several
     rounds = []
 
     def refitted(name, fold, trial):
         rounds.append((name, trial.number))
-        monkeypatch.setattr(session.ledger, "limit", 0.001)
+        monkeypatch.setattr(evaluation.context.ledger, "limit", 0.001)
         return object() if len(rounds) == 2 else None
 
     def two(trials):
-        return [(name, t.number) for name in sorted(trials) for t in session.goal.complete(trials[name])][:2] or None
+        return [(name, t.number) for name in sorted(trials) for t in evaluation.goal.complete(trials[name])][:2] or None
 
-    found = selection.settled(session, "1", two, lambda found: found, refitted)
+    found = selection.settled(evaluation, "1", two, lambda found: found, refitted)
     assert len(rounds) == 2
     assert found == [rounds[1]]
 
@@ -289,18 +295,18 @@ class Slow:
 
 
 def test_measuring_what_is_delivered_takes_no_time_that_registering_needs(several, monkeypatch, tmp_path):
-    session, concluded = several
+    evaluation = several
     joblib.dump(Slow(), tmp_path / "model.joblib")
-    monkeypatch.setattr(session.ledger, "limit", 0.001)
-    monkeypatch.setattr(session, "pool", Pool(1, 4000, 1))
+    monkeypatch.setattr(evaluation.context.ledger, "limit", 0.001)
+    monkeypatch.setattr(evaluation.context, "_pool", Pool(1, 4000, 1))
     try:
         began = time.time()
-        costs = objectives.delivered_costs(session, concluded, tmp_path / "model.joblib")
+        costs = objectives.delivered_costs(evaluation, tmp_path / "model.joblib")
     finally:
-        session.fits.close()
+        evaluation.context.pool.close()
     assert time.time() - began < 30
-    (size, *_), chosen = session.goal.measured, delivering(concluded.chosen)
-    assert costs == {"size": max(objectives._as_fitted(session, one, size) for one in chosen)}
+    (size, *_), chosen = evaluation.goal.measured, delivering(evaluation.chosen)
+    assert costs == {"size": max(objectives._as_fitted(evaluation, one, size) for one in chosen)}
 
 
 def test_limits_that_nothing_keeps_end_the_run_with_what_to_loosen(trained):
@@ -333,17 +339,17 @@ def test_subgroups_that_a_fold_has_too_few_rows_of_are_said_before_any_fit(train
 def test_a_column_that_is_dropped_can_still_be_compared(trained):
     data = frame().drop(columns=["day", "words"])
     search = {"trials": 1, "families": ("constant", "linear"), "objectives": ("parity:colour",)}
-    session, _ = trained(run_over(data=data, search=search, drop=("group", "when", "colour"), budget={"workers": 2}))
-    assert "colour" not in session.work.features
-    assert all("parity:colour" in t.measures for ts in session.trials.values() for t in ts)
+    evaluation = trained(run_over(data=data, search=search, drop=("group", "when", "colour"), budget={"workers": 2}))
+    assert "colour" not in evaluation.work_rows.features
+    assert all("parity:colour" in t.measures for ts in evaluation.trials.values() for t in ts)
 
 
 def test_latency_and_seconds_are_measured_in_every_fit_and_refit(trained):
     search = {"objectives": ("latency",), "limits": {"seconds": 60, "memory": 5000}}
-    session, concluded = trained(run(1, ("constant", "linear"), **search))
-    for trials in session.trials.values():
+    evaluation = trained(run(1, ("constant", "linear"), **search))
+    for trials in evaluation.trials.values():
         assert all(v > 0 for t in trials for v in t.measures.values())
         assert set(trials[0].measures) == {"latency", "seconds", "memory"}
-    latency = objectives.outcomes(session, concluded, {})[1]
+    latency = objectives.outcomes(evaluation, {})[1]
     assert latency.estimate.value > 0
     assert 0.1 < latency.estimate.value / latency.inner < 10

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from tasks.evaluation.package import delivered, model
 from tasks.execution import worker
 from tasks.planning.plan import shortlist
 from tasks.tuning.tune import refit
+from tasks.values import advance
 from tests.sessions import begun, frame, run_over, tuned
 
 
@@ -83,38 +85,38 @@ NEWLY = {"search": {"trials": 1, "families": ("constant", "linear")}}
 def test_a_bag_of_which_no_member_would_know_every_class_is_refused_before_any_fit(newly, trials, tmp_path):
     """With a budget defaults are timed first."""
     search = {**NEWLY["search"], "trials": trials}
-    session = begun(run_over("time", newly, search=search, final={"deliver": "bag"}), tmp_path, pool=lambda: None)
-    assert (session.ledger.limit is None) == bool(trials)
+    sealed = begun(run_over("time", newly, search=search, final={"deliver": "bag"}), tmp_path, pool=lambda: None)
+    assert (sealed.context.ledger.limit is None) == bool(trials)
     with pytest.raises(InputError, match=r"lack at least one of these targets: high\. .*--deliver refit"):
-        shortlist(session)
+        shortlist(sealed)
 
 
 def test_where_no_member_knows_every_class_it_is_said_what_to_do(newly, tmp_path, pool, monkeypatch):
     """More time does something only where time is what the run counts."""
-    session = begun(run_over("time", newly, **NEWLY), tmp_path, pool=pool)
-    shortlist(session)
-    tuned(session)
-    for name in NEWLY["search"]["families"]:
-        session.trials[name, ALL] = []
-    concluded = conclude(session)
+    sealed = begun(run_over("time", newly, **NEWLY), tmp_path, pool=pool)
+    studies = tuned(shortlist(sealed))
+    none = {(name, ALL): () for name in NEWLY["search"]["families"]}
+    evaluation = conclude(replace(studies, trials={**studies.trials, **none}))
     with pytest.raises(NestorError, match=r"lack at least one of these targets: high\. So none can be delivered\.$"):
-        delivered(session, concluded)
-    monkeypatch.setattr(session.ledger, "limit", 60.0)
+        delivered(evaluation)
+    monkeypatch.setattr(sealed.context.ledger, "limit", 60.0)
     with pytest.raises(NestorError, match=r"can be delivered\. Go on with --resume and more time: --budget\.$"):
-        delivered(session, concluded)
+        delivered(evaluation)
 
 
 def test_the_last_fits_with_the_sealed_rows_are_asked_for_together(tmp_path, pool):
     data = frame().drop(columns=["day", "words", "town"])
     search = {"trials": 1, "families": ("constant", "linear")}
-    session = begun(run_over("time", data, search=search), tmp_path, pool=pool)
-    shortlist(session)
-    tuned(session)
+    sealed = begun(run_over("time", data, search=search), tmp_path, pool=pool)
+    studies = tuned(shortlist(sealed))
     members = tuple(EnsembleMember(name, 0, 0.5) for name in search["families"])
     for one in members:
-        refit(session, one.family, ALL, session.trials[one.family, ALL][0])
+        refit(studies, one.family, ALL, studies.trials[one.family, ALL][0])
     chosen = {ALL: Chosen(ALL, members, 0.0)}
-    whole, twin = delivered(session, Concluded(chosen, (), "linear", None, None, None, None, False, ()))
+    whole, twin = delivered(advance(
+        Concluded, studies, chosen=chosen, families=(), winner="linear", estimate=None, test=None, optimism=None,
+        agreement=None, beats_constant=False, outer=(),
+    ))  # fmt: skip
     assert twin is not None
-    rows = session.work.features
+    rows = sealed.work_rows.features
     assert not np.array_equal(whole.predict_proba(rows), twin.predict_proba(rows))

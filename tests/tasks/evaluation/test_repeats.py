@@ -40,22 +40,22 @@ def test_scores_are_taken_apart_by_what_training_held(tmp_path, monkeypatch, cop
     run = run_over(
         data=half_repeats(), search={"trials": 1, "families": ("tree",)}, drop=(), weight=None, split={"copies": copies}
     )
-    session, concluded = trained(run, tmp_path / "run")
-    found, points = concluded.repeats, session.points[session.work_places]
+    evaluation = trained(run, tmp_path / "run")
+    found, points = evaluation.repeats, evaluation.division.points[evaluation.division.work_places]
     assert found.unit == ("row" if copies == "apart" else "point")
     assert 0.4 < found.share < 0.6
     seen, scores = 0, []
-    for name, (target, said, _) in concluded.outer:
-        fold = session.folds[name]
+    for name, (target, said, _) in evaluation.outer:
+        fold = evaluation.folds[name]
         mask = np.isin(points[fold.judge], points[fold.train])
         seen += mask.sum()
-        scores.append(session.metric.score(target[~mask], said[~mask]))
+        scores.append(evaluation.metric.score(target[~mask], said[~mask]))
     assert found.estimate.seen.rows == seen
-    assert found.estimate.seen.rows + found.estimate.new.rows == session.work.rows
+    assert found.estimate.seen.rows + found.estimate.new.rows == evaluation.work_rows.rows
     assert found.estimate.new.score.value == pytest.approx(np.mean(scores))
-    assert found.test.seen.rows + found.test.new.rows == session.sealed.rows
+    assert found.test.seen.rows + found.test.new.rows == evaluation.sealed_rows.rows
     assert (found.estimate.seen.rows > 0) == (copies == "apart")
-    numbers = _numbers(concluded)
+    numbers = _numbers(evaluation)
     assert numbers["estimate_new"] == found.estimate.new.score.value
     assert numbers["share_estimate_seen"] + numbers["share_estimate_new"] == pytest.approx(1)
     assert ("estimate_seen" in numbers) == (copies == "apart")

@@ -61,18 +61,17 @@ def test_rows_to_stop_on_count_too():
 
 
 @pytest.fixture
-def session(tmp_path):
-    """A run's folder with its plan and nothing fitted."""
+def plan(tmp_path):
+    """A run's plan, in whose folder nothing is fitted."""
     table = frame(900).drop(columns=["words", "day"])
-    made = begun(run_over(data=table, search={"trials": 1, "families": FAMILIES}), tmp_path / "run")
+    sealed = begun(run_over(data=table, search={"trials": 1, "families": FAMILIES}), tmp_path / "run")
     try:
-        shortlist(made)
-        yield made
+        yield shortlist(sealed)
     finally:
-        made.close()
+        sealed.context.close()
 
 
-def test_scores_and_predictions_are_the_same_with_and_without(session, monkeypatch):
+def test_scores_and_predictions_are_the_same_with_and_without(plan, monkeypatch):
     """Three families, three configurations of each on one part, whatever others have made of its rows before."""
     found, configs = {}, [{}, {"learning_rate": 0.2}, {}]
     for room in (0.0, 1e9):
@@ -80,12 +79,12 @@ def test_scores_and_predictions_are_the_same_with_and_without(session, monkeypat
         for name in FAMILIES:
             for number, settings in enumerate(configs):
                 config = {
-                    **default_job(session, name, "1").config,
+                    **default_job(plan, name, "1").config,
                     **(settings if load_family(name).stops_early else {}),
                 }
-                job = session.job(name, "1", number, config, inner=0)
-                score = worker._inner(job, session.workdir).score
-                found[name, number, room] = score, session.workdir.read_array(job.file).tolist()
+                job = plan.job(name, "1", number, config, inner=0)
+                score = worker._inner(job, plan.context.folder).score
+                found[name, number, room] = score, plan.context.folder.read_array(job.file).tolist()
     assert len(worker.parts) == 2, "the boosters share one, the forest has another"
     for name, number, _ in found:
         assert found[name, number, 1e9] == found[name, number, 0.0]

@@ -57,14 +57,14 @@ def here() -> None:
 @pytest.fixture
 def jobs(tmp_path, here) -> tuple[Workdir, Job, Job]:
     """The run's folder, a first step on one inner fold, and a second that goes on from it."""
-    session = begun(run_over(**SETTINGS), tmp_path, pool=Idle)
-    shortlist(session)
-    config = {**study_of(session, "lightgbm", "1").ask()[0].config, "min_child_samples": 3}  # there are few rows
+    sealed = begun(run_over(**SETTINGS), tmp_path, pool=Idle)
+    plan = shortlist(sealed)
+    config = {**study_of(plan, "lightgbm", "1").ask()[0].config, "min_child_samples": 3}  # there are few rows
     steps = [[5, {"learning_rate": 0.3}], [5, {"learning_rate": 0.1}]]
-    first = session.job("lightgbm", "1", 1, {**config, "steps": steps[:1]}, inner=0)
-    second = session.job("lightgbm", "1", 5, {**config, "steps": steps}, inner=0, goes_on=1)
-    session.close()
-    return session.workdir, first, second
+    first = plan.job("lightgbm", "1", 1, {**config, "steps": steps[:1]}, inner=0)
+    second = plan.job("lightgbm", "1", 5, {**config, "steps": steps}, inner=0, goes_on=1)
+    sealed.context.close()
+    return sealed.context.folder, first, second
 
 
 def predicted(workdir: Workdir, job: Job) -> list[float]:
@@ -122,8 +122,7 @@ def test_only_checkpoints_of_trials_that_are_needed_are_kept(tmp_path):
 
 
 def test_a_run_tells_of_schedules_and_parents_and_leaves_no_checkpoint(unbroken):
-    session, concluded = unbroken
-    trials = session.trials["lightgbm", "1"]
+    trials = unbroken.trials["lightgbm", "1"]
     assert [t.state for t in trials] == ["complete"] * 12
     assert [len(t.config.get("steps", ())) for t in trials] == [
         0,
@@ -131,19 +130,19 @@ def test_a_run_tells_of_schedules_and_parents_and_leaves_no_checkpoint(unbroken)
         *[len(t.config["steps"]) for t in trials[5:]],
     ]
     assert max(len(t.config["steps"]) for t in trials[1:]) > 1
-    assert Store(session, "lightgbm", "1").trials[7].config == trials[7].config
-    lines = [json.loads(line) for line in (session.workdir.path / "events.jsonl").read_text().splitlines()]
+    assert Store(unbroken, "lightgbm", "1").trials[7].config == trials[7].config
+    lines = [json.loads(line) for line in (unbroken.context.folder.path / "events.jsonl").read_text().splitlines()]
     told = {line["key"]: line for line in lines if line.get("kind") == "trial"}
     for trial in trials[5:]:
         line = told[f"lightgbm/1/{trial.number}"]
         assert line["tags"]["nestor.parent"] == str(trial.parent)
     rates = [told[f"lightgbm/1/{t.number}"]["params"].get("schedule.learning_rate") for t in trials]
     assert any(rates)
-    assert not list(session.workdir.path.glob("fits/**/checkpoints"))
-    assert concluded.winner == "lightgbm"
-    again = studies_of(trials_table(session))["lightgbm"]["1"]
+    assert not list(unbroken.context.folder.path.glob("fits/**/checkpoints"))
+    assert unbroken.winner == "lightgbm"
+    again = studies_of(trials_table(unbroken))["lightgbm"]["1"]
     assert [t.config.get("steps") for t in again] == [t.config.get("steps") for t in trials]
-    assert "lightgbm: learning_rate while models were trained" in schedules(trials_table(session), True)
+    assert "lightgbm: learning_rate while models were trained" in schedules(trials_table(unbroken), True)
 
 
 KILLED = """
@@ -167,13 +166,13 @@ def test_killed_amid_a_generation_and_resumed_equals_unbroken(unbroken, tmp_path
     for number, file in enumerate(found):
         if number % 3 == 0:
             file.write_bytes(file.read_bytes()[:200])
-    session, concluded = sessions.trained(run_over(**SETTINGS), tmp_path)
-    assert numbers(session, concluded) == numbers(*unbroken)
+    evaluation = sessions.trained(run_over(**SETTINGS), tmp_path)
+    assert numbers(evaluation) == numbers(unbroken)
 
 
 def test_what_the_next_batch_goes_on_from_is_within_reach(unbroken):
     """What is removed in between would only be trained again, so nothing else would tell."""
-    for trials in unbroken[0].trials.values():
+    for trials in unbroken.trials.values():
         for end in (5, 9):
             parents = {t.parent for t in trials[end : end + 4] if t.goes_on}
             assert parents

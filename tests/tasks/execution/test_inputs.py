@@ -31,8 +31,8 @@ def test_columns_are_prepared_once_and_waiting_for_them_is_no_work(tmp_path, mon
     assert len({load_family(name).needs for name in FAMILIES}) == 1
     data = frame().drop(columns=["day", "words", "town"])
     run = run_over(data=data, search={"trials": 1, "families": FAMILIES}, final={"deliver": "refit"})
-    session = begun(run, tmp_path, pool=lambda: None)
-    shortlist(session)
+    sealed = begun(run, tmp_path, pool=lambda: None)
+    plan = shortlist(sealed)
     monkeypatch.setattr(worker.peak, "_process", psutil.Process(), raising=False)
     monkeypatch.setattr(worker, "parts", Parts())
     made = []
@@ -53,7 +53,7 @@ def test_columns_are_prepared_once_and_waiting_for_them_is_no_work(tmp_path, mon
     monkeypatch.setattr(inputs, "_fresh", slow)
 
     def fitted(name: str) -> Fit:
-        return worker.run(replace(default_job(session, name, ALL), inner=inner))
+        return worker.run(replace(default_job(plan, name, ALL), inner=inner))
 
     with ThreadPoolExecutor(2) as threads:
         quick, long = sorted(threads.map(fitted, FAMILIES), key=lambda done: done.preparing)

@@ -54,16 +54,16 @@ def test_the_last_fit_with_the_sealed_rows_knows_their_groups_too(tmp_path, monk
     """Families that take out what is a group's alone do so in the delivered model as in its tested twin."""
     plain = frame().drop(columns=["day", "words", "town"])
     run = run_over("group", plain, search={"trials": 1, "families": ("linear",)}, final={"rows": "all"})
-    session = begun(run, tmp_path, pool=lambda: None)
-    shortlist(session)
+    sealed = begun(run, tmp_path, pool=lambda: None)
+    plan = shortlist(sealed)
     seen: list[TrainingData] = []
-    monkeypatch.setattr(worker, "fitted", lambda *asked: (seen.append(asked[2]), fit_family(*asked))[1])
+    monkeypatch.setattr(worker, "fit_family", lambda *asked: (seen.append(asked[2]), fit_family(*asked))[1])
     for with_sealed in (False, True):
-        job = session.job("linear", ALL, 0, dict(load_family("linear").default), with_sealed=with_sealed)
-        worker._refit(job, session.workdir)
-    (twin, last), groups = seen, session.table.group
+        job = plan.job("linear", ALL, 0, dict(load_family("linear").default), with_sealed=with_sealed)
+        worker._refit(job, sealed.context.folder)
+    (twin, last), groups = seen, sealed.table.group
     assert groups is not None
-    both = np.concatenate([session.work_places, session.sealed_places])
-    np.testing.assert_array_equal(twin.group, groups[session.work_places])
-    np.testing.assert_array_equal(last.y, session.table.target[both])
+    both = np.concatenate([sealed.division.work_places, sealed.division.sealed_places])
+    np.testing.assert_array_equal(twin.group, groups[sealed.division.work_places])
+    np.testing.assert_array_equal(last.y, sealed.table.target[both])
     np.testing.assert_array_equal(last.group, groups[both])

@@ -23,14 +23,17 @@ from tests.sessions import frame, run_over, trained
 def version(path: Path, plan: str = "random", task: str = "binary", rows: int = 600, **more: Any) -> Loaded:
     """What `tasks.scoring.score.load` would give of such a run's version."""
     run = run_over(plan, frame(rows, task), search={"trials": 1, "families": ("linear",)}, **more)
-    session, concluded = trained(run, path)
-    model, twin = delivered(session, concluded)
+    evaluation = trained(run, path)
+    (model, twin), work = delivered(evaluation), evaluation.work_rows
     facts = {
-        "task": session.work.task, "classes": list(session.work.classes), "kinds": session.work.kinds,
-        "reading": session.table.reading.__dict__, "target": "target", "metric": session.metric.name,
+        "task": work.task, "classes": list(work.classes), "kinds": work.kinds,
+        "reading": evaluation.table.reading.__dict__, "target": "target", "metric": evaluation.metric.name,
     }  # fmt: skip
-    keys = {"trained": np.unique(session.workdir.read_array("row_keys")), "made_of": np.array(session.made_of)}
-    profile = json.loads(json.dumps(profiled(session, concluded).as_json(), allow_nan=False))
+    keys = {
+        "trained": np.unique(evaluation.context.folder.read_array("row_keys")),
+        "made_of": np.array(evaluation.division.made_of),
+    }
+    profile = json.loads(json.dumps(profiled(evaluation).as_json(), allow_nan=False))
     return loaded(twin or model, facts, keys, profile)
 
 

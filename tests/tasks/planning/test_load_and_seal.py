@@ -15,7 +15,7 @@ def test_a_class_that_is_sealed_whole_stops_the_run_before_it_begins(begins, sto
     data.loc[early & (data["target"] == "high"), "target"] = "mid"
     run = run_over("time", data)
     if not stops:
-        assert set(begun(run, tmp_path, pool=lambda: None).work.target) == {0, 1, 2}
+        assert set(begun(run, tmp_path, pool=lambda: None).work_rows.target) == {0, 1, 2}
         return
     with pytest.raises(InputError, match=r"All rows with the target high are sealed.*--sealed"):
         begun(run, tmp_path, pool=lambda: None)
@@ -23,7 +23,7 @@ def test_a_class_that_is_sealed_whole_stops_the_run_before_it_begins(begins, sto
 
 def test_a_class_that_lies_in_the_gap_is_not_said_to_be_sealed(tmp_path):
     data, split = frame(task="multiclass"), {"gap": 20}
-    usual = begun(run_over("time", data, split=split), tmp_path / "usual", pool=lambda: None)
+    usual = begun(run_over("time", data, split=split), tmp_path / "usual", pool=lambda: None).division
     gap = np.setdiff1d(np.arange(len(data)), [*usual.work_places, *usual.sealed_places])
     data["target"] = np.where(np.isin(np.arange(len(data)), gap), "high", data["target"].replace("high", "mid"))
     with pytest.raises(InputError, match=r"high are sealed for the final test, or left out.*the gap.*split\.gap"):

@@ -165,28 +165,28 @@ def test_a_new_seal_is_asked_for_once(tmp_path: Path, monkeypatch: Any) -> None:
 def test_a_run_that_is_resumed_goes_on_with_the_seal_that_it_drew(tmp_path: Path) -> None:
     run = run_over(split={"new_seal": True})
     for _ in range(2):
-        session = begun(run, tmp_path)
-        session.close()
-        assert session.seal is not None
-        assert session.seal.number == 1
+        sealed = begun(run, tmp_path)
+        sealed.context.close()
+        assert sealed.division.seal is not None
+        assert sealed.division.seal.number == 1
 
 
 def test_a_run_stops_where_another_has_drawn_a_seal_of_its_name_meanwhile(tmp_path: Path, monkeypatch: Any) -> None:
     """Both began while the name had none; MLflow keeps the first one's, and the next start goes by it."""
     monkeypatch.chdir(tmp_path)
-    session = begun(run_over(), tmp_path / "run")
-    session.agree_on_seal()
-    own = session.workdir.read_json("seal.json")
-    session.new_store, session._held_seal = False, {**own, "salt": own["salt"] + 1}
+    sealed = begun(run_over(), tmp_path / "run")
+    sealed.context.seals.agree()
+    own = sealed.context.folder.read_json("seal.json")
+    sealed.context.seals.store_is_new, sealed.context.seals._in_mlflow = False, {**own, "salt": own["salt"] + 1}
     with pytest.raises(NestorError, match=r"sealed otherwise in MLflow.*The same command again goes by that seal"):
-        session.agree_on_seal()
-    session.close()
-    kept = seal_copy.kept("model", session.journal.tracking_uri)
+        sealed.context.seals.agree()
+    sealed.context.close()
+    kept = seal_copy.kept("model", sealed.context.journal.tracking_uri)
     assert kept is not None
     assert kept["salt"] == own["salt"] + 1
-    session = begun(run_over(), tmp_path / "run")
-    session.close()
-    assert session.seal == Seal.from_json(kept)
+    sealed = begun(run_over(), tmp_path / "run")
+    sealed.context.close()
+    assert sealed.division.seal == Seal.from_json(kept)
 
 
 def test_a_new_seal_goes_without_configurations_that_were_chosen_on_its_rows(

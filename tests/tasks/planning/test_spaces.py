@@ -47,46 +47,50 @@ def earlier(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def done(earlier, tmp_path_factory):
+def evaluation(earlier, tmp_path_factory):
     return sessions.trained(run(strategy="random", warm_from="model"), tmp_path_factory.mktemp("run"), past=earlier)
 
 
-def test_every_configuration_of_every_fold_keeps_to_the_ranges(done):
-    session, concluded = done
-    linear = [t.params for (name, _), trials in session.trials.items() for t in trials if name == "linear"]
+def test_every_configuration_of_every_fold_keeps_to_the_ranges(evaluation):
+    linear = [t.params for (name, _), trials in evaluation.trials.items() for t in trials if name == "linear"]
     assert {p["penalty"] for p in linear} == {"elasticnet"}
     assert all(0.5 <= p["strength"] <= 5000 and 0.05 <= p["l1_ratio"] <= 1 for p in linear)
     assert linear[0] == {"strength": 1.0, "penalty": "elasticnet", "l1_ratio": 0.525}
-    forest = [t.params for (name, _), trials in session.trials.items() for t in trials if name == "random_forest"]
+    forest = [t.params for (name, _), trials in evaluation.trials.items() for t in trials if name == "random_forest"]
     assert all(0.2 <= p["max_features"] <= 0.4 for p in forest)
-    assert {t.params["criterion"] for (n, _), ts in session.trials.items() for t in ts if n == "tree"} == {"entropy"}
-    assert {f.name for f in concluded.families} == set(RANGES)
+    assert {t.params["criterion"] for (n, _), ts in evaluation.trials.items() for t in ts if n == "tree"} == {"entropy"}
+    assert {f.name for f in evaluation.families} == set(RANGES)
 
 
-def test_a_warm_start_hands_over_what_the_ranges_hold_and_says_what_not(done):
-    session, _ = done
-    assert session.warm.configurations == {"linear": [{"strength": 2000.0, "penalty": "elasticnet", "l1_ratio": 0.75}]}
-    assert session.trials["linear", "1"][1].params["strength"] == 2000.0
-    assert any("not taken over from the earlier run: " in note and "linear" in note for note in session.notes)
+def test_a_warm_start_hands_over_what_the_ranges_hold_and_says_what_not(evaluation):
+    assert evaluation.warm_start.configurations == {
+        "linear": [{"strength": 2000.0, "penalty": "elasticnet", "l1_ratio": 0.75}]
+    }
+    assert evaluation.trials["linear", "1"][1].params["strength"] == 2000.0
+    assert any(
+        "not taken over from the earlier run: " in note and "linear" in note for note in evaluation.context.notes
+    )
 
 
 def test_a_grid_ends_when_all_is_tried_and_its_size_was_told(tmp_path):
     families = {"tree": {"space": {"criterion": "entropy", **_fixed("tree")}, "steps": 2}}
-    session, _ = sessions.trained(run(families, strategy="grid", families=("tree",), trials=9), tmp_path)
-    note = next(n for n in session.notes if "search grid tries this many configurations: " in n)
+    evaluation = sessions.trained(run(families, strategy="grid", families=("tree",), trials=9), tmp_path)
+    note = next(n for n in evaluation.context.notes if "search grid tries this many configurations: " in n)
     count = int(re.findall(r"\d+", note.rpartition(": ")[2])[0])
-    assert {len(trials) for trials in session.trials.values()} == {1 + count}
+    assert {len(trials) for trials in evaluation.trials.values()} == {1 + count}
 
 
 def test_what_was_tried_before_is_not_fitted_again(tmp_path):
     """All but a choice of two is fixed: the search draws both again and again."""
     families = {"tree": {"space": {"criterion": ["gini", "entropy"], **_fixed("tree", but=0)}}}
-    session, _ = sessions.trained(run(families, strategy="random", families=("tree",), trials=9), tmp_path)
-    for (name, fold), trials in session.trials.items():
+    evaluation = sessions.trained(run(families, strategy="random", families=("tree",), trials=9), tmp_path)
+    for (name, fold), trials in evaluation.trials.items():
         first = {str(t.config): t.number for t in reversed(trials)}
         assert len(first) == 2
         for one in (t for t in trials if (t.number + BATCH - 1) // BATCH > 1 and t.scores):
-            fit = session.workdir.read_json(session.job(name, fold, one.number, {}, inner=0).file + ".json")
+            fit = evaluation.context.folder.read_json(
+                evaluation.job(name, fold, one.number, {}, inner=0).file + ".json"
+            )
             assert fit["taken"]
             assert one.scores[0] == trials[first[str(one.config)]].scores[0]
 
@@ -145,14 +149,13 @@ def test_a_search_is_checked_on_the_rows_that_it_will_have(monkeypatch):
 
 
 def planned(asked, path, monkeypatch, dear):
-    """The session after its plan was made; in plans by time the folds are of different sizes."""
-    session = begun(asked, path)
+    """The plan of this run; in plans by time the folds are of different sizes."""
+    sealed = begun(asked, path)
     try:
-        dear_from(dear, monkeypatch, session.work)
-        shortlist(session)
+        dear_from(dear, monkeypatch, sealed.work_rows)
+        return shortlist(sealed)
     finally:
-        session.close()
-    return session
+        sealed.context.close()
 
 
 def test_what_some_fold_can_not_search_is_told_before_any_search(monkeypatch, tmp_path):
@@ -164,6 +167,6 @@ def test_what_some_fold_can_not_search_is_told_before_any_search(monkeypatch, tm
 
 def test_a_family_that_was_not_asked_for_by_name_is_left_out_where_some_fold_can_not_search_it(monkeypatch, tmp_path):
     asked = run({"linear": {"steps": 2}}, "time", strategy="grid", families=(), trials=4, split={"split": {"outer": 3}})
-    level = planned(asked, tmp_path, monkeypatch, dear=50).level
-    assert "its grid has 6 configurations" in level.left_out["linear"]
-    assert "linear" not in level.families
+    scope = planned(asked, tmp_path, monkeypatch, dear=50).scope
+    assert "its grid has 6 configurations" in scope.left_out["linear"]
+    assert "linear" not in scope.families

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tasks.evaluation.evaluate import conclude
+from tasks.evaluation.evaluate import Concluded, conclude
 from tasks.planning.plan import shortlist
-from tasks.planning.warm_start import saving, saving_said, warm_up
+from tasks.planning.warm_start import saving, saving_said
 from tasks.reporting.artifacts import trials_table
 from tasks.reporting.publish import publish
 from tasks.run.journal import Journal
@@ -36,57 +36,55 @@ def run(workers: int = 2, warm: bool = True, trials: int = 6, **more: Any):
 def earlier(tmp_path_factory) -> dict[str, Any]:
     """A run with another seed, as MLflow hands it over."""
     folder = tmp_path_factory.mktemp("earlier")
-    session, _ = sessions.trained(run(warm=False, seed=3), folder)
-    trials_table(session).to_parquet(folder / "trials.parquet")
-    report = {"metric": session.metric.name, "task": session.metric.task}
+    evaluation = sessions.trained(run(warm=False, seed=3), folder)
+    trials_table(evaluation).to_parquet(folder / "trials.parquet")
+    report = {"metric": evaluation.metric.name, "task": evaluation.metric.task}
     return {"run_id": "f" * 32, "name": "model", "config": {}, "report": report,
             "trials": str(folder / "trials.parquet"), "tags": {}}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def warm(earlier, tmp_path_factory) -> tuple[Any, Any]:
+def warm(earlier, tmp_path_factory) -> Concluded:
     return sessions.trained(run(), tmp_path_factory.mktemp("warm"), past=earlier)
 
 
 def test_every_study_tries_the_default_and_then_what_the_earlier_run_found(warm):
-    session, _ = warm
-    assert session.warm.source == "f" * 32
-    assert set(session.warm.configurations) == {"linear", "random_forest"}
-    for (family, _), trials in session.trials.items():
-        handed = session.warm.configurations.get(family, [])
+    assert warm.warm_start.source == "f" * 32
+    assert set(warm.warm_start.configurations) == {"linear", "random_forest"}
+    for (family, _), trials in warm.trials.items():
+        handed = warm.warm_start.configurations.get(family, [])
         assert [dict(t.params) for t in trials[1 : 1 + len(handed)]] == handed
-    assert any("are tried right after the defaults" in note for note in session.notes)
+    assert any("are tried right after the defaults" in note for note in warm.context.notes)
 
 
 def test_only_configurations_cross_over(warm, earlier):
-    kept = json.loads((warm[0].workdir.path / "warm.json").read_text())["warm"]
+    kept = json.loads((warm.context.folder.path / "warm.json").read_text())["warm"]
     assert set(kept) == {"source", "configurations", "until"}
     tried = {row for row in pd.read_parquet(earlier["trials"])["params"]}
     assert {json.dumps(params) for c in kept["configurations"].values() for params in c} <= tried
 
 
 def test_the_saving_is_measured_against_the_earlier_run(warm):
-    session, _ = warm
-    found = saving(session)
+    found = saving(warm)
     for name in ("linear", "random_forest"):
-        before = session.warm.until[name][0]
+        before = warm.warm_start.until[name][0]
         assert found[name]["warm_saved_trials"] == before - found[name]["trials_to_best"]
     mean = sum(found[n]["warm_saved_trials"] for n in ("linear", "random_forest")) / 2
     assert found[""]["warm_saved_trials"] == pytest.approx(mean)
-    assert "linear" in saving_said(session)
+    assert "linear" in saving_said(warm)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(4, marks=pytest.mark.prove)])
 def test_a_warm_run_repeats_with_any_number_of_workers(workers, warm, earlier, trained):
-    assert numbers(*trained(run(workers), past=earlier)) == numbers(*warm)
+    assert numbers(trained(run(workers), past=earlier)) == numbers(warm)
 
 
 def test_a_warm_run_taken_up_again_keeps_what_it_was_handed_first(warm, tmp_path):
     """The earlier run is no longer asked for: by now it may be another one."""
-    folder = Path(shutil.copytree(warm[0].workdir.path, tmp_path / "again"))
+    folder = Path(shutil.copytree(warm.context.folder.path, tmp_path / "again"))
     for log in (folder / "studies").glob("linear-*.log"):
         log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:4]))
-    assert numbers(*sessions.trained(run(), folder, past={"run_id": "another"})) == numbers(*warm)
+    assert numbers(sessions.trained(run(), folder, past={"run_id": "another"})) == numbers(warm)
 
 
 def test_that_there_was_nothing_to_hand_over_is_fixed_too(tmp_path):
@@ -94,19 +92,19 @@ def test_that_there_was_nothing_to_hand_over_is_fixed_too(tmp_path):
     search = {"trials": 6, "families": FAMILIES, "strategy": "meta"}
     asked = run_over(data=frame().drop(columns=["day", "words"]), search=search, budget={"workers": 2})
     for past in (None, {"run_id": "another"}):
-        session = sessions.begun(asked, tmp_path, past=past)
+        sealed = sessions.begun(asked, tmp_path, pool=lambda: None, past=past)
         try:
-            warm_up(session)
+            plan = shortlist(sealed)
         finally:
-            session.close()
-        assert session.warm is None
+            sealed.context.close()
+        assert plan.warm_start is None
 
 
 def test_without_a_warm_start_nothing_is_asked(trained):
-    session, _ = trained(run(warm=False, trials=1), past={"run_id": "broken"})
-    assert session.warm is None
-    assert saving_said(session) == ""
-    assert set(saving(session)[""]) == {"trials_to_best", "seconds_to_best"}
+    evaluation = trained(run(warm=False, trials=1), past={"run_id": "broken"})
+    assert evaluation.warm_start is None
+    assert saving_said(evaluation) == ""
+    assert set(saving(evaluation)[""]) == {"trials_to_best", "seconds_to_best"}
 
 
 # --- The model most like a new one ------------------------------------------------------------------------------------
@@ -143,18 +141,18 @@ def another(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         patched.setattr(sessions, "Alone", lambda path, _: Stored(path, "another", address=address))
-        session = sessions.begun(like(seed=3), folder / "run")
+        sealed = sessions.begun(like(seed=3), folder / "run")
     try:
-        shortlist(session)
-        sessions.tuned(session)
-        trials_table(session).to_parquet(folder / "trials.parquet")
+        plan = shortlist(sealed)
+        studies = sessions.tuned(plan)
+        trials_table(studies).to_parquet(folder / "trials.parquet")
         (folder / "config.json").write_text("{}")
-        (folder / "report.json").write_text(json.dumps({"metric": session.metric.name, "task": session.metric.task}))
+        (folder / "report.json").write_text(json.dumps({"metric": sealed.metric.name, "task": sealed.metric.task}))
         files = [[str(folder / name), ""] for name in ("trials.parquet", "config.json", "report.json")]
-        session.record("run", "pipeline", status="FINISHED", artifacts=files)
-        assert session.journal.drain(30) == 0
+        sealed.context.record("run", "pipeline", status="FINISHED", artifacts=files)
+        assert sealed.context.journal.drain(30) == 0
     finally:
-        session.close()
+        sealed.context.close()
     return folder / "m.db"
 
 
@@ -175,31 +173,32 @@ def pipeline(address: str, name: str):
 
 
 def test_a_first_run_begins_with_what_the_model_most_like_it_found_and_is_marked_as_warm(store, tmp_path):
-    session = sessions.begun(like(drop=("flag",), strategy="meta"), tmp_path / "new")
+    sealed = sessions.begun(like(drop=("flag",), strategy="meta"), tmp_path / "new")
     try:
-        shortlist(session)
-        assert session.warm is not None
-        assert session.warm.source == pipeline(store, "another").info.run_id
-        (handed,) = session.warm.configurations.values()
-        report = publish(session, conclude(sessions.tuned(session)))
+        plan = shortlist(sealed)
+        assert plan.warm_start is not None
+        assert plan.warm_start.source == pipeline(store, "another").info.run_id
+        (handed,) = plan.warm_start.configurations.values()
+        studies = sessions.tuned(plan)
+        report = publish(conclude(studies))
     finally:
-        session.close()
+        sealed.context.close()
     assert handed
-    for trials in (told for (family, _), told in session.trials.items() if family == "linear"):
+    for trials in (told for (family, _), told in studies.trials.items() if family == "linear"):
         assert [dict(t.params) for t in trials[1 : 1 + len(handed)]] == handed
-    all_of_them = f"{len(session.table.kinds)} of its {len(session.table.kinds)} columns"
+    all_of_them = f"{len(sealed.table.kinds)} of its {len(sealed.table.kinds)} columns"
     assert f"There is no earlier run of model; the table of another has {all_of_them}." in report.notes
-    assert report.warm == session.warm.source
+    assert report.warm == plan.warm_start.source
     assert "After a warm start the estimate may look too good" in report.sentence
-    assert pipeline(store, "model").data.tags["nestor.warm"] == session.warm.source
+    assert pipeline(store, "model").data.tags["nestor.warm"] == plan.warm_start.source
 
 
 def test_where_no_model_is_like_a_new_one_it_is_said_and_nothing_is_handed_over(store, tmp_path):
-    session = sessions.begun(like(metric="log_loss", strategy="meta"), tmp_path / "new")
+    sealed = sessions.begun(like(metric="log_loss", strategy="meta"), tmp_path / "new")
     try:
-        shortlist(session)
+        plan = shortlist(sealed)
     finally:
-        session.close()
-    assert session.warm is None
+        sealed.context.close()
+    assert plan.warm_start is None
     nothing = "There is no earlier run of model, nor of a model like it, whose configurations could be tried first."
-    assert nothing in session.notes
+    assert nothing in sealed.context.notes

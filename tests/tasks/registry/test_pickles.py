@@ -27,12 +27,12 @@ from models.evaluation.ensemble import EnsembleMember
 from models.splitting.split import ALL
 from tasks.data import read_table
 from tasks.evaluation.ensemble import Chosen
-from tasks.evaluation.evaluate import Concluded
 from tasks.evaluation.package import unsafe
 from tasks.planning.eligible import suited
 from tasks.registry import pickles
 from tasks.registry.load import load
-from tasks.registry.register import ALWAYS, Files, _dumped, _saved, digest, installed, requirements
+from tasks.registry.new_version import NewVersion
+from tasks.registry.register import ALWAYS, _dumped, _saved, digest, installed, requirements
 from tasks.retrain import data, gate
 from tasks.scoring import predict
 from tasks.scoring.score import score
@@ -57,9 +57,9 @@ def odd(tmp_path, monkeypatch):
     """A family that skops can't hold, as somebody would add one: a file in the package."""
     (tmp_path / "odd.py").write_text(FILE)
     monkeypatch.setattr(families, "__path__", [*families.__path__, str(tmp_path)])
-    families.families.cache_clear()
-    yield families.family("odd")
-    families.families.cache_clear()
+    families.load_families.cache_clear()
+    yield families.load_family("odd")
+    families.load_families.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_only_who_names_such_a_family_gets_it(odd):
 def test_only_delivered_members_make_a_version_unsafe(odd):
     def of(**chosen):
         made = {k: Chosen(k, tuple(EnsembleMember(f, 0, 1.0) for f in names), 0.0) for k, names in chosen.items()}
-        return unsafe(Concluded(made, (), "", None, None, None, None, True, ()))
+        return unsafe(made)
 
     assert of(one=["linear"], two=["odd", "linear"]) == ["odd"]
     assert of(one=["linear"], two=["linear"]) == []
@@ -278,10 +278,13 @@ def test_what_is_imported_with_a_pickle_tells_no_more_of_each_prediction(tmp_pat
 
 def test_the_tested_twin_is_a_pickle_too(registry, tmp_path):
     rows = digits().drop(columns="target")
-    files = Files(tmp_path / "model.joblib", tmp_path / "example.parquet", tmp_path / "tested.joblib", tmp_path / "out")
-    for file in (files.model, files.tested):
+    model, tested, example = (tmp_path / name for name in ("model.joblib", "tested.joblib", "example.parquet"))
+    for file in (model, tested):
         joblib.dump(DummyRegressor().fit(rows, range(len(rows))), file)
-    rows.head().to_parquet(files.example)
-    facts = {"task": "regression", "classes": [], "kinds": {}, "reading": {}, "unsafe": ["odd"]}
-    _saved(files, facts, Model())
-    assert {p.name for p in files.folder.glob("*.pkl")} == {"model.pkl", "tested.pkl"}
+    rows.head().to_parquet(example)
+    new = NewVersion(
+        name="odd", model=str(model), tested=str(tested), example=str(example), kinds={}, task="regression", classes=(),
+        reading={}, trusted=(), unsafe=("odd",), beats_constant=True,
+    )  # fmt: skip
+    _saved(new, tmp_path / "out", Model())
+    assert {p.name for p in (tmp_path / "out").glob("*.pkl")} == {"model.pkl", "tested.pkl"}

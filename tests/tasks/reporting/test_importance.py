@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
 
+from models.outcome import FamilyOutcome
+from tasks.evaluation.evaluate import Concluded
 from tasks.planning.load_and_seal import signal
 from tasks.planning.plan import shortlist
 from tasks.planning.warm_start import studies_of
@@ -18,40 +21,42 @@ from tasks.reporting.artifacts import trials_table
 from tasks.reporting.hyperparameters import body, searched
 from tasks.reporting.importance import Drawing, drawn, write_down
 from tasks.reporting.page_parts import esc
+from tasks.values import Studies, advance
 from tests import sessions
 from tests.sessions import frame, run_over
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    """A tuned run whose pool still lives, with what its end needs to know of families."""
+def studies(tmp_path_factory):
+    """Studies of a run whose pool still lives, with what its end needs to know of families."""
     data = frame().drop(columns=["day", "words"])
     search = {"trials": 9, "families": ("constant", "linear", "naive_bayes")}
     run = run_over(data=data, search=search, budget={"workers": 2}, split={"outer": 2, "inner": 2})
-    begun = sessions.begun(run, tmp_path_factory.mktemp("run"))
-    signal(begun)
-    shortlist(begun)
-    yield sessions.tuned(begun)
-    begun.close()
+    sealed = sessions.begun(run, tmp_path_factory.mktemp("run"))
+    signal(sealed)
+    yield sessions.tuned(shortlist(sealed))
+    sealed.context.close()
 
 
 FIGURES = ("importance", "slices", "contour", "rank", "parallel", "history")
 """All that there are; those of two hyperparameters only where there are two."""
 
 
-class Concluded:
-    """As much of a conclusion as a drawing asks for."""
-
-    def __init__(self, *weights):
-        self.families = [type("Outcome", (), {"name": n, "weight": w})() for n, w in weights]
+ALL = {"constant": 0.0, "naive_bayes": 0.2, "linear": 0.8}
 
 
-ALL = Concluded(("constant", 0.0), ("naive_bayes", 0.2), ("linear", 0.8))
+def weighed(studies: Studies, weights: Mapping[str, float]) -> Concluded:
+    """As much of an evaluation as a drawing asks for: what each family weighs in the delivered model."""
+    families = tuple(FamilyOutcome(name, None, None, 0, 0.0, weight=weight) for name, weight in weights.items())
+    return advance(
+        Concluded, studies, chosen={}, families=families, winner="linear", estimate=None, test=None, optimism=None,
+        agreement=None, beats_constant=False, outer=(),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def made(session):
-    return Drawing(session, ALL).ended()
+def made(studies):
+    return Drawing(weighed(studies, ALL)).ended()
 
 
 def test_every_family_that_was_searched_is_drawn_the_delivered_first(made):
@@ -62,16 +67,16 @@ def test_every_family_that_was_searched_is_drawn_the_delivered_first(made):
         assert all(text.startswith("<svg") and caption for text, caption in one.figures.values())
 
 
-def test_a_worker_says_what_this_process_would(session, made):
-    mine = {fold: t for (family, fold), t in session.trials.items() if family == "linear"}
-    metric = session.metric
-    assert drawn(mine, metric.greater_is_better, metric.name, session.run.seed).importance == made["linear"].importance
+def test_a_worker_says_what_this_process_would(studies, made):
+    mine = {fold: t for (family, fold), t in studies.trials.items() if family == "linear"}
+    metric = studies.metric
+    assert drawn(mine, metric.greater_is_better, metric.name, studies.run.seed).importance == made["linear"].importance
 
 
-def test_files_are_whole_and_alone(session, made, tmp_path):
-    write_down(made, session.metric, tmp_path)
+def test_files_are_whole_and_alone(studies, made, tmp_path):
+    write_down(made, studies.metric, tmp_path)
     told = json.loads((tmp_path / "importance.json").read_text("utf-8"))
-    assert (told["metric"], told["greater_is_better"]) == (session.metric.name, session.metric.greater_is_better)
+    assert (told["metric"], told["greater_is_better"]) == (studies.metric.name, studies.metric.greater_is_better)
     assert {h["name"] for h in told["families"]["linear"]["hyperparameters"]} >= {"strength", "penalty"}
     figures = sorted((tmp_path / "figures" / "linear").glob("*.svg"))
     assert {f.stem for f in figures} == set(made["linear"].figures)
@@ -96,68 +101,65 @@ def test_the_page_has_a_line_for_each_family_and_folds_the_figures(made):
     assert searched({}, ("linear",), "x") == ""
 
 
-def test_what_can_not_be_said_is_said(session):
-    few = {"1": session.trials["linear", "1"][:3]}
+def test_what_can_not_be_said_is_said(studies):
+    few = {"1": studies.trials["linear", "1"][:3]}
     one = drawn(few, True, "roc_auc", 0)
     assert one.figures == {}
     assert body(one) == ""
     assert "too few" in searched({"linear": one}, ("linear",))
 
 
-def test_what_was_only_tried_in_part_is_told_of(session):
-    parts = [replace(t, number=90 + t.number, share=0.3, state="pruned") for t in session.trials["linear", "1"][:3]]
-    mine = {fold: trials for (family, fold), trials in session.trials.items() if family == "linear"}
+def test_what_was_only_tried_in_part_is_told_of(studies):
+    parts = [replace(t, number=90 + t.number, share=0.3, state="pruned") for t in studies.trials["linear", "1"][:3]]
+    mine = {fold: trials for (family, fold), trials in studies.trials.items() if family == "linear"}
     for whole, in_lack in ((mine, False), ({"1": mine["1"][:3]}, True)):
         one = drawn({**whole, "1": [*whole["1"], *parts]}, True, "roc_auc", 0)
         assert "3 partial trials are not counted" in searched({"linear": one}, ("linear",))
         assert bool(one.importance.lack) == in_lack
 
 
-def test_nothing_is_waited_for_when_the_time_is_up(session, monkeypatch):
-    monkeypatch.setattr(session.ledger, "limit", session.ledger.elapsed + 1)
+def test_nothing_is_waited_for_when_the_time_is_up(studies, monkeypatch):
+    monkeypatch.setattr(studies.context.ledger, "limit", studies.context.ledger.elapsed + 1)
     begun = time.time()
-    drawing = Drawing(session, ALL)
+    drawing = Drawing(weighed(studies, ALL))
     assert drawing.ended() == {}
     assert time.time() - begun < 5
     assert drawing._enough.wait(60)
     assert "naive_bayes" not in {**drawing.made, **drawing.lack}  # nothing more was asked for
-    assert any(note.startswith("Skipped: ") and "(out of time)" in note for note in session.notes)
+    assert any(note.startswith("Skipped: ") and "(out of time)" in note for note in studies.context.notes)
 
 
-def test_under_a_budget_only_the_delivered_model_is_waited_for(session, monkeypatch):
-    monkeypatch.setattr(session.ledger, "limit", session.ledger.elapsed + 1000)
-    drawing = Drawing(session, Concluded(("naive_bayes", 1.0), ("linear", 0.0)))
+def test_under_a_budget_only_the_delivered_model_is_waited_for(studies, monkeypatch):
+    monkeypatch.setattr(studies.context.ledger, "limit", studies.context.ledger.elapsed + 1000)
+    drawing = Drawing(weighed(studies, {"naive_bayes": 1.0, "linear": 0.0}))
     assert drawing.awaited == ["naive_bayes"]
     assert "naive_bayes" in drawing.ended()
 
 
-def test_a_family_whose_drawing_fails_is_noted_and_the_others_are_there(session):
-    session.notes.clear()
-    broken = session.trials["naive_bayes", "1"]
-    session.trials["naive_bayes", "1"] = [replace(t, scores=("no number",)) for t in broken]
-    try:
-        assert set(Drawing(session, ALL).ended()) == {"linear"}
-    finally:
-        session.trials["naive_bayes", "1"] = broken
-    assert [note for note in session.notes if "naive_bayes" in note and "Error" in note]
+def test_a_family_whose_drawing_fails_is_noted_and_the_others_are_there(studies):
+    studies.context.notes.clear()
+    broken = [replace(t, scores=("no number",)) for t in studies.trials["naive_bayes", "1"]]
+    harmed = replace(studies, trials={**studies.trials, ("naive_bayes", "1"): broken})
+    assert set(Drawing(weighed(harmed, ALL)).ended()) == {"linear"}
+    assert [note for note in studies.context.notes if "naive_bayes" in note and "Error" in note]
 
 
-def test_a_run_s_trials_are_read_back_with_their_ranges(session, tmp_path):
-    trials_table(session).to_parquet(tmp_path / "trials.parquet")
+def test_a_run_s_trials_are_read_back_with_their_ranges(studies, tmp_path):
+    trials_table(studies).to_parquet(tmp_path / "trials.parquet")
     back = studies_of(pd.read_parquet(tmp_path / "trials.parquet"))
-    for (family, fold), trials in session.trials.items():
+    for (family, fold), trials in studies.trials.items():
         assert [(t.number, dict(t.params), t.state, t.scores, t.share) for t in back[family][fold]] == [
             (t.number, dict(t.params), t.state, t.scores, t.share) for t in trials
         ]
         assert [dict(t.distributions) for t in back[family][fold]] == [dict(t.distributions) for t in trials]
 
 
-def test_a_step_of_a_schedule_is_read_back_as_one(session):
-    table = trials_table(session).assign(steps='[[5, {"rate": 0.1}]]')
+def test_a_step_of_a_schedule_is_read_back_as_one(studies):
+    table = trials_table(studies).assign(steps='[[5, {"rate": 0.1}]]')
     assert not any(t.stoppable for t in studies_of(table)["linear"]["1"])
-    assert all(t.stoppable for t in studies_of(trials_table(session))["linear"]["1"])
+    assert all(t.stoppable for t in studies_of(trials_table(studies))["linear"]["1"])
 
 
-def test_a_table_of_before_ranges_were_kept_is_read_too(session):
-    old = trials_table(session).drop(columns=["space", "share"])
+def test_a_table_of_before_ranges_were_kept_is_read_too(studies):
+    old = trials_table(studies).drop(columns=["space", "share"])
     assert all(not t.distributions and t.share == 1 for t in studies_of(old)["linear"]["1"])

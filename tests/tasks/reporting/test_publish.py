@@ -31,16 +31,16 @@ def test_a_run_is_done_once_mlflow_holds_all_its_records(tmp_path, monkeypatch):
     monkeypatch.setattr(sessions, "Alone", Behind)
     data = sessions.frame()[["number", "flag", "target"]]
     run = sessions.run_over(data=data, weight=None, drop=(), search={"trials": 1, "families": ("constant", "linear")})
-    session = sessions.begun(run, tmp_path / "mlruns" / "work" / "one")
+    sealed = sessions.begun(run, tmp_path / "mlruns" / "work" / "one")
     try:
-        session.own()
-        shortlist(session)
-        concluded = conclude(sessions.tuned(session))
-        report = publish(session, concluded)
+        sealed.context.write_state()
+        plan = shortlist(sealed)
+        evaluation = conclude(sessions.tuned(plan))
+        report = publish(evaluation)
         assert report.notes[-1] == (
             "3 records are not in MLflow yet: `--resume` sends them. MLflow takes no records (disk full)."
         )
         assert resume.finished(run, "") is None, "a resume would print the report and hand nothing over"
         assert resume.interrupted(run, "model") is not None
     finally:
-        session.close()
+        sealed.context.close()

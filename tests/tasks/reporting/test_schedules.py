@@ -31,7 +31,7 @@ def drawn(monkeypatch) -> list[tuple[Any, ...]]:
         seen.append(given)
         return draw(*given)
 
-    monkeypatch.setattr(module.plots, "schedules", noted)
+    monkeypatch.setattr(module.plots, "plot_schedules", noted)
     return seen
 
 

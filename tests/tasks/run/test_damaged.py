@@ -48,22 +48,21 @@ FIXED = ("plan.pkl", "table.json", "seal.json", "warm.json")
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The folder of a run up to its conclusion, and its numbers."""
+    """The folder of a run up to its evaluation, and its numbers."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    session, concluded = trained(RUN, path)
-    session.workdir.write_json("warm.json", {"warm": None, "notes": []})
-    return path, numbers(session, concluded)
+    evaluation = trained(RUN, path)
+    evaluation.context.folder.write_json("warm.json", {"warm": None, "notes": []})
+    return path, numbers(evaluation)
 
 
 def again(path: Path):
     """The numbers of the run in this folder, resumed."""
-    session = begun(RUN, path)
+    sealed = begun(RUN, path)
     try:
-        load_and_seal.signal(session)
-        shortlist(session)
-        return numbers(session, conclude(tuned(session)))
+        load_and_seal.signal(sealed)
+        return numbers(conclude(tuned(shortlist(sealed))))
     finally:
-        session.close()
+        sealed.context.close()
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -124,11 +123,11 @@ def test_an_interrupt_after_a_file_has_its_name_is_what_is_raised(tmp_path, monk
 
 
 def _to_the_plan(path: Path) -> None:
-    session = begun(RUN, path, pool=_NoPool)
+    sealed = begun(RUN, path, pool=_NoPool)
     try:
-        shortlist(session)
+        shortlist(sealed)
     finally:
-        session.close()
+        sealed.context.close()
 
 
 class _NoPool:
@@ -143,9 +142,9 @@ def runs(whole, tmp_path, monkeypatch):
     resume._name_damaged.cache_clear()
     for name in ("first", "second"):
         shutil.copytree(whole[0], tmp_path / "mlruns" / "work" / name, ignore=lambda *_: ["fits", "columns"])
-    session = begun(RUN, tmp_path / "mlruns" / "work" / "first", pool=_NoPool)
-    session.own("stopped")
-    session.close()
+    sealed = begun(RUN, tmp_path / "mlruns" / "work" / "first", pool=_NoPool)
+    sealed.context.write_state("stopped")
+    sealed.context.close()
     return tmp_path / "mlruns"
 
 

@@ -36,18 +36,18 @@ def whole(tmp_path_factory):
     return sessions.trained(run, tmp_path_factory.mktemp("whole"))
 
 
-def studies(session) -> dict:
-    return {key: trials for key, trials in session.trials.items() if key[0] != "constant"}
+def searched(evaluation) -> dict:
+    return {key: trials for key, trials in evaluation.trials.items() if key[0] != "constant"}
 
 
 def test_a_count_of_trials_is_what_their_shares_add_up_to(whole):
-    for trials in studies(whole[0]).values():
+    for trials in searched(whole).values():
         assert TRIALS - 1 < math.fsum(t.share for t in trials) <= TRIALS + 1e-9
         assert len(trials) > TRIALS
 
 
 def test_a_part_of_a_trial_is_pruned_and_a_whole_one_has_every_inner_fold(whole):
-    for trials in studies(whole[0]).values():
+    for trials in searched(whole).values():
         for one in trials:
             assert one.share == 1 or len(one.scores) == 1
             assert (one.state == "complete") == (one.share == 1 and len(one.scores) == 2)
@@ -55,23 +55,21 @@ def test_a_part_of_a_trial_is_pruned_and_a_whole_one_has_every_inner_fold(whole)
 
 
 def test_no_part_of_a_trial_is_chosen_or_refitted(whole):
-    session, concluded = whole
-    members = [(m.family, k, m.trial) for k, one in concluded.chosen.items() for m in one.members]
-    refitted = [path.parts[-4:-1] for path in session.workdir.path.glob("fits/*/*/*/*/refit.json")]
+    members = [(m.family, k, m.trial) for k, one in whole.chosen.items() for m in one.members]
+    refitted = [path.parts[-4:-1] for path in whole.context.folder.path.glob("fits/*/*/*/*/refit.json")]
     for family, fold, number in [*members, *refitted]:
-        trial = session.trials[family, fold][int(number)]
+        trial = whole.trials[family, fold][int(number)]
         assert (trial.share, trial.state) == (1.0, "complete")
     assert members
 
 
 def test_what_was_fitted_whole_of_an_inner_fold_is_not_fitted_again(whole):
-    session = whole[0]
     taken = fresh = 0
 
     def fitted(family: str, fold: str, number: int, inner: int) -> dict:
-        return session.workdir.read_json(session.job(family, fold, number, {}, inner=inner).file + ".json")
+        return whole.context.folder.read_json(whole.job(family, fold, number, {}, inner=inner).file + ".json")
 
-    for (family, fold), trials in studies(session).items():
+    for (family, fold), trials in searched(whole).items():
         for one in trials:
             fits = [fitted(family, fold, one.number, j) for j in range(len(one.scores))]
             assert [f["score"] for f in fits] == list(one.scores)
@@ -82,18 +80,17 @@ def test_what_was_fitted_whole_of_an_inner_fold_is_not_fitted_again(whole):
                     continue
                 assert before.config == one.config
                 assert fit["taken"] == fitted(family, fold, before.number, j)["whole"]
-                assert session.workdir.has(session.job(family, fold, one.number, {}, inner=j).file + ".npy")
+                assert whole.context.folder.has(whole.job(family, fold, one.number, {}, inner=j).file + ".npy")
                 taken, fresh = taken + fit["taken"], fresh + (not fit["taken"])
     assert taken
     assert fresh
 
 
 def test_the_journal_and_the_table_of_trials_tell_of_parts(whole):
-    session = whole[0]
-    lines = [json.loads(line) for line in (session.workdir.path / "events.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (whole.context.folder.path / "events.jsonl").read_text().splitlines()]
     told = {line["key"]: line for line in lines if line.get("kind") == "trial"}
-    table = trials_table(session)
-    for (family, fold), trials in studies(session).items():
+    table = trials_table(whole)
+    for (family, fold), trials in searched(whole).items():
         rows = table[(table.family == family) & (table.fold == fold)]
         assert rows.share.tolist() == [t.share for t in trials]
         for one in trials:
@@ -114,4 +111,4 @@ def test_killed_between_two_rungs_and_resumed_equals_unbroken(whole, tmp_path):
         process.wait()
         assert wait_for(lambda everyone=everyone: not sessions.living(everyone), 20)
     run = run_over(**SETTINGS)
-    assert numbers(*sessions.trained(run, tmp_path)) == numbers(*whole)
+    assert numbers(sessions.trained(run, tmp_path)) == numbers(whole)

@@ -12,47 +12,49 @@ import pytest
 
 from models.config import Run
 from models.errors import BudgetError, InputError
+from tasks.context import RunContext
 from tasks.evaluation.evaluate import conclude
 from tasks.planning.plan import shortlist
 from tasks.run import resume
 from tasks.run.folder import Workdir
 from tasks.run.ledger import Ledger
-from tasks.session import Session
+from tasks.tuning.deadline import Deadline
 from tests.sessions import Alone, begun, frame, run_over, trained, tuned
 
 HOUR = 3600.0
 
 
-def left_behind(path: Path, state: str = "stopped", used: float = 0.0, **settings: Any) -> Session:
-    """A session of a run in this folder that has used so many seconds and is over."""
+def left_behind(path: Path, state: str = "stopped", used: float = 0.0, **settings: Any) -> RunContext:
+    """The context of a run in this folder that has used so many seconds and is over."""
     run = Run(**{"data": "loans.csv", "target": "paid", "budget": "10m", **settings})
     now = time.time()
-    session = Session(run, resume.model_name(run), Workdir(path), Ledger(run.seconds, now, used), Alone(path, "loans"))
-    session.own(state)
-    session.journal.close()
-    return session
+    ledger = Ledger(run.seconds, now, used)
+    context = RunContext(run, resume.model_name(run), Workdir(path), ledger, Alone(path, "loans"))
+    context.write_state(state)
+    context.journal.close()
+    return context
 
 
-def backdated(session: Session, seconds: float, *names: str) -> dict[str, Any]:
+def backdated(context: RunContext, seconds: float, *names: str) -> dict[str, Any]:
     """What the run's folder says of it, with these moments so many seconds earlier."""
-    kept = session.workdir.read_json("run.json")
+    kept = context.folder.read_json("run.json")
     kept |= {name: kept[name] - seconds for name in names}
-    session.workdir.write_json("run.json", kept)
+    context.folder.write_json("run.json", kept)
     return kept
 
 
 def test_time_between_two_sessions_is_nobodys(tmp_path):
-    session = left_behind(tmp_path, used=100.0)
-    kept = backdated(session, HOUR, "begun")
-    assert resume.seconds_used(session.workdir, kept) == pytest.approx(100.0, abs=1)
+    context = left_behind(tmp_path, used=100.0)
+    kept = backdated(context, HOUR, "begun")
+    assert resume.seconds_used(context.folder, kept) == pytest.approx(100.0, abs=1)
 
 
 def test_a_killed_session_used_its_time_up_to_its_last_event(tmp_path):
-    session = left_behind(tmp_path, "running", used=100.0)
-    kept = backdated(session, HOUR, "begun", "at")
+    context = left_behind(tmp_path, "running", used=100.0)
+    kept = backdated(context, HOUR, "begun", "at")
     last = kept["at"] + 30.0
     os.utime(tmp_path / "events.jsonl", (last, last))
-    assert resume.seconds_used(session.workdir, kept) == pytest.approx(130.0, abs=1)
+    assert resume.seconds_used(context.folder, kept) == pytest.approx(130.0, abs=1)
 
 
 QUICK = {"families": ("constant", "linear")}
@@ -66,35 +68,37 @@ def quick(search: dict[str, Any], **settings: Any) -> Run:
 
 def test_a_run_whose_trials_are_there_gets_the_time_that_its_end_needs(tmp_path):
     run = quick({"trials": 2})
-    _, before = trained(run, tmp_path)
-    session = begun(quick({}, budget="1m"), tmp_path, used=100.0)
+    before = trained(run, tmp_path)
+    sealed = begun(quick({}, budget="1m"), tmp_path, used=100.0)
     try:
-        session.afford_end()
-        shortlist(session)
-        tuned(session)
-        assert not session.may_search()
-        session.grant_end()
-        assert session.ledger.left == pytest.approx(session.ending(), abs=1)
-        assert session.refit_limit() > 2.0
-        after = conclude(session)
+        sealed.context.afford_end()
+        plan = shortlist(sealed)
+        studies = tuned(plan)
+        deadline = Deadline(plan, studies.trials)
+        assert not deadline.may_search()
+        deadline.grant_end()
+        assert sealed.context.ledger.left == pytest.approx(deadline.seconds_of_end(), abs=1)
+        assert sealed.context.ledger.refit_limit() > 2.0
+        after = conclude(studies)
     finally:
-        session.close()
+        sealed.context.close()
     assert after.estimate == before.estimate
-    assert [note for note in session.notes if "more" in note]
+    assert [note for note in sealed.context.notes if "more" in note]
 
 
 def test_a_resumed_run_knows_as_well_what_its_end_needs_and_what_fits_took(tmp_path):
     run, needs, booked = quick({}, budget="2m"), [], []
     for used in (0.0, 130.0):
-        session = begun(run, tmp_path, used=used)
+        sealed = begun(run, tmp_path, used=used)
         try:
-            shortlist(session)
-            session.ledger.extend(-130.0)  # the time is up: one trial each
-            tuned(session)
-            needs.append((session.model_mb, session.ledger.preparing, session.ending()))
-            booked.append((dict(session.ledger.fitting), session.ledger.recalled))
+            plan = shortlist(sealed)
+            sealed.context.ledger.extend(-130.0)  # the time is up: one trial each
+            studies = tuned(plan)
+            end = Deadline(plan, studies.trials).seconds_of_end()
+            needs.append((plan.model_mb, sealed.context.ledger.preparing, end))
+            booked.append((dict(sealed.context.ledger.fitting), sealed.context.ledger.recalled))
         finally:
-            session.close()
+            sealed.context.close()
     (sizes, preparing, end), after = needs[0], needs[1]
     assert min(sizes.values()) >= 0 < max(sizes.values())
     assert preparing > 0
@@ -108,13 +112,13 @@ def test_a_resumed_run_knows_as_well_what_its_end_needs_and_what_fits_took(tmp_p
 def test_fits_of_an_earlier_session_are_told_apart_though_they_are_asked_for_again(tmp_path):
     run, booked = quick({"trials": 1}), []
     for _ in range(2):
-        session = begun(run, tmp_path)
+        sealed = begun(run, tmp_path)
         try:
-            shortlist(session)
-            conclude(tuned(session))
-            booked.append((sum(session.ledger.fitting.values()), session.ledger.recalled))
+            plan = shortlist(sealed)
+            conclude(tuned(plan))
+            booked.append((sum(sealed.context.ledger.fitting.values()), sealed.context.ledger.recalled))
         finally:
-            session.close()
+            sealed.context.close()
         shutil.rmtree(tmp_path / "studies")  # as where it ended before its batches were told
     (fitting, none), (still, recalled) = booked
     assert (still, none) == (pytest.approx(fitting), 0.0)
@@ -122,12 +126,12 @@ def test_fits_of_an_earlier_session_are_told_apart_though_they_are_asked_for_aga
 
 
 def test_without_a_trial_a_time_that_is_over_is_an_error(tmp_path):
-    session = begun(quick({}, budget="1m"), tmp_path, used=100.0)
+    sealed = begun(quick({}, budget="1m"), tmp_path, used=100.0)
     try:
         with pytest.raises(BudgetError):
-            session.afford_end()
+            sealed.context.afford_end()
     finally:
-        session.close()
+        sealed.context.close()
 
 
 @pytest.fixture
@@ -152,9 +156,9 @@ def test_a_run_by_name_is_not_taken_up_with_other_settings(work):
 
 
 def test_fits_of_other_libraries_are_no_part_of_a_run(work):
-    session = left_behind(work / "first")
-    kept = session.workdir.read_json("run.json")
-    session.workdir.write_json("run.json", {**kept, "libraries": {**kept["libraries"], "scipy": "0.1"}})
+    context = left_behind(work / "first")
+    kept = context.folder.read_json("run.json")
+    context.folder.write_json("run.json", {**kept, "libraries": {**kept["libraries"], "scipy": "0.1"}})
     assert resume.interrupted(loans(budget="10m"), "loans") is None
     with pytest.raises(InputError, match=r"libraries.scipy \(0.1 there, "):
         resume.interrupted(loans(budget="10m"), "loans", "first")

@@ -20,12 +20,12 @@ from pydantic import ValidationError
 
 from models.config import Run
 from models.errors import InputError
+from tasks.context import open_run
 from tasks.run import wandb_mirror
 from tasks.run.fingerprint import digest, settings
 from tasks.run.journal import Journal, Record
 from tasks.run.resume import described
 from tasks.run.wandb_mirror import Mirror, environment, said, started
-from tasks.session import opened
 from tasks.tracking.wandb_mirror.runs import Runs, nested, safe
 from tests import wandb_files
 
@@ -262,10 +262,10 @@ def test_without_a_login_the_files_stay_and_a_sentence_says_so(tmp_path, offline
 @installed
 def test_a_session_starts_its_mirror_and_a_refused_table_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with opened(Run(data="t.csv", tracking={"mirror": "wandb"}), None, time.time()) as session:
-        assert session.mirror is not None
-        assert psutil.pid_exists(session.mirror.pid)
-    assert not psutil.pid_exists(session.mirror.pid)
+    with open_run(Run(data="t.csv", tracking={"mirror": "wandb"}), None, time.time()) as context:
+        assert context.mirror is not None
+        assert psutil.pid_exists(context.mirror.pid)
+    assert not psutil.pid_exists(context.mirror.pid)
     assert list((tmp_path / "mlruns" / "work").glob("*")) == []
 
 

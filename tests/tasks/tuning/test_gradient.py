@@ -20,24 +20,23 @@ def run(task: str = "regression", **search):
 
 
 @pytest.fixture
-def session(tmp_path):
-    made = begun(run(trials=6, strategy="gradient", families=("linear", "banded")), tmp_path / "run")
+def plan(tmp_path):
+    sealed = begun(run(trials=6, strategy="gradient", families=("linear", "banded")), tmp_path / "run")
     try:
-        shortlist(made)
-        yield made
+        yield shortlist(sealed)
     finally:
-        made.close()
+        sealed.context.close()
 
 
 @pytest.mark.parametrize(("name", "derived", "asked"), [("linear", "strength", "strength"),
                                                         ("banded", "strength_0", "strengths")])  # fmt: skip
-def test_a_worker_measures_what_a_small_change_does_to_the_weighted_loss(session, name, derived, asked):
+def test_a_worker_measures_what_a_small_change_does_to_the_weighted_loss(plan, name, derived, asked):
     def of(trial: int, factor: float, gradient: bool = False):
-        config = dict(default_job(session, name, "1").config)
+        config = dict(default_job(plan, name, "1").config)
         value = config[asked]
         config[asked] = value * factor if name == "linear" else [value[0] * factor, *value[1:]]
-        job = session.job(name, "1", trial, config, inner=0, gradient=gradient)
-        return worker._inner(job, session.workdir)
+        job = plan.job(name, "1", trial, config, inner=0, gradient=gradient)
+        return worker._inner(job, plan.context.folder)
 
     measured, above, below = of(1, 1.0, True), of(2, 1.001), of(3, 0.999)
     assert measured.gradient is not None
@@ -47,21 +46,23 @@ def test_a_worker_measures_what_a_small_change_does_to_the_weighted_loss(session
     assert above.gradient is None
 
 
-def test_the_first_timed_fit_of_a_default_measures_the_gradient_too(session):
+def test_the_first_timed_fit_of_a_default_measures_the_gradient_too(plan):
     """It is the study's trial 0, which is not fitted again."""
-    assert default_job(session, "linear", "1").gradient
-    assert not default_job(session, "linear", "1").with_sealed
+    assert default_job(plan, "linear", "1").gradient
+    assert not default_job(plan, "linear", "1").with_sealed
 
 
-def test_trials_are_told_with_their_mean_gradient_and_kept_with_it(session):
-    tuned(session)
+def test_trials_are_told_with_their_mean_gradient_and_kept_with_it(plan):
+    studies = tuned(plan)
     for name in ("linear", "banded"):
-        trials = session.trials[name, "1"]
+        trials = studies.trials[name, "1"]
         assert len(trials) == 6
         assert all(t.gradient for t in trials if t.state == "complete")
-        kept = Store(session, name, "1").trials
+        kept = Store(studies, name, "1").trials
         assert [(t.gradient, t.parent) for t in trials] == [(kept[t.number].gradient, t.parent) for t in trials]
-        fits = [session.workdir.read_json(f"fits/{session.brief.plan}/{name}/1/0/{i}.json") for i in range(2)]
+        fits = [
+            studies.context.folder.read_json(f"fits/{studies.fit_context.plan}/{name}/1/0/{i}.json") for i in range(2)
+        ]
         for hyperparameter, slope in trials[0].gradient.items():
             assert slope == pytest.approx(sum(f["gradient"][hyperparameter] for f in fits) / 2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from models.errors import BudgetError, NestorError
-from models.splitting.budget import RunPlan
+from models.splitting.budget import SearchScope
 from models.studies.study import is_hopeless
 from models.tuning.goal import find_best_trial
 from models.tuning.strategy import BATCH
@@ -25,7 +25,9 @@ from tasks.planning.plan import shortlist
 from tasks.planning.studies import study_of
 from tasks.stages.train import tune_one
 from tasks.tuning import tune
-from tasks.tuning.tune import Store, _or_kept, judging_in_time, stop_in_time
+from tasks.tuning.running import RunningStudies
+from tasks.tuning.tune import Store, _or_kept, judging_in_time, searching_in_time
+from tasks.values import RunPlan, advance
 from tests.sessions import begun, frame, run_over, tuned
 
 FAMILIES = ("constant", "linear", "random_forest")
@@ -66,8 +68,8 @@ def third_on_the_second_inner_fold(job: Job) -> bool:
     ids=["raises", "dies", "hangs", "eats memory"],
 )
 def test_a_trial_that_failed_is_kept_with_its_reason_and_the_study_goes_on(trained, code, state, reason):
-    session, concluded = trained(run(), pool=lambda: Sabotaged(third_on_the_second_inner_fold, code))
-    trials = session.trials["linear", "1"]
+    evaluation = trained(run(), pool=lambda: Sabotaged(third_on_the_second_inner_fold, code))
+    trials = evaluation.trials["linear", "1"]
     assert [t.number for t in trials] == list(range(6))
     third = trials[2]
     # It may have been stopped as hopeless before its second fold; then the sabotage never came to pass.
@@ -75,12 +77,12 @@ def test_a_trial_that_failed_is_kept_with_its_reason_and_the_study_goes_on(train
     assert reason in third.reason
     assert len(third.scores) == 1
     assert {t.state for t in trials if t.number != 2} <= {"complete", "pruned"}
-    assert {t.state for t in session.trials["linear", "2"]} <= {"complete", "pruned"}
-    assert concluded.estimate is not None
-    assert [f.trials for f in concluded.families if f.name == "linear"] == [12]
-    kept = Store(session, "linear", "1").trials[2]
+    assert {t.state for t in evaluation.trials["linear", "2"]} <= {"complete", "pruned"}
+    assert evaluation.estimate is not None
+    assert [f.trials for f in evaluation.families if f.name == "linear"] == [12]
+    kept = Store(evaluation, "linear", "1").trials[2]
     assert (kept.state, kept.reason) == (third.state, third.reason)
-    lines = [json.loads(line) for line in (session.workdir.path / "events.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (evaluation.context.folder.path / "events.jsonl").read_text().splitlines()]
     told = next(line for line in lines if line.get("key") == "linear/1/2")
     assert told["tags"] == {"nestor.state": state, "nestor.reason": third.reason}
     assert told["status"] == "FAILED"
@@ -88,37 +90,37 @@ def test_a_trial_that_failed_is_kept_with_its_reason_and_the_study_goes_on(train
 
 def test_a_family_that_never_works_is_listed_without_an_estimate(trained):
     linear = lambda job: job.family == "linear"  # noqa: E731
-    session, concluded = trained(run(3), pool=lambda: Sabotaged(linear, "raise OSError(28)"))
-    assert {t.state for t in session.trials["linear", "1"]} == {"failed"}
-    assert len(session.trials["linear", "1"]) == 3
-    found = {f.name: f for f in concluded.families}
+    evaluation = trained(run(3), pool=lambda: Sabotaged(linear, "raise OSError(28)"))
+    assert {t.state for t in evaluation.trials["linear", "1"]} == {"failed"}
+    assert len(evaluation.trials["linear", "1"]) == 3
+    found = {f.name: f for f in evaluation.families}
     assert found["linear"].estimate is None
     assert found["linear"].inner is None
     assert found["random_forest"].estimate is not None
-    assert concluded.families[-1].name == "linear"
-    assert concluded.winner == "random_forest"
-    assert concluded.estimate is not None
+    assert evaluation.families[-1].name == "linear"
+    assert evaluation.winner == "random_forest"
+    assert evaluation.estimate is not None
 
 
 def test_a_default_that_fails_does_not_end_its_study(trained):
     chosen = lambda job: job.family == "linear" and job.trial == 0  # noqa: E731
-    session, concluded = trained(run(4), pool=lambda: Sabotaged(chosen, "raise ValueError"))
-    states = [t.state for t in session.trials["linear", "1"]]
+    evaluation = trained(run(4), pool=lambda: Sabotaged(chosen, "raise ValueError"))
+    states = [t.state for t in evaluation.trials["linear", "1"]]
     assert states[0] == "failed"
     assert "complete" in states
-    assert next(f for f in concluded.families if f.name == "linear").estimate is not None
+    assert next(f for f in evaluation.families if f.name == "linear").estimate is not None
 
 
 def test_a_refit_that_fails_leaves_its_family_without_an_estimate_and_says_so(trained):
     chosen = lambda job: (job.family, job.fold, job.inner) == ("linear", "2", None)  # noqa: E731
-    session, concluded = trained(run(2), pool=lambda: Sabotaged(chosen, "raise ValueError('no')"))
-    found = {f.name: f for f in concluded.families}
+    evaluation = trained(run(2), pool=lambda: Sabotaged(chosen, "raise ValueError('no')"))
+    found = {f.name: f for f in evaluation.families}
     assert found["linear"].estimate is None
     assert found["random_forest"].estimate is not None
-    assert any("linear could not be refitted on fold 2" in note for note in session.notes)
-    weights = [sum(m.weight for m in one.members) for one in concluded.chosen.values()]
+    assert any("linear could not be refitted on fold 2" in note for note in evaluation.context.notes)
+    weights = [sum(m.weight for m in one.members) for one in evaluation.chosen.values()]
     assert weights == pytest.approx([1.0] * len(weights))
-    assert "linear" not in {m.family for m in concluded.chosen["2"].members}
+    assert "linear" not in {m.family for m in evaluation.chosen["2"].members}
 
 
 def test_a_run_in_which_nothing_works_ends_with_a_sentence(trained):
@@ -139,12 +141,12 @@ def test_a_run_in_which_nothing_works_ends_with_a_sentence(trained):
 )  # fmt: skip
 def test_where_no_family_can_be_fitted_at_all_the_reasons_are_told(tmp_path, code, error, said):
     timed = run(None, families=("linear",), seconds=60)
-    session = begun(timed, tmp_path, pool=lambda: Sabotaged(lambda job: True, code))
+    sealed = begun(timed, tmp_path, pool=lambda: Sabotaged(lambda job: True, code))
     try:
         with pytest.raises(NestorError, match=f"(?s){said}") as caught:
-            shortlist(session)
+            shortlist(sealed)
     finally:
-        session.close()
+        sealed.context.close()
     assert type(caught.value) is error
 
 
@@ -152,15 +154,14 @@ def test_where_no_family_can_be_fitted_at_all_the_reasons_are_told(tmp_path, cod
 
 
 def stopping(path, strategy: str, family: str, space: dict[str, Any], **more: Any):
-    """A session that tuned one family, with two inner folds."""
+    """The studies of one family, with two inner folds."""
     search = {"trials": 9, "families": (family,), "strategy": strategy, **more.pop("search", {})}
     data, told = frame().drop(columns=["day", "words", "town"]), {family: {"space": space}}
-    session = begun(run_over(data=data, search=search, families=told, budget={"workers": 2}, **more), path)
+    sealed = begun(run_over(data=data, search=search, families=told, budget={"workers": 2}, **more), path)
     try:
-        shortlist(session)
-        return tuned(session)
+        return tuned(shortlist(sealed))
     finally:
-        session.close()
+        sealed.context.close()
 
 
 NOTHING_LEFT = {"strength": 100.0, "l1_ratio": 1.0}
@@ -169,15 +170,15 @@ NOTHING_LEFT = {"strength": 100.0, "l1_ratio": 1.0}
 
 @pytest.mark.parametrize("strategy", ["tpe", "random", "genetic"])
 def test_a_configuration_that_is_bad_on_its_first_inner_fold_is_stopped_there(strategy, tmp_path):
-    session = stopping(tmp_path, strategy, "linear", NOTHING_LEFT)
-    trials = [one for told in session.trials.values() for one in told]
+    studies = stopping(tmp_path, strategy, "linear", NOTHING_LEFT)
+    trials = [one for told in studies.trials.values() for one in told]
     assert len(trials) == 18
     bad = {(one.state, len(one.scores)) for one in trials if one.params["penalty"] == "elasticnet"}
     good = {(one.state, len(one.scores)) for one in trials if one.params["penalty"] == "l2"}
     assert (bad, good) == ({("pruned", 1)}, {("complete", 2)})
 
 
-def condemned(trials: list[Trial], metric) -> set[int]:
+def condemned(trials: Sequence[Trial], metric) -> set[int]:
     """Numbers of the trials whose first inner fold is worse than the worst one of the best trial told before theirs."""
     best = {one.number: find_best_trial(trials[: 1 + (one.number - 1) // BATCH * BATCH], metric) for one in trials[1:]}
     return {one.number for one in trials[1:] if is_hopeless(one.scores[:1], best[one.number], metric)}
@@ -192,9 +193,9 @@ def condemned(trials: list[Trial], metric) -> set[int]:
     ids=["a step of a schedule, which others go on from", "several objectives, of which one only is bad"],
 )
 def test_what_must_not_be_stopped_is_not(strategy, family, space, more, tmp_path):
-    session = stopping(tmp_path, strategy, family, space, **more)
-    assert any(condemned(told, session.metric) for told in session.trials.values())
-    found = {(one.state, len(one.scores)) for told in session.trials.values() for one in told}
+    studies = stopping(tmp_path, strategy, family, space, **more)
+    assert any(condemned(told, studies.metric) for told in studies.trials.values())
+    found = {(one.state, len(one.scores)) for told in studies.trials.values() for one in told}
     assert found == {("complete", 2)}
 
 
@@ -203,61 +204,63 @@ def test_what_must_not_be_stopped_is_not(strategy, family, space, more, tmp_path
 
 @pytest.fixture
 def late(tmp_path):
-    """A session whose time is up, without a plan of its own."""
-    session = begun(run(1), tmp_path)
-    session.start_pool()
-    session.level, session.folds, session.ledger.limit = RunPlan(1, 1, (), {}), {"1": None}, 0.001
-    over = threading.Event()
-    threading.Thread(target=stop_in_time, args=(session, over), daemon=True).start()
-    yield session
-    over.set()
-    session.close()
+    """Studies that run though their time is up, without a plan of their own."""
+    sealed = begun(run(1), tmp_path)
+    sealed.context.start_pool()
+    sealed.context.ledger.limit = 0.001
+    plan: Any = {"scope": SearchScope(1, 1, (), {}), "folds": {"1": None}, "fit_context": None}
+    running = RunningStudies(advance(RunPlan, sealed, **plan))
+    with searching_in_time(running):
+        yield running
+    sealed.context.close()
 
 
 def test_a_study_that_broke_keeps_nobody_waiting_and_costs_no_other(tmp_path, monkeypatch):
     """Its second attempt is its last; others of its fold go on, and its family is listed without an estimate."""
-    session = begun(run(2, ("constant", "linear")), tmp_path)
+    sealed = begun(run(2, ("constant", "linear")), tmp_path)
     usual = study_of
 
-    def broken(session, name, fold):
+    def broken(plan, name, fold):
         if (name, fold) == ("linear", "1"):
             raise OSError(5, "Input/output error")
-        return usual(session, name, fold)
+        return usual(plan, name, fold)
 
     monkeypatch.setattr(tune, "study_of", broken)
     try:
-        shortlist(session)
+        running = RunningStudies(shortlist(sealed))
         with pytest.raises(OSError, match="Input"):
-            tune_one.fn(session, "linear", "1")
+            tune_one.fn(running, "linear", "1")
         monkeypatch.setenv("PREFECT__RUNTIME__TASK_RUN__RUN_COUNT", "2")
-        waiting = threading.Thread(target=tune._defaults_told, args=(session, "1"), daemon=True)
-        session.trials["constant", "1"] = [Trial(0, {}, {})]
+        waiting = threading.Thread(target=tune._defaults_told, args=(running, "1"), daemon=True)
+        running.trials["constant", "1"] = [Trial(0, {}, {})]
         waiting.start()
         for name, fold in (("linear", "1"), ("linear", "2"), ("constant", "1"), ("constant", "2")):
-            tune_one.fn(session, name, fold)
+            tune_one.fn(running, name, fold)
         waiting.join(20)
         assert not waiting.is_alive()
-        concluded = conclude(session)
+        evaluation = conclude(running.studies())
     finally:
-        session.close()
-    assert any("linear ended early on fold 1" in note and "Input/output error" in note for note in session.notes)
-    found = {f.name: f for f in concluded.families}
+        sealed.context.close()
+    assert any("linear ended early on fold 1" in note and "Input/output error" in note for note in sealed.context.notes)
+    found = {f.name: f for f in evaluation.families}
     assert (found["linear"].estimate, found["linear"].trials) == (None, 2)
-    assert concluded.estimate is not None
+    assert evaluation.estimate is not None
 
 
 def test_no_fit_begins_after_the_search_was_ended(late):
     """A study that was asking its strategy meanwhile hands its batch to the pool a moment later."""
-    ended = [late.fits.submit(time.sleep, 60, priority=(SEARCH, batch), timeout=60).exception(20) for batch in range(3)]
+    pool, ledger = late.plan.context.pool, late.plan.context.ledger
+    ended = [pool.submit(time.sleep, 60, priority=(SEARCH, batch), timeout=60).exception(20) for batch in range(3)]
     assert all(isinstance(one, FitError) for one in ended)
-    late.ledger.limit = 1e6  # the end needs less than it seemed
+    ledger.limit = 1e6  # the end needs less than it seemed
     assert not late.may_search()
 
 
 def test_refits_for_the_leaderboard_end_when_the_rest_is_needed_to_register(late):
-    late.ledger.limit = late.ledger.elapsed + late.ledger.registration + 1
-    with judging_in_time(late):
-        needed, other = (late.fits.submit(time.sleep, 60 * n, priority=(JUDGE, n), timeout=60) for n in (0, 1))
+    context, ledger = late.plan.context, late.plan.context.ledger
+    ledger.limit = ledger.elapsed + ledger.registration + 1
+    with judging_in_time(context):
+        needed, other = (context.pool.submit(time.sleep, 60 * n, priority=(JUDGE, n), timeout=60) for n in (0, 1))
         assert isinstance(other.exception(60), FitError)
         assert needed.exception(60) is None
 
@@ -265,9 +268,10 @@ def test_refits_for_the_leaderboard_end_when_the_rest_is_needed_to_register(late
 def test_refits_that_take_too_long_end_together(late, monkeypatch):
     """Each has its own limit from its own start: many would overrun by one limit after the other."""
     monkeypatch.setattr(tune, "LEAST", 1.0)
-    late.ledger.limit = late.ledger.elapsed + late.ledger.registration
-    with judging_in_time(late):
-        waiting = [late.fits.submit(time.sleep, 60, priority=(JUDGE, 0), timeout=60) for _ in range(4)]
+    context, ledger = late.plan.context, late.plan.context.ledger
+    ledger.limit = ledger.elapsed + ledger.registration
+    with judging_in_time(context):
+        waiting = [context.pool.submit(time.sleep, 60, priority=(JUDGE, 0), timeout=60) for _ in range(4)]
         assert all(isinstance(one.exception(20), FitError) for one in waiting)
 
 

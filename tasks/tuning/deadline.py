@@ -1,0 +1,129 @@
+"""When the search must stop so that the run's end, which nothing can be delivered without, is done in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from models.families import load_families, load_family
+from models.splitting.budget import REFIT
+from models.splitting.split import ALL
+from models.tuning.goal import find_best_trial
+from models.tuning.trial import Trial
+from tasks.run.ledger import EXIT, HANGS
+from tasks.values import RunPlan, Trials, list_trials_of_fold
+
+MEMBERS = 4
+"""Members that a fold's ensemble is likely to have."""
+
+
+class Deadline:
+    """The arithmetic of a plan's time, as seen from the trials that there are."""
+
+    def __init__(self, plan: RunPlan, trials: Trials):
+        """`trials` may grow: what is asked is answered from what there is then."""
+        self.plan, self.trials = plan, trials
+        self.ledger = plan.context.ledger
+        self._needs: tuple[int, tuple[float, float, float]] = (-1, (0.0, 0.0, 0.0))
+
+    def may_search(self) -> bool:
+        """Whether the clock allows more configurations."""
+        return self.ledger.limit is None or self.ledger.left > self.seconds_of_end()
+
+    def fit_limit(self, family_name: str) -> float:
+        """Seconds after which one fit of this family is stopped: only a hang where no clock may decide."""
+        if self.ledger.limit is None:
+            return HANGS
+        usual = self.plan.default_seconds.get(family_name, self.ledger.limit / 10)
+        return min(max(3.0, 10 * usual), max(1.0, self.ledger.left))
+
+    def last_limit(self) -> float:
+        """Seconds that the last resort may take, without which there is no model at all: only a hang, or a machine
+        where all takes ten times as long, ends it."""
+        first = [trial.seconds_anew for _, _, trial in self.list_last_resorts()[:1]]
+        return max([60.0, *(10 * REFIT * seconds for seconds in first)])
+
+    def overtime(self) -> float | None:
+        """Seconds beyond the budget that the last resort, the sealed rows and the way out may take; None where nothing
+        could be delivered."""
+        if not self.is_deliverable():
+            return None
+        return 2 * self.last_limit() + self.ledger.sealed_limit() + self.seconds_of_end()
+
+    def grant_end(self) -> None:
+        """Gives a run that was taken up again the time that its end needs, where clearly less is left: its trials are
+        all there, and no resume would ever find more time."""
+        short = self.seconds_of_end() - self.ledger.left
+        if self.plan.context.is_resumed_with_records and short > EXIT:
+            self.ledger.extend(short)
+            self.plan.context.note(
+                f"This resumed run had too little of its budget left to finish, so it got {short:.0f} s more."
+            )
+
+    def is_deliverable(self) -> bool:
+        """Whether a configuration that keeps the limits was fitted on every inner fold of a fold that a model can be
+        made of: then the run ends with a model. One that learns nothing counts only where no other is asked for."""
+        if not self.trials:
+            return False
+        learns = any(load_family(name).tunable for name in self.plan.scope.families)
+        return any(load_family(name).tunable or not learns for _, name, _ in self.list_last_resorts())
+
+    def list_last_resorts(self) -> list[tuple[str, str, Trial]]:
+        """Fold, family and trial of every complete configuration that keeps the limits by inner values, in a fold that
+        a model can be made of; what learns something first, then the quicker."""
+        goal = self.plan.goal
+        folds = [ALL] if ALL in self.plan.folds and not goal.plain else list(self.plan.folds)
+        resorts = [
+            (fold, name, trial)
+            for fold in folds
+            for name, trials in list_trials_of_fold(self.plan, self.trials, fold).items()
+            for trial in goal.complete(trials)
+            if goal.keeps(trial)
+        ]
+        return sorted(resorts, key=lambda resort: (not load_families()[resort[1]].tunable, resort[2].seconds_anew))
+
+    def seconds_of_end(self) -> float:
+        """Wall seconds that the end of this run needs, as seen from the fits so far: each fold's ensemble, which takes
+        about as long as the best three configurations, and judging the best of other families as far as a tenth of the
+        time goes."""
+        plan, workers = self.plan, self.plan.context.workers
+        count = sum(len(trials) for trials in list(self.trials.values()))
+        if count != self._needs[0]:
+            self._needs = count, self._sum_refits()
+        needed, others, longest = self._needs[1]
+        # Once for each fold and kind of need, where the search did it for each inner fold.
+        columns = REFIT * self.ledger.preparing / max(1, plan.scope.inner)
+        needed, longest = needed + columns, longest + columns / len(plan.folds)
+        tenth = 0.1 * workers * (self.ledger.limit or 0.0)
+        journal = plan.context.journal
+        writing = journal.backlog() * journal.seconds_per_record()
+        return writing + self.ledger.reserve(needed + min(others, tenth), longest, workers)
+
+    def _sum_refits(self) -> tuple[float, float, float]:
+        """Core-seconds of what the end must fit, of what it fits for the leaderboard, and of the longest of these."""
+        plan, metric = self.plan, self.plan.metric
+        inner = max(1, plan.scope.inner)
+        needed, others, longest = 0.0, 0.0, 0.0
+        likely: list[str] = []
+        for fold in plan.folds:
+            told = {name: tuple(trials) for (name, k), trials in list(self.trials.items()) if k == fold}
+            bests = [(name, plan.goal.best(trials) or find_best_trial(trials, metric)) for name, trials in told.items()]
+            ranked = sorted(((f, b) for f, b in bests if b), key=lambda b: -metric.gain(b[1].inner or 0.0))
+            seconds = [REFIT * b.seconds_anew / inner for _, b in ranked]
+            times = 2 if fold == ALL and plan.joins_sealed else 1
+            needed += times * REFIT * self._sum_best_three(told) / inner
+            others, longest = others + sum(seconds[1:]), max([longest, *seconds[:3]])
+            likely += [f for f, _ in ranked[:3]]
+        self._weigh_model(likely)
+        return needed, others, longest
+
+    def _sum_best_three(self, trials: Mapping[str, Sequence[Trial]]) -> float:
+        """Core-seconds of the best three configurations of a fold, of whichever families."""
+        whole = [trial for one in trials.values() for trial in one if trial.inner is not None]
+        best = sorted(whole, key=lambda t: -self.plan.metric.gain(t.inner or 0.0))[:3]
+        return sum(t.seconds_anew for t in best)
+
+    def _weigh_model(self, likely: Sequence[str]) -> None:
+        """Tells the ledger about how large the delivered model will be, with members of these families."""
+        sizes = [self.plan.model_mb.get(name, 0.0) for name in likely]
+        folds = 1 if len(self.plan.folds) > self.plan.scope.outer else len(self.plan.folds)
+        self.ledger.weighs(sum(sizes) / max(1, len(sizes)), MEMBERS * folds)
