@@ -19,8 +19,8 @@ from unittest.mock import patch
 import numpy as np
 from sklearn.pipeline import make_pipeline
 
-from benchmarks.stamp import printed
-from benchmarks.tables import tables
+from benchmarks.stamp import print_table
+from benchmarks.tables import list_tables
 from models.columns import dates, numeric, prepare, texts, transform
 from models.columns.given import make_imputers, make_scalers
 from models.config import Run
@@ -36,19 +36,19 @@ DRAWS = 3
 HEAD = ("step", "table", "metric", "family", "without", "with")
 
 
-def _only_scaled(needs: Any) -> Any:
+def _make_unclipped_scaler(needs: Any) -> Any:
     if needs.missing and not needs.scaled:
         return "passthrough"
     return make_pipeline(*make_imputers(needs, indicator=True), *make_scalers(needs))
 
 
-def _calendar(column: Any, needs: Any, real: Any = dates._make_date_encoder) -> Any:
+def _make_uncycled_encoder(column: Any, needs: Any, real: Any = dates._make_date_encoder) -> Any:
     return real(column, replace(needs, scaled=False))
 
 
 STEPS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
-    "outliers clipped": ("number", lambda: patch.object(numeric, "_make_number_scaler", _only_scaled)),
-    "cycles of dates": ("date", lambda: patch.object(dates, "_make_date_encoder", _calendar)),
+    "outliers clipped": ("number", lambda: patch.object(numeric, "_make_number_scaler", _make_unclipped_scaler)),
+    "cycles of dates": ("date", lambda: patch.object(dates, "_make_date_encoder", _make_uncycled_encoder)),
     "words, not characters": ("text", lambda: patch.object(texts, "_shares_words", lambda *_: False)),
 }
 """Step -> the kind of column that it is for, and what undoes it."""
@@ -62,37 +62,37 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4000)
     asked = parser.parse_args()
     rows = []
-    for file, target, _ in tables(Path(asked.place).resolve(), asked.only.split(",") if asked.only else []):
-        for row in _compared(read_table(Run(data=str(file), target=target)), file.stem, asked.rows):
+    for file, target, _ in list_tables(Path(asked.place).resolve(), asked.only.split(",") if asked.only else []):
+        for row in _compare_steps(read_table(Run(data=str(file), target=target)), file.stem, asked.rows):
             print(" | ".join(row), file=sys.stderr, flush=True)
             rows.append(row)
-    printed("Steps of preparation, with and without", HEAD, rows)
+    print_table("Steps of preparation, with and without", HEAD, rows)
 
 
-def _compared(table: Table, name: str, rows: int) -> Iterator[tuple[str, ...]]:
+def _compare_steps(table: Table, name: str, rows: int) -> Iterator[tuple[str, ...]]:
     known = [f for n, f in load_families().items() if n in FAMILIES]
-    usual = {f.name: _score(table, f, rows) for f in known}
+    usual = {f.name: _score_family(table, f, rows) for f in known}
     for step, (kind, undone) in STEPS.items():
         for one in known if kind in table.kinds.values() else ():
             # Trees get numbers and dates as they are, with the step and without.
             if one.needs.scaled or kind == "text":
                 with undone():
-                    without = _score(table, one, rows)
+                    without = _score_family(table, one, rows)
                 metric = make_metric(None, table.task, table.classes).name
                 yield step, name, metric, one.name, f"{without:.4g}", f"{usual[one.name]:.4g}"
 
 
-def _score(table: Table, one: Family, rows: int) -> float:
+def _score_family(table: Table, one: Family, rows: int) -> float:
     """The family's mean score over the draws."""
     half = min(rows, table.rows // 2)
     found = []
     for draw in range(DRAWS):
         order = np.random.default_rng(draw).permutation(table.rows)
-        found.append(_fit(table.take(order[:half]), table.take(order[half : 2 * half]), one))
+        found.append(_fit_and_score(table.take(order[:half]), table.take(order[half : 2 * half]), one))
     return float(np.mean(found))
 
 
-def _fit(train: Table, judge: Table, one: Family) -> float:
+def _fit_and_score(train: Table, judge: Table, one: Family) -> float:
     import optuna
 
     with warnings.catch_warnings():

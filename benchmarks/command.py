@@ -22,7 +22,7 @@ EVERY = 0.1
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """What a command did."""
 
     code: int
@@ -40,7 +40,7 @@ class Done:
         return None
 
 
-def nestor(*arguments: str, folder: Path, timeout: float) -> Done:
+def run_nestor(*arguments: str, folder: Path, timeout: float) -> CommandResult:
     """`nestor` with these arguments, in this folder."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "NESTOR_"))}
     began = time.monotonic()
@@ -53,16 +53,16 @@ def nestor(*arguments: str, folder: Path, timeout: float) -> Done:
         stderr=subprocess.PIPE,
         text=True,
     )
-    with _Watch(process.pid, folder) as watch:
+    with _ProcessWatch(process.pid, folder) as watch:
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.terminate()
             out, err = process.communicate()
-    return Done(process.returncode, time.monotonic() - began, out, err, watch.by_role())
+    return CommandResult(process.returncode, time.monotonic() - began, out, err, watch.by_role())
 
 
-class _Watch:
+class _ProcessWatch:
     """Samples the processor time of a process, its children and this folder's server."""
 
     def __init__(self, pid: int, folder: Path):
@@ -72,7 +72,7 @@ class _Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> _ProcessWatch:
         self._thread.start()
         return self
 
@@ -122,7 +122,7 @@ class _Watch:
         return total
 
 
-def patience(budget: str) -> float:
+def compute_patience(budget: str) -> float:
     """Seconds after which a command with this budget is taken to hang."""
     return 2 * (Run(data="", budget=budget).seconds or 0) + 60
 
@@ -131,4 +131,4 @@ def stop_server(folder: Path) -> None:
     """Ends the folder's server, if there is one."""
     from flows.server import prefect_server
 
-    prefect_server.stop(folder / "mlruns")
+    prefect_server.stop_server(folder / "mlruns")

@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from benchmarks.command import nestor, patience, stop_server
-from benchmarks.stamp import printed
-from benchmarks.tables import tables
+from benchmarks.command import compute_patience, run_nestor, stop_server
+from benchmarks.stamp import print_table
+from benchmarks.tables import list_tables
 from models.outcome import format_number
 from tasks.registry.conformal_file import FILE
 from tasks.run.folder import Workdir
@@ -26,20 +26,22 @@ HEAD = ("table", "made by", "runs", "sealed rows", "80 %", "90 %", "95 %", "mean
 
 def main() -> None:
     """Prints one table, a row for each of the tables; coverage is the mean over runs, ± their standard deviation."""
-    asked = _asked()
+    asked = _parse_arguments()
     rows = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        for file, target, options in tables(Path(asked.place).resolve(), asked.only.split(",") if asked.only else []):
-            reports = list(_reports(file, target, options, asked, Path(folder)))
-            rows.append(_row(file.stem, reports, Path(folder)))
+        for file, target, options in list_tables(
+            Path(asked.place).resolve(), asked.only.split(",") if asked.only else []
+        ):
+            reports = list(_collect_reports(file, target, options, asked, Path(folder)))
+            rows.append(_make_row(file.stem, reports, Path(folder)))
             print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
         stop_server(Path(folder))
     search = f"--trials {asked.trials}" if asked.trials else f"--budget {asked.budget}"
     named = f"--families {asked.families} " if asked.families else ""
-    printed(f"Coverage on sealed rows, {named}{search}", HEAD, rows)
+    print_table(f"Coverage on sealed rows, {named}{search}", HEAD, rows)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("place", help="a folder, or a csv file that lists tables")
     parser.add_argument("--budget", default="60s")
@@ -50,36 +52,36 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _reports(
+def _collect_reports(
     file: Path, target: str, options: list[str], asked: argparse.Namespace, folder: Path
 ) -> Iterator[dict[str, Any]]:
     """The report of each run that came to one; what else happened is told on standard error."""
     chosen = ["--trials", str(asked.trials)] if asked.trials else ["--budget", asked.budget]
     chosen += ["--families", asked.families] if asked.families else []
-    limit = 3600 if asked.trials else patience(asked.budget)
+    limit = 3600 if asked.trials else compute_patience(asked.budget)
     for salt in range(1 if "--time" in options else asked.salts):
         arguments = ["train", str(file), "--target", target, "--seed", str(salt), *options]
         salted = [] if "--time" in options else ["--salt", str(salt)]
         named = ["--name", f"{file.stem}-{salt}", "--json", "--quiet"]
-        done = nestor(*arguments, *chosen, *salted, *named, folder=folder, timeout=limit)
+        done = run_nestor(*arguments, *chosen, *salted, *named, folder=folder, timeout=limit)
         if done.report is not None and done.report["coverage"]:
             yield done.report
         else:
             print(f"{file.stem}, salt {salt}: no coverage. {done.err[-300:]}", file=sys.stderr, flush=True)
 
 
-def _row(name: str, reports: Sequence[Mapping[str, Any]], folder: Path) -> tuple[str, ...]:
+def _make_row(name: str, reports: Sequence[Mapping[str, Any]], folder: Path) -> tuple[str, ...]:
     if not reports:
         return (name, *[""] * (len(HEAD) - 1))
     found = [{one["level"]: one for one in report["coverage"]} for report in reports]
-    covered = (_spread([one[level]["covered"] for one in found if level in one]) for level in (0.8, 0.9, 0.95))
+    covered = (_format_spread([one[level]["covered"] for one in found if level in one]) for level in (0.8, 0.9, 0.95))
     size = format_number(fmean(one[0.9]["size"] for one in found if 0.9 in one), 3)
     unit = "labels" if reports[0]["task"] != "regression" else "wide"
-    sealed, method = zip(*(_kept(one, folder) for one in reports), strict=True)
+    sealed, method = zip(*(_read_seal_facts(one, folder) for one in reports), strict=True)
     return name, method[0], str(len(reports)), f"{fmean(sealed):,.0f}", *covered, f"{size} {unit}"
 
 
-def _spread(shares: Sequence[float]) -> str:
+def _format_spread(shares: Sequence[float]) -> str:
     """`90.2 ± 0.8`, in percent."""
     if not shares:
         return ""
@@ -87,7 +89,7 @@ def _spread(shares: Sequence[float]) -> str:
     return f"{100 * fmean(shares):.1f}{deviation}"
 
 
-def _kept(report: Mapping[str, Any], folder: Path) -> tuple[int, str]:
+def _read_seal_facts(report: Mapping[str, Any], folder: Path) -> tuple[int, str]:
     """How many rows were sealed, and how intervals are made."""
     workdir = Workdir(folder / report["workdir"])
     sealed, scores = workdir.read_array("sealed_target"), workdir.read_json(f"delivered/{FILE}")

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.fidelity import asked_for, compared
+from benchmarks.fidelity import compare_searches, parse_arguments
 from models.families import load_family
 
 
 def main() -> None:
     """Prints one table, as `benchmarks.fidelity` does."""
-    tables, asked = asked_for("random,tpe,halving,evolution", "mlp")
+    tables, asked = parse_arguments("random,tpe,halving,evolution", "mlp")
     known = load_family(asked.family)
     fixed = [f"{known.name}.{n}={v}" for n, v in known.default.items() if n not in known.architecture]
     more = tuple(part for one in fixed for part in ("--space", one))
     title = f"Until random search's score after {asked.trials} architectures: {asked.family}, {asked.seeds} seeds"
-    compared(title, tables, replace(asked, more=more))
+    compare_searches(title, tables, replace(asked, more=more))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.command import nestor, stop_server
-from benchmarks.stamp import printed
+from benchmarks.command import run_nestor, stop_server
+from benchmarks.stamp import print_table
 from models.metrics.metric import Metric, make_metric
 
 HEAD = ("table", "search", "studies that got there", "seconds until then", "times as fast", "seconds in all", "ahead")
@@ -28,7 +28,7 @@ Course = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class FidelitySettings:
     """What is run."""
 
     family: str
@@ -42,24 +42,24 @@ class Asked:
 
 def main() -> None:
     """Prints one table; a table's rows are also told on standard error as soon as they are there."""
-    tables, asked = asked_for("random,tpe,halving,hyperband,bohb", "lightgbm")
+    tables, asked = parse_arguments("random,tpe,halving,hyperband,bohb", "lightgbm")
     title = f"Until random search's score after {asked.trials} trials: {asked.family}, {asked.seeds} seeds"
-    compared(title, tables, asked)
+    compare_searches(title, tables, asked)
 
 
-def compared(title: str, tables: Sequence[str], asked: Asked) -> None:
+def compare_searches(title: str, tables: Sequence[str], asked: FidelitySettings) -> None:
     """Runs all searches on all tables and prints what came of it."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         for place in tables:
-            for row in _table(place, asked, Path(folder)):
+            for row in _compare_on_table(place, asked, Path(folder)):
                 rows.append(row)
                 print(" | ".join(row), file=sys.stderr, flush=True)
         stop_server(Path(folder))
-    printed(title, HEAD, rows)
+    print_table(title, HEAD, rows)
 
 
-def asked_for(searches: str, family: str) -> tuple[list[str], Asked]:
+def parse_arguments(searches: str, family: str) -> tuple[list[str], FidelitySettings]:
     """The tables, and what to run on them, from the command line; searches and family are what is run by default."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("tables", nargs="+", help="files with their targets: FILE:TARGET")
@@ -70,43 +70,45 @@ def asked_for(searches: str, family: str) -> tuple[list[str], Asked]:
     parser.add_argument("--searches", default=searches)
     found = parser.parse_args()
     names = tuple(dict.fromkeys(["random", *found.searches.split(",")]))
-    return found.tables, Asked(found.family, found.trials, found.seeds, names, found.outer)
+    return found.tables, FidelitySettings(found.family, found.trials, found.seeds, names, found.outer)
 
 
-def _table(place: str, asked: Asked, folder: Path) -> list[tuple[str, ...]]:
+def _compare_on_table(place: str, asked: FidelitySettings, folder: Path) -> list[tuple[str, ...]]:
     """A row for each search, over all seeds and folds."""
     found = {
-        name: [c for seed in range(asked.seeds) for c in courses(place, name, seed, asked, folder)]
+        name: [c for seed in range(asked.seeds) for c in measure_courses(place, name, seed, asked, folder)]
         for name in asked.searches
     }
-    return [_row(Path(place.rpartition(":")[0]).stem, name, found[name], found["random"]) for name in asked.searches]
+    return [
+        _make_row(Path(place.rpartition(":")[0]).stem, name, found[name], found["random"]) for name in asked.searches
+    ]
 
 
-def _row(table: str, name: str, ours: Sequence[Course], random: Sequence[Course]) -> tuple[str, ...]:
+def _make_row(table: str, name: str, ours: Sequence[Course], random: Sequence[Course]) -> tuple[str, ...]:
     goals = [max(gain for _, gain in course) for course in random]
-    until = [_until(course, goal) for course, goal in zip(ours, goals, strict=True)]
+    until = [_find_seconds_until(course, goal) for course, goal in zip(ours, goals, strict=True)]
     reached = [seconds for seconds in until if seconds is not None]
     faster = [whole[-1][0] / s for s, whole in zip(until, random, strict=True) if s is not None]
     ahead = [max(gain for _, gain in course) - goal for course, goal in zip(ours, goals, strict=True)]
     return (
-        table, name, f"{len(reached)} of {len(ours)}", _median(reached, ".1f"), _median(faster, ".1f"),
-        _median([course[-1][0] for course in ours], ".1f"), _median(ahead, "+.2g"),
+        table, name, f"{len(reached)} of {len(ours)}", _format_median(reached, ".1f"), _format_median(faster, ".1f"),
+        _format_median([course[-1][0] for course in ours], ".1f"), _format_median(ahead, "+.2g"),
     )  # fmt: skip
 
 
-def _until(course: Course, goal: float) -> float | None:
+def _find_seconds_until(course: Course, goal: float) -> float | None:
     return next((seconds for seconds, gain in course if gain >= goal), None)
 
 
-def _median(values: Sequence[float], form: str) -> str:
+def _format_median(values: Sequence[float], form: str) -> str:
     return f"{statistics.median(values):{form}}" if values else ""
 
 
-def courses(place: str, search: str, seed: int, asked: Asked, folder: Path) -> list[Course]:
+def measure_courses(place: str, search: str, seed: int, asked: FidelitySettings, folder: Path) -> list[Course]:
     """The course of every study of one run."""
     file, _, target = place.rpartition(":")
     name = f"{Path(file).stem}-{asked.family}-{search}-{seed}"
-    done = nestor(
+    done = run_nestor(
         "train", str(Path(file).resolve()), "--target", target, "--families", asked.family, "--search", search,
         "--trials", str(asked.trials), "--seed", str(seed), "--outer", str(asked.outer), "--workers", "1",
         "--name", name, "--json", "--quiet", *asked.more, folder=folder, timeout=6 * 3600,
@@ -116,20 +118,20 @@ def courses(place: str, search: str, seed: int, asked: Asked, folder: Path) -> l
     work = next(folder.glob(f"mlruns/work/{name}-*"))
     trials = pd.read_parquet(next(folder.glob(f"mlruns/artifacts/**/{done.report['run_id']}/**/trials.parquet")))
     metric = make_metric(done.report["metric"], done.report["task"], ())
-    return [_course(work, asked.family, fold, part, metric) for fold, part in trials.groupby("fold", sort=True)]
+    return [_measure_course(work, asked.family, fold, part, metric) for fold, part in trials.groupby("fold", sort=True)]
 
 
-def _course(work: Path, family: str, fold: object, trials: pd.DataFrame, metric: Metric) -> Course:
+def _measure_course(work: Path, family: str, fold: object, trials: pd.DataFrame, metric: Metric) -> Course:
     seconds, found = 0.0, []
     for trial in trials.sort_values("number").itertuples():
         for file in work.glob(f"fits/*/{family}/{fold}/{trial.number}/[0-9]*.json"):
-            seconds += _cost(json.loads(file.read_text()))
+            seconds += _compute_cost(json.loads(file.read_text()))
         if trial.state == "complete":
             found.append((seconds, metric.gain(float(str(trial.inner)))))
     return found
 
 
-def _cost(fit: Mapping[str, float]) -> float:
+def _compute_cost(fit: Mapping[str, float]) -> float:
     """What an earlier trial's fit stands for cost nothing."""
     return 0.0 if fit["taken"] else fit["seconds"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from lightgbm import LGBMRegressor
 
-from benchmarks.stamp import printed
+from benchmarks.stamp import print_table
 from models.config import Run
 from models.data.forecast import plan_history, widen_table
 from models.data.table import Reading, Table
@@ -31,19 +31,19 @@ def main() -> None:
     series = range(parser.parse_args().series)
     rows = []
     for horizon in ("7d", "28d", "90d"):
-        told = [_errors(seed, horizon) for seed in series]
+        told = [_compute_errors(seed, horizon) for seed in series]
         rows.append((horizon, *(f"{fmean(column):.2f}" for column in zip(*told, strict=True))))
     head = ("horizon", "rmse without a gap", "rmse with the horizon's gap", "rmse in use")
-    printed(f"Forecasts of {len(series)} series of {DAYS:,} days", head, rows)
+    print_table(f"Forecasts of {len(series)} series of {DAYS:,} days", head, rows)
 
 
-def _errors(seed: int, horizon: str) -> tuple[float, float, float]:
+def _compute_errors(seed: int, horizon: str) -> tuple[float, float, float]:
     """The error without a gap, with it, and in use."""
-    none, own = (_planned(seed, horizon, gap) for gap in (0, None))
-    return _judged(*none), _judged(*own), _used(*own)
+    none, own = (_plan_series(seed, horizon, gap) for gap in (0, None))
+    return _score_windows(*none), _score_windows(*own), _score_in_use(*own)
 
 
-def _planned(seed: int, horizon: str, gap: int | None) -> tuple[Table, Any]:
+def _plan_series(seed: int, horizon: str, gap: int | None) -> tuple[Table, Any]:
     """A series as a table with its past, and days of the first horizon of its outer windows."""
     run = Run.model_validate({"data": "", "target": "y", "split": {"time": "at", "horizon": horizon, "gap": gap}})
     draw, at = np.random.default_rng(seed), pd.date_range("2020-01-01", periods=DAYS, freq="D")
@@ -59,22 +59,22 @@ def _planned(seed: int, horizon: str, gap: int | None) -> tuple[Table, Any]:
     return widen_table(table), [(fold.train, fold.judge[:near][:: max(1, near // SOME)]) for fold in folds]
 
 
-def _judged(table: Table, folds: Any) -> float:
+def _score_windows(table: Table, folds: Any) -> float:
     """The error over all windows."""
-    errors = [_predicted(table, train, judge) - table.target[judge] for train, judge in folds]
+    errors = [_fit_and_predict(table, train, judge) - table.target[judge] for train, judge in folds]
     return float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
 
 
-def _used(table: Table, folds: Any) -> float:
+def _score_in_use(table: Table, folds: Any) -> float:
     """The error of these rows, each told by a model of its own day."""
     assert table.known is not None
     assert table.time is not None
     rows = np.concatenate([judge for _, judge in folds])
-    said = [_predicted(table, np.flatnonzero(table.time <= table.known[row]), np.array([row]))[0] for row in rows]
+    said = [_fit_and_predict(table, np.flatnonzero(table.time <= table.known[row]), np.array([row]))[0] for row in rows]
     return float(np.sqrt(np.mean((np.array(said) - table.target[rows]) ** 2)))
 
 
-def _predicted(table: Table, train: np.ndarray, judge: np.ndarray) -> np.ndarray:
+def _fit_and_predict(table: Table, train: np.ndarray, judge: np.ndarray) -> np.ndarray:
     model = LGBMRegressor(n_jobs=1, random_state=0, verbose=-1)
     return model.fit(table.features.iloc[train], table.target[train]).predict(table.features.iloc[judge])
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import expit, ndtri
 
-from benchmarks.stamp import printed
+from benchmarks.stamp import print_table
 from models.evaluation.estimate import Z95, estimate_test_score, recover_error
 from models.metrics.metric import Fold3, Metric, make_metric
 
@@ -26,19 +26,19 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1000)
     draws = parser.parse_args().draws
     head = ("roc_auc", f"positives of {ROWS} rows", "straight holds it in", "logit holds it in", "straight", "logit")
-    rows = [(f"{area:g}", many, *_held(area, many, draws)) for area in AREAS for many in POSITIVES]
-    printed(f"Intervals of a test score, {draws:,} draws each; mean length last", head, rows)
+    rows = [(f"{area:g}", many, *_measure_coverage(area, many, draws)) for area in AREAS for many in POSITIVES]
+    print_table(f"Intervals of a test score, {draws:,} draws each; mean length last", head, rows)
 
 
-def _held(area: float, positives: int, draws: int) -> tuple[str, ...]:
+def _measure_coverage(area: float, positives: int, draws: int) -> tuple[str, ...]:
     """In what share of the draws each interval holds the area, and how long each is on average."""
-    ends = np.array([_intervals(AUC, fold, seed) for seed, fold in enumerate(_drawn(area, positives, draws))])
+    ends = np.array([_make_intervals(AUC, fold, seed) for seed, fold in enumerate(_draw_folds(area, positives, draws))])
     held = ((ends[:, :, 0] <= area) & (area <= ends[:, :, 1])).mean(axis=0)
     length = (ends[:, :, 1] - ends[:, :, 0]).mean(axis=0)
     return (*(f"{100 * share:.1f} %" for share in held), *(f"{one:.3f}" for one in length))
 
 
-def _drawn(area: float, positives: int, draws: int) -> Iterator[Fold3]:
+def _draw_folds(area: float, positives: int, draws: int) -> Iterator[Fold3]:
     """So many sealed sets with a fixed model's probabilities."""
     draw = np.random.default_rng(round(1000 * area) + positives)
     target = (np.arange(ROWS) < positives).astype(int)
@@ -47,7 +47,7 @@ def _drawn(area: float, positives: int, draws: int) -> Iterator[Fold3]:
         yield target, np.column_stack([1 - odds, odds]), None
 
 
-def _intervals(metric: Metric, fold: Fold3, seed: int) -> tuple[tuple[float, float], ...]:
+def _make_intervals(metric: Metric, fold: Fold3, seed: int) -> tuple[tuple[float, float], ...]:
     """(low, high), straight and as Nestor makes it."""
     found = estimate_test_score(metric, fold, np.arange(len(fold[0])), seed)
     assert found.low is not None

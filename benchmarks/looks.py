@@ -20,7 +20,7 @@ from scipy.special import expit, logit, stdtrit
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 
-from benchmarks.stamp import printed
+from benchmarks.stamp import print_table
 from models.evaluation.estimate import compute_deviation
 from models.evaluation.gate import PairedScores, make_published_score, score_versions
 from models.evaluation.looks import LOOKS, compute_look_level
@@ -55,7 +55,7 @@ class World:
 
     def score(self, odds: np.ndarray) -> float:
         """The metric in truth."""
-        return self.metric.score(np.tile(self.target, len(odds)), both(odds.ravel()))
+        return self.metric.score(np.tile(self.target, len(odds)), to_class_probabilities(odds.ravel()))
 
     @cached_property
     def truth(self) -> float:
@@ -86,16 +86,16 @@ class World:
                 target, odds = self.drawn(draw)
             own = odds[look + 1]
             challenger = own if look + 1 < self.since else self.challengers(own, target)
-            folds: list[Fold3] = [(target, both(one), None) for one in (odds[0], challenger)]
+            folds: list[Fold3] = [(target, to_class_probabilities(one), None) for one in (odds[0], challenger)]
             yield score_versions(self.metric, folds, np.arange(self.rows), seed)
 
 
-def both(odds: np.ndarray) -> np.ndarray:
+def to_class_probabilities(odds: np.ndarray) -> np.ndarray:
     """Probabilities of both classes."""
     return np.stack([expit(-odds), expit(odds)], axis=1)
 
 
-def digits() -> tuple[np.ndarray, np.ndarray]:
+def predict_digits() -> tuple[np.ndarray, np.ndarray]:
     """Whether a digit is above four, and the log-odds of it (version, row), each from a half that did not hold the
     row."""
     table = load_digits()
@@ -113,24 +113,24 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 # --- Rules -----------------------------------------------------------------------------------------------------------
 
 
-def shared(power: float) -> Callable[[PairedScores, int], float]:
+def make_shared_bound(power: float) -> Callable[[PairedScores, int], float]:
     """The bound where looks share the level by 1 / look ** power."""
     parts = np.arange(1, LOOKS + 1) ** -power
     return lambda met, look: met.low(1 - (1 - LEVEL) * parts[look - 1] / parts.sum())
 
 
-def unpaid(met: PairedScores, look: int) -> float:
+def compute_unpaid_bound(met: PairedScores, look: int) -> float:
     """The bound at the same level for each look: the smaller of percentile and Student's t."""
     t = met.gain - float(stdtrit(len(met.units) - 1, LEVEL)) * compute_deviation(met.gains)
     return min(float(np.quantile(met.gains, 1 - LEVEL)), t)
 
 
 RULES: dict[str, Callable[[PairedScores, int], float]] = {
-    "each look at 95 %": unpaid,
+    "each look at 95 %": compute_unpaid_bound,
     "ladder": lambda met, look: met.gain - compute_deviation(met.gains),
     "6 / (π² look²)": lambda met, look: met.low(1 - (1 - LEVEL) * 6 / (np.pi * look) ** 2),
-    "1 / look": shared(1.0),
-    "equal parts": shared(0.0),
+    "1 / look": make_shared_bound(1.0),
+    "equal parts": make_shared_bound(0.0),
     "1 / √look (Nestor's)": lambda met, look: met.low(compute_look_level(look, LEVEL)),
 }
 """The lower bound of a gain; above 0 it promotes. The ladder (Blum & Hardt 2015, ICML) asks for a step of one standard
@@ -138,7 +138,7 @@ error; it bounds how far a leaderboard flatters, and not how often."""
 
 
 @dataclass(frozen=True)
-class Seen:
+class LookOutcomes:
     """What sequences of looks came to."""
 
     first: dict[str, list[int]]
@@ -158,7 +158,7 @@ class Seen:
         return f"{100 * np.mean(looks == since):.3g} / {100 * np.mean(looks > 0):.3g} %"
 
 
-def seen(world: World, sequences: int) -> Seen:
+def simulate_looks(world: World, sequences: int) -> LookOutcomes:
     """Sequences of looks under every rule."""
     first: dict[str, list[int]] = {name: [] for name in RULES}
     errors, off, naive, held = [], [], [], []
@@ -171,13 +171,15 @@ def seen(world: World, sequences: int) -> Seen:
                     first[name].append(look)
                     open_.discard(name)
                     if RULES[name] is list(RULES.values())[-1]:
-                        _told(world, met, look, off, naive, held)
+                        _record_published(world, met, look, off, naive, held)
         for name in open_:
             first[name].append(0)
-    return Seen(first, off, naive, held, float(np.mean(errors)))
+    return LookOutcomes(first, off, naive, held, float(np.mean(errors)))
 
 
-def _told(world: World, met: PairedScores, look: int, off: list[float], naive: list[float], held: list[bool]) -> None:
+def _record_published(
+    world: World, met: PairedScores, look: int, off: list[float], naive: list[float], held: list[bool]
+) -> None:
     """What is published of a version that was promoted, beside the truth."""
     score, gain = make_published_score(met, compute_look_level(look, LEVEL), 0.0, None).score, world.metric.gain
     error, truth = compute_deviation(met.drawn[1]), world.truth
@@ -192,11 +194,11 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=200)
     parser.add_argument("--rows", type=int, default=400)
     asked = parser.parse_args()
-    target, odds = digits()
+    target, odds = predict_digits()
     rows, scores = [], []
     for metric in ("log_loss", "roc_auc"):
         equal = World(make_metric(metric, "binary", ("no", "yes")), target, odds, asked.rows)
-        found = seen(equal, asked.sequences)
+        found = simulate_looks(equal, asked.sequences)
         worlds = {
             "equal": equal,
             "equal, new rows at each look": replace(equal, fresh=True),
@@ -208,7 +210,7 @@ def main() -> None:
         if metric == "log_loss":  # ranks know no stretch
             worlds["equal, seldom very wrong"] = replace(equal, stretch=2.5).gaining(0)
         for name, world in worlds.items():
-            one = found if world is equal else seen(world, asked.sequences)
+            one = found if world is equal else simulate_looks(world, asked.sequences)
             rows.append((metric, name, *(one.shares(rule, world.since) for rule in RULES)))
             if one.off:
                 scores.append(
@@ -218,9 +220,9 @@ def main() -> None:
     title = (
         f"{asked.sequences} sequences of {LOOKS} looks at {asked.rows} rows: promoted at the first such look / in all"
     )
-    printed(title, ("metric", "challengers", *RULES), rows)
+    print_table(title, ("metric", "challengers", *RULES), rows)
     head = ("metric", "challengers", "promoted", "score as it stands", "score to publish", "interval holds the truth")
-    printed("Scores to publish, in standard errors above the truth", head, scores)
+    print_table("Scores to publish, in standard errors above the truth", head, scores)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from typing import Any
 
 import psutil
 
-from benchmarks.stamp import printed
-from tasks.run.journal import Journal, Record
+from benchmarks.stamp import print_table
+from tasks.run.journal import Journal, JournalRecord
 
-Way = Callable[[Path, list[Record]], Callable[[], object]]
+Way = Callable[[Path, list[JournalRecord]], Callable[[], object]]
 """Prepares an empty folder and returns what is to be timed."""
 
 
@@ -29,56 +29,56 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         for n, (name, way) in enumerate(WAYS.items()):
-            way(Path(folder, f"warm{n}"), list(_tree(2)))()  # imports and services start outside of the clock
+            way(Path(folder, f"warm{n}"), list(_make_tree(2)))()  # imports and services start outside of the clock
             place = Path(folder, str(n))
-            write, before = way(place, list(_tree(count))), _kb(place)
-            began, cores = time.perf_counter(), _cores()
+            write, before = way(place, list(_make_tree(count))), _measure_kilobytes(place)
+            began, cores = time.perf_counter(), _measure_core_seconds()
             write()
-            wall, core = time.perf_counter() - began, _cores() - cores
-            each = (1000 * wall / count, 1000 * core / count, (_kb(place) - before) / count)
+            wall, core = time.perf_counter() - began, _measure_core_seconds() - cores
+            each = (1000 * wall / count, 1000 * core / count, (_measure_kilobytes(place) - before) / count)
             rows.append((name, *(f"{number:.1f}" for number in each)))
     head = ("way", "wall, ms per trial", "core-ms per trial", "KB per trial")
-    printed(f"Mirrors: {count} trials of one fold", head, rows)
+    print_table(f"Mirrors: {count} trials of one fold", head, rows)
 
 
-def _tree(count: int) -> Iterator[Record]:
+def _make_tree(count: int) -> Iterator[JournalRecord]:
     at = time.time()
-    yield Record("run", "pipeline", name="m", start=at)
-    yield Record("lightgbm", "family", parent="run", start=at)
-    yield Record("lightgbm/1", "fold", parent="lightgbm", start=at)
+    yield JournalRecord("run", "pipeline", name="m", start=at)
+    yield JournalRecord("lightgbm", "family", parent="run", start=at)
+    yield JournalRecord("lightgbm/1", "fold", parent="lightgbm", start=at)
     for n in range(count):
-        yield Record(
+        yield JournalRecord(
             f"lightgbm/1/{n}", "trial", parent="lightgbm/1", params={f"p{i}": 0.1 * i * n for i in range(8)},
             metrics={"inner": 0.5, "seconds": 1.0, "peak_mb": 200.0}, series={"score": [0.1, 0.2, 0.3, 0.4]},
             tags={"nestor.state": "complete"}, status="FINISHED", start=at, end=at + 1,
         )  # fmt: skip
-    yield Record("lightgbm/1", "fold", status="FINISHED", end=at)
+    yield JournalRecord("lightgbm/1", "fold", status="FINISHED", end=at)
 
 
-def _journal(place: Path, records: list[Record]) -> None:
+def _write_journal(place: Path, records: list[JournalRecord]) -> None:
     with Journal(place, "m", f"sqlite:///{place}/mlflow.db", start=False) as journal:
         for record in records:
             journal.record(record)
 
 
-def _own_runs(place: Path, records: list[Record]) -> Callable[[], object]:
-    from tasks.tracking.wandb_mirror.runs import Runs
+def _prepare_trial_runs(place: Path, records: list[JournalRecord]) -> Callable[[], object]:
+    from tasks.tracking.wandb_mirror.runs import WandbRuns
 
     def write() -> None:
         while runs.follow():
             pass
 
-    _journal(place, records)
-    runs = Runs(place)
+    _write_journal(place, records)
+    runs = WandbRuns(place)
     return write
 
 
-def _mlflow(bulk: bool) -> Way:
-    def way(place: Path, records: list[Record]) -> Callable[[], object]:
-        from tasks.tracking.mirror.writer import Mirror
+def _make_mlflow_way(bulk: bool) -> Way:
+    def way(place: Path, records: list[JournalRecord]) -> Callable[[], object]:
+        from tasks.tracking.mirror.writer import MlflowMirror
 
-        _journal(place, records)
-        mirror = Mirror(place)
+        _write_journal(place, records)
+        mirror = MlflowMirror(place)
         mirror._bulk = bulk
         assert mirror.experiment_id  # the database is laid out
         return lambda: mirror.drain(600)
@@ -86,7 +86,7 @@ def _mlflow(bulk: bool) -> Way:
     return way
 
 
-def _rows_of_the_fold(place: Path, records: list[Record]) -> Callable[[], object]:
+def _prepare_fold_table(place: Path, records: list[JournalRecord]) -> Callable[[], object]:
     """One W&B run for the fold, a table with a row for each trial."""
     import wandb
 
@@ -98,11 +98,11 @@ def _rows_of_the_fold(place: Path, records: list[Record]) -> Callable[[], object
         run.log({"trials": table})
         run.finish()
 
-    run = _run(place)
+    run = _start_run(place)
     return write
 
 
-def _steps_of_the_fold(place: Path, records: list[Record]) -> Callable[[], object]:
+def _prepare_fold_steps(place: Path, records: list[JournalRecord]) -> Callable[[], object]:
     """One W&B run for the fold, a step for each trial."""
 
     def write() -> None:
@@ -110,11 +110,11 @@ def _steps_of_the_fold(place: Path, records: list[Record]) -> Callable[[], objec
             run.log({**trial.params, **trial.metrics}, step=n)
         run.finish()
 
-    run = _run(place)
+    run = _start_run(place)
     return write
 
 
-def _run(place: Path) -> Any:
+def _start_run(place: Path) -> Any:
     import wandb
 
     from tasks.tracking.wandb_mirror.runs import SILENT
@@ -123,22 +123,22 @@ def _run(place: Path) -> Any:
     return wandb.init(project="m", dir=str(place), mode="offline", settings=wandb.Settings(**SILENT))
 
 
-def _cores() -> float:
+def _measure_core_seconds() -> float:
     """Seconds of cores that this process and its children took."""
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
     return sum(sum(p.cpu_times()[:2]) for p in processes)
 
 
-def _kb(place: Path) -> float:
+def _measure_kilobytes(place: Path) -> float:
     return sum(f.stat().st_size for f in place.rglob("*") if f.is_file()) / 1000
 
 
 WAYS: dict[str, Way] = {
-    "Weights & Biases, a run for each trial (`--mirror wandb`)": _own_runs,
-    "Weights & Biases, a row of a table in the fold's run": _rows_of_the_fold,
-    "Weights & Biases, a step of the fold's run": _steps_of_the_fold,
-    "MLflow's own database, one transaction for many (always)": _mlflow(bulk=True),
-    "MLflow, its client": _mlflow(bulk=False),
+    "Weights & Biases, a run for each trial (`--mirror wandb`)": _prepare_trial_runs,
+    "Weights & Biases, a row of a table in the fold's run": _prepare_fold_table,
+    "Weights & Biases, a step of the fold's run": _prepare_fold_steps,
+    "MLflow's own database, one transaction for many (always)": _make_mlflow_way(bulk=True),
+    "MLflow, its client": _make_mlflow_way(bulk=False),
 }
 
 if __name__ == "__main__":

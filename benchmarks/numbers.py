@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import nestor, stop_server
-from benchmarks.stamp import printed
-from benchmarks.tables import interval, tables
+from benchmarks.command import run_nestor, stop_server
+from benchmarks.stamp import print_table
+from benchmarks.tables import format_interval, list_tables
 
 HEAD = ("table", "exit", "estimate", "test", "trials", "digest")
 CLOCKS = re.compile(
@@ -31,17 +31,19 @@ SAID = re.compile(r"\d[\d.,]* (s|min|h|ms|MB|GB)\b|\b[0-9a-f]{12,32}\b|/\S+")
 
 def main() -> None:
     """Prints one table; a row is told on standard error as soon as it is there."""
-    asked = _asked()
+    asked = _parse_arguments()
     rows = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        for file, target, options in tables(Path(asked.place).resolve(), asked.only.split(",") if asked.only else []):
-            rows.append(_row(file, target, options, Path(folder), asked.out))
+        for file, target, options in list_tables(
+            Path(asked.place).resolve(), asked.only.split(",") if asked.only else []
+        ):
+            rows.append(_train_table(file, target, options, Path(folder), asked.out))
             print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
         stop_server(Path(folder))
-    printed("Numbers with --trials 5 --seed 3", HEAD, rows)
+    print_table("Numbers with --trials 5 --seed 3", HEAD, rows)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("place", help="a folder, or a csv file that lists tables")
     parser.add_argument("--only", default="", help="names of files, without ending")
@@ -49,27 +51,34 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _row(file: Path, target: str, options: list[str], folder: Path, out: Path | None) -> tuple[str, ...]:
+def _train_table(file: Path, target: str, options: list[str], folder: Path, out: Path | None) -> tuple[str, ...]:
     words = ["train", str(file.resolve()), "--target", target, "--trials", "5", "--seed", "3", *options]
-    done = nestor(*words, "--name", file.stem, "--json", "--quiet", folder=folder, timeout=3600)
+    done = run_nestor(*words, "--name", file.stem, "--json", "--quiet", folder=folder, timeout=3600)
     if done.report is None:
         return (file.stem, str(done.code), done.err.strip().replace("\n", " ")[-200:], "", "", "")
-    text = json.dumps(still(done.report), indent=1, sort_keys=True)
+    text = json.dumps(drop_volatile(done.report), indent=1, sort_keys=True)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / f"{file.stem}.json").write_text(text, "utf-8")
     found = done.report
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     trials = str(sum(found["trials"].values()))
-    return (file.stem, str(done.code), interval(found["estimate"]), interval(found["test"]), trials, digest)
+    return (
+        file.stem,
+        str(done.code),
+        format_interval(found["estimate"]),
+        format_interval(found["test"]),
+        trials,
+        digest,
+    )
 
 
-def still(value: Any) -> Any:
+def drop_volatile(value: Any) -> Any:
     """The value without what differs between two runs of the same commit."""
     if isinstance(value, Mapping):
-        return {name: still(part) for name, part in value.items() if not CLOCKS.search(name)}
+        return {name: drop_volatile(part) for name, part in value.items() if not CLOCKS.search(name)}
     if isinstance(value, list):
-        return [still(part) for part in value]
+        return [drop_volatile(part) for part in value]
     return SAID.sub("...", value) if isinstance(value, str) else value
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.command import Done, nestor, patience, stop_server
-from benchmarks.stamp import printed
+from benchmarks.command import CommandResult, compute_patience, run_nestor, stop_server
+from benchmarks.stamp import print_table
 
 ROLES = (
     ("command", "the command: reading, sealing, search, conclusion, Prefect's client"),
@@ -24,20 +24,20 @@ ROLES = (
 
 def main() -> None:
     """Runs twice in one folder and prints a table for both."""
-    asked = _asked()
+    asked = _parse_arguments()
     data = asked.data if asked.data.startswith("sklearn:") else str(Path(asked.data).resolve())
     arguments = ["train", data, "--budget", asked.budget, "--json", "--quiet"]
     arguments += ["--target", asked.target] if asked.target else []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        place, limit = Path(folder), patience(asked.budget)
-        alone = nestor(*arguments, folder=place, timeout=limit)
-        beside = nestor(*arguments, folder=place, timeout=limit)
+        place, limit = Path(folder), compute_patience(asked.budget)
+        alone = run_nestor(*arguments, folder=place, timeout=limit)
+        beside = run_nestor(*arguments, folder=place, timeout=limit)
         stop_server(place)
     title = f"Core-seconds of {Path(asked.data).name}, --budget {asked.budget}"
-    printed(title, ("", "alone", "share", "server running", "share"), _rows(alone, beside))
+    print_table(title, ("", "alone", "share", "server running", "share"), _make_rows(alone, beside))
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", nargs="?", default="sklearn:breast_cancer")
     parser.add_argument("--target")
@@ -45,12 +45,12 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _rows(*runs: Done) -> list[tuple[str, ...]]:
-    columns = [_column(run) for run in runs]
+def _make_rows(*runs: CommandResult) -> list[tuple[str, ...]]:
+    columns = [_make_column(run) for run in runs]
     return [(name, *(cell for column in columns for cell in column[name])) for name in columns[0]]
 
 
-def _column(run: Done) -> dict[str, tuple[str, str]]:
+def _make_column(run: CommandResult) -> dict[str, tuple[str, str]]:
     """Label -> seconds and share of what the cores could have done."""
     cores = psutil.cpu_count() or 1
     whole = cores * run.wall

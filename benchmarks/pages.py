@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     """Writes every page whose parts are stale, or with `--check` names them and returns 1."""
     # The sections of proofs.md are written by the proofs themselves.
     pages = {path: path.read_text("utf-8") for path in sorted(DOCS.glob("*.md")) if path.name != "proofs.md"}
-    stale = {path: new for path, old in pages.items() if (new := renewed(old)) != old}
+    stale = {path: new for path, old in pages.items() if (new := renew_page(old)) != old}
     only_look = "--check" in arguments
     for path, new in stale.items():
         print(f"{'stale' if only_look else 'written'}: docs/{path.name}")
@@ -43,18 +43,18 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if stale and only_look else 0
 
 
-def renewed(text: str) -> str:
+def renew_page(text: str) -> str:
     """The page with each of its generated parts made anew."""
     return PART.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]().strip()}\n\n{m[3]}", text)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def to_markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A markdown table."""
     lines = [list(head), ["---"] * len(head), *map(list, rows)]
-    return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_escape_cell(c) for c in line) + " |" for line in lines)
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return " ".join(str(text).split()).replace("|", "\\|")
 
 
@@ -63,16 +63,16 @@ def _cell(text: str) -> str:
 
 def config() -> str:
     """Every field of the settings that a flow takes, and of what is in them."""
-    return "\n\n".join(_section(*part) for flow in (Run, Retrain, Score, Watch) for part in _parts(flow))
+    return "\n\n".join(_make_section(*part) for flow in (Run, Retrain, Score, Watch) for part in _list_settings(flow))
 
 
-def _parts(flow: type[Settings]) -> Iterator[tuple[str, type[Settings], Mapping[str, str]]]:
+def _list_settings(flow: type[Settings]) -> Iterator[tuple[str, type[Settings], Mapping[str, str]]]:
     """(place, model, option of each field) of a flow's settings and of those in them."""
-    from flows.commands.options import flags_of
+    from flows.commands.options import map_flags
 
     command = "train" if flow is Run else flow.__name__.lower()
     rows = importlib.import_module(f"flows.commands.{command}").OPTIONS
-    options = flags_of(rows) | (OF_FAMILIES if flow is Run else {})
+    options = map_flags(rows) | (OF_FAMILIES if flow is Run else {})
     yield "", flow, options
     for name, field in flow.model_fields.items():
         kind: Any = field.annotation
@@ -82,44 +82,45 @@ def _parts(flow: type[Settings]) -> Iterator[tuple[str, type[Settings], Mapping[
             yield f"{name}.NAME", each, options
 
 
-def _section(place: str, model: type[Settings], options: Mapping[str, str]) -> str:
+def _make_section(place: str, model: type[Settings], options: Mapping[str, str]) -> str:
     schema = model.model_json_schema()["properties"]
     fields = {n: f for n, f in model.model_fields.items() if not is_settings(f.annotation)}
     rows = [
         (
             f"`{place}.{n}`" if place else f"`{n}`",
-            _type(schema[n]),
-            "required" if f.is_required() else _shown(f.default),
-            _flag(options.get(f"{place}.{n}" if place else n)),
+            _describe_type(schema[n]),
+            "required" if f.is_required() else _format_default(f.default),
+            _format_flag(options.get(f"{place}.{n}" if place else n)),
             f.description or "",
         )
         for n, f in fields.items()
     ]
     title = f"## {place}: {model.__name__}" if place else f"## {model.__name__}"
-    return f"{title}\n\n{inspect.getdoc(model)}\n\n{table(('field', 'value', 'default', 'option', 'meaning'), rows)}"
+    heads = ("field", "value", "default", "option", "meaning")
+    return f"{title}\n\n{inspect.getdoc(model)}\n\n{to_markdown_table(heads, rows)}"
 
 
-def _shown(default: Any) -> str:
+def _format_default(default: Any) -> str:
     return "" if default is None or default in ((), {}) else f"`{default}`"
 
 
-def _flag(flag: str | None) -> str:
+def _format_flag(flag: str | None) -> str:
     return f"`{flag}`" if flag else ""
 
 
 WORDS = {"integer": "whole number", "array": "names", "string": "text", "object": "name: value", "boolean": "yes or no"}
 
 
-def _type(schema: Mapping[str, Any]) -> str:
+def _describe_type(schema: Mapping[str, Any]) -> str:
     """`number, 0 or more`, `` `bag` or `refit` ``, in words."""
     if "anyOf" in schema:
-        return " or ".join(_type(s) for s in schema["anyOf"] if s.get("type") != "null")
+        return " or ".join(_describe_type(s) for s in schema["anyOf"] if s.get("type") != "null")
     if "enum" in schema:
         return ", ".join(f"`{v}`" for v in schema["enum"] if v is not None)
     bounds = {"minimum": "from {}", "exclusiveMinimum": "over {}", "maximum": "to {}", "exclusiveMaximum": "under {}"}
     said = [form.format(schema[key]) for key, form in bounds.items() if key in schema]
     if schema.get("items", {}).get("type") == "number":
-        return f"numbers {_type(schema['items']).partition(' ')[2]}".strip()
+        return f"numbers {_describe_type(schema['items']).partition(' ')[2]}".strip()
     if "=" in schema.get("items", {}).get("pattern", ""):
         return "name: value, or a list of `name=value`"
     if schema.get("items", {}).get("type") == "object":
@@ -137,10 +138,12 @@ def families() -> str:
 
     head = ("suits", "tasks", "cost", "comes with")
     rows = [(f"[`{f.name}`](#{f.name})", *(describe_family(f)[h] for h in head)) for f in known().values()]
-    return table(("family", *head), rows) + "\n\n" + "\n\n".join(map(_family, known().values()))
+    return (
+        to_markdown_table(("family", *head), rows) + "\n\n" + "\n\n".join(map(_make_family_section, known().values()))
+    )
 
 
-def _family(family: Family) -> str:
+def _make_family_section(family: Family) -> str:
     from models.analysis.cards import describe_family, list_hyperparameters
 
     told = [(what, said) for what, said in describe_family(family).items() if said]
@@ -148,8 +151,8 @@ def _family(family: Family) -> str:
         (f"`{name}`", ranged, f"`{default}`" if default else "")
         for name, ranged, default in list_hyperparameters(family)
     ]
-    space = table(("hyperparameter", "range", "default"), rows) if rows else "There is nothing to search."
-    return f"## {family.name}\n\n{table(('declares', ''), told)}\n\n{space}"
+    space = to_markdown_table(("hyperparameter", "range", "default"), rows) if rows else "There is nothing to search."
+    return f"## {family.name}\n\n{to_markdown_table(('declares', ''), told)}\n\n{space}"
 
 
 def searches() -> str:
@@ -157,10 +160,10 @@ def searches() -> str:
     from models.search import load_strategies
 
     head = ("strategy", "what it does", "suits", "cost, and from when on it pays", "objectives", "comes with", "source")
-    return table(head, map(_search, load_strategies().values()))
+    return to_markdown_table(head, map(_make_search_row, load_strategies().values()))
 
 
-def _search(known: Strategy) -> tuple[str, ...]:
+def _make_search_row(known: Strategy) -> tuple[str, ...]:
     from models.analysis.cards import describe_strategy
 
     brought = f"extra `{known.extra}`" if known.extra else "the base"
@@ -176,12 +179,13 @@ def checks() -> str:
     from models.checks import load_checks as known
 
     return "\n\n".join(
-        f"### {title}\n\n" + table(("check", "asks", "yields"), [_check(n, m, kind) for n, m in known(kind).items()])
+        f"### {title}\n\n"
+        + to_markdown_table(("check", "asks", "yields"), [_make_check_row(n, m, kind) for n, m in known(kind).items()])
         for kind, title in (("form", "Form: the whole table"), ("signal", "Signal: work rows only"))
     )
 
 
-def _check(name: str, module: Any, kind: str) -> tuple[str, str, str]:
+def _make_check_row(name: str, module: Any, kind: str) -> tuple[str, str, str]:
     question = (inspect.getdoc(module) or "").split("\n")[0]
     return f"`{name}`", question, (inspect.getdoc(getattr(module, kind)) or "").split("\n\n")[0]
 
@@ -192,7 +196,7 @@ def notes() -> str:
 
     words = {"pass": "pass", "warn": "warning"}
     rows = [(f"`{name}`", words[verdict], said.replace("{}", "…")) for name, (verdict, said) in SENTENCES.items()]
-    return table(("check", "verdict", "what is said"), rows)
+    return to_markdown_table(("check", "verdict", "what is said"), rows)
 
 
 # --- command-line.md -------------------------------------------------------------------------------------------------
@@ -200,10 +204,10 @@ def notes() -> str:
 
 def commands() -> str:
     """Every command with its arguments and options."""
-    return "\n\n".join(_command(name, one) for name, one in _commands().items())
+    return "\n\n".join(_make_command_section(name, one) for name, one in _list_commands().items())
 
 
-def _commands() -> Mapping[str, Any]:
+def _list_commands() -> Mapping[str, Any]:
     """The commands of `nestor` by name."""
     import typer
 
@@ -213,18 +217,18 @@ def _commands() -> Mapping[str, Any]:
     return found.commands
 
 
-def _command(name: str, command: Any) -> str:
+def _make_command_section(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     rows = [(f"`{p.metavar}`", p.help or "") for p in arguments]
-    rows += [(f"{_names(p)}", p.help or "") for p in command.params if p not in arguments]
+    rows += [(f"{_format_option_names(p)}", p.help or "") for p in command.params if p not in arguments]
     places = [p.metavar if p.required else f"[{p.metavar.strip('[]')}]" for p in arguments]
     usage = " ".join(["nestor", name, *places, "[OPTIONS]"])
     examples = (command.epilog or "").split("\n\n")[1:]
     shown = "\n\n```\n" + "\n".join(examples) + "\n```" if examples else ""
-    return f"## nestor {name}\n\n{command.help}\n\n`{usage}`\n\n{table(('', 'meaning'), rows)}{shown}"
+    return f"## nestor {name}\n\n{command.help}\n\n`{usage}`\n\n{to_markdown_table(('', 'meaning'), rows)}{shown}"
 
 
-def _names(option: Any) -> str:
+def _format_option_names(option: Any) -> str:
     value = f" {option.metavar}" if option.metavar else ""
     return ", ".join(f"`{name}{value}`" if name.startswith("--") else f"`{name}`" for name in option.opts)
 

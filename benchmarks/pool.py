@@ -67,36 +67,38 @@ def main() -> None:
     with (asked.folder / "catalog.csv").open("w", encoding="utf-8", newline="") as file:
         catalog = csv.writer(file)
         catalog.writerow(HEAD)
-        for name, frame, target, task in _tables(asked.pycaret, asked.brownlee):
+        for name, frame, target, task in _read_tables(asked.pycaret, asked.brownlee):
             frame.to_csv(asked.folder / f"{name}.csv", index=False)
             catalog.writerow([name, f"{name}.csv", target, task, METRICS[task], *frame.shape, *[""] * 7])
     print(asked.folder / "catalog.csv")
 
 
-def _tables(pycaret: str, brownlee: str) -> Iterator[tuple[str, pd.DataFrame, str, str]]:
+def _read_tables(pycaret: str, brownlee: str) -> Iterator[tuple[str, pd.DataFrame, str, str]]:
     for name, file, target, task, out in NAMED:
-        frame = pd.read_csv(_opened(f"{pycaret}/data/common/{file}.csv"), encoding="utf-8-sig", skipinitialspace=True)
+        frame = pd.read_csv(
+            _open_file(f"{pycaret}/data/common/{file}.csv"), encoding="utf-8-sig", skipinitialspace=True
+        )
         frame.columns = [str(c).strip() for c in frame.columns]
         target = target or frame.columns[-1]
         yield name, frame.drop(columns=[c.replace("_", " ") if "_" in c else c for c in out.split()]), target, task
     for name, file, task in UNNAMED:
-        frame = pd.read_csv(_opened(f"{brownlee}/{file}.csv"), header=None)
+        frame = pd.read_csv(_open_file(f"{brownlee}/{file}.csv"), header=None)
         frame.columns = [f"c{i}" for i in range(frame.shape[1])]
         yield name, frame, frame.columns[-1], task
-    with zipfile.ZipFile(_opened(f"{brownlee}/weka-datasets-numeric.zip")) as archive:
+    with zipfile.ZipFile(_open_file(f"{brownlee}/weka-datasets-numeric.zip")) as archive:
         for file in WEKA:
-            frame = _arff(archive.read(f"numeric/{file}.arff").decode("latin-1"))
+            frame = _parse_arff(archive.read(f"numeric/{file}.arff").decode("latin-1"))
             yield file.lower(), frame, frame.columns[-1], "regression"
 
 
-def _opened(place: str) -> io.BytesIO:
+def _open_file(place: str) -> io.BytesIO:
     if not place.startswith("https://"):
         return io.BytesIO(Path(place).read_bytes())
     with urllib.request.urlopen(place, timeout=60) as answer:
         return io.BytesIO(answer.read())
 
 
-def _arff(text: str) -> pd.DataFrame:
+def _parse_arff(text: str) -> pd.DataFrame:
     from scipy.io import arff
 
     frame = pd.DataFrame(arff.loadarff(io.StringIO(text))[0])

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.search.collect import lines_of
-from benchmarks.stamp import printed, stamp
+from benchmarks.search.collect import read_problem_file
+from benchmarks.stamp import make_stamp, print_table
 from models.errors import InputError
 from models.fitting.family import Shape
 from models.metrics.metric import make_metric
@@ -43,20 +43,20 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write models/tuning/portfolio.json")
     parser.add_argument("--onto", type=Path, help="as DATA, of more rows: learned on DATA, judged here")
     asked = parser.parse_args()
-    tables, matrix = _read(asked.data)
-    rows = [row for name in matrix for row in _judged(name, matrix[name], tables)]
-    printed(
+    tables, matrix = _read_regrets(asked.data)
+    rows = [row for name in matrix for row in _judge_family(name, matrix[name], tables)]
+    print_table(
         "Portfolios on tables that they do not know",
         ("family", "configurations", "portfolio", "random", "default"),
         rows,
     )
     if asked.onto:
-        _told_onto(*_read(asked.onto), tables, matrix)
+        _print_transfer(*_read_regrets(asked.onto), tables, matrix)
     if asked.write:
-        _write(tables, {name: kept(found) for name, found in matrix.items()})
+        _write_portfolio(tables, {name: choose_configurations(found) for name, found in matrix.items()})
 
 
-def _read(folder: Path) -> tuple[dict[str, dict[str, Any]], Matrix]:
+def _read_regrets(folder: Path) -> tuple[dict[str, dict[str, Any]], Matrix]:
     """Tables by name, and each family's configurations with their regret on every table; those that some table lacks
     are left out. InputError where a number is not the same configuration on all tables."""
     tables: dict[str, dict[str, Any]] = {}
@@ -64,7 +64,7 @@ def _read(folder: Path) -> tuple[dict[str, dict[str, Any]], Matrix]:
     params: dict[str, dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
     for file in sorted(folder.glob("*.parquet")):
         told = json.loads(pq.read_schema(file).metadata[b"problem"])
-        family, table, lines = told["family"], told["table"], lines_of(file)
+        family, table, lines = told["family"], told["table"], read_problem_file(file)
         tables[table] = {k: told["shape"][k] for k in ("rows", "columns", "task", "classes")}
         metric = make_metric(told["metric"], told["shape"]["task"], tuple(range(told["classes"])))
         gains = np.array([metric.gain(float(np.mean(line["scores"]))) for line in lines])
@@ -84,12 +84,12 @@ def _read(folder: Path) -> tuple[dict[str, dict[str, Any]], Matrix]:
     }
 
 
-def kept(found: Sequence[LearnedConfiguration]) -> list[LearnedConfiguration]:
+def choose_configurations(found: Sequence[LearnedConfiguration]) -> list[LearnedConfiguration]:
     """The default, and the configurations that a greedy choice over all tables takes."""
     return [found[0], *order_greedily(found, dict.fromkeys(found[0].regret, 1.0), KEPT)]
 
 
-def _judged(
+def _judge_family(
     family: str, found: Sequence[LearnedConfiguration], tables: Mapping[str, dict[str, Any]]
 ) -> list[tuple[str, ...]]:
     """A row for each count of configurations: mean least regret, over tables that were left out one at a time."""
@@ -98,26 +98,27 @@ def _judged(
         others = {t: weigh_table(Shape(**shape), s) for t, s in tables.items() if t != table}
         known = [LearnedConfiguration(c.params, {t: c.regret[t] for t in others}) for c in found]
         order = [
-            next(c for c in found if c.params == one.params) for one in order_greedily(kept(known), others, max(FIRST))
+            next(c for c in found if c.params == one.params)
+            for one in order_greedily(choose_configurations(known), others, max(FIRST))
         ]
         default, rest = found[0].regret[table], sorted(c.regret[table] for c in found[1:])
         for count in FIRST:
             sums[count][0] += min(default, *(c.regret[table] for c in order[:count]))
-            sums[count][1] += _expected(default, rest, count)
+            sums[count][1] += _compute_expected_regret(default, rest, count)
     default = np.mean([found[0].regret[t] for t in tables])
     shown = [(count, *(value / len(tables) for value in both)) for count, both in sums.items()]
     return [(family, str(count), f"{mine:.3f}", f"{random:.3f}", f"{default:.3f}") for count, mine, random in shown]
 
 
-def _told_onto(large: Mapping[str, dict[str, Any]], many: Matrix, tables: Mapping[str, Any], few: Matrix) -> None:
+def _print_transfer(large: Mapping[str, dict[str, Any]], many: Matrix, tables: Mapping[str, Any], few: Matrix) -> None:
     """Prints how good the choices of few rows are on many."""
-    rows = [row for name in many for row in _onto(name, many[name], large, few[name], tables)]
+    rows = [row for name in many for row in _judge_transfer(name, many[name], large, few[name], tables)]
     head = ("family", "configurations", "portfolio of other tables", "few rows of the same", "random", "default")
     size = f"{min(t['rows'] for t in large.values()):,} to {max(t['rows'] for t in large.values()):,} training rows"
-    printed(f"Learned on few rows, judged on {', '.join(large)} with {size}", head, rows)
+    print_table(f"Learned on few rows, judged on {', '.join(large)} with {size}", head, rows)
 
 
-def _onto(
+def _judge_transfer(
     family: str, many: Sequence[LearnedConfiguration], large: Mapping[str, dict[str, Any]], few:
     Sequence[LearnedConfiguration], tables: Mapping[str, dict[str, Any]],
 ) -> Iterator[tuple[str, ...]]:  # fmt: skip
@@ -132,11 +133,11 @@ def _onto(
             others = order_greedily(few[: len(many)], weights, count)
             own = sorted(few[1 : len(many)], key=lambda c, table=table: c.regret[table])[:count]
             tried = [min(regret[0], *(regret[place[id(c)]] for c in one)) for one in (others, own)]
-            found.append((*tried, _expected(regret[0], sorted(regret[1:]), count), regret[0]))
+            found.append((*tried, _compute_expected_regret(regret[0], sorted(regret[1:]), count), regret[0]))
         yield (family, str(count), *(f"{mean:.3f}" for mean in np.mean(found, axis=0)))
 
 
-def _expected(default: float, rest: Sequence[float], count: int) -> float:
+def _compute_expected_regret(default: float, rest: Sequence[float], count: int) -> float:
     """The expected least regret of the default and so many of the rest, drawn without replacement."""
     total, left, n = 0.0, 1.0, len(rest)
     for place, regret in enumerate(rest):
@@ -147,12 +148,14 @@ def _expected(default: float, rest: Sequence[float], count: int) -> float:
     return total + left * default
 
 
-def _write(tables: Mapping[str, Any], families: Matrix) -> None:
+def _write_portfolio(tables: Mapping[str, Any], families: Matrix) -> None:
     """The file: a line for each table and each configuration, numbers no longer than what they are good for."""
-    told = json.dumps(f"python -m benchmarks.portfolio, {stamp()}")
+    told = json.dumps(f"python -m benchmarks.portfolio, {make_stamp()}")
     shapes = ",\n".join(f"  {json.dumps(name)}: {json.dumps(shape)}" for name, shape in tables.items())
     lists = ",\n".join(
-        f"  {json.dumps(name)}: [\n" + ",\n".join(f"   {json.dumps(_short(one))}" for one in found) + "\n  ]"
+        f"  {json.dumps(name)}: [\n"
+        + ",\n".join(f"   {json.dumps(_round_configuration(one))}" for one in found)
+        + "\n  ]"
         for name, found in sorted(families.items())
     )
     place = Path(__file__).parent.parent / "models" / "tuning" / FILE
@@ -160,7 +163,7 @@ def _write(tables: Mapping[str, Any], families: Matrix) -> None:
     place.write_text(text, encoding="utf-8")
 
 
-def _short(one: LearnedConfiguration) -> dict[str, Any]:
+def _round_configuration(one: LearnedConfiguration) -> dict[str, Any]:
     params = {name: float(f"{v:.4g}") if isinstance(v, float) else v for name, v in one.params.items()}
     return {"params": params, "regret": {table: round(regret, 2) for table, regret in one.regret.items()}}
 

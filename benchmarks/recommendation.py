@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.command import nestor, patience, stop_server
-from benchmarks.stamp import printed
+from benchmarks.command import compute_patience, run_nestor, stop_server
+from benchmarks.stamp import print_table
 
 HEAD = (
     "split", "rows", "test rows", "mean", "user and item means", "damped by 10 and 25 rows", "best damping", "Nestor",
@@ -29,18 +29,18 @@ DAMPING = (0.0, 2.0, 5.0, 10.0, 25.0, 50.0)
 
 def main() -> None:
     """Prints one table of root mean squared errors; each row is also told on standard error as soon as it is there."""
-    asked = _asked()
+    asked = _parse_arguments()
     table, rows = pd.read_parquet(asked.table), []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        for split, test, options in _splits(table, asked):
+        for split, test, options in _make_splits(table, asked):
             if not asked.only or split in asked.only.split(","):
-                rows.append((split, *_compared(table[~test], table[test], options, split, asked, Path(folder))))
+                rows.append((split, *_compare_split(table[~test], table[test], options, split, asked, Path(folder))))
                 print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
         stop_server(Path(folder))
-    printed(f"Recommendations of {Path(asked.table).stem}, --budget {asked.budget}", HEAD, rows)
+    print_table(f"Recommendations of {Path(asked.table).stem}, --budget {asked.budget}", HEAD, rows)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", help="a parquet file")
     for role in ("user", "item", "rating", "time"):
@@ -50,7 +50,7 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _splits(table: pd.DataFrame, asked: argparse.Namespace) -> Iterator[tuple[str, np.ndarray, list[str]]]:
+def _make_splits(table: pd.DataFrame, asked: argparse.Namespace) -> Iterator[tuple[str, np.ndarray, list[str]]]:
     """Name, test rows and options."""
     draw = np.random.default_rng(0)
     yield "random", draw.random(len(table)) < 0.2, []
@@ -60,18 +60,18 @@ def _splits(table: pd.DataFrame, asked: argparse.Namespace) -> Iterator[tuple[st
     yield "time", late, ["--time", asked.time]
 
 
-def _compared(
+def _compare_split(
     train: pd.DataFrame, test: pd.DataFrame, options: list[str], split: str, asked: argparse.Namespace, folder: Path
 ) -> tuple[str, ...]:
     files = {name: folder / f"{split}-{name}.parquet" for name in ("train", "test")}
     train.to_parquet(files["train"])
     test.to_parquet(files["test"])
-    means = [_error(test, train, asked, *damping) for damping in product(DAMPING, DAMPING)]
+    means = [_compute_error(test, train, asked, *damping) for damping in product(DAMPING, DAMPING)]
     level = float(np.sqrt(((test[asked.rating] - train[asked.rating].mean()) ** 2).mean()))
-    marks = (level, means[0], _error(test, train, asked, 10.0, 25.0), min(means))
+    marks = (level, means[0], _compute_error(test, train, asked, 10.0, 25.0), min(means))
     arguments = ["train", str(files["train"]), "--test", str(files["test"]), "--target", asked.rating, *options]
     told = ["--budget", asked.budget, "--name", split, "--metric", "rmse", "--json", "--quiet"]
-    done = nestor(*arguments, *told, folder=folder, timeout=patience(asked.budget))
+    done = run_nestor(*arguments, *told, folder=folder, timeout=compute_patience(asked.budget))
     counts = (f"{len(train):,}", f"{len(test):,}")
     if (report := done.report) is None:
         return (*counts, *(f"{m:.4f}" for m in marks), done.err.strip().replace("\n", " ")[-200:], "", "", "")
@@ -85,7 +85,9 @@ def _compared(
     )
 
 
-def _error(test: pd.DataFrame, train: pd.DataFrame, asked: argparse.Namespace, user: float, item: float) -> float:
+def _compute_error(
+    test: pd.DataFrame, train: pd.DataFrame, asked: argparse.Namespace, user: float, item: float
+) -> float:
     """The error of mean, item's and user's offset, each divided by so many rows more than it has."""
     said = pd.Series(float(train[asked.rating].mean()), index=test.index)
     left = train[asked.rating] - train[asked.rating].mean()

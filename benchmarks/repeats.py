@@ -18,15 +18,15 @@ import numpy as np
 import pandas as pd
 import sklearn.datasets
 
-from benchmarks.stamp import printed
-from benchmarks.tables import tables
+from benchmarks.stamp import print_table
+from benchmarks.tables import list_tables
 from models.analysis import plots
 from models.config import Run
 from models.data.table import Reading, Table
 from models.splitting.repeats import decide_unit, make_point_keys, measure_repeat_share
 from tasks.data import read_table
-from tasks.planning.checks import formed
-from tasks.reporting.page_parts import alone, svg
+from tasks.planning.checks import add_form_findings
+from tasks.reporting.page_parts import to_svg, to_svg_file
 
 Made = tuple[pd.DataFrame, np.ndarray]
 Draw = np.random.Generator
@@ -38,20 +38,20 @@ Draw = np.random.Generator
 def states(draw: Draw, rows: int, noise: float) -> Made:
     """Four columns of five values: new rows fall on the same 625 points."""
     x = draw.integers(0, 5, (rows, 4))
-    return _labelled(draw, x, x.sum(axis=1) % 3 == 0, noise)
+    return _add_labels(draw, x, x.sum(axis=1) % 3 == 0, noise)
 
 
 def rounded(draw: Draw, rows: int, noise: float) -> Made:
     """Two normal columns with one decimal."""
     x = draw.normal(size=(rows, 2)).round(1)
-    return _labelled(draw, x, x.sum(axis=1) > 0, noise)
+    return _add_labels(draw, x, x.sum(axis=1) > 0, noise)
 
 
 def lattice(draw: Draw, rows: int, noise: float) -> Made:
     """Ten columns of small whole numbers that hang together, as of scanned letters."""
     hidden = draw.normal(size=(rows, 3)) @ draw.normal(size=(3, 10))
     x = (hidden + draw.normal(scale=0.3, size=hidden.shape)).round()
-    return _labelled(draw, x, hidden[:, 0] > 0, noise)
+    return _add_labels(draw, x, hidden[:, 0] > 0, noise)
 
 
 def atoms(draw: Draw, rows: int, noise: float) -> Made:
@@ -59,16 +59,16 @@ def atoms(draw: Draw, rows: int, noise: float) -> Made:
     x = draw.normal(size=(rows, 3)).round(4)
     chosen = draw.choice(60, rows, p=(w := 1 / np.arange(1, 61)) / w.sum())
     x = np.where((draw.random(rows) < 0.45)[:, None], x[chosen], x)
-    return _labelled(draw, x, x[:, 0] > 0, noise)
+    return _add_labels(draw, x, x[:, 0] > 0, noise)
 
 
 def continuous(draw: Draw, rows: int, noise: float) -> Made:
     """Five normal columns: nothing repeats."""
     x = draw.normal(size=(rows, 5))
-    return _labelled(draw, x, x[:, 0] + x[:, 1] > 0, noise)
+    return _add_labels(draw, x, x[:, 0] + x[:, 1] > 0, noise)
 
 
-def _labelled(draw: Draw, x: np.ndarray, yes: np.ndarray, noise: float) -> Made:
+def _add_labels(draw: Draw, x: np.ndarray, yes: np.ndarray, noise: float) -> Made:
     target = np.where(draw.random(len(x)) < noise, draw.integers(0, 2, len(x)), yes)
     return pd.DataFrame(x.astype(float), columns=[f"x{j}" for j in range(x.shape[1])]), target.astype(np.int64)
 
@@ -80,26 +80,26 @@ def copied(draw: Draw, made: Made, share: float) -> Made:
     """Rows picked at random stand there once more; shuffled."""
     rows = len(made[1])
     again = draw.choice(rows, int(share / (2 - share) * rows), replace=False)
-    return _taken(made, draw.permutation(np.r_[np.arange(rows), again]))
+    return _take_rows(made, draw.permutation(np.r_[np.arange(rows), again]))
 
 
 def appended(draw: Draw, made: Made, share: float) -> Made:
     """The first rows of the file stand at its end again."""
     rows = len(made[1])
-    return _taken(made, np.r_[np.arange(rows), np.arange(int(share / (2 - share) * rows))])
+    return _take_rows(made, np.r_[np.arange(rows), np.arange(int(share / (2 - share) * rows))])
 
 
 def joined(draw: Draw, made: Made, share: float) -> Made:
     """A join has multiplied some rows, two- to sixfold, side by side."""
     times = np.where(draw.random(len(made[1])) < share / 3, draw.integers(2, 7, len(made[1])), 1)
-    return _taken(made, np.repeat(np.arange(len(made[1])), times))
+    return _take_rows(made, np.repeat(np.arange(len(made[1])), times))
 
 
 def oversampled(draw: Draw, made: Made, share: float) -> Made:
     """Rows of one class were drawn with replacement, and added."""
     mine = np.flatnonzero(made[1] == 1)
     more = draw.choice(mine, int(share / 2 * len(made[1])))
-    return _taken(made, draw.permutation(np.r_[np.arange(len(made[1])), more]))
+    return _take_rows(made, draw.permutation(np.r_[np.arange(len(made[1])), more]))
 
 
 def annotated(draw: Draw, made: Made, share: float) -> Made:
@@ -110,10 +110,10 @@ def annotated(draw: Draw, made: Made, share: float) -> Made:
 
 def twice(draw: Draw, made: Made, share: float) -> Made:
     """Every row stands there two times, shuffled."""
-    return _taken(made, draw.permutation(np.repeat(np.arange(len(made[1])), 2)))
+    return _take_rows(made, draw.permutation(np.repeat(np.arange(len(made[1])), 2)))
 
 
-def _taken(made: Made, rows: np.ndarray) -> Made:
+def _take_rows(made: Made, rows: np.ndarray) -> Made:
     return made[0].iloc[rows].reset_index(drop=True), made[1][rows]
 
 
@@ -125,12 +125,12 @@ ROWS, NOISES, SHARES = (500, 3000), (0.0, 0.3, 1.0), (0.0, 0.02, 0.05, 0.1, 0.2,
 _SHOWN = ("chance", "differs", "neighbours", "denser", "often", "even", "beside")
 
 
-def decided(made: Made) -> str:
+def decide_made(made: Made) -> str:
     """`row` or `point`."""
-    return decide_unit(table(*made), Run(data="none.csv")).unit
+    return decide_unit(make_table(*made), Run(data="none.csv")).unit
 
 
-def table(features: pd.DataFrame, target: np.ndarray, classes: bool = True) -> Table:
+def make_table(features: pd.DataFrame, target: np.ndarray, classes: bool = True) -> Table:
     """Features and target as a table."""
     kinds = {c: "number" if features[c].dtype.kind in "fiub" else "category" for c in features}
     labels = tuple(np.unique(target).tolist()) if classes else ()
@@ -139,66 +139,69 @@ def table(features: pd.DataFrame, target: np.ndarray, classes: bool = True) -> T
     return Table("none", features, coded, task, labels, Reading("none", "frame", kinds=kinds), "none")
 
 
-def power(seeds: int, asked: str, make: Callable[[Draw], Made]) -> float:
+def measure_power(seeds: int, asked: str, make: Callable[[Draw], Made]) -> float:
     """How often it was decided as asked."""
-    return float(np.mean([decided(make(np.random.default_rng(seed))) == asked for seed in range(seeds)]))
+    return float(np.mean([decide_made(make(np.random.default_rng(seed))) == asked for seed in range(seeds)]))
 
 
-def of_worlds(seeds: int) -> Iterator[list[str]]:
+def judge_worlds(seeds: int) -> Iterator[list[str]]:
     """Natural repeats, and tables of which nothing repeats that were put together badly."""
     for (right, made), rows in product((("row", NATURAL), ("point", HARM)), ROWS):
         for one in made:
-            found = [power(seeds, right, partial(_made, one, rows, noise)) for noise in NOISES]
-            yield [_said(one), f"{right}s", f"{rows:,}", *(f"{100 * share:.0f} %" for share in found)]
+            found = [measure_power(seeds, right, partial(_make_world, one, rows, noise)) for noise in NOISES]
+            yield [_describe_world(one), f"{right}s", f"{rows:,}", *(f"{100 * share:.0f} %" for share in found)]
 
 
-def _made(one: Callable[..., Made], rows: int, noise: float, draw: Draw) -> Made:
+def _make_world(one: Callable[..., Made], rows: int, noise: float, draw: Draw) -> Made:
     return one(draw, rows, noise) if one in NATURAL else one(draw, continuous(draw, rows, noise), 0.2)
 
 
-def curves(seeds: int) -> dict[str, list[float]]:
+def compute_curves(seeds: int) -> dict[str, list[float]]:
     """How often rows were kept together, by the share of them that was copied, over worlds that repeat or do not."""
 
     def mixed(world: Callable[..., Made], share: float, draw: Draw) -> Made:
         return copied(draw, world(draw, 2000, 0.3), share)
 
     worlds = (continuous, lattice, rounded, states)
-    return {w.__name__: [power(seeds, "point", partial(mixed, w, share)) for share in SHARES] for w in worlds}
+    return {w.__name__: [measure_power(seeds, "point", partial(mixed, w, share)) for share in SHARES] for w in worlds}
 
 
-def _said(one: Callable[..., Made]) -> str:
+def _describe_world(one: Callable[..., Made]) -> str:
     return f"`{one.__name__}`: {' '.join((one.__doc__ or '').split()).rstrip('.')}"
 
 
-def of_tables(place: Path | None) -> Iterator[list[str]]:
+def judge_tables(place: Path | None) -> Iterator[list[str]]:
     """What is decided of real tables, why, and the figures."""
-    for name, made in (*_shipped(), *(_read(place) if place else ())):
+    for name, made in (*_load_shipped(), *(_read_tables(place) if place else ())):
         found, share = decide_unit(made, Run(data="none.csv")), measure_repeat_share(make_point_keys(made))
-        yield [name, f"{made.rows:,}", f"{100 * share:.4g} %", found.unit, found.reason, _figures(found.figures)]
+        yield [name, f"{made.rows:,}", f"{100 * share:.4g} %", found.unit, found.reason, _format_figures(found.figures)]
 
 
-def _figures(figures: Mapping[str, float]) -> str:
+def _format_figures(figures: Mapping[str, float]) -> str:
     shown = {k: v for k, v in figures.items() if k in _SHOWN and not math.isnan(v)}
     return ", ".join(f"{name} {value:.2g}" for name, value in shown.items())
 
 
-def _shipped() -> Iterator[tuple[str, Table]]:
+def _load_shipped() -> Iterator[tuple[str, Table]]:
     """Tables that ship with scikit-learn, as they are, with few columns, and rounded."""
     for name in ("iris", "wine", "breast_cancer", "digits", "diabetes"):
         found = getattr(sklearn.datasets, f"load_{name}")(as_frame=True)
-        yield name, table(found.data, found.target.to_numpy(), name != "diabetes")
-    yield "iris, two columns", table(*_two(sklearn.datasets.load_iris(as_frame=True)))
-    yield "wine, two columns, no decimals", table(*_two(sklearn.datasets.load_wine(as_frame=True), 0))
-    yield "breast_cancer, two columns, no decimals", table(*_two(sklearn.datasets.load_breast_cancer(as_frame=True), 0))
+        yield name, make_table(found.data, found.target.to_numpy(), name != "diabetes")
+    yield "iris, two columns", make_table(*_take_two_columns(sklearn.datasets.load_iris(as_frame=True)))
+    yield "wine, two columns, no decimals", make_table(*_take_two_columns(sklearn.datasets.load_wine(as_frame=True), 0))
+    yield (
+        "breast_cancer, two columns, no decimals",
+        make_table(*_take_two_columns(sklearn.datasets.load_breast_cancer(as_frame=True), 0)),
+    )
 
 
-def _two(found: Any, decimals: int = 6) -> Made:
+def _take_two_columns(found: Any, decimals: int = 6) -> Made:
     return found.data.iloc[:, :2].round(decimals), found.target.to_numpy()
 
 
-def _read(place: Path) -> Iterator[tuple[str, Table]]:
-    for file, target, _ in tables(place, []):
-        yield file.stem, formed(read_table(Run(data=str(file), target=target)))
+def _read_tables(place: Path) -> Iterator[tuple[str, Table]]:
+    for file, target, _ in list_tables(place, []):
+        yield file.stem, add_form_findings(read_table(Run(data=str(file), target=target)))
 
 
 def main() -> None:
@@ -209,16 +212,18 @@ def main() -> None:
     parser.add_argument("--tables", type=Path)
     asked = parser.parse_args()
     head = ("table", "right is", "rows", *(f"{100 * noise:.0f} % of targets drawn" for noise in NOISES))
-    printed(f"Rows that repeat: natural or copies ({asked.seeds} seeds)", head, of_worlds(asked.seeds))
-    found = curves(asked.seeds)
+    print_table(f"Rows that repeat: natural or copies ({asked.seeds} seeds)", head, judge_worlds(asked.seeds))
+    found = compute_curves(asked.seeds)
     rows = ([name, *(f"{100 * share:.0f} %" for share in line)] for name, line in found.items())
-    printed("Kept together, by the share of rows that was copied", ("world", *(f"{100 * s:g} %" for s in SHARES)), rows)
+    print_table(
+        "Kept together, by the share of rows that was copied", ("world", *(f"{100 * s:g} %" for s in SHARES)), rows
+    )
     if asked.figure:
-        _drawn(found, asked.figure)
-    printed("Real tables", ("table", "rows", "repeat", "unit", "why", "figures"), of_tables(asked.tables))
+        _draw_curves(found, asked.figure)
+    print_table("Real tables", ("table", "rows", "repeat", "unit", "why", "figures"), judge_tables(asked.tables))
 
 
-def _drawn(found: Mapping[str, Sequence[float]], path: Path) -> None:
+def _draw_curves(found: Mapping[str, Sequence[float]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     with plots.apply_style():
@@ -227,7 +232,9 @@ def _drawn(found: Mapping[str, Sequence[float]], path: Path) -> None:
         for colour, (name, line) in zip(plots.SERIES, found.items(), strict=False):
             axes.plot(SHARES, line, marker="o", markersize=3, color=colour, label=name)
         axes.legend()
-        path.write_text(alone(svg(figure, "How often rows are kept together, by the share that was copied")), "utf-8")
+        path.write_text(
+            to_svg_file(to_svg(figure, "How often rows are kept together, by the share that was copied")), "utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.command import NESTOR, nestor, patience, stop_server
-from benchmarks.stamp import printed
+from benchmarks.command import NESTOR, compute_patience, run_nestor, stop_server
+from benchmarks.stamp import print_table
 
 WARM_UP, REQUESTS = 50, 500
 EVERY = 0.05
@@ -35,19 +35,21 @@ EVERY = 0.05
 
 def main() -> None:
     """Prints a table for files and one for HTTP."""
-    asked = _asked()
+    asked = _parse_arguments()
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         place = Path(asked.trained or folder)
-        rows = _table(asked.data)
+        rows = _load_table(asked.data)
         if not asked.trained:
-            _train(rows, asked, place)
+            _train_model(rows, asked, place)
         rows = rows.drop(columns=asked.target)
         head = ("file", "rows", "seconds", "rows/s", "peak memory of all processes, MB")
-        printed(f"Scoring {Path(asked.data).name} repeated", head, _files(rows, asked, place, Path(folder)))
-        printed("One row over HTTP", ("way", "requests", "p50, ms", "p99, ms"), _over_http(rows, asked.name, place))
+        print_table(f"Scoring {Path(asked.data).name} repeated", head, _measure_files(rows, asked, place, Path(folder)))
+        print_table(
+            "One row over HTTP", ("way", "requests", "p50, ms", "p99, ms"), _measure_http(rows, asked.name, place)
+        )
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="sklearn:breast_cancer")
     parser.add_argument("--target", default="target")
@@ -58,22 +60,22 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _table(data: str) -> pd.DataFrame:
+def _load_table(data: str) -> pd.DataFrame:
     from tasks.data.sources.source import load_raw_table
 
     return load_raw_table(data).frame
 
 
-def _train(rows: pd.DataFrame, asked: argparse.Namespace, place: Path) -> None:
+def _train_model(rows: pd.DataFrame, asked: argparse.Namespace, place: Path) -> None:
     rows.to_csv(place / "train.csv", index=False)
     named = ["--target", asked.target, "--name", asked.name, "--budget", asked.budget, "--quiet"]
-    done = nestor("train", "train.csv", *named, folder=place, timeout=patience(asked.budget))
+    done = run_nestor("train", "train.csv", *named, folder=place, timeout=compute_patience(asked.budget))
     stop_server(place)
     if done.code:
         raise SystemExit(done.err)
 
 
-def _environment(place: Path) -> dict[str, str]:
+def _make_environment(place: Path) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "NESTOR_"))}
     path = f"{NESTOR.parent}{os.pathsep}{kept.get('PATH', '')}"  # MLflow starts uvicorn by its name
     return {**kept, "PATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{place.resolve()}/mlruns/mlflow.db"}
@@ -82,12 +84,14 @@ def _environment(place: Path) -> dict[str, str]:
 # --- Files -----------------------------------------------------------------------------------------------------------
 
 
-def _files(rows: pd.DataFrame, asked: argparse.Namespace, place: Path, folder: Path) -> Iterator[tuple[str, ...]]:
+def _measure_files(
+    rows: pd.DataFrame, asked: argparse.Namespace, place: Path, folder: Path
+) -> Iterator[tuple[str, ...]]:
     for suffix, count in itertools.product(("csv", "parquet"), (asked.rows // 10, asked.rows)):
         data = folder / f"new.{suffix}"
         (_write_csv if suffix == "csv" else _write_parquet)(rows, count, data)
         command = [NESTOR, "score", asked.name, data, "--out", folder / f"out.{suffix}", "--quiet"]
-        seconds, peak = _measured(command, place)
+        seconds, peak = _measure_command(command, place)
         yield suffix, f"{count:,}", f"{seconds:.0f}", f"{count / seconds:,.0f}", f"{peak / 2**20:,.0f}"
         data.unlink()
 
@@ -110,20 +114,20 @@ def _write_parquet(rows: pd.DataFrame, count: int, path: Path) -> None:
         writer.write_table(table.slice(0, count % len(table)))
 
 
-def _measured(command: Sequence[str | Path], place: Path) -> tuple[float, int]:
+def _measure_command(command: Sequence[str | Path], place: Path) -> tuple[float, int]:
     """Seconds from start to end, and the most memory that the processes held together."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=place, env=_environment(place), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=place, env=_make_environment(place), stdout=subprocess.DEVNULL)
     peak = 0
     while process.poll() is None:
-        peak = max(peak, _memory(process.pid))
+        peak = max(peak, _measure_memory(process.pid))
         time.sleep(EVERY)
     if process.returncode:
         raise SystemExit(f"exit code {process.returncode}")
     return time.perf_counter() - began, peak
 
 
-def _memory(pid: int) -> int:
+def _measure_memory(pid: int) -> int:
     total = 0
     with suppress(psutil.Error):
         root = psutil.Process(pid)
@@ -136,17 +140,17 @@ def _memory(pid: int) -> int:
 # --- One row ---------------------------------------------------------------------------------------------------------
 
 
-def _over_http(rows: pd.DataFrame, name: str, place: Path) -> Iterator[tuple[str, ...]]:
+def _measure_http(rows: pd.DataFrame, name: str, place: Path) -> Iterator[tuple[str, ...]]:
     few = json.loads(rows.head(100).to_json(orient="records", date_format="iso"))
     bodies = itertools.cycle(json.dumps({"dataframe_records": [row]}).encode() for row in few)
-    with _served(name, place) as port:
+    with _serve_model(name, place) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        times = [_asked_once(connection, next(bodies)) for _ in range(WARM_UP + REQUESTS)][WARM_UP:]
+        times = [_time_request(connection, next(bodies)) for _ in range(WARM_UP + REQUESTS)][WARM_UP:]
     p50, p99 = np.percentile(times, [50, 99]) * 1000
     yield "`mlflow models serve`, one client, one request after the other", str(REQUESTS), f"{p50:.0f}", f"{p99:.0f}"
 
 
-def _asked_once(connection: http.client.HTTPConnection, body: bytes) -> float:
+def _time_request(connection: http.client.HTTPConnection, body: bytes) -> float:
     began = time.perf_counter()
     connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
@@ -157,7 +161,7 @@ def _asked_once(connection: http.client.HTTPConnection, body: bytes) -> float:
 
 
 @contextmanager
-def _served(name: str, place: Path) -> Iterator[int]:
+def _serve_model(name: str, place: Path) -> Iterator[int]:
     """The port of a server of the champion."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -165,10 +169,10 @@ def _served(name: str, place: Path) -> Iterator[int]:
     command = [str(NESTOR.with_name("mlflow")), "models", "serve", "-m", f"models:/{name}@champion"]
     server = subprocess.Popen(
         [*command, "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)],
-        cwd=place, env=_environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=place, env=_make_environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        _wait(port, server)
+        _await_server(port, server)
         yield port
     finally:
         for one in reversed([psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]):
@@ -177,7 +181,7 @@ def _served(name: str, place: Path) -> Iterator[int]:
         server.wait(30)
 
 
-def _wait(port: int, server: subprocess.Popen[bytes]) -> None:
+def _await_server(port: int, server: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 180
     while time.monotonic() < until and server.poll() is None:
         with suppress(OSError):

@@ -16,30 +16,30 @@ ROOT = Path(__file__).resolve().parents[1]
 LOAD = os.getloadavg()[0]
 
 
-def stamp() -> str:
+def make_stamp() -> str:
     """`commit 1a2b3c4 (changed files), 2026-11-21, 2 cores of AMD EPYC, 24 GB, Linux, Python 3.11.7, nestor 0.1.0`."""
     memory = psutil.virtual_memory().total / 2**30
-    machine = f"{psutil.cpu_count()} cores of {_processor()}, {memory:.0f} GB, {platform.system()}"
+    machine = f"{psutil.cpu_count()} cores of {_find_processor()}, {memory:.0f} GB, {platform.system()}"
     return (
-        f"commit {_commit()}, {time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}, "
+        f"commit {_describe_commit()}, {time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}, "
         f"nestor {version('nestor')}; load average when it began: {LOAD:.1f}"
     )
 
 
-def _commit() -> str:
+def _describe_commit() -> str:
     try:
-        commit = _git("rev-parse", "--short", "HEAD")
-        return f"{commit} with changed files" if _git("status", "--porcelain", "--untracked-files=no") else commit
+        commit = _run_git("rev-parse", "--short", "HEAD")
+        return f"{commit} with changed files" if _run_git("status", "--porcelain", "--untracked-files=no") else commit
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def _git(*arguments: str) -> str:
+def _run_git(*arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
-def _processor() -> str:
+def _find_processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
@@ -47,8 +47,11 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def printed(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a section with its stamp and table, in markdown."""
-    from benchmarks.pages import table
+    from benchmarks.pages import to_markdown_table
 
-    print(f"## {title}\n\n{stamp()}\n\n{table(head, [[str(cell) for cell in row] for row in rows])}\n", flush=True)
+    print(
+        f"## {title}\n\n{make_stamp()}\n\n{to_markdown_table(head, [[str(cell) for cell in row] for row in rows])}\n",
+        flush=True,
+    )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.command import NESTOR, stop_server
-from benchmarks.stamp import printed
+from benchmarks.stamp import print_table
 
 TIMES = 5
 
@@ -22,40 +22,40 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         place = Path(folder)
         rows = [
-            ("`nestor --version`", *_repeated(lambda: _command(place, "--version"))),
-            ("`nestor --help`", *_repeated(lambda: _command(place, "--help"))),
-            ("`nestor families`", *_repeated(lambda: _command(place, "families"))),
-            ("`nestor check sklearn:iris`", *_repeated(lambda: _command(place, "check", "sklearn:iris"))),
-            *_server(place),
+            ("`nestor --version`", *_repeat_call(lambda: _time_nestor(place, "--version"))),
+            ("`nestor --help`", *_repeat_call(lambda: _time_nestor(place, "--help"))),
+            ("`nestor families`", *_repeat_call(lambda: _time_nestor(place, "families"))),
+            ("`nestor check sklearn:iris`", *_repeat_call(lambda: _time_nestor(place, "check", "sklearn:iris"))),
+            *_time_server(place),
         ]
-    printed("Startup", ("what", "median, s", "least, s", "times"), rows)
+    print_table("Startup", ("what", "median, s", "least, s", "times"), rows)
 
 
-def _repeated(call: Callable[[], float]) -> tuple[str, str, str]:
+def _repeat_call(call: Callable[[], float]) -> tuple[str, str, str]:
     seconds = [call() for _ in range(TIMES)]
     return f"{statistics.median(seconds):.2f}", f"{min(seconds):.2f}", str(TIMES)
 
 
-def _command(folder: Path, *arguments: str) -> float:
-    return _timed([str(NESTOR), *arguments], folder, None)
+def _time_nestor(folder: Path, *arguments: str) -> float:
+    return _time_command([str(NESTOR), *arguments], folder, None)
 
 
-def _server(place: Path) -> list[tuple[str, str, str, str]]:
+def _time_server(place: Path) -> list[tuple[str, str, str, str]]:
     """The local server: the first on this machine, the first of a project, and one that is there."""
     cache = place / "cache"
-    script = "from flows.server import prefect_server; prefect_server.start('mlruns', 120).ready()"
+    script = "from flows.server import prefect_server; prefect_server.start_server('mlruns', 120).ready()"
     found = []
     for number, what in enumerate(("the first on this machine", "the first of another project", "found alive")):
         folder = place / str(min(number, 1))
         folder.mkdir(exist_ok=True)
-        seconds = _timed([sys.executable, "-P", "-c", script], folder, cache)
+        seconds = _time_command([sys.executable, "-P", "-c", script], folder, cache)
         found.append((f"Prefect server answers, {what}", f"{seconds:.2f}", f"{seconds:.2f}", "1"))
     for number in (0, 1):
         stop_server(place / str(number))
     return found
 
 
-def _timed(command: list[str], folder: Path, cache: Path | None) -> float:
+def _time_command(command: list[str], folder: Path, cache: Path | None) -> float:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "NESTOR_"))}
     environment |= {"XDG_CACHE_HOME": str(cache)} if cache else {}
     began = time.perf_counter()

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.stamp import printed
+from benchmarks.stamp import print_table
 
 PACKAGES = ("flows", "tasks", "models")
 VERBS = frozenset(re.findall(r"\w+", """
-    accept accumulate adapt add afford agree aim align allow allows appear append apply arrange as ask assemble
+    accept accumulate adapt add advance afford agree aim align allow allows appear append apply arrange as ask assemble
+    await begin bind claim compute crash drain enforce leave mark obey reach
     assert assign attach await bin book bootstrap bound bracket build calibrate call can cancel cast change check
     choose clean clip close code collect combine compare complete compose compress compute concatenate confirm
     connect construct contain convert copy correct count cover create cross cut deal decide decode decompress define
@@ -52,16 +53,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parents[1])
     root = parser.parse_args().folder
-    rows = [measure(package, list(functions(root / package))) for package in PACKAGES]
-    rows.append(measure("all", [one for package in PACKAGES for one in functions(root / package)]))
+    rows = [measure_package(package, list(list_functions(root / package))) for package in PACKAGES]
+    rows.append(measure_package("all", [one for package in PACKAGES for one in list_functions(root / package)]))
     head = ("package", "functions", "verb", "participle", "one word", "lines: median", "90 %", "longest",
             "parameters: 90 %", "most", "take the session")  # fmt: skip
-    printed("Functions", head, rows)
-    rooms = [(str(path.relative_to(root)), str(count)) for path, count in entries(root)]
-    printed("Entries per room", ("room", "entries"), rooms)
+    print_table("Functions", head, rows)
+    rooms = [(str(path.relative_to(root)), str(count)) for path, count in count_entries(root)]
+    print_table("Entries per room", ("room", "entries"), rooms)
 
 
-def functions(package: Path) -> Iterator[ast.FunctionDef]:
+def list_functions(package: Path) -> Iterator[ast.FunctionDef]:
     """Every function of the package but dunder methods."""
     for path in sorted(package.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -69,17 +70,18 @@ def functions(package: Path) -> Iterator[ast.FunctionDef]:
                 yield node
 
 
-def measure(name: str, found: Sequence[ast.FunctionDef]) -> list[str]:
+def measure_package(name: str, found: Sequence[ast.FunctionDef]) -> list[str]:
     """The package's row."""
     firsts = [one.name.strip("_").split("_")[0] for one in found]
-    lengths = [body_lines(one) for one in found]
-    counts = [len(parameters(one)) for one in found]
+    lengths = [count_body_lines(one) for one in found]
+    counts = [len(list_parameters(one)) for one in found]
     held = sum(
-        "Session" in (ast.unparse(p.annotation) if p.annotation else "") for one in found for p in parameters(one)
+        "Session" in (ast.unparse(p.annotation) if p.annotation else "") for one in found for p in list_parameters(one)
     )
     return [
-        name, f"{len(found):,}", _share([f in VERBS for f in firsts]), _share([is_participle(f) for f in firsts]),
-        _share(["_" not in one.name.strip("_") for one in found]), f"{np.median(lengths):.0f}",
+        name, f"{len(found):,}", _format_share([f in VERBS for f in firsts]),
+        _format_share([is_participle(f) for f in firsts]),
+        _format_share(["_" not in one.name.strip("_") for one in found]), f"{np.median(lengths):.0f}",
         f"{np.quantile(lengths, 0.9):.0f}", str(max(lengths)), f"{np.quantile(counts, 0.9):.0f}", str(max(counts)),
         str(held),
     ]  # fmt: skip
@@ -90,19 +92,19 @@ def is_participle(word: str) -> bool:
     return word not in VERBS and (word in PARTICIPLES or re.fullmatch(r"\w{2,}ed", word) is not None)
 
 
-def body_lines(function: ast.FunctionDef) -> int:
+def count_body_lines(function: ast.FunctionDef) -> int:
     """Lines of the function's body without its docstring."""
     body = function.body[1:] if ast.get_docstring(function) else function.body
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-def parameters(function: ast.FunctionDef) -> list[ast.arg]:
+def list_parameters(function: ast.FunctionDef) -> list[ast.arg]:
     """What the function takes, itself left out."""
     taken = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     return [one for one in taken if one.arg not in ("self", "cls")]
 
 
-def entries(root: Path) -> Iterator[tuple[Path, int]]:
+def count_entries(root: Path) -> Iterator[tuple[Path, int]]:
     """Rooms, and how many files and rooms stand in each."""
     for package in PACKAGES:
         for room in sorted([root / package, *(root / package).rglob("*")]):
@@ -111,7 +113,7 @@ def entries(root: Path) -> Iterator[tuple[Path, int]]:
                 yield room, sum(not p.name.startswith("__") for p in inside)
 
 
-def _share(flags: Sequence[bool]) -> str:
+def _format_share(flags: Sequence[bool]) -> str:
     return f"{100 * float(np.mean(flags)):.0f} %"
 
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import Done, nestor, patience, stop_server
-from benchmarks.reference import references
-from benchmarks.stamp import printed
+from benchmarks.command import CommandResult, compute_patience, run_nestor, stop_server
+from benchmarks.reference import score_references
+from benchmarks.stamp import print_table
 
 HEAD = (
     "table", "seed", "exit", "wall, s", "how", "metric", "estimate", "test", "constant", "default LightGBM", "optimism",
@@ -26,18 +26,20 @@ HEAD = (
 
 def main() -> None:
     """Prints one table; each row is also told on standard error as soon as it is there."""
-    asked = _asked()
+    asked = _parse_arguments()
     rows = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        for file, target, options in tables(Path(asked.place).resolve(), asked.only.split(",") if asked.only else []):
+        for file, target, options in list_tables(
+            Path(asked.place).resolve(), asked.only.split(",") if asked.only else []
+        ):
             for seed in range(asked.seeds):
-                rows.append(_run(file, target, options, seed, asked.budget, Path(folder)))
+                rows.append(_train_table(file, target, options, seed, asked.budget, Path(folder)))
                 print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
         stop_server(Path(folder))
-    printed(f"Tables of {Path(asked.place).name}, --budget {asked.budget}", HEAD, rows)
+    print_table(f"Tables of {Path(asked.place).name}, --budget {asked.budget}", HEAD, rows)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("place", help="a folder, or a csv file that lists tables")
     parser.add_argument("--budget", default="120s")
@@ -46,13 +48,13 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tables(place: Path, only: list[str]) -> Iterator[tuple[Path, str, list[str]]]:
+def list_tables(place: Path, only: list[str]) -> Iterator[tuple[Path, str, list[str]]]:
     """(file, target, options) of each table of the folder or list, or of those of these names."""
-    found = _catalogued(place) if place.is_file() else _found(place)
+    found = _list_catalog(place) if place.is_file() else _list_folder(place)
     return (row for row in found if not only or row[0].stem in only)
 
 
-def _catalogued(catalog: Path) -> Iterator[tuple[Path, str, list[str]]]:
+def _list_catalog(catalog: Path) -> Iterator[tuple[Path, str, list[str]]]:
     with catalog.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             options = shlex.split(row.get("options") or "")
@@ -61,12 +63,12 @@ def _catalogued(catalog: Path) -> Iterator[tuple[Path, str, list[str]]]:
             yield catalog.parent / row["path"], row["target"], options
 
 
-def _found(folder: Path) -> Iterator[tuple[Path, str, list[str]]]:
+def _list_folder(folder: Path) -> Iterator[tuple[Path, str, list[str]]]:
     for path in sorted(p for p in folder.iterdir() if p.suffix in (".csv", ".parquet")):
-        yield path, _last_column(path), []
+        yield path, _read_last_column(path), []
 
 
-def _last_column(path: Path) -> str:
+def _read_last_column(path: Path) -> str:
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
@@ -75,14 +77,14 @@ def _last_column(path: Path) -> str:
         return next(csv.reader(file))[-1]
 
 
-def _run(file: Path, target: str, options: list[str], seed: int, budget: str, folder: Path) -> tuple[str, ...]:
+def _train_table(file: Path, target: str, options: list[str], seed: int, budget: str, folder: Path) -> tuple[str, ...]:
     name = f"{file.stem}-{seed}"
     arguments = ["train", str(file.resolve()), "--target", target, "--budget", budget, "--seed", str(seed), *options]
-    done = nestor(*arguments, "--name", name, "--json", "--quiet", folder=folder, timeout=patience(budget))
-    return (file.stem, str(seed), str(done.code), f"{done.wall:.1f}", *_cells(done, folder))
+    done = run_nestor(*arguments, "--name", name, "--json", "--quiet", folder=folder, timeout=compute_patience(budget))
+    return (file.stem, str(seed), str(done.code), f"{done.wall:.1f}", *_make_cells(done, folder))
 
 
-def _cells(done: Done, folder: Path) -> tuple[str, ...]:
+def _make_cells(done: CommandResult, folder: Path) -> tuple[str, ...]:
     report = done.report
     if report is None:
         return (done.err.strip().replace("\n", " ")[-200:], *[""] * (len(HEAD) - 5))
@@ -91,11 +93,11 @@ def _cells(done: Done, folder: Path) -> tuple[str, ...]:
     return (
         f"{how['method']} {how['outer']}x{how['inner']}",
         report["metric"],
-        interval(report["estimate"]),
-        interval(report["test"]),
-        *map(_number, references(report, folder)),
-        _number(report["optimism"]),
-        _number(report["agreement"]),
+        format_interval(report["estimate"]),
+        format_interval(report["test"]),
+        *map(_format_number, score_references(report, folder)),
+        _format_number(report["optimism"]),
+        _format_number(report["agreement"]),
         report["winner"],
         ", ".join(f"{name} {share:.2f}" for share, name in shares),
         str(sum(report["trials"].values())),
@@ -104,15 +106,15 @@ def _cells(done: Done, folder: Path) -> tuple[str, ...]:
     )
 
 
-def interval(value: Mapping[str, Any] | None) -> str:
+def format_interval(value: Mapping[str, Any] | None) -> str:
     """`0.9213 [0.9155, 0.927]`; empty where there is none."""
     if value is None:
         return ""
-    ends = [_number(value[end]) for end in ("low", "high")]
-    return _number(value["value"]) + (f" [{ends[0]}, {ends[1]}]" if all(ends) else "")
+    ends = [_format_number(value[end]) for end in ("low", "high")]
+    return _format_number(value["value"]) + (f" [{ends[0]}, {ends[1]}]" if all(ends) else "")
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.command import nestor, stop_server
-from benchmarks.stamp import printed
+from benchmarks.command import run_nestor, stop_server
+from benchmarks.stamp import print_table
 
 FAMILIES = "constant,linear,lightgbm,xgboost,random_forest"
 
@@ -23,15 +23,15 @@ def main() -> None:
     rows: list[tuple[str, ...]] = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         for family in FAMILIES.split(","):
-            rows += _row(family, asked.data, asked.trials, Path(folder))
+            rows += _measure_family(family, asked.data, asked.trials, Path(folder))
         stop_server(Path(folder))
     head = ("family", "trials", "trials per s of tuning", "fitting, ms per trial", "tracker, core-ms per trial")
-    printed(f"Trials: {asked.data}, --trials {asked.trials}, 5 outer folds", head, rows)
+    print_table(f"Trials: {asked.data}, --trials {asked.trials}, 5 outer folds", head, rows)
 
 
-def _row(family: str, data: str, trials: str, folder: Path) -> Iterator[tuple[str, ...]]:
+def _measure_family(family: str, data: str, trials: str, folder: Path) -> Iterator[tuple[str, ...]]:
     arguments = ["train", data, "--trials", trials, "--families", family, "--name", family, "--json", "--quiet"]
-    done = nestor(*arguments, folder=folder, timeout=600)
+    done = run_nestor(*arguments, folder=folder, timeout=600)
     report = done.report
     if report is None:
         print(f"{family}: exit code {done.code}: {done.err.strip()[-300:]}", file=sys.stderr)

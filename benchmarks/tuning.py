@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import nestor, stop_server
-from benchmarks.stamp import printed
-from benchmarks.tables import interval
+from benchmarks.command import run_nestor, stop_server
+from benchmarks.stamp import print_table
+from benchmarks.tables import format_interval
 from models.families import load_families
 from models.metrics.metric import make_metric
 
@@ -24,18 +24,18 @@ HEAD = ("table", "metric", "family", "default", "tuned", "gain", "trials", "core
 
 def main() -> None:
     """Prints one table; a table's rows are also told on standard error as soon as they are there."""
-    asked = _asked()
+    asked = _parse_arguments()
     rows = []
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         for place in asked.tables:
-            for row in _table(place, asked, Path(folder)):
+            for row in _compare_on_table(place, asked, Path(folder)):
                 rows.append(row)
                 print(" | ".join(row), file=sys.stderr, flush=True)
         stop_server(Path(folder))
-    printed(f"Default against tuned, {asked.trials} configurations", HEAD, rows)
+    print_table(f"Default against tuned, {asked.trials} configurations", HEAD, rows)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tables", nargs="+", help="files with their targets: FILE:TARGET")
     parser.add_argument("--trials", type=int, default=9)
@@ -45,22 +45,22 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _table(place: str, asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, ...]]:
+def _compare_on_table(place: str, asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, ...]]:
     file, _, target = place.rpartition(":")
-    first, tuned = (_run(Path(file), target, trials, asked, folder) for trials in (1, asked.trials))
+    first, tuned = (_run_training(Path(file), target, trials, asked, folder) for trials in (1, asked.trials))
     defaults = {f["name"]: f["estimate"] for f in first["families"]}
     metric = make_metric(first["metric"], first["task"], ())
     for one in sorted(tuned["families"], key=lambda f: f["name"]):
         before, after = defaults[one["name"]], one["estimate"]
         gain = f"{metric.gain(after['value']) - metric.gain(before['value']):+.4g}" if before and after else ""
         yield (
-            Path(file).stem, tuned["metric"], one["name"], interval(before), interval(after), gain,
+            Path(file).stem, tuned["metric"], one["name"], format_interval(before), format_interval(after), gain,
             str(one["trials"]), f"{one['seconds']:.0f}",
         )  # fmt: skip
 
 
-def _run(file: Path, target: str, trials: int, asked: argparse.Namespace, folder: Path) -> Mapping[str, Any]:
-    done = nestor(
+def _run_training(file: Path, target: str, trials: int, asked: argparse.Namespace, folder: Path) -> Mapping[str, Any]:
+    done = run_nestor(
         "train", str(file.resolve()), "--target", target, "--trials", str(trials), "--families", asked.families,
         "--outer", "5", "--inner", asked.inner, "--name", f"{file.stem}-{trials}", "--json", "--quiet",
         folder=folder, timeout=asked.timeout,

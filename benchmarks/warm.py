@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.command import nestor, stop_server
-from benchmarks.stamp import printed
+from benchmarks.command import run_nestor, stop_server
+from benchmarks.stamp import print_table
 from models.metrics.metric import make_metric
 from models.studies.warm_start import NEAR
 
@@ -28,14 +28,14 @@ HEAD = ("table", "family", "retraining", "rows", "cold", "warm", "reached the be
 
 def main() -> None:
     """Prints a row for each family and retraining: configurations needed, cold and warm."""
-    asked = _asked()
+    asked = _parse_arguments()
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        rows = [row for place in asked.tables for row in _table(place, asked, Path(folder))]
+        rows = [row for place in asked.tables for row in _compare_on_table(place, asked, Path(folder))]
         stop_server(Path(folder))
-    printed(f"Warm starts over four retrainings, {asked.trials} configurations", HEAD, rows)
+    print_table(f"Warm starts over four retrainings, {asked.trials} configurations", HEAD, rows)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tables", nargs="+", metavar="FILE:TARGET")
     parser.add_argument("--trials", type=int, default=20)
@@ -43,7 +43,7 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _table(place: str, asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, ...]]:
+def _compare_on_table(place: str, asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, ...]]:
     file, _, target = place.rpartition(":")
     whole = pd.read_parquet(file) if file.endswith(".parquet") else pd.read_csv(file)
     order = np.random.default_rng(0).permutation(len(whole))
@@ -51,16 +51,18 @@ def _table(place: str, asked: argparse.Namespace, folder: Path) -> Iterator[tupl
         rows = order[: round(share * len(whole))]
         grown = folder / f"{Path(file).stem}.parquet"
         whole.iloc[np.sort(rows)].to_parquet(grown)
-        cold, warm = (_run(grown, target, how, step, asked, folder) for how in ("cold", "warm"))
+        cold, warm = (_run_training(grown, target, how, step, asked, folder) for how in ("cold", "warm"))
         if step:
-            yield from _compared(Path(file).stem, step, len(rows), cold, warm)
+            yield from _compare_studies(Path(file).stem, step, len(rows), cold, warm)
 
 
-def _run(file: Path, target: str, how: str, step: int, asked: argparse.Namespace, folder: Path) -> Mapping[str, Any]:
+def _run_training(
+    file: Path, target: str, how: str, step: int, asked: argparse.Namespace, folder: Path
+) -> Mapping[str, Any]:
     name = f"{file.stem}-{how}"
     chosen = ["--trials", str(asked.trials), "--families", asked.families, "--search", "tpe"]
     chosen += ["--warm-from", name] if how == "warm" and step else []
-    done = nestor(
+    done = run_nestor(
         "train",
         str(file),
         "--target",
@@ -78,9 +80,11 @@ def _run(file: Path, target: str, how: str, step: int, asked: argparse.Namespace
     return {**done.report, "workdir": folder / done.report["workdir"]}
 
 
-def _compared(table: str, step: int, rows: int, cold: Mapping[str, Any], warm: Mapping[str, Any]) -> Iterator[tuple]:
+def _compare_studies(
+    table: str, step: int, rows: int, cold: Mapping[str, Any], warm: Mapping[str, Any]
+) -> Iterator[tuple]:
     metric = make_metric(cold["metric"], cold["task"], ())
-    gains = {how: _gains(report, metric) for how, report in (("cold", cold), ("warm", warm))}
+    gains = {how: _compute_gains(report, metric) for how, report in (("cold", cold), ("warm", warm))}
     for family in sorted({family for family, _ in gains["cold"]}):
         studies = [key for key in gains["cold"] if key[0] == family]
         needed: dict[str, list[int]] = {"cold": [], "warm": []}
@@ -99,7 +103,7 @@ def _compared(table: str, step: int, rows: int, cold: Mapping[str, Any], warm: M
         )  # fmt: skip
 
 
-def _gains(report: Mapping[str, Any], metric: Any) -> dict[tuple[str, str], np.ndarray]:
+def _compute_gains(report: Mapping[str, Any], metric: Any) -> dict[tuple[str, str], np.ndarray]:
     """(family, fold) -> the gain of each configuration in order; -inf where it did not come to its end."""
     trials = pd.read_parquet(report["workdir"] / "artifacts" / "trials.parquet").sort_values("number")
     found = trials.assign(gain=[metric.gain(v) if v == v and v is not None else -np.inf for v in trials["inner"]])

@@ -22,7 +22,7 @@ def main(folder):
     here = sys.version_info[:2]
     if here < (3, 11):
         print(f"python3 is {here[0]}.{here[1]}; uv will look for 3.11 or newer, or fetch one.")
-    for way in (by_venv, by_pip, by_wheel):
+    for way in (install_by_venv, install_by_pip, install_by_wheel):
         if way(folder) and os.path.exists(uv):
             return 0
     print(
@@ -33,30 +33,30 @@ def main(folder):
     return 1
 
 
-def by_venv(folder):
+def install_by_venv(folder):
     """Whether a virtual environment with uv could be made."""
-    made = run(sys.executable, "-m", "venv", folder)
-    return made and run(os.path.join(folder, "bin", "python"), "-m", "pip", "install", "-q", PACKAGE)
+    made = run_quietly(sys.executable, "-m", "venv", folder)
+    return made and run_quietly(os.path.join(folder, "bin", "python"), "-m", "pip", "install", "-q", PACKAGE)
 
 
-def by_pip(folder):
+def install_by_pip(folder):
     """Whether this Python's own pip could put it there."""
-    return run(sys.executable, "-m", "pip", "install", "-q", "--upgrade", "--target", folder, PACKAGE)
+    return run_quietly(sys.executable, "-m", "pip", "install", "-q", "--upgrade", "--target", folder, PACKAGE)
 
 
-def by_wheel(folder):
+def install_by_wheel(folder):
     """Whether pip, run from its wheel, could put it there."""
     try:
         with tempfile.TemporaryDirectory() as place:
-            wheel = fetched_pip(place)
+            wheel = fetch_pip(place)
             pip = os.path.join(wheel, "pip")
-            return run(sys.executable, pip, "install", "-q", "--upgrade", "--target", folder, PACKAGE)
+            return run_quietly(sys.executable, pip, "install", "-q", "--upgrade", "--target", folder, PACKAGE)
     except (OSError, ValueError) as error:
         print(f"pip's wheel could not be fetched: {error}")
         return False
 
 
-def fetched_pip(place):
+def fetch_pip(place):
     """The path of pip's newest wheel, fetched from the index that pip would use."""
     index = os.environ.get("PIP_INDEX_URL") or os.environ.get("UV_DEFAULT_INDEX") or "https://pypi.org/simple"
     page = index.rstrip("/") + "/pip/"
@@ -71,7 +71,7 @@ def fetched_pip(place):
     return path
 
 
-def run(*command):
+def run_quietly(*command):
     """Whether the command succeeded. It says nothing: what one way lacks, the next may do without."""
     return subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
 

@@ -17,7 +17,7 @@ from flows.screen import ending
 from tasks.system import proxy, secret_addresses
 
 
-def _examples(*lines: str) -> str:
+def _format_examples(*lines: str) -> str:
     return "[b]Examples[/b]\n\n" + "\n\n".join(lines)
 
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_examples(
+    epilog=_format_examples(
         "nestor train loans.csv --target paid --budget 10m",
         "nestor check loans.csv --target paid",
         "nestor score loans new.csv --out scored.csv",
@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
@@ -46,7 +46,7 @@ def _version(asked: bool) -> None:
 def nestor(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """A table in, a registered model and an honest estimate of it out: nested cross-validation, every trial kept."""
@@ -56,33 +56,33 @@ def nestor(
 
 for _command in (train, retrain, check, score, watch, promote, rollback, runs, report, families, searches, up):
     _name = _command.__name__.rpartition(".")[2]
-    app.command(epilog=_examples(*_command.EXAMPLES))(getattr(_command, _name))
+    app.command(epilog=_format_examples(*_command.EXAMPLES))(getattr(_command, _name))
 
 
-def _server() -> dict[str, str]:
+def _reach_server() -> dict[str, str]:
     """Prefect's settings for asking its server, once that answers: for an address that is kept in a Secret block."""
     from flows.server import prefect_server
 
-    prefect_server.quiet_environment()
-    return prefect_server.start().reached()
+    prefect_server.set_quiet_environment()
+    return prefect_server.start_server().reached()
 
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
-    secret_addresses.server.set(_server)
+    secret_addresses.server.set(_reach_server)
     proxy.spare_this_machine()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.argv[1:] = ending.with_resume_value(sys.argv[1:])
+    sys.argv[1:] = ending.fill_resume_value(sys.argv[1:])
     try:
         app()
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("NESTOR_DEBUG"):
             raise
-        sys.exit(ending.ended(error))
+        sys.exit(ending.report_error(error))
     finally:
-        if code := ending.flushed():
+        if code := ending.flush_output():
             sys.exit(code)
 
 

@@ -6,25 +6,25 @@ The command `nestor score` does the same work without Prefect, which it need not
 
 from __future__ import annotations
 
-from flows.server.called import Called  # before Prefect: it reads its settings when it is imported
+from flows.server.called import ServedFlow  # before Prefect: it reads its settings when it is imported
 
 # isort: split
 from prefect.runtime import flow_run
 
 from models.config import Score
-from tasks.scoring.score import Scored
+from tasks.scoring.score import ScoreReport
 from tasks.stages import score as stages
 
 
-def _score(score: Score) -> Scored:
+def _score(score: Score) -> ScoreReport:
     """Predicts new rows with a registered model; its files and its input are checked first."""
     return stages.score(score)
 
 
-def _run_name() -> str:
+def _make_run_name() -> str:
     """The model as it was named: what is looked for among flow runs."""
     asked = flow_run.parameters["score"]
     return asked.model if isinstance(asked, Score) else "score"
 
 
-score = Called(_score, name="score", flow_run_name=_run_name, persist_result=False)
+score = ServedFlow(_score, name="score", flow_run_name=_make_run_name, persist_result=False)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from flows.server import begin
-from flows.server.called import Called  # before Prefect: it reads its settings when it is imported
+from flows.server.called import ServedFlow  # before Prefect: it reads its settings when it is imported
 
 # isort: split
 from prefect.futures import as_completed
@@ -26,43 +26,43 @@ from models.errors import NestorError
 from models.outcome import Report
 from tasks.context import RunContext, open_run
 from tasks.run import ledger
-from tasks.run.resume import finished, model_name, of_flow_run
+from tasks.run.resume import choose_model_name, find_flow_run_folder, read_finished_report
 from tasks.run.stage import TUNE
 from tasks.stages import artifacts
 from tasks.stages import train as stages
 from tasks.tuning.running import RunningStudies
-from tasks.tuning.tune import searching_in_time
+from tasks.tuning.tune import limit_search_time
 from tasks.values import RunPlan, Studies
 
 
-class Training(Called):
+class TrainingFlow(ServedFlow):
     """The stages before tuning are run while the server starts."""
 
     def __call__(self, run: Run, resume: str | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The flow's result."""
-        if resume is not None and (report := finished(run, resume)):
+        if resume is not None and (report := read_finished_report(run, resume)):
             return report
-        if begin.now() is None:
-            with begin.begun(run, resume):
+        if begin.find_beginning() is None:
+            with begin.begin_run(run, resume):
                 return self(run, resume)
         return super().__call__(run, resume)
 
 
 @contextmanager
-def _context(run: Run, resume: str | None) -> Iterator[tuple[RunContext, RunPlan | None]]:
+def _open_context(run: Run, resume: str | None) -> Iterator[tuple[RunContext, RunPlan | None]]:
     """The services of the run, and its plan where a command has made it already."""
-    if (beginning := begin.now()) is not None:
+    if (beginning := begin.find_beginning()) is not None:
         yield beginning.context, beginning.plan
         return
     # Prefect's page offers to retry a run that was cancelled or crashed, and Prefect may do so itself.
-    again = None if flow_run.id is None else of_flow_run(flow_run.id)
-    with open_run(run, again if resume is None else resume, ledger.started()) as context:
+    again = None if flow_run.id is None else find_flow_run_folder(flow_run.id)
+    with open_run(run, again if resume is None else resume, ledger.find_start_time()) as context:
         yield context, None
 
 
 def _train(run: Run, resume: str | None = None) -> Report:
     """Trains, estimates and registers a model of this table."""
-    with _context(run, resume) as (context, early), meter.shown(context, early):
+    with _open_context(run, resume) as (context, early), meter.show_progress(context, early):
         _note_flow_run(context)
         table = stages.load(context, early)
         sealed = stages.seal(table, early)
@@ -71,23 +71,23 @@ def _train(run: Run, resume: str | None = None) -> Report:
         studies = _tune(plan)
         evaluation = stages.evaluate(studies)
         # Shown by the flow and not by a stage: Prefect's page puts these first.
-        artifacts.leaderboard(evaluation)
+        artifacts.show_leaderboard(evaluation)
         report = stages.register(evaluation)
-        artifacts.verdict(report)
+        artifacts.show_verdict(report)
         return report
 
 
 def _note_flow_run(context: RunContext) -> None:
     """Notes which flow run this is, and closes the tasks that an earlier attempt at it left open."""
     context.write_state(flow_run=str(flow_run.id))
-    gone.close(str(flow_run.id))
+    gone.close_flow_run(str(flow_run.id))
 
 
 def _tune(plan: RunPlan) -> Studies:
     """The studies of every family on every fold, side by side; what still runs when the time is up, or when the run is
     stopped, is ended."""
     running = RunningStudies(plan)
-    with plan.context.stage(TUNE), searching_in_time(running):
+    with plan.context.stage(TUNE), limit_search_time(running):
         try:
             futures = [
                 stages.tune_one.submit(running, name, fold) for name in plan.scope.families for fold in plan.folds
@@ -102,19 +102,19 @@ def _tune(plan: RunPlan) -> Studies:
     return running.studies()
 
 
-def _run_name() -> str:
+def _make_run_name() -> str:
     """The model's name: what is looked for among flow runs."""
     run = flow_run.parameters["run"]
     with suppress(NestorError):  # what is wrong with the settings is said once the flow runs
-        return model_name(run) if isinstance(run, Run) else "train"
+        return choose_model_name(run) if isinstance(run, Run) else "train"
     return "train"
 
 
-def _flow(**forms: dict[str, Any]) -> Training:
-    return Training(
+def _make_flow(**forms: dict[str, Any]) -> TrainingFlow:
+    return TrainingFlow(
         _train,
         name="train",
-        flow_run_name=_run_name,
+        flow_run_name=_make_run_name,
         task_runner=ThreadPoolTaskRunner(max_workers=512),  # pyright: ignore[reportArgumentType]
         persist_result=False,
         hidden=("resume",),
@@ -122,6 +122,6 @@ def _flow(**forms: dict[str, Any]) -> Training:
     )
 
 
-train = _flow(run=shorten_schema(Run.model_json_schema(), FIRST))
-train_advanced = _flow()
+train = _make_flow(run=shorten_schema(Run.model_json_schema(), FIRST))
+train_advanced = _make_flow()
 """The same flow; its form has every setting."""

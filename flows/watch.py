@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 
-from flows.server.called import Called  # before Prefect: it reads its settings when it is imported
+from flows.server.called import ServedFlow  # before Prefect: it reads its settings when it is imported
 
 # isort: split
 from prefect.runtime import flow_run
 
 from models.config import Watch
 from models.monitoring.drift import WatchReport
-from tasks.monitoring.drift import labelled
+from tasks.monitoring.drift import has_labels
 from tasks.stages import watch as stages
 
 
@@ -25,13 +25,13 @@ def _watch(watch: Watch) -> WatchReport:
     loaded = stages.champion(watch)
     rows = stages.load(watch, loaded)
     drift = stages.compare(watch, loaded, rows)
-    return stages.tell(watch, stages.report(watch, loaded, rows, drift, begun), labelled(loaded, rows))
+    return stages.tell(watch, stages.report(watch, loaded, rows, drift, begun), has_labels(loaded, rows))
 
 
-def _run_name() -> str:
+def _make_run_name() -> str:
     """The model's name: what is looked for among flow runs."""
     asked = flow_run.parameters["watch"]
     return asked.name if isinstance(asked, Watch) else "watch"
 
 
-watch = Called(_watch, name="watch", flow_run_name=_run_name, persist_result=False)
+watch = ServedFlow(_watch, name="watch", flow_run_name=_make_run_name, persist_result=False)

@@ -18,16 +18,16 @@ from models.errors import InputError
 from tasks.registry import signing
 from tasks.run import events, resume, wandb_mirror
 from tasks.run.folder import Workdir
-from tasks.run.journal import Journal, Record
+from tasks.run.journal import Journal, JournalRecord
 from tasks.run.ledger import Ledger
 from tasks.run.stage import Stage
 from tasks.system import private, process
-from tasks.system.libraries import installed
+from tasks.system.libraries import list_installed_versions
 from tasks.tracking.seal_book import SealBook
 
 if TYPE_CHECKING:
-    from tasks.execution.pool import Pool
-    from tasks.run.wandb_mirror import Mirror
+    from tasks.execution.pool import FitPool
+    from tasks.run.wandb_mirror import WandbMirror
 
 
 class RunContext:
@@ -44,12 +44,12 @@ class RunContext:
         """What checks found so far."""
         self.notes: list[str] = []
         """Sentences for the report so far."""
-        self.mirror: Mirror | None = None
+        self.mirror: WandbMirror | None = None
         self.workers = run.budget.workers or psutil.cpu_count() or 1
-        self._pool: Pool | None = None
+        self._pool: FitPool | None = None
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> FitPool:
         """The worker processes, once they are there."""
         assert self._pool is not None, "the pool starts when the table is read"
         return self._pool
@@ -72,18 +72,18 @@ class RunContext:
     def start_pool(self) -> None:
         """Starts the worker processes, each with its share of the memory that is free. InputError where that is too
         little for one to start."""
-        from tasks.execution.pool import Pool, needed
+        from tasks.execution.pool import FitPool, measure_worker_memory
         from tasks.system import memory
 
-        budget, free = self.run.budget, memory.free() / 1e6
+        budget, free = self.run.budget, memory.measure_free_memory() / 1e6
         limit = None if budget.memory is None else budget.memory * 1000
         cores = psutil.cpu_count() or 1
-        self.workers, limit = memory.shared_out(budget.workers, limit, needed(), free, cores)
+        self.workers, limit = memory.divide_memory(budget.workers, limit, measure_worker_memory(), free, cores)
         if budget.workers is None and self.workers < cores:
             self.note(
                 f"Memory does for {self.workers} worker processes, on {cores} cores: {free / 1000:.3g} GB are free."
             )
-        self._pool = Pool(self.workers, limit, 1)
+        self._pool = FitPool(self.workers, limit, 1)
 
     def end_fits(self) -> None:
         """Ends every fit at once, and the worker processes."""
@@ -101,17 +101,17 @@ class RunContext:
         """Keeps a sentence for the report and says it now."""
         if text not in self.notes:
             self.notes.append(text)
-            events.emit(events.Said(text))
+            events.emit(events.NoteEvent(text))
 
     def add_findings(self, findings: Iterable[Finding]) -> None:
         """Keeps what a check found and shows it."""
         for finding in findings:
             self.findings.append(finding)
-            events.emit(events.Saw(finding))
+            events.emit(events.FindingEvent(finding))
 
     def record(self, key: str, kind: Any, **values: Any) -> None:
         """Tells MLflow, by way of the journal; a run that had ended when an earlier attempt died is not told again."""
-        record = Record(key=key, kind=kind, **values)
+        record = JournalRecord(key=key, kind=kind, **values)
         if key not in self.journal.earlier:
             self.journal.record(record)
 
@@ -119,10 +119,10 @@ class RunContext:
         """Writes down whose run this is, how far it came, and the seconds it had used at what moment."""
         before = self.folder.kept_json("run.json") or {}
         fixed = {
-            "run": resume.described(self.run), "name": self.name, "begun": before.get("begun", time.time()),
-            "libraries": installed(),
+            "run": resume.to_run_settings(self.run), "name": self.name, "begun": before.get("begun", time.time()),
+            "libraries": list_installed_versions(),
         }  # fmt: skip
-        now = {**process.facts(), "state": state, "used": self.ledger.elapsed, "at": time.time()}
+        now = {**process.identify_process(), "state": state, "used": self.ledger.elapsed, "at": time.time()}
         self.folder.write_json("run.json", {**before, **fixed, **now, **more})
 
     def close(self) -> None:
@@ -136,23 +136,23 @@ class RunContext:
 @contextmanager
 def open_run(run: Run, again: str | None, origin: float) -> Iterator[RunContext]:
     """The context of a run in a new folder, or with `again` ("" for the newest, or a run) in an interrupted run's."""
-    wandb_mirror.check(run)
-    signing.check()
-    name = resume.model_name(run)
-    folder = resume.interrupted(run, name, again) if again is not None else None
+    wandb_mirror.require_wandb(run)
+    signing.check_signing()
+    name = resume.choose_model_name(run)
+    folder = resume.find_interrupted_run(run, name, again) if again is not None else None
     if again is not None and folder is None:
         none = "no earlier run has these settings and versions of libraries"
-        events.emit(events.Said(f"Nothing to resume: {none}. A new run begins."))
+        events.emit(events.NoteEvent(f"Nothing to resume: {none}. A new run begins."))
     state = folder.read_json("run.json") if folder else {}
-    if folder and process.lives(state):
+    if folder and process.is_owner_alive(state):
         raise InputError(f"The run in {folder.path} is still going on, in process {state['pid']}.")
-    folder = folder or resume.fresh(name)
-    private.made(folder.path)
-    ledger = Ledger(run.seconds, origin, resume.seconds_used(folder, state))
+    folder = folder or resume.name_run_folder(name)
+    private.make_private_folder(folder.path)
+    ledger = Ledger(run.seconds, origin, resume.count_used_seconds(folder, state))
     context = RunContext(run, name, folder, ledger, Journal(folder.path, name))
     context.write_state()
     try:
-        context.mirror = wandb_mirror.started(run, folder.path)
+        context.mirror = wandb_mirror.start_mirror(run, folder.path)
         yield context
     except BaseException:
         with suppress(OSError):  # on a full disk: whose the run is tells that it has ended

@@ -22,7 +22,7 @@ from models.studies.warm_start import WarmStart
 from models.tuning.goal import Goal
 from models.tuning.trial import Trial
 from tasks.context import RunContext
-from tasks.execution.job import Brief, Job
+from tasks.execution.job import FitContext, FitJob
 
 Trials = Mapping[tuple[str, str], Sequence[Trial]]
 """(family, fold) -> the trials of that study, in order."""
@@ -86,7 +86,7 @@ class RunPlan(SealedTable):
     """How many folds, which families, and how many configurations the time is enough for."""
     folds: Mapping[str, Fold]
     """By name: "1", "2", ..., and "all" for the search on all work rows."""
-    fit_context: Brief
+    fit_context: FitContext
     """What every fit is told."""
     default_seconds: Mapping[str, float] = field(default_factory=dict)
     """Family -> core-seconds of its default on one inner fold, where that was measured."""
@@ -98,10 +98,10 @@ class RunPlan(SealedTable):
     """Fold -> mean inner score of the best constant prediction: filled as it is asked for, the same for whoever
     asks."""
 
-    def job(self, family_name: str, fold: str, trial: int, config: Any, **more: Any) -> Job:
+    def job(self, family_name: str, fold: str, trial: int, config: Any, **more: Any) -> FitJob:
         """A fit of this plan."""
         folder = str(self.context.folder.path)
-        return Job(folder, self.fit_context.plan, family_name, fold, trial, dict(config), **more)
+        return FitJob(folder, self.fit_context.plan, family_name, fold, trial, dict(config), **more)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -26,7 +26,7 @@ AS_A_PAGE: dict[str, tuple[str, dict[str, str]]] = {
 """By what it is: method and headers of a request that is refused even with the login, which a browser may add."""
 
 
-def let_in(url: str, body: Any, login: str) -> list[str]:
+def find_breaches(url: str, body: Any, login: str) -> list[str]:
     """The attacks that this address of a server's API, which takes the body, does not refuse."""
     found = [name for name, (method, headers) in AS_A_PAGE.items() if _comes_in(url, body, login, method, headers)]
     for name, wrong in (("nobody", ""), ("a wrong password", f"{login}x"), ("another name", f"x{login}")):

@@ -19,7 +19,7 @@ FLAGS = [
 
 
 @contextmanager
-def opened() -> Iterator[Any]:
+def open_browser() -> Iterator[Any]:
     """A browser; the test is skipped where there is none."""
     if not CHROMIUM:
         pytest.skip("no Chromium on this machine: apt-get install chromium")

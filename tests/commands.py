@@ -18,7 +18,7 @@ import psutil
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tests.sessions import family_of, living, wait_for
+from tests.runs import list_living, list_process_tree, wait_for
 
 QUIET = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NESTOR_", "MLFLOW_"))}
 TIMES = re.compile(r"seconds|peak_mb|tracking")
@@ -40,7 +40,7 @@ class Command:
     @property
     def processes(self) -> list[psutil.Process]:
         """The command's own process and all below it but the Prefect server, which is meant to live on."""
-        return [p for p in family_of(self.process.pid) if "flows.server.serving" not in _said(p)]
+        return [p for p in list_process_tree(self.process.pid) if "flows.server.serving" not in _read_command_line(p)]
 
     def events(self) -> int:
         """Lines of the run's journal so far."""
@@ -53,7 +53,7 @@ class Command:
 
     def victims(self, who: str) -> list[psutil.Process]:
         """The processes that play this part: main, worker, tracker or server."""
-        everyone = family_of(self.process.pid)
+        everyone = list_process_tree(self.process.pid)
         if who == "main":
             return everyone[:1]
         if who == "server":
@@ -61,9 +61,9 @@ class Command:
                 return [psutil.Process(json.loads((self.folder / "mlruns/prefect/server.json").read_text())["pid"])]
             return []
         if who == "tracker":
-            return [p for p in everyone if "tasks.tracking" in _said(p)]
-        servers = {p.pid for p in everyone if "forkserver" in _said(p)}
-        return [p for p in everyone if p.pid in servers and _parent(p) in servers]
+            return [p for p in everyone if "tasks.tracking" in _read_command_line(p)]
+        servers = {p.pid for p in everyone if "forkserver" in _read_command_line(p)}
+        return [p for p in everyone if p.pid in servers and _find_parent(p) in servers]
 
     def kill(self, who: str) -> bool:
         """Whether there was such a process; it is killed. With main all that it started must end by itself."""
@@ -73,8 +73,8 @@ class Command:
             process.send_signal(signal.SIGKILL)
         if who == "main":
             self.process.wait()
-            wait_for(lambda: not living(whole), 20)
-            assert not living(whole), "these outlived their command"
+            wait_for(lambda: not list_living(whole), 20)
+            assert not list_living(whole), "these outlived their command"
         return bool(found)
 
     def result(self, timeout: float = 240) -> dict[str, Any]:
@@ -82,19 +82,19 @@ class Command:
         whole = self.processes
         code = self.process.wait(timeout)
         assert code == 0, self._err.read_text()[-3000:]
-        wait_for(lambda: not living(whole), 10)
-        assert not living(whole), "these outlived their command"
+        wait_for(lambda: not list_living(whole), 10)
+        assert not list_living(whole), "these outlived their command"
         return json.loads(self._out.read_text())
 
 
-def _said(process: psutil.Process) -> str:
+def _read_command_line(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
 
 
-def _parent(process: psutil.Process) -> int:
+def _find_parent(process: psutil.Process) -> int:
     try:
         return process.ppid()
     except psutil.Error:
@@ -102,24 +102,24 @@ def _parent(process: psutil.Process) -> int:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Path]:
+def serve_folder(folder: Path) -> Iterator[Path]:
     """The folder; its Prefect server is ended afterwards."""
     from flows.server import prefect_server
 
     try:
         yield folder
     finally:
-        prefect_server.stop(folder / "mlruns")
+        prefect_server.stop_server(folder / "mlruns")
 
 
-def steady(report: dict[str, Any]) -> dict[str, Any]:
+def drop_volatile(report: dict[str, Any]) -> dict[str, Any]:
     """A report without times and ids."""
     kept = {k: v for k, v in report.items() if k not in ("seconds", "run_id", "workdir", "tracking_uri")}
     kept["families"] = [{k: v for k, v in f.items() if k != "seconds"} for f in report["families"]]
     return kept
 
 
-def mirrored(folder: Path) -> dict[str, Any]:
+def read_mirror(folder: Path) -> dict[str, Any]:
     """What MLflow holds, by `nestor.key`, without times and ids. Every run must have ended."""
     from mlflow import MlflowClient
 
@@ -136,7 +136,7 @@ def mirrored(folder: Path) -> dict[str, Any]:
     return found
 
 
-def studied(folder: Path) -> dict[str, Any]:
+def read_studies(folder: Path) -> dict[str, Any]:
     """What the studies' files hold, without times."""
     found = {}
     for path in sorted(folder.glob("mlruns/work/*/studies/*.log")):

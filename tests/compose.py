@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from tests.commands import QUIET
-from tests.sessions import wait_for
-from tests.stack import Postgres, free_ports, postgres
+from tests.runs import wait_for
+from tests.stack import PostgresServer, find_free_ports, run_postgres
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "deployments" / "compose.yaml"
@@ -30,14 +30,14 @@ SECRETS = {
 }
 
 
-def image_environment() -> dict[str, str]:
+def read_image_environment() -> dict[str, str]:
     """What the image sets for every service, but for its PATH."""
     last = (ROOT / "deployments" / "Dockerfile").read_text("utf-8").rpartition("\nFROM ")[2]
     said = " ".join(re.findall(r"^ENV ((?:.*\\\n)*.*)$", last, re.M))
     return {name: value for name, value in re.findall(r"(\w+)=(\S+)", said) if name != "PATH"}
 
 
-def services(given: Mapping[str, str]) -> dict[str, Any]:
+def read_services(given: Mapping[str, str]) -> dict[str, Any]:
     """The file's services, its variables filled in as compose does; KeyError where a required one is missing."""
 
     def filled(match: re.Match[str]) -> str:
@@ -53,10 +53,10 @@ def services(given: Mapping[str, str]) -> dict[str, Any]:
 class Team:
     """The file's services, running here."""
 
-    def __init__(self, folder: Path, database: Postgres, given: Mapping[str, str]):
+    def __init__(self, folder: Path, database: PostgresServer, given: Mapping[str, str]):
         """Nothing is started yet."""
-        self.folder, self.database, self.services = folder, database, services({**SECRETS, **given})
-        prefect, mlflow = free_ports(2)
+        self.folder, self.database, self.services = folder, database, read_services({**SECRETS, **given})
+        prefect, mlflow = find_free_ports(2)
         self.api = f"http://{SECRETS['PREFECT_AUTH']}@127.0.0.1:{prefect}/api"
         self.mlflow = f"http://localhost:{mlflow}"
         self.login = {"MLFLOW_TRACKING_USERNAME": "nestor", "MLFLOW_TRACKING_PASSWORD": SECRETS["MLFLOW_PASSWORD"]}
@@ -86,7 +86,7 @@ class Team:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(home),
             "PREFECT_HOME": str(home / ".prefect"),
-            **image_environment(),
+            **read_image_environment(),
             **{key: self.here("" if value is None else str(value)) for key, value in said["environment"].items()},
             **more,
         }
@@ -134,10 +134,10 @@ class Team:
 
 
 @contextmanager
-def team(folder: Path, workers: int = 2, **given: str) -> Iterator[Team]:
+def run_team(folder: Path, workers: int = 2, **given: str) -> Iterator[Team]:
     """The whole file on this machine: PostgreSQL with the file's databases, both servers, deployments, workers."""
     folder.mkdir(parents=True, exist_ok=True)
-    with postgres("-c", "log_min_messages=warning") as database:
+    with run_postgres("-c", "log_min_messages=warning") as database:
         running = Team(folder, database, given)
         make_databases(running)
         try:
@@ -146,7 +146,7 @@ def team(folder: Path, workers: int = 2, **given: str) -> Iterator[Team]:
             assert wait_for(lambda: running.healthy("prefect"), 120), running.log("prefect")
             assert wait_for(lambda: running.healthy("mlflow"), 120), running.log("mlflow")
             assert running.start("deploy").wait(120) == 0, running.log("deploy")
-            ports = free_ports(workers)
+            ports = find_free_ports(workers)
             for number, port in enumerate(ports, 1):
                 running.start(f"worker-{number}", "worker", PREFECT_WORKER_WEBSERVER_PORT=str(port))
             for number, port in enumerate(ports, 1):

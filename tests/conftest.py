@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from models.config import Run
-from tasks.evaluation.evaluate import Concluded
-from tests import sessions
+from tasks.evaluation.evaluate import Evaluation
+from tests import runs
 
 # A shell's background jobs and nohup ignore these, and so would whatever a test starts.
 for _asked in (signal.SIGINT, signal.SIGHUP):
@@ -20,11 +20,11 @@ for _asked in (signal.SIGINT, signal.SIGHUP):
 
 
 @pytest.fixture
-def trained(tmp_path: Path) -> Callable[..., Concluded]:
+def trained(tmp_path: Path) -> Callable[..., Evaluation]:
     """`trained(run, **how)`: a run without Prefect and MLflow up to its evaluation."""
     count = iter(range(1_000))
 
-    def train(run: Run, **how: Any) -> Concluded:
-        return sessions.trained(run, tmp_path / str(next(count)), **how)
+    def train(run: Run, **how: Any) -> Evaluation:
+        return runs.train_run(run, tmp_path / str(next(count)), **how)
 
     return train

@@ -22,20 +22,20 @@ from typing import Any
 import psutil
 
 from tests.commands import QUIET
-from tests.sessions import wait_for
+from tests.runs import wait_for
 
 ERROR = re.compile(r"\b(ERROR|CRITICAL)\b|Traceback \(|Exception in|database is locked")
 """A line of a log that must not be there: by such a line alone a service of Prefect or MLflow tells that it fails."""
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
-class Up:
+class UpCommand:
     """A `nestor up` in a folder; `with Up(folder) as up:` ends it afterwards."""
 
     def __init__(self, folder: Path, *options: str, env: Mapping[str, str] | None = None, wait: float = 150):
         """Starts it on free ports with these options and settings and waits, unless `wait` is 0, until it is up."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, ports = folder, free_ports(2)
+        self.folder, ports = folder, find_free_ports(2)
         self.api = f"http://127.0.0.1:{ports[0]}/api"
         self.mlflow = f"http://127.0.0.1:{ports[1]}"
         for port in ports:
@@ -44,7 +44,7 @@ class Up:
         self._out, self._err = folder / "up.out", folder / "up.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                command(*words), cwd=folder, env={**QUIET, **(env or {})}, stdout=out, stderr=err
+                make_command(*words), cwd=folder, env={**QUIET, **(env or {})}, stdout=out, stderr=err
             )
         if wait:
             self.wait(wait)
@@ -91,22 +91,22 @@ class Up:
 
     def schedule(self, deployment: str, parameters: Mapping[str, Any], cron: str = "* * * * *") -> str:
         """Adds a schedule to a deployment, such as `train/train`; its id."""
-        found = ask(f"{self.api}/deployments/name/{deployment}")
+        found = ask_server(f"{self.api}/deployments/name/{deployment}")
         one = {"schedule": {"cron": cron, "timezone": "UTC"}, "active": True, "parameters": parameters}
-        return ask(f"{self.api}/deployments/{found['id']}/schedules", [one])[0]["id"]
+        return ask_server(f"{self.api}/deployments/{found['id']}/schedules", [one])[0]["id"]
 
     def scheduled(self, schedule: str) -> list[dict[str, Any]]:
         """The flow runs that this schedule has brought and whose time has come, the oldest first."""
         until = datetime.now(UTC).isoformat()
         where = {"flow_runs": {"expected_start_time": {"before_": until}}, "sort": "EXPECTED_START_TIME_ASC"}
-        found = ask(f"{self.api}/flow_runs/filter", where)
+        found = ask_server(f"{self.api}/flow_runs/filter", where)
         return [run for run in found if (run["created_by"] or {}).get("id") == schedule]
 
     def left(self) -> list[psutil.Process]:
         """The living processes that came of it, itself not counted, wherever they are by now."""
-        from flows.stack.children import marked
+        from flows.stack.children import find_marked_processes
 
-        return list(marked(self.record["id"]))
+        return list(find_marked_processes(self.record["id"]))
 
     def run(self, deployment: str, parameters: Mapping[str, Any]) -> str:
         """Asks for a run of a deployment, such as `train/train`; its id."""
@@ -114,7 +114,7 @@ class Up:
 
     def ended(self, run: str, timeout: float = 300) -> dict[str, Any]:
         """The flow run once it has ended."""
-        return ended(self.api, run, timeout)
+        return await_end(self.api, run, timeout)
 
     def stop(self, how: int = signal.SIGINT, timeout: float = 30) -> int:
         """Ends it; its exit code."""
@@ -122,7 +122,7 @@ class Up:
             self.process.send_signal(how)
         return self.process.wait(timeout)
 
-    def __enter__(self) -> Up:
+    def __enter__(self) -> UpCommand:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,25 +131,25 @@ class Up:
         with suppress(subprocess.TimeoutExpired):
             self.stop()
         self.process.kill()
-        prefect_server.stop(self.folder / "mlruns")
+        prefect_server.stop_server(self.folder / "mlruns")
 
 
-def command(*words: str) -> list[str]:
+def make_command(*words: str) -> list[str]:
     """The command line of a `nestor` command."""
     return [sys.executable, "-P", "-c", "from flows.cli import main; main()", *words]
 
 
-def nestor(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run_nestor(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """A `nestor` command that has run in a folder."""
     everything = {**QUIET, **(env or {})}
-    return subprocess.run(command(*words), cwd=folder, env=everything, capture_output=True, text=True, check=False)
+    return subprocess.run(make_command(*words), cwd=folder, env=everything, capture_output=True, text=True, check=False)
 
 
 LOGINS: dict[str, Path] = {}
 """By `host:port` of a server that a test has started: the file that keeps its login."""
 
 
-def ask(url: str, body: Any = None, method: str | None = None) -> Any:
+def ask_server(url: str, body: Any = None, method: str | None = None) -> Any:
     """What a server answers to this request: JSON, or its text. A login stands in the address, `name:password@`, or in
     the folder of the server."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -170,31 +170,31 @@ def ask(url: str, body: Any = None, method: str | None = None) -> Any:
 
 def run_deployment(api: str, deployment: str, parameters: Mapping[str, Any]) -> str:
     """Asks for a run of a deployment, such as `train/train`; its id."""
-    found = ask(f"{api}/deployments/name/{deployment}")
-    return ask(f"{api}/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
+    found = ask_server(f"{api}/deployments/name/{deployment}")
+    return ask_server(f"{api}/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
 
 
-def ended(api: str, run: str, timeout: float = 300) -> dict[str, Any]:
+def await_end(api: str, run: str, timeout: float = 300) -> dict[str, Any]:
     """The flow run once it has ended."""
 
     def now() -> dict[str, Any] | None:
         with suppress(OSError):  # the server may be busy
-            found = ask(f"{api}/flow_runs/{run}")
+            found = ask_server(f"{api}/flow_runs/{run}")
             return found if found["state_type"] in ENDED else None
         return None
 
     found = wait_for(now, timeout)
-    assert found, ask(f"{api}/flow_runs/{run}")["state"]
+    assert found, ask_server(f"{api}/flow_runs/{run}")["state"]
     return found
 
 
-def said(api: str, run: str) -> str:
+def read_log(api: str, run: str) -> str:
     """The flow run's log."""
     where = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200}
-    return "\n".join(line["message"] for line in ask(f"{api}/logs/filter", where))
+    return "\n".join(line["message"] for line in ask_server(f"{api}/logs/filter", where))
 
 
-def free_ports(count: int) -> list[int]:
+def find_free_ports(count: int) -> list[int]:
     """Ports of this machine that nobody listens at, all different."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
@@ -205,7 +205,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-class Postgres:
+class PostgresServer:
     """A PostgreSQL server that runs."""
 
     def __init__(self, programs: Path, user: list[str], port: int, data: Path):
@@ -238,12 +238,12 @@ class Postgres:
 
 
 @contextmanager
-def postgres(*options: str) -> Iterator[Postgres]:
+def run_postgres(*options: str) -> Iterator[PostgresServer]:
     """A real PostgreSQL on a free port, which is gone afterwards with all its data. `nestor` is its superuser."""
-    data, [port] = Path(tempfile.mkdtemp(prefix="nestor-pg-")), free_ports(1)
+    data, [port] = Path(tempfile.mkdtemp(prefix="nestor-pg-")), find_free_ports(1)
     # The server refuses to run as root, and another user may not read where the wheel lies.
     user = ["setpriv", "--reuid=nobody", "--clear-groups"] if os.getuid() == 0 else []
-    programs = _programs(data, bool(user))
+    programs = _locate_programs(data, bool(user))
     if user:
         subprocess.run(["chown", "-R", "nobody", data], check=True)
     initdb = [*user, str(programs / "initdb"), "-D", f"{data}/tables", "-A", "trust", "-U", "nestor", "-E", "UTF8"]
@@ -253,7 +253,7 @@ def postgres(*options: str) -> Iterator[Postgres]:
         stdout=subprocess.DEVNULL, stderr=(data / "log").open("wb"), cwd="/",
     )  # fmt: skip
     try:
-        running = Postgres(programs, user, port, data)
+        running = PostgresServer(programs, user, port, data)
         assert wait_for(lambda: _answers(running), 60), (data / "log").read_text()
         yield running
     finally:
@@ -262,7 +262,7 @@ def postgres(*options: str) -> Iterator[Postgres]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _programs(data: Path, copied: bool) -> Path:
+def _locate_programs(data: Path, copied: bool) -> Path:
     """The folder of PostgreSQL's programs: Debian's, else the wheel's."""
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if installed:
@@ -279,7 +279,7 @@ def _programs(data: Path, copied: bool) -> Path:
     return Path(shutil.copytree(wheel, data / package.name / wheel.name)) / "bin"
 
 
-def _answers(running: Postgres) -> bool:
+def _answers(running: PostgresServer) -> bool:
     import psycopg
 
     try:

@@ -23,7 +23,7 @@ from models.data.table import Finding, Table
 from models.errors import InputError
 from tasks.data import read_like, read_table
 from tasks.data.chunks import open_table, read_chunks
-from tasks.planning.checks import check
+from tasks.planning.checks import check_table
 
 BAD = Path(__file__).parents[2] / "shared" / "data" / "bad"
 ROWS = 120
@@ -43,7 +43,7 @@ def mentions(messages: str, parts: str) -> bool:
 @pytest.mark.parametrize("case", expected(), ids=lambda case: case["file"])
 def test_the_shared_bad_inputs(case: dict[str, str]) -> None:
     test = str(BAD / case["test_file"]) if case["test_file"] else None
-    table, findings = check(
+    table, findings = check_table(
         Run(data=str(BAD / case["file"]), target=case["target"], task=case["task"] or None, test=test)
     )
     stops = [f.message for f in findings if f.verdict == "stop"]
@@ -81,7 +81,7 @@ def seen(tmp_path: Path) -> Callable[..., tuple[Table | None, str, str]]:
             path = tmp_path / name
             path.write_bytes(data.encode() if isinstance(data, str) else data)
             data = str(path)  # type: ignore[assignment]
-        table, findings = check(Run(data=data, target=target, **more))
+        table, findings = check_table(Run(data=data, target=target, **more))
         return table, told(findings, "stop"), told(findings, "warn")
 
     return look
@@ -223,9 +223,9 @@ def test_a_zip_of_one_csv_is_read_and_a_workbook_is_not(tmp_path: Path, text: st
 
 def test_a_missing_file_names_the_near_ones(tmp_path: Path, text: str) -> None:
     (tmp_path / "loans.csv").write_text(text)
-    _, findings = check(Run(data=str(tmp_path / "loan.csv"), target="class"))
+    _, findings = check_table(Run(data=str(tmp_path / "loan.csv"), target="class"))
     assert "Did you mean loans.csv?" in told(findings, "stop")
-    _, findings = check(Run(data=str(tmp_path), target="class"))
+    _, findings = check_table(Run(data=str(tmp_path), target="class"))
     assert "is a folder" in told(findings, "stop")
 
 

@@ -15,8 +15,8 @@ import pytest
 from models.config import Run
 from models.errors import InputError
 from tasks.execution import worker
-from tasks.planning.checks import check
-from tests.sessions import trained
+from tasks.planning.checks import check_table
+from tests.runs import train_run
 from tests.test_laws import Inline
 
 ROWS = 200
@@ -113,7 +113,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def stops_of(run: Run) -> list[str]:
-    return [f.message for f in check(run)[1] if f.verdict == "stop"]
+    return [f.message for f in check_table(run)[1] if f.verdict == "stop"]
 
 
 class Never(Inline):
@@ -130,7 +130,7 @@ def test_check_and_training_stop_with_one_sentence_before_any_fit(case: str, tmp
     assert says in stop
     assert not _NAN.search(stop)
     with pytest.raises(InputError) as raised:
-        trained(run, tmp_path / "run", pool=Never)
+        train_run(run, tmp_path / "run", pool=Never)
     assert str(raised.value) == stop
 
 
@@ -170,10 +170,10 @@ def agrees(run: Run, folder: Path) -> None:
     stops = stops_of(run)
     if stops:
         with pytest.raises(InputError) as raised:
-            trained(run, folder, pool=Inline)
+            train_run(run, folder, pool=Inline)
         assert "\n".join(stops) in str(raised.value)
         return
-    evaluation = trained(run, folder, pool=Inline)
+    evaluation = train_run(run, folder, pool=Inline)
     states = {t.state for trials in evaluation.trials.values() for t in trials}
     assert states <= {"complete", "pruned"}, {t.reason for trials in evaluation.trials.values() for t in trials}
     assert evaluation.estimate is None or math.isfinite(evaluation.estimate.value)

@@ -26,8 +26,8 @@ from sklearn.pipeline import make_pipeline
 from models.columns import prepare
 from models.data.table import Table
 from models.families import load_families
-from tasks.registry.load import known_types
-from tests.sessions import KINDS, family_of, frame, living, wait_for
+from tasks.registry.load import list_known_types
+from tests.runs import KINDS, list_living, list_process_tree, make_frame, wait_for
 from tests.versions import Registry
 
 PAGE = (Path(__file__).parents[1] / "docs" / "consume.md").read_text("utf-8")
@@ -38,7 +38,7 @@ WITHOUT = "import sys\nfor name in ('flows', 'tasks', 'models'): sys.modules[nam
 
 def table(rows: int = 500) -> pd.DataFrame:
     """A column of each kind; whether the colour is missing tells of the target, whether the town is tells nothing."""
-    given = frame(rows).drop(columns=["weight", "group", "when"])
+    given = make_frame(rows).drop(columns=["weight", "group", "when"])
     missing = np.random.default_rng(1).random(rows) < 0.3
     return given.assign(colour=given["colour"].fillna("red").mask(missing), target=np.where(missing, "gone", "there"))
 
@@ -65,9 +65,9 @@ def surroundings(registry: Registry) -> dict[str, str]:
 
 
 def client(registry: Registry) -> Any:
-    from tasks.tracking.store import connect
+    from tasks.tracking.store import connect_store
 
-    return connect(registry.address)
+    return connect_store(registry.address)
 
 
 def folder_of(registry: Registry, name: str, version: str) -> Path:
@@ -94,14 +94,14 @@ def served(registry: Registry, tmp_path_factory) -> Iterator[str]:
     try:
         assert wait_for(lambda: answers(port) or server.poll() is not None, 180), log.read_text()
         assert server.poll() is None, log.read_text()
-        whole = family_of(server.pid)
+        whole = list_process_tree(server.pid)
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)
-        wait_for(lambda: not living(whole), 20)
-        assert not living(whole), "these outlived the server"
+        wait_for(lambda: not list_living(whole), 20)
+        assert not list_living(whole), "these outlived the server"
 
 
 def answers(port: int) -> bool:
@@ -129,9 +129,9 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def own(registry: Registry, rows: pd.DataFrame) -> list[Any]:
     """What the model itself says of these rows."""
-    from tasks.registry.load import load
+    from tasks.registry.load import load_version
 
-    loaded = load("loans", registry.address)
+    loaded = load_version("loans", registry.address)
     return list(loaded.model.predict(rows[loaded.columns]))
 
 
@@ -218,7 +218,7 @@ def test_load_model_and_the_lines_that_check_need_nothing_of_this_project(regist
 def test_the_types_in_the_docs_are_those_of_the_families():
     space: dict[str, Any] = {}
     exec(BLOCKS["checked"], space)
-    assert space["TRUSTED"] == known_types()
+    assert space["TRUSTED"] == list_known_types()
 
 
 @pytest.fixture

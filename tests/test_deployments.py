@@ -10,11 +10,11 @@ import sys
 import pytest
 import yaml
 
-from tests.compose import FILE, ROOT, SECRETS, services
+from tests.compose import FILE, ROOT, SECRETS, read_services
 
 DOCKERFILE = (ROOT / "deployments" / "Dockerfile").read_text("utf-8")
 EXAMPLE = (ROOT / "deployments" / ".env.example").read_text("utf-8")
-TEAM = services(SECRETS)
+TEAM = read_services(SECRETS)
 OURS = [name for name in TEAM if name != "postgres"]
 
 
@@ -27,7 +27,7 @@ def test_compose_fits_the_specification():
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_missing_password_is_refused(name):
     with pytest.raises(KeyError, match=name):
-        services({k: v for k, v in SECRETS.items() if k != name})
+        read_services({k: v for k, v in SECRETS.items() if k != name})
 
 
 def test_no_secret_stands_in_a_file():

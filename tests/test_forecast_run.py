@@ -11,11 +11,11 @@ import pytest
 from models.config import Run
 from models.splitting.seal import make_row_keys
 from tasks.evaluation import evaluate as concluding
-from tasks.evaluation.evaluate import Concluded
-from tasks.execution.inputs import with_sealed_rows
-from tasks.planning.plan import shortlist
-from tasks.reporting.sentences import of_forecasts
-from tests.sessions import begun, repeated, tuned
+from tasks.evaluation.evaluate import Evaluation
+from tasks.execution.inputs import join_sealed_rows
+from tasks.planning.plan import make_plan
+from tasks.reporting.sentences import describe_forecasts
+from tests.runs import begin_run, drop_times, tune_plan
 from tests.test_laws import Inline
 
 JUDGE = "2"
@@ -33,15 +33,15 @@ def sales(days: int = 260) -> pd.DataFrame:
     return table.sample(frac=1, random_state=0).reset_index(drop=True)
 
 
-def run_over(data: pd.DataFrame, folder: Path) -> Concluded:
+def run_over(data: pd.DataFrame, folder: Path) -> Evaluation:
     """The run up to its evaluation."""
     split = {"time": "day", "series": "shop", "horizon": "2d", "outer": 2, "inner": 2}
     run = Run.model_validate(
         {"data": data, "target": "sold", "split": split, "search": {"trials": 2, "families": FAMILIES}}
     )
-    sealed = begun(run, folder, pool=Inline)
+    sealed = begin_run(run, folder, pool=Inline)
     try:
-        return concluding.conclude(tuned(shortlist(sealed)))
+        return concluding.evaluate(tune_plan(make_plan(sealed)))
     finally:
         sealed.context.close()
 
@@ -51,7 +51,7 @@ def whole(tmp_path_factory):
     return run_over(sales(), tmp_path_factory.mktemp("whole"))
 
 
-def days(evaluation: Concluded, rows: np.ndarray) -> np.ndarray:
+def days(evaluation: Evaluation, rows: np.ndarray) -> np.ndarray:
     assert evaluation.work_rows.time is not None
     return evaluation.work_rows.time[rows]
 
@@ -69,7 +69,7 @@ def test_the_mark_stands_in_the_leaderboard_and_the_report_says_who_is_better(wh
     evaluation = whole
     found = {f.name: f.estimate.value for f in evaluation.families}
     assert found["linear"] < found["seasonal_naive"] < found["constant"]
-    said = of_forecasts(evaluation)
+    said = describe_forecasts(evaluation)
     assert "this model needs earlier rows too: those whose 'sold' was known 2 d before it" in said
     assert "it beats the reference seasonal_naive" in said
 
@@ -100,7 +100,7 @@ def test_a_model_of_all_rows_learns_from_those_that_the_gap_left_out(whole):
     evaluation = whole
     assert evaluation.work_rows.time.max() == evaluation.sealed_rows.time.min() - 2 * 86_400_000_000
     work = evaluation.work_rows
-    rows, target, _, _, units = with_sealed_rows(
+    rows, target, _, _, units = join_sealed_rows(
         evaluation.context.folder, work.features, work.target, None, None, evaluation.keys
     )
     assert len(rows) == len(target) == len(units) == evaluation.table.rows > work.rows + evaluation.sealed_rows.rows
@@ -121,6 +121,8 @@ def test_what_judges_changes_nothing_that_was_made_without_it(whole, tmp_path):
         evaluation.work_rows.features.iloc[train], other.work_rows.features.iloc[train], check_exact=True
     )
     for name in FAMILIES:
-        assert [repeated(t) for t in evaluation.trials[name, JUDGE]] == [repeated(t) for t in other.trials[name, JUDGE]]
+        assert [drop_times(t) for t in evaluation.trials[name, JUDGE]] == [
+            drop_times(t) for t in other.trials[name, JUDGE]
+        ]
     assert other.chosen[JUDGE] == evaluation.chosen[JUDGE]
     assert dict(other.outer)[JUDGE][1].tolist() != dict(evaluation.outer)[JUDGE][1].tolist()

@@ -27,15 +27,15 @@ from models.families import load_families
 from models.fitting.family import Family
 from models.splitting.seal import make_row_keys
 from tasks.evaluation import evaluate as concluding
-from tasks.evaluation.evaluate import Concluded
-from tasks.evaluation.package import delivered
+from tasks.evaluation.evaluate import Evaluation
+from tasks.evaluation.package import package_models
 from tasks.execution import worker
 from tasks.execution.pool import FitError
 from tasks.planning import load_and_seal
-from tasks.planning.plan import shortlist
+from tasks.planning.plan import make_plan
 from tasks.values import RunPlan
-from tests import sessions
-from tests.sessions import PLANS, begun, frame, numbers, repeated, run_over, tuned, wait_for
+from tests import runs as sessions
+from tests.runs import PLANS, begin_run, collect_numbers, drop_times, make_frame, make_small_run, tune_plan, wait_for
 
 # --- Law 3: who sees which rows --------------------------------------------------------------------------------------
 
@@ -65,7 +65,7 @@ class Inline:
     def submit(self, work: Any, *args: Any, priority: tuple[int, ...], timeout: float | None = None) -> Future:
         promise: Future = Future()
         with self._lock:
-            self.job = args[0] if work is worker.run else "sealed"
+            self.job = args[0] if work is worker.run_fit else "sealed"
             try:
                 promise.set_result(work(*args))
             except Exception as error:
@@ -113,7 +113,7 @@ def spying(known: Family, target: np.ndarray) -> Family:
 class Spied:
     """A run that was spied on."""
 
-    evaluation: Concluded
+    evaluation: Evaluation
     seen: tuple[Seen, ...]
 
 
@@ -125,22 +125,22 @@ def spied(request, tmp_path_factory):
     return Spied(evaluation, tuple(SEEN))
 
 
-def spied_on(plan: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Concluded:
-    data = frame()
+def spied_on(plan: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
+    data = make_frame()
     data.insert(0, "row", np.arange(len(data), dtype=float))
     target = data["target"].eq("yes").to_numpy().astype(int)
     spy = spying(load_families()["lightgbm"], target)
     monkeypatch.setattr(models.families, "load_families", lambda: {"spy": spy})
     monkeypatch.setattr(models.columns, "ColumnTransformer", SpyColumns)
     SEEN.clear()
-    run = run_over(
+    run = make_small_run(
         plan, data, search={"trials": 4, "families": ("spy",), "strategy": "halving"},
         final={"deliver": "refit", "rows": "all"},
     )  # fmt: skip
     run = run.model_copy(update={"types": {**run.types, "row": "number"}})
-    sealed = begun(run, folder, pool=lambda: INLINE)
-    evaluation = concluding.conclude(tuned(shortlist(sealed)))
-    delivered(evaluation)
+    sealed = begin_run(run, folder, pool=lambda: INLINE)
+    evaluation = concluding.evaluate(tune_plan(make_plan(sealed)))
+    package_models(evaluation)
     sealed.context.close()
     return evaluation
 
@@ -188,8 +188,9 @@ def test_the_sealed_rows_are_touched_once_everything_is_fixed(spied):
 @pytest.mark.parametrize("plan", PLANS)
 def test_a_run_gets_to_its_last_choice_with_the_sealed_rows_away(plan, tmp_path):
     search = {"trials": 1, "families": ("linear", "lightgbm")}
-    sealed = begun(
-        run_over(plan, frame().drop(columns=["day", "words"]), search=search, final={"deliver": "refit"}), tmp_path
+    sealed = begin_run(
+        make_small_run(plan, make_frame().drop(columns=["day", "words"]), search=search, final={"deliver": "refit"}),
+        tmp_path,
     )
     try:
         files = [p for p in tmp_path.iterdir() if p.name.startswith("sealed")]
@@ -197,12 +198,12 @@ def test_a_run_gets_to_its_last_choice_with_the_sealed_rows_away(plan, tmp_path)
         arrays = {f"sealed_{name}.npy" for name in ("target", "weight", "row_keys", "units", *grouped)}
         assert {p.name for p in files} == {"sealed.arrow", "sealed.json", *arrays}
         away = [p.rename(p.with_name("away_" + p.name)) for p in files]
-        studies = tuned(shortlist(replace(sealed, sealed_rows=None)))
-        early = concluding.conclude(studies)
+        studies = tune_plan(make_plan(replace(sealed, sealed_rows=None)))
+        early = concluding.evaluate(studies)
         assert early.test is None
         for path in away:
             path.rename(path.with_name(path.name.removeprefix("away_")))
-        late = concluding.conclude(replace(studies, sealed_rows=sealed.sealed_rows))
+        late = concluding.evaluate(replace(studies, sealed_rows=sealed.sealed_rows))
         assert late.test is not None
         assert (late.chosen, late.estimate, late.optimism) == (early.chosen, early.estimate, early.optimism)
     finally:
@@ -250,14 +251,14 @@ class Exchange:
         if task == "regression":  # nowhere negative: what replaces it gives it a long tail
             data = data.assign(target=data["target"] + 20)
         self.how, search = how, {"trials": 2, "families": names}
-        self.run = run_over(plan, data, search=search, metric=metric)
+        self.run = make_small_run(plan, data, search=search, metric=metric)
         self.whole = self._run(folder / "whole", None, judge=False, seal=False)
         self.probe = self.whole.work_rows.features.iloc[self.whole.folds[JUDGE].train[:40]]
         self.both = self._run(folder / "both", self.whole, judge=True, seal=True)
         self.sealed = self._run(folder / "sealed", self.whole, judge=False, seal=True)
 
-    def _run(self, folder: Path, like: Concluded | None, judge: bool, seal: bool) -> Concluded:
-        sealed = begun(self.run, folder, **self.how)
+    def _run(self, folder: Path, like: Evaluation | None, judge: bool, seal: bool) -> Evaluation:
+        sealed = begin_run(self.run, folder, **self.how)
         try:
             if like is not None:
                 sealed.context.folder.write_pickle("plan", like.context.folder.read_pickle("plan"))
@@ -267,8 +268,8 @@ class Exchange:
                     work_rows=replaced(work, like.folds[JUDGE].judge) if judge else work,
                     sealed_rows=replaced(held, np.arange(held.rows)) if seal and held is not None else held,
                 )
-                load_and_seal._write(sealed)
-            return concluding.conclude(tuned(shortlist(sealed)))
+                load_and_seal._write_parts(sealed)
+            return concluding.evaluate(tune_plan(make_plan(sealed)))
         finally:
             sealed.context.close()
 
@@ -286,7 +287,7 @@ class Exchange:
             found[str(place.relative_to(path))] = kept["score"], kept["rounds"]
         for place in path.glob(f"fits/*/*/{fold}/*/refit.pkl"):
             pipeline, classes = plan.context.folder.read_pickle(str(place.relative_to(path).with_suffix("")))
-            prediction = worker.predict(pipeline, self.probe, classes, plan.fit_context)
+            prediction = worker.predict_rows(pipeline, self.probe, classes, plan.fit_context)
             found[str(place.relative_to(path))] = prediction.tobytes()
         return found
 
@@ -296,7 +297,7 @@ def exchanges(tmp_path_factory):
     """By plan: a few families, one task, no pool; no dates and texts, whose library takes seconds to load."""
 
     def made(plan: str) -> Exchange:
-        data = frame(task=CASES[plan]).drop(columns=["day", "words"])
+        data = make_frame(task=CASES[plan]).drop(columns=["day", "words"])
         return Exchange(plan, CASES[plan], tmp_path_factory.mktemp(plan), FEW, data, pool=lambda: INLINE)
 
     return cache(made)
@@ -309,13 +310,13 @@ def assert_nothing_changed_but_scores(runs: Exchange) -> None:
     assert [name for name in whole if both.get(name) != whole[name]] == []
     assert sorted(both) == sorted(whole) == sorted(sealed)
     for name in runs.whole.scope.families:
-        trials = [[repeated(t) for t in s.trials[name, JUDGE]] for s in (runs.whole, runs.both)]
+        trials = [[drop_times(t) for t in s.trials[name, JUDGE]] for s in (runs.whole, runs.both)]
         assert trials[0] == trials[1]
     assert runs.both.chosen[JUDGE] == runs.whole.chosen[JUDGE]
     outer = [dict(c.outer)[JUDGE] for c in (runs.whole, runs.both)]
     assert not np.array_equal(outer[0][1], outer[1][1]), "replacing changed nothing: this law would hold of anything"
 
-    before, after = numbers(runs.whole), numbers(runs.sealed)
+    before, after = collect_numbers(runs.whole), collect_numbers(runs.sealed)
     assert before.pop("test") != after.pop("test")
     assert before.pop("agreement") != after.pop("agreement")
     kept = before.pop("coverage"), after.pop("coverage")
@@ -334,7 +335,7 @@ def test_replaced_judging_and_sealed_rows_change_nothing_made_without_them(plan,
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("plan", PLANS)
 def test_replaced_rows_change_nothing_whatever_the_family(plan, task, tmp_path):
-    runs = Exchange(plan, task, tmp_path, EVERY, frame(task=task))
+    runs = Exchange(plan, task, tmp_path, EVERY, make_frame(task=task))
     assert_nothing_changed_but_scores(runs)
 
 
@@ -352,10 +353,10 @@ def test_what_workers_map_holds_work_rows_only(exchanges):
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_no_group_and_no_copy_is_on_two_sides_of_any_split_of_a_run(plan, tmp_path):
-    data = frame()
+    data = make_frame()
     data = pd.concat([data, data.sample(30, random_state=0)], ignore_index=True)
-    sealed = begun(run_over(plan, data, search={"trials": 1}), tmp_path)
-    folds = shortlist(sealed).folds
+    sealed = begin_run(make_small_run(plan, data, search={"trials": 1}), tmp_path)
+    folds = make_plan(sealed).folds
     sealed.context.close()
     work, held = sealed.work_rows, sealed.sealed_rows
     unit, held_unit = (named(rows) if "group" in plan else names_of_rows(rows) for rows in (work, held))
@@ -392,24 +393,26 @@ REPEATED = {
 
 KILLED = """
 from pathlib import Path
-from tests.sessions import run_over, trained
-trained(run_over(**{settings!r}), Path({path!r}))
+from tests.runs import make_small_run, train_run
+train_run(make_small_run(**{settings!r}), Path({path!r}))
 """
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    return numbers(sessions.trained(run_over(**REPEATED, budget={"workers": 2}), tmp_path_factory.mktemp("unbroken")))
+    return collect_numbers(
+        sessions.train_run(make_small_run(**REPEATED, budget={"workers": 2}), tmp_path_factory.mktemp("unbroken"))
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_count_of_trials_repeats_to_the_last_digit_with_any_number_of_workers(workers, unbroken, trained):
-    assert numbers(trained(run_over(**REPEATED, budget={"workers": workers}))) == unbroken
+    assert collect_numbers(trained(make_small_run(**REPEATED, budget={"workers": workers}))) == unbroken
 
 
 def test_another_seed_tries_other_configurations(unbroken, trained):
-    run = run_over(**{**REPEATED, "search": {"trials": 2, "families": ("linear",)}, "seed": 1})
-    other = numbers(trained(run))
+    run = make_small_run(**{**REPEATED, "search": {"trials": 2, "families": ("linear",)}, "seed": 1})
+    other = collect_numbers(trained(run))
     assert other["trials"]["linear", "1"][1] != unbroken["trials"]["linear", "1"][1]
 
 
@@ -418,8 +421,8 @@ def test_killed_and_resumed_equals_unbroken(unbroken, tmp_path):
     for fits in (9, 60):
         process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
         assert wait_for(lambda fits=fits: len(list(tmp_path.glob("fits/**/*.json"))) >= fits, 120)
-        whole = sessions.family_of(process.pid)
+        whole = sessions.list_process_tree(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert wait_for(lambda whole=whole: not sessions.living(whole), 20)
-    assert numbers(sessions.trained(run_over(**REPEATED, budget={"workers": 2}), tmp_path)) == unbroken
+        assert wait_for(lambda whole=whole: not sessions.list_living(whole), 20)
+    assert collect_numbers(sessions.train_run(make_small_run(**REPEATED, budget={"workers": 2}), tmp_path)) == unbroken

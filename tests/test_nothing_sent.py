@@ -10,7 +10,7 @@ import pytest
 
 from flows.server import prefect_server
 from tests.commands import QUIET
-from tests.stack import command
+from tests.stack import make_command
 
 WATCH = """
 import os, sys
@@ -38,7 +38,7 @@ HERE = ("'127.0.0.1'", "'::1'", "'localhost'", "b'localhost'", "''", "None", "'/
 ARRIVED = """
 import logging; logging.basicConfig()
 from tasks.monitoring import events
-raise SystemExit(4 if events.arrived("iris", data="new.csv") else 0)
+raise SystemExit(4 if events.send_arrived("iris", data="new.csv") else 0)
 """
 
 
@@ -58,14 +58,14 @@ def watched(tmp_path: Path):
     try:
         yield run
     finally:
-        prefect_server.stop(tmp_path / "mlruns")
+        prefect_server.stop_server(tmp_path / "mlruns")
 
 
 def test_commands_ask_for_no_address_but_this_machines(watched, tmp_path):
     table = "sklearn:iris"
     options = ("--trials", "1", "--families", "constant,linear", "--outer", "2", "--inner", "2", "--quiet")
     for words in (("check", table), ("train", table, *options), ("score", "iris", table, "--out", "scored.csv")):
-        done, addresses = watched(*command(*words))
+        done, addresses = watched(*make_command(*words))
         assert done.returncode == 0, done.stderr
         assert [line for line in addresses if not line.startswith(HERE)] == []
     assert addresses, "the watch sees nothing"

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.stages.artifacts import of_model
-from tests.browser import opened
-from tests.sessions import family_of, living, wait_for
-from tests.stack import Up, ask
+from tasks.stages.artifacts import make_model_key
+from tests.browser import open_browser
+from tests.runs import list_living, list_process_tree, wait_for
+from tests.stack import UpCommand, ask_server
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(900)]
 
@@ -28,8 +28,8 @@ LONG = {"search": {"trials": 60}, "split": {"outer": 3, "inner": 3}}
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("up")) as running:
+def up(tmp_path_factory) -> Iterator[UpCommand]:
+    with UpCommand(tmp_path_factory.mktemp("up")) as running:
         yield running
 
 
@@ -38,7 +38,7 @@ def page(up) -> Iterator[Any]:
     """A browser's page, logged in at both servers; nothing that it asks leaves this machine."""
     name, _, password = up.login.partition(":")
     known, asked = {"username": name, "password": password, "origin": up.mlflow}, list[Any]()
-    with opened() as browser:
+    with open_browser() as browser:
         page = browser.new_page(viewport={"width": 1100, "height": 900}, http_credentials=known)
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: asked.append(request))
@@ -78,7 +78,7 @@ def shown(page: Any, *texts: str) -> None:
         page.get_by_text(text).first.wait_for()
 
 
-def open_form(page: Any, up: Up, name: str) -> None:
+def open_form(page: Any, up: UpCommand, name: str) -> None:
     page.goto(f"{up.api.removesuffix('/api')}/deployments")
     page.locator("a[href*='/deployments/deployment/']").get_by_text(name, exact=True).first.click()
     page.locator("a, button").filter(has_text=RUN).first.click()
@@ -106,8 +106,8 @@ def test_a_run_from_the_form_to_the_registry(up, page):
     shown(page, "Completed", "breast_cancer")
     shot(page, "run")
     page.get_by_text("Artifacts", exact=True).last.click()
-    verdict = of_model("verdict", "breast_cancer")
-    shown(page, "nestor-progress", of_model("leaderboard", "breast_cancer"), verdict)
+    verdict = make_model_key("verdict", "breast_cancer")
+    shown(page, "nestor-progress", make_model_key("leaderboard", "breast_cancer"), verdict)
     shot(page, "artifacts")
     page.get_by_role("link", name=verdict).or_(page.get_by_text(verdict)).last.click()
     shown(page, "The run in MLflow", "estimate of the procedure")
@@ -117,9 +117,9 @@ def test_a_run_from_the_form_to_the_registry(up, page):
     _in_mlflow(page, up, link)
 
 
-def _in_mlflow(page: Any, up: Up, link: str) -> None:
+def _in_mlflow(page: Any, up: UpCommand, link: str) -> None:
     """The run's own page, and its tree of families, folds and trials unfolded step by step."""
-    run = ask(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={link.rpartition('/')[2]}")["run"]
+    run = ask_server(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={link.rpartition('/')[2]}")["run"]
     numbers = {one["key"]: one["value"] for one in run["data"]["metrics"]}
     assert 0.9 < numbers["estimate"] <= 1
     page.set_viewport_size({"width": 1300, "height": 900})
@@ -139,15 +139,15 @@ def _in_mlflow(page: Any, up: Up, link: str) -> None:
     shot(page, "trials")
 
 
-def _child(up: Up, experiment: str, above: str, name: str) -> str:
+def _child(up: UpCommand, experiment: str, above: str, name: str) -> str:
     """The id of the run of that name right under another."""
     where = f"tags.`mlflow.parentRunId` = '{above}' and attributes.run_name = '{name}'"
     asked = {"experiment_ids": [experiment], "filter": where}
-    [found] = ask(f"{up.mlflow}/api/2.0/mlflow/runs/search", asked)["runs"]
+    [found] = ask_server(f"{up.mlflow}/api/2.0/mlflow/runs/search", asked)["runs"]
     return found["info"]["run_id"]
 
 
-def begun(up: Up, name: str, trials: int = 30) -> tuple[str, list[psutil.Process], Path]:
+def begun(up: UpCommand, name: str, trials: int = 30) -> tuple[str, list[psutil.Process], Path]:
     """A long run of that name that has tried some configurations: its id, processes, folder."""
     run = up.run("train/train", {"run": {"data": "sklearn:breast_cancer", "name": name, **LONG}})
 
@@ -156,26 +156,26 @@ def begun(up: Up, name: str, trials: int = 30) -> tuple[str, list[psutil.Process
         return next((p for p in places if (p / "events.jsonl").read_bytes().count(b"\n") > trials), None)
 
     folder = wait_for(found, 200)
-    assert folder, ask(f"{up.api}/flow_runs/{run}")["state"]
-    return run, family_of(json.loads((folder / "run.json").read_text())["pid"]), folder
+    assert folder, ask_server(f"{up.api}/flow_runs/{run}")["state"]
+    return run, list_process_tree(json.loads((folder / "run.json").read_text())["pid"]), folder
 
 
-def task_states(up: Up, run: str) -> set[str]:
-    found = ask(f"{up.api}/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+def task_states(up: UpCommand, run: str) -> set[str]:
+    found = ask_server(f"{up.api}/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
     return {one["state_type"] for one in found}
 
 
-def mlflow_states(up: Up, name: str) -> set[str]:
-    experiments = ask(f"{up.mlflow}/api/2.0/mlflow/experiments/search", {"max_results": 100})["experiments"]
+def mlflow_states(up: UpCommand, name: str) -> set[str]:
+    experiments = ask_server(f"{up.mlflow}/api/2.0/mlflow/experiments/search", {"max_results": 100})["experiments"]
     ids = [e["experiment_id"] for e in experiments if e["name"] == name]
-    found = ask(f"{up.mlflow}/api/2.0/mlflow/runs/search", {"experiment_ids": ids, "max_results": 5000})["runs"]
+    found = ask_server(f"{up.mlflow}/api/2.0/mlflow/runs/search", {"experiment_ids": ids, "max_results": 5000})["runs"]
     return {one["info"]["status"] for one in found}
 
 
-def again(up: Up, run: str) -> dict[str, Any]:
+def again(up: UpCommand, run: str) -> dict[str, Any]:
     """What Retry on the run's page does, and how the run ended."""
     state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the Prefect UI"}
-    ask(f"{up.api}/flow_runs/{run}/set_state", {"state": state, "force": True})
+    ask_server(f"{up.api}/flow_runs/{run}/set_state", {"state": state, "force": True})
     return up.ended(run, 400)
 
 
@@ -183,8 +183,8 @@ def test_cancel_leaves_no_process_and_every_store_true_and_retry_goes_on(up):
     run, processes, folder = begun(up, "cancelled")
     assert len(processes) >= 4
     state = {"type": "CANCELLING", "name": "Cancelling", "message": "Cancelled from the Prefect UI"}
-    ask(f"{up.api}/flow_runs/{run}/set_state", {"state": state})
-    assert wait_for(lambda: not living(processes), PATIENCE / 1000) is True, living(processes)
+    ask_server(f"{up.api}/flow_runs/{run}/set_state", {"state": state})
+    assert wait_for(lambda: not list_living(processes), PATIENCE / 1000) is True, list_living(processes)
     assert up.ended(run, 30)["state_name"] == "Cancelled"
     assert wait_for(lambda: not task_states(up, run) & {"RUNNING", "PENDING"}, PATIENCE / 1000)
     assert "RUNNING" not in mlflow_states(up, "cancelled")
@@ -204,7 +204,7 @@ def test_a_run_whose_worker_and_process_are_gone_is_crashed_and_retry_goes_on(up
     began = time.monotonic()
     for process in (worker, processes[0]):
         process.send_signal(signal.SIGKILL)
-    assert wait_for(lambda: not living(processes), PATIENCE / 1000), "these outlived their run"
+    assert wait_for(lambda: not list_living(processes), PATIENCE / 1000), "these outlived their run"
     crashed = up.ended(run, 240)
     assert crashed["state_type"] == "CRASHED"
     assert "No sign of life" in crashed["state"]["message"]

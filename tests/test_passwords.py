@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from tests import stack
-from tests.commands import QUIET, served
-from tests.sessions import family_of
+from tests.commands import QUIET, serve_folder
+from tests.runs import list_process_tree
 
 CANARY, STORE = "kAn4rY-of the data", "kAn4rY-of-MLflow"
 """Passwords, of the table's database and of MLflow's."""
@@ -21,14 +21,14 @@ CANARY, STORE = "kAn4rY-of the data", "kAn4rY-of-MLflow"
 def postgres():
     if sys.platform != "linux":
         pytest.skip("the server's programs are Linux's")
-    with stack.postgres() as server:
+    with stack.run_postgres() as server:
         for statement in ('create role "me@corp" superuser login', "create database shop", "create database mlflow"):
             server.say(statement)
         server.say("create table sales as select g a, g % 7 b, g % 2 y from generate_series(1, 60) g", "shop")
         yield server
 
 
-def address(server: stack.Postgres, password: str, database: str) -> str:
+def address(server: stack.PostgresServer, password: str, database: str) -> str:
     return f"postgresql://me@corp:{password}@127.0.0.1:{server.port}/{database}"
 
 
@@ -36,7 +36,7 @@ def told(process: subprocess.Popen[bytes]) -> str:
     """The command lines of all that the process started, until it ends."""
     lines: set[str] = set()
     while process.poll() is None:
-        for child in family_of(process.pid)[1:]:
+        for child in list_process_tree(process.pid)[1:]:
             try:
                 lines.add(" ".join(child.cmdline()))
             except psutil.Error:
@@ -49,10 +49,10 @@ def told(process: subprocess.Popen[bytes]) -> str:
 def test_a_run_leaves_no_password(postgres, tmp_path):
     words = ["train", address(postgres, CANARY, "shop"), "--query", "sales", "--target", "y", "--trials", "1"]
     env = {**QUIET, "MLFLOW_TRACKING_URI": address(postgres, STORE, "mlflow")}
-    with served(tmp_path), (tmp_path / "said").open("wb") as said:
+    with serve_folder(tmp_path), (tmp_path / "said").open("wb") as said:
         small = ["--families", "linear", "--outer", "2", "--inner", "2", "--workers", "1", "--name", "sales"]
         process = subprocess.Popen(
-            stack.command(*words, *small), cwd=tmp_path, env=env, stdout=said, stderr=subprocess.STDOUT
+            stack.make_command(*words, *small), cwd=tmp_path, env=env, stdout=said, stderr=subprocess.STDOUT
         )
         started = told(process)
     text = (tmp_path / "said").read_text()
@@ -73,8 +73,8 @@ def test_an_address_that_fails_leaves_no_password(tmp_path, what):
     (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{k},{k % 2}\n" for k in range(60)))
     env = {**QUIET, "NESTOR_NONE": "1", "MLFLOW_TRACKING_URI": f"http://me@corp:{STORE}@127.0.0.1:1"}
     words = ["t.csv", "--target", "y"] if what == "MLflow" else [broken, "--query", "t", "--target", "y"]
-    with served(tmp_path):
-        done = stack.nestor(tmp_path, "train", *words, "--trials", "1", "--families", "linear", env=env)
+    with serve_folder(tmp_path):
+        done = stack.run_nestor(tmp_path, "train", *words, "--trials", "1", "--families", "linear", env=env)
     assert done.returncode != 0
     places = {"screen": done.stdout + done.stderr}
     places |= {str(file): file.read_bytes().decode("latin-1") for file in tmp_path.rglob("*") if file.is_file()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.commands import Command, mirrored, served, steady, studied
+from tests.commands import Command, drop_volatile, read_mirror, read_studies, serve_folder
 
 TRAIN = (
     "train", "sklearn:breast_cancer", "--trials", "6", "--families", "constant,linear,random_forest",
@@ -18,8 +18,8 @@ TRAIN = (
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    with served(tmp_path_factory.mktemp("unbroken")) as folder:
-        return steady(Command(folder, *TRAIN).result()), mirrored(folder), studied(folder)
+    with serve_folder(tmp_path_factory.mktemp("unbroken")) as folder:
+        return drop_volatile(Command(folder, *TRAIN).result()), read_mirror(folder), read_studies(folder)
 
 
 def test_an_unbroken_run_is_whole_in_mlflow_and_in_its_studies(unbroken):
@@ -38,23 +38,23 @@ def test_an_unbroken_run_is_whole_in_mlflow_and_in_its_studies(unbroken):
 
 @pytest.mark.prove
 def test_a_run_that_was_killed_and_resumed_equals_the_unbroken_one(unbroken, tmp_path):
-    with served(tmp_path) as folder:
+    with serve_folder(tmp_path) as folder:
         first = Command(folder, *TRAIN)
         assert first.reached(17), "it ended before it could be killed"
         assert first.kill("main")
-        assert steady(Command(folder, *TRAIN, "--resume").result()) == unbroken[0]
-        assert mirrored(folder) == unbroken[1]
-        assert studied(folder) == unbroken[2]
+        assert drop_volatile(Command(folder, *TRAIN, "--resume").result()) == unbroken[0]
+        assert read_mirror(folder) == unbroken[1]
+        assert read_studies(folder) == unbroken[2]
 
 
 @pytest.mark.prove
 def test_a_run_whose_tracker_and_server_were_killed_equals_the_unbroken_one(unbroken, tmp_path):
-    with served(tmp_path) as folder:
+    with serve_folder(tmp_path) as folder:
         command = Command(folder, *TRAIN)
         assert command.reached(15)
         assert command.kill("tracker")
         assert command.reached(19)
         assert command.kill("server")
-        assert steady(command.result()) == unbroken[0]
-        assert mirrored(folder) == unbroken[1]
-        assert studied(folder) == unbroken[2]
+        assert drop_volatile(command.result()) == unbroken[0]
+        assert read_mirror(folder) == unbroken[1]
+        assert read_studies(folder) == unbroken[2]

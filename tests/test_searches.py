@@ -17,14 +17,14 @@ from models.families import load_families
 from models.fitting.family import Shape
 from models.search import load_strategies
 from models.tuning.space import list_distributions, to_value, walk_space
-from tasks.execution.job import Job
-from tasks.execution.pool import Pool
-from tasks.planning.eligible import suited
+from tasks.execution.job import FitJob
+from tasks.execution.pool import FitPool
+from tasks.planning.eligible import choose_families
 from tasks.planning.load_and_seal import read_table
-from tasks.planning.plan import shortlist
-from tasks.tuning.tune import Store
+from tasks.planning.plan import make_plan
+from tasks.tuning.tune import StudyFile
 from tasks.values import Studies
-from tests.sessions import TUNABLE, begun, frame, repeated, run_over, tuned
+from tests.runs import TUNABLE, begin_run, drop_times, make_frame, make_small_run, tune_plan
 
 TRIALS, KEPT = 9, 7
 """Configurations of a study, and its trials that an earlier attempt left: the default, a batch, half of the next."""
@@ -38,20 +38,20 @@ FEW = {"epochs": 5}
 
 SHAPE = Shape(64, 5, "binary", 2)
 
-DATA = frame(160).drop(columns=["day", "words", "town"])
+DATA = make_frame(160).drop(columns=["day", "words", "town"])
 
 
-class Fateful(Pool):
+class Fateful(FitPool):
     """The pool, in which some trials fail. Many runs share it: starting workers takes longer than their fits."""
 
     def __init__(self, workers: int):
         super().__init__(workers, 1500, 1)
-        self.fitted: list[Job] = []
+        self.fitted: list[FitJob] = []
         """What was fitted anew."""
 
     def submit(self, work: Any, *args: Any, **how: Any):
         (job,) = args
-        assert isinstance(job, Job)
+        assert isinstance(job, FitJob)
         if not Path(job.workdir, f"{job.file}.json").exists():
             self.fitted.append(job)
         if job.trial in FATES:
@@ -77,7 +77,7 @@ def asked(strategy: str, family: str, workers: int = 2) -> Run:
     told = {} if load_strategies()[strategy].chooses else {"configurations": by_hand(family), "steps": {"": TRIALS - 1}}
     search = {"strategy": strategy, "trials": TRIALS, "families": (family,)}
     settings = {family: {**told, "space": few}}
-    return run_over(data=DATA, families=settings, search=search, budget={"workers": workers})
+    return make_small_run(data=DATA, families=settings, search=search, budget={"workers": workers})
 
 
 def by_hand(family: str) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def suiting(strategy: str) -> str:
     for family in sorted(TUNABLE, key=lambda name: (name != "linear", load_families()[name].cost)):
         run = asked(strategy, family)
         try:
-            suited(read_table(run), run)
+            choose_families(read_table(run), run)
         except InputError:
             continue
         return family
@@ -104,16 +104,16 @@ def suiting(strategy: str) -> str:
 
 def searched(strategy: str, family: str, pool: Fateful, folder: Path) -> Studies:
     """The studies of a run, each at its end."""
-    sealed = begun(asked(strategy, family, pool.workers), folder, pool=lambda: pool)
+    sealed = begin_run(asked(strategy, family, pool.workers), folder, pool=lambda: pool)
     try:
-        return tuned(shortlist(sealed))
+        return tune_plan(make_plan(sealed))
     finally:
         sealed.context.close()
 
 
 def trials(studies: Studies) -> dict:
     """All that the studies must repeat."""
-    return {key: [repeated(t) for t in told] for key, told in sorted(studies.trials.items())}
+    return {key: [drop_times(t) for t in told] for key, told in sorted(studies.trials.items())}
 
 
 @pytest.fixture(params=[pytest.param(s.name, marks=[pytest.mark.prove] * (s.extra == "bayes"), id=s.name)
@@ -151,5 +151,5 @@ def test_a_search_repeats_with_any_number_of_workers_and_goes_on_after_a_kill(st
     lost = {(k, t.number) for (_, k), told in whole.trials.items() for t in told if t.number >= KEPT}
     assert {(job.fold, job.trial) for job in pools[2].fitted} == lost
     for fold in again.folds:
-        stored = [t.user_attrs["nestor.number"] for t in Store(again, family, fold)._study.trials]
+        stored = [t.user_attrs["nestor.number"] for t in StudyFile(again, family, fold)._study.trials]
         assert stored == [t.number for t in whole.trials[family, fold]]

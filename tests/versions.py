@@ -26,20 +26,20 @@ from models.evaluation.estimate import compute_standard_error
 from models.monitoring.table_profile import Performance, TableProfile, profile_table, to_prediction_columns
 from models.splitting.seal import Seal
 from tasks.context import RunContext
-from tasks.evaluation.package import model
+from tasks.evaluation.package import build_model
 from tasks.planning import load_and_seal
 from tasks.registry.register import register
-from tasks.reporting.publish import example, known_by, write_row_keys
+from tasks.reporting.publish import make_example, make_version_facts, write_row_keys
 from tasks.run.folder import Workdir
 from tasks.run.journal import Journal
 from tasks.run.ledger import Ledger
 from tasks.tracking.__main__ import CALLS
-from tasks.tracking.mirror.writer import Mirror
+from tasks.tracking.mirror.writer import MlflowMirror
 from tasks.tracking.seal_book import SealBook
 from tasks.values import SealedTable
 
 
-def digits(rows: slice = slice(None), classes: int = 2) -> pd.DataFrame:
+def make_digits(rows: slice = slice(None), classes: int = 2) -> pd.DataFrame:
     """The digits of scikit-learn by 16 of their pixels: whether they are above 4, or three kinds of them."""
     whole = load_digits(as_frame=True).frame.iloc[rows]
     pixels = [c for i, c in enumerate(whole.columns[:64]) if i % 8 in (2, 3, 4, 5)][::2]
@@ -47,12 +47,12 @@ def digits(rows: slice = slice(None), classes: int = 2) -> pd.DataFrame:
     return whole[pixels].assign(target=named[classes]).reset_index(drop=True)
 
 
-class Direct(Journal):
+class DirectJournal(Journal):
     """A journal whose calls are answered in this process, by what the tracker would call."""
 
     def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
         module, _, function = CALLS[name].partition(":")
-        return getattr(importlib.import_module(module), function)(Mirror(self.workdir), **args)
+        return getattr(importlib.import_module(module), function)(MlflowMirror(self.workdir), **args)
 
 
 class NoPool:
@@ -62,7 +62,7 @@ class NoPool:
         """Nothing is open."""
 
 
-class Inline(RunContext):
+class InlineContext(RunContext):
     """A context that starts no worker."""
 
     def start_pool(self) -> None:
@@ -82,7 +82,7 @@ class Waiting(SealBook):
         return self.journal.call("seal_settings", name=self.name)
 
 
-def good(work: Table) -> Any:
+def make_good_model(work: Table) -> Any:
     """A sound model of whatever columns there are."""
     numbers = [c for c, kind in work.kinds.items() if kind in ("number", "boolean")]
     words = [c for c, kind in work.kinds.items() if kind in ("category", "text")]
@@ -91,13 +91,13 @@ def good(work: Table) -> Any:
     return make_pipeline(make_column_transformer((StandardScaler(), numbers), (encoder, words)), model)
 
 
-def poor(work: Table) -> Any:
+def make_poor_model(work: Table) -> Any:
     """A model that has learned nothing but the middle."""
     columns = make_column_transformer(("drop", list(work.features)))
     return make_pipeline(columns, DummyRegressor() if work.task == "regression" else DummyClassifier())
 
 
-def profiled(whole: SealedTable, fitted: Any) -> TableProfile:
+def make_profile(whole: SealedTable, fitted: Any) -> TableProfile:
     """The profile that a run would keep."""
     work, sealed, metric = whole.work_rows, whole.sealed_rows, whole.metric
     table = whole.table.take(whole.division.work_places)
@@ -117,7 +117,7 @@ class Registry:
         self.folder, self.address, self.count = folder, f"sqlite:///{folder}/m.db", 0
 
     def train(
-        self, name: str, data: pd.DataFrame, make: Callable[[Table], Any] = good, target: str = "target",
+        self, name: str, data: pd.DataFrame, make: Callable[[Table], Any] = make_good_model, target: str = "target",
         unsafe: tuple[str, ...] = (), **run: Any,
     ) -> tuple[int, Path]:  # fmt: skip
         """Version and folder of a run over the table; the model is `make(work)` fitted on the work rows. `unsafe` names
@@ -125,17 +125,18 @@ class Registry:
         sealed = self.begun(name, Run(data=data, target=target, name=name, **run))
         work, folder = sealed.work_rows, sealed.context.folder.path
         fitted = make(work).fit(work.features, work.target)
-        joblib.dump(model(work, [("one", fitted, 1.0)]), folder / "model.joblib")
+        joblib.dump(build_model(work, [("one", fitted, 1.0)]), folder / "model.joblib")
         skops.io.dump(joblib.load(folder / "model.joblib"), folder / "types.skops")
-        example(sealed).to_parquet(folder / "example.parquet")
+        make_example(sealed).to_parquet(folder / "example.parquet")
         write_row_keys(sealed, folder / "row_keys.npz")
-        (folder / "profile.json").write_text(json.dumps(profiled(sealed, fitted).as_json()))
+        (folder / "profile.json").write_text(json.dumps(make_profile(sealed, fitted).as_json()))
         sealed.context.record("run", "pipeline", status="FINISHED")
         found = register(
-            Mirror(folder), name=name, model=str(folder / "model.joblib"), example=str(folder / "example.parquet"),
+            MlflowMirror(folder), name=name, model=str(folder / "model.joblib"),
+            example=str(folder / "example.parquet"),
             kinds=work.kinds, task=work.task, classes=work.classes, reading=vars(sealed.table.reading),
             trusted=skops.io.get_untrusted_types(file=folder / "types.skops"), beats_constant=True,
-            extra=known_by(sealed), unsafe=unsafe,
+            extra=make_version_facts(sealed), unsafe=unsafe,
             beside=[str(folder / "row_keys.npz"), str(folder / "profile.json")],
         )  # fmt: skip
         sealed.context.write_state("done")
@@ -154,8 +155,8 @@ class Registry:
         self.count += 1
         folder = self.folder / f"run{self.count}"
         folder.mkdir()
-        journal = Direct(folder, name, self.address, start=False)
-        context = Inline(run, name, Workdir(folder), Ledger(run.seconds, 0.0), journal)
+        journal = DirectJournal(folder, name, self.address, start=False)
+        context = InlineContext(run, name, Workdir(folder), Ledger(run.seconds, 0.0), journal)
         context.seals = Waiting(name, context.folder, journal)
         context.write_state()
-        return load_and_seal.seal(load_and_seal.take_in(context))
+        return load_and_seal.seal_rows(load_and_seal.load_table(context))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
-def held(workdir: Path) -> dict[str, dict[str, Any]]:
+def read_runs(workdir: Path) -> dict[str, dict[str, Any]]:
     """All that is in the run's offline files, by key; a key that stands twice is an error."""
     from wandb.util import get_core_path
 
@@ -17,7 +17,7 @@ def held(workdir: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for file in sorted((workdir / "wandb").glob("*/*.wandb")):
         done = subprocess.run([*reader, str(file), str(file.parent)], capture_output=True, text=True, check=True)
-        run = _run([json.loads(line) for line in done.stdout.splitlines()])
+        run = _build_run([json.loads(line) for line in done.stdout.splitlines()])
         assert run["key"] not in found, f"{run['key']} stands twice"
         found[run["key"]] = run
     ids = {run["id"]: key for key, run in found.items()}
@@ -27,7 +27,7 @@ def held(workdir: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _run(records: list[dict[str, Any]]) -> dict[str, Any]:
+def _build_run(records: list[dict[str, Any]]) -> dict[str, Any]:
     by_type: dict[str, list[Any]] = defaultdict(list)
     for record in records:
         by_type[record["type"]].append(record.get(record["type"]))
@@ -50,7 +50,7 @@ def _run(records: list[dict[str, Any]]) -> dict[str, Any]:
         "status": own.pop("status"),
         "times": (own.pop("start"), own.pop("end")),
         "tags": own,
-        "params": _flat(config),
+        "params": _flatten_values(config),
         "dataset": table,
         "history": dict(history),
         "exit": end["exit_code"],
@@ -63,9 +63,11 @@ def _run(records: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+def _flatten_values(values: dict[str, Any], above: str = "") -> dict[str, Any]:
     """`{"best": {"rate": 1}}` as W&B shows it: `{"best.rate": 1}`."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) and value else {above + name: value}
+        found |= (
+            _flatten_values(value, f"{above}{name}.") if isinstance(value, dict) and value else {above + name: value}
+        )
     return found

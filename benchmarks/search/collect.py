@@ -29,9 +29,9 @@ import pyarrow.parquet as pq
 from scipy.stats import qmc
 
 from benchmarks.search.lay_out import lay_out
-from benchmarks.search.problem import FAMILIES, INNER, Problem, begin, problems
-from benchmarks.stamp import stamp
-from benchmarks.tables import tables
+from benchmarks.search.problem import FAMILIES, INNER, Problem, list_problems, prepare_process
+from benchmarks.stamp import make_stamp
+from benchmarks.tables import list_tables
 from models.data.hashes import derive_seed
 from models.families import load_family
 from models.fitting.family import Shape
@@ -45,18 +45,18 @@ _POINTS = 9
 
 def main() -> None:
     """Fits what is missing, breadth first, and writes the data of complete problems."""
-    asked = _asked()
+    asked = _parse_arguments()
     only = asked.only.split(",") if asked.only else []
     place = asked.folder / "tables"
-    for file, target, options in tables(asked.catalog.resolve(), only):
-        lay_out(file, target, _split(options), asked.rows, place)
-    wanted = {p.name: p for p in problems(place, asked.families.split(","), only)}
-    _fit(wanted, asked)
+    for file, target, options in list_tables(asked.catalog.resolve(), only):
+        lay_out(file, target, _parse_split(options), asked.rows, place)
+    wanted = {p.name: p for p in list_problems(place, asked.families.split(","), only)}
+    _fit_missing(wanted, asked)
     for name, problem in wanted.items():
-        _written(problem, _lines(asked, name), asked)
+        _write_problem_file(problem, _read_finished(asked, name), asked)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("catalog", type=Path, help="a folder, or a csv file that lists tables")
     parser.add_argument("--only", default="", help="names of tables")
@@ -70,15 +70,17 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _split(options: list[str]) -> dict[str, str]:
+def _parse_split(options: list[str]) -> dict[str, str]:
     """`--group mouse` as the settings of a split."""
     words = shlex.split(" ".join(options))
     return {flag.removeprefix("--"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
 
 
-def configurations(problem: Problem, count: int, same: bool) -> list[dict[str, Any]]:
+def draw_configurations(problem: Problem, count: int, same: bool) -> list[dict[str, Any]]:
     """The params of the default and of so many Sobol points, the same in every run."""
-    whole = _everywhere(problem.family.name) if same else list(list_distributions(problem.family, problem.shape))
+    whole = (
+        _list_hyperparameters(problem.family.name) if same else list(list_distributions(problem.family, problem.shape))
+    )
     seed = derive_seed("sobol", problem.family.name if same else problem.name)
     sobol = qmc.Sobol(len(whole), scramble=True, rng=seed).random_base2(_POINTS)
     default = walk_space(problem.family, problem.shape, lambda name, _: problem.family.default[name])
@@ -88,23 +90,30 @@ def configurations(problem: Problem, count: int, same: bool) -> list[dict[str, A
 
 
 @cache
-def _everywhere(name: str) -> list[str]:
+def _list_hyperparameters(name: str) -> list[str]:
     """The hyperparameters that the family has on any table, in an order that no table changes."""
     few, many = Shape(1000, 100, "binary", 2), Shape(1000, 100, "multiclass", 5)
     shapes = (few, many, Shape(1000, 100, "regression", skewed=True))
     return sorted({n for shape in shapes for n in list_distributions(load_family(name), shape)})
 
 
-def _fit(wanted: Mapping[str, Problem], asked: argparse.Namespace) -> None:
+def _fit_missing(wanted: Mapping[str, Problem], asked: argparse.Namespace) -> None:
     """Fits each configuration that has no line yet."""
-    done = {(name, line["number"]) for name in wanted for line in _lines(asked, name)}
+    done = {(name, line["number"]) for name in wanted for line in _read_finished(asked, name)}
     todo = [(n, name) for n in range(asked.configurations + 1) for name in wanted if (name, n) not in done]
     print(f"{len(todo)} configurations to fit, {len(done)} there", file=sys.stderr, flush=True)
     # Started anew, not forked: LightGBM's threads do not survive a fork.
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(asked.workers, spawn, begin, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(asked.workers, spawn, prepare_process, (os.getpid(),)) as pool:
         running = [
-            pool.submit(_evaluated, wanted[name].family.name, wanted[name].folder, n, asked.configurations, asked.same)
+            pool.submit(
+                _evaluate_configuration,
+                wanted[name].family.name,
+                wanted[name].folder,
+                n,
+                asked.configurations,
+                asked.same,
+            )
             for n, name in todo
         ]
         for count, future in enumerate(as_completed(running), 1):
@@ -115,9 +124,11 @@ def _fit(wanted: Mapping[str, Problem], asked: argparse.Namespace) -> None:
                 print(f"{count} of {len(todo)}", file=sys.stderr, flush=True)
 
 
-def _evaluated(family_name: str, folder: Path, number: int, count: int, same: bool) -> tuple[str, dict[str, Any]]:
+def _evaluate_configuration(
+    family_name: str, folder: Path, number: int, count: int, same: bool
+) -> tuple[str, dict[str, Any]]:
     """The problem's name and the line of one configuration: params, every fold's score and seconds."""
-    problem, params = _known(family_name, folder, count, same)
+    problem, params = _load_problem(family_name, folder, count, same)
     walk = Walk(lambda name, _: params[number][name])
     config = suggest_configuration(problem.family, walk, problem.shape)  # pyright: ignore[reportArgumentType]
     fits = [problem.fitted(config, inner) for inner in range(INNER)]
@@ -126,15 +137,15 @@ def _evaluated(family_name: str, folder: Path, number: int, count: int, same: bo
 
 
 @cache
-def _known(family_name: str, folder: Path, count: int, same: bool) -> tuple[Problem, list[dict[str, Any]]]:
+def _load_problem(family_name: str, folder: Path, count: int, same: bool) -> tuple[Problem, list[dict[str, Any]]]:
     problem = Problem(folder.name, load_family(family_name), folder)
-    return problem, configurations(problem, count, same)
+    return problem, draw_configurations(problem, count, same)
 
 
-def _lines(asked: argparse.Namespace, name: str) -> list[dict[str, Any]]:
+def _read_finished(asked: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     """The finished configurations in order of their numbers, those of the data too; a line that a kill cut short is
     none."""
-    found = {line["number"]: line for line in lines_of(asked.data / f"{name}.parquet")}
+    found = {line["number"]: line for line in read_problem_file(asked.data / f"{name}.parquet")}
     path = asked.folder / f"{name}.jsonl"
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         with suppress(json.JSONDecodeError):
@@ -143,7 +154,7 @@ def _lines(asked: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     return [found[n] for n in sorted(found)]
 
 
-def lines_of(path: Path) -> list[dict[str, Any]]:
+def read_problem_file(path: Path) -> list[dict[str, Any]]:
     """What a problem's parquet file holds: number, params, every fold's score and seconds of each configuration; none
     where there is no file."""
     table = pq.read_table(path).to_pylist() if path.exists() else []
@@ -158,7 +169,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _written(problem: Problem, lines: list[dict[str, Any]], asked: argparse.Namespace) -> None:
+def _write_problem_file(problem: Problem, lines: list[dict[str, Any]], asked: argparse.Namespace) -> None:
     """The problem's parquet file: the number, a column for each hyperparameter (empty where a configuration has none),
     a score and seconds for each fold; what the problem is stands in the file's metadata."""
     whole = list_distributions(problem.family, problem.shape)
@@ -170,7 +181,7 @@ def _written(problem: Problem, lines: list[dict[str, Any]], asked: argparse.Name
     metric = problem.metric
     told = {
         "table": problem.table, "family": problem.family.name, "shape": asdict(problem.shape), "metric": metric.name,
-        "classes": len(problem.brief.classes), "rows": asked.rows, "stamp": stamp(),
+        "classes": len(problem.brief.classes), "rows": asked.rows, "stamp": make_stamp(),
     }  # fmt: skip
     asked.data.mkdir(parents=True, exist_ok=True)
     pq.write_table(

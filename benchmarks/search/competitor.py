@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 from optuna.distributions import CategoricalDistribution
 
-from benchmarks.search.drive import told
-from benchmarks.search.problem import FOLD, INNER, Problem, begin
-from benchmarks.search.race import file, written
+from benchmarks.search.drive import format_params
+from benchmarks.search.problem import FOLD, INNER, Problem, prepare_process
+from benchmarks.search.race import locate_trials, write_trials
 from models.families import load_family
 from models.fitting.fit import suggest_configuration
 from models.tuning.fidelity import divide_share
@@ -34,7 +34,7 @@ PARTS = 900
 
 
 @dataclass
-class Asked:
+class RecordedProblem:
     """A problem as a function of hyperparameters, and all that was asked of it."""
 
     problem: Problem
@@ -53,12 +53,12 @@ class Asked:
     def begin(self, params: Mapping[str, Any], share: float = 1.0) -> Callable[[int], float]:
         """Notes a new trial and returns the function that fits it on an inner fold and returns what is gained."""
         asking = time.process_time() - self.since if self.rows else 0.0  # what comes before the first is loading
-        whole = {n: to_nearest(d, _plain(params[n])) for n, d in self.space.items() if n in params}
+        whole = {n: to_nearest(d, _to_plain_value(params[n])) for n, d in self.space.items() if n in params}
         walk = Walk(lambda name, _: whole[name])
         config = suggest_configuration(self.problem.family, walk, self.problem.shape)  # pyright: ignore[reportArgumentType]
         row: dict[str, Any] = {
             "number": len(self.rows), "state": "pruned", "share": share, "inner": None, "fits": 0, "seconds": 0.0,
-            "asking": asking, "params": told(walk.params),
+            "asking": asking, "params": format_params(walk.params),
         }  # fmt: skip
         self.rows.append(row)
         count, part = divide_share(self.problem.family, share, INNER)
@@ -86,14 +86,14 @@ class Asked:
         return float(np.mean([fit(inner) for inner in range(INNER)]))
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_value(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
 # --- scikit-learn ----------------------------------------------------------------------------------------------------
 
 
-def _estimator(asked: Asked) -> Any:
+def _make_estimator(asked: RecordedProblem) -> Any:
     """An estimator whose fit is a fit of the family on the prepared rows of the inner fold that these rows are of."""
     from sklearn.base import BaseEstimator
 
@@ -127,12 +127,12 @@ def _estimator(asked: Asked) -> Any:
     return Configured(**asked.default, parts=PARTS)
 
 
-def _searched(asked: Asked, search: Any) -> None:
+def _run_search(asked: RecordedProblem, search: Any) -> None:
     rows = np.arange(len(asked.problem.brief.folds[FOLD].train) + len(asked.problem.brief.folds[FOLD].judge))
     search.fit(rows[:, None], np.zeros(len(rows)))
 
 
-def _drawn(asked: Asked) -> dict[str, Any]:
+def _to_scipy_space(asked: RecordedProblem) -> dict[str, Any]:
     """The space as scipy's distributions and lists."""
     from scipy.stats import loguniform, uniform
 
@@ -145,7 +145,7 @@ def _drawn(asked: Asked) -> dict[str, Any]:
     return {name: one(d) for name, d in asked.space.items()}
 
 
-def grid(asked: Asked) -> None:
+def grid(asked: RecordedProblem) -> None:
     """GridSearchCV: two values of the first hyperparameters, then three, as long as the grid fits into the trials."""
     from sklearn.model_selection import GridSearchCV
 
@@ -160,26 +160,27 @@ def grid(asked: Asked) -> None:
         for name, n in counts.items()
     }
     cv = asked.problem.brief.folds[FOLD].inner
-    _searched(asked, GridSearchCV(_estimator(asked), values, cv=cv, refit=False, error_score="raise"))
+    _run_search(asked, GridSearchCV(_make_estimator(asked), values, cv=cv, refit=False, error_score="raise"))
 
 
-def random(asked: Asked) -> None:
+def random(asked: RecordedProblem) -> None:
     """RandomizedSearchCV."""
     from sklearn.model_selection import RandomizedSearchCV
 
-    _searched(asked, RandomizedSearchCV(
-        _estimator(asked), _drawn(asked), n_iter=asked.trials, cv=asked.problem.brief.folds[FOLD].inner, refit=False,
+    _run_search(asked, RandomizedSearchCV(
+        _make_estimator(asked), _to_scipy_space(asked), n_iter=asked.trials, cv=asked.problem.brief.folds[FOLD].inner,
+        refit=False,
         random_state=asked.seed, error_score="raise",
     ))  # fmt: skip
 
 
-def halving(asked: Asked) -> None:
+def halving(asked: RecordedProblem) -> None:
     """HalvingRandomSearchCV over shares of a fit, a ninth, a third and all; its candidates make up the trials."""
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.model_selection import HalvingRandomSearchCV
 
-    _searched(asked, HalvingRandomSearchCV(
-        _estimator(asked), _drawn(asked), n_candidates=3 * asked.trials, factor=3, resource="parts",
+    _run_search(asked, HalvingRandomSearchCV(
+        _make_estimator(asked), _to_scipy_space(asked), n_candidates=3 * asked.trials, factor=3, resource="parts",
         min_resources=PARTS // 9, max_resources=PARTS, cv=asked.problem.brief.folds[FOLD].inner, refit=False,
         random_state=asked.seed, error_score="raise",
     ))  # fmt: skip
@@ -188,7 +189,7 @@ def halving(asked: Asked) -> None:
 # --- Hyperopt --------------------------------------------------------------------------------------------------------
 
 
-def hyperopt(asked: Asked) -> None:
+def hyperopt(asked: RecordedProblem) -> None:
     """Hyperopt's tree-structured Parzen estimators, the default first."""
     from hyperopt import fmin, hp, tpe
 
@@ -211,7 +212,7 @@ def hyperopt(asked: Asked) -> None:
 # --- Ray Tune --------------------------------------------------------------------------------------------------------
 
 
-def ray_tune(asked: Asked) -> None:
+def ray_tune(asked: RecordedProblem) -> None:
     """Ray Tune's random search under its ASHA scheduler, the inner folds one after the other as iterations; the
     default first."""
     import ray
@@ -227,8 +228,8 @@ def ray_tune(asked: Asked) -> None:
     folder, name, number = asked.problem.folder, asked.problem.family.name, asked.seed
 
     def train(params: dict[str, Any]) -> None:
-        begin(os.getppid())
-        mine = Asked(Problem(folder.name, load_family(name), folder), number, 1)
+        prepare_process(os.getppid())
+        mine = RecordedProblem(Problem(folder.name, load_family(name), folder), number, 1)
         fit, gains = mine.begin(params), []
         for inner in range(INNER):
             gains.append(fit(inner))
@@ -262,12 +263,12 @@ def main() -> None:
     parser.add_argument("place", type=Path)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
-    begin(os.getpid())
+    prepare_process(os.getpid())
     warnings.simplefilter("ignore")
-    asked = Asked(Problem(given.place.name, load_family(given.family), given.place), given.seed, given.trials)
+    asked = RecordedProblem(Problem(given.place.name, load_family(given.family), given.place), given.seed, given.trials)
     TOOLS[given.tool](asked)
     frame = pd.DataFrame(asked.rows).assign(strategy=given.label, problem=asked.problem.name, seed=given.seed)
-    written(frame, file(given.folder, f"{given.label}-{given.seed}", asked.problem.name, "real"))
+    write_trials(frame, locate_trials(given.folder, f"{given.label}-{given.seed}", asked.problem.name, "real"))
 
 
 if __name__ == "__main__":

@@ -18,25 +18,25 @@ _MEMBERS, _WEIGHT, _CROSSING = 12, 0.5, 0.5
 """Weight and crossing as Awad, Mallik & Hutter 2021 (DEHB, IJCAI) have them; members for sixty trials."""
 
 
-def _plan(view: View) -> list[Proposal]:
+def _plan_proposals(view: View) -> list[Proposal]:
     """The first population by chance, then a child of each member in turn."""
     draw, tried = np.random.default_rng(view.seed), view.told[1:]
     numbers = range(len(tried), len(tried) + BATCH)
-    members = [_best(view, tried[slot::_MEMBERS]) for slot in range(_MEMBERS)]
-    return [_child(view, members, n % _MEMBERS, draw) if n >= _MEMBERS else Proposal() for n in numbers]
+    members = [_find_best(view, tried[slot::_MEMBERS]) for slot in range(_MEMBERS)]
+    return [_make_child(view, members, n % _MEMBERS, draw) if n >= _MEMBERS else Proposal() for n in numbers]
 
 
-def _best(view: View, tried: Sequence[Trial]) -> Trial | None:
+def _find_best(view: View, tried: Sequence[Trial]) -> Trial | None:
     return max((t for t in tried if t.score is not None), key=view.ahead, default=None)
 
 
-def _child(view: View, members: list[Trial | None], slot: int, draw: np.random.Generator) -> Proposal:
+def _make_child(view: View, members: list[Trial | None], slot: int, draw: np.random.Generator) -> Proposal:
     old, others = members[slot], [m for n, m in enumerate(members) if m is not None and n != slot]
     if old is None or len(others) < 3:
         return Proposal()
     base, one, two = (others[n] for n in draw.choice(len(others), 3, replace=False))
     names = list(list_distributions(view.family, view.shape))
-    spot = {n: [_place(t, n, draw) for t in (old, base, one, two)] for n in names}
+    spot = {n: [_find_place(t, n, draw) for t in (old, base, one, two)] for n in names}
     taken = {n for n in names if draw.random() < _CROSSING} | {names[draw.integers(len(names))]}
     child = {n: p[1] + _WEIGHT * (p[2] - p[3]) if n in taken else p[0] for n, p in spot.items()}
     bounded = {n: min(max(value, 0.0), 1.0 - 1e-9) for n, value in child.items()}
@@ -46,7 +46,7 @@ def _child(view: View, members: list[Trial | None], slot: int, draw: np.random.G
     return Proposal(params, parent=old.number)
 
 
-def _place(trial: Trial, name: str, draw: np.random.Generator) -> float:
+def _find_place(trial: Trial, name: str, draw: np.random.Generator) -> float:
     """Where the trial is in the range; anywhere where a condition keeps it from having one."""
     return to_place(trial.distributions[name], trial.params[name]) if name in trial.params else draw.random()
 
@@ -56,6 +56,6 @@ STRATEGY = Strategy(
     suits="numbers, many of them and many trials",
     cost="next to nothing",
     sampler=make_random_sampler,
-    plan=_plan,
+    plan=_plan_proposals,
     source="Storn & Price 1997; settings after Awad, Mallik & Hutter 2021",
 )

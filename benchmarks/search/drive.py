@@ -17,11 +17,11 @@ Fit = Callable[[Trial, int, float], tuple[float | None, float]]
 """The score of a share of a trial's fit on an inner fold, None where it failed, and its seconds."""
 
 
-class NotHere(Exception):
+class UnsupportedRequest(Exception):
     """The strategy asks for what this way to fit can't give; says what."""
 
 
-def driven(view: View, strategy: Strategy | str, fit: Fit, trials: int) -> list[dict[str, Any]]:
+def drive_study(view: View, strategy: Strategy | str, fit: Fit, trials: int) -> list[dict[str, Any]]:
     """A row for each trial of a study that spends so many whole ones beside the default. As in a run a part of a trial
     counts by its share, and one that is stopped early counts whole."""
     study, rows = Study(view, FOLD, strategy), []
@@ -32,18 +32,18 @@ def driven(view: View, strategy: Strategy | str, fit: Fit, trials: int) -> list[
         if not asked:
             break
         best = study.best
-        batch = [_tried(study, trial, best, fit) for trial in asked]
+        batch = [_run_trial(study, trial, best, fit) for trial in asked]
         study.tell(batch)
-        rows += [_row(trial, asking) for trial in batch]
+        rows += [_make_row(trial, asking) for trial in batch]
     return rows
 
 
-def _tried(study: Study, trial: Trial, best: Trial | None, fit: Fit) -> Trial:
+def _run_trial(study: Study, trial: Trial, best: Trial | None, fit: Fit) -> Trial:
     """The trial with what came of it: all of its folds, or fewer where it is hopeless."""
     if "steps" in trial.config or trial.gradient is not None:
-        raise NotHere("gradients of the loss" if trial.gradient is not None else "training that goes on")
+        raise UnsupportedRequest("gradients of the loss" if trial.gradient is not None else "training that goes on")
     count, share = divide_share(study.family, trial.share, INNER)
-    trial = replace(trial, scores=_there(study, trial))
+    trial = replace(trial, scores=_reuse_scores(study, trial))
     while len(trial.scores) < count and not (trial.stoppable and is_hopeless(trial.scores, best, study.metric)):
         score, seconds = fit(trial, len(trial.scores), share)
         trial = replace(trial, seconds=trial.seconds + seconds)
@@ -53,7 +53,7 @@ def _tried(study: Study, trial: Trial, best: Trial | None, fit: Fit) -> Trial:
     return replace(trial, state="complete" if trial.share >= 1 and len(trial.scores) == count else "pruned")
 
 
-def _there(study: Study, trial: Trial) -> tuple[float, ...]:
+def _reuse_scores(study: Study, trial: Trial) -> tuple[float, ...]:
     """Scores of folds that were fitted whole when the same configuration had a smaller share."""
     before = None if trial.parent is None else study.told[trial.parent]
     if before is None or before.share >= trial.share or before.config != trial.config:
@@ -61,14 +61,14 @@ def _there(study: Study, trial: Trial) -> tuple[float, ...]:
     return before.scores if divide_share(study.family, before.share, INNER)[1] >= 1 else ()
 
 
-def _row(trial: Trial, asking: float) -> dict[str, Any]:
+def _make_row(trial: Trial, asking: float) -> dict[str, Any]:
     return {
         "number": trial.number, "state": trial.state, "share": trial.share, "inner": trial.inner,
-        "fits": len(trial.scores), "seconds": trial.seconds, "asking": asking, "params": told(trial.params),
+        "fits": len(trial.scores), "seconds": trial.seconds, "asking": asking, "params": format_params(trial.params),
     }  # fmt: skip
 
 
-def told(params: Mapping[str, Any]) -> str:
+def format_params(params: Mapping[str, Any]) -> str:
     """The params as text."""
     values = {n: f"{v:.4g}" if isinstance(v, float) else str(v) for n, v in params.items()}
     return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.search.problem import FAMILIES, Problem, problems
-from benchmarks.search.race import file
+from benchmarks.search.problem import FAMILIES, Problem, list_problems
+from benchmarks.search.race import locate_trials
 from benchmarks.stamp import ROOT
 
 FITS = (
@@ -44,22 +44,22 @@ QUIET = {
 
 def main() -> None:
     """Runs what is missing, seed by seed."""
-    asked = _asked()
+    asked = _parse_arguments()
     names = asked.tools.split(",")
-    pythons = {name: _environment(asked.environments, name) for name in names}
+    pythons = {name: _make_environment(asked.environments, name) for name in names}
     todo = [
         (n, p, seed)
         for seed in range(asked.seeds)
-        for p in problems(asked.folder / "tables", asked.families.split(","))
+        for p in list_problems(asked.folder / "tables", asked.families.split(","))
         for n in names
         if not asked.problems or p.name in asked.problems.split(",")
     ]
     with ThreadPoolExecutor(asked.workers) as pool:
-        for said in pool.map(lambda one: _run(pythons[one[0]], *one, asked), todo):
+        for said in pool.map(lambda one: _run_tool(pythons[one[0]], *one, asked), todo):
             print(said, file=sys.stderr, flush=True)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--environments", type=Path, required=True, help="where virtual environments are made")
@@ -73,7 +73,7 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _environment(folder: Path, name: str) -> Path:
+def _make_environment(folder: Path, name: str) -> Path:
     """The Python of the tool's environment, which is made where it is not there as it should be."""
     place = folder / name
     python, made = place / "bin" / "python", place / "made-of"
@@ -85,10 +85,10 @@ def _environment(folder: Path, name: str) -> Path:
     return python
 
 
-def _run(python: Path, name: str, problem: Problem, seed: int, asked: argparse.Namespace) -> str:
+def _run_tool(python: Path, name: str, problem: Problem, seed: int, asked: argparse.Namespace) -> str:
     """Runs a tool on a problem with a seed; a line for the screen."""
     label = TOOLS[name][0]
-    if file(asked.folder, f"{label}-{seed}", problem.name, "real").exists():
+    if locate_trials(asked.folder, f"{label}-{seed}", problem.name, "real").exists():
         return f"{label} on {problem.name}, seed {seed}: there"
     began = time.monotonic()
     places = [str(path.resolve()) for path in (problem.folder, asked.folder)]

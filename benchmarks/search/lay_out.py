@@ -13,7 +13,7 @@ from models.columns import count_many_levels
 from models.config import Run
 from models.splitting.split import build_folds, make_split_plan
 from tasks.data import read_table
-from tasks.execution.job import Brief, with_folds
+from tasks.execution.job import FitContext, add_folds
 from tasks.planning.checks import check_form
 from tasks.run.folder import Workdir
 
@@ -29,11 +29,11 @@ def lay_out(file: Path, target: str, options: Mapping[str, Any], rows: int, fold
         table = check_form(table.take(np.sort(np.random.default_rng(0).permutation(table.rows)[:rows])), run)
     plan, _ = make_split_plan(table, run)
     folds = {f.name: f for f in build_folds(plan, np.arange(table.rows), OUTER, INNER, with_all=False)}
-    brief = Brief(
+    brief = FitContext(
         PLAN, table.task, table.classes, None, table.kinds, {}, threads=1, seed=0, orders=table.orders,
         group=table.group, many=count_many_levels(table.features, table.kinds),
     )  # fmt: skip
-    brief = with_folds(brief, PLAN, folds, table)
+    brief = add_folds(brief, PLAN, folds, table)
     workdir.write_frame("work", table.features)
     workdir.write_array("target", table.target)
     workdir.write_pickle(f"briefs/{PLAN}", brief)

@@ -22,7 +22,7 @@ from models.metrics.metric import Metric
 from models.tuning.space import make_view
 from models.tuning.strategy import View
 from tasks.execution import worker
-from tasks.execution.worker import Brief, Job
+from tasks.execution.worker import FitContext, FitJob
 from tasks.run.folder import Workdir
 
 OUTER, INNER, FOLD = 5, 4, "1"
@@ -47,7 +47,7 @@ class Problem:
         return f"{self.family.name}-{self.table}"
 
     @cached_property
-    def brief(self) -> Brief:
+    def brief(self) -> FitContext:
         """What every fit of it shares."""
         return Workdir(self.folder).read_pickle(f"briefs/{PLAN}")
 
@@ -69,27 +69,27 @@ class Problem:
 
     def fitted(self, config: Mapping[str, Any], inner: int, share: float = 1.0) -> tuple[float | None, float]:
         """The score of one fit on an inner fold, None where it failed, and its seconds of processor time."""
-        job = Job(str(self.folder), PLAN, self.family.name, FOLD, os.getpid(), dict(config), inner, share)
+        job = FitJob(str(self.folder), PLAN, self.family.name, FOLD, os.getpid(), dict(config), inner, share)
         try:
-            done, seconds = _run(job)
+            done, seconds = _run_fit(job)
             if done.preparing > _PREPARED:
-                done, seconds = _run(job)
+                done, seconds = _run_fit(job)
         except Exception as error:  # a failed configuration is a result
             warnings.warn(f"{self.name}: {error!r}", stacklevel=2)
             return None, 0.0
         return (done.score if done.score is not None and np.isfinite(done.score) else None), seconds
 
 
-def _run(job: Job) -> tuple[worker.Fit, float]:
+def _run_fit(job: FitJob) -> tuple[worker.FitResult, float]:
     """The fit and its processor seconds; nothing of it stays on disk but the prepared columns."""
     began = time.process_time()
     try:
-        return worker.run(job), time.process_time() - began
+        return worker.run_fit(job), time.process_time() - began
     finally:
         shutil.rmtree(Path(job.workdir, job.file).parent, ignore_errors=True)
 
 
-def begin(driver: int) -> None:
+def prepare_process(driver: int) -> None:
     """Prepares this process for fits: one core, columns kept in memory, an end when the driving process ends."""
     threadpool_limits(1)
     warnings.simplefilter("ignore")
@@ -97,7 +97,7 @@ def begin(driver: int) -> None:
     worker.parts.room = 1e9
 
 
-def problems(folder: Path, families: list[str], only: list[str] | None = None) -> Iterator[Problem]:
+def list_problems(folder: Path, families: list[str], only: list[str] | None = None) -> Iterator[Problem]:
     """Each of these families on each table that is laid out in the folder, or on those of these names."""
     for place in sorted(p for p in folder.iterdir() if not only or p.name in only):
         for name in families:

@@ -21,9 +21,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.search import differential
-from benchmarks.search.drive import NotHere, driven
-from benchmarks.search.problem import begin
-from benchmarks.search.surrogate import DATA, Surrogate, surrogate
+from benchmarks.search.drive import UnsupportedRequest, drive_study
+from benchmarks.search.problem import prepare_process
+from benchmarks.search.surrogate import DATA, Surrogate, fit_surrogate
 from models.errors import InputError
 from models.search import load_strategies
 from models.tuning.space import list_distributions
@@ -33,24 +33,24 @@ from models.tuning.trial import Trial
 
 def main() -> None:
     """Runs what is missing; says on standard error what was left out."""
-    asked = _asked()
-    names = asked.only.split(",") if asked.only else list(raced())
+    asked = _parse_arguments()
+    names = asked.only.split(",") if asked.only else list(load_contestants())
     places = sorted(asked.data.glob("*.parquet"))
     wanted = [p for p in places if not asked.problems or p.stem in asked.problems.split(",")]
-    todo = [(n, p) for p in wanted for n in names if not file(asked.folder, n, p.stem).exists()]
+    todo = [(n, p) for p in wanted for n in names if not locate_trials(asked.folder, n, p.stem).exists()]
     # Started anew, not forked: LightGBM's and torch's threads do not survive a fork.
-    with ProcessPoolExecutor(asked.workers, get_context("spawn"), begin, (os.getpid(),)) as pool:
-        running = [pool.submit(_run, n, p, asked.trials, asked.seeds, asked.folder) for n, p in todo]
+    with ProcessPoolExecutor(asked.workers, get_context("spawn"), prepare_process, (os.getpid(),)) as pool:
+        running = [pool.submit(_run_strategy, n, p, asked.trials, asked.seeds, asked.folder) for n, p in todo]
         for future in as_completed(running):
             print(future.result(), file=sys.stderr, flush=True)
 
 
-def raced() -> dict[str, Strategy]:
+def load_contestants() -> dict[str, Strategy]:
     """Nestor's strategies by name, and what is only measured beside them."""
     return load_strategies() | {differential.STRATEGY.name: differential.STRATEGY}
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=60, help="beside the default")
@@ -62,22 +62,22 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def file(folder: Path, name: str, problem: str, kind: str = "race") -> Path:
+def locate_trials(folder: Path, name: str, problem: str, kind: str = "race") -> Path:
     """Where the trials of a strategy on a problem lie."""
     return folder / kind / f"{name}--{problem}.parquet"
 
 
 @cache
-def _known(path: Path) -> Surrogate:
-    return surrogate(path)
+def _load_surrogate(path: Path) -> Surrogate:
+    return fit_surrogate(path)
 
 
-def _run(name: str, path: Path, trials: int, seeds: int, folder: Path) -> str:
+def _run_strategy(name: str, path: Path, trials: int, seeds: int, folder: Path) -> str:
     """Runs a strategy on a problem with every seed and writes its trials down; a line for the screen."""
-    one, strategy = _known(path), raced()[name]
+    one, strategy = _load_surrogate(path), load_contestants()[name]
     if not strategy.available:
         return f"{name}: left out: {strategy.package} is missing"
-    steps = coarsest(one.view(0, trials), strategy)
+    steps = choose_coarsest_steps(one.view(0, trials), strategy)
     if why := strategy.unsuited(replace(one.view(0, trials), steps=steps)):
         return f"{name} on {one.name}: left out: {why}"
 
@@ -91,16 +91,16 @@ def _run(name: str, path: Path, trials: int, seeds: int, folder: Path) -> str:
     try:
         for seed in range(seeds):
             view = replace(one.view(seed, trials), steps=steps)
-            rows += [row | {"seed": seed} for row in driven(view, strategy, fit, trials)]
-    except NotHere as lack:
+            rows += [row | {"seed": seed} for row in drive_study(view, strategy, fit, trials)]
+    except UnsupportedRequest as lack:
         return f"{name} on {one.name}: left out: it asks for {lack}, and a surrogate has scores"
     except InputError as error:
         return f"{name} on {one.name}: left out: {error}"
-    written(pd.DataFrame(rows).assign(strategy=name, problem=one.name), file(folder, name, one.name))
+    write_trials(pd.DataFrame(rows).assign(strategy=name, problem=one.name), locate_trials(folder, name, one.name))
     return f"{name} on {one.name}: {len(rows)} trials"
 
 
-def coarsest(view: View, strategy: Strategy) -> dict[str, int]:
+def choose_coarsest_steps(view: View, strategy: Strategy) -> dict[str, int]:
     """Steps of a grid that fits into the trials: each hyperparameter in turn gets two values, then three, where the
     strategy takes that; the others stay at one. Empty where it needs none."""
     steps: dict[str, int] = {}
@@ -112,7 +112,7 @@ def coarsest(view: View, strategy: Strategy) -> dict[str, int]:
     return steps
 
 
-def written(rows: pd.DataFrame, path: Path) -> None:
+def write_trials(rows: pd.DataFrame, path: Path) -> None:
     """Writes the trials as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.to_parquet(beside := path.with_suffix(".part"), compression="zstd")

@@ -16,7 +16,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Ranks:
+class MeanRanks:
     """Mean ranks of strategies over problems, the best first."""
 
     mean: pd.Series
@@ -27,39 +27,41 @@ class Ranks:
     problems: int
 
 
-def ranks(regrets: pd.DataFrame) -> Ranks:
+def compute_ranks(regrets: pd.DataFrame) -> MeanRanks:
     """Of a table with a row for each problem, a column for each strategy and no gap."""
     problems, count = regrets.shape
     placed = pd.DataFrame(rankdata(regrets.round(9), axis=1), columns=regrets.columns)
     q = studentized_range.ppf(1 - LEVEL, count, np.inf) / np.sqrt(2)
     difference = q * np.sqrt(count * (count + 1) / (6 * problems))
     p = friedmanchisquare(*(regrets[name] for name in regrets)).pvalue
-    return Ranks(placed.mean().sort_values(), float(p), float(difference), problems)
+    return MeanRanks(placed.mean().sort_values(), float(p), float(difference), problems)
 
 
-def better(regrets: pd.DataFrame, than: str) -> pd.Series:
+def compare_with_one(regrets: pd.DataFrame, than: str) -> pd.Series:
     """For each other strategy p of not being better than that one over the problems: one-sided Wilcoxon, Holm."""
     others = [name for name in regrets if name != than]
-    p = [_paired(regrets[name] - regrets[than]) for name in others]
-    return pd.Series(holm(p), index=others)
+    p = [_compute_wilcoxon(regrets[name] - regrets[than]) for name in others]
+    return pd.Series(adjust_holm(p), index=others)
 
 
-def _paired(apart: pd.Series) -> float:
+def _compute_wilcoxon(apart: pd.Series) -> float:
     return 1.0 if np.allclose(apart, 0) else float(wilcoxon(apart, alternative="less").pvalue)
 
 
-def by_seeds(mine: pd.DataFrame, other: pd.DataFrame) -> dict[str, str]:
+def compare_by_seeds(mine: pd.DataFrame, other: pd.DataFrame) -> dict[str, str]:
     """On which problems, the columns, the seeds of a strategy are `better` or `worse` than another's: Mann-Whitney at
     the level of 0.05, with Holm's correction over the problems. Others are left out."""
     shared = [problem for problem in mine.columns if problem in other.columns]
     found = {}
     for said, side in (("better", "less"), ("worse", "greater")):
-        p = holm([float(mannwhitneyu(mine[k].dropna(), other[k].dropna(), alternative=side).pvalue) for k in shared])
+        p = adjust_holm(
+            [float(mannwhitneyu(mine[k].dropna(), other[k].dropna(), alternative=side).pvalue) for k in shared]
+        )
         found |= {problem: said for problem, one in zip(shared, p, strict=True) if one < LEVEL}
     return found
 
 
-def holm(p: list[float]) -> np.ndarray:
+def adjust_holm(p: list[float]) -> np.ndarray:
     """The values adjusted so that among all of them a false one is found in 1 of 20 cases (Holm 1979)."""
     order = np.argsort(p)
     steps = np.array(p)[order] * np.arange(len(p), 0, -1)
@@ -68,7 +70,7 @@ def holm(p: list[float]) -> np.ndarray:
     return adjusted
 
 
-def draw(found: Ranks, axes: Any) -> None:
+def draw_diagram(found: MeanRanks, axes: Any) -> None:
     """The critical-difference diagram: strategies at their mean ranks, joined by a bar where they do not differ."""
     names, places = list(found.mean.index), found.mean.to_numpy()
     half = (len(names) + 1) // 2
@@ -87,12 +89,12 @@ def draw(found: Ranks, axes: Any) -> None:
             f"{name} {place:.1f}", (edge, height), xycoords=("axes fraction", "data"), ha=side, va="center",
             xytext=(-4 if left else 4, 0), textcoords="offset points",
         )  # fmt: skip
-    for number, (low, high) in enumerate(alike(places, found.difference)):
+    for number, (low, high) in enumerate(find_alike(places, found.difference)):
         axes.plot([low - 0.03, high + 0.03], [0.6 - 0.5 * number] * 2, color="black", linewidth=3)
     axes.set_title(f"mean rank over {found.problems} problems; critical difference {found.difference:.2f}", pad=24)
 
 
-def alike(places: np.ndarray, difference: float) -> list[tuple[float, float]]:
+def find_alike(places: np.ndarray, difference: float) -> list[tuple[float, float]]:
     """The longest stretches of sorted mean ranks that do not differ."""
     found: list[tuple[float, float]] = []
     for low in places:

@@ -17,7 +17,7 @@ _RANDOM = "random"
 
 
 @dataclass(frozen=True)
-class Scale:
+class RegretScale:
     """Turns gains on one problem into regrets."""
 
     metric: Metric
@@ -30,7 +30,7 @@ class Scale:
         return (self.best - gain) / max(self.best - self.usual, 1e-12)
 
 
-def scales(rows: pd.DataFrame, known: Mapping[str, Surrogate], real: bool) -> dict[str, Scale]:
+def compute_scales(rows: pd.DataFrame, known: Mapping[str, Surrogate], real: bool) -> dict[str, RegretScale]:
     """The scale of each problem; `real`: by the collected scores, else by what the surrogate says of them."""
     found = {}
     for problem, mine in rows.groupby("problem"):
@@ -38,33 +38,37 @@ def scales(rows: pd.DataFrame, known: Mapping[str, Surrogate], real: bool) -> di
         scores = (one.scores if real else one.all(one.places)[0]).mean(axis=1)
         gains = np.array([one.metric.gain(score) for score in scores])
         reached = max(one.metric.gain(inner) for inner in mine["inner"].dropna())
-        found[str(problem)] = Scale(one.metric, max(gains.max(), reached), float(np.median(gains)), float(gains[0]))
+        found[str(problem)] = RegretScale(
+            one.metric, max(gains.max(), reached), float(np.median(gains)), float(gains[0])
+        )
     return found
 
 
-def over_trials(rows: pd.DataFrame, known: Mapping[str, Scale], trials: int) -> pd.DataFrame:
+def trace_over_trials(rows: pd.DataFrame, known: Mapping[str, RegretScale], trials: int) -> pd.DataFrame:
     """The regret of each (strategy, problem, seed) after 0, 1, ... whole trials beside the default."""
-    return _over(rows, known, np.arange(trials + 1.0), _spent)
+    return _trace_regret(rows, known, np.arange(trials + 1.0), _count_spent_trials)
 
 
-def over_seconds(rows: pd.DataFrame, known: Mapping[str, Scale]) -> pd.DataFrame:
+def trace_over_seconds(rows: pd.DataFrame, known: Mapping[str, RegretScale]) -> pd.DataFrame:
     """The same after shares of the seconds, fitting and proposing, that random search took on the problem."""
-    whole = _seconds(rows[rows["strategy"] == _RANDOM]).groupby(["problem", "seed"])["taken"].max()
+    whole = _add_seconds_taken(rows[rows["strategy"] == _RANDOM]).groupby(["problem", "seed"])["taken"].max()
     usual = whole.groupby("problem").mean()
-    return _over(rows, known, SHARES, lambda mine: _seconds(mine)["taken"] / usual[mine["problem"].iloc[0]])
+    return _trace_regret(
+        rows, known, SHARES, lambda mine: _add_seconds_taken(mine)["taken"] / usual[mine["problem"].iloc[0]]
+    )
 
 
-def _seconds(rows: pd.DataFrame) -> pd.DataFrame:
+def _add_seconds_taken(rows: pd.DataFrame) -> pd.DataFrame:
     spent = rows.assign(each=rows["seconds"] + rows["asking"])
     return spent.assign(taken=spent.groupby(["strategy", "problem", "seed"])["each"].cumsum())
 
 
-def _spent(mine: pd.DataFrame) -> pd.Series:
+def _count_spent_trials(mine: pd.DataFrame) -> pd.Series:
     """Whole trials so far. The default, which stands at 0, is told by its params: not every tool begins with it."""
     return mine["share"].where(~mine["default"], 0.0).cumsum()
 
 
-def _over(rows: pd.DataFrame, known: Mapping[str, Scale], at: np.ndarray, spent) -> pd.DataFrame:
+def _trace_regret(rows: pd.DataFrame, known: Mapping[str, RegretScale], at: np.ndarray, spent) -> pd.DataFrame:
     """A row for each (strategy, problem, seed), a column for each place."""
     found = {}
     for key, mine in rows.sort_values("number").groupby(["strategy", "problem", "seed"]):
@@ -78,7 +82,7 @@ def _over(rows: pd.DataFrame, known: Mapping[str, Scale], at: np.ndarray, spent)
     return frame.set_axis(pd.MultiIndex.from_tuples(frame.index, names=["strategy", "problem", "seed"]))
 
 
-def marked(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def mark_defaults(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The rows, with whether each one is the problem's default, which these strategies begin with."""
     own = rows[rows["strategy"].isin(names) & (rows["number"] == 0)]
     default = own.groupby("problem")["params"].first()

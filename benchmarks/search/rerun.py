@@ -15,32 +15,32 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.search.drive import NotHere, driven
-from benchmarks.search.problem import FAMILIES, Problem, begin, problems
-from benchmarks.search.race import file, written
+from benchmarks.search.drive import UnsupportedRequest, drive_study
+from benchmarks.search.problem import FAMILIES, Problem, list_problems, prepare_process
+from benchmarks.search.race import locate_trials, write_trials
 from models.families import load_family
 from models.tuning.trial import Trial
 
 
 def main() -> None:
     """Runs what is missing, seed by seed."""
-    asked = _asked()
+    asked = _parse_arguments()
     wanted = [
-        p for p in problems(asked.folder / "tables", asked.families.split(","))
+        p for p in list_problems(asked.folder / "tables", asked.families.split(","))
         if not asked.problems or p.name in asked.problems.split(",")
     ]  # fmt: skip
     todo = [(s, p, n) for n in range(asked.seeds) for p in wanted for s in asked.strategies.split(",")]
-    with ProcessPoolExecutor(asked.workers, get_context("spawn"), begin, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(asked.workers, get_context("spawn"), prepare_process, (os.getpid(),)) as pool:
         running = [
-            pool.submit(_run, s, p.family.name, p.folder, n, asked.trials, asked.folder)
+            pool.submit(_run_strategy, s, p.family.name, p.folder, n, asked.trials, asked.folder)
             for s, p, n in todo
-            if not file(asked.folder, f"{s}-{n}", p.name, "real").exists()
+            if not locate_trials(asked.folder, f"{s}-{n}", p.name, "real").exists()
         ]
         for future in as_completed(running):
             print(future.result(), file=sys.stderr, flush=True)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--strategies", required=True)
@@ -52,7 +52,7 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(strategy: str, family_name: str, place: Path, seed: int, trials: int, folder: Path) -> str:
+def _run_strategy(strategy: str, family_name: str, place: Path, seed: int, trials: int, folder: Path) -> str:
     """Runs a strategy on a problem with a seed and writes its trials down; a line for the screen."""
     one = Problem(place.name, load_family(family_name), place)
 
@@ -60,11 +60,11 @@ def _run(strategy: str, family_name: str, place: Path, seed: int, trials: int, f
         return one.fitted(trial.config, inner, share)
 
     try:
-        rows = driven(one.view(seed, trials), strategy, fit, trials)
-    except NotHere as lack:
+        rows = drive_study(one.view(seed, trials), strategy, fit, trials)
+    except UnsupportedRequest as lack:
         return f"{strategy} on {one.name}: left out: it asks for {lack}"
     frame = pd.DataFrame(rows).assign(strategy=strategy, problem=one.name, seed=seed)
-    written(frame, file(folder, f"{strategy}-{seed}", one.name, "real"))
+    write_trials(frame, locate_trials(folder, f"{strategy}-{seed}", one.name, "real"))
     return f"{strategy} on {one.name}, seed {seed}: {len(rows)} trials"
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.search.problem import FOLD, begin
-from benchmarks.search.surrogate import DATA, Surrogate, surrogate
-from benchmarks.stamp import printed
+from benchmarks.search.problem import FOLD, prepare_process
+from benchmarks.search.surrogate import DATA, Surrogate, fit_surrogate
+from benchmarks.stamp import print_table
 from models.search import load_strategies
 from models.studies.study import Study
 from models.tuning.goal import mark_front
@@ -37,20 +37,20 @@ AT = (20, 60, 200)
 
 def main() -> None:
     """Prints one table."""
-    asked = _asked()
+    asked = _parse_arguments()
     able = [n for n, s in load_strategies().items() if s.several and s.available and not (s.chooses or s.remembers)]
     names = asked.only.split(",") if asked.only else able
     places = [
         p for p in sorted(asked.data.glob("*.parquet")) if not asked.problems or p.stem in asked.problems.split(",")
     ]
     todo = list(product(places, names, range(asked.seeds)))
-    with ProcessPoolExecutor(asked.workers, get_context("spawn"), begin, (os.getpid(),)) as pool:
-        rows = list(pool.map(_run, todo, [asked.trials] * len(todo)))
+    with ProcessPoolExecutor(asked.workers, get_context("spawn"), prepare_process, (os.getpid(),)) as pool:
+        rows = list(pool.map(_run_search, todo, [asked.trials] * len(todo)))
     found = pd.DataFrame([row for row in rows if row])
-    _told(found, [n for n in AT if n <= asked.trials])
+    _print_volumes(found, [n for n in AT if n <= asked.trials])
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="names of strategies")
     parser.add_argument("--trials", type=int, default=max(AT), help="beside the default")
@@ -61,10 +61,10 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(one: tuple[Path, str, int], trials: int) -> dict[str, object]:
+def _run_search(one: tuple[Path, str, int], trials: int) -> dict[str, object]:
     """The volumes of a strategy's fronts on a problem, and what proposing took; empty where it can't search there."""
     place, name, seed = one
-    known = surrogate(place)
+    known = fit_surrogate(place)
     study = Study(known.view(seed, trials, objectives=(OBJECTIVE,)), FOLD, name)
     if study.unsuited:
         return {}
@@ -75,20 +75,20 @@ def _run(one: tuple[Path, str, int], trials: int) -> dict[str, object]:
         asking += time.process_time() - began
         if not asked:
             break
-        study.tell([_tried(known, trial) for trial in asked])
+        study.tell([_run_trial(known, trial) for trial in asked])
     print(f"{name} on {known.name}, seed {seed}: {len(study.told)} trials", file=sys.stderr, flush=True)
-    gains = _scaled(known, np.array([study.goal.gains(trial) for trial in study.told]))
-    volumes = {f"{n}": volume(gains[: n + 1]) for n in AT if n <= trials}
+    gains = _scale_gains(known, np.array([study.goal.gains(trial) for trial in study.told]))
+    volumes = {f"{n}": compute_volume(gains[: n + 1]) for n in AT if n <= trials}
     return {"problem": known.name, "strategy": name, "seed": seed, "asking": asking / len(study.told), **volumes}
 
 
-def _tried(known: Surrogate, trial: Trial) -> Trial:
+def _run_trial(known: Surrogate, trial: Trial) -> Trial:
     scores, seconds = known.told(trial.params)
     measures = {OBJECTIVE: float(seconds.mean())}
     return replace(trial, state="complete", scores=tuple(map(float, scores)), measures=measures)
 
 
-def _scaled(known: Surrogate, gains: np.ndarray) -> np.ndarray:
+def _scale_gains(known: Surrogate, gains: np.ndarray) -> np.ndarray:
     """The score's gain and minus the logarithm of seconds: 0 at the median of what was collected, 1 at its best."""
     scores, seconds = (part.mean(axis=1) for part in known.all(known.places))
     there = np.column_stack([[known.metric.gain(score) for score in scores], -np.log(seconds)])
@@ -97,7 +97,7 @@ def _scaled(known: Surrogate, gains: np.ndarray) -> np.ndarray:
     return (here - usual) / np.maximum(best - usual, 1e-12)
 
 
-def volume(gains: np.ndarray) -> float:
+def compute_volume(gains: np.ndarray) -> float:
     """What two gains each dominate together above 0: steps of the front, from the best first gain down."""
     inside = gains[(gains > 0).all(axis=1)]
     ahead = inside[mark_front(inside)] if len(inside) else inside
@@ -105,7 +105,7 @@ def volume(gains: np.ndarray) -> float:
     return float(np.sum(ahead[:, 0] * np.diff(ahead[:, 1], prepend=0.0)))
 
 
-def _told(found: pd.DataFrame, at: Sequence[int]) -> None:
+def _print_volumes(found: pd.DataFrame, at: Sequence[int]) -> None:
     """The share of the best volume that is left to gain, on average, and mean ranks after the last count."""
     last = [str(n) for n in at]
     whole = found.groupby("problem")[last].transform("max").max(axis=1)
@@ -120,7 +120,7 @@ def _told(found: pd.DataFrame, at: Sequence[int]) -> None:
         for n, row in zip(shown.index, shown.to_numpy(), strict=True)
     ]
     seeds, problems = found["seed"].nunique(), found["problem"].nunique()
-    printed(f"Score and seconds of training: {problems} problems, {seeds} seeds", head, rows)
+    print_table(f"Score and seconds of training: {problems} problems, {seeds} seeds", head, rows)
 
 
 if __name__ == "__main__":

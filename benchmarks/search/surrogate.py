@@ -66,41 +66,41 @@ class Surrogate:
 
     def told(self, params: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """The score and the seconds of each inner fold."""
-        scores, seconds = self.all(encoded(self.whole, params)[None])
+        scores, seconds = self.all(encode_params(self.whole, params)[None])
         return scores[0], seconds[0]
 
     def all(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same for many encoded configurations."""
-        distance, logs = (_mean(forest, places) for forest in (self.of_scores, self.of_seconds))
-        return _turned_back(self.metric, distance), np.exp(logs)
+        distance, logs = (_predict_mean(forest, places) for forest in (self.of_scores, self.of_seconds))
+        return _from_log_distance(self.metric, distance), np.exp(logs)
 
 
-def encoded(whole: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> np.ndarray:
+def encode_params(whole: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> np.ndarray:
     """The place of each hyperparameter in its range."""
     return np.array([to_place(d, params[n]) if n in params else _ABSENT for n, d in whole.items()], dtype=np.float32)
 
 
-def _mean(forest: RandomForestRegressor, places: np.ndarray) -> np.ndarray:
+def _predict_mean(forest: RandomForestRegressor, places: np.ndarray) -> np.ndarray:
     # `predict` spends more on checks and threads than one row costs.
     rows = np.ascontiguousarray(places, dtype=np.float32)
     return np.mean([tree.tree_.predict(rows)[:, :, 0] for tree in forest.estimators_], axis=0)
 
 
-def _turned(metric: Metric, scores: np.ndarray) -> np.ndarray:
+def _to_log_distance(metric: Metric, scores: np.ndarray) -> np.ndarray:
     """The logarithm of how far scores are from the best there can be: near the best small differences count."""
     far = metric.high - scores if metric.greater_is_better else scores - metric.low
     return np.log(np.maximum(far, _LEAST))
 
 
-def _turned_back(metric: Metric, logs: np.ndarray) -> np.ndarray:
+def _from_log_distance(metric: Metric, logs: np.ndarray) -> np.ndarray:
     return metric.high - np.exp(logs) if metric.greater_is_better else metric.low + np.exp(logs)
 
 
-def _forest() -> RandomForestRegressor:
+def _make_forest() -> RandomForestRegressor:
     return RandomForestRegressor(100, random_state=0)
 
 
-def surrogate(path: Path) -> Surrogate:
+def fit_surrogate(path: Path) -> Surrogate:
     """The surrogate of a problem's collected configurations."""
     table = pq.read_table(path)
     told = json.loads((table.schema.metadata or {})[b"problem"])
@@ -108,26 +108,26 @@ def surrogate(path: Path) -> Surrogate:
     metric = make_metric(told["metric"], shape.task, tuple(range(told["classes"])))
     whole = list_distributions(known, shape)
     frame = table.to_pandas()
-    places = np.array([encoded(whole, _params(whole, row)) for row in frame.to_dict("records")])
+    places = np.array([encode_params(whole, _read_params(whole, row)) for row in frame.to_dict("records")])
     scores, seconds = (frame[[f"{what}_{i}" for i in range(INNER)]].to_numpy(float) for what in ("score", "seconds"))
     good = np.isfinite(scores).all(axis=1)
     places, scores, seconds = places[good], scores[good], seconds[good]
     return Surrogate(
         told["table"], known, shape, metric, whole, places, scores, seconds, int((~good).sum()),
-        _forest().fit(places, _turned(metric, scores)), _forest().fit(places, np.log(seconds)),
+        _make_forest().fit(places, _to_log_distance(metric, scores)), _make_forest().fit(places, np.log(seconds)),
     )  # fmt: skip
 
 
-def _params(whole: Mapping[str, BaseDistribution], row: Mapping[Any, Any]) -> dict[str, Any]:
+def _read_params(whole: Mapping[str, BaseDistribution], row: Mapping[Any, Any]) -> dict[str, Any]:
     """The hyperparameters that a row has."""
     return {name: row[name] for name in whole if not pd.isna(row[name])}
 
 
-def quality(one: Surrogate) -> tuple[str, ...]:
+def measure_quality(one: Surrogate) -> tuple[str, ...]:
     """A row of `HEAD`: by five-fold cross-validation, of the mean over inner folds."""
     cells = [one.name, str(len(one.places)), str(one.failed)]
-    for values in (_turned(one.metric, one.scores), np.log(one.seconds)):
-        guessed = cross_val_predict(_forest(), one.places, values, cv=KFold(5, shuffle=True, random_state=0))
+    for values in (_to_log_distance(one.metric, one.scores), np.log(one.seconds)):
+        guessed = cross_val_predict(_make_forest(), one.places, values, cv=KFold(5, shuffle=True, random_state=0))
         actual, guessed = values.mean(axis=1), guessed.mean(axis=1)
         cells += [f"{r2_score(actual, guessed):.2f}", f"{spearmanr(actual, guessed).statistic:.2f}"]
     return tuple(cells)
@@ -135,12 +135,14 @@ def quality(one: Surrogate) -> tuple[str, ...]:
 
 def main() -> None:
     """Prints one table."""
-    from benchmarks.stamp import printed
+    from benchmarks.stamp import print_table
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA)
     asked = parser.parse_args()
-    printed("Surrogates", HEAD, [quality(surrogate(path)) for path in sorted(asked.data.glob("*.parquet"))])
+    print_table(
+        "Surrogates", HEAD, [measure_quality(fit_surrogate(path)) for path in sorted(asked.data.glob("*.parquet"))]
+    )
 
 
 if __name__ == "__main__":

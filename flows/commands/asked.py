@@ -17,7 +17,7 @@ _BUDGET, _TRIALS = "budget.seconds", "search.trials"
 
 
 @dataclass(frozen=True)
-class Asked:
+class CommandInput:
     """The options that were given. What is wrong with their texts has been told; what they stand for is not checked."""
 
     given: Mapping[str, Any]
@@ -30,13 +30,13 @@ class Asked:
     def over(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values of a file, overruled by the options."""
         for place, value in self.given.items():
-            _put(values, place.split("."), value)
+            _put_value(values, place.split("."), value)
         return values
 
 
-def gathered(asked: Asked) -> dict[str, Any]:
+def gather_run_values(asked: CommandInput) -> dict[str, Any]:
     """A Run's values: those of the config file, overruled by the options."""
-    values = _of_run(asked.file) if asked.file else {}
+    values = _read_run_file(asked.file) if asked.file else {}
     if _BUDGET in asked.given and _TRIALS in asked.given:
         raise InputError("Give --budget (wall time) or --trials (configurations per family and fold), not both.")
     # an option for one of the two also overrules the file's other one
@@ -50,13 +50,13 @@ def gathered(asked: Asked) -> dict[str, Any]:
     return values
 
 
-def _of_run(path: Path) -> dict[str, Any]:
+def _read_run_file(path: Path) -> dict[str, Any]:
     from models.config import Run
 
-    return from_file(path, Run)
+    return read_settings_file(path, Run)
 
 
-def made_run(values: dict[str, Any], asked: Asked) -> Run:
+def make_run(values: dict[str, Any], asked: CommandInput) -> Run:
     """The Run with these values; what is wrong with them as one InputError in the words of the command line."""
     from pydantic import ValidationError
 
@@ -65,12 +65,12 @@ def made_run(values: dict[str, Any], asked: Asked) -> Run:
     try:
         return Run.model_validate(values)
     except ValidationError as error:
-        problems = [_problem(e, asked.flags) for e in error.errors(include_url=False)]
+        problems = [_word_problem(e, asked.flags) for e in error.errors(include_url=False)]
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise InputError("\n".join(problems[:3]) + more) from None
 
 
-def _problem(error: Any, flags: Mapping[str, str]) -> str:
+def _word_problem(error: Any, flags: Mapping[str, str]) -> str:
     """`--outer: should be greater than or equal to 2, not 1.`"""
     from models.config import Run
     from models.config.problems import add_field_name, describe_problem
@@ -80,12 +80,12 @@ def _problem(error: Any, flags: Mapping[str, str]) -> str:
     return add_field_name(flag or ("config: " + ".".join(place) if place else ""), describe_problem(error, Run))
 
 
-def from_file(path: Path, model: type[Settings]) -> dict[str, Any]:
+def read_settings_file(path: Path, model: type[Settings]) -> dict[str, Any]:
     """The values in a yaml file for these settings, names such as `search.trials` as groups, and `budget: 10m` in its
     long form."""
     from models.config.places import unfold_groups
 
-    values = written(path, "--config")
+    values = read_yaml_file(path, "--config")
     values = {} if values is None else values  # comments alone: `nestor searches --suggest` with nothing to narrow
     if not isinstance(values, dict):
         raise InputError(f"--config: {path} must hold fields such as 'target: paid', not {shorten(values)!r}.")
@@ -97,7 +97,7 @@ def from_file(path: Path, model: type[Settings]) -> dict[str, Any]:
         raise InputError(f"--config: {path}: {error}.") from None
 
 
-def written(path: Path, what: str) -> Any:
+def read_yaml_file(path: Path, what: str) -> Any:
     """The values in a yaml file, each as it is written; InputError, which begins with `what`, where there are none."""
     from models.config.written import MOST, parse_yaml
     from tasks.data.sources.files import locate_file
@@ -113,14 +113,14 @@ def written(path: Path, what: str) -> Any:
         raise InputError(f"{what}: {path} is no file of settings: {shorten(error, 200)}.") from None
 
 
-def over(kept: Any, given: Any) -> Any:
+def merge_values(kept: Any, given: Any) -> Any:
     """What is given over what is kept, mapping by mapping."""
     if not (isinstance(kept, dict) and isinstance(given, dict)):
         return given
-    return {**kept, **{name: over(kept.get(name), value) for name, value in given.items()}}
+    return {**kept, **{name: merge_values(kept.get(name), value) for name, value in given.items()}}
 
 
-def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+def _put_value(values: dict[str, Any], path: list[str], value: Any) -> None:
     """Puts the value in its place; pairs go over the file's, which may be a mapping or a list."""
     for key in path[:-1]:
         inner = values.setdefault(key, {})
@@ -130,5 +130,5 @@ def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
         from models.config.values import parse_pairs
 
         kept = parse_pairs(kept)
-        value = over(kept, value) if isinstance(kept, dict) else kept
+        value = merge_values(kept, value) if isinstance(kept, dict) else kept
     values[path[-1]] = value

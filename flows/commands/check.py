@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from flows.commands import flags
-from flows.commands.asked import Asked, gathered, made_run
-from flows.commands.options import takes
-from flows.screen.printing import show, show_json
+from flows.commands.asked import CommandInput, gather_run_values, make_run
+from flows.commands.options import take_options
+from flows.screen.printing import show_json, show_text
 from models.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,28 +22,28 @@ EXAMPLES = (
 )
 
 
-OPTIONS = flags.of_run(
+OPTIONS = flags.select_run_options(
     "data", "query", "bound", "target", "test", "task", "positive", "weight", "drop", "types", "grid", "order",
     "split.group", "split.time", "split.id", "split.new_seal", "name", "",
 )  # fmt: skip
 
 
-@takes(OPTIONS)
-def check(asked: Asked, as_json: flags.AsJson = False) -> None:
+@take_options(OPTIONS)
+def check(asked: CommandInput, as_json: flags.AsJson = False) -> None:
     """Look a table over as `train` would, and say what is wrong with it. Exit code 2 where training would stop."""
-    run = made_run(gathered(asked), asked)
-    from tasks.planning.checks import check as checked
+    run = make_run(gather_run_values(asked), asked)
+    from tasks.planning.checks import check_table as checked
 
     _, findings = checked(run)
     stops = any(found.verdict == "stop" for found in findings)
-    _show(findings, stops, as_json)
+    _show_findings(findings, stops, as_json)
     if stops:
         raise SystemExit(InputError.exit_code)
 
 
-def _show(findings: Sequence[Finding], stops: bool, as_json: bool) -> None:
+def _show_findings(findings: Sequence[Finding], stops: bool, as_json: bool) -> None:
     if as_json:
         return show_json({"ok": not stops, "findings": [asdict(found) for found in findings]})
-    from flows.screen.tables import findings_line, findings_table
+    from flows.screen.tables import make_findings_line, make_findings_table
 
-    show(findings_table(findings), findings_line(findings))
+    show_text(make_findings_table(findings), make_findings_line(findings))

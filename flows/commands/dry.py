@@ -13,23 +13,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flows.screen.tables import clock, plain
+from flows.screen.tables import format_clock, plain
 from flows.server.begin import prepare
 from models.config import Run
 from models.text.address import mask_address
 from models.tuning.strategy import MOST_TRIALS
 from tasks.context import RunContext
-from tasks.planning.search_plan import most_configurations
+from tasks.planning.search_plan import count_configurations
 from tasks.run.folder import Workdir
-from tasks.run.journal import Journal, Record, default_address
+from tasks.run.journal import Journal, JournalRecord, find_default_address
 from tasks.run.ledger import Ledger
-from tasks.run.resume import model_name
+from tasks.run.resume import choose_model_name
 from tasks.tracking import seal_copy
 from tasks.tracking.seal_book import SealBook
 from tasks.values import RunPlan
 
 
-class _Unheard:
+class _SilentJournal:
     """A journal that nobody reads."""
 
     earlier: frozenset[str] = frozenset()
@@ -38,9 +38,9 @@ class _Unheard:
     @property
     def tracking_uri(self) -> str:
         """The store's address as a journal has it: by this text a kept seal is found."""
-        return mask_address(default_address())
+        return mask_address(find_default_address())
 
-    def record(self, record: Record) -> None:
+    def record(self, record: JournalRecord) -> None:
         """Tells nobody."""
 
     def close(self) -> None:
@@ -52,27 +52,27 @@ class _DrySeals(SealBook):
 
     def ask_store(self) -> dict[str, Any] | None:
         """The seal that MLflow holds, asked by this process."""
-        return None if self.store_is_new else seal_copy.asked(self.name, default_address())
+        return None if self.store_is_new else seal_copy.ask_store(self.name, find_default_address())
 
     def write(self, settings: Mapping[str, Any]) -> None:
         """Leaves it to the first real run to fix the seal."""
 
 
-def planned(run: Run) -> dict[str, Any]:
+def plan_run(run: Run) -> dict[str, Any]:
     """Reads, checks, seals and plans in a folder that is gone afterwards; the plan as JSON values."""
     with tempfile.TemporaryDirectory(prefix="nestor-") as path:
-        folder, journal = Workdir(Path(path)), cast(Journal, _Unheard())
-        context = RunContext(run, model_name(run), folder, Ledger(run.seconds, time.time()), journal)
+        folder, journal = Workdir(Path(path)), cast(Journal, _SilentJournal())
+        context = RunContext(run, choose_model_name(run), folder, Ledger(run.seconds, time.time()), journal)
         context.seals = _DrySeals(context.name, folder, journal)
         try:
-            return _told(prepare(context))
+            return _summarize_plan(prepare(context))
         finally:
             context.close()
 
 
-def _told(plan: RunPlan) -> dict[str, Any]:
+def _summarize_plan(plan: RunPlan) -> dict[str, Any]:
     scope, run = plan.scope, plan.run
-    studies = _studies(plan)
+    studies = _count_configurations(plan)
     return {
         "name": plan.context.name,
         "task": plan.work_rows.task,
@@ -93,14 +93,14 @@ def _told(plan: RunPlan) -> dict[str, Any]:
     }
 
 
-def _studies(plan: RunPlan) -> list[int]:
+def _count_configurations(plan: RunPlan) -> list[int]:
     """About how many configurations each study tries; empty where that is not known."""
-    most = plan.scope.trials or plan.run.search.trials or _affordable(plan)
+    most = plan.scope.trials or plan.run.search.trials or _estimate_affordable(plan)
     every = [(name, fold) for name in plan.scope.families for fold in plan.folds]
-    return [int(min(most, most_configurations(plan, *one))) for one in every] if most else []
+    return [int(min(most, count_configurations(plan, *one))) for one in every] if most else []
 
 
-def _affordable(plan: RunPlan) -> int | None:
+def _estimate_affordable(plan: RunPlan) -> int | None:
     """About how many configurations per family and fold the time allows, when all cost what the defaults do."""
     each = sum(plan.default_seconds.get(name, 0.0) for name in plan.scope.families)
     if not each or not plan.run.seconds:
@@ -110,7 +110,7 @@ def _affordable(plan: RunPlan) -> int | None:
     return min(MOST_TRIALS, max(1, afforded))
 
 
-def _work(plan: dict[str, Any]) -> str:
+def _describe_work(plan: dict[str, Any]) -> str:
     """`160 fits, 4 configurations per family and fold`, `100 fits, 1 to 4 configurations per family and fold`."""
     if not plan["fits"]:
         return "as many configurations as the time allows"
@@ -119,7 +119,7 @@ def _work(plan: dict[str, Any]) -> str:
     return f"{about}{plan['fits']:,} fits, {about}{count} configuration{'s' * (most != 1)} per family and fold"
 
 
-def plan_table(plan: dict[str, Any]) -> RenderableType:
+def make_plan_table(plan: dict[str, Any]) -> RenderableType:
     """The plan for people."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -131,8 +131,8 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
         **({"within": ", ".join(plan["limits"])} if plan["limits"] else {}),
         "folds": f"{plan['how']['method']}: {plan['how']['outer']} outer, {plan['how']['inner']} inner",
         "families": ", ".join(plan["families"]),
-        "work": _work(plan),
-        "time": clock(plan["seconds"]) if plan["seconds"] else "as long as it takes",
+        "work": _describe_work(plan),
+        "time": format_clock(plan["seconds"]) if plan["seconds"] else "as long as it takes",
         **{f"not tried: {name}": why for name, why in plan["left_out"].items()},
     }
     for name, text in rows.items():

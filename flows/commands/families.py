@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.commands import flags
-from flows.screen.printing import show, show_json, show_rows
+from flows.screen.printing import show_json, show_rows, show_text
 
 if TYPE_CHECKING:
     from models.fitting.family import Family
@@ -30,26 +30,28 @@ def families(name: _Name = None, as_json: flags.AsJson = False) -> None:
     from models.families import load_family
 
     if name is not None:
-        return _one(load_family(name), as_json)
-    rows = [{"name": f.name, **describe_family(f), "available": _available(f)} for f in known().values()]
+        return _show_family(load_family(name), as_json)
+    rows = [{"name": f.name, **describe_family(f), "available": _describe_availability(f)} for f in known().values()]
     if as_json:
         return show_json(rows)
     columns = ("name", *_SHOWN)
     return show_rows(columns, [tuple(row[c] for c in columns) for row in rows], False, len(columns))
 
 
-def _available(known: Family) -> str:
+def _describe_availability(known: Family) -> str:
     return "yes" if known.available else f"no: {known.lack if known.installed else known.install}"
 
 
-def _one(known: Family, as_json: bool) -> None:
-    from flows.screen.tables import rows_table
+def _show_family(known: Family, as_json: bool) -> None:
+    from flows.screen.tables import make_rows_table
     from models.analysis.cards import describe_family, list_hyperparameters
 
     space = list(list_hyperparameters(known))
-    told = {**describe_family(known), "available": _available(known)}
+    told = {**describe_family(known), "available": _describe_availability(known)}
     if as_json:
         columns = ("name", "range", "default")
         return show_json({"name": known.name, **told, "space": [dict(zip(columns, row, strict=True)) for row in space]})
-    show(rows_table((known.name, ""), [(k, v) for k, v in told.items() if v]))
-    return show(rows_table(("hyperparameter", "range", "default"), space) if space else "There is nothing to search.")
+    show_text(make_rows_table((known.name, ""), [(k, v) for k, v in told.items() if v]))
+    return show_text(
+        make_rows_table(("hyperparameter", "range", "default"), space) if space else "There is nothing to search."
+    )

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.asked import Asked, over
+from flows.commands.asked import CommandInput, merge_values
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Option:
         name = self.flag.strip("-").replace("-", "_") if self.flag.startswith("-") else self.field
         kind = list[str] if self.kind is list else self.kind
         annotation = Annotated[kind | None if self.default is None else kind, self.shown]
-        return _keyword(name, annotation, inspect.Parameter.empty if self.default is ... else self.default)
+        return _make_parameter(name, annotation, inspect.Parameter.empty if self.default is ... else self.default)
 
 
-def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def _make_parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
-def takes(options: Sequence[Option]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def take_options(options: Sequence[Option]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Makes a function of (what was asked for, flags that are no settings) a command with these options before the
     function's own."""
     parameters = [option.parameter for option in options]
@@ -76,9 +76,9 @@ def takes(options: Sequence[Option]) -> Callable[[Callable[..., None]], Callable
         @wraps(function)
         def called(**typed: Any) -> None:
             values = [typed.pop(parameter.name) for parameter in parameters]
-            function(asked(options, values), **typed)
+            function(make_command_input(options, values), **typed)
 
-        every = [*parameters, *(_keyword(one.name, one.annotation, one.default) for one in own)]
+        every = [*parameters, *(_make_parameter(one.name, one.annotation, one.default) for one in own)]
         called.__annotations__ = {one.name: one.annotation for one in every}
         vars(called)["__signature__"] = inspect.Signature(every)  # typer asks for it and for nothing else
         return called
@@ -86,18 +86,18 @@ def takes(options: Sequence[Option]) -> Callable[[Callable[..., None]], Callable
     return command
 
 
-def asked(options: Sequence[Option], values: Sequence[Any]) -> Asked:
+def make_command_input(options: Sequence[Option], values: Sequence[Any]) -> CommandInput:
     """What was asked for, by the values that typer has for each option."""
     given: dict[str, Any] = {}
     for option, value in zip(options, values, strict=True):
         if value is None or value in ([], ()):
             continue
-        given[option.field] = over(given.get(option.field), option.read(value) if option.read else value)
+        given[option.field] = merge_values(given.get(option.field), option.read(value) if option.read else value)
     file = given.pop("", None)
-    flags = flags_of(options)
-    return Asked(given, {field: flags[field] for field in given}, file)
+    flags = map_flags(options)
+    return CommandInput(given, {field: flags[field] for field in given}, file)
 
 
-def flags_of(options: Sequence[Option]) -> dict[str, str]:
+def map_flags(options: Sequence[Option]) -> dict[str, str]:
     """Field -> its flag; of several for one field the first."""
     return {option.field: option.flag for option in reversed(options)}

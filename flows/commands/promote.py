@@ -10,7 +10,7 @@ import typer
 
 from flows.commands import flags
 from flows.screen import ending
-from flows.screen.printing import show, show_json
+from flows.screen.printing import show_json, show_text
 from models.errors import InputError
 
 EXAMPLES = (
@@ -30,7 +30,7 @@ def promote(
     as_json: flags.AsJson = False,
 ) -> None:
     """Make a version the champion, which is what consumers follow; `nestor rollback` undoes it."""
-    name, version = _parts(model)
+    name, version = _split_model_name(model)
     with redirect_stdout(sys.stderr):
         from tasks.retrain.gate import promote as promoted
 
@@ -40,10 +40,10 @@ def promote(
         show_json(move.as_json())
     else:
         before = "there was none" if move.before is None else f"it was version {move.before}"
-        show(f"Version {move.after} is the champion of {name} now; {before}.")
+        show_text(f"Version {move.after} is the champion of {name} now; {before}.")
 
 
-def _parts(model: str) -> tuple[str, int | None]:
+def _split_model_name(model: str) -> tuple[str, int | None]:
     name, slash, version = model.partition("/")
     if "@" in model or not name or (slash and not version.isdigit()):
         raise InputError(f"A version to promote is named NAME or NAME/VERSION, not {model!r}.")

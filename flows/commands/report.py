@@ -22,9 +22,9 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Copy the page to this file.")] = None,
 ) -> None:
     """Say where the html report of a run lies, or copy it."""
-    from tasks.tracking import artifact
+    from tasks.tracking import fetch_artifact
 
-    path = artifact(run, "report.html")
+    path = fetch_artifact(run, "report.html")
     if out:
         import shutil
 

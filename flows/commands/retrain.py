@@ -10,10 +10,10 @@ from operator import not_
 from typing import TYPE_CHECKING, Any
 
 from flows.commands import flags
-from flows.commands.asked import Asked, from_file
-from flows.commands.options import Option, takes
+from flows.commands.asked import CommandInput, read_settings_file
+from flows.commands.options import Option, take_options
 from flows.screen import ending
-from flows.screen.printing import show, show_json
+from flows.screen.printing import show_json, show_text
 
 if TYPE_CHECKING:
     from models.config import Retrain
@@ -33,11 +33,11 @@ OPTIONS = (
     Option("name", "NAME", None, "A model's name in the registry.", default=...),
     Option("data", "--data", "DATA", "The new table. Default: where the last run found its table, read anew.",
            panel=_NEW),
-    *flags.of_run("query", "bound"),
+    *flags.select_run_options("query", "bound"),
     Option("columns", "--columns", "stop|adapt",
            "Where columns are missing or of another type: stop, or train on what there is. Default: stop.", panel=_NEW),
     Option("budget", "--budget -b", "TIME", "Wall time of the training. Default: as the last run."),
-    *(replace(option, field="new_seal") for option in flags.of_run("split.new_seal")),
+    *(replace(option, field="new_seal") for option in flags.select_run_options("split.new_seal")),
     Option("force", "--force", None, "Train although nothing has changed since the last run.", bool),
     Option("warm", "--no-warm", None, "Without the last run's best configurations to begin with.", bool, not_),
     Option("overlap", "--overlap", "refuse|queue",
@@ -48,30 +48,30 @@ OPTIONS = (
            "manual: the run pauses until a person has answered in Prefect's page. Default: auto.", panel=_MEET),
     Option("notify", "--notify", "BLOCK",
            "A Prefect notification block that is told how it ended, such as slack-webhook/team."),
-    *(replace(option, panel=None) for option in flags.of_run("")),
+    *(replace(option, panel=None) for option in flags.select_run_options("")),
     flags.UNSAFE,
 )
 # fmt: on
 
 
-@takes(OPTIONS)
-def retrain(asked: Asked, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
+@take_options(OPTIONS)
+def retrain(asked: CommandInput, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
     """Train a challenger on new data, and let it meet the champion."""
-    values = _gathered(asked)
+    values = _gather_values(asked)
     from flows.server import prefect_server
 
-    with ending.interruptible("What is finished is kept; the same command goes on with it."):
-        prefect_server.start()
-        result = _retrained(_made(values), quiet)
-    _show(result, as_json)
+    with ending.allow_interrupt("What is finished is kept; the same command goes on with it."):
+        prefect_server.start_server()
+        result = _run_retraining(_make_retrain(values), quiet)
+    _show_result(result, as_json)
 
 
-def _gathered(asked: Asked) -> dict[str, Any]:
+def _gather_values(asked: CommandInput) -> dict[str, Any]:
     """The retraining's values: those of the config file, overruled by the options."""
     from models.config import Retrain
 
-    values = from_file(asked.file, Retrain) if asked.file else {}
-    if isinstance(values.get("budget"), dict):  # `from_file` writes a Run's budget in its long form
+    values = read_settings_file(asked.file, Retrain) if asked.file else {}
+    if isinstance(values.get("budget"), dict):  # `read_settings_file` writes a Run's budget in its long form
         values["budget"] = values["budget"].get("seconds")
     if "bound" in asked.given:  # here the option's values take the place of all of the file's
         values.pop("bound", None)
@@ -79,27 +79,27 @@ def _gathered(asked: Asked) -> dict[str, Any]:
     return asked.over(values)
 
 
-def _made(values: dict[str, Any]) -> Retrain:
+def _make_retrain(values: dict[str, Any]) -> Retrain:
     from models.config import Retrain, problems
 
     return problems.validate_settings(Retrain, values)
 
 
-def _show(result: RetrainReport, as_json: bool) -> None:
+def _show_result(result: RetrainReport, as_json: bool) -> None:
     if as_json:
         return show_json(result.as_json())
     if result.report is not None:
-        from flows.screen.tables import final_table
+        from flows.screen.tables import make_final_table
 
-        show(final_table(result.report))
-    show(f"\n{result.sentence}")
+        show_text(make_final_table(result.report))
+    show_text(f"\n{result.sentence}")
 
 
-def _retrained(retrain: Retrain, quiet: bool) -> RetrainReport:
-    from flows.screen.live import showing
+def _run_retraining(retrain: Retrain, quiet: bool) -> RetrainReport:
+    from flows.screen.live import show_live
 
     with (
-        showing(time.time(), retrain.budget, quiet),
+        show_live(time.time(), retrain.budget, quiet),
         redirect_stdout(sys.stderr),  # standard output is the result's, whatever a library has to say
     ):
         from flows.retrain import retrain as flow

@@ -11,7 +11,7 @@ import typer
 from flows.commands import flags
 from flows.commands.promote import Why
 from flows.screen import ending
-from flows.screen.printing import show, show_json
+from flows.screen.printing import show_json, show_text
 
 EXAMPLES = (
     "nestor rollback loans",
@@ -33,6 +33,6 @@ def rollback(
     if as_json:
         show_json(move.as_json())
     else:
-        show(f"Version {move.after} is the champion of {name} again; it was version {move.before}.")
+        show_text(f"Version {move.after} is the champion of {name} again; it was version {move.before}.")
         if move.why != why:
-            show(move.why)
+            show_text(move.why)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.commands import flags
-from flows.screen.printing import show, show_json
+from flows.screen.printing import show_json, show_text
 from models.text.safe import shorten
 
 if TYPE_CHECKING:
@@ -26,32 +26,32 @@ def runs(
     as_json: flags.AsJson = False,
 ) -> None:
     """List the training runs, newest first; of one model also who was champion when, and what it has sealed."""
-    from tasks.tracking.look import history, seals
-    from tasks.tracking.look import runs as found
+    from tasks.tracking.look import list_champion_moves, list_seals
+    from tasks.tracking.look import list_runs as found
 
     rows = found(name)
-    moves, sealed = (history(name), seals(name)) if name else ([], [])
+    moves, sealed = (list_champion_moves(name), list_seals(name)) if name else ([], [])
     if as_json:
         show_json({"runs": rows, "moves": moves, "seals": sealed} if name else rows)
     elif not rows:
-        show(f"No runs of {shorten(name)!r} yet." if name else "No runs yet: nestor train DATA --target COL")
+        show_text(f"No runs of {shorten(name)!r} yet." if name else "No runs yet: nestor train DATA --target COL")
     else:
-        show(_runs_table(rows))
+        show_text(_make_runs_table(rows))
         if moves:
-            show("", "champions, newest first", _moves_table(moves))
+            show_text("", "champions, newest first", _make_moves_table(moves))
         if len(sealed) > 1:
-            show("", "seals, newest first", _seals_table(sealed))
+            show_text("", "seals, newest first", _make_seals_table(sealed))
 
 
-def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
-    from flows.screen.tables import rows_table
+def _make_runs_table(rows: list[dict[str, Any]]) -> RenderableType:
+    from flows.screen.tables import make_rows_table
     from models.outcome import format_number
 
     def score_of(value: Any) -> str:
         return format_number(value.get("value") if isinstance(value, Mapping) else value)
 
     columns = ("when", "name", "version", "run", "how", "estimate", "test", "status")
-    return rows_table(
+    return make_rows_table(
         columns,
         [
             (
@@ -70,13 +70,13 @@ def _runs_table(rows: list[dict[str, Any]]) -> RenderableType:
     )
 
 
-def _seals_table(sealed: list[dict[str, Any]]) -> RenderableType:
-    from flows.screen.tables import rows_table
+def _make_seals_table(sealed: list[dict[str, Any]]) -> RenderableType:
+    from flows.screen.tables import make_rows_table
 
     def when(seconds: float | None) -> str:
         return "-" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
-    return rows_table(
+    return make_rows_table(
         ("when", "seal", "share", "rows are known by", "why"),
         [
             (when(one["when"]), str(one["number"]), f"{100 * one['share']:g} %", one["columns"], one["why"])
@@ -85,11 +85,11 @@ def _seals_table(sealed: list[dict[str, Any]]) -> RenderableType:
     )
 
 
-def _moves_table(moves: list[dict[str, Any]]) -> RenderableType:
-    from flows.screen.tables import rows_table
+def _make_moves_table(moves: list[dict[str, Any]]) -> RenderableType:
+    from flows.screen.tables import make_rows_table
 
     columns = ("when", "from", "to", "move", "by", "who", "why")
-    return rows_table(
+    return make_rows_table(
         columns,
         [
             (

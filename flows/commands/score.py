@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 
 from flows.commands import flags
-from flows.commands.asked import Asked
-from flows.commands.options import Option, takes
-from flows.commands.texts import levels, names
+from flows.commands.asked import CommandInput
+from flows.commands.options import Option, take_options
+from flows.commands.texts import parse_levels, parse_names
 from flows.screen import ending
-from flows.screen.printing import show, show_json
+from flows.screen.printing import show_json, show_text
 
 EXAMPLES = (
     "nestor score loans new.csv --out scored.csv",
@@ -32,33 +32,33 @@ OPTIONS = (
            "The rows to predict: csv (compressed too) or parquet; with %Y-%m-%d in its path the newest that fits; or a "
            "database address with --query.", default=...),
     Option("out", "--out -o", "FILE", "Where the predictions go: csv or parquet; %Y-%m-%d becomes today.", default=...),
-    Option("keep", "--keep", "A,B", "Columns of the input that the output repeats, such as an id.", list, names),
+    Option("keep", "--keep", "A,B", "Columns of the input that the output repeats, such as an id.", list, parse_names),
     Option("intervals", "--interval", "LEVEL",
            "Such as 0.9: beside each prediction the interval, or for classes the set of labels, that holds the true "
-           "value in 90 % of rows. May be repeated.", list, levels),
-    *flags.of_run("query", "bound"),
+           "value in 90 % of rows. May be repeated.", list, parse_levels),
+    *flags.select_run_options("query", "bound"),
     Option("chunk", "--chunk", "N", "Rows that are read and predicted at once.", int, default=50_000, least=1),
     flags.UNSAFE,
 )
 # fmt: on
 
 
-@takes(OPTIONS)
-def score(asked: Asked, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
+@take_options(OPTIONS)
+def score(asked: CommandInput, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
     """Predict new rows with a registered model; its input is checked against what it was trained on."""
-    with ending.interruptible(STOPPED), _progress(quiet) as told, redirect_stdout(sys.stderr):
+    with ending.allow_interrupt(STOPPED), _show_progress(quiet) as told, redirect_stdout(sys.stderr):
         from models.config import Score, problems
         from tasks.scoring.score import score as scored
 
         ending.log_to_file()
         found = scored(problems.validate_settings(Score, asked.over({})), told=told)
     for note in found.remarks:
-        ending.say(f"Note: {note}")
-    show_json(found.as_json()) if as_json else show(found.sentence)
+        ending.write_message(f"Note: {note}")
+    show_json(found.as_json()) if as_json else show_text(found.sentence)
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int | None], None] | None]:
+def _show_progress(quiet: bool) -> Iterator[Callable[[int, int | None], None] | None]:
     """What is told how many rows are written, of how many: a line that counts on a terminal, some lines elsewhere."""
     if quiet:
         yield None
@@ -66,12 +66,12 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int | None], None] | None]
         from rich.console import Console
 
         with Console(file=sys.stderr, highlight=False).status("Loading the model") as status:
-            yield _counted(lambda text: status.update(text))
+            yield _make_counter(lambda text: status.update(text))
     else:
-        yield _counted(lambda text: ending.say(f"nestor: {text}"), LINE_EVERY)
+        yield _make_counter(lambda text: ending.write_message(f"nestor: {text}"), LINE_EVERY)
 
 
-def _counted(write: Callable[[str], None], every: float = 0.0) -> Callable[[int, int | None], None]:
+def _make_counter(write: Callable[[str], None], every: float = 0.0) -> Callable[[int, int | None], None]:
     """Writes rows, their share and, from the second chunk on, their speed, at most once in `every` seconds."""
     begun: tuple[float, int] | None = None
     last = time.monotonic()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.commands import flags
-from flows.screen.printing import show, show_json, width
+from flows.screen.printing import measure_width, show_json, show_text
 from models.errors import InputError, make_unknown_error
 
 if TYPE_CHECKING:
@@ -50,33 +50,33 @@ def searches(name: _Name = None, suggest: _Suggest = None, out: _Out = None, as_
     if suggest is not None:
         if name is not None:
             raise InputError(f"--suggest {suggest}: is about a model's runs; give it without the search {name}.")
-        return _suggest(suggest, out, as_json)
+        return _show_suggestion(suggest, out, as_json)
     if out is not None:
         raise InputError("--out: a page goes with --suggest NAME.")
-    from flows.screen.tables import rows_table
+    from flows.screen.tables import make_rows_table
     from models.search import load_strategies as known
 
     if name is not None:
-        return _one(name, as_json)
-    told = [_told(s) for s in known().values()]
+        return _show_strategy(name, as_json)
+    told = [_summarize_strategy(s) for s in known().values()]
     if as_json:
         return show_json(told)
-    columns = [c for c in told[0] if width() >= _WIDE or c not in _ROOMY]
-    return show(rows_table(columns, [[row[c] for c in columns] for row in told]))
+    columns = [c for c in told[0] if measure_width() >= _WIDE or c not in _ROOMY]
+    return show_text(make_rows_table(columns, [[row[c] for c in columns] for row in told]))
 
 
-def _one(name: str, as_json: bool) -> None:
-    from flows.screen.tables import rows_table
+def _show_strategy(name: str, as_json: bool) -> None:
+    from flows.screen.tables import make_rows_table
     from models.search import load_strategies
 
     known = load_strategies().get(name)
     if known is None:
         raise make_unknown_error("search strategy", name, load_strategies())
-    told = _told(known)
-    return show_json(told) if as_json else show(rows_table((name, ""), list(told.items())[1:]))
+    told = _summarize_strategy(known)
+    return show_json(told) if as_json else show_text(make_rows_table((name, ""), list(told.items())[1:]))
 
 
-def _told(known: Strategy) -> dict[str, str]:
+def _summarize_strategy(known: Strategy) -> dict[str, str]:
     from models.analysis.cards import describe_strategy
 
     return {
@@ -85,32 +85,32 @@ def _told(known: Strategy) -> dict[str, str]:
         "suits": known.suits,
         "cost": known.cost,
         "objectives": "several" if known.several else "one",
-        "available": _available(known),
+        "available": _describe_availability(known),
         "source": known.source,
     }
 
 
-def _available(known: Strategy) -> str:
+def _describe_availability(known: Strategy) -> str:
     return "yes" if known.available else f"no: {known.install}"
 
 
-def _suggest(name: str, out: Path | None, as_json: bool) -> None:
+def _show_suggestion(name: str, out: Path | None, as_json: bool) -> None:
     from flows.screen.suggestion import as_values, as_yaml
-    from tasks.reporting.suggest import suggested
+    from tasks.reporting.suggest import suggest_spaces
 
-    found = suggested(name)
+    found = suggest_spaces(name)
     if out is not None:
-        _write(found, out)
+        _write_page(found, out)
     if as_json:
         show_json(as_values(found))
     else:
         print(as_yaml(found))
 
 
-def _write(found: Suggestion, out: Path) -> None:
-    from tasks.reporting.suggest import suggestion_html
+def _write_page(found: Suggestion, out: Path) -> None:
+    from tasks.reporting.suggest import render_suggestion
 
     try:
-        out.write_text(suggestion_html(found), "utf-8")
+        out.write_text(render_suggestion(found), "utf-8")
     except OSError as error:
         raise InputError(f"--out: {out} can't be written: {error.strerror}.") from None

@@ -9,17 +9,17 @@ from models.errors import InputError
 from models.text.safe import shorten
 
 
-def names(texts: list[str]) -> tuple[str, ...]:
+def parse_names(texts: list[str]) -> tuple[str, ...]:
     """The names in texts of names with commas between them."""
     return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
 
 
-def levels(texts: list[str]) -> tuple[float, ...]:
+def parse_levels(texts: list[str]) -> tuple[float, ...]:
     """The levels in texts of levels with commas between them; InputError for one that is none."""
-    return tuple(map(_level, names(texts)))
+    return tuple(map(_parse_level, parse_names(texts)))
 
 
-def _level(text: str) -> float:
+def _parse_level(text: str) -> float:
     try:
         level = float(text)
     except ValueError:
@@ -29,34 +29,34 @@ def _level(text: str) -> float:
     return level
 
 
-def bindings(texts: list[str]) -> dict[str, str]:
+def parse_bindings(texts: list[str]) -> dict[str, str]:
     """Name -> value, from `NAME=VALUE` texts."""
     wanted = "--bind wants NAME=VALUE, such as --bind since=today-28d"
-    pairs = _pairs(texts, wanted, lambda name, value: name.strip())
+    pairs = _parse_pairs(texts, wanted, lambda name, value: name.strip())
     return {name.strip().removeprefix(":"): value.strip() for name, value in pairs}
 
 
-def limits(texts: list[str]) -> dict[str, str]:
+def parse_limits(texts: list[str]) -> dict[str, str]:
     """Objective -> bound, from `NAME=VALUE` texts."""
     wanted = "--limit wants NAME=VALUE, such as --limit latency=5"
-    pairs = _pairs(texts, wanted, lambda name, bound: name.strip() and bound.strip(), str.rpartition)
+    pairs = _parse_pairs(texts, wanted, lambda name, bound: name.strip() and bound.strip(), str.rpartition)
     return {name.strip(): bound.strip() for name, bound in pairs}
 
 
-def kinds(texts: list[str]) -> dict[str, str]:
+def parse_kinds(texts: list[str]) -> dict[str, str]:
     """Column -> kind, from `COL=KIND` texts."""
     wanted = "--type wants COL=KIND, such as --type zip=category"
-    return dict(_pairs(texts, wanted, lambda column, kind: column and kind, str.rpartition))
+    return dict(_parse_pairs(texts, wanted, lambda column, kind: column and kind, str.rpartition))
 
 
-def orders(texts: list[str]) -> dict[str, list[str]]:
+def parse_orders(texts: list[str]) -> dict[str, list[str]]:
     """Column -> its levels, lowest first, from `COL=A,B,C` texts."""
     wanted = "--order wants COL=A,B,C, such as --order size=S,M,L"
-    pairs = _pairs(texts, wanted, lambda column, levels: column.strip() and "," in levels)
+    pairs = _parse_pairs(texts, wanted, lambda column, levels: column.strip() and "," in levels)
     return {column.strip(): [level.strip() for level in levels.split(",")] for column, levels in pairs}
 
 
-def _pairs(
+def _parse_pairs(
     texts: list[str],
     wanted: str,
     fine: Callable[[str, str], object],
@@ -72,31 +72,33 @@ def _pairs(
     return found
 
 
-def spaces(texts: list[str]) -> dict[str, Any]:
+def parse_spaces(texts: list[str]) -> dict[str, Any]:
     """Family -> its `space`, from `FAMILY.HYPERPARAMETER=RANGE` texts."""
     found: dict[str, Any] = {}
-    for family, name, said in _of_families("--space", "learning_rate=0.01,0.1,log", texts):
+    for family, name, said in _parse_family_settings("--space", "learning_rate=0.01,0.1,log", texts):
         found.setdefault(family, {"space": {}})["space"][name] = said
     return found
 
 
-def steps(texts: list[str]) -> dict[str, Any]:
+def parse_steps(texts: list[str]) -> dict[str, Any]:
     """Family -> its `steps`, from `FAMILY.HYPERPARAMETER=N` texts; `FAMILY=N` is of every hyperparameter."""
     found: dict[str, Any] = {}
-    for family, name, said in _of_families("--steps", "learning_rate=5", texts, whole=True):
+    for family, name, said in _parse_family_settings("--steps", "learning_rate=5", texts, whole=True):
         found.setdefault(family, {"steps": {}})["steps"][name] = int(said)
     return found
 
 
-def configurations(texts: list[str]) -> dict[str, Any]:
+def parse_configurations(texts: list[str]) -> dict[str, Any]:
     """Family -> its `configurations` in their order, from `FAMILY.HYPERPARAMETER=VALUE,...` texts."""
     found: dict[str, Any] = {}
-    for family, name, said in _of_families("--configuration", "learning_rate=0.05,num_leaves=63", texts):
+    for family, name, said in _parse_family_settings("--configuration", "learning_rate=0.05,num_leaves=63", texts):
         found.setdefault(family, {"configurations": []})["configurations"].append(f"{name}={said}")
     return found
 
 
-def _of_families(option: str, example: str, texts: list[str], whole: bool = False) -> list[tuple[str, str, str]]:
+def _parse_family_settings(
+    option: str, example: str, texts: list[str], whole: bool = False
+) -> list[tuple[str, str, str]]:
     """(family, hyperparameter, what is said of it) of each. With `whole` that is a number over 0, and may be of all."""
     found = []
     for text in texts:

@@ -8,10 +8,10 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from flows.commands import flags
-from flows.commands.asked import Asked, gathered, made_run
-from flows.commands.options import takes
+from flows.commands.asked import CommandInput, gather_run_values, make_run
+from flows.commands.options import take_options
 from flows.screen import ending
-from flows.screen.printing import show, show_json
+from flows.screen.printing import show_json, show_text
 
 if TYPE_CHECKING:
     from models.config import Run
@@ -31,62 +31,63 @@ EXAMPLES = (
 OPTIONS = flags.RUN
 
 
-@takes(OPTIONS)
+@take_options(OPTIONS)
 def train(
-    asked: Asked,
+    asked: CommandInput,
     resume: flags.Resume = None,
     dry_run: flags.DryRun = False,
     as_json: flags.AsJson = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Find, tune, judge and register a model for a table."""
-    values = gathered(asked)
+    values = gather_run_values(asked)
     from flows.server import prefect_server
 
-    with ending.interruptible():
+    with ending.allow_interrupt():
         if dry_run:
-            return _plan(made_run(values, asked), as_json, quiet)
-        prefect_server.start()  # before pandas is imported: it needs five seconds, and reading the table hides them
-        report = _trained(made_run(values, asked), resume, quiet)
-    _show(report, as_json)
+            return _show_plan(make_run(values, asked), as_json, quiet)
+        # Before pandas is imported: it needs five seconds, and reading the table hides them.
+        prefect_server.start_server()
+        report = _run_training(make_run(values, asked), resume, quiet)
+    _show_report(report, as_json)
 
 
-def _show(report: Report, as_json: bool) -> None:
+def _show_report(report: Report, as_json: bool) -> None:
     if as_json:
         return show_json(report.as_json())
-    from flows.screen.tables import final_table
+    from flows.screen.tables import make_final_table
 
-    show(final_table(report))
+    show_text(make_final_table(report))
 
 
-def _trained(run: Run, resume: str | None, quiet: bool) -> Report:
+def _run_training(run: Run, resume: str | None, quiet: bool) -> Report:
     import psutil
 
-    from flows.screen.live import showing
+    from flows.screen.live import show_live
     from tasks.run import ledger
 
-    ledger.command_started()
+    ledger.mark_command_start()
     with (
-        showing(psutil.Process().create_time(), run.seconds, quiet),
+        show_live(psutil.Process().create_time(), run.seconds, quiet),
         redirect_stdout(sys.stderr),  # standard output is the result's, whatever a library has to say
     ):
-        from flows.server.begin import begun
-        from tasks.run.resume import finished
+        from flows.server.begin import begin_run
+        from tasks.run.resume import read_finished_report
 
         ending.log_to_file()
-        if resume is not None and (report := finished(run, resume)):
+        if resume is not None and (report := read_finished_report(run, resume)):
             return report
-        with begun(run, resume):
+        with begin_run(run, resume):
             from flows.train import train  # Prefect's seconds pass while the server starts
 
             ending.log_to_file()  # Prefect has put its own handlers in place
             return train(run, resume)
 
 
-def _plan(run: Run, as_json: bool, quiet: bool) -> None:
-    from flows.commands.dry import plan_table, planned
-    from flows.screen.live import showing
+def _show_plan(run: Run, as_json: bool, quiet: bool) -> None:
+    from flows.commands.dry import make_plan_table, plan_run
+    from flows.screen.live import show_live
 
-    with showing(time.time(), run.seconds, quiet), redirect_stdout(sys.stderr):
-        plan = planned(run)
-    show_json(plan) if as_json else show(plan_table(plan))
+    with show_live(time.time(), run.seconds, quiet), redirect_stdout(sys.stderr):
+        plan = plan_run(run)
+    show_json(plan) if as_json else show_text(make_plan_table(plan))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.screen.printing import show
+from flows.screen.printing import show_text
 from tasks.system import login
 
 if TYPE_CHECKING:
-    from flows.stack import Plan
+    from flows.stack import StackPlan
 
 EXAMPLES = (
     "nestor up",
@@ -29,23 +29,27 @@ def up(
     no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Leave the deployments as they are.")] = False,
 ) -> None:
     """Start Prefect's and MLflow's servers, a worker and the deployments here, until Ctrl-C."""
-    from flows.screen.ending import say
+    from flows.screen.ending import write_message
     from flows.server import prefect_server
-    from flows.stack import Asked, planned
-    from flows.stack import up as run
+    from flows.stack import StackRequest, plan_stack
+    from flows.stack import run_stack as run
 
-    known = {login.GIVEN: os.environ.get(login.GIVEN) or login.kept(Path("mlruns").resolve())}
-    plan = planned(Asked(prefect_port, mlflow_port, workers, pool, not no_deploy), Path.cwd(), os.environ | known)
-    other = prefect_server.own_api()
+    known = {login.GIVEN: os.environ.get(login.GIVEN) or login.ensure_login(Path("mlruns").resolve())}
+    plan = plan_stack(
+        StackRequest(prefect_port, mlflow_port, workers, pool, not no_deploy), Path.cwd(), os.environ | known
+    )
+    other = prefect_server.find_own_api()
     if other and other != plan.api:
-        say(f"PREFECT_API_URL or the active profile names {other}: commands in this shell use that, not this server.")
-    say(f"Starting in {plan.folder}; logs are mlruns/logs/up-*.log")
-    run(plan, _told)
+        write_message(
+            f"PREFECT_API_URL or the active profile names {other}: commands in this shell use that, not this server."
+        )
+    write_message(f"Starting in {plan.folder}; logs are mlruns/logs/up-*.log")
+    run(plan, _show_addresses)
 
 
-def _told(plan: Plan, seconds: float) -> None:
-    name, password = login.pair(plan.login)
-    show(
+def _show_addresses(plan: StackPlan, seconds: float) -> None:
+    name, password = login.split_login(plan.login)
+    show_text(
         f"Up after {seconds:.0f} s.\n\n"
         f"  Prefect  {plan.prefect}   run and schedule what is deployed: Deployments, then Run\n"
         f"  MLflow   {plan.mlflow}   every run and trial, the registry\n\n"
@@ -54,12 +58,12 @@ def _told(plan: Plan, seconds: float) -> None:
         "In another terminal, in this folder:\n"
         "  nestor train DATA --target COL        uses these servers\n"
         "for Prefect's own commands, and for programs that load models:/NAME@champion:\n"
-        f"{_exports(plan)}\n\n"
+        f"{_format_exports(plan)}\n\n"
         "Ctrl-C ends it; what was made is kept."
     )
 
 
-def _exports(plan: Plan) -> str:
+def _format_exports(plan: StackPlan) -> str:
     """The settings of programs that ask the servers: Prefect's own commands, and those that load a model."""
     known = {
         "PREFECT_API_URL": plan.api,

@@ -9,10 +9,10 @@ from operator import not_
 from typing import TYPE_CHECKING, Any
 
 from flows.commands import flags
-from flows.commands.asked import Asked
-from flows.commands.options import Option, takes
+from flows.commands.asked import CommandInput
+from flows.commands.options import Option, take_options
 from flows.screen import ending
-from flows.screen.printing import show, show_json
+from flows.screen.printing import show_json, show_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,7 +35,7 @@ OPTIONS = (
     Option("data", "DATA", None,
            "The new rows, with or without the target: a csv or parquet file; with %Y-%m-%d in its path the newest that "
            "fits; or a database address with --query.", default=...),
-    *flags.of_run("query", "bound"),
+    *flags.select_run_options("query", "bound"),
     Option("level", "--level", "P", "How often all columns together may give a false alarm. Default: 0.01."),
     Option("psi", "--psi", "X", "The least population stability index that counts. Default: 0.1."),
     Option("alarm", "--no-alarm", None, "Only tell: drift sends no event, so nothing is retrained.", bool, not_),
@@ -46,30 +46,30 @@ OPTIONS = (
 # fmt: on
 
 
-@takes(OPTIONS)
-def watch(asked: Asked, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
+@take_options(OPTIONS)
+def watch(asked: CommandInput, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
     """Compare new rows with what the champion was trained on. Exit code 0 whether they drift or not."""
     from flows.server import prefect_server
 
-    prefect_server.start()
-    found = _watched(_made(asked.over({})), quiet)
+    prefect_server.start_server()
+    found = _run_watch(_make_watch(asked.over({})), quiet)
     if as_json:
         show_json(found.as_json())
     else:
-        show(_table(found), *_last_lines(found))
+        show_text(_make_drift_table(found), *_make_last_lines(found))
 
 
-def _made(values: dict[str, Any]) -> Watch:
+def _make_watch(values: dict[str, Any]) -> Watch:
     from models.config import Watch, problems
 
     return problems.validate_settings(Watch, values)
 
 
-def _watched(watch: Watch, quiet: bool) -> WatchReport:
-    from flows.screen.live import showing
+def _run_watch(watch: Watch, quiet: bool) -> WatchReport:
+    from flows.screen.live import show_live
 
     with (
-        showing(time.time(), None, quiet),
+        show_live(time.time(), None, quiet),
         redirect_stdout(sys.stderr),  # standard output is the result's, whatever a library has to say
     ):
         from flows.watch import watch as flow
@@ -78,15 +78,15 @@ def _watched(watch: Watch, quiet: bool) -> WatchReport:
         return flow(watch)
 
 
-def _table(found: WatchReport) -> RenderableType:
-    from flows.screen.tables import rows_table
-    from tasks.monitoring.page import table_rows
+def _make_drift_table(found: WatchReport) -> RenderableType:
+    from flows.screen.tables import make_rows_table
+    from tasks.monitoring.page import make_table_rows
 
-    rows = table_rows(found.drift, _SHOWN)
-    return rows_table(list(rows[0]) if rows else ("column",), [list(row.values()) for row in rows])
+    rows = make_table_rows(found.drift, _SHOWN)
+    return make_rows_table(list(rows[0]) if rows else ("column",), [list(row.values()) for row in rows])
 
 
-def _last_lines(found: WatchReport) -> list[RenderableType]:
+def _make_last_lines(found: WatchReport) -> list[RenderableType]:
     """Notes, where to read on, and one clear line."""
     from rich.text import Text
 

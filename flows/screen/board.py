@@ -13,10 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from flows.screen.tables import clock, plain
+from flows.screen.tables import format_clock, plain
 from models.data.table import Finding
 from models.outcome import STATES, format_number
-from tasks.run.events import Began, Event, Planned, Said, Saw, Tried
+from tasks.run.events import Began, Event, FindingEvent, NoteEvent, PlanEvent, TrialEvent
 from tasks.run.stage import STAGES, TUNE
 
 _STAGES = tuple(stage.name for stage in STAGES)
@@ -27,7 +27,7 @@ _LEAST = 3
 
 
 @dataclass
-class Cell:
+class BoardCell:
     """One family in one fold."""
 
     trials: int = 0
@@ -44,8 +44,8 @@ class Board:
     """Wall seconds of the whole command; None where trials are counted."""
     stage: str = ""
     note: str = ""
-    plan: Planned | None = None
-    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
+    plan: PlanEvent | None = None
+    cells: dict[tuple[str, str], BoardCell] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     spent: float = 0.0
     """Trials so far, parts of one counted by their share."""
@@ -61,18 +61,18 @@ class Board:
             case Began(name, note):
                 self.stage, self.note, self.stage_since = name, note, now or time.time()
                 self.tuning_since = self.stage_since if name == TUNE.name else self.tuning_since
-            case Saw(finding):
+            case FindingEvent(finding):
                 self.passed += finding.verdict == "pass"
                 self.warned += [finding] if finding.verdict != "pass" else []
-            case Planned():
+            case PlanEvent():
                 self.plan = event
-            case Tried(family, fold, _, state, inner):
+            case TrialEvent(family, fold, _, state, inner):
                 self.spent += event.share
-                self._tried(self.cells.setdefault((family, fold), Cell()), state, inner)
-            case Said(text):
+                self._tried(self.cells.setdefault((family, fold), BoardCell()), state, inner)
+            case NoteEvent(text):
                 self.said.append(text)
 
-    def _tried(self, cell: Cell, state: str, inner: float | None) -> None:
+    def _tried(self, cell: BoardCell, state: str, inner: float | None) -> None:
         cell.trials += 1
         self.states[state] += 1
         if inner is not None and math.isfinite(inner) and state == "complete" and self._better(inner, cell.best):
@@ -107,33 +107,33 @@ class Board:
 
     def summary(self, now: float) -> str:
         """The state as one line, for a log."""
-        parts = [f"{clock(now - self.began)} {self.stage or 'start'}", f"{sum(self.states.values())} trials"]
+        parts = [f"{format_clock(now - self.began)} {self.stage or 'start'}", f"{sum(self.states.values())} trials"]
         best = self.leader()
         if best is not None and (mean := self.mean_best(best)):
             parts.append(f"best {plain(best)} {format_number(mean[1])}")
         if (done := self.done(now)) is not None and done[1] > 0:
-            parts.append(f"{clock(done[1])} left")
+            parts.append(f"{format_clock(done[1])} left")
         return ", ".join(parts)
 
 
-def drawn(board: Board, width: int, height: int, now: float) -> RenderableType:
+def draw_board(board: Board, width: int, height: int, now: float) -> RenderableType:
     """The display, in at most so many lines: the time is always there; then families, the best first; then what the
     checks found."""
     plan = board.plan
-    top: list[RenderableType] = [_stages(board, now), _bar(board, width, now)]
-    found = _found(board)
+    top: list[RenderableType] = [_draw_stages(board, now), _draw_bar(board, width, now)]
+    found = _draw_findings(board)
     if plan is None:
         return Group(*top, *found[: max(0, height - len(top))])
-    top += ["", _plan(plan), _totals(board)]
+    top += ["", _draw_plan(plan), _draw_totals(board)]
     room = height - len(top) - 2  # the head of the grid, and a line that stays free for the cursor
-    families = _ranked(board, plan)[: max(_LEAST, room - 1 if room < len(plan.families) else room)]
+    families = _rank_families(board, plan)[: max(_LEAST, room - 1 if room < len(plan.families) else room)]
     more = len(plan.families) - len(families)
     rest = [Text(f"  and {more} more", style="dim")] if more else []
     spare = max(0, room - len(families) - len(rest))
-    return Group(*top, _grid(board, plan, families, width), *rest, *found[:spare])
+    return Group(*top, _draw_grid(board, plan, families, width), *rest, *found[:spare])
 
 
-def _ranked(board: Board, plan: Planned) -> list[str]:
+def _rank_families(board: Board, plan: PlanEvent) -> list[str]:
     """The families, those with scores in the most folds first and of them the best; then as they were planned."""
     sign = 1 if plan.greater_is_better else -1
 
@@ -144,12 +144,12 @@ def _ranked(board: Board, plan: Planned) -> list[str]:
     return sorted(plan.families, key=place)
 
 
-def _stages(board: Board, now: float) -> Text:
+def _draw_stages(board: Board, now: float) -> Text:
     text, passed = Text(no_wrap=True, overflow="ellipsis"), board.stage in _STAGES
     for name in _STAGES:
         if name == board.stage:
             text.append(f"● {name}", style="bold cyan")
-            text.append(f" {clock(now - (board.stage_since or now))}", style="cyan")
+            text.append(f" {format_clock(now - (board.stage_since or now))}", style="cyan")
             passed = False
         else:
             text.append(f"✓ {name}" if passed else f"· {name}", style="green" if passed else "dim")
@@ -159,7 +159,7 @@ def _stages(board: Board, now: float) -> Text:
     return text
 
 
-def _plan(plan: Planned) -> Text:
+def _draw_plan(plan: PlanEvent) -> Text:
     sense = "higher" if plan.greater_is_better else "lower"
     text = Text(f"{plain(plan.how, 60)} · {plain(plan.metric)}, {sense} is better", style="dim")
     text.append(f" · not tried: {len(plan.left_out)}" if plan.left_out else "")
@@ -167,7 +167,7 @@ def _plan(plan: Planned) -> Text:
     return text
 
 
-def _grid(board: Board, plan: Planned, families: Sequence[str], width: int) -> Table:
+def _draw_grid(board: Board, plan: PlanEvent, families: Sequence[str], width: int) -> Table:
     """Families by folds, each cell with its trials and its best inner score; where the terminal is too narrow for that,
     families by totals."""
     wide = _FAMILY + _CELL * len(plan.folds) <= width
@@ -183,12 +183,12 @@ def _grid(board: Board, plan: Planned, families: Sequence[str], width: int) -> T
     for family in families:
         style = "bold green" if family == leader else ""
         name = Text(("▸ " if family == leader else "  ") + plain(family, _FAMILY - 3), style=style)
-        cells = _cells(board, plan, family, style) if wide else _sums(board, plan, family, style)
+        cells = _draw_cells(board, plan, family, style) if wide else _draw_sums(board, plan, family, style)
         table.add_row(name, *cells)
     return table
 
 
-def _cells(board: Board, plan: Planned, family: str, style: str) -> list[Text]:
+def _draw_cells(board: Board, plan: PlanEvent, family: str, style: str) -> list[Text]:
     texts = []
     for fold in plan.folds:
         cell = board.cells.get((family, fold))
@@ -197,7 +197,7 @@ def _cells(board: Board, plan: Planned, family: str, style: str) -> list[Text]:
     return texts
 
 
-def _sums(board: Board, plan: Planned, family: str, style: str) -> list[Text]:
+def _draw_sums(board: Board, plan: PlanEvent, family: str, style: str) -> list[Text]:
     mean = board.mean_best(family)
     trials = sum(board.cells[family, f].trials for f in plan.folds if (family, f) in board.cells)
     return [
@@ -207,7 +207,7 @@ def _sums(board: Board, plan: Planned, family: str, style: str) -> list[Text]:
     ]
 
 
-def _totals(board: Board) -> Text:
+def _draw_totals(board: Board) -> Text:
     text = Text("trials  ", style="dim", no_wrap=True, overflow="ellipsis")
     known = [f"{board.states[s]:,} {_WORDS.get(s, s)}" for s in STATES if board.states[s]]
     text.append(" · ".join(known) or "none yet", style="not dim")
@@ -217,32 +217,32 @@ def _totals(board: Board) -> Text:
     return text
 
 
-def _found(board: Board) -> list[RenderableType]:
+def _draw_findings(board: Board) -> list[RenderableType]:
     if not board.passed and not board.warned and not board.said:
         return []
     text = Text("checks  ", style="dim").append(f"{board.passed} passed", style="not dim green")
     text.append(f" · {len(board.warned)} warned" if board.warned else "", style="not dim yellow")
-    lines = [_one_line(f"! {plain(f.message, 160)}", "yellow") for f in board.warned[:4]]
+    lines = [_make_line(f"! {plain(f.message, 160)}", "yellow") for f in board.warned[:4]]
     if len(board.warned) > 4:
         lines.append(Text(f"! and {len(board.warned) - 4} more in the report", style="yellow"))
-    lines += [_one_line(f"· {plain(s, 160)}") for s in board.said[-3:]]
+    lines += [_make_line(f"· {plain(s, 160)}") for s in board.said[-3:]]
     return [text, *lines]
 
 
-def _one_line(text: str, style: str = "") -> Text:
+def _make_line(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def _bar(board: Board, width: int, now: float) -> RenderableType:
+def _draw_bar(board: Board, width: int, now: float) -> RenderableType:
     elapsed, done = now - board.began, board.done(now)
-    text = Text(clock(elapsed), style="bold")
+    text = Text(format_clock(elapsed), style="bold")
     if done is None:
         return text.append(" so far", style="not bold dim")
     bar = ProgressBar(
         total=1.0, completed=done[0], width=max(10, min(40, width - 40)), complete_style="cyan", finished_style="cyan"
     )
-    text.append(f" of {clock(board.budget)}" if board.budget else "", style="not bold")
-    text.append(f" · {clock(done[1])} left" if done[1] > 0 else " · ending", style="not bold dim")
+    text.append(f" of {format_clock(board.budget)}" if board.budget else "", style="not bold")
+    text.append(f" · {format_clock(done[1])} left" if done[1] > 0 else " · ending", style="not bold dim")
     table = Table.grid(padding=(0, 2))
     table.add_row(bar, text)
     return table

@@ -20,28 +20,28 @@ from models.errors import InterruptedRunError, NestorError
 from models.text.address import mask_address
 from models.text.safe import shorten, to_printable
 from tasks.system import private
-from tasks.system.disk import full, is_full
-from tasks.system.secret_addresses import Formatter, hushed
+from tasks.system.disk import is_full, make_full_disk_error
+from tasks.system.secret_addresses import SafeLogFormatter, hide_passwords
 
 LOGS = Path("mlruns/logs")
 
 
-def ended(error: BaseException) -> int:
+def report_error(error: BaseException) -> int:
     """The exit code of a command that this error ended; the user is told in a few lines."""
     if isinstance(error, NestorError):
-        say(f"{'Interrupted' if isinstance(error, InterruptedRunError) else 'Error'}: {error}")
+        write_message(f"{'Interrupted' if isinstance(error, InterruptedRunError) else 'Error'}: {error}")
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        say("Interrupted.")
+        write_message("Interrupted.")
         return InterruptedRunError.exit_code
-    if isinstance(error, OSError) and error.filename is None and (code := flushed("\n")):
+    if isinstance(error, OSError) and error.filename is None and (code := flush_output("\n")):
         return code
     if is_full(error):
-        say(f"Error: {full(error)}")
+        write_message(f"Error: {make_full_disk_error(error)}")
         return NestorError.exit_code
-    path = kept(error)
-    say(
-        f"Error: {type(error).__name__}: {shorten(hushed(str(error)), 300)}\n"
+    path = keep_traceback(error)
+    write_message(
+        f"Error: {type(error).__name__}: {shorten(hide_passwords(str(error)), 300)}\n"
         "Nestor did not expect this. "
         + (f"The whole story is in {path}: " if path else "")
         + "please report it. What is finished is kept; --resume goes on."
@@ -49,21 +49,21 @@ def ended(error: BaseException) -> int:
     return NestorError.exit_code
 
 
-def kept(error: BaseException) -> Path | None:
+def keep_traceback(error: BaseException) -> Path | None:
     """The file that now has the error's traceback; None where none can be written."""
-    path = _log()
+    path = _locate_log()
     try:
-        private.made(path.parent)
+        private.make_private_folder(path.parent)
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{time.strftime('%F %T')} {_told(sys.argv)}\n")
-            file.write(hushed("".join(traceback.format_exception(error))))
+            file.write(f"{time.strftime('%F %T')} {_mask_command(sys.argv)}\n")
+            file.write(hide_passwords("".join(traceback.format_exception(error))))
     except OSError:
         return None
     return path
 
 
 @cache
-def _log() -> Path:
+def _locate_log() -> Path:
     """This process's log."""
     return (LOGS / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log").absolute()
 
@@ -72,19 +72,19 @@ def log_to_file() -> None:
     """From now on what libraries log goes to a file, or nowhere in a folder where none may be written; on the screen it
     would tear the display apart."""
     with suppress(OSError):
-        private.made(LOGS)
-    logging.getLogger().handlers = [_handler() if os.access(LOGS, os.W_OK) else logging.NullHandler()]
+        private.make_private_folder(LOGS)
+    logging.getLogger().handlers = [_make_handler() if os.access(LOGS, os.W_OK) else logging.NullHandler()]
     logging.captureWarnings(True)
 
 
 @cache
-def _handler() -> logging.Handler:
-    handler = logging.FileHandler(_log(), delay=True, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+def _make_handler() -> logging.Handler:
+    handler = logging.FileHandler(_locate_log(), delay=True, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(SafeLogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     return handler
 
 
-def again(arguments: list[str]) -> str:
+def make_resume_command(arguments: list[str]) -> str:
     """The command that goes on with an interrupted one."""
     kept, skip = [], False
     for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
@@ -94,31 +94,31 @@ def again(arguments: list[str]) -> str:
             skip = not following
         elif not argument.startswith("--resume="):
             kept.append(argument)
-    return "nestor " + _told([*kept, "--resume"])
+    return "nestor " + _mask_command([*kept, "--resume"])
 
 
-def _told(arguments: list[str]) -> str:
+def _mask_command(arguments: list[str]) -> str:
     """A command line without passwords."""
-    return hushed(shlex.join(map(mask_address, arguments)))
+    return hide_passwords(shlex.join(map(mask_address, arguments)))
 
 
-def with_resume_value(arguments: list[str]) -> list[str]:
+def fill_resume_value(arguments: list[str]) -> list[str]:
     """The arguments with an empty value put after a bare `--resume`: what follows it is its RUN only where it looks
     like a run's folder or id, and is no file."""
     out = []
     for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         out.append(argument)
-        if argument == "--resume" and (not following or _no_run(following)):
+        if argument == "--resume" and (not following or _is_no_run(following)):
             out.append("")
     return out
 
 
-def _no_run(text: str) -> bool:
+def _is_no_run(text: str) -> bool:
     # Tables have a dot, a slash, a colon or a percent sign in them; folders of runs and MLflow's ids never do.
     return not re.fullmatch(r"\w[\w-]*", text) or Path(text).is_file()
 
 
-def say(text: str) -> None:
+def write_message(text: str) -> None:
     """Writes to standard error, whatever its encoding, and nothing that a terminal obeys; to nobody where it can't be
     written."""
     text = to_printable(text)
@@ -127,7 +127,7 @@ def say(text: str) -> None:
         print(as_typed(text).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
 
 
-def flushed(more: str = "") -> int:
+def flush_output(more: str = "") -> int:
     """0 once standard output has taken everything, and this text; else the exit code, and who reads errors is told."""
     try:
         sys.stdout.write(more)
@@ -137,12 +137,12 @@ def flushed(more: str = "") -> int:
         # What is left would be tried again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # who reads has read enough, such as `| head`
-            say(f"Error: the result can't be written to standard output: {error.strerror}.")
+            write_message(f"Error: the result can't be written to standard output: {error.strerror}.")
         return NestorError.exit_code
 
 
 @contextmanager
-def interruptible(told: str = "") -> Iterator[None]:
+def allow_interrupt(told: str = "") -> Iterator[None]:
     """Lets Ctrl-C, and a polite kill, end the command with a sentence: `told`, else how to resume it."""
 
     def interrupt(*_: object) -> None:
@@ -152,4 +152,6 @@ def interruptible(told: str = "") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise InterruptedRunError(told or f"What is finished is kept; go on with\n  {again(sys.argv[1:])}") from None
+        raise InterruptedRunError(
+            told or f"What is finished is kept; go on with\n  {make_resume_command(sys.argv[1:])}"
+        ) from None

@@ -18,7 +18,7 @@ _TYPED = re.compile(rf"(?<![\w./@:-])(?:(nestor)(?= (?:{_COMMANDS})\b)|(mlflow)(
 
 
 @cache
-def program(name: str = "nestor") -> str:
+def find_program(name: str = "nestor") -> str:
     """How a program of this environment is called from here: by its name where PATH leads to it, else by its path."""
     beside = Path(sys.executable).with_name(name)
     found = shutil.which(name)
@@ -29,15 +29,15 @@ def program(name: str = "nestor") -> str:
 
 def as_typed(text: str) -> str:
     """The text with the commands in it as they can be typed here."""
-    return _TYPED.sub(lambda match: program(match[0]), text)
+    return _TYPED.sub(lambda match: find_program(match[0]), text)
 
 
-def pages(address: str) -> str:
+def find_mlflow_page(address: str) -> str:
     """Where a person looks at what an MLflow store holds: the page of this folder's `nestor up` where it runs, a
     server's own address, else the command that shows a file."""
     from flows.server import prefect_server
 
-    record = prefect_server.recorded(Path("mlruns/prefect"))
-    if record.get("up") and prefect_server.process_of(record) is not None:
+    record = prefect_server.read_record(Path("mlruns/prefect"))
+    if record.get("up") and prefect_server.find_recorded_process(record) is not None:
         return record["mlflow"]
     return as_typed(address_of(address))

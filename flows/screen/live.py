@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from flows.screen.board import Board, drawn
-from flows.screen.ending import say
-from flows.screen.tables import Safe, plain
+from flows.screen.board import Board, draw_board
+from flows.screen.ending import write_message
+from flows.screen.tables import SafeConsole, plain
 from tasks.run import events
-from tasks.run.events import Began, Event, Planned, Said, Saw
+from tasks.run.events import Began, Event, FindingEvent, NoteEvent, PlanEvent
 
 LINE_EVERY = 10.0
 """Seconds between plain lines that tell how far a stage is."""
@@ -23,19 +23,21 @@ _TICK = 0.25
 
 
 @contextmanager
-def showing(began: float, budget: float | None, quiet: bool = False, console: Console | None = None) -> Iterator[Board]:
+def show_live(
+    began: float, budget: float | None, quiet: bool = False, console: Console | None = None
+) -> Iterator[Board]:
     """Shows the events emitted inside the block. `began` is the command's own start, `budget` its wall seconds."""
-    console = console or Safe(file=sys.stderr, highlight=False)
+    console = console or SafeConsole(file=sys.stderr, highlight=False)
     board = Board(began, budget)
     if quiet:
         yield board
         return
-    with _live(board, console) if console.is_terminal else _lines(board, console):
+    with _draw_live(board, console) if console.is_terminal else _print_lines(board, console):
         yield board
 
 
 @contextmanager
-def _live(board: Board, console: Console) -> Iterator[None]:
+def _draw_live(board: Board, console: Console) -> Iterator[None]:
     """Redraws when something has happened, four times a second at most, and each second for the clock."""
     lock, news = threading.Lock(), threading.Event()
 
@@ -46,20 +48,20 @@ def _live(board: Board, console: Console) -> Iterator[None]:
 
     def draw(live: Live) -> None:
         with lock:
-            picture = drawn(board, console.width, console.height, time.time())
+            picture = draw_board(board, console.width, console.height, time.time())
         live.update(picture, refresh=True)
 
     # Standard output is left alone: it belongs to the result.
     with (
         Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False) as live,
-        events.listening(told),
-        _ticking(lambda: draw(live), news),
+        events.listen_to_events(told),
+        _draw_on_ticks(lambda: draw(live), news),
     ):
         yield
 
 
 @contextmanager
-def _ticking(draw: Callable[[], None], news: threading.Event) -> Iterator[None]:
+def _draw_on_ticks(draw: Callable[[], None], news: threading.Event) -> Iterator[None]:
     over = threading.Event()
 
     def tick() -> None:
@@ -80,34 +82,34 @@ def _ticking(draw: Callable[[], None], news: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def _lines(board: Board, console: Console) -> Iterator[None]:
+def _print_lines(board: Board, console: Console) -> Iterator[None]:
     """One line per stage, warning and sentence, and one about every ten seconds."""
     lock, last = threading.Lock(), [time.monotonic()]
 
     def told(event: Event) -> None:
         with lock:
             board.tell(event)
-            text = line(event)
+            text = format_event(event)
             if text is None and time.monotonic() - last[0] >= LINE_EVERY:
                 text = board.summary(time.time())
             if text is not None:
-                say(f"nestor: {text}") if console.file is sys.stderr else print(text, file=console.file)
+                write_message(f"nestor: {text}") if console.file is sys.stderr else print(text, file=console.file)
                 last[0] = time.monotonic()
 
-    with events.listening(told):
+    with events.listen_to_events(told):
         yield
 
 
-def line(event: Event) -> str | None:
+def format_event(event: Event) -> str | None:
     """The event as a line of a log; None for those that only count."""
     match event:
         case Began(name, note):
             return f"{name}: {plain(note, 200)}" if note else name
-        case Saw(finding) if finding.verdict != "pass":
+        case FindingEvent(finding) if finding.verdict != "pass":
             return f"{finding.verdict}: {plain(finding.message, 400)}"
-        case Planned(families, _, how, metric, _, left_out):
+        case PlanEvent(families, _, how, metric, _, left_out):
             without = f"; not tried: {', '.join(left_out)}" if left_out else ""
             return f"plan: {how}, {metric}, {plain(', '.join(families), 200)}{without}"
-        case Said(text):
+        case NoteEvent(text):
             return plain(text, 400)
     return None

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def show(*parts: RenderableType) -> None:
+def show_text(*parts: RenderableType) -> None:
     """Prints text and tables."""
-    from flows.screen.tables import Safe
+    from flows.screen.tables import SafeConsole
 
-    console = Safe(highlight=False, width=width())
+    console = SafeConsole(highlight=False, width=measure_width())
     for part in parts:
         console.print(as_typed(part) if isinstance(part, str) else part, markup=False)
 
 
-def width() -> int:
+def measure_width() -> int:
     """Characters of a line: the terminal's. A pipe has none: what reads it should see whole lines, so 160."""
     from rich.console import Console
 
@@ -40,6 +40,6 @@ def show_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bo
     """Prints rows: as JSON with every column, for people the first `shown` of them."""
     if as_json:
         return show_json([dict(zip(columns, row, strict=True)) for row in rows])
-    from flows.screen.tables import rows_table
+    from flows.screen.tables import make_rows_table
 
-    show(rows_table(columns[:shown], [row[:shown] for row in rows]))
+    show_text(make_rows_table(columns[:shown], [row[:shown] for row in rows]))

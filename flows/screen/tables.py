@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from flows.screen.hints import as_typed, pages
+from flows.screen.hints import as_typed, find_mlflow_page
 from models.evaluation.verdict import MEANING, describe_basis, describe_repeats, list_further_warnings
 from models.outcome import format_number
 from models.text.safe import to_line as plain
@@ -32,7 +32,7 @@ VERDICTS = {
 }
 
 
-class Safe(Console):
+class SafeConsole(Console):
     """A console on which no text does more than be read, whoever made it."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -41,7 +41,7 @@ class Safe(Console):
             yield one if one.control else Segment(to_printable(one.text), one.style)
 
 
-def interval(value: Interval | None) -> Text:
+def to_interval_text(value: Interval | None) -> Text:
     """`0.9213 [0.9155, 0.9270]`."""
     if value is None:
         return Text("-", style="dim")
@@ -51,7 +51,7 @@ def interval(value: Interval | None) -> Text:
     return text
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """`42 s`, `1:12`, `2:03:10`."""
     whole = max(0, round(seconds))
     if whole < 60:
@@ -61,18 +61,18 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def final_table(report: Report) -> RenderableType:
+def make_final_table(report: Report) -> RenderableType:
     """The whole report for the terminal: leaderboard, numbers, sentence, what was left out, where to look."""
-    parts: list[RenderableType] = ["", _heading(report), _leaderboard(report), "", _numbers(report)]
-    parts += ["", _objectives(report)] if report.objectives else []
+    parts: list[RenderableType] = ["", _make_heading(report), _make_leaderboard(report), "", _make_number_table(report)]
+    parts += ["", _make_objective_table(report)] if report.objectives else []
     parts += ["", Text(plain(report.sentence, 600))] if report.sentence else []
     parts += [Text(plain(repeats, 900))] if (repeats := describe_repeats(report)) else []
     parts += [Text(plain(report.coverage_sentence, 300))] if report.coverage else []
-    parts += ["", _noted(report), _left_out(report), _where(report), _last_line(report)]
+    parts += ["", _make_notes(report), _make_left_out_table(report), _make_link_table(report), _make_last_line(report)]
     return Group(*[part for part in parts if part is not None])
 
 
-def _heading(report: Report) -> Text:
+def _make_heading(report: Report) -> Text:
     how = report.how
     plan = {
         "nested": f"{how.outer} outer x {how.inner} inner folds",
@@ -83,7 +83,7 @@ def _heading(report: Report) -> Text:
     return text.append(f"  {plain(report.task)} · {plain(report.metric)} · {plan}", style="not bold dim")
 
 
-def _leaderboard(report: Report) -> Table:
+def _make_leaderboard(report: Report) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
     table.add_column("family", no_wrap=True, max_width=24, overflow="ellipsis")
     table.add_column("estimate (95 %)", no_wrap=True)
@@ -94,7 +94,7 @@ def _leaderboard(report: Report) -> Table:
         style = "bold green" if family.name == report.winner else ""
         table.add_row(
             Text(("▸ " if family.name == report.winner else "  ") + plain(family.name), style=style),
-            interval(family.estimate),
+            to_interval_text(family.estimate),
             format_number(family.inner),
             f"{family.trials:,}",
             f"{family.weight:.0%}" if family.weight else Text("-", style="dim"),
@@ -102,23 +102,23 @@ def _leaderboard(report: Report) -> Table:
     return table
 
 
-def _numbers(report: Report) -> Table:
+def _make_number_table(report: Report) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
     warm = "; after a warm start it may look too good" if report.warm else ""
     table.add_row(
-        "estimate", interval(report.estimate), f"{MEANING['estimate']}{describe_basis(report.estimate)}{warm}"
+        "estimate", to_interval_text(report.estimate), f"{MEANING['estimate']}{describe_basis(report.estimate)}{warm}"
     )
     rely = ": rely on this one" if report.warm and report.test and not report.promoted else ""
-    table.add_row("test", interval(report.test), f"{MEANING['test']}{describe_basis(report.test)}{rely}")
+    table.add_row("test", to_interval_text(report.test), f"{MEANING['test']}{describe_basis(report.test)}{rely}")
     table.add_row("optimism", format_number(report.optimism), MEANING["optimism"])
     table.add_row("agreement", format_number(report.agreement, 2), MEANING["agreement"])
     return table
 
 
-def _objectives(report: Report) -> RenderableType:
+def _make_objective_table(report: Report) -> RenderableType:
     """Each objective of what was picked, and how it was picked."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
     table.add_column("objective", no_wrap=True, max_width=32, overflow="ellipsis")
@@ -128,7 +128,7 @@ def _objectives(report: Report) -> RenderableType:
         side = "≥" if one.greater_is_better else "≤"
         table.add_row(
             Text(plain(f"{one.name}, {one.unit}" if one.unit else one.name)),
-            interval(one.estimate),
+            to_interval_text(one.estimate),
             format_number(one.test.value if one.test else None),
             format_number(one.delivered),
             "-" if one.limit is None else f"{side} {one.limit:g}",
@@ -136,7 +136,7 @@ def _objectives(report: Report) -> RenderableType:
     return Group(table, *([Text(plain(report.pick, 600), style="dim")] if report.pick else []))
 
 
-def _noted(report: Report) -> RenderableType | None:
+def _make_notes(report: Report) -> RenderableType | None:
     warned = list_further_warnings(report)
     lines = [Text(f"! {plain(w.message, 300)}", style="yellow") for w in warned[:8]]
     if len(warned) > 8:
@@ -145,7 +145,7 @@ def _noted(report: Report) -> RenderableType | None:
     return Group(*lines, "") if lines else None
 
 
-def _left_out(report: Report) -> RenderableType | None:
+def _make_left_out_table(report: Report) -> RenderableType | None:
     if not report.left_out:
         return None
     table = Table.grid(padding=(0, 2))
@@ -159,31 +159,31 @@ def _left_out(report: Report) -> RenderableType | None:
     return Group(table, "")
 
 
-def _where(report: Report) -> Table:
+def _make_link_table(report: Report) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     if report.run_id:
         table.add_row("read on", Text(as_typed(f"nestor report {report.run_id[:12]}")))
     if report.tracking_uri:
-        table.add_row("every trial", Text(pages(plain(report.tracking_uri, 300))))
+        table.add_row("every trial", Text(find_mlflow_page(plain(report.tracking_uri, 300))))
     if report.version is not None:
         use = f"nestor score {quote(plain(report.name, 100))} new.csv --out scored.csv"
         table.add_row("use it", Text(as_typed(use)))
     return table
 
 
-def _last_line(report: Report) -> Text:
+def _make_last_line(report: Report) -> Text:
     """One clear line: what is there now."""
     if report.version is None:
         return Text("\nDone; no model was registered.", style="bold yellow")
     place = f"@{report.alias}" if report.alias else f"/{report.version}"
-    trials, took = sum(report.trials.values()), clock(report.seconds.get("total", 0.0))
+    trials, took = sum(report.trials.values()), format_clock(report.seconds.get("total", 0.0))
     text = Text(f"\nmodels:/{plain(report.name, 100)}{place}", style="bold green")
     return text.append(f"  version {report.version}, {trials:,} trials, {took}", style="not bold")
 
 
-def findings_table(findings: Sequence[Finding]) -> RenderableType:
+def make_findings_table(findings: Sequence[Finding]) -> RenderableType:
     """Every check with its verdict: stops first, then warnings, then passes."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
@@ -197,7 +197,7 @@ def findings_table(findings: Sequence[Finding]) -> RenderableType:
     return table
 
 
-def findings_line(findings: Sequence[Finding]) -> Text:
+def make_findings_line(findings: Sequence[Finding]) -> Text:
     """`12 passed, 2 warnings, 1 stop.`"""
     counts = {v: sum(f.verdict == v for f in findings) for v in VERDICTS}
     text = Text(f"{counts['pass']} passed, {counts['warn']} warning{'s' * (counts['warn'] != 1)}, ")
@@ -211,7 +211,7 @@ _GAP = 3
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowsTable:
     """Rows under their columns, where the width takes every column's longest word; else without the columns that can be
     spared, the first first; else one below the other. (Rich's own table takes what it lacks out of words.)"""
 
@@ -265,6 +265,6 @@ def _as_text(cell: Any) -> Text:
     return cell if isinstance(cell, Text) else Text(plain(cell, 200))
 
 
-def rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], spared: Sequence[str] = ()) -> Rows:
+def make_rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], spared: Sequence[str] = ()) -> RowsTable:
     """A plain table of texts, numbers and intervals; `spared` names columns that a narrow terminal may lack."""
-    return Rows(columns, [tuple(row) for row in rows], spared)
+    return RowsTable(columns, [tuple(row) for row in rows], spared)

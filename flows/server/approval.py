@@ -20,7 +20,7 @@ POLL = 3
 """Seconds between two looks for the answer."""
 
 
-class Answer(RunInput):
+class ApprovalForm(RunInput):
     """The form."""
 
     promote: bool = Field(False, title="Promote", description="Make the challenger champion.")
@@ -29,7 +29,7 @@ class Answer(RunInput):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Approval:
     """What came back."""
 
     promote: bool | None
@@ -39,23 +39,23 @@ class Asked:
     note: str = ""
 
 
-NOBODY = Asked(None)
+NOBODY = Approval(None)
 
 
-def asked(verdict: Verdict, gate: Gate) -> Asked:
+def ask_for_approval(verdict: Verdict, gate: Gate) -> Approval:
     """A person's answer; no promotion where none came in time."""
     text = f"{verdict.sentence}\n\nShall version {verdict.challenger_version} be champion of {verdict.name}?"
-    form = Answer.with_initial_data(description=text, promote=verdict.promoted is True)
-    events.emit(events.Said("Waiting for a person: Prefect's page shows the run as paused, with a form (Resume)."))
+    form = ApprovalForm.with_initial_data(description=text, promote=verdict.promoted is True)
+    events.emit(events.NoteEvent("Waiting for a person: Prefect's page shows the run as paused, with a form (Resume)."))
     try:
         answer = pause_flow_run(wait_for_input=form, timeout=round(gate.wait), poll_interval=POLL)
     except FlowPauseTimeout:
-        _goes_on()
-        return Asked(False, note=f"Nobody answered within {gate.wait / 3600:.3g} h: the champion stays.")
-    return Asked(answer.promote, answer.who or None, answer.why)
+        _mark_running()
+        return Approval(False, note=f"Nobody answered within {gate.wait / 3600:.3g} h: the champion stays.")
+    return Approval(answer.promote, answer.who or None, answer.why)
 
 
-def _goes_on() -> None:
+def _mark_running() -> None:
     """The run is running again: Prefect would leave it paused."""
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(UUID(str(flow_run.id)), Running(), force=True)

@@ -13,7 +13,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
-from flows.commands.asked import written
+from flows.commands.asked import read_yaml_file
 from models.config.written import apply_yaml_types
 from models.errors import InputError
 
@@ -26,15 +26,15 @@ _BODY = "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
 def apply(file: str | None = None) -> dict[str, list[str]]:
     """The names of the automations, which are on the server now: made, or changed where they were there already.
     Raises InputError where NESTOR_NOTIFY names a block that there is not."""
-    wanted = apply_yaml_types(written(Path(file or FILE), "Automations"))["automations"]
+    wanted = apply_yaml_types(read_yaml_file(Path(file or FILE), "Automations"))["automations"]
     with get_client(sync_client=True) as client:
-        notice = _notice(client, os.environ.get(NOTIFY))
+        notice = _make_notification(client, os.environ.get(NOTIFY))
         for one in wanted:
-            _put(client, AutomationCore.model_validate(_fitted(one, notice)))
+            _put_automation(client, AutomationCore.model_validate(_fill_automation(one, notice)))
     return {"automations": [one["name"] for one in wanted]}
 
 
-def _fitted(one: dict[str, Any], notice: dict[str, Any] | None) -> dict[str, Any]:
+def _fill_automation(one: dict[str, Any], notice: dict[str, Any] | None) -> dict[str, Any]:
     """The automation with this server's heartbeat and the notification in it."""
     trigger = one["trigger"]
     if trigger["posture"] == "Proactive":
@@ -43,7 +43,7 @@ def _fitted(one: dict[str, Any], notice: dict[str, Any] | None) -> dict[str, Any
     return {**one, "trigger": trigger, "actions": actions}
 
 
-def _notice(client: SyncPrefectClient, block: str | None) -> dict[str, Any] | None:
+def _make_notification(client: SyncPrefectClient, block: str | None) -> dict[str, Any] | None:
     """The action that tells a notification block, such as `slack-webhook/team`; None without one."""
     if not block:
         return None
@@ -58,7 +58,7 @@ def _notice(client: SyncPrefectClient, block: str | None) -> dict[str, Any] | No
     return {"type": "send-notification", "block_document_id": document.id, "subject": _SUBJECT, "body": _BODY}
 
 
-def _put(client: SyncPrefectClient, automation: AutomationCore) -> None:
+def _put_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
     """Makes the automation, or changes the one of that name; one more of that name is taken away."""
     body = automation.model_dump(mode="json", exclude_unset=True)
     where = {"automations": {"name": {"any_": [automation.name]}}}
@@ -67,13 +67,13 @@ def _put(client: SyncPrefectClient, automation: AutomationCore) -> None:
         client.request("POST", "/automations/", json=body).raise_for_status()
         return
     first, *others = there
-    body |= _chosen_there(body, first)
+    body |= _keep_user_choices(body, first)
     client.request("PUT", "/automations/{id}", path_params={"id": first["id"]}, json=body).raise_for_status()
     for more in others:
         client.request("DELETE", "/automations/{id}", path_params={"id": more["id"]}).raise_for_status()
 
 
-def _chosen_there(body: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+def _keep_user_choices(body: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
     """What somebody has chosen on the page and keeps: that it is off, and what is done where the file says nothing."""
     idle = all(action["type"] == "do-nothing" for action in body["actions"])
     return {"enabled": there["enabled"]} | ({"actions": there["actions"]} if idle else {})

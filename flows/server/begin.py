@@ -20,7 +20,7 @@ from tasks.execution import pool
 from tasks.planning import load_and_seal, plan
 from tasks.run import ledger
 from tasks.system import login, secret_addresses
-from tasks.system.watching import watching
+from tasks.system.watching import keep_watch
 from tasks.values import RunPlan
 
 _PATIENCE = 10.0
@@ -33,30 +33,30 @@ class Beginning:
 
     context: RunContext
     plan: RunPlan
-    handle: prefect_server.Handle
+    handle: prefect_server.ServerHandle
 
 
 _begun: ContextVar[Beginning | None] = ContextVar("begun", default=None)
 
 
-def now() -> Beginning | None:
+def find_beginning() -> Beginning | None:
     """What this process has begun; None where a flow was called by itself."""
     return _begun.get()
 
 
 def prepare(context: RunContext) -> RunPlan:
     """The stages before tuning, one after the other. They need no server."""
-    table = load_and_seal.take_in(context)
-    sealed = load_and_seal.seal(table)
-    load_and_seal.signal(sealed)
-    return plan.shortlist(sealed)
+    table = load_and_seal.load_table(context)
+    sealed = load_and_seal.seal_rows(table)
+    load_and_seal.check_signal_of_table(sealed)
+    return plan.make_plan(sealed)
 
 
 @contextmanager
-def served() -> Iterator[dict[str, str]]:
+def reach_server() -> Iterator[dict[str, str]]:
     """Prefect's settings for asking the begun run's server, once it answers; it is kept alive inside the block."""
     beginning = _begun.get()
-    handle = beginning.handle if beginning else prefect_server.start()
+    handle = beginning.handle if beginning else prefect_server.start_server()
     settings = handle.reached()
     if beginning is not None:
         beginning.context.afford_end()
@@ -65,13 +65,13 @@ def served() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def begun(run: Run, resume: str | None = None) -> Iterator[None]:
+def begin_run(run: Run, resume: str | None = None) -> Iterator[None]:
     """The flow called inside the block goes on with a run whose stages before tuning are done."""
     pool.refuse_daemon()
-    origin = ledger.started()
-    handle = prefect_server.start()
-    with open_run(run, resume, origin) as context, _held_to_time(context, handle):
-        with _secrets(handle):
+    origin = ledger.find_start_time()
+    handle = prefect_server.start_server()
+    with open_run(run, resume, origin) as context, _enforce_budget(context, handle):
+        with _serve_secrets(handle):
             beginning = Beginning(context, prepare(context), handle)
         token = _begun.set(beginning)
         try:
@@ -81,11 +81,11 @@ def begun(run: Run, resume: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _secrets(handle: prefect_server.Handle) -> Iterator[None]:
+def _serve_secrets(handle: prefect_server.ServerHandle) -> Iterator[None]:
     """Inside the block an address in a Secret block is asked of this server."""
 
     def ready() -> dict[str, str]:
-        prefect_server.quiet_environment()  # Prefect reads its settings when it is imported
+        prefect_server.set_quiet_environment()  # Prefect reads its settings when it is imported
         return handle.reached()
 
     token = secret_addresses.server.set(ready)
@@ -95,11 +95,11 @@ def _secrets(handle: prefect_server.Handle) -> Iterator[None]:
         secret_addresses.server.reset(token)
 
 
-def _close(context: RunContext, handle: prefect_server.Handle, why: str) -> None:
+def _close_run(context: RunContext, handle: prefect_server.ServerHandle, why: str) -> None:
     """Says why the run ends, and has Prefect show it as failed where it has begun there: nobody else can, once this
     process is gone. A later command closes what could not be closed now."""
     with suppress(Exception):
-        ending.say(f"Error: {why}")
+        ending.write_message(f"Error: {why}")
     with suppress(Exception):  # a full disk, say
         context.write_state("stopped")
     with suppress(Exception):
@@ -110,21 +110,21 @@ def _close(context: RunContext, handle: prefect_server.Handle, why: str) -> None
 
         from flows.server import gone
 
-        with login.asking(handle.reached()):
-            gone.close(flow_run, Failed(message=why))
+        with login.use_server_settings(handle.reached()):
+            gone.close_flow_run(flow_run, Failed(message=why))
 
 
-def _end(context: RunContext, handle: prefect_server.Handle, why: str) -> NoReturn:
+def _end_process(context: RunContext, handle: prefect_server.ServerHandle, why: str) -> NoReturn:
     """Ends this process with the exit code of a budget that is over, whatever hangs or fails meanwhile."""
     try:
-        closing = threading.Thread(target=_close, args=[context, handle, why], daemon=True, name="closing")
+        closing = threading.Thread(target=_close_run, args=[context, handle, why], daemon=True, name="closing")
         closing.start()
         closing.join(_PATIENCE)
     finally:
         os._exit(BudgetError.exit_code)
 
 
-def _held_to_time(context: RunContext, handle: prefect_server.Handle) -> AbstractContextManager[None]:
+def _enforce_budget(context: RunContext, handle: prefect_server.ServerHandle) -> AbstractContextManager[None]:
     """Inside the block a command that overruns its budget is ended: a last resort against what no worker process can be
     killed for, such as a table that takes minutes to read. Once there is something to deliver the run may take the
     time that its end needs."""
@@ -143,6 +143,6 @@ def _held_to_time(context: RunContext, handle: prefect_server.Handle) -> Abstrac
                 f"The budget of {limit:.0f} s is over, and {late}. What is finished is kept: the same command with "
                 "--resume and a larger --budget goes on."
             )
-            _end(context, handle, why)
+            _end_process(context, handle, why)
 
-    return watching(look, "overtime")
+    return keep_watch(look, "overtime")

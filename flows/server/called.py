@@ -16,7 +16,7 @@ from pydantic import WithJsonSchema
 
 from flows.server import begin, prefect_server
 
-prefect_server.quiet_environment()  # Prefect reads its settings when it is imported
+prefect_server.set_quiet_environment()  # Prefect reads its settings when it is imported
 # Its home is made with the first server, in a folder that need not be there yet.
 warnings.filterwarnings("ignore", "Failed to create the Prefect home directory", UserWarning)
 # Signs of life, by which deployments/automations.yaml knows a run of a command too that was killed.
@@ -34,7 +34,7 @@ from models.config import problems  # noqa: E402
 from models.config.places import is_settings  # noqa: E402
 from models.errors import InterruptedRunError, NestorError, SkippedRunError  # noqa: E402
 from tasks.system import login  # noqa: E402
-from tasks.system.disk import full, is_full  # noqa: E402
+from tasks.system.disk import is_full, make_full_disk_error  # noqa: E402
 
 TAG, PART = "nestor", "nestor-part"
 """By these tags deployments/automations.yaml knows our flow runs; PART is one within another."""
@@ -43,7 +43,7 @@ SENDING = 10.0
 """Seconds that the end of a flow waits at most until all is sent."""
 
 
-class Called(Flow):
+class ServedFlow(Flow):
     """A flow that, called as a function, first sees to it that a Prefect server answers.
 
     A worker that runs a deployment does not come this way: it has a server, and every stage is run where the flow
@@ -59,7 +59,7 @@ class Called(Flow):
     ) -> None:
         """`hidden`: parameters that the form in Prefect's page leaves out; `forms`: JSON schemas by which it draws
         others instead of their own."""
-        super().__init__(_told(fn), **options)
+        super().__init__(_translate_errors(fn), **options)
         whole = inspect.signature(self.fn)
         drawn = {
             name: whole.parameters[name].replace(annotation=Annotated[Any, WithJsonSchema(schema)])
@@ -70,7 +70,7 @@ class Called(Flow):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The flow's result."""
-        with on_server(), _reported(), _tagged():
+        with use_server(), _drain_events(), _add_tags():
             return super().__call__(*args, **kwargs)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -83,14 +83,14 @@ class Called(Flow):
 
 
 @contextmanager
-def on_server() -> Iterator[None]:
+def use_server() -> Iterator[None]:
     """Inside the block Prefect's client asks the server that this command uses; it answers, and is kept alive."""
-    with begin.served() as found, login.asking(found):
+    with begin.reach_server() as found, login.use_server_settings(found):
         yield
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def _drain_events() -> Iterator[None]:
     """Waits at the end until Prefect's client has sent what it has to say: the server may be gone, or another one be
     used, when the process ends, and then it would hold the process up."""
     try:
@@ -102,13 +102,13 @@ def _reported() -> Iterator[None]:
                 other.submit(EventsWorker.drain_all, timeout=SENDING, at_exit=False).result()
 
 
-def _tagged() -> TagsContext:
+def _add_tags() -> TagsContext:
     """Inside the block flow runs that begin have our tag, beside the caller's own."""
     own = TAG if FlowRunContext.get() is None else PART
     return TagsContext(current_tags={*(TagsContext.get().current_tags - {TAG, PART}), own})
 
 
-def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
+def _translate_errors(fn: Callable[..., Any]) -> Callable[..., Any]:
     """The function; what the user or the run's time did wrong ends it as Failed with its message and no more, a run
     that was cancelled ends as Cancelled, and that of a deployment which another one makes needless as Skipped."""
     signature = inspect.signature(fn, eval_str=True)
@@ -118,8 +118,8 @@ def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
         try:
             bound = signature.bind(*args, **kwargs)
             for name, value in bound.arguments.items():
-                bound.arguments[name] = _checked(signature.parameters[name].annotation, value)
-            with gone.noted(), cancel.obeyed():
+                bound.arguments[name] = _validate_settings(signature.parameters[name].annotation, value)
+            with gone.record_flow_run(), cancel.obey_cancellation():
                 return fn(*bound.args, **bound.kwargs)
         except (TerminationSignal, InterruptedRunError):
             if not cancel.is_cancelled():
@@ -132,12 +132,12 @@ def _told(fn: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             if not is_full(error):
                 raise
-            return Failed(data=full(error), message=str(full(error)))
+            return Failed(data=make_full_disk_error(error), message=str(make_full_disk_error(error)))
 
     vars(told)["__signature__"] = signature  # Prefect reads the types from here
     return told
 
 
-def _checked(wanted: Any, value: Any) -> Any:
+def _validate_settings(wanted: Any, value: Any) -> Any:
     """The value as the settings that are wanted; InputError where it is none."""
     return problems.validate_settings(wanted, value) if is_settings(wanted) else value

@@ -18,7 +18,7 @@ from prefect import get_client
 from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.runtime import flow_run
 
-from tasks.system.watching import watching
+from tasks.system.watching import keep_watch
 
 EVERY = 1.0
 """Seconds between two looks at the run's state."""
@@ -26,12 +26,12 @@ SENTENCE = "Cancelled. What is finished is kept: Retry on this page, or the same
 
 
 @contextmanager
-def obeyed() -> Iterator[None]:
+def obey_cancellation() -> Iterator[None]:
     """Inside the block a cancelled run's main thread gets a TerminationSignal; so does one that is told to end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before, ids = signal.getsignal(signal.SIGTERM), _own_ids()
+    before, ids = signal.getsignal(signal.SIGTERM), _list_own_ids()
 
     def look() -> bool:
         cancelled = is_cancelled(ids)
@@ -39,15 +39,15 @@ def obeyed() -> Iterator[None]:
             signal.raise_signal(signal.SIGTERM)  # Python runs the handler in the main thread
         return cancelled
 
-    signal.signal(signal.SIGTERM, _once())
+    signal.signal(signal.SIGTERM, _make_once_handler())
     try:
-        with watching(look, "cancel", EVERY):
+        with keep_watch(look, "cancel", EVERY):
             yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _once():
+def _make_once_handler():
     """A handler that raises at the first signal only: the second must not disturb the tidying up after the first."""
     came = threading.Event()
 
@@ -62,11 +62,11 @@ def _once():
 def is_cancelled(ids: tuple[UUID, ...] | None = None) -> bool:
     """Whether this flow run, or the one that it is a part of, is cancelled or about to be."""
     with suppress(httpx.HTTPError, PrefectException), get_client(sync_client=True) as client:
-        states = [client.read_flow_run(one).state for one in (_own_ids() if ids is None else ids)]
+        states = [client.read_flow_run(one).state for one in (_list_own_ids() if ids is None else ids)]
         return any(state is not None and (state.is_cancelling() or state.is_cancelled()) for state in states)
     return False
 
 
-def _own_ids() -> tuple[UUID, ...]:
+def _list_own_ids() -> tuple[UUID, ...]:
     found = {flow_run.id, flow_run.root_flow_run_id} - {None}
     return tuple(UUID(str(one)) for one in found)

@@ -24,7 +24,7 @@ from prefect.states import Crashed
 
 from models.errors import NestorError
 from tasks.run.folder import Workdir
-from tasks.run.resume import ROOT, abandoned
+from tasks.run.resume import ROOT, find_abandoned_runs
 from tasks.system import process
 
 _AT_WORK = [StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
@@ -39,12 +39,12 @@ _MESSAGE = "Its process is gone. What is finished is kept: Retry on its page, or
 
 
 @contextmanager
-def noted() -> Iterator[None]:
+def record_flow_run() -> Iterator[None]:
     """Inside the block it is written down that this flow run, in this attempt at it, is this process. The outermost one
     first closes what others left open."""
-    record = (_records() / f"{flow_run.id}.json").absolute()  # a flow may change the folder
+    record = (_locate_records() / f"{flow_run.id}.json").absolute()  # a flow may change the folder
     if flow_run.id is not None:
-        Workdir(record.parent).write_json(record.name, {**process.facts(), "attempt": flow_run.run_count})
+        Workdir(record.parent).write_json(record.name, {**process.identify_process(), "attempt": flow_run.run_count})
     outermost, token = not _within.get(), _within.set(True)
     try:
         if outermost:
@@ -59,21 +59,21 @@ def noted() -> Iterator[None]:
 def close_abandoned() -> None:
     """Closes what was never closed of flow runs on this machine whose process is gone, and writes down that their
     trainings stopped. Prefect has closed most of them itself."""
-    for path in _records().glob("*.json"):
+    for path in _locate_records().glob("*.json"):
         # a later command asks again
         with suppress(httpx.HTTPError, PrefectException, OSError, ValueError):
-            kept = _read(path)
-            if kept is None or process.gone(kept):
+            kept = _read_record(path)
+            if kept is None or process.is_owner_gone(kept):
                 if kept is not None:
-                    close(path.stem, attempt=kept["attempt"])
+                    close_flow_run(path.stem, attempt=kept["attempt"])
                 path.unlink(missing_ok=True)
-    for workdir in abandoned():
+    for workdir in find_abandoned_runs():
         with suppress(OSError, NestorError):  # another user's, say
             if kept := workdir.read_json("run.json"):  # not removed meanwhile
                 workdir.write_json("run.json", {**kept, "state": "stopped"})
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read_record(path: Path) -> dict[str, Any] | None:
     """The record; None where it is damaged, as by a machine that lost its power."""
     try:
         kept = json.loads(path.read_text("utf-8"))
@@ -82,12 +82,12 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _records() -> Path:
+def _locate_records() -> Path:
     """Where flow runs of this machine are written down."""
     return ROOT / "flows"
 
 
-def close(flow_run_id: str, state: State | None = None, attempt: int | None = None) -> None:
+def close_flow_run(flow_run_id: str, state: State | None = None, attempt: int | None = None) -> None:
     """Sets the flow run, where it is at work, to the state, else to crashed, and the task runs in it to crashed. One
     unknown to Prefect, or that goes on in a later attempt, is well.
 

@@ -15,10 +15,10 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from flows.screen.board import Board
 from models.text.safe import shorten
 from tasks.context import RunContext
-from tasks.planning.plan import planned
+from tasks.planning.plan import make_plan_event
 from tasks.run import events
 from tasks.run.stage import EVALUATE, STAGES, TUNE
-from tasks.system.watching import watching
+from tasks.system.watching import keep_watch
 from tasks.values import RunPlan
 
 EVERY = 3.0
@@ -27,12 +27,12 @@ log = logging.getLogger("nestor.meter")
 
 
 @contextmanager
-def shown(context: RunContext, plan: RunPlan | None) -> Iterator[None]:
+def show_progress(context: RunContext, plan: RunPlan | None) -> Iterator[None]:
     """Inside the block the run's page shows how far it is. What the server does not take is left out: the run goes on
     at its own pace, since only a thread of its own waits for the server."""
     board, lock = Board(context.ledger.origin, context.ledger.limit), threading.Lock()
     if plan is not None:  # the command has planned before the flow began
-        board.tell(planned(plan))
+        board.tell(make_plan_event(plan))
     artifact: list[UUID] = []
     outcome: list[str] = []
 
@@ -42,7 +42,7 @@ def shown(context: RunContext, plan: RunPlan | None) -> Iterator[None]:
 
     def draw() -> None:
         with lock:
-            share, text = share_done(board, time.time()), board.summary(time.time())
+            share, text = compute_share_done(board, time.time()), board.summary(time.time())
         if outcome:
             share, text = (1.0 if outcome == ["done"] else share), f"{text}: {outcome[0]}"
         try:
@@ -54,7 +54,7 @@ def shown(context: RunContext, plan: RunPlan | None) -> Iterator[None]:
             log.warning("Prefect does not take the progress: %s", shorten(error, 200))
 
     # The watch's context holds the flow run, whose artifact it is, and the server's address.
-    with events.listening(told), watching(draw, "meter", EVERY, last=draw):
+    with events.listen_to_events(told), keep_watch(draw, "meter", EVERY, last=draw):
         try:
             yield
         except BaseException:
@@ -63,7 +63,7 @@ def shown(context: RunContext, plan: RunPlan | None) -> Iterator[None]:
         outcome.append("done")
 
 
-def share_done(board: Board, now: float) -> float:
+def compute_share_done(board: Board, now: float) -> float:
     """The share that is done, 1 only at the very end."""
     begins = {stage.name: stage.begins for stage in STAGES if stage != TUNE}
     if board.budget is None and board.stage in begins:

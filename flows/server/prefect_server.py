@@ -1,10 +1,10 @@
 """A small Prefect server of the project's own: found or started in no time, ready a few seconds later, gone when idle.
 
-A command calls `start()` first thing and reads its table meanwhile; `Handle.ready()` waits for the server. The server
-lives on for the next command and ends by itself (`flows/server/serving.py`). Where PREFECT_API_URL is set, in the
+A command calls `start_server()` first thing and reads its table meanwhile; `ServerHandle.ready()` waits for the server,
+which lives on for the next command and ends by itself (`flows/server/serving.py`). Where PREFECT_API_URL is set, in the
 environment or in the active Prefect profile, that server is used and none is started; so is that of a living
-`nestor up` in this folder (`flows/stack/`). Nothing here imports Prefect: `quiet_environment()` must run before anybody
-does.
+`nestor up` in this folder (`flows/stack/`). Nothing here imports Prefect: `set_quiet_environment()` must run before
+anybody does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import psutil
 from models.errors import NestorError
 from tasks.system import login, private, proxy
 from tasks.system import process as owner
-from tasks.system.watching import watching
+from tasks.system.watching import keep_watch
 
 IDLE = 600.0
 """Seconds without a request or an open connection after which a server ends."""
@@ -51,7 +51,7 @@ _OURS = {
 
 
 @dataclass(frozen=True)
-class Handle:
+class ServerHandle:
     """A Prefect server that answers or will soon."""
 
     url: str
@@ -67,13 +67,13 @@ class Handle:
     def ready(self, timeout: float = 90.0) -> str:
         """The API's address, as soon as it answers. One that was killed while it started is started once more."""
         until, url, again = time.monotonic() + timeout, self.url, True
-        while self.home and not healthy(url):
-            if not _alive(recorded(self.home).get("pid", self.pid)):
+        while self.home and not is_healthy(url):
+            if not _is_alive(read_record(self.home).get("pid", self.pid)):
                 if not again:
                     raise NestorError(
                         f"The local Prefect server ended while starting; its log is {self.home / 'server.log'}."
                     )
-                url, again = start(self.home.parent).url, False
+                url, again = start_server(self.home.parent).url, False
             if time.monotonic() > until:
                 raise NestorError(
                     f"The {'Prefect server of `nestor up`' if self.up else 'local Prefect server'} does not answer "
@@ -90,7 +90,7 @@ class Handle:
         """Prefect's settings for asking it, by their names, once it answers: address and login. Those of a server that
         the user runs stand in the environment."""
         url = self.ready()
-        known = {"PREFECT_API_AUTH_STRING": login.kept(self.home.parent)} if self.home else {}
+        known = {"PREFECT_API_AUTH_STRING": login.ensure_login(self.home.parent)} if self.home else {}
         return {"PREFECT_API_URL": url, **known}
 
     def guarded(self, every: float = 1.0) -> AbstractContextManager[None]:
@@ -100,71 +100,71 @@ class Handle:
             return nullcontext()
 
         def guard() -> None:
-            if process_of(recorded(home)) is None:
-                start(home.parent)
+            if find_recorded_process(read_record(home)) is None:
+                start_server(home.parent)
 
-        return watching(guard, "server-guard", every)
+        return keep_watch(guard, "server-guard", every)
 
 
-def start(root: Path | str = "mlruns", idle: float = IDLE) -> Handle:
+def start_server(root: Path | str = "mlruns", idle: float = IDLE) -> ServerHandle:
     """The server to use, at once: the user's own, a living one of this project, or one that is starting now."""
-    if url := own_api(root):
-        return Handle(url)
+    if url := find_own_api(root):
+        return ServerHandle(url)
     home = Path(root).resolve() / "prefect"
-    private.made(home)
-    with locked(home):
-        return _living(home) or _started(home, idle)
+    private.make_private_folder(home)
+    with lock_home(home):
+        return _find_living_server(home) or _launch_server(home, idle)
 
 
-def stop(root: Path | str = "mlruns") -> bool:
+def stop_server(root: Path | str = "mlruns") -> bool:
     """Whether there was a server of this project; it is ended."""
     home = Path(root).resolve() / "prefect"
     if not home.is_dir():
         return False
-    with locked(home):
-        record = recorded(home)
-        process = process_of(record)
-        _end(process, 20 if record.get("up") else 3)
+    with lock_home(home):
+        record = read_record(home)
+        process = find_recorded_process(record)
+        _end_process(process, 20 if record.get("up") else 3)
         (home / "server.json").unlink(missing_ok=True)
         return process is not None
 
 
-def quiet_environment(root: Path | str = "mlruns", url: str | None = None) -> None:
+def set_quiet_environment(root: Path | str = "mlruns", url: str | None = None) -> None:
     """Sets what Prefect reads when it is imported: silence, and for a server of our own its home and address. No proxy
     stands between this machine's processes from now on."""
     proxy.spare_this_machine()
-    own = own_api(root)
+    own = find_own_api(root)
     values = dict(_QUIET)
     if own is None:
         home = Path(root).resolve() / "prefect"
         places = {"PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(home / "profiles.toml")}
-        values |= _OURS | _logging(home) | places
+        values |= _OURS | _make_log_settings(home) | places
     for name, value in values.items():
         os.environ.setdefault(name, value)
     if own is None and url:
         # no setdefault, and a mark that it is ours: a later run in the same process may meet another server
         os.environ["PREFECT_API_URL"] = os.environ["NESTOR_SERVER"] = url
-        os.environ["PREFECT_API_AUTH_STRING"] = login.kept(Path(root).resolve())
+        os.environ["PREFECT_API_AUTH_STRING"] = login.ensure_login(Path(root).resolve())
 
 
-def _logging(home: Path) -> dict[str, str]:
+def _make_log_settings(home: Path) -> dict[str, str]:
     """Logs go to the server of a living `nestor up`, whose page shows them; the small one has no page."""
-    record = recorded(home)
-    return {"PREFECT_LOGGING_TO_API_ENABLED": "true"} if record.get("up") and process_of(record) else {}
+    record = read_record(home)
+    return {"PREFECT_LOGGING_TO_API_ENABLED": "true"} if record.get("up") and find_recorded_process(record) else {}
 
 
-def own_api(root: Path | str = "mlruns") -> str | None:
+def find_own_api(root: Path | str = "mlruns") -> str | None:
     """The API's address that the user has set, in the environment or in the active Prefect profile. That of this
     folder's server is none of the user's: it may have to be started. In a worker of `nestor up` it is there."""
     url = os.environ.get("PREFECT_API_URL")
     if not url:
-        return _profile_api()
+        return _read_profile_api()
     home = Path(root).resolve() / "prefect"
-    ours = {os.environ.get("NESTOR_SERVER"), url_at(recorded(home).get("port", 0))}
+    ours = {os.environ.get("NESTOR_SERVER"), make_url(read_record(home).get("port", 0))}
     return None if url in ours and "NESTOR_UP" not in os.environ else url
 
 
-def _profile_api() -> str | None:
+def _read_profile_api() -> str | None:
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
     path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
     try:
@@ -175,45 +175,45 @@ def _profile_api() -> str | None:
     return profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL")
 
 
-def _living(home: Path) -> Handle | None:
+def _find_living_server(home: Path) -> ServerHandle | None:
     """The recorded server where it answers or is still starting; None, and no process left, otherwise."""
-    record = recorded(home)
-    process = process_of(record)
+    record = read_record(home)
+    process = find_recorded_process(record)
     if process is None:
         return None
-    handle = Handle(url_at(record["port"]), home, process.pid, found=True, up=record["up"])
+    handle = ServerHandle(make_url(record["port"]), home, process.pid, found=True, up=record["up"])
     if handle.up:
         return handle
     # Fits may hold every core for a while: several seconds of silence are not yet a wedged server.
-    if any(healthy(handle.url, seconds) for seconds in (1, 4)) or time.time() - record["started"] < STARTING:
+    if any(is_healthy(handle.url, seconds) for seconds in (1, 4)) or time.time() - record["started"] < STARTING:
         return handle
-    _end(process)
+    _end_process(process)
     return None
 
 
-def _started(home: Path, idle: float) -> Handle:
+def _launch_server(home: Path, idle: float) -> ServerHandle:
     """A server that starts now. It inherits a bound socket, so the port is sure and known at once."""
-    with _bound(recorded(home)) as bound:
+    with _bind_socket(read_record(home)) as bound:
         port, fd = bound.getsockname()[1], bound.fileno()
         # -P: a folder named `flows` where the user happens to be must not be taken for ours
         command = [sys.executable, "-P", "-m", "flows.server.serving", str(fd), str(home), str(idle)]
-        with _log(home).open("ab") as log:
+        with _prepare_log(home).open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=home, env=_environment(home), pass_fds=[fd], start_new_session=True,
+                command, cwd=home, env=_make_environment(home), pass_fds=[fd], start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, umask=0o077,
             )  # fmt: skip
     _processes.append(process)
-    record_it(home, process.pid, port)
-    return Handle(url_at(port), home, process.pid)
+    record_server(home, process.pid, port)
+    return ServerHandle(make_url(port), home, process.pid)
 
 
-def record_it(home: Path, pid: int, port: int, **more: object) -> None:
+def record_server(home: Path, pid: int, port: int, **more: object) -> None:
     """From now on commands in this folder use the server of that process at that port."""
     record = {"pid": pid, "started": psutil.Process(pid).create_time(), "port": port, **more}
-    private.write(home / "server.json", json.dumps(record))
+    private.write_private_text(home / "server.json", json.dumps(record))
 
 
-def _bound(record: dict) -> socket.socket:
+def _bind_socket(record: dict) -> socket.socket:
     """A socket at the project's last port, where clients may still look for it, or else at a free one."""
     bound, port = socket.socket(), record.get("port", 0)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -233,7 +233,7 @@ _processes: list[subprocess.Popen[bytes]] = []
 """Children of this process, so that ended ones can be reaped."""
 
 
-def _environment(home: Path) -> dict[str, str]:
+def _make_environment(home: Path) -> dict[str, str]:
     """The server's environment: none of the user's Prefect settings, only what a one-off run needs switched on. A
     login that the user gives is the folder's from now on."""
     foreign = ("PREFECT_", "NESTOR_SERVER")
@@ -245,14 +245,14 @@ def _environment(home: Path) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
-        login.GIVEN: login.kept(home.parent, os.environ.get(login.GIVEN)),
+        login.GIVEN: login.ensure_login(home.parent, os.environ.get(login.GIVEN)),
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
         "PREFECT_LOGGING_COLORS": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     }
 
 
-def _log(home: Path) -> Path:
+def _prepare_log(home: Path) -> Path:
     """The log's path; a log of more than 1 MB is begun anew."""
     path = home / "server.log"
     if path.exists() and path.stat().st_size > 1_000_000:
@@ -260,12 +260,12 @@ def _log(home: Path) -> Path:
     return path
 
 
-def url_at(port: int) -> str:
+def make_url(port: int) -> str:
     """The API's address of a server on this machine."""
     return f"http://127.0.0.1:{port}/api"
 
 
-def healthy(url: str, timeout: float = 1.0) -> bool:
+def is_healthy(url: str, timeout: float = 1.0) -> bool:
     """Whether the API at that address answers."""
     # no proxy: one that is set in the environment must not be asked for this machine
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -276,7 +276,7 @@ def healthy(url: str, timeout: float = 1.0) -> bool:
         return False
 
 
-def recorded(home: Path) -> dict:
+def read_record(home: Path) -> dict:
     """What is written down about this folder's server: pid, started, port, and what `nestor up` adds."""
     try:
         record = json.loads((home / "server.json").read_text())
@@ -286,12 +286,12 @@ def recorded(home: Path) -> dict:
         return {}
 
 
-def process_of(record: dict) -> psutil.Process | None:
+def find_recorded_process(record: dict) -> psutil.Process | None:
     """The recorded process, where it is the same one and alive."""
-    return owner.process(record["pid"], record["started"]) if record and _alive(record["pid"]) else None
+    return owner.find_process(record["pid"], record["started"]) if record and _is_alive(record["pid"]) else None
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     for child in _processes:
         child.poll()
     try:
@@ -300,7 +300,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _end(process: psutil.Process | None, patience: float = 3) -> None:
+def _end_process(process: psutil.Process | None, patience: float = 3) -> None:
     if process is None:
         return
     try:
@@ -313,7 +313,7 @@ def _end(process: psutil.Process | None, patience: float = 3) -> None:
 
 
 @contextmanager
-def locked(home: Path) -> Iterator[None]:
+def lock_home(home: Path) -> Iterator[None]:
     """Alone among those who start, end or record a server of this folder."""
     with (home / "server.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -28,7 +28,7 @@ from tasks.system import door, private
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-class Watched:
+class WatchedApp:
     """An ASGI app that knows when it was last used."""
 
     def __init__(self, app: App, when_up: Callable[[], None]) -> None:
@@ -61,28 +61,28 @@ class Watched:
         return noting
 
 
-def serve(fd: int, home: Path, idle: float) -> None:
+def serve_until_idle(fd: int, home: Path, idle: float) -> None:
     """Serves on the inherited socket until idle."""
     gc.disable()  # nothing that imports build is garbage: a tenth of the start
-    lay_out(home)
+    copy_layout(home)
     import uvicorn
     from prefect.server.api.server import create_app
 
     # `ephemeral`: the recorder of task runs runs, schedulers and the like do not
-    app = Watched(create_app(ephemeral=True), lambda: keep_layout(home))
+    app = WatchedApp(create_app(ephemeral=True), lambda: keep_layout(home))
     gc.freeze()
     gc.enable()
-    guarded = door.Door(app, hosts=door.names())
+    guarded = door.Door(app, hosts=door.list_host_names())
     config = uvicorn.Config(guarded, log_config=None, access_log=False, timeout_graceful_shutdown=3)
-    asyncio.run(_until_idle(uvicorn.Server(config), app, socket.socket(fileno=fd), home, idle))
+    asyncio.run(_await_idle(uvicorn.Server(config), app, socket.socket(fileno=fd), home, idle))
 
 
-async def _until_idle(server: Any, app: Watched, bound: socket.socket, home: Path, idle: float) -> None:
+async def _await_idle(server: Any, app: WatchedApp, bound: socket.socket, home: Path, idle: float) -> None:
     async def watch() -> None:
         while not server.should_exit:
             await asyncio.sleep(min(1.0, idle / 4))
             patience = idle if app.asked else max(idle, 60.0)  # who started it may still be reading a table
-            over = app.idle() > patience or (not app.open and _replaced(home))
+            over = app.idle() > patience or (not app.open and _is_replaced(home))
             server.should_exit = server.should_exit or over
 
     watching = asyncio.create_task(watch())
@@ -90,41 +90,41 @@ async def _until_idle(server: Any, app: Watched, bound: socket.socket, home: Pat
     watching.cancel()
 
 
-def _replaced(home: Path) -> bool:
+def _is_replaced(home: Path) -> bool:
     try:
         return json.loads((home / "server.json").read_text())["pid"] != os.getpid()
     except (OSError, ValueError, KeyError):
         return True
 
 
-def lay_out(home: Path) -> None:
+def copy_layout(home: Path) -> None:
     """Gives a new home a database whose tables another first start on this machine has already made: 6 s less."""
     if not (home / "prefect.db").exists():
         with suppress(OSError):
-            shutil.copyfile(_template(), home / "prefect.db.new")
-            private.closed(home / "prefect.db.new")
+            shutil.copyfile(_locate_template(), home / "prefect.db.new")
+            private.restrict_to_owner(home / "prefect.db.new")
             (home / "prefect.db.new").replace(home / "prefect.db")
 
 
 def keep_layout(home: Path) -> None:
     """Keeps the tables of this home's database, and nothing of what is in them, for the next new folder."""
-    path = _template()
+    path = _locate_template()
     with suppress(OSError, sqlite3.Error):
         if path.exists():
             return
-        private.made(path.parent)
+        private.make_private_folder(path.parent)
         new = path.with_suffix(f".{os.getpid()}")
         try:
             with closing(sqlite3.connect(home / "prefect.db")) as source, closing(sqlite3.connect(new)) as target:
                 source.backup(target)
-                _emptied(target)
-            private.closed(new)
+                _empty_tables(target)
+            private.restrict_to_owner(new)
             new.replace(path)
         finally:
             new.unlink(missing_ok=True)
 
 
-def _emptied(database: sqlite3.Connection) -> None:
+def _empty_tables(database: sqlite3.Connection) -> None:
     """Leaves the tables, and the note of which version they have. What is deleted would still stand in the file."""
     named = "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
     for (table,) in database.execute(named).fetchall():
@@ -134,10 +134,10 @@ def _emptied(database: sqlite3.Connection) -> None:
     database.execute("vacuum")
 
 
-def _template() -> Path:
+def _locate_template() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "nestor" / f"prefect-{version('prefect')}-tables.db"
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
+    serve_until_idle(int(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

@@ -24,11 +24,11 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from flows.server import gone
 from models.errors import SkippedRunError
 from tasks.run import events
-from tasks.run.fingerprint import sign
+from tasks.run.fingerprint import to_folder_name
 from tasks.run.folder import Workdir
 from tasks.run.resume import ROOT
 from tasks.system import process
-from tasks.system.watching import watching
+from tasks.system.watching import keep_watch
 
 LEASE = 60.0
 """Seconds that a lease lasts; the server allows no less."""
@@ -40,19 +40,19 @@ _AT_WORK = [StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 
 
 @contextmanager
-def taken(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) -> Iterator[None]:
+def take_turn(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) -> Iterator[None]:
     """Inside the block no other retraining of this model runs. Skipped where one is at work and none may wait.
 
     Slots of retrainings whose process is gone are given back first."""
-    _give_back()
-    limit = f"nestor-retrain-{sign(name)}"
+    _release_dead_slots()
+    limit = f"nestor-retrain-{to_folder_name(name)}"
     with get_client(sync_client=True) as client:
-        _made(client, limit)
-        lease = _slot(client, name, limit, overlap, flow_run_id)
-    kept = _records() / f"{flow_run_id}.json"
-    _write(kept, name, limit, lease, flow_run_id)
+        _ensure_limit(client, limit)
+        lease = _await_slot(client, name, limit, overlap, flow_run_id)
+    kept = _locate_records() / f"{flow_run_id}.json"
+    _write_record(kept, name, limit, lease, flow_run_id)
     try:
-        with watching(lambda: _renew(lease), "lease", EVERY):
+        with keep_watch(lambda: _renew(lease), "lease", EVERY):
             yield
     finally:
         # a server that is gone by now must not cost the result: the next retraining clears the slot
@@ -61,30 +61,31 @@ def taken(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) -> I
         kept.unlink(missing_ok=True)
 
 
-def _give_back() -> None:
+def _release_dead_slots() -> None:
     """Gives the slots back of retrainings on this machine whose process is gone."""
-    for path in _records().glob("*.json"):
+    for path in _locate_records().glob("*.json"):
         kept = Workdir(path.parent).kept_json(path.name)
         if not kept:
             path.unlink(missing_ok=True)  # damaged: whoever waits for the slot clears it
-        elif process.gone(kept):
+        elif process.is_owner_gone(kept):
             with get_client(sync_client=True) as client:
                 client.release_concurrency_slots_with_lease(UUID(kept["lease"]))
             path.unlink(missing_ok=True)
 
 
-def _records() -> Path:
+def _locate_records() -> Path:
     """Where this machine's retrainings at work are written down."""
     return ROOT / "retrain" / "running"
 
 
-def _write(path: Path, name: str, limit: str, lease: UUID, flow_run_id: str) -> None:
+def _write_record(path: Path, name: str, limit: str, lease: UUID, flow_run_id: str) -> None:
     Workdir(path.parent).write_json(
-        path.name, {**process.facts(), "name": name, "limit": limit, "lease": str(lease), "flow_run": flow_run_id}
+        path.name,
+        {**process.identify_process(), "name": name, "limit": limit, "lease": str(lease), "flow_run": flow_run_id},
     )
 
 
-def _made(client: SyncPrefectClient, limit: str) -> None:
+def _ensure_limit(client: SyncPrefectClient, limit: str) -> None:
     """Makes the limit unless it is there."""
     try:
         client.read_global_concurrency_limit_by_name(limit)
@@ -93,7 +94,7 @@ def _made(client: SyncPrefectClient, limit: str) -> None:
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=limit, limit=1))
 
 
-def _slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, flow_run_id: str) -> UUID:
+def _await_slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, flow_run_id: str) -> UUID:
     """The lease on the model's only slot, once it is free."""
     holder, said = ConcurrencyLeaseHolder(type="flow_run", id=UUID(flow_run_id)), False
     while True:
@@ -104,8 +105,8 @@ def _slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, flow_r
             if error.response.status_code != httpx.codes.LOCKED:
                 raise
         gone.close_abandoned()
-        _give_back()
-        if not _others(client, name, flow_run_id):
+        _release_dead_slots()
+        if not _has_other_retraining(client, name, flow_run_id):
             client.update_global_concurrency_limit(limit, GlobalConcurrencyLimitUpdate(active_slots=0))
             continue
         if overlap == "refuse":
@@ -114,7 +115,7 @@ def _slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, flow_r
                 "wait (overlap: queue)."
             )
         if not said:
-            events.emit(events.Said(f"Another retraining of {name} is at work; this one waits for its end."))
+            events.emit(events.NoteEvent(f"Another retraining of {name} is at work; this one waits for its end."))
             said = True
         time.sleep(POLL)
 
@@ -125,7 +126,7 @@ def _renew(lease: UUID) -> None:
         client.renew_concurrency_lease(lease, LEASE)
 
 
-def _others(client: SyncPrefectClient, name: str, flow_run_id: str) -> bool:
+def _has_other_retraining(client: SyncPrefectClient, name: str, flow_run_id: str) -> bool:
     """Whether another retraining of this model is at work, as far as Prefect knows."""
     of_retrain = FlowFilter.model_validate({"name": {"any_": ["retrain"]}})
     at_work = FlowRunFilter.model_validate({"name": {"any_": [name]}, "state": {"type": {"any_": _AT_WORK}}})

@@ -12,7 +12,7 @@ run         starts, watches, ends
 prefect_command, prefect_worker    Prefect's server and worker, as they are started here
 """
 
-from flows.stack.plan import Asked, Plan, planned
-from flows.stack.run import up
+from flows.stack.plan import StackPlan, StackRequest, plan_stack
+from flows.stack.run import run_stack
 
-__all__ = ["Asked", "Plan", "planned", "up"]
+__all__ = ["StackPlan", "StackRequest", "plan_stack", "run_stack"]

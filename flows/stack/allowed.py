@@ -26,13 +26,13 @@ _PLAIN = re.compile(r"\s*(gap\s*:|parity\s*:|pinball:[\d.]+\s*$)", re.IGNORECASE
 """What has a colon there and is no module."""
 
 
-def deployments_file(folder: Path) -> Path | None:
+def find_deployments_file(folder: Path) -> Path | None:
     """The folder's own deployments, else the project's."""
     places = (folder / "prefect.yaml", folder / "deployments" / "prefect.yaml", PROJECT)
     return next((place for place in places if place.is_file()), None)
 
 
-def refusal(
+def explain_not_allowed(
     folder: Path, deployment: Any, infrastructure: Mapping[str, Any], parameters: Mapping[str, Any] | None = None
 ) -> str | None:
     """A sentence on why this deployment of Prefect's is not run, None where it may be. `infrastructure`: what a run
@@ -40,11 +40,11 @@ def refusal(
     those of the flow run."""
     if os.environ.get(ANYTHING, "").lower() in ("1", "true", "yes"):
         return None
-    file = deployments_file(folder)
-    wrong = _difference(deployment, infrastructure, entries := list(_entries(folder, file)))
+    file = find_deployments_file(folder)
+    wrong = _explain_difference(deployment, infrastructure, entries := list(_read_entries(folder, file)))
     missing = "the deployment"
     if wrong is None:
-        wrong, missing = _coded(deployment, parameters or {}, entries), "the deployment with these `parameters`"
+        wrong, missing = _explain_code(deployment, parameters or {}, entries), "the deployment with these `parameters`"
     own = file if file != PROJECT else folder / "prefect.yaml"
     return wrong and (
         f"Refused: this worker runs what {file} says, and {wrong}. Put {missing} into {own} and start `nestor up` "
@@ -52,7 +52,9 @@ def refusal(
     )
 
 
-def _difference(deployment: Any, infrastructure: Mapping[str, Any], entries: list[dict[str, Any]]) -> str | None:
+def _explain_difference(
+    deployment: Any, infrastructure: Mapping[str, Any], entries: list[dict[str, Any]]
+) -> str | None:
     if deployment is None:
         return "this run belongs to no deployment"
     of_flow = [entry for entry in entries if entry["entrypoint"] == deployment.entrypoint]
@@ -66,21 +68,21 @@ def _difference(deployment: Any, infrastructure: Mapping[str, Any], entries: lis
     return None
 
 
-def _coded(deployment: Any, parameters: Mapping[str, Any], entries: list[dict[str, Any]]) -> str | None:
+def _explain_code(deployment: Any, parameters: Mapping[str, Any], entries: list[dict[str, Any]]) -> str | None:
     """What of the parameters lets one of our flows run code though no entry says so. Other flows are their owner's."""
     of_flow = [entry for entry in entries if entry["entrypoint"] == deployment.entrypoint]
     if not any(entry["ours"] for entry in of_flow):
         return None
     if parameters in [given for entry in of_flow for given in entry["given"]]:
         return None
-    said = {setting for entry in of_flow for setting in _running(entry["given"][0])}
-    odd = next((setting for setting in _running(parameters) if setting not in said), None)
+    said = {setting for entry in of_flow for setting in _find_code_settings(entry["given"][0])}
+    odd = next((setting for setting in _find_code_settings(parameters) if setting not in said), None)
     return odd and f"{odd} in the parameters lets a run execute code and is not in the parameters there"
 
 
-def _running(parameters: Any) -> Iterator[str]:
+def _find_code_settings(parameters: Any) -> Iterator[str]:
     """The settings that make a run load a pickle, import a function by its name, or read what is kept elsewhere."""
-    for path, value in _leaves(parameters):
+    for path, value in _walk_leaves(parameters):
         if "$ref" in path or (path[-1:] == ["unsafe"] and value):
             yield f"{'.'.join(path)}: {value}"
         at = next((place for place, name in enumerate(path) if name in METRICS), 0)
@@ -90,21 +92,21 @@ def _running(parameters: Any) -> Iterator[str]:
                 yield f"{'.'.join(path)}: {value}"
 
 
-def _leaves(value: Any, path: Sequence[str] = ()) -> Iterator[tuple[list[str], Any]]:
+def _walk_leaves(value: Any, path: Sequence[str] = ()) -> Iterator[tuple[list[str], Any]]:
     """(names on the way, value) of each value, with dots and lines such as `search.trials=3` taken apart."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _leaves(inner, [*path, *(part.strip() for part in str(name).split("."))])
+            yield from _walk_leaves(inner, [*path, *(part.strip() for part in str(name).split("."))])
     elif isinstance(value, (list, tuple)):
         for one in value:
             # As `paired` takes a line apart: at its last sign.
             name, sign, rest = one.rpartition("=") if isinstance(one, str) else ("", "", one)
-            yield from _leaves({name: rest} if sign else one, path)
+            yield from _walk_leaves({name: rest} if sign else one, path)
     else:
         yield list(path), value
 
 
-def _entries(folder: Path, file: Path | None) -> Iterator[dict[str, Any]]:
+def _read_entries(folder: Path, file: Path | None) -> Iterator[dict[str, Any]]:
     """What is compared of each deployment in the file and in the project's."""
     for place in dict.fromkeys((file, PROJECT)):
         if place is None or not place.is_file():
@@ -114,20 +116,20 @@ def _entries(folder: Path, file: Path | None) -> Iterator[dict[str, Any]]:
             if not entry.get("entrypoint"):
                 continue
             given = (entry.get("work_pool") or {}).get("job_variables") or {}
-            plain = _filled(entry.get("parameters") or {})
-            timed = [_filled(one.get("parameters") or {}) for one in entry.get("schedules") or []]
+            plain = _fill_variables(entry.get("parameters") or {})
+            timed = [_fill_variables(one.get("parameters") or {}) for one in entry.get("schedules") or []]
             pull = whole.get("pull") if entry.get("pull") is None else entry["pull"]
             yield {
-                "entrypoint": _filled(entry["entrypoint"]),
-                "steps": _steps(pull, folder),
-                "infrastructure": {k: v for k, v in _filled(given).items() if k in SET and v},
+                "entrypoint": _fill_variables(entry["entrypoint"]),
+                "steps": _make_steps(pull, folder),
+                "infrastructure": {k: v for k, v in _fill_variables(given).items() if k in SET and v},
                 # Those of the deployment, and with them those of each schedule.
                 "given": [plain, *({**plain, **one} for one in timed)],
                 "ours": place == PROJECT,
             }
 
 
-def _steps(pull: Any, folder: Path) -> Any:
+def _make_steps(pull: Any, folder: Path) -> Any:
     """The steps as Prefect's `deploy` puts them on the server: without any, it makes one that goes to the folder."""
     if pull is None:
         return [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}]
@@ -140,7 +142,7 @@ def _has_steps(entry: Mapping[str, Any], deployment: Any) -> bool:
     return is_here and (deployment.pull_steps or []) == entry["steps"]
 
 
-def _filled(value: Any) -> Any:
+def _fill_variables(value: Any) -> Any:
     """The value with the environment's variables in it, as `deploy` fills them in."""
     from prefect.utilities.templating import apply_values  # slow to import
 

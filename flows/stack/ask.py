@@ -11,20 +11,22 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def crash(api: str, login: str, runs: Iterable[str]) -> None:
+def crash_flow_runs(api: str, login: str, runs: Iterable[str]) -> None:
     """Tells Prefect's server that these flow runs, and those that they called, are dead where it takes them to be
     alive."""
     for run in runs:
-        called = ask(f"{api}/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}, login) or []
-        for found in [*called, ask(f"{api}/flow_runs/{run}", login=login) or {}]:
+        called = (
+            ask_server(f"{api}/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}, login) or []
+        )
+        for found in [*called, ask_server(f"{api}/flow_runs/{run}", login=login) or {}]:
             if found.get("state_type") in ("PENDING", "RUNNING", "CANCELLING"):
                 kind = "CANCELLED" if found["state_type"] == "CANCELLING" else "CRASHED"
                 message = "`nestor up` was ended while this ran. What is finished is kept: Retry goes on."
                 state = {"type": kind, "message": message}
-                ask(f"{api}/flow_runs/{found['id']}/set_state", {"state": state, "force": True}, login)
+                ask_server(f"{api}/flow_runs/{found['id']}/set_state", {"state": state, "force": True}, login)
 
 
-def ask(url: str, body: Any = None, login: str = "", method: str | None = None) -> Any:
+def ask_server(url: str, body: Any = None, login: str = "", method: str | None = None) -> Any:
     """What the server answers, {} where that is no JSON; None where it does not answer or refuses. Where Prefect wants
     a token for what changes something (PREFECT_SERVER_CSRF_PROTECTION_ENABLED), that is asked for first."""
     headers = {"Content-Type": "application/json"}
@@ -33,7 +35,7 @@ def ask(url: str, body: Any = None, login: str = "", method: str | None = None) 
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers, method=method)
     try:
-        return _answer(request)
+        return _read_answer(request)
     except urllib.error.HTTPError as error:
         if error.code != 403 or request.get_method() == "GET":
             return None
@@ -41,9 +43,9 @@ def ask(url: str, body: Any = None, login: str = "", method: str | None = None) 
         return None
     try:
         api = url.partition("/api/")[0] + "/api"
-        token = _answer(urllib.request.Request(f"{api}/csrf-token?client={_CLIENT}", headers=headers))
+        token = _read_answer(urllib.request.Request(f"{api}/csrf-token?client={_CLIENT}", headers=headers))
         request.headers.update({"Prefect-csrf-token": token["token"], "Prefect-csrf-client": _CLIENT})
-        return _answer(request)
+        return _read_answer(request)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -52,7 +54,7 @@ _CLIENT = str(uuid.uuid4())
 """Whom Prefect's server gives its tokens to."""
 
 
-def _answer(request: urllib.request.Request) -> Any:
+def _read_answer(request: urllib.request.Request) -> Any:
     # no proxy: one that is set in the environment must not be asked for this machine
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=3) as answer:

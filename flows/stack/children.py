@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.stack.ask import crash
+from flows.stack.ask import crash_flow_runs
 from flows.stack.plan import MARK, PART, WORKER, Program
 from tasks.system import private
 
@@ -23,7 +23,7 @@ MOST_LOG = 5_000_000
 
 
 @dataclass
-class Child:
+class ChildProgram:
     """A program that runs, and what became of it."""
 
     program: Program
@@ -41,7 +41,7 @@ class Child:
     def again(self) -> None:
         """Starts it anew."""
         self.deaths.append(time.monotonic())
-        self.process, self.began = _popen(self.program, self.log), time.monotonic()
+        self.process, self.began = _open_process(self.program, self.log), time.monotonic()
 
     def last_words(self, lines: int = 12) -> str:
         """The end of its log, indented."""
@@ -49,16 +49,16 @@ class Child:
         return "\n".join(f"    {line}" for line in text.strip().splitlines()[-lines:]) or "    (its log is empty)"
 
 
-def started(program: Program, logs: Path) -> Child:
+def start_program(program: Program, logs: Path) -> ChildProgram:
     """The program, running."""
-    private.made(logs)
+    private.make_private_folder(logs)
     log = logs / f"up-{program.name}.log"
     if log.exists() and log.stat().st_size > MOST_LOG:
         log.replace(log.with_suffix(".log.1"))
-    return Child(program, log, _popen(program, log))
+    return ChildProgram(program, log, _open_process(program, log))
 
 
-def _popen(program: Program, log: Path) -> subprocess.Popen[bytes]:
+def _open_process(program: Program, log: Path) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C in the terminal is for `nestor up`, which ends the others in order. What a server
     # writes is its owner's alone; a worker may write a table for others.
     with log.open("ab") as file:
@@ -71,20 +71,20 @@ def _popen(program: Program, log: Path) -> subprocess.Popen[bytes]:
 def end_all(mark: str, api: str | None = None, login: str = "") -> None:
     """Ends every process that came of the `nestor up` with this id; returns once none is left. Flow runs that had to be
     killed are told to the server at `api` as crashed."""
-    runs = {r for r in (_flow_run(process) for process in marked(mark, "worker")) if r}
-    _end(lambda: list(marked(mark, "worker")), WORKERS_LEAVE, _is_prefect)
+    runs = {r for r in (_read_flow_run(process) for process in find_marked_processes(mark, "worker")) if r}
+    _end_processes(lambda: list(find_marked_processes(mark, "worker")), WORKERS_LEAVE, _is_prefect)
     if api and runs:
-        crash(api, login, runs)
-    _end(lambda: list(marked(mark)), SERVERS_LEAVE, lambda _: True)
+        crash_flow_runs(api, login, runs)
+    _end_processes(lambda: list(find_marked_processes(mark)), SERVERS_LEAVE, lambda _: True)
 
 
-def _flow_run(process: psutil.Process) -> str | None:
+def _read_flow_run(process: psutil.Process) -> str | None:
     with suppress(psutil.Error, OSError):
         return process.environ().get("PREFECT__FLOW_RUN_ID")
     return None
 
 
-def marked(mark: str, part: str | None = None) -> Iterator[psutil.Process]:
+def find_marked_processes(mark: str, part: str | None = None) -> Iterator[psutil.Process]:
     """The living processes whose environment bears the mark, whoever their parent is by now."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -103,7 +103,9 @@ def _is_prefect(process: psutil.Process) -> bool:
     return False
 
 
-def _end(living: Callable[[], list[psutil.Process]], patience: float, asked: Callable[[psutil.Process], bool]) -> None:
+def _end_processes(
+    living: Callable[[], list[psutil.Process]], patience: float, asked: Callable[[psutil.Process], bool]
+) -> None:
     """Asks them to end, and kills what is left after the time they have."""
     for process in filter(asked, living()):
         with suppress(psutil.Error):

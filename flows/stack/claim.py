@@ -12,7 +12,7 @@ import psutil
 
 from flows.server import prefect_server
 from flows.stack.children import end_all
-from flows.stack.plan import HOST, Plan
+from flows.stack.plan import HOST, StackPlan
 from models.errors import InputError
 from tasks.system import login, private
 
@@ -21,22 +21,22 @@ LEAVING = 5.0
 
 
 @contextmanager
-def claimed(plan: Plan) -> Iterator[None]:
+def claim_folder(plan: StackPlan) -> Iterator[None]:
     """Inside the block commands in this folder use the server of this process; raises InputError where another
     `nestor up` is there or a port is taken."""
-    private.made(plan.home)
-    with prefect_server.locked(plan.home):
-        before = prefect_server.recorded(plan.home)
+    private.make_private_folder(plan.home)
+    with prefect_server.lock_home(plan.home):
+        before = prefect_server.read_record(plan.home)
         _refuse_second(before)
         if before.get("up"):
             end_all(before["id"])  # what a machine that went down, or a killed keeper, has left
         _refuse_taken(plan.asked.mlflow_port, "--mlflow-port")
         port = plan.asked.prefect_port
-        if port != before.get("port") or prefect_server.process_of(before) is None:
+        if port != before.get("port") or prefect_server.find_recorded_process(before) is None:
             _refuse_taken(port, "--prefect-port")
-        login.kept(plan.home.parent, plan.login)  # commands in this folder know it from there
+        login.ensure_login(plan.home.parent, plan.login)  # commands in this folder know it from there
         elsewhere = {} if plan.store_is_here else {"tracking": plan.mlflow}
-        prefect_server.record_it(plan.home, os.getpid(), port, up=True, id=plan.id, mlflow=plan.mlflow, **elsewhere)
+        prefect_server.record_server(plan.home, os.getpid(), port, up=True, id=plan.id, mlflow=plan.mlflow, **elsewhere)
     try:
         # An earlier command's small server ends by itself once it reads that another has taken its place.
         _await_free(port)
@@ -47,7 +47,7 @@ def claimed(plan: Plan) -> Iterator[None]:
 
 
 def _refuse_second(record: dict) -> None:
-    process = prefect_server.process_of(record)
+    process = prefect_server.find_recorded_process(record)
     if record.get("up") and process is not None:
         raise InputError(
             f"It is up already in this folder: Prefect http://{HOST}:{record['port']}, MLflow {record['mlflow']}. "
@@ -64,7 +64,9 @@ def _await_free(port: int) -> None:
 
 def _refuse_taken(port: int, option: str) -> None:
     if not _is_free(port):
-        raise InputError(f"Port {port} is taken{_by_whom(port)}. Choose another: nestor up {option} {_next_free(port)}")
+        raise InputError(
+            f"Port {port} is taken{_describe_holder(port)}. Choose another: nestor up {option} {_find_free_port(port)}"
+        )
 
 
 def _is_free(port: int) -> bool:
@@ -77,7 +79,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _by_whom(port: int) -> str:
+def _describe_holder(port: int) -> str:
     """` by process 12 (python -m http.server)`, or nothing where that can't be seen."""
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
@@ -87,5 +89,5 @@ def _by_whom(port: int) -> str:
     return ""
 
 
-def _next_free(port: int) -> int:
+def _find_free_port(port: int) -> int:
     return next((p for p in range(port + 1, min(port + 100, 65536)) if _is_free(p)), port + 1)

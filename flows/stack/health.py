@@ -4,46 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.server.prefect_server import healthy
-from flows.stack.ask import ask
-from flows.stack.plan import Plan
+from flows.server.prefect_server import is_healthy
+from flows.stack.ask import ask_server
+from flows.stack.plan import StackPlan
 
 
-def prefect_answers(plan: Plan) -> bool:
+def prefect_answers(plan: StackPlan) -> bool:
     """Whether Prefect's server reaches its database and its page is there."""
-    return healthy(plan.api) and ask(f"{plan.api}/ready") is not None and ask(f"{plan.prefect}/") is not None
+    return (
+        is_healthy(plan.api)
+        and ask_server(f"{plan.api}/ready") is not None
+        and ask_server(f"{plan.prefect}/") is not None
+    )
 
 
-def mlflow_answers(plan: Plan) -> bool:
+def mlflow_answers(plan: StackPlan) -> bool:
     """Whether MLflow's server reaches its database."""
     url = f"{plan.mlflow}/api/2.0/mlflow/experiments/search"
-    return ask(url, {"max_results": 1}, plan.environment.get("NESTOR_MLFLOW_LOGIN", "")) is not None
+    return ask_server(url, {"max_results": 1}, plan.environment.get("NESTOR_MLFLOW_LOGIN", "")) is not None
 
 
-def make_pool(plan: Plan) -> None:
+def make_pool(plan: StackPlan) -> None:
     """The work pool, made if it is missing: workers and deployments both need it and start side by side."""
     ask_prefect(plan, "/work_pools/", {"name": plan.asked.pool, "type": "process"})
 
 
-def workers_online(plan: Plan) -> set[str]:
+def list_online_workers(plan: StackPlan) -> set[str]:
     """The names of the pool's workers that have lately been heard of."""
     found = ask_prefect(plan, f"/work_pools/{plan.asked.pool}/workers/filter", {}) or []
     return {worker["name"] for worker in found if worker.get("status") == "ONLINE"}
 
 
-def forget_workers(plan: Plan) -> None:
+def forget_workers(plan: StackPlan) -> None:
     """Takes an earlier time's workers off the page, where they would stand online for a while yet."""
     for number in range(1, plan.asked.workers + 1):
         name = plan.worker_name(number)
         ask_prefect(plan, f"/work_pools/{plan.asked.pool}/workers/{name}", method="DELETE")
 
 
-def deployed(plan: Plan) -> list[str]:
+def list_deployments(plan: StackPlan) -> list[str]:
     """The deployments there are, as flow/name."""
     found = ask_prefect(plan, "/deployments/filter", {"limit": 200}) or []
     return sorted(d["name"] for d in found if d.get("work_pool_name") == plan.asked.pool)
 
 
-def ask_prefect(plan: Plan, path: str, body: Any = None, method: str | None = None) -> Any:
+def ask_prefect(plan: StackPlan, path: str, body: Any = None, method: str | None = None) -> Any:
     """What Prefect's server answers to this of its API's paths; None where it does not answer or refuses."""
-    return ask(plan.api + path, body, plan.login, method)
+    return ask_server(plan.api + path, body, plan.login, method)

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.stack.health import ask_prefect
-from flows.stack.plan import Plan
+from flows.stack.plan import StackPlan
 
 PAGE = 200
 """The most runs that Prefect tells at once."""
 
 
-def skip_missed(plan: Plan) -> int:
+def skip_missed(plan: StackPlan) -> int:
     """Cancels all but the newest missed slot of each schedule; how many."""
     older = list(choose_skipped(_read_late(plan)))
     for run in older:
@@ -27,7 +27,7 @@ def skip_missed(plan: Plan) -> int:
     return len(older)
 
 
-def _read_late(plan: Plan) -> Iterable[dict[str, Any]]:
+def _read_late(plan: StackPlan) -> Iterable[dict[str, Any]]:
     """The flow runs that a schedule made and whose time is over, the newest first."""
     late = {
         "state": {"type": {"any_": ["SCHEDULED"]}},

@@ -23,7 +23,7 @@ LOCAL = ("localhost", "127.0.0.1", "::1", "")
 
 
 @dataclass(frozen=True)
-class Asked:
+class StackRequest:
     """What the user asked for."""
 
     prefect_port: int = 4200
@@ -45,10 +45,10 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StackPlan:
     """All of it, before anything is started."""
 
-    asked: Asked
+    asked: StackRequest
     folder: Path
     """Where the user is: relative paths and `mlruns/` of flow runs."""
     id: str
@@ -85,7 +85,7 @@ class Plan:
     @property
     def store_is_here(self) -> bool:
         """Whether commands find MLflow's database without being told."""
-        return self.store == _default_store(self.folder)
+        return self.store == _make_default_store(self.folder)
 
     def servers(self) -> tuple[Program, Program]:
         """Prefect's server and MLflow's."""
@@ -127,25 +127,25 @@ class Plan:
         return Program(name, part, command, {**self.environment, MARK: self.id, PART: part})
 
 
-def planned(asked: Asked, folder: Path, environment: Mapping[str, str] | None = None) -> Plan:
+def plan_stack(asked: StackRequest, folder: Path, environment: Mapping[str, str] | None = None) -> StackPlan:
     """The plan; raises InputError where settings contradict each other."""
     given = dict(os.environ if environment is None else environment)
     folder = folder.resolve()
     if asked.prefect_port == asked.mlflow_port:
         raise InputError(f"--prefect-port and --mlflow-port are both {asked.mlflow_port}: give them different ports.")
-    store = given.get("MLFLOW_BACKEND_STORE_URI") or _database(given.get("MLFLOW_TRACKING_URI"))
-    store = store or _default_store(folder)
+    store = given.get("MLFLOW_BACKEND_STORE_URI") or _find_database(given.get("MLFLOW_TRACKING_URI"))
+    store = store or _make_default_store(folder)
     database = given.get("PREFECT_SERVER_DATABASE_CONNECTION_URL") or given.get("PREFECT_API_DATABASE_CONNECTION_URL")
     if database:
-        _refuse_bad(database)
+        _refuse_bad_database(database)
         _refuse_shared(database, store)
     asked_api = f"http://{HOST}:{asked.prefect_port}/api"
-    places = {"NESTOR_MLFLOW_UI": f"http://{HOST}:{asked.mlflow_port}", **_doors(given, asked)}
-    whole = {**_environment(given, folder, asked_api, store), **places}
-    return Plan(asked, folder, os.urandom(6).hex(), whole, store)
+    places = {"NESTOR_MLFLOW_UI": f"http://{HOST}:{asked.mlflow_port}", **_make_door_settings(given, asked)}
+    whole = {**_make_environment(given, folder, asked_api, store), **places}
+    return StackPlan(asked, folder, os.urandom(6).hex(), whole, store)
 
 
-def _doors(given: Mapping[str, str], asked: Asked) -> dict[str, str]:
+def _make_door_settings(given: Mapping[str, str], asked: StackRequest) -> dict[str, str]:
     """Who may ask the servers: by which names, from which pages, with which login; what the user gives is added."""
     prefect, mlflow = ([f"http://{host}:{port}" for host in HERE] for port in (asked.prefect_port, asked.mlflow_port))
     ours = {
@@ -154,28 +154,28 @@ def _doors(given: Mapping[str, str], asked: Asked) -> dict[str, str]:
         "MLFLOW_SERVER_ALLOWED_HOSTS": [f"{host}:*" for host in HERE],
     }
     doors = {name: ",".join([*values, *filter(None, [given.get(name)])]) for name, values in ours.items()}
-    return {**doors, **_logging_in(given.get(login.GIVEN, ""))}
+    return {**doors, **_make_login_settings(given.get(login.GIVEN, ""))}
 
 
-def _logging_in(said: str) -> dict[str, str]:
+def _make_login_settings(said: str) -> dict[str, str]:
     """What the servers ask for, and what their clients give."""
     if not said:
         return {}
-    name, password = login.pair(said)
+    name, password = login.split_login(said)
     known = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
     return {"PREFECT_API_AUTH_STRING": said, "NESTOR_MLFLOW_LOGIN": f"{name}:{password}", **known}
 
 
-def _default_store(folder: Path) -> str:
+def _make_default_store(folder: Path) -> str:
     return f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}"
 
 
-def _database(address: str | None) -> str | None:
+def _find_database(address: str | None) -> str | None:
     """The address where it is a database's; a server's is none."""
     return None if address is None or address.startswith(("http:", "https:", "databricks")) else address
 
 
-def _refuse_bad(database: str) -> None:
+def _refuse_bad_database(database: str) -> None:
     if not database.startswith(("postgresql+asyncpg://", "sqlite+aiosqlite://")):
         raise InputError(
             "PREFECT_SERVER_DATABASE_CONNECTION_URL must begin with postgresql+asyncpg:// or sqlite+aiosqlite://, not "
@@ -184,7 +184,7 @@ def _refuse_bad(database: str) -> None:
 
 
 def _refuse_shared(database: str, store: str) -> None:
-    if _place(database) == _place(store):
+    if _locate_database(database) == _locate_database(store):
         raise InputError(
             "Prefect (PREFECT_SERVER_DATABASE_CONNECTION_URL) and MLflow (MLFLOW_BACKEND_STORE_URI) may not share one "
             "database: both keep their version in a table named alembic_version. Give each a database of its own; one "
@@ -192,7 +192,7 @@ def _refuse_shared(database: str, store: str) -> None:
         )
 
 
-def _place(address: str) -> tuple[object, ...]:
+def _locate_database(address: str) -> tuple[object, ...]:
     """Which database it is, whatever driver and user it is reached by."""
     kind, _, rest = address.partition("://")
     kind = "postgresql" if kind.startswith("postgres") else kind.partition("+")[0]
@@ -227,7 +227,7 @@ _DEFAULTS = {
 }
 
 
-def _environment(given: Mapping[str, str], folder: Path, api: str, store: str) -> dict[str, str]:
+def _make_environment(given: Mapping[str, str], folder: Path, api: str, store: str) -> dict[str, str]:
     """The user's settings, Prefect's and MLflow's too, but for what says which server is used and where it lives."""
     foreign = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_UI_API_URL", "NESTOR_SERVER", "PREFECT_API_KEY", PART)
     kept = {name: value for name, value in given.items() if name not in foreign}

@@ -29,7 +29,7 @@ _ITSELF = "prefect-in-memory"
 """The host name by which Prefect's services, automations among them, ask the server that they are a part of."""
 
 
-def immediately(self: AioSqliteConfiguration, session: Any, with_for_update: bool = False) -> Any:
+def begin_immediately(self: AioSqliteConfiguration, session: Any, with_for_update: bool = False) -> Any:
     """The transaction, begun as Prefect begins those that it knows will write."""
     return _begin(self, session, with_for_update=True)
 
@@ -38,10 +38,12 @@ def create_app(*args: Any, **options: Any) -> door.App:
     """Prefect's app behind the door."""
     api = get_current_settings().server.api
     said = api.cors_allowed_origins if "cors_allowed_origins" in api.model_fields_set else ""  # Prefect's default: all
-    return door.Door(_create_app(*args, **options), map(str.strip, said.split(",")), hosts=door.names(), itself=_ITSELF)
+    return door.Door(
+        _create_app(*args, **options), map(str.strip, said.split(",")), hosts=door.list_host_names(), itself=_ITSELF
+    )
 
 
 if __name__ == "__main__":
-    AioSqliteConfiguration.begin_transaction = immediately
+    AioSqliteConfiguration.begin_transaction = begin_immediately
     server.create_app = create_app  # pyright: ignore[reportAttributeAccessIssue]
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

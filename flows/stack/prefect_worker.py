@@ -11,21 +11,23 @@ from typing import Any
 from prefect.client.schemas.objects import FlowRun
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
-from flows.stack.allowed import refusal
+from flows.stack.allowed import explain_not_allowed
 
 _run = ProcessWorker.run
 _TOLD = ("PREFECT__WORKER_", "PREFECT__FLOW_NAME", "PREFECT__DEPLOYMENT_NAME")
 """Variables by which a run's requests say where they come from; a worker's id may change meanwhile."""
 
 
-async def run(
+async def run_if_allowed(
     self: ProcessWorker, flow_run: FlowRun, configuration: ProcessJobConfiguration, task_status: Any = None
 ) -> ProcessWorkerResult:
     """The run, where it is allowed."""
     deployment = await self.client.read_deployment(flow_run.deployment_id) if flow_run.deployment_id else None
-    own = await _own(self, flow_run, deployment)
+    own = await _make_own_configuration(self, flow_run, deployment)
     folder = Path(os.path.expanduser(os.environ.get("NESTOR_HOME") or "."))
-    why = refusal(folder.resolve(), deployment, _set(configuration, own), flow_run.parameters)
+    why = explain_not_allowed(
+        folder.resolve(), deployment, _find_foreign_settings(configuration, own), flow_run.parameters
+    )
     if why is None:
         return await _run(self, flow_run, configuration, task_status)
     self.get_flow_run_logger(flow_run).warning(why)
@@ -35,14 +37,14 @@ async def run(
     return ProcessWorkerResult(status_code=0, identifier="none")
 
 
-async def _own(worker: ProcessWorker, flow_run: FlowRun, deployment: Any) -> ProcessJobConfiguration:
+async def _make_own_configuration(worker: ProcessWorker, flow_run: FlowRun, deployment: Any) -> ProcessJobConfiguration:
     """What this run would be given without any settings on the server."""
     plain, flow = ProcessJobConfiguration(), await worker.client.read_flow(flow_run.flow_id)
     plain.prepare_for_flow_run(flow_run, deployment, flow, worker.work_pool, worker.name, worker.backend_id)
     return plain
 
 
-def _set(configuration: ProcessJobConfiguration, own: ProcessJobConfiguration) -> dict[str, Any]:
+def _find_foreign_settings(configuration: ProcessJobConfiguration, own: ProcessJobConfiguration) -> dict[str, Any]:
     """What is not the worker's own."""
     every = {*configuration.env, *own.env}
     differ = [k for k in every if configuration.env.get(k) != own.env.get(k) and not k.startswith(_TOLD)]
@@ -54,5 +56,5 @@ def _set(configuration: ProcessJobConfiguration, own: ProcessJobConfiguration) -
 
 
 if __name__ == "__main__":
-    ProcessWorker.run = run
+    ProcessWorker.run = run_if_allowed
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flows.screen.ending import say
-from flows.server.serving import keep_layout, lay_out
+from flows.screen.ending import write_message
+from flows.server.serving import copy_layout, keep_layout
 from flows.stack import health
-from flows.stack.allowed import deployments_file
-from flows.stack.children import Child, end_all, started
-from flows.stack.claim import claimed
+from flows.stack.allowed import find_deployments_file
+from flows.stack.children import ChildProgram, end_all, start_program
+from flows.stack.claim import claim_folder
 from flows.stack.missed import skip_missed
-from flows.stack.plan import Plan, Program
+from flows.stack.plan import Program, StackPlan
 from models.errors import InputError, NestorError
 
 PATIENCE = 180.0
@@ -25,23 +25,23 @@ RESTARTS, WITHIN = 3, 600.0
 """A program that dies is started anew, but not more often than this in so many seconds: then all is ended."""
 
 
-class Over(Exception):
+class StopRequest(Exception):
     """Somebody asked it to end."""
 
 
 class Stack:
     """The programs of one `nestor up`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: StackPlan) -> None:
         """Nothing is started yet."""
         self.plan, self.began = plan, time.monotonic()
         self.logs = plan.folder / "mlruns" / "logs"
-        self.children: list[Child] = []
+        self.children: list[ChildProgram] = []
 
     def start(self) -> None:
         """Starts all of it, servers side by side, then workers and deployments; returns when all is healthy."""
         plan = self.plan
-        lay_out(plan.home)
+        copy_layout(plan.home)
         for program in plan.servers():
             self._add(program)
         waited = {"prefect": health.prefect_answers, "mlflow": health.mlflow_answers}
@@ -49,7 +49,9 @@ class Stack:
         health.make_pool(plan)
         health.forget_workers(plan)
         if missed := skip_missed(plan):
-            say(f"  {missed} missed runs of schedules are skipped: a later one of the same schedule is run now.")
+            write_message(
+                f"  {missed} missed runs of schedules are skipped: a later one of the same schedule is run now."
+            )
         deploying = self._deploying()
         for number in range(1, plan.asked.workers + 1):
             self._add(plan.worker(number))
@@ -69,9 +71,9 @@ class Stack:
                     self._revive(child)
 
     def _add(self, program: Program) -> None:
-        self.children.append(started(program, self.logs))
+        self.children.append(start_program(program, self.logs))
 
-    def _until(self, wanted: dict[str, Callable[[Plan], bool]]) -> None:
+    def _until(self, wanted: dict[str, Callable[[StackPlan], bool]]) -> None:
         """Returns when each of these programs is healthy; says so one by one."""
         wanted, until = dict(wanted), time.monotonic() + PATIENCE
         while wanted:
@@ -83,56 +85,56 @@ class Stack:
                 self._say(name, "ready")
             if time.monotonic() > until:
                 late = [c for c in self.children if c.program.name in wanted]
-                raise NestorError(f"Not healthy after {PATIENCE:.0f} s.\n" + "\n".join(map(_told, late)))
+                raise NestorError(f"Not healthy after {PATIENCE:.0f} s.\n" + "\n".join(map(_show_log_end, late)))
             time.sleep(0.1)
 
-    def _revive(self, child: Child) -> None:
+    def _revive(self, child: ChildProgram) -> None:
         """Says that it died, and starts it anew unless that has happened too often."""
         name, code = child.program.name, child.process.returncode
-        say(f"{name} has ended (exit {code}). The end of {child.log}:\n{child.last_words()}")
+        write_message(f"{name} has ended (exit {code}). The end of {child.log}:\n{child.last_words()}")
         lately = [t for t in child.deaths if time.monotonic() - t < WITHIN]
         if len(lately) >= RESTARTS:
             raise NestorError(
                 f"{name} has ended {len(lately) + 1} times in ten minutes: everything is ended. See above."
             )
         child.again()
-        say(f"{name} is started anew.")
+        write_message(f"{name} is started anew.")
 
-    def _deploying(self) -> Child | None:
-        file = deployments_file(self.plan.folder)
+    def _deploying(self) -> ChildProgram | None:
+        file = find_deployments_file(self.plan.folder)
         if not self.plan.asked.deploy:
             return None
         if file is None:
-            say("There is no deployments/prefect.yaml or prefect.yaml here: nothing is deployed.")
+            write_message("There is no deployments/prefect.yaml or prefect.yaml here: nothing is deployed.")
             return None
-        return started(self.plan.deploy(file), self.logs)
+        return start_program(self.plan.deploy(file), self.logs)
 
-    def _await_deployed(self, deploying: Child) -> None:
+    def _await_deployed(self, deploying: ChildProgram) -> None:
         try:
             code = deploying.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             code = None
         if code != 0:
-            raise NestorError(f"The deployments could not be put on the server.\n{_told(deploying)}")
-        self._say("deployed", ", ".join(health.deployed(self.plan)))
+            raise NestorError(f"The deployments could not be put on the server.\n{_show_log_end(deploying)}")
+        self._say("deployed", ", ".join(health.list_deployments(self.plan)))
 
     def _say(self, name: str, what: str) -> None:
-        say(f"  {name:<10} {what}  ({time.monotonic() - self.began:.1f} s)")
+        write_message(f"  {name:<10} {what}  ({time.monotonic() - self.began:.1f} s)")
 
 
-def _is_online(name: str) -> Callable[[Plan], bool]:
-    return lambda plan: name in health.workers_online(plan)
+def _is_online(name: str) -> Callable[[StackPlan], bool]:
+    return lambda plan: name in health.list_online_workers(plan)
 
 
-def _told(child: Child) -> str:
+def _show_log_end(child: ChildProgram) -> str:
     return f"The end of {child.log}:\n{child.last_words()}"
 
 
-def up(plan: Plan, when_up: Callable[[Plan, float], None]) -> None:
+def run_stack(plan: StackPlan, when_up: Callable[[StackPlan, float], None]) -> None:
     """Starts it, calls `when_up(plan, seconds)`, and returns when somebody ends it; raises where it can't go on."""
     if plan.asked.workers < 1:
         raise InputError(f"--workers must be at least 1, not {plan.asked.workers}.")
-    with claimed(plan), _ending(plan):
+    with claim_folder(plan), _end_on_exit(plan):
         stack = Stack(plan)
         stack.start()
         when_up(plan, time.monotonic() - stack.began)
@@ -140,11 +142,11 @@ def up(plan: Plan, when_up: Callable[[Plan, float], None]) -> None:
 
 
 @contextmanager
-def _ending(plan: Plan) -> Iterator[None]:
+def _end_on_exit(plan: StackPlan) -> Iterator[None]:
     """Whatever ends the block ends all programs: also Ctrl-C, SIGTERM, a closed terminal and, by the keeper, a kill."""
 
     def over(*_: object) -> None:
-        raise Over
+        raise StopRequest
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     keeper = subprocess.Popen(
@@ -155,10 +157,10 @@ def _ending(plan: Plan) -> Iterator[None]:
         for one in signals:
             signal.signal(one, over)
         yield
-    except Over:
+    except StopRequest:
         for one in signals:
             signal.signal(one, signal.SIG_IGN)
-        say("Ending: flow runs and workers first, then the servers.")
+        write_message("Ending: flow runs and workers first, then the servers.")
     finally:
         for one in signals:
             signal.signal(one, signal.SIG_IGN)
@@ -166,4 +168,4 @@ def _ending(plan: Plan) -> Iterator[None]:
         if keeper.stdin:
             keeper.stdin.close()
         keeper.wait(30)
-    say("Down. What was made is kept in mlruns/.")
+    write_message("Down. What was made is kept in mlruns/.")

@@ -218,7 +218,7 @@ def _read_feature(column: pd.Series, mark: str | None, run: Run, roles: ColumnRo
     if inference.kind in ("id", "drop"):
         return _Feature(inference.kind, inference.parser, inference.notes, (), inference.writes_na, None)
     canonical = to_canonical(column, inference.kind, inference.parser, found=inference.words)
-    memory.give_back(len(column))
+    memory.give_back_memory(len(column))
     if name in run.types:
         _refuse_unfit(column, canonical, inference.words, run.types[name])
     return _Feature(

@@ -9,7 +9,7 @@ import psutil
 
 from models.config.run import Budget
 from models.errors import InputError
-from tasks.system.memory import free
+from tasks.system.memory import measure_free_memory
 
 PER_BYTE = 7.0
 """Bytes of memory for each byte of text until the table is read and checked, at most: measured on tables of numbers
@@ -57,7 +57,7 @@ class MemoryRoom:
 def measure_room(budget: Budget | None = None) -> MemoryRoom:
     """The memory that reading may take now: what is free, and with a budget of memory no more than all fits together
     may have, each of which holds the table too."""
-    size = SHARE * free()
+    size = SHARE * measure_free_memory()
     room = MemoryRoom(size, f"{_format_size(size)} are free", "use a machine with more memory")
     if budget is None or budget.memory is None:
         return room

@@ -29,12 +29,12 @@ from models.tuning.trial import Trial
 from tasks.context import RunContext
 from tasks.tuning import selection
 from tasks.tuning.deadline import Deadline
-from tasks.tuning.tune import judging_in_time, refit
+from tasks.tuning.tune import limit_refit_time, refit
 from tasks.values import RunPlan, Studies, TrialsOfFold
 
 
 @dataclass(frozen=True)
-class Chosen:
+class FoldEnsemble:
     """What `procedure` returned in one fold: its members, fitted on the fold's training part."""
 
     fold: str
@@ -51,18 +51,18 @@ class Chosen:
     """Whether it is only what could be refitted at all: then nothing that is said of the procedure holds for it."""
 
 
-def assembled(studies: Studies) -> dict[str, Chosen]:
+def build_ensembles(studies: Studies) -> dict[str, FoldEnsemble]:
     """Every fold's ensemble with all its members refitted; folds where nothing finished are left out.
 
     Beside the members, and after them, each family's best is refitted too: it is judged for the leaderboard as far as
     the time goes."""
-    with judging_in_time(studies.context):
-        chosen = _assembled(studies)
+    with limit_refit_time(studies.context):
+        chosen = _refit_ensembles(studies)
     suffices = chosen and (studies.goal.plain or ALL in chosen or ALL not in studies.folds)
-    return chosen if suffices or studies.context.ledger.limit is None else _quickest(studies)
+    return chosen if suffices or studies.context.ledger.limit is None else _refit_quickest(studies)
 
 
-def _quickest(studies: Studies) -> dict[str, Chosen]:
+def _refit_quickest(studies: Studies) -> dict[str, FoldEnsemble]:
     """The configuration that was fitted in the fewest seconds and can be refitted within the limits, alone, however
     late: where nothing of what was chosen could be refitted there would be no model, although there are trials. What
     learns nothing comes last, but always gets its turn. Empty where all of them fail."""
@@ -72,14 +72,14 @@ def _quickest(studies: Studies) -> dict[str, Chosen]:
         seconds = until - time.monotonic() if load_family(name).tunable else deadline.last_limit()
         if seconds <= 0 or refit(studies, name, fold, trial, last=seconds) is None:
             continue
-        if studies.goal.keeps(selection.costed(studies, fold, name, [trial])[0]):
-            _tell_last(studies, name, fold, late)
-            alone = Chosen(fold, (EnsembleMember(name, trial.number, 1.0),), trial.inner or 0.0, last=True)
-            return {fold: _finished(studies, alone)}
+        if studies.goal.keeps(selection.add_refit_costs(studies, fold, name, [trial])[0]):
+            _note_last_resort(studies, name, fold, late)
+            alone = FoldEnsemble(fold, (EnsembleMember(name, trial.number, 1.0),), trial.inner or 0.0, last=True)
+            return {fold: _finish_ensemble(studies, alone)}
     return {}
 
 
-def _tell_last(plan: RunPlan, name: str, fold: str, late: bool) -> None:
+def _note_last_resort(plan: RunPlan, name: str, fold: str, late: bool) -> None:
     why = "Time was too short to refit what was chosen"
     if not late:
         why = "What was chosen could not be refitted" + " within the limits" * bool(plan.goal.limits)
@@ -89,70 +89,78 @@ def _tell_last(plan: RunPlan, name: str, fold: str, late: bool) -> None:
     )
 
 
-def _assembled(studies: Studies) -> dict[str, Chosen]:
-    weighed = {fold: found for fold, found in _all_weighed(studies).items() if found is not None}
+def _refit_ensembles(studies: Studies) -> dict[str, FoldEnsemble]:
+    weighed = {fold: found for fold, found in _choose_ensembles(studies).items() if found is not None}
     members = {(m.family, k, m.trial) for k, one in weighed.items() for m in one.members}
     bests = {
         (name, k, best.number)
         for name, k in studies.trials
-        if k != ALL and (best := selection.of_family(studies, name, k)) is not None
+        if k != ALL and (best := selection.pick_family_trial(studies, name, k)) is not None
     }
     with ThreadPoolExecutor(64) as threads:
         waiting = {
-            key: threads.submit(refit, studies, *key[:2], _trial(studies, *key), needed=key in members)
+            key: threads.submit(refit, studies, *key[:2], _find_trial(studies, *key), needed=key in members)
             for key in sorted(members | bests, key=lambda key: (key not in members, key))
         }
     fitted = {key for key, future in waiting.items() if future.result() is not None}
-    kept = {k: one for k in weighed if (one := _of_fitted(weighed[k], fitted)) is not None}
-    return {k: _finished(studies, one) for k, one in kept.items()}
+    kept = {k: one for k in weighed if (one := _keep_fitted(weighed[k], fitted)) is not None}
+    return {k: _finish_ensemble(studies, one) for k, one in kept.items()}
 
 
-def _all_weighed(studies: Studies) -> dict[str, Chosen | None]:
+def _choose_ensembles(studies: Studies) -> dict[str, FoldEnsemble | None]:
     """Every fold's choice. Where more than the metric counts its members are refitted already, since their costs as
     refitted have a say."""
     if studies.goal.plain:
-        return {fold: _weighed(studies, fold) for fold in studies.folds}
+        return {fold: _weigh_ensemble(studies, fold) for fold in studies.folds}
     with ThreadPoolExecutor(len(studies.folds)) as threads:
-        return dict(zip(studies.folds, threads.map(lambda fold: _settled(studies, fold), studies.folds), strict=True))
+        return dict(
+            zip(
+                studies.folds,
+                threads.map(lambda fold: _choose_within_limits(studies, fold), studies.folds),
+                strict=True,
+            )
+        )
 
 
-def _settled(studies: Studies, fold: str) -> Chosen | None:
+def _choose_within_limits(studies: Studies, fold: str) -> FoldEnsemble | None:
     """The fold's one configuration, or with limits alone its ensemble, whose costs as refitted keep the limits."""
-    choose = _one if studies.goal.several else _weighed
-    return selection.settled(
+    choose = _choose_one if studies.goal.several else _weigh_ensemble
+    return selection.choose_until_refitted(
         studies, fold, lambda trials: choose(studies, fold, trials),
         lambda found: [(m.family, m.trial) for m in found.members],
         lambda name, k, trial: refit(studies, name, k, trial),
     )  # fmt: skip
 
 
-def _one(studies: Studies, fold: str, trials: TrialsOfFold) -> Chosen | None:
+def _choose_one(studies: Studies, fold: str, trials: TrialsOfFold) -> FoldEnsemble | None:
     """The one configuration that the goal picks, by inner values alone."""
-    key = selection.best(studies, fold, trials)
-    return key and Chosen(fold, (EnsembleMember(*key, 1.0),), _trial(studies, key[0], fold, key[1]).inner or 0.0)
+    key = selection.pick_trial(studies, fold, trials)
+    return key and FoldEnsemble(
+        fold, (EnsembleMember(*key, 1.0),), _find_trial(studies, key[0], fold, key[1]).inner or 0.0
+    )
 
 
-def _of_fitted(chosen: Chosen, fitted: set[tuple[str, str, int]]) -> Chosen | None:
+def _keep_fitted(chosen: FoldEnsemble, fitted: set[tuple[str, str, int]]) -> FoldEnsemble | None:
     """The ensemble of those members that could be refitted, their weights summing to one again."""
     members = [m for m in chosen.members if (m.family, chosen.fold, m.trial) in fitted]
     whole = sum(m.weight for m in members)
     return replace(chosen, members=tuple(replace(m, weight=m.weight / whole) for m in members)) if members else None
 
 
-def _weighed(studies: Studies, fold: str, trials: TrialsOfFold | None = None) -> Chosen | None:
+def _weigh_ensemble(studies: Studies, fold: str, trials: TrialsOfFold | None = None) -> FoldEnsemble | None:
     """The fold's ensemble, by inner scores alone, within the limits; None where no configuration finished within."""
     trials = studies.of_fold(fold) if trials is None else trials
-    candidates = _candidates(studies, fold, trials)
+    candidates = _list_candidates(studies, fold, trials)
     if not candidates:
         return None
     parts = [judge for _, judge in studies.folds[fold].inner]
     targets = [studies.work_rows.target[rows] for rows in parts]
     weights = [None if studies.work_rows.weight is None else studies.work_rows.weight[rows] for rows in parts]
-    keeps = selection.within(studies, fold, trials) if studies.goal.limits else None
-    return Chosen(fold, *weigh_candidates(candidates, targets, weights, studies.metric, keeps))
+    keeps = selection.make_limit_check(studies, fold, trials) if studies.goal.limits else None
+    return FoldEnsemble(fold, *weigh_candidates(candidates, targets, weights, studies.metric, keeps))
 
 
-def _candidates(plan: RunPlan, fold: str, trials: TrialsOfFold) -> list[Candidate]:
+def _list_candidates(plan: RunPlan, fold: str, trials: TrialsOfFold) -> list[Candidate]:
     found = []
     for name in plan.scope.families:
         best = sorted(
@@ -160,30 +168,30 @@ def _candidates(plan: RunPlan, fold: str, trials: TrialsOfFold) -> list[Candidat
             key=lambda t: (-plan.metric.gain(t.inner or 0.0), t.number),
         )
         found += [
-            Candidate(name, t.number, inner_predictions(plan, name, fold, t), t.inner or 0.0)
+            Candidate(name, t.number, read_inner_predictions(plan, name, fold, t), t.inner or 0.0)
             for t in best[:MOST_PER_FAMILY]
         ]
     return found
 
 
-def _finished(studies: Studies, chosen: Chosen) -> Chosen:
+def _finish_ensemble(studies: Studies, chosen: FoldEnsemble) -> FoldEnsemble:
     """With the calibration and the threshold that are best on the fold's inner rows, as far as limits are kept with
     them: its members were chosen within the limits by plain decisions."""
-    choose, calibrate = _may_finish(studies, chosen.fold)
+    choose, calibrate = _can_finish(studies, chosen.fold)
     if not (choose or calibrate or studies.goal.scored):
         return chosen
-    folds = _inner_rows(studies, chosen)
-    best, shown = _best(studies, chosen.fold, folds, choose) if choose or calibrate else (PLAIN, folds)
+    folds = _predict_inner_rows(studies, chosen)
+    best, shown = _find_best_finish(studies, chosen.fold, folds, choose) if choose or calibrate else (PLAIN, folds)
     for finish, rows in ((best, shown), (replace(best, threshold=None), shown), (PLAIN, folds)):
-        values = _values(studies, chosen.fold, finish, rows)
-        if _keeps(studies, values):
+        values = _score_finish(studies, chosen.fold, finish, rows)
+        if _keeps_limits(studies, values):
             break
     told = [apply_threshold(fold, finish.threshold) for fold in rows]
     inner = chosen.inner if finish == PLAIN else studies.metric.pooled(told)
     return replace(chosen, inner=inner, finish=finish, values=values, held=finish != best)
 
 
-def _may_finish(plan: RunPlan, fold: str) -> tuple[bool, bool]:
+def _can_finish(plan: RunPlan, fold: str) -> tuple[bool, bool]:
     """Whether a threshold may be chosen, and a calibration. Without outer folds nothing would judge what was chosen so:
     then probabilities and decisions stay as they are."""
     final, rows = plan.run.final, sum(len(judge) for _, judge in plan.folds[fold].inner)
@@ -195,32 +203,34 @@ def _may_finish(plan: RunPlan, fold: str) -> tuple[bool, bool]:
     return choose, calibrate
 
 
-def _best(plan: RunPlan, fold: str, folds: Sequence[Fold3], choose: bool) -> tuple[PostProcessing, list[Fold3]]:
+def _find_best_finish(
+    plan: RunPlan, fold: str, folds: Sequence[Fold3], choose: bool
+) -> tuple[PostProcessing, list[Fold3]]:
     """The best finish by the metric alone, and the inner rows calibrated."""
     keys = [plan.keys[judge] for _, judge in plan.folds[fold].inner]
     pooled = ALL not in plan.folds
     return choose_post_processing(plan.metric, folds, keys, plan.run.final.calibrate, choose, plan.run.seed, pooled)
 
 
-def _values(plan: RunPlan, fold: str, finish: PostProcessing, rows: Sequence[Fold3]) -> dict[str, float]:
+def _score_finish(plan: RunPlan, fold: str, finish: PostProcessing, rows: Sequence[Fold3]) -> dict[str, float]:
     """The metrics and gaps that are objectives or limited, of calibrated inner rows decided by the threshold."""
     odds = [told for _, told, _ in rows]
     return {
-        one.name: float(np.mean(selection.inner_values(plan, fold, one, odds, finish.threshold)))
+        one.name: float(np.mean(selection.score_inner_folds(plan, fold, one, odds, finish.threshold)))
         for one in plan.goal.scored
     }
 
 
-def _keeps(plan: RunPlan, values: Mapping[str, float]) -> bool:
+def _keeps_limits(plan: RunPlan, values: Mapping[str, float]) -> bool:
     return all(one.excess(values[one.objective.name]) <= 0 for one in plan.goal.limits if one.objective.metric)
 
 
-def _inner_rows(studies: Studies, chosen: Chosen) -> list[Fold3]:
+def _predict_inner_rows(studies: Studies, chosen: FoldEnsemble) -> list[Fold3]:
     """Each inner fold's validation rows with the ensemble's predictions."""
     members = [
-        [m.weight * part for part in inner_predictions(studies, m.family, chosen.fold, trial)]
+        [m.weight * part for part in read_inner_predictions(studies, m.family, chosen.fold, trial)]
         for m in chosen.members
-        for trial in [_trial(studies, m.family, chosen.fold, m.trial)]
+        for trial in [_find_trial(studies, m.family, chosen.fold, m.trial)]
     ]
     odds = [np.sum(parts, axis=0) for parts in zip(*members, strict=True)]
     parts, work = [judge for _, judge in studies.folds[chosen.fold].inner], studies.work_rows
@@ -228,35 +238,35 @@ def _inner_rows(studies: Studies, chosen: Chosen) -> list[Fold3]:
     return list(zip([work.target[rows] for rows in parts], odds, weights, strict=True))
 
 
-def inner_predictions(plan: RunPlan, name: str, fold: str, trial: Trial) -> tuple[np.ndarray, ...]:
+def read_inner_predictions(plan: RunPlan, name: str, fold: str, trial: Trial) -> tuple[np.ndarray, ...]:
     """What the configuration says of each inner fold's validation rows."""
     files = [plan.job(name, fold, trial.number, {}, inner=j).file for j in range(len(trial.scores))]
-    return tuple(array(plan.context, file) for file in files)
+    return tuple(read_predictions(plan.context, file) for file in files)
 
 
-def array(context: RunContext, file: str) -> np.ndarray:
+def read_predictions(context: RunContext, file: str) -> np.ndarray:
     """The predictions that a fit left in this file."""
     found = context.folder.read_array(file)
     assert found is not None, f"{file} was written before its trial was told"
     return np.asarray(found)
 
 
-def _trial(studies: Studies, family: str, fold: str, number: int) -> Trial:
+def _find_trial(studies: Studies, family: str, fold: str, number: int) -> Trial:
     return studies.trials[family, fold][number]
 
 
-def refits(plan: RunPlan, chosen: Chosen, with_sealed: bool = False) -> list[tuple[str, float]]:
+def list_refits(plan: RunPlan, chosen: FoldEnsemble, with_sealed: bool = False) -> list[tuple[str, float]]:
     """File and weight of each member."""
     return [
         (plan.job(m.family, chosen.fold, m.trial, {}, with_sealed=with_sealed).file, m.weight) for m in chosen.members
     ]
 
 
-def delivering(chosen: dict[str, Chosen]) -> list[Chosen]:
+def list_delivered(chosen: dict[str, FoldEnsemble]) -> list[FoldEnsemble]:
     """The search on all rows where there was one, else every fold's."""
     return [chosen[ALL]] if ALL in chosen else list(chosen.values())
 
 
-def threshold(plan: RunPlan, chosen: dict[str, Chosen]) -> float | None:
+def compute_threshold(plan: RunPlan, chosen: dict[str, FoldEnsemble]) -> float | None:
     """The delivered model's threshold; None where it decides plainly."""
-    return average_thresholds(plan.metric, [c.finish for c in delivering(chosen)])
+    return average_thresholds(plan.metric, [c.finish for c in list_delivered(chosen)])

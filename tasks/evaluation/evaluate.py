@@ -22,7 +22,15 @@ from models.text.safe import shorten
 from tasks.context import RunContext
 from tasks.evaluation import conformal as coverage
 from tasks.evaluation import repeats
-from tasks.evaluation.ensemble import Chosen, array, assembled, delivering, inner_predictions, refits, threshold
+from tasks.evaluation.ensemble import (
+    FoldEnsemble,
+    build_ensembles,
+    compute_threshold,
+    list_delivered,
+    list_refits,
+    read_inner_predictions,
+    read_predictions,
+)
 from tasks.execution import worker
 from tasks.execution.pool import JUDGE, FitError
 from tasks.run.stage import EVALUATE
@@ -31,10 +39,10 @@ from tasks.values import RunPlan, Studies, advance
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Concluded(Studies):
+class Evaluation(Studies):
     """The studies, every number of the run, and what is delivered."""
 
-    chosen: dict[str, Chosen]
+    chosen: dict[str, FoldEnsemble]
     families: tuple[FamilyOutcome, ...]
     winner: str
     estimate: Interval | None
@@ -56,46 +64,46 @@ class Concluded(Studies):
     """How many runs of this name have opened the sealed rows, this one included; 0 where there are none."""
 
 
-def conclude(studies: Studies) -> Concluded:
+def evaluate(studies: Studies) -> Evaluation:
     """Weighs, refits, judges, and opens the sealed rows once."""
     with studies.context.stage(EVALUATE):
         return _evaluate(studies)
 
 
-def _evaluate(studies: Studies) -> Concluded:
-    chosen = assembled(studies)
-    if not delivering(chosen) or (ALL in studies.folds and ALL not in chosen and not studies.goal.plain):
-        raise _nothing(studies)
+def _evaluate(studies: Studies) -> Evaluation:
+    chosen = build_ensembles(studies)
+    if not list_delivered(chosen) or (ALL in studies.folds and ALL not in chosen and not studies.goal.plain):
+        raise _explain_no_model(studies)
     if ALL in studies.folds and ALL not in chosen:
         studies.context.note(
             "The search on all work rows made no model: the average of the outer folds' models is delivered."
         )
-    _tell_finish(studies, chosen)
-    shown = tuple((k, _judged(studies, k, chosen[k])) for k in studies.folds if k != ALL and k in chosen)
+    _note_finish(studies, chosen)
+    shown = tuple((k, _judge_fold(studies, k, chosen[k])) for k in studies.folds if k != ALL and k in chosen)
     outer = tuple((k, apply_threshold(rows, chosen[k].finish.threshold)) for k, rows in shown)
     alone = any(one.last for one in chosen.values())
-    procedure = None if alone else _interval(studies, outer)
-    optimism = _optimism(studies, chosen, outer)
+    procedure = None if alone else _estimate_score(studies, outer)
+    optimism = _measure_optimism(studies, chosen, outer)
     if ALL in chosen and not outer and not alone:
-        procedure = _without_outer(studies, chosen[ALL])
-    families = _families(studies, chosen)
+        procedure = _estimate_without_outer(studies, chosen[ALL])
+    families = _rank_families(studies, chosen)
     openings = _count_opening(studies)
-    test, agreement = _opened(studies, chosen, outer)
-    scores = coverage.scores(studies, chosen, shown)
-    covered = () if test is None else coverage.on_sealed(studies, chosen, scores)
-    judging = None if test is None else _delivered_on_sealed(studies, chosen)
-    apart = repeats.outcome(studies, () if procedure is None or not shown else outer, judging)
+    test, agreement = _open_sealed_rows(studies, chosen, outer)
+    scores = coverage.make_conformal(studies, chosen, shown)
+    covered = () if test is None else coverage.measure_sealed_coverage(studies, chosen, scores)
+    judging = None if test is None else _judge_sealed_rows(studies, chosen)
+    apart = repeats.evaluate_repeats(studies, () if procedure is None or not shown else outer, judging)
     return advance(
-        Concluded, studies, chosen=chosen, families=families, winner=_winner(studies, families, alone),
+        Evaluation, studies, chosen=chosen, families=families, winner=_find_winner(studies, families, alone),
         estimate=procedure, test=test, optimism=optimism, agreement=agreement,
         beats_constant=_beats_constant(studies, procedure), outer=shown, conformal=scores, coverage=covered,
-        threshold=threshold(studies, chosen), repeats=apart, openings=openings,
+        threshold=compute_threshold(studies, chosen), repeats=apart, openings=openings,
     )  # fmt: skip
 
 
-def _nothing(studies: Studies) -> NestorError:
+def _explain_no_model(studies: Studies) -> NestorError:
     """Why there is no model: limits that nothing keeps, too little time, or what most fits failed of."""
-    over = selection.over_all(studies, [ALL] if ALL in studies.folds else list(studies.folds))
+    over = selection.explain_no_feasible(studies, [ALL] if ALL in studies.folds else list(studies.folds))
     if over is not None:
         return over
     reasons = Counter(t.reason for trials in studies.trials.values() for t in trials if t.state == "failed")
@@ -109,15 +117,15 @@ def _nothing(studies: Studies) -> NestorError:
     return BudgetError(f"Nothing could be fitted in {used:.0f} s. Give more time: --budget {3 * used:.0f}s.")
 
 
-def decided(evaluation: Concluded) -> list[tuple[str, np.ndarray]]:
+def decide_outer_rows(evaluation: Evaluation) -> list[tuple[str, np.ndarray]]:
     """The codes of the outer rows, fold by fold, as they were judged."""
     rows = [(k, apply_threshold(one, evaluation.chosen[k].finish.threshold)[1]) for k, one in evaluation.outer]
     return [(k, evaluation.metric.decided(said) if said.ndim == 2 else said) for k, said in rows]
 
 
-def _tell_finish(plan: RunPlan, chosen: dict[str, Chosen]) -> None:
+def _note_finish(plan: RunPlan, chosen: dict[str, FoldEnsemble]) -> None:
     """Says what was calibrated and which threshold holds."""
-    delivered = delivering(chosen)
+    delivered = list_delivered(chosen)
     methods = Counter(c.finish.calibration.method for c in delivered if c.finish.calibration)
     if methods:
         how = ", ".join(f"{method} in {n} of {len(delivered)} folds" for method, n in methods.items())
@@ -129,7 +137,7 @@ def _tell_finish(plan: RunPlan, chosen: dict[str, Chosen]) -> None:
             f"In {len(held)} of {len(delivered)} folds the calibration or threshold that is best for "
             f"{plan.metric.name} is not used: with it the inner rows would not keep {limits}."
         )
-    at = threshold(plan, chosen)
+    at = compute_threshold(plan, chosen)
     if at is not None:
         folds = [c.finish.threshold for c in delivered if c.finish.threshold is not None]
         plan.context.note(
@@ -138,18 +146,18 @@ def _tell_finish(plan: RunPlan, chosen: dict[str, Chosen]) -> None:
         )
 
 
-def _judged(plan: RunPlan, fold: str, chosen: Chosen) -> Fold3:
+def _judge_fold(plan: RunPlan, fold: str, chosen: FoldEnsemble) -> Fold3:
     """B_k's rows with the fold's ensemble predictions, calibrated."""
-    prediction = sum(w * array(plan.context, file) for file, w in refits(plan, chosen))
-    return _scored(plan, fold, chosen.finish.odds(np.asarray(prediction)))
+    prediction = sum(w * read_predictions(plan.context, file) for file, w in list_refits(plan, chosen))
+    return _make_fold_rows(plan, fold, chosen.finish.odds(np.asarray(prediction)))
 
 
-def _scored(plan: RunPlan, fold: str, prediction: np.ndarray) -> Fold3:
+def _make_fold_rows(plan: RunPlan, fold: str, prediction: np.ndarray) -> Fold3:
     rows, weight = plan.folds[fold].judge, plan.work_rows.weight
     return plan.work_rows.target[rows], prediction, None if weight is None else weight[rows]
 
 
-def _interval(plan: RunPlan, outer: Sequence[tuple[str, Fold3]]) -> Interval | None:
+def _estimate_score(plan: RunPlan, outer: Sequence[tuple[str, Fold3]]) -> Interval | None:
     """The score over all outer folds; None without a prediction in every fold."""
     names = [k for k in plan.folds if k != ALL]
     if not names or [k for k, _ in outer] != names:
@@ -161,9 +169,9 @@ def _interval(plan: RunPlan, outer: Sequence[tuple[str, Fold3]]) -> Interval | N
     return estimate.keep_defined_interval(found, plan.unit(plan.keys))
 
 
-def _families(studies: Studies, chosen: dict[str, Chosen]) -> tuple[FamilyOutcome, ...]:
+def _rank_families(studies: Studies, chosen: dict[str, FoldEnsemble]) -> tuple[FamilyOutcome, ...]:
     """The leaderboard: families that were judged in every fold before others, each by inner score, best first."""
-    found = [_family(studies, name, chosen) for name in studies.scope.families]
+    found = [_evaluate_family(studies, name, chosen) for name in studies.scope.families]
     worst = -float("inf")
 
     def rank(family: FamilyOutcome) -> tuple[bool, float]:
@@ -172,21 +180,21 @@ def _families(studies: Studies, chosen: dict[str, Chosen]) -> tuple[FamilyOutcom
     return tuple(sorted(found, key=rank, reverse=True))
 
 
-def _family(studies: Studies, name: str, chosen: dict[str, Chosen]) -> FamilyOutcome:
+def _evaluate_family(studies: Studies, name: str, chosen: dict[str, FoldEnsemble]) -> FamilyOutcome:
     trials = {k: studies.trials.get((name, k), []) for k in studies.folds}
-    bests = {k: selection.of_family(studies, name, k) for k in trials}
+    bests = {k: selection.pick_family_trial(studies, name, k) for k in trials}
     judged = []
     for k in (k for k in studies.folds if k != ALL):
         best = bests[k]
         file = studies.job(name, k, best.number, {}).file if best else ""
         if best and studies.context.folder.has(file + ".npy"):
-            judged.append((k, _scored(studies, k, array(studies.context, file))))
-    delivered = delivering(chosen)
+            judged.append((k, _make_fold_rows(studies, k, read_predictions(studies.context, file))))
+    delivered = list_delivered(chosen)
     weight = sum(m.weight for c in delivered for m in c.members if m.family == name) / max(1, len(delivered))
     inner = [b.inner for b in bests.values() if b is not None and b.inner is not None]
     return FamilyOutcome(
         name,
-        _interval(studies, judged),
+        _estimate_score(studies, judged),
         sum(inner) / len(inner) if inner else None,
         sum(map(len, trials.values())),
         studies.context.ledger.fitting.get(name, 0.0),
@@ -195,13 +203,15 @@ def _family(studies: Studies, name: str, chosen: dict[str, Chosen]) -> FamilyOut
     )
 
 
-def _winner(plan: RunPlan, families: Sequence[FamilyOutcome], alone: bool) -> str:
+def _find_winner(plan: RunPlan, families: Sequence[FamilyOutcome], alone: bool) -> str:
     if (plan.goal.several or alone) and families:
         return max(families, key=lambda family: family.weight).name
     return families[0].name if families else "constant"
 
 
-def _optimism(plan: RunPlan, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]) -> float | None:
+def _measure_optimism(
+    plan: RunPlan, chosen: dict[str, FoldEnsemble], outer: Sequence[tuple[str, Fold3]]
+) -> float | None:
     """Inner minus outer score of what was picked."""
     if not outer:
         return None
@@ -210,7 +220,7 @@ def _optimism(plan: RunPlan, chosen: dict[str, Chosen], outer: Sequence[tuple[st
     )
 
 
-def _without_outer(studies: Studies, chosen: Chosen) -> Interval | None:
+def _estimate_without_outer(studies: Studies, chosen: FoldEnsemble) -> Interval | None:
     """BBC-CV over the configurations that finished every fold; for one hold-out its score, with an interval."""
     fold = studies.folds[chosen.fold]
     rows = np.concatenate([judge for _, judge in fold.inner])
@@ -221,11 +231,11 @@ def _without_outer(studies: Studies, chosen: Chosen) -> Interval | None:
         for t in studies.trials.get((name, chosen.fold), [])
         if t.inner is not None and studies.goal.keeps(t)
     ]
-    found = [np.concatenate(inner_predictions(studies, name, chosen.fold, t)) for name, t in tried]
+    found = [np.concatenate(read_inner_predictions(studies, name, chosen.fold, t)) for name, t in tried]
     weight = None if studies.work_rows.weight is None else studies.work_rows.weight[rows]
     return estimate.keep_defined_interval(estimate.estimate_by_bbc(
         studies.metric, studies.work_rows.target[rows], found, studies.keys[rows], parts, studies.run.seed, weight,
-        studies.goal.chooser([t for _, t in tried], selection.floor(studies, chosen.fold)),
+        studies.goal.chooser([t for _, t in tried], selection.compute_gain_floor(studies, chosen.fold)),
     ), studies.unit(studies.keys))  # fmt: skip
 
 
@@ -241,8 +251,8 @@ def _count_opening(plan: RunPlan) -> int:
     return openings
 
 
-def _opened(
-    studies: Studies, chosen: dict[str, Chosen], outer: Sequence[tuple[str, Fold3]]
+def _open_sealed_rows(
+    studies: Studies, chosen: dict[str, FoldEnsemble], outer: Sequence[tuple[str, Fold3]]
 ) -> tuple[Interval | None, float | None]:
     """The delivered model's score on the sealed rows, and how it agrees with the outer folds; nothing of both where
     these rows could not be predicted."""
@@ -254,7 +264,7 @@ def _opened(
         studies.context.note(f"The sealed rows could not be predicted: {error.reason}. There is no test score.")
         return None, None
     sealed, keys = studies.sealed_rows, studies.sealed_keys
-    rows = _delivered_on_sealed(studies, chosen)
+    rows = _judge_sealed_rows(studies, chosen)
     test = estimate.keep_defined_interval(
         estimate.estimate_test_score(studies.metric, rows, keys, studies.run.seed), studies.unit(keys)
     )
@@ -262,7 +272,8 @@ def _opened(
         return test, None
     by_fold = [
         apply_threshold(
-            (sealed.target, fold_on_sealed(studies.context, chosen[k]), sealed.weight), chosen[k].finish.threshold
+            (sealed.target, read_sealed_predictions(studies.context, chosen[k]), sealed.weight),
+            chosen[k].finish.threshold,
         )
         for k, _ in outer
     ]
@@ -272,25 +283,25 @@ def _opened(
     )
 
 
-def _delivered_on_sealed(plan: RunPlan, chosen: dict[str, Chosen]) -> Fold3:
+def _judge_sealed_rows(plan: RunPlan, chosen: dict[str, FoldEnsemble]) -> Fold3:
     """The sealed rows as the delivered model is judged by them."""
     assert plan.sealed_rows is not None
-    whole = plan.sealed_rows.target, on_sealed(plan.context, chosen), plan.sealed_rows.weight
-    return apply_threshold(whole, threshold(plan, chosen))
+    whole = plan.sealed_rows.target, average_sealed_predictions(plan.context, chosen), plan.sealed_rows.weight
+    return apply_threshold(whole, compute_threshold(plan, chosen))
 
 
-def on_sealed(context: RunContext, chosen: dict[str, Chosen]) -> np.ndarray:
+def average_sealed_predictions(context: RunContext, chosen: dict[str, FoldEnsemble]) -> np.ndarray:
     """What the delivered model, the tested one, says of the sealed rows, once they were opened."""
-    return np.mean([fold_on_sealed(context, one) for one in delivering(chosen)], axis=0)
+    return np.mean([read_sealed_predictions(context, one) for one in list_delivered(chosen)], axis=0)
 
 
-def fold_on_sealed(context: RunContext, chosen: Chosen) -> np.ndarray:
+def read_sealed_predictions(context: RunContext, chosen: FoldEnsemble) -> np.ndarray:
     """What one fold's ensemble says of the sealed rows, calibrated."""
-    return chosen.finish.odds(array(context, f"sealed/{chosen.fold}"))
+    return chosen.finish.odds(read_predictions(context, f"sealed/{chosen.fold}"))
 
 
-def _predict_sealed(plan: RunPlan, chosen: Iterable[Chosen]) -> None:
-    names = {f"sealed/{one.fold}": refits(plan, one) for one in chosen}
+def _predict_sealed(plan: RunPlan, chosen: Iterable[FoldEnsemble]) -> None:
+    names = {f"sealed/{one.fold}": list_refits(plan, one) for one in chosen}
     place, limit = (str(plan.context.folder.path), plan.fit_context.plan), plan.context.ledger.sealed_limit()
     waiting = [
         plan.context.pool.submit(worker.predict_sealed, *place, members, name, priority=(JUDGE, 0), timeout=limit)

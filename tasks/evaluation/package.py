@@ -27,8 +27,8 @@ from models.evaluation.ensemble import EnsembleMember
 from models.evaluation.threshold import find_plain_threshold
 from models.families import load_family
 from models.splitting.split import ALL
-from tasks.evaluation.ensemble import Chosen, delivering, refits
-from tasks.evaluation.evaluate import Concluded
+from tasks.evaluation.ensemble import FoldEnsemble, list_delivered, list_refits
+from tasks.evaluation.evaluate import Evaluation
 from tasks.tuning.tune import refit
 from tasks.values import RunPlan, Studies
 
@@ -36,28 +36,28 @@ Voters = Sequence[tuple[str, Any, float]]
 """Name, fitted pipeline or calibrated ensemble, and weight."""
 
 
-def delivered(evaluation: Concluded) -> tuple[Any, Any | None]:
+def package_models(evaluation: Evaluation) -> tuple[Any, Any | None]:
     """The model for consumers, and its tested twin where that is another one. NestorError where every member lacks a
     class."""
     chosen = evaluation.chosen
-    tested = voters(evaluation, delivering(chosen))
+    tested = collect_voters(evaluation, list_delivered(chosen))
     if not tested:
-        raise _unlearned(evaluation, delivering(chosen))
+        raise _explain_unlearned(evaluation, list_delivered(chosen))
     at = find_plain_threshold(evaluation.metric) if evaluation.threshold is None else evaluation.threshold
     if ALL not in chosen or not evaluation.joins_sealed:
-        return model(evaluation.work_rows, tested, at), None
+        return build_model(evaluation.work_rows, tested, at), None
     one = chosen[ALL]
-    if not _with_sealed(evaluation, one.members):
+    if not _refit_with_sealed(evaluation, one.members):
         evaluation.context.note(
             "The last fit, with the sealed rows too, did not finish: the tested model is delivered as it is."
         )
-        return model(evaluation.work_rows, tested, at), None
-    return model(evaluation.work_rows, voters(evaluation, [one], with_sealed=True), at), model(
+        return build_model(evaluation.work_rows, tested, at), None
+    return build_model(evaluation.work_rows, collect_voters(evaluation, [one], with_sealed=True), at), build_model(
         evaluation.work_rows, tested, at
     )
 
 
-def _with_sealed(studies: Studies, members: Sequence[EnsembleMember]) -> bool:
+def _refit_with_sealed(studies: Studies, members: Sequence[EnsembleMember]) -> bool:
     """Whether every member could be fitted once more with the sealed rows, all of them side by side."""
 
     def again(member: EnsembleMember) -> bool:
@@ -68,7 +68,7 @@ def _with_sealed(studies: Studies, members: Sequence[EnsembleMember]) -> bool:
         return all(threads.map(again, members))
 
 
-def _unlearned(plan: RunPlan, chosen: Sequence[Chosen]) -> NestorError:
+def _explain_unlearned(plan: RunPlan, chosen: Sequence[FoldEnsemble]) -> NestorError:
     """Which classes the members lack, where the search that would have seen them all came to nothing."""
     seen = [np.unique(plan.work_rows.target[plan.folds[one.fold].train]) for one in chosen]
     lacking = [label for code, label in enumerate(plan.work_rows.classes) if not all(code in codes for codes in seen)]
@@ -80,22 +80,22 @@ def _unlearned(plan: RunPlan, chosen: Sequence[Chosen]) -> NestorError:
     return NestorError(why if plan.context.ledger.limit is None else why + more)
 
 
-def voters(plan: RunPlan, chosen: Sequence[Chosen], with_sealed: bool = False) -> Voters:
+def collect_voters(plan: RunPlan, chosen: Sequence[FoldEnsemble], with_sealed: bool = False) -> Voters:
     """Every member with its share: equal for folds, by weight within. A fold that is calibrated votes as one."""
     found = []
     for one in chosen:
-        members = _members(plan, one, with_sealed)
+        members = _collect_members(plan, one, with_sealed)
         if members and one.finish.calibration is not None:
-            together = calibrate_classifier(_vote(plan.work_rows, members), one.finish.calibration)
+            together = calibrate_classifier(_build_vote(plan.work_rows, members), one.finish.calibration)
             members = [(f"calibrated_{one.fold}_{len(members)}", together, 1.0)]
         found += [(name, fitted, share / len(chosen)) for name, fitted, share in members]
     return found
 
 
-def _members(plan: RunPlan, one: Chosen, with_sealed: bool) -> Voters:
+def _collect_members(plan: RunPlan, one: FoldEnsemble, with_sealed: bool) -> Voters:
     """The fold's members; those that lack a class are left out with a word."""
     found = []
-    files = refits(plan, one, with_sealed=with_sealed)
+    files = list_refits(plan, one, with_sealed=with_sealed)
     for member, (file, share) in zip(one.members, files, strict=True):
         pipeline, classes = plan.context.folder.read_pickle(file)
         if plan.work_rows.classes and len(classes) < len(plan.work_rows.classes):
@@ -107,12 +107,12 @@ def _members(plan: RunPlan, one: Chosen, with_sealed: bool) -> Voters:
     return found
 
 
-def model(table: Table, voters: Voters, threshold: float = 0.5) -> Any:
+def build_model(table: Table, voters: Voters, threshold: float = 0.5) -> Any:
     """One fitted object: a vote over frozen pipelines; in regression a single pipeline stays as it is. With two classes
     the second is said from the threshold on."""
     if table.task == "regression" and len(voters) == 1:
         return voters[0][1]
-    vote = _vote(table, voters, table.classes)
+    vote = _build_vote(table, voters, table.classes)
     if table.task != "binary" or threshold == 0.5:
         return vote
     # Fitting it would check labels and nothing else: the vote stands in its place as it is, and is written once.
@@ -121,7 +121,7 @@ def model(table: Table, voters: Voters, threshold: float = 0.5) -> Any:
     return whole
 
 
-def _vote(table: Table, voters: Voters, labels: Sequence[Any] = ()) -> Any:
+def _build_vote(table: Table, voters: Voters, labels: Sequence[Any] = ()) -> Any:
     """The voters' weighted mean; without labels one that speaks the codes that the members know."""
     names = [(name, FrozenEstimator(pipeline)) for name, pipeline, _ in voters]
     whole = sum(w for *_, w in voters)
@@ -130,15 +130,15 @@ def _vote(table: Table, voters: Voters, labels: Sequence[Any] = ()) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if table.task == "regression":
-            return _slim(VotingRegressor(names, weights=weights).fit(rows, np.zeros(len(rows))))
+            return _slim_vote(VotingRegressor(names, weights=weights).fit(rows, np.zeros(len(rows))))
         classes = np.array(labels) if len(labels) else np.arange(len(table.classes))
-        vote = VotingClassifier(names, voting="soft", weights=weights).fit(_as_many(rows, len(classes)), classes)
+        vote = VotingClassifier(names, voting="soft", weights=weights).fit(_repeat_rows(rows, len(classes)), classes)
         # It sorts the labels; the members' columns stand in the order of the codes, the positive class last.
         vote.classes_ = vote.le_.classes_ = classes
-        return _slim(vote)
+        return _slim_vote(vote)
 
 
-def _slim(vote: Any) -> Any:
+def _slim_vote(vote: Any) -> Any:
     """The vote with its members held once: scikit-learn keeps them thrice (as given, fitted, and by name), and skops
     would write each of them down."""
     vote.estimators = [(name, DummyClassifier()) for name, _ in vote.estimators]
@@ -146,17 +146,17 @@ def _slim(vote: Any) -> Any:
     return vote
 
 
-def _as_many(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+def _repeat_rows(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     return rows.iloc[np.arange(count) % len(rows)]
 
 
-def unsafe(chosen: dict[str, Chosen]) -> list[str]:
+def list_unsafe_families(chosen: dict[str, FoldEnsemble]) -> list[str]:
     """The families among the delivered members that skops can't hold."""
-    members = [m for one in delivering(chosen) for m in one.members]
+    members = [m for one in list_delivered(chosen) for m in one.members]
     return sorted({m.family for m in members if not load_family(m.family).safe})
 
 
-def trusted(plan: RunPlan) -> list[str]:
+def list_trusted_types(plan: RunPlan) -> list[str]:
     """The types that the delivered model may hold beyond what skops knows."""
     of_families = (t for name in plan.scope.families for t in load_family(name).trusted)
     return sorted({*TRUSTED, *calibration.TRUSTED, *of_families})

@@ -15,7 +15,7 @@ from models.splitting.split import ALL
 from tasks.values import RunPlan
 
 
-def outcome(plan: RunPlan, outer: Sequence[tuple[str, Fold3]], test: Fold3 | None) -> RepeatedRows | None:
+def evaluate_repeats(plan: RunPlan, outer: Sequence[tuple[str, Fold3]], test: Fold3 | None) -> RepeatedRows | None:
     """What is said of rows that repeat; None where hardly any do, and where a series' past becomes columns, which no
     other row has. `outer` are the rows of each outer fold, `test` the sealed ones, as they were judged."""
     share = measure_repeat_share(plan.division.points)
@@ -25,11 +25,11 @@ def outcome(plan: RunPlan, outer: Sequence[tuple[str, Fold3]], test: Fold3 | Non
     large = np.isin(plan.division.points, np.array(found.cut, np.uint64))
     return RepeatedRows(
         found.unit, found.reason, share, len(found.cut), int(large.sum()),
-        _of_folds(plan, outer) if outer else None, None if test is None else _of_test(plan, test),
+        _score_outer_rows(plan, outer) if outer else None, None if test is None else _score_test_rows(plan, test),
     )  # fmt: skip
 
 
-def _of_folds(plan: RunPlan, outer: Sequence[tuple[str, Fold3]]) -> SeenAndNewScores:
+def _score_outer_rows(plan: RunPlan, outer: Sequence[tuple[str, Fold3]]) -> SeenAndNewScores:
     work = plan.division.points[plan.division.work_places]
     parts = [plan.folds[k] for k, _ in outer if k != ALL]
     seen = [np.isin(work[fold.judge], work[fold.train]) for fold in parts]
@@ -42,10 +42,10 @@ def _of_folds(plan: RunPlan, outer: Sequence[tuple[str, Fold3]]) -> SeenAndNewSc
         found = estimate.estimate_score(plan.metric, rows, keys, trained, plan.run.seed)
         return estimate.keep_defined_interval(found, plan.unit(plan.keys))
 
-    return _known(seen, score)
+    return _score_seen_and_new(seen, score)
 
 
-def _of_test(plan: RunPlan, test: Fold3) -> SeenAndNewScores:
+def _score_test_rows(plan: RunPlan, test: Fold3) -> SeenAndNewScores:
     seen = np.isin(plan.division.points[plan.division.sealed_places], plan.division.points[plan.division.work_places])
 
     def score(masks: Sequence[np.ndarray]) -> Interval | None:
@@ -53,10 +53,12 @@ def _of_test(plan: RunPlan, test: Fold3) -> SeenAndNewScores:
         found = estimate.estimate_test_score(plan.metric, rows, keys, plan.run.seed)
         return estimate.keep_defined_interval(found, plan.unit(plan.sealed_keys))
 
-    return _known([seen], score)
+    return _score_seen_and_new([seen], score)
 
 
-def _known(seen: Sequence[np.ndarray], score: Callable[[Sequence[np.ndarray]], Interval | None]) -> SeenAndNewScores:
+def _score_seen_and_new(
+    seen: Sequence[np.ndarray], score: Callable[[Sequence[np.ndarray]], Interval | None]
+) -> SeenAndNewScores:
     every = sum(len(mask) for mask in seen)
 
     def part(masks: Sequence[np.ndarray]) -> SubsetScore:

@@ -8,15 +8,15 @@ import numpy as np
 
 from models.evaluation.estimate import recover_error
 from models.monitoring.table_profile import Performance, TableProfile, profile_table, to_prediction_columns
-from tasks.evaluation.evaluate import Concluded, on_sealed
+from tasks.evaluation.evaluate import Evaluation, average_sealed_predictions
 
 
-def profiled(evaluation: Concluded) -> TableProfile:
+def profile_run(evaluation: Evaluation) -> TableProfile:
     """The work rows, and the tested model's predictions on rows that it was not trained on: the sealed ones, else those
     of the outer folds."""
     # Later rows are met as they come: by the source's own columns, not by those made of a history.
     work = evaluation.table.take(evaluation.division.work_places)
-    found, of = _reference(evaluation)
+    found, of = _find_reference(evaluation)
     unit = evaluation.unit(evaluation.keys)
     alike = unit in ("group", "point")
     return profile_table(
@@ -24,30 +24,30 @@ def profiled(evaluation: Concluded) -> TableProfile:
         work.kinds,
         None if found is None else to_prediction_columns(found, work.classes),
         of,
-        _performance(evaluation),
+        _make_performance(evaluation),
         (evaluation.run.split.time,) if evaluation.run.split.time else (),
         evaluation.keys if alike else None,
-        _reference_keys(evaluation) if alike else None,
+        _find_reference_keys(evaluation) if alike else None,
         unit if alike else "row",
     )
 
 
-def _reference(evaluation: Concluded) -> tuple[np.ndarray | None, str | None]:
+def _find_reference(evaluation: Evaluation) -> tuple[np.ndarray | None, str | None]:
     if evaluation.test is not None:
-        return on_sealed(evaluation.context, evaluation.chosen), "sealed"
+        return average_sealed_predictions(evaluation.context, evaluation.chosen), "sealed"
     if evaluation.outer:
         return np.concatenate([prediction for _, (_, prediction, _) in evaluation.outer]), "outer"
     return None, None
 
 
-def _reference_keys(evaluation: Concluded) -> np.ndarray | None:
+def _find_reference_keys(evaluation: Evaluation) -> np.ndarray | None:
     if evaluation.test is not None:
         return evaluation.sealed_keys
     judged = [evaluation.keys[evaluation.folds[k].judge] for k, _ in evaluation.outer]
     return np.concatenate(judged) if judged else None
 
 
-def _performance(evaluation: Concluded) -> Performance | None:
+def _make_performance(evaluation: Evaluation) -> Performance | None:
     """The published score: the test's, else the estimate."""
     score = evaluation.test or evaluation.estimate
     if score is None or not math.isfinite(score.value):

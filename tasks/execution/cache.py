@@ -24,7 +24,7 @@ one in a bin, for which there are several libraries; CatBoost keeps four more.""
 
 
 @dataclass(frozen=True, eq=False)
-class Training:
+class InnerFoldData:
     """What fits of one inner fold share, whatever their configuration."""
 
     part: TrainingData
@@ -45,15 +45,15 @@ class Training:
         return _WITH_DATASETS * sum(a.nbytes for a in arrays if a is not None)
 
 
-class Parts:
+class TrainingCache:
     """So many bytes of trainings, those of longest ago dropped first."""
 
     def __init__(self) -> None:
         """Nothing is kept before `room` is given."""
         self.room = 0.0
-        self._kept: OrderedDict[Hashable, Training] = OrderedDict()
+        self._kept: OrderedDict[Hashable, InnerFoldData] = OrderedDict()
 
-    def get(self, key: Hashable, made: Callable[[], Training]) -> Training:
+    def get(self, key: Hashable, made: Callable[[], InnerFoldData]) -> InnerFoldData:
         """The training of that key, made if it is not there; kept if there is room for it."""
         found = self._kept.pop(key, None)
         if found is None:

@@ -15,27 +15,27 @@ _FOLDER = "checkpoints"
 """A folder of its own for each trial, so that they go without the results."""
 
 
-def name(file: str) -> str:
+def locate_checkpoint(file: str) -> str:
     """Where the checkpoint of the fit with this result lies, without ending."""
     place = Path(file)
     return str(place.parent / _FOLDER / place.name)
 
 
-def read(workdir: Workdir, file: str) -> Checkpoint | None:
+def read_checkpoint(workdir: Workdir, file: str) -> Checkpoint | None:
     """The checkpoint of the fit with this result; None where there is none that can be read."""
     try:
-        found = workdir.read_pickle(name(file))
+        found = workdir.read_pickle(locate_checkpoint(file))
     except Exception:  # what a broken pickle raises may be anything
         return None
     return found if isinstance(found, Checkpoint) else None
 
 
-def write(workdir: Workdir, file: str, checkpoint: Checkpoint) -> None:
+def write_checkpoint(workdir: Workdir, file: str, checkpoint: Checkpoint) -> None:
     """Keeps the checkpoint of the fit with this result."""
-    workdir.write_pickle(name(file), checkpoint)
+    workdir.write_pickle(locate_checkpoint(file), checkpoint)
 
 
-def tidy(workdir: Workdir, study: str, needed: Collection[int] = ()) -> None:
+def remove_checkpoints(workdir: Workdir, study: str, needed: Collection[int] = ()) -> None:
     """Removes the checkpoints of a study, the folder of its trials' results, but for those of the trials needed."""
     for folder in (workdir.path / study).glob(f"*/{_FOLDER}"):
         if folder.parent.name not in {str(number) for number in needed}:

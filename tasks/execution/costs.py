@@ -25,7 +25,7 @@ _LONG = 0.5
 """Seconds after which no more rows are measured; a few always are."""
 
 
-def latency(answers: Callable[[Any], object], rows: Sequence[Any]) -> float:
+def measure_latency(answers: Callable[[Any], object], rows: Sequence[Any]) -> float:
     """The median of milliseconds that the function takes for one of these rows, in one thread."""
     took: list[float] = []
     with threadpool_limits(1), warnings.catch_warnings():
@@ -41,25 +41,28 @@ def latency(answers: Callable[[Any], object], rows: Sequence[Any]) -> float:
     return 1000 * float(np.median(took))
 
 
-def of_model(model: Any, frame: pd.DataFrame) -> float:
+def measure_model_latency(model: Any, frame: pd.DataFrame) -> float:
     """Milliseconds in which the model predicts one row: probabilities where it has them."""
-    return latency(getattr(model, "predict_proba", model.predict), single(frame))
+    return measure_latency(getattr(model, "predict_proba", model.predict), split_into_rows(frame))
 
 
-def of_file(model: str, workdir: str) -> dict[str, float]:
+def measure_model_file(model: str, workdir: str) -> dict[str, float]:
     """Latency and size of a model in a file, over a run's work rows; in a worker, where nothing else is going on."""
     import joblib
 
     loaded = joblib.load(model)
-    return {"latency": of_model(loaded, Workdir(Path(workdir)).read_frame("work")), "size": megabytes(loaded)}
+    return {
+        "latency": measure_model_latency(loaded, Workdir(Path(workdir)).read_frame("work")),
+        "size": measure_size(loaded),
+    }
 
 
-def single(frame: pd.DataFrame) -> list[pd.DataFrame]:
+def split_into_rows(frame: pd.DataFrame) -> list[pd.DataFrame]:
     """Rows of the table, each as a table of its own."""
     # Copies: of a mapped table each column lies apart, which makes a wide row slower than it is at the consumer's.
     return [frame.iloc[[place]].copy() for place in range(min(ROWS, len(frame)))]
 
 
-def megabytes(model: Any) -> float:
+def measure_size(model: Any) -> float:
     """Size of the pickled object."""
     return len(pickle.dumps(model, protocol=5)) / 1e6

@@ -26,7 +26,7 @@ from tasks.run.folder import Workdir
 
 
 @dataclass(frozen=True, eq=False)
-class Brief:
+class FitContext:
     """What every fit of a plan shares; workers read it once from the run's folder."""
 
     plan: str
@@ -77,13 +77,13 @@ class Brief:
         return make_metric(self.metric, self.task, self.classes, self.costs)
 
 
-def brief_for(table: Table, run: Run, whole: Table) -> Brief:
+def make_fit_context(table: Table, run: Run, whole: Table) -> FitContext:
     """What fits are told of the table of work rows, and families may know of it, before there is a plan. How many
     levels columns have is of the form of the `whole` table, as their kinds are: no row that judges has a say in it."""
     cells = table.rows * table.features.shape[1]
     threads = 1 if cells < 20_000_000 else 2
     subgroups = pd.DataFrame() if table.subgroups is None else table.subgroups
-    return Brief(
+    return FitContext(
         "", table.task, table.classes, run.metric, table.kinds, {}, threads, run.seed, run.places,
         {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
         table.season, costs=run.costs, class_weight=encode_class_weights(run.class_weight, table.classes),
@@ -93,7 +93,7 @@ def brief_for(table: Table, run: Run, whole: Table) -> Brief:
     )  # fmt: skip
 
 
-def with_folds(brief: Brief, plan: str, folds: dict[str, Fold], table: Table) -> Brief:
+def add_folds(brief: FitContext, plan: str, folds: dict[str, Fold], table: Table) -> FitContext:
     """The brief of a plan with these folds of the table's rows."""
     tailed = (name for name, fold in folds.items() if is_skewed(table.target[fold.train]))
     logs = table.task == "regression" and table.history is None
@@ -101,7 +101,7 @@ def with_folds(brief: Brief, plan: str, folds: dict[str, Fold], table: Table) ->
 
 
 @dataclass(frozen=True)
-class Job:
+class FitJob:
     """One fit: a configuration on one inner fold, or (inner None) refitted on the fold's whole training part."""
 
     workdir: str
@@ -131,7 +131,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """What came of a fit."""
 
     score: float | None
@@ -157,18 +157,18 @@ class Fit:
 
 
 @cache
-def _brief(path: str, plan: str) -> Brief:
+def _read_context(path: str, plan: str) -> FitContext:
     return Workdir(Path(path)).read_pickle(f"briefs/{plan}")
 
 
 @cache
-def _rows(path: str) -> tuple[Any, np.ndarray, np.ndarray | None]:
+def _read_rows(path: str) -> tuple[Any, np.ndarray, np.ndarray | None]:
     workdir = Workdir(Path(path))
     target = workdir.read_array("target")
     assert target is not None
     return workdir.read_frame("work"), target, workdir.read_array("weight")
 
 
-def load(path: str, plan: str) -> tuple[Brief, Any, np.ndarray, np.ndarray | None]:
+def load_fit_inputs(path: str, plan: str) -> tuple[FitContext, Any, np.ndarray, np.ndarray | None]:
     """The plan's brief, work features, target and weight; read once in each process."""
-    return _brief(path, plan), *_rows(path)
+    return _read_context(path, plan), *_read_rows(path)

@@ -87,7 +87,7 @@ def refuse_daemon() -> None:
         )
 
 
-def preload(*modules: str) -> None:
+def start_fork_server(*modules: str) -> None:
     """Starts the fork server, which loads `models` and these modules once, while the caller does something else."""
     if _SILENT not in sys.warnoptions:
         sys.warnoptions.append(_SILENT)
@@ -97,7 +97,7 @@ def preload(*modules: str) -> None:
 
 
 @dataclass(order=True)
-class _Order:
+class _QueuedFit:
     """One fit that was asked for."""
 
     priority: tuple[int, ...]
@@ -124,42 +124,42 @@ class _Order:
         return False
 
 
-def needed() -> float:
+def measure_worker_memory() -> float:
     """MB that a worker must be allowed to fit anything at all, as a worker without a limit says. NestorError where none
     can be started."""
-    preload()
+    start_fork_server()
     try:
-        with _processes(1, 0.0, 1) as alone:
-            return alone.schedule(memory.needed).result()
+        with _make_processes(1, 0.0, 1) as alone:
+            return alone.schedule(memory.measure_needed_memory).result()
     except (BrokenProcessPool, ProcessExpired) as error:
-        raise NestorError(f"No worker process could be started to fit models: {_cause(error)}.") from None
+        raise NestorError(f"No worker process could be started to fit models: {_describe_cause(error)}.") from None
 
 
-def _processes(workers: int, limit_mb: float, threads: int) -> ProcessPool:
+def _make_processes(workers: int, limit_mb: float, threads: int) -> ProcessPool:
     begin = (limit_mb, threads, os.getpid())
-    return ProcessPool(workers, initializer=worker.begin, initargs=begin, context=_Context())  # type: ignore[arg-type]
+    return ProcessPool(workers, initializer=worker.prepare_worker, initargs=begin, context=_Context())  # type: ignore[arg-type]
 
 
-class Pool:
+class FitPool:
     """Runs fits in the order of their priority, `workers` at a time."""
 
     def __init__(self, workers: int, limit_mb: float, threads: int):
         """A pool of processes with so many MB of memory and threads each; they start with the first fit."""
-        preload()
+        start_fork_server()
         self.workers = workers
         self._each = (limit_mb, threads)
-        self._pool = _processes(workers, *self._each)
+        self._pool = _make_processes(workers, *self._each)
         self._lock = threading.RLock()
-        self._waiting: list[_Order] = []
+        self._waiting: list[_QueuedFit] = []
         self._places = itertools.count()
-        self._running: dict[Future, _Order] = {}
+        self._running: dict[Future, _QueuedFit] = {}
         self._open = True
 
     def submit(
         self, work: Callable[..., Any], *args: Any, priority: tuple[int, ...], timeout: float | None = None
     ) -> Future:
         """The future of `work(*args)` in a worker; smaller priorities run first. It raises FitError."""
-        order = _Order(priority, next(self._places), Future(), work, args, timeout)
+        order = _QueuedFit(priority, next(self._places), Future(), work, args, timeout)
         order.promise.set_running_or_notify_cancel()
         with self._lock:
             if self._open:
@@ -176,12 +176,12 @@ class Pool:
             try:
                 task = self._scheduled(order)
             except RuntimeError as error:
-                order.promise.set_exception(_none_came(error))
+                order.promise.set_exception(_make_start_error(error))
                 continue
             self._running[task] = order
             task.add_done_callback(self._done)
 
-    def _scheduled(self, order: _Order) -> Future:
+    def _scheduled(self, order: _QueuedFit) -> Future:
         try:
             return self._pool.schedule(order.work, args=order.args, timeout=order.timeout)
         except RuntimeError:
@@ -189,19 +189,19 @@ class Pool:
             self._pool.stop()
             # in a thread of its own: this may be one of those that are waited for
             threading.Thread(target=self._pool.join, daemon=True, name="retire").start()
-            self._pool = _processes(self.workers, *self._each)
+            self._pool = _make_processes(self.workers, *self._each)
             return self._pool.schedule(order.work, args=order.args, timeout=order.timeout)
 
     def _done(self, task: Future) -> None:
         with self._lock:
             order = self._running.pop(task)
-            if self._open and order.again(_error(task)):
+            if self._open and order.again(_read_error(task)):
                 heapq.heappush(self._waiting, order)
                 order = None
             if self._open:
                 self._dispatch()
         if order is not None:
-            _settle(order, task)
+            _deliver_result(order, task)
 
     def cancel(self, chosen: Callable[[tuple[int, ...]], bool]) -> None:
         """Drops waiting fits and kills running ones whose priority is `chosen`; they end as `timeout`."""
@@ -225,11 +225,11 @@ class Pool:
         self._pool.join()
 
 
-def _error(task: Future) -> BaseException | None:
+def _read_error(task: Future) -> BaseException | None:
     return None if task.cancelled() else task.exception()
 
 
-def _settle(order: _Order, task: Future) -> None:
+def _deliver_result(order: _QueuedFit, task: Future) -> None:
     """Hands the result on, or what the end of its process means."""
     promise = order.promise
     try:
@@ -237,13 +237,13 @@ def _settle(order: _Order, task: Future) -> None:
     except CancelledError:
         promise.set_exception(FitError("timeout", "stopped: the time was up" if order.begun else NEVER_RUN))
     except TimeoutError as error:
-        promise.set_exception(FitError("timeout", f"stopped after {_limit(error):.0f} s, the limit of one fit"))
+        promise.set_exception(FitError("timeout", f"stopped after {_read_limit(error):.0f} s, the limit of one fit"))
     except MemoryError:
         promise.set_exception(FitError("memory", "asked for more memory than one fit may have"))
     except ProcessExpired as error:
-        promise.set_exception(_expired(error))
+        promise.set_exception(_make_expired_error(error))
     except BrokenProcessPool as error:
-        promise.set_exception(_none_came(error))
+        promise.set_exception(_make_start_error(error))
     except BaseException as error:  # a fit's SystemExit must not end the thread that all fits are handed back by
         promise.set_exception(FitError("failed", f"{type(error).__name__}: {error}"[:500]))
 
@@ -253,19 +253,19 @@ def _is_killed(error: BaseException | None) -> bool:
     return isinstance(error, ProcessExpired) and error.exitcode in _KILLED
 
 
-def _cause(error: BaseException) -> str:
+def _describe_cause(error: BaseException) -> str:
     return shorten(error.__cause__ or error, 200)
 
 
-def _none_came(error: BaseException) -> FitError:
-    return FitError("failed", f"no worker process could be started: {_cause(error)}")
+def _make_start_error(error: BaseException) -> FitError:
+    return FitError("failed", f"no worker process could be started: {_describe_cause(error)}")
 
 
-def _limit(error: BaseException) -> float:
+def _read_limit(error: BaseException) -> float:
     return float(error.args[1]) if len(error.args) > 1 else 0.0
 
 
-def _expired(error: ProcessExpired) -> FitError:
+def _make_expired_error(error: ProcessExpired) -> FitError:
     if error.exitcode == worker.peak.EXIT:
         return FitError("memory", "its process grew over the memory limit of one fit and was ended")
     twice = ", as it was done once more too" if _is_killed(error) else ""

@@ -8,7 +8,7 @@ import time
 _loaded = threading.Event()
 
 
-def _watch() -> None:
+def _watch_driver() -> None:
     """Ends the fork server with its driver; once it has loaded all, it sees to that itself."""
     while not _loaded.is_set():
         if str(os.getppid()) != os.environ["NESTOR_DRIVER"]:
@@ -16,7 +16,7 @@ def _watch() -> None:
         time.sleep(0.1)
 
 
-_watching = threading.Thread(target=_watch, daemon=True)
+_watching = threading.Thread(target=_watch_driver, daemon=True)
 _watching.start()
 
 import tasks.execution.worker  # noqa: E402, F401

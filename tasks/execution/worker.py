@@ -25,17 +25,25 @@ from models.fitting.fit import compute_hypergradient, fit_family
 from models.tuning.fidelity import reduce_fit
 from tasks.execution import checkpoints
 from tasks.execution import costs as measure
-from tasks.execution.cache import SHARE, WITHOUT_LIMIT, Parts, Training
-from tasks.execution.inputs import as_part, encoded, judging_part, of_refit, rows_of, training_of, with_sealed_rows
-from tasks.execution.job import Brief, Fit, Job, load
+from tasks.execution.cache import SHARE, WITHOUT_LIMIT, InnerFoldData, TrainingCache
+from tasks.execution.inputs import (
+    encode_classes,
+    join_sealed_rows,
+    make_validation_data,
+    prepare_inner_fold,
+    prepare_refit_rows,
+    take_rows,
+    to_training_data,
+)
+from tasks.execution.job import FitContext, FitJob, FitResult, load_fit_inputs
 from tasks.run.folder import Workdir
 from tasks.system.memory import BEYOND, end_with_parent, peak
 
-parts = Parts()
+parts = TrainingCache()
 
 
 @dataclass(frozen=True)
-class _Made:
+class _FitOutcome:
     """What a fit came to, without its seconds."""
 
     score: float | None
@@ -50,7 +58,7 @@ class _Made:
     whole: bool = False
 
 
-def begin(limit_mb: float, threads: int, driver: int) -> None:
+def prepare_worker(limit_mb: float, threads: int, driver: int) -> None:
     """Prepares a worker process: it ends with its driver, has a memory limit, threads, no interest in the terminal's
     Ctrl-C, and is silent."""
     import resource
@@ -73,19 +81,19 @@ def begin(limit_mb: float, threads: int, driver: int) -> None:
     parts.room = SHARE * limit_mb * 1e6 if limit_mb else WITHOUT_LIMIT
 
 
-def run(job: Job) -> Fit:
+def run_fit(job: FitJob) -> FitResult:
     """Fits, scores, writes the result into the run's folder and returns it; one already there is returned as is."""
     workdir = Workdir(Path(job.workdir))
-    done = finished(job, workdir) or _taken(job, workdir)
+    done = read_finished_fit(job, workdir) or _take_over_fit(job, workdir)
     if done is not None:
         return done
     start = time.time()
     peak.begin()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = _refit(job, workdir) if job.inner is None else _inner(job, workdir)
+        made = _refit_fold(job, workdir) if job.inner is None else _fit_inner_fold(job, workdir)
     now = time.time()
-    fit = Fit(
+    fit = FitResult(
         made.score, made.rounds, now - made.ready, made.ready - start - made.waited, peak.peak, start, now,
         made.model_mb, made.gradient, made.measures, made.whole,
     )  # fmt: skip
@@ -93,29 +101,31 @@ def run(job: Job) -> Fit:
     return fit
 
 
-def finished(job: Job, workdir: Workdir) -> Fit | None:
+def read_finished_fit(job: FitJob, workdir: Workdir) -> FitResult | None:
     """The fit whose result lies in the run's folder; None where there is none, or one that is damaged."""
     try:
-        done = Fit(**(workdir.kept_json(job.file + ".json") or {}))
+        done = FitResult(**(workdir.kept_json(job.file + ".json") or {}))
     except TypeError:
         return None
-    return done if all(found is not None for found in _results(job, workdir)) else None
+    return done if all(found is not None for found in _read_results(job, workdir)) else None
 
 
-def _results(job: Job, workdir: Workdir) -> Iterator[Any]:
+def _read_results(job: FitJob, workdir: Workdir) -> Iterator[Any]:
     """What a fit leaves beside its score: predictions, and of a refit the pipeline."""
     if job.inner is None:
         yield workdir.kept_pickle(job.file)
-    if job.inner is not None or (not job.with_sealed and len(load(job.workdir, job.plan)[0].folds[job.fold].judge)):
+    if job.inner is not None or (
+        not job.with_sealed and len(load_fit_inputs(job.workdir, job.plan)[0].folds[job.fold].judge)
+    ):
         yield workdir.kept_array(job.file)
 
 
-def _taken(job: Job, workdir: Workdir) -> Fit | None:
+def _take_over_fit(job: FitJob, workdir: Workdir) -> FitResult | None:
     """The fit of the trial that this one is again, which is this one's from now on; None where it was not whole."""
     if job.again is None:
         return None
     other = replace(job, trial=job.again)
-    done = finished(other, workdir)
+    done = read_finished_fit(other, workdir)
     if done is None or not done.whole:
         return None
     workdir.write_array(job.file, np.asarray(workdir.read_array(other.file)))
@@ -123,51 +133,53 @@ def _taken(job: Job, workdir: Workdir) -> Fit | None:
     return replace(done, taken=True)
 
 
-def _inner(job: Job, workdir: Workdir) -> _Made:
+def _fit_inner_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
     """Fitted on the training rows of an inner fold, judged on its validation rows."""
-    brief, _, target, weight = load(job.workdir, job.plan)
+    brief, _, target, weight = load_fit_inputs(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     assert job.inner is not None
     judge, known = fold.inner[job.inner][1], load_family(job.family)
     waits: list[float] = []
     training = parts.get(
         (job.workdir, job.plan, job.fold, job.inner, known.needs, known.stops_early),
-        lambda: training_of(job, workdir, known, waits),
+        lambda: prepare_inner_fold(job, workdir, known, waits),
     )
     ready = time.time()
-    config, part = reduce_fit(known, job.config, training.part, job.share, _seed(job, brief))
-    begun = None if job.goes_on is None else checkpoints.read(workdir, replace(job, trial=job.goes_on).file)
+    config, part = reduce_fit(known, job.config, training.part, job.share, _derive_fit_seed(job, brief))
+    begun = None if job.goes_on is None else checkpoints.read_checkpoint(workdir, replace(job, trial=job.goes_on).file)
     began = time.process_time()
-    made = fit_family(known, config, part, _seed(job, brief), brief.threads, begun)
+    made = fit_family(known, config, part, _derive_fit_seed(job, brief), brief.threads, begun)
     spent = time.process_time() - began
-    prediction = predict(made.model, training.X_judge, training.classes, brief)
-    score = brief.scorer.score(target[judge], prediction, rows_of(weight, judge))
+    prediction = predict_rows(made.model, training.X_judge, training.classes, brief)
+    score = brief.scorer.score(target[judge], prediction, take_rows(weight, judge))
     workdir.write_array(job.file, prediction)
     if made.checkpoint is not None:
-        checkpoints.write(workdir, job.file, made.checkpoint)
+        checkpoints.write_checkpoint(workdir, job.file, made.checkpoint)
     costs = {
         "seconds": lambda: spent,
-        "size": lambda: training.columns_mb + measure.megabytes(made.model),
-        "latency": lambda: training.columns_ms + _row_ms(made.model, training, brief),
+        "size": lambda: training.columns_mb + measure.measure_size(made.model),
+        "latency": lambda: training.columns_ms + _measure_row_ms(made.model, training, brief),
     }
-    measures = _costs(brief, costs) | _scores(brief, judge, target[judge], prediction, rows_of(weight, judge))
+    measures = _measure_costs(brief, costs) | _score_objectives(
+        brief, judge, target[judge], prediction, take_rows(weight, judge)
+    )
     size = training.columns_mb + len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
     slopes = None
     if job.gradient:
-        rows = judging_part(part, training, target[judge], rows_of(weight, judge))
-        slopes = compute_hypergradient(known, config, part, made.model, rows, _seed(job, brief))
+        rows = make_validation_data(part, training, target[judge], take_rows(weight, judge))
+        slopes = compute_hypergradient(known, config, part, made.model, rows, _derive_fit_seed(job, brief))
     whole = job.share >= 1 or made.whole
-    return _Made(score, made.rounds, ready, sum(waits), size, slopes, measures, whole)
+    return _FitOutcome(score, made.rounds, ready, sum(waits), size, slopes, measures, whole)
 
 
-def _costs(brief: Brief, costs: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+def _measure_costs(brief: FitContext, costs: Mapping[str, Callable[[], float]]) -> dict[str, float]:
     """Those of the model's costs that the goal asks for."""
     memory = {"memory": lambda: max(peak.peak, peak.now())}
     asked = [o.name for o in brief.goal.measured if o.metric is None] if brief.goal else ()
     return {name: {**costs, **memory}[name]() for name in asked}
 
 
-def _scores(brief: Brief, judge, target, prediction, weight) -> dict[str, float]:
+def _score_objectives(brief: FitContext, judge, target, prediction, weight) -> dict[str, float]:
     """The metrics and gaps that the goal asks for beside the metric, on these validation rows."""
     goal, found = brief.goal, {}
     for one in goal.measured if goal else ():
@@ -178,28 +190,28 @@ def _scores(brief: Brief, judge, target, prediction, weight) -> dict[str, float]
     return found
 
 
-def _row_ms(model: Any, training: Training, brief: Brief) -> float:
+def _measure_row_ms(model: Any, training: InnerFoldData, brief: FitContext) -> float:
     """Milliseconds that the model takes for one prepared row."""
     rows = [training.X_judge[place : place + 1] for place in range(min(measure.ROWS, len(training.X_judge)))]
-    return measure.latency(lambda row: predict(model, row, training.classes, brief), rows)
+    return measure.measure_latency(lambda row: predict_rows(model, row, training.classes, brief), rows)
 
 
-def _refit(job: Job, workdir: Workdir) -> _Made:
+def _refit_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
     """Fitted on the fold's whole training part, judged on B_k where there is one."""
-    brief, features, target, weight = load(job.workdir, job.plan)
+    brief, features, target, weight = load_fit_inputs(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     known = load_family(job.family)
     rows, goal = features.iloc[fold.train], np.asarray(target[fold.train])
-    weights, group, units = (rows_of(values, fold.train) for values in (weight, brief.group, brief.units))
+    weights, group, units = (take_rows(values, fold.train) for values in (weight, brief.group, brief.units))
     if job.with_sealed:
-        rows, goal, weights, group, units = with_sealed_rows(workdir, rows, goal, weights, group, units)
+        rows, goal, weights, group, units = join_sealed_rows(workdir, rows, goal, weights, group, units)
     waits: list[float] = []
-    prepared = of_refit(job, workdir, known, rows, goal, units, waits)
+    prepared = prepare_refit_rows(job, workdir, known, rows, goal, units, waits)
     ready = time.time()
-    part = replace(as_part(prepared, goal, weights, brief, job.fold), group=group)
+    part = replace(to_training_data(prepared, goal, weights, brief, job.fold), group=group)
     classes = np.unique(part.y)
     began = time.process_time()
-    made = fit_family(known, job.config, encoded(part, classes), _seed(job, brief), brief.threads)
+    made = fit_family(known, job.config, encode_classes(part, classes), _derive_fit_seed(job, brief), brief.threads)
     spent = time.process_time() - began
     columns = prepared.transformer
     assert columns is not None
@@ -207,20 +219,20 @@ def _refit(job: Job, workdir: Workdir) -> _Made:
     workdir.write_pickle(job.file, (pipeline, classes))
     costs = {
         "seconds": lambda: spent,
-        "size": lambda: measure.megabytes(pipeline),
-        "latency": lambda: measure.of_model(pipeline, rows),
+        "size": lambda: measure.measure_size(pipeline),
+        "latency": lambda: measure.measure_model_latency(pipeline, rows),
     }
-    measures = _costs(brief, costs)
+    measures = _measure_costs(brief, costs)
     if job.with_sealed or not len(fold.judge):
-        return _Made(None, made.rounds, ready, sum(waits), measures=measures)
+        return _FitOutcome(None, made.rounds, ready, sum(waits), measures=measures)
     X_judge = transform(columns, features.iloc[fold.judge])
-    prediction = predict(made.model, X_judge, classes, brief)
+    prediction = predict_rows(made.model, X_judge, classes, brief)
     workdir.write_array(job.file, prediction)
-    score = brief.scorer.score(target[fold.judge], prediction, rows_of(weight, fold.judge))
-    return _Made(score, made.rounds, ready, sum(waits), measures=measures)
+    score = brief.scorer.score(target[fold.judge], prediction, take_rows(weight, fold.judge))
+    return _FitOutcome(score, made.rounds, ready, sum(waits), measures=measures)
 
 
-def predict(model: Any, X: Any, classes: np.ndarray, brief: Brief) -> np.ndarray:
+def predict_rows(model: Any, X: Any, classes: np.ndarray, brief: FitContext) -> np.ndarray:
     """Values (n,), or probabilities (n, classes) widened to all classes with a floor."""
     if brief.task == "regression":
         return np.asarray(model.predict(X), dtype=np.float64)
@@ -231,16 +243,16 @@ def predict(model: Any, X: Any, classes: np.ndarray, brief: Brief) -> np.ndarray
 def predict_sealed(path: str, plan: str, files: list[tuple[str, float]], name: str) -> None:
     """Writes the weighted mean prediction of these refits on the sealed rows as the array `name`."""
     workdir = Workdir(Path(path))
-    brief = load(path, plan)[0]
+    brief = load_fit_inputs(path, plan)[0]
     sealed = workdir.read_frame("sealed")
     total = np.zeros(())
     for file, share in files:
         pipeline, classes = workdir.read_pickle(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            total = total + share * predict(pipeline, sealed, classes, brief)
+            total = total + share * predict_rows(pipeline, sealed, classes, brief)
     workdir.write_array(name, total)
 
 
-def _seed(job: Job, brief: Brief) -> int:
+def _derive_fit_seed(job: FitJob, brief: FitContext) -> int:
     return derive_seed(brief.seed, "fit", job.family, job.fold, job.inner)

@@ -19,16 +19,16 @@ from models.monitoring.table_profile import Performance, TableProfile, to_predic
 from models.splitting.seal import COUNTED, PLAIN, make_row_keys, number_repeats
 from tasks.data import read_with
 from tasks.data.roles import encode_groups, read_ids, read_times, read_weights
-from tasks.registry.load import Loaded
+from tasks.registry.load import LoadedVersion
 from tasks.scoring import forecast, labels
-from tasks.scoring.champion import predicted as said_by
+from tasks.scoring.champion import predict_for_metric as said_by
 
 CHUNK = 50_000
 """Rows that are predicted at once."""
 
 
 @dataclass(frozen=True)
-class Rows:
+class LaterRows:
     """Later rows, read as the training table was."""
 
     features: pd.DataFrame
@@ -43,17 +43,21 @@ class Rows:
         return hashlib.sha256(hashes.hash_rows(self.features).tobytes()).hexdigest()[:32]
 
 
-def rows_of(loaded: Loaded, data: Any) -> Rows:
+def read_later_rows(loaded: LoadedVersion, data: Any) -> LaterRows:
     """The rows of a path or a DataFrame; InputError where a column is missing, a value does not fit, or most levels are
     known ones that are written otherwise."""
-    then = profile_of(loaded).performance
-    names = [loaded.facts["target"], *((then.weight, then.group, then.time) if then else ()), *_key_columns(loaded)]
+    then = read_profile(loaded).performance
+    names = [
+        loaded.facts["target"],
+        *((then.weight, then.group, then.time) if then else ()),
+        *_list_key_columns(loaded),
+    ]
     speller = loaded.speller()
     read = read_with(loaded.reading, data, list(dict.fromkeys(n for n in names if n)), speller)
-    return Rows(*read, tuple(speller.notes))
+    return LaterRows(*read, tuple(speller.notes))
 
 
-def _observations(then: TableProfile, rows: Rows) -> np.ndarray | None:
+def _find_units(then: TableProfile, rows: LaterRows) -> np.ndarray | None:
     """Which group or point each row is a part of, where the version was trained on such; None where that can't be
     told, or each row is an observation of its own."""
     group = then.performance.group if then.performance else None
@@ -62,13 +66,13 @@ def _observations(then: TableProfile, rows: Rows) -> np.ndarray | None:
     return make_row_keys(rows.features) if then.unit == "point" else None
 
 
-def labelled(loaded: Loaded, rows: Rows) -> bool:
+def has_labels(loaded: LoadedVersion, rows: LaterRows) -> bool:
     """Whether the rows have the target that the version was trained on."""
     target = rows.others.get(loaded.facts["target"])
     return target is not None and bool(target.notna().any())
 
 
-def profile_of(loaded: Loaded) -> TableProfile:
+def read_profile(loaded: LoadedVersion) -> TableProfile:
     """The version's profile; NestorError where it has none."""
     if loaded.profile is None:
         label = f"{loaded.name}/{loaded.version}"
@@ -76,18 +80,18 @@ def profile_of(loaded: Loaded) -> TableProfile:
     return TableProfile.from_json(loaded.profile)
 
 
-def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -> Drift:
+def compare_with_profile(loaded: LoadedVersion, data: Any, level: float = 0.01, psi: float = 0.1) -> Drift:
     """The rows (a path, a DataFrame, or `TableRows`) against the version's profile: every column, the predictions, and
     where rows have labels the score. `loaded` holds the tested model, of which the profile speaks.
 
     Of rows that the model was trained on, predictions and score would tell nothing: it is too sure of them."""
-    then, rows = profile_of(loaded), data if isinstance(data, Rows) else rows_of(loaded, data)
-    known = trained_on(loaded, rows, then.rows)
-    full, seen = forecast.full(loaded, rows.features, rows.others.get(loaded.facts["target"]))
+    then, rows = read_profile(loaded), data if isinstance(data, LaterRows) else read_later_rows(loaded, data)
+    known = mark_trained_rows(loaded, rows, then.rows)
+    full, seen = forecast.add_history(loaded, rows.features, rows.others.get(loaded.facts["target"]))
     fresh = np.flatnonzero(~known & seen)
-    odds = predictions(loaded, full.iloc[fresh])
+    odds = predict_later_rows(loaded, full.iloc[fresh])
     said = to_prediction_columns(odds, loaded.facts["classes"]) if len(fresh) >= FEWEST else None
-    units = _observations(then, rows)
+    units = _find_units(then, rows)
     own = None if units is None else units[fresh]
     found = measure_drift(then, rows.features, said, level, psi, units, own)
     found = replace(found, notes=(*found.notes, *rows.notes))
@@ -102,10 +106,10 @@ def compared(loaded: Loaded, data: Any, level: float = 0.01, psi: float = 0.1) -
     if then.performance is None or loaded.facts["target"] not in rows.others:
         return found
     others = rows.others.iloc[fresh].reset_index(drop=True)
-    return _with_performance(found, loaded, then.performance, odds, others, own)
+    return _add_performance(found, loaded, then.performance, odds, others, own)
 
 
-def predictions(loaded: Loaded, features: pd.DataFrame) -> np.ndarray:
+def predict_later_rows(loaded: LoadedVersion, features: pd.DataFrame) -> np.ndarray:
     """Values, or a probability for each class of the version, chunk by chunk."""
     task, classes = loaded.facts["task"], loaded.facts["classes"]
     usual = make_metric(None, task, classes)
@@ -116,10 +120,10 @@ def predictions(loaded: Loaded, features: pd.DataFrame) -> np.ndarray:
 # --- Rows that the model knows ---------------------------------------------------------------------------------------
 
 
-def trained_on(loaded: Loaded, rows: Rows, trained: int) -> np.ndarray:
+def mark_trained_rows(loaded: LoadedVersion, rows: LaterRows, trained: int) -> np.ndarray:
     """True where the model was trained on the row, or on its group; `trained`: how many rows that were. Nowhere where
     rows can't be told apart: the version or the table lacks what they are known by, or equal rows arise by chance."""
-    made_of, known = _made_of(loaded), loaded.row_keys.get("trained", np.empty(0, np.uint64))
+    made_of, known = _list_key_parts(loaded), loaded.row_keys.get("trained", np.empty(0, np.uint64))
     own = [column for _, column in made_of]
     source = rows.others if made_of and made_of[0][0] in ("group", "id") else rows.features
     by_chance = source is rows.features and 2 * int(loaded.row_keys.get("distinct", len(known))) < trained
@@ -127,33 +131,38 @@ def trained_on(loaded: Loaded, rows: Rows, trained: int) -> np.ndarray:
         return np.zeros(len(rows.features), bool)
     plain = any(form == PLAIN for form, _ in made_of)
     hashed = make_row_keys(source[own], plain) if source is rows.features else make_row_keys(read_ids(source[own]))
-    return np.isin(number_repeats(hashed) if _counted(loaded) else hashed, known)
+    return np.isin(number_repeats(hashed) if _counts_repeats(loaded) else hashed, known)
 
 
-def _counted(loaded: Loaded) -> bool:
+def _counts_repeats(loaded: LoadedVersion) -> bool:
     """Whether equal rows are told apart by their order."""
     return COUNTED in loaded.row_keys.get("made_of", ())
 
 
-def _made_of(loaded: Loaded) -> list[tuple[str, str]]:
+def _list_key_parts(loaded: LoadedVersion) -> list[tuple[str, str]]:
     """What row keys are made of: role or form, and column."""
     pairs = [str(one).partition(":") for one in loaded.row_keys.get("made_of", ()) if one != COUNTED]
     return [(form, column) for form, _, column in pairs]
 
 
-def _key_columns(loaded: Loaded) -> list[str]:
+def _list_key_columns(loaded: LoadedVersion) -> list[str]:
     """The group or id columns that row keys are made of."""
-    return [column for form, column in _made_of(loaded) if form in ("group", "id")]
+    return [column for form, column in _list_key_parts(loaded) if form in ("group", "id")]
 
 
 # --- Rows with labels ------------------------------------------------------------------------------------------------
 
 
-def _with_performance(
-    found: Drift, loaded: Loaded, then: Performance, odds: np.ndarray, others: pd.DataFrame, units: np.ndarray | None
+def _add_performance(
+    found: Drift,
+    loaded: LoadedVersion,
+    then: Performance,
+    odds: np.ndarray,
+    others: pd.DataFrame,
+    units: np.ndarray | None,
 ) -> Drift:
     """With the score on the rows whose label the model knows."""
-    codes, note = labels.codes(loaded, others[loaded.facts["target"]])
+    codes, note = labels.encode_labels(loaded, others[loaded.facts["target"]])
     kept = np.flatnonzero(np.isfinite(codes))
     notes = (*found.notes, *([note] if note else []))
     if not len(kept):
@@ -162,7 +171,7 @@ def _with_performance(
     weight = read_weights(later[then.weight], None) if then.weight in later else None
     metric = make_metric(then.metric, loaded.facts["task"], loaded.facts["classes"], then.costs)
     target = codes[kept] if metric.needs == "value" else codes[kept].astype(np.int64)
-    drawn = _drawn(later, then) if units is None else units[kept]
+    drawn = _choose_bootstrap_units(later, then) if units is None else units[kept]
     said = measure_performance_drift(
         then, metric, apply_threshold((target, odds[kept], weight), then.threshold), drawn, found.level
     )
@@ -171,7 +180,7 @@ def _with_performance(
     return replace(found, performance=said, notes=notes)
 
 
-def _drawn(rows: pd.DataFrame, then: Performance) -> np.ndarray:
+def _choose_bootstrap_units(rows: pd.DataFrame, then: Performance) -> np.ndarray:
     """What the bootstrap draws where these are no groups or points of the training's kind: groups, blocks of time, else
     rows."""
     if then.group in rows:

@@ -31,11 +31,11 @@ NO_SOURCE = {"data": "", "query": "", "bound": "[]"}
 All empty: nothing that may be trained on."""
 
 
-class Exact(str):
+class ExactText(str):
     """A text that is sent as it is; others are shortened, which is for people."""
 
 
-def drift(
+def send_drift(
     name: str, *, version: int, data: str, columns: Sequence[str], psi: float, performance: float | None,
     sentence: str, run_id: str | None = None, source: Mapping[str, str] = NO_SOURCE,
 ) -> bool:  # fmt: skip
@@ -44,50 +44,52 @@ def drift(
     retraining may read and learn from them: as `NO_SOURCE`, to the letter."""
     more = {
         "columns": [shorten(c, 100) for c in columns[:MOST]],
-        **{f"train_{k}": Exact(v) for k, v in source.items()},
+        **{f"train_{k}": ExactText(v) for k, v in source.items()},
     }
-    return _sent(
+    return _send_event(
         DRIFT, name, version=version, data=data, count=len(columns), psi=psi, performance=performance,
         sentence=sentence, run_id=run_id, **more,
     )  # fmt: skip
 
 
-def promoted(name: str, *, version: int, before: int | None, who: str, why: str, run_id: str | None = None) -> bool:
+def send_promoted(
+    name: str, *, version: int, before: int | None, who: str, why: str, run_id: str | None = None
+) -> bool:
     """`nestor.promoted`: another version is the champion, by the gate, a person or a rollback."""
-    return _sent(PROMOTED, name, version=version, before=before, who=who, why=why, run_id=run_id)
+    return _send_event(PROMOTED, name, version=version, before=before, who=who, why=why, run_id=run_id)
 
 
-def kept(name: str, *, version: int | None, challenger: int | None, why: str, run_id: str | None = None) -> bool:
+def send_kept(name: str, *, version: int | None, challenger: int | None, why: str, run_id: str | None = None) -> bool:
     """`nestor.kept`: the champion `version` (None: there is none) stays; `challenger`: the version that did not win,
     None where nothing was trained."""
-    return _sent(KEPT, name, version=version, challenger=challenger, why=why, run_id=run_id)
+    return _send_event(KEPT, name, version=version, challenger=challenger, why=why, run_id=run_id)
 
 
-def failed(name: str, *, flow: str, why: str, run_id: str | None = None) -> bool:
+def send_failed(name: str, *, flow: str, why: str, run_id: str | None = None) -> bool:
     """`nestor.failed`: a run of the flow `flow` (train, retrain, score, watch) ended without its result."""
-    return _sent(FAILED, name, flow=flow, why=why, run_id=run_id)
+    return _send_event(FAILED, name, flow=flow, why=why, run_id=run_id)
 
 
-def arrived(name: str, *, data: str) -> bool:
+def send_arrived(name: str, *, data: str) -> bool:
     """`nestor.data.arrived`: there is new data for the model; mostly told by whoever brings it."""
-    return _sent(ARRIVED, name, data=data)
+    return _send_event(ARRIVED, name, data=data)
 
 
-def resource(name: str) -> dict[str, str]:
+def make_resource(name: str) -> dict[str, str]:
     """What the events of a model are about."""
     return {"prefect.resource.id": f"nestor.model.{name}", "prefect.resource.name": name}
 
 
-def _sent(event: str, name: str, **payload: Any) -> bool:
+def _send_event(event: str, name: str, **payload: Any) -> bool:
     """Whether the server has it, and acts on it; else the reason is a warning. A run that did its work does not fail
     because nobody could be told."""
-    why = _trouble(event, name, payload)
+    why = _post_event(event, name, payload)
     if why:
         log.warning("Nobody was told of %s of %s: %s", event, name, why)
     return not why
 
 
-def _trouble(event: str, name: str, payload: Mapping[str, Any]) -> str:
+def _post_event(event: str, name: str, payload: Mapping[str, Any]) -> str:
     """Why the event could not be sent; empty where it was."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
@@ -96,18 +98,18 @@ def _trouble(event: str, name: str, payload: Mapping[str, Any]) -> str:
         return "no Prefect server is named here. Set PREFECT_API_URL to the address that `nestor up` prints."
     try:
         with get_client(sync_client=True) as client:
-            if not _acts(client):
+            if not _runs_automations(client):
                 return (
                     "the small server of a command keeps no events and runs no automations. Start `nestor up` in this "
                     "folder."
                 )
-            client.request("POST", "/events", json=[_made(event, name, payload)]).raise_for_status()
+            client.request("POST", "/events", json=[_make_event(event, name, payload)]).raise_for_status()
     except Exception as error:
         return shorten(error, 200)
     return ""
 
 
-def _acts(client: SyncPrefectClient) -> bool:
+def _runs_automations(client: SyncPrefectClient) -> bool:
     """Whether the server keeps events and runs automations; one that does not say so does."""
     import httpx
 
@@ -118,20 +120,20 @@ def _acts(client: SyncPrefectClient) -> bool:
     return services.get("triggers", {}).get("enabled") is not False
 
 
-def _made(event: str, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+def _make_event(event: str, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     """The event as JSON values, with the flow run that tells of it."""
     from prefect.events import Event, RelatedResource
     from prefect.runtime import flow_run
 
     ours = [{"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"}]
     related = [RelatedResource.model_validate(one) for one in ours if flow_run.id]
-    said = {key: _said(value) for key, value in payload.items()}
+    said = {key: _shorten_value(value) for key, value in payload.items()}
     return Event.model_validate(
-        {"event": event, "resource": resource(name), "related": related, "payload": {"name": name, **said}}
+        {"event": event, "resource": make_resource(name), "related": related, "payload": {"name": name, **said}}
     ).model_dump(mode="json")
 
 
-def _said(value: Any) -> Any:
-    if isinstance(value, Exact):
+def _shorten_value(value: Any) -> Any:
+    if isinstance(value, ExactText):
         return str(value)
     return shorten(value, 1000) if isinstance(value, str) else value

@@ -26,15 +26,15 @@ from models.tuning.goal import Goal, make_goal
 from tasks.data import find_decimal_mark, read_table
 from tasks.data.seen import observe_table
 from tasks.data.sources.source import load_raw_table
-from tasks.run.resume import model_name
+from tasks.run.resume import choose_model_name
 from tasks.tracking import seal_copy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.splitting.split import Fold
-    from tasks.execution.job import Brief
-    from tasks.registry.load import Loaded
+    from tasks.execution.job import FitContext
+    from tasks.registry.load import LoadedVersion
 
 MOST_STOPS = 8
 
@@ -42,7 +42,7 @@ MOST_STOPS = 8
 def check_form(table: Table, run: Run | None = None) -> Table:
     """The table less its constant columns, with the form checks' findings and, as the run asks, the plan of its
     history; stops with all that forbids to go on."""
-    table = formed(table)
+    table = add_form_findings(table)
     table = table if run is None else plan_history(table, run)
     stops = [f.message for f in table.findings if f.verdict == "stop"]
     if stops:
@@ -52,7 +52,7 @@ def check_form(table: Table, run: Run | None = None) -> Table:
     return table
 
 
-def formed(table: Table) -> Table:
+def add_form_findings(table: Table) -> Table:
     """The same without stopping: stops stand among the findings."""
     found = checks.check_form(table)
     same = find_unused_columns(table)
@@ -63,16 +63,16 @@ def formed(table: Table) -> Table:
     return replace(table, features=left, reading=reading, findings=(*table.findings, *found))
 
 
-def check_signal(
+def check_work_rows(
     features: pd.DataFrame, target: np.ndarray, task: Task, classes: tuple[Any, ...]
 ) -> tuple[Finding, ...]:
     """What the signal checks see in these (work) rows."""
     return checks.check_signal(checks.WorkRows(features, target, task, classes))
 
 
-def known(run: Run) -> None:
+def require_known_names(run: Run) -> None:
     """InputError where a family or a search is named that there is not: said before anything is read."""
-    if not _chosen(run):
+    if not _asks_for_families(run):
         return
     from models.families import load_family  # slow to import, as the searches are
     from models.search import require_strategy
@@ -82,12 +82,12 @@ def known(run: Run) -> None:
     require_strategy(run.search.strategy)
 
 
-def _chosen(run: Run) -> bool:
+def _asks_for_families(run: Run) -> bool:
     """Whether anything is asked of families or of their search; where nothing is, some family suits every table."""
     return bool(run.search != Search() or run.families or run.monotone)
 
 
-def judged_by(table: Table, run: Run) -> tuple[Metric, Goal]:
+def make_metric_and_goal(table: Table, run: Run) -> tuple[Metric, Goal]:
     """The metric, and all that counts beside it. InputError where the settings do not go with the table."""
     metric = make_metric(run.metric, table.task, table.classes, run.costs)
     goal = make_goal(metric, run.search)
@@ -98,72 +98,72 @@ def judged_by(table: Table, run: Run) -> tuple[Metric, Goal]:
     return metric, goal
 
 
-def check(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
+def check_table(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
     """The table (None where it could not be read) and every finding, stops included: what `nestor check` shows. It
     stops wherever training would stop before its first fit."""
     try:
-        known(run)
-        kept = cache(partial(_kept_seal, run))
-        table = plan_history(formed(read_table(run, kept=kept)), run)
+        require_known_names(run)
+        kept = cache(partial(_find_kept_seal, run))
+        table = plan_history(add_form_findings(read_table(run, kept=kept)), run)
     except InputError as error:
         return None, (Finding("reading", "stop", str(error)),)
     if any(f.verdict == "stop" for f in table.findings):
         return table, table.findings
     try:
-        return table, (*table.findings, *_divided(table, run, kept() if table.test is None else None))
+        return table, (*table.findings, *_check_division(table, run, kept() if table.test is None else None))
     except InputError as error:
         return table, (*table.findings, Finding("split_plan", "stop", str(error)))
 
 
-def _divided(table: Table, run: Run, kept: dict[str, Any] | None) -> tuple[Finding, ...]:
+def _check_division(table: Table, run: Run, kept: dict[str, Any] | None) -> tuple[Finding, ...]:
     """What is found where the rows are divided as training divides them, and in the work rows."""
-    metric, goal = judged_by(table, run)
+    metric, goal = make_metric_and_goal(table, run)
     division = divide_table(table, run, metric, kept)
     work = widen_table(table).take(division.work_places)
-    asked = _asked(work, run, table)
+    asked = _choose_families(work, run, table)
     folds = choose_folds(work, division.plan, run, list_required_metrics(goal), table)
     if asked is not None:
-        _searchable(*asked, folds.folds, work, run)
+        _require_searchable(*asked, folds.folds, work, run)
     refuse_small_subgroups(work, folds.folds, goal)
     notes = [Finding("split_plan", "pass", note) for note in (division.note, *folds.notes) if note]
-    signal = check_signal(work.features, work.target, work.task, work.classes)
+    signal = check_work_rows(work.features, work.target, work.task, work.classes)
     return (*division.findings, *find_unjudged_folds(work, metric, folds.folds), *notes, *signal)
 
 
-def _asked(work: Table, run: Run, whole: Table) -> tuple[list[str], Brief] | None:
+def _choose_families(work: Table, run: Run, whole: Table) -> tuple[list[str], FitContext] | None:
     """The families that suit the work rows, and the brief of these, where anything is asked of families or searches.
     InputError where no family does."""
-    if not _chosen(run):
+    if not _asks_for_families(run):
         return None
-    from tasks.execution.job import brief_for  # slow to import, as what follows
-    from tasks.planning.eligible import suited
+    from tasks.execution.job import make_fit_context  # slow to import, as what follows
+    from tasks.planning.eligible import choose_families
 
-    told = brief_for(work, run, whole)
-    return [family.name for family in suited(work, run, told)[0]], told
+    told = make_fit_context(work, run, whole)
+    return [family.name for family in choose_families(work, run, told)[0]], told
 
 
-def _searchable(families: list[str], told: Brief, folds: Sequence[Fold], work: Table, run: Run) -> None:
+def _require_searchable(families: list[str], told: FitContext, folds: Sequence[Fold], work: Table, run: Run) -> None:
     """InputError where a family that was asked for by name can't be searched in some fold."""
-    from tasks.execution.job import with_folds
-    from tasks.planning.eligible import suited, unsearched
+    from tasks.execution.job import add_folds
+    from tasks.planning.eligible import choose_families, find_unsearched
 
-    told = with_folds(told, "", {fold.name: fold for fold in folds}, work)
+    told = add_folds(told, "", {fold.name: fold for fold in folds}, work)
     for fold in sorted(told.skewed)[:1]:  # where there is one hyperparameter more
-        suited(work, run, told, fold)
-    unsearched(families, folds, told, work.features.shape[1], run)
+        choose_families(work, run, told, fold)
+    find_unsearched(families, folds, told, work.features.shape[1], run)
 
 
-def _kept_seal(run: Run) -> dict[str, Any] | None:
+def _find_kept_seal(run: Run) -> dict[str, Any] | None:
     """How this name's rows were sealed before. Data that needs a name to be given has none here: `check` asks for
     none, and training asks for it before anything else."""
     try:
-        name = model_name(run)
+        name = choose_model_name(run)
     except InputError:
         return None
-    return seal_copy.kept(name)
+    return seal_copy.find_seal_settings(name)
 
 
-def check_schema(source: Any, loaded: Loaded, columns: Columns = "stop") -> tuple[Finding, ...]:
+def check_schema(source: Any, loaded: LoadedVersion, columns: Columns = "stop") -> tuple[Finding, ...]:
     """What differs between the table that `source` names (a path, or a DataFrame) and the one that the champion was
     trained on: `models.monitoring.schema.compare_schemas`'s findings. Nothing is raised but for a source that can't be
     read at all."""

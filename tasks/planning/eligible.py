@@ -16,8 +16,8 @@ from models.splitting.budget import estimate_inner_rows
 from models.splitting.split import ALL, Fold
 from models.studies.study import Study
 from models.tuning.space import make_view
-from tasks.execution.job import Brief, brief_for
-from tasks.planning.studies import view_in
+from tasks.execution.job import FitContext, make_fit_context
+from tasks.planning.studies import make_fold_view
 
 _PREDICTED = {"binary": "two classes", "multiclass": "more", "regression": "numbers"}
 _DECLARED = 0.2
@@ -25,18 +25,23 @@ _DECLARED = 0.2
 cost is an order of magnitude; what passes is measured."""
 
 
-def suited(table: Table, run: Run, told: Brief | None = None, fold: str = "") -> tuple[list[Family], dict[str, str]]:
+def choose_families(
+    table: Table, run: Run, told: FitContext | None = None, fold: str = ""
+) -> tuple[list[Family], dict[str, str]]:
     """The families that suit the table's task and size, cheapest first, and why the others do not. No fit. `told` is
     the table's brief, where it is made; `fold`: in which fold they are searched, "" for what holds in all."""
-    _monotone(table, run)
+    _check_monotone(table, run)
     asked = [require_family(name) for name in run.search.families] or list(load_families().values())
     for name in run.families:
         load_family(name)
-    told = told or brief_for(table, run, table)
-    _searchable(told, run)
+    told = told or make_fit_context(table, run, table)
+    _check_objectives(told, run)
     shape = told.shape(table.rows, table.features.shape[1], fold)
     inside = replace(shape, rows=estimate_inner_rows(table.rows, run.split))
-    found = {one.name: _misfit(one, shape, run) or _unsearched(one, inside, told.scorer, run) for one in asked}
+    found = {
+        one.name: _explain_unsuited(one, shape, run) or _explain_unsearched(one, inside, told.scorer, run)
+        for one in asked
+    }
     left_out = {name: why for name, why in found.items() if why}
     kept = [f for f in sorted(asked, key=lambda f: (f.cost, f.name)) if f.name not in left_out]
     if not kept:
@@ -45,7 +50,7 @@ def suited(table: Table, run: Run, told: Brief | None = None, fold: str = "") ->
     return kept, left_out
 
 
-def _monotone(table: Table, run: Run) -> None:
+def _check_monotone(table: Table, run: Run) -> None:
     """InputError where a column that is to be monotone is not there or no number, or the target has several classes."""
     kinds = table.reading.kinds
     for column in run.monotone:
@@ -57,7 +62,7 @@ def _monotone(table: Table, run: Run) -> None:
         raise InputError("Monotone columns need a target of two classes or of numbers, not of several classes.")
 
 
-def _misfit(one: Family, shape: Shape, run: Run) -> str:
+def _explain_unsuited(one: Family, shape: Shape, run: Run) -> str:
     """Why the family is not tried on a table of this shape; empty where it is. Who asks for it by name may pay more."""
     named, cells = bool(run.search.families), shape.rows * max(1, shape.columns)
     if one.lack:
@@ -79,28 +84,34 @@ def _misfit(one: Family, shape: Shape, run: Run) -> str:
     return one.unsuited(shape)
 
 
-def _unsearched(one: Family, shape: Shape, metric: Metric, run: Run) -> str:
+def _explain_unsearched(one: Family, shape: Shape, metric: Metric, run: Run) -> str:
     """Why the search can't search the family's space; empty where it can. InputError for ranges that can't be, or where
-    there is nothing to tune, and as `refused`."""
+    there is nothing to tune, and as `explain_unsearchable`."""
     if not one.tunable:
         if run.families.get(one.name, OfFamily()) != OfFamily():
             raise InputError(f"{one.name} has nothing to tune: leave out what is set for it in families.{one.name}.")
         return ""
-    return refused(one.name, Study(make_view(one, shape, metric, run), ALL, run.search.strategy).unsuited, run)
+    return explain_unsearchable(
+        one.name, Study(make_view(one, shape, metric, run), ALL, run.search.strategy).unsuited, run
+    )
 
 
-def unsearched(names: Iterable[str], folds: Collection[Fold], told: Brief, columns: int, run: Run) -> dict[str, str]:
+def find_unsearched(
+    names: Iterable[str], folds: Collection[Fold], told: FitContext, columns: int, run: Run
+) -> dict[str, str]:
     """The families that can't be searched in some fold, and why: which choices there are may hang on its rows.
-    InputError as `refused`."""
+    InputError as `explain_unsearchable`."""
     found = {}
     for name in (n for n in names if load_family(n).tunable):
-        studies = (Study(view_in(name, fold, told, columns, run), fold.name, run.search.strategy) for fold in folds)
+        studies = (
+            Study(make_fold_view(name, fold, told, columns, run), fold.name, run.search.strategy) for fold in folds
+        )
         why = next(filter(None, (study.unsuited for study in studies)), "")
-        found[name] = refused(name, why, run)
+        found[name] = explain_unsearchable(name, why, run)
     return {name: why for name, why in found.items() if why}
 
 
-def refused(family_name: str, why: str, run: Run) -> str:
+def explain_unsearchable(family_name: str, why: str, run: Run) -> str:
     """Why the family is left out by a search that can't search it; empty where it can. InputError where the family was
     asked for by name: then both are wanted, and can't be had."""
     name = run.search.strategy
@@ -109,7 +120,7 @@ def refused(family_name: str, why: str, run: Run) -> str:
     return why and f"the search {name} can't search it: {why}"
 
 
-def _searchable(told: Brief, run: Run) -> None:
+def _check_objectives(told: FitContext, run: Run) -> None:
     """InputError where several objectives are asked of a search that knows one only."""
     asked, goal = require_strategy(run.search.strategy), told.goal
     if goal is not None and goal.several and not asked.several and asked.chooses is None:

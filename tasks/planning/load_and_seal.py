@@ -19,9 +19,9 @@ from models.text.safe import shorten
 from tasks.context import RunContext
 from tasks.data import read_table
 from tasks.execution import pool
-from tasks.planning.checks import check_form, check_signal, judged_by, known
+from tasks.planning.checks import check_form, check_work_rows, make_metric_and_goal, require_known_names
 from tasks.run.folder import Workdir
-from tasks.run.resume import described, flat
+from tasks.run.resume import flatten_settings, to_run_settings
 from tasks.run.stage import CHECK, READ, SEAL
 from tasks.values import LoadedTable, SealedTable, advance
 
@@ -29,30 +29,30 @@ _LONG = 4000
 """Characters of columns' names from which on a digest stands for them: a tag of MLflow holds a few such names."""
 
 
-def take_in(context: RunContext) -> LoadedTable:
+def load_table(context: RunContext) -> LoadedTable:
     """The table, read and checked; the workers' server loads what they need meanwhile."""
     run, data = context.run, context.run.data
-    known(run)
+    require_known_names(run)
     with context.stage(READ, shorten(mask_address(data)) if isinstance(data, str) else ""):
         table = check_form(read_table(run, context.began, lambda: context.seals.earlier), run)
         # skrub takes a second to import: in the fork server once, not in every worker.
-        pool.preload("skrub")
+        pool.start_fork_server("skrub")
         context.add_findings(table.findings)
-        metric, goal = judged_by(table, run)
+        metric, goal = make_metric_and_goal(table, run)
         loaded = LoadedTable(context=context, table=table, metric=metric, goal=goal)
-        _same_table(loaded)
-        _open(loaded)
+        _refuse_other_table(loaded)
+        _open_run(loaded)
     return loaded
 
 
-def _open(loaded: LoadedTable) -> None:
+def _open_run(loaded: LoadedTable) -> None:
     """Opens the pipeline run in MLflow."""
     context, table = loaded.context, loaded.table
     context.record(
         "run",
         "pipeline",
         name=f"{context.name} {time.strftime('%Y-%m-%d %H:%M:%S')}",
-        params=flat(described(loaded.run)),
+        params=flatten_settings(to_run_settings(loaded.run)),
         start=context.ledger.origin,
         dataset={
             "name": table.name,
@@ -66,7 +66,7 @@ def _open(loaded: LoadedTable) -> None:
     )
 
 
-def _same_table(loaded: LoadedTable) -> None:
+def _refuse_other_table(loaded: LoadedTable) -> None:
     """A resumed run must meet the table that it began with."""
     folder, table = loaded.context.folder, loaded.table
     before = folder.read_fixed(folder.read_json, "table.json")
@@ -79,12 +79,12 @@ def _same_table(loaded: LoadedTable) -> None:
         )
 
 
-def seal(loaded: LoadedTable) -> SealedTable:
+def seal_rows(loaded: LoadedTable) -> SealedTable:
     """The table divided into sealed and work rows; both are written down for the workers."""
     context, table = loaded.context, loaded.table
     with context.stage(SEAL):
         earlier = context.seals.earlier if table.test is None else None
-        division = divide_table(table, _once(context), loaded.metric, earlier)
+        division = divide_table(table, _drop_new_seal(context), loaded.metric, earlier)
         if division.settings is not None:
             context.seals.write(division.settings)
         full = widen_table(table)
@@ -92,11 +92,11 @@ def seal(loaded: LoadedTable) -> SealedTable:
         if division.note:
             context.note(division.note)
         sealed = _take_rows(loaded, division, full)
-        _write(sealed)
+        _write_parts(sealed)
         if len(division.young_places):
             young = full.take(division.young_places)
             _write_rows(context.folder, "young", young)
-            keys = _bootstrap_keys(young, division.row_keys[division.young_places])
+            keys = _choose_bootstrap_keys(young, division.row_keys[division.young_places])
             _write_units(context.folder, "young", young, keys)
     return sealed
 
@@ -108,16 +108,16 @@ def _take_rows(loaded: LoadedTable, division: Division, full: Table) -> SealedTa
     sealed_keys = division.row_keys[division.sealed_places]
     if sealed_rows is not None:
         # Rows were sealed by their keys, so those of one key came in together: they are drawn together.
-        sealed_keys = _bootstrap_keys(sealed_rows, sealed_keys)
+        sealed_keys = _choose_bootstrap_keys(sealed_rows, sealed_keys)
     seal_id = "given" if loaded.table.test is not None else None
     return advance(
         SealedTable, loaded, division=division, work_rows=work_rows, sealed_rows=sealed_rows,
-        keys=_bootstrap_keys(work_rows, division.plan.keys), sealed_keys=sealed_keys,
-        seal_id=seal_id if division.seal is None else _called(division.seal),
+        keys=_choose_bootstrap_keys(work_rows, division.plan.keys), sealed_keys=sealed_keys,
+        seal_id=seal_id if division.seal is None else _name_seal(division.seal),
     )  # fmt: skip
 
 
-def _once(context: RunContext) -> Run:
+def _drop_new_seal(context: RunContext) -> Run:
     """The settings; of a run that is resumed without a new seal, which it has drawn before."""
     run = context.run
     if not (run.split.new_seal and context.folder.has("seal.json")):
@@ -125,19 +125,19 @@ def _once(context: RunContext) -> Run:
     return run.model_copy(update={"split": run.split.model_copy(update={"new_seal": False})})
 
 
-def _called(seal: Seal) -> str:
+def _name_seal(seal: Seal) -> str:
     """What openings of the seal are counted under."""
     columns = ",".join(seal.columns)
     known = columns if len(columns) < _LONG else f"{columns[:100]}…{digest_values(columns):016x}"
     return f"{seal.kind}-{seal.salt}-{known}" + (f"-{seal.number}" if seal.number > 1 else "")
 
 
-def _bootstrap_keys(table: Table, plan_keys: np.ndarray) -> np.ndarray:
+def _choose_bootstrap_keys(table: Table, plan_keys: np.ndarray) -> np.ndarray:
     """What a bootstrap draws: groups, blocks of time, else rows with their copies."""
     return make_time_blocks(table.time) if table.time is not None and table.group is None else plan_keys
 
 
-def _write(sealed: SealedTable) -> None:
+def _write_parts(sealed: SealedTable) -> None:
     """Writes work rows and, in files of their own, sealed rows."""
     folder, division = sealed.context.folder, sealed.division
     for prefix, places in (("", division.work_places), ("sealed_", division.sealed_places)):
@@ -146,7 +146,7 @@ def _write(sealed: SealedTable) -> None:
     if sealed.sealed_rows is not None:
         _write_rows(folder, "sealed", sealed.sealed_rows)
         _write_units(folder, "sealed", sealed.sealed_rows, sealed.sealed_keys)
-        folder.write_json("sealed.json", _sealed_as(sealed, sealed.sealed_rows))
+        folder.write_json("sealed.json", _make_seal_record(sealed, sealed.sealed_rows))
 
 
 def _write_rows(folder: Workdir, name: str, table: Table) -> None:
@@ -163,7 +163,7 @@ def _write_units(folder: Workdir, name: str, table: Table, units: np.ndarray) ->
         folder.write_array(f"{name}_group", table.group)
 
 
-def _sealed_as(sealed: SealedTable, rows: Table) -> dict[str, Any]:
+def _make_seal_record(sealed: SealedTable, rows: Table) -> dict[str, Any]:
     """What a gate must know of the sealed rows: what a bootstrap draws, what their keys are made of, and what makes
     them the same sealed rows as another run's: salt, key columns and target; in time plans the window too; and how
     manieth seal of the name it is, where a new one was asked for."""
@@ -175,16 +175,16 @@ def _sealed_as(sealed: SealedTable, rows: Table) -> dict[str, Any]:
         identity |= {"salt": seal.salt, "kind": seal.kind, "cut": seal.cut}
         identity |= {"number": seal.number} if seal.number > 1 else {}  # a time plan's has no other salt
     unit = "group" if rows.group is not None else "block" if rows.time is not None else "row"
-    return {"unit": unit, "made_of": columns, "forms": forms(rows), "identity": identity}
+    return {"unit": unit, "made_of": columns, "forms": list_key_forms(rows), "identity": identity}
 
 
-def forms(table: Table) -> list[str]:
+def list_key_forms(table: Table) -> list[str]:
     """The features, each with what its values are to a key."""
     return sorted(f"{to_key_form(kind)}:{column}" for column, kind in table.kinds.items())
 
 
-def signal(sealed: SealedTable) -> None:
+def check_signal_of_table(sealed: SealedTable) -> None:
     """Checks how the features go with the target, among work rows only; never stops."""
     with sealed.context.stage(CHECK):
         work = sealed.work_rows
-        sealed.context.add_findings(check_signal(work.features, work.target, work.task, work.classes))
+        sealed.context.add_findings(check_work_rows(work.features, work.target, work.task, work.classes))

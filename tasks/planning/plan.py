@@ -25,12 +25,12 @@ from models.splitting.folds import (
     refuse_small_subgroups,
 )
 from models.splitting.split import Fold
-from tasks.execution.job import Brief, brief_for, with_folds
+from tasks.execution.job import FitContext, add_folds, make_fit_context
 from tasks.planning import search_plan, timing
-from tasks.planning.eligible import suited, unsearched
-from tasks.planning.warm_start import warm_up
+from tasks.planning.eligible import choose_families, find_unsearched
+from tasks.planning.warm_start import load_warm_start
 from tasks.run import events
-from tasks.run.folder import Workdir, of_other_versions
+from tasks.run.folder import Workdir, make_version_error
 from tasks.run.stage import PLAN
 from tasks.values import RunPlan, SealedTable, advance
 
@@ -40,21 +40,21 @@ _PARTS = 5
 """What is written down of a plan: level, folds, seconds, sizes, notes."""
 
 
-def shortlist(sealed: SealedTable) -> RunPlan:
+def make_plan(sealed: SealedTable) -> RunPlan:
     """Families and folds, fixed, written down and told."""
     context = sealed.context
     with context.stage(PLAN):
         context.start_pool()
-        plan = _shortlist(sealed)
+        plan = _choose_plan(sealed)
         context.seals.agree()
-    _tell(plan)
+    _announce_plan(plan)
     return plan
 
 
-def _shortlist(sealed: SealedTable) -> RunPlan:
+def _choose_plan(sealed: SealedTable) -> RunPlan:
     run, context, work = sealed.run, sealed.context, sealed.work_rows
-    fit_context = replace(brief_for(work, run, sealed.table), units=_units(sealed))
-    suiting, left_out = suited(work, run, fit_context)
+    fit_context = replace(make_fit_context(work, run, sealed.table), units=_find_units(sealed))
+    suiting, left_out = choose_families(work, run, fit_context)
     for name in sorted(run.families.keys() - {f.name for f in suiting}):
         why = left_out.get(name, "it is not among the families asked for")
         context.note(f"Settings are given for {name}, which is not tried: {why}.")
@@ -66,18 +66,20 @@ def _shortlist(sealed: SealedTable) -> RunPlan:
     deaf = [name for name in plan.scope.families if load_family(name).tunable and not load_family(name).weights]
     if deaf and (run.weight or run.class_weight):
         context.note(f"Fitted without weights, which they can't use: {join_names(deaf)}.")
-    search_plan.said(plan)
-    return replace(plan, warm_start=warm_up(plan))
+    search_plan.announce_searches(plan)
+    return replace(plan, warm_start=load_warm_start(plan))
 
 
-def _fix_plan(sealed: SealedTable, fit_context: Brief, suiting: list[Family], left_out: Mapping[str, str]) -> RunPlan:
+def _fix_plan(
+    sealed: SealedTable, fit_context: FitContext, suiting: list[Family], left_out: Mapping[str, str]
+) -> RunPlan:
     """The plan as an earlier attempt at this run fixed it, else as it is made, and fixed, now."""
     context = sealed.context
-    stored, before = context.folder.read_fixed(partial(_stored, context.folder), "plan"), len(context.notes)
+    stored, before = context.folder.read_fixed(partial(_read_stored, context.folder), "plan"), len(context.notes)
     if stored is None:
-        plan = _start(sealed, fit_context, suiting, left_out)
+        plan = _lay_first_folds(sealed, fit_context, suiting, left_out)
         if context.ledger.limit is not None:
-            plan = _timed(plan, suiting)
+            plan = _plan_by_time(plan, suiting)
         parts = (plan.scope, plan.folds, plan.default_seconds, plan.model_mb, context.notes[before:])
         context.folder.write_pickle("plan", parts)
         return plan
@@ -86,32 +88,34 @@ def _fix_plan(sealed: SealedTable, fit_context: Brief, suiting: list[Family], le
         context.note(note)
     return advance(
         RunPlan, sealed, scope=scope, folds=folds, default_seconds=default_seconds, model_mb=model_mb,
-        fit_context=_brief(sealed, fit_context, f"{scope.outer}x{scope.inner}", folds),
+        fit_context=_write_context(sealed, fit_context, f"{scope.outer}x{scope.inner}", folds),
     )  # fmt: skip
 
 
-def _units(sealed: SealedTable) -> np.ndarray | None:
+def _find_units(sealed: SealedTable) -> np.ndarray | None:
     """What each work row is a part of; None where each is one of its own."""
     return sealed.keys if len(np.unique(sealed.keys)) < len(sealed.keys) else None
 
 
-def _stored(folder: Workdir, name: str) -> tuple[Any, ...] | None:
+def _read_stored(folder: Workdir, name: str) -> tuple[Any, ...] | None:
     """What an earlier attempt wrote down; Damaged where it is not what this version of Nestor writes."""
     stored = folder.read_pickle(name)
     if stored is not None and not (isinstance(stored, tuple) and len(stored) == _PARTS):
-        raise of_other_versions(folder.path / f"{name}.pkl", "it holds other parts")
+        raise make_version_error(folder.path / f"{name}.pkl", "it holds other parts")
     return stored
 
 
 def _keep_searchable(plan: RunPlan) -> RunPlan:
-    """The plan without families that can't be searched in some fold. InputError as `refused`."""
+    """The plan without families that can't be searched in some fold. InputError as `explain_unsearchable`."""
     scope, columns = plan.scope, plan.work_rows.features.shape[1]
-    out = unsearched(scope.families, plan.folds.values(), plan.fit_context, columns, plan.run)
+    out = find_unsearched(scope.families, plan.folds.values(), plan.fit_context, columns, plan.run)
     families = tuple(name for name in scope.families if name not in out)
     return replace(plan, scope=replace(scope, families=families, left_out={**scope.left_out, **out}))
 
 
-def _start(sealed: SealedTable, fit_context: Brief, suiting: list[Family], left_out: Mapping[str, str]) -> RunPlan:
+def _lay_first_folds(
+    sealed: SealedTable, fit_context: FitContext, suiting: list[Family], left_out: Mapping[str, str]
+) -> RunPlan:
     """The plan to begin with: the folds that the user wants, or that suit the table's size; both at most what its
     smallest class, its groups or its times allow."""
     metrics = list_required_metrics(sealed.goal)
@@ -119,18 +123,18 @@ def _start(sealed: SealedTable, fit_context: Brief, suiting: list[Family], left_
     for note in layout.notes:
         sealed.context.note(note)
     scope = SearchScope(layout.outer, layout.inner, tuple(f.name for f in suiting), left_out)
-    return advance(RunPlan, sealed, scope=scope, **_take(sealed, fit_context, layout))
+    return advance(RunPlan, sealed, scope=scope, **_take_folds(sealed, fit_context, layout))
 
 
-def _timed(plan: RunPlan, suiting: list[Family]) -> RunPlan:
+def _plan_by_time(plan: RunPlan, suiting: list[Family]) -> RunPlan:
     """The plan that the time allows, from one default fit of each family in the folds laid out before."""
     start, ledger, run = (plan.scope.outer, plan.scope.inner), plan.context.ledger, plan.run
     ledger.afford(ledger.registration)
-    first, model_mb, none = timing.probed(plan, suiting)
+    first, model_mb, none = timing.time_defaults(plan, suiting)
     ended = {name: f"its first fit, with default settings, failed: {error.reason}" for name, error in none.items()}
     wall = ledger.left - ledger.registration - 2.0
     if not first:
-        raise _nothing(plan, ended, any(error.state == "timeout" for error in none.values()))
+        raise _explain_no_fit(plan, ended, any(error.state == "timeout" for error in none.values()))
     scope = choose_affordable_plan(
         {name: seconds for name, seconds in first.items() if load_family(name).tunable},
         max(0.0, wall) * plan.context.workers * _SHARE,
@@ -144,10 +148,10 @@ def _timed(plan: RunPlan, suiting: list[Family]) -> RunPlan:
     out = {**plan.scope.left_out, **ended, **scope.left_out}
     scope = replace(scope, families=(*references, *scope.families), left_out=out)
     plan = replace(plan, scope=scope, default_seconds=first, model_mb=model_mb)
-    return plan if (scope.outer, scope.inner) == start else _laid_anew(plan, start)
+    return plan if (scope.outer, scope.inner) == start else _lay_fewer_folds(plan, start)
 
 
-def _laid_anew(plan: RunPlan, start: tuple[int, int]) -> RunPlan:
+def _lay_fewer_folds(plan: RunPlan, start: tuple[int, int]) -> RunPlan:
     """The plan in the folds that the time allows; in those laid out before where a part of them would lack a class."""
     short, metrics = f"There is too little time for {start[0]} x {start[1]} folds", list_required_metrics(plan.goal)
     scope = plan.scope
@@ -158,25 +162,25 @@ def _laid_anew(plan: RunPlan, start: tuple[int, int]) -> RunPlan:
     except InputError:
         plan.context.note(f"{short}, but with fewer a part of the rows would lack what it needs: they are kept.")
         return replace(plan, scope=replace(scope, outer=start[0], inner=start[1]))
-    plan.context.note(f"{short}: the plan is {named(scope.how)}.")
+    plan.context.note(f"{short}: the plan is {describe_plan(scope.how)}.")
     scope = replace(scope, outer=layout.outer, inner=layout.inner)
-    return replace(plan, scope=scope, **_take(plan, plan.fit_context, layout))
+    return replace(plan, scope=scope, **_take_folds(plan, plan.fit_context, layout))
 
 
-def _take(sealed: SealedTable, fit_context: Brief, layout: FoldLayout) -> dict[str, Any]:
+def _take_folds(sealed: SealedTable, fit_context: FitContext, layout: FoldLayout) -> dict[str, Any]:
     """The folds of a layout, and what every fit of a plan with them is told."""
     folds = {fold.name: fold for fold in layout.folds}
-    return {"folds": folds, "fit_context": _brief(sealed, fit_context, f"{layout.outer}x{layout.inner}", folds)}
+    return {"folds": folds, "fit_context": _write_context(sealed, fit_context, f"{layout.outer}x{layout.inner}", folds)}
 
 
-def _brief(sealed: SealedTable, fit_context: Brief, plan: str, folds: Mapping[str, Fold]) -> Brief:
+def _write_context(sealed: SealedTable, fit_context: FitContext, plan: str, folds: Mapping[str, Fold]) -> FitContext:
     """What every fit of the plan of that name is told, written down for the workers."""
-    told = with_folds(fit_context, plan, dict(folds), sealed.work_rows)
+    told = add_folds(fit_context, plan, dict(folds), sealed.work_rows)
     sealed.context.folder.write_pickle(f"briefs/{plan}", told)
     return told
 
 
-def _nothing(plan: RunPlan, ended: Mapping[str, str], slow: bool) -> NestorError:
+def _explain_no_fit(plan: RunPlan, ended: Mapping[str, str], slow: bool) -> NestorError:
     """What to raise where no family finished one fit: with more time it might, if one was slow."""
     table = f"this table of {plan.work_rows.rows:,} rows and {plan.work_rows.features.shape[1]} columns"
     reasons = "".join(f"\n  {name}: {why}" for name, why in ended.items())
@@ -189,7 +193,7 @@ def _nothing(plan: RunPlan, ended: Mapping[str, str], slow: bool) -> NestorError
     )
 
 
-def named(how: EvaluationPlan) -> str:
+def describe_plan(how: EvaluationPlan) -> str:
     """The plan in words."""
     if how.method == "nested":
         return f"{how.outer} outer x {how.inner} inner folds"
@@ -198,19 +202,19 @@ def named(how: EvaluationPlan) -> str:
     return "one hold-out split, with default settings"
 
 
-def planned(plan: RunPlan) -> events.Planned:
+def make_plan_event(plan: RunPlan) -> events.PlanEvent:
     """The plan as whoever shows it wants it."""
     scope = plan.scope
-    return events.Planned(
-        scope.families, tuple(plan.folds), named(scope.how), plan.metric.name, plan.metric.greater_is_better,
+    return events.PlanEvent(
+        scope.families, tuple(plan.folds), describe_plan(scope.how), plan.metric.name, plan.metric.greater_is_better,
         dict(scope.left_out), plan.run.search.trials,
     )  # fmt: skip
 
 
-def _tell(plan: RunPlan) -> None:
+def _announce_plan(plan: RunPlan) -> None:
     """Tells the screen and MLflow of families and folds."""
     context, scope = plan.context, plan.scope
-    events.emit(planned(plan))
+    events.emit(make_plan_event(plan))
     for name in scope.families:
         context.record(name, "family", parent="run")
         for fold in plan.folds:

@@ -13,24 +13,24 @@ from models.studies.study import Study
 from models.tuning.space import find_unasked, keep_one_range
 from models.tuning.strategy import Strategy
 from tasks.context import RunContext
-from tasks.planning.studies import shape, study_of
+from tasks.planning.studies import make_fold_shape, make_study
 from tasks.values import RunPlan
 
 
-def said(plan: RunPlan) -> None:
+def announce_searches(plan: RunPlan) -> None:
     """Says which search each family has, and why, where the settings leave that open; how much there is to try, where
     that is fixed; and which settings count for nothing."""
     taken: dict[tuple[str, str], list[str]] = defaultdict(list)
     sizes: dict[str, list[str]] = defaultdict(list)
     unread: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in (n for n in plan.scope.families if load_family(n).tunable):
-        study = study_of(plan, name, next(iter(plan.folds)))
+        study = make_study(plan, name, next(iter(plan.folds)))
         taken[study.strategy.name, study.why] += [name]
         if study.size is not None:
             sizes[study.strategy.name] += [f"{study.size:,.0f} of {name}"]
-        for setting in _unread(plan.context, name, study.strategy):
+        for setting in _list_unread(plan.context, name, study.strategy):
             unread[study.strategy.name, setting] += [name]
-        for why, left in _idle(plan, study).items():
+        for why, left in _list_idle(plan, study).items():
             plan.context.note(f"What is set for {join_names(left)} has no effect: {why}.")
     alone = 1 in (plan.scope.trials, plan.run.search.trials)  # the defaults and no more: nothing is searched
     for (search, why), names in taken.items():
@@ -49,17 +49,17 @@ def said(plan: RunPlan) -> None:
         )
 
 
-def _unread(context: RunContext, family_name: str, search: Strategy) -> list[str]:
+def _list_unread(context: RunContext, family_name: str, search: Strategy) -> list[str]:
     """What the user set for the family and its search does not read."""
     told = context.run.families.get(family_name, OfFamily())
     known = sorted({setting for one in load_strategies().values() for setting in one.reads})
     return [setting for setting in known if getattr(told, setting) and setting not in search.reads]
 
 
-def _idle(plan: RunPlan, study: Study) -> dict[str, list[str]]:
+def _list_idle(plan: RunPlan, study: Study) -> dict[str, list[str]]:
     """The hyperparameters that the user set something for and that are not searched, by the reason: the table's shape,
     or the user's other ranges, without which they would be."""
-    known, there = study.family, shape(plan, study.fold)
+    known, there = study.family, make_fold_shape(plan, study.fold)
     told = plan.run.families.get(known.name, OfFamily())
     listed_too = (name for one in told.configurations for name in one)
     names = dict.fromkeys(name for name in (*told.space, *told.steps, *listed_too) if name)
@@ -71,9 +71,9 @@ def _idle(plan: RunPlan, study: Study) -> dict[str, list[str]]:
     return idle
 
 
-def most_configurations(plan: RunPlan, family_name: str, fold: str) -> float:
+def count_configurations(plan: RunPlan, family_name: str, fold: str) -> float:
     """How many configurations the study has at most, the default among them; infinite where there is no end to them."""
-    study = study_of(plan, family_name, fold)
+    study = make_study(plan, family_name, fold)
     if study.settled:
         return 1
     return math.inf if study.size is None else 1 + study.size

@@ -13,34 +13,34 @@ from models.splitting.split import Fold
 from models.studies.study import Study
 from models.tuning.space import make_view
 from models.tuning.strategy import View
-from tasks.execution.job import Brief, Job
+from tasks.execution.job import FitContext, FitJob
 from tasks.values import RunPlan
 
 # A study is made for each batch: Optuna would tell of every one.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def view_in(family_name: str, fold: Fold, told: Brief, columns: int, run: Run) -> View:
+def make_fold_view(family_name: str, fold: Fold, told: FitContext, columns: int, run: Run) -> View:
     """What a search knows of a family in a fold of a table with so many columns."""
     view = make_view(load_family(family_name), told.shape(len(fold.inner[0][0]), columns, fold.name), told.scorer, run)
     return replace(view, inner=len(fold.inner))
 
 
-def study_of(plan: RunPlan, family_name: str, fold: str) -> Study:
+def make_study(plan: RunPlan, family_name: str, fold: str) -> Study:
     """The study of a family on a fold, before its first trial."""
     initial = plan.warm_start.configurations.get(family_name, ()) if plan.warm_start else ()
-    view = view_in(family_name, plan.folds[fold], plan.fit_context, plan.work_rows.features.shape[1], plan.run)
+    view = make_fold_view(family_name, plan.folds[fold], plan.fit_context, plan.work_rows.features.shape[1], plan.run)
     view = replace(view, affords=plan.scope.configurations.get(family_name))
     return Study(view, fold, plan.run.search.strategy, initial)
 
 
-def default_job(plan: RunPlan, family_name: str, fold: str) -> Job:
+def make_default_job(plan: RunPlan, family_name: str, fold: str) -> FitJob:
     """Trial 0 on the first inner fold: the very fit that the study will ask for."""
-    trial = study_of(plan, family_name, fold).ask()[0]
+    trial = make_study(plan, family_name, fold).ask()[0]
     wanted = trial.gradient is not None
     return plan.job(family_name, fold, 0, trial.config, inner=0, gradient=wanted)
 
 
-def shape(plan: RunPlan, fold: str) -> Shape:
+def make_fold_shape(plan: RunPlan, fold: str) -> Shape:
     """What a search space may depend on in this fold."""
     return plan.fit_context.shape(len(plan.folds[fold].inner[0][0]), plan.work_rows.features.shape[1], fold)

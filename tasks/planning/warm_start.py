@@ -25,7 +25,7 @@ from models.studies.warm_start import NEAR, WarmStart, choose_initial_params, co
 from models.tuning.goal import Goal
 from models.tuning.space import make_view
 from models.tuning.trial import Trial
-from tasks.planning.studies import shape
+from tasks.planning.studies import make_fold_shape
 
 if TYPE_CHECKING:
     from tasks.values import RunPlan, Studies
@@ -34,14 +34,14 @@ EarlierStudies = Mapping[str, Mapping[str, Sequence[Trial]]]
 """Family -> fold -> its trials in order."""
 
 
-def warm_up(plan: RunPlan) -> WarmStart | None:
+def load_warm_start(plan: RunPlan) -> WarmStart | None:
     """What the run that the settings name hands over, fixed; a resumed run keeps what was fixed first."""
     folder, asked = plan.context.folder, plan.run.search.warm_from
     kept = folder.read_fixed(folder.read_json, "warm.json")
     if kept is None and (asked is not None or require_strategy(plan.run.search.strategy).remembers):
-        found, notes = (plan.context.journal.call("past", run=asked), []) if asked else _remembered(plan)
+        found, notes = (plan.context.journal.call("past", run=asked), []) if asked else _find_similar_run(plan)
         # That there was nothing to hand over is fixed too: later there may be.
-        kept = _fixed(plan, found) if found else {"warm": None, "notes": []}
+        kept = _make_warm_start(plan, found) if found else {"warm": None, "notes": []}
         kept["notes"] = [*notes, *kept["notes"]]
         folder.write_json("warm.json", kept)
     if kept is None:
@@ -51,7 +51,7 @@ def warm_up(plan: RunPlan) -> WarmStart | None:
     return WarmStart(**kept["warm"]) if kept["warm"] else None
 
 
-def _remembered(plan: RunPlan) -> tuple[dict[str, Any] | None, list[str]]:
+def _find_similar_run(plan: RunPlan) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest finished run of this model, else of the model whose table is most like this one, and a word where it
     is not this one's; None where there is neither."""
     try:
@@ -66,39 +66,39 @@ def _remembered(plan: RunPlan) -> tuple[dict[str, Any] | None, list[str]]:
     return found, [f"{first}; the table of {found['name']} has {found['shared']} of its {len(columns)} columns."]
 
 
-def _fixed(plan: RunPlan, found: Mapping[str, Any]) -> dict[str, Any]:
+def _make_warm_start(plan: RunPlan, found: Mapping[str, Any]) -> dict[str, Any]:
     """What the run hands over, as JSON values, and what is said of it."""
-    metric = _metric(plan, found)
-    earlier, known = studies_of(pd.read_parquet(found["trials"])), load_families()
+    metric = _find_earlier_metric(plan, found)
+    earlier, known = read_studies(pd.read_parquet(found["trials"])), load_families()
     kept: dict[str, list[dict[str, Any]]] = {}
     notes = []
     for name in (n for n in plan.scope.families if n in earlier and known[n].tunable):
         kept[name] = []
-        goal = _goal(plan, earlier[name], metric)
+        goal = _choose_goal(plan, earlier[name], metric)
         for params in choose_initial_params(earlier[name], metric, known[name].default, goal=goal):
-            why = next((w for k in plan.folds if (w := _misfit(plan, known[name], k, params))), "")
+            why = next((w for k in plan.folds if (w := _explain_misfit(plan, known[name], k, params))), "")
             kept[name] += [] if why else [params]
             notes += [f"A configuration of {name} is not taken over from the earlier run: {why}."] if why else []
-    until = {name: mean for name in kept if (mean := _until(earlier[name], metric))}
+    until = {name: mean for name in kept if (mean := _average_until_best(earlier[name], metric))}
     warm = WarmStart(found["run_id"], {n: c for n, c in kept.items() if c}, until)
-    return {"warm": asdict(warm), "notes": [_said(warm, found["name"]), *dict.fromkeys(notes)]}
+    return {"warm": asdict(warm), "notes": [_describe_warm_start(warm, found["name"]), *dict.fromkeys(notes)]}
 
 
-def _misfit(plan: RunPlan, known: Family, fold: str, params: Mapping[str, Any]) -> str:
+def _explain_misfit(plan: RunPlan, known: Family, fold: str, params: Mapping[str, Any]) -> str:
     """Why the params are no configuration in this fold, the user's ranges kept; empty where they are one."""
     # One that says whether to take the logarithm is taken over where some fold asks for that.
-    there = replace(shape(plan, fold), skewed=bool(plan.fit_context.skewed))
+    there = replace(make_fold_shape(plan, fold), skewed=bool(plan.fit_context.skewed))
     return explain_misfit(make_view(known, there, plan.metric, plan.run).family, there, params)
 
 
-def _goal(plan: RunPlan, studies: Mapping[str, Sequence[Trial]], metric: Metric) -> Goal:
+def _choose_goal(plan: RunPlan, studies: Mapping[str, Sequence[Trial]], metric: Metric) -> Goal:
     """What is best in the earlier studies: what this run is after, where they measured all of it; else their metric."""
     wanted = {one.name for one in plan.goal.measured}
     whole = all(wanted <= set(t.measures) for trials in studies.values() for t in trials if t.inner is not None)
     return plan.goal if whole and metric == plan.metric else Goal(metric)
 
 
-def _metric(plan: RunPlan, found: Mapping[str, Any]) -> Metric:
+def _find_earlier_metric(plan: RunPlan, found: Mapping[str, Any]) -> Metric:
     """The metric of the earlier run."""
     report = found["report"]
     if (report["metric"], report["task"]) == (plan.metric.name, plan.metric.task):
@@ -107,7 +107,7 @@ def _metric(plan: RunPlan, found: Mapping[str, Any]) -> Metric:
     return make_metric(config.get("metric"), report["task"], plan.table.classes, config.get("costs"))
 
 
-def _said(warm: WarmStart, name: str) -> str:
+def _describe_warm_start(warm: WarmStart, name: str) -> str:
     counts = [f"{len(configurations)} of {family}" for family, configurations in warm.configurations.items()]
     if not counts:
         return f"Warm start from run {warm.source[:12]} of {name}: its best configurations were the defaults."
@@ -118,7 +118,7 @@ def _said(warm: WarmStart, name: str) -> str:
     )
 
 
-def studies_of(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
+def read_studies(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
     """The trials of a run's table."""
     found: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
     read = lru_cache(json_to_distribution)
@@ -136,19 +136,19 @@ def studies_of(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
     return found
 
 
-def _until(studies: Mapping[str, Sequence[Trial]], metric: Metric) -> list[float]:
+def _average_until_best(studies: Mapping[str, Sequence[Trial]], metric: Metric) -> list[float]:
     """`count_until_best`, averaged over the studies of one family; empty where no study has a score."""
     found = [f for trials in studies.values() if (f := count_until_best(trials, metric))]
     return [sum(f[i] for f in found) / len(found) for i in (0, 1)] if found else []
 
 
-def saving(studies: Studies) -> dict[str, dict[str, float]]:
+def measure_savings(studies: Studies) -> dict[str, dict[str, float]]:
     """By family, and averaged under "": `trials_to_best`, `seconds_to_best`, and after a warm start how much less that
     is than in the earlier run."""
     found: dict[str, dict[str, float]] = {}
     for name in (n for n in studies.scope.families if load_families()[n].tunable):
         by_fold = {fold: trials for (family, fold), trials in studies.trials.items() if family == name}
-        if own := _until(by_fold, studies.metric):
+        if own := _average_until_best(by_fold, studies.metric):
             earlier = studies.warm_start.until.get(name) if studies.warm_start else None
             found[name] = {"trials_to_best": own[0], "seconds_to_best": own[1]}
             if earlier:
@@ -158,12 +158,12 @@ def saving(studies: Studies) -> dict[str, dict[str, float]]:
     return {**found, "": {key: sum(values) / len(values) for key, values in whole.items()}}
 
 
-def saving_said(studies: Studies) -> str:
+def describe_savings(studies: Studies) -> str:
     """What the warm start saved, in words; empty without one."""
     if studies.warm_start is None:
         return ""
     told = []
-    for name, numbers in saving(studies).items():
+    for name, numbers in measure_savings(studies).items():
         if name in studies.warm_start.until:
             now, before = numbers["trials_to_best"], studies.warm_start.until[name][0]
             told.append(f"{name} {now:.1f} (before: {before:.1f})")

@@ -11,27 +11,27 @@ from models.evaluation.conformal import ConformalScores
 FILE = "conformal.json"
 
 
-def write(kept: ConformalScores, model: Any, folder: Path) -> Path:
+def write_conformal(kept: ConformalScores, model: Any, folder: Path) -> Path:
     """The file in the version's folder: the scores, and by which members of the delivered model they stand."""
     file = folder / FILE
-    file.write_text(json.dumps(kept.placed(_votes(model, kept)).as_json()), "utf-8")
+    file.write_text(json.dumps(kept.placed(_list_votes(model, kept)).as_json()), "utf-8")
     return file
 
 
-def _votes(model: Any, kept: ConformalScores) -> list[tuple[str, float]]:
+def _list_votes(model: Any, kept: ConformalScores) -> list[tuple[str, float]]:
     """Fold and weight of each member of the delivered model; their names say the fold."""
-    whole = vote(model)
+    whole = unwrap_threshold(model)
     if not hasattr(whole, "estimators"):
         return [(kept.folds[0].fold, 1.0)]
     return [(name.rsplit("_", 2)[1], w) for (name, _), w in zip(whole.estimators, whole.weights, strict=True)]
 
 
-def read(folder: Path) -> ConformalScores | None:
+def read_conformal(folder: Path) -> ConformalScores | None:
     """What a version's folder holds; None where it holds none."""
     file = folder / FILE
     return ConformalScores.from_json(json.loads(file.read_text("utf-8"))) if file.exists() else None
 
 
-def vote(model: Any) -> Any:
+def unwrap_threshold(model: Any) -> Any:
     """The model without its threshold."""
     return getattr(model, "estimator_", model)

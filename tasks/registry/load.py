@@ -28,7 +28,7 @@ from models.families import load_families
 from models.monitoring.table_profile import WIDTH
 from tasks.data.spelled import Levels, Speller
 from tasks.registry import conformal_file, pickles, signing
-from tasks.run.journal import default_address
+from tasks.run.journal import find_default_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedVersion:
     """A version that passed its checks."""
 
     name: str
@@ -83,7 +83,7 @@ class Loaded:
     @property
     def levels(self) -> Levels:
         """Category -> its levels in training; where an older version keeps a profile of them all, that profile's."""
-        return _levels(self.profile or {})
+        return _read_levels(self.profile or {})
 
     def speller(self) -> Speller:
         """What reads later rows' categories as this version spells them."""
@@ -106,23 +106,23 @@ class Loaded:
         }
 
 
-def load(model: str, address: str | None = None, tested: bool = False, unsafe: bool = False) -> Loaded:
+def load_version(model: str, address: str | None = None, tested: bool = False, unsafe: bool = False) -> LoadedVersion:
     """The version, once its files are what was registered and hold known types only; `tested`: with the model that its
     numbers speak of, where consumers get one that was fitted once more; `unsafe`: a pickle may be loaded too."""
-    from tasks.tracking.store import connect
+    from tasks.tracking.store import connect_store
 
-    client = connect(address or default_address())
-    version = find(client, model)
+    client = connect_store(address or find_default_address())
+    version = find_version(client, model)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        return _opened(client, version, Path(folder), tested, unsafe)
+        return _open_version(client, version, Path(folder), tested, unsafe)
 
 
-def find(client: MlflowClient, model: str) -> ModelVersion:
+def find_version(client: MlflowClient, model: str) -> ModelVersion:
     """The version that NAME, NAME@ALIAS or NAME/VERSION names; InputError with the known ones otherwise."""
-    name, alias, number = _parts(model)
+    name, alias, number = _split_name(model)
     versions = sorted(client.search_model_versions(f"name = '{name}'"), key=lambda v: -int(v.version))
     if not versions:
-        raise _unknown_model(client, name)
+        raise _make_unknown_model_error(client, name)
     aliases = client.get_registered_model(name).aliases
     if alias is not None and alias not in aliases:
         raise make_unknown_error(f"alias of {name}", alias, sorted(aliases))
@@ -133,7 +133,7 @@ def find(client: MlflowClient, model: str) -> ModelVersion:
     return found[0]
 
 
-def _levels(profile: Mapping[str, Any]) -> Levels:
+def _read_levels(profile: Mapping[str, Any]) -> Levels:
     """The levels of a version's categories: of an older one those that its profile holds whole."""
     columns: Mapping[str, Any] = profile.get("columns", {})
     few = {name: c["levels"] for name, c in columns.items() if c["kind"] == "category"}
@@ -144,7 +144,7 @@ def _levels(profile: Mapping[str, Any]) -> Levels:
     return profile.get("levels") or whole
 
 
-def _parts(model: str) -> tuple[str, str | None, str | None]:
+def _split_name(model: str) -> tuple[str, str | None, str | None]:
     """Name, alias and version."""
     name, at, alias = model.partition("@")
     name, slash, number = (name, "", "") if at else name.partition("/")
@@ -153,33 +153,35 @@ def _parts(model: str) -> tuple[str, str | None, str | None]:
     return name, alias or None, number or None
 
 
-def _unknown_model(client: MlflowClient, name: str) -> InputError:
+def _make_unknown_model_error(client: MlflowClient, name: str) -> InputError:
     known = sorted(m.name for m in client.search_registered_models())
     return (
         make_unknown_error("model", name, known) if known else InputError(f"No model {name!r}: none is registered yet.")
     )
 
 
-def _opened(client: MlflowClient, version: ModelVersion, folder: Path, tested: bool, unsafe: bool) -> Loaded:
+def _open_version(
+    client: MlflowClient, version: ModelVersion, folder: Path, tested: bool, unsafe: bool
+) -> LoadedVersion:
     label = f"{version.name}/{version.version}"
     from tasks.registry.register import META
 
-    files = _files(client, version, folder, label)
-    digest = _same(files, version, label)
+    files = _copy_files(client, version, folder, label)
+    digest = _check_digest(files, version, label)
     (files / META).unlink(missing_ok=True)
-    signing.verify(files, label)
-    part = partial(_part, files, label)
-    facts = part("nestor.json", _facts)
-    model = part(_model_file(files, tested), lambda file: _model(file, facts, unsafe, label))
+    signing.verify_signature(files, label)
+    part = partial(_read_part, files, label)
+    facts = part("nestor.json", _read_facts)
+    model = part(_find_model_file(files, tested), lambda file: _load_model(file, facts, unsafe, label))
     part("requirements.txt", lambda file: _warn_of_versions(file, label))
-    return Loaded(
+    return LoadedVersion(
         version.name, int(version.version), model, facts, version.run_id or "", digest,
-        part("row_keys.npz", _row_keys), part("profile.json", _profile),
-        part(conformal_file.FILE, lambda file: conformal_file.read(file.parent)),
+        part("row_keys.npz", _read_row_keys), part("profile.json", _read_profile),
+        part(conformal_file.FILE, lambda file: conformal_file.read_conformal(file.parent)),
     )  # fmt: skip
 
 
-def _part(files: Path, label: str, name: str, read: Callable[[Path], T]) -> T:
+def _read_part(files: Path, label: str, name: str, read: Callable[[Path], T]) -> T:
     """What `read` makes of a file of the version; NestorError that names the file where it is missing or broken."""
     try:
         return read(files / name)
@@ -193,7 +195,7 @@ def _part(files: Path, label: str, name: str, read: Callable[[Path], T]) -> T:
         ) from error
 
 
-def _facts(file: Path) -> dict[str, Any]:
+def _read_facts(file: Path) -> dict[str, Any]:
     """What `nestor.json` says; ValueError where it says too little."""
     facts = json.loads(file.read_text("utf-8"))
     if not isinstance(facts, dict) or not facts.keys() >= {"task", "classes", "kinds", "reading"}:
@@ -201,49 +203,51 @@ def _facts(file: Path) -> dict[str, Any]:
     return facts
 
 
-def _profile(file: Path) -> dict[str, Any] | None:
+def _read_profile(file: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text("utf-8")) if file.exists() else None
 
 
-def _model_file(files: Path, tested: bool) -> str:
+def _find_model_file(files: Path, tested: bool) -> str:
     """The name of the file with the fitted object, whether it is there or not."""
     names = [f"{name}{form}" for name in ("tested", "model")[not tested :] for form in (".skops", pickles.FORM)]
     return next((name for name in names if (files / name).exists()), "model.skops")
 
 
-def _model(file: Path, facts: Mapping[str, Any], unsafe: bool, label: str) -> Any:
+def _load_model(file: Path, facts: Mapping[str, Any], unsafe: bool, label: str) -> Any:
     """The fitted object in a version's file."""
     if file.suffix == ".skops":
         import skops.io
 
-        from tasks.registry.register import checked_types
+        from tasks.registry.register import check_types
 
-        return skops.io.load(file, trusted=checked_types(file, known_types(), lambda odd: _strange(label, odd)))
+        return skops.io.load(
+            file, trusted=check_types(file, list_known_types(), lambda odd: _explain_strange_types(label, odd))
+        )
     if not unsafe:
-        raise pickles.refused(label, facts.get("unsafe", []))
-    return pickles.load(file, label, facts.get("unsafe", []))
+        raise pickles.make_refusal_error(label, facts.get("unsafe", []))
+    return pickles.load_pickle(file, label, facts.get("unsafe", []))
 
 
-def _files(client: MlflowClient, version: ModelVersion, folder: Path, label: str) -> Path:
+def _copy_files(client: MlflowClient, version: ModelVersion, folder: Path, label: str) -> Path:
     """A copy of the version's files: what is checked is what is loaded, whatever happens to the store meanwhile."""
     import mlflow.artifacts
 
-    from tasks.tracking.store import sentence
+    from tasks.tracking.store import describe_error
 
     where = client.get_model_version_download_uri(version.name, version.version)
     try:
         files = Path(mlflow.artifacts.download_artifacts(artifact_uri=where, dst_path=str(folder)))
     except Exception as error:
-        raise NestorError(f"The files of {label} can't be had: {sentence(error)}") from error
+        raise NestorError(f"The files of {label} can't be had: {describe_error(error)}") from error
     # Where a consumer loaded `code/` from the store itself, Python has left its compiled form there.
     for compiled in files.rglob("__pycache__"):
         shutil.rmtree(compiled)
     return files
 
 
-def _same(files: Path, version: ModelVersion, label: str) -> str:
+def _check_digest(files: Path, version: ModelVersion, label: str) -> str:
     """The digest of the files, once it is the one that the registry has kept since they were registered."""
-    from tasks.registry.register import digest
+    from tasks.registry.register import digest_folder
 
     kept = version.tags.get("nestor.digest")
     if kept is None and not (files / "nestor.json").exists():
@@ -253,7 +257,7 @@ def _same(files: Path, version: ModelVersion, label: str) -> str:
             f"The registry keeps no digest of {label} (the tag nestor.digest is gone), so its files can't be checked; "
             "it is not loaded. Register the model anew, or use another version."
         )
-    if (found := digest(files)) != kept:
+    if (found := digest_folder(files)) != kept:
         raise NestorError(
             f"The files of {label} are not those that were registered: their digest is {found[:12]}…, the registry's "
             f"{kept[:12]}…; it is not loaded. Find out who changed them, and use another version."
@@ -261,14 +265,14 @@ def _same(files: Path, version: ModelVersion, label: str) -> str:
     return found
 
 
-def _row_keys(file: Path) -> dict[str, np.ndarray]:
+def _read_row_keys(file: Path) -> dict[str, np.ndarray]:
     if not file.exists():
         return {}
     with np.load(file, allow_pickle=False) as kept:
         return {name: kept[name] for name in kept.files}
 
 
-def _strange(label: str, odd: str) -> str:
+def _explain_strange_types(label: str, odd: str) -> str:
     """Why a version with types that are not known here is not loaded."""
     return (
         f"{label} holds types that no family of this installation names: {odd}; it is not loaded. If the model is "
@@ -276,14 +280,14 @@ def _strange(label: str, odd: str) -> str:
     )
 
 
-def known_types() -> set[str]:
+def list_known_types() -> set[str]:
     """What a version may hold, whatever its own list says: whoever forges a model forges its list."""
     return {*TRUSTED, *calibration.TRUSTED, *(t for family in load_families().values() for t in family.trusted)}
 
 
 def _warn_of_versions(file: Path, label: str) -> None:
-    from tasks.registry.register import installed
+    from tasks.registry.register import is_installed
 
-    other = [line for line in file.read_text("utf-8").split() if not installed(line)]
+    other = [line for line in file.read_text("utf-8").split() if not is_installed(line)]
     if other:
         log.warning("%s was made with other versions than are installed here: %s", label, join_names(other))

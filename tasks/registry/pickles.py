@@ -21,7 +21,7 @@ FORM = ".pkl"
 """Ending of a pickled model's file."""
 
 
-def reason(names: Sequence[str]) -> str:
+def explain_pickle(names: Sequence[str]) -> str:
     """`It holds tabm, whose models can only be pickled: ...`"""
     return (
         f"It holds {join_names(names)}, whose models can only be pickled: loading a pickle runs whatever code it "
@@ -30,25 +30,26 @@ def reason(names: Sequence[str]) -> str:
     )
 
 
-def refused(label: str, names: Sequence[str]) -> InputError:
+def make_refusal_error(label: str, names: Sequence[str]) -> InputError:
     """The error where nobody said that the pickle may be loaded."""
     return InputError(
-        f"{label} is not loaded. {reason(names)} Say --unsafe (in settings `unsafe: true`) if you trust who made it."
+        f"{label} is not loaded. {explain_pickle(names)} Say --unsafe (in settings `unsafe: true`) if you trust who "
+        "made it."
     )
 
 
-def dump(model: Any, file: Path) -> None:
+def dump_pickle(model: Any, file: Path) -> None:
     """Writes the model as MLflow pickles it."""
     with file.open("wb") as out:
         pickle.dump(model, out, protocol=pickle.DEFAULT_PROTOCOL)
 
 
-def load(file: Path, label: str, names: Sequence[str]) -> Any:
+def load_pickle(file: Path, label: str, names: Sequence[str]) -> Any:
     """The model; InputError where a family's package is missing, NestorError where its parts are not those of then."""
     for name in names:
         if name in load_families() and not load_families()[name].installed:
             raise InputError(f"{label} can't be loaded here: {load_families()[name].lack}")
-    with _quietly():
+    with _silence_logs():
         try:
             with file.open("rb") as kept:
                 return pickle.load(kept)
@@ -59,7 +60,7 @@ def load(file: Path, label: str, names: Sequence[str]) -> Any:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def _silence_logs() -> Iterator[None]:
     """What is imported inside logs warnings and errors only, for good: some libraries tell of each prediction."""
     known = set(logging.root.manager.loggerDict)
     yield
@@ -68,7 +69,7 @@ def _quietly() -> Iterator[None]:
             logger.setLevel(logging.WARNING)
 
 
-class _Named(pickle.Unpickler):
+class _ModuleUnpickler(pickle.Unpickler):
     """An unpickler that writes down which modules it was sent to."""
 
     modules: set[str]
@@ -78,11 +79,11 @@ class _Named(pickle.Unpickler):
         return super().find_class(module_name, global_name)
 
 
-def modules(file: Path) -> set[str]:
+def find_pickle_modules(file: Path) -> set[str]:
     """Top-level modules of every class and function that a pickle of our own names: it is loaded, which also shows that
     it can be."""
     with file.open("rb") as kept:
-        reader = _Named(kept)
+        reader = _ModuleUnpickler(kept)
         reader.modules = set()
         reader.load()
     return reader.modules

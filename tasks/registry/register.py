@@ -40,8 +40,8 @@ from tasks.registry import pickles, signing
 from tasks.registry.new_version import NewVersion
 from tasks.tracking import moves
 from tasks.tracking.mirror import described
-from tasks.tracking.mirror.writer import Mirror
-from tasks.tracking.store import locked
+from tasks.tracking.mirror.writer import MlflowMirror
+from tasks.tracking.store import lock_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,22 +60,22 @@ META = "registered_model_meta"
 """MLflow writes this file into the folder of whatever version it loads."""
 
 
-def prepare(mirror: Mirror) -> None:
+def prepare(mirror: MlflowMirror) -> None:
     """Imports what `register` needs: four seconds that may pass while models are still being fitted."""
     for module in ("mlflow.sklearn", "skops.io"):
         importlib.import_module(module)
 
 
-def register(mirror: Mirror, **values: Any) -> dict[str, Any]:
+def register(mirror: MlflowMirror, **values: Any) -> dict[str, Any]:
     """The registered version: version, alias (None where it is no better than a constant), run_id, model_uri.
 
     `values` are those of a `NewVersion`. Called again for the same pipeline run (a resume) it finds the version it
     made."""
     new = NewVersion(**values)
     client, run_id = mirror.client, mirror.run_id()
-    with locked(mirror.address):
-        version = _registered(client, new.name, mirror.run_key) or _version(mirror, run_id, new)
-        alias = _aliased(client, version, new.beats_constant)
+    with lock_store(mirror.address):
+        version = _find_registered(client, new.name, mirror.run_key) or _create_version(mirror, run_id, new)
+        alias = _set_alias(client, version, new.beats_constant)
     return {
         "version": int(version.version),
         "alias": alias,
@@ -84,7 +84,7 @@ def register(mirror: Mirror, **values: Any) -> dict[str, Any]:
     }
 
 
-def _registered(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
+def _find_registered(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
     """The version that this pipeline run made before it was stopped."""
     found = client.search_model_versions(f"name = '{name}' and tags.`nestor.key` = '{key}'")
     return found[0] if found else None
@@ -93,7 +93,7 @@ def _registered(client: MlflowClient, name: str, key: str) -> ModelVersion | Non
 # ---------------------------------------------------------------- the folder
 
 
-def _saved(new: NewVersion, folder: Path, identity: Model) -> str:
+def _save_version(new: NewVersion, folder: Path, identity: Model) -> str:
     """Writes the version's folder; its digest."""
     from mlflow.sklearn import save_model
 
@@ -101,13 +101,13 @@ def _saved(new: NewVersion, folder: Path, identity: Model) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     ending = pickles.FORM if new.unsafe else ".skops"
     probe = folder.with_name(f"model{ending}")
-    form, code = _dumped(fitted, probe, facts), _code(folder.parent)
+    form, code = _dump_model(fitted, probe, facts), _write_code(folder.parent)
     save_model(
         fitted,
         str(folder),
         mlflow_model=identity,
-        signature=signature(rows, facts),
-        input_example=_example(rows),
+        signature=make_signature(rows, facts),
+        input_example=_make_example(rows),
         metadata={"nestor": {"task": new.task}},
         code_paths=[str(code)],
         **form,
@@ -117,15 +117,15 @@ def _saved(new: NewVersion, folder: Path, identity: Model) -> str:
     identity.flavors["python_function"]["loader_module"] = f"{code.name}.served"
     identity.save(str(folder / "MLmodel"))
     if new.tested is not None:
-        _dumped(joblib.load(new.tested), folder / f"tested{ending}", facts)
+        _dump_model(joblib.load(new.tested), folder / f"tested{ending}", facts)
     for path in map(Path, new.beside):
         shutil.copyfile(path, folder / path.name)
     (folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
-    signing.sign(folder)
-    return digest(folder)
+    signing.sign_folder(folder)
+    return digest_folder(folder)
 
 
-def _code(folder: Path) -> Path:
+def _write_code(folder: Path) -> Path:
     """A package in that folder of the files that read rows for a version. Its name tells what they hold: a service may
     load versions of two Nestors side by side."""
     paths = [Path(__file__).with_name("served.py"), *(Path(str(module.__file__)) for module in CARRIED)]
@@ -137,31 +137,34 @@ def _code(folder: Path) -> Path:
     return package
 
 
-def _dumped(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _dump_model(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Writes the model, and says of its form what MLflow has to know; NestorError where it holds what it must not.
 
     Without requirements MLflow would load the model in a fresh process to see what it imports: 15 s."""
     if facts["unsafe"]:
-        pickles.dump(model, file)
-        return {"serialization_format": "pickle", "pip_requirements": requirements(_not_ours(pickles.modules(file)))}
+        pickles.dump_pickle(model, file)
+        return {
+            "serialization_format": "pickle",
+            "pip_requirements": list_requirements(_refuse_own_modules(pickles.find_pickle_modules(file))),
+        }
     import skops.io
 
     # Arrays and indented JSON: a fifth of the size for half a second.
     skops.io.dump(model, file, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
-    types = checked_types(file, facts["trusted"], _untrusted)
+    types = check_types(file, facts["trusted"], _explain_untrusted)
     with zipfile.ZipFile(file) as archive:
-        named = requirements(_modules(json.loads(archive.read("schema.json"))))
+        named = list_requirements(_find_modules(json.loads(archive.read("schema.json"))))
     return {"serialization_format": "skops", "skops_trusted_types": types, "pip_requirements": named}
 
 
-def _not_ours(modules: set[str]) -> set[str]:
+def _refuse_own_modules(modules: set[str]) -> set[str]:
     """The modules as they are; NestorError where a consumer would need our own."""
     if ours := sorted(modules.intersection(OURS)):
         raise NestorError(f"The model holds types of {join_names(ours)}: who loads it would need this project.")
     return modules
 
 
-def checked_types(file: Path, allowed: Collection[str], refusal: Callable[[str], str]) -> list[str]:
+def check_types(file: Path, allowed: Collection[str], refusal: Callable[[str], str]) -> list[str]:
     """The types in a skops file beyond those that skops trusts; NestorError, as `refusal` says it of their names, where
     some are not allowed or are ours."""
     import skops.io
@@ -172,47 +175,47 @@ def checked_types(file: Path, allowed: Collection[str], refusal: Callable[[str],
     return found
 
 
-def _untrusted(odd: str) -> str:
+def _explain_untrusted(odd: str) -> str:
     """Why a model with types that its families do not name is not registered."""
     return f"The model holds types that its families do not name as trusted: {odd}."
 
 
-def requirements(modules: set[str]) -> list[str]:
+def list_requirements(modules: set[str]) -> list[str]:
     """Exact versions of the distributions that these top-level modules come from, and of those that load a model."""
-    owners = _owners()
+    owners = _map_distributions()
     named = {owners[m][0] for m in modules if m in owners} | set(ALWAYS)
-    return [f"{n}=={_public(importlib.metadata.version(n))}" for n in sorted(named)]
+    return [f"{n}=={_to_public_version(importlib.metadata.version(n))}" for n in sorted(named)]
 
 
-def _public(version: str) -> str:
+def _to_public_version(version: str) -> str:
     """The version without what names a build of it: `2.13.0+cpu` is in no registry."""
     return version.partition("+")[0]
 
 
 @cache
-def _owners() -> Mapping[str, list[str]]:
+def _map_distributions() -> Mapping[str, list[str]]:
     """The distributions that each top-level module comes from: half a second of reading."""
     return importlib.metadata.packages_distributions()
 
 
-def _modules(node: Any) -> set[str]:
+def _find_modules(node: Any) -> set[str]:
     """Top-level modules of every class in a skops schema."""
     if isinstance(node, list):
-        return set().union(*map(_modules, node)) if node else set()
+        return set().union(*map(_find_modules, node)) if node else set()
     if not isinstance(node, dict):
         return set()
     own = {node["__module__"].split(".")[0]} if isinstance(node.get("__module__"), str) else set()
-    return own.union(*(_modules(v) for v in node.values()))
+    return own.union(*(_find_modules(v) for v in node.values()))
 
 
-def _example(rows: pd.DataFrame) -> pd.DataFrame:
+def _make_example(rows: pd.DataFrame) -> pd.DataFrame:
     """A few rows as an input example: what is missing in text is None, since JSON has no NaN."""
     few = rows.head(5).reset_index(drop=True)
     text = few.select_dtypes(include=["object", "string"]).columns
     return few.assign(**{c: few[c].astype(object).where(few[c].notna(), None) for c in text})
 
 
-def signature(rows: pd.DataFrame, facts: Mapping[str, Any]) -> ModelSignature:
+def make_signature(rows: pd.DataFrame, facts: Mapping[str, Any]) -> ModelSignature:
     """The columns, all required, and what is to be predicted: `predict_method`.
 
     Columns are `any`: MLflow's `double` refuses int64, its `long` a missing value, its `string` a categorical, its
@@ -222,15 +225,15 @@ def signature(rows: pd.DataFrame, facts: Mapping[str, Any]) -> ModelSignature:
 
     columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name=c) for c in rows.columns]
     method = ParamSchema([ParamSpec("predict_method", "string", "predict")])
-    return ModelSignature(Schema(columns), Schema([ColSpec(_label_type(facts["classes"]))]), method)
+    return ModelSignature(Schema(columns), Schema([ColSpec(_choose_label_type(facts["classes"]))]), method)
 
 
-def _label_type(classes: Sequence[Any]) -> str:
+def _choose_label_type(classes: Sequence[Any]) -> str:
     kinds = {bool: "boolean", int: "long", float: "double"}
     return kinds.get(type(classes[0]), "string") if classes else "double"
 
 
-def digest(folder: Path) -> str:
+def digest_folder(folder: Path) -> str:
     """sha256 over names and content of the files in a version's folder."""
     whole = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != META):
@@ -242,7 +245,7 @@ def digest(folder: Path) -> str:
 # ---------------------------------------------------------------- the registry
 
 
-def _version(mirror: Mirror, run_id: str, new: NewVersion) -> ModelVersion:
+def _create_version(mirror: MlflowMirror, run_id: str, new: NewVersion) -> ModelVersion:
     """A new version of the folder. Its tags come with it in one transaction, so that a kill leaves all or nothing."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -253,14 +256,14 @@ def _version(mirror: Mirror, run_id: str, new: NewVersion) -> ModelVersion:
     identity = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        saved = _saved(new, folder, identity)
+        saved = _save_version(new, folder, identity)
     client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     shutil.rmtree(folder, ignore_errors=True)
     _ensure_model(client, new.name)
     numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in new.metrics.items() if v is not None and k in _SHOWN}
-    marks, why = ({pickles.TAG: "true"}, pickles.reason(new.unsafe)) if new.unsafe else ({}, "")
+    marks, why = ({pickles.TAG: "true"}, pickles.explain_pickle(new.unsafe)) if new.unsafe else ({}, "")
     tags = {**new.tags, **numbers, **own, **marks, "nestor.digest": saved}
     return client.create_model_version(
         new.name, f"models:/{logged.model_id}", run_id, tags=tags,
@@ -268,7 +271,7 @@ def _version(mirror: Mirror, run_id: str, new: NewVersion) -> ModelVersion:
     )  # fmt: skip
 
 
-def _drop_halves(mirror: Mirror) -> None:
+def _drop_halves(mirror: MlflowMirror) -> None:
     """Removes what a killed registration of this run had uploaded."""
     where = f"tags.`nestor.key` = '{mirror.run_key}'"
     for logged in mirror.client.search_logged_models([mirror.experiment_id], where):
@@ -279,44 +282,44 @@ def _ensure_model(client: MlflowClient, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name, description=described.model(name))
+        client.create_registered_model(name, description=described.describe_model(name))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
         if not client.get_registered_model(name).description:
-            client.update_registered_model(name, described.model(name))
+            client.update_registered_model(name, described.describe_model(name))
 
 
-def _aliased(client: MlflowClient, version: ModelVersion, beats_constant: bool) -> str | None:
+def _set_alias(client: MlflowClient, version: ModelVersion, beats_constant: bool) -> str | None:
     """Gives the version its alias, once: it may have been promoted or beaten since. A pickle only challenges. What is
     champion or challenger today is said by MLflow's aliases alone: no tag repeats it."""
     if _PLACED in version.tags:
         own = client.get_model_version(version.name, version.version).aliases
         return next((alias for alias in ("champion", "challenger") if alias in own), None)
     champion = client.get_registered_model(version.name).aliases.get("champion")
-    alias = _alias(str(version.version), str(champion) if champion else None, beats_constant)
+    alias = _choose_alias(str(version.version), str(champion) if champion else None, beats_constant)
     if alias == "champion" and pickles.TAG in version.tags:
         alias = "challenger"
     if alias == "champion" and not champion:
         why = "The first version that is better than a constant prediction."
-        moves.move(client, version.name, int(version.version), "first", moves.whoami(), why, "register")
+        moves.move_champion(client, version.name, int(version.version), "first", moves.whoami(), why, "register")
     elif alias == "challenger":
         client.set_registered_model_alias(version.name, alias, version.version)
     client.set_model_version_tag(version.name, version.version, _PLACED, "true")
     return alias
 
 
-def _alias(version: str, champion: str | None, beats_constant: bool) -> str | None:
+def _choose_alias(version: str, champion: str | None, beats_constant: bool) -> str | None:
     """The first version that beats the constant is the champion; whoever comes later challenges it."""
     if champion in (None, version):
         return "champion" if beats_constant else None
     return "challenger"
 
 
-def installed(requirement: str) -> bool:
+def is_installed(requirement: str) -> bool:
     """Whether exactly that version is installed here."""
     name, _, version = requirement.strip().partition("==")
     try:
-        return _public(importlib.metadata.version(name)) == version
+        return _to_public_version(importlib.metadata.version(name)) == version
     except importlib.metadata.PackageNotFoundError:
         return False

@@ -15,13 +15,13 @@ from typing import Any
 
 from models.errors import InputError, NestorError
 from models.text.safe import shorten
-from tasks.tracking.store import sentence
+from tasks.tracking.store import describe_error
 
 FILE = "model.sig"
 SIGN, VERIFY, PASSWORD = "NESTOR_SIGN_WITH", "NESTOR_VERIFY_WITH", "NESTOR_SIGN_PASSWORD"
 
 
-def _key(variable: str) -> Path | None:
+def _find_key(variable: str) -> Path | None:
     """The key file that the environment names; None where it names none. InputError where it can't be used."""
     named = os.environ.get(variable)
     if not named:
@@ -33,36 +33,37 @@ def _key(variable: str) -> Path | None:
     return Path(named)
 
 
-def check() -> None:
+def check_signing() -> None:
     """InputError where versions are to be signed, and can't be: before hours are spent on one."""
-    if key := _key(SIGN):
-        _signer(key)
+    if key := _find_key(SIGN):
+        _make_signer(key)
 
 
-def _signer(key: Path) -> Any:
+def _make_signer(key: Path) -> Any:
     from model_signing.signing import Config
 
     try:
         return Config().use_elliptic_key_signer(private_key=key, password=os.environ.get(PASSWORD))
     except Exception as error:  # a wrong password, another kind of key, no key at all: each has an error of its own
         raise InputError(
-            f"{SIGN}: {key} is no private key that can be used ({sentence(error)}). It is a PEM file of an elliptic "
+            f"{SIGN}: {key} is no private key that can be used ({describe_error(error)}). It is a PEM file of an "
+            "elliptic "
             f"curve: openssl ecparam -name prime256v1 -genkey -noout -out {key.name}. {PASSWORD} holds its password."
         ) from None
 
 
-def sign(folder: Path) -> None:
+def sign_folder(folder: Path) -> None:
     """Writes the signature of all files in the folder beside them, where the environment names a key."""
-    if key := _key(SIGN):
+    if key := _find_key(SIGN):
         beside = folder.with_name(FILE)
-        _signer(key).sign(folder, beside)
+        _make_signer(key).sign(folder, beside)
         shutil.move(beside, folder / FILE)
 
 
-def verify(folder: Path, label: str) -> None:
+def verify_signature(folder: Path, label: str) -> None:
     """Returns where the files are those that the owner of the key signed, or no key is asked for; NestorError else. The
     signature is taken out of the folder, which is the caller's own copy."""
-    key = _key(VERIFY)
+    key = _find_key(VERIFY)
     if key is None:
         return
     from model_signing import verifying
@@ -72,13 +73,13 @@ def verify(folder: Path, label: str) -> None:
     try:
         verifier = verifying.Config().use_elliptic_key_verifier(public_key=key)
     except Exception as error:
-        raise InputError(f"{VERIFY}: {key} is no public key (PEM, elliptic curve): {sentence(error)}.") from None
+        raise InputError(f"{VERIFY}: {key} is no public key (PEM, elliptic curve): {describe_error(error)}.") from None
     beside = folder.with_name(FILE)
     shutil.move(folder / FILE, beside)
     try:
         verifier.verify(folder, beside)
     except Exception as error:  # whatever is wrong with it, it is no proof
         raise NestorError(
-            f"{label} is not what the owner of {key} signed ({sentence(error)}); it is not loaded. Find out who "
+            f"{label} is not what the owner of {key} signed ({describe_error(error)}); it is not loaded. Find out who "
             "changed it, and use another version."
         ) from error

@@ -12,28 +12,30 @@ from optuna.distributions import distribution_to_json
 
 from models.fitting.schedule import describe_changes
 from models.outcome import FrontPoint, Report
-from tasks.evaluation.evaluate import Concluded, decided
-from tasks.reporting.importance import Drawn, write_down
-from tasks.run.fingerprint import identity
-from tasks.run.resume import described
+from tasks.evaluation.evaluate import Evaluation, decide_outer_rows
+from tasks.reporting.importance import ImportanceFigures, write_importance
+from tasks.run.fingerprint import make_run_identity
+from tasks.run.resume import to_run_settings
 from tasks.values import RunPlan, Studies
 
 
-def write(evaluation: Concluded, report: Report, searched: Mapping[str, Drawn], tried: tuple[FrontPoint, ...]) -> None:
+def write_artifacts(
+    evaluation: Evaluation, report: Report, searched: Mapping[str, ImportanceFigures], tried: tuple[FrontPoint, ...]
+) -> None:
     """Writes what the pipeline run holds beside its numbers. `tried` are the points of what is delivered."""
     folder = evaluation.context.folder.path / "artifacts"
     folder.mkdir(exist_ok=True)
-    trials = trials_table(evaluation)
+    trials = make_trials_table(evaluation)
     trials.to_parquet(folder / "trials.parquet")
-    split_table(evaluation).to_parquet(folder / "split_plan.parquet")
+    make_split_table(evaluation).to_parquet(folder / "split_plan.parquet")
     board = [
         {**asdict(f), **{f"estimate_{k}": v for k, v in asdict(f.estimate).items()}} if f.estimate else asdict(f)
         for f in evaluation.families
     ]
     pd.DataFrame(board).drop(columns=["estimate"], errors="ignore").to_csv(folder / "leaderboard.csv", index=False)
     for name, value in (
-        ("config.json", described(evaluation.run)),
-        ("identity.json", identity(evaluation.run, evaluation.table.fingerprint)),
+        ("config.json", to_run_settings(evaluation.run)),
+        ("identity.json", make_run_identity(evaluation.run, evaluation.table.fingerprint)),
         ("checks.json", [asdict(f) for f in evaluation.context.findings]),
         ("report.json", report.as_json()),
         ("plan.json", evaluation.context.folder.read_json("plan.json")),
@@ -41,13 +43,13 @@ def write(evaluation: Concluded, report: Report, searched: Mapping[str, Drawn], 
     ):
         text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
         (folder / name).write_text(text, "utf-8")
-    write_down(searched, evaluation.metric, folder)
-    page = _page(evaluation, report, searched, trials, tried)
+    write_importance(searched, evaluation.metric, folder)
+    page = _render_page(evaluation, report, searched, trials, tried)
     (folder / "report.html").write_text(page, "utf-8")
     evaluation.context.folder.write_json("report.json", report.as_json())
 
 
-def trials_table(studies: Studies) -> pd.DataFrame:
+def make_trials_table(studies: Studies) -> pd.DataFrame:
     """Every trial of the run, a row each."""
     return pd.DataFrame(
         {
@@ -63,7 +65,7 @@ def trials_table(studies: Studies) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def split_table(plan: RunPlan) -> pd.DataFrame:
+def make_split_table(plan: RunPlan) -> pd.DataFrame:
     """Where each row of the table was: sealed, work or left out, and for work rows the outer fold that it judged."""
     rows = pd.Index(plan.table.data_rows, name="row")
     found = pd.DataFrame({"part": "left out", "judged_in": ""}, index=rows)
@@ -74,11 +76,11 @@ def split_table(plan: RunPlan) -> pd.DataFrame:
     return found.reset_index()
 
 
-def _page(
-    evaluation: Concluded, report: Report, searched: Mapping[str, Drawn], trials: pd.DataFrame,
+def _render_page(
+    evaluation: Evaluation, report: Report, searched: Mapping[str, ImportanceFigures], trials: pd.DataFrame,
     tried: tuple[FrontPoint, ...],
 ) -> str:  # fmt: skip
-    from tasks.reporting.report import Details, report_html
+    from tasks.reporting.report import ReportDetails, render_report
 
     rows = [r for _, r in evaluation.outer]
     chosen = {
@@ -95,8 +97,8 @@ def _page(
             "fold": np.concatenate([np.full(len(r[0]), i) for i, r in enumerate(rows)]),
         }
         if evaluation.metric.needs == "label":
-            outer["said"] = np.concatenate([said for _, said in decided(evaluation)])
-    return report_html(report, Details(
+            outer["said"] = np.concatenate([said for _, said in decide_outer_rows(evaluation)])
+    return render_report(report, ReportDetails(
         trials=trials, findings=tuple(evaluation.context.findings), outer=outer,
         classes=evaluation.work_rows.classes, chosen=chosen, plan=evaluation.context.folder.read_json("plan.json"),
         greater_is_better=evaluation.metric.greater_is_better, searched=searched, points=tried,

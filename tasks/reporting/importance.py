@@ -22,12 +22,12 @@ from models.errors import join_names
 from models.families import load_families
 from models.tuning.trial import Trial
 from tasks.execution.pool import FitError
-from tasks.reporting.page_parts import alone, svg
+from tasks.reporting.page_parts import to_svg, to_svg_file
 from tasks.run.ledger import EXIT
 
 if TYPE_CHECKING:
     from models.metrics.metric import Metric
-    from tasks.evaluation.evaluate import Concluded
+    from tasks.evaluation.evaluate import Evaluation
 
 DRAW = 2
 """First part of its priority: after whatever else there may be."""
@@ -38,7 +38,7 @@ _LATE = "out of time"
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ImportanceFigures:
     """One family's search."""
 
     importance: Importance
@@ -46,32 +46,36 @@ class Drawn:
     """Name -> SVG element and caption."""
 
 
-def drawn(studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, metric: str, seed: int) -> Drawn:
+def draw_importance(
+    studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, metric: str, seed: int
+) -> ImportanceFigures:
     """What mattered in the studies of one family, with its figures."""
     found = gather_trials(studies, greater_is_better)
-    return pictured(found, measure_importance(found, seed), metric, seed)
+    return draw_figures(found, measure_importance(found, seed), metric, seed)
 
 
-def pictured(found: TrialTable, mattered: Importance, metric: str, seed: int) -> Drawn:
+def draw_figures(found: TrialTable, mattered: Importance, metric: str, seed: int) -> ImportanceFigures:
     """What mattered, with its figures."""
     with plots.apply_style(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # glyphs that the font for measuring lacks
         made = plot_search(found, mattered, metric, seed)
-        return Drawn(mattered, {name: (svg(one, caption), caption) for name, (one, caption) in made.items()})
+        return ImportanceFigures(
+            mattered, {name: (to_svg(one, caption), caption) for name, (one, caption) in made.items()}
+        )
 
 
-def _aside(*what: Any) -> Drawn:
-    """`drawn` in a worker process, at the lowest priority: the process that registers is at a low one."""
+def _draw_in_worker(*what: Any) -> ImportanceFigures:
+    """`draw_importance` in a worker process, at the lowest priority: the process that registers is at a low one."""
     os.nice(19)
-    return drawn(*what)
+    return draw_importance(*what)
 
 
-class Drawing:
+class ImportanceQueue:
     """The searches of one run, drawn one after the other, those of the delivered model first."""
 
-    def __init__(self, evaluation: Concluded):
+    def __init__(self, evaluation: Evaluation):
         """Begins at once."""
-        self.evaluation, self.made, self.lack = evaluation, dict[str, Drawn](), dict[str, str]()
+        self.evaluation, self.made, self.lack = evaluation, dict[str, ImportanceFigures](), dict[str, str]()
         ranked = sorted(evaluation.families, key=lambda f: -f.weight)
         self.wanted = [f.name for f in ranked if load_families()[f.name].tunable]
         limited = evaluation.context.ledger.limit is not None
@@ -96,13 +100,13 @@ class Drawing:
         except FitError as error:
             self.lack[name] = error.reason
 
-    def _submitted(self, place: int, name: str) -> Future[Drawn]:
+    def _submitted(self, place: int, name: str) -> Future[ImportanceFigures]:
         metric, seed = self.evaluation.metric, self.evaluation.run.seed
         studies = {fold: trials for (family, fold), trials in self.evaluation.trials.items() if family == name}
         what = studies, metric.greater_is_better, metric.name, seed
-        return self.evaluation.context.pool.submit(_aside, *what, priority=(DRAW, place), timeout=_LONGEST)
+        return self.evaluation.context.pool.submit(_draw_in_worker, *what, priority=(DRAW, place), timeout=_LONGEST)
 
-    def ended(self) -> dict[str, Drawn]:
+    def ended(self) -> dict[str, ImportanceFigures]:
         """What there is, by family, as soon as what is awaited is done or the time is up."""
         ledger = self.evaluation.context.ledger
         self._enough.wait(None if ledger.limit is None else max(0.0, ledger.left - EXIT - _AFTERWARDS))
@@ -115,7 +119,7 @@ class Drawing:
         return made
 
 
-def write_down(made: Mapping[str, Drawn], metric: Metric, folder: Path) -> None:
+def write_importance(made: Mapping[str, ImportanceFigures], metric: Metric, folder: Path) -> None:
     """Writes `importance.json`, and each figure as a file of its own under `figures/`."""
     families_ = {name: asdict(one.importance) for name, one in made.items()}
     values = {"metric": metric.name, "greater_is_better": metric.greater_is_better, "families": families_}
@@ -124,4 +128,4 @@ def write_down(made: Mapping[str, Drawn], metric: Metric, folder: Path) -> None:
         for name, (text, _) in one.figures.items():
             place = folder / "figures" / family
             place.mkdir(parents=True, exist_ok=True)
-            (place / f"{name}.svg").write_text(alone(text), "utf-8")
+            (place / f"{name}.svg").write_text(to_svg_file(text), "utf-8")

@@ -10,24 +10,24 @@ from models.text.markdown import escape_markdown
 
 if TYPE_CHECKING:
     from models.outcome import Report
-    from tasks.evaluation.evaluate import Concluded
+    from tasks.evaluation.evaluate import Evaluation
 
 _WARNINGS = 8
 
 
-def of_run(report: Report) -> str:
+def describe_run(report: Report) -> str:
     """The verdict, the warnings, and what can be done now."""
     warned = [f"- {escape_markdown(one.message)}" for one in list_further_warnings(report)[:_WARNINGS]]
     parts = [
         escape_markdown(report.sentence),
         escape_markdown(describe_repeats(report)),
         "\n".join(warned),
-        _next(report),
+        _suggest_next(report),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def of_version(evaluation: Concluded) -> str:
+def describe_version(evaluation: Evaluation) -> str:
     """The version's numbers, and where more is said."""
     scores = (("estimate", evaluation.estimate), ("test", evaluation.test))
     told = [
@@ -41,7 +41,7 @@ def of_version(evaluation: Concluded) -> str:
     )
 
 
-def _next(report: Report) -> str:
+def _suggest_next(report: Report) -> str:
     """What can be done now, as commands that can be typed in the run's folder."""
     name = quote(report.name)
     run = (report.run_id or "")[:12]

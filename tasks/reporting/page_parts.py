@@ -1,4 +1,4 @@
-"""Pieces of a self-contained html page. Every text passes `esc` on its way in; figures become inline SVG."""
+"""Pieces of a self-contained html page. Every text passes `to_html` on its way in; figures become inline SVG."""
 
 from __future__ import annotations
 
@@ -78,28 +78,28 @@ footer { margin-top: 56px; color: var(--dim); font-size: 13px; }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def esc(value: object, width: int = 300) -> str:
+def to_html(value: object, width: int = 300) -> str:
     """The value as one line of html text."""
     return escape_html(value, width)
 
 
-def page(title: str, parts: Iterable[str]) -> str:
+def render_page(title: str, parts: Iterable[str]) -> str:
     """The whole document."""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{esc(title)}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{to_html(title)}</title>\n'
         f"<style>{CSS}</style>\n</head>\n<body>\n<main>\n{''.join(p for p in parts if p)}</main>\n</body>\n</html>\n"
     )
 
 
-def section(title: str, *parts: str) -> str:
+def render_section(title: str, *parts: str) -> str:
     """A section with its heading; nothing where all parts are empty."""
     body = "".join(parts)
-    return f"<section>\n<h2>{esc(title)}</h2>\n{body}</section>\n" if body else ""
+    return f"<section>\n<h2>{to_html(title)}</h2>\n{body}</section>\n" if body else ""
 
 
-def table(
+def render_table(
     heads: Sequence[str],
     rows: Iterable[Sequence[str]],
     numeric: Sequence[int] = (),
@@ -110,7 +110,7 @@ def table(
     narrow screen a table with numbers scrolls beside its first column, and texts stand one below the other."""
     kinds = {**dict.fromkeys(numeric, " class=n"), **dict.fromkeys(names, " class=k")}
     if not numeric and len(heads) > 3:  # texts of so many kinds, one below the other, need their heads
-        kinds |= {k: f'{kinds.get(k, "")} data-head="{esc(heads[k])}"' for k in range(1, len(heads))}
+        kinds |= {k: f'{kinds.get(k, "")} data-head="{to_html(heads[k])}"' for k in range(1, len(heads))}
 
     def cells(tag: str, row: Sequence[str]) -> str:
         return "".join(f"<{tag}{kinds.get(k, '')}>{cell}</{tag}>" for k, cell in enumerate(row))
@@ -121,34 +121,35 @@ def table(
     return f'<div class="scroll card {kind}"><table>\n{head}<tbody>\n{body}</tbody></table></div>\n' if body else ""
 
 
-def figures(cards: Iterable[str]) -> str:
+def render_figures(cards: Iterable[str]) -> str:
     """Figures side by side where there is room; nothing without any."""
     drawn = "".join(cards)
     return f'<div class="figures">\n{drawn}</div>\n' if drawn else ""
 
 
-def folded(summary: str, body: str) -> str:
+def render_folded(summary: str, body: str) -> str:
     """What is there but not in the way."""
-    return f"<details><summary>{esc(summary)}</summary>\n{body}</details>\n" if body else ""
+    return f"<details><summary>{to_html(summary)}</summary>\n{body}</details>\n" if body else ""
 
 
-def tile(name: str, value: str, note: str) -> str:
+def render_tile(name: str, value: str, note: str) -> str:
     """A number worth a box of its own."""
-    return f'<div class="tile"><span class="name">{esc(name)}</span><b>{esc(value)}</b><span>{esc(note)}</span></div>\n'
+    words = f'<span class="name">{to_html(name)}</span><b>{to_html(value)}</b><span>{to_html(note)}</span>'
+    return f'<div class="tile">{words}</div>\n'
 
 
-def figure(drawn: Figure, caption: str) -> str:
+def render_figure(drawn: Figure, caption: str) -> str:
     """The figure as inline SVG whose text and lines take the page's colours."""
-    return card(svg(drawn, caption), caption, drawn.get_figwidth() >= WIDE)
+    return render_card(to_svg(drawn, caption), caption, drawn.get_figwidth() >= WIDE)
 
 
-def card(element: str, caption: str, wide: bool = True) -> str:
+def render_card(element: str, caption: str, wide: bool = True) -> str:
     """An SVG element with its caption."""
     kind = "card wide" if wide else "card"
-    return f'<figure class="{kind}">{element}<figcaption>{esc(caption)}</figcaption></figure>\n'
+    return f'<figure class="{kind}">{element}<figcaption>{to_html(caption)}</figcaption></figure>\n'
 
 
-def svg(drawn: Figure, label: str) -> str:
+def to_svg(drawn: Figure, label: str) -> str:
     """The figure's SVG element."""
     out = io.StringIO()
     drawn.savefig(out, format="svg", dpi=150, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -160,13 +161,13 @@ def svg(drawn: Figure, label: str) -> str:
     )
     text = text.replace(INK, "var(--ink)").replace(GRID, "var(--line)")
     widest = round(drawn.get_figwidth() * 130)  # pixels; beyond that the letters grow out of proportion
-    return text.replace("<svg", f'<svg role="img" aria-label="{esc(label)}" style="max-width: {widest}px"', 1)
+    return text.replace("<svg", f'<svg role="img" aria-label="{to_html(label)}" style="max-width: {widest}px"', 1)
 
 
 _ALONE = """<style>:root { --ink: #22262c; --line: #e3e5e8; background: #fff }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --line: #31373f; background: #1c2025 } }</style>"""
 
 
-def alone(element: str) -> str:
+def to_svg_file(element: str) -> str:
     """An SVG element as a file of its own, light or dark as its reader likes."""
     return re.sub(r"(<svg[^>]*>)", lambda found: found.group(1) + _ALONE, element, count=1)

@@ -17,17 +17,17 @@ from models.evaluation.conformal import format_level
 from models.evaluation.verdict import describe_result
 from models.outcome import STATES, FamilyOutcome, FrontPoint, Report, ReportWarning, list_subset_scores, to_json_value
 from tasks.context import RunContext
-from tasks.evaluation.evaluate import Concluded
-from tasks.evaluation.objectives import delivered_costs, outcomes, points
-from tasks.evaluation.package import delivered, trusted, unsafe
-from tasks.evaluation.table_profile import profiled
-from tasks.planning.warm_start import saving, saving_said
+from tasks.evaluation.evaluate import Evaluation
+from tasks.evaluation.objectives import evaluate_objectives, list_points, measure_delivered_costs
+from tasks.evaluation.package import list_trusted_types, list_unsafe_families, package_models
+from tasks.evaluation.table_profile import profile_run
+from tasks.planning.warm_start import describe_savings, measure_savings
 from tasks.registry import pickles
-from tasks.registry.conformal_file import write
+from tasks.registry.conformal_file import write_conformal
 from tasks.registry.new_version import NewVersion
 from tasks.reporting import artifacts, sentences
-from tasks.reporting.importance import Drawing
-from tasks.reporting.note import of_run, of_version
+from tasks.reporting.importance import ImportanceQueue
+from tasks.reporting.note import describe_run, describe_version
 from tasks.run.stage import REGISTER, STAGES, TUNE
 from tasks.tuning import selection
 from tasks.values import SealedTable, Studies
@@ -35,31 +35,31 @@ from tasks.values import SealedTable, Studies
 _EXAMPLE_ROWS = 5
 
 
-def publish(evaluation: Concluded) -> Report:
+def publish(evaluation: Evaluation) -> Report:
     """Registers the model, writes every artifact down, and returns the report."""
     with evaluation.context.stage(REGISTER):
-        saved = saving(evaluation)
+        saved = measure_savings(evaluation)
         _close_parts(evaluation, saved)
-        drawing = Drawing(evaluation)
-        version = _registered(evaluation)
+        drawing = ImportanceQueue(evaluation)
+        version = _register_model(evaluation)
         searched = drawing.ended()
-        tried = points(evaluation)
-        report = _report(evaluation, version, tried)
-        artifacts.write(evaluation, report, searched, tried)
-        left = _close(evaluation.context, report, saved[""])
+        tried = list_points(evaluation)
+        report = _make_report(evaluation, version, tried)
+        artifacts.write_artifacts(evaluation, report, searched, tried)
+        left = _close_run(evaluation.context, report, saved[""])
     evaluation.context.write_state("stopped" if left else "done")
     return replace(report, notes=tuple(evaluation.context.notes))
 
 
-def _registered(evaluation: Concluded) -> dict[str, Any]:
-    model, twin = delivered(evaluation)
+def _register_model(evaluation: Evaluation) -> dict[str, Any]:
+    model, twin = package_models(evaluation)
     folder = evaluation.context.folder.path / "delivered"
     folder.mkdir(exist_ok=True)
     joblib.dump(model, folder / "model.joblib")
     if twin is not None:
         joblib.dump(twin, folder / "tested.joblib")
-    example(evaluation).to_parquet(folder / "example.parquet")
-    costs = delivered_costs(evaluation, folder / "model.joblib")
+    make_example(evaluation).to_parquet(folder / "example.parquet")
+    costs = measure_delivered_costs(evaluation, folder / "model.joblib")
     work = evaluation.work_rows
     new = NewVersion(
         name=evaluation.context.name,
@@ -70,33 +70,33 @@ def _registered(evaluation: Concluded) -> dict[str, Any]:
         task=work.task,
         classes=list(work.classes),
         reading=asdict(evaluation.table.reading),
-        trusted=trusted(evaluation),
-        unsafe=unsafe(evaluation.chosen),
+        trusted=list_trusted_types(evaluation),
+        unsafe=list_unsafe_families(evaluation.chosen),
         beats_constant=evaluation.beats_constant,
-        metrics=_numbers(evaluation),
+        metrics=_list_metrics(evaluation),
         tags={"nestor.metric": evaluation.metric.name, "nestor.winner": evaluation.winner},
-        description=of_version(evaluation),
-        extra={**known_by(evaluation), **_rule(evaluation)},
-        beside=[str(path) for path in _beside(evaluation, model, folder)],
+        description=describe_version(evaluation),
+        extra={**make_version_facts(evaluation), **_find_cost_rule(evaluation)},
+        beside=[str(path) for path in _write_version_files(evaluation, model, folder)],
     )
     registered = evaluation.context.journal.call("register", **vars(new))
     return {**registered, "costs": costs}
 
 
-def _rule(sealed: SealedTable) -> dict[str, Any]:
+def _find_cost_rule(sealed: SealedTable) -> dict[str, Any]:
     """The costs by which labels are decided where no library class holds them: a threshold does for two classes."""
     several = len(sealed.work_rows.classes) > 2 and sealed.metric.costs
     return {"costs": sealed.metric.costs} if several else {}
 
 
-def known_by(sealed: SealedTable) -> dict[str, Any]:
+def make_version_facts(sealed: SealedTable) -> dict[str, Any]:
     """What a version says of itself beside its reading: target, metric, and the plan of its history."""
     history = sealed.table.history
     own = {"target": sealed.run.target or "target", "metric": sealed.metric.name}
     return own if history is None else {**own, "history": asdict(history)}
 
 
-def example(sealed: SealedTable) -> pd.DataFrame:
+def make_example(sealed: SealedTable) -> pd.DataFrame:
     """A few rows as a consumer gives them; of a series the last ones with their target, the last to be predicted."""
     if sealed.table.history is None:
         return sealed.work_rows.features.head(_EXAMPLE_ROWS)
@@ -107,15 +107,15 @@ def example(sealed: SealedTable) -> pd.DataFrame:
     return last.features.assign(**{sealed.run.target or "target": goal})
 
 
-def _beside(evaluation: Concluded, model: Any, folder: Path) -> list[Path]:
+def _write_version_files(evaluation: Evaluation, model: Any, folder: Path) -> list[Path]:
     """What later rows meet this version by: which rows it knows, what they looked like, how far off it was."""
     write_row_keys(evaluation, folder / "row_keys.npz")
-    (folder / "profile.json").write_text(json.dumps(profiled(evaluation).as_json()), "utf-8")
+    (folder / "profile.json").write_text(json.dumps(profile_run(evaluation).as_json()), "utf-8")
     scores = evaluation.conformal
     return [
         folder / "row_keys.npz",
         folder / "profile.json",
-        *([write(scores, model, folder)] if scores else []),
+        *([write_conformal(scores, model, folder)] if scores else []),
     ]
 
 
@@ -128,7 +128,7 @@ def write_row_keys(sealed: SealedTable, file: Path) -> None:
     np.savez_compressed(file, trained=of_work, sealed=of_sealed, **facts)
 
 
-def _numbers(outcome: Concluded | Report) -> dict[str, float]:
+def _list_metrics(outcome: Evaluation | Report) -> dict[str, float]:
     """The metrics of the pipeline run; what there is not is left out."""
     found: dict[str, float | None] = {"optimism": outcome.optimism, "agreement": outcome.agreement}
     for name, interval in (("estimate", outcome.estimate), ("test", outcome.test)):
@@ -143,7 +143,7 @@ def _numbers(outcome: Concluded | Report) -> dict[str, float]:
     return {k: float(v) for k, v in found.items() if v is not None}
 
 
-def _of_objectives(report: Report) -> dict[str, float]:
+def _list_objective_metrics(report: Report) -> dict[str, float]:
     """The metrics of the pipeline run that tell of objectives beside the metric."""
     found: dict[str, float | None] = {}
     for one in report.objectives[1:]:
@@ -155,16 +155,16 @@ def _of_objectives(report: Report) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _report(evaluation: Concluded, version: dict[str, Any], tried: tuple[FrontPoint, ...]) -> Report:
-    sentences.unused(evaluation.context)
-    if names := unsafe(evaluation.chosen):
+def _make_report(evaluation: Evaluation, version: dict[str, Any], tried: tuple[FrontPoint, ...]) -> Report:
+    sentences.note_unused_time(evaluation.context)
+    if names := list_unsafe_families(evaluation.chosen):
         alone = "This version is saved as a pickle, so it does not become champion by itself."
-        evaluation.context.note(f"{alone} {pickles.reason(names)}")
-    if saved := saving_said(evaluation):
+        evaluation.context.note(f"{alone} {pickles.explain_pickle(names)}")
+    if saved := describe_savings(evaluation):
         evaluation.context.note(saved)
     if evaluation.table.history is not None:
-        evaluation.context.note(sentences.of_forecasts(evaluation))
-    objectives = outcomes(evaluation, version["costs"])
+        evaluation.context.note(sentences.describe_forecasts(evaluation))
+    objectives = evaluate_objectives(evaluation, version["costs"])
     states = Counter(t.state for trials in evaluation.trials.values() for t in trials)
     report = Report(
         name=evaluation.context.name,
@@ -180,7 +180,7 @@ def _report(evaluation: Concluded, version: dict[str, Any], tried: tuple[FrontPo
         agreement=evaluation.agreement,
         families=evaluation.families,
         trials={state: states.get(state, 0) for state in STATES},
-        seconds=_seconds(evaluation),
+        seconds=_count_seconds(evaluation),
         warnings=tuple(
             ReportWarning(f.check, f.message, f.columns) for f in evaluation.context.findings if f.verdict == "warn"
         ),
@@ -203,7 +203,7 @@ def _report(evaluation: Concluded, version: dict[str, Any], tried: tuple[FrontPo
     return replace(report, sentence=describe_result(report))
 
 
-def _seconds(studies: Studies) -> dict[str, float]:
+def _count_seconds(studies: Studies) -> dict[str, float]:
     ledger, context = studies.context.ledger, studies.context
     stages = {stage.name: ledger.seconds_in(stage.name) for stage in STAGES}
     fitting = sum(ledger.fitting.values())
@@ -217,17 +217,17 @@ def _seconds(studies: Studies) -> dict[str, float]:
     }
 
 
-def _close_parts(evaluation: Concluded, saved: Mapping[str, Mapping[str, float]]) -> None:
+def _close_parts(evaluation: Evaluation, saved: Mapping[str, Mapping[str, float]]) -> None:
     """Ends the family and fold runs with what was found."""
     for family in evaluation.families:
         for fold in evaluation.folds:
             _close_fold(evaluation, family.name, fold)
-        numbers = {**_family_numbers(family), **saved.get(family.name, {})}
+        numbers = {**_list_family_metrics(family), **saved.get(family.name, {})}
         evaluation.context.record(family.name, "family", parent="run", status="FINISHED", metrics=numbers)
 
 
-def _close_fold(evaluation: Concluded, name: str, fold: str) -> None:
-    best = selection.of_family(evaluation, name, fold)
+def _close_fold(evaluation: Evaluation, name: str, fold: str) -> None:
+    best = selection.pick_family_trial(evaluation, name, fold)
     if best is None:
         evaluation.context.record(f"{name}/{fold}", "fold", parent=name, status="FAILED")
         return
@@ -242,7 +242,7 @@ def _close_fold(evaluation: Concluded, name: str, fold: str) -> None:
     )  # fmt: skip
 
 
-def _family_numbers(family: FamilyOutcome) -> dict[str, float]:
+def _list_family_metrics(family: FamilyOutcome) -> dict[str, float]:
     found: dict[str, float | None] = {"inner": family.inner, "trials": family.trials, "seconds": family.seconds}
     if family.estimate is not None:
         found |= {"estimate": family.estimate.value, "estimate_low": family.estimate.low,
@@ -250,13 +250,13 @@ def _family_numbers(family: FamilyOutcome) -> dict[str, float]:
     return {k: float(v) for k, v in found.items() if v is not None}
 
 
-def _close(context: RunContext, report: Report, saved: Mapping[str, float]) -> int:
+def _close_run(context: RunContext, report: Report, saved: Mapping[str, float]) -> int:
     """Ends the pipeline run in MLflow with its numbers and files, and waits until MLflow holds everything; how many
     records it does not hold when the time is up."""
     context.record(
         "run", "pipeline", status="FINISHED",
         metrics={
-            **_numbers(report), **_of_objectives(report), **saved,
+            **_list_metrics(report), **_list_objective_metrics(report), **saved,
             **{f"seconds_{k}": v for k, v in report.seconds.items()},
         },
         artifacts=[[str(context.folder.path / "artifacts"), ""]],
@@ -264,7 +264,7 @@ def _close(context: RunContext, report: Report, saved: Mapping[str, float]) -> i
             "nestor.winner": report.winner, "nestor.how": report.how.method,
             **({"nestor.warm": report.warm} if report.warm else {}),
         },
-        note=of_run(report),
+        note=describe_run(report),
     )  # fmt: skip
     left = context.journal.drain(60.0 if context.ledger.limit is None else max(3.0, context.ledger.left))
     if left:

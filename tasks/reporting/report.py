@@ -18,16 +18,25 @@ from models.evaluation.verdict import MEANING, describe_basis, describe_repeats,
 from models.outcome import format_number
 from models.text.address import locate_pages
 from models.text.safe import shorten
-from tasks.reporting.hyperparameters import searched
-from tasks.reporting.page_parts import esc, figure, figures, folded, page, section, table, tile
-from tasks.reporting.schedules import schedules
+from tasks.reporting.hyperparameters import render_importance
+from tasks.reporting.page_parts import (
+    render_figure,
+    render_figures,
+    render_folded,
+    render_page,
+    render_section,
+    render_table,
+    render_tile,
+    to_html,
+)
+from tasks.reporting.schedules import render_schedules
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from models.data.table import Finding
     from models.outcome import FrontPoint, Interval, ObjectiveOutcome, Report
-    from tasks.reporting.importance import Drawn
+    from tasks.reporting.importance import ImportanceFigures
 
 _VERDICTS = {"stop": "✗ stop", "warn": "! warning", "pass": "✓ pass"}
 _HOW = {
@@ -38,7 +47,7 @@ _HOW = {
 
 
 @dataclass(frozen=True)
-class Details:
+class ReportDetails:
     """What the page shows beyond the report."""
 
     trials: pd.DataFrame
@@ -55,137 +64,143 @@ class Details:
     """The metric's direction."""
     points: Sequence[FrontPoint] = ()
     """With several objectives or limits: every configuration of what is delivered."""
-    searched: Mapping[str, Drawn] = field(default_factory=dict)
+    searched: Mapping[str, ImportanceFigures] = field(default_factory=dict)
     """What mattered in each family's search."""
 
 
-def report_html(report: Report, details: Details) -> str:
+def render_report(report: Report, details: ReportDetails) -> str:
     """The page."""
     with plots.apply_style(), warnings.catch_warnings():
         # A glyph that the font for measuring lacks is there in the browser's; a plot must never end a run.
         warnings.simplefilter("ignore")
         parts = [
-            _head(report),
-            section("How good it is", _tiles(report), *_said(report), _notes(report)),
-            section("Objectives", _objectives(report), _pareto(report, details), _front(report)),
-            section("Families", _leaderboard(report)),
-            section("What it predicts", figures(figure(*one) for one in _drawn(report, details))),
-            section("The search", figures(_searches(report, details)), _states(report)),
-            section("What mattered in the search", _mattered(report, details)),
-            section("Checks", _checks(details)),
-            section("How the numbers were made", _made(report, details)),
-            section("Configurations chosen", _chosen(details)),
-            section("Not tried", _left_out(report)),
-            _foot(report),
+            _render_head(report),
+            render_section("How good it is", _render_tiles(report), *_list_remarks(report), _render_notes(report)),
+            render_section(
+                "Objectives", _render_objectives(report), _render_pareto(report, details), _render_front(report)
+            ),
+            render_section("Families", _render_leaderboard(report)),
+            render_section(
+                "What it predicts", render_figures(render_figure(*one) for one in _draw_figures(report, details))
+            ),
+            render_section("The search", render_figures(_render_searches(report, details)), _render_states(report)),
+            render_section("What mattered in the search", _render_importance(report, details)),
+            render_section("Checks", _render_checks(details)),
+            render_section("How the numbers were made", _render_plan(report, details)),
+            render_section("Configurations chosen", _render_chosen(details)),
+            render_section("Not tried", _render_left_out(report)),
+            _render_foot(report),
         ]
-    return page(f"{report.name}: {report.metric}", parts)
+    return render_page(f"{report.name}: {report.metric}", parts)
 
 
-def _range(one: Interval | None) -> str:
+def _describe_interval(one: Interval | None) -> str:
     if one is None or one.low is None or one.high is None:
         return ""
     return f"95 % interval {format_number(one.low)} to {format_number(one.high)}"
 
 
-def _head(report: Report) -> str:
+def _render_head(report: Report) -> str:
     placed = f", registered as {report.alias}" if report.alias else ""  # who is champion later, this page can't know
     version = f"version {report.version}{placed}" if report.version else ""
     facts = [report.task, report.metric, version, f"run {report.run_id}" if report.run_id else ""]
-    meta = " · ".join(esc(f) for f in facts if f)
+    meta = " · ".join(to_html(f) for f in facts if f)
     sentence = report.sentence or f"{report.winner} leads by inner score."
     return (
-        f'<header>\n<h1>{esc(report.name, 120)}</h1>\n<div class="meta">{meta}</div>\n'
-        f'<p class="headline">{esc(sentence, 1000)}</p>\n</header>\n'
+        f'<header>\n<h1>{to_html(report.name, 120)}</h1>\n<div class="meta">{meta}</div>\n'
+        f'<p class="headline">{to_html(sentence, 1000)}</p>\n</header>\n'
     )
 
 
-def _tiles(report: Report) -> str:
+def _render_tiles(report: Report) -> str:
     estimate, test = report.estimate, report.test
     warm = "; after a warm start it may look too good" if report.warm else ""
-    said = (_range(estimate) or "of the whole procedure") + describe_basis(estimate) + warm
-    held = (_range(test) or "on sealed rows") + describe_basis(test) if test else "no sealed rows"
+    said = (_describe_interval(estimate) or "of the whole procedure") + describe_basis(estimate) + warm
+    held = (_describe_interval(test) or "on sealed rows") + describe_basis(test) if test else "no sealed rows"
     tiles = [
-        tile("Estimate", format_number(estimate.value if estimate else None), said),
-        tile("Sealed test", format_number(test.value if test else None), held),
-        tile("Optimism", format_number(report.optimism), MEANING["optimism"]),
-        tile("Agreement", format_number(report.agreement, 2), f"{MEANING['agreement']}; beyond 2 or -2 they disagree"),
+        render_tile("Estimate", format_number(estimate.value if estimate else None), said),
+        render_tile("Sealed test", format_number(test.value if test else None), held),
+        render_tile("Optimism", format_number(report.optimism), MEANING["optimism"]),
+        render_tile(
+            "Agreement", format_number(report.agreement, 2), f"{MEANING['agreement']}; beyond 2 or -2 they disagree"
+        ),
     ]
     return f'<div class="tiles">\n{"".join(tiles)}</div>\n'
 
 
-def _interval_plot(report: Report) -> str:
+def _render_interval_plot(report: Report) -> str:
     winner = next((f for f in report.families if f.name == report.winner), None)
     named = [("estimate", report.estimate), ("sealed test", report.test)]
-    rows = [(name, one) for name, one in named if _shown(one)]
+    rows = [(name, one) for name, one in named if _is_drawable(one)]
     marks = len(rows)
     if winner is not None and winner.inner is not None and math.isfinite(winner.inner):
-        rows.append((f"best inner, {winner.name}", _point(winner.inner)))
+        rows.append((f"best inner, {winner.name}", _to_interval(winner.inner)))
     # the constant's score is so far off that beside it all others would be one dot
-    rows += [(f.name, f.estimate) for f in report.families if _shown(f.estimate) and f.name != "constant"]
+    rows += [(f.name, f.estimate) for f in report.families if _is_drawable(f.estimate) and f.name != "constant"]
     if not rows:
         return ""
     caption = "Estimate and test with 95 % intervals, the inner score that chose, and each family's own estimate."
     drawn = plots.plot_intervals([(n, one) for n, one in rows if one is not None], report.metric, marks)
-    return figures([figure(drawn, caption)])
+    return render_figures([render_figure(drawn, caption)])
 
 
-def _shown(one: Interval | None) -> bool:
+def _is_drawable(one: Interval | None) -> bool:
     return one is not None and math.isfinite(one.value)
 
 
-def _point(value: float) -> Interval:
+def _to_interval(value: float) -> Interval:
     from models.outcome import Interval
 
     return Interval(value)
 
 
-def _said(report: Report) -> tuple[str, ...]:
+def _list_remarks(report: Report) -> tuple[str, ...]:
     """What is said of rows that repeat, the intervals drawn, what is said of sets."""
     repeats, covered = describe_repeats(report), report.coverage_sentence
-    told = [f"<p>{esc(said, 1200)}</p>\n" if said else "" for said in (repeats, covered)]
-    return told[0], _interval_plot(report), told[1]
+    told = [f"<p>{to_html(said, 1200)}</p>\n" if said else "" for said in (repeats, covered)]
+    return told[0], _render_interval_plot(report), told[1]
 
 
-def _notes(report: Report) -> str:
-    lines = [f'<li class="warn">{esc(w.message, 600)}</li>' for w in list_further_warnings(report)]
-    lines += [f"<li>{esc(note, 600)}</li>" for note in report.notes]
+def _render_notes(report: Report) -> str:
+    lines = [f'<li class="warn">{to_html(w.message, 600)}</li>' for w in list_further_warnings(report)]
+    lines += [f"<li>{to_html(note, 600)}</li>" for note in report.notes]
     return f"<ul>{''.join(lines)}</ul>\n" if lines else ""
 
 
-def _objectives(report: Report) -> str:
+def _render_objectives(report: Report) -> str:
     """What was picked has of each objective, and how it was picked."""
     rows = [
         (
-            esc(one.name), esc(one.says), _bound(one), format_number(one.inner),
-            format_number(one.estimate.value if one.estimate else None), _low_high(one.estimate),
+            to_html(one.name), to_html(one.says), _format_bound(one), format_number(one.inner),
+            format_number(one.estimate.value if one.estimate else None), _format_range(one.estimate),
             format_number(one.test.value if one.test else None), format_number(one.delivered),
         )
         for one in report.objectives
     ]  # fmt: skip
     heads = ("objective", "what it is", "limit", "inner", "estimate", "95 % interval", "sealed test", "delivered model")
-    said = f"<p>{esc(report.pick, 800)}</p>\n" if report.pick else ""
-    return said + table(heads, rows, numeric=range(2, 8), names=(0,))
+    said = f"<p>{to_html(report.pick, 800)}</p>\n" if report.pick else ""
+    return said + render_table(heads, rows, numeric=range(2, 8), names=(0,))
 
 
-def _bound(one: ObjectiveOutcome) -> str:
-    return "-" if one.limit is None else f"{'≥' if one.greater_is_better else '≤'} {one.limit:g} {esc(one.unit)}"
+def _format_bound(one: ObjectiveOutcome) -> str:
+    return "-" if one.limit is None else f"{'≥' if one.greater_is_better else '≤'} {one.limit:g} {to_html(one.unit)}"
 
 
-def _low_high(one: Interval | None) -> str:
-    return f"{format_number(one.low)} to {format_number(one.high)}" if one and _range(one) else "-"
+def _format_range(one: Interval | None) -> str:
+    return f"{format_number(one.low)} to {format_number(one.high)}" if one and _describe_interval(one) else "-"
 
 
-def _pareto(report: Report, details: Details) -> str:
+def _render_pareto(report: Report, details: ReportDetails) -> str:
     if len(report.objectives) < 2 or not details.points:
         return ""
     drawn = plots.plot_pareto(details.points, report.objectives)
     caption = "Configurations by their inner scores. Bold: the Pareto front; circled: picked; crosses: over a limit."
     if len(report.objectives) > 2:
         caption += " A point of the front that looks worse than others in one panel is better in another."
-    return figures([figure(drawn, caption)])
+    return render_figures([render_figure(drawn, caption)])
 
 
-def _front(report: Report) -> str:
+def _render_front(report: Report) -> str:
     """The points of the front, best by the metric first."""
     if not report.front:
         return ""
@@ -193,46 +208,54 @@ def _front(report: Report) -> str:
     points = sorted(report.front, key=lambda p: (p.fold, sign * p.values[0]))
     folds = len({p.fold for p in points}) > 1
     rows = [
-        (esc(p.family), *([esc(p.fold)] if folds else []), f"{p.trial}", *map(format_number, p.values),
+        (to_html(p.family), *([to_html(p.fold)] if folds else []), f"{p.trial}", *map(format_number, p.values),
          "picked" if p.picked else "" if p.front else "dominated")
         for p in points
     ]  # fmt: skip
-    heads = ("family", *(["fold"] if folds else []), "trial", *(_head_of(one) for one in report.objectives), "")
+    heads = (
+        "family",
+        *(["fold"] if folds else []),
+        "trial",
+        *(_format_column_head(one) for one in report.objectives),
+        "",
+    )
     best = next((k for k, p in enumerate(points) if p.picked), None)
-    whole = table(heads, rows, numeric=range(1 + folds, len(heads) - 1), best=best)
+    whole = render_table(heads, rows, numeric=range(1 + folds, len(heads) - 1), best=best)
     whole = f'<div style="margin-top:12px">{whole}</div>\n'
-    return folded(f"The front: {len(rows)} configurations, inner values", whole) if len(rows) > 12 else whole
+    return render_folded(f"The front: {len(rows)} configurations, inner values", whole) if len(rows) > 12 else whole
 
 
-def _head_of(one: ObjectiveOutcome) -> str:
-    return esc(f"{one.name} ({one.unit})" if one.unit else one.name)
+def _format_column_head(one: ObjectiveOutcome) -> str:
+    return to_html(f"{one.name} ({one.unit})" if one.unit else one.name)
 
 
-def _leaderboard(report: Report) -> str:
+def _render_leaderboard(report: Report) -> str:
     best = next((k for k, f in enumerate(report.families) if f.name == report.winner), None)
     rows = []
     for f in report.families:
-        estimate = f.estimate if _shown(f.estimate) else None
+        estimate = f.estimate if _is_drawable(f.estimate) else None
         low_high = (
-            f"{format_number(estimate.low)} to {format_number(estimate.high)}" if estimate and _range(estimate) else "-"
+            f"{format_number(estimate.low)} to {format_number(estimate.high)}"
+            if estimate and _describe_interval(estimate)
+            else "-"
         )
         bar = f'<span class="bar" style="width:{max(2, round(60 * f.weight))}px"></span>' if f.weight else ""
         rows.append((
-            esc(f.name), format_number(estimate.value if estimate else None), low_high, format_number(f.inner),
+            to_html(f.name), format_number(estimate.value if estimate else None), low_high, format_number(f.inner),
             f"{f.trials:,}",
             f"{f.seconds:,.1f}", f"{bar}{f.weight:.0%}" if f.weight else "-",
         ))  # fmt: skip
     heads = ("family", "estimate", "95 % interval", "inner", "trials", "core-seconds", "weight in the model")
-    return table(heads, rows, numeric=range(1, 7), best=best)
+    return render_table(heads, rows, numeric=range(1, 7), best=best)
 
 
-def _left_out(report: Report) -> str:
-    rows = [(esc(name, 40), esc(reason, 600)) for name, reason in report.left_out.items()]
+def _render_left_out(report: Report) -> str:
+    rows = [(to_html(name, 40), to_html(reason, 600)) for name, reason in report.left_out.items()]
     many = f"{len(rows)} {'family' if len(rows) == 1 else 'families'}, and why"
-    return folded(many, table((), rows, names=(0,)))
+    return render_folded(many, render_table((), rows, names=(0,)))
 
 
-def _drawn(report: Report, details: Details) -> Iterator[tuple[Figure, str]]:
+def _draw_figures(report: Report, details: ReportDetails) -> Iterator[tuple[Figure, str]]:
     """The figures that suit the task, from rows that no model had seen."""
     if details.outer is None or not len(details.outer["target"]):
         return
@@ -243,22 +266,22 @@ def _drawn(report: Report, details: Details) -> Iterator[tuple[Figure, str]]:
     if not len(target):
         return
     if report.task == "regression":
-        yield from _regression(target.astype(float), prediction.astype(float).reshape(len(target)))
-    elif report.task == "binary" and (score := _positive(prediction)) is not None:
-        yield from _binary(target.astype(int), score, fold, details.classes)
+        yield from _draw_regression(target.astype(float), prediction.astype(float).reshape(len(target)))
+    elif report.task == "binary" and (score := _take_positive_probability(prediction)) is not None:
+        yield from _draw_binary(target.astype(int), score, fold, details.classes)
         if said is not None:
-            yield _confusion(target, said, details)
+            yield _draw_confusion(target, said, details)
     else:
         likeliest = prediction.argmax(axis=1) if prediction.ndim == 2 else prediction
-        yield _confusion(target, likeliest if said is None else said, details)
+        yield _draw_confusion(target, likeliest if said is None else said, details)
 
 
-def _confusion(target: np.ndarray, said: np.ndarray, details: Details) -> tuple[Figure, str]:
+def _draw_confusion(target: np.ndarray, said: np.ndarray, details: ReportDetails) -> tuple[Figure, str]:
     drawn = plots.plot_confusion(target.astype(int), said.astype(int), details.classes)
     return drawn, "Rows of each class by the class that was predicted; the darker, the larger the share of the class."
 
 
-def _positive(prediction: np.ndarray) -> np.ndarray | None:
+def _take_positive_probability(prediction: np.ndarray) -> np.ndarray | None:
     """The probability of the positive class; None where the predictions are classes."""
     if prediction.ndim == 2 and prediction.shape[1] == 2:
         return prediction[:, 1]
@@ -266,7 +289,7 @@ def _positive(prediction: np.ndarray) -> np.ndarray | None:
     return None if np.isin(one, (0.0, 1.0)).all() or one.min() < 0 or one.max() > 1 else one
 
 
-def _binary(
+def _draw_binary(
     target: np.ndarray, score: np.ndarray, fold: np.ndarray, classes: Sequence[Any]
 ) -> Iterator[tuple[Figure, str]]:
     positive = shorten(classes[1] if len(classes) > 1 else "the positive class", 30)
@@ -279,7 +302,7 @@ def _binary(
     yield plots.plot_scores(target, score, classes or (0, 1)), "The further apart the classes, the easier to tell."
 
 
-def _regression(target: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[Figure, str]]:
+def _draw_regression(target: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[Figure, str]]:
     yield plots.plot_predicted_true(target, prediction), "Points on the line are predicted exactly."
     yield (
         plots.plot_residuals(target, prediction),
@@ -288,51 +311,59 @@ def _regression(target: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[Fi
     yield plots.plot_residual_spread(target, prediction), "Rows that are far out are drawn at the edges."
 
 
-def _searches(report: Report, details: Details) -> Iterator[str]:
+def _render_searches(report: Report, details: ReportDetails) -> Iterator[str]:
     """The trials as they were tried, and the schedules among them."""
     trials = details.trials
     if {"family", "fold", "number", "state", "inner"} <= set(trials.columns) and trials["inner"].notna().any():
         drawn = plots.plot_history(trials, report.metric, details.greater_is_better)
-        yield figure(drawn, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
-    yield schedules(trials, details.greater_is_better)
+        yield render_figure(drawn, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
+    yield render_schedules(trials, details.greater_is_better)
 
 
-def _mattered(report: Report, details: Details) -> str:
+def _render_importance(report: Report, details: ReportDetails) -> str:
     shown = [f.name for f in report.families if f.weight or f.name == report.winner]
     where = "The figures of all families are in MLflow, under figures/." if details.searched else ""
-    return searched(details.searched, shown[:3], where)
+    return render_importance(details.searched, shown[:3], where)
 
 
-def _states(report: Report) -> str:
-    counted = [f"{count:,} {esc(state)}" for state, count in report.trials.items() if count]
+def _render_states(report: Report) -> str:
+    counted = [f"{count:,} {to_html(state)}" for state, count in report.trials.items() if count]
     return f'<p class="dim">Trials: {" · ".join(counted)}.</p>\n' if counted else ""
 
 
-def _checks(details: Details) -> str:
+def _render_checks(details: ReportDetails) -> str:
     def rows(*verdicts: str) -> list[tuple[str, str, str]]:
         return [
-            (f'<span class="{f.verdict}">{_VERDICTS[f.verdict]}</span>', esc(f.check, 40), esc(f.message, 800))
+            (
+                f'<span class="{f.verdict}">{_VERDICTS[f.verdict]}</span>',
+                to_html(f.check, 40),
+                to_html(f.message, 800),
+            )
             for verdict in verdicts
             for f in details.findings
             if f.verdict == verdict
         ]
 
     heads, passed = ("verdict", "check", "what was found"), rows("pass")
-    shown = table(heads, rows("stop", "warn"), names=(0, 1))
-    return shown + folded(f"{len(passed)} checks passed", table(heads, passed, names=(0, 1)))
+    shown = render_table(heads, rows("stop", "warn"), names=(0, 1))
+    return shown + render_folded(f"{len(passed)} checks passed", render_table(heads, passed, names=(0, 1)))
 
 
-def _made(report: Report, details: Details) -> str:
+def _render_plan(report: Report, details: ReportDetails) -> str:
     how = report.how
     text = _HOW[how.method].format(outer=how.outer, inner=how.inner)
     facts = {k: v for k, v in (details.plan or {}).items() if k not in ("how", "left_out", "refit")}
-    rows = [(esc(k.replace("_", " "), 40), esc(_told(v), 400)) for k, v in facts.items() if _told(v)]
-    spent = [(esc(k), f"{v:,.1f}") for k, v in report.seconds.items() if v is not None and math.isfinite(v)]
-    seconds = folded("Where the seconds went", table(("", "s"), spent, numeric=(1,)))
-    return f"<p>{text}</p>\n{table((), rows, names=(0,))}{seconds}"
+    rows = [
+        (to_html(k.replace("_", " "), 40), to_html(_format_plan_value(v), 400))
+        for k, v in facts.items()
+        if _format_plan_value(v)
+    ]
+    spent = [(to_html(k), f"{v:,.1f}") for k, v in report.seconds.items() if v is not None and math.isfinite(v)]
+    seconds = render_folded("Where the seconds went", render_table(("", "s"), spent, numeric=(1,)))
+    return f"<p>{text}</p>\n{render_table((), rows, names=(0,))}{seconds}"
 
 
-def _told(value: Any) -> str:
+def _format_plan_value(value: Any) -> str:
     """A plan's value in a line; nothing for what no one reads, such as row numbers."""
     if isinstance(value, Mapping):
         return join_names([f"{k}: {v}" for k, v in value.items() if not isinstance(v, (list, dict))], 12, 80)
@@ -343,18 +374,18 @@ def _told(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _chosen(details: Details) -> str:
-    rows = [(esc(label, 60), _parameters(values)) for label, values in details.chosen.items()]
-    whole = table(("model", "configuration"), rows, names=(0,))
-    return folded(f"{len(rows)} configurations", whole) if len(rows) > 6 else whole
+def _render_chosen(details: ReportDetails) -> str:
+    rows = [(to_html(label, 60), _render_parameters(values)) for label, values in details.chosen.items()]
+    whole = render_table(("model", "configuration"), rows, names=(0,))
+    return render_folded(f"{len(rows)} configurations", whole) if len(rows) > 6 else whole
 
 
-def _parameters(values: Mapping[str, Any]) -> str:
+def _render_parameters(values: Mapping[str, Any]) -> str:
     texts = [f"{k}={format_number(v) if isinstance(v, float) else v}" for k, v in values.items()]
-    return " ".join(f"<code>{esc(t, 80)}</code>" for t in texts) or '<span class="dim">the default</span>'
+    return " ".join(f"<code>{to_html(t, 80)}</code>" for t in texts) or '<span class="dim">the default</span>'
 
 
-def _foot(report: Report) -> str:
+def _render_foot(report: Report) -> str:
     where = locate_pages(report.tracking_uri) if report.tracking_uri else ""
-    every = f"<p>Every trial: <code>{esc(where, 400)}</code></p>" if where else ""
+    every = f"<p>Every trial: <code>{to_html(where, 400)}</code></p>" if where else ""
     return f"<footer>{every}<p>Made by Nestor, {time.strftime('%Y-%m-%d %H:%M')}.</p></footer>\n"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from models.evaluation.verdict import format_score
 from models.families import load_families
 from tasks.context import RunContext
-from tasks.evaluation.evaluate import Concluded
+from tasks.evaluation.evaluate import Evaluation
 
 
-def of_forecasts(evaluation: Concluded) -> str:
+def describe_forecasts(evaluation: Evaluation) -> str:
     """What must be known of a model that forecasts, and whether it is better than the references."""
     history = evaluation.table.history
     assert history is not None
@@ -27,7 +27,7 @@ def of_forecasts(evaluation: Concluded) -> str:
     return f"{said} With {own} it {verb} the reference {best.name}, which has {format_score(best.estimate.value)}."
 
 
-def unused(context: RunContext) -> None:
+def note_unused_time(context: RunContext) -> None:
     """Says why, where less than nine tenths of the time was used."""
     limit, used = context.ledger.limit, context.ledger.elapsed
     if limit is not None and used < 0.9 * limit:

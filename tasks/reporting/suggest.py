@@ -14,18 +14,18 @@ from models.analysis.narrowing import FEWEST, NarrowedRange, narrow_space
 from models.errors import InputError
 from models.families import load_families
 from models.tuning.trial import Trial
-from tasks.planning.warm_start import studies_of
-from tasks.reporting.hyperparameters import searched
-from tasks.reporting.importance import pictured
-from tasks.reporting.page_parts import esc, page, section
-from tasks.tracking import Past, every
+from tasks.planning.warm_start import read_studies
+from tasks.reporting.hyperparameters import render_importance
+from tasks.reporting.importance import draw_figures
+from tasks.reporting.page_parts import render_page, render_section, to_html
+from tasks.tracking import PastRun, list_finished_runs
 
 OLD = "were made before a run's search spaces were kept"
 OTHER = "had another metric or task than the newest one"
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedSpace:
     """What a family's searches in all runs say."""
 
     tried: TrialTable
@@ -43,58 +43,66 @@ class Suggestion:
     runs: tuple[str, ...]
     """Ids of those that it is learned from."""
     metric: str
-    families: dict[str, Learned]
+    families: dict[str, LearnedSpace]
     left_out: dict[str, int]
     """Why -> how many runs say nothing."""
 
 
-def suggested(name: str, seed: int = 0) -> Suggestion:
+def suggest_spaces(name: str, seed: int = 0) -> Suggestion:
     """What all finished runs of the model say; InputError where there is none, or none with trials enough.
 
     Only runs with the newest one's metric count: gains of different metrics are no one scale."""
     with tempfile.TemporaryDirectory() as folder:
-        runs = every(name, into=folder)
-        why = [OTHER if _judged(run) != _judged(runs[0]) else OLD if not run.searched else "" for run in runs]
+        runs = list_finished_runs(name, into=folder)
+        why = [
+            OTHER if _read_metric_and_task(run) != _read_metric_and_task(runs[0]) else OLD if not run.searched else ""
+            for run in runs
+        ]
         kept = [run for run, reason in zip(runs, why, strict=True) if not reason]
         studies: dict[str, dict[str, list[Trial]]] = defaultdict(dict)
         for run in kept:
-            for family, folds in studies_of(pd.read_parquet(run.trials)).items():
+            for family, folds in read_studies(pd.read_parquet(run.trials)).items():
                 studies[family] |= {f"{run.run_id}/{fold}": trials for fold, trials in folds.items()}
     direction = bool(kept) and kept[0].searched["greater_is_better"]
     left_out = {reason: why.count(reason) for reason in dict.fromkeys(why) if reason}
     learned = {
-        family: _learned(family, found, direction, seed) for family, found in studies.items() if _tunable(family)
+        family: _learn_space(family, found, direction, seed) for family, found in studies.items() if _is_tunable(family)
     }
     if not any(one.importance.trials >= FEWEST for one in learned.values()):
-        raise _too_few(name, len(kept), learned, left_out)
+        raise _make_too_few_error(name, len(kept), learned, left_out)
     return Suggestion(name, tuple(run.run_id for run in kept), runs[0].report["metric"], learned, left_out)
 
 
-def suggestion_html(found: Suggestion, seed: int = 0) -> str:
+def render_suggestion(found: Suggestion, seed: int = 0) -> str:
     """The page: what mattered in each family's searches over all runs, with all figures."""
-    made = {name: pictured(one.tried, one.importance, found.metric, seed) for name, one in found.families.items()}
+    made = {name: draw_figures(one.tried, one.importance, found.metric, seed) for name, one in found.families.items()}
     runs = f"{len(found.runs)} run{'s' * (len(found.runs) != 1)}, {found.metric}"
-    head = f'<header>\n<h1>{esc(found.name, 120)}</h1>\n<div class="meta">{esc(runs)}</div>\n</header>\n'
-    return page(
-        f"{found.name}: searches", [head, section("What mattered in all searches", searched(made, tuple(made)))]
+    head = f'<header>\n<h1>{to_html(found.name, 120)}</h1>\n<div class="meta">{to_html(runs)}</div>\n</header>\n'
+    return render_page(
+        f"{found.name}: searches",
+        [head, render_section("What mattered in all searches", render_importance(made, tuple(made)))],
     )
 
 
-def _judged(run: Past) -> tuple[str, str]:
+def _read_metric_and_task(run: PastRun) -> tuple[str, str]:
     return run.report["metric"], run.report["task"]
 
 
-def _tunable(family: str) -> bool:
+def _is_tunable(family: str) -> bool:
     return family in load_families() and load_families()[family].tunable
 
 
-def _learned(family: str, studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, seed: int) -> Learned:
+def _learn_space(
+    family: str, studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, seed: int
+) -> LearnedSpace:
     found = gather_trials(studies, greater_is_better)
     mattered = measure_importance(found, seed)
-    return Learned(found, mattered, narrow_space(found, mattered, load_families()[family].default))
+    return LearnedSpace(found, mattered, narrow_space(found, mattered, load_families()[family].default))
 
 
-def _too_few(name: str, runs: int, learned: Mapping[str, Learned], left_out: Mapping[str, int]) -> InputError:
+def _make_too_few_error(
+    name: str, runs: int, learned: Mapping[str, LearnedSpace], left_out: Mapping[str, int]
+) -> InputError:
     most = max(learned, key=lambda f: learned[f].importance.trials, default="")
     had = f"at most {learned[most].importance.trials} trials of a family ({most})" if most else "no trials"
     others = "".join(f" {count} others {why}." for why, count in left_out.items())

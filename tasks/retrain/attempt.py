@@ -9,11 +9,11 @@ from typing import Any
 from models.config import Run
 from models.outcome import Report
 from tasks.data import read_table
-from tasks.retrain.comparison import sealed
-from tasks.retrain.data import Asked
+from tasks.retrain.comparison import read_sealed_rows
+from tasks.retrain.data import RetrainInputs
 from tasks.run import fingerprint as unchanged
 from tasks.run import resume
-from tasks.run.folder import Damaged, Workdir
+from tasks.run.folder import DamagedFileError, Workdir
 from tasks.system import process
 
 SPENT = 0.7
@@ -22,56 +22,62 @@ OPEN = "open.json"
 """In a model's folder: what the attempt at work trains, until its challenger has met the champion."""
 
 
-def changes(one: Asked, run: Run, fingerprint: str) -> tuple[str, ...]:
+def find_changes(one: RetrainInputs, run: Run, fingerprint: str) -> tuple[str, ...]:
     """What differs from the last run: the table, settings, libraries, a new seal; empty where nothing does."""
-    found = unchanged.changes(one.past.tags, run, fingerprint) if one.past else ("it is the first run",)
-    if not run.split.new_seal or (one.past and one.past.config["split"].get("new_seal") and waiting(one)):
+    found = unchanged.compare_identity(one.past.tags, run, fingerprint) if one.past else ("it is the first run",)
+    if not run.split.new_seal or (one.past and one.past.config["split"].get("new_seal") and find_waiting_report(one)):
         return found
     return (*found, "the seal")
 
 
-def begin(one: Asked, run: Run) -> None:
+def record_attempt(one: RetrainInputs, run: Run) -> None:
     """Writes down what is being trained."""
-    one.folder.write_json(OPEN, {"run": resume.described(run), "since": time.time()})
+    one.folder.write_json(OPEN, {"run": resume.to_run_settings(run), "since": time.time()})
 
 
-def done(one: Asked) -> None:
+def close_attempt(one: RetrainInputs) -> None:
     """The challenger has met the champion, and what came of it is written down."""
     (one.folder.path / OPEN).unlink(missing_ok=True)
 
 
-def waiting(one: Asked) -> Report | None:
+def find_waiting_report(one: RetrainInputs) -> Report | None:
     """The report of a challenger that an earlier attempt trained and that never met the champion."""
     kept: dict[str, Any] | None = one.folder.kept_json(OPEN)
     if not kept or one.past is None or kept.get("run") != one.past.config:
         return None
     report = Report.from_json(one.past.report)
     there = report.version is not None and report.workdir is not None and Path(report.workdir).is_dir()
-    return report if there and _whole(Path(report.workdir or "")) else None
+    return report if there and _has_sealed_rows(Path(report.workdir or "")) else None
 
 
-def _whole(folder: Path) -> bool:
+def _has_sealed_rows(folder: Path) -> bool:
     """Whether the run's sealed rows, on which versions meet, can be read."""
     try:
-        sealed(folder)
-    except (Damaged, OSError, KeyError):
+        read_sealed_rows(folder)
+    except (DamagedFileError, OSError, KeyError):
         return False
     return True
 
 
-def resumable(one: Asked, run: Run) -> str | None:
+def find_resumable_run(one: RetrainInputs, run: Run) -> str | None:
     """The folder, by name, of a run with these settings over this table that was broken off; None without one."""
-    workdir = resume.interrupted(run, one.name)
+    workdir = resume.find_interrupted_run(run, one.name)
     if workdir is None:
         return None
     kept, table = workdir.read_json("run.json"), workdir.kept_json("table.json")
-    spent = resume.seconds_used(workdir, kept) / (run.seconds or float("inf"))
-    if kept["state"] == "done" or table is None or spent > SPENT or process.lives(kept) or _begun_since(one, workdir):
+    spent = resume.count_used_seconds(workdir, kept) / (run.seconds or float("inf"))
+    if (
+        kept["state"] == "done"
+        or table is None
+        or spent > SPENT
+        or process.is_owner_alive(kept)
+        or _has_newer_run(one, workdir)
+    ):
         return None
     return workdir.path.name if table["fingerprint"] == read_table(run).fingerprint else None
 
 
-def _begun_since(one: Asked, workdir: Workdir) -> bool:
+def _has_newer_run(one: RetrainInputs, workdir: Workdir) -> bool:
     """Whether a run of this name has come to its end since that one was broken off: its choice is of the past."""
     report = one.past and one.past.report.get("workdir")
     last = Workdir(Path(report)).kept_json("run.json") if report else None

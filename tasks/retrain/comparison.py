@@ -19,9 +19,9 @@ from models.metrics.metric import Metric, make_metric
 from models.splitting.seal import make_row_keys as keys_of
 from models.splitting.seal import to_key_form
 from tasks.execution import costs as measure
-from tasks.registry.load import Loaded
+from tasks.registry.load import LoadedVersion
 from tasks.run.folder import Workdir
-from tasks.scoring.champion import predicted
+from tasks.scoring.champion import predict_for_metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class SealedRows:
         return make_metric(self.run["metric"], task, classes, self.run.get("costs"))
 
 
-def sealed(path: Path) -> SealedRows | None:
+def read_sealed_rows(path: Path) -> SealedRows | None:
     """The sealed rows in a run's folder; None where it sealed none."""
     workdir = Workdir(path)
     facts, run = workdir.read_json("sealed.json"), workdir.read_json("run.json")
@@ -79,25 +79,30 @@ def sealed(path: Path) -> SealedRows | None:
     )  # fmt: skip
 
 
-def meet(
-    champion: Loaded, challenger: Loaded, rows: SealedRows, gate: Gate, sizes: tuple[float, float], look: int
+def compare(
+    champion: LoadedVersion,
+    challenger: LoadedVersion,
+    rows: SealedRows,
+    gate: Gate,
+    sizes: tuple[float, float],
+    look: int,
 ) -> Verdict:
     """The verdict on two tested twins over those of the sealed rows that neither was trained on. `sizes` are their
     megabytes on disk, `look` says how many challengers this champion has met."""
-    why = _strangers(champion, challenger)
+    why = _explain_incomparable(champion, challenger)
     if why:
         return make_undecided_verdict(gate, why)
-    trained = [among(one.row_keys, rows, "trained") for one in (champion, challenger)]
+    trained = [mark_known_rows(one.row_keys, rows, "trained") for one in (champion, challenger)]
     if trained[0] is None or trained[1] is None:
         unknown = "which of today's sealed rows the champion was trained on: rows were known by other columns then"
         return make_undecided_verdict(gate, f"It can't be told {unknown}.")
     left = rows.take(~(trained[0] | trained[1]))
     some = len(left.keys) < len(rows.keys)
     notes = [f"{len(left.keys):,} of {len(rows.keys):,} sealed rows remain: the others were trained on."] * some
-    notes += _labels_apart(champion, challenger)
+    notes += _describe_label_differences(champion, challenger)
     metric = rows.metric(challenger.facts["task"], challenger.facts["classes"])
     costs = tuple(
-        ModelCost(measure.of_model(one.model, rows.features[one.columns]), size)
+        ModelCost(measure.measure_model_latency(one.model, rows.features[one.columns]), size)
         for one, size in zip((champion, challenger), sizes, strict=True)
     )
     why = explain_too_few(len(left.keys), left.distinct, left.unit)
@@ -107,15 +112,15 @@ def meet(
             champion_cost=costs[0], challenger_cost=costs[1], notes=tuple(notes),
         )  # fmt: skip
     classes = challenger.facts["classes"]
-    one, other = (predicted(loaded, left.features, metric, classes) for loaded in (champion, challenger))
+    one, other = (predict_for_metric(loaded, left.features, metric, classes) for loaded in (champion, challenger))
     verdict = decide_promotion(
         metric, left.target, one, other, left.units, gate, unit=left.unit, weight=left.weight, seed=rows.run["seed"],
-        subgroup=_subgroup(left.features, gate), costs=(costs[0], costs[1]), look=look, fresh=left.fresh,
+        subgroup=_make_subgroup_levels(left.features, gate), costs=(costs[0], costs[1]), look=look, fresh=left.fresh,
     )  # fmt: skip
     return replace(verdict, notes=tuple(notes))
 
 
-def among(row_keys: Mapping[str, np.ndarray], rows: SealedRows, part: str) -> np.ndarray | None:
+def mark_known_rows(row_keys: Mapping[str, np.ndarray], rows: SealedRows, part: str) -> np.ndarray | None:
     """True where a sealed row's key is in that part of a version's row keys; None where that can't be told: rows were
     known then by columns that today's table lacks or reads otherwise, or by other ids or groups."""
     if part not in row_keys or "made_of" not in row_keys:
@@ -129,7 +134,7 @@ def among(row_keys: Mapping[str, np.ndarray], rows: SealedRows, part: str) -> np
     return np.isin(keys_of(rows.features[own]), row_keys[part])
 
 
-def _strangers(champion: Loaded, challenger: Loaded) -> str:
+def _explain_incomparable(champion: LoadedVersion, challenger: LoadedVersion) -> str:
     """Why the two can't be compared on one table; empty where they can."""
     ours, theirs = champion.facts, challenger.facts
     if ours["task"] != theirs["task"] and "regression" in (ours["task"], theirs["task"]):
@@ -150,14 +155,14 @@ def _strangers(champion: Loaded, challenger: Loaded) -> str:
     return ""
 
 
-def _labels_apart(champion: Loaded, challenger: Loaded) -> list[str]:
+def _describe_label_differences(champion: LoadedVersion, challenger: LoadedVersion) -> list[str]:
     ours, theirs = ({to_label_text(c): c for c in one.facts["classes"]} for one in (champion, challenger))
     new, gone = [c for t, c in theirs.items() if t not in ours], [c for t, c in ours.items() if t not in theirs]
     told = [f"The champion does not know the labels {join_names(new)}."] if new else []
     return told + [f"None of today's rows has the labels {join_names(gone)}, which the champion knows."] * bool(gone)
 
 
-def _subgroup(features: pd.DataFrame, gate: Gate) -> np.ndarray | None:
+def _make_subgroup_levels(features: pd.DataFrame, gate: Gate) -> np.ndarray | None:
     """The level of each row; numbers of more than ten values count by fifths."""
     if gate.subgroup is None:
         return None

@@ -18,27 +18,27 @@ from models.text.markdown import escape_markdown
 from tasks.data import fetch_data
 from tasks.data.sources.database import is_address
 from tasks.monitoring.events import NO_SOURCE
-from tasks.registry.load import Loaded, load
-from tasks.run.fingerprint import folder_of, keep_source
+from tasks.registry.load import LoadedVersion, load_version
+from tasks.run.fingerprint import keep_source, locate_retrain_folder
 from tasks.run.folder import Workdir
-from tasks.run.journal import default_address
+from tasks.run.journal import find_default_address
 from tasks.system import private
-from tasks.tracking import Past, moves, newest
+from tasks.tracking import PastRun, find_newest_run, moves
 from tasks.tracking.orphans import close_orphans
-from tasks.tracking.store import connect
+from tasks.tracking.store import connect_store
 
 KEPT = 3
 """Tables from a database that stay in a model's folder: an attempt that was broken off goes on with its own."""
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class RetrainInputs:
     """Everything that a retraining begins with."""
 
     retrain: Retrain
-    past: Past | None
+    past: PastRun | None
     """The newest finished run of this name."""
-    champion: Loaded | None
+    champion: LoadedVersion | None
     """Its tested twin: the model that every number speaks of."""
     data: Any
     """The new table: a file, `sklearn:NAME` or a DataFrame, the same however often it is read."""
@@ -52,21 +52,23 @@ class Asked:
         return self.retrain.name
 
 
-def asked(retrain: Retrain) -> Asked:
+def load_retrain_inputs(retrain: Retrain) -> RetrainInputs:
     """The new data, the last run and the champion. Runs in MLflow whose process is gone are closed first."""
-    address, folder = default_address(), folder_of(retrain.name)
-    private.made(folder.path)
-    close_orphans(connect(address))
-    past = newest(retrain.name, address, folder.path / "past")
-    given = _given(retrain, past)
+    address, folder = find_default_address(), locate_retrain_folder(retrain.name)
+    private.make_private_folder(folder.path)
+    close_orphans(connect_store(address))
+    past = find_newest_run(retrain.name, address, folder.path / "past")
+    given = _choose_source(retrain, past)
     data = fetch_data(given["data"], given["query"], given["bound"], folder=folder.path)
-    told = _told(given)
+    told = _mask_source(given)
     keep_source(retrain.name, data, told)
-    _tidied(folder)
-    return Asked(retrain, past, _champion(retrain, address), data, told, folder)
+    _remove_old_tables(folder)
+    return RetrainInputs(retrain, past, _load_champion(retrain, address), data, told, folder)
 
 
-def offered(data: object, query: str | None, bound: Mapping[str, str], labelled: bool) -> tuple[Mapping[str, str], str]:
+def offer_source(
+    data: object, query: str | None, bound: Mapping[str, str], labelled: bool
+) -> tuple[Mapping[str, str], str]:
     """Where a retraining may read these rows, as an event carries it, and why it can't where it can't: in an event a
     password would be there for all to read."""
     whole = {"data": str(data), "query": query or "", "bound": json.dumps([f"{k}={v}" for k, v in bound.items()])}
@@ -79,23 +81,23 @@ def offered(data: object, query: str | None, bound: Mapping[str, str], labelled:
     return whole, ""
 
 
-def _champion(retrain: Retrain, address: str) -> Loaded | None:
+def _load_champion(retrain: Retrain, address: str) -> LoadedVersion | None:
     """The champion's tested twin; None before there is one."""
-    client, name = connect(address), retrain.name
+    client, name = connect_store(address), retrain.name
     if not client.search_registered_models(f"name = '{name}'"):
         return None
-    version = moves.champion(client, name)
-    return None if version is None else load(f"{name}/{version}", address, tested=True, unsafe=retrain.unsafe)
+    version = moves.find_champion(client, name)
+    return None if version is None else load_version(f"{name}/{version}", address, tested=True, unsafe=retrain.unsafe)
 
 
-def _given(retrain: Retrain, past: Past | None) -> dict[str, Any]:
+def _choose_source(retrain: Retrain, past: PastRun | None) -> dict[str, Any]:
     """data, query and bound, each as asked, else as the last run had it."""
-    last = _last(past)
+    last = _read_last_source(past)
     # an event that names no table gives an empty text
     none = retrain.data is None or (isinstance(retrain.data, str) and not retrain.data.strip())
     data = last["data"] if none else retrain.data
     if data is None:
-        raise InputError(_nothing(retrain.name, past))
+        raise InputError(_explain_no_data(retrain.name, past))
     if not is_address(data):
         return {"data": data, "query": retrain.query or None, "bound": retrain.bound}
     query = retrain.query or last["query"]
@@ -103,13 +105,13 @@ def _given(retrain: Retrain, past: Past | None) -> dict[str, Any]:
     return {"data": data, "query": query, "bound": {**asked_for, **retrain.bound}}
 
 
-def _last(past: Past | None) -> dict[str, Any]:
+def _read_last_source(past: PastRun | None) -> dict[str, Any]:
     """What the last run was given; nulls where it was a DataFrame or there was none."""
     kept = json.loads(past.tags.get("nestor.source", "{}")) if past else {}
     return {"data": kept.get("data"), "query": kept.get("query"), "bound": kept.get("bound") or {}}
 
 
-def _nothing(name: str, past: Past | None) -> str:
+def _explain_no_data(name: str, past: PastRun | None) -> str:
     if past is None:
         return (
             f"{name} has never been trained here, so there is no table to read anew. Give data and the target "
@@ -119,20 +121,20 @@ def _nothing(name: str, past: Past | None) -> str:
     return f"The last run of {name} was given a DataFrame, which can't be read anew: give the new table (--data)."
 
 
-def _told(given: Mapping[str, Any]) -> dict[str, Any]:
+def _mask_source(given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, as it is written down: without a password."""
     data = given["data"]
     return {**given, "data": None if isinstance(data, pd.DataFrame) else mask_address(str(data))}
 
 
-def _tidied(folder: Workdir) -> None:
+def _remove_old_tables(folder: Workdir) -> None:
     """Removes all but the newest tables."""
     tables = sorted(folder.path.glob("*.parquet"), key=lambda p: p.stat().st_mtime, reverse=True)
     for old in tables[KEPT:]:
         old.unlink(missing_ok=True)
 
 
-def summary(one: Asked) -> str:
+def describe_inputs(one: RetrainInputs) -> str:
     """What was found, in a few lines of markdown."""
     rows = [f"Data: {one.source['data'] or 'a DataFrame'}"]
     rows += [f"Query: {one.source['query']}"] if one.source["query"] else []

@@ -1,7 +1,7 @@
 """Champion against challenger, promotion and rollback.
 
-`gate` scores and decides and moves nothing; `settle` moves the alias or keeps it, and writes both down. Between the two
-a person may be asked. `promote` and `rollback` are a person's word."""
+`judge_challenger` scores and decides and moves nothing; `settle_verdict` moves the alias or keeps it, and writes both
+down. Between the two a person may be asked. `promote` and `rollback` are a person's word."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from models.errors import InputError, NestorError
 from models.evaluation.gate import CHOSEN, MOST_USES, Verdict, make_undecided_verdict
 from models.outcome import format_number
 from tasks.registry import pickles
-from tasks.registry.load import Loaded, find, load
-from tasks.retrain.comparison import SealedRows, among, meet, sealed
-from tasks.run.journal import default_address
+from tasks.registry.load import LoadedVersion, find_version, load_version
+from tasks.retrain.comparison import SealedRows, compare, mark_known_rows, read_sealed_rows
+from tasks.run.journal import find_default_address
 from tasks.tracking import moves
-from tasks.tracking.challengers import keep_look, look
+from tasks.tracking.challengers import find_look_number, keep_look
 from tasks.tracking.moves import Move, whoami
 from tasks.tracking.seal import count_decision
-from tasks.tracking.store import connect, locked
+from tasks.tracking.store import connect_store, lock_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # --- The gate --------------------------------------------------------------------------------------------------------
 
 
-def gate(
+def judge_challenger(
     name: str,
     challenger_version: int,
     workdir: Path,
@@ -47,24 +47,29 @@ def gate(
 
     The two meet on the run's sealed rows; that these decided is counted. A challenger that is a pickle is left to a
     person; a champion that is one is loaded where `unsafe` says so."""
-    address = address or default_address()
-    client = connect(address)
-    champion = moves.champion(client, name)
+    address = address or find_default_address()
+    client = connect_store(address)
+    champion = moves.find_champion(client, name)
     known: dict[str, Any] = {"name": name, "champion_version": champion, "challenger_version": challenger_version}
     if champion is None:
         return make_undecided_verdict(gate, f"{name} has no champion to meet.", **known)
     if champion == challenger_version:
         return make_undecided_verdict(gate, f"Version {champion} is the champion itself.", **known)
-    rows = sealed(workdir)
+    rows = read_sealed_rows(workdir)
     if rows is None:
         return make_undecided_verdict(gate, "The run sealed no rows on which the two could meet.", **known)
     if pickles.TAG in client.get_model_version(name, str(challenger_version)).tags:
-        return make_undecided_verdict(gate, _by_hand(name, challenger_version), **known)
+        return make_undecided_verdict(gate, _explain_no_promotion(name, challenger_version), **known)
     pair = (champion, challenger_version)
-    ours, theirs = (load(f"{name}/{version}", address, tested=True, unsafe=unsafe) for version in pair)
-    number = look(client, name, *pair, rows.identity)
-    rows = replace(rows, fresh=~_seen(client, theirs, rows))
-    verdict = replace(meet(ours, theirs, rows, gate, (size(client, ours), size(client, theirs)), number), **known)
+    ours, theirs = (load_version(f"{name}/{version}", address, tested=True, unsafe=unsafe) for version in pair)
+    number = find_look_number(client, name, *pair, rows.identity)
+    rows = replace(rows, fresh=~_mark_seen_rows(client, theirs, rows))
+    verdict = replace(
+        compare(
+            ours, theirs, rows, gate, (measure_version_size(client, ours), measure_version_size(client, theirs)), number
+        ),
+        **known,
+    )
     if verdict.promoted is None:
         return verdict
     keep_look(client, address, name, *pair, rows.identity)
@@ -72,46 +77,46 @@ def gate(
     score = verdict.published
     if score is not None and score.mark == CHOSEN:
         score = replace(score, mark=f"{CHOSEN}, use {uses}")
-    return replace(verdict, uses=uses, notes=(*verdict.notes, _worn(uses)), published=score)
+    return replace(verdict, uses=uses, notes=(*verdict.notes, _describe_seal_use(uses)), published=score)
 
 
-def _by_hand(name: str, version: int) -> str:
+def _explain_no_promotion(name: str, version: int) -> str:
     return (
         f"Version {version} holds a family whose models can only be pickled, so it is not promoted by itself: "
         f"nestor promote {name}/{version} --unsafe."
     )
 
 
-def size(client: MlflowClient, loaded: Loaded) -> float:
+def measure_version_size(client: MlflowClient, loaded: LoadedVersion) -> float:
     """Megabytes of the model that consumers load."""
     from mlflow.artifacts import list_artifacts
 
     where = client.get_model_version_download_uri(loaded.name, str(loaded.version))
-    return sum(f.file_size or 0 for f in list_artifacts(artifact_uri=where) if _is_model(f.path)) / 1e6
+    return sum(f.file_size or 0 for f in list_artifacts(artifact_uri=where) if _is_model_file(f.path)) / 1e6
 
 
-def _is_model(path: str) -> bool:
+def _is_model_file(path: str) -> bool:
     return path.endswith(("model.skops", f"model{pickles.FORM}"))
 
 
-def _worn(uses: int) -> str:
+def _describe_seal_use(uses: int) -> str:
     told = f"These sealed rows have decided {'once' if uses == 1 else f'{uses:,} times'} so far."
     if uses <= MOST_USES:
         return told
     return f"{told} That wears them out: draw a new seal (nestor retrain --new-seal)."
 
 
-def _seen(client: MlflowClient, challenger: Loaded, rows: SealedRows) -> np.ndarray:
+def _mark_seen_rows(client: MlflowClient, challenger: LoadedVersion, rows: SealedRows) -> np.ndarray:
     """True where a sealed row was sealed for an earlier version; everywhere, where that can't be told of one."""
     seen = np.zeros(len(rows.keys), bool)
     for version in client.search_model_versions(f"name = '{challenger.name}'"):
         if int(version.version) < challenger.version:
-            found = among(_row_keys(client, version.name, str(version.version)), rows, "sealed")
+            found = mark_known_rows(_read_row_keys(client, version.name, str(version.version)), rows, "sealed")
             seen |= True if found is None else found
     return seen
 
 
-def _row_keys(client: MlflowClient, name: str, version: str) -> dict[str, np.ndarray]:
+def _read_row_keys(client: MlflowClient, name: str, version: str) -> dict[str, np.ndarray]:
     """The row keys of a version without its model; empty where it keeps none."""
     from mlflow.artifacts import download_artifacts, list_artifacts
 
@@ -127,21 +132,21 @@ def _row_keys(client: MlflowClient, name: str, version: str) -> dict[str, np.nda
 # --- Moves -----------------------------------------------------------------------------------------------------------
 
 
-def settle(
+def settle_verdict(
     verdict: Verdict, approved: bool | None = None, who: str | None = None, why: str = "", address: str | None = None
 ) -> Move | None:
     """Moves the alias as the verdict says, or as the person who was asked (`approved`) says; None where the champion
     stays. The verdict is written on both versions, the move in the history. Called again it changes nothing.
 
     NestorError where another version became champion since the verdict."""
-    address = address or default_address()
-    client, name, challenger = connect(address), verdict.name, verdict.challenger_version
+    address = address or find_default_address()
+    client, name, challenger = connect_store(address), verdict.name, verdict.challenger_version
     if challenger is None or verdict.champion_version in (None, challenger):
         return None
     who = who or whoami()
     promoted = verdict.promoted is True if approved is None else approved
-    with locked(address):
-        happened, now = moves.mend(client, name), moves.champion(client, name)
+    with lock_store(address):
+        happened, now = moves.mend_moves(client, name), moves.find_champion(client, name)
         if promoted and now == challenger:  # an earlier attempt came this far
             return happened[-1]
         if now != verdict.champion_version:
@@ -149,15 +154,17 @@ def settle(
                 f"Version {now} became champion of {name} since version {challenger} met version "
                 f"{verdict.champion_version}: nothing is moved. Let the two meet anew."
             )
-        _write_down(client, verdict, {"promoted": promoted, "approved": approved, "who": who, "why": why})
+        _write_verdict(client, verdict, {"promoted": promoted, "approved": approved, "who": who, "why": why})
         if not promoted:
             client.set_registered_model_alias(name, "challenger", str(challenger))
             return None
         how = "gate" if approved is None else "approved"
-        return moves.move(client, name, challenger, "promote", who, why or _briefly(verdict), how, _numbers(verdict))
+        return moves.move_champion(
+            client, name, challenger, "promote", who, why or _describe_gain(verdict), how, _list_numbers(verdict)
+        )
 
 
-def _write_down(client: MlflowClient, verdict: Verdict, settled: dict[str, Any]) -> None:
+def _write_verdict(client: MlflowClient, verdict: Verdict, settled: dict[str, Any]) -> None:
     """The verdict and what came of it as tags of both versions; the published score as one of whoever is promoted."""
     tags = {
         "nestor.verdict": json.dumps(verdict.as_json()),
@@ -174,7 +181,7 @@ def _write_down(client: MlflowClient, verdict: Verdict, settled: dict[str, Any])
         client.set_model_version_tag(verdict.name, version, "nestor.published", json.dumps(found))
 
 
-def _briefly(verdict: Verdict) -> str:
+def _describe_gain(verdict: Verdict) -> str:
     if verdict.gain is None:
         return ""
     gain, low = format_number(verdict.gain.value), format_number(verdict.gain.low)
@@ -182,7 +189,7 @@ def _briefly(verdict: Verdict) -> str:
     return f"{said}, and above {low} with {verdict.confidence}."
 
 
-def _numbers(verdict: Verdict) -> dict[str, Any]:
+def _list_numbers(verdict: Verdict) -> dict[str, Any]:
     """The verdict's numbers, few enough for a tag of the history."""
     found: dict[str, Any] = {"rule": verdict.rule, "metric": verdict.metric, "rows": verdict.rows, "uses": verdict.uses,
                              "look": verdict.look, "level": verdict.sure}  # fmt: skip
@@ -204,40 +211,42 @@ def promote(
 
     InputError where there is none such or it is champion already, NestorError where its files are not those that were
     registered."""
-    address = address or default_address()
-    client = connect(address)
-    loaded = load(f"{name}@challenger" if version is None else f"{name}/{version}", address, unsafe=unsafe)
-    with locked(address):
-        if moves.champion(client, name) == loaded.version:
+    address = address or find_default_address()
+    client = connect_store(address)
+    loaded = load_version(f"{name}@challenger" if version is None else f"{name}/{version}", address, unsafe=unsafe)
+    with lock_store(address):
+        if moves.find_champion(client, name) == loaded.version:
             raise InputError(f"{name}/{loaded.version} is the champion already.")
-        return moves.move(client, name, loaded.version, "promote", who or whoami(), why)
+        return moves.move_champion(client, name, loaded.version, "promote", who or whoami(), why)
 
 
 def rollback(name: str, why: str = "", who: str | None = None, address: str | None = None) -> Move:
     """Makes the previous champion champion again; asked again, the one before that. One that was deleted, or whose
     files are not those that were registered, is passed over with a word. InputError where there is no other."""
-    address = address or default_address()
-    client = connect(address)
-    find(client, name)
-    now = moves.champion(client, name)
-    to, passed = _previous(client, name, now, address)
+    address = address or find_default_address()
+    client = connect_store(address)
+    find_version(client, name)
+    now = moves.find_champion(client, name)
+    to, passed = _find_previous_champion(client, name, now, address)
     if to is None:
         raise InputError(" ".join([f"{name} has no earlier champion to go back to.", *passed]))
-    with locked(address):
-        if moves.champion(client, name) != now:
+    with lock_store(address):
+        if moves.find_champion(client, name) != now:
             raise NestorError(f"The champion of {name} changed just now: nothing is moved. See `nestor runs {name}`.")
-        return moves.move(client, name, to, "rollback", who or whoami(), " ".join([why, *passed]).strip())
+        return moves.move_champion(client, name, to, "rollback", who or whoami(), " ".join([why, *passed]).strip())
 
 
-def _previous(client: MlflowClient, name: str, now: int | None, address: str) -> tuple[int | None, list[str]]:
+def _find_previous_champion(
+    client: MlflowClient, name: str, now: int | None, address: str
+) -> tuple[int | None, list[str]]:
     """The champion to go back to, and a sentence for each that is passed over."""
     passed: list[str] = []
-    behind = dict.fromkeys(reversed(moves.line(moves.history(client, name))))
+    behind = dict.fromkeys(reversed(moves.trace_champions(moves.list_moves(client, name))))
     for version in behind:
         if version == now:
             continue
         try:
-            load(f"{name}/{version}", address)
+            load_version(f"{name}/{version}", address)
         except NestorError as error:
             passed.append(f"Version {version} is passed over: {error}")
             continue

@@ -9,7 +9,7 @@ from models.text.safe import shorten
 log = logging.getLogger("nestor.retrain")
 
 
-def tell(block: str | None, subject: str, body: str) -> str:
+def send_notification(block: str | None, subject: str, body: str) -> str:
     """Has the block (`type/name`, such as `slack-webhook/team`) tell it. What went wrong, in a sentence: a notice that
     fails is a warning and never a failure. Empty where all went well, or nobody is to be told."""
     if block is None:

@@ -18,37 +18,37 @@ from models.text.address import mask_address
 from models.text.markdown import escape_markdown
 from tasks.monitoring import drift as drifting
 from tasks.planning.checks import check_schema
-from tasks.retrain.data import Asked
-from tasks.retrain.gate import gate
-from tasks.run.journal import default_address
+from tasks.retrain.data import RetrainInputs
+from tasks.retrain.gate import judge_challenger
+from tasks.run.journal import find_default_address
 from tasks.tracking import past
 
 _MARKS = {"pass": "✓", "warn": "!", "stop": "✗"}
 
 
-def schema(one: Asked) -> tuple[Finding, ...]:
+def compare_schema(one: RetrainInputs) -> tuple[Finding, ...]:
     """The new table's columns beside the champion's; nothing before there is one."""
     return () if one.champion is None else check_schema(one.data, one.champion, one.retrain.columns)
 
 
-def drift(one: Asked) -> tuple[Drift | None, str]:
+def compare_new_rows(one: RetrainInputs) -> tuple[Drift | None, str]:
     """The new rows against the champion's training profile, or why that can't be told."""
     if one.champion is None:
         return None, ""
     try:
-        return drifting.compared(one.champion, one.data), ""
+        return drifting.compare_with_profile(one.champion, one.data), ""
     except NestorError as error:
         return None, f"Drift could not be measured: {error}"
 
 
-def met(one: Asked, report: Report) -> Verdict | None:
+def compare_with_champion(one: RetrainInputs, report: Report) -> Verdict | None:
     """The verdict on the new version; None where there was no champion to meet."""
     if one.champion is None or report.version is None or report.workdir is None:
         return None
-    return gate(one.name, report.version, Path(report.workdir), one.retrain.gate, unsafe=one.retrain.unsafe)
+    return judge_challenger(one.name, report.version, Path(report.workdir), one.retrain.gate, unsafe=one.retrain.unsafe)
 
 
-def nothing_new(one: Asked) -> str:
+def explain_nothing_new(one: RetrainInputs) -> str:
     """What to say where a retraining was asked for, by drift, and there is nothing that it could learn."""
     assert one.past is not None
     return (
@@ -59,7 +59,7 @@ def nothing_new(one: Asked) -> str:
     )
 
 
-def unchanged(one: Asked) -> RetrainReport:
+def make_unchanged_report(one: RetrainInputs) -> RetrainReport:
     """Nothing was trained, since nothing has changed."""
     assert one.past is not None
     said = (
@@ -68,11 +68,13 @@ def unchanged(one: Asked) -> RetrainReport:
     )
     return RetrainReport(
         one.name, "unchanged", said, one.champion.version if one.champion else None, run_id=one.past.run_id,
-        source=one.source, tracking_uri=mask_address(default_address()),
+        source=one.source, tracking_uri=mask_address(find_default_address()),
     )  # fmt: skip
 
 
-def ended(one: Asked, report: Report, verdict: Verdict | None, promoted: bool, **more: Any) -> RetrainReport:
+def make_retrain_report(
+    one: RetrainInputs, report: Report, verdict: Verdict | None, promoted: bool, **more: Any
+) -> RetrainReport:
     """What came of the version that was trained."""
     if verdict is not None:
         ending, champion = ("promoted", report.version) if promoted else ("kept", verdict.champion_version)
@@ -82,13 +84,14 @@ def ended(one: Asked, report: Report, verdict: Verdict | None, promoted: bool, *
         report = replace(report, alias="champion", promoted=True)
         report = replace(report, sentence=describe_result(report))
     return RetrainReport(
-        one.name, ending, _sentence(one.name, ending, champion, report, verdict, more.get("approved")), champion,
+        one.name, ending, _describe_outcome(one.name, ending, champion, report, verdict, more.get("approved")),
+        champion,
         report.version, report.run_id, one.source, report=report, verdict=verdict and verdict.as_json(),
         tracking_uri=report.tracking_uri, **more,
     )  # fmt: skip
 
 
-def _sentence(
+def _describe_outcome(
     name: str, ending: str, champion: int | None, report: Report, verdict: Verdict | None, approved: bool | None
 ) -> str:
     if verdict is None:
@@ -106,50 +109,50 @@ def _sentence(
     return " ".join(part for part in parts if part)
 
 
-def write_down(result: RetrainReport) -> None:
+def record_outcome(result: RetrainReport) -> None:
     """The ending on the run in MLflow, so that it is found there too."""
     if result.run_id is None or result.ending == "unchanged":
         return
     kept = {k: v for k, v in result.as_json().items() if k != "report"}
     tags = {"nestor.ending": result.ending, "nestor.verdict_sentence": result.sentence}
-    past.write_down(result.run_id, tags, {"retrain.json": json.dumps(kept, indent=1, default=str, ensure_ascii=False)})
+    past.add_to_run(result.run_id, tags, {"retrain.json": json.dumps(kept, indent=1, default=str, ensure_ascii=False)})
 
 
-def markdown(result: RetrainReport, before: str | None = None) -> str:
+def to_markdown(result: RetrainReport, before: str | None = None) -> str:
     """The page's text: how it ended and why, with links to the runs; `before` is the last one."""
     parts = [f"# {escape_markdown(result.name)}: {result.ending}", escape_markdown(result.sentence)]
     if result.verdict is not None:
-        parts.append(_numbers(result.verdict))
+        parts.append(_tabulate_scores(result.verdict))
     if result.changed:
         parts.append(f"What had changed: {escape_markdown(', '.join(result.changed))}.")
     if result.findings:
         found = (f"- {_MARKS[f.verdict]} {escape_markdown(f.message)}" for f in result.findings)
         parts.append("## Columns\n\n" + "\n".join(found))
     if result.drift is not None:
-        parts.append("## Drift\n\n" + _drifted(result.drift))
+        parts.append("## Drift\n\n" + _describe_drift(result.drift))
     if result.notes:
         parts.append("## Notes\n\n" + "\n".join(f"- {escape_markdown(note)}" for note in result.notes))
     runs = [("new", result.run_id if result.ending != "unchanged" else None), ("last", before)]
-    parts.append("## In MLflow\n\n" + "\n".join(f"- {label} run: {_link(run)}" for label, run in runs if run))
+    parts.append("## In MLflow\n\n" + "\n".join(f"- {label} run: {_link_run(run)}" for label, run in runs if run))
     return "\n\n".join(parts)
 
 
-def _link(run_id: str) -> str:
-    address = past.page(run_id)
+def _link_run(run_id: str) -> str:
+    address = past.find_run_page(run_id)
     return f"[{run_id}]({address})" if address else f"`{run_id}`"
 
 
-def _numbers(verdict: dict[str, Any]) -> str:
+def _tabulate_scores(verdict: dict[str, Any]) -> str:
     """The two versions' scores as a table."""
     rows = ["| version | score | 95 % |", "|---|---|---|"]
     for who in ("champion", "challenger"):
         one, version = verdict[who], verdict[f"{who}_version"]
         if one is not None:
-            rows.append(f"| {who} {version} | {format_number(one['value'], 5)} | {_range(one)} |")
+            rows.append(f"| {who} {version} | {format_number(one['value'], 5)} | {_format_range(one)} |")
     return "\n".join(rows) if len(rows) > 2 else ""
 
 
-def _range(one: dict[str, Any]) -> str:
+def _format_range(one: dict[str, Any]) -> str:
     return (
         ""
         if one["low"] is None or one["high"] is None
@@ -157,7 +160,7 @@ def _range(one: dict[str, Any]) -> str:
     )
 
 
-def _drifted(found: dict[str, Any]) -> str:
+def _describe_drift(found: dict[str, Any]) -> str:
     alarms = [c["name"] for c in found["columns"] if c["alarm"]]
     rows = f"Of {found['rows'][1]:,} new rows, beside the {found['rows'][0]:,} that the champion was trained on,"
     return (

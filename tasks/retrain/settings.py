@@ -12,14 +12,14 @@ from models.data.table import Reading, Table
 from models.errors import InputError
 from tasks.data.column_types.dates import find_day_order
 from tasks.data.sources.source import load_raw_table
-from tasks.retrain.data import Asked
-from tasks.run.fingerprint import without_once
+from tasks.retrain.data import RetrainInputs
+from tasks.run.fingerprint import drop_one_time_settings
 
 
-def settings(one: Asked) -> Run:
+def make_next_run(one: RetrainInputs) -> Run:
     """The Run over the new data as its settings say, before kinds are pinned; InputError where they are none."""
     last = one.past.config if one.past else {}
-    values = _without_source(_merged(last, one.retrain.changes))
+    values = _drop_source(_merge_settings(last, one.retrain.changes))
     if str(values.get("test", "")).startswith("DataFrame of "):
         raise InputError("The last run's test table was a DataFrame: give it anew, in `changes: {test: ...}`.")
     if not last and not values.get("target") and not str(one.data).startswith("sklearn:"):
@@ -27,24 +27,24 @@ def settings(one: Asked) -> Run:
             f"{one.name} has never been trained here, so its target is not known. Train it first (nestor train DATA "
             f"--target COLUMN --name {one.name}), or give `changes: {{target: COLUMN}}`."
         )
-    budget, trials = one.retrain.budget, _at(one.retrain.changes, "search", "trials")
+    budget, trials = one.retrain.budget, _read_setting(one.retrain.changes, "search", "trials")
     if budget is not None:
-        values = _merged(values, {"budget": {"seconds": budget}, "search": {"trials": None}})
+        values = _merge_settings(values, {"budget": {"seconds": budget}, "search": {"trials": None}})
     elif trials is not None:
-        values = _merged(values, {"budget": {"seconds": None}})
-    elif _at(one.retrain.changes, "budget", "seconds") is not None:
-        values = _merged(values, {"search": {"trials": None}})
-    values = _there(values, one) if one.retrain.columns == "adapt" else values
-    values = _merged(values, {"split": {"new_seal": True}}) if one.retrain.new_seal else values
-    return made({**values, "data": one.data, "name": one.name})
+        values = _merge_settings(values, {"budget": {"seconds": None}})
+    elif _read_setting(one.retrain.changes, "budget", "seconds") is not None:
+        values = _merge_settings(values, {"search": {"trials": None}})
+    values = _drop_missing_columns(values, one) if one.retrain.columns == "adapt" else values
+    values = _merge_settings(values, {"split": {"new_seal": True}}) if one.retrain.new_seal else values
+    return validate_run({**values, "data": one.data, "name": one.name})
 
 
-def pinned(one: Asked, run: Run, table: Table) -> Run:
+def pin_kinds(one: RetrainInputs, run: Run, table: Table) -> Run:
     """The Run to train: kinds as the champion knows them, where the new table alone would have them otherwise, and with
     the last run's best configurations; without these where a new seal is drawn, of rows that they were chosen on."""
     known = one.champion.reading.kinds if one.champion and one.retrain.columns == "stop" else {}
     other = {c: kind for c, kind in table.reading.kinds.items() if c in known and known[c] != kind}
-    orders = day_orders(one.champion.reading, table.reading) if one.champion and known else {}
+    orders = find_day_orders(one.champion.reading, table.reading) if one.champion and known else {}
     types = {**{c: known[c] for c in other}, **orders, **run.types}
     parsers = one.champion.reading.parsers if one.champion else {}
     order = {**{c: tuple(parsers[c]["order"]) for c in other if known[c] == "ordered"}, **run.order}
@@ -53,14 +53,14 @@ def pinned(one: Asked, run: Run, table: Table) -> Run:
     return run.model_copy(update={"types": types, "order": order, "search": search})
 
 
-def day_orders(known: Reading, new: Reading) -> dict[str, str]:
+def find_day_orders(known: Reading, new: Reading) -> dict[str, str]:
     """Date column -> whether days or months come first for the champion, where the new table by itself has it
     otherwise: a few rows may hold no day above 12."""
     both = {c: (find_day_order(known.parsers.get(c, {})), find_day_order(parser)) for c, parser in new.parsers.items()}
     return {c: was for c, (was, now) in both.items() if was and now and was != now}
 
 
-def made(values: Mapping[str, Any]) -> Run:
+def validate_run(values: Mapping[str, Any]) -> Run:
     """The Run with these values; InputError that says what is wrong with them."""
     try:
         return Run.model_validate(values)
@@ -68,23 +68,23 @@ def made(values: Mapping[str, Any]) -> Run:
         raise problems.to_input_error(error, Run) from None
 
 
-def _without_source(values: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_source(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without where the table lies, which is found anew, and without what that run asked once."""
-    return without_once({k: v for k, v in values.items() if k not in ("data", "query", "bound")})
+    return drop_one_time_settings({k: v for k, v in values.items() if k not in ("data", "query", "bound")})
 
 
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_settings(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """The values, those inside of them too, overruled by the changes."""
     out = dict(values)
     for key, new in changes.items():
         old = out.get(key)
         if key == "budget" and not isinstance(new, Mapping) and new is not None:
             new = {"seconds": new}
-        out[key] = _merged(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
+        out[key] = _merge_settings(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
     return out
 
 
-def _at(values: Mapping[str, Any], *path: str) -> Any:
+def _read_setting(values: Mapping[str, Any], *path: str) -> Any:
     """The value there; None where there is none."""
     found: Any = values
     for key in path:
@@ -94,7 +94,7 @@ def _at(values: Mapping[str, Any], *path: str) -> Any:
     return found
 
 
-def _there(values: Mapping[str, Any], one: Asked) -> dict[str, Any]:
+def _drop_missing_columns(values: Mapping[str, Any], one: RetrainInputs) -> dict[str, Any]:
     """The settings without kinds and dropped columns that the new table lacks."""
     there = set(load_raw_table(one.data).frame.columns)
     types = {c: kind for c, kind in (values.get("types") or {}).items() if c in there}

@@ -18,14 +18,14 @@ class Began:
 
 
 @dataclass(frozen=True)
-class Saw:
+class FindingEvent:
     """A check found something."""
 
     finding: Finding
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanEvent:
     """The plan is fixed."""
 
     families: tuple[str, ...]
@@ -41,7 +41,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialEvent:
     """A trial ended."""
 
     family: str
@@ -57,13 +57,13 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Said:
+class NoteEvent:
     """A sentence for the user: what gave way, what was decided."""
 
     text: str
 
 
-Event = Began | Saw | Planned | Tried | Said
+Event = Began | FindingEvent | PlanEvent | TrialEvent | NoteEvent
 
 _listeners: list[Callable[[Event], None]] = []
 
@@ -75,7 +75,7 @@ def emit(event: Event) -> None:
 
 
 @contextmanager
-def listening(listener: Callable[[Event], None]) -> Iterator[None]:
+def listen_to_events(listener: Callable[[Event], None]) -> Iterator[None]:
     """`listener` is told every event inside the block."""
     _listeners.append(listener)
     try:

@@ -16,8 +16,8 @@ from models.errors import join_names
 from models.splitting.seal import digest_values as hashed
 from tasks.run import resume
 from tasks.run.folder import Workdir
-from tasks.run.resume import described, model_name
-from tasks.system.libraries import installed
+from tasks.run.resume import choose_model_name, to_run_settings
+from tasks.system.libraries import list_installed_versions
 
 SOURCES = "sources.json"
 """In a model's folder: by fetched table, what was given to get it."""
@@ -25,38 +25,38 @@ SOURCES = "sources.json"
 _ONCE = {"search": "warm_from", "split": "new_seal"}
 
 
-def identity(run: Run, fingerprint: str) -> dict[str, str]:
+def make_run_identity(run: Run, fingerprint: str) -> dict[str, str]:
     """What makes a run over a table with this fingerprint what it is; earlier versions wrote it down as tags."""
     return {
         "nestor.fingerprint": fingerprint,
-        "nestor.settings": digest(settings(described(run))),
-        "nestor.libraries": json.dumps(installed()),
-        "nestor.source": json.dumps(source(run), ensure_ascii=False),
+        "nestor.settings": digest_json(select_identity_settings(to_run_settings(run))),
+        "nestor.libraries": json.dumps(list_installed_versions()),
+        "nestor.source": json.dumps(make_source_record(run), ensure_ascii=False),
     }
 
 
-def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def select_identity_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """A described Run without what says where its table lies and where it is shown, and without what it asked once."""
     kept = {k: v for k, v in config.items() if k not in ("data", "query", "bound", "name", "tracking")}
-    return without_once(kept)
+    return drop_one_time_settings(kept)
 
 
-def without_once(config: Mapping[str, Any]) -> dict[str, Any]:
+def drop_one_time_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without those that hold for one run alone: its warm start, and a new seal."""
     asked = {part: name for part, name in _ONCE.items() if config.get(part)}
     return {**config, **{part: {k: v for k, v in config[part].items() if k != name} for part, name in asked.items()}}
 
 
-def digest(values: Mapping[str, Any]) -> str:
+def digest_json(values: Mapping[str, Any]) -> str:
     """A hex digest of JSON values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def source(run: Run) -> dict[str, Any]:
+def make_source_record(run: Run) -> dict[str, Any]:
     """What was given as data, query and bound; a DataFrame can't be given again, and a password is not kept. Of a table
     that a retraining fetched, what that one was given."""
-    given = described(run)
-    fetched = (folder_of(model_name(run)).kept_json(SOURCES) or {}).get(str(given["data"]))
+    given = to_run_settings(run)
+    fetched = (locate_retrain_folder(choose_model_name(run)).kept_json(SOURCES) or {}).get(str(given["data"]))
     named = None if isinstance(run.data, pd.DataFrame) else given["data"]
     return fetched or {"data": named, "query": given["query"], "bound": given["bound"]}
 
@@ -64,27 +64,27 @@ def source(run: Run) -> dict[str, Any]:
 def keep_source(name: str, data: Any, given: Mapping[str, Any]) -> None:
     """Writes down what was given to get this file, until a run over it is published."""
     if isinstance(data, str):
-        folder = folder_of(name)
+        folder = locate_retrain_folder(name)
         folder.write_json(SOURCES, {**(folder.kept_json(SOURCES) or {}), data: given})
 
 
-def folder_of(name: str) -> Workdir:
+def locate_retrain_folder(name: str) -> Workdir:
     """Where a model's retrainings keep what they need: `mlruns/retrain/NAME-...`."""
-    return Workdir(resume.ROOT / "retrain" / sign(name))
+    return Workdir(resume.ROOT / "retrain" / to_folder_name(name))
 
 
-def sign(name: str) -> str:
+def to_folder_name(name: str) -> str:
     """The model's name for a folder or a limit: no signs in it, and no two names alike."""
     plain = re.sub(r"[^\w-]+", "_", name)[:60]
     return f"{plain}-{hashed(name):016x}"
 
 
-def changes(tags: Mapping[str, str], run: Run, fingerprint: str) -> tuple[str, ...]:
+def compare_identity(tags: Mapping[str, str], run: Run, fingerprint: str) -> tuple[str, ...]:
     """What differs between the run with these tags and this one: the table, settings, libraries and their versions."""
-    now = identity(run, fingerprint)
+    now = make_run_identity(run, fingerprint)
     names = {"nestor.fingerprint": "the table", "nestor.settings": "settings"}
     found = [name for tag, name in names.items() if tags.get(tag) != now[tag]]
-    before, after = json.loads(tags.get("nestor.libraries", "{}")), installed()
+    before, after = json.loads(tags.get("nestor.libraries", "{}")), list_installed_versions()
     other = [
         f"{n} {before.get(n, '-')} → {after.get(n, '-')}" for n in {**before, **after} if before.get(n) != after.get(n)
     ]

@@ -18,7 +18,7 @@
 
 A file appears under its name only when it is whole: it is written beside, brought to the disk, and renamed; what is
 made again where it is lost (`fits/`, `columns/`, tables) is not waited for. A file that is damaged all the same raises
-`Damaged`, which names it, or is made again by whoever asks with `kept_...`."""
+`DamagedFileError`, which names it, or is made again by whoever asks with `kept_...`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ import pyarrow.ipc
 from models.errors import NestorError
 from models.text.safe import shorten
 from tasks.system import private
-from tasks.system.lock import alone
+from tasks.system.lock import hold_lock
 
 log = logging.getLogger("nestor.files")
 
@@ -51,28 +51,30 @@ AGAIN = ("fits/", "columns/")
 """Folders of what is made again where it is lost."""
 
 
-class Damaged(NestorError):
+class DamagedFileError(NestorError):
     """A file that is there and can't be read."""
 
 
 _ANEW = "Its run can't go on without it. Begin a new run without --resume; versions that are registered are untouched."
 
 
-def damaged(path: Path) -> Damaged:
+def make_damaged_error(path: Path) -> DamagedFileError:
     """The error that names the file, and says what to do."""
     what = "it is empty" if path.exists() and not path.stat().st_size else "it is not what was written"
-    return Damaged(f"{path} is damaged: {what}. {_ANEW}")
+    return DamagedFileError(f"{path} is damaged: {what}. {_ANEW}")
 
 
-def of_other_versions(path: Path, why: object) -> Damaged:
+def make_version_error(path: Path, why: object) -> DamagedFileError:
     """The error for a whole file that these versions of Nestor and of its libraries can't read."""
-    return Damaged(f"{path} was made with other versions of Nestor or its libraries ({shorten(why, 200)}). {_ANEW}")
+    return DamagedFileError(
+        f"{path} was made with other versions of Nestor or its libraries ({shorten(why, 200)}). {_ANEW}"
+    )
 
 
 def write_whole(path: Path, write: Callable[[Any], object], lasting: bool = True) -> None:
     """Makes `path` appear with what `write(binary file)` wrote, whole or not at all. `lasting`: it is on the disk when
     this returns, so that it survives lost power."""
-    private.made(path.parent)
+    private.make_private_folder(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         try:
             write(file)
@@ -110,22 +112,22 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError):
-        raise damaged(path) from None
+        raise make_damaged_error(path) from None
     if not isinstance(value, dict):
-        raise damaged(path)
+        raise make_damaged_error(path)
     return value
 
 
-def _kept(read: Callable[[], Any]) -> Any:
+def _read_or_none(read: Callable[[], Any]) -> Any:
     """What is read; None where it is damaged, which the log says."""
     try:
         return read()
-    except Damaged as error:
+    except DamagedFileError as error:
         log.warning("%s; it is made again", str(error).partition(". ")[0])
         return None
 
 
-def _put(table: pa.Table, file: Any) -> None:
+def _write_table(table: pa.Table, file: Any) -> None:
     with pyarrow.ipc.new_file(file, table.schema) as whole:
         whole.write_table(table)
 
@@ -150,7 +152,7 @@ class Workdir:
 
     def kept_json(self, name: str) -> Any:
         """The same, and None where it is damaged: it is made again."""
-        return _kept(lambda: self.read_json(name))
+        return _read_or_none(lambda: self.read_json(name))
 
     def write_array(self, name: str, value: np.ndarray) -> None:
         """Writes an array that workers map into memory."""
@@ -164,11 +166,11 @@ class Workdir:
         except FileNotFoundError:
             return None
         except (ValueError, EOFError):
-            raise damaged(path) from None
+            raise make_damaged_error(path) from None
 
     def kept_array(self, name: str) -> np.ndarray | None:
         """The same, and None where it is damaged: it is made again."""
-        return _kept(lambda: self.read_array(name))
+        return _read_or_none(lambda: self.read_array(name))
 
     def write_pickle(self, name: str, value: object) -> None:
         """Writes fitted objects for our own processes; what is delivered goes through skops instead."""
@@ -185,13 +187,13 @@ class Workdir:
         except (MemoryError, OSError):
             raise
         except (ImportError, AttributeError) as error:
-            raise of_other_versions(path, error) from None
+            raise make_version_error(path, error) from None
         except Exception:  # what a broken pickle raises may be anything
-            raise damaged(path) from None
+            raise make_damaged_error(path) from None
 
     def kept_pickle(self, name: str) -> Any:
         """The same, and None where it is damaged: it is made again."""
-        return _kept(lambda: self.read_pickle(name))
+        return _read_or_none(lambda: self.read_pickle(name))
 
     def write_frame(self, name: str, frame: pd.DataFrame) -> None:
         """Writes a table that workers map into memory: what is in pieces, or has gaps to fill, would be copied."""
@@ -200,7 +202,7 @@ class Workdir:
             if column.dtype == "float64":  # as it stands, NaN and all
                 table = table.set_column(place, table.field(place), pa.array(column.to_numpy()))
         # Made again from the source whenever a run is taken up.
-        write_whole(self.path / f"{name}.arrow", lambda file: _put(table.combine_chunks(), file), lasting=False)
+        write_whole(self.path / f"{name}.arrow", lambda file: _write_table(table.combine_chunks(), file), lasting=False)
 
     def read_frame(self, name: str) -> pd.DataFrame:
         """The table, mapped into memory read-only. Damaged where it can't be read."""
@@ -209,13 +211,13 @@ class Workdir:
             with pa.memory_map(str(path)) as file:
                 return pyarrow.ipc.open_file(file).read_all().to_pandas(split_blocks=True)
         except (pa.ArrowException, ValueError):
-            raise damaged(path) from None
+            raise make_damaged_error(path) from None
 
     def alone(self, name: str) -> AbstractContextManager[float]:
         """Waits while another process makes `name`; the seconds waited."""
         path = self.path / f"{name}.lock"
-        private.made(path.parent)
-        return alone(path)
+        private.make_private_folder(path.parent)
+        return hold_lock(path)
 
     @property
     def has_trials(self) -> bool:
@@ -227,7 +229,7 @@ class Workdir:
         where it is damaged and no trial hangs on it yet. Damaged otherwise: trials of two plans are no one run."""
         try:
             return read(name)
-        except Damaged:
+        except DamagedFileError:
             if self.has_trials:
                 raise
             return None

@@ -20,7 +20,7 @@ from typing import IO, Any, Literal
 
 from models.errors import InputError, NestorError
 from models.text.address import HIDDEN, mask_address
-from tasks.run.tracker import FIRST_GUESS, Gone, Tracker, plain
+from tasks.run.tracker import FIRST_GUESS, Tracker, TrackerGoneError, to_plain_json
 from tasks.system import login, private, process
 
 RunKind = Literal["pipeline", "family", "fold", "trial"]
@@ -37,7 +37,7 @@ STATUS_OF_STATE: dict[str, Status] = {
 
 
 @dataclass(frozen=True)
-class Record:
+class JournalRecord:
     """What is new about one run. Several records with one key add up."""
 
     key: str
@@ -70,9 +70,9 @@ class Record:
     def line(self) -> str:
         """The record as one line of JSON, without what is empty."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return json.dumps({k: v for k, v in values.items() if v or k == "key"}, default=plain)
+        return json.dumps({k: v for k, v in values.items() if v or k == "key"}, default=to_plain_json)
 
-    def and_then(self, later: Record) -> Record:
+    def and_then(self, later: JournalRecord) -> JournalRecord:
         """Both as one record."""
         ended = later.status is not None
         return replace(
@@ -93,7 +93,9 @@ class Record:
         )
 
 
-def joined(lines: Iterable[Mapping[str, Any]], before: Mapping[str, Record] | None = None) -> dict[str, Record]:
+def join_records(
+    lines: Iterable[Mapping[str, Any]], before: Mapping[str, JournalRecord] | None = None
+) -> dict[str, JournalRecord]:
     """The journal's lines as one record per key, in the order in which the keys appeared, added to what was `before`. A
     pipeline that was stopped (KILLED) or failed is open again once its run is resumed."""
     by_key = dict(before or {})
@@ -101,7 +103,7 @@ def joined(lines: Iterable[Mapping[str, Any]], before: Mapping[str, Record] | No
         if "resumed" in line and (run := by_key.get("run")) and run.status != "FINISHED":
             by_key["run"] = replace(run, status=None, end=None)
         elif "key" in line:
-            record = Record(**line)
+            record = JournalRecord(**line)
             by_key[record.key] = by_key[record.key].and_then(record) if record.key in by_key else record
     return by_key
 
@@ -112,10 +114,10 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         file.seek(offset)
         data = file.read()
     data = data[: data.rfind(b"\n") + 1]
-    return [value for line in data.splitlines() if (value := _parsed(line)) is not None], offset + len(data)
+    return [value for line in data.splitlines() if (value := _parse_line(line)) is not None], offset + len(data)
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parse_line(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
     except ValueError:
@@ -123,52 +125,58 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def records_in(lines: Iterable[Mapping[str, Any]]) -> list[Record]:
+def parse_records(lines: Iterable[Mapping[str, Any]]) -> list[JournalRecord]:
     """The records among the journal's lines."""
-    return [Record(**line) for line in lines if "key" in line]
+    return [JournalRecord(**line) for line in lines if "key" in line]
 
 
-def default_address() -> str:
+def find_default_address() -> str:
     """The MLflow address that commands use: MLFLOW_TRACKING_URI, else MLFLOW_BACKEND_STORE_URI (the database that
     `nestor up` serves), else the server of a living `nestor up` on such a database, else `mlruns/mlflow.db` in the
     current directory."""
-    given = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_BACKEND_STORE_URI") or _of_up("tracking")
-    return given or _of_this_folder()
+    given = (
+        os.environ.get("MLFLOW_TRACKING_URI")
+        or os.environ.get("MLFLOW_BACKEND_STORE_URI")
+        or _read_up_record("tracking")
+    )
+    return given or _make_folder_address()
 
 
-def page_of(address: str) -> str | None:
+def find_page_address(address: str) -> str | None:
     """Where MLflow's page shows that store: the address itself where it is a server's; else NESTOR_MLFLOW_UI, which
     `nestor up` sets for its workers; of this folder's store the page of a living `nestor up`. None without any."""
     if address.startswith("http"):
         return address
-    return os.environ.get("NESTOR_MLFLOW_UI") or (_of_up("mlflow") if address == _of_this_folder() else None)
+    return os.environ.get("NESTOR_MLFLOW_UI") or (
+        _read_up_record("mlflow") if address == _make_folder_address() else None
+    )
 
 
-def _of_this_folder() -> str:
+def _make_folder_address() -> str:
     return f"sqlite:///{Path('mlruns').resolve() / 'mlflow.db'}"
 
 
-def _of_up(what: str) -> str | None:
+def _read_up_record(what: str) -> str | None:
     """What a `nestor up` that lives in this folder has written down (flows/stack/claim.py): `mlflow`, its server's
     address; `tracking`, the same where its store is elsewhere. The record keeps no password: of `tracking` this
     process knows from now on the login that the server asks for, unless the user has set one."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         record = json.loads(Path("mlruns/prefect/server.json").read_text())
-        if process.process(record["pid"], record["started"]):
+        if process.find_process(record["pid"], record["started"]):
             found = record[what]
             if what == "tracking":
-                for name, value in login.for_mlflow(Path("mlruns")).items():
+                for name, value in login.to_mlflow_variables(Path("mlruns")).items():
                     os.environ.setdefault(name, value)
             return found
     return None
 
 
-def _with_password(address: str) -> str:
+def _restore_password(address: str) -> str:
     """The address as it can be used; InputError where a journal's has no password any more and none is set."""
     if HIDDEN not in address:
         return address
-    if mask_address(default_address()) == mask_address(address):
-        return default_address()
+    if mask_address(find_default_address()) == mask_address(address):
+        return find_default_address()
     raise InputError(f"This run's MLflow is {address}: set MLFLOW_TRACKING_URI to that address with its password.")
 
 
@@ -179,9 +187,9 @@ class Journal:
     def __init__(self, workdir: str | Path, name: str, tracking_uri: str | None = None, *, start: bool = True) -> None:
         """Opens a new journal for the model `name`, or an existing one, whose run then goes on."""
         self.workdir = Path(workdir).resolve()
-        private.made(self.workdir)
+        private.make_private_folder(self.workdir)
         self._lock, self._closed = threading.RLock(), False
-        self._only = _sole(self.workdir / "journal.lock")
+        self._only = _lock_run(self.workdir / "journal.lock")
         self._file = self._open(self.workdir / "events.jsonl", name, tracking_uri)
         self._tracker: Tracker | None = None
         if start:
@@ -193,10 +201,10 @@ class Journal:
         if header is not None and header["name"] != name:
             raise InputError(f"{path} belongs to the model {header['name']!r}, not to {name!r}.")
         self.run_key: str = header["run"] if header else uuid.uuid4().hex
-        self._address = _with_password(tracking_uri or (header or {}).get("tracking_uri") or default_address())
+        self._address = _restore_password(tracking_uri or (header or {}).get("tracking_uri") or find_default_address())
         self.tracking_uri: str = mask_address(self._address)
         """Without a password: this one is written down and shown."""
-        records = records_in(lines)
+        records = parse_records(lines)
         self._written = len(records)
         self.earlier = frozenset(record.key for record in records if record.kind == "trial")
         """Keys of the trials that an earlier attempt recorded."""
@@ -208,7 +216,7 @@ class Journal:
         os.fsync(file.fileno())  # whose the run in MLflow is; of later lines a resume tells again what is lost
         return file
 
-    def record(self, record: Record) -> None:
+    def record(self, record: JournalRecord) -> None:
         """Writes the record down; it reaches MLflow later."""
         files = [[self._place(local), folder] for local, folder in record.artifacts]
         line = replace(record, at=time.time(), artifacts=files).line().encode() + b"\n"
@@ -239,7 +247,7 @@ class Journal:
         tracker = self.tracker()
         try:
             return tracker.call(name, timeout, args)
-        except Gone:
+        except TrackerGoneError:
             tracker.stop(5)
             return self.tracker().call(name, timeout, args)
 
@@ -299,7 +307,7 @@ class Journal:
         self.close()
 
 
-def _sole(path: Path) -> IO[str]:
+def _lock_run(path: Path) -> IO[str]:
     """The open lock of this run: two processes that resume one run would both write its files."""
     file = path.open("a")
     try:

@@ -32,7 +32,7 @@ HANGS = 3600.0
 _origin: list[float] = []
 
 
-def command_started() -> None:
+def mark_command_start() -> None:
     """Says that this process is a command of its own: its budget counts from the start of the process."""
     _origin.append(psutil.Process().create_time())
 
@@ -42,7 +42,7 @@ def is_command() -> bool:
     return bool(_origin)
 
 
-def started() -> float:
+def find_start_time() -> float:
     """When the command began (Unix seconds): the process's start for a command, else now."""
     return _origin[-1] if _origin else time.time()
 

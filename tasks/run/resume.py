@@ -22,9 +22,9 @@ from models.text.safe import shorten
 from tasks.data.sources.database import is_address, is_table
 from tasks.data.sources.dated import remove_date
 from tasks.run import events
-from tasks.run.folder import Workdir, damaged
+from tasks.run.folder import Workdir, make_damaged_error
 from tasks.system import process
-from tasks.system.libraries import installed
+from tasks.system.libraries import list_installed_versions
 
 ROOT = Path("mlruns")
 
@@ -33,7 +33,7 @@ _SAID = {"run", "name", "begun", "host", "pid", "pid_start", "state", "used"}
 """What every `run.json` says."""
 
 
-def described(run: Run) -> dict[str, Any]:
+def to_run_settings(run: Run) -> dict[str, Any]:
     """The Run as JSON values, with what may differ between a run and its resumption left out, and what was not there
     when older runs were written down."""
     whole = json.loads(run.model_dump_json())
@@ -49,116 +49,118 @@ def described(run: Run) -> dict[str, Any]:
     return whole
 
 
-def model_name(run: Run) -> str:
+def choose_model_name(run: Run) -> str:
     """The model's name: the one asked for, else the stem of the data's file without its date, or the table's."""
     if run.name:
         return run.name
     if isinstance(run.data, pd.DataFrame):
         return "model"
-    name = named(_stem(str(run.data), run.query or ""))
+    name = named(_find_data_stem(str(run.data), run.query or ""))
     if not name:
         known = mask_address(str(run.data))
         raise InputError(f"No name for the model can be made from {known!r}: give one with --name.")
     return name
 
 
-def _stem(data: str, query: str) -> str:
+def _find_data_stem(data: str, query: str) -> str:
     """What the data calls itself; nothing for a query of several words."""
     if is_address(data):
         return query.rpartition(".")[2] if is_table(query) else ""
     return remove_date(data.removeprefix("sklearn:") if data.startswith("sklearn:") else Path(data).name).split(".")[0]
 
 
-def fresh(name: str) -> Workdir:
+def name_run_folder(name: str) -> Workdir:
     """The folder of a new run, which is not there yet."""
     slug = re.sub(r"[^\w-]+", "_", name)[:60]
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return Workdir(ROOT / "work" / f"{slug}-{stamp}-{secrets.token_hex(2)}")
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings as `split.outer: 5`; what is not set is left out."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
+            found |= flatten_settings(value, f"{prefix}{key}.")
         elif value not in (None, [], ""):
             found[f"{prefix}{key}"] = value
     return found
 
 
-def interrupted(run: Run, name: str, wanted: str = "") -> Workdir | None:
+def find_interrupted_run(run: Run, name: str, wanted: str = "") -> Workdir | None:
     """The folder of the newest run with the same settings and libraries (or the one `wanted`), finished or not; None
     without one.
 
     The time may differ: who gives more goes on with more. A run that is done with another time is no answer, but to who
     wants it by its name. InputError where the run `wanted` is not there, or has other settings."""
-    here = _identity(described(run), name, installed())
-    if wanted and (ROOT / "work" / wanted / "run.json").exists() and _kept(ROOT / "work" / wanted) is None:
-        raise damaged(ROOT / "work" / wanted / "run.json")
-    for workdir, kept in _runs():
+    here = _make_identity(to_run_settings(run), name, list_installed_versions())
+    if wanted and (ROOT / "work" / wanted / "run.json").exists() and _read_run_record(ROOT / "work" / wanted) is None:
+        raise make_damaged_error(ROOT / "work" / wanted / "run.json")
+    for workdir, kept in _read_runs():
         if wanted in (workdir.path.name, (workdir.kept_json("report.json") or {}).get("run_id")):
-            _refuse_other(_other(here, kept), workdir.path.name)
+            _refuse_other_settings(_find_differences(here, kept), workdir.path.name)
             return workdir
-        if not wanted and not _other(here, kept, timed=kept["state"] == "done"):
+        if not wanted and not _find_differences(here, kept, timed=kept["state"] == "done"):
             return workdir
     if wanted:
         raise make_unknown_error(
-            f"run in {ROOT / 'work'} called", wanted, [workdir.path.name for workdir, _ in _runs()]
+            f"run in {ROOT / 'work'} called", wanted, [workdir.path.name for workdir, _ in _read_runs()]
         )
     return None
 
 
-def _runs() -> Iterator[tuple[Workdir, dict[str, Any]]]:
+def _read_runs() -> Iterator[tuple[Workdir, dict[str, Any]]]:
     """The runs on disk that may be read, with what they say of themselves, the newest first. One whose `run.json` is
     damaged is named and left out."""
-    for place in sorted((ROOT / "work").glob("*/run.json"), key=_changed, reverse=True):
+    for place in sorted((ROOT / "work").glob("*/run.json"), key=_read_change_time, reverse=True):
         try:
-            kept = _kept(place.parent)
+            kept = _read_run_record(place.parent)
         except OSError:  # another user's
             continue
         if kept is None:
-            _name_damaged(place)
+            _warn_of_damaged(place)
         else:
             yield Workdir(place.parent), kept
 
 
-def _changed(place: Path) -> float:
+def _read_change_time(place: Path) -> float:
     try:
         return place.stat().st_mtime
     except OSError:  # deleted meanwhile
         return 0.0
 
 
-def _kept(folder: Path) -> dict[str, Any] | None:
+def _read_run_record(folder: Path) -> dict[str, Any] | None:
     """What the run says of itself; None where that is damaged."""
     kept = Workdir(folder).kept_json("run.json")
     return kept if kept and kept.keys() >= _SAID and isinstance(kept["run"], dict) else None
 
 
 @cache
-def _name_damaged(place: Path) -> None:
+def _warn_of_damaged(place: Path) -> None:
     """Says once that the run is left out."""
-    events.emit(events.Said(f"The run in {place.parent} is left out: its {place.name} is damaged."))
+    events.emit(events.NoteEvent(f"The run in {place.parent} is left out: its {place.name} is damaged."))
 
 
-def _identity(settings: Mapping[str, Any], name: str, libraries: Mapping[str, str]) -> dict[str, Any]:
+def _make_identity(settings: Mapping[str, Any], name: str, libraries: Mapping[str, str]) -> dict[str, Any]:
     """Settings, name and versions of libraries (whose fits are no one run) as plain values."""
-    return flat(settings) | {"name": name} | flat({"libraries": libraries})
+    return flatten_settings(settings) | {"name": name} | flatten_settings({"libraries": libraries})
 
 
-def _other(here: Mapping[str, Any], kept: Mapping[str, Any], timed: bool = False) -> dict[str, str]:
+def _find_differences(here: Mapping[str, Any], kept: Mapping[str, Any], timed: bool = False) -> dict[str, str]:
     """What is otherwise `here` than in the run that was kept, each with both values; its time only if `timed`."""
-    there = _identity(kept["run"], kept["name"], kept.get("libraries", installed()))
+    there = _make_identity(kept["run"], kept["name"], kept.get("libraries", list_installed_versions()))
     differ = {key for key in {**there, **here} if there.get(key) != here.get(key)} - (set() if timed else {_TIME})
-    return {key: f"{_shown(there.get(key))} there, {_shown(here.get(key))} here" for key in sorted(differ)}
+    return {
+        key: f"{_format_setting(there.get(key))} there, {_format_setting(here.get(key))} here" for key in sorted(differ)
+    }
 
 
-def _shown(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     return "none" if value is None else shorten(value)
 
 
-def _refuse_other(other: Mapping[str, str], run: str) -> None:
+def _refuse_other_settings(other: Mapping[str, str], run: str) -> None:
     """InputError where settings differ: trials by two metrics, or of two plans, are no one run."""
     if other:
         told = join_names((f"{key} ({values})" for key, values in other.items()), width=120)
@@ -168,33 +170,33 @@ def _refuse_other(other: Mapping[str, str], run: str) -> None:
         )
 
 
-def of_flow_run(flow_run: str) -> str | None:
+def find_flow_run_folder(flow_run: str) -> str | None:
     """The folder, by name, of an earlier attempt at this flow run that did not come to its end; None without one."""
-    for workdir, kept in _runs():
+    for workdir, kept in _read_runs():
         if kept.get("flow_run") == flow_run and kept["state"] != "done":
             return workdir.path.name
     return None
 
 
-def finished(run: Run, wanted: str) -> Report | None:
+def read_finished_report(run: Run, wanted: str) -> Report | None:
     """The report of the run to resume, if it came to its end."""
-    workdir = interrupted(run, model_name(run), wanted)
+    workdir = find_interrupted_run(run, choose_model_name(run), wanted)
     if workdir is None or workdir.read_json("run.json")["state"] != "done":
         return None
     report = workdir.kept_json("report.json")
     return Report.from_json(report) if report else None
 
 
-def abandoned() -> list[Workdir]:
+def find_abandoned_runs() -> list[Workdir]:
     """Folders of runs that have a flow run, were never closed, and whose process on this machine is gone."""
-    return [workdir for workdir, kept in _runs() if _left(kept)]
+    return [workdir for workdir, kept in _read_runs() if _is_abandoned(kept)]
 
 
-def _left(kept: dict[str, Any]) -> bool:
-    return kept.get("state") == "running" and "flow_run" in kept and process.gone(kept)
+def _is_abandoned(kept: dict[str, Any]) -> bool:
+    return kept.get("state") == "running" and "flow_run" in kept and process.is_owner_gone(kept)
 
 
-def seconds_used(workdir: Workdir, kept: dict[str, Any]) -> float:
+def count_used_seconds(workdir: Workdir, kept: dict[str, Any]) -> float:
     """Seconds that earlier attempts of this run took, the last one to the last event it wrote down. What passed between
     two attempts is nobody's."""
     if not kept:

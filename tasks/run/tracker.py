@@ -20,12 +20,12 @@ FIRST_GUESS = 0.01
 """Seconds to mirror one record, until some were."""
 
 
-def plain(value: Any) -> Any:
+def to_plain_json(value: Any) -> Any:
     """A value that JSON can hold: numpy's numbers and arrays as Python's, the rest as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-class Gone(NestorError):
+class TrackerGoneError(NestorError):
     """The tracker's process has ended."""
 
 
@@ -86,13 +86,13 @@ class Tracker:
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin
         try:
-            self._process.stdin.write(json.dumps(message, default=plain) + "\n")
+            self._process.stdin.write(json.dumps(message, default=to_plain_json) + "\n")
             self._process.stdin.flush()
         except (OSError, ValueError):
             raise self._gone() from None
 
-    def _gone(self) -> Gone:
-        return Gone(f"MLflow's writer ended; {self._log} says why.")
+    def _gone(self) -> TrackerGoneError:
+        return TrackerGoneError(f"MLflow's writer ended; {self._log} says why.")
 
     def _listen(self) -> None:
         assert self._process.stdout

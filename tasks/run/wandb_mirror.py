@@ -24,28 +24,28 @@ OF_ONE_RUN = (
 """WANDB_* variables that name a certain run, such as a sweep's that this command is part of: not all of ours."""
 
 
-def check(run: Run) -> None:
+def require_wandb(run: Run) -> None:
     """InputError where W&B is asked for and its package is not there."""
-    if run.tracking.mirror == "wandb" and not _installed():
+    if run.tracking.mirror == "wandb" and not _is_installed():
         raise InputError(
             "tracking.mirror: wandb needs the package wandb, which is missing. Install it: uv sync --extra wandb "
             "(pip install 'nestor[wandb]'), or leave the mirror out."
         )
 
 
-def _installed() -> bool:
+def _is_installed() -> bool:
     # W&B's own folder of runs, ./wandb, would pass for a package without files.
     found = find_spec("wandb")
     return found is not None and found.origin is not None
 
 
-def started(run: Run, workdir: Path) -> Mirror | None:
+def start_mirror(run: Run, workdir: Path) -> WandbMirror | None:
     """The mirror that the run asks for, at work; None without one, and where WANDB_MODE switches W&B off."""
     off = os.environ.get("WANDB_MODE") == "disabled"
-    return None if run.tracking.mirror is None or off else Mirror(workdir)
+    return None if run.tracking.mirror is None or off else WandbMirror(workdir)
 
 
-class Mirror:
+class WandbMirror:
     """The process that copies the journal."""
 
     def __init__(self, workdir: Path) -> None:
@@ -58,7 +58,7 @@ class Mirror:
         command = [sys.executable, "-P", "-m", "tasks.tracking.wandb_mirror.writer", str(self.workdir)]
         with (self.workdir / "wandb.log").open("ab") as log:
             return subprocess.Popen(
-                command, env=environment(self.workdir), stdin=subprocess.PIPE, stdout=log, stderr=log,
+                command, env=make_environment(self.workdir), stdin=subprocess.PIPE, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
 
@@ -83,7 +83,7 @@ class Mirror:
             with suppress(subprocess.TimeoutExpired):
                 if self._process.wait(max(0.0, until - time.monotonic())) == 0:
                     break
-        return said(state.kept_json("state.json"), self.shown)
+        return describe_mirror(state.kept_json("state.json"), self.shown)
 
     def close(self, kill: bool = False) -> None:
         """Tells it that the run is over; with `kill` nothing of it is worth keeping."""
@@ -94,7 +94,7 @@ class Mirror:
             self._process.wait()
 
 
-def environment(workdir: Path) -> dict[str, str]:
+def make_environment(workdir: Path) -> dict[str, str]:
     """What W&B is told beside what the user has set: nothing that names one run, no reports of its errors to its
     makers, its scratch files in the run's folder."""
     kept = {k: v for k, v in os.environ.items() if k not in {f"WANDB_{name}" for name in OF_ONE_RUN}}
@@ -102,7 +102,7 @@ def environment(workdir: Path) -> dict[str, str]:
     return {**kept, "WANDB_ERROR_REPORTING": "false", "WANDB_CACHE_DIR": scratch, "WANDB_DATA_DIR": scratch}
 
 
-def said(state: dict[str, object] | None, workdir: Path) -> str:
+def describe_mirror(state: dict[str, object] | None, workdir: Path) -> str:
     """How far the mirror came, in a sentence."""
     folder = workdir / "wandb"
     later = f"`wandb sync {folder}` uploads them."

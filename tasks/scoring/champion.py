@@ -10,11 +10,13 @@ import pandas as pd
 
 from models.data.labels import align_probabilities, to_label_text
 from models.metrics.metric import Metric
-from tasks.registry.load import Loaded
-from tasks.scoring.predict import labels
+from tasks.registry.load import LoadedVersion
+from tasks.scoring.predict import decide_labels
 
 
-def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: Sequence[Any]) -> np.ndarray:
+def predict_for_metric(
+    loaded: LoadedVersion, features: pd.DataFrame, metric: Metric, classes: Sequence[Any]
+) -> np.ndarray:
     """What the metric scores: values, codes into `classes`, or a probability for each of them.
 
     Labels are matched by what they say. To a label that the model does not know it gives next to nothing; what it gives
@@ -28,6 +30,6 @@ def predicted(loaded: Loaded, features: pd.DataFrame, metric: Metric, classes: S
     whole = align_probabilities(odds, codes, len(classes))
     if metric.needs == "probability":
         return whole
-    own = labels(loaded.model, rows, odds, loaded.facts.get("costs", ()))
+    own = decide_labels(loaded.model, rows, odds, loaded.facts.get("costs", ()))
     said = np.array([place.get(to_label_text(label), -1) for label in own])
     return np.where(said >= 0, said, whole.argmax(axis=1))

@@ -19,16 +19,16 @@ from tasks.scoring import labels
 if TYPE_CHECKING:
     from tasks.data.rows import TableRows
     from tasks.data.spelled import Speller
-    from tasks.registry.load import Loaded
+    from tasks.registry.load import LoadedVersion
 
 
-def named(history: History) -> list[str]:
+def list_key_columns(history: History) -> list[str]:
     """The columns that say which row a prediction is for: only some of the input's rows get one."""
     return [history.time, *([history.series] if history.series else [])]
 
 
-def new_rows(
-    loaded: Loaded, history: History, table: TableRows, size: int, keep: Sequence[str], speller: Speller
+def read_new_rows(
+    loaded: LoadedVersion, history: History, table: TableRows, size: int, keep: Sequence[str], speller: Speller
 ) -> tuple[Iterator[Chunk], list[str], int]:
     """The rows to predict, `size` at a time, what is to be said of their history, and how many there are.
 
@@ -43,36 +43,38 @@ def new_rows(
     parts = list(read_chunks(loaded.reading, table, size, list(dict.fromkeys([*keep, goal])), speller))
     rows = pd.concat([part.features for part in parts], ignore_index=True)
     kept = pa.concat_tables([part.kept for part in parts], promote_options="permissive")
-    target, strange = past(loaded, history, kept[goal].to_pandas())
+    target, strange = read_past_target(loaded, history, kept[goal].to_pandas())
     if strange:  # rows without a label are those to predict
         raise InputError(f"{table.source}: {strange} Correct them, or leave their rows out of the history.")
     try:
         features, notes = prepare_new_rows(rows, target, history)
     except ValueError as error:
         raise InputError(f"{table.source}: {error}") from None
-    return _chunks(features, kept.select(list(keep)), size), notes, len(features)
+    return _cut_chunks(features, kept.select(list(keep)), size), notes, len(features)
 
 
-def _chunks(features: pd.DataFrame, kept: pa.Table, size: int) -> Iterator[Chunk]:
+def _cut_chunks(features: pd.DataFrame, kept: pa.Table, size: int) -> Iterator[Chunk]:
     beside = kept.take(pa.array(features.index))
     for at in range(0, len(features), size):
         yield Chunk(features.iloc[at : at + size].reset_index(drop=True), beside.slice(at, size))
 
 
-def past(loaded: Loaded, history: History, column: pd.Series) -> tuple[pd.Series, str]:
+def read_past_target(loaded: LoadedVersion, history: History, column: pd.Series) -> tuple[pd.Series, str]:
     """The target column of later rows as history takes it, and what is to be said of unknown labels."""
-    codes, said = labels.codes(loaded, column)
+    codes, said = labels.encode_labels(loaded, column)
     if history.numeric:
         return pd.Series(codes, dtype="float64"), said
     return pd.Series([history.labels[int(c)] if np.isfinite(c) else None for c in codes], dtype="str"), said
 
 
-def full(loaded: Loaded, features: pd.DataFrame, column: pd.Series | None) -> tuple[pd.DataFrame, np.ndarray]:
+def add_history(
+    loaded: LoadedVersion, features: pd.DataFrame, column: pd.Series | None
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Every row as the version takes it, each with the history before it, and which of them have one; as they are where
     the version needs none. `column`: the target; None: nothing is known of any row's past."""
     if (history := loaded.history) is None:
         return features, np.ones(len(features), bool)
     nothing = pd.Series(np.full(len(features), np.nan), dtype="float64")
-    target = nothing if column is None else past(loaded, history, column.reset_index(drop=True))[0]
+    target = nothing if column is None else read_past_target(loaded, history, column.reset_index(drop=True))[0]
     wide = widen_rows(features.reset_index(drop=True), target, history)
     return wide, wide[history.reference].notna().to_numpy()

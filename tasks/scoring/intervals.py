@@ -17,7 +17,7 @@ BETWEEN = " | "
 
 
 @dataclass(frozen=True)
-class Asked:
+class IntervalLevels:
     """Levels that a version's scores allow."""
 
     kept: ConformalScores
@@ -34,10 +34,10 @@ class Asked:
         by_fold = self.kept.by_fold(each)
         if self.kept.task == "regression":
             return [end for level in self.levels for end in compute_intervals(self.kept, by_fold, level)]
-        return [named(compute_label_sets(self.kept, by_fold, level), labels) for level in self.levels]
+        return [join_set_labels(compute_label_sets(self.kept, by_fold, level), labels) for level in self.levels]
 
 
-def asked(levels: Sequence[float], kept: ConformalScores | None, label: str) -> Asked | None:
+def make_interval_levels(levels: Sequence[float], kept: ConformalScores | None, label: str) -> IntervalLevels | None:
     """The levels, each once; None where there are none. InputError where the version, named by its `label`, keeps no
     scores or too few."""
     if not levels:
@@ -50,10 +50,10 @@ def asked(levels: Sequence[float], kept: ConformalScores | None, label: str) -> 
     once = {format_level(level): level for level in levels}
     for level in once.values():
         kept.place(level)
-    return Asked(kept, tuple(once.values()))
+    return IntervalLevels(kept, tuple(once.values()))
 
 
-def named(inside: np.ndarray, labels: Sequence[Any]) -> np.ndarray:
+def join_set_labels(inside: np.ndarray, labels: Sequence[Any]) -> np.ndarray:
     """`a | b` for each row of (rows, classes)."""
     few, which = np.unique(inside, axis=0, return_inverse=True)
     texts = [BETWEEN.join(str(label) for label, there in zip(labels, row, strict=True) if there) for row in few]

@@ -15,10 +15,10 @@ from models.errors import InputError, join_names
 from tasks.data.column_types.target import Target, read_target
 
 if TYPE_CHECKING:
-    from tasks.registry.load import Loaded
+    from tasks.registry.load import LoadedVersion
 
 
-def codes(loaded: Loaded, column: pd.Series) -> tuple[np.ndarray, str]:
+def encode_labels(loaded: LoadedVersion, column: pd.Series) -> tuple[np.ndarray, str]:
     """Values, or codes into the version's classes, NaN where there is none; and what to say of unknown labels.
     InputError where most labels are unknown."""
     facts, reading = loaded.facts, loaded.reading
@@ -32,12 +32,12 @@ def codes(loaded: Loaded, column: pd.Series) -> tuple[np.ndarray, str]:
     places = [match_class(label, facts["classes"]) for label in found.classes]
     own = np.array([np.nan if code is None else code for code in places])
     strange = [label for label, code in zip(found.classes, places, strict=True) if code is None]
-    _refuse(found, strange, facts)
+    _refuse_strange_labels(found, strange, facts)
     note = f"The model does not know the labels {join_names(strange)}; their rows have no score." if strange else ""
     return np.where(found.missing, np.nan, own[np.where(found.missing, 0, found.values)]), note
 
 
-def _refuse(found: Target, strange: Sequence[Any], facts: dict[str, Any]) -> None:
+def _refuse_strange_labels(found: Target, strange: Sequence[Any], facts: dict[str, Any]) -> None:
     """InputError where most rows have one of the strange labels."""
     tally = Tally(facts["target"], Spelling({to_label_text(label): 2 for label in facts["classes"]}))
     rows = np.bincount(found.values[~found.missing], minlength=len(found.classes))

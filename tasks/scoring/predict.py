@@ -22,14 +22,14 @@ from models.errors import InputError, NestorError
 from models.metrics.costs import Costs
 from tasks.data.chunks import Chunk
 from tasks.data.sources.dated import FIELDS, PARTS
-from tasks.registry.conformal_file import vote
-from tasks.scoring.intervals import Asked
+from tasks.registry.conformal_file import unwrap_threshold
+from tasks.scoring.intervals import IntervalLevels
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-def output(out: str, now: datetime) -> Path:
+def resolve_output(out: str, now: datetime) -> Path:
     """The file, with today's date where its name asks for one; InputError where it can't be written."""
     path = Path(PARTS.sub(lambda m: now.strftime(m[0]) if m[1] in FIELDS else m[0], out)).expanduser()
     if path.suffix not in (".csv", ".parquet"):
@@ -41,7 +41,7 @@ def output(out: str, now: datetime) -> Path:
     return path
 
 
-def columns(model: Any, asked: Asked | None = None) -> dict[str, pa.DataType]:
+def list_output_columns(model: Any, asked: IntervalLevels | None = None) -> dict[str, pa.DataType]:
     """What a prediction consists of: the label or number, for classes `probability_<label>`, the intervals or sets that
     are asked for, and `model_version`."""
     labels = list(getattr(model, "classes_", []))
@@ -54,41 +54,43 @@ def columns(model: Any, asked: Asked | None = None) -> dict[str, pa.DataType]:
     }
 
 
-def predicted(
+def predict_chunks(
     model: Any,
     version: int,
     chunks: Iterable[Chunk],
     threads: int | None = None,
-    asked: Asked | None = None,
+    asked: IntervalLevels | None = None,
     costs: Costs = (),
 ) -> Iterator[pa.Table]:
     """For each chunk, in order, the columns that were kept and the predictions beside them.
 
     Threads do: the libraries predict without Python's lock, and each row's prediction is one thread's work."""
-    types = columns(model, asked)
+    types = list_output_columns(model, asked)
 
     def work(chunk: Chunk) -> pa.Table:
-        values = _values(model, version, chunk.features, asked, costs)
+        values = _predict_columns(model, version, chunk.features, asked, costs)
         made = [pa.array(v, kind) for v, kind in zip(values, types.values(), strict=True)]
         return pa.table([*chunk.kept.columns, *made], names=[*chunk.kept.column_names, *types])
 
-    yield from _in_order(work, chunks, threads or len(os.sched_getaffinity(0)))
+    yield from _map_in_order(work, chunks, threads or len(os.sched_getaffinity(0)))
 
 
-def _values(model: Any, version: int, rows: pd.DataFrame, asked: Asked | None, costs: Costs) -> list[Any]:
+def _predict_columns(
+    model: Any, version: int, rows: pd.DataFrame, asked: IntervalLevels | None, costs: Costs
+) -> list[Any]:
     """Labels, probabilities, intervals or sets, versions."""
     classes, versions = list(getattr(model, "classes_", [])), np.full(len(rows), version)
     if rows.empty:
-        return [[] for _ in range(len(columns(model, asked)) - 1)] + [versions]
+        return [[] for _ in range(len(list_output_columns(model, asked)) - 1)] + [versions]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        odds, more = _said(model, rows, "predict_proba" if classes else "predict", asked)
+        odds, more = _ask_model(model, rows, "predict_proba" if classes else "predict", asked)
         if not classes:
             return [odds, *more, versions]
-        return [labels(model, rows, odds, costs), *odds.T, *more, versions]
+        return [decide_labels(model, rows, odds, costs), *odds.T, *more, versions]
 
 
-def labels(model: Any, rows: pd.DataFrame, odds: np.ndarray, costs: Costs = ()) -> np.ndarray:
+def decide_labels(model: Any, rows: pd.DataFrame, odds: np.ndarray, costs: Costs = ()) -> np.ndarray:
     """The rows' labels from what the model has said of them: its `predict` does the same after asking all of its
     members once more. `costs` is the rule that no library class holds: the label of least expected cost."""
     if costs:
@@ -102,18 +104,20 @@ def labels(model: Any, rows: pd.DataFrame, odds: np.ndarray, costs: Costs = ()) 
     return np.asarray(model.classes_)[codes]
 
 
-def _said(model: Any, rows: pd.DataFrame, ask: str, asked: Asked | None) -> tuple[np.ndarray, list[np.ndarray]]:
+def _ask_model(
+    model: Any, rows: pd.DataFrame, ask: str, asked: IntervalLevels | None
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """What the model says, and the intervals or sets; no member of a vote is asked twice."""
     if asked is None:
         return getattr(model, ask)(rows), []
-    model = vote(model)
+    model = unwrap_threshold(model)
     each = np.asarray([getattr(member, ask)(rows) for member in getattr(model, "estimators_", [model])])
     # As the vote itself does it, to the last digit.
     odds = np.average(each, axis=0, weights=model.weights) if hasattr(model, "estimators_") else each[0]
     return odds, asked.values(each, getattr(model, "classes_", ()))
 
 
-def _in_order(work: Callable[[In], Out], items: Iterable[In], threads: int) -> Iterator[Out]:
+def _map_in_order(work: Callable[[In], Out], items: Iterable[In], threads: int) -> Iterator[Out]:
     """What `work` makes of each item, in their order; no more than one item waits for each thread."""
     with ThreadPoolExecutor(threads) as pool:
         at_work: deque[Any] = deque()
@@ -129,7 +133,7 @@ def _in_order(work: Callable[[In], Out], items: Iterable[In], threads: int) -> I
                 future.cancel()
 
 
-def written(
+def write_tables(
     path: Path, tables: Iterator[pa.Table], facts: Mapping[str, str], told: Callable[[int], None] | None = None
 ) -> int:
     """Writes the tables beside `path` and renames, so that a broken scoring leaves no half file; how many rows. A
@@ -138,7 +142,7 @@ def written(
     rows = 0
     try:
         first = next(tables)
-        with _writer(beside, path.suffix, first.schema.with_metadata(dict(facts))) as writer:
+        with _open_writer(beside, path.suffix, first.schema.with_metadata(dict(facts))) as writer:
             for table in chain([first], tables):
                 writer.write_table(table.cast(first.schema))
                 rows += len(table)
@@ -152,7 +156,7 @@ def written(
     return rows
 
 
-def _writer(path: Path, suffix: str, schema: pa.Schema) -> Any:
+def _open_writer(path: Path, suffix: str, schema: pa.Schema) -> Any:
     if suffix == ".csv":
         return arrow_csv.CSVWriter(path, schema)
     return pq.ParquetWriter(path, schema, compression="zstd")

@@ -19,9 +19,9 @@ from models.config import Score
 from models.errors import InputError, join_names
 from tasks.data import fetch_data
 from tasks.data.chunks import open_table, read_chunks
-from tasks.registry.load import Loaded, load
+from tasks.registry.load import LoadedVersion, load_version
 from tasks.scoring import forecast, predict
-from tasks.scoring.intervals import asked
+from tasks.scoring.intervals import make_interval_levels
 
 if TYPE_CHECKING:
     pass
@@ -34,7 +34,7 @@ CHUNK = 50_000
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoreReport:
     """What a scoring did."""
 
     model: str
@@ -70,43 +70,50 @@ class Scored:
         return f"{self.rows:,} rows in {self.seconds:.1f} s{speed} by {self.model}/{self.version}: {self.out}"
 
 
-def score(score: Score, address: str | None = None, told: Callable[[int, int | None], None] | None = None) -> Scored:
+def score(
+    score: Score, address: str | None = None, told: Callable[[int, int | None], None] | None = None
+) -> ScoreReport:
     """Writes a prediction for each row. `told` hears after each chunk how many rows are written, and of how many (None
     where only reading tells). Whatever breaks it off, the output file is whole or as it was before."""
     now = datetime.now().astimezone()
-    out = predict.output(score.out, now)
-    loaded = load(score.model, address, unsafe=score.unsafe)
-    wanted = asked(score.intervals, loaded.conformal, loaded.label)
+    out = predict.resolve_output(score.out, now)
+    loaded = load_version(score.model, address, unsafe=score.unsafe)
+    wanted = make_interval_levels(score.intervals, loaded.conformal, loaded.label)
     with tempfile.TemporaryDirectory(prefix="nestor-", ignore_cleanup_errors=True) as folder:
         data = fetch_data(score.data, score.query, score.bound, folder=Path(folder), now=now)
         began, table, speller = time.monotonic(), open_table(data), loaded.speller()
-        keep, own = score.keep, predict.columns(loaded.model, wanted)
+        keep, own = score.keep, predict.list_output_columns(loaded.model, wanted)
         if (history := loaded.history) is None:
-            keep = _kept(keep, own)
+            keep = _check_kept_columns(keep, own)
             parts, said, count = read_chunks(loaded.reading, table, score.chunk, keep, speller), [], table.rows
         else:
-            keep = _kept([*forecast.named(history), *keep], own)
-            parts, said, count = forecast.new_rows(loaded, history, table, score.chunk, keep, speller)
+            keep = _check_kept_columns([*forecast.list_key_columns(history), *keep], own)
+            parts, said, count = forecast.read_new_rows(loaded, history, table, score.chunk, keep, speller)
         costs = loaded.facts.get("costs", ())
         # A pickled model may keep notes of its own while it predicts: one thread then.
         threads = 1 if loaded.unsafe else None
-        tables = predict.predicted(loaded.model, loaded.version, parts, threads, wanted, costs)
+        tables = predict.predict_chunks(loaded.model, loaded.version, parts, threads, wanted, costs)
         facts = {**loaded.stamp, "nestor.time": now.isoformat(timespec="seconds")}
-        rows = predict.written(out, tables, facts, told and (lambda done: told(done, count)))
+        rows = predict.write_tables(out, tables, facts, told and (lambda done: told(done, count)))
     seconds = time.monotonic() - began
     unknown = [c for c in table.names if c not in {*loaded.reading.kinds, *loaded.reading.others, *keep}]
-    notes = (*_warned(loaded), *said, *speller.notes, *(f.message for f in table.findings if f.verdict == "warn"))
+    notes = (
+        *_explain_unsafe_load(loaded),
+        *said,
+        *speller.notes,
+        *(f.message for f in table.findings if f.verdict == "warn"),
+    )
     told_of = tuple(unknown), notes, loaded.run_id or None
-    return Scored(loaded.name, loaded.version, str(out), table.source, rows, seconds, *told_of)
+    return ScoreReport(loaded.name, loaded.version, str(out), table.source, rows, seconds, *told_of)
 
 
-def _warned(loaded: Loaded) -> tuple[str, ...]:
+def _explain_unsafe_load(loaded: LoadedVersion) -> tuple[str, ...]:
     return (
         f"{loaded.label} is a pickle, loaded since --unsafe was said (it holds {join_names(loaded.unsafe)}).",
     ) * bool(loaded.unsafe)
 
 
-def _kept(keep: Sequence[str], own: Collection[str]) -> list[str]:
+def _check_kept_columns(keep: Sequence[str], own: Collection[str]) -> list[str]:
     """The columns to keep, each once; InputError where the output has a column `own` of the same name."""
     taken = [name for name in keep if name in own]
     if taken:

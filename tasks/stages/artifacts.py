@@ -16,86 +16,88 @@ from models.splitting.seal import digest_values
 from models.text.markdown import escape_markdown
 from models.text.safe import shorten, to_printable
 from tasks.context import RunContext
-from tasks.evaluation.evaluate import Concluded
+from tasks.evaluation.evaluate import Evaluation
 from tasks.planning import plan as shortlist
-from tasks.tracking.past import page
+from tasks.tracking.past import find_run_page
 from tasks.values import RunPlan, SealedTable
 
 log = logging.getLogger("nestor.artifacts")
 
 
-def of_model(what: str, name: str) -> str:
+def make_model_key(what: str, name: str) -> str:
     """The key of what is shown of one model, such as `nestor-verdict-loans`: under it Prefect's page keeps the history
     of that model. A name with other signs than a key may have gets a few more that tell it apart."""
     plain = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
     return f"nestor-{what}-{plain}" + ("" if plain == name else f"-{digest_values(name) % 16**6:06x}")
 
 
-def markdown(key: str, text: str, description: str = "") -> None:
+def show_markdown(key: str, text: str, description: str = "") -> None:
     """Shows a text under `key`, which is `nestor-` and lower-case words."""
-    _kept(create_markdown_artifact, key, markdown=text, description=escape_markdown(description) or None)
+    _create_artifact(create_markdown_artifact, key, markdown=text, description=escape_markdown(description) or None)
 
 
-def table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
+def show_table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
     """Shows a table, a dict for each row."""
     safe = [{name: to_printable(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
-    _kept(create_table_artifact, key, table=safe, description=escape_markdown(description))
+    _create_artifact(create_table_artifact, key, table=safe, description=escape_markdown(description))
 
 
-def _kept(create: Callable[..., Any], key: str, **what: Any) -> None:
+def _create_artifact(create: Callable[..., Any], key: str, **what: Any) -> None:
     try:
         create(key=key, **what)
     except Exception as error:
         log.warning("Prefect does not take the artifact %s: %s", key, shorten(error, 200))
 
 
-def checks(context: RunContext) -> None:
+def show_checks(context: RunContext) -> None:
     """What the checks found, of both kinds."""
     rows = [
         {"check": f.check, "verdict": f.verdict, "what": f.message, "columns": ", ".join(f.columns)[:200]}
         for f in context.findings
     ]
-    table("nestor-checks", rows, f"Checks of {context.name}")
+    show_table("nestor-checks", rows, f"Checks of {context.name}")
 
 
-def seal(sealed: SealedTable) -> None:
+def show_seal(sealed: SealedTable) -> None:
     """How many rows were put aside."""
     rows = sealed.sealed_rows.rows if sealed.sealed_rows is not None else 0
     text = f"{rows:,} rows sealed for the final test, {sealed.work_rows.rows:,} rows to work with."
-    markdown("nestor-seal", text, f"Rows of {sealed.context.name}")
+    show_markdown("nestor-seal", text, f"Rows of {sealed.context.name}")
 
 
-def plan(plan: RunPlan) -> None:
+def show_plan(plan: RunPlan) -> None:
     """Folds, families, and what was left out why."""
     left = "".join(
         f"\n- {escape_markdown(name)} is not tried: {escape_markdown(why)}" for name, why in plan.scope.left_out.items()
     )
-    text = f"{shortlist.named(plan.scope.how)}; families: {', '.join(plan.scope.families)}.{left}"
-    markdown("nestor-plan", text, f"Plan of {plan.context.name}")
+    text = f"{shortlist.describe_plan(plan.scope.how)}; families: {', '.join(plan.scope.families)}.{left}"
+    show_markdown("nestor-plan", text, f"Plan of {plan.context.name}")
 
 
-def leaderboard(evaluation: Concluded) -> None:
+def show_leaderboard(evaluation: Evaluation) -> None:
     """The families, best inner score first."""
     rows = [
         {
             "family": f.name,
             f"estimate ({evaluation.metric.name})": format_number(f.estimate.value if f.estimate else None),
-            "95 %": _interval(f.estimate),
+            "95 %": _format_range(f.estimate),
             "inner": format_number(f.inner),
             "trials": f.trials,
             "weight": f"{f.weight:.0%}",
         }
         for f in evaluation.families
     ]
-    table(of_model("leaderboard", evaluation.context.name), rows, f"Leaderboard of {evaluation.context.name}")
+    show_table(
+        make_model_key("leaderboard", evaluation.context.name), rows, f"Leaderboard of {evaluation.context.name}"
+    )
 
 
-def verdict(report: Report) -> None:
+def show_verdict(report: Report) -> None:
     """The result in words and numbers, with the way to the run in MLflow."""
     version = "no version" if report.version is None else f"version {report.version}"
     version += f", registered as {report.alias}" if report.alias else ""
     scores = [
-        f"| {name} | {format_number(found.value)} | {_interval(found)} | "
+        f"| {name} | {format_number(found.value)} | {_format_range(found)} | "
         f"{found.basis.sentence if found.basis else '-'} |"
         for name, found in (("estimate of the procedure", report.estimate), ("test of the model", report.test))
         if found is not None
@@ -108,20 +110,20 @@ def verdict(report: Report) -> None:
         f"# {escape_markdown(report.name)}: {version}", escape_markdown(report.sentence),
         escape_markdown(report.coverage_sentence),
         "\n".join([*head, *scores]),
-        "\n".join(notes), _in_mlflow(report),
+        "\n".join(notes), _link_mlflow_run(report),
     ]  # fmt: skip
     text = "\n\n".join(part for part in parts if part)
-    markdown(of_model("verdict", report.name), text, shorten(report.sentence, 200))
+    show_markdown(make_model_key("verdict", report.name), text, shorten(report.sentence, 200))
 
 
-def _in_mlflow(report: Report) -> str:
+def _link_mlflow_run(report: Report) -> str:
     """A link where MLflow has a page; else its id, which `nestor report` takes too."""
     if report.run_id is None:
         return ""
-    address = page(report.run_id)
+    address = find_run_page(report.run_id)
     run = f"[The run in MLflow]({address}) holds" if address else f"The run `{report.run_id}` in MLflow holds"
     return f"{run} every trial, the model and the whole report."
 
 
-def _interval(found: Interval | None) -> str:
+def _format_range(found: Interval | None) -> str:
     return "-" if found is None or found.low is None else f"{format_number(found.low)} to {format_number(found.high)}"

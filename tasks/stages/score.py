@@ -6,11 +6,11 @@ from prefect import task
 
 from models.config import Score
 from models.text.markdown import escape_markdown
-from tasks.scoring.score import Scored
+from tasks.scoring.score import ScoreReport
 from tasks.scoring.score import score as score_rows
 from tasks.stages import artifacts
 from tasks.stages.options import RETRIED
-from tasks.tracking.past import page
+from tasks.tracking.past import find_run_page
 
 
 @task(
@@ -18,15 +18,15 @@ from tasks.tracking.past import page
     task_run_name="score",
     **RETRIED,
 )
-def score(score: Score) -> Scored:
+def score(score: Score) -> ScoreReport:
     """Predicts and writes; shows rows, seconds, version and file."""
     done = score_rows(score)
-    artifacts.markdown(artifacts.of_model("scored", done.model), _told(done), done.sentence[:300])
+    artifacts.show_markdown(artifacts.make_model_key("scored", done.model), _to_markdown(done), done.sentence[:300])
     return done
 
 
-def _told(done: Scored) -> str:
-    link = page(done.run_id) if done.run_id else None
+def _to_markdown(done: ScoreReport) -> str:
+    link = find_run_page(done.run_id) if done.run_id else None
     version = f"{escape_markdown(done.model)}, version {done.version}" + (
         f" ([its run in MLflow]({link}))" if link else ""
     )

@@ -20,14 +20,14 @@ from models.errors import NestorError
 from models.outcome import Report
 from tasks.context import RunContext
 from tasks.evaluation import evaluate as evaluating
-from tasks.evaluation.evaluate import Concluded
+from tasks.evaluation.evaluate import Evaluation
 from tasks.planning import load_and_seal
 from tasks.planning import plan as planning
 from tasks.reporting.publish import publish
 from tasks.run.stage import CHECK, EVALUATE, PLAN, READ, REGISTER, SEAL, TUNE, Stage
 from tasks.stages import artifacts
 from tasks.stages.options import PLAIN, RETRIED
-from tasks.system.disk import full, is_full
+from tasks.system.disk import is_full, make_full_disk_error
 from tasks.tuning import tune
 from tasks.tuning.running import RunningStudies
 from tasks.values import LoadedTable, RunPlan, SealedTable, Studies
@@ -43,40 +43,40 @@ class _StageTask(Task[Any, Any]):
         return super().__call__(*map(quote, values))
 
 
-def _stage(stage: Stage) -> Callable[[Callable[..., Any]], _StageTask]:
+def _make_stage_task(stage: Stage) -> Callable[[Callable[..., Any]], _StageTask]:
     """Makes a function a Prefect task of this stage's name."""
     return lambda function: _StageTask(
         function, name=stage.name, task_run_name=stage.name, description=stage.words, **PLAIN
     )
 
 
-@_stage(READ)
+@_make_stage_task(READ)
 def load(context: RunContext, early: RunPlan | None) -> LoadedTable:
     """The table, read and checked."""
-    return early or load_and_seal.take_in(context)
+    return early or load_and_seal.load_table(context)
 
 
-@_stage(SEAL)
+@_make_stage_task(SEAL)
 def seal(loaded: LoadedTable, early: RunPlan | None) -> SealedTable:
     """The table with its rows divided."""
-    sealed = early or load_and_seal.seal(loaded)
-    artifacts.seal(sealed)
+    sealed = early or load_and_seal.seal_rows(loaded)
+    artifacts.show_seal(sealed)
     return sealed
 
 
-@_stage(CHECK)
+@_make_stage_task(CHECK)
 def check(sealed: SealedTable, early: RunPlan | None) -> None:
     """Looks at the features and the target of the work rows; shows what all checks found."""
     if early is None:
-        load_and_seal.signal(sealed)
-    artifacts.checks(sealed.context)
+        load_and_seal.check_signal_of_table(sealed)
+    artifacts.show_checks(sealed.context)
 
 
-@_stage(PLAN)
+@_make_stage_task(PLAN)
 def make_plan(sealed: SealedTable, early: RunPlan | None) -> RunPlan:
     """Families and folds."""
-    plan = early or planning.shortlist(sealed)
-    artifacts.plan(plan)
+    plan = early or planning.make_plan(sealed)
+    artifacts.show_plan(plan)
     return plan
 
 
@@ -89,23 +89,23 @@ def tune_one(running: RunningStudies, family: str, fold: str) -> Any:
         raise
     except Exception as error:
         if is_full(error):
-            raise full(error) from None
+            raise make_full_disk_error(error) from None
         if task_run.run_count <= RETRIED["retries"]:
             raise
         log.warning("%s/%s ended early.", family, fold, exc_info=True)
-        tune.broke(running, family, fold, error)
+        tune.record_broken_study(running, family, fold, error)
     if running.stopped:
         return Cancelled(message="Stopped; what is finished is kept.")
     return f"{len(running.trials.get((family, fold), ()))} trials"
 
 
-@_stage(EVALUATE)
-def evaluate(studies: Studies) -> Concluded:
+@_make_stage_task(EVALUATE)
+def evaluate(studies: Studies) -> Evaluation:
     """Every number of the run, and what is delivered; the sealed rows are opened once."""
-    return evaluating.conclude(studies)
+    return evaluating.evaluate(studies)
 
 
-@_stage(REGISTER)
-def register(evaluation: Concluded) -> Report:
+@_make_stage_task(REGISTER)
+def register(evaluation: Evaluation) -> Report:
     """A version in the registry, and the report of the run."""
     return publish(evaluation)

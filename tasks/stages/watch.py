@@ -18,50 +18,49 @@ from models.text.markdown import escape_markdown
 from tasks.data import fetch_data
 from tasks.monitoring import events
 from tasks.monitoring import page as drift_page
-from tasks.monitoring.drift import Rows, compared, rows_of
-from tasks.registry.load import Loaded
-from tasks.registry.load import load as load_version
+from tasks.monitoring.drift import LaterRows, compare_with_profile, read_later_rows
+from tasks.registry.load import LoadedVersion, load_version
 from tasks.retrain import notify
-from tasks.retrain.data import offered
+from tasks.retrain.data import offer_source
 from tasks.run import events as progress
 from tasks.stages import artifacts
 from tasks.stages.options import PLAIN
 from tasks.tracking import watches
-from tasks.tracking.past import page
+from tasks.tracking.past import find_run_page
 
 
 @task(name="load the champion", task_run_name="load the champion", **PLAIN)
-def champion(watch: Watch) -> Loaded:
+def champion(watch: Watch) -> LoadedVersion:
     """The tested model: the profile and the published score speak of it."""
     progress.emit(progress.Began("read", watch.name))
     return load_version(watch.name, tested=True, unsafe=watch.unsafe)
 
 
 @task(name="load", task_run_name="load", **PLAIN)
-def load(watch: Watch, loaded: Loaded) -> Rows:
+def load(watch: Watch, loaded: LoadedVersion) -> LaterRows:
     """The new rows, read as the training table was."""
     progress.emit(progress.Began("read", "new rows"))
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
-        return rows_of(loaded, fetch_data(watch.data, watch.query, watch.bound, folder=Path(folder)))
+        return read_later_rows(loaded, fetch_data(watch.data, watch.query, watch.bound, folder=Path(folder)))
 
 
 @task(name="compare", task_run_name="compare", **PLAIN)
-def compare(watch: Watch, loaded: Loaded, rows: Rows) -> Drift:
+def compare(watch: Watch, loaded: LoadedVersion, rows: LaterRows) -> Drift:
     """Every column, the predictions, and where there are labels the score."""
     progress.emit(progress.Began("check", "drift"))
-    return compared(loaded, rows, watch.level, watch.psi)
+    return compare_with_profile(loaded, rows, watch.level, watch.psi)
 
 
 @task(name="report", task_run_name="report", **PLAIN)
-def report(watch: Watch, loaded: Loaded, rows: Rows, drift: Drift, begun: float) -> WatchReport:
+def report(watch: Watch, loaded: LoadedVersion, rows: LaterRows, drift: Drift, begun: float) -> WatchReport:
     """A run in MLflow, and what Prefect's page shows."""
     data = mask_address(watch.model_dump(mode="json")["data"])
     found = WatchReport(watch.name, loaded.version, data, drift)
-    run_id = watches.keep(
+    run_id = watches.record_watch(
         watch.name,
         begun=begun,
-        params={"version": loaded.version, **_settings(watch, data)},
-        metrics=_metrics(drift),
+        params={"version": loaded.version, **_list_settings(watch, data)},
+        metrics=_list_metrics(drift),
         tags={"nestor.version": str(loaded.version), "nestor.drifted": str(drift.drifted).lower()},
         table={
             "name": watch.name, "digest": rows.digest, "source": data, "rows": len(rows.features),
@@ -69,19 +68,19 @@ def report(watch: Watch, loaded: Loaded, rows: Rows, drift: Drift, begun: float)
         },
         files={
             "drift.json": json.dumps(found.as_json(), indent=1, ensure_ascii=False, allow_nan=False),
-            "drift.html": drift_page.drift_html(watch.name, loaded.version, data, drift),
+            "drift.html": drift_page.render_drift(watch.name, loaded.version, data, drift),
         },
         note=f"{escape_markdown(drift.sentence)}\n\nThe whole finding is `drift.html` under Artifacts.",
     )  # fmt: skip
-    _show(replace(found, run_id=run_id))
+    _show_drift(replace(found, run_id=run_id))
     return replace(found, run_id=run_id)
 
 
-def _settings(watch: Watch, data: str) -> dict[str, Any]:
+def _list_settings(watch: Watch, data: str) -> dict[str, Any]:
     return {"data": data, "query": watch.query, "bound": watch.bound, "level": watch.level, "psi": watch.psi}
 
 
-def _metrics(drift: Drift) -> dict[str, float]:
+def _list_metrics(drift: Drift) -> dict[str, float]:
     """What there is to plot over watches."""
     index = {part: [c.psi for c in drift.columns if c.part == part and not c.moves] for part in _PARTS}
     found = {
@@ -97,13 +96,15 @@ def _metrics(drift: Drift) -> dict[str, float]:
 _PARTS = {"feature": "max_psi", "prediction": "prediction_psi"}
 
 
-def _show(found: WatchReport) -> None:
-    link = page(found.run_id) if found.run_id else None
-    text = drift_page.markdown(found.name, found.version, found.data, found.drift)
+def _show_drift(found: WatchReport) -> None:
+    link = find_run_page(found.run_id) if found.run_id else None
+    text = drift_page.to_markdown(found.name, found.version, found.data, found.drift)
     more = f"\n\n[The run in MLflow]({link})" if link else f"\n\nMLflow run `{found.run_id}`"
-    artifacts.markdown(artifacts.of_model("drift", found.name), text + more, found.drift.sentence[:300])
-    columns = drift_page.table_rows(found.drift)
-    artifacts.table(artifacts.of_model("drift-columns", found.name), columns, f"Columns of {found.name}, then and now")
+    artifacts.show_markdown(artifacts.make_model_key("drift", found.name), text + more, found.drift.sentence[:300])
+    columns = drift_page.make_table_rows(found.drift)
+    artifacts.show_table(
+        artifacts.make_model_key("drift-columns", found.name), columns, f"Columns of {found.name}, then and now"
+    )
 
 
 @task(name="tell", task_run_name="tell", **PLAIN)
@@ -114,8 +115,8 @@ def tell(watch: Watch, found: WatchReport, labelled: bool) -> WatchReport:
         return found
     sent, notes = False, []
     if watch.alarm:
-        source, why = offered(watch.data, watch.query, watch.bound, labelled)
-        sent = events.drift(
+        source, why = offer_source(watch.data, watch.query, watch.bound, labelled)
+        sent = events.send_drift(
             found.name, version=found.version, data=found.data, columns=[c.name for c in found.drift.alarms],
             psi=max((c.psi for c in found.drift.alarms), default=0.0),
             performance=found.drift.performance and found.drift.performance.z,
@@ -128,10 +129,10 @@ def tell(watch: Watch, found: WatchReport, labelled: bool) -> WatchReport:
             )
         elif why:
             notes.append(f"A retraining can't train on these rows: {why}. It reads the last run's table anew.")
-    said = notify.tell(watch.notify, f"{found.name}: drift", _body(found))
+    said = notify.send_notification(watch.notify, f"{found.name}: drift", _make_message(found))
     return replace(found, event=sent, notes=(*notes, *([said] if said else [])))
 
 
-def _body(found: WatchReport) -> str:
+def _make_message(found: WatchReport) -> str:
     lines = [f"- {c.name}: PSI {format_number(c.psi)}" for c in found.drift.alarms[:20]]
     return "\n".join([f"{found.drift.sentence} Version {found.version}, {found.data}.", *lines])

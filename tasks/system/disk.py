@@ -15,7 +15,7 @@ _SAID = re.compile(rf"OSError: \[Errno (?:{'|'.join(map(str, sorted(_FULL)))})\]
 """How a process of ours, and SQLite, say it. A server of others that says it has a disk of its own."""
 
 
-class FullDisk(NestorError):
+class FullDiskError(NestorError):
     """Nothing more can be written."""
 
 
@@ -23,23 +23,26 @@ def is_full(error: BaseException | str | None) -> bool:
     """Whether the error, one that led to it, or what a process said of its end, tells of a full disk."""
     if error is None or isinstance(error, str):
         return bool(error and _SAID.search(error))
-    own = isinstance(error, FullDisk) or (isinstance(error, OSError) and error.errno in _FULL) or is_full(str(error))
+    own = (
+        isinstance(error, FullDiskError) or (isinstance(error, OSError) and error.errno in _FULL) or is_full(str(error))
+    )
     return own or is_full(error.__cause__ or error.__context__)
 
 
-def full(error: BaseException | str) -> FullDisk:
+def make_full_disk_error(error: BaseException | str) -> FullDiskError:
     """What was lost, what is kept, and how to go on."""
-    if isinstance(error, FullDisk):
+    if isinstance(error, FullDiskError):
         return error
     file = getattr(error, "filename", None) or "mlruns"
-    return FullDisk(
-        f"Nothing more can be written: the disk with {Path(file).absolute()}{_free(file)} is full, or a quota or limit "
+    return FullDiskError(
+        f"Nothing more can be written: the disk with {Path(file).absolute()}{_describe_free_space(file)} is full, or "
+        "a quota or limit "
         "is reached. What was just being written is lost; every fit that was finished, every trial and every "
         "registered version is kept. Make room, then go on with the same command and --resume."
     )
 
 
-def _free(file: str) -> str:
+def _describe_free_space(file: str) -> str:
     """` (0.2 MB free)`, where that can be told."""
     place = next((p for p in (Path(file), *Path(file).absolute().parents) if p.is_dir()), None)
     try:

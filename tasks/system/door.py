@@ -30,7 +30,7 @@ _HEALTH = "/health"
 _APIS = ("/api/", "/ajax-api/")
 
 
-def names() -> tuple[str, ...]:
+def list_host_names() -> tuple[str, ...]:
     """The host names by which a server may be asked: this machine's, and those in NESTOR_HOSTS."""
     more = (name.strip().lower() for name in os.environ.get(HOSTS, "").split(","))
     return (*HERE, *filter(None, more))
@@ -67,7 +67,7 @@ class Door:
 
     def _refusal(self, scope: Any) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
-        if self.hosts is not None and _host(headers) not in self.hosts and not self._asks_itself(scope):
+        if self.hosts is not None and _read_host(headers) not in self.hosts and not self._asks_itself(scope):
             return PlainTextResponse("Refused: invalid host header.", 400)
         if self._is_foreign(scope, headers):
             return PlainTextResponse("Refused: this comes from a page of another origin.", 403)
@@ -100,7 +100,7 @@ class Door:
         return kind.lower() == "basic" and hmac.compare_digest(said.strip().encode(), right.encode())
 
 
-def _host(headers: Headers) -> str | None:
+def _read_host(headers: Headers) -> str | None:
     try:
         return urlsplit(f"//{headers.get('host', '')}").hostname
     except ValueError:

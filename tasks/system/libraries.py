@@ -15,7 +15,7 @@ LIBRARIES = (
 
 
 @cache
-def installed() -> dict[str, str]:
+def list_installed_versions() -> dict[str, str]:
     """The versions installed here of what matters, by name, that of Python among them. Not to be changed."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:

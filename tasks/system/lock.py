@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[float]:
+def hold_lock(path: Path) -> Iterator[float]:
     """Waits while another has the lock that this file is, which is made if missing; yields the seconds waited."""
     start = time.monotonic()
     with path.open("a") as file:

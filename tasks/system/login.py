@@ -12,7 +12,7 @@ from pathlib import Path
 
 from models.errors import NestorError
 from tasks.system import private
-from tasks.system.lock import alone
+from tasks.system.lock import hold_lock
 
 FILE = "login"
 NAME = "nestor"
@@ -21,21 +21,21 @@ GIVEN = "PREFECT_SERVER_API_AUTH_STRING"
 _OPEN_BEFORE = ("mlflow.db", "prefect/prefect.db", "prefect/prefect.db-wal", "prefect/prefect.db-shm")
 
 
-def kept(root: Path, given: str | None = None) -> str:
+def ensure_login(root: Path, given: str | None = None) -> str:
     """`name:password` of the servers in the folder `mlruns` at `root`: the one that is given, else the one that was
     kept, else a new one. It is kept from now on."""
-    path = private.made(root) / FILE
-    with alone(root / f"{FILE}.lock"):
-        before = _read(path)
+    path = private.make_private_folder(root) / FILE
+    with hold_lock(root / f"{FILE}.lock"):
+        before = _read_login(path)
         login = given or before or f"{NAME}:{secrets.token_hex(16)}"
         if not before:  # what earlier versions made here, everybody might read
-            private.closed(root, *(root / name for name in _OPEN_BEFORE))
+            private.restrict_to_owner(root, *(root / name for name in _OPEN_BEFORE))
         if login != before:
-            private.write(path, f"{login}\n")
+            private.write_private_text(path, f"{login}\n")
     return login
 
 
-def _read(path: Path) -> str:
+def _read_login(path: Path) -> str:
     try:
         return path.read_text("utf-8").strip()
     except FileNotFoundError:
@@ -47,19 +47,21 @@ def _read(path: Path) -> str:
         ) from None
 
 
-def pair(login: str) -> tuple[str, str]:
+def split_login(login: str) -> tuple[str, str]:
     """Name and password."""
     name, colon, password = login.partition(":")
     return (name, password) if colon else (NAME, login)
 
 
-def for_mlflow(root: Path) -> dict[str, str]:
+def to_mlflow_variables(root: Path) -> dict[str, str]:
     """The login of the servers in `mlruns` at `root`, in the environment variables that MLflow's clients read."""
-    return dict(zip(("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"), pair(kept(root)), strict=True))
+    return dict(
+        zip(("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"), split_login(ensure_login(root)), strict=True)
+    )
 
 
 @contextmanager
-def asking(found: Mapping[str, str]) -> Iterator[None]:
+def use_server_settings(found: Mapping[str, str]) -> Iterator[None]:
     """Inside the block Prefect's client has these settings, which are given by their names: a server's address, and the
     login for it."""
     from prefect import settings  # slow to import

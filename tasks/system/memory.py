@@ -38,18 +38,18 @@ _FREE = 0.8
 """Share of the free memory that workers get."""
 
 
-def needed() -> float:
+def measure_needed_memory() -> float:
     """MB that this process, a worker without a limit, must be allowed to fit anything at all."""
-    return _SPARE * _held()
+    return _SPARE * _measure_held_memory()
 
 
-def _held() -> float:
+def _measure_held_memory() -> float:
     """The least limit, in MB, that this process is within."""
     found = psutil.Process().memory_info()
     return max(found.rss, getattr(found, "data", 0) / BEYOND) / 1e6
 
 
-def shared_out(
+def divide_memory(
     workers: int | None, limit_mb: float | None, needed_mb: float, free_mb: float, cores: int
 ) -> tuple[int, float]:
     """How many workers there are, and the MB that each may take: `workers` and `limit_mb` as asked for, else one for
@@ -57,14 +57,16 @@ def shared_out(
     room = _FREE * free_mb
     if limit_mb is not None and limit_mb < needed_mb:
         raise InputError(
-            f"{_gb(limit_mb)} GB of memory are too little for one fit: what a worker loads before it fits anything "
-            f"takes most of {_up(needed_mb)} GB. Give at least --memory {_up(needed_mb)}."
+            f"{_format_gb(limit_mb)} GB of memory are too little for one fit: what a worker loads before it fits "
+            "anything "
+            f"takes most of {_round_up_gb(needed_mb)} GB. Give at least --memory {_round_up_gb(needed_mb)}."
         )
     most = int(room / needed_mb)
     if most < max(1, workers or 1):
-        least = _up(needed_mb)
+        least = _round_up_gb(needed_mb)
         raise InputError(
-            f"Each worker needs at least {least} GB of memory, and {_gb(free_mb)} GB are free, of which workers get "
+            f"Each worker needs at least {least} GB of memory, and {_format_gb(free_mb)} GB are free, of which "
+            "workers get "
             f"{_FREE:.0%}: that does for {most} of them{f', not for {workers}' if workers else ''}. "
             + (f"Give at most --workers {most}." if most else "End other programs, or take a larger machine.")
         )
@@ -73,16 +75,16 @@ def shared_out(
     return workers, limit_mb or room / workers
 
 
-def _gb(mb: float) -> str:
+def _format_gb(mb: float) -> str:
     return f"{mb / 1000:.3g}"
 
 
-def _up(mb: float) -> str:
+def _round_up_gb(mb: float) -> str:
     """GB of two digits, rounded up."""
     return f"{math.ceil(mb / 10) / 100:g}"
 
 
-class Peak:
+class MemoryWatch:
     """Samples this process's memory and ends it above the limit, so that a blow-up costs this fit alone."""
 
     EXIT = 77
@@ -95,7 +97,7 @@ class Peak:
         """Begins, in a thread of its own; ends the process above the limit, or when the driver is gone. One that is
         above it already ends at once: with so little it could not even start that thread."""
         # Not in __init__: that runs in the fork server, which is another process.
-        if limit_mb and _held() > limit_mb:
+        if limit_mb and _measure_held_memory() > limit_mb:
             os._exit(self.EXIT)
         self.limit, self._process, self._driver = limit_mb, psutil.Process(), psutil.Process(driver)
         threading.Thread(target=self._loop, daemon=True, name="memory").start()
@@ -136,29 +138,29 @@ def end_with_parent() -> None:
         _LIBC.prctl(_PARENT_DEATH, signal.SIGKILL)
 
 
-peak = Peak()
+peak = MemoryWatch()
 
 
 _MANY = 100_000
 
 
-def give_back(rows: int) -> None:
+def give_back_memory(rows: int) -> None:
     """Gives the system back what was freed, once so many rows were worked with that it is worth the milliseconds; else
     it stays with this process, in pieces too small for the next large thing."""
     if rows >= _MANY and hasattr(_LIBC, "malloc_trim"):
         _LIBC.malloc_trim(0)
 
 
-def free() -> float:
+def measure_free_memory() -> float:
     """Bytes that this process can still get: of the machine, of its container, of its own limit."""
-    found = [float(psutil.virtual_memory().available), *_of_container(Path("/sys/fs/cgroup"))]
+    found = [float(psutil.virtual_memory().available), *_measure_container_memory(Path("/sys/fs/cgroup"))]
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
         found.append(float(soft - psutil.Process().memory_info().vms))
     return max(0.0, min(found))
 
 
-def _of_container(root: Path) -> list[float]:
+def _measure_container_memory(root: Path) -> list[float]:
     """What a container leaves, by the second version of control groups and by the first; pages of files that it could
     give back count as left."""
     found = []

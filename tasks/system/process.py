@@ -13,13 +13,13 @@ _NEAR = 2.0
 """Seconds between two starts that are one: the first may have been written down with fewer digits."""
 
 
-def facts() -> dict[str, Any]:
+def identify_process() -> dict[str, Any]:
     """What tells this process from every other: host, pid, and when it started (Unix seconds)."""
     process = psutil.Process()
     return {"host": platform.node(), "pid": process.pid, "pid_start": process.create_time()}
 
 
-def process(pid: int, started: float) -> psutil.Process | None:
+def find_process(pid: int, started: float) -> psutil.Process | None:
     """The process of this machine that had this pid and start; None where it has ended: the pid alone may have been
     given to another since."""
     try:
@@ -30,16 +30,16 @@ def process(pid: int, started: float) -> psutil.Process | None:
     return found if same else None
 
 
-def elsewhere(owner: Mapping[str, Any]) -> bool:
+def is_other_process(owner: Mapping[str, Any]) -> bool:
     """Whether the owner is another process of this machine, alive or not."""
     return owner.get("host") == platform.node() and owner.get("pid") != os.getpid()
 
 
-def lives(owner: Mapping[str, Any]) -> bool:
+def is_owner_alive(owner: Mapping[str, Any]) -> bool:
     """Whether the owner is another process, and lives on this machine."""
-    return elsewhere(owner) and process(owner["pid"], owner["pid_start"]) is not None
+    return is_other_process(owner) and find_process(owner["pid"], owner["pid_start"]) is not None
 
 
-def gone(owner: Mapping[str, Any]) -> bool:
+def is_owner_gone(owner: Mapping[str, Any]) -> bool:
     """Whether the owner was another process of this machine and has ended."""
-    return elsewhere(owner) and not lives(owner)
+    return is_other_process(owner) and not is_owner_alive(owner)

@@ -35,27 +35,27 @@ _used: set[str] = set()
 """The addresses that this process has used."""
 
 
-def hushed(text: str) -> str:
+def hide_passwords(text: str) -> str:
     """The text, such as a library's, without passwords: in addresses, or of one that is used or in the environment."""
-    for password in sorted(_passwords(), key=len, reverse=True):
+    for password in sorted(_collect_passwords(), key=len, reverse=True):
         text = text.replace(password, HIDDEN)
     return mask_text(text)
 
 
-def _passwords() -> set[str]:
+def _collect_passwords() -> set[str]:
     variables = {value for value in os.environ.values() if "://" in value}
-    kept = {value for name, value in os.environ.items() if _NAMED.search(name) and _telling(value)}
+    kept = {value for name, value in os.environ.items() if _NAMED.search(name) and _is_secret_value(value)}
     return kept | {
         text for address in {*_used, *variables} for text in extract_passwords(address) if len(text) >= LEAST
     }
 
 
-def _telling(value: str) -> bool:
+def _is_secret_value(value: str) -> bool:
     """Whether a variable's value can be a secret: no `false`, and no number, which stand in any text."""
     return len(value) >= LEAST_OF_VARIABLES and not value.isdigit()
 
 
-class Hushed(io.TextIOBase):
+class PasswordHidingStream(io.TextIOBase):
     """A stream that writes on what it is given, without passwords."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -64,7 +64,7 @@ class Hushed(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         """The number of characters taken."""
-        self.stream.write(hushed(text))
+        self.stream.write(hide_passwords(text))
         return len(text)
 
     def flush(self) -> None:
@@ -72,47 +72,47 @@ class Hushed(io.TextIOBase):
         self.stream.flush()
 
 
-class Formatter(logging.Formatter):
+class SafeLogFormatter(logging.Formatter):
     """Lines of a log, tracebacks included, without passwords and without what a terminal obeys."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        return to_printable(hushed(super().format(record)))
+        return to_printable(hide_passwords(super().format(record)))
 
 
-def named(address: str) -> bool:
+def is_address_reference(address: str) -> bool:
     """Whether the address only says where the real one is kept."""
     return address.startswith(("env:", "secret:"))
 
 
-def revealed(address: str) -> str:
+def resolve_address(address: str) -> str:
     """The address that `env:NAME` or `secret:NAME` stands for, others as they are; InputError where there is none."""
     kind, _, name = address.partition(":")
-    if not named(address):
+    if not is_address_reference(address):
         _used.add(address)
         return address
-    found = _variable(name) if kind == "env" else _block(name)
+    found = _read_variable(name) if kind == "env" else _read_secret_block(name)
     if "://" not in found:
         raise InputError(f"{address} holds no database address, such as postgresql://user@host/database.")
     _used.add(found)
     return found
 
 
-def _variable(name: str) -> str:
+def _read_variable(name: str) -> str:
     found = os.environ.get(name)
     if not found:
         raise InputError(f"The environment variable {shorten(name)} is not set; it should hold a database address.")
     return found
 
 
-def _block(name: str) -> str:
+def _read_secret_block(name: str) -> str:
     """What the Secret block of this name holds."""
     ask = server.get()
     found = ask() if ask else {}
     # Slow to import, and few runs read from such an address.
     from prefect.blocks.system import Secret
 
-    with login.asking(found):
+    with login.use_server_settings(found):
         try:
             return str(Secret.load(name).get())  # pyright: ignore[reportAttributeAccessIssue]
         except ValueError:

@@ -13,7 +13,7 @@ _PATIENCE = 2.0
 
 
 @contextmanager
-def watching(
+def keep_watch(
     look: Callable[[], object], name: str, every: float = EVERY, last: Callable[[], object] | None = None
 ) -> Iterator[None]:
     """Inside the block `look` is called at once and then every so many seconds, until it says True, in a daemon thread

@@ -10,13 +10,13 @@ seal        what a model's first run fixes for the later ones; how often sealed 
 moves       who was champion when
 challengers how many challengers a champion has met
 described   descriptions and a view for MLflow's page      opening     how that page opens
-look        `runs` and `artifact`, for any process
+look        `list_runs` and `fetch_artifact`, for any process
 past        a finished run as a later one needs it
 
 wandb_writer, wandb_runs    the same tree for Weights & Biases, by a process of its own
 """
 
-from tasks.tracking.look import artifact, runs
-from tasks.tracking.past import Past, every, newest
+from tasks.tracking.look import fetch_artifact, list_runs
+from tasks.tracking.past import PastRun, find_newest_run, list_finished_runs
 
-__all__ = ["Past", "artifact", "every", "newest", "runs"]
+__all__ = ["PastRun", "fetch_artifact", "find_newest_run", "list_finished_runs", "list_runs"]

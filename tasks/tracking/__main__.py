@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from models.errors import InputError, NestorError, make_unknown_error
-from tasks.system.lock import alone
-from tasks.system.secret_addresses import Hushed
-from tasks.tracking.mirror.writer import Mirror
+from tasks.system.lock import hold_lock
+from tasks.system.secret_addresses import PasswordHidingStream
+from tasks.tracking.mirror.writer import MlflowMirror
 from tasks.tracking.orphans import close_orphans
-from tasks.tracking.store import patiently, sentence
+from tasks.tracking.store import call_patiently, describe_error
 
 log = logging.getLogger("nestor.tracking")
 
@@ -40,7 +40,7 @@ CALLS = {
 """What `Journal.call` may ask for, beside `drain` and `stop`: functions of (tracker's `Mirror`, **args)."""
 
 
-class Server:
+class TrackerServer:
     """Answers the parent's calls and follows the journal between them."""
 
     def __init__(self, workdir: Path, answers: IO[str]) -> None:
@@ -60,8 +60,8 @@ class Server:
     def run(self) -> None:
         """Works until it is told to stop or the parent is gone."""
         # The tracker of an earlier attempt may still be closing what its dead parent left.
-        with alone(self.workdir / "tracker.lock"):
-            mirror = Mirror(self.workdir, self._send)
+        with hold_lock(self.workdir / "tracker.lock"):
+            mirror = MlflowMirror(self.workdir, self._send)
             try:
                 close_orphans(mirror.client, but=mirror.run_key)
             except Exception as error:
@@ -70,7 +70,7 @@ class Server:
                 self._send(self._answer(mirror, request))
             self._end(mirror)
 
-    def _next(self, mirror: Mirror) -> dict[str, Any] | None:
+    def _next(self, mirror: MlflowMirror) -> dict[str, Any] | None:
         """The next call; None when the parent is gone."""
         while os.getppid() == self.parent:
             more = mirror.follow()
@@ -78,23 +78,23 @@ class Server:
                 return self.requests.get(block=not more, timeout=None if more else POLL)
         return None
 
-    def _end(self, mirror: Mirror) -> None:
+    def _end(self, mirror: MlflowMirror) -> None:
         try:
             mirror.drain(GRACE - 1)
             mirror.close_open()
         except Exception as error:
             log.warning("could not close what was open", exc_info=error)
 
-    def _answer(self, mirror: Mirror, request: dict[str, Any]) -> dict[str, Any]:
-        own = {"drain": Mirror.drain}
+    def _answer(self, mirror: MlflowMirror, request: dict[str, Any]) -> dict[str, Any]:
+        own = {"drain": MlflowMirror.drain}
         try:
-            function = own.get(request["call"]) or _function(request["call"])
-            return {"id": request["id"], "result": patiently(lambda: function(mirror, **request["args"]))}
+            function = own.get(request["call"]) or _resolve_call(request["call"])
+            return {"id": request["id"], "result": call_patiently(lambda: function(mirror, **request["args"]))}
         except NestorError as error:
             return {"id": request["id"], "error": str(error), "input": isinstance(error, InputError)}
         except Exception as error:
             log.error("%s failed", request["call"], exc_info=error)
-            return {"id": request["id"], "error": f"MLflow: {request['call']} failed: {sentence(error)}"}
+            return {"id": request["id"], "error": f"MLflow: {request['call']} failed: {describe_error(error)}"}
 
     def _send(self, message: dict[str, Any]) -> None:
         with suppress(OSError):
@@ -102,7 +102,7 @@ class Server:
             self.answers.flush()
 
 
-def _function(name: str) -> Callable[..., Any]:
+def _resolve_call(name: str) -> Callable[..., Any]:
     if name not in CALLS:
         raise make_unknown_error("call", name, CALLS)
     module, _, function = CALLS[name].partition(":")
@@ -115,9 +115,9 @@ def main() -> None:
     # Standard output belongs to the answers; what libraries print goes where standard error goes, to the log.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    sys.stdout = sys.stderr = Hushed(sys.stderr)
+    sys.stdout = sys.stderr = PasswordHidingStream(sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    Server(Path(sys.argv[1]), answers).run()
+    TrackerServer(Path(sys.argv[1]), answers).run()
     answers.flush()
     # Threads of libraries (connection pools, telemetry) must not hold the parent's end up.
     os._exit(0)

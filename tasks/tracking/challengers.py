@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from models.splitting.seal import digest_values
-from tasks.tracking.seal import counted
-from tasks.tracking.store import locked
+from tasks.tracking.seal import count_once
+from tasks.tracking.store import lock_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,34 +20,36 @@ if TYPE_CHECKING:
 TAG = "nestor.looks"
 
 
-def look(client: MlflowClient, name: str, champion: int, challenger: int, identity: Mapping[str, Any]) -> int:
+def find_look_number(
+    client: MlflowClient, name: str, champion: int, challenger: int, identity: Mapping[str, Any]
+) -> int:
     """Which look at sealed rows it is when that challenger meets that champion, counted from 1."""
-    return _look(_met(client, name, champion).get(_seal(identity), {}), challenger)
+    return _compute_look_number(_read_looks(client, name, champion).get(_make_seal_key(identity), {}), challenger)
 
 
 def keep_look(
     client: MlflowClient, address: str, name: str, champion: int, challenger: int, identity: Mapping[str, Any]
 ) -> None:
     """Writes down that the two have met, and something was decided."""
-    with locked(address):
-        met, seal = _met(client, name, champion), _seal(identity)
+    with lock_store(address):
+        met, seal = _read_looks(client, name, champion), _make_seal_key(identity)
         before = met.get(seal, {}).get("count", 0)
-        count, last = counted(before, met.get(seal, {}).get("last", []), challenger)
+        count, last = count_once(before, met.get(seal, {}).get("last", []), challenger)
         if count > before:
             met[seal] = {"count": count, "last": last}
             client.set_model_version_tag(name, str(champion), TAG, json.dumps(met))
 
 
-def _look(kept: Mapping[str, Any], challenger: int) -> int:
+def _compute_look_number(kept: Mapping[str, Any], challenger: int) -> int:
     count, last = kept.get("count", 0), kept.get("last", [])
     return count - len(last) + 1 + last.index(challenger) if challenger in last else count + 1
 
 
-def _met(client: MlflowClient, name: str, champion: int) -> dict[str, Any]:
+def _read_looks(client: MlflowClient, name: str, champion: int) -> dict[str, Any]:
     return json.loads(client.get_model_version(name, str(champion)).tags.get(TAG, "{}"))
 
 
-def _seal(identity: Mapping[str, Any]) -> str:
+def _make_seal_key(identity: Mapping[str, Any]) -> str:
     """What remains of the sealed rows' identity while rows come and go."""
     parts = {k: v for k, v in identity.items() if k not in ("cut", "given", "columns")}
     return f"{digest_values(sorted(parts.items())):016x}"

@@ -10,30 +10,30 @@ from urllib.request import url2pathname
 
 from models.errors import InputError, join_names, make_unknown_error
 from models.splitting.sealing import FIRST
-from tasks.run.journal import default_address
+from tasks.run.journal import find_default_address
 from tasks.tracking import moves
-from tasks.tracking.seal import stored
-from tasks.tracking.store import connect, search, sentence
+from tasks.tracking.seal import read_seal_settings
+from tasks.tracking.store import connect_store, describe_error, search_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 
-def runs(name: str | None = None, address: str | None = None) -> list[dict[str, Any]]:
+def list_runs(name: str | None = None, address: str | None = None) -> list[dict[str, Any]]:
     """The pipeline runs, newest first: name, run_id, when (unix seconds), version, alias, how, estimate, test, status,
     seconds; None where there is none."""
-    client = connect(address or default_address())
-    found = _found(client, name)
-    versions = _versions(client, {its for _, its in found})
-    return [_told(run, its, versions) for run, its in found]
+    client = connect_store(address or find_default_address())
+    found = _find_runs(client, name)
+    versions = _find_versions(client, {its for _, its in found})
+    return [_make_run_row(run, its, versions) for run, its in found]
 
 
-def _found(client: MlflowClient, name: str | None = None) -> list[tuple[Run, str]]:
+def _find_runs(client: MlflowClient, name: str | None = None) -> list[tuple[Run, str]]:
     """The pipeline runs and whose they are, newest first; InputError where a name has none."""
     known = {e.experiment_id: e.name for e in client.search_experiments()}
     names = {k: v for k, v in known.items() if name in (None, v)}
-    found = list(search(client, list(names), "tags.`nestor.kind` = 'pipeline'")) if names else []
+    found = list(search_runs(client, list(names), "tags.`nestor.kind` = 'pipeline'")) if names else []
     if name is not None and not found:
         raise make_unknown_error(
             "runs of", name, sorted({names_of for names_of in known.values() if names_of != "Default"})
@@ -41,15 +41,17 @@ def _found(client: MlflowClient, name: str | None = None) -> list[tuple[Run, str
     return [(run, names[run.info.experiment_id]) for run in found]
 
 
-def history(name: str, address: str | None = None) -> list[dict[str, Any]]:
+def list_champion_moves(name: str, address: str | None = None) -> list[dict[str, Any]]:
     """Who was champion when, newest first: number, kind, how, from, to, who, when (unix seconds), why, gate."""
-    return [move.as_json() for move in reversed(moves.history(connect(address or default_address()), name))]
+    return [
+        move.as_json() for move in reversed(moves.list_moves(connect_store(address or find_default_address()), name))
+    ]
 
 
-def seals(name: str, address: str | None = None) -> list[dict[str, Any]]:
+def list_seals(name: str, address: str | None = None) -> list[dict[str, Any]]:
     """The seals of the name, newest first: number, when (unix seconds; None where an earlier version drew it), why,
     kind, share, salt, and the columns that rows are known by."""
-    kept = stored(connect(address or default_address()), name)
+    kept = read_seal_settings(connect_store(address or find_default_address()), name)
     if kept is None:
         return []
     now = {"number": 1, "drawn": None, "why": FIRST, **kept, "columns": join_names(kept["columns"])}
@@ -60,21 +62,21 @@ def seals(name: str, address: str | None = None) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _versions(client: MlflowClient, names: Iterable[str]) -> dict[str, tuple[int, str | None]]:
+def _find_versions(client: MlflowClient, names: Iterable[str]) -> dict[str, tuple[int, str | None]]:
     """Version and alias by run id."""
     out: dict[str, tuple[int, str | None]] = {}
     for name in names:
         found = client.search_model_versions(f"name = '{name}'")
-        aliases = _aliases(client, name) if found else {}
+        aliases = _find_aliases(client, name) if found else {}
         out |= {v.run_id: (int(v.version), aliases.get(str(v.version))) for v in found if v.run_id}
     return out
 
 
-def _aliases(client: MlflowClient, name: str) -> dict[str, str]:
+def _find_aliases(client: MlflowClient, name: str) -> dict[str, str]:
     return {str(version): alias for alias, version in client.get_registered_model(name).aliases.items()}
 
 
-def _told(run: Run, name: str, versions: Mapping[str, tuple[int, str | None]]) -> dict[str, Any]:
+def _make_run_row(run: Run, name: str, versions: Mapping[str, tuple[int, str | None]]) -> dict[str, Any]:
     info, metrics = run.info, run.data.metrics
     version, alias = versions.get(info.run_id, (None, None))
     took = (info.end_time - info.start_time) / 1000 if info.end_time else None
@@ -92,13 +94,13 @@ def _told(run: Run, name: str, versions: Mapping[str, tuple[int, str | None]]) -
     }
 
 
-def artifact(run: str, path: str, address: str | None = None, into: str | Path | None = None) -> Path:
+def fetch_artifact(run: str, path: str, address: str | None = None, into: str | Path | None = None) -> Path:
     """A file that the run holds, copied here where it is far. `run`: its id, the beginning of it, or a model's name."""
-    client = connect(address or default_address())
-    return held(client, _named_run(client, run), path, into)
+    client = connect_store(address or find_default_address())
+    return fetch_run_file(client, _find_run_id(client, run), path, into)
 
 
-def held(client: MlflowClient, run_id: str, path: str, into: str | Path | None = None) -> Path:
+def fetch_run_file(client: MlflowClient, run_id: str, path: str, into: str | Path | None = None) -> Path:
     """A file that the run with this id holds, copied here where it is far."""
     try:
         place = Path(url2pathname(urlparse(str(client.get_run(run_id).info.artifact_uri)).path), path)
@@ -106,11 +108,11 @@ def held(client: MlflowClient, run_id: str, path: str, into: str | Path | None =
             return place
         return Path(client.download_artifacts(run_id, path, str(into) if into else None))
     except Exception as error:
-        raise InputError(f"The run {run_id} holds no {path!r}: {sentence(error)}") from error
+        raise InputError(f"The run {run_id} holds no {path!r}: {describe_error(error)}") from error
 
 
-def _named_run(client: MlflowClient, run: str) -> str:
-    found = [(its, one.info.run_id) for one, its in _found(client)]
+def _find_run_id(client: MlflowClient, run: str) -> str:
+    found = [(its, one.info.run_id) for one, its in _find_runs(client)]
     exact = [run_id for its, run_id in found if run in (its, run_id)]
     near = [run_id for _, run_id in found if len(run) >= 4 and run_id.startswith(run)]
     if not exact and len(near) != 1:

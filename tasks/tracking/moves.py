@@ -4,7 +4,7 @@ A move is written down first as begun, then the alias moves in one transaction, 
 any two steps leaves a true history: a move that was begun happened if the alias points where it says, else it did not.
 A move that somebody makes in MLflow itself is found by the next look.
 
-Whoever reads to write again holds `store.locked`: these functions take no lock."""
+Whoever reads to write again holds `store.lock_store`: these functions take no lock."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ def whoami() -> str:
         return f"{os.getuid()}@{platform.node()}"
 
 
-def champion(client: MlflowClient, name: str) -> int | None:
+def find_champion(client: MlflowClient, name: str) -> int | None:
     """The version that is champion; None without one."""
     version = client.get_registered_model(name).aliases.get("champion")
     return int(version) if version else None
 
 
-def history(client: MlflowClient, name: str) -> list[Move]:
+def list_moves(client: MlflowClient, name: str) -> list[Move]:
     """The moves that happened, oldest first; none where nothing is registered by that name."""
     if not client.search_registered_models(f"name = '{name}'"):
         return []
-    return _happened(_written(client, name), champion(client, name))
+    return _select_happened(_read_moves(client, name), find_champion(client, name))
 
 
-def line(moves: Sequence[Move]) -> list[int]:
+def trace_champions(moves: Sequence[Move]) -> list[int]:
     """The champions behind the present one, it included, as a rollback walks them: each goes back by one."""
     found: list[int] = []
     for move in moves:
@@ -91,7 +91,7 @@ def line(moves: Sequence[Move]) -> list[int]:
     return found
 
 
-def move(
+def move_champion(
     client: MlflowClient,
     name: str,
     to: int,
@@ -102,32 +102,32 @@ def move(
     numbers: Mapping[str, Any] | None = None,
 ) -> Move:
     """Makes the version champion and writes it down; who was it becomes challenger."""
-    moves = mend(client, name)
+    moves = mend_moves(client, name)
     begun = Move(
-        (moves[-1].number if moves else 0) + 1, kind, champion(client, name), to, shorten(who, WHO), time.time(),
+        (moves[-1].number if moves else 0) + 1, kind, find_champion(client, name), to, shorten(who, WHO), time.time(),
         shorten(why, WHY), how, dict(numbers or {}), done=False,
     )  # fmt: skip
-    _write(client, name, begun)
+    _write_move(client, name, begun)
     client.set_registered_model_alias(name, "champion", str(to))
-    return _finished(client, name, begun)
+    return _finish_move(client, name, begun)
 
 
-def mend(client: MlflowClient, name: str) -> list[Move]:
+def mend_moves(client: MlflowClient, name: str) -> list[Move]:
     """The moves that happened, and the tags made to say so: what a kill left half done, what others did in MLflow."""
-    written, now = _written(client, name), champion(client, name)
-    happened = _happened(written, now)
+    written, now = _read_moves(client, name), find_champion(client, name)
+    happened = _select_happened(written, now)
     for lost in written:
         if lost.number not in {m.number for m in happened}:
-            client.delete_registered_model_tag(name, _tag(lost))
+            client.delete_registered_model_tag(name, _make_tag_name(lost))
     for found in happened:
         if not found.done:
-            _finished(client, name, found)
+            _finish_move(client, name, found)
         elif found not in written:
-            _write(client, name, found)
+            _write_move(client, name, found)
     return happened
 
 
-def _happened(written: Sequence[Move], now: int | None) -> list[Move]:
+def _select_happened(written: Sequence[Move], now: int | None) -> list[Move]:
     moves = [m for m in written if m.done or m.after == now]
     last = moves[-1] if moves else None
     if now is None or (last is not None and last.after == now):
@@ -137,7 +137,7 @@ def _happened(written: Sequence[Move], now: int | None) -> list[Move]:
     return [*moves, Move(number, "outside", before, now, "unknown", time.time(), "The alias was moved without Nestor.")]
 
 
-def _finished(client: MlflowClient, name: str, begun: Move) -> Move:
+def _finish_move(client: MlflowClient, name: str, begun: Move) -> Move:
     """The move with its last two steps done: the former champion becomes challenger, and the tag says done."""
     known = {int(v.version) for v in client.search_model_versions(f"name = '{name}'")}
     if begun.before in known and begun.before != begun.after:
@@ -145,19 +145,19 @@ def _finished(client: MlflowClient, name: str, begun: Move) -> Move:
     elif str(client.get_registered_model(name).aliases.get("challenger")) == str(begun.after):
         client.delete_registered_model_alias(name, "challenger")
     done = replace(begun, done=True)
-    _write(client, name, done)
+    _write_move(client, name, done)
     return done
 
 
-def _written(client: MlflowClient, name: str) -> list[Move]:
+def _read_moves(client: MlflowClient, name: str) -> list[Move]:
     tags = client.get_registered_model(name).tags
     moves = [Move(**json.loads(text)) for key, text in tags.items() if key.startswith(TAG)]
     return sorted(moves, key=lambda move: move.number)
 
 
-def _write(client: MlflowClient, name: str, move: Move) -> None:
-    client.set_registered_model_tag(name, _tag(move), json.dumps(move.__dict__))
+def _write_move(client: MlflowClient, name: str, move: Move) -> None:
+    client.set_registered_model_tag(name, _make_tag_name(move), json.dumps(move.__dict__))
 
 
-def _tag(move: Move) -> str:
+def _make_tag_name(move: Move) -> str:
     return f"{TAG}{move.number:04}"

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tasks.system import process
-from tasks.tracking.store import search
+from tasks.tracking.store import search_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 
-def process_tags(pid: int) -> dict[str, str]:
+def make_process_tags(pid: int) -> dict[str, str]:
     """The tags that tell whether a run's process still lives."""
     born = psutil.Process(pid).create_time()
     return {"nestor.host": socket.gethostname(), "nestor.pid": str(pid), "nestor.pid_start": f"{born:.2f}"}
 
 
-def lives(tags: Mapping[str, str]) -> bool:
+def is_process_alive(tags: Mapping[str, str]) -> bool:
     """Whether the process that the tags name is alive."""
     try:
-        return process.process(int(tags["nestor.pid"]), float(tags["nestor.pid_start"])) is not None
+        return process.find_process(int(tags["nestor.pid"]), float(tags["nestor.pid_start"])) is not None
     except (KeyError, ValueError):
         return False
 
@@ -39,7 +39,9 @@ def close_orphans(client: MlflowClient, but: str = "") -> int:
     host = socket.gethostname().replace("'", "")
     # pipeline and watch runs: those that are a process's own
     where = f"attributes.status = 'RUNNING' and tags.`nestor.host` = '{host}'"
-    dead = [r for r in search(client, experiments, where) if not lives(r.data.tags)] if experiments else []
+    dead = (
+        [r for r in search_runs(client, experiments, where) if not is_process_alive(r.data.tags)] if experiments else []
+    )
     return sum(_close_tree(client, r) for r in dead if r.data.tags["nestor.run"] != but)
 
 
@@ -48,13 +50,13 @@ def _close_tree(client: MlflowClient, pipeline: Run) -> int:
     tags = pipeline.data.tags
     where = f"attributes.status = 'RUNNING' and tags.`nestor.run` = '{tags['nestor.run']}'"
     own = pipeline.info.run_id
-    ids = {r.info.run_id for r in search(client, [pipeline.info.experiment_id], where)} - {own}
+    ids = {r.info.run_id for r in search_runs(client, [pipeline.info.experiment_id], where)} - {own}
     for run_id in [*ids, own]:
-        client.set_terminated(run_id, "KILLED", _last_sign(tags))
+        client.set_terminated(run_id, "KILLED", _find_last_sign(tags))
     return len(ids) + 1
 
 
-def _last_sign(tags: Mapping[str, str]) -> int:
+def _find_last_sign(tags: Mapping[str, str]) -> int:
     """When the run last wrote something down, in milliseconds; now, where its folder is gone."""
     with suppress(OSError):
         return round((Path(tags.get("nestor.workdir", "")) / "events.jsonl").stat().st_mtime * 1000)

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from models.errors import InputError, make_unknown_error
 from models.text.address import mask_address
 from models.text.safe import shorten
-from tasks.run.folder import Damaged, read_json
-from tasks.run.journal import default_address, page_of
-from tasks.tracking.look import held
+from tasks.run.folder import DamagedFileError, read_json
+from tasks.run.journal import find_default_address, find_page_address
+from tasks.tracking.look import fetch_run_file
 from tasks.tracking.mirror.entry import COLUMNS, TAG
-from tasks.tracking.store import connect, search
+from tasks.tracking.store import connect_store, search_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from tasks.tracking.mirror.writer import Mirror
+    from tasks.tracking.mirror.writer import MlflowMirror
 
 IDENTITY = "identity.json"
 """The file of a run that says what makes it what it is (`tasks/run/fingerprint.py`)."""
@@ -32,7 +32,7 @@ _FINISHED = "tags.`nestor.kind` = 'pipeline' and attributes.status = 'FINISHED'"
 
 
 @dataclass(frozen=True)
-class Past:
+class PastRun:
     """A pipeline run that came to its end."""
 
     run_id: str
@@ -46,119 +46,119 @@ class Past:
     """Those of Nestor's own, with what `identity.json` holds: `nestor.fingerprint`, `nestor.settings`,
     `nestor.libraries`, `nestor.source`."""
     searched: dict[str, Any] = field(default_factory=dict)
-    """`importance.json`: the metric's direction, and what mattered in the searches; only from `every`."""
+    """`importance.json`: the metric's direction, and what mattered in the searches; only from `list_finished_runs`."""
 
 
-def newest(name: str, address: str | None = None, into: str | Path | None = None) -> Past | None:
+def find_newest_run(name: str, address: str | None = None, into: str | Path | None = None) -> PastRun | None:
     """The newest finished run of the model `name`; None before there is one. Files that are far are copied `into`."""
-    client = connect(address or default_address())
-    run = _newest(client, name)
-    return None if run is None else _past(client, run, name, into)
+    client = connect_store(address or find_default_address())
+    run = _find_newest(client, name)
+    return None if run is None else _make_past_run(client, run, name, into)
 
 
-def every(name: str, address: str | None = None, into: str | Path | None = None) -> list[Past]:
+def list_finished_runs(name: str, address: str | None = None, into: str | Path | None = None) -> list[PastRun]:
     """Every finished run of the model `name`, newest first; InputError where there is none."""
-    client = connect(address or default_address())
+    client = connect_store(address or find_default_address())
     experiment = client.get_experiment_by_name(name)
-    found = list(search(client, [experiment.experiment_id], _FINISHED)) if experiment else []
+    found = list(search_runs(client, [experiment.experiment_id], _FINISHED)) if experiment else []
     if not found:
         if known := {e.name for e in client.search_experiments()} - {"Default"}:
             raise make_unknown_error("model with a finished run", name, sorted(known))
         raise InputError(f"No run of {shorten(name)!r}, nor of any other model, yet: nestor train DATA --target COL")
-    return [_searched(client, run, name, Path(into) / run.info.run_id if into else None) for run in found]
+    return [_add_importance(client, run, name, Path(into) / run.info.run_id if into else None) for run in found]
 
 
-def _searched(client: MlflowClient, run: Run, name: str, into: Path | None) -> Past:
+def _add_importance(client: MlflowClient, run: Run, name: str, into: Path | None) -> PastRun:
     if into is not None:
         into.mkdir()
-    whole = _past(client, run, name, into)
+    whole = _make_past_run(client, run, name, into)
     try:
-        return replace(whole, searched=_json(client, whole.run_id, "importance.json", into))
+        return replace(whole, searched=_read_json_file(client, whole.run_id, "importance.json", into))
     except InputError:  # it was made before there was one
         return whole
 
 
-def past(mirror: Mirror, run: str) -> dict[str, Any]:
+def past(mirror: MlflowMirror, run: str) -> dict[str, Any]:
     """A finished run, by its id or its model's name, as JSON values; InputError where there is none."""
-    return _handed(mirror, _newest(mirror.client, run) or _by_id(mirror.client, run))
+    return _hand_over(mirror, _find_newest(mirror.client, run) or _find_by_id(mirror.client, run))
 
 
-def _handed(mirror: Mirror, run: Run) -> dict[str, Any]:
+def _hand_over(mirror: MlflowMirror, run: Run) -> dict[str, Any]:
     """The run as JSON values, its files in the folder of the run that asks."""
     into = mirror.workdir / "past"
     into.mkdir(exist_ok=True)
-    return asdict(_past(mirror.client, run, mirror.client.get_experiment(run.info.experiment_id).name, into))
+    return asdict(_make_past_run(mirror.client, run, mirror.client.get_experiment(run.info.experiment_id).name, into))
 
 
-def similar(mirror: Mirror, task: str, metric: str, columns: Sequence[str]) -> dict[str, Any] | None:
+def similar(mirror: MlflowMirror, task: str, metric: str, columns: Sequence[str]) -> dict[str, Any] | None:
     """The newest finished run of the model whose table is most like this one, as JSON values with `shared`, the number
     of columns in common: the same kind of target, the same metric, and at least half of both tables' columns (Jaccard).
     None where no model is so near."""
     known = [e.experiment_id for e in mirror.client.search_experiments()]
     where = f"{_FINISHED} and tags.`nestor.task` = '{task}' and tags.`nestor.metric` = '{metric}'"
     newest: dict[str, Run] = {}
-    for run in search(mirror.client, known, where) if known else ():
+    for run in search_runs(mirror.client, known, where) if known else ():
         newest.setdefault(run.info.experiment_id, run)
     ours = set(columns)
-    near = [(ours & theirs, ours | theirs, run) for run in newest.values() if (theirs := _columns(run))]
+    near = [(ours & theirs, ours | theirs, run) for run in newest.values() if (theirs := _list_columns(run))]
     shared, either, found = max(near, key=lambda one: len(one[0]) / len(one[1]), default=(set(), ours, None))
     if found is None or len(shared) < ALIKE * len(either):
         return None
-    return {**_handed(mirror, found), "shared": len(shared)}
+    return {**_hand_over(mirror, found), "shared": len(shared)}
 
 
-def _columns(run: Run) -> set[str]:
+def _list_columns(run: Run) -> set[str]:
     """The names of its table's columns; empty where the run does not hold them."""
     schemas = [held.dataset.schema for held in run.inputs.dataset_inputs] if run.inputs else []
     return {column["name"] for schema in schemas if schema for column in json.loads(schema).get(COLUMNS, ())}
 
 
-def _newest(client: MlflowClient, name: str) -> Run | None:
+def _find_newest(client: MlflowClient, name: str) -> Run | None:
     experiment = client.get_experiment_by_name(name)
-    return next(search(client, [experiment.experiment_id], _FINISHED), None) if experiment else None
+    return next(search_runs(client, [experiment.experiment_id], _FINISHED), None) if experiment else None
 
 
-def _by_id(client: MlflowClient, run: str) -> Run:
+def _find_by_id(client: MlflowClient, run: str) -> Run:
     """The finished run whose id is or begins with `run`."""
     known = [e.experiment_id for e in client.search_experiments()]
-    runs = list(search(client, known, _FINISHED)) if known else []
+    runs = list(search_runs(client, known, _FINISHED)) if known else []
     found = [r for r in runs if len(run) >= 4 and r.info.run_id.startswith(run)]
     if len(found) != 1:
         raise make_unknown_error("finished run or model", run, [r.info.run_id[:12] for r in runs])
     return found[0]
 
 
-def _past(client: MlflowClient, run: Run, name: str, into: str | Path | None) -> Past:
+def _make_past_run(client: MlflowClient, run: Run, name: str, into: str | Path | None) -> PastRun:
     run_id = run.info.run_id
-    config, report = (_json(client, run_id, file, into) for file in ("config.json", "report.json"))
-    trials = held(client, run_id, "trials.parquet", into)
+    config, report = (_read_json_file(client, run_id, file, into) for file in ("config.json", "report.json"))
+    trials = fetch_run_file(client, run_id, "trials.parquet", into)
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("nestor.")}
     with suppress(InputError):  # earlier versions kept these as tags; without them its model is made anew
-        tags |= _json(client, run_id, IDENTITY, into)
-    return Past(run_id, name, config, report, str(trials), tags)
+        tags |= _read_json_file(client, run_id, IDENTITY, into)
+    return PastRun(run_id, name, config, report, str(trials), tags)
 
 
-def _json(client: MlflowClient, run_id: str, file: str, into: str | Path | None) -> dict[str, Any]:
+def _read_json_file(client: MlflowClient, run_id: str, file: str, into: str | Path | None) -> dict[str, Any]:
     """What a JSON file of the run holds; InputError, which names both, where it has none or a damaged one."""
-    path = held(client, run_id, file, into)
+    path = fetch_run_file(client, run_id, file, into)
     try:
         return read_json(path)
-    except Damaged:
+    except DamagedFileError:
         raise InputError(
             f"The {file} of the run {run_id} is damaged: {path}. Put it back from a copy, or train anew: nestor train."
         ) from None
 
 
-def write_down(run_id: str, tags: Mapping[str, str], files: Mapping[str, str], address: str | None = None) -> None:
+def add_to_run(run_id: str, tags: Mapping[str, str], files: Mapping[str, str], address: str | None = None) -> None:
     """Adds tags and small text files to a run that has ended: what came of its model."""
-    client = connect(address or default_address())
+    client = connect_store(address or find_default_address())
     for key, value in tags.items():
         client.set_tag(run_id, key, shorten(value, TAG))
     for name, text in files.items():
         client.log_text(run_id, text, name)
 
 
-def page(run_id: str, address: str | None = None) -> str | None:
+def find_run_page(run_id: str, address: str | None = None) -> str | None:
     """The address of the run's page. None where MLflow is a database and no server is known beside it."""
-    where = page_of(address or default_address())
+    where = find_page_address(address or find_default_address())
     return f"{mask_address(where).rstrip('/')}/#/runs/{run_id}" if where else None

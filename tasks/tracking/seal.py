@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from models.splitting.seal import digest_values
 from models.splitting.sealing import is_same_seal
 from tasks.tracking.mirror.described import SHARED
-from tasks.tracking.mirror.writer import Mirror
-from tasks.tracking.store import experiment, locked
+from tasks.tracking.mirror.writer import MlflowMirror
+from tasks.tracking.store import ensure_experiment, lock_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,39 +22,39 @@ REMEMBERED = 50
 """Of all that were counted the latest, which may be told again."""
 
 
-def counted(count: int, last: Sequence[Any], one: Any) -> tuple[int, list[Any]]:
+def count_once(count: int, last: Sequence[Any], one: Any) -> tuple[int, list[Any]]:
     """How many there were and the latest of them, `one` included; one of the latest is told again and counts once."""
     return (count, [*last]) if one in last else (count + 1, [*last, one][-REMEMBERED:])
 
 
-def seal_settings(mirror: Mirror, name: str = "") -> dict[str, Any] | None:
+def seal_settings(mirror: MlflowMirror, name: str = "") -> dict[str, Any] | None:
     """How the first run of this name sealed its test rows; None before it did."""
-    return _kept(mirror.client.get_experiment(_experiment_of(mirror, name)).tags)
+    return _read_settings(mirror.client.get_experiment(_find_experiment(mirror, name)).tags)
 
 
-def stored(client: MlflowClient, name: str) -> dict[str, Any] | None:
+def read_seal_settings(client: MlflowClient, name: str) -> dict[str, Any] | None:
     """The same of any process; nothing is made in the store."""
     found = client.get_experiment_by_name(name)
-    return None if found is None else _kept(found.tags)
+    return None if found is None else _read_settings(found.tags)
 
 
-def keep_seal_settings(mirror: Mirror, settings: dict[str, Any], name: str = "") -> dict[str, Any]:
+def keep_seal_settings(mirror: MlflowMirror, settings: dict[str, Any], name: str = "") -> dict[str, Any]:
     """Keeps the settings unless there are some already of another seal that they do not replace; those that hold from
     now on."""
-    own = _experiment_of(mirror, name)
-    with locked(mirror.address):
-        kept = _kept(mirror.client.get_experiment(own).tags)
+    own = _find_experiment(mirror, name)
+    with lock_store(mirror.address):
+        kept = _read_settings(mirror.client.get_experiment(own).tags)
         if kept is not None and is_same_seal(kept, settings):
             cuts = [one["cut"] for one in (kept, settings) if one.get("cut") is not None]
             settings = {**settings, "cut": max(cuts, default=None)}  # it only ever moves forward
         elif kept is not None and settings.get("number", 1) <= kept.get("number", 1):
             return kept
         if settings != kept:
-            _write(mirror.client, own, json.dumps(settings))
+            _write_settings(mirror.client, own, json.dumps(settings))
         return settings
 
 
-def _kept(tags: Mapping[str, str]) -> dict[str, Any] | None:
+def _read_settings(tags: Mapping[str, str]) -> dict[str, Any] | None:
     text = tags.get(TAG)
     if text is None:
         return None
@@ -62,7 +62,7 @@ def _kept(tags: Mapping[str, str]) -> dict[str, Any] | None:
     return json.loads("".join(tags[tag] for tag in found["parts"])) if "parts" in found else found
 
 
-def _write(client: MlflowClient, own: str, text: str) -> None:
+def _write_settings(client: MlflowClient, own: str, text: str) -> None:
     """Writes the tag; of a wide table its parts first, under names of their own, so that a kill leaves a whole one."""
     if len(text) > MOST:
         parts = {f"{TAG}.{digest_values(text):016x}.{at}": text[at : at + MOST] for at in range(0, len(text), MOST)}
@@ -72,14 +72,14 @@ def _write(client: MlflowClient, own: str, text: str) -> None:
     client.set_experiment_tag(own, TAG, text)
 
 
-def count_opening(mirror: Mirror, seal_id: str, name: str = "") -> int:
+def count_opening(mirror: MlflowMirror, seal_id: str, name: str = "") -> int:
     """How many runs have opened that seal, this one included; a resumed run counts once."""
-    own = _experiment_of(mirror, name)
-    with locked(mirror.address):
+    own = _find_experiment(mirror, name)
+    with lock_store(mirror.address):
         tags = mirror.client.get_experiment(own).tags
         seals = json.loads(tags.get("nestor.openings", "{}"))
         before, latest = seals.get(seal_id, (0, []))
-        count, last = counted(before, latest, mirror.run_key[:12])
+        count, last = count_once(before, latest, mirror.run_key[:12])
         if count > before:
             mirror.client.set_experiment_tag(own, "nestor.openings", json.dumps({**seals, seal_id: (count, last)}))
         return count
@@ -89,17 +89,17 @@ def count_decision(client: MlflowClient, address: str, identity: Mapping[str, An
     """How often these sealed rows have decided between two versions of whatever name, this meeting included; one that
     is told again counts once."""
     # MLflow's own first experiment holds what is counted across names.
-    own = experiment(client, address, SHARED)
+    own = ensure_experiment(client, address, SHARED)
     tag = f"nestor.decisions.{digest_values(sorted(identity.items())):016x}"
-    with locked(address):
+    with lock_store(address):
         kept = json.loads(client.get_experiment(own).tags.get(tag, '{"count": 0, "last": []}'))
-        count, last = counted(kept["count"], kept["last"], meeting)
+        count, last = count_once(kept["count"], kept["last"], meeting)
         if count > kept["count"]:
             told = {k: v for k, v in identity.items() if k != "columns"}  # a wide table's are longer than a tag
             client.set_experiment_tag(own, tag, json.dumps({"seal": told, "count": count, "last": last}))
         return count
 
 
-def _experiment_of(mirror: Mirror, name: str) -> str:
+def _find_experiment(mirror: MlflowMirror, name: str) -> str:
     same = not name or name == mirror.name
-    return mirror.experiment_id if same else experiment(mirror.client, mirror.address, name)
+    return mirror.experiment_id if same else ensure_experiment(mirror.client, mirror.address, name)

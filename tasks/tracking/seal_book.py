@@ -25,7 +25,7 @@ class SealBook:
     def __init__(self, name: str, folder: Workdir, journal: Journal):
         """The book of this name, for the run in this folder."""
         self.name, self.folder, self.journal = name, folder, journal
-        self.store_is_new = seal_copy.no_store(journal.tracking_uri)
+        self.store_is_new = seal_copy.lacks_store(journal.tracking_uri)
         self._writer: threading.Thread | None = None
         self._in_mlflow: dict[str, Any] | None = None
 
@@ -33,7 +33,7 @@ class SealBook:
     def earlier(self) -> dict[str, Any] | None:
         """How this name's rows were sealed before: by this run, before it was resumed, else by earlier ones."""
         own = self.folder.read_fixed(self.folder.read_json, "seal.json")
-        return own or seal_copy.kept(self.name, self.journal.tracking_uri, self.ask_store)
+        return own or seal_copy.find_seal_settings(self.name, self.journal.tracking_uri, self.ask_store)
 
     def ask_store(self) -> dict[str, Any] | None:
         """The seal that MLflow holds; a store that was not there when the run began holds none."""
@@ -41,7 +41,7 @@ class SealBook:
 
     def write(self, settings: Mapping[str, Any]) -> None:
         """Writes the seal down for this run and for later ones, and has MLflow keep it, without waiting for that."""
-        whole = seal_copy.keep(self.name, self.journal.tracking_uri, settings)
+        whole = seal_copy.keep_seal_copy(self.name, self.journal.tracking_uri, settings)
         self.folder.write_json("seal.json", whole)
 
         def tell_mlflow() -> None:
@@ -60,7 +60,7 @@ class SealBook:
         theirs, own = self._in_mlflow, self.folder.read_json("seal.json")
         if theirs is None or (is_same_seal(theirs, own) and theirs.get("cut") == own.get("cut")):
             return
-        seal_copy.keep(self.name, self.journal.tracking_uri, theirs)
+        seal_copy.keep_seal_copy(self.name, self.journal.tracking_uri, theirs)
         (self.folder.path / "seal.json").unlink()
         raise NestorError(
             f"The rows of {self.name} are sealed otherwise in MLflow than in this folder: another run has drawn seal "

@@ -11,48 +11,50 @@ from typing import Any
 from models.splitting.seal import digest_values
 from models.text.address import mask_address
 from tasks.run.folder import Workdir
-from tasks.run.journal import default_address
+from tasks.run.journal import find_default_address
 from tasks.run.resume import ROOT
 
 Settings = Mapping[str, Any]
 
 
-def kept(name: str, address: str | None = None, ask: Callable[[], Any] | None = None) -> dict[str, Any] | None:
+def find_seal_settings(
+    name: str, address: str | None = None, ask: Callable[[], Any] | None = None
+) -> dict[str, Any] | None:
     """How this name's rows are sealed in the store at this address, None where it has no seal: by the copy in this
     folder, which saves waiting for MLflow, else as `ask`, by default the store itself, says."""
-    address = default_address() if address is None else address
-    own = _folder().kept_json(_file(name, address)) or None
-    if own is not None or no_store(address):
+    address = find_default_address() if address is None else address
+    own = _make_folder().kept_json(_name_file(name, address)) or None
+    if own is not None or lacks_store(address):
         return own
-    return (ask or (lambda: asked(name, address)))()
+    return (ask or (lambda: ask_store(name, address)))()
 
 
-def keep(name: str, address: str, settings: Settings) -> dict[str, Any]:
+def keep_seal_copy(name: str, address: str, settings: Settings) -> dict[str, Any]:
     """The settings as they are written down in this folder: with the time, where the seal is new."""
     whole = {"drawn": time.time(), **settings}
-    folder, file = _folder(), _file(name, address)
+    folder, file = _make_folder(), _name_file(name, address)
     if (folder.kept_json(file) or {}).get("number", 1) <= whole.get("number", 1):  # a run that is resumed may be older
         folder.write_json(file, whole)
     return whole
 
 
-def no_store(address: str) -> bool:
+def lacks_store(address: str) -> bool:
     """Whether the address is a SQLite file that does not exist."""
     kind, _, path = address.partition("sqlite:///")
     return not kind and bool(path) and not Path(path).exists()
 
 
-def asked(name: str, address: str) -> dict[str, Any] | None:
+def ask_store(name: str, address: str) -> dict[str, Any] | None:
     """How this name's rows are sealed, as the store at this address says."""
-    from tasks.tracking.seal import stored  # MLflow takes seconds to import
-    from tasks.tracking.store import connect
+    from tasks.tracking.seal import read_seal_settings  # MLflow takes seconds to import
+    from tasks.tracking.store import connect_store
 
-    return stored(connect(address), name)
+    return read_seal_settings(connect_store(address), name)
 
 
-def _folder() -> Workdir:
+def _make_folder() -> Workdir:
     return Workdir(ROOT / "seals")
 
 
-def _file(name: str, address: str) -> str:
+def _name_file(name: str, address: str) -> str:
     return f"{digest_values(mask_address(address), name):016x}.json"

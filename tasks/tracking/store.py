@@ -17,9 +17,9 @@ from models.errors import NestorError
 from models.text.address import mask_address
 from models.text.safe import shorten
 from tasks.system import private
-from tasks.system.lock import alone
+from tasks.system.lock import hold_lock
 from tasks.system.proxy import spare_this_machine
-from tasks.system.secret_addresses import hushed
+from tasks.system.secret_addresses import hide_passwords
 from tasks.tracking.mirror import described
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ T = TypeVar("T")
 log = logging.getLogger("nestor.tracking")
 
 
-def connect(address: str) -> MlflowClient:
+def connect_store(address: str) -> MlflowClient:
     """A client of the store at `address`, which is made if it is SQLite and missing; says nothing on the screen."""
     os.environ.update({k: v for k, v in QUIET.items() if k not in os.environ})
     spare_this_machine()
@@ -53,9 +53,9 @@ def connect(address: str) -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     try:
-        with locked(address):
-            _lay_out(address)
-            _use(mlflow, address)
+        with lock_store(address):
+            _create_store(address)
+            _use_store(mlflow, address)
             client = mlflow.MlflowClient(address)
             client.get_experiment_by_name("nestor")
         return client
@@ -64,10 +64,10 @@ def connect(address: str) -> MlflowClient:
             f"MLflow at {mask_address(address)} needs the package {error.name!r}, which is missing."
         ) from error
     except Exception as error:
-        raise NestorError(f"MLflow at {mask_address(address)} does not answer: {sentence(error)}") from error
+        raise NestorError(f"MLflow at {mask_address(address)} does not answer: {describe_error(error)}") from error
 
 
-def _use(mlflow: Any, address: str) -> None:
+def _use_store(mlflow: Any, address: str) -> None:
     """Makes `models:/` addresses those of this store. MLflow would also set the environment's variable, which for the
     next command in this process, perhaps in another folder, would stand for the user's wish."""
     before = os.environ.get("MLFLOW_TRACKING_URI")
@@ -78,7 +78,7 @@ def _use(mlflow: Any, address: str) -> None:
         os.environ["MLFLOW_TRACKING_URI"] = before
 
 
-def _lay_out(address: str) -> None:
+def _create_store(address: str) -> None:
     """Makes a SQLite store whole or not at all: one whose migrations a kill broke off would be refused for ever."""
     import mlflow
 
@@ -88,17 +88,17 @@ def _lay_out(address: str) -> None:
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     mlflow.MlflowClient(f"sqlite:///{new}").get_experiment_by_name("nestor")
-    private.closed(new)
+    private.restrict_to_owner(new)
     new.replace(path)
 
 
-def sentence(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The error's first line, bounded, without passwords."""
-    return shorten(hushed(str(error).strip().split("\n")[0]) or type(error).__name__, 300)
+    return shorten(hide_passwords(str(error).strip().split("\n")[0]) or type(error).__name__, 300)
 
 
 @contextmanager
-def locked(address: str) -> Iterator[None]:
+def lock_store(address: str) -> Iterator[None]:
     """Alone among this machine's Nestor processes with that store: MLflow's migrations, and reading a tag to write it
     anew, are not safe among several."""
     digest = hashlib.sha256(address.encode()).hexdigest()[:16]
@@ -106,10 +106,10 @@ def locked(address: str) -> Iterator[None]:
     if is_sqlite_file(address):
         beside = Path(address.removeprefix("sqlite:///") + ".lock")
         with suppress(OSError):  # beside a store that may only be read there is none, and its readers need none
-            private.made(beside.parent)
+            private.make_private_folder(beside.parent)
             beside.touch()
             path = beside
-    with alone(path):
+    with hold_lock(path):
         yield
 
 
@@ -118,13 +118,13 @@ def is_sqlite_file(address: str) -> bool:
     return address.startswith("sqlite:///") and not address.endswith("///") and ":memory:" not in address
 
 
-def experiment(client: MlflowClient, address: str, name: str) -> str:
+def ensure_experiment(client: MlflowClient, address: str, name: str) -> str:
     """The id of the experiment `name`, made if missing; a deleted one is taken back."""
-    with locked(address):
+    with lock_store(address):
         found = client.get_experiment_by_name(name)
-        tags = described.experiment(name)
+        tags = described.describe_experiment(name)
         if found is None:
-            return client.create_experiment(name, artifact_location=_artifacts(address, name), tags=tags)
+            return client.create_experiment(name, artifact_location=_locate_artifacts(address, name), tags=tags)
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
         for key in tags.keys() - found.tags.keys():  # one that an earlier version made
@@ -132,7 +132,7 @@ def experiment(client: MlflowClient, address: str, name: str) -> str:
         return found.experiment_id
 
 
-def _artifacts(address: str, name: str) -> str | None:
+def _locate_artifacts(address: str, name: str) -> str | None:
     """Where a local store's artifacts lie (beside the database, else in the current directory's mlruns); a server
     decides for itself."""
     if not address.startswith(("sqlite:", "postgresql", "mysql", "mssql")):
@@ -143,7 +143,7 @@ def _artifacts(address: str, name: str) -> str | None:
     return ((database or Path("mlruns").resolve()) / "artifacts" / folder).as_uri()
 
 
-def search(client: MlflowClient, experiments: Sequence[str], where: str) -> Iterator[Run]:
+def search_runs(client: MlflowClient, experiments: Sequence[str], where: str) -> Iterator[Run]:
     """The runs that fit, page by page, newest first."""
     token: str | None = None
     while True:
@@ -154,7 +154,7 @@ def search(client: MlflowClient, experiments: Sequence[str], where: str) -> Iter
             return
 
 
-def transient(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the same call may succeed later. MLflow names the errors that are about the record itself."""
     lasting = {
         "INVALID_PARAMETER_VALUE",
@@ -169,16 +169,16 @@ def transient(error: Exception) -> bool:
     return code not in lasting and not isinstance(error, own)
 
 
-def patiently(call: Callable[[], T]) -> T:
+def call_patiently(call: Callable[[], T]) -> T:
     """What `call` returns, which may be asked twice; an error that may pass is its own only after PATIENCE seconds."""
     until, pause = time.monotonic() + PATIENCE, 0.2
     while True:
         try:
             return call()
         except Exception as error:
-            lasting = isinstance(error, NestorError) or not transient(error)
+            lasting = isinstance(error, NestorError) or not is_transient(error)
             if lasting or time.monotonic() + pause > until:
                 raise
-            log.warning("asked again: %s", sentence(error))
+            log.warning("asked again: %s", describe_error(error))
         time.sleep(pause)
         pause *= 3

@@ -8,13 +8,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.run.journal import default_address
-from tasks.tracking.mirror.entry import NOTE, PARAM, TAG, dataset
-from tasks.tracking.orphans import process_tags
-from tasks.tracking.store import connect, experiment
+from tasks.run.journal import find_default_address
+from tasks.tracking.mirror.entry import NOTE, PARAM, TAG, make_dataset
+from tasks.tracking.orphans import make_process_tags
+from tasks.tracking.store import connect_store, ensure_experiment
 
 
-def keep(
+def record_watch(
     name: str,
     *,
     begun: float,
@@ -30,15 +30,15 @@ def keep(
     `files`: name -> text; `note`: what a person should read of it, as markdown."""
     from mlflow.entities import DatasetInput, InputTag, Metric, Param
 
-    where, key = address or default_address(), f"watch-{secrets.token_hex(8)}"
-    client = connect(where)
+    where, key = address or find_default_address(), f"watch-{secrets.token_hex(8)}"
+    client = connect_store(where)
     # With the tags of its process: whichever command comes next closes it, should this one be killed.
-    process = process_tags(os.getpid())
+    process = make_process_tags(os.getpid())
     own = {"nestor.kind": "watch", "nestor.key": key, "nestor.run": key, **process}
     all_tags = {k: v[:TAG] for k, v in {**tags, **own, NOTE: note}.items() if v}
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun))
     run_id = client.create_run(
-        experiment(client, where, name), round(begun * 1000), all_tags, f"watch {stamp}"
+        ensure_experiment(client, where, name), round(begun * 1000), all_tags, f"watch {stamp}"
     ).info.run_id  # fmt: skip
     now = round(time.time() * 1000)
     client.log_batch(
@@ -46,7 +46,9 @@ def keep(
         [Metric(k, float(v), now, 0) for k, v in metrics.items()],
         [Param(k, str(v)[:PARAM]) for k, v in params.items() if v not in (None, "", {})],
     )
-    client.log_inputs(run_id, [DatasetInput(dataset(table).dataset, [InputTag("mlflow.data.context", "watching")])])
+    client.log_inputs(
+        run_id, [DatasetInput(make_dataset(table).dataset, [InputTag("mlflow.data.context", "watching")])]
+    )
     for file, text in files.items():
         client.log_text(run_id, text, file)
     client.set_terminated(run_id, "FINISHED")

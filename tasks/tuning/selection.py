@@ -31,20 +31,20 @@ Key = tuple[str, int]
 """Family and number of a trial."""
 
 
-def ranking(studies: Studies, fold: str) -> list[str]:
+def rank_families(studies: Studies, fold: str) -> list[str]:
     """The fold's families by the goal, best first; those without a complete trial are left out."""
-    return studies.goal.ranked(studies.of_fold(fold), floor(studies, fold))
+    return studies.goal.ranked(studies.of_fold(fold), compute_gain_floor(studies, fold))
 
 
-def floor(studies: Studies, fold: str) -> float:
+def compute_gain_floor(studies: Studies, fold: str) -> float:
     """The best gain of the metric in this fold without any learning: of a constant prediction, and of families that
     have nothing to tune."""
     marks = [t for name, trials in studies.of_fold(fold).items() if not load_families()[name].tunable for t in trials]
-    scores = [_guessed(studies, fold), *(t.inner for t in marks if t.inner is not None)]
+    scores = [_score_constant(studies, fold), *(t.inner for t in marks if t.inner is not None)]
     return max((gain for gain in map(studies.metric.gain, scores) if math.isfinite(gain)), default=-math.inf)
 
 
-def _guessed(plan: RunPlan, fold: str) -> float:
+def _score_constant(plan: RunPlan, fold: str) -> float:
     """The mean over the inner folds of the score of the best constant prediction."""
     if fold not in plan.guesses:
         target, weight = plan.work_rows.target, plan.work_rows.weight
@@ -53,21 +53,21 @@ def _guessed(plan: RunPlan, fold: str) -> float:
     return plan.guesses[fold]
 
 
-def best(studies: Studies, fold: str, trials: TrialsOfFold) -> Key | None:
+def pick_trial(studies: Studies, fold: str, trials: TrialsOfFold) -> Key | None:
     """Family and number of the trial that the goal picks among these; None where none keeps the limits."""
     whole = [(name, trial) for name, ones in trials.items() for trial in ones]
-    found = studies.goal.best([trial for _, trial in whole], floor(studies, fold))
+    found = studies.goal.best([trial for _, trial in whole], compute_gain_floor(studies, fold))
     return next(((name, trial.number) for name, trial in whole if trial is found), None)
 
 
-def of_family(studies: Studies, name: str, fold: str) -> Trial | None:
+def pick_family_trial(studies: Studies, name: str, fold: str) -> Trial | None:
     """The family's configuration that the goal would pick in this fold, were there no other family; None where none
     keeps the limits."""
-    least = floor(studies, fold) if studies.goal.several else -math.inf
+    least = compute_gain_floor(studies, fold) if studies.goal.several else -math.inf
     return studies.goal.best(studies.trials.get((name, fold), ()), least)
 
 
-def settled(
+def choose_until_refitted(
     studies: Studies, fold: str, choose: Callable[[TrialsOfFold], Any], keys: Callable[[Any], Collection[Key]],
     refitted: Callable[[str, str, Trial], object | None],
 ) -> Any:  # fmt: skip
@@ -78,7 +78,7 @@ def settled(
     while True:
         more = not done or studies.context.ledger.may_judge()
         left = {n: [t for t in ts if done.get((n, t.number), more)] for n, ts in studies.of_fold(fold).items()}
-        found = choose({name: as_refitted(studies, fold, name, trials) for name, trials in left.items()})
+        found = choose({name: with_refit_costs(studies, fold, name, trials) for name, trials in left.items()})
         new = [] if found is None else [key for key in keys(found) if key not in done]
         if not new:
             return found
@@ -88,24 +88,24 @@ def settled(
             done |= {key: fit is not None for key, fit in zip(new, fits, strict=True)}
 
 
-def as_refitted(plan: RunPlan, fold: str, name: str, trials: Sequence[Trial]) -> list[Trial]:
+def with_refit_costs(plan: RunPlan, fold: str, name: str, trials: Sequence[Trial]) -> list[Trial]:
     """The trials with the costs of their refits, where these were made and limits alone are asked; among several
     objectives inner values are compared, and those are left out whose refit is over a limit."""
-    now = costed(plan, fold, name, trials)
+    now = add_refit_costs(plan, fold, name, trials)
     if not plan.goal.several:
         return now
     keeps = plan.goal.keeps
     return [trial for trial, then in zip(trials, now, strict=True) if keeps(then) or not keeps(trial)]
 
 
-def costed(plan: RunPlan, fold: str, name: str, trials: Sequence[Trial]) -> list[Trial]:
+def add_refit_costs(plan: RunPlan, fold: str, name: str, trials: Sequence[Trial]) -> list[Trial]:
     """The trials, those that were refitted with the costs of that."""
     files = [plan.job(name, fold, trial.number, {}).file + ".json" for trial in trials]
     fits = [plan.context.folder.kept_json(file) or {"measures": {}} for file in files]
     return [replace(t, measures={**t.measures, **f["measures"]}) for t, f in zip(trials, fits, strict=True)]
 
 
-def within(
+def make_limit_check(
     plan: RunPlan, fold: str, trials: TrialsOfFold
 ) -> Callable[[Sequence[Candidate], Sequence[np.ndarray]], bool]:
     """Whether several members together keep the limits: costs add up, memory is the largest; metrics and gaps are those
@@ -119,7 +119,7 @@ def within(
                 costs = [by_key[m.family, m.trial].measures[one.name] for m in members]
                 value = sum(costs) if one.name in ADDED else max(costs)
             else:
-                value = float(np.mean(inner_values(plan, fold, one, predictions)))
+                value = float(np.mean(score_inner_folds(plan, fold, one, predictions)))
             if not limit.excess(value) <= 0:
                 return False
         return True
@@ -127,32 +127,34 @@ def within(
     return keeps
 
 
-def inner_values(
+def score_inner_folds(
     plan: RunPlan, fold: str, one: Objective, predictions: Sequence[np.ndarray], at: float | None = None
 ) -> list[float]:
     """A metric or a gap of these predictions on each inner fold's validation rows, decided by the threshold `at`."""
     found = []
     for (_, rows), odds in zip(plan.folds[fold].inner, predictions, strict=True):
         weight = None if plan.work_rows.weight is None else plan.work_rows.weight[rows]
-        metric, told = scored(plan, one, apply_threshold((plan.work_rows.target[rows], odds, weight), at), odds, rows)
+        metric, told = resolve_objective(
+            plan, one, apply_threshold((plan.work_rows.target[rows], odds, weight), at), odds, rows
+        )
         found.append(metric.score(*told))
     return found
 
 
-def scored(plan: RunPlan, one: Objective, rows: Fold3, odds: np.ndarray, places: np.ndarray) -> Any:
+def resolve_objective(plan: RunPlan, one: Objective, rows: Fold3, odds: np.ndarray, places: np.ndarray) -> Any:
     """The objective's metric, and these work rows as it judges them."""
     groups = None if one.column is None else plan.fit_context.subgroups[one.column][places]
     return plan.goal.fold(one, rows, odds, groups)
 
 
-def over_all(studies: Studies, folds: Sequence[str]) -> NestorError | None:
+def explain_no_feasible(studies: Studies, folds: Sequence[str]) -> NestorError | None:
     """What to say where no configuration keeps the limits in these folds; None where nothing was complete at all."""
     goal = studies.goal
     whole = [
         (name, trial)
         for fold in folds
         for name, trials in studies.of_fold(fold).items()
-        for trial in goal.complete(costed(studies, fold, name, trials))
+        for trial in goal.complete(add_refit_costs(studies, fold, name, trials))
     ]
     nearest = goal.nearest([trial for _, trial in whole])
     if nearest is None or not goal.limits:
@@ -163,7 +165,7 @@ def over_all(studies: Studies, folds: Sequence[str]) -> NestorError | None:
         value = goal.value(limit.objective, nearest.inner, nearest.measures)
         has.append(f"{limit.objective.name} {format_number(value)} {limit.objective.unit}".strip())
         if limit.excess(value) > 0:
-            loosen.append(f"--limit {limit.objective.name}={_loosened(limit, value):g}")
+            loosen.append(f"--limit {limit.objective.name}={_loosen_bound(limit, value):g}")
     limits = join_names([limit.words for limit in goal.limits])
     return NestorError(
         f"None of {len(whole):,} configurations keeps the limits ({limits}) when it is fitted on all rows. The "
@@ -172,7 +174,7 @@ def over_all(studies: Studies, folds: Sequence[str]) -> NestorError | None:
     )
 
 
-def _loosened(limit: Limit, value: float) -> float:
+def _loosen_bound(limit: Limit, value: float) -> float:
     """A round bound that the value keeps with a tenth to spare."""
     wide = value - 0.1 * abs(value) if limit.objective.greater_is_better else value + 0.1 * abs(value)
     return float(f"{wide:.2g}") if wide else 0.0

@@ -30,16 +30,16 @@ from models.tuning.strategy import BATCH, MOST_TRIALS, find_reachable
 from models.tuning.trial import Trial
 from tasks.context import RunContext
 from tasks.execution import checkpoints, worker
-from tasks.execution.job import Fit, Job
+from tasks.execution.job import FitJob, FitResult
 from tasks.execution.pool import JUDGE, LAST, NEVER_RUN, SEARCH, FitError
-from tasks.planning.studies import study_of
+from tasks.planning.studies import make_study
 from tasks.run import events
 from tasks.run.journal import STATUS_OF_STATE
 from tasks.run.ledger import Ledger
-from tasks.system.disk import full, is_full
-from tasks.system.watching import watching
+from tasks.system.disk import is_full, make_full_disk_error
+from tasks.system.watching import keep_watch
 from tasks.tuning.running import RunningStudies
-from tasks.tuning.selection import of_family, ranking
+from tasks.tuning.selection import pick_family_trial, rank_families
 from tasks.values import RunPlan
 
 log = logging.getLogger("nestor.tune")
@@ -49,7 +49,7 @@ LEAST = 10.0
 """Seconds that refits together have always: without them there is no model."""
 
 
-class Store:
+class StudyFile:
     """The study's file: told trials, by number."""
 
     def __init__(self, plan: RunPlan, family_name: str, fold: str):
@@ -57,7 +57,7 @@ class Store:
         path = plan.context.folder.path / "studies" / f"{family_name}-{fold}.log"
         path.parent.mkdir(exist_ok=True)
         self.goal = plan.goal
-        _mend(path)
+        _mend_file(path)
         try:
             self._open(path, f"{family_name}/{fold}")
         except OSError:
@@ -81,7 +81,7 @@ class Store:
             self.trials[trial.number] = trial
 
 
-def _mend(path: Path) -> None:
+def _mend_file(path: Path) -> None:
     """Takes away what a killed attempt may have left: Optuna's lock, which would hold this one up for 30 s, and a line
     cut short, to which the next would be joined. The run is ours alone: `Journal` sees to that."""
     path.with_name(path.name + LOCK_FILE_SUFFIX).unlink(missing_ok=True)
@@ -93,32 +93,32 @@ def _mend(path: Path) -> None:
 def tune(running: RunningStudies, family_name: str, fold: str) -> None:
     """Searches until there are enough trials or no time."""
     plan = running.plan
-    study = study_of(plan, family_name, fold)
-    store = Store(plan, family_name, fold)
+    study = make_study(plan, family_name, fold)
+    store = StudyFile(plan, family_name, fold)
     running.trials[family_name, fold] = study.told
-    _recall(running, study, store)
-    while most := _wanted(running, study):
+    _recall_batches(running, study, store)
+    while most := _count_wanted(running, study):
         asked = study.ask(most)
         if not asked:
             break
-        came = _evaluated(running, study, asked)
+        came = _evaluate_batch(running, study, asked)
         if running.stopped:  # what was cut short is no result: a resume asks the same batch again
             return
-        batch = _or_kept(store, asked, came)
+        batch = _prefer_stored(store, asked, came)
         for trial in batch:
             store.keep(trial)
         study.tell(batch)
         running.tell_others()
-        checkpoints.tidy(plan.context.folder, _fits(plan, study), find_reachable(study.told))
+        checkpoints.remove_checkpoints(plan.context.folder, _locate_fits(plan, study), find_reachable(study.told))
         for trial in batch:
-            _report(running, study, trial)
+            _report_trial(running, study, trial)
         if len(came) < len(asked):
             break
     _recall_rest(running, study, store)
-    checkpoints.tidy(plan.context.folder, _fits(plan, study))
+    checkpoints.remove_checkpoints(plan.context.folder, _locate_fits(plan, study))
 
 
-def broke(running: RunningStudies, family_name: str, fold: str, error: Exception) -> None:
+def record_broken_study(running: RunningStudies, family_name: str, fold: str, error: Exception) -> None:
     """Says that a study ended with an error; its trials until then count, and nobody waits for it."""
     reason = shorten(f"{type(error).__name__}: {error}", 200)
     running.broken[family_name, fold] = reason
@@ -126,33 +126,35 @@ def broke(running: RunningStudies, family_name: str, fold: str, error: Exception
     running.plan.context.note(f"{family_name} ended early on fold {fold} ({reason}). Its trials until then count.")
 
 
-def _fits(plan: RunPlan, study: Study) -> str:
+def _locate_fits(plan: RunPlan, study: Study) -> str:
     """The folder of the study's results."""
     return str(Path(plan.job(study.family.name, study.fold, 0, {}).file).parent.parent)
 
 
-def _recall(running: RunningStudies, study: Study, store: Store) -> None:
+def _recall_batches(running: RunningStudies, study: Study, store: StudyFile) -> None:
     """Takes up whole batches of an earlier attempt; a batch that was cut short is asked again, its fits are on disk."""
     count = next(n for n in itertools.count() if n not in store.trials)
     whole = 1 + (count - 1) // BATCH * BATCH if count else 0
     study.recall([store.trials[n] for n in range(whole)])
     counted = running.plan.run.search.trials
-    if counted and whole < count and len(study.ask(_wanted(running, study))) == count - whole:
+    if counted and whole < count and len(study.ask(_count_wanted(running, study))) == count - whole:
         study.recall([store.trials[n] for n in range(whole, count)])  # it was the last, and smaller than others
-    _made_whole(running, study)
-    _recalled(running, study, study.told)
+    _mend_results(running, study)
+    _report_recalled(running, study, study.told)
 
 
-def _made_whole(running: RunningStudies, study: Study) -> None:
+def _mend_results(running: RunningStudies, study: Study) -> None:
     """Fits once more what is damaged, or lost, of an earlier attempt's results: the end needs their predictions."""
     plan = running.plan
     parts = [replace(t, scores=t.scores[:j]) for t in study.told for j in range(len(t.scores)) if t.state == "complete"]
-    lost = [part for part in parts if worker.finished(_job(plan, study, part), plan.context.folder) is None]
-    for again in [_submit(running, study, part, needed=True) for part in lost]:
+    lost = [
+        part for part in parts if worker.read_finished_fit(_make_job(plan, study, part), plan.context.folder) is None
+    ]
+    for again in [_submit_fit(running, study, part, needed=True) for part in lost]:
         again.result()
 
 
-def _recalled(running: RunningStudies, study: Study, trials: Sequence[Trial]) -> None:
+def _report_recalled(running: RunningStudies, study: Study, trials: Sequence[Trial]) -> None:
     """Tells the ledger and everyone else of trials of an earlier attempt."""
     plan, name = running.plan, study.family.name
     for trial in trials:
@@ -161,46 +163,46 @@ def _recalled(running: RunningStudies, study: Study, trials: Sequence[Trial]) ->
             done = plan.context.folder.kept_json(f"{file}.json")
             if done and not done["taken"]:
                 plan.context.ledger.book_fit(name, done["seconds"], done["preparing"], done["end"])
-        _report(running, study, trial)
+        _report_trial(running, study, trial)
 
 
-def _or_kept(store: Store, asked: list[Trial], came: list[Trial]) -> list[Trial]:
+def _prefer_stored(store: StudyFile, asked: list[Trial], came: list[Trial]) -> list[Trial]:
     """What came of the batch; what an earlier attempt wrote down of it stands, for a later one will recall that."""
     every = {t.number: t for t in came} | {t.number: store.trials[t.number] for t in asked if t.number in store.trials}
     return [every[n] for n in sorted(every)]
 
 
-def _recall_rest(running: RunningStudies, study: Study, store: Store) -> None:
+def _recall_rest(running: RunningStudies, study: Study, store: StudyFile) -> None:
     """Takes up the start of a batch that is not asked again because the time is up: it has its results."""
     numbers = itertools.takewhile(store.trials.__contains__, itertools.count(len(study.told)))
     rest = [store.trials[n] for n in numbers]
     study.recall(rest)
-    _recalled(running, study, rest)
+    _report_recalled(running, study, rest)
 
 
-def _wanted(running: RunningStudies, study: Study) -> float:
+def _count_wanted(running: RunningStudies, study: Study) -> float:
     """How many configurations to ask for now, parts of one counted by their share; 0 to stop."""
     spent, wanted = study.spent, running.plan.scope.trials or running.plan.run.search.trials
     if wanted is not None:
         return max(0.0, wanted - spent)
     if not spent:
         return 1
-    if spent >= MOST_TRIALS or not running.may_search() or _screened(running, study):
+    if spent >= MOST_TRIALS or not running.may_search() or _is_screened_out(running, study):
         return 0
     return BATCH
 
 
-def _screened(running: RunningStudies, study: Study) -> bool:
+def _is_screened_out(running: RunningStudies, study: Study) -> bool:
     """Whether better families have this fold to themselves: after the default the best six go on (fewer where time is
     short), after 5 configurations the best three, after 13 the best two. By inner scores of this fold alone, so it is
     part of the procedure that is judged."""
     spent = study.spent
     if len(study.told) == 1:
-        _defaults_told(running, study.fold)
+        _await_defaults(running, study.fold)
     plan, studies = running.plan, running.studies()
     places = plan.scope.tuned if spent < 5 else 3 if spent < 13 else 2
     if not plan.goal.plain:
-        ranked = ranking(studies, study.fold)
+        ranked = rank_families(studies, study.fold)
         return ranked.index(study.family.name) >= places if study.family.name in ranked else spent >= 5
     mine = study.best
     if mine is None:
@@ -211,7 +213,7 @@ def _screened(running: RunningStudies, study: Study) -> bool:
     return better >= places
 
 
-def _defaults_told(running: RunningStudies, fold: str) -> None:
+def _await_defaults(running: RunningStudies, fold: str) -> None:
     """Waits until every family has its default behind it in this fold. Their fits go before any other's."""
 
     def told(name: str) -> bool:
@@ -222,19 +224,19 @@ def _defaults_told(running: RunningStudies, fold: str) -> None:
             return
 
 
-def _evaluated(running: RunningStudies, study: Study, asked: list[Trial]) -> list[Trial]:
+def _evaluate_batch(running: RunningStudies, study: Study, asked: list[Trial]) -> list[Trial]:
     """The batch with what came of it, in order; configurations that the clock kept from beginning are left out."""
     plan, best = running.plan, study.best
-    fitting: dict[Future[Fit], Trial] = {}
+    fitting: dict[Future[FitResult], Trial] = {}
     finished: dict[int, Trial] = {}
 
     def go_on(trial: Trial) -> None:
-        if len(trial.scores) == _parts(plan, study, trial)[0]:
+        if len(trial.scores) == _divide_trial(plan, study, trial)[0]:
             finished[trial.number] = replace(trial, state="complete" if trial.share >= 1 else "pruned")
         elif trial.stoppable and not plan.goal.several and is_hopeless(trial.scores, best, plan.metric):
             finished[trial.number] = replace(trial, state="pruned")
         else:
-            fitting[_submit(running, study, trial)] = trial
+            fitting[_submit_fit(running, study, trial)] = trial
 
     for trial in asked:
         go_on(replace(trial, start=time.time()))
@@ -242,50 +244,52 @@ def _evaluated(running: RunningStudies, study: Study, asked: list[Trial]) -> lis
         for future in wait(fitting, return_when=FIRST_COMPLETED).done:
             trial = fitting.pop(future)
             try:
-                go_on(_with(plan.context.ledger, study, trial, future.result()))
+                go_on(_add_fold_result(plan.context.ledger, study, trial, future.result()))
             except FitError as error:
                 if is_full(error):  # of no configuration's making: a resume fits it again
-                    raise full(error) from None
+                    raise make_full_disk_error(error) from None
                 if trial.scores or error.reason != NEVER_RUN:
                     ended = replace(trial, state=error.state, reason=error.reason, end=time.time())
                     finished[trial.number] = ended
     return [finished[n] for n in sorted(finished)]
 
 
-def _parts(plan: RunPlan, study: Study, trial: Trial) -> tuple[int, float]:
+def _divide_trial(plan: RunPlan, study: Study, trial: Trial) -> tuple[int, float]:
     """How many inner folds the trial is fitted on, and the share of a fit on each."""
     return divide_share(study.family, trial.share, len(plan.folds[study.fold].inner))
 
 
-def _again(study: Study, trial: Trial) -> int | None:
+def _find_same_trial(study: Study, trial: Trial) -> int | None:
     """The trial that came furthest with this configuration, at no larger share: what it fitted whole of an inner fold
     need not be fitted again. None: there is none."""
     alike = [t for t in study.told if t.share <= trial.share and t.config == trial.config and not trial.goes_on]
     return max(alike, key=lambda t: (t.share, len(t.scores), -t.number)).number if alike else None
 
 
-def _job(plan: RunPlan, study: Study, trial: Trial) -> Job:
+def _make_job(plan: RunPlan, study: Study, trial: Trial) -> FitJob:
     """The trial's fit on its next inner fold."""
     return plan.job(
         study.family.name, study.fold, trial.number, trial.config, inner=len(trial.scores),
-        share=_parts(plan, study, trial)[1], again=_again(study, trial),
+        share=_divide_trial(plan, study, trial)[1], again=_find_same_trial(study, trial),
         goes_on=trial.parent if trial.goes_on else None, gradient=trial.gradient is not None,
     )  # fmt: skip
 
 
-def _submit(running: RunningStudies, study: Study, trial: Trial, needed: bool = False) -> Future[Fit]:
+def _submit_fit(running: RunningStudies, study: Study, trial: Trial, needed: bool = False) -> Future[FitResult]:
     """The fit, asked for. One that the end needs is done before all others, and is not cancelled when time is short."""
     plan = running.plan
-    job = _job(plan, study, trial)
+    job = _make_job(plan, study, trial)
     order = list(plan.scope.families).index(study.family.name)
     batch = (trial.number + BATCH - 1) // BATCH
     place = list(plan.folds).index(study.fold)
     limit = plan.context.ledger.refit_limit() if needed else running.deadline.fit_limit(study.family.name)
     stage = JUDGE if needed else SEARCH
-    return plan.context.pool.submit(worker.run, job, priority=(stage, batch, order, place, trial.number), timeout=limit)
+    return plan.context.pool.submit(
+        worker.run_fit, job, priority=(stage, batch, order, place, trial.number), timeout=limit
+    )
 
 
-def _with(ledger: Ledger, study: Study, trial: Trial, done: Fit) -> Trial:
+def _add_fold_result(ledger: Ledger, study: Study, trial: Trial, done: FitResult) -> Trial:
     """The trial with one more inner fold."""
     if not done.taken:
         ledger.book_fit(study.family.name, done.seconds, done.preparing, done.end)
@@ -298,8 +302,8 @@ def _with(ledger: Ledger, study: Study, trial: Trial, done: Fit) -> Trial:
     return replace(
         trial,
         scores=(*trial.scores, done.score),
-        gradient=trial.gradient if done.gradient is None else _mean(trial.gradient or {}, done.gradient, before),
-        measures=_mean(trial.measures, done.measures, before),
+        gradient=trial.gradient if done.gradient is None else _update_mean(trial.gradient or {}, done.gradient, before),
+        measures=_update_mean(trial.measures, done.measures, before),
         rounds=trial.rounds if done.rounds is None else (*trial.rounds, done.rounds),
         seconds=trial.seconds + done.seconds,
         peak_mb=max(trial.peak_mb, done.peak_mb),
@@ -308,17 +312,17 @@ def _with(ledger: Ledger, study: Study, trial: Trial, done: Fit) -> Trial:
     )
 
 
-def _mean(so_far: Mapping[str, float], new: Mapping[str, float], before: int) -> dict[str, float]:
+def _update_mean(so_far: Mapping[str, float], new: Mapping[str, float], before: int) -> dict[str, float]:
     """The mean over the inner folds before, and one more."""
     return {name: (so_far.get(name, 0.0) * before + value) / (before + 1) for name, value in new.items()}
 
 
-def _report(running: RunningStudies, study: Study, trial: Trial) -> None:
+def _report_trial(running: RunningStudies, study: Study, trial: Trial) -> None:
     """Tells the screen and MLflow of a told trial."""
     name, fold = study.family.name, study.fold
-    leader = of_family(running.studies(), name, fold)
+    leader = pick_family_trial(running.studies(), name, fold)
     best = leader is not None and leader.number == trial.number
-    events.emit(events.Tried(name, fold, trial.number, trial.state, trial.inner, best, trial.share))
+    events.emit(events.TrialEvent(name, fold, trial.number, trial.state, trial.inner, best, trial.share))
     running.plan.context.record(
         f"{name}/{fold}/{trial.number}",
         "trial",
@@ -340,7 +344,7 @@ def _report(running: RunningStudies, study: Study, trial: Trial) -> None:
 def refit(
     plan: RunPlan, family_name: str, fold: str, trial: Trial, with_sealed: bool = False, needed: bool = True,
     last: float | None = None,
-) -> Fit | None:  # fmt: skip
+) -> FitResult | None:  # fmt: skip
     """The configuration fitted on the fold's whole training part, scored on B_k; None, and where it is `needed` a note,
     where that failed. What is needed goes first, and a `last` resort has so many seconds,
     however late it is."""
@@ -350,10 +354,10 @@ def refit(
     if last is not None:
         priority, limit = (LAST, 0), last
     try:
-        done = context.pool.submit(worker.run, job, priority=priority, timeout=limit).result()
+        done = context.pool.submit(worker.run_fit, job, priority=priority, timeout=limit).result()
     except FitError as error:
         if is_full(error):
-            raise full(error) from None
+            raise make_full_disk_error(error) from None
         if needed:
             context.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")
         return None
@@ -362,7 +366,7 @@ def refit(
 
 
 @contextmanager
-def searching_in_time(running: RunningStudies) -> Iterator[None]:
+def limit_search_time(running: RunningStudies) -> Iterator[None]:
     """Inside the block the search ends, running fits included, when what is left is needed for the end: for good, and
     those fits too that a study was about to ask for. From now on the run may take the overtime that its end needs."""
     context = running.plan.context
@@ -373,12 +377,12 @@ def searching_in_time(running: RunningStudies) -> Iterator[None]:
             running.end_search()
             context.pool.cancel(lambda priority: priority[0] == SEARCH)
 
-    with watching(look, "search"):
+    with keep_watch(look, "search"):
         yield
 
 
 @contextmanager
-def judging_in_time(context: RunContext) -> Iterator[None]:
+def limit_refit_time(context: RunContext) -> Iterator[None]:
     """Inside the block refits end in time to register: those for the leaderboard when what is left is needed for that
     and the way out, and soon after them all others. What is refitted by then is delivered."""
     until = time.monotonic() + max(LEAST, context.ledger.refit_limit())
@@ -389,5 +393,5 @@ def judging_in_time(context: RunContext) -> Iterator[None]:
         elif not context.ledger.may_judge():
             context.pool.cancel(lambda priority: priority == (JUDGE, True))
 
-    with watching(look, "judging") if context.ledger.limit is not None else nullcontext():
+    with keep_watch(look, "judging") if context.ledger.limit is not None else nullcontext():
         yield

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.portfolio import _read
+from benchmarks.portfolio import _read_regrets
 from benchmarks.search.problem import INNER
 from models.errors import InputError
 
@@ -29,7 +29,7 @@ def written(folder, table, rates, share=None):
 def test_the_same_configurations_of_all_tables_are_read_with_what_only_some_tables_ask(tmp_path):
     written(tmp_path, "one", (0.1, 0.05))
     written(tmp_path, "two", (0.1, 0.05), share=0.5)
-    tables, matrix = _read(tmp_path)
+    tables, matrix = _read_regrets(tmp_path)
     assert set(tables) == {"one", "two"}
     assert [dict(one.params) for one in matrix["lightgbm"]] == [
         {"learning_rate": rate, "selected": 0.5} for rate in (0.1, 0.05)
@@ -40,4 +40,4 @@ def test_different_configurations_of_one_number_are_not_taken_for_one(tmp_path):
     written(tmp_path, "one", (0.1, 0.05))
     written(tmp_path, "two", (0.1, 0.02))
     with pytest.raises(InputError, match=r"Configuration 1 of lightgbm has learning_rate 0\.05 .* two 0\.02.*--same"):
-        _read(tmp_path)
+        _read_regrets(tmp_path)

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from flows import cli
-from tasks.tracking.store import connect
-from tests.versions import Registry, digits
+from tasks.tracking.store import connect_store
+from tests.versions import Registry, make_digits
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def registry(tmp_path_factory):
     """Three versions of `digits`, the first of them champion, the third the challenger."""
     registry = Registry(tmp_path_factory.mktemp("registry"))
     for _ in range(3):
-        registry.train("digits", digits(slice(0, 400)))
+        registry.train("digits", make_digits(slice(0, 400)))
     return registry
 
 
@@ -36,7 +36,7 @@ def nestor(registry, tmp_path, monkeypatch, capfd):
     yield call
     logging.getLogger().handlers = handlers
     logging.captureWarnings(False)
-    client = connect(registry.address)
+    client = connect_store(registry.address)
     for tag in client.get_registered_model("digits").tags:
         if tag > "nestor.move.0001":
             client.delete_registered_model_tag("digits", tag)
@@ -100,11 +100,11 @@ def test_a_mistake_is_told_and_moves_nothing(nestor, registry, arguments, says):
     code, out, err = nestor(*arguments)
     assert (code, out) == (2, "")
     assert says in err
-    assert connect(registry.address).get_registered_model("digits").aliases == {"champion": 1, "challenger": 3}
+    assert connect_store(registry.address).get_registered_model("digits").aliases == {"champion": 1, "challenger": 3}
 
 
 def test_what_is_not_what_was_registered_is_refused(nestor, registry):
-    client = connect(registry.address)
+    client = connect_store(registry.address)
     digest = client.get_model_version("digits", "2").tags["nestor.digest"]
     client.set_model_version_tag("digits", "2", "nestor.digest", "0" * 64)
     code, _, err = nestor("promote", "digits/2")

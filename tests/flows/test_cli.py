@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.commands import check, retrain, score, train, watch
-from flows.commands.asked import Asked, gathered, made_run
-from flows.commands.options import takes
+from flows.commands.asked import CommandInput, gather_run_values, make_run
+from flows.commands.options import take_options
 from flows.screen import ending, hints
 from models.config import Gate, Retrain, Run, Score, Watch
 from models.config.places import is_settings
@@ -101,8 +101,8 @@ def asked(*words, file=None):
     """What `nestor train` asks for with these words."""
     found = []
 
-    @takes(train.OPTIONS)
-    def catch(asked: Asked) -> None:
+    @take_options(train.OPTIONS)
+    def catch(asked: CommandInput) -> None:
         found.append(asked)
 
     words = [*words, "--config", str(file)] if file else words
@@ -114,7 +114,7 @@ def asked(*words, file=None):
 
 def run_of(*words, file=None):
     known = asked(*words, file=file)
-    return made_run(gathered(known), known)
+    return make_run(gather_run_values(known), known)
 
 
 def test_options_make_a_run():
@@ -332,8 +332,8 @@ def test_one_family_is_shown_with_its_space(tmp_path):
 
 def test_one_search_is_shown_whole_at_any_width_and_all_where_there_is_room(monkeypatch):
     def shown(*words: str, columns: int) -> str:
-        monkeypatch.setattr("flows.screen.printing.width", lambda: columns)
-        monkeypatch.setattr("flows.commands.searches.width", lambda: columns)
+        monkeypatch.setattr("flows.screen.printing.measure_width", lambda: columns)
+        monkeypatch.setattr("flows.commands.searches.measure_width", lambda: columns)
         done = CliRunner().invoke(app, ["searches", *words])
         assert done.exit_code == 0
         return " ".join(done.output.split())
@@ -381,14 +381,14 @@ def test_resume_takes_a_run_or_none(tmp_path, monkeypatch, words, made):
     monkeypatch.chdir(tmp_path)
     Path("there.csv").touch()
     want = [w for part in made.split() for w in ([part[:-1], ""] if part.endswith("|") else [part])]
-    assert ending.with_resume_value(words.split()) == want
+    assert ending.fill_resume_value(words.split()) == want
 
 
 @pytest.mark.parametrize("words", ["train a.csv", "train a.csv --resume=x", "train a.csv --resume|"])
 def test_an_interrupted_command_names_the_one_that_goes_on(words):
     arguments = [w for part in words.split() for w in ([part[:-1], ""] if part.endswith("|") else [part])]
-    assert ending.again(arguments) == "nestor train a.csv --resume"
-    assert "'a b.csv'" in ending.again(["train", "a b.csv"])
+    assert ending.make_resume_command(arguments) == "nestor train a.csv --resume"
+    assert "'a b.csv'" in ending.make_resume_command(["train", "a b.csv"])
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def test_an_interrupted_command_names_the_one_that_goes_on(words):
     ],
 )
 def test_exit_codes(error, code):
-    assert ending.ended(error) == code
+    assert ending.report_error(error) == code
 
 
 def test_an_unexpected_error_is_one_screen_and_a_file_with_the_rest(tmp_path):
@@ -466,10 +466,10 @@ def test_a_slip_is_told_with_what_was_meant(words, meant, table):
 def test_commands_are_told_as_they_can_be_typed_here(tmp_path, monkeypatch):
     beside = Path(sys.executable).with_name("nestor")
     monkeypatch.chdir(beside.parents[2])
-    hints.program.cache_clear()
+    hints.find_program.cache_clear()
     monkeypatch.setenv("PATH", "/usr/bin")
     assert hints.as_typed("nestor runs a, not models:/nestor up") == ".venv/bin/nestor runs a, not models:/nestor up"
-    hints.program.cache_clear()
+    hints.find_program.cache_clear()
     monkeypatch.setenv("PATH", str(beside.parent))
     assert hints.as_typed("see nestor runs loans; nestor is here") == "see nestor runs loans; nestor is here"
-    hints.program.cache_clear()
+    hints.find_program.cache_clear()

@@ -24,7 +24,7 @@ from prefect.utilities.schema_tools.validation import ValidationError, is_valid_
 
 from flows.screen.board import Board
 from flows.server import automations, meter
-from flows.server.serving import lay_out
+from flows.server.serving import copy_layout
 from models.config import Retrain, Run
 from models.config.form import format_duration
 from models.config.run import FIRST, Budget, Search
@@ -33,10 +33,10 @@ from models.search import load_strategies
 from tasks.context import RunContext
 from tasks.run import events
 from tasks.run.ledger import Ledger
-from tasks.tracking.past import page
+from tasks.tracking.past import find_run_page
 from tests.commands import QUIET
-from tests.sessions import wait_for
-from tests.stack import ask, free_ports
+from tests.runs import wait_for
+from tests.stack import ask_server, find_free_ports
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deployments" / "prefect.yaml"
@@ -201,27 +201,27 @@ def test_lines_of_a_form_become_what_they_stand_for():
 
 def test_the_share_that_is_done_is_of_the_time_or_of_the_trials():
     timed = Board(began=1000.0, budget=100.0)
-    assert [meter.share_done(timed, now) for now in (1000.0, 1050.0, 1200.0)] == [0.0, 0.5, 0.99]
+    assert [meter.compute_share_done(timed, now) for now in (1000.0, 1050.0, 1200.0)] == [0.0, 0.5, 0.99]
     counted = Board(began=1000.0)
-    assert meter.share_done(counted, 1000.0) == pytest.approx(0.02)
-    counted.tell(events.Planned(("linear",), ("0", "1"), "2 x 2", "roc_auc", True, {}, 2))
+    assert meter.compute_share_done(counted, 1000.0) == pytest.approx(0.02)
+    counted.tell(events.PlanEvent(("linear",), ("0", "1"), "2 x 2", "roc_auc", True, {}, 2))
     counted.tell(events.Began("tune"), 1000.0)
     for fold, number in (("0", 0), ("0", 1)):
-        counted.tell(events.Tried("linear", fold, number, "complete", 0.9, True))
-    assert meter.share_done(counted, 1010.0) == pytest.approx(0.46)
+        counted.tell(events.TrialEvent("linear", fold, number, "complete", 0.9, True))
+    assert meter.compute_share_done(counted, 1010.0) == pytest.approx(0.46)
     assert "10 s left" in counted.summary(1010.0)
     counted.tell(events.Began("register"))
-    assert meter.share_done(counted, 1020.0) == pytest.approx(0.97)
+    assert meter.compute_share_done(counted, 1020.0) == pytest.approx(0.97)
 
 
 def test_a_link_is_given_only_where_there_is_a_page(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     monkeypatch.delenv("NESTOR_MLFLOW_UI", raising=False)
-    assert page("abc") is None
+    assert find_run_page("abc") is None
     monkeypatch.setenv("NESTOR_MLFLOW_UI", "http://127.0.0.1:5000/")
-    assert page("abc") == "http://127.0.0.1:5000/#/runs/abc"
+    assert find_run_page("abc") == "http://127.0.0.1:5000/#/runs/abc"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@team:80")
-    link = page("abc")
+    link = find_run_page("abc")
     assert link is not None
     assert link.endswith("@team:80/#/runs/abc")
     assert "secret" not in link
@@ -233,8 +233,8 @@ def test_a_link_is_given_only_where_there_is_a_page(monkeypatch):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The address of a whole Prefect server with the deployments on it."""
-    folder, [port] = tmp_path_factory.mktemp("server"), free_ports(1)
-    lay_out(folder)
+    folder, [port] = tmp_path_factory.mktemp("server"), find_free_ports(1)
+    copy_layout(folder)
     api = f"http://127.0.0.1:{port}/api"
     env = {
         **QUIET, "PREFECT_HOME": str(folder), "PREFECT_API_URL": api, "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -246,7 +246,7 @@ def server(tmp_path_factory):
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
     try:
         assert wait_for(lambda: _answers(api), 90), (folder / "log").read_text()
-        ask(f"{api}/work_pools/", {"name": "nestor", "type": "process"})
+        ask_server(f"{api}/work_pools/", {"name": "nestor", "type": "process"})
         deploy = [*prefect, "--no-prompt", "deploy", "--all", "--prefect-file", str(FILE)]
         done = subprocess.run(deploy, cwd=folder, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -259,13 +259,13 @@ def server(tmp_path_factory):
 
 def _answers(api: str) -> bool:
     try:
-        return ask(f"{api}/health") is True
+        return ask_server(f"{api}/health") is True
     except OSError:
         return False
 
 
 def deployment(server: str, name: str) -> dict[str, Any]:
-    return ask(f"{server}/deployments/name/{name.partition('-')[0]}/{name}")
+    return ask_server(f"{server}/deployments/name/{name.partition('-')[0]}/{name}")
 
 
 def test_every_deployment_is_there_with_its_limit_schedule_and_pool(server):
@@ -282,20 +282,20 @@ def test_every_deployment_is_there_with_its_limit_schedule_and_pool(server):
 
 
 def test_automations_put_there_twice_are_there_once_and_speak_of_this_servers_heartbeat(server, monkeypatch):
-    before = {one["name"] for one in ask(f"{server}/automations/filter", {})}
+    before = {one["name"] for one in ask_server(f"{server}/automations/filter", {})}
     assert {one["name"] for one in yaml.safe_load(automations.FILE.read_text("utf-8"))["automations"]} < before
     assert len(before) == 4  # two of them are triggers of retrain
     automations.apply()
-    after = ask(f"{server}/automations/filter", {})
+    after = ask_server(f"{server}/automations/filter", {})
     assert sorted(one["name"] for one in after) == sorted(before)
     [within] = [one["trigger"]["within"] for one in after if one["trigger"]["posture"] == "Proactive"]
     assert within == 3 * (get_current_settings().flows.heartbeat_frequency or 180) + 30
     told = next(one for one in after if one["actions"] == [{"type": "do-nothing"}])
     mine = {"enabled": False, "actions": [{"type": "cancel-flow-run"}]}
     body = {k: told[k] for k in ("name", "description", "trigger")} | mine
-    ask(f"{server}/automations/{told['id']}", body, "PUT")
+    ask_server(f"{server}/automations/{told['id']}", body, "PUT")
     automations.apply()
-    kept = ask(f"{server}/automations/{told['id']}")
+    kept = ask_server(f"{server}/automations/{told['id']}")
     assert kept["enabled"] is False, "what is switched off on the page stays off"
     assert [one["type"] for one in kept["actions"]] == ["cancel-flow-run"], "what is chosen on the page stays"
     monkeypatch.setenv("NESTOR_NOTIFY", "slack-webhook/team")
@@ -308,11 +308,11 @@ def test_drift_and_new_data_start_a_retraining_of_the_model_they_name(server):
         now = datetime.datetime.now(datetime.UTC).isoformat()
         resource = {"prefect.resource.id": f"nestor.model.{name}"}
         one = {"id": str(uuid.uuid4()), "occurred": now, "event": event, "resource": resource}
-        ask(f"{server}/events", [{**one, "payload": {"name": name, **payload}}])
+        ask_server(f"{server}/events", [{**one, "payload": {"name": name, **payload}}])
 
     def asked() -> list[dict[str, Any]]:
         where = {"deployments": {"id": {"any_": [deployment(server, "retrain")["id"]]}}}
-        return ask(f"{server}/flow_runs/filter", where)
+        return ask_server(f"{server}/flow_runs/filter", where)
 
     measured = {
         "train_data": "secret:shop",
@@ -339,14 +339,14 @@ def test_the_page_shows_how_far_a_run_is_and_a_dead_server_costs_nothing(server,
 
     def shown() -> dict[str, float]:
         where = {"artifacts": {"key": {"any_": ["nestor-progress"]}}}
-        found = ask(f"{server}/artifacts/filter", where)
+        found = ask_server(f"{server}/artifacts/filter", where)
         return {one["description"]: one["data"] for one in found}
 
     context = cast(RunContext, SimpleNamespace(ledger=Ledger(60.0, time.time() - 30)))
 
     @flow
     def at_work() -> None:
-        with meter.shown(context, None):
+        with meter.show_progress(context, None):
             events.emit(events.Began("tune"))
             assert wait_for(lambda: any("tune" in text and "left" in text for text in shown()), 20)
             assert 40 < min(shown().values()) < 80
@@ -354,7 +354,10 @@ def test_the_page_shows_how_far_a_run_is_and_a_dead_server_costs_nothing(server,
     at_work()
     assert wait_for(lambda: any(text.endswith("done") and share == 100 for text, share in shown().items()), 5)
     began, threads = time.monotonic(), threading.active_count()
-    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}), meter.shown(context, None):
+    with (
+        temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{find_free_ports(1)[0]}/api"}),
+        meter.show_progress(context, None),
+    ):
         pass
     assert time.monotonic() - began < 5
     assert threading.active_count() <= threads + 1

@@ -21,8 +21,8 @@ from models.config import Gate, Retrain
 from models.errors import InputError, NestorError
 from models.evaluation.gate import Verdict
 from tasks.run import events
-from tests.commands import Command, served
-from tests.sessions import wait_for
+from tests.commands import Command, serve_folder
+from tests.runs import wait_for
 
 SMALL = {"search": {"trials": 2, "families": "linear"}, "split": {"outer": 2, "inner": 2, "sealed": 0.3},
          "budget": {"workers": 2}}  # fmt: skip
@@ -47,7 +47,7 @@ def home(tmp_path_factory) -> Iterator[Path]:
     week(900, 2).to_csv("week3.csv", index=False)
     week(300, 5).drop(columns="x1").to_csv("broken.csv", index=False)
     try:
-        with served(folder):
+        with serve_folder(folder):
             yield folder
     finally:
         os.chdir(before)
@@ -62,9 +62,9 @@ def retrained(**values: Any) -> Any:
 @contextmanager
 def prefect() -> Iterator[Any]:
     """A client of the server."""
-    from flows.server.called import on_server
+    from flows.server.called import use_server
 
-    with on_server():
+    with use_server():
         from prefect import get_client
 
         with get_client(sync_client=True) as client:
@@ -169,7 +169,7 @@ def test_settings_that_are_none_are_said_before_anything_is_trained(first):
 @pytest.fixture(scope="module")
 def second(first, bell) -> Any:
     """Better data, a warm start, and a person who is asked."""
-    from flows.server.approval import Answer
+    from flows.server.approval import ApprovalForm
 
     with prefect() as client:
         ended: list[Any] = []
@@ -179,7 +179,7 @@ def second(first, bell) -> Any:
         assert paused is not True, "it ended without asking"
         description = answered(client, paused[0], promote=True, who="Ada", why="it is better")
         work.join(120)
-    assert Answer.model_fields["promote"].description
+    assert ApprovalForm.model_fields["promote"].description
     assert "champion of loans?" in description
     return ended[0]
 
@@ -308,7 +308,7 @@ def at_work(name: str) -> Iterator[threading.Event]:
 
     @flow(name="retrain", flow_run_name=name)
     def holding() -> None:
-        with turn.taken(name, "refuse", str(flow_run.id)):
+        with turn.take_turn(name, "refuse", str(flow_run.id)):
             begun.set()
             go_on.wait(60)
 
@@ -360,7 +360,7 @@ def test_or_it_waits_for_its_turn(home, monkeypatch):
 
     with at_work("queued") as go_on:
         said: list[Any] = []
-        with events.listening(said.append):
+        with events.listen_to_events(said.append):
             waiting = beside(waits)
             assert wait_for(lambda: any("this one waits" in getattr(event, "text", "") for event in said), 60)
         assert not ended
@@ -372,10 +372,10 @@ def test_or_it_waits_for_its_turn(home, monkeypatch):
 def test_a_slot_that_a_forgetful_server_keeps_taken_is_cleared(home):
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
-    from tasks.run.fingerprint import sign
+    from tasks.run.fingerprint import to_folder_name
 
     with prefect() as client:
-        limit = f"nestor-retrain-{sign('forgotten')}"
+        limit = f"nestor-retrain-{to_folder_name('forgotten')}"
         client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=limit, limit=1, active_slots=1))
         with pytest.raises(InputError, match="never been trained"):
             retrained(name="forgotten")
@@ -395,7 +395,7 @@ def test_without_a_yes_the_champion_stays(home, answers):
 
     @flow(name="asks")
     def asks() -> Any:
-        return approval.asked(verdict, Gate(approval="manual", wait=60 if answers is False else 1))
+        return approval.ask_for_approval(verdict, Gate(approval="manual", wait=60 if answers is False else 1))
 
     ended: list[Any] = []
     with prefect() as client:
@@ -443,7 +443,7 @@ def test_a_challenger_that_never_met_the_champion_meets_it_without_being_trained
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "met", broken)
+        patch.setattr(outcome, "compare_with_champion", broken)
         with pytest.raises(OSError, match="no space left"):
             retrained(force=True)
     trained, before = len(pipelines()), champion()

@@ -13,9 +13,9 @@ import pytest
 
 from models.config import Score
 from models.errors import InputError
-from tests.commands import served
-from tests.sessions import wait_for
-from tests.versions import Registry, digits
+from tests.commands import serve_folder
+from tests.runs import wait_for
+from tests.versions import Registry, make_digits
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,12 @@ def home(tmp_path_factory) -> Iterator[Path]:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     os.chdir(folder)
     registry = Registry(folder)
-    registry.train("digits", digits(slice(0, 600)))
+    registry.train("digits", make_digits(slice(0, 600)))
     os.environ["MLFLOW_TRACKING_URI"] = registry.address
     for day, rows in (("2024-05-01", 100), ("2024-05-02", 200)):
-        digits(slice(600, 600 + rows)).drop(columns="target").to_csv(f"new-{day}.csv", index=False)
+        make_digits(slice(600, 600 + rows)).drop(columns="target").to_csv(f"new-{day}.csv", index=False)
     try:
-        with served(folder):
+        with serve_folder(folder):
             yield folder
     finally:
         os.chdir(before)
@@ -46,9 +46,9 @@ def scored(given: Any) -> Any:
 
 def shown() -> list[Any]:
     """The artifacts, newest first."""
-    from flows.server.called import on_server
+    from flows.server.called import use_server
 
-    with on_server():
+    with use_server():
         from prefect import get_client
         from prefect.client.schemas.sorting import ArtifactSort
 
@@ -76,9 +76,9 @@ def test_a_deployments_plain_parameters_do(home):
 def test_what_is_wrong_with_the_input_is_told_and_not_tried_again(home):
     with pytest.raises(InputError, match=r"No model 'digit'\. Did you mean digits"):
         scored({"model": "digit", "data": "new-2024-05-01.csv", "out": "no.csv"})
-    from flows.server.called import on_server
+    from flows.server.called import use_server
 
-    with on_server():
+    with use_server():
         from prefect import get_client
 
         with get_client(sync_client=True) as client:

@@ -20,8 +20,8 @@ from models.config import Watch
 from models.errors import InputError
 from models.monitoring.drift import WatchReport
 from models.text.markdown import escape_markdown
-from tests.sessions import wait_for
-from tests.stack import ask, free_ports, nestor
+from tests.runs import wait_for
+from tests.stack import ask_server, find_free_ports, run_nestor
 from tests.versions import Registry
 
 
@@ -35,7 +35,7 @@ def week(seed: int, rows: int = 700) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a whole Prefect server: the small one of a command keeps no events."""
-    home, [port] = tmp_path_factory.mktemp("prefect"), free_ports(1)
+    home, [port] = tmp_path_factory.mktemp("prefect"), find_free_ports(1)
     env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     env |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     words = ("-m", "prefect", "server", "start", "--no-ui", "--port", str(port))
@@ -45,7 +45,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     def healthy() -> bool:
         try:
-            return ask(f"{url}/health")
+            return ask_server(f"{url}/health")
         except OSError:
             return False
 
@@ -89,7 +89,7 @@ def events(api: str, since: float) -> list[dict[str, Any]]:
     """The drift events that the server has, newest first."""
     stamps = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t)) for t in (since - 1, since + 3_600)]
     where = {"event": {"name": ["nestor.drift"]}, "occurred": {"since": stamps[0], "until": stamps[1]}}
-    return ask(f"{api}/events/filter", {"filter": where})["events"]
+    return ask_server(f"{api}/events/filter", {"filter": where})["events"]
 
 
 def mlflow(home: Path, run_id: str) -> Any:
@@ -100,7 +100,7 @@ def mlflow(home: Path, run_id: str) -> Any:
 
 
 def artifact(api: str, key: str) -> dict[str, Any]:
-    return ask(f"{api}/artifacts/{key}/latest")
+    return ask_server(f"{api}/artifacts/{key}/latest")
 
 
 def test_drift_is_told_everywhere(home: Path, api: str, watched: Callable[..., WatchReport]) -> None:
@@ -159,19 +159,19 @@ def test_a_notification_that_fails_is_noted(watched: Callable[..., WatchReport])
 
 
 def test_watches_are_no_training_runs(home: Path, watched: Callable[..., WatchReport]) -> None:
-    from tasks.tracking import runs
+    from tasks.tracking import list_runs
 
     watched(week(6))
-    assert len(runs("loans")) == 1
+    assert len(list_runs("loans")) == 1
 
 
 def test_a_watch_that_was_killed_is_closed(home: Path) -> None:
-    from tasks.tracking.orphans import close_orphans, process_tags
-    from tasks.tracking.store import connect
+    from tasks.tracking.orphans import close_orphans, make_process_tags
+    from tasks.tracking.store import connect_store
 
-    client = connect(f"sqlite:///{home / 'mlruns/mlflow.db'}")
+    client = connect_store(f"sqlite:///{home / 'mlruns/mlflow.db'}")
     [experiment] = [e for e in client.search_experiments() if e.name == "loans"]
-    gone = {**process_tags(os.getpid()), "nestor.pid_start": "1.00"}
+    gone = {**make_process_tags(os.getpid()), "nestor.pid_start": "1.00"}
     tags = {"nestor.kind": "watch", "nestor.key": "k", "nestor.run": "k", **gone}
     run = client.create_run(experiment.experiment_id, tags=tags)
     close_orphans(client)
@@ -180,7 +180,7 @@ def test_a_watch_that_was_killed_is_closed(home: Path) -> None:
 
 def test_the_command(home: Path, api: str) -> None:
     week(7).assign(town="Rom").drop(columns="paid").to_csv(home / "new.csv", index=False)
-    said = nestor(home, "watch", "loans", "new.csv", "--no-alarm", "--quiet", env={"PREFECT_API_URL": api})
+    said = run_nestor(home, "watch", "loans", "new.csv", "--no-alarm", "--quiet", env={"PREFECT_API_URL": api})
     assert said.returncode == 0, said.stderr
     lines = said.stdout.strip().splitlines()
     assert lines[-1].startswith("1 of 5 columns drift: town; ")
@@ -189,12 +189,12 @@ def test_the_command(home: Path, api: str) -> None:
 
 def test_wrong_input_ends_with_2(home: Path, api: str, watched: Callable[..., WatchReport]) -> None:
     week(8).drop(columns="x3").to_csv(home / "less.csv", index=False)
-    said = nestor(home, "watch", "loans", "less.csv", "--json", env={"PREFECT_API_URL": api})
+    said = run_nestor(home, "watch", "loans", "less.csv", "--json", env={"PREFECT_API_URL": api})
     assert said.returncode == 2
     assert "lacks the column 'x3'" in said.stderr
     assert "Traceback" not in said.stderr
     assert not said.stdout
-    wrong = nestor(home, "watch", "loans", "new.csv", "--level", "7", env={"PREFECT_API_URL": api})
+    wrong = run_nestor(home, "watch", "loans", "new.csv", "--level", "7", env={"PREFECT_API_URL": api})
     assert wrong.returncode == 2
     assert "level" in wrong.stderr
     from flows.watch import watch
@@ -208,18 +208,18 @@ def test_how_a_retraining_ended_is_told(api: str) -> None:
 
     from models.outcome import RetrainReport
     from tasks.monitoring import events as sent
-    from tasks.stages.retrain import told
+    from tasks.stages.retrain import send_ending_event
 
     with temporary_settings({PREFECT_API_URL: api}):
-        assert told(RetrainReport("a", "promoted", "Better.", 3, 3, verdict={"champion_version": 2}))
-        assert told(RetrainReport("b", "kept", "No gain.", 2, 4))
-        assert told(RetrainReport("c", "kept", "None beats a constant.", None, 4))
-        assert sent.failed("d", flow="retrain", why="The table is gone.")
-        assert sent.arrived("e", data="new.csv")
+        assert send_ending_event(RetrainReport("a", "promoted", "Better.", 3, 3, verdict={"champion_version": 2}))
+        assert send_ending_event(RetrainReport("b", "kept", "No gain.", 2, 4))
+        assert send_ending_event(RetrainReport("c", "kept", "None beats a constant.", None, 4))
+        assert sent.send_failed("d", flow="retrain", why="The table is gone.")
+        assert sent.send_arrived("e", data="new.csv")
     where = {"resource": {"id": [f"nestor.model.{name}" for name in "abcde"]}}
 
     def found() -> dict[str, Any] | None:
-        some = {e["payload"]["name"]: e for e in ask(f"{api}/events/filter", {"filter": where})["events"]}
+        some = {e["payload"]["name"]: e for e in ask_server(f"{api}/events/filter", {"filter": where})["events"]}
         return some if len(some) == 5 else None
 
     held = wait_for(found, 60)
@@ -234,8 +234,8 @@ def test_what_no_server_takes_is_a_warning(caplog: pytest.LogCaptureFixture) -> 
 
     from tasks.monitoring import events as sent
 
-    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}):
-        assert not sent.arrived("f", data="new.csv")
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{find_free_ports(1)[0]}/api"}):
+        assert not sent.send_arrived("f", data="new.csv")
 
 
 def test_a_promotion_stands_where_mlflow_is_gone_when_it_is_to_be_written_down(
@@ -246,13 +246,13 @@ def test_a_promotion_stands_where_mlflow_is_gone_when_it_is_to_be_written_down(
     from models.outcome import RetrainReport
     from tasks.stages.retrain import report
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_ports(1)[0]}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{find_free_ports(1)[0]}")
     with temporary_settings({PREFECT_API_URL: api}):
         done = report.fn(RetrainReport("g", "first", "The first.", 1, 1, run_id="0" * 32), None)
     [note] = done.notes
     assert "does not stand on its run in MLflow" in note
     where = {"resource": {"id": ["nestor.model.g"]}}
-    assert wait_for(lambda: ask(f"{api}/events/filter", {"filter": where})["events"], 60)
+    assert wait_for(lambda: ask_server(f"{api}/events/filter", {"filter": where})["events"], 60)
     assert escape_markdown(note) in artifact(api, "nestor-retrain-g")["data"]
 
 
@@ -265,7 +265,7 @@ def test_a_page_that_no_server_takes_costs_nothing(home: Path) -> None:
 
     week(11, 50).to_csv("dead.csv", index=False)
     asked = Watch(name="loans", data="dead.csv")
-    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_ports(1)[0]}/api"}):
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{find_free_ports(1)[0]}/api"}):
         assert retrain.report.fn(RetrainReport("h", "kept", "No gain.", 2, 4), None).notes == ()
         assert score.score.fn(Score(model="loans", data="dead.csv", out="dead.parquet")).rows == 50
         loaded = watch.champion.fn(asked)

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.tables import tables
+from benchmarks.tables import list_tables
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "proofs.md"
@@ -59,7 +59,9 @@ class Proof:
         """Writes the section; fails with what does not hold."""
         holds = "holds" if not failed else "DOES NOT HOLD: " + "; ".join(failed)
         minutes = (time.time() - self.begun) / 60
-        text = "\n".join([f"## {title}\n", f"**It {holds}.**\n", *self._parts, f"*{stamp()}, {minutes:.1f} minutes*\n"])
+        text = "\n".join(
+            [f"## {title}\n", f"**It {holds}.**\n", *self._parts, f"*{make_stamp()}, {minutes:.1f} minutes*\n"]
+        )
         self._write(text) if SCALE == 1 else print("\n" + text)
         assert not failed, failed
 
@@ -72,12 +74,12 @@ class Proof:
         self.page.write_text(HEAD + body, "utf-8")
 
 
-def stamp() -> str:
+def make_stamp() -> str:
     """Commit, date and machine."""
-    return f"{_commit()}, {time.strftime('%Y-%m-%d')}, {_machine()}"
+    return f"{_describe_commit()}, {time.strftime('%Y-%m-%d')}, {_describe_machine()}"
 
 
-def _commit() -> str:
+def _describe_commit() -> str:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
@@ -85,20 +87,20 @@ def _commit() -> str:
     return f"commit {git('rev-parse', '--short', 'HEAD') or 'unknown'}{' with changes' if changed else ''}"
 
 
-def _machine() -> str:
+def _describe_machine() -> str:
     size = f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GB"
     return f"{platform.system()} {platform.machine()}, {size}, Python {platform.python_version()}"
 
 
-def scaled(count: int, least: int = 4) -> int:
+def scale_count(count: int, least: int = 4) -> int:
     """So many at full size, a share of them in a trial run."""
     return max(least, round(count * SCALE))
 
 
-def more_tables(*only: str) -> list[tuple[Path, str, list[str]]]:
+def list_more_tables(*only: str) -> list[tuple[Path, str, list[str]]]:
     """File, target and options of each table, or of those of these names, that `NESTOR_TABLES` tells of."""
     place = os.environ.get("NESTOR_TABLES")
-    return list(tables(Path(place), list(only))) if place else []
+    return list(list_tables(Path(place), list(only))) if place else []
 
 
 @pytest.fixture

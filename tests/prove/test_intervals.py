@@ -26,13 +26,13 @@ from models.metrics.formulas import RANKS
 from models.metrics.metric import Metric, make_metric
 from tasks.data import read_table
 from tasks.evaluation import evaluate as concluding
-from tasks.evaluation.ensemble import refits
-from tasks.evaluation.evaluate import Concluded
+from tasks.evaluation.ensemble import list_refits
+from tasks.evaluation.evaluate import Evaluation
 from tasks.execution import worker
 from tasks.planning.checks import check_form
-from tasks.planning.plan import shortlist
-from tests.prove.conftest import SCALE, Proof, more_tables, scaled
-from tests.sessions import TUNABLE, begun, tuned
+from tasks.planning.plan import make_plan
+from tests.prove.conftest import SCALE, Proof, list_more_tables, scale_count
+from tests.runs import TUNABLE, begin_run, tune_plan
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(0)]
 
@@ -40,11 +40,11 @@ CHEAP = ("linear", "lightgbm")
 GROUPED = " (grouped)"
 
 
-def searched(run: Run, path: Path, salt: int | None = None) -> Concluded:
+def searched(run: Run, path: Path, salt: int | None = None) -> Evaluation:
     """A run up to its evaluation."""
-    sealed = begun(run, path, salt=salt)
+    sealed = begin_run(run, path, salt=salt)
     try:
-        return concluding.conclude(tuned(shortlist(sealed)))
+        return concluding.evaluate(tune_plan(make_plan(sealed)))
     finally:
         sealed.context.close()
 
@@ -134,7 +134,7 @@ def shuffled(name: str, seeds: int) -> Iterator[Run]:
 
 
 def test_law_1_shuffled_labels_are_not_predicted(proof: Proof, tmp_path):
-    found = {name: noise(shuffled(name, scaled(seeds)), tmp_path / name) for name, seeds in SHIPPED.items()}
+    found = {name: noise(shuffled(name, scale_count(seeds)), tmp_path / name) for name, seeds in SHIPPED.items()}
     proof.say(f"""Labels are shuffled, so there is nothing to learn; 150 rows and 8 columns, for each seed linear and
         four families in turn of {", ".join(TUNABLE)}, with 2 configurations each, 5 x 2 folds. *Fooled*: seeds whose
         whole interval is on the better side of chance, at most 5 in 100. *Gain*: the mean estimate less chance
@@ -200,7 +200,7 @@ def repeating(make: Callable[[np.random.Generator], pd.DataFrame], seeds: int) -
 
 
 def test_law_1_repeats_shuffled_labels_are_not_predicted(proof: Proof, tmp_path):
-    found = {n: noise(repeating(make, scaled(100)), tmp_path / n) for n, make in REPEATING.items()}
+    found = {n: noise(repeating(make, scale_count(100)), tmp_path / n) for n, make in REPEATING.items()}
     proof.say(f"""The same where rows repeat: 200 rows of four columns, labels drawn without a look at them;
         {", ".join(LIGHT)} in their defaults, 5 folds. Of a rank metric the law has two sides: a model that has learned
         a row's point by the other label only is worse than chance.""")
@@ -222,7 +222,7 @@ def wide(seeds: int, task: str) -> Iterator[Run]:
 
 
 def test_law_2_noise_in_many_columns_is_not_selected(proof: Proof, tmp_path):
-    found = {t: noise(wide(scaled(n), t), tmp_path / t) for t, n in (("binary", 100), ("regression", 20))}
+    found = {t: noise(wide(scale_count(n), t), tmp_path / t) for t, n in (("binary", 100), ("regression", 20))}
     proof.say(f"""50 rows, 900 columns of normal noise and 100 of up to 50 levels, which are encoded by the target's
         mean (Ambroise & McLachlan 2002: whoever selects or encodes outside of the folds is sure to find something);
         {" and ".join(CHEAP)} with 2 configurations each, 5 x 2 folds.""")
@@ -264,7 +264,7 @@ def sources() -> tuple[Source, ...]:
     """scikit-learn's tables, some whose rows repeat, and those of `NESTOR_TABLES`."""
     found = [source(name, f"sklearn:{name}") for name in ("breast_cancer", "wine", "digits", "diabetes")]
     found += [source(name, make(np.random.default_rng(0))) for name, make in REPEATED.items()]
-    for file, target, options in more_tables():
+    for file, target, options in list_more_tables():
         roles = dict(zip(options[::2], options[1::2], strict=True))
         found.append(source(file.stem, str(file), target, roles.get("--group"), roles.get("--time")))
     return tuple(found)
@@ -327,7 +327,7 @@ def drawn(source: Source, most: int, seed: int) -> np.ndarray:
 
 
 def test_law_7_agreement_is_standard_normal_over_real_tables(proof: Proof, tmp_path):
-    per_table = scaled(100) // len(sources()) + 1
+    per_table = scale_count(100) // len(sources()) + 1
     z: dict[str, list[float]] = defaultdict(list)
     unsealed = 0
     for source in sources():
@@ -394,19 +394,21 @@ def coverage(source: Source, path: Path, samples: int, **split: int) -> tuple[st
 
 def test_law_8_the_interval_holds_the_score_on_new_rows(proof: Proof, tmp_path):
     named = {s.name: s for s in sources()}
-    said, off = coverage(named.get("adult", named["digits"]), tmp_path, scaled(100), outer=5, inner=2)
+    said, off = coverage(named.get("adult", named["digits"]), tmp_path, scale_count(100), outer=5, inner=2)
     proof.say(said)
     proof.verdict("Law 8: the interval holds the score on new rows", off)
 
 
 def test_law_8_states_the_interval_holds_the_score_on_new_rows(proof: Proof, tmp_path):
-    said, off = coverage(next(s for s in sources() if s.name == "few states"), tmp_path, scaled(60), outer=5, inner=1)
+    said, off = coverage(
+        next(s for s in sources() if s.name == "few states"), tmp_path, scale_count(60), outer=5, inner=1
+    )
     proof.say(said)
     proof.verdict("Law 8, where rows repeat: the interval holds the score on new rows", off)
 
 
 def test_law_8_test_the_interval_holds_the_score_where_positives_are_few(proof: Proof):
-    metric, trials, negatives = make_metric("roc_auc", "binary", ("no", "yes")), scaled(300, 50), 400
+    metric, trials, negatives = make_metric("roc_auc", "binary", ("no", "yes")), scale_count(300, 50), 400
     rows, off = [], []
     for auc in (0.8, 0.95, 0.98):
         for positives in (8, 25, 100):
@@ -433,7 +435,7 @@ def one_test(metric: Metric, positive: np.ndarray, auc: float, seed: int) -> tup
     return found.low, found.high
 
 
-def on_others(evaluation: Concluded, table: Table, rows: np.ndarray) -> float:
+def on_others(evaluation: Evaluation, table: Table, rows: np.ndarray) -> float:
     """The members' score on rows that none of them saw: each fold's ensemble on all, by the metric's own definition."""
     features = table.features.iloc[rows][list(evaluation.work_rows.features.columns)]
     codes = {label: code for code, label in enumerate(evaluation.work_rows.classes)}
@@ -443,10 +445,10 @@ def on_others(evaluation: Concluded, table: Table, rows: np.ndarray) -> float:
     folds = []
     for one in evaluation.chosen.values():
         total = np.zeros(())
-        for file, weight in refits(evaluation, one):
+        for file, weight in list_refits(evaluation, one):
             pipeline, classes = evaluation.context.folder.read_pickle(file)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                total = total + weight * worker.predict(pipeline, features, classes, evaluation.fit_context)
+                total = total + weight * worker.predict_rows(pipeline, features, classes, evaluation.fit_context)
         folds.append((target, total, None))
     return evaluation.metric.pooled(folds)

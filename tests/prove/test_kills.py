@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.commands import Command, mirrored, served, steady, studied
-from tests.prove.conftest import Proof, scaled
-from tests.sessions import wait_for
+from tests.commands import Command, drop_volatile, read_mirror, read_studies, serve_folder
+from tests.prove.conftest import Proof, scale_count
+from tests.runs import wait_for
 from tests.test_resume import TRAIN
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(0)]
@@ -57,28 +57,28 @@ LATE = ("train", "sklearn:breast_cancer", "--budget", "60s", "--families", "cons
 @pytest.mark.parametrize("file", ["fits/*/*/*/*/refit.json", "delivered/model.joblib", "artifacts/report.html"])
 def test_a_run_with_a_budget_that_is_killed_at_its_end_becomes_a_model(file, tmp_path):
     """Less time is left than its end needs: what is fitted must not be lost for that."""
-    with served(tmp_path / "run") as folder:
+    with serve_folder(tmp_path / "run") as folder:
         assert Kill("main", 0, file).strike(Command(folder, *LATE))
         report = Command(folder, *LATE, "--resume").result()
-        kinds = [held[1] for held in mirrored(folder).values()]
+        kinds = [held[1] for held in read_mirror(folder).values()]
     assert report["version"] == 1
     assert kinds.count("pipeline") == 1
     assert kinds.count("trial") >= sum(report["trials"].values())
 
 
 def test_kills_leave_nothing_behind_and_change_nothing(proof: Proof, tmp_path):
-    with served(tmp_path / "unbroken") as folder:
-        unbroken = steady(Command(folder, *TRAIN).result()), mirrored(folder), studied(folder)
+    with serve_folder(tmp_path / "unbroken") as folder:
+        unbroken = drop_volatile(Command(folder, *TRAIN).result()), read_mirror(folder), read_studies(folder)
     rows, failed, struck = [], [], 0
-    for number, kills in enumerate(RUNS[: scaled(len(RUNS), 1)]):
-        with served(tmp_path / str(number)) as folder:
+    for number, kills in enumerate(RUNS[: scale_count(len(RUNS), 1)]):
+        with serve_folder(tmp_path / str(number)) as folder:
             command, done = Command(folder, *TRAIN), []
             for kill in kills:
                 if kill.strike(command):
                     done.append(kill)
                     if kill.who == "main":
                         command = Command(folder, *TRAIN, "--resume")
-            found = steady(command.result()), mirrored(folder), studied(folder)
+            found = drop_volatile(command.result()), read_mirror(folder), read_studies(folder)
         struck += len(done)
         same = [a == b for a, b in zip(found, unbroken, strict=True)]
         rows.append([number + 1, ", ".join(k.moment for k in done), *("yes" if s else "NO" for s in same)])

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from sklearn.datasets import load_breast_cancer
 
-from tests.sessions import wait_for
-from tests.stack import ENDED, Up, ask, nestor, postgres, said
+from tests.runs import wait_for
+from tests.stack import ENDED, UpCommand, ask_server, read_log, run_nestor, run_postgres
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(0)]
 
@@ -31,7 +31,7 @@ def databases(kind: str) -> Iterator[dict[str, str]]:
     if kind == "sqlite":
         yield {}
         return
-    with postgres() as server:
+    with run_postgres() as server:
         yield {
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{server.database('prefect')}",
             "MLFLOW_BACKEND_STORE_URI": f"postgresql://{server.database('mlflow')}",
@@ -53,7 +53,7 @@ class Story:
         self.table.head(rows).to_csv(self.folder / "new.csv", index=False)
         os.replace(self.folder / "new.csv", self.folder / "cells.csv")
 
-    def next_ended(self, up: Up, schedule: str) -> dict[str, Any]:
+    def next_ended(self, up: UpCommand, schedule: str) -> dict[str, Any]:
         """The next run of the schedule that has ended and met no other at work."""
 
         def look() -> dict[str, Any] | None:
@@ -68,14 +68,16 @@ class Story:
         # A retraining that takes longer than the minute between two slots refuses the next one, as `overlap` says.
         return self.next_ended(up, schedule) if run["state_name"] == "Skipped" else run
 
-    def verdict(self, up: Up, run: Mapping[str, Any]) -> str:
+    def verdict(self, up: UpCommand, run: Mapping[str, Any]) -> str:
         """What the run's page says in one line: the artifact that a retraining leaves, else its state's message."""
         where = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
-        found = [a for a in ask(f"{up.api}/artifacts/filter", where) if (a["key"] or "").startswith("nestor-retrain")]
+        found = [
+            a for a in ask_server(f"{up.api}/artifacts/filter", where) if (a["key"] or "").startswith("nestor-retrain")
+        ]
         words = [a["description"] for a in found if a["description"]]
         return words[0] if words else (run["state"]["message"] or "")
 
-    def until_trained(self, up: Up, schedule: str) -> dict[str, Any]:
+    def until_trained(self, up: UpCommand, schedule: str) -> dict[str, Any]:
         """The next run of the schedule that found something new."""
         before = versions(up, self.env)
         while True:
@@ -84,13 +86,13 @@ class Story:
                 return run
 
 
-def versions(up: Up, env: Mapping[str, str]) -> int:
+def versions(up: UpCommand, env: Mapping[str, str]) -> int:
     """How many versions of the model the registry holds."""
     asked = f"{up.mlflow}/api/2.0/mlflow/model-versions/search?filter=name%3D%27cells%27"
-    return len(ask(asked).get("model_versions", []))
+    return len(ask_server(asked).get("model_versions", []))
 
 
-def at_work(up: Up, schedule: str) -> psutil.Process | None:
+def at_work(up: UpCommand, schedule: str) -> psutil.Process | None:
     """The process of a run of this schedule that fits by now: it has children of its own."""
     running = {run["id"] for run in up.scheduled(schedule) if run["state_type"] == "RUNNING"}
     for process in up.left():
@@ -106,13 +108,13 @@ def test_schedules(kind, tmp_path, proof):
     wrong: list[str] = []
     with databases(kind) as env:
         story = Story(tmp_path / "company", env)
-        with Up(story.folder, env=env) as up:
-            first = nestor(story.folder, "train", "cells.csv", "-t", "target", "--trials", "2",
+        with UpCommand(story.folder, env=env) as up:
+            first = run_nestor(story.folder, "train", "cells.csv", "-t", "target", "--trials", "2",
                            "--families", "linear,lightgbm", "--name", "cells", env=env)  # fmt: skip
             assert first.returncode == 0, first.stderr
             schedule = up.schedule("retrain/retrain", RETRAIN)
             run = story.next_ended(up, schedule)
-            wrong += [] if run["state_type"] == "COMPLETED" else [f"with nothing new: {said(up.api, run['id'])}"]
+            wrong += [] if run["state_type"] == "COMPLETED" else [f"with nothing new: {read_log(up.api, run['id'])}"]
             story.write(430)
             story.until_trained(up, schedule)
             story.lines.append(("", "", "a second schedule in the same minute", ""))
@@ -129,7 +131,7 @@ def test_schedules(kind, tmp_path, proof):
         story.lines.append(("", "", "`nestor up` ended, and started anew after two slots", ""))
         story.write(569)
         time.sleep(150)
-        with Up(story.folder, env=env) as up:
+        with UpCommand(story.folder, env=env) as up:
             story.until_trained(up, schedule)
             skipped = [r for r in up.scheduled(schedule) if "Missed while" in (r["state"]["message"] or "")]
             wrong += [] if skipped else ["no missed slot was skipped"]

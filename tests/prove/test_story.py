@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from sqlalchemy import create_engine
 
-from tests.prove.conftest import ROOT, SCALE, more_tables, stamp
-from tests.sessions import wait_for
-from tests.stack import Up, ask, nestor, postgres, said
+from tests.prove.conftest import ROOT, SCALE, list_more_tables, make_stamp
+from tests.runs import wait_for
+from tests.stack import UpCommand, ask_server, read_log, run_nestor, run_postgres
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(0)]
 
@@ -47,7 +47,7 @@ def drifted(week: pd.DataFrame) -> pd.DataFrame:
 class Story:
     """The page, and what it is told about."""
 
-    def __init__(self, up: Up, env: Mapping[str, str]):
+    def __init__(self, up: UpCommand, env: Mapping[str, str]):
         self.up, self.env, self.lines = up, env, []
 
     def say(self, text: str) -> None:
@@ -64,12 +64,12 @@ class Story:
         self.say(f"> `{deployment}` with `{json.dumps(parameters)}`")
         run = self.up.run(deployment, parameters)
         ended = self.up.ended(run, 400)
-        assert ended["state_type"] == "COMPLETED", (ended["state"], said(self.up.api, run))
+        assert ended["state_type"] == "COMPLETED", (ended["state"], read_log(self.up.api, run))
         return run
 
     def nestor(self, *words: str) -> str:
         """What a command printed."""
-        done = nestor(self.up.folder, *words, env=self.env)
+        done = run_nestor(self.up.folder, *words, env=self.env)
         assert done.returncode == 0, done.stderr
         self.shows(f"$ nestor {' '.join(words)}\n{done.stdout}")
         return done.stdout
@@ -77,7 +77,7 @@ class Story:
     def artifact(self, run: str, key: str) -> str:
         """An artifact of a flow run, or of the flow runs below it, as Prefect's page holds it."""
         where = {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}}}
-        found = ask(f"{self.up.api}/artifacts/filter", where)
+        found = ask_server(f"{self.up.api}/artifacts/filter", where)
         assert found, f"{run} shows no {key}"
         data = found[0]["data"]
         return data if isinstance(data, str) else json.dumps(data)
@@ -90,7 +90,7 @@ class Story:
 
     def champion(self) -> int:
         """The version that consumers get."""
-        found = ask(f"{self.up.mlflow}/api/2.0/mlflow/registered-models/alias?name=income&alias=champion")
+        found = ask_server(f"{self.up.mlflow}/api/2.0/mlflow/registered-models/alias?name=income&alias=champion")
         return int(found["model_version"]["version"])
 
     def write(self, page: Path) -> None:
@@ -105,12 +105,14 @@ def arrive(address: str, week: int, rows: pd.DataFrame) -> None:
     engine.dispose()
 
 
-def triggered(up: Up, since: float) -> str:
+def triggered(up: UpCommand, since: float) -> str:
     """The retraining that an event has set off."""
 
     def now() -> str | None:
         where = {"flows": {"name": {"any_": ["retrain"]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 5}
-        runs = [r for r in ask(f"{up.api}/flow_runs/filter", where) if pd.Timestamp(r["created"]).timestamp() > since]
+        runs = [
+            r for r in ask_server(f"{up.api}/flow_runs/filter", where) if pd.Timestamp(r["created"]).timestamp() > since
+        ]
         return runs[0]["id"] if runs else None
 
     found = wait_for(now, 90)
@@ -119,20 +121,20 @@ def triggered(up: Up, since: float) -> str:
 
 
 def test_story(tmp_path):
-    found = more_tables("adult")
+    found = list_more_tables("adult")
     if not found:
         pytest.skip("NESTOR_TABLES tells of no table adult")
     weeks = pd.read_csv(found[0][0]).sample(frac=1, random_state=0)
     slices = [weeks.iloc[i * WEEK : (i + 1) * WEEK] for i in range(4)]
     slices = slices[:2] + [drifted(one) for one in slices[2:]]
-    with postgres() as server:
+    with run_postgres() as server:
         people = f"postgresql://{server.database('business')}"
         env = {
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{server.database('prefect')}",
             "MLFLOW_BACKEND_STORE_URI": f"postgresql://{server.database('mlflow')}",
             "PEOPLE": people,
         }
-        with Up(tmp_path / "company", env=env) as up:
+        with UpCommand(tmp_path / "company", env=env) as up:
             story = Story(up, env)
             _told(story, people, slices)
     if SCALE == 1:
@@ -142,7 +144,8 @@ def test_story(tmp_path):
 def _told(story: Story, people: str, slices: list[pd.DataFrame]) -> None:
     story.say("# Four weeks in the life of a model")
     story.say(
-        f"A run of `tests/prove/test_story.py`, word for word: {stamp()}. The table is *adult* (who earns more than "
+        f"A run of `tests/prove/test_story.py`, word for word: {make_stamp()}. The table is *adult* (who earns more "
+        "than "
         f"50,000?); {WEEK:,} rows of it arrive in a PostgreSQL database every week. `nestor up` runs Prefect's server, "
         "a worker and MLflow's server, both on PostgreSQL. Every run is one of a deployment, made by the worker."
     )
@@ -154,7 +157,7 @@ def _told(story: Story, people: str, slices: list[pd.DataFrame]) -> None:
     story.say("## What is left in the registry")
     story.nestor("runs", "income")
     story.say(f"Four weeks took {(time.time() - begun) / 60:.1f} minutes.")
-    left = ask(f"{story.up.api}/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}})
+    left = ask_server(f"{story.up.api}/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}})
     assert left == []
 
 
@@ -189,7 +192,7 @@ def _third_week(story: Story, people: str, rows: pd.DataFrame) -> None:
     story.quote(watched, "nestor-drift-income")
     run = triggered(story.up, since)
     ended = story.up.ended(run, 400)
-    assert ended["state_type"] == "FAILED", (ended["state"], said(story.up.api, run))
+    assert ended["state_type"] == "FAILED", (ended["state"], read_log(story.up.api, run))
     assert "were never seen in training" in ended["state"]["message"]
     story.say(
         "Nobody asked for it: the event `nestor.drift` set a retraining off. It stopped, and Prefect's page says why:"

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from tests.attacks import let_in
+from tests.attacks import find_breaches
 from tests.commands import QUIET
-from tests.compose import SECRETS, Team, team
-from tests.prove.conftest import Proof, scaled
-from tests.stack import Up, ask, ended, nestor, run_deployment, said
+from tests.compose import SECRETS, Team, run_team
+from tests.prove.conftest import Proof, scale_count
+from tests.stack import UpCommand, ask_server, await_end, read_log, run_deployment, run_nestor
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(0)]
 
@@ -32,16 +32,18 @@ BAD = re.compile(r"database is locked|deadlock|could not obtain lock|Operational
 
 def settings(table: str) -> dict[str, Any]:
     """A run over this table."""
-    search = {"trials": scaled(10), "families": ["linear", "lightgbm"]}
+    search = {"trials": scale_count(10), "families": ["linear", "lightgbm"]}
     return {"data": f"sklearn:{table}", "name": table, "search": search}
 
 
 def at_once(api: str) -> tuple[list[str], float]:
     """Four models trained at once and then retrained at once; what went wrong, and the seconds of the retrains."""
     for deployment in ("train/train", "retrain/retrain"):
-        found = ask(f"{api}/deployments/name/{deployment}")
+        found = ask_server(f"{api}/deployments/name/{deployment}")
         # The limits that the file sets are for people; here the workers are to meet in the databases.
-        ask(f"{api}/deployments/{found['id']}", {"concurrency_limit": None, "concurrency_options": None}, "PATCH")
+        ask_server(
+            f"{api}/deployments/{found['id']}", {"concurrency_limit": None, "concurrency_options": None}, "PATCH"
+        )
     wrong = _all_well(api, "train/train", [{"run": settings(table)} for table in TABLES])
     began = time.monotonic()
     wrong += _all_well(api, "retrain/retrain", [{"retrain": {"name": table, "force": True}} for table in TABLES])
@@ -50,9 +52,9 @@ def at_once(api: str) -> tuple[list[str], float]:
 
 def _all_well(api: str, deployment: str, parameters: list[dict[str, Any]]) -> list[str]:
     runs = [run_deployment(api, deployment, one) for one in parameters]
-    done = [ended(api, run, 900) for run in runs]
+    done = [await_end(api, run, 900) for run in runs]
     return [
-        f"{run['name']} is {run['state_name']}: {said(api, run['id'])[-1500:]}"
+        f"{run['name']} is {run['state_name']}: {read_log(api, run['id'])[-1500:]}"
         for run in done
         if run["state_type"] != "COMPLETED"
     ]
@@ -104,7 +106,7 @@ def loads_over_http(address: str, folder: Path, login: dict[str, str]) -> str:
 
 
 def test_team_retrains_at_once(proof: Proof, tmp_path, monkeypatch):
-    with team(tmp_path / "team") as running:
+    with run_team(tmp_path / "team") as running:
         for name, value in running.login.items():
             monkeypatch.setenv(name, value)
         failed, seconds = at_once(running.api)
@@ -124,7 +126,7 @@ def test_team_retrains_at_once(proof: Proof, tmp_path, monkeypatch):
 
 
 def test_one_machine_retrains_at_once(proof: Proof, tmp_path):
-    with Up(tmp_path / "one") as up:
+    with UpCommand(tmp_path / "one") as up:
         failed, seconds = at_once(up.api)
         count, lost = lost_trials(f"sqlite:///{up.folder}/mlruns/mlflow.db")
         failed += lost + restored_sqlite(up, tmp_path / "restored") + bad_lines(up.folder)
@@ -141,8 +143,8 @@ def refusals(running: Team) -> list[str]:
     """What a stranger is let do: nothing."""
     api, mlflow = running.api.replace(f"{SECRETS['PREFECT_AUTH']}@", ""), running.mlflow
     search = f"{mlflow}/api/2.0/mlflow/experiments/search"
-    wrong = [f"Prefect: {name}" for name in let_in(f"{api}/flow_runs/filter", {}, SECRETS["PREFECT_AUTH"])]
-    wrong += [f"MLflow: {name}" for name in let_in(search, {"max_results": 1}, ":".join(running.login.values()))]
+    wrong = [f"Prefect: {name}" for name in find_breaches(f"{api}/flow_runs/filter", {}, SECRETS["PREFECT_AUTH"])]
+    wrong += [f"MLflow: {name}" for name in find_breaches(search, {"max_results": 1}, ":".join(running.login.values()))]
     return wrong
 
 
@@ -161,7 +163,7 @@ def restored_postgres(running: Team) -> list[str]:
     return wrong
 
 
-def restored_sqlite(up: Up, folder: Path) -> list[str]:
+def restored_sqlite(up: UpCommand, folder: Path) -> list[str]:
     """Where a backup that is made while everything runs, put into a new folder, shows other runs."""
     new, old = folder / "mlruns", up.folder / "mlruns"
     new.mkdir(parents=True)
@@ -172,5 +174,5 @@ def restored_sqlite(up: Up, folder: Path) -> list[str]:
     for name in ("artifacts", "work", "seals"):
         if (old / name).exists():
             shutil.copytree(old / name, new / name)
-    shown = [json.loads(nestor(at, "runs", "--json").stdout) for at in (up.folder, folder)]
+    shown = [json.loads(run_nestor(at, "runs", "--json").stdout) for at in (up.folder, folder)]
     return [] if shown[0] == shown[1] and len(shown[0]) == 2 * len(TABLES) else [f"restored runs: {len(shown[1])}"]

@@ -20,7 +20,7 @@ from models.text.safe import shorten
 from tasks.data.formats.pieces import store_chunks, to_arrow_table
 from tasks.data.headers import suggest_near_names
 from tasks.data.sources.moments import parse_moment
-from tasks.system.secret_addresses import hushed, named, revealed
+from tasks.system.secret_addresses import hide_passwords, is_address_reference, resolve_address
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, TextClause
@@ -33,7 +33,7 @@ READS = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*(select|with|values|table)\b
 
 def is_address(data: object) -> bool:
     """Whether the data is a database address, or says where one is kept."""
-    return isinstance(data, str) and (named(data) or bool(re.match(r"[a-z][a-z0-9_+]*://", data)))
+    return isinstance(data, str) and (is_address_reference(data) or bool(re.match(r"[a-z][a-z0-9_+]*://", data)))
 
 
 def is_table(query: str) -> bool:
@@ -69,7 +69,7 @@ def _make_url(address: str) -> URL:
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     try:
-        url = make_url(revealed(address))
+        url = make_url(resolve_address(address))
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+psycopg")
         url.get_dialect()
@@ -147,7 +147,7 @@ def _describe_reason(error: BaseException, url: URL) -> str:
     """The database's own first line, without the password, whatever it quotes."""
     text = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
     text = re.sub(r"^connection failed: |^connection to server at .*? failed: |FATAL:\s+|^ERROR:\s+", "", text)
-    return shorten(hushed(text.replace(url.password, HIDDEN) if url.password else text), 200).rstrip(".")
+    return shorten(hide_passwords(text.replace(url.password, HIDDEN) if url.password else text), 200).rstrip(".")
 
 
 def _advise_on_password(error: BaseException) -> str:

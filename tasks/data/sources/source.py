@@ -146,7 +146,7 @@ def _read_text(path: Path, room: MemoryRoom) -> RawTable:
         findings, table = (*findings, Finding("header", "pass", sentence)), table.select(keys)
     del tables
     frame = table.to_pandas(self_destruct=True, split_blocks=True)
-    memory.give_back(len(frame))
+    memory.give_back_memory(len(frame))
     frame.columns = pd.Index(layout.names, dtype=object)
     return RawTable(frame, str(path), path.stem, "csv", coded.name, layout.dialect.separator, findings=findings)
 

@@ -6,13 +6,13 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasks.tracking.mirror.entry import Entry
+from tasks.tracking.mirror.entry import RunEntry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def insert_whole(client: MlflowClient, experiment_id: str, entries: Sequence[tuple[Entry, str]]) -> list[str] | None:
+def insert_whole(client: MlflowClient, experiment_id: str, entries: Sequence[tuple[RunEntry, str]]) -> list[str] | None:
     """The run ids of new, ended runs written by one transaction into MLflow's own database; None where the store is a
     server. MlflowClient takes 15 ms for each of them, this 1 ms, and the rows are the same."""
     store = client._tracking_client.store
@@ -27,12 +27,12 @@ def insert_whole(client: MlflowClient, experiment_id: str, entries: Sequence[tup
     }
     ids = [uuid.uuid4().hex for _ in entries]
     for run_id, (new, status) in zip(ids, entries, strict=True):
-        rows[tables.SqlRun].append(_run_row(run_id, experiment_id, location, new, status))
+        rows[tables.SqlRun].append(_make_run_row(run_id, experiment_id, location, new, status))
         tags = {**new.tags, "mlflow.runName": new.name}
         rows[tables.SqlTag] += [{"run_uuid": run_id, "key": k, "value": v} for k, v in tags.items()]
         rows[tables.SqlParam] += [{"run_uuid": run_id, "key": k, "value": v} for k, v in new.params.items()]
         for key, values in new.metrics.items():
-            steps = [_metric_row(store, run_id, key, v, step, new.at) for step, v in enumerate(values)]
+            steps = [_make_metric_row(store, run_id, key, v, step, new.at) for step, v in enumerate(values)]
             rows[tables.SqlMetric] += steps
             rows[tables.SqlLatestMetric].append(steps[-1])
     with store.ManagedSessionMaker(read_only=False) as session:
@@ -42,7 +42,7 @@ def insert_whole(client: MlflowClient, experiment_id: str, entries: Sequence[tup
     return ids
 
 
-def _run_row(run_id: str, experiment_id: str, location: str, new: Entry, status: str) -> dict[str, Any]:
+def _make_run_row(run_id: str, experiment_id: str, location: str, new: RunEntry, status: str) -> dict[str, Any]:
     return {
         "run_uuid": run_id,
         "name": new.name,
@@ -60,6 +60,6 @@ def _run_row(run_id: str, experiment_id: str, location: str, new: Entry, status:
     }
 
 
-def _metric_row(store: Any, run_id: str, key: str, value: float, step: int, at: int) -> dict[str, Any]:
+def _make_metric_row(store: Any, run_id: str, key: str, value: float, step: int, at: int) -> dict[str, Any]:
     is_nan, number = store.sanitize_metric_value(value)
     return {"run_uuid": run_id, "key": key, "value": number, "timestamp": at, "step": step, "is_nan": is_nan}

@@ -18,7 +18,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def experiment(name: str) -> dict[str, str]:
+def describe_experiment(name: str) -> dict[str, str]:
     """The tags of a model's experiment by which MLflow's page describes it. The kind counts for servers that choose
     their page by it; that of MLflow 3.17 has a switch of its own for it (`serve.py` sets it)."""
     if name == SHARED:
@@ -31,18 +31,18 @@ def experiment(name: str) -> dict[str, str]:
     return {
         NOTE: said,
         "mlflow.experimentKind": "custom_model_development",
-        f"mlflow.sharedViewState.{VIEW}": json.dumps(_view()),
+        f"mlflow.sharedViewState.{VIEW}": json.dumps(_make_saved_view()),
     }
 
 
-def _view() -> dict[str, object]:
+def _make_saved_view() -> dict[str, object]:
     """A saved view as MLflow's page writes it: training runs, newest first, with their numbers."""
     state = {"searchFilter": "tags.`nestor.kind` = 'pipeline'", "selectedColumns": _COLUMNS}
     now = round(time.time() * 1000)
     return {"name": "Training runs", "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
 
 
-def model(name: str) -> str:
+def describe_model(name: str) -> str:
     """The description of a registered model."""
     return (
         f"Versions of {escape_markdown(name)}, each from one run of Nestor. `models:/{name}@champion` is the version "

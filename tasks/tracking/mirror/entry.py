@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.run.journal import Record
+from tasks.run.journal import JournalRecord
 
 PARAM, TAG, NAME, PER_CALL = 6000, 8000, 250, 100
 """MLflow's limits: characters of a param, of a tag, of a name; params or tags in one call (metrics: ten times that)."""
@@ -23,30 +23,30 @@ TYPES = {"number": "double", "boolean": "boolean", "date": "datetime"}
 """A column's kind as MLflow says it; all others are strings there."""
 
 
-def safe_name(name: object) -> str:
+def to_safe_name(name: object) -> str:
     """The name of a param or metric as MLflow allows it."""
     text = re.sub(r"[^/\w.\- ]", "_", str(name))
     return posixpath.join("", *(p for p in text.split("/") if p not in ("", ".", "..")))[:NAME].rstrip("/") or "_"
 
 
-def safe_names(values: Mapping[str, Any]) -> dict[str, Any]:
+def to_safe_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values under allowed names; names that became equal are numbered."""
     out: dict[str, Any] = {}
     for name, value in values.items():
-        key, n = safe_name(name), 2
+        key, n = to_safe_name(name), 2
         while key in out:
-            key, n = f"{safe_name(name)[: NAME - 4]}_{n}", n + 1
+            key, n = f"{to_safe_name(name)[: NAME - 4]}_{n}", n + 1
         out[key] = value
     return out
 
 
-def _cut(text: object, most: int) -> str:
+def _cut_text(text: object, most: int) -> str:
     whole = str(text).replace("\0", "").encode("utf-8", "replace").decode()
     return whole if len(whole) <= most else whole[: most - 1] + "…"
 
 
 @dataclass
-class Entry:
+class RunEntry:
     """A record as MLflow is to hold it."""
 
     name: str
@@ -60,7 +60,7 @@ class Entry:
     at: int
 
 
-def entry(record: Record, run: str, parent: str | None) -> Entry:
+def make_entry(record: JournalRecord, run: str, parent: str | None) -> RunEntry:
     """The record within MLflow's limits, with the tags that find it again."""
     own = {"nestor.key": record.key, "nestor.run": run, "nestor.kind": record.kind}
     above = {"mlflow.parentRunId": parent} if parent else {}
@@ -69,18 +69,18 @@ def entry(record: Record, run: str, parent: str | None) -> Entry:
     metrics = {k: [float(v)] for k, v in record.metrics.items() if v is not None and math.isfinite(v)}
     metrics |= {k: [float(x) for x in v if x is not None and math.isfinite(x)] for k, v in record.series.items()}
     ms = [round((t or record.at) * 1000) for t in (record.start, record.end, record.at)]
-    return Entry(
-        name=_cut(record.name or record.key, NAME),
-        params={k: _cut(v, PARAM) for k, v in safe_names(record.params).items()},
-        metrics=safe_names({k: v for k, v in metrics.items() if v}),
-        tags={safe_name(k): _cut(v, TAG) for k, v in {**record.tags, **own, **above}.items()},
+    return RunEntry(
+        name=_cut_text(record.name or record.key, NAME),
+        params={k: _cut_text(v, PARAM) for k, v in to_safe_names(record.params).items()},
+        metrics=to_safe_names({k: v for k, v in metrics.items() if v}),
+        tags={to_safe_name(k): _cut_text(v, TAG) for k, v in {**record.tags, **own, **above}.items()},
         start=ms[0],
         end=ms[1],
         at=ms[2],
     )
 
 
-def dataset(values: Mapping[str, Any]) -> Any:
+def make_dataset(values: Mapping[str, Any]) -> Any:
     """The input table as MLflow's dataset entity: its digest, shape and columns, not its rows."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
@@ -89,10 +89,10 @@ def dataset(values: Mapping[str, Any]) -> Any:
     schema = json.dumps({COLUMNS: columns}) if columns else ""
     shape = {f"num_{k}": values[k] for k in ("rows", "columns") if k in values}
     table = Dataset(
-        name=_cut(values["name"], 500),
+        name=_cut_text(values["name"], 500),
         digest=str(values["digest"])[:36],
         source_type="local",
-        source=json.dumps({"uri": _cut(values.get("source", ""), 1000)}),
+        source=json.dumps({"uri": _cut_text(values.get("source", ""), 1000)}),
         schema=schema if 0 < len(schema) <= MAX_DATASET_SCHEMA_SIZE else None,
         profile=json.dumps(shape) if shape else None,
     )

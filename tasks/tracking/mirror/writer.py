@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import NestorError
-from tasks.run.journal import Record, joined, read_lines, records_in
+from tasks.run.journal import JournalRecord, join_records, parse_records, read_lines
 from tasks.run.tracker import FIRST_GUESS
 from tasks.tracking.mirror.bulk import insert_whole
-from tasks.tracking.mirror.entry import PER_CALL, Entry, dataset, entry
-from tasks.tracking.orphans import process_tags
-from tasks.tracking.store import connect, experiment, search, sentence, transient
+from tasks.tracking.mirror.entry import PER_CALL, RunEntry, make_dataset, make_entry
+from tasks.tracking.orphans import make_process_tags
+from tasks.tracking.store import connect_store, describe_error, ensure_experiment, is_transient, search_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +29,7 @@ BATCH = 200
 
 
 @dataclass
-class Held:
+class MirroredRun:
     """What MLflow holds of one run."""
 
     run_id: str
@@ -39,24 +39,24 @@ class Held:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-def _same(a: float, b: float | None) -> bool:
+def _is_same(a: float, b: float | None) -> bool:
     return b is not None and (a == b or (math.isnan(a) and math.isnan(b)))
 
 
-class Mirror:
+class MlflowMirror:
     """Makes MLflow hold what the journal says, as often as it takes."""
 
     def __init__(self, workdir: Path, on_news: Callable[[dict[str, Any]], None] = lambda news: None) -> None:
         """Reads the journal's header only; the store is connected at the first use."""
         self.workdir, self.on_news = workdir, on_news
-        self.process = process_tags(os.getppid()) | {"nestor.workdir": str(workdir)}
+        self.process = make_process_tags(os.getppid()) | {"nestor.workdir": str(workdir)}
         lines, _ = read_lines(workdir / "events.jsonl")
         header = next(line for line in lines if "journal" in line)
         self.run_key: str = header["run"]
         self.name: str = header["name"]
         kept = [line["tracking_uri"] for line in lines if "tracking_uri" in line][-1]
         self.address: str = os.environ.get("NESTOR_STORE") or kept
-        self.held: dict[str, Held] | None = None
+        self.held: dict[str, MirroredRun] | None = None
         """By key; None while it must be asked for: at the start, and when a write failed and nobody knows how far."""
         self.pending: list[dict[str, Any]] = []
         self.offset, self.mirrored, self.per_record = 0, 0, FIRST_GUESS
@@ -70,14 +70,14 @@ class Mirror:
     def client(self) -> MlflowClient:
         """The store; NestorError while it does not answer."""
         if self._client is None:
-            self._client = connect(self.address)
+            self._client = connect_store(self.address)
         return self._client
 
     @property
     def experiment_id(self) -> str:
         """The experiment with the model's name."""
         if self._experiment is None:
-            self._experiment = experiment(self.client, self.address, self.name)
+            self._experiment = ensure_experiment(self.client, self.address, self.name)
         return self._experiment
 
     def run_id(self, key: str = "run") -> str:
@@ -111,8 +111,8 @@ class Mirror:
         return bool(self.pending)
 
     def _mirror(self, lines: list[dict[str, Any]]) -> None:
-        began, count = time.monotonic(), len(records_in(lines))
-        records = joined(lines)
+        began, count = time.monotonic(), len(parse_records(lines))
+        records = join_records(lines)
         if self.held is None:
             self.held = self._found()
             self._reopen(records)
@@ -123,12 +123,12 @@ class Mirror:
             self.per_record += (took - self.per_record) * min(1.0, count / 20)
 
     def _failed(self, error: Exception) -> None:
-        log.warning("mirroring failed: %s", sentence(error), exc_info=error)
+        log.warning("mirroring failed: %s", describe_error(error), exc_info=error)
         self.held = None
         self.failures += 1
         self.not_before = time.monotonic() + min(0.2 * 2**self.failures, 15)
         if self.failures >= 2:
-            self.trouble = f"MLflow takes no records ({sentence(error)})."
+            self.trouble = f"MLflow takes no records ({describe_error(error)})."
         self.mirrored = 0
         self.pending, self.offset = [], 0
         self._tell()
@@ -145,29 +145,29 @@ class Mirror:
             if self.failures:
                 time.sleep(max(0.0, min(self.not_before, until) - time.monotonic()))
         lines, _ = read_lines(self.workdir / "events.jsonl")
-        return len(records_in(lines)) - self.mirrored
+        return len(parse_records(lines)) - self.mirrored
 
     # -- writing
 
-    def _found(self) -> dict[str, Held]:
+    def _found(self) -> dict[str, MirroredRun]:
         """What MLflow holds of this pipeline run, by key."""
-        found: dict[str, Held] = {}
-        for run in search(self.client, [self.experiment_id], f"tags.`nestor.run` = '{self.run_key}'"):
+        found: dict[str, MirroredRun] = {}
+        for run in search_runs(self.client, [self.experiment_id], f"tags.`nestor.run` = '{self.run_key}'"):
             data = run.data
             found.setdefault(
                 data.tags["nestor.key"],
-                Held(run.info.run_id, run.info.status, set(data.params), dict(data.metrics), dict(data.tags)),
+                MirroredRun(run.info.run_id, run.info.status, set(data.params), dict(data.metrics), dict(data.tags)),
             )
         return found
 
-    def _reopen(self, records: Mapping[str, Record]) -> None:
+    def _reopen(self, records: Mapping[str, JournalRecord]) -> None:
         """A run that goes on is RUNNING again, whoever closed it meanwhile."""
         run, held = records.get("run"), (self.held or {}).get("run")
         if run and held and run.status is None and held.status != "RUNNING":
             self.client.update_run(held.run_id, status="RUNNING")
             held.status = "RUNNING"
 
-    def upsert(self, records: Mapping[str, Record]) -> None:
+    def upsert(self, records: Mapping[str, JournalRecord]) -> None:
         """Makes MLflow hold each record. One that MLflow refuses as such is logged and left out."""
         assert self.held is not None
         trials = [r for r in records.values() if self._is_new_and_whole(r)]
@@ -179,11 +179,11 @@ class Mirror:
             for record in trials:
                 self._one(record)
 
-    def _is_new_and_whole(self, record: Record) -> bool:
+    def _is_new_and_whole(self, record: JournalRecord) -> bool:
         whole = record.kind == "trial" and record.status and not record.artifacts and not record.dataset
         return bool(whole) and record.key not in (self.held or {})
 
-    def _in_bulk(self, trials: list[Record]) -> bool:
+    def _in_bulk(self, trials: list[JournalRecord]) -> bool:
         assert self.held is not None
         if not self._bulk or not trials:
             return not trials
@@ -191,29 +191,29 @@ class Mirror:
         try:
             ids = insert_whole(self.client, self.experiment_id, entries)
         except Exception as error:
-            if transient(error):
+            if is_transient(error):
                 raise
             log.warning("one transaction for many trials failed; going on one by one", exc_info=error)
             ids = None
         self._bulk = ids is not None
         for record, run_id in zip(trials, ids or [], strict=False):
-            self.held[record.key] = Held(run_id, str(record.status))
+            self.held[record.key] = MirroredRun(run_id, str(record.status))
         return ids is not None
 
-    def _entry(self, record: Record) -> Entry:
+    def _entry(self, record: JournalRecord) -> RunEntry:
         assert self.held is not None
         above = self.held.get(record.parent or "")
-        return entry(record, self.run_key, above.run_id if above else None)
+        return make_entry(record, self.run_key, above.run_id if above else None)
 
-    def _one(self, record: Record) -> None:
+    def _one(self, record: JournalRecord) -> None:
         try:
             self._upsert_one(record)
         except Exception as error:
-            if transient(error):
+            if is_transient(error):
                 raise
             log.warning("MLflow refuses the record %s", record.key, exc_info=error)
 
-    def _upsert_one(self, record: Record) -> None:
+    def _upsert_one(self, record: JournalRecord) -> None:
         assert self.held is not None
         held = self.held.get(record.key)
         if held and record.kind == "trial" and held.status == record.status:
@@ -223,12 +223,12 @@ class Mirror:
             new.tags |= self.process
         if held is None:
             run = self.client.create_run(self.experiment_id, start_time=new.start, tags=new.tags, run_name=new.name)
-            held = self.held[record.key] = Held(run.info.run_id, tags=dict(new.tags))
+            held = self.held[record.key] = MirroredRun(run.info.run_id, tags=dict(new.tags))
         self._log(held, new)
         self._attach(held, record)
         self._settle(held, record, new)
 
-    def _log(self, held: Held, new: Entry) -> None:
+    def _log(self, held: MirroredRun, new: RunEntry) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         params = [Param(k, v) for k, v in new.params.items() if k not in held.params]
@@ -245,16 +245,16 @@ class Mirror:
         held.tags |= new.tags
         held.metrics |= {k: v[-1] for k, v in new.metrics.items()}
 
-    def _unlogged(self, held: Held, key: str, values: list[float]) -> list[tuple[int, float]]:
+    def _unlogged(self, held: MirroredRun, key: str, values: list[float]) -> list[tuple[int, float]]:
         """The steps of a metric that MLflow does not hold."""
         if len(values) == 1:
-            return [] if _same(values[0], held.metrics.get(key)) else [(0, values[0])]
+            return [] if _is_same(values[0], held.metrics.get(key)) else [(0, values[0])]
         if key not in held.metrics:
             return list(enumerate(values))
         logged = {m.step for m in self.client.get_metric_history(held.run_id, key)}
         return [(step, v) for step, v in enumerate(values) if step not in logged]
 
-    def _attach(self, held: Held, record: Record) -> None:
+    def _attach(self, held: MirroredRun, record: JournalRecord) -> None:
         for local, folder in record.artifacts:
             path = self.workdir / local
             if not path.exists():
@@ -264,9 +264,9 @@ class Mirror:
             else:
                 self.client.log_artifact(held.run_id, str(path), folder or None)
         if record.dataset:
-            self.client.log_inputs(held.run_id, [dataset(record.dataset)])
+            self.client.log_inputs(held.run_id, [make_dataset(record.dataset)])
 
-    def _settle(self, held: Held, record: Record, new: Entry) -> None:
+    def _settle(self, held: MirroredRun, record: JournalRecord, new: RunEntry) -> None:
         if record.status and held.status != record.status:
             self.client.set_terminated(held.run_id, record.status, new.end)
             held.status = record.status

@@ -20,17 +20,17 @@ _SCRIPT = (
 _OF_THE_FILE = (b"content-length", b"etag", b"last-modified")
 
 
-def opening(app: App) -> App:
+def add_opening_script(app: App) -> App:
     """The ASGI app, its first document with the script."""
 
     async def opened(scope: Message, receive: Callable[[], Awaitable[Message]], send: Any) -> None:
         first = scope["type"] == "http" and scope["path"] == "/"
-        await app(scope, receive, _Sender(send) if first else send)
+        await app(scope, receive, _ScriptSender(send) if first else send)
 
     return opened
 
 
-class _Sender:
+class _ScriptSender:
     """Holds a document back until it is whole, and sends it with the script."""
 
     def __init__(self, send: Callable[[Message], Awaitable[None]]):

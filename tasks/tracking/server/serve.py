@@ -18,8 +18,8 @@ from pathlib import Path
 
 from models.errors import NestorError
 from tasks.system import door
-from tasks.tracking.server.opening import opening
-from tasks.tracking.store import connect, is_sqlite_file
+from tasks.tracking.server.opening import add_opening_script
+from tasks.tracking.store import connect_store, is_sqlite_file
 
 LOGIN = "NESTOR_MLFLOW_LOGIN"
 ORIGINS = "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"
@@ -30,19 +30,19 @@ def main() -> None:
     """Serves MLFLOW_BACKEND_STORE_URI."""
     address = os.environ["MLFLOW_BACKEND_STORE_URI"]
     if not is_sqlite_file(address) or not os.path.exists(address.removeprefix("sqlite:///")):
-        connect(address)
+        connect_store(address)
     import mlflow.server
     from mlflow.cli import cli
 
     # MLflow serves other apps than its own only where they are installed as plugins.
     command = mlflow.server._build_uvicorn_command
-    mlflow.server._build_uvicorn_command = lambda *given: _behind_door(command(*given))
+    mlflow.server._build_uvicorn_command = lambda *given: _put_behind_door(command(*given))
     # Our app is looked for where this file is, wherever the user is.
     here = f"--app-dir {shlex.quote(str(Path(__file__).parents[3]))} --no-access-log"
     cli(["server", *sys.argv[1:], "--uvicorn-opts", here], prog_name="mlflow")
 
 
-def _behind_door(command: list[str]) -> list[str]:
+def _put_behind_door(command: list[str]) -> list[str]:
     """The command that serves MLflow's app, with ours in its place."""
     if command[-1] == _ITS_APP:
         return [*command[:-1], *_OURS]
@@ -56,7 +56,7 @@ def app() -> door.App:
     from mlflow.server.fastapi_app import app
 
     origins = [origin.strip() for origin in os.environ.get(ORIGINS, "").split(",")]
-    return door.Door(opening(app), origins, os.environ.get(LOGIN, ""))
+    return door.Door(add_opening_script(app), origins, os.environ.get(LOGIN, ""))
 
 
 if __name__ == "__main__":

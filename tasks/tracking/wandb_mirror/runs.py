@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from models.text.address import mask_text
 from tasks.run.folder import Workdir
-from tasks.run.journal import Record, joined, read_lines
-from tasks.tracking.mirror.entry import NOTE, entry, safe_names
+from tasks.run.journal import JournalRecord, join_records, read_lines
+from tasks.tracking.mirror.entry import NOTE, make_entry, to_safe_names
 
 if TYPE_CHECKING:
     import wandb
@@ -50,21 +50,21 @@ SILENT: dict[str, Any] = {
 """W&B would keep the command line, the host, the repository, the packages and the load of the machine."""
 
 
-class Runs:
+class WandbRuns:
     """The runs in WORKDIR/wandb, as the journal says they are."""
 
     def __init__(self, workdir: Path) -> None:
         """Looks at what is there; what a kill left half written is removed."""
         self.workdir, self.folder = workdir, workdir / "wandb"
         self.offset, self.run_key, self.name = 0, "", ""
-        self.records: dict[str, Record] = {}
+        self.records: dict[str, JournalRecord] = {}
         self.begun: dict[str, float] = {}
         """Key -> when the journal first told of it: the start of what has none of its own."""
-        self.due: dict[str, Record] = {}
+        self.due: dict[str, JournalRecord] = {}
         """Ended runs that are not there as they are now."""
         self.lost: dict[str, str] = {}
         """Key -> why it could not be written."""
-        self.held = {key: f.parent for f in self.folder.glob("*/nestor.json") if (key := _kept(f.parent, "key"))}
+        self.held = {key: f.parent for f in self.folder.glob("*/nestor.json") if (key := _read_kept(f.parent, "key"))}
         self._failures = Counter[str]()
         shutil.rmtree(self._beside, ignore_errors=True)
 
@@ -80,24 +80,24 @@ class Runs:
         told = [line for line in lines if "key" in line]
         for line in told:
             self.begun.setdefault(line["key"], line["at"])
-        self.records = joined(lines, self.records)
+        self.records = join_records(lines, self.records)
         self._want({line["key"]: self.records[line["key"]] for line in told})
         return self.write()
 
     def close_open(self) -> None:
         """Has what is still open be written as killed: nobody is left who could end it."""
         still = {k: r for k, r in self.records.items() if r.status is None}
-        self._want({k: r.and_then(Record(k, r.kind, status="KILLED", at=r.at)) for k, r in still.items()})
+        self._want({k: r.and_then(JournalRecord(k, r.kind, status="KILLED", at=r.at)) for k, r in still.items()})
 
-    def _want(self, records: Mapping[str, Record]) -> None:
+    def _want(self, records: Mapping[str, JournalRecord]) -> None:
         for key, found in records.items():
             record = replace(found, start=found.start or self.begun[key])
-            if record.status and self._digest_held(key) != digest(record):
+            if record.status and self._digest_held(key) != digest_record(record):
                 self.due[key] = record
 
     def _digest_held(self, key: str) -> str:
         place = self.held.get(key)
-        return _kept(place, "digest") if place else ""
+        return _read_kept(place, "digest") if place else ""
 
     def write(self) -> bool:
         """Writes some of the runs that are due; whether there are more."""
@@ -123,25 +123,25 @@ class Runs:
         except Exception as again:
             log.warning("W&B could not be ended", exc_info=again)
 
-    def _place(self, record: Record) -> None:
+    def _place(self, record: JournalRecord) -> None:
         """Writes the run beside and puts it in its place, instead of an earlier one of that key."""
         shutil.rmtree(self._beside, ignore_errors=True)
         self._beside.mkdir(parents=True)
         new = self._written(record)
-        (new / "nestor.json").write_text(json.dumps({"key": record.key, "digest": digest(record)}), "utf-8")
+        (new / "nestor.json").write_text(json.dumps({"key": record.key, "digest": digest_record(record)}), "utf-8")
         for useless in ("logs", "tmp"):
             shutil.rmtree(new / useless, ignore_errors=True)
         if record.key in self.held:
             shutil.rmtree(self.held[record.key])
         self.held[record.key] = new.rename(self.folder / new.name)
 
-    def _written(self, record: Record) -> Path:
+    def _written(self, record: JournalRecord) -> Path:
         """The folder with the run's offline files."""
         import wandb
 
-        new = entry(record, self.run_key, None)
+        new = make_entry(record, self.run_key, None)
         run = wandb.init(
-            project=safe(self.name)[:128],
+            project=to_safe_id(self.name)[:128],
             group=self.workdir.name,
             job_type=record.kind,
             id=self.id_of(record.key),
@@ -163,23 +163,23 @@ class Runs:
 
     def id_of(self, key: str) -> str:
         """W&B's id of the run with that key: the same whenever it is written."""
-        return safe(f"{self.run_key[:12]}-{key.replace('/', '-')}")
+        return to_safe_id(f"{self.run_key[:12]}-{key.replace('/', '-')}")
 
-    def config(self, record: Record) -> dict[str, Any]:
+    def config(self, record: JournalRecord) -> dict[str, Any]:
         """What W&B shows beside a run's numbers: its params in their own types, its tags, its place in the tree."""
-        new = entry(record, self.run_key, None)
+        new = make_entry(record, self.run_key, None)
         own = {
             "nestor.parent": self.id_of(record.parent) if record.parent else None,
             "nestor.status": record.status,
-            "nestor.start": _moment(new.start),
-            "nestor.end": _moment(new.end),
+            "nestor.start": _format_moment(new.start),
+            "nestor.end": _format_moment(new.end),
             "dataset": dict(record.dataset) if record.dataset else None,
         }
         tags = {k: v for k, v in new.tags.items() if k != NOTE}
-        given = {**safe_names(record.params), **tags, **{k: v for k, v in own.items() if v is not None}}
-        return _without_passwords(nested(given))
+        given = {**to_safe_names(record.params), **tags, **{k: v for k, v in own.items() if v is not None}}
+        return _mask_value(nest_names(given))
 
-    def _files(self, record: Record) -> wandb.Artifact:
+    def _files(self, record: JournalRecord) -> wandb.Artifact:
         import wandb
 
         files = wandb.Artifact(self.id_of(record.key), type="files")
@@ -195,22 +195,22 @@ class Runs:
         return files
 
 
-def _kept(place: Path, what: str) -> str:
+def _read_kept(place: Path, what: str) -> str:
     """The `key` of the run whose folder it is, or the `digest`; empty where that is damaged: it is written again."""
     return str((Workdir(place).kept_json("nestor.json") or {}).get(what) or "")
 
 
-def digest(record: Record) -> str:
+def digest_record(record: JournalRecord) -> str:
     """The digest of all that the journal says of a run."""
     return hashlib.sha256(replace(record, at=0.0).line().encode()).hexdigest()[:32]
 
 
-def safe(name: str) -> str:
+def to_safe_id(name: str) -> str:
     """The name without the signs that W&B forbids in projects and ids."""
     return re.sub(r"[/\\#?%:]", "_", name)
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+def nest_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """`{"best.rate": 1}` as `{"best": {"rate": 1}}`: W&B asks for names without dots, and shows it as `best.rate`. A
     name that is also the beginning of others keeps its dots as lines."""
     above = {".".join(name.split(".")[:n]) for name in values for n in range(1, name.count(".") + 1)}
@@ -224,13 +224,13 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _without_passwords(value: Any) -> Any:
+def _mask_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {k: _without_passwords(v) for k, v in value.items()}
+        return {k: _mask_value(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_passwords(v) for v in value]
+        return [_mask_value(v) for v in value]
     return mask_text(value) if isinstance(value, str) else value
 
 
-def _moment(ms: int) -> str:
+def _format_moment(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from models.text.safe import shorten
 from tasks.run.folder import Workdir
-from tasks.system.lock import alone
-from tasks.system.secret_addresses import Hushed
-from tasks.tracking.wandb_mirror.runs import Runs
+from tasks.system.lock import hold_lock
+from tasks.system.secret_addresses import PasswordHidingStream
+from tasks.tracking.wandb_mirror.runs import WandbRuns
 
 log = logging.getLogger("nestor.wandb")
 
@@ -31,7 +31,7 @@ LATEST = 900.0
 """Seconds after which it ends whatever is not done: a server that is down is asked again for very long."""
 
 
-class Upload:
+class WandbUpload:
     """`wandb sync` over the folder, now and then; it skips what it has sent."""
 
     def __init__(self, folder: Path) -> None:
@@ -83,9 +83,9 @@ class Upload:
         return True
 
 
-def follow(workdir: Path, over: threading.Event) -> None:
+def follow_journal(workdir: Path, over: threading.Event) -> None:
     """Copies until the run is over and everything is written and sent; WORKDIR/wandb/state.json says how far it is."""
-    runs, upload = Runs(workdir), Upload(workdir / "wandb")
+    runs, upload = WandbRuns(workdir), WandbUpload(workdir / "wandb")
     while not over.is_set():
         if not runs.follow():
             upload.now_and_then()
@@ -97,12 +97,12 @@ def follow(workdir: Path, over: threading.Event) -> None:
         pass
     if not runs.held and not runs.lost:  # nothing was ever recorded; the folder may be gone
         return
-    _say(runs, upload, done=False)
+    _write_state(runs, upload, done=False)
     upload.last()
-    _say(runs, upload, done=True)
+    _write_state(runs, upload, done=True)
 
 
-def _say(runs: Runs, upload: Upload, done: bool) -> None:
+def _write_state(runs: WandbRuns, upload: WandbUpload, done: bool) -> None:
     state = {
         "written": len(runs.held), "lost": len(runs.lost), "why": next(iter(runs.lost.values()), ""), "done": done,
         "online": not runs.lost and upload.wanted, "sent": upload.sent, "said": upload.said,
@@ -113,7 +113,7 @@ def _say(runs: Runs, upload: Upload, done: bool) -> None:
 def main() -> None:
     """Follows the journal in the folder that the command line names."""
     os.nice(10)
-    sys.stdout = sys.stderr = Hushed(sys.stderr)
+    sys.stdout = sys.stderr = PasswordHidingStream(sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     over = threading.Event()
 
@@ -125,8 +125,8 @@ def main() -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     workdir = Path(sys.argv[1])
-    with alone(workdir / "wandb.lock"):
-        follow(workdir, over)
+    with hold_lock(workdir / "wandb.lock"):
+        follow_journal(workdir, over)
     # W&B's service ends with this process.
     os._exit(0)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.commands.dry import planned
+from flows.commands.dry import plan_run
 from models.config import Run
 from tasks.run.folder import Workdir
 from tasks.run.journal import Journal
@@ -27,13 +27,13 @@ def test_a_dry_run_has_the_seal_that_a_run_has_kept(address, tmp_path, monkeypat
     rows = "\n".join(f"{k * 37 % 991 / 7:.3f},{k % 7},{'yes' if k % 3 else 'no'}" for k in range(1000))
     Path("t.csv").write_text(f"a,b,y\n{rows}\n")
     run = Run(data="t.csv", target="y", search={"trials": 1, "families": ("constant",)})
-    drawn = planned(run)["sealed"]
+    drawn = plan_run(run)["sealed"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with Unheard(tmp_path / "work", "t", start=False) as journal:
         seals = SealBook("t", Workdir(tmp_path / "work"), journal)
         half = {"kind": "random", "columns": ("a", "b"), "fraction": 0.5, "salt": 3, "cut": None}
         seals.write({**half, "share": None, "target": "binary:a,b"})
-    assert planned(run)["sealed"] > 2 * drawn > 0
+    assert plan_run(run)["sealed"] > 2 * drawn > 0
 
 
 @pytest.mark.parametrize(
@@ -53,5 +53,5 @@ def test_a_dry_run_counts_no_more_configurations_than_a_study_has(
     rows = "\n".join(f"{k * 37 % 991 / 7:.3f},{k % 7},{'yes' if k % 3 else 'no'}" for k in range(300))
     Path("t.csv").write_text(f"a,b,y\n{rows}\n")
     wanted = {"trials": trials, "strategy": search, "families": tuple(each)}
-    plan = planned(Run(data="t.csv", target="y", search=wanted, families=families))
+    plan = plan_run(Run(data="t.csv", target="y", search=wanted, families=families))
     assert plan["fits"] == sum(each.values()) * len(plan["folds"]) * plan["how"]["inner"]

@@ -12,11 +12,11 @@ import pytest
 
 from flows.server import prefect_server
 from tests.commands import QUIET
-from tests.stack import LOGINS, ask
+from tests.stack import LOGINS, ask_server
 
 KILLED = """
 import os, signal
-from flows.server.called import Called
+from flows.server.called import ServedFlow
 from flows.train import train
 
 def inner(how: str) -> None:
@@ -25,31 +25,31 @@ def inner(how: str) -> None:
 def outer(how: str) -> None:
     part(how)
 
-part = Called(inner, name="train")
-Called(outer, name="retrain")("killed")
+part = ServedFlow(inner, name="train")
+ServedFlow(outer, name="retrain")("killed")
 """
 
 OVER_BUDGET = """
 import time
 from flows.server import begin
-from flows.server.called import Called, FlowRunContext
+from flows.server.called import ServedFlow, FlowRunContext
 from models.config import Run
 from tasks.run import ledger
 
 def hangs(how: str) -> None:
-    context = begin.now().context
+    context = begin.find_beginning().context
     context.write_state(flow_run=str(FlowRunContext.get().flow_run.id))
     context.ledger.limit = 0.0
     time.sleep(600)
 
-ledger.command_started()
-with begin.begun(Run(data="sklearn:iris", budget="10m", search={"families": ("constant",)})):
-    Called(hangs, name="train")("over budget")
+ledger.mark_command_start()
+with begin.begin_run(Run(data="sklearn:iris", budget="10m", search={"families": ("constant",)})):
+    ServedFlow(hangs, name="train")("over budget")
 """
 
 CAUGHT = """
 import os, signal, sys
-from flows.server.called import Called
+from flows.server.called import ServedFlow
 from models.errors import NestorError
 
 def ends(how: str) -> None:
@@ -65,7 +65,7 @@ def ends(how: str) -> None:
 
 for how in ("well", "sentence", "error", "exit", "SIGINT", "SIGTERM"):
     try:
-        Called(ends, name="score")(how)
+        ServedFlow(ends, name="score")(how)
     except BaseException as error:
         print(how, type(error).__name__)
 """
@@ -81,14 +81,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, An
     """The flow runs that Prefect has after each of these endings, and one command more."""
     folder = tmp_path_factory.mktemp("endings")
     try:
-        api = prefect_server.start(folder / "mlruns").ready()
+        api = prefect_server.start_server(folder / "mlruns").ready()
         LOGINS[api.split("/")[2]] = folder / "mlruns" / "login"
         codes = [run(folder, script) for script in (KILLED, OVER_BUDGET, CAUGHT)]
         assert codes == [-9, 3, -15]  # a SIGTERM ends its process, once Prefect has been told
         assert list((folder / "mlruns" / "flows").iterdir()) == []  # nothing is left for later commands to ask about
-        yield ask(f"{api}/flow_runs/filter", {})
+        yield ask_server(f"{api}/flow_runs/filter", {})
     finally:
-        prefect_server.stop(folder / "mlruns")
+        prefect_server.stop_server(folder / "mlruns")
 
 
 def run(folder: Path, script: str) -> int:
@@ -101,11 +101,11 @@ import time
 from types import SimpleNamespace
 from flows.server import begin
 from tasks.run import ledger
-ledger.command_started()
+ledger.mark_command_start()
 context = SimpleNamespace(ledger=ledger.Ledger(1.0, time.time() - 60), is_resumed_with_records=False)
 context.overtime, context.write_state = lambda: OVERTIME, print
 context.folder = SimpleNamespace(read_json=lambda name: None)
-with begin._held_to_time(context, None):
+with begin._enforce_budget(context, None):
     time.sleep(2)
 """
 
@@ -127,7 +127,7 @@ def write_state(state):
     if sys.argv[1] == "a full disk":
         raise OSError(28, "No space left on device")
 
-ledger.command_started()
+ledger.mark_command_start()
 begin._PATIENCE = 0.5
 if sys.argv[1] == "a dead server":
     Workdir(Path()).write_json("run.json", {"flow_run": "begun there"})
@@ -135,8 +135,8 @@ context = SimpleNamespace(
     ledger=ledger.Ledger(1.0, time.time() - 60), is_resumed_with_records=False, overtime=lambda: None,
     write_state=write_state, folder=Workdir(Path()),
 )
-dead = prefect_server.Handle("http://127.0.0.1:9/api", home=Path("prefect"), pid=os.getpid())
-with begin._held_to_time(context, dead):
+dead = prefect_server.ServerHandle("http://127.0.0.1:9/api", home=Path("prefect"), pid=os.getpid())
+with begin._enforce_budget(context, dead):
     time.sleep(60)
 """
 

@@ -9,12 +9,20 @@ import pytest
 from rich.console import Console
 
 from flows.screen import tables
-from flows.screen.board import Board, drawn
-from flows.screen.live import line, showing
+from flows.screen.board import Board, draw_board
+from flows.screen.live import format_event, show_live
 from models.data.table import Finding
-from models.outcome import EvaluationPlan, FamilyOutcome, Interval, Report, ReportWarning, to_json_value
+from models.outcome import (
+    EvaluationPlan,
+    FamilyOutcome,
+    Interval,
+    Report,
+    ReportWarning,
+    format_number,
+    to_json_value,
+)
 from tasks.run import events as progress
-from tasks.run.events import Began, Planned, Said, Saw, Tried
+from tasks.run.events import Began, FindingEvent, NoteEvent, PlanEvent, TrialEvent
 
 WEIRD = "Über 50k? - größer/кто 目标 [red]x[/red] [/] \x1b[31m\n\u202e"
 FOLDS = tuple("12345")
@@ -30,11 +38,11 @@ def planned(**more):
         "left_out": {"svm": "too slow"},
         "trials": None,
     }
-    return Planned(**{**values, **more})
+    return PlanEvent(**{**values, **more})
 
 
 def tried(family, fold, inner, state="complete"):
-    return Tried(family, fold, 0, state, inner, False)
+    return TrialEvent(family, fold, 0, state, inner, False)
 
 
 def board(*events, budget=120.0, began=0.0):
@@ -59,8 +67,8 @@ def widths(shown):
 STORY = (
     Began("read", WEIRD),
     Began("check"),
-    Saw(Finding("rows", "pass", "Enough.")),
-    *(Saw(Finding(f"c{k}", "warn", f"{WEIRD} {k} " + "long " * 50)) for k in range(6)),
+    FindingEvent(Finding("rows", "pass", "Enough.")),
+    *(FindingEvent(Finding(f"c{k}", "warn", f"{WEIRD} {k} " + "long " * 50)) for k in range(6)),
     planned(),
     Began("tune"),
     tried("linear", "1", 0.8),
@@ -70,12 +78,12 @@ STORY = (
     tried("[red]forest", "2", 0.95),
     tried("[red]forest", "2", None, "failed"),
     tried("[red]forest", "3", math.nan, "pruned"),
-    Said(WEIRD),
+    NoteEvent(WEIRD),
 )
 
 
 def test_a_run_in_the_midst():
-    shown = text(drawn(board(*STORY), 80, 24, 45.0))
+    shown = text(draw_board(board(*STORY), 80, 24, 45.0))
     assert "✓ read  ✓ check  ✓ seal  ✓ shortlist  ● tune 35 s  · conclude  · register" in shown
     assert re.search(r"▸ \[red\]forest +1 0\.850 +2 0\.950 +1 - ", shown)
     assert re.search(r"  linear +2 0\.900 +1 0\.700 +·", shown)
@@ -89,7 +97,7 @@ def test_a_run_in_the_midst():
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_it_fits_and_holds_no_control_characters(width):
     folds = (*FOLDS, "all")
-    shown = text(drawn(board(*STORY, planned(folds=folds)), width, 24, 45.0), width)
+    shown = text(draw_board(board(*STORY, planned(folds=folds)), width, 24, 45.0), width)
     assert widths(shown) <= width
     assert "\x1b" not in shown
     assert "\u202e" not in shown
@@ -112,7 +120,7 @@ def test_a_count_of_trials_tells_what_is_left():
 
 def test_a_terminal_sees_a_live_picture_that_goes_away():
     console = Console(width=80, file=io.StringIO(), force_terminal=True)
-    with showing(time.time(), 60.0, console=console):
+    with show_live(time.time(), 60.0, console=console):
         for event in STORY:
             progress.emit(event)
         time.sleep(0.5)
@@ -122,7 +130,7 @@ def test_a_terminal_sees_a_live_picture_that_goes_away():
 
 def test_elsewhere_there_are_plain_lines():
     console = Console(width=80, file=io.StringIO())
-    with showing(time.time(), 60.0, console=console):
+    with show_live(time.time(), 60.0, console=console):
         for event in STORY:
             progress.emit(event)
     lines = console.file.getvalue().splitlines()
@@ -130,13 +138,13 @@ def test_elsewhere_there_are_plain_lines():
     assert "plan: 5 outer x 4 inner folds, roc_auc, linear, [red]forest; not tried: svm" in lines
     assert sum(row.startswith("warn: ") for row in lines) == 6
     assert len(lines) == 3 + 6 + 1 + 1
-    assert line(tried("linear", "1", 0.5)) is None
+    assert format_event(tried("linear", "1", 0.5)) is None
 
 
 def test_a_line_tells_how_far_it_is_now_and_then(monkeypatch):
     monkeypatch.setattr("flows.screen.live.LINE_EVERY", 0.0)
     console = Console(width=80, file=io.StringIO())
-    with showing(time.time(), 60.0, console=console):
+    with show_live(time.time(), 60.0, console=console):
         for event in (planned(), Began("tune"), tried("linear", "1", 0.5)):
             progress.emit(event)
     assert "tune, 1 trials, best linear 0.5000, 1:00 left" in console.file.getvalue()
@@ -144,7 +152,7 @@ def test_a_line_tells_how_far_it_is_now_and_then(monkeypatch):
 
 def test_quiet_is_quiet():
     console = Console(file=io.StringIO())
-    with showing(time.time(), 60.0, quiet=True, console=console):
+    with show_live(time.time(), 60.0, quiet=True, console=console):
         progress.emit(Began("read"))
     assert console.file.getvalue() == ""
 
@@ -168,7 +176,7 @@ def report(**more):
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_final_table(width):
-    shown = text(tables.final_table(report()), width)
+    shown = text(tables.make_final_table(report()), width)
     assert widths(shown) <= width
     assert "\x1b" not in shown
     if width >= 80:
@@ -183,13 +191,13 @@ def test_the_final_table(width):
 def test_the_final_table_without_what_may_be_absent(method):
     absent = dict.fromkeys(("version", "run_id", "estimate", "test", "optimism", "agreement", "alias", "tracking_uri"))
     bare = report(**absent, how=EvaluationPlan(method, 0, 4), families=(), warnings=(), left_out={}, notes=())
-    assert "no model was registered" in text(tables.final_table(bare))
+    assert "no model was registered" in text(tables.make_final_table(bare))
 
 
 def test_numbers_for_people():
-    got = [tables.number(v) for v in (None, math.nan, 0.0, 0.92134, 12.3456, 1234.5678, 1e-7, 2e9, -3.0)]
+    got = [format_number(v) for v in (None, math.nan, 0.0, 0.92134, 12.3456, 1234.5678, 1e-7, 2e9, -3.0)]
     assert got == ["-", "-", "0.0000", "0.9213", "12.346", "1,234.6", "1.00e-07", "2.00e+09", "-3.0000"]
-    assert [tables.clock(s) for s in (0.4, 59, 72, 7390)] == ["0 s", "59 s", "1:12", "2:03:10"]
+    assert [tables.format_clock(s) for s in (0.4, 59, 72, 7390)] == ["0 s", "59 s", "1:12", "2:03:10"]
 
 
 def test_values_for_json_are_plain_and_finite():
@@ -201,9 +209,9 @@ def test_values_for_json_are_plain_and_finite():
 
 def test_findings_stand_with_stops_first():
     found = [Finding("a", "pass", "Fine."), Finding("[b]", "stop", WEIRD), Finding("c", "warn", "Hm.")]
-    rows = text(tables.findings_table(found)).splitlines()
+    rows = text(tables.make_findings_table(found)).splitlines()
     assert [row[0] for row in rows if row[:1] in "✗!✓" and row] == ["✗", "!", "✓"]
-    assert text(tables.findings_line(found)) == "1 passed, 1 warning, 1 stop\n"
+    assert text(tables.make_findings_line(found)) == "1 passed, 1 warning, 1 stop\n"
 
 
 FAMILIES = tuple(f"family_{k}" for k in range(16))
@@ -212,7 +220,7 @@ FAMILIES = tuple(f"family_{k}" for k in range(16))
 @pytest.mark.parametrize("height", [24, 30, 12])
 def test_the_time_is_on_the_screen_whatever_its_height(height):
     made = board(*STORY, planned(families=FAMILIES), *[tried(f, "1", k / 20) for k, f in enumerate(FAMILIES)])
-    shown = text(drawn(made, 80, height, 45.0)).splitlines()
+    shown = text(draw_board(made, 80, height, 45.0)).splitlines()
     assert len(shown) <= height
     assert "45 s of 2:00 · 1:15 left" in shown[1]
     assert "▸ family_15" in "".join(shown)  # the best is never left out
@@ -221,15 +229,15 @@ def test_the_time_is_on_the_screen_whatever_its_height(height):
 @pytest.mark.parametrize("stage", ["conclude", "register"])
 def test_a_stage_without_trials_shows_that_time_goes_by(stage):
     made = board(*STORY, Began(stage))
-    assert f"● {stage} 35 s" in text(drawn(made, 80, 24, 45.0))
-    assert f"● {stage} 36 s" in text(drawn(made, 80, 24, 46.0))
+    assert f"● {stage} 35 s" in text(draw_board(made, 80, 24, 45.0))
+    assert f"● {stage} 36 s" in text(draw_board(made, 80, 24, 46.0))
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 120])
 def test_a_table_breaks_no_word(width):
     rows = [("2026-11-30 17:00", "breast_cancer", "12 @champion", "1e3e5741", "nested", "0.9934", "0.9961", "FINISHED")]
     columns = ("when", "name", "version", "run", "how", "estimate", "test", "status")
-    shown = text(tables.rows_table(columns, rows, spared=("how", "test", "status")), width)
+    shown = text(tables.make_rows_table(columns, rows, spared=("how", "test", "status")), width)
     assert widths(shown) <= width
     assert "…" not in shown
     assert "breast_cancer" in shown

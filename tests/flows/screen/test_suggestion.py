@@ -13,7 +13,7 @@ from models.analysis.importance import HyperparameterImportance, Importance, gat
 from models.analysis.narrowing import NarrowedRange
 from models.config import Run
 from models.outcome import Interval
-from tasks.reporting.suggest import Learned, Suggestion
+from tasks.reporting.suggest import LearnedSpace, Suggestion
 
 SPACE = {
     "learning_rate": [0.01, 0.1, "log"],
@@ -32,7 +32,9 @@ def learned(space, trials=120):
     mattered = Importance(
         trials, trials, 4, 0.5, tuple(HyperparameterImportance(n, trials, share, share, share) for n in space)
     )
-    return Learned(gather_trials({}, True), mattered, tuple(NarrowedRange(n, r, "so it is") for n, r in space.items()))
+    return LearnedSpace(
+        gather_trials({}, True), mattered, tuple(NarrowedRange(n, r, "so it is") for n, r in space.items())
+    )
 
 
 def suggestion(**families):

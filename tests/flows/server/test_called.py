@@ -16,7 +16,7 @@ from tasks.execution import pool
 
 def test_the_end_of_a_flow_waits_inside_of_a_running_event_loop_too():
     async def notebook() -> None:
-        with called._reported():
+        with called._drain_events():
             pass
 
     with warnings.catch_warnings(record=True) as heard:

@@ -14,7 +14,7 @@ from tasks.run import resume
 from tasks.run.folder import Workdir
 from tasks.system import process
 
-DEAD = {**process.facts(), "pid": 2**22 + 1, "pid_start": 5.0}
+DEAD = {**process.identify_process(), "pid": 2**22 + 1, "pid_start": 5.0}
 """A process that is not: pids of Linux end before."""
 
 
@@ -46,12 +46,12 @@ def test_one_strange_folder_stops_no_flow_and_no_other_folder(here, monkeypatch,
     folders = [run(name) for name in "abc"]
 
     def found() -> list[Workdir]:
-        there = resume.abandoned()
+        there = resume.find_abandoned_runs()
         strange(folders[1])
         return there
 
     if meanwhile:
-        monkeypatch.setattr(gone, "abandoned", found)
+        monkeypatch.setattr(gone, "find_abandoned_runs", found)
     else:
         strange(folders[1])
     gone.close_abandoned()
@@ -78,7 +78,7 @@ def test_a_flow_run_is_noted_while_it_runs_and_no_longer(here, monkeypatch, tmp_
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", "one")
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", "1")
     record = tmp_path / "mlruns/flows/one.json"
-    with gone.noted():
+    with gone.record_flow_run():
         assert record.exists()
         monkeypatch.chdir("/")
     assert not record.exists()

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from flows.server import prefect_server, serving
-from flows.stack.ask import ask
+from flows.stack.ask import ask_server
 from tasks.system import login
-from tests.attacks import let_in
+from tests.attacks import find_breaches
 
 SILENT = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NESTOR_"))}
 
@@ -40,13 +40,13 @@ def no_prefect_of_the_users(monkeypatch, tmp_path, cache):
 def root(tmp_path_factory):
     path = tmp_path_factory.mktemp("project") / "mlruns"
     yield path
-    prefect_server.stop(path)
+    prefect_server.stop_server(path)
 
 
 @pytest.fixture
 def stopping(tmp_path):
     yield tmp_path / "mlruns"
-    prefect_server.stop(tmp_path / "mlruns")
+    prefect_server.stop_server(tmp_path / "mlruns")
 
 
 def recorded(root: Path) -> dict:
@@ -62,7 +62,7 @@ def wait_for(truth, seconds=60.0):
 
 def test_start_returns_at_once_and_the_server_answers_a_little_later(root):
     began = time.monotonic()
-    handle = prefect_server.start(root)
+    handle = prefect_server.start_server(root)
     assert time.monotonic() - began < 3
     assert not handle.found
     url = handle.ready()
@@ -72,17 +72,17 @@ def test_start_returns_at_once_and_the_server_answers_a_little_later(root):
 
 
 def test_the_next_command_finds_it(root):
-    first = prefect_server.start(root)
+    first = prefect_server.start_server(root)
     first.ready()
-    second = prefect_server.start(root)
+    second = prefect_server.start_server(root)
     assert (second.found, second.url, second.pid) == (True, first.url, first.pid)
 
 
 def test_a_proxy_in_the_environment_does_not_stand_before_it(root):
     code = f"""
         from flows.server import prefect_server
-        url = prefect_server.start({str(root)!r}).ready()
-        prefect_server.quiet_environment({str(root)!r}, url)
+        url = prefect_server.start_server({str(root)!r}).ready()
+        prefect_server.set_quiet_environment({str(root)!r}, url)
         from prefect.client.orchestration import get_client
         print(get_client(sync_client=True, httpx_settings={{"timeout": 5}}).api_healthcheck())
     """
@@ -94,8 +94,8 @@ def test_a_proxy_in_the_environment_does_not_stand_before_it(root):
 
 
 def test_two_commands_at_once_share_one_server(root):
-    prefect_server.start(root).ready()
-    code = f"from flows.server import prefect_server; print(prefect_server.start({str(root)!r}).pid)"
+    prefect_server.start_server(root).ready()
+    code = f"from flows.server import prefect_server; print(prefect_server.start_server({str(root)!r}).pid)"
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=SILENT) for _ in range(2)]
     [pid] = {process.communicate()[0] for process in both}
     assert pid.strip().isdigit()
@@ -105,7 +105,8 @@ def test_a_flow_runs_with_its_tasks_recorded_and_nothing_on_the_screen(root, tmp
     script = tmp_path / "run.py"
     script.write_text(
         "import sys\nfrom flows.server import prefect_server\n"
-        "handle = prefect_server.start(sys.argv[1])\nprefect_server.quiet_environment(sys.argv[1], handle.url)\n"
+        "handle = prefect_server.start_server(sys.argv[1])\n"
+        "prefect_server.set_quiet_environment(sys.argv[1], handle.url)\n"
         "from prefect import flow, task\n"
         "@task\ndef one(k): return k\n"
         "@task\ndef bad(): raise ValueError('boo')\n"
@@ -118,34 +119,34 @@ def test_a_flow_runs_with_its_tasks_recorded_and_nothing_on_the_screen(root, tmp
 
     def states():
         url = f"http://127.0.0.1:{recorded(root)['port']}/api/task_runs/filter"
-        return sorted(run["state_type"] for run in ask(url, {}, login.kept(root)))
+        return sorted(run["state_type"] for run in ask_server(url, {}, login.ensure_login(root)))
 
     assert wait_for(lambda: states() == ["COMPLETED"] * 5 + ["FAILED"], 10), states()
 
 
 def test_strangers_do_not_come_in(root):
-    url = prefect_server.start(root).ready()
-    assert let_in(f"{url}/deployments/filter", {}, login.kept(root)) == []
-    assert ask(f"{url}/block_documents/filter", {"include_secrets": True}) is None
+    url = prefect_server.start_server(root).ready()
+    assert find_breaches(f"{url}/deployments/filter", {}, login.ensure_login(root)) == []
+    assert ask_server(f"{url}/block_documents/filter", {"include_secrets": True}) is None
 
 
 def test_its_database_and_its_login_are_their_owners_alone(root):
-    prefect_server.start(root).ready()
+    prefect_server.start_server(root).ready()
     kept = [root, root / "login", root / "prefect" / "prefect.db"]
     assert [oct(path.stat().st_mode & 0o777) for path in kept] == ["0o700", "0o600", "0o600"]
-    assert login.kept(root) not in " ".join(psutil.Process(recorded(root)["pid"]).cmdline())
+    assert login.ensure_login(root) not in " ".join(psutil.Process(recorded(root)["pid"]).cmdline())
 
 
 def test_a_new_folder_takes_the_tables_of_another_and_nothing_in_them(root, tmp_path, monkeypatch):
-    url, known = prefect_server.start(root).ready(), login.kept(root)
-    flow = ask(f"{url}/flows/", {"name": "canary-flow"}, known)["id"]
-    assert ask(f"{url}/deployments/", {"name": "canary-deployment", "flow_id": flow}, known)["id"]
-    assert ask(f"{url}/variables/", {"name": "canary", "value": "canary-value"}, known)["id"]
+    url, known = prefect_server.start_server(root).ready(), login.ensure_login(root)
+    flow = ask_server(f"{url}/flows/", {"name": "canary-flow"}, known)["id"]
+    assert ask_server(f"{url}/deployments/", {"name": "canary-deployment", "flow_id": flow}, known)["id"]
+    assert ask_server(f"{url}/variables/", {"name": "canary", "value": "canary-value"}, known)["id"]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     serving.keep_layout(root / "prefect")
     new = tmp_path / "new"
     new.mkdir()
-    serving.lay_out(new)
+    serving.copy_layout(new)
     assert b"canary" not in (new / "prefect.db").read_bytes()
     with closing(sqlite3.connect(new / "prefect.db")) as database:
         tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
@@ -155,27 +156,27 @@ def test_a_new_folder_takes_the_tables_of_another_and_nothing_in_them(root, tmp_
 
 
 def test_where_it_wants_tokens_they_are_asked_for(stopping, monkeypatch):
-    environment = prefect_server._environment
+    environment = prefect_server._make_environment
     more = {"PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true"}
-    monkeypatch.setattr(prefect_server, "_environment", lambda home: environment(home) | more)
-    url = prefect_server.start(stopping).ready()
-    assert wait_for(lambda: ask(f"{url}/work_pools/filter", {}, login.kept(stopping)) == [])
-    assert ask(f"{url}/work_pools/filter", {}, "wrong") is None
+    monkeypatch.setattr(prefect_server, "_make_environment", lambda home: environment(home) | more)
+    url = prefect_server.start_server(stopping).ready()
+    assert wait_for(lambda: ask_server(f"{url}/work_pools/filter", {}, login.ensure_login(stopping)) == [])
+    assert ask_server(f"{url}/work_pools/filter", {}, "wrong") is None
 
 
 def test_a_killed_server_is_replaced_at_its_old_address(root):
-    first = prefect_server.start(root)
+    first = prefect_server.start_server(root)
     url = first.ready()
     os.kill(first.pid, signal.SIGKILL)
     assert wait_for(lambda: not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == "zombie")
-    second = prefect_server.start(root)
+    second = prefect_server.start_server(root)
     assert not second.found
     assert second.pid != first.pid
     assert second.ready() == url
 
 
 def test_a_server_that_dies_during_a_run_is_started_anew(root):
-    handle = prefect_server.start(root)
+    handle = prefect_server.start_server(root)
     handle.ready()
     with handle.guarded(every=0.1):
         pid = recorded(root)["pid"]
@@ -185,11 +186,11 @@ def test_a_server_that_dies_during_a_run_is_started_anew(root):
 
 
 def test_a_wedged_server_is_replaced(root, monkeypatch):
-    first = prefect_server.start(root)
+    first = prefect_server.start_server(root)
     first.ready()
     monkeypatch.setattr(prefect_server, "STARTING", 0.0)
     os.kill(first.pid, signal.SIGSTOP)
-    second = prefect_server.start(root)
+    second = prefect_server.start_server(root)
     assert second.pid != first.pid
     second.ready()
     assert not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == "zombie"
@@ -200,63 +201,63 @@ def test_a_record_of_another_process_is_not_believed(tmp_path, monkeypatch):
     home.mkdir(parents=True)
     record = {"pid": os.getpid(), "started": psutil.Process().create_time() - 100, "port": 1}
     (home / "server.json").write_text(json.dumps(record))
-    assert prefect_server._living(home) is None
+    assert prefect_server._find_living_server(home) is None
     (home / "server.json").write_text("{broken")
-    assert prefect_server._living(home) is None
+    assert prefect_server._find_living_server(home) is None
 
 
 def test_an_idle_server_ends_by_itself(stopping):
-    handle = prefect_server.start(stopping, idle=1.0)
+    handle = prefect_server.start_server(stopping, idle=1.0)
     handle.ready()
-    assert wait_for(lambda: not prefect_server._alive(handle.pid), 20)
+    assert wait_for(lambda: not prefect_server._is_alive(handle.pid), 20)
     assert (stopping / "prefect" / "server.log").read_text() == ""
 
 
 def test_stop_ends_it_and_says_whether_there_was_one(stopping):
-    assert not prefect_server.stop(stopping)
-    handle = prefect_server.start(stopping)
-    assert prefect_server.stop(stopping)
-    assert wait_for(lambda: not prefect_server._alive(handle.pid), 10)
+    assert not prefect_server.stop_server(stopping)
+    handle = prefect_server.start_server(stopping)
+    assert prefect_server.stop_server(stopping)
+    assert wait_for(lambda: not prefect_server._is_alive(handle.pid), 10)
 
 
 def test_a_server_that_cannot_start_is_said_with_its_log(tmp_path):
     home = tmp_path / "mlruns" / "prefect"
     home.mkdir(parents=True)
     (home / "prefect.db").write_text("no database, whatever it may be called")
-    handle = prefect_server.start(tmp_path / "mlruns")
+    handle = prefect_server.start_server(tmp_path / "mlruns")
     with pytest.raises(prefect_server.NestorError, match=r"server\.log"):
         handle.ready()
 
 
 def test_an_address_in_the_environment_is_used_and_nothing_started(monkeypatch, tmp_path):
     monkeypatch.setenv("PREFECT_API_URL", "http://team:4200/api")
-    assert prefect_server.start(tmp_path / "mlruns").ready() == "http://team:4200/api"
+    assert prefect_server.start_server(tmp_path / "mlruns").ready() == "http://team:4200/api"
     assert not (tmp_path / "mlruns").exists()
 
 
 def test_this_folders_server_is_started_though_its_address_is_set(monkeypatch, tmp_path):
     """`nestor up` tells its user to set it, for Prefect's own commands; later it may be down."""
     (tmp_path / "prefect").mkdir()
-    prefect_server.record_it(tmp_path / "prefect", os.getpid(), 1, up=True)
+    prefect_server.record_server(tmp_path / "prefect", os.getpid(), 1, up=True)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    assert prefect_server.start(tmp_path).up
+    assert prefect_server.start_server(tmp_path).up
     monkeypatch.setenv("NESTOR_UP", "its worker")
-    assert not prefect_server.start(tmp_path).up
+    assert not prefect_server.start_server(tmp_path).up
 
 
 def test_an_address_in_the_active_profile_is_used(monkeypatch, tmp_path):
     (tmp_path / ".prefect").mkdir()
     profiles = '[profiles.a]\n[profiles.b]\nPREFECT_API_URL = "http://b/api"\n'
     (tmp_path / ".prefect" / "profiles.toml").write_text('active = "a"\n' + profiles)
-    assert prefect_server.own_api() is None
+    assert prefect_server.find_own_api() is None
     monkeypatch.setenv("PREFECT_PROFILE", "b")
-    assert prefect_server.own_api() == "http://b/api"
+    assert prefect_server.find_own_api() == "http://b/api"
 
 
 def test_quiet_environment_respects_what_the_user_has_set(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), "PREFECT_LOGGING_LEVEL": "DEBUG"})
-    prefect_server.quiet_environment(tmp_path / "mlruns", "http://127.0.0.1:1/api")
+    prefect_server.set_quiet_environment(tmp_path / "mlruns", "http://127.0.0.1:1/api")
     assert os.environ["PREFECT_LOGGING_LEVEL"] == "DEBUG"
     assert os.environ["PREFECT_HOME"] == str(tmp_path / "mlruns" / "prefect")
     assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
-    assert prefect_server.own_api() is None  # ours, not the user's
+    assert prefect_server.find_own_api() is None  # ours, not the user's

@@ -10,7 +10,7 @@ import yaml
 from prefect.client.schemas.objects import FlowRun
 from prefect.workers.process import ProcessJobConfiguration
 
-from flows.stack.allowed import PROJECT, refusal
+from flows.stack.allowed import PROJECT, explain_not_allowed
 
 SHELL = {"prefect.deployments.steps.run_shell_script": {"script": "touch canary"}}
 HERE = {"flows.server.place.work_here": {}}
@@ -34,7 +34,7 @@ def deployed(**changed: Any) -> Any:
 
 def test_ours_are_run(tmp_path):
     for entry in yaml.safe_load(PROJECT.read_text("utf-8"))["deployments"]:
-        assert refusal(tmp_path, deployed(entrypoint=entry["entrypoint"]), {}) is None
+        assert explain_not_allowed(tmp_path, deployed(entrypoint=entry["entrypoint"]), {}) is None
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_ours_are_run(tmp_path):
     ],
 )
 def test_what_stands_in_no_file_is_refused(tmp_path, changed, why):
-    said = refusal(tmp_path, deployed(**changed), {})
+    said = explain_not_allowed(tmp_path, deployed(**changed), {})
     assert said is not None
     assert why in said
     assert str(PROJECT) in said
@@ -65,13 +65,13 @@ def test_what_stands_in_no_file_is_refused(tmp_path, changed, why):
 
 @pytest.mark.parametrize("name", ["command", "working_dir", "env"])
 def test_settings_of_the_infrastructure_are_refused(tmp_path, name):
-    said = refusal(tmp_path, deployed(), {name: {"PYTHONPATH": "/tmp/evil"} if name == "env" else "evil"})
+    said = explain_not_allowed(tmp_path, deployed(), {name: {"PYTHONPATH": "/tmp/evil"} if name == "env" else "evil"})
     assert said is not None
     assert f"infrastructure ({name})" in said
 
 
 def test_a_run_without_a_deployment_is_refused(tmp_path):
-    assert "no deployment" in str(refusal(tmp_path, None, {}))
+    assert "no deployment" in str(explain_not_allowed(tmp_path, None, {}))
 
 
 def test_what_stands_in_the_folders_own_file_is_run_as_it_stands_there(tmp_path, monkeypatch):
@@ -85,7 +85,7 @@ def test_what_stands_in_the_folders_own_file_is_run_as_it_stands_there(tmp_path,
         (deployed(entrypoint="mine.py:bare", pull_steps=clone), {}),
         (deployed(), {}),
     ):
-        assert refusal(tmp_path, *right) is None
+        assert explain_not_allowed(tmp_path, *right) is None
     for wrong in (
         (deployed(entrypoint="mine.py:clean", pull_steps=[SHELL]), {}),
         (deployed(entrypoint="mine.py:clean", pull_steps=clone), ENV),
@@ -94,23 +94,23 @@ def test_what_stands_in_the_folders_own_file_is_run_as_it_stands_there(tmp_path,
         (deployed(entrypoint="mine.py:bare", pull_steps=[]), {}),
         (deployed(pull_steps=[SHELL]), {}),
     ):
-        assert str(tmp_path / "prefect.yaml") in str(refusal(tmp_path, *wrong))
+        assert str(tmp_path / "prefect.yaml") in str(explain_not_allowed(tmp_path, *wrong))
 
 
 def test_without_steps_in_the_file_it_is_prefects_own_step(tmp_path):
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": [{"entrypoint": "mine.py:bare"}, {}]}))
     name = "prefect.deployments.steps.set_working_directory"
     right, wrong = ([{name: {"directory": str(directory)}}] for directory in (tmp_path, "/tmp"))
-    assert refusal(tmp_path, deployed(entrypoint="mine.py:bare", pull_steps=right), {}) is None
-    assert refusal(tmp_path, deployed(entrypoint="mine.py:bare", pull_steps=wrong), {}) is not None
-    assert refusal(tmp_path, deployed(entrypoint=None, pull_steps=right), {}) is not None
+    assert explain_not_allowed(tmp_path, deployed(entrypoint="mine.py:bare", pull_steps=right), {}) is None
+    assert explain_not_allowed(tmp_path, deployed(entrypoint="mine.py:bare", pull_steps=wrong), {}) is not None
+    assert explain_not_allowed(tmp_path, deployed(entrypoint=None, pull_steps=right), {}) is not None
 
 
 def test_whoever_wants_more_may_say_so(tmp_path, monkeypatch):
     monkeypatch.setenv("NESTOR_ALLOW_ANY_DEPLOYMENT", "true")
-    assert refusal(tmp_path, deployed(pull_steps=[SHELL]), {"command": "sh"}) is None
+    assert explain_not_allowed(tmp_path, deployed(pull_steps=[SHELL]), {"command": "sh"}) is None
     monkeypatch.setenv("NESTOR_ALLOW_ANY_DEPLOYMENT", "false")
-    assert refusal(tmp_path, deployed(pull_steps=[SHELL]), {}) is not None
+    assert explain_not_allowed(tmp_path, deployed(pull_steps=[SHELL]), {}) is not None
 
 
 CODE = [
@@ -148,14 +148,14 @@ def of(flow: str) -> Any:
 
 @pytest.mark.parametrize(("flow", "parameters"), CODE)
 def test_parameters_that_run_code_are_refused(tmp_path, monkeypatch, flow, parameters):
-    assert "lets a run execute code" in str(refusal(tmp_path, of(flow), {}, parameters))
+    assert "lets a run execute code" in str(explain_not_allowed(tmp_path, of(flow), {}, parameters))
     monkeypatch.setenv("NESTOR_ALLOW_ANY_DEPLOYMENT", "true")
-    assert refusal(tmp_path, of(flow), {}, parameters) is None
+    assert explain_not_allowed(tmp_path, of(flow), {}, parameters) is None
 
 
 @pytest.mark.parametrize(("flow", "parameters"), PLAIN)
 def test_other_parameters_are_free(tmp_path, flow, parameters):
-    assert refusal(tmp_path, of(flow), {}, parameters) is None
+    assert explain_not_allowed(tmp_path, of(flow), {}, parameters) is None
 
 
 @pytest.mark.parametrize(("flow", "parameters"), CODE)
@@ -163,15 +163,15 @@ def test_parameters_that_run_code_are_as_the_file_gives_them(tmp_path, flow, par
     entry = {"entrypoint": f"flows.{flow}.{flow}", "pull": [HERE]}
     for said in ({"parameters": parameters}, {"schedules": [{"cron": "0 3 * * 0", "parameters": parameters}]}):
         (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": [{**entry, **said}]}))
-        assert refusal(tmp_path, of(flow), {}, parameters) is None
+        assert explain_not_allowed(tmp_path, of(flow), {}, parameters) is None
         other = {"score": {"model": "evil/1", "unsafe": True}, "run": {"metric": "more:evil"}}
-        assert refusal(tmp_path, of(flow), {}, other) is not None
+        assert explain_not_allowed(tmp_path, of(flow), {}, other) is not None
 
 
 def test_parameters_of_a_flow_of_ones_own_are_its_owners(tmp_path):
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(FOLDERS_OWN))
     right = deployed(entrypoint="mine.py:other", pull_steps=[SHELL])
-    assert refusal(tmp_path, right, ENV, {"metric": "10:30", "unsafe": True}) is None
+    assert explain_not_allowed(tmp_path, right, ENV, {"metric": "10:30", "unsafe": True}) is None
 
 
 @pytest.mark.parametrize(
@@ -185,10 +185,10 @@ def test_parameters_of_a_flow_of_ones_own_are_its_owners(tmp_path):
     ],
 )
 def test_what_a_server_sets_of_a_run_is_seen(said, found):
-    from flows.stack.prefect_worker import _set
+    from flows.stack.prefect_worker import _find_foreign_settings
 
     run = FlowRun(flow_id="00000000-0000-0000-0000-000000000001")  # pyright: ignore[reportArgumentType]
     asked, plain = ProcessJobConfiguration(**said), ProcessJobConfiguration()
     for one in (asked, plain):
         one.prepare_for_flow_run(run)
-    assert _set(asked, plain) == found
+    assert _find_foreign_settings(asked, plain) == found

@@ -20,21 +20,21 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from flows.server import prefect_server
-from flows.stack import Asked, planned
-from flows.stack.ask import crash
+from flows.stack import StackRequest, plan_stack
+from flows.stack.ask import crash_flow_runs
 from flows.stack.children import end_all
 from flows.stack.missed import choose_skipped
 from models.errors import InputError
-from tests.attacks import EVIL, let_in
-from tests.sessions import wait_for
-from tests.stack import ENDED, Up, ask, nestor
+from tests.attacks import EVIL, find_breaches
+from tests.runs import wait_for
+from tests.stack import ENDED, UpCommand, ask_server, run_nestor
 
 TRAIN = ("train", "sklearn:iris", "--trials", "2", "--families", "linear", "--json", "-q")
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory):
-    with Up(tmp_path_factory.mktemp("up")) as up:
+    with UpCommand(tmp_path_factory.mktemp("up")) as up:
         yield up
 
 
@@ -50,17 +50,17 @@ def listens(url: str, login: str, headers: dict[str, str]) -> bool:
 
 
 def flow_runs(up) -> list[dict]:
-    return ask(f"{up.api}/flow_runs/filter", {})
+    return ask_server(f"{up.api}/flow_runs/filter", {})
 
 
 def test_everything_is_healthy_when_it_says_so(up):
-    assert ask(f"{up.api}/health") is True
-    assert "<html" in ask(up.api.removesuffix("/api"))
-    assert "<html" in ask(up.mlflow)
-    assert ask(f"{up.mlflow}/api/2.0/mlflow/experiments/search", {"max_results": 1})
-    [worker] = ask(f"{up.api}/work_pools/nestor/workers/filter", {})
+    assert ask_server(f"{up.api}/health") is True
+    assert "<html" in ask_server(up.api.removesuffix("/api"))
+    assert "<html" in ask_server(up.mlflow)
+    assert ask_server(f"{up.mlflow}/api/2.0/mlflow/experiments/search", {"max_results": 1})
+    [worker] = ask_server(f"{up.api}/work_pools/nestor/workers/filter", {})
     assert worker["status"] == "ONLINE"
-    assert "train" in {d["name"] for d in ask(f"{up.api}/deployments/filter", {})}
+    assert "train" in {d["name"] for d in ask_server(f"{up.api}/deployments/filter", {})}
     assert {up.api.removesuffix("/api"), up.mlflow} <= set(up.out.split())
 
 
@@ -72,20 +72,20 @@ def test_nothing_listens_beyond_this_machine(up):
 
 
 def test_a_second_one_says_that_it_is_up(up):
-    second = nestor(up.folder, "up")
+    second = run_nestor(up.folder, "up")
     assert second.returncode == 2
     assert "up already" in second.stderr
     assert up.mlflow in second.stderr
 
 
 def test_commands_in_the_folder_use_it_and_write_to_its_store(up):
-    done = nestor(up.folder, *TRAIN)
+    done = run_nestor(up.folder, *TRAIN)
     assert done.returncode == 0, done.stderr
     assert [run["name"] for run in flow_runs(up)] == ["iris"]
     assert up.record["up"]
-    run = ask(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={json.loads(done.stdout)['run_id']}")["run"]
+    run = ask_server(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={json.loads(done.stdout)['run_id']}")["run"]
     assert run["info"]["status"] == "FINISHED"
-    files = ask(f"{up.mlflow}/api/2.0/mlflow/artifacts/list?run_id={run['info']['run_id']}")["files"]
+    files = ask_server(f"{up.mlflow}/api/2.0/mlflow/artifacts/list?run_id={run['info']['run_id']}")["files"]
     assert "report.html" in {file["path"] for file in files}
 
 
@@ -105,20 +105,20 @@ def test_of_missed_slots_the_newest_of_each_schedule_is_run():
 
 
 def test_flow_runs_that_had_to_be_killed_have_crashed(up):
-    flow = ask(f"{up.api}/flows/", {"name": "left"})["id"]
-    killed = ask(f"{up.api}/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING"}})["id"]
-    call = ask(f"{up.api}/task_runs/", {"flow_run_id": killed, "task_key": "t", "dynamic_key": "0"})["id"]
+    flow = ask_server(f"{up.api}/flows/", {"name": "left"})["id"]
+    killed = ask_server(f"{up.api}/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING"}})["id"]
+    call = ask_server(f"{up.api}/task_runs/", {"flow_run_id": killed, "task_key": "t", "dynamic_key": "0"})["id"]
     called = {"flow_id": flow, "parent_task_run_id": call, "state": {"type": "RUNNING"}}
-    inner = ask(f"{up.api}/flow_runs/", called)["id"]
-    done = ask(f"{up.api}/flow_runs/", {"flow_id": flow, "state": {"type": "COMPLETED"}})["id"]
-    crash(up.api, up.login, [killed, done])
-    states = [ask(f"{up.api}/flow_runs/{run}")["state_type"] for run in (killed, inner, done)]
+    inner = ask_server(f"{up.api}/flow_runs/", called)["id"]
+    done = ask_server(f"{up.api}/flow_runs/", {"flow_id": flow, "state": {"type": "COMPLETED"}})["id"]
+    crash_flow_runs(up.api, up.login, [killed, done])
+    states = [ask_server(f"{up.api}/flow_runs/{run}")["state_type"] for run in (killed, inner, done)]
     assert states == ["CRASHED", "CRASHED", "COMPLETED"]
 
 
 @pytest.mark.parametrize("path", ["/api/2.0", "/ajax-api/2.0"])
 def test_strangers_do_not_come_into_mlflow(up, path):
-    assert let_in(f"{up.mlflow}{path}/mlflow/experiments/search", {"max_results": 1}, up.login) == []
+    assert find_breaches(f"{up.mlflow}{path}/mlflow/experiments/search", {"max_results": 1}, up.login) == []
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
@@ -130,8 +130,8 @@ def test_their_pages_are_shown_in_no_page_of_another(up, headers):
 
 
 def test_strangers_do_not_come_into_prefect(up):
-    assert let_in(f"{up.api}/deployments/filter", {}, up.login) == []
-    assert let_in(f"{up.api}/block_documents/filter", {"include_secrets": True}, up.login) == []
+    assert find_breaches(f"{up.api}/deployments/filter", {}, up.login) == []
+    assert find_breaches(f"{up.api}/block_documents/filter", {"include_secrets": True}, up.login) == []
 
 
 @pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out", "work_pools/nestor/workers/connect"])
@@ -159,17 +159,17 @@ def test_what_it_keeps_is_its_owners_alone(up):
 
 def test_a_deployment_that_stands_in_no_file_is_not_run(up):
     """Somebody who may ask the API, with a shell step, a flow or a command of his own: the run has crashed."""
-    canary, flow = up.folder / "canary", ask(f"{up.api}/flows/", {"name": "theirs"})["id"]
+    canary, flow = up.folder / "canary", ask_server(f"{up.api}/flows/", {"name": "theirs"})["id"]
     shell = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {canary}"}}
     whole = {
         "name": "theirs", "flow_id": flow, "entrypoint": "flows.train.train", "work_pool_name": "nestor",
         "pull_steps": [shell, {"flows.server.place.work_here": {}}], "enforce_parameter_schema": False,
     }  # fmt: skip
-    deployment = ask(f"{up.api}/deployments/", whole)["id"]
-    run = ask(f"{up.api}/deployments/{deployment}/create_flow_run", {})["id"]
-    ours = ask(f"{up.api}/deployments/name/train/train")["id"]
+    deployment = ask_server(f"{up.api}/deployments/", whole)["id"]
+    run = ask_server(f"{up.api}/deployments/{deployment}/create_flow_run", {})["id"]
+    ours = ask_server(f"{up.api}/deployments/name/train/train")["id"]
     asked = {"parameters": {"run": {"data": "a.csv"}}, "job_variables": {"command": f"touch {canary}"}}
-    other = ask(f"{up.api}/deployments/{ours}/create_flow_run", asked)["id"]
+    other = ask_server(f"{up.api}/deployments/{ours}/create_flow_run", asked)["id"]
     for one, why in ((run, "the steps before the run"), (other, "infrastructure (command)")):
         found = up.ended(one)
         assert found["state_type"] == "CRASHED"
@@ -189,10 +189,10 @@ def test_drift_sets_a_retraining_off(up):
     """What an automation does Prefect's server asks of itself: that has to come in by the door too."""
     resource = {"prefect.resource.id": "nestor.model.nobody"}
     one = {"id": str(uuid.uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": "nestor.drift"}
-    ask(f"{up.api}/events", [{**one, "resource": resource, "payload": {"name": "nobody"}}])
+    ask_server(f"{up.api}/events", [{**one, "resource": resource, "payload": {"name": "nobody"}}])
 
     def retrainings() -> list[dict]:
-        return ask(f"{up.api}/flow_runs/filter", {"flows": {"name": {"any_": ["retrain"]}}})
+        return ask_server(f"{up.api}/flow_runs/filter", {"flows": {"name": {"any_": ["retrain"]}}})
 
     [run] = wait_for(retrainings, 60)
     assert run["parameters"]["retrain"]["name"] == "nobody"
@@ -201,7 +201,7 @@ def test_drift_sets_a_retraining_off(up):
 
 @pytest.mark.prove  # half a minute for one setting
 def test_it_starts_with_tokens_against_forged_requests(tmp_path):
-    with Up(tmp_path, env={"PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true"}) as up:
+    with UpCommand(tmp_path, env={"PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true"}) as up:
         assert "deployed" in up.err
 
 
@@ -210,8 +210,8 @@ def test_a_dead_server_is_said_and_started_anew_at_its_address(up):
     prefect.kill()
     assert wait_for(lambda: "prefect is started anew" in up.err, 20)
     assert "prefect has ended (exit -9)" in up.err
-    assert prefect_server.start(up.folder / "mlruns").up  # a command that begins now waits for it
-    assert wait_for(lambda: prefect_server.healthy(up.api), 60)
+    assert prefect_server.start_server(up.folder / "mlruns").up  # a command that begins now waits for it
+    assert wait_for(lambda: prefect_server.is_healthy(up.api), 60)
     assert [p.pid for p in up.left() if "flows.server.serving" in p.cmdline()] == []
 
 
@@ -219,14 +219,14 @@ def test_ctrl_c_leaves_no_process_and_the_next_command_goes_on_with_the_small_se
     assert up.left()
     assert up.stop(signal.SIGINT, 15) == 0
     assert up.left() == []
-    handle = prefect_server.start(up.folder / "mlruns", idle=2)
+    handle = prefect_server.start_server(up.folder / "mlruns", idle=2)
     assert not handle.up
     assert handle.ready() == up.api
     assert "iris" in {run["name"] for run in flow_runs(up)}
 
 
 def test_killed_it_leaves_no_process(tmp_path):
-    with Up(tmp_path, "--no-deploy", wait=0) as up:
+    with UpCommand(tmp_path, "--no-deploy", wait=0) as up:
         wait_for(lambda: (tmp_path / "mlruns/prefect/server.json").exists() and len(up.left()) >= 2, 30)
         assert len(up.left()) >= 2
         os.kill(up.process.pid, signal.SIGKILL)
@@ -249,7 +249,7 @@ def test_a_taken_port_is_said_with_its_holder_and_another(tmp_path):
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        done = nestor(tmp_path, "up", "--prefect-port", str(port))
+        done = run_nestor(tmp_path, "up", "--prefect-port", str(port))
     assert done.returncode == 2
     assert f"Port {port} is taken by process {os.getpid()}" in done.stderr
     assert "nestor up --prefect-port" in done.stderr
@@ -257,7 +257,7 @@ def test_a_taken_port_is_said_with_its_holder_and_another(tmp_path):
 
 
 def plan(**environment: str):
-    return planned(Asked(), Path("/tmp/here"), environment)
+    return plan_stack(StackRequest(), Path("/tmp/here"), environment)
 
 
 def test_the_two_servers_may_not_share_a_database():
@@ -300,4 +300,4 @@ def test_on_sqlite_a_worker_has_one_run_at_a_time():
 
 def test_one_port_for_both_is_refused():
     with pytest.raises(InputError, match="both 5000"):
-        planned(Asked(prefect_port=5000), Path("/tmp/here"), {})
+        plan_stack(StackRequest(prefect_port=5000), Path("/tmp/here"), {})

@@ -16,7 +16,7 @@ from models.columns import MOST_CODES, TRUSTED, PreparedRows, count_many_levels,
 from models.columns.given import walk_steps
 from models.families import load_families
 from models.fitting.family import Needs
-from tests.sessions import KINDS, frame
+from tests.runs import KINDS, make_frame
 
 NEEDS = sorted({f.needs for f in load_families().values()}, key=astuple)
 EVERY = [Needs(c, m, s) for c in ("codes", "onehot", "levels") for m in (True, False) for s in (True, False)]  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def table(rows: int = 240, columns: list[str] | None = None) -> pd.DataFrame:
     })  # fmt: skip
     types = {"grade": "str", "essay": "str", "shop": float, "user": float}
     more = more.mask(draw.random(more.shape) < 0.1).astype(types)
-    return pd.concat([frame(rows), more], axis=1)[COLUMNS if columns is None else columns]
+    return pd.concat([make_frame(rows), more], axis=1)[COLUMNS if columns is None else columns]
 
 
 def kinds(features: pd.DataFrame) -> dict[str, str]:
@@ -47,7 +47,7 @@ def kinds(features: pd.DataFrame) -> dict[str, str]:
 
 
 def goal(task: str = "regression", rows: int = 240) -> np.ndarray:
-    values = frame(rows, task)["target"]
+    values = make_frame(rows, task)["target"]
     return values.to_numpy(float) if task == "regression" else np.unique(values, return_inverse=True)[1]
 
 

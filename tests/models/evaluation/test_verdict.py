@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from flows.screen.board import Board, drawn
-from flows.screen.tables import final_table
+from flows.screen.board import Board, draw_board
+from flows.screen.tables import make_final_table
 from models.config.gate import Gate
 from models.evaluation.gate import ModelCost, PublishedScore, Verdict, make_undecided_verdict
 from models.evaluation.verdict import describe_result, format_interval, format_score
@@ -31,12 +31,12 @@ from models.outcome import (
     RetrainReport,
     format_number,
 )
-from tasks.reporting.note import of_version
-from tasks.reporting.report import Details, report_html
-from tasks.run.events import Planned, Tried
-from tasks.run.journal import Record
+from tasks.reporting.note import describe_version
+from tasks.reporting.report import ReportDetails, render_report
+from tasks.run.events import PlanEvent, TrialEvent
+from tasks.run.journal import JournalRecord
 from tasks.stages import artifacts
-from tasks.tracking.mirror.entry import entry
+from tasks.tracking.mirror.entry import make_entry
 
 UNDEFINED = (math.nan, math.inf, -math.inf)
 NAN = re.compile(r"(?<![A-Za-z])(nan|NaN|inf|Infinity|None)(?![A-Za-z])")
@@ -135,14 +135,14 @@ def screen(*shown: Any) -> str:
 
 @pytest.mark.parametrize("report", undefined_reports())
 def test_nothing_undefined_is_told_in_words_tables_or_json(report: Report) -> None:
-    for told in (report.sentence, report.coverage_sentence, screen(final_table(report))):
+    for told in (report.sentence, report.coverage_sentence, screen(make_final_table(report))):
         assert not NAN.search(told), NAN.search(told)
     json.dumps(report.as_json(), allow_nan=False)
 
 
 def test_nothing_undefined_is_told_on_the_page() -> None:
     for report in undefined_reports()[:2]:
-        page = report_html(report, Details(trials=pd.DataFrame()))
+        page = render_report(report, ReportDetails(trials=pd.DataFrame()))
         text = re.sub(r"<(style|svg).*?</\1>|<[^>]+>", " ", page, flags=re.S)
         assert not NAN.search(text), NAN.search(text)
 
@@ -150,13 +150,13 @@ def test_nothing_undefined_is_told_on_the_page() -> None:
 @pytest.mark.parametrize("value", UNDEFINED)
 def test_no_artifact_of_prefects_page_holds_nan(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
-    monkeypatch.setattr(artifacts, "_kept", lambda create, key, **what: shown.append(what))
-    monkeypatch.setattr(artifacts, "_in_mlflow", lambda report: "")
+    monkeypatch.setattr(artifacts, "_create_artifact", lambda create, key, **what: shown.append(what))
+    monkeypatch.setattr(artifacts, "_link_mlflow_run", lambda report: "")
     family = FamilyOutcome("svm", Interval(value, value, value), value, 3, 1.0, weight=1.0)
     metric, context = SimpleNamespace(name="roc_auc"), SimpleNamespace(name="m")
     evaluation = SimpleNamespace(metric=metric, context=context, families=(family,))
-    artifacts.leaderboard(evaluation)  # type: ignore[arg-type]
-    artifacts.verdict(made(estimate=family.estimate, test=family.estimate, agreement=value, families=(family,)))
+    artifacts.show_leaderboard(evaluation)  # type: ignore[arg-type]
+    artifacts.show_verdict(made(estimate=family.estimate, test=family.estimate, agreement=value, families=(family,)))
     assert len(shown) == 2
     assert not NAN.search(repr([{**one, "description": ""} for one in shown]))
 
@@ -164,9 +164,9 @@ def test_no_artifact_of_prefects_page_holds_nan(value: float, monkeypatch: pytes
 @pytest.mark.parametrize("value", UNDEFINED)
 def test_the_board_shows_no_nan(value: float) -> None:
     board = Board(0.0, 60.0)
-    board.tell(Planned(("svm",), ("1",), "1 x 1", "roc_auc", True, {}, None))
-    board.tell(Tried("svm", "1", 0, "complete", value, True))
-    assert not NAN.search(screen(drawn(board, 80, 24, 5.0)) + board.summary(5.0))
+    board.tell(PlanEvent(("svm",), ("1",), "1 x 1", "roc_auc", True, {}, None))
+    board.tell(TrialEvent("svm", "1", 0, "complete", value, True))
+    assert not NAN.search(screen(draw_board(board, 80, 24, 5.0)) + board.summary(5.0))
 
 
 @pytest.mark.parametrize("value", UNDEFINED)
@@ -209,19 +209,19 @@ def test_a_verdict_says_what_is_asked_and_what_came() -> None:
 
 @pytest.mark.parametrize("value", UNDEFINED)
 def test_no_metric_and_no_description_of_a_version_holds_nan(value: float) -> None:
-    record = Record("run", "pipeline", metrics={"bad": value, "good": 1.0}, series={"s": (1.0, value, 2.0)})
-    kept = entry(record, "r", None)
+    record = JournalRecord("run", "pipeline", metrics={"bad": value, "good": 1.0}, series={"s": (1.0, value, 2.0)})
+    kept = make_entry(record, "r", None)
     assert kept.metrics == {"good": [1.0], "s": [1.0, 2.0]}
     score = Interval(value, value, value, Basis(0, 0, 0))
     evaluation = SimpleNamespace(metric=SimpleNamespace(name="roc_auc"), estimate=score, test=score)
-    told = of_version(evaluation)  # type: ignore[arg-type]
+    told = describe_version(evaluation)  # type: ignore[arg-type]
     assert not NAN.search(told)
 
 
 def test_what_a_number_rests_on_is_told_beside_it() -> None:
     groups = Interval(0.9, 0.8, 0.95, Basis(1140, 8, 12, "group"))
     report = made(estimate=groups, test=replace(groups, basis=Basis(114, 3, 114)))
-    for told in (screen(final_table(report)), report_html(report, Details(trials=pd.DataFrame()))):
+    for told in (screen(make_final_table(report)), render_report(report, ReportDetails(trials=pd.DataFrame()))):
         assert "(1,140 rows, 8 of the smallest class, 12 groups)" in told
         assert "(114 rows, 3 of the smallest class)" in told
     assert report.as_json()["test"]["basis"] == {"rows": 114, "smallest": 3, "units": 114, "unit": "row"}

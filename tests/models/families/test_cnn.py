@@ -38,7 +38,7 @@ def config(grid: tuple[int, ...], **params) -> dict:
 def test_what_is_delivered_says_what_torch_says(grid, rest, params, task, monkeypatch):
     torch = pytest.importorskip("torch", reason="needs extra neural")
     kept = []
-    monkeypatch.setattr(cnn, "train", lambda *given: kept.append(train_module(*given)) or kept[0])
+    monkeypatch.setattr(cnn, "train_module", lambda *given: kept.append(train_module(*given)) or kept[0])
     X = DRAW.normal(7, 3, size=(ROWS, int(np.prod(grid)) + rest))
     y = X[:, 0] * 10 + 1000 if task == "regression" else np.digitize(X[:, 0], [6, 8] if task == "multiclass" else [7])
     shape = Shape(ROWS, X.shape[1], task, {"regression": 0, "binary": 2, "multiclass": 3}[task], grid=grid)

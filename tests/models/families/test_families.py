@@ -21,10 +21,10 @@ from models.families import load_families, load_family
 from models.fitting.family import Family, FittedModel, Needs, Shape, TrainingData
 from models.fitting.fit import fit_family as fit_one
 from models.fitting.fit import suggest_configuration
-from tasks.execution.inputs import encoded
-from tasks.execution.job import Brief
-from tasks.execution.worker import predict
-from tests.sessions import KINDS, frame
+from tasks.execution.inputs import encode_classes
+from tasks.execution.job import FitContext
+from tasks.execution.worker import predict_rows
+from tests.runs import KINDS, make_frame
 
 TASKS = ("binary", "multiclass", "regression")
 
@@ -52,12 +52,12 @@ LIGHT = ("number", "noise", "flag", "colour", "town")
 
 @cache
 def features(rows: int = 200, columns: tuple[str, ...] = LIGHT, seed: int = 0) -> pd.DataFrame:
-    return frame(rows, seed=seed)[list(columns)]
+    return make_frame(rows, seed=seed)[list(columns)]
 
 
 @cache
 def target(task: str, rows: int = 200, seed: int = 0) -> np.ndarray:
-    values = frame(rows, task, seed)["target"]
+    values = make_frame(rows, task, seed)["target"]
     return values.to_numpy(float) if task == "regression" else np.unique(values, return_inverse=True)[1]
 
 
@@ -260,11 +260,11 @@ def test_a_class_that_training_lacks_is_predicted_with_the_floor(known, absent):
     keep = every.y != absent
     one = replace(every, X=every.X[keep], y=every.y[keep])
     classes = np.unique(one.y)
-    coded = encoded(one, classes)
+    coded = encode_classes(one, classes)
     assert set(coded.y) == {0, 1}
     made = fitted(known, "multiclass", coded)
-    brief = Brief("", "multiclass", ("a", "b", "c"), None, {}, {}, 1, 0)
-    found = predict(made.model, every.X, classes, brief)
+    brief = FitContext("", "multiclass", ("a", "b", "c"), None, {}, {}, 1, 0)
+    found = predict_rows(made.model, every.X, classes, brief)
     assert found.shape == (len(every.X), 3)
     assert np.allclose(found.sum(axis=1), 1)
     assert (found[:, absent] < 1e-5).all()

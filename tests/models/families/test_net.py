@@ -47,7 +47,7 @@ def config(task: str, **params) -> dict:
 @pytest.mark.parametrize("task", GOALS)
 def test_what_is_delivered_says_what_torch_says(task, params, monkeypatch):
     kept = []
-    monkeypatch.setattr(net, "train", lambda *given: kept.append(train_module(*given)) or kept[0])
+    monkeypatch.setattr(net, "train_module", lambda *given: kept.append(train_module(*given)) or kept[0])
     shape = Shape(ROWS, 6, task, 0 if task == "regression" else len(np.unique(GOALS[task])))
     model = net.FAMILY.fit(config(task, **params), TrainingData(X, GOALS[task], None, shape), 1, 1).model
     odd = np.vstack([X, 5 * X, X.min(axis=0), np.zeros(6)])

@@ -85,8 +85,8 @@ def test_a_delivered_recurrent_network_says_what_pytorch_says(task, cell, monkey
     from models.families import rnn
 
     trained = []
-    whole = rnn.train
-    monkeypatch.setattr(rnn, "train", lambda *a: trained.append(whole(*a)) or trained[-1])
+    whole = rnn.train_module
+    monkeypatch.setattr(rnn, "train_module", lambda *a: trained.append(whole(*a)) or trained[-1])
     config = {**load_family("rnn").default, "cell": cell, "optimizer": "adamw", "schedule": "cosine", "layers": 2}
     one = part(task)
     found = said(load_family("rnn").fit({**config, "rounds": 3}, one, 1, 1).model, one.X, task)
@@ -116,13 +116,13 @@ def test_a_recurrent_network_reads_the_past_in_order_and_no_more_of_it_than_its_
 
 @pytest.mark.skipif(not load_family("rnn").available, reason="needs extra neural")
 def test_a_pickled_recurrent_network_needs_no_part_of_this_project(tmp_path):
-    from tasks.registry.pickles import dump, modules
+    from tasks.registry.pickles import dump_pickle, find_pickle_modules
 
     config = {**load_family("rnn").default, "optimizer": "adamw", "schedule": "cosine", "rounds": 1}
-    dump(load_family("rnn").fit(config, part("binary"), 1, 1).model, tmp_path / "model.pkl")
+    dump_pickle(load_family("rnn").fit(config, part("binary"), 1, 1).model, tmp_path / "model.pkl")
     assert (
         {"torch", "sklearn"}
-        <= modules(tmp_path / "model.pkl")
+        <= find_pickle_modules(tmp_path / "model.pkl")
         <= {"builtins", "collections", "numpy", "sklearn", "torch"}
     )
 

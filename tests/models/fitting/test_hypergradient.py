@@ -19,8 +19,8 @@ from models.fitting import hypergradient as implicit
 from models.fitting.family import Family, Shape, TrainingData
 from models.fitting.fit import compute_hypergradient, fit_family, suggest_configuration
 from models.tuning.space import list_distributions, to_value
-from tasks.execution.cache import Training
-from tasks.execution.inputs import encoded, judging_part
+from tasks.execution.cache import InnerFoldData
+from tasks.execution.inputs import encode_classes, make_validation_data
 
 ABLE = [f for f in load_families().values() if f.hypergradient is not None]
 EACH = [pytest.param(f, task, id=f"{f.name}-{task}") for f in ABLE for task in f.tasks]
@@ -124,8 +124,8 @@ def test_a_class_that_training_lacks_is_left_out_of_the_loss(known, absent):
     keep = every.y != absent
     part = replace(every, X=every.X[keep], y=every.y[keep])
     classes = np.unique(part.y)
-    part = encoded(part, classes)
-    there = judging_part(part, Training(part, classes, judge.X), judge.y, judge.weight)
+    part = encode_classes(part, classes)
+    there = make_validation_data(part, InnerFoldData(part, classes, judge.X), judge.y, judge.weight)
     assert len(there.y) == (judge.y != absent).sum() == len(there.weight)  # type: ignore[arg-type]
     compared(known, next(configurations(known, part.shape)), part, there)
 

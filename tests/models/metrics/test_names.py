@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.config import Retrain, Run, Watch
 from models.config.values import ModelName, to_model_name
-from tasks.registry.load import _parts
+from tasks.registry.load import _split_name
 
 NAMES = TypeAdapter(ModelName)
 BAD = ["", " ", "a@b", "a@champion", "a/b", "a:b", "a?b", "a%b", "a'b", 'a"b', "a\\b", ".a", "-a", " a", "a ", "a\n",
@@ -37,9 +37,9 @@ def test_a_name_that_is_taken_can_be_asked_for(text):
         if not name:
             return
         assert NAMES.validate_python(name) == name
-    assert _parts(name) == (name, None, None)
-    assert _parts(f"{name}/3") == (name, None, "3")
-    assert _parts(f"{name}@champion") == (name, "champion", None)
+    assert _split_name(name) == (name, None, None)
+    assert _split_name(f"{name}/3") == (name, None, "3")
+    assert _split_name(f"{name}@champion") == (name, "champion", None)
     version, alias = (_parse_model_uri(f"models:/{name}{one}") for one in ("/3", "@champion"))
     assert (version.name, version.version) == (name, "3")
     assert (alias.name, alias.alias) == (name, "champion")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import repeats as worlds
-from benchmarks.repeats import atoms, continuous, copied, lattice, states, table
+from benchmarks.repeats import atoms, continuous, copied, lattice, make_table, states
 from models.config import Run, Split
 from models.metrics.metric import make_metric
 from models.splitting.division import divide_table
@@ -27,7 +27,7 @@ def run(**split):
 
 
 def unit(features, target, **split):
-    return decide_unit(table(features, target), run(**split)).unit
+    return decide_unit(make_table(features, target), run(**split)).unit
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -56,7 +56,7 @@ def test_the_setting_and_names_decide_before_any_evidence():
     few, same = states(draw, 500, 0.3), copied(draw, continuous(draw, 500, 0.3), 0.3)
     assert unit(*few, copies="together") == "point"
     assert unit(*same, copies="apart") == "row"
-    named = table(*same)
+    named = make_table(*same)
     named = named.__class__(**{**vars(named), "ids": pd.DataFrame({"id": np.arange(named.rows).astype(str)})})
     assert decide_unit(named, run()).unit == "row"
     assert decide_unit(named, run(copies="together")).unit == "point"
@@ -78,14 +78,14 @@ def test_the_setting_and_names_decide_before_any_evidence():
 @pytest.mark.parametrize("classes", [True, False])
 def test_every_table_gets_a_unit(frame, classes):
     target = np.random.default_rng(0).integers(0, 2, len(frame))
-    found = decide_unit(table(frame, target, classes), run())
+    found = decide_unit(make_table(frame, target, classes), run())
     assert found.unit in ("row", "point")
     assert found.reason
 
 
 def test_a_point_of_a_tenth_of_a_fold_is_divided_row_by_row_and_smaller_ones_are_not():
     x = np.r_[np.zeros(300), np.repeat(np.arange(1.0, 11.0), CUT_LEAST), np.arange(11.0, 601.0)]
-    made = table(pd.DataFrame({"x": x**0.5, "y": (x * 7) ** 1.5}), (x % 2).astype(int))
+    made = make_table(pd.DataFrame({"x": x**0.5, "y": (x * 7) ** 1.5}), (x % 2).astype(int))
     found = decide_unit(made, run())
     assert found.unit == "point"
     assert found.cut == (int(make_point_keys(made)[0]),)
@@ -102,13 +102,13 @@ def test_a_point_of_a_tenth_of_a_fold_is_divided_row_by_row_and_smaller_ones_are
 def test_a_few_states_in_equal_numbers_are_no_table_written_twice(rows):
     """Two columns of two values, of which the target never errs: no state may be sealed or judged as a whole."""
     a, b = np.arange(rows) % 2, np.arange(rows) // 2 % 2
-    made = table(pd.DataFrame({"a": a, "b": b}), a ^ b)
+    made = make_table(pd.DataFrame({"a": a, "b": b}), a ^ b)
     assert decide_unit(made, run()).unit == "row"
 
 
 def test_a_point_that_is_most_of_what_repeats_is_no_copy():
     x = np.r_[np.zeros(300), np.arange(1.0, 701.0)]
-    found = decide_unit(table(pd.DataFrame({"x": x**0.5}), (x % 2).astype(int)), run())
+    found = decide_unit(make_table(pd.DataFrame({"x": x**0.5}), (x % 2).astype(int)), run())
     assert (found.unit, found.cut) == ("row", ())
     assert "one point" in found.reason
 
@@ -130,7 +130,7 @@ def badly_made(draw):
     ids=["copies", "states", "atoms"],
 )
 def test_seal_folds_and_stops_divide_by_one_unit(made, decided):
-    whole = table(*made(np.random.default_rng(0)))
+    whole = make_table(*made(np.random.default_rng(0)))
     division = divide_table(whole, run(), make_metric("roc_auc", "binary", (0, 1)))
     assert (division.repeats.unit, division.seal.unit) == (decided, decided)
     assert len(division.work_places) + division.sealed.sum() == whole.rows
@@ -156,7 +156,7 @@ def test_shuffled_labels_are_remembered_neither_rightly_nor_wrongly(world, copie
     for seed in range(24):
         draw = np.random.default_rng(seed)
         features = _one_point(draw) if world == "one point" else world(draw, 250, 1.0)[0]
-        made = table(features, (draw.random(len(features)) < 0.3).astype(np.int64))
+        made = make_table(features, (draw.random(len(features)) < 0.3).astype(np.int64))
         plan, _ = make_split_plan(made, run(copies=copies))
         code = pd.factorize(make_point_keys(made))[0]
         scores = []
@@ -187,7 +187,7 @@ def found_by(made, **split):
 
 
 def test_a_given_test_set_leaves_training_whole_where_rows_are_separate_observations():
-    made = table(*states(np.random.default_rng(0), 1000, 0.5))
+    made = make_table(*states(np.random.default_rng(0), 1000, 0.5))
     division, findings = found_by(given(made, np.arange(1000) < 200))
     assert len(division.work_places) == 800
     assert [f.verdict for f in findings] == ["pass"]
@@ -196,7 +196,7 @@ def test_a_given_test_set_leaves_training_whole_where_rows_are_separate_observat
 
 def test_copies_of_a_given_test_set_do_not_train_and_it_is_said_how_many_are_left():
     x = np.r_[np.arange(200.0), np.arange(40.0)]
-    made = table(pd.DataFrame({"x": x, "z": x**0.5}), (x % 2).astype(np.int64))
+    made = make_table(pd.DataFrame({"x": x, "z": x**0.5}), (x % 2).astype(np.int64))
     division, findings = found_by(given(made, np.arange(240) >= 200))
     assert len(division.work_places) == 160
     assert [f.verdict for f in findings] == ["warn"]

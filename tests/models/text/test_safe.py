@@ -12,13 +12,13 @@ import pytest
 from rich.text import Text
 
 from flows.screen import printing
-from flows.screen.ending import say
-from flows.screen.tables import Safe, findings_table, plain, rows_table
+from flows.screen.ending import write_message
+from flows.screen.tables import SafeConsole, make_findings_table, make_rows_table, plain
 from models.data.table import Finding
 from models.errors import InputError
 from models.text.markdown import escape_markdown
 from models.text.safe import escape_html, escape_json, to_line, to_printable
-from tasks.system.secret_addresses import Formatter
+from tasks.system.secret_addresses import SafeLogFormatter
 
 NAMES = {
     "colour": "\x1b[31mred\x1b[0m",
@@ -62,9 +62,9 @@ def test_a_line_is_one_line_of_signs_that_can_be_seen(name):
 
 
 def test_a_terminal_only_writes_it(name, capsys):
-    say(f"Error: No column {name}.")
+    write_message(f"Error: No column {name}.")
     finding = Finding("check", "warn", f"{name} is odd", (name,))
-    printing.show(Text(name), findings_table([finding]), rows_table((name,), [(name,)]))
+    printing.show_text(Text(name), make_findings_table([finding]), make_rows_table((name,), [(name,)]))
     printing.show_json({name: name})
     out, err = capsys.readouterr()
     assert harmless(out)
@@ -74,7 +74,7 @@ def test_a_terminal_only_writes_it(name, capsys):
 
 def test_a_terminal_with_colours_gets_none_but_ours(name):
     file = io.StringIO()
-    console = Safe(file=file, force_terminal=True, width=100, color_system="truecolor")
+    console = SafeConsole(file=file, force_terminal=True, width=100, color_system="truecolor")
     console.print(Text(name, style="bold"), markup=False)
     assert harmless(re.sub(r"\x1b\[[01]?m", "", file.getvalue()))
 
@@ -88,7 +88,7 @@ def test_errors_and_logs_only_say_it(name):
         raise ValueError(name) from raised
     except ValueError:
         record = logging.LogRecord("nestor", logging.ERROR, __file__, 1, "%s failed", (name,), sys.exc_info())
-    assert harmless(Formatter().format(record))
+    assert harmless(SafeLogFormatter().format(record))
 
 
 def test_json_says_what_the_data_say(name):
@@ -107,5 +107,5 @@ def test_html_and_markdown_show_it(name):
 def test_standard_error_of_any_encoding_takes_it(name, monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, encoding="ascii"))
-    say(name)
+    write_message(name)
     assert raw.getvalue().isascii()

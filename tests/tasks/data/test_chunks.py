@@ -18,7 +18,7 @@ from tasks.data import read_like, read_table
 from tasks.data import rows as sources
 from tasks.data.chunks import open_table, read_chunks
 from tasks.data.formats.delimited import _parse_carefully
-from tests.sessions import frame as table_of_each_kind
+from tests.runs import make_frame as table_of_each_kind
 
 ROWS = 17
 RNG = np.random.default_rng(3)

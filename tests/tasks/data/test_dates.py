@@ -23,7 +23,7 @@ from tasks.data.column_types.columns import to_canonical
 from tasks.data.column_types.dates import find_day_order
 from tasks.data.column_types.kinds import InferredKind, infer_kind
 from tasks.data.roles import read_times
-from tasks.retrain.settings import day_orders
+from tasks.retrain.settings import find_day_orders
 
 # Of 2023 and 2024, hours and minutes of all sorts.
 MOMENTS = pd.date_range("2023-01-05 00:07:09.123", periods=60, freq="11D13h")
@@ -130,10 +130,10 @@ def test_whether_the_day_comes_first_can_be_said_and_a_retraining_on_few_rows_sa
     assert (found.kind, values.tolist()) == ("date", meant)
     frames = [pd.DataFrame({"x": x, "y": np.arange(len(x)) % 2}) for x in (few, [f"{d:{form}}" for d in MOMENTS])]
     new, known = (read_table(Run(data=frame, target="y")) for frame in frames)
-    types = day_orders(known.reading, new.reading)
+    types = find_day_orders(known.reading, new.reading)
     again = read_table(Run(data=frames[0], target="y", types=types))
     assert again.features["x"].tolist() == meant
-    assert day_orders(known.reading, again.reading) == {}
+    assert find_day_orders(known.reading, again.reading) == {}
     assert types == ({} if find_day_order(new.reading.parsers["x"]) == first else {"x": first})
 
 

@@ -94,15 +94,15 @@ def test_a_bomb_is_not_unpacked_to_its_end(tmp_path):
 
 
 def test_what_is_free_is_told():
-    assert 0 < memory.free() <= psutil.virtual_memory().total
+    assert 0 < memory.measure_free_memory() <= psutil.virtual_memory().total
 
 
 def test_a_container_that_leaves_less_is_heeded(tmp_path):
     for name, said in (("memory.max", "1000"), ("memory.current", "700"), ("memory.stat", "anon 1\ninactive_file 50")):
         (tmp_path / name).write_text(said)
-    assert memory._of_container(tmp_path) == [350]
+    assert memory._measure_container_memory(tmp_path) == [350]
     (tmp_path / "memory.max").write_text("max")
-    assert memory._of_container(tmp_path) == []
+    assert memory._measure_container_memory(tmp_path) == []
 
 
 @pytest.mark.parametrize("quote", ["", '"'])

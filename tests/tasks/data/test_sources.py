@@ -29,10 +29,10 @@ from tasks.data.sources.dated import remove_date, resolve_path
 from tasks.data.sources.moments import parse_moment
 from tasks.data.sources.source import load_raw_table
 from tasks.run.folder import Workdir
-from tasks.run.resume import described, model_name
+from tasks.run.resume import choose_model_name, to_run_settings
 from tasks.system import secret_addresses
 from tests import stack
-from tests.sessions import begun
+from tests.runs import begin_run
 
 NOW = datetime(2026, 3, 11, 9, 30, tzinfo=timezone(timedelta(hours=1)))  # a Wednesday
 ROWS = 40
@@ -101,7 +101,7 @@ def test_a_dated_path_is_read_and_the_file_is_said(tmp_path: Path) -> None:
     run = Run(data=str(tmp_path / "sales-%Y-%m-%d.csv"), target="y")
     table = read_table(run, NOW)
     assert table.reading.source == str(tmp_path / "sales-2026-03-10.csv")
-    assert (table.name, model_name(run)) == ("sales", "sales")
+    assert (table.name, choose_model_name(run)) == ("sales", "sales")
     assert "newest_file" in {f.check for f in table.findings}
     assert fetch_data(run.data, folder=tmp_path, now=NOW) == table.reading.source
 
@@ -110,7 +110,7 @@ def test_a_resumed_run_counts_dates_from_when_it_began(tmp_path: Path) -> None:
     put(tmp_path, "sales-2026-03-10.csv", "sales-2026-03-20.csv")
     run = Run(data=str(tmp_path / "sales-%Y-%m-%d.csv"), target="y")
     Workdir(tmp_path / "run").write_json("run.json", {"begun": NOW.timestamp()})
-    sealed = begun(run, tmp_path / "run", pool=NoPool)
+    sealed = begin_run(run, tmp_path / "run", pool=NoPool)
     assert sealed.table.reading.source == str(tmp_path / "sales-2026-03-10.csv")
 
 
@@ -198,7 +198,7 @@ def test_a_query_gives_the_rows_that_its_bound_values_ask_for(shop: str) -> None
 
 def test_a_table_s_name_means_all_its_rows_and_names_the_model(shop: str) -> None:
     run = Run(data=shop, query="sales", target="kind")
-    assert (read_table(run).rows, model_name(run)) == (ROWS, "sales")
+    assert (read_table(run).rows, choose_model_name(run)) == (ROWS, "sales")
 
 
 def test_what_is_fetched_is_read_as_the_same_table(shop: str, tmp_path: Path) -> None:
@@ -311,13 +311,13 @@ def test_nothing_is_stored_of_no_rows(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[stack.Postgres]:
+def postgres() -> Iterator[stack.PostgresServer]:
     """A server with a table of every type; its user `reader` needs a password."""
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as hba:
         hba.write("host all nestor 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
         hba.flush()
         os.chmod(hba.name, 0o644)
-        with stack.postgres("-c", f"hba_file={hba.name}") as server:
+        with stack.run_postgres("-c", f"hba_file={hba.name}") as server:
             server.database("reader", "pass:w@rd")
             server.say(TYPES, "reader")
             server.say("grant all on all tables in schema public to reader", "reader")
@@ -335,12 +335,12 @@ from generate_series(0, {ROWS - 1}) as i
 """
 
 
-def address(server: stack.Postgres, password: str | None = "pass:w%40rd", driver: str = "") -> str:
+def address(server: stack.PostgresServer, password: str | None = "pass:w%40rd", driver: str = "") -> str:
     secret = "" if password is None else f":{password}"
     return f"postgresql{driver}://reader{secret}@127.0.0.1:{server.port}/reader"
 
 
-def test_postgresql_gives_typed_columns(postgres: stack.Postgres) -> None:
+def test_postgresql_gives_typed_columns(postgres: stack.PostgresServer) -> None:
     table: Table = read_table(Run(data=address(postgres), query="sales", target="back", name="sales"), NOW)
     assert table.rows == ROWS
     assert table.kinds | {} == {
@@ -368,7 +368,7 @@ def test_postgresql_gives_typed_columns(postgres: stack.Postgres) -> None:
     ],
 )
 def test_postgresql_binds_what_values_mean(
-    postgres: stack.Postgres, query: str, bound: dict[str, str] | None, rows: int
+    postgres: stack.PostgresServer, query: str, bound: dict[str, str] | None, rows: int
 ) -> None:
     if bound is None:  # even in a comment a name is a name
         query, bound = query.replace(":since?", ""), {}
@@ -388,18 +388,20 @@ def test_postgresql_binds_what_values_mean(
         ("select pg_sleep(0) from sales where false", "gave no rows"),
     ],
 )
-def test_postgresql_says_what_is_wrong_and_nothing_is_changed(postgres: stack.Postgres, query: str, says: str) -> None:
+def test_postgresql_says_what_is_wrong_and_nothing_is_changed(
+    postgres: stack.PostgresServer, query: str, says: str
+) -> None:
     with pytest.raises(InputError, match=says):
         load_raw_table(address(postgres), query, {}, NOW)
     assert postgres.say("select count(*) from sales", "reader") == [(ROWS,)]
 
 
-def test_a_database_that_quotes_the_password_is_not_repeated(postgres: stack.Postgres) -> None:
+def test_a_database_that_quotes_the_password_is_not_repeated(postgres: stack.PostgresServer) -> None:
     with pytest.raises(InputError, match=r'invalid input syntax for type integer: "\*\*\*"'):
         load_raw_table(address(postgres), "select cast('pass:w@rd' as int)")
 
 
-def test_postgresql_s_reads_may_write_nothing(postgres: stack.Postgres) -> None:
+def test_postgresql_s_reads_may_write_nothing(postgres: stack.PostgresServer) -> None:
     postgres.say(
         "create or replace function spoil() returns int language sql as 'delete from sales returning 1'", "reader"
     )
@@ -417,7 +419,7 @@ def test_postgresql_s_reads_may_write_nothing(postgres: stack.Postgres) -> None:
     ],
 )
 def test_a_refused_connection_is_told_without_the_password(
-    postgres: stack.Postgres, password: str | None, port: int | None, says: str
+    postgres: stack.PostgresServer, password: str | None, port: int | None, says: str
 ) -> None:
     known = address(postgres, password)
     with pytest.raises(InputError, match=says) as error:
@@ -431,12 +433,12 @@ def test_a_refused_connection_is_told_without_the_password(
 
 @pytest.mark.parametrize("driver", ["", "+psycopg"])
 def test_an_address_may_be_kept_in_the_environment(
-    postgres: stack.Postgres, monkeypatch: pytest.MonkeyPatch, driver: str
+    postgres: stack.PostgresServer, monkeypatch: pytest.MonkeyPatch, driver: str
 ) -> None:
     monkeypatch.setenv("SALES_DB", address(postgres, driver=driver))
     raw = load_raw_table("env:SALES_DB", "sales")
     assert (len(raw.frame), raw.source) == (ROWS, "env:SALES_DB (sales)")
-    assert model_name(Run(data="env:SALES_DB", query="public.sales")) == "sales"
+    assert choose_model_name(Run(data="env:SALES_DB", query="public.sales")) == "sales"
 
 
 @pytest.mark.prove  # a Prefect server of its own takes fifteen seconds
@@ -451,7 +453,7 @@ def test_a_secret_is_asked_of_the_server_that_is_said(monkeypatch: pytest.Monkey
             load_raw_table("secret:none", "sales")
         asked: list[int] = []
         token = secret_addresses.server.set(lambda: asked.append(1) or {})
-        assert secret_addresses.revealed("secret:shop-db") == shop
+        assert secret_addresses.resolve_address("secret:shop-db") == shop
         secret_addresses.server.reset(token)
         assert asked
 
@@ -471,7 +473,7 @@ def test_settings_are_written_and_shown_without_the_password() -> None:
 
     run = Run(data=SECRET, query="sales", test=SECRET, target="y")
     written: dict[str, Any] = train.serialize_parameters({"run": run})
-    for shown in (repr(run), str(run), run.model_dump_json(), str(described(run)), str(written)):
+    for shown in (repr(run), str(run), run.model_dump_json(), str(to_run_settings(run)), str(written)):
         assert "postgresql://***@host" in shown
         assert "hunter2" not in shown
     assert run.data == SECRET
@@ -481,13 +483,13 @@ def test_the_log_and_the_command_to_go_on_with_hold_no_password(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["nestor", "train", SECRET])
-    monkeypatch.setattr(ending, "_log", lambda: tmp_path / "log")
-    ending.ended(RuntimeError(f"can't reach {SECRET}"))
+    monkeypatch.setattr(ending, "_locate_log", lambda: tmp_path / "log")
+    ending.report_error(RuntimeError(f"can't reach {SECRET}"))
     assert "hunter2" not in (tmp_path / "log").read_text() + capsys.readouterr().err
-    assert "hunter2" not in ending.again(sys.argv[1:])
+    assert "hunter2" not in ending.make_resume_command(sys.argv[1:])
 
 
-def test_libraries_log_no_password(postgres: stack.Postgres, caplog: pytest.LogCaptureFixture) -> None:
+def test_libraries_log_no_password(postgres: stack.PostgresServer, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         load_raw_table(address(postgres), "sales")
     assert "w@rd" not in caplog.text

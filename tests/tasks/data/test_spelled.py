@@ -17,7 +17,7 @@ from tasks.data import read_like, read_table
 from tasks.data.chunks import open_table, read_chunks
 from tasks.monitoring import drift
 from tasks.planning.checks import check_schema
-from tasks.registry.load import Loaded, load
+from tasks.registry.load import LoadedVersion, load_version
 from tasks.scoring.score import score
 from tests.versions import Registry
 
@@ -55,11 +55,11 @@ def registry(tmp_path_factory) -> Registry:
 
 
 @pytest.fixture(scope="module")
-def loaded(registry: Registry) -> Loaded:
-    return load("shops", registry.address)
+def loaded(registry: Registry) -> LoadedVersion:
+    return load_version("shops", registry.address)
 
 
-def features(loaded: Loaded, data: Any, rows: int = 7) -> tuple[pd.DataFrame, list[str]]:
+def features(loaded: LoadedVersion, data: Any, rows: int = 7) -> tuple[pd.DataFrame, list[str]]:
     """What the model is given, and the notes, as scoring reads some rows at a time."""
     speller = loaded.speller()
     parts = [chunk.features for chunk in read_chunks(loaded.reading, open_table(data), rows, (), speller)]
@@ -104,7 +104,7 @@ def test_whole_numbers_are_read_alike(loaded, tmp_path, case, kind):
     expected, before = features(loaded, rows)
     found, _ = features(loaded, data)
     pd.testing.assert_frame_equal(found, expected)
-    pd.testing.assert_frame_equal(drift.rows_of(loaded, data).features, expected)
+    pd.testing.assert_frame_equal(drift.read_later_rows(loaded, data).features, expected)
     assert before == []
 
 
@@ -172,13 +172,15 @@ def test_two_levels_that_are_one_number_are_kept_apart():
 
 def test_watching_reads_alike_stops_at_misspelt_columns_and_tells_of_new_levels(loaded):
     rows = shops(60, seed=1)
-    usual = drift.compared(loaded, rows)
-    alike = drift.compared(loaded, rows.assign(zip=rows["zip"].astype(int), shop=rows["shop"] + ".0"))
+    usual = drift.compare_with_profile(loaded, rows)
+    alike = drift.compare_with_profile(loaded, rows.assign(zip=rows["zip"].astype(int), shop=rows["shop"] + ".0"))
     assert not usual.drifted
     assert not alike.drifted
     with pytest.raises(InputError, match=r"60 of 60 values of 'town'.*Perhaps 'new york' is 'New York' there"):
-        drift.compared(loaded, rows.assign(town=rows["town"].str.lower()))
-    new = drift.compared(loaded, rows.assign(town=rows["town"].map({"Genève": "Bern", "Oslo": "Rome"}).fillna("Wien")))
+        drift.compare_with_profile(loaded, rows.assign(town=rows["town"].str.lower()))
+    new = drift.compare_with_profile(
+        loaded, rows.assign(town=rows["town"].map({"Genève": "Bern", "Oslo": "Rome"}).fillna("Wien"))
+    )
     assert [c.name for c in new.alarms if c.part == "feature"] == ["town"]
     assert any("'town': 60 of 60 values were never seen in training" in note for note in new.notes)
 

@@ -18,25 +18,25 @@ import pytest
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.model_selection import FixedThresholdClassifier
 
-from flows.screen.tables import final_table
+from flows.screen.tables import make_final_table
 from models.config import Run, Score
 from models.errors import InputError
 from models.outcome import Report
 from tasks.evaluation import conformal
 from tasks.evaluation import evaluate as concluding
-from tasks.evaluation.evaluate import Concluded
+from tasks.evaluation.evaluate import Evaluation
 from tasks.execution import worker
 from tasks.planning import load_and_seal
-from tasks.planning.plan import shortlist
-from tasks.registry.conformal_file import vote
-from tasks.registry.load import Loaded, load
+from tasks.planning.plan import make_plan
+from tasks.registry.conformal_file import unwrap_threshold
+from tasks.registry.load import LoadedVersion, load_version
 from tasks.reporting.publish import publish
 from tasks.run.folder import Workdir
 from tasks.run.ledger import Ledger
-from tasks.scoring.intervals import asked
+from tasks.scoring.intervals import make_interval_levels
 from tasks.scoring.score import score
-from tests.sessions import Local, tuned
-from tests.versions import Direct
+from tests.runs import LocalContext, tune_plan
+from tests.versions import DirectJournal
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Trained:
     """A version from a whole run."""
 
     name: str
-    evaluation: Concluded
+    evaluation: Evaluation
     report: Report
     address: str
 
@@ -56,12 +56,12 @@ class Trained:
         score(Score(model=self.name, data=rows, out=str(out), intervals=levels, **more), self.address)
         return pd.read_parquet(out)
 
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedVersion:
         """The version as scoring has it."""
-        return load(self.name, self.address)
+        return load_version(self.name, self.address)
 
 
-class Told(Direct):
+class Told(DirectJournal):
     """A journal whose records nobody waits for."""
 
     def drain(self, timeout: float) -> int:
@@ -96,13 +96,13 @@ def trained(store: Path, name: str, data: pd.DataFrame, split: dict[str, Any] | 
     search = {"trials": 2, "families": ("constant", "linear")}
     settings = Run(data=data, target="target", search=search, split={"outer": 3, "inner": 2, **(split or {})}, **run)
     journal = Told(folder, name, address, start=False)
-    context = Local(settings, name, Workdir(folder), Ledger(None, time.time()), journal)
+    context = LocalContext(settings, name, Workdir(folder), Ledger(None, time.time()), journal)
     context.made = AtOnce
     worker.peak._process = psutil.Process()
     try:
         context.write_state()
-        sealed = load_and_seal.seal(load_and_seal.take_in(context))
-        evaluation = concluding.conclude(tuned(shortlist(sealed)))
+        sealed = load_and_seal.seal_rows(load_and_seal.load_table(context))
+        evaluation = concluding.evaluate(tune_plan(make_plan(sealed)))
         context.record("run", "pipeline")
         report = publish(evaluation)
     finally:
@@ -152,7 +152,7 @@ def test_each_folds_members_are_those_that_were_judged(sugar, wine, odd):
         assert (kept.method, kept.rows) == ("cv+", one.evaluation.work_rows.rows)
         work = one.evaluation.work_rows
         ask = "predict_proba" if work.classes else "predict"
-        each = np.array([getattr(m, ask)(work.features) for m in vote(loaded.model).estimators_])
+        each = np.array([getattr(m, ask)(work.features) for m in unwrap_threshold(loaded.model).estimators_])
         for fold, said, (name, (target, judged, _)) in zip(
             kept.folds, kept.by_fold(each), one.evaluation.outer, strict=True
         ):
@@ -225,7 +225,7 @@ def test_what_can_not_be_is_said_before_a_row_is_read(sugar, tmp_path):
         sugar.scored(0.9, data=taken, keep=("low_90",))
     loaded = sugar.loaded()
     with pytest.raises(InputError, match=r"sugar/1 keeps no scores to make intervals of: .* without outer folds"):
-        asked([0.9], None, loaded.label)
+        make_interval_levels([0.9], None, loaded.label)
 
 
 def test_the_report_tells_of_coverage_everywhere(sugar, wine):
@@ -239,7 +239,7 @@ def test_the_report_tells_of_coverage_everywhere(sugar, wine):
     from rich.console import Console
 
     with (console := Console(width=200)).capture() as said:
-        console.print(final_table(sugar.report))
+        console.print(make_final_table(sugar.report))
     assert sugar.report.coverage_sentence in said.get()
     assert sugar.loaded().facts["metrics"]["coverage_90"] == shown[1]["covered"]
 
@@ -263,7 +263,7 @@ def test_folds_whose_members_lack_a_class_and_are_not_delivered_count_for_nothin
     lacks = evaluation.folds["2"].train[0]
     fewer = replace(evaluation.folds["2"], train=np.array([lacks]))
     plan = replace(evaluation, folds={**evaluation.folds, "2": fewer})
-    kept = conformal.scores(plan, evaluation.chosen, evaluation.outer)
+    kept = conformal.make_conformal(plan, evaluation.chosen, evaluation.outer)
     assert [f.fold for f in kept.folds] == [k for k, _ in evaluation.outer if k != "2"]
 
 

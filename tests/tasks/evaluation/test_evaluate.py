@@ -14,31 +14,31 @@ from models.splitting.budget import SearchScope
 from models.splitting.folds import list_required_metrics, make_even_folds
 from models.splitting.split import ALL
 from tasks.evaluation import evaluate as concluding
-from tasks.evaluation.package import delivered
-from tasks.evaluation.table_profile import profiled
+from tasks.evaluation.package import package_models
+from tasks.evaluation.table_profile import profile_run
 from tasks.execution import worker
-from tasks.execution.pool import JUDGE, Pool
-from tasks.planning.plan import shortlist
+from tasks.execution.pool import JUDGE, FitPool
+from tasks.planning.plan import make_plan
 from tasks.tuning import selection
 from tasks.tuning.deadline import Deadline
 from tasks.tuning.running import RunningStudies
 from tasks.values import RunPlan, Studies
-from tests.sessions import begun, frame, run_over, tuned
+from tests.runs import begin_run, make_frame, make_small_run, tune_plan
 
 
 @pytest.mark.parametrize(("inner", "method"), [(5, "bbc"), (1, "holdout")])
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkeypatch, task, inner, method):
     monkeypatch.chdir(tmp_path)
-    run = Run(data=frame(task=task), target="target", search={"trials": 2}, drop=("group", "weight"))
-    sealed = begun(run, tmp_path / "run")
+    run = Run(data=make_frame(task=task), target="target", search={"trials": 2}, drop=("group", "weight"))
+    sealed = begin_run(run, tmp_path / "run")
     try:
         metrics = list_required_metrics(sealed.goal)
         layout = make_even_folds(sealed.work_rows, sealed.division.plan, run, metrics, sealed.table, 0, inner)
         scope = SearchScope(0, inner, ("constant", "linear"), {"lightgbm": "a test"})
         sealed.context.folder.write_pickle("plan", (scope, {fold.name: fold for fold in layout.folds}, {}, {}, ()))
-        evaluation = concluding.conclude(tuned(shortlist(sealed)))
-        model, twin = delivered(evaluation)
+        evaluation = concluding.evaluate(tune_plan(make_plan(sealed)))
+        model, twin = package_models(evaluation)
     finally:
         sealed.context.close()
     assert evaluation.scope.how.method == method
@@ -52,14 +52,14 @@ def test_without_outer_folds_the_estimate_comes_from_inner_ones(tmp_path, monkey
 
 def test_where_the_search_on_all_work_rows_makes_nothing_a_bag_is_delivered_and_it_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    data = frame()[["number", "target"]]
+    data = make_frame()[["number", "target"]]
     run = Run(data=data, target="target", search={"trials": 1, "families": ("linear",)}, final={"deliver": "refit"})
-    sealed = begun(run, tmp_path / "run")
+    sealed = begin_run(run, tmp_path / "run")
     try:
-        studies = tuned(shortlist(sealed))
+        studies = tune_plan(make_plan(sealed))
         studies = replace(studies, trials={**studies.trials, ("linear", ALL): ()})
-        evaluation = concluding.conclude(studies)
-        model, _ = delivered(evaluation)
+        evaluation = concluding.evaluate(studies)
+        model, _ = package_models(evaluation)
     finally:
         sealed.context.close()
     assert len(model.estimators_) == len(evaluation.chosen) > 1
@@ -68,21 +68,21 @@ def test_where_the_search_on_all_work_rows_makes_nothing_a_bag_is_delivered_and_
 
 def test_a_family_that_was_not_judged_in_every_fold_leads_no_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    data, search = frame()[["number", "target"]], {"trials": 1, "families": ("constant", "linear")}
-    sealed = begun(Run(data=data, target="target", search=search), tmp_path / "run")
+    data, search = make_frame()[["number", "target"]], {"trials": 1, "families": ("constant", "linear")}
+    sealed = begin_run(Run(data=data, target="target", search=search), tmp_path / "run")
     try:
-        studies = tuned(shortlist(sealed))
-        concluding.conclude(studies)
-        best = selection.of_family(studies, "linear", "1")
+        studies = tune_plan(make_plan(sealed))
+        concluding.evaluate(studies)
+        best = selection.pick_family_trial(studies, "linear", "1")
         (sealed.context.folder.path / (studies.job("linear", "1", best.number, {}).file + ".npy")).unlink()
-        families = concluding._families(studies, {})
+        families = concluding._rank_families(studies, {})
     finally:
         sealed.context.close()
     assert [(f.name, f.estimate is None) for f in families] == [("constant", False), ("linear", True)]
     assert families[1].inner > families[0].inner
 
 
-class Blind(Pool):
+class Blind(FitPool):
     """The pool, in which the sealed rows are too many to predict in time."""
 
     def __init__(self):
@@ -102,20 +102,20 @@ def test_sealed_rows_that_can_not_be_predicted_cost_the_test_score_alone(trained
         return len(opened)
 
     monkeypatch.setattr(concluding, "_count_opening", count)
-    data = frame().drop(columns=["day", "words"])
-    run = run_over(data=data, search={"trials": 1, "families": ("constant", "linear")}, budget={"workers": 2})
+    data = make_frame().drop(columns=["day", "words"])
+    run = make_small_run(data=data, search={"trials": 1, "families": ("constant", "linear")}, budget={"workers": 2})
     evaluation = trained(run, pool=Blind)
     assert (evaluation.test, evaluation.agreement, evaluation.coverage) == (None, None, ())
     assert opened == [evaluation.context], "they were opened"
     assert any("sealed rows could not be predicted: stopped after 1 s" in note for note in evaluation.context.notes)
     assert evaluation.estimate is not None
-    profile = profiled(evaluation)
+    profile = profile_run(evaluation)
     assert profile.performance.of == "estimate"
     assert profile.performance.rows == evaluation.work_rows.rows
-    assert len(delivered(evaluation)[0].predict(evaluation.sealed_rows.features)) == evaluation.sealed_rows.rows
+    assert len(package_models(evaluation)[0].predict(evaluation.sealed_rows.features)) == evaluation.sealed_rows.rows
 
 
-class Late(Pool):
+class Late(FitPool):
     """A pool on a machine where nothing can be refitted in time on these folds."""
 
     def __init__(self, folds: tuple[str, ...] = ()):
@@ -123,7 +123,7 @@ class Late(Pool):
         self.folds = folds
 
     def submit(self, work: Any, *args: Any, priority: tuple[int, ...], **how: Any):
-        if work is worker.run and priority[0] == JUDGE and (not self.folds or args[0].fold in self.folds):
+        if work is worker.run_fit and priority[0] == JUDGE and (not self.folds or args[0].fold in self.folds):
             return super().submit(exec, "import time; time.sleep(60)", priority=priority, timeout=0.1)
         return super().submit(work, *args, priority=priority, **how)
 
@@ -135,10 +135,10 @@ GOALS = {
 
 def ready(tmp_path, goal: str, deliver: str, pool: Any = Late, family: str = "linear") -> Studies:
     """The studies of a constant and this family, whose search is over."""
-    data = frame().drop(columns=["day", "words"])
+    data = make_frame().drop(columns=["day", "words"])
     search = {"trials": 1, "families": ("constant", family), **GOALS[goal]}
-    sealed = begun(run_over(data=data, search=search, final={"deliver": deliver}), tmp_path, pool=pool)
-    return tuned(shortlist(sealed))
+    sealed = begin_run(make_small_run(data=data, search=search, final={"deliver": deliver}), tmp_path, pool=pool)
+    return tune_plan(make_plan(sealed))
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_where_nothing_is_refitted_in_time_the_quickest_that_learns_is_delivered
             studies = replace(studies, folds={ALL: studies.folds[ALL]})
         studies.context.ledger.limit = 0.1
         assert Deadline(studies, studies.trials).is_deliverable()
-        evaluation = concluding.conclude(studies)
-        model, _ = delivered(evaluation)
+        evaluation = concluding.evaluate(studies)
+        model, _ = package_models(evaluation)
     finally:
         studies.context.close()
     [(fold, chosen)] = evaluation.chosen.items()
@@ -176,7 +176,7 @@ def test_where_only_what_is_delivered_could_not_be_refitted_the_last_resort_is_a
     studies = ready(tmp_path, "limited", "refit", lambda: Late((ALL,)))
     try:
         studies.context.ledger.limit = studies.context.ledger.elapsed + 600
-        evaluation = concluding.conclude(studies)
+        evaluation = concluding.evaluate(studies)
     finally:
         studies.context.close()
     assert [(k, one.last) for k, one in evaluation.chosen.items()] == [(ALL, True)]
@@ -193,7 +193,7 @@ def test_what_is_over_a_limit_once_it_is_refitted_is_no_last_resort(tmp_path):
         studies = replace(studies, goal=goal)
         studies.context.ledger.limit = 0.1
         assert Deadline(studies, studies.trials).is_deliverable()
-        evaluation = concluding.conclude(studies)
+        evaluation = concluding.evaluate(studies)
     finally:
         studies.context.close()
     assert evaluation.winner == "constant"
@@ -220,12 +220,14 @@ def test_only_what_keeps_the_limits_and_learns_can_be_delivered_late(tmp_path):
 
 
 def test_without_a_whole_trial_there_is_no_model_and_a_sentence(tmp_path):
-    sealed = begun(run_over(data=frame().drop(columns=["day", "words"]), search={"trials": 1}), tmp_path, pool=Late)
+    sealed = begin_run(
+        make_small_run(data=make_frame().drop(columns=["day", "words"]), search={"trials": 1}), tmp_path, pool=Late
+    )
     try:
-        studies = RunningStudies(shortlist(sealed)).studies()
+        studies = RunningStudies(make_plan(sealed)).studies()
         studies.context.ledger.limit = 0.1
         assert not Deadline(studies, studies.trials).is_deliverable()
         with pytest.raises(BudgetError, match="Give more time"):
-            concluding.conclude(studies)
+            concluding.evaluate(studies)
     finally:
         sealed.context.close()

@@ -12,21 +12,21 @@ from models.evaluation import calibration
 from models.evaluation.decision import PLAIN, apply_threshold
 from tasks.evaluation import ensemble
 from tasks.evaluation import evaluate as concluding
-from tasks.evaluation.package import delivered, trusted
-from tasks.evaluation.table_profile import profiled
-from tasks.planning.plan import shortlist
-from tasks.scoring.predict import labels
-from tests.sessions import begun, frame, run_over, tuned
+from tasks.evaluation.package import list_trusted_types, package_models
+from tasks.evaluation.table_profile import profile_run
+from tasks.planning.plan import make_plan
+from tasks.scoring.predict import decide_labels
+from tests.runs import begin_run, make_frame, make_small_run, tune_plan
 
 
 def ended(path, task="binary", **settings):
     """A run to its end over the table without dates and text; its evaluation and the model."""
-    data = frame(task=task).drop(columns=["day", "words"])
+    data = make_frame(task=task).drop(columns=["day", "words"])
     search = {"trials": 2, "families": ("constant", "linear")}
-    sealed = begun(run_over("random", data, search=search, **settings), path)
+    sealed = begin_run(make_small_run("random", data, search=search, **settings), path)
     try:
-        evaluation = concluding.conclude(tuned(shortlist(sealed)))
-        model, _ = delivered(evaluation)
+        evaluation = concluding.evaluate(tune_plan(make_plan(sealed)))
+        model, _ = package_models(evaluation)
     finally:
         sealed.context.close()
     return evaluation, model
@@ -53,12 +53,12 @@ def test_the_delivered_model_says_what_was_tested(moved, tmp_path):
     sealed = evaluation.sealed_rows
     file = tmp_path / "model.skops"
     skops.io.dump(model, file)
-    assert set(skops.io.get_untrusted_types(file=file)) <= set(trusted(evaluation))
+    assert set(skops.io.get_untrusted_types(file=file)) <= set(list_trusted_types(evaluation))
     loaded = skops.io.load(file, trusted=skops.io.get_untrusted_types(file=file))
     odds = loaded.predict_proba(sealed.features)
-    assert np.abs(odds - concluding.on_sealed(evaluation.context, evaluation.chosen)).max() < 1e-12
+    assert np.abs(odds - concluding.average_sealed_predictions(evaluation.context, evaluation.chosen)).max() < 1e-12
     said = loaded.predict(sealed.features)
-    assert said.tolist() == labels(loaded, sealed.features, odds).tolist()
+    assert said.tolist() == decide_labels(loaded, sealed.features, odds).tolist()
     assert said.tolist() != np.array(evaluation.work_rows.classes)[odds.argmax(axis=1)].tolist(), "no threshold at work"
     codes = np.searchsorted(evaluation.work_rows.classes, said)
     assert evaluation.metric.score(sealed.target, codes, sealed.weight) == evaluation.test.value
@@ -87,21 +87,21 @@ def test_what_judges_has_no_part_in_calibration_and_threshold(moved, fold):
     usual, calibration.LEAST = calibration.LEAST, 50
     changed = replace(evaluation, work_rows=replace(evaluation.work_rows, target=target))
     try:
-        assert ensemble._finished(changed, plain) == evaluation.chosen[fold]
+        assert ensemble._finish_ensemble(changed, plain) == evaluation.chosen[fold]
     finally:
         calibration.LEAST = usual
 
 
 def test_later_rows_are_scored_by_the_same_threshold(moved):
     evaluation, _ = moved
-    assert profiled(evaluation).performance.threshold == evaluation.threshold
+    assert profile_run(evaluation).performance.threshold == evaluation.threshold
 
 
 def test_several_labels_are_decided_by_their_costs(costly):
     evaluation, model = costly
     sealed, metric = evaluation.sealed_rows, evaluation.metric
     odds = model.predict_proba(sealed.features)
-    said = labels(model, sealed.features, odds, metric.costs)
+    said = decide_labels(model, sealed.features, odds, metric.costs)
     codes = np.searchsorted(evaluation.work_rows.classes, said)
     assert metric.score(sealed.target, codes, sealed.weight) == pytest.approx(evaluation.test.value)
     assert said.tolist() != model.predict(sealed.features).tolist(), "the costs change no label"
@@ -124,5 +124,5 @@ def test_class_weights_count_in_fits_and_not_in_scores(costly):
 def test_the_page_shows_the_labels_that_were_judged(run, request):
     evaluation, _ = request.getfixturevalue(run)
     folds = {k: rows for k, rows in evaluation.outer}
-    rows = [(folds[k][0], codes, folds[k][2]) for k, codes in concluding.decided(evaluation)]
+    rows = [(folds[k][0], codes, folds[k][2]) for k, codes in concluding.decide_outer_rows(evaluation)]
     assert evaluation.metric.pooled(rows) == pytest.approx(evaluation.estimate.value)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from flows.screen.tables import final_table
+from flows.screen.tables import make_final_table
 from models.config import Run
 from models.errors import InputError, NestorError
 from models.evaluation.decision import PLAIN
@@ -22,49 +22,49 @@ from models.outcome import Report
 from models.splitting.split import ALL
 from models.tuning.goal import Limit, make_goal
 from tasks.evaluation import ensemble, evaluate, objectives
-from tasks.evaluation.ensemble import delivering
-from tasks.evaluation.package import delivered
+from tasks.evaluation.ensemble import list_delivered
+from tasks.evaluation.package import package_models
 from tasks.execution import costs as measure
-from tasks.execution.pool import Pool
-from tasks.planning.studies import study_of
-from tasks.planning.warm_start import studies_of
+from tasks.execution.pool import FitPool
+from tasks.planning.studies import make_study
+from tasks.planning.warm_start import read_studies
 from tasks.reporting import publish
-from tasks.reporting.artifacts import trials_table
-from tasks.reporting.publish import _of_objectives
-from tasks.reporting.report import Details, report_html
+from tasks.reporting.artifacts import make_trials_table
+from tasks.reporting.publish import _list_objective_metrics
+from tasks.reporting.report import ReportDetails, render_report
 from tasks.run import events
 from tasks.tuning import selection, tune
 from tasks.tuning.running import RunningStudies
-from tasks.tuning.tune import Store
+from tasks.tuning.tune import StudyFile
 from tasks.values import RunPlan, Studies
-from tests import sessions
-from tests.sessions import frame, run_over
+from tests import runs
+from tests.runs import make_frame, make_small_run
 
 FORESTS = ("constant", "linear", "random_forest")
 
 
 def run(trials: int = 5, families=("constant", "linear", "tree"), workers: int = 2, rows: int = 480, **search):
-    data = frame(rows).drop(columns=["day", "words"])
+    data = make_frame(rows).drop(columns=["day", "words"])
     whole = {"trials": trials, "families": families, **search}
-    return run_over(data=data, search=whole, budget={"workers": workers})
+    return make_small_run(data=data, search=whole, budget={"workers": workers})
 
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
     """A run of three objectives; what is measured of costs must not depend on a clock here."""
     search = {"objectives": ("size", "gap:colour"), "limits": {"accuracy": 0.4}}
-    return sessions.trained(run(**search), tmp_path_factory.mktemp("several"))
+    return runs.train_run(run(**search), tmp_path_factory.mktemp("several"))
 
 
 @pytest.fixture(scope="module")
 def told(several, tmp_path_factory):
     """The outcomes, and the points, with the delivered model in a file."""
     evaluation = several
-    model, _ = delivered(evaluation)
+    model, _ = package_models(evaluation)
     file = tmp_path_factory.mktemp("model") / "model.joblib"
     joblib.dump(model, file)
-    costs = measure.of_file(str(file), str(evaluation.context.folder.path))
-    return objectives.outcomes(evaluation, {"size": costs["size"]}), objectives.points(evaluation)
+    costs = measure.measure_model_file(str(file), str(evaluation.context.folder.path))
+    return objectives.evaluate_objectives(evaluation, {"size": costs["size"]}), objectives.list_points(evaluation)
 
 
 def test_each_fold_delivers_one_configuration_of_its_front(several):
@@ -121,15 +121,15 @@ def test_the_report_shows_front_and_pick_everywhere(several, told):
     whole = report.as_json()
     assert [one["name"] for one in whole["objectives"]] == ["roc_auc", "size", "gap:colour", "accuracy"]
     assert Report.from_json(json.loads(json.dumps(whole))) == report
-    page = report_html(report, Details(trials_table(evaluation), (), points=points))
+    page = render_report(report, ReportDetails(make_trials_table(evaluation), (), points=points))
     text = re.sub(r"<[^>]+>", " ", page)
     for word in ("Objectives", "The knee of the Pareto front", "equalized odds difference", "picked", "≥ 0.4"):
         assert word in text
     assert {"outer_size", "outer_gap:colour", "outer_gap:colour_low", "test_accuracy", "delivered_size"} <= set(
-        _of_objectives(report)
+        _list_objective_metrics(report)
     )
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(final_table(report))
+    console.print(make_final_table(report))
     assert "gap:colour" in console.export_text()
 
 
@@ -143,7 +143,7 @@ def report_of(evaluation, outcomes, points) -> Report:
 
 def test_the_studies_know_every_objective_and_limit(several):
     evaluation = several
-    stored = Store(evaluation, "linear", "1")._study.trials
+    stored = StudyFile(evaluation, "linear", "1")._study.trials
     assert all(len(t.values) == 3 for t in stored if t.values)
     assert all(set(t.constraints) == {"accuracy"} for t in stored if t.values)
     assert all(t.state != "pruned" for ts in evaluation.trials.values() for t in ts)
@@ -174,22 +174,22 @@ def test_a_family_is_judged_by_a_configuration_that_could_be_delivered(several, 
     monkeypatch.setattr(ensemble, "refit", refitted)
     monkeypatch.setattr(events, "emit", marked.append)
     publish._close_fold(evaluation, "linear", "1")
-    ensemble._assembled(evaluation)
+    ensemble._refit_ensembles(evaluation)
     running = running_again(evaluation)
     for one in (guess, good):
-        tune._report(running, study_of(evaluation, "linear", "1"), one)
-    family = next(f for f in evaluate._families(evaluation, evaluation.chosen) if f.name == "linear")
-    rest = [selection.of_family(evaluation, "linear", fold).inner for fold in ("2", ALL)]
+        tune._report_trial(running, make_study(evaluation, "linear", "1"), one)
+    family = next(f for f in evaluate._rank_families(evaluation, evaluation.chosen) if f.name == "linear")
+    rest = [selection.pick_family_trial(evaluation, "linear", fold).inner for fold in ("2", ALL)]
     assert recorded["linear/1"]["params"]["best.trial"] == 1
     assert ("linear", "1", 0) not in asked
     assert ("linear", "1", 1) in asked
     assert family.inner == pytest.approx(np.mean([0.9, *rest]))
-    assert [one.best for one in marked if isinstance(one, events.Tried)] == [False, True]
+    assert [one.best for one in marked if isinstance(one, events.TrialEvent)] == [False, True]
 
 
 def test_a_later_run_learns_what_was_measured(several):
     evaluation = several
-    known = studies_of(trials_table(evaluation))
+    known = read_studies(make_trials_table(evaluation))
     assert known["linear"]["1"][0].measures == evaluation.trials["linear", "1"][0].measures
 
 
@@ -213,34 +213,34 @@ def test_members_keep_the_limits_together_and_as_delivered(trained):
     free = Sizes(evaluation)
     for fold, chosen in evaluation.chosen.items():
         assert sum(free.of(m.family, fold, m.trial) for m in chosen.members) <= LIMIT
-    model, _ = delivered(evaluation)
-    assert measure.megabytes(model) <= LIMIT * 1.1  # the vote around them is a few kilobytes
+    model, _ = package_models(evaluation)
+    assert measure.measure_size(model) <= LIMIT * 1.1  # the vote around them is a few kilobytes
     heavy = [t for (_, k), ts in evaluation.trials.items() for t in ts if t.inner is not None and k == ALL]
     assert any(t.measures["size"] > LIMIT for t in heavy)
 
 
 def test_limits_are_kept_as_decisions_are_judged(tmp_path):
     """A threshold is chosen after the members: one that would break a limit is not taken."""
-    data = frame(480).drop(columns=["day", "words"])
+    data = make_frame(480).drop(columns=["day", "words"])
     search = {"trials": 1, "families": ("constant", "linear"), "limits": {"parity:colour": 1.0}}
-    settings = run_over(data=data, search=search, metric="f1", budget={"workers": 2})
-    evaluation = sessions.trained(settings, tmp_path)
+    settings = make_small_run(data=data, search=search, metric="f1", budget={"workers": 2})
+    evaluation = runs.train_run(settings, tmp_path)
     loose = evaluation.goal
     (parity,) = loose.measured
     broken = 0
     for fold, chosen in evaluation.chosen.items():
-        odds = [said for _, said, _ in ensemble._inner_rows(evaluation, chosen)]
-        free = ensemble._finished(evaluation, replace(chosen, finish=PLAIN))
+        odds = [said for _, said, _ in ensemble._predict_inner_rows(evaluation, chosen)]
+        free = ensemble._finish_ensemble(evaluation, replace(chosen, finish=PLAIN))
         plain, moved = (parity_of(evaluation, fold, odds, at) for at in (0.5, free.finish.threshold or 0.5))
         assert free.values == {"parity:colour": pytest.approx(moved)}
         if moved > plain:
             broken += 1
             strict = replace(evaluation, goal=replace(loose, limits=(Limit(parity, (plain + moved) / 2),)))
-            held = ensemble._finished(strict, replace(chosen, finish=PLAIN))
+            held = ensemble._finish_ensemble(strict, replace(chosen, finish=PLAIN))
             assert (held.finish.threshold, held.held) == (None, True)
             assert held.values == {"parity:colour": pytest.approx(plain)}
     shown = np.mean([chosen.values["parity:colour"] for chosen in evaluation.chosen.values()])
-    assert objectives.outcomes(evaluation, {})[1].inner == pytest.approx(shown)
+    assert objectives.evaluate_objectives(evaluation, {})[1].inner == pytest.approx(shown)
     assert broken, "no threshold that widens the gap: this shows nothing"
 
 
@@ -282,7 +282,7 @@ def test_no_more_is_refitted_when_the_rest_is_needed_to_register(several, monkey
     def two(trials):
         return [(name, t.number) for name in sorted(trials) for t in evaluation.goal.complete(trials[name])][:2] or None
 
-    found = selection.settled(evaluation, "1", two, lambda found: found, refitted)
+    found = selection.choose_until_refitted(evaluation, "1", two, lambda found: found, refitted)
     assert len(rounds) == 2
     assert found == [rounds[1]]
 
@@ -298,15 +298,15 @@ def test_measuring_what_is_delivered_takes_no_time_that_registering_needs(severa
     evaluation = several
     joblib.dump(Slow(), tmp_path / "model.joblib")
     monkeypatch.setattr(evaluation.context.ledger, "limit", 0.001)
-    monkeypatch.setattr(evaluation.context, "_pool", Pool(1, 4000, 1))
+    monkeypatch.setattr(evaluation.context, "_pool", FitPool(1, 4000, 1))
     try:
         began = time.time()
-        costs = objectives.delivered_costs(evaluation, tmp_path / "model.joblib")
+        costs = objectives.measure_delivered_costs(evaluation, tmp_path / "model.joblib")
     finally:
         evaluation.context.pool.close()
     assert time.time() - began < 30
-    (size, *_), chosen = evaluation.goal.measured, delivering(evaluation.chosen)
-    assert costs == {"size": max(objectives._as_fitted(evaluation, one, size) for one in chosen)}
+    (size, *_), chosen = evaluation.goal.measured, list_delivered(evaluation.chosen)
+    assert costs == {"size": max(objectives._find_refit_cost(evaluation, one, size) for one in chosen)}
 
 
 def test_limits_that_nothing_keeps_end_the_run_with_what_to_loosen(trained):
@@ -337,9 +337,11 @@ def test_subgroups_that_a_fold_has_too_few_rows_of_are_said_before_any_fit(train
 
 
 def test_a_column_that_is_dropped_can_still_be_compared(trained):
-    data = frame().drop(columns=["day", "words"])
+    data = make_frame().drop(columns=["day", "words"])
     search = {"trials": 1, "families": ("constant", "linear"), "objectives": ("parity:colour",)}
-    evaluation = trained(run_over(data=data, search=search, drop=("group", "when", "colour"), budget={"workers": 2}))
+    evaluation = trained(
+        make_small_run(data=data, search=search, drop=("group", "when", "colour"), budget={"workers": 2})
+    )
     assert "colour" not in evaluation.work_rows.features
     assert all("parity:colour" in t.measures for ts in evaluation.trials.values() for t in ts)
 
@@ -350,6 +352,6 @@ def test_latency_and_seconds_are_measured_in_every_fit_and_refit(trained):
     for trials in evaluation.trials.values():
         assert all(v > 0 for t in trials for v in t.measures.values())
         assert set(trials[0].measures) == {"latency", "seconds", "memory"}
-    latency = objectives.outcomes(evaluation, {})[1]
+    latency = objectives.evaluate_objectives(evaluation, {})[1]
     assert latency.estimate.value > 0
     assert 0.1 < latency.estimate.value / latency.inner < 10

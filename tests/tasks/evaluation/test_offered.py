@@ -9,7 +9,7 @@ import pytest
 
 from models.config import Retrain
 from tasks.monitoring.events import NO_SOURCE
-from tasks.retrain.data import offered
+from tasks.retrain.data import offer_source
 
 SECRETS = (
     "postgresql://me:hunter2@host/db", "db://h/d?password=hunter2", "mysql+pymysql://me@corp:hunter2@host/db",
@@ -28,7 +28,7 @@ SECRETS = (
     ],
 )
 def test_a_retraining_gets_what_the_watch_was_given(data, query, bound):
-    found, why = offered(data, query, bound, labelled=True)
+    found, why = offer_source(data, query, bound, labelled=True)
     assert why == ""
     asked = Retrain(name="m", data=found["data"], query=found["query"], bound=json.loads(found["bound"]))
     assert (asked.data, asked.query or None, asked.bound) == (data, query, bound)
@@ -36,7 +36,7 @@ def test_a_retraining_gets_what_the_watch_was_given(data, query, bound):
 
 @pytest.mark.parametrize("data", [*SECRETS, pd.DataFrame({"a": [1]}), "unlabelled.csv"])
 def test_nothing_is_offered_that_can_not_be_trained_on_or_would_tell_a_password(data):
-    found, why = offered(data, "t", {}, labelled=not (isinstance(data, str) and data.startswith("unlabelled")))
+    found, why = offer_source(data, "t", {}, labelled=not (isinstance(data, str) and data.startswith("unlabelled")))
     assert found == NO_SOURCE
     assert why
     assert "hunter2" not in why
@@ -44,4 +44,4 @@ def test_nothing_is_offered_that_can_not_be_trained_on_or_would_tell_a_password(
 
 @pytest.mark.parametrize("hidden", SECRETS)
 def test_a_password_in_the_query_is_one_too(hidden):
-    assert offered("secret:shop", f"select dblink('{hidden}')", {}, labelled=True)[0] == NO_SOURCE
+    assert offer_source("secret:shop", f"select dblink('{hidden}')", {}, labelled=True)[0] == NO_SOURCE

@@ -17,14 +17,14 @@ from models.errors import InputError, NestorError
 from models.evaluation.ensemble import EnsembleMember
 from models.splitting.split import ALL
 from tasks.data import read_table
-from tasks.evaluation.ensemble import Chosen
-from tasks.evaluation.evaluate import Concluded, conclude
-from tasks.evaluation.package import delivered, model
+from tasks.evaluation.ensemble import FoldEnsemble
+from tasks.evaluation.evaluate import Evaluation, evaluate
+from tasks.evaluation.package import build_model, package_models
 from tasks.execution import worker
-from tasks.planning.plan import shortlist
+from tasks.planning.plan import make_plan
 from tasks.tuning.tune import refit
 from tasks.values import advance
-from tests.sessions import begun, frame, run_over, tuned
+from tests.runs import begin_run, make_frame, make_small_run, tune_plan
 
 
 @pytest.mark.parametrize("positive", ["no", "yes"])
@@ -35,7 +35,7 @@ def test_the_positive_class_may_be_either(positive, tmp_path):
     assert table.classes[1] == positive
     fitted = make_pipeline(LogisticRegression()).fit(table.features, table.target)
     file = tmp_path / "model.skops"
-    skops.io.dump(model(table, [("one", fitted, 1.0)]), file)
+    skops.io.dump(build_model(table, [("one", fitted, 1.0)]), file)
     loaded = skops.io.load(file, trusted=skops.io.get_untrusted_types(file=file))
     assert list(loaded.classes_) == list(table.classes)
     assert (loaded.predict(table.features) == frame["sold"]).mean() > 0.97
@@ -52,7 +52,7 @@ class Together:
         self._both, self._lock = threading.Barrier(2, timeout=10), threading.Lock()
 
     def submit(self, work, *args, priority, timeout=None) -> Future:
-        if work is worker.run and args[0].with_sealed:
+        if work is worker.run_fit and args[0].with_sealed:
             self._both.wait()
         promise: Future = Future()
         with self._lock:
@@ -72,7 +72,7 @@ def pool(monkeypatch):
 @pytest.fixture
 def newly():
     """A table whose last class first occurs in the window that judges last."""
-    data = frame(task="multiclass").drop(columns=["day", "words", "town"])
+    data = make_frame(task="multiclass").drop(columns=["day", "words", "town"])
     early = np.arange(len(data)) < 0.65 * len(data)
     data.loc[early & (data["target"] == "high"), "target"] = "mid"
     return data
@@ -85,36 +85,38 @@ NEWLY = {"search": {"trials": 1, "families": ("constant", "linear")}}
 def test_a_bag_of_which_no_member_would_know_every_class_is_refused_before_any_fit(newly, trials, tmp_path):
     """With a budget defaults are timed first."""
     search = {**NEWLY["search"], "trials": trials}
-    sealed = begun(run_over("time", newly, search=search, final={"deliver": "bag"}), tmp_path, pool=lambda: None)
+    sealed = begin_run(
+        make_small_run("time", newly, search=search, final={"deliver": "bag"}), tmp_path, pool=lambda: None
+    )
     assert (sealed.context.ledger.limit is None) == bool(trials)
     with pytest.raises(InputError, match=r"lack at least one of these targets: high\. .*--deliver refit"):
-        shortlist(sealed)
+        make_plan(sealed)
 
 
 def test_where_no_member_knows_every_class_it_is_said_what_to_do(newly, tmp_path, pool, monkeypatch):
     """More time does something only where time is what the run counts."""
-    sealed = begun(run_over("time", newly, **NEWLY), tmp_path, pool=pool)
-    studies = tuned(shortlist(sealed))
+    sealed = begin_run(make_small_run("time", newly, **NEWLY), tmp_path, pool=pool)
+    studies = tune_plan(make_plan(sealed))
     none = {(name, ALL): () for name in NEWLY["search"]["families"]}
-    evaluation = conclude(replace(studies, trials={**studies.trials, **none}))
+    evaluation = evaluate(replace(studies, trials={**studies.trials, **none}))
     with pytest.raises(NestorError, match=r"lack at least one of these targets: high\. So none can be delivered\.$"):
-        delivered(evaluation)
+        package_models(evaluation)
     monkeypatch.setattr(sealed.context.ledger, "limit", 60.0)
     with pytest.raises(NestorError, match=r"can be delivered\. Go on with --resume and more time: --budget\.$"):
-        delivered(evaluation)
+        package_models(evaluation)
 
 
 def test_the_last_fits_with_the_sealed_rows_are_asked_for_together(tmp_path, pool):
-    data = frame().drop(columns=["day", "words", "town"])
+    data = make_frame().drop(columns=["day", "words", "town"])
     search = {"trials": 1, "families": ("constant", "linear")}
-    sealed = begun(run_over("time", data, search=search), tmp_path, pool=pool)
-    studies = tuned(shortlist(sealed))
+    sealed = begin_run(make_small_run("time", data, search=search), tmp_path, pool=pool)
+    studies = tune_plan(make_plan(sealed))
     members = tuple(EnsembleMember(name, 0, 0.5) for name in search["families"])
     for one in members:
         refit(studies, one.family, ALL, studies.trials[one.family, ALL][0])
-    chosen = {ALL: Chosen(ALL, members, 0.0)}
-    whole, twin = delivered(advance(
-        Concluded, studies, chosen=chosen, families=(), winner="linear", estimate=None, test=None, optimism=None,
+    chosen = {ALL: FoldEnsemble(ALL, members, 0.0)}
+    whole, twin = package_models(advance(
+        Evaluation, studies, chosen=chosen, families=(), winner="linear", estimate=None, test=None, optimism=None,
         agreement=None, beats_constant=False, outer=(),
     ))  # fmt: skip
     assert twin is not None

@@ -18,8 +18,8 @@ from models.outcome import (
     list_subset_scores,
 )
 from models.splitting.seal import LEAST_ROWS
-from tasks.reporting.publish import _numbers
-from tests.sessions import run_over, trained
+from tasks.reporting.publish import _list_metrics
+from tests.runs import make_small_run, train_run
 
 EMPTY = Report(
     "t", 1, "r", "binary", "roc_auc", "tree", EvaluationPlan("nested", 5, 4), None, None, None, None, (), {}, {}
@@ -37,10 +37,10 @@ def half_repeats(rows=400):
 @pytest.mark.parametrize("copies", ["apart", "together"])
 def test_scores_are_taken_apart_by_what_training_held(tmp_path, monkeypatch, copies):
     monkeypatch.chdir(tmp_path)
-    run = run_over(
+    run = make_small_run(
         data=half_repeats(), search={"trials": 1, "families": ("tree",)}, drop=(), weight=None, split={"copies": copies}
     )
-    evaluation = trained(run, tmp_path / "run")
+    evaluation = train_run(run, tmp_path / "run")
     found, points = evaluation.repeats, evaluation.division.points[evaluation.division.work_places]
     assert found.unit == ("row" if copies == "apart" else "point")
     assert 0.4 < found.share < 0.6
@@ -55,7 +55,7 @@ def test_scores_are_taken_apart_by_what_training_held(tmp_path, monkeypatch, cop
     assert found.estimate.new.score.value == pytest.approx(np.mean(scores))
     assert found.test.seen.rows + found.test.new.rows == evaluation.sealed_rows.rows
     assert (found.estimate.seen.rows > 0) == (copies == "apart")
-    numbers = _numbers(evaluation)
+    numbers = _list_metrics(evaluation)
     assert numbers["estimate_new"] == found.estimate.new.score.value
     assert numbers["share_estimate_seen"] + numbers["share_estimate_new"] == pytest.approx(1)
     assert ("estimate_seen" in numbers) == (copies == "apart")

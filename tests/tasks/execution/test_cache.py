@@ -8,21 +8,21 @@ import pytest
 from models.families import load_family
 from models.fitting.family import Shape, TrainingData
 from tasks.execution import worker
-from tasks.execution.cache import Parts, Training
-from tasks.planning.plan import shortlist
-from tasks.planning.studies import default_job
-from tests.sessions import begun, frame, run_over
+from tasks.execution.cache import InnerFoldData, TrainingCache
+from tasks.planning.plan import make_plan
+from tasks.planning.studies import make_default_job
+from tests.runs import begin_run, make_frame, make_small_run
 
 FAMILIES = ("lightgbm", "xgboost", "random_forest")
 
 
-def training(rows: int) -> Training:
+def training(rows: int) -> InnerFoldData:
     one = TrainingData(np.zeros((rows, 10)), np.zeros(rows), None, Shape(rows, 10, "regression"))
-    return Training(one, np.zeros(1), np.zeros((5, 10)))
+    return InnerFoldData(one, np.zeros(1), np.zeros((5, 10)))
 
 
-def kept(room: float) -> Parts:
-    parts = Parts()
+def kept(room: float) -> TrainingCache:
+    parts = TrainingCache()
     parts.room = room
     return parts
 
@@ -54,7 +54,7 @@ def test_what_there_is_no_room_for_is_made_and_not_kept(room):
 def test_rows_to_stop_on_count_too():
     one = training(100)
     stop = (np.zeros((100, 10)), np.zeros(100), None)
-    with_stop = Training(
+    with_stop = InnerFoldData(
         TrainingData(one.part.X, one.part.y, None, one.part.shape, stop=stop), one.classes, one.X_judge
     )
     assert with_stop.bytes == 2 * one.bytes
@@ -63,10 +63,10 @@ def test_rows_to_stop_on_count_too():
 @pytest.fixture
 def plan(tmp_path):
     """A run's plan, in whose folder nothing is fitted."""
-    table = frame(900).drop(columns=["words", "day"])
-    sealed = begun(run_over(data=table, search={"trials": 1, "families": FAMILIES}), tmp_path / "run")
+    table = make_frame(900).drop(columns=["words", "day"])
+    sealed = begin_run(make_small_run(data=table, search={"trials": 1, "families": FAMILIES}), tmp_path / "run")
     try:
-        yield shortlist(sealed)
+        yield make_plan(sealed)
     finally:
         sealed.context.close()
 
@@ -79,11 +79,11 @@ def test_scores_and_predictions_are_the_same_with_and_without(plan, monkeypatch)
         for name in FAMILIES:
             for number, settings in enumerate(configs):
                 config = {
-                    **default_job(plan, name, "1").config,
+                    **make_default_job(plan, name, "1").config,
                     **(settings if load_family(name).stops_early else {}),
                 }
                 job = plan.job(name, "1", number, config, inner=0)
-                score = worker._inner(job, plan.context.folder).score
+                score = worker._fit_inner_fold(job, plan.context.folder).score
                 found[name, number, room] = score, plan.context.folder.read_array(job.file).tolist()
     assert len(worker.parts) == 2, "the boosters share one, the forest has another"
     for name, number, _ in found:

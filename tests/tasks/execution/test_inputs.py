@@ -14,12 +14,12 @@ import pytest
 from models.families import load_family
 from models.splitting.split import ALL
 from tasks.execution import inputs, worker
-from tasks.execution.cache import Parts
-from tasks.execution.job import Fit
-from tasks.planning.plan import shortlist
-from tasks.planning.studies import default_job
+from tasks.execution.cache import TrainingCache
+from tasks.execution.job import FitResult
+from tasks.planning.plan import make_plan
+from tasks.planning.studies import make_default_job
 from tasks.run.folder import Workdir
-from tests.sessions import begun, frame, run_over
+from tests.runs import begin_run, make_frame, make_small_run
 
 FAMILIES = ("linear", "naive_bayes")
 SECONDS = 1.0
@@ -29,14 +29,14 @@ SECONDS = 1.0
 @pytest.mark.parametrize("inner", [0, None], ids=["search", "refit"])
 def test_columns_are_prepared_once_and_waiting_for_them_is_no_work(tmp_path, monkeypatch, inner):
     assert len({load_family(name).needs for name in FAMILIES}) == 1
-    data = frame().drop(columns=["day", "words", "town"])
-    run = run_over(data=data, search={"trials": 1, "families": FAMILIES}, final={"deliver": "refit"})
-    sealed = begun(run, tmp_path, pool=lambda: None)
-    plan = shortlist(sealed)
+    data = make_frame().drop(columns=["day", "words", "town"])
+    run = make_small_run(data=data, search={"trials": 1, "families": FAMILIES}, final={"deliver": "refit"})
+    sealed = begin_run(run, tmp_path, pool=lambda: None)
+    plan = make_plan(sealed)
     monkeypatch.setattr(worker.peak, "_process", psutil.Process(), raising=False)
-    monkeypatch.setattr(worker, "parts", Parts())
+    monkeypatch.setattr(worker, "parts", TrainingCache())
     made = []
-    usual, alone, both = inputs._fresh, Workdir.alone, threading.Barrier(2, timeout=60)
+    usual, alone, both = inputs._prepare_rows, Workdir.alone, threading.Barrier(2, timeout=60)
 
     @contextmanager
     def asked(workdir, name):
@@ -50,10 +50,10 @@ def test_columns_are_prepared_once_and_waiting_for_them_is_no_work(tmp_path, mon
         return usual(*what)
 
     monkeypatch.setattr(Workdir, "alone", asked)
-    monkeypatch.setattr(inputs, "_fresh", slow)
+    monkeypatch.setattr(inputs, "_prepare_rows", slow)
 
-    def fitted(name: str) -> Fit:
-        return worker.run(replace(default_job(plan, name, ALL), inner=inner))
+    def fitted(name: str) -> FitResult:
+        return worker.run_fit(replace(make_default_job(plan, name, ALL), inner=inner))
 
     with ThreadPoolExecutor(2) as threads:
         quick, long = sorted(threads.map(fitted, FAMILIES), key=lambda done: done.preparing)

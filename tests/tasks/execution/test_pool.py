@@ -15,9 +15,9 @@ import pytest
 
 from models.errors import InputError
 from tasks.execution import pool as workers
-from tasks.execution.pool import NEVER_RUN, FitError, Pool, needed
-from tasks.system.memory import shared_out
-from tests.sessions import family_of, living, wait_for
+from tasks.execution.pool import NEVER_RUN, FitError, FitPool, measure_worker_memory
+from tasks.system.memory import divide_memory
+from tests.runs import list_living, list_process_tree, wait_for
 
 ROOT = Path(__file__).parents[3]
 MEMORY = 700
@@ -38,14 +38,14 @@ time.sleep(60)
 
 @pytest.fixture
 def pool():
-    made = Pool(2, MEMORY, 1)
+    made = FitPool(2, MEMORY, 1)
     yield made
     made.close()
 
 
 @pytest.fixture
 def single():
-    made = Pool(1, MEMORY, 1)
+    made = FitPool(1, MEMORY, 1)
     yield made
     made.close()
 
@@ -193,12 +193,12 @@ def test_a_closed_pool_keeps_no_one_waiting(pool):
 
 
 def test_a_worker_with_what_it_needs_fits_and_one_with_less_is_refused_with_the_figure():
-    least = needed()
+    least = measure_worker_memory()
     with pytest.raises(InputError) as refused:
-        shared_out(None, 0.7 * least, least, 100 * least, 2)
+        divide_memory(None, 0.7 * least, least, 100 * least, 2)
     [asked] = re.findall(r"--memory ([\d.]+)\.", str(refused.value))
-    assert shared_out(None, 1000 * float(asked), least, 100 * least, 2) == (2, 1000 * float(asked))
-    made = Pool(2, 1000 * float(asked), 1)
+    assert divide_memory(None, 1000 * float(asked), least, 100 * least, 2) == (2, 1000 * float(asked))
+    made = FitPool(2, 1000 * float(asked), 1)
     try:
         assert [made.submit(abs, -i, priority=(0,)).result(60) for i in range(5)] == [0, 1, 2, 3, 4]
     finally:
@@ -227,16 +227,16 @@ def test_a_worker_with_what_it_needs_fits_and_one_with_less_is_refused_with_the_
 )
 def test_workers_and_memory_are_as_asked_or_as_far_as_memory_does(workers, limit, free, cores, given):
     if isinstance(given, tuple):
-        assert shared_out(workers, limit, 200, free, cores) == pytest.approx(given)
+        assert divide_memory(workers, limit, 200, free, cores) == pytest.approx(given)
     else:
         with pytest.raises(InputError, match=given):
-            shared_out(workers, limit, 200, free, cores)
+            divide_memory(workers, limit, 200, free, cores)
 
 
 def test_a_pool_whose_workers_can_not_start_ends_its_fits(monkeypatch):
     """For whatever reason: here the memory that they may have is less than what they hold."""
     monkeypatch.setattr(workers, "STARTS", 2)
-    made = Pool(2, 50, 1)
+    made = FitPool(2, 50, 1)
     try:
         found = [ended(made.submit(abs, -i, priority=(0,))) for i in range(4)]
         assert {error.state for error in found} <= {"failed", "memory"}
@@ -259,8 +259,8 @@ def test_workers_are_light_silent_and_leave_ctrl_c_to_their_parent(single):
 
 HOLD = """
 import re, sys, threading, time
-from tasks.execution.pool import Pool
-pool = Pool(2, 700, 1)
+from tasks.execution.pool import FitPool
+pool = FitPool(2, 700, 1)
 threading.Thread(target=pool.submit, args=(abs, -1), kwargs={"priority": (0,)}, daemon=True).start()
 if sys.argv[1] != "starts":
     work = (time.sleep, 600) if sys.argv[1] == "sleeps" else (re.match, "(a+)+$", "a" * 60 + "b")
@@ -278,15 +278,15 @@ def test_no_process_outlives_a_parent_that_was_killed(what, tmp_path):
     parent = subprocess.Popen([sys.executable, "-c", HOLD, what], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert parent.stdout
     parent.stdout.readline()
-    whole = family_of(parent.pid)
+    whole = list_process_tree(parent.pid)
     assert len(whole) > (1 if what == "starts" else 3)
     parent.kill()
     parent.wait()
-    wait_for(lambda: not living(whole), 30)
-    assert not living(whole)
+    wait_for(lambda: not list_living(whole), 30)
+    assert not list_living(whole)
 
 
-TWO_LINES = """from tasks.execution.pool import Pool; pool = Pool(2, 700, 1); print("once")
+TWO_LINES = """from tasks.execution.pool import FitPool; pool = FitPool(2, 700, 1); print("once")
 print([pool.submit(abs, -i, priority=(0,)).result(60) for i in range(5)]); pool.close()
 """
 

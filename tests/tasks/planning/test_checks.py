@@ -12,8 +12,8 @@ import pytest
 from models.config import Run
 from models.errors import InputError
 from tasks.data import read_table
-from tasks.planning.checks import check, check_form, check_signal
-from tests import sessions
+from tasks.planning.checks import check_form, check_table, check_work_rows
+from tests import runs
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def test_all_stops_come_at_once(frame: pd.DataFrame) -> None:
 
 
 def test_check_tells_stops_instead_of_raising(frame: pd.DataFrame) -> None:
-    table, findings = check(Run(data=frame, target="z"))
+    table, findings = check_table(Run(data=frame, target="z"))
     assert table is None
     assert [f.verdict for f in findings] == ["stop"]
-    table, findings = check(Run(data=frame, target="y"))
+    table, findings = check_table(Run(data=frame, target="y"))
     assert table is not None
     assert not [f for f in findings if f.verdict == "stop"]
     assert {"leak", "imbalance"} <= {f.check for f in findings}
@@ -48,7 +48,7 @@ def test_check_tells_stops_instead_of_raising(frame: pd.DataFrame) -> None:
 
 def test_signal_checks_never_stop(frame: pd.DataFrame) -> None:
     target = frame["y"].to_numpy()
-    found = check_signal(frame[["a"]].assign(copy=target), target, "binary", (0, 1))
+    found = check_work_rows(frame[["a"]].assign(copy=target), target, "binary", (0, 1))
     assert any(f.check == "leak" and f.columns == ("copy",) for f in found)
     assert all(f.verdict != "stop" for f in found)
 
@@ -56,7 +56,7 @@ def test_signal_checks_never_stop(frame: pd.DataFrame) -> None:
 def test_given_test_rows_are_out_of_sight_of_signal_checks(frame: pd.DataFrame) -> None:
     sealed = np.arange(150) % 2 == 0
     leak = np.where(sealed, frame["y"], np.random.default_rng(1).normal(size=150))
-    _, findings = check(Run(data=frame.assign(leak=leak, s=sealed), target="y", split={"test_column": "s"}))
+    _, findings = check_table(Run(data=frame.assign(leak=leak, s=sealed), target="y", split={"test_column": "s"}))
     assert not any(f.check == "leak" and f.verdict == "warn" for f in findings)
 
 
@@ -66,7 +66,7 @@ def test_a_label_that_only_given_test_rows_have_is_told_and_stops(frame: pd.Data
     sealed = np.arange(150) < 40
     own = {"test": frame[sealed]} if given == "table" else {"split": {"test_column": "s"}}
     run = Run(data=frame[~sealed] if given == "table" else frame.assign(s=sealed), target="y", **own)
-    _, findings = check(run)
+    _, findings = check_table(run)
     assert [f.check for f in findings if f.verdict == "stop"] == ["unseen_classes"]
     with pytest.raises(InputError, match=r"test rows only can't be learned: new\. Leave those rows out of"):
         check_form(read_table(run), run)
@@ -87,7 +87,7 @@ def test_a_constant_column_stays_where_its_kind_is_given() -> None:
 def test_rows_are_named_as_the_source_counts_them() -> None:
     labels = [None, None, *["no", "yes"] * 20, "rare", None, "rare"]
     frame = pd.DataFrame({"a": np.arange(45) % 7 + 0.5, "w": [1.0] * 42 + [-1, 1, 1], "y": labels})
-    table, findings = check(Run(data=frame, target="y", weight="w"))
+    table, findings = check_table(Run(data=frame, target="y", weight="w"))
     assert table is not None
     assert table.data_rows.tolist() == [*range(3, 44), 45]
     told = {f.check: f for f in findings}
@@ -121,14 +121,14 @@ def test_the_kinds_of_a_table_pin_those_of_the_next() -> None:
 
 
 def frame_of_kinds(seed: int) -> pd.DataFrame:
-    return sessions.frame(120, seed=seed)[["number", "colour", "town", "day", "words"]].assign(
+    return runs.make_frame(120, seed=seed)[["number", "colour", "town", "day", "words"]].assign(
         flag=[True, False, None] * 40, note=[f"n{i % 50}" for i in range(120)], y=[0, 1] * 60
     )
 
 
 def test_data_without_a_name_is_checked_without_one(tmp_path, monkeypatch) -> None:
     with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
-        sessions.frame(60)[["number", "noise", "target"]].to_sql("t", connection)
+        runs.make_frame(60)[["number", "noise", "target"]].to_sql("t", connection)
     monkeypatch.setenv("SHOP", f"sqlite:///{tmp_path / 'shop.db'}")
     run = Run(data="env:SHOP", query="select * from t where number < 9", target="target")
-    assert not [f.message for f in check(run)[1] if f.verdict == "stop"]
+    assert not [f.message for f in check_table(run)[1] if f.verdict == "stop"]

@@ -6,16 +6,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from tasks.planning.plan import shortlist
-from tests.sessions import begun, frame, run_over
+from tasks.planning.plan import make_plan
+from tests.runs import begin_run, make_frame, make_small_run
 
 
 @contextmanager
 def listed(tmp_path, **more):
-    data = frame(300, "regression").drop(columns=["words", "day"])
-    sealed = begun(run_over(data=data, budget={"workers": 1}, **more), tmp_path / "run")
+    data = make_frame(300, "regression").drop(columns=["words", "day"])
+    sealed = begin_run(make_small_run(data=data, budget={"workers": 1}, **more), tmp_path / "run")
     try:
-        yield shortlist(sealed)
+        yield make_plan(sealed)
     finally:
         sealed.context.close()
 

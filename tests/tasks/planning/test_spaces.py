@@ -11,11 +11,11 @@ import pytest
 from models.errors import InputError
 from models.tuning.strategy import BATCH
 from tasks.data import read_table
-from tasks.planning.checks import check
-from tasks.planning.eligible import suited
-from tasks.planning.plan import shortlist
-from tests import sessions
-from tests.sessions import begun, frame, run_over
+from tasks.planning.checks import check_table
+from tasks.planning.eligible import choose_families
+from tasks.planning.plan import make_plan
+from tests import runs
+from tests.runs import begin_run, make_frame, make_small_run
 
 RANGES = {
     "linear": {"space": {"penalty": "elasticnet", "strength": [0.5, 5000, "log"]}},
@@ -25,9 +25,9 @@ RANGES = {
 
 
 def run(told=RANGES, plan="random", split=None, **search):
-    data = frame().drop(columns=["day", "words"])
+    data = make_frame().drop(columns=["day", "words"])
     search = {"trials": 5, "families": tuple(RANGES), **search}
-    return run_over(plan, data=data, search=search, families=told, budget={"workers": 2}, **split or {})
+    return make_small_run(plan, data=data, search=search, families=told, budget={"workers": 2}, **split or {})
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def earlier(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluation(earlier, tmp_path_factory):
-    return sessions.trained(run(strategy="random", warm_from="model"), tmp_path_factory.mktemp("run"), past=earlier)
+    return runs.train_run(run(strategy="random", warm_from="model"), tmp_path_factory.mktemp("run"), past=earlier)
 
 
 def test_every_configuration_of_every_fold_keeps_to_the_ranges(evaluation):
@@ -74,7 +74,7 @@ def test_a_warm_start_hands_over_what_the_ranges_hold_and_says_what_not(evaluati
 
 def test_a_grid_ends_when_all_is_tried_and_its_size_was_told(tmp_path):
     families = {"tree": {"space": {"criterion": "entropy", **_fixed("tree")}, "steps": 2}}
-    evaluation = sessions.trained(run(families, strategy="grid", families=("tree",), trials=9), tmp_path)
+    evaluation = runs.train_run(run(families, strategy="grid", families=("tree",), trials=9), tmp_path)
     note = next(n for n in evaluation.context.notes if "search grid tries this many configurations: " in n)
     count = int(re.findall(r"\d+", note.rpartition(": ")[2])[0])
     assert {len(trials) for trials in evaluation.trials.values()} == {1 + count}
@@ -83,7 +83,7 @@ def test_a_grid_ends_when_all_is_tried_and_its_size_was_told(tmp_path):
 def test_what_was_tried_before_is_not_fitted_again(tmp_path):
     """All but a choice of two is fixed: the search draws both again and again."""
     families = {"tree": {"space": {"criterion": ["gini", "entropy"], **_fixed("tree", but=0)}}}
-    evaluation = sessions.trained(run(families, strategy="random", families=("tree",), trials=9), tmp_path)
+    evaluation = runs.train_run(run(families, strategy="random", families=("tree",), trials=9), tmp_path)
     for (name, fold), trials in evaluation.trials.items():
         first = {str(t.config): t.number for t in reversed(trials)}
         assert len(first) == 2
@@ -122,7 +122,7 @@ def _fixed(name, but=1):
 )
 def test_what_can_not_be_searched_is_told_before_any_fit(tmp_path, families, search, says):
     with pytest.raises(InputError, match=says):
-        sessions.trained(run(families, **search), tmp_path)
+        runs.train_run(run(families, **search), tmp_path)
 
 
 # --- Conditions that depend on the rows ------------------------------------------------------------------------------
@@ -143,17 +143,17 @@ def test_a_search_is_checked_on_the_rows_that_it_will_have(monkeypatch):
     grid = run({"linear": {"steps": 2}}, strategy="grid", families=("linear",), trials=4)
     table = read_table(listed)
     dear_from(90, monkeypatch, table)
-    assert [f.name for f in suited(table, listed)[0]] == ["linear"]
+    assert [f.name for f in choose_families(table, listed)[0]] == ["linear"]
     with pytest.raises(InputError, match="its grid has 6 configurations"):
-        suited(table, grid)
+        choose_families(table, grid)
 
 
 def planned(asked, path, monkeypatch, dear):
     """The plan of this run; in plans by time the folds are of different sizes."""
-    sealed = begun(asked, path)
+    sealed = begin_run(asked, path)
     try:
         dear_from(dear, monkeypatch, sealed.work_rows)
-        return shortlist(sealed)
+        return make_plan(sealed)
     finally:
         sealed.context.close()
 
@@ -162,7 +162,7 @@ def test_what_some_fold_can_not_search_is_told_before_any_search(monkeypatch, tm
     asked = run(NETS, "time", strategy="manual", families=("linear",))
     with pytest.raises(InputError, match="No hyperparameter of linear 'l1_ratio'") as stopped:
         planned(asked, tmp_path, monkeypatch, dear=60)
-    assert [f.message for f in check(asked)[1] if f.verdict == "stop"] == [str(stopped.value)]
+    assert [f.message for f in check_table(asked)[1] if f.verdict == "stop"] == [str(stopped.value)]
 
 
 def test_a_family_that_was_not_asked_for_by_name_is_left_out_where_some_fold_can_not_search_it(monkeypatch, tmp_path):

@@ -11,41 +11,41 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tasks.evaluation.evaluate import Concluded, conclude
-from tasks.planning.plan import shortlist
-from tasks.planning.warm_start import saving, saving_said
-from tasks.reporting.artifacts import trials_table
+from tasks.evaluation.evaluate import Evaluation, evaluate
+from tasks.planning.plan import make_plan
+from tasks.planning.warm_start import describe_savings, measure_savings
+from tasks.reporting.artifacts import make_trials_table
 from tasks.reporting.publish import publish
 from tasks.run.journal import Journal
 from tasks.tracking import past as looked_up
-from tasks.tracking.mirror.writer import Mirror
-from tasks.tracking.store import connect, search
-from tests import sessions
-from tests.sessions import frame, numbers, run_over
+from tasks.tracking.mirror.writer import MlflowMirror
+from tasks.tracking.store import connect_store, search_runs
+from tests import runs
+from tests.runs import collect_numbers, make_frame, make_small_run
 
 FAMILIES = ("constant", "linear", "random_forest")
 
 
 def run(workers: int = 2, warm: bool = True, trials: int = 6, **more: Any):
-    data = frame().drop(columns=["day", "words"])
+    data = make_frame().drop(columns=["day", "words"])
     search = {"trials": trials, "families": FAMILIES, "warm_from": "model" if warm else None}
-    return run_over(data=data, search=search, budget={"workers": workers}, **more)
+    return make_small_run(data=data, search=search, budget={"workers": workers}, **more)
 
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory) -> dict[str, Any]:
     """A run with another seed, as MLflow hands it over."""
     folder = tmp_path_factory.mktemp("earlier")
-    evaluation = sessions.trained(run(warm=False, seed=3), folder)
-    trials_table(evaluation).to_parquet(folder / "trials.parquet")
+    evaluation = runs.train_run(run(warm=False, seed=3), folder)
+    make_trials_table(evaluation).to_parquet(folder / "trials.parquet")
     report = {"metric": evaluation.metric.name, "task": evaluation.metric.task}
     return {"run_id": "f" * 32, "name": "model", "config": {}, "report": report,
             "trials": str(folder / "trials.parquet"), "tags": {}}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def warm(earlier, tmp_path_factory) -> Concluded:
-    return sessions.trained(run(), tmp_path_factory.mktemp("warm"), past=earlier)
+def warm(earlier, tmp_path_factory) -> Evaluation:
+    return runs.train_run(run(), tmp_path_factory.mktemp("warm"), past=earlier)
 
 
 def test_every_study_tries_the_default_and_then_what_the_earlier_run_found(warm):
@@ -65,18 +65,18 @@ def test_only_configurations_cross_over(warm, earlier):
 
 
 def test_the_saving_is_measured_against_the_earlier_run(warm):
-    found = saving(warm)
+    found = measure_savings(warm)
     for name in ("linear", "random_forest"):
         before = warm.warm_start.until[name][0]
         assert found[name]["warm_saved_trials"] == before - found[name]["trials_to_best"]
     mean = sum(found[n]["warm_saved_trials"] for n in ("linear", "random_forest")) / 2
     assert found[""]["warm_saved_trials"] == pytest.approx(mean)
-    assert "linear" in saving_said(warm)
+    assert "linear" in describe_savings(warm)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(4, marks=pytest.mark.prove)])
 def test_a_warm_run_repeats_with_any_number_of_workers(workers, warm, earlier, trained):
-    assert numbers(trained(run(workers), past=earlier)) == numbers(warm)
+    assert collect_numbers(trained(run(workers), past=earlier)) == collect_numbers(warm)
 
 
 def test_a_warm_run_taken_up_again_keeps_what_it_was_handed_first(warm, tmp_path):
@@ -84,17 +84,17 @@ def test_a_warm_run_taken_up_again_keeps_what_it_was_handed_first(warm, tmp_path
     folder = Path(shutil.copytree(warm.context.folder.path, tmp_path / "again"))
     for log in (folder / "studies").glob("linear-*.log"):
         log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:4]))
-    assert numbers(sessions.trained(run(), folder, past={"run_id": "another"})) == numbers(warm)
+    assert collect_numbers(runs.train_run(run(), folder, past={"run_id": "another"})) == collect_numbers(warm)
 
 
 def test_that_there_was_nothing_to_hand_over_is_fixed_too(tmp_path):
     """Else a run taken up again would begin with what ended meanwhile, unlike an unbroken one."""
     search = {"trials": 6, "families": FAMILIES, "strategy": "meta"}
-    asked = run_over(data=frame().drop(columns=["day", "words"]), search=search, budget={"workers": 2})
+    asked = make_small_run(data=make_frame().drop(columns=["day", "words"]), search=search, budget={"workers": 2})
     for past in (None, {"run_id": "another"}):
-        sealed = sessions.begun(asked, tmp_path, pool=lambda: None, past=past)
+        sealed = runs.begin_run(asked, tmp_path, pool=lambda: None, past=past)
         try:
-            plan = shortlist(sealed)
+            plan = make_plan(sealed)
         finally:
             sealed.context.close()
         assert plan.warm_start is None
@@ -103,14 +103,14 @@ def test_that_there_was_nothing_to_hand_over_is_fixed_too(tmp_path):
 def test_without_a_warm_start_nothing_is_asked(trained):
     evaluation = trained(run(warm=False, trials=1), past={"run_id": "broken"})
     assert evaluation.warm_start is None
-    assert saving_said(evaluation) == ""
-    assert set(saving(evaluation)[""]) == {"trials_to_best", "seconds_to_best"}
+    assert describe_savings(evaluation) == ""
+    assert set(measure_savings(evaluation)[""]) == {"trials_to_best", "seconds_to_best"}
 
 
 # --- The model most like a new one ------------------------------------------------------------------------------------
 
 
-class Stored(sessions.Alone):
+class Stored(runs.LocalJournal):
     """A journal over a store of MLflow's, which is asked and written in this process; it registers nothing."""
 
     def __init__(self, workdir: Path, name: str, *, address: str):
@@ -118,19 +118,19 @@ class Stored(sessions.Alone):
 
     def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
         if name in ("past", "similar"):
-            return getattr(looked_up, name)(Mirror(self.workdir), **args)
+            return getattr(looked_up, name)(MlflowMirror(self.workdir), **args)
         registered = {"version": 1, "run_id": "0a1b2c", "alias": "champion"}
         return registered if name == "register" else super().call(name, timeout=timeout, **args)
 
     def drain(self, timeout: float) -> int:
-        return Mirror(self.workdir).drain(timeout)
+        return MlflowMirror(self.workdir).drain(timeout)
 
 
 def like(drop: tuple[str, ...] = (), metric: str | None = None, seed: int = 0, **search: Any):
     """A run over the table, maybe without some of its columns."""
-    data = frame().drop(columns=["day", "words", *drop])
+    data = make_frame().drop(columns=["day", "words", *drop])
     settings = {"trials": 6, "families": ("constant", "linear"), **search}
-    return run_over(data=data, metric=metric, seed=seed, search=settings, budget={"workers": 2})
+    return make_small_run(data=data, metric=metric, seed=seed, search=settings, budget={"workers": 2})
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +140,12 @@ def another(tmp_path_factory) -> Path:
     address = f"sqlite:///{folder}/m.db"
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        patched.setattr(sessions, "Alone", lambda path, _: Stored(path, "another", address=address))
-        sealed = sessions.begun(like(seed=3), folder / "run")
+        patched.setattr(runs, "LocalJournal", lambda path, _: Stored(path, "another", address=address))
+        sealed = runs.begin_run(like(seed=3), folder / "run")
     try:
-        plan = shortlist(sealed)
-        studies = sessions.tuned(plan)
-        trials_table(studies).to_parquet(folder / "trials.parquet")
+        plan = make_plan(sealed)
+        studies = runs.tune_plan(plan)
+        make_trials_table(studies).to_parquet(folder / "trials.parquet")
         (folder / "config.json").write_text("{}")
         (folder / "report.json").write_text(json.dumps({"metric": sealed.metric.name, "task": sealed.metric.task}))
         files = [[str(folder / name), ""] for name in ("trials.parquet", "config.json", "report.json")]
@@ -161,26 +161,28 @@ def store(another, tmp_path, monkeypatch) -> str:
     """The address of a copy of that store, in which the next session looks."""
     address = f"sqlite:///{shutil.copy(another, tmp_path)}"
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sessions, "Alone", partial(Stored, address=address))
+    monkeypatch.setattr(runs, "LocalJournal", partial(Stored, address=address))
     return address
 
 
 def pipeline(address: str, name: str):
     """The run of the model that the store holds."""
-    client = connect(address)
-    (found,) = search(client, [client.get_experiment_by_name(name).experiment_id], "tags.`nestor.kind` = 'pipeline'")
+    client = connect_store(address)
+    (found,) = search_runs(
+        client, [client.get_experiment_by_name(name).experiment_id], "tags.`nestor.kind` = 'pipeline'"
+    )
     return found
 
 
 def test_a_first_run_begins_with_what_the_model_most_like_it_found_and_is_marked_as_warm(store, tmp_path):
-    sealed = sessions.begun(like(drop=("flag",), strategy="meta"), tmp_path / "new")
+    sealed = runs.begin_run(like(drop=("flag",), strategy="meta"), tmp_path / "new")
     try:
-        plan = shortlist(sealed)
+        plan = make_plan(sealed)
         assert plan.warm_start is not None
         assert plan.warm_start.source == pipeline(store, "another").info.run_id
         (handed,) = plan.warm_start.configurations.values()
-        studies = sessions.tuned(plan)
-        report = publish(conclude(studies))
+        studies = runs.tune_plan(plan)
+        report = publish(evaluate(studies))
     finally:
         sealed.context.close()
     assert handed
@@ -194,9 +196,9 @@ def test_a_first_run_begins_with_what_the_model_most_like_it_found_and_is_marked
 
 
 def test_where_no_model_is_like_a_new_one_it_is_said_and_nothing_is_handed_over(store, tmp_path):
-    sealed = sessions.begun(like(metric="log_loss", strategy="meta"), tmp_path / "new")
+    sealed = runs.begin_run(like(metric="log_loss", strategy="meta"), tmp_path / "new")
     try:
-        plan = shortlist(sealed)
+        plan = make_plan(sealed)
     finally:
         sealed.context.close()
     assert plan.warm_start is None

@@ -26,19 +26,19 @@ from models.errors import InputError, NestorError
 from models.evaluation.ensemble import EnsembleMember
 from models.splitting.split import ALL
 from tasks.data import read_table
-from tasks.evaluation.ensemble import Chosen
-from tasks.evaluation.package import unsafe
-from tasks.planning.eligible import suited
+from tasks.evaluation.ensemble import FoldEnsemble
+from tasks.evaluation.package import list_unsafe_families
+from tasks.planning.eligible import choose_families
 from tasks.registry import pickles
-from tasks.registry.load import load
+from tasks.registry.load import load_version
 from tasks.registry.new_version import NewVersion
-from tasks.registry.register import ALWAYS, _dumped, _saved, digest, installed, requirements
+from tasks.registry.register import ALWAYS, _dump_model, _save_version, digest_folder, is_installed, list_requirements
 from tasks.retrain import data, gate
 from tasks.scoring import predict
 from tasks.scoring.score import score
 from tasks.tracking import moves
-from tasks.tracking.store import connect
-from tests.versions import Registry, digits, good, poor
+from tasks.tracking.store import connect_store
+from tests.versions import Registry, make_digits, make_good_model, make_poor_model
 
 FILE = """
 from sklearn.neighbors import KNeighborsClassifier
@@ -66,8 +66,8 @@ def odd(tmp_path, monkeypatch):
 def registry(tmp_path_factory):
     """`mixed`: a champion that knows nothing, and a good version that is a pickle."""
     found = Registry(tmp_path_factory.mktemp("registry"))
-    found.train("mixed", digits(), poor)
-    found.trained = found.train("mixed", digits(), neighbours, unsafe=("odd",))
+    found.train("mixed", make_digits(), make_poor_model)
+    found.trained = found.train("mixed", make_digits(), neighbours, unsafe=("odd",))
     return found
 
 
@@ -77,36 +77,36 @@ def neighbours(work) -> Any:
 
 
 def version_of(registry, name, version):
-    return connect(registry.address).get_model_version(name, str(version))
+    return connect_store(registry.address).get_model_version(name, str(version))
 
 
 def folder_of(registry, name, version) -> Path:
-    where = connect(registry.address).get_model_version_download_uri(name, str(version))
+    where = connect_store(registry.address).get_model_version_download_uri(name, str(version))
     return Path(where.removeprefix("file://"))
 
 
 def aliases(registry, name):
-    return {a: int(v) for a, v in connect(registry.address).get_registered_model(name).aliases.items()}
+    return {a: int(v) for a, v in connect_store(registry.address).get_registered_model(name).aliases.items()}
 
 
 # --- Who is tried ----------------------------------------------------------------------------------------------------
 
 
 def test_only_who_names_such_a_family_gets_it(odd):
-    run = Run(data=digits(), target="target")
-    kept, left_out = suited(read_table(run), run)
+    run = Run(data=make_digits(), target="target")
+    kept, left_out = choose_families(read_table(run), run)
     assert left_out["odd"].endswith("as pickles, which may run code when loaded; allow it by name (--families)")
     assert "odd" not in [f.name for f in kept]
-    run = Run(data=digits(), target="target", search={"families": "odd,linear"})
-    kept, left_out = suited(read_table(run), run)
+    run = Run(data=make_digits(), target="target", search={"families": "odd,linear"})
+    kept, left_out = choose_families(read_table(run), run)
     assert [f.name for f in kept] == ["odd", "linear"]
     assert left_out == {}
 
 
 def test_only_delivered_members_make_a_version_unsafe(odd):
     def of(**chosen):
-        made = {k: Chosen(k, tuple(EnsembleMember(f, 0, 1.0) for f in names), 0.0) for k, names in chosen.items()}
-        return unsafe(made)
+        made = {k: FoldEnsemble(k, tuple(EnsembleMember(f, 0, 1.0) for f in names), 0.0) for k, names in chosen.items()}
+        return list_unsafe_families(made)
 
     assert of(one=["linear"], two=["odd", "linear"]) == ["odd"]
     assert of(one=["linear"], two=["linear"]) == []
@@ -126,7 +126,7 @@ def test_the_version_is_a_pickle_and_says_so(registry):
     assert not list(folder.glob("*.skops"))
     needed = (folder / "requirements.txt").read_text().split()
     assert [line.split("==")[0] for line in needed] == ["mlflow", "numpy", "pandas", "scikit-learn", "skops"]
-    assert all(map(installed, needed))
+    assert all(map(is_installed, needed))
 
 
 def test_a_version_of_safe_families_is_as_it_was(registry):
@@ -139,22 +139,22 @@ def test_a_version_of_safe_families_is_as_it_was(registry):
 
 def test_a_pickle_of_our_own_types_is_refused(tmp_path):
     with pytest.raises(NestorError, match="holds types of tasks: who loads it would need this project"):
-        _dumped(FunctionTransformer(moves.line), tmp_path / "model.pkl", {"unsafe": ["odd"]})
+        _dump_model(FunctionTransformer(moves.trace_champions), tmp_path / "model.pkl", {"unsafe": ["odd"]})
 
 
 def test_requirements_name_what_a_pickle_needs(tmp_path):
     joined = {"model": LGBMRegressor(n_estimators=2, verbosity=-1).fit(np.eye(30), np.arange(30))}
-    pickles.dump(joined, tmp_path / "model.pkl")
-    needed = requirements(pickles.modules(tmp_path / "model.pkl"))
+    pickles.dump_pickle(joined, tmp_path / "model.pkl")
+    needed = list_requirements(pickles.find_pickle_modules(tmp_path / "model.pkl"))
     assert {line.split("==")[0] for line in needed} == {*ALWAYS, "lightgbm"}
-    assert all(map(installed, needed))
+    assert all(map(is_installed, needed))
 
 
 # --- Who may be champion ---------------------------------------------------------------------------------------------
 
 
 def test_the_first_version_is_no_champion_when_it_is_a_pickle(registry):
-    registry.train("first", digits(), neighbours, unsafe=("odd",))
+    registry.train("first", make_digits(), neighbours, unsafe=("odd",))
     assert aliases(registry, "first") == {"challenger": 1}
     with pytest.raises(InputError, match=r"first/1 is not loaded\. It holds odd, .* Say --unsafe"):
         gate.promote("first", address=registry.address)
@@ -165,33 +165,33 @@ def test_the_first_version_is_no_champion_when_it_is_a_pickle(registry):
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_the_gate_leaves_a_pickle_to_a_person(registry, allowed):
-    verdict = gate.gate("mixed", *registry.trained, Gate(), registry.address, unsafe=allowed)
+    verdict = gate.judge_challenger("mixed", *registry.trained, Gate(), registry.address, unsafe=allowed)
     assert verdict.promoted is None
     assert "not promoted by itself: nestor promote mixed/2 --unsafe" in verdict.sentence
-    assert gate.settle(verdict, who="ann", address=registry.address) is None
+    assert gate.settle_verdict(verdict, who="ann", address=registry.address) is None
     assert aliases(registry, "mixed") == {"champion": 1, "challenger": 2}
 
 
 def test_a_champion_that_is_a_pickle_meets_challengers_where_that_is_said(registry):
-    registry.train("hand", digits(), poor, unsafe=("odd",))
+    registry.train("hand", make_digits(), make_poor_model, unsafe=("odd",))
     gate.promote("hand", 1, address=registry.address, unsafe=True)
-    trained = registry.train("hand", digits(), good)
+    trained = registry.train("hand", make_digits(), make_good_model)
     with pytest.raises(InputError, match="hand/1 is not loaded"):
-        gate.gate("hand", *trained, Gate(), registry.address)
-    verdict = gate.gate("hand", *trained, Gate(), registry.address, unsafe=True)
+        gate.judge_challenger("hand", *trained, Gate(), registry.address)
+    verdict = gate.judge_challenger("hand", *trained, Gate(), registry.address, unsafe=True)
     assert verdict.promoted is True
     assert verdict.champion_cost.size > 0
-    assert gate.settle(verdict, who="ann", address=registry.address).after == 2
+    assert gate.settle_verdict(verdict, who="ann", address=registry.address).after == 2
     with pytest.raises(InputError, match=r"no earlier champion to go back to. Version 1 is passed over: hand/1 is not"):
         gate.rollback("hand", address=registry.address)
 
 
 def test_a_retraining_begins_with_such_a_champion_where_that_is_said(registry):
-    registry.train("again", digits(), good, unsafe=("odd",))
+    registry.train("again", make_digits(), make_good_model, unsafe=("odd",))
     gate.promote("again", 1, address=registry.address, unsafe=True)
     with pytest.raises(InputError, match="again/1 is not loaded"):
-        data._champion(Retrain(name="again"), registry.address)
-    champion = data._champion(Retrain(name="again", unsafe=True), registry.address)
+        data._load_champion(Retrain(name="again"), registry.address)
+    champion = data._load_champion(Retrain(name="again", unsafe=True), registry.address)
     assert champion is not None
     assert champion.unsafe == ["odd"]
 
@@ -201,7 +201,7 @@ def test_a_retraining_begins_with_such_a_champion_where_that_is_said(registry):
 
 def test_a_pickle_predicts_in_one_thread(registry, tmp_path, monkeypatch):
     """Some libraries keep notes in a model while it predicts."""
-    at_work, most, whole = 0, {}, predict._values
+    at_work, most, whole = 0, {}, predict._predict_columns
 
     def watched(model, version, *more):
         nonlocal at_work
@@ -211,16 +211,16 @@ def test_a_pickle_predicts_in_one_thread(registry, tmp_path, monkeypatch):
         at_work -= 1
         return whole(model, version, *more)
 
-    monkeypatch.setattr(predict, "_values", watched)
+    monkeypatch.setattr(predict, "_predict_columns", watched)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3})
     for version in (1, 2):
-        rows, out = digits().drop(columns="target"), str(tmp_path / "out.csv")
+        rows, out = make_digits().drop(columns="target"), str(tmp_path / "out.csv")
         score(Score(model=f"mixed/{version}", data=rows, out=out, chunk=200, unsafe=True), registry.address)
     assert most[2] == 1 < most[1]
 
 
 def test_scoring_loads_a_pickle_only_where_that_is_said_and_says_so(registry, tmp_path):
-    rows = digits().drop(columns="target")
+    rows = make_digits().drop(columns="target")
     asked = {"model": "mixed/2", "data": rows, "out": str(tmp_path / "out.csv")}
     with pytest.raises(InputError, match=r"mixed/2 is not loaded\. It holds odd"):
         score(Score(**asked), registry.address)
@@ -243,41 +243,41 @@ class Bomb:
 
 def test_a_pickle_that_was_exchanged_is_not_opened(registry, tmp_path):
     """The digest is looked at first: nothing of the file runs, whatever is said."""
-    registry.train("bomb", digits(), neighbours, unsafe=("odd",))
+    registry.train("bomb", make_digits(), neighbours, unsafe=("odd",))
     (folder_of(registry, "bomb", 1) / "model.pkl").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
     with pytest.raises(NestorError, match="not those that were registered"):
-        load("bomb/1", registry.address, unsafe=True)
+        load_version("bomb/1", registry.address, unsafe=True)
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_pickle_in_place_of_a_safe_model_is_not_opened(registry, tmp_path):
     """Who can write tags as well gets past the digest, but not past who said nothing."""
-    registry.train("swapped", digits(), good)
+    registry.train("swapped", make_digits(), make_good_model)
     folder = folder_of(registry, "swapped", 1)
     (folder / "model.skops").unlink()
     (folder / "model.pkl").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
-    connect(registry.address).set_model_version_tag("swapped", "1", "nestor.digest", digest(folder))
+    connect_store(registry.address).set_model_version_tag("swapped", "1", "nestor.digest", digest_folder(folder))
     with pytest.raises(InputError, match="swapped/1 is not loaded"):
-        load("swapped/1", registry.address)
+        load_version("swapped/1", registry.address)
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_pickle_of_parts_that_are_gone_says_so(tmp_path):
     (tmp_path / "model.pkl").write_bytes(b"cgone_for_good\nThing\n.")
     with pytest.raises(NestorError, match=r"a/1 can't be unpickled here: No module named 'gone_for_good'"):
-        pickles.load(tmp_path / "model.pkl", "a/1", ["odd"])
+        pickles.load_pickle(tmp_path / "model.pkl", "a/1", ["odd"])
 
 
 def test_what_is_imported_with_a_pickle_tells_no_more_of_each_prediction(tmp_path, monkeypatch):
     (tmp_path / "talkative.py").write_text("import logging\nlogging.getLogger('talkative').setLevel(logging.INFO)\n")
     (tmp_path / "model.pkl").write_bytes(b"ctalkative\nlogging\n.")
     monkeypatch.syspath_prepend(tmp_path)
-    pickles.load(tmp_path / "model.pkl", "a/1", ["odd"])
+    pickles.load_pickle(tmp_path / "model.pkl", "a/1", ["odd"])
     assert logging.getLogger("talkative").level == logging.WARNING
 
 
 def test_the_tested_twin_is_a_pickle_too(registry, tmp_path):
-    rows = digits().drop(columns="target")
+    rows = make_digits().drop(columns="target")
     model, tested, example = (tmp_path / name for name in ("model.joblib", "tested.joblib", "example.parquet"))
     for file in (model, tested):
         joblib.dump(DummyRegressor().fit(rows, range(len(rows))), file)
@@ -286,5 +286,5 @@ def test_the_tested_twin_is_a_pickle_too(registry, tmp_path):
         name="odd", model=str(model), tested=str(tested), example=str(example), kinds={}, task="regression", classes=(),
         reading={}, trusted=(), unsafe=("odd",), beats_constant=True,
     )  # fmt: skip
-    _saved(new, tmp_path / "out", Model())
+    _save_version(new, tmp_path / "out", Model())
     assert {p.name for p in (tmp_path / "out").glob("*.pkl")} == {"model.pkl", "tested.pkl"}

@@ -23,10 +23,10 @@ from skrub import DatetimeEncoder, StringEncoder
 from xgboost import XGBClassifier, XGBRegressor
 
 from models.errors import NestorError
-from tasks.registry.register import digest, installed, register
-from tasks.run.journal import Journal, Record
-from tasks.tracking.mirror.writer import Mirror
-from tasks.tracking.store import connect
+from tasks.registry.register import digest_folder, is_installed, register
+from tasks.run.journal import Journal, JournalRecord
+from tasks.tracking.mirror.writer import MlflowMirror
+from tasks.tracking.store import connect_store
 
 TABLES = {
     "binary": (load_breast_cancer, [False, True]),
@@ -97,14 +97,14 @@ def trusted(model, folder):
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
-    connect(f"sqlite:///{folder}/m.db")
+    connect_store(f"sqlite:///{folder}/m.db")
     return f"sqlite:///{folder}/m.db"
 
 
 def mirror_of(workdir, address, name):
     with Journal(workdir, name, address, start=False) as journal:
-        journal.record(Record("run", "pipeline"))
-    return Mirror(workdir)
+        journal.record(JournalRecord("run", "pipeline"))
+    return MlflowMirror(workdir)
 
 
 def asked(workdir, model, X, task, **more):
@@ -137,7 +137,7 @@ def as_served(frame, loaded):
 def in_pyfunc(address, uri):
     import mlflow.pyfunc
 
-    connect(address)
+    connect_store(address)
     return mlflow.pyfunc.load_model(uri)
 
 
@@ -196,10 +196,10 @@ def test_the_version_holds_what_its_reader_needs(tmp_path, store, small):
         "nestor.placed": "true",
         "nestor.key": mirror.run_key,
     }
-    assert version.tags["nestor.digest"] == digest(folder)
+    assert version.tags["nestor.digest"] == digest_folder(folder)
     named = [line.split("==")[0] for line in (folder / "requirements.txt").read_text().split()]
     assert named == ["mlflow", "numpy", "pandas", "scikit-learn", "skops", "skrub"]
-    assert all(map(installed, (folder / "requirements.txt").read_text().split()))
+    assert all(map(is_installed, (folder / "requirements.txt").read_text().split()))
     assert (folder / "tested.skops").exists()
     assert (folder / "input_example.json").exists()
     (output,) = mirror.client.get_run(mirror.run_id()).outputs.model_outputs
@@ -235,7 +235,7 @@ def test_a_registration_killed_anywhere_and_done_again_makes_one_version(tmp_pat
         patch.setattr(type(mirror.client), stop, lambda *a, **k: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             register(mirror, name=name, **arguments)
-    first = register(Mirror(tmp_path), name=name, **arguments)
+    first = register(MlflowMirror(tmp_path), name=name, **arguments)
     assert first == register(mirror, name=name, **arguments)
     assert (first["version"], first["alias"]) == (1, "champion")
     assert len(mirror.client.search_model_versions(f"name = '{name}'")) == 1
@@ -251,7 +251,7 @@ def test_the_first_that_beats_the_constant_is_champion_and_the_later_challenge_i
             register(mirror, name="alias", **asked(tmp_path / str(n), model, X, "binary", beats_constant=beats))
         )
     assert [m["alias"] for m in made] == [None, "champion", "challenger", "challenger"]
-    aliases = connect(store).get_registered_model("alias").aliases
+    aliases = connect_store(store).get_registered_model("alias").aliases
     assert {k: int(v) for k, v in aliases.items()} == {"champion": 2, "challenger": 4}
 
 
@@ -261,8 +261,8 @@ def test_types_that_no_family_names_are_refused(tmp_path, store, small):
     arguments = asked(tmp_path, model, X, "binary")
     with pytest.raises(NestorError, match=r"not name as trusted: .*skrub"):
         register(mirror, name="odd", **{**arguments, "trusted": []})
-    ours = make_pipeline(FunctionTransformer(installed), LogisticRegression())
-    with pytest.raises(NestorError, match=r"not name as trusted: tasks.registry.register.installed"):
+    ours = make_pipeline(FunctionTransformer(is_installed), LogisticRegression())
+    with pytest.raises(NestorError, match=r"not name as trusted: tasks.registry.register.is_installed"):
         register(mirror, name="odd", **asked(tmp_path, ours, X, "binary"))
     assert mirror.client.search_model_versions("name = 'odd'") == []
 
@@ -270,7 +270,7 @@ def test_types_that_no_family_names_are_refused(tmp_path, store, small):
 def test_a_registration_through_the_journal_makes_a_version(tmp_path, store, small):
     model, X = small
     with Journal(tmp_path, "quick", store) as journal:
-        journal.record(Record("run", "pipeline", status="FINISHED"))
+        journal.record(JournalRecord("run", "pipeline", status="FINISHED"))
         journal.call("prepare")
         made = journal.call("register", name="quick", **asked(tmp_path, model, X, "binary"))
     assert made["version"] == 1

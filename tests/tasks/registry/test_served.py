@@ -79,9 +79,9 @@ def model(registry) -> Any:
 def pyfunc(registry: Registry, name: str) -> Any:
     import mlflow
 
-    from tasks.tracking.store import connect
+    from tasks.tracking.store import connect_store
 
-    connect(registry.address)
+    connect_store(registry.address)
     return mlflow.pyfunc.load_model(f"models:/{name}/1")
 
 

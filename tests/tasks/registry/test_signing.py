@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from models.errors import InputError, NestorError
 from tasks.registry import signing
-from tasks.registry.load import load
-from tasks.registry.register import digest
-from tasks.tracking.store import connect
-from tests.versions import Registry, digits
+from tasks.registry.load import load_version
+from tasks.registry.register import digest_folder
+from tasks.tracking.store import connect_store
+from tests.versions import Registry, make_digits
 
 pytest.importorskip("model_signing")
 
@@ -39,32 +39,32 @@ def signed(keys, tmp_path_factory):
     registry = Registry(tmp_path_factory.mktemp("registry"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(signing.SIGN, str(keys[0]))
-        registry.train("digits", digits())
-    registry.train("plain", digits())
+        registry.train("digits", make_digits())
+    registry.train("plain", make_digits())
     return registry
 
 
 def folder_of(registry, name):
     """The folder of a version's files."""
-    client = connect(registry.address)
+    client = connect_store(registry.address)
 
     where = client.get_model_version_download_uri(name, "1")
     return client, Path(url2pathname(where.removeprefix("file://")))
 
 
 def test_a_signed_version_is_loaded_with_the_key_and_without(signed, keys, monkeypatch):
-    assert load("digits", signed.address).version == 1
+    assert load_version("digits", signed.address).version == 1
     monkeypatch.setenv(signing.VERIFY, str(keys[1]))
-    assert load("digits", signed.address).version == 1
+    assert load_version("digits", signed.address).version == 1
 
 
 def test_somebody_elses_key_and_no_signature_are_refused(signed, keys, monkeypatch):
     monkeypatch.setenv(signing.VERIFY, str(keys[1]))
     with pytest.raises(NestorError, match=r"plain/1 is not signed, and NESTOR_VERIFY_WITH asks for a signature"):
-        load("plain", signed.address)
+        load_version("plain", signed.address)
     monkeypatch.setenv(signing.VERIFY, str(keys[3]))
     with pytest.raises(NestorError, match=r"digits/1 is not what the owner of .*theirs.pub signed"):
-        load("digits", signed.address)
+        load_version("digits", signed.address)
 
 
 def test_files_that_were_changed_with_their_digest_are_refused(signed, keys, tmp_path, monkeypatch):
@@ -80,17 +80,17 @@ def test_files_that_were_changed_with_their_digest_are_refused(signed, keys, tmp
     ]
     for harm in harms:
         harm()
-        client.set_model_version_tag("digits", "1", "nestor.digest", digest(folder))
+        client.set_model_version_tag("digits", "1", "nestor.digest", digest_folder(folder))
         with pytest.raises(NestorError, match=r"digits/1 is not what the owner of"):
-            load("digits", signed.address)
+            load_version("digits", signed.address)
         shutil.rmtree(folder)
         shutil.copytree(whole, folder)
-        client.set_model_version_tag("digits", "1", "nestor.digest", digest(folder))
-    assert load("digits", signed.address).version == 1
+        client.set_model_version_tag("digits", "1", "nestor.digest", digest_folder(folder))
+    assert load_version("digits", signed.address).version == 1
 
 
 @pytest.mark.parametrize(("key", "says"), [("none.pem", "there is no key file"), (1, "is no private key")])
 def test_a_key_that_cant_sign_is_refused_before_anything_is_trained(keys, monkeypatch, key, says):
     monkeypatch.setenv(signing.SIGN, str(keys[key] if isinstance(key, int) else key))
     with pytest.raises(InputError, match=says):
-        signing.check()
+        signing.check_signing()

@@ -13,28 +13,28 @@ import pandas as pd
 import pytest
 
 from models.outcome import FamilyOutcome
-from tasks.evaluation.evaluate import Concluded
-from tasks.planning.load_and_seal import signal
-from tasks.planning.plan import shortlist
-from tasks.planning.warm_start import studies_of
-from tasks.reporting.artifacts import trials_table
-from tasks.reporting.hyperparameters import body, searched
-from tasks.reporting.importance import Drawing, drawn, write_down
-from tasks.reporting.page_parts import esc
+from tasks.evaluation.evaluate import Evaluation
+from tasks.planning.load_and_seal import check_signal_of_table
+from tasks.planning.plan import make_plan
+from tasks.planning.warm_start import read_studies
+from tasks.reporting.artifacts import make_trials_table
+from tasks.reporting.hyperparameters import render_family, render_importance
+from tasks.reporting.importance import ImportanceQueue, draw_importance, write_importance
+from tasks.reporting.page_parts import to_html
 from tasks.values import Studies, advance
-from tests import sessions
-from tests.sessions import frame, run_over
+from tests import runs
+from tests.runs import make_frame, make_small_run
 
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory):
     """Studies of a run whose pool still lives, with what its end needs to know of families."""
-    data = frame().drop(columns=["day", "words"])
+    data = make_frame().drop(columns=["day", "words"])
     search = {"trials": 9, "families": ("constant", "linear", "naive_bayes")}
-    run = run_over(data=data, search=search, budget={"workers": 2}, split={"outer": 2, "inner": 2})
-    sealed = sessions.begun(run, tmp_path_factory.mktemp("run"))
-    signal(sealed)
-    yield sessions.tuned(shortlist(sealed))
+    run = make_small_run(data=data, search=search, budget={"workers": 2}, split={"outer": 2, "inner": 2})
+    sealed = runs.begin_run(run, tmp_path_factory.mktemp("run"))
+    check_signal_of_table(sealed)
+    yield runs.tune_plan(make_plan(sealed))
     sealed.context.close()
 
 
@@ -45,18 +45,18 @@ FIGURES = ("importance", "slices", "contour", "rank", "parallel", "history")
 ALL = {"constant": 0.0, "naive_bayes": 0.2, "linear": 0.8}
 
 
-def weighed(studies: Studies, weights: Mapping[str, float]) -> Concluded:
+def weighed(studies: Studies, weights: Mapping[str, float]) -> Evaluation:
     """As much of an evaluation as a drawing asks for: what each family weighs in the delivered model."""
     families = tuple(FamilyOutcome(name, None, None, 0, 0.0, weight=weight) for name, weight in weights.items())
     return advance(
-        Concluded, studies, chosen={}, families=families, winner="linear", estimate=None, test=None, optimism=None,
+        Evaluation, studies, chosen={}, families=families, winner="linear", estimate=None, test=None, optimism=None,
         agreement=None, beats_constant=False, outer=(),
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def made(studies):
-    return Drawing(weighed(studies, ALL)).ended()
+    return ImportanceQueue(weighed(studies, ALL)).ended()
 
 
 def test_every_family_that_was_searched_is_drawn_the_delivered_first(made):
@@ -70,11 +70,14 @@ def test_every_family_that_was_searched_is_drawn_the_delivered_first(made):
 def test_a_worker_says_what_this_process_would(studies, made):
     mine = {fold: t for (family, fold), t in studies.trials.items() if family == "linear"}
     metric = studies.metric
-    assert drawn(mine, metric.greater_is_better, metric.name, studies.run.seed).importance == made["linear"].importance
+    assert (
+        draw_importance(mine, metric.greater_is_better, metric.name, studies.run.seed).importance
+        == made["linear"].importance
+    )
 
 
 def test_files_are_whole_and_alone(studies, made, tmp_path):
-    write_down(made, studies.metric, tmp_path)
+    write_importance(made, studies.metric, tmp_path)
     told = json.loads((tmp_path / "importance.json").read_text("utf-8"))
     assert (told["metric"], told["greater_is_better"]) == (studies.metric.name, studies.metric.greater_is_better)
     assert {h["name"] for h in told["families"]["linear"]["hyperparameters"]} >= {"strength", "penalty"}
@@ -88,40 +91,40 @@ def test_files_are_whole_and_alone(studies, made, tmp_path):
 
 
 def test_the_page_has_a_line_for_each_family_and_folds_the_figures(made):
-    page = searched(made, ("linear",), "All others are elsewhere.")
+    page = render_importance(made, ("linear",), "All others are elsewhere.")
     assert page.count("<details>") == 1
     assert "Hyperparameters of linear" in page
     assert "naive_bayes" in page
     assert "elsewhere" in page
-    assert "explains" in body(made["linear"])
-    shown = [page.find(esc(made["linear"].figures[name][1])) for name in FIGURES if name in made["linear"].figures]
+    assert "explains" in render_family(made["linear"])
+    shown = [page.find(to_html(made["linear"].figures[name][1])) for name in FIGURES if name in made["linear"].figures]
     assert len(shown) == len(made["linear"].figures) >= 4
     assert -1 not in shown
     assert shown == sorted(shown)
-    assert searched({}, ("linear",), "x") == ""
+    assert render_importance({}, ("linear",), "x") == ""
 
 
 def test_what_can_not_be_said_is_said(studies):
     few = {"1": studies.trials["linear", "1"][:3]}
-    one = drawn(few, True, "roc_auc", 0)
+    one = draw_importance(few, True, "roc_auc", 0)
     assert one.figures == {}
-    assert body(one) == ""
-    assert "too few" in searched({"linear": one}, ("linear",))
+    assert render_family(one) == ""
+    assert "too few" in render_importance({"linear": one}, ("linear",))
 
 
 def test_what_was_only_tried_in_part_is_told_of(studies):
     parts = [replace(t, number=90 + t.number, share=0.3, state="pruned") for t in studies.trials["linear", "1"][:3]]
     mine = {fold: trials for (family, fold), trials in studies.trials.items() if family == "linear"}
     for whole, in_lack in ((mine, False), ({"1": mine["1"][:3]}, True)):
-        one = drawn({**whole, "1": [*whole["1"], *parts]}, True, "roc_auc", 0)
-        assert "3 partial trials are not counted" in searched({"linear": one}, ("linear",))
+        one = draw_importance({**whole, "1": [*whole["1"], *parts]}, True, "roc_auc", 0)
+        assert "3 partial trials are not counted" in render_importance({"linear": one}, ("linear",))
         assert bool(one.importance.lack) == in_lack
 
 
 def test_nothing_is_waited_for_when_the_time_is_up(studies, monkeypatch):
     monkeypatch.setattr(studies.context.ledger, "limit", studies.context.ledger.elapsed + 1)
     begun = time.time()
-    drawing = Drawing(weighed(studies, ALL))
+    drawing = ImportanceQueue(weighed(studies, ALL))
     assert drawing.ended() == {}
     assert time.time() - begun < 5
     assert drawing._enough.wait(60)
@@ -131,7 +134,7 @@ def test_nothing_is_waited_for_when_the_time_is_up(studies, monkeypatch):
 
 def test_under_a_budget_only_the_delivered_model_is_waited_for(studies, monkeypatch):
     monkeypatch.setattr(studies.context.ledger, "limit", studies.context.ledger.elapsed + 1000)
-    drawing = Drawing(weighed(studies, {"naive_bayes": 1.0, "linear": 0.0}))
+    drawing = ImportanceQueue(weighed(studies, {"naive_bayes": 1.0, "linear": 0.0}))
     assert drawing.awaited == ["naive_bayes"]
     assert "naive_bayes" in drawing.ended()
 
@@ -140,13 +143,13 @@ def test_a_family_whose_drawing_fails_is_noted_and_the_others_are_there(studies)
     studies.context.notes.clear()
     broken = [replace(t, scores=("no number",)) for t in studies.trials["naive_bayes", "1"]]
     harmed = replace(studies, trials={**studies.trials, ("naive_bayes", "1"): broken})
-    assert set(Drawing(weighed(harmed, ALL)).ended()) == {"linear"}
+    assert set(ImportanceQueue(weighed(harmed, ALL)).ended()) == {"linear"}
     assert [note for note in studies.context.notes if "naive_bayes" in note and "Error" in note]
 
 
 def test_a_run_s_trials_are_read_back_with_their_ranges(studies, tmp_path):
-    trials_table(studies).to_parquet(tmp_path / "trials.parquet")
-    back = studies_of(pd.read_parquet(tmp_path / "trials.parquet"))
+    make_trials_table(studies).to_parquet(tmp_path / "trials.parquet")
+    back = read_studies(pd.read_parquet(tmp_path / "trials.parquet"))
     for (family, fold), trials in studies.trials.items():
         assert [(t.number, dict(t.params), t.state, t.scores, t.share) for t in back[family][fold]] == [
             (t.number, dict(t.params), t.state, t.scores, t.share) for t in trials
@@ -155,11 +158,11 @@ def test_a_run_s_trials_are_read_back_with_their_ranges(studies, tmp_path):
 
 
 def test_a_step_of_a_schedule_is_read_back_as_one(studies):
-    table = trials_table(studies).assign(steps='[[5, {"rate": 0.1}]]')
-    assert not any(t.stoppable for t in studies_of(table)["linear"]["1"])
-    assert all(t.stoppable for t in studies_of(trials_table(studies))["linear"]["1"])
+    table = make_trials_table(studies).assign(steps='[[5, {"rate": 0.1}]]')
+    assert not any(t.stoppable for t in read_studies(table)["linear"]["1"])
+    assert all(t.stoppable for t in read_studies(make_trials_table(studies))["linear"]["1"])
 
 
 def test_a_table_of_before_ranges_were_kept_is_read_too(studies):
-    old = trials_table(studies).drop(columns=["space", "share"])
-    assert all(not t.distributions and t.share == 1 for t in studies_of(old)["linear"]["1"])
+    old = make_trials_table(studies).drop(columns=["space", "share"])
+    assert all(not t.distributions and t.share == 1 for t in read_studies(old)["linear"]["1"])

@@ -6,8 +6,8 @@ import pytest
 
 from models.data.table import Finding
 from models.outcome import FamilyOutcome, Interval
-from tasks.reporting.report import report_html
-from tests.browser import opened
+from tasks.reporting.report import render_report
+from tests.browser import open_browser
 from tests.tasks.reporting import test_report as made
 
 LONG = "a_very_long_name_of_a_column_that_somebody_exported_from_a_warehouse_view"
@@ -31,7 +31,7 @@ def report(tmp_path_factory):
     task, more = made.CASES["multiclass"]
     findings = [Finding(LONG[:24], verdict, f"{LONG}, " * 4, (LONG,)) for verdict in ("pass", "warn", "stop")]
     chosen = {f"lightgbm (fold {k})": {LONG: 0.5, "rate": 1e-9} for k in range(5)}
-    text = report_html(
+    text = render_report(
         made.report(
             name=LONG, task=task, metric="roc_auc", families=tuple(families), winner=families[0].name,
             sentence=f"Expect {LONG}.", notes=(LONG * 2,), left_out={f"family_{k}": LONG for k in range(18)},
@@ -46,7 +46,7 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with opened() as browser:
+    with open_browser() as browser:
         yield browser
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.evaluation.evaluate import conclude
-from tasks.planning.plan import shortlist
+from tasks.evaluation.evaluate import evaluate
+from tasks.planning.plan import make_plan
 from tasks.reporting.publish import publish
 from tasks.run import resume
-from tests import sessions
+from tests import runs
 
 
-class Behind(sessions.Alone):
+class Behind(runs.LocalJournal):
     """A journal whose store registers, but takes the records of the run only later."""
 
     def call(self, name: str, /, *, timeout: float | None = None, **args: Any) -> Any:
@@ -28,19 +28,19 @@ class Behind(sessions.Alone):
 
 def test_a_run_is_done_once_mlflow_holds_all_its_records(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sessions, "Alone", Behind)
-    data = sessions.frame()[["number", "flag", "target"]]
-    run = sessions.run_over(data=data, weight=None, drop=(), search={"trials": 1, "families": ("constant", "linear")})
-    sealed = sessions.begun(run, tmp_path / "mlruns" / "work" / "one")
+    monkeypatch.setattr(runs, "LocalJournal", Behind)
+    data = runs.make_frame()[["number", "flag", "target"]]
+    run = runs.make_small_run(data=data, weight=None, drop=(), search={"trials": 1, "families": ("constant", "linear")})
+    sealed = runs.begin_run(run, tmp_path / "mlruns" / "work" / "one")
     try:
         sealed.context.write_state()
-        plan = shortlist(sealed)
-        evaluation = conclude(sessions.tuned(plan))
+        plan = make_plan(sealed)
+        evaluation = evaluate(runs.tune_plan(plan))
         report = publish(evaluation)
         assert report.notes[-1] == (
             "3 records are not in MLflow yet: `--resume` sends them. MLflow takes no records (disk full)."
         )
-        assert resume.finished(run, "") is None, "a resume would print the report and hand nothing over"
-        assert resume.interrupted(run, "model") is not None
+        assert resume.read_finished_report(run, "") is None, "a resume would print the report and hand nothing over"
+        assert resume.find_interrupted_run(run, "model") is not None
     finally:
         sealed.context.close()

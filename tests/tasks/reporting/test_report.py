@@ -11,8 +11,8 @@ import pytest
 from models.analysis import plots
 from models.data.table import Finding
 from models.outcome import EvaluationPlan, FamilyOutcome, Interval, Report, ReportWarning
-from tasks.reporting.page_parts import esc
-from tasks.reporting.report import Details, report_html
+from tasks.reporting.page_parts import to_html
+from tasks.reporting.report import ReportDetails, render_report
 
 EVIL = "<script>alert('$x^2$')</script> \"&größer 目标\" [red]"
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -86,7 +86,7 @@ def details(**more):
         "chosen": {EVIL: {EVIL: EVIL, "rate": 0.0123456}},
         "plan": {"families": [EVIL], "rows": list(range(100_000)), EVIL: {"salt": EVIL, "deep": {"a": 1}}},
     }
-    return Details(**{**values, **more})
+    return ReportDetails(**{**values, **more})
 
 
 MULTI = rng.integers(0, 20, ROWS)
@@ -127,7 +127,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_page_is_whole_and_harmless(case):
     task, more = CASES[case]
-    text = report_html(report(task=task, metric="rmse" if task == "regression" else "roc_auc"), details(**more))
+    text = render_report(report(task=task, metric="rmse" if task == "regression" else "roc_auc"), details(**more))
     page = Page(text)
     assert "script" not in page.tags
     assert not [name for name, _ in page.attributes if name.startswith("on")]
@@ -135,7 +135,7 @@ def test_the_page_is_whole_and_harmless(case):
     links = [value for name, value in page.attributes if name in ("href", "src", "xlink:href")]
     assert all(value.startswith(("#", "data:image/png")) for value in links)
     assert not re.search(r"url\((?!#)", text)
-    assert esc(EVIL) in text
+    assert to_html(EVIL) in text
     boxes = [float(width) for width in re.findall(r'<svg[^>]* viewBox="0 0 ([\d.]+)', text)]
     assert max(boxes) <= 72 * plots.WIDE, "a phone shows no more"
     ids = [value for name, value in page.attributes if name == "id"]
@@ -145,22 +145,22 @@ def test_the_page_is_whole_and_harmless(case):
 @pytest.mark.parametrize(("case", "plots"), [("binary", 3), ("multiclass", 1), ("regression", 3), ("not finite", 0)])
 def test_each_task_has_its_figures(case, plots):
     task, more = CASES[case]
-    page = Page(report_html(report(task=task), details(**more)))
+    page = Page(render_report(report(task=task), details(**more)))
     assert page.tags.count("svg") == plots + 2  # the intervals and the search
 
 
 def test_a_page_of_a_run_with_next_to_nothing():
-    empty = Details(trials=pd.DataFrame())
+    empty = ReportDetails(trials=pd.DataFrame())
     bare = report(version=None, run_id=None, estimate=None, test=None, optimism=None, agreement=None, families=(),
                   trials={}, seconds={}, warnings=(), left_out={}, notes=(), sentence="", alias=None, tracking_uri=None,
                   how=EvaluationPlan("holdout", 0, 1))  # fmt: skip
-    page = Page(report_html(bare, empty))
+    page = Page(render_report(bare, empty))
     assert "svg" not in page.tags
     assert "leads by inner score" in "".join(page.words)
 
 
 def test_row_numbers_are_not_told_and_passes_are_folded():
-    text = report_html(report(), details())
+    text = render_report(report(), details())
     assert "99999" not in text
     assert "1 checks passed" in text
     assert text.index("✗ stop") < text.index("! warning") < text.index("✓ pass")
@@ -170,7 +170,7 @@ def test_a_dear_sign_in_a_name_is_no_formula_and_figures_keep_their_hands_off_gl
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    report_html(report(metric="$\\frac{$"), details())
+    render_report(report(metric="$\\frac{$"), details())
     assert dict(matplotlib.rcParams) == before
     import sys
 
@@ -178,7 +178,7 @@ def test_a_dear_sign_in_a_name_is_no_formula_and_figures_keep_their_hands_off_gl
 
 
 def test_what_is_not_tried_is_folded_after_what_the_model_predicts():
-    text = report_html(report(), details())
+    text = render_report(report(), details())
     heads = [html.unescape(one) for one in re.findall(r"<h2>(.*?)</h2>", text)]
     assert heads == [
         "How good it is", "Families", "What it predicts", "The search", "Checks", "How the numbers were made",

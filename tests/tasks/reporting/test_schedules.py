@@ -11,7 +11,7 @@ import pytest
 
 from models.analysis import plots
 from tasks.reporting import schedules as module
-from tasks.reporting.schedules import schedules
+from tasks.reporting.schedules import render_schedules
 
 FALLING = [[10, {"depth": 3, "learning_rate": 0.1}], [10, {"depth": 3, "learning_rate": 0.05}]]
 DEEPER = [[10, {"depth": 3}], [10, {"depth": 4}]]
@@ -44,19 +44,19 @@ def test_members_that_nobody_went_on_from_are_drawn_and_each_folds_best(drawn, g
         ("boost", "1", 3, 1, "complete", 0.8, FALLING),
         ("linear", "1", 0, None, "complete", 0.9, None),
     )
-    assert "boost: learning_rate while models were trained" in schedules(table, greater)
+    assert "boost: learning_rate while models were trained" in render_schedules(table, greater)
     assert drawn == [("learning_rate", [FALLING[:1], FALLING], [best])]
 
 
 def test_without_a_learning_rate_what_changes_is_drawn(drawn):
-    assert "<svg" in schedules(trials(("net", "1", 1, None, "complete", 0.5, DEEPER)), True)
+    assert "<svg" in render_schedules(trials(("net", "1", 1, None, "complete", 0.5, DEEPER)), True)
     assert drawn[0][0] == "depth"
 
 
 def test_where_nothing_changed_or_nothing_has_a_schedule_there_is_no_figure():
-    assert schedules(trials(("net", "1", 1, None, "complete", 0.5, DEEPER[:1])), True) == ""
-    assert schedules(trials(("net", "1", 0, None, "complete", 0.5, None)), True) == ""
-    assert schedules(pd.DataFrame(), True) == ""
+    assert render_schedules(trials(("net", "1", 1, None, "complete", 0.5, DEEPER[:1])), True) == ""
+    assert render_schedules(trials(("net", "1", 0, None, "complete", 0.5, None)), True) == ""
+    assert render_schedules(pd.DataFrame(), True) == ""
 
 
 def test_members_are_thin_the_chosen_thick_and_others_dashed():

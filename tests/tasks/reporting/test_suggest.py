@@ -16,8 +16,8 @@ from models.errors import InputError
 from models.families import load_families
 from models.fitting.family import Shape
 from models.tuning.space import to_value, walk_space
-from tasks.reporting.suggest import OLD, OTHER, suggested, suggestion_html
-from tasks.tracking.store import connect
+from tasks.reporting.suggest import OLD, OTHER, render_suggestion, suggest_spaces
+from tasks.tracking.store import connect_store
 
 FAMILY = load_families()["linear"]
 
@@ -45,7 +45,7 @@ def store(tmp_path_factory):
     """An empty store, and a way of putting finished runs into it."""
     folder = tmp_path_factory.mktemp("store")
     address = f"sqlite:///{folder}/m.db"
-    client = connect(address)
+    client = connect_store(address)
 
     def put(name, trials, metric="roc_auc", old=False, seed=0):
         found = client.get_experiment_by_name(name)
@@ -80,7 +80,7 @@ def loans(store):
 
 
 def test_all_runs_with_the_newest_metric_are_learned_from(loans):
-    found = suggested("loans")
+    found = suggest_spaces("loans")
     assert set(found.runs) == set(loans)
     assert found.left_out == {OTHER: 1, OLD: 1}
     linear = found.families["linear"]
@@ -91,7 +91,7 @@ def test_all_runs_with_the_newest_metric_are_learned_from(loans):
 
 
 def test_it_is_told_and_drawn(loans):
-    found = suggested("loans")
+    found = suggest_spaces("loans")
     text = as_yaml(found)
     assert text.startswith("# Learned from 60 trials of 2 runs of loans (roc_auc).")
     assert OTHER in text
@@ -100,18 +100,18 @@ def test_it_is_told_and_drawn(loans):
     nothing = replace(found, families={n: replace(one, space=()) for n, one in found.families.items()})
     assert "estimate" not in as_yaml(nothing).splitlines()[-1]
     assert as_values(found)["families"]["linear"]["space"]["strength"]
-    page = suggestion_html(found)
+    page = render_suggestion(found)
     assert "Hyperparameters of linear" in page
     assert page.count("<svg") >= 3
 
 
 def test_a_model_without_runs_and_one_with_few_trials_are_errors(store, loans):
     with pytest.raises(InputError, match=r"No model with a finished run 'lonas'. Did you mean loans"):
-        suggested("lonas")
+        suggest_spaces("lonas")
     store[1]("small", 6)
     with pytest.raises(InputError, match=rf"at most 12 trials of a family \(linear\); {FEWEST} are needed"):
-        suggested("small")
+        suggest_spaces("small")
     store[1]("past", 30, old=True)
     said = f"0 runs of past: no trials; {FEWEST} are needed to narrow a space. 1 others {OLD}"
     with pytest.raises(InputError, match=said):
-        suggested("past")
+        suggest_spaces("past")

@@ -18,7 +18,7 @@ from models.errors import InputError
 from models.monitoring.table_profile import profile_table
 from tasks.data import read_table
 from tasks.planning.checks import check_schema
-from tasks.registry.load import Loaded
+from tasks.registry.load import LoadedVersion
 
 ROWS = 300
 
@@ -41,7 +41,7 @@ def loans(seed: int = 0, rows: int = ROWS) -> pd.DataFrame:
     )
 
 
-def champion(frame: pd.DataFrame | None = None, kept: bool = True, **settings: Any) -> Loaded:
+def champion(frame: pd.DataFrame | None = None, kept: bool = True, **settings: Any) -> LoadedVersion:
     """A version as it is loaded: of this table, with or without a profile."""
     run = Run(
         data=loans() if frame is None else frame, **{"target": "paid", "split": {"group": "customer"}, **settings}
@@ -51,11 +51,11 @@ def champion(frame: pd.DataFrame | None = None, kept: bool = True, **settings: A
     whole = profile_table(table.features, table.kinds).as_json() if kept else None
     plain = json.loads(json.dumps({"facts": facts, "profile": whole}))
     values = {"name": "loans", "version": 1, "model": None, "run_id": "1", "digest": "", "row_keys": {}, **plain}
-    return Loaded(**{f.name: values[f.name] for f in fields(Loaded) if f.name in values})
+    return LoadedVersion(**{f.name: values[f.name] for f in fields(LoadedVersion) if f.name in values})
 
 
 @pytest.fixture(scope="module")
-def known() -> Loaded:
+def known() -> LoadedVersion:
     return champion(types={"grade": "category"})
 
 
@@ -68,14 +68,14 @@ def about(found: tuple[Finding, ...], check: str) -> Finding:
     return one
 
 
-def test_a_table_of_the_same_kind_passes(known: Loaded, tmp_path: Path) -> None:
+def test_a_table_of_the_same_kind_passes(known: LoadedVersion, tmp_path: Path) -> None:
     found = check_schema(loans(seed=1), known)
     assert set(said(found).values()) == {"pass"}
     loans(seed=1).to_csv(tmp_path / "a.csv", index=False)
     assert said(check_schema(str(tmp_path / "a.csv"), known)) == said(found)
 
 
-def test_its_own_table_differs_in_nothing(known: Loaded) -> None:
+def test_its_own_table_differs_in_nothing(known: LoadedVersion) -> None:
     assert check_schema(loans(), known) == (
         Finding("schema", "pass", "All 8 columns are there, as the champion knows them."),
     )
@@ -151,7 +151,7 @@ CHANGES: dict[str, tuple[Change, dict[str, str], str]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.parametrize("as_text", [False, True])
-def test_each_difference_is_told(known: Loaded, tmp_path: Path, name: str, as_text: bool) -> None:
+def test_each_difference_is_told(known: LoadedVersion, tmp_path: Path, name: str, as_text: bool) -> None:
     change, verdicts, text = CHANGES[name]
     source: Any = change(loans())
     if as_text:
@@ -163,7 +163,7 @@ def test_each_difference_is_told(known: Loaded, tmp_path: Path, name: str, as_te
 
 
 @pytest.mark.parametrize("name", ["missing", "renamed by name", "number to text", "no target"])
-def test_adapt_turns_stops_into_warnings_but_for_the_target(known: Loaded, name: str) -> None:
+def test_adapt_turns_stops_into_warnings_but_for_the_target(known: LoadedVersion, name: str) -> None:
     found = check_schema(CHANGES[name][0](loans()), known, "adapt")
     assert ("stop" in said(found).values()) == (name == "no target")
     assert "columns: adapt" not in " ".join(f.message for f in found)
@@ -188,7 +188,7 @@ def test_classes_are_the_same_in_a_file_and_in_a_frame(classes: list[Any], tmp_p
         assert "target_classes" not in said(check_schema(other, known)), (classes, one)
 
 
-def test_without_a_profile_names_and_types_are_compared(known: Loaded) -> None:
+def test_without_a_profile_names_and_types_are_compared(known: LoadedVersion) -> None:
     bare = champion(kept=False, types={"grade": "category"})
     changed = some(loans().drop(columns="plan").assign(since="soon"), "city", "Wien", 5)
     assert said(check_schema(changed, bare)) == {"missing_column": "stop", "data_type": "stop"}
@@ -203,7 +203,7 @@ def test_codes_among_words_stay_codes_where_only_they_are_left() -> None:
     assert said(check_schema(frame.assign(code=np.arange(ROWS) % 50 + 7), known))["data_type"] == "stop"
 
 
-def test_decimal_commas_are_no_other_type(known: Loaded, tmp_path: Path) -> None:
+def test_decimal_commas_are_no_other_type(known: LoadedVersion, tmp_path: Path) -> None:
     loans().to_csv(tmp_path / "a.csv", index=False, sep=";", decimal=",")
     assert said(check_schema(str(tmp_path / "a.csv"), known)) == {"schema": "pass"}
 
@@ -216,7 +216,7 @@ def test_many_differences_stay_one_screen() -> None:
     assert max(len(f.columns) for f in found) <= 8
 
 
-def test_an_empty_table_can_not_be_compared(known: Loaded) -> None:
+def test_an_empty_table_can_not_be_compared(known: LoadedVersion) -> None:
     with pytest.raises(InputError, match="no rows"):
         check_schema(loans().head(0), known)
 

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from models.errors import InputError, NestorError
-from tasks.evaluation.evaluate import conclude
+from tasks.evaluation.evaluate import evaluate
 from tasks.planning import load_and_seal
-from tasks.planning.plan import shortlist
+from tasks.planning.plan import make_plan
 from tasks.retrain import attempt
 from tasks.run import events, resume
-from tasks.run.fingerprint import source
-from tasks.run.folder import Damaged, Workdir
-from tests.sessions import begun, frame, numbers, run_over, trained, tuned
+from tasks.run.fingerprint import make_source_record
+from tasks.run.folder import DamagedFileError, Workdir
+from tests.runs import begin_run, collect_numbers, make_frame, make_small_run, train_run, tune_plan
 
-RUN = run_over(
-    data=frame()[["number", "flag", "target"]], weight=None, drop=(),
+RUN = make_small_run(
+    data=make_frame()[["number", "flag", "target"]], weight=None, drop=(),
     search={"families": ("constant", "linear"), "trials": 2}, budget={"workers": 1},
 )  # fmt: skip
 
@@ -50,17 +50,17 @@ FIXED = ("plan.pkl", "table.json", "seal.json", "warm.json")
 def whole(tmp_path_factory):
     """The folder of a run up to its evaluation, and its numbers."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    evaluation = trained(RUN, path)
+    evaluation = train_run(RUN, path)
     evaluation.context.folder.write_json("warm.json", {"warm": None, "notes": []})
-    return path, numbers(evaluation)
+    return path, collect_numbers(evaluation)
 
 
 def again(path: Path):
     """The numbers of the run in this folder, resumed."""
-    sealed = begun(RUN, path)
+    sealed = begin_run(RUN, path)
     try:
-        load_and_seal.signal(sealed)
-        return numbers(conclude(tuned(shortlist(sealed))))
+        load_and_seal.check_signal_of_table(sealed)
+        return collect_numbers(evaluate(tune_plan(make_plan(sealed))))
     finally:
         sealed.context.close()
 
@@ -80,7 +80,7 @@ def test_what_a_run_can_make_again_it_makes_again_to_the_last_digit(whole, tmp_p
 def test_what_was_fixed_before_any_trial_is_named_where_it_is_damaged(whole, tmp_path, name, harm):
     path = shutil.copytree(whole[0], tmp_path / "run", ignore=shutil.ignore_patterns("fits", "columns"))
     harm(path / name)
-    with pytest.raises(Damaged, match=rf"{name} is damaged: .* Begin a new run without --resume"):
+    with pytest.raises(DamagedFileError, match=rf"{name} is damaged: .* Begin a new run without --resume"):
         _to_the_plan(path)
     shutil.rmtree(path / "studies")
     _to_the_plan(path)  # nothing hangs on it yet
@@ -89,14 +89,16 @@ def test_what_was_fixed_before_any_trial_is_named_where_it_is_damaged(whole, tmp
 def test_a_plan_of_an_earlier_version_is_told_from_a_damaged_one(whole, tmp_path):
     path = shutil.copytree(whole[0], tmp_path / "run", ignore=shutil.ignore_patterns("fits", "columns"))
     Workdir(path).write_pickle("plan", Workdir(path).read_pickle("plan")[:4])
-    with pytest.raises(Damaged, match=r"plan.pkl was made with other versions .* Begin a new run without --resume"):
+    with pytest.raises(
+        DamagedFileError, match=r"plan.pkl was made with other versions .* Begin a new run without --resume"
+    ):
         _to_the_plan(path)
 
 
 @pytest.mark.parametrize("gone", [b"cno_such_library\nThing\n.", b"cjson\nNoSuchThing\n."])
 def test_what_a_changed_library_can_not_read_is_told_from_what_is_damaged(tmp_path, gone):
     (tmp_path / "a.pkl").write_bytes(gone)
-    with pytest.raises(Damaged, match=r"a.pkl was made with other versions .*(no_such_library|NoSuchThing)"):
+    with pytest.raises(DamagedFileError, match=r"a.pkl was made with other versions .*(no_such_library|NoSuchThing)"):
         Workdir(tmp_path).read_pickle("a")
     assert Workdir(tmp_path).kept_pickle("a") is None
 
@@ -123,9 +125,9 @@ def test_an_interrupt_after_a_file_has_its_name_is_what_is_raised(tmp_path, monk
 
 
 def _to_the_plan(path: Path) -> None:
-    sealed = begun(RUN, path, pool=_NoPool)
+    sealed = begin_run(RUN, path, pool=_NoPool)
     try:
-        shortlist(sealed)
+        make_plan(sealed)
     finally:
         sealed.context.close()
 
@@ -139,10 +141,10 @@ class _NoPool:
 def runs(whole, tmp_path, monkeypatch):
     """A folder with two runs, one of them with other settings."""
     monkeypatch.chdir(tmp_path)
-    resume._name_damaged.cache_clear()
+    resume._warn_of_damaged.cache_clear()
     for name in ("first", "second"):
         shutil.copytree(whole[0], tmp_path / "mlruns" / "work" / name, ignore=lambda *_: ["fits", "columns"])
-    sealed = begun(RUN, tmp_path / "mlruns" / "work" / "first", pool=_NoPool)
+    sealed = begin_run(RUN, tmp_path / "mlruns" / "work" / "first", pool=_NoPool)
     sealed.context.write_state("stopped")
     sealed.context.close()
     return tmp_path / "mlruns"
@@ -162,18 +164,18 @@ def test_a_damaged_run_is_named_and_left_out(runs, harm):
     said: list[str] = []
     shutil.copyfile(runs / "work/first/run.json", runs / "work/second/run.json")
     harm(runs / "work/second/run.json")
-    with events.listening(lambda event: said.append(getattr(event, "text", ""))):
-        found = resume.interrupted(RUN, "model")
-        assert resume.of_flow_run("none") is None
-        assert resume.abandoned() == []
-        assert resume.finished(RUN.model_copy(update={"name": "model"}), "") is None
+    with events.listen_to_events(lambda event: said.append(getattr(event, "text", ""))):
+        found = resume.find_interrupted_run(RUN, "model")
+        assert resume.find_flow_run_folder("none") is None
+        assert resume.find_abandoned_runs() == []
+        assert resume.read_finished_report(RUN.model_copy(update={"name": "model"}), "") is None
     assert found is not None
     assert found.path.name == "first"
     assert [line for line in said if line] == ["The run in mlruns/work/second is left out: its run.json is damaged."]
     with pytest.raises(NestorError, match=r"second/run.json is damaged"):
-        resume.interrupted(RUN, "model", "second")
+        resume.find_interrupted_run(RUN, "model", "second")
     with pytest.raises(InputError, match="third"):
-        resume.interrupted(RUN, "model", "third")
+        resume.find_interrupted_run(RUN, "model", "third")
 
 
 @pytest.mark.parametrize("harm", UNREADABLE[:-4])
@@ -182,7 +184,7 @@ def test_a_report_that_is_damaged_is_made_again(runs, harm):
     (runs / "work/first/run.json").write_text(json.dumps({**kept, "state": "done"}))
     (runs / "work/first/report.json").write_text(json.dumps({"run_id": "a" * 32}))
     harm(runs / "work/first/report.json")
-    assert resume.finished(RUN.model_copy(update={"name": "model"}), "first") is None
+    assert resume.read_finished_report(RUN.model_copy(update={"name": "model"}), "first") is None
 
 
 @pytest.mark.parametrize("harm", UNREADABLE)
@@ -190,14 +192,14 @@ def test_what_a_retraining_wrote_down_may_be_damaged(tmp_path, monkeypatch, harm
     monkeypatch.chdir(tmp_path)
     run = RUN.model_copy(update={"name": "model", "data": "t.csv"})
     folder = Workdir(Path("mlruns/retrain/x"))
-    monkeypatch.setattr("tasks.run.fingerprint.folder_of", lambda name: folder)
+    monkeypatch.setattr("tasks.run.fingerprint.locate_retrain_folder", lambda name: folder)
     folder.write_json("sources.json", {"t.csv": {"data": "env:SALES"}})
     harm(folder.path / "sources.json")
-    assert source(run)["data"] == "t.csv"
+    assert make_source_record(run)["data"] == "t.csv"
     folder.write_json("open.json", {"run": {"a": 1}, "since": 1.0})
     harm(folder.path / "open.json")
-    asked = attempt.Asked(None, SimpleNamespace(config={}), None, "t.csv", {}, folder)  # type: ignore[arg-type]
-    assert attempt.waiting(asked) is None
+    asked = attempt.RetrainInputs(None, SimpleNamespace(config={}), None, "t.csv", {}, folder)  # type: ignore[arg-type]
+    assert attempt.find_waiting_report(asked) is None
 
 
 @pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="folders can't be synced here")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.reporting.artifacts import trials_table
-from tests import sessions
-from tests.sessions import numbers, run_over, wait_for
+from tasks.reporting.artifacts import make_trials_table
+from tests import runs
+from tests.runs import collect_numbers, make_small_run, wait_for
 
 TRIALS, FAMILIES = 5, ("constant", "linear", "lightgbm")
 
@@ -25,15 +25,15 @@ SETTINGS = {
 
 KILLED = """
 from pathlib import Path
-from tests.sessions import run_over, trained
-trained(run_over(**{settings!r}), Path({path!r}))
+from tests.runs import make_small_run, train_run
+train_run(make_small_run(**{settings!r}), Path({path!r}))
 """
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    run = run_over(**SETTINGS)
-    return sessions.trained(run, tmp_path_factory.mktemp("whole"))
+    run = make_small_run(**SETTINGS)
+    return runs.train_run(run, tmp_path_factory.mktemp("whole"))
 
 
 def searched(evaluation) -> dict:
@@ -89,7 +89,7 @@ def test_what_was_fitted_whole_of_an_inner_fold_is_not_fitted_again(whole):
 def test_the_journal_and_the_table_of_trials_tell_of_parts(whole):
     lines = [json.loads(line) for line in (whole.context.folder.path / "events.jsonl").read_text().splitlines()]
     told = {line["key"]: line for line in lines if line.get("kind") == "trial"}
-    table = trials_table(whole)
+    table = make_trials_table(whole)
     for (family, fold), trials in searched(whole).items():
         rows = table[(table.family == family) & (table.fold == fold)]
         assert rows.share.tolist() == [t.share for t in trials]
@@ -106,9 +106,9 @@ def test_killed_between_two_rungs_and_resumed_equals_unbroken(whole, tmp_path):
     for fits in (16, 40):
         process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
         assert wait_for(lambda fits=fits: len(list(tmp_path.glob("fits/**/*.json"))) >= fits, 120)
-        everyone = sessions.family_of(process.pid)
+        everyone = runs.list_process_tree(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert wait_for(lambda everyone=everyone: not sessions.living(everyone), 20)
-    run = run_over(**SETTINGS)
-    assert numbers(sessions.trained(run, tmp_path)) == numbers(whole)
+        assert wait_for(lambda everyone=everyone: not runs.list_living(everyone), 20)
+    run = make_small_run(**SETTINGS)
+    assert collect_numbers(runs.train_run(run, tmp_path)) == collect_numbers(whole)

@@ -13,13 +13,13 @@ import pytest
 from models.config import Run
 from models.errors import BudgetError, InputError
 from tasks.context import RunContext
-from tasks.evaluation.evaluate import conclude
-from tasks.planning.plan import shortlist
+from tasks.evaluation.evaluate import evaluate
+from tasks.planning.plan import make_plan
 from tasks.run import resume
 from tasks.run.folder import Workdir
 from tasks.run.ledger import Ledger
 from tasks.tuning.deadline import Deadline
-from tests.sessions import Alone, begun, frame, run_over, trained, tuned
+from tests.runs import LocalJournal, begin_run, make_frame, make_small_run, train_run, tune_plan
 
 HOUR = 3600.0
 
@@ -29,7 +29,7 @@ def left_behind(path: Path, state: str = "stopped", used: float = 0.0, **setting
     run = Run(**{"data": "loans.csv", "target": "paid", "budget": "10m", **settings})
     now = time.time()
     ledger = Ledger(run.seconds, now, used)
-    context = RunContext(run, resume.model_name(run), Workdir(path), ledger, Alone(path, "loans"))
+    context = RunContext(run, resume.choose_model_name(run), Workdir(path), ledger, LocalJournal(path, "loans"))
     context.write_state(state)
     context.journal.close()
     return context
@@ -46,7 +46,7 @@ def backdated(context: RunContext, seconds: float, *names: str) -> dict[str, Any
 def test_time_between_two_sessions_is_nobodys(tmp_path):
     context = left_behind(tmp_path, used=100.0)
     kept = backdated(context, HOUR, "begun")
-    assert resume.seconds_used(context.folder, kept) == pytest.approx(100.0, abs=1)
+    assert resume.count_used_seconds(context.folder, kept) == pytest.approx(100.0, abs=1)
 
 
 def test_a_killed_session_used_its_time_up_to_its_last_event(tmp_path):
@@ -54,7 +54,7 @@ def test_a_killed_session_used_its_time_up_to_its_last_event(tmp_path):
     kept = backdated(context, HOUR, "begun", "at")
     last = kept["at"] + 30.0
     os.utime(tmp_path / "events.jsonl", (last, last))
-    assert resume.seconds_used(context.folder, kept) == pytest.approx(130.0, abs=1)
+    assert resume.count_used_seconds(context.folder, kept) == pytest.approx(130.0, abs=1)
 
 
 QUICK = {"families": ("constant", "linear")}
@@ -62,24 +62,24 @@ QUICK = {"families": ("constant", "linear")}
 
 def quick(search: dict[str, Any], **settings: Any) -> Run:
     """A run over two columns."""
-    data = frame()[["number", "flag", "target"]]
-    return run_over(data=data, weight=None, drop=(), search={**QUICK, **search}, **settings)
+    data = make_frame()[["number", "flag", "target"]]
+    return make_small_run(data=data, weight=None, drop=(), search={**QUICK, **search}, **settings)
 
 
 def test_a_run_whose_trials_are_there_gets_the_time_that_its_end_needs(tmp_path):
     run = quick({"trials": 2})
-    before = trained(run, tmp_path)
-    sealed = begun(quick({}, budget="1m"), tmp_path, used=100.0)
+    before = train_run(run, tmp_path)
+    sealed = begin_run(quick({}, budget="1m"), tmp_path, used=100.0)
     try:
         sealed.context.afford_end()
-        plan = shortlist(sealed)
-        studies = tuned(plan)
+        plan = make_plan(sealed)
+        studies = tune_plan(plan)
         deadline = Deadline(plan, studies.trials)
         assert not deadline.may_search()
         deadline.grant_end()
         assert sealed.context.ledger.left == pytest.approx(deadline.seconds_of_end(), abs=1)
         assert sealed.context.ledger.refit_limit() > 2.0
-        after = conclude(studies)
+        after = evaluate(studies)
     finally:
         sealed.context.close()
     assert after.estimate == before.estimate
@@ -89,11 +89,11 @@ def test_a_run_whose_trials_are_there_gets_the_time_that_its_end_needs(tmp_path)
 def test_a_resumed_run_knows_as_well_what_its_end_needs_and_what_fits_took(tmp_path):
     run, needs, booked = quick({}, budget="2m"), [], []
     for used in (0.0, 130.0):
-        sealed = begun(run, tmp_path, used=used)
+        sealed = begin_run(run, tmp_path, used=used)
         try:
-            plan = shortlist(sealed)
+            plan = make_plan(sealed)
             sealed.context.ledger.extend(-130.0)  # the time is up: one trial each
-            studies = tuned(plan)
+            studies = tune_plan(plan)
             end = Deadline(plan, studies.trials).seconds_of_end()
             needs.append((plan.model_mb, sealed.context.ledger.preparing, end))
             booked.append((dict(sealed.context.ledger.fitting), sealed.context.ledger.recalled))
@@ -112,10 +112,10 @@ def test_a_resumed_run_knows_as_well_what_its_end_needs_and_what_fits_took(tmp_p
 def test_fits_of_an_earlier_session_are_told_apart_though_they_are_asked_for_again(tmp_path):
     run, booked = quick({"trials": 1}), []
     for _ in range(2):
-        sealed = begun(run, tmp_path)
+        sealed = begin_run(run, tmp_path)
         try:
-            plan = shortlist(sealed)
-            conclude(tuned(plan))
+            plan = make_plan(sealed)
+            evaluate(tune_plan(plan))
             booked.append((sum(sealed.context.ledger.fitting.values()), sealed.context.ledger.recalled))
         finally:
             sealed.context.close()
@@ -126,7 +126,7 @@ def test_fits_of_an_earlier_session_are_told_apart_though_they_are_asked_for_aga
 
 
 def test_without_a_trial_a_time_that_is_over_is_an_error(tmp_path):
-    sealed = begun(quick({}, budget="1m"), tmp_path, used=100.0)
+    sealed = begin_run(quick({}, budget="1m"), tmp_path, used=100.0)
     try:
         with pytest.raises(BudgetError):
             sealed.context.afford_end()
@@ -150,18 +150,18 @@ def test_a_run_by_name_is_not_taken_up_with_other_settings(work):
     asked = loans(metric="f1", budget="10m", split={"inner": 3})
     told = r"metric \(roc_auc there, f1 here\), split.inner \(none there, 3 here\), split.outer \(4 there, none here\)"
     with pytest.raises(InputError, match=told):
-        resume.interrupted(asked, "loans", "first")
+        resume.find_interrupted_run(asked, "loans", "first")
     with pytest.raises(InputError, match=r"name \(loans there, other here\)"):
-        resume.interrupted(loans(metric="roc_auc", split={"outer": 4}, name="other"), "other", "first")
+        resume.find_interrupted_run(loans(metric="roc_auc", split={"outer": 4}, name="other"), "other", "first")
 
 
 def test_fits_of_other_libraries_are_no_part_of_a_run(work):
     context = left_behind(work / "first")
     kept = context.folder.read_json("run.json")
     context.folder.write_json("run.json", {**kept, "libraries": {**kept["libraries"], "scipy": "0.1"}})
-    assert resume.interrupted(loans(budget="10m"), "loans") is None
+    assert resume.find_interrupted_run(loans(budget="10m"), "loans") is None
     with pytest.raises(InputError, match=r"libraries.scipy \(0.1 there, "):
-        resume.interrupted(loans(budget="10m"), "loans", "first")
+        resume.find_interrupted_run(loans(budget="10m"), "loans", "first")
 
 
 @pytest.mark.parametrize("wanted", ["", "first"])
@@ -169,12 +169,12 @@ def test_a_run_goes_on_with_more_time(wanted, work):
     left_behind(work / "first", budget="10m")
     left_behind(work / "trials", budget={}, search={"trials": 5})
     for more in ("10m", "1h", {"workers": 2, "seconds": "2h"}):
-        found = resume.interrupted(loans(budget=more), "loans", wanted)
+        found = resume.find_interrupted_run(loans(budget=more), "loans", wanted)
         assert found is not None
         assert found.path.name == "first"
 
 
 def test_a_run_that_is_done_is_no_answer_to_who_gives_another_time(work):
     left_behind(work / "first", "done", budget="10m")
-    assert resume.interrupted(loans(budget="1h"), "loans") is None
-    assert resume.interrupted(loans(budget="10m"), "loans") is not None
+    assert resume.find_interrupted_run(loans(budget="1h"), "loans") is None
+    assert resume.find_interrupted_run(loans(budget="10m"), "loans") is not None

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from models.errors import InputError, NestorError
-from tasks.run.journal import Journal, Record
-from tasks.run.tracker import Gone, Tracker
+from tasks.run.journal import Journal, JournalRecord
+from tasks.run.tracker import Tracker, TrackerGoneError
 
 
 def test_calls_answer_from_many_threads_and_errors_are_sentences(tmp_path):
@@ -33,7 +33,7 @@ def test_calls_answer_from_many_threads_and_errors_are_sentences(tmp_path):
 
 def test_a_killed_tracker_is_started_again_and_asked_again(tmp_path):
     with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
-        journal.record(Record("run", "pipeline"))
+        journal.record(JournalRecord("run", "pipeline"))
         first = journal.tracker().pid
         threading.Timer(0.5, os.kill, (first, signal.SIGKILL)).start()
         assert journal.call("drain", seconds=60) == 0
@@ -62,7 +62,7 @@ def test_whoever_waits_learns_that_the_tracker_ended(tmp_path):
     def ask():
         try:
             tracker.call("drain", None, {"seconds": 60})
-        except Gone as error:
+        except TrackerGoneError as error:
             said.append(str(error))
 
     waiting = [threading.Thread(target=ask, daemon=True) for _ in range(40)]
@@ -92,9 +92,9 @@ def test_a_call_that_takes_too_long_is_an_error(tmp_path):
 def test_the_tracker_says_nothing_and_ends_soon_after_a_killed_parent(tmp_path):
     code = f"""
         import time
-        from tasks.run.journal import Journal, Record
+        from tasks.run.journal import Journal, JournalRecord
         journal = Journal({str(tmp_path / "w")!r}, "m", "sqlite:///{tmp_path}/m.db")
-        journal.record(Record("run", "pipeline"))
+        journal.record(JournalRecord("run", "pipeline"))
         journal.call("seal_settings")
         print(journal.tracker().pid, flush=True)
         time.sleep(60)

@@ -22,8 +22,8 @@ from models.families import load_families
 from models.splitting.division import divide_table
 from tasks.data import read_table
 from tasks.monitoring import drift
-from tasks.planning.checks import check_form, judged_by
-from tasks.registry.load import load
+from tasks.planning.checks import check_form, make_metric_and_goal
+from tasks.registry.load import load_version
 from tasks.scoring.score import score
 from tests.versions import Registry
 
@@ -61,7 +61,11 @@ def registry(tmp_path_factory) -> Registry:
 def test_a_horizon_without_its_gap_is_warned_of(gap, warned):
     run = Run.model_validate({"data": sales(), "target": "sold", "split": {**SPLIT, "gap": gap}})
     found = check_form(read_table(run), run)
-    codes = {f.check for f in divide_table(found, run, judged_by(found, run)[0], None).findings if f.verdict == "warn"}
+    codes = {
+        f.check
+        for f in divide_table(found, run, make_metric_and_goal(found, run)[0], None).findings
+        if f.verdict == "warn"
+    }
     assert ("gap" in codes) == warned
 
 
@@ -150,14 +154,16 @@ def test_pyfunc_takes_history_and_new_rows_without_this_project(registry, tmp_pa
     own = scored(registry, coming(), tmp_path)[0]["prediction"].round(6).tolist()
     new = [int(i) for i in np.flatnonzero(rows["sold"].isna())]
     assert f"said {new} {own} Pipeline" in done.stdout
-    assert load("sales", registry.address).version == 1
+    assert load_version("sales", registry.address).version == 1
 
 
 def test_later_rows_are_watched_with_their_history(registry):
     later = sales(230)
-    found = drift.compared(load("sales", registry.address), later[later["day"] > "2024-05-29"].reset_index(drop=True))
+    found = drift.compare_with_profile(
+        load_version("sales", registry.address), later[later["day"] > "2024-05-29"].reset_index(drop=True)
+    )
     assert {c.name for c in found.columns} == {"day", "shop", "price", "rain", "prediction"}
     assert found.performance is not None
     assert any("rows have no history here" in note for note in found.notes)
-    blind = drift.compared(load("sales", registry.address), later.drop(columns="sold"))
+    blind = drift.compare_with_profile(load_version("sales", registry.address), later.drop(columns="sold"))
     assert {c.name for c in blind.columns} == {"day", "shop", "price", "rain"}

@@ -30,13 +30,13 @@ from models.config import Run, Score
 from models.errors import InputError, NestorError
 from tasks.data import read_table
 from tasks.data.chunks import Chunk
-from tasks.registry.load import find, known_types, load
-from tasks.registry.register import digest, register
-from tasks.run.journal import Journal, Record
-from tasks.scoring.predict import predicted
+from tasks.registry.load import find_version, list_known_types, load_version
+from tasks.registry.register import digest_folder, register
+from tasks.run.journal import Journal, JournalRecord
+from tasks.scoring.predict import predict_chunks
 from tasks.scoring.score import score
-from tasks.tracking.mirror.writer import Mirror
-from tasks.tracking.store import connect
+from tasks.tracking.mirror.writer import MlflowMirror
+from tasks.tracking.store import connect_store
 from tests import stack
 
 
@@ -81,12 +81,12 @@ def sugar(folder):
 
 def registered(workdir, address, name, model, table):
     with Journal(workdir, name, address, start=False) as journal:
-        journal.record(Record("run", "pipeline", status="FINISHED"))
+        journal.record(JournalRecord("run", "pipeline", status="FINISHED"))
     joblib.dump(model, workdir / "model.joblib")
     table.features.head().to_parquet(workdir / "example.parquet")
     skops.io.dump(model, workdir / "types.skops")
     return register(
-        Mirror(workdir),
+        MlflowMirror(workdir),
         name=name,
         model=str(workdir / "model.joblib"),
         example=str(workdir / "example.parquet"),
@@ -123,7 +123,7 @@ def test_a_round_trip_gives_the_models_own_predictions(world, tmp_path, suffix, 
 def test_a_parquet_file_says_where_its_predictions_come_from(world, tmp_path):
     folder, address, _ = world
     scored(address, "wine/2", folder / "wine.csv", tmp_path / "out.parquet")
-    version = find(connect(address), "wine/2")
+    version = find_version(connect_store(address), "wine/2")
     said = {k.decode(): v.decode() for k, v in pq.read_schema(tmp_path / "out.parquet").metadata.items()}
     assert datetime.fromisoformat(said.pop("nestor.time")).tzinfo
     assert said == {
@@ -187,7 +187,7 @@ def test_no_rows_give_a_file_of_no_rows(world, tmp_path, model, suffix):
 def test_predictions_come_in_order_whatever_thread_is_first(world):
     _, _, (model, table) = world
     parts = [Chunk(table.features.iloc[i : i + 7], pa.table({})) for i in range(0, 178, 7)]
-    joined = pa.concat_tables(predicted(model, 1, iter(parts), threads=4))
+    joined = pa.concat_tables(predict_chunks(model, 1, iter(parts), threads=4))
     assert joined["prediction"].to_pylist() == list(model.predict(table.features))
 
 
@@ -234,7 +234,7 @@ def test_rows_of_a_database(world, tmp_path):
     ("asked", "version"), [("wine", 1), ("wine@champion", 1), ("wine@challenger", 2), ("wine/2", 2)]
 )
 def test_names_find_their_version(world, asked, version):
-    assert int(find(connect(world[1]), asked).version) == version
+    assert int(find_version(connect_store(world[1]), asked).version) == version
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_names_find_their_version(world, asked, version):
 )
 def test_what_is_not_there_is_named(world, asked, message):
     with pytest.raises(InputError, match=message):
-        find(connect(world[1]), asked)
+        find_version(connect_store(world[1]), asked)
 
 
 def test_outputs_that_cannot_be_written_are_refused_first(world, tmp_path):
@@ -277,7 +277,7 @@ def victim(world, tmp_path_factory):
     """A version to tamper with: its client, its folder, and a copy of that."""
     _, address, made = world
     registered(tmp_path_factory.mktemp("forged"), address, "forged", *made)
-    client = connect(address)
+    client = connect_store(address)
     folder = Path(client.get_model_version_download_uri("forged", "1").removeprefix("file://"))
     return client, folder, shutil.copytree(folder, tmp_path_factory.mktemp("kept") / "whole")
 
@@ -288,11 +288,11 @@ def forged(world, victim):
     of it."""
     address, (client, folder, kept), name = world[1], victim, "forged"
     tags = client.get_model_version(name, "1").tags
-    assert load(name, address).version == 1
+    assert load_version(name, address).version == 1
 
     def refused() -> str:
         with pytest.raises(NestorError) as error:
-            load(name, address)
+            load_version(name, address)
         assert error.value.exit_code == 1
         return str(error.value).replace(f"{name}/1", "it")
 
@@ -356,7 +356,7 @@ def test_a_link_to_elsewhere_is_not_followed(forged, tmp_path):
 def test_what_mlflow_writes_itself_is_no_tampering(forged, world):
     folder, _, name, _ = forged
     (folder / "registered_model_meta").write_text("MLflow writes this")
-    assert load(name, world[1]).version == 1
+    assert load_version(name, world[1]).version == 1
 
 
 def test_without_a_digest_in_the_registry_nothing_can_be_checked(forged):
@@ -372,7 +372,7 @@ def test_a_forged_list_and_a_forged_digest_do_not_help(forged):
     facts = json.loads((folder / "nestor.json").read_text("utf-8"))
     facts["trusted"] = skops.io.get_untrusted_types(file=folder / "model.skops")
     (folder / "nestor.json").write_text(json.dumps(facts), "utf-8")
-    client.set_model_version_tag(name, "1", "nestor.digest", digest(folder))
+    client.set_model_version_tag(name, "1", "nestor.digest", digest_folder(folder))
     said = refused()
     assert said.startswith("it holds types that no family of this installation names: subprocess.check_output; it is")
 
@@ -391,7 +391,7 @@ BROKEN = {
 def test_a_version_registered_with_a_broken_file_is_refused_by_the_files_name(forged, name, content):
     folder, client, model, refused = forged
     (folder / name).write_bytes(content)
-    client.set_model_version_tag(model, "1", "nestor.digest", digest(folder))
+    client.set_model_version_tag(model, "1", "nestor.digest", digest_folder(folder))
     assert refused().startswith(f"it is damaged: its file {name} can't be read; it is not loaded.")
 
 
@@ -399,7 +399,7 @@ def test_a_version_registered_with_a_broken_file_is_refused_by_the_files_name(fo
 def test_a_version_registered_without_a_file_is_refused_by_the_files_name(forged, name):
     folder, client, model, refused = forged
     (folder / name).unlink()
-    client.set_model_version_tag(model, "1", "nestor.digest", digest(folder))
+    client.set_model_version_tag(model, "1", "nestor.digest", digest_folder(folder))
     assert refused().startswith(f"it is damaged: it has no file {name}; it is not loaded.")
 
 
@@ -423,7 +423,7 @@ def test_scoring_needs_to_write_nothing_but_its_output(elsewhere):
         os.chown(own, 65534, os.getgid())
     for path in (store, store / "m.db"):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    command = [*user, *stack.command("score", "wine", "wine.csv", "--out", str(own / "out.csv"))]
+    command = [*user, *stack.make_command("score", "wine", "wine.csv", "--out", str(own / "out.csv"))]
     env = {**os.environ, "MLFLOW_TRACKING_URI": address, "HOME": str(own)}
     done = subprocess.run(command, cwd=store, env=env, capture_output=True, text=True, check=False)
     store.chmod(0o755)
@@ -442,28 +442,28 @@ def test_what_is_checked_is_what_is_loaded(forged, world, monkeypatch):
         return opened(file, trusted=trusted)
 
     monkeypatch.setattr(skops.io, "load", late)
-    assert load(name, world[1]).version == 1
+    assert load_version(name, world[1]).version == 1
 
 
 def test_every_type_of_a_family_is_a_librarys():
-    assert {t.split(".")[0] for t in known_types()} <= {
+    assert {t.split(".")[0] for t in list_known_types()} <= {
         "catboost", "collections", "functools", "interpret", "lightgbm", "numpy", "scipy", "sklearn", "skrub", "xgboost"
     }  # fmt: skip
 
 
 def test_a_version_of_another_tool_is_named(world, tmp_path):
-    client = connect(world[1])
+    client = connect_store(world[1])
     client.create_registered_model("foreign")
     (tmp_path / "MLmodel").write_text("")
     client.create_model_version("foreign", tmp_path.as_uri())
     with pytest.raises(InputError, match="foreign/1 was not registered by Nestor"):
-        load("foreign", world[1])
+        load_version("foreign", world[1])
 
 
 def test_nothing_is_written_on_the_screen(world, tmp_path):
     folder, address, _ = world
-    code = "import sys; from tasks.scoring.score import Score, score; from tasks.tracking import runs;"
-    code += "m, d, o, a = sys.argv[1:]; score(Score(model=m, data=d, out=o), a); runs(None, a)"
+    code = "import sys; from tasks.scoring.score import Score, score; from tasks.tracking import list_runs;"
+    code += "m, d, o, a = sys.argv[1:]; score(Score(model=m, data=d, out=o), a); list_runs(None, a)"
     arguments = ["wine", str(folder / "wine.csv"), str(tmp_path / "out.csv"), address]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -12,7 +12,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from tasks.system.door import Door, names
+from tasks.system.door import Door, list_host_names
 
 LOGIN = "nestor:0123"
 OWN, EVIL = "http://127.0.0.1:4200", "https://evil.example"
@@ -36,7 +36,7 @@ def inside(*origins: str, login: str = "") -> TestClient:
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     app = Starlette(routes=[WebSocketRoute("/api/events/in", talk), Route("/{path:path}", answer, methods=methods)])
-    return TestClient(Door(app, origins, login, names()), base_url=OWN)
+    return TestClient(Door(app, origins, login, list_host_names()), base_url=OWN)
 
 
 def came_in(client: TestClient, method: str = "POST", path: str = "/api/x", **headers: str) -> bool:
@@ -61,7 +61,7 @@ def test_the_servers_own_process_comes_in_by_its_name_and_nobody_over_a_network(
     async def over_a_network(scope: Any, receive: Any, send: Any) -> None:
         await guarded({**scope, "server": ("127.0.0.1", 4200)}, receive, send)
 
-    guarded = Door(answer, hosts=names(), itself="server-in-memory")
+    guarded = Door(answer, hosts=list_host_names(), itself="server-in-memory")
     for app, name, code in [
         (guarded, "server-in-memory", 200),
         (guarded, "other-in-memory", 400),

@@ -10,8 +10,8 @@ import pytest
 
 from flows.screen import ending
 from tasks.run.folder import Workdir
-from tasks.system.disk import FullDisk, full, is_full
-from tests.stack import command
+from tasks.system.disk import FullDiskError, is_full, make_full_disk_error
+from tests.stack import make_command
 
 
 def caused() -> Exception:
@@ -37,12 +37,12 @@ def caused() -> Exception:
 )
 def test_a_full_disk_is_known_whoever_says_it(error, capsys):
     assert is_full(error)
-    said = str(full(error))
+    said = str(make_full_disk_error(error))
     assert "--resume" in said
     assert "is lost" in said
     assert "is kept" in said
     if isinstance(error, Exception):
-        assert ending.ended(error) == 1
+        assert ending.report_error(error) == 1
         shown = capsys.readouterr().err
         assert shown.count("\n") == 1
         assert "did not expect" not in shown
@@ -85,12 +85,12 @@ except OSError as error:
 def test_a_result_that_nobody_can_take_is_said_in_a_line(tmp_path):
     with open("/dev/full", "w") as out:
         done = subprocess.run(
-            command("--version"), cwd=tmp_path, stdout=out, stderr=subprocess.PIPE, text=True, check=False
+            make_command("--version"), cwd=tmp_path, stdout=out, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 1
     assert done.stderr == "Error: the result can't be written to standard output: No space left on device.\n"
 
 
 def test_a_full_disk_is_told_once_with_its_own_words():
-    error = FullDisk("said before")
-    assert str(full(error)) == "said before"
+    error = FullDiskError("said before")
+    assert str(make_full_disk_error(error)) == "said before"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.system.secret_addresses import hushed
+from tasks.system.secret_addresses import hide_passwords
 
 KEPT = "kAn4rY-kAn4rY"
 
@@ -16,7 +16,7 @@ KEPT = "kAn4rY-kAn4rY"
 )  # fmt: skip
 def test_what_a_variable_of_secrets_holds_is_not_shown(monkeypatch, name):
     monkeypatch.setenv(name, KEPT)
-    assert hushed(f"it said {KEPT}.") == "it said ***."
+    assert hide_passwords(f"it said {KEPT}.") == "it said ***."
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_what_a_variable_of_secrets_holds_is_not_shown(monkeypatch, name):
 )  # fmt: skip
 def test_what_is_no_secret_is_shown(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    assert hushed(f"it said {value}.") == f"it said {value}."
+    assert hide_passwords(f"it said {value}.") == f"it said {value}."

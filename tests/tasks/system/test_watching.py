@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from tasks.system.watching import watching
+from tasks.system.watching import keep_watch
 
 WHERE: ContextVar[str] = ContextVar("where", default="nowhere")
 
@@ -20,7 +20,7 @@ def test_it_is_looked_at_at_once_with_the_callers_context():
         places.append(WHERE.get())
         seen.set()
 
-    with watching(look, "test", every=1000.0):
+    with keep_watch(look, "test", every=1000.0):
         assert seen.wait(10)
     assert places == ["here"]
 
@@ -34,7 +34,7 @@ def test_a_look_that_says_true_is_the_last():
             enough.set()
         return len(looks) == 3
 
-    with watching(look, "test-true", every=0.001):
+    with keep_watch(look, "test-true", every=0.001):
         assert enough.wait(10)
         for thread in threading.enumerate():
             if thread.name == "test-true":
@@ -45,9 +45,9 @@ def test_a_look_that_says_true_is_the_last():
 
 def test_what_is_last_is_done_after_the_block_and_after_an_error_too():
     order: list[str] = []
-    with watching(lambda: True, "test", last=lambda: order.append("last")):
+    with keep_watch(lambda: True, "test", last=lambda: order.append("last")):
         order.append("block")
     assert order == ["block", "last"]
-    with pytest.raises(ValueError), watching(lambda: None, "test", every=1000.0, last=lambda: order.append("again")):  # noqa: PT011
+    with pytest.raises(ValueError), keep_watch(lambda: None, "test", every=1000.0, last=lambda: order.append("again")):  # noqa: PT011
         raise ValueError
     assert order == ["block", "last", "again"]

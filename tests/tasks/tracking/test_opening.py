@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.tracking.server.opening import CHOSEN, opening
+from tasks.tracking.server.opening import CHOSEN, add_opening_script
 
 PAGE = b"<!doctype html><html><head><title>MLflow</title></head></html>"
 
@@ -25,7 +25,7 @@ def asked(path: str, parts: list[bytes], status: int = 200) -> tuple[dict[bytes,
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(opening(app)({"type": "http", "path": path}, None, send))  # pyright: ignore
+    asyncio.run(add_opening_script(app)({"type": "http", "path": path}, None, send))  # pyright: ignore
     assert sent[0]["status"] == status
     return dict(sent[0]["headers"]), b"".join(one["body"] for one in sent[1:])
 

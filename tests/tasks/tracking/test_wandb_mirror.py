@@ -22,11 +22,11 @@ from models.config import Run
 from models.errors import InputError
 from tasks.context import open_run
 from tasks.run import wandb_mirror
-from tasks.run.fingerprint import digest, settings
-from tasks.run.journal import Journal, Record
-from tasks.run.resume import described
-from tasks.run.wandb_mirror import Mirror, environment, said, started
-from tasks.tracking.wandb_mirror.runs import Runs, nested, safe
+from tasks.run.fingerprint import digest_json, select_identity_settings
+from tasks.run.journal import Journal, JournalRecord
+from tasks.run.resume import to_run_settings
+from tasks.run.wandb_mirror import WandbMirror, describe_mirror, make_environment, start_mirror
+from tasks.tracking.wandb_mirror.runs import WandbRuns, nest_names, to_safe_id
 from tests import wandb_files
 
 installed = pytest.mark.skipif(find_spec("wandb") is None, reason="the extra `wandb` is not installed")
@@ -38,10 +38,10 @@ def test_a_folder_whose_note_is_damaged_is_nobodys(tmp_path, text):
     (tmp_path / "wandb" / "run").mkdir(parents=True)
     note = tmp_path / "wandb" / "run" / "nestor.json"
     note.write_text('{"key": "a"}')
-    assert Runs(tmp_path).held == {"a": note.parent}
-    assert Runs(tmp_path)._digest_held("a") == ""
+    assert WandbRuns(tmp_path).held == {"a": note.parent}
+    assert WandbRuns(tmp_path)._digest_held("a") == ""
     note.write_text(text)
-    assert Runs(tmp_path).held == {}
+    assert WandbRuns(tmp_path).held == {}
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def offline(tmp_path, monkeypatch):
             monkeypatch.setenv(name, "127.0.0.1")
         monkeypatch.setenv("WANDB_MODE", "offline")
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        for name, value in environment(tmp_path / "w").items():
+        for name, value in make_environment(tmp_path / "w").items():
             monkeypatch.setenv(name, value)
         yield
         if os.environ.get("WANDB_MODE") == "offline":  # who wants to upload may ask whether there is a server
@@ -80,17 +80,19 @@ def _calls(server):
 
 def tree(count=3):
     """The records of a whole run."""
-    yield Record("run", "pipeline", name="m, today", params={"seed": 0, "split.outer": 3}, start=AT)
-    yield Record("lightgbm", "family", parent="run", start=AT)
-    yield Record("lightgbm/1", "fold", parent="lightgbm", start=AT)
+    yield JournalRecord("run", "pipeline", name="m, today", params={"seed": 0, "split.outer": 3}, start=AT)
+    yield JournalRecord("lightgbm", "family", parent="run", start=AT)
+    yield JournalRecord("lightgbm/1", "fold", parent="lightgbm", start=AT)
     for n in range(count):
-        yield Record(
+        yield JournalRecord(
             f"lightgbm/1/{n}", "trial", parent="lightgbm/1", params={"rate": 0.1 * n}, metrics={"inner": 0.5 + n},
             tags={"nestor.state": "complete"}, status="FINISHED", start=AT + n, end=AT + n + 1,
         )  # fmt: skip
-    yield Record("lightgbm/1", "fold", params={"best.rate": 0.2}, metrics={"outer": 0.7}, status="FINISHED", end=AT + 9)
-    yield Record("lightgbm", "family", status="FINISHED", end=AT + 9)
-    yield Record("run", "pipeline", metrics={"estimate": 0.7}, status="FINISHED", end=AT + 10)
+    yield JournalRecord(
+        "lightgbm/1", "fold", params={"best.rate": 0.2}, metrics={"outer": 0.7}, status="FINISHED", end=AT + 9
+    )
+    yield JournalRecord("lightgbm", "family", status="FINISHED", end=AT + 9)
+    yield JournalRecord("run", "pipeline", metrics={"estimate": 0.7}, status="FINISHED", end=AT + 10)
 
 
 def record(workdir, records):
@@ -101,7 +103,7 @@ def record(workdir, records):
 
 def copied(workdir, over=False):
     """The mirror after all that the journal says; `over`: nothing more will come."""
-    runs = Runs(workdir)
+    runs = WandbRuns(workdir)
     while runs.follow():
         pass
     if over:
@@ -112,7 +114,7 @@ def copied(workdir, over=False):
 
 
 def statuses(workdir):
-    return {key: run["status"] for key, run in wandb_files.held(workdir).items()}
+    return {key: run["status"] for key, run in wandb_files.read_runs(workdir).items()}
 
 
 WHOLE = dict.fromkeys(("run", "lightgbm", "lightgbm/1", "lightgbm/1/0", "lightgbm/1/1", "lightgbm/1/2"), "FINISHED")
@@ -122,7 +124,7 @@ WHOLE = dict.fromkeys(("run", "lightgbm", "lightgbm/1", "lightgbm/1/0", "lightgb
 def test_a_run_is_grouped_with_its_kind_parent_and_own_types(tmp_path, offline):
     record(tmp_path / "w", tree())
     assert copied(tmp_path / "w").lost == {}
-    found = wandb_files.held(tmp_path / "w")
+    found = wandb_files.read_runs(tmp_path / "w")
     assert {key: run["kind"] for key, run in found.items()} == {
         key: ("pipeline" if key == "run" else ("family", "fold", "trial")[key.count("/")]) for key in WHOLE
     }
@@ -137,7 +139,7 @@ def test_a_run_that_goes_on_takes_the_place_of_the_stopped_one(tmp_path, offline
     workdir, records = tmp_path / "w", list(tree())
     record(workdir, records[:5])
     copied(workdir, over=True)
-    stopped = wandb_files.held(workdir)
+    stopped = wandb_files.read_runs(workdir)
     assert {k: r["status"] for k, r in stopped.items() if r["status"] != "FINISHED"} == dict.fromkeys(
         ("run", "lightgbm", "lightgbm/1"), "KILLED"
     )
@@ -146,7 +148,7 @@ def test_a_run_that_goes_on_takes_the_place_of_the_stopped_one(tmp_path, offline
     record(workdir, records[5:])
     copied(workdir, over=True)
     assert statuses(workdir) == WHOLE
-    assert {key: run["id"] for key, run in wandb_files.held(workdir).items()}.items() >= {
+    assert {key: run["id"] for key, run in wandb_files.read_runs(workdir).items()}.items() >= {
         key: run["id"] for key, run in stopped.items()
     }.items()
     assert written == {f: f.stat().st_mtime_ns for f in workdir.glob("wandb/*-1-0/*.wandb")}
@@ -168,7 +170,7 @@ def test_a_service_that_was_killed_is_started_again(tmp_path, offline):
 
 @installed
 def test_what_can_not_be_written_does_not_hold_up_the_others(tmp_path, offline):
-    odd = Record("k" * 300, "trial", parent="lightgbm/1", status="FINISHED", start=AT, end=AT)
+    odd = JournalRecord("k" * 300, "trial", parent="lightgbm/1", status="FINISHED", start=AT, end=AT)
     record(tmp_path / "w", [*tree(), odd])
     assert list(copied(tmp_path / "w").lost) == ["k" * 300]
     assert statuses(tmp_path / "w") == WHOLE
@@ -183,9 +185,9 @@ def test_files_and_the_table_are_kept(tmp_path, offline):
     (workdir / "beside.txt").write_text("xyz")
     files = [["artifacts", ""], ["beside.txt", "more"], ["gone.txt", ""]]
     table = {"name": "m.csv", "digest": "f" * 32, "source": "m.csv", "rows": 3, "columns": 2}
-    record(workdir, [Record("run", "pipeline", artifacts=files, dataset=table, status="FINISHED")])
+    record(workdir, [JournalRecord("run", "pipeline", artifacts=files, dataset=table, status="FINISHED")])
     copied(workdir)
-    (run,) = wandb_files.held(workdir).values()
+    (run,) = wandb_files.read_runs(workdir).values()
     assert run["files"] == {"report.html": 5, "figures/a.png": 1, "more/beside.txt": 3}
     assert run["dataset"] == table
 
@@ -193,13 +195,13 @@ def test_files_and_the_table_are_kept(tmp_path, offline):
 @installed
 def test_no_password_and_nothing_of_the_machine_is_written(tmp_path, offline):
     address = "postgresql://me:geh3im@host/loans?password=geh3im"
-    odd = Record(
+    odd = JournalRecord(
         "run", "pipeline", params={"data": address, "many": [address]}, tags={"nestor.source": address},
         dataset={"name": "loans", "digest": "1", "source": address}, status="FINISHED",
     )  # fmt: skip
     record(tmp_path / "w", [odd])
     copied(tmp_path / "w")
-    (run,) = wandb_files.held(tmp_path / "w").values()
+    (run,) = wandb_files.read_runs(tmp_path / "w").values()
     assert "postgresql://***@host/loans" in run["raw"]
     assert '"host"' not in run["raw"]
     secrets = ["geh3im", "0" * 40, str(Path.cwd()), sys.executable]
@@ -224,16 +226,16 @@ def test_a_killed_command_and_a_killed_mirror_leave_nothing_twice(tmp_path, offl
         import os, signal
         from pathlib import Path
         from tests.tasks.tracking.test_wandb_mirror import record, tree
-        from tasks.run.wandb_mirror import Mirror
+        from tasks.run.wandb_mirror import WandbMirror
         record(Path({str(workdir)!r}), [*tree(24)][:15])
-        Mirror(Path({str(workdir)!r}))
+        WandbMirror(Path({str(workdir)!r}))
         os.kill(os.getpid(), signal.SIGKILL)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, cwd=Path(__file__).parents[3])
     ended(workdir)
     assert statuses(workdir)["run"] == "KILLED"
     record(workdir, records[15:])
-    mirror = Mirror(workdir)
+    mirror = WandbMirror(workdir)
     until = time.monotonic() + 120
     while len(list(workdir.glob("wandb/*/nestor.json"))) <= 17 and time.monotonic() < until:
         time.sleep(0.02)
@@ -252,7 +254,7 @@ def test_without_a_login_the_files_stay_and_a_sentence_says_so(tmp_path, offline
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     record(tmp_path / "w", tree())
-    assert Mirror(tmp_path / "w").wait(120) == (
+    assert WandbMirror(tmp_path / "w").wait(120) == (
         "Weights & Biases: 0 of 6 runs are uploaded. Error: No API key configured. Use `wandb login` to log in. "
         f"`wandb sync {tmp_path}/w/wandb` uploads them."
     )
@@ -274,11 +276,11 @@ def test_nesting_loses_no_value(values):
     def leaves(value):
         return [x for v in value.values() for x in leaves(v)] if isinstance(value, dict) else [value]
 
-    assert sorted(leaves(nested(values))) == sorted(values.values())
+    assert sorted(leaves(nest_names(values))) == sorted(values.values())
 
 
 def test_names_that_wandb_forbids_are_changed():
-    assert safe("a/b#c?d:e%f\\g") == "a_b_c_d_e_f_g"
+    assert to_safe_id("a/b#c?d:e%f\\g") == "a_b_c_d_e_f_g"
 
 
 def test_a_missing_package_is_said_before_anything_begins(tmp_path):
@@ -289,9 +291,9 @@ def test_a_missing_package_is_said_before_anything_begins(tmp_path):
         from models.errors import InputError
         from tasks.run import wandb_mirror
         sys.path = [sys.argv[1]]
-        wandb_mirror.check(Run(data="t.csv"))
+        wandb_mirror.require_wandb(Run(data="t.csv"))
         try:
-            wandb_mirror.check(Run(data="t.csv", tracking={"mirror": "wandb"}))
+            wandb_mirror.require_wandb(Run(data="t.csv", tracking={"mirror": "wandb"}))
         except InputError as error:
             sys.exit(str(error))
     """
@@ -308,21 +310,23 @@ def test_only_known_mirrors_are_taken():
 
 def test_a_run_without_a_mirror_is_described_as_before_there_were_any():
     plain, mirrored = Run(data="t.csv"), Run(data="t.csv", tracking={"mirror": "wandb"})
-    assert "tracking" not in described(plain)
-    assert described(mirrored)["tracking"] == {"mirror": "wandb"}
-    assert digest(settings(described(plain))) == digest(settings(described(mirrored)))
+    assert "tracking" not in to_run_settings(plain)
+    assert to_run_settings(mirrored)["tracking"] == {"mirror": "wandb"}
+    assert digest_json(select_identity_settings(to_run_settings(plain))) == digest_json(
+        select_identity_settings(to_run_settings(mirrored))
+    )
 
 
 def test_no_mirror_without_asking_nor_where_wandb_is_switched_off(tmp_path, monkeypatch):
-    assert started(Run(data="t.csv"), tmp_path) is None
+    assert start_mirror(Run(data="t.csv"), tmp_path) is None
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert started(Run(data="t.csv", tracking={"mirror": "wandb"}), tmp_path) is None
+    assert start_mirror(Run(data="t.csv", tracking={"mirror": "wandb"}), tmp_path) is None
 
 
 def test_what_names_another_run_is_not_handed_on(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "theirs")
     monkeypatch.setenv("WANDB_ENTITY", "team")
-    own = environment(tmp_path)
+    own = make_environment(tmp_path)
     assert "WANDB_RUN_ID" not in own
     assert (own["WANDB_ENTITY"], own["WANDB_ERROR_REPORTING"]) == ("team", "false")
 
@@ -342,5 +346,5 @@ def test_what_names_another_run_is_not_handed_on(tmp_path, monkeypatch):
 )
 def test_how_far_it_came_is_said(state, says):
     plain = {"written": 7, "lost": 0, "why": "", "done": True, "online": False, "sent": 0, "said": ""}
-    assert says in said(None if state is None else {**plain, **state}, Path("w"))
+    assert says in describe_mirror(None if state is None else {**plain, **state}, Path("w"))
     assert wandb_mirror.LONGEST <= 10

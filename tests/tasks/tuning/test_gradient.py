@@ -7,23 +7,23 @@ import pytest
 from models.errors import InputError
 from tasks.data import read_table
 from tasks.execution import worker
-from tasks.planning.eligible import suited
-from tasks.planning.plan import shortlist
-from tasks.planning.studies import default_job
-from tasks.tuning.tune import Store
-from tests.sessions import begun, frame, run_over, tuned
+from tasks.planning.eligible import choose_families
+from tasks.planning.plan import make_plan
+from tasks.planning.studies import make_default_job
+from tasks.tuning.tune import StudyFile
+from tests.runs import begin_run, make_frame, make_small_run, tune_plan
 
 
 def run(task: str = "regression", **search):
-    data = frame(300, task).drop(columns=["words", "day"])
-    return run_over(data=data, metric={"regression": "mse"}.get(task), search=search, budget={"workers": 2})
+    data = make_frame(300, task).drop(columns=["words", "day"])
+    return make_small_run(data=data, metric={"regression": "mse"}.get(task), search=search, budget={"workers": 2})
 
 
 @pytest.fixture
 def plan(tmp_path):
-    sealed = begun(run(trials=6, strategy="gradient", families=("linear", "banded")), tmp_path / "run")
+    sealed = begin_run(run(trials=6, strategy="gradient", families=("linear", "banded")), tmp_path / "run")
     try:
-        yield shortlist(sealed)
+        yield make_plan(sealed)
     finally:
         sealed.context.close()
 
@@ -32,11 +32,11 @@ def plan(tmp_path):
                                                         ("banded", "strength_0", "strengths")])  # fmt: skip
 def test_a_worker_measures_what_a_small_change_does_to_the_weighted_loss(plan, name, derived, asked):
     def of(trial: int, factor: float, gradient: bool = False):
-        config = dict(default_job(plan, name, "1").config)
+        config = dict(make_default_job(plan, name, "1").config)
         value = config[asked]
         config[asked] = value * factor if name == "linear" else [value[0] * factor, *value[1:]]
         job = plan.job(name, "1", trial, config, inner=0, gradient=gradient)
-        return worker._inner(job, plan.context.folder)
+        return worker._fit_inner_fold(job, plan.context.folder)
 
     measured, above, below = of(1, 1.0, True), of(2, 1.001), of(3, 0.999)
     assert measured.gradient is not None
@@ -48,17 +48,17 @@ def test_a_worker_measures_what_a_small_change_does_to_the_weighted_loss(plan, n
 
 def test_the_first_timed_fit_of_a_default_measures_the_gradient_too(plan):
     """It is the study's trial 0, which is not fitted again."""
-    assert default_job(plan, "linear", "1").gradient
-    assert not default_job(plan, "linear", "1").with_sealed
+    assert make_default_job(plan, "linear", "1").gradient
+    assert not make_default_job(plan, "linear", "1").with_sealed
 
 
 def test_trials_are_told_with_their_mean_gradient_and_kept_with_it(plan):
-    studies = tuned(plan)
+    studies = tune_plan(plan)
     for name in ("linear", "banded"):
         trials = studies.trials[name, "1"]
         assert len(trials) == 6
         assert all(t.gradient for t in trials if t.state == "complete")
-        kept = Store(studies, name, "1").trials
+        kept = StudyFile(studies, name, "1").trials
         assert [(t.gradient, t.parent) for t in trials] == [(kept[t.number].gradient, t.parent) for t in trials]
         fits = [
             studies.context.folder.read_json(f"fits/{studies.fit_context.plan}/{name}/1/0/{i}.json") for i in range(2)
@@ -70,9 +70,9 @@ def test_trials_are_told_with_their_mean_gradient_and_kept_with_it(plan):
 def test_a_family_of_many_penalties_is_tried_where_it_is_named_or_searched_by_gradient():
     plain, by_gradient, named = run(strategy="tpe"), run(strategy="gradient"), run(strategy="tpe", families="banded")
     table = read_table(plain)
-    assert "--search gradient" in suited(table, plain)[1]["banded"]
-    assert [f.name for f in suited(table, named)[0]] == ["banded"]
-    kept, left_out = suited(table, by_gradient)
+    assert "--search gradient" in choose_families(table, plain)[1]["banded"]
+    assert [f.name for f in choose_families(table, named)[0]] == ["banded"]
+    kept, left_out = choose_families(table, by_gradient)
     assert {"linear", "banded"} <= {f.name for f in kept}
     assert "no derivative" in left_out["lightgbm"]
 
@@ -80,4 +80,4 @@ def test_a_family_of_many_penalties_is_tried_where_it_is_named_or_searched_by_gr
 def test_where_no_family_is_left_the_search_is_refused_with_those_that_would_do():
     wanted = run(strategy="gradient", families=("lightgbm", "tree"))
     with pytest.raises(InputError, match="linear"):
-        suited(read_table(wanted), wanted)
+        choose_families(read_table(wanted), wanted)

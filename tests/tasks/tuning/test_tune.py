@@ -18,42 +18,42 @@ from models.studies.study import is_hopeless
 from models.tuning.goal import find_best_trial
 from models.tuning.strategy import BATCH
 from models.tuning.trial import Trial
-from tasks.evaluation.evaluate import conclude
-from tasks.execution.job import Job
-from tasks.execution.pool import JUDGE, SEARCH, FitError, Pool
-from tasks.planning.plan import shortlist
-from tasks.planning.studies import study_of
+from tasks.evaluation.evaluate import evaluate
+from tasks.execution.job import FitJob
+from tasks.execution.pool import JUDGE, SEARCH, FitError, FitPool
+from tasks.planning.plan import make_plan
+from tasks.planning.studies import make_study
 from tasks.stages.train import tune_one
 from tasks.tuning import tune
 from tasks.tuning.running import RunningStudies
-from tasks.tuning.tune import Store, _or_kept, judging_in_time, searching_in_time
+from tasks.tuning.tune import StudyFile, _prefer_stored, limit_refit_time, limit_search_time
 from tasks.values import RunPlan, advance
-from tests.sessions import begun, frame, run_over, tuned
+from tests.runs import begin_run, make_frame, make_small_run, tune_plan
 
 FAMILIES = ("constant", "linear", "random_forest")
 
 
-class Sabotaged(Pool):
+class Sabotaged(FitPool):
     """The pool, in which chosen fits run other code instead."""
 
-    def __init__(self, chosen: Callable[[Job], bool], code: str):
+    def __init__(self, chosen: Callable[[FitJob], bool], code: str):
         super().__init__(2, 700, 1)
         self._chosen, self._code = chosen, code
 
     def submit(self, work: Any, *args: Any, **how: Any):
-        if isinstance(args[0], Job) and self._chosen(args[0]):
+        if isinstance(args[0], FitJob) and self._chosen(args[0]):
             how["timeout"] = min(how.get("timeout") or 2, 2)
             return super().submit(exec, self._code, **how)
         return super().submit(work, *args, **how)
 
 
 def run(trials: int | None = 6, families=FAMILIES, seconds: float | None = None):
-    data = frame().drop(columns=["day", "words"])
+    data = make_frame().drop(columns=["day", "words"])
     search, budget = {"trials": trials, "families": families}, {"workers": 2, "seconds": seconds}
-    return run_over(data=data, search=search, budget=budget)
+    return make_small_run(data=data, search=search, budget=budget)
 
 
-def third_on_the_second_inner_fold(job: Job) -> bool:
+def third_on_the_second_inner_fold(job: FitJob) -> bool:
     return (job.family, job.fold, job.trial, job.inner) == ("linear", "1", 2, 1)
 
 
@@ -80,7 +80,7 @@ def test_a_trial_that_failed_is_kept_with_its_reason_and_the_study_goes_on(train
     assert {t.state for t in evaluation.trials["linear", "2"]} <= {"complete", "pruned"}
     assert evaluation.estimate is not None
     assert [f.trials for f in evaluation.families if f.name == "linear"] == [12]
-    kept = Store(evaluation, "linear", "1").trials[2]
+    kept = StudyFile(evaluation, "linear", "1").trials[2]
     assert (kept.state, kept.reason) == (third.state, third.reason)
     lines = [json.loads(line) for line in (evaluation.context.folder.path / "events.jsonl").read_text().splitlines()]
     told = next(line for line in lines if line.get("key") == "linear/1/2")
@@ -141,10 +141,10 @@ def test_a_run_in_which_nothing_works_ends_with_a_sentence(trained):
 )  # fmt: skip
 def test_where_no_family_can_be_fitted_at_all_the_reasons_are_told(tmp_path, code, error, said):
     timed = run(None, families=("linear",), seconds=60)
-    sealed = begun(timed, tmp_path, pool=lambda: Sabotaged(lambda job: True, code))
+    sealed = begin_run(timed, tmp_path, pool=lambda: Sabotaged(lambda job: True, code))
     try:
         with pytest.raises(NestorError, match=f"(?s){said}") as caught:
-            shortlist(sealed)
+            make_plan(sealed)
     finally:
         sealed.context.close()
     assert type(caught.value) is error
@@ -156,10 +156,10 @@ def test_where_no_family_can_be_fitted_at_all_the_reasons_are_told(tmp_path, cod
 def stopping(path, strategy: str, family: str, space: dict[str, Any], **more: Any):
     """The studies of one family, with two inner folds."""
     search = {"trials": 9, "families": (family,), "strategy": strategy, **more.pop("search", {})}
-    data, told = frame().drop(columns=["day", "words", "town"]), {family: {"space": space}}
-    sealed = begun(run_over(data=data, search=search, families=told, budget={"workers": 2}, **more), path)
+    data, told = make_frame().drop(columns=["day", "words", "town"]), {family: {"space": space}}
+    sealed = begin_run(make_small_run(data=data, search=search, families=told, budget={"workers": 2}, **more), path)
     try:
-        return tuned(shortlist(sealed))
+        return tune_plan(make_plan(sealed))
     finally:
         sealed.context.close()
 
@@ -205,40 +205,40 @@ def test_what_must_not_be_stopped_is_not(strategy, family, space, more, tmp_path
 @pytest.fixture
 def late(tmp_path):
     """Studies that run though their time is up, without a plan of their own."""
-    sealed = begun(run(1), tmp_path)
+    sealed = begin_run(run(1), tmp_path)
     sealed.context.start_pool()
     sealed.context.ledger.limit = 0.001
     plan: Any = {"scope": SearchScope(1, 1, (), {}), "folds": {"1": None}, "fit_context": None}
     running = RunningStudies(advance(RunPlan, sealed, **plan))
-    with searching_in_time(running):
+    with limit_search_time(running):
         yield running
     sealed.context.close()
 
 
 def test_a_study_that_broke_keeps_nobody_waiting_and_costs_no_other(tmp_path, monkeypatch):
     """Its second attempt is its last; others of its fold go on, and its family is listed without an estimate."""
-    sealed = begun(run(2, ("constant", "linear")), tmp_path)
-    usual = study_of
+    sealed = begin_run(run(2, ("constant", "linear")), tmp_path)
+    usual = make_study
 
     def broken(plan, name, fold):
         if (name, fold) == ("linear", "1"):
             raise OSError(5, "Input/output error")
         return usual(plan, name, fold)
 
-    monkeypatch.setattr(tune, "study_of", broken)
+    monkeypatch.setattr(tune, "make_study", broken)
     try:
-        running = RunningStudies(shortlist(sealed))
+        running = RunningStudies(make_plan(sealed))
         with pytest.raises(OSError, match="Input"):
             tune_one.fn(running, "linear", "1")
         monkeypatch.setenv("PREFECT__RUNTIME__TASK_RUN__RUN_COUNT", "2")
-        waiting = threading.Thread(target=tune._defaults_told, args=(running, "1"), daemon=True)
+        waiting = threading.Thread(target=tune._await_defaults, args=(running, "1"), daemon=True)
         running.trials["constant", "1"] = [Trial(0, {}, {})]
         waiting.start()
         for name, fold in (("linear", "1"), ("linear", "2"), ("constant", "1"), ("constant", "2")):
             tune_one.fn(running, name, fold)
         waiting.join(20)
         assert not waiting.is_alive()
-        evaluation = conclude(running.studies())
+        evaluation = evaluate(running.studies())
     finally:
         sealed.context.close()
     assert any("linear ended early on fold 1" in note and "Input/output error" in note for note in sealed.context.notes)
@@ -259,7 +259,7 @@ def test_no_fit_begins_after_the_search_was_ended(late):
 def test_refits_for_the_leaderboard_end_when_the_rest_is_needed_to_register(late):
     context, ledger = late.plan.context, late.plan.context.ledger
     ledger.limit = ledger.elapsed + ledger.registration + 1
-    with judging_in_time(context):
+    with limit_refit_time(context):
         needed, other = (context.pool.submit(time.sleep, 60 * n, priority=(JUDGE, n), timeout=60) for n in (0, 1))
         assert isinstance(other.exception(60), FitError)
         assert needed.exception(60) is None
@@ -270,7 +270,7 @@ def test_refits_that_take_too_long_end_together(late, monkeypatch):
     monkeypatch.setattr(tune, "LEAST", 1.0)
     context, ledger = late.plan.context, late.plan.context.ledger
     ledger.limit = ledger.elapsed + ledger.registration
-    with judging_in_time(context):
+    with limit_refit_time(context):
         waiting = [context.pool.submit(time.sleep, 60, priority=(JUDGE, 0), timeout=60) for _ in range(4)]
         assert all(isinstance(one.exception(20), FitError) for one in waiting)
 
@@ -280,5 +280,5 @@ def test_what_is_told_is_what_the_file_holds_whatever_became_of_it_the_second_ti
     asked = [Trial(n, {}, {}) for n in range(1, 5)]
     kept = {1: replace(asked[0], state="timeout"), 2: replace(asked[1], scores=(0.5,))}
     came = [replace(one, scores=(0.25,)) for one in asked[:3]]
-    batch = _or_kept(SimpleNamespace(trials=kept), asked, came)  # type: ignore[arg-type]
+    batch = _prefer_stored(SimpleNamespace(trials=kept), asked, came)  # type: ignore[arg-type]
     assert batch == [kept[1], kept[2], came[2]]

@@ -22,10 +22,10 @@ from models.splitting.sealing import choose_row_key, make_seal_template
 from models.splitting.split import make_split_plan
 from tasks.context import RunContext
 from tasks.evaluation import evaluate as concluding
-from tasks.evaluation.evaluate import Concluded
-from tasks.execution.pool import Pool
+from tasks.evaluation.evaluate import Evaluation
+from tasks.execution.pool import FitPool
 from tasks.planning import load_and_seal
-from tasks.planning.plan import shortlist
+from tasks.planning.plan import make_plan
 from tasks.run.folder import Workdir
 from tasks.run.journal import Journal
 from tasks.run.ledger import Ledger
@@ -36,7 +36,7 @@ from tasks.values import LoadedTable, RunPlan, SealedTable, Studies
 TUNABLE = tuple(n for n, f in load_families().items() if f.tunable and f.available and f.safe)
 
 
-class Alone(Journal):
+class LocalJournal(Journal):
     """A journal without MLflow's writer: the intake is told that this name has no seal yet."""
 
     def __init__(self, workdir: Path, name: str):
@@ -48,19 +48,19 @@ class Alone(Journal):
         return {"count_opening": 1, "keep_seal_settings": args.get("settings"), "past": self.past}.get(name)
 
 
-class Local(RunContext):
+class LocalContext(RunContext):
     """A context whose pool a test may choose."""
 
     made: Callable[[], Any] | None = None
 
     def start_pool(self) -> None:
         if self.made is None:
-            self._pool = Pool(self.workers, self.run.budget.memory * 1000 if self.run.budget.memory else 4000, 1)
+            self._pool = FitPool(self.workers, self.run.budget.memory * 1000 if self.run.budget.memory else 4000, 1)
         else:
             self._pool = self.made()
 
 
-def begun(
+def begin_run(
     run: Run,
     path: Path,
     pool: Callable[[], Any] | None = None,
@@ -71,15 +71,15 @@ def begun(
     """The table of a run over `path`, read and sealed; `salt` seals by that salt instead of the best of 100; `past` is
     the earlier run of a warm start; `used` are seconds that earlier attempts took."""
     path.mkdir(parents=True, exist_ok=True)
-    journal = Alone(path, "model")
+    journal = LocalJournal(path, "model")
     journal.past = past
-    context = Local(run, "model", Workdir(path), Ledger(run.seconds, time.time(), used), journal)
+    context = LocalContext(run, "model", Workdir(path), Ledger(run.seconds, time.time(), used), journal)
     context.made = pool
-    loaded = load_and_seal.take_in(context)
-    return load_and_seal.seal(loaded if salt is None else _salted(loaded, salt))
+    loaded = load_and_seal.load_table(context)
+    return load_and_seal.seal_rows(loaded if salt is None else _fix_salt(loaded, salt))
 
 
-def _salted(loaded: LoadedTable, salt: int) -> LoadedTable:
+def _fix_salt(loaded: LoadedTable, salt: int) -> LoadedTable:
     """The table whose seal is fixed as an earlier run of this name would have."""
     key, share = choose_row_key(loaded.table), loaded.run.split.sealed
     fraction = choose_sealed_fraction(loaded.table.rows) if share is None else share
@@ -90,7 +90,7 @@ def _salted(loaded: LoadedTable, salt: int) -> LoadedTable:
     return replace(loaded, table=replace(loaded.table, key=key))
 
 
-def tuned(plan: RunPlan) -> Studies:
+def tune_plan(plan: RunPlan) -> Studies:
     """The plan with every family tuned in every fold, side by side."""
     running = RunningStudies(plan)
     with ThreadPoolExecutor(64) as threads:
@@ -100,20 +100,20 @@ def tuned(plan: RunPlan) -> Studies:
     return running.studies()
 
 
-def trained(run: Run, path: Path, **how: Any) -> Concluded:
+def train_run(run: Run, path: Path, **how: Any) -> Evaluation:
     """A whole run up to its evaluation; its pool is closed."""
-    sealed = begun(run, path, **how)
+    sealed = begin_run(run, path, **how)
     try:
-        load_and_seal.signal(sealed)
-        return concluding.conclude(tuned(shortlist(sealed)))
+        load_and_seal.check_signal_of_table(sealed)
+        return concluding.evaluate(tune_plan(make_plan(sealed)))
     finally:
         sealed.context.close()
 
 
-def numbers(evaluation: Concluded) -> dict[str, Any]:
+def collect_numbers(evaluation: Evaluation) -> dict[str, Any]:
     """Everything that a run with a count of trials must repeat to the last digit: all but times."""
     return {
-        "trials": {key: [repeated(t) for t in trials] for key, trials in sorted(evaluation.trials.items())},
+        "trials": {key: [drop_times(t) for t in trials] for key, trials in sorted(evaluation.trials.items())},
         "chosen": evaluation.chosen,
         "families": [(f.name, f.estimate, f.inner, f.trials, f.trials_by_fold, f.weight) for f in evaluation.families],
         "winner": evaluation.winner,
@@ -129,14 +129,14 @@ def numbers(evaluation: Concluded) -> dict[str, Any]:
     }
 
 
-def repeated(trial: Any) -> tuple[Any, ...]:
+def drop_times(trial: Any) -> tuple[Any, ...]:
     """A trial without its times."""
     config, params = dict(trial.config), dict(trial.params)
     came_of = trial.share, trial.parent, trial.goes_on
     return trial.number, params, config, trial.state, trial.scores, trial.rounds, trial.reason, came_of, trial.gradient
 
 
-def frame(rows: int = 240, task: str = "binary", seed: int = 0) -> pd.DataFrame:
+def make_frame(rows: int = 240, task: str = "binary", seed: int = 0) -> pd.DataFrame:
     """A table with a column of each kind, missing values, weights, groups and times; two columns tell of the target."""
     rng = np.random.default_rng(seed)
     number = rng.normal(size=rows).round(3)
@@ -175,12 +175,12 @@ PLANS: Mapping[str, dict[str, Any]] = {
     "time": {"drop": ("group",), "split": {"time": "when"}},
     "group_time": {"split": {"group": "group", "time": "when", "sealed": 0.3}},
 }
-"""What a Run over `frame` sets for each kind of split plan."""
+"""What a Run over `make_frame()` sets for each kind of split plan."""
 
 
-def run_over(plan: str = "random", data: Any = None, **more: Any) -> Run:
-    """A small run over `frame()` with this kind of plan: 2 x 2 folds unless `split` says otherwise."""
-    named = {"data": frame() if data is None else data, "target": "target", "types": KINDS, "weight": "weight"}
+def make_small_run(plan: str = "random", data: Any = None, **more: Any) -> Run:
+    """A small run over `make_frame()` with this kind of plan: 2 x 2 folds unless `split` says otherwise."""
+    named = {"data": make_frame() if data is None else data, "target": "target", "types": KINDS, "weight": "weight"}
     whole = {**named, **PLANS[plan], **more}
     whole["types"] = {c: kind for c, kind in whole["types"].items() if c in whole["data"].columns}
     split = {"outer": 2, "inner": 2, **PLANS[plan].get("split", {}), **more.get("split", {})}
@@ -195,7 +195,7 @@ def wait_for(truth: Callable[[], Any], seconds: float) -> Any:
     return found
 
 
-def family_of(pid: int) -> list[psutil.Process]:
+def list_process_tree(pid: int) -> list[psutil.Process]:
     """The process and all that came of it."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
@@ -203,7 +203,7 @@ def family_of(pid: int) -> list[psutil.Process]:
     return []
 
 
-def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+def list_living(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that still run; a zombie does not."""
     found = []
     for process in processes:
