@@ -79,7 +79,7 @@ def _measure_table(place: str, asked: argparse.Namespace, folder: Path) -> Itera
     brief = FitContext(f"{outer}x{inner}", table.task, table.classes, None, table.kinds, folds, threads=1, seed=0)
     for name in asked.families.split(","):
         known = load_families()[name]
-        shape = brief.shape(len(folds["1"].inner[0][0]), table.features.shape[1])
+        shape = brief.make_shape(len(folds["1"].inner[0][0]), table.features.shape[1])
         if not known.unsuited(shape) and table.task in known.tasks:
             for way in (*WAYS, WARM):
                 _lay_out_run(Workdir(folder / way), table, brief)

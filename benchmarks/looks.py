@@ -116,7 +116,7 @@ def predict_digits() -> tuple[np.ndarray, np.ndarray]:
 def make_shared_bound(power: float) -> Callable[[PairedScores, int], float]:
     """The bound where looks share the level by 1 / look ** power."""
     parts = np.arange(1, LOOKS + 1) ** -power
-    return lambda met, look: met.low(1 - (1 - LEVEL) * parts[look - 1] / parts.sum())
+    return lambda met, look: met.bound_gain(1 - (1 - LEVEL) * parts[look - 1] / parts.sum())
 
 
 def compute_unpaid_bound(met: PairedScores, look: int) -> float:
@@ -128,10 +128,10 @@ def compute_unpaid_bound(met: PairedScores, look: int) -> float:
 RULES: dict[str, Callable[[PairedScores, int], float]] = {
     "each look at 95 %": compute_unpaid_bound,
     "ladder": lambda met, look: met.gain - compute_deviation(met.gains),
-    "6 / (π² look²)": lambda met, look: met.low(1 - (1 - LEVEL) * 6 / (np.pi * look) ** 2),
+    "6 / (π² look²)": lambda met, look: met.bound_gain(1 - (1 - LEVEL) * 6 / (np.pi * look) ** 2),
     "1 / look": make_shared_bound(1.0),
     "equal parts": make_shared_bound(0.0),
-    "1 / √look (Nestor's)": lambda met, look: met.low(compute_look_level(look, LEVEL)),
+    "1 / √look (Nestor's)": lambda met, look: met.bound_gain(compute_look_level(look, LEVEL)),
 }
 """The lower bound of a gain; above 0 it promotes. The ladder (Blum & Hardt 2015, ICML) asks for a step of one standard
 error; it bounds how far a leaderboard flatters, and not how often."""

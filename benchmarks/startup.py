@@ -43,7 +43,7 @@ def _time_nestor(folder: Path, *arguments: str) -> float:
 def _time_server(place: Path) -> list[tuple[str, str, str, str]]:
     """The local server: the first on this machine, the first of a project, and one that is there."""
     cache = place / "cache"
-    script = "from flows.server import prefect_server; prefect_server.start_server('mlruns', 120).ready()"
+    script = "from flows.server import prefect_server; prefect_server.start_server('mlruns', 120).wait_until_ready()"
     found = []
     for number, what in enumerate(("the first on this machine", "the first of another project", "found alive")):
         folder = place / str(min(number, 1))

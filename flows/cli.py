@@ -34,8 +34,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(value: bool) -> None:
+    if value:
         from importlib.metadata import version
 
         typer.echo(f"nestor {version('nestor')}")
@@ -64,7 +64,7 @@ def _reach_server() -> dict[str, str]:
     from flows.server import prefect_server
 
     prefect_server.set_quiet_environment()
-    return prefect_server.start_server().reached()
+    return prefect_server.start_server().reach()
 
 
 def main() -> None:

@@ -34,8 +34,8 @@ def _retrain(retrain: Retrain) -> RetrainReport:
     with _report_failure(retrain), turn.take_turn(retrain.name, retrain.overlap, str(flow_run.id)):
         result = _run_stages(retrain)
     if retrain.notify:
-        said = stages.notify(retrain.notify, f"{retrain.name}: {result.ending}", result.sentence)
-        result = replace(result, notes=(*result.notes, *([said] if said else [])))
+        note = stages.notify(retrain.notify, f"{retrain.name}: {result.ending}", result.sentence)
+        result = replace(result, notes=(*result.notes, *([note] if note else [])))
     return result
 
 
@@ -49,56 +49,60 @@ def _report_failure(retrain: Retrain) -> Iterator[None]:
             raise NestorError(str(error)) from None
         raise
     except Exception as error:
-        why = str(error) if isinstance(error, NestorError) else f"{type(error).__name__}: {error}"
-        events.send_failed(retrain.name, flow="retrain", why=why)
+        reason = str(error) if isinstance(error, NestorError) else f"{type(error).__name__}: {error}"
+        events.send_failed(retrain.name, flow="retrain", why=reason)
         if retrain.notify:
             with suppress(Exception):
-                stages.notify(retrain.notify, f"{retrain.name}: retraining failed", why)
+                stages.notify(retrain.notify, f"{retrain.name}: retraining failed", reason)
         raise
 
 
 def _run_stages(retrain: Retrain) -> RetrainReport:
-    one = stages.load(retrain)
-    findings = stages.check(one)
-    drift, note = stages.drift(one)
-    more: dict[str, Any] = {
+    inputs = stages.load(retrain)
+    findings = stages.check(inputs)
+    drift, note = stages.drift(inputs)
+    extras: dict[str, Any] = {
         "findings": findings, "drift": drift and drift.as_json(), "notes": (note,) if note else (),
     }  # fmt: skip
-    run, changed = stages.compare(one)
-    before = attempt.find_waiting_report(one)
-    if not changed and not retrain.force and before is None:
+    run, changes = stages.compare(inputs)
+    past_report = attempt.find_waiting_report(inputs)
+    if not changes and not retrain.force and past_report is None:
         if retrain.needs_new:
-            raise NestorError(outcome.explain_nothing_new(one))
-        return stages.report(replace(outcome.make_unchanged_report(one), **more), None)
-    report, resumed = (before, True) if before and not changed and not retrain.force else _train_challenger(one, run)
-    return _judge_challenger(one, report, changed=changed, resumed=resumed, **more)
+            raise NestorError(outcome.explain_nothing_new(inputs))
+        return stages.report(replace(outcome.make_unchanged_report(inputs), **extras), None)
+    report, resumed = (
+        (past_report, True) if past_report and not changes and not retrain.force else _train_challenger(inputs, run)
+    )
+    return _judge_challenger(inputs, report, changed=changes, resumed=resumed, **extras)
 
 
-def _train_challenger(one: RetrainInputs, run: Any) -> tuple[Report, bool]:
+def _train_challenger(inputs: RetrainInputs, run: Any) -> tuple[Report, bool]:
     """The report of the training, and whether it took up one that was broken off."""
-    resume = attempt.find_resumable_run(one, run)
-    attempt.record_attempt(one, run)
+    resume = attempt.find_resumable_run(inputs, run)
+    attempt.record_attempt(inputs, run)
     return train(run, resume), resume is not None
 
 
-def _judge_challenger(one: RetrainInputs, report: Report, **more: Any) -> RetrainReport:
+def _judge_challenger(inputs: RetrainInputs, report: Report, **extras: Any) -> RetrainReport:
     """What came of the challenger."""
-    verdict = stages.meet(one, report)
-    asked = approval.NOBODY
-    if verdict is not None and one.retrain.gate.approval == "manual":
-        asked = approval.ask_for_approval(verdict, one.retrain.gate)
-    promoted = stages.settle(verdict, asked.promote, asked.who, asked.why)
-    notes = (*more.pop("notes"), *([asked.note] if asked.note else []))
-    result = outcome.make_retrain_report(one, report, verdict, promoted, approved=asked.promote, notes=notes, **more)
-    result = stages.report(result, one.past.run_id if one.past else None)
-    attempt.close_attempt(one)
+    verdict = stages.meet(inputs, report)
+    answer = approval.NOBODY
+    if verdict is not None and inputs.retrain.gate.approval == "manual":
+        answer = approval.ask_for_approval(verdict, inputs.retrain.gate)
+    promoted = stages.settle(verdict, answer.promote, answer.who, answer.why)
+    notes = (*extras.pop("notes"), *([answer.note] if answer.note else []))
+    result = outcome.make_retrain_report(
+        inputs, report, verdict, promoted, approved=answer.promote, notes=notes, **extras
+    )
+    result = stages.report(result, inputs.past.run_id if inputs.past else None)
+    attempt.close_attempt(inputs)
     return result
 
 
 def _make_run_name() -> str:
     """The model's name: what is looked for among flow runs."""
-    asked = flow_run.parameters["retrain"]
-    return asked.name if isinstance(asked, Retrain) else "retrain"
+    settings = flow_run.parameters["retrain"]
+    return settings.name if isinstance(settings, Retrain) else "retrain"
 
 
 retrain = ServedFlow(

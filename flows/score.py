@@ -23,8 +23,8 @@ def _score(score: Score) -> ScoreReport:
 
 def _make_run_name() -> str:
     """The model as it was named: what is looked for among flow runs."""
-    asked = flow_run.parameters["score"]
-    return asked.model if isinstance(asked, Score) else "score"
+    settings = flow_run.parameters["score"]
+    return settings.model if isinstance(settings, Score) else "score"
 
 
 score = ServedFlow(_score, name="score", flow_run_name=_make_run_name, persist_result=False)

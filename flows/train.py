@@ -55,8 +55,8 @@ def _open_context(run: Run, resume: str | None) -> Iterator[tuple[RunContext, Ru
         yield beginning.context, beginning.plan
         return
     # Prefect's page offers to retry a run that was cancelled or crashed, and Prefect may do so itself.
-    again = None if flow_run.id is None else find_flow_run_folder(flow_run.id)
-    with open_run(run, again if resume is None else resume, ledger.find_start_time()) as context:
+    folder = None if flow_run.id is None else find_flow_run_folder(flow_run.id)
+    with open_run(run, folder if resume is None else resume, ledger.find_start_time()) as context:
         yield context, None
 
 
@@ -87,7 +87,7 @@ def _tune(plan: RunPlan) -> Studies:
     """The studies of every family on every fold, side by side; what still runs when the time is up, or when the run is
     stopped, is ended."""
     running = RunningStudies(plan)
-    with plan.context.stage(TUNE), limit_search_time(running):
+    with plan.context.enter_stage(TUNE), limit_search_time(running):
         try:
             futures = [
                 stages.tune_one.submit(running, name, fold) for name in plan.scope.families for fold in plan.folds
@@ -99,7 +99,7 @@ def _tune(plan: RunPlan) -> Studies:
             running.stop()
             raise
     running.deadline.grant_end()
-    return running.studies()
+    return running.take_snapshot()
 
 
 def _make_run_name() -> str:

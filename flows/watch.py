@@ -21,17 +21,17 @@ from tasks.stages import watch as stages
 
 def _watch(watch: Watch) -> WatchReport:
     """Compares new rows with what the champion was trained on; drift sends the event `nestor.drift`."""
-    begun = time.time()
+    start = time.time()
     loaded = stages.champion(watch)
     rows = stages.load(watch, loaded)
     drift = stages.compare(watch, loaded, rows)
-    return stages.tell(watch, stages.report(watch, loaded, rows, drift, begun), has_labels(loaded, rows))
+    return stages.tell(watch, stages.report(watch, loaded, rows, drift, start), has_labels(loaded, rows))
 
 
 def _make_run_name() -> str:
     """The model's name: what is looked for among flow runs."""
-    asked = flow_run.parameters["watch"]
-    return asked.name if isinstance(asked, Watch) else "watch"
+    settings = flow_run.parameters["watch"]
+    return settings.name if isinstance(settings, Watch) else "watch"
 
 
 watch = ServedFlow(_watch, name="watch", flow_run_name=_make_run_name, persist_result=False)

@@ -57,7 +57,7 @@ class RunContext:
     @property
     def began(self) -> datetime:
         """When this run was begun, before it was resumed: what `today` means in its data's address."""
-        return datetime.fromtimestamp((self.folder.kept_json("run.json") or {}).get("begun", time.time())).astimezone()
+        return datetime.fromtimestamp((self.folder.try_json("run.json") or {}).get("begun", time.time())).astimezone()
 
     @property
     def is_resumed_with_records(self) -> bool:
@@ -91,10 +91,10 @@ class RunContext:
             self._pool.close()
 
     @contextmanager
-    def stage(self, stage: Stage, note: str = "") -> Iterator[None]:
+    def enter_stage(self, stage: Stage, note: str = "") -> Iterator[None]:
         """Inside the block this stage is under way: that is told, and its seconds are booked."""
         events.emit(events.Began(stage.name, note))
-        with self.ledger.stage(stage.name):
+        with self.ledger.book_stage(stage.name):
             yield
 
     def note(self, text: str) -> None:
@@ -115,15 +115,15 @@ class RunContext:
         if key not in self.journal.earlier:
             self.journal.record(record)
 
-    def write_state(self, state: str = "running", **more: Any) -> None:
+    def write_state(self, state: str = "running", **entries: Any) -> None:
         """Writes down whose run this is, how far it came, and the seconds it had used at what moment."""
-        before = self.folder.kept_json("run.json") or {}
-        fixed = {
-            "run": resume.to_run_settings(self.run), "name": self.name, "begun": before.get("begun", time.time()),
+        record = self.folder.try_json("run.json") or {}
+        settings = {
+            "run": resume.to_run_settings(self.run), "name": self.name, "begun": record.get("begun", time.time()),
             "libraries": list_installed_versions(),
         }  # fmt: skip
-        now = {**process.identify_process(), "state": state, "used": self.ledger.elapsed, "at": time.time()}
-        self.folder.write_json("run.json", {**before, **fixed, **now, **more})
+        progress = {**process.identify_process(), "state": state, "used": self.ledger.elapsed, "at": time.time()}
+        self.folder.write_json("run.json", {**record, **settings, **progress, **entries})
 
     def close(self) -> None:
         """Ends the pool and what copies the journal."""
@@ -141,8 +141,8 @@ def open_run(run: Run, again: str | None, origin: float) -> Iterator[RunContext]
     name = resume.choose_model_name(run)
     folder = resume.find_interrupted_run(run, name, again) if again is not None else None
     if again is not None and folder is None:
-        none = "no earlier run has these settings and versions of libraries"
-        events.emit(events.NoteEvent(f"Nothing to resume: {none}. A new run begins."))
+        reason = "no earlier run has these settings and versions of libraries"
+        events.emit(events.NoteEvent(f"Nothing to resume: {reason}. A new run begins."))
     state = folder.read_json("run.json") if folder else {}
     if folder and process.is_owner_alive(state):
         raise InputError(f"The run in {folder.path} is still going on, in process {state['pid']}.")

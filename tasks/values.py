@@ -62,7 +62,7 @@ class SealedTable(LoadedTable):
     seal_id: str | None
     """What openings of the seal are counted under."""
 
-    def unit(self, keys: np.ndarray) -> Unit:
+    def find_unit(self, keys: np.ndarray) -> Unit:
         """What a bootstrap draws by these keys."""
         if self.work_rows.group is not None:
             return "group"
@@ -98,10 +98,10 @@ class RunPlan(SealedTable):
     """Fold -> mean inner score of the best constant prediction: filled as it is asked for, the same for whoever
     asks."""
 
-    def job(self, family_name: str, fold: str, trial: int, config: Any, **more: Any) -> FitJob:
+    def make_job(self, family_name: str, fold: str, trial: int, config: Any, **options: Any) -> FitJob:
         """A fit of this plan."""
         folder = str(self.context.folder.path)
-        return FitJob(folder, self.fit_context.plan, family_name, fold, trial, dict(config), **more)
+        return FitJob(folder, self.fit_context.plan, family_name, fold, trial, dict(config), **options)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,7 +112,7 @@ class Studies(RunPlan):
     broken: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(family, fold) -> why that study ended with an error."""
 
-    def of_fold(self, fold: str) -> TrialsOfFold:
+    def list_trials(self, fold: str) -> TrialsOfFold:
         """The fold's trials by family, in the order of the plan, which decides what is equal, and not who was
         first."""
         return list_trials_of_fold(self, self.trials, fold)
@@ -120,14 +120,14 @@ class Studies(RunPlan):
 
 def list_trials_of_fold(plan: RunPlan, trials: Trials, fold: str) -> TrialsOfFold:
     """The fold's trials by family, in the plan's order; families whose study has not begun are left out."""
-    known = {name: trials.get((name, fold)) for name in plan.scope.families}
-    return {name: tuple(found) for name, found in known.items() if found is not None}
+    studies = {name: trials.get((name, fold)) for name in plan.scope.families}
+    return {name: tuple(study) for name, study in studies.items() if study is not None}
 
 
 Stage = TypeVar("Stage", bound=LoadedTable)
 
 
-def advance(kind: type[Stage], value: LoadedTable, **more: Any) -> Stage:
+def advance(kind: type[Stage], value: LoadedTable, **changes: Any) -> Stage:
     """The next stage's value: the one before, and what that stage found out. TypeError where a field is missing."""
-    before = {field.name: getattr(value, field.name) for field in fields(kind) if hasattr(value, field.name)}
-    return kind(**{**before, **more})
+    values = {field.name: getattr(value, field.name) for field in fields(kind) if hasattr(value, field.name)}
+    return kind(**{**values, **changes})

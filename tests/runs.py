@@ -97,7 +97,7 @@ def tune_plan(plan: RunPlan) -> Studies:
         futures = [threads.submit(tune, running, f, k) for f in plan.scope.families for k in plan.folds]
         for future in futures:
             future.result()
-    return running.studies()
+    return running.take_snapshot()
 
 
 def train_run(run: Run, path: Path, **how: Any) -> Evaluation:

@@ -77,7 +77,7 @@ def test_the_mark_stands_in_the_leaderboard_and_the_report_says_who_is_better(wh
 def test_the_mark_is_the_value_a_week_ago(whole):
     evaluation = whole
     number = evaluation.trials["seasonal_naive", JUDGE][0].number
-    said = evaluation.context.folder.read_array(evaluation.job("seasonal_naive", JUDGE, number, {}).file)
+    said = evaluation.context.folder.read_array(evaluation.make_job("seasonal_naive", JUDGE, number, {}).file)
     judged = evaluation.table.take(evaluation.division.work_places[evaluation.folds[JUDGE].judge])
     then = sales().set_index(["shop", "day"])["sold"]
     ago = judged.features["day"] - pd.Timedelta(days=7)

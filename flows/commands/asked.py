@@ -27,24 +27,24 @@ class CommandInput:
     file: Path | None = None
     """The config file."""
 
-    def over(self, values: dict[str, Any]) -> dict[str, Any]:
+    def overrule(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values of a file, overruled by the options."""
-        for place, value in self.given.items():
-            _put_value(values, place.split("."), value)
+        for key, value in self.given.items():
+            _put_value(values, key.split("."), value)
         return values
 
 
-def gather_run_values(asked: CommandInput) -> dict[str, Any]:
+def gather_run_values(inputs: CommandInput) -> dict[str, Any]:
     """A Run's values: those of the config file, overruled by the options."""
-    values = _read_run_file(asked.file) if asked.file else {}
-    if _BUDGET in asked.given and _TRIALS in asked.given:
+    values = _read_run_file(inputs.file) if inputs.file else {}
+    if _BUDGET in inputs.given and _TRIALS in inputs.given:
         raise InputError("Give --budget (wall time) or --trials (configurations per family and fold), not both.")
     # an option for one of the two also overrules the file's other one
-    for one, other in (_BUDGET, _TRIALS), (_TRIALS, _BUDGET):
-        group, _, name = other.partition(".")
-        if one in asked.given and isinstance(values.get(group), dict):
+    for option, rival in (_BUDGET, _TRIALS), (_TRIALS, _BUDGET):
+        group, _, name = rival.partition(".")
+        if option in inputs.given and isinstance(values.get(group), dict):
             values[group].pop(name, None)
-    asked.over(values)
+    inputs.overrule(values)
     if values.get("data") in (None, ""):
         raise InputError("Which table? Give a csv or parquet file, a database address, or sklearn:NAME.")
     return values
@@ -56,7 +56,7 @@ def _read_run_file(path: Path) -> dict[str, Any]:
     return read_settings_file(path, Run)
 
 
-def make_run(values: dict[str, Any], asked: CommandInput) -> Run:
+def make_run(values: dict[str, Any], inputs: CommandInput) -> Run:
     """The Run with these values; what is wrong with them as one InputError in the words of the command line."""
     from pydantic import ValidationError
 
@@ -65,9 +65,9 @@ def make_run(values: dict[str, Any], asked: CommandInput) -> Run:
     try:
         return Run.model_validate(values)
     except ValidationError as error:
-        problems = [_word_problem(e, asked.flags) for e in error.errors(include_url=False)]
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise InputError("\n".join(problems[:3]) + more) from None
+        problems = [_word_problem(e, inputs.flags) for e in error.errors(include_url=False)]
+        suffix = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise InputError("\n".join(problems[:3]) + suffix) from None
 
 
 def _word_problem(error: Any, flags: Mapping[str, str]) -> str:
@@ -75,9 +75,9 @@ def _word_problem(error: Any, flags: Mapping[str, str]) -> str:
     from models.config import Run
     from models.config.problems import add_field_name, describe_problem
 
-    place = [str(part) for part in error["loc"]]
-    flag = flags.get(".".join(place[:2])) or flags.get(place[0] if place else "")
-    return add_field_name(flag or ("config: " + ".".join(place) if place else ""), describe_problem(error, Run))
+    path = [str(part) for part in error["loc"]]
+    flag = flags.get(".".join(path[:2])) or flags.get(path[0] if path else "")
+    return add_field_name(flag or ("config: " + ".".join(path) if path else ""), describe_problem(error, Run))
 
 
 def read_settings_file(path: Path, model: type[Settings]) -> dict[str, Any]:
@@ -97,8 +97,8 @@ def read_settings_file(path: Path, model: type[Settings]) -> dict[str, Any]:
         raise InputError(f"--config: {path}: {error}.") from None
 
 
-def read_yaml_file(path: Path, what: str) -> Any:
-    """The values in a yaml file, each as it is written; InputError, which begins with `what`, where there are none."""
+def read_yaml_file(path: Path, label: str) -> Any:
+    """The values in a yaml file, each as it is written; InputError, which begins with `label`, where there are none."""
     from models.config.written import MOST, parse_yaml
     from tasks.data.sources.files import locate_file
 
@@ -106,18 +106,18 @@ def read_yaml_file(path: Path, what: str) -> Any:
         with locate_file(path).open("rb") as file:
             return parse_yaml(file.read(MOST + 1))
     except InputError as error:
-        raise InputError(f"{what}: {error}") from None
+        raise InputError(f"{label}: {error}") from None
     except OSError as error:
-        raise InputError(f"{what}: {path} can't be read: {error.strerror}.") from None
+        raise InputError(f"{label}: {path} can't be read: {error.strerror}.") from None
     except ValueError as error:
-        raise InputError(f"{what}: {path} is no file of settings: {shorten(error, 200)}.") from None
+        raise InputError(f"{label}: {path} is no file of settings: {shorten(error, 200)}.") from None
 
 
-def merge_values(kept: Any, given: Any) -> Any:
+def merge_values(base: Any, changes: Any) -> Any:
     """What is given over what is kept, mapping by mapping."""
-    if not (isinstance(kept, dict) and isinstance(given, dict)):
-        return given
-    return {**kept, **{name: merge_values(kept.get(name), value) for name, value in given.items()}}
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    return {**base, **{name: merge_values(base.get(name), value) for name, value in changes.items()}}
 
 
 def _put_value(values: dict[str, Any], path: list[str], value: Any) -> None:
@@ -125,10 +125,10 @@ def _put_value(values: dict[str, Any], path: list[str], value: Any) -> None:
     for key in path[:-1]:
         inner = values.setdefault(key, {})
         values = inner if isinstance(inner, dict) else values
-    kept = values.get(path[-1])
-    if isinstance(value, dict) and kept:
+    base = values.get(path[-1])
+    if isinstance(value, dict) and base:
         from models.config.values import parse_pairs
 
-        kept = parse_pairs(kept)
-        value = merge_values(kept, value) if isinstance(kept, dict) else kept
+        base = parse_pairs(base)
+        value = merge_values(base, value) if isinstance(base, dict) else base
     values[path[-1]] = value

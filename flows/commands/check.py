@@ -29,13 +29,13 @@ OPTIONS = flags.select_run_options(
 
 
 @take_options(OPTIONS)
-def check(asked: CommandInput, as_json: flags.AsJson = False) -> None:
+def check(inputs: CommandInput, as_json: flags.AsJson = False) -> None:
     """Look a table over as `train` would, and say what is wrong with it. Exit code 2 where training would stop."""
-    run = make_run(gather_run_values(asked), asked)
+    run = make_run(gather_run_values(inputs), inputs)
     from tasks.planning.checks import check_table as checked
 
     _, findings = checked(run)
-    stops = any(found.verdict == "stop" for found in findings)
+    stops = any(finding.verdict == "stop" for finding in findings)
     _show_findings(findings, stops, as_json)
     if stops:
         raise SystemExit(InputError.exit_code)
@@ -43,7 +43,7 @@ def check(asked: CommandInput, as_json: flags.AsJson = False) -> None:
 
 def _show_findings(findings: Sequence[Finding], stops: bool, as_json: bool) -> None:
     if as_json:
-        return show_json({"ok": not stops, "findings": [asdict(found) for found in findings]})
+        return show_json({"ok": not stops, "findings": [asdict(finding) for finding in findings]})
     from flows.screen.tables import make_findings_line, make_findings_table
 
     show_text(make_findings_table(findings), make_findings_line(findings))

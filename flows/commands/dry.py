@@ -77,7 +77,7 @@ def _summarize_plan(plan: RunPlan) -> dict[str, Any]:
         "name": plan.context.name,
         "task": plan.work_rows.task,
         "metric": plan.metric.name,
-        "objectives": [one.name for one in plan.goal.beside],
+        "objectives": [objective.name for objective in plan.goal.beside],
         "limits": [limit.words for limit in plan.goal.limits],
         "rows": plan.work_rows.rows,
         "sealed": plan.sealed_rows.rows if plan.sealed_rows is not None else 0,
@@ -95,28 +95,28 @@ def _summarize_plan(plan: RunPlan) -> dict[str, Any]:
 
 def _count_configurations(plan: RunPlan) -> list[int]:
     """About how many configurations each study tries; empty where that is not known."""
-    most = plan.scope.trials or plan.run.search.trials or _estimate_affordable(plan)
-    every = [(name, fold) for name in plan.scope.families for fold in plan.folds]
-    return [int(min(most, count_configurations(plan, *one))) for one in every] if most else []
+    limit = plan.scope.trials or plan.run.search.trials or _estimate_affordable(plan)
+    studies = [(name, fold) for name in plan.scope.families for fold in plan.folds]
+    return [int(min(limit, count_configurations(plan, *study))) for study in studies] if limit else []
 
 
 def _estimate_affordable(plan: RunPlan) -> int | None:
     """About how many configurations per family and fold the time allows, when all cost what the defaults do."""
-    each = sum(plan.default_seconds.get(name, 0.0) for name in plan.scope.families)
-    if not each or not plan.run.seconds:
+    cost = sum(plan.default_seconds.get(name, 0.0) for name in plan.scope.families)
+    if not cost or not plan.run.seconds:
         return None
     inner = max(1, plan.scope.inner)
-    afforded = int(0.8 * plan.run.seconds * plan.context.workers / (each * inner * len(plan.folds)))
-    return min(MOST_TRIALS, max(1, afforded))
+    count = int(0.8 * plan.run.seconds * plan.context.workers / (cost * inner * len(plan.folds)))
+    return min(MOST_TRIALS, max(1, count))
 
 
 def _describe_work(plan: dict[str, Any]) -> str:
     """`160 fits, 4 configurations per family and fold`, `100 fits, 1 to 4 configurations per family and fold`."""
     if not plan["fits"]:
         return "as many configurations as the time allows"
-    about, fewest, most = "" if plan["seconds"] is None else "about ", plan["fewest"], plan["trials"]
-    count = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    return f"{about}{plan['fits']:,} fits, {about}{count} configuration{'s' * (most != 1)} per family and fold"
+    prefix, low, high = "" if plan["seconds"] is None else "about ", plan["fewest"], plan["trials"]
+    count = f"{high:,}" if low == high else f"{low:,} to {high:,}"
+    return f"{prefix}{plan['fits']:,} fits, {prefix}{count} configuration{'s' * (high != 1)} per family and fold"
 
 
 def make_plan_table(plan: dict[str, Any]) -> RenderableType:
@@ -133,7 +133,7 @@ def make_plan_table(plan: dict[str, Any]) -> RenderableType:
         "families": ", ".join(plan["families"]),
         "work": _describe_work(plan),
         "time": format_clock(plan["seconds"]) if plan["seconds"] else "as long as it takes",
-        **{f"not tried: {name}": why for name, why in plan["left_out"].items()},
+        **{f"not tried: {name}": reason for name, reason in plan["left_out"].items()},
     }
     for name, text in rows.items():
         table.add_row(Text(plain(name)), Text(plain(text, 400)))

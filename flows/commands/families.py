@@ -38,20 +38,22 @@ def families(name: _Name = None, as_json: flags.AsJson = False) -> None:
     return show_rows(columns, [tuple(row[c] for c in columns) for row in rows], False, len(columns))
 
 
-def _describe_availability(known: Family) -> str:
-    return "yes" if known.available else f"no: {known.lack if known.installed else known.install}"
+def _describe_availability(family: Family) -> str:
+    return "yes" if family.available else f"no: {family.lack if family.installed else family.install}"
 
 
-def _show_family(known: Family, as_json: bool) -> None:
+def _show_family(family: Family, as_json: bool) -> None:
     from flows.screen.tables import make_rows_table
     from models.analysis.cards import describe_family, list_hyperparameters
 
-    space = list(list_hyperparameters(known))
-    told = {**describe_family(known), "available": _describe_availability(known)}
+    space = list(list_hyperparameters(family))
+    facts = {**describe_family(family), "available": _describe_availability(family)}
     if as_json:
         columns = ("name", "range", "default")
-        return show_json({"name": known.name, **told, "space": [dict(zip(columns, row, strict=True)) for row in space]})
-    show_text(make_rows_table((known.name, ""), [(k, v) for k, v in told.items() if v]))
+        return show_json(
+            {"name": family.name, **facts, "space": [dict(zip(columns, row, strict=True)) for row in space]}
+        )
+    show_text(make_rows_table((family.name, ""), [(k, v) for k, v in facts.items() if v]))
     return show_text(
         make_rows_table(("hyperparameter", "range", "default"), space) if space else "There is nothing to search."
     )

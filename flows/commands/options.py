@@ -71,16 +71,19 @@ def take_options(options: Sequence[Option]) -> Callable[[Callable[..., None]], C
     parameters = [option.parameter for option in options]
 
     def command(function: Callable[..., None]) -> Callable[..., None]:
-        _, *own = inspect.signature(function, eval_str=True).parameters.values()
+        _, *flags = inspect.signature(function, eval_str=True).parameters.values()
 
         @wraps(function)
-        def called(**typed: Any) -> None:
-            values = [typed.pop(parameter.name) for parameter in parameters]
-            function(make_command_input(options, values), **typed)
+        def called(**arguments: Any) -> None:
+            values = [arguments.pop(parameter.name) for parameter in parameters]
+            function(make_command_input(options, values), **arguments)
 
-        every = [*parameters, *(_make_parameter(one.name, one.annotation, one.default) for one in own)]
-        called.__annotations__ = {one.name: one.annotation for one in every}
-        vars(called)["__signature__"] = inspect.Signature(every)  # typer asks for it and for nothing else
+        all_parameters = [
+            *parameters,
+            *(_make_parameter(parameter.name, parameter.annotation, parameter.default) for parameter in flags),
+        ]
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in all_parameters}
+        vars(called)["__signature__"] = inspect.Signature(all_parameters)  # typer asks for it and for nothing else
         return called
 
     return command
@@ -88,14 +91,14 @@ def take_options(options: Sequence[Option]) -> Callable[[Callable[..., None]], C
 
 def make_command_input(options: Sequence[Option], values: Sequence[Any]) -> CommandInput:
     """What was asked for, by the values that typer has for each option."""
-    given: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for option, value in zip(options, values, strict=True):
         if value is None or value in ([], ()):
             continue
-        given[option.field] = merge_values(given.get(option.field), option.read(value) if option.read else value)
-    file = given.pop("", None)
+        settings[option.field] = merge_values(settings.get(option.field), option.read(value) if option.read else value)
+    file = settings.pop("", None)
     flags = map_flags(options)
-    return CommandInput(given, {field: flags[field] for field in given}, file)
+    return CommandInput(settings, {field: flags[field] for field in settings}, file)
 
 
 def map_flags(options: Sequence[Option]) -> dict[str, str]:

@@ -55,9 +55,9 @@ OPTIONS = (
 
 
 @take_options(OPTIONS)
-def retrain(asked: CommandInput, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
+def retrain(inputs: CommandInput, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
     """Train a challenger on new data, and let it meet the champion."""
-    values = _gather_values(asked)
+    values = _gather_values(inputs)
     from flows.server import prefect_server
 
     with ending.allow_interrupt("What is finished is kept; the same command goes on with it."):
@@ -66,17 +66,17 @@ def retrain(asked: CommandInput, as_json: flags.AsJson = False, quiet: flags.Qui
     _show_result(result, as_json)
 
 
-def _gather_values(asked: CommandInput) -> dict[str, Any]:
+def _gather_values(inputs: CommandInput) -> dict[str, Any]:
     """The retraining's values: those of the config file, overruled by the options."""
     from models.config import Retrain
 
-    values = read_settings_file(asked.file, Retrain) if asked.file else {}
+    values = read_settings_file(inputs.file, Retrain) if inputs.file else {}
     if isinstance(values.get("budget"), dict):  # `read_settings_file` writes a Run's budget in its long form
         values["budget"] = values["budget"].get("seconds")
-    if "bound" in asked.given:  # here the option's values take the place of all of the file's
+    if "bound" in inputs.given:  # here the option's values take the place of all of the file's
         values.pop("bound", None)
     values["gate"] = values.get("gate") or {}
-    return asked.over(values)
+    return inputs.overrule(values)
 
 
 def _make_retrain(values: dict[str, Any]) -> Retrain:

@@ -30,17 +30,17 @@ def runs(
     from tasks.tracking.look import list_runs as found
 
     rows = found(name)
-    moves, sealed = (list_champion_moves(name), list_seals(name)) if name else ([], [])
+    moves, seals = (list_champion_moves(name), list_seals(name)) if name else ([], [])
     if as_json:
-        show_json({"runs": rows, "moves": moves, "seals": sealed} if name else rows)
+        show_json({"runs": rows, "moves": moves, "seals": seals} if name else rows)
     elif not rows:
         show_text(f"No runs of {shorten(name)!r} yet." if name else "No runs yet: nestor train DATA --target COL")
     else:
         show_text(_make_runs_table(rows))
         if moves:
             show_text("", "champions, newest first", _make_moves_table(moves))
-        if len(sealed) > 1:
-            show_text("", "seals, newest first", _make_seals_table(sealed))
+        if len(seals) > 1:
+            show_text("", "seals, newest first", _make_seals_table(seals))
 
 
 def _make_runs_table(rows: list[dict[str, Any]]) -> RenderableType:
@@ -70,7 +70,7 @@ def _make_runs_table(rows: list[dict[str, Any]]) -> RenderableType:
     )
 
 
-def _make_seals_table(sealed: list[dict[str, Any]]) -> RenderableType:
+def _make_seals_table(seals: list[dict[str, Any]]) -> RenderableType:
     from flows.screen.tables import make_rows_table
 
     def when(seconds: float | None) -> str:
@@ -79,8 +79,8 @@ def _make_seals_table(sealed: list[dict[str, Any]]) -> RenderableType:
     return make_rows_table(
         ("when", "seal", "share", "rows are known by", "why"),
         [
-            (when(one["when"]), str(one["number"]), f"{100 * one['share']:g} %", one["columns"], one["why"])
-            for one in sealed
+            (when(seal["when"]), str(seal["number"]), f"{100 * seal['share']:g} %", seal["columns"], seal["why"])
+            for seal in seals
         ],
     )
 

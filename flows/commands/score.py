@@ -44,17 +44,17 @@ OPTIONS = (
 
 
 @take_options(OPTIONS)
-def score(asked: CommandInput, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
+def score(inputs: CommandInput, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
     """Predict new rows with a registered model; its input is checked against what it was trained on."""
-    with ending.allow_interrupt(STOPPED), _show_progress(quiet) as told, redirect_stdout(sys.stderr):
+    with ending.allow_interrupt(STOPPED), _show_progress(quiet) as listener, redirect_stdout(sys.stderr):
         from models.config import Score, problems
         from tasks.scoring.score import score as scored
 
         ending.log_to_file()
-        found = scored(problems.validate_settings(Score, asked.over({})), told=told)
-    for note in found.remarks:
+        report = scored(problems.validate_settings(Score, inputs.overrule({})), told=listener)
+    for note in report.remarks:
         ending.write_message(f"Note: {note}")
-    show_json(found.as_json()) if as_json else show_text(found.sentence)
+    show_json(report.as_json()) if as_json else show_text(report.sentence)
 
 
 @contextmanager
@@ -71,19 +71,19 @@ def _show_progress(quiet: bool) -> Iterator[Callable[[int, int | None], None] | 
         yield _make_counter(lambda text: ending.write_message(f"nestor: {text}"), LINE_EVERY)
 
 
-def _make_counter(write: Callable[[str], None], every: float = 0.0) -> Callable[[int, int | None], None]:
-    """Writes rows, their share and, from the second chunk on, their speed, at most once in `every` seconds."""
+def _make_counter(writer: Callable[[str], None], interval: float = 0.0) -> Callable[[int, int | None], None]:
+    """Writes rows, their share and, from the second chunk on, their speed, at most once in `interval` seconds."""
     begun: tuple[float, int] | None = None
     last = time.monotonic()
 
-    def told(rows: int, of: int | None) -> None:
+    def told(rows: int, total: int | None) -> None:
         nonlocal begun, last
-        now = time.monotonic()
-        begun = begun or (now, rows)
-        if now - last >= every:
-            share = f" of {of:,}" if of else ""
-            speed = f", {(rows - begun[1]) / (now - begun[0]):,.0f} rows/s" if rows > begun[1] else ""
-            write(f"{rows:,}{share} rows{speed}")
-            last = now
+        moment = time.monotonic()
+        begun = begun or (moment, rows)
+        if moment - last >= interval:
+            share = f" of {total:,}" if total else ""
+            speed = f", {(rows - begun[1]) / (moment - begun[0]):,.0f} rows/s" if rows > begun[1] else ""
+            writer(f"{rows:,}{share} rows{speed}")
+            last = moment
 
     return told

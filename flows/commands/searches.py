@@ -58,59 +58,59 @@ def searches(name: _Name = None, suggest: _Suggest = None, out: _Out = None, as_
 
     if name is not None:
         return _show_strategy(name, as_json)
-    told = [_summarize_strategy(s) for s in known().values()]
+    rows = [_summarize_strategy(s) for s in known().values()]
     if as_json:
-        return show_json(told)
-    columns = [c for c in told[0] if measure_width() >= _WIDE or c not in _ROOMY]
-    return show_text(make_rows_table(columns, [[row[c] for c in columns] for row in told]))
+        return show_json(rows)
+    columns = [c for c in rows[0] if measure_width() >= _WIDE or c not in _ROOMY]
+    return show_text(make_rows_table(columns, [[row[c] for c in columns] for row in rows]))
 
 
 def _show_strategy(name: str, as_json: bool) -> None:
     from flows.screen.tables import make_rows_table
     from models.search import load_strategies
 
-    known = load_strategies().get(name)
-    if known is None:
+    strategy = load_strategies().get(name)
+    if strategy is None:
         raise make_unknown_error("search strategy", name, load_strategies())
-    told = _summarize_strategy(known)
-    return show_json(told) if as_json else show_text(make_rows_table((name, ""), list(told.items())[1:]))
+    facts = _summarize_strategy(strategy)
+    return show_json(facts) if as_json else show_text(make_rows_table((name, ""), list(facts.items())[1:]))
 
 
-def _summarize_strategy(known: Strategy) -> dict[str, str]:
+def _summarize_strategy(strategy: Strategy) -> dict[str, str]:
     from models.analysis.cards import describe_strategy
 
     return {
-        "name": known.name,
-        "what": describe_strategy(known),
-        "suits": known.suits,
-        "cost": known.cost,
-        "objectives": "several" if known.several else "one",
-        "available": _describe_availability(known),
-        "source": known.source,
+        "name": strategy.name,
+        "what": describe_strategy(strategy),
+        "suits": strategy.suits,
+        "cost": strategy.cost,
+        "objectives": "several" if strategy.several else "one",
+        "available": _describe_availability(strategy),
+        "source": strategy.source,
     }
 
 
-def _describe_availability(known: Strategy) -> str:
-    return "yes" if known.available else f"no: {known.install}"
+def _describe_availability(strategy: Strategy) -> str:
+    return "yes" if strategy.available else f"no: {strategy.install}"
 
 
-def _show_suggestion(name: str, out: Path | None, as_json: bool) -> None:
+def _show_suggestion(name: str, path: Path | None, as_json: bool) -> None:
     from flows.screen.suggestion import as_values, as_yaml
     from tasks.reporting.suggest import suggest_spaces
 
-    found = suggest_spaces(name)
-    if out is not None:
-        _write_page(found, out)
+    suggestion = suggest_spaces(name)
+    if path is not None:
+        _write_page(suggestion, path)
     if as_json:
-        show_json(as_values(found))
+        show_json(as_values(suggestion))
     else:
-        print(as_yaml(found))
+        print(as_yaml(suggestion))
 
 
-def _write_page(found: Suggestion, out: Path) -> None:
+def _write_page(suggestion: Suggestion, path: Path) -> None:
     from tasks.reporting.suggest import render_suggestion
 
     try:
-        out.write_text(render_suggestion(found), "utf-8")
+        path.write_text(render_suggestion(suggestion), "utf-8")
     except OSError as error:
-        raise InputError(f"--out: {out} can't be written: {error.strerror}.") from None
+        raise InputError(f"--out: {path} can't be written: {error.strerror}.") from None

@@ -33,22 +33,22 @@ OPTIONS = flags.RUN
 
 @take_options(OPTIONS)
 def train(
-    asked: CommandInput,
+    inputs: CommandInput,
     resume: flags.Resume = None,
     dry_run: flags.DryRun = False,
     as_json: flags.AsJson = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Find, tune, judge and register a model for a table."""
-    values = gather_run_values(asked)
+    values = gather_run_values(inputs)
     from flows.server import prefect_server
 
     with ending.allow_interrupt():
         if dry_run:
-            return _show_plan(make_run(values, asked), as_json, quiet)
+            return _show_plan(make_run(values, inputs), as_json, quiet)
         # Before pandas is imported: it needs five seconds, and reading the table hides them.
         prefect_server.start_server()
-        report = _run_training(make_run(values, asked), resume, quiet)
+        report = _run_training(make_run(values, inputs), resume, quiet)
     _show_report(report, as_json)
 
 

@@ -34,14 +34,14 @@ def up(
     from flows.stack import StackRequest, plan_stack
     from flows.stack import run_stack as run
 
-    known = {login.GIVEN: os.environ.get(login.GIVEN) or login.ensure_login(Path("mlruns").resolve())}
+    variables = {login.GIVEN: os.environ.get(login.GIVEN) or login.ensure_login(Path("mlruns").resolve())}
     plan = plan_stack(
-        StackRequest(prefect_port, mlflow_port, workers, pool, not no_deploy), Path.cwd(), os.environ | known
+        StackRequest(prefect_port, mlflow_port, workers, pool, not no_deploy), Path.cwd(), os.environ | variables
     )
-    other = prefect_server.find_own_api()
-    if other and other != plan.api:
+    api = prefect_server.find_own_api()
+    if api and api != plan.api:
         write_message(
-            f"PREFECT_API_URL or the active profile names {other}: commands in this shell use that, not this server."
+            f"PREFECT_API_URL or the active profile names {api}: commands in this shell use that, not this server."
         )
     write_message(f"Starting in {plan.folder}; logs are mlruns/logs/up-*.log")
     run(plan, _show_addresses)
@@ -65,10 +65,10 @@ def _show_addresses(plan: StackPlan, seconds: float) -> None:
 
 def _format_exports(plan: StackPlan) -> str:
     """The settings of programs that ask the servers: Prefect's own commands, and those that load a model."""
-    known = {
+    variables = {
         "PREFECT_API_URL": plan.api,
         "PREFECT_API_AUTH_STRING": plan.login,
         "MLFLOW_TRACKING_URI": plan.mlflow,
         **{name: plan.environment[name] for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")},
     }
-    return "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in known.items())
+    return "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in variables.items())

@@ -47,16 +47,16 @@ OPTIONS = (
 
 
 @take_options(OPTIONS)
-def watch(asked: CommandInput, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
+def watch(inputs: CommandInput, as_json: flags.AsJson = False, quiet: flags.Quiet = False) -> None:
     """Compare new rows with what the champion was trained on. Exit code 0 whether they drift or not."""
     from flows.server import prefect_server
 
     prefect_server.start_server()
-    found = _run_watch(_make_watch(asked.over({})), quiet)
+    report = _run_watch(_make_watch(inputs.overrule({})), quiet)
     if as_json:
-        show_json(found.as_json())
+        show_json(report.as_json())
     else:
-        show_text(_make_drift_table(found), *_make_last_lines(found))
+        show_text(_make_drift_table(report), *_make_last_lines(report))
 
 
 def _make_watch(values: dict[str, Any]) -> Watch:
@@ -78,22 +78,22 @@ def _run_watch(watch: Watch, quiet: bool) -> WatchReport:
         return flow(watch)
 
 
-def _make_drift_table(found: WatchReport) -> RenderableType:
+def _make_drift_table(report: WatchReport) -> RenderableType:
     from flows.screen.tables import make_rows_table
     from tasks.monitoring.page import make_table_rows
 
-    rows = make_table_rows(found.drift, _SHOWN)
+    rows = make_table_rows(report.drift, _SHOWN)
     return make_rows_table(list(rows[0]) if rows else ("column",), [list(row.values()) for row in rows])
 
 
-def _make_last_lines(found: WatchReport) -> list[RenderableType]:
+def _make_last_lines(report: WatchReport) -> list[RenderableType]:
     """Notes, where to read on, and one clear line."""
     from rich.text import Text
 
     from flows.screen.tables import plain
 
-    lines: list[RenderableType] = [Text(f"· {plain(note, 300)}") for note in (*found.drift.notes, *found.notes)]
-    told = "  The event nestor.drift was sent." if found.event else ""
-    lines.append(Text(f"MLflow run {found.run_id}: drift.html{told}", style="dim"))
-    style = "bold yellow" if found.drift.drifted else "bold green"
-    return [*lines, Text(f"\n{plain(found.drift.sentence, 600)}", style=style)]
+    lines: list[RenderableType] = [Text(f"· {plain(note, 300)}") for note in (*report.drift.notes, *report.notes)]
+    suffix = "  The event nestor.drift was sent." if report.event else ""
+    lines.append(Text(f"MLflow run {report.run_id}: drift.html{suffix}", style="dim"))
+    style = "bold yellow" if report.drift.drifted else "bold green"
+    return [*lines, Text(f"\n{plain(report.drift.sentence, 600)}", style=style)]

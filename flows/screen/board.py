@@ -68,69 +68,69 @@ class Board:
                 self.plan = event
             case TrialEvent(family, fold, _, state, inner):
                 self.spent += event.share
-                self._tried(self.cells.setdefault((family, fold), BoardCell()), state, inner)
+                self._count_trial(self.cells.setdefault((family, fold), BoardCell()), state, inner)
             case NoteEvent(text):
                 self.said.append(text)
 
-    def _tried(self, cell: BoardCell, state: str, inner: float | None) -> None:
+    def _count_trial(self, cell: BoardCell, state: str, inner: float | None) -> None:
         cell.trials += 1
         self.states[state] += 1
-        if inner is not None and math.isfinite(inner) and state == "complete" and self._better(inner, cell.best):
+        if inner is not None and math.isfinite(inner) and state == "complete" and self._is_better(inner, cell.best):
             cell.best = inner
 
-    def _better(self, one: float, other: float | None) -> bool:
-        if other is None or self.plan is None:
+    def _is_better(self, score: float, rival: float | None) -> bool:
+        if rival is None or self.plan is None:
             return True
-        return one > other if self.plan.greater_is_better else one < other
+        return score > rival if self.plan.greater_is_better else score < rival
 
-    def mean_best(self, family: str) -> tuple[int, float] | None:
+    def average_best(self, family: str) -> tuple[int, float] | None:
         """In how many folds the family has a score, and the mean of its best ones."""
-        bests = [c.best for (name, _), c in self.cells.items() if name == family and c.best is not None]
-        return (len(bests), sum(bests) / len(bests)) if bests else None
+        scores = [c.best for (name, _), c in self.cells.items() if name == family and c.best is not None]
+        return (len(scores), sum(scores) / len(scores)) if scores else None
 
-    def leader(self) -> str | None:
+    def find_leader(self) -> str | None:
         """The family with the best mean so far, among those with scores in the most folds."""
-        means = {f: m for f in (self.plan.families if self.plan else ()) if (m := self.mean_best(f))}
-        most = max((folds for folds, _ in means.values()), default=0)
+        means = {f: m for f in (self.plan.families if self.plan else ()) if (m := self.average_best(f))}
+        count = max((folds for folds, _ in means.values()), default=0)
         sign = 1 if self.plan is None or self.plan.greater_is_better else -1
-        return max((f for f in means if means[f][0] == most), key=lambda f: sign * means[f][1], default=None)
+        return max((f for f in means if means[f][0] == count), key=lambda f: sign * means[f][1], default=None)
 
-    def done(self, now: float) -> tuple[float, float] | None:
+    def measure_done(self, moment: float) -> tuple[float, float] | None:
         """The share that is done and the seconds that are left; None where nothing can be said yet."""
         if self.budget:
-            return min(1.0, (now - self.began) / self.budget), self.budget - (now - self.began)
+            return min(1.0, (moment - self.began) / self.budget), self.budget - (moment - self.began)
         if not self.plan or not self.plan.trials or self.tuning_since is None:
             return None
-        wanted = self.plan.trials * len(self.plan.families) * len(self.plan.folds)
-        share = min(1.0, self.spent / max(1, wanted))
-        return share, (now - self.tuning_since) * (1 - share) / share if share else 0.0
+        total = self.plan.trials * len(self.plan.families) * len(self.plan.folds)
+        share = min(1.0, self.spent / max(1, total))
+        return share, (moment - self.tuning_since) * (1 - share) / share if share else 0.0
 
-    def summary(self, now: float) -> str:
+    def summarize(self, moment: float) -> str:
         """The state as one line, for a log."""
-        parts = [f"{format_clock(now - self.began)} {self.stage or 'start'}", f"{sum(self.states.values())} trials"]
-        best = self.leader()
-        if best is not None and (mean := self.mean_best(best)):
-            parts.append(f"best {plain(best)} {format_number(mean[1])}")
-        if (done := self.done(now)) is not None and done[1] > 0:
-            parts.append(f"{format_clock(done[1])} left")
+        parts = [f"{format_clock(moment - self.began)} {self.stage or 'start'}", f"{sum(self.states.values())} trials"]
+        leader = self.find_leader()
+        if leader is not None and (mean := self.average_best(leader)):
+            parts.append(f"best {plain(leader)} {format_number(mean[1])}")
+        if (progress := self.measure_done(moment)) is not None and progress[1] > 0:
+            parts.append(f"{format_clock(progress[1])} left")
         return ", ".join(parts)
 
 
-def draw_board(board: Board, width: int, height: int, now: float) -> RenderableType:
+def draw_board(board: Board, width: int, height: int, moment: float) -> RenderableType:
     """The display, in at most so many lines: the time is always there; then families, the best first; then what the
     checks found."""
     plan = board.plan
-    top: list[RenderableType] = [_draw_stages(board, now), _draw_bar(board, width, now)]
-    found = _draw_findings(board)
+    head: list[RenderableType] = [_draw_stages(board, moment), _draw_bar(board, width, moment)]
+    findings = _draw_findings(board)
     if plan is None:
-        return Group(*top, *found[: max(0, height - len(top))])
-    top += ["", _draw_plan(plan), _draw_totals(board)]
-    room = height - len(top) - 2  # the head of the grid, and a line that stays free for the cursor
+        return Group(*head, *findings[: max(0, height - len(head))])
+    head += ["", _draw_plan(plan), _draw_totals(board)]
+    room = height - len(head) - 2  # the head of the grid, and a line that stays free for the cursor
     families = _rank_families(board, plan)[: max(_LEAST, room - 1 if room < len(plan.families) else room)]
-    more = len(plan.families) - len(families)
-    rest = [Text(f"  and {more} more", style="dim")] if more else []
+    count = len(plan.families) - len(families)
+    rest = [Text(f"  and {count} more", style="dim")] if count else []
     spare = max(0, room - len(families) - len(rest))
-    return Group(*top, _draw_grid(board, plan, families, width), *rest, *found[:spare])
+    return Group(*head, _draw_grid(board, plan, families, width), *rest, *findings[:spare])
 
 
 def _rank_families(board: Board, plan: PlanEvent) -> list[str]:
@@ -138,21 +138,21 @@ def _rank_families(board: Board, plan: PlanEvent) -> list[str]:
     sign = 1 if plan.greater_is_better else -1
 
     def place(family: str) -> tuple[int, float]:
-        mean = board.mean_best(family)
+        mean = board.average_best(family)
         return (-mean[0], -sign * mean[1]) if mean else (0, 0.0)
 
     return sorted(plan.families, key=place)
 
 
-def _draw_stages(board: Board, now: float) -> Text:
-    text, passed = Text(no_wrap=True, overflow="ellipsis"), board.stage in _STAGES
+def _draw_stages(board: Board, moment: float) -> Text:
+    text, is_past = Text(no_wrap=True, overflow="ellipsis"), board.stage in _STAGES
     for name in _STAGES:
         if name == board.stage:
             text.append(f"● {name}", style="bold cyan")
-            text.append(f" {format_clock(now - (board.stage_since or now))}", style="cyan")
-            passed = False
+            text.append(f" {format_clock(moment - (board.stage_since or moment))}", style="cyan")
+            is_past = False
         else:
-            text.append(f"✓ {name}" if passed else f"· {name}", style="green" if passed else "dim")
+            text.append(f"✓ {name}" if is_past else f"· {name}", style="green" if is_past else "dim")
         text.append("  ")
     if board.note:
         text.append(plain(board.note, 60), style="dim")
@@ -170,20 +170,22 @@ def _draw_plan(plan: PlanEvent) -> Text:
 def _draw_grid(board: Board, plan: PlanEvent, families: Sequence[str], width: int) -> Table:
     """Families by folds, each cell with its trials and its best inner score; where the terminal is too narrow for that,
     families by totals."""
-    wide = _FAMILY + _CELL * len(plan.folds) <= width
+    is_wide = _FAMILY + _CELL * len(plan.folds) <= width
     table = Table.grid(padding=(0, 1))
     table.add_column(width=_FAMILY - 1, no_wrap=True, overflow="ellipsis")
     heads = (
-        [f"fold {f}" if f.isdigit() else plain(f, 9) for f in plan.folds] if wide else ["folds", "trials", "best, mean"]
+        [f"fold {f}" if f.isdigit() else plain(f, 9) for f in plan.folds]
+        if is_wide
+        else ["folds", "trials", "best, mean"]
     )
     for _ in heads:
         table.add_column(justify="right", no_wrap=True, width=_CELL - 1)
-    table.add_row(Text("trials · best" if wide else "", style="dim"), *[Text(h, style="dim") for h in heads])
-    leader = board.leader()
+    table.add_row(Text("trials · best" if is_wide else "", style="dim"), *[Text(h, style="dim") for h in heads])
+    leader = board.find_leader()
     for family in families:
         style = "bold green" if family == leader else ""
         name = Text(("▸ " if family == leader else "  ") + plain(family, _FAMILY - 3), style=style)
-        cells = _draw_cells(board, plan, family, style) if wide else _draw_sums(board, plan, family, style)
+        cells = _draw_cells(board, plan, family, style) if is_wide else _draw_sums(board, plan, family, style)
         table.add_row(name, *cells)
     return table
 
@@ -198,7 +200,7 @@ def _draw_cells(board: Board, plan: PlanEvent, family: str, style: str) -> list[
 
 
 def _draw_sums(board: Board, plan: PlanEvent, family: str, style: str) -> list[Text]:
-    mean = board.mean_best(family)
+    mean = board.average_best(family)
     trials = sum(board.cells[family, f].trials for f in plan.folds if (family, f) in board.cells)
     return [
         Text(f"{mean[0] if mean else 0}/{len(plan.folds)}"),
@@ -209,10 +211,10 @@ def _draw_sums(board: Board, plan: PlanEvent, family: str, style: str) -> list[T
 
 def _draw_totals(board: Board) -> Text:
     text = Text("trials  ", style="dim", no_wrap=True, overflow="ellipsis")
-    known = [f"{board.states[s]:,} {_WORDS.get(s, s)}" for s in STATES if board.states[s]]
-    text.append(" · ".join(known) or "none yet", style="not dim")
-    leader = board.leader()
-    if leader is not None and (mean := board.mean_best(leader)):
+    counts = [f"{board.states[s]:,} {_WORDS.get(s, s)}" for s in STATES if board.states[s]]
+    text.append(" · ".join(counts) or "none yet", style="not dim")
+    leader = board.find_leader()
+    if leader is not None and (mean := board.average_best(leader)):
         text.append("   best  ").append(f"{plain(leader, 24)} {format_number(mean[1])}", style="not dim bold green")
     return text
 
@@ -233,16 +235,20 @@ def _make_line(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def _draw_bar(board: Board, width: int, now: float) -> RenderableType:
-    elapsed, done = now - board.began, board.done(now)
-    text = Text(format_clock(elapsed), style="bold")
-    if done is None:
+def _draw_bar(board: Board, width: int, moment: float) -> RenderableType:
+    duration, progress = moment - board.began, board.measure_done(moment)
+    text = Text(format_clock(duration), style="bold")
+    if progress is None:
         return text.append(" so far", style="not bold dim")
     bar = ProgressBar(
-        total=1.0, completed=done[0], width=max(10, min(40, width - 40)), complete_style="cyan", finished_style="cyan"
+        total=1.0,
+        completed=progress[0],
+        width=max(10, min(40, width - 40)),
+        complete_style="cyan",
+        finished_style="cyan",
     )
     text.append(f" of {format_clock(board.budget)}" if board.budget else "", style="not bold")
-    text.append(f" · {format_clock(done[1])} left" if done[1] > 0 else " · ending", style="not bold dim")
+    text.append(f" · {format_clock(progress[1])} left" if progress[1] > 0 else " · ending", style="not bold dim")
     table = Table.grid(padding=(0, 2))
     table.add_row(bar, text)
     return table

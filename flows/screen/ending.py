@@ -86,15 +86,15 @@ def _make_handler() -> logging.Handler:
 
 def make_resume_command(arguments: list[str]) -> str:
     """The command that goes on with an interrupted one."""
-    kept, skip = [], False
+    words, skip = [], False
     for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         if skip:
             skip = False
         elif argument == "--resume":
             skip = not following
         elif not argument.startswith("--resume="):
-            kept.append(argument)
-    return "nestor " + _mask_command([*kept, "--resume"])
+            words.append(argument)
+    return "nestor " + _mask_command([*words, "--resume"])
 
 
 def _mask_command(arguments: list[str]) -> str:
@@ -105,12 +105,12 @@ def _mask_command(arguments: list[str]) -> str:
 def fill_resume_value(arguments: list[str]) -> list[str]:
     """The arguments with an empty value put after a bare `--resume`: what follows it is its RUN only where it looks
     like a run's folder or id, and is no file."""
-    out = []
+    words = []
     for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
-        out.append(argument)
+        words.append(argument)
         if argument == "--resume" and (not following or _is_no_run(following)):
-            out.append("")
-    return out
+            words.append("")
+    return words
 
 
 def _is_no_run(text: str) -> bool:
@@ -127,10 +127,10 @@ def write_message(text: str) -> None:
         print(as_typed(text).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
 
 
-def flush_output(more: str = "") -> int:
+def flush_output(text: str = "") -> int:
     """0 once standard output has taken everything, and this text; else the exit code, and who reads errors is told."""
     try:
-        sys.stdout.write(more)
+        sys.stdout.write(text)
         sys.stdout.flush()
         return 0
     except OSError as error:
@@ -142,8 +142,8 @@ def flush_output(more: str = "") -> int:
 
 
 @contextmanager
-def allow_interrupt(told: str = "") -> Iterator[None]:
-    """Lets Ctrl-C, and a polite kill, end the command with a sentence: `told`, else how to resume it."""
+def allow_interrupt(sentence: str = "") -> Iterator[None]:
+    """Lets Ctrl-C, and a polite kill, end the command with a sentence: `sentence`, else how to resume it."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -153,5 +153,5 @@ def allow_interrupt(told: str = "") -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            told or f"What is finished is kept; go on with\n  {make_resume_command(sys.argv[1:])}"
+            sentence or f"What is finished is kept; go on with\n  {make_resume_command(sys.argv[1:])}"
         ) from None

@@ -20,11 +20,11 @@ _TYPED = re.compile(rf"(?<![\w./@:-])(?:(nestor)(?= (?:{_COMMANDS})\b)|(mlflow)(
 @cache
 def find_program(name: str = "nestor") -> str:
     """How a program of this environment is called from here: by its name where PATH leads to it, else by its path."""
-    beside = Path(sys.executable).with_name(name)
-    found = shutil.which(name)
-    if not beside.is_file() or (found and os.path.samefile(found, beside)):
+    path = Path(sys.executable).with_name(name)
+    match = shutil.which(name)
+    if not path.is_file() or (match and os.path.samefile(match, path)):
         return name
-    return quote(min(os.path.relpath(beside), str(beside), key=len))
+    return quote(min(os.path.relpath(path), str(path), key=len))
 
 
 def as_typed(text: str) -> str:

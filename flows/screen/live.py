@@ -62,12 +62,12 @@ def _draw_live(board: Board, console: Console) -> Iterator[None]:
 
 @contextmanager
 def _draw_on_ticks(draw: Callable[[], None], news: threading.Event) -> Iterator[None]:
-    over = threading.Event()
+    end = threading.Event()
 
     def tick() -> None:
-        while not over.is_set():
+        while not end.is_set():
             draw()
-            over.wait(_TICK)
+            end.wait(_TICK)
             news.wait(1.0 - _TICK)
             news.clear()
 
@@ -76,7 +76,7 @@ def _draw_on_ticks(draw: Callable[[], None], news: threading.Event) -> Iterator[
     try:
         yield
     finally:
-        over.set()
+        end.set()
         news.set()
         thread.join(2.0)
 
@@ -91,7 +91,7 @@ def _print_lines(board: Board, console: Console) -> Iterator[None]:
             board.tell(event)
             text = format_event(event)
             if text is None and time.monotonic() - last[0] >= LINE_EVERY:
-                text = board.summary(time.time())
+                text = board.summarize(time.time())
             if text is not None:
                 write_message(f"nestor: {text}") if console.file is sys.stderr else print(text, file=console.file)
                 last[0] = time.monotonic()
@@ -108,8 +108,8 @@ def format_event(event: Event) -> str | None:
         case FindingEvent(finding) if finding.verdict != "pass":
             return f"{finding.verdict}: {plain(finding.message, 400)}"
         case PlanEvent(families, _, how, metric, _, left_out):
-            without = f"; not tried: {', '.join(left_out)}" if left_out else ""
-            return f"plan: {how}, {metric}, {plain(', '.join(families), 200)}{without}"
+            suffix = f"; not tried: {', '.join(left_out)}" if left_out else ""
+            return f"plan: {how}, {metric}, {plain(', '.join(families), 200)}{suffix}"
         case NoteEvent(text):
             return plain(text, 400)
     return None

@@ -36,10 +36,10 @@ def show_json(value: Any) -> None:
     print(escape_json(json.dumps(to_json_value(value), ensure_ascii=False, allow_nan=False, indent=2)))
 
 
-def show_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool, shown: int) -> None:
-    """Prints rows: as JSON with every column, for people the first `shown` of them."""
+def show_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool, count: int) -> None:
+    """Prints rows: as JSON with every column, for people the first `count` of them."""
     if as_json:
         return show_json([dict(zip(columns, row, strict=True)) for row in rows])
     from flows.screen.tables import make_rows_table
 
-    show_text(make_rows_table(columns[:shown], [row[:shown] for row in rows]))
+    show_text(make_rows_table(columns[:count], [row[:count] for row in rows]))

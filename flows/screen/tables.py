@@ -37,8 +37,8 @@ class SafeConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments, their texts without what a terminal obeys; rich's own signs are segments of control."""
-        for one in super().render(renderable, options):
-            yield one if one.control else Segment(to_printable(one.text), one.style)
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(to_printable(segment.text), segment.style)
 
 
 def to_interval_text(value: Interval | None) -> Text:
@@ -53,10 +53,10 @@ def to_interval_text(value: Interval | None) -> Text:
 
 def format_clock(seconds: float) -> str:
     """`42 s`, `1:12`, `2:03:10`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    total = max(0, round(seconds))
+    if total < 60:
+        return f"{total} s"
+    minutes, rest = divmod(total, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
@@ -73,12 +73,12 @@ def make_final_table(report: Report) -> RenderableType:
 
 
 def _make_heading(report: Report) -> Text:
-    how = report.how
+    scheme = report.how
     plan = {
-        "nested": f"{how.outer} outer x {how.inner} inner folds",
-        "bbc": f"{how.inner} folds, no outer loop",
+        "nested": f"{scheme.outer} outer x {scheme.inner} inner folds",
+        "bbc": f"{scheme.inner} folds, no outer loop",
         "holdout": "one hold-out split",
-    }[how.method]
+    }[scheme.method]
     text = Text(plain(report.name, 60), style="bold")
     return text.append(f"  {plain(report.task)} · {plain(report.metric)} · {plan}", style="not bold dim")
 
@@ -107,12 +107,14 @@ def _make_number_table(report: Report) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    warm = "; after a warm start it may look too good" if report.warm else ""
+    warning = "; after a warm start it may look too good" if report.warm else ""
     table.add_row(
-        "estimate", to_interval_text(report.estimate), f"{MEANING['estimate']}{describe_basis(report.estimate)}{warm}"
+        "estimate",
+        to_interval_text(report.estimate),
+        f"{MEANING['estimate']}{describe_basis(report.estimate)}{warning}",
     )
-    rely = ": rely on this one" if report.warm and report.test and not report.promoted else ""
-    table.add_row("test", to_interval_text(report.test), f"{MEANING['test']}{describe_basis(report.test)}{rely}")
+    hint = ": rely on this one" if report.warm and report.test and not report.promoted else ""
+    table.add_row("test", to_interval_text(report.test), f"{MEANING['test']}{describe_basis(report.test)}{hint}")
     table.add_row("optimism", format_number(report.optimism), MEANING["optimism"])
     table.add_row("agreement", format_number(report.agreement, 2), MEANING["agreement"])
     return table
@@ -124,23 +126,23 @@ def _make_objective_table(report: Report) -> RenderableType:
     table.add_column("objective", no_wrap=True, max_width=32, overflow="ellipsis")
     for name in ("estimate (95 %)", "test", "delivered", "limit"):
         table.add_column(name, no_wrap=True)
-    for one in report.objectives:
-        side = "≥" if one.greater_is_better else "≤"
+    for objective in report.objectives:
+        sign = "≥" if objective.greater_is_better else "≤"
         table.add_row(
-            Text(plain(f"{one.name}, {one.unit}" if one.unit else one.name)),
-            to_interval_text(one.estimate),
-            format_number(one.test.value if one.test else None),
-            format_number(one.delivered),
-            "-" if one.limit is None else f"{side} {one.limit:g}",
+            Text(plain(f"{objective.name}, {objective.unit}" if objective.unit else objective.name)),
+            to_interval_text(objective.estimate),
+            format_number(objective.test.value if objective.test else None),
+            format_number(objective.delivered),
+            "-" if objective.limit is None else f"{sign} {objective.limit:g}",
         )
     return Group(table, *([Text(plain(report.pick, 600), style="dim")] if report.pick else []))
 
 
 def _make_notes(report: Report) -> RenderableType | None:
-    warned = list_further_warnings(report)
-    lines = [Text(f"! {plain(w.message, 300)}", style="yellow") for w in warned[:8]]
-    if len(warned) > 8:
-        lines.append(Text(f"! and {len(warned) - 8} more: see the report", style="yellow"))
+    warnings = list_further_warnings(report)
+    lines = [Text(f"! {plain(w.message, 300)}", style="yellow") for w in warnings[:8]]
+    if len(warnings) > 8:
+        lines.append(Text(f"! and {len(warnings) - 8} more: see the report", style="yellow"))
     lines += [Text(f"· {plain(note, 300)}") for note in report.notes[:8]]
     return Group(*lines, "") if lines else None
 
@@ -151,10 +153,10 @@ def _make_left_out_table(report: Report) -> RenderableType | None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(style="dim")
-    together: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for name, reason in report.left_out.items():
-        together.setdefault(reason, []).append(name)
-    for reason, names in list(together.items())[:12]:
+        groups.setdefault(reason, []).append(name)
+    for reason, names in list(groups.items())[:12]:
         table.add_row("not tried:", Text(plain(f"{', '.join(names)}: {reason}", 300)))
     return Group(table, "")
 
@@ -168,8 +170,8 @@ def _make_link_table(report: Report) -> Table:
     if report.tracking_uri:
         table.add_row("every trial", Text(find_mlflow_page(plain(report.tracking_uri, 300))))
     if report.version is not None:
-        use = f"nestor score {quote(plain(report.name, 100))} new.csv --out scored.csv"
-        table.add_row("use it", Text(as_typed(use)))
+        command = f"nestor score {quote(plain(report.name, 100))} new.csv --out scored.csv"
+        table.add_row("use it", Text(as_typed(command)))
     return table
 
 
@@ -177,10 +179,10 @@ def _make_last_line(report: Report) -> Text:
     """One clear line: what is there now."""
     if report.version is None:
         return Text("\nDone; no model was registered.", style="bold yellow")
-    place = f"@{report.alias}" if report.alias else f"/{report.version}"
-    trials, took = sum(report.trials.values()), format_clock(report.seconds.get("total", 0.0))
-    text = Text(f"\nmodels:/{plain(report.name, 100)}{place}", style="bold green")
-    return text.append(f"  version {report.version}, {trials:,} trials, {took}", style="not bold")
+    suffix = f"@{report.alias}" if report.alias else f"/{report.version}"
+    trials, duration = sum(report.trials.values()), format_clock(report.seconds.get("total", 0.0))
+    text = Text(f"\nmodels:/{plain(report.name, 100)}{suffix}", style="bold green")
+    return text.append(f"  version {report.version}, {trials:,} trials, {duration}", style="not bold")
 
 
 def make_findings_table(findings: Sequence[Finding]) -> RenderableType:
@@ -224,12 +226,12 @@ class RowsTable:
         places = range(len(self.columns))
         for name in ["", *self.spared]:
             places = [place for place in places if self.columns[place] != name or not name]
-            widths = self._share_width(places, options.max_width)
+            widths = self._divide_width(places, options.max_width)
             if widths:
                 return [self._draw_table(places, widths)]
         return self._draw_records()
 
-    def _share_width(self, places: Sequence[int], width: int) -> list[int] | None:
+    def _divide_width(self, places: Sequence[int], width: int) -> list[int] | None:
         """Each column's characters: those of its longest word, and of what is left over what it can use, from left
         to right; None where that is too much."""
         texts = [[self.columns[place], *(_as_text(row[place]).plain for row in self.rows)] for place in places]
@@ -237,9 +239,9 @@ class RowsTable:
         room = width - sum(widths) - _GAP * (len(places) - 1)
         if room < 0:
             return None
-        for at, column in enumerate(texts):
-            more = min(room, max(map(cell_len, column)) - widths[at])
-            widths[at], room = widths[at] + more, room - more
+        for index, column in enumerate(texts):
+            extra = min(room, max(map(cell_len, column)) - widths[index])
+            widths[index], room = widths[index] + extra, room - extra
         return widths
 
     def _draw_table(self, places: Sequence[int], widths: Sequence[int]) -> Table:

@@ -26,21 +26,21 @@ _BODY = "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
 def apply(file: str | None = None) -> dict[str, list[str]]:
     """The names of the automations, which are on the server now: made, or changed where they were there already.
     Raises InputError where NESTOR_NOTIFY names a block that there is not."""
-    wanted = apply_yaml_types(read_yaml_file(Path(file or FILE), "Automations"))["automations"]
+    automations = apply_yaml_types(read_yaml_file(Path(file or FILE), "Automations"))["automations"]
     with get_client(sync_client=True) as client:
         notice = _make_notification(client, os.environ.get(NOTIFY))
-        for one in wanted:
-            _put_automation(client, AutomationCore.model_validate(_fill_automation(one, notice)))
-    return {"automations": [one["name"] for one in wanted]}
+        for automation in automations:
+            _put_automation(client, AutomationCore.model_validate(_fill_automation(automation, notice)))
+    return {"automations": [automation["name"] for automation in automations]}
 
 
-def _fill_automation(one: dict[str, Any], notice: dict[str, Any] | None) -> dict[str, Any]:
+def _fill_automation(automation: dict[str, Any], notice: dict[str, Any] | None) -> dict[str, Any]:
     """The automation with this server's heartbeat and the notification in it."""
-    trigger = one["trigger"]
+    trigger = automation["trigger"]
     if trigger["posture"] == "Proactive":
         trigger = {**trigger, "within": 3 * (get_current_settings().flows.heartbeat_frequency or 180) + 30}
-    actions = [notice if notice and action["type"] == "do-nothing" else action for action in one["actions"]]
-    return {**one, "trigger": trigger, "actions": actions}
+    actions = [notice if notice and action["type"] == "do-nothing" else action for action in automation["actions"]]
+    return {**automation, "trigger": trigger, "actions": actions}
 
 
 def _make_notification(client: SyncPrefectClient, block: str | None) -> dict[str, Any] | None:
@@ -61,19 +61,19 @@ def _make_notification(client: SyncPrefectClient, block: str | None) -> dict[str
 def _put_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
     """Makes the automation, or changes the one of that name; one more of that name is taken away."""
     body = automation.model_dump(mode="json", exclude_unset=True)
-    where = {"automations": {"name": {"any_": [automation.name]}}}
-    there: list[dict[str, Any]] = client.request("POST", "/automations/filter", json=where).json()
-    if not there:
+    query = {"automations": {"name": {"any_": [automation.name]}}}
+    automations: list[dict[str, Any]] = client.request("POST", "/automations/filter", json=query).json()
+    if not automations:
         client.request("POST", "/automations/", json=body).raise_for_status()
         return
-    first, *others = there
+    first, *others = automations
     body |= _keep_user_choices(body, first)
     client.request("PUT", "/automations/{id}", path_params={"id": first["id"]}, json=body).raise_for_status()
-    for more in others:
-        client.request("DELETE", "/automations/{id}", path_params={"id": more["id"]}).raise_for_status()
+    for duplicate in others:
+        client.request("DELETE", "/automations/{id}", path_params={"id": duplicate["id"]}).raise_for_status()
 
 
-def _keep_user_choices(body: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+def _keep_user_choices(body: Mapping[str, Any], automation: Mapping[str, Any]) -> dict[str, Any]:
     """What somebody has chosen on the page and keeps: that it is off, and what is done where the file says nothing."""
-    idle = all(action["type"] == "do-nothing" for action in body["actions"])
-    return {"enabled": there["enabled"]} | ({"actions": there["actions"]} if idle else {})
+    is_idle = all(action["type"] == "do-nothing" for action in body["actions"])
+    return {"enabled": automation["enabled"]} | ({"actions": automation["actions"]} if is_idle else {})

@@ -57,10 +57,10 @@ def reach_server() -> Iterator[dict[str, str]]:
     """Prefect's settings for asking the begun run's server, once it answers; it is kept alive inside the block."""
     beginning = _begun.get()
     handle = beginning.handle if beginning else prefect_server.start_server()
-    settings = handle.reached()
+    settings = handle.reach()
     if beginning is not None:
         beginning.context.afford_end()
-    with handle.guarded():
+    with handle.guard():
         yield settings
 
 
@@ -86,7 +86,7 @@ def _serve_secrets(handle: prefect_server.ServerHandle) -> Iterator[None]:
 
     def ready() -> dict[str, str]:
         prefect_server.set_quiet_environment()  # Prefect reads its settings when it is imported
-        return handle.reached()
+        return handle.reach()
 
     token = secret_addresses.server.set(ready)
     try:
@@ -95,11 +95,11 @@ def _serve_secrets(handle: prefect_server.ServerHandle) -> Iterator[None]:
         secret_addresses.server.reset(token)
 
 
-def _close_run(context: RunContext, handle: prefect_server.ServerHandle, why: str) -> None:
+def _close_run(context: RunContext, handle: prefect_server.ServerHandle, reason: str) -> None:
     """Says why the run ends, and has Prefect show it as failed where it has begun there: nobody else can, once this
     process is gone. A later command closes what could not be closed now."""
     with suppress(Exception):
-        ending.write_message(f"Error: {why}")
+        ending.write_message(f"Error: {reason}")
     with suppress(Exception):  # a full disk, say
         context.write_state("stopped")
     with suppress(Exception):
@@ -110,16 +110,16 @@ def _close_run(context: RunContext, handle: prefect_server.ServerHandle, why: st
 
         from flows.server import gone
 
-        with login.use_server_settings(handle.reached()):
-            gone.close_flow_run(flow_run, Failed(message=why))
+        with login.use_server_settings(handle.reach()):
+            gone.close_flow_run(flow_run, Failed(message=reason))
 
 
-def _end_process(context: RunContext, handle: prefect_server.ServerHandle, why: str) -> NoReturn:
+def _end_process(context: RunContext, handle: prefect_server.ServerHandle, reason: str) -> NoReturn:
     """Ends this process with the exit code of a budget that is over, whatever hangs or fails meanwhile."""
     try:
-        closing = threading.Thread(target=_close_run, args=[context, handle, why], daemon=True, name="closing")
-        closing.start()
-        closing.join(_PATIENCE)
+        thread = threading.Thread(target=_close_run, args=[context, handle, reason], daemon=True, name="closing")
+        thread.start()
+        thread.join(_PATIENCE)
     finally:
         os._exit(BudgetError.exit_code)
 
@@ -131,18 +131,18 @@ def _enforce_budget(context: RunContext, handle: prefect_server.ServerHandle) ->
     limit = context.ledger.limit
     if limit is None or not ledger.is_command() or context.is_resumed_with_records:
         return nullcontext()
-    usual = max(4.0, 0.04 * limit)
+    slack = max(4.0, 0.04 * limit)
 
     def look() -> None:
-        if context.ledger.left > -usual:
+        if context.ledger.left > -slack:
             return
         overtime = context.overtime()
-        if context.ledger.left < -usual - (overtime or 0.0):
-            late = "the end hangs" if overtime is not None else "no model can be made of what is fitted so far"
-            why = (
-                f"The budget of {limit:.0f} s is over, and {late}. What is finished is kept: the same command with "
+        if context.ledger.left < -slack - (overtime or 0.0):
+            cause = "the end hangs" if overtime is not None else "no model can be made of what is fitted so far"
+            reason = (
+                f"The budget of {limit:.0f} s is over, and {cause}. What is finished is kept: the same command with "
                 "--resume and a larger --budget goes on."
             )
-            _end_process(context, handle, why)
+            _end_process(context, handle, reason)
 
     return keep_watch(look, "overtime")

@@ -60,13 +60,15 @@ class ServedFlow(Flow):
         """`hidden`: parameters that the form in Prefect's page leaves out; `forms`: JSON schemas by which it draws
         others instead of their own."""
         super().__init__(_translate_errors(fn), **options)
-        whole = inspect.signature(self.fn)
-        drawn = {
-            name: whole.parameters[name].replace(annotation=Annotated[Any, WithJsonSchema(schema)])
+        signature = inspect.signature(self.fn)
+        replacements = {
+            name: signature.parameters[name].replace(annotation=Annotated[Any, WithJsonSchema(schema)])
             for name, schema in (forms or {}).items()
         }
-        shown = [drawn.get(name, parameter) for name, parameter in whole.parameters.items() if name not in hidden]
-        self.__signature__ = whole.replace(parameters=shown)
+        parameters = [
+            replacements.get(name, parameter) for name, parameter in signature.parameters.items() if name not in hidden
+        ]
+        self.__signature__ = signature.replace(parameters=parameters)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The flow's result."""
@@ -85,7 +87,7 @@ class ServedFlow(Flow):
 @contextmanager
 def use_server() -> Iterator[None]:
     """Inside the block Prefect's client asks the server that this command uses; it answers, and is kept alive."""
-    with begin.reach_server() as found, login.use_server_settings(found):
+    with begin.reach_server() as settings, login.use_server_settings(settings):
         yield
 
 
@@ -98,14 +100,14 @@ def _drain_events() -> Iterator[None]:
     finally:
         if FlowRunContext.get() is None:
             # In a thread of its own: where an event loop runs, as in a notebook, it would give something to await.
-            with ThreadPoolExecutor(1) as other:
-                other.submit(EventsWorker.drain_all, timeout=SENDING, at_exit=False).result()
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(EventsWorker.drain_all, timeout=SENDING, at_exit=False).result()
 
 
 def _add_tags() -> TagsContext:
     """Inside the block flow runs that begin have our tag, beside the caller's own."""
-    own = TAG if FlowRunContext.get() is None else PART
-    return TagsContext(current_tags={*(TagsContext.get().current_tags - {TAG, PART}), own})
+    tag = TAG if FlowRunContext.get() is None else PART
+    return TagsContext(current_tags={*(TagsContext.get().current_tags - {TAG, PART}), tag})
 
 
 def _translate_errors(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,6 +140,6 @@ def _translate_errors(fn: Callable[..., Any]) -> Callable[..., Any]:
     return told
 
 
-def _validate_settings(wanted: Any, value: Any) -> Any:
+def _validate_settings(annotation: Any, value: Any) -> Any:
     """The value as the settings that are wanted; InputError where it is none."""
-    return problems.validate_settings(wanted, value) if is_settings(wanted) else value
+    return problems.validate_settings(annotation, value) if is_settings(annotation) else value

@@ -31,7 +31,7 @@ def obey_cancellation() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before, ids = signal.getsignal(signal.SIGTERM), _list_own_ids()
+    old_handler, ids = signal.getsignal(signal.SIGTERM), _list_own_ids()
 
     def look() -> bool:
         cancelled = is_cancelled(ids)
@@ -44,16 +44,16 @@ def obey_cancellation() -> Iterator[None]:
         with keep_watch(look, "cancel", EVERY):
             yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, old_handler)
 
 
 def _make_once_handler():
     """A handler that raises at the first signal only: the second must not disturb the tidying up after the first."""
-    came = threading.Event()
+    flag = threading.Event()
 
     def handler(number: int, _: FrameType | None) -> None:
-        if not came.is_set():
-            came.set()
+        if not flag.is_set():
+            flag.set()
             raise TerminationSignal(signal=number)
 
     return handler
@@ -62,11 +62,11 @@ def _make_once_handler():
 def is_cancelled(ids: tuple[UUID, ...] | None = None) -> bool:
     """Whether this flow run, or the one that it is a part of, is cancelled or about to be."""
     with suppress(httpx.HTTPError, PrefectException), get_client(sync_client=True) as client:
-        states = [client.read_flow_run(one).state for one in (_list_own_ids() if ids is None else ids)]
+        states = [client.read_flow_run(run_id).state for run_id in (_list_own_ids() if ids is None else ids)]
         return any(state is not None and (state.is_cancelling() or state.is_cancelled()) for state in states)
     return False
 
 
 def _list_own_ids() -> tuple[UUID, ...]:
-    found = {flow_run.id, flow_run.root_flow_run_id} - {None}
-    return tuple(UUID(str(one)) for one in found)
+    ids = {flow_run.id, flow_run.root_flow_run_id} - {None}
+    return tuple(UUID(str(run_id)) for run_id in ids)

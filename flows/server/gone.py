@@ -62,22 +62,22 @@ def close_abandoned() -> None:
     for path in _locate_records().glob("*.json"):
         # a later command asks again
         with suppress(httpx.HTTPError, PrefectException, OSError, ValueError):
-            kept = _read_record(path)
-            if kept is None or process.is_owner_gone(kept):
-                if kept is not None:
-                    close_flow_run(path.stem, attempt=kept["attempt"])
+            record = _read_record(path)
+            if record is None or process.is_owner_gone(record):
+                if record is not None:
+                    close_flow_run(path.stem, attempt=record["attempt"])
                 path.unlink(missing_ok=True)
     for workdir in find_abandoned_runs():
         with suppress(OSError, NestorError):  # another user's, say
-            if kept := workdir.read_json("run.json"):  # not removed meanwhile
-                workdir.write_json("run.json", {**kept, "state": "stopped"})
+            if record := workdir.read_json("run.json"):  # not removed meanwhile
+                workdir.write_json("run.json", {**record, "state": "stopped"})
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
     """The record; None where it is damaged, as by a machine that lost its power."""
     try:
-        kept = json.loads(path.read_text("utf-8"))
-        return {name: kept[name] for name in ("host", "pid", "pid_start", "attempt")}
+        record = json.loads(path.read_text("utf-8"))
+        return {name: record[name] for name in ("host", "pid", "pid_start", "attempt")}
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -92,9 +92,9 @@ def close_flow_run(flow_run_id: str, state: State | None = None, attempt: int | 
     unknown to Prefect, or that goes on in a later attempt, is well.
 
     Of the flow run that asks, a later attempt of the same one, only the tasks are closed, before it has any itself."""
-    wanted = UUID(flow_run_id)
+    run_id = UUID(flow_run_id)
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
-        run = client.read_flow_run(wanted)
+        run = client.read_flow_run(run_id)
         if attempt not in (None, run.run_count):
             return
         if flow_run_id != str(flow_run.id) and run.state is not None and run.state.type in _AT_WORK:
@@ -103,8 +103,8 @@ def close_flow_run(flow_run_id: str, state: State | None = None, attempt: int | 
 
 
 def _close_tasks(client: SyncPrefectClient, flow_run_id: UUID) -> None:
-    inside = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
-    still = TaskRunFilter.model_validate({"state": {"type": {"any_": _OPEN}}})
-    while found := client.read_task_runs(flow_run_filter=inside, task_run_filter=still):
-        for task_run in found:  # a page of them: closed ones are not found again
+    run_filter = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
+    task_filter = TaskRunFilter.model_validate({"state": {"type": {"any_": _OPEN}}})
+    while task_runs := client.read_task_runs(flow_run_filter=run_filter, task_run_filter=task_filter):
+        for task_run in task_runs:  # a page of them: closed ones are not found again
             client.set_task_run_state(task_run.id, Crashed(message="Its process is gone."), force=True)

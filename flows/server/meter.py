@@ -42,7 +42,7 @@ def show_progress(context: RunContext, plan: RunPlan | None) -> Iterator[None]:
 
     def draw() -> None:
         with lock:
-            share, text = compute_share_done(board, time.time()), board.summary(time.time())
+            share, text = compute_share_done(board, time.time()), board.summarize(time.time())
         if outcome:
             share, text = (1.0 if outcome == ["done"] else share), f"{text}: {outcome[0]}"
         try:
@@ -63,12 +63,12 @@ def show_progress(context: RunContext, plan: RunPlan | None) -> Iterator[None]:
         outcome.append("done")
 
 
-def compute_share_done(board: Board, now: float) -> float:
+def compute_share_done(board: Board, moment: float) -> float:
     """The share that is done, 1 only at the very end."""
-    begins = {stage.name: stage.begins for stage in STAGES if stage != TUNE}
-    if board.budget is None and board.stage in begins:
-        return begins[board.stage]
-    done = board.done(now)
-    if done is None:
+    shares = {stage.name: stage.begins for stage in STAGES if stage != TUNE}
+    if board.budget is None and board.stage in shares:
+        return shares[board.stage]
+    progress = board.measure_done(moment)
+    if progress is None:
         return TUNE.begins
-    return min(0.99, done[0] if board.budget else TUNE.begins + (EVALUATE.begins - TUNE.begins) * done[0])
+    return min(0.99, progress[0] if board.budget else TUNE.begins + (EVALUATE.begins - TUNE.begins) * progress[0])

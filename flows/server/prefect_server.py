@@ -64,17 +64,17 @@ class ServerHandle:
     up: bool = False
     """Whether it is that of a living `nestor up`, which looks after it; `pid` is then that of `nestor up`."""
 
-    def ready(self, timeout: float = 90.0) -> str:
+    def wait_until_ready(self, timeout: float = 90.0) -> str:
         """The API's address, as soon as it answers. One that was killed while it started is started once more."""
-        until, url, again = time.monotonic() + timeout, self.url, True
+        deadline, url, can_retry = time.monotonic() + timeout, self.url, True
         while self.home and not is_healthy(url):
             if not _is_alive(read_record(self.home).get("pid", self.pid)):
-                if not again:
+                if not can_retry:
                     raise NestorError(
                         f"The local Prefect server ended while starting; its log is {self.home / 'server.log'}."
                     )
-                url, again = start_server(self.home.parent).url, False
-            if time.monotonic() > until:
+                url, can_retry = start_server(self.home.parent).url, False
+            if time.monotonic() > deadline:
                 raise NestorError(
                     f"The {'Prefect server of `nestor up`' if self.up else 'local Prefect server'} does not answer "
                     f"after {timeout:.0f} s; its log is {self._log}. Kill process {self.pid} and try again."
@@ -86,14 +86,14 @@ class ServerHandle:
     def _log(self) -> Path | None:
         return self.home and (self.home.parent / "logs" / "up-prefect.log" if self.up else self.home / "server.log")
 
-    def reached(self) -> dict[str, str]:
+    def reach(self) -> dict[str, str]:
         """Prefect's settings for asking it, by their names, once it answers: address and login. Those of a server that
         the user runs stand in the environment."""
-        url = self.ready()
-        known = {"PREFECT_API_AUTH_STRING": login.ensure_login(self.home.parent)} if self.home else {}
-        return {"PREFECT_API_URL": url, **known}
+        url = self.wait_until_ready()
+        settings = {"PREFECT_API_AUTH_STRING": login.ensure_login(self.home.parent)} if self.home else {}
+        return {"PREFECT_API_URL": url, **settings}
 
-    def guarded(self, every: float = 1.0) -> AbstractContextManager[None]:
+    def guard(self, every: float = 1.0) -> AbstractContextManager[None]:
         """Inside the block a server of our own that dies is started anew at the same address."""
         home = self.home
         if home is None:
@@ -133,15 +133,15 @@ def set_quiet_environment(root: Path | str = "mlruns", url: str | None = None) -
     """Sets what Prefect reads when it is imported: silence, and for a server of our own its home and address. No proxy
     stands between this machine's processes from now on."""
     proxy.spare_this_machine()
-    own = find_own_api(root)
+    api = find_own_api(root)
     values = dict(_QUIET)
-    if own is None:
+    if api is None:
         home = Path(root).resolve() / "prefect"
         places = {"PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(home / "profiles.toml")}
         values |= _OURS | _make_log_settings(home) | places
     for name, value in values.items():
         os.environ.setdefault(name, value)
-    if own is None and url:
+    if api is None and url:
         # no setdefault, and a mark that it is ours: a later run in the same process may meet another server
         os.environ["PREFECT_API_URL"] = os.environ["NESTOR_SERVER"] = url
         os.environ["PREFECT_API_AUTH_STRING"] = login.ensure_login(Path(root).resolve())
@@ -160,8 +160,8 @@ def find_own_api(root: Path | str = "mlruns") -> str | None:
     if not url:
         return _read_profile_api()
     home = Path(root).resolve() / "prefect"
-    ours = {os.environ.get("NESTOR_SERVER"), make_url(read_record(home).get("port", 0))}
-    return None if url in ours and "NESTOR_UP" not in os.environ else url
+    urls = {os.environ.get("NESTOR_SERVER"), make_url(read_record(home).get("port", 0))}
+    return None if url in urls and "NESTOR_UP" not in os.environ else url
 
 
 def _read_profile_api() -> str | None:
@@ -193,8 +193,8 @@ def _find_living_server(home: Path) -> ServerHandle | None:
 
 def _launch_server(home: Path, idle: float) -> ServerHandle:
     """A server that starts now. It inherits a bound socket, so the port is sure and known at once."""
-    with _bind_socket(read_record(home)) as bound:
-        port, fd = bound.getsockname()[1], bound.fileno()
+    with _bind_socket(read_record(home)) as listener:
+        port, fd = listener.getsockname()[1], listener.fileno()
         # -P: a folder named `flows` where the user happens to be must not be taken for ours
         command = [sys.executable, "-P", "-m", "flows.server.serving", str(fd), str(home), str(idle)]
         with _prepare_log(home).open("ab") as log:
@@ -207,26 +207,26 @@ def _launch_server(home: Path, idle: float) -> ServerHandle:
     return ServerHandle(make_url(port), home, process.pid)
 
 
-def record_server(home: Path, pid: int, port: int, **more: object) -> None:
+def record_server(home: Path, pid: int, port: int, **extras: object) -> None:
     """From now on commands in this folder use the server of that process at that port."""
-    record = {"pid": pid, "started": psutil.Process(pid).create_time(), "port": port, **more}
+    record = {"pid": pid, "started": psutil.Process(pid).create_time(), "port": port, **extras}
     private.write_private_text(home / "server.json", json.dumps(record))
 
 
 def _bind_socket(record: dict) -> socket.socket:
     """A socket at the project's last port, where clients may still look for it, or else at a free one."""
-    bound, port = socket.socket(), record.get("port", 0)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener, port = socket.socket(), record.get("port", 0)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # The threads of a killed process let its port go a moment after it; the programs of a killed `nestor up` are ended.
     patience = 8.0 if record.get("up") else 1.0
     for _ in range(round(patience / 0.05) if port else 0):
         try:
-            bound.bind(("127.0.0.1", port))
-            return bound
+            listener.bind(("127.0.0.1", port))
+            return listener
         except OSError:
             time.sleep(0.05)
-    bound.bind(("127.0.0.1", 0))
-    return bound
+    listener.bind(("127.0.0.1", 0))
+    return listener
 
 
 _processes: list[subprocess.Popen[bytes]] = []
@@ -236,12 +236,19 @@ _processes: list[subprocess.Popen[bytes]] = []
 def _make_environment(home: Path) -> dict[str, str]:
     """The server's environment: none of the user's Prefect settings, only what a one-off run needs switched on. A
     login that the user gives is the folder's from now on."""
-    foreign = ("PREFECT_", "NESTOR_SERVER")
+    prefixes = ("PREFECT_", "NESTOR_SERVER")
     database = "PREFECT_SERVER_DATABASE_CONNECTION_URL"  # the same as under `nestor up`
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign) or name == database}
-    off = ("SERVICES_TRIGGERS", "SERVICES_EVENT_PERSISTER", "EVENTS_STREAM_OUT", "LOGS_STREAM_OUT", "UI", "ANALYTICS")
-    return kept | {
-        **{f"PREFECT_SERVER_{name}_ENABLED": "false" for name in off},
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(prefixes) or name == database}
+    services = (
+        "SERVICES_TRIGGERS",
+        "SERVICES_EVENT_PERSISTER",
+        "EVENTS_STREAM_OUT",
+        "LOGS_STREAM_OUT",
+        "UI",
+        "ANALYTICS",
+    )
+    return variables | {
+        **{f"PREFECT_SERVER_{name}_ENABLED": "false" for name in services},
         "DO_NOT_TRACK": "1",
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
@@ -280,8 +287,8 @@ def read_record(home: Path) -> dict:
     """What is written down about this folder's server: pid, started, port, and what `nestor up` adds."""
     try:
         record = json.loads((home / "server.json").read_text())
-        sure = {"pid": int(record["pid"]), "started": float(record["started"]), "port": int(record["port"])}
-        return {**record, **sure, "up": bool(record.get("up"))}
+        numbers = {"pid": int(record["pid"]), "started": float(record["started"]), "port": int(record["port"])}
+        return {**record, **numbers, "up": bool(record.get("up"))}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

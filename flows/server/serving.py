@@ -72,22 +72,22 @@ def serve_until_idle(fd: int, home: Path, idle: float) -> None:
     app = WatchedApp(create_app(ephemeral=True), lambda: keep_layout(home))
     gc.freeze()
     gc.enable()
-    guarded = door.Door(app, hosts=door.list_host_names())
-    config = uvicorn.Config(guarded, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+    guard = door.Door(app, hosts=door.list_host_names())
+    config = uvicorn.Config(guard, log_config=None, access_log=False, timeout_graceful_shutdown=3)
     asyncio.run(_await_idle(uvicorn.Server(config), app, socket.socket(fileno=fd), home, idle))
 
 
-async def _await_idle(server: Any, app: WatchedApp, bound: socket.socket, home: Path, idle: float) -> None:
+async def _await_idle(server: Any, app: WatchedApp, listener: socket.socket, home: Path, idle: float) -> None:
     async def watch() -> None:
         while not server.should_exit:
             await asyncio.sleep(min(1.0, idle / 4))
             patience = idle if app.asked else max(idle, 60.0)  # who started it may still be reading a table
-            over = app.idle() > patience or (not app.open and _is_replaced(home))
-            server.should_exit = server.should_exit or over
+            is_over = app.idle() > patience or (not app.open and _is_replaced(home))
+            server.should_exit = server.should_exit or is_over
 
-    watching = asyncio.create_task(watch())
-    await server.serve(sockets=[bound])
-    watching.cancel()
+    task = asyncio.create_task(watch())
+    await server.serve(sockets=[listener])
+    task.cancel()
 
 
 def _is_replaced(home: Path) -> bool:
@@ -113,21 +113,21 @@ def keep_layout(home: Path) -> None:
         if path.exists():
             return
         private.make_private_folder(path.parent)
-        new = path.with_suffix(f".{os.getpid()}")
+        draft = path.with_suffix(f".{os.getpid()}")
         try:
-            with closing(sqlite3.connect(home / "prefect.db")) as source, closing(sqlite3.connect(new)) as target:
+            with closing(sqlite3.connect(home / "prefect.db")) as source, closing(sqlite3.connect(draft)) as target:
                 source.backup(target)
                 _empty_tables(target)
-            private.restrict_to_owner(new)
-            new.replace(path)
+            private.restrict_to_owner(draft)
+            draft.replace(path)
         finally:
-            new.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
 
 
 def _empty_tables(database: sqlite3.Connection) -> None:
     """Leaves the tables, and the note of which version they have. What is deleted would still stand in the file."""
-    named = "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
-    for (table,) in database.execute(named).fetchall():
+    query = "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
+    for (table,) in database.execute(query).fetchall():
         if table != "alembic_version":
             database.execute(f'delete from "{table}"')
     database.commit()

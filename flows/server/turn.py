@@ -49,8 +49,8 @@ def take_turn(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) 
     with get_client(sync_client=True) as client:
         _ensure_limit(client, limit)
         lease = _await_slot(client, name, limit, overlap, flow_run_id)
-    kept = _locate_records() / f"{flow_run_id}.json"
-    _write_record(kept, name, limit, lease, flow_run_id)
+    file = _locate_records() / f"{flow_run_id}.json"
+    _write_record(file, name, limit, lease, flow_run_id)
     try:
         with keep_watch(lambda: _renew(lease), "lease", EVERY):
             yield
@@ -58,18 +58,18 @@ def take_turn(name: str, overlap: Literal["refuse", "queue"], flow_run_id: str) 
         # a server that is gone by now must not cost the result: the next retraining clears the slot
         with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
             client.release_concurrency_slots_with_lease(lease)
-        kept.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def _release_dead_slots() -> None:
     """Gives the slots back of retrainings on this machine whose process is gone."""
     for path in _locate_records().glob("*.json"):
-        kept = Workdir(path.parent).kept_json(path.name)
-        if not kept:
+        record = Workdir(path.parent).try_json(path.name)
+        if not record:
             path.unlink(missing_ok=True)  # damaged: whoever waits for the slot clears it
-        elif process.is_owner_gone(kept):
+        elif process.is_owner_gone(record):
             with get_client(sync_client=True) as client:
-                client.release_concurrency_slots_with_lease(UUID(kept["lease"]))
+                client.release_concurrency_slots_with_lease(UUID(record["lease"]))
             path.unlink(missing_ok=True)
 
 
@@ -96,7 +96,7 @@ def _ensure_limit(client: SyncPrefectClient, limit: str) -> None:
 
 def _await_slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, flow_run_id: str) -> UUID:
     """The lease on the model's only slot, once it is free."""
-    holder, said = ConcurrencyLeaseHolder(type="flow_run", id=UUID(flow_run_id)), False
+    holder, has_noted = ConcurrencyLeaseHolder(type="flow_run", id=UUID(flow_run_id)), False
     while True:
         try:
             answer = client.increment_concurrency_slots_with_lease([limit], 1, "concurrency", LEASE, holder)
@@ -114,9 +114,9 @@ def _await_slot(client: SyncPrefectClient, name: str, limit: str, overlap: str, 
                 f"Another retraining of {name} is at work: nothing was trained. Wait until it is done, or let this one "
                 "wait (overlap: queue)."
             )
-        if not said:
+        if not has_noted:
             events.emit(events.NoteEvent(f"Another retraining of {name} is at work; this one waits for its end."))
-            said = True
+            has_noted = True
         time.sleep(POLL)
 
 
@@ -128,7 +128,7 @@ def _renew(lease: UUID) -> None:
 
 def _has_other_retraining(client: SyncPrefectClient, name: str, flow_run_id: str) -> bool:
     """Whether another retraining of this model is at work, as far as Prefect knows."""
-    of_retrain = FlowFilter.model_validate({"name": {"any_": ["retrain"]}})
-    at_work = FlowRunFilter.model_validate({"name": {"any_": [name]}, "state": {"type": {"any_": _AT_WORK}}})
-    found = client.read_flow_runs(flow_filter=of_retrain, flow_run_filter=at_work)
-    return any(str(run.id) != flow_run_id for run in found)
+    flow_filter = FlowFilter.model_validate({"name": {"any_": ["retrain"]}})
+    run_filter = FlowRunFilter.model_validate({"name": {"any_": [name]}, "state": {"type": {"any_": _AT_WORK}}})
+    runs = client.read_flow_runs(flow_filter=flow_filter, flow_run_filter=run_filter)
+    return any(str(run.id) != flow_run_id for run in runs)

@@ -29,7 +29,7 @@ _PLAIN = re.compile(r"\s*(gap\s*:|parity\s*:|pinball:[\d.]+\s*$)", re.IGNORECASE
 def find_deployments_file(folder: Path) -> Path | None:
     """The folder's own deployments, else the project's."""
     places = (folder / "prefect.yaml", folder / "deployments" / "prefect.yaml", PROJECT)
-    return next((place for place in places if place.is_file()), None)
+    return next((path for path in places if path.is_file()), None)
 
 
 def explain_not_allowed(
@@ -41,13 +41,13 @@ def explain_not_allowed(
     if os.environ.get(ANYTHING, "").lower() in ("1", "true", "yes"):
         return None
     file = find_deployments_file(folder)
-    wrong = _explain_difference(deployment, infrastructure, entries := list(_read_entries(folder, file)))
-    missing = "the deployment"
-    if wrong is None:
-        wrong, missing = _explain_code(deployment, parameters or {}, entries), "the deployment with these `parameters`"
-    own = file if file != PROJECT else folder / "prefect.yaml"
-    return wrong and (
-        f"Refused: this worker runs what {file} says, and {wrong}. Put {missing} into {own} and start `nestor up` "
+    problem = _explain_difference(deployment, infrastructure, entries := list(_read_entries(folder, file)))
+    part = "the deployment"
+    if problem is None:
+        problem, part = _explain_code(deployment, parameters or {}, entries), "the deployment with these `parameters`"
+    target = file if file != PROJECT else folder / "prefect.yaml"
+    return problem and (
+        f"Refused: this worker runs what {file} says, and {problem}. Put {part} into {target} and start `nestor up` "
         f"again, or set {ANYTHING}=true for the worker: it then runs whatever its server has."
     )
 
@@ -57,27 +57,27 @@ def _explain_difference(
 ) -> str | None:
     if deployment is None:
         return "this run belongs to no deployment"
-    of_flow = [entry for entry in entries if entry["entrypoint"] == deployment.entrypoint]
-    if not of_flow:
+    candidates = [entry for entry in entries if entry["entrypoint"] == deployment.entrypoint]
+    if not candidates:
         return f"the flow {deployment.entrypoint!r} is not there"
-    with_steps = [entry for entry in of_flow if _has_steps(entry, deployment)]
-    if not with_steps:
+    matches = [entry for entry in candidates if _has_steps(entry, deployment)]
+    if not matches:
         return "the steps before the run (pull) are others there"
-    if infrastructure not in [entry["infrastructure"] for entry in with_steps]:
+    if infrastructure not in [entry["infrastructure"] for entry in matches]:
         return f"the settings of the infrastructure ({', '.join(infrastructure) or 'none'}) are others there"
     return None
 
 
 def _explain_code(deployment: Any, parameters: Mapping[str, Any], entries: list[dict[str, Any]]) -> str | None:
     """What of the parameters lets one of our flows run code though no entry says so. Other flows are their owner's."""
-    of_flow = [entry for entry in entries if entry["entrypoint"] == deployment.entrypoint]
-    if not any(entry["ours"] for entry in of_flow):
+    candidates = [entry for entry in entries if entry["entrypoint"] == deployment.entrypoint]
+    if not any(entry["ours"] for entry in candidates):
         return None
-    if parameters in [given for entry in of_flow for given in entry["given"]]:
+    if parameters in [values for entry in candidates for values in entry["given"]]:
         return None
-    said = {setting for entry in of_flow for setting in _find_code_settings(entry["given"][0])}
-    odd = next((setting for setting in _find_code_settings(parameters) if setting not in said), None)
-    return odd and f"{odd} in the parameters lets a run execute code and is not in the parameters there"
+    settings = {setting for entry in candidates for setting in _find_code_settings(entry["given"][0])}
+    extra = next((setting for setting in _find_code_settings(parameters) if setting not in settings), None)
+    return extra and f"{extra} in the parameters lets a run execute code and is not in the parameters there"
 
 
 def _find_code_settings(parameters: Any) -> Iterator[str]:
@@ -85,9 +85,9 @@ def _find_code_settings(parameters: Any) -> Iterator[str]:
     for path, value in _walk_leaves(parameters):
         if "$ref" in path or (path[-1:] == ["unsafe"] and value):
             yield f"{'.'.join(path)}: {value}"
-        at = next((place for place, name in enumerate(path) if name in METRICS), 0)
-        is_metric = at > 0 and set(path[1:at]) <= ABOVE
-        for text in () if not is_metric else (".".join(path[at + 1 :]), *str(value).split(",")):
+        index = next((place for place, name in enumerate(path) if name in METRICS), 0)
+        is_metric = index > 0 and set(path[1:index]) <= ABOVE
+        for text in () if not is_metric else (".".join(path[index + 1 :]), *str(value).split(",")):
             if ":" in text and not _PLAIN.match(text):
                 yield f"{'.'.join(path)}: {value}"
 
@@ -98,34 +98,34 @@ def _walk_leaves(value: Any, path: Sequence[str] = ()) -> Iterator[tuple[list[st
         for name, inner in value.items():
             yield from _walk_leaves(inner, [*path, *(part.strip() for part in str(name).split("."))])
     elif isinstance(value, (list, tuple)):
-        for one in value:
+        for item in value:
             # As `paired` takes a line apart: at its last sign.
-            name, sign, rest = one.rpartition("=") if isinstance(one, str) else ("", "", one)
-            yield from _walk_leaves({name: rest} if sign else one, path)
+            name, sign, rest = item.rpartition("=") if isinstance(item, str) else ("", "", item)
+            yield from _walk_leaves({name: rest} if sign else item, path)
     else:
         yield list(path), value
 
 
 def _read_entries(folder: Path, file: Path | None) -> Iterator[dict[str, Any]]:
     """What is compared of each deployment in the file and in the project's."""
-    for place in dict.fromkeys((file, PROJECT)):
-        if place is None or not place.is_file():
+    for path in dict.fromkeys((file, PROJECT)):
+        if path is None or not path.is_file():
             continue
-        whole = yaml.safe_load(place.read_text("utf-8")) or {}
-        for entry in whole.get("deployments") or []:
+        content = yaml.safe_load(path.read_text("utf-8")) or {}
+        for entry in content.get("deployments") or []:
             if not entry.get("entrypoint"):
                 continue
-            given = (entry.get("work_pool") or {}).get("job_variables") or {}
-            plain = _fill_variables(entry.get("parameters") or {})
-            timed = [_fill_variables(one.get("parameters") or {}) for one in entry.get("schedules") or []]
-            pull = whole.get("pull") if entry.get("pull") is None else entry["pull"]
+            variables = (entry.get("work_pool") or {}).get("job_variables") or {}
+            parameters = _fill_variables(entry.get("parameters") or {})
+            schedules = [_fill_variables(schedule.get("parameters") or {}) for schedule in entry.get("schedules") or []]
+            pull = content.get("pull") if entry.get("pull") is None else entry["pull"]
             yield {
                 "entrypoint": _fill_variables(entry["entrypoint"]),
                 "steps": _make_steps(pull, folder),
-                "infrastructure": {k: v for k, v in _fill_variables(given).items() if k in SET and v},
+                "infrastructure": {k: v for k, v in _fill_variables(variables).items() if k in SET and v},
                 # Those of the deployment, and with them those of each schedule.
-                "given": [plain, *({**plain, **one} for one in timed)],
-                "ours": place == PROJECT,
+                "given": [parameters, *({**parameters, **schedule} for schedule in schedules)],
+                "ours": path == PROJECT,
             }
 
 

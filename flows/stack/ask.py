@@ -15,15 +15,15 @@ def crash_flow_runs(api: str, login: str, runs: Iterable[str]) -> None:
     """Tells Prefect's server that these flow runs, and those that they called, are dead where it takes them to be
     alive."""
     for run in runs:
-        called = (
+        children = (
             ask_server(f"{api}/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}, login) or []
         )
-        for found in [*called, ask_server(f"{api}/flow_runs/{run}", login=login) or {}]:
-            if found.get("state_type") in ("PENDING", "RUNNING", "CANCELLING"):
-                kind = "CANCELLED" if found["state_type"] == "CANCELLING" else "CRASHED"
+        for flow_run in [*children, ask_server(f"{api}/flow_runs/{run}", login=login) or {}]:
+            if flow_run.get("state_type") in ("PENDING", "RUNNING", "CANCELLING"):
+                kind = "CANCELLED" if flow_run["state_type"] == "CANCELLING" else "CRASHED"
                 message = "`nestor up` was ended while this ran. What is finished is kept: Retry goes on."
                 state = {"type": kind, "message": message}
-                ask_server(f"{api}/flow_runs/{found['id']}/set_state", {"state": state, "force": True}, login)
+                ask_server(f"{api}/flow_runs/{flow_run['id']}/set_state", {"state": state, "force": True}, login)
 
 
 def ask_server(url: str, body: Any = None, login: str = "", method: str | None = None) -> Any:

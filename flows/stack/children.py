@@ -38,12 +38,12 @@ class ChildProgram:
         """Whether it has ended."""
         return self.process.poll() is not None
 
-    def again(self) -> None:
+    def restart(self) -> None:
         """Starts it anew."""
         self.deaths.append(time.monotonic())
         self.process, self.began = _open_process(self.program, self.log), time.monotonic()
 
-    def last_words(self, lines: int = 12) -> str:
+    def read_log_end(self, lines: int = 12) -> str:
         """The end of its log, indented."""
         text = self.log.read_bytes()[-8000:].decode("utf-8", "replace") if self.log.exists() else ""
         return "\n".join(f"    {line}" for line in text.strip().splitlines()[-lines:]) or "    (its log is empty)"
@@ -104,18 +104,18 @@ def _is_prefect(process: psutil.Process) -> bool:
 
 
 def _end_processes(
-    living: Callable[[], list[psutil.Process]], patience: float, asked: Callable[[psutil.Process], bool]
+    living: Callable[[], list[psutil.Process]], patience: float, selector: Callable[[psutil.Process], bool]
 ) -> None:
     """Asks them to end, and kills what is left after the time they have."""
-    for process in filter(asked, living()):
+    for process in filter(selector, living()):
         with suppress(psutil.Error):
             process.terminate()
-    until = time.monotonic() + patience
-    while (left := living()) and time.monotonic() < until:
+    deadline = time.monotonic() + patience
+    while (remainder := living()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    while left:
-        for process in left:
+    while remainder:
+        for process in remainder:
             with suppress(psutil.Error):
                 process.kill()
         time.sleep(0.05)
-        left = living()
+        remainder = living()

@@ -26,17 +26,17 @@ def claim_folder(plan: StackPlan) -> Iterator[None]:
     `nestor up` is there or a port is taken."""
     private.make_private_folder(plan.home)
     with prefect_server.lock_home(plan.home):
-        before = prefect_server.read_record(plan.home)
-        _refuse_second(before)
-        if before.get("up"):
-            end_all(before["id"])  # what a machine that went down, or a killed keeper, has left
+        record = prefect_server.read_record(plan.home)
+        _refuse_second(record)
+        if record.get("up"):
+            end_all(record["id"])  # what a machine that went down, or a killed keeper, has left
         _refuse_taken(plan.asked.mlflow_port, "--mlflow-port")
         port = plan.asked.prefect_port
-        if port != before.get("port") or prefect_server.find_recorded_process(before) is None:
+        if port != record.get("port") or prefect_server.find_recorded_process(record) is None:
             _refuse_taken(port, "--prefect-port")
         login.ensure_login(plan.home.parent, plan.login)  # commands in this folder know it from there
-        elsewhere = {} if plan.store_is_here else {"tracking": plan.mlflow}
-        prefect_server.record_server(plan.home, os.getpid(), port, up=True, id=plan.id, mlflow=plan.mlflow, **elsewhere)
+        extras = {} if plan.store_is_here else {"tracking": plan.mlflow}
+        prefect_server.record_server(plan.home, os.getpid(), port, up=True, id=plan.id, mlflow=plan.mlflow, **extras)
     try:
         # An earlier command's small server ends by itself once it reads that another has taken its place.
         _await_free(port)
@@ -56,8 +56,8 @@ def _refuse_second(record: dict) -> None:
 
 
 def _await_free(port: int) -> None:
-    until = time.monotonic() + LEAVING
-    while not _is_free(port) and time.monotonic() < until:
+    deadline = time.monotonic() + LEAVING
+    while not _is_free(port) and time.monotonic() < deadline:
         time.sleep(0.1)
     _refuse_taken(port, "--prefect-port")
 
@@ -70,10 +70,10 @@ def _refuse_taken(port: int, option: str) -> None:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind((HOST, port))
+            probe.bind((HOST, port))
         except OSError:
             return False
     return True
@@ -84,8 +84,8 @@ def _describe_holder(port: int) -> str:
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,) and connection.pid:
-                said = " ".join(psutil.Process(connection.pid).cmdline())[:80]
-                return f" by process {connection.pid} ({said})"
+                command = " ".join(psutil.Process(connection.pid).cmdline())[:80]
+                return f" by process {connection.pid} ({command})"
     return ""
 
 

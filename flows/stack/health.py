@@ -31,21 +31,21 @@ def make_pool(plan: StackPlan) -> None:
 
 def list_online_workers(plan: StackPlan) -> set[str]:
     """The names of the pool's workers that have lately been heard of."""
-    found = ask_prefect(plan, f"/work_pools/{plan.asked.pool}/workers/filter", {}) or []
-    return {worker["name"] for worker in found if worker.get("status") == "ONLINE"}
+    workers = ask_prefect(plan, f"/work_pools/{plan.asked.pool}/workers/filter", {}) or []
+    return {worker["name"] for worker in workers if worker.get("status") == "ONLINE"}
 
 
 def forget_workers(plan: StackPlan) -> None:
     """Takes an earlier time's workers off the page, where they would stand online for a while yet."""
     for number in range(1, plan.asked.workers + 1):
-        name = plan.worker_name(number)
+        name = plan.name_worker(number)
         ask_prefect(plan, f"/work_pools/{plan.asked.pool}/workers/{name}", method="DELETE")
 
 
 def list_deployments(plan: StackPlan) -> list[str]:
     """The deployments there are, as flow/name."""
-    found = ask_prefect(plan, "/deployments/filter", {"limit": 200}) or []
-    return sorted(d["name"] for d in found if d.get("work_pool_name") == plan.asked.pool)
+    deployments = ask_prefect(plan, "/deployments/filter", {"limit": 200}) or []
+    return sorted(d["name"] for d in deployments if d.get("work_pool_name") == plan.asked.pool)
 
 
 def ask_prefect(plan: StackPlan, path: str, body: Any = None, method: str | None = None) -> Any:

@@ -12,8 +12,8 @@ from flows.stack.children import end_all
 
 def main() -> None:
     """Waits for the end of `nestor up`, however it comes, and tidies up."""
-    for polite in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(polite, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
     end_all(sys.argv[1], os.environ["PREFECT_API_URL"], os.environ.get("PREFECT_API_AUTH_STRING", ""))
 

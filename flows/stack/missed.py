@@ -19,23 +19,23 @@ PAGE = 200
 
 def skip_missed(plan: StackPlan) -> int:
     """Cancels all but the newest missed slot of each schedule; how many."""
-    older = list(choose_skipped(_read_late(plan)))
-    for run in older:
+    runs = list(choose_skipped(_read_late(plan)))
+    for run in runs:
         message = "Missed while nothing was up: a later slot of the same schedule is run in its place."
         state = {"type": "CANCELLED", "message": message}
         ask_prefect(plan, f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
-    return len(older)
+    return len(runs)
 
 
 def _read_late(plan: StackPlan) -> Iterable[dict[str, Any]]:
     """The flow runs that a schedule made and whose time is over, the newest first."""
-    late = {
+    condition = {
         "state": {"type": {"any_": ["SCHEDULED"]}},
         "expected_start_time": {"before_": datetime.now(UTC).isoformat()},
     }
-    asked = {"flow_runs": late, "sort": "EXPECTED_START_TIME_DESC", "limit": PAGE}
+    query = {"flow_runs": condition, "sort": "EXPECTED_START_TIME_DESC", "limit": PAGE}
     offset = 0
-    while page := ask_prefect(plan, "/flow_runs/filter", {**asked, "offset": offset}):
+    while page := ask_prefect(plan, "/flow_runs/filter", {**query, "offset": offset}):
         yield from page
         offset += len(page)
 

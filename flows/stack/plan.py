@@ -87,25 +87,25 @@ class StackPlan:
         """Whether commands find MLflow's database without being told."""
         return self.store == _make_default_store(self.folder)
 
-    def servers(self) -> tuple[Program, Program]:
+    def list_servers(self) -> tuple[Program, Program]:
         """Prefect's server and MLflow's."""
         port = str(self.asked.prefect_port)
         return (
-            self._program(
+            self._make_program(
                 "prefect", "server", "flows.stack.prefect_command", "server", "start", "--host", HOST, "--port", port
             ),
-            self._program(
+            self._make_program(
                 # One process is enough for one machine, and each more costs 250 MB.
                 "mlflow", "server", "tasks.tracking.server.serve", "--host", HOST,
                 "--port", str(self.asked.mlflow_port), "--workers", "1",
             ),
         )  # fmt: skip
 
-    def worker(self, number: int) -> Program:
+    def make_worker(self, number: int) -> Program:
         """The worker with this number, from 1."""
-        words = ("worker", "start", "--pool", self.asked.pool, "--type", "process", "--name", self.worker_name(number))
+        words = ("worker", "start", "--pool", self.asked.pool, "--type", "process", "--name", self.name_worker(number))
         limit = ("--limit", str(self.runs_per_worker))
-        return self._program(f"worker-{number}", "worker", WORKER, "--no-prompt", *words, *limit)
+        return self._make_program(f"worker-{number}", "worker", WORKER, "--no-prompt", *words, *limit)
 
     @property
     def runs_per_worker(self) -> int:
@@ -113,57 +113,61 @@ class StackPlan:
         met `database is locked` in Prefect's server; on PostgreSQL a scoring need not wait for a training."""
         return 2 if self.environment.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "").startswith("postgres") else 1
 
-    def worker_name(self, number: int) -> str:
+    def name_worker(self, number: int) -> str:
         """What Prefect calls it."""
         return f"nestor-up-{number}"
 
     def deploy(self, file: Path) -> Program:
         """Puts the deployments of this file on the server."""
         words = ("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
-        return self._program("deploy", "worker", "prefect", *words)
+        return self._make_program("deploy", "worker", "prefect", *words)
 
-    def _program(self, name: str, part: str, module: str, *words: str) -> Program:
+    def _make_program(self, name: str, part: str, module: str, *words: str) -> Program:
         command = (sys.executable, "-P", "-m", module, *words)
         return Program(name, part, command, {**self.environment, MARK: self.id, PART: part})
 
 
-def plan_stack(asked: StackRequest, folder: Path, environment: Mapping[str, str] | None = None) -> StackPlan:
+def plan_stack(request: StackRequest, folder: Path, environment: Mapping[str, str] | None = None) -> StackPlan:
     """The plan; raises InputError where settings contradict each other."""
-    given = dict(os.environ if environment is None else environment)
+    variables = dict(os.environ if environment is None else environment)
     folder = folder.resolve()
-    if asked.prefect_port == asked.mlflow_port:
-        raise InputError(f"--prefect-port and --mlflow-port are both {asked.mlflow_port}: give them different ports.")
-    store = given.get("MLFLOW_BACKEND_STORE_URI") or _find_database(given.get("MLFLOW_TRACKING_URI"))
+    if request.prefect_port == request.mlflow_port:
+        raise InputError(f"--prefect-port and --mlflow-port are both {request.mlflow_port}: give them different ports.")
+    store = variables.get("MLFLOW_BACKEND_STORE_URI") or _find_database(variables.get("MLFLOW_TRACKING_URI"))
     store = store or _make_default_store(folder)
-    database = given.get("PREFECT_SERVER_DATABASE_CONNECTION_URL") or given.get("PREFECT_API_DATABASE_CONNECTION_URL")
+    database = variables.get("PREFECT_SERVER_DATABASE_CONNECTION_URL") or variables.get(
+        "PREFECT_API_DATABASE_CONNECTION_URL"
+    )
     if database:
         _refuse_bad_database(database)
         _refuse_shared(database, store)
-    asked_api = f"http://{HOST}:{asked.prefect_port}/api"
-    places = {"NESTOR_MLFLOW_UI": f"http://{HOST}:{asked.mlflow_port}", **_make_door_settings(given, asked)}
-    whole = {**_make_environment(given, folder, asked_api, store), **places}
-    return StackPlan(asked, folder, os.urandom(6).hex(), whole, store)
+    api = f"http://{HOST}:{request.prefect_port}/api"
+    places = {"NESTOR_MLFLOW_UI": f"http://{HOST}:{request.mlflow_port}", **_make_door_settings(variables, request)}
+    settings = {**_make_environment(variables, folder, api, store), **places}
+    return StackPlan(request, folder, os.urandom(6).hex(), settings, store)
 
 
-def _make_door_settings(given: Mapping[str, str], asked: StackRequest) -> dict[str, str]:
+def _make_door_settings(variables: Mapping[str, str], request: StackRequest) -> dict[str, str]:
     """Who may ask the servers: by which names, from which pages, with which login; what the user gives is added."""
-    prefect, mlflow = ([f"http://{host}:{port}" for host in HERE] for port in (asked.prefect_port, asked.mlflow_port))
-    ours = {
+    prefect, mlflow = (
+        [f"http://{host}:{port}" for host in HERE] for port in (request.prefect_port, request.mlflow_port)
+    )
+    defaults = {
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect,
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": mlflow,
         "MLFLOW_SERVER_ALLOWED_HOSTS": [f"{host}:*" for host in HERE],
     }
-    doors = {name: ",".join([*values, *filter(None, [given.get(name)])]) for name, values in ours.items()}
-    return {**doors, **_make_login_settings(given.get(login.GIVEN, ""))}
+    doors = {name: ",".join([*values, *filter(None, [variables.get(name)])]) for name, values in defaults.items()}
+    return {**doors, **_make_login_settings(variables.get(login.GIVEN, ""))}
 
 
-def _make_login_settings(said: str) -> dict[str, str]:
+def _make_login_settings(text: str) -> dict[str, str]:
     """What the servers ask for, and what their clients give."""
-    if not said:
+    if not text:
         return {}
-    name, password = login.split_login(said)
-    known = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
-    return {"PREFECT_API_AUTH_STRING": said, "NESTOR_MLFLOW_LOGIN": f"{name}:{password}", **known}
+    name, password = login.split_login(text)
+    variables = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
+    return {"PREFECT_API_AUTH_STRING": text, "NESTOR_MLFLOW_LOGIN": f"{name}:{password}", **variables}
 
 
 def _make_default_store(folder: Path) -> str:
@@ -227,16 +231,16 @@ _DEFAULTS = {
 }
 
 
-def _make_environment(given: Mapping[str, str], folder: Path, api: str, store: str) -> dict[str, str]:
+def _make_environment(variables: Mapping[str, str], folder: Path, api: str, store: str) -> dict[str, str]:
     """The user's settings, Prefect's and MLflow's too, but for what says which server is used and where it lives."""
-    foreign = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_UI_API_URL", "NESTOR_SERVER", "PREFECT_API_KEY", PART)
-    kept = {name: value for name, value in given.items() if name not in foreign}
+    names = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_UI_API_URL", "NESTOR_SERVER", "PREFECT_API_KEY", PART)
+    user_variables = {name: value for name, value in variables.items() if name not in names}
     home = folder / "mlruns" / "prefect"
     artifacts = str(folder / "mlruns" / "artifacts")
     return {
         **_DEFAULTS,
         "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
-        **kept,
+        **user_variables,
         **_OURS,
         "NESTOR_HOME": str(folder),
         "PREFECT_HOME": str(home),

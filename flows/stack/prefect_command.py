@@ -37,9 +37,11 @@ def begin_immediately(self: AioSqliteConfiguration, session: Any, with_for_updat
 def create_app(*args: Any, **options: Any) -> door.App:
     """Prefect's app behind the door."""
     api = get_current_settings().server.api
-    said = api.cors_allowed_origins if "cors_allowed_origins" in api.model_fields_set else ""  # Prefect's default: all
+    origins = (
+        api.cors_allowed_origins if "cors_allowed_origins" in api.model_fields_set else ""
+    )  # Prefect's default: all
     return door.Door(
-        _create_app(*args, **options), map(str.strip, said.split(",")), hosts=door.list_host_names(), itself=_ITSELF
+        _create_app(*args, **options), map(str.strip, origins.split(",")), hosts=door.list_host_names(), itself=_ITSELF
     )
 
 

@@ -23,15 +23,15 @@ async def run_if_allowed(
 ) -> ProcessWorkerResult:
     """The run, where it is allowed."""
     deployment = await self.client.read_deployment(flow_run.deployment_id) if flow_run.deployment_id else None
-    own = await _make_own_configuration(self, flow_run, deployment)
+    baseline = await _make_own_configuration(self, flow_run, deployment)
     folder = Path(os.path.expanduser(os.environ.get("NESTOR_HOME") or "."))
-    why = explain_not_allowed(
-        folder.resolve(), deployment, _find_foreign_settings(configuration, own), flow_run.parameters
+    reason = explain_not_allowed(
+        folder.resolve(), deployment, _find_foreign_settings(configuration, baseline), flow_run.parameters
     )
-    if why is None:
+    if reason is None:
         return await _run(self, flow_run, configuration, task_status)
-    self.get_flow_run_logger(flow_run).warning(why)
-    await self._propose_crashed_state(flow_run, why)
+    self.get_flow_run_logger(flow_run).warning(reason)
+    await self._propose_crashed_state(flow_run, reason)
     if task_status is not None:
         task_status.started(0)  # no process
     return ProcessWorkerResult(status_code=0, identifier="none")
@@ -39,20 +39,20 @@ async def run_if_allowed(
 
 async def _make_own_configuration(worker: ProcessWorker, flow_run: FlowRun, deployment: Any) -> ProcessJobConfiguration:
     """What this run would be given without any settings on the server."""
-    plain, flow = ProcessJobConfiguration(), await worker.client.read_flow(flow_run.flow_id)
-    plain.prepare_for_flow_run(flow_run, deployment, flow, worker.work_pool, worker.name, worker.backend_id)
-    return plain
+    configuration, flow = ProcessJobConfiguration(), await worker.client.read_flow(flow_run.flow_id)
+    configuration.prepare_for_flow_run(flow_run, deployment, flow, worker.work_pool, worker.name, worker.backend_id)
+    return configuration
 
 
-def _find_foreign_settings(configuration: ProcessJobConfiguration, own: ProcessJobConfiguration) -> dict[str, Any]:
+def _find_foreign_settings(configuration: ProcessJobConfiguration, baseline: ProcessJobConfiguration) -> dict[str, Any]:
     """What is not the worker's own."""
-    every = {*configuration.env, *own.env}
-    differ = [k for k in every if configuration.env.get(k) != own.env.get(k) and not k.startswith(_TOLD)]
-    env = {k: configuration.env.get(k) for k in sorted(differ)}
-    command = configuration.command if configuration.command != own.command else None
+    names = {*configuration.env, *baseline.env}
+    differences = [k for k in names if configuration.env.get(k) != baseline.env.get(k) and not k.startswith(_TOLD)]
+    env = {k: configuration.env.get(k) for k in sorted(differences)}
+    command = configuration.command if configuration.command != baseline.command else None
     working_dir = str(configuration.working_dir) if configuration.working_dir else None
-    found = {"command": command, "working_dir": working_dir, "env": env}
-    return {name: value for name, value in found.items() if value}
+    settings = {"command": command, "working_dir": working_dir, "env": env}
+    return {name: value for name, value in settings.items() if value}
 
 
 if __name__ == "__main__":

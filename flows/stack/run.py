@@ -42,24 +42,24 @@ class Stack:
         """Starts all of it, servers side by side, then workers and deployments; returns when all is healthy."""
         plan = self.plan
         copy_layout(plan.home)
-        for program in plan.servers():
+        for program in plan.list_servers():
             self._add(program)
-        waited = {"prefect": health.prefect_answers, "mlflow": health.mlflow_answers}
-        self._until({"prefect": waited["prefect"]})
+        checks = {"prefect": health.prefect_answers, "mlflow": health.mlflow_answers}
+        self._wait_until_healthy({"prefect": checks["prefect"]})
         health.make_pool(plan)
         health.forget_workers(plan)
-        if missed := skip_missed(plan):
+        if count := skip_missed(plan):
             write_message(
-                f"  {missed} missed runs of schedules are skipped: a later one of the same schedule is run now."
+                f"  {count} missed runs of schedules are skipped: a later one of the same schedule is run now."
             )
-        deploying = self._deploying()
+        deployer = self._deploy()
         for number in range(1, plan.asked.workers + 1):
-            self._add(plan.worker(number))
-        names = {f"worker-{n}": plan.worker_name(n) for n in range(1, plan.asked.workers + 1)}
-        online = {child: _is_online(name) for child, name in names.items()}
-        self._until({"mlflow": waited["mlflow"], **online})
-        if deploying is not None:
-            self._await_deployed(deploying)
+            self._add(plan.make_worker(number))
+        names = {f"worker-{n}": plan.name_worker(n) for n in range(1, plan.asked.workers + 1)}
+        worker_checks = {child: _is_online(name) for child, name in names.items()}
+        self._wait_until_healthy({"mlflow": checks["mlflow"], **worker_checks})
+        if deployer is not None:
+            self._await_deployed(deployer)
         keep_layout(plan.home)
 
     def watch(self) -> None:
@@ -73,34 +73,34 @@ class Stack:
     def _add(self, program: Program) -> None:
         self.children.append(start_program(program, self.logs))
 
-    def _until(self, wanted: dict[str, Callable[[StackPlan], bool]]) -> None:
+    def _wait_until_healthy(self, checks: dict[str, Callable[[StackPlan], bool]]) -> None:
         """Returns when each of these programs is healthy; says so one by one."""
-        wanted, until = dict(wanted), time.monotonic() + PATIENCE
-        while wanted:
+        checks, deadline = dict(checks), time.monotonic() + PATIENCE
+        while checks:
             for child in self.children:
                 if child.died:
                     self._revive(child)
-            for name in [n for n, healthy in wanted.items() if healthy(self.plan)]:
-                del wanted[name]
+            for name in [n for n, check in checks.items() if check(self.plan)]:
+                del checks[name]
                 self._say(name, "ready")
-            if time.monotonic() > until:
-                late = [c for c in self.children if c.program.name in wanted]
-                raise NestorError(f"Not healthy after {PATIENCE:.0f} s.\n" + "\n".join(map(_show_log_end, late)))
+            if time.monotonic() > deadline:
+                laggards = [c for c in self.children if c.program.name in checks]
+                raise NestorError(f"Not healthy after {PATIENCE:.0f} s.\n" + "\n".join(map(_show_log_end, laggards)))
             time.sleep(0.1)
 
     def _revive(self, child: ChildProgram) -> None:
         """Says that it died, and starts it anew unless that has happened too often."""
         name, code = child.program.name, child.process.returncode
-        write_message(f"{name} has ended (exit {code}). The end of {child.log}:\n{child.last_words()}")
-        lately = [t for t in child.deaths if time.monotonic() - t < WITHIN]
-        if len(lately) >= RESTARTS:
+        write_message(f"{name} has ended (exit {code}). The end of {child.log}:\n{child.read_log_end()}")
+        deaths = [t for t in child.deaths if time.monotonic() - t < WITHIN]
+        if len(deaths) >= RESTARTS:
             raise NestorError(
-                f"{name} has ended {len(lately) + 1} times in ten minutes: everything is ended. See above."
+                f"{name} has ended {len(deaths) + 1} times in ten minutes: everything is ended. See above."
             )
-        child.again()
+        child.restart()
         write_message(f"{name} is started anew.")
 
-    def _deploying(self) -> ChildProgram | None:
+    def _deploy(self) -> ChildProgram | None:
         file = find_deployments_file(self.plan.folder)
         if not self.plan.asked.deploy:
             return None
@@ -109,17 +109,17 @@ class Stack:
             return None
         return start_program(self.plan.deploy(file), self.logs)
 
-    def _await_deployed(self, deploying: ChildProgram) -> None:
+    def _await_deployed(self, deployer: ChildProgram) -> None:
         try:
-            code = deploying.process.wait(PATIENCE)
+            code = deployer.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             code = None
         if code != 0:
-            raise NestorError(f"The deployments could not be put on the server.\n{_show_log_end(deploying)}")
+            raise NestorError(f"The deployments could not be put on the server.\n{_show_log_end(deployer)}")
         self._say("deployed", ", ".join(health.list_deployments(self.plan)))
 
-    def _say(self, name: str, what: str) -> None:
-        write_message(f"  {name:<10} {what}  ({time.monotonic() - self.began:.1f} s)")
+    def _say(self, name: str, text: str) -> None:
+        write_message(f"  {name:<10} {text}  ({time.monotonic() - self.began:.1f} s)")
 
 
 def _is_online(name: str) -> Callable[[StackPlan], bool]:
@@ -127,7 +127,7 @@ def _is_online(name: str) -> Callable[[StackPlan], bool]:
 
 
 def _show_log_end(child: ChildProgram) -> str:
-    return f"The end of {child.log}:\n{child.last_words()}"
+    return f"The end of {child.log}:\n{child.read_log_end()}"
 
 
 def run_stack(plan: StackPlan, when_up: Callable[[StackPlan, float], None]) -> None:
@@ -154,16 +154,16 @@ def _end_on_exit(plan: StackPlan) -> Iterator[None]:
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        for one in signals:
-            signal.signal(one, over)
+        for number in signals:
+            signal.signal(number, over)
         yield
     except StopRequest:
-        for one in signals:
-            signal.signal(one, signal.SIG_IGN)
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
         write_message("Ending: flow runs and workers first, then the servers.")
     finally:
-        for one in signals:
-            signal.signal(one, signal.SIG_IGN)
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
         end_all(plan.id, plan.api, plan.login)
         if keeper.stdin:
             keeper.stdin.close()

@@ -50,11 +50,11 @@ class LeafBoxes:
         """A row for each place along the column: which boxes it is in."""
         return (self.low[:, column] <= places[:, None]) & (places[:, None] < self.high[:, column])
 
-    def along(self, column: int, places: np.ndarray) -> np.ndarray:
+    def average_along(self, column: int, places: np.ndarray) -> np.ndarray:
         """The mean over all other columns at these places of one, less the mean over the cube."""
         return self.covers(column, places) @ (self.weight / self.width[:, column])
 
-    def across(self, column: int, other: int, places: np.ndarray, others: np.ndarray) -> np.ndarray:
+    def average_across(self, column: int, other: int, places: np.ndarray, others: np.ndarray) -> np.ndarray:
         """The mean over all but two columns at each pair of places, less the mean over the cube."""
         density = self.weight / (self.width[:, column] * self.width[:, other])
         return (self.covers(column, places) * density) @ self.covers(other, others).T
@@ -90,10 +90,10 @@ def compute_shares(tree: LeafBoxes) -> np.ndarray:
     candidates = [column for column in range(columns) if len(cells[column][0]) > 1]
     for column in candidates:
         places, sizes = cells[column]
-        shares[column, column] = sizes @ tree.along(column, places) ** 2
+        shares[column, column] = sizes @ tree.average_along(column, places) ** 2
     for column, other in combinations(candidates, 2):
         (places, sizes), (others, breadths) = cells[column], cells[other]
-        total = sizes @ tree.across(column, other, places, others) ** 2 @ breadths
+        total = sizes @ tree.average_across(column, other, places, others) ** 2 @ breadths
         shares[column, other] = shares[other, column] = max(0.0, total - shares[column, column] - shares[other, other])
     return shares / tree.variance
 
@@ -106,7 +106,7 @@ def _list_cells(tree: LeafBoxes, column: int) -> tuple[np.ndarray, np.ndarray]:
 
 def compute_curve(forest: Sequence[LeafBoxes], column: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the forest says at these places of a column, averaged over all others, and its spread over the trees."""
-    curves = np.array([tree.mean + tree.along(column, places) for tree in forest])
+    curves = np.array([tree.mean + tree.average_along(column, places) for tree in forest])
     return curves.mean(axis=0), curves.std(axis=0)
 
 
@@ -114,4 +114,4 @@ def compute_surface(
     forest: Sequence[LeafBoxes], column: int, other: int, places: np.ndarray, others: np.ndarray
 ) -> np.ndarray:
     """What the forest says at each pair of places of two columns, averaged over all others."""
-    return np.mean([tree.mean + tree.across(column, other, places, others) for tree in forest], axis=0)
+    return np.mean([tree.mean + tree.average_across(column, other, places, others) for tree in forest], axis=0)

@@ -32,8 +32,8 @@ def make_parts(inputs: PreparationInputs) -> Iterator[Part]:
     """Categories, whose values are words, and keys, whose values are numbers, apart: their missing marks differ."""
     for kind, steps in (("category", make_level_imputers), ("key", lambda: [make_float_step()])):
         all_levels = inputs.needs.categories == "levels"
-        few = inputs.of(kind) if all_levels else inputs.few(kind)
-        many = [] if all_levels else inputs.many(kind)
+        few = inputs.list_columns(kind) if all_levels else inputs.list_few_levels(kind)
+        many = [] if all_levels else inputs.list_many_levels(kind)
         if few and inputs.needs.categories == "onehot":
             yield f"levels_{kind}", make_pipeline(*steps(), _make_onehot_encoder()), few
         elif few:
@@ -48,7 +48,7 @@ def make_parts(inputs: PreparationInputs) -> Iterator[Part]:
 
 def make_order_parts(inputs: PreparationInputs) -> Iterator[Part]:
     """0/1 columns of ordered categories."""
-    if inputs.needs.categories == "onehot" and (columns := inputs.of("ordered")):
+    if inputs.needs.categories == "onehot" and (columns := inputs.list_columns("ordered")):
         yield "steps", make_pipeline(*make_level_imputers(), _make_onehot_encoder()), columns
 
 

@@ -15,7 +15,7 @@ def make_parts(inputs: PreparationInputs) -> Iterator[Part]:
     """For each date its calendar, and how far it lies from the others: seconds since 1970, which for all families is
     the age against the latest date of training, since trees cut numbers wherever they begin and others get them
     scaled."""
-    for column in inputs.of("date"):
+    for column in inputs.list_columns("date"):
         place = list(inputs.features.columns).index(column)
         yield (
             f"date_{place}",

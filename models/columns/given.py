@@ -42,23 +42,23 @@ class PreparationInputs:
     units: np.ndarray | None = None
     """What each row is a part of (a group, a point, a block of time); None where each is one of its own."""
 
-    def of(self, *kinds: str) -> list[str]:
+    def list_columns(self, *kinds: str) -> list[str]:
         """The columns of these kinds, kind by kind, in the table's order."""
         return [c for kind in kinds for c in self.features.columns if self.kinds[c] == kind]
 
     @cached_property
     def levels(self) -> Mapping[str, int]:
         """Categories and keys -> how many levels they have."""
-        columns = self.of("category", "key")
+        columns = self.list_columns("category", "key")
         return dict(self.features[columns].nunique()) if columns else {}
 
-    def few(self, kind: str) -> list[str]:
+    def list_few_levels(self, kind: str) -> list[str]:
         """The columns of a kind with at most MOST_CODES levels."""
-        return [c for c in self.of(kind) if self.levels[c] <= MOST_CODES]
+        return [c for c in self.list_columns(kind) if self.levels[c] <= MOST_CODES]
 
-    def many(self, kind: str) -> list[str]:
+    def list_many_levels(self, kind: str) -> list[str]:
         """The columns of a kind with more levels."""
-        return [c for c in self.of(kind) if self.levels[c] > MOST_CODES]
+        return [c for c in self.list_columns(kind) if self.levels[c] > MOST_CODES]
 
     def folds(self) -> KFold | StratifiedKFold | list[tuple[np.ndarray, np.ndarray]]:
         """The division of the training rows by which none is encoded by its own target, or by that of its unit: rows to

@@ -15,17 +15,20 @@ from models.fitting.family import Needs
 
 def list_plain_columns(inputs: PreparationInputs) -> tuple[str, ...]:
     """The columns that stay one number each; in this order they are the first columns of what is prepared."""
-    return *inputs.of("ordered", "past"), *_list_number_columns(inputs)
+    return *inputs.list_columns("ordered", "past"), *_list_number_columns(inputs)
 
 
 def _list_number_columns(inputs: PreparationInputs) -> list[str]:
     """A key is beside its target mean a number too, for families that cut numbers and do not weigh them."""
-    return [*inputs.of("number", "boolean"), *(inputs.many("key") if inputs.needs.categories == "codes" else [])]
+    return [
+        *inputs.list_columns("number", "boolean"),
+        *(inputs.list_many_levels("key") if inputs.needs.categories == "codes" else []),
+    ]
 
 
 def make_parts(inputs: PreparationInputs) -> Iterator[Part]:
     """Ordered categories as their places in the order, numbers without outliers where the family asks for scale."""
-    ordered, past, numbers = inputs.of("ordered"), inputs.of("past"), _list_number_columns(inputs)
+    ordered, past, numbers = inputs.list_columns("ordered"), inputs.list_columns("past"), _list_number_columns(inputs)
     if ordered:
         yield "ordered", _make_order_encoder([list(inputs.orders[c]) for c in ordered], inputs.needs), ordered
     if past:

@@ -29,7 +29,7 @@ WORDS = {"ngram_range": (1, 2), "min_df": 5, "max_features": 5_000, "sublinear_t
 
 def make_parts(inputs: PreparationInputs) -> Iterator[Part]:
     """For each column of text that holds any."""
-    for column in inputs.of("text"):
+    for column in inputs.list_columns("text"):
         text = inputs.features[column].dropna()
         if text.str.strip().any():
             place = list(inputs.features.columns).index(column)

@@ -36,7 +36,7 @@ class Gate(Settings):
     """What the challenger may lose at most on any level of `subgroup` that has enough rows."""
 
     @model_validator(mode="after")
-    def _used(self) -> Gate:
+    def _refuse_unread(self) -> Gate:
         """Refuses a setting that nothing would read."""
         if self.subgroup_loss is not None and self.subgroup is None:
             raise ValueError("subgroup_loss is for the levels of a column: name it with subgroup")

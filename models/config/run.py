@@ -79,7 +79,7 @@ class Split(Settings):
     """A column that is true (or `test`) in the rows to seal, instead of a drawn test set."""
 
     @model_validator(mode="after")
-    def _in_time(self) -> Split:
+    def _refuse_without_time(self) -> Split:
         for name, other in (("horizon", "time"), ("series", "time"), ("known", "horizon"), ("season", "horizon")):
             if getattr(self, name) and not getattr(self, other):
                 raise ValueError(f"{name} goes with {other}: give split.{other} (--{other}) too")
@@ -109,7 +109,7 @@ class Search(Settings):
     such as `roc_auc=3,latency=1`; empty: the knee, without objectives the best metric within the limits."""
 
     @model_validator(mode="after")
-    def _picks(self) -> Search:
+    def _check_pick(self) -> Search:
         if self.pick is not None and not self.objectives and self.pick != "limits":
             raise ValueError("a knee or weights pick among objectives: give search.objectives (--objective) too")
         if self.pick == "limits" and not self.limits:
@@ -242,7 +242,7 @@ class Run(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_budget(cls, values: Any) -> Any:
+    def _expand_budget(cls, values: Any) -> Any:
         """Lets `budget="5m"` stand for `budget={"seconds": "5m"}`, and `budget={"trials": 20}` for `search.trials`."""
         if not isinstance(values, dict):
             return values
@@ -255,7 +255,7 @@ class Run(Settings):
         return values
 
     @model_validator(mode="after")
-    def _one_measure(self) -> Run:
+    def _refuse_two_measures(self) -> Run:
         if self.budget.seconds is not None and self.search.trials is not None:
             raise ValueError("give a budget of time or a number of trials, not both")
         if self.split.new_seal and self.search.warm_from:

@@ -42,23 +42,23 @@ class Clock:
     scale: float | None = None
     """Ticks of one unit where times are numbers."""
 
-    def steps(self, count: float) -> int:
+    def make_span(self, count: float) -> int:
         """The span of so many steps."""
         return int(count * self.months * MONTH) if self.months else int(count * self.step)
 
-    def lag(self, span: int, horizon: int) -> int:
+    def make_lag(self, span: int, horizon: int) -> int:
         """The span as a lag, never below the horizon: of whole months the calendar's, of what is none a little shorter,
         which on rows a month apart is the same row."""
         return max(horizon, span - SLACK if self.months and span % MONTH else span)
 
-    def window(self, span: int) -> int:
+    def make_window(self, span: int) -> int:
         """The span as that of a mean: of calendar steps so much shorter that it holds no row more."""
         return span - SLACK if self.months else span
 
-    def named(self, span: int) -> str:
+    def name_span(self, span: int) -> str:
         """`24 h`, `7 d`, `3 steps`."""
         if self.months or self.scale is not None:
-            count = span / self.steps(1)
+            count = span / self.make_span(1)
             return f"{count:.4g} step{'s'[: count != 1]}"
         for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
             if span % size == 0 and span > (size if unit == "d" else 0):
@@ -80,9 +80,10 @@ def plan_history(table: Table, run: Run) -> Table:
     ticks = _to_ticks(times, clock)
     span = int(ticks.max() - ticks.min())
     horizon = _parse_span(split.horizon, clock, "horizon")
-    if clock.window(horizon) * 2 > span:
+    if clock.make_window(horizon) * 2 > span:
         raise InputError(
-            f"A horizon of {clock.named(horizon)} is too long: the table spans {clock.named(span)}, and at least twice "
+            f"A horizon of {clock.name_span(horizon)} is too long: the table spans {clock.name_span(span)}, and at "
+            "least twice "
             "the horizon is needed to learn from. Shorten --horizon or give a longer table."
         )
     history = _build_history(table, run, clock, horizon, span, owner, gap)
@@ -152,7 +153,7 @@ def _is_count(text: str) -> bool:
 def _parse_span(text: str, clock: Clock, option: str) -> int:
     """Ticks of `24` (steps) or `24h`; InputError where times are numbers and have no hours."""
     if _is_count(text):
-        return clock.steps(int(text))
+        return clock.make_span(int(text))
     if clock.scale is not None:
         raise InputError(f"The times are numbers, so the {option} is a number of steps, such as 24, not {text!r}.")
     return round(float(str(parse_duration(text))) * SECOND)
@@ -183,22 +184,24 @@ def _build_history(
     starts = {season: -(-horizon // season) * season for season in seasons}
     # A week holds the day's pattern too, and is the harder mark; a year ago is long ago.
     base = max((season for season in seasons if season <= 7 * DAY), default=seasons[0] if seasons else None)
-    step = clock.steps(1)
+    step = clock.make_span(1)
     spans = [horizon, horizon + step, *(starts[s] + k * s for s in seasons for k in range(3 if s == base else 2))]
-    lags = {clock.named(s): clock.lag(s, horizon) for s in sorted(set(spans)) if s == horizon or 2 * s <= span}
-    reference = clock.named(starts[base]) if base is not None else clock.named(horizon)
+    lags = {clock.name_span(s): clock.make_lag(s, horizon) for s in sorted(set(spans)) if s == horizon or 2 * s <= span}
+    reference = clock.name_span(starts[base]) if base is not None else clock.name_span(horizon)
     columns, inputs = _choose_columns(table, run, owner)
     labels = tuple(to_label_text(label) for label in table.classes)
     windows = _choose_windows(seasons, base, step, span, clock)
-    window = clock.named(seasons[0]) if seasons else next(iter(windows), "")
+    window = clock.name_span(seasons[0]) if seasons else next(iter(windows), "")
     return History(
         time=str(split.time), target=target, series=split.series, scale=clock.scale,
-        horizon=(clock.named(horizon), horizon), lags=lags,
+        horizon=(clock.name_span(horizon), horizon), lags=lags,
         windows=windows,
-        cycles={f"{_CYCLE} x {clock.named(s)}": tuple(clock.lag(starts[s] + k * s, horizon) for k in range(_CYCLE))
+        cycles={f"{_CYCLE} x {clock.name_span(s)}":
+                tuple(clock.make_lag(starts[s] + k * s, horizon) for k in range(_CYCLE))
                 for s in seasons if 2 * (starts[s] + _CYCLE * s) <= span},
         reference=f"{target} {reference} ago", calendar=_choose_calendar(clock, span), kept=columns, inputs=inputs,
-        input_lags={n: lags[n] for n in dict.fromkeys([clock.named(horizon), reference][: _count_input_lags(inputs)])},
+        input_lags={name: lags[name] for name in
+                    dict.fromkeys([clock.name_span(horizon), reference][: _count_input_lags(inputs)])},
         input_windows={window: windows[window]} if window in windows else {}, labels=labels, gap=gap,
         months=clock.months > 0,
     )  # fmt: skip
@@ -218,7 +221,7 @@ def _count_input_lags(inputs: Sequence[str] | dict[str, str]) -> int:
 
 def _choose_windows(seasons: Sequence[int], base: int | None, step: int, span: int, clock: Clock) -> dict[str, int]:
     widths = sorted({4 * step, *seasons, 4 * base if base else 16 * step})
-    return {clock.named(s): clock.window(s) for s in widths if 2 * s <= span and s > step}
+    return {clock.name_span(s): clock.make_window(s) for s in widths if 2 * s <= span and s > step}
 
 
 def _choose_columns(table: Table, run: Run, owner: np.ndarray) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -276,7 +279,11 @@ def _separates_series(table: Table, column: str) -> bool:
 
 
 def _find_history_notes(table: Table, run: Run, history: History, clock: Clock) -> list[Finding]:
-    rows = f"every {clock.named(clock.steps(1))}" if clock.months or clock.scale is None else "in steps of a number"
+    rows = (
+        f"every {clock.name_span(clock.make_span(1))}"
+        if clock.months or clock.scale is None
+        else "in steps of a number"
+    )
     sentence = (
         f"A series with rows {rows}, forecast {history.horizon[0]} ahead: {len(history.kinds)} columns are made of "
         f"what was known {history.horizon[0]} before each row. {history.reference!r} is the seasonal-naive forecast."

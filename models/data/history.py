@@ -119,17 +119,20 @@ def make_past_columns(rows: pd.DataFrame, target: pd.Series, history: History) -
     """The columns made of the past, by name, in the order of `history.kinds`."""
     past = _Past(rows, target, history)
     columns = {f"{part} of {history.time}": _take_time_part(past.at, part) for part in history.calendar}
-    columns |= {f"{history.target} {name} ago": past.ago(history.target, lag) for name, lag in history.lags.items()}
+    columns |= {
+        f"{history.target} {name} ago": past.read_lag(history.target, lag) for name, lag in history.lags.items()
+    }
     if history.numeric:
         for name, window in _name_means(history, history.target, history.windows).items():
-            columns[name] = past.mean(history.target, window)
+            columns[name] = past.average_window(history.target, window)
         for name, lags in history.cycles.items():
-            columns[f"{history.target} mean over {name}"] = past.cycle(history.target, lags)
+            columns[f"{history.target} mean over {name}"] = past.average_lags(history.target, lags)
     for column, kind in history.inputs.items():
-        columns |= {f"{column} {name} ago": past.ago(column, lag) for name, lag in history.input_lags.items()}
+        columns |= {f"{column} {name} ago": past.read_lag(column, lag) for name, lag in history.input_lags.items()}
         if kind == "number" and column not in history.kept:
             columns |= {
-                name: past.mean(column, w) for name, w in _name_means(history, column, history.input_windows).items()
+                name: past.average_window(column, w)
+                for name, w in _name_means(history, column, history.input_windows).items()
             }
     return columns
 
@@ -162,34 +165,34 @@ class _Past:
             self.values[column] = known_value.groupby(self.owner).ffill().to_numpy()
         self._seen: dict[int, np.ndarray] = {}
 
-    def ago(self, column: str, lag: int) -> Any:
+    def read_lag(self, column: str, lag: int) -> Any:
         """The column's latest value at each row's time less the lag."""
-        return self._taken(self.values[column], lag)
+        return self._take(self.values[column], lag)
 
-    def mean(self, column: str, window: int) -> np.ndarray:
+    def average_window(self, column: str, window: int) -> np.ndarray:
         """The column's mean over a window that ends with the latest row a horizon ago."""
         times = pd.DatetimeIndex(self.then.astype("datetime64[us]"))
         series = pd.Series(self.values[column].astype(np.float64), index=times)
         if not len(series):
             return np.full(self.size, np.nan)
         rolled = series.groupby(self.owner).rolling(pd.Timedelta(window, unit="us"), min_periods=1).mean()
-        return self._taken(rolled.to_numpy(), self.history.horizon[1])
+        return self._take(rolled.to_numpy(), self.history.horizon[1])
 
-    def cycle(self, column: str, lags: tuple[int, ...]) -> np.ndarray:
+    def average_lags(self, column: str, lags: tuple[int, ...]) -> np.ndarray:
         """The column's mean over several lags; what there is not does not count."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # none of them there: NaN
-            return np.nanmean([self.ago(column, lag) for lag in lags], axis=0)
+            return np.nanmean([self.read_lag(column, lag) for lag in lags], axis=0)
 
-    def _taken(self, values: np.ndarray, lag: int) -> Any:
-        place = self._places(lag)
+    def _take(self, values: np.ndarray, lag: int) -> Any:
+        place = self._find_places(lag)
         number = values.dtype.kind in "fiub"
         if not len(values):
             return np.full(self.size, np.nan)
         column = pd.Series(values[place]).where(place >= 0)
         return column.to_numpy(np.float64) if number else column.astype("str").where(column.notna()).array
 
-    def _places(self, lag: int) -> np.ndarray:
+    def _find_places(self, lag: int) -> np.ndarray:
         """For each row the place of the latest known one at its time less the lag; -1 where there is none."""
         if lag not in self._seen:
             place = np.arange(len(self.order))

@@ -43,14 +43,14 @@ class Spelling:
     levels: Mapping[str, int]
     """Level -> rows in training."""
 
-    def level(self, text: str) -> str | None:
+    def find_level(self, text: str) -> str | None:
         """The level that the text is, or that the same whole number was in training; None for one never seen."""
         if text in self.levels:
             return text
         number = parse_whole(text)
         return None if number is None else self._numbers.get(number)
 
-    def perhaps(self, text: str) -> str | None:
+    def suggest_level(self, text: str) -> str | None:
         """A level that may be meant: alike but for case, blanks, accents or signs, or the same number, truth or day."""
         for form, levels in self._forms:
             key = form(text)
@@ -131,7 +131,7 @@ class Tally:
 
     def add(self, counts: Mapping[str, int]) -> dict[str, str]:
         """Counts these values; what is to be written otherwise, and how."""
-        level = {text: self.spelling.level(text) for text in counts}
+        level = {text: self.spelling.find_level(text) for text in counts}
         changes = {text: match for text, match in level.items() if match not in (None, text)}
         self.count({text: rows for text, rows in counts.items() if text not in changes})
         self.rows += sum(counts[text] for text in changes)
@@ -170,7 +170,7 @@ class Tally:
     @property
     def _meant(self) -> tuple[str, str] | None:
         """A frequent new level and the known one that it may be."""
-        pairs = ((text, self.spelling.perhaps(text)) for text, _ in self.new.most_common(50))
+        pairs = ((text, self.spelling.suggest_level(text)) for text, _ in self.new.most_common(50))
         return next(((text, match) for text, match in pairs if match is not None), None)
 
     @property

@@ -58,13 +58,13 @@ class Calibration:
     """For each class (of two the second alone): slope and intercept, or the steps' places and then their heights; for
     temperature its inverse."""
 
-    def objects(self) -> list[Any]:
+    def make_calibrators(self) -> list[Any]:
         """The library's own fitted calibrators."""
         return [_make_calibrator(self.method, values) for values in self.values]
 
-    def applied(self, odds: np.ndarray) -> np.ndarray:
+    def apply(self, odds: np.ndarray) -> np.ndarray:
         """The probabilities (rows, classes) calibrated, as the object of `calibrate_classifier` does it."""
-        calibrators, odds = self.objects(), np.clip(odds, 0, 1)  # a sum of weights may pass 1 by a last digit
+        calibrators, odds = self.make_calibrators(), np.clip(odds, 0, 1)  # a sum of weights may pass 1 by a last digit
         if self.method == "temperature":
             return calibrators[0].predict(odds if odds.shape[1] > 2 else np.column_stack([1 - odds[:, 1], odds[:, 1]]))
         columns = [
@@ -83,7 +83,7 @@ def calibrate_classifier(estimator: Any, calibration: Calibration) -> Calibrated
     classifier = CalibratedClassifierCV(DummyClassifier(), method=calibration.method)
     classifier.classes_ = estimator.classes_
     parts = {"classes": estimator.classes_, "method": calibration.method}
-    classifier.calibrated_classifiers_ = [_CalibratedClassifier(estimator, calibration.objects(), **parts)]
+    classifier.calibrated_classifiers_ = [_CalibratedClassifier(estimator, calibration.make_calibrators(), **parts)]
     return classifier
 
 
@@ -194,7 +194,7 @@ def _cross_fit(method: Method, fold: Fold3, part: np.ndarray) -> np.ndarray:
     """The probabilities of each part, calibrated by the other parts."""
     crossed = np.empty_like(fold[1])
     for number in np.unique(part):
-        crossed[part == number] = fit_calibration(method, select_rows(fold, part != number)).applied(
+        crossed[part == number] = fit_calibration(method, select_rows(fold, part != number)).apply(
             fold[1][part == number]
         )
     return crossed

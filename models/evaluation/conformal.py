@@ -53,7 +53,7 @@ class FoldScores:
     weights: tuple[float, ...] = ()
     """Of the members; they sum to one."""
 
-    def up_to(self, score: np.ndarray, side: Literal["left", "right"]) -> np.ndarray:
+    def count_up_to(self, score: np.ndarray, side: Literal["left", "right"]) -> np.ndarray:
         """How many rows have at most that score, with `left` a smaller one."""
         return np.concatenate([[0], np.cumsum(self.counts)])[np.searchsorted(self.values, score, side)]
 
@@ -77,7 +77,7 @@ class ConformalScores:
         """The highest level that so many rows allow."""
         return self.rows / (self.rows + 1)
 
-    def place(self, level: float) -> int:
+    def find_place(self, level: float) -> int:
         """Which of the scores, in rising order, bounds that level; InputError where there are too few."""
         if not 0 < level < 1:
             raise InputError(f"The level of an interval is between 0 and 1, such as 0.9, not {level:g}.")
@@ -90,11 +90,11 @@ class ConformalScores:
         # 0.95 * 20 is 19, whatever floats say
         return math.ceil(round(level * (self.rows + 1), 9))
 
-    def by_fold(self, predictions: np.ndarray) -> list[np.ndarray]:
+    def combine_members(self, predictions: np.ndarray) -> list[np.ndarray]:
         """What each fold's members say together, from what every member of the model says."""
         return [np.tensordot(fold.weights, predictions[list(fold.members)], 1) for fold in self.folds]
 
-    def placed(self, votes: Sequence[tuple[str, float]]) -> ConformalScores:
+    def place_members(self, votes: Sequence[tuple[str, float]]) -> ConformalScores:
         """The scores with their members: `votes` are (fold, weight) of each member of the delivered model."""
         return replace(self, folds=tuple(_assign_members(fold, votes) for fold in self.folds))
 
@@ -180,7 +180,7 @@ def compute_intervals(
     scores: ConformalScores, centres: Sequence[np.ndarray], level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and the highest value of each row, from each fold's predictions of it."""
-    place = scores.place(level)
+    place = scores.find_place(level)
     low = -_find_end(scores, [-np.asarray(c, dtype=float) for c in centres], place)
     high = _find_end(scores, [np.asarray(c, dtype=float) for c in centres], place)
     # below a level of one half, models far apart turn the ends round
@@ -193,7 +193,7 @@ def _find_end(scores: ConformalScores, centres: Sequence[np.ndarray], place: int
     low, high = np.min(centres, axis=0) + middle, np.max(centres, axis=0) + middle
     for _ in range(_HALVINGS if len(centres) > 1 else 0):
         half = (low + high) / 2
-        enough = sum(f.up_to(half - c, "right") for f, c in zip(scores.folds, centres, strict=True)) >= place
+        enough = sum(f.count_up_to(half - c, "right") for f, c in zip(scores.folds, centres, strict=True)) >= place
         low, high = np.where(enough, low, half), np.where(enough, half, high)
     return high
 
@@ -211,8 +211,8 @@ def compute_label_sets(scores: ConformalScores, odds: Sequence[np.ndarray], leve
 
     The class that is likeliest by all folds is always in it, so no set is empty: a model that errs less often than the
     level allows then covers more."""
-    place = scores.place(level)
-    counts = sum(f.up_to(1 - np.asarray(o, dtype=float), "left") for f, o in zip(scores.folds, odds, strict=True))
+    place = scores.find_place(level)
+    counts = sum(f.count_up_to(1 - np.asarray(o, dtype=float), "left") for f, o in zip(scores.folds, odds, strict=True))
     sets = np.asarray(counts) < place
     sets[np.arange(len(sets)), np.mean(odds, axis=0).argmax(axis=1)] = True
     return sets

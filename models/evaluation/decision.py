@@ -22,9 +22,9 @@ class PostProcessing:
     threshold: float | None = None
     """From which probability on the positive class is said; None: the likelier class, or the cheaper one."""
 
-    def odds(self, prediction: np.ndarray) -> np.ndarray:
+    def calibrate(self, prediction: np.ndarray) -> np.ndarray:
         """The prediction, probabilities calibrated."""
-        return prediction if self.calibration is None else self.calibration.applied(prediction)
+        return prediction if self.calibration is None else self.calibration.apply(prediction)
 
 
 PLAIN = PostProcessing()

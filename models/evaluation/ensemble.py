@@ -57,7 +57,7 @@ def weigh_candidates(
     pool = shortlist_candidates(candidates, metric)
 
     def score(total: Sequence[np.ndarray], size: int) -> float:
-        return metric.pooled([(y, p / size, w) for y, p, w in zip(targets, total, weights, strict=True)])
+        return metric.score_folds([(y, p / size, w) for y, p, w in zip(targets, total, weights, strict=True)])
 
     def fits(place: int, size: int) -> bool:
         """Whether the ensemble may take one more of this candidate."""

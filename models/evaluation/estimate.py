@@ -34,7 +34,7 @@ def estimate_score(
     metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], trained: Sequence[float], seed: int
 ) -> Interval:
     """The score over folds with its 95 % interval; `keys` and `trained` (training rows) are per fold."""
-    value = metric.pooled(folds)
+    value = metric.score_folds(folds)
     errors = [compute_standard_error(metric, folds, keys, seed), compute_spread_error(metric, folds, trained)]
     error = max((e for e in errors if not math.isnan(e)), default=math.nan)
     return make_interval(metric, value, error, count_basis(metric, folds, keys))
@@ -43,7 +43,7 @@ def estimate_score(
 def estimate_test_score(metric: Metric, fold: Fold3, keys: np.ndarray, seed: int) -> Interval:
     """The score of one fixed model on the sealed rows with its 95 % interval."""
     error = compute_standard_error(metric, [fold], [keys], seed)
-    return make_interval(metric, metric.pooled([fold]), error, count_basis(metric, [fold], [keys]))
+    return make_interval(metric, metric.score_folds([fold]), error, count_basis(metric, [fold], [keys]))
 
 
 def count_basis(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray]) -> Basis:
@@ -101,7 +101,7 @@ def measure_agreement(
     Both standard errors are bootstraps with the models held fixed (Bayle, Bayle, Janson & Mackey 2020, NeurIPS). The
     K models meet the same sealed rows, so each replicate draws those once for all K.
     """
-    gap = metric.gain(metric.pooled(outer)) - metric.gain(metric.pooled(sealed))
+    gap = metric.gain(metric.score_folds(outer)) - metric.gain(metric.score_folds(sealed))
     outer_error = compute_standard_error(metric, outer, outer_keys, seed)
     samples = draw_counts([sealed_keys], count_replicates(metric, [sealed_keys] * len(sealed)), seed + 1)
     sealed_error = compute_deviation(

@@ -197,7 +197,7 @@ def decide_promotion(
         return make_undecided_verdict(gate, reason, **fields)
     pair = score_versions(metric, folds, units, seed)
     confidence = compute_look_level(look, gate.level)
-    low = pair.low(confidence)
+    low = pair.bound_gain(confidence)
     if math.isnan(low):
         return make_undecided_verdict(gate, f"{metric.name} can't be computed on these rows.", **fields)
     levels = () if subgroup is None else _measure_subgroups(metric, folds, subgroup)
@@ -243,7 +243,7 @@ class PairedScores:
         """The gain of each replicate."""
         return (self.drawn[1] - self.drawn[0]) * self.metric.gain(1.0)
 
-    def low(self, confidence: float) -> float:
+    def bound_gain(self, confidence: float) -> float:
         """The gain's lower bound at that level; NaN where it or a tenth of the replicates are undefined."""
         gains, units = self.gains, len(np.unique(self.units))
         if units < 2 or np.isfinite(gains).sum() < max(2, 0.9 * len(gains)):
@@ -297,7 +297,7 @@ def make_published_score(
     error = compute_deviation(gains[mask])
     if least is None or not error > 0:
         return PublishedScore(interval, rows, mark)
-    threshold = least + pair.gain - pair.low(confidence)
+    threshold = least + pair.gain - pair.bound_gain(confidence)
     share = max(0.0, float(np.cov(replicates[mask] * metric.gain(1.0), gains[mask])[0, 1]) / error**2)
     optimism = share * (pair.gain - estimate_likeliest_gain(pair.gain, error, threshold, least))
     corrected = make_interval(metric, value - metric.gain(optimism), compute_deviation(replicates), basis)

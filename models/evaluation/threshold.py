@@ -75,7 +75,7 @@ def _score_thresholds(
     tables = [_count_confusions(fold, count, edges) for fold, count in zip(folds, counts, strict=True)]
     unweighted = all(weight is None for _, _, weight in folds)
     parts = [sum(tables)] if metric.kind == "mean" else tables  # a mean is pooled over folds, all else averaged
-    values = [metric.of_tables(part.reshape(-1, 2, 2), unweighted).reshape(part.shape[:2]) for part in parts]  # type: ignore[union-attr]
+    values = [metric.score_tables(part.reshape(-1, 2, 2), unweighted).reshape(part.shape[:2]) for part in parts]  # type: ignore[union-attr]
     return np.mean(values, axis=0) * metric.gain(1.0)
 
 

@@ -53,7 +53,7 @@ def _fit(config, part, seed, threads):
     result = train_module(
         network, part, make_training_settings(config, len(part.y), part.share), seed, threads, config.get("rounds")
     )
-    layers = lens.layers(result.module)
+    layers = lens.list_layers(result.module)
     return FittedModel(build_perceptron(layers, "relu", part.shape, result.centre, result.spread), result.rounds)
 
 
@@ -87,7 +87,7 @@ class _Lens:
     def places(self) -> int:
         return prod(self.sizes[0])
 
-    def layers(self, module) -> list[Layer]:
+    def list_layers(self, module) -> list[Layer]:
         """The trained network as layers with rectified units between them.
 
         A convolution is a matrix of mostly nothing. The rest of the columns goes by it as two units for each,
@@ -96,7 +96,7 @@ class _Lens:
         doubling = csr_array(np.hstack([np.eye(rest), -np.eye(rest)]))
         layers: list[Layer] = []
         for before, after, conv in zip(self.sizes, self.sizes[1:], _read_convolutions(module), strict=False):
-            matrix, bias = self._unrolled(conv, before, after)
+            matrix, bias = self._unroll(conv, before, after)
             block = doubling if not layers else eye_array(2 * rest)
             layers.append((csr_array(block_diag([matrix, block])), np.concatenate([bias, np.zeros(2 * rest)])))
         layers[0] = _rescale_layer(layers[0], self.centre, self.spread)
@@ -104,7 +104,7 @@ class _Lens:
         pixels, others = np.split(hidden[0], [len(hidden[0]) - rest])
         return [*layers, (np.vstack([pixels, others, -others]), hidden[1]), output]
 
-    def _unrolled(self, conv: Layer, before: tuple[int, int], after: tuple[int, int]) -> Layer:
+    def _unroll(self, conv: Layer, before: tuple[int, int], after: tuple[int, int]) -> Layer:
         """The convolution as a matrix from all channels of all places before to those after, channel by channel."""
         weight, bias = conv
         channels, height, width, outputs = weight.shape

@@ -79,7 +79,7 @@ def _train_steps(config, part, seed, threads, state):
 def _to_perceptron(result: TrainedModule, pieces: _PiecewiseEncoding | None, config, part):
     """The trained network as scikit-learn's perceptron."""
     first, *others = _read_layers(result.module)
-    layers = [*(pieces.layers(first) if pieces else [first]), *others]
+    layers = [*(pieces.list_layers(first) if pieces else [first]), *others]
     return build_perceptron(layers, config["activation"], part.shape, result.centre, result.spread)
 
 
@@ -87,7 +87,7 @@ def _build_network(config, columns: int, pieces: _PiecewiseEncoding | None, coun
     """The network: linear layers, each with what is wanted of normalisation, activation and dropout."""
     from torch import nn
 
-    parts = [pieces.module()] if pieces else []
+    parts = [pieces.make_module()] if pieces else []
     width = pieces.width if pieces else columns
     for place in range(config["layers"]):
         hidden: list[nn.Module] = [nn.Linear(width, config["width"])]
@@ -173,7 +173,7 @@ class _PiecewiseEncoding:
     def width(self) -> int:
         return len(self.column) + len(self.rest)
 
-    def module(self):
+    def make_module(self):
         """A module of PyTorch that encodes."""
         import torch
         from torch import nn
@@ -191,7 +191,7 @@ class _PiecewiseEncoding:
         low, wide = (torch.as_tensor(values, dtype=torch.float32) for values in (self.low, self.wide))
         return Encoding(torch.as_tensor(self.column), low, wide, torch.as_tensor(self.rest))
 
-    def layers(self, first: Layer) -> list[Layer]:
+    def list_layers(self, first: Layer) -> list[Layer]:
         """The encoding, and the layer that follows it, as layers with rectified units between them.
 
         A piece is the difference of two units, max(0, z) - max(0, z - 1); so is any number, max(0, x) - max(0, -x)."""

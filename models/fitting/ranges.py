@@ -28,11 +28,11 @@ class BoundedTrial:
 
     def suggest_float(self, name: str, low: float, high: float, **options: Any) -> float:
         """A number between the user's bounds, where there are any."""
-        return self.trial.suggest_float(name, *self._bounds(name, low, high, options), **options)
+        return self.trial.suggest_float(name, *self._find_bounds(name, low, high, options), **options)
 
     def suggest_int(self, name: str, low: int, high: int, **options: Any) -> int:
         """A whole number between the user's bounds, where there are any."""
-        first, last = self._bounds(name, low, high, options)
+        first, last = self._find_bounds(name, low, high, options)
         if not (float(first).is_integer() and float(last).is_integer()):
             raise InputError(f"{name} is a whole number: its range can't be from {first:g} to {last:g}.")
         return self.trial.suggest_int(name, int(first), int(last), **options)
@@ -46,7 +46,7 @@ class BoundedTrial:
                 raise InputError(f"{name} can be one of {join_names(choices)}, not {value!r}.")
         return self.trial.suggest_categorical(name, values)
 
-    def _bounds(self, name: str, low: float, high: float, options: dict[str, Any]) -> tuple[float, float]:
+    def _find_bounds(self, name: str, low: float, high: float, options: dict[str, Any]) -> tuple[float, float]:
         if name not in self.ranges:
             return low, high
         low, high, scale = _parse_range(name, self.ranges[name])

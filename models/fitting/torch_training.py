@@ -139,7 +139,7 @@ def _continue_module(
         order.set_state(state["order"])
         torch.set_rng_state(state["chance"])
     for _ in range(rounds):
-        for batch in rows.batches(course.batch_size, order):
+        for batch in rows.draw_batches(course.batch_size, order):
             steps.step(lambda tensors=batch: loss(module(tensors[0]), tensors[1], tensors[2]))
     steps.check()
     snapshot = {"module": module.state_dict(), "optimizer": steps.optimizer.state_dict()}
@@ -178,9 +178,9 @@ def _train_until_best(
     best, weights, best_epoch, epoch = math.inf, None, 0, 0
     for epoch in range(1, (rounds or course.epochs) + 1):
         steps.begin(epoch)
-        for batch in rows.batches(course.batch_size, order):
+        for batch in rows.draw_batches(course.batch_size, order):
             steps.step(lambda tensors=batch: loss(module(tensors[0]), tensors[1], tensors[2]))
-        if validation is not None and (value := validation.judged(module, loss)) < best:
+        if validation is not None and (value := validation.measure_loss(module, loss)) < best:
             best, weights, best_epoch = value, copy.deepcopy(module.state_dict()), epoch
         if validation is not None and epoch - best_epoch >= course.patience:
             break
@@ -202,7 +202,9 @@ class _TensorRows:
         self.goal = torch.as_tensor(np.asarray(goal, np.int64 if shape.task == "multiclass" else np.float32)).to(device)
         self.weight = torch.as_tensor(np.asarray(weight, np.float32), device=device)
 
-    def batches(self, size: int, order: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def draw_batches(
+        self, size: int, order: torch.Generator
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """All rows in random order; a last row left alone goes with those before it, as it could not be normalised."""
         import torch
 
@@ -212,7 +214,7 @@ class _TensorRows:
         for place in torch.tensor_split(shuffled, cuts):
             yield self.X[place], self.goal[place], self.weight[place]
 
-    def judged(self, module: torch.nn.Module, loss: Callable[..., torch.Tensor]) -> float:
+    def measure_loss(self, module: torch.nn.Module, loss: Callable[..., torch.Tensor]) -> float:
         """The mean loss of all rows; infinite where it is no number."""
         import torch
 

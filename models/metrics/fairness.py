@@ -65,7 +65,7 @@ class Gap(Metric):
         if self.needs == "value":
             values = np.asarray(prediction, float).reshape(len(target))
             return self._of_means(np.abs(values - target) if self.measure == "gap" else values, group, mass)
-        codes = self.decided(prediction) if prediction.ndim == 2 else prediction.astype(np.int64)
+        codes = self.decide(prediction) if prediction.ndim == 2 else prediction.astype(np.int64)
         return self._of_rates(target.astype(np.int64), codes, group, mass)
 
     def _of_means(self, value: np.ndarray, group: np.ndarray, mass: np.ndarray) -> np.ndarray:

@@ -84,12 +84,12 @@ class Metric:
         """Whether it lies between two bounds: then its intervals are made on the logit scale."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
-    def decided(self, odds: np.ndarray) -> np.ndarray:
+    def decide(self, odds: np.ndarray) -> np.ndarray:
         """The class of each row, as a code: the likeliest, or where decisions have costs the one of least expected
         cost (Elkan 2001, IJCAI)."""
         return (odds @ np.array(self.costs)).argmin(axis=1) if self.costs else odds.argmax(axis=1)
 
-    def of_tables(self, tables: np.ndarray, whole: bool = False) -> np.ndarray:
+    def score_tables(self, tables: np.ndarray, whole: bool = False) -> np.ndarray:
         """A metric of labels (B,) for confusion matrices (B, true class, predicted class); `whole`: of counted rows."""
         if self.source in TABLES:
             return TABLES[self.source](tables)
@@ -102,9 +102,9 @@ class Metric:
 
     def score(self, target: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> float:
         """The metric in its own sense; NaN where it is undefined or a prediction is not finite."""
-        return self.pooled([(target, prediction, weight)])
+        return self.score_folds([(target, prediction, weight)])
 
-    def pooled(self, folds: Sequence[Fold3]) -> float:
+    def score_folds(self, folds: Sequence[Fold3]) -> float:
         """The metric over folds: the one definition that estimate, test score and intervals share."""
         return float(self.resample(folds, [np.ones((1, len(target))) for target, _, _ in folds])[0])
 
@@ -112,7 +112,7 @@ class Metric:
         """The value turned so that greater is better."""
         return value if self.greater_is_better else -value
 
-    def better(self, a: float, b: float) -> bool:
+    def is_better(self, a: float, b: float) -> bool:
         """Whether a is better than b; NaN is worse than any value."""
         return self.gain(a) > self.gain(b) or (math.isnan(b) and not math.isnan(a))
 
@@ -137,7 +137,7 @@ def _cast_fold(metric: Metric, fold: Fold3) -> Fold3:
         return np.asarray(target, float), np.asarray(prediction, float).reshape(len(target)), weight
     prediction = np.asarray(prediction)
     if metric.needs == "label":
-        prediction = metric.decided(prediction) if prediction.ndim == 2 else prediction.astype(np.int64)
+        prediction = metric.decide(prediction) if prediction.ndim == 2 else prediction.astype(np.int64)
     else:
         prediction = prediction.astype(float, copy=False)
     return np.asarray(target).astype(np.int64, copy=False), prediction, weight
@@ -178,7 +178,7 @@ def _score_replicates(
     if metric.source in RANKS:
         return RANKS[metric.source](target, prediction, weights)
     if metric.needs == "label":
-        return metric.of_tables(count_confusions(target, prediction, weights, len(metric.classes)), weight is None)
+        return metric.score_tables(count_confusions(target, prediction, weights, len(metric.classes)), weight is None)
     # A function without sample_weight takes repeated rows, which stand for counts but not for weights.
     return np.array([_call_or_nan(metric, target, prediction, row, weight is None) for row in weights])
 

@@ -60,7 +60,7 @@ class CmaEsSampler(BaseSampler):
         if not search_space:
             return {}
         numbers, wholes, choices = _split_space(search_space)
-        model = self._adapted(study, search_space)
+        model = self._adapt(study, search_space)
         model.reseed_rng(derive_seed(self._seed, trial.number))
         sample = model.ask()
         marks = {"generation": model.generation, "v": _to_list(sample._v_raw), "c": _to_list(sample.c)}
@@ -74,10 +74,10 @@ class CmaEsSampler(BaseSampler):
             n: d.choices[np.argmax(c)] for (n, d), c in zip(choices.items(), _or_empty(sample.c), strict=True)
         }
 
-    def _adapted(self, study: Study, space: Mapping[str, BaseDistribution]) -> CatCMAwM:
+    def _adapt(self, study: Study, space: Mapping[str, BaseDistribution]) -> CatCMAwM:
         from cmaes import CatCMAwM
 
-        model = self._fresh(space)
+        model = self._start_anew(space)
         trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and _MARK in t.system_attrs]
         for generation in itertools.count():
             members = [t for t in trials if t.system_attrs[_MARK]["generation"] == generation][: model.population_size]
@@ -89,7 +89,7 @@ class CmaEsSampler(BaseSampler):
             model.tell([(solution, float(order)) for order, solution in enumerate(solutions)])
         raise AssertionError("unreachable")
 
-    def _fresh(self, space: Mapping[str, BaseDistribution]) -> CatCMAwM:
+    def _start_anew(self, space: Mapping[str, BaseDistribution]) -> CatCMAwM:
         from cmaes import CatCMAwM
 
         numbers, wholes, choices = _split_space(space)

@@ -29,7 +29,7 @@ _TRIES = 20
 def _plan(view: View) -> list[Proposal]:
     """Who is trained longer, and for the other places children, or members of the first population."""
     shares, draw = list_rungs(view), np.random.default_rng(view.seed)
-    longer = Ladder(shares, tuple(view.told[1:])).going_on(view.ahead)[:BATCH]
+    longer = Ladder(shares, tuple(view.told[1:])).list_survivors(view.ahead)[:BATCH]
     members = [t for t in view.told[1:] if t.share == shares[0]]
     configurations = [dict(t.params) for t in view.told]
     for number in range(len(members), len(members) + BATCH - len(longer)):

@@ -63,12 +63,12 @@ class _ConditionalSampler(BaseGASampler):
         child: dict[str, Any] = {}
         for _ in range(_ANEW):
             child = super().sample_relative(study, trial, shared)  # pyright: ignore[reportAbstractUsage]
-            child |= self._inherited([n for n in search_space if n not in shared], parents, draw)
+            child |= self._inherit([n for n in search_space if n not in shared], parents, draw)
             if not any(params.items() <= child.items() for params in tried):
                 break
         return child
 
-    def _inherited(self, names: list[str], parents: list[FrozenTrial], draw: np.random.Generator) -> dict[str, Any]:
+    def _inherit(self, names: list[str], parents: list[FrozenTrial], draw: np.random.Generator) -> dict[str, Any]:
         """What only some parents have, each from one of them; now and then left out, so that it is drawn anew."""
         params = {}
         for name in names:

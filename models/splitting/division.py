@@ -69,7 +69,7 @@ def divide_table(table: Table, run: Run, metric: Metric, record: Mapping[str, An
     repeats, unit_findings = (decide_unit(table, run), ()) if seal is None else sealing.restore_unit(seal, table, run)
     whole_plan, _ = make_split_plan(table, run, repeats)
     draft = seal or sealing.make_seal_template(run, whole_plan, repeats, key, record)
-    row_keys = draft.keys(hashed)
+    row_keys = draft.make_keys(hashed)
     if table.test is not None:
         draw = _seal_given_rows(table.test)
     elif seal is not None and record is not None:

@@ -129,7 +129,7 @@ def _choose_start(work: Table, plan: SplitPlan, run: Run) -> tuple[tuple[int, in
     """(outer, inner) to begin with: what the user wants, or what suits the table's size; outer at most what the
     smallest class, the groups or the times allow."""
     suggestion, inner = suggest_fold_counts(work.rows, run.split)
-    outer, _ = plan.most_folds(np.arange(work.rows), suggestion)
+    outer, _ = plan.count_folds(np.arange(work.rows), suggestion)
     if outer < 5 and not run.split.inner:
         inner = min(inner, max(2, outer - 1))
     notes = (

@@ -121,9 +121,16 @@ def _weigh_evidence(table: Table, row_points: np.ndarray, cut: tuple[int, ...]) 
         return ("row", large, figures) if cut else ("point", "hardly any rows repeat", figures)
     looked = _take_evenly(np.arange(len(size)), _POINTS)
     points = _PointRows.of(table, rows[np.isin(code, looked)], row_points)
-    chance = points.chance() * len(size) / len(looked)  # pairs of rows grow with the square of the points looked at
-    figures |= {"chance": chance, **points.near(), "even": points.even(), "beside": points.beside()}
-    figures["fine"] = float(points.fine())
+    chance = (
+        points.expect_equal_pairs() * len(size) / len(looked)
+    )  # pairs of rows grow with the square of the points looked at
+    figures |= {
+        "chance": chance,
+        **points.compare_neighbours(),
+        "even": points.measure_multiples(),
+        "beside": points.measure_distance_share(),
+    }
+    figures["fine"] = float(points.has_fine_column())
     return (*_decide_by_figures(figures, len(rows)), figures)
 
 
@@ -187,7 +194,7 @@ class _PointRows:
         columns = (self.features.iloc[:, j] for j in range(self.features.shape[1]))
         return [pd.factorize(column, sort=column.dtype.kind in "fiubM")[0] for column in columns]
 
-    def chance(self) -> float:
+    def expect_equal_pairs(self) -> float:
         """Pairs of equal rows if columns were independent, as a share of those that there are. How often a column's
         values meet is seen in rows of different points, so that copies have no part in it."""
         n, squares, log = float(self.size.sum()), float((self.size.astype(float) ** 2).sum()), 0.0
@@ -196,11 +203,11 @@ class _PointRows:
             log += np.log(max(equal - squares, 0.5) / max(n * n - squares, 1))
         return float(np.exp(log) * n * (n - 1) / (squares - n))
 
-    def fine(self) -> bool:
+    def has_fine_column(self) -> bool:
         """Whether some column tells nearly all points apart by near-continuous numbers, or by names."""
-        return any(self._fine(self.features.iloc[:, j].dropna()) for j in range(self.features.shape[1]))
+        return any(self._is_fine(self.features.iloc[:, j].dropna()) for j in range(self.features.shape[1]))
 
-    def _fine(self, column: pd.Series) -> bool:
+    def _is_fine(self, column: pd.Series) -> bool:
         distinct = column.unique()
         if len(distinct) < max(3, 0.8 * len(self.size)):
             return False
@@ -210,13 +217,13 @@ class _PointRows:
         values = values[np.isfinite(values)]
         return len(values) > 2 and len(values) < _STEPS * (1 + np.ptp(values) / np.diff(values).min())
 
-    def even(self) -> float:
+    def measure_multiples(self) -> float:
         """The share of points whose rows are a multiple of the least number of rows, where that is two or more; 0 where
         points are so few that this may be chance, or a plan."""
         least = int(np.quantile(self.size, 0.05, method="inverted_cdf"))
         return float((self.size % least == 0).mean()) if least >= 2 and len(self.size) >= _MANY else 0.0
 
-    def beside(self) -> float:
+    def measure_distance_share(self) -> float:
         """The share of equal rows that stand at the commonest distance from each other; 0 in a table that is sorted by
         a column, where neighbours stand beside each other too."""
         gaps = np.diff(self.place[self.order])[np.diff(self.code[self.order]) == 0]
@@ -224,32 +231,32 @@ class _PointRows:
         sorts = share >= _OFTEN and any(_is_sorted(values[self.code], len(self.size)) for values in self.values())
         return 0.0 if sorts else float(share)
 
-    def near(self) -> dict[str, float]:
+    def compare_neighbours(self) -> dict[str, float]:
         """`differs`: how often two rows of a point differ in the target; `neighbours`: how often a row of it and of a
         near point do; `denser`: how often a point that repeats has nearer neighbours than one that does not."""
         twice, once = (_take_evenly(np.flatnonzero(mask), _SAMPLE) for mask in (self.size > 1, self.size == 1))
         sample = np.concatenate([twice, once])
-        distances, near = self._neighbours(sample)
+        distances, near = self._find_neighbours(sample)
         count = len(twice)
-        differs = np.mean([self._within(point) for point in twice])
+        differs = np.mean([self._count_within(point) for point in twice])
         targets = self.target[self.order[self.start]]
         neighbours = (targets[twice][:, None] != targets[near[:count]]).mean()
         enough = (self.size[twice] - 1).sum() * neighbours >= 10
-        denser, error = self._denser(twice, once, distances)
+        denser, error = self._find_denser(twice, once, distances)
         often = self.size[self.size > 1]
         return {
             "differs": float(differs) if enough else np.nan, "neighbours": float(neighbours) if enough else np.nan,
             "denser": denser, "denser_error": error, "often": float(often[often > 4].sum() / often.sum()),
         }  # fmt: skip
 
-    def _within(self, point: int) -> float:
+    def _count_within(self, point: int) -> float:
         targets = self.target[self.order[self.start[point] : self.start[point] + self.size[point]]]
         count = np.unique(targets, return_counts=True)[1]
         return 1 - (count * (count - 1)).sum() / (len(targets) * (len(targets) - 1))
 
-    def _neighbours(self, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _find_neighbours(self, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How far the nearest other points are, and which the nearest three are."""
-        matrix = self._matrix()
+        matrix = self._make_matrix()
         count = min(_NEAR + 1, len(matrix))
         distances, near = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(matrix).kneighbors(matrix[sample])
         self_mask = near == sample[:, None]
@@ -257,7 +264,7 @@ class _PointRows:
         shape = (len(sample), count - 1)
         return distances[~self_mask].reshape(shape), near[~self_mask].reshape(shape)[:, :3]
 
-    def _matrix(self) -> np.ndarray:
+    def _make_matrix(self) -> np.ndarray:
         """Points as numbers: each column scaled, of words the commonest as 0/1."""
         blocks = []
         for j in _take_evenly(np.arange(self.features.shape[1]), _WIDTH):
@@ -274,7 +281,7 @@ class _PointRows:
                 )
         return np.column_stack(blocks).astype(np.float32)
 
-    def _denser(self, twice: np.ndarray, once: np.ndarray, distances: np.ndarray) -> tuple[float, float]:
+    def _find_denser(self, twice: np.ndarray, once: np.ndarray, distances: np.ndarray) -> tuple[float, float]:
         """By classes, since one may have been copied more often than others."""
         distance, kind = distances.mean(axis=1), self.kind
         areas, weights, errors = [], [], []

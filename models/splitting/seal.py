@@ -145,7 +145,7 @@ class Seal:
         """Whether rows are known by names of rows or of groups."""
         return self.reading is not None and self.reading.by_name
 
-    def keys(self, points: np.ndarray) -> np.ndarray:
+    def make_keys(self, points: np.ndarray) -> np.ndarray:
         """The keys of rows whose key columns have these hashes, in the order of the file."""
         if self.by_name:
             return points

@@ -60,7 +60,7 @@ class SplitPlan:
     """For each row the latest time whose targets are known when it is forecast: what judges it trains on no later
     ones. None: on all that are earlier."""
 
-    def folds(self, rows: Rows, count: int, *salt: object) -> list[Pair]:
+    def divide(self, rows: Rows, count: int, *salt: object) -> list[Pair]:
         """(train, judge) row numbers, sorted: at most `count` pairs, as many as `most_folds` allows.
 
         Random and grouped plans judge every row once, but for rare classes, which always train. Time plans walk
@@ -70,14 +70,14 @@ class SplitPlan:
         if self.time is not None:
             pairs = list(_walk_forward(self, rows, count, salt))
         else:
-            count = self.most_folds(rows, count)[0]
+            count = self.count_folds(rows, count)[0]
             assignment = _assign_folds(self, rows, count, salt) if count else rows
             pairs = [(rows[assignment != k], rows[assignment == k]) for k in range(count)]
         if not pairs:
-            raise UndividedRowsError(f"{len(rows):,} rows can't be divided by {self._wall(rows)}.")
+            raise UndividedRowsError(f"{len(rows):,} rows can't be divided by {self._count_units(rows)}.")
         return pairs
 
-    def holdout(self, rows: Rows, share: float, *salt: object) -> Pair:
+    def hold_out(self, rows: Rows, share: float, *salt: object) -> Pair:
         """(train, held out) row numbers, sorted, with about `share` (up to a half) held out. Where nothing may be
         separated, the second part is empty."""
         rows = np.sort(rows)
@@ -88,7 +88,7 @@ class SplitPlan:
         judged = _choose_held_out(self, rows, assignment, share)
         return rows[~judged], rows[judged]
 
-    def most_folds(self, rows: Rows, wanted: int) -> tuple[int, tuple[int, ...]]:
+    def count_folds(self, rows: Rows, wanted: int) -> tuple[int, tuple[int, ...]]:
         """How many of the wanted folds the rows allow, and the codes of the classes too rare to be judged.
 
         Folds shrink to the smallest class with at least four keys. Where fewer than two classes have four, a class
@@ -102,7 +102,7 @@ class SplitPlan:
         count = int(judged.min(initial=min(wanted, free)))
         return (count if count >= 2 else 0), tuple(int(c) for c in part.classes[part.rare])
 
-    def _wall(self, rows: Rows) -> str:
+    def _count_units(self, rows: Rows) -> str:
         """What the rows are divided by, and how many different ones there are."""
         keys = f"{len(np.unique(self.keys[rows])):,}"
         times = "" if self.time is None else f"{len(np.unique(self.time[rows])):,} different times"
@@ -380,7 +380,7 @@ def _check_plan(plan: SplitPlan, run: Run) -> Finding:
 def _find_rare_classes(plan: SplitPlan, table: Table, run: Run) -> Finding | None:
     if not table.classes or plan.time is not None:
         return None
-    _, rare = plan.most_folds(np.arange(table.rows), run.split.outer or 5)
+    _, rare = plan.count_folds(np.arange(table.rows), run.split.outer or 5)
     if not rare:
         return None
     unit = "groups" if plan.kind == "group" else "rows"
@@ -409,7 +409,7 @@ class Fold:
 def build_folds(plan: SplitPlan, work_rows: Rows, outer: int, inner: int, with_all: bool) -> tuple[Fold, ...]:
     """The outer folds with their inner splits and stops; `outer=0`: only `all`; `inner=1`: one split each."""
     work = np.sort(work_rows)
-    pairs = plan.folds(work, outer, "outer") if outer else []
+    pairs = plan.divide(work, outer, "outer") if outer else []
     folds = [_build_fold(plan, str(k), train, judge, inner) for k, (train, judge) in enumerate(pairs, 1)]
     if with_all or not outer:
         folds.append(_build_fold(plan, ALL, work, work[:0], inner))
@@ -418,7 +418,7 @@ def build_folds(plan: SplitPlan, work_rows: Rows, outer: int, inner: int, with_a
 
 def _build_fold(plan: SplitPlan, name: str, train: Rows, judge: Rows, inner: int) -> Fold:
     single = inner == 1
-    pairs = [plan.holdout(train, INNER_SHARE, name)] if single else plan.folds(train, inner, "inner", name)
+    pairs = [plan.hold_out(train, INNER_SHARE, name)] if single else plan.divide(train, inner, "inner", name)
     if not len(pairs[0][1]):
         raise UndividedRowsError(f"Fold {name} has {len(train):,} training rows, which can't be divided any further.")
     stops = [_split_stop_rows(plan, part, name, j) for j, (part, _) in enumerate(pairs)]
@@ -427,7 +427,7 @@ def _build_fold(plan: SplitPlan, name: str, train: Rows, judge: Rows, inner: int
 
 def _split_stop_rows(plan: SplitPlan, part: Rows, *salt: object) -> Pair:
     """(fit, stop) rows for early stopping; no stop rows where what is left to fit would be of one class alone."""
-    fit, stop = plan.holdout(part, STOP_SHARE, "stop", *salt)
+    fit, stop = plan.hold_out(part, STOP_SHARE, "stop", *salt)
     if plan.labels and plan.strata is not None and len(np.unique(plan.strata[fit])) < 2:
         return part, part[:0]
     return fit, stop

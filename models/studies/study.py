@@ -59,7 +59,7 @@ class Study:
     @property
     def best(self) -> Trial | None:
         """The best told trial; None where none keeps the limits."""
-        return self.goal.best(self.told)
+        return self.goal.pick_best(self.told)
 
     @property
     def size(self) -> float | None:
@@ -80,40 +80,42 @@ class Study:
         """The next batch, at most `most` configurations, of which parts count by their share: the default alone at
         first, then those to begin with; empty when there is no more, such as where every choice is fixed."""
         if not self.told:
-            return self._asked([Proposal(self.family.default, gradient=self.strategy.gradient)], self._batch())
+            return self._ask_strategy(
+                [Proposal(self.family.default, gradient=self.strategy.gradient)], self._make_batch()
+            )
         if not self.family.tunable or self.settled:
             return []
-        view = self._batch()
+        view = self._make_batch()
         proposals = list(self.strategy.plan(view))
         if len(self.told) == 1:
             pairs = zip(proposals, self.initial, strict=False)
             begin = {"share": 1.0, "parent": None, "goes_on": False}
             proposals[: len(self.initial)] = [replace(proposal, params=params, **begin) for proposal, params in pairs]
-        return self._asked(_limit_batch(proposals[:BATCH], most), view)
+        return self._ask_strategy(_limit_batch(proposals[:BATCH], most), view)
 
     @cached_property
     def settled(self) -> bool:
         """Whether the user fixed every choice that there was, so that the default is the only configuration."""
         return all(distribution.single() for distribution in list_distributions(self.family, self._view.shape).values())
 
-    def _batch(self) -> View:
+    def _make_batch(self) -> View:
         batch = (len(self.told) + BATCH - 1) // BATCH
         return replace(
             self._view, told=tuple(self.told), seed=derive_seed(self.seed, self.family.name, self.fold, batch)
         )
 
-    def _asked(self, proposals: Sequence[Proposal], view: View) -> list[Trial]:
+    def _ask_strategy(self, proposals: Sequence[Proposal], view: View) -> list[Trial]:
         # Made anew from what was told: a resumed search can know no more and no less than one that went on.
         self._study = optuna.create_study(directions=view.directions, sampler=self.strategy.sampler(view))
         trials = self.told if self.strategy.stopped else [_as_complete(trial) for trial in self.told]
         self._study.add_trials([to_optuna(trial, self.goal) for trial in trials])
         for proposal in proposals:
             self._study.enqueue_trial(dict(proposal.params))
-        return [self._named(proposal, view) for proposal in proposals]
+        return [self._name_trials(proposal, view) for proposal in proposals]
 
-    def _named(self, proposal: Proposal, view: View) -> Trial:
+    def _name_trials(self, proposal: Proposal, view: View) -> Trial:
         trial = self._study.ask()
-        config = self._composed(proposal, suggest_configuration(self.family, trial, view.shape))
+        config = self._compose(proposal, suggest_configuration(self.family, trial, view.shape))
         marks = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
         return Trial(
             trial.number, trial.params, config, share=proposal.share, parent=proposal.parent, goes_on=proposal.goes_on,
@@ -121,7 +123,7 @@ class Study:
             marks={name: mark for name, mark in marks.items() if name != "fixed_params"},
         )  # fmt: skip
 
-    def _composed(self, proposal: Proposal, config: dict[str, Any]) -> dict[str, Any]:
+    def _compose(self, proposal: Proposal, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration with the schedule of those that it goes on from and its own step, where it is one."""
         if proposal.rounds is None:
             return config

@@ -64,7 +64,7 @@ def choose_initial_params(
     ranked = []
     for fold, trials in studies.items():
         # A schedule's last settings alone are another configuration than the one that was scored.
-        best = (goal or Goal(metric)).best([t for t in trials if "steps" not in t.config])
+        best = (goal or Goal(metric)).pick_best([t for t in trials if "steps" not in t.config])
         if best is not None:
             baseline = trials[0].inner
             margin = metric.gain(best.inner or 0.0) - metric.gain(baseline) if baseline is not None else 0.0

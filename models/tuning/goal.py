@@ -70,7 +70,7 @@ class Limit:
     objective: Objective
     bound: float
 
-    def excess(self, value: float) -> float:
+    def measure_excess(self, value: float) -> float:
         """By how much, in shares of the bound, the value is on the wrong side; not above 0 where the limit is kept."""
         excess = self.objective.gain(self.bound) - self.objective.gain(value)
         return excess / max(abs(self.bound), 1e-9)
@@ -125,7 +125,7 @@ class Goal:
         """Objectives beside the metric, and what is limited, by name."""
         return {o.name: o for o in (*self.beside, *(limit.objective for limit in self.limits))}
 
-    def asks(self, *names: str) -> bool:
+    def asks_for(self, *names: str) -> bool:
         """Whether one of these is an objective or limited."""
         return any(o.name in names for o in self.measured)
 
@@ -142,23 +142,23 @@ class Goal:
     def constraints(self, trial: Trial) -> dict[str, float]:
         """As Optuna has them: kept where not above 0; those that were measured."""
         values = {limit: self.value(limit.objective, trial.inner, trial.measures) for limit in self.limits}
-        return {limit.objective.name: limit.excess(v) for limit, v in values.items() if not math.isnan(v)}
+        return {limit.objective.name: limit.measure_excess(v) for limit, v in values.items() if not math.isnan(v)}
 
     def keeps(self, trial: Trial) -> bool:
         """Whether the trial keeps all limits."""
         excesses = self.constraints(trial)
         return len(excesses) == len(self.limits) and all(excess <= 0 for excess in excesses.values())
 
-    def best(self, trials: Sequence[Trial], floor: float = -math.inf) -> Trial | None:
+    def pick_best(self, trials: Sequence[Trial], floor: float = -math.inf) -> Trial | None:
         """The complete trial that is picked among those that keep the limits; the earlier one where equal. Where there
         are several objectives only those count that have learned something, as long as there are such: guessing is
         quick, small and fair, and no model."""
         candidates = [t for t in self.complete(trials) if self.keeps(t)]
         if self.several:
-            return self._picked([t for t in candidates if self.learned(t, floor)] or candidates)
+            return self._pick([t for t in candidates if self.has_learned(t, floor)] or candidates)
         return max(candidates, key=lambda t: (self.metric.gain(t.inner or 0.0), -t.number), default=None)
 
-    def learned(self, trial: Trial, floor: float) -> bool:
+    def has_learned(self, trial: Trial, floor: float) -> bool:
         """Whether a complete trial's metric gains more than `floor`, what a constant prediction does, by more than the
         standard error of its inner folds' mean."""
         return self.metric.gain(trial.inner or 0.0) - _compute_standard_error(trial) > floor
@@ -168,12 +168,14 @@ class Goal:
         candidates = [t for t in trials if t.inner is not None]
         return [t for t in candidates if all(map(math.isfinite, self.gains(t)))]
 
-    def _picked(self, trials: Sequence[Trial]) -> Trial | None:
+    def _pick(self, trials: Sequence[Trial]) -> Trial | None:
         if not trials:
             return None
         return trials[pick_point(np.array([self.gains(t) for t in trials]), self.importance, self.grains)]
 
-    def chooser(self, trials: Sequence[Trial], floor: float = -math.inf) -> Callable[[np.ndarray], np.ndarray] | None:
+    def make_chooser(
+        self, trials: Sequence[Trial], floor: float = -math.inf
+    ) -> Callable[[np.ndarray], np.ndarray] | None:
         """What picks among these trials, were the metric's gains others: (trial, column) -> the row of each column.
         None where the largest gain decides."""
         if not self.several:
@@ -205,26 +207,30 @@ class Goal:
         """Which share of the metric, then of each objective, is a difference that nobody would pay for."""
         return np.array([GRAIN, *(CLOCK_GRAIN if o.name in CLOCKS else GRAIN for o in self.beside)])
 
-    def nearest(self, trials: Sequence[Trial]) -> Trial | None:
+    def find_nearest(self, trials: Sequence[Trial]) -> Trial | None:
         """The complete trial that is over the limits by least, all in all."""
-        return min(self.complete(trials), key=lambda t: (self.over(t), t.number), default=None)
+        return min(self.complete(trials), key=lambda t: (self.measure_excess(t), t.number), default=None)
 
-    def over(self, trial: Trial) -> float:
+    def measure_excess(self, trial: Trial) -> float:
         """By how much a trial is over the limits, all in all, in shares of them."""
         return sum(max(0.0, excess) for excess in self.constraints(trial).values())
 
-    def ranked(self, families: Mapping[str, Sequence[Trial]], floor: float = -math.inf) -> list[str]:
+    def rank_families(self, families: Mapping[str, Sequence[Trial]], floor: float = -math.inf) -> list[str]:
         """The families in the order in which they would be picked, were those before not there; then those that keep
         no limit, the nearest first. Families without a complete trial are left out."""
         by_family = {name: self.complete(trials) for name, trials in families.items()}
         owners = {id(t): name for name, trials in by_family.items() for t in trials}
         order: list[str] = []
         while (
-            best := self.best([t for n, trials in by_family.items() if n not in order for t in trials], floor)
+            best := self.pick_best([t for n, trials in by_family.items() if n not in order for t in trials], floor)
         ) is not None:
             order.append(owners[id(best)])
-        near = {n: nearest for n, trials in by_family.items() if n not in order and (nearest := self.nearest(trials))}
-        return order + sorted(near, key=lambda n: (self.over(near[n]), -self.metric.gain(near[n].inner or 0.0)))
+        near = {
+            n: nearest for n, trials in by_family.items() if n not in order and (nearest := self.find_nearest(trials))
+        }
+        return order + sorted(
+            near, key=lambda n: (self.measure_excess(near[n]), -self.metric.gain(near[n].inner or 0.0))
+        )
 
     def fold(
         self, objective: Objective, rows: Fold3, odds: np.ndarray, groups: np.ndarray | None
@@ -234,7 +240,7 @@ class Goal:
         assert objective.metric is not None
         target, decisions, weight = rows
         if objective.metric.needs == "label" and decisions.ndim == 2:
-            decisions = self.metric.decided(decisions)
+            decisions = self.metric.decide(decisions)
         prediction = decisions if objective.metric.needs == "label" else odds
         targets = target if objective.column is None else np.column_stack([target, groups])  # type: ignore[list-item]
         return objective.metric, (targets, prediction, weight)
@@ -353,4 +359,4 @@ def list_compared_columns(search: Search) -> tuple[str, ...]:
 
 def find_best_trial(trials: Sequence[Trial], metric: Metric) -> Trial | None:
     """The complete trial with the best mean inner score; the earlier one, so the default, where equal."""
-    return Goal(metric).best(trials)
+    return Goal(metric).pick_best(trials)

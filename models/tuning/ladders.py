@@ -30,7 +30,7 @@ class Ladder:
         """How many whole configurations it has cost."""
         return math.fsum(t.share for t in self.trials)
 
-    def going_on(self, ahead: Callable[[Trial], tuple[float, ...]]) -> list[Proposal]:
+    def list_survivors(self, ahead: Callable[[Trial], tuple[float, ...]]) -> list[Proposal]:
         """Who goes on: the best third of each rung but the last, as far as they did not yet, from the top rung down.
         `ahead` is larger for the better of two."""
         share_of = {t.number: t.share for t in self.trials}
@@ -62,7 +62,7 @@ def climb_ladders(view: View, several: bool) -> list[Proposal]:
     is a ladder from every rung on, as in Hyperband (Li et al. 2018, JMLR 18:185), and the one that has cost least so
     far is given the next new configuration."""
     ladders = _build_ladders(view, several)
-    going = [(ladder, p) for ladder in ladders for p in ladder.going_on(view.ahead)]
+    going = [(ladder, p) for ladder in ladders for p in ladder.list_survivors(view.ahead)]
     batch = sorted(going, key=lambda pair: -pair[1].share)[:BATCH]
     while len(batch) < BATCH:
         spent = [ladder.spent + math.fsum(p.share for owner, p in batch if owner is ladder) for ladder in ladders]

@@ -93,7 +93,7 @@ class View:
     def ahead(self, trial: Trial) -> tuple[float, ...]:
         """Larger for the better of two trials with a score, parts of trials too: over the limits by less, then the
         better mean score, then the earlier one."""
-        excess = self.goal.over(trial) if self.goal else 0.0
+        excess = self.goal.measure_excess(trial) if self.goal else 0.0
         return -excess, self.metric.gain(trial.score or 0.0), -trial.number
 
 

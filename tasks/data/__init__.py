@@ -162,7 +162,7 @@ def find_decimal_mark(raw: RawTable) -> str | None:
         array = pa.array(raw.frame[name])
         if pc.any(pc.match_substring_regex(array, r"\d,\d")).as_py():
             words = to_distinct_words(raw.frame[name])
-            if writes_comma(words, words.marked(NUMBER_MARKS)):
+            if writes_comma(words, words.find_missing(NUMBER_MARKS)):
                 return ","
     return "."
 
@@ -256,7 +256,7 @@ def _infer_column_kind(
 
 def _refuse_unfit(raw: pd.Series, canonical: CanonicalColumn, words: DistinctWords | None, kind: str) -> None:
     """Stops where not one value is of the kind that was asked for."""
-    present = raw.notna().to_numpy() if words is None else words.rows(~words.marked(NUMBER_MARKS))
+    present = raw.notna().to_numpy() if words is None else words.find_rows(~words.find_missing(NUMBER_MARKS))
     if present.any() and canonical.values.isna().all():
         row = list_data_rows(present, 1)[0]
         raise InputError(

@@ -126,17 +126,17 @@ class _ReadingPlan:
         """The column in canonical form; stops at the first value that does not fit its kind."""
         name = str(column.name)
         kind = self.reading.kinds[name]
-        canonical = to_canonical(self._words(column), kind, self.parser(name), self.reading.missing)
+        canonical = to_canonical(self._read_words(column), kind, self.make_parser(name), self.reading.missing)
         if canonical.bad.any():
             raise make_misfit_error(self.source, column, kind, canonical.bad, first)
         return canonical.values.reset_index(drop=True)
 
-    def parser(self, name: str) -> dict[str, Any]:
+    def make_parser(self, name: str) -> dict[str, Any]:
         """How the column's text becomes its kind."""
         parser = self.reading.parsers.get(name, {})
         return {**parser, "decimal": ",", "thousands": "."} if name in self.by_comma else parser
 
-    def _words(self, column: pd.Series) -> pd.Series:
+    def _read_words(self, column: pd.Series) -> pd.Series:
         if (whole := self.whole.get(str(column.name))) is None:
             return column
         floats = _to_floats(column)
@@ -161,7 +161,7 @@ def _find_comma_columns(reading: Reading, table: TextRows, names: Sequence[str])
     for frame in table.frames(SURVEY, table.names):
         for name in table.names:
             words = to_distinct_words(frame[name])
-            votes[name] = votes[name] + count_comma_votes(words, words.marked(NUMBER_MARKS))
+            votes[name] = votes[name] + count_comma_votes(words, words.find_missing(NUMBER_MARKS))
         for name in numbers:
             bad[name] |= bool(
                 to_canonical(frame[name], "number", reading.parsers.get(name, {}), reading.missing).bad.any()

@@ -179,14 +179,14 @@ def read_split_column(raw: pd.Series) -> np.ndarray:
     """True in the rows that the split column seals."""
     text = raw if is_textual(raw) else raw.astype("object").astype("str")
     words = to_distinct_words(text)
-    yes, no = words.marked(SEALED), words.marked(WORK)
+    yes, no = words.find_missing(SEALED), words.find_missing(WORK)
     if not (yes | no).all():
-        word = words.some(~(yes | no), 1)[0]
+        word = words.list_examples(~(yes | no), 1)[0]
         raise InputError(
             f"The split column {str(raw.name)!r} holds {shorten(word)!r}; it has to hold true or test for the sealed "
             "rows, false or train for the others."
         )
-    mask = words.rows(yes)
+    mask = words.find_rows(yes)
     if not mask.any() or mask.all():
         raise InputError(f"The split column {str(raw.name)!r} seals {'all' if mask.all() else 'none'} of the rows.")
     return mask

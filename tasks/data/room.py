@@ -40,7 +40,7 @@ class MemoryRoom:
         """Stops where values of so many bytes, which are copied once more, can't be held."""
         self._hold(2 * size, f"{_format_size(size)} of values", path, whole=False)
 
-    def too_large(self, load: str, path: Path, share: float | None = None) -> InputError:
+    def make_too_large_error(self, load: str, path: Path, share: float | None = None) -> InputError:
         """For a file that holds more than there is room for; `share` of its rows would fit."""
         fits = f" At most {share:.0%} of its rows would fit." if share else ""
         return InputError(
@@ -51,7 +51,9 @@ class MemoryRoom:
     def _hold(self, need: float, load: str, path: Path, whole: bool) -> None:
         if need > self.size:
             share = self.size / need if whole else None
-            raise self.too_large(f"{load}{'' if whole else ' or more'}, which take {_format_size(need)}", path, share)
+            raise self.make_too_large_error(
+                f"{load}{'' if whole else ' or more'}, which take {_format_size(need)}", path, share
+            )
 
 
 def measure_room(budget: Budget | None = None) -> MemoryRoom:

@@ -105,13 +105,13 @@ class TextRows:
     def frames(self, rows: int, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """These columns, at most so many rows at a time, without lines that are no data (stray.py)."""
         count, last = 0, pd.DataFrame(columns=self.names, dtype="str")
-        for frame in self._data(rows):
+        for frame in self._drop_headers(rows):
             if count:
                 yield last[list(columns)]
             count, last = count + len(frame), frame
-        yield self._without_total(last, count)[list(columns)]
+        yield self._drop_total(last, count)[list(columns)]
 
-    def _data(self, rows: int) -> Iterator[pd.DataFrame]:
+    def _drop_headers(self, rows: int) -> Iterator[pd.DataFrame]:
         """The rows, but for header lines that came again."""
         first = 0
         for table in _rechunk_tables(self._text.tables(), rows):
@@ -127,10 +127,10 @@ class TextRows:
             if len(frame):
                 yield frame
 
-    def _without_total(self, last: pd.DataFrame, count: int) -> pd.DataFrame:
+    def _drop_total(self, last: pd.DataFrame, count: int) -> pd.DataFrame:
         """The last rows without a line of totals: a word that no other row of the file uses."""
         for name, word in find_total_words(last.iloc[-1]) if count >= FEWEST else []:
-            if sum(count_uses(frame, name, word) for frame in self._data(SURVEY)) == 1:
+            if sum(count_uses(frame, name, word) for frame in self._drop_headers(SURVEY)) == 1:
                 sentence = f"The last row ({shorten(word)!r}) looks like a line of totals and was left out."
                 self._said["total"] = Finding("totals_row", "warn", sentence, rows=(count,))
                 return last.iloc[:-1]

@@ -80,6 +80,6 @@ def _find_odd_target(column: pd.Series, decimal: str | None) -> dict[str, tuple[
         bad = column.notna().to_numpy() & (not pd.api.types.is_numeric_dtype(column.dtype))
     else:
         words = to_distinct_words(column)
-        empty = words.marked(NUMBER_MARKS)
-        bad = words.rows(~(parse_numbers(words, empty, decimal).good | empty))
+        empty = words.find_missing(NUMBER_MARKS)
+        bad = words.find_rows(~(parse_numbers(words, empty, decimal).good | empty))
     return {str(column.name): _count_odd_values(column, bad)} if bad.any() else {}

@@ -57,9 +57,9 @@ def build_ensembles(studies: Studies) -> dict[str, FoldEnsemble]:
     Beside the members, and after them, each family's best is refitted too: it is judged for the leaderboard as far as
     the time goes."""
     with limit_refit_time(studies.context):
-        chosen = _refit_ensembles(studies)
-    suffices = chosen and (studies.goal.plain or ALL in chosen or ALL not in studies.folds)
-    return chosen if suffices or studies.context.ledger.limit is None else _refit_quickest(studies)
+        ensembles = _refit_ensembles(studies)
+    suffices = ensembles and (studies.goal.plain or ALL in ensembles or ALL not in studies.folds)
+    return ensembles if suffices or studies.context.ledger.limit is None else _refit_quickest(studies)
 
 
 def _refit_quickest(studies: Studies) -> dict[str, FoldEnsemble]:
@@ -67,15 +67,15 @@ def _refit_quickest(studies: Studies) -> dict[str, FoldEnsemble]:
     late: where nothing of what was chosen could be refitted there would be no model, although there are trials. What
     learns nothing comes last, but always gets its turn. Empty where all of them fail."""
     late, deadline = not studies.context.ledger.may_judge(), Deadline(studies, studies.trials)
-    until = time.monotonic() + deadline.last_limit()
+    end = time.monotonic() + deadline.limit_last_resort()
     for fold, name, trial in deadline.list_last_resorts():
-        seconds = until - time.monotonic() if load_family(name).tunable else deadline.last_limit()
+        seconds = end - time.monotonic() if load_family(name).tunable else deadline.limit_last_resort()
         if seconds <= 0 or refit(studies, name, fold, trial, last=seconds) is None:
             continue
         if studies.goal.keeps(selection.add_refit_costs(studies, fold, name, [trial])[0]):
             _note_last_resort(studies, name, fold, late)
-            alone = FoldEnsemble(fold, (EnsembleMember(name, trial.number, 1.0),), trial.inner or 0.0, last=True)
-            return {fold: _finish_ensemble(studies, alone)}
+            ensemble = FoldEnsemble(fold, (EnsembleMember(name, trial.number, 1.0),), trial.inner or 0.0, last=True)
+            return {fold: _finish_ensemble(studies, ensemble)}
     return {}
 
 
@@ -90,21 +90,21 @@ def _note_last_resort(plan: RunPlan, name: str, fold: str, late: bool) -> None:
 
 
 def _refit_ensembles(studies: Studies) -> dict[str, FoldEnsemble]:
-    weighed = {fold: found for fold, found in _choose_ensembles(studies).items() if found is not None}
-    members = {(m.family, k, m.trial) for k, one in weighed.items() for m in one.members}
+    ensembles = {fold: ensemble for fold, ensemble in _choose_ensembles(studies).items() if ensemble is not None}
+    members = {(m.family, k, m.trial) for k, ensemble in ensembles.items() for m in ensemble.members}
     bests = {
         (name, k, best.number)
         for name, k in studies.trials
         if k != ALL and (best := selection.pick_family_trial(studies, name, k)) is not None
     }
     with ThreadPoolExecutor(64) as threads:
-        waiting = {
+        futures = {
             key: threads.submit(refit, studies, *key[:2], _find_trial(studies, *key), needed=key in members)
             for key in sorted(members | bests, key=lambda key: (key not in members, key))
         }
-    fitted = {key for key, future in waiting.items() if future.result() is not None}
-    kept = {k: one for k in weighed if (one := _keep_fitted(weighed[k], fitted)) is not None}
-    return {k: _finish_ensemble(studies, one) for k, one in kept.items()}
+    keys = {key for key, future in futures.items() if future.result() is not None}
+    refits = {k: ensemble for k in ensembles if (ensemble := _keep_fitted(ensembles[k], keys)) is not None}
+    return {k: _finish_ensemble(studies, ensemble) for k, ensemble in refits.items()}
 
 
 def _choose_ensembles(studies: Studies) -> dict[str, FoldEnsemble | None]:
@@ -127,7 +127,7 @@ def _choose_within_limits(studies: Studies, fold: str) -> FoldEnsemble | None:
     choose = _choose_one if studies.goal.several else _weigh_ensemble
     return selection.choose_until_refitted(
         studies, fold, lambda trials: choose(studies, fold, trials),
-        lambda found: [(m.family, m.trial) for m in found.members],
+        lambda ensemble: [(m.family, m.trial) for m in ensemble.members],
         lambda name, k, trial: refit(studies, name, k, trial),
     )  # fmt: skip
 
@@ -140,16 +140,16 @@ def _choose_one(studies: Studies, fold: str, trials: TrialsOfFold) -> FoldEnsemb
     )
 
 
-def _keep_fitted(chosen: FoldEnsemble, fitted: set[tuple[str, str, int]]) -> FoldEnsemble | None:
+def _keep_fitted(ensemble: FoldEnsemble, keys: set[tuple[str, str, int]]) -> FoldEnsemble | None:
     """The ensemble of those members that could be refitted, their weights summing to one again."""
-    members = [m for m in chosen.members if (m.family, chosen.fold, m.trial) in fitted]
-    whole = sum(m.weight for m in members)
-    return replace(chosen, members=tuple(replace(m, weight=m.weight / whole) for m in members)) if members else None
+    members = [m for m in ensemble.members if (m.family, ensemble.fold, m.trial) in keys]
+    total = sum(m.weight for m in members)
+    return replace(ensemble, members=tuple(replace(m, weight=m.weight / total) for m in members)) if members else None
 
 
 def _weigh_ensemble(studies: Studies, fold: str, trials: TrialsOfFold | None = None) -> FoldEnsemble | None:
     """The fold's ensemble, by inner scores alone, within the limits; None where no configuration finished within."""
-    trials = studies.of_fold(fold) if trials is None else trials
+    trials = studies.list_trials(fold) if trials is None else trials
     candidates = _list_candidates(studies, fold, trials)
     if not candidates:
         return None
@@ -161,34 +161,36 @@ def _weigh_ensemble(studies: Studies, fold: str, trials: TrialsOfFold | None = N
 
 
 def _list_candidates(plan: RunPlan, fold: str, trials: TrialsOfFold) -> list[Candidate]:
-    found = []
+    candidates = []
     for name in plan.scope.families:
         best = sorted(
             (t for t in plan.goal.complete(trials.get(name, ())) if plan.goal.keeps(t)),
             key=lambda t: (-plan.metric.gain(t.inner or 0.0), t.number),
         )
-        found += [
+        candidates += [
             Candidate(name, t.number, read_inner_predictions(plan, name, fold, t), t.inner or 0.0)
             for t in best[:MOST_PER_FAMILY]
         ]
-    return found
+    return candidates
 
 
-def _finish_ensemble(studies: Studies, chosen: FoldEnsemble) -> FoldEnsemble:
+def _finish_ensemble(studies: Studies, ensemble: FoldEnsemble) -> FoldEnsemble:
     """With the calibration and the threshold that are best on the fold's inner rows, as far as limits are kept with
     them: its members were chosen within the limits by plain decisions."""
-    choose, calibrate = _can_finish(studies, chosen.fold)
+    choose, calibrate = _can_finish(studies, ensemble.fold)
     if not (choose or calibrate or studies.goal.scored):
-        return chosen
-    folds = _predict_inner_rows(studies, chosen)
-    best, shown = _find_best_finish(studies, chosen.fold, folds, choose) if choose or calibrate else (PLAIN, folds)
-    for finish, rows in ((best, shown), (replace(best, threshold=None), shown), (PLAIN, folds)):
-        values = _score_finish(studies, chosen.fold, finish, rows)
+        return ensemble
+    folds = _predict_inner_rows(studies, ensemble)
+    best, calibrated_folds = (
+        _find_best_finish(studies, ensemble.fold, folds, choose) if choose or calibrate else (PLAIN, folds)
+    )
+    for finish, rows in ((best, calibrated_folds), (replace(best, threshold=None), calibrated_folds), (PLAIN, folds)):
+        values = _score_finish(studies, ensemble.fold, finish, rows)
         if _keeps_limits(studies, values):
             break
-    told = [apply_threshold(fold, finish.threshold) for fold in rows]
-    inner = chosen.inner if finish == PLAIN else studies.metric.pooled(told)
-    return replace(chosen, inner=inner, finish=finish, values=values, held=finish != best)
+    decisions = [apply_threshold(fold, finish.threshold) for fold in rows]
+    inner = ensemble.inner if finish == PLAIN else studies.metric.score_folds(decisions)
+    return replace(ensemble, inner=inner, finish=finish, values=values, held=finish != best)
 
 
 def _can_finish(plan: RunPlan, fold: str) -> tuple[bool, bool]:
@@ -214,59 +216,62 @@ def _find_best_finish(
 
 def _score_finish(plan: RunPlan, fold: str, finish: PostProcessing, rows: Sequence[Fold3]) -> dict[str, float]:
     """The metrics and gaps that are objectives or limited, of calibrated inner rows decided by the threshold."""
-    odds = [told for _, told, _ in rows]
+    odds = [prediction for _, prediction, _ in rows]
     return {
-        one.name: float(np.mean(selection.score_inner_folds(plan, fold, one, odds, finish.threshold)))
-        for one in plan.goal.scored
+        objective.name: float(np.mean(selection.score_inner_folds(plan, fold, objective, odds, finish.threshold)))
+        for objective in plan.goal.scored
     }
 
 
 def _keeps_limits(plan: RunPlan, values: Mapping[str, float]) -> bool:
-    return all(one.excess(values[one.objective.name]) <= 0 for one in plan.goal.limits if one.objective.metric)
+    return all(
+        limit.measure_excess(values[limit.objective.name]) <= 0 for limit in plan.goal.limits if limit.objective.metric
+    )
 
 
-def _predict_inner_rows(studies: Studies, chosen: FoldEnsemble) -> list[Fold3]:
+def _predict_inner_rows(studies: Studies, ensemble: FoldEnsemble) -> list[Fold3]:
     """Each inner fold's validation rows with the ensemble's predictions."""
     members = [
-        [m.weight * part for part in read_inner_predictions(studies, m.family, chosen.fold, trial)]
-        for m in chosen.members
-        for trial in [_find_trial(studies, m.family, chosen.fold, m.trial)]
+        [m.weight * part for part in read_inner_predictions(studies, m.family, ensemble.fold, trial)]
+        for m in ensemble.members
+        for trial in [_find_trial(studies, m.family, ensemble.fold, m.trial)]
     ]
     odds = [np.sum(parts, axis=0) for parts in zip(*members, strict=True)]
-    parts, work = [judge for _, judge in studies.folds[chosen.fold].inner], studies.work_rows
+    parts, work = [judge for _, judge in studies.folds[ensemble.fold].inner], studies.work_rows
     weights = [None if work.weight is None else work.weight[rows] for rows in parts]
     return list(zip([work.target[rows] for rows in parts], odds, weights, strict=True))
 
 
 def read_inner_predictions(plan: RunPlan, name: str, fold: str, trial: Trial) -> tuple[np.ndarray, ...]:
     """What the configuration says of each inner fold's validation rows."""
-    files = [plan.job(name, fold, trial.number, {}, inner=j).file for j in range(len(trial.scores))]
+    files = [plan.make_job(name, fold, trial.number, {}, inner=j).file for j in range(len(trial.scores))]
     return tuple(read_predictions(plan.context, file) for file in files)
 
 
 def read_predictions(context: RunContext, file: str) -> np.ndarray:
     """The predictions that a fit left in this file."""
-    found = context.folder.read_array(file)
-    assert found is not None, f"{file} was written before its trial was told"
-    return np.asarray(found)
+    predictions = context.folder.read_array(file)
+    assert predictions is not None, f"{file} was written before its trial was told"
+    return np.asarray(predictions)
 
 
 def _find_trial(studies: Studies, family: str, fold: str, number: int) -> Trial:
     return studies.trials[family, fold][number]
 
 
-def list_refits(plan: RunPlan, chosen: FoldEnsemble, with_sealed: bool = False) -> list[tuple[str, float]]:
+def list_refits(plan: RunPlan, ensemble: FoldEnsemble, with_sealed: bool = False) -> list[tuple[str, float]]:
     """File and weight of each member."""
     return [
-        (plan.job(m.family, chosen.fold, m.trial, {}, with_sealed=with_sealed).file, m.weight) for m in chosen.members
+        (plan.make_job(m.family, ensemble.fold, m.trial, {}, with_sealed=with_sealed).file, m.weight)
+        for m in ensemble.members
     ]
 
 
-def list_delivered(chosen: dict[str, FoldEnsemble]) -> list[FoldEnsemble]:
+def list_delivered(ensembles: dict[str, FoldEnsemble]) -> list[FoldEnsemble]:
     """The search on all rows where there was one, else every fold's."""
-    return [chosen[ALL]] if ALL in chosen else list(chosen.values())
+    return [ensembles[ALL]] if ALL in ensembles else list(ensembles.values())
 
 
-def compute_threshold(plan: RunPlan, chosen: dict[str, FoldEnsemble]) -> float | None:
+def compute_threshold(plan: RunPlan, ensembles: dict[str, FoldEnsemble]) -> float | None:
     """The delivered model's threshold; None where it decides plainly."""
-    return average_thresholds(plan.metric, [c.finish for c in list_delivered(chosen)])
+    return average_thresholds(plan.metric, [c.finish for c in list_delivered(ensembles)])

@@ -39,22 +39,22 @@ Voters = Sequence[tuple[str, Any, float]]
 def package_models(evaluation: Evaluation) -> tuple[Any, Any | None]:
     """The model for consumers, and its tested twin where that is another one. NestorError where every member lacks a
     class."""
-    chosen = evaluation.chosen
-    tested = collect_voters(evaluation, list_delivered(chosen))
-    if not tested:
-        raise _explain_unlearned(evaluation, list_delivered(chosen))
-    at = find_plain_threshold(evaluation.metric) if evaluation.threshold is None else evaluation.threshold
-    if ALL not in chosen or not evaluation.joins_sealed:
-        return build_model(evaluation.work_rows, tested, at), None
-    one = chosen[ALL]
-    if not _refit_with_sealed(evaluation, one.members):
+    ensembles = evaluation.chosen
+    voters = collect_voters(evaluation, list_delivered(ensembles))
+    if not voters:
+        raise _explain_unlearned(evaluation, list_delivered(ensembles))
+    threshold = find_plain_threshold(evaluation.metric) if evaluation.threshold is None else evaluation.threshold
+    if ALL not in ensembles or not evaluation.joins_sealed:
+        return build_model(evaluation.work_rows, voters, threshold), None
+    ensemble = ensembles[ALL]
+    if not _refit_with_sealed(evaluation, ensemble.members):
         evaluation.context.note(
             "The last fit, with the sealed rows too, did not finish: the tested model is delivered as it is."
         )
-        return build_model(evaluation.work_rows, tested, at), None
-    return build_model(evaluation.work_rows, collect_voters(evaluation, [one], with_sealed=True), at), build_model(
-        evaluation.work_rows, tested, at
-    )
+        return build_model(evaluation.work_rows, voters, threshold), None
+    return build_model(
+        evaluation.work_rows, collect_voters(evaluation, [ensemble], with_sealed=True), threshold
+    ), build_model(evaluation.work_rows, voters, threshold)
 
 
 def _refit_with_sealed(studies: Studies, members: Sequence[EnsembleMember]) -> bool:
@@ -68,43 +68,45 @@ def _refit_with_sealed(studies: Studies, members: Sequence[EnsembleMember]) -> b
         return all(threads.map(again, members))
 
 
-def _explain_unlearned(plan: RunPlan, chosen: Sequence[FoldEnsemble]) -> NestorError:
+def _explain_unlearned(plan: RunPlan, ensembles: Sequence[FoldEnsemble]) -> NestorError:
     """Which classes the members lack, where the search that would have seen them all came to nothing."""
-    seen = [np.unique(plan.work_rows.target[plan.folds[one.fold].train]) for one in chosen]
-    lacking = [label for code, label in enumerate(plan.work_rows.classes) if not all(code in codes for codes in seen)]
-    why = (
+    fold_codes = [np.unique(plan.work_rows.target[plan.folds[ensemble.fold].train]) for ensemble in ensembles]
+    labels = [
+        label for code, label in enumerate(plan.work_rows.classes) if not all(code in codes for codes in fold_codes)
+    ]
+    reason = (
         "The search on all work rows found no model, and the training rows of every fold lack at least one of these "
-        f"targets: {join_names(lacking)}. So none can be delivered."
+        f"targets: {join_names(labels)}. So none can be delivered."
     )
-    more = " Go on with --resume and more time: --budget."
-    return NestorError(why if plan.context.ledger.limit is None else why + more)
+    advice = " Go on with --resume and more time: --budget."
+    return NestorError(reason if plan.context.ledger.limit is None else reason + advice)
 
 
-def collect_voters(plan: RunPlan, chosen: Sequence[FoldEnsemble], with_sealed: bool = False) -> Voters:
+def collect_voters(plan: RunPlan, ensembles: Sequence[FoldEnsemble], with_sealed: bool = False) -> Voters:
     """Every member with its share: equal for folds, by weight within. A fold that is calibrated votes as one."""
-    found = []
-    for one in chosen:
-        members = _collect_members(plan, one, with_sealed)
-        if members and one.finish.calibration is not None:
-            together = calibrate_classifier(_build_vote(plan.work_rows, members), one.finish.calibration)
-            members = [(f"calibrated_{one.fold}_{len(members)}", together, 1.0)]
-        found += [(name, fitted, share / len(chosen)) for name, fitted, share in members]
-    return found
+    voters = []
+    for ensemble in ensembles:
+        members = _collect_members(plan, ensemble, with_sealed)
+        if members and ensemble.finish.calibration is not None:
+            classifier = calibrate_classifier(_build_vote(plan.work_rows, members), ensemble.finish.calibration)
+            members = [(f"calibrated_{ensemble.fold}_{len(members)}", classifier, 1.0)]
+        voters += [(name, model, share / len(ensembles)) for name, model, share in members]
+    return voters
 
 
-def _collect_members(plan: RunPlan, one: FoldEnsemble, with_sealed: bool) -> Voters:
+def _collect_members(plan: RunPlan, ensemble: FoldEnsemble, with_sealed: bool) -> Voters:
     """The fold's members; those that lack a class are left out with a word."""
-    found = []
-    files = list_refits(plan, one, with_sealed=with_sealed)
-    for member, (file, share) in zip(one.members, files, strict=True):
+    voters = []
+    files = list_refits(plan, ensemble, with_sealed=with_sealed)
+    for member, (file, share) in zip(ensemble.members, files, strict=True):
         pipeline, classes = plan.context.folder.read_pickle(file)
         if plan.work_rows.classes and len(classes) < len(plan.work_rows.classes):
             plan.context.note(
-                f"A model of fold {one.fold} does not know all classes: it was judged, and is not delivered."
+                f"A model of fold {ensemble.fold} does not know all classes: it was judged, and is not delivered."
             )
             continue
-        found.append((f"{member.family}_{one.fold}_{member.trial}", pipeline, share))
-    return found
+        voters.append((f"{member.family}_{ensemble.fold}_{member.trial}", pipeline, share))
+    return voters
 
 
 def build_model(table: Table, voters: Voters, threshold: float = 0.5) -> Any:
@@ -116,23 +118,25 @@ def build_model(table: Table, voters: Voters, threshold: float = 0.5) -> Any:
     if table.task != "binary" or threshold == 0.5:
         return vote
     # Fitting it would check labels and nothing else: the vote stands in its place as it is, and is written once.
-    whole = FixedThresholdClassifier(DummyClassifier(), response_method="predict_proba").set_params(threshold=threshold)
-    whole.estimator_ = vote
-    return whole
+    model = FixedThresholdClassifier(DummyClassifier(), response_method="predict_proba").set_params(threshold=threshold)
+    model.estimator_ = vote
+    return model
 
 
 def _build_vote(table: Table, voters: Voters, labels: Sequence[Any] = ()) -> Any:
     """The voters' weighted mean; without labels one that speaks the codes that the members know."""
-    names = [(name, FrozenEstimator(pipeline)) for name, pipeline, _ in voters]
-    whole = sum(w for *_, w in voters)
-    weights = [w / whole for *_, w in voters]
+    estimators = [(name, FrozenEstimator(pipeline)) for name, pipeline, _ in voters]
+    total = sum(w for *_, w in voters)
+    weights = [w / total for *_, w in voters]
     rows = table.features.head(max(1, len(table.classes)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if table.task == "regression":
-            return _slim_vote(VotingRegressor(names, weights=weights).fit(rows, np.zeros(len(rows))))
+            return _slim_vote(VotingRegressor(estimators, weights=weights).fit(rows, np.zeros(len(rows))))
         classes = np.array(labels) if len(labels) else np.arange(len(table.classes))
-        vote = VotingClassifier(names, voting="soft", weights=weights).fit(_repeat_rows(rows, len(classes)), classes)
+        vote = VotingClassifier(estimators, voting="soft", weights=weights).fit(
+            _repeat_rows(rows, len(classes)), classes
+        )
         # It sorts the labels; the members' columns stand in the order of the codes, the positive class last.
         vote.classes_ = vote.le_.classes_ = classes
         return _slim_vote(vote)
@@ -150,13 +154,13 @@ def _repeat_rows(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     return rows.iloc[np.arange(count) % len(rows)]
 
 
-def list_unsafe_families(chosen: dict[str, FoldEnsemble]) -> list[str]:
+def list_unsafe_families(ensembles: dict[str, FoldEnsemble]) -> list[str]:
     """The families among the delivered members that skops can't hold."""
-    members = [m for one in list_delivered(chosen) for m in one.members]
+    members = [m for ensemble in list_delivered(ensembles) for m in ensemble.members]
     return sorted({m.family for m in members if not load_family(m.family).safe})
 
 
 def list_trusted_types(plan: RunPlan) -> list[str]:
     """The types that the delivered model may hold beyond what skops knows."""
-    of_families = (t for name in plan.scope.families for t in load_family(name).trusted)
-    return sorted({*TRUSTED, *calibration.TRUSTED, *of_families})
+    types = (t for name in plan.scope.families for t in load_family(name).trusted)
+    return sorted({*TRUSTED, *calibration.TRUSTED, *types})

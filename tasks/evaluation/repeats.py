@@ -21,26 +21,26 @@ def evaluate_repeats(plan: RunPlan, outer: Sequence[tuple[str, Fold3]], test: Fo
     share = measure_repeat_share(plan.division.points)
     if share < SOME or plan.table.history is not None:
         return None
-    found = plan.division.repeats
-    large = np.isin(plan.division.points, np.array(found.cut, np.uint64))
+    repeats = plan.division.repeats
+    mask = np.isin(plan.division.points, np.array(repeats.cut, np.uint64))
     return RepeatedRows(
-        found.unit, found.reason, share, len(found.cut), int(large.sum()),
+        repeats.unit, repeats.reason, share, len(repeats.cut), int(mask.sum()),
         _score_outer_rows(plan, outer) if outer else None, None if test is None else _score_test_rows(plan, test),
     )  # fmt: skip
 
 
 def _score_outer_rows(plan: RunPlan, outer: Sequence[tuple[str, Fold3]]) -> SeenAndNewScores:
-    work = plan.division.points[plan.division.work_places]
+    points = plan.division.points[plan.division.work_places]
     parts = [plan.folds[k] for k, _ in outer if k != ALL]
-    seen = [np.isin(work[fold.judge], work[fold.train]) for fold in parts]
+    seen = [np.isin(points[fold.judge], points[fold.train]) for fold in parts]
 
     def score(masks: Sequence[np.ndarray]) -> Interval | None:
         rows = [select_rows(fold, mask) for (_, fold), mask in zip(outer, masks, strict=True)]
         keys = [plan.keys[fold.judge][mask] for fold, mask in zip(parts, masks, strict=True)]
         # Training parts overlap as they do for whole folds, however few rows of a fold are looked at.
-        trained = [len(fold.train) * mask.mean() for fold, mask in zip(parts, masks, strict=True)]
-        found = estimate.estimate_score(plan.metric, rows, keys, trained, plan.run.seed)
-        return estimate.keep_defined_interval(found, plan.unit(plan.keys))
+        sizes = [len(fold.train) * mask.mean() for fold, mask in zip(parts, masks, strict=True)]
+        interval = estimate.estimate_score(plan.metric, rows, keys, sizes, plan.run.seed)
+        return estimate.keep_defined_interval(interval, plan.find_unit(plan.keys))
 
     return _score_seen_and_new(seen, score)
 
@@ -50,8 +50,8 @@ def _score_test_rows(plan: RunPlan, test: Fold3) -> SeenAndNewScores:
 
     def score(masks: Sequence[np.ndarray]) -> Interval | None:
         rows, keys = select_rows(test, masks[0]), plan.sealed_keys[masks[0]]
-        found = estimate.estimate_test_score(plan.metric, rows, keys, plan.run.seed)
-        return estimate.keep_defined_interval(found, plan.unit(plan.sealed_keys))
+        interval = estimate.estimate_test_score(plan.metric, rows, keys, plan.run.seed)
+        return estimate.keep_defined_interval(interval, plan.find_unit(plan.sealed_keys))
 
     return _score_seen_and_new([seen], score)
 
@@ -59,10 +59,10 @@ def _score_test_rows(plan: RunPlan, test: Fold3) -> SeenAndNewScores:
 def _score_seen_and_new(
     seen: Sequence[np.ndarray], score: Callable[[Sequence[np.ndarray]], Interval | None]
 ) -> SeenAndNewScores:
-    every = sum(len(mask) for mask in seen)
+    total = sum(len(mask) for mask in seen)
 
     def part(masks: Sequence[np.ndarray]) -> SubsetScore:
         rows = int(sum(mask.sum() for mask in masks))
-        return SubsetScore(rows, rows / every, score(masks) if rows >= LEAST_ROWS else None)
+        return SubsetScore(rows, rows / total, score(masks) if rows >= LEAST_ROWS else None)
 
     return SeenAndNewScores(part(seen), part([~mask for mask in seen]))

@@ -16,14 +16,14 @@ def profile_run(evaluation: Evaluation) -> TableProfile:
     of the outer folds."""
     # Later rows are met as they come: by the source's own columns, not by those made of a history.
     work = evaluation.table.take(evaluation.division.work_places)
-    found, of = _find_reference(evaluation)
-    unit = evaluation.unit(evaluation.keys)
+    predictions, source = _find_reference(evaluation)
+    unit = evaluation.find_unit(evaluation.keys)
     alike = unit in ("group", "point")
     return profile_table(
         work.features,
         work.kinds,
-        None if found is None else to_prediction_columns(found, work.classes),
-        of,
+        None if predictions is None else to_prediction_columns(predictions, work.classes),
+        source,
         _make_performance(evaluation),
         (evaluation.run.split.time,) if evaluation.run.split.time else (),
         evaluation.keys if alike else None,
@@ -43,8 +43,8 @@ def _find_reference(evaluation: Evaluation) -> tuple[np.ndarray | None, str | No
 def _find_reference_keys(evaluation: Evaluation) -> np.ndarray | None:
     if evaluation.test is not None:
         return evaluation.sealed_keys
-    judged = [evaluation.keys[evaluation.folds[k].judge] for k, _ in evaluation.outer]
-    return np.concatenate(judged) if judged else None
+    keys = [evaluation.keys[evaluation.folds[k].judge] for k, _ in evaluation.outer]
+    return np.concatenate(keys) if keys else None
 
 
 def _make_performance(evaluation: Evaluation) -> Performance | None:

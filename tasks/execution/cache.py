@@ -53,16 +53,16 @@ class TrainingCache:
         self.room = 0.0
         self._kept: OrderedDict[Hashable, InnerFoldData] = OrderedDict()
 
-    def get(self, key: Hashable, made: Callable[[], InnerFoldData]) -> InnerFoldData:
+    def get(self, key: Hashable, factory: Callable[[], InnerFoldData]) -> InnerFoldData:
         """The training of that key, made if it is not there; kept if there is room for it."""
-        found = self._kept.pop(key, None)
-        if found is None:
-            found = made()
-        if found.bytes <= self.room:
-            self._kept[key] = found
-        while sum(one.bytes for one in self._kept.values()) > self.room:
+        training = self._kept.pop(key, None)
+        if training is None:
+            training = factory()
+        if training.bytes <= self.room:
+            self._kept[key] = training
+        while sum(part.bytes for part in self._kept.values()) > self.room:
             self._kept.popitem(last=False)
-        return found
+        return training
 
     def __len__(self) -> int:
         """How many are kept."""

@@ -24,10 +24,10 @@ def locate_checkpoint(file: str) -> str:
 def read_checkpoint(workdir: Workdir, file: str) -> Checkpoint | None:
     """The checkpoint of the fit with this result; None where there is none that can be read."""
     try:
-        found = workdir.read_pickle(locate_checkpoint(file))
+        checkpoint = workdir.read_pickle(locate_checkpoint(file))
     except Exception:  # what a broken pickle raises may be anything
         return None
-    return found if isinstance(found, Checkpoint) else None
+    return checkpoint if isinstance(checkpoint, Checkpoint) else None
 
 
 def write_checkpoint(workdir: Workdir, file: str, checkpoint: Checkpoint) -> None:

@@ -25,20 +25,20 @@ _LONG = 0.5
 """Seconds after which no more rows are measured; a few always are."""
 
 
-def measure_latency(answers: Callable[[Any], object], rows: Sequence[Any]) -> float:
+def measure_latency(function: Callable[[Any], object], rows: Sequence[Any]) -> float:
     """The median of milliseconds that the function takes for one of these rows, in one thread."""
-    took: list[float] = []
+    times: list[float] = []
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for row in rows[:_WARM]:
-            answers(row)
+            function(row)
         for row in rows:
             start = time.thread_time()
-            answers(row)
-            took.append(time.thread_time() - start)
-            if sum(took) > _LONG and len(took) > 2:
+            function(row)
+            times.append(time.thread_time() - start)
+            if sum(times) > _LONG and len(times) > 2:
                 break
-    return 1000 * float(np.median(took))
+    return 1000 * float(np.median(times))
 
 
 def measure_model_latency(model: Any, frame: pd.DataFrame) -> float:
@@ -50,10 +50,10 @@ def measure_model_file(model: str, workdir: str) -> dict[str, float]:
     """Latency and size of a model in a file, over a run's work rows; in a worker, where nothing else is going on."""
     import joblib
 
-    loaded = joblib.load(model)
+    estimator = joblib.load(model)
     return {
-        "latency": measure_model_latency(loaded, Workdir(Path(workdir)).read_frame("work")),
-        "size": measure_size(loaded),
+        "latency": measure_model_latency(estimator, Workdir(Path(workdir)).read_frame("work")),
+        "size": measure_size(estimator),
     }
 
 

@@ -63,7 +63,7 @@ class FitContext:
     subgroups: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Column -> the code of each work row's subgroup, where subgroups are compared."""
 
-    def shape(self, rows: int, columns: int, fold: str = "") -> Shape:
+    def make_shape(self, rows: int, columns: int, fold: str = "") -> Shape:
         """What a family may know of so many training rows and columns of a fold; "" for what holds in all."""
         metric, season = self.scorer, self.season is not None
         return Shape(
@@ -85,7 +85,7 @@ def make_fit_context(table: Table, run: Run, whole: Table) -> FitContext:
     subgroups = pd.DataFrame() if table.subgroups is None else table.subgroups
     return FitContext(
         "", table.task, table.classes, run.metric, table.kinds, {}, threads, run.seed, run.places,
-        {c: 1 if said == "rising" else -1 for c, said in run.monotone.items()}, run.split.time is not None,
+        {c: 1 if direction == "rising" else -1 for c, direction in run.monotone.items()}, run.split.time is not None,
         table.season, costs=run.costs, class_weight=encode_class_weights(run.class_weight, table.classes),
         orders=table.orders, many=count_many_levels(whole.features, whole.kinds), past=table.past, group=table.group,
         goal=make_goal(make_metric(run.metric, table.task, table.classes, run.costs), run.search),
@@ -95,9 +95,9 @@ def make_fit_context(table: Table, run: Run, whole: Table) -> FitContext:
 
 def add_folds(brief: FitContext, plan: str, folds: dict[str, Fold], table: Table) -> FitContext:
     """The brief of a plan with these folds of the table's rows."""
-    tailed = (name for name, fold in folds.items() if is_skewed(table.target[fold.train]))
+    names = (name for name, fold in folds.items() if is_skewed(table.target[fold.train]))
     logs = table.task == "regression" and table.history is None
-    return replace(brief, plan=plan, folds=folds, skewed=frozenset(tailed) if logs else frozenset())
+    return replace(brief, plan=plan, folds=folds, skewed=frozenset(names) if logs else frozenset())
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ from models.text.safe import shorten
 from tasks.execution import worker
 from tasks.system import memory
 
+LAST, JUDGE, SEARCH = -1, 0, 1
+"""First part of a fit's priority: judging goes before searching, and the only model before that."""
+
 _LAUNCH = threading.Lock()
 _SILENT = "ignore::UserWarning:multiprocessing.resource_tracker"
 """After a kill Python's own tracker cleans up and tells the user's terminal of it; it takes its filters from here."""
@@ -57,14 +60,14 @@ class _Popen(popen_forkserver.Popen):
 
     def _launch(self, process_obj: Any) -> None:
         with _LAUNCH:
-            whole = spawn.get_preparation_data
+            original = spawn.get_preparation_data
             spawn.get_preparation_data = lambda name: {
-                k: v for k, v in whole(name).items() if not k.startswith("init_main")
+                k: v for k, v in original(name).items() if not k.startswith("init_main")
             }
             try:
                 super()._launch(process_obj)  # pyright: ignore[reportAttributeAccessIssue]
             finally:
-                spawn.get_preparation_data = whole
+                spawn.get_preparation_data = original
 
 
 class _Process(ForkServerProcess):
@@ -113,7 +116,7 @@ class _QueuedFit:
     killed: bool = field(default=False, compare=False)
     """Whether a worker was killed from outside while it was at it."""
 
-    def again(self, error: BaseException | None) -> bool:
+    def may_retry(self, error: BaseException | None) -> bool:
         """Whether it is to be done once more after this error, which is noted here."""
         if isinstance(error, BrokenProcessPool):
             self.starts += 1
@@ -129,15 +132,15 @@ def measure_worker_memory() -> float:
     can be started."""
     start_fork_server()
     try:
-        with _make_processes(1, 0.0, 1) as alone:
-            return alone.schedule(memory.measure_needed_memory).result()
+        with _make_processes(1, 0.0, 1) as pool:
+            return pool.schedule(memory.measure_needed_memory).result()
     except (BrokenProcessPool, ProcessExpired) as error:
         raise NestorError(f"No worker process could be started to fit models: {_describe_cause(error)}.") from None
 
 
 def _make_processes(workers: int, limit_mb: float, threads: int) -> ProcessPool:
-    begin = (limit_mb, threads, os.getpid())
-    return ProcessPool(workers, initializer=worker.prepare_worker, initargs=begin, context=_Context())  # type: ignore[arg-type]
+    arguments = (limit_mb, threads, os.getpid())
+    return ProcessPool(workers, initializer=worker.prepare_worker, initargs=arguments, context=_Context())  # type: ignore[arg-type]
 
 
 class FitPool:
@@ -174,14 +177,14 @@ class FitPool:
         while self._waiting and len(self._running) < self.workers + 1:
             order = heapq.heappop(self._waiting)
             try:
-                task = self._scheduled(order)
+                task = self._schedule(order)
             except RuntimeError as error:
                 order.promise.set_exception(_make_start_error(error))
                 continue
             self._running[task] = order
-            task.add_done_callback(self._done)
+            task.add_done_callback(self._finish)
 
-    def _scheduled(self, order: _QueuedFit) -> Future:
+    def _schedule(self, order: _QueuedFit) -> Future:
         try:
             return self._pool.schedule(order.work, args=order.args, timeout=order.timeout)
         except RuntimeError:
@@ -192,10 +195,10 @@ class FitPool:
             self._pool = _make_processes(self.workers, *self._each)
             return self._pool.schedule(order.work, args=order.args, timeout=order.timeout)
 
-    def _done(self, task: Future) -> None:
+    def _finish(self, task: Future) -> None:
         with self._lock:
             order = self._running.pop(task)
-            if self._open and order.again(_read_error(task)):
+            if self._open and order.may_retry(_read_error(task)):
                 heapq.heappush(self._waiting, order)
                 order = None
             if self._open:
@@ -206,13 +209,13 @@ class FitPool:
     def cancel(self, chosen: Callable[[tuple[int, ...]], bool]) -> None:
         """Drops waiting fits and kills running ones whose priority is `chosen`; they end as `timeout`."""
         with self._lock:
-            dropped = [order for order in self._waiting if chosen(order.priority)]
+            orders = [order for order in self._waiting if chosen(order.priority)]
             self._waiting = [order for order in self._waiting if not chosen(order.priority)]
             heapq.heapify(self._waiting)
-            running = {task: order for task, order in self._running.items() if chosen(order.priority)}
-        for order in dropped:
+            tasks = {task: order for task, order in self._running.items() if chosen(order.priority)}
+        for order in orders:
             order.promise.set_exception(FitError("timeout", NEVER_RUN))
-        for task, order in running.items():
+        for task, order in tasks.items():
             order.begun = task.running()  # one lies ready beside those that workers are at
             task.cancel()
 
@@ -268,17 +271,5 @@ def _read_limit(error: BaseException) -> float:
 def _make_expired_error(error: ProcessExpired) -> FitError:
     if error.exitcode == worker.peak.EXIT:
         return FitError("memory", "its process grew over the memory limit of one fit and was ended")
-    twice = ", as it was done once more too" if _is_killed(error) else ""
-    return FitError("failed", f"its process died (exit code {error.exitcode}{twice})")
-
-
-LAST, JUDGE, SEARCH = -1, 0, 1
-"""First part of a fit's priority: judging goes before searching, and the only model before that."""
-
-
-LAST, JUDGE, SEARCH = -1, 0, 1
-"""First part of a fit's priority: judging goes before searching, and the only model before that."""
-
-
-LAST, JUDGE, SEARCH = -1, 0, 1
-"""First part of a fit's priority: judging goes before searching, and the only model before that."""
+    suffix = ", as it was done once more too" if _is_killed(error) else ""
+    return FitError("failed", f"its process died (exit code {error.exitcode}{suffix})")

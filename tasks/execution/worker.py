@@ -84,18 +84,18 @@ def prepare_worker(limit_mb: float, threads: int, driver: int) -> None:
 def run_fit(job: FitJob) -> FitResult:
     """Fits, scores, writes the result into the run's folder and returns it; one already there is returned as is."""
     workdir = Workdir(Path(job.workdir))
-    done = read_finished_fit(job, workdir) or _take_over_fit(job, workdir)
-    if done is not None:
-        return done
+    result = read_finished_fit(job, workdir) or _take_over_fit(job, workdir)
+    if result is not None:
+        return result
     start = time.time()
     peak.begin()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = _refit_fold(job, workdir) if job.inner is None else _fit_inner_fold(job, workdir)
-    now = time.time()
+        output = _refit_fold(job, workdir) if job.inner is None else _fit_inner_fold(job, workdir)
+    end = time.time()
     fit = FitResult(
-        made.score, made.rounds, now - made.ready, made.ready - start - made.waited, peak.peak, start, now,
-        made.model_mb, made.gradient, made.measures, made.whole,
+        output.score, output.rounds, end - output.ready, output.ready - start - output.waited, peak.peak, start, end,
+        output.model_mb, output.gradient, output.measures, output.whole,
     )  # fmt: skip
     workdir.write_json(job.file + ".json", fit.__dict__)
     return fit
@@ -104,20 +104,20 @@ def run_fit(job: FitJob) -> FitResult:
 def read_finished_fit(job: FitJob, workdir: Workdir) -> FitResult | None:
     """The fit whose result lies in the run's folder; None where there is none, or one that is damaged."""
     try:
-        done = FitResult(**(workdir.kept_json(job.file + ".json") or {}))
+        result = FitResult(**(workdir.try_json(job.file + ".json") or {}))
     except TypeError:
         return None
-    return done if all(found is not None for found in _read_results(job, workdir)) else None
+    return result if all(value is not None for value in _read_results(job, workdir)) else None
 
 
 def _read_results(job: FitJob, workdir: Workdir) -> Iterator[Any]:
     """What a fit leaves beside its score: predictions, and of a refit the pipeline."""
     if job.inner is None:
-        yield workdir.kept_pickle(job.file)
+        yield workdir.try_pickle(job.file)
     if job.inner is not None or (
         not job.with_sealed and len(load_fit_inputs(job.workdir, job.plan)[0].folds[job.fold].judge)
     ):
-        yield workdir.kept_array(job.file)
+        yield workdir.try_array(job.file)
 
 
 def _take_over_fit(job: FitJob, workdir: Workdir) -> FitResult | None:
@@ -125,12 +125,12 @@ def _take_over_fit(job: FitJob, workdir: Workdir) -> FitResult | None:
     if job.again is None:
         return None
     other = replace(job, trial=job.again)
-    done = read_finished_fit(other, workdir)
-    if done is None or not done.whole:
+    result = read_finished_fit(other, workdir)
+    if result is None or not result.whole:
         return None
     workdir.write_array(job.file, np.asarray(workdir.read_array(other.file)))
-    workdir.write_json(job.file + ".json", {**done.__dict__, "taken": True})
-    return replace(done, taken=True)
+    workdir.write_json(job.file + ".json", {**result.__dict__, "taken": True})
+    return replace(result, taken=True)
 
 
 def _fit_inner_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
@@ -138,56 +138,58 @@ def _fit_inner_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
     brief, _, target, weight = load_fit_inputs(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     assert job.inner is not None
-    judge, known = fold.inner[job.inner][1], load_family(job.family)
+    judge, family = fold.inner[job.inner][1], load_family(job.family)
     waits: list[float] = []
     training = parts.get(
-        (job.workdir, job.plan, job.fold, job.inner, known.needs, known.stops_early),
-        lambda: prepare_inner_fold(job, workdir, known, waits),
+        (job.workdir, job.plan, job.fold, job.inner, family.needs, family.stops_early),
+        lambda: prepare_inner_fold(job, workdir, family, waits),
     )
     ready = time.time()
-    config, part = reduce_fit(known, job.config, training.part, job.share, _derive_fit_seed(job, brief))
-    begun = None if job.goes_on is None else checkpoints.read_checkpoint(workdir, replace(job, trial=job.goes_on).file)
-    began = time.process_time()
-    made = fit_family(known, config, part, _derive_fit_seed(job, brief), brief.threads, begun)
-    spent = time.process_time() - began
-    prediction = predict_rows(made.model, training.X_judge, training.classes, brief)
+    config, part = reduce_fit(family, job.config, training.part, job.share, _derive_fit_seed(job, brief))
+    checkpoint = (
+        None if job.goes_on is None else checkpoints.read_checkpoint(workdir, replace(job, trial=job.goes_on).file)
+    )
+    start = time.process_time()
+    fit = fit_family(family, config, part, _derive_fit_seed(job, brief), brief.threads, checkpoint)
+    seconds = time.process_time() - start
+    prediction = predict_rows(fit.model, training.X_judge, training.classes, brief)
     score = brief.scorer.score(target[judge], prediction, take_rows(weight, judge))
     workdir.write_array(job.file, prediction)
-    if made.checkpoint is not None:
-        checkpoints.write_checkpoint(workdir, job.file, made.checkpoint)
+    if fit.checkpoint is not None:
+        checkpoints.write_checkpoint(workdir, job.file, fit.checkpoint)
     costs = {
-        "seconds": lambda: spent,
-        "size": lambda: training.columns_mb + measure.measure_size(made.model),
-        "latency": lambda: training.columns_ms + _measure_row_ms(made.model, training, brief),
+        "seconds": lambda: seconds,
+        "size": lambda: training.columns_mb + measure.measure_size(fit.model),
+        "latency": lambda: training.columns_ms + _measure_row_ms(fit.model, training, brief),
     }
     measures = _measure_costs(brief, costs) | _score_objectives(
         brief, judge, target[judge], prediction, take_rows(weight, judge)
     )
-    size = training.columns_mb + len(pickle.dumps(made.model)) / 1e6 if job.trial == 0 else 0.0
+    size = training.columns_mb + len(pickle.dumps(fit.model)) / 1e6 if job.trial == 0 else 0.0
     slopes = None
     if job.gradient:
         rows = make_validation_data(part, training, target[judge], take_rows(weight, judge))
-        slopes = compute_hypergradient(known, config, part, made.model, rows, _derive_fit_seed(job, brief))
-    whole = job.share >= 1 or made.whole
-    return _FitOutcome(score, made.rounds, ready, sum(waits), size, slopes, measures, whole)
+        slopes = compute_hypergradient(family, config, part, fit.model, rows, _derive_fit_seed(job, brief))
+    whole = job.share >= 1 or fit.whole
+    return _FitOutcome(score, fit.rounds, ready, sum(waits), size, slopes, measures, whole)
 
 
 def _measure_costs(brief: FitContext, costs: Mapping[str, Callable[[], float]]) -> dict[str, float]:
     """Those of the model's costs that the goal asks for."""
-    memory = {"memory": lambda: max(peak.peak, peak.now())}
-    asked = [o.name for o in brief.goal.measured if o.metric is None] if brief.goal else ()
-    return {name: {**costs, **memory}[name]() for name in asked}
+    memory = {"memory": lambda: max(peak.peak, peak.measure())}
+    names = [o.name for o in brief.goal.measured if o.metric is None] if brief.goal else ()
+    return {name: {**costs, **memory}[name]() for name in names}
 
 
 def _score_objectives(brief: FitContext, judge, target, prediction, weight) -> dict[str, float]:
     """The metrics and gaps that the goal asks for beside the metric, on these validation rows."""
-    goal, found = brief.goal, {}
-    for one in goal.measured if goal else ():
-        if goal is not None and one.metric is not None:
-            groups = None if one.column is None else brief.subgroups[one.column][judge]
-            metric, rows = goal.fold(one, (target, prediction, weight), prediction, groups)
-            found[one.name] = metric.score(*rows)
-    return found
+    goal, scores = brief.goal, {}
+    for objective in goal.measured if goal else ():
+        if goal is not None and objective.metric is not None:
+            groups = None if objective.column is None else brief.subgroups[objective.column][judge]
+            metric, rows = goal.fold(objective, (target, prediction, weight), prediction, groups)
+            scores[objective.name] = metric.score(*rows)
+    return scores
 
 
 def _measure_row_ms(model: Any, training: InnerFoldData, brief: FitContext) -> float:
@@ -200,44 +202,48 @@ def _refit_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
     """Fitted on the fold's whole training part, judged on B_k where there is one."""
     brief, features, target, weight = load_fit_inputs(job.workdir, job.plan)
     fold = brief.folds[job.fold]
-    known = load_family(job.family)
-    rows, goal = features.iloc[fold.train], np.asarray(target[fold.train])
+    family = load_family(job.family)
+    rows, y = features.iloc[fold.train], np.asarray(target[fold.train])
     weights, group, units = (take_rows(values, fold.train) for values in (weight, brief.group, brief.units))
     if job.with_sealed:
-        rows, goal, weights, group, units = join_sealed_rows(workdir, rows, goal, weights, group, units)
+        rows, y, weights, group, units = join_sealed_rows(workdir, rows, y, weights, group, units)
     waits: list[float] = []
-    prepared = prepare_refit_rows(job, workdir, known, rows, goal, units, waits)
+    prepared = prepare_refit_rows(job, workdir, family, rows, y, units, waits)
     ready = time.time()
-    part = replace(to_training_data(prepared, goal, weights, brief, job.fold), group=group)
+    part = replace(to_training_data(prepared, y, weights, brief, job.fold), group=group)
     classes = np.unique(part.y)
-    began = time.process_time()
-    made = fit_family(known, job.config, encode_classes(part, classes), _derive_fit_seed(job, brief), brief.threads)
-    spent = time.process_time() - began
+    start = time.process_time()
+    fit = fit_family(family, job.config, encode_classes(part, classes), _derive_fit_seed(job, brief), brief.threads)
+    seconds = time.process_time() - start
     columns = prepared.transformer
     assert columns is not None
-    pipeline = Pipeline([("columns", columns), ("model", made.model)])
+    pipeline = Pipeline([("columns", columns), ("model", fit.model)])
     workdir.write_pickle(job.file, (pipeline, classes))
     costs = {
-        "seconds": lambda: spent,
+        "seconds": lambda: seconds,
         "size": lambda: measure.measure_size(pipeline),
         "latency": lambda: measure.measure_model_latency(pipeline, rows),
     }
     measures = _measure_costs(brief, costs)
     if job.with_sealed or not len(fold.judge):
-        return _FitOutcome(None, made.rounds, ready, sum(waits), measures=measures)
+        return _FitOutcome(None, fit.rounds, ready, sum(waits), measures=measures)
     X_judge = transform(columns, features.iloc[fold.judge])
-    prediction = predict_rows(made.model, X_judge, classes, brief)
+    prediction = predict_rows(fit.model, X_judge, classes, brief)
     workdir.write_array(job.file, prediction)
     score = brief.scorer.score(target[fold.judge], prediction, take_rows(weight, fold.judge))
-    return _FitOutcome(score, made.rounds, ready, sum(waits), measures=measures)
+    return _FitOutcome(score, fit.rounds, ready, sum(waits), measures=measures)
 
 
 def predict_rows(model: Any, X: Any, classes: np.ndarray, brief: FitContext) -> np.ndarray:
     """Values (n,), or probabilities (n, classes) widened to all classes with a floor."""
     if brief.task == "regression":
         return np.asarray(model.predict(X), dtype=np.float64)
-    some = np.asarray(model.predict_proba(X), dtype=np.float64)
-    return some if len(classes) == len(brief.classes) else align_probabilities(some, classes, len(brief.classes))
+    probabilities = np.asarray(model.predict_proba(X), dtype=np.float64)
+    return (
+        probabilities
+        if len(classes) == len(brief.classes)
+        else align_probabilities(probabilities, classes, len(brief.classes))
+    )
 
 
 def predict_sealed(path: str, plan: str, files: list[tuple[str, float]], name: str) -> None:

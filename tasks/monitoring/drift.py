@@ -46,24 +46,24 @@ class LaterRows:
 def read_later_rows(loaded: LoadedVersion, data: Any) -> LaterRows:
     """The rows of a path or a DataFrame; InputError where a column is missing, a value does not fit, or most levels are
     known ones that are written otherwise."""
-    then = read_profile(loaded).performance
+    performance = read_profile(loaded).performance
     names = [
         loaded.facts["target"],
-        *((then.weight, then.group, then.time) if then else ()),
+        *((performance.weight, performance.group, performance.time) if performance else ()),
         *_list_key_columns(loaded),
     ]
-    speller = loaded.speller()
-    read = read_with(loaded.reading, data, list(dict.fromkeys(n for n in names if n)), speller)
-    return LaterRows(*read, tuple(speller.notes))
+    speller = loaded.make_speller()
+    parts = read_with(loaded.reading, data, list(dict.fromkeys(n for n in names if n)), speller)
+    return LaterRows(*parts, tuple(speller.notes))
 
 
-def _find_units(then: TableProfile, rows: LaterRows) -> np.ndarray | None:
+def _find_units(profile: TableProfile, rows: LaterRows) -> np.ndarray | None:
     """Which group or point each row is a part of, where the version was trained on such; None where that can't be
     told, or each row is an observation of its own."""
-    group = then.performance.group if then.performance else None
-    if then.unit == "group" and group in rows.others:
+    group = profile.performance.group if profile.performance else None
+    if profile.unit == "group" and group in rows.others:
         return encode_groups(rows.others[group])
-    return make_row_keys(rows.features) if then.unit == "point" else None
+    return make_row_keys(rows.features) if profile.unit == "point" else None
 
 
 def has_labels(loaded: LoadedVersion, rows: LaterRows) -> bool:
@@ -85,35 +85,38 @@ def compare_with_profile(loaded: LoadedVersion, data: Any, level: float = 0.01, 
     where rows have labels the score. `loaded` holds the tested model, of which the profile speaks.
 
     Of rows that the model was trained on, predictions and score would tell nothing: it is too sure of them."""
-    then, rows = read_profile(loaded), data if isinstance(data, LaterRows) else read_later_rows(loaded, data)
-    known = mark_trained_rows(loaded, rows, then.rows)
-    full, seen = forecast.add_history(loaded, rows.features, rows.others.get(loaded.facts["target"]))
-    fresh = np.flatnonzero(~known & seen)
-    odds = predict_later_rows(loaded, full.iloc[fresh])
-    said = to_prediction_columns(odds, loaded.facts["classes"]) if len(fresh) >= FEWEST else None
-    units = _find_units(then, rows)
-    own = None if units is None else units[fresh]
-    found = measure_drift(then, rows.features, said, level, psi, units, own)
-    found = replace(found, notes=(*found.notes, *rows.notes))
-    if known.any():
-        count = int(known.sum())
-        told = "1 of these rows was" if count == 1 else f"{count:,} of these rows were"
-        note = f"{told} trained on, so predictions and scores are told of the others alone."
-        found = replace(found, notes=(*found.notes, note))
-    if not seen.all():
-        note = f"{int((~seen).sum()):,} rows have no history here: nothing is predicted for them."
-        found = replace(found, notes=(*found.notes, note))
-    if then.performance is None or loaded.facts["target"] not in rows.others:
-        return found
-    others = rows.others.iloc[fresh].reset_index(drop=True)
-    return _add_performance(found, loaded, then.performance, odds, others, own)
+    profile, rows = read_profile(loaded), data if isinstance(data, LaterRows) else read_later_rows(loaded, data)
+    mask = mark_trained_rows(loaded, rows, profile.rows)
+    features, has_history = forecast.add_history(loaded, rows.features, rows.others.get(loaded.facts["target"]))
+    indices = np.flatnonzero(~mask & has_history)
+    odds = predict_later_rows(loaded, features.iloc[indices])
+    predictions = to_prediction_columns(odds, loaded.facts["classes"]) if len(indices) >= FEWEST else None
+    units = _find_units(profile, rows)
+    sample_units = None if units is None else units[indices]
+    drift = measure_drift(profile, rows.features, predictions, level, psi, units, sample_units)
+    drift = replace(drift, notes=(*drift.notes, *rows.notes))
+    if mask.any():
+        count = int(mask.sum())
+        subject = "1 of these rows was" if count == 1 else f"{count:,} of these rows were"
+        note = f"{subject} trained on, so predictions and scores are told of the others alone."
+        drift = replace(drift, notes=(*drift.notes, note))
+    if not has_history.all():
+        note = f"{int((~has_history).sum()):,} rows have no history here: nothing is predicted for them."
+        drift = replace(drift, notes=(*drift.notes, note))
+    if profile.performance is None or loaded.facts["target"] not in rows.others:
+        return drift
+    others = rows.others.iloc[indices].reset_index(drop=True)
+    return _add_performance(drift, loaded, profile.performance, odds, others, sample_units)
 
 
 def predict_later_rows(loaded: LoadedVersion, features: pd.DataFrame) -> np.ndarray:
     """Values, or a probability for each class of the version, chunk by chunk."""
     task, classes = loaded.facts["task"], loaded.facts["classes"]
-    usual = make_metric(None, task, classes)
-    parts = [said_by(loaded, features.iloc[at : at + CHUNK], usual, classes) for at in range(0, len(features), CHUNK)]
+    metric = make_metric(None, task, classes)
+    parts = [
+        said_by(loaded, features.iloc[start : start + CHUNK], metric, classes)
+        for start in range(0, len(features), CHUNK)
+    ]
     return np.concatenate(parts) if parts else np.zeros((0, len(classes)) if classes else 0)
 
 
@@ -123,15 +126,19 @@ def predict_later_rows(loaded: LoadedVersion, features: pd.DataFrame) -> np.ndar
 def mark_trained_rows(loaded: LoadedVersion, rows: LaterRows, trained: int) -> np.ndarray:
     """True where the model was trained on the row, or on its group; `trained`: how many rows that were. Nowhere where
     rows can't be told apart: the version or the table lacks what they are known by, or equal rows arise by chance."""
-    made_of, known = _list_key_parts(loaded), loaded.row_keys.get("trained", np.empty(0, np.uint64))
-    own = [column for _, column in made_of]
-    source = rows.others if made_of and made_of[0][0] in ("group", "id") else rows.features
-    by_chance = source is rows.features and 2 * int(loaded.row_keys.get("distinct", len(known))) < trained
-    if not made_of or by_chance or not set(own) <= set(source.columns) or source[own].isna().all(axis=None):
+    parts, known_keys = _list_key_parts(loaded), loaded.row_keys.get("trained", np.empty(0, np.uint64))
+    columns = [column for _, column in parts]
+    source = rows.others if parts and parts[0][0] in ("group", "id") else rows.features
+    by_chance = source is rows.features and 2 * int(loaded.row_keys.get("distinct", len(known_keys))) < trained
+    if not parts or by_chance or not set(columns) <= set(source.columns) or source[columns].isna().all(axis=None):
         return np.zeros(len(rows.features), bool)
-    plain = any(form == PLAIN for form, _ in made_of)
-    hashed = make_row_keys(source[own], plain) if source is rows.features else make_row_keys(read_ids(source[own]))
-    return np.isin(number_repeats(hashed) if _counts_repeats(loaded) else hashed, known)
+    is_plain = any(form == PLAIN for form, _ in parts)
+    keys = (
+        make_row_keys(source[columns], is_plain)
+        if source is rows.features
+        else make_row_keys(read_ids(source[columns]))
+    )
+    return np.isin(number_repeats(keys) if _counts_repeats(loaded) else keys, known_keys)
 
 
 def _counts_repeats(loaded: LoadedVersion) -> bool:
@@ -141,7 +148,7 @@ def _counts_repeats(loaded: LoadedVersion) -> bool:
 
 def _list_key_parts(loaded: LoadedVersion) -> list[tuple[str, str]]:
     """What row keys are made of: role or form, and column."""
-    pairs = [str(one).partition(":") for one in loaded.row_keys.get("made_of", ()) if one != COUNTED]
+    pairs = [str(part).partition(":") for part in loaded.row_keys.get("made_of", ()) if part != COUNTED]
     return [(form, column) for form, _, column in pairs]
 
 
@@ -154,37 +161,41 @@ def _list_key_columns(loaded: LoadedVersion) -> list[str]:
 
 
 def _add_performance(
-    found: Drift,
+    drift: Drift,
     loaded: LoadedVersion,
-    then: Performance,
+    performance: Performance,
     odds: np.ndarray,
     others: pd.DataFrame,
     units: np.ndarray | None,
 ) -> Drift:
     """With the score on the rows whose label the model knows."""
     codes, note = labels.encode_labels(loaded, others[loaded.facts["target"]])
-    kept = np.flatnonzero(np.isfinite(codes))
-    notes = (*found.notes, *([note] if note else []))
-    if not len(kept):
-        return replace(found, notes=notes)
-    later = others.iloc[kept].reset_index(drop=True)
-    weight = read_weights(later[then.weight], None) if then.weight in later else None
-    metric = make_metric(then.metric, loaded.facts["task"], loaded.facts["classes"], then.costs)
-    target = codes[kept] if metric.needs == "value" else codes[kept].astype(np.int64)
-    drawn = _choose_bootstrap_units(later, then) if units is None else units[kept]
-    said = measure_performance_drift(
-        then, metric, apply_threshold((target, odds[kept], weight), then.threshold), drawn, found.level
+    indices = np.flatnonzero(np.isfinite(codes))
+    notes = (*drift.notes, *([note] if note else []))
+    if not len(indices):
+        return replace(drift, notes=notes)
+    rows = others.iloc[indices].reset_index(drop=True)
+    weight = read_weights(rows[performance.weight], None) if performance.weight in rows else None
+    metric = make_metric(performance.metric, loaded.facts["task"], loaded.facts["classes"], performance.costs)
+    target = codes[indices] if metric.needs == "value" else codes[indices].astype(np.int64)
+    bootstrap_units = _choose_bootstrap_units(rows, performance) if units is None else units[indices]
+    change = measure_performance_drift(
+        performance,
+        metric,
+        apply_threshold((target, odds[indices], weight), performance.threshold),
+        bootstrap_units,
+        drift.level,
     )
-    if said is None:
-        notes = (*notes, f"The {len(kept)} rows with labels give no score that could be compared.")
-    return replace(found, performance=said, notes=notes)
+    if change is None:
+        notes = (*notes, f"The {len(indices)} rows with labels give no score that could be compared.")
+    return replace(drift, performance=change, notes=notes)
 
 
-def _choose_bootstrap_units(rows: pd.DataFrame, then: Performance) -> np.ndarray:
+def _choose_bootstrap_units(rows: pd.DataFrame, performance: Performance) -> np.ndarray:
     """What the bootstrap draws where these are no groups or points of the training's kind: groups, blocks of time, else
     rows."""
-    if then.group in rows:
-        return encode_groups(rows[then.group])
-    if then.time in rows:
-        return make_time_blocks(read_times(rows[then.time], None, None))
+    if performance.group in rows:
+        return encode_groups(rows[performance.group])
+    if performance.time in rows:
+        return make_time_blocks(read_times(rows[performance.time], None, None))
     return np.arange(len(rows))

@@ -42,13 +42,13 @@ def send_drift(
     """`nestor.drift`: later rows look otherwise. `columns` that drift, worst first; the largest `psi`; `performance`:
     z of the score's loss where labels are known; `run_id` of the watch in MLflow; `source` of the rows, where a
     retraining may read and learn from them: as `NO_SOURCE`, to the letter."""
-    more = {
+    extras = {
         "columns": [shorten(c, 100) for c in columns[:MOST]],
         **{f"train_{k}": ExactText(v) for k, v in source.items()},
     }
     return _send_event(
         DRIFT, name, version=version, data=data, count=len(columns), psi=psi, performance=performance,
-        sentence=sentence, run_id=run_id, **more,
+        sentence=sentence, run_id=run_id, **extras,
     )  # fmt: skip
 
 
@@ -83,10 +83,10 @@ def make_resource(name: str) -> dict[str, str]:
 def _send_event(event: str, name: str, **payload: Any) -> bool:
     """Whether the server has it, and acts on it; else the reason is a warning. A run that did its work does not fail
     because nobody could be told."""
-    why = _post_event(event, name, payload)
-    if why:
-        log.warning("Nobody was told of %s of %s: %s", event, name, why)
-    return not why
+    reason = _post_event(event, name, payload)
+    if reason:
+        log.warning("Nobody was told of %s of %s: %s", event, name, reason)
+    return not reason
 
 
 def _post_event(event: str, name: str, payload: Mapping[str, Any]) -> str:
@@ -125,11 +125,11 @@ def _make_event(event: str, name: str, payload: Mapping[str, Any]) -> dict[str, 
     from prefect.events import Event, RelatedResource
     from prefect.runtime import flow_run
 
-    ours = [{"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"}]
-    related = [RelatedResource.model_validate(one) for one in ours if flow_run.id]
-    said = {key: _shorten_value(value) for key, value in payload.items()}
+    resources = [{"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"}]
+    related = [RelatedResource.model_validate(resource) for resource in resources if flow_run.id]
+    values = {key: _shorten_value(value) for key, value in payload.items()}
     return Event.model_validate(
-        {"event": event, "resource": make_resource(name), "related": related, "payload": {"name": name, **said}}
+        {"event": event, "resource": make_resource(name), "related": related, "payload": {"name": name, **values}}
     ).model_dump(mode="json")
 
 

@@ -52,18 +52,22 @@ def _render_head(name: str, version: int, data: str, drift: Drift) -> str:
 
 
 def _render_tiles(drift: Drift) -> str:
-    said = [c for c in drift.columns if c.part == "prediction"]
-    most = max(drift.columns, key=lambda c: c.psi * (not c.moves), default=None)
+    predictions = [c for c in drift.columns if c.part == "prediction"]
+    maximum = max(drift.columns, key=lambda c: c.psi * (not c.moves), default=None)
     tiles = [
         render_tile(
             "Columns that drift", str(sum(c.part == "feature" for c in drift.alarms)), f"of {_count_features(drift)}"
         ),
-        render_tile("Largest PSI", format_number(most.psi if most else None), most.name if most else ""),
-        render_tile("Predictions", format_number(max((c.psi for c in said), default=None)), "largest PSI"),
+        render_tile("Largest PSI", format_number(maximum.psi if maximum else None), maximum.name if maximum else ""),
+        render_tile("Predictions", format_number(max((c.psi for c in predictions), default=None)), "largest PSI"),
     ]
-    if (one := drift.performance) is not None:
+    if (performance := drift.performance) is not None:
         tiles.append(
-            render_tile(one.metric, format_number(one.now), f"{format_number(one.then)} then; z = {one.z:+.1f}")
+            render_tile(
+                performance.metric,
+                format_number(performance.now),
+                f"{format_number(performance.then)} then; z = {performance.z:+.1f}",
+            )
         )
     return f'<div class="tiles">\n{"".join(tiles)}</div>\n'
 
@@ -107,7 +111,7 @@ def _explain_method(drift: Drift) -> str:
     )
 
 
-def make_table_rows(drift: Drift, most: int = 100) -> list[dict[str, Any]]:
+def make_table_rows(drift: Drift, limit: int = 100) -> list[dict[str, Any]]:
     """The columns as rows of a table, worst first."""
     return [
         {
@@ -117,7 +121,7 @@ def make_table_rows(drift: Drift, most: int = 100) -> list[dict[str, Any]]:
             "mean now": _choose_mean_format(c)(c.mean[1]),
             "new levels": "-" if c.new_levels is None else f"{c.new_levels:.1%}",
         }
-        for c in drift.columns[:most]
+        for c in drift.columns[:limit]
     ]  # fmt: skip
 
 

@@ -47,20 +47,20 @@ def check_form(table: Table, run: Run | None = None) -> Table:
     stops = [f.message for f in table.findings if f.verdict == "stop"]
     if stops:
         rest = len(stops) - MOST_STOPS
-        more = [f"And {rest} more."] if rest > 0 else []
-        raise InputError(f"{table.reading.source}: " + "\n".join(stops[:MOST_STOPS] + more))
+        lines = [f"And {rest} more."] if rest > 0 else []
+        raise InputError(f"{table.reading.source}: " + "\n".join(stops[:MOST_STOPS] + lines))
     return table
 
 
 def add_form_findings(table: Table) -> Table:
     """The same without stopping: stops stand among the findings."""
-    found = checks.check_form(table)
-    same = find_unused_columns(table)
-    if not same or len(same) == table.features.shape[1]:
-        return replace(table, findings=(*table.findings, *found))
-    reading = replace(table.reading, kinds=table.reading.kinds | dict.fromkeys(same, "drop"))
-    left = table.features.drop(columns=same)
-    return replace(table, features=left, reading=reading, findings=(*table.findings, *found))
+    findings = checks.check_form(table)
+    columns = find_unused_columns(table)
+    if not columns or len(columns) == table.features.shape[1]:
+        return replace(table, findings=(*table.findings, *findings))
+    reading = replace(table.reading, kinds=table.reading.kinds | dict.fromkeys(columns, "drop"))
+    features = table.features.drop(columns=columns)
+    return replace(table, features=features, reading=reading, findings=(*table.findings, *findings))
 
 
 def check_work_rows(
@@ -91,9 +91,9 @@ def make_metric_and_goal(table: Table, run: Run) -> tuple[Metric, Goal]:
     """The metric, and all that counts beside it. InputError where the settings do not go with the table."""
     metric = make_metric(run.metric, table.task, table.classes, run.costs)
     goal = make_goal(metric, run.search)
-    for one in goal.measured:
-        if isinstance(one.metric, fairness.Gap) and table.subgroups is not None:
-            fairness.check_subgroups(table.subgroups[one.column], table.target, one.metric.by_class)
+    for objective in goal.measured:
+        if isinstance(objective.metric, fairness.Gap) and table.subgroups is not None:
+            fairness.check_subgroups(table.subgroups[objective.column], table.target, objective.metric.by_class)
     encode_class_weights(run.class_weight, table.classes)  # an unknown label is said before anything is fitted
     return metric, goal
 
@@ -103,34 +103,34 @@ def check_table(run: Run) -> tuple[Table | None, tuple[Finding, ...]]:
     stops wherever training would stop before its first fit."""
     try:
         require_known_names(run)
-        kept = cache(partial(_find_kept_seal, run))
-        table = plan_history(add_form_findings(read_table(run, kept=kept)), run)
+        find_seal = cache(partial(_find_kept_seal, run))
+        table = plan_history(add_form_findings(read_table(run, kept=find_seal)), run)
     except InputError as error:
         return None, (Finding("reading", "stop", str(error)),)
     if any(f.verdict == "stop" for f in table.findings):
         return table, table.findings
     try:
-        return table, (*table.findings, *_check_division(table, run, kept() if table.test is None else None))
+        return table, (*table.findings, *_check_division(table, run, find_seal() if table.test is None else None))
     except InputError as error:
         return table, (*table.findings, Finding("split_plan", "stop", str(error)))
 
 
-def _check_division(table: Table, run: Run, kept: dict[str, Any] | None) -> tuple[Finding, ...]:
+def _check_division(table: Table, run: Run, seal_settings: dict[str, Any] | None) -> tuple[Finding, ...]:
     """What is found where the rows are divided as training divides them, and in the work rows."""
     metric, goal = make_metric_and_goal(table, run)
-    division = divide_table(table, run, metric, kept)
+    division = divide_table(table, run, metric, seal_settings)
     work = widen_table(table).take(division.work_places)
-    asked = _choose_families(work, run, table)
+    choice = _choose_families(work, run, table)
     folds = choose_folds(work, division.plan, run, list_required_metrics(goal), table)
-    if asked is not None:
-        _require_searchable(*asked, folds.folds, work, run)
+    if choice is not None:
+        _require_searchable(*choice, folds.folds, work, run)
     refuse_small_subgroups(work, folds.folds, goal)
     notes = [Finding("split_plan", "pass", note) for note in (division.note, *folds.notes) if note]
     signal = check_work_rows(work.features, work.target, work.task, work.classes)
     return (*division.findings, *find_unjudged_folds(work, metric, folds.folds), *notes, *signal)
 
 
-def _choose_families(work: Table, run: Run, whole: Table) -> tuple[list[str], FitContext] | None:
+def _choose_families(work: Table, run: Run, table: Table) -> tuple[list[str], FitContext] | None:
     """The families that suit the work rows, and the brief of these, where anything is asked of families or searches.
     InputError where no family does."""
     if not _asks_for_families(run):
@@ -138,19 +138,19 @@ def _choose_families(work: Table, run: Run, whole: Table) -> tuple[list[str], Fi
     from tasks.execution.job import make_fit_context  # slow to import, as what follows
     from tasks.planning.eligible import choose_families
 
-    told = make_fit_context(work, run, whole)
-    return [family.name for family in choose_families(work, run, told)[0]], told
+    brief = make_fit_context(work, run, table)
+    return [family.name for family in choose_families(work, run, brief)[0]], brief
 
 
-def _require_searchable(families: list[str], told: FitContext, folds: Sequence[Fold], work: Table, run: Run) -> None:
+def _require_searchable(families: list[str], brief: FitContext, folds: Sequence[Fold], work: Table, run: Run) -> None:
     """InputError where a family that was asked for by name can't be searched in some fold."""
     from tasks.execution.job import add_folds
     from tasks.planning.eligible import choose_families, find_unsearched
 
-    told = add_folds(told, "", {fold.name: fold for fold in folds}, work)
-    for fold in sorted(told.skewed)[:1]:  # where there is one hyperparameter more
-        choose_families(work, run, told, fold)
-    find_unsearched(families, folds, told, work.features.shape[1], run)
+    brief = add_folds(brief, "", {fold.name: fold for fold in folds}, work)
+    for fold in sorted(brief.skewed)[:1]:  # where there is one hyperparameter more
+        choose_families(work, run, brief, fold)
+    find_unsearched(families, folds, brief, work.features.shape[1], run)
 
 
 def _find_kept_seal(run: Run) -> dict[str, Any] | None:
@@ -168,9 +168,9 @@ def check_schema(source: Any, loaded: LoadedVersion, columns: Columns = "stop") 
     trained on: `models.monitoring.schema.compare_schemas`'s findings. Nothing is raised but for a source that can't be
     read at all."""
     raw, reading = load_raw_table(source), loaded.reading
-    kept = TableProfile.from_json(loaded.profile).columns if loaded.profile else {}
+    profile = TableProfile.from_json(loaded.profile).columns if loaded.profile else {}
     target, classes = loaded.facts["target"], tuple(loaded.facts["classes"])
-    known = ChampionSchema(
-        reading.kinds, target, classes, tuple(reading.others), tuple(reading.pinned), kept, loaded.levels
+    schema = ChampionSchema(
+        reading.kinds, target, classes, tuple(reading.others), tuple(reading.pinned), profile, loaded.levels
     )
-    return compare_schemas(known, observe_table(raw, reading, known, find_decimal_mark(raw)), columns)
+    return compare_schemas(schema, observe_table(raw, reading, schema, find_decimal_mark(raw)), columns)

@@ -26,28 +26,29 @@ cost is an order of magnitude; what passes is measured."""
 
 
 def choose_families(
-    table: Table, run: Run, told: FitContext | None = None, fold: str = ""
+    table: Table, run: Run, brief: FitContext | None = None, fold: str = ""
 ) -> tuple[list[Family], dict[str, str]]:
-    """The families that suit the table's task and size, cheapest first, and why the others do not. No fit. `told` is
+    """The families that suit the table's task and size, cheapest first, and why the others do not. No fit. `brief` is
     the table's brief, where it is made; `fold`: in which fold they are searched, "" for what holds in all."""
     _check_monotone(table, run)
-    asked = [require_family(name) for name in run.search.families] or list(load_families().values())
+    candidates = [require_family(name) for name in run.search.families] or list(load_families().values())
     for name in run.families:
         load_family(name)
-    told = told or make_fit_context(table, run, table)
-    _check_objectives(told, run)
-    shape = told.shape(table.rows, table.features.shape[1], fold)
-    inside = replace(shape, rows=estimate_inner_rows(table.rows, run.split))
-    found = {
-        one.name: _explain_unsuited(one, shape, run) or _explain_unsearched(one, inside, told.scorer, run)
-        for one in asked
+    brief = brief or make_fit_context(table, run, table)
+    _check_objectives(brief, run)
+    shape = brief.make_shape(table.rows, table.features.shape[1], fold)
+    inner_shape = replace(shape, rows=estimate_inner_rows(table.rows, run.split))
+    reasons = {
+        family.name: _explain_unsuited(family, shape, run)
+        or _explain_unsearched(family, inner_shape, brief.scorer, run)
+        for family in candidates
     }
-    left_out = {name: why for name, why in found.items() if why}
-    kept = [f for f in sorted(asked, key=lambda f: (f.cost, f.name)) if f.name not in left_out]
-    if not kept:
-        reasons = "".join(f"\n  {name}: {why}" for name, why in left_out.items())
-        raise InputError(f"No family that was asked for suits this table:{reasons}")
-    return kept, left_out
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    families = [f for f in sorted(candidates, key=lambda f: (f.cost, f.name)) if f.name not in left_out]
+    if not families:
+        lines = "".join(f"\n  {name}: {reason}" for name, reason in left_out.items())
+        raise InputError(f"No family that was asked for suits this table:{lines}")
+    return families, left_out
 
 
 def _check_monotone(table: Table, run: Run) -> None:
@@ -62,70 +63,75 @@ def _check_monotone(table: Table, run: Run) -> None:
         raise InputError("Monotone columns need a target of two classes or of numbers, not of several classes.")
 
 
-def _explain_unsuited(one: Family, shape: Shape, run: Run) -> str:
+def _explain_unsuited(family: Family, shape: Shape, run: Run) -> str:
     """Why the family is not tried on a table of this shape; empty where it is. Who asks for it by name may pay more."""
-    named, cells = bool(run.search.families), shape.rows * max(1, shape.columns)
-    if one.lack:
-        return one.lack
-    if not one.safe and not named:
+    is_named, cells = bool(run.search.families), shape.rows * max(1, shape.columns)
+    if family.lack:
+        return family.lack
+    if not family.safe and not is_named:
         return "its models can only be saved as pickles, which may run code when loaded; allow it by name (--families)"
-    if one.many and not named and not require_strategy(run.search.strategy).gradient:
+    if family.many and not is_named and not require_strategy(run.search.strategy).gradient:
         return "it has very many hyperparameters: name it (--families), or take --search gradient"
-    if shape.task not in one.tasks:
-        return f"it can only predict {' or '.join(_PREDICTED[task] for task in one.tasks)}"
-    if shape.loss == "quantile" and "quantile" not in one.losses:
+    if shape.task not in family.tasks:
+        return f"it can only predict {' or '.join(_PREDICTED[task] for task in family.tasks)}"
+    if shape.loss == "quantile" and "quantile" not in family.losses:
         return "it can't fit a quantile"
-    if run.monotone and one.tunable and not one.monotone:
+    if run.monotone and family.tunable and not family.monotone:
         return "it can't keep to the monotone columns (--monotone)"
-    if cells > one.most_cells and not named:
-        return f"the table has {cells:,} cells, and over {one.most_cells:,.0f} it takes too long"
-    if not named and run.seconds is not None and (declared := one.cost * cells / 1e6) > _DECLARED * run.seconds:
-        return f"one fit is expected to take about {declared:,.0f} s, too long for a budget of {run.seconds:.0f} s"
-    return one.unsuited(shape)
+    if cells > family.most_cells and not is_named:
+        return f"the table has {cells:,} cells, and over {family.most_cells:,.0f} it takes too long"
+    if not is_named and run.seconds is not None and (seconds := family.cost * cells / 1e6) > _DECLARED * run.seconds:
+        return f"one fit is expected to take about {seconds:,.0f} s, too long for a budget of {run.seconds:.0f} s"
+    return family.unsuited(shape)
 
 
-def _explain_unsearched(one: Family, shape: Shape, metric: Metric, run: Run) -> str:
+def _explain_unsearched(family: Family, shape: Shape, metric: Metric, run: Run) -> str:
     """Why the search can't search the family's space; empty where it can. InputError for ranges that can't be, or where
     there is nothing to tune, and as `explain_unsearchable`."""
-    if not one.tunable:
-        if run.families.get(one.name, OfFamily()) != OfFamily():
-            raise InputError(f"{one.name} has nothing to tune: leave out what is set for it in families.{one.name}.")
+    if not family.tunable:
+        if run.families.get(family.name, OfFamily()) != OfFamily():
+            raise InputError(
+                f"{family.name} has nothing to tune: leave out what is set for it in families.{family.name}."
+            )
         return ""
     return explain_unsearchable(
-        one.name, Study(make_view(one, shape, metric, run), ALL, run.search.strategy).unsuited, run
+        family.name, Study(make_view(family, shape, metric, run), ALL, run.search.strategy).unsuited, run
     )
 
 
 def find_unsearched(
-    names: Iterable[str], folds: Collection[Fold], told: FitContext, columns: int, run: Run
+    names: Iterable[str], folds: Collection[Fold], brief: FitContext, columns: int, run: Run
 ) -> dict[str, str]:
     """The families that can't be searched in some fold, and why: which choices there are may hang on its rows.
     InputError as `explain_unsearchable`."""
-    found = {}
+    reasons = {}
     for name in (n for n in names if load_family(n).tunable):
         studies = (
-            Study(make_fold_view(name, fold, told, columns, run), fold.name, run.search.strategy) for fold in folds
+            Study(make_fold_view(name, fold, brief, columns, run), fold.name, run.search.strategy) for fold in folds
         )
-        why = next(filter(None, (study.unsuited for study in studies)), "")
-        found[name] = explain_unsearchable(name, why, run)
-    return {name: why for name, why in found.items() if why}
+        reason = next(filter(None, (study.unsuited for study in studies)), "")
+        reasons[name] = explain_unsearchable(name, reason, run)
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
-def explain_unsearchable(family_name: str, why: str, run: Run) -> str:
+def explain_unsearchable(family_name: str, reason: str, run: Run) -> str:
     """Why the family is left out by a search that can't search it; empty where it can. InputError where the family was
     asked for by name: then both are wanted, and can't be had."""
     name = run.search.strategy
-    if why and run.search.families:
-        raise InputError(f"The search {name} can't search {family_name}: {why}.")
-    return why and f"the search {name} can't search it: {why}"
+    if reason and run.search.families:
+        raise InputError(f"The search {name} can't search {family_name}: {reason}.")
+    return reason and f"the search {name} can't search it: {reason}"
 
 
-def _check_objectives(told: FitContext, run: Run) -> None:
+def _check_objectives(brief: FitContext, run: Run) -> None:
     """InputError where several objectives are asked of a search that knows one only."""
-    asked, goal = require_strategy(run.search.strategy), told.goal
-    if goal is not None and goal.several and not asked.several and asked.chooses is None:
-        able = join_names(
-            (name for name, one in load_strategies().items() if one.several or one.chooses is not None), 30
+    search, goal = require_strategy(run.search.strategy), brief.goal
+    if goal is not None and goal.several and not search.several and search.chooses is None:
+        strategies = join_names(
+            (name for name, strategy in load_strategies().items() if strategy.several or strategy.chooses is not None),
+            30,
         )
         names = join_names([goal.metric.name, *(o.name for o in goal.beside)])
-        raise InputError(f"The search {asked.name} is for one objective, not for {names}. Those that can: {able}.")
+        raise InputError(
+            f"The search {search.name} is for one objective, not for {names}. Those that can: {strategies}."
+        )

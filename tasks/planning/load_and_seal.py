@@ -33,7 +33,7 @@ def load_table(context: RunContext) -> LoadedTable:
     """The table, read and checked; the workers' server loads what they need meanwhile."""
     run, data = context.run, context.run.data
     require_known_names(run)
-    with context.stage(READ, shorten(mask_address(data)) if isinstance(data, str) else ""):
+    with context.enter_stage(READ, shorten(mask_address(data)) if isinstance(data, str) else ""):
         table = check_form(read_table(run, context.began, lambda: context.seals.earlier), run)
         # skrub takes a second to import: in the fork server once, not in every worker.
         pool.start_fork_server("skrub")
@@ -69,10 +69,10 @@ def _open_run(loaded: LoadedTable) -> None:
 def _refuse_other_table(loaded: LoadedTable) -> None:
     """A resumed run must meet the table that it began with."""
     folder, table = loaded.context.folder, loaded.table
-    before = folder.read_fixed(folder.read_json, "table.json")
-    if before is None:
+    record = folder.read_fixed(folder.read_json, "table.json")
+    if record is None:
         folder.write_json("table.json", {"fingerprint": table.fingerprint})
-    elif before["fingerprint"] != table.fingerprint:
+    elif record["fingerprint"] != table.fingerprint:
         raise InputError(
             f"{table.reading.source} has changed since the run in {folder.path} began, so it can't go on. Start a new "
             "run without --resume."
@@ -82,9 +82,9 @@ def _refuse_other_table(loaded: LoadedTable) -> None:
 def seal_rows(loaded: LoadedTable) -> SealedTable:
     """The table divided into sealed and work rows; both are written down for the workers."""
     context, table = loaded.context, loaded.table
-    with context.stage(SEAL):
-        earlier = context.seals.earlier if table.test is None else None
-        division = divide_table(table, _drop_new_seal(context), loaded.metric, earlier)
+    with context.enter_stage(SEAL):
+        settings = context.seals.earlier if table.test is None else None
+        division = divide_table(table, _drop_new_seal(context), loaded.metric, settings)
         if division.settings is not None:
             context.seals.write(division.settings)
         full = widen_table(table)
@@ -128,8 +128,8 @@ def _drop_new_seal(context: RunContext) -> Run:
 def _name_seal(seal: Seal) -> str:
     """What openings of the seal are counted under."""
     columns = ",".join(seal.columns)
-    known = columns if len(columns) < _LONG else f"{columns[:100]}…{digest_values(columns):016x}"
-    return f"{seal.kind}-{seal.salt}-{known}" + (f"-{seal.number}" if seal.number > 1 else "")
+    label = columns if len(columns) < _LONG else f"{columns[:100]}…{digest_values(columns):016x}"
+    return f"{seal.kind}-{seal.salt}-{label}" + (f"-{seal.number}" if seal.number > 1 else "")
 
 
 def _choose_bootstrap_keys(table: Table, plan_keys: np.ndarray) -> np.ndarray:
@@ -185,6 +185,6 @@ def list_key_forms(table: Table) -> list[str]:
 
 def check_signal_of_table(sealed: SealedTable) -> None:
     """Checks how the features go with the target, among work rows only; never stops."""
-    with sealed.context.stage(CHECK):
+    with sealed.context.enter_stage(CHECK):
         work = sealed.work_rows
         sealed.context.add_findings(check_work_rows(work.features, work.target, work.task, work.classes))

@@ -43,7 +43,7 @@ _PARTS = 5
 def make_plan(sealed: SealedTable) -> RunPlan:
     """Families and folds, fixed, written down and told."""
     context = sealed.context
-    with context.stage(PLAN):
+    with context.enter_stage(PLAN):
         context.start_pool()
         plan = _choose_plan(sealed)
         context.seals.agree()
@@ -54,36 +54,36 @@ def make_plan(sealed: SealedTable) -> RunPlan:
 def _choose_plan(sealed: SealedTable) -> RunPlan:
     run, context, work = sealed.run, sealed.context, sealed.work_rows
     fit_context = replace(make_fit_context(work, run, sealed.table), units=_find_units(sealed))
-    suiting, left_out = choose_families(work, run, fit_context)
-    for name in sorted(run.families.keys() - {f.name for f in suiting}):
-        why = left_out.get(name, "it is not among the families asked for")
-        context.note(f"Settings are given for {name}, which is not tried: {why}.")
-    plan = _fix_plan(sealed, fit_context, suiting, left_out)
+    families, left_out = choose_families(work, run, fit_context)
+    for name in sorted(run.families.keys() - {f.name for f in families}):
+        reason = left_out.get(name, "it is not among the families asked for")
+        context.note(f"Settings are given for {name}, which is not tried: {reason}.")
+    plan = _fix_plan(sealed, fit_context, families, left_out)
     folds = tuple(plan.folds.values())
     context.add_findings(find_unjudged_folds(work, plan.metric, folds))
     plan = _keep_searchable(plan)
     refuse_small_subgroups(work, folds, plan.goal)
-    deaf = [name for name in plan.scope.families if load_family(name).tunable and not load_family(name).weights]
-    if deaf and (run.weight or run.class_weight):
-        context.note(f"Fitted without weights, which they can't use: {join_names(deaf)}.")
+    names = [name for name in plan.scope.families if load_family(name).tunable and not load_family(name).weights]
+    if names and (run.weight or run.class_weight):
+        context.note(f"Fitted without weights, which they can't use: {join_names(names)}.")
     search_plan.announce_searches(plan)
     return replace(plan, warm_start=load_warm_start(plan))
 
 
 def _fix_plan(
-    sealed: SealedTable, fit_context: FitContext, suiting: list[Family], left_out: Mapping[str, str]
+    sealed: SealedTable, fit_context: FitContext, families: list[Family], left_out: Mapping[str, str]
 ) -> RunPlan:
     """The plan as an earlier attempt at this run fixed it, else as it is made, and fixed, now."""
     context = sealed.context
-    stored, before = context.folder.read_fixed(partial(_read_stored, context.folder), "plan"), len(context.notes)
-    if stored is None:
-        plan = _lay_first_folds(sealed, fit_context, suiting, left_out)
+    record, count = context.folder.read_fixed(partial(_read_stored, context.folder), "plan"), len(context.notes)
+    if record is None:
+        plan = _lay_first_folds(sealed, fit_context, families, left_out)
         if context.ledger.limit is not None:
-            plan = _plan_by_time(plan, suiting)
-        parts = (plan.scope, plan.folds, plan.default_seconds, plan.model_mb, context.notes[before:])
+            plan = _plan_by_time(plan, families)
+        parts = (plan.scope, plan.folds, plan.default_seconds, plan.model_mb, context.notes[count:])
         context.folder.write_pickle("plan", parts)
         return plan
-    scope, folds, default_seconds, model_mb, notes = stored
+    scope, folds, default_seconds, model_mb, notes = record
     for note in notes:
         context.note(note)
     return advance(
@@ -99,22 +99,22 @@ def _find_units(sealed: SealedTable) -> np.ndarray | None:
 
 def _read_stored(folder: Workdir, name: str) -> tuple[Any, ...] | None:
     """What an earlier attempt wrote down; Damaged where it is not what this version of Nestor writes."""
-    stored = folder.read_pickle(name)
-    if stored is not None and not (isinstance(stored, tuple) and len(stored) == _PARTS):
+    parts = folder.read_pickle(name)
+    if parts is not None and not (isinstance(parts, tuple) and len(parts) == _PARTS):
         raise make_version_error(folder.path / f"{name}.pkl", "it holds other parts")
-    return stored
+    return parts
 
 
 def _keep_searchable(plan: RunPlan) -> RunPlan:
     """The plan without families that can't be searched in some fold. InputError as `explain_unsearchable`."""
     scope, columns = plan.scope, plan.work_rows.features.shape[1]
-    out = find_unsearched(scope.families, plan.folds.values(), plan.fit_context, columns, plan.run)
-    families = tuple(name for name in scope.families if name not in out)
-    return replace(plan, scope=replace(scope, families=families, left_out={**scope.left_out, **out}))
+    left_out = find_unsearched(scope.families, plan.folds.values(), plan.fit_context, columns, plan.run)
+    families = tuple(name for name in scope.families if name not in left_out)
+    return replace(plan, scope=replace(scope, families=families, left_out={**scope.left_out, **left_out}))
 
 
 def _lay_first_folds(
-    sealed: SealedTable, fit_context: FitContext, suiting: list[Family], left_out: Mapping[str, str]
+    sealed: SealedTable, fit_context: FitContext, families: list[Family], left_out: Mapping[str, str]
 ) -> RunPlan:
     """The plan to begin with: the folds that the user wants, or that suit the table's size; both at most what its
     smallest class, its groups or its times allow."""
@@ -122,47 +122,47 @@ def _lay_first_folds(
     layout = choose_folds(sealed.work_rows, sealed.division.plan, sealed.run, metrics, sealed.table)
     for note in layout.notes:
         sealed.context.note(note)
-    scope = SearchScope(layout.outer, layout.inner, tuple(f.name for f in suiting), left_out)
+    scope = SearchScope(layout.outer, layout.inner, tuple(f.name for f in families), left_out)
     return advance(RunPlan, sealed, scope=scope, **_take_folds(sealed, fit_context, layout))
 
 
-def _plan_by_time(plan: RunPlan, suiting: list[Family]) -> RunPlan:
+def _plan_by_time(plan: RunPlan, families: list[Family]) -> RunPlan:
     """The plan that the time allows, from one default fit of each family in the folds laid out before."""
     start, ledger, run = (plan.scope.outer, plan.scope.inner), plan.context.ledger, plan.run
     ledger.afford(ledger.registration)
-    first, model_mb, none = timing.time_defaults(plan, suiting)
-    ended = {name: f"its first fit, with default settings, failed: {error.reason}" for name, error in none.items()}
+    default_seconds, model_mb, errors = timing.time_defaults(plan, families)
+    reasons = {name: f"its first fit, with default settings, failed: {error.reason}" for name, error in errors.items()}
     wall = ledger.left - ledger.registration - 2.0
-    if not first:
-        raise _explain_no_fit(plan, ended, any(error.state == "timeout" for error in none.values()))
+    if not default_seconds:
+        raise _explain_no_fit(plan, reasons, any(error.state == "timeout" for error in errors.values()))
     scope = choose_affordable_plan(
-        {name: seconds for name, seconds in first.items() if load_family(name).tunable},
+        {name: seconds for name, seconds in default_seconds.items() if load_family(name).tunable},
         max(0.0, wall) * plan.context.workers * _SHARE,
         start,
         fixed=run.split.outer is not None,
         refit_too=includes_refit(run),
-        keep=len(first) if run.search.families else 2,
-        priority={name: load_family(name).priority for name in first},
+        keep=len(default_seconds) if run.search.families else 2,
+        priority={name: load_family(name).priority for name in default_seconds},
     )
-    references = tuple(name for name in first if not load_family(name).tunable)
-    out = {**plan.scope.left_out, **ended, **scope.left_out}
-    scope = replace(scope, families=(*references, *scope.families), left_out=out)
-    plan = replace(plan, scope=scope, default_seconds=first, model_mb=model_mb)
+    references = tuple(name for name in default_seconds if not load_family(name).tunable)
+    left_out = {**plan.scope.left_out, **reasons, **scope.left_out}
+    scope = replace(scope, families=(*references, *scope.families), left_out=left_out)
+    plan = replace(plan, scope=scope, default_seconds=default_seconds, model_mb=model_mb)
     return plan if (scope.outer, scope.inner) == start else _lay_fewer_folds(plan, start)
 
 
 def _lay_fewer_folds(plan: RunPlan, start: tuple[int, int]) -> RunPlan:
     """The plan in the folds that the time allows; in those laid out before where a part of them would lack a class."""
-    short, metrics = f"There is too little time for {start[0]} x {start[1]} folds", list_required_metrics(plan.goal)
+    sentence, metrics = f"There is too little time for {start[0]} x {start[1]} folds", list_required_metrics(plan.goal)
     scope = plan.scope
     try:
         layout = make_even_folds(
             plan.work_rows, plan.division.plan, plan.run, metrics, plan.table, scope.outer, scope.inner
         )
     except InputError:
-        plan.context.note(f"{short}, but with fewer a part of the rows would lack what it needs: they are kept.")
+        plan.context.note(f"{sentence}, but with fewer a part of the rows would lack what it needs: they are kept.")
         return replace(plan, scope=replace(scope, outer=start[0], inner=start[1]))
-    plan.context.note(f"{short}: the plan is {describe_plan(scope.how)}.")
+    plan.context.note(f"{sentence}: the plan is {describe_plan(scope.how)}.")
     scope = replace(scope, outer=layout.outer, inner=layout.inner)
     return replace(plan, scope=scope, **_take_folds(plan, plan.fit_context, layout))
 
@@ -175,21 +175,21 @@ def _take_folds(sealed: SealedTable, fit_context: FitContext, layout: FoldLayout
 
 def _write_context(sealed: SealedTable, fit_context: FitContext, plan: str, folds: Mapping[str, Fold]) -> FitContext:
     """What every fit of the plan of that name is told, written down for the workers."""
-    told = add_folds(fit_context, plan, dict(folds), sealed.work_rows)
-    sealed.context.folder.write_pickle(f"briefs/{plan}", told)
-    return told
+    brief = add_folds(fit_context, plan, dict(folds), sealed.work_rows)
+    sealed.context.folder.write_pickle(f"briefs/{plan}", brief)
+    return brief
 
 
-def _explain_no_fit(plan: RunPlan, ended: Mapping[str, str], slow: bool) -> NestorError:
+def _explain_no_fit(plan: RunPlan, endings: Mapping[str, str], slow: bool) -> NestorError:
     """What to raise where no family finished one fit: with more time it might, if one was slow."""
     table = f"this table of {plan.work_rows.rows:,} rows and {plan.work_rows.features.shape[1]} columns"
-    reasons = "".join(f"\n  {name}: {why}" for name, why in ended.items())
+    reasons = "".join(f"\n  {name}: {reason}" for name, reason in endings.items())
     if not slow:
         return NestorError(f"No family could be fitted on {table}:{reasons}")
-    need = 3 * plan.context.ledger.elapsed + 10 * timing.SHARE * (plan.context.ledger.limit or 0)
+    seconds = 3 * plan.context.ledger.elapsed + 10 * timing.SHARE * (plan.context.ledger.limit or 0)
     return BudgetError(
         f"{plan.context.ledger.limit:.0f} s are too little for {table}: no family finished one fit. Try --budget "
-        f"{need:.0f}s.{reasons}"
+        f"{seconds:.0f}s.{reasons}"
     )
 
 

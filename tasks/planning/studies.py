@@ -20,9 +20,11 @@ from tasks.values import RunPlan
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def make_fold_view(family_name: str, fold: Fold, told: FitContext, columns: int, run: Run) -> View:
+def make_fold_view(family_name: str, fold: Fold, brief: FitContext, columns: int, run: Run) -> View:
     """What a search knows of a family in a fold of a table with so many columns."""
-    view = make_view(load_family(family_name), told.shape(len(fold.inner[0][0]), columns, fold.name), told.scorer, run)
+    view = make_view(
+        load_family(family_name), brief.make_shape(len(fold.inner[0][0]), columns, fold.name), brief.scorer, run
+    )
     return replace(view, inner=len(fold.inner))
 
 
@@ -37,10 +39,10 @@ def make_study(plan: RunPlan, family_name: str, fold: str) -> Study:
 def make_default_job(plan: RunPlan, family_name: str, fold: str) -> FitJob:
     """Trial 0 on the first inner fold: the very fit that the study will ask for."""
     trial = make_study(plan, family_name, fold).ask()[0]
-    wanted = trial.gradient is not None
-    return plan.job(family_name, fold, 0, trial.config, inner=0, gradient=wanted)
+    gradient = trial.gradient is not None
+    return plan.make_job(family_name, fold, 0, trial.config, inner=0, gradient=gradient)
 
 
 def make_fold_shape(plan: RunPlan, fold: str) -> Shape:
     """What a search space may depend on in this fold."""
-    return plan.fit_context.shape(len(plan.folds[fold].inner[0][0]), plan.work_rows.features.shape[1], fold)
+    return plan.fit_context.make_shape(len(plan.folds[fold].inner[0][0]), plan.work_rows.features.shape[1], fold)

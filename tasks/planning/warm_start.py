@@ -36,19 +36,19 @@ EarlierStudies = Mapping[str, Mapping[str, Sequence[Trial]]]
 
 def load_warm_start(plan: RunPlan) -> WarmStart | None:
     """What the run that the settings name hands over, fixed; a resumed run keeps what was fixed first."""
-    folder, asked = plan.context.folder, plan.run.search.warm_from
-    kept = folder.read_fixed(folder.read_json, "warm.json")
-    if kept is None and (asked is not None or require_strategy(plan.run.search.strategy).remembers):
-        found, notes = (plan.context.journal.call("past", run=asked), []) if asked else _find_similar_run(plan)
+    folder, source = plan.context.folder, plan.run.search.warm_from
+    record = folder.read_fixed(folder.read_json, "warm.json")
+    if record is None and (source is not None or require_strategy(plan.run.search.strategy).remembers):
+        run, notes = (plan.context.journal.call("past", run=source), []) if source else _find_similar_run(plan)
         # That there was nothing to hand over is fixed too: later there may be.
-        kept = _make_warm_start(plan, found) if found else {"warm": None, "notes": []}
-        kept["notes"] = [*notes, *kept["notes"]]
-        folder.write_json("warm.json", kept)
-    if kept is None:
+        record = _make_warm_start(plan, run) if run else {"warm": None, "notes": []}
+        record["notes"] = [*notes, *record["notes"]]
+        folder.write_json("warm.json", record)
+    if record is None:
         return None
-    for note in kept["notes"]:
+    for note in record["notes"]:
         plan.context.note(note)
-    return WarmStart(**kept["warm"]) if kept["warm"] else None
+    return WarmStart(**record["warm"]) if record["warm"] else None
 
 
 def _find_similar_run(plan: RunPlan) -> tuple[dict[str, Any] | None, list[str]]:
@@ -59,51 +59,51 @@ def _find_similar_run(plan: RunPlan) -> tuple[dict[str, Any] | None, list[str]]:
     except InputError:
         columns = list(plan.table.kinds)
         metric = plan.metric
-        found = plan.context.journal.call("similar", task=metric.task, metric=metric.name, columns=columns)
-    first = f"There is no earlier run of {plan.context.name}"
-    if found is None:
-        return None, [f"{first}, nor of a model like it, whose configurations could be tried first."]
-    return found, [f"{first}; the table of {found['name']} has {found['shared']} of its {len(columns)} columns."]
+        run = plan.context.journal.call("similar", task=metric.task, metric=metric.name, columns=columns)
+    sentence = f"There is no earlier run of {plan.context.name}"
+    if run is None:
+        return None, [f"{sentence}, nor of a model like it, whose configurations could be tried first."]
+    return run, [f"{sentence}; the table of {run['name']} has {run['shared']} of its {len(columns)} columns."]
 
 
-def _make_warm_start(plan: RunPlan, found: Mapping[str, Any]) -> dict[str, Any]:
+def _make_warm_start(plan: RunPlan, run: Mapping[str, Any]) -> dict[str, Any]:
     """What the run hands over, as JSON values, and what is said of it."""
-    metric = _find_earlier_metric(plan, found)
-    earlier, known = read_studies(pd.read_parquet(found["trials"])), load_families()
-    kept: dict[str, list[dict[str, Any]]] = {}
+    metric = _find_earlier_metric(plan, run)
+    studies, families = read_studies(pd.read_parquet(run["trials"])), load_families()
+    configurations: dict[str, list[dict[str, Any]]] = {}
     notes = []
-    for name in (n for n in plan.scope.families if n in earlier and known[n].tunable):
-        kept[name] = []
-        goal = _choose_goal(plan, earlier[name], metric)
-        for params in choose_initial_params(earlier[name], metric, known[name].default, goal=goal):
-            why = next((w for k in plan.folds if (w := _explain_misfit(plan, known[name], k, params))), "")
-            kept[name] += [] if why else [params]
-            notes += [f"A configuration of {name} is not taken over from the earlier run: {why}."] if why else []
-    until = {name: mean for name in kept if (mean := _average_until_best(earlier[name], metric))}
-    warm = WarmStart(found["run_id"], {n: c for n, c in kept.items() if c}, until)
-    return {"warm": asdict(warm), "notes": [_describe_warm_start(warm, found["name"]), *dict.fromkeys(notes)]}
+    for name in (n for n in plan.scope.families if n in studies and families[n].tunable):
+        configurations[name] = []
+        goal = _choose_goal(plan, studies[name], metric)
+        for params in choose_initial_params(studies[name], metric, families[name].default, goal=goal):
+            reason = next((w for k in plan.folds if (w := _explain_misfit(plan, families[name], k, params))), "")
+            configurations[name] += [] if reason else [params]
+            notes += [f"A configuration of {name} is not taken over from the earlier run: {reason}."] if reason else []
+    means = {name: mean for name in configurations if (mean := _average_until_best(studies[name], metric))}
+    warm = WarmStart(run["run_id"], {n: c for n, c in configurations.items() if c}, means)
+    return {"warm": asdict(warm), "notes": [_describe_warm_start(warm, run["name"]), *dict.fromkeys(notes)]}
 
 
-def _explain_misfit(plan: RunPlan, known: Family, fold: str, params: Mapping[str, Any]) -> str:
+def _explain_misfit(plan: RunPlan, family: Family, fold: str, params: Mapping[str, Any]) -> str:
     """Why the params are no configuration in this fold, the user's ranges kept; empty where they are one."""
     # One that says whether to take the logarithm is taken over where some fold asks for that.
-    there = replace(make_fold_shape(plan, fold), skewed=bool(plan.fit_context.skewed))
-    return explain_misfit(make_view(known, there, plan.metric, plan.run).family, there, params)
+    shape = replace(make_fold_shape(plan, fold), skewed=bool(plan.fit_context.skewed))
+    return explain_misfit(make_view(family, shape, plan.metric, plan.run).family, shape, params)
 
 
 def _choose_goal(plan: RunPlan, studies: Mapping[str, Sequence[Trial]], metric: Metric) -> Goal:
     """What is best in the earlier studies: what this run is after, where they measured all of it; else their metric."""
-    wanted = {one.name for one in plan.goal.measured}
-    whole = all(wanted <= set(t.measures) for trials in studies.values() for t in trials if t.inner is not None)
-    return plan.goal if whole and metric == plan.metric else Goal(metric)
+    names = {objective.name for objective in plan.goal.measured}
+    is_complete = all(names <= set(t.measures) for trials in studies.values() for t in trials if t.inner is not None)
+    return plan.goal if is_complete and metric == plan.metric else Goal(metric)
 
 
-def _find_earlier_metric(plan: RunPlan, found: Mapping[str, Any]) -> Metric:
+def _find_earlier_metric(plan: RunPlan, run: Mapping[str, Any]) -> Metric:
     """The metric of the earlier run."""
-    report = found["report"]
+    report = run["report"]
     if (report["metric"], report["task"]) == (plan.metric.name, plan.metric.task):
         return plan.metric
-    config = found["config"]
+    config = run["config"]
     return make_metric(config.get("metric"), report["task"], plan.table.classes, config.get("costs"))
 
 
@@ -120,56 +120,59 @@ def _describe_warm_start(warm: WarmStart, name: str) -> str:
 
 def read_studies(table: pd.DataFrame) -> dict[str, dict[str, list[Trial]]]:
     """The trials of a run's table."""
-    found: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
+    studies: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
     read = lru_cache(json_to_distribution)
     for row in table.sort_values("number", kind="stable").to_dict("records"):
         params, scores = json.loads(row["params"]), tuple(map(float, row["scores"]))
         config = {"steps": json.loads(row["steps"])} if isinstance(row.get("steps"), str) else {}
-        space = {name: read(one) for name, one in json.loads(row.get("space", "{}")).items()}
-        found[row["family"]][row["fold"]].append(
+        space = {name: read(distribution) for name, distribution in json.loads(row.get("space", "{}")).items()}
+        studies[row["family"]][row["fold"]].append(
             Trial(
                 int(row["number"]), params, config, row["state"], scores, seconds=float(row["seconds"]),
                 share=float(row.get("share", 1.0)), measures=json.loads(row.get("measures", "{}")),
                 distributions=space,
             )
         )  # fmt: skip
-    return found
+    return studies
 
 
 def _average_until_best(studies: Mapping[str, Sequence[Trial]], metric: Metric) -> list[float]:
     """`count_until_best`, averaged over the studies of one family; empty where no study has a score."""
-    found = [f for trials in studies.values() if (f := count_until_best(trials, metric))]
-    return [sum(f[i] for f in found) / len(found) for i in (0, 1)] if found else []
+    counts = [f for trials in studies.values() if (f := count_until_best(trials, metric))]
+    return [sum(f[i] for f in counts) / len(counts) for i in (0, 1)] if counts else []
 
 
 def measure_savings(studies: Studies) -> dict[str, dict[str, float]]:
     """By family, and averaged under "": `trials_to_best`, `seconds_to_best`, and after a warm start how much less that
     is than in the earlier run."""
-    found: dict[str, dict[str, float]] = {}
+    savings: dict[str, dict[str, float]] = {}
     for name in (n for n in studies.scope.families if load_families()[n].tunable):
         by_fold = {fold: trials for (family, fold), trials in studies.trials.items() if family == name}
-        if own := _average_until_best(by_fold, studies.metric):
+        if means := _average_until_best(by_fold, studies.metric):
             earlier = studies.warm_start.until.get(name) if studies.warm_start else None
-            found[name] = {"trials_to_best": own[0], "seconds_to_best": own[1]}
+            savings[name] = {"trials_to_best": means[0], "seconds_to_best": means[1]}
             if earlier:
-                found[name] |= {"warm_saved_trials": earlier[0] - own[0], "warm_saved_seconds": earlier[1] - own[1]}
-    keys = dict.fromkeys(key for numbers in found.values() for key in numbers)
-    whole = {key: [n[key] for n in found.values() if key in n] for key in keys}
-    return {**found, "": {key: sum(values) / len(values) for key, values in whole.items()}}
+                savings[name] |= {
+                    "warm_saved_trials": earlier[0] - means[0],
+                    "warm_saved_seconds": earlier[1] - means[1],
+                }
+    keys = dict.fromkeys(key for numbers in savings.values() for key in numbers)
+    columns = {key: [n[key] for n in savings.values() if key in n] for key in keys}
+    return {**savings, "": {key: sum(values) / len(values) for key, values in columns.items()}}
 
 
 def describe_savings(studies: Studies) -> str:
     """What the warm start saved, in words; empty without one."""
     if studies.warm_start is None:
         return ""
-    told = []
+    texts = []
     for name, numbers in measure_savings(studies).items():
         if name in studies.warm_start.until:
-            now, before = numbers["trials_to_best"], studies.warm_start.until[name][0]
-            told.append(f"{name} {now:.1f} (before: {before:.1f})")
-    if not told:
+            count, earlier_count = numbers["trials_to_best"], studies.warm_start.until[name][0]
+            texts.append(f"{name} {count:.1f} (before: {earlier_count:.1f})")
+    if not texts:
         return ""
     return (
         f"Configurations tried in a fold until one was within {100 * NEAR:.1g} % of the best, with the warm start: "
-        f"{join_names(told, width=80)}."
+        f"{join_names(texts, width=80)}."
     )

@@ -11,19 +11,19 @@ from models.evaluation.conformal import ConformalScores
 FILE = "conformal.json"
 
 
-def write_conformal(kept: ConformalScores, model: Any, folder: Path) -> Path:
+def write_conformal(scores: ConformalScores, model: Any, folder: Path) -> Path:
     """The file in the version's folder: the scores, and by which members of the delivered model they stand."""
     file = folder / FILE
-    file.write_text(json.dumps(kept.placed(_list_votes(model, kept)).as_json()), "utf-8")
+    file.write_text(json.dumps(scores.place_members(_list_votes(model, scores)).as_json()), "utf-8")
     return file
 
 
-def _list_votes(model: Any, kept: ConformalScores) -> list[tuple[str, float]]:
+def _list_votes(model: Any, scores: ConformalScores) -> list[tuple[str, float]]:
     """Fold and weight of each member of the delivered model; their names say the fold."""
-    whole = unwrap_threshold(model)
-    if not hasattr(whole, "estimators"):
-        return [(kept.folds[0].fold, 1.0)]
-    return [(name.rsplit("_", 2)[1], w) for (name, _), w in zip(whole.estimators, whole.weights, strict=True)]
+    vote = unwrap_threshold(model)
+    if not hasattr(vote, "estimators"):
+        return [(scores.folds[0].fold, 1.0)]
+    return [(name.rsplit("_", 2)[1], w) for (name, _), w in zip(vote.estimators, vote.weights, strict=True)]
 
 
 def read_conformal(folder: Path) -> ConformalScores | None:

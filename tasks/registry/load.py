@@ -71,8 +71,8 @@ class LoadedVersion:
     @property
     def reading(self) -> Reading:
         """How the training table was read."""
-        known = {f.name for f in fields(Reading)}
-        values = {k: v for k, v in self.facts["reading"].items() if k in known}
+        names = {f.name for f in fields(Reading)}
+        values = {k: v for k, v in self.facts["reading"].items() if k in names}
         return Reading(**{**values, "missing": tuple(values.get("missing", ("",)))})
 
     @property
@@ -85,15 +85,15 @@ class LoadedVersion:
         """Category -> its levels in training; where an older version keeps a profile of them all, that profile's."""
         return _read_levels(self.profile or {})
 
-    def speller(self) -> Speller:
+    def make_speller(self) -> Speller:
         """What reads later rows' categories as this version spells them."""
         return Speller(self.levels)
 
     @property
     def history(self) -> History | None:
         """What the past of a series becomes; None where the model is a function of one row."""
-        kept = self.facts.get("history")
-        return None if kept is None else History.from_json(kept)
+        settings = self.facts.get("history")
+        return None if settings is None else History.from_json(settings)
 
     @property
     def stamp(self) -> dict[str, str]:
@@ -126,37 +126,37 @@ def find_version(client: MlflowClient, model: str) -> ModelVersion:
     aliases = client.get_registered_model(name).aliases
     if alias is not None and alias not in aliases:
         raise make_unknown_error(f"alias of {name}", alias, sorted(aliases))
-    wanted = number or aliases.get(alias or "champion") or versions[0].version
-    found = [v for v in versions if str(v.version) == str(wanted)]
-    if not found:
+    target = number or aliases.get(alias or "champion") or versions[0].version
+    matches = [v for v in versions if str(v.version) == str(target)]
+    if not matches:
         raise make_unknown_error(f"version of {name}", number, [v.version for v in versions])
-    return found[0]
+    return matches[0]
 
 
 def _read_levels(profile: Mapping[str, Any]) -> Levels:
     """The levels of a version's categories: of an older one those that its profile holds whole."""
     columns: Mapping[str, Any] = profile.get("columns", {})
-    few = {name: c["levels"] for name, c in columns.items() if c["kind"] == "category"}
-    whole = {
-        name: found for name, found in few.items()
-        if len(found) == columns[name]["distinct"] and max(map(len, found), default=0) < WIDTH
+    categories = {name: c["levels"] for name, c in columns.items() if c["kind"] == "category"}
+    levels = {
+        name: values for name, values in categories.items()
+        if len(values) == columns[name]["distinct"] and max(map(len, values), default=0) < WIDTH
     }  # fmt: skip
-    return profile.get("levels") or whole
+    return profile.get("levels") or levels
 
 
 def _split_name(model: str) -> tuple[str, str | None, str | None]:
     """Name, alias and version."""
-    name, at, alias = model.partition("@")
-    name, slash, number = (name, "", "") if at else name.partition("/")
-    if not name or "'" in name or (at and not alias) or (slash and not number):
+    name, sign, alias = model.partition("@")
+    name, slash, number = (name, "", "") if sign else name.partition("/")
+    if not name or "'" in name or (sign and not alias) or (slash and not number):
         raise InputError(f"A model is named NAME, NAME@ALIAS or NAME/VERSION, not {model!r}.")
     return name, alias or None, number or None
 
 
 def _make_unknown_model_error(client: MlflowClient, name: str) -> InputError:
-    known = sorted(m.name for m in client.search_registered_models())
+    names = sorted(m.name for m in client.search_registered_models())
     return (
-        make_unknown_error("model", name, known) if known else InputError(f"No model {name!r}: none is registered yet.")
+        make_unknown_error("model", name, names) if names else InputError(f"No model {name!r}: none is registered yet.")
     )
 
 
@@ -181,17 +181,17 @@ def _open_version(
     )  # fmt: skip
 
 
-def _read_part(files: Path, label: str, name: str, read: Callable[[Path], T]) -> T:
-    """What `read` makes of a file of the version; NestorError that names the file where it is missing or broken."""
+def _read_part(files: Path, label: str, name: str, reader: Callable[[Path], T]) -> T:
+    """What `reader` makes of a file of the version; NestorError that names the file where it is missing or broken."""
     try:
-        return read(files / name)
+        return reader(files / name)
     except NestorError:
         raise
     except Exception as error:  # what a broken file makes a library raise may be anything
         log.warning("%s of %s", name, label, exc_info=error)
-        what = f"its file {name} can't be read" if (files / name).exists() else f"it has no file {name}"
+        problem = f"its file {name} can't be read" if (files / name).exists() else f"it has no file {name}"
         raise NestorError(
-            f"{label} is damaged: {what}; it is not loaded. Use another version, or register the model anew."
+            f"{label} is damaged: {problem}; it is not loaded. Use another version, or register the model anew."
         ) from error
 
 
@@ -221,7 +221,7 @@ def _load_model(file: Path, facts: Mapping[str, Any], unsafe: bool, label: str) 
         from tasks.registry.register import check_types
 
         return skops.io.load(
-            file, trusted=check_types(file, list_known_types(), lambda odd: _explain_strange_types(label, odd))
+            file, trusted=check_types(file, list_known_types(), lambda names: _explain_strange_types(label, names))
         )
     if not unsafe:
         raise pickles.make_refusal_error(label, facts.get("unsafe", []))
@@ -234,14 +234,14 @@ def _copy_files(client: MlflowClient, version: ModelVersion, folder: Path, label
 
     from tasks.tracking.store import describe_error
 
-    where = client.get_model_version_download_uri(version.name, version.version)
+    uri = client.get_model_version_download_uri(version.name, version.version)
     try:
-        files = Path(mlflow.artifacts.download_artifacts(artifact_uri=where, dst_path=str(folder)))
+        files = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     except Exception as error:
         raise NestorError(f"The files of {label} can't be had: {describe_error(error)}") from error
     # Where a consumer loaded `code/` from the store itself, Python has left its compiled form there.
-    for compiled in files.rglob("__pycache__"):
-        shutil.rmtree(compiled)
+    for cache in files.rglob("__pycache__"):
+        shutil.rmtree(cache)
     return files
 
 
@@ -249,33 +249,33 @@ def _check_digest(files: Path, version: ModelVersion, label: str) -> str:
     """The digest of the files, once it is the one that the registry has kept since they were registered."""
     from tasks.registry.register import digest_folder
 
-    kept = version.tags.get("nestor.digest")
-    if kept is None and not (files / "nestor.json").exists():
+    tag = version.tags.get("nestor.digest")
+    if tag is None and not (files / "nestor.json").exists():
         raise InputError(f"{label} was not registered by Nestor: it does not say how its table was read.")
-    if kept is None:
+    if tag is None:
         raise NestorError(
             f"The registry keeps no digest of {label} (the tag nestor.digest is gone), so its files can't be checked; "
             "it is not loaded. Register the model anew, or use another version."
         )
-    if (found := digest_folder(files)) != kept:
+    if (digest := digest_folder(files)) != tag:
         raise NestorError(
-            f"The files of {label} are not those that were registered: their digest is {found[:12]}…, the registry's "
-            f"{kept[:12]}…; it is not loaded. Find out who changed them, and use another version."
+            f"The files of {label} are not those that were registered: their digest is {digest[:12]}…, the registry's "
+            f"{tag[:12]}…; it is not loaded. Find out who changed them, and use another version."
         )
-    return found
+    return digest
 
 
 def _read_row_keys(file: Path) -> dict[str, np.ndarray]:
     if not file.exists():
         return {}
-    with np.load(file, allow_pickle=False) as kept:
-        return {name: kept[name] for name in kept.files}
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
-def _explain_strange_types(label: str, odd: str) -> str:
+def _explain_strange_types(label: str, names: str) -> str:
     """Why a version with types that are not known here is not loaded."""
     return (
-        f"{label} holds types that no family of this installation names: {odd}; it is not loaded. If the model is "
+        f"{label} holds types that no family of this installation names: {names}; it is not loaded. If the model is "
         "yours, install the family that made it."
     )
 
@@ -288,6 +288,6 @@ def list_known_types() -> set[str]:
 def _warn_of_versions(file: Path, label: str) -> None:
     from tasks.registry.register import is_installed
 
-    other = [line for line in file.read_text("utf-8").split() if not is_installed(line)]
-    if other:
-        log.warning("%s was made with other versions than are installed here: %s", label, join_names(other))
+    requirements = [line for line in file.read_text("utf-8").split() if not is_installed(line)]
+    if requirements:
+        log.warning("%s was made with other versions than are installed here: %s", label, join_names(requirements))

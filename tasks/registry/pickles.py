@@ -40,8 +40,8 @@ def make_refusal_error(label: str, names: Sequence[str]) -> InputError:
 
 def dump_pickle(model: Any, file: Path) -> None:
     """Writes the model as MLflow pickles it."""
-    with file.open("wb") as out:
-        pickle.dump(model, out, protocol=pickle.DEFAULT_PROTOCOL)
+    with file.open("wb") as stream:
+        pickle.dump(model, stream, protocol=pickle.DEFAULT_PROTOCOL)
 
 
 def load_pickle(file: Path, label: str, names: Sequence[str]) -> Any:
@@ -51,8 +51,8 @@ def load_pickle(file: Path, label: str, names: Sequence[str]) -> Any:
             raise InputError(f"{label} can't be loaded here: {load_families()[name].lack}")
     with _silence_logs():
         try:
-            with file.open("rb") as kept:
-                return pickle.load(kept)
+            with file.open("rb") as stream:
+                return pickle.load(stream)
         except (ImportError, AttributeError) as error:
             raise NestorError(
                 f"{label} can't be unpickled here: {error}. Its requirements.txt says with which versions it was made."
@@ -62,10 +62,10 @@ def load_pickle(file: Path, label: str, names: Sequence[str]) -> Any:
 @contextmanager
 def _silence_logs() -> Iterator[None]:
     """What is imported inside logs warnings and errors only, for good: some libraries tell of each prediction."""
-    known = set(logging.root.manager.loggerDict)
+    names = set(logging.root.manager.loggerDict)
     yield
     for name, logger in list(logging.root.manager.loggerDict.items()):
-        if name not in known and isinstance(logger, logging.Logger) and logger.level < logging.WARNING:
+        if name not in names and isinstance(logger, logging.Logger) and logger.level < logging.WARNING:
             logger.setLevel(logging.WARNING)
 
 
@@ -82,8 +82,8 @@ class _ModuleUnpickler(pickle.Unpickler):
 def find_pickle_modules(file: Path) -> set[str]:
     """Top-level modules of every class and function that a pickle of our own names: it is loaded, which also shows that
     it can be."""
-    with file.open("rb") as kept:
-        reader = _ModuleUnpickler(kept)
+    with file.open("rb") as stream:
+        reader = _ModuleUnpickler(stream)
         reader.modules = set()
         reader.load()
     return reader.modules

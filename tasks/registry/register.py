@@ -86,8 +86,8 @@ def register(mirror: MlflowMirror, **values: Any) -> dict[str, Any]:
 
 def _find_registered(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
     """The version that this pipeline run made before it was stopped."""
-    found = client.search_model_versions(f"name = '{name}' and tags.`nestor.key` = '{key}'")
-    return found[0] if found else None
+    versions = client.search_model_versions(f"name = '{name}' and tags.`nestor.key` = '{key}'")
+    return versions[0] if versions else None
 
 
 # ---------------------------------------------------------------- the folder
@@ -97,13 +97,13 @@ def _save_version(new: NewVersion, folder: Path, identity: Model) -> str:
     """Writes the version's folder; its digest."""
     from mlflow.sklearn import save_model
 
-    fitted, rows, facts = joblib.load(new.model), pd.read_parquet(new.example), new.facts
+    model, rows, facts = joblib.load(new.model), pd.read_parquet(new.example), new.facts
     shutil.rmtree(folder, ignore_errors=True)
     ending = pickles.FORM if new.unsafe else ".skops"
     probe = folder.with_name(f"model{ending}")
-    form, code = _dump_model(fitted, probe, facts), _write_code(folder.parent)
+    form, code = _dump_model(model, probe, facts), _write_code(folder.parent)
     save_model(
-        fitted,
+        model,
         str(folder),
         mlflow_model=identity,
         signature=make_signature(rows, facts),
@@ -153,14 +153,14 @@ def _dump_model(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, A
     skops.io.dump(model, file, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
     types = check_types(file, facts["trusted"], _explain_untrusted)
     with zipfile.ZipFile(file) as archive:
-        named = list_requirements(_find_modules(json.loads(archive.read("schema.json"))))
-    return {"serialization_format": "skops", "skops_trusted_types": types, "pip_requirements": named}
+        requirements = list_requirements(_find_modules(json.loads(archive.read("schema.json"))))
+    return {"serialization_format": "skops", "skops_trusted_types": types, "pip_requirements": requirements}
 
 
 def _refuse_own_modules(modules: set[str]) -> set[str]:
     """The modules as they are; NestorError where a consumer would need our own."""
-    if ours := sorted(modules.intersection(OURS)):
-        raise NestorError(f"The model holds types of {join_names(ours)}: who loads it would need this project.")
+    if names := sorted(modules.intersection(OURS)):
+        raise NestorError(f"The model holds types of {join_names(names)}: who loads it would need this project.")
     return modules
 
 
@@ -169,22 +169,22 @@ def check_types(file: Path, allowed: Collection[str], refusal: Callable[[str], s
     some are not allowed or are ours."""
     import skops.io
 
-    found = sorted(skops.io.get_untrusted_types(file=file))
-    if odd := [t for t in found if t not in allowed or t.split(".")[0] in OURS]:
-        raise NestorError(refusal(join_names(odd, width=100)))
-    return found
+    types = sorted(skops.io.get_untrusted_types(file=file))
+    if names := [t for t in types if t not in allowed or t.split(".")[0] in OURS]:
+        raise NestorError(refusal(join_names(names, width=100)))
+    return types
 
 
-def _explain_untrusted(odd: str) -> str:
+def _explain_untrusted(names: str) -> str:
     """Why a model with types that its families do not name is not registered."""
-    return f"The model holds types that its families do not name as trusted: {odd}."
+    return f"The model holds types that its families do not name as trusted: {names}."
 
 
 def list_requirements(modules: set[str]) -> list[str]:
     """Exact versions of the distributions that these top-level modules come from, and of those that load a model."""
     owners = _map_distributions()
-    named = {owners[m][0] for m in modules if m in owners} | set(ALWAYS)
-    return [f"{n}=={_to_public_version(importlib.metadata.version(n))}" for n in sorted(named)]
+    distributions = {owners[m][0] for m in modules if m in owners} | set(ALWAYS)
+    return [f"{n}=={_to_public_version(importlib.metadata.version(n))}" for n in sorted(distributions)]
 
 
 def _to_public_version(version: str) -> str:
@@ -204,15 +204,15 @@ def _find_modules(node: Any) -> set[str]:
         return set().union(*map(_find_modules, node)) if node else set()
     if not isinstance(node, dict):
         return set()
-    own = {node["__module__"].split(".")[0]} if isinstance(node.get("__module__"), str) else set()
-    return own.union(*(_find_modules(v) for v in node.values()))
+    modules = {node["__module__"].split(".")[0]} if isinstance(node.get("__module__"), str) else set()
+    return modules.union(*(_find_modules(v) for v in node.values()))
 
 
 def _make_example(rows: pd.DataFrame) -> pd.DataFrame:
     """A few rows as an input example: what is missing in text is None, since JSON has no NaN."""
-    few = rows.head(5).reset_index(drop=True)
-    text = few.select_dtypes(include=["object", "string"]).columns
-    return few.assign(**{c: few[c].astype(object).where(few[c].notna(), None) for c in text})
+    sample = rows.head(5).reset_index(drop=True)
+    text = sample.select_dtypes(include=["object", "string"]).columns
+    return sample.assign(**{c: sample[c].astype(object).where(sample[c].notna(), None) for c in text})
 
 
 def make_signature(rows: pd.DataFrame, facts: Mapping[str, Any]) -> ModelSignature:
@@ -235,11 +235,11 @@ def _choose_label_type(classes: Sequence[Any]) -> str:
 
 def digest_folder(folder: Path) -> str:
     """sha256 over names and content of the files in a version's folder."""
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != META):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
-        whole.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
-    return whole.hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
 
 
 # ---------------------------------------------------------------- the registry
@@ -250,32 +250,32 @@ def _create_version(mirror: MlflowMirror, run_id: str, new: NewVersion) -> Model
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
-    client, own, folder = mirror.client, {"nestor.key": mirror.run_key}, mirror.workdir / "model"
+    client, key_tags, folder = mirror.client, {"nestor.key": mirror.run_key}, mirror.workdir / "model"
     _drop_halves(mirror)
-    logged = client.create_logged_model(mirror.experiment_id, name="model", source_run_id=run_id, tags=own)
-    identity = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)
+    entry = client.create_logged_model(mirror.experiment_id, name="model", source_run_id=run_id, tags=key_tags)
+    identity = Model(entry.artifact_location, run_id, model_uuid=entry.model_id, model_id=entry.model_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        saved = _save_version(new, folder, identity)
-    client.log_model_artifacts(logged.model_id, str(folder))
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        digest = _save_version(new, folder, identity)
+    client.log_model_artifacts(entry.model_id, str(folder))
+    client.finalize_logged_model(entry.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(entry.model_id, step=0)])
     shutil.rmtree(folder, ignore_errors=True)
     _ensure_model(client, new.name)
     numbers = {f"nestor.{k}": f"{v:.6g}" for k, v in new.metrics.items() if v is not None and k in _SHOWN}
-    marks, why = ({pickles.TAG: "true"}, pickles.explain_pickle(new.unsafe)) if new.unsafe else ({}, "")
-    tags = {**new.tags, **numbers, **own, **marks, "nestor.digest": saved}
+    marks, reason = ({pickles.TAG: "true"}, pickles.explain_pickle(new.unsafe)) if new.unsafe else ({}, "")
+    tags = {**new.tags, **numbers, **key_tags, **marks, "nestor.digest": digest}
     return client.create_model_version(
-        new.name, f"models:/{logged.model_id}", run_id, tags=tags,
-        model_id=logged.model_id, description="\n\n".join(part for part in (why, new.description) if part) or None,
+        new.name, f"models:/{entry.model_id}", run_id, tags=tags,
+        model_id=entry.model_id, description="\n\n".join(part for part in (reason, new.description) if part) or None,
     )  # fmt: skip
 
 
 def _drop_halves(mirror: MlflowMirror) -> None:
     """Removes what a killed registration of this run had uploaded."""
-    where = f"tags.`nestor.key` = '{mirror.run_key}'"
-    for logged in mirror.client.search_logged_models([mirror.experiment_id], where):
-        mirror.client.delete_logged_model(logged.model_id)
+    query = f"tags.`nestor.key` = '{mirror.run_key}'"
+    for entry in mirror.client.search_logged_models([mirror.experiment_id], query):
+        mirror.client.delete_logged_model(entry.model_id)
 
 
 def _ensure_model(client: MlflowClient, name: str) -> None:
@@ -294,15 +294,15 @@ def _set_alias(client: MlflowClient, version: ModelVersion, beats_constant: bool
     """Gives the version its alias, once: it may have been promoted or beaten since. A pickle only challenges. What is
     champion or challenger today is said by MLflow's aliases alone: no tag repeats it."""
     if _PLACED in version.tags:
-        own = client.get_model_version(version.name, version.version).aliases
-        return next((alias for alias in ("champion", "challenger") if alias in own), None)
+        aliases = client.get_model_version(version.name, version.version).aliases
+        return next((alias for alias in ("champion", "challenger") if alias in aliases), None)
     champion = client.get_registered_model(version.name).aliases.get("champion")
     alias = _choose_alias(str(version.version), str(champion) if champion else None, beats_constant)
     if alias == "champion" and pickles.TAG in version.tags:
         alias = "challenger"
     if alias == "champion" and not champion:
-        why = "The first version that is better than a constant prediction."
-        moves.move_champion(client, version.name, int(version.version), "first", moves.whoami(), why, "register")
+        reason = "The first version that is better than a constant prediction."
+        moves.move_champion(client, version.name, int(version.version), "first", moves.whoami(), reason, "register")
     elif alias == "challenger":
         client.set_registered_model_alias(version.name, alias, version.version)
     client.set_model_version_tag(version.name, version.version, _PLACED, "true")

@@ -94,10 +94,10 @@ class Served:
         kinds = {c: kind for c, kind in reading["kinds"].items() if kind not in ("id", "drop") and c in rows.columns}
         marks = reading.get("missing", MARKS)
         parsers = reading.get("parsers", {})
-        found = {c: self._column(rows[c], kind, parsers.get(c, {}), marks) for c, kind in kinds.items()}
+        found = {c: self._read_column(rows[c], kind, parsers.get(c, {}), marks) for c, kind in kinds.items()}
         return pd.DataFrame({c: values.array for c, values in found.items()}, index=rows.index, columns=list(found))
 
-    def _column(self, column: pd.Series, kind: str, parser: Mapping[str, Any], marks: Sequence[str]) -> pd.Series:
+    def _read_column(self, column: pd.Series, kind: str, parser: Mapping[str, Any], marks: Sequence[str]) -> pd.Series:
         column = _plain(column)
         own = parser.get("missing", ())
         if kind == "date":

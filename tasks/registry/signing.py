@@ -23,14 +23,14 @@ SIGN, VERIFY, PASSWORD = "NESTOR_SIGN_WITH", "NESTOR_VERIFY_WITH", "NESTOR_SIGN_
 
 def _find_key(variable: str) -> Path | None:
     """The key file that the environment names; None where it names none. InputError where it can't be used."""
-    named = os.environ.get(variable)
-    if not named:
+    path = os.environ.get(variable)
+    if not path:
         return None
     if find_spec("model_signing") is None:
         raise InputError(f"{variable} needs the package model-signing: uv sync --extra signing.")
-    if not Path(named).is_file():
-        raise InputError(f"{variable}: there is no key file {shorten(named, 200)}.")
-    return Path(named)
+    if not Path(path).is_file():
+        raise InputError(f"{variable}: there is no key file {shorten(path, 200)}.")
+    return Path(path)
 
 
 def check_signing() -> None:
@@ -55,9 +55,9 @@ def _make_signer(key: Path) -> Any:
 def sign_folder(folder: Path) -> None:
     """Writes the signature of all files in the folder beside them, where the environment names a key."""
     if key := _find_key(SIGN):
-        beside = folder.with_name(FILE)
-        _make_signer(key).sign(folder, beside)
-        shutil.move(beside, folder / FILE)
+        file = folder.with_name(FILE)
+        _make_signer(key).sign(folder, file)
+        shutil.move(file, folder / FILE)
 
 
 def verify_signature(folder: Path, label: str) -> None:
@@ -74,10 +74,10 @@ def verify_signature(folder: Path, label: str) -> None:
         verifier = verifying.Config().use_elliptic_key_verifier(public_key=key)
     except Exception as error:
         raise InputError(f"{VERIFY}: {key} is no public key (PEM, elliptic curve): {describe_error(error)}.") from None
-    beside = folder.with_name(FILE)
-    shutil.move(folder / FILE, beside)
+    file = folder.with_name(FILE)
+    shutil.move(folder / FILE, file)
     try:
-        verifier.verify(folder, beside)
+        verifier.verify(folder, file)
     except Exception as error:  # whatever is wrong with it, it is no proof
         raise NestorError(
             f"{label} is not what the owner of {key} signed ({describe_error(error)}); it is not loaded. Find out who "

@@ -20,9 +20,9 @@ from tasks.values import RunPlan, Studies
 
 
 def write_artifacts(
-    evaluation: Evaluation, report: Report, searched: Mapping[str, ImportanceFigures], tried: tuple[FrontPoint, ...]
+    evaluation: Evaluation, report: Report, searches: Mapping[str, ImportanceFigures], points: tuple[FrontPoint, ...]
 ) -> None:
-    """Writes what the pipeline run holds beside its numbers. `tried` are the points of what is delivered."""
+    """Writes what the pipeline run holds beside its numbers. `points` are the points of what is delivered."""
     folder = evaluation.context.folder.path / "artifacts"
     folder.mkdir(exist_ok=True)
     trials = make_trials_table(evaluation)
@@ -43,8 +43,8 @@ def write_artifacts(
     ):
         text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
         (folder / name).write_text(text, "utf-8")
-    write_importance(searched, evaluation.metric, folder)
-    page = _render_page(evaluation, report, searched, trials, tried)
+    write_importance(searches, evaluation.metric, folder)
+    page = _render_page(evaluation, report, searches, trials, points)
     (folder / "report.html").write_text(page, "utf-8")
     evaluation.context.folder.write_json("report.json", report.as_json())
 
@@ -68,22 +68,22 @@ def make_trials_table(studies: Studies) -> pd.DataFrame:
 def make_split_table(plan: RunPlan) -> pd.DataFrame:
     """Where each row of the table was: sealed, work or left out, and for work rows the outer fold that it judged."""
     rows = pd.Index(plan.table.data_rows, name="row")
-    found = pd.DataFrame({"part": "left out", "judged_in": ""}, index=rows)
-    found.iloc[plan.division.sealed_places, 0] = "sealed"
-    found.iloc[plan.division.work_places, 0] = "work"
+    table = pd.DataFrame({"part": "left out", "judged_in": ""}, index=rows)
+    table.iloc[plan.division.sealed_places, 0] = "sealed"
+    table.iloc[plan.division.work_places, 0] = "work"
     for name, fold in plan.folds.items():
-        found.iloc[plan.division.work_places[fold.judge], 1] = name
-    return found.reset_index()
+        table.iloc[plan.division.work_places[fold.judge], 1] = name
+    return table.reset_index()
 
 
 def _render_page(
-    evaluation: Evaluation, report: Report, searched: Mapping[str, ImportanceFigures], trials: pd.DataFrame,
-    tried: tuple[FrontPoint, ...],
+    evaluation: Evaluation, report: Report, searches: Mapping[str, ImportanceFigures], trials: pd.DataFrame,
+    points: tuple[FrontPoint, ...],
 ) -> str:  # fmt: skip
     from tasks.reporting.report import ReportDetails, render_report
 
     rows = [r for _, r in evaluation.outer]
-    chosen = {
+    parameters = {
         f"{m.family} (fold {k}, weight {m.weight:.2f})": {**trial.params, **describe_changes(trial.config)}
         for k, c in evaluation.chosen.items()
         for m in c.members
@@ -97,9 +97,9 @@ def _render_page(
             "fold": np.concatenate([np.full(len(r[0]), i) for i, r in enumerate(rows)]),
         }
         if evaluation.metric.needs == "label":
-            outer["said"] = np.concatenate([said for _, said in decide_outer_rows(evaluation)])
+            outer["said"] = np.concatenate([codes for _, codes in decide_outer_rows(evaluation)])
     return render_report(report, ReportDetails(
         trials=trials, findings=tuple(evaluation.context.findings), outer=outer,
-        classes=evaluation.work_rows.classes, chosen=chosen, plan=evaluation.context.folder.read_json("plan.json"),
-        greater_is_better=evaluation.metric.greater_is_better, searched=searched, points=tried,
+        classes=evaluation.work_rows.classes, chosen=parameters, plan=evaluation.context.folder.read_json("plan.json"),
+        greater_is_better=evaluation.metric.greater_is_better, searched=searches, points=points,
     ))  # fmt: skip

@@ -50,24 +50,24 @@ def draw_importance(
     studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, metric: str, seed: int
 ) -> ImportanceFigures:
     """What mattered in the studies of one family, with its figures."""
-    found = gather_trials(studies, greater_is_better)
-    return draw_figures(found, measure_importance(found, seed), metric, seed)
+    table = gather_trials(studies, greater_is_better)
+    return draw_figures(table, measure_importance(table, seed), metric, seed)
 
 
-def draw_figures(found: TrialTable, mattered: Importance, metric: str, seed: int) -> ImportanceFigures:
+def draw_figures(table: TrialTable, importance: Importance, metric: str, seed: int) -> ImportanceFigures:
     """What mattered, with its figures."""
     with plots.apply_style(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # glyphs that the font for measuring lacks
-        made = plot_search(found, mattered, metric, seed)
+        drawings = plot_search(table, importance, metric, seed)
         return ImportanceFigures(
-            mattered, {name: (to_svg(one, caption), caption) for name, (one, caption) in made.items()}
+            importance, {name: (to_svg(figure, caption), caption) for name, (figure, caption) in drawings.items()}
         )
 
 
-def _draw_in_worker(*what: Any) -> ImportanceFigures:
+def _draw_in_worker(*arguments: Any) -> ImportanceFigures:
     """`draw_importance` in a worker process, at the lowest priority: the process that registers is at a low one."""
     os.nice(19)
-    return draw_importance(*what)
+    return draw_importance(*arguments)
 
 
 class ImportanceQueue:
@@ -90,42 +90,46 @@ class ImportanceQueue:
                 if place == len(self.awaited):
                     self._enough.set()
                 if not self._over:
-                    self._one(place, name)
+                    self._draw_family(place, name)
         finally:  # whatever happens here, the run's end does not wait for ever
             self._enough.set()
 
-    def _one(self, place: int, name: str) -> None:
+    def _draw_family(self, place: int, name: str) -> None:
         try:
-            self.made[name] = self._submitted(place, name).result()
+            self.made[name] = self._submit(place, name).result()
         except FitError as error:
             self.lack[name] = error.reason
 
-    def _submitted(self, place: int, name: str) -> Future[ImportanceFigures]:
+    def _submit(self, place: int, name: str) -> Future[ImportanceFigures]:
         metric, seed = self.evaluation.metric, self.evaluation.run.seed
         studies = {fold: trials for (family, fold), trials in self.evaluation.trials.items() if family == name}
-        what = studies, metric.greater_is_better, metric.name, seed
-        return self.evaluation.context.pool.submit(_draw_in_worker, *what, priority=(DRAW, place), timeout=_LONGEST)
+        arguments = studies, metric.greater_is_better, metric.name, seed
+        return self.evaluation.context.pool.submit(
+            _draw_in_worker, *arguments, priority=(DRAW, place), timeout=_LONGEST
+        )
 
-    def ended(self) -> dict[str, ImportanceFigures]:
+    def collect(self) -> dict[str, ImportanceFigures]:
         """What there is, by family, as soon as what is awaited is done or the time is up."""
         ledger = self.evaluation.context.ledger
         self._enough.wait(None if ledger.limit is None else max(0.0, ledger.left - EXIT - _AFTERWARDS))
-        self._over, made = True, dict(self.made)
+        self._over, searches = True, dict(self.made)
         self.evaluation.context.pool.cancel(lambda priority: priority[0] == DRAW)
-        lacking = [name for name in self.awaited if name not in made]
-        for why in dict.fromkeys(self.lack.get(name, _LATE) for name in lacking):
-            names = [name for name in lacking if self.lack.get(name, _LATE) == why]
-            self.evaluation.context.note(f"Skipped: which hyperparameters of {join_names(names, 20)} mattered ({why}).")
-        return made
+        families = [name for name in self.awaited if name not in searches]
+        for reason in dict.fromkeys(self.lack.get(name, _LATE) for name in families):
+            names = [name for name in families if self.lack.get(name, _LATE) == reason]
+            self.evaluation.context.note(
+                f"Skipped: which hyperparameters of {join_names(names, 20)} mattered ({reason})."
+            )
+        return searches
 
 
-def write_importance(made: Mapping[str, ImportanceFigures], metric: Metric, folder: Path) -> None:
+def write_importance(searches: Mapping[str, ImportanceFigures], metric: Metric, folder: Path) -> None:
     """Writes `importance.json`, and each figure as a file of its own under `figures/`."""
-    families_ = {name: asdict(one.importance) for name, one in made.items()}
-    values = {"metric": metric.name, "greater_is_better": metric.greater_is_better, "families": families_}
+    families = {name: asdict(search.importance) for name, search in searches.items()}
+    values = {"metric": metric.name, "greater_is_better": metric.greater_is_better, "families": families}
     (folder / "importance.json").write_text(json.dumps(values, indent=1, ensure_ascii=False), "utf-8")
-    for family, one in made.items():
-        for name, (text, _) in one.figures.items():
+    for family, search in searches.items():
+        for name, (text, _) in search.figures.items():
             place = folder / "figures" / family
             place.mkdir(parents=True, exist_ok=True)
             (place / f"{name}.svg").write_text(to_svg_file(text), "utf-8")

@@ -17,11 +17,11 @@ _WARNINGS = 8
 
 def describe_run(report: Report) -> str:
     """The verdict, the warnings, and what can be done now."""
-    warned = [f"- {escape_markdown(one.message)}" for one in list_further_warnings(report)[:_WARNINGS]]
+    lines = [f"- {escape_markdown(warning.message)}" for warning in list_further_warnings(report)[:_WARNINGS]]
     parts = [
         escape_markdown(report.sentence),
         escape_markdown(describe_repeats(report)),
-        "\n".join(warned),
+        "\n".join(lines),
         _suggest_next(report),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -30,14 +30,14 @@ def describe_run(report: Report) -> str:
 def describe_version(evaluation: Evaluation) -> str:
     """The version's numbers, and where more is said."""
     scores = (("estimate", evaluation.estimate), ("test", evaluation.test))
-    told = [
-        f"- {name} {said}: {MEANING[name]}{describe_basis(score)}"
+    lines = [
+        f"- {name} {text}: {MEANING[name]}{describe_basis(score)}"
         for name, score in scores
-        if (said := format_interval(score))
+        if (text := format_interval(score))
     ]
-    more = "The description of its source run says what to do next; the artifacts there hold `report.html`."
+    sentence = "The description of its source run says what to do next; the artifacts there hold `report.html`."
     return "\n\n".join(
-        [f"Scores ({escape_markdown(evaluation.metric.name)})", "\n".join(told), more] if told else [more]
+        [f"Scores ({escape_markdown(evaluation.metric.name)})", "\n".join(lines), sentence] if lines else [sentence]
     )
 
 

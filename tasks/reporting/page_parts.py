@@ -123,8 +123,8 @@ def render_table(
 
 def render_figures(cards: Iterable[str]) -> str:
     """Figures side by side where there is room; nothing without any."""
-    drawn = "".join(cards)
-    return f'<div class="figures">\n{drawn}</div>\n' if drawn else ""
+    body = "".join(cards)
+    return f'<div class="figures">\n{body}</div>\n' if body else ""
 
 
 def render_folded(summary: str, body: str) -> str:
@@ -138,9 +138,9 @@ def render_tile(name: str, value: str, note: str) -> str:
     return f'<div class="tile">{words}</div>\n'
 
 
-def render_figure(drawn: Figure, caption: str) -> str:
+def render_figure(figure: Figure, caption: str) -> str:
     """The figure as inline SVG whose text and lines take the page's colours."""
-    return render_card(to_svg(drawn, caption), caption, drawn.get_figwidth() >= WIDE)
+    return render_card(to_svg(figure, caption), caption, figure.get_figwidth() >= WIDE)
 
 
 def render_card(element: str, caption: str, wide: bool = True) -> str:
@@ -149,19 +149,19 @@ def render_card(element: str, caption: str, wide: bool = True) -> str:
     return f'<figure class="{kind}">{element}<figcaption>{to_html(caption)}</figcaption></figure>\n'
 
 
-def to_svg(drawn: Figure, label: str) -> str:
+def to_svg(figure: Figure, label: str) -> str:
     """The figure's SVG element."""
-    out = io.StringIO()
-    drawn.savefig(out, format="svg", dpi=150, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    text = out.getvalue()
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", dpi=150, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # ids on groups repeat between figures, and nothing refers to them
     text = re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
     )
     text = text.replace(INK, "var(--ink)").replace(GRID, "var(--line)")
-    widest = round(drawn.get_figwidth() * 130)  # pixels; beyond that the letters grow out of proportion
-    return text.replace("<svg", f'<svg role="img" aria-label="{to_html(label)}" style="max-width: {widest}px"', 1)
+    width = round(figure.get_figwidth() * 130)  # pixels; beyond that the letters grow out of proportion
+    return text.replace("<svg", f'<svg role="img" aria-label="{to_html(label)}" style="max-width: {width}px"', 1)
 
 
 _ALONE = """<style>:root { --ink: #22262c; --line: #e3e5e8; background: #fff }
@@ -170,4 +170,4 @@ _ALONE = """<style>:root { --ink: #22262c; --line: #e3e5e8; background: #fff }
 
 def to_svg_file(element: str) -> str:
     """An SVG element as a file of its own, light or dark as its reader likes."""
-    return re.sub(r"(<svg[^>]*>)", lambda found: found.group(1) + _ALONE, element, count=1)
+    return re.sub(r"(<svg[^>]*>)", lambda match: match.group(1) + _ALONE, element, count=1)

@@ -37,17 +37,17 @@ _EXAMPLE_ROWS = 5
 
 def publish(evaluation: Evaluation) -> Report:
     """Registers the model, writes every artifact down, and returns the report."""
-    with evaluation.context.stage(REGISTER):
-        saved = measure_savings(evaluation)
-        _close_parts(evaluation, saved)
-        drawing = ImportanceQueue(evaluation)
+    with evaluation.context.enter_stage(REGISTER):
+        savings = measure_savings(evaluation)
+        _close_parts(evaluation, savings)
+        queue = ImportanceQueue(evaluation)
         version = _register_model(evaluation)
-        searched = drawing.ended()
-        tried = list_points(evaluation)
-        report = _make_report(evaluation, version, tried)
-        artifacts.write_artifacts(evaluation, report, searched, tried)
-        left = _close_run(evaluation.context, report, saved[""])
-    evaluation.context.write_state("stopped" if left else "done")
+        searches = queue.collect()
+        points = list_points(evaluation)
+        report = _make_report(evaluation, version, points)
+        artifacts.write_artifacts(evaluation, report, searches, points)
+        backlog = _close_run(evaluation.context, report, savings[""])
+    evaluation.context.write_state("stopped" if backlog else "done")
     return replace(report, notes=tuple(evaluation.context.notes))
 
 
@@ -61,7 +61,7 @@ def _register_model(evaluation: Evaluation) -> dict[str, Any]:
     make_example(evaluation).to_parquet(folder / "example.parquet")
     costs = measure_delivered_costs(evaluation, folder / "model.joblib")
     work = evaluation.work_rows
-    new = NewVersion(
+    version = NewVersion(
         name=evaluation.context.name,
         model=str(folder / "model.joblib"),
         tested=str(folder / "tested.joblib") if twin is not None else None,
@@ -79,8 +79,8 @@ def _register_model(evaluation: Evaluation) -> dict[str, Any]:
         extra={**make_version_facts(evaluation), **_find_cost_rule(evaluation)},
         beside=[str(path) for path in _write_version_files(evaluation, model, folder)],
     )
-    registered = evaluation.context.journal.call("register", **vars(new))
-    return {**registered, "costs": costs}
+    registration = evaluation.context.journal.call("register", **vars(version))
+    return {**registration, "costs": costs}
 
 
 def _find_cost_rule(sealed: SealedTable) -> dict[str, Any]:
@@ -92,19 +92,19 @@ def _find_cost_rule(sealed: SealedTable) -> dict[str, Any]:
 def make_version_facts(sealed: SealedTable) -> dict[str, Any]:
     """What a version says of itself beside its reading: target, metric, and the plan of its history."""
     history = sealed.table.history
-    own = {"target": sealed.run.target or "target", "metric": sealed.metric.name}
-    return own if history is None else {**own, "history": asdict(history)}
+    facts = {"target": sealed.run.target or "target", "metric": sealed.metric.name}
+    return facts if history is None else {**facts, "history": asdict(history)}
 
 
 def make_example(sealed: SealedTable) -> pd.DataFrame:
     """A few rows as a consumer gives them; of a series the last ones with their target, the last to be predicted."""
     if sealed.table.history is None:
         return sealed.work_rows.features.head(_EXAMPLE_ROWS)
-    last = sealed.table.take(np.argsort(np.asarray(sealed.table.time), kind="stable")[-_EXAMPLE_ROWS:])
-    labels = np.array(last.classes)[last.target] if last.classes else last.target
-    goal = pd.Series(labels, dtype="object" if last.classes else "float64")
-    goal.iloc[-1] = None
-    return last.features.assign(**{sealed.run.target or "target": goal})
+    rows = sealed.table.take(np.argsort(np.asarray(sealed.table.time), kind="stable")[-_EXAMPLE_ROWS:])
+    labels = np.array(rows.classes)[rows.target] if rows.classes else rows.target
+    target = pd.Series(labels, dtype="object" if rows.classes else "float64")
+    target.iloc[-1] = None
+    return rows.features.assign(**{sealed.run.target or "target": target})
 
 
 def _write_version_files(evaluation: Evaluation, model: Any, folder: Path) -> list[Path]:
@@ -123,45 +123,50 @@ def write_row_keys(sealed: SealedTable, file: Path) -> None:
     """Writes which rows this run trained on and which it sealed, by their keys, what these are made of, and how many
     of the trained ones differ in their features."""
     division = sealed.division
-    of_work, of_sealed = (np.unique(division.row_keys[at]) for at in (division.work_places, division.sealed_places))
+    work_keys, sealed_keys = (
+        np.unique(division.row_keys[places]) for places in (division.work_places, division.sealed_places)
+    )
     facts = {"made_of": np.array(division.made_of), "distinct": division.distinct}
-    np.savez_compressed(file, trained=of_work, sealed=of_sealed, **facts)
+    np.savez_compressed(file, trained=work_keys, sealed=sealed_keys, **facts)
 
 
 def _list_metrics(outcome: Evaluation | Report) -> dict[str, float]:
     """The metrics of the pipeline run; what there is not is left out."""
-    found: dict[str, float | None] = {"optimism": outcome.optimism, "agreement": outcome.agreement}
+    metrics: dict[str, float | None] = {"optimism": outcome.optimism, "agreement": outcome.agreement}
     for name, interval in (("estimate", outcome.estimate), ("test", outcome.test)):
         if interval is not None:
-            found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+            metrics |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     for name, part in list_subset_scores(outcome.repeats):
-        found[f"share_{name}"] = part.share
+        metrics[f"share_{name}"] = part.share
         if part.score is not None:
-            found |= {name: part.score.value, f"{name}_low": part.score.low, f"{name}_high": part.score.high}
-    for one in outcome.coverage:
-        found |= {f"coverage_{format_level(one.level)}": one.covered, f"size_{format_level(one.level)}": one.size}
-    return {k: float(v) for k, v in found.items() if v is not None}
+            metrics |= {name: part.score.value, f"{name}_low": part.score.low, f"{name}_high": part.score.high}
+    for coverage in outcome.coverage:
+        metrics |= {
+            f"coverage_{format_level(coverage.level)}": coverage.covered,
+            f"size_{format_level(coverage.level)}": coverage.size,
+        }
+    return {k: float(v) for k, v in metrics.items() if v is not None}
 
 
 def _list_objective_metrics(report: Report) -> dict[str, float]:
     """The metrics of the pipeline run that tell of objectives beside the metric."""
-    found: dict[str, float | None] = {}
-    for one in report.objectives[1:]:
-        for kind, interval in (("outer", one.estimate), ("test", one.test)):
+    metrics: dict[str, float | None] = {}
+    for objective in report.objectives[1:]:
+        for kind, interval in (("outer", objective.estimate), ("test", objective.test)):
             if interval is not None:
-                name = f"{kind}_{one.name}"
-                found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-        found[f"delivered_{one.name}"] = one.delivered
-    return {name: float(value) for name, value in found.items() if value is not None}
+                name = f"{kind}_{objective.name}"
+                metrics |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        metrics[f"delivered_{objective.name}"] = objective.delivered
+    return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
-def _make_report(evaluation: Evaluation, version: dict[str, Any], tried: tuple[FrontPoint, ...]) -> Report:
+def _make_report(evaluation: Evaluation, version: dict[str, Any], points: tuple[FrontPoint, ...]) -> Report:
     sentences.note_unused_time(evaluation.context)
     if names := list_unsafe_families(evaluation.chosen):
-        alone = "This version is saved as a pickle, so it does not become champion by itself."
-        evaluation.context.note(f"{alone} {pickles.explain_pickle(names)}")
-    if saved := describe_savings(evaluation):
-        evaluation.context.note(saved)
+        sentence = "This version is saved as a pickle, so it does not become champion by itself."
+        evaluation.context.note(f"{sentence} {pickles.explain_pickle(names)}")
+    if savings := describe_savings(evaluation):
+        evaluation.context.note(savings)
     if evaluation.table.history is not None:
         evaluation.context.note(sentences.describe_forecasts(evaluation))
     objectives = evaluate_objectives(evaluation, version["costs"])
@@ -190,7 +195,7 @@ def _make_report(evaluation: Evaluation, version: dict[str, Any], tried: tuple[F
         repeats=evaluation.repeats,
         coverage=evaluation.coverage,
         objectives=objectives,
-        front=tuple(p for p in tried if p.picked or (p.front and evaluation.goal.several)),
+        front=tuple(p for p in points if p.picked or (p.front and evaluation.goal.several)),
         pick=None if evaluation.goal.plain else evaluation.goal.words,
         warm=evaluation.warm_start and evaluation.warm_start.source,
         tracking_uri=evaluation.context.journal.tracking_uri,
@@ -205,24 +210,24 @@ def _make_report(evaluation: Evaluation, version: dict[str, Any], tried: tuple[F
 
 def _count_seconds(studies: Studies) -> dict[str, float]:
     ledger, context = studies.context.ledger, studies.context
-    stages = {stage.name: ledger.seconds_in(stage.name) for stage in STAGES}
+    stages = {stage.name: ledger.sum_stage(stage.name) for stage in STAGES}
     fitting = sum(ledger.fitting.values())
     return {
         "total": ledger.elapsed,
         "startup": ledger.elapsed - sum(stages.values()),
         **stages,
         "fitting": fitting,
-        "tracking": context.journal.seconds_per_record() * sum(map(len, studies.trials.values())),
+        "tracking": context.journal.measure_seconds_per_record() * sum(map(len, studies.trials.values())),
         "idle": max(0.0, stages[TUNE.name] * context.workers - (fitting - ledger.recalled)),
     }
 
 
-def _close_parts(evaluation: Evaluation, saved: Mapping[str, Mapping[str, float]]) -> None:
+def _close_parts(evaluation: Evaluation, savings: Mapping[str, Mapping[str, float]]) -> None:
     """Ends the family and fold runs with what was found."""
     for family in evaluation.families:
         for fold in evaluation.folds:
             _close_fold(evaluation, family.name, fold)
-        numbers = {**_list_family_metrics(family), **saved.get(family.name, {})}
+        numbers = {**_list_family_metrics(family), **savings.get(family.name, {})}
         evaluation.context.record(family.name, "family", parent="run", status="FINISHED", metrics=numbers)
 
 
@@ -231,8 +236,8 @@ def _close_fold(evaluation: Evaluation, name: str, fold: str) -> None:
     if best is None:
         evaluation.context.record(f"{name}/{fold}", "fold", parent=name, status="FAILED")
         return
-    judged = evaluation.context.folder.kept_json(evaluation.job(name, fold, best.number, {}).file + ".json") or {}
-    metrics = to_json_value({"inner": best.inner, "outer": judged.get("score")})
+    result = evaluation.context.folder.try_json(evaluation.make_job(name, fold, best.number, {}).file + ".json") or {}
+    metrics = to_json_value({"inner": best.inner, "outer": result.get("score")})
     members = evaluation.chosen[fold].members if fold in evaluation.chosen else ()
     weight = sum(m.weight for m in members if m.family == name)
     evaluation.context.record(
@@ -243,20 +248,20 @@ def _close_fold(evaluation: Evaluation, name: str, fold: str) -> None:
 
 
 def _list_family_metrics(family: FamilyOutcome) -> dict[str, float]:
-    found: dict[str, float | None] = {"inner": family.inner, "trials": family.trials, "seconds": family.seconds}
+    metrics: dict[str, float | None] = {"inner": family.inner, "trials": family.trials, "seconds": family.seconds}
     if family.estimate is not None:
-        found |= {"estimate": family.estimate.value, "estimate_low": family.estimate.low,
+        metrics |= {"estimate": family.estimate.value, "estimate_low": family.estimate.low,
                   "estimate_high": family.estimate.high}  # fmt: skip
-    return {k: float(v) for k, v in found.items() if v is not None}
+    return {k: float(v) for k, v in metrics.items() if v is not None}
 
 
-def _close_run(context: RunContext, report: Report, saved: Mapping[str, float]) -> int:
+def _close_run(context: RunContext, report: Report, savings: Mapping[str, float]) -> int:
     """Ends the pipeline run in MLflow with its numbers and files, and waits until MLflow holds everything; how many
     records it does not hold when the time is up."""
     context.record(
         "run", "pipeline", status="FINISHED",
         metrics={
-            **_list_metrics(report), **_list_objective_metrics(report), **saved,
+            **_list_metrics(report), **_list_objective_metrics(report), **savings,
             **{f"seconds_{k}": v for k, v in report.seconds.items()},
         },
         artifacts=[[str(context.folder.path / "artifacts"), ""]],
@@ -266,10 +271,10 @@ def _close_run(context: RunContext, report: Report, saved: Mapping[str, float]) 
         },
         note=describe_run(report),
     )  # fmt: skip
-    left = context.journal.drain(60.0 if context.ledger.limit is None else max(3.0, context.ledger.left))
-    if left:
-        why = context.journal.trouble or ""
-        context.note(f"{left:,} records are not in MLflow yet: `--resume` sends them. {why}".strip())
+    backlog = context.journal.drain(60.0 if context.ledger.limit is None else max(3.0, context.ledger.left))
+    if backlog:
+        trouble = context.journal.trouble or ""
+        context.note(f"{backlog:,} records are not in MLflow yet: `--resume` sends them. {trouble}".strip())
     if context.mirror is not None:
         context.note(context.mirror.end(context.ledger.left))
-    return left
+    return backlog

@@ -81,7 +81,7 @@ def render_report(report: Report, details: ReportDetails) -> str:
             ),
             render_section("Families", _render_leaderboard(report)),
             render_section(
-                "What it predicts", render_figures(render_figure(*one) for one in _draw_figures(report, details))
+                "What it predicts", render_figures(render_figure(*figure) for figure in _draw_figures(report, details))
             ),
             render_section("The search", render_figures(_render_searches(report, details)), _render_states(report)),
             render_section("What mattered in the search", _render_importance(report, details)),
@@ -94,15 +94,15 @@ def render_report(report: Report, details: ReportDetails) -> str:
     return render_page(f"{report.name}: {report.metric}", parts)
 
 
-def _describe_interval(one: Interval | None) -> str:
-    if one is None or one.low is None or one.high is None:
+def _describe_interval(interval: Interval | None) -> str:
+    if interval is None or interval.low is None or interval.high is None:
         return ""
-    return f"95 % interval {format_number(one.low)} to {format_number(one.high)}"
+    return f"95 % interval {format_number(interval.low)} to {format_number(interval.high)}"
 
 
 def _render_head(report: Report) -> str:
-    placed = f", registered as {report.alias}" if report.alias else ""  # who is champion later, this page can't know
-    version = f"version {report.version}{placed}" if report.version else ""
+    alias = f", registered as {report.alias}" if report.alias else ""  # who is champion later, this page can't know
+    version = f"version {report.version}{alias}" if report.version else ""
     facts = [report.task, report.metric, version, f"run {report.run_id}" if report.run_id else ""]
     meta = " · ".join(to_html(f) for f in facts if f)
     sentence = report.sentence or f"{report.winner} leads by inner score."
@@ -114,12 +114,12 @@ def _render_head(report: Report) -> str:
 
 def _render_tiles(report: Report) -> str:
     estimate, test = report.estimate, report.test
-    warm = "; after a warm start it may look too good" if report.warm else ""
-    said = (_describe_interval(estimate) or "of the whole procedure") + describe_basis(estimate) + warm
-    held = (_describe_interval(test) or "on sealed rows") + describe_basis(test) if test else "no sealed rows"
+    caveat = "; after a warm start it may look too good" if report.warm else ""
+    estimate_note = (_describe_interval(estimate) or "of the whole procedure") + describe_basis(estimate) + caveat
+    test_note = (_describe_interval(test) or "on sealed rows") + describe_basis(test) if test else "no sealed rows"
     tiles = [
-        render_tile("Estimate", format_number(estimate.value if estimate else None), said),
-        render_tile("Sealed test", format_number(test.value if test else None), held),
+        render_tile("Estimate", format_number(estimate.value if estimate else None), estimate_note),
+        render_tile("Sealed test", format_number(test.value if test else None), test_note),
         render_tile("Optimism", format_number(report.optimism), MEANING["optimism"]),
         render_tile(
             "Agreement", format_number(report.agreement, 2), f"{MEANING['agreement']}; beyond 2 or -2 they disagree"
@@ -130,9 +130,9 @@ def _render_tiles(report: Report) -> str:
 
 def _render_interval_plot(report: Report) -> str:
     winner = next((f for f in report.families if f.name == report.winner), None)
-    named = [("estimate", report.estimate), ("sealed test", report.test)]
-    rows = [(name, one) for name, one in named if _is_drawable(one)]
-    marks = len(rows)
+    intervals = [("estimate", report.estimate), ("sealed test", report.test)]
+    rows = [(name, interval) for name, interval in intervals if _is_drawable(interval)]
+    count = len(rows)
     if winner is not None and winner.inner is not None and math.isfinite(winner.inner):
         rows.append((f"best inner, {winner.name}", _to_interval(winner.inner)))
     # the constant's score is so far off that beside it all others would be one dot
@@ -140,12 +140,12 @@ def _render_interval_plot(report: Report) -> str:
     if not rows:
         return ""
     caption = "Estimate and test with 95 % intervals, the inner score that chose, and each family's own estimate."
-    drawn = plots.plot_intervals([(n, one) for n, one in rows if one is not None], report.metric, marks)
-    return render_figures([render_figure(drawn, caption)])
+    figure = plots.plot_intervals([(n, interval) for n, interval in rows if interval is not None], report.metric, count)
+    return render_figures([render_figure(figure, caption)])
 
 
-def _is_drawable(one: Interval | None) -> bool:
-    return one is not None and math.isfinite(one.value)
+def _is_drawable(interval: Interval | None) -> bool:
+    return interval is not None and math.isfinite(interval.value)
 
 
 def _to_interval(value: float) -> Interval:
@@ -156,9 +156,9 @@ def _to_interval(value: float) -> Interval:
 
 def _list_remarks(report: Report) -> tuple[str, ...]:
     """What is said of rows that repeat, the intervals drawn, what is said of sets."""
-    repeats, covered = describe_repeats(report), report.coverage_sentence
-    told = [f"<p>{to_html(said, 1200)}</p>\n" if said else "" for said in (repeats, covered)]
-    return told[0], _render_interval_plot(report), told[1]
+    repeats, coverage = describe_repeats(report), report.coverage_sentence
+    paragraphs = [f"<p>{to_html(sentence, 1200)}</p>\n" if sentence else "" for sentence in (repeats, coverage)]
+    return paragraphs[0], _render_interval_plot(report), paragraphs[1]
 
 
 def _render_notes(report: Report) -> str:
@@ -171,33 +171,41 @@ def _render_objectives(report: Report) -> str:
     """What was picked has of each objective, and how it was picked."""
     rows = [
         (
-            to_html(one.name), to_html(one.says), _format_bound(one), format_number(one.inner),
-            format_number(one.estimate.value if one.estimate else None), _format_range(one.estimate),
-            format_number(one.test.value if one.test else None), format_number(one.delivered),
+            to_html(objective.name), to_html(objective.says), _format_bound(objective), format_number(objective.inner),
+            format_number(objective.estimate.value if objective.estimate else None), _format_range(objective.estimate),
+            format_number(objective.test.value if objective.test else None), format_number(objective.delivered),
         )
-        for one in report.objectives
+        for objective in report.objectives
     ]  # fmt: skip
     heads = ("objective", "what it is", "limit", "inner", "estimate", "95 % interval", "sealed test", "delivered model")
-    said = f"<p>{to_html(report.pick, 800)}</p>\n" if report.pick else ""
-    return said + render_table(heads, rows, numeric=range(2, 8), names=(0,))
+    paragraph = f"<p>{to_html(report.pick, 800)}</p>\n" if report.pick else ""
+    return paragraph + render_table(heads, rows, numeric=range(2, 8), names=(0,))
 
 
-def _format_bound(one: ObjectiveOutcome) -> str:
-    return "-" if one.limit is None else f"{'≥' if one.greater_is_better else '≤'} {one.limit:g} {to_html(one.unit)}"
+def _format_bound(objective: ObjectiveOutcome) -> str:
+    return (
+        "-"
+        if objective.limit is None
+        else f"{'≥' if objective.greater_is_better else '≤'} {objective.limit:g} {to_html(objective.unit)}"
+    )
 
 
-def _format_range(one: Interval | None) -> str:
-    return f"{format_number(one.low)} to {format_number(one.high)}" if one and _describe_interval(one) else "-"
+def _format_range(interval: Interval | None) -> str:
+    return (
+        f"{format_number(interval.low)} to {format_number(interval.high)}"
+        if interval and _describe_interval(interval)
+        else "-"
+    )
 
 
 def _render_pareto(report: Report, details: ReportDetails) -> str:
     if len(report.objectives) < 2 or not details.points:
         return ""
-    drawn = plots.plot_pareto(details.points, report.objectives)
+    figure = plots.plot_pareto(details.points, report.objectives)
     caption = "Configurations by their inner scores. Bold: the Pareto front; circled: picked; crosses: over a limit."
     if len(report.objectives) > 2:
         caption += " A point of the front that looks worse than others in one panel is better in another."
-    return render_figures([render_figure(drawn, caption)])
+    return render_figures([render_figure(figure, caption)])
 
 
 def _render_front(report: Report) -> str:
@@ -216,17 +224,17 @@ def _render_front(report: Report) -> str:
         "family",
         *(["fold"] if folds else []),
         "trial",
-        *(_format_column_head(one) for one in report.objectives),
+        *(_format_column_head(objective) for objective in report.objectives),
         "",
     )
     best = next((k for k, p in enumerate(points) if p.picked), None)
-    whole = render_table(heads, rows, numeric=range(1 + folds, len(heads) - 1), best=best)
-    whole = f'<div style="margin-top:12px">{whole}</div>\n'
-    return render_folded(f"The front: {len(rows)} configurations, inner values", whole) if len(rows) > 12 else whole
+    table = render_table(heads, rows, numeric=range(1 + folds, len(heads) - 1), best=best)
+    table = f'<div style="margin-top:12px">{table}</div>\n'
+    return render_folded(f"The front: {len(rows)} configurations, inner values", table) if len(rows) > 12 else table
 
 
-def _format_column_head(one: ObjectiveOutcome) -> str:
-    return to_html(f"{one.name} ({one.unit})" if one.unit else one.name)
+def _format_column_head(objective: ObjectiveOutcome) -> str:
+    return to_html(f"{objective.name} ({objective.unit})" if objective.unit else objective.name)
 
 
 def _render_leaderboard(report: Report) -> str:
@@ -234,14 +242,14 @@ def _render_leaderboard(report: Report) -> str:
     rows = []
     for f in report.families:
         estimate = f.estimate if _is_drawable(f.estimate) else None
-        low_high = (
+        interval = (
             f"{format_number(estimate.low)} to {format_number(estimate.high)}"
             if estimate and _describe_interval(estimate)
             else "-"
         )
         bar = f'<span class="bar" style="width:{max(2, round(60 * f.weight))}px"></span>' if f.weight else ""
         rows.append((
-            to_html(f.name), format_number(estimate.value if estimate else None), low_high, format_number(f.inner),
+            to_html(f.name), format_number(estimate.value if estimate else None), interval, format_number(f.inner),
             f"{f.trials:,}",
             f"{f.seconds:,.1f}", f"{bar}{f.weight:.0%}" if f.weight else "-",
         ))  # fmt: skip
@@ -251,8 +259,8 @@ def _render_leaderboard(report: Report) -> str:
 
 def _render_left_out(report: Report) -> str:
     rows = [(to_html(name, 40), to_html(reason, 600)) for name, reason in report.left_out.items()]
-    many = f"{len(rows)} {'family' if len(rows) == 1 else 'families'}, and why"
-    return render_folded(many, render_table((), rows, names=(0,)))
+    summary = f"{len(rows)} {'family' if len(rows) == 1 else 'families'}, and why"
+    return render_folded(summary, render_table((), rows, names=(0,)))
 
 
 def _draw_figures(report: Report, details: ReportDetails) -> Iterator[tuple[Figure, str]]:
@@ -260,33 +268,33 @@ def _draw_figures(report: Report, details: ReportDetails) -> Iterator[tuple[Figu
     if details.outer is None or not len(details.outer["target"]):
         return
     target, prediction, fold = (np.asarray(details.outer[k]) for k in ("target", "prediction", "fold"))
-    whole = np.isfinite(prediction.astype(float).reshape(len(prediction), -1)).all(axis=1)
-    target, prediction, fold = target[whole], prediction[whole], fold[whole]
-    said = np.asarray(details.outer["said"])[whole] if "said" in details.outer else None
+    mask = np.isfinite(prediction.astype(float).reshape(len(prediction), -1)).all(axis=1)
+    target, prediction, fold = target[mask], prediction[mask], fold[mask]
+    codes = np.asarray(details.outer["said"])[mask] if "said" in details.outer else None
     if not len(target):
         return
     if report.task == "regression":
         yield from _draw_regression(target.astype(float), prediction.astype(float).reshape(len(target)))
     elif report.task == "binary" and (score := _take_positive_probability(prediction)) is not None:
         yield from _draw_binary(target.astype(int), score, fold, details.classes)
-        if said is not None:
-            yield _draw_confusion(target, said, details)
+        if codes is not None:
+            yield _draw_confusion(target, codes, details)
     else:
-        likeliest = prediction.argmax(axis=1) if prediction.ndim == 2 else prediction
-        yield _draw_confusion(target, likeliest if said is None else said, details)
+        classes = prediction.argmax(axis=1) if prediction.ndim == 2 else prediction
+        yield _draw_confusion(target, classes if codes is None else codes, details)
 
 
-def _draw_confusion(target: np.ndarray, said: np.ndarray, details: ReportDetails) -> tuple[Figure, str]:
-    drawn = plots.plot_confusion(target.astype(int), said.astype(int), details.classes)
-    return drawn, "Rows of each class by the class that was predicted; the darker, the larger the share of the class."
+def _draw_confusion(target: np.ndarray, codes: np.ndarray, details: ReportDetails) -> tuple[Figure, str]:
+    figure = plots.plot_confusion(target.astype(int), codes.astype(int), details.classes)
+    return figure, "Rows of each class by the class that was predicted; the darker, the larger the share of the class."
 
 
 def _take_positive_probability(prediction: np.ndarray) -> np.ndarray | None:
     """The probability of the positive class; None where the predictions are classes."""
     if prediction.ndim == 2 and prediction.shape[1] == 2:
         return prediction[:, 1]
-    one = prediction.reshape(len(prediction)).astype(float)
-    return None if np.isin(one, (0.0, 1.0)).all() or one.min() < 0 or one.max() > 1 else one
+    values = prediction.reshape(len(prediction)).astype(float)
+    return None if np.isin(values, (0.0, 1.0)).all() or values.min() < 0 or values.max() > 1 else values
 
 
 def _draw_binary(
@@ -315,20 +323,20 @@ def _render_searches(report: Report, details: ReportDetails) -> Iterator[str]:
     """The trials as they were tried, and the schedules among them."""
     trials = details.trials
     if {"family", "fold", "number", "state", "inner"} <= set(trials.columns) and trials["inner"].notna().any():
-        drawn = plots.plot_history(trials, report.metric, details.greater_is_better)
-        yield render_figure(drawn, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
+        figure = plots.plot_history(trials, report.metric, details.greater_is_better)
+        yield render_figure(figure, "Dots: single trials. Lines: the best so far, averaged over a family's folds.")
     yield render_schedules(trials, details.greater_is_better)
 
 
 def _render_importance(report: Report, details: ReportDetails) -> str:
-    shown = [f.name for f in report.families if f.weight or f.name == report.winner]
-    where = "The figures of all families are in MLflow, under figures/." if details.searched else ""
-    return render_importance(details.searched, shown[:3], where)
+    names = [f.name for f in report.families if f.weight or f.name == report.winner]
+    sentence = "The figures of all families are in MLflow, under figures/." if details.searched else ""
+    return render_importance(details.searched, names[:3], sentence)
 
 
 def _render_states(report: Report) -> str:
-    counted = [f"{count:,} {to_html(state)}" for state, count in report.trials.items() if count]
-    return f'<p class="dim">Trials: {" · ".join(counted)}.</p>\n' if counted else ""
+    counts = [f"{count:,} {to_html(state)}" for state, count in report.trials.items() if count]
+    return f'<p class="dim">Trials: {" · ".join(counts)}.</p>\n' if counts else ""
 
 
 def _render_checks(details: ReportDetails) -> str:
@@ -344,9 +352,9 @@ def _render_checks(details: ReportDetails) -> str:
             if f.verdict == verdict
         ]
 
-    heads, passed = ("verdict", "check", "what was found"), rows("pass")
-    shown = render_table(heads, rows("stop", "warn"), names=(0, 1))
-    return shown + render_folded(f"{len(passed)} checks passed", render_table(heads, passed, names=(0, 1)))
+    heads, passes = ("verdict", "check", "what was found"), rows("pass")
+    table = render_table(heads, rows("stop", "warn"), names=(0, 1))
+    return table + render_folded(f"{len(passes)} checks passed", render_table(heads, passes, names=(0, 1)))
 
 
 def _render_plan(report: Report, details: ReportDetails) -> str:
@@ -358,8 +366,8 @@ def _render_plan(report: Report, details: ReportDetails) -> str:
         for k, v in facts.items()
         if _format_plan_value(v)
     ]
-    spent = [(to_html(k), f"{v:,.1f}") for k, v in report.seconds.items() if v is not None and math.isfinite(v)]
-    seconds = render_folded("Where the seconds went", render_table(("", "s"), spent, numeric=(1,)))
+    times = [(to_html(k), f"{v:,.1f}") for k, v in report.seconds.items() if v is not None and math.isfinite(v)]
+    seconds = render_folded("Where the seconds went", render_table(("", "s"), times, numeric=(1,)))
     return f"<p>{text}</p>\n{render_table((), rows, names=(0,))}{seconds}"
 
 
@@ -376,8 +384,8 @@ def _format_plan_value(value: Any) -> str:
 
 def _render_chosen(details: ReportDetails) -> str:
     rows = [(to_html(label, 60), _render_parameters(values)) for label, values in details.chosen.items()]
-    whole = render_table(("model", "configuration"), rows, names=(0,))
-    return render_folded(f"{len(rows)} configurations", whole) if len(rows) > 6 else whole
+    table = render_table(("model", "configuration"), rows, names=(0,))
+    return render_folded(f"{len(rows)} configurations", table) if len(rows) > 6 else table
 
 
 def _render_parameters(values: Mapping[str, Any]) -> str:
@@ -386,6 +394,6 @@ def _render_parameters(values: Mapping[str, Any]) -> str:
 
 
 def _render_foot(report: Report) -> str:
-    where = locate_pages(report.tracking_uri) if report.tracking_uri else ""
-    every = f"<p>Every trial: <code>{to_html(where, 400)}</code></p>" if where else ""
-    return f"<footer>{every}<p>Made by Nestor, {time.strftime('%Y-%m-%d %H:%M')}.</p></footer>\n"
+    address = locate_pages(report.tracking_uri) if report.tracking_uri else ""
+    paragraph = f"<p>Every trial: <code>{to_html(address, 400)}</code></p>" if address else ""
+    return f"<footer>{paragraph}<p>Made by Nestor, {time.strftime('%Y-%m-%d %H:%M')}.</p></footer>\n"

@@ -18,22 +18,22 @@ def render_schedules(trials: pd.DataFrame, greater_is_better: bool) -> str:
     """A figure for each family whose trials have schedules; empty where none has."""
     if "steps" not in trials or not trials["steps"].notna().any():
         return ""
-    known = trials[trials["steps"].notna()]
-    return "".join(_render_family(str(name), own, greater_is_better) for name, own in known.groupby("family"))
+    rows = trials[trials["steps"].notna()]
+    return "".join(_render_family(str(name), group, greater_is_better) for name, group in rows.groupby("family"))
 
 
-def _render_family(name: str, own: pd.DataFrame, greater_is_better: bool) -> str:
-    taken_up = set(zip(own["fold"], own["parent"], strict=True))
-    ends = [(row.fold, row.number) not in taken_up for row in own.itertuples()]
-    done = own[(own["state"] == "complete") & own["inner"].notna()]
-    inner = done["inner"].astype(float).groupby(done["fold"])
-    best = own.loc[inner.idxmax() if greater_is_better else inner.idxmin()]
-    members, chosen = ([json.loads(steps) for steps in some["steps"]] for some in (own[ends], best))
+def _render_family(name: str, trials: pd.DataFrame, greater_is_better: bool) -> str:
+    parents = set(zip(trials["fold"], trials["parent"], strict=True))
+    ends = [(row.fold, row.number) not in parents for row in trials.itertuples()]
+    complete_trials = trials[(trials["state"] == "complete") & trials["inner"].notna()]
+    inner = complete_trials["inner"].astype(float).groupby(complete_trials["fold"])
+    best = trials.loc[inner.idxmax() if greater_is_better else inner.idxmin()]
+    members, best_members = ([json.loads(steps) for steps in rows["steps"]] for rows in (trials[ends], best))
     setting = _find_changed_setting(members)
     if setting is None:
         return ""
     caption = f"{name}: {setting} while models were trained. Thin: every member; thick: each fold's best."
-    return render_figure(plots.plot_schedules(setting, members, chosen), caption)
+    return render_figure(plots.plot_schedules(setting, members, best_members), caption)
 
 
 def _find_changed_setting(members: Sequence[Any]) -> str | None:

@@ -54,33 +54,36 @@ def suggest_spaces(name: str, seed: int = 0) -> Suggestion:
     Only runs with the newest one's metric count: gains of different metrics are no one scale."""
     with tempfile.TemporaryDirectory() as folder:
         runs = list_finished_runs(name, into=folder)
-        why = [
+        reasons = [
             OTHER if _read_metric_and_task(run) != _read_metric_and_task(runs[0]) else OLD if not run.searched else ""
             for run in runs
         ]
-        kept = [run for run, reason in zip(runs, why, strict=True) if not reason]
+        usable_runs = [run for run, reason in zip(runs, reasons, strict=True) if not reason]
         studies: dict[str, dict[str, list[Trial]]] = defaultdict(dict)
-        for run in kept:
+        for run in usable_runs:
             for family, folds in read_studies(pd.read_parquet(run.trials)).items():
                 studies[family] |= {f"{run.run_id}/{fold}": trials for fold, trials in folds.items()}
-    direction = bool(kept) and kept[0].searched["greater_is_better"]
-    left_out = {reason: why.count(reason) for reason in dict.fromkeys(why) if reason}
-    learned = {
-        family: _learn_space(family, found, direction, seed) for family, found in studies.items() if _is_tunable(family)
+    direction = bool(usable_runs) and usable_runs[0].searched["greater_is_better"]
+    left_out = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons) if reason}
+    spaces = {
+        family: _learn_space(family, folds, direction, seed) for family, folds in studies.items() if _is_tunable(family)
     }
-    if not any(one.importance.trials >= FEWEST for one in learned.values()):
-        raise _make_too_few_error(name, len(kept), learned, left_out)
-    return Suggestion(name, tuple(run.run_id for run in kept), runs[0].report["metric"], learned, left_out)
+    if not any(space.importance.trials >= FEWEST for space in spaces.values()):
+        raise _make_too_few_error(name, len(usable_runs), spaces, left_out)
+    return Suggestion(name, tuple(run.run_id for run in usable_runs), runs[0].report["metric"], spaces, left_out)
 
 
-def render_suggestion(found: Suggestion, seed: int = 0) -> str:
+def render_suggestion(suggestion: Suggestion, seed: int = 0) -> str:
     """The page: what mattered in each family's searches over all runs, with all figures."""
-    made = {name: draw_figures(one.tried, one.importance, found.metric, seed) for name, one in found.families.items()}
-    runs = f"{len(found.runs)} run{'s' * (len(found.runs) != 1)}, {found.metric}"
-    head = f'<header>\n<h1>{to_html(found.name, 120)}</h1>\n<div class="meta">{to_html(runs)}</div>\n</header>\n'
+    searches = {
+        name: draw_figures(space.tried, space.importance, suggestion.metric, seed)
+        for name, space in suggestion.families.items()
+    }
+    runs = f"{len(suggestion.runs)} run{'s' * (len(suggestion.runs) != 1)}, {suggestion.metric}"
+    head = f'<header>\n<h1>{to_html(suggestion.name, 120)}</h1>\n<div class="meta">{to_html(runs)}</div>\n</header>\n'
     return render_page(
-        f"{found.name}: searches",
-        [head, render_section("What mattered in all searches", render_importance(made, tuple(made)))],
+        f"{suggestion.name}: searches",
+        [head, render_section("What mattered in all searches", render_importance(searches, tuple(searches)))],
     )
 
 
@@ -95,18 +98,18 @@ def _is_tunable(family: str) -> bool:
 def _learn_space(
     family: str, studies: Mapping[str, Sequence[Trial]], greater_is_better: bool, seed: int
 ) -> LearnedSpace:
-    found = gather_trials(studies, greater_is_better)
-    mattered = measure_importance(found, seed)
-    return LearnedSpace(found, mattered, narrow_space(found, mattered, load_families()[family].default))
+    table = gather_trials(studies, greater_is_better)
+    importance = measure_importance(table, seed)
+    return LearnedSpace(table, importance, narrow_space(table, importance, load_families()[family].default))
 
 
 def _make_too_few_error(
-    name: str, runs: int, learned: Mapping[str, LearnedSpace], left_out: Mapping[str, int]
+    name: str, runs: int, spaces: Mapping[str, LearnedSpace], left_out: Mapping[str, int]
 ) -> InputError:
-    most = max(learned, key=lambda f: learned[f].importance.trials, default="")
-    had = f"at most {learned[most].importance.trials} trials of a family ({most})" if most else "no trials"
-    others = "".join(f" {count} others {why}." for why, count in left_out.items())
+    family = max(spaces, key=lambda f: spaces[f].importance.trials, default="")
+    finding = f"at most {spaces[family].importance.trials} trials of a family ({family})" if family else "no trials"
+    others = "".join(f" {count} others {reason}." for reason, count in left_out.items())
     return InputError(
-        f"{runs} run{'s' * (runs != 1)} of {name}: {had}; {FEWEST} are needed to narrow a space.{others} "
+        f"{runs} run{'s' * (runs != 1)} of {name}: {finding}; {FEWEST} are needed to narrow a space.{others} "
         "Train once more, with more --trials or a longer --budget."
     )

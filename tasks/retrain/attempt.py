@@ -22,32 +22,36 @@ OPEN = "open.json"
 """In a model's folder: what the attempt at work trains, until its challenger has met the champion."""
 
 
-def find_changes(one: RetrainInputs, run: Run, fingerprint: str) -> tuple[str, ...]:
+def find_changes(inputs: RetrainInputs, run: Run, fingerprint: str) -> tuple[str, ...]:
     """What differs from the last run: the table, settings, libraries, a new seal; empty where nothing does."""
-    found = unchanged.compare_identity(one.past.tags, run, fingerprint) if one.past else ("it is the first run",)
-    if not run.split.new_seal or (one.past and one.past.config["split"].get("new_seal") and find_waiting_report(one)):
-        return found
-    return (*found, "the seal")
+    changes = (
+        unchanged.compare_identity(inputs.past.tags, run, fingerprint) if inputs.past else ("it is the first run",)
+    )
+    if not run.split.new_seal or (
+        inputs.past and inputs.past.config["split"].get("new_seal") and find_waiting_report(inputs)
+    ):
+        return changes
+    return (*changes, "the seal")
 
 
-def record_attempt(one: RetrainInputs, run: Run) -> None:
+def record_attempt(inputs: RetrainInputs, run: Run) -> None:
     """Writes down what is being trained."""
-    one.folder.write_json(OPEN, {"run": resume.to_run_settings(run), "since": time.time()})
+    inputs.folder.write_json(OPEN, {"run": resume.to_run_settings(run), "since": time.time()})
 
 
-def close_attempt(one: RetrainInputs) -> None:
+def close_attempt(inputs: RetrainInputs) -> None:
     """The challenger has met the champion, and what came of it is written down."""
-    (one.folder.path / OPEN).unlink(missing_ok=True)
+    (inputs.folder.path / OPEN).unlink(missing_ok=True)
 
 
-def find_waiting_report(one: RetrainInputs) -> Report | None:
+def find_waiting_report(inputs: RetrainInputs) -> Report | None:
     """The report of a challenger that an earlier attempt trained and that never met the champion."""
-    kept: dict[str, Any] | None = one.folder.kept_json(OPEN)
-    if not kept or one.past is None or kept.get("run") != one.past.config:
+    record: dict[str, Any] | None = inputs.folder.try_json(OPEN)
+    if not record or inputs.past is None or record.get("run") != inputs.past.config:
         return None
-    report = Report.from_json(one.past.report)
-    there = report.version is not None and report.workdir is not None and Path(report.workdir).is_dir()
-    return report if there and _has_sealed_rows(Path(report.workdir or "")) else None
+    report = Report.from_json(inputs.past.report)
+    has_folder = report.version is not None and report.workdir is not None and Path(report.workdir).is_dir()
+    return report if has_folder and _has_sealed_rows(Path(report.workdir or "")) else None
 
 
 def _has_sealed_rows(folder: Path) -> bool:
@@ -59,26 +63,26 @@ def _has_sealed_rows(folder: Path) -> bool:
     return True
 
 
-def find_resumable_run(one: RetrainInputs, run: Run) -> str | None:
+def find_resumable_run(inputs: RetrainInputs, run: Run) -> str | None:
     """The folder, by name, of a run with these settings over this table that was broken off; None without one."""
-    workdir = resume.find_interrupted_run(run, one.name)
+    workdir = resume.find_interrupted_run(run, inputs.name)
     if workdir is None:
         return None
-    kept, table = workdir.read_json("run.json"), workdir.kept_json("table.json")
-    spent = resume.count_used_seconds(workdir, kept) / (run.seconds or float("inf"))
+    record, table = workdir.read_json("run.json"), workdir.try_json("table.json")
+    share = resume.count_used_seconds(workdir, record) / (run.seconds or float("inf"))
     if (
-        kept["state"] == "done"
+        record["state"] == "done"
         or table is None
-        or spent > SPENT
-        or process.is_owner_alive(kept)
-        or _has_newer_run(one, workdir)
+        or share > SPENT
+        or process.is_owner_alive(record)
+        or _has_newer_run(inputs, workdir)
     ):
         return None
     return workdir.path.name if table["fingerprint"] == read_table(run).fingerprint else None
 
 
-def _has_newer_run(one: RetrainInputs, workdir: Workdir) -> bool:
+def _has_newer_run(inputs: RetrainInputs, workdir: Workdir) -> bool:
     """Whether a run of this name has come to its end since that one was broken off: its choice is of the past."""
-    report = one.past and one.past.report.get("workdir")
-    last = Workdir(Path(report)).kept_json("run.json") if report else None
-    return bool(last) and last["begun"] > workdir.read_json("run.json")["begun"]
+    report = inputs.past and inputs.past.report.get("workdir")
+    record = Workdir(Path(report)).try_json("run.json") if report else None
+    return bool(record) and record["begun"] > workdir.read_json("run.json")["begun"]

@@ -46,12 +46,12 @@ class SealedRows:
     fresh: np.ndarray | None = None
     """True where no earlier version of the name had the row sealed; None where nobody has looked."""
 
-    def take(self, kept: np.ndarray) -> SealedRows:
-        """Those rows where `kept` is true."""
-        weight, fresh = (None if part is None else part[kept] for part in (self.weight, self.fresh))
+    def take(self, mask: np.ndarray) -> SealedRows:
+        """Those rows where `mask` is true."""
+        weight, fresh = (None if part is None else part[mask] for part in (self.weight, self.fresh))
         return replace(
-            self, features=self.features[kept].reset_index(drop=True), target=self.target[kept], keys=self.keys[kept],
-            units=self.units[kept], weight=weight, fresh=fresh,
+            self, features=self.features[mask].reset_index(drop=True), target=self.target[mask], keys=self.keys[mask],
+            units=self.units[mask], weight=weight, fresh=fresh,
         )  # fmt: skip
 
     @property
@@ -59,7 +59,7 @@ class SealedRows:
         """How many units there are."""
         return len(np.unique(self.units))
 
-    def metric(self, task: Any, classes: Sequence[Any]) -> Metric:
+    def make_metric_of(self, task: Any, classes: Sequence[Any]) -> Metric:
         """What the run was judged by."""
         return make_metric(self.run["metric"], task, classes, self.run.get("costs"))
 
@@ -89,33 +89,33 @@ def compare(
 ) -> Verdict:
     """The verdict on two tested twins over those of the sealed rows that neither was trained on. `sizes` are their
     megabytes on disk, `look` says how many challengers this champion has met."""
-    why = _explain_incomparable(champion, challenger)
-    if why:
-        return make_undecided_verdict(gate, why)
-    trained = [mark_known_rows(one.row_keys, rows, "trained") for one in (champion, challenger)]
-    if trained[0] is None or trained[1] is None:
-        unknown = "which of today's sealed rows the champion was trained on: rows were known by other columns then"
-        return make_undecided_verdict(gate, f"It can't be told {unknown}.")
-    left = rows.take(~(trained[0] | trained[1]))
-    some = len(left.keys) < len(rows.keys)
-    notes = [f"{len(left.keys):,} of {len(rows.keys):,} sealed rows remain: the others were trained on."] * some
+    reason = _explain_incomparable(champion, challenger)
+    if reason:
+        return make_undecided_verdict(gate, reason)
+    masks = [mark_known_rows(version.row_keys, rows, "trained") for version in (champion, challenger)]
+    if masks[0] is None or masks[1] is None:
+        gap = "which of today's sealed rows the champion was trained on: rows were known by other columns then"
+        return make_undecided_verdict(gate, f"It can't be told {gap}.")
+    rest = rows.take(~(masks[0] | masks[1]))
+    shortfall = len(rest.keys) < len(rows.keys)
+    notes = [f"{len(rest.keys):,} of {len(rows.keys):,} sealed rows remain: the others were trained on."] * shortfall
     notes += _describe_label_differences(champion, challenger)
-    metric = rows.metric(challenger.facts["task"], challenger.facts["classes"])
+    metric = rows.make_metric_of(challenger.facts["task"], challenger.facts["classes"])
     costs = tuple(
-        ModelCost(measure.measure_model_latency(one.model, rows.features[one.columns]), size)
-        for one, size in zip((champion, challenger), sizes, strict=True)
+        ModelCost(measure.measure_model_latency(version.model, rows.features[version.columns]), size)
+        for version, size in zip((champion, challenger), sizes, strict=True)
     )
-    why = explain_too_few(len(left.keys), left.distinct, left.unit)
-    if why:
+    reason = explain_too_few(len(rest.keys), rest.distinct, rest.unit)
+    if reason:
         return make_undecided_verdict(
-            gate, why, metric=metric.name, rows=len(left.keys), units=left.distinct, unit=left.unit,
+            gate, reason, metric=metric.name, rows=len(rest.keys), units=rest.distinct, unit=rest.unit,
             champion_cost=costs[0], challenger_cost=costs[1], notes=tuple(notes),
         )  # fmt: skip
     classes = challenger.facts["classes"]
-    one, other = (predict_for_metric(loaded, left.features, metric, classes) for loaded in (champion, challenger))
+    first, second = (predict_for_metric(loaded, rest.features, metric, classes) for loaded in (champion, challenger))
     verdict = decide_promotion(
-        metric, left.target, one, other, left.units, gate, unit=left.unit, weight=left.weight, seed=rows.run["seed"],
-        subgroup=_make_subgroup_levels(left.features, gate), costs=(costs[0], costs[1]), look=look, fresh=left.fresh,
+        metric, rest.target, first, second, rest.units, gate, unit=rest.unit, weight=rest.weight, seed=rows.run["seed"],
+        subgroup=_make_subgroup_levels(rest.features, gate), costs=(costs[0], costs[1]), look=look, fresh=rest.fresh,
     )  # fmt: skip
     return replace(verdict, notes=tuple(notes))
 
@@ -125,13 +125,13 @@ def mark_known_rows(row_keys: Mapping[str, np.ndarray], rows: SealedRows, part: 
     known then by columns that today's table lacks or reads otherwise, or by other ids or groups."""
     if part not in row_keys or "made_of" not in row_keys:
         return None
-    made_of = frozenset(row_keys["made_of"].tolist())
-    if made_of == rows.made_of:
+    forms = frozenset(row_keys["made_of"].tolist())
+    if forms == rows.made_of:
         return np.isin(rows.keys, row_keys[part])
-    if not made_of <= rows.forms:
+    if not forms <= rows.forms:
         return None
-    own = [column.partition(":")[2] for column in made_of]
-    return np.isin(keys_of(rows.features[own]), row_keys[part])
+    columns = [column.partition(":")[2] for column in forms]
+    return np.isin(keys_of(rows.features[columns]), row_keys[part])
 
 
 def _explain_incomparable(champion: LoadedVersion, challenger: LoadedVersion) -> str:
@@ -139,15 +139,15 @@ def _explain_incomparable(champion: LoadedVersion, challenger: LoadedVersion) ->
     ours, theirs = champion.facts, challenger.facts
     if ours["task"] != theirs["task"] and "regression" in (ours["task"], theirs["task"]):
         return f"The champion's task is {ours['task']}, the challenger's {theirs['task']}."
-    absent = [c for c in champion.columns if c not in challenger.columns]
-    if absent:
-        return f"Today's table lacks columns that the champion needs: {join_names(absent)}."
-    other = [c for c in champion.columns if to_key_form(ours["kinds"][c]) != to_key_form(theirs["kinds"][c])]
-    if other:
-        named = join_names([f"{c} (was {ours['kinds'][c]}, is {theirs['kinds'][c]})" for c in other], 8, 80)
-        return f"Columns are of another kind than the champion knows: {named}."
-    both = {to_label_text(c) for c in ours["classes"]} & {to_label_text(c) for c in theirs["classes"]}
-    if theirs["classes"] and len(both) < 2:
+    gaps = [c for c in champion.columns if c not in challenger.columns]
+    if gaps:
+        return f"Today's table lacks columns that the champion needs: {join_names(gaps)}."
+    changes = [c for c in champion.columns if to_key_form(ours["kinds"][c]) != to_key_form(theirs["kinds"][c])]
+    if changes:
+        listing = join_names([f"{c} (was {ours['kinds'][c]}, is {theirs['kinds'][c]})" for c in changes], 8, 80)
+        return f"Columns are of another kind than the champion knows: {listing}."
+    labels = {to_label_text(c) for c in ours["classes"]} & {to_label_text(c) for c in theirs["classes"]}
+    if theirs["classes"] and len(labels) < 2:
         return (
             f"The champion knows the labels {join_names(ours['classes'], 4)}, today's are "
             f"{join_names(theirs['classes'], 4)}."
@@ -156,10 +156,12 @@ def _explain_incomparable(champion: LoadedVersion, challenger: LoadedVersion) ->
 
 
 def _describe_label_differences(champion: LoadedVersion, challenger: LoadedVersion) -> list[str]:
-    ours, theirs = ({to_label_text(c): c for c in one.facts["classes"]} for one in (champion, challenger))
+    ours, theirs = ({to_label_text(c): c for c in version.facts["classes"]} for version in (champion, challenger))
     new, gone = [c for t, c in theirs.items() if t not in ours], [c for t, c in ours.items() if t not in theirs]
-    told = [f"The champion does not know the labels {join_names(new)}."] if new else []
-    return told + [f"None of today's rows has the labels {join_names(gone)}, which the champion knows."] * bool(gone)
+    sentences = [f"The champion does not know the labels {join_names(new)}."] if new else []
+    return sentences + [f"None of today's rows has the labels {join_names(gone)}, which the champion knows."] * bool(
+        gone
+    )
 
 
 def _make_subgroup_levels(features: pd.DataFrame, gate: Gate) -> np.ndarray | None:

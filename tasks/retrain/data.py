@@ -58,12 +58,12 @@ def load_retrain_inputs(retrain: Retrain) -> RetrainInputs:
     private.make_private_folder(folder.path)
     close_orphans(connect_store(address))
     past = find_newest_run(retrain.name, address, folder.path / "past")
-    given = _choose_source(retrain, past)
-    data = fetch_data(given["data"], given["query"], given["bound"], folder=folder.path)
-    told = _mask_source(given)
-    keep_source(retrain.name, data, told)
+    source = _choose_source(retrain, past)
+    data = fetch_data(source["data"], source["query"], source["bound"], folder=folder.path)
+    record = _mask_source(source)
+    keep_source(retrain.name, data, record)
     _remove_old_tables(folder)
-    return RetrainInputs(retrain, past, _load_champion(retrain, address), data, told, folder)
+    return RetrainInputs(retrain, past, _load_champion(retrain, address), data, record, folder)
 
 
 def offer_source(
@@ -71,14 +71,14 @@ def offer_source(
 ) -> tuple[Mapping[str, str], str]:
     """Where a retraining may read these rows, as an event carries it, and why it can't where it can't: in an event a
     password would be there for all to read."""
-    whole = {"data": str(data), "query": query or "", "bound": json.dumps([f"{k}={v}" for k, v in bound.items()])}
+    source = {"data": str(data), "query": query or "", "bound": json.dumps([f"{k}={v}" for k, v in bound.items()])}
     if not labelled:
         return NO_SOURCE, "they have no target"
     if not isinstance(data, (str, Path)):
         return NO_SOURCE, "a DataFrame can't be read anew"
-    if any(mask_text(mask_address(text)) != text for text in whole.values()):
+    if any(mask_text(mask_address(text)) != text for text in source.values()):
         return NO_SOURCE, "their address holds a password, which no event may carry: name it by env:NAME or secret:NAME"
-    return whole, ""
+    return source, ""
 
 
 def _load_champion(retrain: Retrain, address: str) -> LoadedVersion | None:
@@ -92,23 +92,23 @@ def _load_champion(retrain: Retrain, address: str) -> LoadedVersion | None:
 
 def _choose_source(retrain: Retrain, past: PastRun | None) -> dict[str, Any]:
     """data, query and bound, each as asked, else as the last run had it."""
-    last = _read_last_source(past)
+    source = _read_last_source(past)
     # an event that names no table gives an empty text
-    none = retrain.data is None or (isinstance(retrain.data, str) and not retrain.data.strip())
-    data = last["data"] if none else retrain.data
+    no_data = retrain.data is None or (isinstance(retrain.data, str) and not retrain.data.strip())
+    data = source["data"] if no_data else retrain.data
     if data is None:
         raise InputError(_explain_no_data(retrain.name, past))
     if not is_address(data):
         return {"data": data, "query": retrain.query or None, "bound": retrain.bound}
-    query = retrain.query or last["query"]
-    asked_for = {k: v for k, v in last["bound"].items() if re.search(rf":{re.escape(k)}\b", query or "")}
-    return {"data": data, "query": query, "bound": {**asked_for, **retrain.bound}}
+    query = retrain.query or source["query"]
+    bindings = {k: v for k, v in source["bound"].items() if re.search(rf":{re.escape(k)}\b", query or "")}
+    return {"data": data, "query": query, "bound": {**bindings, **retrain.bound}}
 
 
 def _read_last_source(past: PastRun | None) -> dict[str, Any]:
     """What the last run was given; nulls where it was a DataFrame or there was none."""
-    kept = json.loads(past.tags.get("nestor.source", "{}")) if past else {}
-    return {"data": kept.get("data"), "query": kept.get("query"), "bound": kept.get("bound") or {}}
+    source = json.loads(past.tags.get("nestor.source", "{}")) if past else {}
+    return {"data": source.get("data"), "query": source.get("query"), "bound": source.get("bound") or {}}
 
 
 def _explain_no_data(name: str, past: PastRun | None) -> str:
@@ -121,24 +121,28 @@ def _explain_no_data(name: str, past: PastRun | None) -> str:
     return f"The last run of {name} was given a DataFrame, which can't be read anew: give the new table (--data)."
 
 
-def _mask_source(given: Mapping[str, Any]) -> dict[str, Any]:
+def _mask_source(source: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, as it is written down: without a password."""
-    data = given["data"]
-    return {**given, "data": None if isinstance(data, pd.DataFrame) else mask_address(str(data))}
+    data = source["data"]
+    return {**source, "data": None if isinstance(data, pd.DataFrame) else mask_address(str(data))}
 
 
 def _remove_old_tables(folder: Workdir) -> None:
     """Removes all but the newest tables."""
     tables = sorted(folder.path.glob("*.parquet"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for old in tables[KEPT:]:
-        old.unlink(missing_ok=True)
+    for table in tables[KEPT:]:
+        table.unlink(missing_ok=True)
 
 
-def describe_inputs(one: RetrainInputs) -> str:
+def describe_inputs(inputs: RetrainInputs) -> str:
     """What was found, in a few lines of markdown."""
-    rows = [f"Data: {one.source['data'] or 'a DataFrame'}"]
-    rows += [f"Query: {one.source['query']}"] if one.source["query"] else []
-    rows += [f"With {join_names(f'{k} = {v}' for k, v in one.source['bound'].items())}"] if one.source["bound"] else []
-    rows += [f"Last run: {one.past.run_id}" if one.past else "Last run: none"]
-    rows += [f"Champion: version {one.champion.version}" if one.champion else "Champion: none"]
+    rows = [f"Data: {inputs.source['data'] or 'a DataFrame'}"]
+    rows += [f"Query: {inputs.source['query']}"] if inputs.source["query"] else []
+    rows += (
+        [f"With {join_names(f'{k} = {v}' for k, v in inputs.source['bound'].items())}"]
+        if inputs.source["bound"]
+        else []
+    )
+    rows += [f"Last run: {inputs.past.run_id}" if inputs.past else "Last run: none"]
+    rows += [f"Champion: version {inputs.champion.version}" if inputs.champion else "Champion: none"]
     return "\n".join(f"- {escape_markdown(row)}" for row in rows)

@@ -50,16 +50,16 @@ def judge_challenger(
     address = address or find_default_address()
     client = connect_store(address)
     champion = moves.find_champion(client, name)
-    known: dict[str, Any] = {"name": name, "champion_version": champion, "challenger_version": challenger_version}
+    parties: dict[str, Any] = {"name": name, "champion_version": champion, "challenger_version": challenger_version}
     if champion is None:
-        return make_undecided_verdict(gate, f"{name} has no champion to meet.", **known)
+        return make_undecided_verdict(gate, f"{name} has no champion to meet.", **parties)
     if champion == challenger_version:
-        return make_undecided_verdict(gate, f"Version {champion} is the champion itself.", **known)
+        return make_undecided_verdict(gate, f"Version {champion} is the champion itself.", **parties)
     rows = read_sealed_rows(workdir)
     if rows is None:
-        return make_undecided_verdict(gate, "The run sealed no rows on which the two could meet.", **known)
+        return make_undecided_verdict(gate, "The run sealed no rows on which the two could meet.", **parties)
     if pickles.TAG in client.get_model_version(name, str(challenger_version)).tags:
-        return make_undecided_verdict(gate, _explain_no_promotion(name, challenger_version), **known)
+        return make_undecided_verdict(gate, _explain_no_promotion(name, challenger_version), **parties)
     pair = (champion, challenger_version)
     ours, theirs = (load_version(f"{name}/{version}", address, tested=True, unsafe=unsafe) for version in pair)
     number = find_look_number(client, name, *pair, rows.identity)
@@ -68,7 +68,7 @@ def judge_challenger(
         compare(
             ours, theirs, rows, gate, (measure_version_size(client, ours), measure_version_size(client, theirs)), number
         ),
-        **known,
+        **parties,
     )
     if verdict.promoted is None:
         return verdict
@@ -91,8 +91,8 @@ def measure_version_size(client: MlflowClient, loaded: LoadedVersion) -> float:
     """Megabytes of the model that consumers load."""
     from mlflow.artifacts import list_artifacts
 
-    where = client.get_model_version_download_uri(loaded.name, str(loaded.version))
-    return sum(f.file_size or 0 for f in list_artifacts(artifact_uri=where) if _is_model_file(f.path)) / 1e6
+    uri = client.get_model_version_download_uri(loaded.name, str(loaded.version))
+    return sum(f.file_size or 0 for f in list_artifacts(artifact_uri=uri) if _is_model_file(f.path)) / 1e6
 
 
 def _is_model_file(path: str) -> bool:
@@ -100,33 +100,33 @@ def _is_model_file(path: str) -> bool:
 
 
 def _describe_seal_use(uses: int) -> str:
-    told = f"These sealed rows have decided {'once' if uses == 1 else f'{uses:,} times'} so far."
+    sentence = f"These sealed rows have decided {'once' if uses == 1 else f'{uses:,} times'} so far."
     if uses <= MOST_USES:
-        return told
-    return f"{told} That wears them out: draw a new seal (nestor retrain --new-seal)."
+        return sentence
+    return f"{sentence} That wears them out: draw a new seal (nestor retrain --new-seal)."
 
 
 def _mark_seen_rows(client: MlflowClient, challenger: LoadedVersion, rows: SealedRows) -> np.ndarray:
     """True where a sealed row was sealed for an earlier version; everywhere, where that can't be told of one."""
-    seen = np.zeros(len(rows.keys), bool)
+    mask = np.zeros(len(rows.keys), bool)
     for version in client.search_model_versions(f"name = '{challenger.name}'"):
         if int(version.version) < challenger.version:
-            found = mark_known_rows(_read_row_keys(client, version.name, str(version.version)), rows, "sealed")
-            seen |= True if found is None else found
-    return seen
+            version_mask = mark_known_rows(_read_row_keys(client, version.name, str(version.version)), rows, "sealed")
+            mask |= True if version_mask is None else version_mask
+    return mask
 
 
 def _read_row_keys(client: MlflowClient, name: str, version: str) -> dict[str, np.ndarray]:
     """The row keys of a version without its model; empty where it keeps none."""
     from mlflow.artifacts import download_artifacts, list_artifacts
 
-    where = client.get_model_version_download_uri(name, version)
-    if not any(f.path.endswith("row_keys.npz") for f in list_artifacts(artifact_uri=where)):
+    uri = client.get_model_version_download_uri(name, version)
+    if not any(f.path.endswith("row_keys.npz") for f in list_artifacts(artifact_uri=uri)):
         return {}
     with tempfile.TemporaryDirectory() as folder:
-        file = download_artifacts(artifact_uri=f"{where}/row_keys.npz", dst_path=folder)
-        with np.load(file, allow_pickle=False) as kept:
-            return dict(kept)
+        file = download_artifacts(artifact_uri=f"{uri}/row_keys.npz", dst_path=folder)
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
 
 
 # --- Moves -----------------------------------------------------------------------------------------------------------
@@ -146,57 +146,57 @@ def settle_verdict(
     who = who or whoami()
     promoted = verdict.promoted is True if approved is None else approved
     with lock_store(address):
-        happened, now = moves.mend_moves(client, name), moves.find_champion(client, name)
-        if promoted and now == challenger:  # an earlier attempt came this far
-            return happened[-1]
-        if now != verdict.champion_version:
+        history, champion = moves.mend_moves(client, name), moves.find_champion(client, name)
+        if promoted and champion == challenger:  # an earlier attempt came this far
+            return history[-1]
+        if champion != verdict.champion_version:
             raise NestorError(
-                f"Version {now} became champion of {name} since version {challenger} met version "
+                f"Version {champion} became champion of {name} since version {challenger} met version "
                 f"{verdict.champion_version}: nothing is moved. Let the two meet anew."
             )
         _write_verdict(client, verdict, {"promoted": promoted, "approved": approved, "who": who, "why": why})
         if not promoted:
             client.set_registered_model_alias(name, "challenger", str(challenger))
             return None
-        how = "gate" if approved is None else "approved"
+        method = "gate" if approved is None else "approved"
         return moves.move_champion(
-            client, name, challenger, "promote", who, why or _describe_gain(verdict), how, _list_numbers(verdict)
+            client, name, challenger, "promote", who, why or _describe_gain(verdict), method, _list_numbers(verdict)
         )
 
 
-def _write_verdict(client: MlflowClient, verdict: Verdict, settled: dict[str, Any]) -> None:
+def _write_verdict(client: MlflowClient, verdict: Verdict, settlement: dict[str, Any]) -> None:
     """The verdict and what came of it as tags of both versions; the published score as one of whoever is promoted."""
     tags = {
         "nestor.verdict": json.dumps(verdict.as_json()),
         "nestor.verdict_sentence": verdict.sentence,
-        "nestor.settled": json.dumps({**settled, "when": time.time()}),
+        "nestor.settled": json.dumps({**settlement, "when": time.time()}),
     }
     for version in (verdict.champion_version, verdict.challenger_version):
         for key, value in tags.items():
             client.set_model_version_tag(verdict.name, str(version), key, value)
-    if settled["promoted"] and verdict.published is not None:
-        found = asdict(verdict.published)
-        found |= found.pop("score")
+    if settlement["promoted"] and verdict.published is not None:
+        record = asdict(verdict.published)
+        record |= record.pop("score")
         version = str(verdict.challenger_version)
-        client.set_model_version_tag(verdict.name, version, "nestor.published", json.dumps(found))
+        client.set_model_version_tag(verdict.name, version, "nestor.published", json.dumps(record))
 
 
 def _describe_gain(verdict: Verdict) -> str:
     if verdict.gain is None:
         return ""
     gain, low = format_number(verdict.gain.value), format_number(verdict.gain.low)
-    said = f"The gain in {verdict.metric} is {gain} on {verdict.rows:,} rows"
-    return f"{said}, and above {low} with {verdict.confidence}."
+    sentence = f"The gain in {verdict.metric} is {gain} on {verdict.rows:,} rows"
+    return f"{sentence}, and above {low} with {verdict.confidence}."
 
 
 def _list_numbers(verdict: Verdict) -> dict[str, Any]:
     """The verdict's numbers, few enough for a tag of the history."""
-    found: dict[str, Any] = {"rule": verdict.rule, "metric": verdict.metric, "rows": verdict.rows, "uses": verdict.uses,
+    facts: dict[str, Any] = {"rule": verdict.rule, "metric": verdict.metric, "rows": verdict.rows, "uses": verdict.uses,
                              "look": verdict.look, "level": verdict.sure}  # fmt: skip
     if verdict.gain is not None and verdict.champion is not None and verdict.challenger is not None:
-        found |= {"gain": verdict.gain.value, "low": verdict.gain.low, "champion": verdict.champion.value,
+        facts |= {"gain": verdict.gain.value, "low": verdict.gain.low, "champion": verdict.champion.value,
                   "challenger": verdict.challenger.value}  # fmt: skip
-    return found
+    return facts
 
 
 def promote(
@@ -226,29 +226,29 @@ def rollback(name: str, why: str = "", who: str | None = None, address: str | No
     address = address or find_default_address()
     client = connect_store(address)
     find_version(client, name)
-    now = moves.find_champion(client, name)
-    to, passed = _find_previous_champion(client, name, now, address)
-    if to is None:
-        raise InputError(" ".join([f"{name} has no earlier champion to go back to.", *passed]))
+    champion = moves.find_champion(client, name)
+    target, notes = _find_previous_champion(client, name, champion, address)
+    if target is None:
+        raise InputError(" ".join([f"{name} has no earlier champion to go back to.", *notes]))
     with lock_store(address):
-        if moves.find_champion(client, name) != now:
+        if moves.find_champion(client, name) != champion:
             raise NestorError(f"The champion of {name} changed just now: nothing is moved. See `nestor runs {name}`.")
-        return moves.move_champion(client, name, to, "rollback", who or whoami(), " ".join([why, *passed]).strip())
+        return moves.move_champion(client, name, target, "rollback", who or whoami(), " ".join([why, *notes]).strip())
 
 
 def _find_previous_champion(
-    client: MlflowClient, name: str, now: int | None, address: str
+    client: MlflowClient, name: str, champion: int | None, address: str
 ) -> tuple[int | None, list[str]]:
     """The champion to go back to, and a sentence for each that is passed over."""
-    passed: list[str] = []
-    behind = dict.fromkeys(reversed(moves.trace_champions(moves.list_moves(client, name))))
-    for version in behind:
-        if version == now:
+    notes: list[str] = []
+    champions = dict.fromkeys(reversed(moves.trace_champions(moves.list_moves(client, name))))
+    for version in champions:
+        if version == champion:
             continue
         try:
             load_version(f"{name}/{version}", address)
         except NestorError as error:
-            passed.append(f"Version {version} is passed over: {error}")
+            notes.append(f"Version {version} is passed over: {error}")
             continue
-        return version, passed
-    return None, passed
+        return version, notes
+    return None, notes

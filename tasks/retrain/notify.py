@@ -18,13 +18,13 @@ def send_notification(block: str | None, subject: str, body: str) -> str:
     from prefect.blocks.core import Block
 
     try:
-        loaded = Block.load(block)
-        if not hasattr(loaded, "notify"):
-            raise TypeError(f"a block of the type {type(loaded).__name__} can't notify")
-        with loaded.raise_on_failure():  # pyright: ignore[reportAttributeAccessIssue]
-            loaded.notify(body=body, subject=subject)  # pyright: ignore[reportAttributeAccessIssue]
+        notifier = Block.load(block)
+        if not hasattr(notifier, "notify"):
+            raise TypeError(f"a block of the type {type(notifier).__name__} can't notify")
+        with notifier.raise_on_failure():  # pyright: ignore[reportAttributeAccessIssue]
+            notifier.notify(body=body, subject=subject)  # pyright: ignore[reportAttributeAccessIssue]
     except Exception as error:
-        said = f"Nobody was told: the block {block} failed ({shorten(error, 200)})."
-        log.warning(said, exc_info=error)
-        return said
+        sentence = f"Nobody was told: the block {block} failed ({shorten(error, 200)})."
+        log.warning(sentence, exc_info=error)
+        return sentence
     return ""

@@ -26,54 +26,59 @@ from tasks.tracking import past
 _MARKS = {"pass": "✓", "warn": "!", "stop": "✗"}
 
 
-def compare_schema(one: RetrainInputs) -> tuple[Finding, ...]:
+def compare_schema(inputs: RetrainInputs) -> tuple[Finding, ...]:
     """The new table's columns beside the champion's; nothing before there is one."""
-    return () if one.champion is None else check_schema(one.data, one.champion, one.retrain.columns)
+    return () if inputs.champion is None else check_schema(inputs.data, inputs.champion, inputs.retrain.columns)
 
 
-def compare_new_rows(one: RetrainInputs) -> tuple[Drift | None, str]:
+def compare_new_rows(inputs: RetrainInputs) -> tuple[Drift | None, str]:
     """The new rows against the champion's training profile, or why that can't be told."""
-    if one.champion is None:
+    if inputs.champion is None:
         return None, ""
     try:
-        return drifting.compare_with_profile(one.champion, one.data), ""
+        return drifting.compare_with_profile(inputs.champion, inputs.data), ""
     except NestorError as error:
         return None, f"Drift could not be measured: {error}"
 
 
-def compare_with_champion(one: RetrainInputs, report: Report) -> Verdict | None:
+def compare_with_champion(inputs: RetrainInputs, report: Report) -> Verdict | None:
     """The verdict on the new version; None where there was no champion to meet."""
-    if one.champion is None or report.version is None or report.workdir is None:
+    if inputs.champion is None or report.version is None or report.workdir is None:
         return None
-    return judge_challenger(one.name, report.version, Path(report.workdir), one.retrain.gate, unsafe=one.retrain.unsafe)
-
-
-def explain_nothing_new(one: RetrainInputs) -> str:
-    """What to say where a retraining was asked for, by drift, and there is nothing that it could learn."""
-    assert one.past is not None
-    return (
-        f"A retraining of {one.name} was asked for, and there is nothing new to train on: "
-        f"{one.source['data'] or 'the table'} is the same as in run {one.past.run_id[:12]}, and so are the settings. "
-        "The champion stays as it is. Give the new rows with their target: "
-        f"nestor retrain {quote(one.name)} --data DATA."
+    return judge_challenger(
+        inputs.name, report.version, Path(report.workdir), inputs.retrain.gate, unsafe=inputs.retrain.unsafe
     )
 
 
-def make_unchanged_report(one: RetrainInputs) -> RetrainReport:
+def explain_nothing_new(inputs: RetrainInputs) -> str:
+    """What to say where a retraining was asked for, by drift, and there is nothing that it could learn."""
+    assert inputs.past is not None
+    return (
+        f"A retraining of {inputs.name} was asked for, and there is nothing new to train on: "
+        f"{inputs.source['data'] or 'the table'} is the same as in run {inputs.past.run_id[:12]}, and so are the "
+        "settings. "
+        "The champion stays as it is. Give the new rows with their target: "
+        f"nestor retrain {quote(inputs.name)} --data DATA."
+    )
+
+
+def make_unchanged_report(inputs: RetrainInputs) -> RetrainReport:
     """Nothing was trained, since nothing has changed."""
-    assert one.past is not None
-    said = (
-        f"Nothing has changed since run {one.past.run_id[:12]}: the same table, settings and libraries. {one.name} was "
+    assert inputs.past is not None
+    sentence = (
+        f"Nothing has changed since run {inputs.past.run_id[:12]}: the same table, settings and libraries. "
+        f"{inputs.name} was "
         "not trained again; with force (--force) it is."
     )
     return RetrainReport(
-        one.name, "unchanged", said, one.champion.version if one.champion else None, run_id=one.past.run_id,
-        source=one.source, tracking_uri=mask_address(find_default_address()),
+        inputs.name, "unchanged", sentence, inputs.champion.version if inputs.champion else None,
+        run_id=inputs.past.run_id,
+        source=inputs.source, tracking_uri=mask_address(find_default_address()),
     )  # fmt: skip
 
 
 def make_retrain_report(
-    one: RetrainInputs, report: Report, verdict: Verdict | None, promoted: bool, **more: Any
+    inputs: RetrainInputs, report: Report, verdict: Verdict | None, promoted: bool, **extras: Any
 ) -> RetrainReport:
     """What came of the version that was trained."""
     if verdict is not None:
@@ -84,10 +89,10 @@ def make_retrain_report(
         report = replace(report, alias="champion", promoted=True)
         report = replace(report, sentence=describe_result(report))
     return RetrainReport(
-        one.name, ending, _describe_outcome(one.name, ending, champion, report, verdict, more.get("approved")),
+        inputs.name, ending, _describe_outcome(inputs.name, ending, champion, report, verdict, extras.get("approved")),
         champion,
-        report.version, report.run_id, one.source, report=report, verdict=verdict and verdict.as_json(),
-        tracking_uri=report.tracking_uri, **more,
+        report.version, report.run_id, inputs.source, report=report, verdict=verdict and verdict.as_json(),
+        tracking_uri=report.tracking_uri, **extras,
     )  # fmt: skip
 
 
@@ -98,14 +103,14 @@ def _describe_outcome(
         if ending == "first":
             return f"Version {champion} is the first champion of {name}. {report.sentence}"
         if report.alias == "challenger":
-            why = "is a pickle, which only a person can promote"
+            reason = "is a pickle, which only a person can promote"
         else:
-            why = "is no better than a constant prediction"
-        return f"{name} has no champion: version {report.version} {why}."
-    by = "" if approved is None else ", as a person decided"
-    told = "is now" if ending == "promoted" else "stays"
+            reason = "is no better than a constant prediction"
+        return f"{name} has no champion: version {report.version} {reason}."
+    suffix = "" if approved is None else ", as a person decided"
+    verb = "is now" if ending == "promoted" else "stays"
     published = verdict.to_publish if ending == "promoted" else ""
-    parts = (f"Version {champion} {told} champion of {name}{by}.", verdict.sentence, published)
+    parts = (f"Version {champion} {verb} champion of {name}{suffix}.", verdict.sentence, published)
     return " ".join(part for part in parts if part)
 
 
@@ -113,9 +118,11 @@ def record_outcome(result: RetrainReport) -> None:
     """The ending on the run in MLflow, so that it is found there too."""
     if result.run_id is None or result.ending == "unchanged":
         return
-    kept = {k: v for k, v in result.as_json().items() if k != "report"}
+    record = {k: v for k, v in result.as_json().items() if k != "report"}
     tags = {"nestor.ending": result.ending, "nestor.verdict_sentence": result.sentence}
-    past.add_to_run(result.run_id, tags, {"retrain.json": json.dumps(kept, indent=1, default=str, ensure_ascii=False)})
+    past.add_to_run(
+        result.run_id, tags, {"retrain.json": json.dumps(record, indent=1, default=str, ensure_ascii=False)}
+    )
 
 
 def to_markdown(result: RetrainReport, before: str | None = None) -> str:
@@ -126,8 +133,8 @@ def to_markdown(result: RetrainReport, before: str | None = None) -> str:
     if result.changed:
         parts.append(f"What had changed: {escape_markdown(', '.join(result.changed))}.")
     if result.findings:
-        found = (f"- {_MARKS[f.verdict]} {escape_markdown(f.message)}" for f in result.findings)
-        parts.append("## Columns\n\n" + "\n".join(found))
+        lines = (f"- {_MARKS[f.verdict]} {escape_markdown(f.message)}" for f in result.findings)
+        parts.append("## Columns\n\n" + "\n".join(lines))
     if result.drift is not None:
         parts.append("## Drift\n\n" + _describe_drift(result.drift))
     if result.notes:
@@ -145,24 +152,24 @@ def _link_run(run_id: str) -> str:
 def _tabulate_scores(verdict: dict[str, Any]) -> str:
     """The two versions' scores as a table."""
     rows = ["| version | score | 95 % |", "|---|---|---|"]
-    for who in ("champion", "challenger"):
-        one, version = verdict[who], verdict[f"{who}_version"]
-        if one is not None:
-            rows.append(f"| {who} {version} | {format_number(one['value'], 5)} | {_format_range(one)} |")
+    for role in ("champion", "challenger"):
+        score, version = verdict[role], verdict[f"{role}_version"]
+        if score is not None:
+            rows.append(f"| {role} {version} | {format_number(score['value'], 5)} | {_format_range(score)} |")
     return "\n".join(rows) if len(rows) > 2 else ""
 
 
-def _format_range(one: dict[str, Any]) -> str:
+def _format_range(score: dict[str, Any]) -> str:
     return (
         ""
-        if one["low"] is None or one["high"] is None
-        else f"{format_number(one['low'], 5)} to {format_number(one['high'], 5)}"
+        if score["low"] is None or score["high"] is None
+        else f"{format_number(score['low'], 5)} to {format_number(score['high'], 5)}"
     )
 
 
-def _describe_drift(found: dict[str, Any]) -> str:
-    alarms = [c["name"] for c in found["columns"] if c["alarm"]]
-    rows = f"Of {found['rows'][1]:,} new rows, beside the {found['rows'][0]:,} that the champion was trained on,"
+def _describe_drift(drift: dict[str, Any]) -> str:
+    alarms = [c["name"] for c in drift["columns"] if c["alarm"]]
+    rows = f"Of {drift['rows'][1]:,} new rows, beside the {drift['rows'][0]:,} that the champion was trained on,"
     return (
         f"{rows} these columns drift: {escape_markdown(join_names(alarms))}." if alarms else f"{rows} no column drifts."
     )

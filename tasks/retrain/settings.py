@@ -16,39 +16,39 @@ from tasks.retrain.data import RetrainInputs
 from tasks.run.fingerprint import drop_one_time_settings
 
 
-def make_next_run(one: RetrainInputs) -> Run:
+def make_next_run(inputs: RetrainInputs) -> Run:
     """The Run over the new data as its settings say, before kinds are pinned; InputError where they are none."""
-    last = one.past.config if one.past else {}
-    values = _drop_source(_merge_settings(last, one.retrain.changes))
+    config = inputs.past.config if inputs.past else {}
+    values = _drop_source(_merge_settings(config, inputs.retrain.changes))
     if str(values.get("test", "")).startswith("DataFrame of "):
         raise InputError("The last run's test table was a DataFrame: give it anew, in `changes: {test: ...}`.")
-    if not last and not values.get("target") and not str(one.data).startswith("sklearn:"):
+    if not config and not values.get("target") and not str(inputs.data).startswith("sklearn:"):
         raise InputError(
-            f"{one.name} has never been trained here, so its target is not known. Train it first (nestor train DATA "
-            f"--target COLUMN --name {one.name}), or give `changes: {{target: COLUMN}}`."
+            f"{inputs.name} has never been trained here, so its target is not known. Train it first (nestor train DATA "
+            f"--target COLUMN --name {inputs.name}), or give `changes: {{target: COLUMN}}`."
         )
-    budget, trials = one.retrain.budget, _read_setting(one.retrain.changes, "search", "trials")
+    budget, trials = inputs.retrain.budget, _read_setting(inputs.retrain.changes, "search", "trials")
     if budget is not None:
         values = _merge_settings(values, {"budget": {"seconds": budget}, "search": {"trials": None}})
     elif trials is not None:
         values = _merge_settings(values, {"budget": {"seconds": None}})
-    elif _read_setting(one.retrain.changes, "budget", "seconds") is not None:
+    elif _read_setting(inputs.retrain.changes, "budget", "seconds") is not None:
         values = _merge_settings(values, {"search": {"trials": None}})
-    values = _drop_missing_columns(values, one) if one.retrain.columns == "adapt" else values
-    values = _merge_settings(values, {"split": {"new_seal": True}}) if one.retrain.new_seal else values
-    return validate_run({**values, "data": one.data, "name": one.name})
+    values = _drop_missing_columns(values, inputs) if inputs.retrain.columns == "adapt" else values
+    values = _merge_settings(values, {"split": {"new_seal": True}}) if inputs.retrain.new_seal else values
+    return validate_run({**values, "data": inputs.data, "name": inputs.name})
 
 
-def pin_kinds(one: RetrainInputs, run: Run, table: Table) -> Run:
+def pin_kinds(inputs: RetrainInputs, run: Run, table: Table) -> Run:
     """The Run to train: kinds as the champion knows them, where the new table alone would have them otherwise, and with
     the last run's best configurations; without these where a new seal is drawn, of rows that they were chosen on."""
-    known = one.champion.reading.kinds if one.champion and one.retrain.columns == "stop" else {}
-    other = {c: kind for c, kind in table.reading.kinds.items() if c in known and known[c] != kind}
-    orders = find_day_orders(one.champion.reading, table.reading) if one.champion and known else {}
-    types = {**{c: known[c] for c in other}, **orders, **run.types}
-    parsers = one.champion.reading.parsers if one.champion else {}
-    order = {**{c: tuple(parsers[c]["order"]) for c in other if known[c] == "ordered"}, **run.order}
-    warm = one.past.run_id if one.past and one.retrain.warm and not run.split.new_seal else None
+    kinds = inputs.champion.reading.kinds if inputs.champion and inputs.retrain.columns == "stop" else {}
+    mismatches = {c: kind for c, kind in table.reading.kinds.items() if c in kinds and kinds[c] != kind}
+    orders = find_day_orders(inputs.champion.reading, table.reading) if inputs.champion and kinds else {}
+    types = {**{c: kinds[c] for c in mismatches}, **orders, **run.types}
+    parsers = inputs.champion.reading.parsers if inputs.champion else {}
+    order = {**{c: tuple(parsers[c]["order"]) for c in mismatches if kinds[c] == "ordered"}, **run.order}
+    warm = inputs.past.run_id if inputs.past and inputs.retrain.warm and not run.split.new_seal else None
     search = run.search.model_copy(update={"warm_from": warm})
     return run.model_copy(update={"types": types, "order": order, "search": search})
 
@@ -56,8 +56,12 @@ def pin_kinds(one: RetrainInputs, run: Run, table: Table) -> Run:
 def find_day_orders(known: Reading, new: Reading) -> dict[str, str]:
     """Date column -> whether days or months come first for the champion, where the new table by itself has it
     otherwise: a few rows may hold no day above 12."""
-    both = {c: (find_day_order(known.parsers.get(c, {})), find_day_order(parser)) for c, parser in new.parsers.items()}
-    return {c: was for c, (was, now) in both.items() if was and now and was != now}
+    pairs = {c: (find_day_order(known.parsers.get(c, {})), find_day_order(parser)) for c, parser in new.parsers.items()}
+    return {
+        c: known_order
+        for c, (known_order, own_order) in pairs.items()
+        if known_order and own_order and known_order != own_order
+    }
 
 
 def validate_run(values: Mapping[str, Any]) -> Run:
@@ -75,28 +79,30 @@ def _drop_source(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _merge_settings(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """The values, those inside of them too, overruled by the changes."""
-    out = dict(values)
-    for key, new in changes.items():
-        old = out.get(key)
-        if key == "budget" and not isinstance(new, Mapping) and new is not None:
-            new = {"seconds": new}
-        out[key] = _merge_settings(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
-    return out
+    result = dict(values)
+    for key, change in changes.items():
+        value = result.get(key)
+        if key == "budget" and not isinstance(change, Mapping) and change is not None:
+            change = {"seconds": change}
+        result[key] = (
+            _merge_settings(value, change) if isinstance(value, Mapping) and isinstance(change, Mapping) else change
+        )
+    return result
 
 
 def _read_setting(values: Mapping[str, Any], *path: str) -> Any:
     """The value there; None where there is none."""
-    found: Any = values
+    value: Any = values
     for key in path:
-        if key == "seconds" and not isinstance(found, Mapping):
-            return found  # `budget: 10m`
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+        if key == "seconds" and not isinstance(value, Mapping):
+            return value  # `budget: 10m`
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
-def _drop_missing_columns(values: Mapping[str, Any], one: RetrainInputs) -> dict[str, Any]:
+def _drop_missing_columns(values: Mapping[str, Any], inputs: RetrainInputs) -> dict[str, Any]:
     """The settings without kinds and dropped columns that the new table lacks."""
-    there = set(load_raw_table(one.data).frame.columns)
-    types = {c: kind for c, kind in (values.get("types") or {}).items() if c in there}
-    order = {c: levels for c, levels in (values.get("order") or {}).items() if c in there}
-    return {**values, "types": types, "order": order, "drop": [c for c in values.get("drop") or () if c in there]}
+    columns = set(load_raw_table(inputs.data).frame.columns)
+    types = {c: kind for c, kind in (values.get("types") or {}).items() if c in columns}
+    order = {c: levels for c, levels in (values.get("order") or {}).items() if c in columns}
+    return {**values, "types": types, "order": order, "drop": [c for c in values.get("drop") or () if c in columns]}

@@ -37,14 +37,14 @@ def make_run_identity(run: Run, fingerprint: str) -> dict[str, str]:
 
 def select_identity_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """A described Run without what says where its table lies and where it is shown, and without what it asked once."""
-    kept = {k: v for k, v in config.items() if k not in ("data", "query", "bound", "name", "tracking")}
-    return drop_one_time_settings(kept)
+    settings = {k: v for k, v in config.items() if k not in ("data", "query", "bound", "name", "tracking")}
+    return drop_one_time_settings(settings)
 
 
 def drop_one_time_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without those that hold for one run alone: its warm start, and a new seal."""
-    asked = {part: name for part, name in _ONCE.items() if config.get(part)}
-    return {**config, **{part: {k: v for k, v in config[part].items() if k != name} for part, name in asked.items()}}
+    parts = {part: name for part, name in _ONCE.items() if config.get(part)}
+    return {**config, **{part: {k: v for k, v in config[part].items() if k != name} for part, name in parts.items()}}
 
 
 def digest_json(values: Mapping[str, Any]) -> str:
@@ -55,17 +55,17 @@ def digest_json(values: Mapping[str, Any]) -> str:
 def make_source_record(run: Run) -> dict[str, Any]:
     """What was given as data, query and bound; a DataFrame can't be given again, and a password is not kept. Of a table
     that a retraining fetched, what that one was given."""
-    given = to_run_settings(run)
-    fetched = (locate_retrain_folder(choose_model_name(run)).kept_json(SOURCES) or {}).get(str(given["data"]))
-    named = None if isinstance(run.data, pd.DataFrame) else given["data"]
-    return fetched or {"data": named, "query": given["query"], "bound": given["bound"]}
+    settings = to_run_settings(run)
+    source = (locate_retrain_folder(choose_model_name(run)).try_json(SOURCES) or {}).get(str(settings["data"]))
+    data = None if isinstance(run.data, pd.DataFrame) else settings["data"]
+    return source or {"data": data, "query": settings["query"], "bound": settings["bound"]}
 
 
-def keep_source(name: str, data: Any, given: Mapping[str, Any]) -> None:
+def keep_source(name: str, data: Any, source: Mapping[str, Any]) -> None:
     """Writes down what was given to get this file, until a run over it is published."""
     if isinstance(data, str):
         folder = locate_retrain_folder(name)
-        folder.write_json(SOURCES, {**(folder.kept_json(SOURCES) or {}), data: given})
+        folder.write_json(SOURCES, {**(folder.try_json(SOURCES) or {}), data: source})
 
 
 def locate_retrain_folder(name: str) -> Workdir:
@@ -75,17 +75,17 @@ def locate_retrain_folder(name: str) -> Workdir:
 
 def to_folder_name(name: str) -> str:
     """The model's name for a folder or a limit: no signs in it, and no two names alike."""
-    plain = re.sub(r"[^\w-]+", "_", name)[:60]
-    return f"{plain}-{hashed(name):016x}"
+    slug = re.sub(r"[^\w-]+", "_", name)[:60]
+    return f"{slug}-{hashed(name):016x}"
 
 
 def compare_identity(tags: Mapping[str, str], run: Run, fingerprint: str) -> tuple[str, ...]:
     """What differs between the run with these tags and this one: the table, settings, libraries and their versions."""
-    now = make_run_identity(run, fingerprint)
+    identity = make_run_identity(run, fingerprint)
     names = {"nestor.fingerprint": "the table", "nestor.settings": "settings"}
-    found = [name for tag, name in names.items() if tags.get(tag) != now[tag]]
+    changes = [name for tag, name in names.items() if tags.get(tag) != identity[tag]]
     before, after = json.loads(tags.get("nestor.libraries", "{}")), list_installed_versions()
-    other = [
+    differences = [
         f"{n} {before.get(n, '-')} → {after.get(n, '-')}" for n in {**before, **after} if before.get(n) != after.get(n)
     ]
-    return (*found, *([f"libraries ({join_names(other)})"] if other else []))
+    return (*changes, *([f"libraries ({join_names(differences)})"] if differences else []))

@@ -60,24 +60,24 @@ _ANEW = "Its run can't go on without it. Begin a new run without --resume; versi
 
 def make_damaged_error(path: Path) -> DamagedFileError:
     """The error that names the file, and says what to do."""
-    what = "it is empty" if path.exists() and not path.stat().st_size else "it is not what was written"
-    return DamagedFileError(f"{path} is damaged: {what}. {_ANEW}")
+    problem = "it is empty" if path.exists() and not path.stat().st_size else "it is not what was written"
+    return DamagedFileError(f"{path} is damaged: {problem}. {_ANEW}")
 
 
-def make_version_error(path: Path, why: object) -> DamagedFileError:
+def make_version_error(path: Path, reason: object) -> DamagedFileError:
     """The error for a whole file that these versions of Nestor and of its libraries can't read."""
     return DamagedFileError(
-        f"{path} was made with other versions of Nestor or its libraries ({shorten(why, 200)}). {_ANEW}"
+        f"{path} was made with other versions of Nestor or its libraries ({shorten(reason, 200)}). {_ANEW}"
     )
 
 
-def write_whole(path: Path, write: Callable[[Any], object], lasting: bool = True) -> None:
+def write_whole(path: Path, writer: Callable[[Any], object], lasting: bool = True) -> None:
     """Makes `path` appear with what `write(binary file)` wrote, whole or not at all. `lasting`: it is on the disk when
     this returns, so that it survives lost power."""
     private.make_private_folder(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         try:
-            write(file)
+            writer(file)
             if lasting:
                 file.flush()
                 os.fsync(file.fileno())
@@ -93,11 +93,11 @@ def write_whole(path: Path, write: Callable[[Any], object], lasting: bool = True
 
 def _sync_folder(folder: Path) -> None:
     """Brings the names in the folder to the disk."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(opened)
+        os.fsync(handle)
     finally:
-        os.close(opened)
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -118,18 +118,18 @@ def read_json(path: Path) -> Any:
     return value
 
 
-def _read_or_none(read: Callable[[], Any]) -> Any:
+def _read_or_none(reader: Callable[[], Any]) -> Any:
     """What is read; None where it is damaged, which the log says."""
     try:
-        return read()
+        return reader()
     except DamagedFileError as error:
         log.warning("%s; it is made again", str(error).partition(". ")[0])
         return None
 
 
 def _write_table(table: pa.Table, file: Any) -> None:
-    with pyarrow.ipc.new_file(file, table.schema) as whole:
-        whole.write_table(table)
+    with pyarrow.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,14 @@ class Workdir:
         text = json.dumps(value, indent=1, default=str, ensure_ascii=False)
         self._write(name, lambda file: file.write(text.encode()))
 
-    def _write(self, name: str, write: Callable[[Any], object]) -> None:
-        write_whole(self.path / name, write, lasting=not name.startswith(AGAIN))
+    def _write(self, name: str, writer: Callable[[Any], object]) -> None:
+        write_whole(self.path / name, writer, lasting=not name.startswith(AGAIN))
 
     def read_json(self, name: str) -> Any:
         """The JSON file's value; None where there is none. Damaged where it can't be read."""
         return read_json(self.path / name)
 
-    def kept_json(self, name: str) -> Any:
+    def try_json(self, name: str) -> Any:
         """The same, and None where it is damaged: it is made again."""
         return _read_or_none(lambda: self.read_json(name))
 
@@ -168,7 +168,7 @@ class Workdir:
         except (ValueError, EOFError):
             raise make_damaged_error(path) from None
 
-    def kept_array(self, name: str) -> np.ndarray | None:
+    def try_array(self, name: str) -> np.ndarray | None:
         """The same, and None where it is damaged: it is made again."""
         return _read_or_none(lambda: self.read_array(name))
 
@@ -191,7 +191,7 @@ class Workdir:
         except Exception:  # what a broken pickle raises may be anything
             raise make_damaged_error(path) from None
 
-    def kept_pickle(self, name: str) -> Any:
+    def try_pickle(self, name: str) -> Any:
         """The same, and None where it is damaged: it is made again."""
         return _read_or_none(lambda: self.read_pickle(name))
 
@@ -213,7 +213,7 @@ class Workdir:
         except (pa.ArrowException, ValueError):
             raise make_damaged_error(path) from None
 
-    def alone(self, name: str) -> AbstractContextManager[float]:
+    def lock(self, name: str) -> AbstractContextManager[float]:
         """Waits while another process makes `name`; the seconds waited."""
         path = self.path / f"{name}.lock"
         private.make_private_folder(path.parent)
@@ -224,11 +224,11 @@ class Workdir:
         """Whether a search has begun here."""
         return any((self.path / "studies").glob("*"))
 
-    def read_fixed(self, read: Callable[[str], T], name: str) -> T | None:
-        """What an earlier attempt fixed before any trial, as `read` finds it by that name; None where there is none, or
-        where it is damaged and no trial hangs on it yet. Damaged otherwise: trials of two plans are no one run."""
+    def read_fixed(self, reader: Callable[[str], T], name: str) -> T | None:
+        """What an earlier attempt fixed before any trial, as `reader` finds it by that name; None where there is none,
+        or where it is damaged and no trial hangs on it yet. Damaged otherwise: trials of two plans are no one run."""
         try:
-            return read(name)
+            return reader(name)
         except DamagedFileError:
             if self.has_trials:
                 raise

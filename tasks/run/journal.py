@@ -72,7 +72,7 @@ class JournalRecord:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return json.dumps({k: v for k, v in values.items() if v or k == "key"}, default=to_plain_json)
 
-    def and_then(self, later: JournalRecord) -> JournalRecord:
+    def merge(self, later: JournalRecord) -> JournalRecord:
         """Both as one record."""
         ended = later.status is not None
         return replace(
@@ -98,14 +98,14 @@ def join_records(
 ) -> dict[str, JournalRecord]:
     """The journal's lines as one record per key, in the order in which the keys appeared, added to what was `before`. A
     pipeline that was stopped (KILLED) or failed is open again once its run is resumed."""
-    by_key = dict(before or {})
+    records = dict(before or {})
     for line in lines:
-        if "resumed" in line and (run := by_key.get("run")) and run.status != "FINISHED":
-            by_key["run"] = replace(run, status=None, end=None)
+        if "resumed" in line and (run := records.get("run")) and run.status != "FINISHED":
+            records["run"] = replace(run, status=None, end=None)
         elif "key" in line:
             record = JournalRecord(**line)
-            by_key[record.key] = by_key[record.key].and_then(record) if record.key in by_key else record
-    return by_key
+            records[record.key] = records[record.key].merge(record) if record.key in records else record
+    return records
 
 
 def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
@@ -134,12 +134,12 @@ def find_default_address() -> str:
     """The MLflow address that commands use: MLFLOW_TRACKING_URI, else MLFLOW_BACKEND_STORE_URI (the database that
     `nestor up` serves), else the server of a living `nestor up` on such a database, else `mlruns/mlflow.db` in the
     current directory."""
-    given = (
+    address = (
         os.environ.get("MLFLOW_TRACKING_URI")
         or os.environ.get("MLFLOW_BACKEND_STORE_URI")
         or _read_up_record("tracking")
     )
-    return given or _make_folder_address()
+    return address or _make_folder_address()
 
 
 def find_page_address(address: str) -> str | None:
@@ -156,18 +156,18 @@ def _make_folder_address() -> str:
     return f"sqlite:///{Path('mlruns').resolve() / 'mlflow.db'}"
 
 
-def _read_up_record(what: str) -> str | None:
+def _read_up_record(key: str) -> str | None:
     """What a `nestor up` that lives in this folder has written down (flows/stack/claim.py): `mlflow`, its server's
     address; `tracking`, the same where its store is elsewhere. The record keeps no password: of `tracking` this
     process knows from now on the login that the server asks for, unless the user has set one."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         record = json.loads(Path("mlruns/prefect/server.json").read_text())
         if process.find_process(record["pid"], record["started"]):
-            found = record[what]
-            if what == "tracking":
+            entry = record[key]
+            if key == "tracking":
                 for name, value in login.to_mlflow_variables(Path("mlruns")).items():
                     os.environ.setdefault(name, value)
-            return found
+            return entry
     return None
 
 
@@ -193,7 +193,7 @@ class Journal:
         self._file = self._open(self.workdir / "events.jsonl", name, tracking_uri)
         self._tracker: Tracker | None = None
         if start:
-            self.tracker()
+            self.ensure_tracker()
 
     def _open(self, path: Path, name: str, tracking_uri: str | None) -> IO[bytes]:
         lines, end = read_lines(path) if path.exists() else ([], 0)
@@ -230,7 +230,7 @@ class Journal:
         path = next((p for p in (self.workdir / local, Path(local).absolute()) if p.exists()), Path(local).absolute())
         return str(path.relative_to(self.workdir)) if path.is_relative_to(self.workdir) else str(path)
 
-    def tracker(self) -> Tracker:
+    def ensure_tracker(self) -> Tracker:
         """The tracker, started (again) if there is none."""
         with self._lock:
             if self._closed:
@@ -244,12 +244,12 @@ class Journal:
 
         Where the tracker is killed meanwhile, perhaps for its memory, a second one is asked: each function may be asked
         twice."""
-        tracker = self.tracker()
+        tracker = self.ensure_tracker()
         try:
             return tracker.call(name, timeout, args)
         except TrackerGoneError:
             tracker.stop(5)
-            return self.tracker().call(name, timeout, args)
+            return self.ensure_tracker().call(name, timeout, args)
 
     def prepare(self) -> None:
         """Has the tracker import what registering needs, while the caller does something else."""
@@ -270,11 +270,11 @@ class Journal:
         """Whether nothing was ever recorded."""
         return not self._written
 
-    def backlog(self) -> int:
+    def count_backlog(self) -> int:
         """Records that MLflow does not hold yet."""
         return max(0, self._written - (self._tracker.mirrored if self._tracker else 0))
 
-    def seconds_per_record(self) -> float:
+    def measure_seconds_per_record(self) -> float:
         """Wall seconds that mirroring one record took lately."""
         return self._tracker.per_record if self._tracker else FIRST_GUESS
 
@@ -283,7 +283,7 @@ class Journal:
         try:
             return int(self.call("drain", timeout=timeout + 1, seconds=timeout))
         except NestorError:
-            return self.backlog()
+            return self.count_backlog()
 
     def close(self, timeout: float = 10) -> None:
         """Ends the tracker: what is mirrored is closed, what is not stays in the journal for a resume."""

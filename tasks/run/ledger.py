@@ -78,12 +78,12 @@ class Ledger:
         """Moves the limit, where there is one, by so many seconds."""
         self.limit = None if self.limit is None else self.limit + seconds
 
-    def weighs(self, model_mb: float, members: float) -> None:
+    def weigh_model(self, model_mb: float, members: float) -> None:
         """Learns how large a member of the delivered model is likely to be, and how many there are likely to be."""
         self.registration = REGISTRATION + members * (PER_MEMBER + PER_MB * model_mb)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def book_stage(self, name: str) -> Iterator[None]:
         """Books the block's wall time under `name`."""
         self._open[name] = time.time()
         try:
@@ -91,7 +91,7 @@ class Ledger:
         finally:
             self.stages[name] += time.time() - self._open.pop(name)
 
-    def seconds_in(self, stage: str) -> float:
+    def sum_stage(self, stage: str) -> float:
         """Seconds that a stage has taken so far; 0 where it has not begun."""
         return self.stages[stage] + (time.time() - self._open[stage] if stage in self._open else 0.0)
 
@@ -108,13 +108,13 @@ class Ledger:
             self.preparing += preparing
             self.recalled += (seconds + preparing) * (ended < self.start)
 
-    def refit_limit(self) -> float:
+    def limit_refit(self) -> float:
         """Seconds that one refit may take."""
         return HANGS if self.limit is None else max(2.0, self.left - self.registration)
 
-    def sealed_limit(self) -> float:
+    def limit_sealed(self) -> float:
         """Seconds that predicting the sealed rows may take: without them there is no result, so it has some always."""
-        return max(30.0, self.refit_limit())
+        return max(30.0, self.limit_refit())
 
     def may_judge(self) -> bool:
         """Whether there is time for more than registering and the way out."""
@@ -127,8 +127,8 @@ class Ledger:
     def afford(self, needed: float) -> None:
         """Raises BudgetError where less than `needed` seconds and the way out are left."""
         if self.limit is not None and self.left < needed + EXIT:
-            wanted = 1.5 * (self.elapsed + needed + EXIT)
+            budget = 1.5 * (self.elapsed + needed + EXIT)
             raise BudgetError(
                 f"A budget of {self.limit:.0f} s is too little: {self.elapsed:.0f} s were needed to start and to read, "
-                f"and the end needs {needed + EXIT:.0f} s. Give at least --budget {wanted:.0f}s."
+                f"and the end needs {needed + EXIT:.0f} s. Give at least --budget {budget:.0f}s."
             )

@@ -36,17 +36,17 @@ _SAID = {"run", "name", "begun", "host", "pid", "pid_start", "state", "used"}
 def to_run_settings(run: Run) -> dict[str, Any]:
     """The Run as JSON values, with what may differ between a run and its resumption left out, and what was not there
     when older runs were written down."""
-    whole = json.loads(run.model_dump_json())
-    whole["budget"].pop("workers")
-    whole["budget"].pop("memory")
+    settings = json.loads(run.model_dump_json())
+    settings["budget"].pop("workers")
+    settings["budget"].pop("memory")
     if run.tracking.mirror is None:
-        whole.pop("tracking")
+        settings.pop("tracking")
     for name in ("objectives", "limits", "pick"):
-        if not whole["search"][name]:
-            whole["search"].pop(name)
+        if not settings["search"][name]:
+            settings["search"].pop(name)
     if not run.split.new_seal:
-        whole["split"].pop("new_seal")
-    return whole
+        settings["split"].pop("new_seal")
+    return settings
 
 
 def choose_model_name(run: Run) -> str:
@@ -57,8 +57,8 @@ def choose_model_name(run: Run) -> str:
         return "model"
     name = named(_find_data_stem(str(run.data), run.query or ""))
     if not name:
-        known = mask_address(str(run.data))
-        raise InputError(f"No name for the model can be made from {known!r}: give one with --name.")
+        address = mask_address(str(run.data))
+        raise InputError(f"No name for the model can be made from {address!r}: give one with --name.")
     return name
 
 
@@ -78,33 +78,33 @@ def name_run_folder(name: str) -> Workdir:
 
 def flatten_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings as `split.outer: 5`; what is not set is left out."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= flatten_settings(value, f"{prefix}{key}.")
+            settings |= flatten_settings(value, f"{prefix}{key}.")
         elif value not in (None, [], ""):
-            found[f"{prefix}{key}"] = value
-    return found
+            settings[f"{prefix}{key}"] = value
+    return settings
 
 
-def find_interrupted_run(run: Run, name: str, wanted: str = "") -> Workdir | None:
-    """The folder of the newest run with the same settings and libraries (or the one `wanted`), finished or not; None
+def find_interrupted_run(run: Run, name: str, target: str = "") -> Workdir | None:
+    """The folder of the newest run with the same settings and libraries (or the one `target`), finished or not; None
     without one.
 
     The time may differ: who gives more goes on with more. A run that is done with another time is no answer, but to who
-    wants it by its name. InputError where the run `wanted` is not there, or has other settings."""
-    here = _make_identity(to_run_settings(run), name, list_installed_versions())
-    if wanted and (ROOT / "work" / wanted / "run.json").exists() and _read_run_record(ROOT / "work" / wanted) is None:
-        raise make_damaged_error(ROOT / "work" / wanted / "run.json")
-    for workdir, kept in _read_runs():
-        if wanted in (workdir.path.name, (workdir.kept_json("report.json") or {}).get("run_id")):
-            _refuse_other_settings(_find_differences(here, kept), workdir.path.name)
+    wants it by its name. InputError where the run `target` is not there, or has other settings."""
+    identity = _make_identity(to_run_settings(run), name, list_installed_versions())
+    if target and (ROOT / "work" / target / "run.json").exists() and _read_run_record(ROOT / "work" / target) is None:
+        raise make_damaged_error(ROOT / "work" / target / "run.json")
+    for workdir, record in _read_runs():
+        if target in (workdir.path.name, (workdir.try_json("report.json") or {}).get("run_id")):
+            _refuse_other_settings(_find_differences(identity, record), workdir.path.name)
             return workdir
-        if not wanted and not _find_differences(here, kept, timed=kept["state"] == "done"):
+        if not target and not _find_differences(identity, record, timed=record["state"] == "done"):
             return workdir
-    if wanted:
+    if target:
         raise make_unknown_error(
-            f"run in {ROOT / 'work'} called", wanted, [workdir.path.name for workdir, _ in _read_runs()]
+            f"run in {ROOT / 'work'} called", target, [workdir.path.name for workdir, _ in _read_runs()]
         )
     return None
 
@@ -112,34 +112,34 @@ def find_interrupted_run(run: Run, name: str, wanted: str = "") -> Workdir | Non
 def _read_runs() -> Iterator[tuple[Workdir, dict[str, Any]]]:
     """The runs on disk that may be read, with what they say of themselves, the newest first. One whose `run.json` is
     damaged is named and left out."""
-    for place in sorted((ROOT / "work").glob("*/run.json"), key=_read_change_time, reverse=True):
+    for file in sorted((ROOT / "work").glob("*/run.json"), key=_read_change_time, reverse=True):
         try:
-            kept = _read_run_record(place.parent)
+            record = _read_run_record(file.parent)
         except OSError:  # another user's
             continue
-        if kept is None:
-            _warn_of_damaged(place)
+        if record is None:
+            _warn_of_damaged(file)
         else:
-            yield Workdir(place.parent), kept
+            yield Workdir(file.parent), record
 
 
-def _read_change_time(place: Path) -> float:
+def _read_change_time(file: Path) -> float:
     try:
-        return place.stat().st_mtime
+        return file.stat().st_mtime
     except OSError:  # deleted meanwhile
         return 0.0
 
 
 def _read_run_record(folder: Path) -> dict[str, Any] | None:
     """What the run says of itself; None where that is damaged."""
-    kept = Workdir(folder).kept_json("run.json")
-    return kept if kept and kept.keys() >= _SAID and isinstance(kept["run"], dict) else None
+    record = Workdir(folder).try_json("run.json")
+    return record if record and record.keys() >= _SAID and isinstance(record["run"], dict) else None
 
 
 @cache
-def _warn_of_damaged(place: Path) -> None:
+def _warn_of_damaged(file: Path) -> None:
     """Says once that the run is left out."""
-    events.emit(events.NoteEvent(f"The run in {place.parent} is left out: its {place.name} is damaged."))
+    events.emit(events.NoteEvent(f"The run in {file.parent} is left out: its {file.name} is damaged."))
 
 
 def _make_identity(settings: Mapping[str, Any], name: str, libraries: Mapping[str, str]) -> dict[str, Any]:
@@ -147,12 +147,15 @@ def _make_identity(settings: Mapping[str, Any], name: str, libraries: Mapping[st
     return flatten_settings(settings) | {"name": name} | flatten_settings({"libraries": libraries})
 
 
-def _find_differences(here: Mapping[str, Any], kept: Mapping[str, Any], timed: bool = False) -> dict[str, str]:
-    """What is otherwise `here` than in the run that was kept, each with both values; its time only if `timed`."""
-    there = _make_identity(kept["run"], kept["name"], kept.get("libraries", list_installed_versions()))
-    differ = {key for key in {**there, **here} if there.get(key) != here.get(key)} - (set() if timed else {_TIME})
+def _find_differences(identity: Mapping[str, Any], record: Mapping[str, Any], timed: bool = False) -> dict[str, str]:
+    """What is otherwise `identity` than in the run that was kept, each with both values; its time only if `timed`."""
+    old_identity = _make_identity(record["run"], record["name"], record.get("libraries", list_installed_versions()))
+    keys = {key for key in {**old_identity, **identity} if old_identity.get(key) != identity.get(key)} - (
+        set() if timed else {_TIME}
+    )
     return {
-        key: f"{_format_setting(there.get(key))} there, {_format_setting(here.get(key))} here" for key in sorted(differ)
+        key: f"{_format_setting(old_identity.get(key))} there, {_format_setting(identity.get(key))} here"
+        for key in sorted(keys)
     }
 
 
@@ -160,46 +163,46 @@ def _format_setting(value: Any) -> str:
     return "none" if value is None else shorten(value)
 
 
-def _refuse_other_settings(other: Mapping[str, str], run: str) -> None:
+def _refuse_other_settings(differences: Mapping[str, str], run: str) -> None:
     """InputError where settings differ: trials by two metrics, or of two plans, are no one run."""
-    if other:
-        told = join_names((f"{key} ({values})" for key, values in other.items()), width=120)
+    if differences:
+        text = join_names((f"{key} ({values})" for key, values in differences.items()), width=120)
         raise InputError(
-            f"The run {run} has other settings: {told}. It goes on with its own, of which only --budget, --workers and "
+            f"The run {run} has other settings: {text}. It goes on with its own, of which only --budget, --workers and "
             "--memory may differ. Or start a new run without --resume."
         )
 
 
 def find_flow_run_folder(flow_run: str) -> str | None:
     """The folder, by name, of an earlier attempt at this flow run that did not come to its end; None without one."""
-    for workdir, kept in _read_runs():
-        if kept.get("flow_run") == flow_run and kept["state"] != "done":
+    for workdir, record in _read_runs():
+        if record.get("flow_run") == flow_run and record["state"] != "done":
             return workdir.path.name
     return None
 
 
-def read_finished_report(run: Run, wanted: str) -> Report | None:
+def read_finished_report(run: Run, target: str) -> Report | None:
     """The report of the run to resume, if it came to its end."""
-    workdir = find_interrupted_run(run, choose_model_name(run), wanted)
+    workdir = find_interrupted_run(run, choose_model_name(run), target)
     if workdir is None or workdir.read_json("run.json")["state"] != "done":
         return None
-    report = workdir.kept_json("report.json")
+    report = workdir.try_json("report.json")
     return Report.from_json(report) if report else None
 
 
 def find_abandoned_runs() -> list[Workdir]:
     """Folders of runs that have a flow run, were never closed, and whose process on this machine is gone."""
-    return [workdir for workdir, kept in _read_runs() if _is_abandoned(kept)]
+    return [workdir for workdir, record in _read_runs() if _is_abandoned(record)]
 
 
-def _is_abandoned(kept: dict[str, Any]) -> bool:
-    return kept.get("state") == "running" and "flow_run" in kept and process.is_owner_gone(kept)
+def _is_abandoned(record: dict[str, Any]) -> bool:
+    return record.get("state") == "running" and "flow_run" in record and process.is_owner_gone(record)
 
 
-def count_used_seconds(workdir: Workdir, kept: dict[str, Any]) -> float:
+def count_used_seconds(workdir: Workdir, record: dict[str, Any]) -> float:
     """Seconds that earlier attempts of this run took, the last one to the last event it wrote down. What passed between
     two attempts is nobody's."""
-    if not kept:
+    if not record:
         return 0.0
     last = max((p.stat().st_mtime for p in workdir.path.glob("events.jsonl")), default=0.0)
-    return kept["used"] + max(0.0, last - kept.get("at", last))
+    return record["used"] + max(0.0, last - record.get("at", last))

@@ -71,7 +71,7 @@ class Tracker:
         answer: Future[Any] = Future()
         with self._lock:
             if self._ended:
-                raise self._gone()
+                raise self._make_gone_error()
             self._number += 1
             number = self._number
             self._send({"id": number, "call": name, "args": args})
@@ -89,23 +89,23 @@ class Tracker:
             self._process.stdin.write(json.dumps(message, default=to_plain_json) + "\n")
             self._process.stdin.flush()
         except (OSError, ValueError):
-            raise self._gone() from None
+            raise self._make_gone_error() from None
 
-    def _gone(self) -> TrackerGoneError:
+    def _make_gone_error(self) -> TrackerGoneError:
         return TrackerGoneError(f"MLflow's writer ended; {self._log} says why.")
 
     def _listen(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
             with suppress(ValueError):  # a kill may cut the last line short
-                self._heard(json.loads(line))
+                self._hear(json.loads(line))
         with self._lock:
             self._ended = True
             for answer in list(self._calls.values()):  # who is woken takes its own out
-                answer.set_exception(self._gone())
+                answer.set_exception(self._make_gone_error())
             self._calls.clear()
 
-    def _heard(self, message: Mapping[str, Any]) -> None:
+    def _hear(self, message: Mapping[str, Any]) -> None:
         if "id" in message:
             self._answer(message)
         else:

@@ -35,14 +35,14 @@ def require_wandb(run: Run) -> None:
 
 def _is_installed() -> bool:
     # W&B's own folder of runs, ./wandb, would pass for a package without files.
-    found = find_spec("wandb")
-    return found is not None and found.origin is not None
+    spec = find_spec("wandb")
+    return spec is not None and spec.origin is not None
 
 
 def start_mirror(run: Run, workdir: Path) -> WandbMirror | None:
     """The mirror that the run asks for, at work; None without one, and where WANDB_MODE switches W&B off."""
-    off = os.environ.get("WANDB_MODE") == "disabled"
-    return None if run.tracking.mirror is None or off else WandbMirror(workdir)
+    is_off = os.environ.get("WANDB_MODE") == "disabled"
+    return None if run.tracking.mirror is None or is_off else WandbMirror(workdir)
 
 
 class WandbMirror:
@@ -75,15 +75,15 @@ class WandbMirror:
         """The same, for as long as it takes within `seconds`."""
         state = Workdir(self.workdir / "wandb")
         (state.path / "state.json").unlink(missing_ok=True)
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         for _ in range(2):  # where it was killed, a second one finds in the journal what is missing
             if self._process.poll() is not None:
                 self._process = self._start()
             self.close()
             with suppress(subprocess.TimeoutExpired):
-                if self._process.wait(max(0.0, until - time.monotonic())) == 0:
+                if self._process.wait(max(0.0, deadline - time.monotonic())) == 0:
                     break
-        return describe_mirror(state.kept_json("state.json"), self.shown)
+        return describe_mirror(state.try_json("state.json"), self.shown)
 
     def close(self, kill: bool = False) -> None:
         """Tells it that the run is over; with `kill` nothing of it is worth keeping."""
@@ -97,25 +97,25 @@ class WandbMirror:
 def make_environment(workdir: Path) -> dict[str, str]:
     """What W&B is told beside what the user has set: nothing that names one run, no reports of its errors to its
     makers, its scratch files in the run's folder."""
-    kept = {k: v for k, v in os.environ.items() if k not in {f"WANDB_{name}" for name in OF_ONE_RUN}}
+    variables = {k: v for k, v in os.environ.items() if k not in {f"WANDB_{name}" for name in OF_ONE_RUN}}
     scratch = str(workdir / "wandb" / ".scratch")
-    return {**kept, "WANDB_ERROR_REPORTING": "false", "WANDB_CACHE_DIR": scratch, "WANDB_DATA_DIR": scratch}
+    return {**variables, "WANDB_ERROR_REPORTING": "false", "WANDB_CACHE_DIR": scratch, "WANDB_DATA_DIR": scratch}
 
 
 def describe_mirror(state: dict[str, object] | None, workdir: Path) -> str:
     """How far the mirror came, in a sentence."""
     folder = workdir / "wandb"
-    later = f"`wandb sync {folder}` uploads them."
+    advice = f"`wandb sync {folder}` uploads them."
     if state is None:
         return f"Weights & Biases: still being written; {workdir / 'wandb.log'} says what goes wrong, if anything."
-    written, sent = f"{state['written']} runs", state["sent"]
+    runs, count = f"{state['written']} runs", state["sent"]
     if state["lost"]:
-        lost = f"{state['lost']} runs could not be written ({state['why']})"
-        return f"Weights & Biases: {lost}, {written} are in {folder}."
+        loss = f"{state['lost']} runs could not be written ({state['why']})"
+        return f"Weights & Biases: {loss}, {runs} are in {folder}."
     if not state["online"]:
-        return f"Weights & Biases: {written} are in {folder}, none is sent (it is offline). {later}"
-    if sent == state["written"]:
-        return f"Weights & Biases has {written}."
+        return f"Weights & Biases: {runs} are in {folder}, none is sent (it is offline). {advice}"
+    if count == state["written"]:
+        return f"Weights & Biases has {runs}."
     if not state["done"]:
-        return f"Weights & Biases: {sent} of {written} are uploaded; the others are under way."
-    return f"Weights & Biases: {sent} of {written} are uploaded. {state['said']} {later}"
+        return f"Weights & Biases: {count} of {runs} are uploaded; the others are under way."
+    return f"Weights & Biases: {count} of {runs} are uploaded. {state['said']} {advice}"

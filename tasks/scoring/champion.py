@@ -21,15 +21,15 @@ def predict_for_metric(
 
     Labels are matched by what they say. To a label that the model does not know it gives next to nothing; what it gives
     to labels that are not in `classes` is shared out among those that are."""
-    rows = features[loaded.columns].apply(loaded.speller().read)
+    rows = features[loaded.columns].apply(loaded.make_speller().read)
     if metric.needs == "value":
         return np.asarray(loaded.model.predict(rows), float)
-    place = {to_label_text(label): code for code, label in enumerate(classes)}
-    codes = [place.get(to_label_text(label), -1) for label in loaded.model.classes_]
+    places = {to_label_text(label): code for code, label in enumerate(classes)}
+    codes = [places.get(to_label_text(label), -1) for label in loaded.model.classes_]
     odds = np.asarray(loaded.model.predict_proba(rows), float)
-    whole = align_probabilities(odds, codes, len(classes))
+    probabilities = align_probabilities(odds, codes, len(classes))
     if metric.needs == "probability":
-        return whole
-    own = decide_labels(loaded.model, rows, odds, loaded.facts.get("costs", ()))
-    said = np.array([place.get(to_label_text(label), -1) for label in own])
-    return np.where(said >= 0, said, whole.argmax(axis=1))
+        return probabilities
+    labels = decide_labels(loaded.model, rows, odds, loaded.facts.get("costs", ()))
+    predictions = np.array([places.get(to_label_text(label), -1) for label in labels])
+    return np.where(predictions >= 0, predictions, probabilities.argmax(axis=1))

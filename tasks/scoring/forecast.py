@@ -42,29 +42,29 @@ def read_new_rows(
         )
     parts = list(read_chunks(loaded.reading, table, size, list(dict.fromkeys([*keep, goal])), speller))
     rows = pd.concat([part.features for part in parts], ignore_index=True)
-    kept = pa.concat_tables([part.kept for part in parts], promote_options="permissive")
-    target, strange = read_past_target(loaded, history, kept[goal].to_pandas())
-    if strange:  # rows without a label are those to predict
-        raise InputError(f"{table.source}: {strange} Correct them, or leave their rows out of the history.")
+    extras = pa.concat_tables([part.kept for part in parts], promote_options="permissive")
+    target, sentence = read_past_target(loaded, history, extras[goal].to_pandas())
+    if sentence:  # rows without a label are those to predict
+        raise InputError(f"{table.source}: {sentence} Correct them, or leave their rows out of the history.")
     try:
         features, notes = prepare_new_rows(rows, target, history)
     except ValueError as error:
         raise InputError(f"{table.source}: {error}") from None
-    return _cut_chunks(features, kept.select(list(keep)), size), notes, len(features)
+    return _cut_chunks(features, extras.select(list(keep)), size), notes, len(features)
 
 
-def _cut_chunks(features: pd.DataFrame, kept: pa.Table, size: int) -> Iterator[Chunk]:
-    beside = kept.take(pa.array(features.index))
-    for at in range(0, len(features), size):
-        yield Chunk(features.iloc[at : at + size].reset_index(drop=True), beside.slice(at, size))
+def _cut_chunks(features: pd.DataFrame, extras: pa.Table, size: int) -> Iterator[Chunk]:
+    rows = extras.take(pa.array(features.index))
+    for start in range(0, len(features), size):
+        yield Chunk(features.iloc[start : start + size].reset_index(drop=True), rows.slice(start, size))
 
 
 def read_past_target(loaded: LoadedVersion, history: History, column: pd.Series) -> tuple[pd.Series, str]:
     """The target column of later rows as history takes it, and what is to be said of unknown labels."""
-    codes, said = labels.encode_labels(loaded, column)
+    codes, sentence = labels.encode_labels(loaded, column)
     if history.numeric:
-        return pd.Series(codes, dtype="float64"), said
-    return pd.Series([history.labels[int(c)] if np.isfinite(c) else None for c in codes], dtype="str"), said
+        return pd.Series(codes, dtype="float64"), sentence
+    return pd.Series([history.labels[int(c)] if np.isfinite(c) else None for c in codes], dtype="str"), sentence
 
 
 def add_history(
@@ -74,7 +74,7 @@ def add_history(
     the version needs none. `column`: the target; None: nothing is known of any row's past."""
     if (history := loaded.history) is None:
         return features, np.ones(len(features), bool)
-    nothing = pd.Series(np.full(len(features), np.nan), dtype="float64")
-    target = nothing if column is None else read_past_target(loaded, history, column.reset_index(drop=True))[0]
-    wide = widen_rows(features.reset_index(drop=True), target, history)
-    return wide, wide[history.reference].notna().to_numpy()
+    blanks = pd.Series(np.full(len(features), np.nan), dtype="float64")
+    target = blanks if column is None else read_past_target(loaded, history, column.reset_index(drop=True))[0]
+    rows = widen_rows(features.reset_index(drop=True), target, history)
+    return rows, rows[history.reference].notna().to_numpy()

@@ -29,32 +29,32 @@ class IntervalLevels:
         ends = {"set": pa.string()} if self.kept.task != "regression" else {"low": pa.float64(), "high": pa.float64()}
         return {f"{end}_{format_level(level)}": kind for level in self.levels for end, kind in ends.items()}
 
-    def values(self, each: np.ndarray, labels: Sequence[Any]) -> list[np.ndarray]:
+    def make_columns(self, outputs: np.ndarray, labels: Sequence[Any]) -> list[np.ndarray]:
         """What stands in the columns, from what every member of the vote says of the rows."""
-        by_fold = self.kept.by_fold(each)
+        fold_outputs = self.kept.combine_members(outputs)
         if self.kept.task == "regression":
-            return [end for level in self.levels for end in compute_intervals(self.kept, by_fold, level)]
-        return [join_set_labels(compute_label_sets(self.kept, by_fold, level), labels) for level in self.levels]
+            return [end for level in self.levels for end in compute_intervals(self.kept, fold_outputs, level)]
+        return [join_set_labels(compute_label_sets(self.kept, fold_outputs, level), labels) for level in self.levels]
 
 
-def make_interval_levels(levels: Sequence[float], kept: ConformalScores | None, label: str) -> IntervalLevels | None:
+def make_interval_levels(levels: Sequence[float], scores: ConformalScores | None, label: str) -> IntervalLevels | None:
     """The levels, each once; None where there are none. InputError where the version, named by its `label`, keeps no
     scores or too few."""
     if not levels:
         return None
-    if kept is None:
+    if scores is None:
         raise InputError(
             f"{label} keeps no scores to make intervals of: it was trained without outer folds, or before Nestor kept "
             "them. Train it anew, with more time or with fewer families."
         )
-    once = {format_level(level): level for level in levels}
-    for level in once.values():
-        kept.place(level)
-    return IntervalLevels(kept, tuple(once.values()))
+    choices = {format_level(level): level for level in levels}
+    for level in choices.values():
+        scores.find_place(level)
+    return IntervalLevels(scores, tuple(choices.values()))
 
 
-def join_set_labels(inside: np.ndarray, labels: Sequence[Any]) -> np.ndarray:
+def join_set_labels(mask: np.ndarray, labels: Sequence[Any]) -> np.ndarray:
     """`a | b` for each row of (rows, classes)."""
-    few, which = np.unique(inside, axis=0, return_inverse=True)
-    texts = [BETWEEN.join(str(label) for label, there in zip(labels, row, strict=True) if there) for row in few]
-    return np.array(texts, dtype=object)[which.reshape(-1)]
+    patterns, indices = np.unique(mask, axis=0, return_inverse=True)
+    texts = [BETWEEN.join(str(label) for label, flag in zip(labels, row, strict=True) if flag) for row in patterns]
+    return np.array(texts, dtype=object)[indices.reshape(-1)]

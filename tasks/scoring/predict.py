@@ -29,9 +29,9 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-def resolve_output(out: str, now: datetime) -> Path:
+def resolve_output(out: str, moment: datetime) -> Path:
     """The file, with today's date where its name asks for one; InputError where it can't be written."""
-    path = Path(PARTS.sub(lambda m: now.strftime(m[0]) if m[1] in FIELDS else m[0], out)).expanduser()
+    path = Path(PARTS.sub(lambda m: moment.strftime(m[0]) if m[1] in FIELDS else m[0], out)).expanduser()
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"The output is a .csv or a .parquet file, not {path.name!r}.")
     if not path.parent.is_dir():
@@ -41,7 +41,7 @@ def resolve_output(out: str, now: datetime) -> Path:
     return path
 
 
-def list_output_columns(model: Any, asked: IntervalLevels | None = None) -> dict[str, pa.DataType]:
+def list_output_columns(model: Any, intervals: IntervalLevels | None = None) -> dict[str, pa.DataType]:
     """What a prediction consists of: the label or number, for classes `probability_<label>`, the intervals or sets that
     are asked for, and `model_version`."""
     labels = list(getattr(model, "classes_", []))
@@ -49,7 +49,7 @@ def list_output_columns(model: Any, asked: IntervalLevels | None = None) -> dict
     return {
         "prediction": kind,
         **{f"probability_{label}": pa.float64() for label in labels},
-        **(asked.columns if asked else {}),
+        **(intervals.columns if intervals else {}),
         "model_version": pa.int64(),
     }
 
@@ -59,35 +59,35 @@ def predict_chunks(
     version: int,
     chunks: Iterable[Chunk],
     threads: int | None = None,
-    asked: IntervalLevels | None = None,
+    intervals: IntervalLevels | None = None,
     costs: Costs = (),
 ) -> Iterator[pa.Table]:
     """For each chunk, in order, the columns that were kept and the predictions beside them.
 
     Threads do: the libraries predict without Python's lock, and each row's prediction is one thread's work."""
-    types = list_output_columns(model, asked)
+    types = list_output_columns(model, intervals)
 
     def work(chunk: Chunk) -> pa.Table:
-        values = _predict_columns(model, version, chunk.features, asked, costs)
-        made = [pa.array(v, kind) for v, kind in zip(values, types.values(), strict=True)]
-        return pa.table([*chunk.kept.columns, *made], names=[*chunk.kept.column_names, *types])
+        values = _predict_columns(model, version, chunk.features, intervals, costs)
+        arrays = [pa.array(v, kind) for v, kind in zip(values, types.values(), strict=True)]
+        return pa.table([*chunk.kept.columns, *arrays], names=[*chunk.kept.column_names, *types])
 
     yield from _map_in_order(work, chunks, threads or len(os.sched_getaffinity(0)))
 
 
 def _predict_columns(
-    model: Any, version: int, rows: pd.DataFrame, asked: IntervalLevels | None, costs: Costs
+    model: Any, version: int, rows: pd.DataFrame, intervals: IntervalLevels | None, costs: Costs
 ) -> list[Any]:
     """Labels, probabilities, intervals or sets, versions."""
     classes, versions = list(getattr(model, "classes_", [])), np.full(len(rows), version)
     if rows.empty:
-        return [[] for _ in range(len(list_output_columns(model, asked)) - 1)] + [versions]
+        return [[] for _ in range(len(list_output_columns(model, intervals)) - 1)] + [versions]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        odds, more = _ask_model(model, rows, "predict_proba" if classes else "predict", asked)
+        odds, extras = _ask_model(model, rows, "predict_proba" if classes else "predict", intervals)
         if not classes:
-            return [odds, *more, versions]
-        return [decide_labels(model, rows, odds, costs), *odds.T, *more, versions]
+            return [odds, *extras, versions]
+        return [decide_labels(model, rows, odds, costs), *odds.T, *extras, versions]
 
 
 def decide_labels(model: Any, rows: pd.DataFrame, odds: np.ndarray, costs: Costs = ()) -> np.ndarray:
@@ -95,8 +95,8 @@ def decide_labels(model: Any, rows: pd.DataFrame, odds: np.ndarray, costs: Costs
     members once more. `costs` is the rule that no library class holds: the label of least expected cost."""
     if costs:
         codes = (odds @ np.array(costs)).argmin(axis=1)
-    elif (at := getattr(model, "threshold", None)) is not None:
-        codes = (odds[:, 1] >= at).astype(np.int64)
+    elif (threshold := getattr(model, "threshold", None)) is not None:
+        codes = (odds[:, 1] >= threshold).astype(np.int64)
     elif getattr(model, "voting", None) == "soft":
         codes = odds.argmax(axis=1)
     else:
@@ -105,54 +105,54 @@ def decide_labels(model: Any, rows: pd.DataFrame, odds: np.ndarray, costs: Costs
 
 
 def _ask_model(
-    model: Any, rows: pd.DataFrame, ask: str, asked: IntervalLevels | None
+    model: Any, rows: pd.DataFrame, method: str, intervals: IntervalLevels | None
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """What the model says, and the intervals or sets; no member of a vote is asked twice."""
-    if asked is None:
-        return getattr(model, ask)(rows), []
+    if intervals is None:
+        return getattr(model, method)(rows), []
     model = unwrap_threshold(model)
-    each = np.asarray([getattr(member, ask)(rows) for member in getattr(model, "estimators_", [model])])
+    outputs = np.asarray([getattr(member, method)(rows) for member in getattr(model, "estimators_", [model])])
     # As the vote itself does it, to the last digit.
-    odds = np.average(each, axis=0, weights=model.weights) if hasattr(model, "estimators_") else each[0]
-    return odds, asked.values(each, getattr(model, "classes_", ()))
+    odds = np.average(outputs, axis=0, weights=model.weights) if hasattr(model, "estimators_") else outputs[0]
+    return odds, intervals.make_columns(outputs, getattr(model, "classes_", ()))
 
 
 def _map_in_order(work: Callable[[In], Out], items: Iterable[In], threads: int) -> Iterator[Out]:
     """What `work` makes of each item, in their order; no more than one item waits for each thread."""
     with ThreadPoolExecutor(threads) as pool:
-        at_work: deque[Any] = deque()
+        futures: deque[Any] = deque()
         try:
             for item in items:
-                at_work.append(pool.submit(work, item))
-                if len(at_work) > threads:
-                    yield at_work.popleft().result()
-            while at_work:
-                yield at_work.popleft().result()
+                futures.append(pool.submit(work, item))
+                if len(futures) > threads:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
         finally:
-            for future in at_work:
+            for future in futures:
                 future.cancel()
 
 
 def write_tables(
-    path: Path, tables: Iterator[pa.Table], facts: Mapping[str, str], told: Callable[[int], None] | None = None
+    path: Path, tables: Iterator[pa.Table], facts: Mapping[str, str], listener: Callable[[int], None] | None = None
 ) -> int:
     """Writes the tables beside `path` and renames, so that a broken scoring leaves no half file; how many rows. A
-    parquet file holds the `facts` as metadata. `told` hears after each table how many rows are written."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    parquet file holds the `facts` as metadata. `listener` hears after each table how many rows are written."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     rows = 0
     try:
-        first = next(tables)
-        with _open_writer(beside, path.suffix, first.schema.with_metadata(dict(facts))) as writer:
-            for table in chain([first], tables):
-                writer.write_table(table.cast(first.schema))
+        head = next(tables)
+        with _open_writer(draft, path.suffix, head.schema.with_metadata(dict(facts))) as writer:
+            for table in chain([head], tables):
+                writer.write_table(table.cast(head.schema))
                 rows += len(table)
-                if told is not None:
-                    told(rows)
-        beside.replace(path)
+                if listener is not None:
+                    listener(rows)
+        draft.replace(path)
     except OSError as error:
         raise NestorError(f"{path} can't be written: {error.strerror or error}.") from error
     finally:
-        beside.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
     return rows
 
 

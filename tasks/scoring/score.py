@@ -56,8 +56,8 @@ class ScoreReport:
     @property
     def remarks(self) -> list[str]:
         """The notes, and what was ignored, in sentences."""
-        said = f"Columns that {self.model}/{self.version} does not know are ignored: {join_names(self.ignored)}."
-        return [*self.notes, *([said] if self.ignored else [])]
+        sentence = f"Columns that {self.model}/{self.version} does not know are ignored: {join_names(self.ignored)}."
+        return [*self.notes, *([sentence] if self.ignored else [])]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`: every key is always there."""
@@ -75,36 +75,36 @@ def score(
 ) -> ScoreReport:
     """Writes a prediction for each row. `told` hears after each chunk how many rows are written, and of how many (None
     where only reading tells). Whatever breaks it off, the output file is whole or as it was before."""
-    now = datetime.now().astimezone()
-    out = predict.resolve_output(score.out, now)
+    moment = datetime.now().astimezone()
+    path = predict.resolve_output(score.out, moment)
     loaded = load_version(score.model, address, unsafe=score.unsafe)
-    wanted = make_interval_levels(score.intervals, loaded.conformal, loaded.label)
+    intervals = make_interval_levels(score.intervals, loaded.conformal, loaded.label)
     with tempfile.TemporaryDirectory(prefix="nestor-", ignore_cleanup_errors=True) as folder:
-        data = fetch_data(score.data, score.query, score.bound, folder=Path(folder), now=now)
-        began, table, speller = time.monotonic(), open_table(data), loaded.speller()
-        keep, own = score.keep, predict.list_output_columns(loaded.model, wanted)
+        data = fetch_data(score.data, score.query, score.bound, folder=Path(folder), now=moment)
+        start, table, speller = time.monotonic(), open_table(data), loaded.make_speller()
+        keep, types = score.keep, predict.list_output_columns(loaded.model, intervals)
         if (history := loaded.history) is None:
-            keep = _check_kept_columns(keep, own)
-            parts, said, count = read_chunks(loaded.reading, table, score.chunk, keep, speller), [], table.rows
+            keep = _check_kept_columns(keep, types)
+            parts, sentences, count = read_chunks(loaded.reading, table, score.chunk, keep, speller), [], table.rows
         else:
-            keep = _check_kept_columns([*forecast.list_key_columns(history), *keep], own)
-            parts, said, count = forecast.read_new_rows(loaded, history, table, score.chunk, keep, speller)
+            keep = _check_kept_columns([*forecast.list_key_columns(history), *keep], types)
+            parts, sentences, count = forecast.read_new_rows(loaded, history, table, score.chunk, keep, speller)
         costs = loaded.facts.get("costs", ())
         # A pickled model may keep notes of its own while it predicts: one thread then.
         threads = 1 if loaded.unsafe else None
-        tables = predict.predict_chunks(loaded.model, loaded.version, parts, threads, wanted, costs)
-        facts = {**loaded.stamp, "nestor.time": now.isoformat(timespec="seconds")}
-        rows = predict.write_tables(out, tables, facts, told and (lambda done: told(done, count)))
-    seconds = time.monotonic() - began
-    unknown = [c for c in table.names if c not in {*loaded.reading.kinds, *loaded.reading.others, *keep}]
+        tables = predict.predict_chunks(loaded.model, loaded.version, parts, threads, intervals, costs)
+        facts = {**loaded.stamp, "nestor.time": moment.isoformat(timespec="seconds")}
+        rows = predict.write_tables(path, tables, facts, told and (lambda total: told(total, count)))
+    seconds = time.monotonic() - start
+    surplus = [c for c in table.names if c not in {*loaded.reading.kinds, *loaded.reading.others, *keep}]
     notes = (
         *_explain_unsafe_load(loaded),
-        *said,
+        *sentences,
         *speller.notes,
         *(f.message for f in table.findings if f.verdict == "warn"),
     )
-    told_of = tuple(unknown), notes, loaded.run_id or None
-    return ScoreReport(loaded.name, loaded.version, str(out), table.source, rows, seconds, *told_of)
+    remarks = tuple(surplus), notes, loaded.run_id or None
+    return ScoreReport(loaded.name, loaded.version, str(path), table.source, rows, seconds, *remarks)
 
 
 def _explain_unsafe_load(loaded: LoadedVersion) -> tuple[str, ...]:
@@ -113,9 +113,9 @@ def _explain_unsafe_load(loaded: LoadedVersion) -> tuple[str, ...]:
     ) * bool(loaded.unsafe)
 
 
-def _check_kept_columns(keep: Sequence[str], own: Collection[str]) -> list[str]:
-    """The columns to keep, each once; InputError where the output has a column `own` of the same name."""
-    taken = [name for name in keep if name in own]
-    if taken:
-        raise InputError(f"The output has a column {taken[0]!r} of its own; rename the one in the input to keep it.")
-    return list(dict.fromkeys(keep))
+def _check_kept_columns(names: Sequence[str], columns: Collection[str]) -> list[str]:
+    """The columns to keep, each once; InputError where the output has a column `columns` of the same name."""
+    clashes = [name for name in names if name in columns]
+    if clashes:
+        raise InputError(f"The output has a column {clashes[0]!r} of its own; rename the one in the input to keep it.")
+    return list(dict.fromkeys(names))

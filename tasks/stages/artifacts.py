@@ -24,11 +24,11 @@ from tasks.values import RunPlan, SealedTable
 log = logging.getLogger("nestor.artifacts")
 
 
-def make_model_key(what: str, name: str) -> str:
+def make_model_key(kind: str, name: str) -> str:
     """The key of what is shown of one model, such as `nestor-verdict-loans`: under it Prefect's page keeps the history
     of that model. A name with other signs than a key may have gets a few more that tell it apart."""
-    plain = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
-    return f"nestor-{what}-{plain}" + ("" if plain == name else f"-{digest_values(name) % 16**6:06x}")
+    slug = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
+    return f"nestor-{kind}-{slug}" + ("" if slug == name else f"-{digest_values(name) % 16**6:06x}")
 
 
 def show_markdown(key: str, text: str, description: str = "") -> None:
@@ -38,13 +38,15 @@ def show_markdown(key: str, text: str, description: str = "") -> None:
 
 def show_table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
     """Shows a table, a dict for each row."""
-    safe = [{name: to_printable(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
-    _create_artifact(create_table_artifact, key, table=safe, description=escape_markdown(description))
+    table = [
+        {name: to_printable(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows
+    ]
+    _create_artifact(create_table_artifact, key, table=table, description=escape_markdown(description))
 
 
-def _create_artifact(create: Callable[..., Any], key: str, **what: Any) -> None:
+def _create_artifact(create: Callable[..., Any], key: str, **values: Any) -> None:
     try:
-        create(key=key, **what)
+        create(key=key, **values)
     except Exception as error:
         log.warning("Prefect does not take the artifact %s: %s", key, shorten(error, 200))
 
@@ -67,10 +69,11 @@ def show_seal(sealed: SealedTable) -> None:
 
 def show_plan(plan: RunPlan) -> None:
     """Folds, families, and what was left out why."""
-    left = "".join(
-        f"\n- {escape_markdown(name)} is not tried: {escape_markdown(why)}" for name, why in plan.scope.left_out.items()
+    lines = "".join(
+        f"\n- {escape_markdown(name)} is not tried: {escape_markdown(reason)}"
+        for name, reason in plan.scope.left_out.items()
     )
-    text = f"{shortlist.describe_plan(plan.scope.how)}; families: {', '.join(plan.scope.families)}.{left}"
+    text = f"{shortlist.describe_plan(plan.scope.how)}; families: {', '.join(plan.scope.families)}.{lines}"
     show_markdown("nestor-plan", text, f"Plan of {plan.context.name}")
 
 
@@ -97,10 +100,10 @@ def show_verdict(report: Report) -> None:
     version = "no version" if report.version is None else f"version {report.version}"
     version += f", registered as {report.alias}" if report.alias else ""
     scores = [
-        f"| {name} | {format_number(found.value)} | {_format_range(found)} | "
-        f"{found.basis.sentence if found.basis else '-'} |"
-        for name, found in (("estimate of the procedure", report.estimate), ("test of the model", report.test))
-        if found is not None
+        f"| {name} | {format_number(interval.value)} | {_format_range(interval)} | "
+        f"{interval.basis.sentence if interval.basis else '-'} |"
+        for name, interval in (("estimate of the procedure", report.estimate), ("test of the model", report.test))
+        if interval is not None
     ]
     head = [f"| {report.metric} | value | 95 % | rests on |", "|---|---|---|---|"] if scores else []
     notes = [
@@ -125,5 +128,9 @@ def _link_mlflow_run(report: Report) -> str:
     return f"{run} every trial, the model and the whole report."
 
 
-def _format_range(found: Interval | None) -> str:
-    return "-" if found is None or found.low is None else f"{format_number(found.low)} to {format_number(found.high)}"
+def _format_range(interval: Interval | None) -> str:
+    return (
+        "-"
+        if interval is None or interval.low is None
+        else f"{format_number(interval.low)} to {format_number(interval.high)}"
+    )

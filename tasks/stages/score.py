@@ -20,23 +20,25 @@ from tasks.tracking.past import find_run_page
 )
 def score(score: Score) -> ScoreReport:
     """Predicts and writes; shows rows, seconds, version and file."""
-    done = score_rows(score)
-    artifacts.show_markdown(artifacts.make_model_key("scored", done.model), _to_markdown(done), done.sentence[:300])
-    return done
+    report = score_rows(score)
+    artifacts.show_markdown(
+        artifacts.make_model_key("scored", report.model), _to_markdown(report), report.sentence[:300]
+    )
+    return report
 
 
-def _to_markdown(done: ScoreReport) -> str:
-    link = find_run_page(done.run_id) if done.run_id else None
-    version = f"{escape_markdown(done.model)}, version {done.version}" + (
+def _to_markdown(report: ScoreReport) -> str:
+    link = find_run_page(report.run_id) if report.run_id else None
+    version = f"{escape_markdown(report.model)}, version {report.version}" + (
         f" ([its run in MLflow]({link}))" if link else ""
     )
     facts = {
-        "rows": f"{done.rows:,}",
-        "seconds": f"{done.seconds:.1f}",
+        "rows": f"{report.rows:,}",
+        "seconds": f"{report.seconds:.1f}",
         "model": version,
-        "from": escape_markdown(done.data),
-        "to": escape_markdown(done.out),
+        "from": escape_markdown(report.data),
+        "to": escape_markdown(report.out),
     }
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    remarks = [f"- {escape_markdown(remark)}" for remark in done.remarks]
-    return "\n".join([escape_markdown(done.sentence), "", "|  |  |", "| --- | --- |", rows, "", *remarks])
+    remarks = [f"- {escape_markdown(remark)}" for remark in report.remarks]
+    return "\n".join([escape_markdown(report.sentence), "", "|  |  |", "| --- | --- |", rows, "", *remarks])

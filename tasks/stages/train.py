@@ -51,31 +51,31 @@ def _make_stage_task(stage: Stage) -> Callable[[Callable[..., Any]], _StageTask]
 
 
 @_make_stage_task(READ)
-def load(context: RunContext, early: RunPlan | None) -> LoadedTable:
+def load(context: RunContext, early_plan: RunPlan | None) -> LoadedTable:
     """The table, read and checked."""
-    return early or load_and_seal.load_table(context)
+    return early_plan or load_and_seal.load_table(context)
 
 
 @_make_stage_task(SEAL)
-def seal(loaded: LoadedTable, early: RunPlan | None) -> SealedTable:
+def seal(loaded: LoadedTable, early_plan: RunPlan | None) -> SealedTable:
     """The table with its rows divided."""
-    sealed = early or load_and_seal.seal_rows(loaded)
+    sealed = early_plan or load_and_seal.seal_rows(loaded)
     artifacts.show_seal(sealed)
     return sealed
 
 
 @_make_stage_task(CHECK)
-def check(sealed: SealedTable, early: RunPlan | None) -> None:
+def check(sealed: SealedTable, early_plan: RunPlan | None) -> None:
     """Looks at the features and the target of the work rows; shows what all checks found."""
-    if early is None:
+    if early_plan is None:
         load_and_seal.check_signal_of_table(sealed)
     artifacts.show_checks(sealed.context)
 
 
 @_make_stage_task(PLAN)
-def make_plan(sealed: SealedTable, early: RunPlan | None) -> RunPlan:
+def make_plan(sealed: SealedTable, early_plan: RunPlan | None) -> RunPlan:
     """Families and folds."""
-    plan = early or planning.make_plan(sealed)
+    plan = early_plan or planning.make_plan(sealed)
     artifacts.show_plan(plan)
     return plan
 

@@ -52,13 +52,13 @@ def compare(watch: Watch, loaded: LoadedVersion, rows: LaterRows) -> Drift:
 
 
 @task(name="report", task_run_name="report", **PLAIN)
-def report(watch: Watch, loaded: LoadedVersion, rows: LaterRows, drift: Drift, begun: float) -> WatchReport:
+def report(watch: Watch, loaded: LoadedVersion, rows: LaterRows, drift: Drift, start: float) -> WatchReport:
     """A run in MLflow, and what Prefect's page shows."""
     data = mask_address(watch.model_dump(mode="json")["data"])
-    found = WatchReport(watch.name, loaded.version, data, drift)
+    outcome = WatchReport(watch.name, loaded.version, data, drift)
     run_id = watches.record_watch(
         watch.name,
-        begun=begun,
+        begun=start,
         params={"version": loaded.version, **_list_settings(watch, data)},
         metrics=_list_metrics(drift),
         tags={"nestor.version": str(loaded.version), "nestor.drifted": str(drift.drifted).lower()},
@@ -67,13 +67,13 @@ def report(watch: Watch, loaded: LoadedVersion, rows: LaterRows, drift: Drift, b
             "columns": rows.features.shape[1],
         },
         files={
-            "drift.json": json.dumps(found.as_json(), indent=1, ensure_ascii=False, allow_nan=False),
+            "drift.json": json.dumps(outcome.as_json(), indent=1, ensure_ascii=False, allow_nan=False),
             "drift.html": drift_page.render_drift(watch.name, loaded.version, data, drift),
         },
         note=f"{escape_markdown(drift.sentence)}\n\nThe whole finding is `drift.html` under Artifacts.",
     )  # fmt: skip
-    _show_drift(replace(found, run_id=run_id))
-    return replace(found, run_id=run_id)
+    _show_drift(replace(outcome, run_id=run_id))
+    return replace(outcome, run_id=run_id)
 
 
 def _list_settings(watch: Watch, data: str) -> dict[str, Any]:
@@ -83,56 +83,60 @@ def _list_settings(watch: Watch, data: str) -> dict[str, Any]:
 def _list_metrics(drift: Drift) -> dict[str, float]:
     """What there is to plot over watches."""
     index = {part: [c.psi for c in drift.columns if c.part == part and not c.moves] for part in _PARTS}
-    found = {
+    metrics = {
         "rows": float(drift.rows[1]),
         "drift_columns": float(sum(c.part == "feature" for c in drift.alarms)),
         **{name: max(index[part]) for part, name in _PARTS.items() if index[part]},
     }
-    if (one := drift.performance) is not None:
-        found |= {"performance": one.now, "performance_then": one.then, "performance_z": one.z}
-    return found
+    if (performance := drift.performance) is not None:
+        metrics |= {
+            "performance": performance.now,
+            "performance_then": performance.then,
+            "performance_z": performance.z,
+        }
+    return metrics
 
 
 _PARTS = {"feature": "max_psi", "prediction": "prediction_psi"}
 
 
-def _show_drift(found: WatchReport) -> None:
-    link = find_run_page(found.run_id) if found.run_id else None
-    text = drift_page.to_markdown(found.name, found.version, found.data, found.drift)
-    more = f"\n\n[The run in MLflow]({link})" if link else f"\n\nMLflow run `{found.run_id}`"
-    artifacts.show_markdown(artifacts.make_model_key("drift", found.name), text + more, found.drift.sentence[:300])
-    columns = drift_page.make_table_rows(found.drift)
+def _show_drift(outcome: WatchReport) -> None:
+    link = find_run_page(outcome.run_id) if outcome.run_id else None
+    text = drift_page.to_markdown(outcome.name, outcome.version, outcome.data, outcome.drift)
+    line = f"\n\n[The run in MLflow]({link})" if link else f"\n\nMLflow run `{outcome.run_id}`"
+    artifacts.show_markdown(artifacts.make_model_key("drift", outcome.name), text + line, outcome.drift.sentence[:300])
+    columns = drift_page.make_table_rows(outcome.drift)
     artifacts.show_table(
-        artifacts.make_model_key("drift-columns", found.name), columns, f"Columns of {found.name}, then and now"
+        artifacts.make_model_key("drift-columns", outcome.name), columns, f"Columns of {outcome.name}, then and now"
     )
 
 
 @task(name="tell", task_run_name="tell", **PLAIN)
-def tell(watch: Watch, found: WatchReport, labelled: bool) -> WatchReport:
+def tell(watch: Watch, outcome: WatchReport, labelled: bool) -> WatchReport:
     """The event for automations, with where to read the rows if they are `labelled`, and the notification block; what
     could not be told is noted."""
-    if not found.drift.drifted:
-        return found
-    sent, notes = False, []
+    if not outcome.drift.drifted:
+        return outcome
+    is_sent, notes = False, []
     if watch.alarm:
-        source, why = offer_source(watch.data, watch.query, watch.bound, labelled)
-        sent = events.send_drift(
-            found.name, version=found.version, data=found.data, columns=[c.name for c in found.drift.alarms],
-            psi=max((c.psi for c in found.drift.alarms), default=0.0),
-            performance=found.drift.performance and found.drift.performance.z,
-            sentence=found.drift.sentence, run_id=found.run_id, source=source,
+        source, reason = offer_source(watch.data, watch.query, watch.bound, labelled)
+        is_sent = events.send_drift(
+            outcome.name, version=outcome.version, data=outcome.data, columns=[c.name for c in outcome.drift.alarms],
+            psi=max((c.psi for c in outcome.drift.alarms), default=0.0),
+            performance=outcome.drift.performance and outcome.drift.performance.z,
+            sentence=outcome.drift.sentence, run_id=outcome.run_id, source=source,
         )  # fmt: skip
-        if not sent:
+        if not is_sent:
             notes.append(
                 f"The event {events.DRIFT} was not sent, so nothing is retrained: no Prefect server that keeps events "
                 "has it. `nestor up` starts one; the log says more."
             )
-        elif why:
-            notes.append(f"A retraining can't train on these rows: {why}. It reads the last run's table anew.")
-    said = notify.send_notification(watch.notify, f"{found.name}: drift", _make_message(found))
-    return replace(found, event=sent, notes=(*notes, *([said] if said else [])))
+        elif reason:
+            notes.append(f"A retraining can't train on these rows: {reason}. It reads the last run's table anew.")
+    problem = notify.send_notification(watch.notify, f"{outcome.name}: drift", _make_message(outcome))
+    return replace(outcome, event=is_sent, notes=(*notes, *([problem] if problem else [])))
 
 
-def _make_message(found: WatchReport) -> str:
-    lines = [f"- {c.name}: PSI {format_number(c.psi)}" for c in found.drift.alarms[:20]]
-    return "\n".join([f"{found.drift.sentence} Version {found.version}, {found.data}.", *lines])
+def _make_message(outcome: WatchReport) -> str:
+    lines = [f"- {c.name}: PSI {format_number(c.psi)}" for c in outcome.drift.alarms[:20]]
+    return "\n".join([f"{outcome.drift.sentence} Version {outcome.version}, {outcome.data}.", *lines])

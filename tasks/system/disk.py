@@ -23,10 +23,10 @@ def is_full(error: BaseException | str | None) -> bool:
     """Whether the error, one that led to it, or what a process said of its end, tells of a full disk."""
     if error is None or isinstance(error, str):
         return bool(error and _SAID.search(error))
-    own = (
+    hit = (
         isinstance(error, FullDiskError) or (isinstance(error, OSError) and error.errno in _FULL) or is_full(str(error))
     )
-    return own or is_full(error.__cause__ or error.__context__)
+    return hit or is_full(error.__cause__ or error.__context__)
 
 
 def make_full_disk_error(error: BaseException | str) -> FullDiskError:
@@ -44,8 +44,8 @@ def make_full_disk_error(error: BaseException | str) -> FullDiskError:
 
 def _describe_free_space(file: str) -> str:
     """` (0.2 MB free)`, where that can be told."""
-    place = next((p for p in (Path(file), *Path(file).absolute().parents) if p.is_dir()), None)
+    folder = next((p for p in (Path(file), *Path(file).absolute().parents) if p.is_dir()), None)
     try:
-        return f" ({shutil.disk_usage(place).free / 1e6:.1f} MB free)" if place else ""
+        return f" ({shutil.disk_usage(folder).free / 1e6:.1f} MB free)" if folder else ""
     except OSError:
         return ""

@@ -32,8 +32,8 @@ _APIS = ("/api/", "/ajax-api/")
 
 def list_host_names() -> tuple[str, ...]:
     """The host names by which a server may be asked: this machine's, and those in NESTOR_HOSTS."""
-    more = (name.strip().lower() for name in os.environ.get(HOSTS, "").split(","))
-    return (*HERE, *filter(None, more))
+    names = (name.strip().lower() for name in os.environ.get(HOSTS, "").split(","))
+    return (*HERE, *filter(None, names))
 
 
 class Door:
@@ -49,12 +49,18 @@ class Door:
         self.itself = itself
         self.hosts = None if hosts is None else frozenset(hosts)
         self.app, self.origins, self.login = app, frozenset(filter(None, origins)), login
-        asked = ["'self'", *sorted(self.origins), *(one.replace("http", "ws", 1) for one in sorted(self.origins))]
-        self.policy = f"frame-ancestors 'self'; connect-src {'*' if '*' in self.origins else ' '.join(asked)}".encode()
+        sources = [
+            "'self'",
+            *sorted(self.origins),
+            *(origin.replace("http", "ws", 1) for origin in sorted(self.origins)),
+        ]
+        self.policy = (
+            f"frame-ancestors 'self'; connect-src {'*' if '*' in self.origins else ' '.join(sources)}".encode()
+        )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Passes the call on, or answers why not."""
-        refusal = self._refusal(scope) if scope["type"] in ("http", "websocket") else None
+        refusal = self._explain_refusal(scope) if scope["type"] in ("http", "websocket") else None
         if refusal and scope["type"] == "websocket":
             refusal = WebSocketClose(WS_1008_POLICY_VIOLATION)  # uvicorn would log an answer as an error
 
@@ -65,15 +71,15 @@ class Door:
 
         await (refusal or self.app)(scope, receive, bounded)
 
-    def _refusal(self, scope: Any) -> PlainTextResponse | None:
+    def _explain_refusal(self, scope: Any) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         if self.hosts is not None and _read_host(headers) not in self.hosts and not self._asks_itself(scope):
             return PlainTextResponse("Refused: invalid host header.", 400)
         if self._is_foreign(scope, headers):
             return PlainTextResponse("Refused: this comes from a page of another origin.", 403)
         if self.login and not self._is_known(scope, headers):
-            asked = {"WWW-Authenticate": 'Basic realm="Nestor", charset="UTF-8"'}
-            return PlainTextResponse("Name and password, please: `nestor up` has said them.", 401, asked)
+            challenge = {"WWW-Authenticate": 'Basic realm="Nestor", charset="UTF-8"'}
+            return PlainTextResponse("Name and password, please: `nestor up` has said them.", 401, challenge)
         return None
 
     def _asks_itself(self, scope: Any) -> bool:
@@ -89,15 +95,15 @@ class Door:
         if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
             return False  # no browser, or no page of another
         # A link may lead to our page; it may not ask the API, nor show our page inside another.
-        opened = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
-        return opened != ("navigate", "document") or scope["path"].startswith(_APIS)
+        mode = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+        return mode != ("navigate", "document") or scope["path"].startswith(_APIS)
 
     def _is_known(self, scope: Any, headers: Headers) -> bool:
         if scope["path"] == _HEALTH or scope.get("method") == "OPTIONS":  # a browser asks these without a login
             return True
-        kind, _, said = headers.get("authorization", "").partition(" ")
-        right = base64.b64encode(self.login.encode()).decode()
-        return kind.lower() == "basic" and hmac.compare_digest(said.strip().encode(), right.encode())
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        secret = base64.b64encode(self.login.encode()).decode()
+        return kind.lower() == "basic" and hmac.compare_digest(token.strip().encode(), secret.encode())
 
 
 def _read_host(headers: Headers) -> str | None:

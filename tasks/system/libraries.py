@@ -17,8 +17,8 @@ LIBRARIES = (
 @cache
 def list_installed_versions() -> dict[str, str]:
     """The versions installed here of what matters, by name, that of Python among them. Not to be changed."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         with suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions

@@ -21,16 +21,16 @@ GIVEN = "PREFECT_SERVER_API_AUTH_STRING"
 _OPEN_BEFORE = ("mlflow.db", "prefect/prefect.db", "prefect/prefect.db-wal", "prefect/prefect.db-shm")
 
 
-def ensure_login(root: Path, given: str | None = None) -> str:
+def ensure_login(root: Path, new_login: str | None = None) -> str:
     """`name:password` of the servers in the folder `mlruns` at `root`: the one that is given, else the one that was
     kept, else a new one. It is kept from now on."""
     path = private.make_private_folder(root) / FILE
     with hold_lock(root / f"{FILE}.lock"):
-        before = _read_login(path)
-        login = given or before or f"{NAME}:{secrets.token_hex(16)}"
-        if not before:  # what earlier versions made here, everybody might read
+        old_login = _read_login(path)
+        login = new_login or old_login or f"{NAME}:{secrets.token_hex(16)}"
+        if not old_login:  # what earlier versions made here, everybody might read
             private.restrict_to_owner(root, *(root / name for name in _OPEN_BEFORE))
-        if login != before:
+        if login != old_login:
             private.write_private_text(path, f"{login}\n")
     return login
 
@@ -61,10 +61,10 @@ def to_mlflow_variables(root: Path) -> dict[str, str]:
 
 
 @contextmanager
-def use_server_settings(found: Mapping[str, str]) -> Iterator[None]:
+def use_server_settings(variables: Mapping[str, str]) -> Iterator[None]:
     """Inside the block Prefect's client has these settings, which are given by their names: a server's address, and the
     login for it."""
     from prefect import settings  # slow to import
 
-    with settings.temporary_settings({getattr(settings, name): value for name, value in found.items()}):
+    with settings.temporary_settings({getattr(settings, name): value for name, value in variables.items()}):
         yield

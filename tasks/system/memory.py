@@ -45,8 +45,8 @@ def measure_needed_memory() -> float:
 
 def _measure_held_memory() -> float:
     """The least limit, in MB, that this process is within."""
-    found = psutil.Process().memory_info()
-    return max(found.rss, getattr(found, "data", 0) / BEYOND) / 1e6
+    usage = psutil.Process().memory_info()
+    return max(usage.rss, getattr(usage, "data", 0) / BEYOND) / 1e6
 
 
 def divide_memory(
@@ -61,14 +61,14 @@ def divide_memory(
             "anything "
             f"takes most of {_round_up_gb(needed_mb)} GB. Give at least --memory {_round_up_gb(needed_mb)}."
         )
-    most = int(room / needed_mb)
-    if most < max(1, workers or 1):
-        least = _round_up_gb(needed_mb)
+    count = int(room / needed_mb)
+    if count < max(1, workers or 1):
+        minimum = _round_up_gb(needed_mb)
         raise InputError(
-            f"Each worker needs at least {least} GB of memory, and {_format_gb(free_mb)} GB are free, of which "
+            f"Each worker needs at least {minimum} GB of memory, and {_format_gb(free_mb)} GB are free, of which "
             "workers get "
-            f"{_FREE:.0%}: that does for {most} of them{f', not for {workers}' if workers else ''}. "
-            + (f"Give at most --workers {most}." if most else "End other programs, or take a larger machine.")
+            f"{_FREE:.0%}: that does for {count} of them{f', not for {workers}' if workers else ''}. "
+            + (f"Give at most --workers {count}." if count else "End other programs, or take a larger machine.")
         )
     if workers is None:
         workers = max(1, min(cores, int(room / max(_EASE * needed_mb, limit_mb or 0))))
@@ -100,26 +100,26 @@ class MemoryWatch:
         if limit_mb and _measure_held_memory() > limit_mb:
             os._exit(self.EXIT)
         self.limit, self._process, self._driver = limit_mb, psutil.Process(), psutil.Process(driver)
-        threading.Thread(target=self._loop, daemon=True, name="memory").start()
+        threading.Thread(target=self._watch, daemon=True, name="memory").start()
 
     def begin(self) -> None:
         """A fit begins: its peak counts from here."""
-        self.peak = self.now()
+        self.peak = self.measure()
 
-    def now(self) -> float:
+    def measure(self) -> float:
         """MB that this process holds."""
         return self._process.memory_info().rss / 1e6
 
-    def _driver_lives(self) -> bool:
+    def _is_driver_alive(self) -> bool:
         try:
             return self._driver.is_running() and self._driver.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
-    def _loop(self) -> None:
+    def _watch(self) -> None:
         # The worker's parent is the fork server, which lives as long as any worker does: the driver is asked for.
-        while self._driver_lives():
-            self.peak = max(self.peak, self.now())
+        while self._is_driver_alive():
+            self.peak = max(self.peak, self.measure())
             if self.limit and self.peak > self.limit:
                 os._exit(self.EXIT)
             time.sleep(0.2)
@@ -153,24 +153,24 @@ def give_back_memory(rows: int) -> None:
 
 def measure_free_memory() -> float:
     """Bytes that this process can still get: of the machine, of its container, of its own limit."""
-    found = [float(psutil.virtual_memory().available), *_measure_container_memory(Path("/sys/fs/cgroup"))]
+    amounts = [float(psutil.virtual_memory().available), *_measure_container_memory(Path("/sys/fs/cgroup"))]
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
-        found.append(float(soft - psutil.Process().memory_info().vms))
-    return max(0.0, min(found))
+        amounts.append(float(soft - psutil.Process().memory_info().vms))
+    return max(0.0, min(amounts))
 
 
 def _measure_container_memory(root: Path) -> list[float]:
     """What a container leaves, by the second version of control groups and by the first; pages of files that it could
     give back count as left."""
-    found = []
+    amounts = []
     for limit, used, idle in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
     ):
         with suppress(OSError, ValueError, KeyError):
-            most = float((root / limit).read_text())  # `max` where there is none
+            ceiling = float((root / limit).read_text())  # `max` where there is none
             lines = (root / limit).with_name("memory.stat").read_text().splitlines()
             pages = float(dict(line.split(" ", 1) for line in lines)[idle])
-            found.append(most - float((root / used).read_text()) + pages)
-    return found
+            amounts.append(ceiling - float((root / used).read_text()) + pages)
+    return amounts

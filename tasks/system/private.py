@@ -11,9 +11,9 @@ from pathlib import Path
 def make_private_folder(folder: Path) -> Path:
     """The folder, made where it is missing. What had to be made is its owner's alone; what was there stays as it was:
     its owner may have opened it."""
-    for one in reversed((folder, *folder.parents)):
-        if not one.exists():
-            one.mkdir(0o700, exist_ok=True)
+    for path in reversed((folder, *folder.parents)):
+        if not path.exists():
+            path.mkdir(0o700, exist_ok=True)
     return folder
 
 

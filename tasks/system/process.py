@@ -23,11 +23,11 @@ def find_process(pid: int, started: float) -> psutil.Process | None:
     """The process of this machine that had this pid and start; None where it has ended: the pid alone may have been
     given to another since."""
     try:
-        found = psutil.Process(pid)
-        same = abs(found.create_time() - started) < _NEAR and found.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        is_same = abs(process.create_time() - started) < _NEAR and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, TypeError, ValueError, OverflowError):  # the last three: no process was written down
         return None
-    return found if same else None
+    return process if is_same else None
 
 
 def is_other_process(owner: Mapping[str, Any]) -> bool:

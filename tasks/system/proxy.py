@@ -14,8 +14,8 @@ def spare_this_machine() -> None:
     nothing changes: on macOS that variable alone would hide the system's proxies."""
     if not any(value and name.lower() in _PROXIES for name, value in os.environ.items()):
         return
-    given = {name: os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")}
-    for name, value in given.items():
-        hosts = [host.strip() for host in (value or max(given.values())).split(",") if host.strip()]
+    variables = {name: os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")}
+    for name, value in variables.items():
+        hosts = [host.strip() for host in (value or max(variables.values())).split(",") if host.strip()]
         if "*" not in hosts:
             os.environ[name] = ",".join(dict.fromkeys([*hosts, *HERE]))

@@ -44,8 +44,8 @@ def hide_passwords(text: str) -> str:
 
 def _collect_passwords() -> set[str]:
     variables = {value for value in os.environ.values() if "://" in value}
-    kept = {value for name, value in os.environ.items() if _NAMED.search(name) and _is_secret_value(value)}
-    return kept | {
+    passwords = {value for name, value in os.environ.items() if _NAMED.search(name) and _is_secret_value(value)}
+    return passwords | {
         text for address in {*_used, *variables} for text in extract_passwords(address) if len(text) >= LEAST
     }
 
@@ -91,28 +91,28 @@ def resolve_address(address: str) -> str:
     if not is_address_reference(address):
         _used.add(address)
         return address
-    found = _read_variable(name) if kind == "env" else _read_secret_block(name)
-    if "://" not in found:
+    value = _read_variable(name) if kind == "env" else _read_secret_block(name)
+    if "://" not in value:
         raise InputError(f"{address} holds no database address, such as postgresql://user@host/database.")
-    _used.add(found)
-    return found
+    _used.add(value)
+    return value
 
 
 def _read_variable(name: str) -> str:
-    found = os.environ.get(name)
-    if not found:
+    value = os.environ.get(name)
+    if not value:
         raise InputError(f"The environment variable {shorten(name)} is not set; it should hold a database address.")
-    return found
+    return value
 
 
 def _read_secret_block(name: str) -> str:
     """What the Secret block of this name holds."""
-    ask = server.get()
-    found = ask() if ask else {}
+    getter = server.get()
+    settings = getter() if getter else {}
     # Slow to import, and few runs read from such an address.
     from prefect.blocks.system import Secret
 
-    with login.use_server_settings(found):
+    with login.use_server_settings(settings):
         try:
             return str(Secret.load(name).get())  # pyright: ignore[reportAttributeAccessIssue]
         except ValueError:

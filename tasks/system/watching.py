@@ -19,13 +19,13 @@ def keep_watch(
     """Inside the block `look` is called at once and then every so many seconds, until it says True, in a daemon thread
     of that name with the caller's context variables. After the block that thread does what is `last`, which is waited
     for two seconds at most."""
-    over = threading.Event()
+    end = threading.Event()
 
     def look_on() -> None:
-        while look() is not True and not over.wait(every):
+        while look() is not True and not end.wait(every):
             pass
         if last is not None:
-            over.wait()
+            end.wait()
             last()
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(look_on,), daemon=True, name=name)
@@ -33,6 +33,6 @@ def keep_watch(
     try:
         yield
     finally:
-        over.set()
+        end.set()
         if last is not None:
             thread.join(_PATIENCE)

@@ -66,16 +66,16 @@ class TrackerServer:
                 close_orphans(mirror.client, but=mirror.run_key)
             except Exception as error:
                 log.warning("could not look for orphans", exc_info=error)
-            while (request := self._next(mirror)) is not None and request["call"] != "stop":
+            while (request := self._read_call(mirror)) is not None and request["call"] != "stop":
                 self._send(self._answer(mirror, request))
             self._end(mirror)
 
-    def _next(self, mirror: MlflowMirror) -> dict[str, Any] | None:
+    def _read_call(self, mirror: MlflowMirror) -> dict[str, Any] | None:
         """The next call; None when the parent is gone."""
         while os.getppid() == self.parent:
-            more = mirror.follow()
+            backlog = mirror.follow()
             with suppress(queue.Empty):
-                return self.requests.get(block=not more, timeout=None if more else POLL)
+                return self.requests.get(block=not backlog, timeout=None if backlog else POLL)
         return None
 
     def _end(self, mirror: MlflowMirror) -> None:
@@ -86,9 +86,9 @@ class TrackerServer:
             log.warning("could not close what was open", exc_info=error)
 
     def _answer(self, mirror: MlflowMirror, request: dict[str, Any]) -> dict[str, Any]:
-        own = {"drain": MlflowMirror.drain}
+        functions = {"drain": MlflowMirror.drain}
         try:
-            function = own.get(request["call"]) or _resolve_call(request["call"])
+            function = functions.get(request["call"]) or _resolve_call(request["call"])
             return {"id": request["id"], "result": call_patiently(lambda: function(mirror, **request["args"]))}
         except NestorError as error:
             return {"id": request["id"], "error": str(error), "input": isinstance(error, InputError)}

@@ -32,16 +32,16 @@ def keep_look(
 ) -> None:
     """Writes down that the two have met, and something was decided."""
     with lock_store(address):
-        met, seal = _read_looks(client, name, champion), _make_seal_key(identity)
-        before = met.get(seal, {}).get("count", 0)
-        count, last = count_once(before, met.get(seal, {}).get("last", []), challenger)
+        looks, seal = _read_looks(client, name, champion), _make_seal_key(identity)
+        before = looks.get(seal, {}).get("count", 0)
+        count, last = count_once(before, looks.get(seal, {}).get("last", []), challenger)
         if count > before:
-            met[seal] = {"count": count, "last": last}
-            client.set_model_version_tag(name, str(champion), TAG, json.dumps(met))
+            looks[seal] = {"count": count, "last": last}
+            client.set_model_version_tag(name, str(champion), TAG, json.dumps(looks))
 
 
-def _compute_look_number(kept: Mapping[str, Any], challenger: int) -> int:
-    count, last = kept.get("count", 0), kept.get("last", [])
+def _compute_look_number(record: Mapping[str, Any], challenger: int) -> int:
+    count, last = record.get("count", 0), record.get("last", [])
     return count - len(last) + 1 + last.index(challenger) if challenger in last else count + 1
 
 

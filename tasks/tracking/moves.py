@@ -81,14 +81,14 @@ def list_moves(client: MlflowClient, name: str) -> list[Move]:
 
 def trace_champions(moves: Sequence[Move]) -> list[int]:
     """The champions behind the present one, it included, as a rollback walks them: each goes back by one."""
-    found: list[int] = []
+    champions: list[int] = []
     for move in moves:
         if move.kind == "rollback":
-            while found and found[-1] != move.after:
-                found.pop()
-        if found[-1:] != [move.after]:
-            found.append(move.after)
-    return found
+            while champions and champions[-1] != move.after:
+                champions.pop()
+        if champions[-1:] != [move.after]:
+            champions.append(move.after)
+    return champions
 
 
 def move_champion(
@@ -103,50 +103,53 @@ def move_champion(
 ) -> Move:
     """Makes the version champion and writes it down; who was it becomes challenger."""
     moves = mend_moves(client, name)
-    begun = Move(
+    move = Move(
         (moves[-1].number if moves else 0) + 1, kind, find_champion(client, name), to, shorten(who, WHO), time.time(),
         shorten(why, WHY), how, dict(numbers or {}), done=False,
     )  # fmt: skip
-    _write_move(client, name, begun)
+    _write_move(client, name, move)
     client.set_registered_model_alias(name, "champion", str(to))
-    return _finish_move(client, name, begun)
+    return _finish_move(client, name, move)
 
 
 def mend_moves(client: MlflowClient, name: str) -> list[Move]:
     """The moves that happened, and the tags made to say so: what a kill left half done, what others did in MLflow."""
-    written, now = _read_moves(client, name), find_champion(client, name)
-    happened = _select_happened(written, now)
-    for lost in written:
-        if lost.number not in {m.number for m in happened}:
-            client.delete_registered_model_tag(name, _make_tag_name(lost))
-    for found in happened:
-        if not found.done:
-            _finish_move(client, name, found)
-        elif found not in written:
-            _write_move(client, name, found)
-    return happened
+    records, champion = _read_moves(client, name), find_champion(client, name)
+    moves = _select_happened(records, champion)
+    for move in records:
+        if move.number not in {m.number for m in moves}:
+            client.delete_registered_model_tag(name, _make_tag_name(move))
+    for move in moves:
+        if not move.done:
+            _finish_move(client, name, move)
+        elif move not in records:
+            _write_move(client, name, move)
+    return moves
 
 
-def _select_happened(written: Sequence[Move], now: int | None) -> list[Move]:
-    moves = [m for m in written if m.done or m.after == now]
+def _select_happened(records: Sequence[Move], champion: int | None) -> list[Move]:
+    moves = [m for m in records if m.done or m.after == champion]
     last = moves[-1] if moves else None
-    if now is None or (last is not None and last.after == now):
+    if champion is None or (last is not None and last.after == champion):
         return moves
-    number = max((m.number for m in written), default=0) + 1
+    number = max((m.number for m in records), default=0) + 1
     before = last.after if last else None
-    return [*moves, Move(number, "outside", before, now, "unknown", time.time(), "The alias was moved without Nestor.")]
+    return [
+        *moves,
+        Move(number, "outside", before, champion, "unknown", time.time(), "The alias was moved without Nestor."),
+    ]
 
 
-def _finish_move(client: MlflowClient, name: str, begun: Move) -> Move:
+def _finish_move(client: MlflowClient, name: str, move: Move) -> Move:
     """The move with its last two steps done: the former champion becomes challenger, and the tag says done."""
-    known = {int(v.version) for v in client.search_model_versions(f"name = '{name}'")}
-    if begun.before in known and begun.before != begun.after:
-        client.set_registered_model_alias(name, "challenger", str(begun.before))
-    elif str(client.get_registered_model(name).aliases.get("challenger")) == str(begun.after):
+    versions = {int(v.version) for v in client.search_model_versions(f"name = '{name}'")}
+    if move.before in versions and move.before != move.after:
+        client.set_registered_model_alias(name, "challenger", str(move.before))
+    elif str(client.get_registered_model(name).aliases.get("challenger")) == str(move.after):
         client.delete_registered_model_alias(name, "challenger")
-    done = replace(begun, done=True)
-    _write_move(client, name, done)
-    return done
+    result = replace(move, done=True)
+    _write_move(client, name, result)
+    return result
 
 
 def _read_moves(client: MlflowClient, name: str) -> list[Move]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 def make_process_tags(pid: int) -> dict[str, str]:
     """The tags that tell whether a run's process still lives."""
-    born = psutil.Process(pid).create_time()
-    return {"nestor.host": socket.gethostname(), "nestor.pid": str(pid), "nestor.pid_start": f"{born:.2f}"}
+    start = psutil.Process(pid).create_time()
+    return {"nestor.host": socket.gethostname(), "nestor.pid": str(pid), "nestor.pid_start": f"{start:.2f}"}
 
 
 def is_process_alive(tags: Mapping[str, str]) -> bool:
@@ -38,20 +38,20 @@ def close_orphans(client: MlflowClient, but: str = "") -> int:
     experiments = [e.experiment_id for e in client.search_experiments()]
     host = socket.gethostname().replace("'", "")
     # pipeline and watch runs: those that are a process's own
-    where = f"attributes.status = 'RUNNING' and tags.`nestor.host` = '{host}'"
-    dead = (
-        [r for r in search_runs(client, experiments, where) if not is_process_alive(r.data.tags)] if experiments else []
+    query = f"attributes.status = 'RUNNING' and tags.`nestor.host` = '{host}'"
+    runs = (
+        [r for r in search_runs(client, experiments, query) if not is_process_alive(r.data.tags)] if experiments else []
     )
-    return sum(_close_tree(client, r) for r in dead if r.data.tags["nestor.run"] != but)
+    return sum(_close_tree(client, r) for r in runs if r.data.tags["nestor.run"] != but)
 
 
 def _close_tree(client: MlflowClient, pipeline: Run) -> int:
     """Closes a pipeline run and what is open under it, itself last: so that a second kill leaves it to be found."""
     tags = pipeline.data.tags
-    where = f"attributes.status = 'RUNNING' and tags.`nestor.run` = '{tags['nestor.run']}'"
-    own = pipeline.info.run_id
-    ids = {r.info.run_id for r in search_runs(client, [pipeline.info.experiment_id], where)} - {own}
-    for run_id in [*ids, own]:
+    query = f"attributes.status = 'RUNNING' and tags.`nestor.run` = '{tags['nestor.run']}'"
+    root_id = pipeline.info.run_id
+    ids = {r.info.run_id for r in search_runs(client, [pipeline.info.experiment_id], query)} - {root_id}
+    for run_id in [*ids, root_id]:
         client.set_terminated(run_id, "KILLED", _find_last_sign(tags))
     return len(ids) + 1
 

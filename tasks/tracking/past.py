@@ -60,22 +60,22 @@ def list_finished_runs(name: str, address: str | None = None, into: str | Path |
     """Every finished run of the model `name`, newest first; InputError where there is none."""
     client = connect_store(address or find_default_address())
     experiment = client.get_experiment_by_name(name)
-    found = list(search_runs(client, [experiment.experiment_id], _FINISHED)) if experiment else []
-    if not found:
-        if known := {e.name for e in client.search_experiments()} - {"Default"}:
-            raise make_unknown_error("model with a finished run", name, sorted(known))
+    runs = list(search_runs(client, [experiment.experiment_id], _FINISHED)) if experiment else []
+    if not runs:
+        if names := {e.name for e in client.search_experiments()} - {"Default"}:
+            raise make_unknown_error("model with a finished run", name, sorted(names))
         raise InputError(f"No run of {shorten(name)!r}, nor of any other model, yet: nestor train DATA --target COL")
-    return [_add_importance(client, run, name, Path(into) / run.info.run_id if into else None) for run in found]
+    return [_add_importance(client, run, name, Path(into) / run.info.run_id if into else None) for run in runs]
 
 
-def _add_importance(client: MlflowClient, run: Run, name: str, into: Path | None) -> PastRun:
-    if into is not None:
-        into.mkdir()
-    whole = _make_past_run(client, run, name, into)
+def _add_importance(client: MlflowClient, run: Run, name: str, folder: Path | None) -> PastRun:
+    if folder is not None:
+        folder.mkdir()
+    result = _make_past_run(client, run, name, folder)
     try:
-        return replace(whole, searched=_read_json_file(client, whole.run_id, "importance.json", into))
+        return replace(result, searched=_read_json_file(client, result.run_id, "importance.json", folder))
     except InputError:  # it was made before there was one
-        return whole
+        return result
 
 
 def past(mirror: MlflowMirror, run: str) -> dict[str, Any]:
@@ -85,31 +85,33 @@ def past(mirror: MlflowMirror, run: str) -> dict[str, Any]:
 
 def _hand_over(mirror: MlflowMirror, run: Run) -> dict[str, Any]:
     """The run as JSON values, its files in the folder of the run that asks."""
-    into = mirror.workdir / "past"
-    into.mkdir(exist_ok=True)
-    return asdict(_make_past_run(mirror.client, run, mirror.client.get_experiment(run.info.experiment_id).name, into))
+    folder = mirror.workdir / "past"
+    folder.mkdir(exist_ok=True)
+    return asdict(_make_past_run(mirror.client, run, mirror.client.get_experiment(run.info.experiment_id).name, folder))
 
 
 def similar(mirror: MlflowMirror, task: str, metric: str, columns: Sequence[str]) -> dict[str, Any] | None:
     """The newest finished run of the model whose table is most like this one, as JSON values with `shared`, the number
     of columns in common: the same kind of target, the same metric, and at least half of both tables' columns (Jaccard).
     None where no model is so near."""
-    known = [e.experiment_id for e in mirror.client.search_experiments()]
-    where = f"{_FINISHED} and tags.`nestor.task` = '{task}' and tags.`nestor.metric` = '{metric}'"
-    newest: dict[str, Run] = {}
-    for run in search_runs(mirror.client, known, where) if known else ():
-        newest.setdefault(run.info.experiment_id, run)
+    ids = [e.experiment_id for e in mirror.client.search_experiments()]
+    query = f"{_FINISHED} and tags.`nestor.task` = '{task}' and tags.`nestor.metric` = '{metric}'"
+    runs: dict[str, Run] = {}
+    for run in search_runs(mirror.client, ids, query) if ids else ():
+        runs.setdefault(run.info.experiment_id, run)
     ours = set(columns)
-    near = [(ours & theirs, ours | theirs, run) for run in newest.values() if (theirs := _list_columns(run))]
-    shared, either, found = max(near, key=lambda one: len(one[0]) / len(one[1]), default=(set(), ours, None))
-    if found is None or len(shared) < ALIKE * len(either):
+    candidates = [(ours & theirs, ours | theirs, run) for run in runs.values() if (theirs := _list_columns(run))]
+    shared, total, match = max(
+        candidates, key=lambda candidate: len(candidate[0]) / len(candidate[1]), default=(set(), ours, None)
+    )
+    if match is None or len(shared) < ALIKE * len(total):
         return None
-    return {**_hand_over(mirror, found), "shared": len(shared)}
+    return {**_hand_over(mirror, match), "shared": len(shared)}
 
 
 def _list_columns(run: Run) -> set[str]:
     """The names of its table's columns; empty where the run does not hold them."""
-    schemas = [held.dataset.schema for held in run.inputs.dataset_inputs] if run.inputs else []
+    schemas = [entry.dataset.schema for entry in run.inputs.dataset_inputs] if run.inputs else []
     return {column["name"] for schema in schemas if schema for column in json.loads(schema).get(COLUMNS, ())}
 
 
@@ -120,27 +122,27 @@ def _find_newest(client: MlflowClient, name: str) -> Run | None:
 
 def _find_by_id(client: MlflowClient, run: str) -> Run:
     """The finished run whose id is or begins with `run`."""
-    known = [e.experiment_id for e in client.search_experiments()]
-    runs = list(search_runs(client, known, _FINISHED)) if known else []
-    found = [r for r in runs if len(run) >= 4 and r.info.run_id.startswith(run)]
-    if len(found) != 1:
+    ids = [e.experiment_id for e in client.search_experiments()]
+    runs = list(search_runs(client, ids, _FINISHED)) if ids else []
+    matches = [r for r in runs if len(run) >= 4 and r.info.run_id.startswith(run)]
+    if len(matches) != 1:
         raise make_unknown_error("finished run or model", run, [r.info.run_id[:12] for r in runs])
-    return found[0]
+    return matches[0]
 
 
-def _make_past_run(client: MlflowClient, run: Run, name: str, into: str | Path | None) -> PastRun:
+def _make_past_run(client: MlflowClient, run: Run, name: str, folder: str | Path | None) -> PastRun:
     run_id = run.info.run_id
-    config, report = (_read_json_file(client, run_id, file, into) for file in ("config.json", "report.json"))
-    trials = fetch_run_file(client, run_id, "trials.parquet", into)
+    config, report = (_read_json_file(client, run_id, file, folder) for file in ("config.json", "report.json"))
+    trials = fetch_run_file(client, run_id, "trials.parquet", folder)
     tags = {k: v for k, v in run.data.tags.items() if k.startswith("nestor.")}
     with suppress(InputError):  # earlier versions kept these as tags; without them its model is made anew
-        tags |= _read_json_file(client, run_id, IDENTITY, into)
+        tags |= _read_json_file(client, run_id, IDENTITY, folder)
     return PastRun(run_id, name, config, report, str(trials), tags)
 
 
-def _read_json_file(client: MlflowClient, run_id: str, file: str, into: str | Path | None) -> dict[str, Any]:
+def _read_json_file(client: MlflowClient, run_id: str, file: str, folder: str | Path | None) -> dict[str, Any]:
     """What a JSON file of the run holds; InputError, which names both, where it has none or a damaged one."""
-    path = fetch_run_file(client, run_id, file, into)
+    path = fetch_run_file(client, run_id, file, folder)
     try:
         return read_json(path)
     except DamagedFileError:
@@ -160,5 +162,5 @@ def add_to_run(run_id: str, tags: Mapping[str, str], files: Mapping[str, str], a
 
 def find_run_page(run_id: str, address: str | None = None) -> str | None:
     """The address of the run's page. None where MLflow is a database and no server is known beside it."""
-    where = find_page_address(address or find_default_address())
-    return f"{mask_address(where).rstrip('/')}/#/runs/{run_id}" if where else None
+    page = find_page_address(address or find_default_address())
+    return f"{mask_address(page).rstrip('/')}/#/runs/{run_id}" if page else None

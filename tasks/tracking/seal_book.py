@@ -32,8 +32,8 @@ class SealBook:
     @cached_property
     def earlier(self) -> dict[str, Any] | None:
         """How this name's rows were sealed before: by this run, before it was resumed, else by earlier ones."""
-        own = self.folder.read_fixed(self.folder.read_json, "seal.json")
-        return own or seal_copy.find_seal_settings(self.name, self.journal.tracking_uri, self.ask_store)
+        settings = self.folder.read_fixed(self.folder.read_json, "seal.json")
+        return settings or seal_copy.find_seal_settings(self.name, self.journal.tracking_uri, self.ask_store)
 
     def ask_store(self) -> dict[str, Any] | None:
         """The seal that MLflow holds; a store that was not there when the run began holds none."""
@@ -41,12 +41,12 @@ class SealBook:
 
     def write(self, settings: Mapping[str, Any]) -> None:
         """Writes the seal down for this run and for later ones, and has MLflow keep it, without waiting for that."""
-        whole = seal_copy.keep_seal_copy(self.name, self.journal.tracking_uri, settings)
-        self.folder.write_json("seal.json", whole)
+        record = seal_copy.keep_seal_copy(self.name, self.journal.tracking_uri, settings)
+        self.folder.write_json("seal.json", record)
 
         def tell_mlflow() -> None:
             with suppress(NestorError):  # the store is down: the copy of our own holds until a later run
-                self._in_mlflow = self.journal.call("keep_seal_settings", settings=whole, name=self.name)
+                self._in_mlflow = self.journal.call("keep_seal_settings", settings=record, name=self.name)
 
         self._writer = threading.Thread(target=tell_mlflow, daemon=True)
         self._writer.start()
@@ -57,8 +57,8 @@ class SealBook:
         if self._writer is None or self.folder.has_trials or self.store_is_new:
             return
         self._writer.join(_AGREE)
-        theirs, own = self._in_mlflow, self.folder.read_json("seal.json")
-        if theirs is None or (is_same_seal(theirs, own) and theirs.get("cut") == own.get("cut")):
+        theirs, ours = self._in_mlflow, self.folder.read_json("seal.json")
+        if theirs is None or (is_same_seal(theirs, ours) and theirs.get("cut") == ours.get("cut")):
             return
         seal_copy.keep_seal_copy(self.name, self.journal.tracking_uri, theirs)
         (self.folder.path / "seal.json").unlink()

@@ -23,19 +23,19 @@ def find_seal_settings(
     """How this name's rows are sealed in the store at this address, None where it has no seal: by the copy in this
     folder, which saves waiting for MLflow, else as `ask`, by default the store itself, says."""
     address = find_default_address() if address is None else address
-    own = _make_folder().kept_json(_name_file(name, address)) or None
-    if own is not None or lacks_store(address):
-        return own
+    settings = _make_folder().try_json(_name_file(name, address)) or None
+    if settings is not None or lacks_store(address):
+        return settings
     return (ask or (lambda: ask_store(name, address)))()
 
 
 def keep_seal_copy(name: str, address: str, settings: Settings) -> dict[str, Any]:
     """The settings as they are written down in this folder: with the time, where the seal is new."""
-    whole = {"drawn": time.time(), **settings}
+    record = {"drawn": time.time(), **settings}
     folder, file = _make_folder(), _name_file(name, address)
-    if (folder.kept_json(file) or {}).get("number", 1) <= whole.get("number", 1):  # a run that is resumed may be older
-        folder.write_json(file, whole)
-    return whole
+    if (folder.try_json(file) or {}).get("number", 1) <= record.get("number", 1):  # a run that is resumed may be older
+        folder.write_json(file, record)
+    return record
 
 
 def lacks_store(address: str) -> bool:

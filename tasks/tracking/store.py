@@ -85,11 +85,11 @@ def _create_store(address: str) -> None:
     path = Path(address.removeprefix("sqlite:///"))
     if not is_sqlite_file(address) or path.exists():
         return
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    mlflow.MlflowClient(f"sqlite:///{new}").get_experiment_by_name("nestor")
-    private.restrict_to_owner(new)
-    new.replace(path)
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    mlflow.MlflowClient(f"sqlite:///{draft}").get_experiment_by_name("nestor")
+    private.restrict_to_owner(draft)
+    draft.replace(path)
 
 
 def describe_error(error: BaseException) -> str:
@@ -104,11 +104,11 @@ def lock_store(address: str) -> Iterator[None]:
     digest = hashlib.sha256(address.encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"nestor-{os.getuid()}-{digest}.lock"
     if is_sqlite_file(address):
-        beside = Path(address.removeprefix("sqlite:///") + ".lock")
+        lock_file = Path(address.removeprefix("sqlite:///") + ".lock")
         with suppress(OSError):  # beside a store that may only be read there is none, and its readers need none
-            private.make_private_folder(beside.parent)
-            beside.touch()
-            path = beside
+            private.make_private_folder(lock_file.parent)
+            lock_file.touch()
+            path = lock_file
     with hold_lock(path):
         yield
 
@@ -121,15 +121,15 @@ def is_sqlite_file(address: str) -> bool:
 def ensure_experiment(client: MlflowClient, address: str, name: str) -> str:
     """The id of the experiment `name`, made if missing; a deleted one is taken back."""
     with lock_store(address):
-        found = client.get_experiment_by_name(name)
+        experiment = client.get_experiment_by_name(name)
         tags = described.describe_experiment(name)
-        if found is None:
+        if experiment is None:
             return client.create_experiment(name, artifact_location=_locate_artifacts(address, name), tags=tags)
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        for key in tags.keys() - found.tags.keys():  # one that an earlier version made
-            client.set_experiment_tag(found.experiment_id, key, tags[key])
-        return found.experiment_id
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        for key in tags.keys() - experiment.tags.keys():  # one that an earlier version made
+            client.set_experiment_tag(experiment.experiment_id, key, tags[key])
+        return experiment.experiment_id
 
 
 def _locate_artifacts(address: str, name: str) -> str | None:
@@ -143,11 +143,11 @@ def _locate_artifacts(address: str, name: str) -> str | None:
     return ((database or Path("mlruns").resolve()) / "artifacts" / folder).as_uri()
 
 
-def search_runs(client: MlflowClient, experiments: Sequence[str], where: str) -> Iterator[Run]:
+def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) -> Iterator[Run]:
     """The runs that fit, page by page, newest first."""
     token: str | None = None
     while True:
-        page = client.search_runs(list(experiments), where, max_results=1000, page_token=token)
+        page = client.search_runs(list(experiments), query, max_results=1000, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -156,7 +156,7 @@ def search_runs(client: MlflowClient, experiments: Sequence[str], where: str) ->
 
 def is_transient(error: Exception) -> bool:
     """Whether the same call may succeed later. MLflow names the errors that are about the record itself."""
-    lasting = {
+    codes = {
         "INVALID_PARAMETER_VALUE",
         "RESOURCE_DOES_NOT_EXIST",
         "RESOURCE_ALREADY_EXISTS",
@@ -165,19 +165,19 @@ def is_transient(error: Exception) -> bool:
         "MALFORMED_REQUEST",
     }
     code = getattr(error, "error_code", None)
-    own = (TypeError, ValueError, KeyError, PermissionError, FileNotFoundError, NotADirectoryError)
-    return code not in lasting and not isinstance(error, own)
+    types = (TypeError, ValueError, KeyError, PermissionError, FileNotFoundError, NotADirectoryError)
+    return code not in codes and not isinstance(error, types)
 
 
 def call_patiently(call: Callable[[], T]) -> T:
     """What `call` returns, which may be asked twice; an error that may pass is its own only after PATIENCE seconds."""
-    until, pause = time.monotonic() + PATIENCE, 0.2
+    deadline, pause = time.monotonic() + PATIENCE, 0.2
     while True:
         try:
             return call()
         except Exception as error:
-            lasting = isinstance(error, NestorError) or not is_transient(error)
-            if lasting or time.monotonic() + pause > until:
+            is_lasting = isinstance(error, NestorError) or not is_transient(error)
+            if is_lasting or time.monotonic() + pause > deadline:
                 raise
             log.warning("asked again: %s", describe_error(error))
         time.sleep(pause)

@@ -30,20 +30,20 @@ def record_watch(
     `files`: name -> text; `note`: what a person should read of it, as markdown."""
     from mlflow.entities import DatasetInput, InputTag, Metric, Param
 
-    where, key = address or find_default_address(), f"watch-{secrets.token_hex(8)}"
-    client = connect_store(where)
+    store, key = address or find_default_address(), f"watch-{secrets.token_hex(8)}"
+    client = connect_store(store)
     # With the tags of its process: whichever command comes next closes it, should this one be killed.
     process = make_process_tags(os.getpid())
-    own = {"nestor.kind": "watch", "nestor.key": key, "nestor.run": key, **process}
-    all_tags = {k: v[:TAG] for k, v in {**tags, **own, NOTE: note}.items() if v}
+    key_tags = {"nestor.kind": "watch", "nestor.key": key, "nestor.run": key, **process}
+    all_tags = {k: v[:TAG] for k, v in {**tags, **key_tags, NOTE: note}.items() if v}
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun))
     run_id = client.create_run(
-        ensure_experiment(client, where, name), round(begun * 1000), all_tags, f"watch {stamp}"
+        ensure_experiment(client, store, name), round(begun * 1000), all_tags, f"watch {stamp}"
     ).info.run_id  # fmt: skip
-    now = round(time.time() * 1000)
+    moment = round(time.time() * 1000)
     client.log_batch(
         run_id,
-        [Metric(k, float(v), now, 0) for k, v in metrics.items()],
+        [Metric(k, float(v), moment, 0) for k, v in metrics.items()],
         [Param(k, str(v)[:PARAM]) for k, v in params.items() if v not in (None, "", {})],
     )
     client.log_inputs(

@@ -27,36 +27,36 @@ class Deadline:
 
     def may_search(self) -> bool:
         """Whether the clock allows more configurations."""
-        return self.ledger.limit is None or self.ledger.left > self.seconds_of_end()
+        return self.ledger.limit is None or self.ledger.left > self.estimate_end()
 
-    def fit_limit(self, family_name: str) -> float:
+    def limit_fit(self, family_name: str) -> float:
         """Seconds after which one fit of this family is stopped: only a hang where no clock may decide."""
         if self.ledger.limit is None:
             return HANGS
-        usual = self.plan.default_seconds.get(family_name, self.ledger.limit / 10)
-        return min(max(3.0, 10 * usual), max(1.0, self.ledger.left))
+        seconds = self.plan.default_seconds.get(family_name, self.ledger.limit / 10)
+        return min(max(3.0, 10 * seconds), max(1.0, self.ledger.left))
 
-    def last_limit(self) -> float:
+    def limit_last_resort(self) -> float:
         """Seconds that the last resort may take, without which there is no model at all: only a hang, or a machine
         where all takes ten times as long, ends it."""
-        first = [trial.seconds_anew for _, _, trial in self.list_last_resorts()[:1]]
-        return max([60.0, *(10 * REFIT * seconds for seconds in first)])
+        times = [trial.seconds_anew for _, _, trial in self.list_last_resorts()[:1]]
+        return max([60.0, *(10 * REFIT * seconds for seconds in times)])
 
-    def overtime(self) -> float | None:
+    def allow_overtime(self) -> float | None:
         """Seconds beyond the budget that the last resort, the sealed rows and the way out may take; None where nothing
         could be delivered."""
         if not self.is_deliverable():
             return None
-        return 2 * self.last_limit() + self.ledger.sealed_limit() + self.seconds_of_end()
+        return 2 * self.limit_last_resort() + self.ledger.limit_sealed() + self.estimate_end()
 
     def grant_end(self) -> None:
         """Gives a run that was taken up again the time that its end needs, where clearly less is left: its trials are
         all there, and no resume would ever find more time."""
-        short = self.seconds_of_end() - self.ledger.left
-        if self.plan.context.is_resumed_with_records and short > EXIT:
-            self.ledger.extend(short)
+        shortage = self.estimate_end() - self.ledger.left
+        if self.plan.context.is_resumed_with_records and shortage > EXIT:
+            self.ledger.extend(shortage)
             self.plan.context.note(
-                f"This resumed run had too little of its budget left to finish, so it got {short:.0f} s more."
+                f"This resumed run had too little of its budget left to finish, so it got {shortage:.0f} s more."
             )
 
     def is_deliverable(self) -> bool:
@@ -81,7 +81,7 @@ class Deadline:
         ]
         return sorted(resorts, key=lambda resort: (not load_families()[resort[1]].tunable, resort[2].seconds_anew))
 
-    def seconds_of_end(self) -> float:
+    def estimate_end(self) -> float:
         """Wall seconds that the end of this run needs, as seen from the fits so far: each fold's ensemble, which takes
         about as long as the best three configurations, and judging the best of other families as far as a tenth of the
         time goes."""
@@ -95,7 +95,7 @@ class Deadline:
         needed, longest = needed + columns, longest + columns / len(plan.folds)
         tenth = 0.1 * workers * (self.ledger.limit or 0.0)
         journal = plan.context.journal
-        writing = journal.backlog() * journal.seconds_per_record()
+        writing = journal.count_backlog() * journal.measure_seconds_per_record()
         return writing + self.ledger.reserve(needed + min(others, tenth), longest, workers)
 
     def _sum_refits(self) -> tuple[float, float, float]:
@@ -103,27 +103,30 @@ class Deadline:
         plan, metric = self.plan, self.plan.metric
         inner = max(1, plan.scope.inner)
         needed, others, longest = 0.0, 0.0, 0.0
-        likely: list[str] = []
+        families: list[str] = []
         for fold in plan.folds:
-            told = {name: tuple(trials) for (name, k), trials in list(self.trials.items()) if k == fold}
-            bests = [(name, plan.goal.best(trials) or find_best_trial(trials, metric)) for name, trials in told.items()]
-            ranked = sorted(((f, b) for f, b in bests if b), key=lambda b: -metric.gain(b[1].inner or 0.0))
-            seconds = [REFIT * b.seconds_anew / inner for _, b in ranked]
-            times = 2 if fold == ALL and plan.joins_sealed else 1
-            needed += times * REFIT * self._sum_best_three(told) / inner
+            studies = {name: tuple(trials) for (name, k), trials in list(self.trials.items()) if k == fold}
+            bests = [
+                (name, plan.goal.pick_best(trials) or find_best_trial(trials, metric))
+                for name, trials in studies.items()
+            ]
+            ranking = sorted(((f, b) for f, b in bests if b), key=lambda b: -metric.gain(b[1].inner or 0.0))
+            seconds = [REFIT * b.seconds_anew / inner for _, b in ranking]
+            factor = 2 if fold == ALL and plan.joins_sealed else 1
+            needed += factor * REFIT * self._sum_best_three(studies) / inner
             others, longest = others + sum(seconds[1:]), max([longest, *seconds[:3]])
-            likely += [f for f, _ in ranked[:3]]
-        self._weigh_model(likely)
+            families += [f for f, _ in ranking[:3]]
+        self._weigh_model(families)
         return needed, others, longest
 
     def _sum_best_three(self, trials: Mapping[str, Sequence[Trial]]) -> float:
         """Core-seconds of the best three configurations of a fold, of whichever families."""
-        whole = [trial for one in trials.values() for trial in one if trial.inner is not None]
-        best = sorted(whole, key=lambda t: -self.plan.metric.gain(t.inner or 0.0))[:3]
+        candidates = [trial for study in trials.values() for trial in study if trial.inner is not None]
+        best = sorted(candidates, key=lambda t: -self.plan.metric.gain(t.inner or 0.0))[:3]
         return sum(t.seconds_anew for t in best)
 
-    def _weigh_model(self, likely: Sequence[str]) -> None:
+    def _weigh_model(self, families: Sequence[str]) -> None:
         """Tells the ledger about how large the delivered model will be, with members of these families."""
-        sizes = [self.plan.model_mb.get(name, 0.0) for name in likely]
+        sizes = [self.plan.model_mb.get(name, 0.0) for name in families]
         folds = 1 if len(self.plan.folds) > self.plan.scope.outer else len(self.plan.folds)
-        self.ledger.weighs(sum(sizes) / max(1, len(sizes)), MEMBERS * folds)
+        self.ledger.weigh_model(sum(sizes) / max(1, len(sizes)), MEMBERS * folds)

@@ -42,12 +42,12 @@ class RunningStudies:
         with self._news:
             self._news.notify_all()
 
-    def wait_until(self, truth: Callable[[], bool], timeout: float) -> bool:
+    def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Waits for news until it is true; whether it is."""
         with self._news:
-            return self._news.wait_for(truth, timeout=timeout)
+            return self._news.wait_for(condition, timeout=timeout)
 
-    def studies(self) -> Studies:
+    def take_snapshot(self) -> Studies:
         """The trials so far, as a value."""
-        trials = {key: tuple(found) for key, found in list(self.trials.items())}
+        trials = {key: tuple(study) for key, study in list(self.trials.items())}
         return advance(Studies, self.plan, trials=trials, broken=dict(self.broken))

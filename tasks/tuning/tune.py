@@ -97,14 +97,14 @@ def tune(running: RunningStudies, family_name: str, fold: str) -> None:
     store = StudyFile(plan, family_name, fold)
     running.trials[family_name, fold] = study.told
     _recall_batches(running, study, store)
-    while most := _count_wanted(running, study):
-        asked = study.ask(most)
-        if not asked:
+    while count := _count_wanted(running, study):
+        trials = study.ask(count)
+        if not trials:
             break
-        came = _evaluate_batch(running, study, asked)
+        outcomes = _evaluate_batch(running, study, trials)
         if running.stopped:  # what was cut short is no result: a resume asks the same batch again
             return
-        batch = _prefer_stored(store, asked, came)
+        batch = _prefer_stored(store, trials, outcomes)
         for trial in batch:
             store.keep(trial)
         study.tell(batch)
@@ -112,7 +112,7 @@ def tune(running: RunningStudies, family_name: str, fold: str) -> None:
         checkpoints.remove_checkpoints(plan.context.folder, _locate_fits(plan, study), find_reachable(study.told))
         for trial in batch:
             _report_trial(running, study, trial)
-        if len(came) < len(asked):
+        if len(outcomes) < len(trials):
             break
     _recall_rest(running, study, store)
     checkpoints.remove_checkpoints(plan.context.folder, _locate_fits(plan, study))
@@ -128,17 +128,17 @@ def record_broken_study(running: RunningStudies, family_name: str, fold: str, er
 
 def _locate_fits(plan: RunPlan, study: Study) -> str:
     """The folder of the study's results."""
-    return str(Path(plan.job(study.family.name, study.fold, 0, {}).file).parent.parent)
+    return str(Path(plan.make_job(study.family.name, study.fold, 0, {}).file).parent.parent)
 
 
 def _recall_batches(running: RunningStudies, study: Study, store: StudyFile) -> None:
     """Takes up whole batches of an earlier attempt; a batch that was cut short is asked again, its fits are on disk."""
     count = next(n for n in itertools.count() if n not in store.trials)
-    whole = 1 + (count - 1) // BATCH * BATCH if count else 0
-    study.recall([store.trials[n] for n in range(whole)])
-    counted = running.plan.run.search.trials
-    if counted and whole < count and len(study.ask(_count_wanted(running, study))) == count - whole:
-        study.recall([store.trials[n] for n in range(whole, count)])  # it was the last, and smaller than others
+    end = 1 + (count - 1) // BATCH * BATCH if count else 0
+    study.recall([store.trials[n] for n in range(end)])
+    limit = running.plan.run.search.trials
+    if limit and end < count and len(study.ask(_count_wanted(running, study))) == count - end:
+        study.recall([store.trials[n] for n in range(end, count)])  # it was the last, and smaller than others
     _mend_results(running, study)
     _report_recalled(running, study, study.told)
 
@@ -147,11 +147,11 @@ def _mend_results(running: RunningStudies, study: Study) -> None:
     """Fits once more what is damaged, or lost, of an earlier attempt's results: the end needs their predictions."""
     plan = running.plan
     parts = [replace(t, scores=t.scores[:j]) for t in study.told for j in range(len(t.scores)) if t.state == "complete"]
-    lost = [
+    gaps = [
         part for part in parts if worker.read_finished_fit(_make_job(plan, study, part), plan.context.folder) is None
     ]
-    for again in [_submit_fit(running, study, part, needed=True) for part in lost]:
-        again.result()
+    for future in [_submit_fit(running, study, part, needed=True) for part in gaps]:
+        future.result()
 
 
 def _report_recalled(running: RunningStudies, study: Study, trials: Sequence[Trial]) -> None:
@@ -159,35 +159,37 @@ def _report_recalled(running: RunningStudies, study: Study, trials: Sequence[Tri
     plan, name = running.plan, study.family.name
     for trial in trials:
         for inner in range(len(trial.scores)):
-            file = plan.job(name, study.fold, trial.number, {}, inner=inner).file
-            done = plan.context.folder.kept_json(f"{file}.json")
-            if done and not done["taken"]:
-                plan.context.ledger.book_fit(name, done["seconds"], done["preparing"], done["end"])
+            file = plan.make_job(name, study.fold, trial.number, {}, inner=inner).file
+            result = plan.context.folder.try_json(f"{file}.json")
+            if result and not result["taken"]:
+                plan.context.ledger.book_fit(name, result["seconds"], result["preparing"], result["end"])
         _report_trial(running, study, trial)
 
 
-def _prefer_stored(store: StudyFile, asked: list[Trial], came: list[Trial]) -> list[Trial]:
+def _prefer_stored(store: StudyFile, trials: list[Trial], outcomes: list[Trial]) -> list[Trial]:
     """What came of the batch; what an earlier attempt wrote down of it stands, for a later one will recall that."""
-    every = {t.number: t for t in came} | {t.number: store.trials[t.number] for t in asked if t.number in store.trials}
-    return [every[n] for n in sorted(every)]
+    batch = {t.number: t for t in outcomes} | {
+        t.number: store.trials[t.number] for t in trials if t.number in store.trials
+    }
+    return [batch[n] for n in sorted(batch)]
 
 
 def _recall_rest(running: RunningStudies, study: Study, store: StudyFile) -> None:
     """Takes up the start of a batch that is not asked again because the time is up: it has its results."""
     numbers = itertools.takewhile(store.trials.__contains__, itertools.count(len(study.told)))
-    rest = [store.trials[n] for n in numbers]
-    study.recall(rest)
-    _report_recalled(running, study, rest)
+    trials = [store.trials[n] for n in numbers]
+    study.recall(trials)
+    _report_recalled(running, study, trials)
 
 
 def _count_wanted(running: RunningStudies, study: Study) -> float:
     """How many configurations to ask for now, parts of one counted by their share; 0 to stop."""
-    spent, wanted = study.spent, running.plan.scope.trials or running.plan.run.search.trials
-    if wanted is not None:
-        return max(0.0, wanted - spent)
-    if not spent:
+    count, limit = study.spent, running.plan.scope.trials or running.plan.run.search.trials
+    if limit is not None:
+        return max(0.0, limit - count)
+    if not count:
         return 1
-    if spent >= MOST_TRIALS or not running.may_search() or _is_screened_out(running, study):
+    if count >= MOST_TRIALS or not running.may_search() or _is_screened_out(running, study):
         return 0
     return BATCH
 
@@ -196,21 +198,21 @@ def _is_screened_out(running: RunningStudies, study: Study) -> bool:
     """Whether better families have this fold to themselves: after the default the best six go on (fewer where time is
     short), after 5 configurations the best three, after 13 the best two. By inner scores of this fold alone, so it is
     part of the procedure that is judged."""
-    spent = study.spent
+    count = study.spent
     if len(study.told) == 1:
         _await_defaults(running, study.fold)
-    plan, studies = running.plan, running.studies()
-    places = plan.scope.tuned if spent < 5 else 3 if spent < 13 else 2
+    plan, studies = running.plan, running.take_snapshot()
+    places = plan.scope.tuned if count < 5 else 3 if count < 13 else 2
     if not plan.goal.plain:
-        ranked = rank_families(studies, study.fold)
-        return ranked.index(study.family.name) >= places if study.family.name in ranked else spent >= 5
-    mine = study.best
-    if mine is None:
-        return spent >= 5
-    rivals = [find_best_trial(trials, plan.metric) for trials in studies.of_fold(study.fold).values()]
+        ranking = rank_families(studies, study.fold)
+        return ranking.index(study.family.name) >= places if study.family.name in ranking else count >= 5
+    best = study.best
+    if best is None:
+        return count >= 5
+    rivals = [find_best_trial(trials, plan.metric) for trials in studies.list_trials(study.fold).values()]
     gains = [plan.metric.gain(r.inner) for r in rivals if r is not None and r.inner is not None]
-    better = sum(gain > plan.metric.gain(mine.inner or 0.0) for gain in gains)
-    return better >= places
+    rank = sum(gain > plan.metric.gain(best.inner or 0.0) for gain in gains)
+    return rank >= places
 
 
 def _await_defaults(running: RunningStudies, fold: str) -> None:
@@ -224,34 +226,34 @@ def _await_defaults(running: RunningStudies, fold: str) -> None:
             return
 
 
-def _evaluate_batch(running: RunningStudies, study: Study, asked: list[Trial]) -> list[Trial]:
+def _evaluate_batch(running: RunningStudies, study: Study, batch: list[Trial]) -> list[Trial]:
     """The batch with what came of it, in order; configurations that the clock kept from beginning are left out."""
     plan, best = running.plan, study.best
-    fitting: dict[Future[FitResult], Trial] = {}
-    finished: dict[int, Trial] = {}
+    futures: dict[Future[FitResult], Trial] = {}
+    results: dict[int, Trial] = {}
 
     def go_on(trial: Trial) -> None:
         if len(trial.scores) == _divide_trial(plan, study, trial)[0]:
-            finished[trial.number] = replace(trial, state="complete" if trial.share >= 1 else "pruned")
+            results[trial.number] = replace(trial, state="complete" if trial.share >= 1 else "pruned")
         elif trial.stoppable and not plan.goal.several and is_hopeless(trial.scores, best, plan.metric):
-            finished[trial.number] = replace(trial, state="pruned")
+            results[trial.number] = replace(trial, state="pruned")
         else:
-            fitting[_submit_fit(running, study, trial)] = trial
+            futures[_submit_fit(running, study, trial)] = trial
 
-    for trial in asked:
+    for trial in batch:
         go_on(replace(trial, start=time.time()))
-    while fitting:
-        for future in wait(fitting, return_when=FIRST_COMPLETED).done:
-            trial = fitting.pop(future)
+    while futures:
+        for future in wait(futures, return_when=FIRST_COMPLETED).done:
+            trial = futures.pop(future)
             try:
                 go_on(_add_fold_result(plan.context.ledger, study, trial, future.result()))
             except FitError as error:
                 if is_full(error):  # of no configuration's making: a resume fits it again
                     raise make_full_disk_error(error) from None
                 if trial.scores or error.reason != NEVER_RUN:
-                    ended = replace(trial, state=error.state, reason=error.reason, end=time.time())
-                    finished[trial.number] = ended
-    return [finished[n] for n in sorted(finished)]
+                    result = replace(trial, state=error.state, reason=error.reason, end=time.time())
+                    results[trial.number] = result
+    return [results[n] for n in sorted(results)]
 
 
 def _divide_trial(plan: RunPlan, study: Study, trial: Trial) -> tuple[int, float]:
@@ -262,13 +264,13 @@ def _divide_trial(plan: RunPlan, study: Study, trial: Trial) -> tuple[int, float
 def _find_same_trial(study: Study, trial: Trial) -> int | None:
     """The trial that came furthest with this configuration, at no larger share: what it fitted whole of an inner fold
     need not be fitted again. None: there is none."""
-    alike = [t for t in study.told if t.share <= trial.share and t.config == trial.config and not trial.goes_on]
-    return max(alike, key=lambda t: (t.share, len(t.scores), -t.number)).number if alike else None
+    candidates = [t for t in study.told if t.share <= trial.share and t.config == trial.config and not trial.goes_on]
+    return max(candidates, key=lambda t: (t.share, len(t.scores), -t.number)).number if candidates else None
 
 
 def _make_job(plan: RunPlan, study: Study, trial: Trial) -> FitJob:
     """The trial's fit on its next inner fold."""
-    return plan.job(
+    return plan.make_job(
         study.family.name, study.fold, trial.number, trial.config, inner=len(trial.scores),
         share=_divide_trial(plan, study, trial)[1], again=_find_same_trial(study, trial),
         goes_on=trial.parent if trial.goes_on else None, gradient=trial.gradient is not None,
@@ -282,47 +284,49 @@ def _submit_fit(running: RunningStudies, study: Study, trial: Trial, needed: boo
     order = list(plan.scope.families).index(study.family.name)
     batch = (trial.number + BATCH - 1) // BATCH
     place = list(plan.folds).index(study.fold)
-    limit = plan.context.ledger.refit_limit() if needed else running.deadline.fit_limit(study.family.name)
+    limit = plan.context.ledger.limit_refit() if needed else running.deadline.limit_fit(study.family.name)
     stage = JUDGE if needed else SEARCH
     return plan.context.pool.submit(
         worker.run_fit, job, priority=(stage, batch, order, place, trial.number), timeout=limit
     )
 
 
-def _add_fold_result(ledger: Ledger, study: Study, trial: Trial, done: FitResult) -> Trial:
+def _add_fold_result(ledger: Ledger, study: Study, trial: Trial, result: FitResult) -> Trial:
     """The trial with one more inner fold."""
-    if not done.taken:
-        ledger.book_fit(study.family.name, done.seconds, done.preparing, done.end)
-    if done.score is None or not math.isfinite(done.score):
+    if not result.taken:
+        ledger.book_fit(study.family.name, result.seconds, result.preparing, result.end)
+    if result.score is None or not math.isfinite(result.score):
         raise FitError("failed", "its predictions are such that the metric has no value")
-    for name, value in done.measures.items():
+    for name, value in result.measures.items():
         if not math.isfinite(value):
             raise FitError("failed", f"its predictions are such that {name} has no value")
-    before = len(trial.scores)
+    count = len(trial.scores)
     return replace(
         trial,
-        scores=(*trial.scores, done.score),
-        gradient=trial.gradient if done.gradient is None else _update_mean(trial.gradient or {}, done.gradient, before),
-        measures=_update_mean(trial.measures, done.measures, before),
-        rounds=trial.rounds if done.rounds is None else (*trial.rounds, done.rounds),
-        seconds=trial.seconds + done.seconds,
-        peak_mb=max(trial.peak_mb, done.peak_mb),
-        start=min(trial.start, done.start),
-        end=max(trial.end, done.end),
+        scores=(*trial.scores, result.score),
+        gradient=trial.gradient
+        if result.gradient is None
+        else _update_mean(trial.gradient or {}, result.gradient, count),
+        measures=_update_mean(trial.measures, result.measures, count),
+        rounds=trial.rounds if result.rounds is None else (*trial.rounds, result.rounds),
+        seconds=trial.seconds + result.seconds,
+        peak_mb=max(trial.peak_mb, result.peak_mb),
+        start=min(trial.start, result.start),
+        end=max(trial.end, result.end),
     )
 
 
-def _update_mean(so_far: Mapping[str, float], new: Mapping[str, float], before: int) -> dict[str, float]:
+def _update_mean(means: Mapping[str, float], values: Mapping[str, float], count: int) -> dict[str, float]:
     """The mean over the inner folds before, and one more."""
-    return {name: (so_far.get(name, 0.0) * before + value) / (before + 1) for name, value in new.items()}
+    return {name: (means.get(name, 0.0) * count + value) / (count + 1) for name, value in values.items()}
 
 
 def _report_trial(running: RunningStudies, study: Study, trial: Trial) -> None:
     """Tells the screen and MLflow of a told trial."""
     name, fold = study.family.name, study.fold
-    leader = pick_family_trial(running.studies(), name, fold)
-    best = leader is not None and leader.number == trial.number
-    events.emit(events.TrialEvent(name, fold, trial.number, trial.state, trial.inner, best, trial.share))
+    leader = pick_family_trial(running.take_snapshot(), name, fold)
+    is_best = leader is not None and leader.number == trial.number
+    events.emit(events.TrialEvent(name, fold, trial.number, trial.state, trial.inner, is_best, trial.share))
     running.plan.context.record(
         f"{name}/{fold}/{trial.number}",
         "trial",
@@ -349,20 +353,20 @@ def refit(
     where that failed. What is needed goes first, and a `last` resort has so many seconds,
     however late it is."""
     context = plan.context
-    job = plan.job(family_name, fold, trial.number, trial.refit_config, with_sealed=with_sealed)
-    priority, limit = (JUDGE, not needed), context.ledger.refit_limit()
+    job = plan.make_job(family_name, fold, trial.number, trial.refit_config, with_sealed=with_sealed)
+    priority, limit = (JUDGE, not needed), context.ledger.limit_refit()
     if last is not None:
         priority, limit = (LAST, 0), last
     try:
-        done = context.pool.submit(worker.run_fit, job, priority=priority, timeout=limit).result()
+        result = context.pool.submit(worker.run_fit, job, priority=priority, timeout=limit).result()
     except FitError as error:
         if is_full(error):
             raise make_full_disk_error(error) from None
         if needed:
             context.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")
         return None
-    context.ledger.book_fit(family_name, done.seconds, done.preparing, done.end, job.file)
-    return done
+    context.ledger.book_fit(family_name, result.seconds, result.preparing, result.end, job.file)
+    return result
 
 
 @contextmanager
@@ -370,7 +374,7 @@ def limit_search_time(running: RunningStudies) -> Iterator[None]:
     """Inside the block the search ends, running fits included, when what is left is needed for the end: for good, and
     those fits too that a study was about to ask for. From now on the run may take the overtime that its end needs."""
     context = running.plan.context
-    context.overtime = running.deadline.overtime
+    context.overtime = running.deadline.allow_overtime
 
     def look() -> None:
         if not running.may_search():
@@ -385,10 +389,10 @@ def limit_search_time(running: RunningStudies) -> Iterator[None]:
 def limit_refit_time(context: RunContext) -> Iterator[None]:
     """Inside the block refits end in time to register: those for the leaderboard when what is left is needed for that
     and the way out, and soon after them all others. What is refitted by then is delivered."""
-    until = time.monotonic() + max(LEAST, context.ledger.refit_limit())
+    end = time.monotonic() + max(LEAST, context.ledger.limit_refit())
 
     def look() -> None:
-        if time.monotonic() > until:
+        if time.monotonic() > end:
             context.pool.cancel(lambda priority: priority[0] == JUDGE)
         elif not context.ledger.may_judge():
             context.pool.cancel(lambda priority: priority == (JUDGE, True))

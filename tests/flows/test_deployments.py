@@ -209,7 +209,7 @@ def test_the_share_that_is_done_is_of_the_time_or_of_the_trials():
     for fold, number in (("0", 0), ("0", 1)):
         counted.tell(events.TrialEvent("linear", fold, number, "complete", 0.9, True))
     assert meter.compute_share_done(counted, 1010.0) == pytest.approx(0.46)
-    assert "10 s left" in counted.summary(1010.0)
+    assert "10 s left" in counted.summarize(1010.0)
     counted.tell(events.Began("register"))
     assert meter.compute_share_done(counted, 1020.0) == pytest.approx(0.97)
 

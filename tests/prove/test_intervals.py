@@ -451,4 +451,4 @@ def on_others(evaluation: Evaluation, table: Table, rows: np.ndarray) -> float:
                 warnings.simplefilter("ignore")
                 total = total + weight * worker.predict_rows(pipeline, features, classes, evaluation.fit_context)
         folds.append((target, total, None))
-    return evaluation.metric.pooled(folds)
+    return evaluation.metric.score_folds(folds)

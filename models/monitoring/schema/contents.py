@@ -60,7 +60,9 @@ def _suggest_spelling(champion: ChampionSchema, table: ObservedTable, name: str)
     """A value of the column and the level that it may be, written otherwise."""
     spelling = Spelling(champion.levels.get(name, {}))
     pairs = (
-        (text, spelling.perhaps(text)) for text in count_values(table.features[name]) if text not in spelling.levels
+        (text, spelling.suggest_level(text))
+        for text in count_values(table.features[name])
+        if text not in spelling.levels
     )
     pair = next((pair for pair in pairs if pair[1] is not None), None)
     return f"; perhaps {pair[0]!r} was {pair[1]!r}" if pair else ""

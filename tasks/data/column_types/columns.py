@@ -51,9 +51,9 @@ def make_whole_parser(raw: pd.Series, words: DistinctWords | None = None) -> dic
     """How words that are whole numbers written 3.0, as pandas writes them where one is missing, become the word 3, as
     they are read from a column of floats; nothing for others."""
     words = to_distinct_words(raw) if words is None and is_textual(raw) else words
-    if words is None or not words.matching(FLOATED).any():
+    if words is None or not words.find_matching(FLOATED).any():
         return {}
-    return {"whole": True} if (words.matching(r"^[+-]?\d+(\.0+)?$") | words.marked(MARKS)).all() else {}
+    return {"whole": True} if (words.find_matching(r"^[+-]?\d+(\.0+)?$") | words.find_missing(MARKS)).all() else {}
 
 
 def drop_zero_decimals(words: DistinctWords) -> DistinctWords:
@@ -83,7 +83,7 @@ def mark_missing_numbers(words: DistinctWords, parser: dict[str, Any]) -> np.nda
     """Which words stand for a missing number or date."""
     if words.plain.all() and not parser.get("missing"):
         return ~words.plain
-    return words.marked((*NUMBER_MARKS, *parser.get("missing", ())))
+    return words.find_missing((*NUMBER_MARKS, *parser.get("missing", ())))
 
 
 def _mark_none(raw: pd.Series) -> np.ndarray:
@@ -106,14 +106,16 @@ def _read_numbers(raw: pd.Series, parser: dict[str, Any], words: DistinctWords |
             numbers = parse_numbers(words, good, style=NumberStyle.of({}))
             seconds, good = np.where(numbers.good, numbers.values, seconds), good | numbers.good
         return CanonicalColumn(
-            pd.Series(spread_to_rows(seconds, words.codes, np.nan), name=raw.name), words.rows(~good), _mark_none(raw)
+            pd.Series(spread_to_rows(seconds, words.codes, np.nan), name=raw.name),
+            words.find_rows(~good),
+            _mark_none(raw),
         )
     numbers = parse_numbers(words, skip, style=NumberStyle.of(parser))
     values, out = drop_out_of_range(spread_to_rows(numbers.values, words.codes, np.nan))
     bad = ~(numbers.good | skip)
     if bad.any() and parser.get("missing"):
-        bad &= ~words.shaped(parser["missing"])
-    return CanonicalColumn(pd.Series(values, name=raw.name), words.rows(bad), out)
+        bad &= ~words.find_shaped(parser["missing"])
+    return CanonicalColumn(pd.Series(values, name=raw.name), words.find_rows(bad), out)
 
 
 def _read_booleans(raw: pd.Series, parser: dict[str, Any], words: DistinctWords | None) -> CanonicalColumn:
@@ -121,12 +123,12 @@ def _read_booleans(raw: pd.Series, parser: dict[str, Any], words: DistinctWords 
         values = to_floats(raw)
         bad = ~np.isnan(values) & (values != 0) & (values != 1)
         return CanonicalColumn(pd.Series(np.where(bad, np.nan, values), name=raw.name), bad, _mark_none(raw))
-    yes = words.marked((*parser.get("true", ("true",)), "true", "1", "1.0"))
-    no = words.marked((*parser.get("false", ("false",)), "false", "0", "0.0"))
+    yes = words.find_missing((*parser.get("true", ("true",)), "true", "1", "1.0"))
+    no = words.find_missing((*parser.get("false", ("false",)), "false", "0", "0.0"))
     per_value = np.where(yes, 1.0, np.where(no, 0.0, np.nan))
     bad = ~(yes | no | mark_missing_numbers(words, parser))
     return CanonicalColumn(
-        pd.Series(spread_to_rows(per_value, words.codes, np.nan), name=raw.name), words.rows(bad), _mark_none(raw)
+        pd.Series(spread_to_rows(per_value, words.codes, np.nan), name=raw.name), words.find_rows(bad), _mark_none(raw)
     )
 
 
@@ -138,14 +140,14 @@ def _read_dates(raw: pd.Series, parser: dict[str, Any], words: DistinctWords | N
         words = words or to_distinct_words(_as_text(raw))
         stamps, good = apply_date_parser(words, parser if "format" in parser else {"format": "ISO8601"})
         values = spread_to_rows(stamps, words.codes, np.datetime64("NaT"))
-        bad = words.rows(~(good | mark_missing_numbers(words, parser)))
+        bad = words.find_rows(~(good | mark_missing_numbers(words, parser)))
     out = mark_far_dates(values)
     values = np.where(out, np.datetime64("NaT", "us"), values)
     return CanonicalColumn(pd.Series(values, name=raw.name), bad, out)
 
 
 def _read_words(raw: pd.Series, marks: tuple[str, ...], words: DistinctWords) -> CanonicalColumn:
-    codes = np.where(words.rows(words.marked(marks)), -1, words.codes)
+    codes = np.where(words.find_rows(words.find_missing(marks)), -1, words.codes)
     indices = pa.array(codes, mask=codes < 0)
     text = pc.take(words.values, indices) if len(words.values) else pa.nulls(len(raw), pa.large_string())
     return CanonicalColumn(pd.Series(text, dtype="str", name=raw.name), _mark_none(raw), _mark_none(raw))

@@ -119,7 +119,7 @@ def apply_date_parser(words: DistinctWords, parser: dict[str, Any]) -> tuple[np.
     text = pd.Series(words.values.to_pylist(), dtype="str")
     times = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
     stamps = times.dt.tz_localize(None).astype("datetime64[us]").to_numpy().copy()
-    stamps[words.matching(SHORT_ZONE)] = np.datetime64("NaT")
+    stamps[words.find_matching(SHORT_ZONE)] = np.datetime64("NaT")
     for form in ISO:
         if not (unread := np.isnat(stamps)).any():
             break
@@ -149,7 +149,7 @@ def has_compact_dates(words: DistinctWords, good: np.ndarray) -> bool:
     """Whether plain numbers are rather dates such as 20240131 or 01.2024."""
     if good.sum() < 5:
         return False
-    return bool(words.matching(COMPACT)[good].mean() >= MOST or words.matching(MONTH_POINT)[good].all())
+    return bool(words.find_matching(COMPACT)[good].mean() >= MOST or words.find_matching(MONTH_POINT)[good].all())
 
 
 # ---------------------------------------------------------------- by a known format
@@ -188,23 +188,23 @@ class _FormatParts:
     found: Any
     """Arrow's struct of texts, null where the format does not fit."""
 
-    def text(self, name: str) -> Any:
+    def read_text(self, name: str) -> Any:
         """The group's text, empty where there is none."""
         if not any(field.name == name for field in self.found.type):
             return pa.array([""] * len(self.found), pa.large_string())
         return pc.fill_null(pc.struct_field(self.found, name), "")
 
-    def whole(self, name: str, missing: int = 0) -> np.ndarray:
+    def read_digits(self, name: str, missing: int = 0) -> np.ndarray:
         """The group's digits as int64."""
-        return _to_integers(self.text(name), missing)
+        return _to_integers(self.read_text(name), missing)
 
-    def given(self, name: str) -> np.ndarray:
+    def is_given(self, name: str) -> np.ndarray:
         """Where the group holds something."""
-        return to_mask(pc.not_equal(self.text(name), ""))
+        return to_mask(pc.not_equal(self.read_text(name), ""))
 
-    def place(self, name: str, known: Sequence[str]) -> np.ndarray:
+    def find_place(self, name: str, known: Sequence[str]) -> np.ndarray:
         """The place of the group's first three letters among those that are known, -1 where they are not."""
-        letters = pc.utf8_lower(pc.utf8_slice_codeunits(self.text(name), 0, 3))
+        letters = pc.utf8_lower(pc.utf8_slice_codeunits(self.read_text(name), 0, 3))
         return pc.fill_null(pc.index_in(letters, value_set=pa.array(known, letters.type)), -1).to_numpy()
 
     @property
@@ -231,38 +231,38 @@ def _to_stamps(text: pa.Array, form: str, first: int) -> np.ndarray:
 
 def _to_days(parts: _FormatParts, first: int) -> tuple[np.ndarray, np.ndarray]:
     """(datetime64[D], which are days of the calendar)."""
-    year, month, quarter = parts.whole("year", 1970), parts.whole("month", 1), parts.whole("quarter")
-    year = np.where(to_mask(pc.equal(pc.utf8_length(parts.text("year")), 2)), first + (year - first) % 100, year)
-    month = np.where(parts.given("name"), parts.place("name", MONTHS) + 1, month)
+    year, month, quarter = parts.read_digits("year", 1970), parts.read_digits("month", 1), parts.read_digits("quarter")
+    year = np.where(to_mask(pc.equal(pc.utf8_length(parts.read_text("year")), 2)), first + (year - first) % 100, year)
+    month = np.where(parts.is_given("name"), parts.find_place("name", MONTHS) + 1, month)
     month = np.where(quarter > 0, 3 * quarter - 2, month)
     starts = (year - 1970).astype("datetime64[Y]")
-    if parts.given("week").any():
+    if parts.is_given("week").any():
         # The fourth of January lies in the first week, whose days are those of the year that its Thursday is in.
         fourth = starts.astype("datetime64[D]") + 3
-        monday = fourth - (fourth.astype(np.int64) + 3) % 7 + 7 * (parts.whole("week") - 1)
-        return monday + parts.whole("weekday", 1) - 1, (monday + 3).astype("datetime64[Y]") == starts
+        monday = fourth - (fourth.astype(np.int64) + 3) % 7 + 7 * (parts.read_digits("week") - 1)
+        return monday + parts.read_digits("weekday", 1) - 1, (monday + 3).astype("datetime64[Y]") == starts
     months = starts.astype("datetime64[M]") + (month - 1)
-    days = months.astype("datetime64[D]") + parts.whole("day", 1) - 1
+    days = months.astype("datetime64[D]") + parts.read_digits("day", 1) - 1
     return days, (month >= 1) & (month <= 12) & (days.astype("datetime64[M]") == months)
 
 
 def _to_microseconds(parts: _FormatParts) -> tuple[np.ndarray, np.ndarray]:
     """(microseconds since midnight, which are times of a day)."""
-    hour, minute, second = (parts.whole(name) for name in ("hour", "minute", "second"))
-    twelve = parts.given("half")
-    late = to_mask(pc.equal(pc.utf8_lower(parts.text("half")), "p"))
+    hour, minute, second = (parts.read_digits(name) for name in ("hour", "minute", "second"))
+    twelve = parts.is_given("half")
+    late = to_mask(pc.equal(pc.utf8_lower(parts.read_text("half")), "p"))
     fine = np.where(twelve, (hour >= 1) & (hour <= 12), hour < 24) & (minute < 60) & (second < 60)
     hour = np.where(twelve, hour % 12 + 12 * late, hour)
-    part = pc.utf8_slice_codeunits(pc.utf8_rpad(parts.text("part"), width=6, padding="0"), 0, 6)
+    part = pc.utf8_slice_codeunits(pc.utf8_rpad(parts.read_text("part"), width=6, padding="0"), 0, 6)
     return (hour * 3600 + minute * 60 + second) * 1_000_000 + _to_integers(part), fine
 
 
 def _to_offsets(parts: _FormatParts) -> tuple[np.ndarray, np.ndarray]:
     """(microseconds ahead of UTC, which are offsets that some place has)."""
-    hours, minutes, seconds = (parts.whole(name) for name in ("hours", "minutes", "seconds"))
-    sign = np.where(to_mask(pc.equal(parts.text("ahead"), "-")), -1, 1)
-    west = np.array([*WEST.values(), 0])[parts.place("zone", list(WEST))]
-    offsets = np.where(parts.given("ahead"), sign * (hours * 3600 + minutes * 60 + seconds), -3600 * west)
+    hours, minutes, seconds = (parts.read_digits(name) for name in ("hours", "minutes", "seconds"))
+    sign = np.where(to_mask(pc.equal(parts.read_text("ahead"), "-")), -1, 1)
+    west = np.array([*WEST.values(), 0])[parts.find_place("zone", list(WEST))]
+    offsets = np.where(parts.is_given("ahead"), sign * (hours * 3600 + minutes * 60 + seconds), -3600 * west)
     return offsets * 1_000_000, (hours < 16) & (minutes < 60) & (seconds < 60)
 
 
@@ -316,9 +316,9 @@ def _infer_day_month(
     text."""
     parts = _FormatParts(pc.extract_regex(words.values.filter(pa.array(weights > 0)), pattern=DAY_MONTH))
     parts = _FormatParts(parts.found.filter(pa.array(parts.fits)))
-    first, second, third = (parts.whole(name) for name in ("one", "two", "three"))
-    long = to_mask(pc.equal(pc.utf8_length(parts.text("three")), 4))
-    mark = str(parts.text("mark")[0])
+    first, second, third = (parts.read_digits(name) for name in ("one", "two", "three"))
+    long = to_mask(pc.equal(pc.utf8_length(parts.read_text("three")), 4))
+    mark = str(parts.read_text("mark")[0])
     if not preset and not long.any() and _is_year_first(first, second, third):
         form, note = f"%y{mark}%m{mark}%d", "read as year, month, day"
     else:
@@ -357,7 +357,7 @@ def _infer_century(words: DistinctWords, weights: np.ndarray, form: str) -> dict
     if "%y" not in form:
         return {}
     parts = _FormatParts(pc.extract_regex(words.values.filter(pa.array(weights > 0)), pattern=_make_expression(form)))
-    years = np.unique(parts.whole("year")[to_mask(pc.equal(pc.utf8_length(parts.text("year")), 2))])
+    years = np.unique(parts.read_digits("year")[to_mask(pc.equal(pc.utf8_length(parts.read_text("year")), 2))])
     if not len(years):
         return {"first": 1950}
     # The years that no value has, as runs (after, before) on the circle of a hundred.

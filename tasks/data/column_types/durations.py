@@ -14,7 +14,7 @@ ISO = r"^[+-]?P(?:\d+(?:\.\d+)?D)?(?:T(?:\d+(?:\.\d+)?H)?(?:\d+(?:\.\d+)?M)?(?:\
 
 def parse_durations(words: DistinctWords, skip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(seconds, which values are durations) of the distinct words."""
-    looks = (words.matching(DAYS) | words.matching(ISO)) & ~skip & (words.counts > 0)
+    looks = (words.find_matching(DAYS) | words.find_matching(ISO)) & ~skip & (words.counts > 0)
     values = np.full(len(looks), np.nan)
     if looks.any():
         text = pd.Series(words.values.to_pylist(), dtype="str")[looks]

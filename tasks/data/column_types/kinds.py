@@ -173,10 +173,10 @@ def _counts_rows(values: list[int], name: str) -> bool:
 
 def _infer_text(words: DistinctWords, name: str, decimal: str | None) -> InferredKind:
     """The kind of a column of text, from its distinct values."""
-    skip = ~words.plain if words.plain.all() else words.marked(NUMBER_MARKS)
+    skip = ~words.plain if words.plain.all() else words.find_missing(NUMBER_MARKS)
     count = int(words.counts @ ~skip)
     if not count:
-        empty = not len(words.values) or words.marked(MARKS).all()
+        empty = not len(words.values) or words.find_missing(MARKS).all()
         return _make_empty(name) if empty else InferredKind("category")
     duration = None if words.plain.all() else _infer_duration(words, skip, name)
     if duration:
@@ -184,7 +184,7 @@ def _infer_text(words: DistinctWords, name: str, decimal: str | None) -> Inferre
     boolean = None if words.plain.all() else _infer_boolean(words, skip)
     if boolean:
         return boolean
-    if not words.plain.all() and words.counts @ words.matching(r"\d|(?i:inf)|∞") < HALF * count:
+    if not words.plain.all() and words.counts @ words.find_matching(r"\d|(?i:inf)|∞") < HALF * count:
         return _infer_label(words, name)
     return (
         _infer_number(words, skip, count, name, decimal)
@@ -201,7 +201,9 @@ def _infer_date(words: DistinctWords, skip: np.ndarray, name: str) -> InferredKi
     """A column of dates, or of what looks like them and can't be read; None where the words are something else."""
     dates = parse_dates(words, skip)
     if dates is None and has_mixed_dates(words, skip):
-        return InferredKind("category", notes=(ColumnNote("mixed_dates", name, join_names(words.some(~skip, 2))),))
+        return InferredKind(
+            "category", notes=(ColumnNote("mixed_dates", name, join_names(words.list_examples(~skip, 2))),)
+        )
     dates = dates or parse_dates(words, skip, HALF)
     # Versions such as 1.2.10 look like days of years of two digits, in part.
     if dates is None or (dates.odd and "first" in dates.parser):
@@ -213,7 +215,7 @@ def _infer_date(words: DistinctWords, skip: np.ndarray, name: str) -> InferredKi
         )
     notes = (*_find_date_notes(words, dates, skip, name), *_find_missing_marks(words, skip, name))
     parser = {**dates.parser, **_collect_marks(words, bad)}
-    return InferredKind("date", parser, notes, writes_na=bool(words.marked(("na",)).any()))
+    return InferredKind("date", parser, notes, writes_na=bool(words.find_missing(("na",)).any()))
 
 
 def _infer_unread_text(words: DistinctWords, skip: np.ndarray, name: str) -> InferredKind:
@@ -222,7 +224,8 @@ def _infer_unread_text(words: DistinctWords, skip: np.ndarray, name: str) -> Inf
     if label.kind == "category" or not has_unread_numbers(words, skip):
         return label
     return InferredKind(
-        "text", notes=(ColumnNote("unread_numbers", name, f"such as {join_names(words.some(~skip, 2), 2, 24)}"),)
+        "text",
+        notes=(ColumnNote("unread_numbers", name, f"such as {join_names(words.list_examples(~skip, 2), 2, 24)}"),),
     )
 
 
@@ -269,7 +272,7 @@ def _infer_number(
     if (
         is_whole
         and not bad.any()
-        and _names_things(spread_to_rows(numbers.values, words.codes, np.nan)[words.rows(numbers.good)], name)
+        and _names_things(spread_to_rows(numbers.values, words.codes, np.nan)[words.find_rows(numbers.good)], name)
     ):
         return _make_key(name, _make_number_parser(words, numbers, bad))
     few_words = int(bad.sum()) <= 3 and good >= HALF * count and distinct > 2 * FEW_NUMBERS
@@ -284,40 +287,44 @@ def _infer_number(
             )
     notes = (*_find_number_notes(words, numbers, skip, name), *_find_missing_marks(words, skip, name))
     return InferredKind(
-        "number", _make_number_parser(words, numbers, bad), notes, writes_na=bool(words.marked(("na",)).any())
+        "number", _make_number_parser(words, numbers, bad), notes, writes_na=bool(words.find_missing(("na",)).any())
     )
 
 
 def _has_repeated_levels(words: DistinctWords, name: str) -> bool:
     """Whether these are levels: no names of rows, no text, and most in more than one row."""
-    real = ~words.marked(MARKS)
+    real = ~words.find_missing(MARKS)
     return _infer_label(words, name).kind == "category" and 2 * int(real.sum()) <= int(words.counts @ real)
 
 
 def _describe_part(words: DistinctWords, good: np.ndarray, skip: np.ndarray, noun: str = "numbers") -> str:
     """`96 of 120 values are numbers; others such as '<0.5'`"""
     bad = ~(good | skip)
-    examples = join_names(map(repr, words.some(bad, 2)), 2, 24)
+    examples = join_names(map(repr, words.list_examples(bad, 2)), 2, 24)
     return f"{words.counts @ good:,} of {words.counts @ ~skip:,} values are {noun}; others such as {examples}"
 
 
 def _infer_codes(words: DistinctWords, numbers: ParsedNumbers, name: str) -> InferredKind | None:
     """Row counters, and digits that are names: 00123, or more of them than a number keeps."""
     texts = words.values
-    long = words.matching(CODE_DIGITS)
-    padded = words.matching(r"^0\d+$")
+    long = words.find_matching(CODE_DIGITS)
+    padded = words.find_matching(r"^0\d+$")
     unique = len(texts) == int((words.codes >= 0).sum())
-    if unique and words.matching(r"^-?\d+(\.0)?$").all():
+    if unique and words.find_matching(r"^-?\d+(\.0)?$").all():
         counter = _counts_rows([int(t.removesuffix(".0")) for t in texts.to_pylist()], name)
         if counter:
             return InferredKind("id", notes=(ColumnNote("id_columns", name, "counts the rows"),))
-    if long.any() and words.matching(r"^-?\d+$")[numbers.good].all():
+    if long.any() and words.find_matching(r"^-?\d+$")[numbers.good].all():
         if unique and len(texts) >= ENOUGH:
             return InferredKind("id", notes=(ColumnNote("id_columns", name, "long unique digits"),))
-        return InferredKind("category", notes=(ColumnNote("codes", name, f"such as {words.some(long, 1)[0]}"),))
-    same_length = len(pc.unique(pc.utf8_length(texts.filter(~words.marked(NUMBER_MARKS))))) == 1
-    if padded.any() and same_length and words.matching(r"^\d+$")[numbers.good].all():
-        return InferredKind("category", notes=(ColumnNote("codes", name, f"such as {words.some(padded, 1)[0]}"),))
+        return InferredKind(
+            "category", notes=(ColumnNote("codes", name, f"such as {words.list_examples(long, 1)[0]}"),)
+        )
+    same_length = len(pc.unique(pc.utf8_length(texts.filter(~words.find_missing(NUMBER_MARKS))))) == 1
+    if padded.any() and same_length and words.find_matching(r"^\d+$")[numbers.good].all():
+        return InferredKind(
+            "category", notes=(ColumnNote("codes", name, f"such as {words.list_examples(padded, 1)[0]}"),)
+        )
     return None
 
 
@@ -349,9 +356,10 @@ def _find_unreadable(
     bad = ~(good | skip)
     if not bad.any():
         return []
-    rows = words.rows(bad)
+    rows = words.find_rows(bad)
     text = (
-        f"{join_names(map(repr, words.some(bad, 4)), 3, 24)} in {describe_rows(list_data_rows(rows), int(rows.sum()))}"
+        f"{join_names(map(repr, words.list_examples(bad, 4)), 3, 24)} in "
+        f"{describe_rows(list_data_rows(rows), int(rows.sum()))}"
     )
     many = rows.sum() > (1 - MOST) * (words.counts @ ~skip)
     return [
@@ -363,7 +371,7 @@ def _find_unreadable(
 
 def _find_missing_marks(words: DistinctWords, skip: np.ndarray, name: str) -> list[ColumnNote]:
     """What stood for missing, besides nothing at all."""
-    marks = skip & (words.counts > 0) & ~words.matching("^$")
+    marks = skip & (words.counts > 0) & ~words.find_matching("^$")
     items = [f"{words.values[int(i)].as_py()!r} in {words.counts[i]:,}" for i in np.flatnonzero(marks)[:4]]
     items += [f"blanks in {words.blanks:,}"] if words.blanks else []
     return [ColumnNote("missing_marks", name, f"{join_names(items)} rows")] if items else []
@@ -371,7 +379,7 @@ def _find_missing_marks(words: DistinctWords, skip: np.ndarray, name: str) -> li
 
 def _describe_format(words: DistinctWords, numbers: ParsedNumbers) -> str:
     """`$250,000 is 250000`, and a word of care where signs are mixed."""
-    unusual = numbers.good & np.isfinite(numbers.values) & ~words.matching(r"^[+-]?\d*\.?\d*$")
+    unusual = numbers.good & np.isfinite(numbers.values) & ~words.find_matching(r"^[+-]?\d*\.?\d*$")
     lengths = pc.utf8_length(words.values).to_numpy()
     place = int(np.argmax(np.where(unusual if unusual.any() else numbers.good, lengths, -1)))
     text = f"{shorten(words.values[place].as_py(), 24)} is {numbers.values[place]:.15g}"
@@ -391,7 +399,7 @@ def _find_date_notes(words: DistinctWords, dates: ParsedDates, skip: np.ndarray,
 
 def _infer_label(words: DistinctWords, name: str) -> InferredKind:
     """id, free text or category: from how often values come again and how many words they have."""
-    real = ~words.marked(MARKS)
+    real = ~words.find_missing(MARKS)
     distinct, rows = int(real.sum()), int(words.counts @ real)
     if not distinct:
         return _make_empty(name)
@@ -410,7 +418,7 @@ def _infer_label(words: DistinctWords, name: str) -> InferredKind:
 
 def _describe_unique(words: DistinctWords, real: np.ndarray) -> str:
     distinct, rows = int(real.sum()), int(words.counts @ real)
-    return f"{distinct:,} different values in {rows:,} rows, such as {shorten(words.some(real, 1)[0], 24)!r}"
+    return f"{distinct:,} different values in {rows:,} rows, such as {shorten(words.list_examples(real, 1)[0], 24)!r}"
 
 
 def _find_case_variants(words: DistinctWords, real: np.ndarray, name: str) -> tuple[ColumnNote, ...]:
@@ -421,7 +429,7 @@ def _find_case_variants(words: DistinctWords, real: np.ndarray, name: str) -> tu
 
 def _infer_as_asked(words: DistinctWords, name: str, decimal: str | None, kind: str) -> InferredKind:
     """The parser of a column of text whose kind the user gave; InputError where not one value is of that kind."""
-    skip = words.marked(NUMBER_MARKS)
+    skip = words.find_missing(NUMBER_MARKS)
     if kind == "duration":
         return _infer_duration(words, skip, name, least=0.0) or InferredKind("number", {"duration": True})
     if kind in ("number", "key"):
@@ -442,7 +450,7 @@ def _infer_as_asked(words: DistinctWords, name: str, decimal: str | None, kind: 
         )
     if kind == "boolean":
         parser = _make_truth_parser(words, skip)
-        good = words.marked((*parser["true"], *parser["false"], *BITS))
+        good = words.find_missing((*parser["true"], *parser["false"], *BITS))
         bad = ~(good | skip)
         return InferredKind(
             kind, {**parser, **_collect_marks(words, bad)}, tuple(_find_unreadable(words, good, skip, name, kind))

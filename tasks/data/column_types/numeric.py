@@ -113,11 +113,11 @@ class _BareNumbers:
     sign: pa.Array
     unit: pa.Array
 
-    def signed(self, signs: tuple[str, ...]) -> np.ndarray:
+    def find_signed(self, signs: tuple[str, ...]) -> np.ndarray:
         """Which have one of these signs."""
         return to_mask(pc.is_in(self.sign, value_set=pa.array(signs, self.sign.type)))
 
-    def measured(self, units: Iterable[str]) -> np.ndarray:
+    def find_measured(self, units: Iterable[str]) -> np.ndarray:
         """Which have one of these units."""
         return to_mask(pc.is_in(self.unit, value_set=pa.array(list(units), self.unit.type)))
 
@@ -138,7 +138,7 @@ def parse_numbers(
     measure = style or _infer_unit(bare, weights)
     text, mask = _apply_unit(bare, measure)
     if style:
-        mask &= bare.signed(("", *style.signs)) if style.signs else ~bare.signed(("%",))
+        mask &= bare.find_signed(("", *style.signs)) if style.signs else ~bare.find_signed(("%",))
     final_style = style or replace(_choose_style(text, weights * mask, decimal), **measure.parser)
     good = _match_style(text, final_style) & mask & ~skip
     if final_style.thousands:
@@ -148,7 +148,7 @@ def parse_numbers(
     infinite = to_mask(pc.match_substring_regex(text, INFINITE)) & ~skip
     values, good = np.where(infinite, np.inf, _cast_numbers(text, good)), good | infinite
     signs = style.signs if style else tuple(sorted({*bare.sign.filter(pa.array(good)).unique().to_pylist()} - {""}))
-    unmarked = bare.measured([""]) & (measure.unit != "") | ~bare.signed(("%",)) & ("%" in (signs or ()))
+    unmarked = bare.find_measured([""]) & (measure.unit != "") | ~bare.find_signed(("%",)) & ("%" in (signs or ()))
     return ParsedNumbers(values, good, replace(final_style, signs=signs), unmarked)
 
 
@@ -159,7 +159,7 @@ def has_unread_numbers(words: DistinctWords, skip: np.ndarray) -> bool:
     bare = _strip_words(words)
     units = {pair["values"]: pair["counts"] for pair in bare.unit.value_counts().to_pylist()}
     repeats = [unit for unit, count in units.items() if re.fullmatch(r"\S{2,6}", unit) and count > 1]
-    return bool(weights @ (bare.measured(repeats) | words.matching(ABOUT)) >= 0.5 * weights.sum() > 0)
+    return bool(weights @ (bare.find_measured(repeats) | words.find_matching(ABOUT)) >= 0.5 * weights.sum() > 0)
 
 
 def writes_comma(words: DistinctWords, skip: np.ndarray) -> bool:
@@ -174,7 +174,7 @@ def count_comma_votes(words: DistinctWords, skip: np.ndarray) -> np.ndarray:
     weights = words.counts * ~skip
     fits = _match_style(text, STYLES[3])
     sure = _match_style(text, STYLES[2]) & to_mask(pc.match_substring(text, ",")) & ~_match_style(text, STYLES[1])
-    return np.array([weights.sum(), weights @ fits, weights @ sure, words.counts @ words.matching(r"\d,\d")])
+    return np.array([weights.sum(), weights @ fits, weights @ sure, words.counts @ words.find_matching(r"\d,\d")])
 
 
 def has_comma_majority(votes: np.ndarray) -> bool:
@@ -243,7 +243,7 @@ def _infer_unit(bare: _BareNumbers, weights: np.ndarray) -> NumberStyle:
     encoding = bare.unit.filter(pa.array(number)).dictionary_encode()
     units = np.array(encoding.dictionary.to_pylist(), object)
     rows = np.bincount(encoding.indices.to_numpy(), weights[number], len(units)) if len(units) else np.zeros(0)
-    letters = {*SCALES, *(COMPANIONS if {*units} & {*SCALES} or not bare.signed(("", "%")).all() else {})}
+    letters = {*SCALES, *(COMPANIONS if {*units} & {*SCALES} or not bare.find_signed(("", "%")).all() else {})}
     scales, none = np.isin(units, [*letters]), units == ""
     common, needed = int(np.argmax(rows)) if rows.any() else 0, 0.95 * rows.sum()
     if rows @ scales > 0 and rows @ (scales | none) >= needed:
@@ -259,12 +259,12 @@ def _infer_unit(bare: _BareNumbers, weights: np.ndarray) -> NumberStyle:
 def _apply_unit(bare: _BareNumbers, style: NumberStyle) -> tuple[pa.Array, np.ndarray]:
     """(the numbers' text, which are in the style's unit)."""
     if not style.scaled:
-        return bare.text, bare.measured([style.unit, *([""] if style.bare else [])])
+        return bare.text, bare.find_measured([style.unit, *([""] if style.bare else [])])
     text, end = bare.text, pa.scalar("", bare.text.type)
     for letter, zeros in (SCALES | COMPANIONS).items():
         longer = pc.binary_join_element_wise(text, pa.scalar(f"e{zeros}", text.type), end)
         text = pc.if_else(pc.equal(bare.unit, letter), longer, text)
-    return text, bare.measured(["", *SCALES, *COMPANIONS])
+    return text, bare.find_measured(["", *SCALES, *COMPANIONS])
 
 
 def _cast_numbers(text: pa.Array, good: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def read_target(raw: pd.Series, run: Run, decimal: str | None, marks: tuple[str,
 
 def _has_dates(raw: pd.Series, marks: tuple[str, ...]) -> bool:
     words = to_distinct_words(raw)
-    return len(words.values) > 2 and parse_dates(words, words.marked(marks)) is not None
+    return len(words.values) > 2 and parse_dates(words, words.find_missing(marks)) is not None
 
 
 def _from_typed(raw: pd.Series) -> _Labels:
@@ -96,16 +96,16 @@ def _from_typed(raw: pd.Series) -> _Labels:
 def _from_text(words: DistinctWords, decimal: str | None, marks: tuple[str, ...], task: Task | None) -> _Labels:
     """Labels of a column of text: numbers and truth where all of it is, else the words (and codes such as 007)."""
     lower = words.lower.to_pylist()
-    missing = words.marked(marks)
+    missing = words.find_missing(marks)
     values = {v for v, m in zip(lower, missing, strict=True) if not m}
     if values & {*TRUTH[:2]} and values <= {*TRUTH}:
         place = np.array([TRUTH.index(v) % 2 if v in values else -1 for v in lower], np.int64)
         return _Labels([False, True], spread_to_rows(place, words.codes, -1), np.array([0.0, 1.0]))
-    empty = words.marked(NUMBER_MARKS)
+    empty = words.find_missing(NUMBER_MARKS)
     numbers = parse_numbers(words, empty, decimal)
     count = int((~empty).sum())
     good = int(numbers.good.sum())
-    coded = task != "regression" and words.matching(r"^0\d").any()
+    coded = task != "regression" and words.find_matching(r"^0\d").any()
     many = good > 2 * FEW and good >= 0.5 * count
     # A few words such as `3 stars` are classes, in their own form.
     if count and not coded and (many or (good == count and (task == "regression" or not numbers.style.unit))):
@@ -119,7 +119,7 @@ def _from_text(words: DistinctWords, decimal: str | None, marks: tuple[str, ...]
 
 def _from_numbers(words: DistinctWords, numbers: ParsedNumbers, empty: np.ndarray) -> _Labels:
     """Labels that are numbers, as int where all are written whole; words among them stay as NaN, to be told."""
-    wholes = words.matching(r"^[+-]?\d+$") | empty
+    wholes = words.find_matching(r"^[+-]?\d+$") | empty
     texts = words.values.to_pylist()
     to_label = (
         (lambda i: int(texts[i]))

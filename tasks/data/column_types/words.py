@@ -44,9 +44,9 @@ class DistinctWords:
     @cached_property
     def plain(self) -> np.ndarray:
         """Which values are plain numbers: digits, a point, an exponent."""
-        return self.matching(PLAIN)
+        return self.find_matching(PLAIN)
 
-    def marked(self, marks: tuple[str, ...]) -> np.ndarray:
+    def find_missing(self, marks: tuple[str, ...]) -> np.ndarray:
         """Which values stand for a missing one."""
         return to_mask(pc.is_in(self.lower, value_set=_make_value_set(marks)))
 
@@ -56,19 +56,19 @@ class DistinctWords:
         shapes = pc.replace_substring_regex(self.lower, r"\d[\d.,]*", "#")
         return pc.if_else(pc.equal(shapes, "#"), self.lower, shapes)
 
-    def shaped(self, shapes: Iterable[str]) -> np.ndarray:
+    def find_shaped(self, shapes: Iterable[str]) -> np.ndarray:
         """Which values have one of these shapes."""
         return to_mask(pc.is_in(self.shapes, value_set=_make_value_set(tuple(shapes))))
 
-    def matching(self, pattern: str) -> np.ndarray:
+    def find_matching(self, pattern: str) -> np.ndarray:
         """Which values match the pattern."""
         return to_mask(pc.match_substring_regex(self.values, pattern))
 
-    def rows(self, mask: np.ndarray) -> np.ndarray:
+    def find_rows(self, mask: np.ndarray) -> np.ndarray:
         """Which rows hold one of the chosen values."""
         return spread_to_rows(mask, self.codes, False)
 
-    def some(self, mask: np.ndarray, most: int = 3) -> list[str]:
+    def list_examples(self, mask: np.ndarray, most: int = 3) -> list[str]:
         """A few of the chosen values, most frequent first."""
         places = np.flatnonzero(mask)
         order = places[np.argsort(-self.counts[places], kind="stable")][:most]

@@ -156,7 +156,7 @@ class _UnpairedQuoteError(Exception):
         super().__init__(reason)
         self.line, self.reason = line, reason
 
-    def told(self, path: Path, before: int = 0) -> InputError:
+    def make_error(self, path: Path, before: int = 0) -> InputError:
         fault = "is closed before its field ends"
         if "end of data" in self.reason:
             fault = "is never closed"
@@ -196,13 +196,13 @@ def _find_header(text: str, dialect: Dialect, path: Path) -> tuple[list[str], in
     records = _sample_records(text, dialect)
     if not records:
         quote = _find_quote(text, dialect)
-        raise quote.told(path) if quote else InputError(f"{path} is empty: it holds no records.")
+        raise quote.make_error(path) if quote else InputError(f"{path} is empty: it holds no records.")
     widths = Counter(len(fields) for _, fields in records)
     usual = max(widths, key=lambda w: (widths[w], w))
     start = _find_header_place(records, usual)
     line, names = records[start]
     if start + 1 == len(records) and (quote := _find_quote(text, dialect)) and "end of data" not in quote.reason:
-        raise quote.told(path)  # one that is never closed here may be closed in what follows
+        raise quote.make_error(path)  # one that is never closed here may be closed in what follows
     last = records[start + 1][0] - 1 if start + 1 < len(records) else None
     end = last if last is not None else text.count("\n") + 1
     skipped = [number for number, _ in records[:start]]
@@ -261,7 +261,7 @@ def _parse_carefully(
             _refuse_ragged(batch, width, field_count, before, path)
             yield [pa.array(column, pa.string()) for column in zip(*(f for _, f in batch), strict=True)]
     except _UnpairedQuoteError as quote:
-        raise quote.told(path, before) from quote
+        raise quote.make_error(path, before) from quote
 
 
 def _refuse_ragged(batch: list[tuple[int, list[str]]], width: int, field_count: int, before: int, path: Path) -> None:

@@ -61,7 +61,7 @@ class _Decoder:
         if self._out.readline() != b"done\n":
             raise EOFError
 
-    def ended(self) -> tuple[int, str]:
+    def wait_for_end(self) -> tuple[int, str]:
         """Its exit code, and what it said last."""
         for file in (self._in, self._out):
             with suppress(OSError):
@@ -113,13 +113,13 @@ class ParquetReader:
         """Stops where its end can't be read. Reading it takes no more memory than there is `room` for."""
         self._path, self._room = path, room
         self._spool = None if detect_compression(path) is None else _spool_file(path, room)
-        with self._asked(0, None) as (self.rows, stream):
+        with self._open_columns(0, None) as (self.rows, stream):
             self.schema: pa.Schema = stream.read_all().schema
         refuse_wide(self.schema.names, path)
 
     def tables(self, rows: int = BATCH, columns: Sequence[int] | None = None) -> Iterator[pa.Table]:
         """These columns (None: all), at most so many rows at a time; one table of no rows where there are none."""
-        with self._asked(rows, columns) as (_, stream):
+        with self._open_columns(rows, columns) as (_, stream):
             empty = True
             for batch in stream:
                 empty = False
@@ -127,7 +127,7 @@ class ParquetReader:
             if empty:
                 yield stream.schema.empty_table()
 
-    def whole(self) -> pa.Table:
+    def read_all(self) -> pa.Table:
         """All of it; stops where that is more than there is room for."""
         tables, size = [], 0
         for table in self.tables():
@@ -137,7 +137,7 @@ class ParquetReader:
         return pa.concat_tables(tables)
 
     @contextmanager
-    def _asked(self, rows: int, columns: Sequence[int] | None) -> Iterator[tuple[int, Any]]:
+    def _open_columns(self, rows: int, columns: Sequence[int] | None) -> Iterator[tuple[int, Any]]:
         """The number of rows, and the stream of these columns."""
         path, state = self._spool.name if self._spool else str(self._path.absolute()), read_file_state(self._path)
         request = {"path": path, "rows": rows, "columns": columns and list(columns), "limit": int(self._room.size)}
@@ -147,12 +147,12 @@ class ParquetReader:
                 decoder.finish()
             except (EOFError, OSError, pa.ArrowException) as error:
                 refuse_changed(self._path, state)
-                raise self._told(*decoder.ended()) from error
+                raise self._explain_end(*decoder.wait_for_end()) from error
 
-    def _told(self, code: int, reason: str) -> InputError:
+    def _explain_end(self, code: int, reason: str) -> InputError:
         """What the end of the process means."""
         if code == decode.TOO_LARGE:
-            return self._room.too_large("values that are longer than its size tells", self._path)
+            return self._room.make_too_large_error("values that are longer than its size tells", self._path)
         if code == decode.DAMAGED:
             fault = f"is not a whole parquet file ({shorten(reason, 100)})"
         else:

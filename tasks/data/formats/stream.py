@@ -48,7 +48,7 @@ class TextEncoding:
     """Whether stray bytes in utf-8 are read as cp1252."""
     said: Finding | None = None
 
-    def texts(self, path: Path, room: MemoryRoom | None = None) -> Iterator[str]:
+    def decode_pieces(self, path: Path, room: MemoryRoom | None = None) -> Iterator[str]:
         """The text, piece by piece; stops where it is more than there is `room` for."""
         decoder, size = codecs.getincrementaldecoder(self.codec)(self.errors), 0
         for piece in read_pieces(path, PIECE):
@@ -90,7 +90,7 @@ class TextFile:
         """The columns as text under the names "0", "1", ..., some rows at a time; one more than the header has where
         lines end in a separator."""
         lines_above = self.layout.line + (match_excel_line(self.head) is not None)
-        blocks = _skip_lines(_cut_at_lines(self.coded.texts(self.path), self.path), lines_above)
+        blocks = _skip_lines(_cut_at_lines(self.coded.decode_pieces(self.path), self.path), lines_above)
         try:
             for columns in read_batches(blocks, self.layout, lines_above, self.path):
                 yield pa.table(columns, names=[str(i) for i in range(len(columns))])
@@ -107,7 +107,7 @@ def inspect_text(path: Path, room: MemoryRoom | None = None) -> TextFile:
         room.hold_text(state[1], path)
     coded = _find_encoding(path, room)
     marks, head, size, lines, has_text = TextMarks(), [], 0, 0, False
-    for block in _cut_at_lines(coded.texts(path), path):
+    for block in _cut_at_lines(coded.decode_pieces(path), path):
         marks |= find_marks(block)
         has_text = has_text or bool(block.strip())
         if size < HEAD:
@@ -129,7 +129,7 @@ def _find_encoding(path: Path, room: MemoryRoom | None) -> TextEncoding:
     coded = TextEncoding(name or "utf-8", name or "utf-8", said=finding)
     line = 1
     try:
-        for text in coded.texts(path, room):
+        for text in coded.decode_pieces(path, room):
             if "\0" in text:
                 raise encoding.make_nul_error(path, line + text.count("\n", 0, text.index("\0")))
             line += text.count("\n")
@@ -144,7 +144,7 @@ def _find_encoding(path: Path, room: MemoryRoom | None) -> TextEncoding:
 def _find_other_encoding(path: Path, line: int) -> TextEncoding:
     """The encoding of what is not utf-8."""
     stray = letters = 0
-    for text in TextEncoding("", "utf-8", "surrogateescape").texts(path):
+    for text in TextEncoding("", "utf-8", "surrogateescape").decode_pieces(path):
         if "\0" in text:
             raise encoding.make_nul_error(path, line)
         counts = encoding.count_stray_bytes(text)

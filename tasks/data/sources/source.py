@@ -152,7 +152,7 @@ def _read_text(path: Path, room: MemoryRoom) -> RawTable:
 
 
 def _read_parquet(path: Path, room: MemoryRoom) -> RawTable:
-    table = ParquetReader(path, room).whole()
+    table = ParquetReader(path, room).read_all()
     return RawTable(to_frame(table), read_source(table.schema) or str(path), path.stem, "parquet")
 
 

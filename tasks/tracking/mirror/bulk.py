@@ -26,13 +26,13 @@ def insert_whole(client: MlflowClient, experiment_id: str, entries: Sequence[tup
         t: [] for t in (tables.SqlRun, tables.SqlTag, tables.SqlParam, tables.SqlMetric, tables.SqlLatestMetric)
     }
     ids = [uuid.uuid4().hex for _ in entries]
-    for run_id, (new, status) in zip(ids, entries, strict=True):
-        rows[tables.SqlRun].append(_make_run_row(run_id, experiment_id, location, new, status))
-        tags = {**new.tags, "mlflow.runName": new.name}
+    for run_id, (entry, status) in zip(ids, entries, strict=True):
+        rows[tables.SqlRun].append(_make_run_row(run_id, experiment_id, location, entry, status))
+        tags = {**entry.tags, "mlflow.runName": entry.name}
         rows[tables.SqlTag] += [{"run_uuid": run_id, "key": k, "value": v} for k, v in tags.items()]
-        rows[tables.SqlParam] += [{"run_uuid": run_id, "key": k, "value": v} for k, v in new.params.items()]
-        for key, values in new.metrics.items():
-            steps = [_make_metric_row(store, run_id, key, v, step, new.at) for step, v in enumerate(values)]
+        rows[tables.SqlParam] += [{"run_uuid": run_id, "key": k, "value": v} for k, v in entry.params.items()]
+        for key, values in entry.metrics.items():
+            steps = [_make_metric_row(store, run_id, key, v, step, entry.at) for step, v in enumerate(values)]
             rows[tables.SqlMetric] += steps
             rows[tables.SqlLatestMetric].append(steps[-1])
     with store.ManagedSessionMaker(read_only=False) as session:
@@ -42,24 +42,24 @@ def insert_whole(client: MlflowClient, experiment_id: str, entries: Sequence[tup
     return ids
 
 
-def _make_run_row(run_id: str, experiment_id: str, location: str, new: RunEntry, status: str) -> dict[str, Any]:
+def _make_run_row(run_id: str, experiment_id: str, location: str, entry: RunEntry, status: str) -> dict[str, Any]:
     return {
         "run_uuid": run_id,
-        "name": new.name,
+        "name": entry.name,
         "artifact_uri": f"{location}/{run_id}/artifacts",
         "experiment_id": int(experiment_id),
         "source_type": "UNKNOWN",
         "source_name": "",
         "entry_point_name": "",
         "source_version": "",
-        "user_id": new.tags.get("mlflow.user", "unknown"),
+        "user_id": entry.tags.get("mlflow.user", "unknown"),
         "status": status,
-        "start_time": new.start,
-        "end_time": new.end,
+        "start_time": entry.start,
+        "end_time": entry.end,
         "lifecycle_stage": "active",
     }
 
 
-def _make_metric_row(store: Any, run_id: str, key: str, value: float, step: int, at: int) -> dict[str, Any]:
+def _make_metric_row(store: Any, run_id: str, key: str, value: float, step: int, moment: int) -> dict[str, Any]:
     is_nan, number = store.sanitize_metric_value(value)
-    return {"run_uuid": run_id, "key": key, "value": number, "timestamp": at, "step": step, "is_nan": is_nan}
+    return {"run_uuid": run_id, "key": key, "value": number, "timestamp": moment, "step": step, "is_nan": is_nan}

@@ -23,13 +23,13 @@ def describe_experiment(name: str) -> dict[str, str]:
     their page by it; that of MLflow 3.17 has a switch of its own for it (`serve.py` sets it)."""
     if name == SHARED:
         return {}
-    said = (
+    sentence = (
         f"Runs that trained or watched the model {escape_markdown(name)}. **Views > Training runs** has one row for "
         "each "
         "training; all other rows are its families, folds and trials."
     )
     return {
-        NOTE: said,
+        NOTE: sentence,
         "mlflow.experimentKind": "custom_model_development",
         f"mlflow.sharedViewState.{VIEW}": json.dumps(_make_saved_view()),
     }
@@ -38,8 +38,8 @@ def describe_experiment(name: str) -> dict[str, str]:
 def _make_saved_view() -> dict[str, object]:
     """A saved view as MLflow's page writes it: training runs, newest first, with their numbers."""
     state = {"searchFilter": "tags.`nestor.kind` = 'pipeline'", "selectedColumns": _COLUMNS}
-    now = round(time.time() * 1000)
-    return {"name": "Training runs", "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    moment = round(time.time() * 1000)
+    return {"name": "Training runs", "createdAt": moment, "updatedAt": moment, "state": json.dumps(state)}
 
 
 def describe_model(name: str) -> str:

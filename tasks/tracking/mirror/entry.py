@@ -31,18 +31,18 @@ def to_safe_name(name: object) -> str:
 
 def to_safe_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values under allowed names; names that became equal are numbered."""
-    out: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in values.items():
         key, n = to_safe_name(name), 2
-        while key in out:
+        while key in result:
             key, n = f"{to_safe_name(name)[: NAME - 4]}_{n}", n + 1
-        out[key] = value
-    return out
+        result[key] = value
+    return result
 
 
-def _cut_text(text: object, most: int) -> str:
-    whole = str(text).replace("\0", "").encode("utf-8", "replace").decode()
-    return whole if len(whole) <= most else whole[: most - 1] + "…"
+def _cut_text(text: object, limit: int) -> str:
+    content = str(text).replace("\0", "").encode("utf-8", "replace").decode()
+    return content if len(content) <= limit else content[: limit - 1] + "…"
 
 
 @dataclass
@@ -62,9 +62,9 @@ class RunEntry:
 
 def make_entry(record: JournalRecord, run: str, parent: str | None) -> RunEntry:
     """The record within MLflow's limits, with the tags that find it again."""
-    own = {"nestor.key": record.key, "nestor.run": run, "nestor.kind": record.kind}
-    above = {"mlflow.parentRunId": parent} if parent else {}
-    above |= {NOTE: record.note} if record.note else {}
+    key_tags = {"nestor.key": record.key, "nestor.run": run, "nestor.kind": record.kind}
+    parent_tags = {"mlflow.parentRunId": parent} if parent else {}
+    parent_tags |= {NOTE: record.note} if record.note else {}
     # What is undefined is no number: a NaN would be told as one, and no server takes it in JSON.
     metrics = {k: [float(v)] for k, v in record.metrics.items() if v is not None and math.isfinite(v)}
     metrics |= {k: [float(x) for x in v if x is not None and math.isfinite(x)] for k, v in record.series.items()}
@@ -73,7 +73,7 @@ def make_entry(record: JournalRecord, run: str, parent: str | None) -> RunEntry:
         name=_cut_text(record.name or record.key, NAME),
         params={k: _cut_text(v, PARAM) for k, v in to_safe_names(record.params).items()},
         metrics=to_safe_names({k: v for k, v in metrics.items() if v}),
-        tags={to_safe_name(k): _cut_text(v, TAG) for k, v in {**record.tags, **own, **above}.items()},
+        tags={to_safe_name(k): _cut_text(v, TAG) for k, v in {**record.tags, **key_tags, **parent_tags}.items()},
         start=ms[0],
         end=ms[1],
         at=ms[2],

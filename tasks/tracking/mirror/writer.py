@@ -54,8 +54,8 @@ class MlflowMirror:
         header = next(line for line in lines if "journal" in line)
         self.run_key: str = header["run"]
         self.name: str = header["name"]
-        kept = [line["tracking_uri"] for line in lines if "tracking_uri" in line][-1]
-        self.address: str = os.environ.get("NESTOR_STORE") or kept
+        address = [line["tracking_uri"] for line in lines if "tracking_uri" in line][-1]
+        self.address: str = os.environ.get("NESTOR_STORE") or address
         self.held: dict[str, MirroredRun] | None = None
         """By key; None while it must be asked for: at the start, and when a write failed and nobody knows how far."""
         self.pending: list[dict[str, Any]] = []
@@ -85,17 +85,17 @@ class MlflowMirror:
         self.follow()
         if key not in (self.held or {}):
             self.drain(30)
-        held = (self.held or {}).get(key)
-        if held is None:
+        copy = (self.held or {}).get(key)
+        if copy is None:
             raise NestorError(f"MLflow holds no run {key!r} yet. {self.trouble or ''}".strip())
-        return held.run_id
+        return copy.run_id
 
     # -- following the journal
 
     def follow(self) -> bool:
         """Mirrors the next lines; whether there may be more to do at once."""
-        new, self.offset = read_lines(self.workdir / "events.jsonl", self.offset)
-        self.pending += new
+        lines, self.offset = read_lines(self.workdir / "events.jsonl", self.offset)
+        self.pending += lines
         if not self.pending or time.monotonic() < self.not_before:
             return False
         # After a start the whole journal counts as one batch: an old value must not be written over a newer one.
@@ -103,7 +103,7 @@ class MlflowMirror:
         try:
             self._mirror(batch)
         except Exception as error:
-            self._failed(error)
+            self._note_failure(error)
             return False
         del self.pending[: len(batch)]
         self.failures, self.trouble = 0, None
@@ -111,18 +111,18 @@ class MlflowMirror:
         return bool(self.pending)
 
     def _mirror(self, lines: list[dict[str, Any]]) -> None:
-        began, count = time.monotonic(), len(parse_records(lines))
+        start, count = time.monotonic(), len(parse_records(lines))
         records = join_records(lines)
         if self.held is None:
-            self.held = self._found()
+            self.held = self._find_runs()
             self._reopen(records)
         self.upsert(records)
         self.mirrored += count
         if count:
-            took = (time.monotonic() - began) / count
-            self.per_record += (took - self.per_record) * min(1.0, count / 20)
+            pace = (time.monotonic() - start) / count
+            self.per_record += (pace - self.per_record) * min(1.0, count / 20)
 
-    def _failed(self, error: Exception) -> None:
+    def _note_failure(self, error: Exception) -> None:
         log.warning("mirroring failed: %s", describe_error(error), exc_info=error)
         self.held = None
         self.failures += 1
@@ -138,56 +138,56 @@ class MlflowMirror:
 
     def drain(self, seconds: float) -> int:
         """Mirrors until nothing is left or the time is over; how many records are left."""
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while self.follow() or self.pending or self.failures:
-            if time.monotonic() >= until:
+            if time.monotonic() >= deadline:
                 break
             if self.failures:
-                time.sleep(max(0.0, min(self.not_before, until) - time.monotonic()))
+                time.sleep(max(0.0, min(self.not_before, deadline) - time.monotonic()))
         lines, _ = read_lines(self.workdir / "events.jsonl")
         return len(parse_records(lines)) - self.mirrored
 
     # -- writing
 
-    def _found(self) -> dict[str, MirroredRun]:
+    def _find_runs(self) -> dict[str, MirroredRun]:
         """What MLflow holds of this pipeline run, by key."""
-        found: dict[str, MirroredRun] = {}
+        runs: dict[str, MirroredRun] = {}
         for run in search_runs(self.client, [self.experiment_id], f"tags.`nestor.run` = '{self.run_key}'"):
             data = run.data
-            found.setdefault(
+            runs.setdefault(
                 data.tags["nestor.key"],
                 MirroredRun(run.info.run_id, run.info.status, set(data.params), dict(data.metrics), dict(data.tags)),
             )
-        return found
+        return runs
 
     def _reopen(self, records: Mapping[str, JournalRecord]) -> None:
         """A run that goes on is RUNNING again, whoever closed it meanwhile."""
-        run, held = records.get("run"), (self.held or {}).get("run")
-        if run and held and run.status is None and held.status != "RUNNING":
-            self.client.update_run(held.run_id, status="RUNNING")
-            held.status = "RUNNING"
+        run, copy = records.get("run"), (self.held or {}).get("run")
+        if run and copy and run.status is None and copy.status != "RUNNING":
+            self.client.update_run(copy.run_id, status="RUNNING")
+            copy.status = "RUNNING"
 
     def upsert(self, records: Mapping[str, JournalRecord]) -> None:
         """Makes MLflow hold each record. One that MLflow refuses as such is logged and left out."""
         assert self.held is not None
         trials = [r for r in records.values() if self._is_new_and_whole(r)]
-        apart = {r.key for r in trials}
+        keys = {r.key for r in trials}
         for record in records.values():
-            if record.key not in apart:
+            if record.key not in keys:
                 self._one(record)
-        if not self._in_bulk(trials):
+        if not self._write_in_bulk(trials):
             for record in trials:
                 self._one(record)
 
     def _is_new_and_whole(self, record: JournalRecord) -> bool:
-        whole = record.kind == "trial" and record.status and not record.artifacts and not record.dataset
-        return bool(whole) and record.key not in (self.held or {})
+        is_whole = record.kind == "trial" and record.status and not record.artifacts and not record.dataset
+        return bool(is_whole) and record.key not in (self.held or {})
 
-    def _in_bulk(self, trials: list[JournalRecord]) -> bool:
+    def _write_in_bulk(self, trials: list[JournalRecord]) -> bool:
         assert self.held is not None
         if not self._bulk or not trials:
             return not trials
-        entries = [(self._entry(r), str(r.status)) for r in trials]
+        entries = [(self._make_entry(r), str(r.status)) for r in trials]
         try:
             ids = insert_whole(self.client, self.experiment_id, entries)
         except Exception as error:
@@ -200,10 +200,10 @@ class MlflowMirror:
             self.held[record.key] = MirroredRun(run_id, str(record.status))
         return ids is not None
 
-    def _entry(self, record: JournalRecord) -> RunEntry:
+    def _make_entry(self, record: JournalRecord) -> RunEntry:
         assert self.held is not None
-        above = self.held.get(record.parent or "")
-        return make_entry(record, self.run_key, above.run_id if above else None)
+        parent = self.held.get(record.parent or "")
+        return make_entry(record, self.run_key, parent.run_id if parent else None)
 
     def _one(self, record: JournalRecord) -> None:
         try:
@@ -215,69 +215,71 @@ class MlflowMirror:
 
     def _upsert_one(self, record: JournalRecord) -> None:
         assert self.held is not None
-        held = self.held.get(record.key)
-        if held and record.kind == "trial" and held.status == record.status:
+        copy = self.held.get(record.key)
+        if copy and record.kind == "trial" and copy.status == record.status:
             return
-        new = self._entry(record)
-        if record.kind == "pipeline" and (held is None or held.status == "RUNNING"):
-            new.tags |= self.process
-        if held is None:
-            run = self.client.create_run(self.experiment_id, start_time=new.start, tags=new.tags, run_name=new.name)
-            held = self.held[record.key] = MirroredRun(run.info.run_id, tags=dict(new.tags))
-        self._log(held, new)
-        self._attach(held, record)
-        self._settle(held, record, new)
+        entry = self._make_entry(record)
+        if record.kind == "pipeline" and (copy is None or copy.status == "RUNNING"):
+            entry.tags |= self.process
+        if copy is None:
+            run = self.client.create_run(
+                self.experiment_id, start_time=entry.start, tags=entry.tags, run_name=entry.name
+            )
+            copy = self.held[record.key] = MirroredRun(run.info.run_id, tags=dict(entry.tags))
+        self._log(copy, entry)
+        self._attach(copy, record)
+        self._settle(copy, record, entry)
 
-    def _log(self, held: MirroredRun, new: RunEntry) -> None:
+    def _log(self, copy: MirroredRun, entry: RunEntry) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        params = [Param(k, v) for k, v in new.params.items() if k not in held.params]
-        tags = [RunTag(k, v) for k, v in new.tags.items() if held.tags.get(k) != v]
+        params = [Param(k, v) for k, v in entry.params.items() if k not in copy.params]
+        tags = [RunTag(k, v) for k, v in entry.tags.items() if copy.tags.get(k) != v]
         metrics = [
-            Metric(k, v, new.at, step)
-            for k, values in new.metrics.items()
-            for step, v in self._unlogged(held, k, values)
+            Metric(k, v, entry.at, step)
+            for k, values in entry.metrics.items()
+            for step, v in self._find_unlogged(copy, k, values)
         ]
         while params or tags or metrics:
-            self.client.log_batch(held.run_id, metrics[: 10 * PER_CALL], params[:PER_CALL], tags[:PER_CALL])
+            self.client.log_batch(copy.run_id, metrics[: 10 * PER_CALL], params[:PER_CALL], tags[:PER_CALL])
             del metrics[: 10 * PER_CALL], params[:PER_CALL], tags[:PER_CALL]
-        held.params |= set(new.params)
-        held.tags |= new.tags
-        held.metrics |= {k: v[-1] for k, v in new.metrics.items()}
+        copy.params |= set(entry.params)
+        copy.tags |= entry.tags
+        copy.metrics |= {k: v[-1] for k, v in entry.metrics.items()}
 
-    def _unlogged(self, held: MirroredRun, key: str, values: list[float]) -> list[tuple[int, float]]:
+    def _find_unlogged(self, copy: MirroredRun, key: str, values: list[float]) -> list[tuple[int, float]]:
         """The steps of a metric that MLflow does not hold."""
         if len(values) == 1:
-            return [] if _is_same(values[0], held.metrics.get(key)) else [(0, values[0])]
-        if key not in held.metrics:
+            return [] if _is_same(values[0], copy.metrics.get(key)) else [(0, values[0])]
+        if key not in copy.metrics:
             return list(enumerate(values))
-        logged = {m.step for m in self.client.get_metric_history(held.run_id, key)}
-        return [(step, v) for step, v in enumerate(values) if step not in logged]
+        steps = {m.step for m in self.client.get_metric_history(copy.run_id, key)}
+        return [(step, v) for step, v in enumerate(values) if step not in steps]
 
-    def _attach(self, held: MirroredRun, record: JournalRecord) -> None:
+    def _attach(self, copy: MirroredRun, record: JournalRecord) -> None:
         for local, folder in record.artifacts:
             path = self.workdir / local
             if not path.exists():
                 log.warning("no file %s to log", path)
             elif path.is_dir():
-                self.client.log_artifacts(held.run_id, str(path), folder or None)
+                self.client.log_artifacts(copy.run_id, str(path), folder or None)
             else:
-                self.client.log_artifact(held.run_id, str(path), folder or None)
+                self.client.log_artifact(copy.run_id, str(path), folder or None)
         if record.dataset:
-            self.client.log_inputs(held.run_id, [make_dataset(record.dataset)])
+            self.client.log_inputs(copy.run_id, [make_dataset(record.dataset)])
 
-    def _settle(self, held: MirroredRun, record: JournalRecord, new: RunEntry) -> None:
-        if record.status and held.status != record.status:
-            self.client.set_terminated(held.run_id, record.status, new.end)
-            held.status = record.status
-            for tag in self.process.keys() & held.tags.keys():  # of no use to anybody from now on
-                self.client.delete_tag(held.run_id, tag)
-                del held.tags[tag]
+    def _settle(self, copy: MirroredRun, record: JournalRecord, entry: RunEntry) -> None:
+        if record.status and copy.status != record.status:
+            self.client.set_terminated(copy.run_id, record.status, entry.end)
+            copy.status = record.status
+            for tag in self.process.keys() & copy.tags.keys():  # of no use to anybody from now on
+                self.client.delete_tag(copy.run_id, tag)
+                del copy.tags[tag]
 
     def close_open(self) -> None:
         """Closes what is still open: nobody is left who could."""
-        for key, held in sorted((self.held or {}).items(), reverse=True):
-            if held.status == "RUNNING":
+        for key, copy in sorted((self.held or {}).items(), reverse=True):
+            if copy.status == "RUNNING":
                 log.warning("closing the run %s, which was left open", key)
-                self.client.set_terminated(held.run_id, "KILLED", round(time.time() * 1000))
-                held.status = "KILLED"
+                self.client.set_terminated(copy.run_id, "KILLED", round(time.time() * 1000))
+                copy.status = "KILLED"

@@ -24,8 +24,8 @@ def add_opening_script(app: App) -> App:
     """The ASGI app, its first document with the script."""
 
     async def opened(scope: Message, receive: Callable[[], Awaitable[Message]], send: Any) -> None:
-        first = scope["type"] == "http" and scope["path"] == "/"
-        await app(scope, receive, _ScriptSender(send) if first else send)
+        is_first = scope["type"] == "http" and scope["path"] == "/"
+        await app(scope, receive, _ScriptSender(send) if is_first else send)
 
     return opened
 
@@ -44,7 +44,7 @@ class _ScriptSender:
         if not message.get("more_body"):
             body = self.body.replace(b"<head>", b"<head>" + _SCRIPT, 1)
             if body != self.body:
-                kept = [(k, v) for k, v in self.start["headers"] if k.lower() not in _OF_THE_FILE]
-                self.start["headers"] = [*kept, (b"content-length", str(len(body)).encode())]
+                headers = [(k, v) for k, v in self.start["headers"] if k.lower() not in _OF_THE_FILE]
+                self.start["headers"] = [*headers, (b"content-length", str(len(body)).encode())]
             await self.send(self.start)
             await self.send({"type": "http.response.body", "body": body})

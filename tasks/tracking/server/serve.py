@@ -36,10 +36,10 @@ def main() -> None:
 
     # MLflow serves other apps than its own only where they are installed as plugins.
     command = mlflow.server._build_uvicorn_command
-    mlflow.server._build_uvicorn_command = lambda *given: _put_behind_door(command(*given))
+    mlflow.server._build_uvicorn_command = lambda *args: _put_behind_door(command(*args))
     # Our app is looked for where this file is, wherever the user is.
-    here = f"--app-dir {shlex.quote(str(Path(__file__).parents[3]))} --no-access-log"
-    cli(["server", *sys.argv[1:], "--uvicorn-opts", here], prog_name="mlflow")
+    options = f"--app-dir {shlex.quote(str(Path(__file__).parents[3]))} --no-access-log"
+    cli(["server", *sys.argv[1:], "--uvicorn-opts", options], prog_name="mlflow")
 
 
 def _put_behind_door(command: list[str]) -> list[str]:

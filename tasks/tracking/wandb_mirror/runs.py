@@ -77,27 +77,27 @@ class WandbRuns:
         lines, self.offset = read_lines(self.workdir / "events.jsonl", self.offset)
         for header in (line for line in lines if "journal" in line):
             self.run_key, self.name = header["run"], header["name"]
-        told = [line for line in lines if "key" in line]
-        for line in told:
+        entries = [line for line in lines if "key" in line]
+        for line in entries:
             self.begun.setdefault(line["key"], line["at"])
         self.records = join_records(lines, self.records)
-        self._want({line["key"]: self.records[line["key"]] for line in told})
+        self._want({line["key"]: self.records[line["key"]] for line in entries})
         return self.write()
 
     def close_open(self) -> None:
         """Has what is still open be written as killed: nobody is left who could end it."""
-        still = {k: r for k, r in self.records.items() if r.status is None}
-        self._want({k: r.and_then(JournalRecord(k, r.kind, status="KILLED", at=r.at)) for k, r in still.items()})
+        records = {k: r for k, r in self.records.items() if r.status is None}
+        self._want({k: r.merge(JournalRecord(k, r.kind, status="KILLED", at=r.at)) for k, r in records.items()})
 
     def _want(self, records: Mapping[str, JournalRecord]) -> None:
-        for key, found in records.items():
-            record = replace(found, start=found.start or self.begun[key])
-            if record.status and self._digest_held(key) != digest_record(record):
+        for key, entry in records.items():
+            record = replace(entry, start=entry.start or self.begun[key])
+            if record.status and self._read_held_digest(key) != digest_record(record):
                 self.due[key] = record
 
-    def _digest_held(self, key: str) -> str:
-        place = self.held.get(key)
-        return _read_kept(place, "digest") if place else ""
+    def _read_held_digest(self, key: str) -> str:
+        folder = self.held.get(key)
+        return _read_kept(folder, "digest") if folder else ""
 
     def write(self) -> bool:
         """Writes some of the runs that are due; whether there are more."""
@@ -105,12 +105,12 @@ class WandbRuns:
             try:
                 self._place(self.due[key])
             except Exception as error:
-                self._failed(key, error)
+                self._note_failure(key, error)
             else:
                 del self.due[key]
         return bool(self.due)
 
-    def _failed(self, key: str, error: Exception) -> None:
+    def _note_failure(self, key: str, error: Exception) -> None:
         log.warning("the run %s could not be written", key, exc_info=error)
         self._failures[key] += 1
         if self._failures[key] >= TRIES:
@@ -127,62 +127,62 @@ class WandbRuns:
         """Writes the run beside and puts it in its place, instead of an earlier one of that key."""
         shutil.rmtree(self._beside, ignore_errors=True)
         self._beside.mkdir(parents=True)
-        new = self._written(record)
-        (new / "nestor.json").write_text(json.dumps({"key": record.key, "digest": digest_record(record)}), "utf-8")
-        for useless in ("logs", "tmp"):
-            shutil.rmtree(new / useless, ignore_errors=True)
+        folder = self._write_offline(record)
+        (folder / "nestor.json").write_text(json.dumps({"key": record.key, "digest": digest_record(record)}), "utf-8")
+        for name in ("logs", "tmp"):
+            shutil.rmtree(folder / name, ignore_errors=True)
         if record.key in self.held:
             shutil.rmtree(self.held[record.key])
-        self.held[record.key] = new.rename(self.folder / new.name)
+        self.held[record.key] = folder.rename(self.folder / folder.name)
 
-    def _written(self, record: JournalRecord) -> Path:
+    def _write_offline(self, record: JournalRecord) -> Path:
         """The folder with the run's offline files."""
         import wandb
 
-        new = make_entry(record, self.run_key, None)
+        entry = make_entry(record, self.run_key, None)
         run = wandb.init(
             project=to_safe_id(self.name)[:128],
             group=self.workdir.name,
             job_type=record.kind,
-            id=self.id_of(record.key),
-            name=new.name,
-            config=self.config(record),
+            id=self.make_id(record.key),
+            name=entry.name,
+            config=self.make_config(record),
             notes=record.note or None,
             dir=str(self._beside),
             mode="offline",
             reinit="create_new",
             settings=wandb.Settings(**SILENT),
         )
-        for step in range(max(map(len, new.metrics.values()), default=0)):
-            values = {name: numbers[step] for name, numbers in new.metrics.items() if step < len(numbers)}
-            run.log({**values, "_timestamp": new.end / 1000}, step=step)
+        for step in range(max(map(len, entry.metrics.values()), default=0)):
+            values = {name: numbers[step] for name, numbers in entry.metrics.items() if step < len(numbers)}
+            run.log({**values, "_timestamp": entry.end / 1000}, step=step)
         if record.artifacts:
-            run.log_artifact(self._files(record))
+            run.log_artifact(self._list_files(record))
         run.finish(exit_code=EXIT_CODES[str(record.status)])
         return next((self._beside / "wandb").glob("offline-run-*"))
 
-    def id_of(self, key: str) -> str:
+    def make_id(self, key: str) -> str:
         """W&B's id of the run with that key: the same whenever it is written."""
         return to_safe_id(f"{self.run_key[:12]}-{key.replace('/', '-')}")
 
-    def config(self, record: JournalRecord) -> dict[str, Any]:
+    def make_config(self, record: JournalRecord) -> dict[str, Any]:
         """What W&B shows beside a run's numbers: its params in their own types, its tags, its place in the tree."""
-        new = make_entry(record, self.run_key, None)
-        own = {
-            "nestor.parent": self.id_of(record.parent) if record.parent else None,
+        entry = make_entry(record, self.run_key, None)
+        extras = {
+            "nestor.parent": self.make_id(record.parent) if record.parent else None,
             "nestor.status": record.status,
-            "nestor.start": _format_moment(new.start),
-            "nestor.end": _format_moment(new.end),
+            "nestor.start": _format_moment(entry.start),
+            "nestor.end": _format_moment(entry.end),
             "dataset": dict(record.dataset) if record.dataset else None,
         }
-        tags = {k: v for k, v in new.tags.items() if k != NOTE}
-        given = {**to_safe_names(record.params), **tags, **{k: v for k, v in own.items() if v is not None}}
-        return _mask_value(nest_names(given))
+        tags = {k: v for k, v in entry.tags.items() if k != NOTE}
+        values = {**to_safe_names(record.params), **tags, **{k: v for k, v in extras.items() if v is not None}}
+        return _mask_value(nest_names(values))
 
-    def _files(self, record: JournalRecord) -> wandb.Artifact:
+    def _list_files(self, record: JournalRecord) -> wandb.Artifact:
         import wandb
 
-        files = wandb.Artifact(self.id_of(record.key), type="files")
+        files = wandb.Artifact(self.make_id(record.key), type="files")
         for local, folder in record.artifacts:
             path = self.workdir / local
             # "immutable": named where they lie instead of copied; nothing writes them again.
@@ -195,9 +195,9 @@ class WandbRuns:
         return files
 
 
-def _read_kept(place: Path, what: str) -> str:
+def _read_kept(folder: Path, key: str) -> str:
     """The `key` of the run whose folder it is, or the `digest`; empty where that is damaged: it is written again."""
-    return str((Workdir(place).kept_json("nestor.json") or {}).get(what) or "")
+    return str((Workdir(folder).try_json("nestor.json") or {}).get(key) or "")
 
 
 def digest_record(record: JournalRecord) -> str:
@@ -213,15 +213,15 @@ def to_safe_id(name: str) -> str:
 def nest_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """`{"best.rate": 1}` as `{"best": {"rate": 1}}`: W&B asks for names without dots, and shows it as `best.rate`. A
     name that is also the beginning of others keeps its dots as lines."""
-    above = {".".join(name.split(".")[:n]) for name in values for n in range(1, name.count(".") + 1)}
-    out: dict[str, Any] = {}
+    prefixes = {".".join(name.split(".")[:n]) for name in values for n in range(1, name.count(".") + 1)}
+    result: dict[str, Any] = {}
     for name, value in values.items():
-        *groups, last = [f"{name.replace('.', '_')}_"] if name in above else name.split(".")
-        place = out
+        *groups, leaf = [f"{name.replace('.', '_')}_"] if name in prefixes else name.split(".")
+        branch = result
         for group in groups:
-            place = place.setdefault(group, {})
-        place[last] = value
-    return out
+            branch = branch.setdefault(group, {})
+        branch[leaf] = value
+    return result
 
 
 def _mask_value(value: Any) -> Any:

@@ -52,27 +52,27 @@ class WandbUpload:
         """How many of the runs W&B has."""
         return len(list(self.folder.glob("*/*.synced")))
 
-    def now_and_then(self) -> None:
+    def sync_when_due(self) -> None:
         """Sends what is new, where the last time is long ago."""
-        if self._over() and time.monotonic() - self._last > EVERY and self.folder.exists() and self.wanted:
+        if self._has_ended() and time.monotonic() - self._last > EVERY and self.folder.exists() and self.wanted:
             self._begin()
 
-    def last(self) -> None:
+    def sync_last(self) -> None:
         """Sends what is left and waits for it."""
         if self._process is not None:
             self._process.wait()
         if self.folder.exists() and self.wanted:
             self._begin().wait()
-            self._over()
+            self._has_ended()
 
     def _begin(self) -> subprocess.Popen[bytes]:
-        with (self.folder / "sync.log").open("wb") as said:
+        with (self.folder / "sync.log").open("wb") as output:
             command = [sys.executable, "-P", "-m", "wandb", "sync", str(self.folder)]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         self._last = time.monotonic()
         return self._process
 
-    def _over(self) -> bool:
+    def _has_ended(self) -> bool:
         """Whether none is under way; keeps what the last one complained of."""
         if self._process is None or self._process.poll() is None:
             return self._process is None
@@ -83,13 +83,13 @@ class WandbUpload:
         return True
 
 
-def follow_journal(workdir: Path, over: threading.Event) -> None:
+def follow_journal(workdir: Path, end: threading.Event) -> None:
     """Copies until the run is over and everything is written and sent; WORKDIR/wandb/state.json says how far it is."""
     runs, upload = WandbRuns(workdir), WandbUpload(workdir / "wandb")
-    while not over.is_set():
+    while not end.is_set():
         if not runs.follow():
-            upload.now_and_then()
-            over.wait(POLL)
+            upload.sync_when_due()
+            end.wait(POLL)
     while runs.follow():
         pass
     runs.close_open()
@@ -98,7 +98,7 @@ def follow_journal(workdir: Path, over: threading.Event) -> None:
     if not runs.held and not runs.lost:  # nothing was ever recorded; the folder may be gone
         return
     _write_state(runs, upload, done=False)
-    upload.last()
+    upload.sync_last()
     _write_state(runs, upload, done=True)
 
 
@@ -115,18 +115,18 @@ def main() -> None:
     os.nice(10)
     sys.stdout = sys.stderr = PasswordHidingStream(sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    over = threading.Event()
+    end = threading.Event()
 
     def wait() -> None:
         sys.stdin.read()
-        over.set()
+        end.set()
         time.sleep(LATEST)
         os.killpg(0, signal.SIGKILL)  # an upload under way too: the group is this process's own
 
     threading.Thread(target=wait, daemon=True).start()
     workdir = Path(sys.argv[1])
     with hold_lock(workdir / "wandb.lock"):
-        follow_journal(workdir, over)
+        follow_journal(workdir, end)
     # W&B's service ends with this process.
     os._exit(0)
 

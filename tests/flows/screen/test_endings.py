@@ -81,7 +81,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, An
     """The flow runs that Prefect has after each of these endings, and one command more."""
     folder = tmp_path_factory.mktemp("endings")
     try:
-        api = prefect_server.start_server(folder / "mlruns").ready()
+        api = prefect_server.start_server(folder / "mlruns").wait_until_ready()
         LOGINS[api.split("/")[2]] = folder / "mlruns" / "login"
         codes = [run(folder, script) for script in (KILLED, OVER_BUDGET, CAUGHT)]
         assert codes == [-9, 3, -15]  # a SIGTERM ends its process, once Prefect has been told

@@ -104,18 +104,21 @@ def test_it_fits_and_holds_no_control_characters(width):
 
 
 def test_the_leader_has_scores_in_the_most_folds_and_the_better_mean():
-    assert board(planned()).leader() is None
-    assert board(planned(), tried("linear", "1", 0.8), tried("[red]forest", "1", 0.9)).leader() == "[red]forest"
+    assert board(planned()).find_leader() is None
+    assert board(planned(), tried("linear", "1", 0.8), tried("[red]forest", "1", 0.9)).find_leader() == "[red]forest"
     more = board(planned(), tried("linear", "1", 0.1), tried("linear", "2", 0.1), tried("[red]forest", "1", 0.9))
-    assert more.leader() == "linear"
+    assert more.find_leader() == "linear"
     less_is_better = planned(greater_is_better=False)
-    assert board(less_is_better, tried("linear", "1", 3.0), tried("[red]forest", "1", 4.0)).leader() == "linear"
-    assert board(less_is_better, tried("linear", "1", 3.0), tried("linear", "1", 2.0)).mean_best("linear") == (1, 2.0)
+    assert board(less_is_better, tried("linear", "1", 3.0), tried("[red]forest", "1", 4.0)).find_leader() == "linear"
+    assert board(less_is_better, tried("linear", "1", 3.0), tried("linear", "1", 2.0)).average_best("linear") == (
+        1,
+        2.0,
+    )
 
 
 def test_a_count_of_trials_tells_what_is_left():
     made = board(planned(trials=2), Began("tune"), *[tried("linear", f, 0.5) for f in FOLDS], budget=None)
-    assert made.done(20.0) == (0.25, 30.0)  # 5 of 20 trials in the 10 s since tuning began
+    assert made.measure_done(20.0) == (0.25, 30.0)  # 5 of 20 trials in the 10 s since tuning began
 
 
 def test_a_terminal_sees_a_live_picture_that_goes_away():

@@ -65,7 +65,7 @@ def test_start_returns_at_once_and_the_server_answers_a_little_later(root):
     handle = prefect_server.start_server(root)
     assert time.monotonic() - began < 3
     assert not handle.found
-    url = handle.ready()
+    url = handle.wait_until_ready()
     with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
         assert answer.status == 200
     assert url.startswith("http://127.0.0.1:")
@@ -73,7 +73,7 @@ def test_start_returns_at_once_and_the_server_answers_a_little_later(root):
 
 def test_the_next_command_finds_it(root):
     first = prefect_server.start_server(root)
-    first.ready()
+    first.wait_until_ready()
     second = prefect_server.start_server(root)
     assert (second.found, second.url, second.pid) == (True, first.url, first.pid)
 
@@ -81,7 +81,7 @@ def test_the_next_command_finds_it(root):
 def test_a_proxy_in_the_environment_does_not_stand_before_it(root):
     code = f"""
         from flows.server import prefect_server
-        url = prefect_server.start_server({str(root)!r}).ready()
+        url = prefect_server.start_server({str(root)!r}).wait_until_ready()
         prefect_server.set_quiet_environment({str(root)!r}, url)
         from prefect.client.orchestration import get_client
         print(get_client(sync_client=True, httpx_settings={{"timeout": 5}}).api_healthcheck())
@@ -94,7 +94,7 @@ def test_a_proxy_in_the_environment_does_not_stand_before_it(root):
 
 
 def test_two_commands_at_once_share_one_server(root):
-    prefect_server.start_server(root).ready()
+    prefect_server.start_server(root).wait_until_ready()
     code = f"from flows.server import prefect_server; print(prefect_server.start_server({str(root)!r}).pid)"
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=SILENT) for _ in range(2)]
     [pid] = {process.communicate()[0] for process in both}
@@ -111,7 +111,7 @@ def test_a_flow_runs_with_its_tasks_recorded_and_nothing_on_the_screen(root, tmp
         "@task\ndef one(k): return k\n"
         "@task\ndef bad(): raise ValueError('boo')\n"
         "@flow\ndef whole():\n    return sum(f.result() for f in [one.submit(k) for k in range(5)]), bad()\n"
-        "handle.ready()\n"
+        "handle.wait_until_ready()\n"
         "try:\n    whole()\nexcept ValueError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, script, root], capture_output=True, text=True, env=SILENT)
@@ -125,20 +125,20 @@ def test_a_flow_runs_with_its_tasks_recorded_and_nothing_on_the_screen(root, tmp
 
 
 def test_strangers_do_not_come_in(root):
-    url = prefect_server.start_server(root).ready()
+    url = prefect_server.start_server(root).wait_until_ready()
     assert find_breaches(f"{url}/deployments/filter", {}, login.ensure_login(root)) == []
     assert ask_server(f"{url}/block_documents/filter", {"include_secrets": True}) is None
 
 
 def test_its_database_and_its_login_are_their_owners_alone(root):
-    prefect_server.start_server(root).ready()
+    prefect_server.start_server(root).wait_until_ready()
     kept = [root, root / "login", root / "prefect" / "prefect.db"]
     assert [oct(path.stat().st_mode & 0o777) for path in kept] == ["0o700", "0o600", "0o600"]
     assert login.ensure_login(root) not in " ".join(psutil.Process(recorded(root)["pid"]).cmdline())
 
 
 def test_a_new_folder_takes_the_tables_of_another_and_nothing_in_them(root, tmp_path, monkeypatch):
-    url, known = prefect_server.start_server(root).ready(), login.ensure_login(root)
+    url, known = prefect_server.start_server(root).wait_until_ready(), login.ensure_login(root)
     flow = ask_server(f"{url}/flows/", {"name": "canary-flow"}, known)["id"]
     assert ask_server(f"{url}/deployments/", {"name": "canary-deployment", "flow_id": flow}, known)["id"]
     assert ask_server(f"{url}/variables/", {"name": "canary", "value": "canary-value"}, known)["id"]
@@ -159,40 +159,40 @@ def test_where_it_wants_tokens_they_are_asked_for(stopping, monkeypatch):
     environment = prefect_server._make_environment
     more = {"PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true"}
     monkeypatch.setattr(prefect_server, "_make_environment", lambda home: environment(home) | more)
-    url = prefect_server.start_server(stopping).ready()
+    url = prefect_server.start_server(stopping).wait_until_ready()
     assert wait_for(lambda: ask_server(f"{url}/work_pools/filter", {}, login.ensure_login(stopping)) == [])
     assert ask_server(f"{url}/work_pools/filter", {}, "wrong") is None
 
 
 def test_a_killed_server_is_replaced_at_its_old_address(root):
     first = prefect_server.start_server(root)
-    url = first.ready()
+    url = first.wait_until_ready()
     os.kill(first.pid, signal.SIGKILL)
     assert wait_for(lambda: not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == "zombie")
     second = prefect_server.start_server(root)
     assert not second.found
     assert second.pid != first.pid
-    assert second.ready() == url
+    assert second.wait_until_ready() == url
 
 
 def test_a_server_that_dies_during_a_run_is_started_anew(root):
     handle = prefect_server.start_server(root)
-    handle.ready()
-    with handle.guarded(every=0.1):
+    handle.wait_until_ready()
+    with handle.guard(every=0.1):
         pid = recorded(root)["pid"]
         os.kill(pid, signal.SIGKILL)
         assert wait_for(lambda: recorded(root)["pid"] != pid, 10)
-        assert handle.ready() == handle.url
+        assert handle.wait_until_ready() == handle.url
 
 
 def test_a_wedged_server_is_replaced(root, monkeypatch):
     first = prefect_server.start_server(root)
-    first.ready()
+    first.wait_until_ready()
     monkeypatch.setattr(prefect_server, "STARTING", 0.0)
     os.kill(first.pid, signal.SIGSTOP)
     second = prefect_server.start_server(root)
     assert second.pid != first.pid
-    second.ready()
+    second.wait_until_ready()
     assert not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == "zombie"
 
 
@@ -208,7 +208,7 @@ def test_a_record_of_another_process_is_not_believed(tmp_path, monkeypatch):
 
 def test_an_idle_server_ends_by_itself(stopping):
     handle = prefect_server.start_server(stopping, idle=1.0)
-    handle.ready()
+    handle.wait_until_ready()
     assert wait_for(lambda: not prefect_server._is_alive(handle.pid), 20)
     assert (stopping / "prefect" / "server.log").read_text() == ""
 
@@ -226,12 +226,12 @@ def test_a_server_that_cannot_start_is_said_with_its_log(tmp_path):
     (home / "prefect.db").write_text("no database, whatever it may be called")
     handle = prefect_server.start_server(tmp_path / "mlruns")
     with pytest.raises(prefect_server.NestorError, match=r"server\.log"):
-        handle.ready()
+        handle.wait_until_ready()
 
 
 def test_an_address_in_the_environment_is_used_and_nothing_started(monkeypatch, tmp_path):
     monkeypatch.setenv("PREFECT_API_URL", "http://team:4200/api")
-    assert prefect_server.start_server(tmp_path / "mlruns").ready() == "http://team:4200/api"
+    assert prefect_server.start_server(tmp_path / "mlruns").wait_until_ready() == "http://team:4200/api"
     assert not (tmp_path / "mlruns").exists()
 
 

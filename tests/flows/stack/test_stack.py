@@ -221,7 +221,7 @@ def test_ctrl_c_leaves_no_process_and_the_next_command_goes_on_with_the_small_se
     assert up.left() == []
     handle = prefect_server.start_server(up.folder / "mlruns", idle=2)
     assert not handle.up
-    assert handle.ready() == up.api
+    assert handle.wait_until_ready() == up.api
     assert "iris" in {run["name"] for run in flow_runs(up)}
 
 
@@ -281,7 +281,7 @@ def test_a_database_that_prefect_can_not_use_is_refused():
 
 def test_passwords_stand_on_no_command_line_and_in_no_plan():
     found = plan(MLFLOW_BACKEND_STORE_URI="postgresql://you:geheim@db/mlflow")
-    programs = [*found.servers(), found.worker(1), found.deploy(Path("p.yaml"))]
+    programs = [*found.list_servers(), found.make_worker(1), found.deploy(Path("p.yaml"))]
     assert "geheim" not in repr([found, *programs])
     assert {p.environment["MLFLOW_TRACKING_URI"] for p in programs} == {"postgresql://you:geheim@db/mlflow"}
 
@@ -293,9 +293,9 @@ def test_another_servers_address_does_not_reach_the_programs():
 
 
 def test_on_sqlite_a_worker_has_one_run_at_a_time():
-    assert plan().worker(1).command[-2:] == ("--limit", "1")
+    assert plan().make_worker(1).command[-2:] == ("--limit", "1")
     shared = plan(PREFECT_SERVER_DATABASE_CONNECTION_URL="postgresql+asyncpg://me@db/prefect")
-    assert shared.worker(1).command[-2:] == ("--limit", "2")
+    assert shared.make_worker(1).command[-2:] == ("--limit", "2")
 
 
 def test_one_port_for_both_is_refused():

@@ -224,7 +224,7 @@ def test_several_rows_of_one_time_stop_and_the_key_is_named():
 def test_the_clock_is_what_most_steps_are():
     hours = np.array([0, 1, 2, 3, 10, 11, 12]) * HOUR
     clock, gap = infer_clock(hours, np.zeros(7, np.int64))
-    assert (clock.named(clock.step), gap) == ("1 h", 7 * HOUR)
+    assert (clock.name_span(clock.step), gap) == ("1 h", 7 * HOUR)
     month_ends = pd.date_range("2001-01-31", periods=30, freq="ME").to_numpy("datetime64[us]").astype(np.int64)
     assert infer_clock(month_ends, np.zeros(30, np.int64))[0].months == 1
 

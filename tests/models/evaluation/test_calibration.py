@@ -62,8 +62,8 @@ def test_what_is_judged_is_what_the_library_predicts(method, classes):
     made = fit_calibration(method, fold)
     new = drawn(200, classes, 3.0, seed=1)[1]
     whole = calibrate_classifier(Said().fit(new[:classes], np.arange(classes)), made)
-    assert np.array_equal(whole.predict_proba(new), made.applied(new))
-    assert made.applied(new).sum(axis=1) == pytest.approx(1)
+    assert np.array_equal(whole.predict_proba(new), made.apply(new))
+    assert made.apply(new).sum(axis=1) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -75,14 +75,14 @@ def test_it_is_fitted_as_the_library_fits_it(method, classes):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         library.fit(odds, target, weight)
-    ours = fit_calibration(method, (target, odds, weight)).applied(odds)
+    ours = fit_calibration(method, (target, odds, weight)).apply(odds)
     bound = 0.02 if method == "isotonic" else 1e-6  # the steps' ends are bounded here
     assert np.abs(ours - library.predict_proba(odds)).max() < bound
 
 
 def test_steps_never_say_never():
     target, odds = drawn(800, 2, 3.0)
-    said = fit_calibration("isotonic", (target, odds, None)).applied(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    said = fit_calibration("isotonic", (target, odds, None)).apply(np.array([[1.0, 0.0], [0.0, 1.0]]))
     assert said.min() > 0
 
 
@@ -95,7 +95,7 @@ def test_probabilities_that_are_off_are_mended(classes, power):
     fresh = drawn(4000, classes, power, seed=5)
     true = drawn(4000, classes, 1.0, seed=5)[1]
     loss = metric(classes).score
-    plain, mended, best = loss(*fresh), loss(fresh[0], made.applied(fresh[1])), loss(fresh[0], true)
+    plain, mended, best = loss(*fresh), loss(fresh[0], made.apply(fresh[1])), loss(fresh[0], true)
     assert mended - best < 0.1 * (plain - best)
     assert loss(target, np.concatenate(crossed)) < loss(target, odds)
 

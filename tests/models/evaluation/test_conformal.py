@@ -72,7 +72,7 @@ def test_keeping_fewer_scores_never_counts_more_of_them(whole, most):
     assert counts.min() >= 1
     kept = FoldScores("0", values, counts)
     at = np.concatenate([whole, whole + 0.01, whole - 0.01])
-    assert (kept.up_to(at, "right") <= (whole <= at[:, None]).sum(axis=1)).all()
+    assert (kept.count_up_to(at, "right") <= (whole <= at[:, None]).sum(axis=1)).all()
     assert values[-1] == whole.max()
 
 
@@ -212,14 +212,14 @@ def test_no_set_is_empty():
 @pytest.mark.parametrize("level", [0, 1, -0.1, 90, float("nan")])
 def test_a_level_is_a_share(level):
     with pytest.raises(InputError, match=r"between 0 and 1, such as 0\.9, not"):
-        kept_of([np.ones(10)]).place(level)
+        kept_of([np.ones(10)]).find_place(level)
 
 
 def test_a_level_too_high_for_the_rows_says_which_is_the_highest():
     kept = kept_of([np.arange(10.0), np.arange(9.0)])
-    assert kept.place(0.95) == 19
+    assert kept.find_place(0.95) == 19
     with pytest.raises(InputError, match=r"0.99 needs scores of 99 rows; .* judged 19: the highest level is 0.95\."):
-        kept.place(0.99)
+        kept.find_place(0.99)
     assert [c.level for c in conformal.measure_coverage(kept, [np.zeros(3)] * 2, np.zeros(3), (0.9, 0.95, 0.99))] == [
         0.9,
         0.95,
@@ -230,7 +230,7 @@ def test_it_is_kept_as_json_and_members_find_their_fold():
     draw = np.random.default_rng(5)
     outer = [(str(k), draw.normal(size=3000), np.zeros(3000)) for k in range(5)]
     kept = conformal.make_conformal_scores("regression", outer)
-    kept = kept.placed([("1", 0.1), ("0", 0.2), ("1", 0.1), ("2", 0.2), ("3", 0.2), ("4", 0.2)])
+    kept = kept.place_members([("1", 0.1), ("0", 0.2), ("1", 0.1), ("2", 0.2), ("3", 0.2), ("4", 0.2)])
     assert sum(len(f.values) for f in kept.folds) <= conformal.MOST
     assert [f.members for f in kept.folds] == [(1,), (0, 2), (3,), (4,), (5,)]
     assert kept.folds[1].weights == (0.5, 0.5)
@@ -238,9 +238,10 @@ def test_it_is_kept_as_json_and_members_find_their_fold():
     assert (back.rows, back.method, back.task) == (15000, "cv+", "regression")
     each = draw.normal(size=(6, 50))
     assert np.array_equal(
-        compute_intervals(back, back.by_fold(each), 0.9), compute_intervals(kept, kept.by_fold(each), 0.9)
+        compute_intervals(back, back.combine_members(each), 0.9),
+        compute_intervals(kept, kept.combine_members(each), 0.9),
     )
-    assert np.allclose(back.by_fold(each)[1], (each[0] + each[2]) / 2)
+    assert np.allclose(back.combine_members(each)[1], (each[0] + each[2]) / 2)
     with pytest.raises(InputError, match="format 2; this Nestor knows 1"):
         ConformalScores.from_json({**kept.as_json(), "format": 2})
 
@@ -248,9 +249,9 @@ def test_it_is_kept_as_json_and_members_find_their_fold():
 def test_a_refitted_model_has_all_scores_around_its_one_prediction():
     draw = np.random.default_rng(6)
     outer = [(str(k), draw.normal(size=40), np.zeros(40)) for k in range(3)]
-    kept = conformal.make_conformal_scores("regression", outer, refit="all").placed([("all", 0.7), ("all", 0.3)])
+    kept = conformal.make_conformal_scores("regression", outer, refit="all").place_members([("all", 0.7), ("all", 0.3)])
     assert (kept.method, kept.rows, len(kept.folds)) == ("refit", 120, 1)
-    low, high = compute_intervals(kept, kept.by_fold(np.array([[1.0], [2.0]])), 0.9)
+    low, high = compute_intervals(kept, kept.combine_members(np.array([[1.0], [2.0]])), 0.9)
     residual = np.sort(np.abs(np.concatenate([target for _, target, _ in outer])))[math.ceil(0.9 * 121) - 1]
     assert np.allclose([low[0], high[0]], [1.3 - residual, 1.3 + residual])
 

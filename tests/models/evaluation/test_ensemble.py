@@ -44,7 +44,7 @@ def pool(task: str, count: int, seed: int = 0, names: str = "abcd"):
 
 
 def inner(metric, targets, folds) -> float:
-    return metric.pooled([(y, p, None) for y, p in zip(targets, folds, strict=True)])
+    return metric.score_folds([(y, p, None) for y, p in zip(targets, folds, strict=True)])
 
 
 @pytest.mark.parametrize("task", METRICS)

@@ -99,7 +99,7 @@ def test_an_interval_holds_its_value_within_the_bounds_and_repeats(seed, metric,
     found = estimate_score(metric, folds, keys, [60 - 60 // count] * count, seed)
     assert found == estimate_score(metric, folds, keys, [60 - 60 // count] * count, seed)
     assert metric.low <= found.low <= found.value <= found.high <= metric.high
-    assert found.value == metric.pooled(folds)
+    assert found.value == metric.score_folds(folds)
 
 
 def test_a_perfect_score_promises_no_more_than_its_fewest_rows():
@@ -259,7 +259,7 @@ def test_the_best_of_many_coins_is_near_chance_by_bbc():
         predictions = [np.column_stack([1 - p, p]) for p in rng.random((40, 200))]
         parts = np.array_split(np.arange(200), 5)
         folds = [[(target[rows], one[rows], None) for rows in parts] for one in predictions]
-        naive.append(max(AUC.pooled(one) for one in folds))
+        naive.append(max(AUC.score_folds(one) for one in folds))
         found = estimate_by_bbc(AUC, target, predictions, np.arange(200), parts, seed)
         assert found.low <= found.value <= found.high
         honest.append(found.value)

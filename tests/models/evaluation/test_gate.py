@@ -74,7 +74,9 @@ def surely(simulate, metric, level=0.95, seeds=SIMULATIONS):
     for seed in range(seeds):
         target, champion, challenger, *units = simulate(np.random.default_rng(seed))
         folds = [(target, champion, None), (target, challenger, None)]
-        found += score_versions(metric, folds, units[0] if units else np.arange(len(target)), seed).low(level) > 0
+        found += (
+            score_versions(metric, folds, units[0] if units else np.arange(len(target)), seed).bound_gain(level) > 0
+        )
     return found / seeds
 
 

@@ -80,7 +80,7 @@ def test_all_thresholds_at_once_are_each_one_scored_alone():
             folds = [(target, odds, weight) for target, odds, _ in drawn(400)]
             edges = _list_thresholds(np.concatenate([odds[:, 1] for _, odds, _ in folds]), 0.5)[::20]
             values = _score_thresholds(metric(name), folds, [np.ones((1, 100))] * 4, edges)[0]
-            alone = [metric(name).pooled([apply_threshold(fold, edge) for fold in folds]) for edge in edges]
+            alone = [metric(name).score_folds([apply_threshold(fold, edge) for fold in folds]) for edge in edges]
             assert values == pytest.approx(alone)
 
 
@@ -136,10 +136,12 @@ def test_finishing_chooses_what_is_best_on_the_folds():
     keys = [np.arange(250) + 250 * i for i in range(4)]
     finish, shown = choose_post_processing(metric("f1"), folds, keys, "auto", True, 0)
     assert finish.threshold == chosen(metric("f1"), folds, 0)
-    assert metric("f1").pooled([apply_threshold(f, finish.threshold) for f in shown]) > metric("f1").pooled(folds)
+    assert metric("f1").score_folds([apply_threshold(f, finish.threshold) for f in shown]) > metric("f1").score_folds(
+        folds
+    )
     plain, shown = choose_post_processing(metric("f1"), folds, keys, "auto", False, 0)
     assert plain == PLAIN
-    assert metric("f1").pooled(shown) == metric("f1").pooled(folds)
+    assert metric("f1").score_folds(shown) == metric("f1").score_folds(folds)
 
 
 def test_several_folds_agree_on_their_mean_and_a_plain_one_counts_as_what_it_does():

@@ -166,7 +166,7 @@ def test_the_board_shows_no_nan(value: float) -> None:
     board = Board(0.0, 60.0)
     board.tell(PlanEvent(("svm",), ("1",), "1 x 1", "roc_auc", True, {}, None))
     board.tell(TrialEvent("svm", "1", 0, "complete", value, True))
-    assert not NAN.search(screen(draw_board(board, 80, 24, 5.0)) + board.summary(5.0))
+    assert not NAN.search(screen(draw_board(board, 80, 24, 5.0)) + board.summarize(5.0))
 
 
 @pytest.mark.parametrize("value", UNDEFINED)

@@ -19,7 +19,7 @@ def test_the_threshold_of_two_classes_is_where_the_decision_changes(costs):
     at = compute_bayes_threshold(build_cost_matrix(costs, (0.0, 1.0)))
     metric = make_metric(None, "binary", (0.0, 1.0), costs)
     odds = np.array([[1 - p, p] for p in (at - 1e-6, at + 1e-6)])
-    assert metric.decided(odds).tolist() == [0, 1]
+    assert metric.decide(odds).tolist() == [0, 1]
 
 
 def test_a_label_is_found_by_what_it_says_and_yaml_may_have_read_yes_as_true():

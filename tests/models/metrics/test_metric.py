@@ -96,7 +96,7 @@ def test_resampling_equals_repeating_rows(task, name):
     draw = np.random.default_rng(0)
     counts = [draw.multinomial(len(p), np.full(len(p), 1 / len(p)), size=4).astype(float) for p in parts]
     brute = [
-        metric.pooled([
+        metric.score_folds([
             (np.repeat(t, c[b].astype(int)), np.repeat(p, c[b].astype(int), axis=0), None)
             for (t, p, _), c in zip(folds, counts, strict=True)
         ])
@@ -124,11 +124,11 @@ def test_means_are_pooled_and_ranks_averaged():
     target, prediction, _ = predicted("regression")
     uneven = [(target[:20], prediction[:20], None), (target[20:], prediction[20:], None)]
     rmse = named("regression", "rmse")
-    assert rmse.pooled(uneven) == pytest.approx(rmse.score(target, prediction))
+    assert rmse.score_folds(uneven) == pytest.approx(rmse.score(target, prediction))
     target, prediction, _ = predicted("binary")
     uneven = [(target[:60], prediction[:60], None), (target[60:], prediction[60:], None)]
     auc = named("binary", "roc_auc")
-    assert auc.pooled(uneven) == pytest.approx(np.mean([auc.score(*fold) for fold in uneven]))
+    assert auc.score_folds(uneven) == pytest.approx(np.mean([auc.score(*fold) for fold in uneven]))
 
 
 def test_a_fold_of_one_class_is_left_out_of_a_rank_metric():
@@ -136,7 +136,7 @@ def test_a_fold_of_one_class_is_left_out_of_a_rank_metric():
     auc = named("binary", "roc_auc")
     lone = np.flatnonzero(target == 1)[:5]
     folds = [(target, prediction, None), (target[lone], prediction[lone], None)]
-    assert auc.pooled(folds) == auc.score(target, prediction)
+    assert auc.score_folds(folds) == auc.score(target, prediction)
     assert math.isnan(auc.score(target[lone], prediction[lone]))
 
 
@@ -148,7 +148,7 @@ def test_a_prediction_that_is_no_number_is_no_score(task, name):
         return
     broken = prediction.copy()
     broken[0] = np.nan
-    assert math.isnan(metric.pooled([(target[:50], prediction[:50], None), (target[:50], broken[:50], None)]))
+    assert math.isnan(metric.score_folds([(target[:50], prediction[:50], None), (target[:50], broken[:50], None)]))
 
 
 def test_log_loss_has_a_floor():
@@ -166,10 +166,10 @@ def test_metrics_pickle_are_bounded_and_know_their_direction(task, name):
     assert metric.low <= value <= metric.high
     assert metric.greater_is_better == (get_scorer(metric.source)._sign > 0)
     worse = value - 0.1 if metric.greater_is_better else value + 0.1
-    assert metric.better(value, worse)
-    assert metric.better(value, math.nan)
-    assert not metric.better(math.nan, value)
-    assert not metric.better(value, value)
+    assert metric.is_better(value, worse)
+    assert metric.is_better(value, math.nan)
+    assert not metric.is_better(math.nan, value)
+    assert not metric.is_better(value, value)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_the_cost_is_that_of_the_decisions_of_least_expected_cost(task, weighted
     said = [min(codes, key=lambda j, row=row: sum(row[i] * price(i, j) for i in codes)) for row in odds]
     each = [price(t, s) for t, s in zip(target, said, strict=True)]
     assert metric.name == "cost"
-    assert metric.decided(odds).tolist() == said
+    assert metric.decide(odds).tolist() == said
     assert metric.score(target, odds, weight) == pytest.approx(np.average(each, weights=weight))
     assert metric.score(target, odds, weight) == metric.score(target, np.array(said), weight)
     assert said != odds.argmax(axis=1).tolist(), "the costs change no decision: the rule is not seen at work"
@@ -364,5 +364,5 @@ def test_confusion_matrices_are_scored_as_their_rows_are(task):
         *(named(task, name) for name in ("accuracy", "balanced_accuracy", "f1_macro", "mcc")),
         make_metric(None, task, LABELS[task], COSTS[task]),
     ):
-        tables = count_confusions(target, metric.decided(odds), weight[None], len(LABELS[task]))
-        assert metric.of_tables(tables) == pytest.approx(metric.score(target, odds, weight))
+        tables = count_confusions(target, metric.decide(odds), weight[None], len(LABELS[task]))
+        assert metric.score_tables(tables) == pytest.approx(metric.score(target, odds, weight))

@@ -160,7 +160,7 @@ def test_shuffled_labels_are_remembered_neither_rightly_nor_wrongly(world, copie
         plan, _ = make_split_plan(made, run(copies=copies))
         code = pd.factorize(make_point_keys(made))[0]
         scores = []
-        for train, judge in plan.folds(np.arange(made.rows), 5, "outer"):
+        for train, judge in plan.divide(np.arange(made.rows), 5, "outer"):
             held = np.bincount(code[train], made.target[train], len(made.target)) + 1
             odds = (held / (np.bincount(code[train], minlength=len(held)) + 3))[code[judge]]
             scores.append(metric.score(made.target[judge], np.column_stack([1 - odds, odds])))

@@ -81,7 +81,7 @@ def test_time_trains_before_it_judges_with_the_gap_left_out(plan, outer):
 @settings(max_examples=120, deadline=None)
 def test_every_row_is_judged_once_but_for_rare_classes(plan, wanted):
     rows = np.arange(len(plan.keys))
-    count, rare = plan.most_folds(rows, wanted)
+    count, rare = plan.count_folds(rows, wanted)
     pairs = plan.folds(rows, wanted)
     assert len(pairs) == count
     judged = np.sort(np.concatenate([judge for _, judge in pairs]))
@@ -131,7 +131,7 @@ def test_what_a_fold_does_inside_depends_on_its_training_rows_alone(plan, random
                 changed[name][fold.judge] = column[order]
         changed["keys"][fold.judge] += 1000
         other = SplitPlan(**{**vars(plan), **changed})
-        again = other.folds(fold.train, 3, "inner", fold.name)
+        again = other.divide(fold.train, 3, "inner", fold.name)
         assert len(again) == len(fold.inner)
         for (a, b), (c, d) in zip(again, fold.inner, strict=True):
             assert a.tolist() == c.tolist()
@@ -147,14 +147,14 @@ def test_codes_are_names_only(plan):
     """Other numbers for the same keys (other tables' order of levels) change nothing."""
     rows = np.arange(len(plan.keys))
     other = SplitPlan(**{**vars(plan), "keys": (plan.keys * 7919 + 13) % 100_003})
-    for (_, a), (_, b) in zip(plan.folds(rows, 4, "x"), other.folds(rows, 4, "x"), strict=True):
+    for (_, a), (_, b) in zip(plan.folds(rows, 4, "x"), other.divide(rows, 4, "x"), strict=True):
         assert a.tolist() == b.tolist()
 
 
 def test_the_same_seed_and_salt_give_the_same_folds_for_ever():
     plan = SplitPlan("random", np.arange(12), None, None, 0, 7)
-    assert [judge.tolist() for _, judge in plan.folds(np.arange(12), 3, "outer")] == FIRST
-    other = plan.folds(np.arange(12), 3, "inner")
+    assert [judge.tolist() for _, judge in plan.divide(np.arange(12), 3, "outer")] == FIRST
+    other = plan.divide(np.arange(12), 3, "inner")
     assert [judge.tolist() for _, judge in other] != FIRST
 
 
@@ -162,7 +162,7 @@ def test_the_same_seed_and_salt_give_the_same_folds_for_ever():
 @settings(max_examples=40, deadline=None)
 def test_random_folds_are_even_in_size_and_strata(plan, count):
     plan = SplitPlan("random", np.arange(len(plan.keys)), plan.strata, None, 0, plan.seed, False)
-    held = [judge for _, judge in plan.folds(np.arange(len(plan.keys)), count)]
+    held = [judge for _, judge in plan.divide(np.arange(len(plan.keys)), count)]
     for per in ([len(h) for h in held], *([(plan.strata[h] == c).sum() for h in held] for c in np.unique(plan.strata))):
         assert max(per) - min(per) <= 1
 
@@ -173,7 +173,7 @@ def test_groups_are_balanced_in_size_and_class():
     keys = np.repeat(np.arange(120), sizes)
     strata = (rng.random(len(keys)) < np.repeat(rng.beta(1, 3, 120), sizes)).astype(int)
     plan = SplitPlan("group", keys, strata, None, 0, 0)
-    pairs = plan.folds(np.arange(len(keys)), 5)
+    pairs = plan.divide(np.arange(len(keys)), 5)
     shares = [strata[judge].mean() for _, judge in pairs]
     assert max(len(j) for _, j in pairs) < 1.1 * min(len(j) for _, j in pairs)
     assert max(shares) - min(shares) < 0.03
@@ -182,20 +182,20 @@ def test_groups_are_balanced_in_size_and_class():
 def test_holding_out_takes_about_the_share():
     plan = SplitPlan("random", np.arange(1000), np.arange(1000) % 3, None, 0, 0)
     for share in (0.1, 0.15, 0.2, 0.5):
-        assert len(plan.holdout(np.arange(1000), share)[1]) == pytest.approx(1000 * share, rel=0.06)
+        assert len(plan.hold_out(np.arange(1000), share)[1]) == pytest.approx(1000 * share, rel=0.06)
     time = SplitPlan("time", np.arange(1000), None, np.arange(1000), 0, 0)
-    assert time.holdout(np.arange(1000), 0.2)[1].tolist() == list(range(800, 1000))
+    assert time.hold_out(np.arange(1000), 0.2)[1].tolist() == list(range(800, 1000))
 
 
 def test_where_nothing_may_be_separated_there_are_no_stop_rows():
     one = SplitPlan("group", np.zeros(50, int), np.arange(50) % 2, None, 0, 0)
-    train, stop = one.holdout(np.arange(50), 0.15)
+    train, stop = one.hold_out(np.arange(50), 0.15)
     assert len(train) == 50
     assert not len(stop)
     with pytest.raises(InputError, match="can't be divided"):
-        one.folds(np.arange(50), 5)
+        one.divide(np.arange(50), 5)
     with pytest.raises(InputError, match="can't be divided"):
-        SplitPlan("time", np.arange(50), None, np.zeros(50), 0, 0).folds(np.arange(50), 5)
+        SplitPlan("time", np.arange(50), None, np.zeros(50), 0, 0).divide(np.arange(50), 5)
 
 
 def test_stores_open_throughout_leave_rows_to_train_on():
@@ -210,8 +210,8 @@ def test_stores_open_throughout_leave_rows_to_train_on():
 def test_two_scarce_classes_are_still_judged():
     """With one class of three keys, folds without it would measure nothing: it is judged in three folds."""
     plan = SplitPlan("random", np.arange(40), (np.arange(40) < 3).astype(int), None, 0, 0)
-    assert plan.most_folds(np.arange(40), 5) == (3, ())
-    assert all(len(np.unique(plan.strata[judge])) == 2 for _, judge in plan.folds(np.arange(40), 5))
+    assert plan.count_folds(np.arange(40), 5) == (3, ())
+    assert all(len(np.unique(plan.strata[judge])) == 2 for _, judge in plan.divide(np.arange(40), 5))
 
 
 # --- Plans of tables -------------------------------------------------------------------------------------------------

@@ -86,9 +86,9 @@ def test_the_knee_is_farthest_from_the_line_between_the_ends():
 
 def test_differences_that_nobody_would_pay_for_do_not_pick():
     trials = [trial(0, 0.95, latency=4.05), trial(1, 0.93, latency=4.02), trial(2, 0.90, latency=4.0)]
-    assert goal(objectives="latency", pick="latency=9,roc_auc=1").best(trials).number == 0
+    assert goal(objectives="latency", pick="latency=9,roc_auc=1").pick_best(trials).number == 0
     faster = [*trials[:2], trial(2, 0.90, latency=2.0)]
-    assert goal(objectives="latency", pick="latency=9,roc_auc=1").best(faster).number == 2
+    assert goal(objectives="latency", pick="latency=9,roc_auc=1").pick_best(faster).number == 2
 
 
 def test_of_a_front_without_a_knee_the_better_metric_is_picked():
@@ -105,7 +105,7 @@ def test_the_metric_alone_picks_the_best_mean_score_and_the_earlier_of_equals(in
     trials = [trial(i, score) for i, score in enumerate(inner)]
     finite = [t for t in trials if t.inner is not None and math.isfinite(t.inner)]
     wanted = max(finite, key=lambda t: (metric.gain(t.inner or 0.0), -t.number), default=None)
-    assert Goal(metric).best(trials) is wanted
+    assert Goal(metric).pick_best(trials) is wanted
     assert find_best_trial(trials, metric) is wanted
 
 
@@ -124,13 +124,13 @@ def test_the_metric_alone_is_told_as_one_value_without_constraints():
 def test_what_is_picked_keeps_the_limits_and_nothing_that_does_is_better(values, bound):
     one = Goal(AUC, limits=(Limit(LATENCY, bound),))
     trials = [trial(i, score, latency=ms) for i, (score, ms) in enumerate(values)]
-    best, kept = one.best(trials), [t for t in trials if t.measures["latency"] <= bound]
+    best, kept = one.pick_best(trials), [t for t in trials if t.measures["latency"] <= bound]
     assert (best is None) == (not kept)
     if best is not None:
         assert best in kept
         assert best.inner == max(t.inner for t in kept)
     else:
-        assert one.nearest(trials).measures["latency"] == min(ms for _, ms in values)
+        assert one.find_nearest(trials).measures["latency"] == min(ms for _, ms in values)
 
 
 def test_a_limit_of_what_should_be_large_is_a_floor():
@@ -149,8 +149,8 @@ def test_what_was_not_measured_keeps_no_limit():
 def test_limits_hold_for_the_knee_too():
     measured = [(0.9, 9.0, 1.0), (0.89, 2.0, 5.0), (0.8, 3.0, 1.0), (0.5, 1.0, 1.0)]
     trials = [trial(i, inner, latency=ms, size=mb) for i, (inner, ms, mb) in enumerate(measured)]
-    assert goal(objectives="latency").best(trials).number == 1
-    assert goal(objectives="latency", limits={"size": 2}).best(trials).number == 2
+    assert goal(objectives="latency").pick_best(trials).number == 1
+    assert goal(objectives="latency", limits={"size": 2}).pick_best(trials).number == 2
 
 
 # --- Several objectives ----------------------------------------------------------------------------------------------
@@ -158,27 +158,27 @@ def test_limits_hold_for_the_knee_too():
 
 def test_weights_name_what_counts():
     trials = [trial(0, 0.9, latency=9.0), trial(1, 0.8, latency=2.0), trial(2, 0.7, latency=1.0)]
-    assert goal(objectives="latency", pick="roc_auc=1").best(trials).number == 0
-    assert goal(objectives="latency", pick={"latency": 1}).best(trials).number == 2
-    assert goal(objectives="latency", limits={"latency": 5}, pick="limits").best(trials).number == 1
+    assert goal(objectives="latency", pick="roc_auc=1").pick_best(trials).number == 0
+    assert goal(objectives="latency", pick={"latency": 1}).pick_best(trials).number == 2
+    assert goal(objectives="latency", limits={"latency": 5}, pick="limits").pick_best(trials).number == 1
 
 
 def test_guessing_is_no_point_of_the_front_where_something_was_learned():
     trials = [trial(0, 0.5, latency=0.0), trial(1, 0.9, latency=5.0), trial(2, 0.91, latency=9.0)]
     one = goal(objectives="latency", pick="latency=1")
-    assert one.best(trials).number == 0
-    assert one.best(trials, floor=0.5).number == 1
-    assert one.best(trials[:1], floor=0.5).number == 0
+    assert one.pick_best(trials).number == 0
+    assert one.pick_best(trials, floor=0.5).number == 1
+    assert one.pick_best(trials[:1], floor=0.5).number == 0
 
 
 def test_what_may_be_guessing_by_its_inner_folds_is_no_point_either():
     lucky = replace(trial(0, 0.52, latency=0.0), scores=(0.475, 0.565))
     steady = replace(trial(1, 0.52, latency=0.1), scores=(0.519, 0.521))
     one, best = goal(objectives="latency", pick="latency=1"), trial(2, 0.9, latency=5.0)
-    assert one.best([lucky, best], floor=0.5) is best
-    assert one.best([steady, best], floor=0.5) is steady
-    assert one.best([lucky], floor=0.5) is lucky
-    assert one.chooser([lucky, best], floor=0.5)(np.array([[0.52], [0.9]])).tolist() == [1]
+    assert one.pick_best([lucky, best], floor=0.5) is best
+    assert one.pick_best([steady, best], floor=0.5) is steady
+    assert one.pick_best([lucky], floor=0.5) is lucky
+    assert one.make_chooser([lucky, best], floor=0.5)(np.array([[0.52], [0.9]])).tolist() == [1]
 
 
 def test_families_rank_by_who_would_be_picked_next():
@@ -191,16 +191,16 @@ def test_families_rank_by_who_would_be_picked_next():
         "large": [trial(0, 0.6, latency=1.0, size=20.0)],
         "broken": [trial(0, None)],
     }
-    assert one.ranked(tried) == ["knee", "slow", "cheap", "large", "huge"]
-    alone = Goal(AUC).ranked(tried)
+    assert one.rank_families(tried) == ["knee", "slow", "cheap", "large", "huge"]
+    alone = Goal(AUC).rank_families(tried)
     assert alone == ["huge", "slow", "knee", "large", "cheap"]
 
 
 def test_bbc_chooses_by_the_same_rule():
     one, trials = goal(objectives="latency"), [trial(i, 0.5, latency=ms) for i, ms in enumerate((1.0, 2.0, 9.0))]
-    chosen = one.chooser(trials, floor=0.0)(np.array([[0.1, 0.9], [0.9, 0.9], [0.95, 0.9]]))
+    chosen = one.make_chooser(trials, floor=0.0)(np.array([[0.1, 0.9], [0.9, 0.9], [0.95, 0.9]]))
     assert chosen.tolist() == [1, 0]
-    assert Goal(AUC).chooser(trials) is None
+    assert Goal(AUC).make_chooser(trials) is None
 
 
 # --- As Optuna has them ----------------------------------------------------------------------------------------------

@@ -36,7 +36,9 @@ def view(told, metric=AUC) -> View:
 
 
 def going(trials, metric=AUC) -> list[tuple[int | None, float]]:
-    return [(p.parent, p.share) for p in Ladder((NINTH, THIRD, 1.0), tuple(trials)).going_on(view((), metric).ahead)]
+    return [
+        (p.parent, p.share) for p in Ladder((NINTH, THIRD, 1.0), tuple(trials)).list_survivors(view((), metric).ahead)
+    ]
 
 
 def test_the_best_third_of_a_rung_goes_on_with_three_times_as_much():

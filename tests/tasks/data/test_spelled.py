@@ -61,7 +61,7 @@ def loaded(registry: Registry) -> LoadedVersion:
 
 def features(loaded: LoadedVersion, data: Any, rows: int = 7) -> tuple[pd.DataFrame, list[str]]:
     """What the model is given, and the notes, as scoring reads some rows at a time."""
-    speller = loaded.speller()
+    speller = loaded.make_speller()
     parts = [chunk.features for chunk in read_chunks(loaded.reading, open_table(data), rows, (), speller)]
     return pd.concat(parts, ignore_index=True), speller.notes
 
@@ -167,7 +167,7 @@ def test_empty_values_are_no_new_levels(loaded):
 
 def test_two_levels_that_are_one_number_are_kept_apart():
     spelling = Spelling({"7": 5, "007": 5, "8": 5})
-    assert [spelling.level(v) for v in ("7", "007", "07", "08", "9")] == ["7", "007", None, "8", None]
+    assert [spelling.find_level(v) for v in ("7", "007", "07", "08", "9")] == ["7", "007", None, "8", None]
 
 
 def test_watching_reads_alike_stops_at_misspelt_columns_and_tells_of_new_levels(loaded):

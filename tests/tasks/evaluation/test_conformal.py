@@ -154,7 +154,7 @@ def test_each_folds_members_are_those_that_were_judged(sugar, wine, odd):
         ask = "predict_proba" if work.classes else "predict"
         each = np.array([getattr(m, ask)(work.features) for m in unwrap_threshold(loaded.model).estimators_])
         for fold, said, (name, (target, judged, _)) in zip(
-            kept.folds, kept.by_fold(each), one.evaluation.outer, strict=True
+            kept.folds, kept.combine_members(each), one.evaluation.outer, strict=True
         ):
             rows = one.evaluation.folds[name].judge
             assert np.allclose(said[rows], judged)

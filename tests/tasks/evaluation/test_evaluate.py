@@ -74,7 +74,7 @@ def test_a_family_that_was_not_judged_in_every_fold_leads_no_other(tmp_path, mon
         studies = tune_plan(make_plan(sealed))
         concluding.evaluate(studies)
         best = selection.pick_family_trial(studies, "linear", "1")
-        (sealed.context.folder.path / (studies.job("linear", "1", best.number, {}).file + ".npy")).unlink()
+        (sealed.context.folder.path / (studies.make_job("linear", "1", best.number, {}).file + ".npy")).unlink()
         families = concluding._rank_families(studies, {})
     finally:
         sealed.context.close()
@@ -204,9 +204,9 @@ def test_only_what_keeps_the_limits_and_learns_can_be_delivered_late(tmp_path):
     studies.context.close()
     studies.context.ledger.limit = 0.1
     deadline = Deadline(studies, studies.trials)
-    overtime = deadline.overtime()
+    overtime = deadline.allow_overtime()
     assert overtime is not None
-    assert overtime > deadline.last_limit()
+    assert overtime > deadline.limit_last_resort()
     for kept in (("constant",), ("linear",)):
         some = {
             key: told
@@ -214,7 +214,7 @@ def test_only_what_keeps_the_limits_and_learns_can_be_delivered_late(tmp_path):
             if key[0] in kept and (kept != ("linear",) or key[1] != ALL)
         }
         assert not Deadline(studies, some).is_deliverable()
-        assert Deadline(studies, some).overtime() is None
+        assert Deadline(studies, some).allow_overtime() is None
     goal = replace(studies.goal, limits=(replace(studies.goal.limits[0], bound=0.0),))
     assert not Deadline(replace(studies, goal=goal), studies.trials).is_deliverable()
 
@@ -224,7 +224,7 @@ def test_without_a_whole_trial_there_is_no_model_and_a_sentence(tmp_path):
         make_small_run(data=make_frame().drop(columns=["day", "words"]), search={"trials": 1}), tmp_path, pool=Late
     )
     try:
-        studies = RunningStudies(make_plan(sealed)).studies()
+        studies = RunningStudies(make_plan(sealed)).take_snapshot()
         studies.context.ledger.limit = 0.1
         assert not Deadline(studies, studies.trials).is_deliverable()
         with pytest.raises(BudgetError, match="Give more time"):

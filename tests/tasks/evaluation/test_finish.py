@@ -70,8 +70,8 @@ def test_each_fold_was_judged_as_its_inner_rows_would_have_it(moved):
     assert all(one.calibration for one in finishes)
     assert any(one.threshold for one in finishes)
     outer = [apply_threshold(rows, evaluation.chosen[k].finish.threshold) for k, rows in evaluation.outer]
-    assert evaluation.estimate.value == evaluation.metric.pooled(outer)
-    assert evaluation.estimate.value != evaluation.metric.pooled([rows for _, rows in evaluation.outer])
+    assert evaluation.estimate.value == evaluation.metric.score_folds(outer)
+    assert evaluation.estimate.value != evaluation.metric.score_folds([rows for _, rows in evaluation.outer])
     known = " ".join(evaluation.context.notes)
     assert "Probabilities are calibrated" in known
     assert f"The label yes is given from a probability of {evaluation.threshold:.3g} on" in known
@@ -125,4 +125,4 @@ def test_the_page_shows_the_labels_that_were_judged(run, request):
     evaluation, _ = request.getfixturevalue(run)
     folds = {k: rows for k, rows in evaluation.outer}
     rows = [(folds[k][0], codes, folds[k][2]) for k, codes in concluding.decide_outer_rows(evaluation)]
-    assert evaluation.metric.pooled(rows) == pytest.approx(evaluation.estimate.value)
+    assert evaluation.metric.score_folds(rows) == pytest.approx(evaluation.estimate.value)

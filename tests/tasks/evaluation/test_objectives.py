@@ -75,7 +75,7 @@ def test_each_fold_delivers_one_configuration_of_its_front(several):
         assert member.weight == 1
         one = evaluation.trials[member.family, fold][member.trial]
         assert evaluation.goal.keeps(one)
-        others = [t for ts in evaluation.of_fold(fold).values() for t in evaluation.goal.complete(ts)]
+        others = [t for ts in evaluation.list_trials(fold).values() for t in evaluation.goal.complete(ts)]
         own = np.array(evaluation.goal.gains(one))
         gains = [np.array(evaluation.goal.gains(t)) for t in others if evaluation.goal.keeps(t)]
         assert not any((g >= own).all() and (g > own).any() for g in gains)
@@ -265,7 +265,7 @@ class Sizes:
         self._plan = plan
 
     def of(self, family: str, fold: str, trial: int) -> float:
-        file = self._plan.job(family, fold, trial, {}).file + ".json"
+        file = self._plan.make_job(family, fold, trial, {}).file + ".json"
         return self._plan.context.folder.read_json(file)["measures"]["size"]
 
 

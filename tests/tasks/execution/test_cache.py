@@ -82,7 +82,7 @@ def test_scores_and_predictions_are_the_same_with_and_without(plan, monkeypatch)
                     **make_default_job(plan, name, "1").config,
                     **(settings if load_family(name).stops_early else {}),
                 }
-                job = plan.job(name, "1", number, config, inner=0)
+                job = plan.make_job(name, "1", number, config, inner=0)
                 score = worker._fit_inner_fold(job, plan.context.folder).score
                 found[name, number, room] = score, plan.context.folder.read_array(job.file).tolist()
     assert len(worker.parts) == 2, "the boosters share one, the forest has another"

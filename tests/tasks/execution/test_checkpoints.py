@@ -61,8 +61,8 @@ def jobs(tmp_path, here) -> tuple[Workdir, FitJob, FitJob]:
     plan = make_plan(sealed)
     config = {**make_study(plan, "lightgbm", "1").ask()[0].config, "min_child_samples": 3}  # there are few rows
     steps = [[5, {"learning_rate": 0.3}], [5, {"learning_rate": 0.1}]]
-    first = plan.job("lightgbm", "1", 1, {**config, "steps": steps[:1]}, inner=0)
-    second = plan.job("lightgbm", "1", 5, {**config, "steps": steps}, inner=0, goes_on=1)
+    first = plan.make_job("lightgbm", "1", 1, {**config, "steps": steps[:1]}, inner=0)
+    second = plan.make_job("lightgbm", "1", 5, {**config, "steps": steps}, inner=0, goes_on=1)
     sealed.context.close()
     return sealed.context.folder, first, second
 

@@ -36,7 +36,7 @@ def test_columns_are_prepared_once_and_waiting_for_them_is_no_work(tmp_path, mon
     monkeypatch.setattr(worker.peak, "_process", psutil.Process(), raising=False)
     monkeypatch.setattr(worker, "parts", TrainingCache())
     made = []
-    usual, alone, both = inputs._prepare_rows, Workdir.alone, threading.Barrier(2, timeout=60)
+    usual, alone, both = inputs._prepare_rows, Workdir.lock, threading.Barrier(2, timeout=60)
 
     @contextmanager
     def asked(workdir, name):

@@ -59,7 +59,7 @@ def test_the_last_fit_with_the_sealed_rows_knows_their_groups_too(tmp_path, monk
     seen: list[TrainingData] = []
     monkeypatch.setattr(worker, "fit_family", lambda *asked: (seen.append(asked[2]), fit_family(*asked))[1])
     for with_sealed in (False, True):
-        job = plan.job("linear", ALL, 0, dict(load_family("linear").default), with_sealed=with_sealed)
+        job = plan.make_job("linear", ALL, 0, dict(load_family("linear").default), with_sealed=with_sealed)
         worker._refit_fold(job, sealed.context.folder)
     (twin, last), groups = seen, sealed.table.group
     assert groups is not None

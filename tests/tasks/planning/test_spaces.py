@@ -89,7 +89,7 @@ def test_what_was_tried_before_is_not_fitted_again(tmp_path):
         assert len(first) == 2
         for one in (t for t in trials if (t.number + BATCH - 1) // BATCH > 1 and t.scores):
             fit = evaluation.context.folder.read_json(
-                evaluation.job(name, fold, one.number, {}, inner=0).file + ".json"
+                evaluation.make_job(name, fold, one.number, {}, inner=0).file + ".json"
             )
             assert fit["taken"]
             assert one.scores[0] == trials[first[str(one.config)]].scores[0]

@@ -56,7 +56,7 @@ def weighed(studies: Studies, weights: Mapping[str, float]) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def made(studies):
-    return ImportanceQueue(weighed(studies, ALL)).ended()
+    return ImportanceQueue(weighed(studies, ALL)).collect()
 
 
 def test_every_family_that_was_searched_is_drawn_the_delivered_first(made):
@@ -125,7 +125,7 @@ def test_nothing_is_waited_for_when_the_time_is_up(studies, monkeypatch):
     monkeypatch.setattr(studies.context.ledger, "limit", studies.context.ledger.elapsed + 1)
     begun = time.time()
     drawing = ImportanceQueue(weighed(studies, ALL))
-    assert drawing.ended() == {}
+    assert drawing.collect() == {}
     assert time.time() - begun < 5
     assert drawing._enough.wait(60)
     assert "naive_bayes" not in {**drawing.made, **drawing.lack}  # nothing more was asked for
@@ -136,14 +136,14 @@ def test_under_a_budget_only_the_delivered_model_is_waited_for(studies, monkeypa
     monkeypatch.setattr(studies.context.ledger, "limit", studies.context.ledger.elapsed + 1000)
     drawing = ImportanceQueue(weighed(studies, {"naive_bayes": 1.0, "linear": 0.0}))
     assert drawing.awaited == ["naive_bayes"]
-    assert "naive_bayes" in drawing.ended()
+    assert "naive_bayes" in drawing.collect()
 
 
 def test_a_family_whose_drawing_fails_is_noted_and_the_others_are_there(studies):
     studies.context.notes.clear()
     broken = [replace(t, scores=("no number",)) for t in studies.trials["naive_bayes", "1"]]
     harmed = replace(studies, trials={**studies.trials, ("naive_bayes", "1"): broken})
-    assert set(ImportanceQueue(weighed(harmed, ALL)).ended()) == {"linear"}
+    assert set(ImportanceQueue(weighed(harmed, ALL)).collect()) == {"linear"}
     assert [note for note in studies.context.notes if "naive_bayes" in note and "Error" in note]
 
 

@@ -100,7 +100,7 @@ def test_what_a_changed_library_can_not_read_is_told_from_what_is_damaged(tmp_pa
     (tmp_path / "a.pkl").write_bytes(gone)
     with pytest.raises(DamagedFileError, match=r"a.pkl was made with other versions .*(no_such_library|NoSuchThing)"):
         Workdir(tmp_path).read_pickle("a")
-    assert Workdir(tmp_path).kept_pickle("a") is None
+    assert Workdir(tmp_path).try_pickle("a") is None
 
 
 @pytest.mark.parametrize("name", ["read_pickle", "read_array"])

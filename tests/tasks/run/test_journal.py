@@ -89,7 +89,7 @@ def test_threads_do_not_mix_their_lines(tmp_path):
         work = [threading.Thread(target=_write, args=(journal, n)) for n in range(8)]
         _ = [t.start() for t in work], [t.join() for t in work]
         assert len({r.key for r in in_file(journal)}) == len(in_file(journal)) == 800
-        assert journal.backlog() == 800
+        assert journal.count_backlog() == 800
 
 
 def _write(journal, thread):
@@ -125,7 +125,7 @@ def test_a_resumed_journal_keeps_its_run(tmp_path):
     with Journal(tmp_path, "m", "sqlite:///one.db", start=False) as first:
         first.record(JournalRecord("run", "pipeline"))
     with Journal(tmp_path, "m", start=False) as second:
-        assert (second.run_key, second.tracking_uri, second.backlog()) == (first.run_key, first.tracking_uri, 1)
+        assert (second.run_key, second.tracking_uri, second.count_backlog()) == (first.run_key, first.tracking_uri, 1)
     with pytest.raises(InputError, match="belongs to the model 'm'"):
         Journal(tmp_path, "other", start=False)
 

@@ -67,7 +67,7 @@ def test_what_was_fitted_whole_of_an_inner_fold_is_not_fitted_again(whole):
     taken = fresh = 0
 
     def fitted(family: str, fold: str, number: int, inner: int) -> dict:
-        return whole.context.folder.read_json(whole.job(family, fold, number, {}, inner=inner).file + ".json")
+        return whole.context.folder.read_json(whole.make_job(family, fold, number, {}, inner=inner).file + ".json")
 
     for (family, fold), trials in searched(whole).items():
         for one in trials:
@@ -80,7 +80,7 @@ def test_what_was_fitted_whole_of_an_inner_fold_is_not_fitted_again(whole):
                     continue
                 assert before.config == one.config
                 assert fit["taken"] == fitted(family, fold, before.number, j)["whole"]
-                assert whole.context.folder.has(whole.job(family, fold, one.number, {}, inner=j).file + ".npy")
+                assert whole.context.folder.has(whole.make_job(family, fold, one.number, {}, inner=j).file + ".npy")
                 taken, fresh = taken + fit["taken"], fresh + (not fit["taken"])
     assert taken
     assert fresh

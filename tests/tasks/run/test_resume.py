@@ -77,8 +77,8 @@ def test_a_run_whose_trials_are_there_gets_the_time_that_its_end_needs(tmp_path)
         deadline = Deadline(plan, studies.trials)
         assert not deadline.may_search()
         deadline.grant_end()
-        assert sealed.context.ledger.left == pytest.approx(deadline.seconds_of_end(), abs=1)
-        assert sealed.context.ledger.refit_limit() > 2.0
+        assert sealed.context.ledger.left == pytest.approx(deadline.estimate_end(), abs=1)
+        assert sealed.context.ledger.limit_refit() > 2.0
         after = evaluate(studies)
     finally:
         sealed.context.close()
@@ -94,7 +94,7 @@ def test_a_resumed_run_knows_as_well_what_its_end_needs_and_what_fits_took(tmp_p
             plan = make_plan(sealed)
             sealed.context.ledger.extend(-130.0)  # the time is up: one trial each
             studies = tune_plan(plan)
-            end = Deadline(plan, studies.trials).seconds_of_end()
+            end = Deadline(plan, studies.trials).estimate_end()
             needs.append((plan.model_mb, sealed.context.ledger.preparing, end))
             booked.append((dict(sealed.context.ledger.fitting), sealed.context.ledger.recalled))
         finally:

@@ -34,10 +34,10 @@ def test_calls_answer_from_many_threads_and_errors_are_sentences(tmp_path):
 def test_a_killed_tracker_is_started_again_and_asked_again(tmp_path):
     with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
         journal.record(JournalRecord("run", "pipeline"))
-        first = journal.tracker().pid
+        first = journal.ensure_tracker().pid
         threading.Timer(0.5, os.kill, (first, signal.SIGKILL)).start()
         assert journal.call("drain", seconds=60) == 0
-        assert journal.tracker().pid != first
+        assert journal.ensure_tracker().pid != first
 
 
 def test_a_tracker_that_ends_each_time_is_told_of(tmp_path):
@@ -46,10 +46,10 @@ def test_a_tracker_that_ends_each_time_is_told_of(tmp_path):
     def kill(journal):
         while not over.wait(0.2):
             with suppress(ProcessLookupError):
-                os.kill(journal.tracker().pid, signal.SIGKILL)
+                os.kill(journal.ensure_tracker().pid, signal.SIGKILL)
 
     with Journal(tmp_path, "m", f"sqlite:///{tmp_path}/m.db") as journal:
-        journal.tracker()
+        journal.ensure_tracker()
         threading.Thread(target=kill, args=[journal]).start()
         with pytest.raises(NestorError, match="MLflow's writer ended"):
             journal.call("drain", seconds=60)
@@ -96,7 +96,7 @@ def test_the_tracker_says_nothing_and_ends_soon_after_a_killed_parent(tmp_path):
         journal = Journal({str(tmp_path / "w")!r}, "m", "sqlite:///{tmp_path}/m.db")
         journal.record(JournalRecord("run", "pipeline"))
         journal.call("seal_settings")
-        print(journal.tracker().pid, flush=True)
+        print(journal.ensure_tracker().pid, flush=True)
         time.sleep(60)
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]

@@ -394,7 +394,7 @@ def test_a_store_that_does_not_answer_leaves_everything_in_the_journal(tmp_path)
     with Journal(tmp_path, "m", address) as journal:
         for record in tree():
             journal.record(record)
-        assert journal.drain(12) == journal.backlog() == 12
+        assert journal.drain(12) == journal.count_backlog() == 12
         with pytest.raises(NestorError, match="does not answer"):
             journal.call("seal_settings")
         assert "MLflow takes no records (" in (journal.trouble or "")

@@ -39,7 +39,7 @@ def test_a_folder_whose_note_is_damaged_is_nobodys(tmp_path, text):
     note = tmp_path / "wandb" / "run" / "nestor.json"
     note.write_text('{"key": "a"}')
     assert WandbRuns(tmp_path).held == {"a": note.parent}
-    assert WandbRuns(tmp_path)._digest_held("a") == ""
+    assert WandbRuns(tmp_path)._read_held_digest("a") == ""
     note.write_text(text)
     assert WandbRuns(tmp_path).held == {}
 

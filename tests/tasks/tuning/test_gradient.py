@@ -35,7 +35,7 @@ def test_a_worker_measures_what_a_small_change_does_to_the_weighted_loss(plan, n
         config = dict(make_default_job(plan, name, "1").config)
         value = config[asked]
         config[asked] = value * factor if name == "linear" else [value[0] * factor, *value[1:]]
-        job = plan.job(name, "1", trial, config, inner=0, gradient=gradient)
+        job = plan.make_job(name, "1", trial, config, inner=0, gradient=gradient)
         return worker._fit_inner_fold(job, plan.context.folder)
 
     measured, above, below = of(1, 1.0, True), of(2, 1.001), of(3, 0.999)

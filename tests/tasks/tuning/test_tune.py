@@ -238,7 +238,7 @@ def test_a_study_that_broke_keeps_nobody_waiting_and_costs_no_other(tmp_path, mo
             tune_one.fn(running, name, fold)
         waiting.join(20)
         assert not waiting.is_alive()
-        evaluation = evaluate(running.studies())
+        evaluation = evaluate(running.take_snapshot())
     finally:
         sealed.context.close()
     assert any("linear ended early on fold 1" in note and "Input/output error" in note for note in sealed.context.notes)
