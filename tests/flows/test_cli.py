@@ -406,7 +406,7 @@ def test_exit_codes(error, code):
 
 
 def test_an_unexpected_error_is_one_screen_and_a_file_with_the_rest(tmp_path):
-    code = "import models.families as f, flows.cli\ndef bad(*_): 1 / 0\nf.families = bad\nflows.cli.main()"
+    code = "import models.families as f, flows.cli\ndef bad(*_): 1 / 0\nf.load_families = bad\nflows.cli.main()"
     command = [sys.executable, "-c", code, "families"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=CALM)
     assert (done.returncode, done.stdout) == (1, "")

@@ -84,7 +84,7 @@ STORY = (
 
 def test_a_run_in_the_midst():
     shown = text(draw_board(board(*STORY), 80, 24, 45.0))
-    assert "✓ read  ✓ check  ✓ seal  ✓ shortlist  ● tune 35 s  · conclude  · register" in shown
+    assert "✓ read  ✓ seal  ✓ check  ✓ plan  ● tune 35 s  · evaluate  · register" in shown
     assert re.search(r"▸ \[red\]forest +1 0\.850 +2 0\.950 +1 - ", shown)
     assert re.search(r"  linear +2 0\.900 +1 0\.700 +·", shown)
     assert "5 complete · 1 pruned · 1 failed" in shown
@@ -229,7 +229,7 @@ def test_the_time_is_on_the_screen_whatever_its_height(height):
     assert "▸ family_15" in "".join(shown)  # the best is never left out
 
 
-@pytest.mark.parametrize("stage", ["conclude", "register"])
+@pytest.mark.parametrize("stage", ["evaluate", "register"])
 def test_a_stage_without_trials_shows_that_time_goes_by(stage):
     made = board(*STORY, Began(stage))
     assert f"● {stage} 35 s" in text(draw_board(made, 80, 24, 45.0))
