@@ -16,28 +16,30 @@ from benchmarks.stamp import print_table
 
 PACKAGES = ("flows", "tasks", "models")
 VERBS = frozenset(re.findall(r"\w+", """
-    accept accumulate adapt add advance afford agree aim align allow allows appear append apply arrange as ask assemble
-    await begin bind claim compute crash drain enforce leave mark obey reach
-    assert assign attach await bin book bootstrap bound bracket build calibrate call can cancel cast change check
-    choose clean clip close code collect combine compare complete compose compress compute concatenate confirm
-    connect construct contain convert copy correct count cover create cross cut deal decide decode decompress define
-    delete deliver deploy describe detect differentiate discard dispatch divide do download draw drop dump edit emit
-    empty encode end ensure enter enumerate estimate evaluate exceed exclude expect explain export extend extract
-    fade fetch fill filter find finish fit fix flag flatten flush fold follow forecast forget format from gather
-    generate get give go grant grow guard guess halve handle has hash have help hide hold hold_out identify import
-    include infer insert inspect install interpolate interrupt invert is jitter join judge keep keeps lack launch
-    lay learn leave lengthen limit list listen lives load locate lock log look loosen make map mark mask match
-    matches measure meet mend merge migrate mirror miss move mutate narrow needs normalize notice notify obtain
-    offer omit open pad parse pass patch pause pick pin plan plot predict prefer prepare print probe promote propose
-    prune publish put quantize quiet quote raise rank read rebuild recall receive reckon record recover recreate
-    redo reduce refer refit reflect refresh refuse register reject release reload remember remove rename renew
-    reopen repair repeat replace report request require reserve reset resolve restore resume retain retrain retry
-    return reverse revive rewrite roll rollback round run sample save say says scan schedule score screen seal
-    search seed select send separate serve set settle shift shorten shout show shrink shuffle sign simulate skip
-    smooth sort spell spend split spread stack stamp standardize start step stop store strip submit subtract suggest
-    sum summarize survey suspect sync tabulate tag take tally tell test tidy tie to track train transform translate
-    travel trim trust try tune turn type unescape unfold unpack update upload use validate verify vote wait walk
-    want warm warn watch weigh widen withdraw word wrap write yield
+    accept accumulate adapt add advance advise afford agree aim align allow allows announce answer appear append apply
+    arrange as ask assemble assert assign attach average await begin bin bind book bootstrap bound bracket build
+    calibrate call can cancel cast change check choose claim clean climb clip close code collect combine compare
+    complete compose compress compute concatenate confirm connect construct contain continue convert copy correct
+    count cover crash create cross cut deal decide decode decompress define delete deliver deploy describe detect
+    differentiate digest discard dispatch divide do double download drain draw drop dump edit emit empty encode end
+    enforce ensure enter enumerate escape estimate evaluate exceed exclude expect explain explore export extend
+    extract fade fetch fill filter find finish fit fix flag flatten flush fold follow forecast forget format from
+    gather generate get give go grant grow guard guess halve handle has hash have help hide hold hold_out identify
+    import include infer insert inspect install interpolate interrupt invert is jitter join judge keep keeps lack
+    launch lay learn leave lengthen limit list listen lives load locate lock log look loosen lump make map mark mask
+    match matches measure meet mend merge migrate mirror miss mix move multiply mutate narrow needs nest normalize
+    note notice notify number obey observe obtain offer omit open pad parse pass patch pause pick pin place plan plot
+    post predict prefer prepare print probe profile promote propose prune publish put quantize quiet quote raise rank
+    reach read rebuild recall receive reckon record recover recreate redo reduce refer refine refit reflect refresh
+    refuse register reject release reload remember remove rename render renew reopen repair repeat replace report
+    request require rescale reserve reset resolve restore restrict resume retain retrain retry return reverse revive
+    rewrite roll rollback round run sample save say says scale scan scatter schedule score screen seal search seed
+    select send separate serve set settle share shift shorten shortlist shout show shrink shuffle sign silence
+    simplify simulate skip smooth solve sort spare spell spend split spool spread stack stamp standardize start step
+    stop store strip submit subtract suggest sum summarize survey suspect sync tabulate tag take tally tell test thin
+    tidy tie time to trace track train transform translate travel trim trust try tune turn type unescape unfold unpack
+    unwrap update upload use validate verify vote wait walk want warm warn watch weigh widen withdraw word wrap write
+    yield
 """))  # fmt: skip
 """Bare verbs that begin names; of words that are nouns too, those that are read as verbs."""
 PARTICIPLES = frozenset(re.findall(r"\w+", """

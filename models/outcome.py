@@ -211,7 +211,7 @@ class Report:
     trials: dict[str, int]
     """Trials per state: complete, pruned, failed, timeout, memory."""
     seconds: dict[str, float]
-    """total, startup, validation, tuning, conclusion, registration (wall); fitting, tracking, idle (core-seconds)."""
+    """total, startup, the stages (wall); fitting, tracking, idle (core-seconds)."""
     warnings: tuple[ReportWarning, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
     """Family -> the sentence why it was not tried."""

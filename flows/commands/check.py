@@ -32,9 +32,9 @@ OPTIONS = flags.select_run_options(
 def check(inputs: CommandInput, as_json: flags.AsJson = False) -> None:
     """Look a table over as `train` would, and say what is wrong with it. Exit code 2 where training would stop."""
     run = make_run(gather_run_values(inputs), inputs)
-    from tasks.planning.checks import check_table as checked
+    from tasks.planning.checks import check_table
 
-    _, findings = checked(run)
+    _, findings = check_table(run)
     stops = any(finding.verdict == "stop" for finding in findings)
     _show_findings(findings, stops, as_json)
     if stops:

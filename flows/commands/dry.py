@@ -13,10 +13,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flows.screen.tables import format_clock, plain
+from flows.screen.tables import format_clock
 from flows.server.begin import prepare
 from models.config import Run
 from models.text.address import mask_address
+from models.text.safe import to_line
 from models.tuning.strategy import MOST_TRIALS
 from tasks.context import RunContext
 from tasks.planning.search_plan import count_configurations
@@ -136,6 +137,8 @@ def make_plan_table(plan: dict[str, Any]) -> RenderableType:
         **{f"not tried: {name}": reason for name, reason in plan["left_out"].items()},
     }
     for name, text in rows.items():
-        table.add_row(Text(plain(name)), Text(plain(text, 400)))
-    notes = [Text(f"· {plain(note, 300)}") for note in plan["notes"]]
-    return Group(Text(plain(plan["name"], 100), style="bold"), table, *notes, Text("Nothing was trained.", style="dim"))
+        table.add_row(Text(to_line(name)), Text(to_line(text, 400)))
+    notes = [Text(f"· {to_line(note, 300)}") for note in plan["notes"]]
+    return Group(
+        Text(to_line(plan["name"], 100), style="bold"), table, *notes, Text("Nothing was trained.", style="dim")
+    )

@@ -26,12 +26,13 @@ def families(name: _Name = None, as_json: flags.AsJson = False) -> None:
 
     Cost is the order of magnitude of a default fit, in core-seconds for a million cells (rows times columns)."""
     from models.analysis.cards import describe_family
-    from models.families import load_families as known
-    from models.families import load_family
+    from models.families import load_families, load_family
 
     if name is not None:
         return _show_family(load_family(name), as_json)
-    rows = [{"name": f.name, **describe_family(f), "available": _describe_availability(f)} for f in known().values()]
+    rows = [
+        {"name": f.name, **describe_family(f), "available": _describe_availability(f)} for f in load_families().values()
+    ]
     if as_json:
         return show_json(rows)
     columns = ("name", *_SHOWN)

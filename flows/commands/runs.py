@@ -26,10 +26,9 @@ def runs(
     as_json: flags.AsJson = False,
 ) -> None:
     """List the training runs, newest first; of one model also who was champion when, and what it has sealed."""
-    from tasks.tracking.look import list_champion_moves, list_seals
-    from tasks.tracking.look import list_runs as found
+    from tasks.tracking.look import list_champion_moves, list_runs, list_seals
 
-    rows = found(name)
+    rows = list_runs(name)
     moves, seals = (list_champion_moves(name), list_seals(name)) if name else ([], [])
     if as_json:
         show_json({"runs": rows, "moves": moves, "seals": seals} if name else rows)

@@ -31,8 +31,7 @@ def up(
     """Start Prefect's and MLflow's servers, a worker and the deployments here, until Ctrl-C."""
     from flows.screen.ending import write_message
     from flows.server import prefect_server
-    from flows.stack import StackRequest, plan_stack
-    from flows.stack import run_stack as run
+    from flows.stack import StackRequest, plan_stack, run_stack
 
     variables = {login.GIVEN: os.environ.get(login.GIVEN) or login.ensure_login(Path("mlruns").resolve())}
     plan = plan_stack(
@@ -44,7 +43,7 @@ def up(
             f"PREFECT_API_URL or the active profile names {api}: commands in this shell use that, not this server."
         )
     write_message(f"Starting in {plan.folder}; logs are mlruns/logs/up-*.log")
-    run(plan, _show_addresses)
+    run_stack(plan, _show_addresses)
 
 
 def _show_addresses(plan: StackPlan, seconds: float) -> None:

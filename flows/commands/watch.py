@@ -90,10 +90,10 @@ def _make_last_lines(report: WatchReport) -> list[RenderableType]:
     """Notes, where to read on, and one clear line."""
     from rich.text import Text
 
-    from flows.screen.tables import plain
+    from models.text.safe import to_line
 
-    lines: list[RenderableType] = [Text(f"· {plain(note, 300)}") for note in (*report.drift.notes, *report.notes)]
+    lines: list[RenderableType] = [Text(f"· {to_line(note, 300)}") for note in (*report.drift.notes, *report.notes)]
     suffix = "  The event nestor.drift was sent." if report.event else ""
     lines.append(Text(f"MLflow run {report.run_id}: drift.html{suffix}", style="dim"))
     style = "bold yellow" if report.drift.drifted else "bold green"
-    return [*lines, Text(f"\n{plain(report.drift.sentence, 600)}", style=style)]
+    return [*lines, Text(f"\n{to_line(report.drift.sentence, 600)}", style=style)]

@@ -13,9 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from flows.screen.tables import format_clock, plain
+from flows.screen.tables import format_clock
 from models.data.table import Finding
 from models.outcome import STATES, format_number
+from models.text.safe import to_line
 from tasks.run.events import Began, Event, FindingEvent, NoteEvent, PlanEvent, TrialEvent
 from tasks.run.stage import STAGES, TUNE
 
@@ -110,7 +111,7 @@ class Board:
         parts = [f"{format_clock(moment - self.began)} {self.stage or 'start'}", f"{sum(self.states.values())} trials"]
         leader = self.find_leader()
         if leader is not None and (mean := self.average_best(leader)):
-            parts.append(f"best {plain(leader)} {format_number(mean[1])}")
+            parts.append(f"best {to_line(leader)} {format_number(mean[1])}")
         if (progress := self.measure_done(moment)) is not None and progress[1] > 0:
             parts.append(f"{format_clock(progress[1])} left")
         return ", ".join(parts)
@@ -155,13 +156,13 @@ def _draw_stages(board: Board, moment: float) -> Text:
             text.append(f"✓ {name}" if is_past else f"· {name}", style="green" if is_past else "dim")
         text.append("  ")
     if board.note:
-        text.append(plain(board.note, 60), style="dim")
+        text.append(to_line(board.note, 60), style="dim")
     return text
 
 
 def _draw_plan(plan: PlanEvent) -> Text:
     sense = "higher" if plan.greater_is_better else "lower"
-    text = Text(f"{plain(plan.how, 60)} · {plain(plan.metric)}, {sense} is better", style="dim")
+    text = Text(f"{to_line(plan.how, 60)} · {to_line(plan.metric)}, {sense} is better", style="dim")
     text.append(f" · not tried: {len(plan.left_out)}" if plan.left_out else "")
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
@@ -174,7 +175,7 @@ def _draw_grid(board: Board, plan: PlanEvent, families: Sequence[str], width: in
     table = Table.grid(padding=(0, 1))
     table.add_column(width=_FAMILY - 1, no_wrap=True, overflow="ellipsis")
     heads = (
-        [f"fold {f}" if f.isdigit() else plain(f, 9) for f in plan.folds]
+        [f"fold {f}" if f.isdigit() else to_line(f, 9) for f in plan.folds]
         if is_wide
         else ["folds", "trials", "best, mean"]
     )
@@ -184,7 +185,7 @@ def _draw_grid(board: Board, plan: PlanEvent, families: Sequence[str], width: in
     leader = board.find_leader()
     for family in families:
         style = "bold green" if family == leader else ""
-        name = Text(("▸ " if family == leader else "  ") + plain(family, _FAMILY - 3), style=style)
+        name = Text(("▸ " if family == leader else "  ") + to_line(family, _FAMILY - 3), style=style)
         cells = _draw_cells(board, plan, family, style) if is_wide else _draw_sums(board, plan, family, style)
         table.add_row(name, *cells)
     return table
@@ -215,7 +216,7 @@ def _draw_totals(board: Board) -> Text:
     text.append(" · ".join(counts) or "none yet", style="not dim")
     leader = board.find_leader()
     if leader is not None and (mean := board.average_best(leader)):
-        text.append("   best  ").append(f"{plain(leader, 24)} {format_number(mean[1])}", style="not dim bold green")
+        text.append("   best  ").append(f"{to_line(leader, 24)} {format_number(mean[1])}", style="not dim bold green")
     return text
 
 
@@ -224,10 +225,10 @@ def _draw_findings(board: Board) -> list[RenderableType]:
         return []
     text = Text("checks  ", style="dim").append(f"{board.passed} passed", style="not dim green")
     text.append(f" · {len(board.warned)} warned" if board.warned else "", style="not dim yellow")
-    lines = [_make_line(f"! {plain(f.message, 160)}", "yellow") for f in board.warned[:4]]
+    lines = [_make_line(f"! {to_line(f.message, 160)}", "yellow") for f in board.warned[:4]]
     if len(board.warned) > 4:
         lines.append(Text(f"! and {len(board.warned) - 4} more in the report", style="yellow"))
-    lines += [_make_line(f"· {plain(s, 160)}") for s in board.said[-3:]]
+    lines += [_make_line(f"· {to_line(s, 160)}") for s in board.said[-3:]]
     return [text, *lines]
 
 

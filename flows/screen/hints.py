@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from shlex import quote
 
-from models.text.address import locate_pages as address_of
+from models.text.address import locate_pages
 
 _COMMANDS = r"train|retrain|check|score|watch|promote|rollback|runs|report|families|searches|explain|up"
 _TYPED = re.compile(rf"(?<![\w./@:-])(?:(nestor)(?= (?:{_COMMANDS})\b)|(mlflow)(?= ui\b))")
@@ -40,4 +40,4 @@ def find_mlflow_page(address: str) -> str:
     record = prefect_server.read_record(Path("mlruns/prefect"))
     if record.get("up") and prefect_server.find_recorded_process(record) is not None:
         return record["mlflow"]
-    return as_typed(address_of(address))
+    return as_typed(locate_pages(address))

@@ -13,7 +13,8 @@ from rich.live import Live
 
 from flows.screen.board import Board, draw_board
 from flows.screen.ending import write_message
-from flows.screen.tables import SafeConsole, plain
+from flows.screen.tables import SafeConsole
+from models.text.safe import to_line
 from tasks.run import events
 from tasks.run.events import Began, Event, FindingEvent, NoteEvent, PlanEvent
 
@@ -104,12 +105,12 @@ def format_event(event: Event) -> str | None:
     """The event as a line of a log; None for those that only count."""
     match event:
         case Began(name, note):
-            return f"{name}: {plain(note, 200)}" if note else name
+            return f"{name}: {to_line(note, 200)}" if note else name
         case FindingEvent(finding) if finding.verdict != "pass":
-            return f"{finding.verdict}: {plain(finding.message, 400)}"
+            return f"{finding.verdict}: {to_line(finding.message, 400)}"
         case PlanEvent(families, _, how, metric, _, left_out):
             suffix = f"; not tried: {', '.join(left_out)}" if left_out else ""
-            return f"plan: {how}, {metric}, {plain(', '.join(families), 200)}{suffix}"
+            return f"plan: {how}, {metric}, {to_line(', '.join(families), 200)}{suffix}"
         case NoteEvent(text):
-            return plain(text, 400)
+            return to_line(text, 400)
     return None

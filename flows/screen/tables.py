@@ -18,8 +18,7 @@ from rich.text import Text
 from flows.screen.hints import as_typed, find_mlflow_page
 from models.evaluation.verdict import MEANING, describe_basis, describe_repeats, list_further_warnings
 from models.outcome import format_number
-from models.text.safe import to_line as plain
-from models.text.safe import to_printable
+from models.text.safe import to_line, to_printable
 
 if TYPE_CHECKING:
     from models.data.table import Finding
@@ -65,9 +64,9 @@ def make_final_table(report: Report) -> RenderableType:
     """The whole report for the terminal: leaderboard, numbers, sentence, what was left out, where to look."""
     parts: list[RenderableType] = ["", _make_heading(report), _make_leaderboard(report), "", _make_number_table(report)]
     parts += ["", _make_objective_table(report)] if report.objectives else []
-    parts += ["", Text(plain(report.sentence, 600))] if report.sentence else []
-    parts += [Text(plain(repeats, 900))] if (repeats := describe_repeats(report)) else []
-    parts += [Text(plain(report.coverage_sentence, 300))] if report.coverage else []
+    parts += ["", Text(to_line(report.sentence, 600))] if report.sentence else []
+    parts += [Text(to_line(repeats, 900))] if (repeats := describe_repeats(report)) else []
+    parts += [Text(to_line(report.coverage_sentence, 300))] if report.coverage else []
     parts += ["", _make_notes(report), _make_left_out_table(report), _make_link_table(report), _make_last_line(report)]
     return Group(*[part for part in parts if part is not None])
 
@@ -79,8 +78,8 @@ def _make_heading(report: Report) -> Text:
         "bbc": f"{scheme.inner} folds, no outer loop",
         "holdout": "one hold-out split",
     }[scheme.method]
-    text = Text(plain(report.name, 60), style="bold")
-    return text.append(f"  {plain(report.task)} · {plain(report.metric)} · {plan}", style="not bold dim")
+    text = Text(to_line(report.name, 60), style="bold")
+    return text.append(f"  {to_line(report.task)} · {to_line(report.metric)} · {plan}", style="not bold dim")
 
 
 def _make_leaderboard(report: Report) -> Table:
@@ -93,7 +92,7 @@ def _make_leaderboard(report: Report) -> Table:
     for family in report.families:
         style = "bold green" if family.name == report.winner else ""
         table.add_row(
-            Text(("▸ " if family.name == report.winner else "  ") + plain(family.name), style=style),
+            Text(("▸ " if family.name == report.winner else "  ") + to_line(family.name), style=style),
             to_interval_text(family.estimate),
             format_number(family.inner),
             f"{family.trials:,}",
@@ -129,21 +128,21 @@ def _make_objective_table(report: Report) -> RenderableType:
     for objective in report.objectives:
         sign = "≥" if objective.greater_is_better else "≤"
         table.add_row(
-            Text(plain(f"{objective.name}, {objective.unit}" if objective.unit else objective.name)),
+            Text(to_line(f"{objective.name}, {objective.unit}" if objective.unit else objective.name)),
             to_interval_text(objective.estimate),
             format_number(objective.test.value if objective.test else None),
             format_number(objective.delivered),
             "-" if objective.limit is None else f"{sign} {objective.limit:g}",
         )
-    return Group(table, *([Text(plain(report.pick, 600), style="dim")] if report.pick else []))
+    return Group(table, *([Text(to_line(report.pick, 600), style="dim")] if report.pick else []))
 
 
 def _make_notes(report: Report) -> RenderableType | None:
     warnings = list_further_warnings(report)
-    lines = [Text(f"! {plain(w.message, 300)}", style="yellow") for w in warnings[:8]]
+    lines = [Text(f"! {to_line(w.message, 300)}", style="yellow") for w in warnings[:8]]
     if len(warnings) > 8:
         lines.append(Text(f"! and {len(warnings) - 8} more: see the report", style="yellow"))
-    lines += [Text(f"· {plain(note, 300)}") for note in report.notes[:8]]
+    lines += [Text(f"· {to_line(note, 300)}") for note in report.notes[:8]]
     return Group(*lines, "") if lines else None
 
 
@@ -157,7 +156,7 @@ def _make_left_out_table(report: Report) -> RenderableType | None:
     for name, reason in report.left_out.items():
         groups.setdefault(reason, []).append(name)
     for reason, names in list(groups.items())[:12]:
-        table.add_row("not tried:", Text(plain(f"{', '.join(names)}: {reason}", 300)))
+        table.add_row("not tried:", Text(to_line(f"{', '.join(names)}: {reason}", 300)))
     return Group(table, "")
 
 
@@ -168,9 +167,9 @@ def _make_link_table(report: Report) -> Table:
     if report.run_id:
         table.add_row("read on", Text(as_typed(f"nestor report {report.run_id[:12]}")))
     if report.tracking_uri:
-        table.add_row("every trial", Text(find_mlflow_page(plain(report.tracking_uri, 300))))
+        table.add_row("every trial", Text(find_mlflow_page(to_line(report.tracking_uri, 300))))
     if report.version is not None:
-        command = f"nestor score {quote(plain(report.name, 100))} new.csv --out scored.csv"
+        command = f"nestor score {quote(to_line(report.name, 100))} new.csv --out scored.csv"
         table.add_row("use it", Text(as_typed(command)))
     return table
 
@@ -181,7 +180,7 @@ def _make_last_line(report: Report) -> Text:
         return Text("\nDone; no model was registered.", style="bold yellow")
     suffix = f"@{report.alias}" if report.alias else f"/{report.version}"
     trials, duration = sum(report.trials.values()), format_clock(report.seconds.get("total", 0.0))
-    text = Text(f"\nmodels:/{plain(report.name, 100)}{suffix}", style="bold green")
+    text = Text(f"\nmodels:/{to_line(report.name, 100)}{suffix}", style="bold green")
     return text.append(f"  version {report.version}, {trials:,} trials, {duration}", style="not bold")
 
 
@@ -194,8 +193,8 @@ def make_findings_table(findings: Sequence[Finding]) -> RenderableType:
     order = {"stop": 0, "warn": 1, "pass": 2}
     for finding in sorted(findings, key=lambda f: order[f.verdict]):
         mark, style, word = VERDICTS[finding.verdict]
-        text = Text(plain(finding.message, 400), style="dim" if finding.verdict == "pass" else "")
-        table.add_row(Text(f"{mark} {word}", style=style), Text(plain(finding.check)), text)
+        text = Text(to_line(finding.message, 400), style="dim" if finding.verdict == "pass" else "")
+        table.add_row(Text(f"{mark} {word}", style=style), Text(to_line(finding.check)), text)
     return table
 
 
@@ -264,7 +263,7 @@ class RowsTable:
 
 
 def _as_text(cell: Any) -> Text:
-    return cell if isinstance(cell, Text) else Text(plain(cell, 200))
+    return cell if isinstance(cell, Text) else Text(to_line(cell, 200))
 
 
 def make_rows_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], spared: Sequence[str] = ()) -> RowsTable:

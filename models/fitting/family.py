@@ -32,7 +32,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Shape:
-    """The table's shape and the task: all that a search space or the shortlist may depend on."""
+    """The table's shape and the task: all that a search space or the plan may depend on."""
 
     rows: int
     """Rows of one training part."""

@@ -15,8 +15,16 @@ from models.config import Run
 from models.data.table import Finding, Key, Table
 from models.errors import InputError, join_names
 from models.splitting.repeats import UnitDecision, decide_unit, make_point_keys
-from models.splitting.seal import COUNTED, PLAIN, Seal, choose_seal, make_key_reading, mark_sealed_rows, renew_seal
-from models.splitting.seal import to_key_form as form_of
+from models.splitting.seal import (
+    COUNTED,
+    PLAIN,
+    Seal,
+    choose_seal,
+    make_key_reading,
+    mark_sealed_rows,
+    renew_seal,
+    to_key_form,
+)
 from models.splitting.split import SplitPlan, find_split_kind
 
 FIRST, ASKED = "the first run of the name", "it was asked for"
@@ -62,7 +70,7 @@ def list_key_parts(seal: Seal) -> tuple[str, ...]:
     assert seal.reading is not None
     counted = not seal.by_name and (seal.unit == "row" or seal.apart)
     plainly = {"text": PLAIN} if seal.plain else {}
-    forms = {column: form_of(kind) for column, kind in seal.reading.kinds.items()}
+    forms = {column: to_key_form(kind) for column, kind in seal.reading.kinds.items()}
     columns = (f"{plainly.get(form, form)}:{column}" for column, form in forms.items())
     return tuple(sorted([*columns, *([COUNTED] if counted else [])]))
 

@@ -16,8 +16,7 @@ import pandas as pd
 from models.config import Run
 from models.data.table import Finding, Table
 from models.errors import InputError, join_names
-from models.splitting.repeats import UnitDecision, decide_unit, make_point_keys
-from models.splitting.repeats import encode_units as unit_codes
+from models.splitting.repeats import UnitDecision, decide_unit, encode_units, make_point_keys
 from models.splitting.seal import Kind, digest_values, mix_bits
 
 Rows = np.ndarray
@@ -309,7 +308,7 @@ def make_split_plan(
     if table.group is not None:
         codes = _encode_groups(table.group)
     else:
-        codes = unit_codes(make_point_keys(table), repeats)
+        codes = encode_units(make_point_keys(table), repeats)
         finding = _check_copies(codes, repeats)
     known = table.known if run.split.gap is None else None
     gap = run.split.gap or 0

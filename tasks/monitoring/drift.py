@@ -21,7 +21,7 @@ from tasks.data import read_with
 from tasks.data.roles import encode_groups, read_ids, read_times, read_weights
 from tasks.registry.load import LoadedVersion
 from tasks.scoring import forecast, labels
-from tasks.scoring.champion import predict_for_metric as said_by
+from tasks.scoring.champion import predict_for_metric
 
 CHUNK = 50_000
 """Rows that are predicted at once."""
@@ -114,7 +114,7 @@ def predict_later_rows(loaded: LoadedVersion, features: pd.DataFrame) -> np.ndar
     task, classes = loaded.facts["task"], loaded.facts["classes"]
     metric = make_metric(None, task, classes)
     parts = [
-        said_by(loaded, features.iloc[start : start + CHUNK], metric, classes)
+        predict_for_metric(loaded, features.iloc[start : start + CHUNK], metric, classes)
         for start in range(0, len(features), CHUNK)
     ]
     return np.concatenate(parts) if parts else np.zeros((0, len(classes)) if classes else 0)

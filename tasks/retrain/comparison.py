@@ -16,8 +16,7 @@ from models.data.labels import to_label_text
 from models.errors import join_names, make_unknown_error
 from models.evaluation.gate import ModelCost, Unit, Verdict, decide_promotion, explain_too_few, make_undecided_verdict
 from models.metrics.metric import Metric, make_metric
-from models.splitting.seal import make_row_keys as keys_of
-from models.splitting.seal import to_key_form
+from models.splitting.seal import make_row_keys, to_key_form
 from tasks.execution import costs as measure
 from tasks.registry.load import LoadedVersion
 from tasks.run.folder import Workdir
@@ -131,7 +130,7 @@ def mark_known_rows(row_keys: Mapping[str, np.ndarray], rows: SealedRows, part: 
     if not forms <= rows.forms:
         return None
     columns = [column.partition(":")[2] for column in forms]
-    return np.isin(keys_of(rows.features[columns]), row_keys[part])
+    return np.isin(make_row_keys(rows.features[columns]), row_keys[part])
 
 
 def _explain_incomparable(champion: LoadedVersion, challenger: LoadedVersion) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from models.config import Run
 from models.errors import join_names
-from models.splitting.seal import digest_values as hashed
+from models.splitting.seal import digest_values
 from tasks.run import resume
 from tasks.run.folder import Workdir
 from tasks.run.resume import choose_model_name, to_run_settings
@@ -76,7 +76,7 @@ def locate_retrain_folder(name: str) -> Workdir:
 def to_folder_name(name: str) -> str:
     """The model's name for a folder or a limit: no signs in it, and no two names alike."""
     slug = re.sub(r"[^\w-]+", "_", name)[:60]
-    return f"{slug}-{hashed(name):016x}"
+    return f"{slug}-{digest_values(name):016x}"
 
 
 def compare_identity(tags: Mapping[str, str], run: Run, fingerprint: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from models.config import Run
-from models.config.values import to_model_name as named
+from models.config.values import to_model_name
 from models.errors import InputError, join_names, make_unknown_error
 from models.outcome import Report
 from models.text.address import mask_address
@@ -55,7 +55,7 @@ def choose_model_name(run: Run) -> str:
         return run.name
     if isinstance(run.data, pd.DataFrame):
         return "model"
-    name = named(_find_data_stem(str(run.data), run.query or ""))
+    name = to_model_name(_find_data_stem(str(run.data), run.query or ""))
     if not name:
         address = mask_address(str(run.data))
         raise InputError(f"No name for the model can be made from {address!r}: give one with --name.")

@@ -17,7 +17,7 @@ from models.text.markdown import escape_markdown
 from models.text.safe import shorten, to_printable
 from tasks.context import RunContext
 from tasks.evaluation.evaluate import Evaluation
-from tasks.planning import plan as shortlist
+from tasks.planning.plan import describe_plan
 from tasks.tracking.past import find_run_page
 from tasks.values import RunPlan, SealedTable
 
@@ -73,7 +73,7 @@ def show_plan(plan: RunPlan) -> None:
         f"\n- {escape_markdown(name)} is not tried: {escape_markdown(reason)}"
         for name, reason in plan.scope.left_out.items()
     )
-    text = f"{shortlist.describe_plan(plan.scope.how)}; families: {', '.join(plan.scope.families)}.{lines}"
+    text = f"{describe_plan(plan.scope.how)}; families: {', '.join(plan.scope.families)}.{lines}"
     show_markdown("nestor-plan", text, f"Plan of {plan.context.name}")
 
 

@@ -16,8 +16,7 @@ from models.outcome import format_number
 from models.text.address import mask_address
 from models.text.markdown import escape_markdown
 from tasks.data import fetch_data
-from tasks.monitoring import events
-from tasks.monitoring import page as drift_page
+from tasks.monitoring import events, page
 from tasks.monitoring.drift import LaterRows, compare_with_profile, read_later_rows
 from tasks.registry.load import LoadedVersion, load_version
 from tasks.retrain import notify
@@ -68,7 +67,7 @@ def report(watch: Watch, loaded: LoadedVersion, rows: LaterRows, drift: Drift, s
         },
         files={
             "drift.json": json.dumps(outcome.as_json(), indent=1, ensure_ascii=False, allow_nan=False),
-            "drift.html": drift_page.render_drift(watch.name, loaded.version, data, drift),
+            "drift.html": page.render_drift(watch.name, loaded.version, data, drift),
         },
         note=f"{escape_markdown(drift.sentence)}\n\nThe whole finding is `drift.html` under Artifacts.",
     )  # fmt: skip
@@ -102,10 +101,10 @@ _PARTS = {"feature": "max_psi", "prediction": "prediction_psi"}
 
 def _show_drift(outcome: WatchReport) -> None:
     link = find_run_page(outcome.run_id) if outcome.run_id else None
-    text = drift_page.to_markdown(outcome.name, outcome.version, outcome.data, outcome.drift)
+    text = page.to_markdown(outcome.name, outcome.version, outcome.data, outcome.drift)
     line = f"\n\n[The run in MLflow]({link})" if link else f"\n\nMLflow run `{outcome.run_id}`"
     artifacts.show_markdown(artifacts.make_model_key("drift", outcome.name), text + line, outcome.drift.sentence[:300])
-    columns = drift_page.make_table_rows(outcome.drift)
+    columns = page.make_table_rows(outcome.drift)
     artifacts.show_table(
         artifacts.make_model_key("drift-columns", outcome.name), columns, f"Columns of {outcome.name}, then and now"
     )

