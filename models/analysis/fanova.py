@@ -28,7 +28,7 @@ class LeafBoxes:
 
     @cached_property
     def width(self) -> np.ndarray:
-        """Of each box along each column."""
+        """Of each box along each column, (boxes, columns)."""
         return self.high - self.low
 
     @cached_property
@@ -38,7 +38,7 @@ class LeafBoxes:
 
     @cached_property
     def weight(self) -> np.ndarray:
-        """What each box adds to an integral over the cube, once the mean is taken away."""
+        """What each box adds to an integral over the cube, once the mean is taken away, (boxes,)."""
         return self.width.prod(axis=1) * (self.value - self.mean)
 
     @property
@@ -47,15 +47,15 @@ class LeafBoxes:
         return float(self.weight @ (self.value - self.mean))
 
     def covers(self, column: int, places: np.ndarray) -> np.ndarray:
-        """A row for each place along the column: which boxes it is in."""
+        """A row for each place along the column: which boxes it is in, (places, boxes)."""
         return (self.low[:, column] <= places[:, None]) & (places[:, None] < self.high[:, column])
 
     def average_along(self, column: int, places: np.ndarray) -> np.ndarray:
-        """The mean over all other columns at these places of one, less the mean over the cube."""
+        """The mean over all other columns at these places of one, less the mean over the cube, (places,)."""
         return self.covers(column, places) @ (self.weight / self.width[:, column])
 
     def average_across(self, column: int, other: int, places: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """The mean over all but two columns at each pair of places, less the mean over the cube."""
+        """The mean over all but two columns at each pair of places, less the mean over the cube, (places, others)."""
         density = self.weight / (self.width[:, column] * self.width[:, other])
         return (self.covers(column, places) * density) @ self.covers(other, others).T
 
@@ -80,8 +80,8 @@ def list_trees(forest: RandomForestRegressor) -> list[LeafBoxes]:
 
 
 def compute_shares(tree: LeafBoxes) -> np.ndarray:
-    """A square of shares of the tree's variance over the cube: on the diagonal what each column does alone, beside it
-    what two do together beyond that; nothing where the tree says one thing."""
+    """A square of shares (columns, columns) of the tree's variance over the cube: on the diagonal what each column does
+    alone, beside it what two do together beyond that; nothing where the tree says one thing."""
     columns = tree.low.shape[1]
     shares = np.zeros((columns, columns))
     if tree.variance <= 0:
@@ -105,7 +105,8 @@ def _list_cells(tree: LeafBoxes, column: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compute_curve(forest: Sequence[LeafBoxes], column: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the forest says at these places of a column, averaged over all others, and its spread over the trees."""
+    """What the forest says at these places of a column, averaged over all others, and its spread over the trees, both
+    (places,)."""
     curves = np.array([tree.mean + tree.average_along(column, places) for tree in forest])
     return curves.mean(axis=0), curves.std(axis=0)
 
@@ -113,5 +114,5 @@ def compute_curve(forest: Sequence[LeafBoxes], column: int, places: np.ndarray) 
 def compute_surface(
     forest: Sequence[LeafBoxes], column: int, other: int, places: np.ndarray, others: np.ndarray
 ) -> np.ndarray:
-    """What the forest says at each pair of places of two columns, averaged over all others."""
+    """What the forest says at each pair of places of two columns, averaged over all others, (places, others)."""
     return np.mean([tree.mean + tree.average_across(column, other, places, others) for tree in forest], axis=0)

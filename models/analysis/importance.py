@@ -71,7 +71,7 @@ class TrialTable:
         return len(np.unique(self.study))
 
     def take(self, rows: np.ndarray) -> TrialTable:
-        """Some of the trials, perhaps some twice."""
+        """Some of the trials, perhaps some twice. `rows`: places (n,) of trials."""
         return replace(
             self, params=tuple(self.params[k] for k in rows), places=self.places[rows], gain=self.gain[rows],
             study=self.study[rows], number=self.number[rows], complete=self.complete[rows],
@@ -217,7 +217,7 @@ def _is_alike(distribution: Any, other: Any) -> bool:
 
 
 def mark_trials_with(table: TrialTable, names: Sequence[str]) -> np.ndarray:
-    """The trials in which all of these hyperparameters were asked for."""
+    """The trials in which all of these hyperparameters were asked for, as a mask (trials,)."""
     columns = [list(table.space).index(name) for name in names]
     return np.asarray(~np.isnan(table.places[:, columns]).any(axis=1))
 
@@ -291,7 +291,8 @@ def _list_conditions(table: TrialTable) -> Iterator[tuple[list[str], list[int], 
 
 
 def fit_gain_forest(table: TrialTable, columns: Sequence[str], rows: np.ndarray, seed: int, count: int = _TREES) -> Any:
-    """A forest that foretells the gains of these trials from these hyperparameters' places."""
+    """A forest that foretells the gains of these trials from these hyperparameters' places. `rows`: a mask (trials,).
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a trial that is in every tree's sample has no score out of it
         return _make_forest(count, seed).fit(_take_places(table, columns, rows), table.gain[rows])

@@ -57,7 +57,8 @@ def narrow_space(table: TrialTable, importance: Importance, default: Mapping[str
 
 
 def find_best_of_studies(table: TrialTable) -> np.ndarray:
-    """The best trials of each study: a tenth of all that it tried, and as many of each as make ten together."""
+    """The places (n,) of the best trials of each study: a tenth of all that it tried, and as many of each as make ten
+    together."""
     studies = np.unique(table.study)
     fewest = math.ceil(_FEWEST_BEST / max(1, len(studies)))
     rows: list[int] = []

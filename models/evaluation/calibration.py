@@ -155,7 +155,8 @@ def choose_calibration(
     Rows of one key are together in cross-fitting, and count as one in the gain's standard error. The parts cut across
     folds: each fold's model is off in its own way, and what is delivered is none of them. Where several folds' models
     are to be averaged (`pooled`), those that are too sure mend each other: softened first they would not be sure enough
-    (Rahaman & Thiery 2021, NeurIPS)."""
+    (Rahaman & Thiery 2021, NeurIPS). Each fold has a code for each row and probabilities (rows, classes), `keys` a key
+    for each of its rows."""
     raw = [odds for _, odds, _ in folds]
     if not wants_calibration(metric, calibrate) or sum(map(len, raw)) < LEAST:
         return None, raw

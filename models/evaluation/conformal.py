@@ -54,7 +54,7 @@ class FoldScores:
     """Of the members; they sum to one."""
 
     def count_up_to(self, score: np.ndarray, side: Literal["left", "right"]) -> np.ndarray:
-        """How many rows have at most that score, with `left` a smaller one."""
+        """How many rows have at most that score, with `left` a smaller one; of the shape of `score`."""
         return np.concatenate([[0], np.cumsum(self.counts)])[np.searchsorted(self.values, score, side)]
 
 
@@ -91,7 +91,8 @@ class ConformalScores:
         return math.ceil(round(level * (self.rows + 1), 9))
 
     def combine_members(self, predictions: np.ndarray) -> list[np.ndarray]:
-        """What each fold's members say together, from what every member of the model says."""
+        """What each fold's members say together, (rows,) or (rows, classes) for each fold, from what every member of
+        the model says, (members, rows) or (members, rows, classes)."""
         return [np.tensordot(fold.weights, predictions[list(fold.members)], 1) for fold in self.folds]
 
     def place_members(self, votes: Sequence[tuple[str, float]]) -> ConformalScores:
@@ -141,7 +142,8 @@ def _assign_members(fold: FoldScores, votes: Sequence[tuple[str, float]]) -> Fol
 
 def compute_row_scores(task: Task, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Each row's score: the absolute residual, or one minus the probability of its class (Sadinle, Lei & Wasserman
-    2019, JASA 114:223: of all scores it makes the smallest sets)."""
+    2019, JASA 114:223: of all scores it makes the smallest sets). Scores and targets (of classes codes) are (rows,),
+    predictions are (rows,) or probabilities (rows, classes)."""
     if task == "regression":
         return np.abs(np.asarray(target, dtype=float) - prediction)
     return 1 - prediction[np.arange(len(target)), np.asarray(target, dtype=np.int64)]
@@ -151,7 +153,8 @@ def make_conformal_scores(
     task: Task, outer: Iterable[tuple[str, np.ndarray, np.ndarray]], refit: str | None = None
 ) -> ConformalScores | None:
     """What a version keeps of (fold, target, prediction) of the outer rows; None where there are none, or a prediction
-    is not finite. `refit` names the fold of the one model where no fold's model is delivered."""
+    is not finite. `refit` names the fold of the one model where no fold's model is delivered. The arrays are those that
+    `compute_row_scores` takes."""
     pairs = [(fold, compute_row_scores(task, target, prediction)) for fold, target, prediction in outer if len(target)]
     if not pairs or not all(np.isfinite(scores).all() for _, scores in pairs):
         return None
@@ -163,6 +166,7 @@ def make_conformal_scores(
 
 def thin_scores(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """At most `most` values and how many scores each stands for, closest together at the high end, where levels lie.
+    `scores` is (rows,) in any order; both results are (values,), and the values rise.
 
     Every score is rounded up to a kept one, so what is made of them covers no less than before."""
     ordered = np.sort(scores)
@@ -179,7 +183,8 @@ def thin_scores(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
 def compute_intervals(
     scores: ConformalScores, centres: Sequence[np.ndarray], level: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and the highest value of each row, from each fold's predictions of it."""
+    """The lowest and the highest value of each row, both (rows,), from each fold's predictions (rows,) of it.
+    InputError where the level is not between 0 and 1, or too high for so few scores."""
     place = scores.find_place(level)
     low = -_find_end(scores, [-np.asarray(c, dtype=float) for c in centres], place)
     high = _find_end(scores, [np.asarray(c, dtype=float) for c in centres], place)
@@ -207,7 +212,8 @@ def _find_quantile(scores: ConformalScores, place: int) -> float:
 
 
 def compute_label_sets(scores: ConformalScores, odds: Sequence[np.ndarray], level: float) -> np.ndarray:
-    """Which classes (rows, classes) are in each row's set, from each fold's probabilities.
+    """Which classes (rows, classes) are in each row's set, from each fold's probabilities (rows, classes). InputError
+    where the level is not between 0 and 1, or too high for so few scores.
 
     The class that is likeliest by all folds is always in it, so no set is empty: a model that errs less often than the
     level allows then covers more."""
@@ -221,7 +227,8 @@ def compute_label_sets(scores: ConformalScores, odds: Sequence[np.ndarray], leve
 def measure_coverage(
     scores: ConformalScores, predictions: Sequence[np.ndarray], target: np.ndarray, levels: Sequence[float] = LEVELS
 ) -> tuple[Coverage, ...]:
-    """What share of the targets is covered at each level that so many scores allow, from each fold's predictions."""
+    """What share of the targets (rows,) is covered at each level that so many scores allow, from each fold's
+    predictions, (rows,) or (rows, classes). InputError where a level is not above 0."""
     return tuple(
         _measure_coverage_at(scores, predictions, target, level) for level in levels if level <= scores.highest
     )

@@ -23,7 +23,7 @@ class PostProcessing:
     """From which probability on the positive class is said; None: the likelier class, or the cheaper one."""
 
     def calibrate(self, prediction: np.ndarray) -> np.ndarray:
-        """The prediction, probabilities calibrated."""
+        """The prediction, probabilities (rows, classes) calibrated."""
         return prediction if self.calibration is None else self.calibration.apply(prediction)
 
 
@@ -38,7 +38,8 @@ def apply_threshold(fold: Fold3, threshold: float | None) -> Fold3:
 
 
 def to_class_codes(odds: np.ndarray, threshold: float) -> np.ndarray:
-    """Codes by a threshold, as scikit-learn's `FixedThresholdClassifier` has them."""
+    """Codes (rows,), 0 or 1, by a threshold on the second of the probabilities (rows, 2), as scikit-learn's
+    `FixedThresholdClassifier` has them."""
     return (odds[:, 1] >= threshold).astype(np.int64)
 
 
@@ -52,7 +53,9 @@ def choose_post_processing(
     pooled: bool = False,
 ) -> tuple[PostProcessing, list[Fold3]]:
     """What is best on these inner folds of the ensemble's probabilities, and the folds calibrated by other rows.
-    `choose`: whether a threshold may be chosen. `pooled`: whether several folds' models will be averaged."""
+    `choose`: whether a threshold may be chosen. `pooled`: whether several folds' models will be averaged. Each fold has
+    a code for each row and probabilities (rows, classes), `keys` a key for each of its rows. InputError where there are
+    row weights and the metric takes none."""
     calibrator, odds = calibration.choose_calibration(metric, folds, keys, calibrate, pooled)
     outputs = [(target, new, weight) for (target, _, weight), new in zip(folds, odds, strict=True)]
     threshold = choose_threshold(metric, outputs, keys, seed) if choose else None

@@ -53,7 +53,8 @@ def weigh_candidates(
     keeps: Callable[[Sequence[Candidate], Sequence[np.ndarray]], bool] | None = None,
 ) -> tuple[tuple[EnsembleMember, ...], float]:
     """The members with weights that sum to one, and the ensemble's inner score. With `keeps` only such members go
-    together that, with their mean predictions, keep it; each candidate alone has to."""
+    together that, with their mean predictions, keep it; each candidate alone has to. `targets` and `weights` are
+    (rows,) for each inner fold. InputError where there are row weights and the metric takes none."""
     pool = shortlist_candidates(candidates, metric)
 
     def score(total: Sequence[np.ndarray], size: int) -> float:

@@ -33,7 +33,8 @@ _CELLS = 2_000_000
 def estimate_score(
     metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], trained: Sequence[float], seed: int
 ) -> Interval:
-    """The score over folds with its 95 % interval; `keys` and `trained` (training rows) are per fold."""
+    """The score over folds with its 95 % interval; `keys` (a key for each row) and `trained` (training rows) are per
+    fold. InputError where there are row weights and the metric takes none."""
     value = metric.score_folds(folds)
     errors = [compute_standard_error(metric, folds, keys, seed), compute_spread_error(metric, folds, trained)]
     error = max((e for e in errors if not math.isnan(e)), default=math.nan)
@@ -41,13 +42,14 @@ def estimate_score(
 
 
 def estimate_test_score(metric: Metric, fold: Fold3, keys: np.ndarray, seed: int) -> Interval:
-    """The score of one fixed model on the sealed rows with its 95 % interval."""
+    """The score of one fixed model on the sealed rows with its 95 % interval. `keys`: a key for each row. InputError
+    where there are row weights and the metric takes none."""
     error = compute_standard_error(metric, [fold], [keys], seed)
     return make_interval(metric, metric.score_folds([fold]), error, count_basis(metric, [fold], [keys]))
 
 
 def count_basis(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray]) -> Basis:
-    """What a score of these folds rests on."""
+    """What a score of these folds rests on. `keys`: for each fold a key for each row."""
     targets = np.concatenate([target for target, _, _ in folds])
     codes = targets if targets.ndim == 1 else targets[:, 0]
     smallest = np.bincount(codes.astype(np.int64), minlength=len(metric.classes)).min() if metric.classes else None
@@ -56,7 +58,8 @@ def count_basis(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarra
 
 
 def compute_standard_error(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float:
-    """The bootstrap's standard error, models held fixed; NaN where it can't be had."""
+    """The bootstrap's standard error, models held fixed; NaN where it can't be had. `keys`: for each fold a key for
+    each row. InputError where there are row weights and the metric takes none."""
     return compute_deviation(
         np.concatenate(
             [metric.resample(folds, counts) for counts in draw_counts(keys, count_replicates(metric, keys), seed)]
@@ -98,8 +101,10 @@ def measure_agreement(
 ) -> float | None:
     """z of the K fold models' outer score against the same K models on the sealed rows; positive = flattered.
 
-    Both standard errors are bootstraps with the models held fixed (Bayle, Bayle, Janson & Mackey 2020, NeurIPS). The
-    K models meet the same sealed rows, so each replicate draws those once for all K.
+    Both standard errors are bootstraps with the models held fixed (Bayle, Bayle, Janson & Mackey 2020, NeurIPS). The K
+    models meet the same sealed rows, so each replicate draws those once for all K. `outer_keys` holds for each fold a
+    key for each row, `sealed_keys` a key for each sealed row. InputError where there are row weights and the metric
+    takes none.
     """
     gap = metric.gain(metric.score_folds(outer)) - metric.gain(metric.score_folds(sealed))
     outer_error = compute_standard_error(metric, outer, outer_keys, seed)
@@ -125,8 +130,9 @@ def estimate_by_bbc(
 
     Each replicate chooses the configuration by the keys drawn and scores it by the keys left out (Tsamardinos,
     Greasidou & Borboudakis 2018, Machine Learning 107:1895); value and interval are mean and percentiles of these.
-    `predictions` holds one array per configuration, `folds` the positions that each fold judged. `choose`
-    picks a row of gains (configuration, replicate) for each column, where that is not the largest.
+    `predictions` holds one array per configuration, (rows,) or (rows, classes), `folds` the positions that each fold
+    judged. `choose` picks a row of gains (configuration, replicate) for each column, where that is not the largest.
+    `target`, `keys` and `weight` are (rows,). InputError where there are row weights and the metric takes none.
     """
     by_fold = [keys[rows] for rows in folds]
     selections, tests = [], []
@@ -150,7 +156,8 @@ def estimate_by_bbc(
 
 
 def score_best_constant(metric: Metric, target: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """The score of the best constant prediction: what a model must beat."""
+    """The score of the best constant prediction: what a model must beat. `target` (of classes codes) and `weight` are
+    (rows,). InputError where there are row weights and the metric takes none."""
     if metric.needs == "value":
         guesses = [np.full(len(target), value) for value in _list_constants(metric, target.astype(float), weight)]
     elif metric.needs == "label":
@@ -172,9 +179,10 @@ def _list_constants(metric: Metric, target: np.ndarray, weight: np.ndarray | Non
 
 
 def make_time_blocks(time: np.ndarray) -> np.ndarray:
-    """Codes of about sqrt(n) blocks of neighbours in time: the keys of a time plan's bootstrap.
+    """A code for each row, of about sqrt(n) blocks of neighbours in time: the keys of a time plan's bootstrap.
 
     Neighbours are alike, so single rows would promise more than there is (Künsch 1989, Annals of Statistics 17:1217).
+    `time` is (rows,), in any unit and order.
     """
     size = max(1, math.isqrt(len(time)))
     codes = np.empty(len(time), np.int64)
@@ -241,13 +249,13 @@ def _to_share(metric: Metric, value: float) -> float:
 
 
 def compute_deviation(values: np.ndarray) -> float:
-    """The standard deviation of those replicates that are defined; NaN for fewer than two."""
+    """The standard deviation of those replicates (B,) that are defined; NaN for fewer than two."""
     values = values[np.isfinite(values)]
     return float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
 
 def count_replicates(metric: Metric, keys: Sequence[np.ndarray], models: int = 1) -> int:
-    """1000 where they are cheap; 200 still give a standard error to 5 %."""
+    """1000 where they are cheap; 200 still give a standard error to 5 %. `keys`: for each fold a key for each row."""
     rows = max(1, sum(len(part) for part in keys) * models)
     least, most = (50, 200) if metric.dear else (100 if models > 1 else 200, 1000)
     return min(most, max(least, _DRAWS * (10 if models > 1 else 1) // rows))

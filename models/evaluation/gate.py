@@ -181,11 +181,12 @@ def decide_promotion(
     look: int = 1,
     fresh: np.ndarray | None = None,
 ) -> Verdict:
-    """The verdict on two predictions of the same rows.
+    """The verdict on two predictions of the same rows, (rows,) or (rows, classes).
 
     `units` says which row, group or block each row belongs to (`unit` which of these it is); `subgroup` the level of
     each row, `costs` what champion and challenger cost, `look` how many challengers this champion has met, `fresh`
-    which rows no earlier version had sealed, as far as that is known.
+    which rows no earlier version had sealed, as far as that is known. InputError where there are row weights and the
+    metric takes none.
     """
     rows, distinct = len(target), len(np.unique(units))
     folds: list[Fold3] = [(target, champion, weight), (target, challenger, weight)]
@@ -240,7 +241,7 @@ class PairedScores:
 
     @property
     def gains(self) -> np.ndarray:
-        """The gain of each replicate."""
+        """The gain of each replicate, (B,)."""
         return (self.drawn[1] - self.drawn[0]) * self.metric.gain(1.0)
 
     def bound_gain(self, confidence: float) -> float:
@@ -253,7 +254,9 @@ class PairedScores:
 
 
 def score_versions(metric: Metric, folds: Sequence[Fold3], units: np.ndarray, seed: int) -> PairedScores:
-    """What champion and challenger score on these rows, with the bootstrap of both."""
+    """What champion and challenger score on these rows, with the bootstrap of both. `folds`: the rows with the
+    champion's prediction, and with the challenger's; `units`: the unit of each row. InputError where there are row
+    weights and the metric takes none."""
     replicates = _score_replicates(metric, folds, _draw_unit_counts(metric, units, seed))
     jackknife = _score_replicates(metric, folds, leave_out_parts(units, seed))
     values = (metric.score(*folds[0]), metric.score(*folds[1]))
@@ -281,7 +284,8 @@ def _score_replicates(metric: Metric, folds: Sequence[Fold3], chunks: Iterable[n
 def make_published_score(
     pair: PairedScores, confidence: float, least: float | None, fresh: np.ndarray | None
 ) -> PublishedScore:
-    """The challenger's score to publish, on fresh rows where there are such.
+    """The challenger's score to publish, on fresh rows where there are such. `fresh`: (rows,), True where a row is;
+    None where that is not known.
 
     Whoever is promoted for a gain on these rows was lucky there more often than not. So where it was promoted for a
     gain above `least`, what that flatters, as far as the score goes with the gain, is taken off; the interval reaches

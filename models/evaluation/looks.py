@@ -35,7 +35,7 @@ def compute_look_level(look: int, level: float) -> float:
 
 
 def leave_out_parts(units: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    """Chunks of counts (part, row): each part of the units, drawn at random, left out once."""
+    """Chunks of counts (part, row): each part of the units, drawn at random, left out once. `units` is (rows,)."""
     codes, distinct = pd.factorize(units)
     parts = min(GROUPS, len(distinct))
     part = np.random.Generator(np.random.PCG64(seed)).permutation(len(distinct))[codes] % parts
@@ -45,8 +45,8 @@ def leave_out_parts(units: np.ndarray, seed: int) -> Iterator[np.ndarray]:
 
 
 def compute_skewness(values: np.ndarray) -> float:
-    """The skewness of an estimate, from its values where each part of the rows was left out once (Efron & Tibshirani
-    1993, chapter 14: six times the acceleration); 0 where nothing can be said."""
+    """The skewness of an estimate, from its values (parts,) where each part of the rows was left out once (Efron &
+    Tibshirani 1993, chapter 14: six times the acceleration); 0 where nothing can be said."""
     pulls = values[np.isfinite(values)]
     pulls = pulls.mean() - pulls if len(pulls) > 1 else np.zeros(1)
     squares = float((pulls**2).sum())

@@ -35,9 +35,10 @@ def chooses_threshold(metric: Metric, rows: int) -> bool:
 
 
 def choose_threshold(metric: Metric, folds: Sequence[Fold3], keys: Sequence[np.ndarray], seed: int) -> float | None:
-    """The threshold that is best for the metric over these folds of probabilities, averaged over bootstrap samples,
-    since the best of one sample is mostly noise; None where the plain decision is as good. `keys`: rows of one key are
-    drawn together, since of a group's hundred rows one more says nothing new."""
+    """The threshold, a probability, that is best for the metric over these folds of probabilities (rows, 2), averaged
+    over bootstrap samples, since the best of one sample is mostly noise; None where the plain decision is as good.
+    `keys`: for each fold a key for each row; rows of one key are drawn together, since of a group's hundred rows one
+    more says nothing new. InputError where there are row weights and the metric takes none."""
     rows = sum(len(target) for target, _, _ in folds)
     if not chooses_threshold(metric, rows) or any(len(np.unique(target)) < 2 for target, _, _ in folds):
         return None

@@ -31,7 +31,7 @@ def encode_class_weights(weights: Mapping[str, float] | str | None, classes: Seq
 def apply_class_weights(weight: np.ndarray | None, y: np.ndarray, factors: ClassWeights) -> np.ndarray | None:
     """The row weights of a training part times those of their classes; `balanced`: so that every class weighs the same
     in these rows and the mean factor is 1 (scikit-learn's `class_weight`, King & Zeng 2001, Political Analysis 9:137).
-    """
+    `y` has a code for each row; weights are (rows,), or None where rows have none."""
     if not len(factors):
         return weight
     weights = np.ones(len(y)) if weight is None else np.asarray(weight, float)

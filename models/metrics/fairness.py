@@ -126,7 +126,8 @@ def encode_subgroups(column: pd.Series) -> np.ndarray:
 
 
 def check_subgroups(column: pd.Series, target: np.ndarray, by_class: bool) -> None:
-    """InputError where the column's subgroups can't be compared: too many of them, or too few rows in them."""
+    """InputError where the column's subgroups can't be compared: too many of them, or too few rows in them. `target` is
+    (rows,)."""
     group, levels = pd.factorize(column, use_na_sentinel=False)
     name = shorten(column.name)
     if len(levels) > MOST_GROUPS:
@@ -143,6 +144,7 @@ def check_subgroups(column: pd.Series, target: np.ndarray, by_class: bool) -> No
 
 
 def has_comparable_subgroups(group: np.ndarray, target: np.ndarray, by_class: bool) -> bool:
-    """Whether two subgroups have rows enough, of one class where classes are told apart."""
+    """Whether two subgroups have rows enough, of one class where classes are told apart. `group` has a code for each
+    row, `target` is (rows,)."""
     kinds = [target == code for code in np.unique(target)] if by_class else [np.ones(len(group), bool)]
     return any((np.bincount(group[kind]) >= LEAST).sum() >= 2 for kind in kinds)

@@ -51,7 +51,8 @@ def _squared_log_error(target: np.ndarray, prediction: np.ndarray) -> np.ndarray
 
 
 def pinball_loss(target: np.ndarray, prediction: np.ndarray, level: float) -> np.ndarray:
-    """What each row adds to the pinball loss: scikit-learn's `mean_pinball_loss` with `alpha=level`."""
+    """What each row adds to the pinball loss: scikit-learn's `mean_pinball_loss` with `alpha=level`. All arrays are
+    (rows,); `level` is between 0 and 1."""
     short = target - prediction
     return np.maximum(level * short, (level - 1) * short)
 
@@ -76,14 +77,15 @@ LOSSES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def divide_safely(numerator: np.ndarray, denominator: np.ndarray, empty: float = 0.0) -> np.ndarray:
-    """The quotient, and `empty` where the divisor is 0."""
+    """The quotient, and `empty` where the divisor is 0. The two shapes broadcast."""
     return np.divide(
         numerator, denominator, out=np.full(np.broadcast(numerator, denominator).shape, empty), where=denominator != 0
     )
 
 
 def average_known(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted mean along the last axis of what is not NaN; NaN where nothing is left."""
+    """The weighted mean along the last axis of what is not NaN; NaN where nothing is left. `weights` has the shape of
+    `values`, the result the same without the last axis."""
     weights = np.where(np.isnan(values), 0.0, weights)
     return divide_safely((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1), np.nan)
 
@@ -140,7 +142,8 @@ TABLES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def count_confusions(target: np.ndarray, predicted: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
-    """Confusion matrices (replicate, true, predicted), one sparse product for all replicates."""
+    """Confusion matrices (replicate, true, predicted), one sparse product for all replicates. `target` and `predicted`
+    have a code for each row, `weights` is (B, rows)."""
     pairs = target * classes + predicted
     incidence = sparse.csr_array(
         (np.ones(len(pairs)), (pairs, np.arange(len(pairs)))), shape=(classes * classes, len(pairs))

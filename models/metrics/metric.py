@@ -31,7 +31,7 @@ Fold3 = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 def select_rows(fold: Fold3, rows: np.ndarray) -> Fold3:
-    """These of a fold's rows, as places or as a mask."""
+    """These of a fold's rows, as places (n,) or as a mask (rows,)."""
     target, prediction, weight = fold
     return target[rows], prediction[rows], None if weight is None else weight[rows]
 
@@ -85,12 +85,13 @@ class Metric:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     def decide(self, odds: np.ndarray) -> np.ndarray:
-        """The class of each row, as a code: the likeliest, or where decisions have costs the one of least expected
-        cost (Elkan 2001, IJCAI)."""
+        """The class of each row, as a code, from probabilities (rows, classes): the likeliest, or where decisions have
+        costs the one of least expected cost (Elkan 2001, IJCAI)."""
         return (odds @ np.array(self.costs)).argmin(axis=1) if self.costs else odds.argmax(axis=1)
 
     def score_tables(self, tables: np.ndarray, whole: bool = False) -> np.ndarray:
-        """A metric of labels (B,) for confusion matrices (B, true class, predicted class); `whole`: of counted rows."""
+        """A metric of labels (B,) for confusion matrices (B, true class, predicted class); `whole`: of counted rows.
+        InputError where rows are weighted and the metric takes no weights."""
         if self.source in TABLES:
             return TABLES[self.source](tables)
         if self.kind == "mean":
@@ -101,7 +102,9 @@ class Metric:
         return np.array([_call_or_nan(self, target, prediction, row, whole) for row in tables.reshape(len(tables), -1)])
 
     def score(self, target: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> float:
-        """The metric in its own sense; NaN where it is undefined or a prediction is not finite."""
+        """The metric in its own sense; NaN where it is undefined or a prediction is not finite. `target` and `weight`
+        are (rows,), `prediction` is (rows,) or (rows, classes). InputError where there are row weights and the metric
+        takes none."""
         return self.score_folds([(target, prediction, weight)])
 
     def score_folds(self, folds: Sequence[Fold3]) -> float:
@@ -117,7 +120,8 @@ class Metric:
         return self.gain(a) > self.gain(b) or (math.isnan(b) and not math.isnan(a))
 
     def resample(self, folds: Sequence[Fold3], counts: Sequence[np.ndarray]) -> np.ndarray:
-        """The metric (B,) when row i of fold k counts `counts[k][b, i]` times."""
+        """The metric (B,) when row i of fold k counts `counts[k][b, i]` times. InputError where there are row weights
+        and the metric takes none."""
         sized = [(_cast_fold(self, fold), count) for fold, count in zip(folds, counts, strict=True) if len(fold[0])]
         replicates = len(counts[0]) if len(counts) else 1
         if not sized or not all(np.isfinite(prediction).all() for (_, prediction, _), _ in sized):
@@ -157,7 +161,8 @@ def _sum_fold(metric: Metric, fold: Fold3, counts: np.ndarray) -> tuple[np.ndarr
 
 
 def compute_row_losses(metric: Metric, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """What each row adds to a metric that is a mean over rows."""
+    """What each row adds to a metric that is a mean over rows, (rows,). `target` is (rows,), `prediction` (rows,) or
+    (rows, classes)."""
     if metric.source == PINBALL:
         return pinball_loss(target, prediction, metric.level)
     if metric.source == COST:

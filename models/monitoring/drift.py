@@ -176,9 +176,9 @@ def measure_drift(
     units: np.ndarray | None = None,
     predicted_units: np.ndarray | None = None,
 ) -> Drift:
-    """Every column of the later rows against the profile. At most with probability `level` does any column of rows
-    like the first ones alarm; and none whose index is below `psi`. `units`: which group or point each later row is a
-    part of, where they are not observations of their own."""
+    """Every column of the later rows against the profile. At most with probability `level` does any column of rows like
+    the first ones alarm; and none whose index is below `psi`. `units`: which group or point each later row is a part
+    of, where they are not observations of their own. `predicted_units`: the same of the rows of `predictions`."""
     pairs = [(name, "feature", column, features[name], units) for name, column in profile.columns.items()]
     if predictions is not None:
         profiles = [(n, c) for n, c in profile.predictions.items() if n in predictions]
@@ -196,8 +196,9 @@ def measure_drift(
 def measure_performance_drift(
     performance: Performance, metric: Metric, rows: Fold3, keys: np.ndarray, level: float
 ) -> PerformanceDrift | None:
-    """Whether the model scores worse on rows whose labels came later: one-sided, by the standard errors of both
-    scores. `keys`: what the bootstrap draws. None where there are too few rows or no error is known."""
+    """Whether the model scores worse on rows whose labels came later: one-sided, by the standard errors of both scores.
+    `keys`: what the bootstrap draws, a key for each row. None where there are too few rows or no error is known.
+    InputError where there are row weights and the metric takes none."""
     if len(rows[0]) < LABELLED or performance.error is None:
         return None
     score, error = metric.score(*rows), compute_standard_error(metric, [rows], [keys], seed=0)

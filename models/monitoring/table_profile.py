@@ -122,7 +122,7 @@ def profile_table(
 ) -> TableProfile:
     """The table's profile. `predictions`: as `to_prediction_columns` gives them; `moving`: columns that the table is
     ordered by; `units`: which group or point, as `unit` says, each row is a part of, where rows are not the
-    observations."""
+    observations. `predicted_units`: the same of the rows of `predictions`."""
     columns = {str(c): profile_column(features[c], kinds[c], c in moving, units) for c in features.columns}
     frame = predictions if predictions is not None else pd.DataFrame()
     profiles = {str(c): _profile_prediction(frame[c], predicted_units) for c in frame.columns}
@@ -148,8 +148,8 @@ def count_values(values: pd.Series) -> dict[str, int]:
 
 
 def to_prediction_columns(prediction: np.ndarray, classes: Sequence[Any] = ()) -> pd.DataFrame:
-    """Predictions (values, or probabilities by class) as columns to watch: a value; the probability of the positive
-    class; of several classes the likeliest, and the probability of each.
+    """Predictions (values (rows,), or probabilities (rows, classes)) as columns to watch: a value; the probability of
+    the positive class; of several classes the likeliest, and the probability of each.
 
     Rounded, since the same model says 0.30000000000000004 on another machine."""
     prediction = np.asarray(prediction, float)
@@ -171,7 +171,7 @@ def profile_column(
     values: pd.Series, kind: str, moving: bool = False, units: np.ndarray | None = None
 ) -> ColumnProfile:
     """One column's profile. Values are canonical: numbers as floats, dates as datetime64, words as text. An ordered
-    category is counted as any other."""
+    category is counted as any other. `units`: which unit each row is a part of."""
     profile = _profile_values(values, "category" if kind == "ordered" else kind, moving)
     return (
         profile if units is None else replace(profile, effect=compute_design_effect(find_cells(profile, values), units))
@@ -196,7 +196,7 @@ def _profile_values(values: pd.Series, kind: str, moving: bool) -> ColumnProfile
 
 
 def find_cells(column: ColumnProfile, values: pd.Series) -> np.ndarray:
-    """The number of the cell in which each of these values is counted; what is missing has one of its own."""
+    """The number of the cell in which each of these values is counted, (rows,); what is missing has one of its own."""
     if column.kind in ("category", "boolean"):
         return pd.factorize(values)[0]
     numbers = to_numbers(values, column.kind)
@@ -205,7 +205,8 @@ def find_cells(column: ColumnProfile, values: pd.Series) -> np.ndarray:
 
 def compute_design_effect(cells: np.ndarray, units: np.ndarray) -> float:
     """By how much more the counts of cells vary than those of as many single rows, since rows of a unit are alike: the
-    first-order correction of a chi-square test (Rao & Scott 1981, JASA 76:221), at least 1."""
+    first-order correction of a chi-square test (Rao & Scott 1981, JASA 76:221), at least 1. `cells` and `units` have a
+    code for each row."""
     cell, unit = pd.factorize(cells, use_na_sentinel=False)[0], pd.factorize(units)[0]
     rows, many = len(cell), int(unit.max(initial=-1)) + 1
     if many == rows or many < 2 or not cell.any():
@@ -241,7 +242,7 @@ def count_levels(values: pd.Series, kind: str = "category") -> dict[str, int]:
 
 
 def to_numbers(values: pd.Series, kind: str) -> np.ndarray:
-    """The column as floats with NaN: seconds of a date, characters of a text."""
+    """The column as floats (rows,) with NaN: seconds of a date, characters of a text."""
     if kind == "date":
         ticks = values.to_numpy("datetime64[us]")
         return np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / 1e6)
@@ -265,11 +266,12 @@ def _choose_edges(values: np.ndarray) -> np.ndarray:
 
 
 def count_by_edges(edges: Sequence[float] | np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Rows per cell; what is missing counts nowhere."""
+    """Rows per cell, (edges + 1,), of values (rows,); what is missing counts nowhere."""
     return np.bincount(np.searchsorted(edges, values[~np.isnan(values)]), minlength=len(edges) + 1)
 
 
 def count_buckets(counts: Mapping[str, int]) -> np.ndarray:
-    """Rows by the hash of their level: a division of many levels that owes nothing to how often each occurs."""
+    """Rows by the hash of their level, (BUCKETS,): a division of many levels that owes nothing to how often each
+    occurs."""
     places = [digest_values("level", level) % BUCKETS for level in counts]
     return np.bincount(places, weights=list(counts.values()), minlength=BUCKETS).astype(np.int64)

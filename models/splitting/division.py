@@ -52,7 +52,7 @@ class Division:
 
     @property
     def sealed_places(self) -> np.ndarray:
-        """The places of the sealed rows in the table."""
+        """The places of the sealed rows in the table, (sealed rows,)."""
         return np.flatnonzero(self.sealed)
 
 
@@ -157,7 +157,8 @@ def _check_sealed_metric(table: Table, sealed: np.ndarray, metric: Metric) -> li
 
 
 def explain_undefined_metric(table: Table, metric: Metric, rows: np.ndarray) -> str:
-    """Why the metric can't be computed on these rows, whatever is predicted; empty where it can."""
+    """Why the metric can't be computed on these rows, whatever is predicted; empty where it can. `rows`: places (n,) in
+    the table. InputError where there are row weights and the metric takes none."""
     if table.weight is not None and not table.weight[rows].any():
         return f"all {len(rows):,} rows weigh 0"
     if is_metric_defined(table, metric, rows):
@@ -170,12 +171,13 @@ def explain_undefined_metric(table: Table, metric: Metric, rows: np.ndarray) -> 
 
 
 def take_weighted_rows(table: Table, rows: np.ndarray) -> np.ndarray:
-    """Those of the rows that weigh more than 0."""
+    """Those of the rows, places (n,) in the table, that weigh more than 0."""
     return rows if table.weight is None else rows[table.weight[rows] > 0]
 
 
 def is_metric_defined(table: Table, metric: Metric, rows: np.ndarray) -> bool:
-    """Whether the metric has a value on these rows for some prediction."""
+    """Whether the metric has a value on these rows for some prediction. `rows`: places (n,) in the table. InputError
+    where there are row weights and the metric takes none."""
     weight = None if table.weight is None else table.weight[rows]
     return any(
         not np.isnan(metric.score(table.target[rows], guess, weight)) for guess in _make_guesses(table, metric, rows)

@@ -89,12 +89,13 @@ def decide_unit(table: Table, run: Run) -> UnitDecision:
 
 
 def measure_repeat_share(row_points: np.ndarray) -> float:
-    """The share of rows whose features another row has too."""
+    """The share, 0 to 1, of rows whose features another row has too. `row_points`: a key for each row."""
     return float(pd.Series(row_points).duplicated(keep=False).mean()) if len(row_points) else 0.0
 
 
 def encode_units(row_points: np.ndarray, repeats: UnitDecision) -> np.ndarray:
-    """Codes of the units: those of points, or one for each row, or of points but for the rows of those that are cut."""
+    """A code for each row, of its unit: those of points, or one for each row, or of points but for the rows of those
+    that are cut. `row_points`: a uint64 key for each row."""
     singles = np.arange(len(row_points))
     if repeats.unit == "row":
         return singles

@@ -38,7 +38,7 @@ _MISSING = 0x9E6D_5A1C_33B7_F04D
 
 
 def mix_bits(values: np.ndarray) -> np.ndarray:
-    """Each uint64 scrambled so that every bit depends on every bit (splitmix64's finaliser)."""
+    """Each uint64 scrambled so that every bit depends on every bit (splitmix64's finaliser). The shape stays."""
     x = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -64,7 +64,8 @@ def make_row_keys(frame: pd.DataFrame, plain: bool = False) -> np.ndarray:
 
 
 def number_repeats(points: np.ndarray) -> np.ndarray:
-    """The keys, those that occur again each with how-manieth of its kind it is; the first of a kind stays as it is."""
+    """The uint64 keys (rows,), those that occur again each with how-manieth of its kind it is; the first of a kind
+    stays as it is."""
     codes, _ = pd.factorize(points)
     order = np.argsort(codes, kind="stable")
     begins = np.flatnonzero(np.diff(codes[order], prepend=-1))
@@ -146,7 +147,7 @@ class Seal:
         return self.reading is not None and self.reading.by_name
 
     def make_keys(self, points: np.ndarray) -> np.ndarray:
-        """The keys of rows whose key columns have these hashes, in the order of the file."""
+        """The uint64 keys (rows,) of rows whose key columns have these hashes (rows,), in the order of the file."""
         if self.by_name:
             return points
         if self.unit == "row":
@@ -211,7 +212,7 @@ def choose_seal(
 
     Of a hundred salts but those that are `used` (or the one that is asked for), that one whose sealed rows are 0.75 to
     1.25 of the share and have class shares nearest to the table's (by chi-square; fifths of a numeric target). Time
-    plans seal the latest window instead.
+    plans seal the latest window instead. `keys`, `strata` and `time` are (rows,); `share` is between 0 and 1.
     """
     rows = len(keys)
     fraction = choose_sealed_fraction(rows) if share is None else share
@@ -269,13 +270,14 @@ def _find_cut(time: np.ndarray, fraction: float) -> float | int | None:
 
 
 def renew_seal(seal: Seal, time: np.ndarray | None) -> Seal:
-    """The seal for a later table: the window of a time plan moves on to the latest rows, and never back."""
+    """The seal for a later table: the window of a time plan moves on to the latest rows, and never back. `time` is
+    (rows,), in the unit of the seal's cut."""
     cut = None if time is None or seal.cut is None else _find_cut(time, seal.fraction)
     return seal if cut is None or seal.cut is None else replace(seal, cut=max(seal.cut, cut))
 
 
 def mark_sealed_rows(seal: Seal, keys: np.ndarray, time: np.ndarray | None = None) -> np.ndarray:
-    """True where a row is sealed. A random or grouped seal asks of a row nothing but its key.
+    """True where a row is sealed. A random or grouped seal asks of a row nothing but its key. All arrays are (rows,).
 
     In a grouped and time-ordered plan, of the latest window all groups that are new in it and a drawn quarter of the
     others: were all sealed, groups that are there throughout would leave no rows to work with.
@@ -298,7 +300,7 @@ def mark_work_rows(
 ) -> np.ndarray:
     """True where a row may be worked with: not sealed, no group or copy (the plan's `keys`) in common with a sealed
     row, and in time plans earlier than all sealed rows, `gap` rows left out, and no later than what is `known` when the
-    first of them is forecast."""
+    first of them is forecast. All arrays are (rows,)."""
     work = ~sealed & ~np.isin(codes, codes[sealed])
     if time is None or not sealed.any():
         return work

@@ -148,7 +148,7 @@ def restore_unit(seal: Seal, table: Table, run: Run) -> tuple[UnitDecision, tupl
 
 
 def apply_seal(seal: Seal, record: Mapping[str, Any], table: Table, row_keys: np.ndarray) -> TableSeal:
-    """The seal that the name has, over a later table."""
+    """The seal that the name has, over a later table. `row_keys`: a uint64 key for each row."""
     current = renew_seal(seal, table.time)
     settings = {"drawn": None, **record, **current.as_json()}
     if not seal.fraction:
@@ -177,7 +177,9 @@ def draw_seal(
     template: Seal, table: Table, run: Run, strata: np.ndarray | None, row_keys: np.ndarray,
     record: Mapping[str, Any] | None, why: str,
 ) -> TableSeal:  # fmt: skip
-    """A new seal like that; `record` is the one that it replaces, and `why`."""
+    """A new seal like that; `record` is the one that it replaces, and `why`. `strata` and `row_keys` are (rows,).
+    InputError where the salt that is asked for seals too few rows or too many, or where rows are too few to replace a
+    seal."""
     salts = () if record is None else [record["salt"], *(seal["salt"] for seal in record.get("earlier", ()))]
     salt, share = run.split.salt, run.split.sealed
     seal, sentence = choose_seal(row_keys, strata, template.kind, template.columns, share, table.time, salt, salts)

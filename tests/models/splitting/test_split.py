@@ -82,7 +82,7 @@ def test_time_trains_before_it_judges_with_the_gap_left_out(plan, outer):
 def test_every_row_is_judged_once_but_for_rare_classes(plan, wanted):
     rows = np.arange(len(plan.keys))
     count, rare = plan.count_folds(rows, wanted)
-    pairs = plan.folds(rows, wanted)
+    pairs = plan.divide(rows, wanted)
     assert len(pairs) == count
     judged = np.sort(np.concatenate([judge for _, judge in pairs]))
     held_back = np.isin(plan.keys, plan.keys[np.isin(plan.strata, rare)]) if rare else np.zeros(len(rows), bool)
@@ -110,9 +110,9 @@ def test_classes_of_fewer_than_four_keys_are_never_judged(plan, wanted):
     common = [c for c, n in keys_of.items() if n >= LEAST]
     if len(common) < 2:
         return
-    judged = np.concatenate([judge for _, judge in plan.folds(rows, wanted)])
+    judged = np.concatenate([judge for _, judge in plan.divide(rows, wanted)])
     assert set(plan.strata[judged]) == set(common)
-    assert len(plan.folds(rows, wanted)) == min(wanted, min(keys_of[c] for c in common))
+    assert len(plan.divide(rows, wanted)) == min(wanted, min(keys_of[c] for c in common))
 
 
 @given(plans(), st.randoms(use_true_random=False))
@@ -147,7 +147,7 @@ def test_codes_are_names_only(plan):
     """Other numbers for the same keys (other tables' order of levels) change nothing."""
     rows = np.arange(len(plan.keys))
     other = SplitPlan(**{**vars(plan), "keys": (plan.keys * 7919 + 13) % 100_003})
-    for (_, a), (_, b) in zip(plan.folds(rows, 4, "x"), other.divide(rows, 4, "x"), strict=True):
+    for (_, a), (_, b) in zip(plan.divide(rows, 4, "x"), other.divide(rows, 4, "x"), strict=True):
         assert a.tolist() == b.tolist()
 
 

@@ -49,7 +49,7 @@ def test_columns_are_prepared_once_and_waiting_for_them_is_no_work(tmp_path, mon
         time.sleep(SECONDS)
         return usual(*what)
 
-    monkeypatch.setattr(Workdir, "alone", asked)
+    monkeypatch.setattr(Workdir, "lock", asked)
     monkeypatch.setattr(inputs, "_prepare_rows", slow)
 
     def fitted(name: str) -> FitResult:
