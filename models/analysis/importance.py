@@ -291,8 +291,8 @@ def _list_conditions(table: TrialTable) -> Iterator[tuple[list[str], list[int], 
 
 
 def fit_gain_forest(table: TrialTable, columns: Sequence[str], rows: np.ndarray, seed: int, count: int = _TREES) -> Any:
-    """A forest that foretells the gains of these trials from these hyperparameters' places. `rows`: a mask (trials,).
-    """
+    """A forest that foretells the gains of these trials from these hyperparameters' places. `rows` is a mask
+    (trials,)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a trial that is in every tree's sample has no score out of it
         return _make_forest(count, seed).fit(_take_places(table, columns, rows), table.gain[rows])

@@ -123,7 +123,8 @@ def _find_highest(interval: Interval) -> float:
 
 def choose_window(values: np.ndarray, room: float = 0.0) -> tuple[float, float]:
     """Between which values a picture is drawn: the smallest and the largest, unless these are so far from the middle
-    80 % that the others would be one dot. What is nearer than `room` is never far."""
+    80 % that the others would be one dot. What is nearer than `room` is never far. `values` is (n,); 0 and 1 where none
+    is finite."""
     values = np.sort(values[np.isfinite(values)])
     if not len(values):
         return 0.0, 1.0
@@ -262,8 +263,8 @@ def _set_score_range(axes: Axes, values: np.ndarray, greater_is_better: bool) ->
 
 
 def choose_score_range(scores: np.ndarray, greater_is_better: bool) -> tuple[float, float]:
-    """The scores without the worst twentieth, and without those that are far worse than the better half: however many
-    trials diverged, they must not flatten the rest."""
+    """The range of the scores (n,) without the worst twentieth, and without those that are far worse than the better
+    half: however many trials diverged, they must not flatten the rest."""
     gains = scores if greater_is_better else -scores
     worst, middle, best = np.quantile(gains, (0.05, 0.5, 1.0), method="closest_observation")
     if best > middle:
@@ -272,7 +273,8 @@ def choose_score_range(scores: np.ndarray, greater_is_better: bool) -> tuple[flo
 
 
 def plot_roc(target: np.ndarray, score: np.ndarray, fold: np.ndarray) -> Figure:
-    """The ROC curve of each outer fold, thin, and of all rows together."""
+    """The ROC curve of each outer fold, thin, and of all rows together. Of each row `target` is 0 or 1, `score` the
+    probability of 1, and `fold` its fold."""
     from sklearn.metrics import roc_curve
 
     figure, axes = _make_figure("ROC, outer rows", "false positive rate", "true positive rate")
@@ -296,7 +298,8 @@ def _thin_curve(x: np.ndarray, y: np.ndarray, limit: int = 200) -> tuple[np.ndar
 
 
 def plot_calibration(target: np.ndarray, score: np.ndarray) -> Figure:
-    """Predicted against seen share of the positive class, in ten groups of equal size."""
+    """Predicted against seen share of the positive class, in ten groups of equal size. Of each row `target` is 0 or 1,
+    and `score` the probability of 1."""
     figure, axes = _make_figure("Calibration, outer rows", "predicted probability", "share seen")
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1)
     groups = np.array_split(np.argsort(score, kind="stable"), min(10, max(1, len(score) // 10)))
@@ -316,7 +319,8 @@ def _compute_wilson(share: np.ndarray, count: np.ndarray, z: float = 1.96) -> tu
 
 
 def plot_scores(target: np.ndarray, score: np.ndarray, classes: Sequence[Any]) -> Figure:
-    """How the predicted probability is spread in each class."""
+    """How the predicted probability is spread in each class. Of each row `target` is 0 or 1, and `score` the
+    probability of 1."""
     figure, axes = _make_figure("Predicted probability by class", "predicted probability", "share of the class's rows")
     edges = [k / 25 for k in range(26)]
     for code, colour in ((0, SERIES[8]), (1, SERIES[0])):
@@ -331,7 +335,8 @@ def plot_scores(target: np.ndarray, score: np.ndarray, classes: Sequence[Any]) -
 
 
 def plot_confusion(target: np.ndarray, predicted: np.ndarray, classes: Sequence[Any], most: int = 12) -> Figure:
-    """Of each class's rows, how many were taken for which class; rare classes beyond `most` as one."""
+    """Of each class's rows, how many were taken for which class; rare classes beyond `most` as one. `target` and
+    `predicted` have a code for each row."""
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, (target, predicted), 1)
     names = [shorten(c, 16) for c in classes]
@@ -369,7 +374,7 @@ def _lump_classes(counts: np.ndarray, names: list[str], most: int) -> tuple[np.n
 
 
 def plot_predicted_true(target: np.ndarray, prediction: np.ndarray) -> Figure:
-    """Predicted against true values."""
+    """Predicted against true values, both (rows,)."""
     figure, axes = _make_figure("Predicted and true, outer rows", "predicted", "true")
     rows = _sample_rows(len(target))
     ends = choose_window(np.concatenate([target, prediction]))
@@ -379,7 +384,7 @@ def plot_predicted_true(target: np.ndarray, prediction: np.ndarray) -> Figure:
 
 
 def plot_residuals(target: np.ndarray, prediction: np.ndarray) -> Figure:
-    """True minus predicted, along the predicted value."""
+    """True minus predicted, along the predicted value. Both arrays are (rows,)."""
     figure, axes = _make_figure("Residuals, outer rows", "predicted", "true minus predicted")
     rows = _sample_rows(len(target))
     axes.axhline(0, color=GRID, linewidth=1)
@@ -389,7 +394,7 @@ def plot_residuals(target: np.ndarray, prediction: np.ndarray) -> Figure:
 
 
 def plot_residual_spread(target: np.ndarray, prediction: np.ndarray) -> Figure:
-    """How the residuals are spread."""
+    """How the residuals are spread. Both arrays are (rows,)."""
     figure, axes = _make_figure("Spread of the residuals", "true minus predicted", "rows")
     gaps = target - prediction
     axes.hist(np.clip(gaps, *choose_window(gaps)), 40, color=SERIES[0], alpha=0.75)

@@ -54,7 +54,8 @@ def prepare(
     units: np.ndarray | None = None,
 ) -> PreparedRows:
     """The preparation fitted on these training rows, and the rows themselves prepared. `orders`: the levels of each
-    ordered category, lowest first; `units`: what each row is a part of, where rows are not separate observations."""
+    ordered category, lowest first; `units`: what each row is a part of, where rows are not separate observations.
+    `target` is (rows,), of classes codes."""
     inputs = PreparationInputs(features, kinds, target, task, needs, seed, orders or {}, units)
     makers = (
         numeric.make_parts,

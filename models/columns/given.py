@@ -62,7 +62,7 @@ class PreparationInputs:
 
     def folds(self) -> KFold | StratifiedKFold | list[tuple[np.ndarray, np.ndarray]]:
         """The division of the training rows by which none is encoded by its own target, or by that of its unit: rows to
-        come are of other units."""
+        come are of other units. With units they are pairs of places (n,): to fit on, and to encode."""
         units = 0 if self.units is None else len(np.unique(self.units))
         if 2 <= units < len(self.target):
             splitter = GroupKFold(min(5, units), shuffle=True, random_state=self.seed)

@@ -33,7 +33,8 @@ def assign_groups(part: TrainingData, columns: int, count: int) -> np.ndarray:
 
 
 def make_group_scaler(groups: np.ndarray, scale: np.ndarray) -> ColumnTransformer:
-    """Each column times the scale of its group; group by group, so in the order of `order`."""
+    """Each column times the scale of its group; group by group, so in the order of `find_column_order`. `groups` has a
+    code for each column, `scale` is (groups,)."""
     return ColumnTransformer(
         [(str(g), "passthrough", np.flatnonzero(groups == g).tolist()) for g in np.unique(groups)],
         transformer_weights={str(g): float(scale[g]) for g in np.unique(groups)},

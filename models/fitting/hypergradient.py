@@ -49,12 +49,13 @@ class Solution:
 
     @property
     def free(self) -> np.ndarray:
-        """Which entries of beta move when a penalty does: with a lasso those that are not zero."""
+        """Which entries of beta move when a penalty does: with a lasso those that are not zero. A mask of the
+        shape of beta."""
         return (self.beta != 0) | (np.append(self.lasso, 0.0) == 0)
 
     @property
     def gradient(self) -> np.ndarray:
-        """Of the penalised training loss, by beta."""
+        """Of the penalised training loss, by beta and in its shape."""
         data = _gather_by_beta(_compute_slopes(self.part, self.beta), self.part.X)
         return data + np.append(self.ridge, 0.0) * self.beta + np.append(self.lasso, 0.0) * np.sign(self.beta)
 
@@ -63,7 +64,8 @@ def refine_solution(
     part: TrainingData, coef: np.ndarray, intercept: np.ndarray, ridge: np.ndarray, lasso: np.ndarray
 ) -> Solution:
     """The coefficients of a fitted model, taken by Newton's method to where the gradient is zero on those that are not
-    zero: solvers stop earlier than derivatives can bear. A coefficient that would change its sign becomes zero."""
+    zero: solvers stop earlier than derivatives can bear. A coefficient that would change its sign becomes zero. `coef`
+    is (1 or classes, columns), `intercept` (1 or classes,); `ridge` and `lasso` are (columns,)."""
     beta = np.column_stack([np.atleast_2d(coef), np.atleast_1d(intercept)]).astype(float)
     solution = Solution(part, beta, ridge, lasso)
     tolerance = _SMALL * max(1.0, float(np.abs(_gather_by_beta(_compute_slopes(part, 0 * beta), part.X)).max()))
@@ -89,7 +91,8 @@ def _take_newton_step(solution: Solution) -> Solution:
 
 
 def solve_adjoint(solution: Solution, pull: np.ndarray) -> np.ndarray:
-    """What the Hessian takes to `pull`, the derivative of some loss by beta; zero where beta can't move."""
+    """What the Hessian takes to `pull`, the derivative of some loss by beta; zero where beta can't move. Both have
+    beta's shape."""
     adjoint = np.zeros_like(solution.beta)
     adjoint[solution.free] = _solve_hessian(solution, pull[solution.free])
     return adjoint
@@ -97,7 +100,7 @@ def solve_adjoint(solution: Solution, pull: np.ndarray) -> np.ndarray:
 
 def differentiate_by_penalties(solution: Solution, judge: TrainingData) -> tuple[np.ndarray, np.ndarray]:
     """Derivative of the mean loss on the validation rows (log loss, or squared error) by each column's ridge and by
-    each column's lasso."""
+    each column's lasso. Both are (columns,)."""
     adjoint = solve_adjoint(solution, _gather_by_beta(compute_mean_slopes(judge, solution.beta), judge.X))[:, :-1]
     coef = solution.beta[:, :-1]
     return -(adjoint * coef).sum(axis=0), -(adjoint * np.sign(coef)).sum(axis=0)

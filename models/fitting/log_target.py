@@ -25,7 +25,7 @@ _STEP = 1e-6
 
 
 def is_skewed(target: np.ndarray) -> bool:
-    """Whether the target is nowhere negative and its skewness is above 1."""
+    """Whether the target (rows,) is nowhere negative and its skewness is above 1."""
     values = np.sort(target)  # the same answer whatever the order of the rows
     deviations = values - values.mean()
     spread = float(np.sqrt((deviations**2).mean()))

@@ -94,8 +94,8 @@ def measure_repeat_share(row_points: np.ndarray) -> float:
 
 
 def encode_units(row_points: np.ndarray, repeats: UnitDecision) -> np.ndarray:
-    """A code for each row, of its unit: those of points, or one for each row, or of points but for the rows of those
-    that are cut. `row_points`: a uint64 key for each row."""
+    """A code for each row, of its unit: its point, or itself where rows are divided one by one, as those of points that
+    are cut always are. `row_points`: a uint64 key for each row."""
     singles = np.arange(len(row_points))
     if repeats.unit == "row":
         return singles

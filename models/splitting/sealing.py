@@ -178,8 +178,8 @@ def draw_seal(
     record: Mapping[str, Any] | None, why: str,
 ) -> TableSeal:  # fmt: skip
     """A new seal like that; `record` is the one that it replaces, and `why`. `strata` and `row_keys` are (rows,).
-    InputError where the salt that is asked for seals too few rows or too many, or where rows are too few to replace a
-    seal."""
+    InputError where the salt that is asked for seals too few rows or too many, or no new seal can replace that of
+    `record`."""
     salts = () if record is None else [record["salt"], *(seal["salt"] for seal in record.get("earlier", ()))]
     salt, share = run.split.salt, run.split.sealed
     seal, sentence = choose_seal(row_keys, strata, template.kind, template.columns, share, table.time, salt, salts)
