@@ -112,6 +112,10 @@ class Studies(RunPlan):
     broken: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(family, fold) -> why that study ended with an error."""
 
+    def list_family_trials(self, family_name: str) -> Mapping[str, Sequence[Trial]]:
+        """The family's trials by fold."""
+        return {fold: trials for (name, fold), trials in self.trials.items() if name == family_name}
+
     def list_trials(self, fold: str) -> TrialsOfFold:
         """The fold's trials by family, in the order of the plan, which decides what is equal, and not who was
         first."""

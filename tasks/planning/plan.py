@@ -37,7 +37,7 @@ from tasks.values import RunPlan, SealedTable, advance
 _SHARE = 0.85
 """Share of the cores that fits get; the rest is the driver's, Prefect's and MLflow's."""
 _PARTS = 5
-"""What is written down of a plan: level, folds, seconds, sizes, notes."""
+"""What is written down of a plan: scope, folds, seconds, sizes, notes."""
 
 
 def make_plan(sealed: SealedTable) -> RunPlan:
@@ -98,7 +98,7 @@ def _find_units(sealed: SealedTable) -> np.ndarray | None:
 
 
 def _read_stored(folder: Workdir, name: str) -> tuple[Any, ...] | None:
-    """What an earlier attempt wrote down; Damaged where it is not what this version of Nestor writes."""
+    """What an earlier attempt wrote down; DamagedFileError where it is not what this version of Nestor writes."""
     parts = folder.read_pickle(name)
     if parts is not None and not (isinstance(parts, tuple) and len(parts) == _PARTS):
         raise make_version_error(folder.path / f"{name}.pkl", "it holds other parts")

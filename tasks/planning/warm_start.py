@@ -147,8 +147,7 @@ def measure_savings(studies: Studies) -> dict[str, dict[str, float]]:
     is than in the earlier run."""
     savings: dict[str, dict[str, float]] = {}
     for name in (n for n in studies.scope.families if load_families()[n].tunable):
-        by_fold = {fold: trials for (family, fold), trials in studies.trials.items() if family == name}
-        if means := _average_until_best(by_fold, studies.metric):
+        if means := _average_until_best(studies.list_family_trials(name), studies.metric):
             earlier = studies.warm_start.until.get(name) if studies.warm_start else None
             savings[name] = {"trials_to_best": means[0], "seconds_to_best": means[1]}
             if earlier:

@@ -102,7 +102,7 @@ class ImportanceQueue:
 
     def _submit(self, place: int, name: str) -> Future[ImportanceFigures]:
         metric, seed = self.evaluation.metric, self.evaluation.run.seed
-        studies = {fold: trials for (family, fold), trials in self.evaluation.trials.items() if family == name}
+        studies = self.evaluation.list_family_trials(name)
         arguments = studies, metric.greater_is_better, metric.name, seed
         return self.evaluation.context.pool.submit(
             _draw_in_worker, *arguments, priority=(DRAW, place), timeout=_LONGEST

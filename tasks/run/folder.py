@@ -106,7 +106,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The object in a JSON file; None where there is no such file. Damaged where it holds none."""
+    """The object in a JSON file; None where there is no such file. DamagedFileError where it holds none."""
     try:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -147,7 +147,7 @@ class Workdir:
         write_whole(self.path / name, writer, lasting=not name.startswith(AGAIN))
 
     def read_json(self, name: str) -> Any:
-        """The JSON file's value; None where there is none. Damaged where it can't be read."""
+        """The JSON file's value; None where there is none. DamagedFileError where it can't be read."""
         return read_json(self.path / name)
 
     def try_json(self, name: str) -> Any:
@@ -159,7 +159,8 @@ class Workdir:
         self._write(f"{name}.npy", lambda file: np.save(file, value, allow_pickle=False))
 
     def read_array(self, name: str) -> np.ndarray | None:
-        """The array, mapped into memory read-only; None where there is none. Damaged where it can't be read."""
+        """The array, mapped into memory read-only; None where there is none. DamagedFileError where it can't be
+        read."""
         path = self.path / f"{name}.npy"
         try:
             return np.load(path, mmap_mode="r")
@@ -177,7 +178,7 @@ class Workdir:
         self._write(f"{name}.pkl", lambda file: pickle.dump(value, file, protocol=5))
 
     def read_pickle(self, name: str) -> Any:
-        """The object; None where there is none. Damaged where it can't be read."""
+        """The object; None where there is none. DamagedFileError where it can't be read."""
         path = self.path / f"{name}.pkl"
         try:
             with path.open("rb") as file:
@@ -205,7 +206,7 @@ class Workdir:
         write_whole(self.path / f"{name}.arrow", lambda file: _write_table(table.combine_chunks(), file), lasting=False)
 
     def read_frame(self, name: str) -> pd.DataFrame:
-        """The table, mapped into memory read-only. Damaged where it can't be read."""
+        """The table, mapped into memory read-only. DamagedFileError where it can't be read."""
         path = self.path / f"{name}.arrow"
         try:
             with pa.memory_map(str(path)) as file:
@@ -226,7 +227,8 @@ class Workdir:
 
     def read_fixed(self, reader: Callable[[str], T], name: str) -> T | None:
         """What an earlier attempt fixed before any trial, as `reader` finds it by that name; None where there is none,
-        or where it is damaged and no trial hangs on it yet. Damaged otherwise: trials of two plans are no one run."""
+        or where it is damaged and no trial hangs on it yet. DamagedFileError otherwise: trials of
+        two plans are no one run."""
         try:
             return reader(name)
         except DamagedFileError:

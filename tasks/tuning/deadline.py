@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from models.families import load_families, load_family
+from models.families import load_family
 from models.splitting.budget import REFIT
 from models.splitting.split import ALL
 from models.tuning.goal import find_best_trial
@@ -79,7 +79,7 @@ class Deadline:
             for trial in goal.complete(trials)
             if goal.keeps(trial)
         ]
-        return sorted(resorts, key=lambda resort: (not load_families()[resort[1]].tunable, resort[2].seconds_anew))
+        return sorted(resorts, key=lambda resort: (not load_family(resort[1]).tunable, resort[2].seconds_anew))
 
     def estimate_end(self) -> float:
         """Wall seconds that the end of this run needs, as seen from the fits so far: each fold's ensemble, which takes

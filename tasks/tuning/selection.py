@@ -134,8 +134,8 @@ def make_limit_check(
 def score_inner_folds(
     plan: RunPlan, fold: str, objective: Objective, predictions: Sequence[np.ndarray], threshold: float | None = None
 ) -> list[float]:
-    """A metric or a gap of these predictions on each inner fold's validation rows, decided by the threshold "
-    "`threshold`."""
+    """A metric or a gap of these predictions on each inner fold's validation rows, decided by the
+    threshold."""
     scores = []
     for (_, rows), odds in zip(plan.folds[fold].inner, predictions, strict=True):
         weight = None if plan.work_rows.weight is None else plan.work_rows.weight[rows]

@@ -201,7 +201,7 @@ def _is_screened_out(running: RunningStudies, study: Study) -> bool:
     count = study.spent
     if len(study.told) == 1:
         _await_defaults(running, study.fold)
-    plan, studies = running.plan, running.take_snapshot()
+    plan, studies = running.plan, running.take_snapshot(study.fold)
     places = plan.scope.tuned if count < 5 else 3 if count < 13 else 2
     if not plan.goal.plain:
         ranking = rank_families(studies, study.fold)
@@ -218,11 +218,11 @@ def _is_screened_out(running: RunningStudies, study: Study) -> bool:
 def _await_defaults(running: RunningStudies, fold: str) -> None:
     """Waits until every family has its default behind it in this fold. Their fits go before any other's."""
 
-    def told(name: str) -> bool:
+    def has_default(name: str) -> bool:
         return bool(running.trials.get((name, fold))) or (name, fold) in running.broken
 
     while running.may_search():
-        if running.wait_until(lambda: all(map(told, running.plan.scope.families)), timeout=0.5):
+        if running.wait_until(lambda: all(map(has_default, running.plan.scope.families)), timeout=0.5):
             return
 
 
@@ -324,7 +324,7 @@ def _update_mean(means: Mapping[str, float], values: Mapping[str, float], count:
 def _report_trial(running: RunningStudies, study: Study, trial: Trial) -> None:
     """Tells the screen and MLflow of a told trial."""
     name, fold = study.family.name, study.fold
-    leader = pick_family_trial(running.take_snapshot(), name, fold)
+    leader = pick_family_trial(running.take_snapshot(fold), name, fold)
     is_best = leader is not None and leader.number == trial.number
     events.emit(events.TrialEvent(name, fold, trial.number, trial.state, trial.inner, is_best, trial.share))
     running.plan.context.record(
