@@ -68,7 +68,7 @@ def config() -> str:
 
 def _list_settings(flow: type[Settings]) -> Iterator[tuple[str, type[Settings], Mapping[str, str]]]:
     """(place, model, option of each field) of a flow's settings and of those in them."""
-    from flows.commands.options import map_flags
+    from flows.options.option import map_flags
 
     command = "train" if flow is Run else flow.__name__.lower()
     rows = importlib.import_module(f"flows.commands.{command}").OPTIONS

@@ -22,7 +22,7 @@ from models.config import Retrain
 from models.errors import NestorError, SkippedRunError
 from models.outcome import Report, RetrainReport
 from tasks.execution import pool
-from tasks.monitoring import events
+from tasks.monitoring import prefect_events
 from tasks.retrain import attempt, outcome
 from tasks.retrain.data import RetrainInputs
 from tasks.stages import retrain as stages
@@ -50,7 +50,7 @@ def _report_failure(retrain: Retrain) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error) if isinstance(error, NestorError) else f"{type(error).__name__}: {error}"
-        events.send_failed(retrain.name, flow="retrain", why=reason)
+        prefect_events.send_failed(retrain.name, flow="retrain", why=reason)
         if retrain.notify:
             with suppress(Exception):
                 stages.notify(retrain.notify, f"{retrain.name}: retraining failed", reason)

@@ -34,7 +34,7 @@ from tasks.execution.pool import FitError
 from tasks.planning import load_and_seal
 from tasks.planning.plan import make_plan
 from tasks.values import RunPlan
-from tests import runs as sessions
+from tests import runs
 from tests.runs import PLANS, begin_run, collect_numbers, drop_times, make_frame, make_small_run, tune_plan, wait_for
 
 # --- Law 3: who sees which rows --------------------------------------------------------------------------------------
@@ -401,7 +401,7 @@ train_run(make_small_run(**{settings!r}), Path({path!r}))
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     return collect_numbers(
-        sessions.train_run(make_small_run(**REPEATED, budget={"workers": 2}), tmp_path_factory.mktemp("unbroken"))
+        runs.train_run(make_small_run(**REPEATED, budget={"workers": 2}), tmp_path_factory.mktemp("unbroken"))
     )
 
 
@@ -421,8 +421,8 @@ def test_killed_and_resumed_equals_unbroken(unbroken, tmp_path):
     for fits in (9, 60):
         process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
         assert wait_for(lambda fits=fits: len(list(tmp_path.glob("fits/**/*.json"))) >= fits, 120)
-        whole = sessions.list_process_tree(process.pid)
+        whole = runs.list_process_tree(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert wait_for(lambda whole=whole: not sessions.list_living(whole), 20)
-    assert collect_numbers(sessions.train_run(make_small_run(**REPEATED, budget={"workers": 2}), tmp_path)) == unbroken
+        assert wait_for(lambda whole=whole: not runs.list_living(whole), 20)
+    assert collect_numbers(runs.train_run(make_small_run(**REPEATED, budget={"workers": 2}), tmp_path)) == unbroken

@@ -1,1 +1,1 @@
-"""One file per command of `nestor`: its options, and what it does. Imports are late: each command pays for its own."""
+"""One file per command of `nestor`: what it takes and does. Imports are late: each command pays for its own."""

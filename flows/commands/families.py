@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands import flags
+from flows.options import flags
 from flows.screen.printing import show_json, show_rows, show_text
 
 if TYPE_CHECKING:

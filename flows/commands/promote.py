@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import flags
+from flows.options import flags
 from flows.screen import ending
 from flows.screen.printing import show_json, show_text
 from models.errors import InputError

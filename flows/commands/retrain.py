@@ -9,9 +9,9 @@ from dataclasses import replace
 from operator import not_
 from typing import TYPE_CHECKING, Any
 
-from flows.commands import flags
-from flows.commands.asked import CommandInput, read_settings_file
-from flows.commands.options import Option, take_options
+from flows.options import flags
+from flows.options.command_input import CommandInput, read_settings_file
+from flows.options.option import Option, take_options
 from flows.screen import ending
 from flows.screen.printing import show_json, show_text
 

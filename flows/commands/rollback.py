@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import flags
 from flows.commands.promote import Why
+from flows.options import flags
 from flows.screen import ending
 from flows.screen.printing import show_json, show_text
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands import flags
+from flows.options import flags
 from flows.screen.printing import show_json, show_text
 from models.text.safe import shorten
 

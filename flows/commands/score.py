@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 
-from flows.commands import flags
-from flows.commands.asked import CommandInput
-from flows.commands.options import Option, take_options
-from flows.commands.texts import parse_levels, parse_names
+from flows.options import flags
+from flows.options.command_input import CommandInput
+from flows.options.option import Option, take_options
+from flows.options.texts import parse_levels, parse_names
 from flows.screen import ending
 from flows.screen.printing import show_json, show_text
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands import flags
+from flows.options import flags
 from flows.screen.printing import measure_width, show_json, show_text
 from models.errors import InputError, make_unknown_error
 

@@ -7,9 +7,9 @@ import time
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-from flows.commands import flags
-from flows.commands.asked import CommandInput, gather_run_values, make_run
-from flows.commands.options import take_options
+from flows.options import flags
+from flows.options.command_input import CommandInput, gather_run_values, make_run
+from flows.options.option import take_options
 from flows.screen import ending
 from flows.screen.printing import show_json, show_text
 

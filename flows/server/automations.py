@@ -13,7 +13,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
-from flows.commands.asked import read_yaml_file
+from flows.options.command_input import read_yaml_file
 from models.config.written import apply_yaml_types
 from models.errors import InputError
 

@@ -20,8 +20,8 @@ from models.outcome import Coverage, FamilyOutcome, Interval, RepeatedRows
 from models.splitting.split import ALL
 from models.text.safe import shorten
 from tasks.context import RunContext
-from tasks.evaluation import conformal as coverage
 from tasks.evaluation import repeats
+from tasks.evaluation.conformal import make_conformal, measure_sealed_coverage
 from tasks.evaluation.ensemble import (
     FoldEnsemble,
     build_ensembles,
@@ -91,8 +91,8 @@ def _evaluate(studies: Studies) -> Evaluation:
     families = _rank_families(studies, ensembles)
     openings = _count_opening(studies)
     test, agreement = _open_sealed_rows(studies, ensembles, outer)
-    scores = coverage.make_conformal(studies, ensembles, predictions)
-    coverages = () if test is None else coverage.measure_sealed_coverage(studies, ensembles, scores)
+    scores = make_conformal(studies, ensembles, predictions)
+    coverages = () if test is None else measure_sealed_coverage(studies, ensembles, scores)
     sealed_rows = None if test is None else _judge_sealed_rows(studies, ensembles)
     repeated_rows = repeats.evaluate_repeats(
         studies, () if procedure is None or not predictions else outer, sealed_rows

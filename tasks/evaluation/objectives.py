@@ -15,11 +15,10 @@ from models.metrics import fairness
 from models.metrics.metric import Fold3
 from models.outcome import FrontPoint, Interval, ObjectiveOutcome, format_number
 from models.splitting.split import ALL
-from models.tuning import goal as objectives
-from models.tuning.goal import ADDED, Objective
+from models.tuning.goal import ADDED, Objective, mark_front
 from tasks.evaluation.ensemble import FoldEnsemble, compute_threshold, list_delivered
 from tasks.evaluation.evaluate import Evaluation, average_sealed_predictions
-from tasks.execution import costs as measure
+from tasks.execution.costs import measure_model_file
 from tasks.execution.pool import JUDGE, FitError
 from tasks.tuning import selection
 from tasks.values import Studies
@@ -141,7 +140,7 @@ def measure_delivered_costs(evaluation: Evaluation, model: Path) -> dict[str, fl
             (str(model), str(evaluation.context.folder.path)),
         )
         future = evaluation.context.pool.submit(
-            measure.measure_model_file, *files, priority=(JUDGE, 0), timeout=timeout
+            measure_model_file, *files, priority=(JUDGE, 0), timeout=timeout
         )
         with suppress(FitError):  # then what its members cost has to do
             measures = future.result()
@@ -175,7 +174,7 @@ def list_points(evaluation: Evaluation) -> tuple[FrontPoint, ...]:
         )  # what is no better than guessing is on no front
         candidates = [k for k in places if goal.has_learned(trials[k][1], floor)] or places
         gains = np.array([goal.gains(trials[k][1]) for k in candidates]).reshape(len(candidates), len(goal.directions))
-        front = {candidates[i] for i in np.flatnonzero(objectives.mark_front(gains))}
+        front = {candidates[i] for i in np.flatnonzero(mark_front(gains))}
         for place, (name, trial) in enumerate(trials):
             values = (trial.inner or 0.0, *(trial.measures[objective.name] for objective in goal.measured))
             is_picked = (name, trial.number) in members

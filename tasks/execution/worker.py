@@ -24,8 +24,8 @@ from models.families import load_family
 from models.fitting.fit import compute_hypergradient, fit_family
 from models.tuning.fidelity import reduce_fit
 from tasks.execution import checkpoints
-from tasks.execution import costs as measure
 from tasks.execution.cache import SHARE, WITHOUT_LIMIT, InnerFoldData, TrainingCache
+from tasks.execution.costs import ROWS, measure_latency, measure_model_latency, measure_size
 from tasks.execution.inputs import (
     encode_classes,
     join_sealed_rows,
@@ -159,7 +159,7 @@ def _fit_inner_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
         checkpoints.write_checkpoint(workdir, job.file, fit.checkpoint)
     costs = {
         "seconds": lambda: seconds,
-        "size": lambda: training.columns_mb + measure.measure_size(fit.model),
+        "size": lambda: training.columns_mb + measure_size(fit.model),
         "latency": lambda: training.columns_ms + _measure_row_ms(fit.model, training, brief),
     }
     measures = _measure_costs(brief, costs) | _score_objectives(
@@ -194,8 +194,8 @@ def _score_objectives(brief: FitContext, judge, target, prediction, weight) -> d
 
 def _measure_row_ms(model: Any, training: InnerFoldData, brief: FitContext) -> float:
     """Milliseconds that the model takes for one prepared row."""
-    rows = [training.X_judge[place : place + 1] for place in range(min(measure.ROWS, len(training.X_judge)))]
-    return measure.measure_latency(lambda row: predict_rows(model, row, training.classes, brief), rows)
+    rows = [training.X_judge[place : place + 1] for place in range(min(ROWS, len(training.X_judge)))]
+    return measure_latency(lambda row: predict_rows(model, row, training.classes, brief), rows)
 
 
 def _refit_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
@@ -221,8 +221,8 @@ def _refit_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
     workdir.write_pickle(job.file, (pipeline, classes))
     costs = {
         "seconds": lambda: seconds,
-        "size": lambda: measure.measure_size(pipeline),
-        "latency": lambda: measure.measure_model_latency(pipeline, rows),
+        "size": lambda: measure_size(pipeline),
+        "latency": lambda: measure_model_latency(pipeline, rows),
     }
     measures = _measure_costs(brief, costs)
     if job.with_sealed or not len(fold.judge):

@@ -11,8 +11,8 @@ from models.outcome import Report
 from tasks.data import read_table
 from tasks.retrain.comparison import read_sealed_rows
 from tasks.retrain.data import RetrainInputs
-from tasks.run import fingerprint as unchanged
 from tasks.run import resume
+from tasks.run.fingerprint import compare_identity
 from tasks.run.folder import DamagedFileError, Workdir
 from tasks.system import process
 
@@ -25,7 +25,7 @@ OPEN = "open.json"
 def find_changes(inputs: RetrainInputs, run: Run, fingerprint: str) -> tuple[str, ...]:
     """What differs from the last run: the table, settings, libraries, a new seal; empty where nothing does."""
     changes = (
-        unchanged.compare_identity(inputs.past.tags, run, fingerprint) if inputs.past else ("it is the first run",)
+        compare_identity(inputs.past.tags, run, fingerprint) if inputs.past else ("it is the first run",)
     )
     if not run.split.new_seal or (
         inputs.past and inputs.past.config["split"].get("new_seal") and find_waiting_report(inputs)

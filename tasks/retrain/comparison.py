@@ -17,7 +17,7 @@ from models.errors import join_names, make_unknown_error
 from models.evaluation.gate import ModelCost, Unit, Verdict, decide_promotion, explain_too_few, make_undecided_verdict
 from models.metrics.metric import Metric, make_metric
 from models.splitting.seal import make_row_keys, to_key_form
-from tasks.execution import costs as measure
+from tasks.execution.costs import measure_model_latency
 from tasks.registry.load import LoadedVersion
 from tasks.run.folder import Workdir
 from tasks.scoring.champion import predict_for_metric
@@ -101,7 +101,7 @@ def compare(
     notes += _describe_label_differences(champion, challenger)
     metric = rows.make_metric_of(challenger.facts["task"], challenger.facts["classes"])
     costs = tuple(
-        ModelCost(measure.measure_model_latency(version.model, rows.features[version.columns]), size)
+        ModelCost(measure_model_latency(version.model, rows.features[version.columns]), size)
         for version, size in zip((champion, challenger), sizes, strict=True)
     )
     reason = explain_too_few(len(rest.keys), rest.distinct, rest.unit)

@@ -17,7 +17,7 @@ from models.text.address import mask_address, mask_text
 from models.text.markdown import escape_markdown
 from tasks.data import fetch_data
 from tasks.data.sources.database import is_address
-from tasks.monitoring.events import NO_SOURCE
+from tasks.monitoring.prefect_events import NO_SOURCE
 from tasks.registry.load import LoadedVersion, load_version
 from tasks.run.fingerprint import keep_source, locate_retrain_folder
 from tasks.run.folder import Workdir

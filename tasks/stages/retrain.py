@@ -15,11 +15,11 @@ from models.monitoring.drift import Drift
 from models.outcome import Report, RetrainReport
 from models.text.safe import shorten
 from tasks.data import read_table
-from tasks.monitoring import events
+from tasks.monitoring import prefect_events
 from tasks.retrain import attempt, data, gate, outcome, settings
-from tasks.retrain import notify as notice
 from tasks.retrain.data import RetrainInputs
-from tasks.run import events as progress
+from tasks.retrain.notify import send_notification
+from tasks.run import events
 from tasks.stages import artifacts
 from tasks.stages.options import PLAIN
 
@@ -29,7 +29,7 @@ log = logging.getLogger("nestor.retrain")
 @task(name="load", task_run_name="load", **PLAIN)
 def load(retrain: Retrain) -> RetrainInputs:
     """The new data, the last run and the champion."""
-    progress.emit(progress.Began("read", "new data"))
+    events.emit(events.Began("read", "new data"))
     inputs = data.load_retrain_inputs(retrain)
     artifacts.show_markdown("nestor-retrain-data", data.describe_inputs(inputs))
     return inputs
@@ -38,10 +38,10 @@ def load(retrain: Retrain) -> RetrainInputs:
 @task(name="check the schema", task_run_name="check the schema", **PLAIN)
 def check(inputs: RetrainInputs) -> tuple[Finding, ...]:
     """The new table's columns beside the champion's; InputError with all that forbids to go on."""
-    progress.emit(progress.Began("check", "columns"))
+    events.emit(events.Began("check", "columns"))
     findings = outcome.compare_schema(inputs)
     for finding in findings:
-        progress.emit(progress.FindingEvent(finding))
+        events.emit(events.FindingEvent(finding))
     stops = [f.message for f in findings if f.verdict == "stop"]
     if stops:
         raise InputError(f"The new table of {inputs.name} is not like the champion's. " + " ".join(stops))
@@ -53,9 +53,9 @@ def drift(inputs: RetrainInputs) -> tuple[Drift | None, str]:
     """The new rows against the champion's training profile: told, never an end."""
     comparison, reason = outcome.compare_new_rows(inputs)
     if reason:
-        progress.emit(progress.NoteEvent(reason))
+        events.emit(events.NoteEvent(reason))
     if comparison is not None and comparison.drifted:
-        progress.emit(progress.NoteEvent(f"Columns that drift: {', '.join(c.name for c in comparison.alarms[:8])}."))
+        events.emit(events.NoteEvent(f"Columns that drift: {', '.join(c.name for c in comparison.alarms[:8])}."))
     return comparison, reason
 
 
@@ -70,7 +70,7 @@ def compare(inputs: RetrainInputs) -> tuple[Run, tuple[str, ...]]:
 @task(name="meet the champion", task_run_name="meet the champion", **PLAIN)
 def meet(inputs: RetrainInputs, report: Report) -> Verdict | None:
     """The gate's verdict; None where there is no champion to meet."""
-    progress.emit(progress.Began("gate", "challenger meets champion"))
+    events.emit(events.Began("gate", "challenger meets champion"))
     return outcome.compare_with_champion(inputs, report)
 
 
@@ -102,14 +102,16 @@ def send_ending_event(result: RetrainReport) -> bool:
     if result.ending in ("promoted", "first") and result.champion is not None:
         old_version = (result.verdict or {}).get("champion_version")
         approver = "the gate" if result.approved is None else "a person"
-        return events.send_promoted(result.name, version=result.champion, before=old_version, who=approver, **values)
-    return events.send_kept(result.name, version=result.champion, challenger=result.challenger, **values)
+        return prefect_events.send_promoted(
+            result.name, version=result.champion, before=old_version, who=approver, **values
+        )
+    return prefect_events.send_kept(result.name, version=result.champion, challenger=result.challenger, **values)
 
 
 @task(name="notify", task_run_name="notify", **PLAIN)
 def notify(block: str, subject: str, body: str) -> str:
     """Tells the notification block; what went wrong, if it did."""
-    problem = notice.send_notification(block, subject, body)
+    problem = send_notification(block, subject, body)
     if problem:
-        progress.emit(progress.NoteEvent(problem))
+        events.emit(events.NoteEvent(problem))
     return problem

@@ -16,12 +16,12 @@ from models.outcome import format_number
 from models.text.address import mask_address
 from models.text.markdown import escape_markdown
 from tasks.data import fetch_data
-from tasks.monitoring import events, page
+from tasks.monitoring import page, prefect_events
 from tasks.monitoring.drift import LaterRows, compare_with_profile, read_later_rows
 from tasks.registry.load import LoadedVersion, load_version
 from tasks.retrain import notify
 from tasks.retrain.data import offer_source
-from tasks.run import events as progress
+from tasks.run import events
 from tasks.stages import artifacts
 from tasks.stages.options import PLAIN
 from tasks.tracking import watches
@@ -31,14 +31,14 @@ from tasks.tracking.past import find_run_page
 @task(name="load the champion", task_run_name="load the champion", **PLAIN)
 def champion(watch: Watch) -> LoadedVersion:
     """The tested model: the profile and the published score speak of it."""
-    progress.emit(progress.Began("read", watch.name))
+    events.emit(events.Began("read", watch.name))
     return load_version(watch.name, tested=True, unsafe=watch.unsafe)
 
 
 @task(name="load", task_run_name="load", **PLAIN)
 def load(watch: Watch, loaded: LoadedVersion) -> LaterRows:
     """The new rows, read as the training table was."""
-    progress.emit(progress.Began("read", "new rows"))
+    events.emit(events.Began("read", "new rows"))
     with tempfile.TemporaryDirectory(prefix="nestor-") as folder:
         return read_later_rows(loaded, fetch_data(watch.data, watch.query, watch.bound, folder=Path(folder)))
 
@@ -46,7 +46,7 @@ def load(watch: Watch, loaded: LoadedVersion) -> LaterRows:
 @task(name="compare", task_run_name="compare", **PLAIN)
 def compare(watch: Watch, loaded: LoadedVersion, rows: LaterRows) -> Drift:
     """Every column, the predictions, and where there are labels the score."""
-    progress.emit(progress.Began("check", "drift"))
+    events.emit(events.Began("check", "drift"))
     return compare_with_profile(loaded, rows, watch.level, watch.psi)
 
 
@@ -119,7 +119,7 @@ def tell(watch: Watch, outcome: WatchReport, labelled: bool) -> WatchReport:
     is_sent, notes = False, []
     if watch.alarm:
         source, reason = offer_source(watch.data, watch.query, watch.bound, labelled)
-        is_sent = events.send_drift(
+        is_sent = prefect_events.send_drift(
             outcome.name, version=outcome.version, data=outcome.data, columns=[c.name for c in outcome.drift.alarms],
             psi=max((c.psi for c in outcome.drift.alarms), default=0.0),
             performance=outcome.drift.performance and outcome.drift.performance.z,
@@ -127,8 +127,8 @@ def tell(watch: Watch, outcome: WatchReport, labelled: bool) -> WatchReport:
         )  # fmt: skip
         if not is_sent:
             notes.append(
-                f"The event {events.DRIFT} was not sent, so nothing is retrained: no Prefect server that keeps events "
-                "has it. `nestor up` starts one; the log says more."
+                f"The event {prefect_events.DRIFT} was not sent, so nothing is retrained: no Prefect server that keeps "
+                "events has it. `nestor up` starts one; the log says more."
             )
         elif reason:
             notes.append(f"A retraining can't train on these rows: {reason}. It reads the last run's table anew.")

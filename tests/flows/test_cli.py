@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.commands import check, retrain, score, train, watch
-from flows.commands.asked import CommandInput, gather_run_values, make_run
-from flows.commands.options import take_options
+from flows.options.command_input import CommandInput, gather_run_values, make_run
+from flows.options.option import take_options
 from flows.screen import ending, hints
 from models.config import Gate, Retrain, Run, Score, Watch
 from models.config.places import is_settings

@@ -207,7 +207,7 @@ def test_how_a_retraining_ended_is_told(api: str) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from models.outcome import RetrainReport
-    from tasks.monitoring import events as sent
+    from tasks.monitoring import prefect_events as sent
     from tasks.stages.retrain import send_ending_event
 
     with temporary_settings({PREFECT_API_URL: api}):
@@ -232,7 +232,7 @@ def test_how_a_retraining_ended_is_told(api: str) -> None:
 def test_what_no_server_takes_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from tasks.monitoring import events as sent
+    from tasks.monitoring import prefect_events as sent
 
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{find_free_ports(1)[0]}/api"}):
         assert not sent.send_arrived("f", data="new.csv")

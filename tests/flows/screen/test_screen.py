@@ -21,7 +21,7 @@ from models.outcome import (
     format_number,
     to_json_value,
 )
-from tasks.run import events as progress
+from tasks.run import events
 from tasks.run.events import Began, FindingEvent, NoteEvent, PlanEvent, TrialEvent
 
 WEIRD = "Über 50k? - größer/кто 目标 [red]x[/red] [/] \x1b[31m\n\u202e"
@@ -125,17 +125,17 @@ def test_a_terminal_sees_a_live_picture_that_goes_away():
     console = Console(width=80, file=io.StringIO(), force_terminal=True)
     with show_live(time.time(), 60.0, console=console):
         for event in STORY:
-            progress.emit(event)
+            events.emit(event)
         time.sleep(0.5)
     assert "● tune" in console.file.getvalue()
-    assert not progress._listeners
+    assert not events._listeners
 
 
 def test_elsewhere_there_are_plain_lines():
     console = Console(width=80, file=io.StringIO())
     with show_live(time.time(), 60.0, console=console):
         for event in STORY:
-            progress.emit(event)
+            events.emit(event)
     lines = console.file.getvalue().splitlines()
     assert lines[1] == "check"
     assert "plan: 5 outer x 4 inner folds, roc_auc, linear, [red]forest; not tried: svm" in lines
@@ -149,14 +149,14 @@ def test_a_line_tells_how_far_it_is_now_and_then(monkeypatch):
     console = Console(width=80, file=io.StringIO())
     with show_live(time.time(), 60.0, console=console):
         for event in (planned(), Began("tune"), tried("linear", "1", 0.5)):
-            progress.emit(event)
+            events.emit(event)
     assert "tune, 1 trials, best linear 0.5000, 1:00 left" in console.file.getvalue()
 
 
 def test_quiet_is_quiet():
     console = Console(file=io.StringIO())
     with show_live(time.time(), 60.0, quiet=True, console=console):
-        progress.emit(Began("read"))
+        events.emit(Began("read"))
     assert console.file.getvalue() == ""
 
 

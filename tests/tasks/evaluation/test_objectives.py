@@ -24,7 +24,7 @@ from models.tuning.goal import Limit, make_goal
 from tasks.evaluation import ensemble, evaluate, objectives
 from tasks.evaluation.ensemble import list_delivered
 from tasks.evaluation.package import package_models
-from tasks.execution import costs as measure
+from tasks.execution.costs import measure_model_file, measure_size
 from tasks.execution.pool import FitPool
 from tasks.planning.studies import make_study
 from tasks.planning.warm_start import read_studies
@@ -63,7 +63,7 @@ def told(several, tmp_path_factory):
     model, _ = package_models(evaluation)
     file = tmp_path_factory.mktemp("model") / "model.joblib"
     joblib.dump(model, file)
-    costs = measure.measure_model_file(str(file), str(evaluation.context.folder.path))
+    costs = measure_model_file(str(file), str(evaluation.context.folder.path))
     return objectives.evaluate_objectives(evaluation, {"size": costs["size"]}), objectives.list_points(evaluation)
 
 
@@ -214,7 +214,7 @@ def test_members_keep_the_limits_together_and_as_delivered(trained):
     for fold, chosen in evaluation.chosen.items():
         assert sum(free.of(m.family, fold, m.trial) for m in chosen.members) <= LIMIT
     model, _ = package_models(evaluation)
-    assert measure.measure_size(model) <= LIMIT * 1.1  # the vote around them is a few kilobytes
+    assert measure_size(model) <= LIMIT * 1.1  # the vote around them is a few kilobytes
     heavy = [t for (_, k), ts in evaluation.trials.items() for t in ts if t.inner is not None and k == ALL]
     assert any(t.measures["size"] > LIMIT for t in heavy)
 

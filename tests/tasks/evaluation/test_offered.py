@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from models.config import Retrain
-from tasks.monitoring.events import NO_SOURCE
+from tasks.monitoring.prefect_events import NO_SOURCE
 from tasks.retrain.data import offer_source
 
 SECRETS = (

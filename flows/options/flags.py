@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import Option
-from flows.commands.texts import (
+from flows.options.option import Option
+from flows.options.texts import (
     parse_bindings,
     parse_configurations,
     parse_kinds,

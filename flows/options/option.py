@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.asked import CommandInput, merge_values
+from flows.options.command_input import CommandInput, merge_values
 
 
 @dataclass(frozen=True)
