@@ -1,6 +1,7 @@
 """The docs are a product: what is registered is documented, generated parts are fresh, links lead somewhere, examples
 run."""
 
+import importlib
 import inspect
 import re
 import subprocess
@@ -187,6 +188,23 @@ def test_nestor_commands_in_the_docs_exist():
                 assert name in COMMANDS, f"{path.name}: nestor {name}"
                 known = {option for p in COMMANDS[name].params for option in p.opts}
                 assert set(re.findall(r"(?<=\s)--[a-z-]+", rest)) <= known, f"{path.name}: nestor {name}{rest}"
+
+
+def imports_in_docs() -> list[tuple[str, str, str]]:
+    """Page, module and name of every import of ours that a page shows; what has changed may name what was."""
+    blocks = [
+        (p.name, block)
+        for p in PAGES
+        if p.name != "CHANGELOG.md"
+        for block in re.findall(r"```python\n(.*?)```", p.read_text("utf-8"), re.S)
+    ]
+    found = re.compile(r"^from ((?:flows|tasks|models)[\w.]*) import ([\w, ]+)", re.M)
+    return [(page, m, n.strip()) for page, block in blocks for m, ns in found.findall(block) for n in ns.split(",")]
+
+
+@pytest.mark.parametrize(("page", "module", "name"), imports_in_docs())
+def test_imports_in_the_docs_work(page, module, name):
+    assert hasattr(importlib.import_module(module), name) or importlib.import_module(f"{module}.{name}")
 
 
 # --- Examples run ----------------------------------------------------------------------------------------------------

@@ -37,8 +37,8 @@ HERE = ("'127.0.0.1'", "'::1'", "'localhost'", "b'localhost'", "''", "None", "'/
 
 ARRIVED = """
 import logging; logging.basicConfig()
-from tasks.monitoring import events
-raise SystemExit(4 if events.send_arrived("iris", data="new.csv") else 0)
+from tasks.monitoring import prefect_events
+raise SystemExit(4 if prefect_events.send_arrived("iris", data="new.csv") else 0)
 """
 
 

@@ -139,9 +139,7 @@ def measure_delivered_costs(evaluation: Evaluation, model: Path) -> dict[str, fl
             min(MOST_SECONDS, evaluation.context.ledger.limit_refit()),
             (str(model), str(evaluation.context.folder.path)),
         )
-        future = evaluation.context.pool.submit(
-            measure_model_file, *files, priority=(JUDGE, 0), timeout=timeout
-        )
+        future = evaluation.context.pool.submit(measure_model_file, *files, priority=(JUDGE, 0), timeout=timeout)
         with suppress(FitError):  # then what its members cost has to do
             measures = future.result()
     costs = {

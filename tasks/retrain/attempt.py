@@ -24,9 +24,7 @@ OPEN = "open.json"
 
 def find_changes(inputs: RetrainInputs, run: Run, fingerprint: str) -> tuple[str, ...]:
     """What differs from the last run: the table, settings, libraries, a new seal; empty where nothing does."""
-    changes = (
-        compare_identity(inputs.past.tags, run, fingerprint) if inputs.past else ("it is the first run",)
-    )
+    changes = compare_identity(inputs.past.tags, run, fingerprint) if inputs.past else ("it is the first run",)
     if not run.split.new_seal or (
         inputs.past and inputs.past.config["split"].get("new_seal") and find_waiting_report(inputs)
     ):
